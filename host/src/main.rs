@@ -1,0 +1,2 @@
+//! The `fluxbay` command.
+fn main() {}

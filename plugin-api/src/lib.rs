@@ -1,0 +1,3 @@
+//! All that a fluxbay plugin depends on.
+
+pub mod abi;
