@@ -1,0 +1,13 @@
+//! Loss functions.
+
+use abi_stable::StableAbi;
+
+use super::{entry::Instance, handle::Handle};
+
+/// Functions of a loss. All `[training]`.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct LossTable {
+    /// From predictions and targets to a tensor with one element, the mean over the samples; one reference for the host.
+    pub forward: unsafe extern "C" fn(this: Instance, yhats: Handle, ys: Handle, value: *mut Handle) -> i32,
+}
