@@ -1,1 +1,3 @@
 //! The fluxbay host.
+
+pub mod learner;

@@ -1,0 +1,213 @@
+//! What the learner needs from the rest of the host, as traits: data, the record of a run, the display.
+//!
+//! The loader, the run directory and the terminal implement them; tests implement them in a few lines. The learner never
+//! opens a file and never writes to a terminal itself.
+
+use candle_core::Tensor;
+use fluxbay_plugin::abi::event::phase_kind;
+
+/// What a phase is for; decides its mode and its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PhaseKind {
+    /// Updates parameters; reads the split `training`.
+    Training,
+    /// Measures; reads the split `validation`.
+    Validation,
+    /// Anything else; reads no data unless told so.
+    Other,
+}
+
+impl PhaseKind {
+    /// The contract's number.
+    pub fn code(self) -> u32 {
+        match self {
+            PhaseKind::Training => phase_kind::TRAINING,
+            PhaseKind::Validation => phase_kind::VALIDATION,
+            PhaseKind::Other => phase_kind::OTHER,
+        }
+    }
+
+    /// The name in manifests and files: `training`, `validation`, `other`.
+    pub fn name(self) -> &'static str {
+        match self {
+            PhaseKind::Training => "training",
+            PhaseKind::Validation => "validation",
+            PhaseKind::Other => "other",
+        }
+    }
+
+    /// The kind called `name` in a manifest; an empty name is [`PhaseKind::Other`].
+    pub fn named(name: &str) -> Option<PhaseKind> {
+        match name {
+            "training" => Some(PhaseKind::Training),
+            "validation" => Some(PhaseKind::Validation),
+            "other" | "" => Some(PhaseKind::Other),
+            _ => None,
+        }
+    }
+}
+
+/// Where a run stands when something is recorded.
+#[derive(Clone, Copy, Debug)]
+pub struct At<'a> {
+    /// Instance id of the running phase; empty outside phases.
+    pub phase: &'a str,
+    /// Its kind; `None` outside phases.
+    pub kind: Option<PhaseKind>,
+    /// Epoch of the fit, from 1; 0 before the first.
+    pub epoch: u64,
+    /// Step within the epoch, from 1; 0 outside steps.
+    pub step: u64,
+    /// Steps that this phase has begun since the run began.
+    pub total_steps: u64,
+}
+
+/// What a metric's value belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One step.
+    Step,
+    /// An epoch of a phase.
+    Epoch,
+}
+
+impl Scope {
+    /// `step` or `epoch`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scope::Step => "step",
+            Scope::Epoch => "epoch",
+        }
+    }
+}
+
+/// Why the record of a run could not be kept, such as a full disk. It ends the run.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SinkError(pub String);
+
+/// The lasting record of a run. Called on the training thread, between tensor work: implementations buffer.
+pub trait Sink {
+    /// One figure, for `metrics.jsonl` and `metrics.csv`.
+    fn metric(&self, at: &At<'_>, scope: Scope, name: &str, value: f64) -> Result<(), SinkError>;
+
+    /// Something that happened in the life of the run, for `events.jsonl`: `fit-begin`, `epoch-begin`, `epoch-end`,
+    /// `epoch-cancelled`, `step-cancelled`, `fit-cancelled`, `error`, `fit-end`, `instance-disabled`. `by` is the instance that caused it (or
+    /// empty), `detail` the reason. Ordinary steps are not told.
+    fn event(&self, at: &At<'_>, kind: &str, by: &str, detail: &str) -> Result<(), SinkError>;
+
+    /// Called at the end of each phase's epoch, after every reader of epoch-end: what is buffered goes to the disk.
+    fn flush(&self) -> Result<(), SinkError>;
+}
+
+/// A record that keeps nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoSink;
+
+impl Sink for NoSink {
+    fn metric(&self, _: &At<'_>, _: Scope, _: &str, _: f64) -> Result<(), SinkError> {
+        Ok(())
+    }
+    fn event(&self, _: &At<'_>, _: &str, _: &str, _: &str) -> Result<(), SinkError> {
+        Ok(())
+    }
+    fn flush(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+/// What the person at the terminal sees. `by` is the id of the instance that speaks; each has at most one bar.
+pub trait Display {
+    /// Prints lines above any bar.
+    fn print(&self, by: &str, text: &str);
+    /// Begins a bar of `total` units; 0 where unknown.
+    fn progress_begin(&self, by: &str, label: &str, total: u64);
+    /// Moves it.
+    fn progress_set(&self, by: &str, position: u64, message: &str);
+    /// Ends it; the message stays as a line.
+    fn progress_end(&self, by: &str, message: &str);
+    /// Whether bars are drawn.
+    fn interactive(&self) -> bool;
+    /// Ends all bars that are still open; called when a fit ends, however it ended.
+    fn close(&self);
+}
+
+/// A display that shows nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoDisplay;
+
+impl Display for NoDisplay {
+    fn print(&self, _: &str, _: &str) {}
+    fn progress_begin(&self, _: &str, _: &str, _: u64) {}
+    fn progress_set(&self, _: &str, _: u64, _: &str) {}
+    fn progress_end(&self, _: &str, _: &str) {}
+    fn interactive(&self) -> bool {
+        false
+    }
+    fn close(&self) {}
+}
+
+/// One field of the data, as the data set states it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataField {
+    /// `xs`, `ys`, or a name of its own.
+    pub name: String,
+    /// Element type, a number of the contract's `dtype`.
+    pub dtype: u32,
+    /// Shape of one sample.
+    pub shape: Vec<usize>,
+    /// Number of classes where the field holds class labels, else 0.
+    pub classes: u64,
+}
+
+/// One batch, ready for the engine: a tensor `[samples, ...]` per field, in the order of the fields.
+#[derive(Clone, Debug)]
+pub struct DataBatch {
+    /// The tensors.
+    pub fields: Vec<Tensor>,
+    /// Number of samples, at least 1.
+    pub samples: usize,
+    /// Position in the epoch, from 0.
+    pub index: u64,
+}
+
+/// Size of one split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SplitSize {
+    /// Samples that an epoch reads.
+    pub samples: u64,
+    /// Batches of an epoch.
+    pub steps: u64,
+}
+
+/// The batches of one epoch, in order.
+pub trait Batches {
+    /// The next one, or `None` after the last. An error ends the run; its text says what and where.
+    fn next_batch(&mut self) -> Result<Option<DataBatch>, String>;
+}
+
+/// The data of a run.
+pub trait Data {
+    /// The fields of every sample.
+    fn fields(&self) -> &[DataField];
+    /// The size of a split, or `None` where the data has no such split.
+    fn split(&self, name: &str) -> Option<SplitSize>;
+    /// Begins epoch `epoch` (from 1) of a split.
+    fn epoch(&self, split: &str, epoch: u64) -> Result<Box<dyn Batches>, String>;
+}
+
+/// No data at all, for runs whose phases make their own.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoData;
+
+impl Data for NoData {
+    fn fields(&self) -> &[DataField] {
+        &[]
+    }
+    fn split(&self, _: &str) -> Option<SplitSize> {
+        None
+    }
+    fn epoch(&self, split: &str, _: u64) -> Result<Box<dyn Batches>, String> {
+        Err(format!("this run has no data, so there is no split `{split}`"))
+    }
+}
