@@ -1,3 +1,4 @@
 //! The fluxbay host.
 
 pub mod learner;
+pub mod library;

@@ -1,0 +1,200 @@
+//! From a name in a run file to a component.
+
+use super::super::manifest::{ComponentManifest, Kind};
+use super::super::shown;
+use super::{Catalog, ComponentRef, PluginEntry, Standing};
+
+/// Why a name means no component.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FindError {
+    /// Nothing offers it.
+    #[error("no {kind} `{name}` is in the catalog{}", hint(.nearest, .elsewhere))]
+    Unknown {
+        /// What was asked for.
+        kind: Kind,
+        /// The name as given.
+        name: String,
+        /// The closest name of that kind that can be had.
+        nearest: Option<String>,
+        /// The name exists as another kind.
+        elsewhere: Option<Kind>,
+    },
+    /// A file offers it, but may not be used.
+    #[error("{kind} `{name}` is only offered by {path}, which is refused: {reason}")]
+    Refused {
+        /// What was asked for.
+        kind: Kind,
+        /// The name as given.
+        name: String,
+        /// The file, printable.
+        path: String,
+        /// Why it is refused, and what to do.
+        reason: String,
+    },
+    /// Several files in the same directory offer it.
+    #[error("{kind} `{name}` is offered by several plugins in the same directory ({}); {}", .paths.join(", "), way_out(.choices))]
+    Ambiguous {
+        /// What was asked for.
+        kind: Kind,
+        /// The name as given.
+        name: String,
+        /// Names that mean just one of them; empty when the plugins have the same name, too.
+        choices: Vec<String>,
+        /// The files, printable.
+        paths: Vec<String>,
+    },
+    /// The name says another kind than the place where it stands.
+    #[error("`{name}` names a {found}; here a {wanted} is expected")]
+    WrongKind {
+        /// The name as given.
+        name: String,
+        /// What is expected.
+        wanted: Kind,
+        /// What the name says.
+        found: Kind,
+    },
+    /// The part before the colon names no plugin.
+    #[error("no plugin `{plugin}` is in the catalog{}", hint(.nearest, &None))]
+    UnknownPlugin {
+        /// The plugin's name as given.
+        plugin: String,
+        /// The closest name of a plugin.
+        nearest: Option<String>,
+    },
+    /// The name is not written as `name`, `kind/name` or `plugin:kind/name`.
+    #[error("`{name}` is no name of a component; write NAME, KIND/NAME or PLUGIN:KIND/NAME")]
+    Malformed {
+        /// The name as given.
+        name: String,
+    },
+}
+
+impl FindError {
+    /// The nearest name, where there is one.
+    pub fn nearest(&self) -> Option<&str> {
+        match self {
+            FindError::Unknown { nearest, .. } | FindError::UnknownPlugin { nearest, .. } => nearest.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+fn hint(nearest: &Option<String>, elsewhere: &Option<Kind>) -> String {
+    match (elsewhere, nearest) {
+        (Some(kind), _) => format!("; there is a {kind} of that name"),
+        (None, Some(name)) => format!("; did you mean `{name}`?"),
+        (None, None) => "; `fluxbay list` shows what there is".to_owned(),
+    }
+}
+
+fn way_out(choices: &[String]) -> String {
+    match choices {
+        [] => "remove all but one".to_owned(),
+        _ => format!("write one of {}", choices.join(", ")),
+    }
+}
+
+/// The name among `names` that is closest to `wanted`, if any is close enough to be meant.
+pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let close = |name: &str| {
+        let likeness = strsim::damerau_levenshtein(wanted, name);
+        let allowed = (wanted.chars().count().max(name.chars().count()) / 3).max(1);
+        (likeness <= allowed || (wanted.len() >= 3 && name.starts_with(wanted))).then_some(likeness)
+    };
+    names.filter_map(|name| close(name).map(|distance| (distance, name))).min().map(|(_, name)| name)
+}
+
+/// A name taken apart.
+struct Parsed<'a> {
+    plugin: Option<&'a str>,
+    name: &'a str,
+}
+
+fn parse(kind: Kind, text: &str) -> Result<Parsed<'_>, FindError> {
+    let malformed = || FindError::Malformed { name: shown::text(text) };
+    // A name of a manifest is short; whatever is longer is not compared with every name there is.
+    if text.len() > 256 {
+        return Err(FindError::Malformed { name: format!("{}...", shown::bytes(&text.as_bytes()[..60])) });
+    }
+    let (plugin, rest) = match text.split_once(':') {
+        Some((plugin, rest)) => (Some(plugin), rest),
+        None => (None, text),
+    };
+    let name = match rest.split_once('/') {
+        Some((prefix, name)) => {
+            let found: Kind = prefix.parse().map_err(|_| malformed())?;
+            if found != kind {
+                return Err(FindError::WrongKind { name: shown::text(text), wanted: kind, found });
+            }
+            name
+        }
+        None => rest,
+    };
+    if name.is_empty() || name.contains([':', '/']) || plugin.is_some_and(str::is_empty) {
+        return Err(malformed());
+    }
+    Ok(Parsed { plugin, name })
+}
+
+impl Catalog {
+    /// The component of `kind` that `name` means: a bare name, `kind/name`, or `plugin:kind/name` to choose between
+    /// plugins.
+    ///
+    /// # Errors
+    /// Unknown (with the nearest name), ambiguous, refused, or of another kind.
+    pub fn find(&self, kind: Kind, name: &str) -> Result<ComponentRef<'_>, FindError> {
+        let parsed = parse(kind, name)?;
+        let offers: Vec<(usize, &PluginEntry, &ComponentManifest, Standing)> = self
+            .plugins
+            .iter()
+            .enumerate()
+            .filter(|(_, plugin)| parsed.plugin.is_none_or(|wanted| wanted == plugin.name()))
+            .filter_map(|(index, plugin)| {
+                let place = plugin.manifest().components.iter().position(|c| c.kind == kind && c.name == parsed.name)?;
+                Some((index, plugin, &plugin.manifest().components[place], plugin.standings[place]))
+            })
+            .collect();
+        let Some(&(_, first, manifest, standing)) = offers.first() else {
+            return Err(self.not_found(kind, name, &parsed));
+        };
+        // Plugins come in the order of the search path, so those in the first one's directory follow it.
+        let tied: Vec<&PluginEntry> = offers.iter().map(|offer| offer.1).filter(|p| p.trusted.0.candidate.dir == first.trusted.0.candidate.dir).collect();
+        if tied.len() == 1 {
+            return Ok(ComponentRef { plugin: first, manifest, standing });
+        }
+        let mut choices: Vec<String> = tied.iter().map(|p| format!("{}:{}", p.name(), manifest.id())).collect();
+        choices.sort();
+        let before = choices.len();
+        choices.dedup();
+        if choices.len() < before {
+            choices.clear();
+        }
+        let paths = tied.iter().map(|p| shown::path(p.path())).collect();
+        Err(FindError::Ambiguous { kind, name: name.to_owned(), choices, paths })
+    }
+
+    /// The plugin of that name that comes first on the search path.
+    pub fn plugin(&self, name: &str) -> Option<&PluginEntry> {
+        self.plugins.iter().find(|plugin| plugin.name() == name)
+    }
+
+    fn not_found(&self, kind: Kind, name: &str, parsed: &Parsed<'_>) -> FindError {
+        let barred = self.barred.iter().find(|barred| {
+            parsed.plugin.is_none_or(|wanted| wanted == barred.manifest.plugin.name)
+                && barred.manifest.components.iter().any(|c| c.kind == kind && c.name == parsed.name)
+        });
+        if let Some(barred) = barred {
+            return FindError::Refused { kind, name: shown::text(name), path: shown::path(&barred.path), reason: barred.refusal.to_string() };
+        }
+        if let Some(plugin) = parsed.plugin
+            && self.plugin(plugin).is_none()
+        {
+            let nearest = nearest(plugin, self.plugins.iter().map(PluginEntry::name)).map(str::to_owned);
+            return FindError::UnknownPlugin { plugin: shown::text(plugin), nearest };
+        }
+        let offered = || self.all_components().filter(|c| parsed.plugin.is_none_or(|wanted| wanted == c.plugin.name()));
+        let elsewhere = offered().find(|c| c.manifest.name == parsed.name).map(|c| c.manifest.kind);
+        let nearest = nearest(parsed.name, offered().filter(|c| c.manifest.kind == kind).map(|c| c.manifest.name.as_str())).map(str::to_owned);
+        FindError::Unknown { kind, name: shown::text(name), nearest, elsewhere }
+    }
+}

@@ -1,0 +1,201 @@
+//! Builds a catalog: every file through the static and trust stages, then who wins.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::super::discover::{self, Candidate, SearchPath};
+use super::super::inspect::{FileId, HostContract, Inspected, Inspection, Limits, Ownership, Sha256};
+use super::super::manifest::{Kind, Manifest};
+use super::super::report::{FileReport, Refusal, State};
+use super::super::trust::{Trust, Trusted};
+use super::{Barred, Catalog, PluginEntry, Standing};
+
+/// What a scan allows.
+#[derive(Clone, Debug)]
+pub struct ScanOptions {
+    /// The largest file that is read, in bytes.
+    pub max_file_size: u64,
+    /// The most candidates of one directory that are looked at.
+    pub max_files: usize,
+    /// Directories whose files are taken whoever may write to them.
+    pub allow_untrusted: Vec<PathBuf>,
+    /// The contract that plugins must fit.
+    pub host: HostContract,
+}
+
+impl Default for ScanOptions {
+    fn default() -> Self {
+        Self { max_file_size: 256 << 20, max_files: 10_000, allow_untrusted: Vec::new(), host: HostContract::default() }
+    }
+}
+
+/// What became of one candidate.
+enum Outcome {
+    Ordinary,
+    Plugin(Trusted),
+    Barred(Box<Inspected>, Refusal),
+    Refused(Refusal),
+}
+
+impl Catalog {
+    /// Looks at every file of the search path. Never fails: what is wrong with a file or a directory is in its report.
+    pub fn scan(path: &SearchPath, options: &ScanOptions) -> Self {
+        let (candidates, dirs) = discover::discover(path, options.max_files);
+        let outcomes = examine(&candidates, options);
+        let mut catalog = Self { dirs, ..Self::default() };
+        for (candidate, outcome) in candidates.iter().zip(outcomes) {
+            catalog.add(candidate, outcome);
+        }
+        catalog.settle();
+        catalog
+    }
+
+    /// A catalog of plugins that exist only as descriptions, all in one directory; for tools and tests. Their files do
+    /// not exist, so loading any of them ends in `unreadable`.
+    pub fn described(manifests: impl IntoIterator<Item = Manifest>) -> Self {
+        let mut catalog = Self::default();
+        for manifest in manifests {
+            let path = PathBuf::from(format!("described/{}.so", manifest.plugin.name));
+            let text = serde_json::to_string(&manifest).unwrap_or_default();
+            let section = super::super::manifest::encode(&text);
+            let candidate = Candidate::named(&path);
+            let inspected = Inspected {
+                candidate: candidate.clone(),
+                resolved: path,
+                id: FileId { device: 0, inode: 0, size: 0, modified: 0, changed: 0 },
+                ownership: Ownership { user: 0, group: 0, mode: 0 },
+                sha256: Sha256::of(&section),
+                manifest,
+                section,
+            };
+            catalog.add(&candidate, Outcome::Plugin(Trusted(inspected)));
+        }
+        catalog.settle();
+        catalog
+    }
+
+    fn add(&mut self, candidate: &Candidate, outcome: Outcome) {
+        let mut report = FileReport {
+            path: candidate.path.clone(),
+            resolved: None,
+            also_at: Vec::new(),
+            origin: candidate.origin,
+            state: State::Ok,
+            plugin: None,
+            version: None,
+            sha256: None,
+            shadowed_by: Vec::new(),
+            refusal: None,
+        };
+        match outcome {
+            Outcome::Ordinary => report.state = State::Ignored,
+            Outcome::Refused(refusal) => {
+                report.state = State::Refused;
+                report.refusal = Some(refusal);
+            }
+            Outcome::Barred(inspected, refusal) => {
+                describe(&mut report, &inspected);
+                report.state = State::Refused;
+                report.refusal = Some(refusal.clone());
+                self.barred.push(Barred { path: candidate.path.clone(), manifest: inspected.manifest, refusal });
+            }
+            Outcome::Plugin(trusted) => {
+                let sha256 = trusted.0.sha256;
+                if let Some(entry) = self.plugins.iter_mut().find(|entry| entry.sha256() == sha256) {
+                    entry.also_at.push(candidate.path.clone());
+                    return;
+                }
+                describe(&mut report, &trusted.0);
+                let standings = vec![Standing::Active; trusted.0.manifest.components.len()];
+                self.plugins.push(PluginEntry { trusted, also_at: Vec::new(), standings });
+            }
+        }
+        self.files.push(report);
+    }
+
+    /// Decides which component each bare name means and completes the reports.
+    fn settle(&mut self) {
+        let mut offers: BTreeMap<(Kind, String), Vec<(usize, usize)>> = BTreeMap::new();
+        for (index, plugin) in self.plugins.iter().enumerate() {
+            for (place, component) in plugin.manifest().components.iter().enumerate() {
+                offers.entry((component.kind, component.name.clone())).or_default().push((index, place));
+            }
+        }
+        for offer in offers.values() {
+            let (first, first_place) = offer[0];
+            let dir_of = |catalog: &Self, index: usize| catalog.plugins[index].trusted.0.candidate.dir;
+            let first_dir = dir_of(self, first);
+            for &(index, place) in &offer[1..] {
+                let tied = dir_of(self, index) == first_dir;
+                if tied {
+                    self.plugins[first].standings[first_place] = Standing::Tied { with: index };
+                }
+                self.plugins[index].standings[place] = if tied { Standing::Tied { with: first } } else { Standing::Shadowed { by: first } };
+            }
+        }
+        self.complete_reports();
+    }
+
+    fn complete_reports(&mut self) {
+        let places: BTreeMap<Sha256, usize> = self.plugins.iter().enumerate().map(|(index, plugin)| (plugin.sha256(), index)).collect();
+        for report in self.files.iter_mut().filter(|report| report.state == State::Ok) {
+            let hash = report.sha256.as_deref().and_then(Sha256::from_hex);
+            let Some(plugin) = hash.and_then(|hash| places.get(&hash)).map(|&index| &self.plugins[index]) else { continue };
+            report.state = plugin.state();
+            report.also_at.clone_from(&plugin.also_at);
+            let mut first: Vec<PathBuf> = Vec::new();
+            for standing in &plugin.standings {
+                if let Standing::Shadowed { by } = standing {
+                    let path = self.plugins[*by].path();
+                    if !first.iter().any(|known| known == path) {
+                        first.push(path.to_owned());
+                    }
+                }
+            }
+            report.shadowed_by = first;
+        }
+    }
+}
+
+fn describe(report: &mut FileReport, inspected: &Inspected) {
+    report.resolved = Some(inspected.resolved.clone()).filter(|_| std::fs::symlink_metadata(inspected.path()).is_ok_and(|m| m.is_symlink()));
+    report.plugin = Some(inspected.manifest.plugin.name.clone());
+    report.version = Some(inspected.manifest.plugin.version.clone());
+    report.sha256 = Some(inspected.sha256.hex());
+}
+
+/// Takes all candidates through the static and trust stages on several threads; the result has their order.
+fn examine(candidates: &[Candidate], options: &ScanOptions) -> Vec<Outcome> {
+    let limits = Limits { file_size: options.max_file_size, host: options.host.clone() };
+    let trust = Trust::new(&options.allow_untrusted);
+    let one = |candidate: &Candidate| match candidate.inspect(&limits) {
+        Err(refusal) => Outcome::Refused(refusal),
+        Ok(Inspection::OrdinaryLibrary) => Outcome::Ordinary,
+        Ok(Inspection::Plugin(inspected)) => match inspected.trust(&trust) {
+            Ok(trusted) => Outcome::Plugin(trusted),
+            Err((inspected, refusal)) => Outcome::Barred(inspected, refusal),
+        },
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(8).min(candidates.len().div_ceil(8));
+    if workers <= 1 {
+        return candidates.iter().map(one).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Vec<(usize, Outcome)>> = Mutex::new(Vec::with_capacity(candidates.len()));
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some((index, candidate)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, candidates.get(i)?))) {
+                    let outcome = one(candidate);
+                    done.lock().unwrap_or_else(PoisonError::into_inner).push((index, outcome));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, outcome)| outcome).collect()
+}

@@ -1,0 +1,30 @@
+//! From a file on disk to a loaded plugin, in stages that are types.
+//!
+//! [`Candidate`] (found by name) -> [`Inspected`] (read and checked, nothing of it ran) -> [`Trusted`] (nobody else can
+//! have changed it) -> a copy in the content store -> loaded. [`Catalog`] does the first three for a whole search path
+//! and answers which component a name means. Composition, learner and commands work with the catalog; only the
+//! learner's start loads anything. Nothing here prints.
+
+pub mod catalog;
+pub mod discover;
+pub mod elf;
+pub mod inspect;
+pub mod manifest;
+pub mod report;
+pub mod shown;
+pub mod trust;
+
+pub use catalog::{Catalog, ComponentRef, FindError, PluginEntry, ScanOptions, Standing};
+pub use discover::{Candidate, DirReport, Origin, SearchDir, SearchPath};
+pub use inspect::{HostContract, Inspected, Inspection, Limits, Sha256};
+pub use manifest::{ComponentManifest, ContractVersion, Kind, Manifest, ManifestError, PluginInfo};
+pub use report::{FileReport, Reason, Refusal, Stage, State};
+pub use trust::{Trust, Trusted};
+
+/// The contract that this host serves.
+pub const CONTRACT: ContractVersion = {
+    let version = fluxbay_plugin::abi::entry::CONTRACT;
+    ContractVersion::new(version.major as u16, version.minor as u16)
+};
+/// Ids of the extensions that this host offers to plugins.
+pub const EXTENSIONS: &[&str] = &[];
