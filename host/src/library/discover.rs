@@ -195,7 +195,11 @@ pub(super) fn discover(path: &SearchPath, limit: usize) -> (Vec<Candidate>, Vec<
                 report.candidates = names.len();
                 if names.len() > limit {
                     let message = format!("{} files end in .so; only the first {limit} by name are looked at", names.len());
-                    report.refusal = Some(refusal(Reason::TooManyFiles, message, "spread them over several directories, or remove those that are no plugins"));
+                    report.refusal = Some(refusal(
+                        Reason::TooManyFiles,
+                        message,
+                        "spread them over several directories, or remove those that are no plugins",
+                    ));
                     names.truncate(limit);
                 }
                 candidates.extend(names.into_iter().map(|path| Candidate { path, origin: dir.origin, dir: index }));
@@ -221,7 +225,9 @@ fn explain(error: &io::Error) -> (String, &'static str) {
     match error.kind() {
         io::ErrorKind::NotFound => ("the directory does not exist".into(), "make it, or correct its name"),
         io::ErrorKind::NotADirectory => ("it is not a directory".into(), "name the directory that holds the plugins"),
-        io::ErrorKind::PermissionDenied => ("reading the directory is not permitted".into(), "give yourself the right to read it, or leave it out"),
+        io::ErrorKind::PermissionDenied => {
+            ("reading the directory is not permitted".into(), "give yourself the right to read it, or leave it out")
+        }
         _ => (format!("the directory cannot be read: {error}"), "leave it out, or mend the file system"),
     }
 }

@@ -195,10 +195,18 @@ fn refuse<T>(reason: Reason, message: impl Into<String>, mend: impl Into<String>
 fn unreadable(error: &io::Error) -> Refusal {
     use io::ErrorKind as Kind;
     if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
-        return Refusal::fixed(Stage::Static, Reason::Unreadable, "its symbolic links lead in a circle", "remove the link, or point it to a file");
+        return Refusal::fixed(
+            Stage::Static,
+            Reason::Unreadable,
+            "its symbolic links lead in a circle",
+            "remove the link, or point it to a file",
+        );
     }
     let (message, mend) = match error.kind() {
-        Kind::NotFound => ("it is a symbolic link to a file that does not exist, or has just been removed".to_owned(), "remove the link, or restore what it names"),
+        Kind::NotFound => (
+            "it is a symbolic link to a file that does not exist, or has just been removed".to_owned(),
+            "remove the link, or restore what it names",
+        ),
         Kind::PermissionDenied => ("reading it is not permitted".to_owned(), "give yourself the right to read it, or remove it"),
         _ => (format!("it cannot be read: {error}"), "remove it, or mend the file system"),
     };
@@ -278,11 +286,18 @@ impl Candidate {
             return Ok(Inspection::OrdinaryLibrary);
         };
         let section = bounds(range).and_then(|range| bytes.get(range)).unwrap_or_default().to_vec();
-        let manifest = Manifest::from_section(&section).or_else(|e| {
-            refuse(Reason::BadManifest, e.to_string(), "build it again with the current export macro, or tell its author")
-        })?;
+        let manifest = Manifest::from_section(&section)
+            .or_else(|e| refuse(Reason::BadManifest, e.to_string(), "build it again with the current export macro, or tell its author"))?;
         check_contract(&manifest, &limits.host)?;
-        Ok(Inspection::Plugin(Box::new(Inspected { candidate: self.clone(), resolved, id, ownership, sha256: Sha256::of(&bytes), manifest, section })))
+        Ok(Inspection::Plugin(Box::new(Inspected {
+            candidate: self.clone(),
+            resolved,
+            id,
+            ownership,
+            sha256: Sha256::of(&bytes),
+            manifest,
+            section,
+        })))
     }
 }
 
@@ -292,7 +307,13 @@ fn bounds(range: std::ops::Range<u64>) -> Option<std::ops::Range<usize>> {
 
 /// Whether the file, judged by its headers alone, has a manifest, and may be read whole.
 fn looks_at_manifest(file: &File, size: u64, limit: u64) -> Result<bool, Refusal> {
-    let too_large = || refuse(Reason::TooLarge, format!("it has {size} bytes; at most {limit} are read"), "strip its debug information, or keep it elsewhere");
+    let too_large = || {
+        refuse(
+            Reason::TooLarge,
+            format!("it has {size} bytes; at most {limit} are read"),
+            "strip its debug information, or keep it elsewhere",
+        )
+    };
     let cache = ReadCache::new(file);
     match elf::check(&cache, size, SECTION) {
         Ok(found) if found.manifest.is_none() => Ok(false),
@@ -314,7 +335,11 @@ fn check_contract(manifest: &Manifest, host: &HostContract) -> Result<(), Refusa
     }
     if theirs.major > ours.major {
         let message = format!("it was built against contract {theirs}; this host serves {oldest}.0 to {ours}");
-        return refuse(Reason::ContractTooNew, message, format!("install a fluxbay that serves contract {theirs}, or an older release of the plugin"));
+        return refuse(
+            Reason::ContractTooNew,
+            message,
+            format!("install a fluxbay that serves contract {theirs}, or an older release of the plugin"),
+        );
     }
     for component in &manifest.components {
         if let Some(missing) = component.requires.iter().find(|id| !host.extensions.contains(id)) {
@@ -342,12 +367,17 @@ mod tests {
     #[test]
     fn the_contract_is_served_for_this_and_the_previous_major_version() {
         let manifest = |contract: &str| {
-            let text = format!(r#"{{"schema":1,"contract":"{contract}","plugin":{{"name":"a","version":"1.0.0"}},
-                "components":[{{"kind":"loss","name":"l","requires":["fluxbay.x/2"]}}]}}"#);
+            let text = format!(
+                r#"{{"schema":1,"contract":"{contract}","plugin":{{"name":"a","version":"1.0.0"}},
+                "components":[{{"kind":"loss","name":"l","requires":["fluxbay.x/2"]}}]}}"#
+            );
             Manifest::parse(&text).expect("good")
         };
         let verdict = |contract: &str, major: u16, minor: u16, extensions: &[&str]| {
-            let host = HostContract { version: ContractVersion::new(major, minor), extensions: extensions.iter().map(|&e| e.to_owned()).collect() };
+            let host = HostContract {
+                version: ContractVersion::new(major, minor),
+                extensions: extensions.iter().map(|&e| e.to_owned()).collect(),
+            };
             check_contract(&manifest(contract), &host).map_err(|r| r.reason)
         };
         assert_eq!(verdict("1.0", 1, 0, &["fluxbay.x/2"]), Ok(()));

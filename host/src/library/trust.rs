@@ -133,7 +133,9 @@ impl Trust {
     }
 
     fn allows(&self, plugin: &Inspected) -> bool {
-        let real = |path: &Path| path.parent().and_then(|dir| std::fs::canonicalize(if dir.as_os_str().is_empty() { Path::new(".") } else { dir }).ok());
+        let real = |path: &Path| {
+            path.parent().and_then(|dir| std::fs::canonicalize(if dir.as_os_str().is_empty() { Path::new(".") } else { dir }).ok())
+        };
         let (found_in, lies_in) = (real(plugin.path()), plugin.resolved().parent());
         // Both, so that a link out of an allowed directory does not carry the allowance with it.
         let allowed = |dir: &Path| self.allowed.iter().any(|allowed| allowed == dir);
@@ -169,15 +171,14 @@ impl Inspected {
         if trust.allows(&self) {
             return Ok(Trusted(self));
         }
-        let verdict = trust
-            .judge(self.ownership)
-            .map_err(|why| format!("the file: {why}"))
-            .and_then(|()| trust.walk_once(self.path()));
+        let verdict = trust.judge(self.ownership).map_err(|why| format!("the file: {why}")).and_then(|()| trust.walk_once(self.path()));
         match verdict {
             Ok(()) => Ok(Trusted(self)),
             Err(message) => {
                 let dir = self.path().parent().map(shown::path).unwrap_or_default();
-                let mend = format!("check where it comes from, then take the right to write from others (chmod go-w), or allow its directory with --allow-untrusted {dir}");
+                let mend = format!(
+                    "check where it comes from, then take the right to write from others (chmod go-w), or allow its directory with --allow-untrusted {dir}"
+                );
                 Err((Box::new(self), Refusal::fixed(Stage::Trust, Reason::Untrusted, message, mend)))
             }
         }

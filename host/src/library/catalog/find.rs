@@ -158,7 +158,8 @@ impl Catalog {
             return Err(self.not_found(kind, name, &parsed));
         };
         // Plugins come in the order of the search path, so those in the first one's directory follow it.
-        let tied: Vec<&PluginEntry> = offers.iter().map(|offer| offer.1).filter(|p| p.trusted.0.candidate.dir == first.trusted.0.candidate.dir).collect();
+        let tied: Vec<&PluginEntry> =
+            offers.iter().map(|offer| offer.1).filter(|p| p.trusted.0.candidate.dir == first.trusted.0.candidate.dir).collect();
         if tied.len() == 1 {
             return Ok(ComponentRef { plugin: first, manifest, standing });
         }
@@ -184,7 +185,12 @@ impl Catalog {
                 && barred.manifest.components.iter().any(|c| c.kind == kind && c.name == parsed.name)
         });
         if let Some(barred) = barred {
-            return FindError::Refused { kind, name: shown::text(name), path: shown::path(&barred.path), reason: barred.refusal.to_string() };
+            return FindError::Refused {
+                kind,
+                name: shown::text(name),
+                path: shown::path(&barred.path),
+                reason: barred.refusal.to_string(),
+            };
         }
         if let Some(plugin) = parsed.plugin
             && self.plugin(plugin).is_none()
@@ -194,7 +200,8 @@ impl Catalog {
         }
         let offered = || self.all_components().filter(|c| parsed.plugin.is_none_or(|wanted| wanted == c.plugin.name()));
         let elsewhere = offered().find(|c| c.manifest.name == parsed.name).map(|c| c.manifest.kind);
-        let nearest = nearest(parsed.name, offered().filter(|c| c.manifest.kind == kind).map(|c| c.manifest.name.as_str())).map(str::to_owned);
+        let nearest =
+            nearest(parsed.name, offered().filter(|c| c.manifest.kind == kind).map(|c| c.manifest.name.as_str())).map(str::to_owned);
         FindError::Unknown { kind, name: shown::text(name), nearest, elsewhere }
     }
 }

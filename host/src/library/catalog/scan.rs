@@ -161,7 +161,8 @@ impl Catalog {
 }
 
 fn describe(report: &mut FileReport, inspected: &Inspected) {
-    report.resolved = Some(inspected.resolved.clone()).filter(|_| std::fs::symlink_metadata(inspected.path()).is_ok_and(|m| m.is_symlink()));
+    report.resolved =
+        Some(inspected.resolved.clone()).filter(|_| std::fs::symlink_metadata(inspected.path()).is_ok_and(|m| m.is_symlink()));
     report.plugin = Some(inspected.manifest.plugin.name.clone());
     report.version = Some(inspected.manifest.plugin.version.clone());
     report.sha256 = Some(inspected.sha256.hex());
@@ -188,7 +189,8 @@ fn examine(candidates: &[Candidate], options: &ScanOptions) -> Vec<Outcome> {
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
-                while let Some((index, candidate)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, candidates.get(i)?))) {
+                while let Some((index, candidate)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, candidates.get(i)?)))
+                {
                     let outcome = one(candidate);
                     done.lock().unwrap_or_else(PoisonError::into_inner).push((index, outcome));
                 }

@@ -150,7 +150,12 @@ fn machine_name(machine: elf::Machine) -> String {
     name.to_owned()
 }
 
-fn program_headers<'data, R: ReadRef<'data>>(header: &Header, endian: Endianness, data: R, size: u64) -> Result<&'data [ProgramHeader64<Endianness>], Refusal> {
+fn program_headers<'data, R: ReadRef<'data>>(
+    header: &Header,
+    endian: Endianness,
+    data: R,
+    size: u64,
+) -> Result<&'data [ProgramHeader64<Endianness>], Refusal> {
     let Ok(count) = header.phnum(endian, data) else {
         return malformed("the number of its program headers cannot be found");
     };
@@ -207,7 +212,12 @@ fn check_segments(segments: &[ProgramHeader64<Endianness>], endian: Endianness, 
     Ok(())
 }
 
-fn section_headers<'data, R: ReadRef<'data>>(header: &Header, endian: Endianness, data: R, size: u64) -> Result<&'data [SectionHeader64<Endianness>], Refusal> {
+fn section_headers<'data, R: ReadRef<'data>>(
+    header: &Header,
+    endian: Endianness,
+    data: R,
+    size: u64,
+) -> Result<&'data [SectionHeader64<Endianness>], Refusal> {
     let offset = header.e_shoff(endian);
     if offset == 0 {
         return Ok(&[]);
@@ -260,7 +270,13 @@ fn check_dynamic<'data, R: ReadRef<'data>>(segments: &[ProgramHeader64<Endiannes
 }
 
 /// The file range of the only section of that name.
-fn find_section<'data, R: ReadRef<'data>>(header: &Header, sections: &'data [SectionHeader64<Endianness>], endian: Endianness, data: R, wanted: &str) -> Result<Option<Range<u64>>, Refusal> {
+fn find_section<'data, R: ReadRef<'data>>(
+    header: &Header,
+    sections: &'data [SectionHeader64<Endianness>],
+    endian: Endianness,
+    data: R,
+    wanted: &str,
+) -> Result<Option<Range<u64>>, Refusal> {
     if sections.is_empty() || header.e_shstrndx(endian) == elf::SHN_UNDEF {
         return Ok(None);
     }

@@ -35,11 +35,7 @@ pub struct ManifestError {
 
 impl ManifestError {
     fn prefix(&self) -> String {
-        if self.field.is_empty() {
-            String::new()
-        } else {
-            format!("field `{}`: ", self.field)
-        }
+        if self.field.is_empty() { String::new() } else { format!("field `{}`: ", self.field) }
     }
 }
 
@@ -69,17 +65,8 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds in the order in which listings show them.
-    pub const ALL: [Kind; 9] = [
-        Kind::Phase,
-        Kind::Callback,
-        Kind::Model,
-        Kind::Loss,
-        Kind::Dataset,
-        Kind::Metric,
-        Kind::Schedule,
-        Kind::Logger,
-        Kind::Optimizer,
-    ];
+    pub const ALL: [Kind; 9] =
+        [Kind::Phase, Kind::Callback, Kind::Model, Kind::Loss, Kind::Dataset, Kind::Metric, Kind::Schedule, Kind::Logger, Kind::Optimizer];
 
     /// The name as written in run files and manifests.
     pub fn name(self) -> &'static str {

@@ -29,7 +29,9 @@ pub(super) fn text(bytes: &[u8]) -> Result<&str, ManifestError> {
     }
     match word(bytes, 8) {
         Some(FORMAT) => {}
-        other => return Err(error(8, format!("format {} of the manifest section is not known; this host reads {FORMAT}", other.unwrap_or(0)))),
+        other => {
+            return Err(error(8, format!("format {} of the manifest section is not known; this host reads {FORMAT}", other.unwrap_or(0))));
+        }
     }
     let length = word(bytes, 12).and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
     let room = bytes.len() - HEADER;

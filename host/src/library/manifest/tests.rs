@@ -97,7 +97,7 @@ fn each_wrong_field_is_named_and_placed() {
         ("/components/0/config/properties/path", json!({"type": "text"}), "components[0].config.properties.path.type"),
         ("/components/0/config/properties/path", json!(1), "components[0].config.properties.path"),
         ("/components/0/config/required", json!(["pth"]), "components[0].config.required[0]"),
-        ("/components/1/kind", json!("callback"), "components[1].name"),
+        ("/components/1", json!({"kind": "callback", "name": "recorder"}), "components[1].name"),
     ];
     for (pointer, value, field) in cases {
         let text = with(pointer, value.clone());

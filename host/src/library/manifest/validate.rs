@@ -31,11 +31,8 @@ fn problem(path: &[Step], text: impl Into<String>) -> Problem {
 }
 
 pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
-    let placed = |Problem(path, problem): Problem| ManifestError {
-        field: locate::display(&path),
-        offset: locate::offset(text, &path),
-        problem,
-    };
+    let placed =
+        |Problem(path, problem): Problem| ManifestError { field: locate::display(&path), offset: locate::offset(text, &path), problem };
     let value: Value = serde_json::from_str(text).map_err(|e| ManifestError {
         field: String::new(),
         offset: offset_of_line(text, e.line(), e.column()),
