@@ -1,3 +1,122 @@
 //! All that a fluxbay plugin depends on.
+//!
+//! A plugin is a shared library that offers components: callbacks, phases, models, losses, data sets, metrics,
+//! schedules, loggers, optimizers. Each is a Rust type that implements [`Component`] (how it is made from its
+//! configuration) and the trait of its kind; [`plugin!`] exports them. The host finds the file in a directory, reads its
+//! manifest without running it, checks that it fits, and calls it.
+//!
+//! A whole plugin, a callback that ends the training when the loss is low enough:
+//!
+//! ```
+//! use fluxbay_plugin::prelude::*;
+//!
+//! config! {
+//!     /// When to stop.
+//!     struct Config {
+//!         /// Loss below which the training ends.
+//!         below: f64 = 0.1 => 0.0..,
+//!     }
+//! }
+//!
+//! struct LowLoss {
+//!     below: f64,
+//!     loss: Read<f64>,
+//! }
+//!
+//! impl Component for LowLoss {
+//!     type Config = Config;
+//!     fn new(config: Config, setup: &mut Setup) -> Result<Self> {
+//!         Ok(LowLoss { below: config.below, loss: setup.read("step.loss")? })
+//!     }
+//! }
+//!
+//! impl Callback for LowLoss {
+//!     fn on(&mut self, event: &Event, learner: &Learner) -> Result<()> {
+//!         let loss = learner.get(&self.loss)?;
+//!         if event.is_training() && loss < self.below {
+//!             return Err(Error::cancel_fit(format!("loss {loss} is below {}", self.below)));
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//!
+//! plugin! {
+//!     summary: "Ends the training at a low loss.",
+//!     callback "low-loss" => LowLoss { summary: "Ends the fit below a loss.", on: [StepEnd], reads: ["step.loss"] },
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! In its `Cargo.toml`: `crate-type = ["cdylib"]` and `fluxbay-plugin` as the only dependency. Panics are caught at the
+//! border, `log`'s macros reach the host's log, and errors travel with `?`.
+
+// The macros name this crate by its name, also within its own tests.
+extern crate self as fluxbay_plugin;
 
 pub mod abi;
+mod callback;
+mod children;
+mod component;
+pub mod config;
+pub mod dataset;
+mod error;
+pub mod event;
+mod export;
+mod json;
+mod learner;
+mod log_bridge;
+mod logger;
+mod loss;
+pub mod manifest;
+mod metric;
+mod model;
+pub mod nn;
+mod optimizer;
+mod phase;
+mod schedule;
+mod setup;
+mod state;
+mod tensor;
+#[doc(hidden)]
+pub mod trampoline;
+
+pub use callback::{Callback, Resolution};
+pub use children::{ChildCallback, ChildMetric, ChildSchedule};
+pub use component::{Component, from_bytes, to_bytes};
+pub use config::{Config, NoConfig};
+pub use dataset::{Buffers, DataSpec, Dataset, Field, Split};
+pub use error::{Context, Error, Reason, Result};
+pub use event::{Event, EventKind, PhaseKind};
+pub use learner::{Batch, Epoch, Learner, LossIndex, ModelIndex, PhaseLearner, Progress, Step};
+pub use logger::{Logger, Record, RecordValue};
+pub use loss::Loss;
+pub use metric::{Metric, MetricInput};
+pub use model::Model;
+pub use nn::{Init, Params};
+pub use optimizer::{Optimizer, Update};
+pub use phase::Phase;
+pub use schedule::Schedule;
+pub use setup::Setup;
+pub use state::{Json, Node, Point, Read, Readable, Series, Tensors, Value, Write};
+pub use tensor::{DType, Element, Tensor};
+
+pub use log;
+pub use serde;
+pub use serde_json;
+
+/// What most plugins use.
+pub mod prelude {
+    pub use crate::{
+        Batch, Buffers, Callback, Component, Context, DType, DataSpec, Dataset, Error, Event, EventKind, EventKind::*, Field, Init, Json,
+        Learner, Logger, Loss, Metric, MetricInput, Model, NoConfig, Node, Optimizer, Params, Phase, PhaseLearner, Read, Record,
+        RecordValue, Resolution, Result, Schedule, Series, Setup, Split, Step, Tensor, Tensors, Update, Write, bail, choice, config,
+        from_bytes, log, plugin, serde_json, to_bytes, variants,
+    };
+}
+
+/// What the macros need.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::trampoline::plugin::{ConstructorResult, LibHeader, entry, header, init, root};
+    pub use serde;
+}

@@ -1,0 +1,283 @@
+//! What a plugin says of itself without being run: written as JSON into a section of its file, at compile time.
+
+use crate::{
+    abi::entry::{CONTRACT, MANIFEST_FORMAT, MANIFEST_HEADER, MANIFEST_MAGIC},
+    config::Schema,
+    event::EventKind,
+    json::Sink,
+};
+
+/// A plugin, as its manifest describes it.
+#[derive(Clone, Copy, Debug)]
+pub struct PluginManifest {
+    /// Name of the crate.
+    pub name: &'static str,
+    /// Version of the crate.
+    pub version: &'static str,
+    /// One line.
+    pub summary: &'static str,
+    /// Licence of the crate.
+    pub license: &'static str,
+    /// Authors of the crate, separated by colons.
+    pub authors: &'static str,
+    /// Home page of the crate.
+    pub homepage: &'static str,
+    /// What it offers.
+    pub components: &'static [ComponentManifest],
+}
+
+/// A component, as the manifest describes it. The export macro calls one method per line that the author writes.
+#[derive(Clone, Copy, Debug)]
+pub struct ComponentManifest {
+    kind: &'static str,
+    name: &'static str,
+    config: Schema,
+    summary: &'static str,
+    details: &'static str,
+    example: &'static str,
+    on: &'static [EventKind],
+    on_custom: &'static [&'static str],
+    emits: &'static [&'static str],
+    reads: &'static [&'static str],
+    writes: &'static [&'static str],
+    run_after: &'static [&'static str],
+    run_before: &'static [&'static str],
+    hyper_parameters: &'static [&'static str],
+    phase_kind: &'static str,
+    state_version: u32,
+}
+
+macro_rules! lists {
+    ($($(#[$doc:meta])* $name:ident: $type:ty),+ $(,)?) => { $(
+        $(#[$doc])*
+        pub const fn $name(mut self, values: &'static [$type]) -> Self {
+            self.$name = values;
+            self
+        }
+    )+ };
+}
+
+impl ComponentManifest {
+    /// A component of a kind, with its configuration.
+    pub const fn new(kind: &'static str, name: &'static str, config: Schema) -> Self {
+        ComponentManifest {
+            kind,
+            name,
+            config,
+            summary: "",
+            details: "",
+            example: "",
+            on: &[],
+            on_custom: &[],
+            emits: &[],
+            reads: &[],
+            writes: &[],
+            run_after: &[],
+            run_before: &[],
+            hyper_parameters: &[],
+            phase_kind: "",
+            state_version: 1,
+        }
+    }
+
+    lists! {
+        /// Standard events that it handles.
+        on: EventKind,
+        /// Custom events that it handles, by name.
+        on_custom: &'static str,
+        /// Custom events that it dispatches, by name.
+        emits: &'static str,
+        /// State paths that its instances may read.
+        reads: &'static str,
+        /// State paths that its instances may write, and so read.
+        writes: &'static str,
+        /// Components or instances that run before it.
+        run_after: &'static str,
+        /// Components or instances that run after it.
+        run_before: &'static str,
+        /// Numbers of its configuration that schedules may change.
+        hyper_parameters: &'static str,
+    }
+
+    /// One line that says what it is for.
+    pub const fn summary(mut self, text: &&'static str) -> Self {
+        self.summary = text;
+        self
+    }
+
+    /// A longer description.
+    pub const fn details(mut self, text: &&'static str) -> Self {
+        self.details = text;
+        self
+    }
+
+    /// Lines for a run file that show its use.
+    pub const fn example(mut self, text: &&'static str) -> Self {
+        self.example = text;
+        self
+    }
+
+    /// What a phase is for: `training`, `validation` or `other`.
+    pub const fn phase_kind(mut self, text: &&'static str) -> Self {
+        self.phase_kind = text;
+        self
+    }
+
+    /// Version of the state that it saves, 1 by default. Raise it when the saved form changes.
+    pub const fn state_version(mut self, version: &u32) -> Self {
+        self.state_version = *version;
+        self
+    }
+
+    /// That version.
+    pub const fn get_state_version(&self) -> u32 {
+        self.state_version
+    }
+
+    const fn write(&self, sink: &mut Sink<'_>) {
+        sink.raw("{\"kind\":");
+        sink.text(self.kind);
+        sink.raw(",\"name\":");
+        sink.text(self.name);
+        sink.raw(",\"summary\":");
+        sink.text(self.summary);
+        sink.raw(",\"details\":");
+        sink.text(self.details);
+        sink.raw(",\"config\":");
+        self.config.write(sink);
+        sink.raw(",\"events\":[");
+        let mut index = 0;
+        while index < self.on.len() {
+            sink.comma(index);
+            sink.text(self.on[index].name());
+            index += 1;
+        }
+        let mut custom = 0;
+        while custom < self.on_custom.len() {
+            sink.comma(index + custom);
+            sink.text(self.on_custom[custom]);
+            custom += 1;
+        }
+        sink.raw("],\"emits\":");
+        sink.texts(self.emits);
+        sink.raw(",\"reads\":");
+        sink.texts(self.reads);
+        sink.raw(",\"writes\":[");
+        // Every phase owns the step state.
+        let implied: &[&str] = if equal(self.kind, "phase") { &["step"] } else { &[] };
+        sink.members(implied);
+        if !implied.is_empty() && !self.writes.is_empty() {
+            sink.raw(",");
+        }
+        sink.members(self.writes);
+        sink.raw("]");
+        sink.raw(",\"run-after\":");
+        sink.texts(self.run_after);
+        sink.raw(",\"run-before\":");
+        sink.texts(self.run_before);
+        sink.raw(",\"hyper-parameters\":");
+        sink.texts(self.hyper_parameters);
+        sink.raw(",\"phase-kind\":");
+        sink.text(self.phase_kind);
+        sink.raw(",\"requires\":[],\"state-version\":");
+        sink.integer(self.state_version);
+        sink.raw(",\"example\":");
+        sink.text(self.example);
+        sink.raw("}");
+    }
+}
+
+impl PluginManifest {
+    /// Bytes of the section: header and JSON.
+    pub const fn section_len(&self) -> usize {
+        let mut sink = Sink::counting();
+        self.write(&mut sink);
+        MANIFEST_HEADER + sink.len()
+    }
+
+    /// The section. `N` is [`PluginManifest::section_len`].
+    pub const fn section<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        let (header, json) = bytes.split_at_mut(MANIFEST_HEADER);
+        let (magic, numbers) = header.split_at_mut(MANIFEST_MAGIC.len());
+        magic.copy_from_slice(&MANIFEST_MAGIC);
+        let (format, len) = numbers.split_at_mut(4);
+        format.copy_from_slice(&MANIFEST_FORMAT.to_le_bytes());
+        len.copy_from_slice(&(json.len() as u32).to_le_bytes());
+        let mut sink = Sink::writing(json);
+        self.write(&mut sink);
+        bytes
+    }
+
+    const fn write(&self, sink: &mut Sink<'_>) {
+        sink.raw("{\"schema\":1,\"contract\":\"");
+        sink.integer(CONTRACT.major);
+        sink.raw(".");
+        sink.integer(CONTRACT.minor);
+        sink.raw("\",\"plugin\":{\"name\":");
+        sink.text(self.name);
+        sink.raw(",\"version\":");
+        sink.text(self.version);
+        sink.raw(",\"summary\":");
+        sink.text(self.summary);
+        sink.raw(",\"license\":");
+        sink.text(self.license);
+        sink.raw(",\"authors\":");
+        sink.text(self.authors);
+        sink.raw(",\"homepage\":");
+        sink.text(self.homepage);
+        sink.raw("},\"components\":[");
+        let mut index = 0;
+        while index < self.components.len() {
+            sink.comma(index);
+            self.components[index].write(sink);
+            index += 1;
+        }
+        sink.raw("]}");
+    }
+}
+
+const fn equal(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let mut index = 0;
+    while index < a.len() && index < b.len() && a[index] == b[index] {
+        index += 1;
+    }
+    index == a.len() && index == b.len()
+}
+
+/// The JSON within a section.
+pub const fn json_of(section: &'static [u8]) -> &'static [u8] {
+    section.split_at(MANIFEST_HEADER).1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMPONENTS: &[ComponentManifest] = &[
+        ComponentManifest::new("phase", "own", Schema::Object(&[])).writes(&["cbstate.x"]).phase_kind(&"training"),
+        ComponentManifest::new("callback", "printer", Schema::Object(&[]))
+            .on(&[EventKind::StepEnd, EventKind::EpochEnd])
+            .on_custom(&["round-end"])
+            .summary(&"Says \"hello\"\tand goes."),
+    ];
+    const MANIFEST: PluginManifest =
+        PluginManifest { name: "p", version: "1.2.3", summary: "", license: "MIT", authors: "a:b", homepage: "", components: COMPONENTS };
+    static SECTION: [u8; MANIFEST.section_len()] = MANIFEST.section();
+
+    #[test]
+    fn the_section_holds_a_header_and_the_manifest_as_json() {
+        assert_eq!(SECTION[..8], MANIFEST_MAGIC);
+        let len = u32::from_le_bytes(SECTION[12..16].try_into().unwrap()) as usize;
+        assert_eq!(len, SECTION.len() - MANIFEST_HEADER);
+        let json: serde_json::Value = serde_json::from_slice(json_of(&SECTION)).unwrap();
+        assert_eq!(json["contract"], "1.0");
+        assert_eq!(json["plugin"]["version"], "1.2.3");
+        let [phase, callback] = [&json["components"][0], &json["components"][1]];
+        assert_eq!(phase["writes"], serde_json::json!(["step", "cbstate.x"]));
+        assert_eq!(callback["events"], serde_json::json!(["step-end", "epoch-end", "round-end"]));
+        assert_eq!(callback["summary"], "Says \"hello\"\tand goes.");
+        assert_eq!(callback["state-version"], 1);
+    }
+}

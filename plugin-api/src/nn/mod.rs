@@ -1,0 +1,5 @@
+//! Layers over parameters that the host keeps, with candle-nn's names.
+
+mod params;
+
+pub use params::{Init, Params};

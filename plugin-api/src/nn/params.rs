@@ -1,0 +1,99 @@
+//! Where a model's parameters come from.
+
+use crate::{
+    Result, Tensor,
+    abi::tensor::{InitRaw, init},
+    trampoline::calls,
+};
+
+/// Distribution of a parameter's first values.
+///
+/// They depend on the run's seed, the model's name and the parameter's path, not on the order of creation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    /// Every element has this value.
+    Const(f64),
+    /// Uniform in `[low, high)`.
+    Uniform {
+        /// Lowest value.
+        low: f64,
+        /// Highest value, not reached.
+        high: f64,
+    },
+    /// Normal distribution.
+    Normal {
+        /// Mean.
+        mean: f64,
+        /// Standard deviation.
+        std: f64,
+    },
+}
+
+impl Init {
+    /// Zeros.
+    pub const ZEROS: Init = Init::Const(0.0);
+    /// Ones.
+    pub const ONES: Init = Init::Const(1.0);
+
+    /// Uniform in `[-bound, bound)`.
+    pub fn symmetric(bound: f64) -> Init {
+        Init::Uniform { low: -bound, high: bound }
+    }
+
+    /// Uniform for layers followed by ReLU: bound `sqrt(6 / fan_in)` (He et al. 2015, arXiv:1502.01852).
+    pub fn kaiming_uniform(fan_in: usize) -> Init {
+        Init::symmetric((6.0 / fan_in.max(1) as f64).sqrt())
+    }
+
+    /// Normal for layers followed by ReLU: standard deviation `sqrt(2 / fan_in)` (He et al. 2015, arXiv:1502.01852).
+    pub fn kaiming_normal(fan_in: usize) -> Init {
+        Init::Normal { mean: 0.0, std: (2.0 / fan_in.max(1) as f64).sqrt() }
+    }
+
+    /// Uniform with bound `sqrt(6 / (fan_in + fan_out))` (Glorot and Bengio 2010).
+    pub fn xavier_uniform(fan_in: usize, fan_out: usize) -> Init {
+        Init::symmetric((6.0 / (fan_in + fan_out).max(1) as f64).sqrt())
+    }
+}
+
+/// The parameters of a model, under dotted paths. Made by the host for [`Model::build`](crate::Model::build).
+#[derive(Clone, Debug)]
+pub struct Params {
+    prefix: String,
+}
+
+impl Params {
+    pub(crate) fn root() -> Params {
+        Params { prefix: String::new() }
+    }
+
+    /// Parameters below `name`: `params.pp("encoder").pp(0)` is `encoder.0`.
+    pub fn pp(&self, name: impl std::fmt::Display) -> Params {
+        Params { prefix: self.path(&name.to_string()) }
+    }
+
+    /// Makes the trainable parameter `name`.
+    pub fn get(&self, shape: impl AsRef<[usize]>, name: &str, init: Init) -> Result<Tensor> {
+        self.make(shape.as_ref(), name, init, 0)
+    }
+
+    /// Makes the buffer `name`: saved with the model, but no optimizer touches it.
+    pub fn buffer(&self, shape: impl AsRef<[usize]>, name: &str, init: Init) -> Result<Tensor> {
+        self.make(shape.as_ref(), name, init, 1)
+    }
+
+    fn make(&self, shape: &[usize], name: &str, first: Init, buffer: u32) -> Result<Tensor> {
+        let (kind, a, b) = match first {
+            Init::Const(value) => (init::CONSTANT, value, 0.0),
+            Init::Uniform { low, high } => (init::UNIFORM, low, high),
+            Init::Normal { mean, std } => (init::NORMAL, mean, std),
+        };
+        let shape: Vec<u64> = shape.iter().map(|size| *size as u64).collect();
+        let handle = calls::parameter(&self.path(name), &shape, &InitRaw { kind, buffer, a, b })?;
+        Ok(Tensor::from_handle(handle))
+    }
+
+    fn path(&self, name: &str) -> String {
+        if self.prefix.is_empty() { name.to_owned() } else { format!("{}.{name}", self.prefix) }
+    }
+}

@@ -1,0 +1,96 @@
+//! Element types.
+
+use std::fmt;
+
+use crate::abi::handle::dtype;
+
+/// Element type of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DType {
+    /// Unsigned 8-bit integer.
+    U8,
+    /// Unsigned 32-bit integer.
+    U32,
+    /// Signed 64-bit integer.
+    I64,
+    /// Brain floating point, 16 bits.
+    BF16,
+    /// IEEE half precision.
+    F16,
+    /// IEEE single precision.
+    F32,
+    /// IEEE double precision.
+    F64,
+}
+
+impl DType {
+    const ALL: [(DType, u32, &'static str); 7] = [
+        (DType::U8, dtype::U8, "u8"),
+        (DType::U32, dtype::U32, "u32"),
+        (DType::I64, dtype::I64, "i64"),
+        (DType::BF16, dtype::BF16, "bf16"),
+        (DType::F16, dtype::F16, "f16"),
+        (DType::F32, dtype::F32, "f32"),
+        (DType::F64, dtype::F64, "f64"),
+    ];
+
+    /// The number in the contract.
+    pub fn number(self) -> u32 {
+        DType::ALL[self as usize].1
+    }
+
+    /// The type with that number.
+    pub fn from_number(number: u32) -> Option<DType> {
+        DType::ALL.iter().find(|row| row.1 == number).map(|row| row.0)
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(DType::ALL[*self as usize].2)
+    }
+}
+
+/// A Rust type that tensors can be made from and read as.
+pub trait Element: Copy + Default + sealed::Sealed + 'static {
+    /// Its element type.
+    const DTYPE: DType;
+    #[doc(hidden)]
+    fn bytes(elements: &[Self]) -> &[u8] {
+        crate::trampoline::calls::bytes_of(elements)
+    }
+    #[doc(hidden)]
+    fn bytes_mut(elements: &mut [Self]) -> &mut [u8] {
+        crate::trampoline::calls::bytes_of_mut(elements)
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! elements {
+    ($($type:ty: $dtype:ident),+) => { $(
+        impl sealed::Sealed for $type {}
+        impl Element for $type {
+            const DTYPE: DType = DType::$dtype;
+        }
+    )+ };
+}
+
+elements!(u8: U8, u32: U32, i64: I64, f32: F32, f64: F64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_lead_back_to_their_types() {
+        for (position, (dtype, number, name)) in DType::ALL.into_iter().enumerate() {
+            assert_eq!(dtype as usize, position);
+            assert_eq!(DType::from_number(number), Some(dtype));
+            assert_eq!(dtype.to_string(), name);
+        }
+        assert_eq!(DType::from_number(99), None);
+    }
+}

@@ -1,0 +1,141 @@
+//! Tensors: handles to the host's, with candle's names.
+//!
+//! A [`Tensor`] is a number that the host checks at each use. Cloning adds a reference, dropping gives one back. The
+//! device is the host's business: the same plugin file trains on any.
+
+mod dtype;
+
+pub use dtype::{DType, Element};
+
+use std::marker::PhantomData;
+
+use crate::{
+    Error, Result,
+    abi::{handle::Handle, tensor::TensorInfo},
+    trampoline::calls,
+};
+
+/// A tensor of the host. `[training thread]`
+#[derive(Debug)]
+pub struct Tensor {
+    handle: Handle,
+    marker: PhantomData<*const ()>,
+}
+
+impl Tensor {
+    /// Takes over one reference.
+    pub(crate) fn from_handle(handle: Handle) -> Tensor {
+        Tensor { handle, marker: PhantomData }
+    }
+
+    /// Adds a reference to a handle that belongs to somebody else.
+    pub(crate) fn from_borrowed(handle: Handle) -> Result<Tensor> {
+        calls::retain(handle)?;
+        Ok(Tensor::from_handle(handle))
+    }
+
+    /// Gives the reference away.
+    pub(crate) fn into_handle(self) -> Handle {
+        let handle = self.handle;
+        std::mem::forget(self);
+        handle
+    }
+
+    /// The handle, which stays this tensor's.
+    pub fn handle(&self) -> Handle {
+        self.handle
+    }
+
+    /// Applies an operation of the contract by its number; the named methods are built on this.
+    pub fn apply(operation: u32, inputs: &[&Tensor], ints: &[i64], floats: &[f64]) -> Result<Tensor> {
+        let mut output = [Handle::NONE];
+        match calls::apply_to(operation, inputs, ints, floats, &mut output)? {
+            1 => Ok(Tensor::from_handle(output[0])),
+            count => Err(Error::new(format!("operation {operation} gave {count} outputs, one was expected"))),
+        }
+    }
+
+    /// Applies an operation with several outputs, or none.
+    pub fn apply_many(operation: u32, inputs: &[&Tensor], ints: &[i64], floats: &[f64]) -> Result<Vec<Tensor>> {
+        let mut outputs = [Handle::NONE; 8];
+        let count = calls::apply_to(operation, inputs, ints, floats, &mut outputs)?;
+        Ok(outputs[..count].iter().map(|handle| Tensor::from_handle(*handle)).collect())
+    }
+
+    /// A tensor of `shape` from its elements in row-major order.
+    pub fn from_slice<T: Element>(elements: &[T], shape: impl AsRef<[usize]>) -> Result<Tensor> {
+        let shape: Vec<u64> = shape.as_ref().iter().map(|size| *size as u64).collect();
+        let count: u64 = shape.iter().product();
+        if count != elements.len() as u64 {
+            return Err(Error::new(format!("{} elements do not fill shape {shape:?}, which has {count}", elements.len())));
+        }
+        Ok(Tensor::from_handle(calls::create(T::DTYPE.number(), &shape, T::bytes(elements))?))
+    }
+
+    /// All elements in row-major order, converted to `T`.
+    pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
+        let mut elements = vec![T::default(); self.elem_count()?];
+        calls::read(self.handle, T::DTYPE.number(), T::bytes_mut(&mut elements))?;
+        Ok(elements)
+    }
+
+    /// The only element, converted to `T`; an error where there are more or none.
+    pub fn to_scalar<T: Element>(&self) -> Result<T> {
+        let count = self.elem_count()?;
+        if count != 1 {
+            return Err(Error::new(format!("a tensor of shape {:?} has {count} elements, not one", self.dims()?)));
+        }
+        let mut element = [T::default()];
+        calls::read(self.handle, T::DTYPE.number(), T::bytes_mut(&mut element))?;
+        Ok(element[0])
+    }
+
+    /// Lets `body` look at the elements without a copy, in row-major order; they must be of type `T` and on the processor.
+    pub fn with_slice<T: Element, R>(&self, body: impl FnOnce(&[T]) -> R) -> Result<R> {
+        let view = calls::view(self.handle)?;
+        if view.dtype != T::DTYPE.number() {
+            return Err(Error::new(format!("the tensor holds {}, not {}", self.dtype()?, T::DTYPE)));
+        }
+        Ok(body(calls::view_elements(self, &view)))
+    }
+
+    /// Dimensions, such as `[batch, features]`.
+    pub fn dims(&self) -> Result<Vec<usize>> {
+        let info = self.info()?;
+        Ok(info.shape.iter().take(info.rank as usize).map(|size| *size as usize).collect())
+    }
+
+    /// Number of dimensions.
+    pub fn rank(&self) -> Result<usize> {
+        Ok(self.info()?.rank as usize)
+    }
+
+    /// Number of elements.
+    pub fn elem_count(&self) -> Result<usize> {
+        Ok(self.dims()?.iter().product())
+    }
+
+    /// Element type.
+    pub fn dtype(&self) -> Result<DType> {
+        let number = self.info()?.dtype;
+        DType::from_number(number).ok_or_else(|| Error::new(format!("element type {number} is newer than this plugin")))
+    }
+
+    fn info(&self) -> Result<TensorInfo> {
+        calls::info(self.handle)
+    }
+}
+
+impl Clone for Tensor {
+    fn clone(&self) -> Tensor {
+        // A handle that the host refuses stays refused: its next use says why.
+        let _ = calls::retain(self.handle);
+        Tensor::from_handle(self.handle)
+    }
+}
+
+impl Drop for Tensor {
+    fn drop(&mut self) {
+        let _ = calls::release(self.handle);
+    }
+}

@@ -1,0 +1,175 @@
+//! Tables of data sets.
+
+use super::{
+    guard::guard,
+    instance::{self, Cell, cell},
+};
+use crate::{
+    Dataset, Error, Result,
+    abi::{
+        dataset::{BufferRaw, DatasetTable, FieldSpec, SplitSpec},
+        entry::{Component, Instance, kind},
+        text::Text,
+    },
+    dataset::{Buffers, Field, Split},
+    setup::Setup,
+};
+
+/// A data set with the fields and splits that it told when it was opened.
+pub struct DatasetCell<D> {
+    dataset: D,
+    fields: Vec<(Field, Vec<u64>)>,
+    splits: Vec<Split>,
+}
+
+impl<D: Dataset> Cell for DatasetCell<D> {
+    type Inner = D;
+
+    fn wrap(dataset: D, _: &mut Setup) -> Result<Self> {
+        Ok(DatasetCell { dataset, fields: Vec::new(), splits: Vec::new() })
+    }
+
+    fn inner(&self) -> &D {
+        &self.dataset
+    }
+
+    fn inner_mut(&mut self) -> &mut D {
+        &mut self.dataset
+    }
+}
+
+unsafe extern "C" fn open<D: Dataset>(this: Instance) -> i32 {
+    guard(|| {
+        // SAFETY: the host hands back what `create` gave, and no other call runs meanwhile.
+        let cell = unsafe { cell::<DatasetCell<D>>(this) };
+        cell.dataset.open()?;
+        let widen = |field: Field| {
+            let shape = field.shape.iter().map(|size| *size as u64).collect();
+            (field, shape)
+        };
+        cell.fields = cell.dataset.fields().into_iter().map(widen).collect();
+        cell.splits = cell.dataset.splits();
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn field_count<D: Dataset>(this: Instance) -> usize {
+    // SAFETY: as above.
+    unsafe { cell::<DatasetCell<D>>(this) }.fields.len()
+}
+
+unsafe extern "C" fn field<D: Dataset>(this: Instance, index: usize, spec: *mut FieldSpec) -> i32 {
+    guard(|| {
+        // SAFETY: as above.
+        let cell = unsafe { cell::<DatasetCell<D>>(this) };
+        let (field, shape) = cell.fields.get(index).ok_or_else(|| Error::new(format!("no field {index}")))?;
+        let raw = FieldSpec {
+            name: Text::new(&field.name),
+            dtype: field.dtype.number(),
+            reserved: 0,
+            shape: shape.as_ptr(),
+            rank: shape.len(),
+            classes: field.classes.unwrap_or(0) as u64,
+        };
+        // SAFETY: the host gives a place for the result.
+        unsafe { *spec = raw };
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn split_count<D: Dataset>(this: Instance) -> usize {
+    // SAFETY: as above.
+    unsafe { cell::<DatasetCell<D>>(this) }.splits.len()
+}
+
+unsafe extern "C" fn split<D: Dataset>(this: Instance, index: usize, spec: *mut SplitSpec) -> i32 {
+    guard(|| {
+        // SAFETY: as above.
+        let cell = unsafe { cell::<DatasetCell<D>>(this) };
+        let split = cell.splits.get(index).ok_or_else(|| Error::new(format!("no split {index}")))?;
+        // SAFETY: the host gives a place for the result.
+        unsafe { *spec = SplitSpec { name: Text::new(&split.name), samples: split.samples as u64 } };
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn prepare<D: Dataset>(this: Instance, split: usize, indices: *const u64, count: usize) -> i32 {
+    guard(|| {
+        // SAFETY: as above; the indices are borrowed for the call.
+        let (cell, indices) = unsafe { (cell::<DatasetCell<D>>(this), slice(indices, count)) };
+        cell.dataset.prepare(split, indices)
+    })
+}
+
+unsafe extern "C" fn fill<D: Dataset>(
+    this: Instance,
+    split: usize,
+    indices: *const u64,
+    count: usize,
+    buffers: *const BufferRaw,
+    buffer_count: usize,
+) -> i32 {
+    guard(|| {
+        // SAFETY: several loader threads may be here at once, so the instance is only shared; `D` is `Sync`. No
+        // function that changes it runs meanwhile (the host's promise for `[loader]` functions).
+        let cell = unsafe { &(*this.0.cast::<instance::Boxed<DatasetCell<D>>>()).cell };
+        // SAFETY: indices and buffers are borrowed for the call.
+        let (indices, buffers) = unsafe { (slice(indices, count), slice(buffers, buffer_count)) };
+        let mut buffers = Buffers::from_parts(&cell.fields, buffers, indices.len())?;
+        cell.dataset.fill(split, indices, &mut buffers)
+    })
+}
+
+/// The elements of a buffer that the host lends, after its length and alignment were checked.
+pub(crate) fn elements<'a, T>(owner: &'a mut Buffers<'_>, raw: &BufferRaw, count: usize) -> &'a mut [T] {
+    let _ = owner;
+    if count == 0 {
+        return &mut [];
+    }
+    // SAFETY: the host lends each buffer exclusively for the call, zeroed, `raw.len` bytes, which the caller compared with
+    // `count`; elements are plain numbers. The borrow of `owner` keeps a second slice of it from being made.
+    unsafe { std::slice::from_raw_parts_mut(raw.ptr.cast(), count) }
+}
+
+/// A field as the host describes it.
+///
+/// # Safety
+/// The name and shape of `raw` must be valid for the call.
+pub(super) unsafe fn field_from(raw: &FieldSpec) -> Field {
+    // SAFETY: promised by the caller.
+    let (name, shape) = unsafe { (raw.name.to_text(), slice(raw.shape, raw.rank)) };
+    Field::from_parts(raw, &name, shape)
+}
+
+/// A slice that may be empty with any pointer.
+///
+/// # Safety
+/// `count` values must be at `ptr` during `'a`.
+unsafe fn slice<'a, T>(ptr: *const T, count: usize) -> &'a [T] {
+    if count == 0 {
+        return &[];
+    }
+    // SAFETY: promised by the caller.
+    unsafe { std::slice::from_raw_parts(ptr, count) }
+}
+
+struct Table<D>(std::marker::PhantomData<D>);
+
+impl<D: Dataset> Table<D> {
+    const TABLE: &'static DatasetTable = &DatasetTable {
+        open: open::<D>,
+        field_count: field_count::<D>,
+        field: field::<D>,
+        split_count: split_count::<D>,
+        split: split::<D>,
+        prepare: prepare::<D>,
+        fill: fill::<D>,
+    };
+}
+
+/// The component that offers data set `D`.
+pub const fn component<D: Dataset>(name: &'static str, state_version: u32) -> Component {
+    let mut component = instance::component::<DatasetCell<D>>(kind::DATASET, name, state_version);
+    component.dataset = Table::<D>::TABLE;
+    component
+}

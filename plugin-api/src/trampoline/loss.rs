@@ -1,0 +1,42 @@
+//! Tables of losses.
+
+use std::mem::ManuallyDrop;
+
+use super::{
+    guard::guard,
+    instance::{self, Plain, plain},
+};
+use crate::{
+    Loss, Tensor,
+    abi::{
+        entry::{Component, Instance, kind},
+        handle::Handle,
+        loss::LossTable,
+    },
+};
+
+unsafe extern "C" fn forward<L: Loss>(this: Instance, yhats: Handle, ys: Handle, value: *mut Handle) -> i32 {
+    guard(|| {
+        // SAFETY: the host hands back what `create` gave and uses one instance at a time.
+        let loss = unsafe { plain::<L>(this) };
+        // Borrowed, so not released here.
+        let (yhats, ys) = (ManuallyDrop::new(Tensor::from_handle(yhats)), ManuallyDrop::new(Tensor::from_handle(ys)));
+        let result = loss.forward(&yhats, &ys)?;
+        // SAFETY: the host gives a place for the result; the reference goes to the host.
+        unsafe { *value = result.into_handle() };
+        Ok(())
+    })
+}
+
+struct Table<L>(std::marker::PhantomData<L>);
+
+impl<L: Loss> Table<L> {
+    const TABLE: &'static LossTable = &LossTable { forward: forward::<L> };
+}
+
+/// The component that offers loss `L`.
+pub const fn component<L: Loss>(name: &'static str, state_version: u32) -> Component {
+    let mut component = instance::component::<Plain<L>>(kind::LOSS, name, state_version);
+    component.loss = Table::<L>::TABLE;
+    component
+}

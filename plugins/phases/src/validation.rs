@@ -1,0 +1,25 @@
+//! The validation phase.
+
+use fluxbay_plugin::prelude::*;
+
+/// Forward pass and loss. The host runs it without recording gradients and with dropout switched off.
+pub struct Validation;
+
+impl Component for Validation {
+    type Config = NoConfig;
+
+    fn new(_: NoConfig, _: &mut Setup) -> Result<Self> {
+        Ok(Validation)
+    }
+}
+
+impl Phase for Validation {
+    fn step(&mut self, batch: &Batch, learner: &PhaseLearner) -> Result<()> {
+        learner.run_step(batch, |step| {
+            step.forward(&step.xs()?)?;
+            step.dispatch(LossBegin)?;
+            step.loss(&step.yhats()?, &step.ys()?)?;
+            Ok(())
+        })
+    }
+}
