@@ -2,3 +2,4 @@
 
 pub mod learner;
 pub mod library;
+pub mod tensor;

@@ -1,0 +1,179 @@
+//! Loops over equally long slices, in parallel above some size.
+
+use super::simd::{Isa, Kernel, Real, dispatch};
+use crate::tensor::pool::{Parts, Pool};
+use crate::tensor::value::{Element, unwritten};
+
+/// Elements below which a loop is not split.
+pub(crate) const GRAIN: usize = 32 * 1024;
+
+/// A function of one number, and its derivative.
+pub(crate) trait Unary: Copy + Sync + Send + 'static {
+    /// What the derivative is written in.
+    const NEEDS: Needs;
+    fn value<T: Real, S: Isa>(&self, x: T, isa: S) -> T;
+    /// The derivative at `x`, where the function is `y` (only those of `NEEDS` are meaningful).
+    fn slope<T: Real, S: Isa>(&self, x: T, y: T, isa: S) -> T;
+}
+
+/// What a derivative is computed from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Needs {
+    /// The argument.
+    Input,
+    /// The value.
+    Output,
+    /// Neither.
+    Nothing,
+}
+
+/// Runs `kernel` on ranges of `0..length`, in parallel above [`GRAIN`].
+macro_rules! kernel {
+    ($(#[$meta:meta])* $name:ident<$($generic:ident: $bound:path),*> { $($field:ident: $type:ty),* $(,)? } -> $output:ty, |$isa:ident| $body:expr) => {
+        struct $name<'a, $($generic: $bound),*> { $($field: $type,)* lifetime: std::marker::PhantomData<&'a ($($generic,)*)> }
+        impl<'a, $($generic: $bound),*> Kernel for $name<'a, $($generic),*> {
+            type Output = $output;
+            #[inline(always)]
+            fn run<S: Isa>(self, $isa: S) -> $output {
+                let Self { $($field,)* .. } = self;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use kernel;
+
+kernel!(Map<T: Real, U: Unary> { function: U, x: &'a [T], out: &'a mut [T] } -> (), |isa| {
+    for (out, &x) in out.iter_mut().zip(x) {
+        *out = function.value(x, isa);
+    }
+});
+
+kernel!(Slope<T: Real, U: Unary> { function: U, saved: &'a [T], gradient: &'a [T], out: &'a mut [T] } -> (), |isa| {
+    for ((out, &saved), &gradient) in out.iter_mut().zip(saved).zip(gradient) {
+        *out = gradient * function.slope(saved, saved, isa);
+    }
+});
+
+kernel!(SlopeInPlace<T: Real, U: Unary> { function: U, saved: &'a [T], gradient: &'a mut [T] } -> (), |isa| {
+    for (gradient, &saved) in gradient.iter_mut().zip(saved) {
+        *gradient *= function.slope(saved, saved, isa);
+    }
+});
+
+/// `f(x)`.
+pub(crate) fn map<T: Real, U: Unary>(pool: &Pool, function: U, x: &[T]) -> Vec<T> {
+    let mut out = unwritten(x.len());
+    let parts = Parts::new(&mut out);
+    pool.ranges(x.len(), GRAIN, |range| {
+        // SAFETY: the ranges of one call do not overlap.
+        let out = unsafe { parts.part(range.clone()) };
+        dispatch(Map { function, x: &x[range], out, lifetime: std::marker::PhantomData });
+    });
+    out
+}
+
+/// `gradient f'(.)`, where `saved` is the argument or the value, as `NEEDS` says.
+pub(crate) fn slope<T: Real, U: Unary>(pool: &Pool, function: U, saved: &[T], gradient: &[T]) -> Vec<T> {
+    let mut out = unwritten(gradient.len());
+    let parts = Parts::new(&mut out);
+    pool.ranges(gradient.len(), GRAIN, |range| {
+        // SAFETY: the ranges of one call do not overlap.
+        let out = unsafe { parts.part(range.clone()) };
+        dispatch(Slope { function, saved: &saved[range.clone()], gradient: &gradient[range], out, lifetime: std::marker::PhantomData });
+    });
+    out
+}
+
+/// As [`slope`], overwriting the gradient.
+pub(crate) fn slope_in_place<T: Real, U: Unary>(pool: &Pool, function: U, saved: &[T], gradient: &mut [T]) {
+    let length = gradient.len();
+    let parts = Parts::new(gradient);
+    pool.ranges(length, GRAIN, |range| {
+        // SAFETY: the ranges of one call do not overlap.
+        let gradient = unsafe { parts.part(range.clone()) };
+        dispatch(SlopeInPlace { function, saved: &saved[range], gradient, lifetime: std::marker::PhantomData });
+    });
+}
+
+struct Zip2<'a, A, B, R, F>(&'a [A], &'a [B], &'a mut [R], F);
+impl<A: Copy, B: Copy, R, F: Fn(A, B) -> R> Kernel for Zip2<'_, A, B, R, F> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self, _: S) {
+        for ((out, &a), &b) in self.2.iter_mut().zip(self.0).zip(self.1) {
+            *out = (self.3)(a, b);
+        }
+    }
+}
+
+/// `f(a, b)` for each pair; one of the two may be a single element.
+pub(crate) fn zip<A: Element + Sync, B: Element + Sync, R: Element + Send>(
+    pool: &Pool,
+    a: &[A],
+    b: &[B],
+    f: impl Fn(A, B) -> R + Copy + Sync,
+) -> Vec<R> {
+    let length = if a.len() == 1 { b.len() } else { a.len() };
+    let mut out = unwritten(length);
+    let parts = Parts::new(&mut out);
+    pool.ranges(length, GRAIN, |range| {
+        // SAFETY: the ranges of one call do not overlap.
+        let out = unsafe { parts.part(range.clone()) };
+        if b.len() == 1 && length != 1 {
+            let b = b[0];
+            dispatch(Zip2(&a[range.clone()], &a[range], out, |a, _| f(a, b)));
+        } else if a.len() == 1 && length != 1 {
+            let a = a[0];
+            dispatch(Zip2(&b[range.clone()], &b[range], out, |b, _| f(a, b)));
+        } else {
+            dispatch(Zip2(&a[range.clone()], &b[range], out, f));
+        }
+    });
+    out
+}
+
+/// `f(a, row)` for each row of `a`, whose length is that of `row`.
+pub(crate) fn zip_rows<A: Element + Sync, R: Element + Send>(pool: &Pool, a: &[A], row: &[A], f: impl Fn(A, A) -> R + Copy + Sync) -> Vec<R> {
+    let width = row.len();
+    let rows = a.len() / width.max(1);
+    let mut out = unwritten(a.len());
+    let parts = Parts::new(&mut out);
+    pool.ranges(rows, (GRAIN / width.max(1)).max(1), |range| {
+        for at in range {
+            let range = at * width..(at + 1) * width;
+            // SAFETY: the rows do not overlap.
+            let out = unsafe { parts.part(range.clone()) };
+            dispatch(Zip2(&a[range], row, out, f));
+        }
+    });
+    out
+}
+
+struct Update<'a, T, F>(&'a mut [T], &'a [T], F);
+impl<T: Copy, F: Fn(&mut T, T)> Kernel for Update<'_, T, F> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self, _: S) {
+        for (target, &source) in self.0.iter_mut().zip(self.1) {
+            (self.2)(target, source);
+        }
+    }
+}
+
+/// Changes each element of `target` by the one of `source`.
+pub(crate) fn update<T: Element + Send + Sync>(pool: &Pool, target: &mut [T], source: &[T], f: impl Fn(&mut T, T) + Copy + Sync) {
+    let length = target.len();
+    assert_eq!(length, source.len());
+    let parts = Parts::new(target);
+    pool.ranges(length, GRAIN, |range| {
+        // SAFETY: the ranges of one call do not overlap.
+        let target = unsafe { parts.part(range.clone()) };
+        dispatch(Update(target, &source[range], f));
+    });
+}
+
+/// `target += source`.
+pub(crate) fn add_into<T: Real>(pool: &Pool, target: &mut [T], source: &[T]) {
+    update(pool, target, source, |target, source| *target += source);
+}

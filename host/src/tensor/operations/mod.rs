@@ -1,0 +1,309 @@
+//! The operations: what each code means, with its gradient. One file per theme.
+//!
+//! An operation checks its inputs and attributes, computes with the kernels, and hands back its results together with the
+//! function that carries gradients from the results to the inputs. It never touches handles or the tape: the engine does.
+
+use candle_core::{DType, Device};
+use fluxbay_plugin::abi::operation::{OperationInfo, op};
+use smallvec::{SmallVec, smallvec};
+
+use super::context::{Context, Mode};
+use super::error::{Result, TensorError};
+use super::tape::{Backward, Gradients, InputGradients};
+use super::value::{Value, overwrite};
+
+mod unary;
+
+/// One application of an operation.
+pub(crate) struct Call<'a> {
+    pub info: &'static OperationInfo,
+    pub inputs: &'a [Value],
+    /// Whether a gradient may be wanted for each input.
+    pub wants: &'a [bool],
+    pub ints: &'a [i64],
+    pub floats: &'a [f64],
+}
+
+/// How gradients get from the results to the inputs.
+pub(crate) enum Gradient {
+    Function(Backward),
+    /// The result is a constant.
+    Constant,
+    /// There is none: going through is an error.
+    Missing,
+}
+
+/// What an operation gives.
+pub(crate) struct Produced {
+    pub outputs: SmallVec<[Value; 1]>,
+    pub gradient: Gradient,
+}
+
+impl Produced {
+    /// One result and the way back, which is made only if the call is recorded.
+    pub fn one<F>(call: &Call, output: Value, backward: impl FnOnce() -> F) -> Self
+    where
+        F: FnOnce(&mut Context, Gradients) -> Result<InputGradients> + 'static,
+    {
+        let gradient = if call.records() { Gradient::Function(Box::new(backward())) } else { Gradient::Constant };
+        Self { outputs: smallvec![output], gradient }
+    }
+
+    /// One result that no gradient passes.
+    pub fn without_gradient(output: Value) -> Self {
+        Self { outputs: smallvec![output], gradient: Gradient::Missing }
+    }
+
+    /// One constant.
+    pub fn constant(output: Value) -> Self {
+        Self { outputs: smallvec![output], gradient: Gradient::Constant }
+    }
+
+    /// Nothing: the call changed its targets.
+    pub fn nothing() -> Self {
+        Self { outputs: SmallVec::new(), gradient: Gradient::Constant }
+    }
+}
+
+impl<'a> Call<'a> {
+    /// Whether a backward function is needed.
+    pub fn records(&self) -> bool {
+        self.wants.iter().any(|&wants| wants)
+    }
+
+    pub fn error(&self, message: impl Into<String>) -> TensorError {
+        TensorError::Operation { operation: self.info.name, message: message.into() }
+    }
+
+    /// Checks the counts of inputs and attributes.
+    pub fn expect(&self, inputs: std::ops::RangeInclusive<usize>, ints: std::ops::RangeInclusive<usize>, floats: std::ops::RangeInclusive<usize>) -> Result<()> {
+        for (what, count, range) in
+            [("inputs", self.inputs.len(), inputs), ("ints", self.ints.len(), ints), ("floats", self.floats.len(), floats)]
+        {
+            if !range.contains(&count) {
+                let (low, high) = (range.start(), range.end());
+                let wanted = match () {
+                    () if low == high => format!("{low}"),
+                    () if *high == usize::MAX => format!("at least {low}"),
+                    () => format!("{low} to {high}"),
+                };
+                return Err(self.error(format!("takes {wanted} {what}, got {count}")));
+            }
+        }
+        Ok(())
+    }
+
+    pub fn int(&self, index: usize, default: i64) -> i64 {
+        self.ints.get(index).copied().unwrap_or(default)
+    }
+
+    pub fn float(&self, index: usize, default: f64) -> f64 {
+        self.floats.get(index).copied().unwrap_or(default)
+    }
+
+    /// An attribute that counts something.
+    pub fn size(&self, index: usize, what: &str, default: i64) -> Result<usize> {
+        let value = self.int(index, default);
+        usize::try_from(value).ok().filter(|&size| size < 1 << 40).ok_or_else(|| self.error(format!("{what} is {value}: it must not be negative or huge")))
+    }
+
+    /// A dimension of a tensor with `rank` dimensions; negative ones count from the end.
+    pub fn dim(&self, dim: i64, rank: usize) -> Result<usize> {
+        let signed = if dim < 0 { dim + rank as i64 } else { dim };
+        usize::try_from(signed)
+            .ok()
+            .filter(|&dim| dim < rank)
+            .ok_or_else(|| self.error(format!("dimension {dim} is out of range for shape {:?}", self.shape(0))))
+    }
+
+    /// Dimensions, each once and in order; none means all.
+    pub fn dim_list(&self, dims: &[i64], rank: usize) -> Result<SmallVec<[usize; 6]>> {
+        if dims.is_empty() {
+            return Ok((0..rank).collect());
+        }
+        let mut list = dims.iter().map(|&dim| self.dim(dim, rank)).collect::<Result<SmallVec<[usize; 6]>>>()?;
+        list.sort_unstable();
+        if list.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(self.error(format!("dimensions {dims:?} name one twice for shape {:?}", self.shape(0))));
+        }
+        Ok(list)
+    }
+
+    pub fn shape(&self, index: usize) -> &'a [usize] {
+        self.inputs.get(index).map_or(&[], |value| value.dims())
+    }
+
+    /// All inputs' shapes, for messages.
+    pub fn shapes(&self) -> String {
+        self.inputs.iter().map(|value| format!("{:?}", value.dims())).collect::<Vec<_>>().join(" and ")
+    }
+
+    /// The one element type of all inputs named, which must be f32 or f64.
+    pub fn real(&self, inputs: impl IntoIterator<Item = usize>) -> Result<DType> {
+        let mut found = None;
+        for index in inputs {
+            let Some(value) = self.inputs.get(index) else { continue };
+            let dtype = value.dtype();
+            if !matches!(dtype, DType::F32 | DType::F64) {
+                return Err(self.error(format!("input {index} of shape {:?} must be floating, it is {dtype:?}", value.dims())));
+            }
+            if *found.get_or_insert(dtype) != dtype {
+                return Err(self.error(format!("inputs have different element types: {}", self.dtypes())));
+            }
+        }
+        found.ok_or_else(|| self.error("an input is missing"))
+    }
+
+    pub fn dtypes(&self) -> String {
+        self.inputs.iter().map(|value| format!("{:?}", value.dtype())).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Runs the same generic function for f32 and f64.
+macro_rules! for_real {
+    ($dtype:expr, $T:ident => $body:expr) => {
+        match $dtype {
+            candle_core::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            _ => {
+                type $T = f32;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use for_real;
+
+/// Bits of the inputs that an operation overwrites.
+pub(crate) fn targets(code: u32, inputs: usize, ints: &[i64], mode: Mode) -> u32 {
+    let mask = match code {
+        op::SGD_UPDATE => 0b101,
+        op::ADAM_UPDATE | op::ADAMW_UPDATE => 0b1101,
+        op::RMSPROP_UPDATE => 0b11101,
+        op::LION_UPDATE => 0b101,
+        op::ASSIGN | op::LERP_ | op::SCALE_ | op::ADD_SCALED_ => 1,
+        op::BATCH_NORM => match ints.first().copied().unwrap_or(0) {
+            0 if mode.behaviour == super::context::Behaviour::Training => 0b11000,
+            1 => 0b11000,
+            _ => 0,
+        },
+        _ => 0,
+    };
+    mask & ((1_u64 << inputs.min(32)) - 1) as u32
+}
+
+/// Whether an operation works on bits of any type and place, so that nothing must be converted for it.
+fn moves_only(code: u32) -> bool {
+    matches!(code, op::RESHAPE..=op::STACK | op::CONTIGUOUS | op::FLIP | op::TO_DTYPE | op::DETACH | op::ASSIGN)
+}
+
+/// Carries out a call.
+pub(crate) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
+    let outcome = if moves_only(call.info.code) {
+        native(context, call)
+    } else if let Some(half) = call.inputs.iter().map(Value::dtype).find(|dtype| matches!(dtype, DType::BF16 | DType::F16)) {
+        converted(context, call, half)
+    } else if call.inputs.iter().any(|value| !value.tensor.device().is_cpu()) {
+        elsewhere(context, call)
+    } else {
+        native(context, call)
+    };
+    outcome.map_err(|error| match error {
+        TensorError::Candle { operation: "candle", source } => {
+            TensorError::Operation { operation: call.info.name, message: format!("{source} (inputs {})", call.shapes()) }
+        }
+        TensorError::Request(message) => call.error(message),
+        other => other,
+    })
+}
+
+/// Half precision is computed through f32: results and gradients are rounded once.
+fn converted(context: &mut Context, call: &Call, half: DType) -> Result<Produced> {
+    let convert = |value: &Value| -> Result<Value> {
+        Ok(if value.dtype() == half { Value::new(value.tensor.to_dtype(DType::F32)?) } else { value.clone() })
+    };
+    let inputs = call.inputs.iter().map(convert).collect::<Result<SmallVec<[Value; 6]>>>()?;
+    if let Some(stray) = call.inputs.iter().find(|value| super::value::is_floating(value.dtype()) && value.dtype() != half) {
+        return Err(call.error(format!("inputs have different element types: {:?} and {half:?}", stray.dtype())));
+    }
+    let produced = apply(context, &Call { inputs: &inputs, ..*call })?;
+    finish_elsewhere(call, &inputs, produced, move |value| {
+        Ok(if value.dtype() == DType::F32 { Value::new(value.tensor.to_dtype(half)?) } else { value })
+    }, move |value| Ok(if value.dtype() == half { Value::new(value.tensor.to_dtype(DType::F32)?) } else { value }))
+}
+
+/// What has no kernel on another device is computed on the CPU and sent back.
+fn elsewhere(context: &mut Context, call: &Call) -> Result<Produced> {
+    let device = context.device.clone();
+    let inputs = call
+        .inputs
+        .iter()
+        .map(|value| Ok(if value.tensor.device().is_cpu() { value.clone() } else { Value::new(value.tensor.to_device(&Device::Cpu)?) }))
+        .collect::<Result<SmallVec<[Value; 6]>>>()?;
+    let produced = native(context, &Call { inputs: &inputs, ..*call })?;
+    finish_elsewhere(
+        call,
+        &inputs,
+        produced,
+        move |value| Ok(Value::new(value.tensor.to_device(&device)?)),
+        |value| Ok(Value::new(value.tensor.to_device(&Device::Cpu)?)),
+    )
+}
+
+fn finish_elsewhere(
+    call: &Call,
+    inputs: &[Value],
+    produced: Produced,
+    back: impl Fn(Value) -> Result<Value> + 'static,
+    there: impl Fn(Value) -> Result<Value> + 'static,
+) -> Result<Produced> {
+    // In place: the converted target was changed, the real one takes its values over.
+    let mode = Mode { recording: super::context::Recording::Off, behaviour: super::context::Behaviour::Training };
+    let changed = targets(call.info.code, call.inputs.len(), call.ints, mode);
+    for (index, (real, computed)) in call.inputs.iter().zip(inputs).enumerate() {
+        let same = std::ptr::eq(real.tensor.layout(), computed.tensor.layout());
+        if changed >> index & 1 == 1 && !same {
+            take_over(real, &back(computed.clone())?)?;
+        }
+    }
+    let Produced { outputs, gradient } = produced;
+    let outputs = outputs.into_iter().map(&back).collect::<Result<_>>()?;
+    let gradient = match gradient {
+        Gradient::Function(function) => Gradient::Function(Box::new(move |context: &mut Context, gradients: Gradients| {
+            let Gradients { outputs, wants } = gradients;
+            let outputs = outputs.into_iter().map(|g| g.map(&there).transpose()).collect::<Result<_>>()?;
+            let results = function(context, Gradients { outputs, wants })?;
+            results.into_iter().map(|g| g.map(&back).transpose()).collect()
+        })),
+        other => other,
+    };
+    Ok(Produced { outputs, gradient })
+}
+
+/// Copies the elements of `source` over those of `target`, on any device.
+pub(crate) fn take_over(target: &Value, source: &Value) -> Result<()> {
+    use super::value::data;
+    let source = source.contiguous()?;
+    macro_rules! copy {
+        ($($variant:ident $type:ty),*) => { match target.dtype() {
+            $(DType::$variant if target.tensor.device().is_cpu() => {
+                let from = data::<$type>(&source.tensor)?;
+                overwrite(&target.tensor, |into: &mut [$type]| into.copy_from_slice(&from))
+            })*
+            _ => {
+                target.tensor.slice_set(&source.tensor, 0, 0)?;
+                Ok(())
+            }
+        } };
+    }
+    copy!(U8 u8, U32 u32, I64 i64, BF16 half::bf16, F16 half::f16, F32 f32, F64 f64)
+}
+
+fn native(context: &mut Context, call: &Call) -> Result<Produced> {
+    match call.info.code {
+        op::AFFINE..=op::ERF => unary::apply(context, call),
+        _ => Err(call.error("this host has no kernel for it")),
+    }
+}

@@ -1,0 +1,293 @@
+//! A fork-join pool for kernels: the caller works too, and never waits for a worker that has not started.
+//!
+//! Workers spin for some microseconds after a job, because the next kernel follows at once, and park when none does. Tasks
+//! are taken from a shared counter, so a core that is busy elsewhere does not hold the others up. Which task computes what
+//! is fixed by the caller, never by which thread took it: results do not depend on timing.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+
+/// Rounds of `spin_loop` before a worker parks: some 50 microseconds.
+const SPINS: u32 = 4_000;
+/// Bit of `state` that says: a job can be joined. The bits below count the workers that are in it.
+const OPEN: u64 = 1 << 32;
+
+type Task<'a> = dyn Fn(usize) + Sync + 'a;
+
+struct Shared {
+    /// `OPEN` | number of workers inside; the upper bits count jobs.
+    state: AtomicU64,
+    /// Written only while no job is open and nobody is inside.
+    task: std::cell::UnsafeCell<Option<*const Task<'static>>>,
+    next: AtomicUsize,
+    count: AtomicUsize,
+    sleepers: AtomicUsize,
+    lock: Mutex<()>,
+    wake: Condvar,
+    ended: AtomicBool,
+    panicked: AtomicBool,
+}
+
+// SAFETY: `task` is written by the one caller (the pool is `!Sync`) while nobody is inside, and read only by workers that
+// entered through `state` while the job is open; the task itself is `Sync`.
+unsafe impl Sync for Shared {}
+// SAFETY: as above; the pointer is used only while the caller waits in `run`.
+unsafe impl Send for Shared {}
+
+/// The pool. One per engine; used from the thread that owns it.
+pub struct Pool {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+    not_sync: std::marker::PhantomData<std::cell::Cell<()>>,
+}
+
+impl Pool {
+    /// A pool that computes on `threads` threads, the caller's among them. 0 counts as 1.
+    pub fn new(threads: usize) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            state: AtomicU64::new(0),
+            task: std::cell::UnsafeCell::new(None),
+            next: AtomicUsize::new(0),
+            count: AtomicUsize::new(0),
+            sleepers: AtomicUsize::new(0),
+            lock: Mutex::new(()),
+            wake: Condvar::new(),
+            ended: AtomicBool::new(false),
+            panicked: AtomicBool::new(false),
+        });
+        let workers = (1..threads.max(1))
+            .map(|index| {
+                let shared = shared.clone();
+                std::thread::Builder::new().name(format!("tensor-{index}")).spawn(move || work(&shared))
+            })
+            .collect::<std::io::Result<Vec<_>>>()?;
+        Ok(Self { shared, workers, not_sync: std::marker::PhantomData })
+    }
+
+    /// Number of threads, the caller's among them.
+    pub fn threads(&self) -> usize {
+        self.workers.len() + 1
+    }
+
+    /// Calls `task` with each number below `count`, on all threads, and returns when all are done.
+    pub fn run(&self, count: usize, task: &Task<'_>) {
+        if count <= 1 || self.workers.is_empty() {
+            (0..count).for_each(task);
+            return;
+        }
+        let shared = &*self.shared;
+        // SAFETY: no job is open and nobody is inside (the end of `run` waits for that), so the cell is ours; the lifetime
+        // is made longer only for the time in which `run` keeps the borrow alive.
+        unsafe { *shared.task.get() = Some(std::mem::transmute::<*const Task<'_>, *const Task<'static>>(task)) };
+        shared.next.store(0, Ordering::Relaxed);
+        shared.count.store(count, Ordering::Relaxed);
+        let job = (shared.state.load(Ordering::Relaxed) >> 33).wrapping_add(1) << 33;
+        shared.state.store(job | OPEN, Ordering::SeqCst);
+        if shared.sleepers.load(Ordering::SeqCst) > 0 {
+            drop(shared.lock.lock());
+            shared.wake.notify_all();
+        }
+        // The guard closes the job also when the caller's own task panics, so that nobody uses the task afterwards.
+        let guard = Close(shared);
+        take_tasks(shared, task);
+        drop(guard);
+        if shared.panicked.swap(false, Ordering::Relaxed) {
+            panic!("a tensor kernel panicked on a worker thread");
+        }
+    }
+
+    /// Splits `0..length` into even ranges of at least `grain` for [`Pool::run`], about two per thread.
+    pub fn ranges(&self, length: usize, grain: usize, task: impl Fn(Range<usize>) + Sync) {
+        let parts = (length / grain.max(1)).clamp(1, self.threads() * if self.threads() > 1 { 2 } else { 1 });
+        if parts == 1 {
+            if length > 0 {
+                task(0..length);
+            }
+            return;
+        }
+        self.run(parts, &|part| task(part * length / parts..(part + 1) * length / parts));
+    }
+}
+
+struct Close<'a>(&'a Shared);
+
+impl Drop for Close<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state.fetch_and(!OPEN, Ordering::AcqRel) & !OPEN;
+        let mut spins = 0_u32;
+        while state & (OPEN - 1) != 0 {
+            spins += 1;
+            if spins > SPINS { std::thread::yield_now() } else { std::hint::spin_loop() }
+            state = self.0.state.load(Ordering::Acquire);
+        }
+    }
+}
+
+fn take_tasks(shared: &Shared, task: &Task<'_>) {
+    let count = shared.count.load(Ordering::Relaxed);
+    loop {
+        let index = shared.next.fetch_add(1, Ordering::Relaxed);
+        if index >= count {
+            return;
+        }
+        task(index);
+    }
+}
+
+fn work(shared: &Shared) {
+    let mut last_job = 0;
+    loop {
+        let mut spins = 0;
+        let state = loop {
+            let state = shared.state.load(Ordering::Acquire);
+            if state & OPEN != 0 && state >> 33 != last_job {
+                break state;
+            }
+            if shared.ended.load(Ordering::Relaxed) {
+                return;
+            }
+            spins += 1;
+            if spins < SPINS {
+                std::hint::spin_loop();
+                continue;
+            }
+            spins = 0;
+            park(shared, last_job);
+        };
+        if shared.state.compare_exchange(state, state + 1, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            continue;
+        }
+        last_job = state >> 33;
+        // SAFETY: entered while the job was open: the caller waits until we leave, so the task is alive.
+        let task = unsafe { (*shared.task.get()).map(|task| &*task) };
+        if let Some(task) = task {
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| take_tasks(shared, task)));
+            if outcome.is_err() {
+                shared.panicked.store(true, Ordering::Relaxed);
+            }
+        }
+        shared.state.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn park(shared: &Shared, last_job: u64) {
+    let Ok(mut guard) = shared.lock.lock() else { return };
+    shared.sleepers.fetch_add(1, Ordering::SeqCst);
+    loop {
+        let state = shared.state.load(Ordering::SeqCst);
+        if (state & OPEN != 0 && state >> 33 != last_job) || shared.ended.load(Ordering::Relaxed) {
+            break;
+        }
+        match shared.wake.wait(guard) {
+            Ok(next) => guard = next,
+            Err(_) => break,
+        }
+    }
+    shared.sleepers.fetch_sub(1, Ordering::SeqCst);
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::SeqCst);
+        drop(self.shared.lock.lock());
+        self.shared.wake.notify_all();
+        for worker in self.workers.drain(..) {
+            // A worker catches the panics of its tasks, so there is nothing to report.
+            drop(worker.join());
+        }
+    }
+}
+
+/// A pointer that tasks of one job share, each writing its own part.
+pub(crate) struct Parts<T>(*mut T, usize);
+
+// SAFETY: tasks only get parts that do not overlap (the contract of `part`).
+unsafe impl<T: Send> Sync for Parts<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Send for Parts<T> {}
+
+impl<T> Parts<T> {
+    /// Lends out `elements` in parts.
+    pub fn new(elements: &mut [T]) -> Self {
+        Self(elements.as_mut_ptr(), elements.len())
+    }
+
+    /// One part.
+    ///
+    /// # Safety
+    /// While the result lives no other part may overlap it.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn part(&self, range: Range<usize>) -> &mut [T] {
+        assert!(range.start <= range.end && range.end <= self.1, "part {range:?} of {}", self.1);
+        // SAFETY: inside the borrowed slice; no overlap by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.0.add(range.start), range.len()) }
+    }
+
+    /// The pointer to the first element.
+    pub fn pointer(&self) -> *mut T {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_task_runs_once() {
+        let pool = Pool::new(3).unwrap();
+        for round in 0..2_000 {
+            let counts: Vec<AtomicUsize> = (0..round % 17).map(|_| AtomicUsize::new(0)).collect();
+            pool.run(counts.len(), &|index| {
+                counts[index].fetch_add(1, Ordering::Relaxed);
+            });
+            assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+        }
+    }
+
+    #[test]
+    fn ranges_cover_everything_once() {
+        let pool = Pool::new(2).unwrap();
+        for length in [0, 1, 5, 1000, 1001] {
+            let mut seen = vec![0_u8; length];
+            let parts = Parts::new(&mut seen);
+            pool.ranges(length, 10, |range| {
+                // SAFETY: the ranges of one call do not overlap.
+                unsafe { parts.part(range) }.iter_mut().for_each(|seen| *seen += 1);
+            });
+            assert!(seen.iter().all(|&seen| seen == 1), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_panic_on_any_thread_reaches_the_caller_and_the_pool_lives_on() {
+        let pool = Pool::new(2).unwrap();
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            pool.run(64, &|index| {
+                std::thread::sleep(std::time::Duration::from_micros(50));
+                assert!(index != 40);
+            });
+        }));
+        assert!(outcome.is_err());
+        let sum = AtomicUsize::new(0);
+        pool.run(10, &|index| {
+            sum.fetch_add(index, Ordering::Relaxed);
+        });
+        assert_eq!(sum.into_inner(), 45);
+    }
+
+    #[test]
+    fn parked_workers_wake_up() {
+        let pool = Pool::new(2).unwrap();
+        for _ in 0..3 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            let sum = AtomicUsize::new(0);
+            pool.run(100, &|index| {
+                sum.fetch_add(index, Ordering::Relaxed);
+            });
+            assert_eq!(sum.into_inner(), 4950);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The table behind the handles: slot index and generation, reference counts.
+
+use fluxbay_plugin::abi::handle::Handle;
+
+use super::error::{DisplayHandle, Result, TensorError};
+use super::tape::Source;
+use super::value::Value;
+
+/// What a handle stands for.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub value: Value,
+    pub source: Source,
+}
+
+#[derive(Debug)]
+struct Slot {
+    generation: u32,
+    references: u32,
+    entry: Option<Entry>,
+}
+
+/// All tensors that somebody holds.
+#[derive(Debug, Default)]
+pub(crate) struct Slots {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+}
+
+impl Slots {
+    pub fn insert(&mut self, entry: Entry) -> Handle {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { generation: 0, references: 0, entry: None });
+            self.slots.len() as u32 - 1
+        });
+        let slot = &mut self.slots[index as usize];
+        slot.references = 1;
+        slot.entry = Some(entry);
+        Handle(u64::from(slot.generation) << 32 | u64::from(index))
+    }
+
+    fn slot(&self, handle: Handle) -> Result<&Slot> {
+        let bad = |why| TensorError::BadHandle { handle: DisplayHandle(handle), why };
+        if handle == Handle::NONE {
+            return Err(bad("empty"));
+        }
+        let slot = self.slots.get(handle.0 as u32 as usize).ok_or_else(|| bad("unknown"))?;
+        if slot.entry.is_none() || u64::from(slot.generation) != handle.0 >> 32 {
+            return Err(bad("stale"));
+        }
+        Ok(slot)
+    }
+
+    pub fn get(&self, handle: Handle) -> Result<&Entry> {
+        let slot = self.slot(handle)?;
+        slot.entry.as_ref().ok_or(TensorError::BadHandle { handle: DisplayHandle(handle), why: "stale" })
+    }
+
+    pub fn get_mut(&mut self, handle: Handle) -> Result<&mut Entry> {
+        self.slot(handle)?;
+        let slot = &mut self.slots[handle.0 as u32 as usize];
+        slot.entry.as_mut().ok_or(TensorError::BadHandle { handle: DisplayHandle(handle), why: "stale" })
+    }
+
+    pub fn retain(&mut self, handle: Handle) -> Result<()> {
+        self.slot(handle)?;
+        let slot = &mut self.slots[handle.0 as u32 as usize];
+        slot.references = slot
+            .references
+            .checked_add(1)
+            .ok_or_else(|| TensorError::Request("a tensor has more than four thousand million references".into()))?;
+        Ok(())
+    }
+
+    pub fn release(&mut self, handle: Handle) -> Result<()> {
+        self.slot(handle)?;
+        let index = handle.0 as u32;
+        let slot = &mut self.slots[index as usize];
+        slot.references -= 1;
+        if slot.references == 0 {
+            slot.entry = None;
+            slot.generation = slot.generation.wrapping_add(1);
+            // A slot whose generations are used up is not given out again, so that no old handle comes alive.
+            if slot.generation != 0 && slot.generation != u32::MAX {
+                self.free.push(index);
+            }
+        }
+        Ok(())
+    }
+
+    /// How many tensors are alive.
+    pub fn living(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.entry.is_some()).count()
+    }
+}

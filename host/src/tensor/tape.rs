@@ -1,0 +1,194 @@
+//! The tape: what was computed from what, in order, and how to go back.
+//!
+//! Nodes stand in the order of the forward pass, so going back is a loop over indices. Gradients are moved from a node to
+//! its inputs; only a second gradient for the same value causes an addition, in place. The engine owns the tape and is the
+//! only caller; operations only hand it their backward function.
+
+use candle_core::Shape;
+use smallvec::SmallVec;
+
+use super::context::Context;
+use super::error::{Result, TensorError};
+use super::value::Value;
+
+/// Where a value's gradient goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Source {
+    /// Nowhere: a constant.
+    None,
+    /// To the parameter with this index.
+    Parameter(u32),
+    /// To the watched tensor with this number.
+    Watched(u32),
+    /// To this output of this node (counted since the engine was made).
+    Node { id: u64, output: u32 },
+}
+
+/// Gradients of a node's outputs (missing ones are zero), and which of its inputs want one.
+pub(crate) struct Gradients<'a> {
+    pub outputs: SmallVec<[Option<Value>; 1]>,
+    pub wants: &'a [bool],
+}
+
+impl Gradients<'_> {
+    /// The gradient of the only output; an operation with one output is called only if it is there.
+    pub fn only(&mut self) -> Result<Value> {
+        self.outputs[0].take().ok_or_else(|| TensorError::Request("a gradient was asked twice of one node".into()))
+    }
+    pub fn wants(&self, input: usize) -> bool {
+        self.wants.get(input).copied().unwrap_or(false)
+    }
+}
+
+/// Gradients of a node's inputs, in their order; may end early.
+pub(crate) type InputGradients = SmallVec<[Option<Value>; 4]>;
+
+/// From the gradients of the outputs to those of the inputs.
+pub(crate) type Backward = Box<dyn FnOnce(&mut Context, Gradients) -> Result<InputGradients>>;
+
+pub(crate) struct Node {
+    pub operation: &'static str,
+    pub inputs: SmallVec<[Source; 4]>,
+    pub shapes: SmallVec<[Shape; 1]>,
+    /// `Err`: why no gradient passes.
+    pub backward: Result<Backward, &'static str>,
+}
+
+/// The tape. A node that was used is taken out; its place remembers that.
+#[derive(Default)]
+pub(crate) struct Tape {
+    base: u64,
+    nodes: Vec<Option<Node>>,
+    wanted: Vec<bool>,
+    gradients: Vec<SmallVec<[Option<Value>; 1]>>,
+}
+
+const USED: &str = "a gradient reached a computation that was already used by an earlier backward pass, or whose tape was \
+cleared; add the losses and go back once, or detach the value";
+
+impl Tape {
+    pub fn push(&mut self, node: Node) -> u64 {
+        self.nodes.push(Some(node));
+        self.base + self.nodes.len() as u64 - 1
+    }
+
+    pub fn clear(&mut self) {
+        self.base += self.nodes.len() as u64;
+        self.nodes.clear();
+    }
+
+    pub fn len(&self) -> usize {
+        self.nodes.iter().flatten().count()
+    }
+
+    /// Goes back from `loss`. `is_target` says whose gradient is wanted; `found` receives each, finished for tape values,
+    /// piecewise for parameters and watched tensors (to be added up).
+    pub fn backward(
+        &mut self,
+        context: &mut Context,
+        loss: (Source, Value),
+        is_target: impl Fn(Source) -> bool,
+        mut found: impl FnMut(&mut Context, Source, Value) -> Result<()>,
+    ) -> Result<()> {
+        let (source, seed) = loss;
+        let Source::Node { id, output } = source else {
+            return if is_target(source) { found(context, source, seed) } else { Ok(()) };
+        };
+        let Some(last) = id.checked_sub(self.base).map(|last| last as usize).filter(|&last| last < self.nodes.len()) else {
+            return Err(TensorError::Gradient { operation: "backward", message: USED.into() });
+        };
+        self.mark_wanted(last, &is_target);
+        let mut gradients = std::mem::take(&mut self.gradients);
+        gradients.clear();
+        gradients.resize_with(last + 1, SmallVec::new);
+        put(context, &mut gradients[last], output as usize, seed)?;
+        let outcome = self.walk(context, last, &mut gradients, &is_target, &mut found);
+        gradients.clear();
+        self.gradients = gradients;
+        if self.nodes.iter().all(Option::is_none) {
+            self.clear();
+        }
+        outcome
+    }
+
+    fn mark_wanted(&mut self, last: usize, is_target: &impl Fn(Source) -> bool) {
+        self.wanted.clear();
+        for index in 0..=last {
+            let wanted = match &self.nodes[index] {
+                // Gone: whether it led to a target is not known any more, so reaching it must be an error.
+                None => true,
+                Some(node) => node.inputs.iter().any(|&input| self.is_wanted(input, is_target)),
+            };
+            self.wanted.push(wanted);
+        }
+    }
+
+    fn is_wanted(&self, source: Source, is_target: &impl Fn(Source) -> bool) -> bool {
+        match source {
+            Source::None => false,
+            Source::Node { id, .. } => {
+                is_target(source) || id.checked_sub(self.base).is_none_or(|index| self.wanted[index as usize])
+            }
+            leaf => is_target(leaf),
+        }
+    }
+
+    fn walk(
+        &mut self,
+        context: &mut Context,
+        last: usize,
+        gradients: &mut [SmallVec<[Option<Value>; 1]>],
+        is_target: &impl Fn(Source) -> bool,
+        found: &mut impl FnMut(&mut Context, Source, Value) -> Result<()>,
+    ) -> Result<()> {
+        for index in (0..=last).rev() {
+            if gradients[index].is_empty() {
+                continue;
+            }
+            let outputs = std::mem::take(&mut gradients[index]);
+            let id = self.base + index as u64;
+            for (output, gradient) in outputs.iter().enumerate() {
+                let source = Source::Node { id, output: output as u32 };
+                if let Some(gradient) = gradient.as_ref().filter(|_| is_target(source)) {
+                    found(context, source, gradient.clone())?;
+                }
+            }
+            if !self.wanted[index] {
+                continue;
+            }
+            let Some(node) = self.nodes[index].take() else {
+                return Err(TensorError::Gradient { operation: "backward", message: USED.into() });
+            };
+            let wants: SmallVec<[bool; 8]> = node.inputs.iter().map(|&input| self.is_wanted(input, is_target)).collect();
+            let backward = node.backward.map_err(|why| TensorError::Gradient { operation: node.operation, message: why.into() })?;
+            debug_assert!(outputs.iter().zip(&node.shapes).all(|(g, s)| g.as_ref().is_none_or(|g| g.tensor.shape() == s)));
+            let results = backward(context, Gradients { outputs, wants: &wants })?;
+            for ((gradient, &source), _) in results.into_iter().zip(&node.inputs).zip(&wants).filter(|(_, wants)| **wants) {
+                let Some(gradient) = gradient else { continue };
+                match source {
+                    Source::Node { id, output } => {
+                        let Some(index) = id.checked_sub(self.base) else {
+                            return Err(TensorError::Gradient { operation: node.operation, message: USED.into() });
+                        };
+                        put(context, &mut gradients[index as usize], output as usize, gradient)?;
+                    }
+                    Source::None => {}
+                    leaf => found(context, leaf, gradient)?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Moves a gradient to its place, or adds it to the one that is there.
+fn put(context: &mut Context, slots: &mut SmallVec<[Option<Value>; 1]>, output: usize, gradient: Value) -> Result<()> {
+    while slots.len() <= output {
+        slots.push(None);
+    }
+    slots[output] = Some(match slots[output].take() {
+        None => gradient,
+        Some(earlier) => context.accumulate(earlier, gradient)?,
+    });
+    Ok(())
+}
