@@ -417,7 +417,8 @@ impl Engine {
         }
         if entry.source == Source::None {
             return Err(refuse(
-                "the loss does not depend on any parameter: it was computed while recording was off, or from detached or integer values".into(),
+                "the loss does not depend on any parameter: it was computed while recording was off, or from detached or integer values"
+                    .into(),
             ));
         }
         Ok((entry.source, Value::new(entry.value.tensor.ones_like()?)))

@@ -7,9 +7,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum TensorError {
     /// The handle names no living tensor of this engine.
-    #[error(
-        "tensor handle {handle} is {why}: a tensor is valid from the call that returned it until its last reference is released"
-    )]
+    #[error("tensor handle {handle} is {why}: a tensor is valid from the call that returned it until its last reference is released")]
     BadHandle {
         /// The handle as it was passed.
         handle: DisplayHandle,

@@ -119,7 +119,11 @@ impl Drop for Close<'_> {
         let mut spins = 0_u32;
         while state & (OPEN - 1) != 0 {
             spins += 1;
-            if spins > SPINS { std::thread::yield_now() } else { std::hint::spin_loop() }
+            if spins > SPINS {
+                std::thread::yield_now()
+            } else {
+                std::hint::spin_loop()
+            }
             state = self.0.state.load(Ordering::Acquire);
         }
     }

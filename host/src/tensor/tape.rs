@@ -126,9 +126,7 @@ impl Tape {
     fn is_wanted(&self, source: Source, is_target: &impl Fn(Source) -> bool) -> bool {
         match source {
             Source::None => false,
-            Source::Node { id, .. } => {
-                is_target(source) || id.checked_sub(self.base).is_none_or(|index| self.wanted[index as usize])
-            }
+            Source::Node { id, .. } => is_target(source) || id.checked_sub(self.base).is_none_or(|index| self.wanted[index as usize]),
             leaf => is_target(leaf),
         }
     }

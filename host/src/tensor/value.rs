@@ -105,8 +105,9 @@ impl<T: Element> Deref for Data<'_, T> {
 /// The elements of a contiguous CPU tensor of type `T`.
 pub(crate) fn data<T: Element>(tensor: &Tensor) -> Result<Data<'_, T>> {
     let (storage, layout) = tensor.storage_and_layout();
-    let (start, end) =
-        layout.contiguous_offsets().ok_or_else(|| TensorError::Request("elements that are not contiguous cannot be read in place".into()))?;
+    let (start, end) = layout
+        .contiguous_offsets()
+        .ok_or_else(|| TensorError::Request("elements that are not contiguous cannot be read in place".into()))?;
     match &*storage {
         Storage::Cpu(cpu) => {
             T::cpu_storage_as_slice(cpu)?;

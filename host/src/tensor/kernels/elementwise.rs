@@ -134,7 +134,12 @@ pub(crate) fn zip<A: Element + Sync, B: Element + Sync, R: Element + Send>(
 }
 
 /// `f(a, row)` for each row of `a`, whose length is that of `row`.
-pub(crate) fn zip_rows<A: Element + Sync, R: Element + Send>(pool: &Pool, a: &[A], row: &[A], f: impl Fn(A, A) -> R + Copy + Sync) -> Vec<R> {
+pub(crate) fn zip_rows<A: Element + Sync, R: Element + Send>(
+    pool: &Pool,
+    a: &[A],
+    row: &[A],
+    f: impl Fn(A, A) -> R + Copy + Sync,
+) -> Vec<R> {
     let width = row.len();
     let rows = a.len() / width.max(1);
     let mut out = unwritten(a.len());

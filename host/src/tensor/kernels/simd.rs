@@ -269,7 +269,10 @@ mod tests {
         dispatch(Apply(&xs, &mut fast, exponential));
         Apply(&xs, &mut plain, exponential).run(Plain);
         let error = |ys: &[f32]| {
-            xs.iter().zip(ys).map(|(&x, &y)| ((f64::from(y) - exact(f64::from(x))) / exact(f64::from(x)).abs().max(1e-37)).abs()).fold(0.0, f64::max)
+            xs.iter()
+                .zip(ys)
+                .map(|(&x, &y)| ((f64::from(y) - exact(f64::from(x))) / exact(f64::from(x)).abs().max(1e-37)).abs())
+                .fold(0.0, f64::max)
         };
         error(&fast).max(error(&plain))
     }

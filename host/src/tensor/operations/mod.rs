@@ -76,7 +76,12 @@ impl<'a> Call<'a> {
     }
 
     /// Checks the counts of inputs and attributes.
-    pub fn expect(&self, inputs: std::ops::RangeInclusive<usize>, ints: std::ops::RangeInclusive<usize>, floats: std::ops::RangeInclusive<usize>) -> Result<()> {
+    pub fn expect(
+        &self,
+        inputs: std::ops::RangeInclusive<usize>,
+        ints: std::ops::RangeInclusive<usize>,
+        floats: std::ops::RangeInclusive<usize>,
+    ) -> Result<()> {
         for (what, count, range) in
             [("inputs", self.inputs.len(), inputs), ("ints", self.ints.len(), ints), ("floats", self.floats.len(), floats)]
         {
@@ -104,7 +109,10 @@ impl<'a> Call<'a> {
     /// An attribute that counts something.
     pub fn size(&self, index: usize, what: &str, default: i64) -> Result<usize> {
         let value = self.int(index, default);
-        usize::try_from(value).ok().filter(|&size| size < 1 << 40).ok_or_else(|| self.error(format!("{what} is {value}: it must not be negative or huge")))
+        usize::try_from(value)
+            .ok()
+            .filter(|&size| size < 1 << 40)
+            .ok_or_else(|| self.error(format!("{what} is {value}: it must not be negative or huge")))
     }
 
     /// A dimension of a tensor with `rank` dimensions; negative ones count from the end.
@@ -229,9 +237,13 @@ fn converted(context: &mut Context, call: &Call, half: DType) -> Result<Produced
         return Err(call.error(format!("inputs have different element types: {:?} and {half:?}", stray.dtype())));
     }
     let produced = apply(context, &Call { inputs: &inputs, ..*call })?;
-    finish_elsewhere(call, &inputs, produced, move |value| {
-        Ok(if value.dtype() == DType::F32 { Value::new(value.tensor.to_dtype(half)?) } else { value })
-    }, move |value| Ok(if value.dtype() == half { Value::new(value.tensor.to_dtype(DType::F32)?) } else { value }))
+    finish_elsewhere(
+        call,
+        &inputs,
+        produced,
+        move |value| Ok(if value.dtype() == DType::F32 { Value::new(value.tensor.to_dtype(half)?) } else { value }),
+        move |value| Ok(if value.dtype() == half { Value::new(value.tensor.to_dtype(DType::F32)?) } else { value }),
+    )
 }
 
 /// What has no kernel on another device is computed on the CPU and sent back.

@@ -166,14 +166,20 @@ fn function_of<T: Real, U: Unary>(context: &mut Context, call: &Call, function: 
     let saved = match U::NEEDS {
         Needs::Input => x,
         Needs::Output => y.clone(),
-        Needs::Nothing => return Ok(Produced::one(call, y, || move |context: &mut Context, mut gradients: super::Gradients| {
-            let gradient = gradients.only()?.contiguous()?;
-            let slopes = data::<T>(&gradient.tensor)?;
-            Ok(smallvec![Some(value(slope(&context.pool, function, &slopes, &slopes), gradient.tensor.shape().clone()))])
-        })),
+        Needs::Nothing => {
+            return Ok(Produced::one(call, y, || {
+                move |context: &mut Context, mut gradients: super::Gradients| {
+                    let gradient = gradients.only()?.contiguous()?;
+                    let slopes = data::<T>(&gradient.tensor)?;
+                    Ok(smallvec![Some(value(slope(&context.pool, function, &slopes, &slopes), gradient.tensor.shape().clone()))])
+                }
+            }));
+        }
     };
-    Ok(Produced::one(call, y, || move |context: &mut Context, mut gradients: super::Gradients| {
-        Ok(smallvec![Some(through::<T, U>(context, function, &saved, gradients.only()?)?)])
+    Ok(Produced::one(call, y, || {
+        move |context: &mut Context, mut gradients: super::Gradients| {
+            Ok(smallvec![Some(through::<T, U>(context, function, &saved, gradients.only()?)?)])
+        }
     }))
 }
 
@@ -195,9 +201,11 @@ fn affine<T: Real>(context: &mut Context, call: &Call) -> Result<Produced> {
     let elements = data::<T>(&x.tensor)?;
     let y = crate::tensor::kernels::elementwise::zip(&context.pool, &elements, &elements, move |x, _| x * mul + add);
     let factor = Affine(call.floats[0]);
-    Ok(Produced::one(call, value(y, x.tensor.shape().clone()), || move |context: &mut Context, mut gradients: super::Gradients| {
-        let gradient = gradients.only()?.contiguous()?;
-        Ok(smallvec![Some(value(map(&context.pool, factor, &data::<T>(&gradient.tensor)?), gradient.tensor.shape().clone()))])
+    Ok(Produced::one(call, value(y, x.tensor.shape().clone()), || {
+        move |context: &mut Context, mut gradients: super::Gradients| {
+            let gradient = gradients.only()?.contiguous()?;
+            Ok(smallvec![Some(value(map(&context.pool, factor, &data::<T>(&gradient.tensor)?), gradient.tensor.shape().clone()))])
+        }
     }))
 }
 
