@@ -259,7 +259,7 @@ mod tests {
         type Output = ();
         #[inline(always)]
         fn run<S: Isa>(self, isa: S) {
-            self.1.extend(self.0.iter().map(|&x| if self.2 { x.exp(isa) } else { x.tanh(isa) }));
+            self.1.extend(self.0.iter().map(|&x| if self.2 { Real::exp(x, isa) } else { Real::tanh(x, isa) }));
         }
     }
 
