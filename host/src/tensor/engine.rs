@@ -218,6 +218,16 @@ impl Engine {
         Ok(())
     }
 
+    /// Bits of the inputs that an operation would overwrite in the present mode: who may do that is for the caller to check.
+    pub fn overwrites(&self, code: u32, inputs: usize, ints: &[i64]) -> u32 {
+        operations::targets(code, inputs, ints, self.context.mode)
+    }
+
+    /// Where tensors live.
+    pub fn device(&self) -> &Device {
+        &self.context.device
+    }
+
     /// Makes sure that nobody else sees the elements of an in-place target: others keep the old ones.
     fn own_target(&mut self, info: &'static OperationInfo, inputs: &[Handle], index: usize, handle: Handle) -> Result<()> {
         let refuse = |message: String| TensorError::Operation { operation: info.name, message };

@@ -20,3 +20,4 @@ pub use engine::{Engine, EngineOptions, View};
 pub use error::{DisplayHandle, Result, TensorError};
 pub use parameters::{Init, Kind, ParameterInfo};
 pub use random::RandomState;
+pub(crate) use value::dtype_of;
