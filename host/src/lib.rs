@@ -1,6 +1,6 @@
 //! The fluxbay host.
 
-pub mod cli;
+pub mod bridge;
 pub mod learner;
 pub mod library;
 pub mod tensor;

@@ -5,4 +5,27 @@
 
 #![forbid(unsafe_code)]
 
+mod callbacks;
+pub mod control;
+mod dispatch;
+mod epoch;
+pub mod events;
+mod fit;
+pub mod instances;
+mod models;
+pub mod optimizers;
 pub mod ports;
+mod position;
+mod recording;
+pub mod runtime;
+mod setup;
+pub mod state;
+mod step;
+mod values;
+
+pub use control::{Ending, FitReport, Flow, Stop, StopKind, StopReason};
+pub use instances::{Answers, Components, Declared, Instance, OnError, Prepared};
+pub use models::FieldSpecs;
+pub use optimizers::OptimizerSlot;
+pub use runtime::{Folders, LossSlot, ModelSlot, Parts, PhaseSlot, Ports, Runtime};
+pub use setup::NewInstance;

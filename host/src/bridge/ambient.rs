@@ -1,0 +1,121 @@
+//! Which runtime is calling a plugin on this thread, and which instance; the texts that cross the contract.
+
+use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use fluxbay_plugin::abi::text::Text;
+
+use crate::learner::Runtime;
+
+/// No instance.
+pub const NOBODY: u32 = u32::MAX;
+
+/// Calls into plugins that are under way on any thread: tells a wrong thread from a host that is not there.
+static CALLS: AtomicUsize = AtomicUsize::new(0);
+
+struct Ambient {
+    runtime: Cell<*const Runtime>,
+    instance: Cell<u32>,
+    error: RefCell<String>,
+    has_error: Cell<bool>,
+    /// Text that was handed out last; it stays until the next one.
+    lent: RefCell<String>,
+}
+
+thread_local! {
+    static AMBIENT: Ambient = const {
+        Ambient {
+            runtime: Cell::new(std::ptr::null()),
+            instance: Cell::new(NOBODY),
+            error: RefCell::new(String::new()),
+            has_error: Cell::new(false),
+            lent: RefCell::new(String::new()),
+        }
+    };
+}
+
+/// A call into a plugin: while it lives, host functions on this thread serve the instance.
+pub struct Entered {
+    runtime: *const Runtime,
+    instance: u32,
+}
+
+/// Begins a call into instance `number`.
+#[inline]
+pub fn enter(runtime: &Runtime, number: u32) -> Entered {
+    AMBIENT.with(|ambient| {
+        ambient.has_error.set(false);
+        let before = Entered { runtime: ambient.runtime.replace(runtime), instance: ambient.instance.replace(number) };
+        if before.runtime.is_null() {
+            CALLS.fetch_add(1, Ordering::Relaxed);
+        }
+        before
+    })
+}
+
+impl Drop for Entered {
+    #[inline]
+    fn drop(&mut self) {
+        AMBIENT.with(|ambient| {
+            ambient.runtime.set(self.runtime);
+            ambient.instance.set(self.instance);
+            if self.runtime.is_null() {
+                CALLS.fetch_sub(1, Ordering::Relaxed);
+            }
+        });
+    }
+}
+
+/// Calls `f` with the runtime and the instance that is being called on this thread.
+#[inline]
+pub fn with_current<T>(f: impl FnOnce(&Runtime, u32) -> T) -> Result<T, &'static str> {
+    let (runtime, instance) = AMBIENT.with(|ambient| (ambient.runtime.get(), ambient.instance.get()));
+    if runtime.is_null() {
+        return Err(why_nobody());
+    }
+    // SAFETY: the pointer was set by `enter` from a borrow that lives until its guard is dropped, which resets the pointer,
+    // and everything happens on this thread.
+    Ok(f(unsafe { &*runtime }, instance))
+}
+
+#[cold]
+fn why_nobody() -> &'static str {
+    if CALLS.load(Ordering::Relaxed) > 0 {
+        "wrong thread: this function of the host can be called only on the thread that trains; hand what you have over to the next event"
+    } else {
+        "the host is not calling this plugin now: this function can be called only while a call of the host is under way"
+    }
+}
+
+/// Leaves the text of an error on this thread.
+pub fn leave_error(text: &str) {
+    AMBIENT.with(|ambient| {
+        if let Ok(mut error) = ambient.error.try_borrow_mut() {
+            error.clear();
+            error.push_str(text);
+            ambient.has_error.set(true);
+        }
+    });
+}
+
+/// Takes the text that was left since the call into the plugin began; empty where none was.
+pub fn take_error() -> String {
+    AMBIENT.with(|ambient| {
+        let fresh = ambient.has_error.replace(false);
+        if fresh { ambient.error.borrow().clone() } else { String::new() }
+    })
+}
+
+/// Where the last error's text is; it stays there until the next one.
+pub fn last_error() -> Text {
+    AMBIENT.with(|ambient| Text::new(ambient.error.borrow().as_str()))
+}
+
+/// Keeps a text on this thread and answers where it is, until the next one is lent.
+pub fn lend(text: String) -> Text {
+    AMBIENT.with(|ambient| {
+        let mut lent = ambient.lent.borrow_mut();
+        *lent = text;
+        Text::new(&lent)
+    })
+}

@@ -1,0 +1,130 @@
+//! Between raw arguments and safe types, and between answers and statuses.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use fluxbay_plugin::abi::{status, text::Text};
+
+use super::ambient;
+use crate::learner::Runtime;
+use crate::learner::runtime::{Answer, Refusal};
+
+/// Runs a host function: finds the runtime, catches panics, turns the answer into a status and a text.
+#[inline]
+pub fn answer(f: impl FnOnce(&Runtime, u32) -> Answer) -> i32 {
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        ambient::with_current(|runtime, caller| match f(runtime, caller) {
+            Ok(()) => status::OK,
+            Err(refusal) => refuse(runtime, refusal),
+        })
+    }));
+    match outcome {
+        Ok(Ok(status)) => status,
+        Ok(Err(why)) => {
+            ambient::leave_error(why);
+            status::ERROR
+        }
+        Err(payload) => {
+            let text = payload.downcast_ref::<&str>().copied().map(str::to_owned);
+            let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
+            ambient::leave_error(&format!("the host itself panicked, please report it: {text}"));
+            // Dropping a payload may panic again.
+            std::mem::forget(payload);
+            status::ERROR
+        }
+    }
+}
+
+#[cold]
+fn refuse(runtime: &Runtime, refusal: Refusal) -> i32 {
+    match refusal {
+        Refusal::Text(text) => {
+            ambient::leave_error(&text);
+            status::ERROR
+        }
+        Refusal::Stop(stop) => {
+            ambient::leave_error(&stop.0.text);
+            let status = stop.kind().status();
+            runtime.leave_pending(stop);
+            // A panic elsewhere is an error for who called.
+            if status == status::PANIC { status::ERROR } else { status }
+        }
+    }
+}
+
+/// Text that a plugin passes.
+///
+/// # Safety
+/// As [`Text::as_bytes`], for the call.
+#[inline]
+pub unsafe fn text<'a>(text: Text) -> Answer<&'a str> {
+    // SAFETY: promised by the caller.
+    let bytes = unsafe { text.as_bytes() };
+    std::str::from_utf8(bytes).map_err(|_| Refusal::Text("a text that was passed is not UTF-8".into()))
+}
+
+/// Elements that a plugin passes.
+///
+/// # Safety
+/// Where `len` is not 0, `ptr` must be aligned and valid for reads of `len` elements during the call, or null.
+#[inline]
+pub unsafe fn slice<'a, T>(ptr: *const T, len: usize) -> Answer<&'a [T]> {
+    if len == 0 {
+        return Ok(&[]);
+    }
+    if ptr.is_null() {
+        return Err(Refusal::Text(format!("{len} elements were announced, but the pointer to them is null")));
+    }
+    // SAFETY: promised by the caller, and not null.
+    Ok(unsafe { std::slice::from_raw_parts(ptr, len) })
+}
+
+/// Room that a plugin offers for results.
+///
+/// # Safety
+/// As [`slice`], for writes.
+#[inline]
+pub unsafe fn room<'a, T>(ptr: *mut T, len: usize) -> Answer<&'a mut [T]> {
+    if len == 0 {
+        return Ok(&mut []);
+    }
+    if ptr.is_null() {
+        return Err(Refusal::Text(format!("room for {len} elements was announced, but the pointer to it is null")));
+    }
+    // SAFETY: promised by the caller, and not null.
+    Ok(unsafe { std::slice::from_raw_parts_mut(ptr, len) })
+}
+
+/// What a plugin points at.
+///
+/// # Safety
+/// `ptr` must be valid for reads during the call, or null.
+#[inline]
+pub unsafe fn borrowed<'a, T>(ptr: *const T) -> Answer<&'a T> {
+    // SAFETY: promised by the caller.
+    unsafe { ptr.as_ref() }.ok_or_else(|| Refusal::Text("a pointer that was passed is null".into()))
+}
+
+/// A place for one result.
+#[derive(Clone, Copy)]
+pub struct Out<T>(*mut T);
+
+impl<T> Out<T> {
+    /// Checks the place before anything is done for it.
+    ///
+    /// # Safety
+    /// `ptr` must be valid for a write during the call, or null.
+    #[inline]
+    pub unsafe fn new(ptr: *mut T) -> Answer<Out<T>> {
+        if ptr.is_null() {
+            return Err(Refusal::Text("the pointer for the result is null".into()));
+        }
+        Ok(Out(ptr))
+    }
+
+    /// Puts the result there.
+    #[inline]
+    pub fn put(self, value: T) {
+        // SAFETY: `new` was promised a place that is valid for a write, and checked that it is not null.
+        unsafe { self.0.write(value) }
+    }
+}

@@ -1,0 +1,54 @@
+//! The display table.
+
+use fluxbay_plugin::abi::{display::DisplayTable, text::Text};
+
+use super::ambient;
+use super::answer::{answer, text};
+use crate::learner::Runtime;
+
+pub static TABLE: DisplayTable = DisplayTable { print, progress_begin, progress_set, progress_end, interactive };
+
+fn caller_id(runtime: &Runtime, caller: u32) -> String {
+    runtime.state.borrow().owner_id(caller)
+}
+
+unsafe extern "C" fn print(message: Text) -> i32 {
+    answer(|runtime, caller| {
+        // SAFETY: lent for the call.
+        let message = unsafe { text(message)? };
+        runtime.ports.display.print(&caller_id(runtime, caller), message);
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn progress_begin(label: Text, total: u64) -> i32 {
+    answer(|runtime, caller| {
+        // SAFETY: lent for the call.
+        let label = unsafe { text(label)? };
+        runtime.ports.display.progress_begin(&caller_id(runtime, caller), label, total);
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn progress_set(position: u64, message: Text) -> i32 {
+    answer(|runtime, caller| {
+        // SAFETY: lent for the call.
+        let message = unsafe { text(message)? };
+        runtime.ports.display.progress_set(&caller_id(runtime, caller), position, message);
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn progress_end(message: Text) -> i32 {
+    answer(|runtime, caller| {
+        // SAFETY: lent for the call.
+        let message = unsafe { text(message)? };
+        runtime.ports.display.progress_end(&caller_id(runtime, caller), message);
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn interactive() -> u32 {
+    let shown = std::panic::catch_unwind(|| ambient::with_current(|runtime, _| runtime.ports.display.interactive()));
+    u32::from(matches!(shown, Ok(Ok(true))))
+}

@@ -1,0 +1,39 @@
+//! The one table that every plugin gets.
+
+use fluxbay_plugin::abi::{entry::CONTRACT, host::HostTable, text::Text};
+
+use super::{ambient, child, display, learner, log, record, setup, state, tensor};
+
+/// The host's functions, for the entry's `init` of every plugin.
+pub static HOST: HostTable = HostTable {
+    size: size_of::<HostTable>() as u64,
+    contract: CONTRACT,
+    fail,
+    last_error,
+    log: log::log,
+    extension,
+    setup: &setup::TABLE,
+    tensor: &tensor::TABLE,
+    state: &state::TABLE,
+    learner: &learner::TABLE,
+    record: &record::TABLE,
+    display: &display::TABLE,
+    child: &child::TABLE,
+};
+
+unsafe extern "C" fn fail(text: Text) {
+    // SAFETY: the contract lends the text for the call.
+    let text = unsafe { text.to_text() };
+    ambient::leave_error(&text);
+}
+
+unsafe extern "C" fn last_error(text: *mut Text) {
+    if !text.is_null() {
+        // SAFETY: not null, and the contract lends the place for the call.
+        unsafe { text.write(ambient::last_error()) }
+    }
+}
+
+unsafe extern "C" fn extension(_id: Text) -> *const () {
+    std::ptr::null()
+}

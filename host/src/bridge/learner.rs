@@ -1,0 +1,207 @@
+//! The learner table.
+
+use fluxbay_plugin::abi::{
+    event::phase_kind,
+    handle::Handle,
+    learner::{BatchRaw, LearnerTable, ProgressRaw, mode},
+    text::Text,
+};
+
+use super::ambient::{self, lend};
+use super::answer::{Out, answer, borrowed, room, slice, text};
+use crate::learner::runtime::{Answer, Refusal, stopped};
+use crate::tensor::{Behaviour, Mode, Recording};
+
+pub static TABLE: LearnerTable = LearnerTable {
+    progress,
+    phase_name,
+    event_name,
+    model,
+    loss_index,
+    epoch_begin,
+    next_batch,
+    epoch_end,
+    step,
+    step_begin,
+    step_end,
+    dispatch,
+    forward,
+    loss,
+    backward,
+    update,
+    set_mode,
+};
+
+unsafe extern "C" fn progress(progress: *mut ProgressRaw) -> i32 {
+    answer(|runtime, _| {
+        // SAFETY: lent for the call.
+        let progress = unsafe { Out::new(progress)? };
+        let parts = runtime.parts.get();
+        progress.put(ProgressRaw {
+            at: runtime.at(),
+            epochs: runtime.position.epochs.get(),
+            samples_per_epoch: runtime.position.samples_per_epoch.get(),
+            samples: runtime.position.samples.get(),
+            phases: parts.map_or(0, |parts| parts.phases.len() as u32),
+            models: parts.map_or(0, |parts| parts.models.len() as u32),
+        });
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn phase_name(index: u32, name: *mut Text) -> i32 {
+    answer(|runtime, _| {
+        // SAFETY: lent for the call.
+        let name = unsafe { Out::new(name)? };
+        let phases = &stopped(runtime.parts())?.phases;
+        let phase = phases.get(index as usize).ok_or_else(|| format!("there is no phase number {index}; this run has {}", phases.len()))?;
+        name.put(Text::new(&phase.instance.id));
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn event_name(kind: u32, name: *mut Text) -> i32 {
+    answer(|runtime, _| {
+        // SAFETY: lent for the call.
+        let name = unsafe { Out::new(name)? };
+        name.put(lend(runtime.event_name(kind).ok_or_else(|| format!("{kind} is no event of this run"))?));
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn model(name: Text, index: *mut u32) -> i32 {
+    answer(|runtime, _| {
+        // SAFETY: lent for the call.
+        let (name, index) = unsafe { (text(name)?, Out::new(index)?) };
+        index.put(runtime.model_index(name)?);
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn loss_index(name: Text, index: *mut u32) -> i32 {
+    answer(|runtime, _| {
+        // SAFETY: lent for the call.
+        let (name, index) = unsafe { (text(name)?, Out::new(index)?) };
+        index.put(runtime.loss_number(name)?);
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn epoch_begin() -> i32 {
+    answer(|runtime, caller| {
+        runtime.require_phase(caller, "begin an epoch")?;
+        stopped(runtime.epoch_begin())
+    })
+}
+
+unsafe extern "C" fn next_batch(batch: *mut BatchRaw) -> i32 {
+    answer(|runtime, caller| {
+        // SAFETY: lent for the call.
+        let batch = unsafe { Out::new(batch)? };
+        runtime.require_phase(caller, "take batches")?;
+        batch.put(stopped(runtime.next_batch())?);
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn epoch_end(status: i32) -> i32 {
+    let text = ambient::take_error();
+    answer(|runtime, caller| {
+        runtime.require_phase(caller, "end an epoch")?;
+        stopped(runtime.epoch_end(status, &text))
+    })
+}
+
+unsafe extern "C" fn step(batch: *const BatchRaw) -> i32 {
+    answer(|runtime, caller| {
+        // SAFETY: lent for the call.
+        let batch = unsafe { borrowed(batch)? };
+        runtime.require_phase(caller, "run a step")?;
+        stopped(runtime.phase_step(batch))
+    })
+}
+
+unsafe extern "C" fn step_begin(batch: *const BatchRaw) -> i32 {
+    answer(|runtime, caller| {
+        // SAFETY: lent for the call.
+        let batch = unsafe { borrowed(batch)? };
+        runtime.require_phase(caller, "begin a step")?;
+        stopped(runtime.step_begin(batch))
+    })
+}
+
+unsafe extern "C" fn step_end(status: i32) -> i32 {
+    let text = if status == fluxbay_plugin::abi::status::OK { String::new() } else { ambient::take_error() };
+    answer(|runtime, caller| {
+        runtime.require_phase(caller, "end a step")?;
+        stopped(runtime.step_end(status, &text))
+    })
+}
+
+unsafe extern "C" fn dispatch(kind: u32) -> i32 {
+    answer(|runtime, caller| {
+        runtime.require_phase(caller, "dispatch an event")?;
+        stopped(runtime.dispatch(kind))
+    })
+}
+
+unsafe extern "C" fn forward(
+    model: u32,
+    inputs: *const Handle,
+    input_count: usize,
+    outputs: *mut Handle,
+    capacity: usize,
+    output_count: *mut usize,
+) -> i32 {
+    answer(|runtime, caller| {
+        // SAFETY: lent for the call.
+        let (inputs, outputs, count) = unsafe { (slice(inputs, input_count)?, room(outputs, capacity)?, Out::new(output_count)?) };
+        count.put(runtime.forward(caller, model, inputs, outputs)?);
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn loss(loss: u32, yhats: Handle, ys: Handle, value: *mut Handle) -> i32 {
+    answer(|runtime, caller| {
+        // SAFETY: lent for the call.
+        let value = unsafe { Out::new(value)? };
+        value.put(runtime.loss(caller, loss, yhats, ys)?);
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn backward(model: u32, loss: Handle) -> i32 {
+    answer(|runtime, caller| runtime.backward(caller, model, loss))
+}
+
+unsafe extern "C" fn update(model: u32) -> i32 {
+    answer(|runtime, caller| runtime.update(caller, model))
+}
+
+/// The contract's number of a mode.
+pub fn mode_code(mode: Mode) -> u32 {
+    let recording = if mode.recording == Recording::On { mode::RECORDING } else { 0 };
+    let training = if mode.behaviour == Behaviour::Training { mode::TRAINING } else { 0 };
+    recording | training
+}
+
+unsafe extern "C" fn set_mode(new: u32, old: *mut u32) -> i32 {
+    answer(|runtime, caller| -> Answer {
+        // SAFETY: lent for the call.
+        let old = unsafe { Out::new(old)? };
+        runtime.require_phase(caller, "set the mode of forward passes")?;
+        if new & !(mode::RECORDING | mode::TRAINING) != 0 {
+            return Err(Refusal::Text(format!("{new} is no mode: it is a sum of 1 (recording) and 2 (training)")));
+        }
+        if runtime.at().phase_kind == phase_kind::NONE {
+            return Err(Refusal::Text("the mode can be set only within a phase".into()));
+        }
+        let mut engine = runtime.engine.borrow_mut();
+        old.put(mode_code(engine.mode()));
+        engine.set_mode(Mode {
+            recording: if new & mode::RECORDING != 0 { Recording::On } else { Recording::Off },
+            behaviour: if new & mode::TRAINING != 0 { Behaviour::Training } else { Behaviour::Evaluation },
+        });
+        Ok(())
+    })
+}

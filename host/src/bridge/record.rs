@@ -1,0 +1,34 @@
+//! The record table.
+
+use fluxbay_plugin::abi::{logger::RecordRaw, logger::RecordTable, text::Text};
+
+use super::answer::{Out, answer, borrowed, text};
+
+pub static TABLE: RecordTable = RecordTable { metric, log, loggers };
+
+unsafe extern "C" fn metric(scope: u32, name: Text, value: f64) -> i32 {
+    answer(|runtime, _| {
+        // SAFETY: lent for the call.
+        let name = unsafe { text(name)? };
+        runtime.record_metric(scope, name, value)
+    })
+}
+
+unsafe extern "C" fn log(record: *const RecordRaw) -> i32 {
+    answer(|runtime, _| {
+        // SAFETY: lent for the call.
+        let record = unsafe { borrowed(record)? };
+        // SAFETY: as above; loggers get texts that are UTF-8.
+        unsafe { (text(record.tag)?, text(record.text)?) };
+        runtime.record_log(record)
+    })
+}
+
+unsafe extern "C" fn loggers(count: *mut usize) -> i32 {
+    answer(|runtime, _| {
+        // SAFETY: lent for the call.
+        let count = unsafe { Out::new(count)? };
+        count.put(runtime.logger_count());
+        Ok(())
+    })
+}

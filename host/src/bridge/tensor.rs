@@ -1,0 +1,196 @@
+//! The tensor table.
+
+use fluxbay_plugin::abi::{
+    handle::Handle,
+    tensor::{ApplyRaw, InitRaw, MAX_RANK, TensorInfo, TensorTable, ViewRaw, init},
+    text::Text,
+};
+
+use super::ambient::lend;
+use super::answer::{Out, answer, borrowed, room, slice, text};
+use super::learner::mode_code;
+use crate::learner::Runtime;
+use crate::learner::runtime::{Answer, Refusal};
+use crate::tensor::{Init, Kind};
+
+pub static TABLE: TensorTable = TensorTable { create, retain, release, info, read, view, apply, parameter, mode, device };
+
+/// A shape that a plugin passes.
+///
+/// # Safety
+/// As [`slice`].
+unsafe fn shape(ptr: *const u64, rank: usize) -> Answer<Vec<usize>> {
+    if rank > MAX_RANK {
+        return Err(Refusal::Text(format!("a tensor has at most {MAX_RANK} dimensions, not {rank}")));
+    }
+    // SAFETY: promised by the caller.
+    let sizes = unsafe { slice(ptr, rank)? };
+    let size = |&size: &u64| usize::try_from(size).map_err(|_| Refusal::Text(format!("a dimension of {size} is too large")));
+    sizes.iter().map(size).collect()
+}
+
+unsafe extern "C" fn create(dtype: u32, dims: *const u64, rank: usize, bytes: Text, tensor: *mut Handle) -> i32 {
+    answer(|runtime, _| {
+        // SAFETY: lent for the call.
+        let (dims, bytes, tensor) = unsafe { (shape(dims, rank)?, bytes.as_bytes(), Out::new(tensor)?) };
+        tensor.put(runtime.engine.borrow_mut().from_bytes(dtype, &dims, bytes)?);
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn retain(tensor: Handle) -> i32 {
+    answer(|runtime, _| Ok(runtime.engine.borrow_mut().retain(tensor)?))
+}
+
+unsafe extern "C" fn release(tensor: Handle) -> i32 {
+    answer(|runtime, _| Ok(runtime.engine.borrow_mut().release(tensor)?))
+}
+
+unsafe extern "C" fn info(tensor: Handle, info: *mut TensorInfo) -> i32 {
+    answer(|runtime, _| {
+        // SAFETY: lent for the call.
+        let info = unsafe { Out::new(info)? };
+        let engine = runtime.engine.borrow();
+        let dims = engine.shape(tensor)?;
+        if dims.len() > MAX_RANK {
+            return Err(Refusal::Text(format!("a tensor of {} dimensions has more than the contract's {MAX_RANK}", dims.len())));
+        }
+        let mut shape = [0; MAX_RANK];
+        for (to, &from) in shape.iter_mut().zip(dims) {
+            *to = from as u64;
+        }
+        info.put(TensorInfo { dtype: engine.dtype(tensor)?, rank: dims.len() as u32, shape });
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn read(tensor: Handle, dtype: u32, bytes: *mut u8, len: usize) -> i32 {
+    answer(|runtime, _| {
+        // SAFETY: lent for the call.
+        let into = unsafe { room(bytes, len)? };
+        copy_elements(runtime, tensor, dtype, into)
+    })
+}
+
+fn copy_elements(runtime: &Runtime, tensor: Handle, dtype: u32, into: &mut [u8]) -> Answer {
+    let mut engine = runtime.engine.borrow_mut();
+    if engine.dtype(tensor)? == dtype && engine.value(tensor)?.device().is_cpu() {
+        let view = engine.view(tensor)?;
+        // SAFETY: the view's bytes are valid while the engine is borrowed, and nothing changes them meanwhile.
+        let elements = unsafe { slice(view.pointer, view.bytes)? };
+        return copy(elements, into);
+    }
+    let to = crate::tensor::dtype_of(dtype).ok_or_else(|| format!("there is no element type with number {dtype}"))?;
+    let converted = engine.value(tensor)?.to_device(&candle_core::Device::Cpu)?.to_dtype(to)?;
+    let converted = engine.insert(converted);
+    let view = engine.view(converted)?;
+    // SAFETY: as above.
+    let copied = copy(unsafe { slice(view.pointer, view.bytes)? }, into);
+    engine.release(converted)?;
+    copied
+}
+
+fn copy(elements: &[u8], into: &mut [u8]) -> Answer {
+    if elements.len() != into.len() {
+        return Err(Refusal::Text(format!("the tensor's elements take {} bytes, the room for them has {}", elements.len(), into.len())));
+    }
+    into.copy_from_slice(elements);
+    Ok(())
+}
+
+unsafe extern "C" fn view(tensor: Handle, view: *mut ViewRaw) -> i32 {
+    answer(|runtime, _| {
+        // SAFETY: lent for the call.
+        let out = unsafe { Out::new(view)? };
+        let view = runtime.engine.borrow_mut().view(tensor)?;
+        out.put(ViewRaw { ptr: view.pointer, len: view.bytes, dtype: view.dtype, reserved: 0 });
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn apply(request: *const ApplyRaw, outputs: *mut Handle, capacity: usize, output_count: *mut usize) -> i32 {
+    answer(|runtime, caller| {
+        // SAFETY: lent for the call.
+        let (request, outputs, count) = unsafe { (borrowed(request)?, room(outputs, capacity)?, Out::new(output_count)?) };
+        // SAFETY: as above.
+        let (inputs, ints, floats) = unsafe {
+            (
+                slice(request.inputs, request.input_count)?,
+                slice(request.ints, request.int_count)?,
+                slice(request.floats, request.float_count)?,
+            )
+        };
+        let overwritten = runtime.engine.borrow().overwrites(request.operation, inputs.len(), ints);
+        if overwritten != 0 {
+            for (index, &input) in inputs.iter().enumerate() {
+                if overwritten >> index & 1 == 1 {
+                    runtime.check_target(caller, input)?;
+                }
+            }
+        }
+        let mut results = runtime.results.take();
+        results.clear();
+        let mut engine = runtime.engine.borrow_mut();
+        let applied = engine.apply(request.operation, inputs, ints, floats, &mut results);
+        let fits = results.len() <= outputs.len();
+        if applied.is_ok() && fits {
+            outputs[..results.len()].copy_from_slice(&results);
+            count.put(results.len());
+        } else {
+            for &result in &results {
+                engine.release(result)?;
+            }
+        }
+        let produced = results.len();
+        runtime.results.set(results);
+        applied?;
+        if fits {
+            return Ok(());
+        }
+        Err(Refusal::Text(format!("the operation has {produced} results, there is room for {capacity}")))
+    })
+}
+
+unsafe extern "C" fn parameter(path: Text, dims: *const u64, rank: usize, init: *const InitRaw, tensor: *mut Handle) -> i32 {
+    answer(|runtime, caller| {
+        // SAFETY: lent for the call.
+        let (path, dims, init, tensor) = unsafe { (text(path)?, shape(dims, rank)?, borrowed(init)?, Out::new(tensor)?) };
+        tensor.put(runtime.make_parameter(caller, path, &dims, first_values(init)?, kind_of(init)?)?);
+        Ok(())
+    })
+}
+
+fn first_values(raw: &InitRaw) -> Answer<Init> {
+    Ok(match raw.kind {
+        init::CONSTANT => Init::Constant(raw.a),
+        init::UNIFORM => Init::Uniform { low: raw.a, high: raw.b },
+        init::NORMAL => Init::Normal { mean: raw.a, std: raw.b },
+        other => return Err(Refusal::Text(format!("there is no distribution with number {other}"))),
+    })
+}
+
+fn kind_of(raw: &InitRaw) -> Answer<Kind> {
+    match raw.buffer {
+        0 => Ok(Kind::Trainable),
+        1 => Ok(Kind::Buffer),
+        other => Err(Refusal::Text(format!("`buffer` of a parameter is 0 or 1, not {other}"))),
+    }
+}
+
+unsafe extern "C" fn mode(mode: *mut u32) -> i32 {
+    answer(|runtime, _| {
+        // SAFETY: lent for the call.
+        let mode = unsafe { Out::new(mode)? };
+        mode.put(mode_code(runtime.engine.borrow().mode()));
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn device(name: *mut Text) -> i32 {
+    answer(|runtime, _| {
+        // SAFETY: lent for the call.
+        let name = unsafe { Out::new(name)? };
+        name.put(lend(runtime.device_name()));
+        Ok(())
+    })
+}

@@ -1,0 +1,149 @@
+//! Dispatching: an event goes to its subscribers, in their order, without search, sorting or allocation.
+//!
+//! Begins and ends are paired: who saw a begin hears exactly once how it ended, and who was not reached by a begin hears
+//! nothing of its end.
+
+use std::rc::Rc;
+
+use fluxbay_plugin::abi::event::{self, EventRaw};
+
+use super::control::{Flow, Stop, Worst};
+use super::events::DispatchLists;
+use super::instances::{Doing, Instance, OnError, Span};
+use super::runtime::{Runtime, records};
+use crate::tensor::{Mode, Recording};
+
+/// What an event does to a span, for those that hear it.
+#[derive(Clone, Copy)]
+enum Mark {
+    None,
+    Begin(Span),
+    End(Span),
+}
+
+fn mark_of(kind: u32) -> Mark {
+    match kind {
+        event::FIT_BEGIN => Mark::Begin(Span::Fit),
+        event::EPOCH_BEGIN => Mark::Begin(Span::Epoch),
+        event::STEP_BEGIN => Mark::Begin(Span::Step),
+        event::FIT_END => Mark::End(Span::Fit),
+        event::EPOCH_END => Mark::End(Span::Epoch),
+        event::STEP_END => Mark::End(Span::Step),
+        _ => Mark::None,
+    }
+}
+
+impl Runtime {
+    fn current_lists(&self) -> Rc<DispatchLists> {
+        Rc::clone(&self.lists.borrow())
+    }
+
+    /// Sends an event to its subscribers. The first that stops ends the round.
+    pub fn dispatch(&self, kind: u32) -> Flow {
+        let lists = self.current_lists();
+        let event = self.position.event(kind);
+        let Some(subscribers) = lists.of(event.phase, kind) else {
+            return Err(Stop::host(format!("{kind} is no event of this run: custom events need a number from setup's `event`")));
+        };
+        if subscribers.is_empty() {
+            return Ok(());
+        }
+        let mark = mark_of(kind);
+        self.without_recording_unless(records(kind), || {
+            for instance in subscribers {
+                match mark {
+                    Mark::None => {}
+                    Mark::Begin(span) => instance.mark_begun(span, self.spans[span as usize].get()),
+                    Mark::End(span) => instance.mark_ended(span, self.spans[span as usize].get()),
+                }
+                self.deliver(instance, &event)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Sends an event that tells how `span` ended to all who have not heard it yet; nobody can stop the round.
+    pub(super) fn dispatch_closing(&self, kind: u32, span: Span) -> Flow {
+        let serial = self.spans[span as usize].get();
+        self.dispatch_to_all(kind, |instance| {
+            let owed = instance.is_owed(span, serial);
+            instance.mark_ended(span, serial);
+            owed
+        })
+    }
+
+    /// Sends an event that only says something, to all who are within `span`; nobody can stop the round.
+    pub(super) fn dispatch_notice(&self, kind: u32, span: Span) -> Flow {
+        let serial = self.spans[span as usize].get();
+        self.dispatch_to_all(kind, |instance| instance.is_owed(span, serial))
+    }
+
+    /// Sends `error` in place of all ends that are still owed.
+    pub(super) fn dispatch_error(&self) -> Flow {
+        self.dispatch_to_all(event::ERROR, |instance| {
+            let mut owed = false;
+            for span in Span::ALL {
+                let serial = self.spans[span as usize].get();
+                owed |= instance.is_owed(span, serial);
+                instance.mark_ended(span, serial);
+            }
+            owed
+        })
+    }
+
+    fn dispatch_to_all(&self, kind: u32, mut wants: impl FnMut(&Instance) -> bool) -> Flow {
+        let lists = self.current_lists();
+        let event = self.position.event(kind);
+        let mut worst = Worst::default();
+        self.without_recording_unless(false, || {
+            for instance in lists.of(event.phase, kind).unwrap_or_default() {
+                if !instance.is_poisoned() && wants(instance) {
+                    worst.note(self.deliver(instance, &event));
+                }
+            }
+            Ok(())
+        })?;
+        worst.flow()
+    }
+
+    #[inline]
+    fn deliver(&self, instance: &Instance, event: &EventRaw) -> Flow {
+        if instance.is_disabled() {
+            return Ok(());
+        }
+        let outcome = instance.call(self, Doing::Event(event.kind), |plugin| plugin.callback_on(self, instance.number, event));
+        match outcome {
+            Err(stop) if stop.kind().is_failure() && instance.on_error == OnError::Disable && stop.0.by == instance.id => {
+                self.disable(instance, &stop)
+            }
+            outcome => outcome,
+        }
+    }
+
+    #[cold]
+    fn disable(&self, instance: &Instance, stop: &Stop) -> Flow {
+        instance.disable();
+        log::warn!("{stop}; it is left out from here on, as its `on-error = \"disable\"` says");
+        self.record_event("instance-disabled", &instance.id, &stop.0.text)
+    }
+
+    /// Runs `f` with recording as it is, or off: what callbacks compute after the backward pass need not be remembered.
+    fn without_recording_unless(&self, keep: bool, f: impl FnOnce() -> Flow) -> Flow {
+        let before = self.engine.borrow().mode();
+        if keep || before.recording == Recording::Off {
+            return f();
+        }
+        self.engine.borrow_mut().set_mode(Mode { recording: Recording::Off, ..before });
+        let flow = f();
+        self.engine.borrow_mut().set_mode(before);
+        flow
+    }
+
+    /// Lets the child callback of another instance handle an event.
+    pub(crate) fn child_event(&self, child: &Instance, event: &EventRaw) -> Flow {
+        if !child.handles(event.kind) {
+            return Ok(());
+        }
+        self.deliver(child, event)
+    }
+}

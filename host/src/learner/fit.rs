@@ -1,0 +1,124 @@
+//! A fit: epochs, each of which is every phase of the run in order. Also one epoch, or one step, for embedders.
+
+use fluxbay_plugin::abi::{event, learner::BatchRaw};
+
+use super::control::{Ending, FitReport, Flow, Stop, StopKind, Worst};
+use super::epoch::outside_a_step;
+use super::instances::Span;
+use super::ports::DataBatch;
+use super::runtime::Runtime;
+
+impl Runtime {
+    /// Runs `epochs` more epochs of every phase.
+    pub fn fit(&self, epochs: u64) -> FitReport {
+        self.position.epochs.set(self.epochs_done.get() + epochs);
+        self.position.leave_phase();
+        let flow = self.begin_fit().and_then(|()| self.run_epochs(epochs));
+        let ending = self.end_fit(flow);
+        self.ports.display.close();
+        FitReport { ending, epochs: self.epochs_done.get(), metrics: self.metrics.borrow().clone() }
+    }
+
+    fn begin_fit(&self) -> Flow {
+        self.spans[Span::Fit as usize].set(self.next_serial());
+        self.record_event("fit-begin", "", "")?;
+        self.dispatch(event::FIT_BEGIN)
+    }
+
+    fn run_epochs(&self, epochs: u64) -> Flow {
+        let phases = self.parts()?.phases.len();
+        for _ in 0..epochs {
+            self.check_interrupt()?;
+            for index in 0..phases {
+                self.phase_epoch(index, self.epochs_done.get() + 1)?;
+            }
+            self.epochs_done.set(self.epochs_done.get() + 1);
+        }
+        Ok(())
+    }
+
+    /// Tells everybody how the fit ended.
+    fn end_fit(&self, flow: Flow) -> Ending {
+        let (ending, mut worst) = match flow {
+            Ok(()) => (Ending::Finished, Worst::default()),
+            Err(stop) if stop.kind() == StopKind::CancelFit => {
+                let mut worst = Worst::default();
+                worst.note(self.record_event("fit-cancelled", &stop.0.by, &stop.0.text));
+                worst.note(self.dispatch_notice(event::FIT_CANCELLED, Span::Fit));
+                (Ending::Stopped { reason: stop.0.text.clone(), by: stop.0.by.clone() }, worst)
+            }
+            Err(stop) => return self.fail(misplaced(stop)),
+        };
+        worst.note(self.dispatch_closing(event::FIT_END, Span::Fit));
+        worst.note(self.record_event("fit-end", "", ""));
+        self.spans[Span::Fit as usize].set(0);
+        match worst.flow() {
+            Err(stop) if stop.kind().is_failure() => self.fail(stop),
+            _ => ending,
+        }
+    }
+
+    fn fail(&self, stop: Stop) -> Ending {
+        Ending::Failed(self.announce_failure(stop))
+    }
+
+    /// Sends `error` to all who are owed an end, and leaves everything.
+    fn announce_failure(&self, stop: Stop) -> Stop {
+        if let Err(other) = self.record_event("error", &stop.0.by, &stop.to_string()) {
+            log::error!("{other}");
+        }
+        if let Err(other) = self.dispatch_error() {
+            log::error!("while the failure was told to the callbacks: {other}");
+        }
+        self.spans.iter().for_each(|span| span.set(0));
+        self.position.leave_phase();
+        stop
+    }
+
+    /// Runs one epoch of phase `index` outside of a fit, such as a validation alone. A cancelled fit is answered as a stop.
+    ///
+    /// # Errors
+    /// What cancelled the fit, or failed.
+    pub fn run_epoch(&self, index: usize) -> Flow {
+        let flow = self.phase_epoch(index, self.epochs_done.get() + 1);
+        self.settle(flow)
+    }
+
+    /// Runs one step of phase `index` on a batch, outside of any epoch. The step state stays readable afterwards.
+    ///
+    /// # Errors
+    /// What cancelled more than the step, or failed.
+    pub fn run_step(&self, index: usize, batch: DataBatch) -> Flow {
+        let flow = self.enter_phase(index, self.epochs_done.get() + 1).and_then(|_| {
+            let mut raw = BatchRaw { samples: batch.samples as u32, index: batch.index, ..super::epoch::NO_BATCH };
+            for (field, tensor) in raw.fields.iter_mut().zip(batch.fields) {
+                *field = self.engine.borrow_mut().insert(tensor);
+                raw.field_count += 1;
+            }
+            let flow = self.phase_step(&raw);
+            for &field in &raw.fields[..raw.field_count as usize] {
+                self.engine.borrow_mut().release(field).map_err(super::step::engine_error)?;
+            }
+            flow
+        });
+        let flow = self.leave_phase(flow);
+        self.settle(flow)
+    }
+
+    fn settle(&self, flow: Flow) -> Flow {
+        flow.map_err(|stop| if stop.kind().is_failure() { self.announce_failure(stop) } else { stop })
+    }
+}
+
+/// A step or an epoch cancelled where there is none is an error.
+fn misplaced(mut stop: Stop) -> Stop {
+    match stop.kind() {
+        StopKind::CancelStep => outside_a_step(stop),
+        StopKind::CancelEpoch => {
+            stop.0.kind = StopKind::Error;
+            stop.0.text = format!("it cancelled an epoch where none was running ({})", stop.0.text);
+            stop
+        }
+        _ => stop,
+    }
+}

@@ -1,0 +1,284 @@
+//! Instances of components: what the host knows of one, and how it is called.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use fluxbay_plugin::abi::{entry, event};
+
+use super::control::{Flow, Stop, StopKind, StopReason};
+use super::runtime::Runtime;
+use crate::bridge::call::{Failure, PluginInstance};
+
+/// What happens when an instance fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// The run ends.
+    #[default]
+    Stop,
+    /// The instance is left out from then on; only for callbacks and loggers.
+    Disable,
+}
+
+/// What a component's manifest allows its instances: the upper bound of what they may ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Declared {
+    /// Events that it may handle.
+    pub events: Vec<String>,
+    /// State paths that it may read.
+    pub reads: Vec<String>,
+    /// State paths that it may write, and so read.
+    pub writes: Vec<String>,
+    /// Components or instances that it runs after.
+    pub run_after: Vec<String>,
+    /// Components or instances that it runs before.
+    pub run_before: Vec<String>,
+    /// Custom events that it dispatches.
+    pub emits: Vec<String>,
+    /// Hyper-parameters that it may declare.
+    pub hyper_parameters: Vec<String>,
+}
+
+/// A component made ready by the catalog: found, loaded, its configuration checked and completed.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// The component's functions.
+    pub component: &'static entry::Component,
+    /// Its id, such as `callback/recorder`.
+    pub name: String,
+    /// Name of its plugin.
+    pub plugin: String,
+    /// The complete configuration, a JSON object.
+    pub config: String,
+    /// What its manifest allows.
+    pub declared: Declared,
+}
+
+/// Where components come from: the catalog, or a table of a test.
+pub trait Components {
+    /// Finds component `name` of a kind (a number of the contract's `kind`), loads it, and completes `config`, a JSON
+    /// object, by its schema. The error text says what is wrong and what to do.
+    fn prepare(&self, kind: u32, name: &str, config: &str) -> Result<Prepared, String>;
+}
+
+/// What an instance said of itself while it was created.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// Paths that it reads.
+    pub reads: Vec<String>,
+    /// Paths that it writes.
+    pub writes: Vec<String>,
+    /// Components or instances that it runs after.
+    pub run_after: Vec<String>,
+    /// Components or instances that it runs before.
+    pub run_before: Vec<String>,
+    /// Events that it handles.
+    pub events: Vec<u32>,
+    /// Names of the tensors that an optimizer keeps per parameter.
+    pub optimizer_state: Vec<String>,
+    /// Hyper-parameters, by state path.
+    pub hyper_parameters: Vec<String>,
+}
+
+/// Scopes whose begin and end belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Span {
+    /// From fit-begin to fit-end.
+    Fit,
+    /// From epoch-begin to epoch-end.
+    Epoch,
+    /// From step-begin to step-end.
+    Step,
+}
+
+impl Span {
+    /// All of them, from the inside out.
+    pub const ALL: [Span; 3] = [Span::Step, Span::Epoch, Span::Fit];
+
+    /// The event that begins it.
+    pub fn begin(self) -> u32 {
+        match self {
+            Span::Fit => event::FIT_BEGIN,
+            Span::Epoch => event::EPOCH_BEGIN,
+            Span::Step => event::STEP_BEGIN,
+        }
+    }
+}
+
+/// One instance.
+#[derive(Debug)]
+pub struct Instance {
+    /// Its number, by which the bridge knows the caller.
+    pub number: u32,
+    /// Its id in the run.
+    pub id: String,
+    /// Its component, such as `callback/recorder`.
+    pub component: String,
+    /// Its plugin.
+    pub plugin: String,
+    /// What happens when it fails.
+    pub on_error: OnError,
+    /// Number of the instance that it belongs to.
+    pub owner: Option<u32>,
+    /// What its manifest allows.
+    pub declared: Declared,
+    /// What it said while it was created.
+    pub answers: Answers,
+    /// Instances that belong to it.
+    pub children: Vec<Rc<Instance>>,
+    plugin_side: PluginInstance,
+    /// Standard events that it handles, one bit each.
+    subscribed: u32,
+    busy: Cell<bool>,
+    poisoned: Cell<bool>,
+    disabled: Cell<bool>,
+    begun: [Cell<u64>; 3],
+    ended: [Cell<u64>; 3],
+}
+
+/// What identifies a new instance.
+#[derive(Debug)]
+pub(super) struct Identity {
+    pub number: u32,
+    pub id: String,
+    pub on_error: OnError,
+    pub owner: Option<u32>,
+}
+
+impl Instance {
+    pub(super) fn new(
+        identity: Identity,
+        prepared: Prepared,
+        answers: Answers,
+        children: Vec<Rc<Instance>>,
+        plugin_side: PluginInstance,
+    ) -> Instance {
+        let subscribed = answers.events.iter().filter(|&&number| number < event::STANDARD).fold(0, |bits, number| bits | 1 << number);
+        Instance {
+            number: identity.number,
+            id: identity.id,
+            component: prepared.name,
+            plugin: prepared.plugin,
+            on_error: identity.on_error,
+            owner: identity.owner,
+            declared: prepared.declared,
+            answers,
+            children,
+            plugin_side,
+            subscribed,
+            busy: Cell::new(false),
+            poisoned: Cell::new(false),
+            disabled: Cell::new(false),
+            begun: Default::default(),
+            ended: Default::default(),
+        }
+    }
+
+    /// The plugin's side, without any check; for `save`, `load` and `resolve`.
+    pub fn plugin_side(&self) -> &PluginInstance {
+        &self.plugin_side
+    }
+
+    /// The kind of its component, a number of the contract's `kind`.
+    pub fn kind(&self) -> u32 {
+        self.plugin_side.kind()
+    }
+
+    /// Whether it handles an event.
+    pub fn handles(&self, number: u32) -> bool {
+        self.answers.events.contains(&number)
+    }
+
+    /// Whether it panicked.
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned.get()
+    }
+
+    /// Whether it was left out after an error.
+    pub fn is_disabled(&self) -> bool {
+        self.disabled.get()
+    }
+
+    pub(super) fn disable(&self) {
+        self.disabled.set(true);
+    }
+
+    pub(super) fn mark_begun(&self, span: Span, serial: u64) {
+        self.begun[span as usize].set(serial);
+    }
+
+    pub(super) fn mark_ended(&self, span: Span, serial: u64) {
+        self.ended[span as usize].set(serial);
+    }
+
+    /// Whether it still has to hear how the span `serial` ended. One that does not handle the begin counts as having seen it.
+    pub(super) fn is_owed(&self, span: Span, serial: u64) -> bool {
+        let saw_begin = self.subscribed >> span.begin() & 1 == 0 || self.begun[span as usize].get() == serial;
+        serial != 0 && saw_begin && self.ended[span as usize].get() != serial
+    }
+
+    /// Calls the plugin's side: not while it is being called already, and never after a panic.
+    #[inline]
+    pub fn call<T>(&self, runtime: &Runtime, doing: Doing, f: impl FnOnce(&PluginInstance) -> Result<T, Failure>) -> Flow<T> {
+        if self.busy.replace(true) {
+            return Err(self.stop(
+                runtime,
+                StopKind::Error,
+                doing,
+                "it is being called already: an instance cannot be called again by what it does itself, such as dispatching the event \
+                 that it is handling"
+                    .into(),
+            ));
+        }
+        let result = self.call_again(runtime, doing, f);
+        self.busy.set(false);
+        result
+    }
+
+    /// As [`Instance::call`], also while it is being called: a phase's step within its own epoch.
+    #[inline]
+    pub fn call_again<T>(&self, runtime: &Runtime, doing: Doing, f: impl FnOnce(&PluginInstance) -> Result<T, Failure>) -> Flow<T> {
+        if self.poisoned.get() {
+            return Err(self.stop(runtime, StopKind::Error, doing, "it panicked before and cannot be called again".into()));
+        }
+        match f(&self.plugin_side) {
+            Ok(value) => {
+                runtime.forget_pending();
+                Ok(value)
+            }
+            Err(failure) => Err(self.failed(runtime, doing, failure)),
+        }
+    }
+
+    #[cold]
+    fn failed(&self, runtime: &Runtime, doing: Doing, failure: Failure) -> Stop {
+        let kind = StopKind::from_status(failure.status);
+        if kind == StopKind::Panic {
+            self.poisoned.set(true);
+        }
+        if let Some(pending) = runtime.take_pending(kind) {
+            return pending;
+        }
+        let text = if failure.text.is_empty() { "it gave no reason".to_owned() } else { failure.text };
+        self.stop(runtime, kind, doing, text)
+    }
+
+    fn stop(&self, runtime: &Runtime, kind: StopKind, doing: Doing, text: String) -> Stop {
+        Stop(Box::new(StopReason {
+            kind,
+            by: self.id.clone(),
+            component: self.component.clone(),
+            plugin: self.plugin.clone(),
+            doing: runtime.describe(doing),
+            text,
+        }))
+    }
+}
+
+/// What an instance is called for, for messages.
+#[derive(Clone, Copy, Debug)]
+pub enum Doing {
+    /// Handling an event.
+    Event(u32),
+    /// Something with a name, such as `in its forward pass`.
+    Named(&'static str),
+}

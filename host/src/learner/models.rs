@@ -1,0 +1,215 @@
+//! Models, losses, the backward pass: the mechanism that a phase's step is made of.
+
+use candle_core::DeviceLocation;
+use fluxbay_plugin::abi::{dataset::FieldSpec, handle::Handle, learner::ALL, text::Text};
+
+use super::control::{Flow, Stop};
+use super::instances::Doing;
+use super::ports::DataField;
+use super::runtime::{Answer, LossSlot, ModelSlot, Refusal, Runtime, stopped};
+use super::state::{Rights, TensorSet, Value};
+use super::step::{QUIET, engine_error};
+use crate::tensor::{Init, Kind};
+
+/// Fields of the data in the contract's form, and what they point at.
+pub struct FieldSpecs<'a> {
+    /// One per field.
+    pub specs: Vec<FieldSpec>,
+    /// The shapes that `specs` points at.
+    _shapes: Vec<Vec<u64>>,
+    _fields: &'a [DataField],
+}
+
+impl<'a> FieldSpecs<'a> {
+    fn new(fields: &'a [DataField]) -> FieldSpecs<'a> {
+        let shapes: Vec<Vec<u64>> = fields.iter().map(|field| field.shape.iter().map(|&size| size as u64).collect()).collect();
+        let spec = |(field, shape): (&DataField, &Vec<u64>)| FieldSpec {
+            name: Text::new(&field.name),
+            dtype: field.dtype,
+            reserved: 0,
+            shape: shape.as_ptr(),
+            rank: shape.len(),
+            classes: field.classes,
+        };
+        let specs = fields.iter().zip(&shapes).map(spec).collect();
+        FieldSpecs { specs, _shapes: shapes, _fields: fields }
+    }
+}
+
+impl Runtime {
+    /// Lets every model make its parameters, for data with these fields; sets `params` and `model` up.
+    pub(super) fn build_models(&self, models: &[ModelSlot], fields: &[DataField]) -> Flow {
+        let specs = FieldSpecs::new(fields);
+        let single = models.len() == 1;
+        for (index, model) in models.iter().enumerate() {
+            let number = self.engine.borrow_mut().model(&model.name);
+            debug_assert_eq!(number, index);
+            self.building.set(Some((number, model.instance.number)));
+            let built = model
+                .instance
+                .call(self, Doing::Named("while it was built"), |plugin| plugin.model_build(self, model.instance.number, &specs));
+            self.building.set(None);
+            built?;
+        }
+        let mut state = self.state.borrow_mut();
+        for (path, set) in
+            [("params", TensorSet::Parameters(None)), ("model", TensorSet::Model(None)), ("step.grads", TensorSet::Gradients(None))]
+        {
+            self.host_set(&mut state, path, set, if single { &[] } else { models })?;
+        }
+        Ok(())
+    }
+
+    fn host_set(&self, state: &mut super::state::State, path: &str, set: TensorSet, models: &[ModelSlot]) -> Flow {
+        let mut put = |path: &str, set: TensorSet| -> Flow {
+            let node = state.node(path).map_err(engine_error)?;
+            state.set(node, Value::Tensors(set));
+            // Slots below it that were asked for earlier now lead to single tensors.
+            state.host_below(node, set);
+            Ok(())
+        };
+        put(path, set)?;
+        for (index, model) in models.iter().enumerate() {
+            put(&format!("{path}.{}", model.name), set.of_model(index))?;
+        }
+        Ok(())
+    }
+
+    /// Makes a parameter of the model that is being built.
+    pub(crate) fn make_parameter(&self, caller: u32, path: &str, shape: &[usize], init: Init, kind: Kind) -> Answer<Handle> {
+        match self.building.get() {
+            Some((model, number)) if number == caller => Ok(self.engine.borrow_mut().parameter(model, path, shape, init, kind)?),
+            _ => Err(Refusal::Text(format!("parameter `{path}` can be made only by a model, and only while it is built"))),
+        }
+    }
+
+    /// The device that the run trains on, such as `cpu`.
+    pub(crate) fn device_name(&self) -> String {
+        match self.engine.borrow().device().location() {
+            DeviceLocation::Cpu => "cpu".into(),
+            DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+            DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
+        }
+    }
+
+    fn model_at(&self, index: u32) -> Answer<&ModelSlot> {
+        let models = &stopped(self.parts())?.models;
+        models.get(index as usize).ok_or_else(|| Refusal::Text(format!("there is no model number {index}; this run has {}", models.len())))
+    }
+
+    fn loss_at(&self, index: u32) -> Answer<&LossSlot> {
+        let losses = &stopped(self.parts())?.losses;
+        losses.get(index as usize).ok_or_else(|| Refusal::Text(format!("there is no loss number {index}; this run has {}", losses.len())))
+    }
+
+    /// Runs a model. The running phase may, and who has a read grant on `model`: then without recording, in evaluation mode.
+    pub(crate) fn forward(&self, caller: u32, model: u32, inputs: &[Handle], outputs: &mut [Handle]) -> Answer<usize> {
+        let slot = self.model_at(model)?;
+        let mut run = || {
+            let instance = &slot.instance;
+            instance.call(self, Doing::Named("in its forward pass"), |plugin| plugin.model_forward(self, instance.number, inputs, outputs))
+        };
+        if self.require_phase(caller, "run a model").is_ok() {
+            return stopped(run());
+        }
+        self.require_read(caller, "model")?;
+        let before = self.engine.borrow().mode();
+        self.engine.borrow_mut().set_mode(QUIET);
+        let flow = run();
+        self.engine.borrow_mut().set_mode(before);
+        stopped(flow)
+    }
+
+    /// Runs a loss. The running phase may, and who has a read grant on `model`.
+    pub(crate) fn loss(&self, caller: u32, loss: u32, yhats: Handle, ys: Handle) -> Answer<Handle> {
+        let slot = self.loss_at(loss)?;
+        if self.require_phase(caller, "run a loss").is_err() {
+            self.require_read(caller, "model")?;
+        }
+        let instance = &slot.instance;
+        stopped(instance.call(self, Doing::Named("computing the loss"), |plugin| plugin.loss_forward(self, instance.number, yhats, ys)))
+    }
+
+    fn require_read(&self, caller: u32, path: &str) -> Answer {
+        let state = self.state.borrow();
+        if state.may(caller, path, Rights::Read) {
+            return Ok(());
+        }
+        let id = state.owner_id(caller);
+        Err(Refusal::Text(format!(
+            "`{id}` may not run models or losses: only the running phase may, and instances that read `{path}`; add \
+             `setup.read(\"{path}\")` when it is created, and \"{path}\" to the `reads` in its plugin's manifest"
+        )))
+    }
+
+    /// Gradients of `loss`, in place of those that the model had.
+    pub(crate) fn backward(&self, caller: u32, model: u32, loss: Handle) -> Answer {
+        self.require_phase(caller, "run a backward pass")?;
+        let model = self.one_or_all(model)?;
+        let mut engine = self.engine.borrow_mut();
+        engine.clear_gradients(model);
+        engine.backward(loss, model)?;
+        self.grads_ready.set(true);
+        Ok(())
+    }
+
+    fn one_or_all(&self, model: u32) -> Answer<Option<usize>> {
+        if model == ALL {
+            return Ok(None);
+        }
+        self.model_at(model)?;
+        Ok(Some(model as usize))
+    }
+
+    /// Applies the gradients to the parameters of one model or of all.
+    pub(crate) fn update(&self, caller: u32, model: u32) -> Answer {
+        self.require_phase(caller, "update parameters")?;
+        let only = self.one_or_all(model)?;
+        if !self.grads_ready.get() {
+            return Err(Refusal::Text("there are no gradients to apply: run `backward` first, in the same step".into()));
+        }
+        let models = &stopped(self.parts())?.models;
+        for (index, slot) in models.iter().enumerate() {
+            if only.is_none_or(|only| only == index) {
+                stopped(self.update_model(slot))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn update_model(&self, model: &ModelSlot) -> Flow {
+        let Some(optimizer) = &model.optimizer else {
+            return Err(Stop::host(format!(
+                "model `{0}` has no optimizer, so its parameters cannot be updated: add `[optimizer]`, or `[optimizer.{0}]` for this model",
+                model.name
+            )));
+        };
+        optimizer.update(self)
+    }
+
+    /// Index of the model, or of the only one for an empty name.
+    pub(crate) fn model_index(&self, name: &str) -> Answer<u32> {
+        let names: Vec<&str> = stopped(self.parts())?.models.iter().map(|model| model.name.as_str()).collect();
+        index_of(&names, name, "model")
+    }
+
+    /// Index of the loss, or of the only one for an empty name.
+    pub(crate) fn loss_number(&self, name: &str) -> Answer<u32> {
+        let names: Vec<&str> = stopped(self.parts())?.losses.iter().map(|loss| loss.name.as_str()).collect();
+        index_of(&names, name, "loss")
+    }
+}
+
+fn index_of(names: &[&str], name: &str, what: &str) -> Answer<u32> {
+    if name.is_empty() {
+        return match names.len() {
+            1 => Ok(0),
+            0 => Err(Refusal::Text(format!("this run has no {what}: add `[{what}]` to the run file"))),
+            count => Err(Refusal::Text(format!("this run has {count} of `{what}` ({}), so one has to be named", names.join(", ")))),
+        };
+    }
+    match names.iter().position(|known| *known == name) {
+        Some(index) => Ok(index as u32),
+        None => Err(Refusal::Text(format!("this run has no {what} called `{name}`; it has {}", names.join(", ")))),
+    }
+}

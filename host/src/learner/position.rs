@@ -1,0 +1,54 @@
+//! Where the run stands: phase, epoch, step. Small copies, read at every event.
+
+use std::cell::Cell;
+
+use fluxbay_plugin::abi::event::{EventRaw, phase_kind};
+
+/// The position, with the parts that an event does not carry.
+#[derive(Debug)]
+pub struct Position {
+    at: Cell<EventRaw>,
+    /// Epochs that the fit will have run in all.
+    pub epochs: Cell<u64>,
+    /// Samples of the current batch; 0 outside steps.
+    pub samples: Cell<u64>,
+    /// Samples that an epoch of the running phase reads.
+    pub samples_per_epoch: Cell<u64>,
+}
+
+const OUTSIDE: EventRaw =
+    EventRaw { kind: 0, phase: u32::MAX, phase_kind: phase_kind::NONE, reserved: 0, epoch: 0, step: 0, total_steps: 0, steps_per_epoch: 0 };
+
+impl Default for Position {
+    fn default() -> Position {
+        Position { at: Cell::new(OUTSIDE), epochs: Cell::new(0), samples: Cell::new(0), samples_per_epoch: Cell::new(0) }
+    }
+}
+
+impl Position {
+    /// The position as an event of kind `kind`.
+    #[inline]
+    pub fn event(&self, kind: u32) -> EventRaw {
+        EventRaw { kind, ..self.at.get() }
+    }
+
+    /// The position.
+    pub fn get(&self) -> EventRaw {
+        self.at.get()
+    }
+
+    /// Changes it.
+    pub fn change(&self, change: impl FnOnce(&mut EventRaw)) {
+        let mut at = self.at.get();
+        change(&mut at);
+        self.at.set(at);
+    }
+
+    /// Leaves the phase; the epoch stays.
+    pub fn leave_phase(&self) {
+        let epoch = self.at.get().epoch;
+        self.at.set(EventRaw { epoch, ..OUTSIDE });
+        self.samples.set(0);
+        self.samples_per_epoch.set(0);
+    }
+}

@@ -1,0 +1,324 @@
+//! The runtime: all that plugins reach while they are called, behind small cells.
+//!
+//! No borrow of a cell is held while a plugin runs, because the plugin calls back. The bridge finds the runtime that is
+//! calling it through the thread; the rest of the host holds it directly.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use fluxbay_plugin::abi::event::{self, EventRaw};
+use fluxbay_plugin::abi::{handle::Handle, learner::BatchRaw};
+
+use super::control::{Flow, Stop, StopKind};
+use super::epoch::OpenEpoch;
+use super::events::{DispatchLists, EventNames};
+use super::instances::{Components, Doing, Instance};
+use super::optimizers::OptimizerSlot;
+use super::ports::{At, Data, Display, PhaseKind, Sink};
+use super::position::Position;
+use super::setup::SetupFrame;
+use super::state::State;
+use crate::tensor::{Engine, TensorError};
+
+/// Why a function that the host offers to plugins did not do what it was asked.
+#[derive(Debug)]
+pub enum Refusal {
+    /// An error of the caller or of what it touched.
+    Text(String),
+    /// Another instance, called on the way, stopped.
+    Stop(Stop),
+}
+
+impl<T: std::fmt::Display> From<T> for Refusal {
+    fn from(text: T) -> Refusal {
+        Refusal::Text(text.to_string())
+    }
+}
+
+/// What functions for plugins answer.
+pub type Answer<T = ()> = Result<T, Refusal>;
+
+/// Turns a stop into a refusal; a `Stop` prints itself, so `?` alone would lose its kind.
+pub fn stopped<T>(flow: Flow<T>) -> Answer<T> {
+    flow.map_err(Refusal::Stop)
+}
+
+/// One phase of the run.
+#[derive(Debug)]
+pub struct PhaseSlot {
+    /// The instance.
+    pub instance: Rc<Instance>,
+    /// What it is for.
+    pub kind: PhaseKind,
+    /// The split that it reads; `None` for none.
+    pub split: Option<String>,
+    /// Steps begun since the run began.
+    pub total_steps: Cell<u64>,
+}
+
+/// One model of the run.
+#[derive(Debug)]
+pub struct ModelSlot {
+    /// Its name in the run file; `model` for the only one.
+    pub name: String,
+    /// The instance.
+    pub instance: Rc<Instance>,
+    /// Its optimizer.
+    pub optimizer: Option<OptimizerSlot>,
+}
+
+/// One loss of the run.
+#[derive(Debug)]
+pub struct LossSlot {
+    /// Its name in the run file; `loss` for the only one.
+    pub name: String,
+    /// The instance.
+    pub instance: Rc<Instance>,
+}
+
+/// The instances of a run by role, fixed once it is composed.
+#[derive(Debug, Default)]
+pub struct Parts {
+    /// In the order of an epoch.
+    pub phases: Vec<PhaseSlot>,
+    /// In the order of the run file.
+    pub models: Vec<ModelSlot>,
+    /// In the order of the run file.
+    pub losses: Vec<LossSlot>,
+    /// In the order of the run file.
+    pub loggers: Vec<Rc<Instance>>,
+}
+
+/// The world outside the learner.
+pub struct Ports {
+    /// The record of the run.
+    pub sink: Rc<dyn Sink>,
+    /// The terminal.
+    pub display: Rc<dyn Display>,
+    /// Components for child instances.
+    pub components: Rc<dyn Components>,
+}
+
+/// Folders that instances may ask for.
+#[derive(Clone, Debug, Default)]
+pub struct Folders {
+    /// Where relative paths of configurations start.
+    pub base: String,
+    /// Folder of the run; empty where there is none.
+    pub run: String,
+}
+
+/// See the module.
+pub struct Runtime {
+    pub(crate) engine: RefCell<Engine>,
+    pub(crate) state: RefCell<State>,
+    pub(crate) instances: RefCell<Vec<Option<Rc<Instance>>>>,
+    pub(crate) lists: RefCell<Rc<DispatchLists>>,
+    pub(crate) events: RefCell<EventNames>,
+    pub(crate) setup: RefCell<Vec<SetupFrame>>,
+    pub(crate) parts: OnceCell<Parts>,
+    pub(crate) data: RefCell<Option<Rc<dyn Data>>>,
+    pub(crate) position: Position,
+    pub(crate) spans: [Cell<u64>; 3],
+    pub(crate) serial: Cell<u64>,
+    pub(crate) open_epoch: RefCell<Option<OpenEpoch>>,
+    pub(crate) building: Cell<Option<(usize, u32)>>,
+    pub(crate) grads_ready: Cell<bool>,
+    pub(crate) epochs_done: Cell<u64>,
+    pub(crate) metrics: RefCell<Vec<(String, String, f64)>>,
+    pub(crate) callbacks: RefCell<Vec<Rc<Instance>>>,
+    pub(crate) ports: Ports,
+    pub(crate) folders: Folders,
+    pub(crate) root: Nodes,
+    /// Room for the results of operations, used again and again.
+    pub(crate) results: Cell<Vec<Handle>>,
+    pub(super) batch: Cell<BatchRaw>,
+    interrupt: Arc<AtomicU32>,
+    pending: RefCell<Option<Stop>>,
+}
+
+/// Nodes of the state tree that the loop itself writes.
+#[derive(Debug)]
+pub(crate) struct Nodes {
+    pub step: super::state::NodeId,
+    pub epoch: super::state::NodeId,
+    pub phase: super::state::NodeId,
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime").field("position", &self.position).finish_non_exhaustive()
+    }
+}
+
+impl Runtime {
+    /// A runtime without instances.
+    pub fn new(engine: Engine, ports: Ports, folders: Folders) -> Result<Rc<Runtime>, Stop> {
+        let mut state = State::new();
+        let mut node = |path: &str| state.node(path).map_err(|error| Stop::host(error.to_string()));
+        let root = Nodes { step: node("step")?, epoch: node("epoch")?, phase: node("phase")? };
+        Ok(Rc::new(Runtime {
+            engine: RefCell::new(engine),
+            state: RefCell::new(state),
+            instances: RefCell::default(),
+            lists: RefCell::default(),
+            events: RefCell::default(),
+            setup: RefCell::default(),
+            parts: OnceCell::new(),
+            data: RefCell::default(),
+            position: Position::default(),
+            spans: Default::default(),
+            serial: Cell::new(0),
+            open_epoch: RefCell::default(),
+            building: Cell::new(None),
+            grads_ready: Cell::new(false),
+            epochs_done: Cell::new(0),
+            metrics: RefCell::default(),
+            callbacks: RefCell::default(),
+            ports,
+            folders,
+            root,
+            results: Cell::default(),
+            batch: Cell::new(super::epoch::NO_BATCH),
+            interrupt: Arc::default(),
+            pending: RefCell::default(),
+        }))
+    }
+
+    /// Set to a signal's number by a signal handler: the fit then ends, orderly, after the step.
+    pub fn interrupt(&self) -> Arc<AtomicU32> {
+        Arc::clone(&self.interrupt)
+    }
+
+    pub(super) fn check_interrupt(&self) -> Flow {
+        match self.interrupt.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            signal => Err(Stop::fit(format!("interrupted by signal {signal}"))),
+        }
+    }
+
+    /// The instances by role.
+    ///
+    /// # Errors
+    /// Before the run is composed.
+    pub fn parts(&self) -> Flow<&Parts> {
+        self.parts.get().ok_or_else(|| Stop::host("the run is not composed yet"))
+    }
+
+    /// The instance with a number.
+    pub fn instance(&self, number: u32) -> Option<Rc<Instance>> {
+        self.instances.borrow().get(number as usize).cloned().flatten()
+    }
+
+    /// The instance with an id.
+    pub fn instance_named(&self, id: &str) -> Option<Rc<Instance>> {
+        self.instances.borrow().iter().flatten().find(|instance| instance.id == id).cloned()
+    }
+
+    /// Where the run stands.
+    pub fn at(&self) -> EventRaw {
+        self.position.get()
+    }
+
+    /// Calls `f` with the position in the form in which it is recorded.
+    pub(crate) fn with_at<T>(&self, f: impl FnOnce(&At<'_>) -> T) -> T {
+        let raw = self.position.get();
+        let phase = self.parts.get().and_then(|parts| parts.phases.get(raw.phase as usize));
+        f(&At {
+            phase: phase.map_or("", |phase| phase.instance.id.as_str()),
+            kind: phase.map(|phase| phase.kind),
+            epoch: raw.epoch,
+            step: raw.step,
+            total_steps: raw.total_steps,
+        })
+    }
+
+    /// Tells the record what happened.
+    pub(crate) fn record_event(&self, kind: &str, by: &str, detail: &str) -> Flow {
+        let told = self.with_at(|at| self.ports.sink.event(at, kind, by, detail));
+        told.map_err(|error| Stop::host(format!("the record of the run cannot be written: {error}")))
+    }
+
+    /// Words for a message: what an instance was doing, and where in the run.
+    pub(super) fn describe(&self, doing: Doing) -> String {
+        let what = match doing {
+            Doing::Event(number) => {
+                let name = self.events.try_borrow().ok().and_then(|events| events.name(number).map(str::to_owned));
+                format!("handling {}", name.unwrap_or_else(|| format!("event {number}")))
+            }
+            Doing::Named(what) => what.to_owned(),
+        };
+        self.with_at(|at| match (at.phase, at.epoch, at.step) {
+            ("", 0, _) => what,
+            ("", epoch, _) => format!("{what} after epoch {epoch}"),
+            (phase, epoch, 0) => format!("{what} in epoch {epoch} of phase {phase}"),
+            (phase, epoch, step) => format!("{what} in epoch {epoch}, step {step} of phase {phase}"),
+        })
+    }
+
+    /// Keeps a stop aside while its status travels through a plugin.
+    pub fn leave_pending(&self, stop: Stop) {
+        *self.pending.borrow_mut() = Some(stop);
+    }
+
+    /// The stop that was kept aside, if its status came back.
+    pub(super) fn take_pending(&self, kind: StopKind) -> Option<Stop> {
+        self.pending.borrow_mut().take().filter(|stop| stop.kind() == kind)
+    }
+
+    #[inline]
+    pub(super) fn forget_pending(&self) {
+        let mut pending = self.pending.borrow_mut();
+        if pending.is_some() {
+            *pending = None;
+        }
+    }
+
+    /// A new serial number for a span.
+    pub(super) fn next_serial(&self) -> u64 {
+        let next = self.serial.get() + 1;
+        self.serial.set(next);
+        next
+    }
+
+    /// Releases what the state tree gave up.
+    pub(crate) fn release_dropped(&self) -> Result<(), TensorError> {
+        loop {
+            let dropped = self.state.borrow_mut().take_dropped();
+            match dropped {
+                Some(handle) => self.engine.borrow_mut().release(handle)?,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Checks that `caller` is the phase that is running.
+    pub(crate) fn require_phase(&self, caller: u32, what: &str) -> Answer<usize> {
+        let index = self.position.get().phase as usize;
+        let running = self.parts.get().and_then(|parts| parts.phases.get(index));
+        match running {
+            Some(phase) if phase.instance.number == caller => Ok(index),
+            Some(phase) => Err(Refusal::Text(format!(
+                "`{}` may not {what}: only the running phase, `{}`, may",
+                self.state.borrow().owner_id(caller),
+                phase.instance.id
+            ))),
+            None => Err(Refusal::Text(format!(
+                "`{}` may not {what} now: no phase is running, and only the running phase may",
+                self.state.borrow().owner_id(caller)
+            ))),
+        }
+    }
+
+    /// The name of an event, for messages and plugins.
+    pub fn event_name(&self, number: u32) -> Option<String> {
+        self.events.borrow().name(number).map(str::to_owned)
+    }
+}
+
+/// Whether an event is one of those before a backward pass, when callbacks may add to what is computed.
+pub(super) fn records(number: u32) -> bool {
+    matches!(number, event::STEP_BEGIN | event::LOSS_BEGIN | event::BACKWARD_BEGIN) || number >= event::CUSTOM
+}
