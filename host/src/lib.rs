@@ -3,4 +3,5 @@
 pub mod bridge;
 pub mod learner;
 pub mod library;
+pub mod loader;
 pub mod tensor;

@@ -56,7 +56,8 @@ pub struct DatasetTable {
     pub split_count: unsafe extern "C" fn(this: Instance) -> usize,
     /// Split `index`; pointers in it stay valid as long as the instance. `[training]`
     pub split: unsafe extern "C" fn(this: Instance, index: usize, spec: *mut SplitSpec) -> i32,
-    /// Tells which samples are for training, so that statistics (means, medians) come from them alone. `[training]`
+    /// Tells which samples are for training, so that statistics (means, medians) come from them alone; called before
+    /// the first `fill`, and again where the division is known only then: the last call counts. `[training]`
     pub prepare: unsafe extern "C" fn(this: Instance, split: usize, indices: *const u64, count: usize) -> i32,
     /// Writes the samples of `split` at `indices` into one buffer per field. `[loader]`
     pub fill: unsafe extern "C" fn(

@@ -1,0 +1,175 @@
+//! One batch: room for its fields, filled by the data set, checked, turned into tensors.
+//!
+//! Runs on the loader's threads and on the training thread; never lets a panic of a data set pass.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use candle_core::Tensor;
+
+use super::{LoaderError, Place, Samples, samples::Column};
+
+/// One batch.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Tensors of the fields in the data set's order, `[samples, ...]` each, on the processor.
+    pub fields: Vec<Tensor>,
+    /// Number of samples, at least 1.
+    pub samples: usize,
+    /// Position in the epoch, from 0.
+    pub index: usize,
+    /// Indices of the samples within the data set's own split.
+    pub indices: Vec<u64>,
+}
+
+/// How closely it is checked that a data set writes everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Care {
+    /// Every byte. Fills twice.
+    Thorough,
+    /// The last bytes of every sample. Fills once, unless those bytes look untouched.
+    Tails,
+}
+
+/// Bytes of a sample that [`Care::Tails`] looks at.
+const TAIL: usize = 8;
+/// What the room holds before the first and the second filling.
+const POISON: [u8; 2] = [0xA5, 0x5A];
+
+/// Fills the fields of the samples at `indices` and checks them.
+pub(super) fn columns(samples: &dyn Samples, source: usize, indices: &[u64], care: Care) -> Result<Vec<Column>, LoaderError> {
+    let mut columns = room(samples, indices.len())?;
+    for (column, field) in columns.iter_mut().zip(samples.fields()) {
+        poison(column.bytes_mut(), field.bytes(), POISON[0], care);
+    }
+    fill(samples, source, indices, &mut columns)?;
+    let looks_untouched = columns.iter().zip(samples.fields()).any(|(column, field)| match care {
+        Care::Thorough => column.bytes().contains(&POISON[0]),
+        Care::Tails => chunks(column.bytes(), field.bytes()).any(|sample| tail(sample, care).iter().all(|&byte| byte == POISON[0])),
+    });
+    if looks_untouched {
+        columns = fill_again(samples, source, indices, columns, care)?;
+    }
+    check_labels(samples, source, indices, &columns)?;
+    Ok(columns)
+}
+
+/// Whether a byte was left alone or happens to be the poison shows when another poison lies there.
+fn fill_again(samples: &dyn Samples, source: usize, indices: &[u64], first: Vec<Column>, care: Care) -> Result<Vec<Column>, LoaderError> {
+    let mut second = room(samples, indices.len())?;
+    for (column, field) in second.iter_mut().zip(samples.fields()) {
+        poison(column.bytes_mut(), field.bytes(), POISON[1], Care::Thorough);
+    }
+    fill(samples, source, indices, &mut second)?;
+    for (number, field) in samples.fields().iter().enumerate() {
+        let both = chunks(first[number].bytes(), field.bytes()).zip(chunks(second[number].bytes(), field.bytes()));
+        for (sample, (a, b)) in both.enumerate() {
+            let mut bytes = tail(a, care).iter().zip(tail(b, care));
+            if bytes.any(|(&a, &b)| a == POISON[0] && b == POISON[1]) {
+                let place = Place { split: samples.splits()[source].name.clone(), sample: indices[sample], count: 1 };
+                return Err(LoaderError::Unfilled { place, field: field.name.clone() });
+            }
+        }
+    }
+    Ok(second)
+}
+
+fn room(samples: &dyn Samples, count: usize) -> Result<Vec<Column>, LoaderError> {
+    samples
+        .fields()
+        .iter()
+        .map(|field| {
+            Column::zeros(field.dtype, count * field.elements())
+                .ok_or_else(|| LoaderError::ElementType { field: field.name.clone(), dtype: field.dtype.as_str() })
+        })
+        .collect()
+}
+
+fn chunks(bytes: &[u8], sample: usize) -> impl Iterator<Item = &[u8]> {
+    bytes.chunks_exact(sample.max(1))
+}
+
+fn tail(sample: &[u8], care: Care) -> &[u8] {
+    match care {
+        Care::Thorough => sample,
+        Care::Tails => &sample[sample.len().saturating_sub(TAIL)..],
+    }
+}
+
+fn poison(bytes: &mut [u8], sample: usize, value: u8, care: Care) {
+    match care {
+        Care::Thorough => bytes.fill(value),
+        Care::Tails => {
+            for sample in bytes.chunks_exact_mut(sample.max(1)) {
+                let start = sample.len().saturating_sub(TAIL);
+                sample[start..].fill(value);
+            }
+        }
+    }
+}
+
+fn fill(samples: &dyn Samples, source: usize, indices: &[u64], columns: &mut [Column]) -> Result<(), LoaderError> {
+    let place = || Place {
+        split: samples.splits()[source].name.clone(),
+        sample: indices.first().copied().unwrap_or_default(),
+        count: indices.len(),
+    };
+    let mut buffers: Vec<&mut [u8]> = columns.iter_mut().map(Column::bytes_mut).collect();
+    match catch_unwind(AssertUnwindSafe(|| samples.fill(source, indices, &mut buffers))) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(LoaderError::Samples { place: place(), error }),
+        Err(payload) => Err(LoaderError::Panic { place: place(), message: panic_message(payload) }),
+    }
+}
+
+/// The text of a panic. The payload is forgotten: dropping a stranger's payload may panic again.
+pub(super) fn panic_message(payload: Box<dyn std::any::Any + Send>) -> String {
+    let message = payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "(no message)".to_owned());
+    std::mem::forget(payload);
+    message
+}
+
+fn check_labels(samples: &dyn Samples, source: usize, indices: &[u64], columns: &[Column]) -> Result<(), LoaderError> {
+    for (field, column) in samples.fields().iter().zip(columns) {
+        let (Some(classes), Some(labels)) = (field.classes, column.labels()) else { continue };
+        if let Some(at) = labels.iter().position(|&label| label >= classes) {
+            let sample = indices[at / field.elements().max(1)];
+            let place = Place { split: samples.splits()[source].name.clone(), sample, count: 1 };
+            return Err(LoaderError::Label { place, field: field.name.clone(), label: labels[at], classes });
+        }
+    }
+    Ok(())
+}
+
+/// All that is needed to make any batch of an epoch, on any thread.
+pub(super) struct Plan {
+    pub(super) samples: Arc<dyn Samples>,
+    pub(super) source: usize,
+    pub(super) order: Arc<[u64]>,
+    pub(super) batch_size: usize,
+}
+
+impl Plan {
+    /// Makes batch `index` of the epoch.
+    pub(super) fn make(&self, index: usize, care: Care) -> Result<Batch, LoaderError> {
+        let start = index * self.batch_size;
+        let indices = &self.order[start..self.order.len().min(start + self.batch_size)];
+        let columns = columns(&*self.samples, self.source, indices, care)?;
+        let mut fields = Vec::with_capacity(columns.len());
+        for (column, field) in columns.into_iter().zip(self.samples.fields()) {
+            let mut shape = Vec::with_capacity(field.shape.len() + 1);
+            shape.push(indices.len());
+            shape.extend_from_slice(&field.shape);
+            let tensor =
+                column.into_tensor(shape).map_err(|error| LoaderError::Tensor { field: field.name.clone(), message: error.to_string() })?;
+            fields.push(tensor);
+        }
+        Ok(Batch { fields, samples: indices.len(), index, indices: indices.to_vec() })
+    }
+}

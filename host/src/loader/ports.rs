@@ -1,0 +1,70 @@
+//! The loader as the learner sees it.
+
+use candle_core::DType;
+use fluxbay_plugin::abi::handle::dtype;
+
+use super::{Epoch, Field, Loader};
+use crate::learner::ports::{Batches, Data, DataBatch, DataField, SplitSize};
+
+/// The contract's number of an element type that a field can have.
+fn code(dtype: DType) -> Option<u32> {
+    Some(match dtype {
+        DType::U8 => dtype::U8,
+        DType::U32 => dtype::U32,
+        DType::I64 => dtype::I64,
+        DType::BF16 => dtype::BF16,
+        DType::F16 => dtype::F16,
+        DType::F32 => dtype::F32,
+        DType::F64 => dtype::F64,
+        _ => return None,
+    })
+}
+
+/// The element type with the contract's number `code`.
+pub fn element_type(code: u32) -> Option<DType> {
+    Some(match code {
+        dtype::U8 => DType::U8,
+        dtype::U32 => DType::U32,
+        dtype::I64 => DType::I64,
+        dtype::BF16 => DType::BF16,
+        dtype::F16 => DType::F16,
+        dtype::F32 => DType::F32,
+        dtype::F64 => DType::F64,
+        _ => return None,
+    })
+}
+
+impl Field {
+    /// The field as the contract states it; `None` for an element type that it does not know.
+    pub(super) fn stated(&self) -> Option<DataField> {
+        let classes = self.classes.map_or(0, u64::from);
+        Some(DataField { name: self.name.clone(), dtype: code(self.dtype)?, shape: self.shape.clone(), classes })
+    }
+}
+
+impl Data for Loader {
+    fn fields(&self) -> &[DataField] {
+        &self.stated
+    }
+
+    fn split(&self, name: &str) -> Option<SplitSize> {
+        let part = self.part(name).ok()?;
+        Some(SplitSize { samples: self.samples_read(part) as u64, steps: self.batches(part) as u64 })
+    }
+
+    fn epoch(&self, split: &str, epoch: u64) -> Result<Box<dyn Batches>, String> {
+        match Loader::epoch(self, split, epoch) {
+            Ok(epoch) => Ok(Box::new(epoch)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+impl Batches for Epoch {
+    fn next_batch(&mut self) -> Result<Option<DataBatch>, String> {
+        match self.next().transpose() {
+            Ok(batch) => Ok(batch.map(|batch| DataBatch { fields: batch.fields, samples: batch.samples, index: batch.index as u64 })),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}

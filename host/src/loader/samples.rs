@@ -1,0 +1,134 @@
+//! What the loader needs of a data set, as a safe trait: fields, splits, and samples by index.
+//!
+//! The bridge implements it over a plugin's table; tests implement it over vectors. Nothing here knows of plugins.
+
+use bytemuck::{Pod, cast_slice, cast_slice_mut};
+use candle_core::{DType, Device, Tensor};
+use half::{bf16, f16};
+
+/// One field of a sample, such as `xs` or `ys`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Name; its state path is `step.NAME`.
+    pub name: String,
+    /// Element type.
+    pub dtype: DType,
+    /// Dimensions of one sample, without the batch's.
+    pub shape: Vec<usize>,
+    /// Number of classes where the field holds class labels (`u32`, below this number).
+    pub classes: Option<u32>,
+}
+
+impl Field {
+    /// Elements of one sample.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Bytes of one sample.
+    pub fn bytes(&self) -> usize {
+        self.elements() * self.dtype.size_in_bytes()
+    }
+}
+
+/// One part of a data set as the data set itself divides it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// `training`, `validation`, `all`, or a name of its own such as `test`.
+    pub name: String,
+    /// Number of samples.
+    pub samples: u64,
+}
+
+/// A data set that could not do what was asked: its own text, with the file and the place where it knows them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SampleError(pub String);
+
+/// A data set: samples by index. `fill` is called from several threads at a time, all others from the training thread.
+pub trait Samples: Send + Sync {
+    /// The fields of a sample: field 0 is what a model sees, field 1 the target.
+    fn fields(&self) -> &[Field];
+
+    /// The splits.
+    fn splits(&self) -> &[Split];
+
+    /// Tells which samples are for training, so that statistics come from them alone. The last call counts.
+    ///
+    /// # Errors
+    /// Where the data set cannot learn from these samples.
+    fn prepare(&self, split: usize, indices: &[u64]) -> Result<(), SampleError>;
+
+    /// Writes the samples at `indices` of a split, one after the other, into one buffer per field.
+    ///
+    /// # Errors
+    /// Where a sample cannot be read.
+    fn fill(&self, split: usize, indices: &[u64], buffers: &mut [&mut [u8]]) -> Result<(), SampleError>;
+}
+
+/// The elements of one field of a batch. They become a tensor without being copied again.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Column {
+    U8(Vec<u8>),
+    U32(Vec<u32>),
+    I64(Vec<i64>),
+    BF16(Vec<bf16>),
+    F16(Vec<f16>),
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+}
+
+macro_rules! each {
+    ($column:expr, $items:ident => $body:expr) => {
+        match $column {
+            Column::U8($items) => $body,
+            Column::U32($items) => $body,
+            Column::I64($items) => $body,
+            Column::BF16($items) => $body,
+            Column::F16($items) => $body,
+            Column::F32($items) => $body,
+            Column::F64($items) => $body,
+        }
+    };
+}
+
+fn zeros<T: Pod>(len: usize) -> Vec<T> {
+    vec![T::zeroed(); len]
+}
+
+impl Column {
+    /// Room for `len` elements; `None` for an element type that fields cannot have.
+    pub(super) fn zeros(dtype: DType, len: usize) -> Option<Column> {
+        Some(match dtype {
+            DType::U8 => Column::U8(zeros(len)),
+            DType::U32 => Column::U32(zeros(len)),
+            DType::I64 => Column::I64(zeros(len)),
+            DType::BF16 => Column::BF16(zeros(len)),
+            DType::F16 => Column::F16(zeros(len)),
+            DType::F32 => Column::F32(zeros(len)),
+            DType::F64 => Column::F64(zeros(len)),
+            _ => return None,
+        })
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        each!(self, items => cast_slice(items))
+    }
+
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        each!(self, items => cast_slice_mut(items))
+    }
+
+    /// The elements as class labels, where they are `u32`.
+    pub(super) fn labels(&self) -> Option<&[u32]> {
+        match self {
+            Column::U32(labels) => Some(labels),
+            _ => None,
+        }
+    }
+
+    /// The tensor of these elements, on the processor.
+    pub(super) fn into_tensor(self, shape: Vec<usize>) -> candle_core::Result<Tensor> {
+        each!(self, items => Tensor::from_vec(items, shape, &Device::Cpu))
+    }
+}

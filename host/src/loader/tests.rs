@@ -1,0 +1,275 @@
+use std::{
+    sync::{Mutex, mpsc},
+    time::Duration,
+};
+
+use candle_core::DType;
+use proptest::prelude::*;
+
+use super::*;
+
+/// Samples whose first field is their own index, and whose label is the index modulo the classes.
+struct Counting {
+    fields: Vec<Field>,
+    splits: Vec<Split>,
+    slow: Duration,
+    fault: Fault,
+    prepared: Mutex<Vec<(usize, Vec<u64>)>>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Fault {
+    None,
+    Label(u64),
+    Unfilled(u64),
+    Error(u64),
+    Panic(u64),
+}
+
+impl Counting {
+    fn new(splits: &[(&str, u64)]) -> Counting {
+        let splits = splits.iter().map(|&(name, samples)| Split { name: name.to_owned(), samples }).collect();
+        let xs = Field { name: "xs".to_owned(), dtype: DType::F32, shape: vec![3], classes: None };
+        let ys = Field { name: "ys".to_owned(), dtype: DType::U32, shape: vec![], classes: Some(4) };
+        Counting { fields: vec![xs, ys], splits, slow: Duration::ZERO, fault: Fault::None, prepared: Mutex::default() }
+    }
+}
+
+impl Samples for Counting {
+    fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    fn splits(&self) -> &[Split] {
+        &self.splits
+    }
+
+    fn prepare(&self, split: usize, indices: &[u64]) -> Result<(), SampleError> {
+        self.prepared.lock().unwrap().push((split, indices.to_vec()));
+        Ok(())
+    }
+
+    fn fill(&self, split: usize, indices: &[u64], buffers: &mut [&mut [u8]]) -> Result<(), SampleError> {
+        if !self.slow.is_zero() {
+            std::thread::sleep(self.slow);
+        }
+        for (at, &index) in indices.iter().enumerate() {
+            match self.fault {
+                Fault::Error(bad) if bad == index => return Err(SampleError(format!("line {bad} is torn"))),
+                Fault::Panic(bad) if bad == index => panic!("sample {bad} bites"),
+                Fault::Unfilled(bad) if bad == index => continue,
+                _ => {}
+            }
+            for element in 0..3 {
+                let value = index as f32 + 1000.0 * split as f32 + element as f32 / 4.0;
+                buffers[0][(at * 3 + element) * 4..][..4].copy_from_slice(&value.to_ne_bytes());
+            }
+            let label = if self.fault == Fault::Label(index) { 4 } else { (index % 4) as u32 };
+            buffers[1][at * 4..][..4].copy_from_slice(&label.to_ne_bytes());
+        }
+        Ok(())
+    }
+}
+
+fn settings(batch_size: usize, prefetch: usize) -> LoaderSettings {
+    LoaderSettings { batch_size, prefetch, ..LoaderSettings::default() }
+}
+
+fn open(samples: Counting, settings: LoaderSettings) -> Result<Loader, LoaderError> {
+    Loader::open(Arc::new(samples), settings, 42)
+}
+
+fn contents(epoch: Epoch) -> Vec<(Vec<Vec<f32>>, Vec<u32>)> {
+    epoch
+        .map(|batch| {
+            let batch = batch.unwrap();
+            (batch.fields[0].to_vec2().unwrap(), batch.fields[1].to_vec1().unwrap())
+        })
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn an_epoch_reads_every_sample_once_and_its_order_is_its_own(samples in 40_u64..400, batch_size in 1_usize..50, seed: u64) {
+        let open = |seed| Loader::open(Arc::new(Counting::new(&[("training", samples)])), settings(batch_size, 0), seed).unwrap();
+        let loader = open(seed);
+        let mut seen: Vec<u64> = loader.epoch("training", 1).unwrap().flat_map(|batch| batch.unwrap().indices).collect();
+        prop_assert_eq!(&seen[..], &*open(seed).order("training", 1).unwrap());
+        prop_assert_ne!(&seen[..], &*loader.order("training", 2).unwrap());
+        prop_assert_ne!(&seen[..], &*open(seed.wrapping_add(1)).order("training", 1).unwrap());
+        seen.sort_unstable();
+        prop_assert_eq!(seen, (0..samples).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn an_epoch_that_was_left_goes_on_where_it_stood(samples in 1_u64..200, batch_size in 1_usize..50, leave in 0_usize..40) {
+        let loader = open(Counting::new(&[("training", samples)]), settings(batch_size, 0)).unwrap();
+        let whole = contents(loader.epoch("training", 3).unwrap());
+        let mut first = loader.epoch("training", 3).unwrap();
+        let before: Vec<_> = first.by_ref().take(leave).collect();
+        let rest = contents(loader.resume(&first.position()).unwrap());
+        prop_assert_eq!(&whole[before.len()..], &rest[..]);
+    }
+}
+
+#[test]
+fn batches_hold_what_their_indices_name_and_shapes_begin_with_the_samples() {
+    let loader = open(Counting::new(&[("training", 10), ("validation", 5)]), settings(4, 0)).unwrap();
+    let batches: Vec<Batch> = loader.epoch("validation", 1).unwrap().map(Result::unwrap).collect();
+    assert_eq!(batches.iter().map(|batch| batch.samples).collect::<Vec<_>>(), [4, 1]);
+    assert_eq!(batches[0].fields[0].dims(), [4, 3]);
+    assert_eq!(batches[1].fields[1].dims(), [1]);
+    assert_eq!(batches[1].fields[0].to_vec2::<f32>().unwrap(), [[1004.0, 1004.25, 1004.5]]);
+    assert_eq!(batches[0].indices, [0, 1, 2, 3], "validation keeps the data set's order");
+}
+
+#[test]
+fn threads_make_the_same_batches_as_none() {
+    let slow = |prefetch| {
+        let mut samples = Counting::new(&[("all", 300)]);
+        samples.slow = Duration::from_micros(200);
+        open(samples, settings(7, prefetch)).unwrap()
+    };
+    let (alone, helped) = (slow(0), slow(3));
+    for epoch in 1..4 {
+        let helped = helped.epoch("training", epoch).unwrap();
+        assert_eq!(helped.ahead.is_some(), epoch > 1, "what is known of the split decides");
+        assert_eq!(contents(alone.epoch("training", epoch).unwrap()), contents(helped));
+    }
+    assert_eq!(contents(alone.epoch("validation", 1).unwrap()), contents(helped.epoch("validation", 1).unwrap()));
+}
+
+#[test]
+fn all_is_divided_with_each_class_keeping_its_share_and_training_is_prepared_last() {
+    let samples = Arc::new(Counting::new(&[("all", 103), ("test", 5)]));
+    let loader = Loader::open(samples.clone(), settings(8, 0), 7).unwrap();
+    let (training, validation) = (loader.part("training").unwrap(), loader.part("validation").unwrap());
+    assert_eq!((training.samples(), validation.samples(), loader.part("test").unwrap().samples()), (82, 21, 5));
+    for class in 0..4 {
+        let count = validation.indices().iter().filter(|&&index| index % 4 == class).count();
+        assert!((5..=6).contains(&count), "class {class}: {count}");
+    }
+    assert_eq!(samples.prepared.lock().unwrap().last(), Some(&(0, training.indices().to_vec())));
+    let other = Loader::open(samples, settings(8, 0), 8).unwrap();
+    assert_ne!(other.part("validation").unwrap().indices(), validation.indices(), "another seed divides differently");
+}
+
+#[test]
+fn the_last_small_batch_is_dropped_in_training_only() {
+    let splits = [("training", 10), ("validation", 10)];
+    let loader = open(Counting::new(&splits), LoaderSettings { drop_last: true, ..settings(4, 0) }).unwrap();
+    let count = |split| loader.epoch(split, 1).unwrap().count();
+    assert_eq!((count("training"), count("validation")), (2, 3));
+    assert_eq!(loader.samples_read(loader.part("training").unwrap()), 8);
+    assert_eq!(loader.samples_read(loader.part("validation").unwrap()), 10);
+}
+
+#[test]
+fn a_batch_larger_than_its_split_is_one_batch_unless_it_would_be_dropped() {
+    let loader = open(Counting::new(&[("training", 10)]), settings(64, 0)).unwrap();
+    assert_eq!(loader.epoch("training", 1).unwrap().map(|batch| batch.unwrap().samples).collect::<Vec<_>>(), [10]);
+    let error = open(Counting::new(&[("training", 10)]), LoaderSettings { drop_last: true, ..settings(64, 0) }).err().unwrap();
+    assert_eq!(error, LoaderError::NoBatch { split: "training".to_owned(), samples: 10, batch_size: 64 });
+    assert!(error.to_string().contains("at most 10"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_read_is_refused_with_its_mend() {
+    let refused = |splits: &[(&str, u64)], change: &dyn Fn(&mut LoaderSettings)| {
+        let mut settings = settings(4, 0);
+        change(&mut settings);
+        open(Counting::new(splits), settings).err().unwrap().to_string()
+    };
+    let same = |_: &mut LoaderSettings| {};
+    assert!(refused(&[("training", 0)], &same).contains("`training` of the data set has no samples"));
+    assert!(refused(&[("test", 3)], &same).contains("offers `test`, and needs `training` or `all`"));
+    assert!(refused(&[("all", 3), ("validation", 3)], &same).contains("either `all`"));
+    assert!(refused(&[("test", 3), ("test", 3)], &same).contains("two splits"));
+    assert!(refused(&[("all", 2)], &same).contains("leaves 2 for training and 0 for validation"));
+    assert!(refused(&[("all", 2)], &|s| s.validation = 1.0).contains("below 1"));
+    assert!(refused(&[("all", 2)], &|s| s.validation = f64::NAN).contains("below 1"));
+    assert!(refused(&[("all", 2)], &|s| s.batch_size = 0).contains("at least 1"));
+    let loader = open(Counting::new(&[("training", 9)]), settings(4, 0)).unwrap();
+    assert!(loader.epoch("trainign", 1).err().unwrap().to_string().contains("did you mean `training`?"));
+    assert!(loader.epoch("validation", 1).err().unwrap().to_string().contains("`[loader] validation` above 0"));
+}
+
+#[test]
+fn labels_out_of_range_and_unwritten_samples_are_named() {
+    for prefetch in [0, 2] {
+        let first_error = |fault, slow| {
+            let mut samples = Counting::new(&[("training", 60)]);
+            (samples.fault, samples.slow) = (fault, slow);
+            let loader = open(samples, settings(6, prefetch)).unwrap();
+            let mut epoch = loader.epoch("training", 1).unwrap();
+            let error = epoch.find_map(Result::err).unwrap();
+            assert!(epoch.next().is_none(), "an epoch ends with its first error");
+            error.to_string()
+        };
+        for slow in [Duration::ZERO, Duration::from_micros(100)] {
+            assert_eq!(
+                first_error(Fault::Label(33), slow),
+                "split `training`, sample 33: label 4 in field `ys` is out of range: the data set says that it has 4 classes (0 to 3)"
+            );
+            assert!(first_error(Fault::Unfilled(17), slow).starts_with("split `training`, sample 17: the data set reported success"));
+            assert!(first_error(Fault::Error(5), slow).contains("line 5 is torn"));
+            assert!(first_error(Fault::Panic(59), slow).contains("panicked: sample 59 bites"));
+        }
+    }
+}
+
+#[test]
+fn a_sample_that_looks_like_the_poison_is_no_error() {
+    struct Poisonous(Vec<Field>, Vec<Split>);
+    impl Samples for Poisonous {
+        fn fields(&self) -> &[Field] {
+            &self.0
+        }
+        fn splits(&self) -> &[Split] {
+            &self.1
+        }
+        fn prepare(&self, _: usize, _: &[u64]) -> Result<(), SampleError> {
+            Ok(())
+        }
+        fn fill(&self, _: usize, indices: &[u64], buffers: &mut [&mut [u8]]) -> Result<(), SampleError> {
+            buffers[0].fill(if indices.contains(&3) { 0x5A } else { 0xA5 });
+            Ok(())
+        }
+    }
+    let field = Field { name: "xs".to_owned(), dtype: DType::U8, shape: vec![2, 2], classes: None };
+    let split = Split { name: "training".to_owned(), samples: 9 };
+    let loader = Loader::open(Arc::new(Poisonous(vec![field], vec![split])), settings(1, 0), 1).unwrap();
+    assert!(loader.epoch("training", 1).unwrap().all(|batch| batch.is_ok()));
+}
+
+#[test]
+fn leaving_an_epoch_early_and_dropping_the_loader_ends_the_threads() {
+    let mut samples = Counting::new(&[("training", 600)]);
+    samples.slow = Duration::from_micros(100);
+    let samples = Arc::new(samples);
+    let loader = Loader::open(samples.clone(), settings(3, 4), 1).unwrap();
+    let (done, ended) = mpsc::channel();
+    let owner = std::thread::spawn(move || {
+        for epoch in 1..5 {
+            assert_eq!(loader.epoch("training", epoch).unwrap().take(5).filter(Result::is_ok).count(), 5);
+        }
+        drop(loader);
+        done.send(()).unwrap();
+    });
+    ended.recv_timeout(Duration::from_secs(60)).expect("the threads end");
+    owner.join().unwrap();
+    assert_eq!(Arc::strong_count(&samples), 1, "nobody holds the data set any more");
+}
+
+#[test]
+fn a_position_of_other_data_is_refused() {
+    let loader = |samples| open(Counting::new(&[("training", samples)]), settings(4, 0)).unwrap();
+    let mut position = loader(20).epoch("training", 1).unwrap().position();
+    position.next = 2;
+    assert!(loader(20).resume(&position).is_ok());
+    assert!(matches!(loader(21).resume(&position), Err(LoaderError::Order { .. })));
+    position.next = 6;
+    assert!(matches!(loader(20).resume(&position), Err(LoaderError::Position { batches: 5, .. })));
+}
