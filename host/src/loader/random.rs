@@ -1,24 +1,9 @@
-//! Random draws for the loader: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
+//! Random draws for the loader: the engine's Philox under keys of the loader's own.
 //!
 //! A draw is a function of seed, purpose, epoch and its number, and of nothing else: no thread, no earlier epoch and no
 //! other user of random numbers can shift it.
 
-const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
-const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
-
-/// Four random words of one counter value.
-fn philox([mut c0, mut c1, mut c2, mut c3]: [u32; 4], [mut k0, mut k1]: [u32; 2]) -> [u32; 4] {
-    for round in 0..10 {
-        if round > 0 {
-            k0 = k0.wrapping_add(WEYL[0]);
-            k1 = k1.wrapping_add(WEYL[1]);
-        }
-        let first = u64::from(MULTIPLIERS[0]) * u64::from(c0);
-        let second = u64::from(MULTIPLIERS[1]) * u64::from(c2);
-        (c0, c1, c2, c3) = ((second >> 32) as u32 ^ c1 ^ k0, second as u32, (first >> 32) as u32 ^ c3 ^ k1, first as u32);
-    }
-    [c0, c1, c2, c3]
-}
+use crate::tensor::random::philox;
 
 /// A sequence of random 64-bit numbers.
 pub(super) struct Draws {
@@ -77,15 +62,6 @@ fn fold(number: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Known answers of the reference implementation (Random123, `kat_vectors`).
-    #[test]
-    fn philox_gives_the_published_numbers() {
-        assert_eq!(philox([0; 4], [0; 2]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
-        assert_eq!(philox([u32::MAX; 4], [u32::MAX; 2]), [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
-        let counter = [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344];
-        assert_eq!(philox(counter, [0xa409_3822, 0x299f_31d0]), [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]);
-    }
 
     #[test]
     fn every_place_is_about_equally_likely() {

@@ -10,7 +10,7 @@ mod kernels;
 mod operations;
 mod parameters;
 mod pool;
-mod random;
+pub(crate) mod random;
 mod slots;
 mod tape;
 mod value;
