@@ -1,6 +1,7 @@
 //! The fluxbay host.
 
 pub mod bridge;
+pub mod cli;
 pub mod learner;
 pub mod library;
 pub mod loader;

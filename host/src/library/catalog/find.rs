@@ -174,6 +174,17 @@ impl Catalog {
         Err(FindError::Ambiguous { kind, name: name.to_owned(), choices, paths })
     }
 
+    /// For every component that several plugins of one directory offer: the error that asking for it gives.
+    pub fn ties(&self) -> Vec<FindError> {
+        let mut tied: Vec<(Kind, &str)> = self
+            .all_components()
+            .filter(|component| matches!(component.standing, Standing::Tied { .. }))
+            .map(|component| (component.manifest.kind, component.manifest.name.as_str()))
+            .collect();
+        tied.dedup();
+        tied.into_iter().filter_map(|(kind, name)| self.find(kind, name).err()).collect()
+    }
+
     /// The plugin of that name that comes first on the search path.
     pub fn plugin(&self, name: &str) -> Option<&PluginEntry> {
         self.plugins.iter().find(|plugin| plugin.name() == name)

@@ -1,0 +1,272 @@
+//! `fluxbay list`: what the search path holds, by kind, with every file that cannot be used and why.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::{Outcome, PluginPath, print, print_json};
+use crate::library::{Catalog, ComponentRef, DirReport, FileReport, Kind, Standing, State, shown};
+
+/// Arguments of `fluxbay list`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    path: PluginPath,
+    /// Write JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Outcome {
+    let catalog = arguments.path.scan(&[]);
+    if arguments.json { print_json(&listing(&catalog)) } else { print(&text(&catalog)) }
+}
+
+/// How many there are of each.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Totals {
+    plugins: usize,
+    shadowed: usize,
+    components: usize,
+    refused: usize,
+    ignored: usize,
+    directories: usize,
+}
+
+impl Totals {
+    fn of(catalog: &Catalog) -> Self {
+        let files = |state: State| catalog.reports().iter().filter(|file| file.state == state).count();
+        Self {
+            plugins: files(State::Ok) + files(State::Shadowed),
+            shadowed: files(State::Shadowed),
+            components: catalog.components().count(),
+            refused: files(State::Refused) + catalog.dirs().iter().filter(|dir| dir.refusal.is_some()).count(),
+            ignored: files(State::Ignored),
+            directories: catalog.dirs().iter().filter(|dir| dir.exists).count(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Listing<'a> {
+    /// Grows when a field changes its meaning.
+    schema: u32,
+    components: Vec<Component<'a>>,
+    files: Vec<&'a FileReport>,
+    directories: &'a [DirReport],
+    ambiguous: Vec<String>,
+    totals: Totals,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Component<'a> {
+    kind: Kind,
+    name: &'a str,
+    id: String,
+    qualified_id: String,
+    state: &'static str,
+    summary: &'a str,
+    plugin: &'a str,
+    version: &'a str,
+    path: String,
+}
+
+fn standing(component: &ComponentRef<'_>) -> &'static str {
+    match component.standing {
+        Standing::Active => "ok",
+        Standing::Shadowed { .. } => "shadowed",
+        Standing::Tied { .. } => "ambiguous",
+    }
+}
+
+fn listing<'a>(catalog: &'a Catalog) -> Listing<'a> {
+    let component = |c: ComponentRef<'a>| Component {
+        kind: c.manifest.kind,
+        name: &c.manifest.name,
+        id: c.id(),
+        qualified_id: c.qualified_id(),
+        state: standing(&c),
+        summary: &c.manifest.summary,
+        plugin: c.plugin.name(),
+        version: c.plugin.version(),
+        path: shown::path(c.plugin.path()),
+    };
+    Listing {
+        schema: 1,
+        components: catalog.all_components().map(component).collect(),
+        files: catalog.reports().iter().filter(|file| file.state != State::Ignored).collect(),
+        directories: catalog.dirs(),
+        ambiguous: catalog.ties().iter().map(ToString::to_string).collect(),
+        totals: Totals::of(catalog),
+    }
+}
+
+/// The listing for people.
+fn text(catalog: &Catalog) -> String {
+    let mut out = String::new();
+    for kind in Kind::ALL {
+        let rows: Vec<_> = catalog.all_components().filter(|c| c.manifest.kind == kind).map(|c| component_row(&c)).collect();
+        section(&mut out, kind.plural(), &rows);
+    }
+    let plugins: Vec<_> = catalog.reports().iter().filter(|f| matches!(f.state, State::Ok | State::Shadowed)).map(plugin_row).collect();
+    section(&mut out, "plugins", &plugins);
+    refused(&mut out, catalog);
+    ties(&mut out, catalog);
+    let totals = Totals::of(catalog);
+    if totals.plugins == 0 {
+        out.push_str(&nothing(catalog));
+    }
+    out.push_str(&totals_line(&totals));
+    out
+}
+
+fn component_row(component: &ComponentRef<'_>) -> [String; 3] {
+    let note = match component.standing {
+        Standing::Active => String::new(),
+        _ => format!("({}) ", standing(component)),
+    };
+    [component.manifest.name.clone(), component.plugin.name().to_owned(), note + &shown::text(&component.manifest.summary)]
+}
+
+fn plugin_row(file: &FileReport) -> [String; 3] {
+    let name = format!("{} {}", file.plugin.as_deref().unwrap_or_default(), file.version.as_deref().unwrap_or_default());
+    let mut place = shown::path(&file.path);
+    if let Some(resolved) = &file.resolved {
+        let _ = write!(place, " -> {}", shown::path(resolved));
+    }
+    let _ = write!(place, "  [{}]", file.origin.label());
+    if !file.also_at.is_empty() {
+        let _ = write!(place, ", the same file as {}", paths(file.also_at.iter().map(|p| p.as_path())));
+    }
+    if !file.shadowed_by.is_empty() {
+        let how_much = if file.state == State::Shadowed { "shadowed" } else { "partly shadowed" };
+        let _ = write!(place, ", {how_much} by {}", paths(file.shadowed_by.iter().map(|p| p.as_path())));
+    }
+    [name, file.state.name().to_owned(), place]
+}
+
+fn paths<'a>(paths: impl Iterator<Item = &'a Path>) -> String {
+    paths.map(shown::path).collect::<Vec<_>>().join(", ")
+}
+
+/// A heading and rows of three columns, the first two padded to their widest.
+fn section(out: &mut String, heading: &str, rows: &[[String; 3]]) {
+    if rows.is_empty() {
+        return;
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let (first, second) = (width(0), width(1));
+    let _ = writeln!(out, "{heading}");
+    for [a, b, c] in rows {
+        let line = format!("  {a:first$}  {b:second$}  {c}");
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+    out.push('\n');
+}
+
+fn refused(out: &mut String, catalog: &Catalog) {
+    let dirs = catalog.dirs().iter().filter_map(|dir| Some((&dir.path, dir.refusal.as_ref()?)));
+    let files = catalog.reports().iter().filter_map(|file| Some((&file.path, file.refusal.as_ref()?)));
+    let all: Vec<_> = dirs.chain(files).collect();
+    if all.is_empty() {
+        return;
+    }
+    out.push_str("refused\n");
+    for (path, refusal) in all {
+        let _ = writeln!(out, "  {}", shown::path(path));
+        let _ = writeln!(out, "      {} ({}): {}", refusal.reason, refusal.stage.name(), refusal.message);
+        let _ = writeln!(out, "      mend: {}", refusal.mend);
+    }
+    out.push('\n');
+}
+
+fn ties(out: &mut String, catalog: &Catalog) {
+    let ties = catalog.ties();
+    if ties.is_empty() {
+        return;
+    }
+    out.push_str("ambiguous\n");
+    for tie in ties {
+        let _ = writeln!(out, "  {tie}");
+    }
+    out.push('\n');
+}
+
+fn nothing(catalog: &Catalog) -> String {
+    let mut out = String::from("No plugins were found. Looked in:\n");
+    for dir in catalog.dirs() {
+        let missing = if dir.exists { "" } else { ", does not exist" };
+        let _ = writeln!(out, "  {} ({}{missing})", shown::path(&dir.path), dir.origin.label());
+    }
+    out.push_str("Name the directory that holds them with --plugin-dir DIR.\n\n");
+    out
+}
+
+fn totals_line(totals: &Totals) -> String {
+    let count = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+    let mut parts = vec![count(totals.plugins, "plugin", "plugins"), count(totals.components, "component", "components")];
+    for (n, what) in [(totals.shadowed, "shadowed"), (totals.refused, "refused")] {
+        if n > 0 {
+            parts.push(format!("{n} {what}"));
+        }
+    }
+    if totals.ignored > 0 {
+        parts.push(format!("{} ignored", count(totals.ignored, "other library", "other libraries")));
+    }
+    format!("{}; {} searched\n", parts.join(", "), count(totals.directories, "directory", "directories"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::library::Manifest;
+
+    fn catalog() -> Catalog {
+        let manifest = |text: &str| Manifest::parse(text).expect("good");
+        Catalog::described([
+            manifest(
+                r#"{"schema":1,"contract":"1.0","plugin":{"name":"standard","version":"0.1.0"},"components":[
+                {"kind":"phase","name":"training","summary":"forward, backward, update"},
+                {"kind":"callback","name":"recorder","summary":"keeps what \u001b[31m was logged"}]}"#,
+            ),
+            manifest(
+                r#"{"schema":1,"contract":"1.0","plugin":{"name":"other","version":"2.0.0-beta.1"},"components":[
+                {"kind":"callback","name":"recorder"}]}"#,
+            ),
+        ])
+    }
+
+    #[test]
+    fn components_come_by_kind_and_nothing_is_printed_raw() {
+        insta::assert_snapshot!(text(&catalog()), @r"
+        phases
+          training  standard  forward, backward, update
+
+        callbacks
+          recorder  standard  (ambiguous) keeps what \x1b[31m was logged
+          recorder  other     (ambiguous)
+
+        plugins
+          standard 0.1.0      ok  described/standard.so  [--plugin-dir]
+          other 2.0.0-beta.1  ok  described/other.so  [--plugin-dir]
+
+        ambiguous
+          callback `recorder` is offered by several plugins in the same directory (described/standard.so, described/other.so); write one of other:callback/recorder, standard:callback/recorder
+
+        2 plugins, 1 component; 0 directories searched
+        ");
+    }
+
+    #[test]
+    fn json_says_the_same() {
+        let value = serde_json::to_value(listing(&catalog())).expect("plain data");
+        assert_eq!(value["totals"]["plugins"], 2);
+        assert_eq!(value["totals"]["components"], 1, "the tied ones have no bare name");
+        assert_eq!(value["components"][1]["state"], "ambiguous");
+        assert_eq!(value["components"][1]["qualified-id"], "standard:callback/recorder");
+    }
+}

@@ -1,0 +1,149 @@
+//! The command line: one file per command, each of them only arguments, calls into the rest of the host, and printing.
+//!
+//! Data goes to stdout, everything said about it to stderr. A command answers with [`Exit`] or a [`Failure`]; the
+//! failure's text is printed here and nowhere else.
+
+#![forbid(unsafe_code)]
+
+mod list;
+mod plugin_path;
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use plugin_path::PluginPath;
+
+/// How a command ended, as the shell sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Finished, or stopped early because a callback wanted so.
+    Done,
+    /// Failed while it ran.
+    Failed,
+    /// Wrong arguments, run file or data.
+    Configuration,
+    /// A plugin that is needed was refused.
+    PluginRefused,
+    /// Ended by the first SIGINT, everything saved.
+    Interrupted,
+    /// Ended by the first SIGTERM, everything saved.
+    Terminated,
+}
+
+impl Exit {
+    /// The number given to the shell.
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Configuration => 2,
+            Exit::PluginRefused => 3,
+            Exit::Interrupted => 130,
+            Exit::Terminated => 143,
+        }
+    }
+}
+
+/// Why a command did not do what it should.
+#[derive(Debug)]
+pub struct Failure {
+    /// Exit code.
+    pub exit: Exit,
+    /// What, where, why and what to do; printed as it is.
+    pub text: String,
+}
+
+impl Failure {
+    /// A failure with its text.
+    pub fn new(exit: Exit, text: impl ToString) -> Self {
+        Self { exit, text: text.to_string() }
+    }
+}
+
+/// What a command returns.
+pub type Outcome = Result<Exit, Failure>;
+
+/// Trains candle models with phases, callbacks, models, losses and data sets from shared libraries.
+#[derive(Debug, Parser)]
+#[command(name = "fluxbay", version, max_term_width = 100, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Say more on stderr; twice for everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    verbose: u8,
+    /// Say only what went wrong.
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show plugins and their components; runs no code of any plugin.
+    List(list::Arguments),
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    start_log(&arguments);
+    let outcome = match &arguments.command {
+        Command::List(arguments) => list::run(arguments),
+    };
+    let exit = outcome.unwrap_or_else(|failure| {
+        // A closed stderr leaves nobody to tell.
+        let _ = writeln!(io::stderr(), "error: {}", failure.text);
+        failure.exit
+    });
+    ExitCode::from(exit.code())
+}
+
+/// `RUST_LOG` decides, where it is set; otherwise warnings are shown, fewer or more as asked.
+fn start_log(arguments: &Arguments) {
+    let level = match (arguments.quiet, arguments.verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn",
+        (false, 1) => "info",
+        (false, _) => "debug",
+    };
+    let environment = env_logger::Env::default().default_filter_or(level);
+    env_logger::Builder::from_env(environment).format_timestamp(None).format_target(false).init();
+}
+
+/// Writes data to stdout. A reader that went away early, such as `head`, is no failure.
+pub(crate) fn print(text: &str) -> Outcome {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::Failed, format!("stdout cannot be written: {error}; free some space, or send it elsewhere")))
+        }
+        _ => Ok(Exit::Done),
+    }
+}
+
+/// Writes data to stdout as indented JSON.
+pub(crate) fn print_json(data: &impl serde::Serialize) -> Outcome {
+    match serde_json::to_string_pretty(data) {
+        Ok(text) => print(&(text + "\n")),
+        Err(error) => Err(Failure::new(Exit::Failed, format!("the answer cannot be written as JSON: {error}; please report this"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn exit_codes_are_those_documented() {
+        let all = [Exit::Done, Exit::Failed, Exit::Configuration, Exit::PluginRefused, Exit::Interrupted, Exit::Terminated];
+        assert_eq!(all.map(Exit::code), [0, 1, 2, 3, 130, 143]);
+    }
+}
