@@ -92,13 +92,13 @@ pub use logger::{Logger, Record, RecordValue};
 pub use loss::Loss;
 pub use metric::{Metric, MetricInput};
 pub use model::Model;
-pub use nn::{Init, Params};
+pub use nn::{Activation, Init, Module, Params};
 pub use optimizer::{Optimizer, Update};
 pub use phase::Phase;
 pub use schedule::Schedule;
 pub use setup::Setup;
 pub use state::{Json, Node, Point, Read, Readable, Series, Tensors, Value, Write};
-pub use tensor::{DType, Element, Tensor};
+pub use tensor::{DType, Dims, Element, Shape, Tensor};
 
 pub use log;
 pub use serde;
@@ -107,10 +107,10 @@ pub use serde_json;
 /// What most plugins use.
 pub mod prelude {
     pub use crate::{
-        Batch, Buffers, Callback, Component, Context, DType, DataSpec, Dataset, Error, Event, EventKind, EventKind::*, Field, Init, Json,
-        Learner, Logger, Loss, Metric, MetricInput, Model, NoConfig, Node, Optimizer, Params, Phase, PhaseLearner, Read, Record,
-        RecordValue, Resolution, Result, Schedule, Series, Setup, Split, Step, Tensor, Tensors, Update, Write, bail, choice, config,
-        from_bytes, log, plugin, serde_json, to_bytes, variants,
+        Activation, Batch, Buffers, Callback, Component, Context, DType, DataSpec, Dataset, Error, Event, EventKind, EventKind::*, Field,
+        Init, Json, Learner, Logger, Loss, Metric, MetricInput, Model, Module, NoConfig, Node, Optimizer, Params, Phase, PhaseLearner,
+        Read, Record, RecordValue, Resolution, Result, Schedule, Series, Setup, Split, Step, Tensor, Tensors, Update, Write, bail, choice,
+        config, from_bytes, log, plugin, serde_json, to_bytes, variants,
     };
 }
 

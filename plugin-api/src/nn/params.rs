@@ -3,6 +3,7 @@
 use crate::{
     Result, Tensor,
     abi::tensor::{InitRaw, init},
+    tensor::Shape,
     trampoline::calls,
 };
 
@@ -73,22 +74,22 @@ impl Params {
     }
 
     /// Makes the trainable parameter `name`.
-    pub fn get(&self, shape: impl AsRef<[usize]>, name: &str, init: Init) -> Result<Tensor> {
-        self.make(shape.as_ref(), name, init, 0)
+    pub fn get(&self, shape: impl Shape, name: &str, init: Init) -> Result<Tensor> {
+        self.make(&shape, name, init, 0)
     }
 
     /// Makes the buffer `name`: saved with the model, but no optimizer touches it.
-    pub fn buffer(&self, shape: impl AsRef<[usize]>, name: &str, init: Init) -> Result<Tensor> {
-        self.make(shape.as_ref(), name, init, 1)
+    pub fn buffer(&self, shape: impl Shape, name: &str, init: Init) -> Result<Tensor> {
+        self.make(&shape, name, init, 1)
     }
 
-    fn make(&self, shape: &[usize], name: &str, first: Init, buffer: u32) -> Result<Tensor> {
+    fn make(&self, shape: &impl Shape, name: &str, first: Init, buffer: u32) -> Result<Tensor> {
         let (kind, a, b) = match first {
             Init::Const(value) => (init::CONSTANT, value, 0.0),
             Init::Uniform { low, high } => (init::UNIFORM, low, high),
             Init::Normal { mean, std } => (init::NORMAL, mean, std),
         };
-        let shape: Vec<u64> = shape.iter().map(|size| *size as u64).collect();
+        let shape: Vec<u64> = shape.sizes().iter().map(|size| *size as u64).collect();
         let handle = calls::parameter(&self.path(name), &shape, &InitRaw { kind, buffer, a, b })?;
         Ok(Tensor::from_handle(handle))
     }

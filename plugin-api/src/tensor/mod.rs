@@ -4,8 +4,11 @@
 //! device is the host's business: the same plugin file trains on any.
 
 mod dtype;
+mod ops;
+mod shape;
 
 pub use dtype::{DType, Element};
+pub use shape::{Dims, Shape};
 
 use std::marker::PhantomData;
 
@@ -63,8 +66,8 @@ impl Tensor {
     }
 
     /// A tensor of `shape` from its elements in row-major order.
-    pub fn from_slice<T: Element>(elements: &[T], shape: impl AsRef<[usize]>) -> Result<Tensor> {
-        let shape: Vec<u64> = shape.as_ref().iter().map(|size| *size as u64).collect();
+    pub fn from_slice<T: Element>(elements: &[T], shape: impl Shape) -> Result<Tensor> {
+        let shape: Vec<u64> = shape.sizes().iter().map(|size| *size as u64).collect();
         let count: u64 = shape.iter().product();
         if count != elements.len() as u64 {
             return Err(Error::new(format!("{} elements do not fill shape {shape:?}, which has {count}", elements.len())));

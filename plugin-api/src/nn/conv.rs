@@ -1,0 +1,181 @@
+//! Convolutions and pooling over `[batch, channels, ...]`.
+
+use super::{Activation, Init, Module, Params};
+use crate::{Error, Result, Tensor, abi::operation::op};
+
+/// How a convolution moves. The same in both directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvConfig {
+    /// Steps between windows.
+    pub stride: usize,
+    /// Zeros at each border.
+    pub padding: usize,
+    /// Steps between the elements of a window.
+    pub dilation: usize,
+    /// Groups of channels that do not see each other.
+    pub groups: usize,
+    /// Whether a bias is added.
+    pub bias: bool,
+    /// Function behind it, in the same pass.
+    pub activation: Activation,
+}
+
+impl Default for ConvConfig {
+    fn default() -> Self {
+        ConvConfig { stride: 1, padding: 0, dilation: 1, groups: 1, bias: true, activation: Activation::None }
+    }
+}
+
+macro_rules! convolutions {
+    ($($(#[$doc:meta])* $layer:ident);+ $(;)?) => { $(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $layer {
+            weight: Tensor,
+            bias: Option<Tensor>,
+            config: ConvConfig,
+        }
+
+        impl $layer {
+            /// The weight.
+            pub fn weight(&self) -> &Tensor {
+                &self.weight
+            }
+
+            /// The bias, one per output channel.
+            pub fn bias(&self) -> Option<&Tensor> {
+                self.bias.as_ref()
+            }
+
+            fn run(&self, code: u32, xs: &Tensor, ints: &[i64]) -> Result<Tensor> {
+                match &self.bias {
+                    Some(bias) => Tensor::apply(code, &[xs, &self.weight, bias], ints, &[]),
+                    None => Tensor::apply(code, &[xs, &self.weight], ints, &[]),
+                }
+            }
+        }
+    )+ };
+}
+
+convolutions! {
+    /// Convolution over one axis: `[batch, in, length]` becomes `[batch, out, length']`.
+    Conv1d;
+    /// Convolution over two axes: `[batch, in, height, width]` becomes `[batch, out, height', width']`.
+    Conv2d;
+    /// Transposed convolution over two axes.
+    ConvTranspose2d;
+}
+
+fn check_groups(inputs: usize, outputs: usize, config: &ConvConfig) -> Result<()> {
+    if config.groups == 0 || inputs % config.groups != 0 || outputs % config.groups != 0 {
+        return Err(Error::new(format!("{inputs} input and {outputs} output channels cannot be divided into {} groups", config.groups)));
+    }
+    Ok(())
+}
+
+fn bias_of(outputs: usize, fan_in: usize, config: &ConvConfig, params: &Params) -> Result<Option<Tensor>> {
+    let first = Init::symmetric(1.0 / (fan_in.max(1) as f64).sqrt());
+    if config.bias { params.get(outputs, "bias", first).map(Some) } else { Ok(None) }
+}
+
+/// A convolution over one axis. Parameters `weight` `[out, in / groups, kernel]` and `bias` `[out]`.
+pub fn conv1d(inputs: usize, outputs: usize, kernel: usize, config: ConvConfig, params: Params) -> Result<Conv1d> {
+    check_groups(inputs, outputs, &config)?;
+    let fan_in = inputs / config.groups * kernel;
+    let first = Init::symmetric(1.0 / (fan_in.max(1) as f64).sqrt());
+    let weight = params.get((outputs, inputs / config.groups, kernel), "weight", first)?;
+    Ok(Conv1d { weight, bias: bias_of(outputs, fan_in, &config, &params)?, config })
+}
+
+/// A convolution over two axes. Parameters `weight` `[out, in / groups, kernel, kernel]` and `bias` `[out]`, both uniform
+/// within `1 / sqrt(in / groups * kernel^2)` at first.
+pub fn conv2d(inputs: usize, outputs: usize, kernel: usize, config: ConvConfig, params: Params) -> Result<Conv2d> {
+    check_groups(inputs, outputs, &config)?;
+    let fan_in = inputs / config.groups * kernel * kernel;
+    let first = Init::symmetric(1.0 / (fan_in.max(1) as f64).sqrt());
+    let weight = params.get((outputs, inputs / config.groups, kernel, kernel), "weight", first)?;
+    Ok(Conv2d { weight, bias: bias_of(outputs, fan_in, &config, &params)?, config })
+}
+
+/// A transposed convolution over two axes. Parameters `weight` `[in, out / groups, kernel, kernel]` and `bias` `[out]`.
+pub fn conv_transpose2d(inputs: usize, outputs: usize, kernel: usize, config: ConvConfig, params: Params) -> Result<ConvTranspose2d> {
+    check_groups(inputs, outputs, &config)?;
+    let fan_in = outputs / config.groups * kernel * kernel;
+    let first = Init::symmetric(1.0 / (fan_in.max(1) as f64).sqrt());
+    let weight = params.get((inputs, outputs / config.groups, kernel, kernel), "weight", first)?;
+    Ok(ConvTranspose2d { weight, bias: bias_of(outputs, fan_in, &config, &params)?, config })
+}
+
+impl Module for Conv1d {
+    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+        let ConvConfig { stride, padding, dilation, groups, activation, .. } = self.config;
+        self.run(op::CONV1D, xs, &[stride as i64, padding as i64, dilation as i64, groups as i64, activation.code()])
+    }
+}
+
+impl Module for Conv2d {
+    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+        let ConvConfig { stride, padding, dilation, groups, activation, .. } = self.config;
+        let [s, p, d] = [stride as i64, padding as i64, dilation as i64];
+        self.run(op::CONV2D, xs, &[s, s, p, p, d, d, groups as i64, activation.code()])
+    }
+}
+
+impl Module for ConvTranspose2d {
+    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+        let ConvConfig { stride, padding, dilation, groups, activation, .. } = self.config;
+        let [s, p, d] = [stride as i64, padding as i64, dilation as i64];
+        activation.forward(&self.run(op::CONV_TRANSPOSE2D, xs, &[s, s, p, p, 0, 0, d, d, groups as i64])?)
+    }
+}
+
+/// What pooling keeps of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pool {
+    /// The largest value.
+    Max,
+    /// The mean.
+    Avg,
+}
+
+/// Pooling over two axes: `[batch, channels, height, width]`, each window becomes one value.
+#[derive(Clone, Copy, Debug)]
+pub struct Pool2d {
+    pool: Pool,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+}
+
+/// Pooling with square windows.
+pub fn pool2d(pool: Pool, kernel: usize, stride: usize, padding: usize) -> Pool2d {
+    Pool2d { pool, kernel, stride, padding }
+}
+
+impl Module for Pool2d {
+    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+        let [k, s, p] = [self.kernel as i64, self.stride as i64, self.padding as i64];
+        let code = match self.pool {
+            Pool::Max => op::MAX_POOL2D,
+            Pool::Avg => op::AVG_POOL2D,
+        };
+        Tensor::apply(code, &[xs], &[k, k, s, s, p, p], &[])
+    }
+}
+
+impl Tensor {
+    /// Largest value of each square window of `[batch, channels, height, width]`; windows do not overlap.
+    pub fn max_pool2d(&self, kernel: usize) -> Result<Tensor> {
+        pool2d(Pool::Max, kernel, kernel, 0).forward(self)
+    }
+
+    /// Mean of each square window of `[batch, channels, height, width]`; windows do not overlap.
+    pub fn avg_pool2d(&self, kernel: usize) -> Result<Tensor> {
+        pool2d(Pool::Avg, kernel, kernel, 0).forward(self)
+    }
+
+    /// Nearest-neighbour enlargement of `[batch, channels, height, width]`.
+    pub fn upsample_nearest2d(&self, height: usize, width: usize) -> Result<Tensor> {
+        Tensor::apply(op::UPSAMPLE_NEAREST2D, &[self], &[height as i64, width as i64], &[])
+    }
+}

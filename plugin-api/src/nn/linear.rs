@@ -1,0 +1,57 @@
+//! Fully connected layers.
+
+use super::{Activation, Init, Module, Params};
+use crate::{Result, Tensor, abi::operation::op};
+
+/// `act(x w^T + b)`: `[.., in]` becomes `[.., out]`.
+#[derive(Debug)]
+pub struct Linear {
+    weight: Tensor,
+    bias: Option<Tensor>,
+    activation: Activation,
+}
+
+/// A fully connected layer. Parameters `weight` `[out, in]` and `bias` `[out]`, both uniform within `1 / sqrt(in)` at first.
+pub fn linear(inputs: usize, outputs: usize, params: Params) -> Result<Linear> {
+    let first = Init::symmetric(1.0 / (inputs.max(1) as f64).sqrt());
+    let bias = params.get(outputs, "bias", first)?;
+    Ok(Linear { bias: Some(bias), ..linear_no_bias(inputs, outputs, params)? })
+}
+
+/// A fully connected layer without a bias.
+pub fn linear_no_bias(inputs: usize, outputs: usize, params: Params) -> Result<Linear> {
+    let first = Init::symmetric(1.0 / (inputs.max(1) as f64).sqrt());
+    Ok(Linear { weight: params.get((outputs, inputs), "weight", first)?, bias: None, activation: Activation::None })
+}
+
+impl Linear {
+    /// A layer over tensors that are there already: `weight` `[out, in]`, `bias` `[out]`.
+    pub fn new(weight: Tensor, bias: Option<Tensor>) -> Linear {
+        Linear { weight, bias, activation: Activation::None }
+    }
+
+    /// With an activation in the same pass.
+    pub fn with_activation(self, activation: Activation) -> Linear {
+        Linear { activation, ..self }
+    }
+
+    /// The weight `[out, in]`.
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    /// The bias `[out]`.
+    pub fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_ref()
+    }
+}
+
+impl Module for Linear {
+    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+        let ints = [self.activation.code()];
+        match &self.bias {
+            Some(bias) => Tensor::apply(op::LINEAR, &[xs, &self.weight, bias], &ints, &[]),
+            None => Tensor::apply(op::LINEAR, &[xs, &self.weight], &ints, &[]),
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Softmax cross-entropy.
+
+use fluxbay_plugin::prelude::*;
+
+config! {
+    /// How the targets are taken.
+    pub struct Config {
+        /// Share of each target that is spread evenly over all classes (Szegedy et al. 2016, arXiv:1512.00567).
+        label_smoothing: f64 = 0.0 => 0.0..1.0,
+    }
+}
+
+/// `-sum(target * log softmax(logits))`, the mean over the samples.
+pub struct CrossEntropy(Config);
+
+impl Component for CrossEntropy {
+    type Config = Config;
+
+    fn new(config: Config, _: &mut Setup) -> Result<Self> {
+        Ok(CrossEntropy(config))
+    }
+}
+
+impl Loss for CrossEntropy {
+    fn forward(&self, yhats: &Tensor, ys: &Tensor) -> Result<Tensor> {
+        yhats.cross_entropy(ys, self.0.label_smoothing)
+    }
+}

@@ -1,0 +1,56 @@
+//! Losses of numbers against numbers.
+
+use fluxbay_plugin::prelude::*;
+
+config! {
+    /// Where the square ends.
+    pub struct HuberConfig {
+        /// Largest difference that counts squared.
+        delta: f64 = 1.0 => 0.0..,
+    }
+}
+
+macro_rules! losses {
+    ($($(#[$doc:meta])* $name:ident($config:ty) => |$self:ident, $yhats:ident, $ys:ident| $value:expr),+ $(,)?) => { $(
+        $(#[$doc])*
+        pub struct $name($config);
+
+        impl Component for $name {
+            type Config = $config;
+
+            fn new(config: $config, _: &mut Setup) -> Result<Self> {
+                Ok($name(config))
+            }
+        }
+
+        impl Loss for $name {
+            fn forward(&$self, yhats: &Tensor, ys: &Tensor) -> Result<Tensor> {
+                let ($yhats, $ys) = (yhats, &matched(yhats, ys)?);
+                $value
+            }
+        }
+    )+ };
+}
+
+losses! {
+    /// Mean of `(yhat - y)^2`.
+    MeanSquaredError(NoConfig) => |self, yhats, ys| yhats.mse(ys),
+    /// Mean of `|yhat - y|`.
+    MeanAbsoluteError(NoConfig) => |self, yhats, ys| yhats.mae(ys),
+    /// Mean of `d^2 / 2` where `d = |yhat - y|` is within delta, else `delta (d - delta / 2)` (Huber 1964).
+    Huber(HuberConfig) => |self, yhats, ys| yhats.huber(ys, self.0.delta),
+}
+
+/// Targets in the predictions' type, and in their shape where only dimensions of size 1 differ: `[n]` against `[n, 1]`.
+fn matched(yhats: &Tensor, ys: &Tensor) -> Result<Tensor> {
+    let (wanted, found) = (yhats.dims()?, ys.dims()?);
+    let ys = if yhats.dtype()? == ys.dtype()? { ys.clone() } else { ys.to_dtype(yhats.dtype()?)? };
+    let significant = |dims: &[usize]| dims.iter().copied().filter(|size| *size != 1).collect::<Vec<_>>();
+    if wanted == found {
+        Ok(ys)
+    } else if significant(&wanted) == significant(&found) {
+        ys.reshape(wanted)
+    } else {
+        bail!("predictions {wanted:?} and targets {found:?} differ in shape");
+    }
+}

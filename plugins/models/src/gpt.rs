@@ -1,0 +1,94 @@
+//! A causal transformer in the manner of GPT-2 (Radford et al. 2019): normalisation before each block, learned positions.
+
+use fluxbay_plugin::{
+    nn::{Embedding, LayerNorm, Linear, SelfAttention, dropout, embedding, layer_norm, linear, linear_no_bias, self_attention},
+    prelude::*,
+};
+
+config! {
+    /// Depth and width.
+    pub struct Config {
+        /// Number of blocks.
+        layers: usize = 4 => 1..,
+        /// Width of the residual stream.
+        width: usize = 128 => 1..,
+        /// Heads of each attention; they divide the width.
+        heads: usize = 4 => 1..,
+        /// Width of each feed-forward layer, as a multiple of the width.
+        expansion: usize = 4 => 1..,
+        /// Probability with which a value is dropped in training.
+        dropout: f64 = 0.0 => 0.0..1.0,
+    }
+}
+
+/// A causal transformer that predicts the next token.
+pub struct Gpt(Config);
+
+struct Block {
+    attention_norm: LayerNorm,
+    attention: SelfAttention,
+    feed_norm: LayerNorm,
+    expand: Linear,
+    contract: Linear,
+}
+
+pub struct Network {
+    tokens: Embedding,
+    positions: Tensor,
+    blocks: Vec<Block>,
+    norm: LayerNorm,
+    output: Linear,
+}
+
+impl Component for Gpt {
+    type Config = Config;
+
+    fn new(config: Config, _: &mut Setup) -> Result<Self> {
+        if config.width % config.heads != 0 {
+            bail!("heads = {} does not divide width = {}", config.heads, config.width);
+        }
+        Ok(Gpt(config))
+    }
+}
+
+impl Model for Gpt {
+    type Network = Network;
+
+    fn build(&self, data: &DataSpec, params: Params) -> Result<Network> {
+        let Config { layers, width, heads, expansion, .. } = self.0;
+        let (xs, ys) = (data.xs()?, data.ys()?);
+        let (&[time], Some(vocabulary)) = (&xs.shape[..], xs.classes.or(ys.classes)) else {
+            bail!("gpt takes token ids [time] with a known vocabulary, the data set has {:?} per sample and no classes", xs.shape);
+        };
+        let mut blocks = Vec::new();
+        for index in 0..layers {
+            let params = params.pp("block").pp(index);
+            blocks.push(Block {
+                attention_norm: layer_norm(width, 1e-5, params.pp("attention-norm"))?,
+                attention: self_attention(width, heads, true, params.pp("attention"))?,
+                feed_norm: layer_norm(width, 1e-5, params.pp("feed-norm"))?,
+                expand: linear(width, expansion * width, params.pp("expand"))?.with_activation(Activation::Gelu),
+                contract: linear(expansion * width, width, params.pp("contract"))?,
+            });
+        }
+        Ok(Network {
+            tokens: embedding(vocabulary, width, 0.02, params.pp("tokens"))?,
+            positions: params.get((time, width), "positions", Init::Normal { mean: 0.0, std: 0.02 })?,
+            blocks,
+            norm: layer_norm(width, 1e-5, params.pp("norm"))?,
+            output: linear_no_bias(width, vocabulary, params.pp("output"))?,
+        })
+    }
+
+    fn forward(&self, network: &Network, xs: &Tensor) -> Result<Tensor> {
+        let dropout = dropout(self.0.dropout);
+        let mut hidden = dropout.forward(&network.tokens.forward(xs)?.add(&network.positions)?)?;
+        for block in &network.blocks {
+            let mixed = block.attention.forward(&block.attention_norm.forward(&hidden)?)?;
+            hidden = hidden.add(&dropout.forward(&mixed)?)?;
+            let fed = block.contract.forward(&block.expand.forward(&block.feed_norm.forward(&hidden)?)?)?;
+            hidden = hidden.add(&dropout.forward(&fed)?)?;
+        }
+        network.output.forward(&network.norm.forward(&hidden)?)
+    }
+}

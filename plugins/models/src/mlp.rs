@@ -1,0 +1,60 @@
+//! Fully connected layers.
+
+use fluxbay_plugin::{
+    nn::{Dropout, Linear, dropout, linear},
+    prelude::*,
+};
+
+config! {
+    /// The layers between input and output.
+    pub struct Config {
+        /// Width of each hidden layer.
+        hidden: Vec<usize> = [128],
+        /// Function behind each hidden layer.
+        activation: Activation = "relu",
+        /// Probability with which a hidden value is dropped in training.
+        dropout: f64 = 0.0 => 0.0..1.0,
+    }
+}
+
+/// Fully connected layers with an activation between them.
+pub struct Mlp(Config);
+
+pub struct Network {
+    hidden: Vec<Linear>,
+    dropout: Dropout,
+    output: Linear,
+}
+
+impl Component for Mlp {
+    type Config = Config;
+
+    fn new(config: Config, _: &mut Setup) -> Result<Self> {
+        if config.hidden.contains(&0) {
+            bail!("hidden = {:?}: a layer needs a width of at least 1", config.hidden);
+        }
+        Ok(Mlp(config))
+    }
+}
+
+impl Model for Mlp {
+    type Network = Network;
+
+    fn build(&self, data: &DataSpec, params: Params) -> Result<Network> {
+        let mut width = data.xs()?.elements();
+        let mut hidden = Vec::new();
+        for (index, outputs) in self.0.hidden.iter().enumerate() {
+            hidden.push(linear(width, *outputs, params.pp("hidden").pp(index))?.with_activation(self.0.activation));
+            width = *outputs;
+        }
+        Ok(Network { hidden, dropout: dropout(self.0.dropout), output: linear(width, data.outputs()?, params.pp("output"))? })
+    }
+
+    fn forward(&self, network: &Network, xs: &Tensor) -> Result<Tensor> {
+        let mut xs = if xs.rank()? == 2 { xs.clone() } else { xs.flatten_from(1)? };
+        for layer in &network.hidden {
+            xs = network.dropout.forward(&layer.forward(&xs)?)?;
+        }
+        network.output.forward(&xs)
+    }
+}
