@@ -5,4 +5,5 @@ pub mod cli;
 pub mod learner;
 pub mod library;
 pub mod loader;
+pub mod run_file;
 pub mod tensor;

@@ -1,0 +1,163 @@
+//! Errors and warnings about a run, each with its place and its mend.
+//!
+//! Every stage from reading the run file to composing the run adds to one [`Diagnostics`], so that all problems are
+//! told together. They are data: printed as text with a caret (see [`super::render`]) or serialised for `--json`.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use super::source::{Location, Place, Sources};
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// The run cannot start.
+    Error,
+    /// The run can start; something is probably not meant.
+    Warning,
+}
+
+/// A second place that belongs to a diagnostic, with what it shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Related {
+    /// Where.
+    pub location: Location,
+    /// What is there.
+    pub label: String,
+}
+
+/// One problem: what, where, why, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Stable kebab-case name of the problem, for scripts.
+    pub code: Cow<'static, str>,
+    /// One sentence without a full stop.
+    pub message: String,
+    /// The place, unless the problem has none (a missing file).
+    #[serde(flatten)]
+    pub location: Option<Location>,
+    /// Said beside the caret; may be empty.
+    pub label: String,
+    /// Further places.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub related: Vec<Related>,
+    /// Why, or what else there is to know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mend: Option<String>,
+}
+
+impl Diagnostic {
+    /// An error without a place yet.
+    pub fn error(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, code, message)
+    }
+
+    /// A warning without a place yet.
+    pub fn warning(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, code, message)
+    }
+
+    fn new(severity: Severity, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            severity,
+            code: Cow::Borrowed(code),
+            message: message.into(),
+            location: None,
+            label: String::new(),
+            related: Vec::new(),
+            notes: Vec::new(),
+            mend: None,
+        }
+    }
+
+    /// Sets the place; `label` is said beside the caret and may be empty.
+    #[must_use]
+    pub fn at(mut self, sources: &Sources, place: Place, label: impl Into<String>) -> Self {
+        self.location = Some(sources.locate(place));
+        self.label = label.into();
+        self
+    }
+
+    /// Adds a second place.
+    #[must_use]
+    pub fn related(mut self, sources: &Sources, place: Place, label: impl Into<String>) -> Self {
+        self.related.push(Related { location: sources.locate(place), label: label.into() });
+        self
+    }
+
+    /// Adds a remark.
+    #[must_use]
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.notes.push(note.into());
+        self
+    }
+
+    /// Says what to do.
+    #[must_use]
+    pub fn mend(mut self, mend: impl Into<String>) -> Self {
+        self.mend = Some(mend.into());
+        self
+    }
+}
+
+/// All problems found so far, in the order in which they were found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Diagnostics {
+    list: Vec<Diagnostic>,
+}
+
+impl Diagnostics {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds one, unless the very same is there already.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        if !self.list.contains(&diagnostic) {
+            self.list.push(diagnostic);
+        }
+    }
+
+    /// Adds all of another collection.
+    pub fn append(&mut self, other: Diagnostics) {
+        for diagnostic in other.list {
+            self.push(diagnostic);
+        }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.list.iter()
+    }
+
+    /// Whether nothing was found, not even a warning.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// How many errors there are.
+    pub fn errors(&self) -> usize {
+        self.list.iter().filter(|d| d.severity == Severity::Error).count()
+    }
+
+    /// How many warnings there are.
+    pub fn warnings(&self) -> usize {
+        self.list.len() - self.errors()
+    }
+
+    /// Whether the run cannot start.
+    pub fn has_errors(&self) -> bool {
+        self.errors() > 0
+    }
+}

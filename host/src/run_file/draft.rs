@@ -1,0 +1,244 @@
+//! From the merged tree to sections and instances: everything that can be checked without knowing any component.
+//!
+//! A [`Draft`] is enough to know where plugins are; [`super::resolve()`] then checks it against the catalog.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde_json::{Value as Json, json};
+
+use super::description::{OnError, PhaseData};
+use super::diagnostic::{Diagnostic, Diagnostics};
+use super::instance::{self, Draw};
+use super::layers::{self, Inputs, Layered};
+use super::layout::{self, Form, SECTIONS, Section};
+use super::nearest;
+use super::schema::{Checked, Checker, Origin};
+use super::settings::{self, Device, LoaderSettings, PluginSettings, RunSettings};
+use super::source::{Place, SourceKind, Sources};
+use super::tree::{Node, Table, Value};
+use crate::library::Kind;
+
+/// A run whose components have not been looked up yet.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// The texts that places point into.
+    pub sources: Sources,
+    /// `[run]`.
+    pub run: RunSettings,
+    /// `[plugins]`, directories already absolute.
+    pub plugins: PluginSettings,
+    /// `[loader]`.
+    pub loader: LoaderSettings,
+    /// Where the values of the three came from, by `section.key`.
+    pub origins: BTreeMap<String, Origin>,
+    /// All instances in the order of the sections.
+    pub(super) instances: Vec<RawInstance>,
+    /// Ids to be left out of the default callbacks.
+    pub(super) removed: Vec<(String, Place)>,
+}
+
+/// An instance as it was written.
+#[derive(Clone, Debug)]
+pub(super) struct RawInstance {
+    pub kind: Kind,
+    /// `generator` of `[model.generator]`, or the section's name.
+    pub name: String,
+    pub id: String,
+    pub id_given: bool,
+    pub plugin: Option<String>,
+    pub component: String,
+    pub config: Table,
+    pub on_error: OnError,
+    pub data: Option<(PhaseData, Option<Place>)>,
+    pub place: Option<Place>,
+    pub component_place: Option<Place>,
+}
+
+impl Draft {
+    /// Reads run files and overrides. Errors are added to `diagnostics`; what could be read is returned all the same,
+    /// so that the checks against the catalog can tell theirs, too.
+    pub fn read(inputs: &Inputs, diagnostics: &mut Diagnostics) -> Draft {
+        let layered = layers::read(inputs, diagnostics);
+        unknown_sections(&layered, diagnostics);
+        let mut origins = BTreeMap::new();
+        let run = run_settings(&layered, inputs, &mut origins, diagnostics);
+        let plugins = plugin_settings(&layered, &mut origins, diagnostics);
+        let loader = typed(&layered, "loader", json!({}), &mut origins, diagnostics);
+        let instances = instances(&layered, diagnostics);
+        unique_ids(&layered.sources, &instances, diagnostics);
+        Draft { sources: layered.sources, run, plugins, loader, origins, instances, removed: layered.removed }
+    }
+
+    /// The project's plugin directories, absolute, first wins.
+    pub fn plugin_dirs(&self) -> Vec<PathBuf> {
+        self.plugins.dirs.iter().map(PathBuf::from).collect()
+    }
+}
+
+fn unknown_sections(layered: &Layered, diagnostics: &mut Diagnostics) {
+    for entry in &layered.root.entries {
+        if layout::section(&entry.key).is_some() {
+            continue;
+        }
+        let is_section = matches!(entry.node.value, Value::Table(_) | Value::List(_));
+        let text = if is_section {
+            format!("a run file has no section `{}`", entry.key)
+        } else {
+            format!("`{}` stands outside any section", entry.key)
+        };
+        let owner = ["run", "loader", "plugins"].into_iter().find(|section| {
+            let schema = settings::schema(section).unwrap_or_default();
+            schema["properties"].get(&entry.key).is_some()
+        });
+        let mend = match owner {
+            Some(section) => Some(format!("`{}` belongs into `[{section}]`", entry.key)),
+            None => nearest::suggestion(&entry.key, layers::section_names()),
+        };
+        let mut found = Diagnostic::error("unknown-section", text);
+        found.mend = mend;
+        if let Some(place) = entry.key_place {
+            found = found.at(&layered.sources, place, "unknown");
+        }
+        diagnostics.push(found);
+    }
+}
+
+fn run_settings(layered: &Layered, inputs: &Inputs, origins: &mut BTreeMap<String, Origin>, diagnostics: &mut Diagnostics) -> RunSettings {
+    let stem = inputs.files.first().and_then(|file| file.file_stem()).and_then(|stem| stem.to_str());
+    let fallback = json!({ "name": stem.unwrap_or("run"), "base-dir": layered.base_dir.to_string_lossy() });
+    let mut run: RunSettings = typed(layered, "run", fallback, origins, diagnostics);
+    run.base_dir = layered.base_dir.join(&run.base_dir).to_string_lossy().into_owned();
+    run
+}
+
+/// Relative directories start at the folder of the file that names them; those of overrides at the current one.
+fn plugin_settings(layered: &Layered, origins: &mut BTreeMap<String, Origin>, diagnostics: &mut Diagnostics) -> PluginSettings {
+    let mut plugins: PluginSettings = typed(layered, "plugins", json!({}), origins, diagnostics);
+    for (at, dir) in plugins.dirs.iter_mut().enumerate() {
+        let source = match origins.get(&format!("plugins.dirs.{at}")) {
+            Some(Origin::Given(place)) => Some(layered.sources.get(place.source)),
+            _ => None,
+        };
+        let file = source.filter(|source| source.kind == SourceKind::File).map(|source| Path::new(&source.name));
+        let folder = file.and_then(Path::parent).unwrap_or(Path::new(""));
+        let full = folder.join(&*dir);
+        *dir = std::path::absolute(&full).unwrap_or(full).to_string_lossy().into_owned();
+    }
+    plugins
+}
+
+/// A settings section in its typed form. Faulty values are told and replaced by their default.
+fn typed<T: DeserializeOwned>(
+    layered: &Layered,
+    section: &str,
+    fallback: Json,
+    origins: &mut BTreeMap<String, Origin>,
+    diagnostics: &mut Diagnostics,
+) -> T {
+    let schema = settings::schema(section).unwrap_or_default();
+    let empty = Table::default();
+    let node = layered.root.get(section);
+    let table = match node {
+        None => &empty,
+        Some(Node { value: Value::Table(table), .. }) => table,
+        Some(other) => {
+            diagnostics.push(not_a_table(&layered.sources, section, other));
+            &empty
+        }
+    };
+    let owner = format!("[{section}]");
+    let place = node.and_then(|node| node.place);
+    let mut checked = Checker { sources: &layered.sources, owner: &owner, place, also: &[], diagnostics }.check(&schema, table);
+    device(layered, &mut checked, diagnostics);
+    for (path, origin) in checked.origins {
+        origins.insert(format!("{section}.{path}"), origin);
+    }
+    let mut value = defaults(&schema, fallback);
+    if let Json::Object(all) = &mut value {
+        all.extend(checked.config);
+    }
+    serde_json::from_value(value).expect("a checked section has the form that its schema states")
+}
+
+fn defaults(schema: &Json, fallback: Json) -> Json {
+    let mut value = fallback;
+    let properties = schema["properties"].as_object();
+    for (key, property) in properties.into_iter().flatten() {
+        if let Some(default) = property.get("default") {
+            value[key] = default.clone();
+        }
+    }
+    value
+}
+
+/// `device` has a form that the schema subset cannot state.
+fn device(layered: &Layered, checked: &mut Checked, diagnostics: &mut Diagnostics) {
+    let Some(Json::String(text)) = checked.config.get("device") else { return };
+    if let Err(problem) = Device::try_from(text.clone()) {
+        let mut found = Diagnostic::error("unknown-choice", problem).mend("write `device = \"cpu\"`");
+        if let Some(Origin::Given(place)) = checked.origins.get("device") {
+            found = found.at(&layered.sources, *place, "");
+        }
+        diagnostics.push(found);
+        checked.config.remove("device");
+    }
+}
+
+pub(super) fn not_a_table(sources: &Sources, section: &str, node: &Node) -> Diagnostic {
+    let found = Diagnostic::error("wrong-type", format!("`{section}` must be a section, not {}", node.value.noun()))
+        .mend(format!("write `[{section}]` on a line of its own and its keys below"));
+    match node.place {
+        Some(place) => found.at(sources, place, node.value.noun()),
+        None => found,
+    }
+}
+
+fn instances(layered: &Layered, diagnostics: &mut Diagnostics) -> Vec<RawInstance> {
+    let mut all = Vec::new();
+    for section in SECTIONS.iter() {
+        let Some(kind) = section.kind else { continue };
+        let before = all.len();
+        if let Some(node) = layered.root.get(section.name) {
+            let mut draw = Draw { sources: &layered.sources, section, kind, diagnostics };
+            match section.form {
+                Form::List => draw.listed(node, &mut all),
+                Form::OneOrNamed if layers::is_named(node) => draw.named(node, &mut all),
+                _ => all.extend(draw.single(section.name, section.name, node)),
+            }
+        } else if kind == Kind::Phase {
+            all.extend(["training", "validation"].map(|name| instance::default_of(kind, name)));
+        } else if kind == Kind::Model {
+            diagnostics.push(missing_model());
+        }
+        debug_assert!(all[before..].iter().all(|raw: &RawInstance| raw.kind == kind));
+    }
+    all
+}
+
+fn missing_model() -> Diagnostic {
+    Diagnostic::error("missing-section", "this run has no `[model]`")
+        .mend("add a section `[model]` with `component = \"mlp\"` or another of `fluxbay list --kind model`")
+}
+
+fn unique_ids(sources: &Sources, instances: &[RawInstance], diagnostics: &mut Diagnostics) {
+    for (at, later) in instances.iter().enumerate() {
+        let Some(first) = instances[..at].iter().find(|first| first.id == later.id) else { continue };
+        let text = format!("two instances of this run have the id `{}`", later.id);
+        let mend = format!("give one of them another name: `id = \"{}-2\"`", later.id);
+        let mut found = Diagnostic::error("duplicate-id", text).mend(mend);
+        if let Some(place) = later.place {
+            found = found.at(sources, place, "the second");
+        }
+        if let Some(place) = first.place {
+            found = found.related(sources, place, "the first");
+        }
+        diagnostics.push(found);
+    }
+}
+
+/// The sections whose instances are found under a name, for the messages of other modules.
+pub(super) fn header_of(kind: Kind) -> String {
+    layout::section_of(kind).map(|section: &Section| layout::header(section)).unwrap_or_default()
+}

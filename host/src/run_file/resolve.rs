@@ -1,0 +1,287 @@
+//! A draft against the catalog: components are looked up, configurations checked, defaults filled in.
+
+use serde_json::Value as Json;
+
+use super::description::{InstanceSpec, Named, PhaseData, PhaseSpec, RunDescription};
+use super::diagnostic::{Diagnostic, Diagnostics};
+use super::draft::{Draft, RawInstance, header_of};
+use super::instance::default_of;
+use super::layout;
+use super::nearest;
+use super::schema::{Checker, Origin};
+use super::source::Place;
+use crate::library::{Catalog, ComponentManifest, FindError, Kind};
+
+/// Callbacks that every run has unless it lists one of the same component or switches them off.
+pub const DEFAULT_CALLBACKS: [&str; 5] = ["progress", "metrics-printer", "stop-on-nan", "recorder", "metrics"];
+
+/// The phases of the standard plugins, which cannot work without a loss.
+const PHASES_WITH_LOSS: [&str; 2] = ["training", "validation"];
+
+/// Checks a draft against the catalog.
+///
+/// The description may be trained only when `diagnostics` has no errors; with errors it holds what could be
+/// understood, so that the composition can tell its own problems together with these.
+pub fn resolve(mut draft: Draft, catalog: &Catalog, diagnostics: &mut Diagnostics) -> RunDescription {
+    let raw = std::mem::take(&mut draft.instances);
+    let mut run = RunDescription {
+        run: draft.run.clone(),
+        plugins: draft.plugins.clone(),
+        data: None,
+        loader: draft.loader.clone(),
+        models: Vec::new(),
+        losses: Vec::new(),
+        optimizers: Vec::new(),
+        phases: Vec::new(),
+        callbacks: Vec::new(),
+        loggers: Vec::new(),
+        origins: std::mem::take(&mut draft.origins),
+        sources: draft.sources.clone(),
+    };
+    if catalog.components().next().is_none() {
+        diagnostics.push(no_plugins(catalog));
+        return run;
+    }
+    let mut kinds = Vec::new();
+    for instance in &raw {
+        place(&mut run, &mut kinds, instance, &draft, catalog, diagnostics);
+    }
+    if draft.run.default_callbacks {
+        default_callbacks(&mut run, &raw, &draft, catalog, diagnostics);
+    } else {
+        unknown_removals(&run, &draft, &[], diagnostics);
+    }
+    needs(&run, &raw, &kinds, diagnostics);
+    optimizers_name_models(&run, &raw, diagnostics);
+    run
+}
+
+fn no_plugins(catalog: &Catalog) -> Diagnostic {
+    let mut found = Diagnostic::error("no-plugins", "no plugin was found, so there is nothing to train with");
+    for dir in catalog.dirs() {
+        found = found.note(format!("searched {}", dir.path.display()));
+    }
+    let refused = catalog.reports().iter().filter(|report| report.state == crate::library::State::Refused).count();
+    if refused > 0 {
+        found = found.note(format!("{refused} files were refused; `fluxbay list` says why"));
+    }
+    found.mend("name the directory that holds the plugins: `--plugin-dir DIR`, or `[plugins] dirs = [\"DIR\"]` in the run file")
+}
+
+/// Resolves one instance and puts it where it belongs. `kinds` gets each phase's kind.
+fn place(
+    run: &mut RunDescription,
+    kinds: &mut Vec<String>,
+    raw: &RawInstance,
+    draft: &Draft,
+    catalog: &Catalog,
+    diagnostics: &mut Diagnostics,
+) {
+    let Some((spec, manifest)) = instance(raw, draft, catalog, diagnostics) else { return };
+    let named = |spec| Named { name: raw.name.clone(), spec };
+    match raw.kind {
+        Kind::Dataset => run.data = Some(spec),
+        Kind::Model => run.models.push(named(spec)),
+        Kind::Loss => run.losses.push(named(spec)),
+        Kind::Optimizer => run.optimizers.push(named(spec)),
+        Kind::Callback => run.callbacks.push(spec),
+        Kind::Logger => run.loggers.push(spec),
+        Kind::Phase => {
+            let by_kind = PhaseData::named(&manifest.phase_kind).unwrap_or(PhaseData::None);
+            let (data, data_origin) = match raw.data {
+                Some((data, place)) => (data, place.map_or(Origin::Default, Origin::Given)),
+                None => (by_kind, Origin::Default),
+            };
+            run.phases.push(PhaseSpec { spec, data, data_origin });
+            kinds.push(manifest.phase_kind.clone());
+        }
+        // No section of a run file holds these; the callbacks that use them create them.
+        Kind::Metric | Kind::Schedule => {}
+    }
+}
+
+fn instance<'c>(
+    raw: &RawInstance,
+    draft: &Draft,
+    catalog: &'c Catalog,
+    diagnostics: &mut Diagnostics,
+) -> Option<(InstanceSpec, &'c ComponentManifest)> {
+    let mut spec = InstanceSpec {
+        id: raw.id.clone(),
+        kind: raw.kind,
+        plugin: raw.plugin.clone(),
+        component: raw.component.clone(),
+        config: serde_json::Map::new(),
+        on_error: raw.on_error,
+        place: raw.place,
+        component_place: raw.component_place,
+        origins: Default::default(),
+        keys: Default::default(),
+        id_given: raw.id_given,
+    };
+    let manifest = match catalog.find(raw.kind, &spec.lookup()) {
+        Ok(found) => found.manifest,
+        Err(error) => {
+            diagnostics.push(not_found(&error, raw, draft, catalog));
+            return None;
+        }
+    };
+    let owner = format!("{} `{}`", raw.kind, raw.component);
+    let mut checker = Checker {
+        sources: &draft.sources,
+        owner: &owner,
+        place: raw.component_place.or(raw.place),
+        also: layout::reserved(raw.kind),
+        diagnostics,
+    };
+    let checked = checker.check(schema_of(manifest), &raw.config);
+    spec.config = checked.config;
+    spec.origins = checked.origins;
+    spec.keys = checked.keys;
+    Some((spec, manifest))
+}
+
+fn schema_of(manifest: &ComponentManifest) -> &Json {
+    &manifest.config
+}
+
+fn not_found(error: &FindError, raw: &RawInstance, draft: &Draft, catalog: &Catalog) -> Diagnostic {
+    let found = match error {
+        FindError::Unknown { kind, name, nearest, elsewhere } => {
+            let found = Diagnostic::error("unknown-component", format!("there is no {kind} `{}`", raw.component));
+            let names = catalog.of_kind(*kind).map(|component| component.manifest.name.as_str());
+            let near = nearest.as_deref().map(|near| format!("did you mean `{near}`?"));
+            let mend = match (elsewhere.and_then(layout::section_of), near) {
+                (Some(section), None) => {
+                    Some(format!("`{name}` is {}; it belongs into `{}`", with_article(elsewhere.unwrap_or(*kind)), layout::header(section)))
+                }
+                (_, Some(near)) => Some(near),
+                (None, None) => nearest::suggestion(&raw.component, names),
+            };
+            found.mend(mend.unwrap_or_else(|| format!("no plugin that was found offers any {kind}; `fluxbay list` shows what there is")))
+        }
+        FindError::UnknownPlugin { plugin, nearest } => {
+            let found = Diagnostic::error("unknown-plugin", format!("there is no plugin `{plugin}`"));
+            let plugins = catalog.plugins().iter().map(|plugin| plugin.name());
+            match nearest.as_deref().map(|near| format!("did you mean `{near}`?")).or(nearest::suggestion(plugin, plugins)) {
+                Some(mend) => found.mend(mend),
+                None => found,
+            }
+        }
+        FindError::Ambiguous { choices, .. } => {
+            let found = Diagnostic::error("ambiguous-component", error.to_string());
+            match choices.first() {
+                Some(choice) => found.mend(format!("say which: `component = \"{choice}\"`")),
+                None => found.mend("keep one of the files"),
+            }
+        }
+        FindError::Refused { .. } => {
+            Diagnostic::error("refused-component", error.to_string()).mend("`fluxbay list` shows the file and what to do")
+        }
+        FindError::WrongKind { .. } | FindError::Malformed { .. } => Diagnostic::error("bad-name", error.to_string()),
+    };
+    match raw.component_place {
+        Some(place) => found.at(&draft.sources, place, ""),
+        None => found.note(format!("it is there by default; list `{}` yourself to have others", header_of(raw.kind))),
+    }
+}
+
+/// Behaviour 34: defaults are added unless one of the same component is given or they are switched off.
+fn default_callbacks(run: &mut RunDescription, raw: &[RawInstance], draft: &Draft, catalog: &Catalog, diagnostics: &mut Diagnostics) {
+    let mut offered = Vec::new();
+    for name in DEFAULT_CALLBACKS {
+        if raw.iter().any(|instance| instance.kind == Kind::Callback && instance.component == name) {
+            continue;
+        }
+        offered.push(name);
+        if draft.removed.iter().any(|(id, _)| id == name) {
+            continue;
+        }
+        if let Some(other) = raw.iter().find(|instance| instance.id == name) {
+            let text = format!("the id `{name}` is taken, so the default callback `{name}` is not added");
+            let found = Diagnostic::warning("default-callback", text).mend("give the instance another `id`");
+            diagnostics.push(at(found, draft, other.place));
+            continue;
+        }
+        if matches!(catalog.find(Kind::Callback, name), Err(FindError::Unknown { .. })) {
+            diagnostics.push(
+                Diagnostic::warning("default-callback", format!("no plugin offers the default callback `{name}`; the run goes without it"))
+                    .mend("install the standard callbacks, or set `default-callbacks = false` in `[run]`"),
+            );
+            continue;
+        }
+        if let Some((spec, _)) = instance(&default_of(Kind::Callback, name), draft, catalog, diagnostics) {
+            run.callbacks.push(spec);
+        }
+    }
+    unknown_removals(run, draft, &offered, diagnostics);
+}
+
+fn unknown_removals(run: &RunDescription, draft: &Draft, offered: &[&str], diagnostics: &mut Diagnostics) {
+    let unknown = draft.removed.iter().filter(|(id, _)| !offered.contains(&id.as_str()));
+    for (id, place) in unknown {
+        let listed = run.phases.iter().map(|phase| &phase.spec).chain(&run.callbacks).chain(&run.loggers);
+        let ids: Vec<&str> = listed.map(|spec| spec.id.as_str()).collect();
+        let text = format!("`--remove {id}`: no phase, callback or logger of this run has that id");
+        let mut found = Diagnostic::error("unknown-instance", text).at(&draft.sources, *place, "");
+        found.mend = nearest::suggestion(id, ids);
+        diagnostics.push(found);
+    }
+}
+
+/// Sections that the phases cannot do without.
+fn needs(run: &RunDescription, raw: &[RawInstance], kinds: &[String], diagnostics: &mut Diagnostics) {
+    let has = |kind: Kind| raw.iter().any(|instance| instance.kind == kind);
+    let mut missing = |kind: Kind, phase: &PhaseSpec, why: &str, mend: &str| {
+        let section = layout::section_of(kind).map_or("", |section| section.name);
+        let text = format!("this run has no `[{section}]`, but the phase `{}` {why}", phase.spec.id);
+        let found = Diagnostic::error("missing-section", text).mend(mend);
+        diagnostics.push(match phase.spec.component_place.or(phase.spec.place) {
+            Some(place) => found.at(&run.sources, place, ""),
+            None => found,
+        });
+    };
+    if let Some(phase) = run.phases.iter().find(|phase| phase.data != PhaseData::None)
+        && !has(Kind::Dataset)
+    {
+        let why = format!("reads its {} data", phase.data.name());
+        missing(Kind::Dataset, phase, &why, "add a section `[data]` with `component = \"NAME\"`, or `data = \"none\"` to the phase");
+    }
+    if let Some((phase, _)) = run.phases.iter().zip(kinds).find(|(_, kind)| *kind == "training")
+        && !has(Kind::Optimizer)
+    {
+        missing(Kind::Optimizer, phase, "updates parameters", "add a section `[optimizer]` with `component = \"adamw\"`");
+    }
+    if let Some(phase) = run.phases.iter().find(|phase| PHASES_WITH_LOSS.contains(&phase.spec.component.as_str()))
+        && !has(Kind::Loss)
+    {
+        missing(Kind::Loss, phase, "computes one", "add a section `[loss]` with `component = \"cross-entropy\"` or another");
+    }
+}
+
+/// `[optimizer.generator]` updates `[model.generator]`.
+fn optimizers_name_models(run: &RunDescription, raw: &[RawInstance], diagnostics: &mut Diagnostics) {
+    let models: Vec<&str> = raw.iter().filter(|one| one.kind == Kind::Model).map(|one| one.name.as_str()).collect();
+    let named = raw.iter().filter(|one| one.kind == Kind::Optimizer && one.name != "optimizer");
+    for optimizer in named.filter(|optimizer| !models.contains(&optimizer.name.as_str())) {
+        let text = format!("the optimizer `{0}` has no model `{0}` to update", optimizer.name);
+        let mut found = Diagnostic::error("unknown-model", text);
+        found.mend = nearest::suggestion(&optimizer.name, models.iter().copied());
+        if let Some(place) = optimizer.place {
+            found = found.at(&run.sources, place, "");
+        }
+        diagnostics.push(found);
+    }
+}
+
+fn at(found: Diagnostic, draft: &Draft, place: Option<Place>) -> Diagnostic {
+    match place {
+        Some(place) => found.at(&draft.sources, place, ""),
+        None => found,
+    }
+}
+
+fn with_article(kind: Kind) -> String {
+    let vowel = kind.name().starts_with(['a', 'e', 'i', 'o', 'u']);
+    format!("{} {kind}", if vowel { "an" } else { "a" })
+}

@@ -1,0 +1,187 @@
+//! Writes a run description: as a run file that describes the same run, as JSON, and with the origin of every value.
+
+use std::fmt::Write;
+
+use serde_json::{Map, Value as Json, json};
+
+use super::description::{InstanceSpec, Named, OnError, RunDescription};
+use super::layout;
+use super::schema::Origin;
+use super::schema::{key_text, toml_text};
+use crate::library::Kind;
+
+/// What to write beside the values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remarks {
+    /// Nothing.
+    None,
+    /// Where each value came from, as a comment.
+    Origins,
+}
+
+/// The run as a run file with every default filled in.
+pub fn to_toml(run: &RunDescription) -> String {
+    write(run, Remarks::None)
+}
+
+/// As [`to_toml`], with where each value came from behind it.
+pub fn with_origins(run: &RunDescription) -> String {
+    write(run, Remarks::Origins)
+}
+
+fn write(run: &RunDescription, remarks: Remarks) -> String {
+    let mut writer = Writer { run, remarks, out: String::new() };
+    writer.settings("run", &to_map(&run.run));
+    writer.settings("plugins", &to_map(&run.plugins));
+    if let Some(data) = &run.data {
+        writer.instance("[data]", "data", data, &[]);
+    }
+    writer.settings("loader", &to_map(&run.loader));
+    writer.named("model", &run.models);
+    writer.named("loss", &run.losses);
+    writer.named("optimizer", &run.optimizers);
+    for phase in &run.phases {
+        let data = ("data", json!(phase.data.name()), phase.data_origin);
+        writer.instance("[[phase]]", "", &phase.spec, &[data]);
+    }
+    for callback in &run.callbacks {
+        writer.instance("[[callback]]", "", callback, &[]);
+    }
+    for logger in &run.loggers {
+        writer.instance("[[logger]]", "", logger, &[]);
+    }
+    writer.out
+}
+
+/// The run as JSON: the same tree as the run file's.
+pub fn to_json(run: &RunDescription) -> Json {
+    let mut root = Map::new();
+    root.insert("run".into(), Json::Object(to_map(&run.run)));
+    root.insert("plugins".into(), Json::Object(to_map(&run.plugins)));
+    if let Some(data) = &run.data {
+        root.insert("data".into(), instance_json(data));
+    }
+    root.insert("loader".into(), Json::Object(to_map(&run.loader)));
+    for (section, all) in [("model", &run.models), ("loss", &run.losses), ("optimizer", &run.optimizers)] {
+        match all.as_slice() {
+            [] => {}
+            [only] if only.name == section => {
+                root.insert(section.into(), instance_json(&only.spec));
+            }
+            several => {
+                let table = several.iter().map(|named| (named.name.clone(), instance_json(&named.spec)));
+                root.insert(section.into(), Json::Object(table.collect()));
+            }
+        }
+    }
+    let phases = run.phases.iter().map(|phase| {
+        let mut json = instance_json(&phase.spec);
+        json["data"] = json!(phase.data.name());
+        json
+    });
+    root.insert("phase".into(), Json::Array(phases.collect()));
+    root.insert("callback".into(), Json::Array(run.callbacks.iter().map(instance_json).collect()));
+    root.insert("logger".into(), Json::Array(run.loggers.iter().map(instance_json).collect()));
+    Json::Object(root)
+}
+
+fn instance_json(spec: &InstanceSpec) -> Json {
+    let mut table = Map::new();
+    table.insert(layout::COMPONENT.into(), json!(spec.component_text()));
+    table.insert(layout::ID.into(), json!(spec.id));
+    table.insert(layout::ON_ERROR.into(), json!(spec.on_error.name()));
+    table.extend(spec.config.clone());
+    Json::Object(table)
+}
+
+fn to_map(settings: &impl serde::Serialize) -> Map<String, Json> {
+    match serde_json::to_value(settings) {
+        Ok(Json::Object(map)) => map,
+        _ => Map::new(),
+    }
+}
+
+struct Writer<'a> {
+    run: &'a RunDescription,
+    remarks: Remarks,
+    out: String,
+}
+
+impl Writer<'_> {
+    fn header(&mut self, header: &str) {
+        if !self.out.is_empty() {
+            self.out.push('\n');
+        }
+        let _ = writeln!(self.out, "{header}");
+    }
+
+    fn line(&mut self, key: &str, value: &Json, origin: Option<String>) {
+        if value.is_null() {
+            return;
+        }
+        let text = format!("{} = {}", key_text(key), toml_text(value));
+        match origin.filter(|_| self.remarks == Remarks::Origins) {
+            Some(origin) => {
+                let _ = writeln!(self.out, "{text:<40} # {origin}");
+            }
+            None => {
+                let _ = writeln!(self.out, "{text}");
+            }
+        }
+    }
+
+    fn settings(&mut self, section: &str, map: &Map<String, Json>) {
+        self.header(&format!("[{section}]"));
+        for (key, value) in map {
+            let origin = self.run.origins.get(&format!("{section}.{key}")).copied().unwrap_or(Origin::Default);
+            let origin = self.origin(origin, &format!("default of [{section}]"));
+            self.line(key, value, Some(origin));
+        }
+    }
+
+    fn named(&mut self, section: &str, all: &[Named]) {
+        match all {
+            [only] if only.name == section => self.instance(&format!("[{section}]"), section, &only.spec, &[]),
+            several => {
+                for named in several {
+                    let path = format!("{section}.{}", named.name);
+                    self.instance(&format!("[{path}]"), &path, &named.spec, &[]);
+                }
+            }
+        }
+    }
+
+    /// `implied` is the id that the section gives by itself; empty where the component's name does.
+    fn instance(&mut self, header: &str, implied: &str, spec: &InstanceSpec, host: &[(&str, Json, Origin)]) {
+        self.header(header);
+        let whose = match spec.kind {
+            Kind::Callback if spec.place.is_none() => "default callback".to_owned(),
+            Kind::Phase if spec.place.is_none() => "default phase".to_owned(),
+            _ => spec.component_place.map_or(String::new(), |place| self.run.sources.describe(place)),
+        };
+        self.line(layout::COMPONENT, &json!(spec.component_text()), Some(whose));
+        let implied = if implied.is_empty() { spec.component.as_str() } else { implied };
+        if spec.id_given && spec.id != implied {
+            self.line(layout::ID, &json!(spec.id), None);
+        }
+        if spec.on_error != OnError::Stop {
+            self.line(layout::ON_ERROR, &json!(spec.on_error.name()), None);
+        }
+        for (key, value, origin) in host {
+            let origin = self.origin(*origin, "by the phase's kind");
+            self.line(key, value, Some(origin));
+        }
+        for (key, value) in &spec.config {
+            let origin = spec.origins.get(key).copied().unwrap_or(Origin::Default);
+            let origin = self.origin(origin, &format!("default of {}", spec.component_id()));
+            self.line(key, value, Some(origin));
+        }
+    }
+
+    fn origin(&self, origin: Origin, default: &str) -> String {
+        match origin {
+            Origin::Given(place) => self.run.sources.describe(place).replace(char::is_control, " "),
+            Origin::Default => default.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The texts that a run description comes from, and places in them.
+//!
+//! Every file, command-line override and environment variable is one [`Source`]; every value read from them keeps its
+//! [`Place`], so that any later stage can point at it with file, line and column. Nothing here interprets the text.
+
+use serde::Serialize;
+
+/// What sort of text a source is; decides how a value's origin is told to the user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceKind {
+    /// The run that the host trains when no run file is given.
+    BuiltIn,
+    /// A run file.
+    File,
+    /// An environment variable.
+    Environment,
+    /// `--add kind/name{...}` on the command line.
+    Add,
+    /// `--set key.path=value` on the command line.
+    Set,
+    /// `--remove ID` on the command line.
+    Remove,
+}
+
+/// One text with its name as the user knows it.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// File path as given, or `--set`, `environment`, ...
+    pub name: String,
+    /// What sort of text it is.
+    pub kind: SourceKind,
+    /// The whole text.
+    pub text: String,
+}
+
+/// Number of a source within its [`Sources`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SourceId(u32);
+
+/// A range of bytes in one source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The text it lies in.
+    pub source: SourceId,
+    /// First byte.
+    pub start: usize,
+    /// One past the last byte.
+    pub end: usize,
+}
+
+/// A place resolved for people: file, line and column (both from 1, columns count characters), and the line itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Location {
+    /// Name of the source.
+    pub file: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// One past the last marked column on that line; greater than `column`.
+    pub end_column: usize,
+    /// The whole line without its line end.
+    pub source_line: String,
+}
+
+/// All texts of one run description, in the order in which they were read.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    list: Vec<Source>,
+}
+
+impl Sources {
+    /// No source yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a text and gives its number.
+    pub fn add(&mut self, name: impl Into<String>, kind: SourceKind, text: impl Into<String>) -> SourceId {
+        self.list.push(Source { name: name.into(), kind, text: text.into() });
+        SourceId(u32::try_from(self.list.len() - 1).unwrap_or(u32::MAX))
+    }
+
+    /// The source with that number.
+    pub fn get(&self, id: SourceId) -> &Source {
+        &self.list[id.0 as usize]
+    }
+
+    /// The whole text of a source as a place.
+    pub fn whole(&self, id: SourceId) -> Place {
+        Place { source: id, start: 0, end: self.get(id).text.len() }
+    }
+
+    /// All sources with their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (SourceId, &Source)> {
+        (0u32..).map(SourceId).zip(&self.list)
+    }
+
+    /// File, line and column of a place. Places outside the text are moved to its end.
+    pub fn locate(&self, place: Place) -> Location {
+        let source = self.get(place.source);
+        let text = source.text.as_str();
+        let start = floor_boundary(text, place.start);
+        let end = floor_boundary(text, place.end).max(start);
+        let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
+        let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
+        let line = text[..start].bytes().filter(|b| *b == b'\n').count() + 1;
+        let shown = text[line_start..line_end].trim_end_matches('\r');
+        let column = text[line_start..start].chars().count() + 1;
+        let marked = text[start..end.min(line_end)].chars().count().max(1);
+        Location { file: source.name.clone(), line, column, end_column: column + marked, source_line: shown.to_owned() }
+    }
+
+    /// The short form `file:line`, or the override itself, to tell where a value came from.
+    pub fn describe(&self, place: Place) -> String {
+        let source = self.get(place.source);
+        match source.kind {
+            SourceKind::BuiltIn => "built-in run".to_owned(),
+            SourceKind::File => format!("{}:{}", source.name, self.locate(place).line),
+            SourceKind::Environment => {
+                let name = source.text.split('=').next().unwrap_or_default();
+                format!("environment {name}")
+            }
+            SourceKind::Add | SourceKind::Set | SourceKind::Remove => format!("{} {}", source.name, source.text),
+        }
+    }
+}
+
+fn floor_boundary(text: &str, at: usize) -> usize {
+    let mut at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_count_characters_and_lines_start_at_one() {
+        let mut sources = Sources::new();
+        let id = sources.add("a.toml", SourceKind::File, "x = 1\r\nnäme = \"ß\"\n");
+        let start = sources.get(id).text.find('"').unwrap();
+        let found = sources.locate(Place { source: id, start, end: start + 4 });
+        assert_eq!((found.line, found.column, found.end_column), (2, 8, 11));
+        assert_eq!(found.source_line, "näme = \"ß\"");
+        let first = sources.locate(Place { source: id, start: 0, end: 1 });
+        assert_eq!((first.line, first.column, first.source_line.as_str()), (1, 1, "x = 1"));
+    }
+
+    #[test]
+    fn places_outside_the_text_are_moved_into_it() {
+        let mut sources = Sources::new();
+        let id = sources.add("a.toml", SourceKind::File, "ß");
+        let found = sources.locate(Place { source: id, start: 1, end: 900 });
+        assert_eq!((found.line, found.column, found.end_column), (1, 1, 2));
+    }
+}
