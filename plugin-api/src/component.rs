@@ -26,12 +26,29 @@ pub trait Component: Sized + 'static {
     }
 }
 
-/// A serde type as bytes for [`Component::save`].
+/// A serde type as bytes for [`Component::save`]: CBOR, which keeps every bit of a float, NaN and infinity included.
 pub fn to_bytes(state: &impl serde::Serialize) -> Result<Vec<u8>> {
-    Ok(serde_json::to_vec(state)?)
+    let mut bytes = Vec::new();
+    ciborium::into_writer(state, &mut bytes).map_err(|error| Error::new(format!("the state cannot be saved: {error}")))?;
+    Ok(bytes)
 }
 
 /// Bytes of [`to_bytes`] as the type again, for [`Component::load`].
 pub fn from_bytes<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|error| Error::new(format!("the saved state cannot be read: {error}")))
+    ciborium::from_reader(bytes).map_err(|error| Error::new(format!("the saved state cannot be read: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn saved_floats_come_back_bit_for_bit() {
+        // JSON would turn the first into its neighbour, and the others into null.
+        let floats = vec![1.000_000_000_000_000_7e-9_f64, f64::NAN, f64::NEG_INFINITY, -0.0, 5e-324, 0.1 + 0.2];
+        let bits = |floats: &[f64]| floats.iter().map(|float| float.to_bits()).collect::<Vec<_>>();
+        let back: Vec<f64> = from_bytes(&to_bytes(&floats).unwrap()).unwrap();
+        assert_eq!(bits(&floats), bits(&back));
+        assert!(from_bytes::<Vec<f64>>(b"nonsense").unwrap_err().message().contains("cannot be read"));
+    }
 }

@@ -185,6 +185,14 @@ macro_rules! slots {
                 }
                 calls::series(self.slot)
             }
+
+            /// The point that was appended last, without copying the others.
+            pub fn last(&self) -> Result<Option<Point>> {
+                if calls::state_kind(self.slot)? == value::ABSENT {
+                    return Ok(None);
+                }
+                calls::series_last(self.slot)
+            }
         }
 
         impl $name<Tensors> {

@@ -251,6 +251,18 @@ pub(crate) fn series(slot: Slot) -> Result<Vec<Point>> {
     Ok(unsafe { std::slice::from_raw_parts(points, count) }.to_vec())
 }
 
+pub(crate) fn series_last(slot: Slot) -> Result<Option<Point>> {
+    let table = state()?;
+    let (mut points, mut count) = (ptr::null::<Point>(), 0_usize);
+    // SAFETY: both places are valid for the write.
+    check(unsafe { (table.series)(slot, &mut points, &mut count) })?;
+    match count.checked_sub(1) {
+        // SAFETY: the host's points are valid until the next call of the host on this thread; the last one is copied here.
+        Some(last) => Ok(Some(unsafe { *points.add(last) })),
+        None => Ok(None),
+    }
+}
+
 pub(crate) fn clear(slot: Slot) -> Result<()> {
     tell!(state.clear(slot))
 }
