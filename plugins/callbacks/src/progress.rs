@@ -1,0 +1,119 @@
+//! Shows how far the running phase is, with its loss and metrics. The host draws the bar.
+
+use std::time::{Duration, Instant};
+
+use fluxbay_plugin::prelude::*;
+
+use crate::table::{duration, number};
+
+/// A bar's text is made at most this often.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// The callback `progress`.
+pub struct Progress {
+    metrics: Read<Node>,
+    bar: Option<Bar>,
+}
+
+/// The bar of a phase's epoch.
+struct Bar {
+    label: String,
+    metrics: Read<Node>,
+    began: Instant,
+    shown: Option<Instant>,
+    samples: u64,
+    steps: u64,
+}
+
+impl Component for Progress {
+    type Config = NoConfig;
+
+    fn new(_: NoConfig, setup: &mut Setup) -> Result<Self> {
+        Ok(Progress { metrics: setup.read("cbstate.metrics-step")?, bar: None })
+    }
+}
+
+impl Progress {
+    fn begin(&mut self, event: &Event, learner: &Learner) -> Result<()> {
+        let phase = event.phase_name()?;
+        let at = learner.progress()?;
+        let label = format!("epoch {}/{} {phase}", at.epoch, at.epochs);
+        learner.progress_begin(&label, at.steps_per_epoch)?;
+        let metrics = self.metrics.child(&phase)?;
+        self.bar = Some(Bar { label, metrics, began: Instant::now(), shown: None, samples: 0, steps: 0 });
+        Ok(())
+    }
+
+    fn step(&mut self, learner: &Learner) -> Result<()> {
+        let Some(bar) = &mut self.bar else { return Ok(()) };
+        let at = learner.progress()?;
+        bar.samples += at.samples;
+        bar.steps = at.step;
+        if learner.is_interactive() && bar.shown.is_none_or(|shown| shown.elapsed() >= EVERY) {
+            bar.shown = Some(Instant::now());
+            learner.progress_set(bar.steps, &bar.message()?)?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, learner: &Learner) -> Result<()> {
+        let Some(bar) = self.bar.take() else { return Ok(()) };
+        // On a terminal the bar goes; elsewhere a line tells of the epoch.
+        let message = if learner.is_interactive() { String::new() } else { bar.summary() };
+        learner.progress_end(&message)
+    }
+}
+
+impl Bar {
+    /// The last value of each metric, the loss first, and the rate.
+    fn message(&self) -> Result<String> {
+        let mut names = self.metrics.names()?;
+        names.sort_by_key(|name| name != "loss");
+        let mut text = String::new();
+        for name in names {
+            if let Some(point) = self.metrics.child::<Series>(&name)?.last()? {
+                text.push_str(&format!("{name} {}  ", number(point.y)));
+            }
+        }
+        text.push_str(&rate(self.samples, self.began.elapsed()));
+        Ok(text)
+    }
+
+    fn summary(&self) -> String {
+        let elapsed = self.began.elapsed();
+        format!("{}: {} steps in {}, {}", self.label, self.steps, duration(elapsed), rate(self.samples, elapsed))
+    }
+}
+
+/// Samples per second.
+fn rate(samples: u64, elapsed: Duration) -> String {
+    let rate = samples as f64 / elapsed.as_secs_f64().max(1e-9);
+    match rate {
+        0.0..10.0 => format!("{rate:.2} samples/s"),
+        10.0..10_000.0 => format!("{rate:.0} samples/s"),
+        _ => format!("{:.1}k samples/s", rate / 1000.0),
+    }
+}
+
+impl Callback for Progress {
+    fn on(&mut self, event: &Event, learner: &Learner) -> Result<()> {
+        match event.kind() {
+            EpochBegin => self.begin(event, learner),
+            StepEnd => self.step(learner),
+            // A cancelled epoch may or may not end with epoch-end; the bar ends once.
+            _ => self.end(learner),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_readable() {
+        assert_eq!(rate(15, Duration::from_secs(10)), "1.50 samples/s");
+        assert_eq!(rate(5000, Duration::from_secs(10)), "500 samples/s");
+        assert_eq!(rate(1_234_567, Duration::from_secs(10)), "123.5k samples/s");
+    }
+}

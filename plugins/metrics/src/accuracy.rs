@@ -1,0 +1,92 @@
+//! Accuracy: the share of samples whose predicted class is the target's.
+
+use fluxbay_plugin::{prelude::*, serde};
+
+use crate::samples::Samples;
+
+config! {
+    /// How predictions become classes.
+    pub struct Config {
+        /// Binary logit above which a prediction is class 1; 0 for logits, 0.5 for probabilities.
+        threshold: f64 = 0.0,
+    }
+}
+
+/// The metric `accuracy`.
+pub struct Accuracy {
+    threshold: f64,
+    gathered: Counts,
+}
+
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(crate = "fluxbay_plugin::serde")]
+struct Counts {
+    right: u64,
+    samples: u64,
+}
+
+impl Counts {
+    fn share(&self) -> f64 {
+        self.right as f64 / self.samples as f64
+    }
+
+    fn of(samples: &Samples, threshold: f64) -> Counts {
+        let right = (0..samples.len()).filter(|&index| samples.predicted(index, threshold) == Some(samples.labels()[index]));
+        Counts { right: right.count() as u64, samples: samples.len() as u64 }
+    }
+}
+
+impl Component for Accuracy {
+    type Config = Config;
+
+    fn new(config: Config, _: &mut Setup) -> Result<Self> {
+        Ok(Accuracy { threshold: config.threshold, gathered: Counts::default() })
+    }
+
+    fn save(&self) -> Result<Vec<u8>> {
+        to_bytes(&self.gathered)
+    }
+
+    fn load(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
+        self.gathered = from_bytes(bytes)?;
+        Ok(())
+    }
+}
+
+impl Metric for Accuracy {
+    fn reset(&mut self) {
+        self.gathered = Counts::default();
+    }
+
+    fn update(&mut self, input: &MetricInput) -> Result<f64> {
+        let step = Counts::of(&Samples::read(input)?, self.threshold);
+        self.gathered.right += step.right;
+        self.gathered.samples += step.samples;
+        Ok(step.share())
+    }
+
+    fn compute(&self) -> Result<f64> {
+        Ok(self.gathered.share())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::tests::{elements, labelled};
+
+    #[test]
+    fn behaviour_22_identical_one_hot_rows_are_all_right() {
+        let identity = [1., 0., 0., 1.];
+        for scores in [[1., 0., 0., 1.], [0.9, 0.1, 0.1, 0.9]] {
+            let samples = Samples::new(elements(&scores, &[2, 2]), &elements(&identity, &[2, 2])).unwrap();
+            assert_eq!(Counts::of(&samples, 0.0).share(), 1.0);
+        }
+    }
+
+    #[test]
+    fn wrong_ones_count_and_nothing_gathered_is_nan() {
+        assert_eq!(Counts::of(&labelled(&[0.2, 0.8, 0.6, 0.4, 0.1, 0.9], 2, &[0., 0., 1.]), 0.0).share(), 2.0 / 3.0);
+        assert!(Counts::default().share().is_nan());
+    }
+}
