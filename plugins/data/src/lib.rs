@@ -1,0 +1,37 @@
+//! The standard data sets.
+
+mod digits;
+mod idx;
+mod idx_file;
+mod table;
+mod text;
+
+use digits::Digits;
+use fluxbay_plugin::prelude::*;
+use idx::Idx;
+use table::Csv;
+use text::CharacterText;
+
+plugin! {
+    summary: "The standard data sets: digits, idx, csv, text.",
+    dataset "digits" => Digits {
+        summary: "1,797 handwritten digits of 8 x 8 pixels, embedded in the plugin.",
+        details: "xs is [8, 8] with values from 0 to 1, ys the digit. One split, which the loader divides.",
+        example: "[data]\ncomponent = \"digits\"\n\n[loader]\nvalidation = 0.2\n",
+    },
+    dataset "idx" => Idx {
+        summary: "Images and labels in IDX files, such as MNIST and Fashion-MNIST, gzipped or not.",
+        details: "xs is [height, width] with values from 0 to 1 (bytes are divided by 255), ys the label.",
+        example: "[data]\ncomponent = \"idx\"\nimages = \"train-images-idx3-ubyte.gz\"\nlabels = \"train-labels-idx1-ubyte.gz\"\nvalidation-images = \"t10k-images-idx3-ubyte.gz\"\nvalidation-labels = \"t10k-labels-idx1-ubyte.gz\"\n",
+    },
+    dataset "csv" => Csv {
+        summary: "Rows of a CSV file: numbers are standardised, words become one-hot, one column is the target.",
+        details: "Means, deviations and replacements for missing values come from the training rows alone.",
+        example: "[data]\ncomponent = \"csv\"\npath = \"penguins.csv\"\ntarget = \"species\"\nmissing = \"fill\"\n",
+    },
+    dataset "text" => CharacterText {
+        summary: "Windows of a text file as character ids; the target is the window one character later.",
+        details: "The first part of the text is for training, the last for validation. The vocabulary is the characters of the whole file.",
+        example: "[data]\ncomponent = \"text\"\npath = \"moby_dick.txt\"\ncontext = 128\n",
+    },
+}
