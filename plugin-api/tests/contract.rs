@@ -1,0 +1,130 @@
+//! Nobody changes the contract by accident: its whole layout and its numbers are written down in `contract.txt`.
+//!
+//! After a change that is meant, run `FLUXBAY_BLESS=1 cargo test -p fluxbay-plugin --test contract`, read the difference,
+//! and commit it with its reason.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    path::Path,
+};
+
+use abi_stable::{StableAbi, type_layout::TypeLayout};
+use fluxbay_plugin::abi::{
+    callback, dataset, entry, event, handle, learner, logger,
+    operation::{OPERATIONS, activation, reduction},
+    state, status, tensor,
+};
+
+/// Everything that can be reached from `layout`, one block per type, sorted by name.
+fn describe(layout: &'static TypeLayout) -> String {
+    let (mut blocks, mut seen, mut queue) = (BTreeMap::new(), BTreeSet::new(), vec![layout]);
+    while let Some(layout) = queue.pop() {
+        let name = layout.full_type().to_string();
+        if !seen.insert(name.clone()) {
+            continue;
+        }
+        let mut block = format!("{name}: {} bytes, aligned to {}\n", layout.size(), layout.alignment());
+        let mut offset = 0;
+        for field in layout.get_fields().into_iter().flat_map(|fields| fields.to_vec()) {
+            let size_of = field.layout();
+            offset = offset.max(0_usize).next_multiple_of(size_of.alignment());
+            write!(block, "  +{offset} {}: ", field.name()).unwrap();
+            offset += size_of.size();
+            let mut functions = field.function_range().iter().peekable();
+            if functions.peek().is_none() {
+                writeln!(block, "{}", field.full_type()).unwrap();
+            }
+            for function in functions {
+                writeln!(block, "{}", function.to_string().replace('\n', " ")).unwrap();
+            }
+            queue.push(field.layout());
+        }
+        queue.extend(layout.shared_vars().type_layouts().iter().map(|layout| layout()));
+        // Pointers say nothing that the functions and fields do not.
+        if !name.starts_with('*') {
+            blocks.insert(name, block.lines().map(|line| format!("{}\n", line.trim_end())).collect::<String>());
+        }
+    }
+    blocks.into_values().collect()
+}
+
+/// The numbers that the layout does not show.
+fn numbers() -> String {
+    macro_rules! list {
+        ($text:ident: $($module:ident :: $($name:ident)::+),+ $(,)?) => {
+            $( writeln!($text, "{} = {:?}", stringify!($module::$($name)::+).replace(' ', ""), $module::$($name)::+).unwrap(); )+
+        };
+    }
+    let mut text = String::new();
+    list! { text:
+        entry::MAGIC, entry::MANIFEST_SECTION, entry::MANIFEST_MAGIC, entry::MANIFEST_FORMAT, entry::MANIFEST_HEADER, entry::kind::NAMES,
+        status::OK, status::ERROR, status::CANCEL_STEP, status::CANCEL_EPOCH, status::CANCEL_FIT, status::PANIC,
+        event::NAMES, event::CUSTOM, event::phase_kind::TRAINING, event::phase_kind::VALIDATION, event::phase_kind::OTHER,
+        event::phase_kind::NONE,
+        handle::Handle::NONE, handle::dtype::U8, handle::dtype::U32, handle::dtype::I64, handle::dtype::BF16, handle::dtype::F16,
+        handle::dtype::F32, handle::dtype::F64,
+        callback::resolution::NOT_DEFINED, callback::resolution::UNRESOLVABLE, callback::resolution::RUN_FIRST,
+        callback::resolution::NO_CONFLICT,
+        state::value::ABSENT, state::value::NUMBER, state::value::FLAG, state::value::TEXT, state::value::BYTES, state::value::TENSOR,
+        state::value::SERIES, state::value::NODE, state::value::TENSORS,
+        learner::ALL, learner::FIELDS, learner::mode::RECORDING, learner::mode::TRAINING,
+        logger::record::SCALAR, logger::record::TEXT, logger::record::HISTOGRAM, logger::record::IMAGE, logger::record::HYPER_PARAMETERS,
+        logger::scope::STEP, logger::scope::EPOCH,
+        tensor::MAX_RANK, tensor::init::CONSTANT, tensor::init::UNIFORM, tensor::init::NORMAL,
+        activation::NONE, activation::RELU, activation::GELU, activation::GELU_ERF, activation::SILU, activation::SIGMOID, activation::TANH,
+        reduction::MEAN, reduction::SUM, reduction::NONE,
+    }
+    assert_eq!(event::NAMES.len(), event::STANDARD as usize);
+    assert_eq!(dataset::SplitSpec::LAYOUT.size(), 24);
+    for operation in OPERATIONS {
+        writeln!(text, "operation {} {} differentiable: {}", operation.code, operation.name, operation.differentiable).unwrap();
+    }
+    text
+}
+
+#[test]
+fn the_contract_is_the_one_that_is_written_down() {
+    let found = format!(
+        "contract {}.{}\n\n{}\n{}",
+        entry::CONTRACT.major,
+        entry::CONTRACT.minor,
+        describe(<entry::RootRef as StableAbi>::LAYOUT),
+        numbers()
+    );
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/contract.txt");
+    if std::env::var_os("FLUXBAY_BLESS").is_some() {
+        std::fs::write(&path, &found).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    if let Some((line, (found, written))) = found.lines().zip(written.lines()).enumerate().find(|(_, (a, b))| a != b) {
+        panic!("contract.txt:{}: the contract has changed\n  written: {written}\n  found:   {found}\nSee the top of this test.", line + 1);
+    }
+    assert_eq!(found.lines().count(), written.lines().count(), "contract.txt: the contract has changed; see the top of this test");
+}
+
+#[test]
+fn the_table_of_every_kind_is_part_of_the_checked_layout() {
+    let text = describe(<entry::RootRef as StableAbi>::LAYOUT);
+    for table in [
+        "PhaseTable",
+        "CallbackTable",
+        "ModelTable",
+        "LossTable",
+        "DatasetTable",
+        "MetricTable",
+        "ScheduleTable",
+        "LoggerTable",
+        "OptimizerTable",
+        "HostTable",
+        "SetupTable",
+        "TensorTable",
+        "StateTable",
+        "LearnerTable",
+        "RecordTable",
+        "DisplayTable",
+        "ChildTable",
+    ] {
+        assert!(text.contains(&format!("\n{table}: ")), "{table} is not reached from the root module, so that nothing checks it");
+    }
+}
