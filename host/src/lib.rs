@@ -6,4 +6,5 @@ pub mod learner;
 pub mod library;
 pub mod loader;
 pub mod run_file;
+pub mod record;
 pub mod tensor;

@@ -1,0 +1,164 @@
+//! The folder of a run: found or made, never shared, never overwritten.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{Read, Seek, Write},
+    path::{Path, PathBuf},
+};
+
+use super::{Moment, RecordError, RunState, Status, atomic};
+
+/// File that says how the run stands; a folder that has it is a run.
+pub const STATE: &str = "state.json";
+/// File that the process working in the folder holds locked.
+const LOCK: &str = ".lock";
+
+/// The folder of a run, held by this process until it is dropped.
+#[derive(Debug)]
+pub struct RunDirectory {
+    path: PathBuf,
+    /// Held open: the lock ends with it, also when the process is killed.
+    _lock: File,
+}
+
+impl RunDirectory {
+    /// A new folder `RUNS/TIMESTAMP-NAME`.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub fn fresh(runs: &Path, name: &str) -> Result<RunDirectory, RecordError> {
+        fs::create_dir_all(runs).map_err(RecordError::io("create the folder", runs))?;
+        let stem = format!("{}-{}", Moment::now().compact(), folder_name(name));
+        for number in 1_u32.. {
+            let path = runs.join(if number == 1 { stem.clone() } else { format!("{stem}-{number}") });
+            match fs::create_dir(&path) {
+                Ok(()) => return RunDirectory::hold(&path),
+                // Two runs within a second.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(RecordError::io("create the folder", &path)(error)),
+            }
+        }
+        unreachable!("a folder's number is free before all are taken")
+    }
+
+    /// The folder `path`, made where it is not there.
+    ///
+    /// # Errors
+    /// Where it holds a run or anything else, is in use, or cannot be made.
+    pub fn at(path: &Path) -> Result<RunDirectory, RecordError> {
+        fs::create_dir_all(path).map_err(RecordError::io("create the folder", path))?;
+        if path.join(STATE).exists() {
+            let state = match RunDirectory::open(path) {
+                Err(locked @ RecordError::Locked { .. }) => return Err(locked),
+                _ => RunState::read(&path.join(STATE)).map_or_else(|error| error.to_string(), |state| described(&state)),
+            };
+            return Err(RecordError::Occupied { path: path.to_owned(), state });
+        }
+        let entries = fs::read_dir(path).map_err(RecordError::io("read the folder", path))?;
+        for entry in entries {
+            let name = entry.map_err(RecordError::io("read the folder", path))?.file_name();
+            // A lock alone is left by a process that ended before it had written anything.
+            if name != LOCK {
+                return Err(RecordError::NotOurs { path: path.to_owned(), found: name.to_string_lossy().into_owned() });
+            }
+        }
+        RunDirectory::hold(path)
+    }
+
+    /// The folder of a run that is there.
+    ///
+    /// # Errors
+    /// Where it holds no run, or is in use.
+    pub fn open(path: &Path) -> Result<RunDirectory, RecordError> {
+        if !path.join(STATE).exists() {
+            return Err(RecordError::NoRun { path: path.to_owned() });
+        }
+        RunDirectory::hold(path)
+    }
+
+    fn hold(path: &Path) -> Result<RunDirectory, RecordError> {
+        let lock = path.join(LOCK);
+        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&lock);
+        let mut file = open.map_err(RecordError::io("open", &lock))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+                return Err(RecordError::Locked { path: path.to_owned(), pid });
+            }
+            Err(TryLockError::Error(error)) => return Err(RecordError::io("lock", &lock)(error)),
+        }
+        let noted = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+        noted.map_err(RecordError::io("write", &lock))?;
+        atomic::sync_folder(path)?;
+        Ok(RunDirectory { path: path.to_owned(), _lock: file })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A file in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+fn described(state: &RunState) -> String {
+    match state.status {
+        Status::Running => format!("broken off in epoch {}", state.epoch),
+        status if state.reason.is_empty() => format!("{} in epoch {}", status.name(), state.epoch),
+        status => format!("{} in epoch {}: {}", status.name(), state.epoch, state.reason),
+    }
+}
+
+/// A name as part of a folder's name.
+fn folder_name(name: &str) -> String {
+    let plain = |ch: char| if ch.is_ascii_alphanumeric() || matches!(ch, '-' | '_') { ch } else { '-' };
+    let name: String = name.chars().take(60).map(plain).collect();
+    if name.trim_matches('-').is_empty() { "run".to_owned() } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_with_anything_in_it_is_refused_and_untouched() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("thesis.txt"), "years").unwrap();
+        let error = RunDirectory::at(folder.path()).unwrap_err();
+        assert!(matches!(error, RecordError::NotOurs { .. }), "{error}");
+        assert!(error.to_string().contains("thesis.txt"), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_run_is_never_overwritten_and_only_one_process_works_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/run");
+        let held = RunDirectory::at(&path).unwrap();
+        assert!(matches!(RunDirectory::at(&path), Err(RecordError::Locked { pid: Some(pid), .. }) if pid == std::process::id()));
+        let mut state = RunState::begin();
+        (state.status, state.epoch, state.reason) = (Status::Stopped, 3, "loss is low".to_owned());
+        state.write(&held.file(STATE)).unwrap();
+        assert_eq!(RunState::read(&held.file(STATE)).unwrap(), state);
+        assert!(matches!(RunDirectory::at(&path), Err(RecordError::Locked { .. })));
+        drop(held);
+        let error = RunDirectory::at(&path).unwrap_err().to_string();
+        assert!(error.contains("stopped in epoch 3: loss is low") && error.contains("fluxbay resume"), "{error}");
+        assert_eq!(RunDirectory::open(&path).unwrap().path(), path);
+        assert!(matches!(RunDirectory::open(folder.path()), Err(RecordError::NoRun { .. })));
+    }
+
+    #[test]
+    fn fresh_folders_of_one_second_differ() {
+        let runs = tempfile::tempdir().unwrap();
+        let all: Vec<_> = (0..3).map(|_| RunDirectory::fresh(runs.path(), "../my run").unwrap()).collect();
+        assert!(all.iter().all(|run| run.path().parent() == Some(runs.path())));
+        assert!(all[0].path().to_string_lossy().ends_with("-my-run"));
+        assert_ne!(all[0].path(), all[1].path());
+    }
+}

@@ -1,0 +1,67 @@
+//! `environment.json`: on what a run ran, so that a result can be explained years later.
+
+use std::fs;
+
+use serde::Serialize;
+
+use super::Moment;
+
+/// The content of `environment.json`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Environment {
+    /// Version of the host.
+    pub host: String,
+    /// Contract that it serves.
+    pub contract: String,
+    /// Operating system, with its kernel where it says so.
+    pub os: String,
+    /// Architecture, such as `x86_64`.
+    pub architecture: String,
+    /// Model of the processor, where it says so.
+    pub processor: String,
+    /// Logical processors that the process may use.
+    pub processors: usize,
+    /// Memory in bytes, where the system says so.
+    pub memory: Option<u64>,
+    /// Threads for tensor work.
+    pub threads: usize,
+    /// Where tensors live.
+    pub device: String,
+    /// Seed of all random numbers.
+    pub seed: u64,
+    /// The command line.
+    pub command_line: Vec<String>,
+    /// When the run began.
+    pub started: String,
+}
+
+impl Environment {
+    /// What is known here and now, with what the run chose.
+    pub fn gather(threads: usize, device: &str, seed: u64) -> Environment {
+        let contract = fluxbay_plugin::abi::entry::CONTRACT;
+        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        Environment {
+            host: env!("CARGO_PKG_VERSION").to_owned(),
+            contract: format!("{}.{}", contract.major, contract.minor),
+            os: format!("{} {}", std::env::consts::OS, kernel.trim()).trim().to_owned(),
+            architecture: std::env::consts::ARCH.to_owned(),
+            processor: line_of("/proc/cpuinfo", "model name").unwrap_or_default(),
+            processors: std::thread::available_parallelism().map_or(1, usize::from),
+            memory: line_of("/proc/meminfo", "MemTotal")
+                .and_then(|text| Some(text.strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024)),
+            threads,
+            device: device.to_owned(),
+            seed,
+            command_line: std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect(),
+            started: Moment::now().rfc3339(),
+        }
+    }
+}
+
+/// What stands behind `key :` in a file of such lines.
+fn line_of(file: &str, key: &str) -> Option<String> {
+    let text = fs::read_to_string(file).ok()?;
+    let line = text.lines().find(|line| line.split(':').next().is_some_and(|name| name.trim() == key))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}

@@ -1,0 +1,187 @@
+//! Named tensors as safetensors bytes, and back.
+//!
+//! The same tensors always give the same bytes: larger elements first (so that every tensor is aligned), then by name.
+
+use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
+use safetensors::{Dtype, SafeTensors, tensor::Metadata, tensor::TensorInfo};
+
+/// Bytes of a header are a multiple of this, so that the data after it is aligned.
+const ALIGNMENT: usize = 8;
+
+/// Why tensors could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum TensorsError {
+    /// The bytes are no safetensors file.
+    #[error("is no safetensors file: {0}")]
+    Format(#[from] safetensors::SafeTensorError),
+    /// A tensor could not be taken from or to its device.
+    #[error("tensor `{name}`: {error}")]
+    Tensor {
+        /// Its name.
+        name: String,
+        /// Candle's text.
+        error: candle_core::Error,
+    },
+    /// Two tensors of one name.
+    #[error("two tensors are called `{0}`")]
+    TwoTensors(String),
+    /// An element type without a counterpart.
+    #[error("tensor `{name}` has element type {dtype}, which is not supported")]
+    ElementType {
+        /// Its name.
+        name: String,
+        /// The type.
+        dtype: String,
+    },
+    /// The header could not be written.
+    #[error("the header cannot be written: {0}")]
+    Header(#[from] serde_json::Error),
+}
+
+/// The bytes of a safetensors file.
+///
+/// # Errors
+/// For two tensors of one name, and element types that files cannot hold.
+pub fn encode(tensors: &[(String, Tensor)]) -> Result<Vec<u8>, TensorsError> {
+    let mut sorted: Vec<&(String, Tensor)> = tensors.iter().collect();
+    sorted.sort_by(|(a_name, a), (b_name, b)| b.dtype().size_in_bytes().cmp(&a.dtype().size_in_bytes()).then_with(|| a_name.cmp(b_name)));
+    let mut infos = Vec::with_capacity(sorted.len());
+    let mut offset = 0;
+    for (name, tensor) in &sorted {
+        let Some(dtype) = file_type(tensor.dtype()) else {
+            return Err(TensorsError::ElementType { name: name.clone(), dtype: tensor.dtype().as_str().to_owned() });
+        };
+        let end = offset + tensor.elem_count() * tensor.dtype().size_in_bytes();
+        infos.push((name.clone(), TensorInfo { dtype, shape: tensor.dims().to_vec(), data_offsets: (offset, end) }));
+        offset = end;
+    }
+    let mut names: Vec<&String> = tensors.iter().map(|(name, _)| name).collect();
+    names.sort_unstable();
+    if let Some(two) = names.windows(2).find(|two| two[0] == two[1]) {
+        return Err(TensorsError::TwoTensors(two[0].clone()));
+    }
+    // The key by which other libraries recognise files of plain tensors.
+    let about = std::iter::once(("format".to_owned(), "pt".to_owned())).collect();
+    let mut header = serde_json::to_vec(&Metadata::new(Some(about), infos)?)?;
+    header.resize(header.len().next_multiple_of(ALIGNMENT), b' ');
+    let mut bytes = Vec::with_capacity(8 + header.len() + offset);
+    bytes.extend_from_slice(&(header.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(&header);
+    for (name, tensor) in &sorted {
+        append(&mut bytes, tensor).map_err(|error| TensorsError::Tensor { name: name.clone(), error })?;
+    }
+    Ok(bytes)
+}
+
+/// The tensors of a safetensors file, by name, on the processor.
+///
+/// # Errors
+/// For bytes that are no such file, and element types that tensors cannot have.
+pub fn decode(bytes: &[u8]) -> Result<Vec<(String, Tensor)>, TensorsError> {
+    let file = SafeTensors::deserialize(bytes)?;
+    let mut tensors = Vec::with_capacity(file.len());
+    for (name, view) in file.tensors() {
+        let Some(dtype) = tensor_type(view.dtype()) else {
+            return Err(TensorsError::ElementType { name, dtype: format!("{:?}", view.dtype()) });
+        };
+        match Tensor::from_raw_buffer(view.data(), dtype, view.shape(), &Device::Cpu) {
+            Ok(tensor) => tensors.push((name, tensor)),
+            Err(error) => return Err(TensorsError::Tensor { name, error }),
+        }
+    }
+    tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(tensors)
+}
+
+fn append(bytes: &mut Vec<u8>, tensor: &Tensor) -> candle_core::Result<()> {
+    let tensor = tensor.to_device(&Device::Cpu)?.contiguous()?;
+    let (storage, layout) = tensor.storage_and_layout();
+    let range = layout.start_offset()..layout.start_offset() + layout.shape().elem_count();
+    let Storage::Cpu(storage) = &*storage else { candle_core::bail!("a tensor moved to the processor is not there") };
+    let elements: &[u8] = match storage {
+        CpuStorage::U8(items) => &items[range],
+        CpuStorage::U32(items) => bytemuck::cast_slice(&items[range]),
+        CpuStorage::I64(items) => bytemuck::cast_slice(&items[range]),
+        CpuStorage::BF16(items) => bytemuck::cast_slice(&items[range]),
+        CpuStorage::F16(items) => bytemuck::cast_slice(&items[range]),
+        CpuStorage::F32(items) => bytemuck::cast_slice(&items[range]),
+        CpuStorage::F64(items) => bytemuck::cast_slice(&items[range]),
+        _ => candle_core::bail!("element type {} cannot be written", tensor.dtype().as_str()),
+    };
+    bytes.extend_from_slice(elements);
+    Ok(())
+}
+
+fn file_type(dtype: DType) -> Option<Dtype> {
+    Some(match dtype {
+        DType::U8 => Dtype::U8,
+        DType::U32 => Dtype::U32,
+        DType::I64 => Dtype::I64,
+        DType::BF16 => Dtype::BF16,
+        DType::F16 => Dtype::F16,
+        DType::F32 => Dtype::F32,
+        DType::F64 => Dtype::F64,
+        _ => return None,
+    })
+}
+
+fn tensor_type(dtype: Dtype) -> Option<DType> {
+    Some(match dtype {
+        Dtype::U8 => DType::U8,
+        Dtype::U32 => DType::U32,
+        Dtype::I64 => DType::I64,
+        Dtype::BF16 => DType::BF16,
+        Dtype::F16 => DType::F16,
+        Dtype::F32 => DType::F32,
+        Dtype::F64 => DType::F64,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tensors_come_back_bit_for_bit_whatever_their_layout() {
+        let base = Tensor::arange(0_f32, 24.0, &Device::Cpu).unwrap().reshape((4, 6)).unwrap();
+        let odd = Tensor::from_vec(vec![f32::NAN, f32::NEG_INFINITY, -0.0], 3, &Device::Cpu).unwrap();
+        let labels = Tensor::from_vec(vec![1_u8, 2, 3], 3, &Device::Cpu).unwrap();
+        let double = base.to_dtype(DType::F64).unwrap();
+        let half = base.to_dtype(DType::BF16).unwrap();
+        let tensors = vec![
+            ("model.turned".to_owned(), base.t().unwrap()),
+            ("model.part".to_owned(), base.narrow(1, 2, 3).unwrap()),
+            ("model.odd".to_owned(), odd),
+            ("labels".to_owned(), labels),
+            ("double".to_owned(), double),
+            ("half".to_owned(), half),
+            ("empty".to_owned(), Tensor::zeros((0, 3), DType::F32, &Device::Cpu).unwrap()),
+        ];
+        let bytes = encode(&tensors).unwrap();
+        let back = decode(&bytes).unwrap();
+        assert_eq!(back.len(), tensors.len());
+        for (name, tensor) in &back {
+            let original = &tensors.iter().find(|(other, _)| other == name).unwrap().1;
+            assert_eq!((tensor.dims(), tensor.dtype()), (original.dims(), original.dtype()), "{name}");
+            let elements = |tensor: &Tensor| {
+                let mut bytes = Vec::new();
+                append(&mut bytes, tensor).unwrap();
+                bytes
+            };
+            assert_eq!(elements(tensor), elements(original), "{name}");
+        }
+        let mut turned: Vec<_> = tensors.clone();
+        turned.reverse();
+        assert_eq!(encode(&turned).unwrap(), bytes, "the order given does not matter");
+        assert_eq!(decode(&encode(&back).unwrap()).unwrap().len(), back.len());
+    }
+
+    #[test]
+    fn a_name_stands_once_and_other_bytes_are_refused() {
+        let tensor = Tensor::zeros(2, DType::F32, &Device::Cpu).unwrap();
+        let twice = [("a".to_owned(), tensor.clone()), ("a".to_owned(), tensor)];
+        assert!(matches!(encode(&twice), Err(TensorsError::TwoTensors(name)) if name == "a"));
+        assert!(matches!(decode(b"PK\x03\x04 no tensors here"), Err(TensorsError::Format(_))));
+    }
+}
