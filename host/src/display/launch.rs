@@ -1,0 +1,241 @@
+//! What is said before the first step: what will be trained, on what, with which plugins.
+
+use super::{
+    Colors,
+    screen::Paint,
+    table::{columns, shape, thousands},
+};
+use crate::library::shown;
+
+/// Parameters that are listed one by one at most, per model.
+const MOST_LISTED: usize = 12;
+/// Digits of a hash that are shown.
+const HASH: usize = 8;
+
+/// A run that is about to begin.
+#[derive(Clone, Debug, Default)]
+pub struct Launch {
+    /// Name of the run.
+    pub name: String,
+    /// Version of the host.
+    pub host: String,
+    /// Seed.
+    pub seed: u64,
+    /// Where tensors live.
+    pub device: String,
+    /// Threads for tensor work.
+    pub threads: usize,
+    /// Epochs of the fit.
+    pub epochs: u64,
+    /// Epochs that were run before, where a run goes on.
+    pub epochs_done: u64,
+    /// The data; none for runs whose phases make their own.
+    pub data: Option<LaunchData>,
+    /// The models.
+    pub models: Vec<LaunchModel>,
+    /// Everything else that takes part, as (what, components): losses, optimizers, phases, callbacks, loggers.
+    pub parts: Vec<(String, Vec<String>)>,
+    /// The plugins that take part.
+    pub plugins: Vec<LaunchPlugin>,
+    /// Folder of the run.
+    pub directory: String,
+}
+
+/// The data of a run.
+#[derive(Clone, Debug, Default)]
+pub struct LaunchData {
+    /// Component.
+    pub component: String,
+    /// Splits with samples and batches of an epoch.
+    pub splits: Vec<(String, u64, u64)>,
+    /// Fields with element type, shape per sample and classes (0 for none).
+    pub fields: Vec<(String, String, Vec<usize>, u64)>,
+    /// How it is read, such as `batches of 32, shuffled, 2 made ahead`.
+    pub loader: String,
+}
+
+/// A model of a run.
+#[derive(Clone, Debug, Default)]
+pub struct LaunchModel {
+    /// Its name in the run file.
+    pub name: String,
+    /// Component.
+    pub component: String,
+    /// Path, shape, and whether it is trained.
+    pub parameters: Vec<(String, Vec<usize>, bool)>,
+}
+
+/// A plugin of a run.
+#[derive(Clone, Debug, Default)]
+pub struct LaunchPlugin {
+    /// Name.
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// sha256 in hexadecimal.
+    pub sha256: String,
+}
+
+impl Launch {
+    /// The text, of several lines.
+    pub fn text(&self, colors: Colors) -> String {
+        let name = colors.paint(Paint::Bold, &shown::text(&self.name));
+        let host = colors.paint(Paint::Dim, &format!("fluxbay {}", self.host));
+        let threads = plural(self.threads as u64, "thread");
+        let mut text = format!("{name}  {host}\n");
+        let mut rows = vec![row("run", format!("{}, seed {}, {} on {threads}", self.fit(), self.seed, self.device))];
+        if let Some(data) = &self.data {
+            data.rows(&mut rows);
+        }
+        for model in &self.models {
+            rows.push(row(&self.label(model), model.line()));
+        }
+        for (what, components) in &self.parts {
+            if !components.is_empty() {
+                rows.push(row(what, list(components)));
+            }
+        }
+        rows.push(row("plugins", list(&self.plugins.iter().map(LaunchPlugin::line).collect::<Vec<_>>())));
+        if !self.directory.is_empty() {
+            rows.push(row("record", shown::text(&self.directory)));
+        }
+        let width = rows.iter().map(|row| row[0].len()).max().unwrap_or(0);
+        for row in &rows {
+            let label = colors.paint(Paint::Cyan, &format!("{:width$}", row[0]));
+            text.push_str(&format!("  {label}  {}\n", row[1]));
+        }
+        for model in &self.models {
+            text.push_str(&model.table());
+        }
+        text
+    }
+
+    fn fit(&self) -> String {
+        match self.epochs_done {
+            0 => plural(self.epochs, "epoch"),
+            done => format!("epochs {} to {}", done + 1, self.epochs),
+        }
+    }
+
+    fn label(&self, model: &LaunchModel) -> String {
+        if self.models.len() == 1 { "model".to_owned() } else { format!("model {}", model.name) }
+    }
+}
+
+impl LaunchData {
+    fn rows(&self, rows: &mut Vec<Vec<String>>) {
+        let splits: Vec<_> = self.splits.iter().map(|(name, samples, _)| format!("{} {name}", thousands(*samples))).collect();
+        rows.push(row("data", format!("{}: {}", shown::text(&self.component), list(&splits))));
+        let fields = self.fields.iter().map(|(name, dtype, dims, classes)| {
+            let classes = if *classes > 0 { format!(", {classes} classes") } else { String::new() };
+            format!("{name} {dtype} {}{classes}", shape(dims))
+        });
+        rows.push(row("sample", shown::text(&fields.collect::<Vec<_>>().join("; "))));
+        let steps: Vec<_> = self.splits.iter().map(|(name, _, steps)| format!("{} {name} steps", thousands(*steps))).collect();
+        rows.push(row("loader", format!("{}; {} an epoch", self.loader, list(&steps))));
+    }
+}
+
+impl LaunchModel {
+    fn line(&self) -> String {
+        let count = |trained: bool| -> u64 {
+            let of = self.parameters.iter().filter(|(_, _, is_trained)| *is_trained == trained);
+            of.map(|(_, shape, _)| shape.iter().product::<usize>() as u64).sum()
+        };
+        let kept = match count(false) {
+            0 => String::new(),
+            kept => format!(", {} values that are not trained", thousands(kept)),
+        };
+        format!("{}: {} parameters{kept}", shown::text(&self.component), thousands(count(true)))
+    }
+
+    fn table(&self) -> String {
+        let rows: Vec<Vec<String>> = self
+            .parameters
+            .iter()
+            .take(MOST_LISTED)
+            .map(|(path, dims, trained)| {
+                let elements = thousands(dims.iter().product::<usize>() as u64);
+                let note = if *trained { "" } else { "not trained" };
+                vec![shown::text(path), shape(dims), elements, note.to_owned()]
+            })
+            .collect();
+        let mut text = columns(&rows, "    ", &[2]);
+        if self.parameters.len() > MOST_LISTED {
+            text.push_str(&format!("    and {} more\n", self.parameters.len() - MOST_LISTED));
+        }
+        text
+    }
+}
+
+impl LaunchPlugin {
+    fn line(&self) -> String {
+        let hash: String = self.sha256.chars().take(HASH).collect();
+        format!("{} {} {hash}", shown::text(&self.name), shown::text(&self.version))
+    }
+}
+
+fn row(label: &str, content: String) -> Vec<String> {
+    vec![label.to_owned(), content]
+}
+
+fn list(items: &[String]) -> String {
+    items.join(", ")
+}
+
+fn plural(count: u64, what: &str) -> String {
+    format!("{} {what}{}", thousands(count), if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digits() -> Launch {
+        Launch {
+            name: "digits".to_owned(),
+            host: "0.1.0".to_owned(),
+            seed: 42,
+            device: "cpu".to_owned(),
+            threads: 2,
+            epochs: 10,
+            epochs_done: 0,
+            data: Some(LaunchData {
+                component: "digits".to_owned(),
+                splits: vec![("training".to_owned(), 1438, 45), ("validation".to_owned(), 359, 12)],
+                fields: vec![("xs".to_owned(), "f32".to_owned(), vec![64], 0), ("ys".to_owned(), "u32".to_owned(), vec![], 10)],
+                loader: "batches of 32, shuffled".to_owned(),
+            }),
+            models: vec![LaunchModel {
+                name: "model".to_owned(),
+                component: "mlp".to_owned(),
+                parameters: vec![
+                    ("layers.0.bias".to_owned(), vec![64], true),
+                    ("layers.0.weight".to_owned(), vec![64, 64], true),
+                    ("norm.running-mean".to_owned(), vec![64], false),
+                ],
+            }],
+            parts: vec![("phases".to_owned(), vec!["training".to_owned(), "validation".to_owned()]), ("loggers".to_owned(), vec![])],
+            plugins: vec![LaunchPlugin {
+                name: "evil\x1b[2J".to_owned(),
+                version: "1.0.0".to_owned(),
+                sha256: "0123456789abcdef".to_owned(),
+            }],
+            directory: "runs/20260301-120000-digits".to_owned(),
+        }
+    }
+
+    #[test]
+    fn everything_that_matters_is_on_one_screen() {
+        insta::assert_snapshot!(digits().text(Colors::Off), @r"");
+    }
+
+    #[test]
+    fn long_models_are_cut_and_resumed_runs_say_so() {
+        let mut launch = digits();
+        launch.epochs_done = 4;
+        launch.models[0].parameters = (0..40).map(|index| (format!("layers.{index:02}"), vec![3], true)).collect();
+        let text = launch.text(Colors::Off);
+        assert!(text.contains("epochs 5 to 10") && text.contains("and 28 more") && text.contains("120 parameters"), "{text}");
+    }
+}

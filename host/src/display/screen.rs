@@ -1,0 +1,116 @@
+//! The terminal, or what stands in its place: where lines go, and whether there are bars and colours.
+
+use std::io::{IsTerminal, Write};
+
+use indicatif::{MultiProgress, ProgressDrawTarget};
+
+/// How things are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Bars that move, lines above them.
+    Bars,
+    /// Lines only: stderr is a file or a pipe.
+    Lines,
+    /// Nothing but errors.
+    Quiet,
+}
+
+/// Whether colours are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colors {
+    /// They are.
+    On,
+    /// They are not: no terminal, or `NO_COLOR` is set.
+    Off,
+}
+
+/// The one place through which text reaches stderr. Copies share the terminal.
+#[derive(Clone, Debug)]
+pub struct Screen {
+    look: Look,
+    colors: Colors,
+    bars: MultiProgress,
+}
+
+impl Screen {
+    /// What fits this process: bars on a terminal that can move its cursor, lines elsewhere, nothing where `quiet` is asked.
+    pub fn of_process(quiet: bool) -> Screen {
+        let terminal = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let look = match (quiet, terminal) {
+            (true, _) => Look::Quiet,
+            (false, true) => Look::Bars,
+            (false, false) => Look::Lines,
+        };
+        // See no-color.org: set and not empty.
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Screen::new(look, if terminal && !refused { Colors::On } else { Colors::Off })
+    }
+
+    /// A screen with a certain look.
+    pub fn new(look: Look, colors: Colors) -> Screen {
+        let target = if look == Look::Bars { ProgressDrawTarget::stderr_with_hz(15) } else { ProgressDrawTarget::hidden() };
+        Screen { look, colors, bars: MultiProgress::with_draw_target(target) }
+    }
+
+    /// How things are shown.
+    pub fn look(&self) -> Look {
+        self.look
+    }
+
+    /// Whether colours are used.
+    pub fn colors(&self) -> Colors {
+        self.colors
+    }
+
+    /// Prints lines above the bars, unless the look is quiet. The text is printed as it is: escape what comes from others.
+    pub fn print(&self, text: &str) {
+        if self.look != Look::Quiet {
+            self.print_always(text);
+        }
+    }
+
+    /// Prints lines above the bars, also where the look is quiet: for what went wrong.
+    pub fn print_always(&self, text: &str) {
+        let text = text.trim_end_matches('\n');
+        self.bars.suspend(|| {
+            let mut line = String::with_capacity(text.len() + 1);
+            line.push_str(text);
+            line.push('\n');
+            // A closed stderr leaves nobody to tell.
+            let _ = std::io::stderr().lock().write_all(line.as_bytes());
+        });
+    }
+
+    pub(super) fn bars(&self) -> &MultiProgress {
+        &self.bars
+    }
+}
+
+/// Text in a colour of the terminal's own palette, or plain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Paint {
+    Bold,
+    Dim,
+    Green,
+    Yellow,
+    Red,
+    Cyan,
+}
+
+impl Colors {
+    /// `text` painted.
+    pub(super) fn paint(self, paint: Paint, text: &str) -> String {
+        let code = match paint {
+            Paint::Bold => "1",
+            Paint::Dim => "2",
+            Paint::Green => "1;32",
+            Paint::Yellow => "1;33",
+            Paint::Red => "1;31",
+            Paint::Cyan => "36",
+        };
+        match self {
+            Colors::On => format!("\x1b[{code}m{text}\x1b[0m"),
+            Colors::Off => text.to_owned(),
+        }
+    }
+}

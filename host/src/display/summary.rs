@@ -1,0 +1,155 @@
+//! What is said after the last step: how it ended, what came out, where the time went, where everything is.
+
+use std::time::Duration;
+
+use super::{
+    Colors,
+    screen::Paint,
+    table::{columns, duration, number},
+};
+use crate::{
+    library::shown,
+    record::{Figure, PhaseTime},
+};
+
+/// How a run ended, for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Conclusion {
+    /// All epochs were run.
+    Finished,
+    /// A plugin ended it early and orderly.
+    Stopped {
+        /// Why.
+        reason: String,
+        /// The instance.
+        by: String,
+    },
+    /// A signal ended it.
+    Interrupted {
+        /// Which, such as `SIGINT`.
+        signal: String,
+    },
+    /// Something failed; the error is told elsewhere.
+    Failed,
+}
+
+/// A run that has ended.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// How.
+    pub conclusion: Conclusion,
+    /// Epochs that were completed.
+    pub epochs: u64,
+    /// Time from the first to the last event.
+    pub elapsed: Duration,
+    /// Last and best value of each epoch metric.
+    pub figures: Vec<Figure>,
+    /// Time of each phase.
+    pub times: Vec<PhaseTime>,
+    /// Folder of the run; empty where there is none.
+    pub directory: String,
+    /// Command that goes on with it; empty where there is nothing to go on with.
+    pub resume: String,
+}
+
+impl Summary {
+    /// The text, of several lines.
+    pub fn text(&self, colors: Colors) -> String {
+        let mut text = format!("{}\n", self.headline(colors));
+        if !self.figures.is_empty() {
+            text.push_str(&self.table());
+        }
+        if let Some(times) = self.time_line() {
+            text.push_str(&format!("  {}  {times}\n", colors.paint(Paint::Cyan, "time  ")));
+        }
+        for (label, content) in [("record", &self.directory), ("resume", &self.resume)] {
+            if !content.is_empty() {
+                text.push_str(&format!("  {}  {}\n", colors.paint(Paint::Cyan, label), shown::text(content)));
+            }
+        }
+        text
+    }
+
+    fn headline(&self, colors: Colors) -> String {
+        let epochs = format!("{} epoch{}", self.epochs, if self.epochs == 1 { "" } else { "s" });
+        let time = duration(self.elapsed);
+        match &self.conclusion {
+            Conclusion::Finished => format!("{} {epochs} in {time}", colors.paint(Paint::Green, "finished")),
+            Conclusion::Stopped { reason, by } => {
+                let by = if by.is_empty() { String::new() } else { format!(" by {}", shown::text(by)) };
+                let reason = shown::paragraph(reason);
+                format!("{}{by} after {epochs} in {time}: {reason}", colors.paint(Paint::Green, "stopped"))
+            }
+            Conclusion::Interrupted { signal } => {
+                format!("{} by {signal} after {epochs} in {time}", colors.paint(Paint::Yellow, "interrupted"))
+            }
+            Conclusion::Failed => format!("{} after {epochs} in {time}", colors.paint(Paint::Red, "failed")),
+        }
+    }
+
+    fn table(&self) -> String {
+        let head = ["", "", "last", "best", "in epoch"].map(str::to_owned).to_vec();
+        let mut rows = vec![head];
+        let mut before = None;
+        for figure in &self.figures {
+            let phase = if before == Some(&figure.phase) { String::new() } else { shown::text(&figure.phase) };
+            before = Some(&figure.phase);
+            let (best, epoch) = figure.best.map_or(("-".to_owned(), String::new()), |(best, epoch)| (number(best), epoch.to_string()));
+            rows.push(vec![phase, shown::text(&figure.name), number(figure.last.0), best, epoch]);
+        }
+        columns(&rows, "  ", &[2, 3, 4])
+    }
+
+    fn time_line(&self) -> Option<String> {
+        if self.times.is_empty() || self.elapsed.is_zero() {
+            return None;
+        }
+        let share = |time: Duration| format!("{:.0} %", 100.0 * time.as_secs_f64() / self.elapsed.as_secs_f64());
+        let mut parts: Vec<String> =
+            self.times.iter().map(|time| format!("{} {} ({})", shown::text(&time.phase), duration(time.time), share(time.time))).collect();
+        let known: Duration = self.times.iter().map(|time| time.time).sum();
+        let other = self.elapsed.saturating_sub(known);
+        if other.as_secs_f64() >= 0.01 * self.elapsed.as_secs_f64() {
+            parts.push(format!("other {} ({})", duration(other), share(other)));
+        }
+        Some(parts.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(conclusion: Conclusion) -> Summary {
+        let figure = |phase: &str, name: &str, last, best| Figure { phase: phase.to_owned(), name: name.to_owned(), last, best };
+        let time = |phase: &str, millis| PhaseTime { phase: phase.to_owned(), epochs: 10, time: Duration::from_millis(millis) };
+        Summary {
+            conclusion,
+            epochs: 10,
+            elapsed: Duration::from_millis(2500),
+            figures: vec![
+                figure("training", "loss", (0.01234567, 10), Some((0.01234567, 10))),
+                figure("training", "accuracy", (0.9986, 10), Some((1.0, 8))),
+                figure("validation", "loss", (f64::NAN, 10), None),
+            ],
+            times: vec![time("training", 2000), time("validation", 300)],
+            directory: "runs/20260301-120000-digits".to_owned(),
+            resume: String::new(),
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_run_on_one_screen() {
+        insta::assert_snapshot!(summary(Conclusion::Finished).text(Colors::Off), @r"");
+    }
+
+    #[test]
+    fn each_way_to_end_has_its_line() {
+        let first = |conclusion| summary(conclusion).text(Colors::Off).lines().next().unwrap().to_owned();
+        let stopped = Conclusion::Stopped { reason: "loss is below 0.1".to_owned(), by: "low-loss\x07".to_owned() };
+        assert_eq!(first(stopped), "stopped by low-loss\\x07 after 10 epochs in 2.50 s: loss is below 0.1");
+        let interrupted = Conclusion::Interrupted { signal: "SIGTERM".to_owned() };
+        assert_eq!(first(interrupted), "interrupted by SIGTERM after 10 epochs in 2.50 s");
+        assert_eq!(first(Conclusion::Failed), "failed after 10 epochs in 2.50 s");
+    }
+}
