@@ -6,6 +6,6 @@ pub mod display;
 pub mod learner;
 pub mod library;
 pub mod loader;
-pub mod run_file;
 pub mod record;
+pub mod run_file;
 pub mod tensor;
