@@ -9,16 +9,20 @@ pub mod catalog;
 pub mod discover;
 pub mod elf;
 pub mod inspect;
+pub mod load;
 pub mod manifest;
 pub mod report;
 pub mod shown;
+pub mod store;
 pub mod trust;
 
 pub use catalog::{Catalog, ComponentRef, FindError, PluginEntry, ScanOptions, Standing};
 pub use discover::{Candidate, DirReport, Origin, SearchDir, SearchPath};
 pub use inspect::{HostContract, Inspected, Inspection, Limits, Sha256};
+pub use load::{LoadError, Loaded, load, load_from};
 pub use manifest::{ComponentManifest, ContractVersion, Kind, Manifest, ManifestError, PluginInfo};
 pub use report::{FileReport, Reason, Refusal, Stage, State};
+pub use store::{Store, Stored};
 pub use trust::{Trust, Trusted};
 
 /// The contract that this host serves.

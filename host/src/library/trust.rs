@@ -118,6 +118,16 @@ impl Trust {
         Ok(())
     }
 
+    /// Judges a directory and every one on the way to it.
+    ///
+    /// # Errors
+    /// Which of them others could write to, and who.
+    pub fn check_dir(&self, dir: &Path) -> Result<(), String> {
+        self.walk(dir)?;
+        let real = std::fs::canonicalize(dir).map_err(|e| format!("{}: {e}", shown::path(dir)))?;
+        self.judge_dir(&real, Role::Holder)
+    }
+
     /// As [`Trust::walk`], judging each directory of plain files only once.
     fn walk_once(&self, path: &Path) -> Result<(), String> {
         let is_link = std::fs::symlink_metadata(path).is_ok_and(|m| m.is_symlink());

@@ -13,6 +13,9 @@ pub const MAGIC: u64 = u64::from_le_bytes(*b"FLUXBAY1");
 /// Version of the contract that this crate describes.
 pub const CONTRACT: Version = Version { major: 1, minor: 0 };
 
+/// The C door: name under which a plugin that is not written in Rust exports its [`Entry`] as data.
+pub const C_SYMBOL: &str = "fluxbay_entry";
+
 /// Name of the ELF section that holds the manifest.
 pub const MANIFEST_SECTION: &str = ".fluxbay.manifest";
 /// First bytes of that section, before format version and length (both `u32`, little-endian).

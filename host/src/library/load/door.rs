@@ -1,0 +1,78 @@
+//! From an open library to its entry: the Rust door (an abi_stable root module) or the C door (an exported table).
+
+use std::ffi::CString;
+
+use abi_stable::library::{AbiHeader, AbiHeaderRef, LibHeader, ROOT_MODULE_LOADER_NAME_WITH_NUL, RootModuleError};
+use fluxbay_plugin::abi::entry::{C_SYMBOL, Entry, RootRef};
+use libloading::os::unix::Library;
+
+use super::image::Image;
+use super::{layout, refuse};
+use crate::library::report::{Reason, Refusal};
+use crate::library::shown;
+
+/// The address of the entry. For the Rust door, all layouts have been compared; for the C door, only the entry's own
+/// magic, size and contract will tell.
+pub(super) fn find(library: &'static Library) -> Result<*const Entry, Refusal> {
+    if let Some(address) = address_of(library, ROOT_MODULE_LOADER_NAME_WITH_NUL.as_bytes()) {
+        return rust_door(library, address);
+    }
+    let symbol = CString::new(C_SYMBOL).unwrap_or_default();
+    match address_of(library, symbol.as_bytes_with_nul()) {
+        Some(address) => Ok(address as *const Entry),
+        None => refuse(
+            Reason::NoEntry,
+            format!("it has a manifest, but exports neither a root module nor `{C_SYMBOL}`"),
+            "export it with the macro of fluxbay-plugin, and do not hide its symbols when linking",
+        ),
+    }
+}
+
+fn address_of(library: &'static Library, symbol: &[u8]) -> Option<usize> {
+    // SAFETY: only the address is taken; what lies there is judged before it is read.
+    unsafe { library.get::<*const u8>(symbol) }.ok().map(|symbol| *symbol as usize).filter(|&address| address != 0)
+}
+
+fn rust_door(library: &'static Library, address: usize) -> Result<*const Entry, Refusal> {
+    let image = Image::now();
+    let rebuild = "build it with the same fluxbay-plugin as this host";
+    if !image.has_data(address, size_of::<AbiHeader>(), align_of::<AbiHeader>()) {
+        return refuse(Reason::ContractViolation, "the header of its root module lies in no loaded library", rebuild);
+    }
+    // SAFETY: the symbol's address is readable for an `AbiHeader`, which is plain data.
+    let header = match unsafe { library.get::<AbiHeaderRef>(ROOT_MODULE_LOADER_NAME_WITH_NUL.as_bytes()) } {
+        Ok(symbol) => *symbol,
+        Err(error) => return refuse(Reason::NoEntry, shown::text(&error.to_string()), rebuild),
+    };
+    if header.magic_string != AbiHeader::VALUE.magic_string {
+        return refuse(Reason::NoEntry, "its root module was not made by abi_stable", rebuild);
+    }
+    if !header.is_valid() {
+        let (theirs, ours) = (*header, AbiHeader::VALUE);
+        let message =
+            format!("it uses abi_stable {}.{}, this host {}.{}", theirs.abi_major, theirs.abi_minor, ours.abi_major, ours.abi_minor);
+        return refuse(Reason::LayoutMismatch, message, rebuild);
+    }
+    if !image.has_data(address, size_of::<LibHeader>(), align_of::<LibHeader>()) {
+        return refuse(Reason::ContractViolation, "the header of its root module is cut short", rebuild);
+    }
+    let header = match header.upgrade() {
+        Ok(header) => header,
+        Err(error) => return refuse(Reason::LayoutMismatch, shown::text(&first_line(&error.to_string())), rebuild),
+    };
+    layout::check(header)?;
+    // SAFETY: the layout was compared just now.
+    match unsafe { header.unchecked_layout::<RootRef>() } {
+        Ok(root) => Ok(root.entry().0),
+        Err(RootModuleError::Unwound) => refuse(Reason::InitFailed, "making its root module panicked", "tell its author"),
+        Err(RootModuleError::Returned(error)) => refuse(
+            Reason::InitFailed,
+            format!("making its root module failed: {}", shown::text(&first_line(&error.to_string()))),
+            "tell its author",
+        ),
+    }
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("no reason is given").to_owned()
+}

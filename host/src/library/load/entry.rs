@@ -1,0 +1,325 @@
+//! Judges an entry before anything in it is used.
+//!
+//! The entry is read as plain numbers. A pointer is followed only after the dynamic linker has said that a loaded
+//! library lies there, and a function pointer must point into code. So a plugin that was put together wrongly is an
+//! error with the name of the field, not a crash.
+
+use std::ptr;
+
+use fluxbay_plugin::abi::entry::{CONTRACT, Component, Entry, MAGIC};
+use fluxbay_plugin::abi::text::Text;
+use fluxbay_plugin::abi::{
+    callback::CallbackTable, dataset::DatasetTable, logger::LoggerTable, loss::LossTable, metric::MetricTable, model::ModelTable,
+    optimizer::OptimizerTable, phase::PhaseTable, schedule::ScheduleTable,
+};
+
+use super::image::Image;
+use super::refuse;
+use crate::library::inspect::Inspected;
+use crate::library::manifest::{ComponentManifest, HEADER, Kind};
+use crate::library::report::{Reason, Refusal};
+use crate::library::shown;
+
+/// An entry all of whose pointers are sound.
+pub(super) struct Checked {
+    pub(super) entry: &'static Entry,
+    /// In the order of the manifest.
+    pub(super) components: Vec<(Kind, &'static Component)>,
+}
+
+/// A function of a kind's table: its name, and whether it may be null.
+type Function = (&'static str, Need);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Need {
+    Must,
+    May,
+}
+use Need::{May, Must};
+
+/// The functions of each kind's table, in their order; the kinds in the order of their numbers.
+const TABLES: [(Kind, &[Function]); 9] = [
+    (Kind::Phase, &[("init", Must), ("step", Must), ("epoch", May)]),
+    (Kind::Callback, &[("init", Must), ("on", Must), ("resolve", Must)]),
+    (Kind::Model, &[("build", Must), ("forward", Must)]),
+    (Kind::Loss, &[("forward", Must)]),
+    (
+        Kind::Dataset,
+        &[
+            ("open", Must),
+            ("field_count", Must),
+            ("field", Must),
+            ("split_count", Must),
+            ("split", Must),
+            ("prepare", Must),
+            ("fill", Must),
+        ],
+    ),
+    (Kind::Metric, &[("reset", Must), ("update", Must), ("compute", Must), ("details", Must)]),
+    (Kind::Schedule, &[("value", Must), ("length", Must)]),
+    (Kind::Logger, &[("open", Must), ("write", Must), ("flush", Must), ("close", Must)]),
+    (Kind::Optimizer, &[("begin", Must), ("update", Must)]),
+];
+
+const fn words<T>(kind: usize) {
+    assert!(TABLES[kind].1.len() * size_of::<usize>() == size_of::<T>(), "a table has other functions than are listed here");
+}
+const _: () = {
+    words::<PhaseTable>(0);
+    words::<CallbackTable>(1);
+    words::<ModelTable>(2);
+    words::<LossTable>(3);
+    words::<DatasetTable>(4);
+    words::<MetricTable>(5);
+    words::<ScheduleTable>(6);
+    words::<LoggerTable>(7);
+    words::<OptimizerTable>(8);
+};
+
+fn violation<T>(field: &str, problem: impl std::fmt::Display) -> Result<T, Refusal> {
+    refuse(
+        Reason::ContractViolation,
+        format!("field `{field}` of its entry: {problem}"),
+        "tell its author; a plugin made with the export macro has no such fault",
+    )
+}
+
+fn mismatch<T>(field: &str, problem: impl std::fmt::Display) -> Result<T, Refusal> {
+    let message = format!("field `{field}` differs between the file and the running plugin: {problem}");
+    refuse(Reason::ManifestMismatch, message, "build it again with the export macro; do not edit the section by hand")
+}
+
+/// Judges the entry at `entry` against what the file said.
+pub(super) fn check(entry: *const Entry, plugin: &Inspected) -> Result<Checked, Refusal> {
+    let image = Image::now();
+    let address = entry as usize;
+    if !image.has_data(address, 16, align_of::<Entry>()) {
+        return violation("entry", "it lies in no loaded library");
+    }
+    // SAFETY: 16 readable, aligned bytes; the fields are plain numbers.
+    let (magic, size) = unsafe { ((*entry).magic, (*entry).size) };
+    if magic != MAGIC {
+        return violation("magic", format!("{magic:#018x}, expected {MAGIC:#018x}"));
+    }
+    if size < size_of::<Entry>() as u64 || !image.has_data(address, size_of::<Entry>(), align_of::<Entry>()) {
+        return violation("size", format!("{size} bytes, expected at least {}", size_of::<Entry>()));
+    }
+    // SAFETY: the whole entry is readable; numbers.
+    let contract = unsafe { (*entry).contract };
+    if contract.major != CONTRACT.major {
+        return violation(
+            "contract",
+            format!("{}.{}, this host serves {}.{}", contract.major, contract.minor, CONTRACT.major, CONTRACT.minor),
+        );
+    }
+    let word = |field: *const *const ()| -> usize {
+        // SAFETY: `field` is a pointer-sized field of the entry, read as a number.
+        unsafe { field.cast::<usize>().read() }
+    };
+    // SAFETY: field places of a readable entry; nothing is read through a function pointer's type.
+    let functions = unsafe {
+        [
+            ("init", (&raw const (*entry).init).cast()),
+            ("set_log_level", (&raw const (*entry).set_log_level).cast()),
+            ("extension", (&raw const (*entry).extension).cast()),
+        ]
+    };
+    for (name, place) in functions {
+        check_function(&image, name, word(place), Must)?;
+    }
+    check_manifest(&image, entry, plugin)?;
+    let components = check_components(&image, entry, plugin)?;
+    // SAFETY: every field has been judged, function pointers are not null; a library is never unmapped.
+    Ok(Checked { entry: unsafe { &*entry }, components })
+}
+
+fn check_function(image: &Image, field: &str, address: usize, need: Need) -> Result<(), Refusal> {
+    match address {
+        0 if need == May => Ok(()),
+        0 => violation(field, "a null pointer instead of a function"),
+        _ if image.has_code(address) => Ok(()),
+        _ => violation(field, format!("{address:#x} is no address of a function")),
+    }
+}
+
+/// The bytes of a text, if its pointer is sound.
+fn text_bytes(image: &Image, text: Text) -> Option<&'static [u8]> {
+    if text.len == 0 {
+        return Some(&[]);
+    }
+    // SAFETY: the bytes lie in a segment of a library, which is never unmapped.
+    image.has_data(text.ptr as usize, text.len, 1).then(|| unsafe { std::slice::from_raw_parts(text.ptr, text.len) })
+}
+
+/// The run-time description must be the bytes of the section.
+fn check_manifest(image: &Image, entry: *const Entry, plugin: &Inspected) -> Result<(), Refusal> {
+    // SAFETY: readable entry; a pointer and a number.
+    let text = unsafe { (*entry).manifest };
+    let Some(theirs) = text_bytes(image, text) else {
+        return violation("manifest", format!("{} bytes at {:p} lie in no loaded library", text.len, text.ptr));
+    };
+    let length = plugin.section.get(12..HEADER).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes) as usize;
+    let ours = plugin.section.get(HEADER..).and_then(|json| json.get(..length)).unwrap_or_default();
+    if ours == theirs {
+        return Ok(());
+    }
+    let parse = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).ok();
+    match (parse(ours), parse(theirs)) {
+        (Some(ours), Some(theirs)) => {
+            let field = first_difference(&ours, &theirs).unwrap_or_else(|| "manifest".to_owned());
+            mismatch(&field, "the two descriptions say different things")
+        }
+        _ => mismatch("manifest", "the running plugin's description is not JSON"),
+    }
+}
+
+/// Path of the first field in which two JSON values differ.
+fn first_difference(a: &serde_json::Value, b: &serde_json::Value) -> Option<String> {
+    use serde_json::Value::{Array, Object};
+    let join = |head: String, tail: Option<String>| match tail {
+        Some(tail) if !tail.is_empty() && !tail.starts_with('[') => Some(format!("{head}.{tail}")),
+        Some(tail) => Some(head + &tail),
+        None => None,
+    };
+    match (a, b) {
+        (Object(a), Object(b)) => {
+            let keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
+            keys.map(|key| match (a.get(key), b.get(key)) {
+                (Some(a), Some(b)) => join(shown::text(key), first_difference(a, b)),
+                _ => Some(shown::text(key)),
+            })
+            .find_map(|found| found)
+        }
+        (Array(a), Array(b)) => {
+            let shorter = a.len().min(b.len());
+            let within = a.iter().zip(b).enumerate().find_map(|(i, (a, b))| join(format!("[{i}]"), first_difference(a, b)));
+            within.or_else(|| (a.len() != b.len()).then(|| format!("[{shorter}]")))
+        }
+        _ => (a != b).then(String::new),
+    }
+}
+
+fn check_components(image: &Image, entry: *const Entry, plugin: &Inspected) -> Result<Vec<(Kind, &'static Component)>, Refusal> {
+    let described = &plugin.manifest.components;
+    // SAFETY: readable entry; a pointer and a number.
+    let (first, count) = unsafe { ((*entry).components, (*entry).component_count) };
+    if count != described.len() {
+        return mismatch("components", format!("{} in the file, {count} in the running plugin", described.len()));
+    }
+    let bytes = count.saturating_mul(size_of::<Component>());
+    if count > 0 && !image.has_data(first as usize, bytes, align_of::<Component>()) {
+        return violation("components", format!("{count} of them at {first:p} lie in no loaded library"));
+    }
+    let mut found: Vec<Option<(Kind, &'static Component)>> = vec![None; described.len()];
+    for index in 0..count {
+        let (place, kind, component) = check_component(image, first.wrapping_add(index), index, described)?;
+        if found[place].replace((kind, component)).is_some() {
+            return mismatch(&format!("components[{index}]"), format!("{} is there twice", described[place].id()));
+        }
+    }
+    // As many as described and none twice: all are there.
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// Judges one component; gives its place in the manifest.
+fn check_component(
+    image: &Image,
+    component: *const Component,
+    index: usize,
+    described: &[ComponentManifest],
+) -> Result<(usize, Kind, &'static Component), Refusal> {
+    let field = |name: &str| format!("components[{index}].{name}");
+    // SAFETY: the component is readable; numbers and a pointer with a length.
+    let (number, state_version, name) = unsafe { ((*component).kind, (*component).state_version, (*component).name) };
+    let Some((kind, functions)) = usize::try_from(number).ok().and_then(|number| TABLES.get(number)) else {
+        return violation(&field("kind"), format!("{number} is no kind"));
+    };
+    let Some(name) = text_bytes(image, name) else {
+        return violation(&field("name"), format!("{} bytes at {:p} lie in no loaded library", name.len, name.ptr));
+    };
+    let Some(place) = described.iter().position(|c| c.kind == *kind && c.name.as_bytes() == name) else {
+        return mismatch(&field("name"), format!("{kind}/{} is not in the file", shown::bytes(&name[..name.len().min(64)])));
+    };
+    if state_version != described[place].state_version {
+        return mismatch(
+            &field("state_version"),
+            format!("{} in the file, {state_version} in the running plugin", described[place].state_version),
+        );
+    }
+    // SAFETY: field places of a readable component; function pointers are read as numbers.
+    let (own, tables): ([(&str, usize); 4], [*const usize; 9]) = unsafe {
+        let number = |place: *const usize| place.read();
+        (
+            [
+                ("create", number((&raw const (*component).create).cast())),
+                ("destroy", number((&raw const (*component).destroy).cast())),
+                ("save", number((&raw const (*component).save).cast())),
+                ("load", number((&raw const (*component).load).cast())),
+            ],
+            [
+                (*component).phase.cast(),
+                (*component).callback.cast(),
+                (*component).model.cast(),
+                (*component).loss.cast(),
+                (*component).dataset.cast(),
+                (*component).metric.cast(),
+                (*component).schedule.cast(),
+                (*component).logger.cast(),
+                (*component).optimizer.cast(),
+            ],
+        )
+    };
+    for (name, address) in own {
+        check_function(image, &field(name), address, Must)?;
+    }
+    for (other, table) in tables.into_iter().enumerate() {
+        let (table_kind, _) = TABLES[other];
+        if table_kind != *kind && !table.is_null() {
+            return violation(&field(table_kind.name()), format!("not null, although it is a {kind}"));
+        }
+        if table_kind == *kind {
+            check_table(image, &field(kind.name()), table, functions)?;
+        }
+    }
+    // SAFETY: every field has been judged, function pointers are not null; a library is never unmapped.
+    Ok((place, *kind, unsafe { &*component }))
+}
+
+fn check_table(image: &Image, field: &str, table: *const usize, functions: &[Function]) -> Result<(), Refusal> {
+    if !image.has_data(table as usize, functions.len() * size_of::<usize>(), align_of::<usize>()) {
+        return violation(field, format!("its table at {table:p} lies in no loaded library"));
+    }
+    for (index, (name, need)) in functions.iter().enumerate() {
+        // SAFETY: as many readable words as there are functions.
+        let address = unsafe { ptr::read(table.add(index)) };
+        check_function(image, &format!("{field}.{name}"), address, *need)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_first_difference_of_two_descriptions_is_named() {
+        let a = json!({"plugin": {"name": "a"}, "components": [{"kind": "loss"}, {"kind": "model", "reads": ["x"]}]});
+        let mut b = a.clone();
+        assert_eq!(first_difference(&a, &b), None);
+        b["components"][1]["reads"] = json!(["x", "y"]);
+        assert_eq!(first_difference(&a, &b).as_deref(), Some("components[1].reads[1]"));
+        b["plugin"]["name"] = json!("b");
+        assert_eq!(first_difference(&a, &b).as_deref(), Some("plugin.name"));
+        b = a.clone();
+        b["more"] = json!(1);
+        assert_eq!(first_difference(&a, &b).as_deref(), Some("more"));
+    }
+
+    #[test]
+    fn tables_are_listed_by_the_numbers_of_their_kinds() {
+        for (number, (kind, _)) in TABLES.iter().enumerate() {
+            assert_eq!(fluxbay_plugin::abi::entry::kind::NAMES[number], kind.name());
+        }
+    }
+}

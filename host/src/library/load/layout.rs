@@ -1,0 +1,198 @@
+//! abi_stable's comparison of the plugin's tables with the host's, told in one line.
+
+use abi_stable::StableAbi as _;
+use abi_stable::abi_stability::abi_checking::{
+    AbiInstability, AbiInstabilityError, AbiInstabilityErrors, CheckingGlobals, ExpectedFound, check_layout_compatibility_with_globals,
+};
+use abi_stable::library::LibHeader;
+use abi_stable::sabi_types::VersionNumber;
+use abi_stable::type_layout::{TLFieldOrFunction, TypeLayout};
+use fluxbay_plugin::abi::entry::{CONTRACT, RootRef};
+
+use super::refuse;
+use crate::library::report::{Reason, Refusal};
+use crate::library::shown;
+
+/// Compares everything that can be reached from the root.
+///
+/// A newer plugin must have all that this host knows; this host must have all that an older plugin knows. abi_stable
+/// takes its first argument as the side that may be the shorter one, so the sides are swapped for an older plugin.
+pub(super) fn check(header: &'static LibHeader) -> Result<(), Refusal> {
+    let Ok(version) = VersionNumber::new(header.version_strings()) else {
+        return refuse(
+            Reason::ContractViolation,
+            "the version of its root module is no version",
+            "build it again with the current export macro",
+        );
+    };
+    let ours = CONTRACT;
+    if version.major != ours.major {
+        let message =
+            format!("its root module has contract {}.{}, this host serves {}.{}", version.major, version.minor, ours.major, ours.minor);
+        let (reason, mend) = if version.major < ours.major {
+            (Reason::ContractTooOld, "build the plugin again with the current fluxbay-plugin")
+        } else {
+            (Reason::ContractTooNew, "install a newer fluxbay, or an older release of the plugin")
+        };
+        return refuse(reason, message, mend);
+    }
+    let Some(theirs) = header.layout() else {
+        return refuse(
+            Reason::LayoutMismatch,
+            "it brings no description of its tables' layout",
+            "build it with the export macro of fluxbay-plugin",
+        );
+    };
+    compare(RootRef::LAYOUT, theirs, version.minor >= ours.minor)
+}
+
+fn compare(ours: &'static TypeLayout, theirs: &'static TypeLayout, plugin_is_newer: bool) -> Result<(), Refusal> {
+    let (first, second) = if plugin_is_newer { (ours, theirs) } else { (theirs, ours) };
+    // Own globals: the shared ones would remember a refused plugin's types.
+    let Err(errors) = check_layout_compatibility_with_globals(first, second, &CheckingGlobals::new()) else {
+        return Ok(());
+    };
+    let message = format!("its tables are laid out differently: {}", first_difference(&errors, plugin_is_newer));
+    refuse(Reason::LayoutMismatch, message, "build the plugin and fluxbay against the same fluxbay-plugin")
+}
+
+/// The innermost difference: a path of fields, then what each side has there.
+fn first_difference(errors: &AbiInstabilityErrors, plugin_is_second: bool) -> String {
+    let with_cause = errors.errors.iter().filter(|error| !error.errs.is_empty());
+    // The deepest one names the cause; those above it only say that something below differs.
+    let deepest = with_cause.min_by_key(|error| (std::cmp::Reverse(error.stack_trace.len()), error.index));
+    let Some(error) = deepest else {
+        return "no field is named".to_owned();
+    };
+    let path = path(error);
+    match error.errs.first() {
+        Some(cause) => format!("{path}: {}", describe(cause, plugin_is_second)),
+        None => path,
+    }
+}
+
+fn path(error: &AbiInstabilityError) -> String {
+    let mut out = String::from("Root");
+    for step in &error.stack_trace {
+        let name = match &step.expected {
+            TLFieldOrFunction::Field(field) => shown::text(field.name()),
+            TLFieldOrFunction::Function(function) => shown::text(function.name.as_str()),
+        };
+        // A function pointer appears once as a field and once as a function.
+        if !out.ends_with(&format!(".{name}")) {
+            out.push('.');
+            out.push_str(&name);
+        }
+    }
+    out
+}
+
+fn describe(cause: &AbiInstability, plugin_is_second: bool) -> String {
+    let sides = |what: &str, first: String, second: String| {
+        let (ours, theirs) = if plugin_is_second { (first, second) } else { (second, first) };
+        format!("{what} is {} in the plugin, {} in the host", shown::text(&theirs), shown::text(&ours))
+    };
+    fn both<T: std::fmt::Display>(pair: &ExpectedFound<T>) -> (String, String) {
+        (pair.expected.to_string(), pair.found.to_string())
+    }
+    fn both_debug<T: std::fmt::Debug>(pair: &ExpectedFound<T>) -> (String, String) {
+        (format!("{:?}", pair.expected), format!("{:?}", pair.found))
+    }
+    let (what, (first, second)) = match cause {
+        AbiInstability::Name(pair) => ("type", both(pair)),
+        AbiInstability::Package(pair) => ("package", both(pair)),
+        AbiInstability::PackageVersion(pair) => ("package version", both(pair)),
+        AbiInstability::Size(pair) => ("size in bytes", both(pair)),
+        AbiInstability::Alignment(pair) => ("alignment in bytes", both(pair)),
+        AbiInstability::GenericParamCount(pair) => ("generic type", both(pair)),
+        AbiInstability::FieldCountMismatch(pair) => ("number of fields", both(pair)),
+        AbiInstability::MismatchedPrefixSize(pair) => ("number of fields of the first release", both(pair)),
+        AbiInstability::TooManyVariants(pair) => ("number of variants", both(pair)),
+        AbiInstability::UnexpectedVariant(pair) => ("variant", both(pair)),
+        AbiInstability::MismatchedPrimitive(pair) => ("type", both_debug(pair)),
+        AbiInstability::TLDataDiscriminant(pair) => ("kind of type", both_debug(pair)),
+        AbiInstability::ReprAttr(pair) => ("representation", both_debug(pair)),
+        AbiInstability::EnumDiscriminant(pair) => ("discriminant", both_debug(pair)),
+        AbiInstability::FnQualifierMismatch(pair) => ("function type", both(pair)),
+        AbiInstability::FnLifetimeMismatch(pair) => ("function type", both(pair)),
+        AbiInstability::UnexpectedField(pair) => ("field", (pair.expected.name().to_owned(), pair.found.name().to_owned())),
+        AbiInstability::FieldLifetimeMismatch(pair) => {
+            ("lifetime of field", (pair.expected.name().to_owned(), pair.found.name().to_owned()))
+        }
+        other => return shown::text(&format!("{other:?}").chars().take(200).collect::<String>()),
+    };
+    sides(what, first, second)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use abi_stable::StableAbi;
+
+    mod ours {
+        use super::*;
+        #[repr(C)]
+        #[derive(StableAbi)]
+        pub struct Table {
+            pub on: unsafe extern "C" fn(this: u64, event: u32) -> i32,
+        }
+        #[repr(C)]
+        #[derive(StableAbi)]
+        pub struct Root {
+            pub size: u64,
+            pub table: Table,
+        }
+    }
+
+    mod other_argument {
+        use super::*;
+        #[repr(C)]
+        #[derive(StableAbi)]
+        pub struct Table {
+            pub on: unsafe extern "C" fn(this: u64, event: u64) -> i32,
+        }
+        #[repr(C)]
+        #[derive(StableAbi)]
+        pub struct Root {
+            pub size: u64,
+            pub table: Table,
+        }
+    }
+
+    mod one_field_more {
+        use super::*;
+        #[repr(C)]
+        #[derive(StableAbi)]
+        pub struct Table {
+            pub on: unsafe extern "C" fn(this: u64, event: u32) -> i32,
+            pub off: unsafe extern "C" fn(this: u64) -> i32,
+        }
+        #[repr(C)]
+        #[derive(StableAbi)]
+        pub struct Root {
+            pub size: u64,
+            pub table: Table,
+        }
+    }
+
+    #[test]
+    fn a_changed_argument_is_named_with_its_path_and_both_types_in_either_direction() {
+        for newer in [true, false] {
+            let refusal = compare(ours::Root::LAYOUT, other_argument::Root::LAYOUT, newer).expect_err("differs");
+            assert_eq!(refusal.reason, Reason::LayoutMismatch);
+            assert_eq!(
+                refusal.message,
+                "its tables are laid out differently: Root.table.on.param_1: type is u64 in the plugin, u32 in the host"
+            );
+        }
+        assert!(compare(ours::Root::LAYOUT, ours::Root::LAYOUT, true).is_ok());
+    }
+
+    #[test]
+    fn a_grown_plain_table_is_refused_in_either_direction_with_one_line() {
+        for newer in [true, false] {
+            let refusal = compare(ours::Root::LAYOUT, one_field_more::Root::LAYOUT, newer).expect_err("differs");
+            assert!(refusal.message.contains("Root.table") && !refusal.message.contains('\n'), "{}", refusal.message);
+        }
+    }
+}

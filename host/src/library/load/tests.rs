@@ -1,0 +1,90 @@
+//! Tests of loading, with plugins in C that the test compiles.
+
+use super::fixtures::{MANIFEST, compile, has_compiler, scan};
+use super::*;
+use crate::bridge::HOST;
+
+/// Loads the fixture that was compiled with `options`.
+fn load_fixture(options: &[&str], run_time: &str) -> Result<Loaded, Refusal> {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    compile(dir.path(), "fixture", options, run_time);
+    let catalog = scan(dir.path());
+    assert_eq!(catalog.plugins().len(), 1, "{:?}", catalog.reports());
+    let store = Store::at(&dir.path().join("store")).expect("private");
+    load_from(&catalog.plugins()[0], &HOST, &store).map_err(|error| error.refusal)
+}
+
+#[test]
+fn a_plugin_in_c_is_loaded_and_its_functions_can_be_called() {
+    if !has_compiler() {
+        return;
+    }
+    let loaded = load_fixture(&[], MANIFEST).expect("sound");
+    assert_eq!(loaded.entry().contract, fluxbay_plugin::abi::entry::CONTRACT);
+    assert!(loaded.component(Kind::Loss, "other").is_none() && loaded.component(Kind::Model, "c-loss").is_none());
+    let loss = loaded.component(Kind::Loss, "c-loss").expect("offered");
+    let mut value = fluxbay_plugin::abi::handle::Handle::NONE;
+    let handle = fluxbay_plugin::abi::handle::Handle(7);
+    // SAFETY: the fixture's table was checked, and its function writes the first handle to the last argument.
+    let answer = unsafe {
+        let instance = fluxbay_plugin::abi::entry::Instance(std::ptr::null_mut());
+        ((*loss.loss).forward)(instance, handle, fluxbay_plugin::abi::handle::Handle(8), &mut value)
+    };
+    assert_eq!((answer, value), (0, handle));
+}
+
+#[test]
+fn every_fault_of_the_entry_is_named_by_its_field_and_nothing_is_followed() {
+    if !has_compiler() {
+        return;
+    }
+    for (fault, reason, word) in [
+        ("FAULT_MAGIC", Reason::ContractViolation, "`magic`"),
+        ("FAULT_SIZE", Reason::ContractViolation, "`size`"),
+        ("FAULT_CONTRACT", Reason::ContractViolation, "`contract`"),
+        ("FAULT_LONG_MANIFEST", Reason::ContractViolation, "`manifest`"),
+        ("FAULT_COUNT", Reason::ManifestMismatch, "`components`"),
+        ("FAULT_KIND", Reason::ContractViolation, "`components[0].kind`"),
+        ("FAULT_NAME", Reason::ContractViolation, "`components[0].name`"),
+        ("FAULT_STATE_VERSION", Reason::ManifestMismatch, "`components[0].state_version`"),
+        ("FAULT_NULL_CREATE", Reason::ContractViolation, "`components[0].create`"),
+        ("FAULT_DATA_AS_CODE", Reason::ContractViolation, "`components[0].create`"),
+        ("FAULT_NO_TABLE", Reason::ContractViolation, "`components[0].loss`"),
+        ("FAULT_TWO_TABLES", Reason::ContractViolation, "`components[0].model`"),
+        ("FAULT_WILD_TABLE", Reason::ContractViolation, "`components[0].loss`"),
+        ("FAULT_NULL_FUNCTION", Reason::ContractViolation, "`components[0].loss.forward`"),
+        ("FAULT_NO_ENTRY", Reason::NoEntry, "fluxbay_entry"),
+        ("FAULT_UNRESOLVED", Reason::LinkFailed, "`nobody_has_this_symbol`"),
+        ("FAULT_INIT", Reason::InitFailed, "no\\x1b luck"),
+    ] {
+        let refusal = load_fixture(&[&format!("-D{fault}")], MANIFEST).expect_err(fault);
+        assert_eq!(refusal.reason, reason, "{fault}: {refusal}");
+        assert!(refusal.message.contains(word), "{fault}: {refusal}");
+    }
+}
+
+#[test]
+fn a_running_plugin_that_says_something_else_than_its_file_is_refused_with_the_field() {
+    if !has_compiler() {
+        return;
+    }
+    let other = MANIFEST.replace("c-loss", "d-loss");
+    let refusal = load_fixture(&[], &other).expect_err("differs");
+    assert_eq!(refusal.reason, Reason::ManifestMismatch);
+    assert!(refusal.message.contains("`components[0].name`"), "{refusal}");
+}
+
+#[test]
+fn a_missing_library_is_named() {
+    if !has_compiler() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let needed = dir.path().join("libgone-for-ever.so");
+    let status = std::process::Command::new("cc").args(["-shared", "-o"]).arg(&needed).args(["-x", "c", "/dev/null"]).status();
+    assert!(status.expect("the compiler runs").success());
+    let option = format!("-L{}", dir.path().display());
+    let refusal = load_fixture(&["-Wl,--no-as-needed", &option, "-lgone-for-ever"], MANIFEST).expect_err("needs a library");
+    assert_eq!(refusal.reason, Reason::LinkFailed);
+    assert!(refusal.message.contains("libgone-for-ever.so"), "{refusal}");
+}
