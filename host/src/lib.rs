@@ -2,6 +2,7 @@
 
 pub mod bridge;
 pub mod cli;
+pub mod compose;
 pub mod display;
 pub mod learner;
 pub mod library;

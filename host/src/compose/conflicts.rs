@@ -1,0 +1,98 @@
+//! Two callbacks and one state path: who goes first, or why they cannot be together.
+//!
+//! Two writers need a resolution from either side. A writer goes before a reader unless one side says otherwise.
+
+use super::graph::Graph;
+use super::member::{Member, Resolution};
+use super::paths::overlap;
+use super::problem::Problem;
+use super::reason::Reason;
+use crate::library::Kind;
+
+/// What the two sides said together.
+enum Verdict {
+    /// Neither side has an opinion.
+    Open,
+    /// No order is needed.
+    Free,
+    /// The first of the pair goes first.
+    FirstLeads,
+    /// The second of the pair goes first.
+    SecondLeads,
+    /// One side, or both, say that they cannot be together.
+    Impossible,
+    /// The sides say different things.
+    Contradiction(Resolution, Resolution),
+}
+
+fn verdict(first: Resolution, second: Resolution) -> Verdict {
+    use Resolution::{NoConflict, NotDefined, RunFirst, Unresolvable};
+    match (first, second) {
+        (NotDefined, NotDefined) => Verdict::Open,
+        (Unresolvable, NotDefined | Unresolvable) | (NotDefined, Unresolvable) => Verdict::Impossible,
+        (NoConflict, NotDefined | NoConflict) | (NotDefined, NoConflict) => Verdict::Free,
+        (RunFirst, NotDefined) => Verdict::FirstLeads,
+        (NotDefined, RunFirst) => Verdict::SecondLeads,
+        (first, second) => Verdict::Contradiction(first, second),
+    }
+}
+
+/// What a pair shares at a path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    BothWrite,
+    FirstWrites,
+    SecondWrites,
+}
+
+/// Adds the edges that access demands among all callbacks.
+pub(super) fn add_edges(members: &[Member<'_>], graph: &mut Graph, problems: &mut Vec<Problem>) {
+    for second in 0..members.len() {
+        for first in 0..second {
+            if members[first].kind == Kind::Callback && members[second].kind == Kind::Callback {
+                pair(members, first, second, graph, problems);
+            }
+        }
+    }
+}
+
+fn pair(members: &[Member<'_>], first: usize, second: usize, graph: &mut Graph, problems: &mut Vec<Problem>) {
+    for (path, sharing) in shared(&members[first], &members[second]) {
+        let (a, b) = (&members[first], &members[second]);
+        let (mine, theirs) = (a.opinion(b, &path), b.opinion(a, &path));
+        match (verdict(mine, theirs), sharing) {
+            (Verdict::Open, Sharing::BothWrite) => problems.push(Problem::WriteConflict { first, second, path }),
+            (Verdict::Open, Sharing::FirstWrites) => graph.add(first, second, Reason::WriterBeforeReader { path }),
+            (Verdict::Open, Sharing::SecondWrites) => graph.add(second, first, Reason::WriterBeforeReader { path }),
+            (Verdict::Free, _) => {}
+            (Verdict::FirstLeads, _) => graph.add(first, second, Reason::RunFirst { path }),
+            (Verdict::SecondLeads, _) => graph.add(second, first, Reason::RunFirst { path }),
+            (Verdict::Impossible, _) => {
+                let by = if mine == Resolution::Unresolvable { first } else { second };
+                problems.push(Problem::Unresolvable { first, second, path, by });
+            }
+            (Verdict::Contradiction(mine, theirs), _) => {
+                problems.push(Problem::Contradiction { first, second, path, answers: (mine, theirs) });
+            }
+        }
+    }
+}
+
+/// The paths that two members share with at least one writing, each once, in the order of the path.
+///
+/// Where both write a path, that they also read it says nothing more; the same holds for paths below it.
+fn shared(first: &Member<'_>, second: &Member<'_>) -> Vec<(String, Sharing)> {
+    let pairs = |ours: &[String], theirs: &[String], sharing: Sharing| -> Vec<(String, Sharing)> {
+        let all = ours.iter().flat_map(|one| theirs.iter().filter_map(move |other| overlap(one, other)));
+        all.map(|path| (path.to_owned(), sharing)).collect()
+    };
+    let mut found = pairs(&first.access.writes, &second.access.writes, Sharing::BothWrite);
+    let written: Vec<String> = found.iter().map(|(path, _)| path.clone()).collect();
+    let mut reading = pairs(&first.access.writes, &second.access.reads, Sharing::FirstWrites);
+    reading.extend(pairs(&second.access.writes, &first.access.reads, Sharing::SecondWrites));
+    reading.retain(|(path, _)| !written.iter().any(|both| overlap(both, path).is_some()));
+    found.extend(reading);
+    found.sort_by(|one, other| (&one.0, one.1 as u8).cmp(&(&other.0, other.1 as u8)));
+    found.dedup();
+    found
+}

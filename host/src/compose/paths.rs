@@ -1,0 +1,39 @@
+//! State paths: dotted names, of which a shorter one means everything below it.
+
+/// Paths, or the first part of paths, that the host and the phases provide; reading them needs no writer.
+pub const PROVIDED: [&str; 10] = ["step", "model", "params", "optimizer", "hyper", "phase", "epoch", "data", "run", "record"];
+
+/// Whether `outer` is `inner` or lies above it.
+pub fn covers(outer: &str, inner: &str) -> bool {
+    inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// The longer of two paths, if one covers the other.
+pub fn overlap<'a>(one: &'a str, other: &'a str) -> Option<&'a str> {
+    if covers(one, other) {
+        Some(other)
+    } else if covers(other, one) {
+        Some(one)
+    } else {
+        None
+    }
+}
+
+/// The first part of a path.
+pub fn root(path: &str) -> &str {
+    path.split('.').next().unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_counts_only_at_a_dot() {
+        assert!(covers("a.b", "a.b") && covers("a", "a.b"));
+        assert!(!covers("a.b", "a") && !covers("a.b", "a.bc"));
+        assert_eq!(overlap("a", "a.b"), Some("a.b"));
+        assert_eq!(overlap("a.b", "a.c"), None);
+        assert_eq!(root("cbstate.history.loss"), "cbstate");
+    }
+}
