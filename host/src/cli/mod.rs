@@ -13,6 +13,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::display::{HostLog, Screen, Verbosity};
+
 pub use plugin_path::PluginPath;
 
 /// How a command ended, as the shell sees it.
@@ -88,7 +90,8 @@ enum Command {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    start_log(&arguments);
+    let screen = Screen::of_process(arguments.quiet);
+    start_log(&arguments, &screen);
     let outcome = match &arguments.command {
         Command::List(arguments) => list::run(arguments),
     };
@@ -101,15 +104,14 @@ pub fn main() -> ExitCode {
 }
 
 /// `RUST_LOG` decides, where it is set; otherwise warnings are shown, fewer or more as asked.
-fn start_log(arguments: &Arguments) {
-    let level = match (arguments.quiet, arguments.verbose) {
-        (true, _) => "error",
-        (false, 0) => "warn",
-        (false, 1) => "info",
-        (false, _) => "debug",
+fn start_log(arguments: &Arguments, screen: &Screen) {
+    let verbosity = match (arguments.quiet, arguments.verbose) {
+        (true, _) => Verbosity::Quiet,
+        (false, 0) => Verbosity::Normal,
+        (false, 1) => Verbosity::Verbose,
+        (false, _) => Verbosity::Debug,
     };
-    let environment = env_logger::Env::default().default_filter_or(level);
-    env_logger::Builder::from_env(environment).format_timestamp(None).format_target(false).init();
+    HostLog::install(verbosity, screen.clone());
 }
 
 /// Writes data to stdout. A reader that went away early, such as `head`, is no failure.

@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn each_instance_has_one_bar_and_close_ends_all() {
-        let bars = Bars::new(Screen { ..Screen::new(Look::Bars, Colors::Off) });
+        let bars = Bars::new(Screen::new(Look::Bars, Colors::Off));
         bars.screen.bars().set_draw_target(indicatif::ProgressDrawTarget::hidden());
         for (by, total) in [("a", 3), ("b", 0), ("a", 5)] {
             bars.progress_begin(by, "label", total);

@@ -11,6 +11,8 @@ use crate::library::shown;
 const MOST_LISTED: usize = 12;
 /// Digits of a hash that are shown.
 const HASH: usize = 8;
+/// How the label of a model begins.
+const MODEL: &str = "model";
 
 /// A run that is about to begin.
 #[derive(Clone, Debug, Default)]
@@ -100,12 +102,14 @@ impl Launch {
             rows.push(row("record", shown::text(&self.directory)));
         }
         let width = rows.iter().map(|row| row[0].len()).max().unwrap_or(0);
+        let mut models = self.models.iter();
         for row in &rows {
             let label = colors.paint(Paint::Cyan, &format!("{:width$}", row[0]));
             text.push_str(&format!("  {label}  {}\n", row[1]));
-        }
-        for model in &self.models {
-            text.push_str(&model.table());
+            if row[0].starts_with(MODEL) {
+                let table = models.next().map(|model| model.table(width + 4));
+                text.push_str(&table.unwrap_or_default());
+            }
         }
         text
     }
@@ -118,7 +122,7 @@ impl Launch {
     }
 
     fn label(&self, model: &LaunchModel) -> String {
-        if self.models.len() == 1 { "model".to_owned() } else { format!("model {}", model.name) }
+        if self.models.len() == 1 { MODEL.to_owned() } else { format!("{MODEL} {}", shown::text(&model.name)) }
     }
 }
 
@@ -149,7 +153,8 @@ impl LaunchModel {
         format!("{}: {} parameters{kept}", shown::text(&self.component), thousands(count(true)))
     }
 
-    fn table(&self) -> String {
+    fn table(&self, indent: usize) -> String {
+        let indent = " ".repeat(indent);
         let rows: Vec<Vec<String>> = self
             .parameters
             .iter()
@@ -160,9 +165,9 @@ impl LaunchModel {
                 vec![shown::text(path), shape(dims), elements, note.to_owned()]
             })
             .collect();
-        let mut text = columns(&rows, "    ", &[2]);
+        let mut text = columns(&rows, &indent, &[2]);
         if self.parameters.len() > MOST_LISTED {
-            text.push_str(&format!("    and {} more\n", self.parameters.len() - MOST_LISTED));
+            text.push_str(&format!("{indent}and {} more\n", self.parameters.len() - MOST_LISTED));
         }
         text
     }
@@ -227,7 +232,20 @@ mod tests {
 
     #[test]
     fn everything_that_matters_is_on_one_screen() {
-        insta::assert_snapshot!(digits().text(Colors::Off), @r"");
+        insta::assert_snapshot!(digits().text(Colors::Off), @r"
+        digits  fluxbay 0.1.0
+          run      10 epochs, seed 42, cpu on 2 threads
+          data     digits: 1,438 training, 359 validation
+          sample   xs f32 [64]; ys u32 scalar, 10 classes
+          loader   batches of 32, shuffled; 45 training steps, 12 validation steps an epoch
+          model    mlp: 4,160 parameters, 64 values that are not trained
+                   layers.0.bias      [64]         64
+                   layers.0.weight    [64, 64]  4,096
+                   norm.running-mean  [64]         64  not trained
+          phases   training, validation
+          plugins  evil\x1b[2J 1.0.0 01234567
+          record   runs/20260301-120000-digits
+        ");
     }
 
     #[test]

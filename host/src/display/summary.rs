@@ -140,7 +140,15 @@ mod tests {
 
     #[test]
     fn the_end_of_a_run_on_one_screen() {
-        insta::assert_snapshot!(summary(Conclusion::Finished).text(Colors::Off), @r"");
+        insta::assert_snapshot!(summary(Conclusion::Finished).text(Colors::Off), @r"
+        finished 10 epochs in 2.50 s
+                                  last    best  in epoch
+          training    loss      0.0123  0.0123        10
+                      accuracy  0.9986  1.0000         8
+          validation  loss         NaN       -
+          time    training 2.00 s (80 %), validation 0.30 s (12 %), other 0.20 s (8 %)
+          record  runs/20260301-120000-digits
+        ");
     }
 
     #[test]
