@@ -1,0 +1,28 @@
+//! Step 4.
+
+use fluxbay_plugin::prelude::*;
+
+/// The whole training step: callbacks can look at, and change, everything on the way.
+pub struct FullTraining;
+
+impl Component for FullTraining {
+    type Config = NoConfig;
+
+    fn new(_: NoConfig, _: &mut Setup) -> Result<Self> {
+        Ok(FullTraining)
+    }
+}
+
+impl Phase for FullTraining {
+    fn step(&mut self, batch: &Batch, learner: &PhaseLearner) -> Result<()> {
+        learner.run_step(batch, |step| {
+            step.forward(&step.xs()?)?;
+            step.dispatch(LossBegin)?;
+            step.loss(&step.yhats()?, &step.ys()?)?;
+            step.dispatch(BackwardBegin)?;
+            step.backward(&step.current_loss()?)?;
+            step.dispatch(BackwardEnd)?;
+            step.update()
+        })
+    }
+}

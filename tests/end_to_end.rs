@@ -1,0 +1,299 @@
+//! The product as its users meet it: the binary, plugins found in a folder, real data.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use fluxbay_tests::{binary, build_plugin, fluxbay, plugin_dir, repository, run, scratch, standard_plugins, succeed, write};
+use serde_json::Value;
+
+fn json(path: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))).unwrap()
+}
+
+/// Records of `metrics.jsonl` without their times.
+fn metrics(run_dir: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(run_dir.join("metrics.jsonl")).unwrap();
+    let records = text.lines().map(|line| {
+        let mut record: Value = serde_json::from_str(line).unwrap();
+        assert!(record["time"].is_number(), "{line}");
+        record.as_object_mut().unwrap().remove("time");
+        record
+    });
+    records.collect()
+}
+
+/// The last value of an epoch's metric.
+fn last(run_dir: &Path, phase: &str, name: &str) -> f64 {
+    let of_epochs = |record: &&Value| record["phase"] == phase && record["scope"] == "epoch" && record["name"] == name;
+    metrics(run_dir).iter().filter(of_epochs).next_back().and_then(|record| record["value"].as_f64()).unwrap()
+}
+
+#[test]
+fn without_a_run_file_the_digits_train_to_97_percent_and_to_the_same_bits_again() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    for name in ["first", "second"] {
+        succeed(fluxbay(dir.path(), plugins.path()).args(["train", "--run-dir", name]));
+    }
+    let (first, second) = (dir.path().join("first"), dir.path().join("second"));
+    let accuracy = last(&first, "validation", "accuracy");
+    assert!(accuracy >= 0.97, "validation accuracy {accuracy}");
+    assert_eq!(metrics(&first), metrics(&second));
+    let model = fs::read(first.join("model.safetensors")).unwrap();
+    assert!(model == fs::read(second.join("model.safetensors")).unwrap(), "the models differ");
+    assert_eq!(json(&first.join("state.json"))["status"], "finished");
+    assert_eq!(fs::read_to_string(first.join("metrics.csv")).unwrap().lines().count(), metrics(&first).len() + 1);
+    // What is written as the resolved run gives the same run.
+    succeed(fluxbay(dir.path(), plugins.path()).args(["train", "first/resolved.toml", "--run-dir", "third"]));
+    assert_eq!(metrics(&first), metrics(&dir.path().join("third")));
+}
+
+/// Trains a table of the tests' data to its best and gives the last accuracy on the validation rows.
+fn table(data: &str, epochs: u32) -> f64 {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    write(
+        dir.path(),
+        "run.toml",
+        &format!(
+            "[run]\nepochs = {epochs}\nseed = 1\n[data]\ncomponent = \"csv\"\n{data}\n[loader]\nbatch-size = 16\nvalidation = 0.3\n[model]\n\
+             component = \"mlp\"\nhidden = [16]\n[loss]\ncomponent = \"cross-entropy\"\n[optimizer]\ncomponent = \"adamw\"\nlearning-rate = \
+             0.01\n[[phase]]\ncomponent = \"training\"\n[[phase]]\ncomponent = \"validation\"\n[[callback]]\ncomponent = \
+             \"metrics\"\nmetrics = [\"accuracy\"]\n"
+        ),
+    );
+    succeed(fluxbay(dir.path(), plugins.path()).args(["train", "run.toml", "--run-dir", "out"]));
+    last(&dir.path().join("out"), "validation", "accuracy")
+}
+
+fn data_file(name: &str) -> PathBuf {
+    repository().join("tests/data").join(name)
+}
+
+#[test]
+fn iris_is_told_apart_through_csv() {
+    let accuracy = table(&format!("path = {:?}\ntarget = \"virginica\"", data_file("iris.csv")), 30);
+    assert!(accuracy >= 0.9, "validation accuracy {accuracy}");
+}
+
+#[test]
+fn penguins_with_missing_values_are_told_apart_whether_rows_are_filled_or_dropped() {
+    for missing in ["fill", "drop"] {
+        let data = format!("path = {:?}\ntarget = \"species\"\nmissing = \"{missing}\"", data_file("penguins.csv"));
+        let accuracy = table(&data, 20);
+        assert!(accuracy >= 0.9, "{missing}: validation accuracy {accuracy}");
+    }
+}
+
+const COUNTER: &str = r#"
+use fluxbay_plugin::prelude::*;
+
+struct Counter { steps: u64 }
+
+impl Component for Counter {
+    type Config = NoConfig;
+    fn new(_: NoConfig, _: &mut Setup) -> Result<Self> {
+        Ok(Counter { steps: 0 })
+    }
+}
+
+impl Callback for Counter {
+    fn on(&mut self, event: &Event, learner: &Learner) -> Result<()> {
+        if event.kind() == FitEnd {
+            return learner.print(&format!("counted {} steps", self.steps));
+        }
+        self.steps += 1;
+        Ok(())
+    }
+}
+
+plugin! {
+    summary: "Counts.",
+    callback "counter" => Counter { summary: "Counts training steps.", on: [StepEnd, FitEnd] },
+}
+"#;
+
+const HALF: &str = r#"
+use fluxbay_plugin::prelude::*;
+
+struct Half { odd: bool }
+
+impl Component for Half {
+    type Config = NoConfig;
+    fn new(_: NoConfig, _: &mut Setup) -> Result<Self> {
+        Ok(Half { odd: false })
+    }
+}
+
+impl Phase for Half {
+    fn step(&mut self, batch: &Batch, learner: &PhaseLearner) -> Result<()> {
+        self.odd = !self.odd;
+        if !self.odd {
+            return Ok(());
+        }
+        learner.run_step(batch, |step| {
+            let loss = step.loss(&step.forward(&step.xs()?)?, &step.ys()?)?;
+            step.backward(&loss)?;
+            step.update()
+        })
+    }
+}
+
+plugin! {
+    summary: "Trains on every other batch.",
+    phase "half" => Half { summary: "Trains on every other batch.", phase_kind: "training" },
+}
+"#;
+
+#[test]
+fn a_phase_and_a_callback_from_outside_change_a_run_of_the_very_same_host() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    let host = || fs::read(binary()).unwrap();
+    let before = host();
+    let train = |name: &str, more: &[&str]| {
+        let mut command = fluxbay(dir.path(), plugins.path());
+        succeed(command.args(["train", "run.toml", "--run-dir", name]).args(more))
+    };
+    let run_file = |phase: &str, more: &str| {
+        write(
+            dir.path(),
+            "run.toml",
+            &format!(
+                "[run]\nepochs = 1\n[data]\ncomponent = \"digits\"\n[loader]\nbatch-size = 100\nvalidation = 0.2\n[model]\ncomponent = \
+                 \"mlp\"\n[loss]\ncomponent = \"cross-entropy\"\n[optimizer]\ncomponent = \"sgd\"\n[[phase]]\ncomponent = \"{phase}\"\n{more}"
+            ),
+        )
+    };
+    run_file("training", "");
+    train("without", &[]);
+    for (name, source) in [("counter", COUNTER), ("half", HALF)] {
+        fs::copy(build_plugin(name, source), plugins.path().join(format!("{name}.so"))).unwrap();
+    }
+    // 1,438 training samples in batches of 100: 15 steps, of which `half` runs 8.
+    run_file("training", "[[callback]]\ncomponent = \"counter\"\n");
+    assert!(train("counted", &[]).stderr.contains("counted 15 steps"));
+    run_file("half", "[[callback]]\ncomponent = \"counter\"\n");
+    assert!(train("halved", &[]).stderr.contains("counted 8 steps"));
+    assert!(before == host(), "the host was rebuilt");
+    let model = |name: &str| fs::read(dir.path().join(name).join("model.safetensors")).unwrap();
+    assert!(model("without") == model("counted"), "a callback that only counts changed the training");
+    assert!(model("without") != model("halved"), "another phase did not change the training");
+}
+
+#[test]
+fn a_plugin_compiles_without_candle_and_exports_one_symbol() {
+    let file = build_plugin("counter", COUNTER);
+    let mut all = standard_plugins();
+    all.push(file);
+    for file in &all {
+        let symbols = succeed(Command::new("nm").args(["-D", "--defined-only"]).arg(file)).stdout;
+        assert_eq!(symbols.lines().count(), 1, "{}:\n{symbols}", file.display());
+    }
+    let tree =
+        succeed(Command::new(env!("CARGO")).args(["tree", "--prefix", "none", "-p", "fluxbay-plugin"]).current_dir(repository())).stdout;
+    assert!(tree.contains("abi_stable") && !tree.contains("candle"), "{tree}");
+    for theme in fs::read_dir(repository().join("plugins")).unwrap() {
+        let theme = theme.unwrap().path();
+        let tree = succeed(Command::new(env!("CARGO")).args(["tree", "--prefix", "none", "-e", "normal"]).current_dir(&theme)).stdout;
+        assert!(!tree.contains("candle"), "{}:\n{tree}", theme.display());
+    }
+}
+
+#[test]
+fn listing_runs_no_code_of_a_plugin() {
+    let (dir, plugins) = (scratch(), scratch());
+    let trace = dir.path().join("was-run");
+    let source = format!(
+        "{COUNTER}\n#[used]\n#[unsafe(link_section = \".init_array\")]\nstatic AT_LOAD: extern \"C\" fn() = at_load;\nextern \"C\" fn at_load() \
+         {{ std::fs::write({trace:?}, \"\").unwrap(); }}\n"
+    );
+    fs::copy(build_plugin("tattler", &source), plugins.path().join("tattler.so")).unwrap();
+    let listed = succeed(fluxbay(dir.path(), plugins.path()).args(["list", "--json"]));
+    assert!(listed.stdout.contains("counter"), "{}", listed.stdout);
+    serde_json::from_str::<Value>(&listed.stdout).unwrap();
+    assert!(!trace.exists(), "list ran the plugin's constructor");
+    // The trap works: training does load it.
+    let standard = plugin_dir();
+    fs::copy(plugins.path().join("tattler.so"), standard.path().join("tattler.so")).unwrap();
+    write(dir.path(), "run.toml", "[run]\nepochs = 1\n[[callback]]\ncomponent = \"counter\"\n");
+    succeed(fluxbay(dir.path(), standard.path()).args(["train", "run.toml", "--run-dir", "out"]));
+    assert!(trace.exists());
+}
+
+/// Runs a wrong run and gives its exit code and what it printed.
+fn wrong(run_file: &str, prepare: impl FnOnce(&Path)) -> (Option<i32>, String) {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    prepare(dir.path());
+    write(dir.path(), "run.toml", run_file);
+    let finished = run(fluxbay(dir.path(), plugins.path()).args(["train", "run.toml", "--run-dir", "out"]));
+    (finished.code, finished.stderr)
+}
+
+fn assert_says(outcome: (Option<i32>, String), code: i32, parts: &[&str]) {
+    assert_eq!(outcome.0, Some(code), "{}", outcome.1);
+    for part in parts {
+        assert!(outcome.1.contains(part), "{part:?} is missing in:\n{}", outcome.1);
+    }
+}
+
+#[test]
+fn an_empty_plugin_folder_is_explained() {
+    let dir = scratch();
+    let finished = run(fluxbay(dir.path(), &dir.path().join("nowhere")).args(["train", "--run-dir", "out"]));
+    assert_says((finished.code, finished.stderr), 2, &["dataset/digits", "--plugin-dir"]);
+}
+
+#[test]
+fn an_unknown_component_is_named_with_the_nearest() {
+    let outcome = wrong("[model]\ncomponent = \"mpl\"\n", |_| {});
+    assert_says(outcome, 2, &["mpl", "mlp", "run.toml:2:13"]);
+}
+
+#[test]
+fn a_misspelt_key_is_shown_with_line_and_column() {
+    let outcome = wrong("[optimizer]\ncomponent = \"sgd\"\nlearning-rat = 0.1\n", |_| {});
+    assert_says(outcome, 2, &["learning-rat", "learning-rate", "run.toml:3:1"]);
+}
+
+#[test]
+fn a_missing_data_file_is_named() {
+    let outcome = wrong("[data]\ncomponent = \"csv\"\npath = \"nowhere.csv\"\ntarget = \"y\"\n", |_| {});
+    assert_says(outcome, 1, &["nowhere.csv", "No such file"]);
+}
+
+fn idx(shape: &[u32], bytes: &[u8]) -> Vec<u8> {
+    let mut file = vec![0, 0, 8, shape.len() as u8];
+    file.extend(shape.iter().flat_map(|size| size.to_be_bytes()));
+    file.extend(bytes);
+    file
+}
+
+const IDX: &str = "[data]\ncomponent = \"idx\"\nimages = \"images\"\nlabels = \"labels\"\nclasses = 3\n";
+
+#[test]
+fn an_idx_file_that_was_cut_short_is_refused() {
+    let outcome = wrong(IDX, |dir| {
+        fs::write(dir.join("images"), idx(&[4, 2, 2], &[7; 15])).unwrap();
+        fs::write(dir.join("labels"), idx(&[4], &[0, 1, 2, 0])).unwrap();
+    });
+    assert_says(outcome, 1, &["images", "cut short", "16 bytes", "15"]);
+}
+
+#[test]
+fn labels_out_of_range_are_refused_with_their_place() {
+    let outcome = wrong(IDX, |dir| {
+        fs::write(dir.join("images"), idx(&[4, 2, 2], &[7; 16])).unwrap();
+        fs::write(dir.join("labels"), idx(&[4], &[0, 1, 3, 0])).unwrap();
+    });
+    assert_says(outcome, 1, &["labels", "label 3", "image 2", "out of range"]);
+}
+
+#[test]
+fn shapes_that_do_not_fit_the_model_are_explained() {
+    let outcome = wrong(
+        &format!("[data]\ncomponent = \"csv\"\npath = {:?}\ntarget = \"virginica\"\n[model]\ncomponent = \"cnn\"\n", data_file("iris.csv")),
+        |_| {},
+    );
+    assert_says(outcome, 1, &["cnn", "[4]"]);
+}
