@@ -216,17 +216,22 @@ fn listing_runs_no_code_of_a_plugin() {
     // The trap works: training does load it.
     let standard = plugin_dir();
     fs::copy(plugins.path().join("tattler.so"), standard.path().join("tattler.so")).unwrap();
-    write(dir.path(), "run.toml", "[run]\nepochs = 1\n[[callback]]\ncomponent = \"counter\"\n");
+    write(dir.path(), "run.toml", &format!("{BASE}[[callback]]\ncomponent = \"counter\"\n"));
     succeed(fluxbay(dir.path(), standard.path()).args(["train", "run.toml", "--run-dir", "out"]));
     assert!(trace.exists());
 }
+
+/// A whole run; a second file changes what it says.
+const BASE: &str = "[run]\nepochs = 1\n[data]\ncomponent = \"digits\"\n[model]\ncomponent = \"mlp\"\n[loss]\ncomponent = \
+                    \"cross-entropy\"\n[optimizer]\ncomponent = \"sgd\"\n";
 
 /// Runs a wrong run and gives its exit code and what it printed.
 fn wrong(run_file: &str, prepare: impl FnOnce(&Path)) -> (Option<i32>, String) {
     let (dir, plugins) = (scratch(), plugin_dir());
     prepare(dir.path());
+    write(dir.path(), "base.toml", BASE);
     write(dir.path(), "run.toml", run_file);
-    let finished = run(fluxbay(dir.path(), plugins.path()).args(["train", "run.toml", "--run-dir", "out"]));
+    let finished = run(fluxbay(dir.path(), plugins.path()).args(["train", "base.toml", "run.toml", "--run-dir", "out"]));
     (finished.code, finished.stderr)
 }
 
