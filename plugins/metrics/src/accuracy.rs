@@ -85,6 +85,14 @@ mod tests {
     }
 
     #[test]
+    fn it_agrees_with_scikit_learn() {
+        for case in ["three-classes", "binary-logits"] {
+            let reference = crate::reference::Reference::load(case);
+            crate::reference::close(Counts::of(&reference.samples(), 0.0).share(), reference.number("accuracy"));
+        }
+    }
+
+    #[test]
     fn wrong_ones_count_and_nothing_gathered_is_nan() {
         assert_eq!(Counts::of(&labelled(&[0.2, 0.8, 0.6, 0.4, 0.1, 0.9], 2, &[0., 0., 1.]), 0.0).share(), 2.0 / 3.0);
         assert!(Counts::default().share().is_nan());

@@ -121,6 +121,16 @@ fn label(value: f64, classes: usize) -> Result<u32> {
     Ok(value as u32)
 }
 
+choice! {
+    /// What the scores of a sample are.
+    pub enum Scores {
+        /// Any numbers; softmax (or sigmoid) makes them probabilities.
+        Logits,
+        /// Probabilities that add up to 1.
+        Probabilities,
+    }
+}
+
 /// Natural logarithms of the class probabilities from logits; a binary logit becomes two classes.
 ///
 /// Shifted by the largest logit, so that nothing overflows.
