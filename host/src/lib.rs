@@ -9,4 +9,5 @@ pub mod library;
 pub mod loader;
 pub mod record;
 pub mod run_file;
+pub mod session;
 pub mod tensor;

@@ -129,6 +129,12 @@ impl PluginInstance {
         matches!(self.table, Table::Phase(PhaseTable { epoch: Some(_), .. }))
     }
 
+    /// Table and instance of a data set.
+    pub(super) fn dataset(&self) -> Called<(&'static DatasetTable, entry::Instance)> {
+        let Table::Dataset(table) = self.table else { return wrong_kind!(self, "data set") };
+        Ok((table, self.raw))
+    }
+
     /// The phase's init.
     pub fn phase_init(&self, runtime: &Runtime, number: u32) -> Called {
         let Table::Phase(table) = self.table else { return wrong_kind!(self, "phase") };

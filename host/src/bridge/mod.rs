@@ -8,6 +8,7 @@ mod ambient;
 mod answer;
 pub mod call;
 mod child;
+pub mod dataset;
 mod display;
 mod host;
 mod learner;

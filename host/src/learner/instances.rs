@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use fluxbay_plugin::abi::{entry, event};
 
@@ -125,7 +126,7 @@ pub struct Instance {
     pub answers: Answers,
     /// Instances that belong to it.
     pub children: Vec<Rc<Instance>>,
-    plugin_side: PluginInstance,
+    plugin_side: Arc<PluginInstance>,
     /// Standard events that it handles, one bit each.
     subscribed: u32,
     busy: Cell<bool>,
@@ -163,7 +164,7 @@ impl Instance {
             declared: prepared.declared,
             answers,
             children,
-            plugin_side,
+            plugin_side: Arc::new(plugin_side),
             subscribed,
             busy: Cell::new(false),
             poisoned: Cell::new(false),
@@ -174,7 +175,7 @@ impl Instance {
     }
 
     /// The plugin's side, without any check; for `save`, `load` and `resolve`.
-    pub fn plugin_side(&self) -> &PluginInstance {
+    pub fn plugin_side(&self) -> &Arc<PluginInstance> {
         &self.plugin_side
     }
 

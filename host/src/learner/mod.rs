@@ -21,6 +21,8 @@ pub mod runtime;
 mod setup;
 pub mod state;
 mod step;
+#[cfg(test)]
+mod tests;
 mod values;
 
 pub use control::{Ending, FitReport, Flow, Stop, StopKind, StopReason};

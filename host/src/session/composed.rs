@@ -1,0 +1,297 @@
+//! From run description to composition: plugins are loaded, instances created, the order is decided.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use candle_core::Device as CandleDevice;
+use serde_json::Value as Json;
+
+use super::members::{member, offers, stand_in};
+use super::shelf::Shelf;
+use super::{Session, Surroundings};
+use crate::bridge::dataset::PluginSamples;
+use crate::compose::{Composition, Input, Member, compose};
+use crate::learner::instances::Doing;
+use crate::learner::ports::{Data, PhaseKind};
+use crate::learner::{Folders, Instance, LossSlot, ModelSlot, NewInstance, OnError, OptimizerSlot, Parts, PhaseSlot, Ports, Runtime, Stop};
+use crate::library::{Catalog, Kind};
+use crate::loader::{Loader, LoaderSettings};
+use crate::run_file::{Device, Diagnostic, Diagnostics, InstanceSpec, Named, OnError as SpecOnError, PhaseData, RunDescription};
+use crate::tensor::{Engine, EngineOptions};
+
+/// A run whose instances exist and whose order is decided; no data was read.
+pub struct Composed {
+    pub(super) runtime: Rc<Runtime>,
+    pub(super) shelf: Rc<Shelf>,
+    pub(super) run: RunDescription,
+    pub(super) composition: RefCell<Composition>,
+    /// In the order of the run description's sections.
+    instances: Vec<Rc<Instance>>,
+    pub(super) phase_kinds: Vec<PhaseKind>,
+}
+
+impl std::fmt::Debug for Composed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Composed").field("composition", &self.composition).finish_non_exhaustive()
+    }
+}
+
+/// What is gathered while instances are created.
+struct Builder<'a> {
+    runtime: &'a Rc<Runtime>,
+    shelf: &'a Shelf,
+    run: &'a RunDescription,
+    diagnostics: Diagnostics,
+    instances: Vec<Option<Rc<Instance>>>,
+    members: Vec<Member<'static>>,
+}
+
+impl Composed {
+    /// Loads the plugins of a run, creates its instances and composes them.
+    ///
+    /// # Errors
+    /// Every problem that was found, with places and mends.
+    pub fn new(catalog: Rc<Catalog>, run: RunDescription, surroundings: Surroundings) -> Result<Composed, Diagnostics> {
+        let shelf = Rc::new(Shelf::new(catalog));
+        let runtime = runtime(&run, &shelf, surroundings)?;
+        let mut builder = Builder {
+            runtime: &runtime,
+            shelf: &shelf,
+            run: &run,
+            diagnostics: Diagnostics::new(),
+            instances: Vec::new(),
+            members: Vec::new(),
+        };
+        for spec in run.instances() {
+            builder.create(spec);
+        }
+        let phase_kinds = builder.phase_kinds();
+        let Builder { mut diagnostics, instances, members, .. } = builder;
+        let input = Input { members, offers: offers(shelf.catalog()) };
+        let composition = match compose(&input) {
+            Ok(composition) => Some(composition),
+            Err(problems) => {
+                problems.iter().for_each(|problem| diagnostics.push(problem.diagnostic(&input.members, &run.sources)));
+                None
+            }
+        };
+        drop(input);
+        let instances: Option<Vec<Rc<Instance>>> = instances.into_iter().collect();
+        match (composition, instances) {
+            (Some(composition), Some(instances)) if !diagnostics.has_errors() => {
+                Ok(Composed { runtime, shelf, run, composition: RefCell::new(composition), instances, phase_kinds })
+            }
+            _ => Err(diagnostics),
+        }
+    }
+
+    /// The plugins of the run.
+    pub fn shelf(&self) -> &Shelf {
+        &self.shelf
+    }
+
+    /// The run's description.
+    pub fn run(&self) -> &RunDescription {
+        &self.run
+    }
+
+    /// Order, reasons and dispatch lists; indices are those of [`Composed::instances`].
+    pub fn composition(&self) -> std::cell::Ref<'_, Composition> {
+        self.composition.borrow()
+    }
+
+    /// The instances in the order of the run description's sections: data, models, losses, optimizers, phases, callbacks,
+    /// loggers.
+    pub fn instances(&self) -> &[Rc<Instance>] {
+        &self.instances
+    }
+
+    /// The members that the composition was made from.
+    pub fn members(&self) -> Vec<Member<'static>> {
+        let kinds = self.run.phases.iter().zip(&self.phase_kinds).map(|(phase, kind)| (phase.spec.id.as_str(), kind.name()));
+        let kinds: std::collections::BTreeMap<&str, &str> = kinds.collect();
+        let specs = self.run.instances().zip(&self.instances);
+        specs
+            .map(|(spec, instance)| member(&self.runtime, instance, Some(spec), kinds.get(spec.id.as_str()).copied().unwrap_or("")))
+            .collect()
+    }
+
+    fn instance(&self, id: &str) -> Option<Rc<Instance>> {
+        self.instances.iter().find(|instance| instance.id == id).cloned()
+    }
+
+    /// Opens the data, builds the models and initialises phases and callbacks.
+    ///
+    /// # Errors
+    /// What a plugin refused, or what is wrong with the data.
+    pub fn open(self) -> Result<Session, Diagnostics> {
+        let loader = self.open_data()?.map(Rc::new);
+        let order: Vec<Rc<Instance>> =
+            self.composition.borrow().order.iter().filter_map(|&index| self.instances.get(index).cloned()).collect();
+        let data = loader.clone().map(|loader| loader as Rc<dyn Data>);
+        let assembled = self.parts().and_then(|parts| self.runtime.assemble(parts, order, data));
+        match assembled {
+            Ok(()) => Ok(Session { composed: self, loader }),
+            Err(stop) => Err(self.refused(stop)),
+        }
+    }
+
+    /// A failure while the run was set up, at the place of the instance that failed.
+    fn refused(&self, stop: Stop) -> Diagnostics {
+        let mut diagnostics = Diagnostics::new();
+        diagnostics.push(instance_refused(&self.run, self.run.instance(&stop.0.by), &stop));
+        diagnostics
+    }
+
+    fn open_data(&self) -> Result<Option<Loader>, Diagnostics> {
+        let Some(spec) = &self.run.data else { return Ok(None) };
+        let Some(instance) = self.instance(&spec.id) else { return Ok(None) };
+        let side = Arc::clone(instance.plugin_side());
+        let opened = instance
+            .call(&self.runtime, Doing::Named("while its data was opened"), |_| PluginSamples::open(&self.runtime, instance.number, side));
+        let samples = opened.map_err(|stop| self.refused(stop))?;
+        let settings = &self.run.loader;
+        let settings = LoaderSettings {
+            batch_size: settings.batch_size,
+            shuffle: settings.shuffle,
+            drop_last: settings.drop_last,
+            validation: settings.validation,
+            prefetch: settings.prefetch,
+            ..LoaderSettings::default()
+        };
+        let loader = Loader::open(Arc::new(samples), settings, self.run.run.seed);
+        loader.map(Some).map_err(|error| {
+            let mut diagnostics = Diagnostics::new();
+            let diagnostic = Diagnostic::error("data", format!("the data of `{}` cannot be used: {error}", spec.id));
+            diagnostics.push(placed(diagnostic, &self.run, Some(spec)));
+            diagnostics
+        })
+    }
+
+    fn parts(&self) -> Result<Parts, Stop> {
+        let find =
+            |spec: &InstanceSpec| self.instance(&spec.id).ok_or_else(|| Stop::host(format!("instance `{}` was not created", spec.id)));
+        let mut parts = Parts::default();
+        for (index, model) in self.run.models.iter().enumerate() {
+            let optimizer = optimizer_of(&self.run, model).map(&find).transpose()?;
+            let optimizer = optimizer.map(|optimizer| OptimizerSlot::new(optimizer, index));
+            parts.models.push(ModelSlot { name: model.name.clone(), instance: find(&model.spec)?, optimizer });
+        }
+        for loss in &self.run.losses {
+            parts.losses.push(LossSlot { name: loss.name.clone(), instance: find(&loss.spec)? });
+        }
+        for (phase, &kind) in self.run.phases.iter().zip(&self.phase_kinds) {
+            let split = match phase.data {
+                PhaseData::None => None,
+                data => Some(data.name().to_owned()),
+            };
+            parts.phases.push(PhaseSlot { instance: find(&phase.spec)?, kind, split, total_steps: Default::default() });
+        }
+        parts.loggers = self.run.loggers.iter().map(&find).collect::<Result<_, _>>()?;
+        Ok(parts)
+    }
+}
+
+/// The optimizer of a model: the one of its name, or the only one.
+fn optimizer_of<'a>(run: &'a RunDescription, model: &Named) -> Option<&'a InstanceSpec> {
+    let named = run.optimizers.iter().find(|optimizer| optimizer.name == model.name);
+    let only = match &run.optimizers[..] {
+        [only] if only.name == "optimizer" => Some(only),
+        _ => None,
+    };
+    named.or(only).map(|optimizer| &optimizer.spec)
+}
+
+fn runtime(run: &RunDescription, shelf: &Rc<Shelf>, surroundings: Surroundings) -> Result<Rc<Runtime>, Diagnostics> {
+    let fail = |code, text: String| {
+        let mut diagnostics = Diagnostics::new();
+        diagnostics.push(Diagnostic::error(code, text));
+        diagnostics
+    };
+    let device = match run.run.device {
+        Device::Cpu => CandleDevice::Cpu,
+        Device::Cuda(number) => CandleDevice::new_cuda(number).map_err(|error| {
+            let first = error.to_string().lines().next().unwrap_or_default().to_owned();
+            fail("device", format!("the device `cuda:{number}` cannot be used: {first}; use `device = \"cpu\"`, or a host built with CUDA"))
+        })?,
+    };
+    let options = EngineOptions { device, seed: run.run.seed, threads: run.run.threads, ..EngineOptions::default() };
+    let engine = Engine::new(options).map_err(|error| fail("device", error.to_string()))?;
+    let ports = Ports { sink: surroundings.sink, display: surroundings.display, components: Rc::clone(shelf) as Rc<_> };
+    let folders = Folders { base: run.run.base_dir.clone(), run: surroundings.run_dir };
+    Runtime::new(engine, ports, folders).map_err(|stop| fail("internal", stop.to_string()))
+}
+
+fn placed(diagnostic: Diagnostic, run: &RunDescription, spec: Option<&InstanceSpec>) -> Diagnostic {
+    match spec.and_then(|spec| spec.place) {
+        Some(place) => diagnostic.at(&run.sources, place, ""),
+        None => diagnostic,
+    }
+}
+
+fn instance_refused(run: &RunDescription, spec: Option<&InstanceSpec>, stop: &Stop) -> Diagnostic {
+    placed(Diagnostic::error("instance-refused", stop.to_string()), run, spec)
+}
+
+/// State path above the hyper-parameters of an instance.
+pub(super) fn hyper_prefix(run: &RunDescription, spec: &InstanceSpec) -> String {
+    match run.optimizers.iter().find(|optimizer| optimizer.spec.id == spec.id) {
+        Some(_) if run.optimizers.len() == 1 => "optimizer".to_owned(),
+        Some(optimizer) => format!("optimizer.{}", optimizer.name),
+        None => format!("hyper.{}", spec.id),
+    }
+}
+
+/// The identity of an instance.
+pub(super) fn new_instance(run: &RunDescription, spec: &InstanceSpec) -> NewInstance {
+    NewInstance {
+        id: spec.id.clone(),
+        hyper_prefix: hyper_prefix(run, spec),
+        on_error: match spec.on_error {
+            SpecOnError::Stop => OnError::Stop,
+            SpecOnError::Disable => OnError::Disable,
+        },
+    }
+}
+
+impl Builder<'_> {
+    /// Creates one instance, or notes why it could not be.
+    fn create(&mut self, spec: &InstanceSpec) {
+        let prepared = match self.shelf.take(spec.kind, &spec.lookup(), &Json::Object(spec.config.clone())) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                let diagnostic = Diagnostic::error("plugin-refused", format!("`{}` cannot be used: {error}", spec.id));
+                self.diagnostics.push(placed(diagnostic, self.run, Some(spec)));
+                return self.stand_in(spec);
+            }
+        };
+        match self.runtime.create(new_instance(self.run, spec), prepared) {
+            Ok(instance) => {
+                self.members.push(member(self.runtime, &instance, Some(spec), self.phase_kind(spec).unwrap_or_default().as_str()));
+                self.instances.push(Some(instance));
+            }
+            Err(stop) => {
+                self.diagnostics.push(instance_refused(self.run, Some(spec), &stop));
+                self.stand_in(spec);
+            }
+        }
+    }
+
+    fn stand_in(&mut self, spec: &InstanceSpec) {
+        if let Ok(found) = self.shelf.catalog().find(spec.kind, &spec.lookup()) {
+            self.members.push(stand_in(spec, found.manifest));
+        }
+        self.instances.push(None);
+    }
+
+    fn phase_kind(&self, spec: &InstanceSpec) -> Option<String> {
+        let found = self.shelf.catalog().find(spec.kind, &spec.lookup()).ok()?;
+        (spec.kind == Kind::Phase).then(|| found.manifest.phase_kind.clone())
+    }
+
+    fn phase_kinds(&self) -> Vec<PhaseKind> {
+        let kind = |spec: &InstanceSpec| self.phase_kind(spec).and_then(|name| PhaseKind::named(&name)).unwrap_or(PhaseKind::Other);
+        self.run.phases.iter().map(|phase| kind(&phase.spec)).collect()
+    }
+}

@@ -1,0 +1,88 @@
+//! Instances as the composition sees them: what they said, and what their children said, as plain data.
+
+use std::rc::Rc;
+
+use fluxbay_plugin::abi::callback::resolution;
+
+use super::shelf::{declared, kind_of};
+use crate::compose::{Access, Member, Offer, Resolution};
+use crate::learner::{Instance, Runtime};
+use crate::library::{Catalog, ComponentManifest, Kind};
+use crate::run_file::InstanceSpec;
+
+/// A member for an instance that was created.
+pub fn member(runtime: &Rc<Runtime>, instance: &Rc<Instance>, spec: Option<&InstanceSpec>, phase_kind: &str) -> Member<'static> {
+    let kind = kind_of(instance.kind()).unwrap_or(Kind::Callback);
+    let mut member = Member::new(kind, &instance.id, &instance.component);
+    member.events = instance.answers.events.iter().filter_map(|&number| runtime.event_name(number)).collect();
+    member.emits = instance.declared.emits.clone();
+    member.phase_kind = phase_kind.to_owned();
+    member.place = spec.and_then(|spec| spec.place);
+    gather(instance, &mut member);
+    let asked = Rc::clone(instance);
+    member.resolve = Box::new(move |other, path| resolve(&asked, other, path));
+    member
+}
+
+/// Access and order of an instance and of its children: an instance answers for what belongs to it.
+fn gather(instance: &Instance, member: &mut Member<'_>) {
+    let add = |to: &mut Vec<String>, from: &[String]| {
+        for text in from {
+            if !to.contains(text) {
+                to.push(text.clone());
+            }
+        }
+    };
+    add(&mut member.access.reads, &instance.answers.reads);
+    add(&mut member.access.writes, &instance.answers.writes);
+    add(&mut member.run_after, &instance.answers.run_after);
+    add(&mut member.run_before, &instance.answers.run_before);
+    for child in &instance.children {
+        if !member.stands_for.contains(&child.component) {
+            member.stands_for.push(child.component.clone());
+        }
+        gather(child, member);
+    }
+}
+
+/// The instance's answer, or that of the first child that has one.
+fn resolve(instance: &Instance, other: &str, path: &str) -> Resolution {
+    let own = match instance.plugin_side().callback_resolve(other, path) {
+        resolution::UNRESOLVABLE => Resolution::Unresolvable,
+        resolution::RUN_FIRST => Resolution::RunFirst,
+        resolution::NO_CONFLICT => Resolution::NoConflict,
+        _ => Resolution::NotDefined,
+    };
+    if own != Resolution::NotDefined {
+        return own;
+    }
+    let children = instance.children.iter().map(|child| resolve(child, other, path));
+    children.into_iter().find(|answer| *answer != Resolution::NotDefined).unwrap_or(Resolution::NotDefined)
+}
+
+/// A member for an instance that could not be created: what its manifest says stands in for it, so that the others'
+/// problems are told as they are.
+pub fn stand_in(spec: &InstanceSpec, manifest: &ComponentManifest) -> Member<'static> {
+    let mut member = Member::new(spec.kind, &spec.id, &spec.component_id());
+    let declared = declared(manifest);
+    member.events = declared.events;
+    member.access = Access { reads: declared.reads, writes: declared.writes };
+    member.run_after = declared.run_after;
+    member.run_before = declared.run_before;
+    member.emits = declared.emits;
+    member.phase_kind = manifest.phase_kind.clone();
+    member.place = spec.place;
+    // Its own answers are not known; nothing is demanded of it.
+    member.resolve = Box::new(|_, _| Resolution::NoConflict);
+    member
+}
+
+/// What could be added to a run.
+pub fn offers(catalog: &Catalog) -> Vec<Offer> {
+    let offer = |component: crate::library::ComponentRef<'_>| Offer {
+        component: component.id(),
+        writes: component.manifest.writes.clone(),
+        emits: component.manifest.emits.clone(),
+    };
+    catalog.components().map(offer).collect()
+}

@@ -1,0 +1,168 @@
+//! A run as a library: catalog and run description become something that trains.
+//!
+//! Three stages, each a type, so that a step cannot be left out: [`Composed::new`] loads the plugins, creates every instance
+//! and decides the order; all problems come back at once, and no data was read. [`Composed::open`] opens the data, builds
+//! the models and gives a [`Session`], which runs fits, epochs and steps, and whose callbacks can be changed in between.
+//!
+//! Used by the command line and by embedders. It writes no files itself: the record and the display are handed in.
+
+#![forbid(unsafe_code)]
+
+mod callbacks;
+mod composed;
+mod members;
+mod shelf;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use candle_core::Tensor;
+
+use crate::learner::ports::{DataBatch, Display, NoDisplay, NoSink, Sink};
+use crate::learner::{FitReport, Flow, Instance, Runtime};
+use crate::loader::Loader;
+use crate::run_file::RunDescription;
+
+pub use callbacks::ChangeError;
+pub use composed::Composed;
+pub use shelf::Shelf;
+
+/// What surrounds a run.
+pub struct Surroundings {
+    /// Where figures and events go.
+    pub sink: Rc<dyn Sink>,
+    /// Where text and progress go.
+    pub display: Rc<dyn Display>,
+    /// Folder of the run, for instances that keep files; empty where the run keeps none.
+    pub run_dir: String,
+}
+
+impl Default for Surroundings {
+    /// Nothing is kept and nothing is shown.
+    fn default() -> Surroundings {
+        Surroundings { sink: Rc::new(NoSink), display: Rc::new(NoDisplay), run_dir: String::new() }
+    }
+}
+
+/// One parameter or buffer, for listings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParameterSummary {
+    /// Name of its model.
+    pub model: String,
+    /// Dotted path within the model.
+    pub path: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Whether an optimizer changes it.
+    pub trainable: bool,
+}
+
+/// A run that can train.
+pub struct Session {
+    composed: Composed,
+    loader: Option<Rc<Loader>>,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("runtime", &self.composed.runtime).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Runs the epochs of the run description.
+    pub fn fit(&self) -> FitReport {
+        self.fit_epochs(self.composed.run.run.epochs)
+    }
+
+    /// Runs `epochs` more epochs of every phase.
+    pub fn fit_epochs(&self, epochs: u64) -> FitReport {
+        self.runtime().fit(epochs)
+    }
+
+    /// Runs one epoch of one phase, by its number.
+    ///
+    /// # Errors
+    /// What ended the fit or failed.
+    pub fn run_epoch(&self, phase: usize) -> Flow {
+        self.runtime().run_epoch(phase)
+    }
+
+    /// Runs one step of one phase on a batch.
+    ///
+    /// # Errors
+    /// What ended more than the step, or failed.
+    pub fn run_step(&self, phase: usize, batch: DataBatch) -> Flow {
+        self.runtime().run_step(phase, batch)
+    }
+
+    /// Flushes and closes the loggers: the last call before the session is dropped.
+    ///
+    /// # Errors
+    /// What a logger could not write.
+    pub fn finish(&self) -> Flow {
+        self.runtime().close_loggers()
+    }
+
+    /// Set it to a signal's number in a signal handler: the fit then ends after the step.
+    pub fn interrupt(&self) -> Arc<AtomicU32> {
+        self.runtime().interrupt()
+    }
+
+    /// The learner.
+    pub fn runtime(&self) -> &Runtime {
+        &self.composed.runtime
+    }
+
+    /// The run's description.
+    pub fn run(&self) -> &RunDescription {
+        &self.composed.run
+    }
+
+    /// How the run was composed.
+    pub fn composed(&self) -> &Composed {
+        &self.composed
+    }
+
+    /// The data, where the run has any.
+    pub fn loader(&self) -> Option<&Loader> {
+        self.loader.as_deref()
+    }
+
+    /// Instance ids of the phases, in their order.
+    pub fn phases(&self) -> Vec<String> {
+        let parts = self.runtime().parts();
+        parts.map(|parts| parts.phases.iter().map(|phase| phase.instance.id.clone()).collect()).unwrap_or_default()
+    }
+
+    /// The callback with an id.
+    pub fn callback(&self, id: &str) -> Option<Rc<Instance>> {
+        self.runtime().callback(id)
+    }
+
+    /// All parameters and buffers, by model and path.
+    pub fn parameters(&self) -> Vec<ParameterSummary> {
+        let engine = self.runtime().engine.borrow();
+        let summary = |p: crate::tensor::ParameterInfo<'_>| ParameterSummary {
+            model: engine.model_name(p.model).unwrap_or_default().to_owned(),
+            path: p.path.to_owned(),
+            shape: engine.shape(p.handle).map(<[usize]>::to_vec).unwrap_or_default(),
+            trainable: p.kind == crate::tensor::Kind::Trainable && !p.frozen,
+        };
+        engine.parameters().map(summary).collect()
+    }
+
+    /// All parameters and buffers with their values, as `MODEL.PATH`; the tensors are copies.
+    ///
+    /// # Errors
+    /// Where a tensor cannot be copied.
+    pub fn model_tensors(&self) -> Result<Vec<(String, Tensor)>, candle_core::Error> {
+        let engine = self.runtime().engine.borrow();
+        let named = |p: crate::tensor::ParameterInfo<'_>| {
+            let value = engine.value(p.handle).map_err(candle_core::Error::wrap)?;
+            Ok((format!("{}.{}", engine.model_name(p.model).unwrap_or_default(), p.path), value.copy()?))
+        };
+        engine.parameters().map(named).collect()
+    }
+}

@@ -1,0 +1,118 @@
+//! The plugins of a run: loaded from the catalog when the first instance of them is made.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use serde_json::Value as Json;
+
+use crate::bridge::HOST;
+use crate::learner::{Components, Declared, Prepared};
+use crate::library::{Catalog, ComponentManifest, ComponentRef, Kind, LoadError, Loaded, load};
+use crate::run_file::{Diagnostics, Severity, check_json};
+
+/// A catalog, and what of it is loaded.
+pub struct Shelf {
+    catalog: Rc<Catalog>,
+    loaded: RefCell<Vec<Loaded>>,
+}
+
+/// Why a component cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ShelfError {
+    /// It is not in the catalog, or not under that name alone.
+    #[error(transparent)]
+    Find(#[from] crate::library::FindError),
+    /// Its plugin was refused.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The plugin's table lacks it, although its manifest has it.
+    #[error("plugin `{plugin}` does not have the {component} that its manifest lists; build it anew")]
+    Missing {
+        /// The plugin.
+        plugin: String,
+        /// `kind/name`.
+        component: String,
+    },
+}
+
+/// What a manifest allows.
+pub fn declared(manifest: &ComponentManifest) -> Declared {
+    Declared {
+        events: manifest.events.clone(),
+        reads: manifest.reads.clone(),
+        writes: manifest.writes.clone(),
+        run_after: manifest.run_after.clone(),
+        run_before: manifest.run_before.clone(),
+        emits: manifest.emits.clone(),
+        hyper_parameters: manifest.hyper_parameters.clone(),
+    }
+}
+
+/// The contract's numbers follow the order of the kinds.
+pub fn kind_of(number: u32) -> Option<Kind> {
+    Kind::ALL.get(number as usize).copied()
+}
+
+impl Shelf {
+    /// Nothing is loaded yet.
+    pub fn new(catalog: Rc<Catalog>) -> Shelf {
+        Shelf { catalog, loaded: RefCell::default() }
+    }
+
+    /// The catalog.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The plugins that were loaded, in the order in which they were.
+    pub fn loaded(&self) -> Vec<Loaded> {
+        self.loaded.borrow().clone()
+    }
+
+    /// Takes a component, with a complete configuration, from the shelf; loads its plugin if need be.
+    ///
+    /// # Errors
+    /// [`ShelfError`].
+    pub fn take(&self, kind: Kind, name: &str, config: &Json) -> Result<Prepared, ShelfError> {
+        let found = self.catalog.find(kind, name)?;
+        let component = {
+            let mut loaded = self.loaded.borrow_mut();
+            let place = match loaded.iter().position(|plugin| plugin.sha256() == found.plugin.sha256()) {
+                Some(place) => place,
+                None => {
+                    loaded.push(load(found.plugin, &HOST)?);
+                    loaded.len() - 1
+                }
+            };
+            loaded[place].component(kind, &found.manifest.name)
+        };
+        let missing = || ShelfError::Missing { plugin: found.plugin.name().to_owned(), component: found.id() };
+        Ok(Prepared {
+            component: component.ok_or_else(missing)?,
+            name: found.id(),
+            plugin: found.plugin.name().to_owned(),
+            config: config.to_string(),
+            declared: declared(found.manifest),
+        })
+    }
+
+    fn find(&self, kind: Kind, name: &str) -> Result<ComponentRef<'_>, String> {
+        self.catalog.find(kind, name).map_err(|error| error.to_string())
+    }
+}
+
+impl Components for Shelf {
+    fn prepare(&self, kind: u32, name: &str, config: &str) -> Result<Prepared, String> {
+        let kind = kind_of(kind).ok_or_else(|| format!("there is no kind of component with number {kind}"))?;
+        let found = self.find(kind, name)?;
+        let config: Json =
+            serde_json::from_str(config).map_err(|error| format!("the configuration of {kind} `{name}` is not JSON: {error}"))?;
+        let mut diagnostics = Diagnostics::new();
+        let complete = check_json(&found.manifest.config, &config, &format!("{kind} `{name}`"), &mut diagnostics);
+        if diagnostics.has_errors() {
+            let errors = diagnostics.iter().filter(|one| one.severity == Severity::Error).map(|one| one.message.clone());
+            return Err(errors.collect::<Vec<_>>().join("; "));
+        }
+        self.take(kind, name, &Json::Object(complete)).map_err(|error| error.to_string())
+    }
+}
