@@ -3,17 +3,19 @@
 mod digits;
 mod idx;
 mod idx_file;
+mod mixture;
 mod table;
 mod text;
 
 use digits::Digits;
 use fluxbay_plugin::prelude::*;
 use idx::Idx;
+use mixture::Mixture;
 use table::Csv;
 use text::CharacterText;
 
 plugin! {
-    summary: "The standard data sets: digits, idx, csv, text.",
+    summary: "The standard data sets: digits, idx, csv, text, mixture.",
     dataset "digits" => Digits {
         summary: "1,797 handwritten digits of 8 x 8 pixels, embedded in the plugin.",
         details: "xs is [8, 8] with values from 0 to 1, ys the digit. One split, which the loader divides.",
@@ -33,5 +35,10 @@ plugin! {
         summary: "Windows of a text file as character ids; the target is the window one character later.",
         details: "The first part of the text is for training, the last for validation. The vocabulary is the characters of the whole file.",
         example: "[data]\ncomponent = \"text\"\npath = \"moby_dick.txt\"\ncontext = 128\n",
+    },
+    dataset "mixture" => Mixture {
+        summary: "Points of a mixture of Gaussians on a ring.",
+        details: "xs is [2], ys the Gaussian that the point comes from.",
+        example: "[data]\ncomponent = \"mixture\"\nmodes = 8\n",
     },
 }

@@ -14,6 +14,10 @@ config! {
         activation: Activation = "relu",
         /// Probability with which a hidden value is dropped in training.
         dropout: f64 = 0.0 => 0.0..1.0,
+        /// Values per sample that come in; by default those of the data's inputs.
+        inputs: Option<usize> = null => 1..,
+        /// Values per sample that go out; by default those that the data's target needs.
+        outputs: Option<usize> = null => 1..,
     }
 }
 
@@ -41,13 +45,20 @@ impl Model for Mlp {
     type Network = Network;
 
     fn build(&self, data: &DataSpec, params: Params) -> Result<Network> {
-        let mut width = data.xs()?.elements();
+        let mut width = match self.0.inputs {
+            Some(inputs) => inputs,
+            None => data.xs()?.elements(),
+        };
+        let outputs = match self.0.outputs {
+            Some(outputs) => outputs,
+            None => data.outputs()?,
+        };
         let mut hidden = Vec::new();
         for (index, outputs) in self.0.hidden.iter().enumerate() {
             hidden.push(linear(width, *outputs, params.pp("hidden").pp(index))?.with_activation(self.0.activation));
             width = *outputs;
         }
-        Ok(Network { hidden, dropout: dropout(self.0.dropout), output: linear(width, data.outputs()?, params.pp("output"))? })
+        Ok(Network { hidden, dropout: dropout(self.0.dropout), output: linear(width, outputs, params.pp("output"))? })
     }
 
     fn forward(&self, network: &Network, xs: &Tensor) -> Result<Tensor> {

@@ -1,14 +1,22 @@
-//! The standard phases: `training` and `validation`.
+//! The standard phases: supervised, adversarial and self-supervised training, and validation.
 
+mod gan;
+mod low_loss;
+mod masked;
+mod probe;
 mod training;
 mod validation;
 
 use fluxbay_plugin::prelude::*;
+use gan::Gan;
+use low_loss::LowLoss;
+use masked::MaskedReconstruction;
+use probe::{LinearProbe, LinearProbeValidation};
 use training::Training;
 use validation::Validation;
 
 plugin! {
-    summary: "The standard phases: training and validation.",
+    summary: "The standard phases: training, validation, low-loss, gan, masked-reconstruction, linear-probe.",
     phase "training" => Training {
         summary: "Forward pass, loss, backward pass, update: one optimizer step per batch.",
         phase_kind: "training",
@@ -18,5 +26,32 @@ plugin! {
         summary: "Forward pass and loss without gradients; parameters stay as they are.",
         phase_kind: "validation",
         example: "[[phase]]\ncomponent = \"validation\"\n",
+    },
+    phase "low-loss" => LowLoss {
+        summary: "Training that ends the fit once the mean loss of an epoch is low.",
+        phase_kind: "training",
+        example: "[[phase]]\ncomponent = \"low-loss\"\nbelow = 0.1\n",
+    },
+    phase "gan" => Gan {
+        summary: "Adversarial training of model.generator against model.critic.",
+        details: "The generator takes noise [batch, latent] and gives samples in the shape of xs; the critic gives one logit per sample. Each step updates the critic, fires critic-end, then updates the generator.",
+        phase_kind: "training",
+        emits: ["critic-end"],
+        example: "[model.generator]\ncomponent = \"mlp\"\ninputs = 8\noutputs = 2\n\n[model.critic]\ncomponent = \"mlp\"\noutputs = 1\n\n[[phase]]\ncomponent = \"gan\"\nlatent = 8\n",
+    },
+    phase "masked-reconstruction" => MaskedReconstruction {
+        summary: "Self-supervised training: model.decoder restores from model.encoder's features what was hidden in xs.",
+        phase_kind: "training",
+        example: "[model.encoder]\ncomponent = \"mlp\"\noutputs = 32\n\n[model.decoder]\ncomponent = \"mlp\"\ninputs = 32\noutputs = 64\n\n[[phase]]\ncomponent = \"masked-reconstruction\"\nmask = 0.5\n",
+    },
+    phase "linear-probe" => LinearProbe {
+        summary: "Trains model.probe alone, on the features of model.encoder.",
+        phase_kind: "training",
+        example: "[[phase]]\ncomponent = \"linear-probe\"\n",
+    },
+    phase "linear-probe-validation" => LinearProbeValidation {
+        summary: "Measures model.probe on the features of model.encoder.",
+        phase_kind: "validation",
+        example: "[[phase]]\ncomponent = \"linear-probe-validation\"\n",
     },
 }

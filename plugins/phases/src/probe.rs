@@ -1,0 +1,64 @@
+//! Linear probes: how much of the target the features of an encoder hold (Alain and Bengio 2016, arXiv:1610.01644).
+
+use fluxbay_plugin::{ModelIndex, prelude::*};
+
+/// `model.encoder`, whose features nothing here changes, and `model.probe` on top of them.
+struct Models {
+    encoder: ModelIndex,
+    probe: ModelIndex,
+}
+
+impl Models {
+    fn find(learner: &Learner) -> Result<Option<Models>> {
+        Ok(Some(Models { encoder: learner.model_named("encoder")?, probe: learner.model_named("probe")? }))
+    }
+
+    /// Predictions and loss, with the encoder held fixed.
+    fn predict(&self, step: &Step<'_>) -> Result<()> {
+        let features = step.without_gradients(|| step.run_model(self.encoder, &step.xs()?))?;
+        step.set_yhats(&step.run_model(self.probe, &features)?)?;
+        step.dispatch(LossBegin)?;
+        step.loss(&step.yhats()?, &step.ys()?)?;
+        Ok(())
+    }
+}
+
+macro_rules! probes {
+    ($($(#[$doc:meta])* $name:ident => |$models:ident, $step:ident| $body:expr),+ $(,)?) => { $(
+        $(#[$doc])*
+        pub struct $name(Option<Models>);
+
+        impl Component for $name {
+            type Config = NoConfig;
+
+            fn new(_: NoConfig, _: &mut Setup) -> Result<Self> {
+                Ok($name(None))
+            }
+        }
+
+        impl Phase for $name {
+            fn init(&mut self, learner: &PhaseLearner) -> Result<()> {
+                self.0 = Models::find(learner)?;
+                Ok(())
+            }
+
+            fn step(&mut self, batch: &Batch, learner: &PhaseLearner) -> Result<()> {
+                let Some($models) = &self.0 else { bail!("the probe was not initialised") };
+                learner.run_step(batch, |$step| $body)
+            }
+        }
+    )+ };
+}
+
+probes! {
+    /// Trains the probe alone.
+    LinearProbe => |models, step| {
+        models.predict(step)?;
+        step.dispatch(BackwardBegin)?;
+        step.backward_for(models.probe, &step.current_loss()?)?;
+        step.dispatch(BackwardEnd)?;
+        step.update_for(models.probe)
+    },
+    /// Measures the probe.
+    LinearProbeValidation => |models, step| models.predict(step),
+}
