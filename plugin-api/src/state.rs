@@ -246,6 +246,11 @@ impl Write<Tensors> {
     pub fn set(&self, index: usize, tensor: &Tensor) -> Result<()> {
         calls::set_tensor_at(self.slot, index, tensor.handle())
     }
+
+    /// Takes gradient `index` away: the next update leaves its parameter as it is. Parameters cannot be taken away.
+    pub fn remove(&self, index: usize) -> Result<()> {
+        calls::set_tensor_at(self.slot, index, Handle::NONE)
+    }
 }
 
 fn names(slot: setup::Slot) -> Result<Vec<String>> {

@@ -4,9 +4,12 @@
 //! steps and the fit's epochs, and into the run's metrics files.
 
 use fluxbay_plugin::{ChildMetric, prelude::*, serde};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::phases::kind_name;
+use crate::{
+    nested::{Nested, bare, check_name},
+    phases::kind_name,
+};
 
 config! {
     /// What is measured.
@@ -29,35 +32,22 @@ struct Wanted {
 
 impl Wanted {
     fn from_value(value: &Value) -> Result<Wanted> {
-        match value {
-            Value::String(component) => {
-                Ok(Wanted { component: component.clone(), name: bare(component), phase: None, config: Value::Object(Map::new()) })
-            }
-            Value::Object(table) => {
-                let mut table = table.clone();
-                let mut text = |key: &str| match table.remove(key) {
-                    None => Ok(None),
-                    Some(Value::String(text)) => Ok(Some(text)),
-                    Some(other) => Err(Error::new(format!("`{key}` of a metric is a text, not {other}"))),
-                };
-                let (component, name, phase) = (text("component")?, text("name")?, text("phase")?);
-                let Some(component) = component else {
-                    bail!("a metric's table needs `component`, such as {{ component = \"accuracy\" }}; this one is {value}");
-                };
-                let name = name.unwrap_or_else(|| bare(&component));
-                Ok(Wanted { component, name, phase, config: Value::Object(table) })
-            }
-            other => bail!("a metric is a name or a table with `component`, not {other}"),
-        }
+        let Nested { component, mut config } = Nested::new(value, "metric")?;
+        let mut text = |key: &str| match config.as_object_mut().and_then(|table| table.remove(key)) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(Error::new(format!("`{key}` of a metric is a text, not {other}"))),
+        };
+        let (name, phase) = (text("name")?, text("phase")?);
+        let name = name.unwrap_or_else(|| bare(&component).to_owned());
+        Ok(Wanted { component, name, phase, config })
     }
 
     fn all(values: &[Value]) -> Result<Vec<Wanted>> {
         let mut all: Vec<Wanted> = Vec::new();
         for value in values {
             let wanted = Wanted::from_value(value)?;
-            if let Some(character) = wanted.name.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))) {
-                bail!("metric name `{}` holds {character:?}; letters, digits and `-` can be part of it", wanted.name);
-            }
+            check_name(&wanted.name, "metric")?;
             if wanted.name == "loss" {
                 bail!(
                     "the loss is always measured and is the first metric; take `loss` out of `metrics`, or give the metric another `name`"
@@ -70,11 +60,6 @@ impl Wanted {
         }
         Ok(all)
     }
-}
-
-/// A component's name without plugin and kind.
-fn bare(component: &str) -> String {
-    component.rsplit(['/', ':']).next().unwrap_or(component).to_owned()
 }
 
 /// A metric with what it is called.

@@ -1,0 +1,110 @@
+//! Ends the fit when a metric says that going on is no use.
+
+use std::time::Instant;
+
+use fluxbay_plugin::{prelude::*, serde};
+use serde_json::Value;
+
+use crate::{
+    criterion::{Criterion, State},
+    watched::{Better, Watched},
+};
+
+config! {
+    /// When the fit ends.
+    pub struct Config {
+        /// When to stop: a whole number n (n epochs without a new best value), a table such as `{ type = "patience", n = 5 }`, or a list of which any one is enough. Types: never, invalid-value, time-limit (seconds), gl (alpha), pq (alpha, k), patience (n consecutive increases), number-since-best (n), number-limit (n epochs), threshold (value), warmup (n, criterion), any-of (criteria).
+        criterion: Value = 6,
+        /// Another way to write `criterion = n`.
+        patience: Option<u64> = null => 1..,
+        /// The metric that is watched.
+        metric: String = "loss",
+        /// Its phase, by id or kind; by default the validation phase, or the training phase where there is none.
+        phase: Option<String> = null,
+        /// Which values are better.
+        better: Better = "lower",
+    }
+}
+
+/// The callback `early-stopping`.
+pub struct EarlyStopping {
+    criterion: Criterion,
+    better: Better,
+    metric: String,
+    watched: Watched,
+    training_metric: Watched,
+    state: Saved,
+    since: Option<Instant>,
+}
+
+/// What a resumed run needs.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(crate = "fluxbay_plugin::serde")]
+struct Saved {
+    criterion: State,
+    /// Seconds before this process took over.
+    elapsed: f64,
+}
+
+impl EarlyStopping {
+    fn elapsed(&self) -> f64 {
+        self.state.elapsed + self.since.map_or(0.0, |since| since.elapsed().as_secs_f64())
+    }
+}
+
+impl Component for EarlyStopping {
+    type Config = Config;
+
+    fn new(config: Config, setup: &mut Setup) -> Result<Self> {
+        let value = config.patience.map_or(config.criterion, Value::from);
+        let criterion = Criterion::from_value(&value).context("`criterion`")?;
+        Ok(EarlyStopping {
+            state: Saved { criterion: criterion.begin(), elapsed: 0.0 },
+            criterion,
+            better: config.better,
+            watched: Watched::new(config.metric.clone(), config.phase, setup)?,
+            training_metric: Watched::new(config.metric.clone(), Some("training".into()), setup)?,
+            metric: config.metric,
+            since: None,
+        })
+    }
+
+    fn save(&self) -> Result<Vec<u8>> {
+        to_bytes(&Saved { elapsed: self.elapsed(), ..self.state.clone() })
+    }
+
+    fn load(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
+        let state: Saved = from_bytes(bytes)?;
+        if !self.criterion.fits(&state.criterion) {
+            bail!("the saved state belongs to another criterion");
+        }
+        self.state = state;
+        self.since = None;
+        Ok(())
+    }
+}
+
+impl Callback for EarlyStopping {
+    fn init(&mut self, learner: &Learner) -> Result<()> {
+        self.watched.check(learner)
+    }
+
+    fn on(&mut self, event: &Event, learner: &Learner) -> Result<()> {
+        self.since.get_or_insert_with(Instant::now);
+        if event.kind() != EpochEnd {
+            return Ok(());
+        }
+        if self.criterion.needs_training_losses()
+            && let Some(loss) = self.training_metric.at_epoch_end(event, learner)?
+        {
+            self.criterion.update_training(self.better.as_loss(loss), &mut self.state.criterion);
+        }
+        let Some(value) = self.watched.at_epoch_end(event, learner)? else { return Ok(()) };
+        let elapsed = self.elapsed();
+        self.criterion.update(self.better.as_loss(value), elapsed, &mut self.state.criterion);
+        match self.criterion.done(&self.state.criterion) {
+            Some(why) => Err(Error::cancel_fit(format!("stopped early in epoch {}: {why} ({} is {value})", event.epoch(), self.metric))),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Keeps gradients small: their common norm, or each of their values (Pascanu et al. 2012, arXiv:1211.5063).
+
+use fluxbay_plugin::prelude::*;
+
+config! {
+    /// How far gradients are clipped.
+    pub struct Config {
+        /// Longest allowed Euclidean norm of all gradients together; longer ones are scaled down.
+        norm: Option<f64> = null => 0.0..,
+        /// Largest allowed size of each value; applied before the norm.
+        value: Option<f64> = null => 0.0..,
+    }
+}
+
+/// The callback `gradient-clipping`.
+pub struct GradientClipping {
+    norm: Option<Read<f64>>,
+    value: Option<Read<f64>>,
+    gradients: Write<Tensors>,
+    measured: Write<f64>,
+    skipped: Read<bool>,
+}
+
+impl Component for GradientClipping {
+    type Config = Config;
+
+    fn new(config: Config, setup: &mut Setup) -> Result<Self> {
+        if config.norm.is_none() && config.value.is_none() {
+            bail!("gradient-clipping needs `norm` or `value`");
+        }
+        let mut limit = |name: &str, initial: Option<f64>| initial.map(|initial| setup.hyper_parameter(name, initial)).transpose();
+        Ok(GradientClipping {
+            norm: limit("norm", config.norm)?,
+            value: limit("value", config.value)?,
+            gradients: setup.write("step.grads")?,
+            measured: setup.write("step.gradient-norm")?,
+            skipped: setup.read("step.update-skipped")?,
+        })
+    }
+}
+
+/// The factor that brings `norm` down to `limit`. A norm that is not a number is left as it is: stop-on-nan tells of it.
+fn factor(norm: f64, limit: f64) -> Option<f64> {
+    (norm > limit && norm.is_finite()).then(|| limit / (norm + 1e-6))
+}
+
+impl GradientClipping {
+    fn all(&self) -> Result<Vec<(usize, Tensor)>> {
+        let mut all = Vec::new();
+        for index in 0..self.gradients.len()? {
+            if let Some(gradient) = self.gradients.get(index)? {
+                all.push((index, gradient));
+            }
+        }
+        Ok(all)
+    }
+}
+
+impl Callback for GradientClipping {
+    fn on(&mut self, event: &Event, learner: &Learner) -> Result<()> {
+        if !event.is_training() || learner.find(&self.skipped)?.unwrap_or(false) {
+            return Ok(());
+        }
+        if let Some(limit) = &self.value {
+            let limit = learner.get(limit)?;
+            for (index, gradient) in self.all()? {
+                self.gradients.set(index, &gradient.clamp(-limit, limit)?)?;
+            }
+        }
+        let Some(limit) = &self.norm else { return Ok(()) };
+        let all = self.all()?;
+        let squares = all.iter().map(|(_, gradient)| Ok(gradient.norm()?.to_scalar::<f64>()?.powi(2)));
+        let norm = squares.sum::<Result<f64>>()?.sqrt();
+        learner.set(&self.measured, norm)?;
+        if let Some(factor) = factor(norm, learner.get(limit)?) {
+            for (index, gradient) in all {
+                self.gradients.set(index, &gradient.affine(factor, 0.0)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_norms_above_the_limit_are_scaled() {
+        assert_eq!(factor(0.5, 1.0), None);
+        assert_eq!(factor(f64::INFINITY, 1.0), None);
+        assert_eq!(factor(f64::NAN, 1.0), None);
+        assert!((factor(4.0, 1.0).unwrap() - 0.25).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,131 @@
+//! Lowers a hyper-parameter when a metric stops getting better.
+
+use fluxbay_plugin::{prelude::*, serde};
+
+use crate::watched::{Better, Watched};
+
+config! {
+    /// When and how far it is lowered.
+    pub struct Config {
+        /// The hyper-parameter.
+        path: String = "optimizer.learning-rate",
+        /// The metric that is watched.
+        metric: String = "loss",
+        /// Its phase, by id or kind; by default the validation phase, or the training phase where there is none.
+        phase: Option<String> = null,
+        /// Which values are better.
+        better: Better = "lower",
+        /// What it is multiplied with.
+        factor: f64 = 0.1 => 0.0..1.0,
+        /// Epochs without a better value before it is lowered.
+        patience: u64 = 10,
+        /// How much better, relative to the best, a value must be.
+        threshold: f64 = 1e-4 => 0.0..,
+        /// Epochs after a reduction in which nothing is counted.
+        cooldown: u64 = 0,
+        /// It is not lowered below this.
+        minimum: f64 = 0.0,
+    }
+}
+
+/// The callback `reduce-on-plateau`.
+pub struct ReduceOnPlateau {
+    config: Config,
+    slot: Write<f64>,
+    watched: Watched,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(crate = "fluxbay_plugin::serde")]
+struct State {
+    best: Option<f64>,
+    /// Epochs without a better value.
+    count: u64,
+    cooldown: u64,
+}
+
+impl State {
+    /// Takes in a loss; answers whether to lower.
+    fn update(&mut self, loss: f64, config: &Config) -> bool {
+        let better = self.best.is_none_or(|best| loss < best - config.threshold * best.abs());
+        self.cooldown = self.cooldown.saturating_sub(1);
+        if better {
+            self.best = Some(loss);
+            self.count = 0;
+        } else if self.cooldown == 0 {
+            self.count += 1;
+        }
+        if self.count <= config.patience {
+            return false;
+        }
+        self.count = 0;
+        // The epoch that ends now is not one of them.
+        self.cooldown = config.cooldown + 1;
+        true
+    }
+}
+
+impl Component for ReduceOnPlateau {
+    type Config = Config;
+
+    fn new(config: Config, setup: &mut Setup) -> Result<Self> {
+        let slot = setup.write(&config.path)?;
+        let watched = Watched::new(config.metric.clone(), config.phase.clone(), setup)?;
+        Ok(ReduceOnPlateau { config, slot, watched, state: State::default() })
+    }
+
+    fn save(&self) -> Result<Vec<u8>> {
+        to_bytes(&self.state)
+    }
+
+    fn load(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
+        self.state = from_bytes(bytes)?;
+        Ok(())
+    }
+}
+
+impl Callback for ReduceOnPlateau {
+    fn init(&mut self, learner: &Learner) -> Result<()> {
+        if learner.find(&self.slot)?.is_none() {
+            bail!("this run has no hyper-parameter `{}`", self.config.path);
+        }
+        self.watched.check(learner)
+    }
+
+    fn on(&mut self, event: &Event, learner: &Learner) -> Result<()> {
+        let Some(value) = self.watched.at_epoch_end(event, learner)? else { return Ok(()) };
+        if !self.state.update(self.config.better.as_loss(value), &self.config) {
+            return Ok(());
+        }
+        let old = learner.get(&self.slot)?;
+        let new = (old * self.config.factor).max(self.config.minimum);
+        if new < old {
+            log::info!("`{}` goes from {old} to {new}: `{}` has not improved", self.config.path, self.config.metric);
+            learner.set(&self.slot, new)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fluxbay_plugin::Config as _;
+
+    fn reductions(config: &str, losses: &[f64]) -> Vec<usize> {
+        let config = Config::from_json(config).unwrap();
+        let mut state = State::default();
+        let lowered = losses.iter().enumerate().filter(|(_, loss)| state.update(**loss, &config));
+        lowered.map(|(index, _)| index + 1).collect()
+    }
+
+    #[test]
+    fn it_lowers_after_more_than_patience_epochs_without_gain() {
+        let flat = [1.0; 10];
+        assert_eq!(reductions(r#"{"patience": 2}"#, &flat), [4, 7, 10]);
+        assert_eq!(reductions(r#"{"patience": 2, "cooldown": 2}"#, &flat), [4, 9]);
+        assert_eq!(reductions(r#"{"patience": 0}"#, &[1.0, 0.9, 0.8, 0.8]), [4]);
+        assert_eq!(reductions(r#"{"patience": 1, "threshold": 0.1}"#, &[1.0, 0.95, 0.91, 0.8]), [3]);
+    }
+}
