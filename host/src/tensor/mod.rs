@@ -15,6 +15,9 @@ mod slots;
 mod tape;
 mod value;
 
+#[cfg(test)]
+mod tests;
+
 pub use context::{Behaviour, Mode, Recording};
 pub use engine::{Engine, EngineOptions, View};
 pub use error::{DisplayHandle, Result, TensorError};

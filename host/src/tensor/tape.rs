@@ -160,9 +160,16 @@ impl Tape {
             let wants: SmallVec<[bool; 8]> = node.inputs.iter().map(|&input| self.is_wanted(input, is_target)).collect();
             let backward = node.backward.map_err(|why| TensorError::Gradient { operation: node.operation, message: why.into() })?;
             debug_assert!(outputs.iter().zip(&node.shapes).all(|(g, s)| g.as_ref().is_none_or(|g| g.tensor.shape() == s)));
-            let results = backward(context, Gradients { outputs, wants: &wants })?;
-            for ((gradient, &source), _) in results.into_iter().zip(&node.inputs).zip(&wants).filter(|(_, wants)| **wants) {
-                let Some(gradient) = gradient else { continue };
+            let mut results = backward(context, Gradients { outputs, wants: &wants })?.into_iter();
+            for (input, (&source, &wanted)) in node.inputs.iter().zip(&wants).enumerate() {
+                let gradient = results.next().flatten();
+                if !wanted {
+                    continue;
+                }
+                let Some(gradient) = gradient else {
+                    let message = format!("it has no gradient for its input {input}; detach that input");
+                    return Err(TensorError::Gradient { operation: node.operation, message });
+                };
                 match source {
                     Source::Node { id, output } => {
                         let Some(index) = id.checked_sub(self.base) else {

@@ -63,11 +63,6 @@ impl Value {
     pub fn count(&self) -> usize {
         self.tensor.elem_count()
     }
-
-    /// Dimension counted from the end, 0 being the last.
-    pub fn last_dim(&self) -> usize {
-        self.dims().last().copied().unwrap_or(1)
-    }
 }
 
 /// Element types that tensors of the contract have.

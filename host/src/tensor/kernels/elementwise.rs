@@ -41,8 +41,6 @@ macro_rules! kernel {
         }
     };
 }
-pub(crate) use kernel;
-
 kernel!(Map<T: Real, U: Unary> { function: U, x: &'a [T], out: &'a mut [T] } -> (), |isa| {
     for (out, &x) in out.iter_mut().zip(x) {
         *out = function.value(x, isa);
@@ -181,4 +179,65 @@ pub(crate) fn update<T: Element + Send + Sync>(pool: &Pool, target: &mut [T], so
 /// `target += source`.
 pub(crate) fn add_into<T: Real>(pool: &Pool, target: &mut [T], source: &[T]) {
     update(pool, target, source, |target, source| *target += source);
+}
+
+/// Adds `row` to each row of `target`.
+pub(crate) fn add_row<T: Real>(pool: &Pool, target: &mut [T], row: &[T]) {
+    let width = row.len();
+    if width == 0 {
+        return;
+    }
+    let rows = target.len() / width;
+    let parts = Parts::new(target);
+    pool.ranges(rows, (GRAIN / width).max(1), |range| {
+        // SAFETY: the ranges of one call do not overlap.
+        let target = unsafe { parts.part(range.start * width..range.end * width) };
+        for target in target.chunks_exact_mut(width) {
+            dispatch(Update(target, row, |target: &mut T, x| *target += x));
+        }
+    });
+}
+
+struct SumSquares<'a, T>(&'a [T]);
+impl<T: Real> Kernel for SumSquares<'_, T> {
+    type Output = f64;
+    #[inline(always)]
+    fn run<S: Isa>(self, _: S) -> f64 {
+        super::reduce::sum_lanes(self.0, |x| x * x).wide()
+    }
+}
+
+/// The sum of squares, in blocks whose sums are added in double precision.
+pub(crate) fn sum_squares<T: Real>(pool: &Pool, x: &[T]) -> f64 {
+    const BLOCK: usize = 4 * 1024;
+    let blocks = x.len().div_ceil(BLOCK);
+    let mut sums = vec![0.0; blocks];
+    let parts = Parts::new(&mut sums);
+    pool.ranges(blocks, GRAIN / BLOCK, |range| {
+        for block in range {
+            // SAFETY: each block is written by one task.
+            let sum = unsafe { parts.part(block..block + 1) };
+            sum[0] = dispatch(SumSquares(&x[block * BLOCK..x.len().min((block + 1) * BLOCK)]));
+        }
+    });
+    sums.iter().sum()
+}
+
+struct Scale<'a, T>(&'a mut [T], T);
+impl<T: Real> Kernel for Scale<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self, _: S) {
+        self.0.iter_mut().for_each(|x| *x *= self.1);
+    }
+}
+
+/// `target *= factor`.
+pub(crate) fn scale<T: Real>(pool: &Pool, target: &mut [T], factor: T) {
+    let length = target.len();
+    let parts = Parts::new(target);
+    pool.ranges(length, GRAIN, |range| {
+        // SAFETY: the ranges of one call do not overlap.
+        dispatch(Scale(unsafe { parts.part(range) }, factor));
+    });
 }

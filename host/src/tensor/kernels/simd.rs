@@ -89,6 +89,7 @@ pub(crate) trait Real:
     const LOWEST: Self;
     fn of(value: f64) -> Self;
     fn wide(self) -> f64;
+    fn is_nan(self) -> bool;
     fn abs(self) -> Self;
     fn sqrt(self) -> Self;
     fn ln(self) -> Self;
@@ -111,10 +112,6 @@ pub(crate) trait Real:
         if other > self { other } else { self }
     }
     #[inline(always)]
-    fn smaller(self, other: Self) -> Self {
-        if other < self { other } else { self }
-    }
-    #[inline(always)]
     fn sigmoid<S: Isa>(self, isa: S) -> Self {
         Self::ONE / (Self::ONE + (-self).exp(isa))
     }
@@ -133,6 +130,10 @@ macro_rules! real {
             #[inline(always)]
             fn wide(self) -> f64 {
                 f64::from(self)
+            }
+            #[inline(always)]
+            fn is_nan(self) -> bool {
+                $type::is_nan(self)
             }
             #[inline(always)]
             fn abs(self) -> Self {

@@ -12,6 +12,20 @@ use super::error::{Result, TensorError};
 use super::tape::{Backward, Gradients, InputGradients};
 use super::value::{Value, overwrite};
 
+mod attention;
+mod binary;
+mod convolution;
+mod creation;
+mod indexing;
+mod loss;
+mod normalization;
+mod optimizer;
+mod product;
+mod reduction;
+mod rows;
+mod shape;
+mod softmax;
+mod statistics;
 mod unary;
 
 /// One application of an operation.
@@ -40,12 +54,9 @@ pub(crate) struct Produced {
 }
 
 impl Produced {
-    /// One result and the way back, which is made only if the call is recorded.
-    pub fn one<F>(call: &Call, output: Value, backward: impl FnOnce() -> F) -> Self
-    where
-        F: FnOnce(&mut Context, Gradients) -> Result<InputGradients> + 'static,
-    {
-        let gradient = if call.records() { Gradient::Function(Box::new(backward())) } else { Gradient::Constant };
+    /// One result and the way back, which is dropped unless the call is recorded.
+    pub fn one(call: &Call, output: Value, backward: impl FnOnce(&mut Context, Gradients) -> Result<InputGradients> + 'static) -> Self {
+        let gradient = if call.records() { Gradient::Function(Box::new(backward)) } else { Gradient::Constant };
         Self { outputs: smallvec![output], gradient }
     }
 
@@ -315,7 +326,25 @@ pub(crate) fn take_over(target: &Value, source: &Value) -> Result<()> {
 
 fn native(context: &mut Context, call: &Call) -> Result<Produced> {
     match call.info.code {
+        op::ADD..=op::POW => binary::arithmetic(context, call),
         op::AFFINE..=op::ERF => unary::apply(context, call),
+        op::EQ..=op::GE => binary::comparison(context, call),
+        op::WHERE_COND => binary::where_cond(context, call),
+        op::SUM..=op::LOG_SUM_EXP => reduction::apply(context, call),
+        op::CUMSUM..=op::TOP_K => rows::apply(context, call),
+        op::MATMUL => product::matmul(context, call),
+        op::LINEAR => product::linear(context, call),
+        op::RESHAPE..=op::FLIP => shape::apply(context, call),
+        op::INDEX_SELECT..=op::ONE_HOT => indexing::apply(context, call),
+        op::CONV1D..=op::UPSAMPLE_NEAREST2D => convolution::apply(context, call),
+        op::SOFTMAX | op::LOG_SOFTMAX => softmax::apply(context, call),
+        op::CROSS_ENTROPY => softmax::cross_entropy(context, call),
+        op::NLL..=op::BCE_WITH_LOGITS => loss::apply(context, call),
+        op::LAYER_NORM..=op::DROPOUT => normalization::apply(context, call),
+        op::ATTENTION => attention::apply(context, call),
+        op::TO_DTYPE..=op::ARANGE => creation::apply(context, call),
+        op::GLOBAL_NORM..=op::HISTOGRAM => statistics::apply(context, call),
+        op::SGD_UPDATE..=op::ADD_SCALED_ => optimizer::apply(context, call),
         _ => Err(call.error("this host has no kernel for it")),
     }
 }

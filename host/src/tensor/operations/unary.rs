@@ -167,19 +167,15 @@ fn function_of<T: Real, U: Unary>(context: &mut Context, call: &Call, function: 
         Needs::Input => x,
         Needs::Output => y.clone(),
         Needs::Nothing => {
-            return Ok(Produced::one(call, y, || {
-                move |context: &mut Context, mut gradients: super::Gradients| {
-                    let gradient = gradients.only()?.contiguous()?;
-                    let slopes = data::<T>(&gradient.tensor)?;
-                    Ok(smallvec![Some(value(slope(&context.pool, function, &slopes, &slopes), gradient.tensor.shape().clone()))])
-                }
+            return Ok(Produced::one(call, y, move |context, mut gradients| {
+                let gradient = gradients.only()?.contiguous()?;
+                let slopes = data::<T>(&gradient.tensor)?;
+                Ok(smallvec![Some(value(slope(&context.pool, function, &slopes, &slopes), gradient.tensor.shape().clone()))])
             }));
         }
     };
-    Ok(Produced::one(call, y, || {
-        move |context: &mut Context, mut gradients: super::Gradients| {
-            Ok(smallvec![Some(through::<T, U>(context, function, &saved, gradients.only()?)?)])
-        }
+    Ok(Produced::one(call, y, move |context, mut gradients| {
+        Ok(smallvec![Some(through::<T, U>(context, function, &saved, gradients.only()?)?)])
     }))
 }
 
@@ -201,11 +197,9 @@ fn affine<T: Real>(context: &mut Context, call: &Call) -> Result<Produced> {
     let elements = data::<T>(&x.tensor)?;
     let y = crate::tensor::kernels::elementwise::zip(&context.pool, &elements, &elements, move |x, _| x * mul + add);
     let factor = Affine(call.floats[0]);
-    Ok(Produced::one(call, value(y, x.tensor.shape().clone()), || {
-        move |context: &mut Context, mut gradients: super::Gradients| {
-            let gradient = gradients.only()?.contiguous()?;
-            Ok(smallvec![Some(value(map(&context.pool, factor, &data::<T>(&gradient.tensor)?), gradient.tensor.shape().clone()))])
-        }
+    Ok(Produced::one(call, value(y, x.tensor.shape().clone()), move |context, mut gradients| {
+        let gradient = gradients.only()?.contiguous()?;
+        Ok(smallvec![Some(value(map(&context.pool, factor, &data::<T>(&gradient.tensor)?), gradient.tensor.shape().clone()))])
     }))
 }
 
@@ -252,7 +246,6 @@ macro_rules! with_activation {
         }
     };
 }
-pub(crate) use with_activation;
 
 impl Activation {
     /// From the attribute's code.

@@ -1,0 +1,44 @@
+//! Optimizer updates in one pass over a parameter, its gradient and its state.
+
+use super::elementwise::GRAIN;
+use super::simd::{Isa, Kernel, Real, dispatch};
+use crate::tensor::pool::{Parts, Pool};
+
+struct Step<'a, T, F, const N: usize>([&'a mut [T]; N], &'a [T], F);
+impl<T: Real, F: Fn([T; N], T) -> [T; N], const N: usize> Kernel for Step<'_, T, F, N> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self, _: S) {
+        let Step(mut states, gradient, f) = self;
+        let length = gradient.len();
+        for state in &mut states {
+            *state = &mut std::mem::take(state)[..length];
+        }
+        for at in 0..length {
+            let mut now = [T::ZERO; N];
+            for (now, state) in now.iter_mut().zip(&states) {
+                *now = state[at];
+            }
+            let next = f(now, gradient[at]);
+            for (next, state) in next.into_iter().zip(&mut states) {
+                state[at] = next;
+            }
+        }
+    }
+}
+
+/// Replaces (parameter, states..) at each place by `f` of them and the gradient.
+pub(crate) fn step<T: Real, const N: usize>(
+    pool: &Pool,
+    states: [&mut [T]; N],
+    gradient: &[T],
+    f: impl Fn([T; N], T) -> [T; N] + Copy + Sync,
+) {
+    assert!(states.iter().all(|state| state.len() == gradient.len()));
+    let parts = states.map(Parts::new);
+    pool.ranges(gradient.len(), GRAIN, |range| {
+        // SAFETY: the ranges of one call do not overlap, and the states are different slices.
+        let states = std::array::from_fn(|index| unsafe { parts[index].part(range.clone()) });
+        dispatch(Step(states, &gradient[range], f));
+    });
+}
