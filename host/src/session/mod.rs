@@ -17,8 +17,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
-use candle_core::Tensor;
+pub use candle_core::{Device, Tensor};
 
+use crate::learner::state::Value;
 use crate::learner::ports::{DataBatch, Display, NoDisplay, NoSink, Sink};
 use crate::learner::{FitReport, Flow, Instance, Runtime};
 use crate::loader::Loader;
@@ -151,6 +152,42 @@ impl Session {
             trainable: p.kind == crate::tensor::Kind::Trainable && !p.frozen,
         };
         engine.parameters().map(summary).collect()
+    }
+
+    /// The number at a state path, such as `step.loss` or `optimizer.learning-rate`; a tensor with one element counts as one.
+    pub fn number(&self, path: &str) -> Option<f64> {
+        match self.runtime().state.borrow().value_at(path)? {
+            Value::Number(number) => Some(*number),
+            Value::Flag(flag) => Some(f64::from(u8::from(*flag))),
+            Value::Tensor(handle) => self.runtime().engine.borrow().scalar(*handle).ok(),
+            _ => None,
+        }
+    }
+
+    /// The text at a state path.
+    pub fn text(&self, path: &str) -> Option<String> {
+        match self.runtime().state.borrow().value_at(path)? {
+            Value::Text(text) => Some(text.clone()),
+            _ => None,
+        }
+    }
+
+    /// The tensor at a state path, such as `step.yhats`; it shares its elements with the run's.
+    pub fn tensor(&self, path: &str) -> Option<Tensor> {
+        match self.runtime().state.borrow().value_at(path)? {
+            Value::Tensor(handle) => self.runtime().engine.borrow().value(*handle).ok().cloned(),
+            _ => None,
+        }
+    }
+
+    /// The gradient that the last step left for a parameter of a model, where it has one.
+    pub fn gradient(&self, model: &str, path: &str) -> Option<Tensor> {
+        let mut engine = self.runtime().engine.borrow_mut();
+        let found = engine.parameters().find(|p| p.path == path && engine.model_name(p.model) == Some(model)).map(|p| p.index)?;
+        let handle = engine.gradient(found).ok().flatten()?;
+        let tensor = engine.value(handle).ok().cloned();
+        engine.release(handle).ok()?;
+        tensor
     }
 
     /// All parameters and buffers with their values, as `MODEL.PATH`; the tensors are copies.
