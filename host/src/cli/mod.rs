@@ -7,6 +7,7 @@
 
 mod list;
 mod plugin_path;
+mod probe_child;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -16,6 +17,8 @@ use clap::{Parser, Subcommand};
 use crate::display::{HostLog, Screen, Verbosity};
 
 pub use plugin_path::PluginPath;
+
+use crate::library::probe;
 
 /// How a command ended, as the shell sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +88,9 @@ struct Arguments {
 enum Command {
     /// Show plugins and their components; runs no code of any plugin.
     List(list::Arguments),
+    /// Loads one plugin and answers over standard input; the host's own child process.
+    #[command(name = probe::COMMAND, hide = true)]
+    Probe(probe_child::Arguments),
 }
 
 /// Runs the command line of this process.
@@ -94,6 +100,7 @@ pub fn main() -> ExitCode {
     start_log(&arguments, &screen);
     let outcome = match &arguments.command {
         Command::List(arguments) => list::run(arguments),
+        Command::Probe(arguments) => probe_child::run(arguments),
     };
     let exit = outcome.unwrap_or_else(|failure| {
         // A closed stderr leaves nobody to tell.

@@ -11,6 +11,7 @@ pub mod elf;
 pub mod inspect;
 pub mod load;
 pub mod manifest;
+pub mod probe;
 pub mod report;
 pub mod shown;
 pub mod store;

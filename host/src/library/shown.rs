@@ -31,11 +31,20 @@ pub fn bytes(bytes: &[u8]) -> String {
     out
 }
 
-/// A text that may have several lines and tabs; all other control characters are escaped.
+/// A text that may have several lines, tabs and backslashes; all other control characters are escaped.
 pub fn paragraph(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for ch in text.chars() {
-        if matches!(ch, '\n' | '\t') { out.push(ch) } else { push(&mut out, ch) }
+        if matches!(ch, '\n' | '\t' | '\\') { out.push(ch) } else { push(&mut out, ch) }
+    }
+    out
+}
+
+/// A text of one line that has been escaped once: control characters alone are escaped, backslashes stay.
+pub fn controls(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for ch in text.chars() {
+        if ch == '\\' { out.push(ch) } else { push(&mut out, ch) }
     }
     out
 }

@@ -1,0 +1,52 @@
+//! The child's side: load, check, say so, and wait to be killed.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use fluxbay_plugin::abi::host::HostTable;
+
+use super::frame::{self, Kind, NONCE};
+use super::verdict::Answer;
+use super::{ProbeLimits, limits, refuse};
+use crate::library::store::Stored;
+use crate::library::{Candidate, HostContract, Inspection, Limits, Reason, Refusal};
+
+/// Runs the child for the copy at `path`. The channel is its standard input; an error means that it never began.
+///
+/// # Errors
+/// The channel is missing or broken: somebody called the hidden command by hand.
+pub fn run(path: &Path, host: &'static HostTable) -> io::Result<std::convert::Infallible> {
+    let mut channel = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let mut nonce = [0; NONCE];
+    channel.read_exact(&mut nonce)?;
+    // Nothing that the plugin does with its standard input can reach the channel.
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    limits::apply(&ProbeLimits::default());
+    let mut say = |kind: Kind, payload: &[u8]| channel.write_all(&frame::encode(&nonce, kind, payload));
+    say(Kind::Step, b"inspecting")?;
+    let answer = match inspect(path) {
+        Ok(stored) => {
+            say(Kind::Step, b"loading")?;
+            stored.load(host).map(drop)
+        }
+        Err(refusal) => Err(refusal),
+    };
+    let json = serde_json::to_vec(&Answer::from(answer)).unwrap_or_default();
+    say(Kind::Answer, &json)?;
+    say(Kind::End, b"")?;
+    // The plugin's destructors and exit handlers are not run: the parent ends this process.
+    loop {
+        std::thread::park();
+    }
+}
+
+fn inspect(path: &Path) -> Result<Stored, Refusal> {
+    let limits = Limits { file_size: u64::MAX / 2, host: HostContract::default() };
+    match Candidate::named(path).inspect(&limits)? {
+        Inspection::Plugin(plugin) => Ok(Stored { path: plugin.resolved().to_owned(), plugin: *plugin }),
+        Inspection::OrdinaryLibrary => Err(refuse(Reason::Changed, "the copy is no plugin", "run the command again")),
+    }
+}

@@ -1,0 +1,23 @@
+//! What the child takes from itself before it touches a plugin.
+
+use rustix::process::{Resource, Rlimit, Signal, setrlimit};
+
+use super::ProbeLimits;
+
+/// Lowers this process's limits for ever, and has it killed when its parent dies.
+pub(super) fn apply(limits: &ProbeLimits) {
+    let seconds = limits.time.as_secs().max(1);
+    for (resource, limit) in [
+        (Resource::Core, 0),
+        (Resource::Cpu, seconds),
+        (Resource::As, limits.address_space),
+        (Resource::Fsize, 64 << 20),
+        (Resource::Nofile, 256),
+    ] {
+        // A limit that is lower already stays as it is.
+        let known = rustix::process::getrlimit(resource);
+        let limit = known.maximum.map_or(limit, |maximum| maximum.min(limit));
+        let _ = setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) });
+    }
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+}
