@@ -214,7 +214,9 @@ impl Runtime {
         self.record_event("epoch-end", &phase, "")?;
         let flow = self.dispatch(event::CHECKPOINT);
         self.ports.sink.flush().map_err(|error| Stop::host(format!("the record of the run cannot be written: {error}")))?;
-        flow
+        flow?;
+        let action = self.on_checkpoint.borrow().clone();
+        action.map_or(Ok(()), |action| action(self))
     }
 
     /// The epoch was cancelled: epoch-cancelled tells so, epoch-end follows.

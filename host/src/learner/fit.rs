@@ -29,7 +29,7 @@ impl Runtime {
         let phases = self.parts()?.phases.len();
         for _ in 0..epochs {
             self.check_interrupt()?;
-            for index in 0..phases {
+            for index in self.resume_phase.take()..phases {
                 self.phase_epoch(index, self.epochs_done.get() + 1)?;
             }
             self.epochs_done.set(self.epochs_done.get() + 1);

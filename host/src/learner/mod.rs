@@ -19,6 +19,7 @@ mod position;
 mod recording;
 pub mod runtime;
 mod setup;
+pub mod snapshot;
 pub mod state;
 mod step;
 #[cfg(test)]

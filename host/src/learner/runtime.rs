@@ -110,6 +110,9 @@ pub struct Folders {
     pub run: String,
 }
 
+/// What is done at a checkpoint. A failure ends the fit.
+pub type OnCheckpoint = Rc<dyn Fn(&Runtime) -> Flow>;
+
 /// See the module.
 pub struct Runtime {
     pub(crate) engine: RefCell<Engine>,
@@ -127,6 +130,10 @@ pub struct Runtime {
     pub(crate) building: Cell<Option<(usize, u32)>>,
     pub(crate) grads_ready: Cell<bool>,
     pub(crate) epochs_done: Cell<u64>,
+    /// Phase with which the next epoch begins, after a checkpoint that was taken within one.
+    pub(crate) resume_phase: Cell<usize>,
+    /// Called after each epoch of a phase, when everything may be saved.
+    pub(crate) on_checkpoint: RefCell<Option<OnCheckpoint>>,
     pub(crate) metrics: RefCell<Vec<(String, String, f64)>>,
     pub(crate) callbacks: RefCell<Vec<Rc<Instance>>>,
     pub(crate) ports: Ports,
@@ -175,6 +182,8 @@ impl Runtime {
             building: Cell::new(None),
             grads_ready: Cell::new(false),
             epochs_done: Cell::new(0),
+            resume_phase: Cell::new(0),
+            on_checkpoint: RefCell::default(),
             metrics: RefCell::default(),
             callbacks: RefCell::default(),
             ports,
@@ -265,7 +274,9 @@ impl Runtime {
 
     /// The stop that was kept aside, if its status came back.
     pub(super) fn take_pending(&self, kind: StopKind) -> Option<Stop> {
-        self.pending.borrow_mut().take().filter(|stop| stop.kind() == kind)
+        // A panic travels as an error through those who did not panic.
+        let same = |stop: &Stop| stop.kind() == kind || (stop.kind().is_failure() && kind.is_failure());
+        self.pending.borrow_mut().take().filter(same)
     }
 
     #[inline]

@@ -1,6 +1,6 @@
 //! The state tree as plugins use it: by slot, with rights checked, tensors counted. Called by the bridge.
 
-use fluxbay_plugin::abi::{handle::Handle, state::Point, state::value};
+use fluxbay_plugin::abi::{entry::kind, handle::Handle, state::Point, state::value};
 
 use super::runtime::{Answer, Refusal, Runtime};
 use super::state::{NodeId, Rights, State, TensorSet, Value};
@@ -281,12 +281,14 @@ impl Runtime {
     /// grant there, whatever the way to its handle was.
     pub(crate) fn check_target(&self, caller: u32, tensor: Handle) -> Answer {
         let kind = self.instances.borrow().get(caller as usize).and_then(|instance| instance.as_ref().map(|instance| instance.kind()));
-        use fluxbay_plugin::abi::entry::kind;
+        if kind == Some(kind::OPTIMIZER) {
+            // It changes what it was given for an update; it reaches nothing else.
+            return Ok(());
+        }
         let parameter = self.engine.borrow().parameters().find(|p| p.handle == tensor).map(|p| (p.kind, p.path.to_owned()));
         let state = self.state.borrow();
         if let Some((parameter, path)) = parameter {
             let allowed = match kind {
-                Some(kind::OPTIMIZER) => true,
                 // Running statistics are changed by the model's own forward pass.
                 Some(kind::MODEL) => parameter == Kind::Buffer,
                 _ => {
@@ -295,9 +297,6 @@ impl Runtime {
                 }
             };
             return if allowed { Ok(()) } else { Err(named(state.refuse_write(caller, "params"), &path)) };
-        }
-        if kind == Some(kind::OPTIMIZER) {
-            return Ok(());
         }
         let gradient = self.grads_ready.get() && self.is_gradient(tensor)?;
         if gradient && !state.may(caller, "step.grads", Rights::Write) {

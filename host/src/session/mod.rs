@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod callbacks;
+pub mod checkpoint;
 mod composed;
 mod members;
 mod shelf;
