@@ -8,6 +8,7 @@
 mod list;
 mod plugin_path;
 mod probe_child;
+mod quarantine;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -88,6 +89,8 @@ struct Arguments {
 enum Command {
     /// Show plugins and their components; runs no code of any plugin.
     List(list::Arguments),
+    /// Show plugins that failed when they were tried, or have them tried again.
+    Quarantine(quarantine::Arguments),
     /// Loads one plugin and answers over standard input; the host's own child process.
     #[command(name = probe::COMMAND, hide = true)]
     Probe(probe_child::Arguments),
@@ -98,8 +101,12 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let screen = Screen::of_process(arguments.quiet);
     start_log(&arguments, &screen);
+    if let Ok(program) = std::env::current_exe() {
+        probe::enable(program);
+    }
     let outcome = match &arguments.command {
         Command::List(arguments) => list::run(arguments),
+        Command::Quarantine(arguments) => quarantine::run(arguments),
         Command::Probe(arguments) => probe_child::run(arguments),
     };
     let exit = outcome.unwrap_or_else(|failure| {

@@ -42,6 +42,23 @@ fn failed(message: impl Into<String>, mend: impl Into<String>) -> Refusal {
     Refusal::fixed(Stage::Store, Reason::StoreFailed, message, mend)
 }
 
+/// Makes a directory that only this user can write to, or makes sure that it is one.
+pub(super) fn private_dir(dir: &Path) -> Result<(), Refusal> {
+    let place = |e: io::Error| {
+        failed(format!("the directory {} cannot be used: {e}", shown::path(dir)), "set XDG_CACHE_HOME to a directory of yours")
+    };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(place)?;
+    let metadata = fs::symlink_metadata(dir).map_err(place)?;
+    if !metadata.is_dir() || metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(failed(format!("{} is not a directory of yours", shown::path(dir)), "remove it, or set XDG_CACHE_HOME"));
+    }
+    if metadata.mode() & 0o077 != 0 {
+        fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(place)?;
+    }
+    Trust::new(&[]).check_dir(dir).map_err(|why| failed(why, "take the right to write from others, or set XDG_CACHE_HOME"))?;
+    Ok(())
+}
+
 impl Store {
     /// The store in the user's cache directory or, where that cannot be had, a temporary one of this process.
     ///
@@ -72,18 +89,7 @@ impl Store {
     /// # Errors
     /// `store-failed`, also if others could write to it.
     pub fn at(dir: &Path) -> Result<Self, Refusal> {
-        let place = |e: io::Error| {
-            failed(format!("the directory {} cannot be used: {e}", shown::path(dir)), "set XDG_CACHE_HOME to a directory of yours")
-        };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(place)?;
-        let metadata = fs::symlink_metadata(dir).map_err(place)?;
-        if !metadata.is_dir() || metadata.uid() != rustix::process::geteuid().as_raw() {
-            return Err(failed(format!("{} is not a directory of yours", shown::path(dir)), "remove it, or set XDG_CACHE_HOME"));
-        }
-        if metadata.mode() & 0o077 != 0 {
-            fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(place)?;
-        }
-        Trust::new(&[]).check_dir(dir).map_err(|why| failed(why, "take the right to write from others, or set XDG_CACHE_HOME"))?;
+        private_dir(dir)?;
         Ok(Self { dir: dir.to_owned(), _temporary: None })
     }
 

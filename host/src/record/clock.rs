@@ -12,6 +12,11 @@ impl Moment {
         Moment(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()))
     }
 
+    /// The moment that is so many seconds after 1970, UTC.
+    pub fn at(seconds: f64) -> Moment {
+        Moment(seconds)
+    }
+
     /// Seconds since 1970, UTC.
     pub fn seconds(self) -> f64 {
         self.0

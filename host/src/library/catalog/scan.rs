@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::super::discover::{self, Candidate, SearchPath};
 use super::super::inspect::{FileId, HostContract, Inspected, Inspection, Limits, Ownership, Sha256};
 use super::super::manifest::{Kind, Manifest};
+use super::super::quarantine::Quarantine;
 use super::super::report::{FileReport, Refusal, State};
 use super::super::trust::{Trust, Trusted};
 use super::{Barred, Catalog, PluginEntry, Standing};
@@ -22,13 +23,15 @@ pub struct ScanOptions {
     pub max_files: usize,
     /// Directories whose files are taken whoever may write to them.
     pub allow_untrusted: Vec<PathBuf>,
+    /// Plugins that failed before; those are refused.
+    pub quarantine: Option<Quarantine>,
     /// The contract that plugins must fit.
     pub host: HostContract,
 }
 
 impl Default for ScanOptions {
     fn default() -> Self {
-        Self { max_file_size: 256 << 20, max_files: 10_000, allow_untrusted: Vec::new(), host: HostContract::default() }
+        Self { max_file_size: 256 << 20, max_files: 10_000, allow_untrusted: Vec::new(), quarantine: None, host: HostContract::default() }
     }
 }
 
@@ -176,7 +179,10 @@ fn examine(candidates: &[Candidate], options: &ScanOptions) -> Vec<Outcome> {
         Err(refusal) => Outcome::Refused(refusal),
         Ok(Inspection::OrdinaryLibrary) => Outcome::Ordinary,
         Ok(Inspection::Plugin(inspected)) => match inspected.trust(&trust) {
-            Ok(trusted) => Outcome::Plugin(trusted),
+            Ok(trusted) => match options.quarantine.as_ref().and_then(|quarantine| quarantine.get(trusted.0.sha256)) {
+                Some(record) => Outcome::Barred(Box::new(trusted.0), record.refusal()),
+                None => Outcome::Plugin(trusted),
+            },
             Err((inspected, refusal)) => Outcome::Barred(inspected, refusal),
         },
     };

@@ -1,0 +1,200 @@
+//! Files that are no good plugins, seen through the binary: nothing of them runs in the host, each is reported with its
+//! stage and reason, and the good ones beside them work.
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _, fs::symlink, net::UnixListener},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use fluxbay_tests::{fluxbay, plugin_dir, run, scratch, standard_plugins, succeed, write};
+use serde_json::Value;
+
+/// Lists a folder as JSON.
+fn list(home: &Path, plugins: &Path) -> Value {
+    let listed = succeed(fluxbay(home, plugins).args(["list", "--json"]));
+    serde_json::from_str(&listed.stdout).unwrap()
+}
+
+/// Reason of the file whose shown path ends so, or its state where it is not refused.
+fn verdict(listing: &Value, end: &str) -> String {
+    let files = listing["files"].as_array().unwrap();
+    let file = files.iter().find(|file| file["path"].as_str().unwrap().ends_with(end)).unwrap_or_else(|| panic!("{end}: {listing:#}"));
+    file.get("reason").unwrap_or(&file["state"]).as_str().unwrap().to_owned()
+}
+
+/// A standard plugin's bytes.
+fn good() -> Vec<u8> {
+    fs::read(standard_plugins().iter().find(|file| file.ends_with("libfluxbay_losses.so")).unwrap()).unwrap()
+}
+
+fn has_compiler() -> bool {
+    let found = Command::new("cc").arg("--version").output().is_ok_and(|output| output.status.success());
+    if !found {
+        eprintln!("skipped: there is no C compiler `cc`");
+    }
+    found
+}
+
+/// Compiles C code into a shared library that carries the manifest of a loss `c-loss`.
+fn compile(dir: &Path, name: &str, code: &str) -> PathBuf {
+    let json = format!(
+        r#"{{"schema":1,"contract":"1.0","plugin":{{"name":"{name}","version":"1.0.0"}},"components":[{{"kind":"loss","name":"c-{name}"}}]}}"#
+    );
+    let mut section = b"FLUXBAYM\x01\0\0\0".to_vec();
+    section.extend(u32::try_from(json.len()).unwrap().to_le_bytes());
+    section.extend(json.as_bytes());
+    let literal: String = section.iter().map(|byte| format!("\\{byte:03o}")).collect();
+    let source = write(
+        dir,
+        &format!("{name}.c"),
+        &format!(
+            "#include <signal.h>\n#include <stdio.h>\n#include <stdlib.h>\n#include <unistd.h>\n__attribute__((used, \
+             section(\".fluxbay.manifest\"))) static const char manifest[{}] = \"{literal}\";\n{code}\n",
+            section.len()
+        ),
+    );
+    let library = dir.join(format!("{name}.so"));
+    succeed(Command::new("cc").args(["-shared", "-fPIC", "-w", "-o"]).arg(&library).arg(&source));
+    fs::remove_file(source).unwrap();
+    library
+}
+
+/// Fills `dir` with the static rows of the corpus; the socket has to live as long as the test looks at it.
+fn corpus(dir: &Path) -> UnixListener {
+    let good = good();
+    let put = |name: &str, bytes: &[u8]| {
+        fs::write(dir.join(name), bytes).unwrap();
+        fs::set_permissions(dir.join(name), Permissions::from_mode(0o755)).unwrap();
+    };
+    let edited = |at: usize, new: &[u8]| {
+        let mut bytes = good.clone();
+        bytes[at..at + new.len()].copy_from_slice(new);
+        bytes
+    };
+    put("empty.so", b"");
+    put("text.so", b"hello\n");
+    put("script.so", b"#!/bin/sh\n");
+    put("zip.so", b"PK\x03\x04\x14\0");
+    put("mach-o.so", b"\xcf\xfa\xed\xfe\x0c\0\0\x01");
+    put("pe.so", b"MZ\x90\0\x03");
+    put("header-only.so", &good[..64]);
+    put("half.so", &good[..good.len() / 2]);
+    put("machine.so", &edited(18, &[0xb7 ^ 0x89, 0]));
+    put("bits.so", &edited(4, &[1]));
+    put("endian.so", &edited(5, &[2]));
+    put("executable.so", &edited(16, &[2, 0]));
+    put("object.so", &edited(16, &[1, 0]));
+    fs::create_dir(dir.join("directory.so")).unwrap();
+    succeed(Command::new("mkfifo").arg(dir.join("pipe.so")));
+    symlink("/dev/zero", dir.join("device.so")).unwrap();
+    symlink("loop.so", dir.join("loop.so")).unwrap();
+    symlink("gone", dir.join("dangling.so")).unwrap();
+    put("open-to-all.so", &good);
+    fs::set_permissions(dir.join("open-to-all.so"), Permissions::from_mode(0o777)).unwrap();
+    let manifest = good.windows(8).position(|window| window == b"FLUXBAYM").unwrap();
+    put("manifest-magic.so", &edited(manifest, b"X"));
+    put("manifest-length.so", &edited(manifest + 12, &[0xff; 4]));
+    put("manifest-json.so", &edited(manifest + 16, b"["));
+    put("manifest-utf8.so", &edited(manifest + 40, &[0xff]));
+    put("no-plugin.txt", b"passed over");
+    UnixListener::bind(dir.join("socket.so")).unwrap()
+}
+
+const VERDICTS: [(&str, &str); 23] = [
+    ("empty.so", "not-elf"),
+    ("text.so", "not-elf"),
+    ("script.so", "not-elf"),
+    ("zip.so", "not-elf"),
+    ("mach-o.so", "not-elf"),
+    ("pe.so", "not-elf"),
+    ("header-only.so", "truncated"),
+    ("half.so", "truncated"),
+    ("machine.so", "wrong-architecture"),
+    ("bits.so", "wrong-architecture"),
+    ("endian.so", "wrong-architecture"),
+    ("executable.so", "not-a-shared-library"),
+    ("object.so", "not-a-shared-library"),
+    ("directory.so", "not-a-regular-file"),
+    ("pipe.so", "not-a-regular-file"),
+    ("device.so", "not-a-regular-file"),
+    ("socket.so", "not-a-regular-file"),
+    ("loop.so", "unreadable"),
+    ("dangling.so", "unreadable"),
+    ("open-to-all.so", "untrusted"),
+    ("manifest-magic.so", "bad-manifest"),
+    ("manifest-length.so", "bad-manifest"),
+    ("manifest-json.so", "bad-manifest"),
+];
+
+#[test]
+fn a_folder_full_of_bad_files_is_listed_with_every_reason_and_the_good_plugins_beside_them_stay_usable() {
+    let (home, plugins) = (scratch(), plugin_dir());
+    let before = list(home.path(), plugins.path());
+    let _socket = corpus(plugins.path());
+    let listing = list(home.path(), plugins.path());
+    for (name, reason) in VERDICTS {
+        assert_eq!(verdict(&listing, &format!("/{name}")), reason, "{name}");
+    }
+    assert_eq!(verdict(&listing, "/manifest-utf8.so"), "bad-manifest");
+    assert_eq!(listing["totals"]["plugins"], before["totals"]["plugins"]);
+    assert_eq!(listing["components"], before["components"]);
+    for file in listing["files"].as_array().unwrap().iter().filter(|file| file["state"] == "refused") {
+        for field in ["stage", "reason", "message", "mend"] {
+            assert!(file[field].as_str().is_some_and(|text| !text.is_empty()), "{file:#}");
+        }
+    }
+    let text = succeed(fluxbay(home.path(), plugins.path()).arg("list")).stdout;
+    assert!(text.contains("truncated (static): ") && text.contains("mend: "), "{text}");
+}
+
+#[test]
+fn names_that_are_no_text_are_listed_escaped() {
+    let (home, plugins) = (scratch(), scratch());
+    let name = std::ffi::OsStr::from_bytes(b"new\nline\x1b[31m\xff.so");
+    fs::write(plugins.path().join(name), good()).unwrap();
+    let listed = succeed(fluxbay(home.path(), plugins.path()).arg("list"));
+    assert!(listed.stdout.contains("new\\nline\\x1b[31m\\xff.so"), "{}", listed.stdout);
+    assert!(!listed.stdout.contains('\x1b'));
+}
+
+#[test]
+fn listing_runs_no_code_of_a_plugin() {
+    if !has_compiler() {
+        return;
+    }
+    let (home, plugins) = (scratch(), scratch());
+    let trace = home.path().join("ran");
+    let code = format!("__attribute__((constructor)) static void ran(void) {{ fclose(fopen(\"{}\", \"w\")); }}", trace.display());
+    compile(plugins.path(), "tracer", &code);
+    let listing = list(home.path(), plugins.path());
+    assert_eq!(listing["totals"]["plugins"], 1, "{listing:#}");
+    assert!(!trace.exists(), "a constructor ran");
+}
+
+#[test]
+fn a_plugin_that_crashes_when_tried_is_quarantined_until_that_is_lifted_and_the_host_lives() {
+    if !has_compiler() {
+        return;
+    }
+    let (home, plugins) = (scratch(), plugin_dir());
+    let crash = "__attribute__((constructor)) static void crash(void) { fputs(\"so long\\n\", stderr); raise(SIGSEGV); }";
+    compile(plugins.path(), "crasher", crash);
+    write(home.path(), "run.toml", "[run]\nepochs = 1\n[loss]\ncomponent = \"c-crasher\"\n");
+    let command = || {
+        let mut command = fluxbay(home.path(), plugins.path());
+        command.args(["train", "run.toml", "--run-dir", "run"]);
+        command
+    };
+    let first = run(&mut command());
+    assert_eq!(first.code, Some(3), "{}\n{}", first.stdout, first.stderr);
+    for word in ["crasher.so", "SIGSEGV", "so long"] {
+        assert!(first.stderr.contains(word), "{word}: {}", first.stderr);
+    }
+    assert_eq!(verdict(&list(home.path(), plugins.path()), "/crasher.so"), "quarantined");
+    let shown = succeed(fluxbay(home.path(), plugins.path()).arg("quarantine"));
+    assert!(shown.stdout.contains("| so long") && shown.stdout.contains("crashed: "), "{}", shown.stdout);
+    succeed(fluxbay(home.path(), plugins.path()).args(["quarantine", "--lift", "all"]));
+    assert_eq!(verdict(&list(home.path(), plugins.path()), "/crasher.so"), "ok");
+}
