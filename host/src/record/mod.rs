@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod atomic;
+pub mod checkpoint;
 mod clock;
 mod directory;
 mod environment;

@@ -1,0 +1,93 @@
+//! Checkpoints on the disk: a folder of files that is either whole or not there.
+//!
+//! A checkpoint is written aside and synced file by file; its manifest, with the sha256 of every file, comes last; then
+//! the folder takes its name. What is read back is verified to the last byte before anything uses it. What the files
+//! mean is the learner's business: here they are named bytes.
+
+mod manifest;
+mod read;
+mod retention;
+mod write;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    read::{Found, newest, read, scan, verify},
+    retention::{Best, Retention},
+    write::write,
+};
+
+/// What a checkpoint is about: readable without its files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct About {
+    /// Grows from one checkpoint of a run to the next: steps of all phases since the run began.
+    pub sequence: u64,
+    /// Epochs of all phases that were completed.
+    pub epochs: u64,
+    /// Phase that was running, by instance id; empty between two epochs of the fit.
+    pub phase: String,
+    /// Steps of its epoch that were completed.
+    pub step: u64,
+    /// Why it was written, such as `interval`, `signal`, `end`.
+    pub reason: String,
+    /// Last value of each epoch metric, by `PHASE/NAME`; only finite ones.
+    pub metrics: BTreeMap<String, f64>,
+}
+
+/// A checkpoint in memory: named bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckpointData {
+    /// What it is about.
+    pub about: About,
+    /// Files by name: letters, digits, `.`, `-` and `_` only.
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+/// Why a checkpoint could not be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    /// It has no manifest.
+    #[error("its manifest is missing: it was not written to its end, or is no checkpoint")]
+    NoManifest,
+    /// The manifest is not what was written.
+    #[error("its manifest is damaged: {0}")]
+    Manifest(String),
+    /// It is of a form that this host does not know.
+    #[error("it has form {found}, this host reads up to {known}: use the newer host that wrote it")]
+    Form {
+        /// Its form.
+        found: u32,
+        /// Newest form known.
+        known: u32,
+    },
+    /// A file is missing.
+    #[error("its file `{0}` is missing")]
+    Missing(String),
+    /// A file cannot be read.
+    #[error("its file `{file}` cannot be read: {error}")]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// The system's answer.
+        error: String,
+    },
+    /// A file has another length.
+    #[error("its file `{file}` is cut short or has grown: {found} bytes instead of {wanted}")]
+    Length {
+        /// The file.
+        file: String,
+        /// Bytes that were written.
+        wanted: u64,
+        /// Bytes that are there.
+        found: u64,
+    },
+    /// A file has other content.
+    #[error("its file `{0}` is damaged: the sha256 is not the one in the manifest")]
+    Content(String),
+}
+
+#[cfg(test)]
+mod tests;

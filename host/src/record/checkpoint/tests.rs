@@ -1,0 +1,123 @@
+use std::{fs, path::Path};
+
+use proptest::{prelude::*, test_runner::TestRunner};
+
+use super::*;
+use crate::record::Better;
+
+fn data(sequence: u64, loss: f64) -> CheckpointData {
+    let about = About {
+        sequence,
+        epochs: sequence / 10,
+        phase: String::new(),
+        step: 0,
+        reason: "interval".to_owned(),
+        metrics: BTreeMap::from([("validation/loss".to_owned(), loss)]),
+    };
+    let files = BTreeMap::from([
+        ("parameters.safetensors".to_owned(), (0..=255).cycle().take(3000).collect()),
+        ("state.json".to_owned(), b"{\"counters\":[1,2,3]}".to_vec()),
+        ("empty.bin".to_owned(), Vec::new()),
+    ]);
+    CheckpointData { about, files }
+}
+
+const ALL: Retention = Retention { last: 0, best: None };
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_was_written_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path(), &data(135, 0.5), &ALL).unwrap();
+    assert_eq!(path.file_name().unwrap(), "0000000135-epoch-13");
+    assert_eq!(read(&path).unwrap(), data(135, 0.5));
+    let again = write(folder.path(), &data(135, 0.25), &ALL).unwrap();
+    assert_ne!(path, again, "never overwritten");
+    assert_eq!(newest(folder.path()).0.unwrap().1, data(135, 0.25));
+}
+
+#[test]
+fn every_flipped_bit_and_every_cut_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path(), &data(7, 0.5), &ALL).unwrap();
+    let files: Vec<_> = names(&path).into_iter().map(|name| (path.join(&name), fs::read(path.join(&name)).unwrap())).collect();
+    let total: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(2000));
+    let damaged = runner.run(&(0..total, 0_u8..8, any::<bool>()), |(mut at, bit, cut)| {
+        let Some((file, whole)) = files.iter().find(|(_, bytes)| {
+            let inside = at < bytes.len();
+            at -= if inside { 0 } else { bytes.len() };
+            inside
+        }) else {
+            return Err(TestCaseError::fail("beyond the last file"));
+        };
+        let mut bytes = whole.clone();
+        if cut {
+            bytes.truncate(at)
+        } else {
+            bytes[at] ^= 1 << bit
+        }
+        fs::write(file, bytes).unwrap();
+        let seen = read(&path).is_err();
+        fs::write(file, whole).unwrap();
+        prop_assert!(seen, "{} at {at}", file.display());
+        Ok(())
+    });
+    damaged.unwrap();
+    assert_eq!(read(&path).unwrap(), data(7, 0.5));
+}
+
+#[test]
+fn damage_is_named_and_the_one_before_is_offered() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths: Vec<_> = [10, 20, 30, 40].iter().map(|&sequence| write(folder.path(), &data(sequence, 0.5), &ALL).unwrap()).collect();
+    fs::remove_file(paths[3].join("state.json")).unwrap();
+    fs::write(paths[2].join("parameters.safetensors"), b"short").unwrap();
+    fs::remove_file(paths[1].join("manifest.json")).unwrap();
+    let (found, passed) = newest(folder.path());
+    assert_eq!(found.unwrap().0, paths[0]);
+    let passed: Vec<_> = passed.into_iter().map(|(path, damage)| (path, damage.to_string())).collect();
+    assert_eq!(passed[0], (paths[3].clone(), "its file `state.json` is missing".to_owned()));
+    assert!(passed[1].1.contains("`parameters.safetensors` is cut short or has grown: 5 bytes instead of 3000"));
+    assert!(passed[2].1.contains("manifest is missing"));
+}
+
+#[test]
+fn a_writing_that_was_broken_off_is_invisible_and_swept() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &data(10, 0.5), &ALL).unwrap();
+    fs::create_dir(folder.path().join(".0000000020-epoch-2.new")).unwrap();
+    fs::write(folder.path().join(".0000000020-epoch-2.new/state.json"), b"half").unwrap();
+    assert_eq!(scan(folder.path()).len(), 1);
+    assert_eq!(newest(folder.path()).0.unwrap().1.about.sequence, 10);
+    assert_eq!(names(folder.path()).len(), 1);
+}
+
+#[test]
+fn a_failed_writing_leaves_the_older_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let keep = Retention { last: 1, best: None };
+    write(folder.path(), &data(10, 0.5), &keep).unwrap();
+    let mut bad = data(20, 0.5);
+    bad.files.insert("../escape".to_owned(), Vec::new());
+    assert!(write(folder.path(), &bad, &keep).is_err());
+    assert_eq!(names(folder.path()), ["0000000010-epoch-1"]);
+}
+
+#[test]
+fn the_newest_and_the_best_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let best = Best { metric: "validation/loss".to_owned(), better: Better::Lower, count: 2 };
+    let keep = Retention { last: 1, best: Some(best) };
+    for (sequence, loss) in [(1, 0.9), (2, 0.3), (3, 0.5), (4, 0.2), (5, 0.8)] {
+        write(folder.path(), &data(sequence, loss), &keep).unwrap();
+    }
+    let kept: Vec<u64> = scan(folder.path()).iter().map(|found| found.about.as_ref().unwrap().sequence).collect();
+    assert_eq!(kept, [2, 4, 5]);
+    assert_eq!(names(folder.path()).len(), 3, "nothing is left aside");
+}
