@@ -9,6 +9,8 @@ mod list;
 mod plugin_path;
 mod probe_child;
 mod quarantine;
+mod run_arguments;
+mod train;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -94,6 +96,8 @@ enum Command {
     /// Loads one plugin and answers over standard input; the host's own child process.
     #[command(name = probe::COMMAND, hide = true)]
     Probe(probe_child::Arguments),
+    /// Train a run; without a run file, the embedded digits.
+    Train(train::Arguments),
 }
 
 /// Runs the command line of this process.
@@ -108,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::List(arguments) => list::run(arguments),
         Command::Quarantine(arguments) => quarantine::run(arguments),
         Command::Probe(arguments) => probe_child::run(arguments),
+        Command::Train(arguments) => train::run(arguments, &screen),
     };
     let exit = outcome.unwrap_or_else(|failure| {
         // A closed stderr leaves nobody to tell.

@@ -100,6 +100,13 @@ impl RunDirectory {
         &self.path
     }
 
+    /// Gives the folder up again: it goes, where nothing but the lock is in it.
+    pub fn discard(self) {
+        // What is not empty stays; an empty folder that stays is no harm.
+        let _ = fs::remove_file(self.path.join(LOCK));
+        let _ = fs::remove_dir(&self.path);
+    }
+
     /// A file in it.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)

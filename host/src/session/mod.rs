@@ -20,8 +20,8 @@ use std::sync::atomic::AtomicU32;
 
 pub use candle_core::{Device, Tensor};
 
-use crate::learner::state::Value;
 use crate::learner::ports::{DataBatch, Display, NoDisplay, NoSink, Sink};
+use crate::learner::state::Value;
 use crate::learner::{FitReport, Flow, Instance, Runtime};
 use crate::loader::Loader;
 use crate::run_file::RunDescription;

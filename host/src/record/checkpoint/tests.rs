@@ -47,7 +47,7 @@ fn every_flipped_bit_and_every_cut_is_seen() {
     let path = write(folder.path(), &data(7, 0.5), &ALL).unwrap();
     let files: Vec<_> = names(&path).into_iter().map(|name| (path.join(&name), fs::read(path.join(&name)).unwrap())).collect();
     let total: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
-    let mut runner = TestRunner::new(ProptestConfig::with_cases(2000));
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(1000));
     let damaged = runner.run(&(0..total, 0_u8..8, any::<bool>()), |(mut at, bit, cut)| {
         let Some((file, whole)) = files.iter().find(|(_, bytes)| {
             let inside = at < bytes.len();

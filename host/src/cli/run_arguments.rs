@@ -1,0 +1,72 @@
+//! The arguments of every command that reads a run: run files, overrides, and where plugins are.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+
+use super::PluginPath;
+use crate::library::Catalog;
+use crate::run_file::{Colours, Diagnostics, Draft, Inputs, RunDescription, render, resolve};
+
+/// Which run is meant.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct RunArguments {
+    /// Run files; later ones win over earlier ones. Without any, the built-in run of handwritten digits.
+    #[arg(value_name = "RUN.toml")]
+    pub files: Vec<PathBuf>,
+    /// Set one value, such as optimizer.learning-rate=3e-4 or callback.recorder.every=5; may be given several times.
+    #[arg(long, value_name = "KEY.PATH=VALUE")]
+    pub set: Vec<String>,
+    /// Add a phase, callback or logger, such as 'callback/early-stopping{patience = 3}'.
+    #[arg(long, value_name = "KIND/NAME{...}")]
+    pub add: Vec<String>,
+    /// Leave out the phase, callback or logger with this id, default ones included.
+    #[arg(long, value_name = "ID")]
+    pub remove: Vec<String>,
+    #[command(flatten)]
+    pub path: PluginPath,
+}
+
+/// A run that was read and checked.
+#[derive(Debug)]
+pub struct ReadRun {
+    /// The run; it may be trained only if `diagnostics` has no errors.
+    pub run: RunDescription,
+    /// The plugins that were found.
+    pub catalog: Catalog,
+    /// All problems so far.
+    pub diagnostics: Diagnostics,
+}
+
+impl RunArguments {
+    /// What the run is read from, this process's environment variables included.
+    pub fn inputs(&self) -> Inputs {
+        let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Inputs {
+            files: self.files.clone(),
+            environment: environment.collect(),
+            add: self.add.clone(),
+            set: self.set.clone(),
+            remove: self.remove.clone(),
+        }
+    }
+
+    /// Reads the run and looks for plugins where it and the arguments say.
+    pub fn read(&self) -> ReadRun {
+        let mut diagnostics = Diagnostics::new();
+        let draft = Draft::read(&self.inputs(), &mut diagnostics);
+        let catalog = self.path.scan(&draft.plugin_dirs());
+        let run = resolve(draft, &catalog, &mut diagnostics);
+        ReadRun { run, catalog, diagnostics }
+    }
+}
+
+/// Tells all problems on stderr, in colours on a terminal unless `NO_COLOR` is set.
+pub fn tell(diagnostics: &Diagnostics) {
+    if diagnostics.is_empty() {
+        return;
+    }
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || !io::stderr().is_terminal();
+    let colours = if plain { Colours::Never } else { Colours::Always };
+    // A closed stderr leaves nobody to tell.
+    let _ = io::stderr().write_all(render(diagnostics, colours).as_bytes());
+}

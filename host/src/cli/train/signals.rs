@@ -1,0 +1,62 @@
+//! Signals while a run trains: the first SIGINT or SIGTERM asks for an orderly end, the second ends the process at once.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+};
+
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::{Handle, Signals},
+    low_level,
+};
+
+use crate::{cli::Exit, display::Screen};
+
+/// Listens until it is dropped.
+pub(super) struct Listening {
+    handle: Handle,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+/// Listens from now on. `interrupt` becomes the number of the first signal.
+///
+/// # Errors
+/// Where the system refuses.
+pub(super) fn listen(interrupt: Arc<AtomicU32>, screen: Screen) -> io::Result<Listening> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let handle = signals.handle();
+    let thread = thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for signal in signals.forever() {
+            if interrupt.swap(signal.unsigned_abs(), Ordering::Relaxed) != 0 {
+                low_level::exit(i32::from(exit(signal.unsigned_abs()).code()));
+            }
+            screen.print(&format!("{}: the run ends after this step; once more ends it at once", name(signal.unsigned_abs())));
+        }
+    })?;
+    Ok(Listening { handle, thread: Some(thread) })
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.handle.close();
+        if let Some(thread) = self.thread.take() {
+            // It ends with the handle; a panic in it has nothing left to spoil.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// `SIGINT` or `SIGTERM`.
+pub(super) fn name(signal: u32) -> &'static str {
+    if signal == SIGTERM.unsigned_abs() { "SIGTERM" } else { "SIGINT" }
+}
+
+/// How the command ends after a signal.
+pub(super) fn exit(signal: u32) -> Exit {
+    if signal == SIGTERM.unsigned_abs() { Exit::Terminated } else { Exit::Interrupted }
+}
