@@ -5,11 +5,14 @@
 
 #![forbid(unsafe_code)]
 
+mod compose;
+mod inspect;
 mod list;
 mod plugin_path;
 mod probe_child;
 mod quarantine;
 mod run_arguments;
+mod schema;
 mod train;
 
 use std::io::{self, Write as _};
@@ -20,6 +23,7 @@ use clap::{Parser, Subcommand};
 use crate::display::{HostLog, Screen, Verbosity};
 
 pub use plugin_path::PluginPath;
+pub use run_arguments::{ReadRun, RunArguments, tell};
 
 use crate::library::probe;
 
@@ -98,6 +102,12 @@ enum Command {
     Probe(probe_child::Arguments),
     /// Train a run; without a run file, the embedded digits.
     Train(train::Arguments),
+    /// Show all that a component or a plugin says of itself; runs no code of any plugin.
+    Inspect(inspect::Arguments),
+    /// Show a run without training it: instances, order, events, the loop, and why.
+    Compose(compose::Arguments),
+    /// Write the JSON Schema of run files, with the settings of every component found.
+    Schema(schema::Arguments),
 }
 
 /// Runs the command line of this process.
@@ -113,6 +123,9 @@ pub fn main() -> ExitCode {
         Command::Quarantine(arguments) => quarantine::run(arguments),
         Command::Probe(arguments) => probe_child::run(arguments),
         Command::Train(arguments) => train::run(arguments, &screen),
+        Command::Inspect(arguments) => inspect::run(arguments),
+        Command::Compose(arguments) => compose::run(arguments),
+        Command::Schema(arguments) => schema::run(arguments),
     };
     let exit = outcome.unwrap_or_else(|failure| {
         // A closed stderr leaves nobody to tell.

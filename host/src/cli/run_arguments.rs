@@ -22,6 +22,7 @@ pub struct RunArguments {
     /// Leave out the phase, callback or logger with this id, default ones included.
     #[arg(long, value_name = "ID")]
     pub remove: Vec<String>,
+    /// Where plugins are.
     #[command(flatten)]
     pub path: PluginPath,
 }

@@ -9,10 +9,14 @@
 
 mod conflicts;
 mod dispatch;
+pub mod draw;
+pub mod from_manifests;
 mod graph;
 mod member;
 mod needs;
 mod order;
+pub mod overview;
+pub mod page;
 pub mod paths;
 mod problem;
 mod reason;

@@ -13,6 +13,7 @@
 pub mod description;
 pub mod diagnostic;
 mod draft;
+mod export;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod instance;
@@ -35,6 +36,7 @@ mod tests;
 pub use description::{InstanceSpec, Named, OnError, PhaseData, PhaseSpec, RunDescription};
 pub use diagnostic::{Diagnostic, Diagnostics, Related, Severity};
 pub use draft::Draft;
+pub use export::json_schema;
 pub use layers::{BUILT_IN, Inputs};
 pub use overrides::PREFIX as ENVIRONMENT_PREFIX;
 pub use render::{Colours, render};

@@ -1,0 +1,140 @@
+//! `fluxbay compose`: the resolved run without training it: instances, order, events, the loop, and why.
+
+use std::rc::Rc;
+
+use super::run_arguments::{ReadRun, RunArguments, tell};
+use super::{Exit, Outcome, print, print_json};
+use crate::compose::draw::{Format, draw};
+use crate::compose::overview::{Basis, Overview};
+use crate::compose::{Composition, Member, compose, from_manifests, page};
+use crate::library::{Catalog, Kind};
+use crate::run_file::{Diagnostic, Diagnostics, RunDescription, nearest, with_origins};
+use crate::session::{Composed, Surroundings};
+
+/// Arguments of `fluxbay compose`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    run: RunArguments,
+    /// Write the run with every default filled in, and where each value came from.
+    #[arg(long, conflicts_with_all = ["why", "graph"])]
+    print_config: bool,
+    /// Say why one callback runs before another.
+    #[arg(long, num_args = 2, value_names = ["ID", "ID"], conflicts_with = "graph")]
+    why: Option<Vec<String>>,
+    /// Draw who runs before whom.
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    graph: Option<GraphFormat>,
+    /// Go by the manifests alone and load no plugin.
+    #[arg(long)]
+    no_load: bool,
+    /// Write JSON.
+    #[arg(long, conflicts_with_all = ["why", "graph"])]
+    json: bool,
+}
+
+/// Formats of `--graph`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum GraphFormat {
+    /// Lines of text.
+    Text,
+    /// Graphviz.
+    Dot,
+    /// For Markdown pages.
+    Mermaid,
+    /// A picture.
+    Svg,
+}
+
+impl GraphFormat {
+    fn format(self) -> Format {
+        match self {
+            GraphFormat::Text => Format::Text,
+            GraphFormat::Dot => Format::Dot,
+            GraphFormat::Mermaid => Format::Mermaid,
+            GraphFormat::Svg => Format::Svg,
+        }
+    }
+}
+
+pub(super) fn run(arguments: &Arguments) -> Outcome {
+    let ReadRun { run, catalog, mut diagnostics } = arguments.run.read();
+    // Instances can be created only from a run without faults; manifests are enough to look for more faults.
+    if arguments.no_load || diagnostics.has_errors() {
+        let input = from_manifests::input(&run, &catalog);
+        return match compose(&input) {
+            Ok(composition) => {
+                let view =
+                    View { run: &run, catalog: &catalog, members: &input.members, composition: &composition, basis: Basis::Manifests };
+                view.show(arguments, diagnostics)
+            }
+            Err(problems) => {
+                problems.iter().for_each(|problem| diagnostics.push(problem.diagnostic(&input.members, &run.sources)));
+                tell(&diagnostics);
+                Ok(Exit::Configuration)
+            }
+        };
+    }
+    let catalog = Rc::new(catalog);
+    match Composed::new(Rc::clone(&catalog), run, Surroundings::default()) {
+        Ok(composed) => {
+            let (members, composition) = (composed.members(), composed.composition());
+            let view =
+                View { run: composed.run(), catalog: &catalog, members: &members, composition: &composition, basis: Basis::Instances };
+            view.show(arguments, diagnostics)
+        }
+        Err(problems) => {
+            diagnostics.append(problems);
+            tell(&diagnostics);
+            Ok(Exit::Configuration)
+        }
+    }
+}
+
+/// A composed run, ready to be shown.
+struct View<'a> {
+    run: &'a RunDescription,
+    catalog: &'a Catalog,
+    members: &'a [Member<'a>],
+    composition: &'a Composition,
+    basis: Basis,
+}
+
+impl View<'_> {
+    fn show(&self, arguments: &Arguments, mut diagnostics: Diagnostics) -> Outcome {
+        let asked = arguments.why.as_ref().map(|ids| pair(self.members, ids, &mut diagnostics));
+        tell(&diagnostics);
+        if diagnostics.has_errors() {
+            return Ok(Exit::Configuration);
+        }
+        if let Some(Some((one, other))) = asked {
+            return print(&page::why(self.members, self.composition, one, other));
+        }
+        if arguments.print_config {
+            return if arguments.json { print_json(&self.run.to_json()) } else { print(&with_origins(self.run)) };
+        }
+        let overview = Overview::new(self.run, self.catalog, self.members, self.composition, self.basis);
+        match arguments.graph {
+            Some(format) => print(&draw(&overview, format.format())),
+            None if arguments.json => print_json(&overview),
+            None => print(&page::text(&overview)),
+        }
+    }
+}
+
+/// The two callbacks of `--why`.
+fn pair(members: &[Member<'_>], ids: &[String], diagnostics: &mut Diagnostics) -> Option<(usize, usize)> {
+    let is_callback = |at: &usize| members[*at].kind == Kind::Callback;
+    let callbacks: Vec<usize> = (0..members.len()).filter(is_callback).collect();
+    let mut find = |id: &String| {
+        let found = callbacks.iter().copied().find(|at| members[*at].id == *id);
+        if found.is_none() {
+            let mut problem = Diagnostic::error("unknown-instance", format!("no callback of this run has the id `{id}`"));
+            problem.mend = nearest::suggestion(id, callbacks.iter().map(|at| members[*at].id.as_str()));
+            diagnostics.push(problem);
+        }
+        found
+    };
+    let (one, other) = (find(&ids[0]), find(&ids[1]));
+    one.zip(other)
+}

@@ -1,0 +1,125 @@
+//! Sheets as text.
+
+use std::fmt::Write;
+
+use serde_json::Value as Json;
+
+use super::{ComponentSheet, PluginSheet};
+use crate::library::{ComponentManifest, Kind, shown};
+use crate::run_file::schema::{default_text, type_text};
+
+/// Width of wrapped text.
+const WIDTH: usize = 96;
+
+/// A plugin: who made it, the file, what it offers.
+pub(super) fn plugin(sheet: &PluginSheet) -> String {
+    let info = &sheet.manifest.plugin;
+    let mut out = format!("{} {}\n", shown::text(&info.name), shown::text(&info.version));
+    paragraph(&mut out, &info.summary);
+    let authors = info.authors.replace(':', ", ");
+    let facts = [
+        ("file", sheet.file.clone()),
+        ("sha256", sheet.sha256.clone()),
+        ("state", sheet.state.clone()),
+        ("contract", sheet.manifest.contract.to_string()),
+        ("licence", info.license.clone()),
+        ("authors", authors),
+        ("home page", info.homepage.clone()),
+    ];
+    out.push('\n');
+    for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
+        let _ = writeln!(out, "{name:<11} {}", shown::text(value));
+    }
+    for kind in Kind::ALL {
+        let of_kind: Vec<&ComponentManifest> = sheet.manifest.components.iter().filter(|one| one.kind == kind).collect();
+        let width = of_kind.iter().map(|one| one.name.len()).max().unwrap_or(0);
+        if !of_kind.is_empty() {
+            let _ = writeln!(out, "\n{}", kind.plural());
+        }
+        for one in of_kind {
+            let _ = writeln!(out, "  {:width$}  {}", one.name, shown::text(&one.summary));
+        }
+    }
+    out
+}
+
+/// A component: what it is for, its settings, its part in a run.
+pub(super) fn component(sheet: &ComponentSheet) -> String {
+    let manifest = &sheet.manifest;
+    let mut out = format!("{}\n", manifest.id());
+    paragraph(&mut out, &manifest.summary);
+    paragraph(&mut out, &manifest.details);
+    let _ = writeln!(out, "\nfrom        {} {} ({}), {}", sheet.plugin, sheet.version, sheet.state, sheet.file);
+    let lists = [
+        ("phase kind", vec![manifest.phase_kind.clone()]),
+        ("handles", manifest.events.clone()),
+        ("emits", manifest.emits.clone()),
+        ("reads", manifest.reads.clone()),
+        ("writes", manifest.writes.clone()),
+        ("runs after", manifest.run_after.clone()),
+        ("runs before", manifest.run_before.clone()),
+        ("schedulable", manifest.hyper_parameters.clone()),
+        ("requires", manifest.requires.clone()),
+    ];
+    for (name, values) in lists.iter().filter(|(_, values)| values.iter().any(|value| !value.is_empty())) {
+        wrapped(&mut out, &format!("{name:<11} "), &values.join(", "));
+    }
+    for other in &sheet.writes_too {
+        let text = format!("{} writes {} too: in one run they need an order", other.component, other.paths.join(", "));
+        wrapped(&mut out, "conflicts   ", &text);
+    }
+    settings(&mut out, manifest);
+    let _ = writeln!(out, "\nin a run file");
+    for line in sheet.snippet.lines() {
+        let _ = writeln!(out, "{}", format!("  {}", shown::text(line)).trim_end());
+    }
+    out
+}
+
+fn settings(out: &mut String, manifest: &ComponentManifest) {
+    let properties = manifest.config.get("properties").and_then(Json::as_object);
+    let required = manifest.config.get("required").and_then(Json::as_array);
+    let Some(properties) = properties.filter(|properties| !properties.is_empty()) else {
+        out.push_str("\nno settings\n");
+        return;
+    };
+    out.push_str("\nsettings\n");
+    for (key, schema) in properties {
+        let needed = required.is_some_and(|keys| keys.iter().any(|name| name.as_str() == Some(key)));
+        let default = match (default_text(schema), needed) {
+            (Some(default), _) => format!("default {default}"),
+            (None, true) => "required".to_owned(),
+            (None, false) => "optional".to_owned(),
+        };
+        wrapped(out, &format!("  {key}  "), &format!("{}; {default}", type_text(schema)));
+        if let Some(what) = schema.get("description").and_then(Json::as_str).filter(|what| !what.is_empty()) {
+            wrapped(out, "      ", what);
+        }
+    }
+}
+
+fn paragraph(out: &mut String, text: &str) {
+    if !text.is_empty() {
+        wrapped(out, "", text);
+    }
+}
+
+/// Text after a beginning, wrapped at words and indented below it.
+fn wrapped(out: &mut String, beginning: &str, text: &str) {
+    let indent = " ".repeat(beginning.chars().count().min(WIDTH / 3));
+    let mut line = beginning.to_owned();
+    let mut empty = true;
+    for word in shown::text(text).split_whitespace() {
+        if !empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            let _ = writeln!(out, "{}", line.trim_end());
+            line.clone_from(&indent);
+            empty = true;
+        }
+        if !empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+        empty = false;
+    }
+    let _ = writeln!(out, "{}", line.trim_end());
+}

@@ -1,0 +1,192 @@
+//! A composition as data for people and scripts: instances, order, events, edges. Printed by [`super::page`], and as it
+//! is by `--json`.
+
+use std::collections::BTreeMap;
+
+use fluxbay_plugin::abi::event;
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use super::graph::Edge;
+use super::{Composition, Member};
+use crate::library::{Catalog, Kind};
+use crate::run_file::{InstanceSpec, RunDescription};
+
+/// What the composition was made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Basis {
+    /// The created instances themselves.
+    Instances,
+    /// Their manifests; no plugin was loaded.
+    Manifests,
+}
+
+/// One instance.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Row {
+    /// Its id.
+    pub id: String,
+    /// Its component.
+    pub component: String,
+    /// Plugin and version.
+    pub plugin: String,
+    /// Where the run names it.
+    pub origin: String,
+    /// Paths that it reads.
+    pub reads: Vec<String>,
+    /// Paths that it writes.
+    pub writes: Vec<String>,
+    /// Its configuration.
+    pub config: Json,
+}
+
+/// One "runs before".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Link {
+    /// Id of the one that comes first.
+    pub before: String,
+    /// Id of the one that comes second.
+    pub after: String,
+    /// Why, as sentences.
+    pub reasons: Vec<String>,
+    /// Why, in a few words each.
+    #[serde(skip)]
+    pub short: Vec<String>,
+}
+
+/// One phase and who is called in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PhaseRow {
+    /// Its id.
+    pub id: String,
+    /// `training`, `validation` or `other`.
+    pub kind: String,
+    /// The split that it reads.
+    pub data: String,
+    /// Custom events that it dispatches.
+    pub emits: Vec<String>,
+    /// Ids of the callbacks of each event that has any.
+    pub callbacks: BTreeMap<String, Vec<String>>,
+}
+
+/// One event and who handles it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct EventRow {
+    /// Its name.
+    pub name: String,
+    /// Its number in this run.
+    pub number: u32,
+    /// Ids of the callbacks that handle it, in their order.
+    pub callbacks: Vec<String>,
+}
+
+/// The whole composition.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Overview {
+    /// Grows when a field changes its meaning.
+    pub schema: u32,
+    /// What it was made from.
+    pub basis: Basis,
+    /// Name of the run.
+    pub name: String,
+    /// Epochs of the run.
+    pub epochs: u64,
+    /// All instances in the order of the run file.
+    pub instances: Vec<Row>,
+    /// Ids of the callbacks in the order in which they run.
+    pub order: Vec<String>,
+    /// The phases in their order.
+    pub phases: Vec<PhaseRow>,
+    /// The events that anyone handles.
+    pub events: Vec<EventRow>,
+    /// Why the order is as it is.
+    pub edges: Vec<Link>,
+    /// The resolved run.
+    pub run: Json,
+}
+
+impl Overview {
+    /// Puts a composition into words.
+    pub fn new(run: &RunDescription, catalog: &Catalog, members: &[Member<'_>], composition: &Composition, basis: Basis) -> Self {
+        let id = |at: &usize| members[*at].id.clone();
+        let rows = members.iter().filter_map(|member| Some(row(run, catalog, member, run.instance(&member.id)?)));
+        let callbacks_of = |name: &str| {
+            let handles = |at: &&usize| members[**at].events.iter().any(|event| event == name);
+            composition.order.iter().filter(handles).map(id).collect::<Vec<_>>()
+        };
+        let events = composition.events.numbers().filter_map(|number| {
+            let name = composition.events.name(number)?.to_owned();
+            let callbacks = callbacks_of(&name);
+            (!callbacks.is_empty() || number >= event::CUSTOM).then_some(EventRow { name, number, callbacks })
+        });
+        Self {
+            schema: 1,
+            basis,
+            name: run.run.name.clone(),
+            epochs: run.run.epochs,
+            instances: rows.collect(),
+            order: composition.order.iter().map(id).collect(),
+            phases: phases(run, members, composition),
+            events: events.collect(),
+            edges: composition.graph.edges().map(|edge| link(members, &edge)).collect(),
+            run: run.to_json(),
+        }
+    }
+
+    /// The callbacks of an event that comes outside phases.
+    pub fn callbacks_of(&self, event: &str) -> &[String] {
+        self.events.iter().find(|row| row.name == event).map_or(&[], |row| &row.callbacks)
+    }
+}
+
+fn row(run: &RunDescription, catalog: &Catalog, member: &Member<'_>, spec: &InstanceSpec) -> Row {
+    let plugin = catalog.find(spec.kind, &spec.lookup()).map(|found| format!("{} {}", found.plugin.name(), found.plugin.version()));
+    Row {
+        id: member.id.clone(),
+        component: member.component.clone(),
+        plugin: plugin.unwrap_or_default(),
+        origin: spec.component_place.or(spec.place).map_or("default".to_owned(), |place| run.sources.describe(place)),
+        reads: member.access.reads.clone(),
+        writes: member.access.writes.clone(),
+        config: Json::Object(spec.config.clone()),
+    }
+}
+
+/// An edge in words.
+pub fn link(members: &[Member<'_>], edge: &Edge) -> Link {
+    let (before, after) = (&members[edge.before], &members[edge.after]);
+    Link {
+        before: before.id.clone(),
+        after: after.id.clone(),
+        reasons: edge.reasons.iter().map(|reason| reason.tell(before, after)).collect(),
+        short: edge.reasons.iter().map(super::Reason::short).collect(),
+    }
+}
+
+fn phases(run: &RunDescription, members: &[Member<'_>], composition: &Composition) -> Vec<PhaseRow> {
+    let all = members.iter().filter(|member| member.kind == Kind::Phase).enumerate();
+    all.map(|(at, phase)| {
+        let spec = run.phases.iter().find(|spec| spec.spec.id == phase.id);
+        let mut callbacks = BTreeMap::new();
+        for number in composition.events.numbers() {
+            let called = composition.dispatch.of(Some(at), number, &composition.events);
+            if let Some(name) = composition.events.name(number).filter(|_| !called.is_empty()) {
+                callbacks.insert(name.to_owned(), called.iter().map(|at| members[*at].id.clone()).collect());
+            }
+        }
+        PhaseRow {
+            id: phase.id.clone(),
+            kind: if phase.phase_kind.is_empty() { "other".to_owned() } else { phase.phase_kind.clone() },
+            data: spec.map_or("none", |spec| spec.data.name()).to_owned(),
+            emits: phase.emits.clone(),
+            callbacks,
+        }
+    })
+    .collect()
+}

@@ -1,0 +1,187 @@
+//! A composition as a page of text: the instances, who handles what, the loop with the callbacks at each event, and why
+//! the order is as it is.
+
+use std::fmt::Write;
+
+use super::overview::{Basis, Overview, PhaseRow};
+use super::paths::PROVIDED;
+use super::{Composition, Member};
+
+/// The whole page.
+pub fn text(overview: &Overview) -> String {
+    let mut out = String::new();
+    let _ = writeln!(out, "run `{}`: {} epochs, {} callbacks", overview.name, overview.epochs, overview.order.len());
+    if overview.basis == Basis::Manifests {
+        out.push_str("by the manifests: no plugin was loaded, an instance may ask for less than its manifest declares\n");
+    }
+    instances(&mut out, overview);
+    callbacks(&mut out, overview);
+    events(&mut out, overview);
+    the_loop(&mut out, overview);
+    edges(&mut out, overview);
+    out
+}
+
+fn instances(out: &mut String, overview: &Overview) {
+    let _ = writeln!(out, "\ninstances");
+    let rows: Vec<[String; 4]> =
+        overview.instances.iter().map(|row| [row.id.clone(), row.component.clone(), row.plugin.clone(), row.origin.clone()]).collect();
+    table(out, &rows);
+}
+
+fn callbacks(out: &mut String, overview: &Overview) {
+    let _ = writeln!(out, "\ncallbacks, in the order in which they run");
+    let rows: Vec<[String; 4]> = overview
+        .order
+        .iter()
+        .enumerate()
+        .filter_map(|(at, id)| {
+            let row = overview.instances.iter().find(|row| row.id == *id)?;
+            Some([format!("{:>2}", at + 1), id.clone(), access("reads", &row.reads), access("writes", &row.writes)])
+        })
+        .collect();
+    table(out, &rows);
+}
+
+fn access(verb: &str, paths: &[String]) -> String {
+    if paths.is_empty() { String::new() } else { format!("{verb} {}", paths.join(", ")) }
+}
+
+/// Events down, callbacks across by their number.
+fn events(out: &mut String, overview: &Overview) {
+    let _ = writeln!(out, "\nevents and the callbacks that handle them, by number");
+    let width = overview.events.iter().map(|row| row.name.len()).max().unwrap_or(0);
+    let _ = write!(out, "  {:width$}", "");
+    for number in 1..=overview.order.len() {
+        let _ = write!(out, " {number:>2}");
+    }
+    out.push('\n');
+    for row in &overview.events {
+        let _ = write!(out, "  {:width$}", row.name);
+        for id in &overview.order {
+            out.push_str(if row.callbacks.contains(id) { "  x" } else { "  ." });
+        }
+        out.push('\n');
+    }
+}
+
+/// The loop as it runs, from the first event to the last.
+fn the_loop(out: &mut String, overview: &Overview) {
+    let _ = writeln!(out, "\nthe loop");
+    event(out, 1, "fit-begin", overview.callbacks_of("fit-begin"));
+    let _ = writeln!(out, "  epoch 1 to {}", overview.epochs);
+    for phase in &overview.phases {
+        one_phase(out, phase);
+    }
+    event(out, 1, "fit-end", overview.callbacks_of("fit-end"));
+    let exceptions = ["step-cancelled", "epoch-cancelled", "fit-cancelled", "error"];
+    if exceptions.iter().any(|name| !overview.callbacks_of(name).is_empty()) {
+        let _ = writeln!(out, "  when it happens");
+        for name in exceptions {
+            if !overview.callbacks_of(name).is_empty() {
+                event(out, 2, name, overview.callbacks_of(name));
+            }
+        }
+    }
+}
+
+fn one_phase(out: &mut String, phase: &PhaseRow) {
+    let data = if phase.data == "none" { "without data".to_owned() } else { format!("on the {} data", phase.data) };
+    let _ = writeln!(out, "    phase `{}` ({}) {data}", phase.id, phase.kind);
+    let of = |name: &str| phase.callbacks.get(name).map_or(&[] as &[String], Vec::as_slice);
+    event(out, 3, "epoch-begin", of("epoch-begin"));
+    let _ = writeln!(out, "      each batch");
+    event(out, 4, "step-begin", of("step-begin"));
+    match phase.kind.as_str() {
+        "training" => {
+            work(out, "forward: step.yhats");
+            event(out, 4, "loss-begin", of("loss-begin"));
+            work(out, "loss: step.loss");
+            event(out, 4, "backward-begin", of("backward-begin"));
+            work(out, "backward: step.grads");
+            event(out, 4, "backward-end", of("backward-end"));
+            work(out, "update the parameters");
+        }
+        "validation" => {
+            work(out, "forward: step.yhats");
+            event(out, 4, "loss-begin", of("loss-begin"));
+            work(out, "loss: step.loss");
+        }
+        _ => work(out, "what the phase does"),
+    }
+    for name in &phase.emits {
+        event(out, 4, name, of(name));
+    }
+    event(out, 4, "step-end", of("step-end"));
+    event(out, 3, "epoch-end", of("epoch-end"));
+    if !of("checkpoint").is_empty() {
+        event(out, 3, "checkpoint", of("checkpoint"));
+    }
+}
+
+fn event(out: &mut String, depth: usize, name: &str, callbacks: &[String]) {
+    let indent = "  ".repeat(depth);
+    let called = if callbacks.is_empty() { "-".to_owned() } else { callbacks.join(", ") };
+    let width = 34_usize.saturating_sub(indent.len());
+    let _ = writeln!(out, "{indent}{name:<width$} {called}");
+}
+
+fn work(out: &mut String, what: &str) {
+    let _ = writeln!(out, "        ({what})");
+}
+
+fn edges(out: &mut String, overview: &Overview) {
+    let _ = writeln!(out, "\nwhy this order");
+    for link in &overview.edges {
+        let _ = writeln!(out, "  {} before {}: {}", link.before, link.after, link.reasons.join("; "));
+    }
+    out.push_str("  all others are in the order of the run file\n");
+}
+
+/// Why one callback comes before another, or that nothing orders them.
+pub fn why(members: &[Member<'_>], composition: &Composition, one: usize, other: usize) -> String {
+    let place = |at: usize| composition.order.iter().position(|member| *member == at);
+    let (first, second) = if place(one) <= place(other) { (one, other) } else { (other, one) };
+    let (a, b) = (&members[first], &members[second]);
+    let mut out = String::new();
+    match composition.graph.chain(first, second) {
+        Some(chain) => {
+            let _ = writeln!(out, "`{}` runs before `{}`:", a.id, b.id);
+            for edge in &chain {
+                let link = super::overview::link(members, edge);
+                let _ = writeln!(out, "  {} before {}: {}", link.before, link.after, link.reasons.join("; "));
+            }
+        }
+        None => {
+            let _ = writeln!(out, "`{}` runs before `{}` only because the run file lists it first;", a.id, b.id);
+            let _ = writeln!(out, "  nothing that they read, write or ask for orders them: {}", shared(a, b));
+        }
+    }
+    out
+}
+
+/// What two unordered callbacks have to do with each other.
+fn shared(a: &Member<'_>, b: &Member<'_>) -> String {
+    let reads = |member: &Member<'_>| member.access.reads.clone();
+    let both: Vec<String> = reads(a).into_iter().filter(|path| reads(b).contains(path)).collect();
+    match both.as_slice() {
+        [] => "they share no state".to_owned(),
+        paths if paths.iter().all(|path| PROVIDED.contains(&super::paths::root(path))) => {
+            format!("both only read {}", paths.join(", "))
+        }
+        paths => format!("both read {}", paths.join(", ")),
+    }
+}
+
+/// Columns with two spaces between; the last is as wide as it is.
+fn table<const N: usize>(out: &mut String, rows: &[[String; N]]) {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    for row in rows {
+        let mut line = String::from(" ");
+        for (cell, width) in row.iter().zip(&widths) {
+            let _ = write!(line, " {cell:width$} ");
+        }
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+}
