@@ -181,21 +181,120 @@ pub(crate) fn add_into<T: Real>(pool: &Pool, target: &mut [T], source: &[T]) {
     update(pool, target, source, |target, source| *target += source);
 }
 
-/// Adds `row` to each row of `target`.
-pub(crate) fn add_row<T: Real>(pool: &Pool, target: &mut [T], row: &[T]) {
-    let width = row.len();
-    if width == 0 {
-        return;
-    }
-    let rows = target.len() / width;
-    let parts = Parts::new(target);
-    pool.ranges(rows, (GRAIN / width).max(1), |range| {
-        // SAFETY: the ranges of one call do not overlap.
-        let target = unsafe { parts.part(range.start * width..range.end * width) };
-        for target in target.chunks_exact_mut(width) {
-            dispatch(Update(target, row, |target: &mut T, x| *target += x));
+/// How a bias lies to the elements that it is added to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum BiasLayout {
+    /// One number for each element of a row of this width.
+    Rows(usize),
+    /// One number for each plane of this area, going round.
+    Planes(usize),
+}
+
+/// What the activation leaves in its argument's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// The value itself, nothing else.
+    Value,
+    /// The derivative; the value goes to another buffer.
+    Slope,
+}
+
+struct BiasActivate<'a, T, U> {
+    z: &'a mut [T],
+    out: &'a mut [T],
+    bias: Option<&'a [T]>,
+    layout: BiasLayout,
+    /// Number of the first row or plane.
+    first: usize,
+    function: U,
+    identity: bool,
+}
+
+impl<T: Real, U: Unary> Kernel for BiasActivate<'_, T, U> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self, isa: S) {
+        let Self { z, out, bias, layout, first, function, identity } = self;
+        let separate = !out.is_empty();
+        let value = |x: T| if identity { x } else { function.value(x, isa) };
+        match (layout, bias) {
+            (BiasLayout::Rows(width), Some(bias)) if !separate => {
+                for row in z.chunks_exact_mut(width) {
+                    for (z, &b) in row.iter_mut().zip(bias) {
+                        *z = value(*z + b);
+                    }
+                }
+            }
+            (BiasLayout::Planes(area), Some(bias)) if !separate => {
+                for (plane, z) in z.chunks_exact_mut(area).enumerate() {
+                    let b = bias[(first + plane) % bias.len()];
+                    z.iter_mut().for_each(|z| *z = value(*z + b));
+                }
+            }
+            (BiasLayout::Rows(width), Some(bias)) => {
+                for (row, out) in z.chunks_exact_mut(width).zip(out.chunks_exact_mut(width)) {
+                    for ((z, out), &b) in row.iter_mut().zip(out).zip(bias) {
+                        let x = *z + b;
+                        *out = function.value(x, isa);
+                        *z = function.slope(x, *out, isa);
+                    }
+                }
+            }
+            (BiasLayout::Planes(area), Some(bias)) => {
+                for (plane, (z, out)) in z.chunks_exact_mut(area).zip(out.chunks_exact_mut(area)).enumerate() {
+                    let b = bias[(first + plane) % bias.len()];
+                    for (z, out) in z.iter_mut().zip(out) {
+                        let x = *z + b;
+                        *out = function.value(x, isa);
+                        *z = function.slope(x, *out, isa);
+                    }
+                }
+            }
+            (_, None) if !separate => z.iter_mut().for_each(|z| *z = value(*z)),
+            (_, None) => {
+                for (z, out) in z.iter_mut().zip(out) {
+                    let x = *z;
+                    *out = function.value(x, isa);
+                    *z = function.slope(x, *out, isa);
+                }
+            }
         }
+    }
+}
+
+/// `f(z + bias)` in place, in one pass; with [`Keep::Slope`] the values are returned and `z` becomes `f'(z + bias)`.
+/// `None` as the function adds the bias only.
+pub(crate) fn bias_activate<T: Real, U: Unary>(
+    pool: &Pool,
+    z: &mut [T],
+    bias: Option<&[T]>,
+    layout: BiasLayout,
+    function: Option<U>,
+    keep: Keep,
+    filler: U,
+) -> Vec<T> {
+    if function.is_none() && bias.is_none() {
+        return Vec::new();
+    }
+    let unit = match layout {
+        BiasLayout::Rows(size) | BiasLayout::Planes(size) => size,
+    };
+    let length = z.len();
+    if unit == 0 || length == 0 {
+        return Vec::new();
+    }
+    let mut out = if keep == Keep::Slope { unwritten(length) } else { Vec::new() };
+    let (z_parts, out_parts) = (Parts::new(z), Parts::new(&mut out));
+    pool.ranges(length / unit, (GRAIN / unit).max(1), |range| {
+        let span = range.start * unit..range.end * unit;
+        // SAFETY: the ranges of one call do not overlap.
+        let (z, out) =
+            unsafe { (z_parts.part(span.clone()), if keep == Keep::Slope { out_parts.part(span) } else { out_parts.part(0..0) }) };
+        let kernel =
+            BiasActivate { z, out, bias, layout, first: range.start, function: function.unwrap_or(filler), identity: function.is_none() };
+        dispatch(kernel);
     });
+    out
 }
 
 struct SumSquares<'a, T>(&'a [T]);

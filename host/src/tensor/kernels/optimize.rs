@@ -9,12 +9,32 @@ impl<T: Real, F: Fn([T; N], T) -> [T; N], const N: usize> Kernel for Step<'_, T,
     type Output = ();
     #[inline(always)]
     fn run<S: Isa>(self, _: S) {
+        const LANES: usize = 16;
         let Step(mut states, gradient, f) = self;
-        let length = gradient.len();
-        for state in &mut states {
-            *state = &mut std::mem::take(state)[..length];
+        let whole = gradient.len() / LANES * LANES;
+        // Blocks of a fixed size, so that the loop over lanes becomes a few vector instructions.
+        for start in (0..whole).step_by(LANES) {
+            let mut now = [[T::ZERO; LANES]; N];
+            for (now, state) in now.iter_mut().zip(&states) {
+                now.copy_from_slice(&state[start..start + LANES]);
+            }
+            let mut g = [T::ZERO; LANES];
+            g.copy_from_slice(&gradient[start..start + LANES]);
+            for lane in 0..LANES {
+                let mut one = [T::ZERO; N];
+                for at in 0..N {
+                    one[at] = now[at][lane];
+                }
+                let next = f(one, g[lane]);
+                for at in 0..N {
+                    now[at][lane] = next[at];
+                }
+            }
+            for (now, state) in now.iter().zip(&mut states) {
+                state[start..start + LANES].copy_from_slice(now);
+            }
         }
-        for at in 0..length {
+        for at in whole..gradient.len() {
             let mut now = [T::ZERO; N];
             for (now, state) in now.iter_mut().zip(&states) {
                 *now = state[at];

@@ -49,21 +49,35 @@ fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Avx2)
 }
 
+/// What this processor has: 1 plain, 2 AVX2, 3 AVX-512; 0 not looked up yet.
+#[cfg(target_arch = "x86_64")]
+static LEVEL: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);
+
+#[cfg(target_arch = "x86_64")]
+#[cold]
+fn look_up() -> u8 {
+    let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("bmi2");
+    let avx512 = is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl");
+    let level = 1 + u8::from(avx2) + u8::from(avx2 && avx512);
+    LEVEL.store(level, std::sync::atomic::Ordering::Relaxed);
+    level
+}
+
 /// Runs a kernel with the best instruction set of this processor.
 #[inline]
 pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
     #[cfg(target_arch = "x86_64")]
     {
-        if is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512vl")
-            && is_x86_feature_detected!("bmi2")
-        {
+        let known = LEVEL.load(std::sync::atomic::Ordering::Relaxed);
+        let level = if known == 0 { look_up() } else { known };
+        if level == 3 {
             // SAFETY: the processor has what the function is compiled for.
             return unsafe { run_avx512(kernel) };
         }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("bmi2") {
+        if level == 2 {
             // SAFETY: as above.
             return unsafe { run_avx2(kernel) };
         }

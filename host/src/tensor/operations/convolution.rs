@@ -4,11 +4,12 @@ use candle_core::Shape;
 use fluxbay_plugin::abi::operation::op;
 use smallvec::smallvec;
 
-use super::unary::{Activation, activate, deactivate};
+use super::unary::{Activation, deactivate, finish};
 use super::{Call, Produced, for_real};
 use crate::tensor::context::Context;
 use crate::tensor::error::Result;
 use crate::tensor::kernels::convolution::{Geometry, add_bias, forward, input_gradient, weight_gradient};
+use crate::tensor::kernels::elementwise::BiasLayout;
 use crate::tensor::kernels::pooling::{self, Windows};
 use crate::tensor::kernels::reduce::sum;
 use crate::tensor::kernels::simd::Real;
@@ -105,23 +106,19 @@ fn bias_fits(call: &Call, outputs: usize) -> Result<()> {
 fn convolve<T: Real>(context: &mut Context, call: &Call, geometry: Geometry, activation: Activation) -> Result<Produced> {
     let (x, w) = (call.inputs[0].contiguous()?, call.inputs[1].contiguous()?);
     let area = geometry.output[0] * geometry.output[1];
-    let mut z = forward(&context.pool, &geometry, &data::<T>(&x.tensor)?, &data::<T>(&w.tensor)?);
-    let has_bias = call.inputs.len() == 3;
-    if has_bias {
-        let bias = call.inputs[2].contiguous()?;
-        add_bias(&context.pool, &mut z, &data::<T>(&bias.tensor)?, area);
-    }
+    let z = forward(&context.pool, &geometry, &data::<T>(&x.tensor)?, &data::<T>(&w.tensor)?);
+    let bias = call.inputs.get(2).map(Value::contiguous).transpose()?;
+    let has_bias = bias.is_some();
     let flat = x.dims().len() == 3;
     let shape = match flat {
         true => Shape::from((geometry.images, geometry.outputs, geometry.output[1])),
         false => Shape::from((geometry.images, geometry.outputs, geometry.output[0], geometry.output[1])),
     };
-    let z = value(z, shape);
-    let y = activate(context, activation, &z)?;
-    let saved = if activation.needs_output() { y.clone() } else { z };
+    let elements = bias.as_ref().map(|bias| data::<T>(&bias.tensor)).transpose()?;
+    let (y, kept) = finish(context, activation, z, elements.as_deref(), BiasLayout::Planes(area), shape, call.records());
     Ok(Produced::one(call, y, move |context, mut gradients| {
         let gradient = gradients.only()?;
-        let gradient = deactivate(context, activation, &saved, gradient)?.contiguous()?;
+        let gradient = deactivate::<T>(context, activation, &kept, gradient)?;
         let g = data::<T>(&gradient.tensor)?;
         let mut results = smallvec![None, None, None];
         if gradients.wants(0) {

@@ -5,11 +5,11 @@ use smallvec::{SmallVec, smallvec};
 
 use super::binary::broadcast_shape;
 use super::reduction::sum_to_shape;
-use super::unary::{Activation, activate, deactivate};
+use super::unary::{Activation, deactivate, finish};
 use super::{Call, Produced, for_real};
 use crate::tensor::context::Context;
 use crate::tensor::error::Result;
-use crate::tensor::kernels::elementwise::add_row;
+use crate::tensor::kernels::elementwise::BiasLayout;
 use crate::tensor::kernels::gemm::{Into, Matrix, Target, product, product_here};
 use crate::tensor::kernels::reduce::sum_columns;
 use crate::tensor::kernels::simd::Real;
@@ -140,18 +140,14 @@ fn linear_of<T: Real>(context: &mut Context, call: &Call, activation: Activation
         let (x, w) = (data::<T>(&x.tensor)?, data::<T>(&w.tensor)?);
         product(&context.pool, (rows, n, k), &mut z, Into::Overwrite, Matrix::rows(&x, k), Matrix::rows(&w, k).transposed());
     }
-    let has_bias = call.inputs.len() == 3;
-    if has_bias {
-        let bias = call.inputs[2].contiguous()?;
-        add_row(&context.pool, &mut z, &data::<T>(&bias.tensor)?);
-    }
+    let bias = call.inputs.get(2).map(Value::contiguous).transpose()?;
+    let has_bias = bias.is_some();
     let shape: SmallVec<[usize; 6]> = call.shape(0)[..call.shape(0).len() - 1].iter().copied().chain([n]).collect();
-    let z = value(z, Shape::from(&shape[..]));
-    let y = activate(context, activation, &z)?;
-    let saved = if activation.needs_output() { y.clone() } else { z };
+    let elements = bias.as_ref().map(|bias| data::<T>(&bias.tensor)).transpose()?;
+    let (y, kept) = finish(context, activation, z, elements.as_deref(), BiasLayout::Rows(n), Shape::from(&shape[..]), call.records());
     Ok(Produced::one(call, y, move |context, mut gradients| {
         let gradient = gradients.only()?;
-        let gradient = deactivate(context, activation, &saved, gradient)?.contiguous()?;
+        let gradient = deactivate::<T>(context, activation, &kept, gradient)?;
         let g = data::<T>(&gradient.tensor)?;
         let mut results = smallvec![None, None, None];
         if gradients.wants(2) {

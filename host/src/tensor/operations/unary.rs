@@ -1,13 +1,13 @@
 //! Functions of one number, element by element.
 
-use candle_core::DType;
+use candle_core::Shape;
 use fluxbay_plugin::abi::operation::{activation, op};
 use smallvec::smallvec;
 
 use super::{Call, Produced, for_real};
 use crate::tensor::context::Context;
 use crate::tensor::error::Result;
-use crate::tensor::kernels::elementwise::{Needs, Unary, map, slope, slope_in_place};
+use crate::tensor::kernels::elementwise::{BiasLayout, Keep, Needs, Unary, bias_activate, map, slope, slope_in_place, update, zip};
 use crate::tensor::kernels::simd::{Isa, Real};
 use crate::tensor::value::{Value, data, overwrite, value};
 
@@ -89,16 +89,18 @@ const GELU_CUBIC: f64 = 0.044_715;
 
 #[inline(always)]
 fn gelu<T: Real, S: Isa>(x: T, isa: S) -> T {
-    let inner = T::of(GELU_SCALE) * x * (T::ONE + T::of(GELU_CUBIC) * x * x);
+    let square = x * x;
+    let inner = T::of(GELU_SCALE) * x * (T::ONE + T::of(GELU_CUBIC) * square);
     T::of(0.5) * x * (T::ONE + inner.tanh(isa))
 }
 
 #[inline(always)]
 fn gelu_slope<T: Real, S: Isa>(x: T, isa: S) -> T {
     let square = x * x;
-    let t = (T::of(GELU_SCALE) * x * (T::ONE + T::of(GELU_CUBIC) * square)).tanh(isa);
-    let inner = T::of(GELU_SCALE) * (T::ONE + T::of(3.0 * GELU_CUBIC) * square);
-    T::of(0.5) * (T::ONE + t + x * (T::ONE - t * t) * inner)
+    let inner = T::of(GELU_SCALE) * x * (T::ONE + T::of(GELU_CUBIC) * square);
+    let t = inner.tanh(isa);
+    let steepness = T::of(GELU_SCALE) * (T::ONE + T::of(3.0 * GELU_CUBIC) * square);
+    T::of(0.5) * (T::ONE + t + x * (T::ONE - t * t) * steepness)
 }
 
 /// Calls `$body` with `$function` bound to the function of the call.
@@ -268,23 +270,56 @@ impl Activation {
     }
 }
 
-/// The activation of a whole value; the argument is left alone.
-pub(crate) fn activate(context: &mut Context, activation: Activation, x: &Value) -> Result<Value> {
-    if activation == Activation::None {
-        return Ok(x.clone());
-    }
-    let shape = x.tensor.shape().clone();
-    let is_double = x.dtype() == DType::F64;
-    with_activation!(activation, function => for_real!(if is_double { DType::F64 } else { DType::F32 }, T => {
-        Ok(value(map(&context.pool, function, &data::<T>(&x.tensor)?), shape))
-    }))
+/// What an activation leaves for the way back.
+pub(crate) enum Kept {
+    /// There is none to go back through.
+    Nothing,
+    /// Its values: the derivative is written in them.
+    Values(Value),
+    /// Its derivative.
+    Slopes(Value),
 }
 
-/// A gradient back through an activation; `saved` is its value or argument, see [`Activation::needs_output`].
-pub(crate) fn deactivate(context: &mut Context, activation: Activation, saved: &Value, gradient: Value) -> Result<Value> {
+/// Adds a bias and applies an activation to fresh elements, in one pass. With `records` it keeps what the way back needs.
+pub(crate) fn finish<T: Real>(
+    context: &Context,
+    activation: Activation,
+    mut z: Vec<T>,
+    bias: Option<&[T]>,
+    layout: BiasLayout,
+    shape: Shape,
+    records: bool,
+) -> (Value, Kept) {
+    let pool = &context.pool;
     if activation == Activation::None {
-        return Ok(gradient);
+        bias_activate(pool, &mut z, bias, layout, None, Keep::Value, Relu);
+        return (value(z, shape), Kept::Nothing);
     }
-    let dtype = gradient.dtype();
-    with_activation!(activation, function => for_real!(dtype, T => through::<T, _>(context, function, saved, gradient)))
+    let slope = records && !activation.needs_output();
+    let keep = if slope { Keep::Slope } else { Keep::Value };
+    let out = with_activation!(activation, function => bias_activate(pool, &mut z, bias, layout, Some(function), keep, function));
+    if slope {
+        return (value(out, shape.clone()), Kept::Slopes(value(z, shape)));
+    }
+    let y = value(z, shape);
+    let kept = if records { Kept::Values(y.clone()) } else { Kept::Nothing };
+    (y, kept)
+}
+
+/// A gradient back through an activation, in row-major order.
+pub(crate) fn deactivate<T: Real>(context: &mut Context, activation: Activation, kept: &Kept, gradient: Value) -> Result<Value> {
+    match kept {
+        Kept::Nothing => gradient.contiguous(),
+        Kept::Values(saved) => with_activation!(activation, function => through::<T, _>(context, function, saved, gradient)),
+        Kept::Slopes(slopes) => {
+            let slopes = data::<T>(&slopes.tensor)?;
+            if gradient.is_unique() {
+                overwrite(&gradient.tensor, |gradient| update(&context.pool, gradient, &slopes, |g: &mut T, slope| *g *= slope))?;
+                return Ok(gradient);
+            }
+            let gradient = gradient.contiguous()?;
+            let result = zip(&context.pool, &data::<T>(&gradient.tensor)?, &slopes, |g: T, slope: T| g * slope);
+            Ok(value(result, gradient.tensor.shape().clone()))
+        }
+    }
 }
