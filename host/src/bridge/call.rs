@@ -1,5 +1,7 @@
 //! Calls into a plugin: each sets who is being called, and turns a status into a result.
 
+use std::rc::Weak;
+
 use fluxbay_plugin::abi::{
     callback::CallbackTable,
     dataset::DatasetTable,
@@ -56,6 +58,8 @@ enum Table {
 /// The plugin's side of an instance. Ends it when dropped.
 #[derive(Debug)]
 pub struct PluginInstance {
+    runtime: Weak<Runtime>,
+    number: u32,
     raw: entry::Instance,
     component: &'static Component,
     table: Table,
@@ -94,7 +98,7 @@ impl PluginInstance {
         let _entered = ambient::enter(runtime, number);
         // SAFETY: the component was checked when its plugin was loaded; config and place are lent for the call.
         check(unsafe { (component.create)(Text::new(config), &mut raw) })?;
-        Ok(PluginInstance { raw, component, table })
+        Ok(PluginInstance { runtime: runtime.weak(), number, raw, component, table })
     }
 
     /// The component's kind, a number of the contract's `kind`.
@@ -320,6 +324,9 @@ impl PluginInstance {
 
 impl Drop for PluginInstance {
     fn drop(&mut self) {
+        // While the runtime lives, the instance can give its tensors back.
+        let runtime = self.runtime.upgrade();
+        let _entered = runtime.as_deref().map(|runtime| ambient::enter(runtime, self.number));
         // SAFETY: `raw` came from `create` of this component, and this is the one call that ends it.
         let code = unsafe { (self.component.destroy)(self.raw) };
         if code != status::OK {

@@ -4,7 +4,7 @@
 //! calling it through the thread; the rest of the host holds it directly.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -115,6 +115,7 @@ pub type OnCheckpoint = Rc<dyn Fn(&Runtime) -> Flow>;
 
 /// See the module.
 pub struct Runtime {
+    me: Weak<Runtime>,
     pub(crate) engine: RefCell<Engine>,
     pub(crate) state: RefCell<State>,
     pub(crate) instances: RefCell<Vec<Option<Rc<Instance>>>>,
@@ -166,7 +167,8 @@ impl Runtime {
         let mut state = State::new();
         let mut node = |path: &str| state.node(path).map_err(|error| Stop::host(error.to_string()));
         let root = Nodes { step: node("step")?, epoch: node("epoch")?, phase: node("phase")? };
-        Ok(Rc::new(Runtime {
+        Ok(Rc::new_cyclic(|me| Runtime {
+            me: Weak::clone(me),
             engine: RefCell::new(engine),
             state: RefCell::new(state),
             instances: RefCell::default(),
@@ -194,6 +196,11 @@ impl Runtime {
             interrupt: Arc::default(),
             pending: RefCell::default(),
         }))
+    }
+
+    /// Itself, for those that may outlive it.
+    pub(crate) fn weak(&self) -> Weak<Runtime> {
+        Weak::clone(&self.me)
     }
 
     /// Set to a signal's number by a signal handler: the fit then ends, orderly, after the step.

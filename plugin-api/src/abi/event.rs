@@ -22,11 +22,11 @@ pub const BACKWARD_BEGIN: u32 = 7;
 pub const BACKWARD_END: u32 = 8;
 /// The step was cancelled; takes the place of step-end.
 pub const STEP_CANCELLED: u32 = 9;
-/// The epoch was cancelled; epoch-end follows.
+/// The epoch was cancelled; epoch-end follows, unless the fit ends too: then this stands in for it.
 pub const EPOCH_CANCELLED: u32 = 10;
 /// The fit was cancelled; fit-end follows.
 pub const FIT_CANCELLED: u32 = 11;
-/// Something failed; takes the place of the ends that are still owed.
+/// Something failed; takes the place of the ends that are still owed to whoever saw a begin.
 pub const ERROR: u32 = 12;
 /// Every reader of epoch-end has run: state may be saved now.
 pub const CHECKPOINT: u32 = 13;

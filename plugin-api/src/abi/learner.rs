@@ -1,7 +1,8 @@
 //! The learner: where the run stands, and the step table that the host hands to a phase.
 //!
 //! All functions are `[training]`. Those under "for phases" may be called only while a phase's `step` or `epoch` runs,
-//! and only by that phase: a callback that calls them is refused.
+//! and only by that phase: a callback that calls them is refused. `forward` and `loss` are also open to instances with a read
+//! grant on `model`, at any time: then nothing is recorded, and the model is in evaluation mode.
 
 use abi_stable::StableAbi;
 
@@ -102,7 +103,8 @@ pub struct LearnerTable {
     ) -> i32,
     /// Runs loss `loss` on predictions and targets; gives a tensor with one element.
     pub loss: unsafe extern "C" fn(loss: u32, yhats: Handle, ys: Handle, value: *mut Handle) -> i32,
-    /// Gradients of `loss` for the parameters of model `model`, or of [`ALL`]; they appear as `step.grads`.
+    /// Gradients of `loss` for the parameters of model `model`, or of [`ALL`], in place of those that they had; they appear
+    /// as `step.grads`.
     pub backward: unsafe extern "C" fn(model: u32, loss: Handle) -> i32,
     /// Applies `step.grads` to the parameters of model `model`, or of [`ALL`], with their optimizers.
     pub update: unsafe extern "C" fn(model: u32) -> i32,

@@ -76,6 +76,7 @@ pub struct StateTable {
     pub name: unsafe extern "C" fn(slot: Slot, index: usize, name: *mut Text) -> i32,
     /// Tensor `index` of a map: one reference for the caller; `Handle::NONE` where it has no value (no gradient).
     pub tensor_at: unsafe extern "C" fn(slot: Slot, index: usize, tensor: *mut Handle) -> i32,
-    /// Replaces tensor `index` of a map. Shape and type must fit.
+    /// Replaces tensor `index` of a map. Shape and type must fit. `Handle::NONE` takes a gradient away: its parameter is left out
+    /// of the next update.
     pub set_tensor_at: unsafe extern "C" fn(slot: Slot, index: usize, tensor: Handle) -> i32,
 }
