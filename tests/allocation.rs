@@ -1,0 +1,51 @@
+//! An event costs no allocation of the host, whoever listens.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+#[path = "behaviours/data.rs"]
+mod data;
+#[path = "behaviours/run.rs"]
+#[allow(dead_code)]
+mod run;
+
+/// The system's allocator, counting.
+struct Counting;
+
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: promised by the caller.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: promised by the caller.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Allocations of a step that dispatches `times` events to `listeners` callbacks.
+fn allocations(times: u64, listeners: usize) -> u64 {
+    let mut text = format!("{}[[phase]]\ncomponent = \"announcer\"\ntimes = {times}\n", run::SCALAR);
+    for listener in 0..listeners {
+        text += &format!("[[callback]]\ncomponent = \"idle\"\nid = \"idle-{listener}\"\n");
+    }
+    let session = run::session(&text);
+    session.run_step(0, data::batch(0)).unwrap();
+    let batch = data::batch(1);
+    let before = COUNT.load(Ordering::Relaxed);
+    session.run_step(0, batch).unwrap();
+    COUNT.load(Ordering::Relaxed) - before
+}
+
+#[test]
+fn dispatch_allocates_nothing() {
+    let none = allocations(0, 10);
+    assert_eq!(allocations(1000, 10), none, "1000 events to ten callbacks cost what none cost");
+}

@@ -1,0 +1,45 @@
+//! What an instance may reach: behaviours 36 to 39.
+
+use fluxbay::learner::Ending;
+
+use crate::run::*;
+
+fn intruder(what: &str) -> String {
+    format!("{SCALAR}[[phase]]\ncomponent = \"training\"\n[[callback]]\ncomponent = \"intruder\"\nwhat = \"{what}\"\n")
+}
+
+fn refusal(what: &str) -> String {
+    messages(&try_compose(&intruder(what)).expect_err("it asks for too much"))
+}
+
+#[test]
+fn behaviour_36_reading_without_permission_names_callback_path_and_line() {
+    let text = refusal("read-undeclared");
+    for part in ["`intruder`", "`cbstate.secret`", "add \"cbstate.secret\" to the `reads` of callback/intruder"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn behaviour_37_read_allows_reading_and_not_writing() {
+    let text = refusal("write-read");
+    assert!(text.contains("`intruder` may not write `step.loss`") && text.contains("`writes`"), "{text}");
+}
+
+#[test]
+fn behaviour_38_write_implies_read() {
+    assert_eq!(session(&intruder("write-implies-read")).fit_epochs(1).ending, Ending::Finished);
+}
+
+#[test]
+fn behaviour_39_a_nested_grant_refuses_its_neighbour() {
+    let text = refusal("sideways");
+    assert!(text.contains("`intruder` may not write `cbstate.a.b.y`"), "{text}");
+}
+
+#[test]
+fn behaviour_39_a_read_grant_on_the_model_cannot_change_a_parameter() {
+    let report = session(&intruder("model-in-place")).fit_epochs(1);
+    let Ending::Failed(stop) = report.ending else { panic!("{report:?}") };
+    assert!(stop.0.text.contains("`intruder` may read `params` but not change it"), "{stop}");
+}

@@ -1,0 +1,112 @@
+//! Sessions from the text of a run file, with the standard plugins and the fixture's.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::OnceLock;
+
+use fluxbay::library::{Catalog, Origin, ScanOptions, SearchPath};
+use fluxbay::run_file::{Diagnostics, Draft, Inputs, resolve};
+use fluxbay::session::{Composed, Session, Surroundings};
+use fluxbay_tests::{build_plugin, plugin_dir, scratch, write};
+
+/// A folder with the standard plugins and the fixture's, made once.
+fn plugins() -> &'static PathBuf {
+    static DIR: OnceLock<PathBuf> = OnceLock::new();
+    DIR.get_or_init(|| {
+        let dir = plugin_dir().keep();
+        let fixture = build_plugin("behaviour-fixture", include_str!("fixture_plugin.rs"));
+        std::fs::copy(fixture, dir.join("behaviour-fixture.so")).expect("the fixture is a file");
+        dir
+    })
+}
+
+/// What every run of the fixture has in common.
+const COMMON: &str = r#"
+[run]
+seed = 7
+epochs = 5
+threads = 1
+default-callbacks = false
+[data]
+component = "triples"
+[loader]
+batch-size = 8
+shuffle = false
+[loss]
+component = "mae"
+"#;
+
+/// The fixture's model and optimizer.
+pub const SCALAR: &str = r#"
+[model]
+component = "scalar"
+[optimizer]
+component = "sgd"
+learning-rate = 0.001
+"#;
+
+/// Resolves and composes a run.
+pub fn try_compose(text: &str) -> Result<Composed, Diagnostics> {
+    let dir = scratch();
+    let file = write(dir.path(), "run.toml", &format!("{COMMON}{text}"));
+    let mut diagnostics = Diagnostics::new();
+    let draft = Draft::read(&Inputs { files: vec![file], ..Inputs::default() }, &mut diagnostics);
+    let mut path = SearchPath::new();
+    path.push(plugins(), Origin::CommandLine);
+    let catalog = Catalog::scan(&path, &ScanOptions::default());
+    let run = resolve(draft, &catalog, &mut diagnostics);
+    if diagnostics.has_errors() {
+        return Err(diagnostics);
+    }
+    Composed::new(Rc::new(catalog), run, Surroundings::default())
+}
+
+/// The messages of all problems.
+pub fn messages(diagnostics: &Diagnostics) -> String {
+    diagnostics.iter().map(|one| format!("{}\n{}", one.message, one.mend.as_deref().unwrap_or_default())).collect::<Vec<_>>().join("\n")
+}
+
+/// A session that has to come about.
+pub fn session(text: &str) -> Session {
+    let composed = try_compose(text).unwrap_or_else(|problems| panic!("{}", messages(&problems)));
+    composed.open().unwrap_or_else(|problems| panic!("{}", messages(&problems)))
+}
+
+/// A session of the scalar model with phases of these components and probes of these ids and scripts.
+pub fn probed(phases: &[&str], probes: &[(&str, &str)]) -> Session {
+    let mut text = SCALAR.to_owned();
+    for phase in phases {
+        text += &format!("[[phase]]\ncomponent = \"{phase}\"\n");
+    }
+    for (id, script) in probes {
+        text += &format!("[[callback]]\ncomponent = \"probe\"\nid = \"{id}\"\nscript = \"{script}\"\n");
+    }
+    session(&text)
+}
+
+/// What a probe wrote down: events, each with the parts of the step that were there.
+pub fn log(session: &Session, id: &str) -> String {
+    session.text(&format!("cbstate.{id}")).unwrap_or_default()
+}
+
+/// The events of a probe, without what was there.
+pub fn events(session: &Session, id: &str) -> Vec<String> {
+    log(session, id).split(' ').map(|entry| entry.split('[').next().unwrap_or_default().to_owned()).collect()
+}
+
+/// How often a probe saw an event.
+pub fn count(session: &Session, id: &str, event: &str) -> usize {
+    events(session, id).iter().filter(|seen| *seen == event).count()
+}
+
+/// The only element of a parameter.
+pub fn parameter(session: &Session, name: &str) -> f64 {
+    let tensors = session.model_tensors().unwrap();
+    let (_, tensor) = tensors.iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("no {name} among {tensors:?}"));
+    f64::from(tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap()[0])
+}
+
+/// `c`.
+pub fn c(session: &Session) -> f64 {
+    parameter(session, "model.c")
+}
