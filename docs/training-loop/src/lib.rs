@@ -18,9 +18,9 @@ plugin! {
     phase "full-training" => training::FullTraining { summary: "Step 4: learns, with every event.", phase_kind: "training" },
     phase "full-validation" => validation::FullValidation { summary: "Step 5: measures.", phase_kind: "validation" },
     phase "default-epoch" => default_epoch::DefaultEpoch { summary: "Step 6: the default epoch, written out.", phase_kind: "training" },
-    phase "low-loss" => low_loss::LowLoss {
+    phase "until-low-loss" => low_loss::LowLoss {
         summary: "Step 7: ends the fit when the mean loss of an epoch is low.",
         phase_kind: "training",
-        example: "[[phase]]\ncomponent = \"low-loss\"\nbelow = 0.2\n",
+        example: "[[phase]]\ncomponent = \"until-low-loss\"\nbelow = 0.2\n",
     },
 }
