@@ -86,7 +86,7 @@ fn without_a_run_file_the_digits_are_trained() {
     let run = Files { folder: tempfile::tempdir().unwrap(), inputs: Inputs::default() }.good();
     assert_eq!(run.run.name, "digits");
     assert_eq!(run.data.as_ref().unwrap().component, "digits");
-    assert_eq!(run.models[0].spec.config["hidden"], json!([64]));
+    assert_eq!(run.models[0].spec.config["hidden"], json!([256]));
     assert_eq!(run.phases.iter().map(|p| p.data).collect::<Vec<_>>(), [PhaseData::Training, PhaseData::Validation]);
     assert_eq!(ids(&run.callbacks), DEFAULT_CALLBACKS);
 }
