@@ -1,0 +1,145 @@
+//! The file behind a logger: grows at its end, and is cut back to where a checkpoint left it when a run is resumed.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufWriter, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+use fluxbay_plugin::{prelude::*, serde};
+
+/// A file that records are appended to.
+#[derive(Debug, Default)]
+pub struct LogFile {
+    open: Option<Open>,
+    /// Length to continue from, known before the file is opened.
+    resume: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Open {
+    path: PathBuf,
+    writer: BufWriter<File>,
+    len: u64,
+}
+
+/// What a checkpoint keeps of it.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+#[serde(crate = "fluxbay_plugin::serde")]
+struct Saved {
+    len: u64,
+}
+
+impl LogFile {
+    /// Opens `dir/name`. `head` is written where the file is new.
+    pub fn open(&mut self, dir: &Path, name: &str, head: &[u8]) -> Result<()> {
+        if dir.as_os_str().is_empty() {
+            bail!("this run keeps no files, so there is no place for {name}: give it a folder");
+        }
+        let path = dir.join(name);
+        self.begin(&path, head).context(path.display())
+    }
+
+    fn begin(&mut self, path: &Path, head: &[u8]) -> Result<()> {
+        if let Some(dir) = path.parent() {
+            fs::create_dir_all(dir)?;
+        }
+        let file = OpenOptions::new().create(true).write(true).truncate(false).open(path)?;
+        let mut open = Open { path: path.to_owned(), len: file.metadata()?.len(), writer: BufWriter::new(file) };
+        open.cut(self.resume.take().unwrap_or(u64::MAX))?;
+        if open.len == 0 {
+            open.append(head)?;
+        }
+        self.open = Some(open);
+        Ok(())
+    }
+
+    /// Appends bytes.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        let open = self.open.as_mut().ok_or_else(|| Error::new("the logger is not open"))?;
+        open.append(bytes).context(open.path.display())
+    }
+
+    /// Hands everything to the operating system.
+    pub fn flush(&mut self) -> Result<()> {
+        match &mut self.open {
+            Some(open) => open.writer.flush().context(open.path.display()),
+            None => Ok(()),
+        }
+    }
+
+    /// The state for a checkpoint.
+    pub fn save(&self) -> Result<Vec<u8>> {
+        let len = self.open.as_ref().map(|open| open.len).or(self.resume);
+        to_bytes(&Saved { len: len.unwrap_or(0) })
+    }
+
+    /// Goes on from where a checkpoint was: what was written after it is dropped.
+    pub fn load(&mut self, bytes: &[u8]) -> Result<()> {
+        let saved: Saved = from_bytes(bytes)?;
+        match &mut self.open {
+            Some(open) => open.cut(saved.len).context(open.path.display()),
+            None => {
+                self.resume = Some(saved.len);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Open {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.writer.write_all(bytes)?;
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn cut(&mut self, len: u64) -> io::Result<()> {
+        self.writer.flush()?;
+        if len < self.len {
+            self.writer.get_ref().set_len(len)?;
+            self.len = len;
+        }
+        self.writer.seek(SeekFrom::Start(self.len))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resumed_file_goes_on_where_the_checkpoint_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let read = || fs::read_to_string(dir.path().join("deep/log")).unwrap();
+        let deep = dir.path().join("deep");
+        let mut first = LogFile::default();
+        first.open(&deep, "log", b"head\n").unwrap();
+        first.append(b"one\n").unwrap();
+        let saved = first.save().unwrap();
+        first.append(b"two\n").unwrap();
+        first.flush().unwrap();
+        assert_eq!(read(), "head\none\ntwo\n");
+        drop(first);
+        // Loaded before it is opened, as well as after.
+        for load_first in [true, false] {
+            let mut next = LogFile::default();
+            if load_first {
+                next.load(&saved).unwrap();
+            }
+            next.open(&deep, "log", b"head\n").unwrap();
+            if !load_first {
+                next.load(&saved).unwrap();
+            }
+            next.append(b"three\n").unwrap();
+            next.flush().unwrap();
+            assert_eq!(read(), "head\none\nthree\n");
+        }
+    }
+
+    #[test]
+    fn a_run_without_files_is_refused() {
+        assert!(LogFile::default().open(Path::new(""), "log", b"").unwrap_err().message().contains("keeps no files"));
+    }
+}
