@@ -8,6 +8,7 @@
 mod compose;
 mod inspect;
 mod list;
+mod lock;
 mod plugin_path;
 mod probe_child;
 mod quarantine;
@@ -26,6 +27,7 @@ pub use plugin_path::PluginPath;
 pub use run_arguments::{ReadRun, RunArguments, tell};
 
 use crate::library::probe;
+use crate::run_file::Diagnostics;
 
 /// How a command ended, as the shell sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,11 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// The code of a run that cannot begin.
+    pub fn of_problems(problems: &Diagnostics) -> Self {
+        if problems.iter().any(|one| one.code == "plugin-refused") { Exit::PluginRefused } else { Exit::Configuration }
+    }
+
     /// The number given to the shell.
     pub fn code(self) -> u8 {
         match self {
@@ -95,6 +102,8 @@ struct Arguments {
 enum Command {
     /// Show plugins and their components; runs no code of any plugin.
     List(list::Arguments),
+    /// Pin every plugin that a run uses, to the byte, in plugins.lock beside the run file.
+    Lock(lock::Arguments),
     /// Show plugins that failed when they were tried, or have them tried again.
     Quarantine(quarantine::Arguments),
     /// Loads one plugin and answers over standard input; the host's own child process.
@@ -120,6 +129,7 @@ pub fn main() -> ExitCode {
     }
     let outcome = match &arguments.command {
         Command::List(arguments) => list::run(arguments),
+        Command::Lock(arguments) => lock::run(arguments),
         Command::Quarantine(arguments) => quarantine::run(arguments),
         Command::Probe(arguments) => probe_child::run(arguments),
         Command::Train(arguments) => train::run(arguments, &screen),

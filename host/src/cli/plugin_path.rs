@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::library::{Catalog, Quarantine, ScanOptions, SearchPath};
+use crate::library::{self, Catalog, Quarantine, ScanOptions, SearchPath};
 
 /// Where plugins are looked for, and which places are vouched for.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -24,7 +24,12 @@ impl PluginPath {
 
     /// The options of a scan.
     pub fn scan_options(&self) -> ScanOptions {
-        ScanOptions { allow_untrusted: self.allow_untrusted.clone(), quarantine: Quarantine::open(), ..ScanOptions::default() }
+        ScanOptions {
+            allow_untrusted: self.allow_untrusted.clone(),
+            quarantine: Quarantine::open(),
+            cache_dir: library::user_cache_dir(),
+            ..ScanOptions::default()
+        }
     }
 
     /// Looks at every file of the search path.

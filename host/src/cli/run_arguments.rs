@@ -1,11 +1,11 @@
 //! The arguments of every command that reads a run: run files, overrides, and where plugins are.
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::PluginPath;
-use crate::library::Catalog;
-use crate::run_file::{Colours, Diagnostics, Draft, Inputs, RunDescription, render, resolve};
+use crate::library::{Catalog, Lock, lock};
+use crate::run_file::{Colours, Diagnostic, Diagnostics, Draft, Inputs, RunDescription, render, resolve};
 
 /// Which run is meant.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -22,6 +22,9 @@ pub struct RunArguments {
     /// Leave out the phase, callback or logger with this id, default ones included.
     #[arg(long, value_name = "ID")]
     pub remove: Vec<String>,
+    /// Use only the plugins that plugins.lock beside the run file pins, to the byte.
+    #[arg(long)]
+    pub locked: bool,
     /// Where plugins are.
     #[command(flatten)]
     pub path: PluginPath,
@@ -55,10 +58,24 @@ impl RunArguments {
     pub fn read(&self) -> ReadRun {
         let mut diagnostics = Diagnostics::new();
         let draft = Draft::read(&self.inputs(), &mut diagnostics);
-        let catalog = self.path.scan(&draft.plugin_dirs());
+        let mut options = self.path.scan_options();
+        if self.locked {
+            // Without a readable lock nothing is allowed, rather than everything.
+            options.lock = Some(Lock::read(&lock_file(&self.files)).unwrap_or_else(|error| {
+                diagnostics.push(Diagnostic::error("plugins-lock", error.to_string()));
+                Lock::default()
+            }));
+        }
+        let catalog = Catalog::scan(&self.path.search_path(&draft.plugin_dirs()), &options);
         let run = resolve(draft, &catalog, &mut diagnostics);
         ReadRun { run, catalog, diagnostics }
     }
+}
+
+/// The lock file of a run: beside its last run file, or in the working folder.
+pub fn lock_file(files: &[PathBuf]) -> PathBuf {
+    let beside = files.last().and_then(|file| file.parent()).map(Path::to_owned).unwrap_or_default();
+    beside.join(lock::FILE_NAME)
 }
 
 /// Tells all problems on stderr, in colours on a terminal unless `NO_COLOR` is set.

@@ -15,8 +15,9 @@ use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
+use super::cache::{Cache, Known};
 use super::discover::{Candidate, Origin};
-use super::manifest::{ContractVersion, Manifest, SECTION};
+use super::manifest::{ContractVersion, Manifest, SECTION, encode, section_text};
 use super::report::{Reason, Refusal, Stage};
 use super::{elf, shown};
 
@@ -276,28 +277,73 @@ impl Candidate {
     /// # Errors
     /// Any reason of the static stage; the candidate's path is known to the caller.
     pub fn inspect(&self, limits: &Limits) -> Result<Inspection, Refusal> {
-        let Opened { mut file, resolved, id, ownership } = open(&self.path)?;
-        if !looks_at_manifest(&file, id.size, limits.file_size)? {
+        self.inspect_with(limits, &Cache::default())
+    }
+
+    /// As [`Candidate::inspect`], by way of what is known of the file.
+    pub(super) fn inspect_with(&self, limits: &Limits, cache: &Cache) -> Result<Inspection, Refusal> {
+        let mut opened = open(&self.path)?;
+        let recalled = cache.get(&opened.id).filter(|_| opened.id.size <= limits.file_size).and_then(|known| self.recall(known, &opened));
+        let result = recalled.unwrap_or_else(|| {
+            let result = self.examine(&mut opened, limits);
+            if let Some(known) = to_remember(&result) {
+                cache.put(&opened.id, known);
+            }
+            result
+        });
+        if let Ok(Inspection::Plugin(plugin)) = &result {
+            check_contract(&plugin.manifest, &limits.host)?;
+        }
+        result
+    }
+
+    /// What the bytes say.
+    fn examine(&self, opened: &mut Opened, limits: &Limits) -> Result<Inspection, Refusal> {
+        let size = opened.id.size;
+        if !looks_at_manifest(&opened.file, size, limits.file_size)? {
             return Ok(Inspection::OrdinaryLibrary);
         }
-        let bytes = read_all(&mut file, &id)?;
+        let bytes = read_all(&mut opened.file, &opened.id)?;
         // Once more on the bytes that are hashed: the first look only spared reading what is no plugin.
-        let Some(range) = elf::check(&bytes[..], id.size, SECTION)?.manifest else {
+        let Some(range) = elf::check(&bytes[..], size, SECTION)?.manifest else {
             return Ok(Inspection::OrdinaryLibrary);
         };
         let section = bounds(range).and_then(|range| bytes.get(range)).unwrap_or_default().to_vec();
         let manifest = Manifest::from_section(&section)
             .or_else(|e| refuse(Reason::BadManifest, e.to_string(), "build it again with the current export macro, or tell its author"))?;
-        check_contract(&manifest, &limits.host)?;
-        Ok(Inspection::Plugin(Box::new(Inspected {
-            candidate: self.clone(),
-            resolved,
-            id,
-            ownership,
-            sha256: Sha256::of(&bytes),
-            manifest,
-            section,
-        })))
+        Ok(self.found(opened, Sha256::of(&bytes), manifest, section))
+    }
+
+    fn found(&self, opened: &Opened, sha256: Sha256, manifest: Manifest, section: Vec<u8>) -> Inspection {
+        let (resolved, id, ownership) = (opened.resolved.clone(), opened.id, opened.ownership);
+        Inspection::Plugin(Box::new(Inspected { candidate: self.clone(), resolved, id, ownership, sha256, manifest, section }))
+    }
+
+    /// What the cache says; nothing if that makes no sense.
+    fn recall(&self, known: Known, opened: &Opened) -> Option<Result<Inspection, Refusal>> {
+        match known {
+            Known::Ordinary => Some(Ok(Inspection::OrdinaryLibrary)),
+            Known::Plugin { sha256, manifest: text } => {
+                let (sha256, manifest) = (Sha256::from_hex(&sha256)?, Manifest::parse(&text).ok()?);
+                Some(Ok(self.found(opened, sha256, manifest, encode(&text))))
+            }
+            Known::Refused { reason, message, mend } => {
+                let reason = Reason::ALL.iter().find(|known| known.code() == reason)?;
+                Some(refuse(*reason, shown::controls(&message), shown::controls(&mend)))
+            }
+        }
+    }
+}
+
+/// What of a result the bytes alone decide.
+fn to_remember(result: &Result<Inspection, Refusal>) -> Option<Known> {
+    match result {
+        Ok(Inspection::OrdinaryLibrary) => Some(Known::Ordinary),
+        Ok(Inspection::Plugin(plugin)) => {
+            let text = section_text(&plugin.section).ok()?;
+            Some(Known::Plugin { sha256: plugin.sha256.hex(), manifest: text.to_owned() })
+        }
+        Err(refusal) => Known::refused(refusal),
     }
 }
 

@@ -5,11 +5,13 @@
 //! and answers which component a name means. Composition, learner and commands work with the catalog; only the
 //! learner's start loads anything. Nothing here prints.
 
+mod cache;
 pub mod catalog;
 pub mod discover;
 pub mod elf;
 pub mod inspect;
 pub mod load;
+pub mod lock;
 pub mod manifest;
 pub mod probe;
 pub mod quarantine;
@@ -19,9 +21,10 @@ pub mod store;
 pub mod trust;
 
 pub use catalog::{Catalog, ComponentRef, FindError, PluginEntry, ScanOptions, Standing};
-pub use discover::{Candidate, DirReport, Origin, SearchDir, SearchPath};
+pub use discover::{Candidate, DirReport, Origin, SearchDir, SearchPath, user_cache_dir};
 pub use inspect::{HostContract, Inspected, Inspection, Limits, Sha256};
 pub use load::{LoadError, Loaded, load, load_from};
+pub use lock::{Lock, LockError};
 pub use manifest::{ComponentManifest, ContractVersion, Kind, Manifest, ManifestError, PluginInfo};
 pub use quarantine::Quarantine;
 pub use report::{FileReport, Reason, Refusal, Stage, State};

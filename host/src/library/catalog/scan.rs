@@ -6,8 +6,10 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::super::cache::Cache;
 use super::super::discover::{self, Candidate, SearchPath};
 use super::super::inspect::{FileId, HostContract, Inspected, Inspection, Limits, Ownership, Sha256};
+use super::super::lock::Lock;
 use super::super::manifest::{Kind, Manifest};
 use super::super::quarantine::Quarantine;
 use super::super::report::{FileReport, Refusal, State};
@@ -25,13 +27,25 @@ pub struct ScanOptions {
     pub allow_untrusted: Vec<PathBuf>,
     /// Plugins that failed before; those are refused.
     pub quarantine: Option<Quarantine>,
+    /// The plugins that may be used; all others are refused.
+    pub lock: Option<Lock>,
+    /// Where to keep what was found out about files, to be faster the next time.
+    pub cache_dir: Option<PathBuf>,
     /// The contract that plugins must fit.
     pub host: HostContract,
 }
 
 impl Default for ScanOptions {
     fn default() -> Self {
-        Self { max_file_size: 256 << 20, max_files: 10_000, allow_untrusted: Vec::new(), quarantine: None, host: HostContract::default() }
+        Self {
+            max_file_size: 256 << 20,
+            max_files: 10_000,
+            allow_untrusted: Vec::new(),
+            quarantine: None,
+            lock: None,
+            cache_dir: None,
+            host: HostContract::default(),
+        }
     }
 }
 
@@ -171,17 +185,35 @@ fn describe(report: &mut FileReport, inspected: &Inspected) {
     report.sha256 = Some(inspected.sha256.hex());
 }
 
+/// Whether the lock and earlier probes let a plugin be used.
+fn allow(plugin: &Inspected, options: &ScanOptions) -> Result<(), Refusal> {
+    if let Some(lock) = &options.lock {
+        lock.check(plugin)?;
+    }
+    match options.quarantine.as_ref().and_then(|quarantine| quarantine.get(plugin.sha256)) {
+        Some(record) => Err(record.refusal()),
+        None => Ok(()),
+    }
+}
+
 /// Takes all candidates through the static and trust stages on several threads; the result has their order.
 fn examine(candidates: &[Candidate], options: &ScanOptions) -> Vec<Outcome> {
     let limits = Limits { file_size: options.max_file_size, host: options.host.clone() };
     let trust = Trust::new(&options.allow_untrusted);
-    let one = |candidate: &Candidate| match candidate.inspect(&limits) {
+    let cache = Cache::read(options.cache_dir.as_deref());
+    let outcomes = examine_with(candidates, options, &limits, &trust, &cache);
+    cache.write();
+    outcomes
+}
+
+fn examine_with(candidates: &[Candidate], options: &ScanOptions, limits: &Limits, trust: &Trust, cache: &Cache) -> Vec<Outcome> {
+    let one = |candidate: &Candidate| match candidate.inspect_with(limits, cache) {
         Err(refusal) => Outcome::Refused(refusal),
         Ok(Inspection::OrdinaryLibrary) => Outcome::Ordinary,
-        Ok(Inspection::Plugin(inspected)) => match inspected.trust(&trust) {
-            Ok(trusted) => match options.quarantine.as_ref().and_then(|quarantine| quarantine.get(trusted.0.sha256)) {
-                Some(record) => Outcome::Barred(Box::new(trusted.0), record.refusal()),
-                None => Outcome::Plugin(trusted),
+        Ok(Inspection::Plugin(inspected)) => match inspected.trust(trust) {
+            Ok(trusted) => match allow(&trusted.0, options) {
+                Ok(()) => Outcome::Plugin(trusted),
+                Err(refusal) => Outcome::Barred(Box::new(trusted.0), refusal),
             },
             Err((inspected, refusal)) => Outcome::Barred(inspected, refusal),
         },

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::super::elf::tests::library;
 use super::super::manifest::{Kind, SECTION, encode};
-use super::super::{Origin, Reason, SearchPath};
+use super::super::{Lock, Origin, Reason, SearchPath};
 use super::*;
 
 /// The bytes of a plugin that offers `components`, given as `kind/name`.
@@ -275,4 +275,47 @@ fn a_scan_with_many_files_is_the_same_every_time() {
     for _ in 0..3 {
         assert_eq!(describe(&place.scan(&["a"])), describe(&first));
     }
+}
+
+#[test]
+fn a_cached_scan_says_the_same_as_a_first_one_and_sees_every_change() {
+    let place = Place::new();
+    let dir = place.dir("a");
+    write(&dir.join("good.so"), &plugin("one", &["callback/x"]));
+    write(&dir.join("ordinary.so"), &library(&[(".text", b"code")]));
+    write(&dir.join("broken.so"), b"#!/bin/sh");
+    write(&dir.join("short.so"), &plugin("two", &["loss/y"])[..200]);
+    let options = ScanOptions { cache_dir: Some(place.dir("cache")), ..ScanOptions::default() };
+    let mut path = SearchPath::new();
+    path.push(&dir, Origin::CommandLine);
+    let scan = || Catalog::scan(&path, &options);
+    let describe = |catalog: &Catalog| serde_json::to_string(catalog.reports()).expect("plain data");
+    let first = scan();
+    // Files that were touched just now are not kept.
+    std::thread::sleep(std::time::Duration::from_millis(2_100));
+    let second = scan();
+    let cache = fs::read_to_string(place.dir("cache").join("inspected.json")).expect("written");
+    assert!(cache.contains("callback") && cache.contains("not-elf") && cache.contains("truncated"), "{cache}");
+    let third = scan();
+    assert_eq!(describe(&first), describe(&second));
+    assert_eq!(describe(&first), describe(&third));
+    assert_eq!(third.find(Kind::Callback, "x").expect("found").plugin.sha256(), first.plugins()[0].sha256());
+    write(&dir.join("good.so"), &plugin("one", &["callback/z"]));
+    assert!(scan().find(Kind::Callback, "z").is_ok() && scan().find(Kind::Callback, "x").is_err());
+    // The trust stage is never cached.
+    fs::set_permissions(dir.join("good.so"), fs::Permissions::from_mode(0o666)).expect("own file");
+    assert_eq!(only_refusal(&scan(), "good.so").reason, Reason::Untrusted);
+}
+
+#[test]
+fn a_locked_scan_refuses_what_is_not_pinned() {
+    let place = Place::new();
+    write(&place.dir("a").join("one.so"), &plugin("one", &["callback/x"]));
+    write(&place.dir("a").join("two.so"), &plugin("two", &["callback/y"]));
+    let lock = Lock::of(place.scan(&["a"]).plugin("one"));
+    let mut path = SearchPath::new();
+    path.push(place.dir("a"), Origin::CommandLine);
+    let catalog = Catalog::scan(&path, &ScanOptions { lock: Some(lock), ..ScanOptions::default() });
+    assert!(catalog.find(Kind::Callback, "x").is_ok());
+    assert_eq!(only_refusal(&catalog, "two.so").reason, Reason::NotLocked);
 }

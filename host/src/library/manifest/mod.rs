@@ -16,6 +16,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub(super) use section::text as section_text;
 pub use section::{FORMAT, HEADER, MAGIC, MAX_BYTES, SECTION, encode};
 
 /// The number of the manifest's schema that this host reads.

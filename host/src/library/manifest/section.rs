@@ -17,7 +17,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 /// The JSON text inside a section.
-pub(super) fn text(bytes: &[u8]) -> Result<&str, ManifestError> {
+pub(in crate::library) fn text(bytes: &[u8]) -> Result<&str, ManifestError> {
     if bytes.len() > MAX_BYTES {
         return Err(error(0, format!("the manifest section has {} bytes, at most {MAX_BYTES} are read", bytes.len())));
     }

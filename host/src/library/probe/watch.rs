@@ -87,6 +87,8 @@ impl<'a> Watch<'a> {
         };
         let prepared = channel
             .write_all(&nonce)
+            // A child that has ended already is told by its status.
+            .or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
             .and_then(|()| channel.set_nonblocking(true))
             .and_then(|()| Ok(fcntl_setfl(&watch.printed, OFlags::NONBLOCK)?));
         prepared.map(|()| watch)

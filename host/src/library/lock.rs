@@ -1,0 +1,193 @@
+//! `plugins.lock`: which plugins a run may use, to the byte.
+//!
+//! It lies beside the run file and is kept with it. Under `--locked`, a plugin that it does not name, or whose bytes
+//! are others, is refused before any of its code runs.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::inspect::{Inspected, Sha256};
+use super::report::{Reason, Refusal, Stage};
+use super::shown;
+
+/// Name of the file.
+pub const FILE_NAME: &str = "plugins.lock";
+/// Number of the file's own format.
+const VERSION: u32 = 1;
+/// The longest file that is read, in bytes.
+const MAX_BYTES: u64 = 4 << 20;
+
+/// Why a lock file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// There is none, or it cannot be read.
+    #[error("{}: the lock file cannot be read: {source}; write it with `fluxbay lock`", shown::path(.path))]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It says something that no lock file says.
+    #[error("{}: {problem}; write it anew with `fluxbay lock`", shown::path(.path))]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with line and column where known.
+        problem: String,
+    },
+}
+
+/// One plugin, to the byte.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pinned {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Hash of its bytes, in hexadecimal.
+    pub sha256: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Form {
+    version: u32,
+    #[serde(default)]
+    plugin: Vec<Pinned>,
+}
+
+/// The plugins that a run may use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lock {
+    plugins: Vec<Pinned>,
+}
+
+impl Lock {
+    /// Pins plugins as they are.
+    pub fn of<'a>(plugins: impl IntoIterator<Item = &'a super::PluginEntry>) -> Self {
+        let pinned = plugins.into_iter().map(|plugin| Pinned {
+            name: plugin.name().to_owned(),
+            version: plugin.version().to_owned(),
+            sha256: plugin.sha256().hex(),
+        });
+        let mut plugins: Vec<Pinned> = pinned.collect();
+        plugins.sort();
+        plugins.dedup();
+        Self { plugins }
+    }
+
+    /// The pinned plugins, by name.
+    pub fn plugins(&self) -> &[Pinned] {
+        &self.plugins
+    }
+
+    /// Reads a lock file.
+    ///
+    /// # Errors
+    /// [`LockError`].
+    pub fn read(path: &Path) -> Result<Self, LockError> {
+        let unreadable = |source| LockError::Unreadable { path: path.to_owned(), source };
+        let length = fs::metadata(path).map_err(unreadable)?.len();
+        if length > MAX_BYTES {
+            let problem = format!("it has {length} bytes; at most {MAX_BYTES} are read");
+            return Err(LockError::Invalid { path: path.to_owned(), problem });
+        }
+        let text = fs::read_to_string(path).map_err(unreadable)?;
+        Self::parse(&text).map_err(|problem| LockError::Invalid { path: path.to_owned(), problem })
+    }
+
+    /// Reads the text of a lock file.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let form: Form = toml::from_str(text).map_err(|error| shown::paragraph(error.to_string().trim_end()))?;
+        if form.version != VERSION {
+            return Err(format!("version {} of the lock file is not known; this host reads {VERSION}", form.version));
+        }
+        if let Some(wrong) = form.plugin.iter().find(|plugin| Sha256::from_hex(&plugin.sha256).is_none()) {
+            return Err(format!("the sha256 of plugin {} is not 64 hexadecimal digits", shown::text(&wrong.name)));
+        }
+        Ok(Self { plugins: form.plugin })
+    }
+
+    /// The text of the lock file.
+    pub fn to_text(&self) -> String {
+        let mut out = format!("# Written by `fluxbay lock`. Keep it with the run file.\nversion = {VERSION}\n");
+        for Pinned { name, version, sha256 } in &self.plugins {
+            let _ = write!(out, "\n[[plugin]]\nname = {name:?}\nversion = {version:?}\nsha256 = {sha256:?}\n");
+        }
+        out
+    }
+
+    /// Whether the lock allows these bytes under this name.
+    ///
+    /// # Errors
+    /// `not-locked`.
+    pub(super) fn check(&self, plugin: &Inspected) -> Result<(), Refusal> {
+        let (name, sha256) = (&plugin.manifest().plugin.name, plugin.sha256().hex());
+        let mut same_name = self.plugins.iter().filter(|pinned| pinned.name == *name).peekable();
+        let refuse = |message: String| {
+            let mend = "install the pinned release, or pin this one with `fluxbay lock` if you mean it";
+            Err(Refusal::fixed(Stage::Trust, Reason::NotLocked, message, mend))
+        };
+        let Some(first) = same_name.peek().copied() else {
+            return refuse(format!("the lock file does not name the plugin {name}"));
+        };
+        if same_name.any(|pinned| pinned.sha256 == sha256) {
+            return Ok(());
+        }
+        let (pinned, version) = (&first.version, &plugin.manifest().plugin.version);
+        refuse(format!("the lock file pins {name} {pinned} with sha256 {}, this is {version} with {sha256}", first.sha256))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::library::{Catalog, Manifest};
+
+    fn catalog() -> Catalog {
+        let manifest = |name: &str| {
+            let text = format!(r#"{{"schema":1,"contract":"1.0","plugin":{{"name":"{name}","version":"1.0.0-rc.1"}}}}"#);
+            Manifest::parse(&text).expect("good")
+        };
+        Catalog::described([manifest("b"), manifest("a")])
+    }
+
+    #[test]
+    fn what_is_written_reads_back_sorted() {
+        let lock = Lock::of(catalog().plugins());
+        assert_eq!(lock.plugins().iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(Lock::parse(&lock.to_text()), Ok(lock));
+    }
+
+    #[test]
+    fn other_bytes_and_other_plugins_are_refused_with_both_hashes() {
+        let catalog = catalog();
+        let plugin = |index: usize| catalog.plugins()[index].trusted().inspected();
+        let mut lock = Lock::of(&catalog.plugins()[..1]);
+        assert_eq!(lock.check(plugin(0)), Ok(()));
+        assert_eq!(lock.check(plugin(1)).map_err(|r| r.reason), Err(Reason::NotLocked));
+        let other = Sha256::of(b"other").hex();
+        lock.plugins[0].sha256.clone_from(&other);
+        let refusal = lock.check(plugin(0)).expect_err("other bytes");
+        assert!(refusal.message.contains(&other) && refusal.message.contains(&plugin(0).sha256().hex()), "{refusal}");
+    }
+
+    #[test]
+    fn a_damaged_lock_file_is_an_error_and_never_an_empty_lock() {
+        for text in ["", "version = 2", "version = 1\n[[plugin]]\nname = \"a\"", "version = 1\nplugins = []", "\u{1b}"] {
+            assert!(Lock::parse(text).is_err(), "{text:?}");
+        }
+        let short = "version = 1\n[[plugin]]\nname = \"a\"\nversion = \"1.0.0\"\nsha256 = \"ab\"";
+        assert!(Lock::parse(short).is_err_and(|problem| problem.contains("64 hexadecimal digits")));
+        assert!(matches!(Lock::read(Path::new("/nonexistent/plugins.lock")), Err(LockError::Unreadable { .. })));
+    }
+}
