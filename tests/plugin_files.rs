@@ -81,7 +81,7 @@ fn corpus(dir: &Path) -> UnixListener {
     put("pe.so", b"MZ\x90\0\x03");
     put("header-only.so", &good[..64]);
     put("half.so", &good[..good.len() / 2]);
-    put("machine.so", &edited(18, &[0xb7 ^ 0x89, 0]));
+    put("machine.so", &edited(18, &[0xf3, 0]));
     put("bits.so", &edited(4, &[1]));
     put("endian.so", &edited(5, &[2]));
     put("executable.so", &edited(16, &[2, 0]));
@@ -179,12 +179,11 @@ fn a_plugin_that_crashes_when_tried_is_quarantined_until_that_is_lifted_and_the_
         return;
     }
     let (home, plugins) = (scratch(), plugin_dir());
-    let crash = "__attribute__((constructor)) static void crash(void) { fputs(\"so long\\n\", stderr); raise(SIGSEGV); }";
+    let crash = "__attribute__((constructor)) static void crash(void) { fputs(\"so long\\n\", stderr); *(volatile int *)0 = 1; }";
     compile(plugins.path(), "crasher", crash);
-    write(home.path(), "run.toml", "[run]\nepochs = 1\n[loss]\ncomponent = \"c-crasher\"\n");
     let command = || {
         let mut command = fluxbay(home.path(), plugins.path());
-        command.args(["train", "run.toml", "--run-dir", "run"]);
+        command.args(["train", "--set", "loss.component=c-crasher", "--run-dir", "run"]);
         command
     };
     let first = run(&mut command());
