@@ -1,6 +1,7 @@
 //! The file behind a logger: grows at its end, and is cut back to where a checkpoint left it when a run is resumed.
 
 use std::{
+    cell::RefCell,
     fs::{self, File, OpenOptions},
     io::{self, BufWriter, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
@@ -11,7 +12,8 @@ use fluxbay_plugin::{prelude::*, serde};
 /// A file that records are appended to.
 #[derive(Debug, Default)]
 pub struct LogFile {
-    open: Option<Open>,
+    /// A checkpoint is taken from a shared reference, and writes out what is still in memory.
+    open: Option<RefCell<Open>>,
     /// Length to continue from, known before the file is opened.
     resume: Option<u64>,
 }
@@ -50,27 +52,34 @@ impl LogFile {
         if open.len == 0 {
             open.append(head)?;
         }
-        self.open = Some(open);
+        self.open = Some(RefCell::new(open));
         Ok(())
     }
 
     /// Appends bytes.
     pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        let open = self.open.as_mut().ok_or_else(|| Error::new("the logger is not open"))?;
+        let open = self.open.as_mut().ok_or_else(|| Error::new("the logger is not open"))?.get_mut();
         open.append(bytes).context(open.path.display())
     }
 
     /// Hands everything to the operating system.
     pub fn flush(&mut self) -> Result<()> {
         match &mut self.open {
-            Some(open) => open.writer.flush().context(open.path.display()),
+            Some(open) => open.get_mut().flush(),
             None => Ok(()),
         }
     }
 
     /// The state for a checkpoint.
     pub fn save(&self) -> Result<Vec<u8>> {
-        let len = self.open.as_ref().map(|open| open.len).or(self.resume);
+        let len = match &self.open {
+            Some(open) => {
+                let mut open = open.borrow_mut();
+                open.flush()?;
+                Some(open.len)
+            }
+            None => self.resume,
+        };
         to_bytes(&Saved { len: len.unwrap_or(0) })
     }
 
@@ -78,7 +87,10 @@ impl LogFile {
     pub fn load(&mut self, bytes: &[u8]) -> Result<()> {
         let saved: Saved = from_bytes(bytes)?;
         match &mut self.open {
-            Some(open) => open.cut(saved.len).context(open.path.display()),
+            Some(open) => {
+                let open = open.get_mut();
+                open.cut(saved.len).context(open.path.display())
+            }
             None => {
                 self.resume = Some(saved.len);
                 Ok(())
@@ -92,6 +104,10 @@ impl Open {
         self.writer.write_all(bytes)?;
         self.len += bytes.len() as u64;
         Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.writer.flush().context(self.path.display())
     }
 
     fn cut(&mut self, len: u64) -> io::Result<()> {
@@ -118,6 +134,7 @@ mod tests {
         first.open(&deep, "log", b"head\n").unwrap();
         first.append(b"one\n").unwrap();
         let saved = first.save().unwrap();
+        assert_eq!(read(), "head\none\n", "what a checkpoint counts is in the file");
         first.append(b"two\n").unwrap();
         first.flush().unwrap();
         assert_eq!(read(), "head\none\ntwo\n");
