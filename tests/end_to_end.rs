@@ -28,7 +28,7 @@ fn metrics(run_dir: &Path) -> Vec<Value> {
 /// The last value of an epoch's metric.
 fn last(run_dir: &Path, phase: &str, name: &str) -> f64 {
     let of_epochs = |record: &&Value| record["phase"] == phase && record["scope"] == "epoch" && record["name"] == name;
-    metrics(run_dir).iter().filter(of_epochs).next_back().and_then(|record| record["value"].as_f64()).unwrap()
+    metrics(run_dir).iter().rfind(of_epochs).and_then(|record| record["value"].as_f64()).unwrap()
 }
 
 #[test]

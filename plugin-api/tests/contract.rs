@@ -25,10 +25,10 @@ fn describe(layout: &'static TypeLayout) -> String {
             continue;
         }
         let mut block = format!("{name}: {} bytes, aligned to {}\n", layout.size(), layout.alignment());
-        let mut offset = 0;
+        let mut offset = 0_usize;
         for field in layout.get_fields().into_iter().flat_map(|fields| fields.to_vec()) {
             let size_of = field.layout();
-            offset = offset.max(0_usize).next_multiple_of(size_of.alignment());
+            offset = offset.next_multiple_of(size_of.alignment());
             write!(block, "  +{offset} {}: ", field.name()).unwrap();
             offset += size_of.size();
             let mut functions = field.function_range().iter().peekable();

@@ -164,6 +164,8 @@ impl Instance {
             declared: prepared.declared,
             answers,
             children,
+            // Shared with the loader, whose threads use only what the contract lets loader threads call.
+            #[expect(clippy::arc_with_non_send_sync, reason = "the loader's view of it is what is sent")]
             plugin_side: Arc::new(plugin_side),
             subscribed,
             busy: Cell::new(false),

@@ -205,7 +205,7 @@ mod tests {
         let record = quarantine.get(plugin.sha256()).expect("remembered");
         assert_eq!((record.reason.as_str(), record.output.as_str()), ("crashed", "a\\x1bb"));
         assert_eq!(record.refusal().reason, Reason::Quarantined);
-        assert_eq!(quarantine.list(), [record.clone()]);
+        assert_eq!(quarantine.list(), std::slice::from_ref(&record));
         assert!(quarantine.lift(&record.sha256).expect("removable"));
         assert!(!quarantine.lift(&record.sha256).expect("gone already"));
         assert!(quarantine.get(plugin.sha256()).is_none());

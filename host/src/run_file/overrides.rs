@@ -102,15 +102,15 @@ fn follow(table: &Table, path: &mut Path) {
 /// Sets `path` to the value that begins at byte `value_at` of the source.
 fn assign(layered: &mut Layered, id: SourceId, path: Path, value_at: usize, diagnostics: &mut Diagnostics) {
     let Some(node) = value(&layered.sources, id, value_at, diagnostics) else { return };
-    if let [(only, place)] = path.as_slice() {
-        if layout::section(only).is_some_and(|section| section.form != Form::List) {
-            diagnostics.push(
-                Diagnostic::error("bad-override", format!("`{only}` is a section, so it has no value of its own"))
-                    .at(&layered.sources, *place, "a section")
-                    .mend(format!("name a key in it, such as `{only}.{}`", example_key(only))),
-            );
-            return;
-        }
+    if let [(only, place)] = path.as_slice()
+        && layout::section(only).is_some_and(|section| section.form != Form::List)
+    {
+        diagnostics.push(
+            Diagnostic::error("bad-override", format!("`{only}` is a section, so it has no value of its own"))
+                .at(&layered.sources, *place, "a section")
+                .mend(format!("name a key in it, such as `{only}.{}`", example_key(only))),
+        );
+        return;
     }
     let tree = path.into_iter().rev().fold(node, |node, (key, place)| Node {
         value: Value::Table(Table { entries: vec![Entry { key, key_place: Some(place), node }] }),

@@ -110,6 +110,8 @@ macro_rules! variants {
         ),* $(,)? }
     ) => {
         $(#[doc = $doc])*
+        // The names are the users' words.
+        #[allow(clippy::enum_variant_names)]
         #[derive(Clone, Debug, $crate::__private::serde::Deserialize)]
         #[serde(
             crate = "fluxbay_plugin::__private::serde",

@@ -16,7 +16,7 @@ pub struct SelfAttention {
 ///
 /// A causal one lets each position see itself and those before it.
 pub fn self_attention(width: usize, heads: usize, causal: bool, params: Params) -> Result<SelfAttention> {
-    if heads == 0 || width % heads != 0 {
+    if heads == 0 || !width.is_multiple_of(heads) {
         return Err(Error::new(format!("a width of {width} cannot be divided into {heads} heads")));
     }
     let (qkv, projection) = (linear(width, 3 * width, params.pp("qkv"))?, linear(width, width, params.pp("proj"))?);

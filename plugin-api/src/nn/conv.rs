@@ -67,7 +67,7 @@ convolutions! {
 }
 
 fn check_groups(inputs: usize, outputs: usize, config: &ConvConfig) -> Result<()> {
-    if config.groups == 0 || inputs % config.groups != 0 || outputs % config.groups != 0 {
+    if config.groups == 0 || !inputs.is_multiple_of(config.groups) || !outputs.is_multiple_of(config.groups) {
         return Err(Error::new(format!("{inputs} input and {outputs} output channels cannot be divided into {} groups", config.groups)));
     }
     Ok(())

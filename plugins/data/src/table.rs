@@ -1,6 +1,9 @@
 //! CSV files: from rows of words to rows of numbers.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use fluxbay_plugin::prelude::*;
 
@@ -125,7 +128,7 @@ impl Csv {
         self.parse(path, file)
     }
 
-    fn parse(&self, path: &PathBuf, content: impl std::io::Read) -> Result<Words> {
+    fn parse(&self, path: &Path, content: impl std::io::Read) -> Result<Words> {
         let mut reader = csv::ReaderBuilder::new()
             .delimiter(self.config.delimiter.as_bytes()[0])
             .has_headers(self.config.header)
@@ -146,7 +149,7 @@ impl Csv {
         if names.is_empty() {
             names = (0..first.len()).map(|index| index.to_string()).collect();
         }
-        Ok(Words { path: path.clone(), names, rows })
+        Ok(Words { path: path.to_path_buf(), names, rows })
     }
 
     fn is_missing(&self, word: &str) -> bool {
@@ -386,7 +389,7 @@ mod tests {
         let mut config = <Config as fluxbay_plugin::Config>::from_json(r#"{"path": "birds.csv", "target": "species"}"#)?;
         change(&mut config);
         let mut csv = Csv::with(config);
-        let words = csv.parse(&PathBuf::from("birds.csv"), content.as_bytes())?;
+        let words = csv.parse(Path::new("birds.csv"), content.as_bytes())?;
         let (features, target) = csv.choose(&words)?;
         csv.learn(&words, &features, target)?;
         csv.parts = vec![csv.encode("all", &words, &features, target)?];

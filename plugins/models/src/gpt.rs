@@ -44,7 +44,7 @@ impl Component for Gpt {
     type Config = Config;
 
     fn new(config: Config, _: &mut Setup) -> Result<Self> {
-        if config.width % config.heads != 0 {
+        if !config.width.is_multiple_of(config.heads) {
             bail!("heads = {} does not divide width = {}", config.heads, config.width);
         }
         Ok(Gpt(config))

@@ -153,7 +153,7 @@ impl Catalog {
 
     /// Every component, also shadowed and tied ones, by kind, then name, then search path.
     pub fn all_components(&self) -> impl Iterator<Item = ComponentRef<'_>> {
-        let mut all: Vec<ComponentRef<'_>> = self.plugins.iter().flat_map(|plugin| plugin_components(plugin)).collect();
+        let mut all: Vec<ComponentRef<'_>> = self.plugins.iter().flat_map(plugin_components).collect();
         all.sort_by(|a, b| (a.manifest.kind, &a.manifest.name).cmp(&(b.manifest.kind, &b.manifest.name)));
         all.into_iter()
     }

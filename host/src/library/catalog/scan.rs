@@ -52,7 +52,7 @@ impl Default for ScanOptions {
 /// What became of one candidate.
 enum Outcome {
     Ordinary,
-    Plugin(Trusted),
+    Plugin(Box<Trusted>),
     Barred(Box<Inspected>, Refusal),
     Refused(Refusal),
 }
@@ -88,7 +88,7 @@ impl Catalog {
                 manifest,
                 section,
             };
-            catalog.add(&candidate, Outcome::Plugin(Trusted(inspected)));
+            catalog.add(&candidate, Outcome::Plugin(Box::new(Trusted(inspected))));
         }
         catalog.settle();
         catalog
@@ -127,7 +127,7 @@ impl Catalog {
                 }
                 describe(&mut report, &trusted.0);
                 let standings = vec![Standing::Active; trusted.0.manifest.components.len()];
-                self.plugins.push(PluginEntry { trusted, also_at: Vec::new(), standings });
+                self.plugins.push(PluginEntry { trusted: *trusted, also_at: Vec::new(), standings });
             }
         }
         self.files.push(report);
@@ -212,7 +212,7 @@ fn examine_with(candidates: &[Candidate], options: &ScanOptions, limits: &Limits
         Ok(Inspection::OrdinaryLibrary) => Outcome::Ordinary,
         Ok(Inspection::Plugin(inspected)) => match inspected.trust(trust) {
             Ok(trusted) => match allow(&trusted.0, options) {
-                Ok(()) => Outcome::Plugin(trusted),
+                Ok(()) => Outcome::Plugin(Box::new(trusted)),
                 Err(refusal) => Outcome::Barred(Box::new(trusted.0), refusal),
             },
             Err((inspected, refusal)) => Outcome::Barred(inspected, refusal),

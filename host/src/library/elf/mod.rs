@@ -295,7 +295,7 @@ fn find_section<'data, R: ReadRef<'data>>(
         let Some(name) = usize::try_from(section.sh_name(endian)).ok().and_then(|at| names.get(at..)) else {
             return malformed("the name of one of its sections lies outside the table of names");
         };
-        if !name.strip_prefix(wanted.as_bytes()).is_some_and(|rest| rest.first() == Some(&0)) {
+        if name.strip_prefix(wanted.as_bytes()).is_none_or(|rest| rest.first() != Some(&0)) {
             continue;
         }
         if found.is_some() {

@@ -156,7 +156,7 @@ impl Stored {
     /// `init-failed`. Nothing of the plugin but its constructors has run before the first six.
     pub fn load(self, host: &'static HostTable) -> Result<Loaded, Refusal> {
         let library = linker::open(&self.path)?;
-        let entry = door::find(&library)?;
+        let entry = door::find(library)?;
         let checked = entry::check(entry, &self.plugin)?;
         init(checked.entry, host)?;
         Ok(Loaded {

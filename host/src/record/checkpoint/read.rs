@@ -38,6 +38,7 @@ fn age(path: &Path) -> Option<u64> {
 
 /// Reads the newest checkpoint that is whole. Also answers those that had to be passed over, newest first, with the
 /// reason; clears away what a broken-off writing has left.
+#[expect(clippy::type_complexity, reason = "two plain answers")]
 pub fn newest(folder: &Path) -> (Option<(PathBuf, CheckpointData)>, Vec<(PathBuf, Damage)>) {
     sweep(folder);
     let mut passed = Vec::new();

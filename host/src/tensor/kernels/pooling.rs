@@ -78,9 +78,10 @@ fn max_plane<T: Real>(windows: &Windows, x: &[T], out: &mut [T], places: &mut [u
             let (left, right) = windows.span(1, ox);
             let (mut best, mut which) = (T::LOWEST, top * width + left);
             for y in top..bottom {
-                for at in y * width + left..y * width + right {
-                    if x[at] > best || x[at].is_nan() {
-                        (best, which) = (x[at], at);
+                let start = y * width + left;
+                for (step, &value) in x[start..y * width + right].iter().enumerate() {
+                    if value > best || value.is_nan() {
+                        (best, which) = (value, start + step);
                     }
                 }
             }

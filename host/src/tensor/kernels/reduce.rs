@@ -34,7 +34,7 @@ pub(crate) fn sum_lanes<T: Real>(x: &[T], f: impl Fn(T) -> T) -> T {
     let mut width = 32;
     while width > 0 {
         for at in 0..width {
-            lanes[at] = lanes[at] + lanes[at + width];
+            lanes[at] += lanes[at + width];
         }
         width /= 2;
     }
@@ -58,7 +58,7 @@ pub(crate) fn sum_lanes2<T: Real>(x: &[T], y: &[T], f: impl Fn(T, T) -> T) -> T 
     let mut width = 16;
     while width > 0 {
         for at in 0..width {
-            lanes[at] = lanes[at] + lanes[at + width];
+            lanes[at] += lanes[at + width];
         }
         width /= 2;
     }

@@ -145,7 +145,7 @@ impl<T: Real> Kernel for CrossEntropyRow<'_, T> {
                     *out = *out * scale - shift;
                 }
                 let label = label as usize;
-                out[label] = out[label] - factor * kept;
+                out[label] -= factor * kept;
                 loss + kept * (log_sum - x[label])
             }
             Target::Probabilities(p) => {

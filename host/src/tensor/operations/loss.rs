@@ -103,6 +103,7 @@ fn nll<T: Real>(context: &mut Context, call: &Call) -> Result<Produced> {
 }
 
 /// One pair's loss, and its derivatives with respect to the first and the second.
+#[expect(clippy::type_complexity, reason = "three closures, which have no names")]
 fn pair<T: Real>(
     code: u32,
     delta: T,

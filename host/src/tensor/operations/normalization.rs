@@ -201,10 +201,10 @@ fn batch_of<T: Real>(context: &mut Context, call: &Call, epsilon: f64, training:
     let divisor = T::of(count as f64);
     let (mean, variance) = if training {
         let mut mean = channel_sums(pool, &x, images, channels, area);
-        mean.iter_mut().for_each(|sum| *sum = *sum / divisor);
+        mean.iter_mut().for_each(|sum| *sum /= divisor);
         let squares = by_channel(pool, &x, &x, channels, area, |channel, x, _| (x - mean[channel]) * (x - mean[channel]));
         let mut variance = channel_sums(pool, &squares, images, channels, area);
-        variance.iter_mut().for_each(|sum| *sum = *sum / divisor);
+        variance.iter_mut().for_each(|sum| *sum /= divisor);
         let momentum = T::of(call.float(1, 0.1));
         let unbiased = T::of(count as f64 / (count as f64 - 1.0));
         let blend = |running: &mut [T], fresh: &[T], factor: T| {

@@ -134,7 +134,7 @@ pub(super) fn linear(context: &mut Context, call: &Call) -> Result<Produced> {
 fn linear_of<T: Real>(context: &mut Context, call: &Call, activation: Activation, (n, k): (usize, usize)) -> Result<Produced> {
     let x = call.inputs[0].contiguous()?;
     let w = call.inputs[1].contiguous()?;
-    let rows = if k == 0 { call.shape(0)[..call.shape(0).len() - 1].iter().product() } else { x.count() / k };
+    let rows = call.shape(0)[..call.shape(0).len() - 1].iter().product::<usize>();
     let mut z = unwritten::<T>(rows * n);
     {
         let (x, w) = (data::<T>(&x.tensor)?, data::<T>(&w.tensor)?);

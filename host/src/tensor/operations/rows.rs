@@ -86,7 +86,7 @@ fn cumulative<T: Real>(call: &Call, dim: usize) -> Result<Produced> {
     if rows.length > 0 {
         for row in sums.chunks_exact_mut(rows.length) {
             for at in 1..row.len() {
-                row[at] = row[at] + row[at - 1];
+                row[at] += row[at - 1];
             }
         }
     }
@@ -97,7 +97,7 @@ fn cumulative<T: Real>(call: &Call, dim: usize) -> Result<Produced> {
         if rows.length > 0 {
             for row in sums.chunks_exact_mut(rows.length) {
                 for at in (1..row.len()).rev() {
-                    row[at - 1] = row[at - 1] + row[at];
+                    row[at - 1] += row[at];
                 }
             }
         }

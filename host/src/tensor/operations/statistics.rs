@@ -32,7 +32,7 @@ fn global_norm<T: Real>(context: &Context, call: &Call) -> Result<Produced> {
 fn histogram<T: Real>(call: &Call) -> Result<Produced> {
     let bins = call.size(0, "bins", 0)?;
     let (low, high) = (call.floats[0], call.floats[1]);
-    if bins == 0 || !(high > low) || !low.is_finite() || !high.is_finite() {
+    if bins == 0 || high <= low || !low.is_finite() || !high.is_finite() {
         return Err(call.error(format!("{bins} bins from {low} to {high} hold nothing")));
     }
     let mut counts = vec![0_u32; bins];
