@@ -117,6 +117,8 @@ enum Command {
     Compose(compose::Arguments),
     /// Write the JSON Schema of run files, with the settings of every component found.
     Schema(schema::Arguments),
+    /// Go on with a run from its newest whole checkpoint.
+    Resume(train::resume::Arguments),
 }
 
 /// Runs the command line of this process.
@@ -136,6 +138,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Compose(arguments) => compose::run(arguments),
         Command::Schema(arguments) => schema::run(arguments),
+        Command::Resume(arguments) => train::resume::run(arguments, &screen),
     };
     let exit = outcome.unwrap_or_else(|failure| {
         // A closed stderr leaves nobody to tell.

@@ -76,6 +76,8 @@ pub struct LaunchPlugin {
     pub version: String,
     /// sha256 in hexadecimal.
     pub sha256: String,
+    /// File that it was found as.
+    pub path: String,
 }
 
 impl Launch {
@@ -225,6 +227,7 @@ mod tests {
                 name: "evil\x1b[2J".to_owned(),
                 version: "1.0.0".to_owned(),
                 sha256: "0123456789abcdef".to_owned(),
+                path: String::new(),
             }],
             directory: "runs/20260301-120000-digits".to_owned(),
         }

@@ -73,6 +73,11 @@ pub struct Snapshot {
 }
 
 impl Runtime {
+    /// Whether the running phase is the last of an epoch of the fit.
+    pub fn at_end_of_epoch(&self) -> bool {
+        self.parts.get().is_some_and(|parts| self.position.get().phase as usize + 1 == parts.phases.len())
+    }
+
     /// Takes everything out. Between steps only.
     ///
     /// # Errors

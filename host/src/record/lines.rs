@@ -95,6 +95,16 @@ impl Lines {
         }
     }
 
+    /// Flushes, and answers the file's length with a handle by which another thread can sync it.
+    ///
+    /// # Errors
+    /// As [`Lines::push`].
+    pub fn hand_over(&mut self) -> Result<(u64, File), RecordError> {
+        self.flush()?;
+        let file = self.file.try_clone().map_err(RecordError::io("share", &self.path))?;
+        Ok((self.length, file))
+    }
+
     /// Flushes and waits until it is on the disk. Answers the file's length, for [`Lines::reopen`].
     ///
     /// # Errors

@@ -2,7 +2,8 @@
 
 use std::{
     cell::RefCell,
-    io::Write,
+    fs::File,
+    io::{BufRead, BufReader, Write},
     path::Path,
     time::{Duration, Instant},
 };
@@ -131,7 +132,10 @@ impl RunRecord {
         let events = Lines::reopen(&directory.file(file::EVENTS), marks.map(|marks| marks.events))?;
         let before = RunState::read(&directory.file(STATE))?;
         let state = RunState { started: before.started, resumed: before.resumed + 1, ..RunState::begin() };
-        RunRecord::with(directory, [metrics, table, events], state)
+        let figures = figures_so_far(&directory.file(file::METRICS))?;
+        let record = RunRecord::with(directory, [metrics, table, events], state)?;
+        record.inner.borrow_mut().figures = figures;
+        Ok(record)
     }
 
     fn with(directory: RunDirectory, [metrics, table, events]: [Lines; 3], mut state: RunState) -> Result<RunRecord, RecordError> {
@@ -153,6 +157,18 @@ impl RunRecord {
     pub fn mark(&self) -> Result<Marks, RecordError> {
         let inner = &mut *self.inner.borrow_mut();
         Ok(Marks { metrics: inner.metrics.sync()?, metrics_table: inner.table.sync()?, events: inner.events.sync()? })
+    }
+
+    /// How far the growing files have come, with handles by which another thread can sync them.
+    ///
+    /// # Errors
+    /// Where the system refuses.
+    pub fn hand_over(&self) -> Result<(Marks, Vec<File>), RecordError> {
+        let inner = &mut *self.inner.borrow_mut();
+        let (metrics, metrics_file) = inner.metrics.hand_over()?;
+        let (metrics_table, table_file) = inner.table.hand_over()?;
+        let (events, events_file) = inner.events.hand_over()?;
+        Ok((Marks { metrics, metrics_table, events }, vec![metrics_file, table_file, events_file]))
     }
 
     /// Writes `model.safetensors`: parameters and buffers as `MODEL.PATH`.
@@ -242,6 +258,32 @@ impl Sink for RunRecord {
         }
         Ok(())
     }
+}
+
+/// The epoch metrics that the lines of a file tell of.
+fn figures_so_far(path: &Path) -> Result<Figures, RecordError> {
+    #[derive(Deserialize)]
+    struct Line {
+        phase: String,
+        scope: String,
+        epoch: u64,
+        name: String,
+        value: serde_json::Value,
+    }
+    let mut figures = Figures::default();
+    let lines = BufReader::new(File::open(path).map_err(RecordError::io("open", path))?).lines();
+    for (number, line) in lines.enumerate() {
+        let line = line.map_err(RecordError::io("read", path))?;
+        let line: Line = serde_json::from_str(&line).map_err(|error| RecordError::Content {
+            path: path.to_owned(),
+            problem: format!("line {} is no line of metrics: {error}", number + 1),
+        })?;
+        if line.scope == Scope::Epoch.name() {
+            let value = line.value.as_f64().or_else(|| line.value.as_str()?.parse().ok()).unwrap_or(f64::NAN);
+            figures.take(&line.phase, &line.name, line.epoch, value);
+        }
+    }
+    Ok(figures)
 }
 
 fn loud(error: RecordError) -> SinkError {
@@ -362,6 +404,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = record(folder.path());
         first.metric(&at(1, 1), Scope::Step, "loss", 1.0).unwrap();
+        first.metric(&at(1, 1), Scope::Epoch, "loss", f64::INFINITY).unwrap();
         let marks = first.mark().unwrap();
         first.metric(&at(1, 2), Scope::Step, "loss", 2.0).unwrap();
         first.flush().unwrap();
@@ -369,6 +412,7 @@ mod tests {
         let again = RunRecord::resume(RunDirectory::open(folder.path()).unwrap(), Some(&marks)).unwrap();
         again.metric(&at(1, 2), Scope::Step, "loss", 3.0).unwrap();
         again.mark().unwrap();
+        assert_eq!(again.figures()[0].last, (f64::INFINITY, 1));
         let text = fs::read_to_string(folder.path().join(file::METRICS)).unwrap();
         assert!(text.contains("\"value\":1.0") && text.contains("\"value\":3.0") && !text.contains("\"value\":2.0"), "{text}");
         assert_eq!(RunState::read(&folder.path().join(STATE)).unwrap().resumed, 1);

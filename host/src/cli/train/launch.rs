@@ -39,6 +39,10 @@ pub(super) fn launch(session: &Session, threads: usize, directory: &str) -> Laun
     }
 }
 
+fn absolute(path: &std::path::Path) -> String {
+    std::path::absolute(path).as_deref().unwrap_or(path).to_string_lossy().into_owned()
+}
+
 /// The plugins that were loaded, by name.
 pub(super) fn plugins(session: &Session) -> Vec<LaunchPlugin> {
     let loaded = session.composed().shelf().loaded();
@@ -46,7 +50,12 @@ pub(super) fn plugins(session: &Session) -> Vec<LaunchPlugin> {
         .iter()
         .map(|loaded| {
             let plugin = &loaded.manifest().plugin;
-            LaunchPlugin { name: plugin.name.clone(), version: plugin.version.to_string(), sha256: loaded.sha256().to_string() }
+            LaunchPlugin {
+                name: plugin.name.clone(),
+                version: plugin.version.to_string(),
+                sha256: loaded.sha256().to_string(),
+                path: absolute(loaded.path()),
+            }
         })
         .collect();
     plugins.sort_by(|a, b| (&a.name, &a.sha256).cmp(&(&b.name, &b.sha256)));

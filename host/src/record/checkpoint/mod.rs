@@ -4,6 +4,7 @@
 //! the folder takes its name. What is read back is verified to the last byte before anything uses it. What the files
 //! mean is the learner's business: here they are named bytes.
 
+mod keeper;
 mod manifest;
 mod read;
 mod retention;
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    keeper::{Keeper, Kept},
     read::{Found, newest, read, scan, verify},
     retention::{Best, Retention},
     write::write,

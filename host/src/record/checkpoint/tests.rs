@@ -121,3 +121,26 @@ fn the_newest_and_the_best_are_kept() {
     assert_eq!(kept, [2, 4, 5]);
     assert_eq!(names(folder.path()).len(), 3, "nothing is left aside");
 }
+
+#[test]
+fn checkpoints_are_written_beside_the_training_one_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoints");
+    let mut keeper = Keeper::new(path.clone(), ALL).unwrap();
+    assert_eq!(keeper.keep(data(10, 0.5), Vec::new()).unwrap(), Kept::Handed);
+    keeper.wait().unwrap();
+    assert_eq!(keeper.newest(), Some(&path.join("0000000010-epoch-1")));
+    keeper.keep(data(20, 0.5), Vec::new()).unwrap();
+    drop(keeper);
+    assert_eq!(newest(&path).0.unwrap().1.about.sequence, 20, "dropping waits");
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoints");
+    fs::write(&path, "in the way").unwrap();
+    let mut keeper = Keeper::new(path, ALL).unwrap();
+    keeper.keep(data(10, 0.5), Vec::new()).unwrap();
+    assert!(keeper.wait().is_err());
+}

@@ -1,0 +1,119 @@
+//! From the first step to the last line: the fit itself, its checkpoints, its record's end, and what is said of it.
+
+use std::{rc::Rc, sync::atomic::Ordering};
+
+use super::{
+    keeping::{KeepArguments, Keeping},
+    late::Record,
+    launch, signals, threads,
+};
+use crate::{
+    cli::{Exit, Failure, Outcome},
+    display::{Conclusion, HostLog, Screen, Summary},
+    learner::{Ending, FitReport},
+    library::shown,
+    record::{Ended, RunRecord, Status, file},
+    session::Session,
+};
+
+/// A session whose record has begun.
+pub(super) struct Ready<'a> {
+    pub(super) session: &'a Session,
+    pub(super) sink: &'a Rc<Record>,
+    pub(super) keep: KeepArguments,
+    /// The plugins as they stand in `plugins.lock`.
+    pub(super) plugins: String,
+}
+
+/// Trains what is left of the run, and ends its record.
+pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
+    let session = ready.session;
+    let Some(record) = ready.sink.get() else { return Err(Failure::new(Exit::Failed, "the record has not begun")) };
+    HostLog::open_file(&record.path().join(file::LOG)).map_err(|error| Failure::new(Exit::Failed, error))?;
+    let interrupt = session.interrupt();
+    let listening = signals::listen(interrupt.clone(), screen.clone())
+        .map_err(|error| Failure::new(Exit::Failed, format!("cannot listen for signals: {error}")))?;
+    let path = record.path().to_string_lossy().into_owned();
+    screen.print(&format!("{}\n", launch::launch(session, threads(session.run()), &path).text(screen.colors())));
+
+    let keeping = Keeping::begin(session, ready.sink, ready.keep, ready.plugins.clone())
+        .map_err(|error| Failure::new(Exit::Failed, format!("cannot keep checkpoints: {error}")))?;
+    let report = session.fit_rest();
+    let signal = Some(interrupt.load(Ordering::Relaxed)).filter(|signal| *signal != 0);
+    let outcome = Outcomes { report, signal };
+    let mut problems = Vec::new();
+    let mut note = |problem: Option<String>| problems.extend(problem);
+    let kept = keeping.as_ref().map_or(Ok(false), |keeping| keeping.finish());
+    let resumable = kept.as_ref().is_ok_and(|kept| *kept) && !matches!(outcome.report.ending, Ending::Finished);
+    note(kept.err());
+    note(session.finish().err().map(|stop| stop.to_string()));
+    note(write_model(session, record).err());
+    note(HostLog::close_file().err().map(|error| error.to_string()));
+    let (conclusion, ended) = outcome.conclude(!problems.is_empty());
+    problems.extend(record.end(&ended).err().map(|error| error.to_string()));
+    drop(listening);
+
+    let summary = Summary {
+        conclusion,
+        epochs: outcome.report.epochs,
+        elapsed: record.elapsed(),
+        figures: record.figures(),
+        times: record.times(),
+        resume: if resumable { format!("fluxbay resume {path}") } else { String::new() },
+        directory: path,
+    };
+    screen.print(&format!("\n{}", summary.text(screen.colors())));
+    outcome.exit(&problems)
+}
+
+fn write_model(session: &Session, record: &RunRecord) -> Result<(), String> {
+    let tensors = session.model_tensors().map_err(|error| format!("the model cannot be copied: {error}"))?;
+    record.write_model(&tensors).map_err(|error| error.to_string())
+}
+
+/// A fit that has ended, and the signal that came, if any.
+struct Outcomes {
+    report: FitReport,
+    signal: Option<u32>,
+}
+
+impl Outcomes {
+    /// How it ended, for the person and for `state.json`; `spoiled` where the record could not be completed.
+    fn conclude(&self, spoiled: bool) -> (Conclusion, Ended) {
+        let ended = |status, reason: &str, by: &str, exit: Exit| {
+            let exit = if spoiled { Exit::Failed } else { exit };
+            Ended { status, reason: reason.to_owned(), by: by.to_owned(), exit_code: exit.code() }
+        };
+        match &self.report.ending {
+            Ending::Finished => (Conclusion::Finished, ended(Status::Finished, "", "", Exit::Done)),
+            Ending::Stopped { reason, by } => match self.signal.filter(|_| by.is_empty()) {
+                Some(signal) => {
+                    let name = signals::name(signal);
+                    let conclusion = Conclusion::Interrupted { signal: name.to_owned() };
+                    (conclusion, ended(Status::Interrupted, name, "", signals::exit(signal)))
+                }
+                None => {
+                    let conclusion = Conclusion::Stopped { reason: reason.clone(), by: by.clone() };
+                    (conclusion, ended(Status::Stopped, reason, by, Exit::Done))
+                }
+            },
+            Ending::Failed(stop) => (Conclusion::Failed, ended(Status::Failed, &stop.to_string(), &stop.0.by, Exit::Failed)),
+        }
+    }
+
+    /// What the command answers; `problems` came up after the fit.
+    fn exit(&self, problems: &[String]) -> Outcome {
+        let mut texts: Vec<String> = Vec::new();
+        if let Ending::Failed(stop) = &self.report.ending {
+            texts.push(stop.to_string());
+        }
+        texts.extend_from_slice(problems);
+        if !texts.is_empty() {
+            return Err(Failure::new(Exit::Failed, shown::paragraph(&texts.join("\nerror: "))));
+        }
+        match (&self.report.ending, self.signal) {
+            (Ending::Stopped { by, .. }, Some(signal)) if by.is_empty() => Ok(signals::exit(signal)),
+            _ => Ok(Exit::Done),
+        }
+    }
+}
