@@ -296,11 +296,6 @@ impl Epoch<'_> {
     pub fn next_batch(&self) -> Result<Option<Batch>> {
         Ok(calls::next_batch()?.map(Batch::borrowed))
     }
-
-    /// Runs the phase's own `step` on a batch, as the default epoch does.
-    pub fn step(&self, batch: &Batch) -> Result<()> {
-        calls::own_step(batch.raw())
-    }
 }
 
 /// A model of the run, by its index.

@@ -1,7 +1,7 @@
 //! Errors and warnings about a run, each with its place and its mend.
 //!
 //! Every stage from reading the run file to composing the run adds to one [`Diagnostics`], so that all problems are
-//! told together. They are data: printed as text with a caret (see [`super::render`]) or serialised for `--json`.
+//! told together. They are data: printed as text with a caret (see [`super::render()`]) or serialised for `--json`.
 
 use std::borrow::Cow;
 

@@ -72,7 +72,7 @@ impl Shelf {
     /// Takes a component, with a complete configuration, from the shelf; loads its plugin if need be.
     ///
     /// # Errors
-    /// [`ShelfError`].
+    /// `ShelfError`.
     pub fn take(&self, kind: Kind, name: &str, config: &Json) -> Result<Prepared, ShelfError> {
         let found = self.catalog.find(kind, name)?;
         let component = {

@@ -157,9 +157,9 @@ operations! {
     TOP_K = 91, "top-k", "largest values and their places", yes;
 
     // ---- products -----------------------------------------------------------------------------------------------------
-    /// Inputs: a [.., m, k], b [.., k, n]; leading dimensions broadcast. Output [.., m, n].
+    /// Inputs: a `[.., m, k]`, b `[.., k, n]`; leading dimensions broadcast. Output `[.., m, n]`.
     MATMUL = 110, "matmul", "matrix product", yes;
-    /// Inputs: x [.., in], w [out, in], b? [out]. Ints: activation = 0 (see [`activation`]). Output [.., out]: `act(x w^T + b)`.
+    /// Inputs: x `[.., in]`, w `[out, in]`, b? `[out]`. Ints: activation = 0 (see [`activation`](super::activation)). Output `[.., out]`: `act(x w^T + b)`.
     LINEAR = 111, "linear", "affine map with optional bias and activation", yes;
 
     // ---- shape --------------------------------------------------------------------------------------------------------
@@ -189,33 +189,33 @@ operations! {
     FLIP = 141, "flip", "reverse dimensions", yes;
 
     // ---- indexing: indices are u32 or i64, every one is checked -------------------------------------------------------
-    /// Inputs: x, indices [n]. Ints: dim. Output: x with that dimension replaced by n picked slices.
+    /// Inputs: x, indices `[n]`. Ints: dim. Output: x with that dimension replaced by n picked slices.
     INDEX_SELECT = 160, "index-select", "pick slices of a dimension", yes;
     /// Inputs: x, indices (rank of x; other dimensions not larger). Ints: dim. `out[i][j] = x[indices[i][j]][j]` for dim 0.
     GATHER = 161, "gather", "pick elements along a dimension", yes;
     /// Inputs: x, indices, source (shape of indices). Ints: dim. Adds source at the places that gather would read.
     SCATTER_ADD = 162, "scatter-add", "add elements at indices along a dimension", yes;
-    /// Inputs: weights [n, c], ids [..]. Output [.., c].
+    /// Inputs: weights `[n, c]`, ids `[..]`. Output `[.., c]`.
     EMBEDDING = 163, "embedding", "rows of a table by id", yes;
-    /// Inputs: ids [..]. Ints: classes, dtype = f32. Output [.., classes].
+    /// Inputs: ids `[..]`. Ints: classes, dtype = f32. Output `[.., classes]`.
     ONE_HOT = 164, "one-hot", "1 at the index, 0 elsewhere", no;
 
     // ---- convolution and pooling --------------------------------------------------------------------------------------
-    /// Inputs: x [n, in, l], w [out, in / groups, k], b? [out]. Ints: stride = 1, padding = 0, dilation = 1, groups = 1,
+    /// Inputs: x `[n, in, l]`, w `[out, in / groups, k]`, b? `[out]`. Ints: stride = 1, padding = 0, dilation = 1, groups = 1,
     /// activation = 0.
     CONV1D = 180, "conv1d", "convolution over one axis", yes;
-    /// Inputs: x [n, in, h, w], w [out, in / groups, kh, kw], b? [out]. Ints: stride h, w = 1, padding h, w = 0,
+    /// Inputs: x `[n, in, h, w]`, w `[out, in / groups, kh, kw]`, b? `[out]`. Ints: stride h, w = 1, padding h, w = 0,
     /// dilation h, w = 1, groups = 1, activation = 0.
     CONV2D = 181, "conv2d", "convolution over two axes", yes;
-    /// Inputs: x [n, in, h, w], w [in, out / groups, kh, kw], b? [out]. Ints: stride h, w = 1, padding h, w = 0,
+    /// Inputs: x `[n, in, h, w]`, w `[in, out / groups, kh, kw]`, b? `[out]`. Ints: stride h, w = 1, padding h, w = 0,
     /// output padding h, w = 0, dilation h, w = 1, groups = 1.
     CONV_TRANSPOSE2D = 182, "conv-transpose2d", "transposed convolution over two axes", yes;
-    /// Input [n, c, h, w]. Ints: kernel h, w, stride h, w = kernel, padding h, w = 0 (at most half the kernel). Ties: the first
+    /// Input `[n, c, h, w]`. Ints: kernel h, w, stride h, w = kernel, padding h, w = 0 (at most half the kernel). Ties: the first
     /// largest of a window gets the gradient.
     MAX_POOL2D = 183, "max-pool2d", "largest value of each window", yes;
     /// As [`MAX_POOL2D`]; zeros of the padding count.
     AVG_POOL2D = 184, "avg-pool2d", "mean of each window", yes;
-    /// Input [n, c, h, w]. Ints: new h, new w. Nearest neighbour: `out[i] = x[i h / new h]`.
+    /// Input `[n, c, h, w]`. Ints: new h, new w. Nearest neighbour: `out[i] = x[i h / new h]`.
     UPSAMPLE_NEAREST2D = 185, "upsample-nearest2d", "nearest-neighbour enlargement", yes;
 
     // ---- probabilities and losses -------------------------------------------------------------------------------------
@@ -223,11 +223,11 @@ operations! {
     SOFTMAX = 200, "softmax", "softmax along a dimension", yes;
     /// Ints: dim = -1.
     LOG_SOFTMAX = 201, "log-softmax", "logarithm of softmax along a dimension", yes;
-    /// Inputs: logits [.., c], target: labels (u32 or i64) [..] or probabilities [.., c]. Ints: reduction = mean (see
-    /// [`reduction`]), ignored label = none (i64 minimum). Floats: label smoothing = 0. The mean is over labels that are not ignored. Gradient
+    /// Inputs: logits `[.., c]`, target: labels (u32 or i64) `[..]` or probabilities `[.., c]`. Ints: reduction = mean (see
+    /// [`reduction`](super::reduction)), ignored label = none (i64 minimum). Floats: label smoothing = 0. The mean is over labels that are not ignored. Gradient
     /// to the logits only.
     CROSS_ENTROPY = 202, "cross-entropy", "softmax cross-entropy of logits", yes;
-    /// Inputs: log-probabilities [.., c], labels [..]. Ints: reduction = mean. `-x[label]`.
+    /// Inputs: log-probabilities `[.., c]`, labels `[..]`. Ints: reduction = mean. `-x[label]`.
     NLL = 203, "nll", "negative log-likelihood of log-probabilities", yes;
     /// Inputs: prediction, target (same shape). Ints: reduction = mean. `(x - y)^2`. Gradient to both.
     MSE = 204, "mse", "squared error", yes;
@@ -239,19 +239,19 @@ operations! {
     BCE_WITH_LOGITS = 207, "bce-with-logits", "binary cross-entropy of logits", yes;
 
     // ---- normalisation, dropout, attention ----------------------------------------------------------------------------
-    /// Inputs: x [.., c], w? [c], b? [c]. Floats: epsilon = 1e-5. Over the last dimension (Ba et al. 2016).
+    /// Inputs: x `[.., c]`, w? `[c]`, b? `[c]`. Floats: epsilon = 1e-5. Over the last dimension (Ba et al. 2016).
     LAYER_NORM = 220, "layer-norm", "layer normalisation over the last dimension", yes;
-    /// Inputs: x [.., c], w? [c]. Floats: epsilon = 1e-5. `x / sqrt(mean x^2 + epsilon) w`.
+    /// Inputs: x `[.., c]`, w? `[c]`. Floats: epsilon = 1e-5. `x / sqrt(mean x^2 + epsilon) w`.
     RMS_NORM = 221, "rms-norm", "root-mean-square normalisation over the last dimension", yes;
-    /// Inputs: x [n, c, ..], w [c], b [c], running mean [c], running variance [c]. Ints: mode = 0 (engine's mode; 1 training,
+    /// Inputs: x `[n, c, ..]`, w `[c]`, b `[c]`, running mean `[c]`, running variance `[c]`. Ints: mode = 0 (engine's mode; 1 training,
     /// 2 evaluation). Floats: epsilon = 1e-5, momentum = 0.1. Training uses the batch's statistics and updates the running ones in
     /// place (variance with n - 1), as PyTorch does.
     BATCH_NORM = 222, "batch-norm", "batch normalisation with running statistics", yes;
-    /// Inputs: x [n, c, ..], w? [c], b? [c]. Ints: groups. Floats: epsilon = 1e-5.
+    /// Inputs: x `[n, c, ..]`, w? `[c]`, b? `[c]`. Ints: groups. Floats: epsilon = 1e-5.
     GROUP_NORM = 223, "group-norm", "normalisation over groups of channels", yes;
     /// Ints: stream = -1 (the engine's current). Floats: p. Training: zero with probability p, else `x / (1 - p)`; evaluation: `x`.
     DROPOUT = 224, "dropout", "random zeroing in training", yes;
-    /// Input: packed queries, keys and values [b, t, 3 c]. Ints: heads, causal (0 or 1). Output [b, t, c]:
+    /// Input: packed queries, keys and values `[b, t, 3 c]`. Ints: heads, causal (0 or 1). Output `[b, t, c]`:
     /// `softmax(q k^T / sqrt(c / heads)) v` per head.
     ATTENTION = 225, "attention", "multi-head self-attention on packed qkv", yes;
 
@@ -282,7 +282,7 @@ operations! {
     // ---- statistics ---------------------------------------------------------------------------------------------------
     /// Inputs: one or more floating tensors. Euclidean norm over all their elements together, f32 or f64 scalar.
     GLOBAL_NORM = 280, "global-norm", "Euclidean norm over several tensors", no;
-    /// Ints: bins. Floats: min, max. Counts (u32, [bins]) of equal bins; values outside and NaN are not counted; max counts in the last.
+    /// Ints: bins. Floats: min, max. Counts (u32, `[bins]`) of equal bins; values outside and NaN are not counted; max counts in the last.
     HISTOGRAM = 281, "histogram", "counts over equal bins", no;
 
     // ---- in place: the first input (and the named states) are overwritten, there are no outputs -----------------------

@@ -330,10 +330,6 @@ pub(crate) fn epoch_end(code: i32) -> Result<()> {
     tell!(learner.epoch_end(code))
 }
 
-pub(crate) fn own_step(batch: &BatchRaw) -> Result<()> {
-    tell!(learner.step(batch))
-}
-
 pub(crate) fn step_begin(batch: &BatchRaw) -> Result<()> {
     tell!(learner.step_begin(batch))
 }
