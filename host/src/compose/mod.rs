@@ -23,6 +23,8 @@ mod reason;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod view_tests;
 
 pub use dispatch::{Dispatch, EventTable};
 pub use graph::{Edge, Graph};

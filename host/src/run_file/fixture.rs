@@ -77,14 +77,7 @@ pub(crate) fn components() -> Vec<Json> {
         component(Kind::Callback, "progress", none(), &[], none()),
         component(Kind::Callback, "metrics-printer", none(), &[], none()),
         component(Kind::Callback, "stop-on-nan", none(), &[], none()),
-        component(
-            Kind::Callback,
-            "metrics",
-            json!({ "metrics": { "type": "array", "items": { "type": "object", "required": ["component"],
-                    "properties": { "component": { "type": "string" } } }, "default": [{ "component": "accuracy" }] } }),
-            &[],
-            none(),
-        ),
+        component(Kind::Callback, "metrics", json!({ "metrics": { "type": "array", "items": {}, "default": [] } }), &[], none()),
         component(
             Kind::Callback,
             "early-stopping",

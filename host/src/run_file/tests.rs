@@ -88,7 +88,7 @@ fn without_a_run_file_the_digits_are_trained() {
     assert_eq!(run.data.as_ref().unwrap().component, "digits");
     assert_eq!(run.models[0].spec.config["hidden"], json!([256]));
     assert_eq!(run.phases.iter().map(|p| p.data).collect::<Vec<_>>(), [PhaseData::Training, PhaseData::Validation]);
-    assert_eq!(ids(&run.callbacks), DEFAULT_CALLBACKS);
+    assert_eq!(ids(&run.callbacks), ["metrics", "progress", "metrics-printer", "stop-on-nan", "recorder"]);
 }
 
 #[test]
