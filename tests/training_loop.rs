@@ -87,10 +87,10 @@ fn all_phases_that_update_learn_the_same() {
 #[test]
 fn an_own_epoch_ends_the_fit_at_a_low_loss() {
     let dir = scratch();
-    let finished = train(dir.path(), "until-low-loss", "below = 0.5");
+    let finished = train(dir.path(), "until-low-loss", "below = 2.0");
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     let state: serde_json::Value = serde_json::from_str(&fs::read_to_string(dir.path().join("out/state.json")).unwrap()).unwrap();
     assert_eq!(state["status"], "stopped");
-    assert!(state["reason"].as_str().unwrap().contains("is below 0.5"), "{state}");
-    assert!(finished.stderr.contains("is below 0.5"), "{}", finished.stderr);
+    assert!(state["reason"].as_str().unwrap().contains("is below 2"), "{state}");
+    assert!(finished.stderr.contains("is below 2"), "{}", finished.stderr);
 }

@@ -1,9 +1,16 @@
 //! Log lines of plugins, handed to the host's logger.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use fluxbay_plugin::abi::log::LogRecordRaw;
 use log::{Level, Record};
+
+thread_local! {
+    /// Set while a line is on its way: where host and plugin share one `log` (components linked into the host), the
+    /// host's logger is the plugin's, and would hand the line back for ever.
+    static BUSY: Cell<bool> = const { Cell::new(false) };
+}
 
 /// Any thread. Lines below the host's level cost nothing more than the call.
 pub unsafe extern "C" fn log(record: *const LogRecordRaw) {
@@ -16,7 +23,7 @@ pub unsafe extern "C" fn log(record: *const LogRecordRaw) {
         4 => Level::Debug,
         _ => Level::Trace,
     };
-    if level > log::max_level() {
+    if level > log::max_level() || BUSY.replace(true) {
         return;
     }
     // A logger that panics must not unwind into the plugin.
@@ -29,6 +36,7 @@ pub unsafe extern "C" fn log(record: *const LogRecordRaw) {
         let arguments = format_args!("{text}");
         log::logger().log(&Record::builder().level(level).target(&target).file(file).line(line).args(arguments).build());
     }));
+    BUSY.set(false);
     if let Err(payload) = outcome {
         std::mem::forget(payload);
     }
