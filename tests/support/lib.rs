@@ -146,8 +146,17 @@ pub fn build_plugin(name: &str, source: &str) -> PathBuf {
     fs::copy(repository().join("Cargo.lock"), dir.path().join("Cargo.lock")).expect("the workspace has a lock file");
     write(dir.path(), "lib.rs", source);
     let target = built_dir().parent().expect("target/PROFILE has a parent").join("outside");
-    succeed(Command::new(env!("CARGO")).args(["build", "--quiet"]).current_dir(dir.path()).env("CARGO_TARGET_DIR", &target));
-    let built = target.join("debug").join(format!("lib{}.so", name.replace('-', "_")));
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet"]).current_dir(dir.path()).env("CARGO_TARGET_DIR", &target);
+    // Benchmarks measure plugins as they are used.
+    let profile = if built_dir().ends_with("release") {
+        build.arg("--release");
+        "release"
+    } else {
+        "debug"
+    };
+    succeed(&mut build);
+    let built = target.join(profile).join(format!("lib{}.so", name.replace('-', "_")));
     let copy = dir.keep().join(format!("{name}.so"));
     fs::copy(&built, &copy).unwrap_or_else(|error| panic!("{}: {error}", built.display()));
     copy
