@@ -35,8 +35,28 @@ pub struct About {
     pub step: u64,
     /// Why it was written, such as `interval`, `signal`, `end`.
     pub reason: String,
-    /// Last value of each epoch metric, by `PHASE/NAME`; only finite ones.
+    /// Last value of each epoch metric, by `PHASE/NAME`; only finite ones. Written as texts: a number of JSON is not read back
+    /// to the last bit, and the manifest must be.
+    #[serde(with = "exact")]
     pub metrics: BTreeMap<String, f64>,
+}
+
+/// Numbers as texts that are read back to the last bit.
+mod exact {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(numbers: &BTreeMap<String, f64>, serializer: S) -> Result<S::Ok, S::Error> {
+        let texts: BTreeMap<&String, String> = numbers.iter().map(|(name, number)| (name, format!("{number:?}"))).collect();
+        texts.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, f64>, D::Error> {
+        let texts = BTreeMap::<String, String>::deserialize(deserializer)?;
+        let number = |(name, text): (String, String)| Ok((name, text.parse().map_err(D::Error::custom)?));
+        texts.into_iter().map(number).collect()
+    }
 }
 
 /// A checkpoint in memory: named bytes.

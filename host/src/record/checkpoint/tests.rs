@@ -42,6 +42,17 @@ fn what_was_written_comes_back() {
 }
 
 #[test]
+fn any_metric_comes_back_to_the_last_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut number = 0.1_f64;
+    for sequence in 0..40 {
+        number = (number * 3.7 * (1.0 - number)).abs() / 1.1;
+        let path = write(folder.path(), &data(sequence, number), &ALL).unwrap();
+        assert_eq!(read(&path).unwrap().about.metrics["validation/loss"].to_bits(), number.to_bits(), "{number}");
+    }
+}
+
+#[test]
 fn every_flipped_bit_and_every_cut_is_seen() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(folder.path(), &data(7, 0.5), &ALL).unwrap();
