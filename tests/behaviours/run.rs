@@ -45,10 +45,15 @@ component = "sgd"
 learning-rate = 0.001
 "#;
 
-/// Resolves and composes a run.
+/// Resolves and composes a run of the fixture.
 pub fn try_compose(text: &str) -> Result<Composed, Diagnostics> {
+    compose_whole(&format!("{COMMON}{text}"))
+}
+
+/// Resolves and composes a run from the whole text of its file.
+pub fn compose_whole(text: &str) -> Result<Composed, Diagnostics> {
     let dir = scratch();
-    let file = write(dir.path(), "run.toml", &format!("{COMMON}{text}"));
+    let file = write(dir.path(), "run.toml", text);
     let mut diagnostics = Diagnostics::new();
     let draft = Draft::read(&Inputs { files: vec![file], ..Inputs::default() }, &mut diagnostics);
     let mut path = SearchPath::new();

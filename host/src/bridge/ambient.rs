@@ -13,25 +13,24 @@ pub const NOBODY: u32 = u32::MAX;
 /// Calls into plugins that are under way on any thread: tells a wrong thread from a host that is not there.
 static CALLS: AtomicUsize = AtomicUsize::new(0);
 
+/// What every call touches. Nothing here needs a destructor, so that reaching it is one load.
 struct Ambient {
     runtime: Cell<*const Runtime>,
     instance: Cell<u32>,
-    error: RefCell<String>,
     has_error: Cell<bool>,
+}
+
+struct Texts {
+    error: RefCell<String>,
     /// Text that was handed out last; it stays until the next one.
     lent: RefCell<String>,
 }
 
 thread_local! {
     static AMBIENT: Ambient = const {
-        Ambient {
-            runtime: Cell::new(std::ptr::null()),
-            instance: Cell::new(NOBODY),
-            error: RefCell::new(String::new()),
-            has_error: Cell::new(false),
-            lent: RefCell::new(String::new()),
-        }
+        Ambient { runtime: Cell::new(std::ptr::null()), instance: Cell::new(NOBODY), has_error: Cell::new(false) }
     };
+    static TEXTS: Texts = const { Texts { error: RefCell::new(String::new()), lent: RefCell::new(String::new()) } };
 }
 
 /// A call into a plugin: while it lives, host functions on this thread serve the instance.
@@ -51,6 +50,17 @@ pub fn enter(runtime: &Runtime, number: u32) -> Entered {
         }
         before
     })
+}
+
+impl Entered {
+    /// Goes on with another instance of the same runtime.
+    #[inline]
+    pub fn serve(&self, number: u32) {
+        AMBIENT.with(|ambient| {
+            ambient.has_error.set(false);
+            ambient.instance.set(number);
+        });
+    }
 }
 
 impl Drop for Entered {
@@ -89,32 +99,30 @@ fn why_nobody() -> &'static str {
 
 /// Leaves the text of an error on this thread.
 pub fn leave_error(text: &str) {
-    AMBIENT.with(|ambient| {
-        if let Ok(mut error) = ambient.error.try_borrow_mut() {
+    TEXTS.with(|texts| {
+        if let Ok(mut error) = texts.error.try_borrow_mut() {
             error.clear();
             error.push_str(text);
-            ambient.has_error.set(true);
+            AMBIENT.with(|ambient| ambient.has_error.set(true));
         }
     });
 }
 
 /// Takes the text that was left since the call into the plugin began; empty where none was.
 pub fn take_error() -> String {
-    AMBIENT.with(|ambient| {
-        let fresh = ambient.has_error.replace(false);
-        if fresh { ambient.error.borrow().clone() } else { String::new() }
-    })
+    let fresh = AMBIENT.with(|ambient| ambient.has_error.replace(false));
+    if fresh { TEXTS.with(|texts| texts.error.borrow().clone()) } else { String::new() }
 }
 
 /// Where the last error's text is; it stays there until the next one.
 pub fn last_error() -> Text {
-    AMBIENT.with(|ambient| Text::new(ambient.error.borrow().as_str()))
+    TEXTS.with(|texts| Text::new(texts.error.borrow().as_str()))
 }
 
 /// Keeps a text on this thread and answers where it is, until the next one is lent.
 pub fn lend(text: String) -> Text {
-    AMBIENT.with(|ambient| {
-        let mut lent = ambient.lent.borrow_mut();
+    TEXTS.with(|texts| {
+        let mut lent = texts.lent.borrow_mut();
         *lent = text;
         Text::new(&lent)
     })

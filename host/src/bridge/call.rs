@@ -1,6 +1,7 @@
 //! Calls into a plugin: each sets who is being called, and turns a status into a result.
 
 use std::rc::Weak;
+use std::sync::Arc;
 
 use fluxbay_plugin::abi::{
     callback::CallbackTable,
@@ -20,7 +21,7 @@ use fluxbay_plugin::abi::{
     text::Text,
 };
 
-use super::ambient;
+use super::ambient::{self, Entered, NOBODY};
 use crate::learner::{FieldSpecs, Runtime};
 
 /// A status that is not OK, and the text that was left with it.
@@ -33,6 +34,12 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// A status that is not OK, with the text that was left since the call began.
+    #[cold]
+    pub fn of(status: i32) -> Failure {
+        Failure { status, text: ambient::take_error() }
+    }
+
     fn new(text: impl Into<String>) -> Failure {
         Failure { status: status::ERROR, text: text.into() }
     }
@@ -67,12 +74,36 @@ pub struct PluginInstance {
 
 #[inline]
 fn check(code: i32) -> Called {
-    if code == status::OK { Ok(()) } else { Err(failure(code)) }
+    if code == status::OK { Ok(()) } else { Err(Failure::of(code)) }
 }
 
-#[cold]
-fn failure(code: i32) -> Failure {
-    Failure { status: code, text: ambient::take_error() }
+/// The handling of events by one callback, ready to be called: nothing is looked up any more.
+#[derive(Clone, Debug)]
+pub struct Handler {
+    on: unsafe extern "C" fn(entry::Instance, *const EventRaw) -> i32,
+    raw: entry::Instance,
+    number: u32,
+    /// Keeps `raw` alive.
+    _instance: Arc<PluginInstance>,
+}
+
+/// Calls of several callbacks in a row, for one runtime.
+pub struct Round(Entered);
+
+impl Round {
+    /// Begins it; it ends when dropped.
+    #[inline]
+    pub fn begin(runtime: &Runtime) -> Round {
+        Round(ambient::enter(runtime, NOBODY))
+    }
+
+    /// Lets a callback handle an event, and answers the status.
+    #[inline]
+    pub fn call(&self, handler: &Handler, event: &EventRaw) -> i32 {
+        self.0.serve(handler.number);
+        // SAFETY: `raw` belongs to the component of `on`, and the handler keeps it alive; the event is lent for the call.
+        unsafe { (handler.on)(handler.raw, event) }
+    }
 }
 
 /// Text that a plugin lends, as our own.
@@ -178,6 +209,12 @@ impl PluginInstance {
         let _entered = ambient::enter(runtime, number);
         // SAFETY: `raw` belongs to the table's component; the event is lent for the call.
         check(unsafe { (table.on)(self.raw, event) })
+    }
+
+    /// A callback's handling of events, for the dispatch lists.
+    pub fn handler(self: &Arc<PluginInstance>) -> Option<Handler> {
+        let Table::Callback(table) = self.table else { return None };
+        Some(Handler { on: table.on, raw: self.raw, number: self.number, _instance: Arc::clone(self) })
     }
 
     /// The callback's answer to a conflict, a number of the contract's `resolution`.

@@ -6,11 +6,13 @@
 use std::rc::Rc;
 
 use fluxbay_plugin::abi::event::{self, EventRaw};
+use fluxbay_plugin::abi::status;
 
 use super::control::{Flow, Stop, Worst};
-use super::events::DispatchLists;
+use super::events::{DispatchLists, Subscriber};
 use super::instances::{Doing, Instance, OnError, Span};
 use super::runtime::{Runtime, records};
+use crate::bridge::call::{Failure, Round};
 use crate::tensor::{Mode, Recording};
 
 /// What an event does to a span, for those that hear it.
@@ -48,18 +50,38 @@ impl Runtime {
         if subscribers.is_empty() {
             return Ok(());
         }
-        let mark = mark_of(kind);
-        self.without_recording_unless(records(kind), || {
-            for instance in subscribers {
-                match mark {
-                    Mark::None => {}
-                    Mark::Begin(span) => instance.mark_begun(span, self.spans[span as usize].get()),
-                    Mark::End(span) => instance.mark_ended(span, self.spans[span as usize].get()),
-                }
-                self.deliver(instance, &event)?;
+        self.without_recording_unless(records(kind), || match mark_of(kind) {
+            Mark::None => self.round(subscribers, &event, |_| {}),
+            Mark::Begin(span) => {
+                let serial = self.spans[span as usize].get();
+                self.round(subscribers, &event, |instance| instance.mark_begun(span, serial))
             }
-            Ok(())
+            Mark::End(span) => {
+                let serial = self.spans[span as usize].get();
+                self.round(subscribers, &event, |instance| instance.mark_ended(span, serial))
+            }
         })
+    }
+
+    #[inline]
+    fn round(&self, subscribers: &[Subscriber], event: &EventRaw, mark: impl Fn(&Instance)) -> Flow {
+        let round = Round::begin(self);
+        for subscriber in subscribers {
+            let instance = &*subscriber.instance;
+            mark(instance);
+            if !instance.claim() {
+                self.deliver(instance, event)?;
+                continue;
+            }
+            let code = round.call(&subscriber.handler, event);
+            instance.release();
+            if code == status::OK {
+                self.forget_pending();
+            } else {
+                self.bear(instance, instance.failed(self, Doing::Event(event.kind), Failure::of(code)))?;
+            }
+        }
+        Ok(())
     }
 
     /// Sends an event that tells how `span` ended to all who have not heard it yet; nobody can stop the round.
@@ -96,7 +118,7 @@ impl Runtime {
         let event = self.position.event(kind);
         let mut worst = Worst::default();
         self.without_recording_unless(false, || {
-            for instance in lists.of(event.phase, kind).unwrap_or_default() {
+            for Subscriber { instance, .. } in lists.of(event.phase, kind).unwrap_or_default() {
                 if !instance.is_poisoned() && wants(instance) {
                     worst.note(self.deliver(instance, &event));
                 }
@@ -112,15 +134,18 @@ impl Runtime {
             return Ok(());
         }
         let outcome = instance.call(self, Doing::Event(event.kind), |plugin| plugin.callback_on(self, instance.number, event));
-        match outcome {
-            Err(stop) if stop.kind().is_failure() && instance.on_error == OnError::Disable && stop.0.by == instance.id => {
-                self.disable(instance, &stop)
-            }
-            outcome => outcome,
-        }
+        outcome.or_else(|stop| self.bear(instance, stop))
     }
 
+    /// Lives on without an instance that failed, where its `on-error` says so.
     #[cold]
+    fn bear(&self, instance: &Instance, stop: Stop) -> Flow {
+        if stop.kind().is_failure() && instance.on_error == OnError::Disable && stop.0.by == instance.id {
+            return self.disable(instance, &stop);
+        }
+        Err(stop)
+    }
+
     fn disable(&self, instance: &Instance, stop: &Stop) -> Flow {
         instance.disable();
         log::warn!("{stop}; it is left out from here on, as its `on-error = \"disable\"` says");

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use fluxbay_plugin::abi::event;
 
 use super::instances::Instance;
+use crate::bridge::call::Handler;
 
 /// Names of custom events, numbered from [`event::CUSTOM`] in the order in which they were first named.
 #[derive(Debug, Default)]
@@ -52,13 +53,22 @@ fn column(number: u32, columns: usize) -> Option<usize> {
     (column < columns).then_some(column)
 }
 
+/// One instance in a dispatch list.
+#[derive(Clone, Debug)]
+pub struct Subscriber {
+    /// Its handling of events.
+    pub handler: Handler,
+    /// The instance.
+    pub instance: Rc<Instance>,
+}
+
 /// For each phase (and for "no phase") and each event the instances to call, in their order: one flat array.
 #[derive(Debug, Default)]
 pub struct DispatchLists {
     columns: usize,
     rows: usize,
     starts: Vec<u32>,
-    entries: Vec<Rc<Instance>>,
+    entries: Vec<Subscriber>,
 }
 
 impl DispatchLists {
@@ -70,7 +80,10 @@ impl DispatchLists {
             for column in 0..columns {
                 let standard = event::STANDARD as usize;
                 let number = if column < standard { column as u32 } else { event::CUSTOM + (column - standard) as u32 };
-                lists.entries.extend(subscribers((row < phases).then_some(row), number));
+                let instances = subscribers((row < phases).then_some(row), number).into_iter();
+                lists
+                    .entries
+                    .extend(instances.filter_map(|instance| Some(Subscriber { handler: instance.plugin_side().handler()?, instance })));
                 lists.starts.push(lists.entries.len() as u32);
             }
         }
@@ -79,7 +92,7 @@ impl DispatchLists {
 
     /// The instances to call; `None` where the number is no event of this run.
     #[inline]
-    pub fn of(&self, phase: u32, number: u32) -> Option<&[Rc<Instance>]> {
+    pub fn of(&self, phase: u32, number: u32) -> Option<&[Subscriber]> {
         let row = (phase as usize).min(self.rows.checked_sub(1)?);
         let at = row * self.columns + column(number, self.columns)?;
         Some(&self.entries[self.starts[at] as usize..self.starts[at + 1] as usize])

@@ -80,6 +80,13 @@ pub struct Answers {
     pub hyper_parameters: Vec<String>,
 }
 
+/// It is being called.
+const BUSY: u8 = 1;
+/// It panicked.
+const POISONED: u8 = 2;
+/// It failed and is left out.
+const DISABLED: u8 = 4;
+
 /// Scopes whose begin and end belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Span {
@@ -129,9 +136,8 @@ pub struct Instance {
     plugin_side: Arc<PluginInstance>,
     /// Standard events that it handles, one bit each.
     subscribed: u32,
-    busy: Cell<bool>,
-    poisoned: Cell<bool>,
-    disabled: Cell<bool>,
+    /// Why it cannot be called now; 0 where it can.
+    barred: Cell<u8>,
     begun: [Cell<u64>; 3],
     ended: [Cell<u64>; 3],
 }
@@ -168,9 +174,7 @@ impl Instance {
             #[expect(clippy::arc_with_non_send_sync, reason = "the loader's view of it is what is sent")]
             plugin_side: Arc::new(plugin_side),
             subscribed,
-            busy: Cell::new(false),
-            poisoned: Cell::new(false),
-            disabled: Cell::new(false),
+            barred: Cell::new(0),
             begun: Default::default(),
             ended: Default::default(),
         }
@@ -193,16 +197,35 @@ impl Instance {
 
     /// Whether it panicked.
     pub fn is_poisoned(&self) -> bool {
-        self.poisoned.get()
+        self.barred.get() & POISONED != 0
     }
 
     /// Whether it was left out after an error.
     pub fn is_disabled(&self) -> bool {
-        self.disabled.get()
+        self.barred.get() & DISABLED != 0
+    }
+
+    fn bar(&self, reason: u8) {
+        self.barred.set(self.barred.get() | reason);
+    }
+
+    /// Marks it as being called; false where it cannot be.
+    #[inline]
+    pub(super) fn claim(&self) -> bool {
+        self.barred.get() == 0 && {
+            self.barred.set(BUSY);
+            true
+        }
+    }
+
+    /// Ends what [`Instance::claim`] began.
+    #[inline]
+    pub(super) fn release(&self) {
+        self.barred.set(self.barred.get() & !BUSY);
     }
 
     pub(super) fn disable(&self) {
-        self.disabled.set(true);
+        self.bar(DISABLED);
     }
 
     pub(super) fn mark_begun(&self, span: Span, serial: u64) {
@@ -222,7 +245,7 @@ impl Instance {
     /// Calls the plugin's side: not while it is being called already, and never after a panic.
     #[inline]
     pub fn call<T>(&self, runtime: &Runtime, doing: Doing, f: impl FnOnce(&PluginInstance) -> Result<T, Failure>) -> Flow<T> {
-        if self.busy.replace(true) {
+        if self.barred.get() & BUSY != 0 {
             return Err(self.stop(
                 runtime,
                 StopKind::Error,
@@ -232,15 +255,16 @@ impl Instance {
                     .into(),
             ));
         }
+        self.bar(BUSY);
         let result = self.call_again(runtime, doing, f);
-        self.busy.set(false);
+        self.release();
         result
     }
 
     /// As [`Instance::call`], also while it is being called: a phase's step within its own epoch.
     #[inline]
     pub fn call_again<T>(&self, runtime: &Runtime, doing: Doing, f: impl FnOnce(&PluginInstance) -> Result<T, Failure>) -> Flow<T> {
-        if self.poisoned.get() {
+        if self.is_poisoned() {
             return Err(self.stop(runtime, StopKind::Error, doing, "it panicked before and cannot be called again".into()));
         }
         match f(&self.plugin_side) {
@@ -253,10 +277,10 @@ impl Instance {
     }
 
     #[cold]
-    fn failed(&self, runtime: &Runtime, doing: Doing, failure: Failure) -> Stop {
+    pub(super) fn failed(&self, runtime: &Runtime, doing: Doing, failure: Failure) -> Stop {
         let kind = StopKind::from_status(failure.status);
         if kind == StopKind::Panic {
-            self.poisoned.set(true);
+            self.bar(POISONED);
         }
         if let Some(pending) = runtime.take_pending(kind) {
             return pending;

@@ -145,6 +145,7 @@ pub struct Runtime {
     pub(super) batch: Cell<BatchRaw>,
     interrupt: Arc<AtomicU32>,
     pending: RefCell<Option<Stop>>,
+    has_pending: Cell<bool>,
 }
 
 /// Nodes of the state tree that the loop itself writes.
@@ -195,6 +196,7 @@ impl Runtime {
             batch: Cell::new(super::epoch::NO_BATCH),
             interrupt: Arc::default(),
             pending: RefCell::default(),
+            has_pending: Cell::new(false),
         }))
     }
 
@@ -277,6 +279,7 @@ impl Runtime {
     /// Keeps a stop aside while its status travels through a plugin.
     pub fn leave_pending(&self, stop: Stop) {
         *self.pending.borrow_mut() = Some(stop);
+        self.has_pending.set(true);
     }
 
     /// The stop that was kept aside, if its status came back.
@@ -288,9 +291,8 @@ impl Runtime {
 
     #[inline]
     pub(super) fn forget_pending(&self) {
-        let mut pending = self.pending.borrow_mut();
-        if pending.is_some() {
-            *pending = None;
+        if self.has_pending.replace(false) {
+            *self.pending.borrow_mut() = None;
         }
     }
 
