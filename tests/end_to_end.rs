@@ -6,7 +6,10 @@ use std::{
     process::Command,
 };
 
-use fluxbay_tests::{binary, build_plugin, fluxbay, plugin_dir, repository, run, scratch, standard_plugins, succeed, write};
+use fluxbay_tests::{
+    altered_author_crate, binary, build_plugin, build_plugin_against, fluxbay, plugin_dir, repository, run, scratch, standard_plugins,
+    succeed, write,
+};
 use serde_json::Value;
 
 fn json(path: &Path) -> Value {
@@ -259,6 +262,18 @@ fn an_unknown_component_is_named_with_the_nearest() {
 fn a_misspelt_key_is_shown_with_line_and_column() {
     let outcome = wrong("[optimizer]\ncomponent = \"sgd\"\nlearning-rat = 0.1\n", |_| {});
     assert_says(outcome, 2, &["learning-rat", "learning-rate", "run.toml:3:1"]);
+}
+
+#[test]
+fn a_plugin_with_another_layout_of_the_contract_is_refused_before_any_of_its_functions_runs() {
+    let altered = altered_author_crate("src/abi/event.rs", "pub reserved: u32", "pub reserved: i32");
+    let (dir, plugins) = (scratch(), plugin_dir());
+    fs::copy(build_plugin_against(&altered, "counter", COUNTER), plugins.path().join("counter.so")).unwrap();
+    write(dir.path(), "run.toml", &format!("{BASE}[[callback]]\ncomponent = \"counter\"\n"));
+    let finished = run(fluxbay(dir.path(), plugins.path()).args(["train", "run.toml", "--run-dir", "out"]));
+    let parts = ["counter.so", "on.param_1.EventRaw.reserved: type is i32 in the plugin, u32 in the host", "run.toml:"];
+    assert_says((finished.code, finished.stderr), 3, &parts);
+    assert!(!dir.path().join("out").exists());
 }
 
 #[test]

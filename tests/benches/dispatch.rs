@@ -5,6 +5,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use fluxbay::session::Session;
 
 #[path = "../behaviours/data.rs"]
 #[allow(dead_code)]
@@ -13,27 +14,32 @@ mod data;
 #[allow(dead_code)]
 mod run;
 
-/// Time of `iterations` events, sent by a phase in one step, to `listeners` callbacks.
-fn dispatch(iterations: u64, listeners: usize) -> Duration {
-    let mut text = format!("{}[[phase]]\ncomponent = \"announcer\"\ntimes = {iterations}\n", run::SCALAR);
+/// Events, reads or writes in one step of a session.
+const TIMES: u64 = 10_000;
+
+/// Time of `iterations` of what a step of the session does [`TIMES`] times.
+fn time(session: &Session, iterations: u64) -> Duration {
+    let rounds = iterations.div_ceil(TIMES);
+    let begin = Instant::now();
+    for _ in 0..rounds {
+        session.run_step(0, data::batch(0)).unwrap();
+    }
+    begin.elapsed().mul_f64(iterations as f64 / (rounds * TIMES) as f64)
+}
+
+/// A session whose phase sends events to `listeners` callbacks.
+fn dispatching(listeners: usize) -> Session {
+    let mut text = format!("{}[[phase]]\ncomponent = \"announcer\"\ntimes = {TIMES}\n", run::SCALAR);
     for listener in 0..listeners {
         text += &format!("[[callback]]\ncomponent = \"idle\"\nid = \"idle-{listener}\"\n");
     }
-    time_of_step(&text)
+    run::session(&text)
 }
 
-fn time_of_step(text: &str) -> Duration {
-    let session = run::session(text);
-    let batch = data::batch(0);
-    let begin = Instant::now();
-    session.run_step(0, batch).unwrap();
-    begin.elapsed()
-}
-
-/// Time of a step whose callback reads or writes a number this often.
-fn touch(what: &str, iterations: u64) -> Duration {
-    let callback = format!("[[callback]]\ncomponent = \"toucher\"\n{what} = {iterations}\n");
-    time_of_step(&format!("{}[[phase]]\ncomponent = \"bare\"\n{callback}", run::SCALAR))
+/// A session whose callback `gets` or `sets` a number.
+fn touching(what: &str) -> Session {
+    let callback = format!("[[callback]]\ncomponent = \"toucher\"\n{what} = {TIMES}\n");
+    run::session(&format!("{}[[phase]]\ncomponent = \"bare\"\n{callback}", run::SCALAR))
 }
 
 trait Linked {
@@ -51,8 +57,9 @@ impl Linked for Idle {
 
 fn benches(criterion: &mut Criterion) {
     for listeners in [0, 1, 10] {
+        let session = dispatching(listeners);
         criterion.bench_function(&format!("dispatch to {listeners} callbacks of a plugin"), |bencher| {
-            bencher.iter_custom(|iterations| dispatch(iterations, listeners));
+            bencher.iter_custom(|iterations| time(&session, iterations));
         });
         criterion.bench_function(&format!("call {listeners} linked callbacks"), |bencher| {
             let mut callbacks: Vec<Box<dyn Linked>> = (0..listeners).map(|_| Box::new(Idle) as Box<dyn Linked>).collect();
@@ -60,8 +67,9 @@ fn benches(criterion: &mut Criterion) {
         });
     }
     for what in ["gets", "sets"] {
+        let session = touching(what);
         criterion.bench_function(&format!("state {what} from a plugin"), |bencher| {
-            bencher.iter_custom(|iterations| touch(what, iterations));
+            bencher.iter_custom(|iterations| time(&session, iterations));
         });
     }
 }

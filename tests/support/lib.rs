@@ -133,6 +133,11 @@ pub fn write(dir: &Path, name: &str, content: &str) -> PathBuf {
 ///
 /// All such crates share one target folder, so that the author's crate is compiled for them once.
 pub fn build_plugin(name: &str, source: &str) -> PathBuf {
+    build_plugin_against(&repository().join("plugin-api"), name, source)
+}
+
+/// As [`build_plugin`], with another copy of the author's crate.
+pub fn build_plugin_against(author_crate: &Path, name: &str, source: &str) -> PathBuf {
     let dir = scratch();
     write(
         dir.path(),
@@ -140,7 +145,7 @@ pub fn build_plugin(name: &str, source: &str) -> PathBuf {
         &format!(
             "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\nlicense = \"MIT\"\n\n[lib]\ncrate-type = [\"cdylib\"]\npath = \
              \"lib.rs\"\n\n[dependencies]\nfluxbay-plugin = {{ path = {:?} }}\n\n[workspace]\n",
-            repository().join("plugin-api")
+            author_crate
         ),
     );
     fs::copy(repository().join("Cargo.lock"), dir.path().join("Cargo.lock")).expect("the workspace has a lock file");
@@ -160,6 +165,30 @@ pub fn build_plugin(name: &str, source: &str) -> PathBuf {
     let copy = dir.keep().join(format!("{name}.so"));
     fs::copy(&built, &copy).unwrap_or_else(|error| panic!("{}: {error}", built.display()));
     copy
+}
+
+/// A copy of the author's crate, in a workspace of its own, with one text of one file replaced.
+pub fn altered_author_crate(file: &str, from: &str, to: &str) -> PathBuf {
+    let dir = scratch().keep();
+    let manifest = fs::read_to_string(repository().join("Cargo.toml")).expect("the workspace has a manifest");
+    let alone = |line: &&str| !line.starts_with("members") && !line.starts_with("default-members");
+    write(
+        &dir,
+        "Cargo.toml",
+        &manifest
+            .lines()
+            .filter(alone)
+            .collect::<Vec<_>>()
+            .join("\n")
+            .replace("[workspace]\n", "[workspace]\nmembers = [\"plugin-api\"]\n"),
+    );
+    let copied = Command::new("cp").arg("-r").arg(repository().join("plugin-api")).arg(&dir).status();
+    assert!(copied.is_ok_and(|status| status.success()), "the author's crate cannot be copied");
+    let altered = dir.join("plugin-api").join(file);
+    let text = fs::read_to_string(&altered).unwrap_or_else(|error| panic!("{}: {error}", altered.display()));
+    assert!(text.contains(from), "{file} does not say {from:?}");
+    write(&dir.join("plugin-api"), file, &text.replacen(from, to, 1));
+    dir.join("plugin-api")
 }
 
 /// The plugin of the training-loop tutorial.

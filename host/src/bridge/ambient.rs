@@ -37,6 +37,8 @@ thread_local! {
 pub struct Entered {
     runtime: *const Runtime,
     instance: u32,
+    /// This thread's. It also keeps the guard on its thread.
+    ambient: *const Ambient,
 }
 
 /// Begins a call into instance `number`.
@@ -44,7 +46,7 @@ pub struct Entered {
 pub fn enter(runtime: &Runtime, number: u32) -> Entered {
     AMBIENT.with(|ambient| {
         ambient.has_error.set(false);
-        let before = Entered { runtime: ambient.runtime.replace(runtime), instance: ambient.instance.replace(number) };
+        let before = Entered { runtime: ambient.runtime.replace(runtime), instance: ambient.instance.replace(number), ambient };
         if before.runtime.is_null() {
             CALLS.fetch_add(1, Ordering::Relaxed);
         }
@@ -56,23 +58,28 @@ impl Entered {
     /// Goes on with another instance of the same runtime.
     #[inline]
     pub fn serve(&self, number: u32) {
-        AMBIENT.with(|ambient| {
-            ambient.has_error.set(false);
-            ambient.instance.set(number);
-        });
+        let ambient = self.ambient();
+        ambient.has_error.set(false);
+        ambient.instance.set(number);
+    }
+
+    #[inline]
+    fn ambient(&self) -> &Ambient {
+        // SAFETY: it points at a thread-local without a destructor, which lives as long as its thread; the pointer keeps the
+        // guard from leaving that thread.
+        unsafe { &*self.ambient }
     }
 }
 
 impl Drop for Entered {
     #[inline]
     fn drop(&mut self) {
-        AMBIENT.with(|ambient| {
-            ambient.runtime.set(self.runtime);
-            ambient.instance.set(self.instance);
-            if self.runtime.is_null() {
-                CALLS.fetch_sub(1, Ordering::Relaxed);
-            }
-        });
+        let ambient = self.ambient();
+        ambient.runtime.set(self.runtime);
+        ambient.instance.set(self.instance);
+        if self.runtime.is_null() {
+            CALLS.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

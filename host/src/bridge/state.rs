@@ -50,7 +50,7 @@ unsafe extern "C" fn get_number(slot: Slot, number: *mut f64) -> i32 {
 }
 
 unsafe extern "C" fn set_number(slot: Slot, number: f64) -> i32 {
-    answer(|runtime, caller| runtime.set_value(caller, slot, Value::Number(number)))
+    answer(|runtime, caller| runtime.set_number(caller, slot, number))
 }
 
 unsafe extern "C" fn set_flag(slot: Slot, flag: u32) -> i32 {

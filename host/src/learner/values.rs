@@ -50,6 +50,18 @@ impl Runtime {
         }
     }
 
+    /// Writes a number.
+    #[inline]
+    pub(crate) fn set_number(&self, caller: u32, slot: u32, number: f64) -> Answer {
+        let mut state = self.state.borrow_mut();
+        let node = state.reach(caller, slot, Rights::Write)?;
+        if state.renumber(node, number) {
+            return Ok(());
+        }
+        drop(state);
+        self.set_value(caller, slot, Value::Number(number))
+    }
+
     /// Writes a number, a flag, text or bytes.
     #[inline]
     pub(crate) fn set_value(&self, caller: u32, slot: u32, value: Value) -> Answer {

@@ -192,6 +192,14 @@ impl State {
         }
     }
 
+    /// Replaces a number by another one; false where the value is no number yet.
+    #[inline]
+    pub fn renumber(&mut self, node: NodeId, number: f64) -> bool {
+        let Value::Number(old) = &mut self.nodes[node.0 as usize].value else { return false };
+        *old = number;
+        true
+    }
+
     /// Appends a point to a series; an absent value becomes an empty series first.
     pub fn push(&mut self, owner: u32, node: NodeId, point: Point) -> Result<(), StateError> {
         let value = &mut self.nodes[node.0 as usize].value;

@@ -75,6 +75,8 @@ fn path(error: &AbiInstabilityError) -> String {
     let mut out = String::from("Root");
     for step in &error.stack_trace {
         let name = match &step.expected {
+            // What a pointer or a wrapper leads to has no name of its own: its type says more than `0`.
+            TLFieldOrFunction::Field(field) if is_positional(field.name()) => shown::text(field.layout().name()),
             TLFieldOrFunction::Field(field) => shown::text(field.name()),
             TLFieldOrFunction::Function(function) => shown::text(function.name.as_str()),
         };
@@ -85,6 +87,10 @@ fn path(error: &AbiInstabilityError) -> String {
         }
     }
     out
+}
+
+fn is_positional(name: &str) -> bool {
+    name.trim_start_matches("field_").bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn describe(cause: &AbiInstability, plugin_is_second: bool) -> String {
