@@ -185,6 +185,20 @@ fn a_phase_and_a_callback_from_outside_change_a_run_of_the_very_same_host() {
 }
 
 #[test]
+fn the_first_plugin_of_the_readme_ends_a_run_as_it_says() {
+    let readme = fs::read_to_string(repository().join("README.md")).unwrap();
+    let (_, after) = readme.split_once("<!-- plugin -->\n```rust\n").unwrap();
+    let (source, _) = after.split_once("```").unwrap();
+    let (dir, plugins) = (scratch(), plugin_dir());
+    fs::copy(build_plugin("low-loss", source), plugins.path().join("low-loss.so")).unwrap();
+    let added = ["train", "--run-dir", "out", "--add", "callback/low-loss{below = 0.05}"];
+    assert!(readme.contains(added[4]));
+    let finished = succeed(fluxbay(dir.path(), plugins.path()).args(added));
+    assert!(finished.stderr.contains("is below 0.05"), "{}", finished.stderr);
+    assert!(last(&dir.path().join("out"), "training", "loss") > 0.0);
+}
+
+#[test]
 fn a_plugin_compiles_without_candle_and_exports_one_symbol() {
     let file = build_plugin("counter", COUNTER);
     let mut all = standard_plugins();

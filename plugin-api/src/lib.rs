@@ -104,6 +104,15 @@ pub use log;
 pub use serde;
 pub use serde_json;
 
+/// The code of the author's guide and of the first page, compiled with this crate's own examples.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../../docs/writing-plugins.md")]
+    struct Guide;
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+}
+
 /// What most plugins use.
 pub mod prelude {
     pub use crate::{
