@@ -67,6 +67,24 @@ impl ChildCallback {
         calls::callback_on(self.0, event.raw())
     }
 
+    /// The events that it subscribed to with their names, custom ones too.
+    pub fn events(&self) -> Result<Vec<(EventKind, String)>> {
+        let mut events = Vec::new();
+        for event in EventKind::STANDARD {
+            if self.handles(event)? {
+                events.push((event, event.name().to_owned()));
+            }
+        }
+        // Custom events are numbered one after the other; the first number without a name ends them.
+        for event in (crate::abi::event::CUSTOM..).map(EventKind::from_raw) {
+            let Ok(name) = calls::event_name(event.number()) else { break };
+            if self.handles(event)? {
+                events.push((event, name));
+            }
+        }
+        Ok(events)
+    }
+
     /// Whether it subscribed to an event.
     pub fn handles(&self, event: EventKind) -> Result<bool> {
         calls::callback_handles(self.0, event.number())

@@ -42,7 +42,7 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    const STANDARD: [EventKind; event::STANDARD as usize] = [
+    pub(crate) const STANDARD: [EventKind; event::STANDARD as usize] = [
         EventKind::FitBegin,
         EventKind::FitEnd,
         EventKind::EpochBegin,

@@ -8,8 +8,9 @@ use crate::{
         event::phase_kind,
         handle::Handle,
         learner::{ALL, BatchRaw, FIELDS, mode},
-        logger::scope,
+        logger::{CheckpointRequest, scope},
         status,
+        text::Text,
     },
     event::{EventKind, PhaseKind},
     logger::Record,
@@ -103,6 +104,56 @@ impl Learner {
         (0..calls::progress()?.phases).map(calls::phase_name).collect()
     }
 
+    /// What phase `index` of [`phase_names`](Learner::phase_names) is for.
+    pub fn phase_kind(&self, index: usize) -> Result<PhaseKind> {
+        Ok(match calls::phase_kind(index as u32)? {
+            phase_kind::TRAINING => PhaseKind::Training,
+            phase_kind::VALIDATION => PhaseKind::Validation,
+            _ => PhaseKind::Other,
+        })
+    }
+
+    /// The first phase of a kind, by its index; none where the run has none.
+    pub fn first_phase(&self, kind: PhaseKind) -> Result<Option<usize>> {
+        for index in 0..self.phase_names()?.len() {
+            if self.phase_kind(index)? == kind {
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Runs `body` as a rehearsal of phase `phase`: it may run steps of that phase, which leave no trace. Only between epochs, such
+    /// as at fit-begin.
+    ///
+    /// Afterwards parameters, optimizer states, random numbers, counts, the state tree and the phases are what they were before,
+    /// whatever `body` gives. So what is to stay in the state tree is written after the rehearsal.
+    pub fn rehearse<T>(&self, phase: usize, body: impl FnOnce(&Rehearsal<'_>) -> Result<T>) -> Result<T> {
+        calls::rehearse_begin(phase as u32)?;
+        let result = body(&Rehearsal { learner: self });
+        calls::rehearse_end()?;
+        result
+    }
+
+    /// Gives memory that the host holds for later use back to the system, and answers how much the process occupies then, in bytes;
+    /// none where the system does not say.
+    pub fn trim_memory(&self) -> Result<Option<u64>> {
+        let resident = calls::trim_memory()?;
+        Ok((resident > 0).then_some(resident))
+    }
+
+    /// Asks for a checkpoint at the end of this epoch of the fit. Answers whether the run keeps checkpoints at all.
+    pub fn request_checkpoint(&self, ranking: &Ranking) -> Result<bool> {
+        let Ranking { metric, keep, better } = ranking;
+        let request = CheckpointRequest {
+            metric: Text::new(metric),
+            keep: keep.unwrap_or(0),
+            higher_is_better: u32::from(*better == Better::Higher),
+            reserved: 0,
+        };
+        calls::checkpoint(&request)
+    }
+
     /// Puts a figure of the current step of the running phase into the run's metrics files.
     pub fn record_step(&self, name: &str, value: f64) -> Result<()> {
         calls::record_metric(scope::STEP, name, value)
@@ -156,6 +207,48 @@ impl Learner {
     /// The device that the run trains on, such as `cpu`.
     pub fn device(&self) -> Result<String> {
         calls::device()
+    }
+}
+
+/// Which values of a metric are better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Better {
+    /// Lower ones, as of a loss.
+    Lower,
+    /// Higher ones, as of an accuracy.
+    Higher,
+}
+
+/// Which of the checkpoints that an instance asks for stay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ranking {
+    /// The metric that ranks them, as `PHASE/NAME` such as `validation/loss`.
+    pub metric: String,
+    /// How many of the best stay, beside the newest; none keeps all.
+    pub keep: Option<u64>,
+    /// Which of its values are better.
+    pub better: Better,
+}
+
+/// A rehearsal that is under way, see [`Learner::rehearse`].
+#[derive(Debug)]
+pub struct Rehearsal<'a> {
+    learner: &'a Learner,
+}
+
+impl std::ops::Deref for Rehearsal<'_> {
+    type Target = Learner;
+
+    fn deref(&self) -> &Learner {
+        self.learner
+    }
+}
+
+impl Rehearsal<'_> {
+    /// Runs one step on the phase's next batch; after the last one the data begins anew. No callback hears of it. The step state
+    /// stays readable until the next one.
+    pub fn step(&self) -> Result<()> {
+        calls::rehearse_step()
     }
 }
 

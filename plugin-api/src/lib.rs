@@ -87,7 +87,7 @@ pub use config::{Config, NoConfig};
 pub use dataset::{Buffers, DataSpec, Dataset, Field, Split};
 pub use error::{Context, Error, Reason, Result};
 pub use event::{Event, EventKind, PhaseKind};
-pub use learner::{Batch, Epoch, Learner, LossIndex, ModelIndex, PhaseLearner, Progress, Step};
+pub use learner::{Batch, Better, Epoch, Learner, LossIndex, ModelIndex, PhaseLearner, Progress, Ranking, Rehearsal, Step};
 pub use logger::{Logger, Record, RecordValue};
 pub use loss::Loss;
 pub use metric::{Metric, MetricInput};

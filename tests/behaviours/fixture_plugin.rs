@@ -2,13 +2,25 @@
 
 use fluxbay_plugin::prelude::*;
 
+config! {
+    /// How much there is.
+    struct TriplesConfig {
+        /// Samples for training.
+        training: usize = 128,
+        /// Samples for validation.
+        validation: usize = 128,
+        /// Whether there are targets.
+        targets: bool = true,
+    }
+}
+
 /// `x` in 1..=100, `y = 3 x`; 128 samples, the same for training and validation.
-struct Triples;
+struct Triples(TriplesConfig);
 
 impl Component for Triples {
-    type Config = NoConfig;
-    fn new(_: NoConfig, _: &mut Setup) -> Result<Self> {
-        Ok(Triples)
+    type Config = TriplesConfig;
+    fn new(config: TriplesConfig, _: &mut Setup) -> Result<Self> {
+        Ok(Triples(config))
     }
 }
 
@@ -17,20 +29,83 @@ impl Dataset for Triples {
         Ok(())
     }
     fn fields(&self) -> Vec<Field> {
-        vec![Field::new("xs", DType::F32, &[1]), Field::new("ys", DType::F32, &[1])]
+        let fields = [Field::new("xs", DType::F32, &[1]), Field::new("ys", DType::F32, &[1])];
+        fields.into_iter().take(1 + usize::from(self.0.targets)).collect()
     }
     fn splits(&self) -> Vec<Split> {
-        vec![Split::new("training", 128), Split::new("validation", 128)]
+        let splits = [Split::new("training", self.0.training), Split::new("validation", self.0.validation)];
+        splits.into_iter().filter(|split| split.samples > 0).collect()
     }
     fn fill(&self, _: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {
         let x = |index: &u64| (index * 37 % 100 + 1) as f32;
         for (place, index) in buffers.f32(0)?.iter_mut().zip(indices) {
             *place = x(index);
         }
-        for (place, index) in buffers.f32(1)?.iter_mut().zip(indices) {
-            *place = 3.0 * x(index);
+        if self.0.targets {
+            for (place, index) in buffers.f32(1)?.iter_mut().zip(indices) {
+                *place = 3.0 * x(index);
+            }
         }
         Ok(())
+    }
+}
+
+config! {
+    /// How sure the predictions are.
+    struct RowsConfig {
+        /// Score of the right class.
+        right: f64 = 1.0,
+    }
+}
+
+/// Scores of two classes as inputs, their one-hot rows as targets.
+struct Rows(f32);
+
+impl Component for Rows {
+    type Config = RowsConfig;
+    fn new(config: RowsConfig, _: &mut Setup) -> Result<Self> {
+        Ok(Rows(config.right as f32))
+    }
+}
+
+impl Dataset for Rows {
+    fn open(&mut self) -> Result<()> {
+        Ok(())
+    }
+    fn fields(&self) -> Vec<Field> {
+        vec![Field::new("xs", DType::F32, &[2]), Field::new("ys", DType::F32, &[2])]
+    }
+    fn splits(&self) -> Vec<Split> {
+        vec![Split::new("training", 20), Split::new("validation", 20)]
+    }
+    fn fill(&self, _: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {
+        for (field, right) in [(0, self.0), (1, 1.0)] {
+            for (row, index) in buffers.f32(field)?.chunks_exact_mut(2).zip(indices) {
+                row.fill(1.0 - right);
+                row[(index % 2) as usize] = right;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One parameter `c`, 1 at first.
+struct Same;
+
+impl Component for Same {
+    type Config = NoConfig;
+    fn new(_: NoConfig, _: &mut Setup) -> Result<Self> {
+        Ok(Same)
+    }
+}
+
+impl Model for Same {
+    type Network = Tensor;
+    fn build(&self, _: &DataSpec, params: Params) -> Result<Tensor> {
+        params.get([1], "c", Init::ONES)
+    }
+    fn forward(&self, c: &Tensor, xs: &Tensor) -> Result<Tensor> {
+        xs.mul(c)
     }
 }
 
@@ -255,7 +330,7 @@ struct Probe {
 impl Component for Probe {
     type Config = ProbeConfig;
     fn new(config: ProbeConfig, setup: &mut Setup) -> Result<Self> {
-        let id = setup.instance_id()?;
+        let id = setup.instance_id()?.replace('/', "-");
         let mut parts = Vec::new();
         for name in ["xs", "ys", "yhats", "loss"] {
             parts.push((name, setup.read(&format!("step.{name}"))?));
@@ -441,10 +516,131 @@ impl Callback for Toucher {
     }
 }
 
+/// Cancels every step as it begins.
+struct Canceller;
+
+impl Component for Canceller {
+    type Config = NoConfig;
+    fn new(_: NoConfig, _: &mut Setup) -> Result<Self> {
+        Ok(Canceller)
+    }
+}
+
+impl Callback for Canceller {
+    fn on(&mut self, _: &Event, _: &Learner) -> Result<()> {
+        Err(Error::cancel_step("not this one"))
+    }
+}
+
+config! {
+    /// What the loss becomes, and when.
+    struct ForcedConfig {
+        /// The loss: a number, `nan` or `inf`.
+        loss: String = "1e5",
+        /// Epoch in which it begins.
+        from_epoch: u64 = 1,
+        /// Step of the phase with which it begins.
+        from_step: u64 = 1,
+        /// The phase's kind.
+        training: bool = true,
+    }
+}
+
+/// Forces the loss to a value.
+struct Forced {
+    config: ForcedConfig,
+    loss: Write<Tensor>,
+}
+
+impl Component for Forced {
+    type Config = ForcedConfig;
+    fn new(config: ForcedConfig, setup: &mut Setup) -> Result<Self> {
+        Ok(Forced { config, loss: setup.write("step.loss")? })
+    }
+}
+
+impl Callback for Forced {
+    fn on(&mut self, event: &Event, learner: &Learner) -> Result<()> {
+        let due = event.epoch() >= self.config.from_epoch && event.total_steps() >= self.config.from_step;
+        if !due || event.is_training() != self.config.training {
+            return Ok(());
+        }
+        let value: f64 = self.config.loss.parse().map_err(|_| Error::new("no number"))?;
+        let loss = learner.get(&self.loss)?;
+        learner.set(&self.loss, loss.zeros_like()?.affine(1.0, value)?)
+    }
+}
+
+config! {
+    /// What it touches.
+    struct LinkConfig {
+        /// State paths that it reads.
+        reads: Vec<String> = [],
+        /// State paths that it writes.
+        writes: Vec<String> = [],
+        /// Its answer to every conflict: `not-defined`, `unresolvable`, `run-first` or `no-conflict`.
+        answer: String = "not-defined",
+        /// Components or instances that it runs after.
+        after: Vec<String> = [],
+    }
+}
+
+/// Reads and writes what it is told to; appends its id to `cbstate.order` where it may write that.
+struct Link {
+    id: String,
+    answer: String,
+    order: Option<Write<String>>,
+}
+
+impl Component for Link {
+    type Config = LinkConfig;
+    fn new(config: LinkConfig, setup: &mut Setup) -> Result<Self> {
+        for path in &config.reads {
+            setup.read::<f64>(path)?;
+        }
+        let mut order = None;
+        for path in &config.writes {
+            let slot: Write<String> = setup.write(path)?;
+            if path == "cbstate.order" {
+                order = Some(slot);
+            }
+        }
+        for name in &config.after {
+            setup.run_after(name)?;
+        }
+        Ok(Link { id: setup.instance_id()?, answer: config.answer, order })
+    }
+}
+
+impl Callback for Link {
+    fn on(&mut self, _: &Event, learner: &Learner) -> Result<()> {
+        let Some(order) = &self.order else { return Ok(()) };
+        let before = learner.find(order)?.unwrap_or_default();
+        learner.set(order, format!("{before}{} ", self.id))
+    }
+    fn resolve(&self, _: &str, _: &str) -> Resolution {
+        match self.answer.as_str() {
+            "unresolvable" => Resolution::Unresolvable,
+            "run-first" => Resolution::RunFirst,
+            "no-conflict" => Resolution::NoConflict,
+            _ => Resolution::NotDefined,
+        }
+    }
+}
+
 plugin! {
     summary: "The fixture of the behaviour tests.",
     dataset "triples" => Triples { summary: "y = 3 x." },
+    dataset "rows" => Rows { summary: "Scores and one-hot rows." },
     model "scalar" => Scalar { summary: "yhat = x c." },
+    model "same" => Same { summary: "yhat = x." },
+    callback "canceller" => Canceller { summary: "Cancels every step.", on: [StepBegin] },
+    callback "forced" => Forced {
+        summary: "Forces the loss.",
+        on: [BackwardBegin, StepEnd],
+        writes: ["step.loss"],
+    },
+    callback "link" => Link { summary: "Reads and writes what it is told to.", on: [StepEnd], reads: ["cbstate"], writes: ["cbstate"] },
     phase "bare" => Bare { summary: "Writes the step state, no more.", phase_kind: "training" },
     phase "quitter" => Quitter { summary: "Cancels its epoch.", phase_kind: "training" },
     phase "announcer" => Announcer { summary: "Has an event of its own.", phase_kind: "training", emits: ["halfway"] },

@@ -3,8 +3,17 @@
 mod access;
 mod callbacks;
 mod checkpoints;
+mod composing;
 mod control;
 mod data;
+mod keeping;
+mod list;
+mod logging;
+mod measuring;
 mod phases;
+mod rehearsing;
 mod run;
+mod schedules;
+mod stopping;
 mod utilities;
+mod wrappers;

@@ -1,23 +1,29 @@
 //! Sessions from the text of a run file, with the standard plugins and the fixture's.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::OnceLock;
 
+use fluxbay::learner::ports::Display;
 use fluxbay::library::{Catalog, Origin, ScanOptions, SearchPath};
 use fluxbay::run_file::{Diagnostics, Draft, Inputs, resolve};
 use fluxbay::session::{Composed, Session, Surroundings};
 use fluxbay_tests::{build_plugin, plugin_dir, scratch, write};
 
 /// A folder with the standard plugins and the fixture's, made once.
-fn plugins() -> &'static PathBuf {
-    static DIR: OnceLock<PathBuf> = OnceLock::new();
-    DIR.get_or_init(|| {
-        let dir = plugin_dir().keep();
-        let fixture = build_plugin("behaviour-fixture", include_str!("fixture_plugin.rs"));
-        std::fs::copy(fixture, dir.join("behaviour-fixture.so")).expect("the fixture is a file");
-        dir
-    })
+pub fn plugins() -> &'static PathBuf {
+    static DIR: OnceLock<Option<PathBuf>> = OnceLock::new();
+    // A fixture that does not compile is compiled once, not once for each test.
+    let made = DIR.get_or_init(|| std::panic::catch_unwind(make_plugins).ok());
+    made.as_ref().expect("the fixture could not be built; the first failure says why")
+}
+
+fn make_plugins() -> PathBuf {
+    let dir = plugin_dir().keep();
+    let fixture = build_plugin("behaviour-fixture", include_str!("fixture_plugin.rs"));
+    std::fs::copy(fixture, dir.join("behaviour-fixture.so")).expect("the fixture is a file");
+    dir
 }
 
 /// What every run of the fixture has in common.
@@ -47,11 +53,11 @@ learning-rate = 0.001
 
 /// Resolves and composes a run of the fixture.
 pub fn try_compose(text: &str) -> Result<Composed, Diagnostics> {
-    compose_whole(&format!("{COMMON}{text}"))
+    try_compose_whole(&format!("{COMMON}{text}"), Surroundings::default())
 }
 
-/// Resolves and composes a run from the whole text of its file.
-pub fn compose_whole(text: &str) -> Result<Composed, Diagnostics> {
+/// Resolves and composes a run whose file is all of `text`.
+pub fn try_compose_whole(text: &str, surroundings: Surroundings) -> Result<Composed, Diagnostics> {
     let dir = scratch();
     let file = write(dir.path(), "run.toml", text);
     let mut diagnostics = Diagnostics::new();
@@ -63,7 +69,42 @@ pub fn compose_whole(text: &str) -> Result<Composed, Diagnostics> {
     if diagnostics.has_errors() {
         return Err(diagnostics);
     }
-    Composed::new(Rc::new(catalog), run, Surroundings::default())
+    Composed::new(Rc::new(catalog), run, surroundings)
+}
+
+/// Resolves and composes a run from the whole text of its file.
+#[allow(dead_code)]
+pub fn compose_whole(text: &str) -> Result<Composed, Diagnostics> {
+    try_compose_whole(text, Surroundings::default())
+}
+
+/// A session of a run whose file is all of `text`, with what surrounds it.
+pub fn whole_session(text: &str, surroundings: Surroundings) -> Session {
+    let composed = try_compose_whole(text, surroundings).unwrap_or_else(|problems| panic!("{}", messages(&problems)));
+    composed.open().unwrap_or_else(|problems| panic!("{}", messages(&problems)))
+}
+
+/// The fixture's run file with some lines of its own.
+pub fn fixture(text: &str) -> String {
+    format!("{COMMON}{text}")
+}
+
+/// What is said when a run cannot begin.
+pub fn refusal(text: &str) -> String {
+    match try_compose(text).and_then(Composed::open) {
+        Ok(_) => panic!("it composes and opens"),
+        Err(problems) => messages(&problems),
+    }
+}
+
+/// The values of a series, by position.
+pub fn series(session: &Session, path: &str) -> Vec<(f64, f64)> {
+    session.series(path).unwrap_or_default().into_iter().map(|point| (point.x, point.y)).collect()
+}
+
+/// The values of a series.
+pub fn values(session: &Session, path: &str) -> Vec<f64> {
+    series(session, path).into_iter().map(|(_, y)| y).collect()
 }
 
 /// The messages of all problems.
@@ -114,4 +155,48 @@ pub fn parameter(session: &Session, name: &str) -> f64 {
 /// `c`.
 pub fn c(session: &Session) -> f64 {
     parameter(session, "model.c")
+}
+
+/// A display that remembers what was said.
+#[derive(Clone, Debug, Default)]
+pub struct Spoken {
+    said: Rc<RefCell<String>>,
+    open: Rc<RefCell<Vec<String>>>,
+    closed: Rc<RefCell<u32>>,
+}
+
+impl Spoken {
+    /// Surroundings with this display.
+    pub fn surroundings(&self) -> Surroundings {
+        Surroundings { display: Rc::new(self.clone()), ..Surroundings::default() }
+    }
+
+    /// What was printed.
+    pub fn text(&self) -> String {
+        self.said.borrow().clone()
+    }
+
+    /// Bars that are open, by whose they are; and how often all were closed.
+    pub fn bars(&self) -> (Vec<String>, u32) {
+        (self.open.borrow().clone(), *self.closed.borrow())
+    }
+}
+
+impl Display for Spoken {
+    fn print(&self, _: &str, text: &str) {
+        self.said.borrow_mut().push_str(&format!("{text}\n"));
+    }
+    fn progress_begin(&self, by: &str, _: &str, _: u64) {
+        self.open.borrow_mut().push(by.to_owned());
+    }
+    fn progress_set(&self, _: &str, _: u64, _: &str) {}
+    fn progress_end(&self, by: &str, _: &str) {
+        self.open.borrow_mut().retain(|open| open != by);
+    }
+    fn interactive(&self) -> bool {
+        true
+    }
+    fn close(&self) {
+        *self.closed.borrow_mut() += 1;
+    }
 }

@@ -5,6 +5,7 @@ use fluxbay_plugin::abi::{display::DisplayTable, text::Text};
 use super::ambient;
 use super::answer::{answer, text};
 use crate::learner::Runtime;
+use crate::learner::ports::{Display, NoDisplay};
 
 pub static TABLE: DisplayTable = DisplayTable { print, progress_begin, progress_set, progress_end, interactive };
 
@@ -12,11 +13,16 @@ fn caller_id(runtime: &Runtime, caller: u32) -> String {
     runtime.state.borrow().owner_id(caller)
 }
 
+/// Nothing is shown of a step that is only rehearsed.
+fn shown(runtime: &Runtime) -> &dyn Display {
+    if runtime.is_muted() { &NoDisplay } else { &*runtime.ports.display }
+}
+
 unsafe extern "C" fn print(message: Text) -> i32 {
     answer(|runtime, caller| {
         // SAFETY: lent for the call.
         let message = unsafe { text(message)? };
-        runtime.ports.display.print(&caller_id(runtime, caller), message);
+        shown(runtime).print(&caller_id(runtime, caller), message);
         Ok(())
     })
 }
@@ -25,7 +31,7 @@ unsafe extern "C" fn progress_begin(label: Text, total: u64) -> i32 {
     answer(|runtime, caller| {
         // SAFETY: lent for the call.
         let label = unsafe { text(label)? };
-        runtime.ports.display.progress_begin(&caller_id(runtime, caller), label, total);
+        shown(runtime).progress_begin(&caller_id(runtime, caller), label, total);
         Ok(())
     })
 }
@@ -34,7 +40,7 @@ unsafe extern "C" fn progress_set(position: u64, message: Text) -> i32 {
     answer(|runtime, caller| {
         // SAFETY: lent for the call.
         let message = unsafe { text(message)? };
-        runtime.ports.display.progress_set(&caller_id(runtime, caller), position, message);
+        shown(runtime).progress_set(&caller_id(runtime, caller), position, message);
         Ok(())
     })
 }
@@ -43,7 +49,7 @@ unsafe extern "C" fn progress_end(message: Text) -> i32 {
     answer(|runtime, caller| {
         // SAFETY: lent for the call.
         let message = unsafe { text(message)? };
-        runtime.ports.display.progress_end(&caller_id(runtime, caller), message);
+        shown(runtime).progress_end(&caller_id(runtime, caller), message);
         Ok(())
     })
 }

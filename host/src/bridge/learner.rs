@@ -1,7 +1,7 @@
 //! The learner table.
 
 use fluxbay_plugin::abi::{
-    event::phase_kind,
+    event::phase_kind as phase_kinds,
     handle::Handle,
     learner::{BatchRaw, LearnerTable, ProgressRaw, mode},
     text::Text,
@@ -15,6 +15,7 @@ use crate::tensor::{Behaviour, Mode, Recording};
 pub static TABLE: LearnerTable = LearnerTable {
     progress,
     phase_name,
+    phase_kind,
     event_name,
     model,
     loss_index,
@@ -30,6 +31,10 @@ pub static TABLE: LearnerTable = LearnerTable {
     backward,
     update,
     set_mode,
+    rehearse_begin,
+    rehearse_step,
+    rehearse_end,
+    trim_memory,
 };
 
 unsafe extern "C" fn progress(progress: *mut ProgressRaw) -> i32 {
@@ -56,6 +61,17 @@ unsafe extern "C" fn phase_name(index: u32, name: *mut Text) -> i32 {
         let phases = &stopped(runtime.parts())?.phases;
         let phase = phases.get(index as usize).ok_or_else(|| format!("there is no phase number {index}; this run has {}", phases.len()))?;
         name.put(Text::new(&phase.instance.id));
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn phase_kind(index: u32, kind: *mut u32) -> i32 {
+    answer(|runtime, _| {
+        // SAFETY: lent for the call.
+        let kind = unsafe { Out::new(kind)? };
+        let phases = &stopped(runtime.parts())?.phases;
+        let phase = phases.get(index as usize).ok_or_else(|| format!("there is no phase number {index}; this run has {}", phases.len()))?;
+        kind.put(phase.kind.code());
         Ok(())
     })
 }
@@ -193,7 +209,7 @@ unsafe extern "C" fn set_mode(new: u32, old: *mut u32) -> i32 {
         if new & !(mode::RECORDING | mode::TRAINING) != 0 {
             return Err(Refusal::Text(format!("{new} is no mode: it is a sum of 1 (recording) and 2 (training)")));
         }
-        if runtime.at().phase_kind == phase_kind::NONE {
+        if runtime.at().phase_kind == phase_kinds::NONE {
             return Err(Refusal::Text("the mode can be set only within a phase".into()));
         }
         let mut engine = runtime.engine.borrow_mut();
@@ -202,6 +218,28 @@ unsafe extern "C" fn set_mode(new: u32, old: *mut u32) -> i32 {
             recording: if new & mode::RECORDING != 0 { Recording::On } else { Recording::Off },
             behaviour: if new & mode::TRAINING != 0 { Behaviour::Training } else { Behaviour::Evaluation },
         });
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn rehearse_begin(index: u32) -> i32 {
+    answer(|runtime, caller| runtime.rehearse_begin(caller, index as usize))
+}
+
+unsafe extern "C" fn rehearse_step() -> i32 {
+    answer(|runtime, caller| runtime.rehearse_step(caller))
+}
+
+unsafe extern "C" fn rehearse_end() -> i32 {
+    answer(|runtime, caller| runtime.rehearse_end(caller))
+}
+
+unsafe extern "C" fn trim_memory(resident: *mut u64) -> i32 {
+    answer(|_, _| {
+        // SAFETY: lent for the call.
+        let resident = unsafe { Out::new(resident)? };
+        super::memory::give_back();
+        resident.put(super::memory::resident().unwrap_or(0));
         Ok(())
     })
 }

@@ -13,6 +13,7 @@ mod display;
 mod host;
 mod learner;
 mod log;
+mod memory;
 mod record;
 mod setup;
 mod state;

@@ -47,7 +47,7 @@ impl Runtime {
         let Some(subscribers) = lists.of(event.phase, kind) else {
             return Err(Stop::host(format!("{kind} is no event of this run: custom events need a number from setup's `event`")));
         };
-        if subscribers.is_empty() {
+        if subscribers.is_empty() || self.muted.get() {
             return Ok(());
         }
         self.without_recording_unless(records(kind), || match mark_of(kind) {
@@ -114,6 +114,9 @@ impl Runtime {
     }
 
     fn dispatch_to_all(&self, kind: u32, mut wants: impl FnMut(&Instance) -> bool) -> Flow {
+        if self.muted.get() {
+            return Ok(());
+        }
         let lists = self.current_lists();
         let event = self.position.event(kind);
         let mut worst = Worst::default();

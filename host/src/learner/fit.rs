@@ -1,6 +1,6 @@
 //! A fit: epochs, each of which is every phase of the run in order. Also one epoch, or one step, for embedders.
 
-use fluxbay_plugin::abi::{event, learner::BatchRaw};
+use fluxbay_plugin::abi::event;
 
 use super::control::{Ending, FitReport, Flow, Stop, StopKind, Worst};
 use super::epoch::outside_a_step;
@@ -22,7 +22,10 @@ impl Runtime {
     fn begin_fit(&self) -> Flow {
         self.spans[Span::Fit as usize].set(self.next_serial());
         self.record_event("fit-begin", "", "")?;
-        self.dispatch(event::FIT_BEGIN)
+        let flow = self.dispatch(event::FIT_BEGIN);
+        // A callback that failed within its rehearsal left it open.
+        let put_back = self.put_back_after_rehearsal();
+        flow.and(put_back)
     }
 
     fn run_epochs(&self, epochs: u64) -> Flow {
@@ -89,18 +92,7 @@ impl Runtime {
     /// # Errors
     /// What cancelled more than the step, or failed.
     pub fn run_step(&self, index: usize, batch: DataBatch) -> Flow {
-        let flow = self.enter_phase(index, self.epochs_done.get() + 1).and_then(|_| {
-            let mut raw = BatchRaw { samples: batch.samples as u32, index: batch.index, ..super::epoch::NO_BATCH };
-            for (field, tensor) in raw.fields.iter_mut().zip(batch.fields) {
-                *field = self.engine.borrow_mut().insert(tensor);
-                raw.field_count += 1;
-            }
-            let flow = self.phase_step(&raw);
-            for &field in &raw.fields[..raw.field_count as usize] {
-                self.engine.borrow_mut().release(field).map_err(super::step::engine_error)?;
-            }
-            flow
-        });
+        let flow = self.enter_phase(index, self.epochs_done.get() + 1).and_then(|_| self.step_on(batch));
         let flow = self.leave_phase(flow);
         self.settle(flow)
     }

@@ -18,6 +18,8 @@ use super::instances::{Components, Doing, Instance};
 use super::optimizers::OptimizerSlot;
 use super::ports::{At, Data, Display, PhaseKind, Sink};
 use super::position::Position;
+use super::recording::CheckpointWish;
+use super::rehearsal::Rehearsal;
 use super::setup::SetupFrame;
 use super::state::State;
 use crate::tensor::{Engine, TensorError};
@@ -136,6 +138,11 @@ pub struct Runtime {
     /// Called after each epoch of a phase, when everything may be saved.
     pub(crate) on_checkpoint: RefCell<Option<OnCheckpoint>>,
     pub(crate) metrics: RefCell<Vec<(String, String, f64)>>,
+    /// Checkpoints that instances want, the last wish of each.
+    pub(super) wishes: RefCell<Vec<CheckpointWish>>,
+    pub(super) rehearsal: RefCell<Option<Rehearsal>>,
+    /// Whether a step of a rehearsal runs: nobody hears, sees or records anything of it.
+    pub(super) muted: Cell<bool>,
     pub(crate) callbacks: RefCell<Vec<Rc<Instance>>>,
     pub(crate) ports: Ports,
     pub(crate) folders: Folders,
@@ -188,6 +195,9 @@ impl Runtime {
             resume_phase: Cell::new(0),
             on_checkpoint: RefCell::default(),
             metrics: RefCell::default(),
+            wishes: RefCell::default(),
+            rehearsal: RefCell::default(),
+            muted: Cell::new(false),
             callbacks: RefCell::default(),
             ports,
             folders,
@@ -255,6 +265,9 @@ impl Runtime {
 
     /// Tells the record what happened.
     pub(crate) fn record_event(&self, kind: &str, by: &str, detail: &str) -> Flow {
+        if self.muted.get() {
+            return Ok(());
+        }
         let told = self.with_at(|at| self.ports.sink.event(at, kind, by, detail));
         told.map_err(|error| Stop::host(format!("the record of the run cannot be written: {error}")))
     }

@@ -120,11 +120,11 @@ impl Runtime {
         })
     }
 
-    /// Subscribes to one event of those that the manifest declares.
+    /// Subscribes to one event of those that the manifest declares, or that a child handles.
     pub(crate) fn setup_subscribe(&self, caller: u32, name: &str) -> Answer {
         let number = self.setup_event(caller, name)?;
         self.with_frame(caller, |frame| {
-            if !frame.declared.events.iter().any(|declared| declared == name) {
+            if !frame.declared.events.iter().any(|declared| declared == name) && !frame.child_handles(number) {
                 return Err(frame.undeclared("handle the event", name, "events"));
             }
             frame.subscribed = true;
@@ -135,11 +135,13 @@ impl Runtime {
         })
     }
 
-    /// The number of an event that the instance handles or emits, or of a standard one.
+    /// The number of an event that the instance, or one that belongs to it, handles or emits, or of a standard one.
     pub(crate) fn setup_event(&self, caller: u32, name: &str) -> Answer<u32> {
+        let number = self.events.borrow().known(name);
         self.with_frame(caller, |frame| {
             let declared = [&frame.declared.events, &frame.declared.emits];
-            let known = declared.iter().any(|names| names.iter().any(|known| known == name));
+            let known = declared.iter().any(|names| names.iter().any(|known| known == name))
+                || number.is_some_and(|number| frame.child_handles(number));
             if known || event::NAMES.contains(&name) {
                 Ok(())
             } else {
@@ -212,6 +214,10 @@ fn bare(name: &str) -> &str {
 }
 
 impl SetupFrame {
+    fn child_handles(&self, number: u32) -> bool {
+        self.children.iter().any(|child| child.handles(number))
+    }
+
     fn allow(&mut self, path: &str, rights: Rights) -> Answer {
         let within = |paths: &[String]| paths.iter().any(|declared| covers(declared, path));
         match rights {

@@ -83,6 +83,11 @@ impl Runtime {
     /// # Errors
     /// An instance that cannot save its state, or a step that is running.
     pub fn snapshot(&self) -> Flow<Snapshot> {
+        self.snapshot_of(|_| true)
+    }
+
+    /// As [`Runtime::snapshot`], with the states of some instances alone.
+    pub(super) fn snapshot_of(&self, wanted: impl Fn(&Instance) -> bool) -> Flow<Snapshot> {
         if self.in_step() {
             return Err(Stop::host("the state of a run can be saved only between steps"));
         }
@@ -91,19 +96,22 @@ impl Runtime {
         let next_phase = if (at.phase as usize) + 1 < parts.phases.len() { at.phase as usize + 1 } else { 0 };
         let epochs = self.epochs_done.get() + u64::from(at.phase as usize + 1 == parts.phases.len());
         let instances: Vec<Rc<Instance>> = self.instances.borrow().iter().flatten().cloned().collect();
-        let instances = instances.iter().filter(|instance| !instance.is_poisoned());
+        let instances = instances.iter().filter(|instance| !instance.is_poisoned() && wanted(instance));
+        // First, and on its own: an instance that saves tensors calls back, so nothing may be borrowed here.
+        let instances = instances.map(|instance| self.save_instance(instance)).collect::<Flow<Vec<_>>>()?;
+        let random = self.engine.borrow().random_state();
         let mut snapshot = Snapshot {
             epochs,
             next_phase,
             phase_steps: parts.phases.iter().map(|phase| (phase.instance.id.clone(), phase.total_steps.get())).collect(),
-            random: self.engine.borrow().random_state(),
+            random,
             parameters: Vec::new(),
             optimizer_states: Vec::new(),
             updates: Vec::new(),
             values: Vec::new(),
             tensors: Vec::new(),
             metrics: self.metrics.borrow().iter().map(|(phase, name, value)| (phase.clone(), name.clone(), value.to_bits())).collect(),
-            instances: instances.map(|instance| self.save_instance(instance)).collect::<Flow<_>>()?,
+            instances,
         };
         self.save_tensors(&mut snapshot)?;
         self.save_values(&mut snapshot)?;

@@ -17,7 +17,9 @@ use crate::learner::ports::{Data, PhaseKind};
 use crate::learner::{Folders, Instance, LossSlot, ModelSlot, NewInstance, OnError, OptimizerSlot, Parts, PhaseSlot, Ports, Runtime, Stop};
 use crate::library::{Catalog, Kind};
 use crate::loader::{Loader, LoaderSettings};
-use crate::run_file::{Device, Diagnostic, Diagnostics, InstanceSpec, Named, OnError as SpecOnError, PhaseData, RunDescription};
+use crate::run_file::{
+    DEFAULT_CALLBACKS, Device, Diagnostic, Diagnostics, InstanceSpec, Named, OnError as SpecOnError, PhaseData, RunDescription,
+};
 use crate::tensor::{Engine, EngineOptions};
 
 /// A run whose instances exist and whose order is decided; no data was read.
@@ -52,7 +54,7 @@ impl Composed {
     ///
     /// # Errors
     /// Every problem that was found, with places and mends.
-    pub fn new(catalog: Rc<Catalog>, run: RunDescription, surroundings: Surroundings) -> Result<Composed, Diagnostics> {
+    pub fn new(catalog: Rc<Catalog>, mut run: RunDescription, surroundings: Surroundings) -> Result<Composed, Diagnostics> {
         let shelf = Rc::new(Shelf::new(catalog));
         let runtime = runtime(&run, &shelf, surroundings)?;
         let mut builder = Builder {
@@ -67,7 +69,8 @@ impl Composed {
             builder.create(spec);
         }
         let phase_kinds = builder.phase_kinds();
-        let Builder { mut diagnostics, instances, members, .. } = builder;
+        let Builder { mut diagnostics, mut instances, mut members, .. } = builder;
+        leave_out_wrapped_defaults(&runtime, &mut run, &mut instances, &mut members);
         let input = Input { members, offers: offers(shelf.catalog()) };
         let composition = match compose(&input) {
             Ok(composition) => Some(composition),
@@ -190,6 +193,36 @@ impl Composed {
         }
         parts.loggers = self.run.loggers.iter().map(&find).collect::<Result<_, _>>()?;
         Ok(parts)
+    }
+}
+
+/// Takes default callbacks out of the run of which another callback has one within itself, such as a throttled recorder: with
+/// both, the two would write the same state.
+fn leave_out_wrapped_defaults(
+    runtime: &Runtime,
+    run: &mut RunDescription,
+    instances: &mut Vec<Option<Rc<Instance>>>,
+    members: &mut Vec<Member<'static>>,
+) {
+    fn has_within(instance: &Instance, component: &str) -> bool {
+        instance.children.iter().any(|child| child.component == component || has_within(child, component))
+    }
+    let is_default = |spec: &InstanceSpec| {
+        spec.place.is_none() && spec.component_place.is_none() && DEFAULT_CALLBACKS.contains(&spec.component.as_str())
+    };
+    let wrapped = |spec: &InstanceSpec| {
+        is_default(spec) && instances.iter().flatten().any(|instance| instance.id != spec.id && has_within(instance, &spec.component_id()))
+    };
+    let left_out: Vec<String> = run.callbacks.iter().filter(|spec| wrapped(spec)).map(|spec| spec.id.clone()).collect();
+    for id in left_out {
+        log::info!("the default callback `{id}` is left out: another callback of the run has one within itself");
+        run.callbacks.retain(|spec| spec.id != id);
+        members.retain(|member| member.id != id);
+        if let Some(place) = instances.iter().position(|one| one.as_ref().is_some_and(|instance| instance.id == id))
+            && let Some(instance) = instances.remove(place)
+        {
+            runtime.forget(&instance);
+        }
     }
 }
 

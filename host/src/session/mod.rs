@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 pub use candle_core::{Device, Tensor};
+pub use fluxbay_plugin::abi::state::Point;
 
 use crate::learner::ports::{DataBatch, Display, NoDisplay, NoSink, Sink};
 use crate::learner::state::Value;
@@ -171,6 +172,21 @@ impl Session {
             Value::Text(text) => Some(text.clone()),
             _ => None,
         }
+    }
+
+    /// The points of the series at a state path, such as `cbstate.metrics-epoch.validation.loss`.
+    pub fn series(&self, path: &str) -> Option<Vec<Point>> {
+        match self.runtime().state.borrow().value_at(path)? {
+            Value::Series(points) => Some(points.clone()),
+            _ => None,
+        }
+    }
+
+    /// Names of what lies below a state path and has a value, sorted.
+    pub fn names(&self, path: &str) -> Vec<String> {
+        let state = self.runtime().state.borrow();
+        let Some(node) = state.find(path) else { return Vec::new() };
+        state.children(node).filter(|(_, child)| state.has_value(*child)).map(|(name, _)| name.to_owned()).collect()
     }
 
     /// The tensor at a state path, such as `step.yhats`; it shares its elements with the run's.

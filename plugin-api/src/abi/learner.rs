@@ -64,6 +64,8 @@ pub struct LearnerTable {
     pub progress: unsafe extern "C" fn(progress: *mut ProgressRaw) -> i32,
     /// Instance id of phase `index`.
     pub phase_name: unsafe extern "C" fn(index: u32, name: *mut Text) -> i32,
+    /// What phase `index` is for, a number of [`phase_kind`](super::event::phase_kind).
+    pub phase_kind: unsafe extern "C" fn(index: u32, kind: *mut u32) -> i32,
     /// Name of a custom or standard event.
     pub event_name: unsafe extern "C" fn(kind: u32, name: *mut Text) -> i32,
     /// Index of the model called `name`; an empty name means the only one.
@@ -111,4 +113,18 @@ pub struct LearnerTable {
     /// Sets the [`mode`] of forward passes until the end of the step, and answers the one before. Training phases begin
     /// with both, validation phases with neither.
     pub set_mode: unsafe extern "C" fn(mode: u32, old: *mut u32) -> i32,
+
+    // -- for callbacks: steps that leave no trace --
+    /// Begins a rehearsal of phase `index`. Only between epochs, such as at fit-begin, and one at a time.
+    pub rehearse_begin: unsafe extern "C" fn(index: u32) -> i32,
+    /// Runs one step of the rehearsed phase on its next batch; after the last one it begins anew. No callback hears of it, nothing
+    /// is recorded, shown or logged. The step state stays readable until the next step.
+    pub rehearse_step: unsafe extern "C" fn() -> i32,
+    /// Ends the rehearsal: parameters, optimizer states, random numbers, counts, the state tree and the states of phases are what
+    /// they were when it began. So what the caller wants to keep in the state tree it writes afterwards.
+    pub rehearse_end: unsafe extern "C" fn() -> i32,
+
+    /// Gives memory that is held for later use back to the system; `resident` is what the process then occupies, in bytes, 0 where
+    /// unknown.
+    pub trim_memory: unsafe extern "C" fn(resident: *mut u64) -> i32,
 }

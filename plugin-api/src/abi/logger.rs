@@ -48,6 +48,21 @@ pub struct RecordRaw {
     pub tensor: Handle,
 }
 
+/// A checkpoint that an instance wants. Borrowed for the call.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct CheckpointRequest {
+    /// Metric that ranks checkpoints, as `PHASE/NAME` such as `validation/loss`: the last value of an epoch that was reported for
+    /// the run's metrics files.
+    pub metric: Text,
+    /// How many of the best ones stay, beside the newest; 0 keeps all.
+    pub keep: u64,
+    /// 1 where higher values are better, else 0.
+    pub higher_is_better: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
 /// Functions of a logger. All `[training]`.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
@@ -72,4 +87,7 @@ pub struct RecordTable {
     pub log: unsafe extern "C" fn(record: *const RecordRaw) -> i32,
     /// Number of loggers of the run.
     pub loggers: unsafe extern "C" fn(count: *mut usize) -> i32,
+    /// Asks for a checkpoint at the end of this epoch of the fit, once every callback has heard its last checkpoint event; `kept`
+    /// is 1 where the run keeps checkpoints, else 0. The last request counts for what stays of those that this instance asked for.
+    pub checkpoint: unsafe extern "C" fn(request: *const CheckpointRequest, kept: *mut u32) -> i32,
 }

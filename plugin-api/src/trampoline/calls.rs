@@ -15,7 +15,7 @@ use crate::{
         host::HostTable,
         learner::{BatchRaw, LearnerTable, ProgressRaw},
         log::LogRecordRaw,
-        logger::{RecordRaw, RecordTable},
+        logger::{CheckpointRequest, RecordRaw, RecordTable},
         metric::MetricInput as MetricInputRaw,
         setup::{SetupTable, Slot},
         state::{Point, StateTable},
@@ -304,6 +304,10 @@ pub(crate) fn phase_name(index: u32) -> Result<String> {
     ask_text!(learner.phase_name(index))
 }
 
+pub(crate) fn phase_kind(index: u32) -> Result<u32> {
+    ask!(learner.phase_kind(index), 0)
+}
+
 pub(crate) fn event_name(kind: u32) -> Result<String> {
     ask_text!(learner.event_name(kind))
 }
@@ -363,6 +367,22 @@ pub(crate) fn set_mode(mode: u32) -> Result<u32> {
     ask!(learner.set_mode(mode), 0)
 }
 
+pub(crate) fn rehearse_begin(phase: u32) -> Result<()> {
+    tell!(learner.rehearse_begin(phase))
+}
+
+pub(crate) fn rehearse_step() -> Result<()> {
+    tell!(learner.rehearse_step())
+}
+
+pub(crate) fn rehearse_end() -> Result<()> {
+    tell!(learner.rehearse_end())
+}
+
+pub(crate) fn trim_memory() -> Result<u64> {
+    ask!(learner.trim_memory(), 0)
+}
+
 // -- record and display --
 
 pub(crate) fn record_metric(scope: u32, name: &str, value: f64) -> Result<()> {
@@ -375,6 +395,11 @@ pub(crate) fn record_log(raw: &RecordRaw) -> Result<()> {
 
 pub(crate) fn loggers() -> Result<usize> {
     ask!(record.loggers(), 0)
+}
+
+pub(crate) fn checkpoint(request: &CheckpointRequest) -> Result<bool> {
+    let kept: u32 = ask!(record.checkpoint(request), 0)?;
+    Ok(kept != 0)
 }
 
 pub(crate) fn print(text: &str) -> Result<()> {

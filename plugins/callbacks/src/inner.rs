@@ -4,24 +4,6 @@ use fluxbay_plugin::{ChildCallback, EventKind, prelude::*};
 
 use crate::nested::Nested;
 
-/// The standard events.
-const EVENTS: [EventKind; 14] = [
-    FitBegin,
-    FitEnd,
-    EpochBegin,
-    EpochEnd,
-    StepBegin,
-    StepEnd,
-    LossBegin,
-    BackwardBegin,
-    BackwardEnd,
-    StepCancelled,
-    EpochCancelled,
-    FitCancelled,
-    EventKind::Error,
-    Checkpoint,
-];
-
 /// A callback that belongs to this one, with the events that it handles.
 pub struct Inner {
     callback: ChildCallback,
@@ -32,17 +14,14 @@ impl Inner {
     /// Creates it, and subscribes its owner to the same events.
     pub fn new(nested: &Nested, setup: &mut Setup) -> Result<Inner> {
         let callback = setup.callback(&nested.component, &nested.config).context(format_args!("callback `{}`", nested.component))?;
-        let mut events = Vec::new();
-        for event in EVENTS {
-            if callback.handles(event)? {
-                setup.subscribe(event.name())?;
-                events.push(event);
-            }
+        let events = callback.events()?;
+        for (_, name) in &events {
+            setup.subscribe(name)?;
         }
         if events.is_empty() {
-            bail!("`{}` handles no standard event", nested.component);
+            bail!("`{}` handles no event", nested.component);
         }
-        Ok(Inner { callback, events })
+        Ok(Inner { callback, events: events.into_iter().map(|(event, _)| event).collect() })
     }
 
     /// Whether it handles an event.

@@ -1,6 +1,7 @@
 //! The standard callbacks.
 
 mod beta;
+mod checkpointer;
 mod conditional;
 mod criterion;
 mod early_stopping;
@@ -14,6 +15,8 @@ mod log_hyperparameters;
 mod log_images;
 mod log_metrics;
 mod log_traces;
+mod lr_finder;
+mod memory_trim;
 mod metrics;
 mod metrics_printer;
 mod mixup;
@@ -29,9 +32,11 @@ mod stop_on_nan;
 mod table;
 mod targets;
 mod throttle;
+mod to_device;
 mod traces;
 mod watched;
 
+use checkpointer::Checkpointer;
 use conditional::Conditional;
 use early_stopping::EarlyStopping;
 use ema::Ema;
@@ -44,6 +49,8 @@ use log_hyperparameters::LogHyperparameters;
 use log_images::LogImages;
 use log_metrics::LogMetrics;
 use log_traces::LogTraces;
+use lr_finder::LrFinder;
+use memory_trim::MemoryTrim;
 use metrics::Metrics;
 use metrics_printer::MetricsPrinter;
 use mixup::Mixup;
@@ -54,6 +61,7 @@ use sanity_check::SanityCheck;
 use scheduler::Scheduler;
 use stop_on_nan::StopOnNan;
 use throttle::Throttle;
+use to_device::ToDevice;
 use traces::Traces;
 
 plugin! {
@@ -194,10 +202,41 @@ plugin! {
         example: "[[callback]]\ncomponent = \"log-images\"\nevery = 100\nshape = [8, 8]\n",
     },
     callback "sanity-check" => SanityCheck {
-        summary: "Looks whether data, batches, model and loss can work, once, before the first update.",
-        on: [FitBegin, StepBegin, LossBegin, BackwardBegin, Error],
-        reads: ["data", "step.xs", "step.ys", "step.yhats", "step.loss"],
+        summary: "Looks whether data, batches, model and loss can work, once, before the first epoch.",
+        details: "Batches of the training and of the validation phase are tried in rehearsed steps, which leave no trace. No validation data is a warning; everything else that is wrong ends the run with its reason.",
+        on: [FitBegin],
+        reads: ["data", "step.xs", "step.ys", "step.loss"],
         example: "[[callback]]\ncomponent = \"sanity-check\"\n",
+    },
+    callback "lr-finder" => LrFinder {
+        summary: "Looks for a learning rate before the training, with steps that leave no trace.",
+        details: "The rate grows by the same factor from step to step until the averaged loss explodes; the rate is suggested at which the loss falls fastest over the logarithm of the rate. No other callback takes part in these steps. Losses over rates stand under cbstate.lr-finder.loss, what is suggested under cbstate.lr-finder.suggestion.",
+        on: [FitBegin],
+        reads: ["step.loss"],
+        writes: ["cbstate.lr-finder", "optimizer", "hyper"],
+        example: "[[callback]]\ncomponent = \"lr-finder\"\nsteps = 100\n",
+    },
+    callback "checkpointer" => Checkpointer {
+        summary: "Keeps a checkpoint after each epoch, all of them or the best by a metric.",
+        details: "The newest always stays, so that with keep-top-k there may be one more. They lie among the run's own checkpoints, and a run can be resumed from them.",
+        on: [Checkpoint],
+        reads: ["cbstate.metrics-epoch"],
+        example: "[[callback]]\ncomponent = \"checkpointer\"\nkeep-top-k = 3\nmetric = \"accuracy\"\nbetter = \"higher\"\n",
+    },
+    callback "to-device" => ToDevice {
+        summary: "Brings the inputs of each batch into the wanted element type, and makes sure of the run's device.",
+        details: "Models, optimizer states and batches lie on the run's device by themselves.",
+        on: [StepBegin],
+        writes: ["step.xs"],
+        run_before: ["scheduler"],
+        example: "[[callback]]\ncomponent = \"to-device\"\ndtype = \"f32\"\n",
+    },
+    callback "memory-trim" => MemoryTrim {
+        summary: "Gives memory that nobody uses back to the system every so many steps.",
+        details: "How much the process then occupies, in bytes, stands under cbstate.memory.PHASE.",
+        on: [StepEnd],
+        writes: ["cbstate.memory"],
+        example: "[[callback]]\ncomponent = \"memory-trim\"\nevery = 1000\n",
     },
     callback "throttle" => Throttle {
         summary: "Lets another callback handle an event only every so many times or seconds.",

@@ -1,18 +1,25 @@
-//! Looks whether a run can work, once, before its first update: data, batches, model, loss.
+//! Looks whether a run can work, once, before its first epoch: data, batches, model, loss.
 //!
-//! The data is checked at fit-begin. Batches, model and loss are checked as the first training step goes through them, before
-//! its update, since only a phase runs models; whatever fails there is told with its own reason.
+//! Batches, model and loss are tried in rehearsed steps of the training phase and of the validation phase, which leave no trace;
+//! what fails there is told with its own reason.
 
-use fluxbay_plugin::prelude::*;
+use fluxbay_plugin::{PhaseKind, Rehearsal, prelude::*};
+
+config! {
+    /// How much is tried.
+    pub struct Config {
+        /// Batches of each phase that are tried.
+        steps: u64 = 1 => 1..,
+    }
+}
 
 /// The callback `sanity-check`.
 pub struct SanityCheck {
+    steps: u64,
     data: Read<Node>,
     xs: Read<Tensor>,
     ys: Read<Tensor>,
-    yhats: Read<Tensor>,
     loss: Read<Tensor>,
-    done: Vec<Outcome>,
     finished: bool,
 }
 
@@ -30,36 +37,43 @@ enum Fault {
 }
 
 impl Outcome {
-    fn good(what: &'static str) -> Outcome {
-        Outcome { what, fault: None }
+    fn new(what: &'static str, fault: Option<String>) -> Outcome {
+        Outcome { what, fault: fault.map(Fault::Error) }
     }
 
-    fn bad(what: &'static str, why: impl Into<String>) -> Outcome {
-        Outcome { what, fault: Some(Fault::Error(why.into())) }
-    }
-
-    fn doubtful(what: &'static str, why: impl Into<String>) -> Outcome {
-        Outcome { what, fault: Some(Fault::Warning(why.into())) }
+    fn doubtful(what: &'static str, fault: Option<String>) -> Outcome {
+        Outcome { what, fault: fault.map(Fault::Warning) }
     }
 }
 
-const TRAINING_DATA: &str = "there is training data";
-const VALIDATION_DATA: &str = "there is validation data";
-const PAIRS: &str = "batches are pairs of inputs and targets";
-const MODEL: &str = "the model runs on a batch";
-const LOSS: &str = "the loss is one finite number";
+/// What is checked of a phase's batches.
+struct Names {
+    pairs: &'static str,
+    model: &'static str,
+    loss: &'static str,
+}
+
+const TRAINING: Names = Names {
+    pairs: "training batches are pairs of inputs and targets",
+    model: "model and loss run on a training batch",
+    loss: "the training loss is one finite number",
+};
+const VALIDATION: Names = Names {
+    pairs: "validation batches are pairs of inputs and targets",
+    model: "model and loss run on a validation batch",
+    loss: "the validation loss is one finite number",
+};
 
 impl Component for SanityCheck {
-    type Config = NoConfig;
+    type Config = Config;
 
-    fn new(_: NoConfig, setup: &mut Setup) -> Result<Self> {
+    fn new(config: Config, setup: &mut Setup) -> Result<Self> {
         Ok(SanityCheck {
+            steps: config.steps,
             data: setup.read("data")?,
             xs: setup.read("step.xs")?,
             ys: setup.read("step.ys")?,
-            yhats: setup.read("step.yhats")?,
             loss: setup.read("step.loss")?,
-            done: Vec::new(),
             finished: false,
         })
     }
@@ -75,13 +89,12 @@ impl Component for SanityCheck {
 }
 
 /// How the checks of the data went, from the samples of each split.
-fn data_outcomes(training: Option<f64>, validation: Option<f64>) -> [Outcome; 2] {
-    let has = |samples: Option<f64>| samples.is_some_and(|samples| samples > 0.0);
-    let none = "the data set gives no samples for it";
-    [
-        if has(training) { Outcome::good(TRAINING_DATA) } else { Outcome::bad(TRAINING_DATA, none) },
-        if has(validation) { Outcome::good(VALIDATION_DATA) } else { Outcome::doubtful(VALIDATION_DATA, none) },
-    ]
+fn data_outcomes(training: Option<f64>, validation: Option<f64>) -> Vec<Outcome> {
+    let lacks = |samples: Option<f64>| {
+        let has = samples.is_some_and(|samples| samples > 0.0);
+        (!has).then(|| "the data set gives no samples for it".to_owned())
+    };
+    vec![Outcome::new("there is training data", lacks(training)), Outcome::doubtful("there is validation data", lacks(validation))]
 }
 
 /// The report that is printed, and the error that stops the run.
@@ -103,89 +116,87 @@ fn report(done: &[Outcome]) -> (String, Option<String>) {
     (text, error)
 }
 
+/// What is wrong with a batch of inputs and targets of these shapes.
+fn pairs_fault(xs: Option<Vec<usize>>, ys: Option<Vec<usize>>) -> Option<String> {
+    match (xs, ys) {
+        (Some(xs), Some(ys)) if xs.first() == ys.first() => None,
+        (Some(xs), Some(ys)) => Some(format!("inputs of shape {xs:?} and targets of shape {ys:?} have different numbers of samples")),
+        (_, None) => Some("the batch has no targets (`step.ys`)".into()),
+        (None, _) => Some("the batch has no inputs (`step.xs`)".into()),
+    }
+}
+
 impl SanityCheck {
     fn samples(&self, split: &str, learner: &Learner) -> Result<Option<f64>> {
         let node: Read<Node> = self.data.child(split)?;
         learner.find(&node.child::<f64>("samples")?)
     }
 
-    fn pairs(&self, learner: &Learner) -> Result<Outcome> {
-        let (xs, ys) = match (learner.find(&self.xs)?, learner.find(&self.ys)?) {
-            (Some(xs), Some(ys)) => (xs.dims()?, ys.dims()?),
-            (_, None) => return Ok(Outcome::bad(PAIRS, "the batch has no targets (`step.ys`)")),
-            (None, _) => return Ok(Outcome::bad(PAIRS, "the batch has no inputs (`step.xs`)")),
-        };
-        Ok(match xs.first() == ys.first() {
-            true => Outcome::good(PAIRS),
-            false => Outcome::bad(PAIRS, format!("inputs of shape {xs:?} and targets of shape {ys:?} have different numbers of samples")),
+    fn shape(&self, slot: &Read<Tensor>, learner: &Learner) -> Result<Option<Vec<usize>>> {
+        learner.find(slot)?.map(|tensor| tensor.dims()).transpose()
+    }
+
+    fn loss_fault(&self, learner: &Learner) -> Result<Option<String>> {
+        let Some(loss) = learner.find(&self.loss)? else { return Ok(Some("the phase left no `step.loss`".into())) };
+        if loss.elem_count()? != 1 {
+            return Ok(Some(format!("it has shape {:?}", loss.dims()?)));
+        }
+        let value: f64 = loss.to_scalar()?;
+        Ok((!value.is_finite()).then(|| format!("it is {value}")))
+    }
+
+    /// One rehearsed step; what comes after the first fault cannot be judged.
+    fn try_step(&self, names: &Names, rehearsal: &Rehearsal<'_>) -> Result<Vec<Outcome>> {
+        let ran = rehearsal.step();
+        let pairs = pairs_fault(self.shape(&self.xs, rehearsal)?, self.shape(&self.ys, rehearsal)?);
+        let mut done = vec![Outcome::new(names.pairs, pairs)];
+        if done[0].fault.is_none() {
+            let model = ran.err().map(|error| error.message().to_owned());
+            done.push(Outcome::new(names.model, model));
+        }
+        if done.iter().all(|outcome| outcome.fault.is_none()) {
+            done.push(Outcome::new(names.loss, self.loss_fault(rehearsal)?));
+        }
+        Ok(done)
+    }
+
+    fn phase(&self, kind: PhaseKind, names: &Names, learner: &Learner) -> Result<Vec<Outcome>> {
+        let Some(phase) = learner.first_phase(kind)? else { return Ok(Vec::new()) };
+        learner.rehearse(phase, |rehearsal| {
+            let mut done = Vec::new();
+            for step in 1..=self.steps {
+                done = self.try_step(names, rehearsal)?;
+                if let Some(Fault::Error(why)) = done.last_mut().and_then(|outcome| outcome.fault.as_mut()) {
+                    why.push_str(&format!(" (batch {step})"));
+                    break;
+                }
+            }
+            Ok(done)
         })
     }
 
-    fn loss(&self, learner: &Learner) -> Result<Outcome> {
-        let Some(loss) = learner.find(&self.loss)? else { return Ok(Outcome::bad(LOSS, "the phase left no `step.loss`")) };
-        let count = loss.elem_count()?;
-        if count != 1 {
-            return Ok(Outcome::bad(LOSS, format!("it has shape {:?}", loss.dims()?)));
+    fn check(&self, learner: &Learner) -> Result<Vec<Outcome>> {
+        let (training, validation) = (self.samples("training", learner)?, self.samples("validation", learner)?);
+        let mut done = data_outcomes(training, validation);
+        for (samples, kind, names) in [(training, PhaseKind::Training, &TRAINING), (validation, PhaseKind::Validation, &VALIDATION)] {
+            if samples.is_some_and(|samples| samples > 0.0) {
+                done.extend(self.phase(kind, names, learner)?);
+            }
         }
-        let value: f64 = loss.to_scalar()?;
-        Ok(if value.is_finite() { Outcome::good(LOSS) } else { Outcome::bad(LOSS, format!("it is {value}")) })
-    }
-
-    /// Prints what was found, and stops the run where something is wrong.
-    fn finish(&mut self, learner: &Learner) -> Result<()> {
-        self.finished = true;
-        let (text, error) = report(&self.done);
-        learner.print(&text)?;
-        match error {
-            Some(error) => Err(Error::new(error)),
-            None => Ok(()),
-        }
-    }
-
-    /// Ends at the first error: what comes after it cannot be judged.
-    fn add(&mut self, outcome: Outcome, learner: &Learner) -> Result<()> {
-        let wrong = matches!(outcome.fault, Some(Fault::Error(_)));
-        self.done.push(outcome);
-        if wrong { self.finish(learner) } else { Ok(()) }
+        Ok(done)
     }
 }
 
 impl Callback for SanityCheck {
-    fn on(&mut self, event: &Event, learner: &Learner) -> Result<()> {
-        if self.finished {
+    fn on(&mut self, _: &Event, learner: &Learner) -> Result<()> {
+        if std::mem::replace(&mut self.finished, true) {
             return Ok(());
         }
-        match event.kind() {
-            FitBegin => {
-                self.done.clear();
-                let outcomes = data_outcomes(self.samples("training", learner)?, self.samples("validation", learner)?);
-                self.done.extend(outcomes);
-                let wrong = self.done.iter().any(|outcome| matches!(outcome.fault, Some(Fault::Error(_))));
-                if wrong { self.finish(learner) } else { Ok(()) }
-            }
-            StepBegin if event.is_training() => {
-                let pairs = self.pairs(learner)?;
-                self.add(pairs, learner)
-            }
-            LossBegin if event.is_training() => {
-                let outcome = match learner.find(&self.yhats)? {
-                    Some(_) => Outcome::good(MODEL),
-                    None => Outcome::bad(MODEL, "the phase left no `step.yhats`"),
-                };
-                self.add(outcome, learner)
-            }
-            BackwardBegin if event.is_training() => {
-                let loss = self.loss(learner)?;
-                self.add(loss, learner)?;
-                if self.finished { Ok(()) } else { self.finish(learner) }
-            }
-            EventKind::Error => {
-                // The first step failed on its way: the run ends with the reason, this says how far it came.
-                self.finished = true;
-                let passed = self.done.iter().filter(|outcome| outcome.fault.is_none()).count();
-                learner.print(&format!("sanity check: {passed} of 5 passed; the first step failed after that, the error says why"))
-            }
-            _ => Ok(()),
+        let (text, error) = report(&self.check(learner)?);
+        learner.print(&text)?;
+        match error {
+            Some(error) => Err(fluxbay_plugin::Error::new(error)),
+            None => Ok(()),
         }
     }
 }
@@ -203,5 +214,12 @@ mod tests {
         assert!(text.starts_with("sanity check: 2/2 failed"), "{text}");
         assert!(error.unwrap().contains("training data"));
         assert_eq!(report(&data_outcomes(Some(1.0), Some(1.0))), ("sanity check: 0/2 failed".into(), None));
+    }
+
+    #[test]
+    fn behaviour_30_pairs_have_as_many_targets_as_inputs() {
+        assert_eq!(pairs_fault(Some(vec![8, 2]), Some(vec![8])), None);
+        assert!(pairs_fault(Some(vec![8]), None).unwrap().contains("targets"));
+        assert!(pairs_fault(Some(vec![8]), Some(vec![7])).unwrap().contains("[7]"));
     }
 }

@@ -68,9 +68,10 @@ impl Component for Throttle {
 
     fn new(config: Config, setup: &mut Setup) -> Result<Self> {
         let gate = Gate::new(config.every, config.seconds)?;
-        let event = setup.event(&config.event)?;
         let nested = Nested::new(&config.callback, "callback")?;
         let inner = Inner::new(&nested, setup)?;
+        // After the inner one: the event may be one of a phase's own that only the inner one knows.
+        let event = setup.event(&config.event)?;
         if !inner.handles(event) {
             bail!(
                 "`{}` does not handle {}, so there is nothing to throttle; set `event` to one that it handles",

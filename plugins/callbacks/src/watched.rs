@@ -14,6 +14,15 @@ choice! {
     }
 }
 
+impl From<Better> for fluxbay_plugin::Better {
+    fn from(better: Better) -> Self {
+        match better {
+            Better::Lower => fluxbay_plugin::Better::Lower,
+            Better::Higher => fluxbay_plugin::Better::Higher,
+        }
+    }
+}
+
 impl Better {
     /// A value whose lower ones are better.
     pub fn as_loss(self, value: f64) -> f64 {
@@ -90,7 +99,7 @@ impl Watched {
     }
 
     /// The value of `epoch` of a phase.
-    fn value(&self, phase: &str, epoch: u64) -> Result<f64> {
+    pub fn value(&self, phase: &str, epoch: u64) -> Result<f64> {
         let node: Read<Node> = self.metrics.child(phase)?;
         if let Some(point) = node.child::<Series>(&self.metric)?.last()?.filter(|point| point.x == epoch as f64) {
             return Ok(point.y);

@@ -8,10 +8,10 @@ use std::{
 
 use super::late::Record;
 use crate::{
-    learner::{Flow, Runtime, Stop, snapshot::Snapshot},
+    learner::{CheckpointWish, Flow, Runtime, Stop, snapshot::Snapshot},
     record::{
-        RunRecord,
-        checkpoint::{About, CheckpointData, Keeper, Kept, Retention},
+        Better, RunRecord,
+        checkpoint::{About, Best, CheckpointData, Keeper, Kept, Retention},
         file,
     },
     session::{Session, checkpoint::to_files},
@@ -40,6 +40,10 @@ pub(super) struct Keeping {
     keeper: RefCell<Keeper>,
     record: Rc<Record>,
     every: u64,
+    /// How many of the newest stay.
+    last: usize,
+    /// What instances asked for, each one's last wish: it decides what stays of theirs.
+    wishes: RefCell<Vec<CheckpointWish>>,
     last_epoch: u64,
     kept: Cell<u64>,
     resolved: String,
@@ -58,11 +62,12 @@ impl Keeping {
         plugins: String,
     ) -> std::io::Result<Option<Rc<Keeping>>> {
         let Some(run_record) = record.get().filter(|_| arguments.checkpoint_every > 0) else { return Ok(None) };
-        let retention = Retention { last: arguments.keep_checkpoints, best: None };
         let keeping = Rc::new(Keeping {
-            keeper: RefCell::new(Keeper::new(run_record.path().join(file::CHECKPOINTS), retention)?),
+            keeper: RefCell::new(Keeper::new(run_record.path().join(file::CHECKPOINTS))?),
             record: Rc::clone(record),
             every: arguments.checkpoint_every,
+            last: arguments.keep_checkpoints,
+            wishes: RefCell::default(),
             last_epoch: session.run().run.epochs,
             kept: Cell::new(session.runtime().epochs_done.get()),
             resolved: session.run().to_toml(),
@@ -73,30 +78,51 @@ impl Keeping {
         Ok(Some(keeping))
     }
 
-    /// After an epoch of a phase: keeps a checkpoint where one is due. One that is due while the one before is still being
-    /// written is left out, except the last.
+    /// After an epoch of a phase: keeps a checkpoint where one is due, or where an instance asked for one. One that is due while
+    /// the one before is still being written is left out, except the last and those that were asked for.
     fn after_phase(&self, runtime: &Runtime) -> Flow {
         let Some(record) = self.record.get() else { return Ok(()) };
         if !runtime.at_end_of_epoch() {
             return Ok(());
         }
         let epoch = runtime.at().epoch;
+        let asked_by = self.note_wishes(runtime.take_checkpoint_wishes());
         let is_last = epoch >= self.last_epoch;
-        if !is_last && epoch < self.kept.get() + self.every {
+        if !is_last && asked_by.is_empty() && epoch < self.kept.get() + self.every {
             return Ok(());
         }
         let mut keeper = self.keeper.borrow_mut();
-        if is_last {
+        if is_last || !asked_by.is_empty() {
             keeper.wait().map_err(failed)?;
         }
         if !keeper.is_free().map_err(failed)? {
             return Ok(());
         }
-        let (data, before) = self.gather(record, &runtime.snapshot()?)?;
-        if keeper.keep(data, before).map_err(failed)? == Kept::Handed {
+        let (mut data, before) = self.gather(record, &runtime.snapshot()?)?;
+        data.about.asked_by = asked_by;
+        if keeper.keep(data, before, self.retention()).map_err(failed)? == Kept::Handed {
             self.kept.set(epoch);
         }
         Ok(())
+    }
+
+    /// Takes in wishes; answers whose they are.
+    fn note_wishes(&self, new: Vec<CheckpointWish>) -> Vec<String> {
+        let asked_by: Vec<String> = new.iter().map(|wish| wish.by.clone()).collect();
+        let mut wishes = self.wishes.borrow_mut();
+        wishes.retain(|known| !asked_by.contains(&known.by));
+        wishes.extend(new);
+        asked_by
+    }
+
+    fn retention(&self) -> Retention {
+        let best = |wish: &CheckpointWish| Best {
+            asked_by: wish.by.clone(),
+            metric: wish.metric.clone(),
+            better: if wish.higher_is_better { Better::Higher } else { Better::Lower },
+            count: wish.keep.map(|keep| usize::try_from(keep).unwrap_or(usize::MAX)),
+        };
+        Retention { last: self.last, best: self.wishes.borrow().iter().map(best).collect() }
     }
 
     fn gather(&self, record: &RunRecord, snapshot: &Snapshot) -> Flow<(CheckpointData, Vec<std::fs::File>)> {
@@ -117,6 +143,7 @@ impl Keeping {
             phase: String::new(),
             step: 0,
             reason: "interval".to_owned(),
+            asked_by: Vec::new(),
             metrics,
         };
         Ok((CheckpointData { about, files }, before))

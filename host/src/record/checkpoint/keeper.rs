@@ -14,6 +14,7 @@ use crate::record::RecordError;
 struct Job {
     data: CheckpointData,
     before: Vec<File>,
+    retention: Retention,
 }
 
 /// What became of a checkpoint that was handed over.
@@ -40,11 +41,11 @@ impl Keeper {
     ///
     /// # Errors
     /// Where no thread can be started.
-    pub fn new(folder: PathBuf, retention: Retention) -> std::io::Result<Keeper> {
+    pub fn new(folder: PathBuf) -> std::io::Result<Keeper> {
         let (jobs, queue) = channel::<Job>();
         let (report, done) = channel();
         let thread = std::thread::Builder::new().name("checkpoints".to_owned()).spawn(move || {
-            for Job { data, before } in queue {
+            for Job { data, before, retention } in queue {
                 let synced = before.iter().try_for_each(File::sync_data).map_err(RecordError::io("sync the record beside", &folder));
                 if report.send(synced.and_then(|()| write(&folder, &data, &retention))).is_err() {
                     return;
@@ -86,15 +87,16 @@ impl Keeper {
         Ok(())
     }
 
-    /// Hands a checkpoint over; `before` are files whose content it relies on.
+    /// Hands a checkpoint over; `before` are files whose content it relies on. When it is written, those go that `retention` does
+    /// not keep.
     ///
     /// # Errors
     /// Where writing the one before failed.
-    pub fn keep(&mut self, data: CheckpointData, before: Vec<File>) -> Result<Kept, RecordError> {
+    pub fn keep(&mut self, data: CheckpointData, before: Vec<File>, retention: Retention) -> Result<Kept, RecordError> {
         if !self.is_free()? {
             return Ok(Kept::LeftOut);
         }
-        let handed = self.jobs.as_ref().is_some_and(|jobs| jobs.send(Job { data, before }).is_ok());
+        let handed = self.jobs.as_ref().is_some_and(|jobs| jobs.send(Job { data, before, retention }).is_ok());
         self.busy = handed;
         Ok(if handed { Kept::Handed } else { Kept::LeftOut })
     }

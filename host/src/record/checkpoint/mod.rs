@@ -35,6 +35,9 @@ pub struct About {
     pub step: u64,
     /// Why it was written, such as `interval`, `signal`, `end`.
     pub reason: String,
+    /// Instances that asked for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked_by: Vec<String>,
     /// Last value of each epoch metric, by `PHASE/NAME`; only finite ones. Written as texts: a number of JSON is not read back
     /// to the last bit, and the manifest must be.
     #[serde(with = "exact")]

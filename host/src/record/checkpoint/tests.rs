@@ -12,6 +12,7 @@ fn data(sequence: u64, loss: f64) -> CheckpointData {
         phase: String::new(),
         step: 0,
         reason: "interval".to_owned(),
+        asked_by: Vec::new(),
         metrics: BTreeMap::from([("validation/loss".to_owned(), loss)]),
     };
     let files = BTreeMap::from([
@@ -22,7 +23,7 @@ fn data(sequence: u64, loss: f64) -> CheckpointData {
     CheckpointData { about, files }
 }
 
-const ALL: Retention = Retention { last: 0, best: None };
+const ALL: Retention = Retention { last: 0, best: Vec::new() };
 
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -112,7 +113,7 @@ fn a_writing_that_was_broken_off_is_invisible_and_swept() {
 #[test]
 fn a_failed_writing_leaves_the_older_ones() {
     let folder = tempfile::tempdir().unwrap();
-    let keep = Retention { last: 1, best: None };
+    let keep = Retention { last: 1, best: Vec::new() };
     write(folder.path(), &data(10, 0.5), &keep).unwrap();
     let mut bad = data(20, 0.5);
     bad.files.insert("../escape".to_owned(), Vec::new());
@@ -120,11 +121,36 @@ fn a_failed_writing_leaves_the_older_ones() {
     assert_eq!(names(folder.path()), ["0000000010-epoch-1"]);
 }
 
+fn best(asked_by: &str, count: Option<usize>) -> Best {
+    Best { asked_by: asked_by.to_owned(), metric: "validation/loss".to_owned(), better: Better::Lower, count }
+}
+
+#[test]
+fn what_an_instance_asked_for_stays_until_it_says_what_is_to_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = || scan(folder.path()).iter().map(|found| found.about.as_ref().unwrap().sequence).collect::<Vec<_>>();
+    let asked = |sequence, loss| {
+        let mut data = data(sequence, loss);
+        data.about.asked_by.push("checkpointer".to_owned());
+        data
+    };
+    let all = Retention { last: 1, best: vec![best("checkpointer", None)] };
+    write(folder.path(), &data(1, 0.1), &all).unwrap();
+    for (sequence, loss) in [(2, 0.9), (3, 0.3), (4, 0.5)] {
+        write(folder.path(), &asked(sequence, loss), &all).unwrap();
+    }
+    assert_eq!(kept(), [2, 3, 4], "1 was the host's own");
+    write(folder.path(), &data(5, 0.2), &Retention { last: 1, best: Vec::new() }).unwrap();
+    assert_eq!(kept(), [2, 3, 4, 5], "a resumed run has not asked yet");
+    let two = Retention { last: 1, best: vec![best("checkpointer", Some(2))] };
+    write(folder.path(), &asked(6, 0.8), &two).unwrap();
+    assert_eq!(kept(), [3, 4, 6], "the two best of those that it asked for, and the newest");
+}
+
 #[test]
 fn the_newest_and_the_best_are_kept() {
     let folder = tempfile::tempdir().unwrap();
-    let best = Best { metric: "validation/loss".to_owned(), better: Better::Lower, count: 2 };
-    let keep = Retention { last: 1, best: Some(best) };
+    let keep = Retention { last: 1, best: vec![best("", Some(2))] };
     for (sequence, loss) in [(1, 0.9), (2, 0.3), (3, 0.5), (4, 0.2), (5, 0.8)] {
         write(folder.path(), &data(sequence, loss), &keep).unwrap();
     }
@@ -137,11 +163,11 @@ fn the_newest_and_the_best_are_kept() {
 fn checkpoints_are_written_beside_the_training_one_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("checkpoints");
-    let mut keeper = Keeper::new(path.clone(), ALL).unwrap();
-    assert_eq!(keeper.keep(data(10, 0.5), Vec::new()).unwrap(), Kept::Handed);
+    let mut keeper = Keeper::new(path.clone()).unwrap();
+    assert_eq!(keeper.keep(data(10, 0.5), Vec::new(), ALL).unwrap(), Kept::Handed);
     keeper.wait().unwrap();
     assert_eq!(keeper.newest(), Some(&path.join("0000000010-epoch-1")));
-    keeper.keep(data(20, 0.5), Vec::new()).unwrap();
+    keeper.keep(data(20, 0.5), Vec::new(), ALL).unwrap();
     drop(keeper);
     assert_eq!(newest(&path).0.unwrap().1.about.sequence, 20, "dropping waits");
 }
@@ -151,7 +177,7 @@ fn a_checkpoint_that_cannot_be_written_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("checkpoints");
     fs::write(&path, "in the way").unwrap();
-    let mut keeper = Keeper::new(path, ALL).unwrap();
-    keeper.keep(data(10, 0.5), Vec::new()).unwrap();
+    let mut keeper = Keeper::new(path).unwrap();
+    keeper.keep(data(10, 0.5), Vec::new(), ALL).unwrap();
     assert!(keeper.wait().is_err());
 }
