@@ -117,3 +117,19 @@ fn an_instance_that_may_be_left_out_is_left_out_after_an_error() {
     assert!(session.callback("a").unwrap().is_disabled());
     assert_eq!(count(&session, "a", "step-end"), 1);
 }
+
+#[test]
+fn behaviour_15_an_ordinary_error_closes_progress_bars_and_loggers_too() {
+    let (dir, display) = (fluxbay_tests::scratch(), Spoken::default());
+    let mut surroundings = display.surroundings();
+    surroundings.run_dir = dir.path().to_string_lossy().into_owned();
+    let callbacks = "[[callback]]\ncomponent = \"progress\"\n[[callback]]\ncomponent = \"metrics\"\n[[callback]]\ncomponent = \"log-metrics\"\n\
+                     [[callback]]\ncomponent = \"probe\"\nid = \"p\"\nscript = \"backward-end:error:3\"\n[[logger]]\ncomponent = \"jsonl\"\n";
+    let session = whole_session(&fixture(&format!("{SCALAR}[[phase]]\ncomponent = \"training\"\n{callbacks}")), surroundings);
+    assert!(matches!(session.fit_epochs(1).ending, Ending::Failed(_)));
+    assert_eq!(display.bars(), (Vec::new(), 1), "the bar was ended, and the display closed");
+    session.finish().unwrap();
+    let records = std::fs::read_to_string(dir.path().join("jsonl/records.jsonl")).unwrap();
+    assert_eq!(records.lines().count(), 2, "the two steps before: {records}");
+    assert!(records.ends_with('\n'));
+}

@@ -97,7 +97,7 @@ fn behaviour_24_criteria_that_look_back_see_the_loss_rise() {
         stops_after_a_jump("{ type = \"patience\", n = 1 }").filter(|epoch| *epoch <= 4),
         stops_after_a_jump("{ type = \"patience\", n = 1 }")
     );
-    assert_eq!(stops_after_a_jump("{ type = \"pq\", alpha = 0.75, k = 2 }").is_some_and(|epoch| epoch <= 4), true);
+    assert!(stops_after_a_jump("{ type = \"pq\", alpha = 0.75, k = 2 }").is_some_and(|epoch| epoch <= 4));
     let since_best = stops_after_a_jump("{ type = \"number-since-best\", n = 3 }").unwrap();
     assert!((5..=7).contains(&since_best), "{since_best}");
     let invalid = format!(
