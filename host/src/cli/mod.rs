@@ -13,6 +13,7 @@ mod plugin_path;
 mod probe_child;
 mod quarantine;
 mod run_arguments;
+mod schedule;
 mod schema;
 mod train;
 
@@ -115,6 +116,8 @@ enum Command {
     Inspect(inspect::Arguments),
     /// Show a run without training it: instances, order, events, the loop, and why.
     Compose(compose::Arguments),
+    /// Show the values of a run's schedules, or of any schedule, as a plot and as numbers.
+    Schedule(schedule::Arguments),
     /// Write the JSON Schema of run files, with the settings of every component found.
     Schema(schema::Arguments),
     /// Go on with a run from its newest whole checkpoint.
@@ -137,6 +140,7 @@ pub fn main() -> ExitCode {
         Command::Train(arguments) => train::run(arguments, &screen),
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Compose(arguments) => compose::run(arguments),
+        Command::Schedule(arguments) => schedule::run(arguments),
         Command::Schema(arguments) => schema::run(arguments),
         Command::Resume(arguments) => train::resume::run(arguments, &screen),
     };

@@ -8,6 +8,7 @@
 mod bars;
 mod launch;
 mod log;
+mod plot;
 mod screen;
 mod summary;
 mod table;
@@ -16,6 +17,7 @@ pub use self::{
     bars::Bars,
     launch::{Launch, LaunchData, LaunchModel, LaunchPlugin},
     log::{HostLog, Verbosity},
+    plot::plot,
     screen::{Colors, Look, Screen},
     summary::{Conclusion, Summary},
 };

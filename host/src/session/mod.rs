@@ -12,6 +12,7 @@ mod callbacks;
 pub mod checkpoint;
 mod composed;
 mod members;
+mod preview;
 mod shelf;
 
 use std::rc::Rc;
@@ -29,6 +30,7 @@ use crate::run_file::RunDescription;
 
 pub use callbacks::ChangeError;
 pub use composed::Composed;
+pub use preview::SchedulePreview;
 pub use shelf::Shelf;
 
 /// What surrounds a run.

@@ -1,0 +1,56 @@
+//! A schedule's values without a training.
+
+use serde_json::{Map, Value as Json};
+
+use super::Composed;
+use crate::learner::instances::Doing;
+use crate::learner::{Components as _, NewInstance};
+use crate::library::Kind;
+
+/// What a schedule gives over its time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SchedulePreview {
+    /// After how many times its value stays, where it says so.
+    pub length: Option<u64>,
+    /// Its values at the times 1, 2, 3 and so on.
+    pub values: Vec<f64>,
+}
+
+/// Times that are shown of a schedule without a length.
+const TIMES: u64 = 100;
+
+impl Composed {
+    /// The values of a schedule as a run file writes it: a number, a component's name, or a table with `component` and its keys.
+    /// Without `times` it goes as far as the schedule's own length.
+    ///
+    /// # Errors
+    /// What is wrong with the schedule, as a text.
+    pub fn preview_schedule(&self, schedule: &Json, times: Option<u64>) -> Result<SchedulePreview, String> {
+        let (component, config) = match schedule {
+            Json::Number(number) => {
+                let value = number.as_f64().unwrap_or(f64::NAN);
+                return Ok(SchedulePreview { length: Some(1), values: vec![value; times.unwrap_or(1) as usize] });
+            }
+            Json::String(component) => (component.clone(), Map::new()),
+            Json::Object(table) => {
+                let mut config = table.clone();
+                match config.remove("component") {
+                    Some(Json::String(component)) => (component, config),
+                    _ => return Err("a schedule's table needs `component`, a text".to_owned()),
+                }
+            }
+            other => return Err(format!("a schedule is a number, a name, or a table with `component`, not {other}")),
+        };
+        let kind = Kind::ALL.iter().position(|kind| *kind == Kind::Schedule).unwrap_or_default() as u32;
+        let prepared = self.shelf.prepare(kind, &component, &Json::Object(config).to_string())?;
+        let instance = self.runtime.create(NewInstance::named("schedule-preview"), prepared).map_err(|stop| stop.0.text.clone())?;
+        let (runtime, number) = (&self.runtime, instance.number);
+        let asked = Doing::Named("giving a value");
+        let length = instance.call(runtime, asked, |plugin| plugin.schedule_length(runtime, number)).map_err(|stop| stop.to_string())?;
+        let length = (length > 0).then_some(length);
+        let value = |t: u64| instance.call(runtime, asked, |plugin| plugin.schedule_value(runtime, number, t as f64));
+        let values = (1..=times.or(length).unwrap_or(TIMES)).map(value).collect::<Result<Vec<_>, _>>().map_err(|stop| stop.to_string());
+        runtime.forget(&instance);
+        Ok(SchedulePreview { length, values: values? })
+    }
+}
