@@ -155,3 +155,27 @@ fn behaviour_32_memory_is_trimmed_every_n_steps() {
         assert!(trimmed.iter().all(|(_, resident)| *resident > 1e6), "{trimmed:?}");
     }
 }
+
+#[test]
+fn a_schedule_is_previewed_as_numbers_and_as_a_plot() {
+    let dir = fluxbay_tests::scratch();
+    let preview = |arguments: &[&str]| {
+        let mut command = fluxbay_tests::fluxbay(dir.path(), plugins());
+        fluxbay_tests::succeed(command.arg("schedule").args(arguments)).stdout
+    };
+    let json = preview(&["--of", "onecycle{steps = 100, max = 0.01}", "--json"]);
+    let shown: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let values: Vec<f64> = shown[0]["values"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect();
+    assert_eq!((values.len(), shown[0]["length"].as_u64()), (101, Some(101)));
+    close(values[0], 4.0e-4);
+    close(values[59], 7.569974857012003e-3);
+    let run = fixture(&format!("{SCALAR}{PHASES}{}", scheduler("{ component = \"linear\", start = 0.1, end = 0.0, steps = 50 }")));
+    fluxbay_tests::write(dir.path(), "run.toml", &run);
+    let text = preview(&["run.toml", "--points", "3"]);
+    assert!(text.starts_with("optimizer.learning-rate of scheduler: "), "{text}");
+    assert!(text.contains("1.000e-1 |*") && text.contains("0.000e0 |"), "{text}");
+    assert!(text.contains("1  1.000000e-1\n"), "{text}");
+    let refused = fluxbay_tests::run(fluxbay_tests::fluxbay(dir.path(), plugins()).args(["schedule"]));
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.stderr.contains("no hyper-parameter of this run follows a schedule"), "{}", refused.stderr);
+}

@@ -12,6 +12,7 @@ mod lock;
 mod plugin_path;
 mod probe_child;
 mod quarantine;
+mod reference;
 mod run_arguments;
 mod schedule;
 mod schema;
@@ -116,6 +117,8 @@ enum Command {
     Inspect(inspect::Arguments),
     /// Show a run without training it: instances, order, events, the loop, and why.
     Compose(compose::Arguments),
+    /// Write reference pages of all components found; runs no code of any plugin.
+    Reference(reference::Arguments),
     /// Show the values of a run's schedules, or of any schedule, as a plot and as numbers.
     Schedule(schedule::Arguments),
     /// Write the JSON Schema of run files, with the settings of every component found.
@@ -140,6 +143,7 @@ pub fn main() -> ExitCode {
         Command::Train(arguments) => train::run(arguments, &screen),
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Compose(arguments) => compose::run(arguments),
+        Command::Reference(arguments) => reference::run(arguments),
         Command::Schedule(arguments) => schedule::run(arguments),
         Command::Schema(arguments) => schema::run(arguments),
         Command::Resume(arguments) => train::resume::run(arguments, &screen),

@@ -19,7 +19,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
-pub use candle_core::{Device, Tensor};
+pub use candle_core::{DType, Device, Tensor};
 pub use fluxbay_plugin::abi::state::Point;
 
 use crate::learner::ports::{DataBatch, Display, NoDisplay, NoSink, Sink};

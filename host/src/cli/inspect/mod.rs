@@ -1,7 +1,7 @@
 //! `fluxbay inspect`: one plugin, file or component, with all that its description says. Runs no code of a plugin.
 
 mod sheet;
-mod snippet;
+pub(in crate::cli) mod snippet;
 
 use std::path::Path;
 

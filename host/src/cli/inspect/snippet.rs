@@ -7,7 +7,7 @@ use crate::run_file::layout::{header, section_of};
 use crate::run_file::schema::{default_text, type_text};
 
 /// The author's example, or one made from the schema: required settings to be filled in, the others commented out.
-pub(super) fn of(manifest: &ComponentManifest) -> String {
+pub(in crate::cli) fn of(manifest: &ComponentManifest) -> String {
     if !manifest.example.trim().is_empty() {
         return manifest.example.trim_end().to_owned() + "\n";
     }
