@@ -4,6 +4,7 @@ pub mod bridge;
 pub mod cli;
 pub mod compose;
 pub mod display;
+pub mod durable;
 pub mod learner;
 pub mod library;
 pub mod loader;

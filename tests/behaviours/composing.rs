@@ -173,7 +173,7 @@ fn behaviour_45_whoever_does_not_subscribe_is_in_no_list() {
 fn bits(session: &fluxbay::session::Session) -> Vec<u8> {
     let files = session.checkpoint().unwrap();
     let kept = ["model.safetensors", "optimizer.safetensors"];
-    kept.iter().flat_map(|name| files[*name].clone()).collect()
+    kept.iter().flat_map(|name| files[*name].bytes().into_owned()).collect()
 }
 
 #[test]

@@ -14,12 +14,12 @@ const FINDER: &str = "[[callback]]\ncomponent = \"lr-finder\"\nsteps = 40\nstart
 /// What a run leaves: parameters, optimizer, counts of updates and steps, random counters, and the callbacks' figures.
 fn left(session: &Session) -> (Vec<Vec<u8>>, serde_json::Value) {
     let files = session.checkpoint().unwrap();
-    let mut state: serde_json::Value = serde_json::from_slice(&files["learner.json"]).unwrap();
+    let mut state: serde_json::Value = serde_json::from_slice(&files["learner.json"].bytes()).unwrap();
     state.as_object_mut().unwrap().remove("instances");
     let values = state["values"].as_array_mut().unwrap();
     values.retain(|value| !value[0].as_str().unwrap().starts_with("cbstate.lr-finder"));
     values.sort_by_key(|value| value[0].as_str().unwrap().to_owned());
-    (["model.safetensors", "optimizer.safetensors"].map(|name| files[name].clone()).to_vec(), state)
+    (["model.safetensors", "optimizer.safetensors"].map(|name| files[name].bytes().into_owned()).to_vec(), state)
 }
 
 fn trained(callbacks: &str) -> (Session, String) {

@@ -125,6 +125,8 @@ enum Command {
     Schema(schema::Arguments),
     /// Go on with a run from its newest whole checkpoint.
     Resume(train::resume::Arguments),
+    /// Prove that a run can be interrupted: train straight through and with interruptions, and compare every bit.
+    VerifyResume(train::verify::Arguments),
 }
 
 /// Runs the command line of this process.
@@ -132,6 +134,9 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let screen = Screen::of_process(arguments.quiet);
     start_log(&arguments, &screen);
+    // A file that may not grow any more is an error of the write, told and survived, and not the end of the process. Where the
+    // system refuses, it stays as it was.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default());
     if let Ok(program) = std::env::current_exe() {
         probe::enable(program);
     }
@@ -147,6 +152,7 @@ pub fn main() -> ExitCode {
         Command::Schedule(arguments) => schedule::run(arguments),
         Command::Schema(arguments) => schema::run(arguments),
         Command::Resume(arguments) => train::resume::run(arguments, &screen),
+        Command::VerifyResume(arguments) => train::verify::run(arguments, &screen),
     };
     let exit = outcome.unwrap_or_else(|failure| {
         // A closed stderr leaves nobody to tell.

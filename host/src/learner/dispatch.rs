@@ -11,6 +11,7 @@ use fluxbay_plugin::abi::status;
 use super::control::{Flow, Stop, Worst};
 use super::events::{DispatchLists, Subscriber};
 use super::instances::{Doing, Instance, OnError, Span};
+use super::profile::Work;
 use super::runtime::{Runtime, records};
 use crate::bridge::call::{Failure, Round};
 use crate::tensor::{Mode, Recording};
@@ -66,6 +67,8 @@ impl Runtime {
     #[inline]
     fn round(&self, subscribers: &[Subscriber], event: &EventRaw, mark: impl Fn(&Instance)) -> Flow {
         let round = Round::begin(self);
+        let begin = self.profile.begin();
+        let mut clock = begin;
         for subscriber in subscribers {
             let instance = &*subscriber.instance;
             mark(instance);
@@ -75,12 +78,14 @@ impl Runtime {
             }
             let code = round.call(&subscriber.handler, event);
             instance.release();
+            clock = self.profile.end(clock, Work::Callback(instance.number, event.kind));
             if code == status::OK {
                 self.forget_pending();
             } else {
                 self.bear(instance, instance.failed(self, Doing::Event(event.kind), Failure::of(code)))?;
             }
         }
+        self.profile.span(begin, clock, Work::Event(event.kind));
         Ok(())
     }
 

@@ -5,14 +5,16 @@ use fluxbay_plugin::abi::{event, handle::Handle, learner::BatchRaw, learner::FIE
 use super::control::{Flow, Stop, StopKind, Worst};
 use super::instances::{Doing, Span};
 use super::ports::Batches;
+use super::profile::Work;
 use super::runtime::{PhaseSlot, Runtime};
+use super::saving::Moment;
 use super::state::Value;
 
 /// The data of the epoch that is running.
 pub(crate) struct OpenEpoch {
-    batches: Option<Box<dyn Batches>>,
+    pub(super) batches: Option<Box<dyn Batches>>,
     /// Batches whose handles the host still holds.
-    held: Vec<BatchRaw>,
+    pub(super) held: Vec<BatchRaw>,
 }
 
 /// The batch that says: there are no more.
@@ -22,6 +24,8 @@ impl Runtime {
     /// Runs one epoch of phase `index` and answers what goes on upwards.
     pub(super) fn phase_epoch(&self, index: usize, epoch: u64) -> Flow {
         let phase = self.enter_phase(index, epoch)?;
+        self.epochs_within.set(0);
+        self.epoch_complete.set(false);
         let mut flow = if phase.instance.plugin_side().has_epoch() {
             let instance = &phase.instance;
             instance.call(self, Doing::Named("in its epoch"), |plugin| plugin.phase_epoch(self, instance.number))
@@ -35,7 +39,20 @@ impl Runtime {
                 Err(stop) => self.close_epoch(Err(stop)),
             };
         }
+        let flow = self.after_epoch(flow);
         self.leave_phase(flow)
+    }
+
+    /// A phase has done its epoch: everything can be saved, also where the fit ends with it.
+    fn after_epoch(&self, flow: Flow) -> Flow {
+        match flow {
+            Ok(()) => self.checkpoint(None),
+            Err(stop) if stop.kind() == StopKind::CancelFit && self.epoch_complete.get() => match self.checkpoint(Some(&stop)) {
+                Ok(()) => Err(stop),
+                Err(other) => Err(stop.or_worse(other)),
+            },
+            flow => flow,
+        }
     }
 
     /// Makes a phase the running one.
@@ -55,6 +72,7 @@ impl Runtime {
             at.total_steps = phase.total_steps.get();
             at.steps_per_epoch = size.map_or(0, |size| size.steps);
         });
+        self.profile.enter_phase(index as u32);
         self.position.samples_per_epoch.set(size.map_or(0, |size| size.samples));
         let mut state = self.state.borrow_mut();
         state.set(self.root.epoch, Value::Number(epoch as f64));
@@ -66,6 +84,7 @@ impl Runtime {
     pub(super) fn leave_phase(&self, flow: Flow) -> Flow {
         if !matches!(&flow, Err(stop) if stop.kind().is_failure()) {
             self.position.leave_phase();
+            self.profile.enter_phase(u32::MAX);
         }
         flow
     }
@@ -92,6 +111,11 @@ impl Runtime {
         let Some(phase) = self.parts()?.phases.get(at.phase as usize) else {
             return Err(Stop::host("an epoch begins while no phase is running"));
         };
+        self.epochs_within.set(self.epochs_within.get() + 1);
+        if let Some(batches) = self.take_up_epoch(&phase.instance.id, phase.split.as_deref().unwrap_or_default())? {
+            *self.open_epoch.borrow_mut() = Some(OpenEpoch { batches: Some(batches), held: Vec::with_capacity(2) });
+            return Ok(());
+        }
         let data = self.data.borrow().clone();
         let batches = match (&phase.split, data) {
             (Some(split), Some(data)) if data.split(split).is_some() => Some(data.epoch(split, at.epoch).map_err(Stop::host)?),
@@ -105,7 +129,10 @@ impl Runtime {
 
     /// The next batch; one without fields after the last.
     pub(crate) fn next_batch(&self) -> Flow<BatchRaw> {
-        self.check_interrupt()?;
+        self.profile.next_step();
+        if (self.signal() != 0 || self.offer_steps.get()) && !self.pause_between_steps()? {
+            return Ok(NO_BATCH);
+        }
         // The loader may wait here; it never calls back into the learner.
         let next = {
             let mut open = self.open_epoch.borrow_mut();
@@ -113,7 +140,7 @@ impl Runtime {
                 return Err(Stop::host("a batch is asked for outside of an epoch: call epoch_begin first"));
             };
             let Some(batches) = open.batches.as_mut() else { return Err(self.no_split()) };
-            batches.next_batch().map_err(Stop::host)?
+            self.profile.time(Work::Data, || batches.next_batch()).map_err(Stop::host)?
         };
         let Some(batch) = next else { return Ok(NO_BATCH) };
         if batch.fields.is_empty() || batch.fields.len() > FIELDS {
@@ -176,6 +203,7 @@ impl Runtime {
         if self.open_epoch.borrow().is_none() {
             return flow;
         }
+        self.profile.outside_steps();
         let complete = flow.is_ok();
         let flow = match flow {
             Ok(()) => self.finish_epoch(),
@@ -206,17 +234,24 @@ impl Runtime {
             flow => flow,
         };
         flow?;
-        self.checkpoint()
+        self.epoch_ended()
     }
 
-    fn checkpoint(&self) -> Flow {
+    fn epoch_ended(&self) -> Flow {
+        self.epoch_complete.set(true);
         let phase = self.with_at(|at| at.phase.to_owned());
-        self.record_event("epoch-end", &phase, "")?;
+        self.record_event("epoch-end", &phase, "")
+    }
+
+    /// Everything can be saved. `stop` is what ends the fit afterwards.
+    fn checkpoint(&self, stop: Option<&Stop>) -> Flow {
         let flow = self.dispatch(event::CHECKPOINT);
         self.ports.sink.flush().map_err(|error| Stop::host(format!("the record of the run cannot be written: {error}")))?;
         flow?;
-        let action = self.on_checkpoint.borrow().clone();
-        action.map_or(Ok(()), |action| action(self))
+        *self.stopping.borrow_mut() = stop.cloned();
+        let offered = self.offer(Moment::Epoch);
+        *self.stopping.borrow_mut() = None;
+        offered
     }
 
     /// The epoch was cancelled: epoch-cancelled tells so, epoch-end follows.
@@ -230,7 +265,7 @@ impl Runtime {
             Err(stop) if stop.kind() < StopKind::CancelFit => Ok(()),
             flow => flow,
         }?;
-        self.checkpoint()
+        self.epoch_ended()
     }
 
     /// The fit ends within the epoch: epoch-cancelled stands in for epoch-end.
@@ -238,7 +273,7 @@ impl Runtime {
         let told = self.record_event("epoch-cancelled", &stop.0.by, &stop.0.text);
         let told = told.and_then(|()| self.dispatch_closing(event::EPOCH_CANCELLED, Span::Epoch));
         // An epoch whose batches are all done can be saved, also if an epoch-end ended the fit.
-        let told = if complete { told.and_then(|()| self.checkpoint()) } else { told };
+        let told = if complete { told.and_then(|()| self.epoch_ended()) } else { told };
         match told {
             Err(other) => Err(stop.or_worse(other)),
             Ok(()) => Err(stop),

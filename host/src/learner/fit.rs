@@ -20,6 +20,9 @@ impl Runtime {
     }
 
     fn begin_fit(&self) -> Flow {
+        if self.take_up_fit() {
+            return self.decided_stop();
+        }
         self.spans[Span::Fit as usize].set(self.next_serial());
         self.record_event("fit-begin", "", "")?;
         let flow = self.dispatch(event::FIT_BEGIN);
@@ -31,17 +34,23 @@ impl Runtime {
     fn run_epochs(&self, epochs: u64) -> Flow {
         let phases = self.parts()?.phases.len();
         for _ in 0..epochs {
-            self.check_interrupt()?;
-            for index in self.resume_phase.take()..phases {
-                self.phase_epoch(index, self.epochs_done.get() + 1)?;
+            for index in self.next_phase.get()..phases {
+                self.pause_between_phases()?;
+                let flow = self.phase_epoch(index, self.epochs_done.get() + 1);
+                let is_complete = flow.is_ok() || self.epoch_complete.get();
+                if is_complete && index + 1 == phases {
+                    self.epochs_done.set(self.epochs_done.get() + 1);
+                }
+                flow?;
+                self.next_phase.set((index + 1) % phases);
             }
-            self.epochs_done.set(self.epochs_done.get() + 1);
         }
         Ok(())
     }
 
     /// Tells everybody how the fit ended.
     fn end_fit(&self, flow: Flow) -> Ending {
+        self.next_phase.set(0);
         let (ending, mut worst) = match flow {
             Ok(()) => (Ending::Finished, Worst::default()),
             Err(stop) if stop.kind() == StopKind::CancelFit => {

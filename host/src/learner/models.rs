@@ -6,6 +6,7 @@ use fluxbay_plugin::abi::{dataset::FieldSpec, handle::Handle, learner::ALL, text
 use super::control::{Flow, Stop};
 use super::instances::Doing;
 use super::ports::DataField;
+use super::profile::Work;
 use super::runtime::{Answer, LossSlot, ModelSlot, Refusal, Runtime, stopped};
 use super::state::{Rights, TensorSet, Value};
 use super::step::{QUIET, engine_error};
@@ -110,7 +111,7 @@ impl Runtime {
             instance.call(self, Doing::Named("in its forward pass"), |plugin| plugin.model_forward(self, instance.number, inputs, outputs))
         };
         if self.require_phase(caller, "run a model").is_ok() {
-            return stopped(run());
+            return stopped(self.profile.time(Work::Forward, run));
         }
         self.require_read(caller, "model")?;
         let before = self.engine.borrow().mode();
@@ -127,7 +128,9 @@ impl Runtime {
             self.require_read(caller, "model")?;
         }
         let instance = &slot.instance;
-        stopped(instance.call(self, Doing::Named("computing the loss"), |plugin| plugin.loss_forward(self, instance.number, yhats, ys)))
+        let run =
+            || instance.call(self, Doing::Named("computing the loss"), |plugin| plugin.loss_forward(self, instance.number, yhats, ys));
+        stopped(self.profile.time(Work::Loss, run))
     }
 
     fn require_read(&self, caller: u32, path: &str) -> Answer {
@@ -148,7 +151,7 @@ impl Runtime {
         let model = self.one_or_all(model)?;
         let mut engine = self.engine.borrow_mut();
         engine.clear_gradients(model);
-        engine.backward(loss, model)?;
+        self.profile.time(Work::Backward, || engine.backward(loss, model))?;
         self.grads_ready.set(true);
         Ok(())
     }
@@ -184,7 +187,7 @@ impl Runtime {
                 model.name
             )));
         };
-        optimizer.update(self)
+        self.profile.time(Work::Update, || optimizer.update(self))
     }
 
     /// Index of the model, or of the only one for an empty name.

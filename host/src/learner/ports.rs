@@ -5,6 +5,7 @@
 
 use candle_core::Tensor;
 use fluxbay_plugin::abi::event::phase_kind;
+use serde::{Deserialize, Serialize};
 
 /// What a phase is for; decides its mode and its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -184,6 +185,27 @@ pub struct SplitSize {
 pub trait Batches {
     /// The next one, or `None` after the last. An error ends the run; its text says what and where.
     fn next_batch(&mut self) -> Result<Option<DataBatch>, String>;
+
+    /// Where it stands, for [`Data::resume`]; `None` after the last batch, and where the data cannot tell: such a run can be
+    /// saved only after an epoch of a phase.
+    fn position(&self) -> Option<BatchPosition> {
+        None
+    }
+
+    /// Whether all batches were taken.
+    fn is_done(&self) -> bool {
+        false
+    }
+}
+
+/// A place in an epoch of a split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct BatchPosition {
+    /// The next batch, from 0.
+    pub next: u64,
+    /// Tells one order of samples from another.
+    pub fingerprint: u64,
 }
 
 /// The data of a run.
@@ -194,6 +216,10 @@ pub trait Data {
     fn split(&self, name: &str) -> Option<SplitSize>;
     /// Begins epoch `epoch` (from 1) of a split.
     fn epoch(&self, split: &str, epoch: u64) -> Result<Box<dyn Batches>, String>;
+    /// Takes up an epoch at a position that [`Batches::position`] gave; an error where it would read something else.
+    fn resume(&self, split: &str, epoch: u64, at: &BatchPosition) -> Result<Box<dyn Batches>, String> {
+        Err(format!("epoch {epoch} of split `{split}` cannot be taken up at batch {}: this data begins only whole epochs", at.next))
+    }
 }
 
 /// No data at all, for runs whose phases make their own.

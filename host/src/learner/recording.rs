@@ -7,38 +7,7 @@ use super::instances::{Doing, OnError};
 use super::ports::Scope;
 use super::runtime::{Answer, Refusal, Runtime};
 
-/// A checkpoint that an instance asked for, and which of those that it asked for stay.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CheckpointWish {
-    /// The instance.
-    pub by: String,
-    /// Metric that ranks them, as `PHASE/NAME`.
-    pub metric: String,
-    /// How many of the best stay, beside the newest; none keeps all.
-    pub keep: Option<u64>,
-    /// Which values are better.
-    pub higher_is_better: bool,
-}
-
 impl Runtime {
-    /// Notes that an instance wants a checkpoint at the end of this epoch. Answers whether anybody keeps checkpoints.
-    pub(crate) fn request_checkpoint(&self, caller: u32, metric: &str, keep: u64, higher_is_better: bool) -> Answer<bool> {
-        if !metric.contains('/') {
-            return Err(Refusal::Text(format!("`{metric}` is no metric of a phase: it is PHASE/NAME, such as `validation/loss`")));
-        }
-        let by = self.state.borrow().owner_id(caller);
-        let wish = CheckpointWish { by, metric: metric.to_owned(), keep: (keep > 0).then_some(keep), higher_is_better };
-        let mut wishes = self.wishes.borrow_mut();
-        wishes.retain(|known| known.by != wish.by);
-        wishes.push(wish);
-        Ok(self.on_checkpoint.borrow().is_some())
-    }
-
-    /// Takes the wishes for checkpoints that came up since the last call.
-    pub fn take_checkpoint_wishes(&self) -> Vec<CheckpointWish> {
-        std::mem::take(&mut self.wishes.borrow_mut())
-    }
-
     /// Takes a figure of the running phase.
     pub(crate) fn record_metric(&self, number: u32, name: &str, value: f64) -> Answer {
         let scope = match number {
@@ -72,8 +41,8 @@ impl Runtime {
             worst.note(match flow {
                 Err(stop) if logger.on_error == OnError::Disable => {
                     logger.disable();
-                    log::warn!("{stop}; it is left out from here on, as its `on-error = \"disable\"` says");
-                    Ok(())
+                    log::error!("{stop}; the run goes on without this logger (`on-error = \"stop\"` would end it)");
+                    self.record_event("instance-disabled", &logger.id, &stop.0.text)
                 }
                 flow => flow,
             });

@@ -28,7 +28,6 @@ pub(super) struct Rehearsal {
 /// What is put back.
 struct Before {
     snapshot: Snapshot,
-    resume_phase: usize,
     position: EventRaw,
 }
 
@@ -60,7 +59,7 @@ impl Runtime {
         let (Some(split), Some(data)) = (phase.split.clone(), data) else {
             return Err(Refusal::Text(format!("phase `{}` reads no data, so none of its steps can be rehearsed", phase.instance.id)));
         };
-        let before = Before { snapshot: stopped(self.snapshot_of(takes_part))?, resume_phase: self.resume_phase.get(), position };
+        let before = Before { snapshot: stopped(self.snapshot_of(takes_part))?, position };
         let epoch = self.epochs_done.get() + 1;
         let batches = data.epoch(&split, epoch).map_err(Refusal::Text)?;
         stopped(self.enter_phase(index, epoch))?;
@@ -130,8 +129,8 @@ impl Runtime {
         self.forget_pending();
         self.empty_step_state()?;
         self.forget_what_is_not_in(&before.snapshot)?;
-        self.restore(&before.snapshot)?;
-        self.resume_phase.set(before.resume_phase);
+        // Only what takes part was saved; the others have not changed.
+        self.restore_state(&before.snapshot)?;
         self.position.leave_phase();
         self.position.change(|at| *at = before.position);
         if let Some(stop) = ends_fit {

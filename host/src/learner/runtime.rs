@@ -18,8 +18,9 @@ use super::instances::{Components, Doing, Instance};
 use super::optimizers::OptimizerSlot;
 use super::ports::{At, Data, Display, PhaseKind, Sink};
 use super::position::Position;
-use super::recording::CheckpointWish;
+use super::profile::Profile;
 use super::rehearsal::Rehearsal;
+use super::saving::{Moment, Resumption, Wish};
 use super::setup::SetupFrame;
 use super::state::State;
 use crate::tensor::{Engine, TensorError};
@@ -112,8 +113,8 @@ pub struct Folders {
     pub run: String,
 }
 
-/// What is done at a checkpoint. A failure ends the fit.
-pub type OnCheckpoint = Rc<dyn Fn(&Runtime) -> Flow>;
+/// What is done at a moment at which the run can be saved. A failure ends the fit.
+pub type OnCheckpoint = Rc<dyn Fn(&Runtime, Moment) -> Flow>;
 
 /// See the module.
 pub struct Runtime {
@@ -133,13 +134,23 @@ pub struct Runtime {
     pub(crate) building: Cell<Option<(usize, u32)>>,
     pub(crate) grads_ready: Cell<bool>,
     pub(crate) epochs_done: Cell<u64>,
-    /// Phase with which the next epoch begins, after a checkpoint that was taken within one.
-    pub(crate) resume_phase: Cell<usize>,
-    /// Called after each epoch of a phase, when everything may be saved.
+    /// Phase that comes next within the epoch of the fit.
+    pub(crate) next_phase: Cell<usize>,
+    /// Epochs that the running phase began since it was called.
+    pub(super) epochs_within: Cell<u32>,
+    /// Whether the epoch that the running phase began last was worked through, or cancelled by itself.
+    pub(super) epoch_complete: Cell<bool>,
+    /// Called when everything may be saved.
     pub(crate) on_checkpoint: RefCell<Option<OnCheckpoint>>,
+    pub(super) wishes: RefCell<Vec<Wish>>,
+    pub(super) watch_steps: Cell<bool>,
+    /// Whether moments between steps are offered: somebody watches, or there are wishes.
+    pub(super) offer_steps: Cell<bool>,
+    /// What is left of a snapshot that was put back.
+    pub(super) resumption: RefCell<Resumption>,
+    /// The end that was decided after the epoch that is saved now.
+    pub(super) stopping: RefCell<Option<Stop>>,
     pub(crate) metrics: RefCell<Vec<(String, String, f64)>>,
-    /// Checkpoints that instances want, the last wish of each.
-    pub(super) wishes: RefCell<Vec<CheckpointWish>>,
     pub(super) rehearsal: RefCell<Option<Rehearsal>>,
     /// Whether a step of a rehearsal runs: nobody hears, sees or records anything of it.
     pub(super) muted: Cell<bool>,
@@ -150,7 +161,9 @@ pub struct Runtime {
     /// Room for the results of operations, used again and again.
     pub(crate) results: Cell<Vec<Handle>>,
     pub(super) batch: Cell<BatchRaw>,
-    interrupt: Arc<AtomicU32>,
+    pub(super) interrupt: Arc<AtomicU32>,
+    /// Where the time goes.
+    pub profile: Profile,
     pending: RefCell<Option<Stop>>,
     has_pending: Cell<bool>,
 }
@@ -192,10 +205,16 @@ impl Runtime {
             building: Cell::new(None),
             grads_ready: Cell::new(false),
             epochs_done: Cell::new(0),
-            resume_phase: Cell::new(0),
+            next_phase: Cell::new(0),
+            epochs_within: Cell::new(0),
+            epoch_complete: Cell::new(false),
             on_checkpoint: RefCell::default(),
-            metrics: RefCell::default(),
             wishes: RefCell::default(),
+            watch_steps: Cell::new(false),
+            offer_steps: Cell::new(false),
+            resumption: RefCell::default(),
+            stopping: RefCell::default(),
+            metrics: RefCell::default(),
             rehearsal: RefCell::default(),
             muted: Cell::new(false),
             callbacks: RefCell::default(),
@@ -205,6 +224,7 @@ impl Runtime {
             results: Cell::default(),
             batch: Cell::new(super::epoch::NO_BATCH),
             interrupt: Arc::default(),
+            profile: Profile::default(),
             pending: RefCell::default(),
             has_pending: Cell::new(false),
         }))

@@ -10,8 +10,9 @@ use fluxbay_plugin::abi::state::Point;
 use serde::{Deserialize, Serialize};
 
 use super::control::{Flow, Stop};
-use super::instances::{Doing, Instance};
+use super::instances::{Doing, Instance, Span};
 use super::runtime::Runtime;
+use super::saving::{Resumption, SavedEpoch, SavedStop};
 use super::state::Value;
 use super::step::engine_error;
 use crate::tensor::RandomState;
@@ -50,8 +51,16 @@ pub struct SavedInstance {
 pub struct Snapshot {
     /// Epochs of the fit that were completed.
     pub epochs: u64,
-    /// Phase that comes next, 0 for a new epoch.
+    /// Phase that comes next, or goes on, by its number; 0 for a new epoch.
     pub next_phase: usize,
+    /// Whether it was taken within a fit, so that fit-begin has been sent.
+    pub in_fit: bool,
+    /// The epoch that it was taken within; none between two.
+    pub in_epoch: Option<SavedEpoch>,
+    /// The end of the fit that was decided already.
+    pub stop: Option<SavedStop>,
+    /// Instances that were left out after an error.
+    pub disabled: Vec<String>,
     /// Steps that each phase has begun, by id.
     pub phase_steps: Vec<(String, u64)>,
     /// Seed and counters of the random streams.
@@ -78,6 +87,23 @@ impl Runtime {
         self.parts.get().is_some_and(|parts| self.position.get().phase as usize + 1 == parts.phases.len())
     }
 
+    /// Epochs of the fit that are completed, the phase that comes next or goes on, and where that phase stands.
+    fn standing(&self) -> Flow<(u64, usize, Option<SavedEpoch>)> {
+        let phases = self.parts()?.phases.len();
+        let (at, done) = (self.position.get(), self.epochs_done.get());
+        if self.open_epoch.borrow().is_some() {
+            let within = self.position_in_epoch();
+            let within =
+                within.ok_or_else(|| Stop::host("the state of a run cannot be saved here: batches of the epoch are on their way"))?;
+            return Ok((done, at.phase as usize, Some(within)));
+        }
+        let next = match at.phase {
+            u32::MAX => self.next_phase.get(),
+            phase => phase as usize + 1,
+        };
+        Ok(if next < phases { (done, next, None) } else { (done + 1, 0, None) })
+    }
+
     /// Takes everything out. Between steps only.
     ///
     /// # Errors
@@ -92,10 +118,10 @@ impl Runtime {
             return Err(Stop::host("the state of a run can be saved only between steps"));
         }
         let parts = self.parts()?;
-        let at = self.position.get();
-        let next_phase = if (at.phase as usize) + 1 < parts.phases.len() { at.phase as usize + 1 } else { 0 };
-        let epochs = self.epochs_done.get() + u64::from(at.phase as usize + 1 == parts.phases.len());
+        let (epochs, next_phase, in_epoch) = self.standing()?;
         let instances: Vec<Rc<Instance>> = self.instances.borrow().iter().flatten().cloned().collect();
+        let left_out = instances.iter().filter(|instance| instance.is_disabled() || instance.is_poisoned());
+        let disabled = left_out.map(|instance| instance.id.clone()).collect();
         let instances = instances.iter().filter(|instance| !instance.is_poisoned() && wanted(instance));
         // First, and on its own: an instance that saves tensors calls back, so nothing may be borrowed here.
         let instances = instances.map(|instance| self.save_instance(instance)).collect::<Flow<Vec<_>>>()?;
@@ -103,6 +129,15 @@ impl Runtime {
         let mut snapshot = Snapshot {
             epochs,
             next_phase,
+            in_fit: self.spans[Span::Fit as usize].get() != 0,
+            in_epoch,
+            stop: self.stopping.borrow().as_ref().map(|stop| SavedStop {
+                by: stop.0.by.clone(),
+                component: stop.0.component.clone(),
+                plugin: stop.0.plugin.clone(),
+                text: stop.0.text.clone(),
+            }),
+            disabled,
             phase_steps: parts.phases.iter().map(|phase| (phase.instance.id.clone(), phase.total_steps.get())).collect(),
             random,
             parameters: Vec::new(),
@@ -172,70 +207,127 @@ impl Runtime {
     /// What does not fit: a parameter of another shape, an instance that is missing or refuses its state. The learner should not be
     /// used then.
     pub fn restore(&self, snapshot: &Snapshot) -> Flow {
+        match self.restore_what_fits(snapshot)?.into_iter().next() {
+            Some(misfit) => {
+                Err(Stop::host(format!("the checkpoint and the run do not fit together: {misfit}; resume with the run that wrote it")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Puts back what fits, into a learner of a changed run that has not trained. Answers what did not.
+    ///
+    /// # Errors
+    /// A parameter of another shape, an instance that refuses its state. The learner should not be used then.
+    pub fn restore_what_fits(&self, snapshot: &Snapshot) -> Flow<Vec<String>> {
+        let mut misfits = self.restore_state(snapshot)?;
+        self.restore_standing(snapshot, &mut misfits);
+        Ok(misfits)
+    }
+
+    /// Puts back what is learned and counted, but not where the run stands.
+    pub(super) fn restore_state(&self, snapshot: &Snapshot) -> Flow<Vec<String>> {
         let parts = self.parts()?;
-        self.restore_parameters(snapshot)?;
-        self.restore_optimizers(snapshot)?;
+        let mut misfits = Vec::new();
+        self.restore_parameters(snapshot, &mut misfits)?;
+        self.restore_optimizers(snapshot, &mut misfits)?;
         self.restore_values(snapshot)?;
         for (id, steps) in &snapshot.phase_steps {
-            let phase = parts.phases.iter().find(|phase| phase.instance.id == *id).ok_or_else(|| missing("phase", id))?;
-            phase.total_steps.set(*steps);
+            match parts.phases.iter().find(|phase| phase.instance.id == *id) {
+                Some(phase) => phase.total_steps.set(*steps),
+                None => misfits.push(format!("the run has no phase `{id}`")),
+            }
         }
         for saved in &snapshot.instances {
-            self.load_instance(saved)?;
+            self.load_instance(saved, &mut misfits)?;
+        }
+        for instance in self.instances.borrow().iter().flatten() {
+            let is_known = snapshot.instances.iter().any(|saved| saved.id == instance.id) || snapshot.disabled.contains(&instance.id);
+            if !is_known {
+                misfits.push(format!("the checkpoint has no instance `{}`", instance.id));
+            }
         }
         self.engine.borrow_mut().set_random_state(&snapshot.random);
         *self.metrics.borrow_mut() =
             snapshot.metrics.iter().map(|(phase, name, bits)| (phase.clone(), name.clone(), f64::from_bits(*bits))).collect();
-        self.epochs_done.set(snapshot.epochs);
-        self.resume_phase.set(snapshot.next_phase);
-        Ok(())
+        Ok(misfits)
     }
 
-    fn load_instance(&self, saved: &SavedInstance) -> Flow {
-        let instance = self.instance_named(&saved.id).ok_or_else(|| missing("instance", &saved.id))?;
+    fn restore_standing(&self, snapshot: &Snapshot, misfits: &mut Vec<String>) {
+        self.epochs_done.set(snapshot.epochs);
+        self.next_phase.set(snapshot.next_phase);
+        if snapshot.in_fit {
+            self.position.change(|at| at.epoch = snapshot.epochs + u64::from(snapshot.next_phase > 0));
+        }
+        for id in &snapshot.disabled {
+            match self.instance_named(id) {
+                Some(instance) => instance.disable(),
+                None => misfits.push(format!("the run has no instance `{id}`")),
+            }
+        }
+        *self.resumption.borrow_mut() =
+            Resumption { fit_begun: snapshot.in_fit, epoch: snapshot.in_epoch.clone(), stop: snapshot.stop.clone() };
+    }
+
+    fn load_instance(&self, saved: &SavedInstance, misfits: &mut Vec<String>) -> Flow {
+        let Some(instance) = self.instance_named(&saved.id) else {
+            misfits.push(format!("the run has no instance `{}` ({})", saved.id, saved.component));
+            return Ok(());
+        };
         if instance.component != saved.component {
+            misfits
+                .push(format!("instance `{}` is a {} in this run, a {} in the checkpoint", saved.id, instance.component, saved.component));
+            return Ok(());
+        }
+        let known = instance.plugin_side().state_version();
+        if saved.state_version > known {
             return Err(Stop::host(format!(
-                "instance `{}` is a {} in this run, a {} in the checkpoint",
-                saved.id, instance.component, saved.component
+                "the state of `{}` ({}) has version {}, but plugin `{}` reads up to version {known}: use the newer plugin that wrote it",
+                saved.id, saved.component, saved.state_version, instance.plugin
             )));
         }
         let doing = Doing::Named("while its state was loaded");
         instance.call(self, doing, |plugin| plugin.load(self, instance.number, saved.state_version, &saved.bytes))
     }
 
-    fn restore_parameters(&self, snapshot: &Snapshot) -> Flow {
+    fn restore_parameters(&self, snapshot: &Snapshot, misfits: &mut Vec<String>) -> Flow {
         let known: Vec<(String, usize)> = {
             let engine = self.engine.borrow();
             let name = |p: crate::tensor::ParameterInfo<'_>| format!("{}.{}", engine.model_name(p.model).unwrap_or_default(), p.path);
             engine.parameters().map(|p| (name(p), p.index)).collect()
         };
-        if known.len() != snapshot.parameters.len() {
-            return Err(Stop::host(format!("the checkpoint has {} parameters, the run {}", snapshot.parameters.len(), known.len())));
+        for (name, index) in &known {
+            match snapshot.parameters.iter().find(|(saved, _)| saved == name) {
+                Some((_, value)) => self.engine.borrow_mut().set_parameter(*index, value).map_err(engine_error)?,
+                None => misfits.push(format!("the checkpoint has no parameter `{name}`")),
+            }
         }
-        for (name, value) in &snapshot.parameters {
-            let (_, index) = known.iter().find(|(known, _)| known == name).ok_or_else(|| missing("parameter", name))?;
-            self.engine.borrow_mut().set_parameter(*index, value).map_err(engine_error)?;
-        }
+        let lost = snapshot.parameters.iter().filter(|(name, _)| !known.iter().any(|(known, _)| known == name));
+        misfits.extend(lost.map(|(name, _)| format!("the run has no parameter `{name}`")));
         Ok(())
     }
 
-    fn restore_optimizers(&self, snapshot: &Snapshot) -> Flow {
+    fn restore_optimizers(&self, snapshot: &Snapshot, misfits: &mut Vec<String>) -> Flow {
         for model in &self.parts()?.models {
             let Some(optimizer) = &model.optimizer else { continue };
             for tracked in optimizer.tracked().iter() {
                 let name = format!("{}.{}", model.name, tracked.path);
                 for (state, &handle) in optimizer.instance.answers.optimizer_state.iter().zip(&tracked.states) {
                     let name = format!("{name}.{state}");
-                    let saved = snapshot.optimizer_states.iter().find(|(known, _)| *known == name);
-                    let (_, value) = saved.ok_or_else(|| missing("optimizer state", &name))?;
+                    let Some((_, value)) = snapshot.optimizer_states.iter().find(|(known, _)| *known == name) else {
+                        misfits.push(format!("the checkpoint has no optimizer state `{name}`"));
+                        continue;
+                    };
                     let mut engine = self.engine.borrow_mut();
                     let value = engine.insert(value.clone());
                     let assigned = engine.apply(fluxbay_plugin::abi::operation::op::ASSIGN, &[handle, value], &[], &[], &mut Vec::new());
                     engine.release(value).map_err(engine_error)?;
                     assigned.map_err(engine_error)?;
                 }
-                let updates = snapshot.updates.iter().find(|(known, _)| *known == name).ok_or_else(|| missing("update count", &name))?;
-                tracked.updates.set(updates.1);
+                match snapshot.updates.iter().find(|(known, _)| *known == name) {
+                    Some((_, updates)) => tracked.updates.set(*updates),
+                    None => misfits.push(format!("the checkpoint has no count of updates of `{name}`")),
+                }
             }
         }
         Ok(())
@@ -270,8 +362,4 @@ impl Runtime {
         }
         Ok(())
     }
-}
-
-fn missing(what: &str, name: &str) -> Stop {
-    Stop::host(format!("the checkpoint and the run do not fit together: {what} `{name}` is missing; resume with the run that wrote it"))
 }

@@ -49,6 +49,7 @@ impl Runtime {
         self.position.samples.set(u64::from(batch.samples));
         self.batch.set(*batch);
         self.spans[Span::Step as usize].set(self.next_serial());
+        self.profile.step_begins();
         self.engine.borrow_mut().set_mode(mode_of(phase.kind));
         self.put_fields(fields)?;
         self.dispatch(event::STEP_BEGIN)
@@ -132,6 +133,7 @@ impl Runtime {
         engine.set_mode(QUIET);
         drop(engine);
         self.position.samples.set(0);
+        self.profile.step_ends();
         self.release_batch(&self.batch.replace(super::epoch::NO_BATCH));
         flow
     }

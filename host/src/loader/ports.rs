@@ -3,8 +3,8 @@
 use candle_core::DType;
 use fluxbay_plugin::abi::handle::dtype;
 
-use super::{Epoch, Field, Loader};
-use crate::learner::ports::{Batches, Data, DataBatch, DataField, SplitSize};
+use super::{Epoch, Field, Loader, Position};
+use crate::learner::ports::{BatchPosition, Batches, Data, DataBatch, DataField, SplitSize};
 
 /// The contract's number of an element type that a field can have.
 fn code(dtype: DType) -> Option<u32> {
@@ -58,9 +58,26 @@ impl Data for Loader {
             Err(error) => Err(error.to_string()),
         }
     }
+
+    fn resume(&self, split: &str, epoch: u64, at: &BatchPosition) -> Result<Box<dyn Batches>, String> {
+        let position = Position { split: split.to_owned(), epoch, next: at.next as usize, fingerprint: at.fingerprint };
+        match Loader::resume(self, &position) {
+            Ok(epoch) => Ok(Box::new(epoch)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
 }
 
 impl Batches for Epoch {
+    fn position(&self) -> Option<BatchPosition> {
+        let at = Epoch::position(self);
+        (at.next < self.batches()).then_some(BatchPosition { next: at.next as u64, fingerprint: at.fingerprint })
+    }
+
+    fn is_done(&self) -> bool {
+        self.size_hint().0 == 0
+    }
+
     fn next_batch(&mut self) -> Result<Option<DataBatch>, String> {
         match self.next().transpose() {
             Ok(batch) => Ok(batch.map(|batch| DataBatch { fields: batch.fields, samples: batch.samples, index: batch.index as u64 })),

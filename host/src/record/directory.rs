@@ -100,8 +100,30 @@ impl RunDirectory {
         &self.path
     }
 
-    /// Gives the folder up again: it goes, where nothing but the lock is in it.
+    /// Says that a run begins here, before anything is loaded: from now on it can be resumed, however it ends.
+    ///
+    /// # Errors
+    /// Where the system refuses.
+    pub fn announce(&self, run_files: &[String], resolved: &str) -> Result<(), RecordError> {
+        RunState::begin().write(&self.file(STATE))?;
+        for (number, text) in run_files.iter().enumerate() {
+            let name = if number == 0 { super::file::RUN.to_owned() } else { format!("run-{}.toml", number + 1) };
+            atomic::replace(&self.file(&name), text.as_bytes())?;
+        }
+        atomic::replace(&self.file(super::file::RESOLVED), resolved.as_bytes())
+    }
+
+    /// Gives the folder up again: it goes, where nothing is in it but the lock and what [`RunDirectory::announce`] wrote.
     pub fn discard(self) {
+        let entries = fs::read_dir(&self.path).map(|entries| entries.flatten().map(|entry| entry.file_name()).collect());
+        let names: Vec<std::ffi::OsString> = entries.unwrap_or_default();
+        let is_ours = |name: &std::ffi::OsString| {
+            let name = name.to_string_lossy();
+            name == LOCK || name == STATE || name == super::file::RESOLVED || (name.starts_with("run") && name.ends_with(".toml"))
+        };
+        if names.iter().all(is_ours) {
+            names.iter().for_each(|name| drop(fs::remove_file(self.path.join(name))));
+        }
         // What is not empty stays; an empty folder that stays is no harm.
         let _ = fs::remove_file(self.path.join(LOCK));
         let _ = fs::remove_dir(&self.path);

@@ -36,6 +36,8 @@ pub mod file {
     pub const MODEL: &str = "model.safetensors";
     /// Lines of the log.
     pub const LOG: &str = "log.txt";
+    /// Where the time went.
+    pub const PROFILE: &str = "profile.json";
     /// Folder of the checkpoints.
     pub const CHECKPOINTS: &str = "checkpoints";
 }
@@ -107,19 +109,36 @@ impl RunRecord {
     /// # Errors
     /// Where the system refuses.
     pub fn begin(directory: RunDirectory, given: &Given<'_>) -> Result<RunRecord, RecordError> {
-        for (number, text) in given.run_files.iter().enumerate() {
-            let name = if number == 0 { file::RUN.to_owned() } else { format!("run-{}.toml", number + 1) };
-            atomic::replace(&directory.file(&name), text.as_bytes())?;
-        }
-        atomic::replace(&directory.file(file::RESOLVED), given.resolved.as_bytes())?;
+        directory.announce(given.run_files, given.resolved)?;
         atomic::replace(&directory.file(file::PLUGINS), given.plugins.as_bytes())?;
         let mut environment = serde_json::to_vec_pretty(given.environment).unwrap_or_default();
         environment.push(b'\n');
         atomic::replace(&directory.file(file::ENVIRONMENT), &environment)?;
-        let metrics = Lines::create(&directory.file(file::METRICS), "")?;
-        let table = Lines::create(&directory.file(file::METRICS_TABLE), COLUMNS)?;
-        let events = Lines::create(&directory.file(file::EVENTS), "")?;
-        RunRecord::with(directory, [metrics, table, events], RunState::begin())
+        let lines = new_lines(&directory)?;
+        RunRecord::with(directory, lines, RunState::begin())
+    }
+
+    /// Begins the record anew of a run that stopped before its first checkpoint.
+    ///
+    /// # Errors
+    /// Where the system refuses.
+    pub fn restart(directory: RunDirectory, given: &Given<'_>) -> Result<RunRecord, RecordError> {
+        let before = RunState::read(&directory.file(STATE))?;
+        for name in [file::METRICS, file::METRICS_TABLE, file::EVENTS] {
+            match std::fs::remove_file(directory.file(name)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(RecordError::io("remove", &directory.file(name))(error));
+                }
+                _ => {}
+            }
+        }
+        atomic::replace(&directory.file(file::PLUGINS), given.plugins.as_bytes())?;
+        let mut environment = serde_json::to_vec_pretty(given.environment).unwrap_or_default();
+        environment.push(b'\n');
+        atomic::replace(&directory.file(file::ENVIRONMENT), &environment)?;
+        let lines = new_lines(&directory)?;
+        let state = RunState { started: before.started, resumed: before.resumed + 1, ..RunState::begin() };
+        RunRecord::with(directory, lines, state)
     }
 
     /// Goes on with the record of a run that stopped: lines after `marks` are cut off, torn ones repaired.
@@ -258,6 +277,15 @@ impl Sink for RunRecord {
         }
         Ok(())
     }
+}
+
+/// The growing files of a new run.
+fn new_lines(directory: &RunDirectory) -> Result<[Lines; 3], RecordError> {
+    Ok([
+        Lines::create(&directory.file(file::METRICS), "")?,
+        Lines::create(&directory.file(file::METRICS_TABLE), COLUMNS)?,
+        Lines::create(&directory.file(file::EVENTS), "")?,
+    ])
 }
 
 /// The epoch metrics that the lines of a file tell of.

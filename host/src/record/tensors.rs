@@ -2,6 +2,8 @@
 //!
 //! The same tensors always give the same bytes: larger elements first (so that every tensor is aligned), then by name.
 
+use std::io;
+
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 use safetensors::{Dtype, SafeTensors, tensor::Metadata, tensor::TensorInfo};
 
@@ -38,11 +40,56 @@ pub enum TensorsError {
     Header(#[from] serde_json::Error),
 }
 
+/// A safetensors file whose tensors are still where they were.
+#[derive(Clone, Debug)]
+pub struct Encoded {
+    header: Vec<u8>,
+    /// On the processor and contiguous, in the order of the file.
+    tensors: Vec<Tensor>,
+    len: u64,
+}
+
+impl Encoded {
+    /// Length of the file in bytes.
+    #[expect(clippy::len_without_is_empty, reason = "the header is always there")]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Hands the file's bytes over, piece by piece.
+    ///
+    /// # Errors
+    /// What `take` answers, or a tensor that cannot be read.
+    pub fn each(&self, take: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        take(&self.header)?;
+        self.tensors.iter().try_for_each(|tensor| with_bytes(tensor, &mut *take).map_err(io::Error::other)?)
+    }
+
+    /// The file in one piece.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut all = Vec::with_capacity(self.len as usize);
+        // Memory takes everything, and the tensors were read when this was made.
+        let _ = self.each(&mut |bytes| {
+            all.extend_from_slice(bytes);
+            Ok(())
+        });
+        all
+    }
+}
+
 /// The bytes of a safetensors file.
 ///
 /// # Errors
 /// For two tensors of one name, and element types that files cannot hold.
 pub fn encode(tensors: &[(String, Tensor)]) -> Result<Vec<u8>, TensorsError> {
+    Ok(prepare(tensors)?.bytes())
+}
+
+/// A safetensors file, ready to be written.
+///
+/// # Errors
+/// As [`encode`].
+pub fn prepare(tensors: &[(String, Tensor)]) -> Result<Encoded, TensorsError> {
     let mut sorted: Vec<&(String, Tensor)> = tensors.iter().collect();
     sorted.sort_by(|(a_name, a), (b_name, b)| b.dtype().size_in_bytes().cmp(&a.dtype().size_in_bytes()).then_with(|| a_name.cmp(b_name)));
     let mut infos = Vec::with_capacity(sorted.len());
@@ -64,13 +111,15 @@ pub fn encode(tensors: &[(String, Tensor)]) -> Result<Vec<u8>, TensorsError> {
     let about = std::iter::once(("format".to_owned(), "pt".to_owned())).collect();
     let mut header = serde_json::to_vec(&Metadata::new(Some(about), infos)?)?;
     header.resize(header.len().next_multiple_of(ALIGNMENT), b' ');
-    let mut bytes = Vec::with_capacity(8 + header.len() + offset);
+    let mut bytes = Vec::with_capacity(8 + header.len());
     bytes.extend_from_slice(&(header.len() as u64).to_le_bytes());
     bytes.extend_from_slice(&header);
-    for (name, tensor) in &sorted {
-        append(&mut bytes, tensor).map_err(|error| TensorsError::Tensor { name: name.clone(), error })?;
-    }
-    Ok(bytes)
+    let len = (bytes.len() + offset) as u64;
+    let here = |(name, tensor): &&(String, Tensor)| {
+        let here = tensor.to_device(&Device::Cpu).and_then(|tensor| tensor.contiguous());
+        here.map_err(|error| TensorsError::Tensor { name: name.clone(), error })
+    };
+    Ok(Encoded { header: bytes, tensors: sorted.iter().map(here).collect::<Result<_, _>>()?, len })
 }
 
 /// The tensors of a safetensors file, by name, on the processor.
@@ -93,8 +142,8 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<(String, Tensor)>, TensorsError> {
     Ok(tensors)
 }
 
-fn append(bytes: &mut Vec<u8>, tensor: &Tensor) -> candle_core::Result<()> {
-    let tensor = tensor.to_device(&Device::Cpu)?.contiguous()?;
+/// Lends the elements of a contiguous tensor on the processor.
+fn with_bytes<T>(tensor: &Tensor, take: impl FnOnce(&[u8]) -> T) -> candle_core::Result<T> {
     let (storage, layout) = tensor.storage_and_layout();
     let range = layout.start_offset()..layout.start_offset() + layout.shape().elem_count();
     let Storage::Cpu(storage) = &*storage else { candle_core::bail!("a tensor moved to the processor is not there") };
@@ -108,8 +157,7 @@ fn append(bytes: &mut Vec<u8>, tensor: &Tensor) -> candle_core::Result<()> {
         CpuStorage::F64(items) => bytemuck::cast_slice(&items[range]),
         _ => candle_core::bail!("element type {} cannot be written", tensor.dtype().as_str()),
     };
-    bytes.extend_from_slice(elements);
-    Ok(())
+    Ok(take(elements))
 }
 
 fn file_type(dtype: DType) -> Option<Dtype> {
@@ -164,11 +212,7 @@ mod tests {
         for (name, tensor) in &back {
             let original = &tensors.iter().find(|(other, _)| other == name).unwrap().1;
             assert_eq!((tensor.dims(), tensor.dtype()), (original.dims(), original.dtype()), "{name}");
-            let elements = |tensor: &Tensor| {
-                let mut bytes = Vec::new();
-                append(&mut bytes, tensor).unwrap();
-                bytes
-            };
+            let elements = |tensor: &Tensor| with_bytes(&tensor.contiguous().unwrap(), <[u8]>::to_vec).unwrap();
             assert_eq!(elements(tensor), elements(original), "{name}");
         }
         let mut turned: Vec<_> = tensors.clone();

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
 use super::schema::Origin;
-use super::settings::{LoaderSettings, PluginSettings, RunSettings};
+use super::settings::{CheckpointSettings, FineTuningSettings, LoaderSettings, PluginSettings, RunSettings};
 use super::source::{Place, Sources};
 use crate::library::Kind;
 
@@ -21,6 +21,10 @@ pub struct RunDescription {
     pub data: Option<InstanceSpec>,
     /// How samples become batches.
     pub loader: LoaderSettings,
+    /// When the run is saved, and what is kept.
+    pub checkpoints: CheckpointSettings,
+    /// Where parameters start, and which stay as they are.
+    pub fine_tuning: FineTuningSettings,
     /// The models in the order of the file; a single one has the name `model`.
     pub models: Vec<Named>,
     /// The losses in the order of the file; a single one has the name `loss`.
@@ -34,7 +38,7 @@ pub struct RunDescription {
     pub callbacks: Vec<InstanceSpec>,
     /// The loggers in the order of the file.
     pub loggers: Vec<InstanceSpec>,
-    /// Where each value of `[run]`, `[plugins]` and `[loader]` came from, by `section.key`.
+    /// Where each value of `[run]`, `[loader]` and their like came from, by `section.key`.
     pub origins: BTreeMap<String, Origin>,
     /// The texts that all places point into.
     pub sources: Sources,
@@ -102,6 +106,11 @@ pub enum OnError {
 }
 
 impl OnError {
+    /// What happens unless the run file says so: a logger that fails is left out, anything else ends the run.
+    pub fn default_of(kind: Kind) -> OnError {
+        if kind == Kind::Logger { OnError::Disable } else { OnError::Stop }
+    }
+
     /// The name in run files.
     pub fn name(self) -> &'static str {
         match self {

@@ -15,7 +15,7 @@ use super::layers::{self, Inputs, Layered};
 use super::layout::{self, Form, SECTIONS, Section};
 use super::nearest;
 use super::schema::{Checked, Checker, Origin};
-use super::settings::{self, Device, LoaderSettings, PluginSettings, RunSettings};
+use super::settings::{self, CheckpointSettings, Device, FineTuningSettings, LoaderSettings, PluginSettings, RunSettings};
 use super::source::{Place, SourceKind, Sources};
 use super::tree::{Node, Table, Value};
 use crate::library::Kind;
@@ -31,7 +31,11 @@ pub struct Draft {
     pub plugins: PluginSettings,
     /// `[loader]`.
     pub loader: LoaderSettings,
-    /// Where the values of the three came from, by `section.key`.
+    /// `[checkpoints]`.
+    pub checkpoints: CheckpointSettings,
+    /// `[fine-tuning]`.
+    pub fine_tuning: FineTuningSettings,
+    /// Where the values of these came from, by `section.key`.
     pub origins: BTreeMap<String, Origin>,
     /// All instances in the order of the sections.
     pub(super) instances: Vec<RawInstance>,
@@ -66,9 +70,11 @@ impl Draft {
         let run = run_settings(&layered, inputs, &mut origins, diagnostics);
         let plugins = plugin_settings(&layered, &mut origins, diagnostics);
         let loader = typed(&layered, "loader", json!({}), &mut origins, diagnostics);
+        let checkpoints = typed(&layered, "checkpoints", json!({}), &mut origins, diagnostics);
+        let fine_tuning = typed(&layered, "fine-tuning", json!({}), &mut origins, diagnostics);
         let instances = instances(&layered, diagnostics);
         unique_ids(&layered.sources, &instances, diagnostics);
-        Draft { sources: layered.sources, run, plugins, loader, origins, instances, removed: layered.removed }
+        Draft { sources: layered.sources, run, plugins, loader, checkpoints, fine_tuning, origins, instances, removed: layered.removed }
     }
 
     /// The project's plugin directories, absolute, first wins.
@@ -88,7 +94,7 @@ fn unknown_sections(layered: &Layered, diagnostics: &mut Diagnostics) {
         } else {
             format!("`{}` stands outside any section", entry.key)
         };
-        let owner = ["run", "loader", "plugins"].into_iter().find(|section| {
+        let owner = ["run", "loader", "plugins", "checkpoints", "fine-tuning"].into_iter().find(|section| {
             let schema = settings::schema(section).unwrap_or_default();
             schema["properties"].get(&entry.key).is_some()
         });

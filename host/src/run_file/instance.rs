@@ -27,7 +27,7 @@ pub(super) fn default_of(kind: Kind, component: &str) -> RawInstance {
         plugin: None,
         component: component.to_owned(),
         config: Table::default(),
-        on_error: OnError::Stop,
+        on_error: OnError::default_of(kind),
         data: None,
         place: None,
         component_place: None,
@@ -80,7 +80,7 @@ impl Draw<'_> {
         let id = config.remove(ID);
         let on_error = config.remove(ON_ERROR);
         let data = if self.kind == Kind::Phase { config.remove(DATA) } else { None };
-        let on_error = on_error.and_then(|entry| self.on_error(&entry)).unwrap_or(OnError::Stop);
+        let on_error = on_error.and_then(|entry| self.on_error(&entry)).unwrap_or(OnError::default_of(self.kind));
         let data = data.and_then(|entry| Some((self.data(&entry)?, entry.node.place)));
         let given = id.and_then(|entry| self.id(&entry));
         let Some(component) = component else {

@@ -31,11 +31,13 @@ pub struct Section {
 }
 
 /// All sections in the order in which a resolved run lists them.
-pub const SECTIONS: [Section; 10] = [
+pub const SECTIONS: [Section; 12] = [
     Section { name: "run", form: Form::Settings, kind: None, summary: "the run itself: seed, epochs, threads, device" },
     Section { name: "plugins", form: Form::Settings, kind: None, summary: "where plugins are looked for" },
     Section { name: "data", form: Form::One, kind: Some(Kind::Dataset), summary: "the samples" },
     Section { name: "loader", form: Form::Settings, kind: None, summary: "how samples become batches" },
+    Section { name: "checkpoints", form: Form::Settings, kind: None, summary: "when the run is saved, and what is kept" },
+    Section { name: "fine-tuning", form: Form::Settings, kind: None, summary: "parameters from a file, and those that stay as they are" },
     Section { name: "model", form: Form::OneOrNamed, kind: Some(Kind::Model), summary: "the model, or several by name" },
     Section { name: "loss", form: Form::OneOrNamed, kind: Some(Kind::Loss), summary: "what is minimised, or several by name" },
     Section {

@@ -43,5 +43,5 @@ pub use render::{Colours, render};
 pub use resolve::{DEFAULT_CALLBACKS, resolve};
 pub use resolved::{to_json, to_toml, with_origins};
 pub use schema::{Checked, Origin, check_json};
-pub use settings::{Device, LoaderSettings, PluginSettings, RunSettings};
+pub use settings::{CheckpointSettings, Device, FineTuningSettings, LoaderSettings, PluginSettings, RunSettings};
 pub use source::{Location, Place, SourceKind, Sources};

@@ -126,6 +126,8 @@ fn example_key(section: &str) -> &'static str {
         "run" => "epochs",
         "loader" => "batch-size",
         "plugins" => "dirs",
+        "checkpoints" => "every-steps",
+        "fine-tuning" => "from",
         _ => COMPONENT,
     }
 }

@@ -29,6 +29,8 @@ pub fn resolve(mut draft: Draft, catalog: &Catalog, diagnostics: &mut Diagnostic
         plugins: draft.plugins.clone(),
         data: None,
         loader: draft.loader.clone(),
+        checkpoints: draft.checkpoints.clone(),
+        fine_tuning: draft.fine_tuning.clone(),
         models: Vec::new(),
         losses: Vec::new(),
         optimizers: Vec::new(),

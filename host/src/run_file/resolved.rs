@@ -37,6 +37,8 @@ fn write(run: &RunDescription, remarks: Remarks) -> String {
         writer.instance("[data]", "data", data, &[]);
     }
     writer.settings("loader", &to_map(&run.loader));
+    writer.settings("checkpoints", &to_map(&run.checkpoints));
+    writer.settings("fine-tuning", &to_map(&run.fine_tuning));
     writer.named("model", &run.models);
     writer.named("loss", &run.losses);
     writer.named("optimizer", &run.optimizers);
@@ -62,6 +64,8 @@ pub fn to_json(run: &RunDescription) -> Json {
         root.insert("data".into(), instance_json(data));
     }
     root.insert("loader".into(), Json::Object(to_map(&run.loader)));
+    root.insert("checkpoints".into(), Json::Object(to_map(&run.checkpoints)));
+    root.insert("fine-tuning".into(), Json::Object(to_map(&run.fine_tuning)));
     for (section, all) in [("model", &run.models), ("loss", &run.losses), ("optimizer", &run.optimizers)] {
         match all.as_slice() {
             [] => {}
@@ -164,7 +168,7 @@ impl Writer<'_> {
         if spec.id_given && spec.id != implied {
             self.line(layout::ID, &json!(spec.id), None);
         }
-        if spec.on_error != OnError::Stop {
+        if spec.on_error != OnError::default_of(spec.kind) {
             self.line(layout::ON_ERROR, &json!(spec.on_error.name()), None);
         }
         for (key, value, origin) in host {

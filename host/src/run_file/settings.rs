@@ -1,4 +1,4 @@
-//! The host's own sections, `[run]`, `[plugins]` and `[loader]`: their schemas and their typed form.
+//! The host's own sections, such as `[run]`, `[loader]` and `[checkpoints]`: their schemas and their typed form.
 //!
 //! The schemas are the one place that states types, ranges, defaults and meanings; the typed form is read from the
 //! checked value, the exported schema and the help pages show the same text.
@@ -85,6 +85,44 @@ pub struct LoaderSettings {
     pub prefetch: usize,
 }
 
+/// `[checkpoints]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct CheckpointSettings {
+    /// Epochs between two checkpoints; 0 for none after epochs.
+    pub every_epochs: u64,
+    /// Steps between two checkpoints, those of all phases counted; 0 for none between steps.
+    pub every_steps: u64,
+    /// Minutes between two checkpoints; 0 for none by the clock.
+    pub every_minutes: f64,
+    /// Whether one is kept when the run ends.
+    pub at_end: bool,
+    /// Whether one is kept when a signal ends the run.
+    pub on_signal: bool,
+    /// The newest that are kept; 0 keeps all.
+    pub keep_last: usize,
+    /// The best that are kept beyond that.
+    pub keep_best: usize,
+    /// Epoch metric that tells the best, as `PHASE/NAME`.
+    pub metric: String,
+    /// Which of its values are better: `lower`, `higher`, or `auto` by its name.
+    pub better: String,
+}
+
+/// `[fine-tuning]`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct FineTuningSettings {
+    /// Safetensors file that parameters start from; empty for none.
+    pub from: String,
+    /// Changes of names, `OLD=NEW` each: a name in the file that begins with OLD begins with NEW in the run. First wins.
+    pub map: Vec<String>,
+    /// Whether parameters that the file does not have, or has in another shape, are an error.
+    pub strict: bool,
+    /// Parameters that are not trained: patterns over `MODEL.PATH`, in which `*` stands for any text.
+    pub freeze: Vec<String>,
+}
+
 /// Schema of a settings section; none for sections that hold instances.
 pub fn schema(section: &str) -> Option<Json> {
     let properties = match section {
@@ -113,6 +151,29 @@ pub fn schema(section: &str) -> Option<Json> {
                 "description": "Share of the training samples held out for validation where the data has no validation split of its own." },
             "prefetch": { "type": "integer", "minimum": 0, "maximum": 1024, "default": 2,
                 "description": "Batches prepared ahead; 0 prepares each when it is asked for." }
+        }),
+        "checkpoints" => json!({
+            "every-epochs": { "type": "integer", "minimum": 0, "default": 1, "description": "Epochs between two checkpoints; 0 for none after epochs." },
+            "every-steps": { "type": "integer", "minimum": 0, "default": 0,
+                "description": "Steps between two checkpoints, those of all phases counted; 0 for none between steps." },
+            "every-minutes": { "type": "number", "minimum": 0, "maximum": 1_000_000, "default": 0, "description": "Minutes between two checkpoints; 0 for none by the clock." },
+            "at-end": { "type": "boolean", "default": true, "description": "Whether one is kept when the run ends." },
+            "on-signal": { "type": "boolean", "default": true, "description": "Whether one is kept when SIGINT or SIGTERM ends the run." },
+            "keep-last": { "type": "integer", "minimum": 0, "default": 2, "description": "The newest that are kept; 0 keeps all." },
+            "keep-best": { "type": "integer", "minimum": 0, "default": 0, "description": "The best that are kept beyond that." },
+            "metric": { "type": "string", "default": "validation/loss", "description": "Epoch metric that tells the best, as PHASE/NAME." },
+            "better": { "type": "string", "enum": ["auto", "lower", "higher"], "default": "auto",
+                "description": "Which of its values are better; auto goes by its name: losses and errors are better low, all others high." }
+        }),
+        "fine-tuning" => json!({
+            "from": { "type": "string", "default": "",
+                "description": "Safetensors file that parameters start from, of fluxbay or another library; relative to base-dir; empty for none." },
+            "map": { "type": "array", "items": { "type": "string" }, "default": [],
+                "description": "Changes of names, OLD=NEW each: a name in the file that begins with OLD begins with NEW in the run. First wins." },
+            "strict": { "type": "boolean", "default": false,
+                "description": "Whether parameters that the file does not have, or has in another shape, are an error." },
+            "freeze": { "type": "array", "items": { "type": "string" }, "default": [],
+                "description": "Parameters that are not trained: patterns over MODEL.PATH, in which * stands for any text." }
         }),
         _ => return None,
     };

@@ -8,13 +8,14 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::Session;
+use crate::learner::saving::{Moment, SavedEpoch, SavedStop};
 use crate::learner::snapshot::{SavedInstance, SavedValue, Snapshot};
 use crate::learner::{Flow, Runtime, Stop};
-use crate::record::tensors;
+use crate::record::{checkpoint::Content, tensors};
 use crate::tensor::RandomState;
 
 /// The files of a checkpoint, by name.
-pub type Files = BTreeMap<String, Vec<u8>>;
+pub type Files = BTreeMap<String, Content>;
 
 /// Form of [`STATE`]; grows when it changes.
 const FORM: u32 = 1;
@@ -24,7 +25,9 @@ pub const MODEL: &str = "model.safetensors";
 pub const OPTIMIZER: &str = "optimizer.safetensors";
 /// Tensors of the state tree.
 pub const TENSORS: &str = "state.safetensors";
-/// Everything else, and which instance each other file belongs to.
+/// The states of all instances, one after the other.
+pub const INSTANCES: &str = "instances.bin";
+/// Everything else, and which bytes of [`INSTANCES`] are whose.
 pub const STATE: &str = "learner.json";
 
 #[derive(Serialize, Deserialize)]
@@ -33,6 +36,10 @@ struct Written {
     form: u32,
     epochs: u64,
     next_phase: usize,
+    in_fit: bool,
+    in_epoch: Option<SavedEpoch>,
+    stop: Option<SavedStop>,
+    disabled: Vec<String>,
     seed: u64,
     random_counters: BTreeMap<String, u64>,
     phase_steps: Vec<(String, u64)>,
@@ -48,8 +55,8 @@ struct WrittenInstance {
     id: String,
     component: String,
     state_version: u32,
-    /// File with its bytes; none where it has no state.
-    file: Option<String>,
+    /// Bytes that it has in [`INSTANCES`].
+    bytes: usize,
 }
 
 fn odd(what: impl std::fmt::Display) -> Stop {
@@ -63,22 +70,24 @@ fn odd(what: impl std::fmt::Display) -> Stop {
 pub fn to_files(snapshot: &Snapshot) -> Flow<Files> {
     let mut files = Files::new();
     for (name, tensors) in [(MODEL, &snapshot.parameters), (OPTIMIZER, &snapshot.optimizer_states), (TENSORS, &snapshot.tensors)] {
-        let bytes = tensors::encode(tensors).map_err(|error| Stop::host(format!("the checkpoint cannot be written: {error}")))?;
-        files.insert(name.to_owned(), bytes);
+        let encoded = tensors::prepare(tensors).map_err(|error| Stop::host(format!("the checkpoint cannot be written: {error}")))?;
+        files.insert(name.to_owned(), Content::Tensors(encoded));
     }
-    let mut instances = Vec::new();
-    for (number, saved) in snapshot.instances.iter().enumerate() {
-        let file = (!saved.bytes.is_empty()).then(|| format!("instance-{number}.bin"));
-        if let Some(file) = &file {
-            files.insert(file.clone(), saved.bytes.clone());
-        }
+    let (mut instances, mut states) = (Vec::new(), Vec::new());
+    for saved in &snapshot.instances {
+        states.extend_from_slice(&saved.bytes);
         let (id, component) = (saved.id.clone(), saved.component.clone());
-        instances.push(WrittenInstance { id, component, state_version: saved.state_version, file });
+        instances.push(WrittenInstance { id, component, state_version: saved.state_version, bytes: saved.bytes.len() });
     }
+    files.insert(INSTANCES.to_owned(), states.into());
     let written = Written {
         form: FORM,
         epochs: snapshot.epochs,
         next_phase: snapshot.next_phase,
+        in_fit: snapshot.in_fit,
+        in_epoch: snapshot.in_epoch.clone(),
+        stop: snapshot.stop.clone(),
+        disabled: snapshot.disabled.clone(),
         seed: snapshot.random.seed,
         random_counters: snapshot.random.counters.clone(),
         phase_steps: snapshot.phase_steps.clone(),
@@ -88,7 +97,7 @@ pub fn to_files(snapshot: &Snapshot) -> Flow<Files> {
         instances,
     };
     let state = serde_json::to_vec_pretty(&written).map_err(|error| Stop::host(format!("the checkpoint cannot be written: {error}")))?;
-    files.insert(STATE.to_owned(), state);
+    files.insert(STATE.to_owned(), state.into());
     Ok(files)
 }
 
@@ -97,19 +106,25 @@ pub fn to_files(snapshot: &Snapshot) -> Flow<Files> {
 /// # Errors
 /// A file that is missing or not what was written.
 pub fn from_files(files: &Files) -> Flow<Snapshot> {
-    let file = |name: &str| files.get(name).ok_or_else(|| odd(format_args!("it has no file `{name}`")));
-    let decode = |name: &str| -> Flow<Vec<(String, Tensor)>> { tensors::decode(file(name)?).map_err(odd) };
-    let written: Written = serde_json::from_slice(file(STATE)?).map_err(odd)?;
+    let file = |name: &str| files.get(name).map(Content::bytes).ok_or_else(|| odd(format_args!("it has no file `{name}`")));
+    let decode = |name: &str| -> Flow<Vec<(String, Tensor)>> { tensors::decode(&file(name)?).map_err(odd) };
+    let written: Written = serde_json::from_slice(&file(STATE)?).map_err(odd)?;
     if written.form != FORM {
         return Err(odd(format_args!("it has form {}, this host reads form {FORM}", written.form)));
     }
+    let states = file(INSTANCES)?;
+    let mut rest = &states[..];
     let instance = |one: WrittenInstance| -> Flow<SavedInstance> {
-        let bytes = one.file.as_deref().map(&file).transpose()?.cloned().unwrap_or_default();
-        Ok(SavedInstance { id: one.id, component: one.component, state_version: one.state_version, bytes })
+        let bytes = rest.split_off(..one.bytes).ok_or_else(|| odd(format_args!("`{INSTANCES}` ends within `{}`", one.id)))?;
+        Ok(SavedInstance { id: one.id, component: one.component, state_version: one.state_version, bytes: bytes.to_vec() })
     };
     Ok(Snapshot {
         epochs: written.epochs,
         next_phase: written.next_phase,
+        in_fit: written.in_fit,
+        in_epoch: written.in_epoch,
+        stop: written.stop,
+        disabled: written.disabled,
         phase_steps: written.phase_steps,
         random: RandomState { seed: written.seed, counters: written.random_counters },
         parameters: decode(MODEL)?,
@@ -139,9 +154,19 @@ impl Session {
         self.runtime().restore(&from_files(files)?)
     }
 
-    /// Has `action` called after every epoch of a phase, once every reader of epoch-end has run: take
-    /// [`to_files`] of the runtime's snapshot there. Its failure ends the fit.
-    pub fn on_checkpoint(&self, action: impl Fn(&Runtime) -> Flow + 'static) {
+    /// As [`Session::restore`], into a session of a changed run: what the checkpoint has beyond it is left out, what it
+    /// lacks begins anew. Answers what did not fit.
+    ///
+    /// # Errors
+    /// A parameter of another shape, an instance that refuses its state. The session should not be used then.
+    pub fn restore_what_fits(&self, files: &Files) -> Flow<Vec<String>> {
+        self.runtime().restore_what_fits(&from_files(files)?)
+    }
+
+    /// Has `action` called at moments at which everything can be saved: take [`to_files`] of the runtime's snapshot there.
+    /// After every epoch of a phase; between two steps where an instance asked for a checkpoint, where a signal ends the
+    /// run, and after [`Runtime::watch_steps`] always. Its failure ends the fit.
+    pub fn on_checkpoint(&self, action: impl Fn(&Runtime, Moment) -> Flow + 'static) {
         *self.runtime().on_checkpoint.borrow_mut() = Some(Rc::new(action));
     }
 

@@ -18,7 +18,7 @@ use crate::learner::{Folders, Instance, LossSlot, ModelSlot, NewInstance, OnErro
 use crate::library::{Catalog, Kind};
 use crate::loader::{Loader, LoaderSettings};
 use crate::run_file::{
-    DEFAULT_CALLBACKS, Device, Diagnostic, Diagnostics, InstanceSpec, Named, OnError as SpecOnError, PhaseData, RunDescription,
+    DEFAULT_CALLBACKS, Device, Diagnostic, Diagnostics, InstanceSpec, Named, OnError as SpecOnError, Origin, PhaseData, RunDescription,
 };
 use crate::tensor::{Engine, EngineOptions};
 
@@ -135,7 +135,15 @@ impl Composed {
         let data = loader.clone().map(|loader| loader as Rc<dyn Data>);
         let assembled = self.parts().and_then(|parts| self.runtime.assemble(parts, order, data));
         match assembled {
-            Ok(()) => Ok(Session { composed: self, loader }),
+            Ok(()) => {
+                let session = Session { composed: self, loader };
+                match session.freeze() {
+                    Ok(frozen) if frozen.is_empty() => {}
+                    Ok(frozen) => log::info!("not trained: {}", frozen.join(", ")),
+                    Err(text) => return Err(faulty_setting(session.run(), "fine-tuning.freeze", text)),
+                }
+                Ok(session)
+            }
             Err(stop) => Err(self.refused(stop)),
         }
     }
@@ -254,6 +262,21 @@ fn runtime(run: &RunDescription, shelf: &Rc<Shelf>, surroundings: Surroundings) 
     let ports = Ports { sink: surroundings.sink, display: surroundings.display, components: Rc::clone(shelf) as Rc<_> };
     let folders = Folders { base: run.run.base_dir.clone(), run: surroundings.run_dir };
     Runtime::new(engine, ports, folders).map_err(|stop| fail("internal", stop.to_string()))
+}
+
+/// A setting that cannot be followed, at its place in the run file.
+pub(super) fn faulty_setting(run: &RunDescription, key: &str, text: String) -> Diagnostics {
+    let mut diagnostics = Diagnostics::new();
+    let place = run.origins.iter().find(|(known, _)| known.starts_with(key)).and_then(|(_, origin)| match origin {
+        Origin::Given(place) => Some(*place),
+        _ => None,
+    });
+    let diagnostic = Diagnostic::error("fine-tuning", text);
+    diagnostics.push(match place {
+        Some(place) => diagnostic.at(&run.sources, place, ""),
+        None => diagnostic,
+    });
+    diagnostics
 }
 
 fn placed(diagnostic: Diagnostic, run: &RunDescription, spec: Option<&InstanceSpec>) -> Diagnostic {

@@ -11,6 +11,7 @@
 mod callbacks;
 pub mod checkpoint;
 mod composed;
+mod fine_tuning;
 mod members;
 mod preview;
 mod shelf;
@@ -30,6 +31,7 @@ use crate::run_file::RunDescription;
 
 pub use callbacks::ChangeError;
 pub use composed::Composed;
+pub use fine_tuning::FineTuningReport;
 pub use preview::SchedulePreview;
 pub use shelf::Shelf;
 

@@ -75,6 +75,10 @@ pub struct LearnerTable {
 
     // -- for phases: the epoch --
     /// Begins an epoch: fires epoch-begin.
+    ///
+    /// In a run that is resumed within an epoch, the phase's `epoch` is called anew: its first `epoch_begin` fires nothing
+    /// then, and `next_batch` goes on with the first batch that was not worked on. What an epoch gathers over its steps
+    /// belongs into the instance's state, not into local variables.
     pub epoch_begin: unsafe extern "C" fn() -> i32,
     /// The next batch of the epoch; `field_count` 0 after the last.
     pub next_batch: unsafe extern "C" fn(batch: *mut BatchRaw) -> i32,

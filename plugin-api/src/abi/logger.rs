@@ -87,7 +87,7 @@ pub struct RecordTable {
     pub log: unsafe extern "C" fn(record: *const RecordRaw) -> i32,
     /// Number of loggers of the run.
     pub loggers: unsafe extern "C" fn(count: *mut usize) -> i32,
-    /// Asks for a checkpoint at the end of this epoch of the fit, once every callback has heard its last checkpoint event; `kept`
-    /// is 1 where the run keeps checkpoints, else 0. The last request counts for what stays of those that this instance asked for.
+    /// Asks for a checkpoint at the end of this epoch of the fit, once every callback has heard its last checkpoint event; asked for
+    /// within a step, as soon as that step is over. `kept` is 1 where the run keeps checkpoints, else 0. The last request counts for what stays of those that this instance asked for.
     pub checkpoint: unsafe extern "C" fn(request: *const CheckpointRequest, kept: *mut u32) -> i32,
 }

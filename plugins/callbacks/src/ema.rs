@@ -28,14 +28,15 @@ pub struct Ema {
     averages: Vec<Tensor>,
     /// The trained values, while the averages stand in their place.
     trained: Vec<Tensor>,
-    loaded: Vec<SavedTensor>,
+    loaded: Option<Saved>,
 }
 
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
 #[serde(crate = "fluxbay_plugin::serde")]
 struct Saved {
     updates: u64,
     averages: Vec<SavedTensor>,
+    trained: Vec<SavedTensor>,
 }
 
 impl Component for Ema {
@@ -50,23 +51,20 @@ impl Component for Ema {
             updates: 0,
             averages: Vec::new(),
             trained: Vec::new(),
-            loaded: Vec::new(),
+            loaded: None,
         })
     }
 
     fn save(&self) -> Result<Vec<u8>> {
-        let mut averages = self.loaded.clone();
-        if averages.is_empty() {
-            averages = self.averages.iter().map(SavedTensor::of).collect::<Result<_>>()?;
+        if let Some(loaded) = &self.loaded {
+            return to_bytes(loaded);
         }
-        to_bytes(&Saved { updates: self.updates, averages })
+        let saved = |tensors: &[Tensor]| tensors.iter().map(SavedTensor::of).collect::<Result<_>>();
+        to_bytes(&Saved { updates: self.updates, averages: saved(&self.averages)?, trained: saved(&self.trained)? })
     }
 
     fn load(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
-        let saved: Saved = from_bytes(bytes)?;
-        (self.updates, self.loaded) = (saved.updates, saved.averages);
-        self.averages.clear();
-        self.trained.clear();
+        self.loaded = Some(from_bytes(bytes)?);
         Ok(())
     }
 }
@@ -79,9 +77,9 @@ fn weight(decay: f64, warmup: bool, updates: u64) -> f64 {
 
 impl Ema {
     fn restore(&mut self) -> Result<()> {
-        if !self.loaded.is_empty() {
-            self.averages = self.loaded.iter().map(SavedTensor::restore).collect::<Result<_>>()?;
-            self.loaded.clear();
+        if let Some(Saved { updates, averages, trained }) = self.loaded.take() {
+            let restored = |tensors: &[SavedTensor]| tensors.iter().map(SavedTensor::restore).collect::<Result<_>>();
+            (self.updates, self.averages, self.trained) = (updates, restored(&averages)?, restored(&trained)?);
         }
         Ok(())
     }

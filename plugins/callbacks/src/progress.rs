@@ -99,7 +99,13 @@ impl Callback for Progress {
     fn on(&mut self, event: &Event, learner: &Learner) -> Result<()> {
         match event.kind() {
             EpochBegin => self.begin(event, learner),
-            StepEnd => self.step(learner),
+            StepEnd => {
+                if self.bar.is_none() {
+                    // The run was resumed within the epoch.
+                    self.begin(event, learner)?;
+                }
+                self.step(learner)
+            }
             // A cancelled epoch may or may not end with epoch-end; the bar ends once.
             _ => self.end(learner),
         }

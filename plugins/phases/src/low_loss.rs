@@ -1,6 +1,6 @@
 //! Training with an epoch of its own.
 
-use fluxbay_plugin::prelude::*;
+use fluxbay_plugin::{prelude::*, serde};
 
 use crate::training::Training;
 
@@ -17,13 +17,31 @@ pub struct LowLoss {
     below: f64,
     training: Training,
     loss: Read<f64>,
+    gathered: Gathered,
+}
+
+/// What the running epoch has come to: state, so that a run can be resumed within the epoch.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(crate = "fluxbay_plugin::serde")]
+struct Gathered {
+    total: f64,
+    samples: usize,
 }
 
 impl Component for LowLoss {
     type Config = Config;
 
     fn new(config: Config, setup: &mut Setup) -> Result<Self> {
-        Ok(LowLoss { below: config.below, training: Training, loss: setup.read("step.loss")? })
+        Ok(LowLoss { below: config.below, training: Training, loss: setup.read("step.loss")?, gathered: Gathered::default() })
+    }
+
+    fn save(&self) -> Result<Vec<u8>> {
+        to_bytes(&self.gathered)
+    }
+
+    fn load(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
+        self.gathered = from_bytes(bytes)?;
+        Ok(())
     }
 }
 
@@ -33,17 +51,17 @@ impl Phase for LowLoss {
     }
 
     fn epoch(&mut self, learner: &PhaseLearner) -> Result<()> {
-        let (mut total, mut samples) = (0.0, 0);
         learner.run_epoch(|epoch| {
             while let Some(batch) = epoch.next_batch()? {
                 self.step(&batch, learner)?;
                 if let Some(loss) = learner.find(&self.loss)? {
-                    total += loss * batch.samples() as f64;
-                    samples += batch.samples();
+                    self.gathered.total += loss * batch.samples() as f64;
+                    self.gathered.samples += batch.samples();
                 }
             }
             Ok(())
         })?;
+        let Gathered { total, samples } = std::mem::take(&mut self.gathered);
         let mean = total / samples as f64;
         if mean < self.below {
             return Err(Error::cancel_fit(format!("mean loss {mean:.4} is below {}", self.below)));

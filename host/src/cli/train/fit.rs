@@ -2,14 +2,11 @@
 
 use std::{rc::Rc, sync::atomic::Ordering};
 
-use super::{
-    keeping::{KeepArguments, Keeping},
-    late::Record,
-    launch, signals, threads,
-};
+use super::{launch, signals, threads};
 use crate::{
     cli::{Exit, Failure, Outcome},
     display::{Conclusion, HostLog, Screen, Summary},
+    durable::{Keeping, Record, profile},
     learner::{Ending, FitReport},
     library::shown,
     record::{Ended, RunRecord, Status, file},
@@ -20,7 +17,8 @@ use crate::{
 pub(super) struct Ready<'a> {
     pub(super) session: &'a Session,
     pub(super) sink: &'a Rc<Record>,
-    pub(super) keep: KeepArguments,
+    /// Steps after which the run is interrupted as by SIGINT.
+    pub(super) interrupt_at: Option<u64>,
     /// The plugins as they stand in `plugins.lock`.
     pub(super) plugins: String,
 }
@@ -36,7 +34,7 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
     let path = record.path().to_string_lossy().into_owned();
     screen.print(&format!("{}\n", launch::launch(session, threads(session.run()), &path).text(screen.colors())));
 
-    let keeping = Keeping::begin(session, ready.sink, ready.keep, ready.plugins.clone())
+    let keeping = Keeping::begin(session, ready.sink, ready.plugins.clone(), ready.interrupt_at)
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot keep checkpoints: {error}")))?;
     let report = session.fit_rest();
     let signal = Some(interrupt.load(Ordering::Relaxed)).filter(|signal| *signal != 0);
@@ -48,6 +46,7 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
     note(kept.err());
     note(session.finish().err().map(|stop| stop.to_string()));
     note(write_model(session, record).err());
+    note(profile::write(session.runtime(), record).err().map(|error| error.to_string()));
     note(HostLog::close_file().err().map(|error| error.to_string()));
     let (conclusion, ended) = outcome.conclude(!problems.is_empty());
     problems.extend(record.end(&ended).err().map(|error| error.to_string()));

@@ -1,17 +1,14 @@
 //! `fluxbay train`: composes a run, trains it, and keeps its record. `fluxbay resume` goes on with it.
 
 mod fit;
-mod keeping;
-mod late;
 mod launch;
 pub mod resume;
 mod signals;
+pub mod verify;
 
 use std::{path::PathBuf, rc::Rc};
 
 use fit::{Ready, fit};
-use keeping::KeepArguments;
-use late::Record;
 
 use super::{
     Exit, Failure, Outcome,
@@ -19,7 +16,9 @@ use super::{
 };
 use crate::{
     display::{Bars, Screen},
-    record::{Environment, Given, RecordError, RunDirectory, RunRecord},
+    durable::Record,
+    library::shown,
+    record::{Environment, Given, RunDirectory, RunRecord},
     run_file::{Diagnostics, RunDescription, SourceKind},
     session::{Composed, Session, Surroundings},
 };
@@ -35,8 +34,9 @@ pub struct Arguments {
     /// Keep the run's record in DIR, which must be empty or new; else in a fresh folder below `runs`.
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
-    #[command(flatten)]
-    keep: KeepArguments,
+    /// End the run as after SIGINT once so many steps have begun; for tests of resuming.
+    #[arg(long, value_name = "STEPS", hide = true)]
+    interrupt_at: Option<u64>,
 }
 
 pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
@@ -50,13 +50,20 @@ pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         None => RunDirectory::fresh(RUNS.as_ref(), &run.run.name),
     };
     let directory = directory.map_err(|error| Failure::new(Exit::Configuration, error))?;
+    directory.announce(&run_files(&run), &run.to_toml()).map_err(|error| Failure::new(Exit::Failed, error))?;
     let sink = Rc::new(Record::default());
     let surroundings = surroundings(&directory, &sink, screen);
-    match Composed::new(Rc::new(catalog), run, surroundings).and_then(Composed::open) {
-        Ok(session) => {
-            let record = begin(&session, directory).map_err(|error| Failure::new(Exit::Failed, error))?;
+    let opened = Composed::new(Rc::new(catalog), run, surroundings).and_then(Composed::open);
+    let started = opened.and_then(|session| Ok((session.start_from_file()?, session)));
+    match started {
+        Ok((report, session)) => {
+            if let Some(report) = report {
+                screen.print(&format!("fine-tuning from {}: {}", shown::text(&session.run().fine_tuning.from), report.text()));
+            }
+            let record =
+                with_given(&session, |given| RunRecord::begin(directory, given)).map_err(|error| Failure::new(Exit::Failed, error))?;
             sink.begin(record);
-            fit(&Ready { session: &session, sink: &sink, keep: arguments.keep, plugins: plugins_lock(&session) }, screen)
+            fit(&Ready { session: &session, sink: &sink, interrupt_at: arguments.interrupt_at, plugins: plugins_lock(&session) }, screen)
         }
         Err(diagnostics) => {
             directory.discard();
@@ -79,14 +86,18 @@ fn surroundings(directory: &RunDirectory, sink: &Rc<Record>, screen: &Screen) ->
     Surroundings { sink: Rc::clone(sink) as Rc<_>, display: Rc::new(Bars::new(screen.clone())), run_dir }
 }
 
-/// Writes everything that is known before the first step.
-fn begin(session: &Session, directory: RunDirectory) -> Result<RunRecord, RecordError> {
-    let run = session.run();
+/// Texts of the run's files, in the order of their layers.
+fn run_files(run: &RunDescription) -> Vec<String> {
     let given = run.sources.iter().filter(|(_, source)| matches!(source.kind, SourceKind::File | SourceKind::BuiltIn));
-    let run_files: Vec<String> = given.map(|(_, source)| source.text.clone()).collect();
+    given.map(|(_, source)| source.text.clone()).collect()
+}
+
+/// Begins a record: everything that is known before the first step is written.
+fn with_given<T>(session: &Session, begin: impl FnOnce(&Given<'_>) -> T) -> T {
+    let run = session.run();
     let environment = Environment::gather(threads(run), &String::from(run.run.device), run.run.seed);
-    let given = Given { run_files: &run_files, resolved: &run.to_toml(), plugins: &plugins_lock(session), environment: &environment };
-    RunRecord::begin(directory, &given)
+    let (run_files, resolved, plugins) = (run_files(run), run.to_toml(), plugins_lock(session));
+    begin(&Given { run_files: &run_files, resolved: &resolved, plugins: &plugins, environment: &environment })
 }
 
 /// The plugins of the run as TOML.

@@ -1,105 +1,221 @@
 //! `fluxbay resume`: goes on with a run from its newest whole checkpoint, as if it had never stopped.
 
 use std::{
-    collections::BTreeSet,
     path::{Path, PathBuf},
     rc::Rc,
 };
 
 use super::{
     fit::{Ready, fit},
-    keeping::{KeepArguments, MARKS, PLUGINS, RESOLVED},
-    late::Record,
-    plugins_lock, refusal, surroundings,
+    plugins_lock, refusal, surroundings, threads, with_given,
 };
 use crate::{
     cli::{Exit, Failure, Outcome, PluginPath, run_arguments::tell},
     display::Screen,
+    durable::{MARKS, PLUGINS, RESOLVED, Record, changes},
     library::shown,
     record::{
-        Marks, RunDirectory, RunRecord,
-        checkpoint::{CheckpointData, newest, read},
+        Marks, RecordError, RunDirectory, RunRecord, atomic,
+        checkpoint::{self, CheckpointData, newest, read},
         file,
     },
-    run_file::{Diagnostics, Draft, Inputs, resolve},
+    run_file::{Diagnostics, Draft, Inputs, RunDescription, resolve},
     session::{Composed, Session},
 };
 
 /// Arguments of `fluxbay resume`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Folder of the run.
-    #[arg(value_name = "RUN_DIR")]
-    run_dir: PathBuf,
-    /// Go on from this checkpoint instead of the newest that is whole.
+    /// Folder of the run; with `--from` the folder that the checkpoint lies in, unless given.
+    #[arg(value_name = "RUN_DIR", required_unless_present = "from")]
+    run_dir: Option<PathBuf>,
+    /// Go on from this checkpoint instead of the newest that is whole; newer ones are removed.
     #[arg(long, value_name = "CHECKPOINT")]
     from: Option<PathBuf>,
     /// Set one value, such as run.epochs=40; may be given several times.
     #[arg(long, value_name = "KEY.PATH=VALUE")]
     set: Vec<String>,
-    /// Go on although the configuration or plugins differ from those of the checkpoint.
+    /// Go on although settings differ from those of the checkpoint; what does not fit begins anew.
     #[arg(long)]
-    allow_changes: bool,
-    #[command(flatten)]
-    keep: KeepArguments,
+    allow_other_settings: bool,
+    /// Go on although plugins differ from those of the checkpoint.
+    #[arg(long)]
+    allow_other_plugins: bool,
+    /// Train on where the run had ended early, such as by early stopping.
+    #[arg(long)]
+    past_stop: bool,
+    /// End the run as after SIGINT once so many steps have begun; for tests of resuming.
+    #[arg(long, value_name = "STEPS", hide = true)]
+    interrupt_at: Option<u64>,
     #[command(flatten)]
     path: PluginPath,
 }
 
-pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
-    let configuration = |text: String| Failure::new(Exit::Configuration, text);
-    let directory = RunDirectory::open(&arguments.run_dir).map_err(|error| configuration(error.to_string()))?;
-    let data = checkpoint(arguments, screen).map_err(configuration)?;
-    let marks: Marks = serde_json::from_slice(data.files.get(MARKS).map(Vec::as_slice).unwrap_or_default())
-        .map_err(|error| configuration(format!("the checkpoint's `{MARKS}` cannot be used: {error}")))?;
+fn configuration(text: impl ToString) -> Failure {
+    Failure::new(Exit::Configuration, text)
+}
 
+pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
+    let run_dir = run_dir(arguments)?;
+    let directory = RunDirectory::open(&run_dir).map_err(configuration)?;
+    let point = checkpoint(arguments, &run_dir, screen).map_err(configuration)?;
     let mut diagnostics = Diagnostics::new();
     let inputs = Inputs { files: vec![directory.file(file::RESOLVED)], set: arguments.set.clone(), ..Inputs::default() };
     let draft = Draft::read(&inputs, &mut diagnostics);
     let mut dirs = draft.plugin_dirs();
-    dirs.extend(folders(text(&data, PLUGINS)));
+    let lock = match &point {
+        Some(point) => point.text(PLUGINS),
+        None => std::fs::read_to_string(directory.file(file::PLUGINS)).unwrap_or_default(),
+    };
+    dirs.extend(changes::folders(&lock));
     let catalog = arguments.path.scan(&dirs);
     let run = resolve(draft, &catalog, &mut diagnostics);
     tell(&diagnostics);
     if diagnostics.has_errors() {
         return Ok(refusal(&diagnostics));
     }
-    let mut changes = differences(text(&data, RESOLVED), &run.to_toml());
+    let other_settings = point.as_ref().map(|point| changes::of_settings(&point.text(RESOLVED), &run.to_toml())).unwrap_or_default();
+    allow(&other_settings, "settings", arguments.allow_other_settings)?;
+    if point.is_none() {
+        clear_loggers(&directory, &run);
+    }
     let sink = Rc::new(Record::default());
     let composed = Composed::new(Rc::new(catalog), run, surroundings(&directory, &sink, screen)).and_then(Composed::open);
-    let session = match composed {
+    // A run that begins anew begins with the file that it was to start from, too.
+    let opened = composed.and_then(|session| if point.is_some() { Ok(session) } else { session.start_from_file().map(|_| session) });
+    let session = match opened {
         Ok(session) => session,
         Err(diagnostics) => {
             tell(&diagnostics);
             return Ok(refusal(&diagnostics));
         }
     };
-    changes.extend(other_plugins(text(&data, PLUGINS), &plugins_lock(&session)));
-    if !changes.is_empty() {
-        let list = changes.iter().map(|change| format!("\n  {}", shown::text(change))).collect::<String>();
-        if !arguments.allow_changes {
-            return Err(configuration(format!(
-                "the run is not the one that the checkpoint belongs to:{list}\nUndo the changes, or go on with `--allow-changes`"
-            )));
+    if let Some(point) = &point {
+        warn_of_threads(&directory, threads(session.run()));
+        allow(&changes::of_plugins(&point.text(PLUGINS), &plugins_lock(&session)), "plugins", arguments.allow_other_plugins)?;
+        let lenient = !other_settings.is_empty();
+        restore(&session, &point.data, lenient).map_err(|stop| configuration(format!("the checkpoint cannot be used: {stop}")))?;
+        if arguments.past_stop {
+            session.runtime().forget_stop();
         }
-        log::warn!("going on although the run has changed:{list}");
     }
-    session.restore(&data.files).map_err(|stop| configuration(format!("the checkpoint cannot be used: {stop}")))?;
-    go_on(&session, directory, &marks, &sink, arguments, screen)
+    go_on(&session, directory, point.as_ref(), &sink, arguments, screen)
 }
 
-fn go_on(session: &Session, directory: RunDirectory, marks: &Marks, sink: &Rc<Record>, arguments: &Arguments, screen: &Screen) -> Outcome {
-    let record = RunRecord::resume(directory, Some(marks)).map_err(|error| Failure::new(Exit::Failed, error))?;
+/// Where the run goes on.
+struct Point {
+    path: PathBuf,
+    data: CheckpointData,
+}
+
+impl Point {
+    fn text(&self, name: &str) -> String {
+        self.data.files.get(name).map(|content| String::from_utf8_lossy(&content.bytes()).into_owned()).unwrap_or_default()
+    }
+}
+
+/// Sums over several threads differ in their last bits with the number of threads.
+fn warn_of_threads(directory: &RunDirectory, now: usize) {
+    let environment = std::fs::read_to_string(directory.file(file::ENVIRONMENT)).unwrap_or_default();
+    let environment: serde_json::Value = serde_json::from_str(&environment).unwrap_or_default();
+    if let Some(then) = environment["threads"].as_u64().filter(|then| *then != now as u64) {
+        log::warn!(
+            "the run began with {then} threads and goes on with {now}: the last bits may differ; `--set run.threads={then}` keeps them"
+        );
+    }
+}
+
+/// Removes what the loggers of a run that begins anew had written.
+fn clear_loggers(directory: &RunDirectory, run: &RunDescription) {
+    for logger in &run.loggers {
+        // Where there is nothing, nothing has to go.
+        let _ = std::fs::remove_dir_all(directory.file(&logger.id));
+    }
+}
+
+fn go_on(
+    session: &Session,
+    directory: RunDirectory,
+    point: Option<&Point>,
+    sink: &Rc<Record>,
+    arguments: &Arguments,
+    screen: &Screen,
+) -> Outcome {
+    let failed = |error: RecordError| Failure::new(Exit::Failed, error);
+    let plugins = plugins_lock(session);
+    let record = match point {
+        None => with_given(session, |given| RunRecord::restart(directory, given)).map_err(failed)?,
+        Some(point) => {
+            let marks: Marks = serde_json::from_str(&point.text(MARKS))
+                .map_err(|error| configuration(format!("the checkpoint's `{MARKS}` cannot be used: {error}")))?;
+            atomic::replace(&directory.file(file::RESOLVED), session.run().to_toml().as_bytes()).map_err(failed)?;
+            atomic::replace(&directory.file(file::PLUGINS), plugins.as_bytes()).map_err(failed)?;
+            let folder = directory.file(file::CHECKPOINTS);
+            let record = RunRecord::resume(directory, Some(&marks)).map_err(failed)?;
+            // The record ends where this checkpoint was taken: those after it belong to nothing any more.
+            for newer in checkpoint::newer_than(&folder, &point.path) {
+                if checkpoint::verify(&newer).is_ok() {
+                    log::warn!("removing the checkpoint {}: the run goes on from an older one", shown::path(&newer));
+                    checkpoint::remove(&newer);
+                } else {
+                    checkpoint::set_aside(&newer);
+                }
+            }
+            record
+        }
+    };
     sink.begin(record);
-    fit(&Ready { session, sink, keep: arguments.keep, plugins: plugins_lock(session) }, screen)
+    fit(&Ready { session, sink, interrupt_at: arguments.interrupt_at, plugins }, screen)
 }
 
-/// The checkpoint to go on from. Damaged ones that are passed over are named.
-fn checkpoint(arguments: &Arguments, screen: &Screen) -> Result<CheckpointData, String> {
-    let folder = arguments.run_dir.join(file::CHECKPOINTS);
+/// Puts the checkpoint back; into a changed run what fits, and the rest is named.
+fn restore(session: &Session, data: &CheckpointData, lenient: bool) -> crate::learner::Flow {
+    if !lenient {
+        return session.restore(&data.files);
+    }
+    for misfit in session.restore_what_fits(&data.files)? {
+        log::warn!("{}; it begins anew or is left out", shown::text(&misfit));
+    }
+    Ok(())
+}
+
+/// Refuses changes that were not allowed, all of them named.
+fn allow(changes: &[String], what: &str, allowed: bool) -> Result<(), Failure> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let list = changes.iter().map(|change| format!("\n  {}", shown::text(change))).collect::<String>();
+    if !allowed {
+        return Err(configuration(format!(
+            "the run is not the one that the checkpoint belongs to, its {what} differ:{list}\nUndo the changes, or go on with \
+             `--allow-other-{what}`"
+        )));
+    }
+    log::warn!("going on although {what} differ:{list}");
+    Ok(())
+}
+
+fn run_dir(arguments: &Arguments) -> Result<PathBuf, Failure> {
+    if let Some(run_dir) = &arguments.run_dir {
+        return Ok(run_dir.clone());
+    }
+    let from = arguments.from.clone().unwrap_or_default();
+    let full = std::path::absolute(&from).unwrap_or(from.clone());
+    match full.parent().and_then(Path::parent) {
+        Some(run_dir) => Ok(run_dir.to_owned()),
+        None => Err(configuration(format!("{} lies in no run directory: name that as well", shown::path(&from)))),
+    }
+}
+
+/// The checkpoint to go on from; none where the run stopped before its first. Damaged ones that are passed over are named.
+fn checkpoint(arguments: &Arguments, run_dir: &Path, screen: &Screen) -> Result<Option<Point>, String> {
+    let folder = run_dir.join(file::CHECKPOINTS);
     if let Some(path) = &arguments.from {
-        return read(path).map_err(|damage| {
-            let mend = "go on from the newest whole one by leaving `--from` away";
+        return read(path).map(|data| Some(Point { path: path.clone(), data })).map_err(|damage| {
+            let mend = match newest(&folder).0 {
+                Some((whole, _)) => format!("{} is whole: go on from it with `--from {}`", shown::path(&whole), shown::path(&whole)),
+                None => format!("{} has no whole one", shown::path(&folder)),
+            };
             format!("the checkpoint {} cannot be used: {damage}; {mend}", shown::path(path))
         });
     }
@@ -110,101 +226,17 @@ fn checkpoint(arguments: &Arguments, screen: &Screen) -> Result<CheckpointData, 
     match found {
         Some((path, data)) => {
             screen.print(&format!("going on from {}", shown::path(&path)));
-            Ok(data)
+            Ok(Some(Point { path, data }))
+        }
+        None if passed.is_empty() && run_dir.join(file::RESOLVED).exists() => {
+            screen.print("the run stopped before its first checkpoint: it begins anew");
+            Ok(None)
         }
         None => Err(format!(
             "{} has no whole checkpoint ({} damaged): begin anew with `fluxbay train {}`",
             shown::path(&folder),
             passed.len(),
-            shown::path(&arguments.run_dir.join(file::RUN))
+            shown::path(&run_dir.join(file::RUN))
         )),
-    }
-}
-
-fn text<'a>(data: &'a CheckpointData, name: &str) -> &'a str {
-    data.files.get(name).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
-}
-
-/// Folders of the plugins that a lock names.
-fn folders(lock: &str) -> Vec<PathBuf> {
-    let paths: BTreeSet<PathBuf> =
-        listed(lock).filter_map(|plugin| Some(Path::new(plugin.get("path")?.as_str()?).parent()?.to_owned())).collect();
-    paths.into_iter().collect()
-}
-
-fn listed(lock: &str) -> impl Iterator<Item = toml::Table> {
-    let table: toml::Table = lock.parse().unwrap_or_default();
-    let plugins = table.get("plugin").and_then(toml::Value::as_array).cloned().unwrap_or_default();
-    plugins.into_iter().filter_map(|plugin| plugin.as_table().cloned())
-}
-
-/// What differs between the plugins of two locks, by name.
-fn other_plugins(before: &str, now: &str) -> Vec<String> {
-    let hash = |plugin: &toml::Table| plugin.get("sha256").and_then(toml::Value::as_str).map(str::to_owned);
-    let name = |plugin: &toml::Table| plugin.get("name").and_then(toml::Value::as_str).unwrap_or_default().to_owned();
-    let now: Vec<_> = listed(now).map(|plugin| (name(&plugin), hash(&plugin))).collect();
-    listed(before)
-        .filter_map(|plugin| {
-            let (name, hash) = (name(&plugin), hash(&plugin));
-            if now.iter().any(|(other, found)| *other == name && *found == hash) {
-                return None;
-            }
-            let is_there = now.iter().any(|(other, _)| *other == name);
-            Some(format!("plugin `{name}` {}", if is_there { "is another file than then (its sha256 differs)" } else { "is missing" }))
-        })
-        .collect()
-}
-
-/// Keys whose values differ between two resolved runs. How long to train and where plugins are may always change.
-fn differences(before: &str, now: &str) -> Vec<String> {
-    let (before, now): (toml::Table, toml::Table) = (before.parse().unwrap_or_default(), now.parse().unwrap_or_default());
-    let mut found = Vec::new();
-    compare("", Some(&toml::Value::Table(before)), Some(&toml::Value::Table(now)), &mut found);
-    found.retain(|change| !["run.epochs:", "plugins.dirs", "run.base-dir:"].iter().any(|free| change.starts_with(free)));
-    found
-}
-
-fn compare(path: &str, before: Option<&toml::Value>, now: Option<&toml::Value>, found: &mut Vec<String>) {
-    let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
-    match (before, now) {
-        (Some(toml::Value::Table(before)), Some(toml::Value::Table(now))) => {
-            let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
-            names.iter().for_each(|name| compare(&below(name), before.get(*name), now.get(*name), found));
-        }
-        (Some(toml::Value::Array(before)), Some(toml::Value::Array(now))) => {
-            for index in 0..before.len().max(now.len()) {
-                compare(&format!("{path}[{index}]"), before.get(index), now.get(index), found);
-            }
-        }
-        (before, now) if before == now => {}
-        (before, now) => {
-            let said = |value: Option<&toml::Value>| value.map_or("nothing".to_owned(), ToString::to_string);
-            found.push(format!("{path}: {} then, {} now", said(before), said(now)));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn changes_of_the_configuration_are_named_and_longer_training_is_none() {
-        let before = "[run]\nseed = 1\nepochs = 3\n[[callback]]\ncomponent = \"a\"\n";
-        let now = "[run]\nseed = 2\nepochs = 9\n[[callback]]\ncomponent = \"a\"\n[[callback]]\ncomponent = \"b\"\n";
-        let found = differences(before, now);
-        assert_eq!(found.len(), 2, "{found:?}");
-        assert!(found[0].starts_with("callback[1]: nothing then") && found[1] == "run.seed: 1 then, 2 now", "{found:?}");
-        assert!(differences(before, before).is_empty());
-    }
-
-    #[test]
-    fn other_and_missing_plugins_are_named() {
-        let lock = |name: &str, hash: &str| format!("[[plugin]]\nname = \"{name}\"\nsha256 = \"{hash}\"\npath = \"/p/{name}.so\"\n");
-        let before = lock("a", "1") + &lock("b", "2") + &lock("c", "3");
-        let now = lock("a", "1") + &lock("b", "9");
-        let found = other_plugins(&before, &now);
-        assert!(found.len() == 2 && found[0].contains("`b` is another file") && found[1].contains("`c` is missing"), "{found:?}");
-        assert_eq!(folders(&before), [PathBuf::from("/p")]);
     }
 }

@@ -7,14 +7,17 @@ use std::{
     thread::JoinHandle,
 };
 
-use super::{CheckpointData, Retention, write};
+use super::{CheckpointData, Keep, write};
 use crate::record::RecordError;
 
-/// What is to be written, and the files that must be on the disk before it.
+/// Puts a checkpoint's files together, away from the training thread.
+pub type Produce = Box<dyn FnOnce() -> Result<CheckpointData, RecordError> + Send>;
+
+/// What is to be written, the files that must be on the disk before it, and what is kept afterwards.
 struct Job {
-    data: CheckpointData,
+    produce: Produce,
     before: Vec<File>,
-    retention: Retention,
+    keep: Keep,
 }
 
 /// What became of a checkpoint that was handed over.
@@ -45,9 +48,10 @@ impl Keeper {
         let (jobs, queue) = channel::<Job>();
         let (report, done) = channel();
         let thread = std::thread::Builder::new().name("checkpoints".to_owned()).spawn(move || {
-            for Job { data, before, retention } in queue {
+            for Job { produce, before, keep } in queue {
                 let synced = before.iter().try_for_each(File::sync_data).map_err(RecordError::io("sync the record beside", &folder));
-                if report.send(synced.and_then(|()| write(&folder, &data, &retention))).is_err() {
+                let written = synced.and_then(|()| write(&folder, &produce()?, &keep));
+                if report.send(written).is_err() {
                     return;
                 }
             }
@@ -87,16 +91,15 @@ impl Keeper {
         Ok(())
     }
 
-    /// Hands a checkpoint over; `before` are files whose content it relies on. When it is written, those go that `retention` does
-    /// not keep.
+    /// Hands a checkpoint over; `before` are files whose content it relies on, `keep` decides on older ones afterwards.
     ///
     /// # Errors
     /// Where writing the one before failed.
-    pub fn keep(&mut self, data: CheckpointData, before: Vec<File>, retention: Retention) -> Result<Kept, RecordError> {
+    pub fn keep(&mut self, produce: Produce, before: Vec<File>, keep: Keep) -> Result<Kept, RecordError> {
         if !self.is_free()? {
             return Ok(Kept::LeftOut);
         }
-        let handed = self.jobs.as_ref().is_some_and(|jobs| jobs.send(Job { data, before, retention }).is_ok());
+        let handed = self.jobs.as_ref().is_some_and(|jobs| jobs.send(Job { produce, before, keep }).is_ok());
         self.busy = handed;
         Ok(if handed { Kept::Handed } else { Kept::LeftOut })
     }

@@ -10,15 +10,17 @@ mod read;
 mod retention;
 mod write;
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap, io};
 
 use serde::{Deserialize, Serialize};
 
+use super::tensors::Encoded;
+
 pub use self::{
-    keeper::{Keeper, Kept},
-    read::{Found, newest, read, scan, verify},
-    retention::{Best, Retention},
-    write::write,
+    keeper::{Keeper, Kept, Produce},
+    read::{Found, newer_than, newest, read, scan, verify},
+    retention::{Best, Keep, Retention},
+    write::{remove, set_aside, write},
 };
 
 /// What a checkpoint is about: readable without its files.
@@ -35,8 +37,7 @@ pub struct About {
     pub step: u64,
     /// Why it was written, such as `interval`, `signal`, `end`.
     pub reason: String,
-    /// Instances that asked for it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Who asked for it: instances by their id, `run` for the run's own settings. Each has a say in how long it is kept.
     pub asked_by: Vec<String>,
     /// Last value of each epoch metric, by `PHASE/NAME`; only finite ones. Written as texts: a number of JSON is not read back
     /// to the last bit, and the manifest must be.
@@ -68,7 +69,62 @@ pub struct CheckpointData {
     /// What it is about.
     pub about: About,
     /// Files by name: letters, digits, `.`, `-` and `_` only.
-    pub files: BTreeMap<String, Vec<u8>>,
+    pub files: BTreeMap<String, Content>,
+}
+
+/// Content of a file that is written: bytes, or tensors that need not be copied together first.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// Bytes.
+    Bytes(Vec<u8>),
+    /// A safetensors file.
+    Tensors(Encoded),
+}
+
+impl Content {
+    /// Its length in bytes.
+    pub fn len(&self) -> u64 {
+        match self {
+            Content::Bytes(bytes) => bytes.len() as u64,
+            Content::Tensors(tensors) => tensors.len(),
+        }
+    }
+
+    /// Whether it has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Hands its bytes over, piece by piece.
+    ///
+    /// # Errors
+    /// What `take` answers, or a tensor that cannot be read.
+    pub fn each(&self, take: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        match self {
+            Content::Bytes(bytes) => take(bytes),
+            Content::Tensors(tensors) => tensors.each(take),
+        }
+    }
+
+    /// Its bytes in one piece.
+    pub fn bytes(&self) -> Cow<'_, [u8]> {
+        match self {
+            Content::Bytes(bytes) => Cow::Borrowed(bytes),
+            Content::Tensors(tensors) => Cow::Owned(tensors.bytes()),
+        }
+    }
+}
+
+impl PartialEq for Content {
+    fn eq(&self, other: &Content) -> bool {
+        self.bytes() == other.bytes()
+    }
+}
+
+impl From<Vec<u8>> for Content {
+    fn from(bytes: Vec<u8>) -> Content {
+        Content::Bytes(bytes)
+    }
 }
 
 /// Why a checkpoint could not be used.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    About, CheckpointData, Damage,
+    About, CheckpointData, Content, Damage,
     manifest::{MANIFEST, Manifest, sha256},
     write::sweep,
 };
@@ -24,11 +24,16 @@ pub struct Found {
 /// The checkpoints in a folder, oldest first by the number that their names begin with. Reads manifests only.
 pub fn scan(folder: &Path) -> Vec<Found> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let visible = |path: &PathBuf| path.file_name().is_some_and(|name| !name.to_string_lossy().starts_with('.'));
-    let paths = entries.flatten().map(|entry| entry.path()).filter(visible).filter(|path| path.is_dir());
+    let paths = entries.flatten().map(|entry| entry.path()).filter(|path| age(path).is_some()).filter(|path| path.is_dir());
     let mut found: Vec<Found> = paths.map(|path| Found { about: read_manifest(&path).map(|manifest| manifest.about), path }).collect();
     found.sort_by(|a, b| age(&a.path).cmp(&age(&b.path)).then_with(|| a.path.cmp(&b.path)));
     found
+}
+
+/// Those that stand after `path`, which is one of the folder's.
+pub fn newer_than(folder: &Path, path: &Path) -> Vec<PathBuf> {
+    let name = path.file_name();
+    scan(folder).into_iter().map(|found| found.path).skip_while(|path| path.file_name() != name).skip(1).collect()
 }
 
 /// The number that a checkpoint's name begins with.
@@ -70,7 +75,7 @@ pub fn read(path: &Path) -> Result<CheckpointData, Damage> {
         if sha256(&bytes) != entry.sha256 {
             return Err(Damage::Content(name.clone()));
         }
-        files.insert(name.clone(), bytes);
+        files.insert(name.clone(), Content::Bytes(bytes));
     }
     Ok(CheckpointData { about: manifest.about, files })
 }

@@ -12,18 +12,24 @@ fn data(sequence: u64, loss: f64) -> CheckpointData {
         phase: String::new(),
         step: 0,
         reason: "interval".to_owned(),
-        asked_by: Vec::new(),
+        asked_by: vec!["run".to_owned()],
         metrics: BTreeMap::from([("validation/loss".to_owned(), loss)]),
     };
     let files = BTreeMap::from([
-        ("parameters.safetensors".to_owned(), (0..=255).cycle().take(3000).collect()),
-        ("state.json".to_owned(), b"{\"counters\":[1,2,3]}".to_vec()),
-        ("empty.bin".to_owned(), Vec::new()),
+        ("parameters.safetensors".to_owned(), (0..=255).cycle().take(3000).collect::<Vec<u8>>().into()),
+        ("state.json".to_owned(), b"{\"counters\":[1,2,3]}".to_vec().into()),
+        ("empty.bin".to_owned(), Vec::new().into()),
     ]);
     CheckpointData { about, files }
 }
 
-const ALL: Retention = Retention { last: 0, best: Vec::new() };
+fn keep(last: usize, best: Option<Best>) -> Keep {
+    Keep::from([("run".to_owned(), Retention { last, best })])
+}
+
+fn all() -> Keep {
+    keep(0, None)
+}
 
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -34,10 +40,10 @@ fn names(folder: &Path) -> Vec<String> {
 #[test]
 fn what_was_written_comes_back() {
     let folder = tempfile::tempdir().unwrap();
-    let path = write(folder.path(), &data(135, 0.5), &ALL).unwrap();
+    let path = write(folder.path(), &data(135, 0.5), &all()).unwrap();
     assert_eq!(path.file_name().unwrap(), "0000000135-epoch-13");
     assert_eq!(read(&path).unwrap(), data(135, 0.5));
-    let again = write(folder.path(), &data(135, 0.25), &ALL).unwrap();
+    let again = write(folder.path(), &data(135, 0.25), &all()).unwrap();
     assert_ne!(path, again, "never overwritten");
     assert_eq!(newest(folder.path()).0.unwrap().1, data(135, 0.25));
 }
@@ -48,7 +54,7 @@ fn any_metric_comes_back_to_the_last_bit() {
     let mut number = 0.1_f64;
     for sequence in 0..40 {
         number = (number * 3.7 * (1.0 - number)).abs() / 1.1;
-        let path = write(folder.path(), &data(sequence, number), &ALL).unwrap();
+        let path = write(folder.path(), &data(sequence, number), &all()).unwrap();
         assert_eq!(read(&path).unwrap().about.metrics["validation/loss"].to_bits(), number.to_bits(), "{number}");
     }
 }
@@ -56,7 +62,7 @@ fn any_metric_comes_back_to_the_last_bit() {
 #[test]
 fn every_flipped_bit_and_every_cut_is_seen() {
     let folder = tempfile::tempdir().unwrap();
-    let path = write(folder.path(), &data(7, 0.5), &ALL).unwrap();
+    let path = write(folder.path(), &data(7, 0.5), &all()).unwrap();
     let files: Vec<_> = names(&path).into_iter().map(|name| (path.join(&name), fs::read(path.join(&name)).unwrap())).collect();
     let total: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
     let mut runner = TestRunner::new(ProptestConfig::with_cases(1000));
@@ -87,7 +93,7 @@ fn every_flipped_bit_and_every_cut_is_seen() {
 #[test]
 fn damage_is_named_and_the_one_before_is_offered() {
     let folder = tempfile::tempdir().unwrap();
-    let paths: Vec<_> = [10, 20, 30, 40].iter().map(|&sequence| write(folder.path(), &data(sequence, 0.5), &ALL).unwrap()).collect();
+    let paths: Vec<_> = [10, 20, 30, 40].iter().map(|&sequence| write(folder.path(), &data(sequence, 0.5), &all()).unwrap()).collect();
     fs::remove_file(paths[3].join("state.json")).unwrap();
     fs::write(paths[2].join("parameters.safetensors"), b"short").unwrap();
     fs::remove_file(paths[1].join("manifest.json")).unwrap();
@@ -102,7 +108,7 @@ fn damage_is_named_and_the_one_before_is_offered() {
 #[test]
 fn a_writing_that_was_broken_off_is_invisible_and_swept() {
     let folder = tempfile::tempdir().unwrap();
-    write(folder.path(), &data(10, 0.5), &ALL).unwrap();
+    write(folder.path(), &data(10, 0.5), &all()).unwrap();
     fs::create_dir(folder.path().join(".0000000020-epoch-2.new")).unwrap();
     fs::write(folder.path().join(".0000000020-epoch-2.new/state.json"), b"half").unwrap();
     assert_eq!(scan(folder.path()).len(), 1);
@@ -113,44 +119,19 @@ fn a_writing_that_was_broken_off_is_invisible_and_swept() {
 #[test]
 fn a_failed_writing_leaves_the_older_ones() {
     let folder = tempfile::tempdir().unwrap();
-    let keep = Retention { last: 1, best: Vec::new() };
+    let keep = keep(1, None);
     write(folder.path(), &data(10, 0.5), &keep).unwrap();
     let mut bad = data(20, 0.5);
-    bad.files.insert("../escape".to_owned(), Vec::new());
+    bad.files.insert("../escape".to_owned(), Vec::new().into());
     assert!(write(folder.path(), &bad, &keep).is_err());
     assert_eq!(names(folder.path()), ["0000000010-epoch-1"]);
-}
-
-fn best(asked_by: &str, count: Option<usize>) -> Best {
-    Best { asked_by: asked_by.to_owned(), metric: "validation/loss".to_owned(), better: Better::Lower, count }
-}
-
-#[test]
-fn what_an_instance_asked_for_stays_until_it_says_what_is_to_stay() {
-    let folder = tempfile::tempdir().unwrap();
-    let kept = || scan(folder.path()).iter().map(|found| found.about.as_ref().unwrap().sequence).collect::<Vec<_>>();
-    let asked = |sequence, loss| {
-        let mut data = data(sequence, loss);
-        data.about.asked_by.push("checkpointer".to_owned());
-        data
-    };
-    let all = Retention { last: 1, best: vec![best("checkpointer", None)] };
-    write(folder.path(), &data(1, 0.1), &all).unwrap();
-    for (sequence, loss) in [(2, 0.9), (3, 0.3), (4, 0.5)] {
-        write(folder.path(), &asked(sequence, loss), &all).unwrap();
-    }
-    assert_eq!(kept(), [2, 3, 4], "1 was the host's own");
-    write(folder.path(), &data(5, 0.2), &Retention { last: 1, best: Vec::new() }).unwrap();
-    assert_eq!(kept(), [2, 3, 4, 5], "a resumed run has not asked yet");
-    let two = Retention { last: 1, best: vec![best("checkpointer", Some(2))] };
-    write(folder.path(), &asked(6, 0.8), &two).unwrap();
-    assert_eq!(kept(), [3, 4, 6], "the two best of those that it asked for, and the newest");
 }
 
 #[test]
 fn the_newest_and_the_best_are_kept() {
     let folder = tempfile::tempdir().unwrap();
-    let keep = Retention { last: 1, best: vec![best("", Some(2))] };
+    let best = Best { metric: "validation/loss".to_owned(), better: Better::Lower, count: 2 };
+    let keep = keep(1, Some(best));
     for (sequence, loss) in [(1, 0.9), (2, 0.3), (3, 0.5), (4, 0.2), (5, 0.8)] {
         write(folder.path(), &data(sequence, loss), &keep).unwrap();
     }
@@ -164,10 +145,10 @@ fn checkpoints_are_written_beside_the_training_one_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("checkpoints");
     let mut keeper = Keeper::new(path.clone()).unwrap();
-    assert_eq!(keeper.keep(data(10, 0.5), Vec::new(), ALL).unwrap(), Kept::Handed);
+    assert_eq!(keeper.keep(Box::new(|| Ok(data(10, 0.5))), Vec::new(), all()).unwrap(), Kept::Handed);
     keeper.wait().unwrap();
     assert_eq!(keeper.newest(), Some(&path.join("0000000010-epoch-1")));
-    keeper.keep(data(20, 0.5), Vec::new(), ALL).unwrap();
+    keeper.keep(Box::new(|| Ok(data(20, 0.5))), Vec::new(), all()).unwrap();
     drop(keeper);
     assert_eq!(newest(&path).0.unwrap().1.about.sequence, 20, "dropping waits");
 }
@@ -178,6 +159,28 @@ fn a_checkpoint_that_cannot_be_written_is_told() {
     let path = folder.path().join("checkpoints");
     fs::write(&path, "in the way").unwrap();
     let mut keeper = Keeper::new(path).unwrap();
-    keeper.keep(data(10, 0.5), Vec::new(), ALL).unwrap();
+    keeper.keep(Box::new(|| Ok(data(10, 0.5))), Vec::new(), all()).unwrap();
     assert!(keeper.wait().is_err());
+}
+
+#[test]
+fn each_of_those_who_ask_has_a_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let better = |metric: &str| Best { metric: metric.to_owned(), better: Better::Lower, count: 1 };
+    let keep = Keep::from([
+        ("run".to_owned(), Retention { last: 1, best: None }),
+        ("best".to_owned(), Retention { last: 1, best: Some(better("validation/loss")) }),
+    ]);
+    let asked = |sequence: u64, loss: f64, by: &[&str]| {
+        let mut data = data(sequence, loss);
+        data.about.asked_by = by.iter().map(|&who| who.to_owned()).collect();
+        write(folder.path(), &data, &keep).unwrap();
+        let kept: Vec<u64> = scan(folder.path()).iter().map(|found| found.about.as_ref().unwrap().sequence).collect();
+        kept
+    };
+    assert_eq!(asked(1, 0.1, &["run", "best"]), [1]);
+    assert_eq!(asked(2, 0.2, &["run"]), [1, 2]);
+    assert_eq!(asked(3, 0.3, &["best"]), [1, 2, 3], "1 is its best, 2 the run's newest");
+    assert_eq!(asked(4, 0.4, &["gone"]), [1, 2, 3, 4]);
+    assert_eq!(asked(5, 0.05, &["run", "best"]), [4, 5], "nobody knows what `gone` wants kept");
 }

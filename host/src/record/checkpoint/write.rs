@@ -7,20 +7,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use sha2::{Digest as _, Sha256};
+
 use super::{
-    CheckpointData, Retention,
-    manifest::{FileEntry, MANIFEST, Manifest, sha256},
+    CheckpointData, Content, Keep,
+    manifest::{FileEntry, MANIFEST, Manifest, hexadecimal},
+    retention::superfluous,
     scan,
 };
 use crate::record::{RecordError, atomic::sync_folder};
 
 /// Writes a checkpoint into the folder of a run's checkpoints, which is made where it is not there, and removes those
-/// that `retention` does not keep. Answers its folder.
+/// that nobody in `keep` keeps. Answers its folder.
 ///
 /// # Errors
 /// Where the system refuses: nothing was added then, and every older checkpoint is still there. An old one that cannot be
 /// removed is no error; the log names it.
-pub fn write(folder: &Path, data: &CheckpointData, retention: &Retention) -> Result<PathBuf, RecordError> {
+pub fn write(folder: &Path, data: &CheckpointData, keep: &Keep) -> Result<PathBuf, RecordError> {
     fs::create_dir_all(folder).map_err(RecordError::io("create the folder", folder))?;
     let name = free_name(folder, data);
     let aside = folder.join(format!(".{name}.new"));
@@ -33,8 +36,8 @@ pub fn write(folder: &Path, data: &CheckpointData, retention: &Retention) -> Res
         let _ = fs::remove_dir_all(&aside);
         return Err(error);
     }
-    for old in retention.superfluous(&scan(folder)) {
-        remove(folder, &old);
+    for old in superfluous(keep, &scan(folder)) {
+        remove(&old);
     }
     Ok(path)
 }
@@ -56,17 +59,48 @@ fn write_aside(aside: &Path, data: &CheckpointData) -> Result<(), RecordError> {
         fs::remove_dir_all(aside).map_err(RecordError::io("remove", aside))?;
     }
     fs::create_dir(aside).map_err(RecordError::io("create the folder", aside))?;
-    let mut files = BTreeMap::new();
-    for (name, bytes) in &data.files {
-        let path = aside.join(name);
-        if !is_plain(name) {
-            return Err(RecordError::Content { path, problem: "is no name for a file of a checkpoint".to_owned() });
-        }
-        write_synced(&path, bytes)?;
-        files.insert(name.clone(), FileEntry { bytes: bytes.len() as u64, sha256: sha256(bytes) });
+    if let Some(name) = data.files.keys().find(|name| !is_plain(name)) {
+        return Err(RecordError::Content { path: aside.join(name), problem: "is no name for a file of a checkpoint".to_owned() });
     }
-    write_synced(&aside.join(MANIFEST), &Manifest::new(data.about.clone(), files).text())?;
+    let files = write_files(aside, data)?;
+    let manifest = Content::Bytes(Manifest::new(data.about.clone(), files).text());
+    write_synced(&aside.join(MANIFEST), &manifest)?;
     sync_folder(aside)
+}
+
+/// Writes and syncs every file on a thread of its own, and computes the hashes meanwhile: the disk's waits overlap, and a
+/// processor is free while it waits.
+fn write_files(aside: &Path, data: &CheckpointData) -> Result<BTreeMap<String, FileEntry>, RecordError> {
+    std::thread::scope(|scope| {
+        let written: Vec<_> = data
+            .files
+            .iter()
+            .map(|(name, content)| {
+                let path = aside.join(name);
+                scope.spawn(move || write_synced(&path, content))
+            })
+            .collect();
+        let mut files = BTreeMap::new();
+        for (name, content) in &data.files {
+            let sha256 = hash(content).map_err(RecordError::io("read back what goes to", &aside.join(name)))?;
+            files.insert(name.clone(), FileEntry { bytes: content.len(), sha256 });
+        }
+        for thread in written {
+            thread.join().unwrap_or_else(|_| {
+                Err(RecordError::Content { path: aside.to_owned(), problem: "a thread that wrote it panicked".to_owned() })
+            })?;
+        }
+        Ok(files)
+    })
+}
+
+fn hash(content: &Content) -> std::io::Result<String> {
+    let mut hasher = Sha256::new();
+    content.each(&mut |bytes| {
+        hasher.update(bytes);
+        Ok(())
+    })?;
+    Ok(hexadecimal(&hasher.finalize()))
 }
 
 fn is_plain(name: &str) -> bool {
@@ -74,18 +108,29 @@ fn is_plain(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('.') && name != MANIFEST && name.bytes().all(plain)
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
-    let write = |mut file: File| file.write_all(bytes).and_then(|()| file.sync_all());
+fn write_synced(path: &Path, content: &Content) -> Result<(), RecordError> {
+    let write = |mut file: File| content.each(&mut |bytes| file.write_all(bytes)).and_then(|()| file.sync_all());
     File::create_new(path).and_then(write).map_err(RecordError::io("write", path))
 }
 
-/// Takes a checkpoint's name away before its files, so that a half removed one is never taken for one.
-fn remove(folder: &Path, path: &Path) {
+/// Takes a checkpoint's name away before its files, so that a half removed one is never taken for one. One that cannot be
+/// removed is named in the log.
+pub fn remove(path: &Path) {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let aside = folder.join(format!(".{name}.old"));
+    let aside = path.with_file_name(format!(".{name}.old"));
     let removed = fs::rename(path, &aside).and_then(|()| fs::remove_dir_all(&aside));
     if let Err(error) = removed {
         log::warn!("the old checkpoint {} cannot be removed: {error}", crate::library::shown::path(path));
+    }
+}
+
+/// Renames a damaged checkpoint, so that it is not taken for one any more; what can be saved of it is still there.
+pub fn set_aside(path: &Path) {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let aside = path.with_file_name(format!("damaged-{name}"));
+    match fs::rename(path, &aside) {
+        Ok(()) => log::warn!("the damaged checkpoint is kept as {}", crate::library::shown::path(&aside)),
+        Err(error) => log::warn!("the damaged checkpoint {} cannot be renamed: {error}", crate::library::shown::path(path)),
     }
 }
 

@@ -7,18 +7,18 @@ use crate::{
     record::RunRecord,
 };
 
-/// See the module.
+/// A record of a run that may not have begun. See the module.
 #[derive(Debug, Default)]
-pub(super) struct Record(OnceCell<RunRecord>);
+pub struct Record(OnceCell<RunRecord>);
 
 impl Record {
     /// The record, once it has begun.
-    pub(super) fn get(&self) -> Option<&RunRecord> {
+    pub fn get(&self) -> Option<&RunRecord> {
         self.0.get()
     }
 
     /// Begins it.
-    pub(super) fn begin(&self, record: RunRecord) -> &RunRecord {
+    pub fn begin(&self, record: RunRecord) -> &RunRecord {
         self.0.get_or_init(|| record)
     }
 }

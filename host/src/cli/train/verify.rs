@@ -1,0 +1,211 @@
+//! `fluxbay verify-resume`: trains a run straight through and with interruptions, in processes of their own, and compares
+//! all that is left behind.
+
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use serde_json::json;
+
+use crate::{
+    cli::{Exit, Failure, Outcome, RunArguments, print, print_json},
+    display::Screen,
+    durable::compare::{Comparison, directories},
+    library::shown,
+    record::{checkpoint, file},
+    tensor::random::philox,
+};
+
+/// Arguments of `fluxbay verify-resume`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    run: RunArguments,
+    /// How often the run is interrupted.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    interruptions: u64,
+    /// Seed of the steps after which it is interrupted.
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    interruption_seed: u64,
+    /// Leave the runs' folders in DIR, which must be new; else they are removed.
+    #[arg(long, value_name = "DIR")]
+    keep_in: Option<PathBuf>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn failed(text: impl ToString) -> Failure {
+    Failure::new(Exit::Failed, text)
+}
+
+pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
+    let scratch =
+        tempfile::Builder::new().prefix("fluxbay-verify-").tempdir().map_err(|error| failed(format!("no scratch folder: {error}")))?;
+    let folder = match &arguments.keep_in {
+        Some(dir) => {
+            std::fs::create_dir(dir).map_err(|error| Failure::new(Exit::Configuration, format!("{}: {error}", shown::path(dir))))?;
+            std::path::absolute(dir).unwrap_or(dir.clone())
+        }
+        None => scratch.path().to_owned(),
+    };
+    let runs = Runs { arguments, folder };
+    let (straight, interrupted) = (runs.folder.join("straight"), runs.folder.join("interrupted"));
+    if let Some(exit) = runs.train(&straight, None)? {
+        return Ok(exit);
+    }
+    let steps = steps(&straight)?;
+    let stops = stops(steps, arguments.interruptions, arguments.interruption_seed);
+    screen.print(&format!("{steps} steps straight through; interrupting before the end of step {}", list(&stops)));
+    runs.train(&interrupted, stops.first().copied())?;
+    for (done, _) in stops.iter().enumerate() {
+        runs.resume(&interrupted, stops.get(done + 1).copied())?;
+    }
+    let mut comparison = directories(&straight, &interrupted).map_err(failed)?;
+    let mut varying = BTreeSet::new();
+    if !comparison.differences.is_empty() {
+        // What differs between two straight runs, such as a time that a callback keeps, is not resuming's doing.
+        let again = runs.folder.join("again");
+        runs.train(&again, None)?;
+        let by_itself = directories(&straight, &again).map_err(failed)?;
+        varying = by_itself.differences.into_iter().map(|difference| difference.field).collect();
+        comparison.differences.retain(|difference| !varying.contains(&difference.field));
+    }
+    tell(arguments, &comparison, &varying, &stops)
+}
+
+fn tell(arguments: &Arguments, comparison: &Comparison, varying: &BTreeSet<String>, stops: &[u64]) -> Outcome {
+    let same = comparison.differences.is_empty();
+    if arguments.json {
+        let differences = comparison.differences.iter();
+        print_json(&json!({
+            "same": same,
+            "interrupted-after-steps": stops,
+            "fields": comparison.fields,
+            "varying": varying,
+            "differences": differences.map(|one| json!({ "field": one.field, "straight": one.first, "interrupted": one.second })).collect::<Vec<_>>(),
+        }))?;
+        return Ok(if same { Exit::Done } else { Exit::Failed });
+    }
+    let mut text = String::new();
+    for field in varying {
+        text.push_str(&format!("differs from run to run by itself: {}\n", shown::text(field)));
+    }
+    let Some(first) = comparison.differences.first() else {
+        text.push_str(&format!("the same: {} fields, interrupted {} times\n", comparison.fields, stops.len()));
+        return print(&text);
+    };
+    print(&text)?;
+    let others = comparison.differences.len() - 1;
+    Err(failed(format!(
+        "the interrupted run differs from the straight one, first in {}: {} straight, {} interrupted{}\nSave what this depends on in the \
+         component's `save`, and take it back in `load`",
+        shown::text(&first.field),
+        shown::text(&first.first),
+        shown::text(&first.second),
+        if others == 0 { String::new() } else { format!(" ({others} other fields differ, see --json)") }
+    )))
+}
+
+fn list(stops: &[u64]) -> String {
+    stops.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Steps of all phases of a run that ended with a checkpoint.
+fn steps(run_dir: &Path) -> Result<u64, Failure> {
+    let found = checkpoint::scan(&run_dir.join(file::CHECKPOINTS));
+    let last = found.last().and_then(|found| found.about.as_ref().ok());
+    last.map(|about| about.sequence)
+        .ok_or_else(|| failed("the straight run left no checkpoint at its end: was it cancelled within an epoch?"))
+}
+
+/// Steps after which the run is interrupted: the first, the one before the last, and others at random, ascending.
+fn stops(steps: u64, count: u64, seed: u64) -> Vec<u64> {
+    let mut stops = BTreeSet::new();
+    let most = count.min(steps);
+    stops.extend([1, steps.saturating_sub(1)].into_iter().filter(|stop| *stop > 0).take(most as usize));
+    let mut number = 0;
+    while (stops.len() as u64) < most && number < 64 * count {
+        let [word, ..] = philox([number as u32, 0, 0, 0], [seed as u32, (seed >> 32) as u32]);
+        stops.insert(1 + u64::from(word) % steps);
+        number += 1;
+    }
+    stops.into_iter().collect()
+}
+
+struct Runs<'a> {
+    arguments: &'a Arguments,
+    folder: PathBuf,
+}
+
+impl Runs<'_> {
+    /// Trains the run into a folder. Answers how the command ends where the run cannot even begin.
+    fn train(&self, into: &Path, interrupt_at: Option<u64>) -> Result<Option<Exit>, Failure> {
+        let run = &self.arguments.run;
+        let mut command = self.command("train");
+        command.args(&run.files);
+        for (option, values) in [("--set", &run.set), ("--add", &run.add), ("--remove", &run.remove)] {
+            command.args(values.iter().map(|value| format!("{option}={value}")));
+        }
+        // Checkpoints come from the interruptions alone, and the last one tells the state at the end.
+        for setting in ["every-epochs=0", "every-steps=0", "every-minutes=0", "at-end=true", "on-signal=true", "keep-last=0"] {
+            command.arg(format!("--set=checkpoints.{setting}"));
+        }
+        if run.locked {
+            command.arg("--locked");
+        }
+        command.arg("--run-dir").arg(into);
+        self.finish(command, interrupt_at)
+    }
+
+    fn resume(&self, run_dir: &Path, interrupt_at: Option<u64>) -> Result<(), Failure> {
+        let mut command = self.command("resume");
+        command.arg(run_dir);
+        self.finish(command, interrupt_at).map(drop)
+    }
+
+    fn command(&self, name: &str) -> Command {
+        let program = std::env::current_exe().map_or_else(|_| OsString::from("fluxbay"), PathBuf::into_os_string);
+        let mut command = Command::new(program);
+        command.arg("--quiet").arg(name);
+        let path = &self.arguments.run.path;
+        for (option, dirs) in [("--plugin-dir", &path.plugin_dirs), ("--allow-untrusted", &path.allow_untrusted)] {
+            dirs.iter().for_each(|dir| {
+                command.arg(option).arg(dir);
+            });
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command
+    }
+
+    fn finish(&self, mut command: Command, interrupt_at: Option<u64>) -> Result<Option<Exit>, Failure> {
+        if let Some(steps) = interrupt_at {
+            command.arg("--interrupt-at").arg(steps.to_string());
+        }
+        let status = command.status().map_err(|error| failed(format!("cannot start {command:?}: {error}")))?;
+        match status.code() {
+            Some(0) => Ok(None),
+            Some(130) if interrupt_at.is_some() => Ok(None),
+            Some(2) => Ok(Some(Exit::Configuration)),
+            Some(3) => Ok(Some(Exit::PluginRefused)),
+            _ => Err(failed(format!("the run failed ({status}): {command:?}"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interruptions_are_within_the_run_and_the_same_for_a_seed() {
+        let found = stops(100, 5, 7);
+        assert_eq!(found, stops(100, 5, 7));
+        assert!(found.len() == 5 && found[0] == 1 && found.contains(&99) && found.iter().all(|stop| (1..=100).contains(stop)), "{found:?}");
+        assert_eq!(stops(1, 3, 7), [1]);
+        assert_eq!(stops(2, 1, 7), [1]);
+    }
+}

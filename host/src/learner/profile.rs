@@ -1,0 +1,286 @@
+//! Where the time goes: per phase, event and callback, always on.
+//!
+//! Reading a clock costs more than calling a callback, so not every step is timed: one in [`EVERY`], chosen at random but
+//! the same in every run; what is outside of steps is always timed. Counts are exact, times of steps are scaled up from
+//! those that were timed. While a step is not timed, an event costs one load and one branch.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// One step in so many is timed.
+pub const EVERY: u64 = 16;
+
+/// What time is spent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Work {
+    /// Waiting for a batch.
+    Data,
+    /// A whole step.
+    Step,
+    /// A forward pass.
+    Forward,
+    /// A loss.
+    Loss,
+    /// A backward pass.
+    Backward,
+    /// An update by the optimizers.
+    Update,
+    /// An event, by its number: all who handle it.
+    Event(u32),
+    /// A callback, by its number, at an event.
+    Callback(u32, u32),
+}
+
+/// Time that was measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// How often, in timed steps and outside of steps.
+    pub timed: u64,
+    /// How long.
+    pub time: Duration,
+}
+
+/// Steps of a phase.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Steps {
+    /// Those that were begun.
+    pub begun: u64,
+    /// Those of them that were timed.
+    pub timed: u64,
+}
+
+/// Phase, whether it belongs to a step, and work.
+type Key = (u32, bool, Work);
+
+/// Room for so many kinds of work before more is asked for: in the middle of a step nothing should be allocated.
+const ROOM: usize = 512;
+
+/// The measurements of a run.
+#[derive(Debug)]
+pub struct Profile {
+    timing: Cell<bool>,
+    in_step: Cell<bool>,
+    /// Whether it was decided if the next step is timed.
+    decided: Cell<bool>,
+    step_began: Cell<Option<Instant>>,
+    random: Cell<u64>,
+    clock_reads: Cell<u64>,
+    phase: Cell<u32>,
+    /// Sorted by key.
+    spent: RefCell<Vec<(Key, Spent)>>,
+    steps: RefCell<BTreeMap<u32, Steps>>,
+    /// Steps of the running phase that are not in `steps` yet.
+    current: Cell<Steps>,
+}
+
+impl Default for Profile {
+    fn default() -> Profile {
+        Profile {
+            timing: Cell::new(true),
+            in_step: Cell::new(false),
+            decided: Cell::new(false),
+            step_began: Cell::new(None),
+            random: Cell::new(0x9E37_79B9_7F4A_7C15),
+            clock_reads: Cell::new(0),
+            phase: Cell::new(u32::MAX),
+            spent: RefCell::new(Vec::with_capacity(ROOM)),
+            steps: RefCell::default(),
+            current: Cell::default(),
+        }
+    }
+}
+
+/// One line of a profile.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// Number of the phase; `u32::MAX` outside of phases.
+    pub phase: u32,
+    /// What.
+    pub work: Work,
+    /// How often it was timed.
+    pub timed: u64,
+    /// Time in all, scaled up from the timed steps.
+    pub seconds: f64,
+}
+
+impl Profile {
+    /// The time now, where this moment is timed.
+    #[inline]
+    pub fn begin(&self) -> Option<Instant> {
+        if self.timing.get() { Some(self.now()) } else { None }
+    }
+
+    #[cold]
+    fn now(&self) -> Instant {
+        self.clock_reads.set(self.clock_reads.get() + 1);
+        Instant::now()
+    }
+
+    /// Whether this moment is timed.
+    #[inline]
+    pub fn is_timing(&self) -> bool {
+        self.timing.get()
+    }
+
+    /// Adds the time since `begin`, and answers the time now.
+    #[inline]
+    pub fn end(&self, begin: Option<Instant>, work: Work) -> Option<Instant> {
+        begin.map(|begin| self.add(begin, work))
+    }
+
+    /// Adds the time between two readings.
+    #[inline]
+    pub fn span(&self, begin: Option<Instant>, end: Option<Instant>, work: Work) {
+        if let (Some(begin), Some(end)) = (begin, end) {
+            self.add_time(end - begin, work);
+        }
+    }
+
+    /// Runs `f` and adds its time, where this moment is timed.
+    #[inline]
+    pub fn time<T>(&self, work: Work, f: impl FnOnce() -> T) -> T {
+        let begin = self.begin();
+        let answer = f();
+        self.end(begin, work);
+        answer
+    }
+
+    #[cold]
+    fn add(&self, begin: Instant, work: Work) -> Instant {
+        let now = self.now();
+        self.add_time(now - begin, work);
+        now
+    }
+
+    #[cold]
+    fn add_time(&self, time: Duration, work: Work) {
+        let Ok(mut all) = self.spent.try_borrow_mut() else { return };
+        let key = (self.phase.get(), self.in_step.get() || work == Work::Data, work);
+        let place = all.binary_search_by(|(known, _)| known.cmp(&key)).unwrap_or_else(|place| {
+            all.insert(place, (key, Spent::default()));
+            place
+        });
+        let spent = &mut all[place].1;
+        spent.timed += 1;
+        spent.time += time;
+    }
+
+    /// A phase runs from now on; `u32::MAX` for none.
+    pub fn enter_phase(&self, phase: u32) {
+        self.count();
+        self.outside_steps();
+        self.phase.set(phase);
+    }
+
+    fn count(&self) {
+        let current = self.current.take();
+        if current.begun > 0 {
+            let mut steps = self.steps.borrow_mut();
+            let steps = steps.entry(self.phase.get()).or_default();
+            steps.begun += current.begun;
+            steps.timed += current.timed;
+        }
+    }
+
+    /// The next step, with the wait for its batch, is timed or not: it is decided here.
+    #[inline]
+    pub fn next_step(&self) {
+        // xorshift64* (Vigna 2016): no stride of a callback can fall together with the timed steps.
+        let mut x = self.random.get();
+        x ^= x >> 12;
+        x ^= x << 25;
+        x ^= x >> 27;
+        self.random.set(x);
+        self.timing.set((x.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32).is_multiple_of(EVERY));
+        self.decided.set(true);
+    }
+
+    /// A step begins.
+    #[inline]
+    pub fn step_begins(&self) {
+        if !self.decided.replace(false) {
+            self.next_step();
+            self.decided.set(false);
+        }
+        self.in_step.set(true);
+        let Steps { begun, timed } = self.current.get();
+        self.current.set(Steps { begun: begun + 1, timed: timed + u64::from(self.timing.get()) });
+        self.step_began.set(self.begin());
+    }
+
+    /// A step has ended.
+    #[inline]
+    pub fn step_ends(&self) {
+        self.end(self.step_began.take(), Work::Step);
+        self.in_step.set(false);
+    }
+
+    /// What comes now is timed in any case.
+    pub fn outside_steps(&self) {
+        self.timing.set(true);
+    }
+
+    /// What is known so far.
+    pub fn rows(&self) -> Vec<Row> {
+        self.count();
+        let steps = self.steps.borrow();
+        let mut rows: BTreeMap<(u32, Work), Row> = BTreeMap::new();
+        for &((phase, in_step, work), spent) in self.spent.borrow().iter() {
+            let of_phase = steps.get(&phase).copied().unwrap_or_default();
+            let scale = if in_step && of_phase.timed > 0 { of_phase.begun as f64 / of_phase.timed as f64 } else { 1.0 };
+            let row = rows.entry((phase, work)).or_insert(Row { phase, work, timed: 0, seconds: 0.0 });
+            row.timed += spent.timed;
+            row.seconds += spent.time.as_secs_f64() * scale;
+        }
+        rows.into_values().collect()
+    }
+
+    /// Steps of each phase, by its number.
+    pub fn steps(&self) -> BTreeMap<u32, Steps> {
+        self.count();
+        self.steps.borrow().clone()
+    }
+
+    /// How often a clock was read, and how long one reading takes here.
+    pub fn cost(&self) -> (u64, Duration) {
+        const TRIES: u32 = 2000;
+        let begin = Instant::now();
+        for _ in 0..TRIES {
+            std::hint::black_box(Instant::now());
+        }
+        (self.clock_reads.get(), begin.elapsed() / TRIES)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_step_in_sixteen_is_timed_and_scaled_up() {
+        let profile = Profile::default();
+        profile.enter_phase(0);
+        for _ in 0..16_000 {
+            profile.step_begins();
+            let begin = profile.begin();
+            profile.end(begin, Work::Forward);
+            profile.step_ends();
+        }
+        let steps = profile.steps()[&0];
+        assert_eq!(steps.begun, 16_000);
+        assert!((800..1200).contains(&steps.timed), "{steps:?}");
+        let rows = profile.rows();
+        let works: Vec<(Work, u64)> = rows.iter().map(|row| (row.work, row.timed)).collect();
+        assert_eq!(works, [(Work::Step, steps.timed), (Work::Forward, steps.timed)]);
+        assert_eq!(profile.cost().0, 4 * steps.timed, "nothing is read in the others");
+    }
+
+    #[test]
+    fn what_is_outside_of_steps_is_always_timed() {
+        let profile = Profile::default();
+        let begin = profile.begin();
+        assert!(profile.end(begin, Work::Event(3)).is_some());
+        assert_eq!(profile.rows()[0].phase, u32::MAX);
+    }
+}
