@@ -37,7 +37,7 @@ fn epoch(batch: usize, callbacks: &str) -> (f64, u64) {
     let text = fixture(&format!("{SCALAR}{TRAINING}{callbacks}")).replace("batch-size = 8", &format!("batch-size = {batch}"));
     let session = whole_session(&text.replace("0.001", "0.0001"), Default::default());
     session.fit_epochs(1);
-    let state: serde_json::Value = serde_json::from_slice(&session.checkpoint().unwrap()["learner.json"]).unwrap();
+    let state: serde_json::Value = serde_json::from_slice(&session.checkpoint().unwrap()["learner.json"].bytes()).unwrap();
     (c(&session), state["updates"][0][1].as_u64().unwrap())
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::layout::{self, Form, SECTIONS, Section};
-use super::{PhaseData, settings};
+use super::{OnError, PhaseData, settings};
 use crate::library::{Catalog, Kind};
 
 /// The schema of a run file that may use the components of `catalog`.
@@ -80,7 +80,7 @@ fn host_keys(kind: Kind) -> Vec<(&'static str, Json)> {
         ),
         (
             layout::ON_ERROR,
-            json!({ "enum": ["stop", "disable"], "default": "stop", "description": "What happens when the instance fails." }),
+            json!({ "enum": ["stop", "disable"], "default": OnError::default_of(kind).name(), "description": "What happens when the instance fails." }),
         ),
     ];
     if kind == Kind::Phase {
@@ -110,6 +110,9 @@ mod tests {
         assert_eq!(adamw["properties"]["learning-rate"]["exclusiveMinimum"], 0);
         assert_eq!(adamw["properties"]["on-error"]["default"], "stop");
         assert_eq!(adamw["additionalProperties"], false);
+        let of =
+            |kind: Kind| host_keys(kind).into_iter().find(|(key, _)| *key == layout::ON_ERROR).map(|(_, schema)| schema["default"].clone());
+        assert_eq!(of(Kind::Logger), Some("disable".into()));
         assert!(schema["properties"]["phase"]["items"]["allOf"][0]["then"]["properties"].get("data").is_some());
     }
 }
