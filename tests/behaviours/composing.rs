@@ -169,6 +169,14 @@ fn behaviour_45_whoever_does_not_subscribe_is_in_no_list() {
     assert_eq!(of("step-begin"), [] as [&str; 0]);
 }
 
+#[test]
+fn behaviour_45_whoever_does_not_subscribe_is_not_called() {
+    let listener = "[[callback]]\ncomponent = \"listener\"\n";
+    let session = session(&run(listener).replace("\"training\"", "\"announcer\""));
+    session.fit_epochs(1);
+    assert_eq!(events(&session, "listener"), ["halfway"; 16]);
+}
+
 /// What a run leaves: parameters as bits, and every number and series of the callbacks' state.
 fn bits(session: &fluxbay::session::Session) -> Vec<u8> {
     let files = session.checkpoint().unwrap();

@@ -5,6 +5,41 @@
 //! the models and gives a [`Session`], which runs fits, epochs and steps, and whose callbacks can be changed in between.
 //!
 //! Used by the command line and by embedders. It writes no files itself: the record and the display are handed in.
+//!
+//! A run from a file, trained, looked at, and changed in between:
+//!
+//! ```no_run
+//! use std::rc::Rc;
+//!
+//! use fluxbay::library::{Catalog, Origin, ScanOptions, SearchPath};
+//! use fluxbay::run_file::{Colours, Diagnostics, Draft, Inputs, render, resolve};
+//! use fluxbay::session::{Composed, Surroundings};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut problems = Diagnostics::new();
+//! let draft = Draft::read(&Inputs { files: vec!["run.toml".into()], ..Inputs::default() }, &mut problems);
+//! let mut path = SearchPath::new();
+//! path.push("plugins", Origin::CommandLine);
+//! let catalog = Catalog::scan(&path, &ScanOptions::default());
+//! let run = resolve(draft, &catalog, &mut problems);
+//!
+//! let told = |problems: Diagnostics| render(&problems, Colours::Never);
+//! let session = Composed::new(Rc::new(catalog), run, Surroundings::default()).and_then(Composed::open).map_err(told)?;
+//! let report = session.fit_epochs(5);
+//! println!("{:?} after {} epochs", report.ending, report.epochs);
+//!
+//! // Callbacks are got, added, replaced, removed and set; a change that does not compose leaves everything as it was.
+//! session.add_callback("clip", "gradient-clipping", &serde_json::json!({ "norm": 1.0 }))?;
+//! let old = session.replace_callback("clip", "gradient-clipping", &serde_json::json!({ "value": 0.5 }))?;
+//! assert!(old.is_some() && session.callback("nobody").is_none());
+//! session.run_epoch(0)?;
+//! session.remove_callback("clip")?;
+//!
+//! println!("loss {:?}", session.number("step.loss"));
+//! session.finish()?;
+//! # Ok(())
+//! # }
+//! ```
 
 #![forbid(unsafe_code)]
 
