@@ -94,6 +94,16 @@ pub(crate) fn slope_in_place<T: Real, U: Unary>(pool: &Pool, function: U, saved:
     });
 }
 
+/// As [`slope_in_place`], on this thread.
+pub(crate) fn slope_here<T: Real, U: Unary>(function: U, saved: &[T], gradient: &mut [T]) {
+    dispatch(SlopeInPlace { function, saved, gradient, lifetime: std::marker::PhantomData });
+}
+
+/// `target *= factors`, on this thread.
+pub(crate) fn multiply_here<T: Real>(target: &mut [T], factors: &[T]) {
+    dispatch(Update(target, factors, |target: &mut T, factor| *target *= factor));
+}
+
 struct Zip2<'a, A, B, R, F>(&'a [A], &'a [B], &'a mut [R], F);
 impl<A: Copy, B: Copy, R, F: Fn(A, B) -> R> Kernel for Zip2<'_, A, B, R, F> {
     type Output = ();
@@ -259,6 +269,14 @@ impl<T: Real, U: Unary> Kernel for BiasActivate<'_, T, U> {
                 }
             }
         }
+    }
+}
+
+/// `f(z + bias)` in place, on this thread.
+pub(crate) fn bias_activate_here<T: Real, U: Unary>(z: &mut [T], bias: Option<&[T]>, layout: BiasLayout, function: Option<U>, filler: U) {
+    if function.is_some() || bias.is_some() {
+        let identity = function.is_none();
+        dispatch(BiasActivate { z, out: &mut [], bias, layout, first: 0, function: function.unwrap_or(filler), identity });
     }
 }
 

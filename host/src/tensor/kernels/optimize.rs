@@ -5,44 +5,37 @@ use super::simd::{Isa, Kernel, Real, dispatch};
 use crate::tensor::pool::{Parts, Pool};
 
 struct Step<'a, T, F, const N: usize>([&'a mut [T]; N], &'a [T], F);
+
 impl<T: Real, F: Fn([T; N], T) -> [T; N], const N: usize> Kernel for Step<'_, T, F, N> {
     type Output = ();
     #[inline(always)]
     fn run<S: Isa>(self, _: S) {
-        const LANES: usize = 16;
         let Step(mut states, gradient, f) = self;
-        let whole = gradient.len() / LANES * LANES;
-        // Blocks of a fixed size, so that the loop over lanes becomes a few vector instructions.
-        for start in (0..whole).step_by(LANES) {
-            let mut now = [[T::ZERO; LANES]; N];
-            for (now, state) in now.iter_mut().zip(&states) {
-                now.copy_from_slice(&state[start..start + LANES]);
-            }
-            let mut g = [T::ZERO; LANES];
-            g.copy_from_slice(&gradient[start..start + LANES]);
-            for lane in 0..LANES {
-                let mut one = [T::ZERO; N];
-                for at in 0..N {
-                    one[at] = now[at][lane];
-                }
-                let next = f(one, g[lane]);
-                for at in 0..N {
-                    now[at][lane] = next[at];
-                }
-            }
-            for (now, state) in now.iter().zip(&mut states) {
-                state[start..start + LANES].copy_from_slice(now);
-            }
+        let length = gradient.len();
+        for state in &states {
+            assert_eq!(state.len(), length);
         }
-        for at in whole..gradient.len() {
-            let mut now = [T::ZERO; N];
-            for (now, state) in now.iter_mut().zip(&states) {
-                *now = state[at];
+        // Pointers and plain loops, because iterators over several slices are calls that stay calls here: compilers do not inline
+        // functions that hand aggregates on into one with more vector instructions.
+        let pointers: [*mut T; N] = states.each_mut().map(|state: &mut &mut [T]| state.as_mut_ptr());
+        let mut at = 0;
+        while at < length {
+            let g = gradient[at];
+            let mut now = [g; N];
+            let mut which = 0;
+            while which < N {
+                // SAFETY: `at` is below the length of each state.
+                now[which] = unsafe { *pointers[which].add(at) };
+                which += 1;
             }
-            let next = f(now, gradient[at]);
-            for (next, state) in next.into_iter().zip(&mut states) {
-                state[at] = next;
+            let next = f(now, g);
+            which = 0;
+            while which < N {
+                // SAFETY: as above; the states are different slices.
+                unsafe { *pointers[which].add(at) = next[which] };
+                which += 1;
             }
+            at += 1;
         }
     }
 }

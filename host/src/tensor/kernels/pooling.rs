@@ -1,6 +1,6 @@
 //! Pooling over windows of images, and nearest-neighbour enlargement.
 
-use super::simd::Real;
+use super::simd::{Isa, Kernel, Real, dispatch};
 use crate::tensor::pool::{Parts, Pool};
 use crate::tensor::value::unwritten;
 
@@ -25,6 +25,10 @@ impl Windows {
     fn grain(&self) -> usize {
         (32 * 1024 / (self.output_area() * self.kernel[0] * self.kernel[1]).max(1)).max(1)
     }
+    /// Windows of two by two side by side: what most networks have.
+    fn is_halving(&self) -> bool {
+        self.kernel == [2, 2] && self.stride == [2, 2] && self.padding == [0, 0]
+    }
     /// The part of a window along `axis` that lies inside the input.
     #[inline(always)]
     fn span(&self, axis: usize, out: usize) -> (usize, usize) {
@@ -35,18 +39,23 @@ impl Windows {
     }
 }
 
-/// The largest of each window and its place within its plane; NaN counts as largest.
+/// The largest of each window and its place: within its plane, or within its window of two by two. NaN counts as largest.
 pub(crate) fn max<T: Real>(pool: &Pool, windows: &Windows, x: &[T]) -> (Vec<T>, Vec<u32>) {
     let (input, area) = (windows.input_area(), windows.output_area());
     let mut out = unwritten::<T>(windows.planes * area);
     let mut places = unwritten::<u32>(windows.planes * area);
     let (out_parts, place_parts) = (Parts::new(&mut out), Parts::new(&mut places));
     pool.ranges(windows.planes, windows.grain(), |range| {
+        let mut scratch = if windows.is_halving() { unwritten::<T>(4 * area) } else { Vec::new() };
         for plane in range {
             // SAFETY: each plane is written by one task.
             let (out, places) =
                 unsafe { (out_parts.part(plane * area..(plane + 1) * area), place_parts.part(plane * area..(plane + 1) * area)) };
-            max_plane(windows, &x[plane * input..(plane + 1) * input], out, places);
+            let x = &x[plane * input..(plane + 1) * input];
+            match windows.is_halving() {
+                true => halve(windows, x, out, places, &mut scratch),
+                false => max_plane(windows, x, out, places),
+            }
         }
     });
     (out, places)
@@ -54,24 +63,6 @@ pub(crate) fn max<T: Real>(pool: &Pool, windows: &Windows, x: &[T]) -> (Vec<T>, 
 
 fn max_plane<T: Real>(windows: &Windows, x: &[T], out: &mut [T], places: &mut [u32]) {
     let width = windows.input[1];
-    if windows.kernel == [2, 2] && windows.stride == [2, 2] && windows.padding == [0, 0] {
-        for oy in 0..windows.output[0] {
-            let (upper, lower) = x[2 * oy * width..(2 * oy + 2) * width].split_at(width);
-            let row = oy * windows.output[1]..(oy + 1) * windows.output[1];
-            let pairs = upper.chunks_exact(2).zip(lower.chunks_exact(2));
-            for (ox, ((out, place), (upper, lower))) in out[row.clone()].iter_mut().zip(&mut places[row]).zip(pairs).enumerate() {
-                let at = (2 * oy * width + 2 * ox) as u32;
-                let (mut best, mut which) = (upper[0], at);
-                for (x, place) in [(upper[1], at + 1), (lower[0], at + width as u32), (lower[1], at + width as u32 + 1)] {
-                    let better = x > best || x.is_nan();
-                    best = if better { x } else { best };
-                    which = if better { place } else { which };
-                }
-                (*out, *place) = (best, which);
-            }
-        }
-        return;
-    }
     for oy in 0..windows.output[0] {
         let (top, bottom) = windows.span(0, oy);
         for ox in 0..windows.output[1] {
@@ -91,15 +82,120 @@ fn max_plane<T: Real>(windows: &Windows, x: &[T], out: &mut [T], places: &mut [u
     }
 }
 
+/// Windows of two by two whose four elements were put into four rows: plain loops that vectorise however small the images are.
+struct Halve<'a, T> {
+    corners: [&'a [T]; 4],
+    out: &'a mut [T],
+    which: &'a mut [u32],
+}
+
+impl<T: Real> Kernel for Halve<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self, _: S) {
+        let Self { corners: [a, b, c, d], out, which } = self;
+        let count = out.len();
+        let (a, b, c, d, which) = (&a[..count], &b[..count], &c[..count], &d[..count], &mut which[..count]);
+        let mut at = 0;
+        while at < count {
+            let (mut best, mut place) = (a[at], 0);
+            let better = b[at] > best || b[at].is_nan();
+            (best, place) = (if better { b[at] } else { best }, if better { 1 } else { place });
+            let better = c[at] > best || c[at].is_nan();
+            (best, place) = (if better { c[at] } else { best }, if better { 2 } else { place });
+            let better = d[at] > best || d[at].is_nan();
+            out[at] = if better { d[at] } else { best };
+            which[at] = if better { 3 } else { place };
+            at += 1;
+        }
+    }
+}
+
+/// The gradient through [`Halve`]: one of four corners gets it, the others nothing.
+struct HalveGradient<'a, T> {
+    gradient: &'a [T],
+    which: &'a [u32],
+    corners: [&'a mut [T]; 4],
+}
+
+impl<T: Real> Kernel for HalveGradient<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self, _: S) {
+        let Self { gradient, which, corners: [a, b, c, d] } = self;
+        let count = gradient.len();
+        let (a, b, c, d) = (&mut a[..count], &mut b[..count], &mut c[..count], &mut d[..count]);
+        let which = &which[..count];
+        let mut at = 0;
+        while at < count {
+            let (g, place) = (gradient[at], which[at]);
+            a[at] = if place == 0 { g } else { T::ZERO };
+            b[at] = if place == 1 { g } else { T::ZERO };
+            c[at] = if place == 2 { g } else { T::ZERO };
+            d[at] = if place == 3 { g } else { T::ZERO };
+            at += 1;
+        }
+    }
+}
+
+/// Splits room for the four corners of `area` windows.
+fn corners<T>(scratch: &mut [T], area: usize) -> [&mut [T]; 4] {
+    let (upper, lower) = scratch.split_at_mut(2 * area);
+    let ((a, b), (c, d)) = (upper.split_at_mut(area), lower.split_at_mut(area));
+    [a, b, c, d]
+}
+
+fn halve<T: Real>(windows: &Windows, x: &[T], out: &mut [T], which: &mut [u32], scratch: &mut [T]) {
+    let (width, columns) = (windows.input[1], windows.output[1]);
+    let [a, b, c, d] = corners(scratch, out.len());
+    for oy in 0..windows.output[0] {
+        let row = oy * columns..(oy + 1) * columns;
+        let (upper, lower) = x[2 * oy * width..(2 * oy + 2) * width].split_at(width);
+        for ((a, b), pair) in a[row.clone()].iter_mut().zip(&mut b[row.clone()]).zip(upper.chunks_exact(2)) {
+            (*a, *b) = (pair[0], pair[1]);
+        }
+        for ((c, d), pair) in c[row.clone()].iter_mut().zip(&mut d[row]).zip(lower.chunks_exact(2)) {
+            (*c, *d) = (pair[0], pair[1]);
+        }
+    }
+    dispatch(Halve { corners: [a, b, c, d], out, which });
+}
+
+fn halve_gradient<T: Real>(windows: &Windows, gradient: &[T], which: &[u32], out: &mut [T], scratch: &mut [T]) {
+    let ([height, width], [rows, columns]) = (windows.input, windows.output);
+    dispatch(HalveGradient { gradient, which, corners: corners(scratch, gradient.len()) });
+    let [a, b, c, d] = corners(scratch, gradient.len());
+    for oy in 0..rows {
+        let row = oy * columns..(oy + 1) * columns;
+        let (upper, lower) = out[2 * oy * width..(2 * oy + 2) * width].split_at_mut(width);
+        for ((pair, &a), &b) in upper.chunks_exact_mut(2).zip(&a[row.clone()]).zip(&b[row.clone()]) {
+            (pair[0], pair[1]) = (a, b);
+        }
+        for ((pair, &c), &d) in lower.chunks_exact_mut(2).zip(&c[row.clone()]).zip(&d[row]) {
+            (pair[0], pair[1]) = (c, d);
+        }
+        // What no window covers.
+        upper[2 * columns..].fill(T::ZERO);
+        lower[2 * columns..].fill(T::ZERO);
+    }
+    out[2 * rows * width..height * width].fill(T::ZERO);
+}
+
 /// Each gradient to the place its window's largest came from.
 pub(crate) fn max_gradient<T: Real>(pool: &Pool, windows: &Windows, gradient: &[T], places: &[u32]) -> Vec<T> {
     let (input, area) = (windows.input_area(), windows.output_area());
     let mut out = unwritten::<T>(windows.planes * input);
     let parts = Parts::new(&mut out);
     pool.ranges(windows.planes, windows.grain(), |range| {
+        let mut scratch = if windows.is_halving() { unwritten::<T>(4 * area) } else { Vec::new() };
         for plane in range {
             // SAFETY: each plane is written by one task.
             let out = unsafe { parts.part(plane * input..(plane + 1) * input) };
+            if windows.is_halving() {
+                let (places, gradient) = (&places[plane * area..(plane + 1) * area], &gradient[plane * area..(plane + 1) * area]);
+                halve_gradient(windows, gradient, places, out, &mut scratch);
+                continue;
+            }
             out.fill(T::ZERO);
             for (&place, &g) in places[plane * area..(plane + 1) * area].iter().zip(&gradient[plane * area..(plane + 1) * area]) {
                 out[place as usize] += g;

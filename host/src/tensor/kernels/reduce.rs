@@ -81,6 +81,11 @@ pub(crate) fn max_lanes<T: Real>(x: &[T]) -> T {
     lanes.iter().fold(T::LOWEST, |a, &b| a.larger(b))
 }
 
+/// The sum of a few elements, on this thread.
+pub(crate) fn sum_slice<T: Real>(x: &[T]) -> T {
+    dispatch(SumSlice(x))
+}
+
 /// The sum of all elements.
 pub(crate) fn sum_all<T: Real>(pool: &Pool, x: &[T]) -> T {
     const BLOCK: usize = 16 * 1024;

@@ -4,16 +4,16 @@ use candle_core::Shape;
 use fluxbay_plugin::abi::operation::op;
 use smallvec::smallvec;
 
-use super::unary::{Activation, deactivate, finish};
+use super::unary::{Activation, Kept, KeptElements, finish, finish_here};
 use super::{Call, Produced, for_real};
 use crate::tensor::context::Context;
 use crate::tensor::error::Result;
-use crate::tensor::kernels::convolution::{Geometry, add_bias, forward, input_gradient, weight_gradient};
+use crate::tensor::kernels::convolution::{Geometry, Wanted, add_bias, backward, forward, input_gradient};
 use crate::tensor::kernels::elementwise::BiasLayout;
 use crate::tensor::kernels::pooling::{self, Windows};
 use crate::tensor::kernels::reduce::sum;
 use crate::tensor::kernels::simd::Real;
-use crate::tensor::value::{Value, data, value};
+use crate::tensor::value::{Value, data, overwrite, value};
 
 pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
     let pooled = matches!(call.info.code, op::MAX_POOL2D | op::AVG_POOL2D | op::UPSAMPLE_NEAREST2D);
@@ -106,7 +106,6 @@ fn bias_fits(call: &Call, outputs: usize) -> Result<()> {
 fn convolve<T: Real>(context: &mut Context, call: &Call, geometry: Geometry, activation: Activation) -> Result<Produced> {
     let (x, w) = (call.inputs[0].contiguous()?, call.inputs[1].contiguous()?);
     let area = geometry.output[0] * geometry.output[1];
-    let z = forward(&context.pool, &geometry, &data::<T>(&x.tensor)?, &data::<T>(&w.tensor)?);
     let bias = call.inputs.get(2).map(Value::contiguous).transpose()?;
     let has_bias = bias.is_some();
     let flat = x.dims().len() == 3;
@@ -115,33 +114,48 @@ fn convolve<T: Real>(context: &mut Context, call: &Call, geometry: Geometry, act
         false => Shape::from((geometry.images, geometry.outputs, geometry.output[0], geometry.output[1])),
     };
     let elements = bias.as_ref().map(|bias| data::<T>(&bias.tensor)).transpose()?;
-    let (y, kept) = finish(context, activation, z, elements.as_deref(), BiasLayout::Planes(area), shape, call.records());
+    let (bias, layout) = (elements.as_deref(), BiasLayout::Planes(area));
+    // Bias and activation go over each image while it is in the cache, unless the derivative has to be kept beside the value.
+    let (y, kept) = {
+        let (x, w) = (data::<T>(&x.tensor)?, data::<T>(&w.tensor)?);
+        if activation.needs_output() || !call.records() {
+            let z = forward(&context.pool, &geometry, &x, &w, &|_, z| finish_here(activation, z, bias, layout));
+            let y = value(z, shape);
+            let keeps = call.records() && activation != Activation::None;
+            let kept = if keeps { Kept::Values(y.clone()) } else { Kept::Nothing };
+            (y, kept)
+        } else {
+            let z = forward(&context.pool, &geometry, &x, &w, &|_, _| {});
+            finish(context, activation, z, bias, layout, shape, true)
+        }
+    };
     Ok(Produced::one(call, y, move |context, mut gradients| {
         let gradient = gradients.only()?;
-        let gradient = deactivate::<T>(context, activation, &kept, gradient)?;
-        let g = data::<T>(&gradient.tensor)?;
-        let mut results = smallvec![None, None, None];
-        if gradients.wants(0) {
-            let full = input_gradient(&context.pool, &geometry, &g, &data::<T>(&w.tensor)?);
-            results[0] = Some(value(full, x.tensor.shape().clone()));
-        }
-        if gradients.wants(1) {
-            let full = weight_gradient(&context.pool, &geometry, &data::<T>(&x.tensor)?, &g);
-            results[1] = Some(value(full, w.tensor.shape().clone()));
-        }
-        if gradients.wants(2) {
-            results[2] = Some(bias_gradient(context, &geometry, &g, area));
-        }
-        if !has_bias {
-            results.truncate(2);
+        let gradient = if gradient.is_unique() { gradient } else { gradient.copied()? };
+        let wanted = Wanted { input: gradients.wants(0), weights: gradients.wants(1), bias: gradients.wants(2) };
+        let kept = match &kept {
+            Kept::Nothing => None,
+            Kept::Values(saved) | Kept::Slopes(saved) => Some((data::<T>(&saved.tensor)?, matches!(kept, Kept::Values(_)))),
+        };
+        let kept = match &kept {
+            None => KeptElements::Nothing,
+            Some((values, true)) => KeptElements::Values(values),
+            Some((slopes, false)) => KeptElements::Slopes(slopes),
+        };
+        let (elements, weights) = (data::<T>(&x.tensor)?, data::<T>(&w.tensor)?);
+        let full = overwrite(&gradient.tensor, |gradient| {
+            let prepare = |start: usize, gradient: &mut [T]| kept.deactivate_here(activation, start, gradient);
+            backward(&context.pool, &geometry, &elements, &weights, gradient, &prepare, wanted)
+        })?;
+        let mut results = smallvec![
+            wanted.input.then(|| value(full.input, x.tensor.shape().clone())),
+            wanted.weights.then(|| value(full.weights, w.tensor.shape().clone())),
+        ];
+        if has_bias {
+            results.push(wanted.bias.then(|| value(full.bias, geometry.outputs)));
         }
         Ok(results)
     }))
-}
-
-fn bias_gradient<T: Real>(context: &Context, geometry: &Geometry, gradient: &[T], area: usize) -> Value {
-    let planes = sum(&context.pool, gradient, geometry.images * geometry.outputs, area, 1);
-    value(sum(&context.pool, &planes, 1, geometry.images, geometry.outputs), geometry.outputs)
 }
 
 /// The convolution whose input gradient this transposed convolution is: from the result's size back to the input's.
@@ -203,12 +217,15 @@ fn transposed<T: Real>(context: &mut Context, call: &Call, geometry: Geometry) -
         let g = data::<T>(&gradient.tensor)?;
         let mut results = smallvec![None, None, None];
         if gradients.wants(0) {
-            let full = forward(&context.pool, &geometry, &g, &data::<T>(&w.tensor)?);
+            let full = forward(&context.pool, &geometry, &g, &data::<T>(&w.tensor)?, &|_, _| {});
             results[0] = Some(value(full, x.tensor.shape().clone()));
         }
         if gradients.wants(1) {
-            let full = weight_gradient(&context.pool, &geometry, &g, &data::<T>(&x.tensor)?);
-            results[1] = Some(value(full, w.tensor.shape().clone()));
+            // The convolution's input is the gradient here, its result's gradient the input: nothing of it is changed.
+            let mut x = data::<T>(&x.tensor)?.to_vec();
+            let wanted = Wanted { input: false, weights: true, bias: false };
+            let full = backward(&context.pool, &geometry, &g, &[], &mut x, &|_, _| {}, wanted);
+            results[1] = Some(value(full.weights, w.tensor.shape().clone()));
         }
         if gradients.wants(2) {
             let planes = sum(&context.pool, &g, geometry.images * geometry.inputs, height * width, 1);

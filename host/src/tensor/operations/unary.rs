@@ -7,7 +7,9 @@ use smallvec::smallvec;
 use super::{Call, Produced, for_real};
 use crate::tensor::context::Context;
 use crate::tensor::error::Result;
-use crate::tensor::kernels::elementwise::{BiasLayout, Keep, Needs, Unary, bias_activate, map, slope, slope_in_place, update, zip};
+use crate::tensor::kernels::elementwise::{
+    BiasLayout, Keep, Needs, Unary, bias_activate, bias_activate_here, map, multiply_here, slope, slope_here, slope_in_place, update, zip,
+};
 use crate::tensor::kernels::simd::{Isa, Real};
 use crate::tensor::value::{Value, data, overwrite, value};
 
@@ -304,6 +306,33 @@ pub(crate) fn finish<T: Real>(
     let y = value(z, shape);
     let kept = if records { Kept::Values(y.clone()) } else { Kept::Nothing };
     (y, kept)
+}
+
+/// Adds a bias and applies an activation in place, on this thread.
+pub(crate) fn finish_here<T: Real>(activation: Activation, z: &mut [T], bias: Option<&[T]>, layout: BiasLayout) {
+    if activation == Activation::None {
+        return bias_activate_here(z, bias, layout, None, Relu);
+    }
+    with_activation!(activation, function => bias_activate_here(z, bias, layout, Some(function), function))
+}
+
+/// What an activation kept, as elements.
+pub(crate) enum KeptElements<'a, T> {
+    Nothing,
+    Values(&'a [T]),
+    Slopes(&'a [T]),
+}
+
+impl<T: Real> KeptElements<'_, T> {
+    /// Takes the part of a gradient that begins at `start` back through the activation, on this thread.
+    pub fn deactivate_here(&self, activation: Activation, start: usize, gradient: &mut [T]) {
+        let range = start..start + gradient.len();
+        match self {
+            KeptElements::Nothing => {}
+            KeptElements::Values(saved) => with_activation!(activation, function => slope_here(function, &saved[range], gradient)),
+            KeptElements::Slopes(slopes) => multiply_here(gradient, &slopes[range]),
+        }
+    }
 }
 
 /// A gradient back through an activation, in row-major order.
