@@ -12,7 +12,7 @@ use fluxbay_tests::scratch;
 #[path = "../behaviours/run.rs"]
 #[allow(dead_code)]
 mod run;
-#[path = "../../host/benches/workloads/mod.rs"]
+#[allow(dead_code)]
 mod workloads;
 
 #[global_allocator]
@@ -77,8 +77,8 @@ fn steps(criterion: &mut Criterion) {
         ("w1", "component = \"mlp\"\nhidden = [128]", 64, "component = \"sgd\"\nlearning-rate = 0.01\nmomentum = 0.0"),
         ("w2", "component = \"mlp\"\nhidden = [1024, 1024]", 256, "component = \"adamw\"\nlearning-rate = 1e-3"),
     ];
-    let mut engine = workloads::engine(THREADS);
-    let mut candle = workloads::candle();
+    let mut engine = workloads::engine::all(THREADS);
+    let mut candle = workloads::candle::all();
     for (name, model, size, optimizer) in product {
         let mut group = criterion.benchmark_group(name);
         let session = session(model, size, optimizer);

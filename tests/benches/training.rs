@@ -9,9 +9,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn training(criterion: &mut Criterion) {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    for (name, make) in workloads::engine(threads).into_iter().chain(workloads::candle()) {
-        let mut step = make();
-        criterion.bench_function(name, |bencher| bencher.iter(&mut step));
+    for (from, workloads) in [("engine", workloads::engine::all(threads)), ("candle", workloads::candle::all())] {
+        for (name, make) in workloads {
+            let mut step = make();
+            criterion.bench_function(&format!("{name}/{from}"), |bencher| bencher.iter(&mut step));
+        }
     }
 }
 

@@ -1,16 +1,11 @@
-//! Training steps of four models, through the engine and through plain candle.
-//!
-//! W1: MLP 784-128-10, ReLU, SGD, batch 64. W2: MLP 784-1024-1024-10, AdamW, batch 256. W3: two convolutions with pooling,
-//! AdamW, batch 64 of 28x28. W4: GPT of 4 layers, width 128, 4 heads, context 128, vocabulary 65, AdamW, batch 16.
+//! The engine driven by a fixed loop: the same kernels as a run of the product, without plugins, events and records.
 
-use candle_core::{DType, Device, Tensor, Var};
-use candle_nn::{AdamW, Optimizer, ParamsAdamW, SGD};
+use candle_core::{DType, Device, Tensor};
 use fluxbay::tensor::{Engine, EngineOptions, Init, Kind};
 use fluxbay_plugin::abi::handle::Handle;
 use fluxbay_plugin::abi::operation::{activation, op};
 
-/// A name, and what makes its training step.
-pub type Workload = (&'static str, Box<dyn Fn() -> Box<dyn FnMut()>>);
+use super::{Workload, images, labels};
 
 /// An engine with a model, its optimizer's state, and the handles of one step to be released.
 struct Trainer {
@@ -72,21 +67,13 @@ impl Trainer {
     }
 }
 
-fn images(shape: &[usize]) -> Tensor {
-    Tensor::rand(0.0_f32, 1.0, shape, &Device::Cpu).unwrap()
-}
-
-fn labels(count: usize, classes: u32) -> Tensor {
-    Tensor::from_iter((0..count as u32).map(|at| at.wrapping_mul(2_654_435_761) % classes), &Device::Cpu).unwrap()
-}
-
-/// The four through the engine.
-pub fn engine(threads: usize) -> Vec<Workload> {
+/// The four.
+pub fn all(threads: usize) -> Vec<Workload> {
     vec![
-        ("w1/engine", Box::new(move || mlp(threads, &[784, 128, 10], 64, false))),
-        ("w2/engine", Box::new(move || mlp(threads, &[784, 1024, 1024, 10], 256, true))),
-        ("w3/engine", Box::new(move || cnn(threads))),
-        ("w4/engine", Box::new(move || gpt(threads))),
+        ("w1", Box::new(move || mlp(threads, &[784, 128, 10], 64, false))),
+        ("w2", Box::new(move || mlp(threads, &[784, 1024, 1024, 10], 256, true))),
+        ("w3", Box::new(move || cnn(threads))),
+        ("w4", Box::new(move || gpt(threads))),
     ]
 }
 
@@ -141,7 +128,7 @@ fn gpt(threads: usize) -> Box<dyn FnMut()> {
         })
         .collect();
     let (nf, cf) = (trainer.parameter(&[width], 0.0), trainer.parameter(&[width], 0.01));
-    let [hw, hb] = trainer.linear(width, vocabulary);
+    let hw = trainer.parameter(&[vocabulary, width], 0.08);
     let x = trainer.engine.insert(labels(batch * context, vocabulary as u32).reshape((batch, context)).unwrap());
     let y = trainer.engine.insert(labels(batch * context, vocabulary as u32).reshape((batch, context)).unwrap());
     Box::new(move || {
@@ -160,67 +147,25 @@ fn gpt(threads: usize) -> Box<dyn FnMut()> {
             h = t.apply(op::ADD, &[h, m], &[], &[]);
         }
         let h = t.apply(op::LAYER_NORM, &[h, nf, cf], &[], &[]);
-        let logits = t.apply(op::LINEAR, &[h, hw, hb], &[], &[]);
+        let logits = t.apply(op::LINEAR, &[h, hw], &[], &[]);
         let loss = t.apply(op::CROSS_ENTROPY, &[logits, y], &[], &[]);
         t.update(loss, true);
     })
 }
 
-/// The first three with candle's own autograd and optimizers.
-pub fn candle() -> Vec<Workload> {
-    vec![
-        ("w1/candle", Box::new(|| candle_mlp(&[784, 128, 10], 64, false))),
-        ("w2/candle", Box::new(|| candle_mlp(&[784, 1024, 1024, 10], 256, true))),
-        ("w3/candle", Box::new(candle_cnn)),
-    ]
-}
-
-fn variable(shape: &[usize], bound: f32) -> Var {
-    Var::rand(-bound, bound, shape, &Device::Cpu).unwrap()
-}
-
-fn candle_update(variables: Vec<Var>, adamw: bool) -> Box<dyn FnMut(&Tensor)> {
-    if adamw {
-        let mut optimizer = AdamW::new(variables, ParamsAdamW::default()).unwrap();
-        Box::new(move |loss| optimizer.backward_step(loss).unwrap())
-    } else {
-        let mut optimizer = SGD::new(variables, 0.01).unwrap();
-        Box::new(move |loss| optimizer.backward_step(loss).unwrap())
-    }
-}
-
-fn candle_mlp(widths: &[usize], batch: usize, adamw: bool) -> Box<dyn FnMut()> {
-    let bound = |inputs: usize| 1.0 / (inputs as f32).sqrt();
-    let layers: Vec<(Var, Var)> =
-        widths.windows(2).map(|pair| (variable(&[pair[1], pair[0]], bound(pair[0])), variable(&[pair[1]], bound(pair[0])))).collect();
-    let mut update = candle_update(layers.iter().flat_map(|(w, b)| [w.clone(), b.clone()]).collect(), adamw);
-    let (x, y) = (images(&[batch, widths[0]]), labels(batch, 10));
-    Box::new(move || {
-        let mut h = x.clone();
-        for (at, (w, b)) in layers.iter().enumerate() {
-            h = h.matmul(&w.t().unwrap()).unwrap().broadcast_add(b).unwrap();
-            if at + 1 < layers.len() {
-                h = h.relu().unwrap();
-            }
+/// The best rate of square matrix products, in FLOP per second.
+#[allow(dead_code)]
+pub fn sgemm(threads: usize) -> f64 {
+    let mut trainer = Trainer::new(threads);
+    let mut best = 0.0_f64;
+    for size in [512, 1024, 2048] {
+        let (a, b) = (trainer.engine.insert(images(&[size, size])), trainer.engine.insert(images(&[size, size])));
+        for _ in 0..6 {
+            let begin = std::time::Instant::now();
+            let out = trainer.engine.apply1(op::MATMUL, &[a, b], &[], &[]).unwrap();
+            best = best.max(2.0 * (size as f64).powi(3) / begin.elapsed().as_secs_f64());
+            trainer.engine.release(out).unwrap();
         }
-        update(&candle_nn::loss::cross_entropy(&h, &y).unwrap());
-    })
-}
-
-fn candle_cnn() -> Box<dyn FnMut()> {
-    let (w1, b1) = (variable(&[16, 1, 3, 3], 0.3), variable(&[16], 0.3));
-    let (w2, b2) = (variable(&[32, 16, 3, 3], 0.08), variable(&[32], 0.08));
-    let (w3, b3) = (variable(&[10, 800], 0.03), variable(&[10], 0.03));
-    let mut update = candle_update([&w1, &b1, &w2, &b2, &w3, &b3].into_iter().cloned().collect(), true);
-    let (x, y) = (images(&[64, 1, 28, 28]), labels(64, 10));
-    Box::new(move || {
-        let conv = |x: &Tensor, w: &Tensor, b: &Tensor| {
-            let channels = b.dims()[0];
-            let z = x.conv2d(w, 0, 1, 1, 1).unwrap().broadcast_add(&b.reshape((1, channels, 1, 1)).unwrap()).unwrap();
-            z.relu().unwrap().max_pool2d(2).unwrap()
-        };
-        let h = conv(&conv(&x, &w1, &b1), &w2, &b2).flatten_from(1).unwrap();
-        let logits = h.matmul(&w3.t().unwrap()).unwrap().broadcast_add(&b3).unwrap();
-        update(&candle_nn::loss::cross_entropy(&logits, &y).unwrap());
-    })
+    }
+    best
 }

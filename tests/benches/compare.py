@@ -1,0 +1,201 @@
+#!/usr/bin/env python3
+"""Trains the workloads W1 to W4 with fluxbay and with what people would pick instead, and says who is how fast.
+
+    python3 tests/benches/compare.py                  # installs the peers at first, then measures everything
+    python3 tests/benches/compare.py --only w3 --peers fluxbay,torch --rounds 9
+
+Runs take turns, one after the other, so that a machine that slows down slows all of them; what is printed are medians
+over rounds, ratios taken round by round, the peak memory of the process, and the share of the matrix product's best rate.
+Results go to target/bench: results.json, table.md, plot.svg.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import statistics
+import struct
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+THREADS = 2
+# Steps of a run; about a second or more of PyTorch's time each.
+STEPS = {"w1": 1000, "w2": 60, "w3": 120, "w4": 16}
+# Arithmetic of one step in FLOP: twice the multiply-adds of forward pass and gradients.
+FLOP = {"w1": 0.026e9, "w2": 2.45e9, "w3": 0.242e9, "w4": 11.4e9}
+TITLES = {"w1": "W1 MLP, SGD", "w2": "W2 wide MLP, AdamW", "w3": "W3 CNN, AdamW", "w4": "W4 GPT, AdamW"}
+PEERS = ["fluxbay", "fluxbay-ten-callbacks", "engine-loop", "torch", "torch-fused", "lightning-ten-callbacks", "candle"]
+
+
+def main():
+    options = arguments()
+    folder = Path(options.folder).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    python = install(folder, options)
+    data(folder)
+    results = measure(folder, python, options)
+    report = table(results)
+    (folder / "results.json").write_text(json.dumps(results, indent=1))
+    (folder / "table.md").write_text(report)
+    print(report)
+    if python:
+        subprocess.run([python, HERE / "plot.py", folder / "results.json", folder / "plot.svg"], check=True)
+        print(f"plot: {folder / 'plot.svg'}")
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each peer and workload")
+    parser.add_argument("--only", default="w1,w2,w3,w4", help="workloads, separated by commas")
+    parser.add_argument("--peers", default=",".join(PEERS), help="who takes part")
+    parser.add_argument("--folder", default=TARGET / "bench", help="for peers, data and results")
+    parser.add_argument("--no-install", action="store_true", help="everything is installed and built already")
+    options = parser.parse_args()
+    options.only, options.peers = options.only.split(","), options.peers.split(",")
+    unknown = [name for name in options.only if name not in STEPS] + [name for name in options.peers if name not in PEERS]
+    if unknown:
+        parser.error(f"unknown: {', '.join(unknown)}; workloads are {', '.join(STEPS)}, peers {', '.join(PEERS)}")
+    return options
+
+
+def install(folder, options):
+    """Builds the product, and installs the pinned peers that take part; returns their Python, if any of them needs it."""
+    wants = lambda *names: any(peer.startswith(name) for peer in options.peers for name in names)
+    python = folder / "python" / "bin" / "python"
+    if not options.no_install:
+        cargo("build", "--release", "--workspace", cwd=ROOT)
+        cargo("build", "--release", "-p", "fluxbay-tests", "--examples", cwd=ROOT)
+        if wants("torch", "lightning"):
+            if not python.exists():
+                venv.create(folder / "python", with_pip=True)
+            run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", HERE / "requirements.txt"])
+    if wants("fluxbay-ten-callbacks"):
+        plugins = folder / "plugins"
+        plugins.mkdir(exist_ok=True)
+        shutil.copy(example("libidle_callback.so"), plugins)
+    return python if python.exists() else None
+
+
+def cargo(*words, cwd=HERE):
+    run(["cargo", *words], cwd=cwd)
+
+
+def run(command, **more):
+    print("+", " ".join(map(str, command)), file=sys.stderr)
+    subprocess.run(command, check=True, **more)
+
+
+def data(folder):
+    """Random images in IDX files and random text, the same each time."""
+    numbers = random.Random(1)
+    images = 64 * 200
+    if not (folder / "images-idx3-ubyte").exists():
+        (folder / "labels-idx1-ubyte").write_bytes(struct.pack(">II", 0x801, images) + bytes(numbers.randrange(10) for _ in range(images)))
+        (folder / "images-idx3-ubyte").write_bytes(struct.pack(">IIII", 0x803, images, 28, 28) + numbers.randbytes(images * 784))
+    if not (folder / "text.txt").exists():
+        letters = "".join(chr(40 + at) for at in range(65))
+        (folder / "text.txt").write_text(letters + "".join(numbers.choices(letters, k=128 * 16 * STEPS["w4"] + 1)))
+    for file in (HERE / "runs").glob("*.toml"):
+        shutil.copy(file, folder)
+
+
+def measure(folder, python, options):
+    results = {"rounds": [], "sgemm": []}
+    peers = [(name, peer) for name in options.only for peer in options.peers]
+    for number in range(options.rounds):
+        rates = [sgemm(command) for command in sgemm_commands(python, options)]
+        results["sgemm"].append(max(rates))
+        shift = number % len(peers)
+        for name, peer in peers[shift:] + peers[:shift]:
+            outcome = one(folder, python, name, peer)
+            results["rounds"].append({"round": number, "workload": name, "peer": peer, **outcome})
+            print(f"round {number + 1}: {name} {peer}: {outcome['seconds'] * 1e3:.3f} ms, {outcome['peak'] / 1e6:.0f} MB", file=sys.stderr)
+    return results
+
+
+def sgemm_commands(python, options):
+    commands = [[example("engine_loop"), "sgemm"]] if "engine-loop" in options.peers else []
+    return commands + ([[python, HERE / "torch_peer.py", "sgemm"]] if python else [])
+
+
+def sgemm(command):
+    return json.loads(subprocess.run(command, check=True, capture_output=True, env=environment()).stdout)["flops"]
+
+
+def example(name):
+    return TARGET / "release" / "examples" / name
+
+
+def environment():
+    threads = {name: str(THREADS) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")}
+    return {**os.environ, **threads}
+
+
+def one(folder, python, name, peer):
+    """Runs one peer once: the median seconds of its steps, and the peak memory of its process in bytes."""
+    steps = str(STEPS[name])
+    if peer.startswith("fluxbay"):
+        return product(folder, name, peer == "fluxbay-ten-callbacks")
+    commands = {
+        "engine-loop": [example("engine_loop"), name, steps],
+        "candle": [example("candle_loop"), name, str(max(int(steps) // 5, 10))],
+        "torch": [python, HERE / "torch_peer.py", name, "eager", steps],
+        "torch-fused": [python, HERE / "torch_peer.py", name, "fused", steps],
+        "lightning-ten-callbacks": [python, HERE / "torch_peer.py", name, "lightning", steps],
+    }
+    output, peak = watched(commands[peer], folder)
+    return {"seconds": json.loads(output.strip().splitlines()[-1])["seconds"], "peak": peak}
+
+
+def product(folder, name, with_callbacks):
+    """The installed product: the run file through the binary, and what its own record says about the time of its steps."""
+    record = folder / "run"
+    shutil.rmtree(record, ignore_errors=True)
+    command = [TARGET / "release" / "fluxbay", "train", f"{name}.toml", "--run-dir", record]
+    if with_callbacks:
+        command += ["--plugin-dir", folder / "plugins"]
+        command += [word for at in range(10) for word in ("--add", f'callback/idle{{id = "idle-{at}"}}')]
+    _, peak = watched(command, folder)
+    lines = map(json.loads, (record / "metrics.jsonl").read_text().splitlines())
+    ends = [line["time"] for line in lines if line["scope"] == "step" and line["name"] == "loss"]
+    times = [after - before for before, after in zip(ends, ends[1:])]
+    return {"seconds": statistics.median(times[len(times) // 10 :]), "peak": peak}
+
+
+def watched(command, folder):
+    """What a process prints, and its peak memory."""
+    with open(folder / "stderr.txt", "wb") as errors:
+        process = subprocess.Popen(list(map(str, command)), cwd=folder, stdout=subprocess.PIPE, stderr=errors, env=environment())
+        output = process.stdout.read().decode()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{command[0]} failed with {process.returncode}:\n{(folder / 'stderr.txt').read_text()[-3000:]}")
+    return output, usage.ru_maxrss * 1024
+
+
+def table(results):
+    rounds = results["rounds"]
+    peak = statistics.median(results["sgemm"])
+    text = f"Best rate of matrix products, {THREADS} threads: {peak / 1e9:.0f} GFLOP/s.\n\n"
+    text += "| workload | peer | ms per step | steps/s against PyTorch eager | peak MB | share of the product's rate |\n|---|---|---|---|---|---|\n"
+    for name in dict.fromkeys(entry["workload"] for entry in rounds):
+        of = lambda peer, key: {entry["round"]: entry[key] for entry in rounds if (entry["workload"], entry["peer"]) == (name, peer)}
+        base = of("torch", "seconds")
+        for peer in dict.fromkeys(entry["peer"] for entry in rounds):
+            seconds = of(peer, "seconds")
+            middle = statistics.median(seconds.values())
+            ratios = [base[at] / seconds[at] for at in seconds if at in base]
+            ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else ""
+            memory = statistics.median(of(peer, "peak").values()) / 1e6
+            text += f"| {TITLES[name]} | {peer} | {middle * 1e3:.3f} | {ratio} | {memory:.0f} | {FLOP[name] / middle / peak:.0%} |\n"
+    return text
+
+
+main()

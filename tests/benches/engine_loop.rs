@@ -1,0 +1,18 @@
+//! `engine_loop WORKLOAD STEPS [THREADS]`: the engine's kernels, driven by a fixed loop without plugins. `engine_loop sgemm`: its matrix
+//! products' best rate; `compare.py` runs it.
+
+#![allow(dead_code)]
+
+mod workloads;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {
+    if std::env::args().nth(1).as_deref() == Some("sgemm") {
+        println!("{{\"flops\": {}}}", workloads::engine::sgemm(2));
+        return;
+    }
+    let threads = std::env::args().nth(3).and_then(|threads| threads.parse().ok()).unwrap_or(2);
+    workloads::measure(workloads::engine::all(threads));
+}
