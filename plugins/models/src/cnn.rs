@@ -17,7 +17,7 @@ config! {
         /// Side of the pooling windows; 1 does not pool.
         pool: usize = 2 => 1..,
         /// Width of each fully connected layer behind the blocks.
-        hidden: Vec<usize> = [],
+        hidden: Vec<usize> = [128],
         /// Function behind each convolution and each hidden layer.
         activation: Activation = "relu",
         /// Probability with which a value before a fully connected layer is dropped in training.

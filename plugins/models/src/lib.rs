@@ -21,7 +21,7 @@ plugin! {
     model "cnn" => Cnn {
         summary: "Convolution and pooling blocks, then fully connected layers, in the manner of LeNet.",
         details: "Inputs are [channels, height, width] or [height, width]. A block whose map has become too small to pool does not pool.",
-        example: "[model]\ncomponent = \"cnn\"\nchannels = [16, 32]\nkernel = 3\nhidden = []\n",
+        example: "[model]\ncomponent = \"cnn\"\nchannels = [16, 32]\nkernel = 3\nhidden = [128]\n",
     },
     model "sequential" => Sequential {
         summary: "Layers one after the other, listed in the run file.",
