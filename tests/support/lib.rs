@@ -150,7 +150,7 @@ pub fn build_plugin_against(author_crate: &Path, name: &str, source: &str) -> Pa
     );
     fs::copy(repository().join("Cargo.lock"), dir.path().join("Cargo.lock")).expect("the workspace has a lock file");
     write(dir.path(), "lib.rs", source);
-    let target = built_dir().parent().expect("target/PROFILE has a parent").join("outside");
+    let target = outside_target();
     let mut build = Command::new(env!("CARGO"));
     build.args(["build", "--quiet"]).current_dir(dir.path()).env("CARGO_TARGET_DIR", &target);
     // Benchmarks measure plugins as they are used.
@@ -189,6 +189,11 @@ pub fn altered_author_crate(file: &str, from: &str, to: &str) -> PathBuf {
     assert!(text.contains(from), "{file} does not say {from:?}");
     write(&dir.join("plugin-api"), file, &text.replacen(from, to, 1));
     dir.join("plugin-api")
+}
+
+/// The target folder that all crates outside the workspace share.
+pub fn outside_target() -> PathBuf {
+    built_dir().parent().expect("target/PROFILE has a parent").join("outside")
 }
 
 /// The plugin of the training-loop tutorial.

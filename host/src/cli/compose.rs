@@ -2,8 +2,10 @@
 
 use std::rc::Rc;
 
+use clap_complete::engine::ArgValueCompleter;
+
 use super::run_arguments::{ReadRun, RunArguments, tell};
-use super::{Exit, Outcome, print, print_json};
+use super::{Exit, Outcome, completions, print, print_json};
 use crate::compose::draw::{Format, draw};
 use crate::compose::overview::{Basis, Overview};
 use crate::compose::{Composition, Member, compose, from_manifests, page};
@@ -20,7 +22,7 @@ pub struct Arguments {
     #[arg(long, conflicts_with_all = ["why", "graph"])]
     print_config: bool,
     /// Say why one callback runs before another.
-    #[arg(long, num_args = 2, value_names = ["ID", "ID"], conflicts_with = "graph")]
+    #[arg(long, num_args = 2, value_names = ["ID", "ID"], conflicts_with = "graph", add = ArgValueCompleter::new(completions::callbacks))]
     why: Option<Vec<String>>,
     /// Draw who runs before whom.
     #[arg(long, value_name = "FORMAT", value_enum)]
@@ -28,7 +30,7 @@ pub struct Arguments {
     /// Go by the manifests alone and load no plugin.
     #[arg(long)]
     no_load: bool,
-    /// Write JSON.
+    /// Write JSON; `fluxbay schema compose` describes it.
     #[arg(long, conflicts_with_all = ["why", "graph"])]
     json: bool,
 }

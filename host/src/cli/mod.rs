@@ -5,15 +5,20 @@
 
 #![forbid(unsafe_code)]
 
+mod completions;
 mod compose;
+mod dev;
 mod inspect;
 mod list;
 mod lock;
+mod manual;
+mod new;
 mod plugin_path;
 mod probe_child;
 mod quarantine;
 mod reference;
 mod run_arguments;
+mod runs;
 mod schedule;
 mod schema;
 mod train;
@@ -21,7 +26,9 @@ mod train;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::CompleteEnv;
 
 use crate::display::{HostLog, Screen, Verbosity};
 
@@ -30,6 +37,9 @@ pub use run_arguments::{ReadRun, RunArguments, tell};
 
 use crate::library::probe;
 use crate::run_file::Diagnostics;
+
+/// Folder of the runs' folders, where none is named.
+const RUNS: &str = "runs";
 
 /// How a command ended, as the shell sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,9 +96,37 @@ impl Failure {
 /// What a command returns.
 pub type Outcome = Result<Exit, Failure>;
 
+/// Below the short help: where to begin.
+const BEGIN: &str = "\
+Begin with:
+  fluxbay train                train the built-in digits
+  fluxbay list                 see what runs can be composed of
+  fluxbay inspect mlp          see what one of them does, with lines for a run file
+  fluxbay new callback mine    write your own";
+
+/// Below the long help.
+const REFERENCE: &str = "\
+Environment:
+  FLUXBAY_PLUGIN_PATH       folders with plugins, separated by colons
+  FLUXBAY__SECTION__KEY     a value of the run file, such as FLUXBAY__RUN__EPOCHS=3
+  RUST_LOG                  what is logged on stderr, such as debug or fluxbay=trace
+  NO_COLOR                  set to anything: no colours
+
+Exit codes:
+  0 finished, or stopped early by a callback    1 failed while it ran
+  2 wrong arguments, run file or data           3 a plugin that is needed was refused
+  130 ended by SIGINT, 143 by SIGTERM; all that was done is kept";
+
 /// Trains candle models with phases, callbacks, models, losses and data sets from shared libraries.
 #[derive(Debug, Parser)]
-#[command(name = "fluxbay", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(
+    name = "fluxbay",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    after_help = BEGIN,
+    after_long_help = format!("{BEGIN}\n\n{REFERENCE}")
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -102,18 +140,21 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Train a run; without a run file, the built-in digits.
+    Train(train::Arguments),
+    /// Go on with a run from its newest whole checkpoint.
+    Resume(train::resume::Arguments),
+    /// Prove that a run can be interrupted, by comparing every bit.
+    ///
+    /// It is trained straight through and with interruptions.
+    VerifyResume(train::verify::Arguments),
+    /// Measure the model of a run again, on its validation data or other data.
+    Evaluate(train::evaluate::Arguments),
+    /// List runs, show one, compare two, remove some.
+    Runs(runs::Arguments),
     /// Show plugins and their components; runs no code of any plugin.
     List(list::Arguments),
-    /// Pin every plugin that a run uses, to the byte, in plugins.lock beside the run file.
-    Lock(lock::Arguments),
-    /// Show plugins that failed when they were tried, or have them tried again.
-    Quarantine(quarantine::Arguments),
-    /// Loads one plugin and answers over standard input; the host's own child process.
-    #[command(name = probe::COMMAND, hide = true)]
-    Probe(probe_child::Arguments),
-    /// Train a run; without a run file, the embedded digits.
-    Train(train::Arguments),
-    /// Show all that a component or a plugin says of itself; runs no code of any plugin.
+    /// Show all that a component, plugin or file says of itself; runs none of its code.
     Inspect(inspect::Arguments),
     /// Show a run without training it: instances, order, events, the loop, and why.
     Compose(compose::Arguments),
@@ -121,17 +162,29 @@ enum Command {
     Reference(reference::Arguments),
     /// Show the values of a run's schedules, or of any schedule, as a plot and as numbers.
     Schedule(schedule::Arguments),
-    /// Write the JSON Schema of run files, with the settings of every component found.
+    /// Make a crate with a component of your own that builds and trains at once.
+    New(new::Arguments),
+    /// Build a plugin's crate, check it, and install it where runs find it.
+    Dev(dev::Arguments),
+    /// Write the JSON Schema of run files, or of what --json writes.
     Schema(schema::Arguments),
-    /// Go on with a run from its newest whole checkpoint.
-    Resume(train::resume::Arguments),
-    /// Prove that a run can be interrupted: train straight through and with interruptions, and compare every bit.
-    VerifyResume(train::verify::Arguments),
+    /// Pin the plugins that a run uses, to the byte, in plugins.lock.
+    Lock(lock::Arguments),
+    /// Show plugins that failed when they were tried, or have them tried again.
+    Quarantine(quarantine::Arguments),
+    /// Write the script that completes commands and names in a shell.
+    Completions(completions::Arguments),
+    /// Write the manual pages.
+    Man(manual::Arguments),
+    /// Loads one plugin and answers over standard input; the host's own child process.
+    #[command(name = probe::COMMAND, hide = true)]
+    Probe(probe_child::Arguments),
 }
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    CompleteEnv::with_factory(Arguments::command).var(completions::VARIABLE).complete();
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| wrong_arguments(&error));
     let screen = Screen::of_process(arguments.quiet);
     start_log(&arguments, &screen);
     // A file that may not grow any more is an error of the write, told and survived, and not the end of the process. Where the
@@ -153,6 +206,12 @@ pub fn main() -> ExitCode {
         Command::Schema(arguments) => schema::run(arguments),
         Command::Resume(arguments) => train::resume::run(arguments, &screen),
         Command::VerifyResume(arguments) => train::verify::run(arguments, &screen),
+        Command::Evaluate(arguments) => train::evaluate::run(arguments, &screen),
+        Command::Runs(arguments) => runs::run(arguments),
+        Command::New(arguments) => new::run(arguments),
+        Command::Dev(arguments) => dev::run(arguments),
+        Command::Completions(arguments) => completions::run(arguments),
+        Command::Man(arguments) => manual::run(arguments, Arguments::command()),
     };
     let exit = outcome.unwrap_or_else(|failure| {
         // A closed stderr leaves nobody to tell.
@@ -160,6 +219,31 @@ pub fn main() -> ExitCode {
         failure.exit
     });
     ExitCode::from(exit.code())
+}
+
+/// Tells what is wrong with the arguments, or what was asked for (help, version), and ends the process.
+fn wrong_arguments(error: &clap::Error) -> ! {
+    // A closed stream leaves nobody to tell.
+    let _ = error.print();
+    let option = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(option)) if error.kind() == ErrorKind::UnknownArgument => option.as_str(),
+        _ => "",
+    };
+    if let Some(path) = setting_of(option) {
+        let _ = writeln!(io::stderr(), "\n  tip: `{}` is a setting of the run: --set {path}=VALUE", option.trim_start_matches('-'));
+    }
+    std::process::exit(error.exit_code())
+}
+
+/// The setting of a run file that an option was probably meant to be.
+fn setting_of(option: &str) -> Option<String> {
+    let name = option.strip_prefix("--")?.replace('_', "-");
+    let is_setting = |section: &str| {
+        let schema = crate::run_file::settings::schema(section).unwrap_or_default();
+        schema["properties"].get(&name).is_some()
+    };
+    let of_host = ["run", "loader"].into_iter().find(|section| is_setting(section)).map(|section| format!("{section}.{name}"));
+    of_host.or_else(|| matches!(name.as_str(), "lr" | "learning-rate").then(|| "optimizer.learning-rate".to_owned()))
 }
 
 /// `RUST_LOG` decides, where it is set; otherwise warnings are shown, fewer or more as asked.
@@ -195,11 +279,17 @@ pub(crate) fn print_json(data: &impl serde::Serialize) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_arguments_are_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn options_that_are_settings_get_their_place() {
+        let place = |option| setting_of(option).unwrap_or_default();
+        let options = ["--epochs", "--batch_size", "--lr", "--colour"];
+        assert_eq!(options.map(place), ["run.epochs", "loader.batch-size", "optimizer.learning-rate", ""]);
     }
 
     #[test]

@@ -2,18 +2,32 @@
 
 use std::path::PathBuf;
 
+use clap_complete::engine::ArgValueCompleter;
+
+use super::completions;
 use crate::library::{self, Catalog, Quarantine, ScanOptions, SearchPath};
 
 /// Where plugins are looked for, and which places are vouched for.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct PluginPath {
-    /// Look for plugins in DIR first; may be given several times. Then come FLUXBAY_PLUGIN_PATH, the run file's
-    /// directories, the user's data directory and the executable's own.
-    #[arg(long = "plugin-dir", value_name = "DIR")]
+    /// Look for plugins in DIR first.
+    ///
+    /// May be given several times. Then come FLUXBAY_PLUGIN_PATH, the run file's directories, the user's data directory
+    /// and the executable's own. The first file that offers a component wins.
+    #[arg(long = "plugin-dir", value_name = "DIR", help_heading = "Plugins")]
     pub plugin_dirs: Vec<PathBuf>,
-    /// Use plugins of DIR although others may write to it or own it.
-    #[arg(long = "allow-untrusted", value_name = "DIR")]
+    /// Use plugins of DIR although others may write to it.
+    ///
+    /// Plugins are refused where somebody else owns them or may write to them or to a folder above them: their code runs
+    /// with your rights. This vouches for a folder.
+    #[arg(long = "allow-untrusted", value_name = "DIR", help_heading = "Plugins")]
     pub allow_untrusted: Vec<PathBuf>,
+    /// Leave out the plugin with this name.
+    ///
+    /// May be given several times; `disable` under `[plugins]` in a run file does the same. What others offer under the
+    /// same names takes its place.
+    #[arg(long = "disable-plugin", value_name = "NAME", help_heading = "Plugins", add = ArgValueCompleter::new(completions::plugins))]
+    pub disable: Vec<String>,
 }
 
 impl PluginPath {
@@ -26,6 +40,7 @@ impl PluginPath {
     pub fn scan_options(&self) -> ScanOptions {
         ScanOptions {
             allow_untrusted: self.allow_untrusted.clone(),
+            disabled: self.disable.clone(),
             quarantine: Quarantine::open(),
             cache_dir: library::user_cache_dir(),
             ..ScanOptions::default()
@@ -34,6 +49,13 @@ impl PluginPath {
 
     /// Looks at every file of the search path.
     pub fn scan(&self, project: &[PathBuf]) -> Catalog {
-        Catalog::scan(&self.search_path(project), &self.scan_options())
+        self.scan_without(project, &[])
+    }
+
+    /// As [`PluginPath::scan`], without plugins that a run switches off.
+    pub fn scan_without(&self, project: &[PathBuf], disabled: &[String]) -> Catalog {
+        let mut options = self.scan_options();
+        options.disabled.extend_from_slice(disabled);
+        Catalog::scan(&self.search_path(project), &options)
     }
 }

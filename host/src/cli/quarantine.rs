@@ -14,7 +14,7 @@ pub struct Arguments {
     /// Have a plugin tried again: the beginning of its sha256, its file, or `all`.
     #[arg(long, value_name = "HASH|FILE|all")]
     lift: Option<String>,
-    /// Write JSON.
+    /// Write JSON; `fluxbay schema quarantine` describes it.
     #[arg(long, conflicts_with = "lift")]
     json: bool,
 }

@@ -3,27 +3,41 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::PluginPath;
+use clap_complete::engine::ArgValueCompleter;
+
+use super::{PluginPath, completions};
 use crate::library::{Catalog, Lock, lock};
 use crate::run_file::{Colours, Diagnostic, Diagnostics, Draft, Inputs, RunDescription, render, resolve};
 
 /// Which run is meant.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct RunArguments {
-    /// Run files; later ones win over earlier ones. Without any, the built-in run of handwritten digits.
+    /// Run files; later ones win. Without any, the built-in digits.
+    ///
+    /// Tables of several files are merged key by key, lists of instances by id. docs/run-files.md describes the sections;
+    /// `fluxbay inspect NAME` shows the lines for a component.
     #[arg(value_name = "RUN.toml")]
     pub files: Vec<PathBuf>,
-    /// Set one value, such as optimizer.learning-rate=3e-4 or callback.recorder.every=5; may be given several times.
-    #[arg(long, value_name = "KEY.PATH=VALUE")]
+    /// Set a value: optimizer.learning-rate=3e-4.
+    ///
+    /// May be given several times. The instance of a list goes by its id: callback.recorder.every=5. What is no number,
+    /// list or other TOML is taken as text.
+    #[arg(long, value_name = "KEY.PATH=VALUE", help_heading = "Run")]
     pub set: Vec<String>,
-    /// Add a phase, callback or logger, such as 'callback/early-stopping{patience = 3}'.
-    #[arg(long, value_name = "KIND/NAME{...}")]
+    /// Add an instance: 'callback/early-stopping{patience = 3}'.
+    ///
+    /// A phase, callback or logger, with its settings as TOML in braces; may be given several times.
+    #[arg(long, help_heading = "Run", value_name = "KIND/NAME{...}", add = ArgValueCompleter::new(completions::addable))]
     pub add: Vec<String>,
-    /// Leave out the phase, callback or logger with this id, default ones included.
-    #[arg(long, value_name = "ID")]
+    /// Leave out the instance with this id.
+    ///
+    /// A phase, callback or logger; default callbacks such as progress too.
+    #[arg(long, help_heading = "Run", value_name = "ID", add = ArgValueCompleter::new(completions::removable))]
     pub remove: Vec<String>,
-    /// Use only the plugins that plugins.lock beside the run file pins, to the byte.
-    #[arg(long)]
+    /// Use only plugins that plugins.lock pins.
+    ///
+    /// The file beside the run file, which `fluxbay lock` writes; all others are refused, and changed ones too.
+    #[arg(long, help_heading = "Plugins")]
     pub locked: bool,
     /// Where plugins are.
     #[command(flatten)]
@@ -59,6 +73,7 @@ impl RunArguments {
         let mut diagnostics = Diagnostics::new();
         let draft = Draft::read(&self.inputs(), &mut diagnostics);
         let mut options = self.path.scan_options();
+        options.disabled.extend_from_slice(&draft.plugins.disable);
         if self.locked {
             // Without a readable lock nothing is allowed, rather than everything.
             options.lock = Some(Lock::read(&lock_file(&self.files)).unwrap_or_else(|error| {

@@ -49,7 +49,9 @@ enum Sharing {
 pub(super) fn add_edges(members: &[Member<'_>], graph: &mut Graph, problems: &mut Vec<Problem>) {
     for second in 0..members.len() {
         for first in 0..second {
-            if members[first].kind == Kind::Callback && members[second].kind == Kind::Callback {
+            // Two of one id are told as such, and stand for one.
+            let differ = members[first].id != members[second].id;
+            if differ && members[first].kind == Kind::Callback && members[second].kind == Kind::Callback {
                 pair(members, first, second, graph, problems);
             }
         }

@@ -42,7 +42,7 @@ impl Display for Bars {
         }
         let bar = if total == 0 { ProgressBar::no_length() } else { ProgressBar::new(total) };
         let bar = self.screen.bars().add(bar);
-        bar.set_style(style(total, self.screen.colors()));
+        bar.set_style(style(total, self.screen.colors(), self.screen.columns()));
         bar.set_prefix(shown::text(label));
         if total == 0 {
             bar.enable_steady_tick(Duration::from_millis(120));
@@ -77,14 +77,17 @@ impl Display for Bars {
     }
 }
 
-fn style(total: u64, colors: Colors) -> ProgressStyle {
+/// The narrower the terminal, the shorter the bar: what is said beside it is worth more.
+fn style(total: u64, colors: Colors, columns: usize) -> ProgressStyle {
+    let width = columns.saturating_sub(88).clamp(8, 24);
     let template = match (total, colors) {
         (0, Colors::On) => "{spinner:.cyan} {prefix}  {pos}  {elapsed:.dim}  {wide_msg}",
         (0, Colors::Off) => "{spinner} {prefix}  {pos}  {elapsed}  {wide_msg}",
-        (_, Colors::On) => "{prefix}  {bar:24.cyan/dim} {pos:>5}/{len}  {eta:.dim}  {wide_msg}",
-        (_, Colors::Off) => "{prefix}  {bar:24} {pos:>5}/{len}  {eta}  {wide_msg}",
+        (_, Colors::On) => "{prefix}  {bar:WIDTH.cyan/dim} {pos:>4}/{len}  {eta:.dim}  {wide_msg}",
+        (_, Colors::Off) => "{prefix}  {bar:WIDTH} {pos:>4}/{len}  {eta}  {wide_msg}",
     };
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style =
+        ProgressStyle::with_template(&template.replace("WIDTH", &width.to_string())).unwrap_or_else(|_| ProgressStyle::default_bar());
     style.progress_chars("━╸─").tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ")
 }
 
@@ -100,7 +103,7 @@ mod tests {
         assert!(!bars.interactive());
         for (total, colors) in [(0, Colors::On), (0, Colors::Off), (9, Colors::On), (9, Colors::Off)] {
             let bar = ProgressBar::hidden();
-            bar.set_style(style(total, colors));
+            bar.set_style(style(total, colors, 80));
         }
     }
 

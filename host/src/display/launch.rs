@@ -82,7 +82,9 @@ pub struct LaunchPlugin {
 
 impl Launch {
     /// The text, of several lines.
-    pub fn text(&self, colors: Colors) -> String {
+    ///
+    /// Lines have at most `columns` characters, as far as words allow that.
+    pub fn text(&self, colors: Colors, columns: usize) -> String {
         let name = colors.paint(Paint::Bold, &shown::text(&self.name));
         let host = colors.paint(Paint::Dim, &format!("fluxbay {}", self.host));
         let threads = plural(self.threads as u64, "thread");
@@ -107,7 +109,7 @@ impl Launch {
         let mut models = self.models.iter();
         for row in &rows {
             let label = colors.paint(Paint::Cyan, &format!("{:width$}", row[0]));
-            text.push_str(&format!("  {label}  {}\n", row[1]));
+            text.push_str(&format!("  {label}  {}\n", wrapped(&row[1], width + 4, columns)));
             if row[0].starts_with(MODEL) {
                 let table = models.next().map(|model| model.table(width + 4));
                 text.push_str(&table.unwrap_or_default());
@@ -182,6 +184,24 @@ impl LaunchPlugin {
     }
 }
 
+/// Items behind a label, broken between two of them, indented below the first.
+fn wrapped(items: &str, indent: usize, columns: usize) -> String {
+    let mut text = String::new();
+    let mut used = indent;
+    for item in items.split_inclusive(", ") {
+        let size = item.trim_end().chars().count();
+        if used > indent && used + size > columns {
+            text.truncate(text.trim_end().len());
+            text.push('\n');
+            text.push_str(&" ".repeat(indent));
+            used = indent;
+        }
+        text.push_str(item);
+        used += item.chars().count();
+    }
+    text
+}
+
 fn row(label: &str, content: String) -> Vec<String> {
     vec![label.to_owned(), content]
 }
@@ -235,7 +255,7 @@ mod tests {
 
     #[test]
     fn everything_that_matters_is_on_one_screen() {
-        insta::assert_snapshot!(digits().text(Colors::Off), @r"
+        insta::assert_snapshot!(digits().text(Colors::Off, 80), @r"
         digits  fluxbay 0.1.0
           run      10 epochs, seed 42, cpu on 2 threads
           data     digits: 1,438 training, 359 validation
@@ -252,11 +272,20 @@ mod tests {
     }
 
     #[test]
+    fn long_lists_go_on_below_the_first_item() {
+        let names = (0..9).map(|number| format!("callback-{number}")).collect();
+        let launch = Launch { parts: vec![("callbacks".to_owned(), names)], ..Launch::default() };
+        let text = launch.text(Colors::Off, 60);
+        assert!(text.lines().all(|line| line.chars().count() <= 60), "{text}");
+        assert!(text.contains("callback-2, callback-3,\n             callback-4"), "{text}");
+    }
+
+    #[test]
     fn long_models_are_cut_and_resumed_runs_say_so() {
         let mut launch = digits();
         launch.epochs_done = 4;
         launch.models[0].parameters = (0..40).map(|index| (format!("layers.{index:02}"), vec![3], true)).collect();
-        let text = launch.text(Colors::Off);
+        let text = launch.text(Colors::Off, 80);
         assert!(text.contains("epochs 5 to 10") && text.contains("and 28 more") && text.contains("120 parameters"), "{text}");
     }
 }

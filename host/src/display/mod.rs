@@ -12,6 +12,7 @@ mod plot;
 mod screen;
 mod summary;
 mod table;
+mod width;
 
 pub use self::{
     bars::Bars,
@@ -20,4 +21,8 @@ pub use self::{
     plot::plot,
     screen::{Colors, Look, Screen},
     summary::{Conclusion, Summary},
+};
+pub(crate) use self::{
+    table::{bytes, columns, number},
+    width::width_of_stdout,
 };

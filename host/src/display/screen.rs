@@ -62,6 +62,12 @@ impl Screen {
         self.colors
     }
 
+    /// Characters in a line: those of the terminal, or a hundred.
+    pub fn columns(&self) -> usize {
+        let of_terminal = rustix::termios::tcgetwinsize(std::io::stderr()).ok().map(|size| usize::from(size.ws_col));
+        of_terminal.filter(|columns| *columns >= 40).unwrap_or(100)
+    }
+
     /// Prints lines above the bars, unless the look is quiet. The text is printed as it is: escape what comes from others.
     pub fn print(&self, text: &str) {
         if self.look != Look::Quiet {

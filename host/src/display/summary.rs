@@ -12,6 +12,9 @@ use crate::{
     record::{Figure, PhaseTime},
 };
 
+/// Callbacks whose time is told one by one.
+const MOST_CALLBACKS: usize = 3;
+
 /// How a run ended, for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Conclusion {
@@ -46,10 +49,14 @@ pub struct Summary {
     pub figures: Vec<Figure>,
     /// Time of each phase.
     pub times: Vec<PhaseTime>,
+    /// Time of each callback, estimated.
+    pub callbacks: Vec<(String, Duration)>,
     /// Folder of the run; empty where there is none.
     pub directory: String,
     /// Command that goes on with it; empty where there is nothing to go on with.
     pub resume: String,
+    /// Command that measures the model again; empty where there is none.
+    pub evaluate: String,
 }
 
 impl Summary {
@@ -62,7 +69,10 @@ impl Summary {
         if let Some(times) = self.time_line() {
             text.push_str(&format!("  {}  {times}\n", colors.paint(Paint::Cyan, "time  ")));
         }
-        for (label, content) in [("record", &self.directory), ("resume", &self.resume)] {
+        if let Some(callbacks) = self.callback_line() {
+            text.push_str(&format!("  {}  {callbacks}\n", colors.paint(Paint::Cyan, "within")));
+        }
+        for (label, content) in [("record", &self.directory), ("resume", &self.resume), ("next  ", &self.evaluate)] {
             if !content.is_empty() {
                 text.push_str(&format!("  {}  {}\n", colors.paint(Paint::Cyan, label), shown::text(content)));
             }
@@ -100,6 +110,19 @@ impl Summary {
         columns(&rows, "  ", &[2, 3, 4])
     }
 
+    /// The callbacks that took most of the time.
+    fn callback_line(&self) -> Option<String> {
+        let mut all: Vec<&(String, Duration)> = self.callbacks.iter().filter(|(_, time)| !time.is_zero()).collect();
+        all.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
+        let told = |(id, time): &&(String, Duration)| format!("{} {}", shown::text(id), duration(*time));
+        let mut parts: Vec<String> = all.iter().take(MOST_CALLBACKS).map(told).collect();
+        let rest: Duration = all.iter().skip(MOST_CALLBACKS).map(|(_, time)| *time).sum();
+        if !rest.is_zero() {
+            parts.push(format!("others {}", duration(rest)));
+        }
+        (!parts.is_empty()).then(|| format!("callbacks: {}", parts.join(", ")))
+    }
+
     fn time_line(&self) -> Option<String> {
         if self.times.is_empty() || self.elapsed.is_zero() {
             return None;
@@ -133,8 +156,12 @@ mod tests {
                 figure("validation", "loss", (f64::NAN, 10), None),
             ],
             times: vec![time("training", 2000), time("validation", 300)],
+            callbacks: [("recorder", 3), ("metrics", 120), ("idle", 0), ("a", 2), ("b", 2), ("c", 1)]
+                .map(|(id, millis)| (id.to_owned(), Duration::from_millis(millis)))
+                .to_vec(),
             directory: "runs/20260301-120000-digits".to_owned(),
             resume: String::new(),
+            evaluate: "fluxbay evaluate runs/20260301-120000-digits".to_owned(),
         }
     }
 
@@ -147,7 +174,9 @@ mod tests {
                       accuracy  0.9986  1.0000         8
           validation  loss         NaN       -
           time    training 2.00 s (80 %), validation 0.30 s (12 %), other 0.20 s (8 %)
+          within  callbacks: metrics 0.12 s, recorder 3.0 ms, a 2.0 ms, others 3.0 ms
           record  runs/20260301-120000-digits
+          next    fluxbay evaluate runs/20260301-120000-digits
         ");
     }
 

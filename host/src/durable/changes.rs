@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Settings that may differ: how long to train, what is kept, where plugins and files are.
-const FREE: [&str; 5] = ["run.epochs:", "run.base-dir:", "run.name:", "plugins.dirs", "checkpoints."];
+const FREE: [&str; 6] = ["run.epochs:", "run.max-time:", "run.base-dir:", "run.name:", "plugins.dirs", "checkpoints."];
 
 /// Folders of the plugins that a lock names.
 pub fn folders(lock: &str) -> Vec<PathBuf> {

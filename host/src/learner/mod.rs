@@ -33,5 +33,5 @@ pub use control::{Ending, FitReport, Flow, Stop, StopKind, StopReason};
 pub use instances::{Answers, Components, Declared, Instance, OnError, Prepared};
 pub use models::FieldSpecs;
 pub use optimizers::OptimizerSlot;
-pub use runtime::{Folders, LossSlot, ModelSlot, Parts, PhaseSlot, Ports, Runtime};
+pub use runtime::{Folders, LossSlot, ModelSlot, Parts, PhaseSlot, Ports, Runtime, TIME_IS_UP};
 pub use setup::NewInstance;

@@ -116,6 +116,9 @@ pub struct Folders {
 /// What is done at a moment at which the run can be saved. A failure ends the fit.
 pub type OnCheckpoint = Rc<dyn Fn(&Runtime, Moment) -> Flow>;
 
+/// The number that the interrupt has when the time that the run may take is up; all others are those of signals.
+pub const TIME_IS_UP: u32 = u32::MAX;
+
 /// See the module.
 pub struct Runtime {
     me: Weak<Runtime>,
@@ -243,6 +246,7 @@ impl Runtime {
     pub(super) fn check_interrupt(&self) -> Flow {
         match self.interrupt.load(Ordering::Relaxed) {
             0 => Ok(()),
+            TIME_IS_UP => Err(Stop::fit("the time that the run may take is up")),
             signal => Err(Stop::fit(format!("interrupted by signal {signal}"))),
         }
     }

@@ -5,6 +5,7 @@
 //! and answers which component a name means. Composition, learner and commands work with the catalog; only the
 //! learner's start loads anything. Nothing here prints.
 
+pub mod built;
 mod cache;
 pub mod catalog;
 pub mod discover;
@@ -20,6 +21,7 @@ pub mod shown;
 pub mod store;
 pub mod trust;
 
+pub use built::Built;
 pub use catalog::{Catalog, ComponentRef, FindError, PluginEntry, ScanOptions, Standing};
 pub use discover::{Candidate, DirReport, Origin, SearchDir, SearchPath, user_cache_dir};
 pub use inspect::{HostContract, Inspected, Inspection, Limits, Sha256};

@@ -122,6 +122,8 @@ reasons! {
     ProbeUnavailable = "probe-unavailable",
     /// It failed before and its bytes have not changed.
     Quarantined = "quarantined",
+    /// Somebody switched it off.
+    Disabled = "disabled",
     /// The lock file pins other bytes or does not name it.
     NotLocked = "not-locked",
     /// A component of the same name lies in the same directory.

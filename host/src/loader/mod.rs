@@ -57,11 +57,24 @@ pub struct LoaderSettings {
     pub stratify: Stratify,
     /// Batches that are made ahead; 0 makes each when it is needed.
     pub prefetch: usize,
+    /// Most batches that an epoch of any split reads; 0 reads all.
+    pub limit: usize,
+    /// So many batches of the split `training` take the place of every split, in the same order each time; 0 for none.
+    pub overfit: usize,
 }
 
 impl Default for LoaderSettings {
     fn default() -> Self {
-        Self { batch_size: 32, shuffle: true, drop_last: false, validation: 0.2, stratify: Stratify::ByClass, prefetch: 2 }
+        Self {
+            batch_size: 32,
+            shuffle: true,
+            drop_last: false,
+            validation: 0.2,
+            stratify: Stratify::ByClass,
+            prefetch: 2,
+            limit: 0,
+            overfit: 0,
+        }
     }
 }
 
@@ -105,7 +118,10 @@ impl Loader {
         }
         let stated = check_fields(samples.fields(), settings.batch_size)?;
         let division = division::Division { validation: settings.validation, stratify: settings.stratify, seed };
-        let parts = division::parts(&*samples, &division)?;
+        let mut parts = division::parts(&*samples, &division)?;
+        if settings.overfit > 0 {
+            parts = only_a_few(parts, settings.overfit.saturating_mul(settings.batch_size), seed);
+        }
         for part in &parts {
             let dropped = settings.drop_last && part.name == "training";
             if part.samples() < settings.batch_size && dropped {
@@ -151,7 +167,8 @@ impl Loader {
     /// Batches of an epoch of a split.
     pub fn batches(&self, part: &Part) -> usize {
         let drop_last = self.settings.drop_last && part.name == "training";
-        if drop_last { part.samples() / self.settings.batch_size } else { part.samples().div_ceil(self.settings.batch_size) }
+        let all = if drop_last { part.samples() / self.settings.batch_size } else { part.samples().div_ceil(self.settings.batch_size) };
+        if self.settings.limit == 0 { all } else { all.min(self.settings.limit) }
     }
 
     /// Samples that an epoch of a split reads.
@@ -165,7 +182,7 @@ impl Loader {
     /// [`LoaderError::NoSplit`].
     pub fn order(&self, split: &str, epoch: u64) -> Result<Arc<[u64]>, LoaderError> {
         let part = self.part(split)?;
-        if !self.settings.shuffle || part.name != "training" {
+        if !self.settings.shuffle || self.settings.overfit > 0 || part.name != "training" {
             return Ok(Arc::clone(&part.indices));
         }
         let mut order = part.indices.to_vec();
@@ -212,6 +229,17 @@ impl Loader {
         let threads = self.pool.as_ref().map(|pool| (Arc::clone(pool), self.settings.prefetch));
         Ok(Epoch::new(plan, split.to_owned(), epoch, next..batches, Arc::clone(&self.habits[number]), threads))
     }
+}
+
+/// The first samples of a shuffled `training`, as every part.
+fn only_a_few(parts: Vec<Part>, samples: usize, seed: u64) -> Vec<Part> {
+    let Some(training) = parts.iter().find(|part| part.name == "training").cloned() else { return parts };
+    let mut indices = training.indices.to_vec();
+    Draws::new(seed, "overfit", 0).shuffle(&mut indices);
+    indices.truncate(samples);
+    indices.sort_unstable();
+    let few: Arc<[u64]> = indices.into();
+    parts.into_iter().map(|part| Part { name: part.name, source: training.source, indices: Arc::clone(&few) }).collect()
 }
 
 fn start(prefetch: usize) -> Option<Arc<Pool>> {

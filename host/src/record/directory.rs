@@ -135,6 +135,12 @@ impl RunDirectory {
     }
 }
 
+/// Whether a process works in the folder of a run.
+pub(super) fn is_held(path: &Path) -> bool {
+    // A shared try takes nothing from the one who works there, and is given back at once.
+    File::open(path.join(LOCK)).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 fn described(state: &RunState) -> String {
     match state.status {
         Status::Running => format!("broken off in epoch {}", state.epoch),

@@ -34,7 +34,7 @@ pub enum RecordError {
         state: String,
     },
     /// The folder is no run.
-    #[error("{} holds no run: it has no state.json", shown::path(.path))]
+    #[error("{} holds no run, it has no state.json: `fluxbay runs list` shows the runs there are", shown::path(.path))]
     NoRun {
         /// The folder.
         path: PathBuf,

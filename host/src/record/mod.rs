@@ -9,10 +9,12 @@
 pub mod atomic;
 pub mod checkpoint;
 mod clock;
+mod difference;
 mod directory;
 mod environment;
 mod error;
 mod figures;
+mod index;
 mod lines;
 mod run;
 mod state;
@@ -20,10 +22,12 @@ pub mod tensors;
 
 pub use self::{
     clock::Moment,
+    difference::{Difference, differences},
     directory::{RunDirectory, STATE},
     environment::Environment,
     error::RecordError,
     figures::{Better, Figure, PhaseTime},
+    index::{RunEntry, RunIndex},
     lines::Lines,
     run::{Ended, Given, Marks, RunRecord, file},
     state::{RunState, Status},

@@ -289,7 +289,7 @@ fn new_lines(directory: &RunDirectory) -> Result<[Lines; 3], RecordError> {
 }
 
 /// The epoch metrics that the lines of a file tell of.
-fn figures_so_far(path: &Path) -> Result<Figures, RecordError> {
+pub(super) fn figures_so_far(path: &Path) -> Result<Figures, RecordError> {
     #[derive(Deserialize)]
     struct Line {
         phase: String,

@@ -41,6 +41,8 @@ pub struct Draft {
     pub(super) instances: Vec<RawInstance>,
     /// Ids to be left out of the default callbacks.
     pub(super) removed: Vec<(String, Place)>,
+    /// Sections that unknown ones were probably meant to be; that they are missing is not told again.
+    pub(super) misspelt: Vec<&'static str>,
 }
 
 /// An instance as it was written.
@@ -65,16 +67,21 @@ impl Draft {
     /// so that the checks against the catalog can tell theirs, too.
     pub fn read(inputs: &Inputs, diagnostics: &mut Diagnostics) -> Draft {
         let layered = layers::read(inputs, diagnostics);
-        unknown_sections(&layered, diagnostics);
+        let mut misspelt = unknown_sections(&layered, diagnostics);
+        if diagnostics.iter().any(|one| one.code == "missing-file") {
+            // What the file holds is not known, so nothing is said to be missing in it.
+            misspelt.extend(SECTIONS.iter().map(|section| section.name));
+        }
         let mut origins = BTreeMap::new();
         let run = run_settings(&layered, inputs, &mut origins, diagnostics);
         let plugins = plugin_settings(&layered, &mut origins, diagnostics);
         let loader = typed(&layered, "loader", json!({}), &mut origins, diagnostics);
         let checkpoints = typed(&layered, "checkpoints", json!({}), &mut origins, diagnostics);
         let fine_tuning = typed(&layered, "fine-tuning", json!({}), &mut origins, diagnostics);
-        let instances = instances(&layered, diagnostics);
+        let instances = instances(&layered, &misspelt, diagnostics);
         unique_ids(&layered.sources, &instances, diagnostics);
-        Draft { sources: layered.sources, run, plugins, loader, checkpoints, fine_tuning, origins, instances, removed: layered.removed }
+        let Layered { sources, removed, .. } = layered;
+        Draft { sources, run, plugins, loader, checkpoints, fine_tuning, origins, instances, removed, misspelt }
     }
 
     /// The project's plugin directories, absolute, first wins.
@@ -83,11 +90,14 @@ impl Draft {
     }
 }
 
-fn unknown_sections(layered: &Layered, diagnostics: &mut Diagnostics) {
+/// Tells unknown sections; gives those that they were probably meant to be.
+fn unknown_sections(layered: &Layered, diagnostics: &mut Diagnostics) -> Vec<&'static str> {
+    let mut meant = Vec::new();
     for entry in &layered.root.entries {
         if layout::section(&entry.key).is_some() {
             continue;
         }
+        meant.extend(nearest::nearest(&entry.key, layers::section_names()));
         let is_section = matches!(entry.node.value, Value::Table(_) | Value::List(_));
         let text = if is_section {
             format!("a run file has no section `{}`", entry.key)
@@ -109,6 +119,7 @@ fn unknown_sections(layered: &Layered, diagnostics: &mut Diagnostics) {
         }
         diagnostics.push(found);
     }
+    meant
 }
 
 fn run_settings(layered: &Layered, inputs: &Inputs, origins: &mut BTreeMap<String, Origin>, diagnostics: &mut Diagnostics) -> RunSettings {
@@ -201,7 +212,7 @@ pub(super) fn not_a_table(sources: &Sources, section: &str, node: &Node) -> Diag
     }
 }
 
-fn instances(layered: &Layered, diagnostics: &mut Diagnostics) -> Vec<RawInstance> {
+fn instances(layered: &Layered, misspelt: &[&str], diagnostics: &mut Diagnostics) -> Vec<RawInstance> {
     let mut all = Vec::new();
     for section in SECTIONS.iter() {
         let Some(kind) = section.kind else { continue };
@@ -215,17 +226,21 @@ fn instances(layered: &Layered, diagnostics: &mut Diagnostics) -> Vec<RawInstanc
             }
         } else if kind == Kind::Phase {
             all.extend(["training", "validation"].map(|name| instance::default_of(kind, name)));
-        } else if kind == Kind::Model {
-            diagnostics.push(missing_model());
+        } else if kind == Kind::Model && !misspelt.contains(&section.name) {
+            diagnostics.push(missing_model(&layered.sources));
         }
         debug_assert!(all[before..].iter().all(|raw: &RawInstance| raw.kind == kind));
     }
     all
 }
 
-fn missing_model() -> Diagnostic {
-    Diagnostic::error("missing-section", "this run has no `[model]`")
-        .mend("add a section `[model]` with `component = \"mlp\"` or another of `fluxbay list --kind model`")
+fn missing_model(sources: &Sources) -> Diagnostic {
+    let found = Diagnostic::error("missing-section", "this run has no `[model]`")
+        .mend("add a section `[model]` with `component = \"mlp\"` or another of `fluxbay list --kind model`");
+    match sources.end_of_files() {
+        Some(place) => found.at(sources, place, "it could stand below"),
+        None => found,
+    }
 }
 
 fn unique_ids(sources: &Sources, instances: &[RawInstance], diagnostics: &mut Diagnostics) {

@@ -16,8 +16,16 @@ pub fn parse(sources: &Sources, id: SourceId, diagnostics: &mut Diagnostics) -> 
 pub fn parse_text(sources: &Sources, id: SourceId, text: &str, diagnostics: &mut Diagnostics) -> Table {
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut context = Context { sources, id, diagnostics };
+    // Below a section that stands twice every key stands twice as well: the section's own header says it all.
+    let mut doubled = false;
     for error in errors {
-        context.syntax(error.message(), error.span().unwrap_or(0..0));
+        let span = error.span().unwrap_or(0..0);
+        let duplicate = error.message().contains("duplicate key");
+        let header = duplicate && text[..span.start].ends_with('[');
+        if header || !duplicate || !doubled {
+            context.syntax(error.message(), span);
+        }
+        doubled = header || (duplicate && doubled);
     }
     context.table(document.get_ref())
 }
@@ -84,6 +92,8 @@ fn mend(message: &str) -> Option<&'static str> {
         Some("keep one of the two; a section `[name]` may stand only once, a list of instances is `[[name]]`")
     } else if message.contains("string values must be quoted") {
         Some("put the text into double quotes")
+    } else if message.contains("unclosed table") {
+        Some("close the name of the section with `]`, of a list with `]]`")
     } else {
         None
     }

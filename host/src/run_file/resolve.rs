@@ -53,7 +53,7 @@ pub fn resolve(mut draft: Draft, catalog: &Catalog, diagnostics: &mut Diagnostic
     } else {
         unknown_removals(&run, &draft, &[], diagnostics);
     }
-    needs(&run, &raw, &kinds, diagnostics);
+    needs(&run, &raw, &kinds, &draft.misspelt, diagnostics);
     optimizers_name_models(&run, &raw, diagnostics);
     run
 }
@@ -232,14 +232,16 @@ fn unknown_removals(run: &RunDescription, draft: &Draft, offered: &[&str], diagn
 }
 
 /// Sections that the phases cannot do without.
-fn needs(run: &RunDescription, raw: &[RawInstance], kinds: &[String], diagnostics: &mut Diagnostics) {
-    let has = |kind: Kind| raw.iter().any(|instance| instance.kind == kind);
+fn needs(run: &RunDescription, raw: &[RawInstance], kinds: &[String], misspelt: &[&str], diagnostics: &mut Diagnostics) {
+    let meant = |kind: Kind| layout::section_of(kind).is_some_and(|section| misspelt.contains(&section.name));
+    let has = |kind: Kind| meant(kind) || raw.iter().any(|instance| instance.kind == kind);
     let mut missing = |kind: Kind, phase: &PhaseSpec, why: &str, mend: &str| {
         let section = layout::section_of(kind).map_or("", |section| section.name);
         let text = format!("this run has no `[{section}]`, but the phase `{}` {why}", phase.spec.id);
         let found = Diagnostic::error("missing-section", text).mend(mend);
-        diagnostics.push(match phase.spec.component_place.or(phase.spec.place) {
-            Some(place) => found.at(&run.sources, place, ""),
+        let phase = phase.spec.component_place.or(phase.spec.place).map(|place| (place, ""));
+        diagnostics.push(match phase.or(run.sources.end_of_files().map(|place| (place, "it could stand below"))) {
+            Some((place, label)) => found.at(&run.sources, place, label),
             None => found,
         });
     };

@@ -24,6 +24,8 @@ pub struct RunSettings {
     pub default_callbacks: bool,
     /// Folder that relative paths of configurations start from, absolute; the first run file's unless given.
     pub base_dir: String,
+    /// Seconds after which the fit ends in an orderly way; 0 for no limit.
+    pub max_time: f64,
 }
 
 /// Where tensors live, as text `cpu`, `cuda` or `cuda:N`.
@@ -67,6 +69,8 @@ impl From<Device> for String {
 pub struct PluginSettings {
     /// Directories of the project to search, absolute, first wins.
     pub dirs: Vec<String>,
+    /// Names of plugins that are not used.
+    pub disable: Vec<String>,
 }
 
 /// `[loader]`.
@@ -83,6 +87,10 @@ pub struct LoaderSettings {
     pub validation: f64,
     /// Batches prepared ahead; 0 prepares each when it is asked for.
     pub prefetch: usize,
+    /// Most batches that an epoch of any phase reads; 0 reads all.
+    pub limit_batches: usize,
+    /// The same few batches for all phases in every epoch, unshuffled; 0 for the whole data.
+    pub overfit_batches: usize,
 }
 
 /// `[checkpoints]`.
@@ -136,11 +144,14 @@ pub fn schema(section: &str) -> Option<Json> {
             "default-callbacks": { "type": "boolean", "default": true,
                 "description": "Whether progress, metrics-printer, stop-on-nan, recorder and metrics are added where they are not listed." },
             "base-dir": { "type": "string",
-                "description": "Folder that relative paths start from; the folder of the first run file unless given." }
+                "description": "Folder that relative paths start from; the folder of the first run file unless given." },
+            "max-time": { "type": "number", "minimum": 0, "default": 0.0,
+                "description": "Seconds after which the fit ends in an orderly way; 0 for no limit." }
         }),
         "plugins" => json!({
             "dirs": { "type": "array", "items": { "type": "string" }, "default": [],
-                "description": "Directories of the project to search for plugins; relative ones start at the file that names them. First wins." }
+                "description": "Directories of the project to search for plugins; relative ones start at the file that names them. First wins." },
+            "disable": { "type": "array", "items": { "type": "string" }, "default": [], "description": "Names of plugins that are not used." }
         }),
         "loader" => json!({
             "batch-size": { "type": "integer", "minimum": 1, "default": 32, "description": "Samples in a batch." },
@@ -150,7 +161,11 @@ pub fn schema(section: &str) -> Option<Json> {
             "validation": { "type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": 0.2,
                 "description": "Share of the training samples held out for validation where the data has no validation split of its own." },
             "prefetch": { "type": "integer", "minimum": 0, "maximum": 1024, "default": 2,
-                "description": "Batches prepared ahead; 0 prepares each when it is asked for." }
+                "description": "Batches prepared ahead; 0 prepares each when it is asked for." },
+            "limit-batches": { "type": "integer", "minimum": 0, "default": 0,
+                "description": "Most batches that an epoch of any phase reads; 0 reads all." },
+            "overfit-batches": { "type": "integer", "minimum": 0, "default": 0,
+                "description": "So many batches of training data, the same ones for all phases in every epoch, to see whether a model can learn them; 0 for the whole data." }
         }),
         "checkpoints" => json!({
             "every-epochs": { "type": "integer", "minimum": 0, "default": 1, "description": "Epochs between two checkpoints; 0 for none after epochs." },

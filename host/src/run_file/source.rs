@@ -83,6 +83,13 @@ impl Sources {
         SourceId(u32::try_from(self.list.len() - 1).unwrap_or(u32::MAX))
     }
 
+    /// The end of the last run file: where something that is missing could be added. None where there is no run file.
+    pub fn end_of_files(&self) -> Option<Place> {
+        let (id, source) = self.list.iter().enumerate().rfind(|(_, source)| source.kind == SourceKind::File)?;
+        let end = source.text.trim_end().len();
+        Some(Place { source: SourceId(u32::try_from(id).unwrap_or(u32::MAX)), start: end, end })
+    }
+
     /// The source with that number.
     pub fn get(&self, id: SourceId) -> &Source {
         &self.list[id.0 as usize]

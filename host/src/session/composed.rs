@@ -169,6 +169,8 @@ impl Composed {
             drop_last: settings.drop_last,
             validation: settings.validation,
             prefetch: settings.prefetch,
+            limit: settings.limit_batches,
+            overfit: settings.overfit_batches,
             ..LoaderSettings::default()
         };
         let loader = Loader::open(Arc::new(samples), settings, self.run.run.seed);

@@ -246,6 +246,24 @@ impl Session {
         tensor
     }
 
+    /// Gives all parameters and buffers other values: those of [`Session::model_tensors`] of the same run.
+    ///
+    /// # Errors
+    /// A tensor that is missing, unknown or of another shape; those before it are set then.
+    pub fn set_model_tensors(&self, tensors: &[(String, Tensor)]) -> Result<(), String> {
+        let mut engine = self.runtime().engine.borrow_mut();
+        let known: Vec<(String, usize)> =
+            engine.parameters().map(|p| (format!("{}.{}", engine.model_name(p.model).unwrap_or_default(), p.path), p.index)).collect();
+        if let Some((name, _)) = tensors.iter().find(|(name, _)| !known.iter().any(|(of_run, _)| of_run == name)) {
+            return Err(format!("the run has no parameter `{name}`"));
+        }
+        for (name, index) in &known {
+            let (_, value) = tensors.iter().find(|(given, _)| given == name).ok_or_else(|| format!("it has no parameter `{name}`"))?;
+            engine.set_parameter(*index, value).map_err(|error| format!("parameter `{name}`: {error}"))?;
+        }
+        Ok(())
+    }
+
     /// All parameters and buffers with their values, as `MODEL.PATH`; the tensors are copies.
     ///
     /// # Errors

@@ -75,7 +75,8 @@ impl Bar {
                 text.push_str(&format!("{name} {}  ", number(point.y)));
             }
         }
-        text.push_str(&rate(self.samples, self.began.elapsed()));
+        // Short, for a bar leaves little room: samples per second.
+        text.push_str(&rate(self.samples, self.began.elapsed()).replace(" samples/s", "/s"));
         Ok(text)
     }
 

@@ -5,22 +5,23 @@ pub(in crate::cli) mod snippet;
 
 use std::path::Path;
 
+use clap_complete::engine::ArgValueCompleter;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
-use super::{Exit, Failure, Outcome, PluginPath, print, print_json};
-use crate::library::{Candidate, Catalog, ComponentManifest, Inspection, Kind, Limits, Manifest, ScanOptions, shown};
+use super::{Exit, Failure, Outcome, PluginPath, completions, print, print_json};
+use crate::library::{Built, Candidate, Catalog, ComponentManifest, Inspection, Kind, Limits, Manifest, Quarantine, ScanOptions, shown};
 use crate::run_file::nearest;
 
 /// Arguments of `fluxbay inspect`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// A component (recorder, callback/recorder, PLUGIN:callback/recorder), a plugin's name, or a file.
-    #[arg(value_name = "NAME|FILE")]
+    #[arg(value_name = "NAME|FILE", add = ArgValueCompleter::new(completions::inspectable))]
     name: String,
     #[command(flatten)]
     path: PluginPath,
-    /// Write JSON.
+    /// Write JSON; `fluxbay schema inspect` describes it.
     #[arg(long)]
     json: bool,
 }
@@ -31,8 +32,10 @@ pub struct Arguments {
 struct PluginSheet {
     file: String,
     sha256: String,
-    /// `ok`, `shadowed`, or `not on the search path`.
+    /// `ok`, `shadowed`, or why it would not be used.
     state: String,
+    /// How it was built, as far as the file says so.
+    built: Option<Built>,
     #[serde(flatten)]
     manifest: Manifest,
 }
@@ -87,7 +90,11 @@ fn of_file(path: &Path) -> Result<PluginSheet, Failure> {
         Ok(Inspection::Plugin(plugin)) => Ok(PluginSheet {
             file: shown::path(plugin.path()),
             sha256: plugin.sha256().hex(),
-            state: "not looked for; described by its bytes alone".to_owned(),
+            state: match Quarantine::open().and_then(|quarantine| quarantine.get(plugin.sha256())) {
+                Some(record) => format!("quarantined, described by its bytes alone: {}", record.refusal()),
+                None => "not looked for, described by its bytes alone".to_owned(),
+            },
+            built: Built::read(plugin.resolved()),
             manifest: plugin.manifest().clone(),
         }),
         Ok(Inspection::OrdinaryLibrary) => {
@@ -133,9 +140,22 @@ fn of_name(catalog: &Catalog, name: &str) -> Result<(Vec<PluginSheet>, Vec<Compo
             file: shown::path(entry.path()),
             sha256: entry.sha256().hex(),
             state: entry.state().name().to_owned(),
+            built: Built::read(entry.path()),
             manifest: entry.manifest().clone(),
         })
         .collect();
+    let barred = || catalog.reports().iter().find(|file| file.refusal.is_some() && file.plugin.as_deref() == Some(plugin.unwrap_or(name)));
+    if plugins.is_empty()
+        && components.is_empty()
+        && let Some(file) = barred()
+    {
+        // A plugin that may not be used is described by its bytes alone, with the reason.
+        let mut sheet = of_file(&file.path)?;
+        if let Some(refusal) = &file.refusal {
+            sheet.state = format!("not used: {refusal}");
+        }
+        return Ok((vec![sheet], Vec::new()));
+    }
     if plugins.is_empty() && components.is_empty() {
         return Err(unknown(catalog, name, kind, bare));
     }

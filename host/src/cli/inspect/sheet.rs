@@ -5,11 +5,17 @@ use std::fmt::Write;
 use serde_json::Value as Json;
 
 use super::{ComponentSheet, PluginSheet};
+use crate::display::{bytes, width_of_stdout};
 use crate::library::{ComponentManifest, Kind, shown};
 use crate::run_file::schema::{default_text, type_text};
 
-/// Width of wrapped text.
+/// Width of wrapped text where there is no terminal, and the most where there is one.
 const WIDTH: usize = 96;
+
+/// Width of wrapped text.
+fn width() -> usize {
+    width_of_stdout().map_or(WIDTH, |width| width.clamp(40, WIDTH))
+}
 
 /// A plugin: who made it, the file, what it offers.
 pub(super) fn plugin(sheet: &PluginSheet) -> String {
@@ -21,6 +27,7 @@ pub(super) fn plugin(sheet: &PluginSheet) -> String {
         ("file", sheet.file.clone()),
         ("sha256", sheet.sha256.clone()),
         ("state", sheet.state.clone()),
+        ("built", built(sheet)),
         ("contract", sheet.manifest.contract.to_string()),
         ("licence", info.license.clone()),
         ("authors", authors),
@@ -28,7 +35,13 @@ pub(super) fn plugin(sheet: &PluginSheet) -> String {
     ];
     out.push('\n');
     for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
-        let _ = writeln!(out, "{name:<11} {}", shown::text(value));
+        match *name {
+            // To be copied whole.
+            "file" | "sha256" => {
+                let _ = writeln!(out, "{name:<11} {}", shown::text(value));
+            }
+            _ => wrapped(&mut out, &format!("{name:<11} "), value),
+        }
     }
     for kind in Kind::ALL {
         let of_kind: Vec<&ComponentManifest> = sheet.manifest.components.iter().filter(|one| one.kind == kind).collect();
@@ -41,6 +54,14 @@ pub(super) fn plugin(sheet: &PluginSheet) -> String {
         }
     }
     out
+}
+
+/// How it was built, on one line.
+fn built(sheet: &PluginSheet) -> String {
+    let Some(built) = &sheet.built else { return String::new() };
+    let compilers = if built.compilers.is_empty() { String::new() } else { format!(", by {}", built.compilers.join(", ")) };
+    let debug = if built.debug_info { ", with debug information" } else { "" };
+    format!("for {}, {}{debug}{compilers}", built.machine, bytes(built.bytes))
 }
 
 /// A component: what it is for, its settings, its part in a run.
@@ -106,11 +127,11 @@ fn paragraph(out: &mut String, text: &str) {
 
 /// Text after a beginning, wrapped at words and indented below it.
 fn wrapped(out: &mut String, beginning: &str, text: &str) {
-    let indent = " ".repeat(beginning.chars().count().min(WIDTH / 3));
+    let (most, indent) = (width(), " ".repeat(beginning.chars().count().min(WIDTH / 3)));
     let mut line = beginning.to_owned();
     let mut empty = true;
     for word in shown::text(text).split_whitespace() {
-        if !empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
+        if !empty && line.chars().count() + 1 + word.chars().count() > most {
             let _ = writeln!(out, "{}", line.trim_end());
             line.clone_from(&indent);
             empty = true;

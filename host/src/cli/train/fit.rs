@@ -1,22 +1,32 @@
 //! From the first step to the last line: the fit itself, its checkpoints, its record's end, and what is said of it.
 
-use std::{rc::Rc, sync::atomic::Ordering};
+use std::{rc::Rc, sync::atomic::Ordering, time::Duration};
 
-use super::{launch, signals, threads};
+use super::{deadline::Deadline, launch, signals, threads};
 use crate::{
     cli::{Exit, Failure, Outcome},
     display::{Conclusion, HostLog, Screen, Summary},
     durable::{Keeping, Record, profile},
-    learner::{Ending, FitReport},
+    learner::{Ending, FitReport, TIME_IS_UP, ports::PhaseKind, profile::Work},
     library::shown,
     record::{Ended, RunRecord, Status, file},
     session::Session,
 };
 
+/// What is left of a run when it has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// Its record.
+    Record,
+    /// Nothing: it was only tried.
+    Nothing,
+}
+
 /// A session whose record has begun.
 pub(super) struct Ready<'a> {
     pub(super) session: &'a Session,
     pub(super) sink: &'a Rc<Record>,
+    pub(super) kept: Kept,
     /// Steps after which the run is interrupted as by SIGINT.
     pub(super) interrupt_at: Option<u64>,
     /// The plugins as they stand in `plugins.lock`.
@@ -31,12 +41,18 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
     let interrupt = session.interrupt();
     let listening = signals::listen(interrupt.clone(), screen.clone())
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot listen for signals: {error}")))?;
-    let path = record.path().to_string_lossy().into_owned();
-    screen.print(&format!("{}\n", launch::launch(session, threads(session.run()), &path).text(screen.colors())));
+    let path = match ready.kept {
+        Kept::Record => record.path().to_string_lossy().into_owned(),
+        Kept::Nothing => String::new(),
+    };
+    screen.print(&format!("{}\n", launch::launch(session, threads(session.run()), &path).text(screen.colors(), screen.columns())));
 
     let keeping = Keeping::begin(session, ready.sink, ready.plugins.clone(), ready.interrupt_at)
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot keep checkpoints: {error}")))?;
+    let deadline = Deadline::begin(interrupt.clone(), session.run().run.max_time)
+        .map_err(|error| Failure::new(Exit::Failed, format!("the time of the run cannot be watched: {error}")))?;
     let report = session.fit_rest();
+    drop(deadline);
     let signal = Some(interrupt.load(Ordering::Relaxed)).filter(|signal| *signal != 0);
     let outcome = Outcomes { report, signal };
     let mut problems = Vec::new();
@@ -58,11 +74,31 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
         elapsed: record.elapsed(),
         figures: record.figures(),
         times: record.times(),
-        resume: if resumable { format!("fluxbay resume {path}") } else { String::new() },
+        callbacks: callback_times(session),
+        resume: if resumable && ready.kept == Kept::Record { format!("fluxbay resume {path}") } else { String::new() },
+        evaluate: if ready.kept == Kept::Record && problems.is_empty() && has_validation(session) {
+            format!("fluxbay evaluate {path}")
+        } else {
+            String::new()
+        },
         directory: path,
     };
     screen.print(&format!("\n{}", summary.text(screen.colors())));
     outcome.exit(&problems)
+}
+
+/// Whether there is a phase that `fluxbay evaluate` could run.
+fn has_validation(session: &Session) -> bool {
+    session.runtime().parts().is_ok_and(|parts| parts.phases.iter().any(|phase| phase.kind == PhaseKind::Validation))
+}
+
+/// The time of each callback at all events, scaled up from what was timed.
+fn callback_times(session: &Session) -> Vec<(String, Duration)> {
+    let rows = session.runtime().profile.rows();
+    let seconds =
+        |number: u32| rows.iter().filter(|row| matches!(row.work, Work::Callback(by, _) if by == number)).map(|row| row.seconds).sum();
+    let time = |number| Duration::try_from_secs_f64(seconds(number)).unwrap_or_default();
+    session.callbacks().iter().map(|callback| (callback.id.clone(), time(callback.number))).collect()
 }
 
 fn write_model(session: &Session, record: &RunRecord) -> Result<(), String> {
@@ -86,6 +122,10 @@ impl Outcomes {
         match &self.report.ending {
             Ending::Finished => (Conclusion::Finished, ended(Status::Finished, "", "", Exit::Done)),
             Ending::Stopped { reason, by } => match self.signal.filter(|_| by.is_empty()) {
+                Some(TIME_IS_UP) => {
+                    let conclusion = Conclusion::Stopped { reason: reason.clone(), by: String::new() };
+                    (conclusion, ended(Status::Stopped, reason, "", Exit::Done))
+                }
                 Some(signal) => {
                     let name = signals::name(signal);
                     let conclusion = Conclusion::Interrupted { signal: name.to_owned() };
@@ -111,7 +151,7 @@ impl Outcomes {
             return Err(Failure::new(Exit::Failed, shown::paragraph(&texts.join("\nerror: "))));
         }
         match (&self.report.ending, self.signal) {
-            (Ending::Stopped { by, .. }, Some(signal)) if by.is_empty() => Ok(signals::exit(signal)),
+            (Ending::Stopped { by, .. }, Some(signal)) if by.is_empty() && signal != TIME_IS_UP => Ok(signals::exit(signal)),
             _ => Ok(Exit::Done),
         }
     }

@@ -1,17 +1,21 @@
 //! `fluxbay train`: composes a run, trains it, and keeps its record. `fluxbay resume` goes on with it.
 
+mod deadline;
+pub mod evaluate;
 mod fit;
 mod launch;
 pub mod resume;
+mod shortcuts;
 mod signals;
 pub mod verify;
 
 use std::{path::PathBuf, rc::Rc};
 
-use fit::{Ready, fit};
+use fit::{Kept, Ready, fit};
+use shortcuts::{Purpose, Shortcuts};
 
 use super::{
-    Exit, Failure, Outcome,
+    Exit, Failure, Outcome, RUNS,
     run_arguments::{ReadRun, RunArguments, tell},
 };
 use crate::{
@@ -23,31 +27,39 @@ use crate::{
     session::{Composed, Session, Surroundings},
 };
 
-/// Folder of the runs' folders, where none is named.
-const RUNS: &str = "runs";
-
 /// Arguments of `fluxbay train`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
     run: RunArguments,
-    /// Keep the run's record in DIR, which must be empty or new; else in a fresh folder below `runs`.
-    #[arg(long, value_name = "DIR")]
+    /// Keep the record in DIR, which must be empty or new.
+    ///
+    /// Without it, in a fresh folder below `runs`.
+    #[arg(long, value_name = "DIR", help_heading = "Record")]
     run_dir: Option<PathBuf>,
     /// End the run as after SIGINT once so many steps have begun; for tests of resuming.
     #[arg(long, value_name = "STEPS", hide = true)]
     interrupt_at: Option<u64>,
+    #[command(flatten)]
+    shortcuts: Shortcuts,
 }
 
 pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
-    let ReadRun { run, catalog, diagnostics } = arguments.run.read();
+    let purpose = arguments.shortcuts.purpose();
+    let ReadRun { run, catalog, diagnostics } = arguments.shortcuts.applied(&arguments.run).read();
     tell(&diagnostics);
     if diagnostics.has_errors() {
         return Ok(refusal(&diagnostics));
     }
-    let directory = match &arguments.run_dir {
-        Some(path) => RunDirectory::at(path),
-        None => RunDirectory::fresh(RUNS.as_ref(), &run.run.name),
+    // What is only tried leaves nothing behind; instances that keep files need a folder all the same.
+    let passing = match (purpose, &arguments.run_dir) {
+        (Purpose::Train, _) | (Purpose::Try, Some(_)) => None,
+        _ => Some(tempfile::Builder::new().prefix("fluxbay-run-").tempdir().map_err(|error| no_scratch(&error))?),
+    };
+    let directory = match (&passing, &arguments.run_dir) {
+        (Some(passing), _) => RunDirectory::at(passing.path()),
+        (None, Some(path)) => RunDirectory::at(path),
+        (None, None) => RunDirectory::fresh(RUNS.as_ref(), &run.run.name),
     };
     let directory = directory.map_err(|error| Failure::new(Exit::Configuration, error))?;
     directory.announce(&run_files(&run), &run.to_toml()).map_err(|error| Failure::new(Exit::Failed, error))?;
@@ -60,10 +72,17 @@ pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
             if let Some(report) = report {
                 screen.print(&format!("fine-tuning from {}: {}", shown::text(&session.run().fine_tuning.from), report.text()));
             }
+            if purpose == Purpose::Look {
+                screen.print(&launch::launch(&session, threads(session.run()), "").text(screen.colors(), screen.columns()));
+                screen.print("\ndry run: nothing was trained and nothing is kept");
+                return Ok(Exit::Done);
+            }
             let record =
                 with_given(&session, |given| RunRecord::begin(directory, given)).map_err(|error| Failure::new(Exit::Failed, error))?;
             sink.begin(record);
-            fit(&Ready { session: &session, sink: &sink, interrupt_at: arguments.interrupt_at, plugins: plugins_lock(&session) }, screen)
+            let kept = if passing.is_some() { Kept::Nothing } else { Kept::Record };
+            let (interrupt_at, plugins) = (arguments.interrupt_at, plugins_lock(&session));
+            fit(&Ready { session: &session, sink: &sink, kept, interrupt_at, plugins }, screen)
         }
         Err(diagnostics) => {
             directory.discard();
@@ -71,6 +90,11 @@ pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
             Ok(refusal(&diagnostics))
         }
     }
+}
+
+fn no_scratch(error: &std::io::Error) -> Failure {
+    let mend = "make room, or set TMPDIR to a folder that can be written to";
+    Failure::new(Exit::Failed, format!("no folder can be made for the time of the run: {error}; {mend}"))
 }
 
 /// The exit code of a run that cannot begin.

@@ -3,11 +3,14 @@
 use std::{
     path::{Path, PathBuf},
     rc::Rc,
+    time::Duration,
 };
 
 use super::{
-    fit::{Ready, fit},
-    plugins_lock, refusal, surroundings, threads, with_given,
+    fit::{Kept, Ready, fit},
+    plugins_lock, refusal,
+    shortcuts::time,
+    surroundings, threads, with_given,
 };
 use crate::{
     cli::{Exit, Failure, Outcome, PluginPath, run_arguments::tell},
@@ -35,6 +38,9 @@ pub struct Arguments {
     /// Set one value, such as run.epochs=40; may be given several times.
     #[arg(long, value_name = "KEY.PATH=VALUE")]
     set: Vec<String>,
+    /// End the fit after a time: 90s, 10m, 1h30m, 2d.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    max_time: Option<Duration>,
     /// Go on although settings differ from those of the checkpoint; what does not fit begins anew.
     #[arg(long)]
     allow_other_settings: bool,
@@ -51,6 +57,13 @@ pub struct Arguments {
     path: PluginPath,
 }
 
+impl Arguments {
+    fn settings(&self) -> Vec<String> {
+        let limit = self.max_time.map(|time| format!("run.max-time={:?}", time.as_secs_f64()));
+        limit.into_iter().chain(self.set.iter().cloned()).collect()
+    }
+}
+
 fn configuration(text: impl ToString) -> Failure {
     Failure::new(Exit::Configuration, text)
 }
@@ -60,7 +73,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let directory = RunDirectory::open(&run_dir).map_err(configuration)?;
     let point = checkpoint(arguments, &run_dir, screen).map_err(configuration)?;
     let mut diagnostics = Diagnostics::new();
-    let inputs = Inputs { files: vec![directory.file(file::RESOLVED)], set: arguments.set.clone(), ..Inputs::default() };
+    let inputs = Inputs { files: vec![directory.file(file::RESOLVED)], set: arguments.settings(), ..Inputs::default() };
     let draft = Draft::read(&inputs, &mut diagnostics);
     let mut dirs = draft.plugin_dirs();
     let lock = match &point {
@@ -68,7 +81,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         None => std::fs::read_to_string(directory.file(file::PLUGINS)).unwrap_or_default(),
     };
     dirs.extend(changes::folders(&lock));
-    let catalog = arguments.path.scan(&dirs);
+    let catalog = arguments.path.scan_without(&dirs, &draft.plugins.disable);
     let run = resolve(draft, &catalog, &mut diagnostics);
     tell(&diagnostics);
     if diagnostics.has_errors() {
@@ -165,7 +178,7 @@ fn go_on(
         }
     };
     sink.begin(record);
-    fit(&Ready { session, sink, interrupt_at: arguments.interrupt_at, plugins }, screen)
+    fit(&Ready { session, sink, kept: Kept::Record, interrupt_at: arguments.interrupt_at, plugins }, screen)
 }
 
 /// Puts the checkpoint back; into a changed run what fits, and the rest is named.

@@ -15,7 +15,7 @@ use signal_hook::{
     low_level,
 };
 
-use crate::{cli::Exit, display::Screen};
+use crate::{cli::Exit, display::Screen, learner::TIME_IS_UP};
 
 /// Listens until it is dropped.
 pub(super) struct Listening {
@@ -32,7 +32,7 @@ pub(super) fn listen(interrupt: Arc<AtomicU32>, screen: Screen) -> io::Result<Li
     let handle = signals.handle();
     let thread = thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
-            if interrupt.swap(signal.unsigned_abs(), Ordering::Relaxed) != 0 {
+            if !matches!(interrupt.swap(signal.unsigned_abs(), Ordering::Relaxed), 0 | TIME_IS_UP) {
                 low_level::exit(i32::from(exit(signal.unsigned_abs()).code()));
             }
             screen.print(&format!("{}: the run ends after this step; once more ends it at once", name(signal.unsigned_abs())));

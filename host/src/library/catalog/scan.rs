@@ -12,7 +12,7 @@ use super::super::inspect::{FileId, HostContract, Inspected, Inspection, Limits,
 use super::super::lock::Lock;
 use super::super::manifest::{Kind, Manifest};
 use super::super::quarantine::Quarantine;
-use super::super::report::{FileReport, Refusal, State};
+use super::super::report::{FileReport, Reason, Refusal, Stage, State};
 use super::super::trust::{Trust, Trusted};
 use super::{Barred, Catalog, PluginEntry, Standing};
 
@@ -29,6 +29,8 @@ pub struct ScanOptions {
     pub quarantine: Option<Quarantine>,
     /// The plugins that may be used; all others are refused.
     pub lock: Option<Lock>,
+    /// Names of plugins that are not to be used.
+    pub disabled: Vec<String>,
     /// Where to keep what was found out about files, to be faster the next time.
     pub cache_dir: Option<PathBuf>,
     /// The contract that plugins must fit.
@@ -43,6 +45,7 @@ impl Default for ScanOptions {
             allow_untrusted: Vec::new(),
             quarantine: None,
             lock: None,
+            disabled: Vec::new(),
             cache_dir: None,
             host: HostContract::default(),
         }
@@ -185,8 +188,16 @@ fn describe(report: &mut FileReport, inspected: &Inspected) {
     report.sha256 = Some(inspected.sha256.hex());
 }
 
-/// Whether the lock and earlier probes let a plugin be used.
+/// Whether the person, the lock and earlier probes let a plugin be used.
 fn allow(plugin: &Inspected, options: &ScanOptions) -> Result<(), Refusal> {
+    if options.disabled.contains(&plugin.manifest.plugin.name) {
+        return Err(Refusal::fixed(
+            Stage::Trust,
+            Reason::Disabled,
+            "it is switched off by its name",
+            "take the name out of `--disable-plugin` or of `disable` under `[plugins]` to use it again",
+        ));
+    }
     if let Some(lock) = &options.lock {
         lock.check(plugin)?;
     }

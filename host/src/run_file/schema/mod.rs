@@ -155,7 +155,7 @@ impl Checker<'_> {
                 Some(number) => Json::Number(number),
                 None => {
                     let text = format!("{} must be a finite number", self.key(path));
-                    self.fault("out-of-range", text, node, "not finite", None);
+                    self.fault("out-of-range", text, node, "not finite", Some("write a number such as `1e-3`".to_owned()));
                     return None;
                 }
             },
@@ -208,7 +208,7 @@ impl Checker<'_> {
             (Value::Float(number), [only, ..]) if *only == "integer" && number.fract() == 0.0 => {
                 Some(format!("write `{number}` without a fraction"))
             }
-            (Value::Integer(_) | Value::Float(_) | Value::Flag(_), [only, ..]) if *only == "string" => {
+            (Value::Integer(_) | Value::Float(_) | Value::Flag(_) | Value::Date(_), [only, ..]) if *only == "string" => {
                 Some(format!("put it into double quotes: `\"{}\"`", node.value.shown()))
             }
             (Value::Text(text), [only, ..]) if matches!(*only, "integer" | "number" | "boolean") => {
@@ -220,6 +220,7 @@ impl Checker<'_> {
             }
             _ => None,
         };
+        let mend = mend.or_else(|| for_example(schema, path));
         self.fault("wrong-type", text, node, node.value.noun(), mend);
         false
     }
@@ -238,7 +239,7 @@ impl Checker<'_> {
         if outside {
             let range = text::range(schema).unwrap_or_default();
             let text = format!("{} must be {range}, but is {}", self.key(path), node.value.shown());
-            self.fault("out-of-range", text, node, &format!("must be {range}"), None);
+            self.fault("out-of-range", text, node, &format!("must be {range}"), for_example(schema, path));
         }
         !outside
     }
@@ -283,8 +284,8 @@ impl Checker<'_> {
     }
 
     fn missing_key(&mut self, sub: &Json, place: Option<Place>, path: &[String]) {
-        let key = path.join(".");
-        let text = format!("{} needs `{key}`, which is not given", self.owner);
+        let text = format!("{} needs `{}`, which is not given", self.owner, dotted(path));
+        let key = path.last().map_or("", String::as_str);
         let mut found = Diagnostic::error("missing-key", text);
         found.mend = Some(match sub.get("description").and_then(Json::as_str) {
             Some(what) if !what.is_empty() => format!("add `{key} = ...`: {}; {}", what.trim_end_matches('.'), type_text(sub)),
@@ -294,18 +295,7 @@ impl Checker<'_> {
     }
 
     fn key(&self, path: &[String]) -> String {
-        let mut name = String::new();
-        for part in path {
-            if part.bytes().all(|b| b.is_ascii_digit()) && !name.is_empty() {
-                name.push_str(&format!("[{part}]"));
-            } else {
-                if !name.is_empty() {
-                    name.push('.');
-                }
-                name.push_str(part);
-            }
-        }
-        format!("`{name}` of {}", self.owner)
+        format!("`{}` of {}", dotted(path), self.owner)
     }
 
     fn fault(&mut self, code: &'static str, text: String, node: &Node, label: &str, mend: Option<String>) {
@@ -323,7 +313,59 @@ impl Checker<'_> {
     }
 }
 
+/// `layers[2].out`.
+fn dotted(path: &[String]) -> String {
+    let mut name = String::new();
+    for part in path {
+        if part.bytes().all(|b| b.is_ascii_digit()) && !name.is_empty() {
+            name.push_str(&format!("[{part}]"));
+        } else {
+            if !name.is_empty() {
+                name.push('.');
+            }
+            name.push_str(part);
+        }
+    }
+    name
+}
+
 fn is_required(schema: &Json, key: &str) -> bool {
     let required = schema.get("required").and_then(Json::as_array);
     required.is_some_and(|keys| keys.iter().any(|name| name.as_str() == Some(key)))
+}
+
+/// A line that is right.
+fn for_example(schema: &Json, path: &[String]) -> Option<String> {
+    let key = path.iter().rfind(|part| !part.bytes().all(|byte| byte.is_ascii_digit()))?;
+    let is_item = path.last() != Some(key);
+    let example = example(schema)?;
+    Some(if is_item { format!("for example `{key} = [{example}]`") } else { format!("for example `{key} = {example}`") })
+}
+
+/// A value that the schema allows: its default, or one of the right type.
+fn example(schema: &Json) -> Option<String> {
+    let by_type = || match choice::types(schema).first() {
+        Some(&"array") => Some("[]".to_owned()),
+        Some(&"object") => Some("{ }".to_owned()),
+        Some(&"boolean") => Some("true".to_owned()),
+        Some(&"string") => Some("\"text\"".to_owned()),
+        Some(&("integer" | "number")) => number(schema),
+        _ => None,
+    };
+    default_text(schema).or_else(by_type)
+}
+
+/// A number within the bounds.
+fn number(schema: &Json) -> Option<String> {
+    let bound = |names: [&str; 2]| names.iter().find_map(|name| schema.get(*name).and_then(Json::as_f64));
+    let (least, most) = (bound(["minimum", "exclusiveMinimum"]), bound(["maximum", "exclusiveMaximum"]));
+    let is_whole = choice::types(schema).first() == Some(&"integer");
+    let value = match (least, most) {
+        _ if is_whole => least.map_or(1.0, |least| least.max(1.0)),
+        (Some(least), Some(most)) => f64::midpoint(least, most),
+        (Some(least), None) => least + 1.0,
+        (None, Some(most)) => most - 1.0,
+        (None, None) => 1.0,
+    };
+    Some(value.to_string())
 }

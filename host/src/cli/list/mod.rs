@@ -1,26 +1,38 @@
 //! `fluxbay list`: what the search path holds, by kind, with every file that cannot be used and why.
 
+mod filter;
+
 use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::Serialize;
 
-use super::{Outcome, PluginPath, print, print_json};
-use crate::library::{Catalog, ComponentRef, DirReport, FileReport, Kind, Standing, State, shown};
+use filter::Filter;
+
+use super::{Exit, Failure, Outcome, PluginPath, print, print_json};
+use crate::library::{Catalog, ComponentRef, DirReport, FileReport, Kind, Reason, Standing, State, shown};
 
 /// Arguments of `fluxbay list`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
     path: PluginPath,
-    /// Write JSON.
+    #[command(flatten)]
+    filter: Filter,
+    /// Write JSON; `fluxbay schema list` describes it.
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     let catalog = arguments.path.scan(&[]);
-    if arguments.json { print_json(&listing(&catalog)) } else { print(&text(&catalog)) }
+    let filter = &arguments.filter;
+    filter.check(&catalog).map_err(|error| Failure::new(Exit::Configuration, error))?;
+    if arguments.json {
+        return print_json(&listing(&catalog, filter));
+    }
+    let width = crate::display::width_of_stdout().unwrap_or(usize::MAX);
+    print(&text(&catalog, filter, width))
 }
 
 /// How many there are of each.
@@ -36,12 +48,16 @@ struct Totals {
 }
 
 impl Totals {
-    fn of(catalog: &Catalog) -> Self {
+    fn of(catalog: &Catalog, filter: &Filter) -> Self {
         let files = |state: State| catalog.reports().iter().filter(|file| file.state == state).count();
         Self {
-            plugins: files(State::Ok) + files(State::Shadowed),
+            plugins: if filter.is_open() {
+                files(State::Ok) + files(State::Shadowed)
+            } else {
+                catalog.reports().iter().filter(|file| offers(catalog, file, filter)).count()
+            },
             shadowed: files(State::Shadowed),
-            components: catalog.components().count(),
+            components: catalog.components().filter(|one| filter.admits(one)).count(),
             refused: files(State::Refused) + catalog.dirs().iter().filter(|dir| dir.refusal.is_some()).count(),
             ignored: files(State::Ignored),
             directories: catalog.dirs().iter().filter(|dir| dir.exists).count(),
@@ -73,6 +89,16 @@ struct Component<'a> {
     plugin: &'a str,
     version: &'a str,
     path: String,
+    events: &'a [String],
+    emits: &'a [String],
+    reads: &'a [String],
+    writes: &'a [String],
+}
+
+/// Whether a file offers anything that is shown.
+fn offers(catalog: &Catalog, file: &FileReport, filter: &Filter) -> bool {
+    matches!(file.state, State::Ok | State::Shadowed)
+        && (filter.is_open() || catalog.all_components().any(|one| one.plugin.path() == file.path && filter.admits(&one)))
 }
 
 fn standing(component: &ComponentRef<'_>) -> &'static str {
@@ -83,7 +109,7 @@ fn standing(component: &ComponentRef<'_>) -> &'static str {
     }
 }
 
-fn listing<'a>(catalog: &'a Catalog) -> Listing<'a> {
+fn listing<'a>(catalog: &'a Catalog, filter: &Filter) -> Listing<'a> {
     let component = |c: ComponentRef<'a>| Component {
         kind: c.manifest.kind,
         name: &c.manifest.name,
@@ -94,29 +120,51 @@ fn listing<'a>(catalog: &'a Catalog) -> Listing<'a> {
         plugin: c.plugin.name(),
         version: c.plugin.version(),
         path: shown::path(c.plugin.path()),
+        events: &c.manifest.events,
+        emits: &c.manifest.emits,
+        reads: &c.manifest.reads,
+        writes: &c.manifest.writes,
     };
+    let is_shown = |file: &&FileReport| if filter.is_open() { file.state != State::Ignored } else { offers(catalog, file, filter) };
     Listing {
         schema: 1,
-        components: catalog.all_components().map(component).collect(),
-        files: catalog.reports().iter().filter(|file| file.state != State::Ignored).collect(),
+        components: catalog.all_components().filter(|one| filter.admits(one)).map(component).collect(),
+        files: catalog.reports().iter().filter(is_shown).collect(),
         directories: catalog.dirs(),
         ambiguous: catalog.ties().iter().map(ToString::to_string).collect(),
-        totals: Totals::of(catalog),
+        totals: Totals::of(catalog, filter),
     }
 }
 
-/// The listing for people.
-fn text(catalog: &Catalog) -> String {
+/// The listing for people, in lines of at most `width` characters where that is possible.
+fn text(catalog: &Catalog, filter: &Filter, width: usize) -> String {
     let mut out = String::new();
     for kind in Kind::ALL {
-        let rows: Vec<_> = catalog.all_components().filter(|c| c.manifest.kind == kind).map(|c| component_row(&c)).collect();
-        section(&mut out, kind.plural(), &rows);
+        let of_kind = catalog.all_components().filter(|one| one.manifest.kind == kind && filter.admits(one));
+        let rows: Vec<_> = of_kind.map(|one| component_row(&one)).collect();
+        match rows.first().map(|row| row[1].clone()) {
+            // On a terminal, what all of a kind have in common stands once, and leaves room for what they do.
+            Some(plugin) if width < usize::MAX && rows.iter().all(|row| row[1] == plugin) => {
+                let rows: Vec<_> = rows.into_iter().map(|[name, _, summary]| [name, String::new(), summary]).collect();
+                section(&mut out, &format!("{} of {plugin}", kind.plural()), &rows, width);
+            }
+            _ => section(&mut out, kind.plural(), &rows, width),
+        }
     }
-    let plugins: Vec<_> = catalog.reports().iter().filter(|f| matches!(f.state, State::Ok | State::Shadowed)).map(plugin_row).collect();
-    section(&mut out, "plugins", &plugins);
-    refused(&mut out, catalog);
-    ties(&mut out, catalog);
-    let totals = Totals::of(catalog);
+    let plugins: Vec<_> = catalog.reports().iter().filter(|file| offers(catalog, file, filter)).map(plugin_row).collect();
+    // Where a plugin lies is worth more than a straight right edge.
+    section(&mut out, "plugins", &plugins, usize::MAX);
+    if filter.is_open() {
+        refused(&mut out, catalog);
+        ties(&mut out, catalog);
+    }
+    let totals = Totals::of(catalog, filter);
+    if !filter.is_open() {
+        let count = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+        let (components, plugins) = (count(totals.components, "component", "components"), count(totals.plugins, "plugin", "plugins"));
+        let _ = writeln!(out, "{components} of {plugins}");
+        return out;
+    }
     if totals.plugins == 0 {
         out.push_str(&nothing(catalog));
     }
@@ -129,7 +177,8 @@ fn component_row(component: &ComponentRef<'_>) -> [String; 3] {
         Standing::Active => String::new(),
         _ => format!("({}) ", standing(component)),
     };
-    [component.manifest.name.clone(), component.plugin.name().to_owned(), note + &shown::text(&component.manifest.summary)]
+    let plugin = format!("{} {}", component.plugin.name(), component.plugin.version());
+    [component.manifest.name.clone(), plugin, note + &shown::text(&component.manifest.summary)]
 }
 
 fn plugin_row(file: &FileReport) -> [String; 3] {
@@ -153,8 +202,8 @@ fn paths<'a>(paths: impl Iterator<Item = &'a Path>) -> String {
     paths.map(shown::path).collect::<Vec<_>>().join(", ")
 }
 
-/// A heading and rows of three columns, the first two padded to their widest.
-fn section(out: &mut String, heading: &str, rows: &[[String; 3]]) {
+/// A heading and rows of three columns, the first two padded to their widest, the last cut to what is left of the width.
+fn section(out: &mut String, heading: &str, rows: &[[String; 3]], most: usize) {
     if rows.is_empty() {
         return;
     }
@@ -162,10 +211,31 @@ fn section(out: &mut String, heading: &str, rows: &[[String; 3]]) {
     let (first, second) = (width(0), width(1));
     let _ = writeln!(out, "{heading}");
     for [a, b, c] in rows {
-        let line = format!("  {a:first$}  {b:second$}  {c}");
-        let _ = writeln!(out, "{}", line.trim_end());
+        let line = if second == 0 { format!("  {a:first$}  {c}") } else { format!("  {a:first$}  {b:second$}  {c}") };
+        let _ = writeln!(out, "{}", cut(line.trim_end(), most));
     }
     out.push('\n');
+}
+
+/// A line of at most `most` characters.
+fn cut(line: &str, most: usize) -> std::borrow::Cow<'_, str> {
+    if line.chars().count() <= most {
+        return line.into();
+    }
+    let mut short: String = line.chars().take(most.saturating_sub(3)).collect();
+    short.truncate(short.trim_end().len());
+    (short + "...").into()
+}
+
+/// What became of a refused file, in one word.
+fn fate(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Quarantined => "quarantined",
+        Reason::Untrusted => "untrusted",
+        Reason::NotLocked => "not locked",
+        Reason::Disabled => "disabled",
+        _ => "refused",
+    }
 }
 
 fn refused(out: &mut String, catalog: &Catalog) {
@@ -177,7 +247,7 @@ fn refused(out: &mut String, catalog: &Catalog) {
     }
     out.push_str("refused\n");
     for (path, refusal) in all {
-        let _ = writeln!(out, "  {}", shown::path(path));
+        let _ = writeln!(out, "  {}: {}", fate(refusal.reason), shown::path(path));
         let _ = writeln!(out, "      {} ({}): {}", refusal.reason, refusal.stage.name(), refusal.message);
         let _ = writeln!(out, "      mend: {}", refusal.mend);
     }
@@ -242,13 +312,13 @@ mod tests {
 
     #[test]
     fn components_come_by_kind_and_nothing_is_printed_raw() {
-        insta::assert_snapshot!(text(&catalog()), @r"
+        insta::assert_snapshot!(text(&catalog(), &Filter::default(), usize::MAX), @r"
         phases
-          training  standard  forward, backward, update
+          training  standard 0.1.0  forward, backward, update
 
         callbacks
-          recorder  standard  (ambiguous) keeps what \x1b[31m was logged
-          recorder  other     (ambiguous)
+          recorder  standard 0.1.0      (ambiguous) keeps what \x1b[31m was logged
+          recorder  other 2.0.0-beta.1  (ambiguous)
 
         plugins
           standard 0.1.0      ok  described/standard.so  [--plugin-dir]
@@ -262,8 +332,15 @@ mod tests {
     }
 
     #[test]
+    fn on_a_terminal_lines_fit_and_what_is_common_stands_once() {
+        let text = text(&catalog(), &Filter::default(), 50);
+        assert!(text.contains("phases of standard 0.1.0\n  training  forward, backward, update\n"), "{text}");
+        assert!(text.contains("\n  recorder  standard 0.1.0      (ambiguous) kee...\n"), "{text}");
+    }
+
+    #[test]
     fn json_says_the_same() {
-        let value = serde_json::to_value(listing(&catalog())).expect("plain data");
+        let value = serde_json::to_value(listing(&catalog(), &Filter::default())).expect("plain data");
         assert_eq!(value["totals"]["plugins"], 2);
         assert_eq!(value["totals"]["components"], 1, "the tied ones have no bare name");
         assert_eq!(value["components"][1]["state"], "ambiguous");

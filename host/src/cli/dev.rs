@@ -1,0 +1,162 @@
+//! `fluxbay dev`: builds a plugin's crate, checks the file as a run would, and installs it, in one go.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value as Json;
+
+use super::{Exit, Failure, Outcome, print};
+use crate::bridge::HOST;
+use crate::library::{Catalog, Origin, PluginEntry, ScanOptions, SearchPath, load, shown};
+
+/// Arguments of `fluxbay dev`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Folder of the crate.
+    #[arg(value_name = "CRATE", default_value = ".")]
+    folder: PathBuf,
+    /// Install into DIR; by default the folder `plugins` beside the crate.
+    #[arg(long, value_name = "DIR")]
+    into: Option<PathBuf>,
+    /// Build without optimisations: sooner done, slower in a run.
+    #[arg(long)]
+    debug: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Outcome {
+    let configuration = |text: String| Failure::new(Exit::Configuration, text);
+    let manifest = arguments.folder.join("Cargo.toml");
+    if !manifest.is_file() {
+        let folder = shown::path(&arguments.folder);
+        return Err(configuration(format!("{folder} is no crate, it has no Cargo.toml: `fluxbay new callback NAME` makes one")));
+    }
+    let built = build(&manifest, arguments.debug)?;
+    let into = match &arguments.into {
+        Some(dir) => dir.clone(),
+        None => beside(&arguments.folder).map_err(configuration)?,
+    };
+    let installed = install(&built, &into)?;
+    let run_file = arguments.folder.join("run.toml");
+    let next = if run_file.is_file() {
+        format!("fluxbay train {}", plain(&run_file))
+    } else {
+        format!("fluxbay list --plugin-dir {}", plain(&into))
+    };
+    print(&format!("installed {}\n{}next: {next}\n", plain(&installed.path), installed.offers))
+}
+
+/// A path as it is typed.
+fn plain(path: &Path) -> String {
+    let shown = shown::path(path);
+    shown.strip_prefix("./").map_or(shown.clone(), str::to_owned)
+}
+
+/// The folder `plugins` beside the crate, written relative where the crate's folder was.
+fn beside(folder: &Path) -> Result<PathBuf, String> {
+    if let Some(parent) = folder.parent().filter(|_| folder.file_name().is_some()) {
+        return Ok(parent.join("plugins"));
+    }
+    let whole = fs::canonicalize(folder).map_err(|error| format!("{}: {error}", shown::path(folder)))?;
+    Ok(whole.parent().unwrap_or(&whole).join("plugins"))
+}
+
+/// Lets cargo build the crate; gives the shared library.
+fn build(manifest: &Path, debug: bool) -> Result<PathBuf, Failure> {
+    let failed = |text: String| Failure::new(Exit::Failed, text);
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--lib", "--message-format=json-render-diagnostics", "--manifest-path"]).arg(manifest);
+    if !debug {
+        cargo.arg("--release");
+    }
+    let output =
+        cargo.stdin(Stdio::null()).stderr(Stdio::inherit()).output().map_err(|error| {
+            failed(format!("cargo cannot be started: {error}; it comes with the Rust toolchain, see https://rustup.rs"))
+        })?;
+    if !output.status.success() {
+        return Err(failed(format!("{} does not build; cargo says above why", shown::path(manifest))));
+    }
+    let manifest = fs::canonicalize(manifest).map_err(|error| failed(format!("{}: {error}", shown::path(manifest))))?;
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let built = stdout.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok()).find_map(|message| library(&message, &manifest));
+    built.ok_or_else(|| {
+        let text = "is built as no shared library: write `[lib]` with `crate-type = [\"cdylib\"]` into it";
+        Failure::new(Exit::Configuration, format!("{} {text}", shown::path(&manifest)))
+    })
+}
+
+/// The shared library of a message of cargo, where it tells of one of this crate.
+fn library(message: &Json, manifest: &Path) -> Option<PathBuf> {
+    let is_ours = message["reason"] == "compiler-artifact" && message["manifest_path"].as_str().map(Path::new) == Some(manifest);
+    let types = message["target"]["crate_types"].as_array()?;
+    let files = message["filenames"].as_array().filter(|_| is_ours && types.iter().any(|kind| kind == "cdylib"))?;
+    files.iter().filter_map(Json::as_str).find(|file| file.ends_with(".so")).map(PathBuf::from)
+}
+
+/// A plugin that lies where runs find it.
+struct Installed {
+    path: PathBuf,
+    /// Its components, one a line.
+    offers: String,
+}
+
+/// Checks a copy in a folder of its own beside the target, then moves it there in one step.
+fn install(built: &Path, into: &Path) -> Result<Installed, Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::new(Exit::Failed, format!("nothing can be installed into {}: {error}; name another folder with --into", shown::path(into)))
+    };
+    fs::create_dir_all(into).map_err(failed)?;
+    let aside = tempfile::Builder::new().prefix(".fluxbay-dev-").tempdir_in(into).map_err(failed)?;
+    let name = built.file_name().unwrap_or_default();
+    let copy = aside.path().join(name);
+    fs::copy(built, &copy).map_err(failed)?;
+    let offers = check(aside.path())?;
+    let path = into.join(name);
+    fs::rename(&copy, &path).map_err(failed)?;
+    Ok(Installed { path, offers })
+}
+
+/// All that a run would look at, up to loading the file; the components as lines.
+fn check(folder: &Path) -> Result<String, Failure> {
+    let refused = |text: String| Failure::new(Exit::PluginRefused, format!("the plugin is refused, nothing was installed: {text}"));
+    let mut path = SearchPath::new();
+    path.push(folder, Origin::CommandLine);
+    let catalog = Catalog::scan(&path, &ScanOptions::default());
+    let Some(plugin) = catalog.plugins().first() else {
+        let why = catalog.reports().iter().find_map(|report| report.refusal.as_ref().map(ToString::to_string));
+        let of_dir = || catalog.dirs().iter().find_map(|dir| dir.refusal.as_ref().map(ToString::to_string));
+        let none = || "the shared library has no manifest: describe its components with the macro `plugin!`".to_owned();
+        return Err(refused(why.or_else(of_dir).unwrap_or_else(none)));
+    };
+    load(plugin, &HOST).map_err(|error| refused(error.refusal.to_string()))?;
+    Ok(offers(plugin))
+}
+
+fn offers(plugin: &PluginEntry) -> String {
+    let components = plugin.manifest().components.iter();
+    components.map(|one| format!("  {}  {}\n", one.id(), shown::text(&one.summary))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_shared_library_of_this_crate_is_found_among_cargos_messages() {
+        let message = |manifest: &str, kind: &str| json!({"reason": "compiler-artifact", "manifest_path": manifest, "target": {"crate_types": [kind]}, "filenames": ["/t/liba.rmeta", "/t/liba.so"]});
+        let ours = Path::new("/a/Cargo.toml");
+        assert_eq!(library(&message("/a/Cargo.toml", "cdylib"), ours), Some(PathBuf::from("/t/liba.so")));
+        assert_eq!(library(&message("/b/Cargo.toml", "cdylib"), ours), None);
+        assert_eq!(library(&message("/a/Cargo.toml", "lib"), ours), None);
+        assert_eq!(library(&json!({"reason": "build-finished"}), ours), None);
+    }
+
+    #[test]
+    fn plugins_go_beside_the_crate() {
+        assert_eq!(beside(Path::new("mine")), Ok(PathBuf::from("plugins")));
+        assert_eq!(beside(Path::new("deep/mine")), Ok(PathBuf::from("deep/plugins")));
+        assert!(beside(Path::new(".")).is_ok_and(|path| path.is_absolute() && path.ends_with("plugins")));
+    }
+}

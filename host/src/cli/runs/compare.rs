@@ -1,0 +1,145 @@
+//! `fluxbay runs compare`.
+
+use serde_json::json;
+
+use super::{Place, json_number, names};
+use crate::cli::{Outcome, print, print_json};
+use crate::display::{columns, number};
+use crate::library::shown;
+use crate::record::{Difference, Figure, RunEntry, differences};
+
+/// Arguments of `fluxbay runs compare`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// A run's folder, its name, the beginning or end of it, or `last`.
+    #[arg(value_name = "RUN", add = names())]
+    one: String,
+    /// The other.
+    #[arg(value_name = "OTHER", add = names())]
+    other: String,
+    #[command(flatten)]
+    place: Place,
+    /// Write JSON; `fluxbay schema runs-compare` describes it.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Two runs and what differs.
+struct Comparison {
+    one: RunEntry,
+    other: RunEntry,
+    configuration: Vec<Difference>,
+    /// Name, and what each run has: version and hash.
+    plugins: Vec<(String, Option<String>, Option<String>)>,
+    /// Phase and name, last and best of each.
+    figures: Vec<(String, String, Option<Figure>, Option<Figure>)>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Outcome {
+    let comparison = Comparison::of(arguments.place.find(&arguments.one)?, arguments.place.find(&arguments.other)?);
+    if arguments.json { print_json(&comparison.json()) } else { print(&comparison.text()) }
+}
+
+impl Comparison {
+    fn of(one: RunEntry, other: RunEntry) -> Comparison {
+        let mut configuration = differences(&one.resolved(), &other.resolved());
+        // Where plugins were found says nothing of the run: their hashes do.
+        configuration.retain(|difference| !matches!(difference.key.as_str(), "plugins.dirs" | "run.base-dir"));
+        let (plugins, figures) = (plugins(&one, &other), figures(&one, &other));
+        Comparison { one, other, configuration, plugins, figures }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let value = |value: &Option<toml::Value>| value.as_ref().and_then(|value| serde_json::to_value(value).ok());
+        let last = |figure: &Option<Figure>| figure.as_ref().map(|figure| json_number(figure.last.0));
+        let best = |figure: &Option<Figure>| figure.as_ref().and_then(|figure| Some(json_number(figure.best?.0)));
+        let configuration =
+            self.configuration.iter().map(|one| json!({ "key": one.key, "one": value(&one.before), "other": value(&one.now) }));
+        let plugins = self.plugins.iter().map(|(name, one, other)| json!({ "name": name, "one": one, "other": other }));
+        let figures = self.figures.iter().map(|(phase, name, one, other)| {
+            json!({ "phase": phase, "name": name, "one": { "last": last(one), "best": best(one) }, "other": { "last": last(other), "best": best(other) } })
+        });
+        json!({
+            "schema": 1,
+            "one": self.one.id,
+            "other": self.other.id,
+            "configuration": configuration.collect::<Vec<_>>(),
+            "plugins": plugins.collect::<Vec<_>>(),
+            "figures": figures.collect::<Vec<_>>(),
+        })
+    }
+
+    fn text(&self) -> String {
+        let mut out = String::new();
+        let head = |label: &str| [label, "one", "other"].map(str::to_owned).to_vec();
+        out.push_str(&columns(
+            &[
+                vec!["one".to_owned(), shown::text(&self.one.id), self.one.standing()],
+                vec!["other".to_owned(), shown::text(&self.other.id), self.other.standing()],
+            ],
+            "",
+            &[],
+        ));
+        let said = |value: &Option<toml::Value>| value.as_ref().map_or("-".to_owned(), |value| shown::text(&brief(value)));
+        let configuration = self.configuration.iter().map(|one| vec![shown::text(&one.key), said(&one.before), said(&one.now)]);
+        section(&mut out, head("configuration"), configuration.collect(), "the same configuration");
+        let hash = |text: &Option<String>| shown::text(text.as_deref().unwrap_or("-"));
+        let plugins = self.plugins.iter().map(|(name, one, other)| vec![shown::text(name), hash(one), hash(other)]);
+        section(&mut out, head("plugins"), plugins.collect(), "the same plugins, to the byte");
+        let best = |figure: &Option<Figure>| figure.as_ref().and_then(|figure| figure.best).map_or("-".to_owned(), |best| number(best.0));
+        let figures =
+            self.figures.iter().map(|(phase, name, one, other)| vec![shown::text(&format!("{phase} {name}")), best(one), best(other)]);
+        section(&mut out, ["best figures", "one", "other"].map(str::to_owned).to_vec(), figures.collect(), "no figures");
+        out
+    }
+}
+
+fn section(out: &mut String, head: Vec<String>, rows: Vec<Vec<String>>, none: &str) {
+    out.push('\n');
+    if rows.is_empty() {
+        out.push_str(none);
+        out.push('\n');
+        return;
+    }
+    let all: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
+    out.push_str(&columns(&all, "", &[]));
+}
+
+/// A value on one line, of a length that leaves room for another.
+fn brief(value: &toml::Value) -> String {
+    let text = match value {
+        toml::Value::Table(table) if table.contains_key("component") => "there".to_owned(),
+        value => value.to_string(),
+    };
+    if text.chars().count() > 28 { text.chars().take(25).chain("...".chars()).collect() } else { text }
+}
+
+fn plugins(one: &RunEntry, other: &RunEntry) -> Vec<(String, Option<String>, Option<String>)> {
+    let (mine, theirs) = (one.plugins(), other.plugins());
+    let mut names: Vec<String> = mine.iter().chain(&theirs).map(|plugin| plugin.0.clone()).collect();
+    names.sort();
+    names.dedup();
+    let find = |all: &[(String, String, String)], name: &str| {
+        all.iter()
+            .find(|plugin| plugin.0 == name)
+            .map(|(_, version, hash)| format!("{version} {}", hash.chars().take(12).collect::<String>()))
+    };
+    let rows = names.into_iter().map(|name| (find(&mine, &name), find(&theirs, &name), name)).map(|(one, other, name)| (name, one, other));
+    rows.filter(|(_, one, other)| one != other).collect()
+}
+
+fn figures(one: &RunEntry, other: &RunEntry) -> Vec<(String, String, Option<Figure>, Option<Figure>)> {
+    let (mine, theirs) = (one.figures().unwrap_or_default(), other.figures().unwrap_or_default());
+    let mut keys: Vec<(String, String)> = Vec::new();
+    for figure in mine.iter().chain(&theirs) {
+        let key = (figure.phase.clone(), figure.name.clone());
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    let find = |all: &[Figure], key: &(String, String)| all.iter().find(|figure| figure.phase == key.0 && figure.name == key.1).cloned();
+    keys.into_iter()
+        .map(|key| (find(&mine, &key), find(&theirs, &key), key))
+        .map(|(one, other, (phase, name))| (phase, name, one, other))
+        .collect()
+}

@@ -1,0 +1,213 @@
+//! `fluxbay evaluate`: measures the model of a run again, with the run's own validation and metrics, on its data or other.
+//!
+//! Only what measures takes part: phases that validate, and callbacks that change nothing but their own figures. Nothing
+//! is written into the run's folder.
+
+use std::{cell::RefCell, path::PathBuf, rc::Rc};
+
+use candle_core::Tensor;
+use clap_complete::engine::ArgValueCompleter;
+use serde_json::json;
+
+use super::{plugins_lock, refusal, shortcuts::batches};
+use crate::{
+    cli::{Exit, Failure, Outcome, PluginPath, RUNS, completions, print, print_json, run_arguments::tell},
+    display::{Bars, Look, Screen, columns, number},
+    durable::changes,
+    learner::ports::{At, NoDisplay, Scope, Sink, SinkError},
+    library::{Catalog, Kind, shown},
+    record::{RunEntry, RunIndex, checkpoint, file, tensors},
+    run_file::{Diagnostics, Draft, Inputs, InstanceSpec, PhaseData, RunDescription, resolve},
+    session::{Composed, Surroundings, checkpoint::MODEL},
+};
+
+/// Arguments of `fluxbay evaluate`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// A run's folder, its name below `runs`, the beginning or end of it, or `last`.
+    #[arg(value_name = "RUN", default_value = "last", add = ArgValueCompleter::new(completions::runs))]
+    run: String,
+    /// Measure the model of this checkpoint instead of the last one of the run.
+    #[arg(long, value_name = "CHECKPOINT")]
+    checkpoint: Option<PathBuf>,
+    /// Measure on this part of the data instead of the one that each phase reads.
+    #[arg(long, value_enum, value_name = "PART")]
+    data: Option<Part>,
+    /// Read at most N batches.
+    #[arg(long, value_name = "N", value_parser = batches)]
+    limit_batches: Option<u64>,
+    /// Set one value, such as data.images=other.gz; may be given several times.
+    #[arg(long, value_name = "KEY.PATH=VALUE")]
+    set: Vec<String>,
+    /// Add a phase or callback, such as 'phase/validation'.
+    #[arg(long, value_name = "KIND/NAME{...}", add = ArgValueCompleter::new(completions::addable))]
+    add: Vec<String>,
+    /// Write JSON; `fluxbay schema evaluate` describes it.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    path: PluginPath,
+}
+
+impl Arguments {
+    fn settings(&self) -> Vec<String> {
+        let limit = self.limit_batches.map(|batches| format!("loader.limit-batches={batches}"));
+        limit.into_iter().chain(self.set.iter().cloned()).collect()
+    }
+}
+
+/// Parts of the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// What the run trained on.
+    Training,
+    /// What it was validated on.
+    Validation,
+}
+
+/// Keeps the figures of epochs.
+#[derive(Debug, Default)]
+struct Figures(RefCell<Vec<(String, String, f64)>>);
+
+impl Sink for Figures {
+    fn metric(&self, at: &At<'_>, scope: Scope, name: &str, value: f64) -> Result<(), SinkError> {
+        if scope == Scope::Epoch {
+            self.0.borrow_mut().push((at.phase.to_owned(), name.to_owned(), value));
+        }
+        Ok(())
+    }
+    fn event(&self, _: &At<'_>, _: &str, _: &str, _: &str) -> Result<(), SinkError> {
+        Ok(())
+    }
+    fn flush(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+/// The parameters to measure, and where they come from.
+struct Weights {
+    path: PathBuf,
+    tensors: Vec<(String, Tensor)>,
+    /// Plugins of the run that made them.
+    plugins: String,
+}
+
+/// Measures.
+pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
+    let configuration = |text: String| Failure::new(Exit::Configuration, text);
+    let entry = RunIndex::read(RUNS.as_ref()).find(&arguments.run).map_err(configuration)?;
+    let weights = weights(&entry, arguments).map_err(configuration)?;
+    let mut diagnostics = Diagnostics::new();
+    let inputs =
+        Inputs { files: vec![entry.path.join(file::RESOLVED)], set: arguments.settings(), add: arguments.add.clone(), ..Inputs::default() };
+    let draft = Draft::read(&inputs, &mut diagnostics);
+    let mut dirs = draft.plugin_dirs();
+    dirs.extend(changes::folders(&weights.plugins));
+    let catalog = arguments.path.scan_without(&dirs, &draft.plugins.disable);
+    let mut run = resolve(draft, &catalog, &mut diagnostics);
+    tell(&diagnostics);
+    if diagnostics.has_errors() {
+        return Ok(refusal(&diagnostics));
+    }
+    only_what_measures(&mut run, &catalog);
+    if run.phases.is_empty() {
+        return Err(configuration("the run has no phase that validates: add one with --add phase/validation".to_owned()));
+    }
+    if let Some(part) = arguments.data {
+        let part = if part == Part::Training { PhaseData::Training } else { PhaseData::Validation };
+        run.phases.iter_mut().for_each(|phase| phase.data = part);
+    }
+    let figures = measure(run, catalog, &weights, screen)?;
+    let (path, from) = (shown::path(&entry.path), shown::path(&weights.path));
+    if arguments.json {
+        let number = |value: f64| if value.is_finite() { json!(value) } else { json!(value.to_string()) };
+        let figures: Vec<_> =
+            figures.iter().map(|(phase, name, value)| json!({ "phase": phase, "name": name, "value": number(*value) })).collect();
+        return print_json(&json!({ "schema": 1, "run": path, "model": from, "figures": figures }));
+    }
+    let rows: Vec<Vec<String>> =
+        figures.iter().map(|(phase, name, value)| vec![shown::text(phase), shown::text(name), number(*value)]).collect();
+    print(&format!("{from}\n{}", columns(&rows, "  ", &[2])))
+}
+
+fn measure(run: RunDescription, catalog: Catalog, weights: &Weights, screen: &Screen) -> Result<Vec<(String, String, f64)>, Failure> {
+    let failed = |text: String| Failure::new(Exit::Failed, text);
+    // Instances that keep files need a folder; nothing of it stays.
+    let scratch = tempfile::Builder::new().prefix("fluxbay-run-").tempdir().map_err(|error| super::no_scratch(&error))?;
+    let figures = Rc::new(Figures::default());
+    let surroundings = Surroundings {
+        sink: Rc::clone(&figures) as Rc<_>,
+        // Its figures are the answer; what callbacks print while they measure is not asked for.
+        display: if screen.look() == Look::Bars { Rc::new(Bars::new(screen.clone())) } else { Rc::new(NoDisplay) },
+        run_dir: scratch.path().to_string_lossy().into_owned(),
+    };
+    let session = Composed::new(Rc::new(catalog), run, surroundings).and_then(Composed::open).map_err(|diagnostics| {
+        tell(&diagnostics);
+        Failure::new(refusal(&diagnostics), "the run cannot be composed for measuring")
+    })?;
+    for other in changes::of_plugins(&weights.plugins, &plugins_lock(&session)) {
+        log::warn!("{}: the figures may differ from those of the run", shown::text(&other));
+    }
+    session.set_model_tensors(&weights.tensors).map_err(|error| {
+        Failure::new(Exit::Configuration, format!("{} does not fit the run's model: {error}", shown::path(&weights.path)))
+    })?;
+    for phase in 0..session.phases().len() {
+        session.run_epoch(phase).map_err(|stop| failed(shown::paragraph(&stop.to_string())))?;
+    }
+    session.finish().map_err(|stop| failed(shown::paragraph(&stop.to_string())))?;
+    let figures = figures.0.borrow().clone();
+    Ok(figures)
+}
+
+/// Leaves phases that validate, and callbacks that write nothing but their own state, as long as somebody writes what they read.
+fn only_what_measures(run: &mut RunDescription, catalog: &Catalog) {
+    let manifest = |spec: &InstanceSpec| catalog.find(spec.kind, &spec.lookup()).ok().map(|found| found.manifest);
+    run.phases.retain(|phase| manifest(&phase.spec).is_some_and(|manifest| manifest.phase_kind == "validation"));
+    run.loggers.clear();
+    run.callbacks.retain(|spec| {
+        // Of the standard ones that nobody named, only those that measure and show.
+        let wanted = spec.place.is_some() || matches!(spec.component.as_str(), "metrics" | "progress");
+        let harmless = manifest(spec).is_some_and(|manifest| manifest.writes.iter().all(|path| path.starts_with("cbstate.")));
+        wanted && harmless && spec.component != "metrics-printer"
+    });
+    loop {
+        let written: Vec<String> = run.callbacks.iter().filter_map(manifest).flat_map(|manifest| manifest.writes.clone()).collect();
+        let before = run.callbacks.len();
+        run.callbacks.retain(|spec| {
+            let reads = manifest(spec).map(|manifest| manifest.reads.clone()).unwrap_or_default();
+            let mut of_others = reads.iter().filter(|path| path.starts_with("cbstate."));
+            of_others.all(|path| written.iter().any(|other| crate::compose::paths::overlap(path, other).is_some()))
+        });
+        if run.callbacks.len() == before {
+            break;
+        }
+    }
+    debug_assert!(run.callbacks.iter().all(|spec| spec.kind == Kind::Callback));
+}
+
+/// The model of the checkpoint that was named, of the end of the run, or of its newest whole checkpoint.
+fn weights(entry: &RunEntry, arguments: &Arguments) -> Result<Weights, String> {
+    let lock = std::fs::read_to_string(entry.path.join(file::PLUGINS)).unwrap_or_default();
+    let decode = |path: PathBuf, bytes: &[u8]| {
+        let tensors = tensors::decode(bytes).map_err(|error| format!("{} {error}", shown::path(&path)))?;
+        Ok(Weights { path, tensors, plugins: lock.clone() })
+    };
+    let of = |path: PathBuf, data: &checkpoint::CheckpointData| {
+        let bytes = data.files.get(MODEL).ok_or_else(|| format!("{} holds no model", shown::path(&path)))?;
+        decode(path.join(MODEL), &bytes.bytes())
+    };
+    if let Some(path) = &arguments.checkpoint {
+        let data = checkpoint::read(path).map_err(|damage| format!("the checkpoint {} cannot be used: {damage}", shown::path(path)))?;
+        return of(path.clone(), &data);
+    }
+    let model = entry.path.join(file::MODEL);
+    if let Ok(bytes) = std::fs::read(&model) {
+        return decode(model, &bytes);
+    }
+    for found in entry.checkpoints().into_iter().rev() {
+        if let Ok(data) = checkpoint::read(&found.path) {
+            return of(found.path, &data);
+        }
+    }
+    Err(format!("{} has neither a model nor a whole checkpoint yet: train it further", shown::path(&entry.path)))
+}

@@ -1,0 +1,74 @@
+//! What differs between two resolved runs, key by key.
+
+use std::collections::BTreeSet;
+
+use toml::{Table, Value};
+
+/// One key with another value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    /// Dotted key, instances by their id: `callback.metrics.every`.
+    pub key: String,
+    /// The value before; none where it was not there.
+    pub before: Option<Value>,
+    /// The value now; none where it is not there.
+    pub now: Option<Value>,
+}
+
+/// All differences, by key.
+pub fn differences(before: &Table, now: &Table) -> Vec<Difference> {
+    let mut found = Vec::new();
+    tables("", before, now, &mut found);
+    found
+}
+
+fn tables(path: &str, before: &Table, now: &Table, found: &mut Vec<Difference>) {
+    let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    for name in names {
+        let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        values(key, before.get(name), now.get(name), found);
+    }
+}
+
+fn values(key: String, before: Option<&Value>, now: Option<&Value>, found: &mut Vec<Difference>) {
+    match (before, now) {
+        (Some(Value::Table(before)), Some(Value::Table(now))) => tables(&key, before, now, found),
+        (Some(Value::Array(before)), Some(Value::Array(now))) if is_instances(before) && is_instances(now) => {
+            tables(&key, &by_id(before), &by_id(now), found);
+        }
+        (before, now) if before == now => {}
+        (before, now) => found.push(Difference { key, before: before.cloned(), now: now.cloned() }),
+    }
+}
+
+/// Whether a list is one of instances: tables that say which component they are.
+fn is_instances(list: &[Value]) -> bool {
+    list.iter().all(|item| item.get("component").is_some())
+}
+
+fn by_id(list: &[Value]) -> Table {
+    let id = |item: &Value| item.get("id").or(item.get("component")).and_then(Value::as_str).unwrap_or_default().to_owned();
+    list.iter().map(|item| (id(item), item.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instances_are_compared_by_id_and_values_by_key() {
+        let table = |text: &str| text.parse::<Table>().unwrap();
+        let before =
+            table("[run]\nseed = 1\n[model]\nhidden = [1, 2]\n[[callback]]\ncomponent = \"a\"\nx = 1\n[[callback]]\ncomponent = \"b\"\n");
+        let now = table(
+            "[run]\nseed = 2\n[model]\nhidden = [1]\n[[callback]]\ncomponent = \"b\"\n[[callback]]\ncomponent = \"a\"\nx = 2\n[[callback]]\ncomponent = \"a\"\nid = \"c\"\n",
+        );
+        let found = differences(&before, &now);
+        assert_eq!(
+            found.iter().map(|one| one.key.as_str()).collect::<Vec<_>>(),
+            ["callback.a.x", "callback.c", "model.hidden", "run.seed"]
+        );
+        assert!(found[1].before.is_none() && found[1].now.is_some());
+        assert!(differences(&before, &before).is_empty());
+    }
+}

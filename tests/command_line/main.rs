@@ -1,0 +1,9 @@
+//! The command line as its users meet it: screens, terminals and pipes, JSON for scripts, crates of one's own.
+
+mod json;
+mod own_plugins;
+mod runs;
+mod schema;
+mod screens;
+mod terminal;
+mod trying;
