@@ -1,0 +1,1200 @@
+/* The contract of fluxbay 1.0 in C: the same tables that `fluxbay-plugin` describes in Rust, for plugins in other languages.
+ *
+ * A plugin is a shared library that exports one object, `const struct fluxbay_entry fluxbay_entry`, and carries its manifest, JSON
+ * behind a header of 16 bytes, in the section `.fluxbay.manifest`; README.md beside this file shows how, with a plugin that the tests build.
+ *
+ * Every function says in brackets on which threads it may be called: `[training]` the thread that trains, `[loader]` threads that
+ * prepare batches, `[any]` all. Nothing may unwind or jump out of a plugin's function. Who gives memory frees it. Text is UTF-8 and
+ * borrowed for the call unless a function says otherwise.
+ */
+#ifndef FLUXBAY_H
+#define FLUXBAY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Name of the ELF section that holds the manifest. */
+#define FLUXBAY_MANIFEST_SECTION ".fluxbay.manifest"
+/* Version of the contract that this header describes, for `struct fluxbay_entry`. */
+#define FLUXBAY_CONTRACT_MAJOR 1
+#define FLUXBAY_CONTRACT_MINOR 0
+
+struct fluxbay_apply;
+
+/* ---- text ------------------------------------------------------------------ */
+/* Borrowed UTF-8 text and byte slices. */
+
+/* Borrowed UTF-8 text: `len` bytes at `ptr`. An empty text may have any pointer. */
+struct fluxbay_text {
+    /* First byte. */
+    const uint8_t *ptr;
+    /* Number of bytes. */
+    size_t len;
+};
+
+/* ---- status ---------------------------------------------------------------- */
+/* Results of calls across the contract. */
+/* Done. */
+#define FLUXBAY_OK 0
+/* Failed; the text says why. */
+#define FLUXBAY_ERROR 1
+/* Leave the current step; training goes on with the next batch. The text is the reason. */
+#define FLUXBAY_CANCEL_STEP 2
+/* Leave the current epoch; the next phase goes on. The text is the reason. */
+#define FLUXBAY_CANCEL_EPOCH 3
+/* Leave the fit: an orderly, early end. The text is the reason. */
+#define FLUXBAY_CANCEL_FIT 4
+/* The plugin panicked; the instance must not be called again. The text is message and place. */
+#define FLUXBAY_PANIC 5
+
+/* ---- handle ---------------------------------------------------------------- */
+/* Handles of tensors: numbers that the host checks at every use. */
+
+/* A tensor of the host: slot index in the low 32 bits, generation in the high 32. A stale, foreign or invented handle is answered
+   with an error, never with undefined behaviour. Whoever receives a handle as a result owns one reference and gives it back with
+   `release`; a handle passed as an argument stays with the caller. */
+typedef uint64_t fluxbay_handle;
+/* An instance of a component: a pointer of the plugin's that the host only hands back. */
+typedef void *fluxbay_instance;
+/* The handle that names no tensor. */
+#define FLUXBAY_NO_TENSOR UINT64_MAX
+
+/* Element types of tensors. */
+/* Unsigned 8-bit integer; also the type of comparisons' results. */
+#define FLUXBAY_DTYPE_U8 0
+/* Unsigned 32-bit integer; the type of class labels and indices. */
+#define FLUXBAY_DTYPE_U32 1
+/* Signed 64-bit integer. */
+#define FLUXBAY_DTYPE_I64 2
+/* Brain floating point, 16 bits. */
+#define FLUXBAY_DTYPE_BF16 3
+/* IEEE half precision. */
+#define FLUXBAY_DTYPE_F16 4
+/* IEEE single precision. */
+#define FLUXBAY_DTYPE_F32 5
+/* IEEE double precision. */
+#define FLUXBAY_DTYPE_F64 6
+
+/* ---- event ----------------------------------------------------------------- */
+/* Events: what a phase dispatches and a callback handles. */
+/* Before the first epoch of a fit. */
+#define FLUXBAY_EVENT_FIT_BEGIN 0
+/* After the last epoch of a fit, however it ended. */
+#define FLUXBAY_EVENT_FIT_END 1
+/* Before the first step of a phase's epoch. */
+#define FLUXBAY_EVENT_EPOCH_BEGIN 2
+/* After the last step of a phase's epoch; also after a cancelled one. */
+#define FLUXBAY_EVENT_EPOCH_END 3
+/* A batch is there: `step.xs` and `step.ys` may be read and changed. */
+#define FLUXBAY_EVENT_STEP_BEGIN 4
+/* The step is complete. */
+#define FLUXBAY_EVENT_STEP_END 5
+/* `step.yhats` is there, the loss is not. */
+#define FLUXBAY_EVENT_LOSS_BEGIN 6
+/* `step.loss` is there, the gradients are not. */
+#define FLUXBAY_EVENT_BACKWARD_BEGIN 7
+/* `step.grads` is there, the parameters are not updated yet. */
+#define FLUXBAY_EVENT_BACKWARD_END 8
+/* The step was cancelled; takes the place of step-end. */
+#define FLUXBAY_EVENT_STEP_CANCELLED 9
+/* The epoch was cancelled; epoch-end follows, unless the fit ends too: then this stands in for it. */
+#define FLUXBAY_EVENT_EPOCH_CANCELLED 10
+/* The fit was cancelled; fit-end follows. */
+#define FLUXBAY_EVENT_FIT_CANCELLED 11
+/* Something failed; takes the place of the ends that are still owed to whoever saw a begin. */
+#define FLUXBAY_EVENT_ERROR 12
+/* Every reader of epoch-end has run: state may be saved now. */
+#define FLUXBAY_EVENT_CHECKPOINT 13
+/* Number of standard events. */
+#define FLUXBAY_EVENT_STANDARD 14
+/* Custom events are numbered from here, run by run. */
+#define FLUXBAY_EVENT_CUSTOM 64
+
+/* Kinds of phases. */
+/* Updates parameters. */
+#define FLUXBAY_PHASE_TRAINING 0
+/* Measures; parameters stay as they are. */
+#define FLUXBAY_PHASE_VALIDATION 1
+/* Anything else. */
+#define FLUXBAY_PHASE_OTHER 2
+/* No phase is running (fit-begin, fit-end). */
+#define FLUXBAY_PHASE_NONE 3
+
+/* One event, as a callback sees it. Borrowed for the call. */
+struct fluxbay_event {
+    /* A number of this module, or a custom one. */
+    uint32_t kind;
+    /* Index of the running phase in the run; `u32::MAX` where none runs. */
+    uint32_t phase;
+    /* A number of `phase_kind`. */
+    uint32_t phase_kind;
+    /* 0. */
+    uint32_t reserved;
+    /* Epoch of the fit, from 1; 0 before the first. */
+    uint64_t epoch;
+    /* Step within the epoch, from 1; 0 outside steps. */
+    uint64_t step;
+    /* Steps that this phase has begun since the run began, this one included. */
+    uint64_t total_steps;
+    /* Steps that an epoch of this phase has; 0 where unknown. */
+    uint64_t steps_per_epoch;
+};
+
+/* ---- setup ----------------------------------------------------------------- */
+/* What an instance says of itself while it is created: its access to the state, its order, its children.
+
+   All functions here are `[training]` and may be called only within `create`; the host collects the answers and checks
+   them against the manifest, which is the upper bound of what an instance may ask for. */
+
+/* The setup functions. */
+struct fluxbay_setup_table {
+    /* Asks for read access to a state path such as `step.loss`. */
+    int32_t (*read)(struct fluxbay_text path, uint32_t *slot);
+    /* Asks for write access, which includes reading. */
+    int32_t (*write)(struct fluxbay_text path, uint32_t *slot);
+    /* This instance runs after those of the component or instance named. */
+    int32_t (*run_after)(struct fluxbay_text name);
+    /* This instance runs before those of the component or instance named. */
+    int32_t (*run_before)(struct fluxbay_text name);
+    /* Narrows the subscription to the events named; without a call, all events of the manifest are subscribed. */
+    int32_t (*subscribe)(struct fluxbay_text event);
+    /* The number of a standard event, or of a custom one that this instance emits or handles. */
+    int32_t (*event)(struct fluxbay_text name, uint32_t *kind);
+    /* Declares a hyper-parameter of this instance with its initial value; schedules may change it. The slot reads it.
+
+       Its state path is `optimizer.NAME` for the only optimizer, `optimizer.MODEL.NAME` for one of several, and
+       `hyper.INSTANCE.NAME` for all other instances. */
+    int32_t (*hyper_parameter)(struct fluxbay_text name, double initial, uint32_t *slot);
+    /* Creates an instance that belongs to this one: `kind` is a number of `kind`, `component`
+       its name, `config` a JSON object. It ends with its owner. */
+    int32_t (*child)(uint32_t kind, struct fluxbay_text component, struct fluxbay_text config, uint32_t *child);
+    /* Names one tensor of state that this optimizer keeps per parameter, such as `momentum`. Order matters. */
+    int32_t (*optimizer_state)(struct fluxbay_text name);
+    /* The instance id in this run. */
+    int32_t (*instance_id)(struct fluxbay_text *id);
+    /* Folder that relative paths of the configuration start from: the run file's. */
+    int32_t (*base_dir)(struct fluxbay_text *path);
+    /* Folder of the run, where an instance may keep files of its own below its instance id; empty where there is none. */
+    int32_t (*run_dir)(struct fluxbay_text *path);
+};
+
+/* ---- state ----------------------------------------------------------------- */
+/* The state tree: typed values under dotted paths, behind the grants that each instance asked for.
+
+   All functions are `[training]` and need a slot of the calling instance; reading without a grant, and writing with a
+   read grant, is an error that names instance, path and the line to add. A read grant on `model` or `params` is deep:
+   nothing reached through it can be changed. */
+
+/* Types of values. */
+/* Nothing was written yet. */
+#define FLUXBAY_VALUE_ABSENT 0
+/* A number (`f64`). A tensor with one element reads as one too. */
+#define FLUXBAY_VALUE_NUMBER 1
+/* True (1) or false (0). */
+#define FLUXBAY_VALUE_FLAG 2
+/* UTF-8 text. */
+#define FLUXBAY_VALUE_TEXT 3
+/* Bytes; structured values travel as JSON. */
+#define FLUXBAY_VALUE_BYTES 4
+/* A tensor. */
+#define FLUXBAY_VALUE_TENSOR 5
+/* Points (x, y), appended one by one. */
+#define FLUXBAY_VALUE_SERIES 6
+/* A node with named children. */
+#define FLUXBAY_VALUE_NODE 7
+/* Named tensors of a model, such as `params` and `step.grads`. */
+#define FLUXBAY_VALUE_TENSORS 8
+
+/* One point of a series. */
+struct fluxbay_point {
+    /* Position, such as a step or an epoch. */
+    double x;
+    /* Value. */
+    double y;
+};
+
+/* The state functions. */
+struct fluxbay_state_table {
+    /* Type of the value, a number of `value`. */
+    int32_t (*kind)(uint32_t slot, uint32_t *kind);
+    /* Reads a number or a flag, or a tensor with one element. */
+    int32_t (*get_number)(uint32_t slot, double *number);
+    /* Writes a number. */
+    int32_t (*set_number)(uint32_t slot, double number);
+    /* Writes a flag. */
+    int32_t (*set_flag)(uint32_t slot, uint32_t flag);
+    /* Reads a text or bytes, valid until the next call of the host. */
+    int32_t (*get_bytes)(uint32_t slot, struct fluxbay_text *bytes);
+    /* Writes a text. */
+    int32_t (*set_text)(uint32_t slot, struct fluxbay_text text);
+    /* Writes bytes. */
+    int32_t (*set_bytes)(uint32_t slot, struct fluxbay_text bytes);
+    /* Reads a tensor: one reference for the caller. */
+    int32_t (*get_tensor)(uint32_t slot, fluxbay_handle *tensor);
+    /* Writes a tensor; the host keeps a reference of its own. */
+    int32_t (*set_tensor)(uint32_t slot, fluxbay_handle tensor);
+    /* Appends a point to a series, which begins empty. */
+    int32_t (*push)(uint32_t slot, struct fluxbay_point point);
+    /* The points of a series, valid until the next call of the host. */
+    int32_t (*series)(uint32_t slot, const struct fluxbay_point **points, size_t *count);
+    /* Forgets the value and everything below it. */
+    int32_t (*clear)(uint32_t slot);
+    /* A slot for the child called `name`, with the same rights; asking again gives the same slot. */
+    int32_t (*child)(uint32_t slot, struct fluxbay_text name, uint32_t *child);
+    /* Number of children of a node that have a value, or of tensors in a map. */
+    int32_t (*count)(uint32_t slot, size_t *count);
+    /* Name of child or tensor `index`, sorted by name, valid until the next call of the host. */
+    int32_t (*name)(uint32_t slot, size_t index, struct fluxbay_text *name);
+    /* Tensor `index` of a map: one reference for the caller; `Handle::NONE` where it has no value (no gradient). */
+    int32_t (*tensor_at)(uint32_t slot, size_t index, fluxbay_handle *tensor);
+    /* Replaces tensor `index` of a map. Shape and type must fit. `Handle::NONE` takes a gradient away: its parameter is left out
+       of the next update. */
+    int32_t (*set_tensor_at)(uint32_t slot, size_t index, fluxbay_handle tensor);
+};
+
+/* ---- dataset --------------------------------------------------------------- */
+/* Data sets: samples by index, written into the host's buffers by the loader's threads. */
+
+/* One field of a sample. */
+struct fluxbay_field_spec {
+    /* `xs`, `ys`, or a name of its own; its state path is `step.NAME`. */
+    struct fluxbay_text name;
+    /* Element type, a number of `dtype`. */
+    uint32_t dtype;
+    /* 0. */
+    uint32_t reserved;
+    /* Dimensions of one sample, without the batch's. */
+    const uint64_t *shape;
+    /* Number of dimensions; 0 for a scalar per sample. */
+    size_t rank;
+    /* Number of classes where the field holds class labels (`u32`, below this number); else 0. */
+    uint64_t classes;
+};
+
+/* One part of a data set. */
+struct fluxbay_split_spec {
+    /* `training`, `validation`, or `all`: the host then divides it. */
+    struct fluxbay_text name;
+    /* Number of samples. */
+    uint64_t samples;
+};
+
+/* Room for one field of a batch. */
+struct fluxbay_buffer {
+    /* First byte, aligned for the field's element type; samples lie one after the other. */
+    uint8_t *ptr;
+    /* Number of bytes: samples x bytes per sample. */
+    size_t len;
+};
+
+/* Functions of a data set. */
+struct fluxbay_dataset_table {
+    /* Opens files and learns shapes; called once, after the composition was found good. `[training]` */
+    int32_t (*open)(fluxbay_instance self);
+    /* Number of fields. `[training]` */
+    size_t (*field_count)(fluxbay_instance self);
+    /* Field `index`; pointers in it stay valid as long as the instance. `[training]` */
+    int32_t (*field)(fluxbay_instance self, size_t index, struct fluxbay_field_spec *spec);
+    /* Number of splits. `[training]` */
+    size_t (*split_count)(fluxbay_instance self);
+    /* Split `index`; pointers in it stay valid as long as the instance. `[training]` */
+    int32_t (*split)(fluxbay_instance self, size_t index, struct fluxbay_split_spec *spec);
+    /* Tells which samples are for training, so that statistics (means, medians) come from them alone; called before
+       the first `fill`, and again where the division is known only then: the last call counts. `[training]` */
+    int32_t (*prepare)(fluxbay_instance self, size_t split, const uint64_t *indices, size_t count);
+    /* Writes the samples of `split` at `indices` into one buffer per field. `[loader]` */
+    int32_t (*fill)(fluxbay_instance self, size_t split, const uint64_t *indices, size_t count, const struct fluxbay_buffer *buffers, size_t buffer_count);
+};
+
+/* ---- tensor ---------------------------------------------------------------- */
+/* Tensors: handles, operations, parameters.
+
+   All functions are `[training]`. Operations are numbers of `operation`, with integer and
+   floating-point attributes; a new operation is a new number, not a new function. */
+/* Most dimensions of a tensor. */
+#define FLUXBAY_MAX_RANK 8
+
+/* Shape and type of a tensor. */
+struct fluxbay_tensor_info {
+    /* Element type, a number of `dtype`. */
+    uint32_t dtype;
+    /* Number of dimensions. */
+    uint32_t rank;
+    /* The first `rank` are the dimensions, the rest 0. */
+    uint64_t shape[FLUXBAY_MAX_RANK];
+};
+
+/* Elements of a contiguous tensor in the processor's memory. */
+struct fluxbay_view {
+    /* First element. */
+    const uint8_t *ptr;
+    /* Number of bytes. */
+    size_t len;
+    /* Element type. */
+    uint32_t dtype;
+    /* 0. */
+    uint32_t reserved;
+};
+
+/* Distributions of a parameter's first values. */
+/* Every element is `a`. */
+#define FLUXBAY_INIT_CONSTANT 0
+/* Uniform in `[a, b)`. */
+#define FLUXBAY_INIT_UNIFORM 1
+/* Normal with mean `a` and standard deviation `b`. */
+#define FLUXBAY_INIT_NORMAL 2
+
+/* A parameter's first values. They depend on the run's seed, the model's name and the path, not on the order of creation. */
+struct fluxbay_init {
+    /* A number of `init`. */
+    uint32_t kind;
+    /* 1 for a buffer that no optimizer touches (such as running statistics), 0 for a parameter. */
+    uint32_t buffer;
+    /* First value of the distribution. */
+    double a;
+    /* Second value of the distribution. */
+    double b;
+};
+
+/* The tensor functions. */
+struct fluxbay_tensor_table {
+    /* Makes a tensor of elements of type `dtype` from `bytes` in row-major order. */
+    int32_t (*create)(uint32_t dtype, const uint64_t *shape, size_t rank, struct fluxbay_text bytes, fluxbay_handle *tensor);
+    /* Adds a reference. */
+    int32_t (*retain)(fluxbay_handle tensor);
+    /* Gives a reference back. */
+    int32_t (*release)(fluxbay_handle tensor);
+    /* Shape and type. */
+    int32_t (*info)(fluxbay_handle tensor, struct fluxbay_tensor_info *info);
+    /* Copies the elements, converted to type `dtype` and in row-major order, to `bytes`. */
+    int32_t (*read)(fluxbay_handle tensor, uint32_t dtype, uint8_t *bytes, size_t len);
+    /* The elements themselves, without a copy, valid while the reference is held and the tensor is not changed in place;
+       an error where they are elsewhere or not contiguous. */
+    int32_t (*view)(fluxbay_handle tensor, struct fluxbay_view *view);
+    /* Applies an operation. Gives `output_count` outputs, at most `capacity`, each one reference for the caller. */
+    int32_t (*apply)(const struct fluxbay_apply *request, fluxbay_handle *outputs, size_t capacity, size_t *output_count);
+    /* Makes a parameter of the model that is being built; only within a model's `build`. One reference for the caller. */
+    int32_t (*parameter)(struct fluxbay_text path, const uint64_t *shape, size_t rank, const struct fluxbay_init *init, fluxbay_handle *tensor);
+    /* The mode of the current forward pass, see `mode`. */
+    int32_t (*mode)(uint32_t *mode);
+    /* Names the device, such as `cpu` or `cuda:0`. */
+    int32_t (*device)(struct fluxbay_text *name);
+};
+
+/* An operation with its inputs and attributes. Borrowed for the call. */
+struct fluxbay_apply {
+    /* A number of `operation`. */
+    uint32_t operation;
+    /* 0. */
+    uint32_t reserved;
+    /* Input tensors. */
+    const fluxbay_handle *inputs;
+    /* Number of inputs. */
+    size_t input_count;
+    /* Integer attributes. */
+    const int64_t *ints;
+    /* Number of integer attributes. */
+    size_t int_count;
+    /* Floating-point attributes. */
+    const double *floats;
+    /* Number of floating-point attributes. */
+    size_t float_count;
+};
+
+/* ---- operation ------------------------------------------------------------- */
+/* Codes of the tensor operations that the host offers through `apply(code, inputs, ints, floats) -> outputs`.
+
+   A released code never changes its meaning; new operations get new codes. Conventions of the documentation below:
+   * `inputs` are shapes; `[..]` stands for any leading dimensions, `w?` for an input that may be left out (at the end of the
+     list). `ints` and `floats` are the attribute lists in their order; a name with `= v` may be left out and is then `v`.
+   * Dimensions may be negative: `-1` is the last one. `dims...` empty means all dimensions.
+   * "Broadcasting" is numpy's: shapes are aligned at the right, a 1 stretches.
+   * Floating inputs of one call have one dtype. f32 and f64 are computed as they are, bf16 and f16 through f32.
+   * Gradients flow to floating inputs only. Results of integer dtype are constants. An operation marked as not
+     differentiable answers with an error when a gradient would have to flow through it.
+   * Any wrong shape, dtype, attribute count or dimension is an error that names the operation; nothing is undefined. */
+
+/* The codes. */
+/* `a + b`. Inputs: a, b (broadcasting; any one dtype). */
+#define FLUXBAY_OP_ADD 1
+/* `a - b`, as `ADD`. */
+#define FLUXBAY_OP_SUB 2
+/* `a * b`, as `ADD`. */
+#define FLUXBAY_OP_MUL 3
+/* `a / b`, as `ADD`. */
+#define FLUXBAY_OP_DIV 4
+/* `min(a, b)`; where both are equal the gradient goes to `a`. */
+#define FLUXBAY_OP_MINIMUM 5
+/* `max(a, b)`; where both are equal the gradient goes to `a`. */
+#define FLUXBAY_OP_MAXIMUM 6
+/* `a ^ b`; floating inputs. Gradient: `b a^(b-1)` and `a^b ln a` (0 where `a` is 0). */
+#define FLUXBAY_OP_POW 7
+/* `x mul + add`. Floats: mul, add. */
+#define FLUXBAY_OP_AFFINE 20
+/* `-x`. */
+#define FLUXBAY_OP_NEG 21
+/* `|x|`, gradient 0 at 0. */
+#define FLUXBAY_OP_ABS 22
+/* `e^x`. */
+#define FLUXBAY_OP_EXP 23
+/* Natural logarithm. */
+#define FLUXBAY_OP_LOG 24
+/* Square root. */
+#define FLUXBAY_OP_SQRT 25
+/* `x^2`. */
+#define FLUXBAY_OP_SQR 26
+/* `1 / x`. */
+#define FLUXBAY_OP_RECIP 27
+/* Sine. */
+#define FLUXBAY_OP_SIN 28
+/* Cosine. */
+#define FLUXBAY_OP_COS 29
+/* Hyperbolic tangent. */
+#define FLUXBAY_OP_TANH 30
+/* `max(x, 0)`, gradient 0 at 0. */
+#define FLUXBAY_OP_RELU 31
+/* `x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`: the tanh form (Hendrycks and Gimpel 2016). */
+#define FLUXBAY_OP_GELU 32
+/* `x/2 (1 + erf(x / sqrt 2))`. */
+#define FLUXBAY_OP_GELU_ERF 33
+/* `x sigmoid(x)`. */
+#define FLUXBAY_OP_SILU 34
+/* `1 / (1 + e^-x)`. */
+#define FLUXBAY_OP_SIGMOID 35
+/* `x` where positive, else `alpha (e^x - 1)`. Floats: alpha = 1. */
+#define FLUXBAY_OP_ELU 36
+/* `x` where positive, else `slope x`. Floats: slope = 0.01. */
+#define FLUXBAY_OP_LEAKY_RELU 37
+/* `ln(1 + e^x)`. */
+#define FLUXBAY_OP_SOFTPLUS 38
+/* `x ^ exponent`. Floats: exponent. */
+#define FLUXBAY_OP_POWF 39
+/* `x` kept within `[min, max]`; gradient 0 outside. Floats: min, max. */
+#define FLUXBAY_OP_CLAMP 40
+/* -1, 0 or 1. Gradient 0. */
+#define FLUXBAY_OP_SIGN 41
+/* Largest whole number not above. Gradient 0. */
+#define FLUXBAY_OP_FLOOR 42
+/* Smallest whole number not below. Gradient 0. */
+#define FLUXBAY_OP_CEIL 43
+/* Nearest whole number, halves to even. Gradient 0. */
+#define FLUXBAY_OP_ROUND 44
+/* Error function. */
+#define FLUXBAY_OP_ERF 45
+/* `a == b`.
+   Not differentiable. */
+#define FLUXBAY_OP_EQ 60
+/* `a != b`.
+   Not differentiable. */
+#define FLUXBAY_OP_NE 61
+/* `a < b`.
+   Not differentiable. */
+#define FLUXBAY_OP_LT 62
+/* `a <= b`.
+   Not differentiable. */
+#define FLUXBAY_OP_LE 63
+/* `a > b`.
+   Not differentiable. */
+#define FLUXBAY_OP_GT 64
+/* `a >= b`.
+   Not differentiable. */
+#define FLUXBAY_OP_GE 65
+/* Inputs: condition (u8, u32 or i64), a, b; all broadcasting. `a` where the condition is not 0, else `b`. */
+#define FLUXBAY_OP_WHERE_COND 66
+/* Sum over dims. Any dtype. */
+#define FLUXBAY_OP_SUM 80
+/* Mean over dims. */
+#define FLUXBAY_OP_MEAN 81
+/* Largest value over dims; the gradient goes to the first one that is largest. */
+#define FLUXBAY_OP_MAX 82
+/* Smallest value over dims; the gradient goes to the first one that is smallest. */
+#define FLUXBAY_OP_MIN 83
+/* Variance over dims. Ints: keepdim, correction (1 divides by n - 1), dims... */
+#define FLUXBAY_OP_VAR 84
+/* Euclidean norm over all elements, a scalar; gradient 0 where the norm is 0. */
+#define FLUXBAY_OP_NORM 85
+/* Index (u32) of the first largest value. Ints: keepdim, dim.
+   Not differentiable. */
+#define FLUXBAY_OP_ARGMAX 86
+/* Index (u32) of the first smallest value. Ints: keepdim, dim.
+   Not differentiable. */
+#define FLUXBAY_OP_ARGMIN 87
+/* `ln sum e^x` over dims, without overflow. */
+#define FLUXBAY_OP_LOG_SUM_EXP 88
+/* Running sum. Ints: dim. */
+#define FLUXBAY_OP_CUMSUM 89
+/* Stable sort. Ints: dim, descending = 0. Outputs: values, indices (u32). */
+#define FLUXBAY_OP_SORT 90
+/* The k largest along the last dimension, descending. Ints: k. Outputs: values, indices (u32). */
+#define FLUXBAY_OP_TOP_K 91
+/* Inputs: a `[.., m, k]`, b `[.., k, n]`; leading dimensions broadcast. Output `[.., m, n]`. */
+#define FLUXBAY_OP_MATMUL 110
+/* Inputs: x `[.., in]`, w `[out, in]`, b? `[out]`. Ints: activation = 0 (see `activation`). Output `[.., out]`: `act(x w^T + b)`. */
+#define FLUXBAY_OP_LINEAR 111
+/* Same elements, new shape. Ints: shape; one may be -1. */
+#define FLUXBAY_OP_RESHAPE 130
+/* Ints: two dimensions to swap. */
+#define FLUXBAY_OP_TRANSPOSE 131
+/* Ints: every dimension once, in the new order. */
+#define FLUXBAY_OP_PERMUTE 132
+/* Ints: dim, start, length. */
+#define FLUXBAY_OP_NARROW 133
+/* Ints: dim (whose size must be 1). */
+#define FLUXBAY_OP_SQUEEZE 134
+/* Ints: dim, the place of the new dimension of size 1. */
+#define FLUXBAY_OP_UNSQUEEZE 135
+/* Ints: the shape to broadcast to. */
+#define FLUXBAY_OP_BROADCAST_AS 136
+/* Inputs: one or more, equal but for dim. Ints: dim. */
+#define FLUXBAY_OP_CAT 137
+/* Inputs: one or more of equal shape. Ints: dim, the new one. */
+#define FLUXBAY_OP_STACK 138
+/* The same values laid out in row-major order. */
+#define FLUXBAY_OP_CONTIGUOUS 139
+/* Ints: triples (dim, before, after). Floats: value = 0. */
+#define FLUXBAY_OP_PAD 140
+/* Ints: dims to reverse. */
+#define FLUXBAY_OP_FLIP 141
+/* Inputs: x, indices `[n]`. Ints: dim. Output: x with that dimension replaced by n picked slices. */
+#define FLUXBAY_OP_INDEX_SELECT 160
+/* Inputs: x, indices (rank of x; other dimensions not larger). Ints: dim. `out[i][j] = x[indices[i][j]][j]` for dim 0. */
+#define FLUXBAY_OP_GATHER 161
+/* Inputs: x, indices, source (shape of indices). Ints: dim. Adds source at the places that gather would read. */
+#define FLUXBAY_OP_SCATTER_ADD 162
+/* Inputs: weights `[n, c]`, ids `[..]`. Output `[.., c]`. */
+#define FLUXBAY_OP_EMBEDDING 163
+/* Inputs: ids `[..]`. Ints: classes, dtype = f32. Output `[.., classes]`.
+   Not differentiable. */
+#define FLUXBAY_OP_ONE_HOT 164
+/* Inputs: x `[n, in, l]`, w `[out, in / groups, k]`, b? `[out]`. Ints: stride = 1, padding = 0, dilation = 1, groups = 1,
+   activation = 0. */
+#define FLUXBAY_OP_CONV1D 180
+/* Inputs: x `[n, in, h, w]`, w `[out, in / groups, kh, kw]`, b? `[out]`. Ints: stride h, w = 1, padding h, w = 0,
+   dilation h, w = 1, groups = 1, activation = 0. */
+#define FLUXBAY_OP_CONV2D 181
+/* Inputs: x `[n, in, h, w]`, w `[in, out / groups, kh, kw]`, b? `[out]`. Ints: stride h, w = 1, padding h, w = 0,
+   output padding h, w = 0, dilation h, w = 1, groups = 1. */
+#define FLUXBAY_OP_CONV_TRANSPOSE2D 182
+/* Input `[n, c, h, w]`. Ints: kernel h, w, stride h, w = kernel, padding h, w = 0 (at most half the kernel). Ties: the first
+   largest of a window gets the gradient. */
+#define FLUXBAY_OP_MAX_POOL2D 183
+/* As `MAX_POOL2D`; zeros of the padding count. */
+#define FLUXBAY_OP_AVG_POOL2D 184
+/* Input `[n, c, h, w]`. Ints: new h, new w. Nearest neighbour: `out[i] = x[i h / new h]`. */
+#define FLUXBAY_OP_UPSAMPLE_NEAREST2D 185
+/* Ints: dim = -1. */
+#define FLUXBAY_OP_SOFTMAX 200
+/* Ints: dim = -1. */
+#define FLUXBAY_OP_LOG_SOFTMAX 201
+/* Inputs: logits `[.., c]`, target: labels (u32 or i64) `[..]` or probabilities `[.., c]`. Ints: reduction = mean (see
+   `reduction`), ignored label = none (i64 minimum). Floats: label smoothing = 0. The mean is over labels that are not ignored. Gradient
+   to the logits only. */
+#define FLUXBAY_OP_CROSS_ENTROPY 202
+/* Inputs: log-probabilities `[.., c]`, labels `[..]`. Ints: reduction = mean. `-x[label]`. */
+#define FLUXBAY_OP_NLL 203
+/* Inputs: prediction, target (same shape). Ints: reduction = mean. `(x - y)^2`. Gradient to both. */
+#define FLUXBAY_OP_MSE 204
+/* As `MSE`, `|x - y|`. */
+#define FLUXBAY_OP_MAE 205
+/* As `MSE`. Floats: delta = 1. `d^2/2` within delta, else `delta (|d| - delta/2)`. */
+#define FLUXBAY_OP_HUBER 206
+/* Inputs: logits, target probabilities (same shape). Ints: reduction = mean. Gradient to both. */
+#define FLUXBAY_OP_BCE_WITH_LOGITS 207
+/* Inputs: x `[.., c]`, w? `[c]`, b? `[c]`. Floats: epsilon = 1e-5. Over the last dimension (Ba et al. 2016). */
+#define FLUXBAY_OP_LAYER_NORM 220
+/* Inputs: x `[.., c]`, w? `[c]`. Floats: epsilon = 1e-5. `x / sqrt(mean x^2 + epsilon) w`. */
+#define FLUXBAY_OP_RMS_NORM 221
+/* Inputs: x `[n, c, ..]`, w `[c]`, b `[c]`, running mean `[c]`, running variance `[c]`. Ints: mode = 0 (engine's mode; 1 training,
+   2 evaluation). Floats: epsilon = 1e-5, momentum = 0.1. Training uses the batch's statistics and updates the running ones in
+   place (variance with n - 1), as PyTorch does. */
+#define FLUXBAY_OP_BATCH_NORM 222
+/* Inputs: x `[n, c, ..]`, w? `[c]`, b? `[c]`. Ints: groups. Floats: epsilon = 1e-5. */
+#define FLUXBAY_OP_GROUP_NORM 223
+/* Ints: stream = -1 (the engine's current). Floats: p. Training: zero with probability p, else `x / (1 - p)`; evaluation: `x`. */
+#define FLUXBAY_OP_DROPOUT 224
+/* Input: packed queries, keys and values `[b, t, 3 c]`. Ints: heads, causal (0 or 1). Output `[b, t, c]`:
+   `softmax(q k^T / sqrt(c / heads)) v` per head. */
+#define FLUXBAY_OP_ATTENTION 225
+/* Ints: dtype code. Between floating dtypes the gradient is converted back; to an integer dtype the result is a constant. */
+#define FLUXBAY_OP_TO_DTYPE 240
+/* The same values as a constant.
+   Not differentiable. */
+#define FLUXBAY_OP_DETACH 241
+/* Ints: stream (-1: the engine's current), dtype, shape... Floats: low = 0, high = 1. In `[low, high)`.
+   Not differentiable. */
+#define FLUXBAY_OP_UNIFORM 260
+/* Ints as `UNIFORM`. Floats: mean = 0, standard deviation = 1.
+   Not differentiable. */
+#define FLUXBAY_OP_NORMAL 261
+/* Ints as `UNIFORM`. Floats: probability of 1.
+   Not differentiable. */
+#define FLUXBAY_OP_BERNOULLI 262
+/* Ints: stream, n. A random order of `0..n`, u32.
+   Not differentiable. */
+#define FLUXBAY_OP_PERMUTATION 263
+/* Ints: dtype, shape...
+   Not differentiable. */
+#define FLUXBAY_OP_ZEROS 264
+/* Ints: dtype, shape...
+   Not differentiable. */
+#define FLUXBAY_OP_ONES 265
+/* Ints: dtype, shape... Floats: value.
+   Not differentiable. */
+#define FLUXBAY_OP_FULL 266
+/* Ints: dtype. Floats: start, end, step = 1. `start, start + step, ..` below end.
+   Not differentiable. */
+#define FLUXBAY_OP_ARANGE 267
+/* Inputs: one or more floating tensors. Euclidean norm over all their elements together, f32 or f64 scalar.
+   Not differentiable. */
+#define FLUXBAY_OP_GLOBAL_NORM 280
+/* Ints: bins. Floats: min, max. Counts (u32, `[bins]`) of equal bins; values outside and NaN are not counted; max counts in the last.
+   Not differentiable. */
+#define FLUXBAY_OP_HISTOGRAM 281
+/* Inputs: parameter, gradient, momentum buffer? . Floats: learning rate, momentum = 0, dampening = 0, weight decay = 0, nesterov = 0.
+   Ints: step, counted from 1 (the first step sets the buffer to the gradient). PyTorch's `SGD`.
+   Not differentiable. */
+#define FLUXBAY_OP_SGD_UPDATE 300
+/* Inputs: parameter, gradient, first moment, second moment. Ints: step, counted from 1. Floats: learning rate, beta1 = 0.9,
+   beta2 = 0.999, epsilon = 1e-8, weight decay = 0 (added to the gradient). PyTorch's `Adam`.
+   Not differentiable. */
+#define FLUXBAY_OP_ADAM_UPDATE 301
+/* As `ADAM_UPDATE`, weight decay = 0.01, decoupled. PyTorch's `AdamW`.
+   Not differentiable. */
+#define FLUXBAY_OP_ADAMW_UPDATE 302
+/* Inputs: parameter, gradient, square average, momentum buffer? , gradient average? (present when centred). Floats: learning rate,
+   alpha = 0.99, epsilon = 1e-8, weight decay = 0, momentum = 0. Ints: centred = 0 (then the buffer must be given too). PyTorch's `RMSprop`.
+   Not differentiable. */
+#define FLUXBAY_OP_RMSPROP_UPDATE 303
+/* Inputs: parameter, gradient, momentum. Floats: learning rate, beta1 = 0.9, beta2 = 0.99, weight decay = 0 (decoupled).
+   Lion (Chen et al. 2023, algorithm 2).
+   Not differentiable. */
+#define FLUXBAY_OP_LION_UPDATE 304
+/* Inputs: target, source (same shape and dtype). `target = source`.
+   Not differentiable. */
+#define FLUXBAY_OP_ASSIGN 305
+/* Inputs: target, source. Floats: weight. `target += weight (source - target)`.
+   Not differentiable. */
+#define FLUXBAY_OP_LERP_ 306
+/* Inputs: target. Floats: factor. `target *= factor`.
+   Not differentiable. */
+#define FLUXBAY_OP_SCALE_ 307
+/* Inputs: target, source. Floats: factor. `target += factor source`.
+   Not differentiable. */
+#define FLUXBAY_OP_ADD_SCALED_ 308
+
+/* Activations fused into `op::LINEAR` and the convolutions. */
+
+/* What a loss makes of its values. */
+
+/* ---- learner --------------------------------------------------------------- */
+/* The learner: where the run stands, and the step table that the host hands to a phase.
+
+   All functions are `[training]`. Those under "for phases" may be called only while a phase's `step` or `epoch` runs,
+   and only by that phase: a callback that calls them is refused. `forward` and `loss` are also open to instances with a read
+   grant on `model`, at any time: then nothing is recorded, and the model is in evaluation mode. */
+/* All models at once, where a function takes the index of one. */
+#define FLUXBAY_ALL_MODELS UINT32_MAX
+/* Most tensors that a batch has. */
+#define FLUXBAY_BATCH_FIELDS 4
+
+/* One batch: the tensors of its fields, in the data set's order. Field 0 is `xs`, field 1 is `ys`.
+
+   The handles are borrowed: the host keeps them until the step has ended. */
+struct fluxbay_batch {
+    /* `[samples, ...]` each. */
+    fluxbay_handle fields[FLUXBAY_BATCH_FIELDS];
+    /* How many of them are there. */
+    uint32_t field_count;
+    /* Number of samples, at least 1; the last batch of an epoch may be smaller. */
+    uint32_t samples;
+    /* Position of the batch in its epoch, from 0. */
+    uint64_t index;
+};
+
+/* Where the run stands. */
+struct fluxbay_progress {
+    /* The event's view of it: phase, epoch, step. */
+    struct fluxbay_event at;
+    /* Epochs that the fit will run. */
+    uint64_t epochs;
+    /* Samples that an epoch of the running phase reads; 0 where unknown. */
+    uint64_t samples_per_epoch;
+    /* Samples of the current batch; 0 outside steps. */
+    uint64_t samples;
+    /* Phases of the run. */
+    uint32_t phases;
+    /* Models of the run. */
+    uint32_t models;
+};
+
+/* Modes of a forward pass, added up. */
+/* Operations are recorded for a backward pass. */
+#define FLUXBAY_MODE_RECORDING 1
+/* Dropout drops and batch normalisation uses the batch's own statistics. */
+#define FLUXBAY_MODE_TRAINING 2
+
+/* The learner's functions. */
+struct fluxbay_learner_table {
+    /* Where the run stands. */
+    int32_t (*progress)(struct fluxbay_progress *progress);
+    /* Instance id of phase `index`. */
+    int32_t (*phase_name)(uint32_t index, struct fluxbay_text *name);
+    /* What phase `index` is for, a number of `phase_kind`. */
+    int32_t (*phase_kind)(uint32_t index, uint32_t *kind);
+    /* Name of a custom or standard event. */
+    int32_t (*event_name)(uint32_t kind, struct fluxbay_text *name);
+    /* Index of the model called `name`; an empty name means the only one. */
+    int32_t (*model)(struct fluxbay_text name, uint32_t *index);
+    /* Index of the loss called `name`; an empty name means the only one. */
+    int32_t (*loss_index)(struct fluxbay_text name, uint32_t *index);
+    /* Begins an epoch: fires epoch-begin. */
+    int32_t (*epoch_begin)(void);
+    /* The next batch of the epoch; `field_count` 0 after the last. */
+    int32_t (*next_batch)(struct fluxbay_batch *batch);
+    /* Ends the epoch that ended with `status`: fires epoch-end, after epoch-cancelled where it was cancelled.
+
+       Answers what the epoch's caller must see: `OK` also for a cancelled epoch, else the status that goes on upwards. */
+    int32_t (*epoch_end)(int32_t status);
+    /* Runs this phase's own `step` on a batch. For an epoch that drives its own loop. */
+    int32_t (*step)(const struct fluxbay_batch *batch);
+    /* Begins a step: empties the step state, puts the batch's fields there (`step.xs`, `step.ys`), fires step-begin. */
+    int32_t (*step_begin)(const struct fluxbay_batch *batch);
+    /* Ends the step that ended with `status`: fires step-end, or step-cancelled in its place.
+
+       Answers what the step's caller must see: `OK` also for a cancelled step, else the status that goes on upwards. */
+    int32_t (*step_end)(int32_t status);
+    /* Sends an event, standard or custom, to its subscribers in their order. */
+    int32_t (*dispatch)(uint32_t kind);
+    /* Runs model `model` on its inputs. Gives at most `capacity` outputs, each one reference for the caller. */
+    int32_t (*forward)(uint32_t model, const fluxbay_handle *inputs, size_t input_count, fluxbay_handle *outputs, size_t capacity, size_t *output_count);
+    /* Runs loss `loss` on predictions and targets; gives a tensor with one element. */
+    int32_t (*loss)(uint32_t loss, fluxbay_handle yhats, fluxbay_handle ys, fluxbay_handle *value);
+    /* Gradients of `loss` for the parameters of model `model`, or of `ALL`, in place of those that they had; they appear
+       as `step.grads`. */
+    int32_t (*backward)(uint32_t model, fluxbay_handle loss);
+    /* Applies `step.grads` to the parameters of model `model`, or of `ALL`, with their optimizers. */
+    int32_t (*update)(uint32_t model);
+    /* Sets the `mode` of forward passes until the end of the step, and answers the one before. Training phases begin
+       with both, validation phases with neither. */
+    int32_t (*set_mode)(uint32_t mode, uint32_t *old);
+    /* Begins a rehearsal of phase `index`. Only between epochs, such as at fit-begin, and one at a time. */
+    int32_t (*rehearse_begin)(uint32_t index);
+    /* Runs one step of the rehearsed phase on its next batch; after the last one it begins anew. No callback hears of it, nothing
+       is recorded, shown or logged. The step state stays readable until the next step. */
+    int32_t (*rehearse_step)(void);
+    /* Ends the rehearsal: parameters, optimizer states, random numbers, counts, the state tree and the states of phases are what
+       they were when it began. So what the caller wants to keep in the state tree it writes afterwards. */
+    int32_t (*rehearse_end)(void);
+    /* Gives memory that is held for later use back to the system; `resident` is what the process then occupies, in bytes, 0 where
+       unknown. */
+    int32_t (*trim_memory)(uint64_t *resident);
+};
+
+/* ---- display --------------------------------------------------------------- */
+/* Text and progress for the person at the terminal. The host decides how it looks: a bar on a terminal, plain lines
+   elsewhere, nothing when asked to be quiet. */
+
+/* The display functions. All `[training]`. */
+struct fluxbay_display_table {
+    /* Prints lines above any bar. */
+    int32_t (*print)(struct fluxbay_text text);
+    /* Begins this instance's bar: a label and the number of units; 0 where unknown. */
+    int32_t (*progress_begin)(struct fluxbay_text label, uint64_t total);
+    /* Moves the bar; `message` stands beside it. */
+    int32_t (*progress_set)(uint64_t position, struct fluxbay_text message);
+    /* Ends the bar; `message` stays as a line. */
+    int32_t (*progress_end)(struct fluxbay_text message);
+    /* Whether progress is drawn as a bar (1) or not (0), so that nobody formats what nobody sees. */
+    uint32_t (*interactive)(void);
+};
+
+/* ---- log ------------------------------------------------------------------- */
+/* Lines of the log. */
+
+/* One line of the log. Borrowed for the call. */
+struct fluxbay_log_record {
+    /* 1 error, 2 warning, 3 information, 4 debug, 5 trace. */
+    uint32_t level;
+    /* Line in `file`, 0 where unknown. */
+    uint32_t line;
+    /* Module path, or another name of where it comes from. */
+    struct fluxbay_text target;
+    /* Source file, empty where unknown. */
+    struct fluxbay_text file;
+    /* Name of the plugin. */
+    struct fluxbay_text plugin;
+    /* The message. */
+    struct fluxbay_text text;
+};
+
+/* ---- logger ---------------------------------------------------------------- */
+/* Recording: what callbacks report, and loggers that write it somewhere. */
+
+/* Kinds of records. */
+/* `value`. */
+#define FLUXBAY_RECORD_SCALAR 0
+/* `text`. */
+#define FLUXBAY_RECORD_TEXT 1
+/* `tensor` with the values to count. */
+#define FLUXBAY_RECORD_HISTOGRAM 2
+/* `tensor` `[height, width]` or `[channels, height, width]`, values in 0..=1. */
+#define FLUXBAY_RECORD_IMAGE 3
+/* `text` is a JSON object of hyper-parameters. */
+#define FLUXBAY_RECORD_HYPER_PARAMETERS 4
+
+/* Scopes of a metric. */
+/* Of one step. */
+#define FLUXBAY_SCOPE_STEP 0
+/* Of an epoch. */
+#define FLUXBAY_SCOPE_EPOCH 1
+
+/* One record. Borrowed for the call. */
+struct fluxbay_record {
+    /* A number of `record`. */
+    uint32_t kind;
+    /* 0. */
+    uint32_t reserved;
+    /* Tag such as `step/training/metrics/loss`. */
+    struct fluxbay_text tag;
+    /* Position on the tag's axis: steps or epochs. */
+    uint64_t step;
+    /* Unix time in seconds. */
+    double time;
+    /* A scalar's value. */
+    double value;
+    /* A text. */
+    struct fluxbay_text text;
+    /* A tensor, borrowed, or `Handle::NONE`. */
+    fluxbay_handle tensor;
+};
+
+/* A checkpoint that an instance wants. Borrowed for the call. */
+struct fluxbay_checkpoint_request {
+    /* Metric that ranks checkpoints, as `PHASE/NAME` such as `validation/loss`: the last value of an epoch that was reported for
+       the run's metrics files. */
+    struct fluxbay_text metric;
+    /* How many of the best ones stay, beside the newest; 0 keeps all. */
+    uint64_t keep;
+    /* 1 where higher values are better, else 0. */
+    uint32_t higher_is_better;
+    /* 0. */
+    uint32_t reserved;
+};
+
+/* Functions of a logger. All `[training]`. */
+struct fluxbay_logger_table {
+    /* Opens the backend; `dir` is a folder of the run that belongs to this instance. Called once before the first record. */
+    int32_t (*open)(fluxbay_instance self, struct fluxbay_text dir);
+    /* Writes one record. */
+    int32_t (*write)(fluxbay_instance self, const struct fluxbay_record *record);
+    /* Everything written so far is on its way to the disk. */
+    int32_t (*flush)(fluxbay_instance self);
+    /* The last call: flushes and closes. */
+    int32_t (*close)(fluxbay_instance self);
+};
+
+/* The host's recording functions. All `[training]`. */
+struct fluxbay_record_table {
+    /* A figure of the running phase for the run's metrics files; `scope` is a number of `scope`, `name` kebab-case. */
+    int32_t (*metric)(uint32_t scope, struct fluxbay_text name, double value);
+    /* Hands a record to every logger of the run; `time` is filled in by the host. */
+    int32_t (*log)(const struct fluxbay_record *record);
+    /* Number of loggers of the run. */
+    int32_t (*loggers)(size_t *count);
+    /* Asks for a checkpoint at the end of this epoch of the fit, once every callback has heard its last checkpoint event; `kept`
+       is 1 where the run keeps checkpoints, else 0. The last request counts for what stays of those that this instance asked for. */
+    int32_t (*checkpoint)(const struct fluxbay_checkpoint_request *request, uint32_t *kept);
+};
+
+/* ---- metric ---------------------------------------------------------------- */
+/* Metrics: numbers gathered over the batches of an epoch. */
+
+/* What a metric sees of a step. */
+struct fluxbay_metric_input {
+    /* Predictions `[samples, ...]`, borrowed. */
+    fluxbay_handle yhats;
+    /* Targets `[samples, ...]`, borrowed. */
+    fluxbay_handle ys;
+    /* The step's loss. */
+    double loss;
+    /* Number of samples: the weight of this step. */
+    uint64_t samples;
+};
+
+/* Functions of a metric. All `[training]`. */
+struct fluxbay_metric_table {
+    /* Forgets what was gathered. */
+    int32_t (*reset)(fluxbay_instance self);
+    /* Takes in one step and gives the value for that step alone. */
+    int32_t (*update)(fluxbay_instance self, const struct fluxbay_metric_input *input, double *value);
+    /* The value over everything gathered since `reset`; NaN where nothing was. */
+    int32_t (*compute)(fluxbay_instance self, double *value);
+    /* More than one number, as JSON (a confusion matrix, values per class), valid until the next call of this instance;
+       empty where there is no more. */
+    int32_t (*details)(fluxbay_instance self, struct fluxbay_text *json);
+};
+
+/* ---- model ----------------------------------------------------------------- */
+/* Models: parameters that the host keeps, and a forward pass over them. */
+
+/* What a model has to fit: the fields of the data. */
+struct fluxbay_model_spec {
+    /* Fields of a batch in the data set's order, shapes per sample. Field 0 is `xs`, field 1 is `ys`. */
+    const struct fluxbay_field_spec *fields;
+    /* Number of fields. */
+    size_t field_count;
+};
+
+/* Functions of a model. All `[training]`. */
+struct fluxbay_model_table {
+    /* Makes the parameters with the tensor table's `parameter`; called once, before any forward pass. */
+    int32_t (*build)(fluxbay_instance self, const struct fluxbay_model_spec *spec);
+    /* From inputs to outputs, each output one reference for the host. `outputs` has room for `capacity`. */
+    int32_t (*forward)(fluxbay_instance self, const fluxbay_handle *inputs, size_t input_count, fluxbay_handle *outputs, size_t capacity, size_t *output_count);
+};
+
+/* ---- loss ------------------------------------------------------------------ */
+/* Loss functions. */
+
+/* Functions of a loss. All `[training]`. */
+struct fluxbay_loss_table {
+    /* From predictions and targets to a tensor with one element, the mean over the samples; one reference for the host. */
+    int32_t (*forward)(fluxbay_instance self, fluxbay_handle yhats, fluxbay_handle ys, fluxbay_handle *value);
+};
+
+/* ---- phase ----------------------------------------------------------------- */
+/* Phases: what a step and an epoch do. */
+
+/* Functions of a phase. All `[training]`. */
+struct fluxbay_phase_table {
+    /* Called once when the composition stands and before the first epoch. */
+    int32_t (*init)(fluxbay_instance self);
+    /* One step on one batch, between the host's `step_begin` and `step_end`. */
+    int32_t (*step)(fluxbay_instance self, const struct fluxbay_batch *batch);
+    /* One epoch, between the host's `epoch_begin` and `epoch_end`. Null: every batch is given to `step` in turn. */
+    int32_t (*epoch)(fluxbay_instance self);
+};
+
+/* ---- callback -------------------------------------------------------------- */
+/* Callbacks: code that handles events. */
+
+/* What a callback answers when it shares a write path with another one. */
+/* It has no opinion. */
+#define FLUXBAY_RESOLUTION_NOT_DEFINED 0
+/* The two cannot work in one run. */
+#define FLUXBAY_RESOLUTION_UNRESOLVABLE 1
+/* This one runs first. */
+#define FLUXBAY_RESOLUTION_RUN_FIRST 2
+/* They do not disturb each other. */
+#define FLUXBAY_RESOLUTION_NO_CONFLICT 3
+
+/* Functions of a callback. All `[training]`. */
+struct fluxbay_callback_table {
+    /* Called once when the composition stands and before the first event; state may be written. */
+    int32_t (*init)(fluxbay_instance self);
+    /* Handles an event that this instance subscribed to. */
+    int32_t (*on)(fluxbay_instance self, const struct fluxbay_event *event);
+    /* How to live with an instance of component `other` (such as `callback/scheduler`) that writes `path` too: a number of
+       `resolution`. Called during composition; no host function may be called. */
+    uint32_t (*resolve)(fluxbay_instance self, struct fluxbay_text other, struct fluxbay_text path);
+};
+
+/* ---- schedule -------------------------------------------------------------- */
+/* Schedules: a hyper-parameter's value over time. */
+
+/* Functions of a schedule. All `[training]`. */
+struct fluxbay_schedule_table {
+    /* Value at time `t`, from 1. The same `t` always gives the same value. */
+    int32_t (*value)(fluxbay_instance self, double t, double *value);
+    /* Number of times after which the value stays; 0 for a schedule without end. */
+    int32_t (*length)(fluxbay_instance self, uint64_t *length);
+};
+
+/* ---- optimizer ------------------------------------------------------------- */
+/* Optimizers: the rule of an update. State tensors and their saving are the host's, the arithmetic is a fused
+   operation of the tensor table; an optimizer says which, with which hyper-parameters. */
+
+/* One parameter to update. */
+struct fluxbay_update {
+    /* Dotted path of the parameter within its model. */
+    struct fluxbay_text path;
+    /* The parameter, to be changed in place. Borrowed. */
+    fluxbay_handle parameter;
+    /* Its gradient. Borrowed. */
+    fluxbay_handle gradient;
+    /* State tensors of this parameter, zeros at first, in the order of `optimizer_state`. Borrowed. */
+    const fluxbay_handle *states;
+    /* Number of state tensors. */
+    size_t state_count;
+    /* Which update of this parameter this is, from 1. */
+    uint64_t step;
+};
+
+/* Functions of an optimizer. All `[training]`. */
+struct fluxbay_optimizer_table {
+    /* Called before the updates of a step: read hyper-parameters here. */
+    int32_t (*begin)(fluxbay_instance self);
+    /* Updates one parameter in place. */
+    int32_t (*update)(fluxbay_instance self, const struct fluxbay_update *request);
+};
+
+/* ---- child ----------------------------------------------------------------- */
+/* Instances that belong to another instance: the metrics of a metrics callback, the schedule of a scheduler, the
+   callback inside a throttle. They may come from any plugin; the host carries each call over.
+
+   All functions are `[training]`; `child` is a number that the calling instance got from setup's `child`. */
+
+/* The child functions. */
+struct fluxbay_child_table {
+    /* Calls a metric's `reset`. */
+    int32_t (*metric_reset)(uint32_t child);
+    /* Calls a metric's `update`. */
+    int32_t (*metric_update)(uint32_t child, const struct fluxbay_metric_input *input, double *value);
+    /* Calls a metric's `compute`. */
+    int32_t (*metric_compute)(uint32_t child, double *value);
+    /* Calls a metric's `details`; valid until the next call of the host. */
+    int32_t (*metric_details)(uint32_t child, struct fluxbay_text *json);
+    /* Calls a schedule's `value`. */
+    int32_t (*schedule_value)(uint32_t child, double t, double *value);
+    /* Calls a schedule's `length`. */
+    int32_t (*schedule_length)(uint32_t child, uint64_t *length);
+    /* Lets a callback handle an event, with that callback's own grants. */
+    int32_t (*callback_on)(uint32_t child, const struct fluxbay_event *event);
+    /* Whether a callback subscribed to event `kind` (1) or not (0). */
+    int32_t (*callback_handles)(uint32_t child, uint32_t kind, uint32_t *handles);
+};
+
+/* ---- host and entry --------------------------------------------------------- */
+
+/* Version of the contract. Equal major versions understand each other. */
+struct fluxbay_version {
+    /* Breaks. */
+    uint32_t major;
+    /* Grows. */
+    uint32_t minor;
+};
+
+/* The host's functions. One static table per host process, valid for ever. */
+struct fluxbay_host_table {
+    /* Size of this struct in bytes, as the host was built. */
+    uint64_t size;
+    /* Contract that the host serves. */
+    struct fluxbay_version contract;
+    /* Leaves the text of the error that the caller is about to return on this thread. `[any]` */
+    void (*fail)(struct fluxbay_text text);
+    /* The text of the last error on this thread, valid until the next call of the host. `[any]` */
+    void (*last_error)(struct fluxbay_text *text);
+    /* Records a line of the log. `[any]` */
+    void (*log)(const struct fluxbay_log_record *record);
+    /* A table that the host offers beyond 1.0, or null. `[any]` */
+    const void *(*extension)(struct fluxbay_text id);
+    /* What an instance says of itself while it is created. */
+    const struct fluxbay_setup_table *setup;
+    /* Tensors. */
+    const struct fluxbay_tensor_table *tensor;
+    /* The state tree. */
+    const struct fluxbay_state_table *state;
+    /* The learner: where the run stands, and the step table for phases. */
+    const struct fluxbay_learner_table *learner;
+    /* Figures, texts and pictures of the run. */
+    const struct fluxbay_record_table *record;
+    /* Progress and text for the person at the terminal. */
+    const struct fluxbay_display_table *display;
+    /* Instances that belong to another instance. */
+    const struct fluxbay_child_table *child;
+};
+/* `FLUXBAY1` in ASCII, little-endian: first word of an `Entry`. */
+#define FLUXBAY_MAGIC UINT64_C(0x3159414258554c46)
+
+/* Kinds of components. */
+/* A training, validation or other phase. */
+#define FLUXBAY_KIND_PHASE 0
+/* A callback. */
+#define FLUXBAY_KIND_CALLBACK 1
+/* A model. */
+#define FLUXBAY_KIND_MODEL 2
+/* A loss function. */
+#define FLUXBAY_KIND_LOSS 3
+/* A data set. */
+#define FLUXBAY_KIND_DATASET 4
+/* A metric. */
+#define FLUXBAY_KIND_METRIC 5
+/* A schedule of a hyper-parameter. */
+#define FLUXBAY_KIND_SCHEDULE 6
+/* A backend that records what callbacks log. */
+#define FLUXBAY_KIND_LOGGER 7
+/* An optimizer. */
+#define FLUXBAY_KIND_OPTIMIZER 8
+
+/* One component. The table of its kind is present, all others are null. */
+struct fluxbay_component {
+    /* A number of `kind`. */
+    uint32_t kind;
+    /* Version of the state that `save` writes. */
+    uint32_t state_version;
+    /* Name in kebab-case, unique within kind and plugin. */
+    struct fluxbay_text name;
+    /* Makes an instance. `[training]`
+
+       `config` is a JSON object that fits the manifest's schema, defaults filled in. Only the host's setup functions
+       may be called. On success `instance` is filled; the host calls `destroy` once for it. */
+    int32_t (*create)(struct fluxbay_text config, fluxbay_instance *instance);
+    /* Ends an instance, also a poisoned one. `[training]` */
+    int32_t (*destroy)(fluxbay_instance self);
+    /* Writes the state into a buffer of the plugin's that stays valid until the next call of this instance. `[training]` */
+    int32_t (*save)(fluxbay_instance self, struct fluxbay_text *bytes);
+    /* Reads a state that version `state_version` of this component saved; on failure the old state stays. `[training]` */
+    int32_t (*load)(fluxbay_instance self, uint32_t state_version, struct fluxbay_text bytes);
+    /* Table of a phase. */
+    const struct fluxbay_phase_table *phase;
+    /* Table of a callback. */
+    const struct fluxbay_callback_table *callback;
+    /* Table of a model. */
+    const struct fluxbay_model_table *model;
+    /* Table of a loss. */
+    const struct fluxbay_loss_table *loss;
+    /* Table of a data set. */
+    const struct fluxbay_dataset_table *dataset;
+    /* Table of a metric. */
+    const struct fluxbay_metric_table *metric;
+    /* Table of a schedule. */
+    const struct fluxbay_schedule_table *schedule;
+    /* Table of a logger. */
+    const struct fluxbay_logger_table *logger;
+    /* Table of an optimizer. */
+    const struct fluxbay_optimizer_table *optimizer;
+};
+
+/* All that a plugin offers. */
+struct fluxbay_entry {
+    /* `MAGIC`. */
+    uint64_t magic;
+    /* Size of this struct in bytes, as the plugin was built. */
+    uint64_t size;
+    /* Contract that the plugin was built for. */
+    struct fluxbay_version contract;
+    /* The manifest's JSON: the same bytes as in the section. */
+    struct fluxbay_text manifest;
+    /* First component. */
+    const struct fluxbay_component *components;
+    /* Number of components. */
+    size_t component_count;
+    /* Hands the host's functions to the plugin; called once per loaded file, before anything else. `[any]`
+
+       Calling it again with the same table changes nothing. */
+    int32_t (*init)(const struct fluxbay_host_table *host);
+    /* Most verbose level that the host wants to see: 0 nothing, 1 error ... 5 trace. `[any]` */
+    void (*set_log_level)(uint32_t level);
+    /* A table that the plugin offers beyond 1.0, or null. `[any]` */
+    const void *(*extension)(struct fluxbay_text id);
+};
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
