@@ -11,4 +11,5 @@ pub mod loader;
 pub mod record;
 pub mod run_file;
 pub mod session;
+pub mod supervisor;
 pub mod tensor;

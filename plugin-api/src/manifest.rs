@@ -226,6 +226,9 @@ impl PluginManifest {
         sink.text(self.authors);
         sink.raw(",\"homepage\":");
         sink.text(self.homepage);
+        // All crates of a shared library are compiled with the same strategy, so this one's is the plugin's.
+        sink.raw(",\"panic\":");
+        sink.text(if cfg!(panic = "abort") { "abort" } else { "unwind" });
         sink.raw("},\"components\":[");
         let mut index = 0;
         while index < self.components.len() {
@@ -274,6 +277,7 @@ mod tests {
         let json: serde_json::Value = serde_json::from_slice(json_of(&SECTION)).unwrap();
         assert_eq!(json["contract"], "1.0");
         assert_eq!(json["plugin"]["version"], "1.2.3");
+        assert_eq!(json["plugin"]["panic"], "unwind");
         let [phase, callback] = [&json["components"][0], &json["components"][1]];
         assert_eq!(phase["writes"], serde_json::json!(["step", "cbstate.x"]));
         assert_eq!(callback["events"], serde_json::json!(["step-end", "epoch-end", "round-end"]));

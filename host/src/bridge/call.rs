@@ -22,7 +22,9 @@ use fluxbay_plugin::abi::{
 };
 
 use super::ambient::{self, Entered, NOBODY};
+use crate::learner::instances::Doing;
 use crate::learner::{FieldSpecs, Runtime};
+use crate::supervisor::crumb;
 
 /// A status that is not OK, and the text that was left with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,6 +139,11 @@ impl PluginInstance {
         self.component.kind
     }
 
+    /// Its number in the run.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
     /// Version of the state that [`PluginInstance::save`] gives.
     pub fn state_version(&self) -> u32 {
         self.component.state_version
@@ -220,8 +227,11 @@ impl PluginInstance {
     /// The callback's answer to a conflict, a number of the contract's `resolution`.
     pub fn callback_resolve(&self, other: &str, path: &str) -> u32 {
         let Table::Callback(table) = self.table else { return fluxbay_plugin::abi::callback::resolution::NOT_DEFINED };
+        let trail = crumb::call(self.number, Doing::Resolving);
         // SAFETY: `raw` belongs to the table's component; the texts are lent for the call.
-        unsafe { (table.resolve)(self.raw, Text::new(other), Text::new(path)) }
+        let answer = unsafe { (table.resolve)(self.raw, Text::new(other), Text::new(path)) };
+        trail.end();
+        answer
     }
 
     /// The model's build, for data with these fields.
@@ -364,8 +374,10 @@ impl Drop for PluginInstance {
         // While the runtime lives, the instance can give its tensors back.
         let runtime = self.runtime.upgrade();
         let _entered = runtime.as_deref().map(|runtime| ambient::enter(runtime, self.number));
+        let trail = crumb::call(self.number, Doing::Destroying);
         // SAFETY: `raw` came from `create` of this component, and this is the one call that ends it.
         let code = unsafe { (self.component.destroy)(self.raw) };
+        trail.end();
         if code != status::OK {
             log::warn!("an instance of a {} did not end well: {}", kind::NAMES[self.kind() as usize], ambient::take_error());
         }

@@ -8,7 +8,9 @@ use fluxbay_plugin::abi::{status, text::Text};
 use super::ambient;
 use super::call::{Called, Failure, PluginInstance};
 use crate::learner::Runtime;
+use crate::learner::instances::Doing;
 use crate::loader::{Field, SampleError, Samples, Split};
+use crate::supervisor::crumb;
 use crate::tensor::dtype_of;
 
 /// Most fields, splits and dimensions that are believed: more is a mistake.
@@ -109,17 +111,22 @@ impl Samples for PluginSamples {
 
     fn prepare(&self, split: usize, indices: &[u64]) -> Result<(), SampleError> {
         let (table, raw) = self.instance.dataset().map_err(|failure| SampleError(failure.text))?;
+        let trail = crumb::call(self.instance.number(), Doing::PreparingData);
         // SAFETY: `raw` belongs to the table's component; the indices are lent for the call, which the loader makes on the
         // training thread, before its own threads begin.
-        sample_result(unsafe { (table.prepare)(raw, split, indices.as_ptr(), indices.len()) })
+        let code = unsafe { (table.prepare)(raw, split, indices.as_ptr(), indices.len()) };
+        trail.end();
+        sample_result(code)
     }
 
     fn fill(&self, split: usize, indices: &[u64], buffers: &mut [&mut [u8]]) -> Result<(), SampleError> {
         let (table, raw) = self.instance.dataset().map_err(|failure| SampleError(failure.text))?;
         let raw_buffers: Vec<BufferRaw> =
             buffers.iter_mut().map(|buffer| BufferRaw { ptr: buffer.as_mut_ptr(), len: buffer.len() }).collect();
+        let trail = crumb::side_call(self.instance.number(), Doing::Filling);
         // SAFETY: `raw` belongs to the table's component, whose `fill` any thread may call; indices and buffers are lent for the call.
         let code = unsafe { (table.fill)(raw, split, indices.as_ptr(), indices.len(), raw_buffers.as_ptr(), raw_buffers.len()) };
+        trail.end();
         sample_result(code)
     }
 }

@@ -37,6 +37,7 @@ pub use run_arguments::{ReadRun, RunArguments, tell};
 
 use crate::library::probe;
 use crate::run_file::Diagnostics;
+use crate::supervisor;
 
 /// Folder of the runs' folders, where none is named.
 const RUNS: &str = "runs";
@@ -130,6 +131,9 @@ Exit codes:
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+    /// Descriptor of what this process shares with its supervisor; the host's own.
+    #[arg(long, hide = true, value_name = "FD")]
+    supervised: Option<i32>,
     /// Say more on stderr; twice for everything.
     #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     verbose: u8,
@@ -181,6 +185,13 @@ enum Command {
     Probe(probe_child::Arguments),
 }
 
+impl Command {
+    /// Whether functions of plugins are called in the process of the command.
+    fn calls_plugins(&self) -> bool {
+        matches!(self, Command::Train(_) | Command::Compose(_) | Command::Resume(_) | Command::Evaluate(_))
+    }
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     CompleteEnv::with_factory(Arguments::command).var(completions::VARIABLE).complete();
@@ -193,32 +204,68 @@ pub fn main() -> ExitCode {
     if let Ok(program) = std::env::current_exe() {
         probe::enable(program);
     }
+    let exit = match begin(&arguments) {
+        Ok(Some(code)) => return ExitCode::from(code),
+        Ok(None) => run(&arguments, &screen),
+        Err(failure) => tell_failure(&failure),
+    };
+    supervisor::worker::done(exit.code());
+    ExitCode::from(exit.code())
+}
+
+/// Hands a command that calls plugins to a process of its own, and answers with its code when it has ended; in that process,
+/// and for other commands, there is nothing to wait for.
+fn begin(arguments: &Arguments) -> Result<Option<u8>, Failure> {
+    if let Some(number) = arguments.supervised {
+        let by_hand = |error| {
+            Failure::new(Exit::Configuration, format!("`{}` is the host's own and cannot be given by hand ({error})", supervisor::OPTION))
+        };
+        return supervisor::worker::begin(number).map(|()| None).map_err(by_hand);
+    }
+    if !arguments.command.calls_plugins() || !supervisor::is_wanted() {
+        return Ok(None);
+    }
+    let unavailable = |error| {
+        let mend = format!("free some processes, memory or descriptors, or set {}=off to do without", supervisor::VARIABLE);
+        Failure::new(Exit::Failed, format!("the process that runs the plugins cannot be watched: {error}; {mend}"))
+    };
+    Ok(Some(match supervisor::supervise().map_err(unavailable)? {
+        supervisor::Ended::Itself(code) => code,
+        supervisor::Ended::Broken { text, code } => {
+            tell_failure(&Failure::new(Exit::Failed, text));
+            code
+        }
+    }))
+}
+
+fn tell_failure(failure: &Failure) -> Exit {
+    // A closed stderr leaves nobody to tell.
+    let _ = writeln!(io::stderr(), "error: {}", failure.text);
+    failure.exit
+}
+
+fn run(arguments: &Arguments, screen: &Screen) -> Exit {
     let outcome = match &arguments.command {
         Command::List(arguments) => list::run(arguments),
         Command::Lock(arguments) => lock::run(arguments),
         Command::Quarantine(arguments) => quarantine::run(arguments),
         Command::Probe(arguments) => probe_child::run(arguments),
-        Command::Train(arguments) => train::run(arguments, &screen),
+        Command::Train(arguments) => train::run(arguments, screen),
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Compose(arguments) => compose::run(arguments),
         Command::Reference(arguments) => reference::run(arguments),
         Command::Schedule(arguments) => schedule::run(arguments),
         Command::Schema(arguments) => schema::run(arguments),
-        Command::Resume(arguments) => train::resume::run(arguments, &screen),
-        Command::VerifyResume(arguments) => train::verify::run(arguments, &screen),
-        Command::Evaluate(arguments) => train::evaluate::run(arguments, &screen),
+        Command::Resume(arguments) => train::resume::run(arguments, screen),
+        Command::VerifyResume(arguments) => train::verify::run(arguments, screen),
+        Command::Evaluate(arguments) => train::evaluate::run(arguments, screen),
         Command::Runs(arguments) => runs::run(arguments),
         Command::New(arguments) => new::run(arguments),
         Command::Dev(arguments) => dev::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),
         Command::Man(arguments) => manual::run(arguments, Arguments::command()),
     };
-    let exit = outcome.unwrap_or_else(|failure| {
-        // A closed stderr leaves nobody to tell.
-        let _ = writeln!(io::stderr(), "error: {}", failure.text);
-        failure.exit
-    });
-    ExitCode::from(exit.code())
+    outcome.unwrap_or_else(|failure| tell_failure(&failure))
 }
 
 /// Tells what is wrong with the arguments, or what was asked for (help, version), and ends the process.

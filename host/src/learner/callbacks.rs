@@ -11,6 +11,7 @@ use super::ports::Data;
 use super::runtime::{Parts, Runtime};
 use super::state::Value;
 use super::step::engine_error;
+use crate::supervisor::{self, Line};
 
 impl Runtime {
     /// Takes the composed run in: its parts, its callbacks in their order. Models are built for the data's fields, state
@@ -32,7 +33,10 @@ impl Runtime {
         }
         for logger in &parts.loggers {
             let dir = if self.folders.run.is_empty() { String::new() } else { format!("{}/{}", self.folders.run, logger.id) };
-            logger.call(self, Doing::Named("while it was opened"), |plugin| plugin.logger_open(self, logger.number, &dir))?;
+            logger.call(self, Doing::Opening, |plugin| plugin.logger_open(self, logger.number, &dir))?;
+        }
+        for (number, phase) in (0..).zip(&parts.phases) {
+            supervisor::write(&Line::Phase { number, id: phase.instance.id.clone() });
         }
         if self.parts.set(parts).is_err() {
             return Err(super::control::Stop::host("a run is assembled once"));
@@ -40,7 +44,7 @@ impl Runtime {
         self.set_callback_order(callbacks);
         for phase in &self.parts()?.phases {
             let instance = &phase.instance;
-            instance.call(self, Doing::Named("in its init"), |plugin| plugin.phase_init(self, instance.number))?;
+            instance.call(self, Doing::Init, |plugin| plugin.phase_init(self, instance.number))?;
         }
         for callback in self.callbacks() {
             self.init_callback(&callback)?;
@@ -94,7 +98,7 @@ impl Runtime {
         for child in callback.children.iter().filter(|child| child.kind() == kind::CALLBACK) {
             self.init_callback(child)?;
         }
-        callback.call(self, Doing::Named("in its init"), |plugin| plugin.callback_init(self, callback.number))
+        callback.call(self, Doing::Init, |plugin| plugin.callback_init(self, callback.number))
     }
 
     /// Forgets an instance that was removed, and its children; the plugin's side ends when nobody holds it any more.
@@ -114,7 +118,7 @@ impl Runtime {
     pub fn close_loggers(&self) -> Flow {
         let mut worst = Worst::default();
         for logger in self.parts.get().map(|parts| parts.loggers.as_slice()).unwrap_or_default() {
-            worst.note(logger.call(self, Doing::Named("while it was closed"), |plugin| plugin.logger_close(self, logger.number)));
+            worst.note(logger.call(self, Doing::Closing, |plugin| plugin.logger_close(self, logger.number)));
         }
         worst.flow()
     }

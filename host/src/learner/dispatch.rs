@@ -14,6 +14,7 @@ use super::instances::{Doing, Instance, OnError, Span};
 use super::profile::Work;
 use super::runtime::{Runtime, records};
 use crate::bridge::call::{Failure, Round};
+use crate::supervisor::crumb::{self, Trail};
 use crate::tensor::{Mode, Recording};
 
 /// What an event does to a span, for those that hear it.
@@ -66,6 +67,14 @@ impl Runtime {
 
     #[inline]
     fn round(&self, subscribers: &[Subscriber], event: &EventRaw, mark: impl Fn(&Instance)) -> Flow {
+        let trail = crumb::begin();
+        let flow = self.round_along(&trail, subscribers, event, mark);
+        trail.end();
+        flow
+    }
+
+    #[inline]
+    fn round_along(&self, trail: &Trail, subscribers: &[Subscriber], event: &EventRaw, mark: impl Fn(&Instance)) -> Flow {
         let round = Round::begin(self);
         let begin = self.profile.begin();
         let mut clock = begin;
@@ -76,6 +85,7 @@ impl Runtime {
                 self.deliver(instance, event)?;
                 continue;
             }
+            trail.at(instance.number, Doing::Event(event.kind));
             let code = round.call(&subscriber.handler, event);
             instance.release();
             clock = self.profile.end(clock, Work::Callback(instance.number, event.kind));

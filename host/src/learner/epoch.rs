@@ -28,7 +28,7 @@ impl Runtime {
         self.epoch_complete.set(false);
         let mut flow = if phase.instance.plugin_side().has_epoch() {
             let instance = &phase.instance;
-            instance.call(self, Doing::Named("in its epoch"), |plugin| plugin.phase_epoch(self, instance.number))
+            instance.call(self, Doing::Epoch, |plugin| plugin.phase_epoch(self, instance.number))
         } else {
             self.default_epoch()
         };

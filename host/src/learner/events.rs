@@ -6,6 +6,7 @@ use fluxbay_plugin::abi::event;
 
 use super::instances::Instance;
 use crate::bridge::call::Handler;
+use crate::supervisor::{self, Line};
 
 /// Names of custom events, numbered from [`event::CUSTOM`] in the order in which they were first named.
 #[derive(Debug, Default)]
@@ -19,8 +20,10 @@ impl EventNames {
         if let Some(number) = self.known(name) {
             return number;
         }
+        let number = event::CUSTOM + self.custom.len() as u32;
         self.custom.push(name.to_owned());
-        event::CUSTOM + self.custom.len() as u32 - 1
+        supervisor::write(&Line::Event { number, name: name.to_owned() });
+        number
     }
 
     /// The number of an event that was named before.

@@ -9,6 +9,7 @@ use fluxbay_plugin::abi::{entry, event};
 use super::control::{Flow, Stop, StopKind, StopReason};
 use super::runtime::Runtime;
 use crate::bridge::call::{Failure, PluginInstance};
+use crate::supervisor::crumb;
 
 /// What happens when an instance fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -267,7 +268,10 @@ impl Instance {
         if self.is_poisoned() {
             return Err(self.stop(runtime, StopKind::Error, doing, "it panicked before and cannot be called again".into()));
         }
-        match f(&self.plugin_side) {
+        let trail = crumb::call(self.number, doing);
+        let result = f(&self.plugin_side);
+        trail.end();
+        match result {
             Ok(value) => {
                 runtime.forget_pending();
                 Ok(value)
@@ -301,11 +305,114 @@ impl Instance {
     }
 }
 
-/// What an instance is called for, for messages.
-#[derive(Clone, Copy, Debug)]
-pub enum Doing {
-    /// Handling an event.
-    Event(u32),
-    /// Something with a name, such as `in its forward pass`.
-    Named(&'static str),
+macro_rules! activities {
+    ($($(#[$doc:meta])* $variant:ident = $number:literal, $phrase:literal,)+) => {
+        /// What an instance is called for, for messages and for the breadcrumb.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Doing {
+            /// Handling an event.
+            Event(u32),
+            $($(#[$doc])* $variant,)+
+        }
+
+        /// All but events, with their numbers and words.
+        const ACTIVITIES: &[(Doing, u32, &str)] = &[$((Doing::$variant, $number, $phrase),)+];
+
+        impl Doing {
+            /// Its number, for the breadcrumb; never 0.
+            #[inline]
+            pub fn code(self) -> u32 {
+                match self {
+                    Doing::Event(number) => EVENTS.saturating_add(number),
+                    $(Doing::$variant => $number,)+
+                }
+            }
+        }
+    };
+}
+
+activities! {
+    /// `create`.
+    Creating = 1, "while it was created",
+    /// A phase's or callback's `init`.
+    Init = 2, "in its init",
+    /// A data set's `open`.
+    OpeningData = 3, "while its data was opened",
+    /// A data set's `prepare`.
+    PreparingData = 4, "while it prepared an epoch",
+    /// A data set's `fill`.
+    Filling = 5, "filling a batch",
+    /// A logger's `open`.
+    Opening = 6, "while it was opened",
+    /// A logger's `write`.
+    Recording = 7, "writing a record",
+    /// A logger's `flush` and `close`.
+    Closing = 8, "while it was closed",
+    /// A model's `build`.
+    Building = 9, "while it was built",
+    /// A model's `forward`.
+    Forward = 10, "in its forward pass",
+    /// A loss's `forward`.
+    Judging = 11, "computing the loss",
+    /// A phase's `step`.
+    Step = 12, "in its step",
+    /// A phase's `epoch`.
+    Epoch = 13, "in its epoch",
+    /// An optimizer's `begin`.
+    Preparing = 14, "at the begin of an update",
+    /// An optimizer's `update`.
+    Updating = 15, "updating a parameter",
+    /// A metric's `reset`.
+    Resetting = 16, "in its reset",
+    /// A metric's `update`.
+    TakingIn = 17, "taking in a step",
+    /// A metric's `compute`.
+    Computing = 18, "computing its value",
+    /// A metric's `details`.
+    Details = 19, "giving details",
+    /// A schedule's `value`.
+    Value = 20, "giving a value",
+    /// A schedule's `length`.
+    Length = 21, "giving its length",
+    /// A callback's `resolve`.
+    Resolving = 22, "answering a conflict",
+    /// `save`.
+    Saving = 23, "while its state was saved",
+    /// `load`.
+    Loading = 24, "while its state was loaded",
+    /// `destroy`.
+    Destroying = 25, "while it was ended",
+}
+
+/// Codes from here on are events.
+const EVENTS: u32 = 0x100;
+
+impl Doing {
+    /// The one with that number.
+    pub fn from_code(code: u32) -> Option<Doing> {
+        match code.checked_sub(EVENTS) {
+            Some(number) => Some(Doing::Event(number)),
+            None => ACTIVITIES.iter().find(|(_, number, _)| *number == code).map(|(doing, ..)| *doing),
+        }
+    }
+
+    /// Words for a message; `event` names an event.
+    pub fn phrase(self, event: impl FnOnce(u32) -> Option<String>) -> String {
+        match self {
+            Doing::Event(number) => format!("handling {}", event(number).unwrap_or_else(|| format!("event {number}"))),
+            activity => {
+                ACTIVITIES.iter().find(|(known, ..)| *known == activity).map(|(.., phrase)| (*phrase).to_owned()).unwrap_or_default()
+            }
+        }
+    }
+}
+
+/// The position in words, such as ` in epoch 2, step 17 of phase training`; begins with a space unless empty.
+pub fn place(phase: &str, epoch: u64, step: u64) -> String {
+    match (phase, epoch, step) {
+        ("", 0, _) => String::new(),
+        ("", epoch, _) => format!(" after epoch {epoch}"),
+        (phase, epoch, 0) => format!(" in epoch {epoch} of phase {phase}"),
+        (phase, epoch, step) => format!(" in epoch {epoch}, step {step} of phase {phase}"),
+    }
 }

@@ -46,9 +46,7 @@ impl Runtime {
             let number = self.engine.borrow_mut().model(&model.name);
             debug_assert_eq!(number, index);
             self.building.set(Some((number, model.instance.number)));
-            let built = model
-                .instance
-                .call(self, Doing::Named("while it was built"), |plugin| plugin.model_build(self, model.instance.number, &specs));
+            let built = model.instance.call(self, Doing::Building, |plugin| plugin.model_build(self, model.instance.number, &specs));
             self.building.set(None);
             built?;
         }
@@ -108,7 +106,7 @@ impl Runtime {
         let slot = self.model_at(model)?;
         let mut run = || {
             let instance = &slot.instance;
-            instance.call(self, Doing::Named("in its forward pass"), |plugin| plugin.model_forward(self, instance.number, inputs, outputs))
+            instance.call(self, Doing::Forward, |plugin| plugin.model_forward(self, instance.number, inputs, outputs))
         };
         if self.require_phase(caller, "run a model").is_ok() {
             return stopped(self.profile.time(Work::Forward, run));
@@ -129,7 +127,7 @@ impl Runtime {
         }
         let instance = &slot.instance;
         let run =
-            || instance.call(self, Doing::Named("computing the loss"), |plugin| plugin.loss_forward(self, instance.number, yhats, ys));
+            || instance.call(self, Doing::Judging, |plugin| plugin.loss_forward(self, instance.number, yhats, ys));
         stopped(self.profile.time(Work::Loss, run))
     }
 

@@ -72,7 +72,7 @@ impl OptimizerSlot {
     pub(super) fn update(&self, runtime: &Runtime) -> Flow {
         let instance = &self.instance;
         let tracked = self.tracked();
-        instance.call(runtime, Doing::Named("at the begin of an update"), |plugin| plugin.optimizer_begin(runtime, instance.number))?;
+        instance.call(runtime, Doing::Preparing, |plugin| plugin.optimizer_begin(runtime, instance.number))?;
         for entry in tracked.iter() {
             let gradient = runtime.engine.borrow_mut().gradient(entry.parameter).map_err(engine_error)?;
             let Some(gradient) = gradient else { continue };
@@ -85,8 +85,7 @@ impl OptimizerSlot {
                 state_count: entry.states.len(),
                 step,
             };
-            let flow = instance
-                .call(runtime, Doing::Named("updating a parameter"), |plugin| plugin.optimizer_update(runtime, instance.number, &request));
+            let flow = instance.call(runtime, Doing::Updating, |plugin| plugin.optimizer_update(runtime, instance.number, &request));
             runtime.engine.borrow_mut().release(gradient).map_err(engine_error)?;
             flow.map_err(|stop| name_parameter(stop, &entry.path))?;
             entry.updates.set(step);

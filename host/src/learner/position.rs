@@ -4,6 +4,8 @@ use std::cell::Cell;
 
 use fluxbay_plugin::abi::event::{EventRaw, phase_kind};
 
+use crate::supervisor::crumb;
+
 /// The position, with the parts that an event does not carry.
 #[derive(Debug)]
 pub struct Position {
@@ -42,11 +44,13 @@ impl Position {
         let mut at = self.at.get();
         change(&mut at);
         self.at.set(at);
+        crumb::position(at.phase, at.epoch, at.step);
     }
 
     /// Leaves the phase; the epoch stays.
     pub fn leave_phase(&self) {
         let epoch = self.at.get().epoch;
+        crumb::position(OUTSIDE.phase, epoch, 0);
         self.at.set(EventRaw { epoch, ..OUTSIDE });
         self.samples.set(0);
         self.samples_per_epoch.set(0);

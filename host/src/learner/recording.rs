@@ -37,7 +37,7 @@ impl Runtime {
         let record = RecordRaw { time, ..*record };
         let mut worst = Worst::default();
         for logger in parts.loggers.iter().filter(|logger| !logger.is_disabled()) {
-            let flow = logger.call(self, Doing::Named("writing a record"), |plugin| plugin.logger_write(self, logger.number, &record));
+            let flow = logger.call(self, Doing::Recording, |plugin| plugin.logger_write(self, logger.number, &record));
             worst.note(match flow {
                 Err(stop) if logger.on_error == OnError::Disable => {
                     logger.disable();

@@ -14,7 +14,7 @@ use fluxbay_plugin::abi::{handle::Handle, learner::BatchRaw};
 use super::control::{Flow, Stop, StopKind};
 use super::epoch::OpenEpoch;
 use super::events::{DispatchLists, EventNames};
-use super::instances::{Components, Doing, Instance};
+use super::instances::{Components, Doing, Instance, place};
 use super::optimizers::OptimizerSlot;
 use super::ports::{At, Data, Display, PhaseKind, Sink};
 use super::position::Position;
@@ -298,19 +298,8 @@ impl Runtime {
 
     /// Words for a message: what an instance was doing, and where in the run.
     pub(super) fn describe(&self, doing: Doing) -> String {
-        let what = match doing {
-            Doing::Event(number) => {
-                let name = self.events.try_borrow().ok().and_then(|events| events.name(number).map(str::to_owned));
-                format!("handling {}", name.unwrap_or_else(|| format!("event {number}")))
-            }
-            Doing::Named(what) => what.to_owned(),
-        };
-        self.with_at(|at| match (at.phase, at.epoch, at.step) {
-            ("", 0, _) => what,
-            ("", epoch, _) => format!("{what} after epoch {epoch}"),
-            (phase, epoch, 0) => format!("{what} in epoch {epoch} of phase {phase}"),
-            (phase, epoch, step) => format!("{what} in epoch {epoch}, step {step} of phase {phase}"),
-        })
+        let what = doing.phrase(|number| self.events.try_borrow().ok().and_then(|events| events.name(number).map(str::to_owned)));
+        self.with_at(|at| what + &place(at.phase, at.epoch, at.step))
     }
 
     /// Keeps a stop aside while its status travels through a plugin.

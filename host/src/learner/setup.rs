@@ -9,6 +9,7 @@ use super::instances::{Answers, Declared, Doing, Identity, Instance, OnError, Pr
 use super::runtime::{Answer, Refusal, Runtime};
 use super::state::{Rights, Value, check_path, covers};
 use crate::bridge::call::PluginInstance;
+use crate::supervisor::{self, Line, crumb};
 
 /// An instance that is being created.
 #[derive(Debug)]
@@ -67,7 +68,15 @@ impl Runtime {
             subscribed: false,
             children: Vec::new(),
         });
+        supervisor::write(&Line::Instance {
+            number,
+            id: new.id.clone(),
+            component: prepared.name.clone(),
+            plugin: prepared.plugin.clone(),
+        });
+        let trail = crumb::call(number, Doing::Creating);
         let created = PluginInstance::create(self, number, prepared.component, &prepared.config);
+        trail.end();
         let frame = self.setup.borrow_mut().pop();
         let plugin_side = created.map_err(|failure| self.create_error(&new.id, &prepared, failure.text))?;
         let Some(mut frame) = frame else { return Err(self.create_error(&new.id, &prepared, "its setup was lost".into())) };
@@ -88,7 +97,7 @@ impl Runtime {
         stop.0.by = id.to_owned();
         stop.0.component = prepared.name.clone();
         stop.0.plugin = prepared.plugin.clone();
-        stop.0.doing = self.describe(Doing::Named("while it was created"));
+        stop.0.doing = self.describe(Doing::Creating);
         stop
     }
 

@@ -155,7 +155,7 @@ impl Runtime {
 
     /// An instance may be saved while it is being called: a checkpointer asks for it.
     fn save_instance(&self, instance: &Instance) -> Flow<SavedInstance> {
-        let doing = Doing::Named("while its state was saved");
+        let doing = Doing::Saving;
         let bytes = instance.call_again(self, doing, |plugin| plugin.save(self, instance.number))?;
         let state_version = instance.plugin_side().state_version();
         Ok(SavedInstance { id: instance.id.clone(), component: instance.component.clone(), state_version, bytes })
@@ -286,7 +286,15 @@ impl Runtime {
                 saved.id, saved.component, saved.state_version, instance.plugin
             )));
         }
-        let doing = Doing::Named("while its state was loaded");
+        let known = instance.plugin_side().state_version();
+        if saved.state_version > known {
+            return Err(Stop::host(format!(
+                "the state of `{}` has version {} in the checkpoint, but its {} of {} knows versions up to {known}: use the newer plugin that \
+                 wrote it",
+                saved.id, saved.state_version, instance.component, instance.plugin
+            )));
+        }
+        let doing = Doing::Loading;
         instance.call(self, doing, |plugin| plugin.load(self, instance.number, saved.state_version, &saved.bytes))
     }
 

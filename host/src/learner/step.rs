@@ -104,7 +104,7 @@ impl Runtime {
             stop.0.by = phase.instance.id.clone();
             stop.0.component = phase.instance.component.clone();
             stop.0.plugin = phase.instance.plugin.clone();
-            stop.0.doing = self.describe(Doing::Named("in its step"));
+            stop.0.doing = self.describe(Doing::Step);
         }
         stop
     }
@@ -157,7 +157,7 @@ impl Runtime {
             return Err(Stop::host("a step is run while no phase is running"));
         };
         let instance = &phase.instance;
-        let mut flow = instance.call_again(self, Doing::Named("in its step"), |plugin| plugin.phase_step(self, instance.number, batch));
+        let mut flow = instance.call_again(self, Doing::Step, |plugin| plugin.phase_step(self, instance.number, batch));
         if self.in_step() {
             // The phase left without ending its step: the host does it.
             flow = match flow {

@@ -17,7 +17,7 @@ use sha2::Digest as _;
 
 use super::cache::{Cache, Known};
 use super::discover::{Candidate, Origin};
-use super::manifest::{ContractVersion, Manifest, SECTION, encode, section_text};
+use super::manifest::{ContractVersion, Manifest, PanicStrategy, SECTION, encode, section_text};
 use super::report::{Reason, Refusal, Stage};
 use super::{elf, shown};
 
@@ -387,6 +387,13 @@ fn check_contract(manifest: &Manifest, host: &HostContract) -> Result<(), Refusa
             format!("install a fluxbay that serves contract {theirs}, or an older release of the plugin"),
         );
     }
+    if manifest.plugin.panic == PanicStrategy::Abort {
+        return refuse(
+            Reason::PanicAborts,
+            "it was built with panic = \"abort\", so that a panic in it would end the whole run",
+            "remove `panic = \"abort\"` from the profile that it is built with, and build it again",
+        );
+    }
     for component in &manifest.components {
         if let Some(missing) = component.requires.iter().find(|id| !host.extensions.contains(id)) {
             let message = format!("its {} needs the extension {}, which this host lacks", component.id(), shown::text(missing));
@@ -408,6 +415,14 @@ mod tests {
         assert_eq!(Sha256::from_hex(&"+1".repeat(32)), None);
         assert_eq!(Sha256::from_hex("ba"), None);
         assert_eq!(Sha256::from_hex(&"é".repeat(32)), None);
+    }
+
+    #[test]
+    fn a_plugin_whose_panics_abort_is_refused() {
+        let text = r#"{"schema":1,"contract":"1.0","plugin":{"name":"a","version":"1.0.0","panic":"abort"},"components":[]}"#;
+        let manifest = Manifest::parse(text).expect("good");
+        let refusal = check_contract(&manifest, &HostContract::default()).expect_err("aborts");
+        assert_eq!(refusal.reason, Reason::PanicAborts);
     }
 
     #[test]

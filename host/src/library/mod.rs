@@ -27,7 +27,7 @@ pub use discover::{Candidate, DirReport, Origin, SearchDir, SearchPath, user_cac
 pub use inspect::{HostContract, Inspected, Inspection, Limits, Sha256};
 pub use load::{LoadError, Loaded, load, load_from};
 pub use lock::{Lock, LockError};
-pub use manifest::{ComponentManifest, ContractVersion, Kind, Manifest, ManifestError, PluginInfo};
+pub use manifest::{ComponentManifest, ContractVersion, Kind, Manifest, ManifestError, PanicStrategy, PluginInfo};
 pub use quarantine::Quarantine;
 pub use report::{FileReport, Reason, Refusal, Stage, State};
 pub use store::{Store, Stored};

@@ -20,6 +20,10 @@ pub struct RunSettings {
     pub threads: usize,
     /// Where tensors live.
     pub device: Device,
+    /// Seconds after which it is said that a plugin's function has not returned; 0 for never.
+    pub handler_warning: f64,
+    /// Seconds after which a run whose plugin's function has not returned is ended; 0 for never.
+    pub handler_limit: f64,
     /// Whether the standard callbacks are added where they are not listed.
     pub default_callbacks: bool,
     /// Folder that relative paths of configurations start from, absolute; the first run file's unless given.
@@ -141,6 +145,10 @@ pub fn schema(section: &str) -> Option<Json> {
             "threads": { "type": "integer", "minimum": 0, "maximum": 1024, "default": 0,
                 "description": "Threads for tensor work; 0 means as many as there are processors. The result depends on the number in its last bits." },
             "device": { "type": "string", "default": "cpu", "description": "Where tensors live: cpu, cuda or cuda:N." },
+            "handler-warning": { "type": "number", "minimum": 0, "default": 60,
+                "description": "Seconds after which it is said that a plugin's function has not returned; 0 for never." },
+            "handler-limit": { "type": "number", "minimum": 0, "default": 0,
+                "description": "Seconds after which a run whose plugin's function has not returned is ended; 0 for never." },
             "default-callbacks": { "type": "boolean", "default": true,
                 "description": "Whether progress, metrics-printer, stop-on-nan, recorder and metrics are added where they are not listed." },
             "base-dir": { "type": "string",

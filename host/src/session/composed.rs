@@ -159,8 +159,7 @@ impl Composed {
         let Some(spec) = &self.run.data else { return Ok(None) };
         let Some(instance) = self.instance(&spec.id) else { return Ok(None) };
         let side = Arc::clone(instance.plugin_side());
-        let opened = instance
-            .call(&self.runtime, Doing::Named("while its data was opened"), |_| PluginSamples::open(&self.runtime, instance.number, side));
+        let opened = instance.call(&self.runtime, Doing::OpeningData, |_| PluginSamples::open(&self.runtime, instance.number, side));
         let samples = opened.map_err(|stop| self.refused(stop))?;
         let settings = &self.run.loader;
         let settings = LoaderSettings {

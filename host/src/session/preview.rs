@@ -45,7 +45,7 @@ impl Composed {
         let prepared = self.shelf.prepare(kind, &component, &Json::Object(config).to_string())?;
         let instance = self.runtime.create(NewInstance::named("schedule-preview"), prepared).map_err(|stop| stop.0.text.clone())?;
         let (runtime, number) = (&self.runtime, instance.number);
-        let asked = Doing::Named("giving a value");
+        let asked = Doing::Value;
         let length = instance.call(runtime, asked, |plugin| plugin.schedule_length(runtime, number)).map_err(|stop| stop.to_string())?;
         let length = (length > 0).then_some(length);
         let value = |t: u64| instance.call(runtime, asked, |plugin| plugin.schedule_value(runtime, number, t as f64));

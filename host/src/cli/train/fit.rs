@@ -11,6 +11,7 @@ use crate::{
     library::shown,
     record::{Ended, RunRecord, Status, file},
     session::Session,
+    supervisor::worker::{self, Patience},
 };
 
 /// What is left of a run when it has ended.
@@ -47,6 +48,7 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
     };
     screen.print(&format!("{}\n", launch::launch(session, threads(session.run()), &path).text(screen.colors(), screen.columns())));
 
+    watch(session)?;
     let keeping = Keeping::begin(session, ready.sink, ready.plugins.clone(), ready.interrupt_at)
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot keep checkpoints: {error}")))?;
     let deadline = Deadline::begin(interrupt.clone(), session.run().run.max_time)
@@ -99,6 +101,17 @@ fn callback_times(session: &Session) -> Vec<(String, Duration)> {
         |number: u32| rows.iter().filter(|row| matches!(row.work, Work::Callback(by, _) if by == number)).map(|row| row.seconds).sum();
     let time = |number| Duration::try_from_secs_f64(seconds(number)).unwrap_or_default();
     session.callbacks().iter().map(|callback| (callback.id.clone(), time(callback.number))).collect()
+}
+
+/// Has calls that do not return told, and ended where the run says so.
+fn watch(session: &Session) -> Result<(), Failure> {
+    let settings = &session.run().run;
+    let patience = Patience { warning: seconds(settings.handler_warning), limit: seconds(settings.handler_limit) };
+    worker::watch(patience).map_err(|error| Failure::new(Exit::Failed, format!("calls of plugins cannot be watched: {error}")))
+}
+
+fn seconds(number: f64) -> Duration {
+    Duration::try_from_secs_f64(number).unwrap_or(Duration::ZERO)
 }
 
 fn write_model(session: &Session, record: &RunRecord) -> Result<(), String> {

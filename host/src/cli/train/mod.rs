@@ -25,6 +25,7 @@ use crate::{
     record::{Environment, Given, RunDirectory, RunRecord},
     run_file::{Diagnostics, RunDescription, SourceKind},
     session::{Composed, Session, Surroundings},
+    supervisor,
 };
 
 /// Arguments of `fluxbay train`.
@@ -77,6 +78,7 @@ pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
                 screen.print("\ndry run: nothing was trained and nothing is kept");
                 return Ok(Exit::Done);
             }
+            supervisor::worker::record_in(directory.path());
             let record =
                 with_given(&session, |given| RunRecord::begin(directory, given)).map_err(|error| Failure::new(Exit::Failed, error))?;
             sink.begin(record);

@@ -24,6 +24,7 @@ use crate::{
     },
     run_file::{Diagnostics, Draft, Inputs, RunDescription, resolve},
     session::{Composed, Session},
+    supervisor,
 };
 
 /// Arguments of `fluxbay resume`.
@@ -155,6 +156,7 @@ fn go_on(
     screen: &Screen,
 ) -> Outcome {
     let failed = |error: RecordError| Failure::new(Exit::Failed, error);
+    supervisor::worker::record_in(directory.path());
     let plugins = plugins_lock(session);
     let record = match point {
         None => with_given(session, |given| RunRecord::restart(directory, given)).map_err(failed)?,

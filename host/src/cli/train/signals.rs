@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicU32, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use signal_hook::{
@@ -15,7 +16,11 @@ use signal_hook::{
     low_level,
 };
 
-use crate::{cli::Exit, display::Screen, learner::TIME_IS_UP};
+use crate::{cli::Exit, display::Screen, learner::TIME_IS_UP, supervisor};
+
+/// Signals within this time are one: a terminal sends to every process of a group, and supervisors such as this program's
+/// own, or `timeout`, send once more.
+const ONE: Duration = Duration::from_millis(300);
 
 /// Listens until it is dropped.
 pub(super) struct Listening {
@@ -31,8 +36,14 @@ pub(super) fn listen(interrupt: Arc<AtomicU32>, screen: Screen) -> io::Result<Li
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let handle = signals.handle();
     let thread = thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        let mut first: Option<Instant> = None;
         for signal in signals.forever() {
+            if first.is_some_and(|first| first.elapsed() < ONE) {
+                continue;
+            }
+            first.get_or_insert_with(Instant::now);
             if !matches!(interrupt.swap(signal.unsigned_abs(), Ordering::Relaxed), 0 | TIME_IS_UP) {
+                supervisor::worker::done(exit(signal.unsigned_abs()).code());
                 low_level::exit(i32::from(exit(signal.unsigned_abs()).code()));
             }
             screen.print(&format!("{}: the run ends after this step; once more ends it at once", name(signal.unsigned_abs())));

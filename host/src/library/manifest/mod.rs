@@ -202,6 +202,20 @@ pub struct PluginInfo {
     /// Address of its home page.
     #[serde(default)]
     pub homepage: String,
+    /// What a panic in it does.
+    #[serde(default)]
+    pub panic: PanicStrategy,
+}
+
+/// What a panic in a plugin does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PanicStrategy {
+    /// It becomes an error at the plugin's boundary; also the word of languages without panics.
+    #[default]
+    Unwind,
+    /// It ends the process.
+    Abort,
 }
 
 /// One thing that a plugin offers.

@@ -1,0 +1,250 @@
+//! The supervisor's side: start the worker, pass signals on, wait, and tell how it ended.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::FileExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::page::{BYTES, USED, word};
+use super::report::{Cause, Crumb, Report, Scene, Stuck, report};
+use super::roster::Roster;
+use crate::library::shown;
+use crate::record::{RunState, STATE, Status, checkpoint, file};
+
+/// The hidden option that makes a process the worker.
+pub const OPTION: &str = "--supervised";
+/// How often the worker's calls are looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// How long a worker that is done may take to go.
+const FAREWELL: Duration = Duration::from_secs(10);
+/// Exit code of a command whose worker was ended.
+const FAILED: u8 = 1;
+
+/// How the worker ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself, with this code.
+    Itself(u8),
+    /// It was ended; what to tell, and the code to answer with.
+    Broken {
+        /// What, where, why, and what to do.
+        text: String,
+        /// Exit code.
+        code: u8,
+    },
+}
+
+/// Runs this process' command line once more, as a worker, to its end.
+///
+/// # Errors
+/// Where no process can be started.
+pub fn supervise() -> io::Result<Ended> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let supervised = Supervised::start(|option, number| {
+        let mut arguments = std::env::args_os();
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0(arguments.next().unwrap_or_else(|| "fluxbay".into()));
+        command.arg(option).arg(number).args(arguments);
+        command
+    })?;
+    let handle = signals.handle();
+    let worker = Arc::clone(&supervised.worker);
+    let forwarder = std::thread::spawn(move || {
+        for signal in signals.forever() {
+            worker.send(signal);
+        }
+    });
+    let ended = supervised.wait();
+    handle.close();
+    let _ = forwarder.join();
+    ended
+}
+
+/// A worker that is being watched.
+#[derive(Debug)]
+pub struct Supervised {
+    shared: File,
+    worker: Arc<Worker>,
+    guard: JoinHandle<Option<TooLong>>,
+}
+
+/// What a worker was ended for: how long it was waited for, and what was seen then.
+type TooLong = (Duration, Scene, Crumb);
+
+impl Supervised {
+    /// Starts the worker. `command` gets the hidden option and its value, which have to come first among the arguments of
+    /// this program. Called on the main thread: the worker ends when the thread that started it does.
+    ///
+    /// # Errors
+    /// Where no process can be started.
+    pub fn start(command: impl FnOnce(&'static str, String) -> Command) -> io::Result<Self> {
+        // Without CLOEXEC: the worker inherits it, and nothing else is started meanwhile.
+        let shared = File::from(memfd_create("fluxbay-supervisor", MemfdFlags::empty())?);
+        ftruncate(&shared, BYTES as u64)?;
+        shared.write_all_at(&u64::from(std::process::id()).to_ne_bytes(), 8 * word::SUPERVISOR as u64)?;
+        let worker = Arc::new(Worker::new(command(OPTION, shared.as_raw_fd().to_string()).spawn()?));
+        fcntl_setfd(&shared, FdFlags::CLOEXEC)?;
+        let guard = Guard { shared: shared.try_clone()?, worker: Arc::clone(&worker) };
+        let guard = std::thread::spawn(move || guard.watch());
+        Ok(Self { shared, worker, guard })
+    }
+
+    /// Waits for its end and tells how it was.
+    ///
+    /// # Errors
+    /// Where that cannot be told.
+    pub fn wait(self) -> io::Result<Ended> {
+        let status = self.worker.wait()?;
+        self.guard.thread().unpark();
+        let too_long = self.guard.join().ok().flatten();
+        judge(&self.shared, status, too_long)
+    }
+}
+
+/// The worker, whose number is used only while it is not reaped.
+#[derive(Debug)]
+struct Worker {
+    pid: Pid,
+    child: Mutex<Option<Child>>,
+}
+
+impl Worker {
+    fn new(child: Child) -> Self {
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).unwrap_or(Pid::INIT);
+        Self { pid, child: Mutex::new(Some(child)) }
+    }
+
+    fn send(&self, signal: i32) {
+        let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(_), Some(signal)) = (&*child, Signal::from_named_raw(signal)) {
+            let _ = kill_process(self.pid, signal);
+        }
+    }
+
+    fn is_there(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        child.is_some() && matches!(waitid(WaitId::Pid(self.pid), options), Ok(None))
+    }
+
+    /// Waits for its end; until then signals can be sent.
+    fn wait(&self) -> io::Result<ExitStatus> {
+        loop {
+            match waitid(WaitId::Pid(self.pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+                Ok(_) => break,
+            }
+        }
+        let child = self.child.lock().unwrap_or_else(PoisonError::into_inner).take();
+        child.map_or_else(|| Err(io::Error::other("the worker was waited for twice")), |mut child| child.wait())
+    }
+}
+
+/// Ends a worker whose call does not return, or that does not go when it is done.
+struct Guard {
+    shared: File,
+    worker: Arc<Worker>,
+}
+
+impl Guard {
+    /// Until the worker has gone. Tells what it was ended for.
+    fn watch(&self) -> Option<TooLong> {
+        let mut stuck = Stuck::default();
+        let mut done_since = None;
+        while self.worker.is_there() {
+            std::thread::park_timeout(TICK);
+            let Ok(scene) = scene(&self.shared) else { continue };
+            if scene.ended.is_some() {
+                if done_since.get_or_insert_with(Instant::now).elapsed() > FAREWELL {
+                    self.worker.send(Signal::KILL.as_raw());
+                }
+                continue;
+            }
+            match stuck.look(&scene, Instant::now()) {
+                Some((since, crumb)) if !scene.limit.is_zero() && since > scene.limit => {
+                    self.worker.send(Signal::KILL.as_raw());
+                    return Some((scene.limit, scene, crumb));
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+fn scene(shared: &File) -> io::Result<Scene> {
+    let mut bytes = [0; USED];
+    shared.read_exact_at(&mut bytes, 0)?;
+    let number = |place: usize| bytes.get(8 * place..8 * place + 8).and_then(|word| word.try_into().ok()).map_or(0, u64::from_ne_bytes);
+    Ok(Scene::of(number))
+}
+
+fn judge(shared: &File, status: ExitStatus, too_long: Option<TooLong>) -> io::Result<Ended> {
+    let now = scene(shared)?;
+    if let Some(code) = now.ended {
+        if status.code() != Some(i32::from(code)) {
+            log::warn!("a plugin ended the process in its own way after everything was done and written ({status}); nothing is lost");
+        }
+        return Ok(Ended::Itself(code));
+    }
+    let roster = Roster::read(shared)?;
+    let report = match (too_long, status.signal()) {
+        (Some((limit, scene, crumb)), _) => report(Cause::TooLong(limit), &scene, Some(crumb), &roster),
+        // Before the worker listens, these end it as they end any process.
+        (None, Some(signal @ (SIGINT | SIGTERM))) => return Ok(Ended::Itself(if signal == SIGINT { 130 } else { 143 })),
+        (None, Some(signal)) => report(Cause::Signal(signal), &now, None, &roster),
+        (None, None) => report(Cause::Exit(status.code().unwrap_or_default()), &now, None, &roster),
+    };
+    let mut text = format!("{}\n  what to do: {}", report.text, report.mend);
+    if let Some(directory) = &roster.directory {
+        if let Some(path) = path_of(directory, &report.plugin) {
+            text.push_str(&format!("\n  plugin file: {}", shown::path(&path)));
+        }
+        text.push_str(&close_record(directory, &report));
+    }
+    Ok(Ended::Broken { text, code: FAILED })
+}
+
+/// Where the record says that a plugin was found.
+fn path_of(directory: &Path, plugin: &str) -> Option<PathBuf> {
+    let lock: toml::Table = std::fs::read_to_string(directory.join(file::PLUGINS)).ok()?.parse().ok()?;
+    let found = lock.get("plugin")?.as_array()?.iter().find(|one| one.get("name").and_then(toml::Value::as_str) == Some(plugin))?;
+    Some(found.get("path")?.as_str()?.into())
+}
+
+/// Writes into the record how the run ended, and says how to go on.
+fn close_record(directory: &Path, report: &Report) -> String {
+    let path = directory.join(STATE);
+    let written = RunState::read(&path).and_then(|mut state| {
+        state.status = Status::Failed;
+        state.reason.clone_from(&report.text);
+        state.by.clone_from(&report.by);
+        state.exit_code = Some(FAILED);
+        state.write(&path)
+    });
+    let mut text = match written {
+        Ok(()) => format!("\n  the record of the run is in {}", shown::path(directory)),
+        Err(error) => format!("\n  the record of the run could not be closed: {error}"),
+    };
+    let (newest, _) = checkpoint::newest(&directory.join(file::CHECKPOINTS));
+    text.push_str(&match newest {
+        Some((path, _)) => {
+            format!("\n  the checkpoint {} is whole: go on with `fluxbay resume {}`", shown::path(&path), shown::path(directory))
+        }
+        None => "\n  there is no checkpoint yet".to_owned(),
+    });
+    text
+}
