@@ -22,6 +22,7 @@ mod runs;
 mod schedule;
 mod schema;
 mod train;
+mod trust;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -172,6 +173,8 @@ enum Command {
     Dev(dev::Arguments),
     /// Write the JSON Schema of run files, or of what --json writes.
     Schema(schema::Arguments),
+    /// Keep the keys whose plugins are used.
+    Trust(trust::Arguments),
     /// Pin the plugins that a run uses, to the byte, in plugins.lock.
     Lock(lock::Arguments),
     /// Show plugins that failed when they were tried, or have them tried again.
@@ -256,6 +259,7 @@ fn run(arguments: &Arguments, screen: &Screen) -> Exit {
         Command::Reference(arguments) => reference::run(arguments),
         Command::Schedule(arguments) => schedule::run(arguments),
         Command::Schema(arguments) => schema::run(arguments),
+        Command::Trust(arguments) => trust::run(arguments),
         Command::Resume(arguments) => train::resume::run(arguments, screen),
         Command::VerifyResume(arguments) => train::verify::run(arguments, screen),
         Command::Evaluate(arguments) => train::evaluate::run(arguments, screen),

@@ -16,7 +16,7 @@ pub struct PluginPath {
     /// and the executable's own. The first file that offers a component wins.
     #[arg(long = "plugin-dir", value_name = "DIR", help_heading = "Plugins")]
     pub plugin_dirs: Vec<PathBuf>,
-    /// Use plugins of DIR although others may write to it.
+    /// Use plugins of DIR although others may write to it, or no trusted key has signed them.
     ///
     /// Plugins are refused where somebody else owns them or may write to them or to a folder above them: their code runs
     /// with your rights. This vouches for a folder.
@@ -41,6 +41,7 @@ impl PluginPath {
         ScanOptions {
             allow_untrusted: self.allow_untrusted.clone(),
             disabled: self.disable.clone(),
+            keys: library::Keys::of_user(),
             quarantine: Quarantine::open(),
             cache_dir: library::user_cache_dir(),
             ..ScanOptions::default()

@@ -118,6 +118,11 @@ pub fn user_cache_dir() -> Option<PathBuf> {
     base_dir("XDG_CACHE_HOME", ".cache")
 }
 
+/// `$XDG_CONFIG_HOME/fluxbay` or `~/.config/fluxbay`.
+pub fn user_config_dir() -> Option<PathBuf> {
+    base_dir("XDG_CONFIG_HOME", ".config")
+}
+
 fn base_dir(variable: &str, below_home: &str) -> Option<PathBuf> {
     // The XDG specification says to ignore a relative path.
     let absolute = |value: std::ffi::OsString| Some(PathBuf::from(value)).filter(|path| path.is_absolute());

@@ -90,6 +90,12 @@ reasons! {
     MissingExtension = "missing-extension",
     /// Others could have changed it.
     Untrusted = "untrusted",
+    /// Keys are trusted, but it has no signature.
+    Unsigned = "unsigned",
+    /// Its signature is not one of its bytes.
+    BadSignature = "bad-signature",
+    /// Its signature was made with a key that is not trusted.
+    UnknownKey = "unknown-key",
     /// Its bytes are not those that were looked at before.
     Changed = "changed",
     /// A copy of it could not be stored.

@@ -51,7 +51,7 @@ impl Trust {
     }
 
     /// Why the owner or the mode of something are no good, if so.
-    fn judge(&self, what: Ownership) -> Result<(), String> {
+    pub(super) fn judge(&self, what: Ownership) -> Result<(), String> {
         if what.user != self.user && what.user != 0 {
             return Err(format!("it belongs to user {}, neither root nor user {}", what.user, self.user));
         }
@@ -142,7 +142,7 @@ impl Trust {
         verdict
     }
 
-    fn allows(&self, plugin: &Inspected) -> bool {
+    pub(super) fn allows(&self, plugin: &Inspected) -> bool {
         let real = |path: &Path| {
             path.parent().and_then(|dir| std::fs::canonicalize(if dir.as_os_str().is_empty() { Path::new(".") } else { dir }).ok())
         };

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::super::cache::Cache;
 use super::super::discover::{self, Candidate, SearchPath};
 use super::super::inspect::{FileId, HostContract, Inspected, Inspection, Limits, Ownership, Sha256};
+use super::super::keys::Keys;
 use super::super::lock::Lock;
 use super::super::manifest::{Kind, Manifest};
 use super::super::quarantine::Quarantine;
@@ -25,6 +26,8 @@ pub struct ScanOptions {
     pub max_files: usize,
     /// Directories whose files are taken whoever may write to them.
     pub allow_untrusted: Vec<PathBuf>,
+    /// Keys of which a plugin needs a signature, where there are any.
+    pub keys: Keys,
     /// Plugins that failed before; those are refused.
     pub quarantine: Option<Quarantine>,
     /// The plugins that may be used; all others are refused.
@@ -43,6 +46,7 @@ impl Default for ScanOptions {
             max_file_size: 256 << 20,
             max_files: 10_000,
             allow_untrusted: Vec::new(),
+            keys: Keys::default(),
             quarantine: None,
             lock: None,
             disabled: Vec::new(),
@@ -188,8 +192,8 @@ fn describe(report: &mut FileReport, inspected: &Inspected) {
     report.sha256 = Some(inspected.sha256.hex());
 }
 
-/// Whether the person, the lock and earlier probes let a plugin be used.
-fn allow(plugin: &Inspected, options: &ScanOptions) -> Result<(), Refusal> {
+/// Whether the person, keys, the lock and earlier probes let a plugin be used.
+fn allow(plugin: &Inspected, options: &ScanOptions, trust: &Trust) -> Result<(), Refusal> {
     if options.disabled.contains(&plugin.manifest.plugin.name) {
         return Err(Refusal::fixed(
             Stage::Trust,
@@ -197,6 +201,9 @@ fn allow(plugin: &Inspected, options: &ScanOptions) -> Result<(), Refusal> {
             "it is switched off by its name",
             "take the name out of `--disable-plugin` or of `disable` under `[plugins]` to use it again",
         ));
+    }
+    if !trust.allows(plugin) {
+        options.keys.check(plugin)?;
     }
     if let Some(lock) = &options.lock {
         lock.check(plugin)?;
@@ -222,7 +229,7 @@ fn examine_with(candidates: &[Candidate], options: &ScanOptions, limits: &Limits
         Err(refusal) => Outcome::Refused(refusal),
         Ok(Inspection::OrdinaryLibrary) => Outcome::Ordinary,
         Ok(Inspection::Plugin(inspected)) => match inspected.trust(trust) {
-            Ok(trusted) => match allow(&trusted.0, options) {
+            Ok(trusted) => match allow(&trusted.0, options, trust) {
                 Ok(()) => Outcome::Plugin(Box::new(trusted)),
                 Err(refusal) => Outcome::Barred(Box::new(trusted.0), refusal),
             },
