@@ -751,7 +751,11 @@ struct fluxbay_learner_table {
     int32_t (*model)(struct fluxbay_text name, uint32_t *index);
     /* Index of the loss called `name`; an empty name means the only one. */
     int32_t (*loss_index)(struct fluxbay_text name, uint32_t *index);
-    /* Begins an epoch: fires epoch-begin. */
+    /* Begins an epoch: fires epoch-begin.
+
+       In a run that is resumed within an epoch, the phase's `epoch` is called anew: its first `epoch_begin` fires nothing
+       then, and `next_batch` goes on with the first batch that was not worked on. What an epoch gathers over its steps
+       belongs into the instance's state, not into local variables. */
     int32_t (*epoch_begin)(void);
     /* The next batch of the epoch; `field_count` 0 after the last. */
     int32_t (*next_batch)(struct fluxbay_batch *batch);
@@ -905,8 +909,8 @@ struct fluxbay_record_table {
     int32_t (*log)(const struct fluxbay_record *record);
     /* Number of loggers of the run. */
     int32_t (*loggers)(size_t *count);
-    /* Asks for a checkpoint at the end of this epoch of the fit, once every callback has heard its last checkpoint event; `kept`
-       is 1 where the run keeps checkpoints, else 0. The last request counts for what stays of those that this instance asked for. */
+    /* Asks for a checkpoint at the end of this epoch of the fit, once every callback has heard its last checkpoint event; asked for
+       within a step, as soon as that step is over. `kept` is 1 where the run keeps checkpoints, else 0. The last request counts for what stays of those that this instance asked for. */
     int32_t (*checkpoint)(const struct fluxbay_checkpoint_request *request, uint32_t *kept);
 };
 

@@ -1,6 +1,7 @@
 //! The fluxbay host.
 
 pub mod bridge;
+pub mod check;
 pub mod cli;
 pub mod compose;
 pub mod display;

@@ -5,6 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+mod check;
+mod check_child;
 mod completions;
 mod compose;
 mod dev;
@@ -159,6 +161,11 @@ enum Command {
     Runs(runs::Arguments),
     /// Show plugins and their components; runs no code of any plugin.
     List(list::Arguments),
+    /// Try a plugin the way hosts and bad luck will, for its author.
+    Check(check::Arguments),
+    /// Runs checks and answers over standard input; the host's own child process.
+    #[command(name = crate::check::COMMAND, hide = true)]
+    CheckChild(check_child::Arguments),
     /// Show all that a component, plugin or file says of itself; runs none of its code.
     Inspect(inspect::Arguments),
     /// Show a run without training it: instances, order, events, the loop, and why.
@@ -200,11 +207,15 @@ pub fn main() -> ExitCode {
     CompleteEnv::with_factory(Arguments::command).var(completions::VARIABLE).complete();
     let arguments = Arguments::try_parse().unwrap_or_else(|error| wrong_arguments(&error));
     let screen = Screen::of_process(arguments.quiet);
-    start_log(&arguments, &screen);
+    // The child of `check` counts lines of the log itself, and is itself what plugins are tried in.
+    let is_check = matches!(arguments.command, Command::CheckChild(_));
+    if !is_check {
+        start_log(&arguments, &screen);
+    }
     // A file that may not grow any more is an error of the write, told and survived, and not the end of the process. Where the
     // system refuses, it stays as it was.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default());
-    if let Ok(program) = std::env::current_exe() {
+    if !is_check && let Ok(program) = std::env::current_exe() {
         probe::enable(program);
     }
     let exit = match begin(&arguments) {
@@ -249,6 +260,8 @@ fn tell_failure(failure: &Failure) -> Exit {
 
 fn run(arguments: &Arguments, screen: &Screen) -> Exit {
     let outcome = match &arguments.command {
+        Command::Check(arguments) => check::run(arguments),
+        Command::CheckChild(arguments) => check_child::run(arguments),
         Command::List(arguments) => list::run(arguments),
         Command::Lock(arguments) => lock::run(arguments),
         Command::Quarantine(arguments) => quarantine::run(arguments),

@@ -49,7 +49,7 @@ mod composed;
 mod fine_tuning;
 mod members;
 mod preview;
-mod shelf;
+pub(crate) mod shelf;
 
 use std::rc::Rc;
 use std::sync::Arc;

@@ -72,6 +72,28 @@ impl Loaded {
         &self.manifest
     }
 
+    /// Hands it the host's functions once more.
+    ///
+    /// # Errors
+    /// `init-failed`.
+    pub fn init_again(&self, host: &'static HostTable) -> Result<(), Refusal> {
+        init(self.entry, host)
+    }
+
+    /// Whether it answers with a table when it is asked for an extension.
+    pub fn offers(&self, id: &str) -> bool {
+        // SAFETY: `entry::check` found the function in executable memory of a loaded library; the text is lent for the call.
+        unsafe { !(self.entry.extension)(Text::new(id)).is_null() }
+    }
+
+    /// Sets every log level, and some that there are not; at the end the host's own.
+    pub fn try_log_levels(&self) {
+        for level in [0, 1, 2, 3, 4, 5, 6, u32::MAX, log::max_level() as u32] {
+            // SAFETY: as in `offers`.
+            unsafe { (self.entry.set_log_level)(level) };
+        }
+    }
+
     /// Its entry.
     pub fn entry(&self) -> &'static Entry {
         self.entry

@@ -1,0 +1,361 @@
+//! Where components are tried: a catalog with the plugin in front, and small runs around each kind of component.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use serde_json::{Map, Value, json};
+
+use super::file::example;
+use super::inside;
+use crate::learner::ports::{NoDisplay, NoSink};
+use crate::learner::{Declared, Ending, FitReport, Flow, Folders, Instance, NewInstance, Ports, Prepared, Runtime, Stop, StopKind};
+use crate::library::{Catalog, ComponentManifest, Kind, Sha256};
+use crate::run_file::{Diagnostics, Draft, Inputs, Severity, check_json, resolve};
+use crate::session::shelf::declared;
+use crate::session::{Composed, Session, Shelf, Surroundings};
+use crate::tensor::{Engine, EngineOptions};
+
+/// Id of the instance that is tried, where it has one of its own.
+const ID: &str = "checked";
+
+/// See the module.
+pub(super) struct Bench {
+    pub(super) catalog: Rc<Catalog>,
+    pub(super) shelf: Rc<Shelf>,
+    pub(super) components: Vec<ComponentManifest>,
+    pub(super) plugin: String,
+    pub(super) seed: u64,
+    /// Run files of the author's; with none, the bench's own.
+    runs: Vec<PathBuf>,
+    /// A folder that goes with the child.
+    dir: PathBuf,
+    grounds: RefCell<BTreeMap<usize, Result<Ground, String>>>,
+}
+
+/// Data and what goes with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ground {
+    /// Handwritten digits, ten classes.
+    Classes,
+    /// A made-up table with a number to predict.
+    Numbers,
+    /// The author's own run.
+    Given,
+}
+
+/// What is particular about a training.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Trial {
+    /// 0 for two.
+    pub(super) epochs: u64,
+    /// 0 for the ground's own.
+    pub(super) batch_size: u64,
+    /// What a troublemaker does.
+    pub(super) trouble: Option<&'static str>,
+    /// With a phase that has no steps.
+    pub(super) empty: bool,
+    /// Without the component, for comparison.
+    pub(super) without: bool,
+}
+
+impl Bench {
+    pub(super) fn new(catalog: Catalog, sha256: Sha256, seed: u64, runs: Vec<PathBuf>, dir: &Path) -> Result<Self, String> {
+        let catalog = Rc::new(catalog);
+        let found = catalog.plugins().iter().find(|plugin| plugin.sha256() == sha256);
+        let found = found.ok_or("the copy of the plugin cannot be used: others can change the folder for temporary files")?;
+        let (components, plugin) = (found.manifest().components.clone(), found.name().to_owned());
+        let shelf = Rc::new(Shelf::new(Rc::clone(&catalog)));
+        Ok(Self { catalog, shelf, components, plugin, seed, runs, dir: dir.to_owned(), grounds: RefCell::default() })
+    }
+
+    /// A complete configuration of a component: the one of the author's run, its example's, or its defaults.
+    ///
+    /// # Errors
+    /// Which settings have to be given.
+    pub(super) fn config(&self, component: &ComponentManifest) -> Result<Value, String> {
+        if let Some(config) = self.given(component) {
+            return Ok(config);
+        }
+        let candidates = [Some(json!({})), example(component)?];
+        let mut problems = String::new();
+        for candidate in candidates.into_iter().flatten() {
+            let mut diagnostics = Diagnostics::new();
+            let complete = check_json(&component.config, &candidate, &format!("`{}`", component.name), &mut diagnostics);
+            if !diagnostics.has_errors() {
+                return Ok(Value::Object(complete));
+            }
+            problems = first_error(&diagnostics);
+        }
+        Err(format!("{problems}; give a run file that uses it with --run, or an example in its manifest"))
+    }
+
+    fn given(&self, component: &ComponentManifest) -> Option<Value> {
+        let run = self.read_runs(&Trial::default())?.0;
+        let spec = run.instances().find(|spec| spec.kind == component.kind && spec.component.ends_with(&component.name))?;
+        Some(Value::Object(spec.config.clone()))
+    }
+
+    fn read_runs(&self, trial: &Trial) -> Option<(crate::run_file::RunDescription, Diagnostics)> {
+        if self.runs.is_empty() {
+            return None;
+        }
+        let mut set = vec![format!("run.epochs={}", trial.epochs.max(2))];
+        if trial.batch_size > 0 {
+            set.push(format!("loader.batch-size={}", trial.batch_size));
+        }
+        let mut diagnostics = Diagnostics::new();
+        let draft = Draft::read(&Inputs { files: self.runs.clone(), set, ..Inputs::default() }, &mut diagnostics);
+        let run = resolve(draft, &self.catalog, &mut diagnostics);
+        Some((run, diagnostics))
+    }
+
+    /// A learner without anything in it.
+    pub(super) fn empty(&self) -> Result<Rc<Runtime>, String> {
+        let engine =
+            Engine::new(EngineOptions { seed: self.seed, threads: 1, ..EngineOptions::default() }).map_err(|error| error.to_string())?;
+        let ports = Ports { sink: Rc::new(NoSink), display: Rc::new(NoDisplay), components: Rc::clone(&self.shelf) as Rc<_> };
+        let folders = Folders { base: self.dir.to_string_lossy().into_owned(), run: String::new() };
+        Runtime::new(engine, ports, folders).map_err(|stop| stop.to_string())
+    }
+
+    /// A component with a configuration, as its text.
+    pub(super) fn prepared(&self, component: &ComponentManifest, config: &str) -> Result<Prepared, String> {
+        let prepared = self.shelf.take(component.kind, &component.name, &Value::Null).map_err(|error| error.to_string())?;
+        Ok(Prepared { config: config.to_owned(), declared: declared(component), ..prepared })
+    }
+
+    /// An instance by itself.
+    pub(super) fn instance(&self, runtime: &Runtime, prepared: Prepared) -> Flow<Rc<Instance>> {
+        runtime.create(NewInstance::named(ID), prepared)
+    }
+
+    /// An instance that may access nothing.
+    pub(super) fn without_access(prepared: Prepared) -> Prepared {
+        let Declared { events, emits, .. } = prepared.declared;
+        Prepared { declared: Declared { events, emits, ..Declared::default() }, ..prepared }
+    }
+
+    /// The ground on which a component trains.
+    ///
+    /// # Errors
+    /// Why it trains on none.
+    pub(super) fn ground(&self, place: usize) -> Result<Ground, String> {
+        if let Some(known) = self.grounds.borrow().get(&place) {
+            return known.clone();
+        }
+        let found = self.find_ground(place);
+        self.grounds.borrow_mut().insert(place, found.clone());
+        found
+    }
+
+    fn find_ground(&self, place: usize) -> Result<Ground, String> {
+        if !self.runs.is_empty() {
+            return Ok(Ground::Given);
+        }
+        let component = &self.components[place];
+        let mut problems = Vec::new();
+        for ground in [Ground::Classes, Ground::Numbers] {
+            let tried = self.open(place, ground, &Trial { epochs: 1, ..Trial::default() }).and_then(|session| finished(&session.fit()));
+            match tried {
+                Ok(()) => return Ok(ground),
+                // A crash of the plugin's own making does not get better elsewhere.
+                Err(problem) if component.kind == Kind::Callback || problem.contains("panicked") => return Err(problem),
+                Err(problem) => problems.push(format!(
+                    "{}: {problem}",
+                    if ground == Ground::Classes { "with ten classes" } else { "with one number to predict" }
+                )),
+            }
+        }
+        Err(format!("{}\nif it needs other data, give a run file that uses it with --run", problems.join("\n")))
+    }
+
+    /// A training with the component, ready to begin.
+    ///
+    /// # Errors
+    /// Why it cannot begin.
+    pub(super) fn session(&self, place: usize, trial: &Trial) -> Result<Session, String> {
+        self.open(place, self.ground(place)?, trial)
+    }
+
+    fn open(&self, place: usize, ground: Ground, trial: &Trial) -> Result<Session, String> {
+        let (run, diagnostics) = match self.read_runs(trial) {
+            Some(read) => read,
+            None => {
+                let text = self.run_text(place, ground, trial)?;
+                let path = self.dir.join("run.toml");
+                std::fs::write(&path, text).map_err(|error| error.to_string())?;
+                let mut diagnostics = Diagnostics::new();
+                let draft = Draft::read(&Inputs { files: vec![path], ..Inputs::default() }, &mut diagnostics);
+                let run = resolve(draft, &self.catalog, &mut diagnostics);
+                (run, diagnostics)
+            }
+        };
+        if diagnostics.has_errors() {
+            return Err(first_error(&diagnostics));
+        }
+        let surroundings = Surroundings { run_dir: self.dir.to_string_lossy().into_owned(), ..Surroundings::default() };
+        let session = Composed::new(Rc::clone(&self.catalog), run, surroundings).and_then(Composed::open);
+        let session = session.map_err(|diagnostics| first_error(&diagnostics))?;
+        if let Some(what) = trial.trouble {
+            make_trouble(&session, what).map_err(|stop| stop.to_string())?;
+        }
+        Ok(session)
+    }
+
+    fn run_text(&self, place: usize, ground: Ground, trial: &Trial) -> Result<String, String> {
+        let component = &self.components[place];
+        let mut run = self.base(ground, trial)?;
+        if !trial.without {
+            let own = self.config(component)?;
+            self.put(&mut run, component, own)?;
+        }
+        let table: toml::Table = serde_json::from_value(without_nulls(run)).map_err(|error| error.to_string())?;
+        Ok(table.to_string())
+    }
+
+    /// A run without the component.
+    fn base(&self, ground: Ground, trial: &Trial) -> Result<Value, String> {
+        let (data, loss, batch) = match ground {
+            Ground::Numbers => (json!({ "component": "csv", "path": self.table()?, "target": "y" }), "mse", 16),
+            _ => (json!({ "component": "digits" }), "cross-entropy", 128),
+        };
+        let mut phases = vec![json!({ "component": "training" }), json!({ "component": "validation" })];
+        if trial.empty {
+            phases.push(json!({ "component": "validation", "id": "empty", "data": "none" }));
+        }
+        Ok(json!({
+            "run": { "epochs": if trial.epochs == 0 { 2 } else { trial.epochs }, "seed": self.seed & 0xffff_ffff, "threads": 1, "default-callbacks": false,
+                     "base-dir": self.dir.to_string_lossy() },
+            "data": data,
+            "loader": { "batch-size": if trial.batch_size == 0 { batch } else { trial.batch_size } },
+            "model": { "component": "mlp", "hidden": [8] },
+            "loss": { "component": loss },
+            "optimizer": { "component": "sgd", "learning-rate": 0.05 },
+            "phase": phases,
+            "callback": [{ "component": "recorder" }, { "component": "metrics" }],
+        }))
+    }
+
+    /// Puts the component into its place in a run.
+    fn put(&self, run: &mut Value, component: &ComponentManifest, config: Value) -> Result<(), String> {
+        let mut own: Map<String, Value> = match config {
+            Value::Object(own) => own,
+            _ => Map::new(),
+        };
+        let mut named = Map::from_iter([("component".to_owned(), json!(component.name))]);
+        named.append(&mut own);
+        let named = Value::Object(named);
+        let replace = |list: &mut Value, name: &str, new: Value| {
+            let list = list.as_array_mut().map(Vec::as_mut_slice).unwrap_or_default();
+            match list.iter_mut().find(|one| one["component"] == name) {
+                Some(place) => *place = new,
+                None => log::debug!("no {name} to replace"),
+            }
+        };
+        match component.kind {
+            Kind::Dataset => run["data"] = named,
+            Kind::Model => run["model"] = named,
+            Kind::Loss => run["loss"] = named,
+            Kind::Optimizer => run["optimizer"] = named,
+            Kind::Phase => match component.phase_kind.as_str() {
+                "training" => replace(&mut run["phase"], "training", named),
+                "validation" => replace(&mut run["phase"], "validation", named),
+                _ => push(&mut run["phase"], named),
+            },
+            Kind::Callback => {
+                let known = ["recorder", "metrics"].contains(&component.name.as_str());
+                if known { replace(&mut run["callback"], &component.name, named) } else { push(&mut run["callback"], named) }
+            }
+            Kind::Logger => run["logger"] = json!([named]),
+            Kind::Metric => replace(&mut run["callback"], "metrics", json!({ "component": "metrics", "metrics": [component.name] })),
+            Kind::Schedule => {
+                push(&mut run["callback"], json!({ "component": "scheduler", "schedules": { "optimizer.learning-rate": named } }))
+            }
+        }
+        Ok(())
+    }
+
+    /// A table of 96 rows: `y` is a sum of two columns.
+    fn table(&self) -> Result<String, String> {
+        let path = self.dir.join("numbers.csv");
+        let mut text = String::from("a,b,y\n");
+        for row in 0..96u32 {
+            let (a, b) = (f64::from(row * 37 % 96) / 96.0, f64::from(row * 53 % 96) / 96.0);
+            text.push_str(&format!("{a:.4},{b:.4},{:.4}\n", 2.0 * a - b));
+        }
+        std::fs::write(&path, text).map_err(|error| error.to_string())?;
+        Ok(path.to_string_lossy().into_owned())
+    }
+
+    /// The instance of a component in a session.
+    pub(super) fn find(&self, session: &Session, place: usize) -> Option<Rc<Instance>> {
+        let component = &self.components[place];
+        let all = session.composed().instances().iter().chain(session.composed().instances().iter().flat_map(|one| &one.children));
+        all.into_iter().find(|one| one.component == component.id() && one.plugin == self.plugin).cloned()
+    }
+}
+
+fn push(list: &mut Value, new: Value) {
+    if let Some(list) = list.as_array_mut() {
+        list.push(new);
+    }
+}
+
+/// TOML has no null: what is null is left out.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            Value::Object(map.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key, without_nulls(value))).collect())
+        }
+        Value::Array(list) => Value::Array(list.into_iter().map(without_nulls).collect()),
+        other => other,
+    }
+}
+
+pub(super) fn first_error(diagnostics: &Diagnostics) -> String {
+    let errors = diagnostics.iter().filter(|one| one.severity == Severity::Error);
+    errors.map(|one| one.message.clone()).next().unwrap_or_else(|| "it cannot be composed".to_owned())
+}
+
+fn make_trouble(session: &Session, what: &str) -> Flow {
+    let runtime = session.runtime();
+    let troublemaker = runtime.create(NewInstance::named("troublemaker"), inside::prepared(what))?;
+    let mut callbacks = runtime.callbacks();
+    callbacks.insert(0, troublemaker);
+    runtime.set_callback_order(callbacks);
+    Ok(())
+}
+
+/// A fit that has to come to its end.
+pub(super) fn finished(report: &FitReport) -> Result<(), String> {
+    match &report.ending {
+        Ending::Finished => Ok(()),
+        Ending::Stopped { by, reason } => Err(format!("`{by}` ended it early: {reason}")),
+        Ending::Failed(stop) => Err(stop.to_string()),
+    }
+}
+
+/// A fit that may end as it likes, but not by a panic.
+pub(super) fn without_panic(report: &FitReport) -> Result<(), String> {
+    match &report.ending {
+        Ending::Failed(stop) if stop.kind() == StopKind::Panic => Err(stop.to_string()),
+        Ending::Failed(stop) if words(stop).is_empty() => Err("it failed without a word of why".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+fn words(stop: &Stop) -> &str {
+    stop.0.text.trim()
+}
+
+/// All parameters of a session as bits.
+pub(super) fn bits(session: &Session) -> Result<Vec<(String, Vec<u32>)>, String> {
+    let tensors = session.model_tensors().map_err(|error| error.to_string())?;
+    let bits = tensors.into_iter().map(|(name, tensor)| {
+        let values = tensor.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        Ok((name, values.into_iter().map(f32::to_bits).collect()))
+    });
+    bits.collect::<Result<_, candle_core::Error>>().map_err(|error| error.to_string())
+}

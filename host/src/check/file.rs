@@ -1,0 +1,254 @@
+//! Checks of the file alone: nothing of it runs.
+
+use object::Endianness;
+use object::elf::{self, FileHeader64};
+use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _};
+use serde_json::{Value, json};
+
+use super::Check;
+use super::report::{Found, failed, passed, skipped, warning};
+use crate::library::{ComponentManifest, Kind, Manifest, shown};
+use crate::run_file::{Diagnostics, check_json, layout};
+
+/// Libraries that come with every system that the host runs on.
+const COMMON: &[&str] = &[
+    "libc.so.6",
+    "libm.so.6",
+    "libgcc_s.so.1",
+    "libdl.so.2",
+    "libpthread.so.0",
+    "librt.so.1",
+    "libutil.so.1",
+    "ld-linux-x86-64.so.2",
+    "ld-linux-aarch64.so.1",
+];
+/// Larger files are worth a word.
+const LARGE: usize = 32 << 20;
+
+/// What the dynamic section and the program headers say.
+#[derive(Debug, Default)]
+struct Linking {
+    needed: Vec<String>,
+    run_path: Option<String>,
+    executable_stack: bool,
+}
+
+fn linking(bytes: &[u8]) -> object::Result<Linking> {
+    let header = FileHeader64::<Endianness>::parse(bytes)?;
+    let endian = header.endian()?;
+    let mut found = Linking::default();
+    let sections = header.sections(endian, bytes)?;
+    for segment in header.program_headers(endian, bytes)? {
+        if segment.p_type(endian) == elf::PT_GNU_STACK {
+            found.executable_stack = segment.p_flags(endian).0 & elf::PF_X.0 != 0;
+        }
+    }
+    if let Some((entries, strings)) = sections.dynamic(endian, bytes)? {
+        let strings = sections.strings(endian, bytes, strings)?;
+        let text = |offset: u64| strings.get(u32::try_from(offset).unwrap_or(u32::MAX)).map(shown::bytes).unwrap_or_default();
+        for entry in entries {
+            match entry.d_tag(endian) {
+                tag if tag == elf::DT_NEEDED => found.needed.push(text(entry.d_val(endian))),
+                tag if tag == elf::DT_RPATH || tag == elf::DT_RUNPATH => found.run_path = Some(text(entry.d_val(endian))),
+                _ => {}
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Everything about the file but whether it can be read and who can change it, which the caller knows.
+pub(super) fn checks(bytes: &[u8], manifest: &Manifest) -> Vec<(Check, Option<String>, Found)> {
+    let mut found = vec![(Check::FileSmall, None, small(bytes.len()))];
+    match linking(bytes) {
+        Ok(linking) => found.extend([
+            (Check::StackNotExecutable, None, stack(&linking)),
+            (Check::NoRunPath, None, run_path(&linking)),
+            (Check::CommonLibrariesOnly, None, libraries(&linking)),
+        ]),
+        Err(error) => found.push((Check::StackNotExecutable, None, skipped(format!("its dynamic section cannot be read: {error}")))),
+    }
+    found.push((Check::SummaryGiven, None, summary(manifest)));
+    found.push((Check::LicenceGiven, None, licence(manifest)));
+    for component in &manifest.components {
+        let of = |check: Check, verdict| (check, Some(component.id()), verdict);
+        found.push(of(Check::SettingsDescribed, described(component)));
+        found.push(of(Check::DefaultsFit, defaults(component)));
+        found.push(of(Check::ExampleFits, example_fits(component)));
+        found.push(of(Check::SubscriptionsKnown, subscriptions(component)));
+    }
+    found
+}
+
+fn small(size: usize) -> Found {
+    if size < LARGE {
+        return passed();
+    }
+    warning(format!("it has {} MiB: strip its debug information (`strip = true` in the profile)", size >> 20))
+}
+
+fn stack(linking: &Linking) -> Found {
+    if !linking.executable_stack {
+        return passed();
+    }
+    failed("it wants an executable stack, for the whole process: link it with -Wl,-z,noexecstack")
+}
+
+fn run_path(linking: &Linking) -> Found {
+    match &linking.run_path {
+        None => passed(),
+        Some(path) => {
+            warning(format!("it searches {path} for libraries, which is a folder of the machine that built it: link it without -rpath"))
+        }
+    }
+}
+
+fn libraries(linking: &Linking) -> Found {
+    let others: Vec<&str> = linking.needed.iter().map(String::as_str).filter(|name| !COMMON.contains(name)).collect();
+    if others.is_empty() {
+        return passed();
+    }
+    warning(format!("it needs {}, which others may not have: link it statically, or say so where it is published", others.join(", ")))
+}
+
+fn summary(manifest: &Manifest) -> Found {
+    let without: Vec<String> = manifest.components.iter().filter(|one| one.summary.trim().is_empty()).map(ComponentManifest::id).collect();
+    if !without.is_empty() {
+        return warning(format!("without a summary: {}", without.join(", ")));
+    }
+    if manifest.plugin.summary.trim().is_empty() { warning("the plugin has no summary") } else { passed() }
+}
+
+fn licence(manifest: &Manifest) -> Found {
+    if manifest.plugin.license.trim().is_empty() { warning("it names no licence: nobody may use it") } else { passed() }
+}
+
+/// Calls `f` for every setting below `schema` with its path.
+fn each_setting(schema: &Value, path: &str, f: &mut impl FnMut(&str, &Value)) {
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        f(&path, property);
+        each_setting(property, &path, f);
+    }
+}
+
+fn described(component: &ComponentManifest) -> Found {
+    let mut without = Vec::new();
+    each_setting(&component.config, "", &mut |path, setting| {
+        if setting["description"].as_str().unwrap_or_default().trim().is_empty() {
+            without.push(path.to_owned());
+        }
+    });
+    if without.is_empty() { passed() } else { warning(format!("without a description: {}", without.join(", "))) }
+}
+
+fn problems(schema: &Value, config: &Value) -> Vec<String> {
+    let mut diagnostics = Diagnostics::new();
+    check_json(schema, config, "it", &mut diagnostics);
+    diagnostics.iter().map(|one| one.message.clone()).collect()
+}
+
+fn defaults(component: &ComponentManifest) -> Found {
+    let mut wrong = Vec::new();
+    each_setting(&component.config, "", &mut |path, setting| {
+        let Some(default) = setting.get("default") else { return };
+        let schema = json!({ "type": "object", "properties": { "it": setting } });
+        // `null` stands for "none given" where it is not a value.
+        if !default.is_null() && !problems(&schema, &json!({ "it": default })).is_empty() {
+            wrong.push(format!("{path} = {default}"));
+        }
+    });
+    if wrong.is_empty() { passed() } else { failed(format!("defaults that the schema does not allow: {}", wrong.join(", "))) }
+}
+
+/// Keys of an instance's table that are the host's.
+fn is_hosts(key: &str) -> bool {
+    [layout::COMPONENT, layout::ID, layout::ON_ERROR].contains(&key) || key == "data"
+}
+
+/// The configuration in the component's example; `None` where it has none, or one without it.
+pub(super) fn example(component: &ComponentManifest) -> Result<Option<Value>, String> {
+    if component.example.trim().is_empty() {
+        return Ok(None);
+    }
+    let table: toml::Table = component.example.parse().map_err(|error: toml::de::Error| error.message().to_owned())?;
+    let tables = table.values().flat_map(|value| match value {
+        toml::Value::Table(table) => vec![table],
+        toml::Value::Array(tables) => tables.iter().filter_map(toml::Value::as_table).collect(),
+        _ => Vec::new(),
+    });
+    let named = |table: &&toml::Table| table.get(layout::COMPONENT).and_then(toml::Value::as_str) == Some(&component.name);
+    let Some(found) = tables.into_iter().find(named) else { return Ok(None) };
+    let own = found.iter().filter(|(key, _)| !is_hosts(key)).map(|(key, value)| Ok((key.clone(), serde_json::to_value(value)?)));
+    let own: Result<serde_json::Map<String, Value>, serde_json::Error> = own.collect();
+    own.map(|own| Some(Value::Object(own))).map_err(|error| error.to_string())
+}
+
+fn example_fits(component: &ComponentManifest) -> Found {
+    match example(component) {
+        Err(error) => failed(format!("its example is no TOML: {error}")),
+        Ok(None) if component.example.trim().is_empty() => passed(),
+        Ok(None) => passed(),
+        Ok(Some(config)) => {
+            let problems = problems(&component.config, &config);
+            if problems.is_empty() { passed() } else { failed(problems.join("\n")) }
+        }
+    }
+}
+
+fn subscriptions(component: &ComponentManifest) -> Found {
+    let is_callback = component.kind == Kind::Callback;
+    if is_callback && component.events.is_empty() {
+        return warning("it handles no event, so it is never called");
+    }
+    if !is_callback && !component.events.is_empty() {
+        return failed(format!("only callbacks handle events, but it names {}", component.events.join(", ")));
+    }
+    let known = |event: &String| fluxbay_plugin::abi::event::NAMES.contains(&event.as_str());
+    let custom: Vec<&str> = component.events.iter().filter(|event| !known(event)).map(String::as_str).collect();
+    if custom.is_empty() { passed() } else { (super::Verdict::Passed, format!("events of other plugins: {}", custom.join(", "))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Verdict;
+
+    fn component(extra: Value) -> ComponentManifest {
+        let mut text = json!({ "kind": "callback", "name": "x", "events": ["step-end"] });
+        text.as_object_mut().expect("an object").extend(extra.as_object().cloned().unwrap_or_default());
+        serde_json::from_value(text).expect("a component")
+    }
+
+    #[test]
+    fn settings_without_words_and_defaults_that_do_not_fit_are_found() {
+        let schema = json!({ "type": "object", "properties": { "a": { "type": "integer", "minimum": 3, "default": 1 } } });
+        let bad = component(json!({ "config": schema }));
+        assert_eq!(described(&bad), warning("without a description: a"));
+        assert_eq!(defaults(&bad), failed("defaults that the schema does not allow: a = 1"));
+        assert_eq!(defaults(&component(json!({}))), passed());
+    }
+
+    #[test]
+    fn the_example_has_to_be_what_the_schema_allows() {
+        let schema = json!({ "type": "object", "additionalProperties": false, "properties": { "a": { "type": "integer", "default": 1 } } });
+        let with = |example: &str| component(json!({ "config": schema, "example": example }));
+        assert_eq!(example(&with("[[callback]]\ncomponent = \"x\"\nid = \"y\"\na = 2")), Ok(Some(json!({ "a": 2 }))));
+        assert_eq!(example_fits(&with("[[callback]]\ncomponent = \"x\"\nb = 2")).0, Verdict::Failed);
+        assert_eq!(example_fits(&with("[[callback")).0, Verdict::Failed);
+    }
+
+    #[test]
+    fn only_callbacks_handle_events() {
+        assert_eq!(subscriptions(&component(json!({ "events": [] }))).0, Verdict::Warning);
+        assert_eq!(subscriptions(&component(json!({ "kind": "loss" }))).0, Verdict::Failed);
+    }
+
+    #[test]
+    fn what_a_library_needs_and_where_it_searches_is_read() {
+        let own = std::fs::read(std::env::current_exe().expect("known")).expect("readable");
+        let linking = linking(&own).expect("a whole program");
+        assert!(linking.needed.iter().any(|name| name == "libc.so.6"), "{linking:?}");
+        assert!(!linking.executable_stack);
+    }
+}

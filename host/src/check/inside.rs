@@ -1,0 +1,66 @@
+//! Callbacks of the host's own that make trouble for the one that is checked; written with the author's crate like any other.
+
+use fluxbay_plugin::prelude::*;
+use fluxbay_plugin::{abi::entry, abi::event, trampoline};
+
+use crate::bridge::HOST;
+use crate::learner::{Declared, Prepared};
+
+config! {
+    /// What is done.
+    pub struct Trouble {
+        /// `cancel-step`, `cancel-epoch`, `cancel-fit`, `error` or `nan`.
+        what: String,
+    }
+}
+
+/// Makes the trouble in the third training step of each epoch.
+pub struct Troublemaker {
+    what: String,
+    xs: Write<Tensor>,
+}
+
+impl Component for Troublemaker {
+    type Config = Trouble;
+
+    fn new(config: Trouble, setup: &mut Setup) -> Result<Self> {
+        Ok(Troublemaker { what: config.what, xs: setup.write("step.xs")? })
+    }
+}
+
+impl Callback for Troublemaker {
+    fn on(&mut self, event: &Event, learner: &Learner) -> Result<()> {
+        if !event.is_training() || event.step() != 3 {
+            return Ok(());
+        }
+        match self.what.as_str() {
+            "cancel-step" => Err(Error::cancel_step(WORDS)),
+            "cancel-epoch" => Err(Error::cancel_epoch(WORDS)),
+            "cancel-fit" => Err(Error::cancel_fit(WORDS)),
+            "error" => Err(Error::new(WORDS)),
+            _ => {
+                let xs = learner.get(&self.xs)?;
+                learner.set(&self.xs, xs.zeros_like()?.affine(0.0, f64::NAN)?)
+            }
+        }
+    }
+}
+
+/// The reason that it gives.
+pub(super) const WORDS: &str = "fluxbay check wants to see what happens";
+
+static COMPONENT: entry::Component = trampoline::callback::component::<Troublemaker>("troublemaker", 1);
+
+/// The component, ready to become an instance.
+pub(super) fn prepared(what: &str) -> Prepared {
+    fluxbay_plugin::__private::init("fluxbay-check", &HOST);
+    let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+    let at = if what == "nan" { event::STEP_BEGIN } else { event::BACKWARD_BEGIN };
+    Prepared {
+        component: &COMPONENT,
+        name: "callback/troublemaker".into(),
+        plugin: "fluxbay-check".into(),
+        config: serde_json::json!({ "what": what }).to_string(),
+        declared: Declared { events: texts(&[event::NAMES[at as usize]]), writes: texts(&["step.xs"]), ..Declared::default() },
+    }
+}

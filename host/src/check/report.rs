@@ -1,0 +1,153 @@
+//! What came of the checks: data first, then the text made from it.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+use super::Check;
+use crate::library::shown;
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Good.
+    Passed,
+    /// To be mended.
+    Failed,
+    /// Allowed, but worth a look.
+    Warning,
+    /// It could not be tried.
+    Skipped,
+}
+
+/// What one check found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Outcome {
+    /// Name of the check.
+    pub check: String,
+    /// What it is about.
+    pub about: String,
+    /// The component, as `kind/name`, where it was about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub component: Option<String>,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// What was found; empty for one that passed without remarks.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub message: String,
+    /// How long it took.
+    pub milliseconds: u64,
+}
+
+/// What a check says of itself before it has a name.
+pub(super) type Found = (Verdict, String);
+
+pub(super) fn passed() -> Found {
+    (Verdict::Passed, String::new())
+}
+
+pub(super) fn failed(message: impl Into<String>) -> Found {
+    (Verdict::Failed, message.into())
+}
+
+pub(super) fn warning(message: impl Into<String>) -> Found {
+    (Verdict::Warning, message.into())
+}
+
+pub(super) fn skipped(message: impl Into<String>) -> Found {
+    (Verdict::Skipped, message.into())
+}
+
+impl Outcome {
+    pub(super) fn new(check: Check, component: Option<String>, (verdict, message): Found, milliseconds: u64) -> Self {
+        let message = shown::paragraph(&message);
+        Self { check: check.name().to_owned(), about: check.about().to_owned(), component, verdict, message, milliseconds }
+    }
+}
+
+/// What all checks of a file found.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Report {
+    /// The file.
+    pub file: String,
+    /// Plugin and version, where they could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<String>,
+    /// Hash of its bytes, where they could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// What everything made up follows from.
+    pub seed: u64,
+    /// In the order in which they were made.
+    pub outcomes: Vec<Outcome>,
+}
+
+impl Report {
+    /// How many ended so.
+    pub fn count(&self, verdict: Verdict) -> usize {
+        self.outcomes.iter().filter(|outcome| outcome.verdict == verdict).count()
+    }
+
+    /// For people: what passed in short, the rest with its reason.
+    pub fn text(&self) -> String {
+        let mut out = format!("{}\n", self.file);
+        if let (Some(plugin), Some(sha256)) = (&self.plugin, &self.sha256) {
+            let _ = writeln!(out, "{plugin}, sha256 {sha256}, seed {}", self.seed);
+        }
+        let mut component = None;
+        for outcome in &self.outcomes {
+            if outcome.component != component {
+                component.clone_from(&outcome.component);
+                let _ = writeln!(out, "\n{}", component.as_deref().unwrap_or("the plugin"));
+            }
+            let mark = match outcome.verdict {
+                Verdict::Passed => "ok     ",
+                Verdict::Failed => "FAILED ",
+                Verdict::Warning => "warning",
+                Verdict::Skipped => "skipped",
+            };
+            let _ = writeln!(out, "  {mark}  {:<24} {}", outcome.check, outcome.about);
+            for line in outcome.message.lines() {
+                let _ = writeln!(out, "           {line}");
+            }
+        }
+        let count = |verdict| self.count(verdict);
+        let _ = writeln!(
+            out,
+            "\n{} passed, {} failed, {} warnings, {} skipped",
+            count(Verdict::Passed),
+            count(Verdict::Failed),
+            count(Verdict::Warning),
+            count(Verdict::Skipped)
+        );
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_shows_every_check_and_escapes_what_plugins_say() {
+        let outcomes = vec![
+            Outcome::new(Check::Loads, None, passed(), 3),
+            Outcome::new(Check::Trains, Some("loss/x".into()), failed("bad \u{1b}[2J luck"), 5),
+        ];
+        let report = Report { file: "x.so".into(), plugin: Some("x 1.0.0".into()), sha256: Some("ab".into()), seed: 7, outcomes };
+        insta::assert_snapshot!(report.text(), @r"
+        x.so
+        x 1.0.0, sha256 ab, seed 7
+          ok       loads                    the file loads: symbols, layout, and a running description equal to the manifest
+
+        loss/x
+          FAILED   trains                   a small training with it finishes
+                   bad \x1b[2J luck
+
+        1 passed, 1 failed, 0 warnings, 0 skipped
+        ");
+    }
+}

@@ -1,0 +1,229 @@
+//! Checks in small trainings, with and without trouble.
+
+use std::time::Instant;
+
+use super::bench::{Bench, Trial, bits, finished, without_panic};
+use super::report::{Found, failed, passed, skipped, warning};
+use super::{Verdict, inside};
+use crate::learner::{Ending, StopKind};
+use crate::session::Session;
+
+/// A session, or the reason why nothing can be tried.
+macro_rules! session {
+    ($bench:expr, $place:expr, $trial:expr) => {
+        match $bench.ground($place).and_then(|_| $bench.session($place, &$trial)) {
+            Ok(session) => session,
+            Err(problem) => return untried($bench, $place, problem),
+        }
+    };
+}
+
+fn untried(bench: &Bench, place: usize, problem: String) -> Found {
+    if bench.ground(place).is_err() { skipped("it does not train, see `trains`") } else { failed(problem) }
+}
+
+pub(super) fn trains(bench: &Bench, place: usize) -> Found {
+    if bench.catalog.components().all(|component| component.manifest.name != "digits") {
+        return skipped("the standard plugins are not found: install them, or name their folder with --plugin-dir");
+    }
+    if let Err(problem) = bench.config(&bench.components[place]) {
+        return skipped(problem);
+    }
+    match bench.ground(place) {
+        Err(problem) => failed(problem),
+        Ok(_) => match bench.session(place, &Trial::default()).map(|session| finished(&session.fit())) {
+            Ok(Ok(())) => passed(),
+            // A callback may end a training: that is what some are for.
+            Ok(Err(problem)) if problem.contains("ended it early") => (Verdict::Passed, problem),
+            Ok(Err(problem)) | Err(problem) => failed(problem),
+        },
+    }
+}
+
+pub(super) fn twice(bench: &Bench, place: usize) -> Found {
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let session = session!(bench, place, Trial::default());
+        session.fit();
+        seen.push(bits(&session));
+    }
+    match (&seen[0], &seen[1]) {
+        (Ok(first), Ok(second)) if first == second => passed(),
+        (Ok(_), Ok(_)) => {
+            failed("two trainings with one seed end with different parameters: time, addresses or an order that is not fixed?")
+        }
+        (Err(problem), _) | (_, Err(problem)) => failed(problem.clone()),
+    }
+}
+
+pub(super) fn resumes(bench: &Bench, place: usize) -> Found {
+    let trial = Trial { epochs: 4, ..Trial::default() };
+    let whole = session!(bench, place, trial);
+    let report = whole.fit();
+    if let Err(problem) = finished(&report) {
+        return skipped(format!("it does not go on for four epochs: {problem}"));
+    }
+    let first = session!(bench, place, trial);
+    first.fit_epochs(2);
+    let files = match first.checkpoint() {
+        Ok(files) => files,
+        Err(stop) => return failed(format!("a checkpoint cannot be taken: {stop}")),
+    };
+    drop(first);
+    let second = session!(bench, place, trial);
+    if let Err(stop) = second.restore(&files) {
+        return failed(format!("the checkpoint cannot be used: {stop}"));
+    }
+    if let Err(problem) = finished(&second.fit_rest()) {
+        return failed(problem);
+    }
+    match (bits(&whole), bits(&second)) {
+        (Ok(whole), Ok(second)) if whole == second => passed(),
+        (Ok(_), Ok(_)) => {
+            failed("four epochs at once and two plus two end with different parameters: something that it remembers is not saved")
+        }
+        (Err(problem), _) | (_, Err(problem)) => failed(problem),
+    }
+}
+
+/// A fit with a troublemaker, which may end as `fine` says.
+fn trouble(bench: &Bench, place: usize, what: &'static str, fine: impl Fn(&Ending) -> bool) -> Found {
+    let session = session!(bench, place, Trial { trouble: Some(what), ..Trial::default() });
+    let report = session.fit();
+    if let Err(problem) = without_panic(&report) {
+        return failed(problem);
+    }
+    if fine(&report.ending) {
+        return passed();
+    }
+    match &report.ending {
+        Ending::Finished => failed("the fit went on as if nothing had been said"),
+        Ending::Stopped { by, reason } => failed(format!("`{by}` ended the fit: {reason}")),
+        Ending::Failed(stop) => failed(stop.to_string()),
+    }
+}
+
+pub(super) fn step_cancelled(bench: &Bench, place: usize) -> Found {
+    trouble(bench, place, "cancel-step", |ending| !matches!(ending, Ending::Failed(_)))
+}
+
+pub(super) fn epoch_cancelled(bench: &Bench, place: usize) -> Found {
+    trouble(bench, place, "cancel-epoch", |ending| !matches!(ending, Ending::Failed(_)))
+}
+
+pub(super) fn fit_cancelled(bench: &Bench, place: usize) -> Found {
+    trouble(bench, place, "cancel-fit", |ending| !matches!(ending, Ending::Failed(_)))
+}
+
+pub(super) fn error_elsewhere(bench: &Bench, place: usize) -> Found {
+    let passed_on = |ending: &Ending| match ending {
+        Ending::Failed(stop) => stop.0.text.contains(inside::WORDS) && stop.kind() == StopKind::Error,
+        // A phase that does not announce its backward pass gives no occasion.
+        _ => true,
+    };
+    trouble(bench, place, "error", passed_on)
+}
+
+pub(super) fn not_a_number(bench: &Bench, place: usize) -> Found {
+    trouble(bench, place, "nan", |_| true)
+}
+
+pub(super) fn interrupted(bench: &Bench, place: usize) -> Found {
+    let session = session!(bench, place, Trial::default());
+    session.interrupt().store(2, std::sync::atomic::Ordering::Relaxed);
+    match session.fit().ending {
+        Ending::Stopped { .. } => passed(),
+        Ending::Finished => failed("the fit went on"),
+        Ending::Failed(stop) => failed(stop.to_string()),
+    }
+}
+
+pub(super) fn empty_epoch(bench: &Bench, place: usize) -> Found {
+    let session = session!(bench, place, Trial { empty: true, ..Trial::default() });
+    match without_panic(&session.fit()) {
+        Ok(()) => passed(),
+        Err(problem) => failed(problem),
+    }
+}
+
+pub(super) fn small_batches(bench: &Bench, place: usize) -> Found {
+    let session = session!(bench, place, Trial { batch_size: 1, epochs: 1, ..Trial::default() });
+    let report = session.fit();
+    match &report.ending {
+        Ending::Failed(stop) => failed(stop.to_string()),
+        _ => passed(),
+    }
+}
+
+pub(super) fn tensors(bench: &Bench, place: usize) -> Found {
+    let session = session!(bench, place, Trial { epochs: 4, ..Trial::default() });
+    let living = |session: &Session| session.runtime().engine.borrow().living();
+    session.fit_epochs(2);
+    let before = living(&session);
+    session.fit_epochs(2);
+    let after = living(&session);
+    if after <= before {
+        return passed();
+    }
+    failed(format!("{before} tensors after two epochs, {after} after four: references that are not given back, or a list that only grows"))
+}
+
+pub(super) fn time_per_step(bench: &Bench, place: usize) -> Found {
+    let mut times = Vec::new();
+    let mut steps = 1;
+    for without in [true, false] {
+        let session = session!(bench, place, Trial { without, epochs: 2, ..Trial::default() });
+        let begin = Instant::now();
+        session.fit();
+        times.push(begin.elapsed().as_secs_f64());
+        steps = session.runtime().at().total_steps.max(1) * 2;
+    }
+    let each = (times[1] - times[0]).max(0.0) * 1000.0 / steps as f64;
+    let text = format!("about {each:.3} ms");
+    if each < 1.0 { (Verdict::Passed, text) } else { warning(text) }
+}
+
+pub(super) fn logs_little(bench: &Bench, place: usize) -> Found {
+    let session = session!(bench, place, Trial::default());
+    let before = super::child::lines(&bench.plugin);
+    session.fit();
+    let lines = super::child::lines(&bench.plugin) - before;
+    // Two epochs of at least four steps each in two phases.
+    if lines <= 16 {
+        passed()
+    } else {
+        warning(format!("{lines} lines in a training of two epochs: log what happens, not that nothing happens"))
+    }
+}
+
+pub(super) fn gradients(bench: &Bench, place: usize) -> Found {
+    let session = session!(bench, place, Trial::default());
+    if let Err(stop) = session.run_epoch(0) {
+        return failed(stop.to_string());
+    }
+    let trainable: Vec<_> = session.parameters().into_iter().filter(|one| one.trainable).collect();
+    let without: Vec<&str> =
+        trainable.iter().filter(|one| session.gradient(&one.model, &one.path).is_none()).map(|one| one.path.as_str()).collect();
+    if trainable.is_empty() {
+        return warning("it has no trainable parameter");
+    }
+    if without.len() == trainable.len() {
+        return skipped("gradients are not kept after a step");
+    }
+    if without.is_empty() { passed() } else { warning(format!("no gradient reaches {}", without.join(", "))) }
+}
+
+pub(super) fn loss_lowered(bench: &Bench, place: usize) -> Found {
+    let session = session!(bench, place, Trial { epochs: 6, ..Trial::default() });
+    let loss = |report: &crate::learner::FitReport| {
+        let found = report.metrics.iter().find(|(phase, name, _)| phase == "training" && name == "loss");
+        found.map_or(f64::NAN, |(_, _, value)| *value)
+    };
+    let first = loss(&session.fit_epochs(1));
+    let last = loss(&session.fit_epochs(5));
+    if last < first {
+        passed()
+    } else {
+        warning(format!("the loss was {first:.4} after one epoch and {last:.4} after six, with its default settings"))
+    }
+}

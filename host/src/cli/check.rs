@@ -1,0 +1,68 @@
+//! `fluxbay check`: tries a plugin for its author.
+
+use std::path::PathBuf;
+
+use super::{Exit, Failure, Outcome, print, print_json};
+use crate::check::{self, Check, Options, Verdict};
+use crate::library::shown;
+
+/// Arguments of `fluxbay check`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The plugin's file.
+    #[arg(required_unless_present = "list")]
+    file: Option<PathBuf>,
+    /// Show the checks that there are.
+    #[arg(long)]
+    list: bool,
+    /// Show only the results of these checks; may be given several times.
+    #[arg(long, value_name = "CHECK")]
+    only: Vec<String>,
+    /// Try its components in the runs of these files instead of small ones of the host's own.
+    #[arg(long = "run", value_name = "RUN.toml")]
+    runs: Vec<PathBuf>,
+    /// What made-up configurations and states follow from; the report names it.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Folders with the plugins that the trainings need; the standard ones are found by themselves.
+    #[arg(long = "plugin-dir", value_name = "DIR")]
+    plugin_dirs: Vec<PathBuf>,
+    /// Let warnings fail too.
+    #[arg(long)]
+    strict: bool,
+    /// Write JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Outcome {
+    if let Some(unknown) = arguments.only.iter().find(|name| Check::ALL.iter().all(|check| check.name() != *name)) {
+        let text = format!("there is no check `{}`; `fluxbay check --list` shows them", shown::text(unknown));
+        return Err(Failure::new(Exit::Configuration, text));
+    }
+    let Some(file) = arguments.file.clone().filter(|_| !arguments.list) else { return list(arguments.json) };
+    let options = Options {
+        file,
+        dirs: arguments.plugin_dirs.clone(),
+        runs: arguments.runs.clone(),
+        seed: arguments.seed,
+        only: arguments.only.clone(),
+    };
+    let report = check::check(&options)
+        .map_err(|error| Failure::new(Exit::Failed, format!("{} cannot be checked: {error}", shown::path(&options.file))))?;
+    if arguments.json {
+        print_json(&report)?;
+    } else {
+        print(&report.text())?;
+    }
+    let wrong = report.count(Verdict::Failed) + if arguments.strict { report.count(Verdict::Warning) } else { 0 };
+    Ok(if wrong == 0 { Exit::Done } else { Exit::Failed })
+}
+
+fn list(json: bool) -> Outcome {
+    if json {
+        let all: Vec<_> = Check::ALL.iter().map(|check| serde_json::json!({ "check": check.name(), "about": check.about() })).collect();
+        return print_json(&all);
+    }
+    print(&Check::ALL.iter().map(|check| format!("{:<24} {}\n", check.name(), check.about())).collect::<String>())
+}
