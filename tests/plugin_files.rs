@@ -197,3 +197,125 @@ fn a_plugin_that_crashes_when_tried_is_quarantined_until_that_is_lifted_and_the_
     succeed(fluxbay(home.path(), plugins.path()).args(["quarantine", "--lift", "all"]));
     assert_eq!(verdict(&list(home.path(), plugins.path()), "/crasher.so"), "ok");
 }
+
+/// Compiles the tracer; none where there is no compiler, or tracing is not allowed here.
+fn tracer(dir: &Path) -> Option<PathBuf> {
+    if !has_compiler() {
+        return None;
+    }
+    let tracer = dir.join("tracer");
+    succeed(Command::new("cc").args(["-O1", "-o"]).arg(&tracer).arg(fluxbay_tests::repository().join("tests/tracer.c")));
+    let allowed = run(Command::new(&tracer).arg(dir.join("trace")).arg("true")).code == Some(0);
+    if !allowed {
+        eprintln!("skipped: processes may not be traced here");
+    }
+    allowed.then_some(tracer)
+}
+
+/// Runs a command under the tracer and gives what it did with files, one line each.
+fn trace(tracer: &Path, command: &Command) -> Vec<String> {
+    let log = tracer.with_file_name("trace");
+    let mut traced = Command::new(tracer);
+    traced.arg(&log).arg(command.get_program()).args(command.get_args()).env_clear();
+    traced.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    traced.current_dir(command.get_current_dir().unwrap());
+    succeed(&mut traced);
+    String::from_utf8_lossy(&fs::read(log).unwrap()).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn listing_and_inspecting_never_map_a_candidate_as_the_system_calls_show() {
+    let (home, plugins) = (scratch(), plugin_dir());
+    let Some(tracer) = tracer(home.path()) else { return };
+    let _socket = corpus(plugins.path());
+    compile(plugins.path(), "tracer", "__attribute__((constructor)) static void ran(void) { abort(); }");
+    let folder = plugins.path().canonicalize().unwrap().to_string_lossy().into_owned();
+    let store = home.path().canonicalize().unwrap().join(".cache/fluxbay/plugins").to_string_lossy().into_owned();
+    let of_plugin = |line: &&String| line.contains(&folder) || line.contains(&store);
+    let commands: [&[&str]; 6] = [
+        &["list"],
+        &["list", "--json"],
+        &["inspect", "callback/recorder"],
+        &["inspect", "loss/cross-entropy", "--json"],
+        &["schema"],
+        &["quarantine"],
+    ];
+    for (number, arguments) in commands.into_iter().enumerate() {
+        let lines = trace(&tracer, fluxbay(home.path(), plugins.path()).args(arguments));
+        let touched: Vec<&String> = lines.iter().filter(of_plugin).filter(|line| !line.starts_with("open ")).collect();
+        assert!(touched.is_empty(), "{arguments:?} maps candidates: {touched:?}");
+        // The first one really reads them, and the tracer sees the program's own libraries: the trace is a whole one.
+        let reads = lines.iter().filter(of_plugin).any(|line| line.ends_with(".so"));
+        assert!(number > 0 || reads, "{lines:?}");
+        assert!(lines.iter().any(|line| line.starts_with("execute ") && line.contains("libc.so")), "{lines:?}");
+    }
+    // What loads plugins is seen to do so, from the store alone.
+    let mut compose = fluxbay(home.path(), plugins.path());
+    let lines = trace(&tracer, compose.arg("compose").env("FLUXBAY_SUPERVISOR", "off"));
+    assert!(lines.iter().any(|line| line.starts_with("execute ") && line.contains(&store)), "{lines:?}");
+    assert!(!lines.iter().any(|line| !line.starts_with("open ") && line.contains(&folder)), "{lines:?}");
+}
+
+#[test]
+fn training_beside_the_whole_corpus_gives_the_same_bits_as_without_it() {
+    let (home, alone, among) = (scratch(), plugin_dir(), plugin_dir());
+    let _socket = corpus(among.path());
+    if has_compiler() {
+        for (name, code) in [
+            ("crashes", "*(volatile int *)0 = 1"),
+            ("exits", "exit(0)"),
+            ("hangs", "for (;;) pause()"),
+            ("aborts", "abort()"),
+            ("prints", "puts(\"forged\")"),
+        ] {
+            compile(among.path(), name, &format!("__attribute__((constructor)) static void code(void) {{ {code}; }}"));
+        }
+    }
+    let train = |plugins: &Path, out: &str| {
+        let arguments = ["train", "--run-dir", out, "--set", "run.epochs=2", "--set", "run.threads=1"];
+        succeed(fluxbay(home.path(), plugins).args(arguments));
+        fs::read(home.path().join(out).join("model.safetensors")).unwrap()
+    };
+    assert!(train(alone.path(), "alone") == train(among.path(), "among"), "bad files change what is trained");
+    // Nothing that was not used was tried, so nothing of it is in quarantine.
+    assert_eq!(verdict(&list(home.path(), among.path()), "/text.so"), "not-elf");
+    let quarantined = succeed(fluxbay(home.path(), among.path()).args(["quarantine", "--json"]));
+    assert_eq!(quarantined.stdout.trim(), "[]");
+}
+
+#[test]
+fn two_hosts_that_write_the_cache_at_once_and_a_cache_that_cannot_be_written_do_no_harm() {
+    let (home, plugins) = (scratch(), plugin_dir());
+    let _socket = corpus(plugins.path());
+    let expected = list(home.path(), plugins.path());
+    fs::remove_dir_all(home.path().join(".cache")).unwrap();
+    let children: Vec<_> = (0..8)
+        .map(|_| fluxbay(home.path(), plugins.path()).args(["list", "--json"]).stdout(std::process::Stdio::piped()).spawn().unwrap())
+        .collect();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success());
+        assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), expected);
+    }
+    let cache = home.path().join(".cache/fluxbay");
+    fs::set_permissions(&cache, Permissions::from_mode(0o500)).unwrap();
+    assert_eq!(list(home.path(), plugins.path()), expected);
+    fs::set_permissions(&cache, Permissions::from_mode(0o700)).unwrap();
+}
+
+#[test]
+fn keys_are_kept_and_plugins_without_their_signature_refused_before_they_run() {
+    let (home, plugins) = (scratch(), plugin_dir());
+    let command = |arguments: &[&str]| run(fluxbay(home.path(), plugins.path()).args(arguments));
+    let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    assert_eq!(command(&["trust", "add", "RWnonsense", "--name", "x"]).code, Some(2));
+    assert_eq!(command(&["trust", "add", key, "--name", "team"]).code, Some(0));
+    assert!(command(&["trust", "list"]).stdout.contains(&format!("{key}  team")));
+    let refused = command(&["train", "--set", "run.epochs=1"]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("files were refused"), "{}", refused.stderr);
+    assert!(command(&["list"]).stdout.contains("unsigned (trust)"));
+    let folder = plugins.path().to_string_lossy().into_owned();
+    assert_eq!(command(&["train", "--set", "run.epochs=1", "--allow-untrusted", &folder]).code, Some(0));
+    assert_eq!(command(&["trust", "remove", "team"]).code, Some(0));
+    assert_eq!(command(&["train", "--set", "run.epochs=1"]).code, Some(0));
+}

@@ -1,9 +1,9 @@
 //! `fluxbay check`: tries a plugin the way hosts and bad luck will, for its author.
 //!
 //! Each [`Check`] has a name that people type and a line that says what it is about. What can be seen in the file alone is
-//! looked at here ([`file`]); everything else runs in a child process ([`child`]), one check after the other, each announced
+//! looked at here (`file`); everything else runs in a child process (`child`), one check after the other, each announced
 //! over a private channel before it begins, so that a crash or an endless call is the result of the check that it happened
-//! in, and the next one goes on in a new process ([`parent`]). Inputs that are made up follow from one seed.
+//! in, and the next one goes on in a new process (`parent`). Inputs that are made up follow from one seed.
 
 #![forbid(unsafe_code)]
 

@@ -126,8 +126,7 @@ impl Runtime {
             self.require_read(caller, "model")?;
         }
         let instance = &slot.instance;
-        let run =
-            || instance.call(self, Doing::Judging, |plugin| plugin.loss_forward(self, instance.number, yhats, ys));
+        let run = || instance.call(self, Doing::Judging, |plugin| plugin.loss_forward(self, instance.number, yhats, ys));
         stopped(self.profile.time(Work::Loss, run))
     }
 

@@ -6,7 +6,7 @@
 //! writes how the run ended into its record, and answers with a code that is no success. Nothing here makes a plugin's
 //! memory safe from another's: it makes their ends told.
 //!
-//! [`crumb`] is what the learner leaves, [`worker`] the child's side, [`watch`] the parent's, [`report`] the words.
+//! [`crumb`] is what the learner leaves, [`worker`] the child's side, `watch` the parent's, `report` the words.
 
 pub mod crumb;
 mod fault;

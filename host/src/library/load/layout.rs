@@ -46,7 +46,7 @@ pub(super) fn check(header: &'static LibHeader) -> Result<(), Refusal> {
     compare(RootRef::LAYOUT, theirs, version.minor >= ours.minor)
 }
 
-fn compare(ours: &'static TypeLayout, theirs: &'static TypeLayout, plugin_is_newer: bool) -> Result<(), Refusal> {
+pub(super) fn compare(ours: &'static TypeLayout, theirs: &'static TypeLayout, plugin_is_newer: bool) -> Result<(), Refusal> {
     let (first, second) = if plugin_is_newer { (ours, theirs) } else { (theirs, ours) };
     // Own globals: the shared ones would remember a refused plugin's types.
     let Err(errors) = check_layout_compatibility_with_globals(first, second, &CheckingGlobals::new()) else {
@@ -128,77 +128,4 @@ fn describe(cause: &AbiInstability, plugin_is_second: bool) -> String {
         other => return shown::text(&format!("{other:?}").chars().take(200).collect::<String>()),
     };
     sides(what, first, second)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use abi_stable::StableAbi;
-
-    mod ours {
-        use super::*;
-        #[repr(C)]
-        #[derive(StableAbi)]
-        pub struct Table {
-            pub on: unsafe extern "C" fn(this: u64, event: u32) -> i32,
-        }
-        #[repr(C)]
-        #[derive(StableAbi)]
-        pub struct Root {
-            pub size: u64,
-            pub table: Table,
-        }
-    }
-
-    mod other_argument {
-        use super::*;
-        #[repr(C)]
-        #[derive(StableAbi)]
-        pub struct Table {
-            pub on: unsafe extern "C" fn(this: u64, event: u64) -> i32,
-        }
-        #[repr(C)]
-        #[derive(StableAbi)]
-        pub struct Root {
-            pub size: u64,
-            pub table: Table,
-        }
-    }
-
-    mod one_field_more {
-        use super::*;
-        #[repr(C)]
-        #[derive(StableAbi)]
-        pub struct Table {
-            pub on: unsafe extern "C" fn(this: u64, event: u32) -> i32,
-            pub off: unsafe extern "C" fn(this: u64) -> i32,
-        }
-        #[repr(C)]
-        #[derive(StableAbi)]
-        pub struct Root {
-            pub size: u64,
-            pub table: Table,
-        }
-    }
-
-    #[test]
-    fn a_changed_argument_is_named_with_its_path_and_both_types_in_either_direction() {
-        for newer in [true, false] {
-            let refusal = compare(ours::Root::LAYOUT, other_argument::Root::LAYOUT, newer).expect_err("differs");
-            assert_eq!(refusal.reason, Reason::LayoutMismatch);
-            assert_eq!(
-                refusal.message,
-                "its tables are laid out differently: Root.table.on.param_1: type is u64 in the plugin, u32 in the host"
-            );
-        }
-        assert!(compare(ours::Root::LAYOUT, ours::Root::LAYOUT, true).is_ok());
-    }
-
-    #[test]
-    fn a_grown_plain_table_is_refused_in_either_direction_with_one_line() {
-        for newer in [true, false] {
-            let refusal = compare(ours::Root::LAYOUT, one_field_more::Root::LAYOUT, newer).expect_err("differs");
-            assert!(refusal.message.contains("Root.table") && !refusal.message.contains('\n'), "{}", refusal.message);
-        }
-    }
 }

@@ -13,6 +13,8 @@ mod image;
 mod layout;
 mod linker;
 #[cfg(test)]
+mod matrix;
+#[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};

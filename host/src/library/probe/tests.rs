@@ -103,15 +103,12 @@ fn what_does_not_come_to_an_end_is_ended() {
     }
 }
 
-#[test]
-fn a_forked_process_that_keeps_everything_open_does_not_hold_up_the_host_and_is_killed() {
-    if !has_compiler() {
-        return;
-    }
+/// Lets a constructor fork; `child` is what the new process does first. Tells whether it is gone after the probe.
+fn forked_process_is_gone(child: &str) {
     let dir = tempfile::tempdir().expect("temporary directory");
     let note = dir.path().join("pid");
     let code = format!(
-        "if (fork() == 0) {{ FILE *f = fopen(\"{}\", \"w\"); fprintf(f, \"%d\", getpid()); fclose(f); sleep(1000); _exit(0); }} usleep(300000)",
+        "if (fork() == 0) {{ {child}; FILE *f = fopen(\"{}\", \"w\"); fprintf(f, \"%d\", getpid()); fclose(f); sleep(1000); _exit(0); }} usleep(300000)",
         note.display()
     );
     let started = Instant::now();
@@ -126,6 +123,20 @@ fn a_forked_process_that_keeps_everything_open_does_not_hold_up_the_host_and_is_
         matches!(state(), None | Some('Z' | 'X'))
     });
     assert!(gone, "the forked process lives on: {:?}", state());
+}
+
+#[test]
+fn a_forked_process_that_keeps_everything_open_does_not_hold_up_the_host_and_is_killed() {
+    if has_compiler() {
+        forked_process_is_gone("");
+    }
+}
+
+#[test]
+fn a_forked_process_that_leaves_its_process_group_is_killed_too() {
+    if has_compiler() {
+        forked_process_is_gone("setsid(); if (fork()) _exit(0)");
+    }
 }
 
 #[test]

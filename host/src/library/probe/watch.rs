@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 
 use super::frame::{self, Kind, NONCE};
 use super::verdict::{self, Answer};
@@ -22,6 +22,8 @@ use super::{COMMAND, Failure, ProbeLimits, refuse};
 use crate::library::report::{Reason, Refusal};
 use crate::library::shown;
 
+/// Name of the variable that marks the child and all that it starts.
+const MARK: &str = "FLUXBAY_PROBE_MARK";
 /// How often the child's end and its memory are looked at.
 const TICK: Duration = Duration::from_millis(5);
 
@@ -48,6 +50,8 @@ struct Watch<'a> {
     channel: UnixStream,
     printed: File,
     nonce: [u8; NONCE],
+    /// An environment variable by which processes are known that left the group.
+    mark: Vec<u8>,
     received: Vec<u8>,
     output: Vec<u8>,
     /// What the child said that it is doing.
@@ -59,6 +63,8 @@ struct Watch<'a> {
 impl<'a> Watch<'a> {
     fn start(program: &Path, copy: &Path, limits: &'a ProbeLimits) -> io::Result<Self> {
         let nonce = random()?;
+        let mark: String = random()?.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mark = format!("{MARK}={mark}");
         let (mut channel, theirs) = UnixStream::pair()?;
         let (printed, stdout) = io::pipe()?;
         let printed = File::from(OwnedFd::from(printed));
@@ -68,6 +74,7 @@ impl<'a> Watch<'a> {
             .arg(COMMAND)
             .arg(copy)
             .current_dir("/")
+            .env(MARK, &mark[MARK.len() + 1..])
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::from(stdout))
             .stderr(Stdio::from(stderr))
@@ -79,6 +86,7 @@ impl<'a> Watch<'a> {
             channel: channel.try_clone()?,
             printed,
             nonce,
+            mark: mark.into_bytes(),
             received: Vec::new(),
             output: Vec::new(),
             doing: "starting",
@@ -200,8 +208,37 @@ impl<'a> Watch<'a> {
         }
         let _ = self.child.kill();
         self.reaped = true;
-        self.child.wait()
+        let status = self.child.wait();
+        self.end_strays();
+        status
     }
+}
+
+impl Watch<'_> {
+    /// Kills what the plugin started and took out of the process group: it still has the mark in its environment. More than
+    /// once, because one that forks may just have done so.
+    fn end_strays(&self) {
+        for _ in 0..5 {
+            let strays: Vec<Pid> = processes().filter(|pid| has_mark(*pid, &self.mark)).collect();
+            if strays.is_empty() {
+                return;
+            }
+            for stray in strays {
+                let _ = kill_process(stray, Signal::KILL);
+            }
+        }
+    }
+}
+
+fn processes() -> impl Iterator<Item = Pid> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().and_then(Pid::from_raw))
+}
+
+/// Whether a variable stands in the environment that a process was started with. Of other users' processes it cannot be told.
+fn has_mark(pid: Pid, mark: &[u8]) -> bool {
+    let environment = std::fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|variable| variable == mark)
 }
 
 impl Drop for Watch<'_> {

@@ -1,0 +1,135 @@
+//! What it costs to find, check and load plugins: on a warm cache, beside what the dynamic linker alone takes for the same files.
+//!
+//! A library is opened once per process, so every measurement loads files that this process has not seen: copies of the same
+//! plugin, each with another name in its manifest.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use fluxbay::bridge::HOST;
+use fluxbay::library::{Catalog, Origin, ScanOptions, SearchPath, Store, load_from};
+use fluxbay_tests::{build_plugin, scratch};
+
+const SOURCE: &str = include_str!("../behaviours/fixture_plugin.rs");
+
+/// Copies of a plugin that differ in their names and so in their hashes.
+struct Copies {
+    template: Vec<u8>,
+    places: Vec<usize>,
+    next: u32,
+}
+
+impl Copies {
+    fn new() -> Self {
+        let template = std::fs::read(build_plugin("copy-00000000", SOURCE)).unwrap();
+        let name = b"copy-00000000";
+        let places: Vec<usize> = template.windows(name.len()).enumerate().filter(|(_, bytes)| *bytes == name).map(|(at, _)| at).collect();
+        assert!(!places.is_empty());
+        Self { template, places, next: 0 }
+    }
+
+    /// Writes `count` plugins that nobody has seen.
+    fn write(&mut self, dir: &Path, count: usize) -> Vec<PathBuf> {
+        let mut one = || {
+            self.next += 1;
+            let name = format!("copy-{:08}", self.next);
+            let mut bytes = self.template.clone();
+            for &at in &self.places {
+                bytes[at..at + name.len()].copy_from_slice(name.as_bytes());
+            }
+            let path = dir.join(format!("{name}.so"));
+            std::fs::write(&path, bytes).unwrap();
+            path
+        };
+        (0..count).map(|_| one()).collect()
+    }
+}
+
+/// Scans `dir` as commands do.
+fn scan(dir: &Path, cache: &Path) -> Catalog {
+    let mut path = SearchPath::new();
+    path.push(dir, Origin::CommandLine);
+    Catalog::scan(&path, &ScanOptions { cache_dir: Some(cache.to_owned()), ..ScanOptions::default() })
+}
+
+/// Time to scan, check and load `count` plugins whose copies lie in the store and whose facts lie in the cache.
+fn fluxbay(copies: &mut Copies, count: usize) -> Duration {
+    let dir = scratch();
+    let (plugins, cache) = (dir.path().join("plugins"), dir.path().join("cache"));
+    std::fs::create_dir_all(&plugins).unwrap();
+    std::fs::create_dir_all(&cache).unwrap();
+    copies.write(&plugins, count);
+    let store = Store::at(&dir.path().join("store")).unwrap();
+    // Files that have just been written are not believed to stay as they are.
+    std::thread::sleep(Duration::from_millis(2100));
+    for plugin in scan(&plugins, &cache).plugins() {
+        plugin.trusted().clone().store(&store).unwrap();
+    }
+    let begin = Instant::now();
+    let catalog = scan(&plugins, &cache);
+    assert_eq!(catalog.plugins().len(), count);
+    for plugin in catalog.plugins() {
+        load_from(plugin, &HOST, &store).unwrap();
+    }
+    begin.elapsed()
+}
+
+/// Time that the dynamic linker alone takes for `count` such files.
+fn bare(copies: &mut Copies, count: usize) -> Duration {
+    let dir = scratch();
+    let files = copies.write(dir.path(), count);
+    let begin = Instant::now();
+    for file in files {
+        // SAFETY: the plugin's own constructors run, and it is never closed.
+        let library = unsafe { libloading::os::unix::Library::open(Some(&file), libloading::os::unix::RTLD_NOW) };
+        std::mem::forget(library.unwrap());
+    }
+    begin.elapsed()
+}
+
+/// A folder of many files, listed with and without what is known of them.
+fn listing(criterion: &mut Criterion, copies: &mut Copies) {
+    let dir = scratch();
+    let (plugins, cache) = (dir.path().join("plugins"), dir.path().join("cache"));
+    std::fs::create_dir_all(&plugins).unwrap();
+    std::fs::create_dir_all(&cache).unwrap();
+    copies.write(&plugins, 1000);
+    std::thread::sleep(Duration::from_millis(2100));
+    let mut group = criterion.benchmark_group("list 1000 plugins");
+    group.sample_size(10);
+    group.bench_function("cold", |bencher| {
+        bencher.iter_custom(|iterations| {
+            (0..iterations)
+                .map(|_| {
+                    let fresh = scratch();
+                    let begin = Instant::now();
+                    assert_eq!(scan(&plugins, fresh.path()).plugins().len(), 1000);
+                    begin.elapsed()
+                })
+                .sum()
+        });
+    });
+    scan(&plugins, &cache);
+    group.bench_function("warm", |bencher| bencher.iter(|| assert_eq!(scan(&plugins, &cache).plugins().len(), 1000)));
+    group.finish();
+}
+
+fn benches(criterion: &mut Criterion) {
+    let mut copies = Copies::new();
+    listing(criterion, &mut copies);
+    let mut group = criterion.benchmark_group("load");
+    group.sample_size(10).warm_up_time(Duration::from_millis(1)).measurement_time(Duration::from_millis(10));
+    for count in [1, 100] {
+        group.bench_with_input(BenchmarkId::new("scan, check and load", count), &count, |bencher, &count| {
+            bencher.iter_custom(|iterations| (0..iterations).map(|_| fluxbay(&mut copies, count)).sum());
+        });
+        group.bench_with_input(BenchmarkId::new("dlopen alone", count), &count, |bencher, &count| {
+            bencher.iter_custom(|iterations| (0..iterations).map(|_| bare(&mut copies, count)).sum());
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(all, benches);
+criterion_main!(all);
