@@ -89,7 +89,7 @@ impl RunDirectory {
             }
             Err(TryLockError::Error(error)) => return Err(RecordError::io("lock", &lock)(error)),
         }
-        let noted = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+        let noted = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", crate::supervisor::worker::process()));
         noted.map_err(RecordError::io("write", &lock))?;
         atomic::sync_folder(path)?;
         Ok(RunDirectory { path: path.to_owned(), _lock: file })

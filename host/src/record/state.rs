@@ -83,7 +83,7 @@ impl RunState {
             step: 0,
             started: now.clone(),
             updated: now,
-            process: std::process::id(),
+            process: crate::supervisor::worker::process(),
             resumed: 0,
         }
     }

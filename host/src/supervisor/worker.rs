@@ -31,6 +31,14 @@ pub fn begin(number: i32) -> io::Result<()> {
     Ok(())
 }
 
+/// Number of the process that people know: the command that they started, which is the supervisor's where there is one.
+pub fn process() -> u32 {
+    match u32::try_from(PAGE.words[word::SUPERVISOR].load(Relaxed)) {
+        Ok(supervisor) if supervisor != 0 => supervisor,
+        _ => std::process::id(),
+    }
+}
+
 /// The command is done and answers with `code`; what plugins do when the process ends changes nothing any more.
 pub fn done(code: u8) {
     PAGE.words[word::ENDED].store(u64::from(code) + 1, Relaxed);

@@ -20,7 +20,7 @@ use crate::{cli::Exit, display::Screen, learner::TIME_IS_UP, supervisor};
 
 /// Signals within this time are one: a terminal sends to every process of a group, and supervisors such as this program's
 /// own, or `timeout`, send once more.
-const ONE: Duration = Duration::from_millis(300);
+const ONE: Duration = Duration::from_millis(100);
 
 /// Listens until it is dropped.
 pub(super) struct Listening {
