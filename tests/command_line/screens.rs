@@ -101,10 +101,10 @@ fn listings_and_sheets() {
     snapshot("inspect-model", screen(&["inspect", "model/mlp"]));
     snapshot("inspect-schedule", screen(&["inspect", "onecycle"]));
     snapshot("inspect-plugin", screen(&["inspect", "fluxbay-losses"]));
-    snapshot(
-        "list-of-nothing",
-        settled(&succeed(fluxbay(dir.path(), &dir.path().join("none")).args(["list"])).stdout, dir.path(), plugins.path()),
-    );
+    let nothing = succeed(fluxbay(dir.path(), &dir.path().join("none")).args(["list"])).stdout;
+    // The executable lies elsewhere each time.
+    let lines: Vec<&str> = nothing.lines().filter(|line| !line.contains("(beside the executable)")).collect();
+    snapshot("list-of-nothing", settled(&lines.join("\n"), dir.path(), plugins.path()));
 }
 
 #[test]
