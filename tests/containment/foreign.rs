@@ -113,7 +113,7 @@ fn the_plugin_in_c_of_the_documentation_trains() {
 /// Variants of the good plugin: `on` does `body`; its name is `name`.
 fn variant(dir: &Path, name: &str, compiler: &str, body: &str) -> PathBuf {
     let source = fs::read_to_string(docs().join("low_loss.c")).unwrap();
-    let source = source.replace("low-loss-c", name).replace("name\", 10}", "name\", 10}");
+    let source = source.replace("low-loss-c", name);
     let length = format!("\"{name}\", {}}}", name.len());
     let source = source.replace(&format!("\"{name}\", 10}}"), &length);
     let marked = "    const struct low_loss *self = instance;\n";
