@@ -49,7 +49,9 @@ fn snapshot(name: &str, text: String) {
     settings.bind(|| insta::assert_snapshot!(name, text));
 }
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 18] = [
+    "check",
+    "trust",
     "verify-resume",
     "train",
     "resume",
@@ -129,7 +131,7 @@ fn training_from_the_banner_to_the_summary() {
     let screen = squeezed(&settled(&finished.stderr, dir.path(), plugins.path()));
     // What depends on how fast the machine is: that it is there has to do.
     let lines = screen.lines().filter(|line| !line.starts_with("epoch #/#")).map(|line| match line.split_once(' ') {
-        Some((label @ ("time" | "within"), _)) => format!("{label} ..."),
+        Some((label @ ("time" | "within" | "finished"), _)) => format!("{label} ..."),
         _ => line.to_owned(),
     });
     snapshot("train", lines.collect::<Vec<_>>().join("\n"));
