@@ -198,7 +198,7 @@ enum Command {
 impl Command {
     /// Whether functions of plugins are called in the process of the command.
     fn calls_plugins(&self) -> bool {
-        matches!(self, Command::Train(_) | Command::Compose(_) | Command::Resume(_) | Command::Evaluate(_))
+        matches!(self, Command::Train(_) | Command::Compose(_) | Command::Resume(_) | Command::Evaluate(_) | Command::Schedule(_))
     }
 }
 

@@ -260,7 +260,8 @@ mod tests {
           run      10 epochs, seed 42, cpu on 2 threads
           data     digits: 1,438 training, 359 validation
           sample   xs f32 [64]; ys u32 scalar, 10 classes
-          loader   batches of 32, shuffled; 45 training steps, 12 validation steps an epoch
+          loader   batches of 32, shuffled; 45 training steps,
+                   12 validation steps an epoch
           model    mlp: 4,160 parameters, 64 values that are not trained
                    layers.0.bias      [64]         64
                    layers.0.weight    [64, 64]  4,096
