@@ -696,12 +696,12 @@ fn an_instance_asks_for_checkpoints_and_says_how_many_are_kept() {
 
 #[test]
 fn a_full_disk_ends_the_run_loudly_and_it_goes_on_when_there_is_room() {
-    let place = Place::new(&long(20));
+    let place = Place::new(&long(80));
     succeed(&mut place.fluxbay(&["train", "run.toml", "--run-dir", "straight"]));
     let train = place.fluxbay(&["train", "run.toml", "--run-dir", "out"]);
-    // Files may have 40 KiB, less than the metrics will need.
+    // Files may have 120 KiB, less than the metrics will need.
     let mut limited = Command::new("bash");
-    limited.args(["-c", "ulimit -f 40; exec \"$0\" \"$@\""]).arg(train.get_program()).args(train.get_args());
+    limited.args(["-c", "ulimit -f 120; exec \"$0\" \"$@\""]).arg(train.get_program()).args(train.get_args());
     limited.current_dir(place.dir.path());
     for (name, value) in train.get_envs() {
         match value {

@@ -67,7 +67,7 @@ fn says(finished: &Finished, words: &[&str]) {
 fn resumes(dir: &Path) {
     let resumed = run(fluxbay(dir, plugins())
         .args(["resume", "out", "--set", "callback.fault.what=none-any-more", "--set"])
-        .args(["callback.fault.epoch=99", "--allow-changes"]));
+        .args(["callback.fault.epoch=99", "--allow-other-settings"]));
     assert_eq!(resumed.code, Some(0), "{}\n{}", resumed.stdout, resumed.stderr);
     assert_eq!(state(dir)["status"], "finished");
 }

@@ -4,6 +4,12 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{Read, Seek, Write},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    io::Errno,
+    process::{Pid, test_kill_process},
 };
 
 use super::{Moment, RecordError, RunState, Status, atomic};
@@ -19,6 +25,23 @@ pub struct RunDirectory {
     path: PathBuf,
     /// Held open: the lock ends with it, also when the process is killed.
     _lock: File,
+}
+
+/// How long a folder may stay held by a process that is not there any more.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The process that is written in a lock file.
+fn holder(lock: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    lock.rewind().ok()?;
+    lock.read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+/// Whether a process exists.
+fn is_there(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
 }
 
 impl RunDirectory {
@@ -80,14 +103,20 @@ impl RunDirectory {
         let lock = path.join(LOCK);
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&lock);
         let mut file = open.map_err(RecordError::io("open", &lock))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
-                return Err(RecordError::Locked { path: path.to_owned(), pid });
+        let begin = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => {
+                    let pid = holder(&mut file);
+                    // A worker outlives the process that watched it by a moment, where that one was killed.
+                    if pid.is_some_and(is_there) || begin.elapsed() > PATIENCE {
+                        return Err(RecordError::Locked { path: path.to_owned(), pid });
+                    }
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(TryLockError::Error(error)) => return Err(RecordError::io("lock", &lock)(error)),
             }
-            Err(TryLockError::Error(error)) => return Err(RecordError::io("lock", &lock)(error)),
         }
         let noted = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", crate::supervisor::worker::process()));
         noted.map_err(RecordError::io("write", &lock))?;
