@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::Value as Json;
 
+use super::inspect::sheet::part_in_a_run;
 use super::inspect::snippet;
 use super::{Exit, Failure, Outcome, PluginPath};
 use crate::library::{Catalog, ComponentManifest, ComponentRef, Kind};
@@ -82,18 +83,9 @@ fn section(manifest: &ComponentManifest, plugin: &str) -> String {
     }
     let _ = writeln!(out, "\n```toml\n{}```", snippet::of(manifest));
     out.push_str(&settings(manifest));
-    let facts = [
-        ("phase kind", vec![manifest.phase_kind.clone()]),
-        ("handles", manifest.events.clone()),
-        ("emits", manifest.emits.clone()),
-        ("reads", manifest.reads.clone()),
-        ("writes", manifest.writes.clone()),
-        ("runs after", manifest.run_after.clone()),
-        ("runs before", manifest.run_before.clone()),
-        ("can follow a schedule", manifest.hyper_parameters.clone()),
-    ];
+    let scheduled = ("can follow a schedule", manifest.hyper_parameters.as_slice());
     out.push('\n');
-    for (name, values) in facts.iter().filter(|(_, values)| values.iter().any(|value| !value.is_empty())) {
+    for (name, values) in part_in_a_run(manifest).into_iter().chain([scheduled]).filter(|(_, values)| !values.is_empty()) {
         let values: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
         let _ = writeln!(out, "- {name}: {}", values.join(", "));
     }

@@ -1,6 +1,6 @@
 //! `fluxbay inspect`: one plugin, file or component, with all that its description says. Runs no code of a plugin.
 
-mod sheet;
+pub(in crate::cli) mod sheet;
 pub(in crate::cli) mod snippet;
 
 use std::path::Path;

@@ -64,6 +64,20 @@ fn built(sheet: &PluginSheet) -> String {
     format!("for {}, {}{debug}{compilers}", built.machine, bytes(built.bytes))
 }
 
+/// What a component does in a run, by what it is called; empty where there is none of it.
+pub(in crate::cli) fn part_in_a_run(manifest: &ComponentManifest) -> [(&'static str, &[String]); 7] {
+    let kind = std::slice::from_ref(&manifest.phase_kind);
+    [
+        ("phase kind", if manifest.phase_kind.is_empty() { &[] } else { kind }),
+        ("handles", &manifest.events),
+        ("emits", &manifest.emits),
+        ("reads", &manifest.reads),
+        ("writes", &manifest.writes),
+        ("runs after", &manifest.run_after),
+        ("runs before", &manifest.run_before),
+    ]
+}
+
 /// A component: what it is for, its settings, its part in a run.
 pub(super) fn component(sheet: &ComponentSheet) -> String {
     let manifest = &sheet.manifest;
@@ -71,18 +85,8 @@ pub(super) fn component(sheet: &ComponentSheet) -> String {
     paragraph(&mut out, &manifest.summary);
     paragraph(&mut out, &manifest.details);
     let _ = writeln!(out, "\nfrom        {} {} ({}), {}", sheet.plugin, sheet.version, sheet.state, sheet.file);
-    let lists = [
-        ("phase kind", vec![manifest.phase_kind.clone()]),
-        ("handles", manifest.events.clone()),
-        ("emits", manifest.emits.clone()),
-        ("reads", manifest.reads.clone()),
-        ("writes", manifest.writes.clone()),
-        ("runs after", manifest.run_after.clone()),
-        ("runs before", manifest.run_before.clone()),
-        ("schedulable", manifest.hyper_parameters.clone()),
-        ("requires", manifest.requires.clone()),
-    ];
-    for (name, values) in lists.iter().filter(|(_, values)| values.iter().any(|value| !value.is_empty())) {
+    let last = [("schedulable", manifest.hyper_parameters.as_slice()), ("requires", manifest.requires.as_slice())];
+    for (name, values) in part_in_a_run(manifest).into_iter().chain(last).filter(|(_, values)| !values.is_empty()) {
         wrapped(&mut out, &format!("{name:<11} "), &values.join(", "));
     }
     for other in &sheet.writes_too {
