@@ -13,4 +13,7 @@ pub mod record;
 pub mod run_file;
 pub mod session;
 pub mod supervisor;
-pub mod tensor;
+
+/// Tensors of a run: handles, operations with gradients, parameters, random numbers. A crate of its own, so that a change of the host
+/// compiles without the kernels.
+pub use fluxbay_tensor as tensor;

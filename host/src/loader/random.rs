@@ -3,7 +3,7 @@
 //! A draw is a function of seed, purpose, epoch and its number, and of nothing else: no thread, no earlier epoch and no
 //! other user of random numbers can shift it.
 
-use crate::tensor::random::philox;
+use crate::tensor::philox;
 
 /// A sequence of random 64-bit numbers.
 pub(super) struct Draws {

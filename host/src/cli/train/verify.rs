@@ -16,7 +16,7 @@ use crate::{
     durable::compare::{Comparison, directories},
     library::shown,
     record::{checkpoint, file},
-    tensor::random::philox,
+    tensor::philox,
 };
 
 /// Arguments of `fluxbay verify-resume`.

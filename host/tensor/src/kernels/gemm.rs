@@ -1,0 +1,132 @@
+//! Matrix products over the `gemm` crate, split over the pool.
+
+use std::any::TypeId;
+
+use super::simd::Real;
+use crate::pool::{Parts, Pool};
+
+/// Multiply-adds below which a product is not split.
+const SPLIT: usize = 256 * 1024;
+
+/// A matrix inside a slice: element (row, column) lies at `start + row row_stride + column column_stride`.
+#[derive(Clone, Copy)]
+pub(crate) struct Matrix<'a, T> {
+    elements: &'a [T],
+    start: usize,
+    row_stride: usize,
+    column_stride: usize,
+}
+
+impl<'a, T> Matrix<'a, T> {
+    /// Rows one after the other.
+    pub fn rows(elements: &'a [T], width: usize) -> Self {
+        Self { elements, start: 0, row_stride: width, column_stride: 1 }
+    }
+
+    pub fn strided(elements: &'a [T], start: usize, row_stride: usize, column_stride: usize) -> Self {
+        Self { elements, start, row_stride, column_stride }
+    }
+
+    pub fn transposed(self) -> Self {
+        Self { row_stride: self.column_stride, column_stride: self.row_stride, ..self }
+    }
+
+    fn check(&self, rows: usize, columns: usize) {
+        if rows > 0 && columns > 0 {
+            let last = self.start + (rows - 1) * self.row_stride + (columns - 1) * self.column_stride;
+            assert!(last < self.elements.len(), "matrix of {rows} x {columns} outside its {} elements", self.elements.len());
+        }
+    }
+}
+
+/// Where a product goes: a matrix inside elements that tasks share.
+pub(crate) struct Target<'a, T> {
+    pub parts: &'a Parts<T>,
+    pub length: usize,
+    pub start: usize,
+    pub row_stride: usize,
+    pub column_stride: usize,
+}
+
+/// What happens to what is there already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Into {
+    Overwrite,
+    Add,
+}
+
+/// `out (+)= alpha a b` with a [m, k], b [k, n], on this thread.
+///
+/// # Safety
+/// The target's matrix must lie within its `length` elements of `parts`, and no other thread may use it meanwhile.
+pub(crate) unsafe fn product_here<T: Real>(
+    (m, n, k): (usize, usize, usize),
+    out: &Target<T>,
+    mode: Into,
+    alpha: T,
+    a: Matrix<T>,
+    b: Matrix<T>,
+) {
+    if m == 0 || n == 0 {
+        return;
+    }
+    a.check(m, k);
+    b.check(k, n);
+    let last = out.start + (m - 1) * out.row_stride + (n - 1) * out.column_stride;
+    assert!(last < out.length, "product of {m} x {n} outside its target");
+    macro_rules! call {
+        ($type:ty) => {
+            // SAFETY: the three matrices were checked against their slices; `T` is `$type`, so the casts change nothing.
+            unsafe {
+                gemm::gemm(
+                    m,
+                    n,
+                    k,
+                    out.parts.pointer().add(out.start).cast::<$type>(),
+                    out.column_stride as isize,
+                    out.row_stride as isize,
+                    mode == Into::Add,
+                    a.elements.as_ptr().add(a.start).cast::<$type>(),
+                    a.column_stride as isize,
+                    a.row_stride as isize,
+                    b.elements.as_ptr().add(b.start).cast::<$type>(),
+                    b.column_stride as isize,
+                    b.row_stride as isize,
+                    1.0,
+                    alpha.wide() as $type,
+                    false,
+                    false,
+                    false,
+                    gemm::Parallelism::None,
+                )
+            }
+        };
+    }
+    if TypeId::of::<T>() == TypeId::of::<f64>() { call!(f64) } else { call!(f32) }
+}
+
+/// `out (+)= a b` into consecutive rows, split over the pool when it is worth it. The split depends on sizes and the number of threads only.
+pub(crate) fn product<T: Real>(pool: &Pool, (m, n, k): (usize, usize, usize), out: &mut [T], mode: Into, a: Matrix<T>, b: Matrix<T>) {
+    assert_eq!(out.len(), m * n);
+    if k == 0 && mode == Into::Overwrite {
+        out.fill(T::ZERO);
+        return;
+    }
+    let length = out.len();
+    let parts = Parts::new(out);
+    let pieces = if m * n * k < SPLIT { 1 } else { pool.threads() };
+    let by_rows = m >= n;
+    let (size, unit) = if by_rows { (m, 8) } else { (n, 16) };
+    let units = size.div_ceil(unit);
+    let pieces = pieces.min(units);
+    pool.run(pieces, &|piece| {
+        let (from, to) = (piece * units / pieces * unit, ((piece + 1) * units / pieces * unit).min(size));
+        let count = to - from;
+        let (sizes, start, a, b) = match by_rows {
+            true => ((count, n, k), from * n, Matrix { start: a.start + from * a.row_stride, ..a }, b),
+            false => ((m, count, k), from, a, Matrix { start: b.start + from * b.column_stride, ..b }),
+        };
+        // SAFETY: the pieces are different rows or columns of the result.
+        unsafe { product_here(sizes, &Target { parts: &parts, length, start, row_stride: n, column_stride: 1 }, mode, T::ONE, a, b) };
+    });
+}

@@ -1,0 +1,162 @@
+//! Softmax along rows, its logarithm, and the cross-entropy whose gradient is made on the way.
+
+use super::reduce::{max_lanes, sum_lanes, sum_lanes2};
+use super::simd::{Isa, Kernel, Real, dispatch};
+use crate::pool::{Parts, Pool};
+use crate::value::unwritten;
+
+fn grain(width: usize) -> usize {
+    (8 * 1024 / width.max(1)).max(1)
+}
+
+/// Runs `row` for each row of `out`, with its number.
+pub(crate) fn each_row<T: Real>(pool: &Pool, out: &mut [T], width: usize, row: impl Fn(usize, &mut [T]) + Sync) {
+    if width == 0 {
+        return;
+    }
+    let rows = out.len() / width;
+    let parts = Parts::new(out);
+    pool.ranges(rows, grain(width), |range| {
+        for at in range {
+            // SAFETY: each row is written by one task.
+            row(at, unsafe { parts.part(at * width..(at + 1) * width) });
+        }
+    });
+}
+
+/// `softmax(scale x)` of one row.
+pub(crate) struct SoftmaxRow<'a, T> {
+    pub x: &'a [T],
+    pub out: &'a mut [T],
+    pub log: bool,
+}
+
+impl<T: Real> Kernel for SoftmaxRow<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self, isa: S) {
+        let largest = max_lanes(self.x);
+        for (out, &x) in self.out.iter_mut().zip(self.x) {
+            *out = (x - largest).exp(isa);
+        }
+        let sum = sum_lanes(self.out, |x| x);
+        if self.log {
+            let shift = largest + sum.ln();
+            for (out, &x) in self.out.iter_mut().zip(self.x) {
+                *out = x - shift;
+            }
+        } else {
+            let factor = T::ONE / sum;
+            for out in self.out {
+                *out *= factor;
+            }
+        }
+    }
+}
+
+/// Softmax (or its logarithm) of each row.
+pub(crate) fn softmax<T: Real>(pool: &Pool, x: &[T], width: usize, log: bool) -> Vec<T> {
+    let mut out = unwritten(x.len());
+    each_row(pool, &mut out, width, |at, out| dispatch(SoftmaxRow { x: &x[at * width..(at + 1) * width], out, log }));
+    out
+}
+
+struct SoftmaxGradientRow<'a, T> {
+    y: &'a [T],
+    gradient: &'a [T],
+    out: &'a mut [T],
+    log: bool,
+}
+
+impl<T: Real> Kernel for SoftmaxGradientRow<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self, isa: S) {
+        let pairs = self.y.iter().zip(self.gradient);
+        if self.log {
+            let sum = sum_lanes(self.gradient, |g| g);
+            for (out, (&y, &g)) in self.out.iter_mut().zip(pairs) {
+                *out = g - y.exp(isa) * sum;
+            }
+        } else {
+            let sum = sum_lanes2(self.y, self.gradient, |y, g| y * g);
+            for (out, (&y, &g)) in self.out.iter_mut().zip(pairs) {
+                *out = y * (g - sum);
+            }
+        }
+    }
+}
+
+/// The gradient through [`softmax`], whose result is `y`.
+pub(crate) fn softmax_gradient<T: Real>(pool: &Pool, y: &[T], gradient: &[T], width: usize, log: bool) -> Vec<T> {
+    let mut out = unwritten(y.len());
+    each_row(pool, &mut out, width, |at, out| {
+        let range = at * width..(at + 1) * width;
+        dispatch(SoftmaxGradientRow { y: &y[range.clone()], gradient: &gradient[range], out, log });
+    });
+    out
+}
+
+/// What a row of logits is compared with.
+#[derive(Clone, Copy)]
+pub(crate) enum Target<'a, T> {
+    Label(u32),
+    Probabilities(&'a [T]),
+    /// Not counted.
+    Ignored,
+}
+
+/// Cross-entropy of one row; `out` becomes its gradient with respect to the logits, times `factor`.
+pub(crate) struct CrossEntropyRow<'a, T> {
+    pub x: &'a [T],
+    pub target: Target<'a, T>,
+    pub smoothing: T,
+    pub factor: T,
+    pub out: &'a mut [T],
+}
+
+impl<T: Real> Kernel for CrossEntropyRow<'_, T> {
+    type Output = T;
+    #[inline(always)]
+    fn run<S: Isa>(self, isa: S) -> T {
+        let Self { x, target, smoothing, factor, out } = self;
+        if matches!(target, Target::Ignored) {
+            out.fill(T::ZERO);
+            return T::ZERO;
+        }
+        let largest = max_lanes(x);
+        for (out, &x) in out.iter_mut().zip(x) {
+            *out = (x - largest).exp(isa);
+        }
+        let sum = sum_lanes(out, |x| x);
+        let log_sum = largest + sum.ln();
+        let share = smoothing / T::of(x.len() as f64);
+        let kept = T::ONE - smoothing;
+        // The loss is sum over classes of t (log_sum - x), with t = kept p + share.
+        let mut loss = T::ZERO;
+        if smoothing != T::ZERO {
+            loss = share * (T::of(x.len() as f64) * log_sum - sum_lanes(x, |x| x));
+        }
+        match target {
+            Target::Label(label) => {
+                let scale = factor / sum;
+                let shift = factor * share;
+                for out in out.iter_mut() {
+                    *out = *out * scale - shift;
+                }
+                let label = label as usize;
+                out[label] -= factor * kept;
+                loss + kept * (log_sum - x[label])
+            }
+            Target::Probabilities(p) => {
+                let mass = kept * sum_lanes(p, |p| p) + smoothing;
+                let scale = mass / sum;
+                for (out, &p) in out.iter_mut().zip(p) {
+                    *out = factor * (*out * scale - kept * p - share);
+                }
+                loss + kept * sum_lanes2(p, x, |p, x| if p == T::ZERO { T::ZERO } else { p * (log_sum - x) })
+            }
+            Target::Ignored => T::ZERO,
+        }
+    }
+}

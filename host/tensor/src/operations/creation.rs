@@ -1,0 +1,153 @@
+//! Conversion, constants and random tensors.
+
+use candle_core::{DType, Shape, Tensor};
+use fluxbay_plugin::abi::operation::op;
+use smallvec::smallvec;
+
+use super::{Call, Produced};
+use crate::context::Context;
+use crate::error::Result;
+use crate::parameters::normal_f64;
+use crate::random::{Words, unit_f32, unit_f64};
+use crate::value::{Value, dtype_of, is_floating, value};
+
+pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
+    match call.info.code {
+        op::TO_DTYPE => convert(call),
+        op::DETACH => {
+            call.expect(1..=1, 0..=0, 0..=0)?;
+            Ok(Produced::constant(call.inputs[0].clone()))
+        }
+        op::UNIFORM | op::NORMAL | op::BERNOULLI => random(context, call),
+        op::PERMUTATION => permutation(context, call),
+        op::ARANGE => arange(context, call),
+        _ => filled(context, call),
+    }
+}
+
+fn dtype(call: &Call, index: usize) -> Result<DType> {
+    let code = call.ints.get(index).copied().unwrap_or(-1);
+    u32::try_from(code).ok().and_then(dtype_of).ok_or_else(|| call.error(format!("there is no element type with code {code}")))
+}
+
+fn shape(call: &Call, from: usize) -> Result<Vec<usize>> {
+    let shape = (from..call.ints.len()).map(|at| call.size(at, "a dimension", 0)).collect::<Result<Vec<_>>>()?;
+    let count = shape.iter().try_fold(1_usize, |count, &size| count.checked_mul(size));
+    match count.filter(|&count| count < 1 << 40) {
+        Some(_) => Ok(shape),
+        None => Err(call.error(format!("shape {shape:?} is too large"))),
+    }
+}
+
+fn convert(call: &Call) -> Result<Produced> {
+    call.expect(1..=1, 1..=1, 0..=0)?;
+    let to = dtype(call, 0)?;
+    let x = &call.inputs[0];
+    let from = x.dtype();
+    if from == to {
+        return Ok(Produced::one(call, x.clone(), |_, mut gradients| Ok(smallvec![Some(gradients.only()?)])));
+    }
+    let out = Value::new(x.tensor.to_dtype(to)?);
+    if !is_floating(from) || !is_floating(to) {
+        return Ok(Produced::constant(out));
+    }
+    Ok(Produced::one(call, out, move |_, mut gradients| Ok(smallvec![Some(Value::new(gradients.only()?.tensor.to_dtype(from)?))])))
+}
+
+fn filled(context: &Context, call: &Call) -> Result<Produced> {
+    let floats = usize::from(call.info.code == op::FULL);
+    call.expect(0..=0, 1..=usize::MAX, floats..=floats)?;
+    let (dtype, shape) = (dtype(call, 0)?, shape(call, 1)?);
+    let fill = match call.info.code {
+        op::ZEROS => 0.0,
+        op::ONES => 1.0,
+        _ => call.floats[0],
+    };
+    let tensor = match dtype {
+        DType::F32 => value(vec![fill as f32; shape.iter().product()], Shape::from(shape)).tensor.to_device(&context.device)?,
+        _ => Tensor::full(fill, shape, &context.device)?.to_dtype(dtype)?.force_contiguous()?,
+    };
+    Ok(Produced::constant(Value::new(tensor)))
+}
+
+fn arange(context: &Context, call: &Call) -> Result<Produced> {
+    call.expect(0..=0, 1..=1, 2..=3)?;
+    let (dtype, start, end, step) = (dtype(call, 0)?, call.floats[0], call.floats[1], call.float(2, 1.0));
+    let count = ((end - start) / step).ceil();
+    if step == 0.0 || !count.is_finite() || count > 1e12 {
+        return Err(call.error(format!("there are no finitely many numbers from {start} to {end} by {step}")));
+    }
+    let numbers: Vec<f64> = (0..count.max(0.0) as usize).map(|at| start + step * at as f64).collect();
+    let count = numbers.len();
+    Ok(Produced::constant(Value::new(value(numbers, count).tensor.to_dtype(dtype)?.to_device(&context.device)?)))
+}
+
+/// Reserves words of the stream that an attribute names (-1: the current one).
+pub(super) fn take(context: &mut Context, call: &Call, stream: i64, count: usize) -> Result<Words> {
+    let number = match stream {
+        -1 => None,
+        other => Some(usize::try_from(other).unwrap_or(usize::MAX)),
+    };
+    context.random.take(number, count).ok_or_else(|| call.error(format!("there is no random stream number {stream}")))
+}
+
+fn random(context: &mut Context, call: &Call) -> Result<Produced> {
+    let floats = if call.info.code == op::BERNOULLI { 1..=1 } else { 0..=2 };
+    call.expect(0..=0, 2..=usize::MAX, floats)?;
+    let (dtype, shape) = (dtype(call, 1)?, shape(call, 2)?);
+    let count: usize = shape.iter().product();
+    let (a, b) = (call.float(0, 0.0), call.float(1, 1.0));
+    match call.info.code {
+        op::UNIFORM if b.is_nan() || a.is_nan() || a > b => return Err(call.error(format!("low {a} is above high {b}"))),
+        op::NORMAL if b.is_nan() || b < 0.0 => return Err(call.error(format!("the standard deviation is {b}"))),
+        op::BERNOULLI if !(0.0..=1.0).contains(&a) => return Err(call.error(format!("the probability is {a}"))),
+        _ => {}
+    }
+    // A block of four words makes one normal number, or two of double precision, or four others.
+    let per_block = if call.info.code == op::NORMAL {
+        1
+    } else if dtype == DType::F64 {
+        2
+    } else {
+        4
+    };
+    let words = take(context, call, call.ints[0], count.div_ceil(per_block) * 4)?;
+    let unit = |at: usize| {
+        let block = words.block((at / per_block) as u64);
+        match per_block {
+            2 => unit_f64(block[at % 2 * 2], block[at % 2 * 2 + 1]),
+            _ => f64::from(unit_f32(block[at % 4])),
+        }
+    };
+    let sample = |at: usize| match call.info.code {
+        op::NORMAL => a + b * normal_f64(words.block(at as u64)),
+        op::BERNOULLI => f64::from(u8::from(unit(at) < a)),
+        _ => a + (b - a) * unit(at),
+    };
+    let out = match dtype {
+        DType::F32 => {
+            // Rounding to f32 may reach the bound that the interval excludes.
+            let bound = (b as f32).next_down().max(a as f32);
+            let limit = |x: f64| if call.info.code == op::UNIFORM { (x as f32).min(bound) } else { x as f32 };
+            value((0..count).map(|at| limit(sample(at))).collect::<Vec<f32>>(), Shape::from(shape)).tensor
+        }
+        _ => value((0..count).map(sample).collect::<Vec<f64>>(), Shape::from(shape)).tensor.to_dtype(dtype)?,
+    };
+    Ok(Produced::constant(Value::new(out.to_device(&context.device)?)))
+}
+
+fn permutation(context: &mut Context, call: &Call) -> Result<Produced> {
+    call.expect(0..=0, 2..=2, 0..=0)?;
+    let count = call.size(1, "n", 0)?;
+    if u32::try_from(count).is_err() {
+        return Err(call.error(format!("{count} indices do not fit u32")));
+    }
+    let words = take(context, call, call.ints[0], count)?;
+    let mut order: Vec<u32> = (0..count as u32).collect();
+    // Fisher and Yates, each place with its own word.
+    for last in (1..count).rev() {
+        let pick = (u64::from(words.word(last)) * (last as u64 + 1)) >> 32;
+        order.swap(last, pick as usize);
+    }
+    Ok(Produced::constant(Value::new(value(order, count).tensor.to_device(&context.device)?)))
+}
