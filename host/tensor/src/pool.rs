@@ -100,7 +100,10 @@ impl Pool {
 
     /// Splits `0..length` into even ranges of at least `grain` for [`Pool::run`], about two per thread.
     pub fn ranges(&self, length: usize, grain: usize, task: impl Fn(Range<usize>) + Sync) {
-        let parts = (length / grain.max(1)).clamp(1, self.threads() * if self.threads() > 1 { 2 } else { 1 });
+        let threads = self.threads();
+        let parts = (length / grain.max(1)).clamp(1, threads * if threads > 1 { 2 } else { 1 });
+        // So that no thread has one more than the others.
+        let parts = if parts > threads { parts / threads * threads } else { parts };
         if parts == 1 {
             if length > 0 {
                 task(0..length);

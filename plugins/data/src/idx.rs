@@ -152,9 +152,12 @@ impl Dataset for Idx {
 
     fn fill(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {
         let (part, elements) = (&self.parts[split], self.elements());
-        for (place, index) in buffers.f32(0)?.chunks_exact_mut(elements.max(1)).zip(indices) {
-            let start = *index as usize * elements;
-            for (value, pixel) in place.iter_mut().zip(&part.images[start..start + elements]) {
+        let image = |index: u64| &part.images[index as usize * elements..(index as usize + 1) * elements];
+        for (at, place) in buffers.f32(0)?.chunks_exact_mut(elements.max(1)).take(indices.len()).enumerate() {
+            if let Some(next) = indices.get(at + 1) {
+                call_for(image(*next));
+            }
+            for (value, pixel) in place.iter_mut().zip(image(indices[at])) {
                 *value = f32::from(*pixel) * self.scale + self.shift;
             }
         }
@@ -163,4 +166,9 @@ impl Dataset for Idx {
         }
         Ok(())
     }
+}
+
+/// Reads a byte of each line of the cache, so that an image lies there when its turn comes: shuffled images are all over the memory.
+fn call_for(image: &[u8]) {
+    std::hint::black_box(image.iter().step_by(64).fold(0, |sum, pixel| sum ^ pixel));
 }

@@ -1,8 +1,9 @@
-//! Matrix products over the `gemm` crate, split over the pool.
+//! Matrix products, split over the pool: over the `gemm` crate, or read in place where they are small.
 
 use std::any::TypeId;
 
 use super::simd::Real;
+use super::unpacked;
 use crate::pool::{Parts, Pool};
 
 /// Multiply-adds below which a product is not split.
@@ -74,6 +75,27 @@ pub(crate) unsafe fn product_here<T: Real>(
     b.check(k, n);
     let last = out.start + (m - 1) * out.row_stride + (n - 1) * out.column_stride;
     assert!(last < out.length, "product of {m} x {n} outside its target");
+    if alpha == T::ONE {
+        // SAFETY: the three matrices were checked against their slices, and the target is the caller's alone.
+        let done = unsafe {
+            let small = unpacked::Product {
+                m,
+                n,
+                k,
+                a: a.elements.as_ptr().add(a.start),
+                a_strides: [a.row_stride, a.column_stride],
+                b: b.elements.as_ptr().add(b.start),
+                b_strides: [b.row_stride, b.column_stride],
+                out: out.parts.pointer().add(out.start),
+                out_strides: [out.row_stride, out.column_stride],
+                add: mode == Into::Add,
+            };
+            small.run()
+        };
+        if done {
+            return;
+        }
+    }
     macro_rules! call {
         ($type:ty) => {
             // SAFETY: the three matrices were checked against their slices; `T` is `$type`, so the casts change nothing.

@@ -13,3 +13,4 @@ pub(crate) mod pooling;
 pub(crate) mod reduce;
 pub(crate) mod simd;
 pub(crate) mod softmax;
+mod unpacked;

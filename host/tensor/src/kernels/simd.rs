@@ -9,6 +9,8 @@ use crate::value::Element;
 pub(crate) trait Isa: Copy {
     /// Whether a fused multiply-add is one instruction.
     const FMA: bool;
+    /// Whether a vector holds 16 numbers of 32 bits.
+    const WIDE: bool;
 }
 
 /// Whatever every processor has.
@@ -23,12 +25,15 @@ pub(crate) struct Avx512;
 
 impl Isa for Plain {
     const FMA: bool = false;
+    const WIDE: bool = false;
 }
 impl Isa for Avx2 {
     const FMA: bool = true;
+    const WIDE: bool = false;
 }
 impl Isa for Avx512 {
     const FMA: bool = true;
+    const WIDE: bool = true;
 }
 
 /// A loop. `run` and all that it calls must be `#[inline(always)]`, or it is not compiled for the instruction set.
