@@ -30,7 +30,7 @@ STEPS = {"w1": 1000, "w2": 60, "w3": 120, "w4": 16}
 # Arithmetic of one step in FLOP: twice the multiply-adds of forward pass and gradients.
 FLOP = {"w1": 0.026e9, "w2": 2.45e9, "w3": 0.242e9, "w4": 11.4e9}
 TITLES = {"w1": "W1 MLP, SGD", "w2": "W2 wide MLP, AdamW", "w3": "W3 CNN, AdamW", "w4": "W4 GPT, AdamW"}
-PEERS = ["fluxbay", "fluxbay-ten-callbacks", "engine-loop", "torch", "torch-fused", "lightning-ten-callbacks", "candle"]
+PEERS = ["fluxbay", "fluxbay-ten-callbacks", "engine-loop", "torch", "torch-fused", "lightning-ten-callbacks", "candle", "burn"]
 
 
 def main():
@@ -71,6 +71,8 @@ def install(folder, options):
     if not options.no_install:
         cargo("build", "--release", "--workspace", cwd=ROOT)
         cargo("build", "--release", "-p", "fluxbay-tests", "--examples", cwd=ROOT)
+        if wants("burn"):
+            cargo("build", "--release", "--locked", "--target-dir", folder / "burn", cwd=HERE / "burn")
         if wants("torch", "lightning"):
             if not python.exists():
                 venv.create(folder / "python", with_pip=True)
@@ -144,6 +146,7 @@ def one(folder, python, name, peer):
         return product(folder, name, peer == "fluxbay-ten-callbacks")
     commands = {
         "engine-loop": [example("engine_loop"), name, steps],
+        "burn": [folder / "burn" / "release" / "burn_loop", name, str(max(int(steps) // 5, 10))],
         "candle": [example("candle_loop"), name, str(max(int(steps) // 5, 10))],
         "torch": [python, HERE / "torch_peer.py", name, "eager", steps],
         "torch-fused": [python, HERE / "torch_peer.py", name, "fused", steps],

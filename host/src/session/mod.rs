@@ -13,7 +13,8 @@
 //!
 //! use fluxbay::library::{Catalog, Origin, ScanOptions, SearchPath};
 //! use fluxbay::run_file::{Colours, Diagnostics, Draft, Inputs, render, resolve};
-//! use fluxbay::session::{Composed, Surroundings};
+//! use fluxbay::learner::ports::DataBatch;
+//! use fluxbay::session::{Composed, DType, Device, Surroundings, Tensor};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut problems = Diagnostics::new();
@@ -34,6 +35,12 @@
 //! assert!(old.is_some() && session.callback("nobody").is_none());
 //! session.run_epoch(0)?;
 //! session.remove_callback("clip")?;
+//! session.set_callbacks(&[("history", "recorder", serde_json::json!({}))])?;
+//!
+//! // One step of the first phase, on a batch of one's own: 8 samples with 4 features each, and their classes.
+//! let xs = Tensor::zeros((8, 4), DType::F32, &Device::Cpu)?;
+//! let ys = Tensor::zeros(8, DType::U32, &Device::Cpu)?;
+//! session.run_step(0, DataBatch { fields: vec![xs, ys], samples: 8, index: 0 })?;
 //!
 //! println!("loss {:?}", session.number("step.loss"));
 //! session.finish()?;
