@@ -5,35 +5,26 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Settings that may differ: how long to train, what is kept, where plugins and files are.
-const FREE: [&str; 6] = ["run.epochs:", "run.max-time:", "run.base-dir:", "run.name:", "plugins.dirs", "checkpoints."];
+use crate::record::{Pairing, differences, plugin_differences, used_plugins};
+
+/// Settings that may differ: how long to train and on how many threads, what is kept, where plugins and files are.
+const FREE: [&str; 7] = ["run.epochs:", "run.max-time:", "run.threads:", "run.base-dir:", "run.name:", "plugins.dirs", "checkpoints."];
 
 /// Folders of the plugins that a lock names.
 pub fn folders(lock: &str) -> Vec<PathBuf> {
-    let paths: BTreeSet<PathBuf> =
-        listed(lock).filter_map(|plugin| Some(Path::new(plugin.get("path")?.as_str()?).parent()?.to_owned())).collect();
-    paths.into_iter().collect()
+    let plugins = used_plugins(lock);
+    let folders = plugins.iter().filter(|plugin| !plugin.path.is_empty()).filter_map(|plugin| Path::new(&plugin.path).parent());
+    folders.map(Path::to_owned).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-fn listed(lock: &str) -> impl Iterator<Item = toml::Table> {
-    let table: toml::Table = lock.parse().unwrap_or_default();
-    let plugins = table.get("plugin").and_then(toml::Value::as_array).cloned().unwrap_or_default();
-    plugins.into_iter().filter_map(|plugin| plugin.as_table().cloned())
-}
-
-/// What differs between the plugins of two locks, by name.
+/// What differs between the plugins of two locks, by name; further ones may be there now.
 pub fn of_plugins(before: &str, now: &str) -> Vec<String> {
-    let hash = |plugin: &toml::Table| plugin.get("sha256").and_then(toml::Value::as_str).map(str::to_owned);
-    let name = |plugin: &toml::Table| plugin.get("name").and_then(toml::Value::as_str).unwrap_or_default().to_owned();
-    let now: Vec<_> = listed(now).map(|plugin| (name(&plugin), hash(&plugin))).collect();
-    listed(before)
-        .filter_map(|plugin| {
-            let (name, hash) = (name(&plugin), hash(&plugin));
-            if now.iter().any(|(other, found)| *other == name && *found == hash) {
-                return None;
-            }
-            let is_there = now.iter().any(|(other, _)| *other == name);
-            Some(format!("plugin `{name}` {}", if is_there { "is another file than then (its sha256 differs)" } else { "is missing" }))
+    let found = plugin_differences(&used_plugins(before), &used_plugins(now));
+    let missed = found.into_iter().filter(|plugin| plugin.before.is_some());
+    missed
+        .map(|plugin| {
+            let what = if plugin.now.is_some() { "is another file than then (its sha256 differs)" } else { "is missing" };
+            format!("plugin `{}` {what}", plugin.name)
         })
         .collect()
 }
@@ -41,30 +32,11 @@ pub fn of_plugins(before: &str, now: &str) -> Vec<String> {
 /// Keys whose values differ between two resolved runs, without those that may always change.
 pub fn of_settings(before: &str, now: &str) -> Vec<String> {
     let (before, now): (toml::Table, toml::Table) = (before.parse().unwrap_or_default(), now.parse().unwrap_or_default());
-    let mut found = Vec::new();
-    compare("", Some(&toml::Value::Table(before)), Some(&toml::Value::Table(now)), &mut found);
+    let said = |value: Option<toml::Value>| value.map_or("nothing".to_owned(), |value| value.to_string());
+    let found = differences(&before, &now, Pairing::ByPlace).into_iter();
+    let mut found: Vec<String> = found.map(|one| format!("{}: {} then, {} now", one.key, said(one.before), said(one.now))).collect();
     found.retain(|change| !FREE.iter().any(|free| change.starts_with(free)));
     found
-}
-
-fn compare(path: &str, before: Option<&toml::Value>, now: Option<&toml::Value>, found: &mut Vec<String>) {
-    let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
-    match (before, now) {
-        (Some(toml::Value::Table(before)), Some(toml::Value::Table(now))) => {
-            let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
-            names.iter().for_each(|name| compare(&below(name), before.get(*name), now.get(*name), found));
-        }
-        (Some(toml::Value::Array(before)), Some(toml::Value::Array(now))) => {
-            for index in 0..before.len().max(now.len()) {
-                compare(&format!("{path}[{index}]"), before.get(index), now.get(index), found);
-            }
-        }
-        (before, now) if before == now => {}
-        (before, now) => {
-            let said = |value: Option<&toml::Value>| value.map_or("nothing".to_owned(), ToString::to_string);
-            found.push(format!("{path}: {} then, {} now", said(before), said(now)));
-        }
-    }
 }
 
 #[cfg(test)]

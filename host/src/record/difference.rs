@@ -7,7 +7,7 @@ use toml::{Table, Value};
 /// One key with another value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
-    /// Dotted key, instances by their id: `callback.metrics.every`.
+    /// Dotted key, instances by their id (`callback.metrics.every`) or place (`callback[0].every`).
     pub key: String,
     /// The value before; none where it was not there.
     pub before: Option<Value>,
@@ -15,29 +15,50 @@ pub struct Difference {
     pub now: Option<Value>,
 }
 
+/// How the items of two lists are paired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pairing {
+    /// Instances by their id, whatever their order; other lists as a whole.
+    ById,
+    /// Item by item: also the order makes a difference.
+    ByPlace,
+}
+
 /// All differences, by key.
-pub fn differences(before: &Table, now: &Table) -> Vec<Difference> {
-    let mut found = Vec::new();
-    tables("", before, now, &mut found);
-    found
+pub fn differences(before: &Table, now: &Table, pairing: Pairing) -> Vec<Difference> {
+    let mut walk = Walk { pairing, found: Vec::new() };
+    walk.tables("", before, now);
+    walk.found
 }
 
-fn tables(path: &str, before: &Table, now: &Table, found: &mut Vec<Difference>) {
-    let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
-    for name in names {
-        let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-        values(key, before.get(name), now.get(name), found);
-    }
+struct Walk {
+    pairing: Pairing,
+    found: Vec<Difference>,
 }
 
-fn values(key: String, before: Option<&Value>, now: Option<&Value>, found: &mut Vec<Difference>) {
-    match (before, now) {
-        (Some(Value::Table(before)), Some(Value::Table(now))) => tables(&key, before, now, found),
-        (Some(Value::Array(before)), Some(Value::Array(now))) if is_instances(before) && is_instances(now) => {
-            tables(&key, &by_id(before), &by_id(now), found);
+impl Walk {
+    fn tables(&mut self, path: &str, before: &Table, now: &Table) {
+        let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+        for name in names {
+            let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            self.values(key, before.get(name), now.get(name));
         }
-        (before, now) if before == now => {}
-        (before, now) => found.push(Difference { key, before: before.cloned(), now: now.cloned() }),
+    }
+
+    fn values(&mut self, key: String, before: Option<&Value>, now: Option<&Value>) {
+        match (before, now) {
+            (Some(Value::Table(before)), Some(Value::Table(now))) => self.tables(&key, before, now),
+            (Some(Value::Array(before)), Some(Value::Array(now))) if self.pairing == Pairing::ByPlace => {
+                for place in 0..before.len().max(now.len()) {
+                    self.values(format!("{key}[{place}]"), before.get(place), now.get(place));
+                }
+            }
+            (Some(Value::Array(before)), Some(Value::Array(now))) if is_instances(before) && is_instances(now) => {
+                self.tables(&key, &by_id(before), &by_id(now));
+            }
+            (before, now) if before == now => {}
+            (before, now) => self.found.push(Difference { key, before: before.cloned(), now: now.cloned() }),
+        }
     }
 }
 
@@ -63,12 +84,14 @@ mod tests {
         let now = table(
             "[run]\nseed = 2\n[model]\nhidden = [1]\n[[callback]]\ncomponent = \"b\"\n[[callback]]\ncomponent = \"a\"\nx = 2\n[[callback]]\ncomponent = \"a\"\nid = \"c\"\n",
         );
-        let found = differences(&before, &now);
+        let found = differences(&before, &now, Pairing::ById);
         assert_eq!(
             found.iter().map(|one| one.key.as_str()).collect::<Vec<_>>(),
             ["callback.a.x", "callback.c", "model.hidden", "run.seed"]
         );
+        let by_place = differences(&before, &now, Pairing::ByPlace);
+        assert!(by_place.iter().any(|one| one.key == "callback[0].component") && by_place.iter().any(|one| one.key == "model.hidden[1]"));
         assert!(found[1].before.is_none() && found[1].now.is_some());
-        assert!(differences(&before, &before).is_empty());
+        assert!(differences(&before, &before, Pairing::ById).is_empty());
     }
 }

@@ -6,10 +6,11 @@ use std::{
 };
 
 use super::{
-    Figure, RecordError, RunState, STATE, Status,
+    Figure, RecordError, RunState, STATE, Status, UsedPlugin,
     checkpoint::{self, Found},
     directory::is_held,
     run::{figures_so_far, file},
+    used_plugins,
 };
 use crate::library::shown;
 
@@ -117,12 +118,9 @@ impl RunEntry {
         self.table(file::RESOLVED)
     }
 
-    /// Name, version and sha256 of its plugins.
-    pub fn plugins(&self) -> Vec<(String, String, String)> {
-        let table = self.table(file::PLUGINS);
-        let listed = table.get("plugin").and_then(toml::Value::as_array).cloned().unwrap_or_default();
-        let text = |plugin: &toml::Value, key: &str| plugin.get(key).and_then(toml::Value::as_str).unwrap_or_default().to_owned();
-        listed.iter().map(|plugin| (text(plugin, "name"), text(plugin, "version"), text(plugin, "sha256"))).collect()
+    /// Its plugins.
+    pub fn plugins(&self) -> Vec<UsedPlugin> {
+        used_plugins(&fs::read_to_string(self.path.join(file::PLUGINS)).unwrap_or_default())
     }
 
     fn table(&self, name: &str) -> toml::Table {

@@ -16,19 +16,21 @@ mod error;
 mod figures;
 mod index;
 mod lines;
+mod plugins;
 mod run;
 mod state;
 pub mod tensors;
 
 pub use self::{
     clock::Moment,
-    difference::{Difference, differences},
+    difference::{Difference, Pairing, differences},
     directory::{RunDirectory, STATE},
     environment::Environment,
     error::RecordError,
     figures::{Better, Figure, PhaseTime},
     index::{RunEntry, RunIndex},
     lines::Lines,
+    plugins::{PluginDifference, UsedPlugin, plugin_differences, used_plugins},
     run::{Ended, Given, Marks, RunRecord, file},
     state::{RunState, Status},
 };

@@ -2,16 +2,18 @@
 
 use serde_json::json;
 
-use super::{Place, json_number, names};
-use crate::cli::{Outcome, print, print_json};
+use super::{Place, names};
+use crate::cli::{Outcome, json_number, print, print_json};
 use crate::display::{columns, number};
 use crate::library::shown;
-use crate::record::{Difference, Figure, RunEntry, differences};
+use crate::record::{Difference, Figure, Pairing, RunEntry, UsedPlugin, differences, plugin_differences};
 
 /// Arguments of `fluxbay runs compare`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// A run's folder, its name, the beginning or end of it, or `last`.
+    /// A run's folder, its name or a part of it, or `last`.
+    ///
+    /// The beginning or the end of a name below `runs` will do where it fits one run.
     #[arg(value_name = "RUN", add = names())]
     one: String,
     /// The other.
@@ -19,7 +21,7 @@ pub struct Arguments {
     other: String,
     #[command(flatten)]
     place: Place,
-    /// Write JSON; `fluxbay schema runs-compare` describes it.
+    /// Write JSON, as `fluxbay schema runs-compare` describes.
     #[arg(long)]
     json: bool,
 }
@@ -42,7 +44,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
 
 impl Comparison {
     fn of(one: RunEntry, other: RunEntry) -> Comparison {
-        let mut configuration = differences(&one.resolved(), &other.resolved());
+        let mut configuration = differences(&one.resolved(), &other.resolved(), Pairing::ById);
         // Where plugins were found says nothing of the run: their hashes do.
         configuration.retain(|difference| !matches!(difference.key.as_str(), "plugins.dirs" | "run.base-dir"));
         let (plugins, figures) = (plugins(&one, &other), figures(&one, &other));
@@ -115,17 +117,9 @@ fn brief(value: &toml::Value) -> String {
 }
 
 fn plugins(one: &RunEntry, other: &RunEntry) -> Vec<(String, Option<String>, Option<String>)> {
-    let (mine, theirs) = (one.plugins(), other.plugins());
-    let mut names: Vec<String> = mine.iter().chain(&theirs).map(|plugin| plugin.0.clone()).collect();
-    names.sort();
-    names.dedup();
-    let find = |all: &[(String, String, String)], name: &str| {
-        all.iter()
-            .find(|plugin| plugin.0 == name)
-            .map(|(_, version, hash)| format!("{version} {}", hash.chars().take(12).collect::<String>()))
-    };
-    let rows = names.into_iter().map(|name| (find(&mine, &name), find(&theirs, &name), name)).map(|(one, other, name)| (name, one, other));
-    rows.filter(|(_, one, other)| one != other).collect()
+    let said = |plugin: UsedPlugin| format!("{} {}", plugin.version, plugin.sha256.chars().take(12).collect::<String>());
+    let found = plugin_differences(&one.plugins(), &other.plugins()).into_iter();
+    found.map(|plugin| (plugin.name, plugin.before.map(said), plugin.now.map(said))).collect()
 }
 
 fn figures(one: &RunEntry, other: &RunEntry) -> Vec<(String, String, Option<Figure>, Option<Figure>)> {

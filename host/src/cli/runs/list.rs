@@ -13,7 +13,7 @@ use crate::record::RunEntry;
 pub struct Arguments {
     #[command(flatten)]
     place: Place,
-    /// Write JSON; `fluxbay schema runs-list` describes it.
+    /// Write JSON, as `fluxbay schema runs-list` describes.
     #[arg(long)]
     json: bool,
 }

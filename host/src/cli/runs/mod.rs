@@ -62,18 +62,13 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     }
 }
 
-/// A number for JSON, which has none for NaN and the infinities.
-fn json_number(value: f64) -> serde_json::Value {
-    if value.is_finite() { serde_json::json!(value) } else { serde_json::json!(value.to_string()) }
-}
-
 fn json_figure(figure: &Figure) -> serde_json::Value {
     serde_json::json!({
         "phase": figure.phase,
         "name": figure.name,
-        "last": json_number(figure.last.0),
+        "last": super::json_number(figure.last.0),
         "last-epoch": figure.last.1,
-        "best": figure.best.map(|best| json_number(best.0)),
+        "best": figure.best.map(|best| super::json_number(best.0)),
         "best-epoch": figure.best.map(|best| best.1),
     })
 }

@@ -16,12 +16,14 @@ const HASH: usize = 12;
 /// Arguments of `fluxbay runs show`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// A run's folder, its name, the beginning or end of it, or `last`.
+    /// A run's folder, its name or a part of it, or `last`.
+    ///
+    /// The beginning or the end of a name below `runs` will do where it fits one run.
     #[arg(value_name = "RUN", default_value = "last", add = names())]
     run: String,
     #[command(flatten)]
     place: Place,
-    /// Write JSON; `fluxbay schema runs-show` describes it.
+    /// Write JSON, as `fluxbay schema runs-show` describes.
     #[arg(long)]
     json: bool,
 }
@@ -32,7 +34,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
 }
 
 fn json(run: &RunEntry) -> Json {
-    let plugins = run.plugins().into_iter().map(|(name, version, sha256)| json!({ "name": name, "version": version, "sha256": sha256 }));
+    let plugins = run.plugins().into_iter().map(|one| json!({ "name": one.name, "version": one.version, "sha256": one.sha256 }));
     let checkpoints = run.checkpoints().into_iter().map(|found| {
         let epochs = found.about.as_ref().map(|about| about.epochs).ok();
         json!({ "path": shown::path(&found.path), "epochs": epochs, "problem": found.about.err().map(|damage| damage.to_string()) })
@@ -76,7 +78,7 @@ fn text(run: &RunEntry) -> String {
     row("folder", format!("{}, {}", shown::path(&run.path), bytes(run.size())));
     figures(&mut out, &run.figures().unwrap_or_default());
     out.push_str("\nplugins\n");
-    let plugins = run.plugins().into_iter().map(|(name, version, sha256)| vec![name, version, sha256.chars().take(HASH).collect()]);
+    let plugins = run.plugins().into_iter().map(|one| vec![one.name, one.version, one.sha256.chars().take(HASH).collect()]);
     out.push_str(&shown_columns(plugins.collect()));
     let checkpoints = run.checkpoints();
     if !checkpoints.is_empty() {
