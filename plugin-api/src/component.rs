@@ -35,7 +35,12 @@ pub fn to_bytes(state: &impl serde::Serialize) -> Result<Vec<u8>> {
 
 /// Bytes of [`to_bytes`] as the type again, for [`Component::load`].
 pub fn from_bytes<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    ciborium::from_reader(bytes).map_err(|error| Error::new(format!("the saved state cannot be read: {error}")))
+    let mut rest = bytes;
+    let state = ciborium::from_reader(&mut rest).map_err(|error| Error::new(format!("the saved state cannot be read: {error}")))?;
+    if !rest.is_empty() {
+        return Err(Error::new(format!("the saved state cannot be read: {} bytes follow it", rest.len())));
+    }
+    Ok(state)
 }
 
 #[cfg(test)]
@@ -50,5 +55,14 @@ mod tests {
         let back: Vec<f64> = from_bytes(&to_bytes(&floats).unwrap()).unwrap();
         assert_eq!(bits(&floats), bits(&back));
         assert!(from_bytes::<Vec<f64>>(b"nonsense").unwrap_err().message().contains("cannot be read"));
+    }
+
+    #[test]
+    fn a_state_is_the_whole_of_its_bytes() {
+        let bytes = to_bytes(&Some(7_u64)).unwrap();
+        assert_eq!(from_bytes::<Option<u64>>(&bytes).unwrap(), Some(7));
+        let longer = [&bytes[..], b"x"].concat();
+        assert!(from_bytes::<Option<u64>>(&longer).unwrap_err().message().contains("1 bytes follow it"));
+        assert!(from_bytes::<Option<u64>>(&[]).is_err());
     }
 }
