@@ -60,6 +60,7 @@ fn three_commands_lead_from_nothing_to_a_component_at_work() {
         let installed = succeed(with_cargo(fluxbay(dir.path(), plugins.path()).args(["dev", &name, "--debug"])));
         assert!(installed.stdout.contains(&format!("installed plugins/libmy_{kind}.so")), "{}", installed.stdout);
         assert!(installed.stdout.contains(&format!("{kind}/{name}")), "{}", installed.stdout);
+        assert!(installed.stderr.contains("Checked ") && installed.stderr.contains("licence-given"), "{}", installed.stderr);
         let trained = succeed(fluxbay(dir.path(), plugins.path()).args([
             "train",
             &format!("{name}/run.toml"),
@@ -74,6 +75,35 @@ fn three_commands_lead_from_nothing_to_a_component_at_work() {
     }
     let listed = succeed(fluxbay(dir.path(), plugins.path()).args(["list", "--plugin-dir", "plugins", "--plugin", "my-callback"]));
     assert!(listed.stdout.contains("1 component of 1 plugin"), "{}", listed.stdout);
+}
+
+#[test]
+fn a_plugin_that_fails_a_check_is_not_installed_unless_asked_for() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    let author = repository().join("plugin-api");
+    succeed(fluxbay(dir.path(), plugins.path()).args(["new", "callback", "mine", "--plugin-api"]).arg(author));
+    let dev = |more: &[&str]| run(with_cargo(fluxbay(dir.path(), plugins.path()).args(["dev", "mine", "--debug"]).args(more)));
+    let installed = || fs::read(dir.path().join("plugins/libmine.so")).unwrap();
+    assert_eq!(dev(&[]).code, Some(0));
+    let good = installed();
+    let lib = dir.path().join("mine/src/lib.rs");
+    let text = fs::read_to_string(&lib).unwrap();
+    let unlucky =
+        text.replace("StepEnd => self.lowest", "StepEnd if event.step() == 3 => panic!(\"unlucky\"),\n            StepEnd => self.lowest");
+    assert_ne!(text, unlucky);
+    fs::write(&lib, unlucky).unwrap();
+    let refused = dev(&[]);
+    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+    for part in
+        ["nothing was installed", "callback/mine: trains\n", "should be so: a small training with it finishes", "unlucky", "--no-check"]
+    {
+        assert!(refused.stderr.contains(part), "{part} is missing in\n{}", refused.stderr);
+    }
+    assert!(refused.stdout.is_empty() && installed() == good);
+    let forced = dev(&["--no-check"]);
+    assert!(forced.code == Some(0) && !forced.stderr.contains("Checked ") && installed() != good, "{}", forced.stderr);
+    let left: Vec<_> = fs::read_dir(dir.path().join("plugins")).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(left, ["libmine.so"]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! `fluxbay dev`: builds a plugin's crate, checks the file as a run would, and installs it, in one go.
+//! `fluxbay dev`: builds a plugin's crate, checks the file as `fluxbay check` does, and installs it, in one go.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,6 +9,8 @@ use serde_json::Value as Json;
 
 use super::{Exit, Failure, Outcome, print};
 use crate::bridge::HOST;
+use crate::check::{self, Options, Report, Verdict};
+use crate::display::Screen;
 use crate::library::{Catalog, Origin, PluginEntry, ScanOptions, SearchPath, load, shown};
 
 /// Arguments of `fluxbay dev`.
@@ -16,15 +19,20 @@ pub struct Arguments {
     /// Folder of the crate.
     #[arg(value_name = "CRATE", default_value = ".")]
     folder: PathBuf,
-    /// Install into DIR; by default the folder `plugins` beside the crate.
+    /// Install into DIR, not into `plugins` beside the crate.
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
     /// Build without optimisations: sooner done, slower in a run.
     #[arg(long)]
     debug: bool,
+    /// Install it without the checks of `fluxbay check`.
+    ///
+    /// What no run would take, such as a file without a manifest, is refused all the same.
+    #[arg(long)]
+    no_check: bool,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Outcome {
+pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let configuration = |text: String| Failure::new(Exit::Configuration, text);
     let manifest = arguments.folder.join("Cargo.toml");
     if !manifest.is_file() {
@@ -36,7 +44,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         Some(dir) => dir.clone(),
         None => beside(&arguments.folder).map_err(configuration)?,
     };
-    let installed = install(&built, &into)?;
+    let installed = install(&built, &into, arguments.no_check, screen)?;
     let run_file = arguments.folder.join("run.toml");
     let next = if run_file.is_file() {
         format!("fluxbay train {}", plain(&run_file))
@@ -100,8 +108,8 @@ struct Installed {
     offers: String,
 }
 
-/// Checks a copy in a folder of its own beside the target, then moves it there in one step.
-fn install(built: &Path, into: &Path) -> Result<Installed, Failure> {
+/// Tries a copy in a folder of its own beside the target, then moves it there in one step.
+fn install(built: &Path, into: &Path, unchecked: bool, screen: &Screen) -> Result<Installed, Failure> {
     let failed = |error: std::io::Error| {
         Failure::new(Exit::Failed, format!("nothing can be installed into {}: {error}; name another folder with --into", shown::path(into)))
     };
@@ -110,26 +118,81 @@ fn install(built: &Path, into: &Path) -> Result<Installed, Failure> {
     let name = built.file_name().unwrap_or_default();
     let copy = aside.path().join(name);
     fs::copy(built, &copy).map_err(failed)?;
-    let offers = check(aside.path())?;
+    let catalog = scan(aside.path());
+    let plugin = found(&catalog)?;
+    if unchecked {
+        load(plugin, &HOST).map_err(|error| refused(&error.refusal.to_string()))?;
+    } else {
+        screen.print(&try_it(copy.clone(), built, into)?);
+    }
+    let offers = offers(plugin);
     let path = into.join(name);
     fs::rename(&copy, &path).map_err(failed)?;
     Ok(Installed { path, offers })
 }
 
-/// All that a run would look at, up to loading the file; the components as lines.
-fn check(folder: &Path) -> Result<String, Failure> {
-    let refused = |text: String| Failure::new(Exit::PluginRefused, format!("the plugin is refused, nothing was installed: {text}"));
+fn refused(text: &str) -> Failure {
+    Failure::new(Exit::PluginRefused, format!("the plugin is refused, nothing was installed: {text}"))
+}
+
+/// All that a run would look at before it loads the file.
+fn scan(folder: &Path) -> Catalog {
     let mut path = SearchPath::new();
     path.push(folder, Origin::CommandLine);
-    let catalog = Catalog::scan(&path, &ScanOptions::default());
-    let Some(plugin) = catalog.plugins().first() else {
+    Catalog::scan(&path, &ScanOptions::default())
+}
+
+/// The plugin in a catalog of one file, or why it is none.
+fn found(catalog: &Catalog) -> Result<&PluginEntry, Failure> {
+    catalog.plugins().first().ok_or_else(|| {
         let why = catalog.reports().iter().find_map(|report| report.refusal.as_ref().map(ToString::to_string));
         let of_dir = || catalog.dirs().iter().find_map(|dir| dir.refusal.as_ref().map(ToString::to_string));
         let none = || "the shared library has no manifest: describe its components with the macro `plugin!`".to_owned();
-        return Err(refused(why.or_else(of_dir).unwrap_or_else(none)));
-    };
-    load(plugin, &HOST).map_err(|error| refused(error.refusal.to_string()))?;
-    Ok(offers(plugin))
+        refused(&why.or_else(of_dir).unwrap_or_else(none))
+    })
+}
+
+/// Every check of `fluxbay check`, in child processes; trainings find the plugins that are installed already. What passed as a
+/// line.
+fn try_it(copy: PathBuf, built: &Path, into: &Path) -> Result<String, Failure> {
+    let options = Options { file: copy, dirs: vec![into.to_owned()], runs: Vec::new(), seed: 1, only: Vec::new() };
+    let report = check::check(&options).map_err(|error| {
+        Failure::new(Exit::Failed, format!("the plugin cannot be checked: {error}; `fluxbay dev --no-check` installs it without"))
+    })?;
+    said(&report, built).map_err(|text| Failure::new(Exit::Failed, text))
+}
+
+/// What came of the checks: a line where none failed, all that failed otherwise.
+fn said(report: &Report, built: &Path) -> Result<String, String> {
+    let failed: Vec<_> = report.outcomes.iter().filter(|outcome| outcome.verdict == Verdict::Failed).collect();
+    if failed.is_empty() {
+        let mut line = format!("     Checked {} passed", report.count(Verdict::Passed));
+        for (verdict, one, several) in [(Verdict::Warning, "warning", "warnings"), (Verdict::Skipped, "not tried", "not tried")] {
+            let names: BTreeSet<&str> =
+                report.outcomes.iter().filter(|outcome| outcome.verdict == verdict).map(|outcome| outcome.check.as_str()).collect();
+            let word = if names.len() == 1 { one } else { several };
+            if !names.is_empty() {
+                line.push_str(&format!(", {} {word} ({})", names.len(), names.into_iter().collect::<Vec<_>>().join(", ")));
+            }
+        }
+        return Ok(line);
+    }
+    let count = if failed.len() == 1 { "1 check".to_owned() } else { format!("{} checks", failed.len()) };
+    let mut text = format!("the plugin fails {count}, nothing was installed:\n");
+    for outcome in failed {
+        let component = outcome.component.as_deref().unwrap_or("the plugin");
+        text.push_str(&format!("\n  {component}: {}\n    should be so: {}\n", outcome.check, outcome.about));
+        for (number, line) in outcome.message.lines().enumerate() {
+            text.push_str(if number == 0 { "    but: " } else { "         " });
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    let file = plain(built);
+    text.push_str(&format!(
+        "\nMend the crate and run `fluxbay dev` again; `fluxbay check {file}` shows every check, `fluxbay dev --no-check` installs it as it is"
+    ));
+    Err(text)
 }
 
 fn offers(plugin: &PluginEntry) -> String {
@@ -151,6 +214,34 @@ mod tests {
         assert_eq!(library(&message("/b/Cargo.toml", "cdylib"), ours), None);
         assert_eq!(library(&message("/a/Cargo.toml", "lib"), ours), None);
         assert_eq!(library(&json!({"reason": "build-finished"}), ours), None);
+    }
+
+    #[test]
+    fn what_came_of_the_checks_is_a_line_or_all_that_failed() {
+        let outcome = |check: &str, verdict: &str| json!({ "check": check, "about": "it holds", "component": "loss/x", "verdict": verdict, "message": "bad\nluck", "milliseconds": 1 });
+        let report = |verdicts: &[(&str, &str)]| Report {
+            file: "aside/libx.so".into(),
+            plugin: None,
+            sha256: None,
+            seed: 1,
+            outcomes: verdicts.iter().map(|(check, verdict)| serde_json::from_value(outcome(check, verdict)).unwrap()).collect(),
+        };
+        let good = report(&[("loads", "passed"), ("licence-given", "warning"), ("trains", "skipped"), ("resumes", "skipped")]);
+        assert_eq!(
+            said(&good, Path::new("libx.so")).unwrap(),
+            "     Checked 1 passed, 1 warning (licence-given), 2 not tried (resumes, trains)"
+        );
+        let bad = said(&report(&[("loads", "passed"), ("trains", "failed")]), Path::new("t/libx.so")).unwrap_err();
+        insta::assert_snapshot!(bad, @r"
+        the plugin fails 1 check, nothing was installed:
+
+          loss/x: trains
+            should be so: it holds
+            but: bad
+                 luck
+
+        Mend the crate and run `fluxbay dev` again; `fluxbay check t/libx.so` shows every check, `fluxbay dev --no-check` installs it as it is
+        ");
     }
 
     #[test]

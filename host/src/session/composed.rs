@@ -288,7 +288,11 @@ fn placed(diagnostic: Diagnostic, run: &RunDescription, spec: Option<&InstanceSp
 }
 
 fn instance_refused(run: &RunDescription, spec: Option<&InstanceSpec>, stop: &Stop) -> Diagnostic {
-    placed(Diagnostic::error("instance-refused", stop.to_string()), run, spec)
+    let mut diagnostic = Diagnostic::error("instance-refused", stop.to_string());
+    diagnostic.mend = spec.map(|spec| {
+        format!("`fluxbay inspect {}/{}` shows its settings with an example, and what it may read and write", spec.kind, spec.component)
+    });
+    placed(diagnostic, run, spec)
 }
 
 /// State path above the hyper-parameters of an instance.

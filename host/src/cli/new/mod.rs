@@ -104,7 +104,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
 fn files(kind: NewKind, name: &str, author: &Author) -> Vec<(&'static str, String)> {
     let fill = |text: &str| text.replace("{{name}}", name).replace("{{Type}}", &type_name(name, kind.kind()));
     let manifest = format!(
-        "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[lib]\n# A shared library: what fluxbay loads.\ncrate-type = \
+        "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n# What others may do with it; nothing as long as no licence is named.\n# license = \"MIT OR Apache-2.0\"\n\n[lib]\n# A shared library: what fluxbay loads.\ncrate-type = \
          [\"cdylib\"]\n\n[dependencies]\nfluxbay-plugin = {}\n\n# A workspace of its own, wherever the folder lies.\n[workspace]\n",
         author.dependency()
     );

@@ -47,6 +47,9 @@ impl Dataset for {{Type}} {
     }
 
     fn fill(&self, _split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {
+        if let Some(index) = indices.iter().find(|index| **index >= self.config.samples as u64) {
+            return Err(Error::new(format!("there is no sample {index}, only {} of them", self.config.samples)));
+        }
         for (place, index) in buffers.f32(0)?.chunks_exact_mut(2).zip(indices) {
             place.copy_from_slice(&point(&self.config, *index as usize));
         }
