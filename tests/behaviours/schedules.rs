@@ -165,8 +165,8 @@ fn a_schedule_is_previewed_as_numbers_and_as_a_plot() {
     };
     let json = preview(&["--of", "onecycle{steps = 100, max = 0.01}", "--json"]);
     let shown: serde_json::Value = serde_json::from_str(&json).unwrap();
-    let values: Vec<f64> = shown[0]["values"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect();
-    assert_eq!((values.len(), shown[0]["length"].as_u64()), (101, Some(101)));
+    let values: Vec<f64> = shown["schedules"][0]["values"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect();
+    assert_eq!((values.len(), shown["schedules"][0]["length"].as_u64()), (101, Some(101)));
     close(values[0], 4.0e-4);
     close(values[59], 7.569974857012003e-3);
     let run = fixture(&format!("{SCALAR}{PHASES}{}", scheduler("{ component = \"linear\", start = 0.1, end = 0.0, steps = 50 }")));

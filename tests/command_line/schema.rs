@@ -9,6 +9,18 @@ pub fn check(schema: &Value, value: &Value, path: &str) -> Result<(), String> {
         let first = options.first().and_then(|option| check(option, value, path).err());
         return if fitting == 1 { Ok(()) } else { Err(format!("{path}: {fitting} alternatives fit; the first: {first:?}")) };
     }
+    for also in schema["allOf"].as_array().into_iter().flatten() {
+        check(also, value, path)?;
+    }
+    if let Some(condition) = schema.get("if") {
+        let branch = if check(condition, value, path).is_ok() { "then" } else { "else" };
+        check(&schema[branch], value, path)?;
+    }
+    let number = value.as_f64().unwrap_or(0.0);
+    let bound = |name: &str| schema[name].as_f64().filter(|_| value.is_number());
+    if bound("minimum").is_some_and(|least| number < least) || bound("exclusiveMinimum").is_some_and(|least| number <= least) {
+        return Err(format!("{path}: {value} is too small"));
+    }
     if let Some(only) = schema.get("const").filter(|only| *only != value) {
         return Err(format!("{path}: {value} is not {only}"));
     }

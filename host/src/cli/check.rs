@@ -30,9 +30,19 @@ pub struct Arguments {
     /// Let warnings fail too.
     #[arg(long)]
     strict: bool,
-    /// Write JSON.
+    /// Write JSON, as `fluxbay schema check` describes.
+    ///
+    /// `fluxbay schema check-list` describes what `--list --json` writes.
     #[arg(long)]
     json: bool,
+}
+
+/// A report as it is published.
+#[derive(serde::Serialize)]
+struct Published<'a> {
+    schema: u32,
+    #[serde(flatten)]
+    report: &'a check::Report,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
@@ -51,7 +61,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let report = check::check(&options)
         .map_err(|error| Failure::new(Exit::Failed, format!("{} cannot be checked: {error}", shown::path(&options.file))))?;
     if arguments.json {
-        print_json(&report)?;
+        print_json(&Published { schema: 1, report: &report })?;
     } else {
         print(&report.text())?;
     }
@@ -62,7 +72,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
 fn list(json: bool) -> Outcome {
     if json {
         let all: Vec<_> = Check::ALL.iter().map(|check| serde_json::json!({ "check": check.name(), "about": check.about() })).collect();
-        return print_json(&all);
+        return print_json(&serde_json::json!({ "schema": 1, "checks": all }));
     }
     print(&Check::ALL.iter().map(|check| format!("{:<24} {}\n", check.name(), check.about())).collect::<String>())
 }

@@ -14,7 +14,7 @@ pub struct Arguments {
     /// Have a plugin tried again: the beginning of its sha256, its file, or `all`.
     #[arg(long, value_name = "HASH|FILE|all")]
     lift: Option<String>,
-    /// Write JSON; `fluxbay schema quarantine` describes it.
+    /// Write JSON, as `fluxbay schema quarantine` describes.
     #[arg(long, conflicts_with = "lift")]
     json: bool,
 }
@@ -26,7 +26,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let records = quarantine.list();
     match &arguments.lift {
         Some(wanted) => lift(&quarantine, &records, wanted),
-        None if arguments.json => print_json(&records),
+        None if arguments.json => print_json(&serde_json::json!({ "schema": 1, "plugins": records })),
         None => print(&text(&records)),
     }
 }

@@ -3,11 +3,10 @@
 use std::fmt::Write as _;
 use std::rc::Rc;
 
-use serde::Serialize;
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 
 use super::run_arguments::{ReadRun, RunArguments, tell};
-use super::{Exit, Failure, Outcome, print, print_json};
+use super::{Exit, Failure, Outcome, json_number, print, print_json};
 use crate::display::plot;
 use crate::library::shown;
 use crate::run_file::RunDescription;
@@ -18,23 +17,28 @@ use crate::session::{Composed, Surroundings};
 pub struct Arguments {
     #[command(flatten)]
     run: RunArguments,
-    /// Show this schedule instead of those of the run, such as 'onecycle{steps = 100, max = 0.01}'.
+    /// Show this schedule, not those of the run.
+    ///
+    /// Such as 'onecycle{steps = 100, max = 0.01}'.
     #[arg(long, value_name = "NAME{...}")]
     of: Option<String>,
-    /// How many times (steps or epochs) to show; by default the schedule's own length.
+    /// How many times (steps or epochs) to show.
+    ///
+    /// By default the schedule's own length.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     times: Option<u64>,
     /// How many numbers to print, evenly spread.
     #[arg(long, value_name = "N", default_value_t = 11, value_parser = clap::value_parser!(u64).range(2..))]
     points: u64,
-    /// Write JSON, with the value at every time.
+    /// Write JSON, as `fluxbay schema schedule` describes.
+    ///
+    /// It has the value at every time.
     #[arg(long)]
     json: bool,
 }
 
 /// One schedule with its values.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug)]
 struct Shown {
     /// The hyper-parameter that follows it; empty for one of its own.
     hyper_parameter: String,
@@ -45,6 +49,18 @@ struct Shown {
     length: Option<u64>,
     /// Values at the times 1, 2, 3 and so on.
     values: Vec<f64>,
+}
+
+impl Shown {
+    fn json(&self) -> Json {
+        json!({
+            "hyper-parameter": self.hyper_parameter,
+            "callback": self.callback,
+            "schedule": self.schedule,
+            "length": self.length,
+            "values": self.values.iter().copied().map(json_number).collect::<Vec<_>>(),
+        })
+    }
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
@@ -76,7 +92,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         all.push(Shown { hyper_parameter, callback, schedule, length: preview.length, values: preview.values });
     }
     if arguments.json {
-        return print_json(&all);
+        return print_json(&json!({ "schema": 1, "schedules": all.iter().map(Shown::json).collect::<Vec<_>>() }));
     }
     print(&all.iter().map(|one| text(one, arguments.points)).collect::<Vec<_>>().join("\n"))
 }
@@ -135,7 +151,6 @@ fn text(one: &Shown, points: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn a_schedule_is_a_name_with_settings_a_table_or_a_number() {

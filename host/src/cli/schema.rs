@@ -20,6 +20,12 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     }
 }
 
+/// Whether what a command writes, such as `runs-list`, has a published schema.
+#[cfg(test)]
+pub(super) fn is_published(command: &str) -> bool {
+    <Subject as clap::ValueEnum>::from_str(command, false).is_ok_and(|subject| subject.published().is_some())
+}
+
 /// What there is a schema of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Subject {
@@ -39,6 +45,16 @@ enum Subject {
     RunsShow,
     /// What `runs compare --json` writes.
     RunsCompare,
+    /// What `schedule --json` writes.
+    Schedule,
+    /// What `check --json` writes.
+    Check,
+    /// What `check --list --json` writes.
+    CheckList,
+    /// What `verify-resume --json` writes.
+    VerifyResume,
+    /// What `trust list --json` writes.
+    TrustList,
     /// What `quarantine --json` writes.
     Quarantine,
 }
@@ -55,6 +71,11 @@ impl Subject {
             Subject::RunsList => Some(include_str!("schemas/runs-list.json")),
             Subject::RunsShow => Some(include_str!("schemas/runs-show.json")),
             Subject::RunsCompare => Some(include_str!("schemas/runs-compare.json")),
+            Subject::Schedule => Some(include_str!("schemas/schedule.json")),
+            Subject::Check => Some(include_str!("schemas/check.json")),
+            Subject::CheckList => Some(include_str!("schemas/check-list.json")),
+            Subject::VerifyResume => Some(include_str!("schemas/verify-resume.json")),
+            Subject::TrustList => Some(include_str!("schemas/trust-list.json")),
             Subject::Quarantine => Some(include_str!("schemas/quarantine.json")),
         }
     }

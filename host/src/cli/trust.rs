@@ -29,7 +29,7 @@ enum Action {
     },
     /// Show the trusted keys.
     List {
-        /// Write JSON.
+        /// Write JSON, as `fluxbay schema trust-list` describes.
         #[arg(long)]
         json: bool,
     },
@@ -53,7 +53,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
                 new.name
             ))
         }
-        Action::List { json: true } => print_json(&known.list()),
+        Action::List { json: true } => print_json(&serde_json::json!({ "schema": 1, "keys": known.list() })),
         Action::List { json: false } => print(&text(&known, &path)),
         Action::Remove { name } => {
             known.remove(name).map_err(configuration)?;
