@@ -73,15 +73,13 @@ const COMMANDS: [&str; 18] = [
 #[test]
 fn help_is_short_enough_for_a_screen_and_long_where_asked() {
     let (dir, plugins) = (scratch(), scratch());
-    let help = |arguments: &[&str]| succeed(fluxbay(dir.path(), plugins.path()).args(arguments)).stdout;
+    // Whether every command's screen fits is tested where they are made; these are what they look like.
+    let help = |arguments: &[&str]| succeed(fluxbay(dir.path(), plugins.path()).args(arguments).env("COLUMNS", "80")).stdout;
     let short = help(&["-h"]);
-    assert!(short.lines().count() <= 40 && short.lines().all(|line| line.chars().count() <= 100), "{short}");
     snapshot("help", short);
     snapshot("help-long", help(&["--help"]));
     for command in COMMANDS {
-        let short = help(&[command, "-h"]);
-        assert!(short.lines().count() <= 40, "{short}");
-        snapshot(&format!("help-{command}"), short);
+        snapshot(&format!("help-{command}"), help(&[command, "-h"]));
     }
     for command in ["list", "show", "compare", "remove"] {
         snapshot(&format!("help-runs-{command}"), help(&["runs", command, "-h"]));

@@ -88,3 +88,144 @@ fn wrong_numbers_and_times_are_told_with_what_is_right() {
         assert!(finished.code == Some(2) && finished.stderr.contains(part), "{arguments:?}: {}", finished.stderr);
     }
 }
+
+/// All files below a folder with what is in them.
+fn content(dir: &Path) -> std::collections::BTreeMap<std::path::PathBuf, Vec<u8>> {
+    let mut found = std::collections::BTreeMap::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(content(&path));
+        } else if !path.ends_with(".lock") {
+            found.insert(path.clone(), fs::read(&path).unwrap());
+        }
+    }
+    found
+}
+
+#[test]
+fn a_run_can_be_tried_before_it_is_resumed_and_stays_as_it_is() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    let command = |arguments: &[&str]| run(fluxbay(dir.path(), plugins.path()).args(arguments));
+    let begun = [
+        "train",
+        "--run-dir",
+        "out",
+        "--set",
+        "run.epochs=3",
+        "--interrupt-at",
+        "70",
+        "--add",
+        "logger/jsonl",
+        "--add",
+        "callback/log-metrics",
+    ];
+    assert_eq!(command(&begun).code, Some(130));
+    let before = content(&dir.path().join("out"));
+    let looked = command(&["resume", "out", "--dry-run"]);
+    assert_eq!(looked.code, Some(0), "{}", looked.stderr);
+    for part in
+        ["going on from out/checkpoints/", "epochs 2 to 3", "record     out", "dry run: nothing was trained, and the run is as it was"]
+    {
+        assert!(looked.stderr.contains(part), "{part} is missing in\n{}", looked.stderr);
+    }
+    assert!(before == content(&dir.path().join("out")));
+    let tried = command(&["resume", "out", "--fast-dev-run=2"]);
+    assert_eq!(tried.code, Some(0), "{}", tried.stderr);
+    // It was interrupted within an epoch: two more batches of that.
+    assert!(tried.stderr.contains("finished 2 epochs") && tried.stderr.contains("2/2 training: 15 steps"), "{}", tried.stderr);
+    assert!(!tried.stderr.contains("  record ") && !tried.stderr.contains("warning"), "{}", tried.stderr);
+    assert!(before == content(&dir.path().join("out")));
+    // Other data would make it another run.
+    for option in ["--limit-batches", "--overfit-batches"] {
+        let refused = command(&["resume", "out", option, "20"]);
+        assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+        let key = option.trim_start_matches("--");
+        for part in ["settings differ", &format!("loader.{key}: 0 then, 20 now"), "--allow-other-settings"] {
+            assert!(refused.stderr.contains(part), "{part} is missing in\n{}", refused.stderr);
+        }
+    }
+    // The checkpoint lies after 13 batches of an epoch.
+    let behind = command(&["resume", "out", "--from", "out/checkpoints/0000000070-epoch-1", "--limit-batches", "5"]);
+    assert!(behind.code == Some(2) && behind.stderr.contains("at least 13"), "{}", behind.stderr);
+    let limited = command(&["resume", "out", "--limit-batches", "20", "--allow-other-settings"]);
+    assert_eq!(limited.code, Some(0), "{}", limited.stderr);
+    assert!(limited.stderr.contains("3/3 training: 20 steps"), "{}", limited.stderr);
+    // Of a run that is over there is nothing to go on with, but it can be tried all the same.
+    let over = command(&["resume", "out", "--fast-dev-run"]);
+    assert!(over.code == Some(0) && over.stderr.contains("4/4 training: 1 step"), "{}", over.stderr);
+}
+
+#[test]
+fn measuring_can_be_tried_limited_and_given_up() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    let command = |arguments: &[&str]| run(fluxbay(dir.path(), plugins.path()).args(arguments));
+    assert_eq!(command(&["train", "--run-dir", "out", "--limit-batches", "3", "--set", "run.epochs=1"]).code, Some(0));
+    let looked = command(&["evaluate", "out", "--dry-run", "--set", "loader.limit-batches=0"]);
+    assert_eq!((looked.code, looked.stdout.as_str()), (Some(0), ""), "{}", looked.stderr);
+    for part in ["out/model.safetensors", "validation  12 batches of 32, validation data", "metrics", "dry run: nothing was measured"] {
+        assert!(looked.stderr.contains(part), "{part} is missing in\n{}", looked.stderr);
+    }
+    let figure = |arguments: &[&str]| {
+        let finished = command(&[&["evaluate", "out", "--json"], arguments].concat());
+        assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+        serde_json::from_str::<Value>(&finished.stdout).unwrap()["figures"].clone()
+    };
+    assert_eq!(figure(&["--fast-dev-run=2"]), figure(&["--limit-batches", "2"]));
+    assert_ne!(figure(&["--fast-dev-run"]), figure(&["--limit-batches", "2"]));
+    let nothing = command(&["evaluate", "out", "--overfit-batches", "2"]);
+    assert!(nothing.code == Some(2) && nothing.stderr.contains("nothing can be overfitted"), "{}", nothing.stderr);
+    assert!(
+        nothing.stderr.contains("`--limit-batches 2`") && nothing.stderr.contains("train out/resolved.toml --overfit-batches 2"),
+        "{}",
+        nothing.stderr
+    );
+    // So much to measure that the time is up long before.
+    let slow = ["train", "--run-dir", "slow", "--limit-batches", "1", "--set", "run.epochs=1", "--set", "model.hidden=[2048, 2048]"];
+    assert_eq!(command(&slow).code, Some(0));
+    let whole = ["--data", "training", "--set", "loader.limit-batches=0"];
+    let given_up = command(&[&["evaluate", "slow", "--max-time", "0.001s"], &whole[..]].concat());
+    assert!(given_up.code == Some(1) && given_up.stdout.is_empty(), "{}", given_up.stderr);
+    assert!(
+        given_up.stderr.contains("the time is up before `validation`") && given_up.stderr.contains("--limit-batches"),
+        "{}",
+        given_up.stderr
+    );
+}
+
+#[test]
+fn threads_are_an_option_and_the_same_number_gives_the_same_bits() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    let train = |out: &str, arguments: &[&str], variable: Option<&str>| {
+        let mut command = fluxbay(dir.path(), plugins.path());
+        command.args(["train", "--set", "run.epochs=1", "--run-dir", out]).args(arguments);
+        command.envs(variable.map(|threads| ("FLUXBAY__RUN__THREADS", threads)));
+        // Other programs' variables change nothing.
+        for name in ["RAYON_NUM_THREADS", "OMP_NUM_THREADS"] {
+            command.env(name, if out == "one" { "1" } else { "2" });
+        }
+        succeed(&mut command);
+        (
+            json(&dir.path().join(out).join("environment.json"))["threads"].clone(),
+            fs::read(dir.path().join(out).join("model.safetensors")).unwrap(),
+        )
+    };
+    let one = train("one", &["--threads", "2"], None);
+    assert_eq!(one.0, 2);
+    assert!(one == train("two", &["--threads", "2"], Some("1")) && one == train("three", &["--set", "run.threads=2"], None));
+    let by_variable = train("four", &[], Some("1"));
+    assert_eq!(by_variable.0, 1);
+    assert!(by_variable == train("five", &["--threads", "1"], None));
+    // A run that was begun on two threads may go on with one, and is told what that means.
+    let resumed = succeed(fluxbay(dir.path(), plugins.path()).args(["resume", "one", "--set", "run.epochs=2", "--threads", "1"]));
+    assert!(
+        resumed.stderr.contains("began with 2 threads and goes on with 1") && resumed.stderr.contains("`--threads 2`"),
+        "{}",
+        resumed.stderr
+    );
+    let figures =
+        |threads: &str| succeed(fluxbay(dir.path(), plugins.path()).args(["evaluate", "two", "--json", "--threads", threads])).stdout;
+    assert_eq!(figures("2"), figures("2"));
+    let wrong = run(fluxbay(dir.path(), plugins.path()).args(["train", "--threads", "0"]));
+    assert!(wrong.code == Some(2) && wrong.stderr.contains("from 1 to 1024"), "{}", wrong.stderr);
+}

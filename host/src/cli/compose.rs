@@ -18,19 +18,21 @@ use crate::session::{Composed, Surroundings};
 pub struct Arguments {
     #[command(flatten)]
     run: RunArguments,
-    /// Write the run with every default filled in, and where each value came from.
+    /// Write the run with all defaults, and their origin.
+    ///
+    /// With --json the run alone, as `fluxbay schema run` describes it.
     #[arg(long, conflicts_with_all = ["why", "graph"])]
     print_config: bool,
     /// Say why one callback runs before another.
     #[arg(long, num_args = 2, value_names = ["ID", "ID"], conflicts_with = "graph", add = ArgValueCompleter::new(completions::callbacks))]
     why: Option<Vec<String>>,
-    /// Draw who runs before whom.
-    #[arg(long, value_name = "FORMAT", value_enum)]
+    /// Draw the order: text, dot, mermaid or svg.
+    #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true)]
     graph: Option<GraphFormat>,
     /// Go by the manifests alone and load no plugin.
     #[arg(long)]
     no_load: bool,
-    /// Write JSON; `fluxbay schema compose` describes it.
+    /// Write JSON, as `fluxbay schema compose` describes.
     #[arg(long, conflicts_with_all = ["why", "graph"])]
     json: bool,
 }

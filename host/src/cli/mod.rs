@@ -10,6 +10,7 @@ mod check_child;
 mod completions;
 mod compose;
 mod dev;
+mod help;
 mod inspect;
 mod list;
 mod lock;
@@ -30,7 +31,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::CompleteEnv;
 
 use crate::display::{HostLog, Screen, Verbosity};
@@ -100,36 +101,14 @@ impl Failure {
 /// What a command returns.
 pub type Outcome = Result<Exit, Failure>;
 
-/// Below the short help: where to begin.
-const BEGIN: &str = "\
-Begin with:
-  fluxbay train                train the built-in digits
-  fluxbay list                 see what runs can be composed of
-  fluxbay inspect mlp          see what one of them does, with lines for a run file
-  fluxbay new callback mine    write your own";
-
-/// Below the long help.
-const REFERENCE: &str = "\
-Environment:
-  FLUXBAY_PLUGIN_PATH       folders with plugins, separated by colons
-  FLUXBAY__SECTION__KEY     a value of the run file, such as FLUXBAY__RUN__EPOCHS=3
-  RUST_LOG                  what is logged on stderr, such as debug or fluxbay=trace
-  NO_COLOR                  set to anything: no colours
-
-Exit codes:
-  0 finished, or stopped early by a callback    1 failed while it ran
-  2 wrong arguments, run file or data           3 a plugin that is needed was refused
-  130 ended by SIGINT, 143 by SIGTERM; all that was done is kept";
-
-/// Trains candle models with phases, callbacks, models, losses and data sets from shared libraries.
+/// Trains candle models with phases, callbacks, models and data from plugins.
 #[derive(Debug, Parser)]
 #[command(
     name = "fluxbay",
     version,
     max_term_width = 100,
     disable_help_subcommand = true,
-    after_help = BEGIN,
-    after_long_help = format!("{BEGIN}\n\n{REFERENCE}")
+    after_long_help = help::REFERENCE
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -138,10 +117,10 @@ struct Arguments {
     #[arg(long, hide = true, value_name = "FD")]
     supervised: Option<i32>,
     /// Say more on stderr; twice for everything.
-    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    #[arg(short, long, global = true, hide_short_help = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     verbose: u8,
     /// Say only what went wrong.
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, hide_short_help = true)]
     quiet: bool,
 }
 
@@ -155,36 +134,42 @@ enum Command {
     ///
     /// It is trained straight through and with interruptions.
     VerifyResume(train::verify::Arguments),
-    /// Measure the model of a run again, on its validation data or other data.
+    /// Measure the model of a run again, on its data or other data.
     Evaluate(train::evaluate::Arguments),
     /// List runs, show one, compare two, remove some.
     Runs(runs::Arguments),
-    /// Show plugins and their components; runs no code of any plugin.
+    /// Show plugins and their components; runs none of their code.
     List(list::Arguments),
     /// Try a plugin the way hosts and bad luck will, for its author.
     Check(check::Arguments),
     /// Runs checks and answers over standard input; the host's own child process.
     #[command(name = crate::check::COMMAND, hide = true)]
     CheckChild(check_child::Arguments),
-    /// Show all that a component, plugin or file says of itself; runs none of its code.
+    /// Show all that a component, plugin or file says of itself.
+    ///
+    /// None of its code is run.
     Inspect(inspect::Arguments),
-    /// Show a run without training it: instances, order, events, the loop, and why.
+    /// Show a run without training it: order, events, loop, reasons.
     Compose(compose::Arguments),
-    /// Write reference pages of all components found; runs no code of any plugin.
+    /// Write reference pages of all components found.
+    ///
+    /// No code of any plugin is run.
     Reference(reference::Arguments),
-    /// Show the values of a run's schedules, or of any schedule, as a plot and as numbers.
+    /// Plot the values of a run's schedules, or of any schedule.
     Schedule(schedule::Arguments),
-    /// Make a crate with a component of your own that builds and trains at once.
+    /// Make a crate with a component of your own that trains at once.
     New(new::Arguments),
-    /// Build a plugin's crate, check it, and install it where runs find it.
+    /// Build a plugin's crate, check it, and install it for runs.
+    ///
+    /// The checks are those of `fluxbay check`, in processes of their own; one that fails leaves installed what was.
     Dev(dev::Arguments),
     /// Write the JSON Schema of run files, or of what --json writes.
     Schema(schema::Arguments),
-    /// Keep the keys whose plugins are used.
+    /// Keep the keys whose signed plugins are used.
     Trust(trust::Arguments),
     /// Pin the plugins that a run uses, to the byte, in plugins.lock.
     Lock(lock::Arguments),
-    /// Show plugins that failed when they were tried, or have them tried again.
+    /// Show plugins that failed when tried, or have them tried again.
     Quarantine(quarantine::Arguments),
     /// Write the script that completes commands and names in a shell.
     Completions(completions::Arguments),
@@ -205,7 +190,8 @@ impl Command {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     CompleteEnv::with_factory(Arguments::command).var(completions::VARIABLE).complete();
-    let arguments = Arguments::try_parse().unwrap_or_else(|error| wrong_arguments(&error));
+    let parsed = help::command().try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
+    let arguments = parsed.unwrap_or_else(|error| wrong_arguments(&error));
     let screen = Screen::of_process(arguments.quiet);
     // The child of `check` counts lines of the log itself, and is itself what plugins are tried in.
     let is_check = matches!(arguments.command, Command::CheckChild(_));
@@ -278,7 +264,7 @@ fn run(arguments: &Arguments, screen: &Screen) -> Exit {
         Command::Evaluate(arguments) => train::evaluate::run(arguments, screen),
         Command::Runs(arguments) => runs::run(arguments),
         Command::New(arguments) => new::run(arguments),
-        Command::Dev(arguments) => dev::run(arguments),
+        Command::Dev(arguments) => dev::run(arguments, screen),
         Command::Completions(arguments) => completions::run(arguments),
         Command::Man(arguments) => manual::run(arguments, Arguments::command()),
     };
@@ -340,13 +326,36 @@ pub(crate) fn print_json(data: &impl serde::Serialize) -> Outcome {
     }
 }
 
+/// A number for JSON, which has none for NaN and the infinities.
+pub(crate) fn json_number(value: f64) -> serde_json::Value {
+    if value.is_finite() { serde_json::json!(value) } else { serde_json::json!(value.to_string()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_arguments_are_consistent() {
-        Arguments::command().debug_assert();
+        help::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_that_writes_json_has_a_published_schema() {
+        fn writers(command: &clap::Command, path: &str, found: &mut Vec<String>) {
+            if command.get_arguments().any(|argument| argument.get_id() == "json") {
+                found.push(path.to_owned());
+            }
+            for below in command.get_subcommands() {
+                let path = if path.is_empty() { below.get_name().to_owned() } else { format!("{path}-{}", below.get_name()) };
+                writers(below, &path, found);
+            }
+        }
+        let mut found = Vec::new();
+        writers(&Arguments::command(), "", &mut found);
+        assert!(found.len() >= 12, "{found:?}");
+        let without: Vec<_> = found.iter().filter(|path| !schema::is_published(path)).collect();
+        assert!(without.is_empty(), "{without:?}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::run_file::{Colours, Diagnostic, Diagnostics, Draft, Inputs, RunDescri
 /// Which run is meant.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct RunArguments {
-    /// Run files; later ones win. Without any, the built-in digits.
+    /// Run files; later ones win. Without any, the digits.
     ///
     /// Tables of several files are merged key by key, lists of instances by id. docs/run-files.md describes the sections;
     /// `fluxbay inspect NAME` shows the lines for a component.
@@ -22,22 +22,22 @@ pub struct RunArguments {
     ///
     /// May be given several times. The instance of a list goes by its id: callback.recorder.every=5. What is no number,
     /// list or other TOML is taken as text.
-    #[arg(long, value_name = "KEY.PATH=VALUE", help_heading = "Run")]
+    #[arg(long, value_name = "KEY.PATH=VALUE")]
     pub set: Vec<String>,
-    /// Add an instance: 'callback/early-stopping{patience = 3}'.
+    /// Add one: 'callback/early-stopping{patience = 3}'.
     ///
     /// A phase, callback or logger, with its settings as TOML in braces; may be given several times.
-    #[arg(long, help_heading = "Run", value_name = "KIND/NAME{...}", add = ArgValueCompleter::new(completions::addable))]
+    #[arg(long, value_name = "KIND/NAME{...}", add = ArgValueCompleter::new(completions::addable))]
     pub add: Vec<String>,
     /// Leave out the instance with this id.
     ///
     /// A phase, callback or logger; default callbacks such as progress too.
-    #[arg(long, help_heading = "Run", value_name = "ID", add = ArgValueCompleter::new(completions::removable))]
+    #[arg(long, value_name = "ID", add = ArgValueCompleter::new(completions::removable))]
     pub remove: Vec<String>,
     /// Use only plugins that plugins.lock pins.
     ///
     /// The file beside the run file, which `fluxbay lock` writes; all others are refused, and changed ones too.
-    #[arg(long, help_heading = "Plugins")]
+    #[arg(long, help_heading = "Plugins", hide_short_help = true)]
     pub locked: bool,
     /// Where plugins are.
     #[command(flatten)]

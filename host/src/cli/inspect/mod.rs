@@ -21,7 +21,7 @@ pub struct Arguments {
     name: String,
     #[command(flatten)]
     path: PluginPath,
-    /// Write JSON; `fluxbay schema inspect` describes it.
+    /// Write JSON, as `fluxbay schema inspect` describes.
     #[arg(long)]
     json: bool,
 }

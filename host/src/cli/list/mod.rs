@@ -19,7 +19,7 @@ pub struct Arguments {
     path: PluginPath,
     #[command(flatten)]
     filter: Filter,
-    /// Write JSON; `fluxbay schema list` describes it.
+    /// Write JSON, as `fluxbay schema list` describes.
     #[arg(long)]
     json: bool,
 }

@@ -3,56 +3,89 @@
 //! Only what measures takes part: phases that validate, and callbacks that change nothing but their own figures. Nothing
 //! is written into the run's folder.
 
-use std::{cell::RefCell, path::PathBuf, rc::Rc};
+use std::{cell::RefCell, path::PathBuf, rc::Rc, sync::atomic::Ordering, time::Duration};
 
 use candle_core::Tensor;
 use clap_complete::engine::ArgValueCompleter;
 use serde_json::json;
 
-use super::{plugins_lock, refusal, shortcuts::batches};
+use super::{
+    deadline::Deadline,
+    plugins_lock, refusal, scratch,
+    shortcuts::{batches, threads, time},
+};
 use crate::{
-    cli::{Exit, Failure, Outcome, PluginPath, RUNS, completions, print, print_json, run_arguments::tell},
+    cli::{Exit, Failure, Outcome, PluginPath, RUNS, completions, json_number, print, print_json, run_arguments::tell},
     display::{Bars, Look, Screen, columns, number},
     durable::changes,
-    learner::ports::{At, NoDisplay, Scope, Sink, SinkError},
+    learner::{
+        TIME_IS_UP,
+        ports::{At, NoDisplay, Scope, Sink, SinkError},
+    },
     library::{Catalog, Kind, shown},
     record::{RunEntry, RunIndex, checkpoint, file, tensors},
-    run_file::{Diagnostics, Draft, Inputs, InstanceSpec, PhaseData, RunDescription, resolve},
-    session::{Composed, Surroundings, checkpoint::MODEL},
+    run_file::{Diagnostics, Draft, Inputs, InstanceSpec, PhaseData, PhaseSpec, RunDescription, resolve},
+    session::{Composed, Session, Surroundings, checkpoint::MODEL},
 };
 
 /// Arguments of `fluxbay evaluate`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// A run's folder, its name below `runs`, the beginning or end of it, or `last`.
+    /// A run's folder, its name or a part of it.
+    ///
+    /// The beginning or the end of a name below `runs` will do where it fits one run; `last` is the one that began last.
     #[arg(value_name = "RUN", default_value = "last", add = ArgValueCompleter::new(completions::runs))]
     run: String,
-    /// Measure the model of this checkpoint instead of the last one of the run.
-    #[arg(long, value_name = "CHECKPOINT")]
+    /// Measure the model of this one, not the last.
+    #[arg(long, value_name = "DIR")]
     checkpoint: Option<PathBuf>,
-    /// Measure on this part of the data instead of the one that each phase reads.
-    #[arg(long, value_enum, value_name = "PART")]
+    /// Measure on the training or the validation data.
+    ///
+    /// Without it, on the part that each phase reads.
+    #[arg(long, value_enum, value_name = "PART", hide_possible_values = true)]
     data: Option<Part>,
-    /// Read at most N batches.
-    #[arg(long, value_name = "N", value_parser = batches)]
-    limit_batches: Option<u64>,
-    /// Set one value, such as data.images=other.gz; may be given several times.
+    /// Set a value: data.images=other.gz.
+    ///
+    /// May be given several times. Environment variables set nothing here: the run is the one that was trained.
     #[arg(long, value_name = "KEY.PATH=VALUE")]
     set: Vec<String>,
-    /// Add a phase or callback, such as 'phase/validation'.
+    /// Add a phase or callback: 'phase/validation'.
     #[arg(long, value_name = "KIND/NAME{...}", add = ArgValueCompleter::new(completions::addable))]
     add: Vec<String>,
-    /// Write JSON; `fluxbay schema evaluate` describes it.
+    /// Write JSON, as `fluxbay schema evaluate` describes.
     #[arg(long)]
     json: bool,
+    /// Compute on N threads; same N, same bits.
+    #[arg(long, value_name = "N", value_parser = threads)]
+    threads: Option<usize>,
+    /// Say what would be measured, and stop.
+    #[arg(long, help_heading = "Trying it", conflicts_with_all = ["fast_dev_run", "json"])]
+    dry_run: bool,
+    /// Measure on N batches: does everything work?
+    ///
+    /// N is 1 unless given.
+    #[arg(long, help_heading = "Trying it", value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1", value_parser = batches, conflicts_with = "limit_batches")]
+    fast_dev_run: Option<u64>,
+    /// Read at most N batches.
+    #[arg(long, help_heading = "Trying it", value_name = "N", value_parser = batches)]
+    limit_batches: Option<u64>,
+    /// Give up after a time: 90s, 10m, 1h30m, 2d.
+    ///
+    /// Then there are no figures: those of a part of the data that nobody chose would say little.
+    #[arg(long, help_heading = "Trying it", value_name = "TIME", value_parser = time)]
+    max_time: Option<Duration>,
+    /// As in `train`; here there is nothing to overfit.
+    #[arg(long, value_name = "N", value_parser = batches, hide = true)]
+    overfit_batches: Option<u64>,
     #[command(flatten)]
     path: PluginPath,
 }
 
 impl Arguments {
     fn settings(&self) -> Vec<String> {
-        let limit = self.limit_batches.map(|batches| format!("loader.limit-batches={batches}"));
-        limit.into_iter().chain(self.set.iter().cloned()).collect()
+        let limit = self.limit_batches.or(self.fast_dev_run).map(|batches| format!("loader.limit-batches={batches}"));
+        let threads = self.threads.map(|threads| format!("run.threads={threads}"));
+        limit.into_iter().chain(threads).chain(self.set.iter().cloned()).collect()
     }
 }
 
@@ -96,6 +129,13 @@ struct Weights {
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let configuration = |text: String| Failure::new(Exit::Configuration, text);
     let entry = RunIndex::read(RUNS.as_ref()).find(&arguments.run).map_err(configuration)?;
+    if let Some(batches) = arguments.overfit_batches {
+        let resolved = shown::path(&entry.path.join(file::RESOLVED));
+        return Err(configuration(format!(
+            "nothing is trained here, so nothing can be overfitted. To measure on {batches} batches: `--limit-batches {batches}`; to see \
+             whether the model can learn so many by heart: `fluxbay train {resolved} --overfit-batches {batches}`"
+        )));
+    }
     let weights = weights(&entry, arguments).map_err(configuration)?;
     let mut diagnostics = Diagnostics::new();
     let inputs =
@@ -117,12 +157,16 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         let part = if part == Part::Training { PhaseData::Training } else { PhaseData::Validation };
         run.phases.iter_mut().for_each(|phase| phase.data = part);
     }
-    let figures = measure(run, catalog, &weights, screen)?;
     let (path, from) = (shown::path(&entry.path), shown::path(&weights.path));
+    let session = open(run, catalog, &weights, screen)?;
+    if arguments.dry_run {
+        screen.print(&format!("{from}\n{}\ndry run: nothing was measured", plan(&session)));
+        return Ok(Exit::Done);
+    }
+    let figures = session.measure(arguments.max_time)?;
     if arguments.json {
-        let number = |value: f64| if value.is_finite() { json!(value) } else { json!(value.to_string()) };
         let figures: Vec<_> =
-            figures.iter().map(|(phase, name, value)| json!({ "phase": phase, "name": name, "value": number(*value) })).collect();
+            figures.iter().map(|(phase, name, value)| json!({ "phase": phase, "name": name, "value": json_number(*value) })).collect();
         return print_json(&json!({ "schema": 1, "run": path, "model": from, "figures": figures }));
     }
     let rows: Vec<Vec<String>> =
@@ -130,10 +174,17 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     print(&format!("{from}\n{}", columns(&rows, "  ", &[2])))
 }
 
-fn measure(run: RunDescription, catalog: Catalog, weights: &Weights, screen: &Screen) -> Result<Vec<(String, String, f64)>, Failure> {
-    let failed = |text: String| Failure::new(Exit::Failed, text);
-    // Instances that keep files need a folder; nothing of it stays.
-    let scratch = tempfile::Builder::new().prefix("fluxbay-run-").tempdir().map_err(|error| super::no_scratch(&error))?;
+/// A session that is about to measure.
+struct Measuring {
+    session: Session,
+    figures: Rc<Figures>,
+    /// Instances that keep files need a folder; nothing of it stays.
+    _scratch: tempfile::TempDir,
+}
+
+/// Opens the data and gives the run's model its parameters.
+fn open(run: RunDescription, catalog: Catalog, weights: &Weights, screen: &Screen) -> Result<Measuring, Failure> {
+    let scratch = scratch()?;
     let figures = Rc::new(Figures::default());
     let surroundings = Surroundings {
         sink: Rc::clone(&figures) as Rc<_>,
@@ -151,12 +202,49 @@ fn measure(run: RunDescription, catalog: Catalog, weights: &Weights, screen: &Sc
     session.set_model_tensors(&weights.tensors).map_err(|error| {
         Failure::new(Exit::Configuration, format!("{} does not fit the run's model: {error}", shown::path(&weights.path)))
     })?;
-    for phase in 0..session.phases().len() {
-        session.run_epoch(phase).map_err(|stop| failed(shown::paragraph(&stop.to_string())))?;
+    Ok(Measuring { session, figures, _scratch: scratch })
+}
+
+/// What would be measured: phases with their data, and who measures.
+fn plan(measuring: &Measuring) -> String {
+    let session = &measuring.session;
+    let run = session.run();
+    let batches = |phase: &PhaseSpec| {
+        let part = session.loader().and_then(|loader| Some((loader, loader.parts().iter().find(|part| part.name == phase.data.name())?)));
+        part.map_or("no data of the run's".to_owned(), |(loader, part)| {
+            format!("{} batches of {}, {} data", loader.batches(part), run.loader.batch_size, part.name)
+        })
+    };
+    let mut rows: Vec<Vec<String>> = run.phases.iter().map(|phase| vec![shown::text(&phase.spec.id), batches(phase)]).collect();
+    let callbacks: Vec<String> = session.callbacks().iter().map(|callback| callback.id.clone()).collect();
+    if !callbacks.is_empty() {
+        rows.push(vec!["callbacks".to_owned(), shown::text(&callbacks.join(", "))]);
     }
-    session.finish().map_err(|stop| failed(shown::paragraph(&stop.to_string())))?;
-    let figures = figures.0.borrow().clone();
-    Ok(figures)
+    columns(&rows, "  ", &[])
+}
+
+impl Measuring {
+    /// The figures of an epoch of each phase.
+    fn measure(&self, limit: Option<Duration>) -> Result<Vec<(String, String, f64)>, Failure> {
+        let failed = |text: String| Failure::new(Exit::Failed, text);
+        let session = &self.session;
+        let interrupt = session.interrupt();
+        let seconds = limit.map_or(0.0, |limit| limit.as_secs_f64());
+        let _deadline =
+            Deadline::begin(interrupt.clone(), seconds).map_err(|error| failed(format!("the time cannot be watched: {error}")))?;
+        for (phase, name) in session.phases().iter().enumerate() {
+            session.run_epoch(phase).map_err(|stop| match interrupt.load(Ordering::Relaxed) {
+                TIME_IS_UP => failed(format!(
+                    "the time is up before `{}` has read all of its data, so there are no figures: give it more with --max-time, or choose a \
+                     part of the data with --limit-batches",
+                    shown::text(name)
+                )),
+                _ => failed(shown::paragraph(&stop.to_string())),
+            })?;
+        }
+        session.finish().map_err(|stop| failed(shown::paragraph(&stop.to_string())))?;
+        Ok(self.figures.0.borrow().clone())
+    }
 }
 
 /// Leaves phases that validate, and callbacks that write nothing but their own state, as long as somebody writes what they read.

@@ -12,7 +12,7 @@ pub mod verify;
 use std::{path::PathBuf, rc::Rc};
 
 use fit::{Kept, Ready, fit};
-use shortcuts::{Purpose, Shortcuts};
+use shortcuts::{Progress, Purpose, Shortcuts};
 
 use super::{
     Exit, Failure, Outcome, RUNS,
@@ -36,7 +36,7 @@ pub struct Arguments {
     /// Keep the record in DIR, which must be empty or new.
     ///
     /// Without it, in a fresh folder below `runs`.
-    #[arg(long, value_name = "DIR", help_heading = "Record")]
+    #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
     /// End the run as after SIGINT once so many steps have begun; for tests of resuming.
     #[arg(long, value_name = "STEPS", hide = true)]
@@ -45,9 +45,17 @@ pub struct Arguments {
     shortcuts: Shortcuts,
 }
 
+impl Arguments {
+    /// The run with the settings that the options stand for.
+    fn described(&self) -> RunArguments {
+        let set = self.shortcuts.settings(Progress::default(), &self.run.set);
+        RunArguments { set, ..self.run.clone() }
+    }
+}
+
 pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let purpose = arguments.shortcuts.purpose();
-    let ReadRun { run, catalog, diagnostics } = arguments.shortcuts.applied(&arguments.run).read();
+    let ReadRun { run, catalog, diagnostics } = arguments.described().read();
     tell(&diagnostics);
     if diagnostics.has_errors() {
         return Ok(refusal(&diagnostics));
@@ -55,7 +63,7 @@ pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     // What is only tried leaves nothing behind; instances that keep files need a folder all the same.
     let passing = match (purpose, &arguments.run_dir) {
         (Purpose::Train, _) | (Purpose::Try, Some(_)) => None,
-        _ => Some(tempfile::Builder::new().prefix("fluxbay-run-").tempdir().map_err(|error| no_scratch(&error))?),
+        _ => Some(scratch()?),
     };
     let directory = match (&passing, &arguments.run_dir) {
         (Some(passing), _) => RunDirectory::at(passing.path()),
@@ -94,9 +102,12 @@ pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     }
 }
 
-fn no_scratch(error: &std::io::Error) -> Failure {
-    let mend = "make room, or set TMPDIR to a folder that can be written to";
-    Failure::new(Exit::Failed, format!("no folder can be made for the time of the run: {error}; {mend}"))
+/// A folder for what is only tried; it goes with the value.
+fn scratch() -> Result<tempfile::TempDir, Failure> {
+    tempfile::Builder::new().prefix("fluxbay-run-").tempdir().map_err(|error| {
+        let mend = "make room, or set TMPDIR to a folder that can be written to";
+        Failure::new(Exit::Failed, format!("no folder can be made for the time of the run: {error}; {mend}"))
+    })
 }
 
 /// The exit code of a run that cannot begin.

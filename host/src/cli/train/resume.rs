@@ -3,19 +3,19 @@
 use std::{
     path::{Path, PathBuf},
     rc::Rc,
-    time::Duration,
 };
 
 use super::{
     fit::{Kept, Ready, fit},
-    plugins_lock, refusal,
-    shortcuts::time,
+    launch, plugins_lock, refusal, scratch,
+    shortcuts::{Progress, Purpose, Shortcuts},
     surroundings, threads, with_given,
 };
 use crate::{
     cli::{Exit, Failure, Outcome, PluginPath, run_arguments::tell},
     display::Screen,
     durable::{MARKS, PLUGINS, RESOLVED, Record, changes},
+    learner::{Flow, Stop},
     library::shown,
     record::{
         Marks, RecordError, RunDirectory, RunRecord, atomic,
@@ -23,46 +23,49 @@ use crate::{
         file,
     },
     run_file::{Diagnostics, Draft, Inputs, RunDescription, resolve},
-    session::{Composed, Session},
+    session::{Composed, Session, checkpoint::from_files},
     supervisor,
 };
 
 /// Arguments of `fluxbay resume`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Folder of the run; with `--from` the folder that the checkpoint lies in, unless given.
+    /// Folder of the run.
+    ///
+    /// With `--from` it is the folder that the checkpoint lies in, unless given.
     #[arg(value_name = "RUN_DIR", required_unless_present = "from")]
     run_dir: Option<PathBuf>,
-    /// Go on from this checkpoint instead of the newest that is whole; newer ones are removed.
-    #[arg(long, value_name = "CHECKPOINT")]
+    /// Go on from this checkpoint, not the newest.
+    ///
+    /// Those that are newer are removed: the run goes on without them.
+    #[arg(long, value_name = "DIR")]
     from: Option<PathBuf>,
-    /// Set one value, such as run.epochs=40; may be given several times.
+    /// Set a value: run.epochs=40.
+    ///
+    /// May be given several times. What changes more than how long to train, what is kept and where plugins are is refused
+    /// unless --allow-other-settings is given. Environment variables set nothing here: the run is the one that was begun.
     #[arg(long, value_name = "KEY.PATH=VALUE")]
     set: Vec<String>,
-    /// End the fit after a time: 90s, 10m, 1h30m, 2d.
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    max_time: Option<Duration>,
-    /// Go on although settings differ from those of the checkpoint; what does not fit begins anew.
+    /// Go on although settings differ.
+    ///
+    /// From those of the checkpoint; what does not fit begins anew.
     #[arg(long)]
     allow_other_settings: bool,
-    /// Go on although plugins differ from those of the checkpoint.
+    /// Go on although plugins differ from then.
     #[arg(long)]
     allow_other_plugins: bool,
-    /// Train on where the run had ended early, such as by early stopping.
+    /// Go on past a stop by a callback.
+    ///
+    /// Such as early-stopping: without this, a run that one has ended stays ended.
     #[arg(long)]
     past_stop: bool,
     /// End the run as after SIGINT once so many steps have begun; for tests of resuming.
     #[arg(long, value_name = "STEPS", hide = true)]
     interrupt_at: Option<u64>,
     #[command(flatten)]
+    shortcuts: Shortcuts,
+    #[command(flatten)]
     path: PluginPath,
-}
-
-impl Arguments {
-    fn settings(&self) -> Vec<String> {
-        let limit = self.max_time.map(|time| format!("run.max-time={:?}", time.as_secs_f64()));
-        limit.into_iter().chain(self.set.iter().cloned()).collect()
-    }
 }
 
 fn configuration(text: impl ToString) -> Failure {
@@ -73,8 +76,11 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let run_dir = run_dir(arguments)?;
     let directory = RunDirectory::open(&run_dir).map_err(configuration)?;
     let point = checkpoint(arguments, &run_dir, screen).map_err(configuration)?;
+    let purpose = arguments.shortcuts.purpose();
+    let progress = point.as_ref().map_or(Ok(Progress::default()), Point::progress).map_err(|stop| unusable(&stop))?;
     let mut diagnostics = Diagnostics::new();
-    let inputs = Inputs { files: vec![directory.file(file::RESOLVED)], set: arguments.settings(), ..Inputs::default() };
+    let set = arguments.shortcuts.settings(progress, &arguments.set);
+    let inputs = Inputs { files: vec![directory.file(file::RESOLVED)], set, ..Inputs::default() };
     let draft = Draft::read(&inputs, &mut diagnostics);
     let mut dirs = draft.plugin_dirs();
     let lock = match &point {
@@ -88,8 +94,24 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     if diagnostics.has_errors() {
         return Ok(refusal(&diagnostics));
     }
+    let limit = run.loader.limit_batches as u64;
+    if limit != 0 && limit < progress.batches {
+        return Err(configuration(format!(
+            "the checkpoint was taken after {} batches of an epoch, but epochs are limited to {limit}: allow at least {}, or name a \
+             checkpoint at the end of an epoch with `--from`",
+            progress.batches, progress.batches
+        )));
+    }
     let other_settings = point.as_ref().map(|point| changes::of_settings(&point.text(RESOLVED), &run.to_toml())).unwrap_or_default();
-    allow(&other_settings, "settings", arguments.allow_other_settings)?;
+    if purpose != Purpose::Try {
+        allow(&other_settings, "settings", arguments.allow_other_settings)?;
+    }
+    // What is only tried works on a copy of the record, without its checkpoints, and leaves nothing behind.
+    let passing = if purpose == Purpose::Train { None } else { Some(scratch()?) };
+    let directory = match &passing {
+        None => directory,
+        Some(passing) => copied(&directory, passing.path())?,
+    };
     if point.is_none() {
         clear_loggers(&directory, &run);
     }
@@ -108,12 +130,48 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         warn_of_threads(&directory, threads(session.run()));
         allow(&changes::of_plugins(&point.text(PLUGINS), &plugins_lock(&session)), "plugins", arguments.allow_other_plugins)?;
         let lenient = !other_settings.is_empty();
-        restore(&session, &point.data, lenient).map_err(|stop| configuration(format!("the checkpoint cannot be used: {stop}")))?;
+        restore(&session, &point.data, lenient).map_err(|stop| unusable(&stop))?;
         if arguments.past_stop {
             session.runtime().forget_stop();
         }
     }
-    go_on(&session, directory, point.as_ref(), &sink, arguments, screen)
+    if purpose == Purpose::Look {
+        let path = shown::path(&run_dir);
+        screen.print(&launch::launch(&session, threads(session.run()), &path).text(screen.colors(), screen.columns()));
+        screen.print("\ndry run: nothing was trained, and the run is as it was");
+        return Ok(Exit::Done);
+    }
+    let kept = if passing.is_some() { Kept::Nothing } else { Kept::Record };
+    go_on(&session, directory, point.as_ref(), &sink, (kept, arguments.interrupt_at), screen)
+}
+
+fn unusable(stop: &Stop) -> Failure {
+    configuration(format!("the checkpoint cannot be used: {stop}"))
+}
+
+/// A copy of all that a run's folder holds but its checkpoints and its model, in an empty folder.
+fn copied(from: &RunDirectory, into: &Path) -> Result<RunDirectory, Failure> {
+    fn copy(from: &Path, into: &Path, left_out: &[&str]) -> std::io::Result<()> {
+        for entry in std::fs::read_dir(from)? {
+            let entry = entry?;
+            let (name, kind) = (entry.file_name(), entry.file_type()?);
+            let copy_of = into.join(&name);
+            if left_out.iter().any(|left| name == *left) {
+                continue;
+            } else if kind.is_dir() {
+                std::fs::create_dir(&copy_of)?;
+                copy(&entry.path(), &copy_of, &[])?;
+            } else if kind.is_file() {
+                std::fs::copy(entry.path(), copy_of)?;
+            }
+        }
+        Ok(())
+    }
+    copy(from.path(), into, &[file::CHECKPOINTS, file::MODEL, ".lock"]).map_err(|error| {
+        let mend = "make room, or set TMPDIR to a folder that can be written to";
+        Failure::new(Exit::Failed, format!("{} cannot be copied for the time of the run: {error}; {mend}", shown::path(from.path())))
+    })?;
+    RunDirectory::open(into).map_err(configuration)
 }
 
 /// Where the run goes on.
@@ -123,6 +181,12 @@ struct Point {
 }
 
 impl Point {
+    /// How far the run had come.
+    fn progress(&self) -> Flow<Progress> {
+        let snapshot = from_files(&self.data.files)?;
+        Ok(Progress { epochs: snapshot.epochs, batches: snapshot.in_epoch.map_or(0, |epoch| epoch.step) })
+    }
+
     fn text(&self, name: &str) -> String {
         self.data.files.get(name).map(|content| String::from_utf8_lossy(&content.bytes()).into_owned()).unwrap_or_default()
     }
@@ -133,9 +197,7 @@ fn warn_of_threads(directory: &RunDirectory, now: usize) {
     let environment = std::fs::read_to_string(directory.file(file::ENVIRONMENT)).unwrap_or_default();
     let environment: serde_json::Value = serde_json::from_str(&environment).unwrap_or_default();
     if let Some(then) = environment["threads"].as_u64().filter(|then| *then != now as u64) {
-        log::warn!(
-            "the run began with {then} threads and goes on with {now}: the last bits may differ; `--set run.threads={then}` keeps them"
-        );
+        log::warn!("the run began with {then} threads and goes on with {now}: the last bits may differ; `--threads {then}` keeps them");
     }
 }
 
@@ -152,7 +214,7 @@ fn go_on(
     directory: RunDirectory,
     point: Option<&Point>,
     sink: &Rc<Record>,
-    arguments: &Arguments,
+    (kept, interrupt_at): (Kept, Option<u64>),
     screen: &Screen,
 ) -> Outcome {
     let failed = |error: RecordError| Failure::new(Exit::Failed, error);
@@ -180,11 +242,11 @@ fn go_on(
         }
     };
     sink.begin(record);
-    fit(&Ready { session, sink, kept: Kept::Record, interrupt_at: arguments.interrupt_at, plugins }, screen)
+    fit(&Ready { session, sink, kept, interrupt_at, plugins }, screen)
 }
 
 /// Puts the checkpoint back; into a changed run what fits, and the rest is named.
-fn restore(session: &Session, data: &CheckpointData, lenient: bool) -> crate::learner::Flow {
+fn restore(session: &Session, data: &CheckpointData, lenient: bool) -> Flow {
     if !lenient {
         return session.restore(&data.files);
     }

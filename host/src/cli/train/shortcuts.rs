@@ -1,40 +1,48 @@
 //! Ways to look at a run before it trains in earnest: without a step, with a few, for a while.
 //!
-//! Each stands for settings of the run file, so that the record says what was done and `resume` does the same.
+//! All but `--dry-run` stand for settings of the run file, so that the record says what was done and `resume` does the same.
 
 use std::time::Duration;
-
-use crate::cli::run_arguments::RunArguments;
 
 /// See the module.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Shortcuts {
+    /// Compute on N threads; same N, same bits.
+    ///
+    /// Sets run.threads. It wins over the run file and FLUXBAY__RUN__THREADS; without any of them, as many as there are
+    /// processors. Sums over another number of threads may differ in their last bits.
+    #[arg(long, value_name = "N", value_parser = threads)]
+    threads: Option<usize>,
     /// Say what would be trained, and stop.
     ///
-    /// The data is opened and the models are built; no step is made and nothing is kept.
-    #[arg(long, help_heading = "Trying a run", conflicts_with = "fast_dev_run")]
+    /// The data is opened and the models are built; no step is made and nothing is kept. Of a run that is resumed, the
+    /// checkpoint is read and everything is put back, and the run's folder stays as it is.
+    #[arg(long, help_heading = HEADING, conflicts_with = "fast_dev_run")]
     dry_run: bool,
     /// One epoch of N batches of each phase, nothing kept.
     ///
-    /// To see whether everything works, from the data to the last callback. N is 1 unless given.
-    #[arg(long, help_heading = "Trying a run", value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1", value_parser = batches)]
+    /// To see whether everything works, from the data to the last callback. N is 1 unless given. Of a run that is
+    /// resumed, the next N batches; the run's folder stays as it is.
+    #[arg(long, help_heading = HEADING, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1", value_parser = batches)]
     fast_dev_run: Option<u64>,
     /// Train and validate on the same N batches.
     ///
     /// To see whether the model can learn at all: the loss should come close to nothing. Sets loader.overfit-batches.
-    #[arg(long, help_heading = "Trying a run", value_name = "N", value_parser = batches, conflicts_with = "fast_dev_run")]
+    #[arg(long, help_heading = HEADING, value_name = "N", value_parser = batches, conflicts_with = "fast_dev_run")]
     overfit_batches: Option<u64>,
     /// Read at most N batches in an epoch of any phase.
     ///
     /// Sets loader.limit-batches.
-    #[arg(long, help_heading = "Trying a run", value_name = "N", value_parser = batches, conflicts_with = "fast_dev_run")]
+    #[arg(long, help_heading = HEADING, value_name = "N", value_parser = batches, conflicts_with = "fast_dev_run")]
     limit_batches: Option<u64>,
     /// End the fit after a time: 90s, 10m, 1h30m, 2d.
     ///
     /// It ends after the step, in an orderly way, and can be resumed. Sets run.max-time.
-    #[arg(long, help_heading = "Trying a run", value_name = "TIME", value_parser = time)]
+    #[arg(long, help_heading = HEADING, value_name = "TIME", value_parser = time)]
     max_time: Option<Duration>,
 }
+
+const HEADING: &str = "Trying a run";
 
 /// What is only tried keeps no checkpoint either.
 const NO_CHECKPOINTS: [&str; 2] = ["checkpoints.every-epochs=0", "checkpoints.at-end=false"];
@@ -50,6 +58,15 @@ pub(super) enum Purpose {
     Look,
 }
 
+/// How far a run has come that goes on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Progress {
+    /// Whole epochs.
+    pub(super) epochs: u64,
+    /// Batches of the epoch that is not whole yet.
+    pub(super) batches: u64,
+}
+
 impl Shortcuts {
     pub(super) fn purpose(&self) -> Purpose {
         match self.fast_dev_run {
@@ -59,19 +76,25 @@ impl Shortcuts {
         }
     }
 
-    /// The run with the settings that the options stand for; a `--set` of the same key wins.
-    pub(super) fn applied(&self, run: &RunArguments) -> RunArguments {
+    /// The settings that the options stand for, and after them those of `--set`, which win.
+    pub(super) fn settings(&self, from: Progress, by_hand: &[String]) -> Vec<String> {
         let mut set = Vec::new();
         if let Some(batches) = self.fast_dev_run {
-            set.extend(["run.epochs=1".to_owned(), format!("loader.limit-batches={batches}")]);
+            set.extend([format!("run.epochs={}", from.epochs + 1), format!("loader.limit-batches={}", from.batches + batches)]);
             set.extend(NO_CHECKPOINTS.map(str::to_owned));
         }
         let numbers = [("loader.overfit-batches", self.overfit_batches), ("loader.limit-batches", self.limit_batches)];
         set.extend(numbers.iter().filter_map(|(key, number)| Some(format!("{key}={}", (*number)?))));
         set.extend(self.max_time.map(|time| format!("run.max-time={:?}", time.as_secs_f64())));
-        set.extend_from_slice(&run.set);
-        RunArguments { set, ..run.clone() }
+        set.extend(self.threads.map(|threads| format!("run.threads={threads}")));
+        set.extend_from_slice(by_hand);
+        set
     }
+}
+
+pub(super) fn threads(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=1024).contains(number));
+    number.ok_or_else(|| "a whole number from 1 to 1024 is needed".to_owned())
 }
 
 pub(super) fn batches(text: &str) -> Result<u64, String> {
@@ -119,14 +142,20 @@ mod tests {
 
     #[test]
     fn options_become_settings_and_a_set_by_hand_wins() {
-        let run = RunArguments { set: vec!["run.epochs=3".to_owned()], ..RunArguments::default() };
+        let by_hand = ["run.epochs=3".to_owned()];
         let fast = Shortcuts { fast_dev_run: Some(2), ..Shortcuts::default() };
         assert_eq!(
-            fast.applied(&run).set,
+            fast.settings(Progress::default(), &by_hand),
             ["run.epochs=1", "loader.limit-batches=2", NO_CHECKPOINTS[0], NO_CHECKPOINTS[1], "run.epochs=3"]
         );
-        let limited = Shortcuts { limit_batches: Some(7), max_time: Some(Duration::from_secs(90)), ..Shortcuts::default() };
-        assert_eq!(limited.applied(&run).set, ["loader.limit-batches=7", "run.max-time=90.0", "run.epochs=3"]);
+        let later = fast.settings(Progress { epochs: 4, batches: 9 }, &[]);
+        assert_eq!(later[..2], ["run.epochs=5", "loader.limit-batches=11"]);
+        let limited =
+            Shortcuts { limit_batches: Some(7), max_time: Some(Duration::from_secs(90)), threads: Some(2), ..Shortcuts::default() };
+        assert_eq!(
+            limited.settings(Progress::default(), &by_hand),
+            ["loader.limit-batches=7", "run.max-time=90.0", "run.threads=2", "run.epochs=3"]
+        );
         assert_eq!((limited.purpose(), fast.purpose()), (Purpose::Train, Purpose::Try));
     }
 }

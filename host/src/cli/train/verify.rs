@@ -27,13 +27,15 @@ pub struct Arguments {
     /// How often the run is interrupted.
     #[arg(long, value_name = "N", default_value_t = 3)]
     interruptions: u64,
-    /// Seed of the steps after which it is interrupted.
-    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    /// Seed of the steps at which that is.
+    #[arg(long, value_name = "N", default_value_t = 1)]
     interruption_seed: u64,
-    /// Leave the runs' folders in DIR, which must be new; else they are removed.
+    /// Leave the runs' folders in DIR, which must be new.
+    ///
+    /// Without it they are removed.
     #[arg(long, value_name = "DIR")]
     keep_in: Option<PathBuf>,
-    /// Print the result as JSON.
+    /// Write JSON, as `fluxbay schema verify-resume` describes.
     #[arg(long)]
     json: bool,
 }
@@ -82,6 +84,7 @@ fn tell(arguments: &Arguments, comparison: &Comparison, varying: &BTreeSet<Strin
     if arguments.json {
         let differences = comparison.differences.iter();
         print_json(&json!({
+            "schema": 1,
             "same": same,
             "interrupted-after-steps": stops,
             "fields": comparison.fields,
