@@ -60,6 +60,10 @@ fn every_mistake_is_found_by_its_check_and_a_crash_is_the_result_of_one_check_al
         let (verdict, message) = verdict(&report, check, component);
         assert!(verdict == "failed" && message.contains(words), "{check} {component}: {verdict}: {message}");
     }
+    // Where there is no instance, that is told once.
+    assert_eq!(verdict(&report, "created", "callback/overreaching").0, "failed");
+    let rest = outcomes(&report, "trains").into_iter().find(|one| one["component"] == "callback/overreaching").unwrap();
+    assert!(rest["verdict"] == "skipped" && rest["message"].as_str().unwrap().contains("see `created`"), "{rest}");
     // The check after a crash is made, and the other components are none the worse.
     assert_eq!(verdict(&report, "settings-hostile", "callback/late-crasher").0, "passed");
     assert_eq!(verdict(&report, "trains", "callback/good").0, "passed");

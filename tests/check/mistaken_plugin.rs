@@ -45,6 +45,11 @@ callbacks! {
             Ok(())
         }
     }
+    Overreaching {} {
+        fn on(&mut self, _: &Event, _: &Learner) -> Result<()> {
+            Ok(())
+        }
+    }
     LateCrasher {} {
         fn on(&mut self, event: &Event, _: &Learner) -> Result<()> {
             if event.step() == 2 {
@@ -241,6 +246,7 @@ plugin! {
     summary: "Mistakes.",
     callback "good" => Good { summary: "None.", on: [StepEnd], reads: ["step.loss"], writes: ["step.xs"] },
     callback "late-crasher" => LateCrasher { summary: "Crashes.", on: [StepEnd], reads: ["step.loss"], writes: ["step.xs"] },
+    callback "overreaching" => Overreaching { summary: "Wants more.", on: [StepEnd], writes: ["step.xs"] },
     callback "forgetful" => Forgetful { summary: "Does not load.", on: [StepEnd], reads: ["step.loss"], writes: ["step.xs"] },
     callback "hoarder" => Hoarder { summary: "Keeps.", on: [StepEnd], reads: ["step.loss"], writes: ["step.xs"] },
     callback "moody" => Moody { summary: "Changes.", on: [StepBegin], reads: ["step.loss"], writes: ["step.xs"] },

@@ -61,6 +61,8 @@ fn runs_are_listed_compared_shown_and_removed() {
     for part in ["-second", "finished in epoch 2 of 2", "fluxbay-models", "fluxbay evaluate", "checkpoints"] {
         assert!(shown.contains(part), "{part} is missing in\n{shown}");
     }
+    // The command as it was typed.
+    assert!(shown.contains("fluxbay train --set run.epochs=2 --limit-batches 8") && !shown.contains("--supervised"), "{shown}");
     // Nobody can be asked here.
     let asked = run(fluxbay(dir.path(), plugins.path()).args(["runs", "remove", "first"]).stdin(std::process::Stdio::null()));
     assert!(asked.code == Some(2) && asked.stderr.contains("--yes"), "{}", asked.stderr);

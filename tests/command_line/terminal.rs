@@ -72,3 +72,27 @@ fn listings_fit_a_terminal_and_are_whole_in_a_pipe() {
     let whole = succeed(fluxbay(dir.path(), plugins.path()).args(["list", "--kind", "callback"])).stdout;
     assert!(!whole.contains("...") && whole.lines().any(|line| line.chars().count() > 80), "{whole}");
 }
+
+#[test]
+fn verbose_says_more_quiet_less_and_the_variable_wins() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    let said = |arguments: &[&str], filter: Option<&str>| {
+        let mut command = fluxbay(dir.path(), plugins.path());
+        command.args(arguments).args(["train", "--dry-run", "--plugin-dir", "nowhere"]);
+        succeed(command.envs(filter.map(|filter| ("RUST_LOG", filter)))).stderr
+    };
+    let (normal, verbose, all, quiet) = (said(&[], None), said(&["-v"], None), said(&["-vv"], None), said(&["--quiet"], None));
+    let (more, most) = (
+        ["the run: the built-in digits", "looked for plugins in ", "loaded fluxbay-models 0.1.0 from ", "data opened in "],
+        "libfluxbay_models.so (FLUXBAY_PLUGIN_PATH): ok",
+    );
+    assert!(more.iter().all(|part| !normal.contains(part) && verbose.contains(part) && all.contains(part)), "{verbose}");
+    assert!(!verbose.contains(most) && all.contains(most), "{all}");
+    // What was asked for by name and is not there is told to everybody but those who want to hear of errors alone.
+    let missing = "there is no folder nowhere";
+    assert!(normal.contains(missing) && verbose.contains(missing), "{normal}");
+    assert_eq!(quiet, "");
+    assert!(!said(&["-vv"], Some("off")).contains(more[1]) && said(&["--quiet"], Some("info")).contains(more[1]));
+    let listed = succeed(fluxbay(dir.path(), plugins.path()).args(["-v", "list"]));
+    assert!(listed.stderr.contains(more[1]) && !listed.stdout.contains(more[1]), "{}", listed.stderr);
+}

@@ -1,6 +1,6 @@
 //! The child's side: the checks that run the plugin, one after the other, each announced before it begins.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
@@ -12,7 +12,7 @@ use log::{Log, Metadata, Record};
 use serde::{Deserialize, Serialize};
 
 use super::bench::Bench;
-use super::report::{Found, Outcome, failed, passed, warning};
+use super::report::{Found, Outcome, failed, passed, skipped, warning};
 use super::{Check, Item, data, instance, plan, training};
 use crate::bridge::HOST;
 use crate::library::{Catalog, Loaded, Origin, ScanOptions, SearchPath, Sha256, load};
@@ -106,6 +106,8 @@ pub fn run(task: &str) -> io::Result<()> {
     let bench = Bench::new(catalog, sha256, task.seed, task.runs.clone(), &task.scratch).map_err(io::Error::other)?;
     let kinds: Vec<_> = bench.components.iter().map(|component| component.kind).collect();
     let mut plugin = None;
+    // Components of which there is no instance: everything else would say the same again.
+    let mut hopeless = BTreeSet::new();
     for (number, item) in plan(&kinds).into_iter().enumerate() {
         // Whatever is checked, the plugin has to be there first.
         let is_due = number >= task.from;
@@ -118,9 +120,13 @@ pub fn run(task: &str) -> io::Result<()> {
         let begin = Instant::now();
         let found = match (item.check, &plugin) {
             (Check::Loads, _) => load_it(&bench, sha256, &mut plugin),
-            (_, None) => (super::Verdict::Skipped, "it does not load".to_owned()),
+            (_, None) => skipped("it does not load"),
+            _ if hopeless.contains(&item.component) => skipped("no instance can be created, see `created`"),
             (_, Some(loaded)) => apply(&bench, item, loaded),
         };
+        if item.check == Check::Created && found.0 == super::Verdict::Failed {
+            hopeless.insert(item.component);
+        }
         let component = item.component.map(|place| bench.components[place].id());
         let took = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
         if is_due {

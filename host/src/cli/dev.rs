@@ -162,6 +162,9 @@ fn try_it(copy: PathBuf, built: &Path, into: &Path) -> Result<String, Failure> {
     said(&report, built).map_err(|text| Failure::new(Exit::Failed, text))
 }
 
+/// Failed checks that are told in full; what they say is often the same.
+const SHOWN: usize = 3;
+
 /// What came of the checks: a line where none failed, all that failed otherwise.
 fn said(report: &Report, built: &Path) -> Result<String, String> {
     let failed: Vec<_> = report.outcomes.iter().filter(|outcome| outcome.verdict == Verdict::Failed).collect();
@@ -179,7 +182,7 @@ fn said(report: &Report, built: &Path) -> Result<String, String> {
     }
     let count = if failed.len() == 1 { "1 check".to_owned() } else { format!("{} checks", failed.len()) };
     let mut text = format!("the plugin fails {count}, nothing was installed:\n");
-    for outcome in failed {
+    for outcome in failed.iter().take(SHOWN) {
         let component = outcome.component.as_deref().unwrap_or("the plugin");
         text.push_str(&format!("\n  {component}: {}\n    should be so: {}\n", outcome.check, outcome.about));
         for (number, line) in outcome.message.lines().enumerate() {
@@ -187,6 +190,10 @@ fn said(report: &Report, built: &Path) -> Result<String, String> {
             text.push_str(line);
             text.push('\n');
         }
+    }
+    if let Some(more) = failed.get(SHOWN..).filter(|more| !more.is_empty()) {
+        let names: BTreeSet<&str> = more.iter().map(|outcome| outcome.check.as_str()).collect();
+        text.push_str(&format!("\n  and {}\n", names.into_iter().collect::<Vec<_>>().join(", ")));
     }
     let file = plain(built);
     text.push_str(&format!(

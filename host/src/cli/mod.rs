@@ -191,7 +191,7 @@ impl Command {
 pub fn main() -> ExitCode {
     CompleteEnv::with_factory(Arguments::command).var(completions::VARIABLE).complete();
     let parsed = help::command().try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
-    let arguments = parsed.unwrap_or_else(|error| wrong_arguments(&error));
+    let arguments = parsed.unwrap_or_else(|error| wrong_arguments(error));
     let screen = Screen::of_process(arguments.quiet);
     // The child of `check` counts lines of the log itself, and is itself what plugins are tried in.
     let is_check = matches!(arguments.command, Command::CheckChild(_));
@@ -272,16 +272,18 @@ fn run(arguments: &Arguments, screen: &Screen) -> Exit {
 }
 
 /// Tells what is wrong with the arguments, or what was asked for (help, version), and ends the process.
-fn wrong_arguments(error: &clap::Error) -> ! {
+fn wrong_arguments(mut error: clap::Error) -> ! {
+    let option = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(option)) if error.kind() == ErrorKind::UnknownArgument => option.clone(),
+        _ => String::new(),
+    };
+    if let Some(path) = setting_of(&option) {
+        let tip = format!("`{}` is a setting of the run: --set {path}=VALUE", option.trim_start_matches('-'));
+        // Instead of how to pass it as a value, which is hardly meant.
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
     // A closed stream leaves nobody to tell.
     let _ = error.print();
-    let option = match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(option)) if error.kind() == ErrorKind::UnknownArgument => option.as_str(),
-        _ => "",
-    };
-    if let Some(path) = setting_of(option) {
-        let _ = writeln!(io::stderr(), "\n  tip: `{}` is a setting of the run: --set {path}=VALUE", option.trim_start_matches('-'));
-    }
     std::process::exit(error.exit_code())
 }
 

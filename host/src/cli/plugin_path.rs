@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap_complete::engine::ArgValueCompleter;
 
 use super::completions;
-use crate::library::{self, Catalog, Quarantine, ScanOptions, SearchPath};
+use crate::library::{self, Catalog, Quarantine, ScanOptions, SearchPath, shown};
 
 /// Where plugins are looked for, and which places are vouched for.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -57,6 +57,19 @@ impl PluginPath {
     pub fn scan_without(&self, project: &[PathBuf], disabled: &[String]) -> Catalog {
         let mut options = self.scan_options();
         options.disabled.extend_from_slice(disabled);
-        Catalog::scan(&self.search_path(project), &options)
+        let catalog = Catalog::scan(&self.search_path(project), &options);
+        tell(&catalog);
+        catalog
+    }
+}
+
+/// Says in the log where plugins were looked for, and what became of each file.
+pub(super) fn tell(catalog: &Catalog) {
+    for dir in catalog.dirs() {
+        let (path, origin) = (shown::path(&dir.path), dir.origin.label());
+        log::info!("looked for plugins in {path} ({origin}): {} files", dir.candidates);
+    }
+    for file in catalog.reports() {
+        log::debug!("{} ({}): {}", shown::path(&file.path), file.origin.label(), file.state.name());
     }
 }

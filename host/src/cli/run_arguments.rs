@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap_complete::engine::ArgValueCompleter;
 
-use super::{PluginPath, completions};
-use crate::library::{Catalog, Lock, lock};
+use super::{PluginPath, completions, plugin_path};
+use crate::library::{Catalog, Lock, lock, shown};
 use crate::run_file::{Colours, Diagnostic, Diagnostics, Draft, Inputs, RunDescription, render, resolve};
 
 /// Which run is meant.
@@ -81,7 +81,13 @@ impl RunArguments {
                 Lock::default()
             }));
         }
+        let files: Vec<String> = self.files.iter().map(|file| shown::path(file)).collect();
+        log::info!("the run: {}", if files.is_empty() { "the built-in digits".to_owned() } else { files.join(", then ") });
         let catalog = Catalog::scan(&self.path.search_path(&draft.plugin_dirs()), &options);
+        plugin_path::tell(&catalog);
+        for dir in catalog.dirs().iter().filter(|dir| !dir.exists && self.path.plugin_dirs.contains(&dir.path)) {
+            log::warn!("there is no folder {}, which --plugin-dir names", shown::path(&dir.path));
+        }
         let run = resolve(draft, &catalog, &mut diagnostics);
         ReadRun { run, catalog, diagnostics }
     }

@@ -53,10 +53,19 @@ impl Environment {
             threads,
             device: device.to_owned(),
             seed,
-            command_line: std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect(),
+            command_line: as_typed(std::env::args_os().map(|argument| argument.to_string_lossy().into_owned())),
             started: Moment::now().rfc3339(),
         }
     }
+}
+
+/// The arguments without those by which the supervisor starts its worker.
+fn as_typed(arguments: impl Iterator<Item = String>) -> Vec<String> {
+    let mut arguments: Vec<String> = arguments.collect();
+    if arguments.get(1).is_some_and(|first| first == crate::supervisor::OPTION) {
+        arguments.drain(1..arguments.len().min(3));
+    }
+    arguments
 }
 
 /// What stands behind `key :` in a file of such lines.
@@ -64,4 +73,16 @@ fn line_of(file: &str, key: &str) -> Option<String> {
     let text = fs::read_to_string(file).ok()?;
     let line = text.lines().find(|line| line.split(':').next().is_some_and(|name| name.trim() == key))?;
     Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_is_kept_as_it_was_typed() {
+        let kept = |text: &str| as_typed(text.split(' ').map(str::to_owned)).join(" ");
+        assert_eq!(kept("fluxbay --supervised 5 train --set run.epochs=3"), "fluxbay train --set run.epochs=3");
+        assert_eq!(kept("fluxbay train a.toml"), "fluxbay train a.toml");
+    }
 }

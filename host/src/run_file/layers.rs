@@ -117,7 +117,7 @@ fn missing_file(path: &Path) -> Box<Diagnostic> {
     let wanted = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     Box::new(match nearest::suggestion(wanted, names.iter().map(String::as_str)) {
         Some(text) => found.mend(text),
-        None => found.mend(format!("no `.toml` file lies in `{}`; without a run file the built-in run is trained", folder.display())),
+        None => found.mend(format!("no `.toml` file lies in `{}`; without a run file the built-in run is trained, and `fluxbay compose --print-config > run.toml` writes that as one to begin with", folder.display())),
     })
 }
 

@@ -129,13 +129,17 @@ impl Composed {
     /// # Errors
     /// What a plugin refused, or what is wrong with the data.
     pub fn open(self) -> Result<Session, Diagnostics> {
+        let begin = std::time::Instant::now();
         let loader = self.open_data()?.map(Rc::new);
+        log::info!("data opened in {:.0?}", begin.elapsed());
+        let begin = std::time::Instant::now();
         let order: Vec<Rc<Instance>> =
             self.composition.borrow().order.iter().filter_map(|&index| self.instances.get(index).cloned()).collect();
         let data = loader.clone().map(|loader| loader as Rc<dyn Data>);
         let assembled = self.parts().and_then(|parts| self.runtime.assemble(parts, order, data));
         match assembled {
             Ok(()) => {
+                log::info!("models built and all instances begun in {:.0?}", begin.elapsed());
                 let session = Session { composed: self, loader };
                 match session.freeze() {
                     Ok(frozen) if frozen.is_empty() => {}

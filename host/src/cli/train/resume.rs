@@ -11,14 +11,16 @@ use super::{
     shortcuts::{Progress, Purpose, Shortcuts},
     surroundings, threads, with_given,
 };
+use clap_complete::engine::ArgValueCompleter;
+
 use crate::{
-    cli::{Exit, Failure, Outcome, PluginPath, run_arguments::tell},
+    cli::{Exit, Failure, Outcome, PluginPath, RUNS, completions, run_arguments::tell},
     display::Screen,
     durable::{MARKS, PLUGINS, RESOLVED, Record, changes},
     learner::{Flow, Stop},
     library::shown,
     record::{
-        Marks, RecordError, RunDirectory, RunRecord, atomic,
+        Marks, RecordError, RunDirectory, RunIndex, RunRecord, atomic,
         checkpoint::{self, CheckpointData, newest, read},
         file,
     },
@@ -30,11 +32,12 @@ use crate::{
 /// Arguments of `fluxbay resume`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Folder of the run.
+    /// A run's folder, its name or a part of it, or `last`.
     ///
-    /// With `--from` it is the folder that the checkpoint lies in, unless given.
-    #[arg(value_name = "RUN_DIR", required_unless_present = "from")]
-    run_dir: Option<PathBuf>,
+    /// The beginning or the end of a name below `runs` will do where it fits one run; `last` is the one that began last. With
+    /// `--from` it is the run that the checkpoint lies in, unless given.
+    #[arg(value_name = "RUN", required_unless_present = "from", add = ArgValueCompleter::new(completions::runs))]
+    run: Option<String>,
     /// Go on from this checkpoint, not the newest.
     ///
     /// Those that are newer are removed: the run goes on without them.
@@ -273,8 +276,8 @@ fn allow(changes: &[String], what: &str, allowed: bool) -> Result<(), Failure> {
 }
 
 fn run_dir(arguments: &Arguments) -> Result<PathBuf, Failure> {
-    if let Some(run_dir) = &arguments.run_dir {
-        return Ok(run_dir.clone());
+    if let Some(run) = &arguments.run {
+        return RunIndex::read(RUNS.as_ref()).find(run).map(|entry| entry.path).map_err(configuration);
     }
     let from = arguments.from.clone().unwrap_or_default();
     let full = std::path::absolute(&from).unwrap_or(from.clone());

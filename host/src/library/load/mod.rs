@@ -131,6 +131,9 @@ pub fn load_from(plugin: &PluginEntry, host: &'static HostTable, store: &Store) 
         admit(&stored)?;
         stored.load(host)
     });
+    if loaded.is_ok() {
+        log::info!("loaded {} {} from {}", shown::text(plugin.name()), shown::text(plugin.version()), shown::path(plugin.path()));
+    }
     loaded.map_err(|refusal| LoadError { path: plugin.path().to_owned(), refusal })
 }
 
