@@ -73,6 +73,8 @@ fn three_commands_lead_from_nothing_to_a_component_at_work() {
         assert!(tested.stdout.contains("test result: ok"), "{}", tested.stdout);
         assert!(fs::read_to_string(dir.path().join(&name).join("README.md")).unwrap().contains(&format!("\"{name}\"")));
     }
+    let unseen = run(fluxbay(dir.path(), plugins.path()).args(["inspect", "my-callback"]));
+    assert!(unseen.code == Some(2) && unseen.stderr.contains("`--plugin-dir plugins`"), "{}", unseen.stderr);
     let listed = succeed(fluxbay(dir.path(), plugins.path()).args(["list", "--plugin-dir", "plugins", "--plugin", "my-callback"]));
     assert!(listed.stdout.contains("1 component of 1 plugin"), "{}", listed.stdout);
 }

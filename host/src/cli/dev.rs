@@ -123,7 +123,7 @@ fn install(built: &Path, into: &Path, unchecked: bool, screen: &Screen) -> Resul
     if unchecked {
         load(plugin, &HOST).map_err(|error| refused(&error.refusal.to_string()))?;
     } else {
-        screen.print(&try_it(copy.clone(), built, into)?);
+        screen.print(&try_it(copy.clone(), built, &into.join(name))?);
     }
     let offers = offers(plugin);
     let path = into.join(name);
@@ -154,19 +154,25 @@ fn found(catalog: &Catalog) -> Result<&PluginEntry, Failure> {
 
 /// Every check of `fluxbay check`, in child processes; trainings find the plugins that are installed already. What passed as a
 /// line.
-fn try_it(copy: PathBuf, built: &Path, into: &Path) -> Result<String, Failure> {
-    let options = Options { file: copy, dirs: vec![into.to_owned()], runs: Vec::new(), seed: 1, only: Vec::new() };
+fn try_it(copy: PathBuf, built: &Path, target: &Path) -> Result<String, Failure> {
+    let options = Options {
+        file: copy,
+        dirs: target.parent().map(Path::to_owned).into_iter().collect(),
+        runs: Vec::new(),
+        seed: 1,
+        only: Vec::new(),
+    };
     let report = check::check(&options).map_err(|error| {
         Failure::new(Exit::Failed, format!("the plugin cannot be checked: {error}; `fluxbay dev --no-check` installs it without"))
     })?;
-    said(&report, built).map_err(|text| Failure::new(Exit::Failed, text))
+    said(&report, built, target).map_err(|text| Failure::new(Exit::Failed, text))
 }
 
 /// Failed checks that are told in full; what they say is often the same.
 const SHOWN: usize = 3;
 
 /// What came of the checks: a line where none failed, all that failed otherwise.
-fn said(report: &Report, built: &Path) -> Result<String, String> {
+fn said(report: &Report, built: &Path, target: &Path) -> Result<String, String> {
     let failed: Vec<_> = report.outcomes.iter().filter(|outcome| outcome.verdict == Verdict::Failed).collect();
     if failed.is_empty() {
         let mut line = format!("     Checked {} passed", report.count(Verdict::Passed));
@@ -177,6 +183,9 @@ fn said(report: &Report, built: &Path) -> Result<String, String> {
             if !names.is_empty() {
                 line.push_str(&format!(", {} {word} ({})", names.len(), names.into_iter().collect::<Vec<_>>().join(", ")));
             }
+        }
+        if report.count(Verdict::Passed) < report.outcomes.len() {
+            line.push_str(&format!("; see `fluxbay check {}`", plain(target)));
         }
         return Ok(line);
     }
@@ -235,10 +244,11 @@ mod tests {
         };
         let good = report(&[("loads", "passed"), ("licence-given", "warning"), ("trains", "skipped"), ("resumes", "skipped")]);
         assert_eq!(
-            said(&good, Path::new("libx.so")).unwrap(),
-            "     Checked 1 passed, 1 warning (licence-given), 2 not tried (resumes, trains)"
+            said(&good, Path::new("t/libx.so"), Path::new("plugins/libx.so")).unwrap(),
+            "     Checked 1 passed, 1 warning (licence-given), 2 not tried (resumes, trains); see `fluxbay check plugins/libx.so`"
         );
-        let bad = said(&report(&[("loads", "passed"), ("trains", "failed")]), Path::new("t/libx.so")).unwrap_err();
+        let bad =
+            said(&report(&[("loads", "passed"), ("trains", "failed")]), Path::new("t/libx.so"), Path::new("plugins/libx.so")).unwrap_err();
         insta::assert_snapshot!(bad, @r"
         the plugin fails 1 check, nothing was installed:
 

@@ -166,6 +166,12 @@ fn unknown(catalog: &Catalog, name: &str, kind: Option<Kind>, bare: &str) -> Fai
     let of_kind = catalog.components().filter(|one| kind.is_none_or(|kind| kind == one.manifest.kind));
     let mut names: Vec<&str> = of_kind.map(|one| one.manifest.name.as_str()).collect();
     names.extend(catalog.plugins().iter().map(|plugin| plugin.name()));
+    // Where `fluxbay dev` installs; a run names it in its file, but there is no run here.
+    let own = Path::new("plugins");
+    if own.is_dir() && catalog.dirs().iter().all(|dir| dir.path != own) {
+        let mend = "the folder `plugins` was not searched: `--plugin-dir plugins` has that done";
+        return Failure::new(Exit::Configuration, format!("no plugin, component or file is called `{}`; {mend}", shown::text(name)));
+    }
     let mend = match (nearest::nearest(bare, names.iter().copied()), names.is_empty()) {
         (Some(near), _) => format!("did you mean `{near}`?"),
         (None, true) => "no plugin was found; name their directory with --plugin-dir DIR".to_owned(),
