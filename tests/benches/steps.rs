@@ -1,10 +1,11 @@
-//! What it costs that everything is a plugin: a training step of the whole product, with its default callbacks, beside the
-//! same operations of the same engine in a plain function, and beside a hand-written candle loop.
+//! What it costs that everything is a plugin: a training step of the whole product, with its default callbacks and metrics, beside the
+//! same operations of the same engine in a plain function.
 //!
-//! All three get the same batch again and again. The difference of the first two is the loop's, its events', its callbacks'
-//! and its plugins'; the third is what one would write without fluxbay.
+//! Both get the same batch again and again, in one process, taking turns in short stretches, so that a machine that slows down slows
+//! both; the printed overhead is the median of the stretches' ratios. `steps w1 w3` measures only these.
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use std::time::{Duration, Instant};
+
 use fluxbay::learner::ports::DataBatch;
 use fluxbay::session::{Device, Session, Tensor};
 use fluxbay_tests::scratch;
@@ -17,6 +18,11 @@ mod workloads;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Stretches that each side gets.
+const ROUNDS: usize = 41;
+/// How long a stretch takes about.
+const STRETCH: Duration = Duration::from_millis(60);
 
 const THREADS: usize = 2;
 
@@ -31,40 +37,36 @@ fn idx_files(dir: &std::path::Path, count: u32) {
     std::fs::write(dir.join("labels"), labels).expect("a scratch folder can be written");
 }
 
-/// A session of a model, with the callbacks that every run has, and metrics.
-fn session(model: &str, batch_size: usize, optimizer: &str) -> Session {
-    let dir = scratch();
-    idx_files(dir.path(), 1024);
+/// Data, model and optimizer of a workload as sections of a run file, and its batch.
+fn workload(name: &str, dir: &std::path::Path) -> (String, DataBatch) {
+    let folder = dir.display();
+    let idx = format!("component = \"idx\"\nimages = \"{folder}/images\"\nlabels = \"{folder}/labels\"\n");
+    let adamw = "component = \"adamw\"\nlearning-rate = 1e-3\n";
+    let (data, model, optimizer, batch) = match name {
+        "w1" => (idx, "component = \"mlp\"\nhidden = [128]\n", "component = \"sgd\"\nlearning-rate = 0.01\n", images(64)),
+        "w2" => (idx, "component = \"mlp\"\nhidden = [1024, 1024]\n", adamw, images(256)),
+        "w3" => (idx, "component = \"cnn\"\nchannels = [16, 32]\nhidden = []\n", adamw, images(64)),
+        _ => {
+            let letters: String = (0..65).map(|at| char::from(b'(' + at)).collect();
+            std::fs::write(dir.join("text"), letters.repeat(200)).expect("a scratch folder can be written");
+            let data = format!("component = \"text\"\npath = \"{folder}/text\"\ncontext = 128\nstride = 128\nvalidation = 0.0\n");
+            (data, "component = \"gpt\"\nlayers = 4\nwidth = 128\nheads = 4\n", adamw, texts(16, 128))
+        }
+    };
     let text = format!(
-        r#"
-[run]
-seed = 1
-threads = {THREADS}
-[data]
-component = "idx"
-images = "{folder}/images"
-labels = "{folder}/labels"
-[loader]
-batch-size = {batch_size}
-[model]
-{model}
-[loss]
-component = "cross-entropy"
-[optimizer]
-{optimizer}
-[[phase]]
-component = "training"
-[[callback]]
-component = "metrics"
-metrics = ["accuracy"]
-"#,
-        folder = dir.path().display()
+        "[run]\nseed = 1\nthreads = {THREADS}\n[data]\n{data}[loader]\nbatch-size = {}\n[model]\n{model}[loss]\ncomponent = \"cross-entropy\"\n\
+         [optimizer]\n{optimizer}[[phase]]\ncomponent = \"training\"\n[[callback]]\ncomponent = \"metrics\"\nmetrics = [\"accuracy\"]\n",
+        batch.samples
     );
-    let composed = run::compose_whole(&text).unwrap_or_else(|problems| panic!("{}", run::messages(&problems)));
+    (text, batch)
+}
+
+fn session(text: &str) -> Session {
+    let composed = run::compose_whole(text).unwrap_or_else(|problems| panic!("{}", run::messages(&problems)));
     composed.open().unwrap_or_else(|problems| panic!("{}", run::messages(&problems)))
 }
 
-fn batch(size: usize) -> DataBatch {
+fn images(size: usize) -> DataBatch {
     let images: Vec<f32> = (0..size * 784).map(|at| (at * 31 % 256) as f32 / 255.0).collect();
     let labels: Vec<u32> = (0..size as u32).map(|at| at % 10).collect();
     let images = Tensor::from_vec(images, (size, 1, 28, 28), &Device::Cpu).expect("sizes agree");
@@ -72,33 +74,60 @@ fn batch(size: usize) -> DataBatch {
     DataBatch { fields: vec![images, labels], samples: size, index: 0 }
 }
 
-fn steps(criterion: &mut Criterion) {
-    let product = [
-        ("w1", "component = \"mlp\"\nhidden = [128]", 64, "component = \"sgd\"\nlearning-rate = 0.01\nmomentum = 0.0"),
-        ("w2", "component = \"mlp\"\nhidden = [1024, 1024]", 256, "component = \"adamw\"\nlearning-rate = 1e-3"),
-    ];
-    let mut engine = workloads::engine::all(THREADS);
-    let mut candle = workloads::candle::all();
-    for (name, model, size, optimizer) in product {
-        let mut group = criterion.benchmark_group(name);
-        let session = session(model, size, optimizer);
-        let batch = batch(size);
-        group.bench_function("product", |bencher| {
-            bencher.iter(|| session.run_step(0, batch.clone()).expect("the step is sound"));
-        });
-        drop(session);
-        for (kind, peers) in [("engine", &mut engine), ("candle", &mut candle)] {
-            let at = peers.iter().position(|(known, _)| known.starts_with(name)).expect("the workload is there");
-            let mut step = peers.remove(at).1();
-            group.bench_function(kind, |bencher| bencher.iter(&mut step));
-        }
-        group.finish();
-    }
+fn texts(size: usize, context: usize) -> DataBatch {
+    let tokens = |shift: usize| {
+        let tokens: Vec<u32> = (0..size * context).map(|at| ((at + shift) * 31 % 65) as u32).collect();
+        Tensor::from_vec(tokens, (size, context), &Device::Cpu).expect("sizes agree")
+    };
+    DataBatch { fields: vec![tokens(0), tokens(1)], samples: size, index: 0 }
 }
 
-criterion_group! {
-    name = all;
-    config = Criterion::default().sample_size(20).measurement_time(std::time::Duration::from_secs(5));
-    targets = steps
+/// Median seconds of a step of both, and the median of the stretches' ratios.
+fn compare(mut first: impl FnMut(), mut second: impl FnMut()) -> (f64, f64, f64) {
+    let begin = Instant::now();
+    let mut steps = 0_u32;
+    while begin.elapsed() < STRETCH || steps < 2 {
+        first();
+        second();
+        steps += 1;
+    }
+    let stretch = (2.0 * f64::from(steps) * STRETCH.as_secs_f64() / begin.elapsed().as_secs_f64()).max(1.0) as u32;
+    let time = |step: &mut dyn FnMut()| {
+        let begin = Instant::now();
+        (0..stretch).for_each(|_| step());
+        begin.elapsed().as_secs_f64() / f64::from(stretch)
+    };
+    let mut all: [Vec<f64>; 3] = Default::default();
+    for round in 0..ROUNDS {
+        let (a, b) = if round % 2 == 0 {
+            let a = time(&mut first);
+            (a, time(&mut second))
+        } else {
+            let b = time(&mut second);
+            (time(&mut first), b)
+        };
+        [a, b, a / b].into_iter().zip(&mut all).for_each(|(value, values)| values.push(value));
+    }
+    let [a, b, ratio] = all.map(|mut values| {
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    });
+    (a, b, ratio)
 }
-criterion_main!(all);
+
+fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| word.starts_with('w')).collect();
+    for (name, make) in workloads::engine::all(THREADS) {
+        if !wanted.is_empty() && !wanted.iter().any(|word| word == name) {
+            continue;
+        }
+        let dir = scratch();
+        idx_files(dir.path(), 1024);
+        let (text, batch) = workload(name, dir.path());
+        let (session, mut engine) = (session(&text), make());
+        let product = || session.run_step(0, batch.clone()).expect("the step is sound");
+        let (product, engine, ratio) = compare(product, &mut engine);
+        let [product, engine] = [product, engine].map(|seconds| seconds * 1e3);
+        println!("{name}: product {product:.3} ms, engine alone {engine:.3} ms, overhead {:+.1} %", (ratio - 1.0) * 1e2);
+    }
+}

@@ -2,7 +2,7 @@
 
 use fluxbay_plugin::{prelude::*, serde};
 
-use crate::samples::Samples;
+use crate::samples::{Samples, argmax};
 
 config! {
     /// How predictions become classes.
@@ -34,6 +34,25 @@ impl Counts {
         let right = (0..samples.len()).filter(|&index| samples.predicted(index, threshold) == Some(samples.labels()[index]));
         Counts { right: right.count() as u64, samples: samples.len() as u64 }
     }
+
+    /// The usual case, scores in `f32` and labels in `u32` on the processor, counted where they lie; nothing for any other, and for
+    /// labels that are none.
+    fn in_place(input: &MetricInput) -> Result<Option<Counts>> {
+        let (yhats, ys) = (input.yhats(), input.ys());
+        let [_, .., columns] = yhats.dims()?[..] else { return Ok(None) };
+        if columns < 2 || yhats.dtype()? != DType::F32 || ys.dtype()? != DType::U32 || yhats.elem_count()? != columns * ys.elem_count()? {
+            return Ok(None);
+        }
+        let counted = yhats.with_slice::<f32, _>(|scores| {
+            ys.with_slice::<u32, _>(|labels| {
+                let right = scores.chunks_exact(columns).zip(labels).filter(|(row, label)| argmax(row) == Some(**label));
+                let known = labels.iter().all(|&label| (label as usize) < columns);
+                known.then(|| Counts { right: right.count() as u64, samples: labels.len() as u64 })
+            })
+        });
+        // What cannot be looked at in place can be read.
+        Ok(counted.and_then(|counted| counted).unwrap_or(None))
+    }
 }
 
 impl Component for Accuracy {
@@ -59,7 +78,10 @@ impl Metric for Accuracy {
     }
 
     fn update(&mut self, input: &MetricInput) -> Result<f64> {
-        let step = Counts::of(&Samples::read(input)?, self.threshold);
+        let step = match Counts::in_place(input)? {
+            Some(step) => step,
+            None => Counts::of(&Samples::read(input)?, self.threshold),
+        };
         self.gathered.right += step.right;
         self.gathered.samples += step.samples;
         Ok(step.share())

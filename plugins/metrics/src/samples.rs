@@ -104,14 +104,16 @@ impl Samples {
 }
 
 /// Position of the largest value that is not NaN, the first among equals.
-fn argmax(row: &[f64]) -> Option<u32> {
-    let mut best: Option<(usize, f64)> = None;
-    for (index, &value) in row.iter().enumerate() {
-        if !value.is_nan() && best.is_none_or(|(_, top)| value > top) {
-            best = Some((index, value));
+pub fn argmax<T: PartialOrd + Copy>(row: &[T]) -> Option<u32> {
+    // What does not compare with itself is NaN.
+    let first = row.iter().position(|value| value.partial_cmp(value).is_some())?;
+    let (mut best, mut top) = (first, row[first]);
+    for (index, &value) in row.iter().enumerate().skip(first + 1) {
+        if value > top {
+            (best, top) = (index, value);
         }
     }
-    best.map(|(index, _)| index as u32)
+    Some(best as u32)
 }
 
 fn label(value: f64, classes: usize) -> Result<u32> {
