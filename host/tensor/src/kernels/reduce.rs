@@ -110,11 +110,18 @@ impl<T: Real> Kernel for AddRows<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Isa>(self, _: S) {
-        let width = self.0.len();
-        for row in self.1.chunks_exact(width) {
-            for (sum, &x) in self.0.iter_mut().zip(row) {
-                *sum += x;
+        let AddRows(sums, x) = self;
+        let width = sums.len();
+        let mut start = 0;
+        while width > 0 && start + width <= x.len() {
+            // Indices, not iterators: see `optimize`.
+            let row = &x[start..start + width];
+            let mut at = 0;
+            while at < width {
+                sums[at] += row[at];
+                at += 1;
             }
+            start += width;
         }
     }
 }
