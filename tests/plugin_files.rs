@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use fluxbay_tests::{fluxbay, plugin_dir, run, scratch, standard_plugins, succeed, write};
+use fluxbay_tests::{fluxbay, plugin_dir, run, schema, scratch, standard_plugins, succeed, write};
 use serde_json::Value;
 
 /// Lists a folder as JSON.
@@ -192,6 +192,18 @@ fn a_plugin_that_crashes_when_tried_is_quarantined_until_that_is_lifted_and_the_
         assert!(first.stderr.contains(word), "{word}: {}", first.stderr);
     }
     assert_eq!(verdict(&list(home.path(), plugins.path()), "/crasher.so"), "quarantined");
+    let file = plugins.path().join("crasher.so").to_string_lossy().into_owned();
+    for (name, words) in [("c-crasher", "not used: quarantined"), (&file, "quarantined, described by its bytes alone")] {
+        let sheet = succeed(fluxbay(home.path(), plugins.path()).args(["inspect", name])).stdout;
+        let sheet = sheet.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(sheet.contains(words) && sheet.contains("SIGSEGV") && sheet.contains("contract 1.0"), "{sheet}");
+        assert_eq!(sheet.contains("component = \"c-crasher\""), name == "c-crasher", "{sheet}");
+    }
+    let records = succeed(fluxbay(home.path(), plugins.path()).args(["quarantine", "--json"])).stdout;
+    let schema = succeed(fluxbay(home.path(), plugins.path()).args(["schema", "quarantine"])).stdout;
+    let records: Value = serde_json::from_str(&records).unwrap();
+    schema::check(&serde_json::from_str(&schema).unwrap(), &records, "quarantine").unwrap();
+    assert_eq!(records["plugins"].as_array().unwrap().len(), 1);
     let shown = succeed(fluxbay(home.path(), plugins.path()).arg("quarantine"));
     assert!(shown.stdout.contains("| so long") && shown.stdout.contains("crashed: "), "{}", shown.stdout);
     succeed(fluxbay(home.path(), plugins.path()).args(["quarantine", "--lift", "all"]));

@@ -2,10 +2,8 @@
 
 use std::path::Path;
 
-use fluxbay_tests::{fluxbay, plugin_dir, run, scratch, succeed};
+use fluxbay_tests::{fluxbay, plugin_dir, run, schema, scratch, succeed};
 use serde_json::Value;
-
-use super::schema;
 
 fn parsed(dir: &Path, plugins: &Path, arguments: &[&str]) -> Value {
     let finished = succeed(fluxbay(dir, plugins).args(arguments));

@@ -3,7 +3,6 @@
 mod json;
 mod own_plugins;
 mod runs;
-mod schema;
 mod screens;
 mod terminal;
 mod trying;

@@ -4,6 +4,8 @@
 //! `cargo test` does not build other packages' cdylibs, so the first test that asks builds the workspace; cargo itself
 //! makes sure that this happens once.
 
+pub mod schema;
+
 use std::{
     fs,
     path::{Path, PathBuf},

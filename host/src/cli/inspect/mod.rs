@@ -10,7 +10,9 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use super::{Exit, Failure, Outcome, PluginPath, completions, print, print_json};
-use crate::library::{Built, Candidate, Catalog, ComponentManifest, Inspection, Kind, Limits, Manifest, Quarantine, ScanOptions, shown};
+use crate::library::{
+    Built, Candidate, Catalog, ComponentManifest, FileReport, Inspection, Kind, Limits, Manifest, Quarantine, ScanOptions, shown,
+};
 use crate::run_file::nearest;
 
 /// Arguments of `fluxbay inspect`.
@@ -144,7 +146,12 @@ fn of_name(catalog: &Catalog, name: &str) -> Result<(Vec<PluginSheet>, Vec<Compo
             manifest: entry.manifest().clone(),
         })
         .collect();
-    let barred = || catalog.reports().iter().find(|file| file.refusal.is_some() && file.plugin.as_deref() == Some(plugin.unwrap_or(name)));
+    let of_plugin = |file: &&FileReport| file.plugin.as_deref() == Some(plugin.unwrap_or(name));
+    let offers_it = catalog.refused_with(kind, bare);
+    let barred = || {
+        let mut refused = catalog.reports().iter().filter(|file| file.refusal.is_some());
+        refused.clone().find(of_plugin).or_else(|| refused.find(|file| Some(file.path.as_path()) == offers_it))
+    };
     if plugins.is_empty()
         && components.is_empty()
         && let Some(file) = barred()
@@ -154,7 +161,18 @@ fn of_name(catalog: &Catalog, name: &str) -> Result<(Vec<PluginSheet>, Vec<Compo
         if let Some(refusal) = &file.refusal {
             sheet.state = format!("not used: {refusal}");
         }
-        return Ok((vec![sheet], Vec::new()));
+        let asked = sheet.manifest.components.iter().filter(|one| one.name == bare && kind.is_none_or(|kind| kind == one.kind));
+        let components = asked.map(|one| ComponentSheet {
+            plugin: sheet.manifest.plugin.name.clone(),
+            version: sheet.manifest.plugin.version.to_string(),
+            file: sheet.file.clone(),
+            state: "refused",
+            writes_too: writers_of_the_same(catalog, one),
+            snippet: snippet::of(one),
+            manifest: one.clone(),
+        });
+        let components = components.collect();
+        return Ok((vec![sheet], components));
     }
     if plugins.is_empty() && components.is_empty() {
         return Err(unknown(catalog, name, kind, bare));
@@ -166,17 +184,16 @@ fn unknown(catalog: &Catalog, name: &str, kind: Option<Kind>, bare: &str) -> Fai
     let of_kind = catalog.components().filter(|one| kind.is_none_or(|kind| kind == one.manifest.kind));
     let mut names: Vec<&str> = of_kind.map(|one| one.manifest.name.as_str()).collect();
     names.extend(catalog.plugins().iter().map(|plugin| plugin.name()));
-    // Where `fluxbay dev` installs; a run names it in its file, but there is no run here.
-    let own = Path::new("plugins");
-    if own.is_dir() && catalog.dirs().iter().all(|dir| dir.path != own) {
-        let mend = "the folder `plugins` was not searched: `--plugin-dir plugins` has that done";
-        return Failure::new(Exit::Configuration, format!("no plugin, component or file is called `{}`; {mend}", shown::text(name)));
-    }
-    let mend = match (nearest::nearest(bare, names.iter().copied()), names.is_empty()) {
+    let mut mend = match (nearest::nearest(bare, names.iter().copied()), names.is_empty()) {
         (Some(near), _) => format!("did you mean `{near}`?"),
         (None, true) => "no plugin was found; name their directory with --plugin-dir DIR".to_owned(),
         (None, false) => "`fluxbay list` shows what there is".to_owned(),
     };
+    // Where `fluxbay dev` installs; a run names it in its file, but there is no run here.
+    let own = Path::new("plugins");
+    if own.is_dir() && catalog.dirs().iter().all(|dir| dir.path != own) {
+        mend.push_str("; the folder `plugins` was not searched: `--plugin-dir plugins` has that done");
+    }
     Failure::new(Exit::Configuration, format!("no plugin, component or file is called `{}`; {mend}", shown::text(name)))
 }
 

@@ -1,6 +1,8 @@
 //! From a name in a run file to a component.
 
-use super::super::manifest::{ComponentManifest, Kind};
+use std::path::Path;
+
+use super::super::manifest::{ComponentManifest, Kind, Manifest};
 use super::super::shown;
 use super::{Catalog, ComponentRef, PluginEntry, Standing};
 
@@ -137,6 +139,13 @@ fn parse(kind: Kind, text: &str) -> Result<Parsed<'_>, FindError> {
 }
 
 impl Catalog {
+    /// A file that offers a component of this name, but may not be used.
+    pub fn refused_with(&self, kind: Option<Kind>, name: &str) -> Option<&Path> {
+        let offers =
+            |manifest: &Manifest| manifest.components.iter().any(|one| one.name == name && kind.is_none_or(|kind| kind == one.kind));
+        self.barred.iter().find(|barred| offers(&barred.manifest)).map(|barred| barred.path.as_path())
+    }
+
     /// The component of `kind` that `name` means: a bare name, `kind/name`, or `plugin:kind/name` to choose between
     /// plugins.
     ///

@@ -75,7 +75,7 @@ pub(super) fn ended(doing: &str, status: std::process::ExitStatus, seconds: u64)
         (Some(signal), _) if signal == Signal::XCPU.as_raw() => timed_out(doing, seconds),
         (Some(signal), _) => {
             let core = format!("{doing} ended the process by {}", signal_name(signal));
-            refuse(Reason::Crashed, core, "tell its author, with the output below")
+            refuse(Reason::Crashed, core, "tell its author, with what it printed")
         }
         (None, code) => {
             let code = code.unwrap_or_default();
