@@ -82,7 +82,8 @@ impl Bar {
 
     fn summary(&self) -> String {
         let elapsed = self.began.elapsed();
-        format!("{}: {} steps in {}, {}", self.label, self.steps, duration(elapsed), rate(self.samples, elapsed))
+        let steps = if self.steps == 1 { "step" } else { "steps" };
+        format!("{}: {} {steps} in {}, {}", self.label, self.steps, duration(elapsed), rate(self.samples, elapsed))
     }
 }
 
