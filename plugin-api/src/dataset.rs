@@ -26,7 +26,8 @@ pub trait Dataset: Component + Send + Sync {
         Ok(())
     }
 
-    /// Writes the samples of `split` at `indices`, one after the other, into each field's buffer.
+    /// Writes the samples of `split` at `indices`, one after the other, into each field's buffer. The indices are below the
+    /// split's number of samples.
     fn fill(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()>;
 }
 

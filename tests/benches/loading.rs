@@ -1,14 +1,15 @@
 //! What it costs to find, check and load plugins: on a warm cache, beside what the dynamic linker alone takes for the same files.
 //!
 //! A library is opened once per process, so every measurement loads files that this process has not seen: copies of the same
-//! plugin, each with another name in its manifest.
+//! plugin, each with another name in its manifest. What an earlier process leaves behind is left by this executable, started anew.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, criterion_group};
 use fluxbay::bridge::HOST;
-use fluxbay::library::{Catalog, Origin, ScanOptions, SearchPath, Store, load_from};
+use fluxbay::library::{Catalog, Origin, PluginLoader, ScanOptions, SearchPath, Store};
 use fluxbay_tests::{build_plugin, scratch};
 
 const SOURCE: &str = include_str!("../behaviours/fixture_plugin.rs");
@@ -53,25 +54,46 @@ fn scan(dir: &Path, cache: &Path) -> Catalog {
     Catalog::scan(&path, &ScanOptions { cache_dir: Some(cache.to_owned()), ..ScanOptions::default() })
 }
 
+/// Whether this executable has used the plugins before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    First,
+    Again,
+}
+
+/// Asks this executable, started anew, to use the plugins of a folder: the plugins, the cache, the store.
+const USE: &str = "FLUXBAY_BENCH_USE";
+
+fn scan_and_load(plugins: &Path, cache: &Path, store: &Path) -> usize {
+    let catalog = scan(plugins, cache);
+    let loader = PluginLoader::at(Store::at(store).unwrap());
+    let all: Vec<_> = catalog.plugins().iter().collect();
+    loader.load_all(&all, &HOST).into_iter().map(|loaded| loaded.unwrap()).count()
+}
+
 /// Time to scan, check and load `count` plugins whose copies lie in the store and whose facts lie in the cache.
-fn fluxbay(copies: &mut Copies, count: usize) -> Duration {
+fn fluxbay(copies: &mut Copies, count: usize, use_: Use) -> Duration {
     let dir = scratch();
     let (plugins, cache) = (dir.path().join("plugins"), dir.path().join("cache"));
     std::fs::create_dir_all(&plugins).unwrap();
     std::fs::create_dir_all(&cache).unwrap();
     copies.write(&plugins, count);
-    let store = Store::at(&dir.path().join("store")).unwrap();
+    let store = dir.path().join("store");
     // Files that have just been written are not believed to stay as they are.
     std::thread::sleep(Duration::from_millis(2100));
-    for plugin in scan(&plugins, &cache).plugins() {
-        plugin.trusted().clone().store(&store).unwrap();
+    if use_ == Use::Again {
+        let mut before = Command::new(std::env::current_exe().unwrap());
+        before.env(USE, format!("{}:{}:{}", plugins.display(), cache.display(), store.display()));
+        assert!(before.status().unwrap().success());
+        // The copies have just been written as well.
+        std::thread::sleep(Duration::from_millis(2100));
+        assert!(before.status().unwrap().success());
+    } else {
+        let copies = Store::at(&store).unwrap();
+        scan(&plugins, &cache).plugins().iter().for_each(|plugin| drop(plugin.trusted().store(&copies).unwrap()));
     }
     let begin = Instant::now();
-    let catalog = scan(&plugins, &cache);
-    assert_eq!(catalog.plugins().len(), count);
-    for plugin in catalog.plugins() {
-        load_from(plugin, &HOST, &store).unwrap();
-    }
+    assert_eq!(scan_and_load(&plugins, &cache, &store), count);
     begin.elapsed()
 }
 
@@ -121,9 +143,11 @@ fn benches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("load");
     group.sample_size(10).warm_up_time(Duration::from_millis(1)).measurement_time(Duration::from_millis(10));
     for count in [1, 100] {
-        group.bench_with_input(BenchmarkId::new("scan, check and load", count), &count, |bencher, &count| {
-            bencher.iter_custom(|iterations| (0..iterations).map(|_| fluxbay(&mut copies, count)).sum());
-        });
+        for (name, use_) in [("scan, check and load", Use::Again), ("the same, tables never compared before", Use::First)] {
+            group.bench_with_input(BenchmarkId::new(name, count), &count, |bencher, &count| {
+                bencher.iter_custom(|iterations| (0..iterations).map(|_| fluxbay(&mut copies, count, use_)).sum());
+            });
+        }
         group.bench_with_input(BenchmarkId::new("dlopen alone", count), &count, |bencher, &count| {
             bencher.iter_custom(|iterations| (0..iterations).map(|_| bare(&mut copies, count)).sum());
         });
@@ -132,4 +156,14 @@ fn benches(criterion: &mut Criterion) {
 }
 
 criterion_group!(all, benches);
-criterion_main!(all);
+
+fn main() {
+    if let Ok(places) = std::env::var(USE) {
+        let mut places = places.split(':').map(Path::new);
+        let mut next = || places.next().unwrap();
+        scan_and_load(next(), next(), next());
+        return;
+    }
+    all();
+    Criterion::default().configure_from_args().final_summary();
+}

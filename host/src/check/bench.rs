@@ -12,7 +12,7 @@ use super::inside;
 use crate::learner::ports::{NoDisplay, NoSink};
 use crate::learner::{Declared, Ending, FitReport, Flow, Folders, Instance, NewInstance, Ports, Prepared, Runtime, Stop, StopKind};
 use crate::library::{Catalog, ComponentManifest, Kind, Sha256};
-use crate::run_file::{Diagnostics, Draft, Inputs, Severity, check_json, resolve};
+use crate::run_file::{Diagnostics, Draft, Inputs, InstanceSpec, RunDescription, Severity, check_json, resolve};
 use crate::session::shelf::declared;
 use crate::session::{Composed, Session, Shelf, Surroundings};
 use crate::tensor::{Engine, EngineOptions};
@@ -27,11 +27,12 @@ pub(super) struct Bench {
     pub(super) components: Vec<ComponentManifest>,
     pub(super) plugin: String,
     pub(super) seed: u64,
-    /// Run files of the author's; with none, the bench's own.
+    /// Run files of the author's; a component that is in none of them is tried in a run of the bench's own.
     runs: Vec<PathBuf>,
     /// A folder that goes with the child.
     dir: PathBuf,
     grounds: RefCell<BTreeMap<usize, Result<Ground, String>>>,
+    configs: RefCell<BTreeMap<String, Result<Value, String>>>,
 }
 
 /// Data and what goes with it.
@@ -67,7 +68,17 @@ impl Bench {
         let found = found.ok_or("the copy of the plugin cannot be used: others can change the folder for temporary files")?;
         let (components, plugin) = (found.manifest().components.clone(), found.name().to_owned());
         let shelf = Rc::new(Shelf::new(Rc::clone(&catalog)));
-        Ok(Self { catalog, shelf, components, plugin, seed, runs, dir: dir.to_owned(), grounds: RefCell::default() })
+        Ok(Self {
+            catalog,
+            shelf,
+            components,
+            plugin,
+            seed,
+            runs,
+            dir: dir.to_owned(),
+            grounds: RefCell::default(),
+            configs: RefCell::default(),
+        })
     }
 
     /// A complete configuration of a component: the one of the author's run, its example's, or its defaults.
@@ -78,37 +89,67 @@ impl Bench {
         if let Some(config) = self.given(component) {
             return Ok(config);
         }
+        if let Some(known) = self.configs.borrow().get(&component.id()) {
+            return known.clone();
+        }
         let candidates = [Some(json!({})), example(component)?];
         let mut problems = String::new();
+        let mut fitting = Vec::new();
         for candidate in candidates.into_iter().flatten() {
             let mut diagnostics = Diagnostics::new();
             let complete = check_json(&component.config, &candidate, &format!("`{}`", component.name), &mut diagnostics);
-            if !diagnostics.has_errors() {
-                return Ok(Value::Object(complete));
+            if diagnostics.has_errors() {
+                problems = first_error(&diagnostics);
+            } else {
+                fitting.push(Value::Object(complete));
             }
-            problems = first_error(&diagnostics);
         }
-        Err(format!("{problems}; give a run file that uses it with --run, or an example in its manifest"))
+        // Not every component can be without any setting that has a default.
+        let created = if fitting.len() > 1 { fitting.iter().position(|config| self.is_created(component, config)) } else { None };
+        let found = match fitting.into_iter().nth(created.unwrap_or(0)) {
+            Some(config) => Ok(config),
+            None => Err(format!("{problems}; give a run file that uses it with --run, or an example in its manifest")),
+        };
+        self.configs.borrow_mut().insert(component.id(), found.clone());
+        found
+    }
+
+    fn is_created(&self, component: &ComponentManifest, config: &Value) -> bool {
+        let created = self.empty().and_then(|runtime| {
+            let prepared = self.prepared(component, &config.to_string())?;
+            let instance = self.instance(&runtime, prepared).map_err(|stop| stop.to_string())?;
+            runtime.forget(&instance);
+            Ok(())
+        });
+        created.is_ok()
     }
 
     fn given(&self, component: &ComponentManifest) -> Option<Value> {
-        let run = self.read_runs(&Trial::default())?.0;
-        let spec = run.instances().find(|spec| spec.kind == component.kind && spec.component.ends_with(&component.name))?;
+        let (run, _) = self.given_run(component, &Trial::default())?;
+        let spec = run.instances().find(|spec| self.is_of(spec, component))?;
         Some(Value::Object(spec.config.clone()))
     }
 
-    fn read_runs(&self, trial: &Trial) -> Option<(crate::run_file::RunDescription, Diagnostics)> {
-        if self.runs.is_empty() {
-            return None;
-        }
+    fn is_of(&self, spec: &InstanceSpec, component: &ComponentManifest) -> bool {
+        let of_plugin = spec.plugin.as_ref().is_none_or(|plugin| *plugin == self.plugin);
+        spec.kind == component.kind && spec.component == component.name && of_plugin
+    }
+
+    /// The first of the author's runs that uses a component.
+    fn given_run(&self, component: &ComponentManifest, trial: &Trial) -> Option<(RunDescription, Diagnostics)> {
+        let mut runs = self.runs.iter().map(|file| self.read_run(file, trial));
+        runs.find(|(run, diagnostics)| diagnostics.has_errors() || run.instances().any(|spec| self.is_of(spec, component)))
+    }
+
+    fn read_run(&self, file: &Path, trial: &Trial) -> (RunDescription, Diagnostics) {
         let mut set = vec![format!("run.epochs={}", trial.epochs.max(2))];
         if trial.batch_size > 0 {
             set.push(format!("loader.batch-size={}", trial.batch_size));
         }
         let mut diagnostics = Diagnostics::new();
-        let draft = Draft::read(&Inputs { files: self.runs.clone(), set, ..Inputs::default() }, &mut diagnostics);
+        let draft = Draft::read(&Inputs { files: vec![file.to_owned()], set, ..Inputs::default() }, &mut diagnostics);
         let run = resolve(draft, &self.catalog, &mut diagnostics);
-        Some((run, diagnostics))
+        (run, diagnostics)
     }
 
     /// A learner without anything in it.
@@ -151,10 +192,10 @@ impl Bench {
     }
 
     fn find_ground(&self, place: usize) -> Result<Ground, String> {
-        if !self.runs.is_empty() {
+        let component = &self.components[place];
+        if self.given_run(component, &Trial::default()).is_some() {
             return Ok(Ground::Given);
         }
-        let component = &self.components[place];
         let mut problems = Vec::new();
         for ground in [Ground::Classes, Ground::Numbers] {
             let tried = self.open(place, ground, &Trial { epochs: 1, ..Trial::default() }).and_then(|session| finished(&session.fit()));
@@ -180,7 +221,7 @@ impl Bench {
     }
 
     fn open(&self, place: usize, ground: Ground, trial: &Trial) -> Result<Session, String> {
-        let (run, diagnostics) = match self.read_runs(trial) {
+        let (run, diagnostics) = match self.given_run(&self.components[place], trial) {
             Some(read) => read,
             None => {
                 let text = self.run_text(place, ground, trial)?;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bench::Bench;
 use super::report::{Found, Outcome, failed, passed, skipped, warning};
-use super::{Check, Item, data, instance, plan, training};
+use super::{Check, Item, data, instance, plan, resuming, training};
 use crate::bridge::HOST;
 use crate::library::{Catalog, Loaded, Origin, ScanOptions, SearchPath, Sha256, load};
 use crate::supervisor::worker::{self, Patience};
@@ -38,6 +38,8 @@ pub struct Task {
     pub runs: Vec<PathBuf>,
     /// First item of the plan that is due.
     pub from: usize,
+    /// Only checks with these names; all where empty.
+    pub only: Vec<String>,
     /// A folder for what trainings write.
     pub scratch: PathBuf,
 }
@@ -110,7 +112,8 @@ pub fn run(task: &str) -> io::Result<()> {
     let mut hopeless = BTreeSet::new();
     for (number, item) in plan(&kinds).into_iter().enumerate() {
         // Whatever is checked, the plugin has to be there first.
-        let is_due = number >= task.from;
+        let is_wanted = task.only.is_empty() || task.only.iter().any(|name| name == item.check.name());
+        let is_due = number >= task.from && is_wanted;
         if !is_due && item.check != Check::Loads {
             continue;
         }
@@ -226,7 +229,8 @@ fn apply(bench: &Bench, item: Item, present: &Present) -> Found {
         Check::StateEmptyRefused => instance::state_empty,
         Check::Trains => training::trains,
         Check::TrainsTwiceTheSame => training::twice,
-        Check::ResumesTheSame => training::resumes,
+        Check::ResumesTheSame => resuming::between_epochs,
+        Check::VerifyResume => resuming::within_epochs,
         Check::StepCancelled => training::step_cancelled,
         Check::EpochCancelled => training::epoch_cancelled,
         Check::FitCancelled => training::fit_cancelled,

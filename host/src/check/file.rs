@@ -172,16 +172,20 @@ pub(super) fn example(component: &ComponentManifest) -> Result<Option<Value>, St
         return Ok(None);
     }
     let table: toml::Table = component.example.parse().map_err(|error: toml::de::Error| error.message().to_owned())?;
-    let tables = table.values().flat_map(|value| match value {
-        toml::Value::Table(table) => vec![table],
-        toml::Value::Array(tables) => tables.iter().filter_map(toml::Value::as_table).collect(),
-        _ => Vec::new(),
-    });
-    let named = |table: &&toml::Table| table.get(layout::COMPONENT).and_then(toml::Value::as_str) == Some(&component.name);
-    let Some(found) = tables.into_iter().find(named) else { return Ok(None) };
+    let Some(found) = table.values().find_map(|value| naming(value, &component.name)) else { return Ok(None) };
     let own = found.iter().filter(|(key, _)| !is_hosts(key)).map(|(key, value)| Ok((key.clone(), serde_json::to_value(value)?)));
     let own: Result<serde_json::Map<String, Value>, serde_json::Error> = own.collect();
     own.map(|own| Some(Value::Object(own))).map_err(|error| error.to_string())
+}
+
+/// The table that configures a component, which may lie within that of another, such as a schedule's in its scheduler's.
+fn naming<'a>(value: &'a toml::Value, component: &str) -> Option<&'a toml::Table> {
+    match value {
+        toml::Value::Table(table) if table.get(layout::COMPONENT).and_then(toml::Value::as_str) == Some(component) => Some(table),
+        toml::Value::Table(table) => table.values().find_map(|value| naming(value, component)),
+        toml::Value::Array(values) => values.iter().find_map(|value| naming(value, component)),
+        _ => None,
+    }
 }
 
 fn example_fits(component: &ComponentManifest) -> Found {

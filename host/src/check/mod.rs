@@ -16,6 +16,7 @@ mod inside;
 mod instance;
 mod parent;
 mod report;
+mod resuming;
 mod training;
 
 pub use child::run as run_child;
@@ -102,6 +103,7 @@ checks! {
     Trains = "trains", Scope::Component, "a small training with it finishes";
     TrainsTwiceTheSame = "trains-twice-the-same", Scope::Component, "the same training gives the same bits again";
     ResumesTheSame = "resumes-the-same", Scope::Component, "a training resumed from a checkpoint gives the same bits as one without a stop";
+    VerifyResume = "verify-resume", Scope::Component, "a training that is interrupted within epochs and resumed leaves the same behind: parameters, optimizer, state, counters, every instance";
     StepCancelled = "step-cancelled", Scope::Component, "a step that somebody else cancels does not disturb it";
     EpochCancelled = "epoch-cancelled", Scope::Component, "an epoch that somebody else cancels does not disturb it";
     FitCancelled = "fit-cancelled", Scope::Component, "a fit that somebody else ends early ends orderly";

@@ -101,6 +101,7 @@ fn run_it(options: &Options, bytes: &[u8], manifest: &Manifest, outcomes: &mut V
         seed: options.seed,
         runs: absolute(&options.runs)?,
         from: 0,
+        only: options.only.clone(),
         scratch: scratch.path().to_owned(),
     };
     let kinds: Vec<_> = manifest.components.iter().map(|component| component.kind).collect();

@@ -18,7 +18,7 @@ macro_rules! session {
     };
 }
 
-fn untried(bench: &Bench, place: usize, problem: String) -> Found {
+pub(super) fn untried(bench: &Bench, place: usize, problem: String) -> Found {
     if bench.ground(place).is_err() { skipped("it does not train, see `trains`") } else { failed(problem) }
 }
 
@@ -53,36 +53,6 @@ pub(super) fn twice(bench: &Bench, place: usize) -> Found {
             failed("two trainings with one seed end with different parameters: time, addresses or an order that is not fixed?")
         }
         (Err(problem), _) | (_, Err(problem)) => failed(problem.clone()),
-    }
-}
-
-pub(super) fn resumes(bench: &Bench, place: usize) -> Found {
-    let trial = Trial { epochs: 4, ..Trial::default() };
-    let whole = session!(bench, place, trial);
-    let report = whole.fit();
-    if let Err(problem) = finished(&report) {
-        return skipped(format!("it does not go on for four epochs: {problem}"));
-    }
-    let first = session!(bench, place, trial);
-    first.fit_epochs(2);
-    let files = match first.checkpoint() {
-        Ok(files) => files,
-        Err(stop) => return failed(format!("a checkpoint cannot be taken: {stop}")),
-    };
-    drop(first);
-    let second = session!(bench, place, trial);
-    if let Err(stop) = second.restore(&files) {
-        return failed(format!("the checkpoint cannot be used: {stop}"));
-    }
-    if let Err(problem) = finished(&second.fit_rest()) {
-        return failed(problem);
-    }
-    match (bits(&whole), bits(&second)) {
-        (Ok(whole), Ok(second)) if whole == second => passed(),
-        (Ok(_), Ok(_)) => {
-            failed("four epochs at once and two plus two end with different parameters: something that it remembers is not saved")
-        }
-        (Err(problem), _) | (_, Err(problem)) => failed(problem),
     }
 }
 

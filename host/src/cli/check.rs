@@ -15,10 +15,11 @@ pub struct Arguments {
     /// Show the checks that there are.
     #[arg(long)]
     list: bool,
-    /// Show only the results of these checks; may be given several times.
+    /// Make only these checks; may be given several times.
     #[arg(long, value_name = "CHECK")]
     only: Vec<String>,
-    /// Try its components in the runs of these files instead of small ones of the host's own.
+    /// Try components in the run of this file instead of a small one of the host's own; may be given several times, and each
+    /// component is tried in the first run that uses it.
     #[arg(long = "run", value_name = "RUN.toml")]
     runs: Vec<PathBuf>,
     /// What made-up configurations and states follow from; the report names it.

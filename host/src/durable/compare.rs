@@ -15,7 +15,7 @@ use serde_json::Value as Json;
 use crate::{
     learner::snapshot::{SavedInstance, Snapshot},
     record::{STATE, checkpoint, file, tensors},
-    session::checkpoint::from_files,
+    session::checkpoint::{Files, from_files},
 };
 
 /// One field that differs.
@@ -63,6 +63,17 @@ pub fn directories(first: &Path, second: &Path) -> Result<Comparison, String> {
         (None, None) => {}
         (one, _) => comparison.note("the last checkpoint".to_owned(), said(one.is_some()), said(one.is_none())),
     }
+    Ok(comparison)
+}
+
+/// Compares the states of two sessions of one run.
+///
+/// # Errors
+/// A text where one of them is none.
+pub fn states(first: &Files, second: &Files) -> Result<Comparison, String> {
+    let read = |files: &Files| from_files(files).map_err(|stop| stop.to_string());
+    let mut comparison = Comparison::default();
+    comparison.snapshots(&read(first)?, &read(second)?);
     Ok(comparison)
 }
 

@@ -66,6 +66,39 @@ impl Policy {
     fn watches_steps(&self) -> bool {
         self.steps > 0 || self.time.is_some()
     }
+
+    /// Why a checkpoint is due, if one is.
+    fn due(&self, now: &Now, last: &Last) -> Option<Reason> {
+        if self.on_signal && now.is_signalled {
+            return Some(Reason { text: "signal", is_pressing: true });
+        }
+        if self.at_end && now.ends {
+            return Some(Reason { text: "end", is_pressing: true });
+        }
+        let by_epochs = self.epochs > 0 && now.epoch.is_some_and(|epoch| epoch >= last.epochs + self.epochs);
+        let by_steps = self.steps > 0 && now.steps >= last.steps + self.steps;
+        let by_time = self.time.is_some_and(|time| now.time.saturating_duration_since(last.time) >= time);
+        let text = match (by_epochs, by_steps, by_time) {
+            (true, ..) => "epochs",
+            (_, true, _) => "steps",
+            (.., true) => "time",
+            _ => return None,
+        };
+        Some(Reason { text, is_pressing: false })
+    }
+}
+
+/// A moment at which everything could be saved.
+#[derive(Clone, Copy, Debug)]
+struct Now {
+    is_signalled: bool,
+    /// Nothing will follow.
+    ends: bool,
+    /// The epoch that has just ended for all phases, if one has.
+    epoch: Option<u64>,
+    steps: u64,
+    /// Of a clock that nobody can set.
+    time: Instant,
 }
 
 /// The last checkpoint.
@@ -94,6 +127,7 @@ pub struct Keeping {
 }
 
 /// A reason to save, and whether it waits for a checkpoint that is still being written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Reason {
     text: &'static str,
     is_pressing: bool,
@@ -168,26 +202,11 @@ impl Keeping {
 
     /// Why the run itself wants a checkpoint now.
     fn reason(&self, runtime: &Runtime, moment: Moment, steps: u64) -> Option<Reason> {
-        let (policy, last) = (&self.policy, self.last.get());
         let at_end = moment == Moment::Epoch && runtime.at_end_of_epoch();
         let epoch = runtime.at().epoch;
-        if policy.on_signal && runtime.signal() != 0 {
-            return Some(Reason { text: "signal", is_pressing: true });
-        }
         let ends = (at_end && epoch >= self.last_epoch) || (moment == Moment::Epoch && runtime.is_stopping());
-        if policy.at_end && ends {
-            return Some(Reason { text: "end", is_pressing: true });
-        }
-        let by_epochs = policy.epochs > 0 && at_end && epoch >= last.epochs + policy.epochs;
-        let by_steps = policy.steps > 0 && steps >= last.steps + policy.steps;
-        let by_time = policy.time.is_some_and(|time| last.time.elapsed() >= time);
-        let text = match (by_epochs, by_steps, by_time) {
-            (true, ..) => "epochs",
-            (_, true, _) => "steps",
-            (.., true) => "time",
-            _ => return None,
-        };
-        Some(Reason { text, is_pressing: false })
+        let now = Now { is_signalled: runtime.signal() != 0, ends, epoch: at_end.then_some(epoch), steps, time: Instant::now() };
+        self.policy.due(&now, &self.last.get())
     }
 
     /// Takes in what is to be kept from now on.
@@ -255,4 +274,60 @@ fn about(snapshot: &Snapshot, reason: Option<&Reason>, wishes: &[Wish]) -> About
 
 fn failed(error: impl std::fmt::Display) -> Stop {
     Stop::host(format!("a checkpoint cannot be written: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> CheckpointSettings {
+        CheckpointSettings {
+            every_epochs: 0,
+            every_steps: 0,
+            every_minutes: 0.0,
+            at_end: true,
+            on_signal: true,
+            keep_last: 2,
+            keep_best: 0,
+            metric: "validation/loss".to_owned(),
+            better: "auto".to_owned(),
+        }
+    }
+
+    /// The reasons at moments so many steps and seconds after the last checkpoint.
+    fn reasons(policy: &Policy, moments: &[(u64, f64)]) -> Vec<Option<&'static str>> {
+        let begin = Instant::now();
+        let last = Last { epochs: 0, steps: 0, time: begin, standing: None };
+        let at = |&(steps, seconds): &(u64, f64)| {
+            let now = Now { is_signalled: false, ends: false, epoch: None, steps, time: begin + Duration::from_secs_f64(seconds) };
+            policy.due(&now, &last).map(|reason| reason.text)
+        };
+        moments.iter().map(at).collect()
+    }
+
+    #[test]
+    fn minutes_are_counted_from_the_last_checkpoint_by_a_clock_of_their_own() {
+        let policy = Policy::of(&CheckpointSettings { every_minutes: 1.5, ..settings() });
+        assert!(policy.watches_steps());
+        assert_eq!(reasons(&policy, &[(1, 0.0), (1000, 89.9), (1001, 90.0), (1002, 1e6)]), [None, None, Some("time"), Some("time")]);
+        // A last checkpoint in the future, as a clock that was set back would make of it, is none that is overdue.
+        let begin = Instant::now();
+        let last = Last { epochs: 0, steps: 0, time: begin + Duration::from_secs(3600), standing: None };
+        let now = Now { is_signalled: false, ends: false, epoch: None, steps: 5, time: begin };
+        assert_eq!(policy.due(&now, &last), None);
+    }
+
+    #[test]
+    fn epochs_steps_the_end_and_signals_are_reasons_of_their_own() {
+        let policy = Policy::of(&CheckpointSettings { every_epochs: 2, every_steps: 10, ..settings() });
+        assert_eq!(reasons(&policy, &[(9, 1e6), (10, 0.0)]), [None, Some("steps")]);
+        let time = Instant::now();
+        let last = Last { epochs: 3, steps: 100, time, standing: None };
+        let now = Now { is_signalled: false, ends: false, epoch: Some(4), steps: 101, time };
+        assert_eq!(policy.due(&now, &last), None);
+        let due = |now: &Now| policy.due(now, &last).map(|reason| (reason.text, reason.is_pressing));
+        assert_eq!(due(&Now { epoch: Some(5), ..now }), Some(("epochs", false)));
+        assert_eq!(due(&Now { ends: true, ..now }), Some(("end", true)));
+        assert_eq!(due(&Now { ends: true, is_signalled: true, ..now }), Some(("signal", true)));
+    }
 }

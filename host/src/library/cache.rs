@@ -23,7 +23,7 @@ const FORMAT: &str = concat!("fluxbay ", env!("CARGO_PKG_VERSION"), " static sta
 /// The largest cache that is read, in bytes.
 const MAX_BYTES: u64 = 256 << 20;
 /// How long a file must have been left alone, in nanoseconds: clocks of some file systems tick every two seconds.
-const SETTLED: i128 = 2_000_000_000;
+pub(super) const SETTLED: i128 = 2_000_000_000;
 
 /// What is known of one state of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,7 +81,8 @@ struct Form {
 pub(super) struct Cache {
     path: Option<PathBuf>,
     known: BTreeMap<FileId, Known>,
-    used: Mutex<BTreeMap<FileId, Known>>,
+    /// What of it a scan met, and what the scan adds.
+    used: Mutex<BTreeMap<FileId, Option<Known>>>,
 }
 
 impl Cache {
@@ -105,16 +106,16 @@ impl Cache {
     }
 
     /// What is known of a file in this state.
-    pub(super) fn get(&self, id: &FileId) -> Option<Known> {
+    pub(super) fn get(&self, id: &FileId) -> Option<&Known> {
         let known = self.known.get(id)?;
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(*id, known.clone());
-        Some(known.clone())
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(*id, None);
+        Some(known)
     }
 
     /// Remembers what was found out, unless the file was touched so recently that it could change unseen.
     pub(super) fn put(&self, id: &FileId, known: Known) {
         if self.path.is_some() && id.is_settled(SystemTime::now(), SETTLED) {
-            self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(*id, known);
+            self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(*id, Some(known));
         }
     }
 
@@ -123,15 +124,12 @@ impl Cache {
         const MAX_ENTRIES: usize = 50_000;
         let Some(path) = self.path else { return };
         let used = self.used.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if used.keys().all(|id| self.known.contains_key(id)) {
+        if used.values().all(Option::is_none) {
             return;
         }
-        let mut all = used;
-        if all.len() + self.known.len() <= MAX_ENTRIES {
-            for (id, known) in self.known {
-                all.entry(id).or_insert(known);
-            }
-        }
+        let room = used.len() + self.known.len() <= MAX_ENTRIES;
+        let mut all: BTreeMap<FileId, Known> = self.known.into_iter().filter(|(id, _)| room || used.contains_key(id)).collect();
+        all.extend(used.into_iter().filter_map(|(id, new)| Some((id, new?))));
         let form = Form { format: FORMAT.to_owned(), entries: all.into_iter().collect() };
         let json = serde_json::to_vec(&form).unwrap_or_default();
         let dir = path.parent().unwrap_or(Path::new("."));
@@ -176,7 +174,7 @@ mod tests {
         cache.put(&young, Known::Ordinary);
         cache.write();
         let cache = Cache::read(Some(dir.path()));
-        assert_eq!(cache.get(&id(1)), Some(Known::Ordinary));
+        assert_eq!(cache.get(&id(1)), Some(&Known::Ordinary));
         assert_eq!(cache.get(&FileId { size: 4, ..id(1) }), None);
         assert_eq!(cache.get(&young), None, "touched just now");
     }
@@ -196,7 +194,7 @@ mod tests {
             fs::write(&file, text).expect("ours");
             assert_eq!(Cache::read(Some(dir.path())).get(&id(1)), None);
             fill();
-            assert_eq!(Cache::read(Some(dir.path())).get(&id(1)), Some(Known::Ordinary));
+            assert_eq!(Cache::read(Some(dir.path())).get(&id(1)), Some(&Known::Ordinary));
         }
     }
 }

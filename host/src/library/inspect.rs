@@ -320,16 +320,16 @@ impl Candidate {
     }
 
     /// What the cache says; nothing if that makes no sense.
-    fn recall(&self, known: Known, opened: &Opened) -> Option<Result<Inspection, Refusal>> {
+    fn recall(&self, known: &Known, opened: &Opened) -> Option<Result<Inspection, Refusal>> {
         match known {
             Known::Ordinary => Some(Ok(Inspection::OrdinaryLibrary)),
             Known::Plugin { sha256, manifest: text } => {
-                let (sha256, manifest) = (Sha256::from_hex(&sha256)?, Manifest::parse(&text).ok()?);
-                Some(Ok(self.found(opened, sha256, manifest, encode(&text))))
+                let (sha256, manifest) = (Sha256::from_hex(sha256)?, Manifest::recall(text)?);
+                Some(Ok(self.found(opened, sha256, manifest, encode(text))))
             }
             Known::Refused { reason, message, mend } => {
                 let reason = Reason::ALL.iter().find(|known| known.code() == reason)?;
-                Some(refuse(*reason, shown::controls(&message), shown::controls(&mend)))
+                Some(refuse(*reason, shown::controls(message), shown::controls(mend)))
             }
         }
     }

@@ -27,7 +27,7 @@ pub use catalog::{Catalog, ComponentRef, FindError, PluginEntry, ScanOptions, St
 pub use discover::{Candidate, DirReport, Origin, SearchDir, SearchPath, user_cache_dir};
 pub use inspect::{HostContract, Inspected, Inspection, Limits, Sha256};
 pub use keys::Keys;
-pub use load::{LoadError, Loaded, load, load_from};
+pub use load::{LoadError, Loaded, PluginLoader, load, load_from};
 pub use lock::{Lock, LockError};
 pub use manifest::{ComponentManifest, ContractVersion, Kind, Manifest, ManifestError, PanicStrategy, PluginInfo};
 pub use quarantine::Quarantine;

@@ -6,22 +6,29 @@
 //! hand out the old one of the same name. Copies are written aside and renamed, so two hosts may do so at once.
 
 use std::fs::{self, Permissions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
+use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
+use sha2::Digest as _;
+
+use super::cache::SETTLED;
 use super::discover;
-use super::inspect::{self, Inspected, Sha256};
+use super::inspect::{self, FileId, Inspected, Sha256};
 use super::report::{Reason, Refusal, Stage};
 use super::shown;
 use super::trust::{Trust, Trusted};
 
 /// A directory of copies.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Store {
     dir: PathBuf,
-    /// Removed with the store, if it is a private one of this process.
-    _temporary: Option<tempfile::TempDir>,
+    /// Removed with the last store of it, if it is a private one of this process.
+    _temporary: Option<Arc<tempfile::TempDir>>,
 }
 
 /// A plugin whose copy lies in the store.
@@ -29,12 +36,112 @@ pub struct Store {
 pub struct Stored {
     pub(super) plugin: Inspected,
     pub(super) path: PathBuf,
+    pub(super) note: Note,
+}
+
+/// What was found out about a copy, written beside it so that it is not found out again: checking takes longer than all
+/// the rest of loading.
+///
+/// Both facts follow from bytes that have not changed since. A copy whose identity is the same as when its bytes were
+/// hashed has those bytes: nobody but this user and root can write to it, and no write leaves the time of the inode's last
+/// change as it was. The layout of the tables follows from the plugin's bytes and the host's executable; a comparison that
+/// failed is never noted. A note that cannot be read counts as none.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Note {
+    path: Option<PathBuf>,
+    facts: Facts,
+    is_new: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Facts {
+    /// State of the copy whose bytes were hashed.
+    hashed: Option<FileId>,
+    /// The host that has compared the layout of the tables.
+    compared_by: String,
+}
+
+impl Note {
+    fn read(path: PathBuf) -> Self {
+        let facts = fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        Self { path: Some(path), facts, is_new: false }
+    }
+
+    /// Whether this very executable has compared the layout before.
+    pub(super) fn has_layout(&self) -> bool {
+        host().is_some_and(|host| self.facts.compared_by == host)
+    }
+
+    /// Takes down that the layout fits.
+    pub(super) fn set_layout(&mut self) {
+        if let Some(host) = host() {
+            host.clone_into(&mut self.facts.compared_by);
+            self.is_new = true;
+        }
+    }
+
+    /// Takes down that the copy in this state was hashed, unless it was touched so recently that it could change unseen.
+    fn set_hashed(&mut self, copy: FileId) {
+        if copy.is_settled(SystemTime::now(), SETTLED) {
+            self.facts.hashed = Some(copy);
+            self.is_new = true;
+        }
+    }
+
+    /// Keeps what was taken down. Without it the next run checks again, so a failure is none.
+    pub(super) fn keep(&self) {
+        let Some(path) = self.path.as_ref().filter(|_| self.is_new) else { return };
+        let dir = path.parent().unwrap_or(Path::new("."));
+        let text = serde_json::to_vec(&self.facts).unwrap_or_default();
+        let written = tempfile::Builder::new().prefix(".new-").suffix(".tmp").tempfile_in(dir).and_then(|mut aside| {
+            aside.write_all(&text)?;
+            aside.persist(path).map_err(|error| error.error)
+        });
+        if let Err(error) = written {
+            log::debug!("{} cannot be written: {error}", shown::path(path));
+        }
+    }
+}
+
+/// Which host this is: its version, contract, and the state of the file that it runs from.
+fn host() -> Option<&'static str> {
+    static HOST: OnceLock<Option<String>> = OnceLock::new();
+    HOST.get_or_init(|| {
+        let file = fs::metadata("/proc/self/exe").ok().map(|metadata| FileId::of(&metadata))?;
+        Some(format!("fluxbay {} contract {} {file:?}", env!("CARGO_PKG_VERSION"), super::CONTRACT))
+    })
+    .as_deref()
 }
 
 impl Stored {
     /// The copy.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// A file of this user's, opened without following a link.
+fn open_ours(path: &Path) -> Option<(fs::File, FileId)> {
+    let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = fs::OpenOptions::new().read(true).custom_flags(i32::try_from(flags.bits()).unwrap_or_default()).open(path).ok()?;
+    let metadata = file.metadata().ok()?;
+    let is_ours = metadata.is_file() && metadata.uid() == rustix::process::geteuid().as_raw();
+    is_ours.then(|| (file, FileId::of(&metadata)))
+}
+
+/// Hash of a file, read in pieces that stay in the processor's cache.
+fn hash(file: &mut fs::File) -> io::Result<Sha256> {
+    const PIECE: usize = 64 << 10;
+    let mut hash = sha2::Sha256::new();
+    let mut piece = vec![0; PIECE];
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return Ok(Sha256(hash.finalize().into())),
+            Ok(length) => hash.update(&piece[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 
@@ -81,7 +188,7 @@ impl Store {
     pub fn temporary() -> Result<Self, Refusal> {
         let made = tempfile::Builder::new().prefix("fluxbay-").permissions(Permissions::from_mode(0o700)).tempdir();
         let dir = made.map_err(|e| failed(format!("no temporary directory can be made: {e}"), "free some space, or set TMPDIR"))?;
-        Ok(Self { dir: dir.path().to_owned(), _temporary: Some(dir) })
+        Ok(Self { dir: dir.path().to_owned(), _temporary: Some(Arc::new(dir)) })
     }
 
     /// The store in `dir`, which is made if need be.
@@ -99,10 +206,17 @@ impl Store {
     }
 
     /// Whether an intact copy is there.
-    fn holds(&self, sha256: Sha256) -> bool {
-        let Ok(mut copy) = inspect::open(&self.path_of(sha256)) else { return false };
-        copy.ownership.user == rustix::process::geteuid().as_raw()
-            && inspect::read_all(&mut copy.file, &copy.id).is_ok_and(|bytes| Sha256::of(&bytes) == sha256)
+    fn holds(&self, sha256: Sha256, note: &mut Note) -> bool {
+        let Some((mut copy, id)) = open_ours(&self.path_of(sha256)) else { return false };
+        if note.facts.hashed == Some(id) {
+            return true;
+        }
+        let is_intact =
+            hash(&mut copy).is_ok_and(|found| found == sha256) && copy.metadata().is_ok_and(|metadata| FileId::of(&metadata) == id);
+        if is_intact {
+            note.set_hashed(id);
+        }
+        is_intact
     }
 
     fn write(&self, sha256: Sha256, bytes: &[u8]) -> io::Result<()> {
@@ -112,6 +226,10 @@ impl Store {
         aside.as_file().sync_data()?;
         aside.persist(self.path_of(sha256))?;
         Ok(())
+    }
+
+    fn note_of(&self, sha256: Sha256) -> Note {
+        Note::read(self.dir.join(format!("{sha256}.checked")))
     }
 }
 
@@ -123,14 +241,15 @@ impl Trusted {
     pub fn store(&self, store: &Store) -> Result<Stored, Refusal> {
         let plugin = &self.0;
         let path = store.path_of(plugin.sha256);
-        if !store.holds(plugin.sha256) {
+        let mut note = store.note_of(plugin.sha256);
+        if !store.holds(plugin.sha256, &mut note) {
             let bytes = reread(plugin)?;
             let space = |e: io::Error| {
                 failed(format!("{} cannot be written: {e}", shown::path(&path)), "free some space, or set XDG_CACHE_HOME to another place")
             };
             store.write(plugin.sha256, &bytes).map_err(space)?;
         }
-        Ok(Stored { plugin: plugin.clone(), path })
+        Ok(Stored { plugin: plugin.clone(), path, note })
     }
 }
 
@@ -206,6 +325,50 @@ mod tests {
         fs::write(stored.path(), b"damaged").expect("ours");
         let again = trusted.store(&store).expect("made anew");
         assert_eq!(Sha256::of(&fs::read(again.path()).expect("readable")), trusted.0.sha256);
+    }
+
+    #[test]
+    fn a_copy_is_hashed_until_it_is_known_and_again_once_anything_of_it_changes() {
+        let (_dir, file, store) = place("a");
+        let trusted = trusted(&file);
+        let sha256 = trusted.0.sha256;
+        let stored = trusted.store(&store).expect("stored");
+        let id = FileId::of(&fs::metadata(stored.path()).expect("there"));
+        let mut note = Note::default();
+        note.set_hashed(id);
+        assert_eq!(note.facts.hashed, None, "written just now");
+        // As if it had been left alone for long.
+        note = Note { path: store.note_of(sha256).path, facts: Facts { hashed: Some(id), ..Facts::default() }, is_new: true };
+        note.keep();
+        assert_eq!(store.note_of(sha256).facts, note.facts);
+        // File systems stamp changes with a clock that ticks every few milliseconds.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        // Other bytes, as many as before, and the same time of the last change: the inode's own time tells.
+        let times = fs::metadata(stored.path()).expect("there").modified().expect("has one");
+        fs::set_permissions(stored.path(), Permissions::from_mode(0o700)).expect("ours");
+        let mut bytes = fs::read(stored.path()).expect("readable");
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        fs::write(stored.path(), &bytes).expect("ours");
+        fs::File::options().write(true).open(stored.path()).and_then(|file| file.set_modified(times)).expect("ours");
+        fs::set_permissions(stored.path(), Permissions::from_mode(0o500)).expect("ours");
+        let again = trusted.store(&store).expect("made anew");
+        assert_eq!(Sha256::of(&fs::read(again.path()).expect("readable")), sha256);
+    }
+
+    #[test]
+    fn a_layout_is_known_to_this_executable_alone() {
+        let (_dir, _, store) = place("a");
+        let sha256 = Sha256::of(b"x");
+        let mut note = store.note_of(sha256);
+        assert!(!note.has_layout());
+        note.set_layout();
+        note.keep();
+        assert!(store.note_of(sha256).has_layout());
+        for text in ["", "{}", "fluxbay", r#"{"hashed":null,"compared-by":"fluxbay of another day"}"#] {
+            fs::write(store.note_of(sha256).path.expect("has one"), text).expect("ours");
+            assert!(!store.note_of(sha256).has_layout(), "{text}");
+        }
     }
 
     #[test]

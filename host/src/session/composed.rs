@@ -65,6 +65,8 @@ impl Composed {
             instances: Vec::new(),
             members: Vec::new(),
         };
+        let wanted: Vec<(Kind, String)> = run.instances().map(|spec| (spec.kind, spec.lookup())).collect();
+        shelf.fetch(wanted.iter().map(|(kind, name)| (*kind, name.as_str())));
         for spec in run.instances() {
             builder.create(spec);
         }

@@ -7,13 +7,16 @@ use serde_json::Value as Json;
 
 use crate::bridge::HOST;
 use crate::learner::{Components, Declared, Prepared};
-use crate::library::{Catalog, ComponentManifest, ComponentRef, Kind, LoadError, Loaded, load};
+use crate::library::{Catalog, ComponentManifest, ComponentRef, Kind, LoadError, Loaded, PluginEntry, PluginLoader, Refusal, Sha256};
 use crate::run_file::{Diagnostics, Severity, check_json};
 
 /// A catalog, and what of it is loaded.
 pub struct Shelf {
     catalog: Rc<Catalog>,
+    loader: RefCell<Option<Rc<PluginLoader>>>,
     loaded: RefCell<Vec<Loaded>>,
+    /// Plugins that are known to be refused.
+    refused: RefCell<Vec<(Sha256, LoadError)>>,
 }
 
 /// Why a component cannot be had.
@@ -56,7 +59,7 @@ pub fn kind_of(number: u32) -> Option<Kind> {
 impl Shelf {
     /// Nothing is loaded yet.
     pub fn new(catalog: Rc<Catalog>) -> Shelf {
-        Shelf { catalog, loaded: RefCell::default() }
+        Shelf { catalog, loader: RefCell::default(), loaded: RefCell::default(), refused: RefCell::default() }
     }
 
     /// The catalog.
@@ -67,6 +70,46 @@ impl Shelf {
     /// The plugins that were loaded, in the order in which they were.
     pub fn loaded(&self) -> Vec<Loaded> {
         self.loaded.borrow().clone()
+    }
+
+    /// Loads the plugins of several components at once, which is quicker than one by one. What is wrong with one of them is told
+    /// when it is taken.
+    pub fn fetch<'a>(&self, components: impl IntoIterator<Item = (Kind, &'a str)>) {
+        let mut plugins: Vec<&PluginEntry> = Vec::new();
+        for (kind, name) in components {
+            let Ok(found) = self.catalog.find(kind, name) else { continue };
+            if !plugins.iter().any(|known| known.sha256() == found.plugin.sha256()) && !self.has(found.plugin.sha256()) {
+                plugins.push(found.plugin);
+            }
+        }
+        let Ok(loader) = self.loader() else { return };
+        for (plugin, result) in plugins.iter().zip(loader.load_all(&plugins, &HOST)) {
+            match result {
+                Ok(loaded) => self.loaded.borrow_mut().push(loaded),
+                Err(error) => self.refused.borrow_mut().push((plugin.sha256(), error)),
+            }
+        }
+    }
+
+    fn has(&self, plugin: Sha256) -> bool {
+        self.loaded.borrow().iter().any(|loaded| loaded.sha256() == plugin)
+    }
+
+    fn loader(&self) -> Result<Rc<PluginLoader>, Refusal> {
+        if let Some(loader) = &*self.loader.borrow() {
+            return Ok(Rc::clone(loader));
+        }
+        let loader = Rc::new(PluginLoader::open()?);
+        *self.loader.borrow_mut() = Some(Rc::clone(&loader));
+        Ok(loader)
+    }
+
+    fn load(&self, plugin: &PluginEntry) -> Result<Loaded, LoadError> {
+        if let Some((_, error)) = self.refused.borrow().iter().find(|(known, _)| *known == plugin.sha256()) {
+            return Err(error.clone());
+        }
+        let loader = self.loader().map_err(|refusal| LoadError { path: plugin.path().to_owned(), refusal })?;
+        loader.load(plugin, &HOST)
     }
 
     /// Takes a component, with a complete configuration, from the shelf; loads its plugin if need be.
@@ -80,7 +123,7 @@ impl Shelf {
             let place = match loaded.iter().position(|plugin| plugin.sha256() == found.plugin.sha256()) {
                 Some(place) => place,
                 None => {
-                    loaded.push(load(found.plugin, &HOST)?);
+                    loaded.push(self.load(found.plugin)?);
                     loaded.len() - 1
                 }
             };

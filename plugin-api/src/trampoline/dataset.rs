@@ -97,6 +97,7 @@ unsafe extern "C" fn prepare<D: Dataset>(this: Instance, split: usize, indices: 
     guard(|| {
         // SAFETY: as above; the indices are borrowed for the call.
         let (cell, indices) = unsafe { (cell::<DatasetCell<D>>(this), slice(indices, count)) };
+        check_indices(&cell.splits, split, indices)?;
         cell.dataset.prepare(split, indices)
     })
 }
@@ -115,9 +116,19 @@ unsafe extern "C" fn fill<D: Dataset>(
         let cell = unsafe { &(*this.0.cast::<instance::Boxed<DatasetCell<D>>>()).cell };
         // SAFETY: indices and buffers are borrowed for the call.
         let (indices, buffers) = unsafe { (slice(indices, count), slice(buffers, buffer_count)) };
+        check_indices(&cell.splits, split, indices)?;
         let mut buffers = Buffers::from_parts(&cell.fields, buffers, indices.len())?;
         cell.dataset.fill(split, indices, &mut buffers)
     })
+}
+
+/// Whether the samples are among those that the data set told of, so that none has to look.
+fn check_indices(splits: &[Split], split: usize, indices: &[u64]) -> Result<()> {
+    let split = splits.get(split).ok_or_else(|| Error::new(format!("no split {split}")))?;
+    match indices.iter().find(|&&index| index >= split.samples as u64) {
+        None => Ok(()),
+        Some(index) => Err(Error::new(format!("there is no sample {index}: `{}` has {}, counted from 0", split.name, split.samples))),
+    }
 }
 
 /// The elements of a buffer that the host lends, after its length and alignment were checked.

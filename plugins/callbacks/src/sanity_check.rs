@@ -3,7 +3,7 @@
 //! Batches, model and loss are tried in rehearsed steps of the training phase and of the validation phase, which leave no trace;
 //! what fails there is told with its own reason.
 
-use fluxbay_plugin::{PhaseKind, Rehearsal, prelude::*};
+use fluxbay_plugin::{PhaseKind, Reason, Rehearsal, prelude::*};
 
 config! {
     /// How much is tried.
@@ -148,6 +148,10 @@ impl SanityCheck {
     /// One rehearsed step; what comes after the first fault cannot be judged.
     fn try_step(&self, names: &Names, rehearsal: &Rehearsal<'_>) -> Result<Vec<Outcome>> {
         let ran = rehearsal.step();
+        // Whoever ends the fit, by a signal say, has not said anything about the data.
+        if let Some(ended) = ran.as_ref().err().filter(|error| error.reason() == Reason::CancelFit) {
+            return Err(ended.clone());
+        }
         let pairs = pairs_fault(self.shape(&self.xs, rehearsal)?, self.shape(&self.ys, rehearsal)?);
         let mut done = vec![Outcome::new(names.pairs, pairs)];
         if done[0].fault.is_none() {
@@ -189,10 +193,12 @@ impl SanityCheck {
 
 impl Callback for SanityCheck {
     fn on(&mut self, _: &Event, learner: &Learner) -> Result<()> {
-        if std::mem::replace(&mut self.finished, true) {
+        if self.finished {
             return Ok(());
         }
-        let (text, error) = report(&self.check(learner)?);
+        let done = self.check(learner)?;
+        self.finished = true;
+        let (text, error) = report(&done);
         learner.print(&text)?;
         match error {
             Some(error) => Err(fluxbay_plugin::Error::new(error)),

@@ -10,12 +10,13 @@ use super::image::Image;
 use super::{layout, refuse};
 use crate::library::report::{Reason, Refusal};
 use crate::library::shown;
+use crate::library::store::Note;
 
 /// The address of the entry. For the Rust door, all layouts have been compared; for the C door, only the entry's own
 /// magic, size and contract will tell.
-pub(super) fn find(library: &'static Library) -> Result<*const Entry, Refusal> {
+pub(super) fn find(library: &'static Library, note: &mut Note) -> Result<*const Entry, Refusal> {
     if let Some(address) = address_of(library, ROOT_MODULE_LOADER_NAME_WITH_NUL.as_bytes()) {
-        return rust_door(library, address);
+        return rust_door(library, address, note);
     }
     let symbol = CString::new(C_SYMBOL).unwrap_or_default();
     match address_of(library, symbol.as_bytes_with_nul()) {
@@ -33,7 +34,7 @@ fn address_of(library: &'static Library, symbol: &[u8]) -> Option<usize> {
     unsafe { library.get::<*const u8>(symbol) }.ok().map(|symbol| *symbol as usize).filter(|&address| address != 0)
 }
 
-fn rust_door(library: &'static Library, address: usize) -> Result<*const Entry, Refusal> {
+fn rust_door(library: &'static Library, address: usize, note: &mut Note) -> Result<*const Entry, Refusal> {
     let image = Image::now();
     let rebuild = "build it with the same fluxbay-plugin as this host";
     if !image.has_data(address, size_of::<AbiHeader>(), align_of::<AbiHeader>()) {
@@ -60,8 +61,8 @@ fn rust_door(library: &'static Library, address: usize) -> Result<*const Entry, 
         Ok(header) => header,
         Err(error) => return refuse(Reason::LayoutMismatch, shown::text(&first_line(&error.to_string())), rebuild),
     };
-    layout::check(header)?;
-    // SAFETY: the layout was compared just now.
+    layout::check(header, note)?;
+    // SAFETY: the layout was compared just now, or before by this executable for these bytes.
     match unsafe { header.unchecked_layout::<RootRef>() } {
         Ok(root) => Ok(root.entry().0),
         Err(RootModuleError::Unwound) => refuse(Reason::InitFailed, "making its root module panicked", "tell its author"),

@@ -10,7 +10,7 @@ struct Segment {
     executable: bool,
 }
 
-/// All segments of all libraries of this process, at one moment.
+/// All segments of all libraries of this process, at one moment, by their addresses.
 #[derive(Debug)]
 pub(super) struct Image(Vec<Segment>);
 
@@ -20,12 +20,14 @@ impl Image {
         let mut segments: Vec<Segment> = Vec::new();
         // SAFETY: `collect` is called during this call alone, with the pointer that is given here.
         unsafe { libc::dl_iterate_phdr(Some(collect), (&raw mut segments).cast()) };
+        segments.sort_unstable_by_key(|segment| segment.start);
         Self(segments)
     }
 
     fn segment(&self, address: usize, length: usize) -> Option<&Segment> {
         let end = address.checked_add(length)?;
-        self.0.iter().find(|segment| segment.start <= address && end <= segment.end)
+        let at = self.0.partition_point(|segment| segment.start <= address).checked_sub(1)?;
+        self.0.get(at).filter(|segment| end <= segment.end)
     }
 
     /// Whether `length` bytes from `address` lie in one segment and the address is a multiple of `align`.

@@ -12,12 +12,13 @@ use fluxbay_plugin::abi::entry::{CONTRACT, RootRef};
 use super::refuse;
 use crate::library::report::{Reason, Refusal};
 use crate::library::shown;
+use crate::library::store::Note;
 
 /// Compares everything that can be reached from the root.
 ///
 /// A newer plugin must have all that this host knows; this host must have all that an older plugin knows. abi_stable
 /// takes its first argument as the side that may be the shorter one, so the sides are swapped for an older plugin.
-pub(super) fn check(header: &'static LibHeader) -> Result<(), Refusal> {
+pub(super) fn check(header: &'static LibHeader, note: &mut Note) -> Result<(), Refusal> {
     let Ok(version) = VersionNumber::new(header.version_strings()) else {
         return refuse(
             Reason::ContractViolation,
@@ -43,7 +44,13 @@ pub(super) fn check(header: &'static LibHeader) -> Result<(), Refusal> {
             "build it with the export macro of fluxbay-plugin",
         );
     };
-    compare(RootRef::LAYOUT, theirs, version.minor >= ours.minor)
+    if note.has_layout() {
+        return Ok(());
+    }
+    log::debug!("comparing the tables of a plugin with this host's");
+    compare(RootRef::LAYOUT, theirs, version.minor >= ours.minor)?;
+    note.set_layout();
+    Ok(())
 }
 
 pub(super) fn compare(ours: &'static TypeLayout, theirs: &'static TypeLayout, plugin_is_newer: bool) -> Result<(), Refusal> {

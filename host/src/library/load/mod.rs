@@ -14,6 +14,7 @@ mod layout;
 mod linker;
 #[cfg(test)]
 mod matrix;
+mod plugin_loader;
 #[cfg(test)]
 mod tests;
 
@@ -23,14 +24,13 @@ use fluxbay_plugin::abi::entry::{Component, Entry};
 use fluxbay_plugin::abi::host::HostTable;
 use fluxbay_plugin::abi::{status, text::Text};
 
-use super::catalog::PluginEntry;
 use super::inspect::Sha256;
 use super::manifest::{Kind, Manifest};
-use super::probe::{self, ProbeLimits};
-use super::quarantine::Quarantine;
 use super::report::{Reason, Refusal, Stage};
 use super::shown;
-use super::store::{Store, Stored};
+use super::store::Stored;
+
+pub use plugin_loader::{PluginLoader, load, load_from};
 
 /// A plugin that could not be loaded, and why.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -112,80 +112,18 @@ fn refuse<T>(reason: Reason, message: impl Into<String>, mend: impl Into<String>
     Err(Refusal::fixed(Stage::Load, reason, message, mend))
 }
 
-/// Loads a plugin of the catalog by way of the user's store and connects it to `host`. Where probing is enabled
-/// ([`probe::enable`]), a plugin that has not passed before is tried in a child process first.
-///
-/// # Errors
-/// The stage, reason and mend; the process is as before, except that the library may stay mapped.
-pub fn load(plugin: &PluginEntry, host: &'static HostTable) -> Result<Loaded, LoadError> {
-    let at = |refusal| LoadError { path: plugin.path().to_owned(), refusal };
-    load_from(plugin, host, &Store::open().map_err(at)?)
-}
-
-/// As [`load`], with a given store.
-///
-/// # Errors
-/// As [`load`].
-pub fn load_from(plugin: &PluginEntry, host: &'static HostTable, store: &Store) -> Result<Loaded, LoadError> {
-    let loaded = plugin.trusted().store(store).and_then(|stored| {
-        admit(&stored)?;
-        stored.load(host)
-    });
-    if loaded.is_ok() {
-        log::info!("loaded {} {} from {}", shown::text(plugin.name()), shown::text(plugin.version()), shown::path(plugin.path()));
-    }
-    loaded.map_err(|refusal| LoadError { path: plugin.path().to_owned(), refusal })
-}
-
-/// Has a child process try the plugin, where probing is enabled and it has not passed before.
-fn admit(stored: &Stored) -> Result<(), Refusal> {
-    let Some(program) = probe::program() else { return Ok(()) };
-    let quarantine = Quarantine::open();
-    let sha256 = stored.plugin.sha256;
-    if let Some(quarantine) = &quarantine {
-        if let Some(record) = quarantine.get(sha256) {
-            return Err(record.refusal());
-        }
-        if quarantine.has_passed(sha256) {
-            return Ok(());
-        }
-    }
-    log::debug!("trying {} in a process of its own", shown::path(stored.plugin.path()));
-    let verdict = stored.probe(program, &ProbeLimits::default());
-    match (&verdict, &quarantine) {
-        (Ok(()), Some(quarantine)) => quarantine.set_passed(sha256),
-        (Err(failure), Some(quarantine)) => quarantine.add(&stored.plugin, failure),
-        (_, None) => {}
-    }
-    verdict.map_err(|failure| {
-        let mut refusal = failure.refusal;
-        if !failure.output.trim().is_empty() {
-            refusal.message = format!("{}; it printed last: {}", refusal.message, shown::controls(last_lines(&failure.output)));
-        }
-        refusal
-    })
-}
-
-/// The last three lines of what a plugin printed.
-fn last_lines(output: &str) -> &str {
-    let output = output.trim_end();
-    match output.rmatch_indices('\n').nth(2) {
-        Some((at, _)) => &output[at + 1..],
-        None => output,
-    }
-}
-
 impl Stored {
     /// Opens the copy, checks everything that can be reached from its entry, and connects it to `host`.
     ///
     /// # Errors
     /// `link-failed`, `no-entry`, `layout-mismatch`, `contract-too-new`, `manifest-mismatch`, `contract-violation` or
     /// `init-failed`. Nothing of the plugin but its constructors has run before the first six.
-    pub fn load(self, host: &'static HostTable) -> Result<Loaded, Refusal> {
+    pub fn load(mut self, host: &'static HostTable) -> Result<Loaded, Refusal> {
         let library = linker::open(&self.path)?;
-        let entry = door::find(library)?;
+        let entry = door::find(library, &mut self.note)?;
         let checked = entry::check(entry, &self.plugin)?;
         init(checked.entry, host)?;
+        self.note.keep();
         Ok(Loaded {
             path: self.plugin.candidate.path,
             copy: self.path,

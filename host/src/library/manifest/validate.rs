@@ -57,6 +57,12 @@ pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
     Ok(manifest)
 }
 
+/// As [`parse`], without places.
+pub(super) fn recall(text: &str) -> Option<Manifest> {
+    let manifest: Manifest = serde_json::from_str(text).ok()?;
+    (manifest.schema == SCHEMA && check(&manifest).is_ok()).then_some(manifest)
+}
+
 fn step_of(segment: &serde_path_to_error::Segment) -> Option<Step> {
     match segment {
         serde_path_to_error::Segment::Seq { index } => Some(Step::Index(*index)),

@@ -11,7 +11,7 @@ use fluxbay_plugin::abi::host::HostTable;
 use super::frame::{self, Kind, NONCE};
 use super::verdict::Answer;
 use super::{ProbeLimits, limits, refuse};
-use crate::library::store::Stored;
+use crate::library::store::{Note, Stored};
 use crate::library::{Candidate, HostContract, Inspection, Limits, Reason, Refusal};
 
 /// Runs the child for the copy at `path`. The channel is its standard input; an error means that it never began.
@@ -46,7 +46,7 @@ pub fn run(path: &Path, host: &'static HostTable) -> io::Result<std::convert::In
 fn inspect(path: &Path) -> Result<Stored, Refusal> {
     let limits = Limits { file_size: u64::MAX / 2, host: HostContract::default() };
     match Candidate::named(path).inspect(&limits)? {
-        Inspection::Plugin(plugin) => Ok(Stored { path: plugin.resolved().to_owned(), plugin: *plugin }),
+        Inspection::Plugin(plugin) => Ok(Stored { path: plugin.resolved().to_owned(), plugin: *plugin, note: Note::default() }),
         Inspection::OrdinaryLibrary => Err(refuse(Reason::Changed, "the copy is no plugin", "run the command again")),
     }
 }

@@ -1,0 +1,10 @@
+//! Runs that lose nothing: interrupted, killed, damaged and resumed through the binary, compared bit for bit.
+
+mod changes;
+mod components;
+mod damage;
+mod faults;
+mod fine_tuning;
+mod place;
+mod policies;
+mod stopping;
