@@ -1,6 +1,7 @@
 //! Nobody changes the contract by accident: its whole layout and its numbers are written down in `contract.txt`.
 //!
-//! After a change that is meant, run `FLUXBAY_BLESS=1 cargo test -p fluxbay-plugin --test contract`, read the difference,
+//! It is frozen as 1.0: a line that stands there stays, for plugins rely on it, and what is added follows
+//! `docs/changing-the-contract.md`. After an addition, run `FLUXBAY_BLESS=1 cargo test -p fluxbay-plugin --test contract`, read the difference,
 //! and commit it with its reason.
 
 use std::{

@@ -5,7 +5,9 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use fluxbay::learner::instances::Doing;
 use fluxbay::session::Session;
+use fluxbay::supervisor::crumb;
 
 #[path = "../behaviours/data.rs"]
 #[allow(dead_code)]
@@ -64,6 +66,16 @@ fn benches(criterion: &mut Criterion) {
         criterion.bench_function(&format!("call {listeners} linked callbacks"), |bencher| {
             let mut callbacks: Vec<Box<dyn Linked>> = (0..listeners).map(|_| Box::new(Idle) as Box<dyn Linked>).collect();
             bencher.iter(|| callbacks.iter_mut().try_for_each(|callback| callback.on(black_box(70))));
+        });
+    }
+    // Of the dispatch above: where a report after a crash finds who was called.
+    for listeners in [1, 10] {
+        criterion.bench_function(&format!("breadcrumbs of an event to {listeners} callbacks"), |bencher| {
+            bencher.iter(|| {
+                let trail = crumb::begin();
+                (0..listeners).for_each(|listener| trail.at(black_box(listener), Doing::Event(black_box(70))));
+                trail.end();
+            });
         });
     }
     for what in ["gets", "sets"] {

@@ -162,8 +162,10 @@ fn defaults(component: &ComponentManifest) -> Found {
 }
 
 /// Keys of an instance's table that are the host's.
-fn is_hosts(key: &str) -> bool {
-    [layout::COMPONENT, layout::ID, layout::ON_ERROR].contains(&key) || key == "data"
+fn is_hosts(kind: Kind, key: &str) -> bool {
+    // The callback `metrics` gives its metrics names and phases.
+    let of_metrics = kind == Kind::Metric && ["name", "phase"].contains(&key);
+    [layout::COMPONENT, layout::ID, layout::ON_ERROR].contains(&key) || key == "data" || of_metrics
 }
 
 /// The configuration in the component's example; `None` where it has none, or one without it.
@@ -173,7 +175,8 @@ pub(super) fn example(component: &ComponentManifest) -> Result<Option<Value>, St
     }
     let table: toml::Table = component.example.parse().map_err(|error: toml::de::Error| error.message().to_owned())?;
     let Some(found) = table.values().find_map(|value| naming(value, &component.name)) else { return Ok(None) };
-    let own = found.iter().filter(|(key, _)| !is_hosts(key)).map(|(key, value)| Ok((key.clone(), serde_json::to_value(value)?)));
+    let own =
+        found.iter().filter(|(key, _)| !is_hosts(component.kind, key)).map(|(key, value)| Ok((key.clone(), serde_json::to_value(value)?)));
     let own: Result<serde_json::Map<String, Value>, serde_json::Error> = own.collect();
     own.map(|own| Some(Value::Object(own))).map_err(|error| error.to_string())
 }

@@ -239,10 +239,16 @@ pub(super) fn settings_hostile(bench: &Bench, place: usize) -> Found {
 fn with_trained(bench: &Bench, place: usize, f: impl Fn(&Runtime, &Instance, &Runtime, &Instance) -> Found) -> Found {
     let one_epoch = Trial { epochs: 1, ..Trial::default() };
     let trained = bench.session(place, &one_epoch).and_then(|session| finished(&session.fit()).map(|()| session));
-    if let (Ok(trained), Ok(fresh)) = (trained, bench.session(place, &one_epoch))
-        && let (Some(old), Some(new)) = (bench.find(&trained, place), bench.find(&fresh, place))
+    if let Ok(trained) = trained
+        && let Some(old) = bench.find(&trained, place)
     {
-        return f(trained.runtime(), &old, fresh.runtime(), &new);
+        // What is saved lies in the component's files then, before another instance opens them.
+        let _ = save(trained.runtime(), &old);
+        if let Ok(fresh) = bench.session(place, &one_epoch)
+            && let Some(new) = bench.find(&fresh, place)
+        {
+            return f(trained.runtime(), &old, fresh.runtime(), &new);
+        }
     }
     with_instance(bench, place, |runtime, old| with_instance(bench, place, |other, new| f(runtime, old, other, new)))
 }
