@@ -1,4 +1,4 @@
-//! The contract between the host and its plugins, draft of 1.0: `repr(C)` tables, one file each.
+//! The contract between the host and its plugins, frozen as 1.0: `repr(C)` tables, one file each.
 //!
 //! This folder imports nothing else of this crate, and its tables are made of integers, pointers, (pointer, length)
 //! texts, [`Handle`](handle::Handle)s and function pointers. The rules that hold for every function:
