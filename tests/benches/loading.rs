@@ -68,7 +68,8 @@ fn scan_and_load(plugins: &Path, cache: &Path, store: &Path) -> usize {
     let catalog = scan(plugins, cache);
     let loader = PluginLoader::at(Store::at(store).unwrap());
     let all: Vec<_> = catalog.plugins().iter().collect();
-    loader.load_all(&all, &HOST).into_iter().map(|loaded| loaded.unwrap()).count()
+    let loaded: Vec<_> = loader.load_all(&all, &HOST).into_iter().map(Result::unwrap).collect();
+    loaded.len()
 }
 
 /// Time to scan, check and load `count` plugins whose copies lie in the store and whose facts lie in the cache.
