@@ -1,8 +1,9 @@
 //! What it costs that everything is a plugin: a training step of the whole product, with its default callbacks and metrics, beside the
-//! same operations of the same engine in a plain function.
+//! same operations of the same engine in a plain function, and beside a hand-written candle loop, which is what one would write without
+//! fluxbay.
 //!
-//! Both get the same batch again and again, in one process, taking turns in short stretches, so that a machine that slows down slows
-//! both; the printed overhead is the median of the stretches' ratios. `steps w1 w3` measures only these.
+//! All get the same batch again and again, in one process. Product and engine take turns in short stretches, so that a machine that slows
+//! down slows both; the printed overhead is the median of the stretches' ratios. `steps w1 w3` measures only these.
 
 use std::time::{Duration, Instant};
 
@@ -108,16 +109,30 @@ fn compare(mut first: impl FnMut(), mut second: impl FnMut()) -> (f64, f64, f64)
         };
         [a, b, a / b].into_iter().zip(&mut all).for_each(|(value, values)| values.push(value));
     }
-    let [a, b, ratio] = all.map(|mut values| {
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    });
+    let [a, b, ratio] = all.map(median);
     (a, b, ratio)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Median seconds of a step, over about a second.
+fn alone(mut step: impl FnMut()) -> f64 {
+    let begin = Instant::now();
+    let mut times = Vec::new();
+    while begin.elapsed() < Duration::from_secs(1) || times.len() < 5 {
+        let begin = Instant::now();
+        step();
+        times.push(begin.elapsed().as_secs_f64());
+    }
+    median(times)
 }
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| word.starts_with('w')).collect();
-    for (name, make) in workloads::engine::all(THREADS) {
+    for ((name, make), (_, candle)) in workloads::engine::all(THREADS).into_iter().zip(workloads::candle::all()) {
         if !wanted.is_empty() && !wanted.iter().any(|word| word == name) {
             continue;
         }
@@ -127,7 +142,14 @@ fn main() {
         let (session, mut engine) = (session(&text), make());
         let product = || session.run_step(0, batch.clone()).expect("the step is sound");
         let (product, engine, ratio) = compare(product, &mut engine);
-        let [product, engine] = [product, engine].map(|seconds| seconds * 1e3);
-        println!("{name}: product {product:.3} ms, engine alone {engine:.3} ms, overhead {:+.1} %", (ratio - 1.0) * 1e2);
+        let candle = alone(candle());
+        println!(
+            "{name}: product {:.3} ms, engine alone {:.3} ms, overhead {:+.1} %; candle {:.3} ms, {:.1} times the product",
+            product * 1e3,
+            engine * 1e3,
+            (ratio - 1.0) * 1e2,
+            candle * 1e3,
+            candle / product,
+        );
     }
 }
