@@ -10,6 +10,7 @@ use std::{
     sync::OnceLock,
 };
 
+use fluxbay::record::checkpoint;
 use fluxbay_tests::{Finished, build_plugin, fluxbay, plugin_dir, run, scratch, succeed, write};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -63,6 +64,13 @@ fn says(finished: &Finished, words: &[&str]) {
     }
 }
 
+/// There are checkpoints from before the fault, and all of them are whole.
+fn keeps_checkpoints(dir: &Path) {
+    let found = checkpoint::scan(&dir.join("out/checkpoints"));
+    assert!(!found.is_empty());
+    found.iter().for_each(|found| drop(checkpoint::verify(&found.path).unwrap()));
+}
+
 /// The last checkpoint is whole: without the fault, the run goes on from it and finishes.
 fn resumes(dir: &Path) {
     let resumed = run(fluxbay(dir, plugins())
@@ -90,6 +98,7 @@ fn a_handler_that_ends_the_process_is_named_with_event_epoch_and_step_and_the_la
         let state = state(dir.path());
         assert_eq!((&state["status"], &state["by"], &state["exit-code"]), (&"failed".into(), &"fault".into(), &1.into()), "{what}");
         assert!(state["reason"].as_str().unwrap().contains(how), "{state}");
+        keeps_checkpoints(dir.path());
         if what == "segfault" || what == "exit" {
             resumes(dir.path());
         }
@@ -99,12 +108,13 @@ fn a_handler_that_ends_the_process_is_named_with_event_epoch_and_step_and_the_la
 #[test]
 fn a_thread_that_ends_the_process_is_told_from_the_handler_that_was_running() {
     for (what, how) in [("thread-segfault", "SIGSEGV"), ("thread-exit", "exit code 0")] {
-        let (_dir, finished) = fault(what, "");
+        let (dir, finished) = fault(what, "");
         assert_eq!(finished.code, Some(1), "{what}: {}", finished.stderr);
         says(
             &finished,
             &["a thread that a plugin started", how, "meanwhile `fault` (callback/fault of faulty), handling step-end in epoch 2"],
         );
+        keeps_checkpoints(dir.path());
     }
 }
 
@@ -127,6 +137,7 @@ fn a_call_that_does_not_return_is_told_and_with_a_limit_ended() {
     let place = "`fault` (callback/fault of faulty), handling step-end in epoch 2, step 3 of phase training,";
     says(&finished, &[&format!("{place} has not returned for"), &format!("{place} did not return for 2 s"), "run.handler-limit"]);
     assert_eq!(state(dir.path())["by"], "fault");
+    keeps_checkpoints(dir.path());
 
     let dir = scratch();
     run_file(dir.path(), "handler-warning = 0\nhandler-limit = 1", "what = \"hang\"", "");
@@ -143,10 +154,11 @@ fn a_panic_anywhere_is_an_error_with_its_message_and_place_and_stops_the_run() {
         ("panic-in-create", "not even created", 2),
         ("drop-panic", "panicked", 1),
     ] {
-        let (_dir, finished) = fault(what, "");
+        let (dir, finished) = fault(what, "");
         assert_eq!(finished.code, Some(code), "{what}: {}\n{}", finished.stdout, finished.stderr);
         says(&finished, &["`fault`", message]);
         if what == "panic" {
+            keeps_checkpoints(dir.path());
             says(&finished, &["callback/fault of faulty", "handling step-end in epoch 2, step 3 of phase training", "lib.rs:"]);
         }
     }

@@ -3,7 +3,7 @@
 use std::{fs, process::Command};
 
 use fluxbay::record::checkpoint;
-use fluxbay_tests::{build_plugin, run, scratch, succeed, write};
+use fluxbay_tests::{Finished, build_plugin, run, scratch, succeed, write};
 
 use crate::place::{ADAMW, MLP, Place, digits, long};
 
@@ -31,27 +31,43 @@ fn a_full_disk_ends_the_run_loudly_and_it_goes_on_when_there_is_room() {
     place.assert_same("straight", "out");
 }
 
+/// `script` in namespaces of its own, in which it may mount.
+fn alone(script: &str) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script]);
+    command
+}
+
+/// A small file system of its own: what is in it is copied out before it goes.
+const ROOM: &str = "mkdir small && mount -t tmpfs -o size=400k none small";
+
+/// Whether file systems may be mounted here.
+fn may_mount() -> bool {
+    let allowed = scratch();
+    let may = alone(ROOM).current_dir(allowed.path()).output().is_ok_and(|output| output.status.success());
+    if !may {
+        eprintln!("skipped: no file system may be mounted here");
+    }
+    may
+}
+
+/// Trains `run.toml` of a place into the folder `into`, by a script of the shell that has the command as its arguments.
+fn trained_by(place: &Place, script: &str, into: &str) -> Finished {
+    let train = place.fluxbay(&["train", "run.toml", "--run-dir", into]);
+    let mut command = alone(script);
+    command.arg(train.get_program()).args(train.get_args()).current_dir(place.dir.path()).env_clear();
+    command.envs(train.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    run(&mut command)
+}
+
 #[test]
 fn a_file_system_without_room_leaves_whole_checkpoints_and_says_what_is_full() {
-    // A file system of its own, in a namespace of its own: what is in it is copied out before it goes.
-    let room = "mkdir small && mount -t tmpfs -o size=400k none small";
-    let alone = |script: &str| {
-        let mut command = Command::new("unshare");
-        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script]);
-        command
-    };
-    let allowed = scratch();
-    if !alone(room).current_dir(allowed.path()).output().is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: no file system may be mounted here");
+    if !may_mount() {
         return;
     }
     let place = Place::new(&format!("{}[checkpoints]\nkeep-last = 0\n", long(60)));
     succeed(&mut place.fluxbay(&["train", "run.toml", "--run-dir", "straight"]));
-    let train = place.fluxbay(&["train", "run.toml", "--run-dir", "small/out"]);
-    let mut limited = alone(&format!("{room} && {{ \"$0\" \"$@\"; code=$?; cp -r small/out out; exit $code; }}"));
-    limited.arg(train.get_program()).args(train.get_args()).current_dir(place.dir.path()).env_clear();
-    limited.envs(train.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let finished = run(&mut limited);
+    let finished = trained_by(&place, &format!("{ROOM} && {{ \"$0\" \"$@\"; code=$?; cp -r small/out out; exit $code; }}"), "small/out");
     assert_eq!(finished.code, Some(1), "{}", finished.stderr);
     assert!(finished.stderr.contains("No space left on device") && finished.stderr.contains("small/out"), "{}", finished.stderr);
     let found = checkpoint::scan(&place.path("out/checkpoints"));
@@ -61,6 +77,26 @@ fn a_file_system_without_room_leaves_whole_checkpoints_and_says_what_is_full() {
     // Where there is room, it goes on as if nothing had happened.
     succeed(&mut place.fluxbay(&["resume", "out"]));
     place.assert_same("straight", "out");
+}
+
+#[test]
+fn a_folder_that_becomes_read_only_leaves_whole_checkpoints_and_says_so() {
+    if !may_mount() {
+        return;
+    }
+    // Far more epochs than it takes until the folder of the checkpoints is closed, after the first of them.
+    let place = Place::new(&long(100_000));
+    let script = "\"$0\" \"$@\" & run=$!\n\
+        until ls out/checkpoints/*/manifest.json; do sleep 0.01; done > /dev/null 2>&1\n\
+        mkdir ro && mount --bind out/checkpoints ro && mount -o remount,bind,ro ro && mount --move ro out/checkpoints || kill $run\n\
+        wait $run";
+    let finished = trained_by(&place, script, "out");
+    assert_eq!(finished.code, Some(1), "{}", finished.stderr);
+    assert!(finished.stderr.contains("Read-only file system") && finished.stderr.contains("out/checkpoints"), "{}", finished.stderr);
+    let found = checkpoint::scan(&place.path("out/checkpoints"));
+    assert!(!found.is_empty(), "{}", finished.stderr);
+    found.iter().for_each(|found| drop(checkpoint::verify(&found.path).unwrap()));
+    assert_eq!(place.state("out")["status"], "failed");
 }
 
 /// A clock that jumps an hour back or two ahead at every 64th reading; the other clocks are as they are.
