@@ -141,10 +141,17 @@ impl Callback for Fault {
         match self.config.what.as_str() {
             "panic-in-init" => panic!("no beginning"),
             "left-over" if STARTED.set(()).is_ok() => {
-                // Goes on calling the host after the run, until the process ends.
-                std::thread::spawn(|| {
+                // Goes on calling the host after the run, until the process ends, and keeps each new answer.
+                let answers = self.run_dir.join("answers.txt");
+                std::thread::spawn(move || {
+                    let mut known = String::new();
                     loop {
-                        call_host();
+                        let answer = call_host();
+                        if !known.contains(&answer) {
+                            known.push_str(&answer);
+                            known.push('\n');
+                            let _ = std::fs::write(&answers, &known);
+                        }
                         log::info!("still here");
                     }
                 });

@@ -199,6 +199,10 @@ fn threads_left_running_and_calling_do_not_spoil_a_run() {
     let (dir, finished) = fault("left-over", "");
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     assert_eq!(state(dir.path())["status"], "finished");
+    // Between calls, and after its instance has gone, the host is not calling the plugin; meanwhile the thread is the wrong one.
+    let answers = fs::read_to_string(dir.path().join("out/answers.txt")).unwrap();
+    let known = |line: &str| line.starts_with("wrong thread: ") || line.starts_with("the host is not calling this plugin now: ");
+    assert!(answers.lines().count() > 0 && answers.lines().all(known), "{answers}");
 }
 
 #[test]

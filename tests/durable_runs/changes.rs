@@ -32,6 +32,22 @@ fn changes_are_refused_by_name_until_they_are_allowed() {
     assert_eq!(place.state("out")["epoch"], 5);
 }
 
+#[test]
+fn state_of_another_component_is_named_and_never_loaded() {
+    let callback = "[[callback]]\ncomponent = \"early-stopping\"\nid = \"x\"\npatience = 5\n[[callback]]\ncomponent = \"metrics\"\n";
+    let place = Place::new(&digits(&format!("{MLP}{ADAMW}{callback}")));
+    succeed(&mut place.fluxbay(&["train", "run.toml", "--run-dir", "out"]));
+    let other = ["resume", "out", "--set", "run.epochs=4", "--set", "callback.x.component=memory-trim"];
+    let refused = run(&mut place.fluxbay(&other));
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+    assert!(refused.stderr.contains("component: \"early-stopping\" then, \"memory-trim\" now"), "{}", refused.stderr);
+    assert_eq!(place.state("out")["epoch"], 3);
+    let allowed = succeed(place.fluxbay(&other).arg("--allow-other-settings"));
+    let said = "instance `x` is a callback/memory-trim in this run, a callback/early-stopping in the checkpoint";
+    assert!(allowed.stderr.contains(said), "{}", allowed.stderr);
+    assert_eq!(place.state("out")["epoch"], 4);
+}
+
 /// A callback whose state has a version; `{version}` and `{load}` are put in.
 const VERSIONED: &str = r#"
 use fluxbay_plugin::prelude::*;

@@ -120,13 +120,18 @@ fn text(schema: &Value, random: &mut Random) -> Value {
     json!(word.chars().take(high).collect::<String>())
 }
 
-/// A state with a few bytes changed, cut off or doubled.
+/// Bytes by which a damaged state is made huge.
+const HUGE: usize = 4 << 20;
+
+/// A state with a few bytes changed, cut off, doubled or huge.
 pub(super) fn damaged(state: &[u8], random: &mut Random) -> Vec<u8> {
     let mut bytes = state.to_vec();
-    match random.below(4) {
+    match random.below(5) {
         0 => bytes.truncate(random.below(bytes.len() as u64 + 1) as usize),
         1 => bytes.extend(random.bytes(8)),
         2 => bytes.extend_from_within(..),
+        // Far larger than any state of its own.
+        3 => bytes.resize(bytes.len() + HUGE, random.next() as u8),
         _ => {
             for _ in 0..=random.below(4) {
                 if !bytes.is_empty() {

@@ -286,14 +286,6 @@ impl Runtime {
                 saved.id, saved.component, saved.state_version, instance.plugin
             )));
         }
-        let known = instance.plugin_side().state_version();
-        if saved.state_version > known {
-            return Err(Stop::host(format!(
-                "the state of `{}` has version {} in the checkpoint, but its {} of {} knows versions up to {known}: use the newer plugin that \
-                 wrote it",
-                saved.id, saved.state_version, instance.component, instance.plugin
-            )));
-        }
         let doing = Doing::Loading;
         instance.call(self, doing, |plugin| plugin.load(self, instance.number, saved.state_version, &saved.bytes))
     }
