@@ -8,8 +8,8 @@ use crate::{
 
 /// Samples by index, written into the host's buffers.
 ///
-/// `open` and `prepare` run on the training thread before the first batch; `fill` runs on several loader threads at a
-/// time. Shuffling, splitting and batching are the host's.
+/// `open` and `prepare` run on the training thread before the first batch; `fill` runs on several threads at a
+/// time, also for parts of one batch. Shuffling, splitting and batching are the host's.
 pub trait Dataset: Component + Send + Sync {
     /// Opens files, checks them and learns shapes; called once.
     fn open(&mut self) -> Result<()>;

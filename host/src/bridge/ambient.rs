@@ -41,17 +41,35 @@ pub struct Entered {
     ambient: *const Ambient,
 }
 
+/// This thread's. So small that it becomes a part of its callers.
+#[inline(always)]
+fn here<'a>() -> &'a Ambient {
+    let here: *const Ambient = AMBIENT.with(std::ptr::from_ref);
+    // SAFETY: a thread-local without a destructor lives as long as its thread, and `Ambient` cannot be sent to another.
+    unsafe { &*here }
+}
+
 /// Begins a call into instance `number`.
 #[inline]
 pub fn enter(runtime: &Runtime, number: u32) -> Entered {
-    AMBIENT.with(|ambient| {
-        ambient.has_error.set(false);
-        let before = Entered { runtime: ambient.runtime.replace(runtime), instance: ambient.instance.replace(number), ambient };
-        if before.runtime.is_null() {
-            CALLS.fetch_add(1, Ordering::Relaxed);
-        }
-        before
-    })
+    begin(runtime, number)
+}
+
+/// Begins a call in which host functions serve nobody, as on any thread that does not train.
+#[inline]
+pub fn leave() -> Entered {
+    begin(std::ptr::null(), NOBODY)
+}
+
+#[inline]
+fn begin(runtime: *const Runtime, number: u32) -> Entered {
+    let ambient = here();
+    ambient.has_error.set(false);
+    let before = Entered { runtime: ambient.runtime.replace(runtime), instance: ambient.instance.replace(number), ambient };
+    if before.runtime.is_null() {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+    }
+    before
 }
 
 impl Entered {
@@ -86,7 +104,8 @@ impl Drop for Entered {
 /// Calls `f` with the runtime and the instance that is being called on this thread.
 #[inline]
 pub fn with_current<T>(f: impl FnOnce(&Runtime, u32) -> T) -> Result<T, &'static str> {
-    let (runtime, instance) = AMBIENT.with(|ambient| (ambient.runtime.get(), ambient.instance.get()));
+    let ambient = here();
+    let (runtime, instance) = (ambient.runtime.get(), ambient.instance.get());
     if runtime.is_null() {
         return Err(why_nobody());
     }
@@ -110,14 +129,14 @@ pub fn leave_error(text: &str) {
         if let Ok(mut error) = texts.error.try_borrow_mut() {
             error.clear();
             error.push_str(text);
-            AMBIENT.with(|ambient| ambient.has_error.set(true));
+            here().has_error.set(true);
         }
     });
 }
 
 /// Takes the text that was left since the call into the plugin began; empty where none was.
 pub fn take_error() -> String {
-    let fresh = AMBIENT.with(|ambient| ambient.has_error.replace(false));
+    let fresh = here().has_error.replace(false);
     if fresh { TEXTS.with(|texts| texts.error.borrow().clone()) } else { String::new() }
 }
 

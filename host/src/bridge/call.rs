@@ -89,6 +89,14 @@ pub struct Handler {
     _instance: Arc<PluginInstance>,
 }
 
+impl Handler {
+    /// Number of the instance.
+    #[inline]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+}
+
 /// Calls of several callbacks in a row, for one runtime.
 pub struct Round(Entered);
 
@@ -100,7 +108,7 @@ impl Round {
     }
 
     /// Lets a callback handle an event, and answers the status.
-    #[inline]
+    #[inline(always)]
     pub fn call(&self, handler: &Handler, event: &EventRaw) -> i32 {
         self.0.serve(handler.number);
         // SAFETY: `raw` belongs to the component of `on`, and the handler keeps it alive; the event is lent for the call.

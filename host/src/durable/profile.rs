@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use crate::{
     learner::{
         Runtime,
-        profile::{EVERY, Work},
+        profile::{EARLY, EVERY, LATER, Work},
     },
     record::{PhaseTime, RecordError, RunRecord, atomic, file},
 };
@@ -83,7 +83,7 @@ fn profile(runtime: &Runtime, times: &[PhaseTime], elapsed: f64) -> Json {
     let own = reads as f64 * each.as_secs_f64();
     json!({
         "format": 1,
-        "about": format!("since the run was last started; one step in {EVERY} is timed, its times are scaled up to all steps"),
+        "about": format!("since the run was last started; one step in {EVERY} is timed, after {EARLY} steps one in {LATER}; their times are scaled up to all steps"),
         "seconds": rounded(elapsed),
         "phases": phases,
         "events": events,

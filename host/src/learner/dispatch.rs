@@ -3,7 +3,9 @@
 //! Begins and ends are paired: who saw a begin hears exactly once how it ended, and who was not reached by a begin hears
 //! nothing of its end.
 
+use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Instant;
 
 use fluxbay_plugin::abi::event::{self, EventRaw};
 use fluxbay_plugin::abi::status;
@@ -68,34 +70,50 @@ impl Runtime {
     #[inline]
     fn round(&self, subscribers: &[Subscriber], event: &EventRaw, mark: impl Fn(&Instance)) -> Flow {
         let trail = crumb::begin();
-        let flow = self.round_along(&trail, subscribers, event, mark);
+        let flow = match self.profile.begin() {
+            None => self.round_along(&trail, subscribers, event, |instance| mark(instance), |_| {}),
+            Some(begin) => self.timed_round(&trail, subscribers, event, &mark, begin),
+        };
         trail.end();
         flow
     }
 
-    #[inline]
-    fn round_along(&self, trail: &Trail, subscribers: &[Subscriber], event: &EventRaw, mark: impl Fn(&Instance)) -> Flow {
+    #[cold]
+    fn timed_round(&self, trail: &Trail, subscribers: &[Subscriber], event: &EventRaw, mark: &dyn Fn(&Instance), begin: Instant) -> Flow {
+        let clock = Cell::new(begin);
+        let lap = |number| clock.set(self.profile.add(clock.get(), Work::Callback(number, event.kind)));
+        self.round_along(trail, subscribers, event, mark, lap)?;
+        self.profile.span(begin, clock.get(), Work::Event(event.kind));
+        Ok(())
+    }
+
+    /// Calls those that have not failed before, one after the other; `called` hears who it was.
+    #[inline(always)]
+    fn round_along(
+        &self,
+        trail: &Trail,
+        subscribers: &[Subscriber],
+        event: &EventRaw,
+        mark: impl Fn(&Instance),
+        called: impl Fn(u32),
+    ) -> Flow {
         let round = Round::begin(self);
-        let begin = self.profile.begin();
-        let mut clock = begin;
-        for subscriber in subscribers {
-            let instance = &*subscriber.instance;
+        for Subscriber { handler, instance } in subscribers {
             mark(instance);
             if !instance.claim() {
                 self.deliver(instance, event)?;
                 continue;
             }
-            trail.at(instance.number, Doing::Event(event.kind));
-            let code = round.call(&subscriber.handler, event);
+            trail.at(handler.number(), Doing::Event(event.kind));
+            let code = round.call(handler, event);
             instance.release();
-            clock = self.profile.end(clock, Work::Callback(instance.number, event.kind));
+            called(handler.number());
             if code == status::OK {
                 self.forget_pending();
             } else {
                 self.bear(instance, instance.failed(self, Doing::Event(event.kind), Failure::of(code)))?;
             }
         }
-        self.profile.span(begin, clock, Work::Event(event.kind));
         Ok(())
     }
 
@@ -172,8 +190,11 @@ impl Runtime {
 
     /// Runs `f` with recording as it is, or off: what callbacks compute after the backward pass need not be remembered.
     fn without_recording_unless(&self, keep: bool, f: impl FnOnce() -> Flow) -> Flow {
+        if keep {
+            return f();
+        }
         let before = self.engine.borrow().mode();
-        if keep || before.recording == Recording::Off {
+        if before.recording == Recording::Off {
             return f();
         }
         self.engine.borrow_mut().set_mode(Mode { recording: Recording::Off, ..before });

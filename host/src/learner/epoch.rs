@@ -140,7 +140,11 @@ impl Runtime {
                 return Err(Stop::host("a batch is asked for outside of an epoch: call epoch_begin first"));
             };
             let Some(batches) = open.batches.as_mut() else { return Err(self.no_split()) };
-            self.profile.time(Work::Data, || batches.next_batch()).map_err(Stop::host)?
+            let mut engine = self.engine.borrow_mut();
+            while let Some(room) = engine.take_returned() {
+                batches.take_back(room);
+            }
+            self.profile.time(Work::Data, || batches.next_batch(&*engine)).map_err(Stop::host)?
         };
         let Some(batch) = next else { return Ok(NO_BATCH) };
         if batch.fields.is_empty() || batch.fields.len() > FIELDS {
@@ -149,7 +153,7 @@ impl Runtime {
         let mut raw = BatchRaw { samples: batch.samples as u32, index: batch.index, field_count: batch.fields.len() as u32, ..NO_BATCH };
         let mut engine = self.engine.borrow_mut();
         for (field, tensor) in raw.fields.iter_mut().zip(batch.fields) {
-            *field = engine.insert(tensor);
+            *field = engine.insert_lent(tensor);
         }
         drop(engine);
         if let Some(open) = self.open_epoch.borrow_mut().as_mut() {

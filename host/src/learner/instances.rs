@@ -213,10 +213,11 @@ impl Instance {
     /// Marks it as being called; false where it cannot be.
     #[inline]
     pub(super) fn claim(&self) -> bool {
-        self.barred.get() == 0 && {
+        let free = self.barred.get() == 0;
+        if free {
             self.barred.set(BUSY);
-            true
         }
+        free
     }
 
     /// Ends what [`Instance::claim`] began.

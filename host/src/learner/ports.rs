@@ -3,9 +3,11 @@
 //! The loader, the run directory and the terminal implement them; tests implement them in a few lines. The learner never
 //! opens a file and never writes to a terminal itself.
 
-use candle_core::Tensor;
+use candle_core::{CpuStorage, Tensor};
 use fluxbay_plugin::abi::event::phase_kind;
 use serde::{Deserialize, Serialize};
+
+use crate::tensor::Engine;
 
 /// What a phase is for; decides its mode and its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -181,10 +183,45 @@ pub struct SplitSize {
     pub steps: u64,
 }
 
+/// Threads that have nothing to do while a batch is waited for, the caller's among them.
+pub trait Helpers {
+    /// How many.
+    fn threads(&self) -> usize;
+    /// Does `task` for each number below `count`, and returns when all are done.
+    fn share(&self, count: usize, task: &(dyn Fn(usize) + Sync));
+}
+
+/// The caller's thread alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Alone;
+
+impl Helpers for Alone {
+    fn threads(&self) -> usize {
+        1
+    }
+    fn share(&self, count: usize, task: &(dyn Fn(usize) + Sync)) {
+        (0..count).for_each(task);
+    }
+}
+
+impl Helpers for Engine {
+    fn threads(&self) -> usize {
+        Engine::threads(self)
+    }
+    fn share(&self, count: usize, task: &(dyn Fn(usize) + Sync)) {
+        Engine::share(self, count, task);
+    }
+}
+
 /// The batches of one epoch, in order.
 pub trait Batches {
     /// The next one, or `None` after the last. An error ends the run; its text says what and where.
-    fn next_batch(&mut self) -> Result<Option<DataBatch>, String>;
+    fn next_batch(&mut self, helpers: &dyn Helpers) -> Result<Option<DataBatch>, String>;
+
+    /// Room of a tensor that an earlier batch held, for another.
+    fn take_back(&mut self, room: CpuStorage) {
+        drop(room);
+    }
 
     /// Where it stands, for [`Data::resume`]; `None` after the last batch, and where the data cannot tell: such a run can be
     /// saved only after an epoch of a phase.

@@ -35,6 +35,7 @@ impl Position {
     }
 
     /// The position.
+    #[inline]
     pub fn get(&self) -> EventRaw {
         self.at.get()
     }

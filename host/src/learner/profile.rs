@@ -1,15 +1,20 @@
 //! Where the time goes: per phase, event and callback, always on.
 //!
-//! Reading a clock costs more than calling a callback, so not every step is timed: one in [`EVERY`], chosen at random but
-//! the same in every run; what is outside of steps is always timed. Counts are exact, times of steps are scaled up from
-//! those that were timed. While a step is not timed, an event costs one load and one branch.
+//! Reading a clock costs more than calling a callback, so not every step is timed: one in [`EVERY`], of long runs one in
+//! [`LATER`], chosen at random but the same in every run; what is outside of steps is always timed. Counts are exact, times
+//! of steps are scaled up from those that were timed, each of which counts for as many as it was chosen from (the estimator
+//! of Horvitz and Thompson, 1952, as a ratio). While a step is not timed, an event costs one load and one branch.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// One step in so many is timed.
-pub const EVERY: u64 = 16;
+pub const EVERY: u32 = 16;
+/// One step in so many is timed after the first [`EARLY`].
+pub const LATER: u32 = 64;
+/// Steps of a run that are many enough for a good picture.
+pub const EARLY: u64 = 4096;
 
 /// What time is spent on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,7 +42,7 @@ pub enum Work {
 pub struct Spent {
     /// How often, in timed steps and outside of steps.
     pub timed: u64,
-    /// How long.
+    /// How long, each time as often as its step counts.
     pub time: Duration,
 }
 
@@ -48,6 +53,8 @@ pub struct Steps {
     pub begun: u64,
     /// Those of them that were timed.
     pub timed: u64,
+    /// What those that were timed stand for.
+    pub weight: u64,
 }
 
 /// Phase, whether it belongs to a step, and work.
@@ -65,6 +72,8 @@ pub struct Profile {
     decided: Cell<bool>,
     step_began: Cell<Option<Instant>>,
     random: Cell<u64>,
+    /// Steps of the run so far.
+    seen: Cell<u64>,
     clock_reads: Cell<u64>,
     phase: Cell<u32>,
     /// Sorted by key.
@@ -82,6 +91,7 @@ impl Default for Profile {
             decided: Cell::new(false),
             step_began: Cell::new(None),
             random: Cell::new(0x9E37_79B9_7F4A_7C15),
+            seen: Cell::new(0),
             clock_reads: Cell::new(0),
             phase: Cell::new(u32::MAX),
             spent: RefCell::new(Vec::with_capacity(ROOM)),
@@ -123,18 +133,9 @@ impl Profile {
         self.timing.get()
     }
 
-    /// Adds the time since `begin`, and answers the time now.
-    #[inline]
-    pub fn end(&self, begin: Option<Instant>, work: Work) -> Option<Instant> {
-        begin.map(|begin| self.add(begin, work))
-    }
-
     /// Adds the time between two readings.
-    #[inline]
-    pub fn span(&self, begin: Option<Instant>, end: Option<Instant>, work: Work) {
-        if let (Some(begin), Some(end)) = (begin, end) {
-            self.add_time(end - begin, work);
-        }
+    pub fn span(&self, begin: Instant, end: Instant, work: Work) {
+        self.add_time(end - begin, work);
     }
 
     /// Runs `f` and adds its time, where this moment is timed.
@@ -142,12 +143,15 @@ impl Profile {
     pub fn time<T>(&self, work: Work, f: impl FnOnce() -> T) -> T {
         let begin = self.begin();
         let answer = f();
-        self.end(begin, work);
+        if let Some(begin) = begin {
+            self.add(begin, work);
+        }
         answer
     }
 
+    /// Adds the time since `begin`, and answers the time now.
     #[cold]
-    fn add(&self, begin: Instant, work: Work) -> Instant {
+    pub fn add(&self, begin: Instant, work: Work) -> Instant {
         let now = self.now();
         self.add_time(now - begin, work);
         now
@@ -156,14 +160,15 @@ impl Profile {
     #[cold]
     fn add_time(&self, time: Duration, work: Work) {
         let Ok(mut all) = self.spent.try_borrow_mut() else { return };
-        let key = (self.phase.get(), self.in_step.get() || work == Work::Data, work);
+        let in_step = self.in_step.get() || work == Work::Data;
+        let key = (self.phase.get(), in_step, work);
         let place = all.binary_search_by(|(known, _)| known.cmp(&key)).unwrap_or_else(|place| {
             all.insert(place, (key, Spent::default()));
             place
         });
         let spent = &mut all[place].1;
         spent.timed += 1;
-        spent.time += time;
+        spent.time += if in_step { time * self.every() } else { time };
     }
 
     /// A phase runs from now on; `u32::MAX` for none.
@@ -180,7 +185,14 @@ impl Profile {
             let steps = steps.entry(self.phase.get()).or_default();
             steps.begun += current.begun;
             steps.timed += current.timed;
+            steps.weight += current.weight;
         }
+    }
+
+    /// One step in so many is timed now.
+    #[inline]
+    fn every(&self) -> u32 {
+        if self.seen.get() < EARLY { EVERY } else { LATER }
     }
 
     /// The next step, with the wait for its batch, is timed or not: it is decided here.
@@ -192,7 +204,7 @@ impl Profile {
         x ^= x << 25;
         x ^= x >> 27;
         self.random.set(x);
-        self.timing.set((x.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32).is_multiple_of(EVERY));
+        self.timing.set((x.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32).is_multiple_of(u64::from(self.every())));
         self.decided.set(true);
     }
 
@@ -204,16 +216,24 @@ impl Profile {
             self.decided.set(false);
         }
         self.in_step.set(true);
-        let Steps { begun, timed } = self.current.get();
-        self.current.set(Steps { begun: begun + 1, timed: timed + u64::from(self.timing.get()) });
+        let Steps { mut begun, mut timed, mut weight } = self.current.get();
+        begun += 1;
+        if self.timing.get() {
+            timed += 1;
+            weight += u64::from(self.every());
+        }
+        self.current.set(Steps { begun, timed, weight });
         self.step_began.set(self.begin());
     }
 
     /// A step has ended.
     #[inline]
     pub fn step_ends(&self) {
-        self.end(self.step_began.take(), Work::Step);
+        if let Some(began) = self.step_began.take() {
+            self.add(began, Work::Step);
+        }
         self.in_step.set(false);
+        self.seen.set(self.seen.get() + 1);
     }
 
     /// What comes now is timed in any case.
@@ -228,7 +248,7 @@ impl Profile {
         let mut rows: BTreeMap<(u32, Work), Row> = BTreeMap::new();
         for &((phase, in_step, work), spent) in self.spent.borrow().iter() {
             let of_phase = steps.get(&phase).copied().unwrap_or_default();
-            let scale = if in_step && of_phase.timed > 0 { of_phase.begun as f64 / of_phase.timed as f64 } else { 1.0 };
+            let scale = if in_step && of_phase.weight > 0 { of_phase.begun as f64 / of_phase.weight as f64 } else { 1.0 };
             let row = rows.entry((phase, work)).or_insert(Row { phase, work, timed: 0, seconds: 0.0 });
             row.timed += spent.timed;
             row.seconds += spent.time.as_secs_f64() * scale;
@@ -258,21 +278,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_step_in_sixteen_is_timed_and_scaled_up() {
+    fn one_step_in_sixteen_and_later_in_sixty_four_is_timed_and_scaled_up() {
         let profile = Profile::default();
         profile.enter_phase(0);
-        for _ in 0..16_000 {
-            profile.step_begins();
-            let begin = profile.begin();
-            profile.end(begin, Work::Forward);
-            profile.step_ends();
-        }
-        let steps = profile.steps()[&0];
-        assert_eq!(steps.begun, 16_000);
-        assert!((800..1200).contains(&steps.timed), "{steps:?}");
+        let run = |steps| {
+            for _ in 0..steps {
+                profile.step_begins();
+                profile.time(Work::Forward, || {});
+                if profile.is_timing() {
+                    profile.add_time(Duration::from_millis(2), Work::Loss);
+                }
+                profile.step_ends();
+            }
+            profile.steps()[&0]
+        };
+        let early = run(EARLY);
+        assert!((200..312).contains(&early.timed), "{early:?}");
+        assert_eq!(early.weight, 16 * early.timed);
+        let steps = run(64_000);
+        assert_eq!(steps.begun, EARLY + 64_000);
+        assert!((900..1100).contains(&(steps.timed - early.timed)), "{steps:?}");
         let rows = profile.rows();
         let works: Vec<(Work, u64)> = rows.iter().map(|row| (row.work, row.timed)).collect();
-        assert_eq!(works, [(Work::Step, steps.timed), (Work::Forward, steps.timed)]);
+        assert_eq!(works, [Work::Step, Work::Forward, Work::Loss].map(|work| (work, steps.timed)));
+        assert!((rows[2].seconds / (0.002 * steps.begun as f64) - 1.0).abs() < 1e-6, "{rows:?}");
         assert_eq!(profile.cost().0, 4 * steps.timed, "nothing is read in the others");
     }
 
@@ -280,7 +309,7 @@ mod tests {
     fn what_is_outside_of_steps_is_always_timed() {
         let profile = Profile::default();
         let begin = profile.begin();
-        assert!(profile.end(begin, Work::Event(3)).is_some());
+        profile.add(begin.expect("timed"), Work::Event(3));
         assert_eq!(profile.rows()[0].phase, u32::MAX);
     }
 }

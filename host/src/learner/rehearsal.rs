@@ -88,13 +88,13 @@ impl Runtime {
         let Some(rehearsal) = open.as_mut().filter(|rehearsal| rehearsal.caller == caller) else {
             return Err(Refusal::Text("a step is rehearsed outside of a rehearsal: begin one first".into()));
         };
-        if let Some(batch) = rehearsal.batches.next_batch().map_err(Refusal::Text)? {
+        if let Some(batch) = rehearsal.batches.next_batch(&*self.engine.borrow()).map_err(Refusal::Text)? {
             return Ok(batch);
         }
         let data = self.data.borrow().clone().ok_or_else(|| Refusal::Text("this run has no data".into()))?;
         rehearsal.epoch += 1;
         rehearsal.batches = data.epoch(&rehearsal.split, rehearsal.epoch).map_err(Refusal::Text)?;
-        let first = rehearsal.batches.next_batch().map_err(Refusal::Text)?;
+        let first = rehearsal.batches.next_batch(&*self.engine.borrow()).map_err(Refusal::Text)?;
         first.ok_or_else(|| Refusal::Text(format!("the data has no batch in its split `{}`", rehearsal.split)))
     }
 

@@ -317,7 +317,8 @@ impl Runtime {
 
     #[inline]
     pub(super) fn forget_pending(&self) {
-        if self.has_pending.replace(false) {
+        if self.has_pending.get() {
+            self.has_pending.set(false);
             *self.pending.borrow_mut() = None;
         }
     }
@@ -340,22 +341,30 @@ impl Runtime {
         }
     }
 
-    /// Checks that `caller` is the phase that is running.
-    pub(crate) fn require_phase(&self, caller: u32, what: &str) -> Answer<usize> {
+    /// The phase that is running, with its index.
+    #[inline]
+    fn running_phase(&self) -> Option<(usize, &PhaseSlot)> {
         let index = self.position.get().phase as usize;
-        let running = self.parts.get().and_then(|parts| parts.phases.get(index));
-        match running {
-            Some(phase) if phase.instance.number == caller => Ok(index),
-            Some(phase) => Err(Refusal::Text(format!(
-                "`{}` may not {what}: only the running phase, `{}`, may",
-                self.state.borrow().owner_id(caller),
-                phase.instance.id
-            ))),
-            None => Err(Refusal::Text(format!(
-                "`{}` may not {what} now: no phase is running, and only the running phase may",
-                self.state.borrow().owner_id(caller)
-            ))),
+        self.parts.get()?.phases.get(index).map(|phase| (index, phase))
+    }
+
+    /// Checks that `caller` is the phase that is running.
+    #[inline]
+    pub(crate) fn require_phase(&self, caller: u32, what: &str) -> Answer<usize> {
+        match self.running_phase() {
+            Some((index, phase)) if phase.instance.number == caller => Ok(index),
+            _ => Err(self.not_the_phase(caller, what)),
         }
+    }
+
+    #[cold]
+    fn not_the_phase(&self, caller: u32, what: &str) -> Refusal {
+        let state = self.state.borrow();
+        let caller = state.owner_id(caller);
+        Refusal::Text(match self.running_phase() {
+            Some((_, phase)) => format!("`{caller}` may not {what}: only the running phase, `{}`, may", phase.instance.id),
+            None => format!("`{caller}` may not {what} now: no phase is running, and only the running phase may"),
+        })
     }
 
     /// The name of an event, for messages and plugins.

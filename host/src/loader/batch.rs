@@ -4,12 +4,13 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use candle_core::Tensor;
 
-use super::{LoaderError, Place, Samples, samples::Column};
+use super::{LoaderError, Place, Samples, samples::Column, spare::Spare};
+use crate::learner::ports::Helpers;
 
 /// One batch.
 #[derive(Clone, Debug)]
@@ -38,31 +39,55 @@ const TAIL: usize = 8;
 /// What the room holds before the first and the second filling.
 const POISON: [u8; 2] = [0xA5, 0x5A];
 
-/// Fills the fields of the samples at `indices` and checks them.
-pub(super) fn columns(samples: &dyn Samples, source: usize, indices: &[u64], care: Care) -> Result<Vec<Column>, LoaderError> {
-    let mut columns = room(samples, indices.len())?;
+/// Bytes of a batch from which on it is made by several threads: handing a part over takes about as long as writing so many.
+const WORTH_SHARING: usize = 64 * 1024;
+
+/// A batch to be made.
+pub(super) struct Job<'a> {
+    pub(super) samples: &'a dyn Samples,
+    pub(super) source: usize,
+    pub(super) indices: &'a [u64],
+    pub(super) care: Care,
+    pub(super) spare: &'a Spare,
+}
+
+impl Job<'_> {
+    fn place(&self) -> Place {
+        Place {
+            split: self.samples.splits()[self.source].name.clone(),
+            sample: self.indices.first().copied().unwrap_or_default(),
+            count: self.indices.len(),
+        }
+    }
+}
+
+/// Fills the fields of the samples and checks them.
+pub(super) fn columns(job: &Job<'_>, helpers: &dyn Helpers) -> Result<Vec<Column>, LoaderError> {
+    let &Job { samples, source, indices, care, .. } = job;
+    let mut columns = room(job)?;
     for (column, field) in columns.iter_mut().zip(samples.fields()) {
         poison(column.bytes_mut(), field.bytes(), POISON[0], care);
     }
-    fill(samples, source, indices, &mut columns)?;
+    fill(job, &mut columns, helpers)?;
     let looks_untouched = columns.iter().zip(samples.fields()).any(|(column, field)| match care {
         Care::Thorough => column.bytes().contains(&POISON[0]),
         Care::Tails => chunks(column.bytes(), field.bytes()).any(|sample| tail(sample, care).iter().all(|&byte| byte == POISON[0])),
     });
     if looks_untouched {
-        columns = fill_again(samples, source, indices, columns, care)?;
+        columns = fill_again(job, columns, helpers)?;
     }
     check_labels(samples, source, indices, &columns)?;
     Ok(columns)
 }
 
 /// Whether a byte was left alone or happens to be the poison shows when another poison lies there.
-fn fill_again(samples: &dyn Samples, source: usize, indices: &[u64], first: Vec<Column>, care: Care) -> Result<Vec<Column>, LoaderError> {
-    let mut second = room(samples, indices.len())?;
+fn fill_again(job: &Job<'_>, first: Vec<Column>, helpers: &dyn Helpers) -> Result<Vec<Column>, LoaderError> {
+    let &Job { samples, source, indices, care, .. } = job;
+    let mut second = room(job)?;
     for (column, field) in second.iter_mut().zip(samples.fields()) {
         poison(column.bytes_mut(), field.bytes(), POISON[1], Care::Thorough);
     }
-    fill(samples, source, indices, &mut second)?;
+    fill(job, &mut second, helpers)?;
     for (number, field) in samples.fields().iter().enumerate() {
         let both = chunks(first[number].bytes(), field.bytes()).zip(chunks(second[number].bytes(), field.bytes()));
         for (sample, (a, b)) in both.enumerate() {
@@ -76,15 +101,13 @@ fn fill_again(samples: &dyn Samples, source: usize, indices: &[u64], first: Vec<
     Ok(second)
 }
 
-fn room(samples: &dyn Samples, count: usize) -> Result<Vec<Column>, LoaderError> {
-    samples
-        .fields()
-        .iter()
-        .map(|field| {
-            Column::zeros(field.dtype, count * field.elements())
-                .ok_or_else(|| LoaderError::ElementType { field: field.name.clone(), dtype: field.dtype.as_str() })
-        })
-        .collect()
+fn room(job: &Job<'_>) -> Result<Vec<Column>, LoaderError> {
+    let fields = job.samples.fields().iter();
+    let columns = fields.map(|field| {
+        let room = job.spare.room(field.dtype, job.indices.len() * field.elements());
+        room.ok_or_else(|| LoaderError::ElementType { field: field.name.clone(), dtype: field.dtype.as_str() })
+    });
+    columns.collect()
 }
 
 fn chunks(bytes: &[u8], sample: usize) -> impl Iterator<Item = &[u8]> {
@@ -110,18 +133,35 @@ fn poison(bytes: &mut [u8], sample: usize, value: u8, care: Care) {
     }
 }
 
-fn fill(samples: &dyn Samples, source: usize, indices: &[u64], columns: &mut [Column]) -> Result<(), LoaderError> {
-    let place = || Place {
-        split: samples.splits()[source].name.clone(),
-        sample: indices.first().copied().unwrap_or_default(),
-        count: indices.len(),
+/// Some samples of a batch, and their room in each field.
+struct Piece<'a> {
+    indices: &'a [u64],
+    buffers: Vec<&'a mut [u8]>,
+    outcome: Result<(), LoaderError>,
+}
+
+/// Lets the data set write all samples. A large batch is made by all threads that help; the first part that fails tells why.
+fn fill<'a>(job: &Job<'a>, columns: &mut [Column], helpers: &dyn Helpers) -> Result<(), LoaderError> {
+    let bytes: usize = columns.iter().map(|column| column.bytes().len()).sum();
+    let threads = if bytes < WORTH_SHARING { 1 } else { helpers.threads().min(job.indices.len()).max(1) };
+    let each = job.indices.len().div_ceil(threads);
+    let mut rest: Vec<&mut [u8]> = columns.iter_mut().map(Column::bytes_mut).collect();
+    let cut = |indices: &'a [u64]| {
+        let buffers = rest.iter_mut().zip(job.samples.fields());
+        let buffers = buffers.map(|(rest, field)| rest.split_off_mut(..indices.len() * field.bytes()).unwrap_or_default()).collect();
+        Mutex::new(Piece { indices, buffers, outcome: Ok(()) })
     };
-    let mut buffers: Vec<&mut [u8]> = columns.iter_mut().map(Column::bytes_mut).collect();
-    match catch_unwind(AssertUnwindSafe(|| samples.fill(source, indices, &mut buffers))) {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(LoaderError::Samples { place: place(), error }),
-        Err(payload) => Err(LoaderError::Panic { place: place(), message: panic_message(payload) }),
-    }
+    let pieces: Vec<Mutex<Piece<'_>>> = job.indices.chunks(each.max(1)).map(cut).collect();
+    helpers.share(pieces.len(), &|number| {
+        let mut piece = pieces[number].lock().unwrap_or_else(PoisonError::into_inner);
+        let Piece { indices, buffers, outcome } = &mut *piece;
+        *outcome = match catch_unwind(AssertUnwindSafe(|| job.samples.fill(job.source, indices, buffers))) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(LoaderError::Samples { place: job.place(), error }),
+            Err(payload) => Err(LoaderError::Panic { place: job.place(), message: panic_message(payload) }),
+        };
+    });
+    pieces.into_iter().try_for_each(|piece| piece.into_inner().unwrap_or_else(PoisonError::into_inner).outcome)
 }
 
 /// The text of a panic. The payload is forgotten: dropping a stranger's payload may panic again.
@@ -153,14 +193,16 @@ pub(super) struct Plan {
     pub(super) source: usize,
     pub(super) order: Arc<[u64]>,
     pub(super) batch_size: usize,
+    pub(super) spare: Arc<Spare>,
 }
 
 impl Plan {
     /// Makes batch `index` of the epoch.
-    pub(super) fn make(&self, index: usize, care: Care) -> Result<Batch, LoaderError> {
+    pub(super) fn make(&self, index: usize, care: Care, helpers: &dyn Helpers) -> Result<Batch, LoaderError> {
         let start = index * self.batch_size;
         let indices = &self.order[start..self.order.len().min(start + self.batch_size)];
-        let columns = columns(&*self.samples, self.source, indices, care)?;
+        let job = Job { samples: &*self.samples, source: self.source, indices, care, spare: &self.spare };
+        let columns = columns(&job, helpers)?;
         let mut fields = Vec::with_capacity(columns.len());
         for (column, field) in columns.into_iter().zip(self.samples.fields()) {
             let mut shape = Vec::with_capacity(field.shape.len() + 1);

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Field, LoaderError, Samples, batch, random::Draws};
+use super::{Field, LoaderError, Samples, batch, random::Draws, spare::Spare};
+use crate::learner::ports::Alone;
 
 /// Samples that are read for their labels at a time.
 const LABEL_CHUNK: usize = 512;
@@ -126,16 +127,19 @@ fn by_class(samples: &dyn Samples, source: usize, target: usize) -> Result<Vec<V
     let fields: &[Field] = samples.fields();
     let split = &samples.splits()[source];
     let mut groups: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+    let spare = Spare::default();
     let mut first = 0;
     while first < split.samples {
         let indices: Vec<u64> = (first..split.samples.min(first + LABEL_CHUNK as u64)).collect();
-        let columns = batch::columns(samples, source, &indices, batch::Care::Tails)?;
+        let job = batch::Job { samples, source, indices: &indices, care: batch::Care::Tails, spare: &spare };
+        let columns = batch::columns(&job, &Alone)?;
         // A label field may hold several labels per sample; the first decides.
         let per_sample = fields[target].elements().max(1);
         let labels = columns[target].labels().unwrap_or_default();
         for (&index, labels) in indices.iter().zip(labels.chunks(per_sample)) {
             groups.entry(labels[0]).or_default().push(index);
         }
+        columns.into_iter().for_each(|column| spare.give(column));
         first += LABEL_CHUNK as u64;
     }
     Ok(groups.into_values().collect())

@@ -15,6 +15,7 @@ use super::{
     prefetch::{Ahead, Pool},
     random::fnv1a,
 };
+use crate::learner::ports::{Alone, Helpers};
 
 /// Where an epoch stands: enough to go on from there, see [`Loader::resume`](super::Loader::resume).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +32,7 @@ pub struct Position {
 
 /// The batches of one epoch, in order. Ends after the first error.
 pub struct Epoch {
-    plan: Arc<Plan>,
+    pub(super) plan: Arc<Plan>,
     split: String,
     epoch: u64,
     next: usize,
@@ -89,9 +90,9 @@ impl Epoch {
         }
     }
 
-    fn make(&mut self) -> Result<Batch, LoaderError> {
+    fn make(&mut self, helpers: &dyn Helpers) -> Result<Batch, LoaderError> {
         if !self.habit.proven.load(Ordering::Relaxed) {
-            let batch = self.plan.make(self.next, Care::Thorough)?;
+            let batch = self.plan.make(self.next, Care::Thorough, &Alone)?;
             self.habit.proven.store(true, Ordering::Relaxed);
             return Ok(batch);
         }
@@ -100,20 +101,17 @@ impl Epoch {
             return ahead.take(self.next);
         }
         let begin = Instant::now();
-        let batch = self.plan.make(self.next, Care::Tails)?;
+        let batch = self.plan.make(self.next, Care::Tails, helpers)?;
         self.habit.record(u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX));
         Ok(batch)
     }
-}
 
-impl Iterator for Epoch {
-    type Item = Result<Batch, LoaderError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
+    /// The next batch, made with the help of `helpers` where it is made here.
+    pub fn next_with(&mut self, helpers: &dyn Helpers) -> Option<Result<Batch, LoaderError>> {
         if self.failed || self.next >= self.end {
             return None;
         }
-        let batch = self.make();
+        let batch = self.make(helpers);
         match &batch {
             Ok(_) => self.next += 1,
             Err(_) => {
@@ -122,6 +120,14 @@ impl Iterator for Epoch {
             }
         }
         Some(batch)
+    }
+}
+
+impl Iterator for Epoch {
+    type Item = Result<Batch, LoaderError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_with(&Alone)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

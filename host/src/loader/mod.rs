@@ -14,6 +14,7 @@ mod ports;
 mod prefetch;
 mod random;
 mod samples;
+mod spare;
 
 use std::sync::{
     Arc,
@@ -22,6 +23,7 @@ use std::sync::{
 
 use prefetch::Pool;
 use random::Draws;
+use spare::Spare;
 
 use crate::learner::ports::DataField;
 
@@ -88,6 +90,7 @@ pub struct Loader {
     parts: Vec<Part>,
     habits: Vec<Arc<Habit>>,
     pool: Option<Arc<Pool>>,
+    spare: Arc<Spare>,
 }
 
 /// What was learned about a split while reading it. Changes when and where batches are made, never what they hold.
@@ -132,7 +135,7 @@ impl Loader {
         }
         let pool = if settings.prefetch == 0 { None } else { start(settings.prefetch) };
         let habits = parts.iter().map(|_| Arc::default()).collect();
-        Ok(Loader { samples, settings, seed, stated, parts, habits, pool })
+        Ok(Loader { samples, settings, seed, stated, parts, habits, pool, spare: Arc::default() })
     }
 
     /// The fields of a sample.
@@ -226,6 +229,7 @@ impl Loader {
             source: part.source,
             order: self.order(split, epoch)?,
             batch_size: self.settings.batch_size,
+            spare: Arc::clone(&self.spare),
         });
         let threads = self.pool.as_ref().map(|pool| (Arc::clone(pool), self.settings.prefetch));
         Ok(Epoch::new(plan, split.to_owned(), epoch, next..batches, Arc::clone(&self.habits[number]), threads))

@@ -1,10 +1,10 @@
 //! The loader as the learner sees it.
 
-use candle_core::DType;
+use candle_core::{CpuStorage, DType};
 use fluxbay_plugin::abi::handle::dtype;
 
-use super::{Epoch, Field, Loader, Position};
-use crate::learner::ports::{BatchPosition, Batches, Data, DataBatch, DataField, SplitSize};
+use super::{Epoch, Field, Loader, Position, samples::Column};
+use crate::learner::ports::{BatchPosition, Batches, Data, DataBatch, DataField, Helpers, SplitSize};
 
 /// The contract's number of an element type that a field can have.
 fn code(dtype: DType) -> Option<u32> {
@@ -78,10 +78,16 @@ impl Batches for Epoch {
         self.size_hint().0 == 0
     }
 
-    fn next_batch(&mut self) -> Result<Option<DataBatch>, String> {
-        match self.next().transpose() {
+    fn next_batch(&mut self, helpers: &dyn Helpers) -> Result<Option<DataBatch>, String> {
+        match self.next_with(helpers).transpose() {
             Ok(batch) => Ok(batch.map(|batch| DataBatch { fields: batch.fields, samples: batch.samples, index: batch.index as u64 })),
             Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn take_back(&mut self, room: CpuStorage) {
+        if let Some(column) = Column::from_storage(room) {
+            self.plan.spare.give(column);
         }
     }
 }

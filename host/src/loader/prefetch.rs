@@ -18,6 +18,7 @@ use super::{
     Batch, LoaderError, Place,
     batch::{Care, Plan, panic_message},
 };
+use crate::learner::ports::Alone;
 
 /// The threads.
 pub(super) struct Pool {
@@ -107,7 +108,7 @@ fn work(queue: &Queue) {
         if run.cancelled.load(Ordering::Acquire) {
             continue;
         }
-        let made = catch_unwind(AssertUnwindSafe(|| run.plan.make(batch, Care::Tails))).unwrap_or_else(|payload| {
+        let made = catch_unwind(AssertUnwindSafe(|| run.plan.make(batch, Care::Tails, &Alone))).unwrap_or_else(|payload| {
             let place = Place { split: run.plan.samples.splits()[run.plan.source].name.clone(), sample: 0, count: 1 };
             Err(LoaderError::Panic { place, message: panic_message(payload) })
         });

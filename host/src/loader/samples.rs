@@ -3,7 +3,7 @@
 //! The bridge implements it over a plugin's table; tests implement it over vectors. Nothing here knows of plugins.
 
 use bytemuck::{Pod, cast_slice, cast_slice_mut};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{CpuStorage, DType, Device, Tensor};
 use half::{bf16, f16};
 
 /// One field of a sample, such as `xs` or `ys`.
@@ -45,7 +45,8 @@ pub struct Split {
 #[error("{0}")]
 pub struct SampleError(pub String);
 
-/// A data set: samples by index. `fill` is called from several threads at a time, all others from the training thread.
+/// A data set: samples by index. `fill` is called from several threads at a time, also for parts of one batch; all others are
+/// called from the training thread.
 pub trait Samples: Send + Sync {
     /// The fields of a sample: field 0 is what a model sees, field 1 the target.
     fn fields(&self) -> &[Field];
@@ -109,6 +110,40 @@ impl Column {
             DType::F64 => Column::F64(zeros(len)),
             _ => return None,
         })
+    }
+
+    /// The elements of a tensor's storage; `None` for an element type that fields cannot have.
+    pub(super) fn from_storage(storage: CpuStorage) -> Option<Column> {
+        Some(match storage {
+            CpuStorage::U8(items) => Column::U8(items),
+            CpuStorage::U32(items) => Column::U32(items),
+            CpuStorage::I64(items) => Column::I64(items),
+            CpuStorage::BF16(items) => Column::BF16(items),
+            CpuStorage::F16(items) => Column::F16(items),
+            CpuStorage::F32(items) => Column::F32(items),
+            CpuStorage::F64(items) => Column::F64(items),
+            _ => return None,
+        })
+    }
+
+    pub(super) fn dtype(&self) -> DType {
+        match self {
+            Column::U8(_) => DType::U8,
+            Column::U32(_) => DType::U32,
+            Column::I64(_) => DType::I64,
+            Column::BF16(_) => DType::BF16,
+            Column::F16(_) => DType::F16,
+            Column::F32(_) => DType::F32,
+            Column::F64(_) => DType::F64,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        each!(self, items => items.len())
+    }
+
+    pub(super) fn truncate(&mut self, len: usize) {
+        each!(self, items => items.truncate(len));
     }
 
     pub(super) fn bytes(&self) -> &[u8] {

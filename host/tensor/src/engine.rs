@@ -3,7 +3,7 @@
 //! One thread owns it (it is `!Send`). The learner and the bridge to the plugins call it; it knows neither of them. Wrong
 //! requests are answered with a [`TensorError`] and leave everything as it was.
 
-use candle_core::{DType, Device, Shape, Tensor};
+use candle_core::{CpuStorage, DType, Device, Shape, Tensor};
 use fluxbay_plugin::abi::handle::Handle;
 use fluxbay_plugin::abi::operation::{self, OPERATIONS, OperationInfo};
 use smallvec::SmallVec;
@@ -56,7 +56,11 @@ pub struct Engine {
     parameters: Parameters,
     parameter_dtype: DType,
     watched: u32,
+    returned: Vec<CpuStorage>,
 }
+
+/// Room that is kept until somebody takes it; more is given to the allocator.
+const MOST_RETURNED: usize = 16;
 
 impl Engine {
     /// An engine without tensors. Fails if no thread can be started.
@@ -82,6 +86,7 @@ impl Engine {
             parameters: Parameters::default(),
             parameter_dtype: options.parameter_dtype,
             watched: 0,
+            returned: Vec::new(),
         })
     }
 
@@ -89,7 +94,22 @@ impl Engine {
 
     /// Takes a tensor in as a constant; the caller owns one reference. The tensor's elements must not be written by others.
     pub fn insert(&mut self, tensor: Tensor) -> Handle {
-        self.slots.insert(Entry { value: Value::new(tensor.detach()), source: Source::None })
+        self.slots.insert(Entry::new(Value::new(tensor.detach()), Source::None))
+    }
+
+    /// As [`Engine::insert`], of elements whose room [`Engine::take_returned`] gives back once nobody sees them any more.
+    pub fn insert_lent(&mut self, tensor: Tensor) -> Handle {
+        self.slots.insert(Entry { lent: true, ..Entry::new(Value::new(tensor.detach()), Source::None) })
+    }
+
+    /// The elements of a tensor that was lent and is gone; of no use but as room.
+    pub fn take_returned(&mut self) -> Option<CpuStorage> {
+        self.returned.pop()
+    }
+
+    /// Computes `task` for each number below `count` on the threads of the kernels, the caller's among them.
+    pub fn share(&self, count: usize, task: &(dyn Fn(usize) + Sync)) {
+        self.context.pool.run(count, task);
     }
 
     /// Adds a reference.
@@ -99,7 +119,14 @@ impl Engine {
 
     /// Gives a reference back; the last one frees the tensor (what the tape needs of it stays).
     pub fn release(&mut self, handle: Handle) -> Result<()> {
-        self.slots.release(handle)
+        if let Some(gone) = self.slots.release(handle)?
+            && gone.lent
+            && self.returned.len() < MOST_RETURNED
+            && let Some(room) = gone.value.into_room()
+        {
+            self.returned.push(room);
+        }
+        Ok(())
     }
 
     /// The tensor. A clone of it shares the elements: copy it to keep the values of a parameter.
@@ -213,7 +240,7 @@ impl Engine {
                 Some(id) if is_floating(value.dtype()) => Source::Node { id, output: output as u32 },
                 _ => Source::None,
             };
-            outputs.push(self.slots.insert(Entry { value, source }));
+            outputs.push(self.slots.insert(Entry::new(value, source)));
         }
         Ok(())
     }
@@ -305,7 +332,7 @@ impl Engine {
         }
         let index = self.parameters.list.len();
         let source = if kind == Kind::Trainable { Source::Parameter(index as u32) } else { Source::None };
-        let handle = self.slots.insert(Entry { value, source });
+        let handle = self.slots.insert(Entry::new(value, source));
         self.slots.retain(handle)?;
         self.parameters.list.push(Parameter { model, path: path.to_owned(), handle, kind, frozen: false, gradient: None });
         self.parameters.order.insert(place, index);
@@ -370,7 +397,7 @@ impl Engine {
             let Source::Parameter(index) = source else { return Ok(()) };
             let parameter = &mut list[index as usize];
             match parameter.gradient {
-                None => parameter.gradient = Some(slots.insert(Entry { value: gradient, source: Source::None })),
+                None => parameter.gradient = Some(slots.insert(Entry::new(gradient, Source::None))),
                 Some(handle) => {
                     let entry = slots.get_mut(handle)?;
                     // Taken out of the slot, so that the buffer is nobody else's and can be added to.
@@ -414,7 +441,7 @@ impl Engine {
                 Some(value) => value,
                 None => Value::new(self.slots.get(input)?.value.tensor.zeros_like()?),
             };
-            handles.push(self.slots.insert(Entry { value, source: Source::None }));
+            handles.push(self.slots.insert(Entry::new(value, Source::None)));
         }
         Ok(handles)
     }
@@ -481,7 +508,7 @@ impl Engine {
                     });
                 }
                 let value = new.contiguous()?;
-                Some(self.slots.insert(Entry { value, source: Source::None }))
+                Some(self.slots.insert(Entry::new(value, Source::None)))
             }
         };
         if let Some(old) = std::mem::replace(&mut self.parameter_mut(index)?.gradient, fresh) {

@@ -11,6 +11,14 @@ use super::value::Value;
 pub(crate) struct Entry {
     pub value: Value,
     pub source: Source,
+    /// Whether its room is wanted back, see `Engine::insert_lent`.
+    pub lent: bool,
+}
+
+impl Entry {
+    pub fn new(value: Value, source: Source) -> Entry {
+        Entry { value, source, lent: false }
+    }
 }
 
 #[derive(Debug)]
@@ -72,20 +80,21 @@ impl Slots {
         Ok(())
     }
 
-    pub fn release(&mut self, handle: Handle) -> Result<()> {
+    /// Gives a reference back; with the last one comes what the handle stood for.
+    pub fn release(&mut self, handle: Handle) -> Result<Option<Entry>> {
         self.slot(handle)?;
         let index = handle.0 as u32;
         let slot = &mut self.slots[index as usize];
         slot.references -= 1;
-        if slot.references == 0 {
-            slot.entry = None;
-            slot.generation = slot.generation.wrapping_add(1);
-            // A slot whose generations are used up is not given out again, so that no old handle comes alive.
-            if slot.generation != 0 && slot.generation != u32::MAX {
-                self.free.push(index);
-            }
+        if slot.references > 0 {
+            return Ok(None);
         }
-        Ok(())
+        slot.generation = slot.generation.wrapping_add(1);
+        // A slot whose generations are used up is not given out again, so that no old handle comes alive.
+        if slot.generation != 0 && slot.generation != u32::MAX {
+            self.free.push(index);
+        }
+        Ok(slot.entry.take())
     }
 
     /// How many tensors are alive.

@@ -3,6 +3,7 @@
 //! candle's `Tensor` is the storage. Beside it goes a token that counts, within this engine, who shares the elements: views
 //! and what the tape keeps clone the token, so "may this buffer be overwritten?" is one comparison. Nothing here computes.
 
+use std::cell::RefCell;
 use std::ops::Deref;
 use std::rc::Rc;
 
@@ -34,6 +35,16 @@ impl Value {
     /// Whether nobody else in this engine sees the elements, and they lie in order: then they may be overwritten.
     pub fn is_unique(&self) -> bool {
         Rc::strong_count(&self.token) == 1 && self.tensor.is_contiguous()
+    }
+
+    /// The elements, where nobody else in this engine sees them and they lie in the processor's memory.
+    pub fn into_room(self) -> Option<CpuStorage> {
+        if !self.is_unique() {
+            return None;
+        }
+        let room = RefCell::new(None);
+        self.tensor.inplace_op1(&TakeRoom(&room)).ok()?;
+        room.into_inner()
     }
 
     /// A fresh copy of the elements.
@@ -136,7 +147,19 @@ pub(crate) fn unwritten<T: Element>(length: usize) -> Vec<T> {
     elements
 }
 
-struct Overwrite<F>(std::cell::RefCell<Option<F>>);
+struct TakeRoom<'a>(&'a RefCell<Option<CpuStorage>>);
+
+impl InplaceOp1 for TakeRoom<'_> {
+    fn name(&self) -> &'static str {
+        "take-room"
+    }
+    fn cpu_fwd(&self, storage: &mut CpuStorage, _: &Layout) -> candle_core::Result<()> {
+        *self.0.borrow_mut() = Some(std::mem::replace(storage, CpuStorage::U8(Vec::new())));
+        Ok(())
+    }
+}
+
+struct Overwrite<F>(RefCell<Option<F>>);
 
 impl<F: FnOnce(&mut CpuStorage, usize, usize)> InplaceOp1 for Overwrite<F> {
     fn name(&self) -> &'static str {
@@ -157,7 +180,7 @@ impl<F: FnOnce(&mut CpuStorage, usize, usize)> InplaceOp1 for Overwrite<F> {
 /// (see [`Value::is_unique`]) and holds no [`Data`] of them.
 pub(crate) fn overwrite<T: Element, R>(tensor: &Tensor, action: impl FnOnce(&mut [T]) -> R) -> Result<R> {
     let mut result = None;
-    tensor.inplace_op1(&Overwrite(std::cell::RefCell::new(Some(|storage: &mut CpuStorage, start, end| {
+    tensor.inplace_op1(&Overwrite(RefCell::new(Some(|storage: &mut CpuStorage, start, end| {
         result = T::slice_mut(storage).map(|data| action(&mut data[start..end]));
     }))))?;
     result.ok_or_else(|| TensorError::Request(format!("expected elements of {:?}, found {:?}", T::DTYPE, tensor.dtype())))

@@ -250,7 +250,7 @@ pub fn batch(index: u64) -> DataBatch {
 struct Walk(u64);
 
 impl Batches for Walk {
-    fn next_batch(&mut self) -> std::result::Result<Option<DataBatch>, String> {
+    fn next_batch(&mut self, _: &dyn Helpers) -> std::result::Result<Option<DataBatch>, String> {
         self.0 += 1;
         Ok((self.0 <= 16).then(|| batch(self.0 - 1)))
     }
