@@ -14,7 +14,8 @@ pub const NOBODY: u32 = u32::MAX;
 static CALLS: AtomicUsize = AtomicUsize::new(0);
 
 /// What every call touches. Nothing here needs a destructor, so that reaching it is one load.
-struct Ambient {
+#[derive(Debug)]
+pub struct Ambient {
     runtime: Cell<*const Runtime>,
     instance: Cell<u32>,
     has_error: Cell<bool>,
@@ -38,32 +39,31 @@ pub struct Entered {
     runtime: *const Runtime,
     instance: u32,
     /// This thread's. It also keeps the guard on its thread.
-    ambient: *const Ambient,
+    ambient: &'static Ambient,
 }
 
-/// This thread's. So small that it becomes a part of its callers.
-#[inline(always)]
-fn here<'a>() -> &'a Ambient {
+/// This thread's.
+#[inline]
+pub fn here() -> &'static Ambient {
     let here: *const Ambient = AMBIENT.with(std::ptr::from_ref);
-    // SAFETY: a thread-local without a destructor lives as long as its thread, and `Ambient` cannot be sent to another.
+    // SAFETY: a thread-local without a destructor lives as long as its thread, and the reference cannot be sent to another.
     unsafe { &*here }
 }
 
 /// Begins a call into instance `number`.
 #[inline]
 pub fn enter(runtime: &Runtime, number: u32) -> Entered {
-    begin(runtime, number)
+    begin(runtime.ambient, runtime, number)
 }
 
 /// Begins a call in which host functions serve nobody, as on any thread that does not train.
 #[inline]
 pub fn leave() -> Entered {
-    begin(std::ptr::null(), NOBODY)
+    begin(here(), std::ptr::null(), NOBODY)
 }
 
 #[inline]
-fn begin(runtime: *const Runtime, number: u32) -> Entered {
-    let ambient = here();
+fn begin(ambient: &'static Ambient, runtime: *const Runtime, number: u32) -> Entered {
     ambient.has_error.set(false);
     let before = Entered { runtime: ambient.runtime.replace(runtime), instance: ambient.instance.replace(number), ambient };
     if before.runtime.is_null() {
@@ -76,25 +76,16 @@ impl Entered {
     /// Goes on with another instance of the same runtime.
     #[inline]
     pub fn serve(&self, number: u32) {
-        let ambient = self.ambient();
-        ambient.has_error.set(false);
-        ambient.instance.set(number);
-    }
-
-    #[inline]
-    fn ambient(&self) -> &Ambient {
-        // SAFETY: it points at a thread-local without a destructor, which lives as long as its thread; the pointer keeps the
-        // guard from leaving that thread.
-        unsafe { &*self.ambient }
+        self.ambient.has_error.set(false);
+        self.ambient.instance.set(number);
     }
 }
 
 impl Drop for Entered {
     #[inline]
     fn drop(&mut self) {
-        let ambient = self.ambient();
-        ambient.runtime.set(self.runtime);
-        ambient.instance.set(self.instance);
+        self.ambient.runtime.set(self.runtime);
+        self.ambient.instance.set(self.instance);
         if self.runtime.is_null() {
             CALLS.fetch_sub(1, Ordering::Relaxed);
         }

@@ -12,26 +12,29 @@ use crate::learner::runtime::{Answer, Refusal};
 #[inline]
 pub fn answer(f: impl FnOnce(&Runtime, u32) -> Answer) -> i32 {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        ambient::with_current(|runtime, caller| match f(runtime, caller) {
+        let served = ambient::with_current(|runtime, caller| match f(runtime, caller) {
             Ok(()) => status::OK,
             Err(refusal) => refuse(runtime, refusal),
-        })
+        });
+        served.unwrap_or_else(nobody)
     }));
-    match outcome {
-        Ok(Ok(status)) => status,
-        Ok(Err(why)) => {
-            ambient::leave_error(why);
-            status::ERROR
-        }
-        Err(payload) => {
-            let text = payload.downcast_ref::<&str>().copied().map(str::to_owned);
-            let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
-            ambient::leave_error(&format!("the host itself panicked, please report it: {text}"));
-            // Dropping a payload may panic again.
-            std::mem::forget(payload);
-            status::ERROR
-        }
-    }
+    outcome.unwrap_or_else(panicked)
+}
+
+#[cold]
+fn nobody(why: &str) -> i32 {
+    ambient::leave_error(why);
+    status::ERROR
+}
+
+#[cold]
+fn panicked(payload: Box<dyn std::any::Any + Send>) -> i32 {
+    let text = payload.downcast_ref::<&str>().copied().map(str::to_owned);
+    let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
+    ambient::leave_error(&format!("the host itself panicked, please report it: {text}"));
+    // Dropping a payload may panic again.
+    std::mem::forget(payload);
+    status::ERROR
 }
 
 #[cold]

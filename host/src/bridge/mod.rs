@@ -4,7 +4,7 @@
 //! that is calling the plugin on this thread, and turns the answer into a status and a text. No panic of the host leaves it.
 //! This is the only part of the learner with `unsafe`; what things mean is decided in [`learner`](crate::learner).
 
-mod ambient;
+pub(crate) mod ambient;
 mod answer;
 pub mod call;
 mod child;

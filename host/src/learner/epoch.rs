@@ -72,6 +72,7 @@ impl Runtime {
             at.total_steps = phase.total_steps.get();
             at.steps_per_epoch = size.map_or(0, |size| size.steps);
         });
+        self.position.phase_instance.set(phase.instance.number);
         self.profile.enter_phase(index as u32);
         self.position.samples_per_epoch.set(size.map_or(0, |size| size.samples));
         let mut state = self.state.borrow_mut();

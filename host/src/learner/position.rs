@@ -10,6 +10,8 @@ use crate::supervisor::crumb;
 #[derive(Debug)]
 pub struct Position {
     at: Cell<EventRaw>,
+    /// Number of the running phase's instance; [`NO_PHASE`] where none runs.
+    pub phase_instance: Cell<u32>,
     /// Epochs that the fit will have run in all.
     pub epochs: Cell<u64>,
     /// Samples of the current batch; 0 outside steps.
@@ -18,12 +20,21 @@ pub struct Position {
     pub samples_per_epoch: Cell<u64>,
 }
 
+/// No instance has this number, and no caller: `NOBODY` is another.
+const NO_PHASE: u32 = u32::MAX - 1;
+
 const OUTSIDE: EventRaw =
     EventRaw { kind: 0, phase: u32::MAX, phase_kind: phase_kind::NONE, reserved: 0, epoch: 0, step: 0, total_steps: 0, steps_per_epoch: 0 };
 
 impl Default for Position {
     fn default() -> Position {
-        Position { at: Cell::new(OUTSIDE), epochs: Cell::new(0), samples: Cell::new(0), samples_per_epoch: Cell::new(0) }
+        Position {
+            at: Cell::new(OUTSIDE),
+            phase_instance: Cell::new(NO_PHASE),
+            epochs: Cell::new(0),
+            samples: Cell::new(0),
+            samples_per_epoch: Cell::new(0),
+        }
     }
 }
 
@@ -53,6 +64,7 @@ impl Position {
         let epoch = self.at.get().epoch;
         crumb::position(OUTSIDE.phase, epoch, 0);
         self.at.set(EventRaw { epoch, ..OUTSIDE });
+        self.phase_instance.set(NO_PHASE);
         self.samples.set(0);
         self.samples_per_epoch.set(0);
     }

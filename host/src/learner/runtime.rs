@@ -23,6 +23,7 @@ use super::rehearsal::Rehearsal;
 use super::saving::{Moment, Resumption, Wish};
 use super::setup::SetupFrame;
 use super::state::State;
+use crate::bridge::ambient::{self, Ambient};
 use crate::tensor::{Engine, TensorError};
 
 /// Why a function that the host offers to plugins did not do what it was asked.
@@ -122,6 +123,8 @@ pub const TIME_IS_UP: u32 = u32::MAX;
 /// See the module.
 pub struct Runtime {
     me: Weak<Runtime>,
+    /// Of the thread that trains: a runtime never leaves it.
+    pub(crate) ambient: &'static Ambient,
     pub(crate) engine: RefCell<Engine>,
     pub(crate) state: RefCell<State>,
     pub(crate) instances: RefCell<Vec<Option<Rc<Instance>>>>,
@@ -193,6 +196,7 @@ impl Runtime {
         let root = Nodes { step: node("step")?, epoch: node("epoch")?, phase: node("phase")? };
         Ok(Rc::new_cyclic(|me| Runtime {
             me: Weak::clone(me),
+            ambient: ambient::here(),
             engine: RefCell::new(engine),
             state: RefCell::new(state),
             instances: RefCell::default(),
@@ -341,28 +345,20 @@ impl Runtime {
         }
     }
 
-    /// The phase that is running, with its index.
-    #[inline]
-    fn running_phase(&self) -> Option<(usize, &PhaseSlot)> {
-        let index = self.position.get().phase as usize;
-        self.parts.get()?.phases.get(index).map(|phase| (index, phase))
-    }
-
     /// Checks that `caller` is the phase that is running.
     #[inline]
     pub(crate) fn require_phase(&self, caller: u32, what: &str) -> Answer<usize> {
-        match self.running_phase() {
-            Some((index, phase)) if phase.instance.number == caller => Ok(index),
-            _ => Err(self.not_the_phase(caller, what)),
-        }
+        let at = &self.position;
+        if at.phase_instance.get() == caller { Ok(at.get().phase as usize) } else { Err(self.not_the_phase(caller, what)) }
     }
 
     #[cold]
     fn not_the_phase(&self, caller: u32, what: &str) -> Refusal {
         let state = self.state.borrow();
         let caller = state.owner_id(caller);
-        Refusal::Text(match self.running_phase() {
-            Some((_, phase)) => format!("`{caller}` may not {what}: only the running phase, `{}`, may", phase.instance.id),
+        let running = self.parts.get().and_then(|parts| parts.phases.get(self.position.get().phase as usize));
+        Refusal::Text(match running {
+            Some(phase) => format!("`{caller}` may not {what}: only the running phase, `{}`, may", phase.instance.id),
             None => format!("`{caller}` may not {what} now: no phase is running, and only the running phase may"),
         })
     }
