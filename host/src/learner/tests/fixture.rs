@@ -1,5 +1,6 @@
 //! The fixture of FluxTraining's tests: one parameter `c`, `yhat = x c`, 16 batches of 8, `y = 3 x`, mean absolute error.
 
+use crate::learner::ports::Helpers;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
