@@ -218,6 +218,7 @@ impl Dataset for Data {
                     std::thread::sleep(Duration::from_millis(50));
                 },
                 "panic" => panic!("unreadable"),
+                "call-host" => bail!("from fill: {}", call_host()),
                 _ => {}
             }
         }

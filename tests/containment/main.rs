@@ -188,6 +188,17 @@ fn the_host_called_from_another_thread_answers_with_an_error() {
 }
 
 #[test]
+fn the_host_called_while_a_batch_is_filled_answers_with_an_error_on_every_thread() {
+    for prefetch in ["loader.prefetch=0", "loader.prefetch=2"] {
+        let dir = scratch();
+        run_file(dir.path(), "", "what = \"call-host\"", "");
+        let finished = run(train(dir.path()).args(["--set", prefetch]));
+        assert_eq!(finished.code, Some(1), "{}", finished.stderr);
+        says(&finished, &["from fill: ", "wrong thread: "]);
+    }
+}
+
+#[test]
 fn wrong_shapes_are_an_error_with_both_shapes() {
     let (_dir, finished) = fault("other-shape", "");
     assert_eq!(finished.code, Some(1), "{}", finished.stderr);

@@ -22,6 +22,8 @@ pub mod shown;
 pub mod store;
 pub mod trust;
 
+use std::sync::OnceLock;
+
 pub use built::Built;
 pub use catalog::{Catalog, ComponentRef, FindError, PluginEntry, ScanOptions, Standing};
 pub use discover::{Candidate, DirReport, Origin, SearchDir, SearchPath, user_cache_dir};
@@ -42,3 +44,10 @@ pub const CONTRACT: ContractVersion = {
 };
 /// Ids of the extensions that this host offers to plugins.
 pub const EXTENSIONS: &[&str] = &[];
+
+/// Threads for `jobs` independent pieces of work, the caller's among them: 1 to 8. Asking the system takes longer than
+/// reading what is known of a plugin, so it is asked once, and only where there is more than one piece.
+fn workers(jobs: usize) -> usize {
+    static PROCESSORS: OnceLock<usize> = OnceLock::new();
+    if jobs < 2 { 1 } else { *PROCESSORS.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from)).min(&jobs.min(8)) }
+}

@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::ffi::OsString;
+use std::fs::Metadata;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -66,33 +67,33 @@ impl Trust {
         Ok(())
     }
 
-    fn judge_dir(&self, dir: &Path, role: Role) -> Result<(), String> {
-        let place = |why: String| format!("the directory {}: {why}", shown::path(dir));
-        let metadata = std::fs::symlink_metadata(dir).map_err(|e| place(format!("it cannot be looked at: {e}")))?;
-        let what = Ownership::of(&metadata);
+    fn judge_dir(&self, dir: &Path, what: Ownership, role: Role) -> Result<(), String> {
         let sticky = what.mode & 0o1000 != 0 && (what.user == 0 || what.user == self.user);
         if sticky && role == Role::OnTheWay {
             return Ok(());
         }
-        self.judge(what).map_err(place)
+        self.judge(what).map_err(|why| format!("the directory {}: {why}", shown::path(dir)))
     }
 
-    /// Walks to `path` as the kernel does and judges every directory passed; returns when the last part is reached.
-    fn walk(&self, path: &Path) -> Result<(), String> {
+    /// Walks to `path` as the kernel does and judges every directory passed. Answers the last directory that was reached:
+    /// `path` itself, if it is one, or what holds it.
+    fn walk(&self, path: &Path) -> Result<Reached, String> {
         let absolute = std::path::absolute(path).map_err(|e| format!("{}: {e}", shown::path(path)))?;
         let mut left: VecDeque<OsString> = parts(&absolute);
-        let mut here = PathBuf::from("/");
+        let mut here = Reached::root()?;
         let mut links = 0;
         while let Some(part) = left.pop_front() {
             if part == ".." {
-                here.pop();
+                let mut above = here.path;
+                above.pop();
+                here = Reached::look(above)?;
                 continue;
             }
-            let next = here.join(&part);
-            let metadata = std::fs::symlink_metadata(&next).map_err(|e| format!("{}: {e}", shown::path(&next)))?;
+            let next = here.path.join(&part);
+            let metadata = look(&next)?;
             // Directly in a sticky directory anybody can make entries, so the entry's owner counts there.
             let role = if left.is_empty() && !metadata.is_dir() { Role::Holder } else { Role::OnTheWay };
-            self.judge_dir(&here, role)?;
+            self.judge_dir(&here.path, here.ownership, role)?;
             if metadata.is_symlink() {
                 links += 1;
                 if links > MAX_LINKS {
@@ -104,18 +105,18 @@ impl Trust {
                 }
                 let target = std::fs::read_link(&next).map_err(|e| format!("{}: {e}", shown::path(&next)))?;
                 if target.is_absolute() {
-                    here = PathBuf::from("/");
+                    here = Reached::root()?;
                 }
                 for part in parts(&target).into_iter().rev() {
                     left.push_front(part);
                 }
             } else if metadata.is_dir() {
-                here = next;
+                here = Reached { path: next, ownership: Ownership::of(&metadata) };
             } else if !left.is_empty() {
                 return Err(format!("{} is no directory", shown::path(&next)));
             }
         }
-        Ok(())
+        Ok(here)
     }
 
     /// Judges a directory and every one on the way to it.
@@ -123,26 +124,28 @@ impl Trust {
     /// # Errors
     /// Which of them others could write to, and who.
     pub fn check_dir(&self, dir: &Path) -> Result<(), String> {
-        self.walk(dir)?;
-        let real = std::fs::canonicalize(dir).map_err(|e| format!("{}: {e}", shown::path(dir)))?;
-        self.judge_dir(&real, Role::Holder)
+        let Reached { path, ownership } = self.walk(dir)?;
+        self.judge_dir(&path, ownership, Role::Holder)
     }
 
     /// As [`Trust::walk`], judging each directory of plain files only once.
     fn walk_once(&self, path: &Path) -> Result<(), String> {
         let is_link = std::fs::symlink_metadata(path).is_ok_and(|m| m.is_symlink());
         let Some(parent) = path.parent().filter(|_| !is_link) else {
-            return self.walk(path);
+            return self.walk(path).map(drop);
         };
         if let Some(known) = self.judged.lock().unwrap_or_else(PoisonError::into_inner).get(parent) {
             return known.clone();
         }
-        let verdict = self.walk(path);
+        let verdict = self.walk(path).map(drop);
         self.judged.lock().unwrap_or_else(PoisonError::into_inner).insert(parent.to_owned(), verdict.clone());
         verdict
     }
 
     pub(super) fn allows(&self, plugin: &Inspected) -> bool {
+        if self.allowed.is_empty() {
+            return false;
+        }
         let real = |path: &Path| {
             path.parent().and_then(|dir| std::fs::canonicalize(if dir.as_os_str().is_empty() { Path::new(".") } else { dir }).ok())
         };
@@ -159,6 +162,28 @@ enum Role {
     OnTheWay,
     /// It holds the file itself.
     Holder,
+}
+
+/// A directory on a walk.
+struct Reached {
+    path: PathBuf,
+    ownership: Ownership,
+}
+
+impl Reached {
+    fn look(path: PathBuf) -> Result<Self, String> {
+        let ownership = Ownership::of(&look(&path)?);
+        Ok(Self { path, ownership })
+    }
+
+    fn root() -> Result<Self, String> {
+        Self::look(PathBuf::from("/"))
+    }
+}
+
+/// What lies at `path`, links not followed.
+fn look(path: &Path) -> Result<Metadata, String> {
+    std::fs::symlink_metadata(path).map_err(|e| format!("{}: {e}", shown::path(path)))
 }
 
 fn parts(path: &Path) -> VecDeque<OsString> {

@@ -7,6 +7,7 @@ use candle_core::DType;
 use proptest::prelude::*;
 
 use super::*;
+use crate::learner::ports::{Alone, Batches as _, DataBatch, Helpers};
 
 /// Samples whose first field is their own index, and whose label is the index modulo the classes.
 struct Counting {
@@ -79,6 +80,21 @@ fn open(samples: Counting, settings: LoaderSettings) -> Result<Loader, LoaderErr
     Loader::open(Arc::new(samples), settings, 42)
 }
 
+/// Threads of their own for every batch, which take down how many pieces it was cut into.
+#[derive(Default)]
+struct Crew(Mutex<Vec<usize>>);
+
+impl Helpers for Crew {
+    fn threads(&self) -> usize {
+        3
+    }
+
+    fn share(&self, count: usize, task: &(dyn Fn(usize) + Sync)) {
+        self.0.lock().unwrap().push(count);
+        std::thread::scope(|scope| (0..count).for_each(|number| drop(scope.spawn(move || task(number)))));
+    }
+}
+
 fn contents(epoch: Epoch) -> Vec<(Vec<Vec<f32>>, Vec<u32>)> {
     epoch
         .map(|batch| {
@@ -139,6 +155,66 @@ fn threads_make_the_same_batches_as_none() {
         assert_eq!(contents(alone.epoch("training", epoch).unwrap()), contents(helped));
     }
     assert_eq!(contents(alone.epoch("validation", 1).unwrap()), contents(helped.epoch("validation", 1).unwrap()));
+}
+
+/// Samples of which so many are worth sharing: 16 bytes each.
+const LARGE: usize = 5_000;
+
+#[test]
+fn a_large_batch_made_by_several_threads_is_the_same_batch() {
+    let loader = || open(Counting::new(&[("training", 12_000)]), settings(LARGE, 0)).unwrap();
+    let (alone, shared, crew) = (loader(), loader(), Crew::default());
+    let mut epoch = shared.epoch("training", 1).unwrap();
+    let mut made = Vec::new();
+    while let Some(batch) = epoch.next_with(&crew) {
+        let batch = batch.unwrap();
+        made.push((batch.fields[0].to_vec2().unwrap(), batch.fields[1].to_vec1().unwrap()));
+    }
+    assert_eq!(made, contents(alone.epoch("training", 1).unwrap()));
+    assert_eq!(*crew.0.lock().unwrap(), [3, 1], "the first is made and examined by one thread, and 2,000 samples are too few");
+}
+
+#[test]
+fn faults_in_a_shared_batch_are_told_as_in_any_other() {
+    let error = |fault, crew: &dyn Helpers| {
+        let mut samples = Counting::new(&[("training", 4 * LARGE as u64)]);
+        samples.fault = fault;
+        let loader = open(samples, LoaderSettings { shuffle: false, ..settings(LARGE, 0) }).unwrap();
+        let mut epoch = loader.epoch("training", 1).unwrap();
+        std::iter::from_fn(|| epoch.next_with(crew)).find_map(Result::err).unwrap().to_string()
+    };
+    for at in [LARGE as u64, LARGE as u64 + 3_333, 2 * LARGE as u64 - 1] {
+        for fault in [Fault::Label(at), Fault::Unfilled(at), Fault::Error(at), Fault::Panic(at)] {
+            assert_eq!(error(fault, &Crew::default()), error(fault, &Alone));
+        }
+    }
+}
+
+#[test]
+fn room_that_comes_back_is_used_again_and_hides_nothing() {
+    let address = |batch: &DataBatch| {
+        let (storage, _) = batch.fields[0].storage_and_layout();
+        let candle_core::Storage::Cpu(storage) = &*storage else { panic!("in the processor's memory") };
+        storage.as_slice::<f32>().unwrap().as_ptr()
+    };
+    let mut samples = Counting::new(&[("training", 40)]);
+    samples.fault = Fault::Unfilled(33);
+    let loader = open(samples, LoaderSettings { shuffle: false, ..settings(10, 0) }).unwrap();
+    let mut epoch = loader.epoch("training", 1).unwrap();
+    epoch.next_batch(&Alone).unwrap();
+    let old = vec![7.0_f32; 30];
+    let room = old.as_ptr();
+    epoch.take_back(candle_core::CpuStorage::F32(old));
+    let mut next = || epoch.next_batch(&Alone).map(Option::unwrap);
+    let batch = next().unwrap();
+    assert_eq!(address(&batch), room);
+    assert_eq!(batch.fields[0].to_vec2::<f32>().unwrap()[9], [19.0, 19.25, 19.5]);
+    let third = next().unwrap();
+    assert_ne!(address(&third), room, "the batch before is still there");
+    // Sample 33 is not written, and its room holds what looks like one that was.
+    epoch.take_back(candle_core::CpuStorage::F32(vec![7.0; 30]));
+    let error = epoch.next_batch(&Alone).unwrap_err();
+    assert!(error.starts_with("split `training`, sample 33: the data set reported success"), "{error}");
 }
 
 #[test]

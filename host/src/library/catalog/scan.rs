@@ -15,6 +15,7 @@ use super::super::manifest::{Kind, Manifest};
 use super::super::quarantine::Quarantine;
 use super::super::report::{FileReport, Reason, Refusal, Stage, State};
 use super::super::trust::{Trust, Trusted};
+use super::super::workers;
 use super::{Barred, Catalog, PluginEntry, Standing};
 
 /// What a scan allows.
@@ -236,7 +237,7 @@ fn examine_with(candidates: &[Candidate], options: &ScanOptions, limits: &Limits
             Err((inspected, refusal)) => Outcome::Barred(inspected, refusal),
         },
     };
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(8).min(candidates.len().div_ceil(8));
+    let workers = workers(candidates.len().div_ceil(8));
     if workers <= 1 {
         return candidates.iter().map(one).collect();
     }

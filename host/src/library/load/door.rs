@@ -14,9 +14,9 @@ use crate::library::store::Note;
 
 /// The address of the entry. For the Rust door, all layouts have been compared; for the C door, only the entry's own
 /// magic, size and contract will tell.
-pub(super) fn find(library: &'static Library, note: &mut Note) -> Result<*const Entry, Refusal> {
+pub(super) fn find(library: &'static Library, image: &Image, note: &mut Note) -> Result<*const Entry, Refusal> {
     if let Some(address) = address_of(library, ROOT_MODULE_LOADER_NAME_WITH_NUL.as_bytes()) {
-        return rust_door(library, address, note);
+        return rust_door(library, address, image, note);
     }
     let symbol = CString::new(C_SYMBOL).unwrap_or_default();
     match address_of(library, symbol.as_bytes_with_nul()) {
@@ -34,8 +34,7 @@ fn address_of(library: &'static Library, symbol: &[u8]) -> Option<usize> {
     unsafe { library.get::<*const u8>(symbol) }.ok().map(|symbol| *symbol as usize).filter(|&address| address != 0)
 }
 
-fn rust_door(library: &'static Library, address: usize, note: &mut Note) -> Result<*const Entry, Refusal> {
-    let image = Image::now();
+fn rust_door(library: &'static Library, address: usize, image: &Image, note: &mut Note) -> Result<*const Entry, Refusal> {
     let rebuild = "build it with the same fluxbay-plugin as this host";
     if !image.has_data(address, size_of::<AbiHeader>(), align_of::<AbiHeader>()) {
         return refuse(Reason::ContractViolation, "the header of its root module lies in no loaded library", rebuild);

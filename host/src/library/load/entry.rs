@@ -90,8 +90,7 @@ fn mismatch<T>(field: &str, problem: impl std::fmt::Display) -> Result<T, Refusa
 }
 
 /// Judges the entry at `entry` against what the file said.
-pub(super) fn check(entry: *const Entry, plugin: &Inspected) -> Result<Checked, Refusal> {
-    let image = Image::now();
+pub(super) fn check(entry: *const Entry, image: &Image, plugin: &Inspected) -> Result<Checked, Refusal> {
     let address = entry as usize;
     if !image.has_data(address, 16, align_of::<Entry>()) {
         return violation("entry", "it lies in no loaded library");
@@ -125,10 +124,10 @@ pub(super) fn check(entry: *const Entry, plugin: &Inspected) -> Result<Checked, 
         ]
     };
     for (name, place) in functions {
-        check_function(&image, name, word(place), Must)?;
+        check_function(image, name, word(place), Must)?;
     }
-    check_manifest(&image, entry, plugin)?;
-    let components = check_components(&image, entry, plugin)?;
+    check_manifest(image, entry, plugin)?;
+    let components = check_components(image, entry, plugin)?;
     // SAFETY: every field has been judged, function pointers are not null; a library is never unmapped.
     Ok(Checked { entry: unsafe { &*entry }, components })
 }

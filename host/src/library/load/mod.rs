@@ -30,6 +30,7 @@ use super::report::{Reason, Refusal, Stage};
 use super::shown;
 use super::store::Stored;
 
+use image::Image;
 pub use plugin_loader::{PluginLoader, load, load_from};
 
 /// A plugin that could not be loaded, and why.
@@ -120,8 +121,9 @@ impl Stored {
     /// `init-failed`. Nothing of the plugin but its constructors has run before the first six.
     pub fn load(mut self, host: &'static HostTable) -> Result<Loaded, Refusal> {
         let library = linker::open(&self.path)?;
-        let entry = door::find(library, &mut self.note)?;
-        let checked = entry::check(entry, &self.plugin)?;
+        let image = Image::now();
+        let entry = door::find(library, &image, &mut self.note)?;
+        let checked = entry::check(entry, &image, &self.plugin)?;
         init(checked.entry, host)?;
         self.note.keep();
         Ok(Loaded {

@@ -13,9 +13,7 @@ use crate::library::quarantine::Quarantine;
 use crate::library::report::Refusal;
 use crate::library::shown;
 use crate::library::store::{Store, Stored};
-
-/// The most threads that hash, the one that loads included.
-const MOST_THREADS: usize = 8;
+use crate::library::workers;
 
 /// The store of copies and the records of probes, opened once and used for many plugins.
 #[derive(Debug)]
@@ -71,7 +69,7 @@ impl PluginLoader {
     /// As [`load`], for each.
     pub fn load_all(&self, plugins: &[&PluginEntry], host: &'static HostTable) -> Vec<Result<Loaded, LoadError>> {
         let jobs = Jobs { next: AtomicUsize::new(0), ready: Mutex::new(plugins.iter().map(|_| None).collect()), more: Condvar::new() };
-        let helpers = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS).min(plugins.len()).saturating_sub(1);
+        let helpers = workers(plugins.len()).saturating_sub(1);
         std::thread::scope(|scope| {
             for _ in 0..helpers {
                 // Without a helper everything is done here.

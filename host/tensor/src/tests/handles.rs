@@ -4,7 +4,7 @@ use candle_core::{Device, Tensor};
 use fluxbay_plugin::abi::handle::Handle;
 use fluxbay_plugin::abi::operation::{OPERATIONS, op};
 
-use super::super::{Behaviour, Init, Kind, Mode, Recording, TensorError};
+use super::super::{Behaviour, Engine, Init, Kind, Mode, Recording, TensorError};
 use super::{double, f32s, f64s, single, u32s};
 
 #[test]
@@ -24,6 +24,45 @@ fn stale_unknown_and_empty_handles_are_errors() {
     }
     engine.release(reused).unwrap();
     assert_eq!(engine.living(), 0);
+}
+
+#[test]
+fn lent_elements_come_back_once_nobody_sees_them() {
+    let mut engine = single(0);
+    let lent = |engine: &mut Engine| engine.insert_lent(Tensor::from_slice(&[1.0_f32, 2.0], 2, &Device::Cpu).unwrap());
+    let come_back = |engine: &mut Engine| engine.take_returned().map(|room| room.as_slice::<f32>().unwrap().to_vec());
+
+    let x = lent(&mut engine);
+    engine.retain(x).unwrap();
+    engine.release(x).unwrap();
+    assert_eq!(come_back(&mut engine), None, "one reference is left");
+    engine.release(x).unwrap();
+    assert_eq!(come_back(&mut engine), Some(vec![1.0, 2.0]));
+    assert_eq!(come_back(&mut engine), None);
+
+    let x = lent(&mut engine);
+    let view = engine.apply1(op::RESHAPE, &[x], &[1, 2], &[]).unwrap();
+    engine.release(x).unwrap();
+    assert_eq!(come_back(&mut engine), None, "a view sees them");
+    assert_eq!(engine.value(view).unwrap().to_vec2::<f32>().unwrap(), [[1.0, 2.0]]);
+    engine.release(view).unwrap();
+    assert_eq!(come_back(&mut engine), None, "they are the view's");
+
+    engine.set_mode(Mode { recording: Recording::On, ..engine.mode() });
+    let model = engine.model("model");
+    let w = engine.parameter(model, "w", &[2], Init::Constant(3.0), Kind::Trainable).unwrap();
+    let x = lent(&mut engine);
+    let product = engine.apply1(op::MUL, &[x, w], &[], &[]).unwrap();
+    let loss = engine.apply1(op::SUM, &[product], &[0], &[]).unwrap();
+    engine.release(x).unwrap();
+    assert_eq!(come_back(&mut engine), None, "the tape sees them");
+    engine.backward(loss, None).unwrap();
+    let gradient = engine.gradient(0).unwrap().unwrap();
+    assert_eq!(engine.value(gradient).unwrap().to_vec1::<f32>().unwrap(), [1.0, 2.0]);
+
+    let own = f32s(&mut engine, &[2], &[1.0, 2.0]);
+    engine.release(own).unwrap();
+    assert_eq!(come_back(&mut engine), None, "it was not lent");
 }
 
 #[test]
