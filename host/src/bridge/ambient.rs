@@ -18,7 +18,17 @@ static CALLS: AtomicUsize = AtomicUsize::new(0);
 pub struct Ambient {
     runtime: Cell<*const Runtime>,
     instance: Cell<u32>,
+    /// Whether the text of an error was left since the call began.
     has_error: Cell<bool>,
+    /// Whether anything was: that, or a stop that was kept aside.
+    left: Cell<bool>,
+}
+
+impl Ambient {
+    /// Something was left for the end of the call that is under way.
+    pub fn leave(&self) {
+        self.left.set(true);
+    }
 }
 
 struct Texts {
@@ -29,7 +39,7 @@ struct Texts {
 
 thread_local! {
     static AMBIENT: Ambient = const {
-        Ambient { runtime: Cell::new(std::ptr::null()), instance: Cell::new(NOBODY), has_error: Cell::new(false) }
+        Ambient { runtime: Cell::new(std::ptr::null()), instance: Cell::new(NOBODY), has_error: Cell::new(false), left: Cell::new(false) }
     };
     static TEXTS: Texts = const { Texts { error: RefCell::new(String::new()), lent: RefCell::new(String::new()) } };
 }
@@ -38,6 +48,7 @@ thread_local! {
 pub struct Entered {
     runtime: *const Runtime,
     instance: u32,
+    left: bool,
     /// This thread's. It also keeps the guard on its thread.
     ambient: &'static Ambient,
 }
@@ -45,7 +56,8 @@ pub struct Entered {
 /// This thread's.
 #[inline]
 pub fn here() -> &'static Ambient {
-    let here: *const Ambient = AMBIENT.with(std::ptr::from_ref);
+    // Unlike `with`, `try_with` is compiled into its caller; it fails only for what has a destructor.
+    let here: *const Ambient = AMBIENT.try_with(std::ptr::from_ref).unwrap_or_else(|_| unreachable!("it has no destructor"));
     // SAFETY: a thread-local without a destructor lives as long as its thread, and the reference cannot be sent to another.
     unsafe { &*here }
 }
@@ -65,7 +77,12 @@ pub fn leave() -> Entered {
 #[inline]
 fn begin(ambient: &'static Ambient, runtime: *const Runtime, number: u32) -> Entered {
     ambient.has_error.set(false);
-    let before = Entered { runtime: ambient.runtime.replace(runtime), instance: ambient.instance.replace(number), ambient };
+    let before = Entered {
+        runtime: ambient.runtime.replace(runtime),
+        instance: ambient.instance.replace(number),
+        left: ambient.left.replace(false),
+        ambient,
+    };
     if before.runtime.is_null() {
         CALLS.fetch_add(1, Ordering::Relaxed);
     }
@@ -73,11 +90,23 @@ fn begin(ambient: &'static Ambient, runtime: *const Runtime, number: u32) -> Ent
 }
 
 impl Entered {
-    /// Goes on with another instance of the same runtime.
+    /// Goes on with another instance of the same runtime, when nothing is left of the one before.
     #[inline]
     pub fn serve(&self, number: u32) {
-        self.ambient.has_error.set(false);
         self.ambient.instance.set(number);
+    }
+
+    /// Whether something was left since the call began.
+    #[inline]
+    pub fn has_left(&self) -> bool {
+        self.ambient.left.get()
+    }
+
+    /// Forgets it.
+    #[cold]
+    pub fn forget(&self) {
+        self.ambient.has_error.set(false);
+        self.ambient.left.set(false);
     }
 }
 
@@ -86,6 +115,9 @@ impl Drop for Entered {
     fn drop(&mut self) {
         self.ambient.runtime.set(self.runtime);
         self.ambient.instance.set(self.instance);
+        if self.left {
+            self.ambient.leave();
+        }
         if self.runtime.is_null() {
             CALLS.fetch_sub(1, Ordering::Relaxed);
         }
@@ -121,6 +153,7 @@ pub fn leave_error(text: &str) {
             error.clear();
             error.push_str(text);
             here().has_error.set(true);
+            here().leave();
         }
     });
 }

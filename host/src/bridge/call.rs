@@ -114,6 +114,17 @@ impl Round {
         // SAFETY: `raw` belongs to the component of `on`, and the handler keeps it alive; the event is lent for the call.
         unsafe { (handler.on)(handler.raw, event) }
     }
+
+    /// Whether the call left the text of an error, or a stop, although it went well.
+    #[inline]
+    pub fn has_left(&self) -> bool {
+        self.0.has_left()
+    }
+
+    /// Forgets what it left.
+    pub fn forget(&self) {
+        self.0.forget();
+    }
 }
 
 /// Text that a plugin lends, as our own.

@@ -5,7 +5,6 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Instant;
 
 use fluxbay_plugin::abi::event::{self, EventRaw};
 use fluxbay_plugin::abi::status;
@@ -19,67 +18,56 @@ use crate::bridge::call::{Failure, Round};
 use crate::supervisor::crumb::{self, Trail};
 use crate::tensor::{Mode, Recording};
 
-/// What an event does to a span, for those that hear it.
-#[derive(Clone, Copy)]
-enum Mark {
-    None,
-    Begin(Span),
-    End(Span),
-}
-
-fn mark_of(kind: u32) -> Mark {
+/// The span that an event begins or ends.
+#[inline]
+fn span_of(kind: u32) -> Option<Span> {
     match kind {
-        event::FIT_BEGIN => Mark::Begin(Span::Fit),
-        event::EPOCH_BEGIN => Mark::Begin(Span::Epoch),
-        event::STEP_BEGIN => Mark::Begin(Span::Step),
-        event::FIT_END => Mark::End(Span::Fit),
-        event::EPOCH_END => Mark::End(Span::Epoch),
-        event::STEP_END => Mark::End(Span::Step),
-        _ => Mark::None,
+        event::FIT_BEGIN | event::FIT_END => Some(Span::Fit),
+        event::EPOCH_BEGIN | event::EPOCH_END => Some(Span::Epoch),
+        event::STEP_BEGIN | event::STEP_END => Some(Span::Step),
+        _ => None,
     }
 }
 
 impl Runtime {
+    #[inline]
     fn current_lists(&self) -> Rc<DispatchLists> {
         Rc::clone(&self.lists.borrow())
     }
 
     /// Sends an event to its subscribers. The first that stops ends the round.
+    #[inline]
     pub fn dispatch(&self, kind: u32) -> Flow {
         let lists = self.current_lists();
-        let event = self.position.event(kind);
-        let Some(subscribers) = lists.of(event.phase, kind) else {
-            return Err(Stop::host(format!("{kind} is no event of this run: custom events need a number from setup's `event`")));
-        };
-        if subscribers.is_empty() || self.muted.get() {
-            return Ok(());
+        match lists.of(self.position.phase(), kind) {
+            Some([]) => Ok(()),
+            Some(_) if self.muted.get() => Ok(()),
+            Some(subscribers) => self.round(subscribers, kind),
+            None => Err(no_event(kind)),
         }
-        self.without_recording_unless(records(kind), || match mark_of(kind) {
-            Mark::None => self.round(subscribers, &event, |_| {}),
-            Mark::Begin(span) => {
-                let serial = self.spans[span as usize].get();
-                self.round(subscribers, &event, |instance| instance.mark_begun(span, serial))
-            }
-            Mark::End(span) => {
-                let serial = self.spans[span as usize].get();
-                self.round(subscribers, &event, |instance| instance.mark_ended(span, serial))
-            }
-        })
     }
 
-    #[inline]
-    fn round(&self, subscribers: &[Subscriber], event: &EventRaw, mark: impl Fn(&Instance)) -> Flow {
+    #[inline(never)]
+    fn round(&self, subscribers: &[Subscriber], kind: u32) -> Flow {
+        let event = self.position.event(kind);
+        let recording = if records(kind) { None } else { self.pause_recording() };
         let trail = crumb::begin();
-        let flow = match self.profile.begin() {
-            None => self.round_along(&trail, subscribers, event, |instance| mark(instance), |_| {}),
-            Some(begin) => self.timed_round(&trail, subscribers, event, &mark, begin),
+        let flow = if span_of(kind).is_none() && !self.profile.is_timing() {
+            self.round_along(&trail, subscribers, &event, |_| {}, |_| {})
+        } else {
+            self.thorough_round(&trail, subscribers, &event)
         };
         trail.end();
+        self.resume_recording(recording);
         flow
     }
 
-    #[cold]
-    fn timed_round(&self, trail: &Trail, subscribers: &[Subscriber], event: &EventRaw, mark: &dyn Fn(&Instance), begin: Instant) -> Flow {
+    /// A round that begins or ends a span, or that is timed.
+    #[inline(never)]
+    fn thorough_round(&self, trail: &Trail, subscribers: &[Subscriber], event: &EventRaw) -> Flow {
+        let serial = span_of(event.kind).map_or(0, |span| self.spans[span as usize].get());
+        let mark = |instance: &Instance| instance.mark(event.kind, serial);
+        let Some(begin) = self.profile.begin() else { return self.round_along(trail, subscribers, event, mark, |_| {}) };
         let clock = Cell::new(begin);
         let lap = |number| clock.set(self.profile.add(clock.get(), Work::Callback(number, event.kind)));
         self.round_along(trail, subscribers, event, mark, lap)?;
@@ -87,7 +75,7 @@ impl Runtime {
         Ok(())
     }
 
-    /// Calls those that have not failed before, one after the other; `called` hears who it was.
+    /// Calls those that have not failed before, one after the other. Before it `mark`, after it `called` hears who it is.
     #[inline(always)]
     fn round_along(
         &self,
@@ -108,10 +96,11 @@ impl Runtime {
             let code = round.call(handler, event);
             instance.release();
             called(handler.number());
-            if code == status::OK {
-                self.forget_pending();
-            } else {
+            if code != status::OK {
                 self.bear(instance, instance.failed(self, Doing::Event(event.kind), Failure::of(code)))?;
+            } else if round.has_left() {
+                round.forget();
+                self.forget_pending();
             }
         }
         Ok(())
@@ -122,7 +111,7 @@ impl Runtime {
         let serial = self.spans[span as usize].get();
         self.dispatch_to_all(kind, |instance| {
             let owed = instance.is_owed(span, serial);
-            instance.mark_ended(span, serial);
+            instance.mark(span.end(), serial);
             owed
         })
     }
@@ -140,7 +129,7 @@ impl Runtime {
             for span in Span::ALL {
                 let serial = self.spans[span as usize].get();
                 owed |= instance.is_owed(span, serial);
-                instance.mark_ended(span, serial);
+                instance.mark(span.end(), serial);
             }
             owed
         })
@@ -153,14 +142,13 @@ impl Runtime {
         let lists = self.current_lists();
         let event = self.position.event(kind);
         let mut worst = Worst::default();
-        self.without_recording_unless(false, || {
-            for Subscriber { instance, .. } in lists.of(event.phase, kind).unwrap_or_default() {
-                if !instance.is_poisoned() && wants(instance) {
-                    worst.note(self.deliver(instance, &event));
-                }
+        let recording = self.pause_recording();
+        for Subscriber { instance, .. } in lists.of(event.phase, kind).unwrap_or_default() {
+            if !instance.is_poisoned() && wants(instance) {
+                worst.note(self.deliver(instance, &event));
             }
-            Ok(())
-        })?;
+        }
+        self.resume_recording(recording);
         worst.flow()
     }
 
@@ -188,19 +176,22 @@ impl Runtime {
         self.record_event("instance-disabled", &instance.id, &stop.0.text)
     }
 
-    /// Runs `f` with recording as it is, or off: what callbacks compute after the backward pass need not be remembered.
-    fn without_recording_unless(&self, keep: bool, f: impl FnOnce() -> Flow) -> Flow {
-        if keep {
-            return f();
-        }
+    /// What callbacks compute after the backward pass need not be remembered. Answers the mode to go back to, if it changed.
+    #[inline]
+    fn pause_recording(&self) -> Option<Mode> {
         let before = self.engine.borrow().mode();
         if before.recording == Recording::Off {
-            return f();
+            return None;
         }
         self.engine.borrow_mut().set_mode(Mode { recording: Recording::Off, ..before });
-        let flow = f();
-        self.engine.borrow_mut().set_mode(before);
-        flow
+        Some(before)
+    }
+
+    #[inline]
+    fn resume_recording(&self, before: Option<Mode>) {
+        if let Some(before) = before {
+            self.engine.borrow_mut().set_mode(before);
+        }
     }
 
     /// Lets the child callback of another instance handle an event.
@@ -210,4 +201,9 @@ impl Runtime {
         }
         self.deliver(child, event)
     }
+}
+
+#[cold]
+fn no_event(kind: u32) -> Stop {
+    Stop::host(format!("{kind} is no event of this run: custom events need a number from setup's `event`"))
 }

@@ -47,6 +47,7 @@ impl EventNames {
 }
 
 /// Position of an event in a row of the lists; `None` for numbers that are no event.
+#[inline]
 fn column(number: u32, columns: usize) -> Option<usize> {
     let column = match number.checked_sub(event::CUSTOM) {
         Some(custom) => event::STANDARD as usize + custom as usize,
@@ -65,29 +66,27 @@ pub struct Subscriber {
     pub instance: Rc<Instance>,
 }
 
-/// For each phase (and for "no phase") and each event the instances to call, in their order: one flat array.
+/// For each phase (and for "no phase", the last row) and each event the instances to call, in their order.
 #[derive(Debug, Default)]
 pub struct DispatchLists {
     columns: usize,
-    rows: usize,
-    starts: Vec<u32>,
-    entries: Vec<Subscriber>,
+    phases: usize,
+    /// Row after row.
+    lists: Vec<Box<[Subscriber]>>,
 }
 
 impl DispatchLists {
     /// Lists for `phases` phases. `subscribers` gives the instances of a phase (`None`: outside phases) and an event.
     pub fn build(phases: usize, names: &EventNames, mut subscribers: impl FnMut(Option<usize>, u32) -> Vec<Rc<Instance>>) -> DispatchLists {
         let columns = event::STANDARD as usize + names.custom_count();
-        let mut lists = DispatchLists { columns, rows: phases + 1, starts: vec![0], entries: Vec::new() };
+        let mut lists = DispatchLists { columns, phases, lists: Vec::with_capacity((phases + 1) * columns) };
         for row in 0..=phases {
             for column in 0..columns {
                 let standard = event::STANDARD as usize;
                 let number = if column < standard { column as u32 } else { event::CUSTOM + (column - standard) as u32 };
                 let instances = subscribers((row < phases).then_some(row), number).into_iter();
-                lists
-                    .entries
-                    .extend(instances.filter_map(|instance| Some(Subscriber { handler: instance.plugin_side().handler()?, instance })));
-                lists.starts.push(lists.entries.len() as u32);
+                let ready = instances.filter_map(|instance| Some(Subscriber { handler: instance.plugin_side().handler()?, instance }));
+                lists.lists.push(ready.collect());
             }
         }
         lists
@@ -96,9 +95,8 @@ impl DispatchLists {
     /// The instances to call; `None` where the number is no event of this run.
     #[inline]
     pub fn of(&self, phase: u32, number: u32) -> Option<&[Subscriber]> {
-        let row = (phase as usize).min(self.rows.checked_sub(1)?);
-        let at = row * self.columns + column(number, self.columns)?;
-        Some(&self.entries[self.starts[at] as usize..self.starts[at + 1] as usize])
+        let row = (phase as usize).min(self.phases) * self.columns;
+        self.lists.get(row + column(number, self.columns)?).map(|list| &**list)
     }
 }
 

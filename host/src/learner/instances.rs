@@ -111,7 +111,20 @@ impl Span {
             Span::Step => event::STEP_BEGIN,
         }
     }
+
+    /// The event that ends it.
+    pub fn end(self) -> u32 {
+        match self {
+            Span::Fit => event::FIT_END,
+            Span::Epoch => event::EPOCH_END,
+            Span::Step => event::STEP_END,
+        }
+    }
 }
+
+/// Places for the events that begin or end a span, by their numbers, and one for all others.
+const MARKS: usize = 7;
+const _: () = assert!(event::FIT_END < MARKS as u32 - 1 && event::EPOCH_END < MARKS as u32 - 1 && event::STEP_END < MARKS as u32 - 1);
 
 /// One instance.
 #[derive(Debug)]
@@ -139,8 +152,8 @@ pub struct Instance {
     subscribed: u32,
     /// Why it cannot be called now; 0 where it can.
     barred: Cell<u8>,
-    begun: [Cell<u64>; 3],
-    ended: [Cell<u64>; 3],
+    /// Of which span it heard an event last, see [`MARKS`].
+    marks: [Cell<u64>; MARKS],
 }
 
 /// What identifies a new instance.
@@ -176,8 +189,7 @@ impl Instance {
             plugin_side: Arc::new(plugin_side),
             subscribed,
             barred: Cell::new(0),
-            begun: Default::default(),
-            ended: Default::default(),
+            marks: Default::default(),
         }
     }
 
@@ -230,18 +242,20 @@ impl Instance {
         self.bar(DISABLED);
     }
 
-    pub(super) fn mark_begun(&self, span: Span, serial: u64) {
-        self.begun[span as usize].set(serial);
+    /// Takes down that it hears an event of the span with this serial number.
+    #[inline]
+    pub(super) fn mark(&self, number: u32, serial: u64) {
+        self.marks[(number as usize).min(MARKS - 1)].set(serial);
     }
 
-    pub(super) fn mark_ended(&self, span: Span, serial: u64) {
-        self.ended[span as usize].set(serial);
+    fn has_heard(&self, number: u32, serial: u64) -> bool {
+        self.marks[number as usize].get() == serial
     }
 
     /// Whether it still has to hear how the span `serial` ended. One that does not handle the begin counts as having seen it.
     pub(super) fn is_owed(&self, span: Span, serial: u64) -> bool {
-        let saw_begin = self.subscribed >> span.begin() & 1 == 0 || self.begun[span as usize].get() == serial;
-        serial != 0 && saw_begin && self.ended[span as usize].get() != serial
+        let saw_begin = self.subscribed >> span.begin() & 1 == 0 || self.has_heard(span.begin(), serial);
+        serial != 0 && saw_begin && !self.has_heard(span.end(), serial)
     }
 
     /// Calls the plugin's side: not while it is being called already, and never after a panic.

@@ -45,6 +45,12 @@ impl Position {
         EventRaw { kind, ..self.at.get() }
     }
 
+    /// Number of the running phase; `u32::MAX` where none runs.
+    #[inline]
+    pub fn phase(&self) -> u32 {
+        self.at.get().phase
+    }
+
     /// The position.
     #[inline]
     pub fn get(&self) -> EventRaw {

@@ -310,6 +310,7 @@ impl Runtime {
     pub fn leave_pending(&self, stop: Stop) {
         *self.pending.borrow_mut() = Some(stop);
         self.has_pending.set(true);
+        self.ambient.leave();
     }
 
     /// The stop that was kept aside, if its status came back.

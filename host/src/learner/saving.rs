@@ -224,7 +224,7 @@ impl Runtime {
         self.spans[span as usize].set(serial);
         let lists = std::rc::Rc::clone(&self.lists.borrow());
         for subscriber in lists.of(self.position.get().phase, begin).unwrap_or_default() {
-            subscriber.instance.mark_begun(span, serial);
+            subscriber.instance.mark(span.begin(), serial);
         }
     }
 
