@@ -27,6 +27,21 @@ fn assert_paired(session: &fluxbay::session::Session, id: &str) {
 }
 
 #[test]
+fn what_a_callback_forgave_is_not_told_of_the_next_that_stops() {
+    for what in ["cancel-fit", "error"] {
+        let stops = format!("[[callback]]\ncomponent = \"probe\"\nid = \"stops\"\nscript = \"step-end:{what}:3\"\n");
+        let forgives = format!("[[callback]]\ncomponent = \"forgiving\"\nid = \"forgives\"\nscript = \"step-end:{what}:3\"\n");
+        let session = session(&format!("{SCALAR}[[phase]]\ncomponent = \"training\"\n{forgives}{stops}"));
+        let by = match session.fit_epochs(1).ending {
+            Ending::Stopped { by, .. } => by,
+            Ending::Failed(stop) => stop.0.by,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(by, "stops", "{what}");
+    }
+}
+
+#[test]
 fn behaviour_07_a_cancelled_step_has_no_end_and_training_goes_on() {
     let session = probed(&["training"], &[("a", "loss-begin:cancel-step:3"), ("b", "")]);
     assert_eq!(session.fit_epochs(1).ending, Ending::Finished);

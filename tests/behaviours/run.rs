@@ -9,7 +9,7 @@ use fluxbay::learner::ports::Display;
 use fluxbay::library::{Catalog, Origin, ScanOptions, SearchPath};
 use fluxbay::run_file::{Diagnostics, Draft, Inputs, resolve};
 use fluxbay::session::{Composed, Session, Surroundings};
-use fluxbay_tests::{build_plugin, plugin_dir, scratch, write};
+use fluxbay_tests::{FIXTURE, build_plugin, plugin_dir, scratch, write};
 
 /// A folder with the standard plugins and the fixture's, made once.
 pub fn plugins() -> &'static PathBuf {
@@ -21,7 +21,7 @@ pub fn plugins() -> &'static PathBuf {
 
 fn make_plugins() -> PathBuf {
     let dir = plugin_dir().keep();
-    let fixture = build_plugin("behaviour-fixture", include_str!("fixture_plugin.rs"));
+    let fixture = build_plugin("behaviour-fixture", FIXTURE);
     std::fs::copy(fixture, dir.join("behaviour-fixture.so")).expect("the fixture is a file");
     dir
 }

@@ -10,9 +10,7 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion, criterion_group};
 use fluxbay::bridge::HOST;
 use fluxbay::library::{Catalog, Origin, PluginLoader, ScanOptions, SearchPath, Store};
-use fluxbay_tests::{build_plugin, scratch};
-
-const SOURCE: &str = include_str!("../behaviours/fixture_plugin.rs");
+use fluxbay_tests::{FIXTURE, build_plugin, scratch};
 
 /// Copies of a plugin that differ in their names and so in their hashes.
 struct Copies {
@@ -23,7 +21,7 @@ struct Copies {
 
 impl Copies {
     fn new() -> Self {
-        let template = std::fs::read(build_plugin("copy-00000000", SOURCE)).unwrap();
+        let template = std::fs::read(build_plugin("copy-00000000", FIXTURE)).unwrap();
         let name = b"copy-00000000";
         let places: Vec<usize> = template.windows(name.len()).enumerate().filter(|(_, bytes)| *bytes == name).map(|(at, _)| at).collect();
         assert!(!places.is_empty());

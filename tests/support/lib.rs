@@ -130,6 +130,14 @@ pub fn write(dir: &Path, name: &str, content: &str) -> PathBuf {
     path
 }
 
+/// Source of the plugin that the behaviours are tested with.
+pub const FIXTURE: &str = concat!(
+    include_str!("../behaviours/fixture/parts.rs"),
+    include_str!("../behaviours/fixture/phases.rs"),
+    include_str!("../behaviours/fixture/callbacks.rs"),
+    include_str!("../behaviours/fixture/plugin.rs"),
+);
+
 /// Builds a plugin crate that lies outside the workspace and depends on `fluxbay-plugin` by path alone: `source` is its
 /// `lib.rs`. Gives the shared library.
 ///
