@@ -27,7 +27,7 @@ pub trait Dataset: Component + Send + Sync {
     }
 
     /// Writes the samples of `split` at `indices`, one after the other, into each field's buffer. The indices are below the
-    /// split's number of samples.
+    /// split's number of samples. All of each buffer has to be written: it holds what an earlier batch left there.
     fn fill(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()>;
 }
 
