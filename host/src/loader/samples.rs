@@ -138,12 +138,13 @@ impl Column {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        each!(self, items => items.len())
+    pub(super) fn capacity(&self) -> usize {
+        each!(self, items => items.capacity())
     }
 
-    pub(super) fn truncate(&mut self, len: usize) {
-        each!(self, items => items.truncate(len));
+    /// Makes it `len` elements long; new ones are 0.
+    pub(super) fn resize(&mut self, len: usize) {
+        each!(self, items => items.resize(len, Default::default()));
     }
 
     pub(super) fn bytes(&self) -> &[u8] {

@@ -17,13 +17,13 @@ impl Spare {
     /// Room for `len` elements. They hold what they held before, or zeros. `None` for an element type that fields cannot have.
     pub(super) fn room(&self, dtype: DType, len: usize) -> Option<Column> {
         let mut columns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Not one that is much too large: it would never become smaller again.
-        let fits = |column: &Column| column.dtype() == dtype && (len..=len.saturating_mul(4)).contains(&column.len());
+        // Not one that is much too large: a small batch would keep it from a large one.
+        let fits = |column: &Column| column.dtype() == dtype && (len..=len.saturating_mul(4)).contains(&column.capacity());
         let found = columns.iter().position(fits).map(|at| columns.swap_remove(at));
         drop(columns);
         match found {
             Some(mut column) => {
-                column.truncate(len);
+                column.resize(len);
                 Some(column)
             }
             None => Column::zeros(dtype, len),
@@ -55,6 +55,17 @@ mod tests {
         assert_eq!(spare.room(DType::F64, 6), Some(Column::F64(vec![0.0; 6])), "of another type");
         assert_eq!(spare.room(DType::F32, 6), Some(Column::F32(vec![1.0; 6])));
         assert_eq!(spare.room(DType::F32, 6), Some(Column::F32(vec![0.0; 6])), "given out once");
+    }
+
+    #[test]
+    fn room_that_was_cut_for_the_last_batch_is_whole_again_for_the_next() {
+        let spare = Spare::default();
+        spare.give(Column::F32(vec![1.0; 6]));
+        let last = spare.room(DType::F32, 4).expect("a type that fields have");
+        let address = last.bytes().as_ptr();
+        spare.give(last);
+        let next = spare.room(DType::F32, 6).expect("a type that fields have");
+        assert_eq!((next.bytes().as_ptr(), &next), (address, &Column::F32(vec![1.0, 1.0, 1.0, 1.0, 0.0, 0.0])));
     }
 
     #[test]
