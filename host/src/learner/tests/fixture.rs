@@ -1,6 +1,5 @@
 //! The fixture of FluxTraining's tests: one parameter `c`, `yhat = x c`, 16 batches of 8, `y = 3 x`, mean absolute error.
 
-use crate::learner::ports::Helpers;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -11,7 +10,7 @@ use fluxbay_plugin::prelude::*;
 use fluxbay_plugin::trampoline;
 
 use crate::bridge::HOST;
-use crate::learner::ports::{Batches, Data, DataBatch, DataField, NoDisplay, NoSink, PhaseKind, SplitSize};
+use crate::learner::ports::{Batches, Data, DataBatch, DataField, Helpers, NoDisplay, NoSink, PhaseKind, SplitSize};
 use crate::learner::*;
 use crate::tensor::{Engine, EngineOptions};
 
