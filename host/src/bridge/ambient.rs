@@ -70,7 +70,7 @@ pub fn enter(runtime: &Runtime, number: u32) -> Entered {
 
 /// Begins a call in which host functions serve nobody, as on any thread that does not train.
 #[inline]
-pub fn leave() -> Entered {
+pub fn enter_as_nobody() -> Entered {
     begin(here(), std::ptr::null(), NOBODY)
 }
 
@@ -96,17 +96,15 @@ impl Entered {
         self.ambient.instance.set(number);
     }
 
-    /// Whether something was left since the call began.
+    /// Whether something was left since the call began; from now on nothing is.
     #[inline]
-    pub fn has_left(&self) -> bool {
-        self.ambient.left.get()
-    }
-
-    /// Forgets it.
-    #[cold]
-    pub fn forget(&self) {
-        self.ambient.has_error.set(false);
-        self.ambient.left.set(false);
+    pub fn take_left(&self) -> bool {
+        let left = self.ambient.left.get();
+        if left {
+            self.ambient.has_error.set(false);
+            self.ambient.left.set(false);
+        }
+        left
     }
 }
 

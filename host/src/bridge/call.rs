@@ -115,15 +115,10 @@ impl Round {
         unsafe { (handler.on)(handler.raw, event) }
     }
 
-    /// Whether the call left the text of an error, or a stop, although it went well.
+    /// Whether the call left the text of an error, which is forgotten, or a stop, although it went well.
     #[inline]
-    pub fn has_left(&self) -> bool {
-        self.0.has_left()
-    }
-
-    /// Forgets what it left.
-    pub fn forget(&self) {
-        self.0.forget();
+    pub fn take_left(&self) -> bool {
+        self.0.take_left()
     }
 }
 

@@ -124,7 +124,7 @@ impl Samples for PluginSamples {
         let raw_buffers: Vec<BufferRaw> =
             buffers.iter_mut().map(|buffer| BufferRaw { ptr: buffer.as_mut_ptr(), len: buffer.len() }).collect();
         // It may be this thread or another that makes a batch: the host's functions answer as on another in any case.
-        let _left = ambient::leave();
+        let _nobody = ambient::enter_as_nobody();
         let trail = crumb::side_call(self.instance.number(), Doing::Filling);
         // SAFETY: `raw` belongs to the table's component, whose `fill` any thread may call; indices and buffers are lent for the call.
         let code = unsafe { (table.fill)(raw, split, indices.as_ptr(), indices.len(), raw_buffers.as_ptr(), raw_buffers.len()) };

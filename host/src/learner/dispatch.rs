@@ -98,8 +98,7 @@ impl Runtime {
             called(handler.number());
             if code != status::OK {
                 self.bear(instance, instance.failed(self, Doing::Event(event.kind), Failure::of(code)))?;
-            } else if round.has_left() {
-                round.forget();
+            } else if round.take_left() {
                 self.forget_pending();
             }
         }

@@ -122,9 +122,9 @@ impl Span {
     }
 }
 
-/// Places for the events that begin or end a span, by their numbers, and one for all others.
-const MARKS: usize = 7;
-const _: () = assert!(event::STEP_END as usize == MARKS - 2, "these events have the numbers from 0 on");
+/// Events that begin or end a span; they have the numbers from 0 on.
+const MARKS: usize = event::STEP_END as usize + 1;
+const _: () = assert!(MARKS == 2 * Span::ALL.len());
 
 /// One instance.
 #[derive(Debug)]
@@ -152,7 +152,7 @@ pub struct Instance {
     subscribed: u32,
     /// Why it cannot be called now; 0 where it can.
     barred: Cell<u8>,
-    /// Of which span it heard an event last, see [`MARKS`].
+    /// The span of which it heard each of the events that begin or end one, see [`MARKS`].
     marks: [Cell<u64>; MARKS],
 }
 
@@ -242,10 +242,12 @@ impl Instance {
         self.bar(DISABLED);
     }
 
-    /// Takes down that it hears an event of the span with this serial number.
+    /// Takes down that it hears an event of the span with this serial number; nothing if the event begins and ends none.
     #[inline]
     pub(super) fn mark(&self, number: u32, serial: u64) {
-        self.marks[(number as usize).min(MARKS - 1)].set(serial);
+        if let Some(mark) = self.marks.get(number as usize) {
+            mark.set(serial);
+        }
     }
 
     fn has_heard(&self, number: u32, serial: u64) -> bool {

@@ -171,7 +171,6 @@ pub struct Runtime {
     /// Where the time goes.
     pub profile: Profile,
     pending: RefCell<Option<Stop>>,
-    has_pending: Cell<bool>,
 }
 
 /// Nodes of the state tree that the loop itself writes.
@@ -233,7 +232,6 @@ impl Runtime {
             interrupt: Arc::default(),
             profile: Profile::default(),
             pending: RefCell::default(),
-            has_pending: Cell::new(false),
         }))
     }
 
@@ -309,7 +307,6 @@ impl Runtime {
     /// Keeps a stop aside while its status travels through a plugin.
     pub fn leave_pending(&self, stop: Stop) {
         *self.pending.borrow_mut() = Some(stop);
-        self.has_pending.set(true);
         self.ambient.leave();
     }
 
@@ -322,10 +319,7 @@ impl Runtime {
 
     #[inline]
     pub(super) fn forget_pending(&self) {
-        if self.has_pending.get() {
-            self.has_pending.set(false);
-            *self.pending.borrow_mut() = None;
-        }
+        self.pending.take();
     }
 
     /// A new serial number for a span.

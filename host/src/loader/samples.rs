@@ -3,7 +3,7 @@
 //! The bridge implements it over a plugin's table; tests implement it over vectors. Nothing here knows of plugins.
 
 use bytemuck::{Pod, cast_slice, cast_slice_mut};
-use candle_core::{CpuStorage, DType, Device, Tensor};
+use candle_core::{CpuStorage, DType, Device, Tensor, WithDType};
 use half::{bf16, f16};
 
 /// One field of a sample, such as `xs` or `ys`.
@@ -93,6 +93,10 @@ macro_rules! each {
     };
 }
 
+fn dtype_of<T: WithDType>(_: &[T]) -> DType {
+    T::DTYPE
+}
+
 fn zeros<T: Pod>(len: usize) -> Vec<T> {
     vec![T::zeroed(); len]
 }
@@ -127,15 +131,7 @@ impl Column {
     }
 
     pub(super) fn dtype(&self) -> DType {
-        match self {
-            Column::U8(_) => DType::U8,
-            Column::U32(_) => DType::U32,
-            Column::I64(_) => DType::I64,
-            Column::BF16(_) => DType::BF16,
-            Column::F16(_) => DType::F16,
-            Column::F32(_) => DType::F32,
-            Column::F64(_) => DType::F64,
-        }
+        each!(self, items => dtype_of(items))
     }
 
     pub(super) fn capacity(&self) -> usize {

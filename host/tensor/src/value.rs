@@ -42,9 +42,10 @@ impl Value {
         if !self.is_unique() {
             return None;
         }
-        let room = RefCell::new(None);
-        self.tensor.inplace_op1(&TakeRoom(&room)).ok()?;
-        room.into_inner()
+        let mut room = None;
+        let take = |storage: &mut CpuStorage, _, _| room = Some(std::mem::replace(storage, CpuStorage::U8(Vec::new())));
+        self.tensor.inplace_op1(&Overwrite(RefCell::new(Some(take)))).ok()?;
+        room
     }
 
     /// A fresh copy of the elements.
@@ -145,18 +146,6 @@ pub(crate) fn unwritten<T: Element>(length: usize) -> Vec<T> {
         elements.set_len(length)
     };
     elements
-}
-
-struct TakeRoom<'a>(&'a RefCell<Option<CpuStorage>>);
-
-impl InplaceOp1 for TakeRoom<'_> {
-    fn name(&self) -> &'static str {
-        "take-room"
-    }
-    fn cpu_fwd(&self, storage: &mut CpuStorage, _: &Layout) -> candle_core::Result<()> {
-        *self.0.borrow_mut() = Some(std::mem::replace(storage, CpuStorage::U8(Vec::new())));
-        Ok(())
-    }
 }
 
 struct Overwrite<F>(RefCell<Option<F>>);
