@@ -18,67 +18,70 @@ impl<T: Real> Kernel for SumSlice<'_, T> {
     }
 }
 
-/// The sum of `f(x)` in 64 lanes, then over the lanes by halves.
+/// `combine` of `before` and `f(x, y)` over as many pairs as fill `W` lanes, from `at` on; answers where it ended. Loops over indices: see
+/// `optimize`.
 #[inline(always)]
-pub(crate) fn sum_lanes<T: Real>(x: &[T], f: impl Fn(T) -> T) -> T {
-    let mut lanes = [T::ZERO; 64];
-    let mut chunks = x.chunks_exact(64);
-    for chunk in &mut chunks {
-        for (lane, &x) in lanes.iter_mut().zip(chunk) {
-            *lane += f(x);
+fn in_lanes<T: Real, const W: usize>(
+    (x, y): (&[T], &[T]),
+    mut at: usize,
+    (start, before): (T, T),
+    f: &impl Fn(T, T) -> T,
+    combine: &impl Fn(T, T) -> T,
+) -> (usize, T) {
+    if at + W > x.len() {
+        return (at, before);
+    }
+    let mut lanes = [start; W];
+    while at + W <= x.len() {
+        let (x, y) = (&x[at..at + W], &y[at..at + W]);
+        let mut lane = 0;
+        while lane < W {
+            lanes[lane] = combine(lanes[lane], f(x[lane], y[lane]));
+            lane += 1;
         }
+        at += W;
     }
-    for (lane, &x) in lanes.iter_mut().zip(chunks.remainder()) {
-        *lane += f(x);
-    }
-    let mut width = 32;
+    let mut width = W / 2;
     while width > 0 {
-        for at in 0..width {
-            lanes[at] += lanes[at + width];
+        let mut lane = 0;
+        while lane < width {
+            lanes[lane] = combine(lanes[lane], lanes[lane + width]);
+            lane += 1;
         }
         width /= 2;
     }
-    lanes[0]
+    (at, combine(before, lanes[0]))
 }
 
-/// As [`sum_lanes`] over pairs.
+/// `combine` of `start` and `f(x, y)` over all pairs: in 32 lanes, what is left in 8, and the last ones in order.
+#[inline(always)]
+fn reduce<T: Real>(x: &[T], y: &[T], start: T, f: impl Fn(T, T) -> T, combine: impl Fn(T, T) -> T) -> T {
+    let y = &y[..x.len()];
+    let (at, whole) = in_lanes::<T, 32>((x, y), 0, (start, start), &f, &combine);
+    let (mut at, mut whole) = in_lanes::<T, 8>((x, y), at, (start, whole), &f, &combine);
+    while at < x.len() {
+        whole = combine(whole, f(x[at], y[at]));
+        at += 1;
+    }
+    whole
+}
+
+/// The sum of `f(x)`.
+#[inline(always)]
+pub(crate) fn sum_lanes<T: Real>(x: &[T], f: impl Fn(T) -> T) -> T {
+    reduce(x, x, T::ZERO, |x, _| f(x), |a, b| a + b)
+}
+
+/// The sum of `f(x, y)` over pairs.
 #[inline(always)]
 pub(crate) fn sum_lanes2<T: Real>(x: &[T], y: &[T], f: impl Fn(T, T) -> T) -> T {
-    let mut lanes = [T::ZERO; 32];
-    let length = x.len().min(y.len());
-    let whole = length / 32 * 32;
-    for (x, y) in x[..whole].chunks_exact(32).zip(y[..whole].chunks_exact(32)) {
-        for at in 0..32 {
-            lanes[at] += f(x[at], y[at]);
-        }
-    }
-    for (lane, (&x, &y)) in lanes.iter_mut().zip(x[whole..length].iter().zip(&y[whole..length])) {
-        *lane += f(x, y);
-    }
-    let mut width = 16;
-    while width > 0 {
-        for at in 0..width {
-            lanes[at] += lanes[at + width];
-        }
-        width /= 2;
-    }
-    lanes[0]
+    reduce(x, y, T::ZERO, f, |a, b| a + b)
 }
 
 /// The largest element, or the lowest number for none.
 #[inline(always)]
 pub(crate) fn max_lanes<T: Real>(x: &[T]) -> T {
-    let mut lanes = [T::LOWEST; 64];
-    let mut chunks = x.chunks_exact(64);
-    for chunk in &mut chunks {
-        for (lane, &x) in lanes.iter_mut().zip(chunk) {
-            *lane = lane.larger(x);
-        }
-    }
-    for (lane, &x) in lanes.iter_mut().zip(chunks.remainder()) {
-        *lane = lane.larger(x);
-    }
-    lanes.iter().fold(T::LOWEST, |a, &b| a.larger(b))
+    reduce(x, x, T::LOWEST, |x, _| x, |a, b| a.larger(b))
 }
 
 /// The sum of a few elements, on this thread.

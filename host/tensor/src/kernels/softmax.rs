@@ -97,66 +97,98 @@ pub(crate) fn softmax_gradient<T: Real>(pool: &Pool, y: &[T], gradient: &[T], wi
     out
 }
 
-/// What a row of logits is compared with.
+/// What rows of logits are compared with.
 #[derive(Clone, Copy)]
 pub(crate) enum Target<'a, T> {
-    Label(u32),
+    /// One label a row; a row with `u32::MAX` is not counted.
+    Labels(&'a [u32]),
+    /// A row of probabilities for each row of logits.
     Probabilities(&'a [T]),
-    /// Not counted.
-    Ignored,
 }
 
-/// Cross-entropy of one row; `out` becomes its gradient with respect to the logits, times `factor`.
-pub(crate) struct CrossEntropyRow<'a, T> {
+/// Cross-entropy of rows of logits: a loss for each, and in `out` its gradient with respect to the logits, times `factor`.
+pub(crate) struct CrossEntropyRows<'a, T> {
     pub x: &'a [T],
+    pub classes: usize,
     pub target: Target<'a, T>,
     pub smoothing: T,
     pub factor: T,
+    pub losses: &'a mut [T],
     pub out: &'a mut [T],
 }
 
-impl<T: Real> Kernel for CrossEntropyRow<'_, T> {
-    type Output = T;
+/// Elements whose exponentials are taken together: of several short rows at once, so that few are left over that fill no vector.
+const TOGETHER: usize = 1024;
+
+impl<T: Real> Kernel for CrossEntropyRows<'_, T> {
+    type Output = ();
     #[inline(always)]
-    fn run<S: Isa>(self, isa: S) -> T {
-        let Self { x, target, smoothing, factor, out } = self;
-        if matches!(target, Target::Ignored) {
-            out.fill(T::ZERO);
-            return T::ZERO;
-        }
-        let largest = max_lanes(x);
-        for (out, &x) in out.iter_mut().zip(x) {
-            *out = (x - largest).exp(isa);
-        }
-        let sum = sum_lanes(out, |x| x);
-        let log_sum = largest + sum.ln();
-        let share = smoothing / T::of(x.len() as f64);
-        let kept = T::ONE - smoothing;
-        // The loss is sum over classes of t (log_sum - x), with t = kept p + share.
-        let mut loss = T::ZERO;
-        if smoothing != T::ZERO {
-            loss = share * (T::of(x.len() as f64) * log_sum - sum_lanes(x, |x| x));
-        }
-        match target {
-            Target::Label(label) => {
-                let scale = factor / sum;
-                let shift = factor * share;
-                for out in out.iter_mut() {
-                    *out = *out * scale - shift;
+    fn run<S: Isa>(self, isa: S) {
+        let Self { x, classes, target, smoothing, factor, losses, out } = self;
+        let (share, kept) = (smoothing / T::of(classes as f64), T::ONE - smoothing);
+        let step = (TOGETHER / classes).max(1);
+        let mut from = 0;
+        while from < losses.len() {
+            let to = losses.len().min(from + step);
+            let mut row = from;
+            while row < to {
+                let (x, out) = (&x[row * classes..][..classes], &mut out[row * classes..][..classes]);
+                let largest = max_lanes(x);
+                let mut at = 0;
+                while at < classes {
+                    out[at] = x[at] - largest;
+                    at += 1;
                 }
-                let label = label as usize;
-                out[label] -= factor * kept;
-                loss + kept * (log_sum - x[label])
+                losses[row] = largest;
+                row += 1;
             }
-            Target::Probabilities(p) => {
-                let mass = kept * sum_lanes(p, |p| p) + smoothing;
-                let scale = mass / sum;
-                for (out, &p) in out.iter_mut().zip(p) {
-                    *out = factor * (*out * scale - kept * p - share);
+            let block = &mut out[from * classes..to * classes];
+            let mut at = 0;
+            while at < block.len() {
+                block[at] = block[at].exp(isa);
+                at += 1;
+            }
+            let mut row = from;
+            while row < to {
+                let (x, out) = (&x[row * classes..][..classes], &mut out[row * classes..][..classes]);
+                let sum = sum_lanes(out, |x| x);
+                let log_sum = losses[row] + sum.ln();
+                // The loss is sum over classes of t (log_sum - x), with t = kept p + share.
+                let mut loss = T::ZERO;
+                if smoothing != T::ZERO {
+                    loss = share * (T::of(classes as f64) * log_sum - sum_lanes(x, |x| x));
                 }
-                loss + kept * sum_lanes2(p, x, |p, x| if p == T::ZERO { T::ZERO } else { p * (log_sum - x) })
+                losses[row] = match target {
+                    Target::Labels(labels) if labels[row] == u32::MAX => {
+                        out.fill(T::ZERO);
+                        T::ZERO
+                    }
+                    Target::Labels(labels) => {
+                        let (scale, shift) = (factor / sum, factor * share);
+                        let mut at = 0;
+                        while at < classes {
+                            out[at] = out[at] * scale - shift;
+                            at += 1;
+                        }
+                        let label = labels[row] as usize;
+                        out[label] -= factor * kept;
+                        loss + kept * (log_sum - x[label])
+                    }
+                    Target::Probabilities(p) => {
+                        let p = &p[row * classes..][..classes];
+                        let mass = kept * sum_lanes(p, |p| p) + smoothing;
+                        let scale = mass / sum;
+                        let mut at = 0;
+                        while at < classes {
+                            out[at] = factor * (out[at] * scale - kept * p[at] - share);
+                            at += 1;
+                        }
+                        loss + kept * sum_lanes2(p, x, |p, x| if p == T::ZERO { T::ZERO } else { p * (log_sum - x) })
+                    }
+                };
+                row += 1;
             }
-            Target::Ignored => T::ZERO,
+            from = to;
         }
     }
 }

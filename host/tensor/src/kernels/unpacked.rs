@@ -61,21 +61,30 @@ impl<T: Real> Kernel for Dots<T> {
             let tall = i + 4 <= product.m;
             let mut j = 0;
             while j < product.n {
-                let wide = j + 3 <= product.n;
+                // Four columns left are two and two: a tile of one is as slow as one of two, for want of independent sums.
+                let columns = match product.n - j {
+                    1 => 1,
+                    2 | 4 => 2,
+                    _ => 3,
+                };
                 // SAFETY: the tile lies inside the matrices, which `Product::run` was promised to be sound.
                 unsafe {
-                    match (tall, wide, S::WIDE) {
-                        (true, true, false) => dots::<T, S, 8, 4, 3>(product, i, j, isa),
-                        (true, false, false) => dots::<T, S, 8, 4, 1>(product, i, j, isa),
-                        (false, true, false) => dots::<T, S, 8, 1, 3>(product, i, j, isa),
-                        (false, false, false) => dots::<T, S, 8, 1, 1>(product, i, j, isa),
-                        (true, true, true) => dots::<T, S, 16, 4, 3>(product, i, j, isa),
-                        (true, false, true) => dots::<T, S, 16, 4, 1>(product, i, j, isa),
-                        (false, true, true) => dots::<T, S, 16, 1, 3>(product, i, j, isa),
-                        (false, false, true) => dots::<T, S, 16, 1, 1>(product, i, j, isa),
+                    match (tall, columns, S::WIDE) {
+                        (true, 3, false) => dots::<T, S, 8, 4, 3>(product, i, j, isa),
+                        (true, 2, false) => dots::<T, S, 8, 4, 2>(product, i, j, isa),
+                        (true, _, false) => dots::<T, S, 8, 4, 1>(product, i, j, isa),
+                        (false, 3, false) => dots::<T, S, 8, 1, 3>(product, i, j, isa),
+                        (false, 2, false) => dots::<T, S, 8, 1, 2>(product, i, j, isa),
+                        (false, _, false) => dots::<T, S, 8, 1, 1>(product, i, j, isa),
+                        (true, 3, true) => dots::<T, S, 16, 4, 3>(product, i, j, isa),
+                        (true, 2, true) => dots::<T, S, 16, 4, 2>(product, i, j, isa),
+                        (true, _, true) => dots::<T, S, 16, 4, 1>(product, i, j, isa),
+                        (false, 3, true) => dots::<T, S, 16, 1, 3>(product, i, j, isa),
+                        (false, 2, true) => dots::<T, S, 16, 1, 2>(product, i, j, isa),
+                        (false, _, true) => dots::<T, S, 16, 1, 1>(product, i, j, isa),
                     }
                 }
-                j += if wide { 3 } else { 1 };
+                j += columns;
             }
             i += if tall { 4 } else { 1 };
         }
@@ -193,9 +202,13 @@ unsafe fn columns<T: Real, S: Isa, const W: usize, const J: usize>(product: &Pro
         let left = product.m - i;
         // SAFETY: promised by the caller.
         unsafe {
-            if left >= 6 {
+            if left >= 6 && left != 8 {
                 outer::<T, S, W, 6, J>(product, i, j, isa);
                 i += 6;
+            } else if left >= 4 {
+                // Eight are four and four: two rows have too few independent sums to keep the units busy.
+                outer::<T, S, W, 4, J>(product, i, j, isa);
+                i += 4;
             } else if left >= 2 {
                 outer::<T, S, W, 2, J>(product, i, j, isa);
                 i += 2;

@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::kernels::reduce::sum_all;
 use crate::kernels::simd::{Real, dispatch};
-use crate::kernels::softmax::{CrossEntropyRow, Target, softmax, softmax_gradient};
+use crate::kernels::softmax::{CrossEntropyRows, Target, softmax, softmax_gradient};
 use crate::pool::Parts;
 use crate::value::{Value, data, unwritten, value};
 
@@ -46,16 +46,15 @@ fn targets(call: &Call, classes: usize) -> Result<Targets> {
             return Err(call.error(format!("labels must have the shape of the logits without the last dimension, got {}", call.shapes())));
         }
         let ignored = call.int(1, i64::MIN);
-        let labels: Vec<i64> = match target.dtype() {
-            DType::U32 => data::<u32>(&target.contiguous()?.tensor)?.iter().map(|&label| i64::from(label)).collect(),
-            _ => target.to_vec::<i64>()?,
-        };
         let label = |label: i64| match label {
             _ if label == ignored && call.ints.len() > 1 => Ok(u32::MAX),
             _ if (0..classes as i64).contains(&label) => Ok(label as u32),
             _ => Err(call.error(format!("label {label} is out of range: the logits {logits:?} have {classes} classes"))),
         };
-        return Ok(Targets::Labels(labels.into_iter().map(label).collect::<Result<_>>()?));
+        return Ok(Targets::Labels(match target.dtype() {
+            DType::U32 => data::<u32>(&target.contiguous()?.tensor)?.iter().map(|&found| label(i64::from(found))).collect::<Result<_>>()?,
+            _ => target.to_vec::<i64>()?.into_iter().map(label).collect::<Result<_>>()?,
+        }));
     }
     call.real([0, 1])?;
     if target.dims() != logits {
@@ -108,17 +107,15 @@ fn cross_entropy_of<T: Real>(
     let mut full = unwritten::<T>(rows * classes);
     let (loss_parts, parts) = (Parts::new(&mut losses), Parts::new(&mut full));
     context.pool.ranges(rows, (8 * 1024 / classes).max(1), |range| {
-        for row in range {
-            let span = row * classes..(row + 1) * classes;
-            let target = match probabilities {
-                Some(p) => Target::Probabilities(&p[span.clone()]),
-                None if labels[row] == u32::MAX => Target::Ignored,
-                None => Target::Label(labels[row]),
-            };
-            // SAFETY: each row is written by one task.
-            let (loss, out) = unsafe { (&mut loss_parts.part(row..row + 1)[0], parts.part(span.clone())) };
-            *loss = dispatch(CrossEntropyRow { x: &elements[span], target, smoothing: T::of(smoothing), factor: T::of(factor), out });
-        }
+        let span = range.start * classes..range.end * classes;
+        let target = match probabilities {
+            Some(p) => Target::Probabilities(&p[span.clone()]),
+            None => Target::Labels(&labels[range.clone()]),
+        };
+        // SAFETY: the ranges of one call do not overlap.
+        let (losses, out) = unsafe { (loss_parts.part(range), parts.part(span.clone())) };
+        let (smoothing, factor) = (T::of(smoothing), T::of(factor));
+        dispatch(CrossEntropyRows { x: &elements[span], classes, target, smoothing, factor, losses, out });
     });
     let out = match reduction {
         Reduction::None => value(losses, Shape::from(&call.shape(0)[..call.shape(0).len() - 1])),
