@@ -3,11 +3,13 @@
 //! The loader, the run directory and the terminal implement them; tests implement them in a few lines. The learner never
 //! opens a file and never writes to a terminal itself.
 
+use std::sync::Arc;
+
 use candle_core::{CpuStorage, Tensor};
 use fluxbay_plugin::abi::event::phase_kind;
 use serde::{Deserialize, Serialize};
 
-use crate::tensor::Engine;
+use crate::tensor::{Engine, Idle};
 
 /// What a phase is for; decides its mode and its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -189,6 +191,8 @@ pub trait Helpers {
     fn threads(&self) -> usize;
     /// Does `task` for each number below `count`, and returns when all are done.
     fn share(&self, count: usize, task: &(dyn Fn(usize) + Sync));
+    /// Lets others than the caller do `task`, piece by piece, whenever they have nothing else to do. They may never come round to it.
+    fn idle(&self, task: Arc<Idle>);
 }
 
 /// The caller's thread alone.
@@ -202,6 +206,7 @@ impl Helpers for Alone {
     fn share(&self, count: usize, task: &(dyn Fn(usize) + Sync)) {
         (0..count).for_each(task);
     }
+    fn idle(&self, _: Arc<Idle>) {}
 }
 
 impl Helpers for Engine {
@@ -210,6 +215,9 @@ impl Helpers for Engine {
     }
     fn share(&self, count: usize, task: &(dyn Fn(usize) + Sync)) {
         Engine::share(self, count, task);
+    }
+    fn idle(&self, task: Arc<Idle>) {
+        Engine::idle(self, task);
     }
 }
 

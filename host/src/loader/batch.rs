@@ -3,6 +3,7 @@
 //! Runs on the loader's threads and on the training thread; never lets a panic of a data set pass.
 
 use std::{
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -10,7 +11,7 @@ use std::{
 use candle_core::Tensor;
 
 use super::{LoaderError, Place, Samples, samples::Column, spare::Spare};
-use crate::learner::ports::Helpers;
+use crate::learner::ports::{Alone, Helpers};
 
 /// One batch.
 #[derive(Clone, Debug)]
@@ -42,6 +43,9 @@ const POISON: [u8; 2] = [0xA5, 0x5A];
 /// Bytes of a batch from which on it is made by several threads: handing a part over takes about as long as writing so many.
 const WORTH_SHARING: usize = 64 * 1024;
 
+/// Parts in which a batch is made meanwhile: while a thread is at one, the kernels do without it.
+const LITTLE: usize = 16;
+
 /// A batch to be made.
 pub(super) struct Job<'a> {
     pub(super) samples: &'a dyn Samples,
@@ -61,14 +65,32 @@ impl Job<'_> {
     }
 }
 
+/// Room of a batch, of which the first samples are filled.
+#[derive(Default)]
+pub(super) struct Begun {
+    columns: Vec<Column>,
+    filled: usize,
+}
+
+/// Room for all samples, where none is filled.
+fn begin(job: &Job<'_>) -> Result<Begun, LoaderError> {
+    let mut columns = room(job)?;
+    for (column, field) in columns.iter_mut().zip(job.samples.fields()) {
+        poison(column.bytes_mut(), field.bytes(), POISON[0], job.care);
+    }
+    Ok(Begun { columns, filled: 0 })
+}
+
 /// Fills the fields of the samples and checks them.
 pub(super) fn columns(job: &Job<'_>, helpers: &dyn Helpers) -> Result<Vec<Column>, LoaderError> {
+    end(job, begin(job)?, helpers)
+}
+
+/// Fills the samples that are missing and checks all.
+fn end(job: &Job<'_>, begun: Begun, helpers: &dyn Helpers) -> Result<Vec<Column>, LoaderError> {
     let &Job { samples, source, indices, care, .. } = job;
-    let mut columns = room(job)?;
-    for (column, field) in columns.iter_mut().zip(samples.fields()) {
-        poison(column.bytes_mut(), field.bytes(), POISON[0], care);
-    }
-    fill(job, &mut columns, helpers)?;
+    let Begun { mut columns, filled } = begun;
+    fill(job, &mut columns, filled..indices.len(), helpers)?;
     let looks_untouched = columns.iter().zip(samples.fields()).any(|(column, field)| match care {
         Care::Thorough => column.bytes().contains(&POISON[0]),
         Care::Tails => chunks(column.bytes(), field.bytes()).any(|sample| tail(sample, care).iter().all(|&byte| byte == POISON[0])),
@@ -87,7 +109,7 @@ fn fill_again(job: &Job<'_>, first: Vec<Column>, helpers: &dyn Helpers) -> Resul
     for (column, field) in second.iter_mut().zip(samples.fields()) {
         poison(column.bytes_mut(), field.bytes(), POISON[1], Care::Thorough);
     }
-    fill(job, &mut second, helpers)?;
+    fill(job, &mut second, 0..indices.len(), helpers)?;
     for (number, field) in samples.fields().iter().enumerate() {
         let both = chunks(first[number].bytes(), field.bytes()).zip(chunks(second[number].bytes(), field.bytes()));
         for (sample, (a, b)) in both.enumerate() {
@@ -140,18 +162,19 @@ struct Piece<'a> {
     outcome: Result<(), LoaderError>,
 }
 
-/// Lets the data set write all samples. A large batch is made by all threads that help; the first part that fails tells why.
-fn fill<'a>(job: &Job<'a>, columns: &mut [Column], helpers: &dyn Helpers) -> Result<(), LoaderError> {
-    let bytes: usize = columns.iter().map(|column| column.bytes().len()).sum();
-    let threads = if bytes < WORTH_SHARING { 1 } else { helpers.threads().min(job.indices.len()).max(1) };
-    let each = job.indices.len().div_ceil(threads);
+/// Lets the data set write some of the samples. Many bytes are written by all threads that help; the first part that fails tells why.
+fn fill<'a>(job: &Job<'a>, columns: &mut [Column], wanted: Range<usize>, helpers: &dyn Helpers) -> Result<(), LoaderError> {
+    let bytes: usize = job.samples.fields().iter().map(|field| wanted.len() * field.bytes()).sum();
+    let threads = if bytes < WORTH_SHARING { 1 } else { helpers.threads().min(wanted.len()).max(1) };
+    let each = wanted.len().div_ceil(threads);
     let mut rest: Vec<&mut [u8]> = columns.iter_mut().map(Column::bytes_mut).collect();
-    let cut = |indices: &'a [u64]| {
+    let mut cut = |count: usize| {
         let buffers = rest.iter_mut().zip(job.samples.fields());
-        let buffers = buffers.map(|(rest, field)| rest.split_off_mut(..indices.len() * field.bytes()).unwrap_or_default()).collect();
-        Mutex::new(Piece { indices, buffers, outcome: Ok(()) })
+        buffers.map(|(rest, field)| rest.split_off_mut(..count * field.bytes()).unwrap_or_default()).collect()
     };
-    let pieces: Vec<Mutex<Piece<'_>>> = job.indices.chunks(each.max(1)).map(cut).collect();
+    let _: Vec<&mut [u8]> = cut(wanted.start);
+    let piece = |indices: &'a [u64]| Mutex::new(Piece { indices, buffers: cut(indices.len()), outcome: Ok(()) });
+    let pieces: Vec<Mutex<Piece<'_>>> = job.indices[wanted].chunks(each.max(1)).map(piece).collect();
     helpers.share(pieces.len(), &|number| {
         let mut piece = pieces[number].lock().unwrap_or_else(PoisonError::into_inner);
         let Piece { indices, buffers, outcome } = &mut *piece;
@@ -197,21 +220,43 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Makes batch `index` of the epoch.
-    pub(super) fn make(&self, index: usize, care: Care, helpers: &dyn Helpers) -> Result<Batch, LoaderError> {
+    fn job(&self, index: usize, care: Care) -> Job<'_> {
         let start = index * self.batch_size;
         let indices = &self.order[start..self.order.len().min(start + self.batch_size)];
-        let job = Job { samples: &*self.samples, source: self.source, indices, care, spare: &self.spare };
-        let columns = columns(&job, helpers)?;
+        Job { samples: &*self.samples, source: self.source, indices, care, spare: &self.spare }
+    }
+
+    /// Makes batch `index` of the epoch.
+    pub(super) fn make(&self, index: usize, care: Care, helpers: &dyn Helpers) -> Result<Batch, LoaderError> {
+        self.end(index, begin(&self.job(index, care))?, care, helpers)
+    }
+
+    /// A little more of batch `index`, or its room, on this thread; whether anything is missing then.
+    pub(super) fn go_on(&self, index: usize, begun: &mut Option<Begun>) -> Result<bool, LoaderError> {
+        let job = self.job(index, Care::Tails);
+        let Some(Begun { columns, filled }) = begun else {
+            *begun = Some(begin(&job)?);
+            return Ok(true);
+        };
+        let to = job.indices.len().min(*filled + job.indices.len().div_ceil(LITTLE));
+        fill(&job, columns, *filled..to, &Alone)?;
+        *filled = to;
+        Ok(to < job.indices.len())
+    }
+
+    /// What is missing of batch `index`, and the batch of it.
+    pub(super) fn end(&self, index: usize, begun: Begun, care: Care, helpers: &dyn Helpers) -> Result<Batch, LoaderError> {
+        let job = self.job(index, care);
+        let columns = end(&job, begun, helpers)?;
         let mut fields = Vec::with_capacity(columns.len());
         for (column, field) in columns.into_iter().zip(self.samples.fields()) {
             let mut shape = Vec::with_capacity(field.shape.len() + 1);
-            shape.push(indices.len());
+            shape.push(job.indices.len());
             shape.extend_from_slice(&field.shape);
             let tensor =
                 column.into_tensor(shape).map_err(|error| LoaderError::Tensor { field: field.name.clone(), message: error.to_string() })?;
             fields.push(tensor);
         }
-        Ok(Batch { fields, samples: indices.len(), index, indices: indices.to_vec() })
+        Ok(Batch { fields, samples: job.indices.len(), index, indices: job.indices.to_vec() })
     }
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Batch, Habit, LoaderError, WORTH_A_THREAD,
     batch::{Care, Plan},
+    meanwhile::Meanwhile,
     prefetch::{Ahead, Pool},
     random::fnv1a,
 };
@@ -40,6 +41,8 @@ pub struct Epoch {
     habit: Arc<Habit>,
     threads: Option<(Arc<Pool>, usize)>,
     pub(super) ahead: Option<Ahead>,
+    /// The next batch, where no thread of the loader makes it.
+    meanwhile: Option<Meanwhile>,
     failed: bool,
     fingerprint: OnceCell<u64>,
 }
@@ -55,7 +58,7 @@ impl Epoch {
     ) -> Epoch {
         let Range { start, end } = batches;
         let fingerprint = OnceCell::new();
-        let mut this = Epoch { plan, split, epoch, next: start, end, habit, threads, ahead: None, failed: false, fingerprint };
+        let mut this = Epoch { plan, split, epoch, next: start, end, habit, threads, ahead: None, meanwhile: None, failed: false, fingerprint };
         this.look_ahead();
         this
     }
@@ -100,9 +103,19 @@ impl Epoch {
         if let Some(ahead) = &mut self.ahead {
             return ahead.take(self.next);
         }
-        let begin = Instant::now();
-        let batch = self.plan.make(self.next, Care::Tails, helpers)?;
-        self.habit.record(u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        let begun = self.meanwhile.take().and_then(|begun| begun.take(self.next, helpers));
+        let batch = match begun {
+            Some(batch) => batch?,
+            None => {
+                let begin = Instant::now();
+                let batch = self.plan.make(self.next, Care::Tails, helpers)?;
+                self.habit.record(u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX));
+                batch
+            }
+        };
+        if self.threads.is_some() && self.next + 1 < self.end {
+            self.meanwhile = Some(Meanwhile::begin(Arc::clone(&self.plan), self.next + 1, helpers));
+        }
         Ok(batch)
     }
 

@@ -10,6 +10,7 @@ mod batch;
 mod division;
 mod epoch;
 mod error;
+mod meanwhile;
 mod ports;
 mod prefetch;
 mod random;

@@ -1,13 +1,18 @@
 use std::{
-    sync::{Mutex, mpsc},
+    sync::{Mutex, atomic::AtomicUsize, mpsc},
     time::Duration,
 };
 
 use candle_core::DType;
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    batch::{Care, Plan},
+    meanwhile::Meanwhile,
+    *,
+};
 use crate::learner::ports::{Alone, Batches as _, DataBatch, Helpers};
+use crate::tensor::{Idle, Left};
 
 /// Samples whose first field is their own index, and whose label is the index modulo the classes.
 struct Counting {
@@ -16,6 +21,8 @@ struct Counting {
     slow: Duration,
     fault: Fault,
     prepared: Mutex<Vec<(usize, Vec<u64>)>>,
+    /// Samples that were written.
+    filled: AtomicUsize,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -32,7 +39,7 @@ impl Counting {
         let splits = splits.iter().map(|&(name, samples)| Split { name: name.to_owned(), samples }).collect();
         let xs = Field { name: "xs".to_owned(), dtype: DType::F32, shape: vec![3], classes: None };
         let ys = Field { name: "ys".to_owned(), dtype: DType::U32, shape: vec![], classes: Some(4) };
-        Counting { fields: vec![xs, ys], splits, slow: Duration::ZERO, fault: Fault::None, prepared: Mutex::default() }
+        Counting { fields: vec![xs, ys], splits, slow: Duration::ZERO, fault: Fault::None, prepared: Mutex::default(), filled: AtomicUsize::new(0) }
     }
 }
 
@@ -54,6 +61,7 @@ impl Samples for Counting {
         if !self.slow.is_zero() {
             std::thread::sleep(self.slow);
         }
+        self.filled.fetch_add(indices.len(), Ordering::Relaxed);
         for (at, &index) in indices.iter().enumerate() {
             match self.fault {
                 Fault::Error(bad) if bad == index => return Err(SampleError(format!("line {bad} is torn"))),
@@ -92,6 +100,32 @@ impl Helpers for Crew {
     fn share(&self, count: usize, task: &(dyn Fn(usize) + Sync)) {
         self.0.lock().unwrap().push(count);
         std::thread::scope(|scope| (0..count).for_each(|number| drop(scope.spawn(move || task(number)))));
+    }
+
+    fn idle(&self, _: Arc<Idle>) {}
+}
+
+/// Comes round to so many pieces at once, and keeps what it was given.
+struct Eager(usize, Mutex<Vec<Arc<Idle>>>);
+
+impl Eager {
+    fn new(pieces: usize) -> Eager {
+        Eager(pieces, Mutex::default())
+    }
+}
+
+impl Helpers for Eager {
+    fn threads(&self) -> usize {
+        1
+    }
+
+    fn share(&self, count: usize, task: &(dyn Fn(usize) + Sync)) {
+        (0..count).for_each(task);
+    }
+
+    fn idle(&self, task: Arc<Idle>) {
+        let _ended = (0..self.0).any(|_| task() == Left::Nothing);
+        self.1.lock().unwrap().push(task);
     }
 }
 
@@ -187,6 +221,76 @@ fn faults_in_a_shared_batch_are_told_as_in_any_other() {
         for fault in [Fault::Label(at), Fault::Unfilled(at), Fault::Error(at), Fault::Panic(at)] {
             assert_eq!(error(fault, &Crew::default()), error(fault, &Alone));
         }
+    }
+}
+
+/// All of a data set as one epoch in its own order.
+fn plan(samples: &Arc<Counting>, batch_size: usize) -> Arc<Plan> {
+    let order = (0..samples.splits[0].samples).collect();
+    Arc::new(Plan { samples: samples.clone(), source: 0, order, batch_size, spare: Arc::default() })
+}
+
+#[test]
+fn a_batch_made_meanwhile_is_the_same_however_much_of_it_was_made() {
+    let samples = Arc::new(Counting::new(&[("training", 100)]));
+    let plan = plan(&samples, 40);
+    for index in [0, 2] {
+        let read = |batch: Batch| (batch.index, batch.samples, batch.indices, batch.fields[0].to_vec2::<f32>().unwrap());
+        let expected = read(plan.make(index, Care::Thorough, &Alone).unwrap());
+        for pieces in [0, 1, 2, 9, 100] {
+            let (eager, filled) = (Eager::new(pieces), samples.filled.load(Ordering::Relaxed));
+            let begun = Meanwhile::begin(Arc::clone(&plan), index, &eager);
+            let meanwhile = samples.filled.load(Ordering::Relaxed) - filled;
+            // The first piece is the room.
+            let (count, each) = (expected.1, expected.1.div_ceil(16));
+            assert_eq!(meanwhile, count.min(pieces.saturating_sub(1) * each));
+            assert_eq!(read(begun.take(index, &Crew::default()).unwrap().unwrap()), expected);
+            assert_eq!(samples.filled.load(Ordering::Relaxed) - filled, count, "nothing is made twice");
+        }
+    }
+    assert!(Meanwhile::begin(Arc::clone(&plan), 0, &Eager::new(3)).take(1, &Alone).is_none(), "another one");
+}
+
+#[test]
+fn an_epoch_with_others_at_work_meanwhile_is_the_same_epoch() {
+    let loader = |prefetch| open(Counting::new(&[("training", 100)]), settings(7, prefetch)).unwrap();
+    for pieces in [0, 3, 100] {
+        let (helped, eager) = (loader(1), Eager::new(pieces));
+        for number in 1..4 {
+            let mut epoch = helped.epoch("training", number).unwrap();
+            let batches = std::iter::from_fn(|| epoch.next_with(&eager)).map(Result::unwrap);
+            let read = |batch: Batch| (batch.fields[0].to_vec2().unwrap(), batch.fields[1].to_vec1().unwrap());
+            assert_eq!(batches.map(read).collect::<Vec<_>>(), contents(loader(0).epoch("training", number).unwrap()));
+        }
+    }
+    let (none, eager) = (loader(0), Eager::new(100));
+    let mut epoch = none.epoch("training", 1).unwrap();
+    assert_eq!(std::iter::from_fn(|| epoch.next_with(&eager)).count(), 15);
+    assert!(eager.1.lock().unwrap().is_empty(), "prefetch = 0 makes each when it is needed");
+}
+
+#[test]
+fn faults_in_a_batch_made_meanwhile_are_told_as_in_any_other() {
+    for fault in [Fault::Label(45), Fault::Unfilled(45), Fault::Error(45), Fault::Panic(45)] {
+        let mut samples = Counting::new(&[("training", 100)]);
+        samples.fault = fault;
+        let plan = plan(&Arc::new(samples), 40);
+        let expected = plan.make(1, Care::Tails, &Alone).unwrap_err().to_string();
+        for pieces in [0, 3, 9, 100] {
+            let begun = Meanwhile::begin(Arc::clone(&plan), 1, &Eager::new(pieces));
+            assert_eq!(begun.take(1, &Alone).unwrap().unwrap_err().to_string(), expected);
+        }
+    }
+}
+
+#[test]
+fn nobody_holds_the_data_set_for_a_batch_that_nobody_wants() {
+    let samples = Arc::new(Counting::new(&[("training", 100)]));
+    for pieces in [0, 3] {
+        let eager = Eager::new(pieces);
+        drop(Meanwhile::begin(plan(&samples, 40), 0, &eager));
+        assert_eq!(Arc::strong_count(&samples), 1);
+        assert_eq!(eager.1.lock().unwrap()[0](), Left::Nothing);
     }
 }
 

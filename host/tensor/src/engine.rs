@@ -112,6 +112,11 @@ impl Engine {
         self.context.pool.run(count, task);
     }
 
+    /// Lets threads of the kernels that have nothing to do work on `task`; see [`Pool::idle`](crate::pool::Pool::idle).
+    pub fn idle(&self, task: std::sync::Arc<crate::pool::Idle>) {
+        self.context.pool.idle(task);
+    }
+
     /// Adds a reference.
     pub fn retain(&mut self, handle: Handle) -> Result<()> {
         self.slots.retain(handle)

@@ -19,6 +19,7 @@ mod value;
 mod tests;
 
 pub use context::{Behaviour, Mode, Recording};
+pub use pool::{Idle, Left};
 pub use engine::{Engine, EngineOptions, View};
 pub use error::{DisplayHandle, Result, TensorError};
 pub use parameters::{Init, Kind, ParameterInfo};

@@ -16,6 +16,20 @@ const OPEN: u64 = 1 << 32;
 
 type Task<'a> = dyn Fn(usize) + Sync + 'a;
 
+/// What workers do a piece at a time while no job is open; see [`Pool::idle`].
+pub type Idle = dyn Fn() -> Left + Send + Sync;
+
+/// What is left of an [`Idle`] task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Another piece.
+    More,
+    /// Nothing for this thread, while another one is at it.
+    Elsewhere,
+    /// Nothing: it is not called again.
+    Nothing,
+}
+
 struct Shared {
     /// `OPEN` | number of workers inside; the upper bits count jobs.
     state: AtomicU64,
@@ -28,6 +42,8 @@ struct Shared {
     wake: Condvar,
     ended: AtomicBool,
     panicked: AtomicBool,
+    idle: Mutex<Option<Arc<Idle>>>,
+    has_idle: AtomicBool,
 }
 
 // SAFETY: `task` is written by the one caller (the pool is `!Sync`) while nobody is inside, and read only by workers that
@@ -56,6 +72,8 @@ impl Pool {
             wake: Condvar::new(),
             ended: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
+            idle: Mutex::new(None),
+            has_idle: AtomicBool::new(false),
         });
         let workers = (1..threads.max(1))
             .map(|index| {
@@ -96,6 +114,13 @@ impl Pool {
         if shared.panicked.swap(false, Ordering::Relaxed) {
             panic!("a tensor kernel panicked on a worker thread");
         }
+    }
+
+    /// Lets workers that would wait for the next job do `task` instead, piece by piece, in place of what was given before. A job begins
+    /// without the workers that are in a piece, so pieces should be short. Nobody is woken for it, and nobody may come round to it.
+    pub fn idle(&self, task: Arc<Idle>) {
+        *lock(&self.shared.idle) = Some(task);
+        self.shared.has_idle.store(true, Ordering::Release);
     }
 
     /// Splits `0..length` into even ranges of at least `grain` for [`Pool::run`], about two per thread.
@@ -155,6 +180,9 @@ fn work(shared: &Shared) {
             if shared.ended.load(Ordering::Relaxed) {
                 return;
             }
+            if shared.has_idle.load(Ordering::Acquire) && do_idle(shared) {
+                continue;
+            }
             spins += 1;
             if spins < SPINS {
                 std::hint::spin_loop();
@@ -177,6 +205,25 @@ fn work(shared: &Shared) {
         }
         shared.state.fetch_sub(1, Ordering::AcqRel);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// One piece of the idle task; whether there was one.
+fn do_idle(shared: &Shared) -> bool {
+    let Some(task) = lock(&shared.idle).clone() else { return false };
+    let left = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| task())).unwrap_or(Left::Nothing);
+    if left == Left::Nothing {
+        let mut idle = lock(&shared.idle);
+        // It may be another one by now.
+        if idle.as_ref().is_some_and(|now| Arc::ptr_eq(now, &task)) {
+            *idle = None;
+            shared.has_idle.store(false, Ordering::Release);
+        }
+    }
+    left == Left::More
 }
 
 fn park(shared: &Shared, last_job: u64) {
@@ -283,6 +330,73 @@ mod tests {
             sum.fetch_add(index, Ordering::Relaxed);
         });
         assert_eq!(sum.into_inner(), 45);
+    }
+
+    /// Runs jobs until it is so: workers that have parked do nothing until one wakes them.
+    fn until(pool: &Pool, so: impl Fn() -> bool) {
+        let begin = std::time::Instant::now();
+        while !so() {
+            assert!(begin.elapsed() < std::time::Duration::from_secs(60), "nobody comes round to it");
+            pool.run(4, &|_| {});
+        }
+    }
+
+    #[test]
+    fn workers_do_idle_work_between_jobs_until_nothing_is_left_or_there_is_other() {
+        let pool = Pool::new(3).unwrap();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let up_to = |last: usize| {
+            let calls = calls.clone();
+            Arc::new(move || match calls.fetch_add(1, Ordering::SeqCst) + 1 {
+                call if call < last => Left::More,
+                _ => Left::Nothing,
+            })
+        };
+        pool.idle(up_to(100));
+        until(&pool, || calls.load(Ordering::SeqCst) >= 100 && lock(&pool.shared.idle).is_none());
+        // Both workers may have been at it when the last piece was done.
+        assert!(calls.load(Ordering::SeqCst) <= 101);
+        let before = calls.load(Ordering::SeqCst);
+        (0..1000).for_each(|_| pool.run(4, &|_| {}));
+        assert_eq!(calls.load(Ordering::SeqCst), before);
+
+        pool.idle(up_to(usize::MAX));
+        until(&pool, || calls.load(Ordering::SeqCst) > before + 10);
+        let sum = AtomicUsize::new(0);
+        pool.run(100, &|index| {
+            sum.fetch_add(index, Ordering::Relaxed);
+        });
+        assert_eq!(sum.into_inner(), 4950, "jobs go on beside it");
+        let other = Arc::new(AtomicUsize::new(0));
+        let counted = other.clone();
+        pool.idle(Arc::new(move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Left::Nothing
+        }));
+        until(&pool, || other.load(Ordering::SeqCst) > 0);
+    }
+
+    #[test]
+    fn idle_work_that_is_taken_for_now_is_asked_for_again() {
+        let pool = Pool::new(2).unwrap();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let called = calls.clone();
+        pool.idle(Arc::new(move || if called.fetch_add(1, Ordering::SeqCst) < 5 { Left::Elsewhere } else { Left::Nothing }));
+        until(&pool, || calls.load(Ordering::SeqCst) == 6 && lock(&pool.shared.idle).is_none());
+    }
+
+    #[test]
+    fn a_panic_in_idle_work_ends_that_work_and_nothing_else() {
+        let pool = Pool::new(2).unwrap();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let called = calls.clone();
+        pool.idle(Arc::new(move || {
+            called.fetch_add(1, Ordering::SeqCst);
+            panic!("idle")
+        }));
+        until(&pool, || calls.load(Ordering::SeqCst) > 0 && lock(&pool.shared.idle).is_none());
+        (0..100).for_each(|_| pool.run(4, &|_| {}));
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
     }
 
     #[test]
