@@ -33,6 +33,15 @@ impl Heads {
     fn grain(&self) -> usize {
         (128 * 1024 / (self.time * self.time * self.width).max(1)).max(1)
     }
+    /// Weights of one head: of each block of queries, those of the keys that it looks at.
+    fn weights(&self) -> usize {
+        self.blocks().map(|(from, to)| (to - from) * self.keys(to)).sum()
+    }
+    /// First query of each block, and the first after it.
+    fn blocks(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let time = self.time;
+        (0..time).step_by(BLOCK).map(move |from| (from, (from + BLOCK).min(time)))
+    }
     /// Start of head `at`'s part `which` (0 queries, 1 keys, 2 values) in packed elements.
     fn start(&self, at: usize, which: usize) -> usize {
         let (batch, head) = (at / self.heads, at % self.heads);
@@ -74,7 +83,6 @@ struct ScoresGradient<'a, T> {
     weights: &'a [T],
     gradient: &'a mut [T],
     width: usize,
-    stride: usize,
     scale: T,
 }
 
@@ -82,50 +90,47 @@ impl<T: Real> Kernel for ScoresGradient<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Isa>(self, _: S) {
-        for (g, p) in self.gradient.chunks_exact_mut(self.width).zip(self.weights.chunks(self.stride)) {
-            let p = &p[..self.width];
+        for (g, p) in self.gradient.chunks_exact_mut(self.width).zip(self.weights.chunks_exact(self.width)) {
             let sum = sum_lanes2(p, g, |p, g| p * g);
-            for (g, &p) in g.iter_mut().zip(p) {
-                *g = p * (*g - sum) * self.scale;
+            // Indices: see `optimize`.
+            let mut at = 0;
+            while at < g.len() {
+                g[at] = p[at] * (g[at] - sum) * self.scale;
+                at += 1;
             }
         }
     }
 }
 
-/// The result [batch, time, channels], and the attention weights [batch, heads, time, time] for the way back.
+/// The result [batch, time, channels], and for the way back the attention weights: of each sequence, head and block of queries, a row a query
+/// with as many elements as the block looks at keys.
 pub(crate) fn forward<T: Real>(pool: &Pool, heads: &Heads, qkv: &[T]) -> (Vec<T>, Vec<T>) {
     let Heads { batch, time, width, .. } = *heads;
     let channels = heads.channels();
     let row = 3 * channels;
     let mut out = unwritten::<T>(batch * time * channels);
-    let mut weights = unwritten::<T>(batch * heads.heads * time * time);
-    let out_length = out.len();
+    let mut weights = unwritten::<T>(batch * heads.heads * heads.weights());
+    let (out_length, weights_length) = (out.len(), weights.len());
     let (out_parts, weight_parts) = (Parts::new(&mut out), Parts::new(&mut weights));
     pool.ranges(batch * heads.heads, heads.grain(), |range| {
-        let mut scores = unwritten::<T>(BLOCK.min(time) * time);
         for at in range {
             let part = |which: usize, from: usize| Matrix::strided(qkv, heads.start(at, which) + from * row, row, 1);
-            for from in (0..time).step_by(BLOCK) {
-                let to = (from + BLOCK).min(time);
+            let mut start = at * heads.weights();
+            for (from, to) in heads.blocks() {
                 let (rows, keys) = (to - from, heads.keys(to));
-                let length = scores.len();
-                let parts = Parts::new(&mut scores);
-                let target = Target { parts: &parts, length, start: 0, row_stride: keys, column_stride: 1 };
-                // SAFETY: the scores belong to this task.
-                unsafe { product_here((rows, keys, width), &target, Into::Overwrite, T::ONE, part(0, from), part(1, 0).transposed()) };
-                let first = if heads.causal { from + 1 } else { usize::MAX };
-                dispatch(SoftmaxScores { scores: &mut scores[..rows * keys], width: keys, scale: heads.scale(), first });
-                let start = heads.out_start(at) + from * channels;
-                let target = Target { parts: &out_parts, length: out_length, start, row_stride: channels, column_stride: 1 };
-                let span = (at * time + from) * time..(at * time + to) * time;
-                // SAFETY: each sequence and head is written by one task.
-                let saved = unsafe {
-                    product_here((rows, width, keys), &target, Into::Overwrite, T::ONE, Matrix::rows(&scores, keys), part(2, 0));
-                    weight_parts.part(span)
+                let target = Target { parts: &weight_parts, length: weights_length, start, row_stride: keys, column_stride: 1 };
+                let out = heads.out_start(at) + from * channels;
+                let out = Target { parts: &out_parts, length: out_length, start: out, row_stride: channels, column_stride: 1 };
+                // SAFETY: the weights and the results of each sequence and head belong to one task.
+                let weights = unsafe {
+                    product_here((rows, keys, width), &target, Into::Overwrite, T::ONE, part(0, from), part(1, 0).transposed());
+                    weight_parts.part(start..start + rows * keys)
                 };
-                for (saved, scores) in saved.chunks_exact_mut(time).zip(scores.chunks_exact(keys)) {
-                    saved[..keys].copy_from_slice(scores);
-                }
+                let first = if heads.causal { from + 1 } else { usize::MAX };
+                dispatch(SoftmaxScores { scores: weights, width: keys, scale: heads.scale(), first });
+                // SAFETY: as above.
+                unsafe { product_here((rows, width, keys), &out, Into::Overwrite, T::ONE, Matrix::rows(weights, keys), part(2, 0)) };
+                start += rows * keys;
             }
         }
     });
@@ -151,21 +156,22 @@ pub(crate) fn gradient<T: Real>(pool: &Pool, heads: &Heads, qkv: &[T], weights: 
                 row_stride: row,
                 column_stride: 1,
             };
-            for from in (0..time).step_by(BLOCK) {
-                let to = (from + BLOCK).min(time);
+            let mut start = at * heads.weights();
+            for (from, to) in heads.blocks() {
                 let (rows, keys) = (to - from, heads.keys(to));
-                let p = &weights[(at * time + from) * time..(at * time + to) * time];
+                let p = &weights[start..start + rows * keys];
+                start += rows * keys;
                 let g = Matrix::strided(gradient, heads.out_start(at) + from * channels, channels, 1);
                 let length = scores.len();
                 let parts = Parts::new(&mut scores);
                 let target = Target { parts: &parts, length, start: 0, row_stride: keys, column_stride: 1 };
                 // SAFETY: each sequence and head is written by one task; the scores belong to it.
                 unsafe {
-                    product_here((keys, width, rows), &into(2, 0), Into::Add, T::ONE, Matrix::rows(p, time).transposed(), g);
+                    product_here((keys, width, rows), &into(2, 0), Into::Add, T::ONE, Matrix::rows(p, keys).transposed(), g);
                     product_here((rows, keys, width), &target, Into::Overwrite, T::ONE, g, part(2, 0).transposed());
                 }
                 let scores = &mut scores[..rows * keys];
-                dispatch(ScoresGradient { weights: p, gradient: scores, width: keys, stride: time, scale: heads.scale() });
+                dispatch(ScoresGradient { weights: p, gradient: scores, width: keys, scale: heads.scale() });
                 let scores = Matrix::rows(scores, keys);
                 // SAFETY: as above.
                 unsafe {
