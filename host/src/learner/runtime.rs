@@ -22,7 +22,7 @@ use super::profile::Profile;
 use super::rehearsal::Rehearsal;
 use super::saving::{Moment, Resumption, Wish};
 use super::setup::SetupFrame;
-use super::state::State;
+use super::state::{NodeId, State};
 use crate::bridge::ambient::{self, Ambient};
 use crate::tensor::{Engine, TensorError};
 
@@ -133,6 +133,8 @@ pub struct Runtime {
     pub(crate) setup: RefCell<Vec<SetupFrame>>,
     pub(crate) parts: OnceCell<Parts>,
     pub(crate) data: RefCell<Option<Rc<dyn Data>>>,
+    /// Where the fields of a batch go, for as many as were looked up.
+    pub(crate) field_nodes: RefCell<Vec<NodeId>>,
     pub(crate) position: Position,
     pub(crate) spans: [Cell<u64>; 3],
     pub(crate) serial: Cell<u64>,
@@ -176,9 +178,9 @@ pub struct Runtime {
 /// Nodes of the state tree that the loop itself writes.
 #[derive(Debug)]
 pub(crate) struct Nodes {
-    pub step: super::state::NodeId,
-    pub epoch: super::state::NodeId,
-    pub phase: super::state::NodeId,
+    pub step: NodeId,
+    pub epoch: NodeId,
+    pub phase: NodeId,
 }
 
 impl std::fmt::Debug for Runtime {
@@ -204,6 +206,7 @@ impl Runtime {
             setup: RefCell::default(),
             parts: OnceCell::new(),
             data: RefCell::default(),
+            field_nodes: RefCell::default(),
             position: Position::default(),
             spans: Default::default(),
             serial: Cell::new(0),

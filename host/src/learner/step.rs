@@ -6,7 +6,7 @@ use super::control::{Flow, Stop, StopKind};
 use super::instances::{Doing, Span};
 use super::ports::PhaseKind;
 use super::runtime::Runtime;
-use super::state::Value;
+use super::state::{NodeId, Value};
 use crate::tensor::{Behaviour, Mode, Recording};
 
 /// No recording, evaluation: the mode outside steps.
@@ -59,15 +59,19 @@ impl Runtime {
     fn put_fields(&self, fields: &[Handle]) -> Flow {
         for (index, &handle) in fields.iter().enumerate() {
             self.engine.borrow_mut().retain(handle).map_err(engine_error)?;
-            let path = self.field_path(index);
-            let mut state = self.state.borrow_mut();
-            let node = match state.find(&path) {
-                Some(node) => node,
-                None => state.node(&path).map_err(engine_error)?,
-            };
-            state.set(node, Value::Tensor(handle));
+            let node = self.field_node(index)?;
+            self.state.borrow_mut().set(node, Value::Tensor(handle));
         }
         Ok(())
+    }
+
+    fn field_node(&self, index: usize) -> Flow<NodeId> {
+        let mut known = self.field_nodes.borrow_mut();
+        while known.len() <= index {
+            let node = self.state.borrow_mut().node(&self.field_path(known.len())).map_err(engine_error)?;
+            known.push(node);
+        }
+        Ok(known[index])
     }
 
     fn field_path(&self, index: usize) -> std::borrow::Cow<'static, str> {

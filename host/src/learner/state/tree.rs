@@ -19,6 +19,15 @@ struct Node {
     path: String,
     value: Value,
     children: BTreeMap<String, NodeId>,
+    /// The children once more, without their names: the one made last, and by `sibling` the one before each.
+    last_child: Option<NodeId>,
+    sibling: Option<NodeId>,
+}
+
+impl Node {
+    fn new(path: String, value: Value) -> Node {
+        Node { path, value, children: BTreeMap::new(), last_child: None, sibling: None }
+    }
 }
 
 /// Names of an instance for messages.
@@ -47,8 +56,13 @@ impl Default for State {
 impl State {
     /// An empty tree.
     pub fn new() -> State {
-        let root = Node { path: String::new(), value: Value::Absent, children: BTreeMap::new() };
-        State { nodes: vec![root], grants: Vec::new(), owners: Vec::new(), child_slots: HashMap::new(), dropped: Vec::new() }
+        State {
+            nodes: vec![Node::new(String::new(), Value::Absent)],
+            grants: Vec::new(),
+            owners: Vec::new(),
+            child_slots: HashMap::new(),
+            dropped: Vec::new(),
+        }
     }
 
     /// Makes instance number `owner` known by its names.
@@ -87,8 +101,9 @@ impl State {
             _ => Value::Absent,
         };
         let id = NodeId(self.nodes.len() as u32);
-        self.nodes.push(Node { path, value, children: BTreeMap::new() });
+        self.nodes.push(Node::new(path, value));
         self.nodes[parent.0 as usize].children.insert(name.to_owned(), id);
+        self.nodes[id.0 as usize].sibling = self.nodes[parent.0 as usize].last_child.replace(id);
         id
     }
 
@@ -218,11 +233,10 @@ impl State {
         if !self.value(node).is_hosted() {
             self.set(node, Value::Absent);
         }
-        let mut index = 0;
-        // Children are walked by position: the tree is not borrowed while it changes, and nothing is allocated.
-        while let Some(&child) = self.nodes[node.0 as usize].children.values().nth(index) {
+        let mut next = self.nodes[node.0 as usize].last_child;
+        while let Some(child) = next {
             self.clear(child);
-            index += 1;
+            next = self.nodes[child.0 as usize].sibling;
         }
     }
 
