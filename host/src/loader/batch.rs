@@ -66,7 +66,6 @@ impl Job<'_> {
 }
 
 /// Room of a batch, of which the first samples are filled.
-#[derive(Default)]
 pub(super) struct Begun {
     columns: Vec<Column>,
     filled: usize,

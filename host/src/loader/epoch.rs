@@ -58,7 +58,8 @@ impl Epoch {
     ) -> Epoch {
         let Range { start, end } = batches;
         let fingerprint = OnceCell::new();
-        let mut this = Epoch { plan, split, epoch, next: start, end, habit, threads, ahead: None, meanwhile: None, failed: false, fingerprint };
+        let mut this =
+            Epoch { plan, split, epoch, next: start, end, habit, threads, ahead: None, meanwhile: None, failed: false, fingerprint };
         this.look_ahead();
         this
     }
@@ -103,7 +104,7 @@ impl Epoch {
         if let Some(ahead) = &mut self.ahead {
             return ahead.take(self.next);
         }
-        let begun = self.meanwhile.take().and_then(|begun| begun.take(self.next, helpers));
+        let begun = self.meanwhile.take().and_then(|begun| begun.take(helpers));
         let batch = match begun {
             Some(batch) => batch?,
             None => {

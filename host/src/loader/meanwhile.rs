@@ -38,13 +38,13 @@ impl Meanwhile {
         Meanwhile(work)
     }
 
-    /// The batch; `None` where it is another one than `index`.
-    pub(super) fn take(self, index: usize, helpers: &dyn Helpers) -> Option<Result<Batch, LoaderError>> {
-        let work = lock(&self.0).take().filter(|work| work.index == index)?;
-        Some(match (work.failed, work.begun) {
+    /// The batch, once what is missing of it was made with the help of `helpers`.
+    pub(super) fn take(self, helpers: &dyn Helpers) -> Option<Result<Batch, LoaderError>> {
+        let Work { plan, index, begun, failed } = lock(&self.0).take()?;
+        Some(match (failed, begun) {
             (Some(error), _) => Err(error),
-            (None, Some(begun)) => work.plan.end(index, begun, Care::Tails, helpers),
-            (None, None) => work.plan.make(index, Care::Tails, helpers),
+            (None, Some(begun)) => plan.end(index, begun, Care::Tails, helpers),
+            (None, None) => plan.make(index, Care::Tails, helpers),
         })
     }
 }

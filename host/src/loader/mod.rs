@@ -40,8 +40,8 @@ pub use self::{
 /// Most fields that a batch has.
 pub const FIELDS: usize = fluxbay_plugin::abi::learner::FIELDS;
 
-/// A batch that is made faster than this, in nanoseconds, is made where it is needed: handing it over between threads, and taking a
-/// core from those that compute, costs as much.
+/// A batch that is made faster than this, in nanoseconds, is made by the threads of the kernels: handing it over from threads of the
+/// loader, and taking a core from those that compute, costs as much.
 const WORTH_A_THREAD: u64 = 50_000;
 /// Most threads that make batches.
 const MOST_THREADS: usize = 4;

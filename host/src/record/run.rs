@@ -3,7 +3,7 @@
 use std::{
     cell::RefCell,
     fs::File,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader},
     path::Path,
     time::{Duration, Instant},
 };
@@ -253,16 +253,13 @@ impl Sink for RunRecord {
             _ => {}
         }
         let write = |line: &mut Vec<u8>| {
-            line.extend_from_slice(b"{\"time\":");
-            seconds(line, time);
-            line.extend_from_slice(b",\"event\":");
-            json(line, kind);
-            line.extend_from_slice(b",\"phase\":");
-            json(line, at.phase);
-            put(line, format_args!(",\"epoch\":{},\"step\":{},\"by\":", at.epoch, at.step));
-            json(line, by);
-            line.extend_from_slice(b",\"detail\":");
-            json(line, detail);
+            begin(line, time);
+            member(line, "event", kind);
+            member(line, "phase", at.phase);
+            member(line, "epoch", &at.epoch);
+            member(line, "step", &at.step);
+            member(line, "by", by);
+            member(line, "detail", detail);
             line.push(b'}');
         };
         inner.events.push(write).map_err(loud)
@@ -321,20 +318,17 @@ fn loud(error: RecordError) -> SinkError {
 }
 
 fn metric_json(line: &mut Vec<u8>, time: f64, at: &At<'_>, scope: Scope, name: &str, value: f64) {
-    line.extend_from_slice(b"{\"time\":");
-    seconds(line, time);
-    line.extend_from_slice(b",\"phase\":");
-    json(line, at.phase);
-    line.extend_from_slice(b",\"scope\":");
-    json(line, scope.name());
-    line.extend_from_slice(b",\"epoch\":");
-    json(line, &at.epoch);
-    line.extend_from_slice(b",\"step\":");
-    json(line, &at.step);
-    line.extend_from_slice(b",\"name\":");
-    json(line, name);
-    line.extend_from_slice(b",\"value\":");
-    if value.is_finite() { json(line, &value) } else { json(line, &value.to_string()) }
+    begin(line, time);
+    member(line, "phase", at.phase);
+    member(line, "scope", scope.name());
+    member(line, "epoch", &at.epoch);
+    member(line, "step", &at.step);
+    member(line, "name", name);
+    if value.is_finite() {
+        member(line, "value", &value)
+    } else {
+        member(line, "value", &value.to_string())
+    }
     line.push(b'}');
 }
 
@@ -351,7 +345,7 @@ fn metric_row(line: &mut Vec<u8>, time: f64, at: &At<'_>, scope: Scope, name: &s
     line.push(b',');
     cell(line, name);
     line.push(b',');
-    if value.is_finite() { json(line, &value) } else { put(line, format_args!("{value}")) }
+    if value.is_finite() { json(line, &value) } else { line.extend_from_slice(value.to_string().as_bytes()) }
 }
 
 /// A time to the microsecond. Every step writes some: formatting a float to so many digits takes as long as all the rest of a line.
@@ -364,13 +358,23 @@ fn seconds(line: &mut Vec<u8>, seconds: f64) {
     line[from] = b'.';
 }
 
-fn put(line: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
-    // Writing to memory does not fail.
-    let _ = line.write_fmt(arguments);
+/// The first member of an object that is one line.
+fn begin(line: &mut Vec<u8>, time: f64) {
+    line.extend_from_slice(b"{\"time\":");
+    seconds(line, time);
+}
+
+/// A further member; `name` needs no escapes.
+fn member(line: &mut Vec<u8>, name: &str, value: &(impl Serialize + ?Sized)) {
+    line.extend_from_slice(b",\"");
+    line.extend_from_slice(name.as_bytes());
+    line.extend_from_slice(b"\":");
+    json(line, value);
 }
 
 /// A text or a number as JSON.
 fn json(line: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+    // Writing to memory does not fail.
     let _ = serde_json::to_writer(line, value);
 }
 

@@ -19,9 +19,9 @@ mod value;
 mod tests;
 
 pub use context::{Behaviour, Mode, Recording};
-pub use pool::{Idle, Left};
 pub use engine::{Engine, EngineOptions, View};
 pub use error::{DisplayHandle, Result, TensorError};
 pub use parameters::{Init, Kind, ParameterInfo};
+pub use pool::{Idle, Left};
 pub use random::{RandomState, philox};
 pub use value::dtype_of;
