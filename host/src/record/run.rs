@@ -414,6 +414,18 @@ mod tests {
     }
 
     #[test]
+    fn times_are_written_to_the_microsecond() {
+        let written = |time| {
+            let mut line = Vec::new();
+            seconds(&mut line, time);
+            String::from_utf8(line).unwrap()
+        };
+        for time in [0.0, 0.5, 1.000_123, 2.999_999_6, 1_795_448_473.805_196] {
+            assert_eq!(written(time), format!("{time:.6}"));
+        }
+    }
+
+    #[test]
     fn metrics_are_one_object_a_line_and_the_table_says_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let record = record(folder.path());
