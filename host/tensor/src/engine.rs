@@ -112,7 +112,8 @@ impl Engine {
         self.context.pool.run(count, task);
     }
 
-    /// Lets threads of the kernels that have nothing to do work on `task`; see [`Pool::idle`](crate::pool::Pool::idle).
+    /// Lets threads of the kernels that would wait for the next kernel do `task` instead, piece by piece, in place of what was given before.
+    /// A kernel begins without those that are in a piece, so pieces should be short. Nobody is woken for it, and nobody may come round to it.
     pub fn idle(&self, task: std::sync::Arc<crate::pool::Idle>) {
         self.context.pool.idle(task);
     }

@@ -16,7 +16,7 @@ const OPEN: u64 = 1 << 32;
 
 type Task<'a> = dyn Fn(usize) + Sync + 'a;
 
-/// What workers do a piece at a time while no job is open; see [`Pool::idle`].
+/// What workers do a piece at a time while no job is open; see [`Engine::idle`](crate::Engine::idle).
 pub type Idle = dyn Fn() -> Left + Send + Sync;
 
 /// What is left of an [`Idle`] task.
@@ -116,8 +116,7 @@ impl Pool {
         }
     }
 
-    /// Lets workers that would wait for the next job do `task` instead, piece by piece, in place of what was given before. A job begins
-    /// without the workers that are in a piece, so pieces should be short. Nobody is woken for it, and nobody may come round to it.
+    /// See [`Engine::idle`](crate::Engine::idle).
     pub fn idle(&self, task: Arc<Idle>) {
         *lock(&self.shared.idle) = Some(task);
         self.shared.has_idle.store(true, Ordering::Release);
