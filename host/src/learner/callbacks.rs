@@ -25,7 +25,6 @@ impl Runtime {
         }
         let fields = data.as_ref().map(|data| data.fields().to_vec()).unwrap_or_default();
         *self.data.borrow_mut() = data;
-        self.field_nodes.borrow_mut().clear();
         self.build_models(&parts.models, &fields)?;
         for model in &parts.models {
             if let Some(optimizer) = &model.optimizer {

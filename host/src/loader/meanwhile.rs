@@ -17,8 +17,7 @@ struct Work {
     plan: Arc<Plan>,
     index: usize,
     /// None where nobody has come round to it.
-    begun: Option<Begun>,
-    failed: Option<LoaderError>,
+    begun: Result<Option<Begun>, LoaderError>,
 }
 
 /// One batch that is made meanwhile.
@@ -32,7 +31,7 @@ fn lock(work: &Mutex<Option<Work>>) -> MutexGuard<'_, Option<Work>> {
 impl Meanwhile {
     /// Offers batch `index` to the threads.
     pub(super) fn begin(plan: Arc<Plan>, index: usize, helpers: &dyn Helpers) -> Meanwhile {
-        let work = Arc::new(Mutex::new(Some(Work { plan, index, begun: None, failed: None })));
+        let work = Arc::new(Mutex::new(Some(Work { plan, index, begun: Ok(None) })));
         let theirs = Arc::clone(&work);
         helpers.idle(Arc::new(move || piece(&theirs)));
         Meanwhile(work)
@@ -40,12 +39,11 @@ impl Meanwhile {
 
     /// The batch, once what is missing of it was made with the help of `helpers`.
     pub(super) fn take(self, helpers: &dyn Helpers) -> Option<Result<Batch, LoaderError>> {
-        let Work { plan, index, begun, failed } = lock(&self.0).take()?;
-        Some(match (failed, begun) {
-            (Some(error), _) => Err(error),
-            (None, Some(begun)) => plan.end(index, begun, Care::Tails, helpers),
-            (None, None) => plan.make(index, Care::Tails, helpers),
-        })
+        let Work { plan, index, begun } = lock(&self.0).take()?;
+        Some(begun.and_then(|begun| match begun {
+            Some(begun) => plan.end(index, begun, Care::Tails, helpers),
+            None => plan.make(index, Care::Tails, helpers),
+        }))
     }
 }
 
@@ -63,15 +61,13 @@ fn piece(work: &Mutex<Option<Work>>) -> Left {
         Err(TryLockError::WouldBlock) => return Left::Elsewhere,
         Err(TryLockError::Poisoned(_)) => return Left::Nothing,
     };
-    let Some(Work { plan, index, begun, failed }) = &mut *work else { return Left::Nothing };
-    if failed.is_some() {
-        return Left::Nothing;
-    }
-    match plan.go_on(*index, begun) {
+    let Some(Work { plan, index, begun }) = &mut *work else { return Left::Nothing };
+    let Ok(so_far) = begun else { return Left::Nothing };
+    match plan.go_on(*index, so_far) {
         Ok(true) => Left::More,
         Ok(false) => Left::Nothing,
         Err(error) => {
-            *failed = Some(error);
+            *begun = Err(error);
             Left::Nothing
         }
     }

@@ -69,24 +69,34 @@ impl<T: Real> Kernel for Dots<T> {
                 };
                 // SAFETY: the tile lies inside the matrices, which `Product::run` was promised to be sound.
                 unsafe {
-                    match (tall, columns, S::WIDE) {
-                        (true, 3, false) => dots::<T, S, 8, 4, 3>(product, i, j, isa),
-                        (true, 2, false) => dots::<T, S, 8, 4, 2>(product, i, j, isa),
-                        (true, _, false) => dots::<T, S, 8, 4, 1>(product, i, j, isa),
-                        (false, 3, false) => dots::<T, S, 8, 1, 3>(product, i, j, isa),
-                        (false, 2, false) => dots::<T, S, 8, 1, 2>(product, i, j, isa),
-                        (false, _, false) => dots::<T, S, 8, 1, 1>(product, i, j, isa),
-                        (true, 3, true) => dots::<T, S, 16, 4, 3>(product, i, j, isa),
-                        (true, 2, true) => dots::<T, S, 16, 4, 2>(product, i, j, isa),
-                        (true, _, true) => dots::<T, S, 16, 4, 1>(product, i, j, isa),
-                        (false, 3, true) => dots::<T, S, 16, 1, 3>(product, i, j, isa),
-                        (false, 2, true) => dots::<T, S, 16, 1, 2>(product, i, j, isa),
-                        (false, _, true) => dots::<T, S, 16, 1, 1>(product, i, j, isa),
+                    if S::WIDE {
+                        tile::<T, S, 16>(product, i, j, (tall, columns), isa)
+                    } else {
+                        tile::<T, S, 8>(product, i, j, (tall, columns), isa)
                     }
                 }
                 j += columns;
             }
             i += if tall { 4 } else { 1 };
+        }
+    }
+}
+
+/// [`dots`] for four rows or one, and one to three columns, in vectors of `W`.
+///
+/// # Safety
+/// As [`dots`].
+#[inline(always)]
+unsafe fn tile<T: Real, S: Isa, const W: usize>(product: &Product<T>, i: usize, j: usize, (tall, columns): (bool, usize), isa: S) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        match (tall, columns) {
+            (true, 3) => dots::<T, S, W, 4, 3>(product, i, j, isa),
+            (true, 2) => dots::<T, S, W, 4, 2>(product, i, j, isa),
+            (true, _) => dots::<T, S, W, 4, 1>(product, i, j, isa),
+            (false, 3) => dots::<T, S, W, 1, 3>(product, i, j, isa),
+            (false, 2) => dots::<T, S, W, 1, 2>(product, i, j, isa),
+            (false, _) => dots::<T, S, W, 1, 1>(product, i, j, isa),
         }
     }
 }
