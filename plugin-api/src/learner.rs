@@ -67,7 +67,10 @@ impl Learner {
 
     /// The value under a slot, or none where nothing was written yet.
     pub fn find<T: Value>(&self, slot: &impl Readable<T>) -> Result<Option<T>> {
-        if state::is_present(slot.slot())? { T::read(slot.slot()).map(Some) } else { Ok(None) }
+        match T::read(slot.slot()) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => state::none_if_absent(slot.slot(), error),
+        }
     }
 
     /// Writes a value.

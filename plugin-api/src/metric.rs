@@ -1,5 +1,7 @@
 //! Metrics.
 
+use std::mem::ManuallyDrop;
+
 use crate::{Component, Result, Tensor, abi::metric::MetricInput as MetricInputRaw};
 
 /// A number gathered over the batches of an epoch. `[training thread]`
@@ -34,9 +36,10 @@ impl MetricInput {
         MetricInput { yhats, ys, loss, samples }
     }
 
-    pub(crate) fn from_raw(raw: &MetricInputRaw) -> Result<MetricInput> {
-        let (yhats, ys) = (Tensor::from_borrowed(raw.yhats)?, Tensor::from_borrowed(raw.ys)?);
-        Ok(MetricInput { yhats, ys, loss: raw.loss, samples: raw.samples })
+    /// What the host lends for a call; the tensors stay the host's.
+    pub(crate) fn lent(raw: &MetricInputRaw) -> ManuallyDrop<MetricInput> {
+        let (yhats, ys) = (Tensor::from_handle(raw.yhats), Tensor::from_handle(raw.ys));
+        ManuallyDrop::new(MetricInput { yhats, ys, loss: raw.loss, samples: raw.samples })
     }
 
     pub(crate) fn raw(&self) -> MetricInputRaw {

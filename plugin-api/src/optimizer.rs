@@ -1,5 +1,7 @@
 //! Optimizers.
 
+use std::borrow::Cow;
+
 use crate::{Component, Learner, Result, Tensor};
 
 /// The rule of an update. `[training thread]`
@@ -18,25 +20,27 @@ pub trait Optimizer: Component {
 /// One parameter to update.
 #[derive(Clone, Copy, Debug)]
 pub struct Update<'a> {
-    /// Dotted path of the parameter within its model.
-    pub path: &'a str,
+    pub(crate) path: &'a [u8],
     /// The parameter.
     pub parameter: &'a Tensor,
     /// Its gradient, of the same shape.
     pub gradient: &'a Tensor,
     /// Its state tensors in the order of `optimizer_state`, each of the parameter's shape.
-    pub states: &'a [Option<&'a Tensor>],
+    pub states: &'a [Tensor],
     /// Which update of this parameter this is, from 1.
     pub step: u64,
 }
 
 impl<'a> Update<'a> {
+    /// Dotted path of the parameter within its model.
+    pub fn path(&self) -> Cow<'a, str> {
+        String::from_utf8_lossy(self.path)
+    }
+
     /// State tensor `index`.
     pub fn state(&self, index: usize) -> Result<&'a Tensor> {
         self.states
             .get(index)
-            .copied()
-            .flatten()
             .ok_or_else(|| crate::Error::new(format!("this optimizer named {} state tensors, there is no {index}", self.states.len())))
     }
 }

@@ -257,7 +257,8 @@ fn names(slot: setup::Slot) -> Result<Vec<String>> {
     (0..calls::state_count(slot)?).map(|index| calls::state_name(slot, index)).collect()
 }
 
-/// Whether anything was written under the slot's path.
-pub(crate) fn is_present(slot: setup::Slot) -> Result<bool> {
-    Ok(calls::state_kind(slot)? != value::ABSENT)
+/// What to answer to whom reading a slot gave an error: nothing where nothing was written under its path, else the error.
+#[cold]
+pub(crate) fn none_if_absent<T>(slot: setup::Slot, error: Error) -> Result<Option<T>> {
+    if calls::state_kind(slot)? == value::ABSENT { Ok(None) } else { Err(error) }
 }

@@ -39,3 +39,10 @@ fn behaviour_39_a_read_grant_on_the_model_cannot_change_a_parameter() {
     let Ending::Failed(stop) = report.ending else { panic!("{report:?}") };
     assert!(stop.0.text.contains("`intruder` may read `params` but not change it"), "{stop}");
 }
+
+#[test]
+fn sizes_of_a_tensor_are_the_same_however_they_are_asked_for() {
+    let report = session(&format!("{SCALAR}[[phase]]\ncomponent = \"training\"\n[[callback]]\ncomponent = \"surveyor\"\n")).fit_epochs(1);
+    let Ending::Stopped { reason, .. } = report.ending else { panic!("{report:?}") };
+    assert!(reason.contains("all sizes agree"), "{reason}");
+}

@@ -24,9 +24,23 @@ pub struct OperationInfo {
 }
 
 /// Looks an operation up by its code.
+#[inline]
 pub fn find(code: u32) -> Option<&'static OperationInfo> {
-    OPERATIONS.binary_search_by_key(&code, |info| info.code).ok().map(|index| &OPERATIONS[index])
+    let place = *PLACES.get(code as usize)?;
+    OPERATIONS.get(usize::from(place))
 }
+
+/// Where in [`OPERATIONS`] each code is.
+static PLACES: [u8; OPERATIONS[OPERATIONS.len() - 1].code as usize + 1] = {
+    let mut places = [u8::MAX; OPERATIONS[OPERATIONS.len() - 1].code as usize + 1];
+    let mut place = 0;
+    assert!(OPERATIONS.len() < u8::MAX as usize);
+    while place < OPERATIONS.len() {
+        places[OPERATIONS[place].code as usize] = place as u8;
+        place += 1;
+    }
+    places
+};
 
 macro_rules! operations {
     ($($(#[$doc:meta])* $constant:ident = $code:literal, $name:literal, $summary:literal, $differentiable:ident;)*) => {

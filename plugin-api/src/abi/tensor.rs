@@ -22,6 +22,13 @@ pub struct TensorInfo {
     pub shape: [u64; MAX_RANK],
 }
 
+impl TensorInfo {
+    /// The dimensions.
+    pub fn dims(&self) -> &[u64] {
+        &self.shape[..MAX_RANK.min(self.rank as usize)]
+    }
+}
+
 /// Elements of a contiguous tensor in the processor's memory.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]

@@ -19,6 +19,8 @@ use crate::{
 };
 
 /// A tensor of the host. `[training thread]`
+// As its handle, so that handles which the host lends for a call can be looked at as tensors that are not released.
+#[repr(transparent)]
 #[derive(Debug)]
 pub struct Tensor {
     handle: Handle,
@@ -104,8 +106,15 @@ impl Tensor {
 
     /// Dimensions, such as `[batch, features]`.
     pub fn dims(&self) -> Result<Vec<usize>> {
+        Ok(self.info()?.dims().iter().map(|size| *size as usize).collect())
+    }
+
+    /// Size of one dimension; negative ones count from the end.
+    pub fn dim(&self, dim: i64) -> Result<usize> {
         let info = self.info()?;
-        Ok(info.shape.iter().take(info.rank as usize).map(|size| *size as usize).collect())
+        let index = if dim < 0 { dim + i64::from(info.rank) } else { dim };
+        let size = usize::try_from(index).ok().and_then(|index| info.dims().get(index));
+        size.map(|size| *size as usize).ok_or_else(|| Error::new(format!("dimension {dim} is out of range for shape {:?}", info.dims())))
     }
 
     /// Number of dimensions.
@@ -115,7 +124,7 @@ impl Tensor {
 
     /// Number of elements.
     pub fn elem_count(&self) -> Result<usize> {
-        Ok(self.dims()?.iter().product())
+        Ok(self.info()?.dims().iter().product::<u64>() as usize)
     }
 
     /// Element type.

@@ -4,7 +4,11 @@
 use super::{DType, Dims, Shape, Tensor};
 use crate::{
     Error, Result,
-    abi::operation::{op, reduction},
+    abi::{
+        operation::{op, reduction},
+        tensor::MAX_RANK,
+    },
+    trampoline::calls,
 };
 
 macro_rules! unary {
@@ -245,10 +249,14 @@ impl Tensor {
 
     /// All dimensions from `dim` on become one: `flatten_from(1)` makes `[batch, features]`.
     pub fn flatten_from(&self, dim: usize) -> Result<Tensor> {
-        let dims = self.dims()?;
-        let mut shape: Vec<i64> = dims.iter().take(dim).map(|size| *size as i64).collect();
-        shape.push(dims.iter().skip(dim).product::<usize>() as i64);
-        Tensor::apply(op::RESHAPE, &[self], &shape, &[])
+        let info = self.info()?;
+        let (kept, merged) = info.dims().split_at(dim.min(info.dims().len()));
+        let mut shape = [0; MAX_RANK + 1];
+        for (to, &size) in shape.iter_mut().zip(kept) {
+            *to = size as i64;
+        }
+        shape[kept.len()] = merged.iter().product::<u64>() as i64;
+        Tensor::apply(op::RESHAPE, &[self], &shape[..=kept.len()], &[])
     }
 
     /// Two dimensions swapped.
@@ -466,7 +474,7 @@ impl Tensor {
 }
 
 fn in_place(operation: u32, inputs: &[&Tensor], ints: &[i64], floats: &[f64]) -> Result<()> {
-    Tensor::apply_many(operation, inputs, ints, floats).map(drop)
+    calls::apply_to(operation, inputs, ints, floats, &mut []).map(drop)
 }
 
 macro_rules! operators {

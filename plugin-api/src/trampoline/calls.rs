@@ -527,6 +527,17 @@ pub(crate) fn apply_to(operation: u32, inputs: &[&Tensor], ints: &[i64], floats:
     apply(operation, &handles[..inputs.len()], ints, floats, outputs)
 }
 
+/// Handles that the host lends for a call, as tensors that are not released.
+pub(crate) fn lent(handles: &[Handle]) -> &[Tensor] {
+    // SAFETY: a `Tensor` is a `Handle` (`repr(transparent)`); behind the shared reference it is never dropped.
+    unsafe { std::slice::from_raw_parts(handles.as_ptr().cast(), handles.len()) }
+}
+
+/// As [`lent`] for one.
+pub(crate) fn lent_one(handle: &Handle) -> &Tensor {
+    &lent(std::slice::from_ref(handle))[0]
+}
+
 /// Inputs that need no list on the heap.
 const INPUTS: usize = 8;
 

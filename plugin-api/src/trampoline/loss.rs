@@ -1,13 +1,12 @@
 //! Tables of losses.
 
-use std::mem::ManuallyDrop;
-
 use super::{
+    calls,
     guard::guard,
     instance::{self, Plain, plain},
 };
 use crate::{
-    Loss, Tensor,
+    Loss,
     abi::{
         entry::{Component, Instance, kind},
         handle::Handle,
@@ -19,9 +18,7 @@ unsafe extern "C" fn forward<L: Loss>(this: Instance, yhats: Handle, ys: Handle,
     guard(|| {
         // SAFETY: the host hands back what `create` gave and uses one instance at a time.
         let loss = unsafe { plain::<L>(this) };
-        // Borrowed, so not released here.
-        let (yhats, ys) = (ManuallyDrop::new(Tensor::from_handle(yhats)), ManuallyDrop::new(Tensor::from_handle(ys)));
-        let result = loss.forward(&yhats, &ys)?;
+        let result = loss.forward(calls::lent_one(&yhats), calls::lent_one(&ys))?;
         // SAFETY: the host gives a place for the result; the reference goes to the host.
         unsafe { *value = result.into_handle() };
         Ok(())

@@ -49,7 +49,7 @@ unsafe extern "C" fn update<M: Metric>(this: Instance, input: *const MetricInput
     guard(|| {
         // SAFETY: as above; the input is borrowed for the call.
         let (cell, raw) = unsafe { (cell::<MetricCell<M>>(this), &*input) };
-        let result = cell.metric.update(&MetricInput::from_raw(raw)?)?;
+        let result = cell.metric.update(&MetricInput::lent(raw))?;
         // SAFETY: the host gives a place for the result.
         unsafe { *value = result };
         Ok(())

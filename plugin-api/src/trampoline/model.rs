@@ -1,9 +1,7 @@
 //! Tables of models.
 
-use std::mem::ManuallyDrop;
-
 use super::{
-    dataset,
+    calls, dataset,
     guard::guard,
     instance::{self, Cell, cell},
 };
@@ -67,24 +65,32 @@ unsafe extern "C" fn forward<M: Model>(
         let Some(network) = &cell.network else {
             return Err(Error::new("forward pass of a model that was not built"));
         };
-        // Borrowed, so not released here.
-        let inputs: Vec<ManuallyDrop<Tensor>> = inputs.iter().map(|handle| ManuallyDrop::new(Tensor::from_handle(*handle))).collect();
-        let results = match inputs.as_slice() {
-            [xs] => vec![cell.model.forward(network, xs)?],
-            many => cell.model.forward_many(network, &many.iter().map(|tensor| (**tensor).clone()).collect::<Vec<_>>())?,
-        };
-        if results.len() > capacity {
-            return Err(Error::new(format!("a model may have {capacity} outputs, this one has {}", results.len())));
-        }
-        for (index, result) in results.into_iter().enumerate() {
-            // SAFETY: the host gives room for `capacity` handles; the reference goes to the host.
-            unsafe {
-                *outputs.add(index) = result.into_handle();
-                *output_count = index + 1;
+        // SAFETY: the host gives room for `capacity` handles and for their count.
+        unsafe {
+            match calls::lent(inputs) {
+                [xs] => give(std::iter::once(cell.model.forward(network, xs)?), outputs, capacity, output_count),
+                many => give(cell.model.forward_many(network, many)?.into_iter(), outputs, capacity, output_count),
             }
         }
-        Ok(())
     })
+}
+
+/// Gives the host the references to the results.
+///
+/// # Safety
+/// `outputs` must be valid for writes of `capacity` handles, `count` for one write.
+unsafe fn give(results: impl ExactSizeIterator<Item = Tensor>, outputs: *mut Handle, capacity: usize, count: *mut usize) -> Result<()> {
+    if results.len() > capacity {
+        return Err(Error::new(format!("a model may have {capacity} outputs, this one has {}", results.len())));
+    }
+    for (index, result) in results.enumerate() {
+        // SAFETY: promised by the caller; there are at most `capacity`.
+        unsafe {
+            *outputs.add(index) = result.into_handle();
+            *count = index + 1;
+        }
+    }
+    Ok(())
 }
 
 struct Table<M>(std::marker::PhantomData<M>);

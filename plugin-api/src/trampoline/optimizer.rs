@@ -1,23 +1,18 @@
 //! Tables of optimizers.
 
-use std::mem::ManuallyDrop;
-
 use super::{
+    calls,
     guard::guard,
     instance::{self, Plain, plain},
 };
 use crate::{
-    Learner, Optimizer, Tensor,
+    Learner, Optimizer,
     abi::{
         entry::{Component, Instance, kind},
-        handle::Handle,
         optimizer::{OptimizerTable, UpdateRaw},
     },
     optimizer::Update,
 };
-
-/// Most state tensors that an optimizer keeps per parameter.
-const STATES: usize = 8;
 
 unsafe extern "C" fn begin<O: Optimizer>(this: Instance) -> i32 {
     // SAFETY: the host hands back what `create` gave and uses one instance at a time.
@@ -28,18 +23,15 @@ unsafe extern "C" fn update<O: Optimizer>(this: Instance, request: *const Update
     guard(|| {
         // SAFETY: as above; the request and what it points at are borrowed for the call.
         let (optimizer, raw) = unsafe { (plain::<O>(this), &*request) };
-        let count = raw.state_count.min(STATES);
-        let borrowed = |handle: Handle| ManuallyDrop::new(Tensor::from_handle(handle));
-        let mut states = [const { None }; STATES];
-        for (index, state) in states.iter_mut().enumerate().take(count) {
-            // SAFETY: `state_count` handles at `states`.
-            *state = Some(borrowed(unsafe { *raw.states.add(index) }));
-        }
-        let (parameter, gradient) = (borrowed(raw.parameter), borrowed(raw.gradient));
+        let states = match raw.state_count {
+            0 => &[],
+            // SAFETY: `state_count` handles at `states`, borrowed for the call.
+            count => calls::lent(unsafe { std::slice::from_raw_parts(raw.states, count) }),
+        };
+        let (parameter, gradient) = (calls::lent_one(&raw.parameter), calls::lent_one(&raw.gradient));
         // SAFETY: borrowed for the call.
-        let path = unsafe { raw.path.to_text() };
-        let states = states.each_ref().map(|state| state.as_deref());
-        optimizer.update(&Update { path: &path, parameter: &parameter, gradient: &gradient, states: &states[..count], step: raw.step })
+        let path = unsafe { raw.path.as_bytes() };
+        optimizer.update(&Update { path, parameter, gradient, states, step: raw.step })
     })
 }
 

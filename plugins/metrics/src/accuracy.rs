@@ -39,15 +39,16 @@ impl Counts {
     /// labels that are none.
     fn in_place(input: &MetricInput) -> Result<Option<Counts>> {
         let (yhats, ys) = (input.yhats(), input.ys());
-        let [_, .., columns] = yhats.dims()?[..] else { return Ok(None) };
-        if columns < 2 || yhats.dtype()? != DType::F32 || ys.dtype()? != DType::U32 || yhats.elem_count()? != columns * ys.elem_count()? {
-            return Ok(None);
-        }
+        let columns = yhats.dim(-1)?;
         let counted = yhats.with_slice::<f32, _>(|scores| {
             ys.with_slice::<u32, _>(|labels| {
+                // One label may come with a vector of scores that is no row.
+                let rows = columns > 1 && labels.len() > 1 && scores.len() == columns * labels.len();
+                if !rows || labels.iter().any(|&label| label as usize >= columns) {
+                    return None;
+                }
                 let right = scores.chunks_exact(columns).zip(labels).filter(|(row, label)| argmax(row) == Some(**label));
-                let known = labels.iter().all(|&label| (label as usize) < columns);
-                known.then(|| Counts { right: right.count() as u64, samples: labels.len() as u64 })
+                Some(Counts { right: right.count() as u64, samples: labels.len() as u64 })
             })
         });
         // What cannot be looked at in place can be read.
