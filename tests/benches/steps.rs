@@ -21,9 +21,9 @@ mod workloads;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Stretches that each side gets.
-const ROUNDS: usize = 41;
+const ROUNDS: usize = 121;
 /// How long a stretch takes about.
-const STRETCH: Duration = Duration::from_millis(60);
+const STRETCH: Duration = Duration::from_millis(20);
 
 const THREADS: usize = 2;
 
@@ -83,20 +83,20 @@ fn texts(size: usize, context: usize) -> DataBatch {
     DataBatch { fields: vec![tokens(0), tokens(1)], samples: size, index: 0 }
 }
 
-/// Median seconds of a step of both, and the median of the stretches' ratios.
-fn compare(mut first: impl FnMut(), mut second: impl FnMut()) -> (f64, f64, f64) {
+/// Median seconds of a step of both, which take so many steps when they are called, and the median of the stretches' ratios.
+fn compare(mut first: impl FnMut(usize), mut second: impl FnMut(usize)) -> (f64, f64, f64) {
     let begin = Instant::now();
-    let mut steps = 0_u32;
+    let mut steps = 0;
     while begin.elapsed() < STRETCH || steps < 2 {
-        first();
-        second();
+        first(1);
+        second(1);
         steps += 1;
     }
-    let stretch = (2.0 * f64::from(steps) * STRETCH.as_secs_f64() / begin.elapsed().as_secs_f64()).max(1.0) as u32;
-    let time = |step: &mut dyn FnMut()| {
+    let stretch = (2.0 * f64::from(steps) * STRETCH.as_secs_f64() / begin.elapsed().as_secs_f64()).max(1.0) as usize;
+    let time = |run: &mut dyn FnMut(usize)| {
         let begin = Instant::now();
-        (0..stretch).for_each(|_| step());
-        begin.elapsed().as_secs_f64() / f64::from(stretch)
+        run(stretch);
+        begin.elapsed().as_secs_f64() / stretch as f64
     };
     let mut all: [Vec<f64>; 3] = Default::default();
     for round in 0..ROUNDS {
@@ -140,8 +140,8 @@ fn main() {
         idx_files(dir.path(), 1024);
         let (text, batch) = workload(name, dir.path());
         let (session, mut engine) = (session(&text), make());
-        let product = || session.run_step(0, batch.clone()).expect("the step is sound");
-        let (product, engine, ratio) = compare(product, &mut engine);
+        let product = |steps| session.run_steps(0, std::iter::repeat_n(&batch, steps).cloned()).expect("the steps are sound");
+        let (product, engine, ratio) = compare(product, |steps| (0..steps).for_each(|_| engine()));
         let candle = alone(candle());
         println!(
             "{name}: product {:.3} ms, engine alone {:.3} ms, overhead {:+.1} %; candle {:.3} ms, {:.1} times the product",

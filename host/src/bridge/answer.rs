@@ -54,6 +54,11 @@ fn refuse(runtime: &Runtime, refusal: Refusal) -> i32 {
     }
 }
 
+#[cold]
+fn null(what: std::fmt::Arguments<'_>) -> Refusal {
+    Refusal::Text(format!("{what} is null"))
+}
+
 /// Text that a plugin passes.
 ///
 /// # Safety
@@ -62,7 +67,12 @@ fn refuse(runtime: &Runtime, refusal: Refusal) -> i32 {
 pub unsafe fn text<'a>(text: Text) -> Answer<&'a str> {
     // SAFETY: promised by the caller.
     let bytes = unsafe { text.as_bytes() };
-    std::str::from_utf8(bytes).map_err(|_| Refusal::Text("a text that was passed is not UTF-8".into()))
+    std::str::from_utf8(bytes).map_err(|_| not_text())
+}
+
+#[cold]
+fn not_text() -> Refusal {
+    Refusal::Text("a text that was passed is not UTF-8".into())
 }
 
 /// Elements that a plugin passes.
@@ -75,7 +85,7 @@ pub unsafe fn slice<'a, T>(ptr: *const T, len: usize) -> Answer<&'a [T]> {
         return Ok(&[]);
     }
     if ptr.is_null() {
-        return Err(Refusal::Text(format!("{len} elements were announced, but the pointer to them is null")));
+        return Err(null(format_args!("{len} elements were announced, but the pointer to them")));
     }
     // SAFETY: promised by the caller, and not null.
     Ok(unsafe { std::slice::from_raw_parts(ptr, len) })
@@ -91,7 +101,7 @@ pub unsafe fn room<'a, T>(ptr: *mut T, len: usize) -> Answer<&'a mut [T]> {
         return Ok(&mut []);
     }
     if ptr.is_null() {
-        return Err(Refusal::Text(format!("room for {len} elements was announced, but the pointer to it is null")));
+        return Err(null(format_args!("room for {len} elements was announced, but the pointer to it")));
     }
     // SAFETY: promised by the caller, and not null.
     Ok(unsafe { std::slice::from_raw_parts_mut(ptr, len) })
@@ -104,7 +114,7 @@ pub unsafe fn room<'a, T>(ptr: *mut T, len: usize) -> Answer<&'a mut [T]> {
 #[inline]
 pub unsafe fn borrowed<'a, T>(ptr: *const T) -> Answer<&'a T> {
     // SAFETY: promised by the caller.
-    unsafe { ptr.as_ref() }.ok_or_else(|| Refusal::Text("a pointer that was passed is null".into()))
+    unsafe { ptr.as_ref() }.ok_or_else(|| null(format_args!("a pointer that was passed")))
 }
 
 /// A place for one result.
@@ -119,7 +129,7 @@ impl<T> Out<T> {
     #[inline]
     pub unsafe fn new(ptr: *mut T) -> Answer<Out<T>> {
         if ptr.is_null() {
-            return Err(Refusal::Text("the pointer for the result is null".into()));
+            return Err(null(format_args!("the pointer for the result")));
         }
         Ok(Out(ptr))
     }

@@ -130,25 +130,23 @@ unsafe extern "C" fn apply(request: *const ApplyRaw, outputs: *mut Handle, capac
         }
         let mut results = runtime.results.take();
         results.clear();
-        let mut engine = runtime.engine.borrow_mut();
-        let applied = engine.apply(request.operation, inputs, ints, floats, &mut results);
-        let fits = results.len() <= outputs.len();
-        if applied.is_ok() && fits {
-            outputs[..results.len()].copy_from_slice(&results);
-            count.put(results.len());
-        } else {
-            for &result in &results {
-                engine.release(result)?;
-            }
-        }
-        let produced = results.len();
+        runtime.engine.borrow_mut().apply(request.operation, inputs, ints, floats, &mut results)?;
+        let Some(room) = outputs.get_mut(..results.len()) else { return Err(no_room(runtime, &results, capacity)) };
+        room.copy_from_slice(&results);
+        count.put(results.len());
         runtime.results.set(results);
-        applied?;
-        if fits {
-            return Ok(());
-        }
-        Err(Refusal::Text(format!("the operation has {produced} results, there is room for {capacity}")))
+        Ok(())
     })
+}
+
+/// Gives results back that the caller has no room for.
+#[cold]
+fn no_room(runtime: &Runtime, results: &[Handle], capacity: usize) -> Refusal {
+    let mut engine = runtime.engine.borrow_mut();
+    if let Some(error) = results.iter().find_map(|&result| engine.release(result).err()) {
+        return error.into();
+    }
+    Refusal::Text(format!("the operation has {} results, there is room for {capacity}", results.len()))
 }
 
 unsafe extern "C" fn parameter(path: Text, dims: *const u64, rank: usize, init: *const InitRaw, tensor: *mut Handle) -> i32 {

@@ -101,7 +101,16 @@ impl Runtime {
     /// # Errors
     /// What cancelled more than the step, or failed.
     pub fn run_step(&self, index: usize, batch: DataBatch) -> Flow {
-        let flow = self.enter_phase(index, self.epochs_done.get() + 1).and_then(|_| self.step_on(batch));
+        self.run_steps(index, [batch])
+    }
+
+    /// As [`Runtime::run_step`] on several batches, one after the other.
+    ///
+    /// # Errors
+    /// What cancelled more than a step, or failed; batches after that are not taken.
+    pub fn run_steps(&self, index: usize, batches: impl IntoIterator<Item = DataBatch>) -> Flow {
+        let flow = self.enter_phase(index, self.epochs_done.get() + 1);
+        let flow = flow.and_then(|_| batches.into_iter().try_for_each(|batch| self.step_on(batch)));
         let flow = self.leave_phase(flow);
         self.settle(flow)
     }

@@ -310,6 +310,7 @@ impl Instance {
         self.stop(runtime, kind, doing, text)
     }
 
+    #[cold]
     fn stop(&self, runtime: &Runtime, kind: StopKind, doing: Doing, text: String) -> Stop {
         Stop(Box::new(StopReason {
             kind,

@@ -94,6 +94,7 @@ impl OptimizerSlot {
     }
 }
 
+#[cold]
 fn name_parameter(mut stop: Stop, path: &str) -> Stop {
     stop.0.text = format!("{} (parameter `{path}`)", stop.0.text);
     stop

@@ -36,6 +36,7 @@ pub enum Refusal {
 }
 
 impl<T: std::fmt::Display> From<T> for Refusal {
+    #[cold]
     fn from(text: T) -> Refusal {
         Refusal::Text(text.to_string())
     }

@@ -297,6 +297,11 @@ impl Runtime {
             // It changes what it was given for an update; it reaches nothing else.
             return Ok(());
         }
+        self.check_grants(caller, kind, tensor)
+    }
+
+    #[inline(never)]
+    fn check_grants(&self, caller: u32, kind: Option<u32>, tensor: Handle) -> Answer {
         let parameter = self.engine.borrow().parameters().find(|p| p.handle == tensor).map(|p| (p.kind, p.path.to_owned()));
         let state = self.state.borrow();
         if let Some((parameter, path)) = parameter {

@@ -146,6 +146,14 @@ impl Session {
         self.runtime().run_step(phase, batch)
     }
 
+    /// Runs steps of one phase on batches, one after the other: a loop of one's own that is entered and left once.
+    ///
+    /// # Errors
+    /// What ended more than a step or failed; batches after that are not taken.
+    pub fn run_steps(&self, phase: usize, batches: impl IntoIterator<Item = DataBatch>) -> Flow {
+        self.runtime().run_steps(phase, batches)
+    }
+
     /// Flushes and closes the loggers: the last call before the session is dropped.
     ///
     /// # Errors

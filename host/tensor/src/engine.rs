@@ -3,7 +3,7 @@
 //! One thread owns it (it is `!Send`). The learner and the bridge to the plugins call it; it knows neither of them. Wrong
 //! requests are answered with a [`TensorError`] and leave everything as it was.
 
-use candle_core::{CpuStorage, DType, Device, Shape, Tensor};
+use candle_core::{CpuStorage, DType, Device, Shape, Storage, Tensor};
 use fluxbay_plugin::abi::handle::Handle;
 use fluxbay_plugin::abi::operation::{self, OPERATIONS, OperationInfo};
 use smallvec::SmallVec;
@@ -154,12 +154,10 @@ impl Engine {
     /// The only element, as a number.
     pub fn scalar(&self, handle: Handle) -> Result<f64> {
         let tensor = self.value(handle)?;
-        if tensor.elem_count() != 1 {
-            return Err(TensorError::Request(format!("a tensor of shape {:?} is not one number", tensor.dims())));
-        }
-        match tensor.dtype() {
-            DType::F32 if tensor.device().is_cpu() => Ok(f64::from(data::<f32>(tensor)?[0])),
-            _ => Ok(tensor.reshape(())?.to_dtype(DType::F64)?.to_scalar::<f64>()?),
+        let (storage, layout) = tensor.storage_and_layout();
+        match &*storage {
+            Storage::Cpu(CpuStorage::F32(elements)) if layout.shape().elem_count() == 1 => Ok(f64::from(elements[layout.start_offset()])),
+            _ => scalar_of(tensor),
         }
     }
 
@@ -571,6 +569,15 @@ impl Engine {
 fn element_count(shape: &[usize]) -> Option<usize> {
     let count = shape.iter().try_fold(1_usize, |count, &size| count.checked_mul(size))?;
     (count <= isize::MAX as usize / 8).then_some(count)
+}
+
+/// The only element of a tensor of any type and place.
+#[cold]
+fn scalar_of(tensor: &Tensor) -> Result<f64> {
+    if tensor.elem_count() != 1 {
+        return Err(TensorError::Request(format!("a tensor of shape {:?} is not one number", tensor.dims())));
+    }
+    Ok(tensor.reshape(())?.to_dtype(DType::F64)?.to_scalar::<f64>()?)
 }
 
 fn view_of(tensor: &Tensor) -> Result<View> {

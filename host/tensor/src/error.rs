@@ -72,6 +72,7 @@ impl std::fmt::Display for DisplayHandle {
 }
 
 impl From<candle_core::Error> for TensorError {
+    #[cold]
     fn from(source: candle_core::Error) -> Self {
         TensorError::Candle { operation: "candle", source: Box::new(source) }
     }

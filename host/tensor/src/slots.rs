@@ -47,58 +47,69 @@ impl Slots {
         Handle(u64::from(slot.generation) << 32 | u64::from(index))
     }
 
-    fn slot(&self, handle: Handle) -> Result<&Slot> {
-        let bad = |why| TensorError::BadHandle { handle: DisplayHandle(handle), why };
-        if handle == Handle::NONE {
-            return Err(bad("empty"));
-        }
-        let slot = self.slots.get(handle.0 as u32 as usize).ok_or_else(|| bad("unknown"))?;
-        if slot.entry.is_none() || u64::from(slot.generation) != handle.0 >> 32 {
-            return Err(bad("stale"));
-        }
-        Ok(slot)
-    }
-
+    #[inline]
     pub fn get(&self, handle: Handle) -> Result<&Entry> {
-        let slot = self.slot(handle)?;
-        slot.entry.as_ref().ok_or(TensorError::BadHandle { handle: DisplayHandle(handle), why: "stale" })
+        match self.slots.get(handle.0 as u32 as usize) {
+            Some(Slot { generation, entry: Some(entry), .. }) if u64::from(*generation) == handle.0 >> 32 => Ok(entry),
+            slot => Err(bad(handle, slot.is_some())),
+        }
     }
 
+    #[inline]
+    fn slot(&mut self, handle: Handle) -> Result<&mut Slot> {
+        match self.slots.get_mut(handle.0 as u32 as usize) {
+            Some(slot) if slot.entry.is_some() && u64::from(slot.generation) == handle.0 >> 32 => Ok(slot),
+            slot => Err(bad(handle, slot.is_some())),
+        }
+    }
+
+    #[inline]
     pub fn get_mut(&mut self, handle: Handle) -> Result<&mut Entry> {
-        self.slot(handle)?;
-        let slot = &mut self.slots[handle.0 as u32 as usize];
-        slot.entry.as_mut().ok_or(TensorError::BadHandle { handle: DisplayHandle(handle), why: "stale" })
+        self.slot(handle)?.entry.as_mut().ok_or_else(|| bad(handle, true))
     }
 
+    #[inline]
     pub fn retain(&mut self, handle: Handle) -> Result<()> {
-        self.slot(handle)?;
-        let slot = &mut self.slots[handle.0 as u32 as usize];
-        slot.references = slot
-            .references
-            .checked_add(1)
-            .ok_or_else(|| TensorError::Request("a tensor has more than four thousand million references".into()))?;
+        let slot = self.slot(handle)?;
+        slot.references = slot.references.checked_add(1).ok_or_else(too_many)?;
         Ok(())
     }
 
     /// Gives a reference back; with the last one comes what the handle stood for.
     pub fn release(&mut self, handle: Handle) -> Result<Option<Entry>> {
-        self.slot(handle)?;
         let index = handle.0 as u32;
-        let slot = &mut self.slots[index as usize];
+        let slot = self.slot(handle)?;
         slot.references -= 1;
         if slot.references > 0 {
             return Ok(None);
         }
         slot.generation = slot.generation.wrapping_add(1);
         // A slot whose generations are used up is not given out again, so that no old handle comes alive.
-        if slot.generation != 0 && slot.generation != u32::MAX {
+        let again = slot.generation != 0 && slot.generation != u32::MAX;
+        let entry = slot.entry.take();
+        if again {
             self.free.push(index);
         }
-        Ok(slot.entry.take())
+        Ok(entry)
     }
 
     /// How many tensors are alive.
     pub fn living(&self) -> usize {
         self.slots.iter().filter(|slot| slot.entry.is_some()).count()
     }
+}
+
+#[cold]
+fn bad(handle: Handle, known: bool) -> TensorError {
+    let why = match known {
+        _ if handle == Handle::NONE => "empty",
+        true => "stale",
+        false => "unknown",
+    };
+    TensorError::BadHandle { handle: DisplayHandle(handle), why }
+}
+
+#[cold]
+fn too_many() -> TensorError {
+    TensorError::Request("a tensor has more than four thousand million references".into())
 }

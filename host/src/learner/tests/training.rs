@@ -1,6 +1,7 @@
 //! Steps, epochs and fits that go well.
 
 use super::fixture::*;
+use crate::learner::ports::DataBatch;
 use crate::learner::state::Value;
 use crate::learner::*;
 
@@ -50,6 +51,16 @@ fn the_step_state_is_there_after_a_step() {
     runtime.run_step(1, batch(1)).unwrap();
     assert!(!runtime.grads_ready.get(), "a validation step has no gradients");
     assert_eq!(before, c(&runtime), "a validation step changes no parameter");
+}
+
+#[test]
+fn steps_on_batches_of_ones_own_are_counted_and_stop_at_a_failure() {
+    let runtime = learner(&["training"], &[]);
+    runtime.run_steps(0, [batch(0), batch(1), batch(2)]).unwrap();
+    assert_eq!(runtime.parts().unwrap().phases[0].total_steps.get(), 3);
+    let wrong = DataBatch { fields: Vec::new(), samples: 0, index: 1 };
+    assert!(runtime.run_steps(0, [batch(0), wrong, batch(2)]).is_err());
+    assert_eq!(runtime.parts().unwrap().phases[0].total_steps.get(), 5, "the batch after the failure was taken");
 }
 
 #[test]

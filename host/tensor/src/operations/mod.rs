@@ -82,11 +82,13 @@ impl<'a> Call<'a> {
         self.wants.iter().any(|&wants| wants)
     }
 
+    #[cold]
     pub fn error(&self, message: impl Into<String>) -> TensorError {
         TensorError::Operation { operation: self.info.name, message: message.into() }
     }
 
     /// Checks the counts of inputs and attributes.
+    #[inline]
     pub fn expect(
         &self,
         inputs: std::ops::RangeInclusive<usize>,
@@ -97,16 +99,20 @@ impl<'a> Call<'a> {
             [("inputs", self.inputs.len(), inputs), ("ints", self.ints.len(), ints), ("floats", self.floats.len(), floats)]
         {
             if !range.contains(&count) {
-                let (low, high) = (range.start(), range.end());
-                let wanted = match () {
-                    () if low == high => format!("{low}"),
-                    () if *high == usize::MAX => format!("at least {low}"),
-                    () => format!("{low} to {high}"),
-                };
-                return Err(self.error(format!("takes {wanted} {what}, got {count}")));
+                return Err(self.wrong_count(what, count, *range.start(), *range.end()));
             }
         }
         Ok(())
+    }
+
+    #[cold]
+    fn wrong_count(&self, what: &str, count: usize, low: usize, high: usize) -> TensorError {
+        let wanted = match () {
+            () if low == high => format!("{low}"),
+            () if high == usize::MAX => format!("at least {low}"),
+            () => format!("{low} to {high}"),
+        };
+        self.error(format!("takes {wanted} {what}, got {count}"))
     }
 
     pub fn int(&self, index: usize, default: i64) -> i64 {
@@ -229,16 +235,23 @@ pub(crate) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
     } else {
         native(context, call)
     };
-    outcome.map_err(|error| match error {
+    outcome.map_err(|error| named(call, error))
+}
+
+/// An error that says in which operation.
+#[cold]
+fn named(call: &Call, error: TensorError) -> TensorError {
+    match error {
         TensorError::Candle { operation: "candle", source } => {
             TensorError::Operation { operation: call.info.name, message: format!("{source} (inputs {})", call.shapes()) }
         }
         TensorError::Request(message) => call.error(message),
         other => other,
-    })
+    }
 }
 
 /// Half precision is computed through f32: results and gradients are rounded once.
+#[inline(never)]
 fn converted(context: &mut Context, call: &Call, half: DType) -> Result<Produced> {
     let convert = |value: &Value| -> Result<Value> {
         Ok(if value.dtype() == half { Value::new(value.tensor.to_dtype(DType::F32)?) } else { value.clone() })
@@ -258,6 +271,7 @@ fn converted(context: &mut Context, call: &Call, half: DType) -> Result<Produced
 }
 
 /// What has no kernel on another device is computed on the CPU and sent back.
+#[inline(never)]
 fn elsewhere(context: &mut Context, call: &Call) -> Result<Produced> {
     let device = context.device.clone();
     let inputs = call

@@ -47,16 +47,24 @@ fn view(call: &Call, tensor: Tensor, back: impl FnOnce(&Tensor) -> candle_core::
 /// The shape wanted, with at most one -1 filled in.
 fn wanted_shape(call: &Call, count: usize) -> Result<SmallVec<[usize; 6]>> {
     let refuse = || call.error(format!("shape {:?} of {count} elements cannot become {:?}", call.shape(0), call.ints));
-    let holes = call.ints.iter().filter(|&&size| size == -1).count();
-    let known =
-        call.ints.iter().filter(|&&size| size != -1).try_fold(1_usize, |known, &size| known.checked_mul(usize::try_from(size).ok()?));
-    let known = known.ok_or_else(refuse)?;
-    let hole = match holes {
-        0 if known == count => 1,
-        1 if known > 0 && count.is_multiple_of(known) => count / known,
+    let (mut shape, mut known, mut hole) = (SmallVec::new(), 1_usize, None);
+    for (place, &size) in call.ints.iter().enumerate() {
+        let size = match size {
+            -1 if hole.is_none() => {
+                hole = Some(place);
+                1
+            }
+            size => usize::try_from(size).map_err(|_| refuse())?,
+        };
+        known = known.checked_mul(size).ok_or_else(refuse)?;
+        shape.push(size);
+    }
+    match hole {
+        None if known == count => {}
+        Some(place) if known > 0 && count.is_multiple_of(known) => shape[place] = count / known,
         _ => return Err(refuse()),
-    };
-    Ok(call.ints.iter().map(|&size| if size == -1 { hole } else { size as usize }).collect())
+    }
+    Ok(shape)
 }
 
 fn reshape(call: &Call) -> Result<Produced> {
