@@ -301,7 +301,9 @@ fn find_section<'data, R: ReadRef<'data>>(
         if found.is_some() {
             return refuse(Reason::BadManifest, format!("it has more than one section {wanted}"));
         }
-        if section.sh_type(endian) == elf::SHT_NOBITS || section.sh_flags(endian) & elf::SHF_COMPRESSED != elf::SectionFlags(0) {
+        // What has no type or no bytes was not looked for within the file.
+        let is_there = !matches!(section.sh_type(endian), elf::SHT_NOBITS | elf::SHT_NULL);
+        if !is_there || section.sh_flags(endian) & elf::SHF_COMPRESSED != elf::SectionFlags(0) {
             return refuse(Reason::BadManifest, format!("its section {wanted} is compressed or has no bytes"));
         }
         let start = section.sh_offset(endian);

@@ -171,6 +171,20 @@ fn two_manifests_are_refused() {
     assert_eq!(reason(&library(&[(SECTION, b"a"), (SECTION, b"b")])), Reason::BadManifest);
 }
 
+#[test]
+fn a_manifest_without_bytes_in_the_file_is_refused_wherever_it_says_that_it_lies() {
+    let mut bytes = library(&[(SECTION, b"content")]);
+    let table = u64::from_le_bytes(bytes[at::SECTION_TABLE..][..8].try_into().unwrap()) as usize;
+    // Section 1: its type, and beyond the file where it ends.
+    let (kind, size) = (table + 64 + 4, table + 64 + 32);
+    put(&mut bytes, size, &(1_u64 << 40).to_le_bytes());
+    assert_eq!(reason(&bytes), Reason::Truncated);
+    for (name, number) in [("SHT_NULL", 0_u32), ("SHT_NOBITS", 8)] {
+        put(&mut bytes, kind, &number.to_le_bytes());
+        assert_eq!(reason(&bytes), Reason::BadManifest, "{name}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(20_000))]
 
