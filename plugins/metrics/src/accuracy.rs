@@ -39,7 +39,8 @@ impl Counts {
     /// labels that are none.
     fn in_place(input: &MetricInput) -> Result<Option<Counts>> {
         let (yhats, ys) = (input.yhats(), input.ys());
-        let columns = yhats.dim(-1)?;
+        // A single number has no dimensions; it is read.
+        let Ok(columns) = yhats.dim(-1) else { return Ok(None) };
         let counted = yhats.with_slice::<f32, _>(|scores| {
             ys.with_slice::<u32, _>(|labels| {
                 // One label may come with a vector of scores that is no row.
