@@ -1,5 +1,7 @@
 //! What is measured: behaviours 21, 22, 27 and 35.
 
+use fluxbay::learner::Ending;
+
 use crate::run::*;
 
 const PHASES: &str = "[[phase]]\ncomponent = \"training\"\n[[phase]]\ncomponent = \"validation\"\n";
@@ -96,4 +98,11 @@ fn behaviour_35_smooth_loss_weighs_the_old_value_with_98_percent() {
     for (found, expected) in found.iter().zip(&expected) {
         assert!((found / expected - 1.0).abs() < 1e-6, "{found} is not {expected}");
     }
+}
+
+#[test]
+fn a_prediction_that_is_a_single_number_is_a_binary_logit() {
+    let report = session(&format!("{SCALAR}[[phase]]\ncomponent = \"training\"\n[[callback]]\ncomponent = \"judge\"\n")).fit_epochs(1);
+    let Ending::Stopped { reason, .. } = report.ending else { panic!("{report:?}") };
+    assert!(reason.contains("right 1, wrong 0"), "{reason}");
 }
