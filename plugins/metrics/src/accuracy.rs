@@ -2,7 +2,7 @@
 
 use fluxbay_plugin::{prelude::*, serde};
 
-use crate::samples::{Samples, argmax};
+use crate::samples::{Samples, is_argmax};
 
 config! {
     /// How predictions become classes.
@@ -48,7 +48,7 @@ impl Counts {
                 if !rows || labels.iter().any(|&label| label as usize >= columns) {
                     return None;
                 }
-                let right = scores.chunks_exact(columns).zip(labels).filter(|(row, label)| argmax(row) == Some(**label));
+                let right = scores.chunks_exact(columns).zip(labels).filter(|(row, label)| is_argmax(row, **label as usize));
                 Some(Counts { right: right.count() as u64, samples: labels.len() as u64 })
             })
         });

@@ -116,6 +116,17 @@ pub fn argmax<T: PartialOrd + Copy>(row: &[T]) -> Option<u32> {
     Some(best as u32)
 }
 
+/// Whether [`argmax`] of `row` is `label`, a position in it: told from counting, without finding which it is.
+pub fn is_argmax<T: PartialOrd + Copy>(row: &[T], label: usize) -> bool {
+    let score = row[label];
+    let not_below = row.iter().fold(0, |count, &value| count + u32::from(value >= score));
+    // None is not below a NaN, and one that is alone is the largest.
+    if not_below <= 1 {
+        return not_below == 1;
+    }
+    !row.iter().any(|&value| value > score) && !row[..label].contains(&score)
+}
+
 fn label(value: f64, classes: usize) -> Result<u32> {
     if value.fract() != 0.0 || value < 0.0 || value >= classes as f64 {
         bail!("{value} is not a class label: with {classes} scores per sample, labels are whole numbers from 0 to {}", classes - 1);
@@ -189,6 +200,17 @@ pub mod tests {
     fn nan_scores_never_win() {
         let samples = labelled(&[f64::NAN, 1.0, f64::NAN, f64::NAN], 2, &[1.0, 0.0]);
         assert_eq!([samples.predicted(0, 0.0), samples.predicted(1, 0.0)], [Some(1), None]);
+    }
+
+    #[test]
+    fn a_label_is_the_argmax_or_is_not() {
+        let scores = [-1.0, 0.0, 1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
+        for place in 0..scores.len().pow(3) {
+            let row = [scores[place % 6], scores[place / 6 % 6], scores[place / 36]];
+            for label in 0..3 {
+                assert_eq!(is_argmax(&row, label), argmax(&row) == Some(label as u32), "{row:?}, {label}");
+            }
+        }
     }
 
     #[test]
