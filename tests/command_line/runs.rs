@@ -44,6 +44,15 @@ fn evaluate_gives_the_very_figures_of_the_last_validation_and_touches_nothing() 
 }
 
 #[test]
+fn a_device_that_the_program_was_not_built_for_is_refused_before_anything_is_made() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    let refused = run(fluxbay(dir.path(), plugins.path()).args(["train", "--set", "run.device=cuda", "--run-dir", "out"]));
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+    assert!(refused.stderr.contains("`cuda:0` cannot be used") && refused.stderr.contains("built without CUDA"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("use `device = \"cpu\"`") && !dir.path().join("out").exists(), "{}", refused.stderr);
+}
+
+#[test]
 fn runs_are_listed_compared_shown_and_removed() {
     let (dir, plugins) = (scratch(), plugin_dir());
     let command = |arguments: &[&str]| succeed(fluxbay(dir.path(), plugins.path()).args(arguments)).stdout;

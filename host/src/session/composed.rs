@@ -259,9 +259,15 @@ fn runtime(run: &RunDescription, shelf: &Rc<Shelf>, surroundings: Surroundings) 
     };
     let device = match run.run.device {
         Device::Cpu => CandleDevice::Cpu,
+        Device::Cuda(number) if !candle_core::utils::cuda_is_available() => {
+            return Err(fail(
+                "device",
+                format!("the device `cuda:{number}` cannot be used: this host was built without CUDA; use `device = \"cpu\"`"),
+            ));
+        }
         Device::Cuda(number) => CandleDevice::new_cuda(number).map_err(|error| {
             let first = error.to_string().lines().next().unwrap_or_default().to_owned();
-            fail("device", format!("the device `cuda:{number}` cannot be used: {first}; use `device = \"cpu\"`, or a host built with CUDA"))
+            fail("device", format!("the device `cuda:{number}` cannot be used: {first}; use `device = \"cpu\"`"))
         })?,
     };
     let options = EngineOptions { device, seed: run.run.seed, threads: run.run.threads, ..EngineOptions::default() };

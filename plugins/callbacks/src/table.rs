@@ -54,11 +54,12 @@ pub fn number(value: f64) -> String {
     }
 }
 
-/// `1.2s`, `2m03s`, `1h02m`.
+/// `34ms`, `1.2s`, `2m03s`, `1h02m`.
 pub fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
-        0..60 => format!("{:.1}s", time.as_secs_f64()),
+        0 => format!("{}ms", time.as_millis()),
+        1..60 => format!("{:.1}s", time.as_secs_f64()),
         60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
         _ => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
     }
@@ -83,6 +84,7 @@ mod tests {
     fn numbers_stay_readable_at_every_size() {
         let shown: Vec<String> = [0.0, 1.0, 0.123456, 12.3456, 123.456, 1234.56, 1e-6, 1e9, f64::NAN].into_iter().map(number).collect();
         assert_eq!(shown, ["0.0000", "1.0000", "0.1235", "12.346", "123.46", "1234.6", "1.000e-6", "1.000e9", "NaN"]);
-        assert_eq!(duration(Duration::from_secs(3725)), "1h02m");
+        let shown = [34, 1200, 70_000, 3_725_000].map(|millis| duration(Duration::from_millis(millis)));
+        assert_eq!(shown, ["34ms", "1.2s", "1m10s", "1h02m"]);
     }
 }
