@@ -14,3 +14,4 @@ pub(crate) mod reduce;
 pub(crate) mod simd;
 pub(crate) mod softmax;
 mod unpacked;
+pub(crate) mod vector;

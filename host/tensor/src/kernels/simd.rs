@@ -3,7 +3,11 @@
 
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub};
 
+use super::vector::Vector;
 use crate::value::Element;
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{__m256, __m256d, __m512, __m512d};
 
 /// An instruction set, as a type.
 pub(crate) trait Isa: Copy {
@@ -106,6 +110,10 @@ pub(crate) trait Real:
     const ZERO: Self;
     const ONE: Self;
     const LOWEST: Self;
+    /// A vector of [`Avx512`], where there is one.
+    type Wide: Vector<Self>;
+    /// A vector of [`Avx2`], where there is one.
+    type Narrow: Vector<Self>;
     fn of(value: f64) -> Self;
     fn wide(self) -> f64;
     fn is_nan(self) -> bool;
@@ -137,8 +145,16 @@ pub(crate) trait Real:
 }
 
 macro_rules! real {
-    ($type:ident, $erf:path, $exp:path, $tanh:path) => {
+    ($type:ident, $wide:ident, $narrow:ident, $erf:path, $exp:path, $tanh:path) => {
         impl Real for $type {
+            #[cfg(target_arch = "x86_64")]
+            type Wide = $wide;
+            #[cfg(target_arch = "x86_64")]
+            type Narrow = $narrow;
+            #[cfg(not(target_arch = "x86_64"))]
+            type Wide = [$type; 8];
+            #[cfg(not(target_arch = "x86_64"))]
+            type Narrow = [$type; 8];
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
             const LOWEST: Self = $type::NEG_INFINITY;
@@ -218,8 +234,8 @@ macro_rules! real {
     };
 }
 
-real!(f32, libm::erff, exp_f32, tanh_f32);
-real!(f64, libm::erf, exp_f64, tanh_f64);
+real!(f32, __m512, __m256, libm::erff, exp_f32, tanh_f32);
+real!(f64, __m512d, __m256d, libm::erf, exp_f64, tanh_f64);
 
 #[inline(always)]
 fn exp_f64<S: Isa>(x: f64, _: S) -> f64 {

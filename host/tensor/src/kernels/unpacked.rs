@@ -3,12 +3,17 @@
 //! A general product first copies its operands into panels. That pays when they are large; for the layers of small networks the
 //! copying takes as long as a fifth of the product. Each result is the sum of its terms in one fixed order, whatever tile it falls in.
 
+use std::ops::Range;
+
 use super::simd::{Isa, Kernel, Real, dispatch};
+use super::vector::{Vector, call_for};
 
 /// Most elements of both operands together for [`Dots`]: they are read again and again.
 const OPERANDS: usize = 256 * 1024;
 /// Most terms of a sum for [`Outer`]: so many rows of the right operand stay in the first cache, 64 bytes of each.
 const TERMS: usize = 256;
+/// Bytes of a line of the cache.
+const LINE: usize = 64;
 
 /// A product `out (+)= a b` by pointers: element (row, column) of a matrix lies `row row_stride + column column_stride` after its first.
 #[derive(Clone, Copy)]
@@ -48,107 +53,142 @@ impl<T: Real> Product<T> {
     }
 }
 
-/// Both operands have their sums' terms one after the other: each result is a sum in `W` lanes, added up at the end.
+/// Both operands have their sums' terms one after the other: each result is a sum in the lanes of a vector, added up at the end.
 struct Dots<T>(Product<T>);
 
 impl<T: Real> Kernel for Dots<T> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Isa>(self, isa: S) {
-        let product = &self.0;
-        let mut i = 0;
-        while i < product.m {
-            let tall = i + 4 <= product.m;
-            let mut j = 0;
-            while j < product.n {
-                // Four columns left are two and two: a tile of one is as slow as one of two, for want of independent sums.
-                let columns = match product.n - j {
-                    1 => 1,
-                    2 | 4 => 2,
-                    _ => 3,
-                };
-                // SAFETY: the tile lies inside the matrices, which `Product::run` was promised to be sound.
-                unsafe {
-                    if S::WIDE {
-                        tile::<T, S, 16>(product, i, j, (tall, columns), isa)
-                    } else {
-                        tile::<T, S, 8>(product, i, j, (tall, columns), isa)
-                    }
-                }
-                j += columns;
+    fn run<S: Isa>(self, _: S) {
+        // SAFETY: the matrices are sound, as `Product::run` was promised, and the vectors those of the instruction set.
+        unsafe {
+            match (S::WIDE, S::FMA) {
+                (true, _) => all_dots::<T, T::Wide, 6, 4>(&self.0),
+                (_, true) => all_dots::<T, T::Narrow, 4, 3>(&self.0),
+                _ => all_dots::<T, [T; 8], 4, 3>(&self.0),
             }
-            i += if tall { 4 } else { 1 };
         }
     }
 }
 
-/// [`dots`] for four rows or one, and one to three columns, in vectors of `W`.
+/// The result in tiles of `R` rows by `C` columns, with smaller ones at the edges.
 ///
 /// # Safety
-/// As [`dots`].
+/// As [`Product::run`], with a vector of the instruction set.
 #[inline(always)]
-unsafe fn tile<T: Real, S: Isa, const W: usize>(product: &Product<T>, i: usize, j: usize, (tall, columns): (bool, usize), isa: S) {
-    // SAFETY: promised by the caller.
-    unsafe {
-        match (tall, columns) {
-            (true, 3) => dots::<T, S, W, 4, 3>(product, i, j, isa),
-            (true, 2) => dots::<T, S, W, 4, 2>(product, i, j, isa),
-            (true, _) => dots::<T, S, W, 4, 1>(product, i, j, isa),
-            (false, 3) => dots::<T, S, W, 1, 3>(product, i, j, isa),
-            (false, 2) => dots::<T, S, W, 1, 2>(product, i, j, isa),
-            (false, _) => dots::<T, S, W, 1, 1>(product, i, j, isa),
+unsafe fn all_dots<T: Real, V: Vector<T>, const R: usize, const C: usize>(product: &Product<T>) {
+    call_for_rows(product.a, product.a_strides[0], product.m.min(R), 0..product.k);
+    let mut i = 0;
+    while i < product.m {
+        // SAFETY: promised by the caller.
+        i += unsafe {
+            match band::<R>(product.m - i) {
+                1 => row_of_dots::<T, V, 1, C>(product, i),
+                2 => row_of_dots::<T, V, 2, C>(product, i),
+                4 => row_of_dots::<T, V, 4, C>(product, i),
+                _ => row_of_dots::<T, V, R, C>(product, i),
+            }
+        };
+    }
+}
+
+/// How many of the rows that are left are taken at once: `R`, 4, 2 or 1.
+#[inline(always)]
+fn band<const R: usize>(left: usize) -> usize {
+    match left {
+        // So that not two are left, which have too few independent sums to keep the units busy.
+        _ if left >= R && left != R + 2 => R,
+        4.. => 4,
+        2.. => 2,
+        _ => 1,
+    }
+}
+
+/// How many of the columns (or vectors of columns) that are left are taken at once: `C` or fewer.
+#[inline(always)]
+fn stripe<const C: usize>(left: usize) -> usize {
+    match left {
+        // A tile of one is as slow as one of two, for want of independent sums.
+        _ if left == C + 1 => C - 1,
+        _ => left.min(C),
+    }
+}
+
+/// `R` rows of the result from row `i` on; answers `R`.
+///
+/// # Safety
+/// As [`all_dots`], with the rows inside the result.
+#[inline(always)]
+unsafe fn row_of_dots<T: Real, V: Vector<T>, const R: usize, const C: usize>(product: &Product<T>, i: usize) -> usize {
+    let &Product { m, n, k, a, a_strides, .. } = product;
+    let rows_after = (m - i - R).min(R);
+    let mut j = 0;
+    while j < n {
+        let columns = stripe::<C>(n - j);
+        // A part of the rows that come next, which another core may have written.
+        call_for_rows(a.wrapping_add((i + R) * a_strides[0]), a_strides[0], rows_after, k * j / n..k * (j + columns) / n);
+        // SAFETY: promised by the caller; the columns are inside the result.
+        unsafe {
+            match columns {
+                1 => dots::<T, V, R, 1>(product, i, j),
+                2 => dots::<T, V, R, 2>(product, i, j),
+                3 => dots::<T, V, R, 3>(product, i, j),
+                _ => dots::<T, V, R, 4>(product, i, j),
+            }
         }
+        j += columns;
+    }
+    R
+}
+
+/// Asks for the lines of the cache with some columns of rows that lie `stride` apart.
+#[inline(always)]
+fn call_for_rows<T>(first: *const T, stride: usize, rows: usize, columns: Range<usize>) {
+    let mut row = 0;
+    while row < rows {
+        let mut at = columns.start;
+        while at < columns.end {
+            call_for(first.wrapping_add(row * stride + at));
+            at += LINE / size_of::<T>();
+        }
+        row += 1;
     }
 }
 
 /// `R` rows by `C` columns of the result from (i, j) on. Loops over indices: see `simd` for why.
 ///
 /// # Safety
-/// As [`Product::run`], with the tile inside the result.
+/// As [`all_dots`], with the tile inside the result.
 #[inline(always)]
-unsafe fn dots<T: Real, S: Isa, const W: usize, const R: usize, const C: usize>(product: &Product<T>, i: usize, j: usize, isa: S) {
+unsafe fn dots<T: Real, V: Vector<T>, const R: usize, const C: usize>(product: &Product<T>, i: usize, j: usize) {
     let (k, a_row, b_row) = (product.k, product.a_strides[0], product.b_strides[1]);
-    // SAFETY: promised by the caller; vectors are read only where all their lanes are terms of the sum.
+    // SAFETY: promised by the caller; of vectors that go over the end of the sum only the part that is its terms is read.
     unsafe {
         let (a, b) = (product.a.add(i * a_row), product.b.add(j * b_row));
-        let mut sums = [[[T::ZERO; W]; C]; R];
+        let mut sums = [[V::splat(T::ZERO); C]; R];
         let mut at = 0;
-        while at + W <= k {
-            let mut right = [[T::ZERO; W]; C];
-            let mut c = 0;
-            while c < C {
-                right[c] = b.add(c * b_row + at).cast::<[T; W]>().read_unaligned();
-                c += 1;
-            }
-            let mut r = 0;
-            while r < R {
-                let left = a.add(r * a_row + at).cast::<[T; W]>().read_unaligned();
-                let mut c = 0;
-                while c < C {
-                    let mut lane = 0;
-                    while lane < W {
-                        sums[r][c][lane] = left[lane].fma(right[c][lane], sums[r][c][lane], isa);
-                        lane += 1;
-                    }
-                    c += 1;
-                }
-                r += 1;
-            }
-            at += W;
+        while at + V::LANES <= k {
+            let right: [V; C] = rows(b.add(at), b_row, |from| V::load(from));
+            multiply(&mut sums, a.add(at), a_row, right, |from| V::load(from));
+            at += V::LANES;
+        }
+        if at < k {
+            let right: [V; C] = rows(b.add(at), b_row, |from| V::load_part(from, k - at));
+            multiply(&mut sums, a.add(at), a_row, right, |from| V::load_part(from, k - at));
         }
         let mut r = 0;
         while r < R {
+            let mut four = [V::splat(T::ZERO); 4];
             let mut c = 0;
             while c < C {
-                // Kept apart from the lanes: an index that is not known when compiling would keep those out of the registers.
-                let mut sum = total(sums[r][c]);
-                let mut rest = at;
-                while rest < k {
-                    sum = (*a.add(r * a_row + rest)).fma(*b.add(c * b_row + rest), sum, isa);
-                    rest += 1;
-                }
+                four[c] = sums[r][c];
+                c += 1;
+            }
+            let totals = V::sums(four);
+            let mut c = 0;
+            while c < C {
                 let place = product.out.add((i + r) * product.out_strides[0] + j + c);
-                *place = if product.add { *place + sum } else { sum };
+                *place = if product.add { *place + totals[c] } else { totals[c] };
                 c += 1;
             }
             r += 1;
@@ -156,22 +196,48 @@ unsafe fn dots<T: Real, S: Isa, const W: usize, const R: usize, const C: usize>(
     }
 }
 
-/// The sum over the lanes, by halves. `W` is a power of two, at most 16.
+/// A vector from each of `N` rows that lie `stride` apart.
+///
+/// # Safety
+/// As `load`.
 #[inline(always)]
-fn total<T: Real, const W: usize>(mut lanes: [T; W]) -> T {
-    let mut halving = 3;
-    while halving >= 0 {
-        let width = 1 << halving;
-        if 2 * width <= W {
-            let mut lane = 0;
-            while lane < width {
-                lanes[lane] += lanes[lane + width];
-                lane += 1;
+unsafe fn rows<T: Real, V: Vector<T>, const N: usize>(first: *const T, stride: usize, load: impl Fn(*const T) -> V) -> [V; N] {
+    // SAFETY: promised by the caller.
+    let mut all = [unsafe { V::splat(T::ZERO) }; N];
+    let mut row = 0;
+    while row < N {
+        // SAFETY: as above.
+        all[row] = load(unsafe { first.add(row * stride) });
+        row += 1;
+    }
+    all
+}
+
+/// Adds to each sum the product of its row's vector, from `left` on in steps of `stride`, and its column's.
+///
+/// # Safety
+/// As `load`.
+#[inline(always)]
+unsafe fn multiply<T: Real, V: Vector<T>, const R: usize, const C: usize>(
+    sums: &mut [[V; C]; R],
+    left: *const T,
+    stride: usize,
+    right: [V; C],
+    load: impl Fn(*const T) -> V,
+) {
+    let mut r = 0;
+    while r < R {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let left = load(left.add(r * stride));
+            let mut c = 0;
+            while c < C {
+                sums[r][c] = left.fma(right[c], sums[r][c]);
+                c += 1;
             }
         }
-        halving -= 1;
+        r += 1;
     }
-    lanes[0]
 }
 
 /// The right operand's rows and the result's lie one element after the other: sums of rows, each times one element of the left operand.
@@ -180,108 +246,103 @@ struct Outer<T>(Product<T>);
 impl<T: Real> Kernel for Outer<T> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Isa>(self, isa: S) {
-        let product = &self.0;
-        let vector = if S::WIDE { 16 } else { 8 };
-        let mut j = 0;
-        while j < product.n {
-            let left = product.n - j;
-            // SAFETY: the columns lie inside the matrices, which `Product::run` was promised to be sound.
-            unsafe {
-                j += match (left >= 2 * vector, left >= vector, S::WIDE) {
-                    (true, _, false) => columns::<T, S, 8, 2>(product, j, isa),
-                    (false, true, false) => columns::<T, S, 8, 1>(product, j, isa),
-                    (true, _, true) => columns::<T, S, 16, 2>(product, j, isa),
-                    (false, true, true) => columns::<T, S, 16, 1>(product, j, isa),
-                    (false, false, true) if left >= 8 => columns::<T, S, 8, 1>(product, j, isa),
-                    (false, false, _) => columns::<T, S, 1, 1>(product, j, isa),
-                };
+    fn run<S: Isa>(self, _: S) {
+        // SAFETY: the matrices are sound, as `Product::run` was promised, and the vectors those of the instruction set.
+        unsafe {
+            match (S::WIDE, S::FMA) {
+                (true, _) => all_outer::<T, T::Wide, 6, 4>(&self.0),
+                (_, true) => all_outer::<T, T::Narrow, 6, 2>(&self.0),
+                _ => all_outer::<T, [T; 8], 6, 2>(&self.0),
             }
         }
     }
 }
 
-/// All rows of `J` vectors of `W` columns from column `j` on; answers how many columns these are.
+/// The result in tiles of `I` rows by `J` vectors of columns, with smaller ones at the edges.
 ///
 /// # Safety
-/// As [`Product::run`], with the columns inside the result.
+/// As [`Product::run`], with a vector of the instruction set.
 #[inline(always)]
-unsafe fn columns<T: Real, S: Isa, const W: usize, const J: usize>(product: &Product<T>, j: usize, isa: S) -> usize {
+unsafe fn all_outer<T: Real, V: Vector<T>, const I: usize, const J: usize>(product: &Product<T>) {
+    let mut j = 0;
+    while j < product.n {
+        let left = product.n - j;
+        let vectors = stripe::<J>(left.div_ceil(V::LANES));
+        let columns = left.min(vectors * V::LANES);
+        // SAFETY: promised by the caller; the columns lie inside the matrices.
+        unsafe {
+            match vectors {
+                1 => column_of_outer::<T, V, I, 1>(product, j, columns),
+                2 => column_of_outer::<T, V, I, 2>(product, j, columns),
+                3 => column_of_outer::<T, V, I, 3>(product, j, columns),
+                _ => column_of_outer::<T, V, I, 4>(product, j, columns),
+            }
+        }
+        j += columns;
+    }
+}
+
+/// All rows of `columns` columns from column `j` on, which are `J` vectors, the last of which may be one in part.
+///
+/// # Safety
+/// As [`all_outer`], with the columns inside the result.
+#[inline(always)]
+unsafe fn column_of_outer<T: Real, V: Vector<T>, const I: usize, const J: usize>(product: &Product<T>, j: usize, columns: usize) {
+    let last = columns - (J - 1) * V::LANES;
     let mut i = 0;
     while i < product.m {
-        let left = product.m - i;
+        let band = band::<I>(product.m - i);
         // SAFETY: promised by the caller.
         unsafe {
-            if left >= 6 && left != 8 {
-                outer::<T, S, W, 6, J>(product, i, j, isa);
-                i += 6;
-            } else if left >= 4 {
-                // Eight are four and four: two rows have too few independent sums to keep the units busy.
-                outer::<T, S, W, 4, J>(product, i, j, isa);
-                i += 4;
-            } else if left >= 2 {
-                outer::<T, S, W, 2, J>(product, i, j, isa);
-                i += 2;
-            } else {
-                outer::<T, S, W, 1, J>(product, i, j, isa);
-                i += 1;
+            match band {
+                1 => outer::<T, V, 1, J>(product, i, j, last),
+                2 => outer::<T, V, 2, J>(product, i, j, last),
+                4 => outer::<T, V, 4, J>(product, i, j, last),
+                _ => outer::<T, V, I, J>(product, i, j, last),
             }
         }
+        i += band;
     }
-    W * J
 }
 
-/// `I` rows by `J` vectors of `W` columns of the result from (i, j) on.
+/// `I` rows by `J` vectors of the result from (i, j) on; of the last vector only the first `last` columns are there.
 ///
 /// # Safety
-/// As [`Product::run`], with the tile inside the result.
+/// As [`all_outer`], with the tile inside the result.
 #[inline(always)]
-unsafe fn outer<T: Real, S: Isa, const W: usize, const I: usize, const J: usize>(product: &Product<T>, i: usize, j: usize, isa: S) {
+unsafe fn outer<T: Real, V: Vector<T>, const I: usize, const J: usize>(product: &Product<T>, i: usize, j: usize, last: usize) {
     let [a_row, a_column] = product.a_strides;
     let (b_row, out_row) = (product.b_strides[0], product.out_strides[0]);
-    // SAFETY: promised by the caller.
+    // SAFETY: promised by the caller; of the last vector only its part is read and written.
     unsafe {
         let (a, b) = (product.a.add(i * a_row), product.b.add(j));
-        let mut sums = [[[T::ZERO; W]; J]; I];
+        let mut sums = [[V::splat(T::ZERO); J]; I];
         let mut term = 0;
         while term < product.k {
-            let mut right = [[T::ZERO; W]; J];
+            let row = b.add(term * b_row);
+            let mut right = [V::splat(T::ZERO); J];
             let mut vector = 0;
-            while vector < J {
-                right[vector] = b.add(term * b_row + vector * W).cast::<[T; W]>().read_unaligned();
+            while vector + 1 < J {
+                right[vector] = V::load(row.add(vector * V::LANES));
                 vector += 1;
             }
-            let mut row = 0;
-            while row < I {
-                let left = *a.add(row * a_row + term * a_column);
-                let mut vector = 0;
-                while vector < J {
-                    let mut lane = 0;
-                    while lane < W {
-                        sums[row][vector][lane] = left.fma(right[vector][lane], sums[row][vector][lane], isa);
-                        lane += 1;
-                    }
-                    vector += 1;
-                }
-                row += 1;
-            }
+            right[J - 1] = V::load_part(row.add((J - 1) * V::LANES), last);
+            multiply(&mut sums, a.add(term * a_column), a_row, right, |from| V::splat(*from));
             term += 1;
         }
         let mut row = 0;
         while row < I {
             let mut vector = 0;
             while vector < J {
-                let place = product.out.add((i + row) * out_row + j + vector * W).cast::<[T; W]>();
-                let mut now = sums[row][vector];
-                if product.add {
-                    let before = place.read_unaligned();
-                    let mut lane = 0;
-                    while lane < W {
-                        now[lane] = before[lane] + now[lane];
-                        lane += 1;
-                    }
+                let place = product.out.add((i + row) * out_row + j + vector * V::LANES);
+                let now = sums[row][vector];
+                if vector + 1 < J {
+                    let now = if product.add { now.add(V::load(place)) } else { now };
+                    now.store(place);
+                } else {
+                    let now = if product.add { now.add(V::load_part(place, last)) } else { now };
+                    now.store_part(place, last);
                 }
-                place.write_unaligned(now);
                 vector += 1;
             }
             row += 1;
@@ -293,48 +354,94 @@ unsafe fn outer<T: Real, S: Isa, const W: usize, const I: usize, const J: usize>
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::simd::Plain;
+    #[cfg(target_arch = "x86_64")]
+    use super::super::simd::{Avx2, Avx512};
     use super::*;
 
     /// Rows with a gap after each, transposed or not: elements and strides.
-    fn matrix(rows: usize, columns: usize, across: bool, seed: usize) -> (Vec<f64>, [usize; 2]) {
+    fn matrix<T: Real>(rows: usize, columns: usize, across: bool, seed: usize) -> (Vec<T>, [usize; 2]) {
         let (long, short) = if across { (rows, columns) } else { (columns, rows) };
         let pitch = long + seed % 3;
-        let elements = (0..short * pitch).map(|at| ((at * 7 + seed * 13) % 19) as f64 - 9.0).collect();
+        let elements = (0..short * pitch).map(|at| T::of(((at * 7 + seed * 13) % 19) as f64 - 9.0)).collect();
         (elements, if across { [1, pitch] } else { [pitch, 1] })
+    }
+
+    /// The ways to compute a product: the one that is chosen, and each loop with each instruction set that this processor has, where it fits.
+    fn ways<T: Real>() -> Vec<unsafe fn(Product<T>) -> bool> {
+        fn along<T>(product: &Product<T>) -> bool {
+            product.a_strides[1] == 1 && product.b_strides[0] == 1
+        }
+        fn dots<T: Real, S: Isa>(product: Product<T>, isa: S) -> bool {
+            let fits = along(&product);
+            if fits {
+                Dots(product).run(isa);
+            }
+            fits
+        }
+        fn outer<T: Real, S: Isa>(product: Product<T>, isa: S) -> bool {
+            let fits = product.b_strides[1] == 1;
+            if fits {
+                Outer(product).run(isa);
+            }
+            fits
+        }
+        let mut ways: Vec<unsafe fn(Product<T>) -> bool> =
+            vec![Product::run, |product| dots(product, Plain), |product| outer(product, Plain)];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                ways.extend([(|product| dots(product, Avx2)) as unsafe fn(Product<T>) -> bool, |product| outer(product, Avx2)]);
+            }
+            if is_x86_feature_detected!("avx512dq") {
+                ways.extend([(|product| dots(product, Avx512)) as unsafe fn(Product<T>) -> bool, |product| outer(product, Avx512)]);
+            }
+        }
+        ways
+    }
+
+    /// Computes a product in all ways; whether the chosen way took one of the loops.
+    fn check<T: Real>((m, n, k): (usize, usize, usize), (tall, wide): (bool, bool), add: bool, seed: usize) -> bool {
+        let (a, a_strides) = matrix::<T>(m, k, tall, seed);
+        let (b, b_strides) = matrix::<T>(k, n, wide, seed + 1);
+        let row = n + seed % 2;
+        let before: Vec<T> = (0..m * row).map(|at| T::of(at as f64)).collect();
+        let mut chosen = false;
+        for (way, compute) in ways::<T>().into_iter().enumerate() {
+            let mut out = before.clone();
+            let product =
+                Product { m, n, k, a: a.as_ptr(), a_strides, b: b.as_ptr(), b_strides, out: out.as_mut_ptr(), out_strides: [row, 1], add };
+            // SAFETY: the matrices lie in their vectors, and the instruction set is there.
+            let done = unsafe { compute(product) };
+            chosen |= done && way == 0;
+            for i in 0..m {
+                for j in 0..row {
+                    let mut expected = before[i * row + j];
+                    if done && j < n {
+                        let terms =
+                            (0..k).map(|t| (a[i * a_strides[0] + t * a_strides[1]] * b[t * b_strides[0] + j * b_strides[1]]).wide());
+                        let sum = T::of(terms.sum());
+                        expected = if add { expected + sum } else { sum };
+                    }
+                    // Whole numbers: every order of the sum gives the same.
+                    assert!(out[i * row + j] == expected, "way {way} at ({i}, {j})");
+                }
+            }
+        }
+        chosen
     }
 
     proptest! {
         #[test]
         fn products_are_right_where_a_loop_fits(
-            m in 1_usize..20, n in 1_usize..45, k in 1_usize..90, tall in any::<bool>(), wide in any::<bool>(), add in any::<bool>(),
+            m in 1_usize..20, n in 1_usize..85, k in 1_usize..90, tall in any::<bool>(), wide in any::<bool>(), add in any::<bool>(),
             many in any::<bool>(), seed in 0_usize..100,
         ) {
             let k = if many { k + 250 } else { k };
-            let (a, a_strides) = matrix(m, k, tall, seed);
-            let (b, b_strides) = matrix(k, n, wide, seed + 1);
-            let row = n + seed % 2;
-            let before: Vec<f64> = (0..m * row).map(|at| at as f64).collect();
-            let mut out = before.clone();
-            let product =
-                Product { m, n, k, a: a.as_ptr(), a_strides, b: b.as_ptr(), b_strides, out: out.as_mut_ptr(), out_strides: [row, 1], add };
-            // SAFETY: the matrices lie in their vectors.
-            let done = unsafe { product.run() };
             let fits = (!tall && wide && (k >= 256 || (k >= 64 && n <= 32))) || ((!wide) && n >= 8 && k <= TERMS);
             // A single row or column has a stride of one either way.
-            prop_assert!(done || !fits);
-            for i in 0..m {
-                for j in 0..row {
-                    let mut expected = before[i * row + j];
-                    if done && j < n {
-                        let sum: f64 = (0..k)
-                            .map(|t| a[i * a_strides[0] + t * a_strides[1]] * b[t * b_strides[0] + j * b_strides[1]])
-                            .sum();
-                        expected = if add { expected + sum } else { sum };
-                    }
-                    // Whole numbers: every order of the sum gives the same.
-                    prop_assert_eq!(out[i * row + j], expected);
-                }
-            }
+            prop_assert!(check::<f64>((m, n, k), (tall, wide), add, seed) || !fits);
+            prop_assert!(check::<f32>((m, n, k), (tall, wide), add, seed) || !fits);
         }
     }
 }

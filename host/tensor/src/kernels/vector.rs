@@ -1,0 +1,275 @@
+//! Vectors of numbers as registers: what the compiler does not make of plain loops once more than a dozen sums are kept at a time.
+//!
+//! Each instruction set of [`simd`](super::simd) has a vector for f32 and one for f64; an array of eight stands in where there is none.
+
+use super::simd::{Plain, Real};
+
+/// A register of [`LANES`](Vector::LANES) numbers.
+///
+/// # Safety
+/// All functions may be called only where the instruction set is there: in a [`Kernel`](super::simd::Kernel) that runs with it.
+pub(crate) trait Vector<T>: Copy {
+    const LANES: usize;
+    unsafe fn splat(value: T) -> Self;
+    /// The numbers from `from` on, which may be read.
+    unsafe fn load(from: *const T) -> Self;
+    /// The first `count` numbers from `from` on, and zeros. No others are read.
+    unsafe fn load_part(from: *const T, count: usize) -> Self;
+    unsafe fn store(self, to: *mut T);
+    /// Writes the first `count` numbers, and no others.
+    unsafe fn store_part(self, to: *mut T, count: usize);
+    unsafe fn add(self, other: Self) -> Self;
+    /// `self a + b`.
+    unsafe fn fma(self, a: Self, b: Self) -> Self;
+    /// The sum of each vector's numbers.
+    unsafe fn sums(vectors: [Self; 4]) -> [T; 4];
+}
+
+/// Asks for the line of the cache in which a number lies, which will be read soon. The address may be any.
+#[inline(always)]
+pub(crate) fn call_for<T>(from: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: nothing is read; every processor of this architecture has the instruction.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(from.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = from;
+}
+
+const PLAIN: usize = 8;
+
+impl<T: Real> Vector<T> for [T; PLAIN] {
+    const LANES: usize = PLAIN;
+    #[inline(always)]
+    unsafe fn splat(value: T) -> Self {
+        [value; PLAIN]
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const T) -> Self {
+        // SAFETY: promised by the caller.
+        unsafe { from.cast::<Self>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn load_part(from: *const T, count: usize) -> Self {
+        let mut part = [T::ZERO; PLAIN];
+        for (lane, value) in part.iter_mut().enumerate().take(count) {
+            // SAFETY: promised by the caller.
+            *value = unsafe { *from.add(lane) };
+        }
+        part
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut T) {
+        // SAFETY: promised by the caller.
+        unsafe { to.cast::<Self>().write_unaligned(self) }
+    }
+    #[inline(always)]
+    unsafe fn store_part(self, to: *mut T, count: usize) {
+        for (lane, value) in self.into_iter().enumerate().take(count) {
+            // SAFETY: promised by the caller.
+            unsafe { *to.add(lane) = value };
+        }
+    }
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        std::array::from_fn(|lane| self[lane] + other[lane])
+    }
+    #[inline(always)]
+    unsafe fn fma(self, a: Self, b: Self) -> Self {
+        std::array::from_fn(|lane| self[lane].fma(a[lane], b[lane], Plain))
+    }
+    #[inline(always)]
+    unsafe fn sums(vectors: [Self; 4]) -> [T; 4] {
+        vectors.map(|[a, b, c, d, e, f, g, h]| ((a + e) + (c + g)) + ((b + f) + (d + h)))
+    }
+}
+
+/// The vectors of x86-64 processors.
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::Vector;
+
+    /// A [`Vector`] by the functions that do its work; `$load_part` and `$store_part` take the number of lanes.
+    macro_rules! vector {
+        ($vector:ty, $type:ty, $lanes:literal, $splat:path, $load:path, $load_part:path, $store:path, $store_part:path, $add:path, $fma:path,
+         $sums:path) => {
+            impl Vector<$type> for $vector {
+                const LANES: usize = $lanes;
+                #[inline(always)]
+                unsafe fn splat(value: $type) -> Self {
+                    // SAFETY: the caller promises the instruction set, and in what follows besides that the numbers may be used.
+                    unsafe { $splat(value) }
+                }
+                #[inline(always)]
+                unsafe fn load(from: *const $type) -> Self {
+                    // SAFETY: as above.
+                    unsafe { $load(from) }
+                }
+                #[inline(always)]
+                unsafe fn load_part(from: *const $type, count: usize) -> Self {
+                    // SAFETY: as above; lanes that are left out are not touched.
+                    unsafe { $load_part(from, count) }
+                }
+                #[inline(always)]
+                unsafe fn store(self, to: *mut $type) {
+                    // SAFETY: as above.
+                    unsafe { $store(to, self) }
+                }
+                #[inline(always)]
+                unsafe fn store_part(self, to: *mut $type, count: usize) {
+                    // SAFETY: as above; lanes that are left out are not touched.
+                    unsafe { $store_part(to, count, self) }
+                }
+                #[inline(always)]
+                unsafe fn add(self, other: Self) -> Self {
+                    // SAFETY: as above.
+                    unsafe { $add(self, other) }
+                }
+                #[inline(always)]
+                unsafe fn fma(self, a: Self, b: Self) -> Self {
+                    // SAFETY: as above.
+                    unsafe { $fma(self, a, b) }
+                }
+                #[inline(always)]
+                unsafe fn sums(vectors: [Self; 4]) -> [$type; 4] {
+                    // SAFETY: as above.
+                    unsafe { $sums(vectors) }
+                }
+            }
+        };
+    }
+    vector!(__m512, f32, 16, _mm512_set1_ps, _mm512_loadu_ps, load_16, _mm512_storeu_ps, store_16, _mm512_add_ps, _mm512_fmadd_ps, sums_16);
+    vector!(
+        __m512d,
+        f64,
+        8,
+        _mm512_set1_pd,
+        _mm512_loadu_pd,
+        load_8_wide,
+        _mm512_storeu_pd,
+        store_8_wide,
+        _mm512_add_pd,
+        _mm512_fmadd_pd,
+        sums_8_wide
+    );
+    vector!(__m256, f32, 8, _mm256_set1_ps, _mm256_loadu_ps, load_8, _mm256_storeu_ps, store_8, _mm256_add_ps, _mm256_fmadd_ps, sums_8);
+    vector!(__m256d, f64, 4, _mm256_set1_pd, _mm256_loadu_pd, load_4, _mm256_storeu_pd, store_4, _mm256_add_pd, _mm256_fmadd_pd, sums_4);
+
+    /// Ones below, zeros above: `FIRST` read `count` places before its middle has all bits of the first `count` set.
+    static FIRST_32: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+    static FIRST_64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
+
+    // In all that follow: `count` is at most the number of lanes, or as many lanes are meant.
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    unsafe fn load_16(from: *const f32, count: usize) -> __m512 {
+        // SAFETY: promised by the caller.
+        unsafe { _mm512_maskz_loadu_ps(((1_u32 << count.min(16)) - 1) as u16, from) }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    unsafe fn store_16(to: *mut f32, count: usize, vector: __m512) {
+        // SAFETY: promised by the caller.
+        unsafe { _mm512_mask_storeu_ps(to, ((1_u32 << count.min(16)) - 1) as u16, vector) }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    unsafe fn load_8_wide(from: *const f64, count: usize) -> __m512d {
+        // SAFETY: promised by the caller.
+        unsafe { _mm512_maskz_loadu_pd(((1_u16 << count.min(8)) - 1) as u8, from) }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    unsafe fn store_8_wide(to: *mut f64, count: usize, vector: __m512d) {
+        // SAFETY: promised by the caller.
+        unsafe { _mm512_mask_storeu_pd(to, ((1_u16 << count.min(8)) - 1) as u8, vector) }
+    }
+
+    #[target_feature(enable = "avx")]
+    #[inline]
+    fn first_8(count: usize) -> __m256i {
+        // SAFETY: eight numbers lie from there on.
+        unsafe { _mm256_loadu_si256(FIRST_32.as_ptr().add(8 - count.min(8)).cast()) }
+    }
+
+    #[target_feature(enable = "avx")]
+    #[inline]
+    fn first_4(count: usize) -> __m256i {
+        // SAFETY: four numbers lie from there on.
+        unsafe { _mm256_loadu_si256(FIRST_64.as_ptr().add(4 - count.min(4)).cast()) }
+    }
+
+    #[target_feature(enable = "avx")]
+    #[inline]
+    unsafe fn load_8(from: *const f32, count: usize) -> __m256 {
+        // SAFETY: promised by the caller.
+        unsafe { _mm256_maskload_ps(from, first_8(count)) }
+    }
+
+    #[target_feature(enable = "avx")]
+    #[inline]
+    unsafe fn store_8(to: *mut f32, count: usize, vector: __m256) {
+        // SAFETY: promised by the caller.
+        unsafe { _mm256_maskstore_ps(to, first_8(count), vector) }
+    }
+
+    #[target_feature(enable = "avx")]
+    #[inline]
+    unsafe fn load_4(from: *const f64, count: usize) -> __m256d {
+        // SAFETY: promised by the caller.
+        unsafe { _mm256_maskload_pd(from, first_4(count)) }
+    }
+
+    #[target_feature(enable = "avx")]
+    #[inline]
+    unsafe fn store_4(to: *mut f64, count: usize, vector: __m256d) {
+        // SAFETY: promised by the caller.
+        unsafe { _mm256_maskstore_pd(to, first_4(count), vector) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512dq")]
+    #[inline]
+    fn sums_16(vectors: [__m512; 4]) -> [f32; 4] {
+        let [a, b, c, d] = vectors;
+        let folded = |vector| _mm256_add_ps(_mm512_castps512_ps256(vector), _mm512_extractf32x8_ps::<1>(vector));
+        sums_8([folded(a), folded(b), folded(c), folded(d)])
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn sums_8_wide(vectors: [__m512d; 4]) -> [f64; 4] {
+        let [a, b, c, d] = vectors;
+        let folded = |vector| _mm256_add_pd(_mm512_castpd512_pd256(vector), _mm512_extractf64x4_pd::<1>(vector));
+        sums_4([folded(a), folded(b), folded(c), folded(d)])
+    }
+
+    #[target_feature(enable = "avx")]
+    #[inline]
+    fn sums_8([a, b, c, d]: [__m256; 4]) -> [f32; 4] {
+        // Neighbours, then pairs of neighbours, of four vectors in each half: what is left is to add the halves.
+        let fours = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+        let sums = _mm_add_ps(_mm256_castps256_ps128(fours), _mm256_extractf128_ps::<1>(fours));
+        let mut all = [0.0; 4];
+        // SAFETY: four numbers have room there.
+        unsafe { _mm_storeu_ps(all.as_mut_ptr(), sums) };
+        all
+    }
+
+    #[target_feature(enable = "avx")]
+    #[inline]
+    fn sums_4([a, b, c, d]: [__m256d; 4]) -> [f64; 4] {
+        let (first, last) = (_mm256_hadd_pd(a, b), _mm256_hadd_pd(c, d));
+        let sums = _mm256_add_pd(_mm256_permute2f128_pd::<0x20>(first, last), _mm256_permute2f128_pd::<0x31>(first, last));
+        let mut all = [0.0; 4];
+        // SAFETY: four numbers have room there.
+        unsafe { _mm256_storeu_pd(all.as_mut_ptr(), sums) };
+        all
+    }
+}
