@@ -30,12 +30,17 @@ pub enum Left {
     Nothing,
 }
 
+/// A value with cache lines of its own.
+#[repr(align(128))]
+struct Line<T>(T);
+
 struct Shared {
     /// `OPEN` | number of workers inside; the upper bits count jobs.
     state: AtomicU64,
     /// Written only while no job is open and nobody is inside.
     task: std::cell::UnsafeCell<Option<*const Task<'static>>>,
-    next: AtomicUsize,
+    /// Per thread the next of its tasks, with the job's number above it: whose number is another one has not begun.
+    next: Box<[Line<AtomicU64>]>,
     count: AtomicUsize,
     sleepers: AtomicUsize,
     lock: Mutex<()>,
@@ -65,7 +70,7 @@ impl Pool {
         let shared = Arc::new(Shared {
             state: AtomicU64::new(0),
             task: std::cell::UnsafeCell::new(None),
-            next: AtomicUsize::new(0),
+            next: (0..threads.max(1)).map(|_| Line(AtomicU64::new(0))).collect(),
             count: AtomicUsize::new(0),
             sleepers: AtomicUsize::new(0),
             lock: Mutex::new(()),
@@ -78,7 +83,7 @@ impl Pool {
         let workers = (1..threads.max(1))
             .map(|index| {
                 let shared = shared.clone();
-                std::thread::Builder::new().name(format!("tensor-{index}")).spawn(move || work(&shared))
+                std::thread::Builder::new().name(format!("tensor-{index}")).spawn(move || work(&shared, index))
             })
             .collect::<std::io::Result<Vec<_>>>()?;
         Ok(Self { shared, workers, not_sync: std::marker::PhantomData })
@@ -99,7 +104,6 @@ impl Pool {
         // SAFETY: no job is open and nobody is inside (the end of `run` waits for that), so the cell is ours; the lifetime
         // is made longer only for the time in which `run` keeps the borrow alive.
         unsafe { *shared.task.get() = Some(std::mem::transmute::<*const Task<'_>, *const Task<'static>>(task)) };
-        shared.next.store(0, Ordering::Relaxed);
         shared.count.store(count, Ordering::Relaxed);
         let job = (shared.state.load(Ordering::Relaxed) >> 33).wrapping_add(1) << 33;
         shared.state.store(job | OPEN, Ordering::SeqCst);
@@ -109,7 +113,7 @@ impl Pool {
         }
         // The guard closes the job also when the caller's own task panics, so that nobody uses the task afterwards.
         let guard = Close(shared);
-        take_tasks(shared, task);
+        take_tasks(shared, task, 0, job >> 33);
         drop(guard);
         if shared.panicked.swap(false, Ordering::Relaxed) {
             panic!("a tensor kernel panicked on a worker thread");
@@ -156,18 +160,34 @@ impl Drop for Close<'_> {
     }
 }
 
-fn take_tasks(shared: &Shared, task: &Task<'_>) {
+/// Does the tasks of thread `me`, then what others have not come round to.
+fn take_tasks(shared: &Shared, task: &Task<'_>, me: usize, job: u64) {
     let count = shared.count.load(Ordering::Relaxed);
-    loop {
-        let index = shared.next.fetch_add(1, Ordering::Relaxed);
-        if index >= count {
-            return;
+    let threads = shared.next.len();
+    for whose in (me..threads).chain(0..me) {
+        let (from, to) = (whose * count / threads, (whose + 1) * count / threads);
+        while let Some(index) = take(&shared.next[whose].0, job, from, to) {
+            task(index);
         }
-        task(index);
     }
 }
 
-fn work(shared: &Shared) {
+/// The next of the tasks `from..to` of a job.
+fn take(next: &AtomicU64, job: u64, from: usize, to: usize) -> Option<usize> {
+    let mut now = next.load(Ordering::Relaxed);
+    loop {
+        let index = if now >> 32 == job { now as u32 as usize } else { from };
+        if index >= to {
+            return None;
+        }
+        match next.compare_exchange_weak(now, job << 32 | (index as u64 + 1), Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => return Some(index),
+            Err(other) => now = other,
+        }
+    }
+}
+
+fn work(shared: &Shared, me: usize) {
     let mut last_job = 0;
     loop {
         let mut spins = 0;
@@ -197,7 +217,7 @@ fn work(shared: &Shared) {
         // SAFETY: entered while the job was open: the caller waits until we leave, so the task is alive.
         let task = unsafe { (*shared.task.get()).map(|task| &*task) };
         if let Some(task) = task {
-            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| take_tasks(shared, task)));
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| take_tasks(shared, task, me, last_job)));
             if outcome.is_err() {
                 shared.panicked.store(true, Ordering::Relaxed);
             }
@@ -297,6 +317,33 @@ mod tests {
                 counts[index].fetch_add(1, Ordering::Relaxed);
             });
             assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+        }
+    }
+
+    #[test]
+    fn a_thread_does_its_own_tasks_first() {
+        let pool = Pool::new(2).unwrap();
+        for _ in 0..200 {
+            let begun: [AtomicBool; 4] = std::array::from_fn(|_| AtomicBool::new(false));
+            let by = Mutex::new([None; 4]);
+            let wait_for = |other: usize| {
+                while !begun[other].load(Ordering::Acquire) {
+                    std::thread::yield_now();
+                }
+            };
+            pool.run(4, &|index| {
+                begun[index].store(true, Ordering::Release);
+                lock(&by)[index] = Some(std::thread::current().id());
+                match index {
+                    // Until both threads are there, and the last until nothing is left to take.
+                    0 => wait_for(2),
+                    2 => wait_for(0),
+                    3 => wait_for(1),
+                    _ => wait_for(3),
+                }
+            });
+            let [a, b, c, d] = by.into_inner().unwrap();
+            assert!(a == b && c == d && a != c, "whoever came to the first half did all of it");
         }
     }
 
