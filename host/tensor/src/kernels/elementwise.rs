@@ -191,126 +191,145 @@ pub(crate) fn add_into<T: Real>(pool: &Pool, target: &mut [T], source: &[T]) {
     update(pool, target, source, |target, source| *target += source);
 }
 
-/// How a bias lies to the elements that it is added to.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum BiasLayout {
-    /// One number for each element of a row of this width.
-    Rows(usize),
-    /// One number for each plane of this area, going round.
-    Planes(usize),
-}
-
-/// What the activation leaves in its argument's place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Keep {
-    /// The value itself, nothing else.
-    Value,
-    /// The derivative; the value goes to another buffer.
-    Slope,
-}
-
-struct BiasActivate<'a, T, U> {
-    z: &'a mut [T],
-    out: &'a mut [T],
-    bias: Option<&'a [T]>,
-    layout: BiasLayout,
-    /// Number of the first row or plane.
-    first: usize,
-    function: U,
-    identity: bool,
-}
-
-impl<T: Real, U: Unary> Kernel for BiasActivate<'_, T, U> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Isa>(self, isa: S) {
-        let Self { z, out, bias, layout, first, function, identity } = self;
-        let separate = !out.is_empty();
-        let value = |x: T| if identity { x } else { function.value(x, isa) };
-        match (layout, bias) {
-            (BiasLayout::Rows(width), Some(bias)) if !separate => {
-                for row in z.chunks_exact_mut(width) {
-                    for (z, &b) in row.iter_mut().zip(bias) {
-                        *z = value(*z + b);
-                    }
-                }
+/// Adds a bias to one number after the other, each its own or `None`, and applies the function, unless the sum is all that is wanted. Where
+/// there is an `out`, the value goes there and the derivative stays.
+#[inline(always)]
+fn finish_loop<T: Real, U: Unary, S: Isa>(
+    z: &mut [T],
+    out: Option<&mut [T]>,
+    bias: impl Fn(usize) -> Option<T>,
+    function: Option<U>,
+    isa: S,
+) {
+    let biased = |z: T, at: usize| bias(at).map_or(z, |bias| z + bias);
+    let mut at = 0;
+    match (out, function) {
+        (Some(out), Some(function)) => {
+            let out = &mut out[..z.len()];
+            while at < z.len() {
+                let x = biased(z[at], at);
+                out[at] = function.value(x, isa);
+                z[at] = function.slope(x, out[at], isa);
+                at += 1;
             }
-            (BiasLayout::Planes(area), Some(bias)) if !separate => {
-                for (plane, z) in z.chunks_exact_mut(area).enumerate() {
-                    let b = bias[(first + plane) % bias.len()];
-                    z.iter_mut().for_each(|z| *z = value(*z + b));
-                }
+        }
+        (_, Some(function)) => {
+            while at < z.len() {
+                z[at] = function.value(biased(z[at], at), isa);
+                at += 1;
             }
-            (BiasLayout::Rows(width), Some(bias)) => {
-                for (row, out) in z.chunks_exact_mut(width).zip(out.chunks_exact_mut(width)) {
-                    for ((z, out), &b) in row.iter_mut().zip(out).zip(bias) {
-                        let x = *z + b;
-                        *out = function.value(x, isa);
-                        *z = function.slope(x, *out, isa);
-                    }
-                }
-            }
-            (BiasLayout::Planes(area), Some(bias)) => {
-                for (plane, (z, out)) in z.chunks_exact_mut(area).zip(out.chunks_exact_mut(area)).enumerate() {
-                    let b = bias[(first + plane) % bias.len()];
-                    for (z, out) in z.iter_mut().zip(out) {
-                        let x = *z + b;
-                        *out = function.value(x, isa);
-                        *z = function.slope(x, *out, isa);
-                    }
-                }
-            }
-            (_, None) if !separate => z.iter_mut().for_each(|z| *z = value(*z)),
-            (_, None) => {
-                for (z, out) in z.iter_mut().zip(out) {
-                    let x = *z;
-                    *out = function.value(x, isa);
-                    *z = function.slope(x, *out, isa);
-                }
+        }
+        (_, None) => {
+            while at < z.len() {
+                z[at] = biased(z[at], at);
+                at += 1;
             }
         }
     }
 }
 
-/// `f(z + bias)` in place, on this thread.
-pub(crate) fn bias_activate_here<T: Real, U: Unary>(z: &mut [T], bias: Option<&[T]>, layout: BiasLayout, function: Option<U>, filler: U) {
-    if function.is_some() || bias.is_some() {
-        let identity = function.is_none();
-        dispatch(BiasActivate { z, out: &mut [], bias, layout, first: 0, function: function.unwrap_or(filler), identity });
+/// Some rows of a matrix, or some columns of them: `rows` of `columns` elements, the first at `start`, each `pitch` after the one before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Block {
+    pub start: usize,
+    pub rows: usize,
+    pub columns: usize,
+    pub pitch: usize,
+}
+
+struct FinishRows<'a, T, U> {
+    z: &'a Parts<T>,
+    out: Option<&'a Parts<T>>,
+    block: Block,
+    bias: Option<&'a [T]>,
+    function: Option<U>,
+}
+
+impl<T: Real, U: Unary> Kernel for FinishRows<'_, T, U> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self, isa: S) {
+        let Self { z, out, block, bias, function } = self;
+        let columns = block.columns;
+        let bias = bias.map(|bias| &bias[block.start % block.pitch..][..columns]);
+        let mut row = 0;
+        while row < block.rows {
+            let start = block.start + row * block.pitch;
+            // SAFETY: the block is the caller's alone, as `finish_rows` was promised.
+            let (z, out) = unsafe { (z.part(start..start + columns), out.map(|out| out.part(start..start + columns))) };
+            match bias {
+                // SAFETY: `at` is below the length of `z`, which is that of the bias. A check would leave the last vector of each row to a
+                // scalar loop.
+                Some(bias) => finish_loop(z, out, |at| Some(unsafe { *bias.get_unchecked(at) }), function, isa),
+                None => finish_loop(z, out, |_| None, function, isa),
+            }
+            row += 1;
+        }
     }
 }
 
-/// `f(z + bias)` in place, in one pass; with [`Keep::Slope`] the values are returned and `z` becomes `f'(z + bias)`.
-/// `None` as the function adds the bias only.
-pub(crate) fn bias_activate<T: Real, U: Unary>(
-    pool: &Pool,
-    z: &mut [T],
+/// `f(z + bias)` in place on this thread, where `bias` has a number for each column of the whole matrix. With `out` the values go there, and
+/// `z` becomes `f'(z + bias)`. `None` as the function adds the bias only.
+///
+/// # Safety
+/// Nobody else may use the block, in `z` or in `out`.
+pub(crate) unsafe fn finish_rows<T: Real, U: Unary>(
+    z: &Parts<T>,
+    out: Option<&Parts<T>>,
+    block: Block,
     bias: Option<&[T]>,
-    layout: BiasLayout,
     function: Option<U>,
-    keep: Keep,
-    filler: U,
-) -> Vec<T> {
-    if function.is_none() && bias.is_none() {
-        return Vec::new();
+) {
+    if block.columns > 0 && (function.is_some() || bias.is_some()) {
+        dispatch(FinishRows { z, out, block, bias, function });
     }
-    let unit = match layout {
-        BiasLayout::Rows(size) | BiasLayout::Planes(size) => size,
-    };
+}
+
+/// Planes of `area` elements each, with a bias for each plane, going round from plane `first` on.
+struct FinishPlanes<'a, T, U> {
+    z: &'a mut [T],
+    out: Option<&'a mut [T]>,
+    bias: Option<&'a [T]>,
+    area: usize,
+    first: usize,
+    function: Option<U>,
+}
+
+impl<T: Real, U: Unary> Kernel for FinishPlanes<'_, T, U> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Isa>(self, isa: S) {
+        let Self { z, mut out, bias, area, first, function } = self;
+        let mut start = 0;
+        while area > 0 && start + area <= z.len() {
+            let b = bias.map(|bias| bias[(first + start / area) % bias.len()]);
+            let out = out.as_mut().map(|out| &mut out[start..start + area]);
+            finish_loop(&mut z[start..start + area], out, |_| b, function, isa);
+            start += area;
+        }
+    }
+}
+
+/// `f(z + bias)` in place on this thread, of planes of `area` elements, the first of which is the first of its image.
+pub(crate) fn finish_planes_here<T: Real, U: Unary>(z: &mut [T], bias: Option<&[T]>, area: usize, function: Option<U>) {
+    if function.is_some() || bias.is_some() {
+        dispatch(FinishPlanes { z, out: None, bias, area, first: 0, function });
+    }
+}
+
+/// As [`finish_planes_here`] over many images, in one pass; the values are returned and `z` becomes `f'(z + bias)`.
+pub(crate) fn finish_planes<T: Real, U: Unary>(pool: &Pool, z: &mut [T], bias: Option<&[T]>, area: usize, function: U) -> Vec<T> {
     let length = z.len();
-    if unit == 0 || length == 0 {
-        return Vec::new();
+    let mut out = unwritten(length);
+    if area == 0 || length == 0 {
+        return out;
     }
-    let mut out = if keep == Keep::Slope { unwritten(length) } else { Vec::new() };
     let (z_parts, out_parts) = (Parts::new(z), Parts::new(&mut out));
-    pool.ranges(length / unit, (GRAIN / unit).max(1), |range| {
-        let span = range.start * unit..range.end * unit;
+    pool.ranges(length / area, (GRAIN / area).max(1), |range| {
+        let span = range.start * area..range.end * area;
         // SAFETY: the ranges of one call do not overlap.
-        let (z, out) =
-            unsafe { (z_parts.part(span.clone()), if keep == Keep::Slope { out_parts.part(span) } else { out_parts.part(0..0) }) };
-        let kernel =
-            BiasActivate { z, out, bias, layout, first: range.start, function: function.unwrap_or(filler), identity: function.is_none() };
-        dispatch(kernel);
+        let (z, out) = unsafe { (z_parts.part(span.clone()), out_parts.part(span)) };
+        dispatch(FinishPlanes { z, out: Some(out), bias, area, first: range.start, function: Some(function) });
     });
     out
 }

@@ -2,6 +2,7 @@
 
 use std::any::TypeId;
 
+use super::elementwise::Block;
 use super::simd::Real;
 use super::unpacked;
 use crate::pool::{Parts, Pool};
@@ -127,28 +128,47 @@ pub(crate) unsafe fn product_here<T: Real>(
     if TypeId::of::<T>() == TypeId::of::<f64>() { call!(f64) } else { call!(f32) }
 }
 
-/// `out (+)= a b` into consecutive rows, split over the pool when it is worth it. The split depends on sizes and the number of threads only.
-pub(crate) fn product<T: Real>(pool: &Pool, (m, n, k): (usize, usize, usize), out: &mut [T], mode: Into, a: Matrix<T>, b: Matrix<T>) {
+/// `out = a b` in consecutive rows, split over the pool when it is worth it; `then` is called with each part by the thread that made it, and
+/// may change it. The split depends on sizes and the number of threads only.
+pub(crate) fn product<T: Real>(
+    pool: &Pool,
+    (m, n, k): (usize, usize, usize),
+    out: &mut [T],
+    a: Matrix<T>,
+    b: Matrix<T>,
+    then: impl Fn(&Parts<T>, Block) + Sync,
+) {
     assert_eq!(out.len(), m * n);
-    if k == 0 && mode == Into::Overwrite {
+    if k == 0 {
         out.fill(T::ZERO);
+        then(&Parts::new(out), Block { start: 0, rows: m, columns: n, pitch: n });
         return;
     }
     let length = out.len();
     let parts = Parts::new(out);
     let pieces = if m * n * k < SPLIT { 1 } else { pool.threads() };
-    let by_rows = m >= n;
+    // Along the longer side, so that least is read by all. Where more is written than read, by rows: whoever goes over the result
+    // afterwards, an optimizer for one, splits it so too, and finds its part in the cache of its core.
+    let by_rows = m >= n || m * n >= (m + n) * k;
     let (size, unit) = if by_rows { (m, 8) } else { (n, 16) };
     let units = size.div_ceil(unit);
     let pieces = pieces.min(units);
     pool.run(pieces, &|piece| {
         let (from, to) = (piece * units / pieces * unit, ((piece + 1) * units / pieces * unit).min(size));
         let count = to - from;
-        let (sizes, start, a, b) = match by_rows {
-            true => ((count, n, k), from * n, Matrix { start: a.start + from * a.row_stride, ..a }, b),
-            false => ((m, count, k), from, a, Matrix { start: b.start + from * b.column_stride, ..b }),
+        let (block, a, b) = match by_rows {
+            true => {
+                let a = Matrix { start: a.start + from * a.row_stride, ..a };
+                (Block { start: from * n, rows: count, columns: n, pitch: n }, a, b)
+            }
+            false => {
+                let b = Matrix { start: b.start + from * b.column_stride, ..b };
+                (Block { start: from, rows: m, columns: count, pitch: n }, a, b)
+            }
         };
+        let target = Target { parts: &parts, length, start: block.start, row_stride: n, column_stride: 1 };
         // SAFETY: the pieces are different rows or columns of the result.
-        unsafe { product_here(sizes, &Target { parts: &parts, length, start, row_stride: n, column_stride: 1 }, mode, T::ONE, a, b) };
+        unsafe { product_here((block.rows, block.columns, k), &target, Into::Overwrite, T::ONE, a, b) };
+        then(&parts, block);
     });
 }

@@ -4,12 +4,11 @@ use candle_core::Shape;
 use fluxbay_plugin::abi::operation::op;
 use smallvec::smallvec;
 
-use super::unary::{Activation, Kept, KeptElements, finish, finish_here};
+use super::unary::{Activation, Kept, KeptElements};
 use super::{Call, Produced, for_real};
 use crate::context::Context;
 use crate::error::Result;
 use crate::kernels::convolution::{Geometry, Wanted, add_bias, backward, forward, input_gradient};
-use crate::kernels::elementwise::BiasLayout;
 use crate::kernels::pooling::{self, Windows};
 use crate::kernels::reduce::sum;
 use crate::kernels::simd::Real;
@@ -114,20 +113,19 @@ fn convolve<T: Real>(context: &mut Context, call: &Call, geometry: Geometry, act
         false => Shape::from((geometry.images, geometry.outputs, geometry.output[0], geometry.output[1])),
     };
     let elements = bias.as_ref().map(|bias| data::<T>(&bias.tensor)).transpose()?;
-    let (bias, layout) = (elements.as_deref(), BiasLayout::Planes(area));
+    let bias = elements.as_deref();
     // Bias and activation go over each image while it is in the cache, unless the derivative has to be kept beside the value.
     let (y, kept) = {
         let (x, w) = (data::<T>(&x.tensor)?, data::<T>(&w.tensor)?);
-        if activation.needs_output() || !call.records() {
-            let z = forward(&context.pool, &geometry, &x, &w, &|_, z| finish_here(activation, z, bias, layout));
-            let y = value(z, shape);
-            let keeps = call.records() && activation != Activation::None;
-            let kept = if keeps { Kept::Values(y.clone()) } else { Kept::Nothing };
-            (y, kept)
-        } else {
-            let z = forward(&context.pool, &geometry, &x, &w, &|_, _| {});
-            finish(context, activation, z, bias, layout, shape, true)
-        }
+        let slopes = activation.keeps_slope(call.records());
+        let finish = |_, z: &mut [T]| {
+            if !slopes {
+                activation.finish_planes_here(z, bias, area)
+            }
+        };
+        let mut z = forward(&context.pool, &geometry, &x, &w, &finish);
+        let out = slopes.then(|| activation.finish_planes(context, &mut z, bias, area));
+        activation.outcome(z, out, shape, call.records())
     };
     Ok(Produced::one(call, y, move |context, mut gradients| {
         let gradient = gradients.only()?;

@@ -5,11 +5,10 @@ use smallvec::{SmallVec, smallvec};
 
 use super::binary::broadcast_shape;
 use super::reduction::sum_to_shape;
-use super::unary::{Activation, deactivate, finish};
+use super::unary::{Activation, deactivate};
 use super::{Call, Produced, for_real};
 use crate::context::Context;
 use crate::error::Result;
-use crate::kernels::elementwise::BiasLayout;
 use crate::kernels::gemm::{Into, Matrix, Target, product, product_here};
 use crate::kernels::reduce::sum_columns;
 use crate::kernels::simd::Real;
@@ -91,7 +90,7 @@ fn multiply<T: Real>(context: &Context, batch: &[usize], (m, n, k): (usize, usiz
         if count == 1 {
             let a = Matrix::strided(a_elements, a_offsets[0], a_rows, a_columns);
             let b = Matrix::strided(b_elements, b_offsets[0], b_rows, b_columns);
-            product(&context.pool, (rows, n, k), &mut out, Into::Overwrite, a, b);
+            product(&context.pool, (rows, n, k), &mut out, a, b, |_, _| {});
         } else {
             let length = out.len();
             let parts = Parts::new(&mut out);
@@ -135,16 +134,22 @@ fn linear_of<T: Real>(context: &mut Context, call: &Call, activation: Activation
     let x = call.inputs[0].contiguous()?;
     let w = call.inputs[1].contiguous()?;
     let rows = call.shape(0)[..call.shape(0).len() - 1].iter().product::<usize>();
-    let mut z = unwritten::<T>(rows * n);
-    {
-        let (x, w) = (data::<T>(&x.tensor)?, data::<T>(&w.tensor)?);
-        product(&context.pool, (rows, n, k), &mut z, Into::Overwrite, Matrix::rows(&x, k), Matrix::rows(&w, k).transposed());
-    }
     let bias = call.inputs.get(2).map(Value::contiguous).transpose()?;
     let has_bias = bias.is_some();
-    let shape: SmallVec<[usize; 6]> = call.shape(0)[..call.shape(0).len() - 1].iter().copied().chain([n]).collect();
     let elements = bias.as_ref().map(|bias| data::<T>(&bias.tensor)).transpose()?;
-    let (y, kept) = finish(context, activation, z, elements.as_deref(), BiasLayout::Rows(n), Shape::from(&shape[..]), call.records());
+    let elements = elements.as_deref();
+    let mut z = unwritten::<T>(rows * n);
+    let mut out = activation.keeps_slope(call.records()).then(|| unwritten::<T>(rows * n));
+    {
+        let (x, w) = (data::<T>(&x.tensor)?, data::<T>(&w.tensor)?);
+        let beside = out.as_mut().map(|out| Parts::new(out));
+        product(&context.pool, (rows, n, k), &mut z, Matrix::rows(&x, k), Matrix::rows(&w, k).transposed(), |z, block| {
+            // SAFETY: the block is this task's alone.
+            unsafe { activation.finish_rows(z, beside.as_ref(), block, elements) };
+        });
+    }
+    let shape: SmallVec<[usize; 6]> = call.shape(0)[..call.shape(0).len() - 1].iter().copied().chain([n]).collect();
+    let (y, kept) = activation.outcome(z, out, Shape::from(&shape[..]), call.records());
     Ok(Produced::one(call, y, move |context, mut gradients| {
         let gradient = gradients.only()?;
         let gradient = deactivate::<T>(context, activation, &kept, gradient)?;
@@ -156,13 +161,13 @@ fn linear_of<T: Real>(context: &mut Context, call: &Call, activation: Activation
         if gradients.wants(1) {
             let mut out = unwritten::<T>(n * k);
             let x = data::<T>(&x.tensor)?;
-            product(&context.pool, (n, k, rows), &mut out, Into::Overwrite, Matrix::rows(&g, n).transposed(), Matrix::rows(&x, k));
+            product(&context.pool, (n, k, rows), &mut out, Matrix::rows(&g, n).transposed(), Matrix::rows(&x, k), |_, _| {});
             results[1] = Some(value(out, (n, k)));
         }
         if gradients.wants(0) {
             let mut out = unwritten::<T>(rows * k);
             let w = data::<T>(&w.tensor)?;
-            product(&context.pool, (rows, k, n), &mut out, Into::Overwrite, Matrix::rows(&g, n), Matrix::rows(&w, k));
+            product(&context.pool, (rows, k, n), &mut out, Matrix::rows(&g, n), Matrix::rows(&w, k), |_, _| {});
             results[0] = Some(value(out, x.tensor.shape().clone()));
         }
         if !has_bias {

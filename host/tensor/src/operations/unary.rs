@@ -8,9 +8,10 @@ use super::{Call, Produced, for_real};
 use crate::context::Context;
 use crate::error::Result;
 use crate::kernels::elementwise::{
-    BiasLayout, Keep, Needs, Unary, bias_activate, bias_activate_here, map, multiply_here, slope, slope_here, slope_in_place, update, zip,
+    Block, Needs, Unary, finish_planes, finish_planes_here, finish_rows, map, multiply_here, slope, slope_here, slope_in_place, update, zip,
 };
 use crate::kernels::simd::{Isa, Real};
+use crate::pool::Parts;
 use crate::value::{Value, data, overwrite, value};
 
 macro_rules! unary {
@@ -267,7 +268,7 @@ impl Activation {
     }
 
     /// Whether the derivative is written in the value, so that the argument need not be kept.
-    pub fn needs_output(self) -> bool {
+    fn needs_output(self) -> bool {
         matches!(self, Activation::None | Activation::Relu | Activation::Sigmoid | Activation::Tanh)
     }
 }
@@ -282,38 +283,50 @@ pub(crate) enum Kept {
     Slopes(Value),
 }
 
-/// Adds a bias and applies an activation to fresh elements, in one pass. With `records` it keeps what the way back needs.
-pub(crate) fn finish<T: Real>(
-    context: &Context,
-    activation: Activation,
-    mut z: Vec<T>,
-    bias: Option<&[T]>,
-    layout: BiasLayout,
-    shape: Shape,
-    records: bool,
-) -> (Value, Kept) {
-    let pool = &context.pool;
-    if activation == Activation::None {
-        bias_activate(pool, &mut z, bias, layout, None, Keep::Value, Relu);
-        return (value(z, shape), Kept::Nothing);
+impl Activation {
+    /// Whether its derivative has to be kept beside its value.
+    pub fn keeps_slope(self, records: bool) -> bool {
+        records && !self.needs_output()
     }
-    let slope = records && !activation.needs_output();
-    let keep = if slope { Keep::Slope } else { Keep::Value };
-    let out = with_activation!(activation, function => bias_activate(pool, &mut z, bias, layout, Some(function), keep, function));
-    if slope {
-        return (value(out, shape.clone()), Kept::Slopes(value(z, shape)));
-    }
-    let y = value(z, shape);
-    let kept = if records { Kept::Values(y.clone()) } else { Kept::Nothing };
-    (y, kept)
-}
 
-/// Adds a bias and applies an activation in place, on this thread.
-pub(crate) fn finish_here<T: Real>(activation: Activation, z: &mut [T], bias: Option<&[T]>, layout: BiasLayout) {
-    if activation == Activation::None {
-        return bias_activate_here(z, bias, layout, None, Relu);
+    /// Adds a bias to rows and applies the activation, on this thread. `out` is where the values go if [`keeps_slope`](Self::keeps_slope).
+    ///
+    /// # Safety
+    /// Nobody else may use the block, in `z` or in `out`.
+    pub unsafe fn finish_rows<T: Real>(self, z: &Parts<T>, out: Option<&Parts<T>>, block: Block, bias: Option<&[T]>) {
+        // SAFETY: promised by the caller.
+        unsafe {
+            match self {
+                Activation::None => finish_rows(z, None, block, bias, None::<Relu>),
+                _ => with_activation!(self, function => finish_rows(z, out, block, bias, Some(function))),
+            }
+        }
     }
-    with_activation!(activation, function => bias_activate_here(z, bias, layout, Some(function), function))
+
+    /// Adds a bias to planes of `area` elements of one image and applies the activation, in place, on this thread.
+    pub fn finish_planes_here<T: Real>(self, z: &mut [T], bias: Option<&[T]>, area: usize) {
+        match self {
+            Activation::None => finish_planes_here(z, bias, area, None::<Relu>),
+            _ => with_activation!(self, function => finish_planes_here(z, bias, area, Some(function))),
+        }
+    }
+
+    /// Adds a bias to planes of `area` elements and applies the activation; what was `z` becomes its derivative.
+    pub fn finish_planes<T: Real>(self, context: &Context, z: &mut [T], bias: Option<&[T]>, area: usize) -> Vec<T> {
+        with_activation!(self, function => finish_planes(&context.pool, z, bias, area, function))
+    }
+
+    /// What comes out, and what is kept for the way back: of elements in which the value stands, or the derivative beside the values in `out`.
+    pub fn outcome<T: Real>(self, z: Vec<T>, out: Option<Vec<T>>, shape: Shape, records: bool) -> (Value, Kept) {
+        match out {
+            Some(out) => (value(out, shape.clone()), Kept::Slopes(value(z, shape))),
+            None => {
+                let y = value(z, shape);
+                let kept = if records && self != Activation::None { Kept::Values(y.clone()) } else { Kept::Nothing };
+                (y, kept)
+            }
+        }
+    }
 }
 
 /// What an activation kept, as elements.
