@@ -69,15 +69,12 @@ impl Job<'_> {
 pub(super) struct Begun {
     columns: Vec<Column>,
     filled: usize,
+    looks_untouched: bool,
 }
 
 /// Room for all samples, where none is filled.
 fn begin(job: &Job<'_>) -> Result<Begun, LoaderError> {
-    let mut columns = room(job)?;
-    for (column, field) in columns.iter_mut().zip(job.samples.fields()) {
-        poison(column.bytes_mut(), field.bytes(), POISON[0], job.care);
-    }
-    Ok(Begun { columns, filled: 0 })
+    Ok(Begun { columns: room(job)?, filled: 0, looks_untouched: false })
 }
 
 /// Fills the fields of the samples and checks them.
@@ -87,17 +84,12 @@ pub(super) fn columns(job: &Job<'_>, helpers: &dyn Helpers) -> Result<Vec<Column
 
 /// Fills the samples that are missing and checks all.
 fn end(job: &Job<'_>, begun: Begun, helpers: &dyn Helpers) -> Result<Vec<Column>, LoaderError> {
-    let &Job { samples, source, indices, care, .. } = job;
-    let Begun { mut columns, filled } = begun;
-    fill(job, &mut columns, filled..indices.len(), helpers)?;
-    let looks_untouched = columns.iter().zip(samples.fields()).any(|(column, field)| match care {
-        Care::Thorough => column.bytes().contains(&POISON[0]),
-        Care::Tails => chunks(column.bytes(), field.bytes()).any(|sample| tail(sample, care).iter().all(|&byte| byte == POISON[0])),
-    });
-    if looks_untouched {
+    let Begun { mut columns, filled, looks_untouched } = begun;
+    let rest_does = fill(job, &mut columns, filled..job.indices.len(), POISON[0], helpers)?;
+    if looks_untouched || rest_does {
         columns = fill_again(job, columns, helpers)?;
     }
-    check_labels(samples, source, indices, &columns)?;
+    check_labels(job.samples, job.source, job.indices, &columns)?;
     Ok(columns)
 }
 
@@ -105,10 +97,7 @@ fn end(job: &Job<'_>, begun: Begun, helpers: &dyn Helpers) -> Result<Vec<Column>
 fn fill_again(job: &Job<'_>, first: Vec<Column>, helpers: &dyn Helpers) -> Result<Vec<Column>, LoaderError> {
     let &Job { samples, source, indices, care, .. } = job;
     let mut second = room(job)?;
-    for (column, field) in second.iter_mut().zip(samples.fields()) {
-        poison(column.bytes_mut(), field.bytes(), POISON[1], Care::Thorough);
-    }
-    fill(job, &mut second, 0..indices.len(), helpers)?;
+    fill(job, &mut second, 0..indices.len(), POISON[1], helpers)?;
     for (number, field) in samples.fields().iter().enumerate() {
         let both = chunks(first[number].bytes(), field.bytes()).zip(chunks(second[number].bytes(), field.bytes()));
         for (sample, (a, b)) in both.enumerate() {
@@ -154,36 +143,69 @@ fn poison(bytes: &mut [u8], sample: usize, value: u8, care: Care) {
     }
 }
 
+fn looks_untouched(bytes: &[u8], sample: usize, value: u8, care: Care) -> bool {
+    match care {
+        Care::Thorough => bytes.contains(&value),
+        Care::Tails => chunks(bytes, sample).any(|sample| tail(sample, care).iter().all(|&byte| byte == value)),
+    }
+}
+
 /// Some samples of a batch, and their room in each field.
 struct Piece<'a> {
     indices: &'a [u64],
     buffers: Vec<&'a mut [u8]>,
-    outcome: Result<(), LoaderError>,
 }
 
-/// Lets the data set write some of the samples. Many bytes are written by all threads that help; the first part that fails tells why.
-fn fill<'a>(job: &Job<'a>, columns: &mut [Column], wanted: Range<usize>, helpers: &dyn Helpers) -> Result<(), LoaderError> {
+impl Piece<'_> {
+    /// Lets the data set write the samples over `value`; whether some of it still seems to lie there. Marked and looked at by the thread that
+    /// fills, in the cache of whose core it lies then.
+    fn fill(&mut self, job: &Job<'_>, value: u8) -> Result<bool, LoaderError> {
+        let Piece { indices, buffers } = self;
+        for (buffer, field) in buffers.iter_mut().zip(job.samples.fields()) {
+            poison(buffer, field.bytes(), value, job.care);
+        }
+        match catch_unwind(AssertUnwindSafe(|| job.samples.fill(job.source, indices, buffers))) {
+            Ok(Ok(())) => {
+                let mut fields = buffers.iter().zip(job.samples.fields());
+                Ok(fields.any(|(buffer, field)| looks_untouched(buffer, field.bytes(), value, job.care)))
+            }
+            Ok(Err(error)) => Err(LoaderError::Samples { place: job.place(), error }),
+            Err(payload) => Err(LoaderError::Panic { place: job.place(), message: panic_message(payload) }),
+        }
+    }
+}
+
+/// Lets the data set write some of the samples, over `value`; whether some of it still seems to lie there. Many bytes are written by all
+/// threads that help; the first part that fails tells why.
+fn fill<'a>(job: &Job<'a>, columns: &mut [Column], wanted: Range<usize>, value: u8, helpers: &dyn Helpers) -> Result<bool, LoaderError> {
+    if wanted.is_empty() {
+        return Ok(false);
+    }
     let bytes: usize = job.samples.fields().iter().map(|field| wanted.len() * field.bytes()).sum();
     let threads = if bytes < WORTH_SHARING { 1 } else { helpers.threads().min(wanted.len()).max(1) };
-    let each = wanted.len().div_ceil(threads);
-    let mut rest: Vec<&mut [u8]> = columns.iter_mut().map(Column::bytes_mut).collect();
+    let mut rest: Vec<&mut [u8]> = columns
+        .iter_mut()
+        .zip(job.samples.fields())
+        .map(|(column, field)| &mut column.bytes_mut()[wanted.start * field.bytes()..])
+        .collect();
     let mut cut = |count: usize| {
         let buffers = rest.iter_mut().zip(job.samples.fields());
         buffers.map(|(rest, field)| rest.split_off_mut(..count * field.bytes()).unwrap_or_default()).collect()
     };
-    let _: Vec<&mut [u8]> = cut(wanted.start);
-    let piece = |indices: &'a [u64]| Mutex::new(Piece { indices, buffers: cut(indices.len()), outcome: Ok(()) });
-    let pieces: Vec<Mutex<Piece<'_>>> = job.indices[wanted].chunks(each.max(1)).map(piece).collect();
+    let mut piece = |indices: &'a [u64]| Piece { indices, buffers: cut(indices.len()) };
+    let indices = &job.indices[wanted];
+    if threads == 1 {
+        return piece(indices).fill(job, value);
+    }
+    let pieces: Vec<_> = indices.chunks(indices.len().div_ceil(threads)).map(|part| Mutex::new((piece(part), Ok(false)))).collect();
     helpers.share(pieces.len(), &|number| {
-        let mut piece = pieces[number].lock().unwrap_or_else(PoisonError::into_inner);
-        let Piece { indices, buffers, outcome } = &mut *piece;
-        *outcome = match catch_unwind(AssertUnwindSafe(|| job.samples.fill(job.source, indices, buffers))) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(LoaderError::Samples { place: job.place(), error }),
-            Err(payload) => Err(LoaderError::Panic { place: job.place(), message: panic_message(payload) }),
-        };
+        let (piece, outcome) = &mut *pieces[number].lock().unwrap_or_else(PoisonError::into_inner);
+        *outcome = piece.fill(job, value);
     });
-    pieces.into_iter().try_for_each(|piece| piece.into_inner().unwrap_or_else(PoisonError::into_inner).outcome)
+    pieces.into_iter().try_fold(false, |before, piece| {
+        let (_, outcome) = piece.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(before | outcome?)
+    })
 }
 
 /// The text of a panic. The payload is forgotten: dropping a stranger's payload may panic again.
@@ -233,12 +255,12 @@ impl Plan {
     /// A little more of batch `index`, or its room, on this thread; whether anything is missing then.
     pub(super) fn go_on(&self, index: usize, begun: &mut Option<Begun>) -> Result<bool, LoaderError> {
         let job = self.job(index, Care::Tails);
-        let Some(Begun { columns, filled }) = begun else {
+        let Some(Begun { columns, filled, looks_untouched }) = begun else {
             *begun = Some(begin(&job)?);
             return Ok(true);
         };
         let to = job.indices.len().min(*filled + job.indices.len().div_ceil(LITTLE));
-        fill(&job, columns, *filled..to, &Alone)?;
+        *looks_untouched |= fill(&job, columns, *filled..to, POISON[0], &Alone)?;
         *filled = to;
         Ok(to < job.indices.len())
     }

@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Batch, Habit, LoaderError, WORTH_A_THREAD,
+    Batch, Habit, LoaderError,
     batch::{Care, Plan},
     meanwhile::Meanwhile,
     prefetch::{Ahead, Pool},
@@ -86,7 +86,7 @@ impl Epoch {
 
     /// Lets the threads begin where batches are known to take long enough.
     fn look_ahead(&mut self) {
-        if self.ahead.is_some() || self.habit.fastest.load(Ordering::Relaxed) < WORTH_A_THREAD {
+        if self.ahead.is_some() || self.habit.worth_a_thread() != Some(true) {
             return;
         }
         if let Some((pool, depth)) = &self.threads {
@@ -114,7 +114,7 @@ impl Epoch {
                 batch
             }
         };
-        if self.threads.is_some() && self.next + 1 < self.end {
+        if self.threads.is_some() && self.next + 1 < self.end && self.habit.worth_a_thread() == Some(false) {
             self.meanwhile = Some(Meanwhile::begin(Arc::clone(&self.plan), self.next + 1, helpers));
         }
         Ok(batch)

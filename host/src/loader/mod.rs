@@ -42,7 +42,11 @@ pub const FIELDS: usize = fluxbay_plugin::abi::learner::FIELDS;
 
 /// A batch that is made faster than this, in nanoseconds, is made by the threads of the kernels: handing it over from threads of the
 /// loader, and taking a core from those that compute, costs as much.
-const WORTH_A_THREAD: u64 = 50_000;
+const WORTH_A_THREAD: u64 = 150_000;
+/// Batches that are timed before it is known how long one takes: the first find neither samples nor room in the cache.
+const TIMED: u64 = 5;
+/// Nanoseconds that timing may take: fewer batches are timed where they take that long.
+const TIMING: u64 = 20_000_000;
 /// Most threads that make batches.
 const MOST_THREADS: usize = 4;
 
@@ -99,16 +103,26 @@ pub struct Loader {
 struct Habit {
     /// Whether a batch was checked byte by byte.
     proven: AtomicBool,
-    /// Shortest time that a batch took, in nanoseconds; 0 while unknown.
+    /// Shortest time that a batch took, in nanoseconds.
     fastest: AtomicU64,
+    /// How many were timed.
+    timed: AtomicU64,
+    /// What they took together, in nanoseconds.
+    spent: AtomicU64,
 }
 
 impl Habit {
+    /// Notes how long a batch took. Called by one thread at a time.
     fn record(&self, nanoseconds: u64) {
-        let known = self.fastest.load(Ordering::Relaxed);
-        if known == 0 || nanoseconds < known {
-            self.fastest.store(nanoseconds.max(1), Ordering::Relaxed);
-        }
+        let known = if self.timed.fetch_add(1, Ordering::Relaxed) == 0 { u64::MAX } else { self.fastest.load(Ordering::Relaxed) };
+        self.fastest.store(nanoseconds.min(known), Ordering::Relaxed);
+        self.spent.fetch_add(nanoseconds, Ordering::Relaxed);
+    }
+
+    /// Whether batches are worth a thread; none while that is not known.
+    fn worth_a_thread(&self) -> Option<bool> {
+        let known = self.timed.load(Ordering::Relaxed) >= TIMED || self.spent.load(Ordering::Relaxed) >= TIMING;
+        known.then(|| self.fastest.load(Ordering::Relaxed) >= WORTH_A_THREAD)
     }
 }
 
