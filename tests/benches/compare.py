@@ -26,7 +26,7 @@ ROOT = HERE.parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 THREADS = 2
 # Steps of a run; about a second or more of PyTorch's time each.
-STEPS = {"w1": 1000, "w2": 60, "w3": 120, "w4": 16}
+STEPS = {"w1": 5000, "w2": 60, "w3": 120, "w4": 16}
 # Arithmetic of one step in FLOP: twice the multiply-adds of forward pass and gradients.
 FLOP = {"w1": 0.026e9, "w2": 2.45e9, "w3": 0.242e9, "w4": 11.4e9}
 TITLES = {"w1": "W1 MLP, SGD", "w2": "W2 wide MLP, AdamW", "w3": "W3 CNN, AdamW", "w4": "W4 GPT, AdamW"}

@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use fluxbay::learner::ports::DataBatch;
-use fluxbay::session::{Device, Session, Tensor};
+use fluxbay::session::{Session, Tensor};
 use fluxbay_tests::scratch;
 
 #[path = "../behaviours/run.rs"]
@@ -67,20 +67,18 @@ fn session(text: &str) -> Session {
     composed.open().unwrap_or_else(|problems| panic!("{}", run::messages(&problems)))
 }
 
+/// What [`workloads::engine`] computes with, as a batch of the product.
+fn batch(x: Tensor, y: Tensor) -> DataBatch {
+    DataBatch { samples: x.dims()[0], fields: vec![x, y], index: 0 }
+}
+
 fn images(size: usize) -> DataBatch {
-    let images: Vec<f32> = (0..size * 784).map(|at| (at * 31 % 256) as f32 / 255.0).collect();
-    let labels: Vec<u32> = (0..size as u32).map(|at| at % 10).collect();
-    let images = Tensor::from_vec(images, (size, 1, 28, 28), &Device::Cpu).expect("sizes agree");
-    let labels = Tensor::from_vec(labels, size, &Device::Cpu).expect("sizes agree");
-    DataBatch { fields: vec![images, labels], samples: size, index: 0 }
+    batch(workloads::images(&[size, 1, 28, 28]), workloads::labels(size, 10))
 }
 
 fn texts(size: usize, context: usize) -> DataBatch {
-    let tokens = |shift: usize| {
-        let tokens: Vec<u32> = (0..size * context).map(|at| ((at + shift) * 31 % 65) as u32).collect();
-        Tensor::from_vec(tokens, (size, context), &Device::Cpu).expect("sizes agree")
-    };
-    DataBatch { fields: vec![tokens(0), tokens(1)], samples: size, index: 0 }
+    let tokens = || workloads::labels(size * context, 65).reshape((size, context)).expect("sizes agree");
+    batch(tokens(), tokens())
 }
 
 /// Median seconds of a step of both, which take so many steps when they are called, and the median of the stretches' ratios.
@@ -131,6 +129,7 @@ fn alone(mut step: impl FnMut()) -> f64 {
 }
 
 fn main() {
+    workloads::keep_memory();
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| word.starts_with('w')).collect();
     for ((name, make), (_, candle)) in workloads::engine::all(THREADS).into_iter().zip(workloads::candle::all()) {
         if !wanted.is_empty() && !wanted.iter().any(|word| word == name) {

@@ -13,11 +13,18 @@ pub mod engine;
 /// A name, and what makes its training step.
 pub type Workload = (&'static str, Box<dyn Fn() -> Box<dyn FnMut()>>);
 
-fn images(shape: &[usize]) -> Tensor {
+/// Lets the allocator keep what a step frees, as the binary does.
+#[allow(dead_code)]
+pub fn keep_memory() {
+    // SAFETY: sets a number of the allocator, `mi_option_purge_delay`, before there is another thread.
+    unsafe { libmimalloc_sys::mi_option_set(15, -1) };
+}
+
+pub fn images(shape: &[usize]) -> Tensor {
     Tensor::rand(0.0_f32, 1.0, shape, &Device::Cpu).unwrap()
 }
 
-fn labels(count: usize, classes: u32) -> Tensor {
+pub fn labels(count: usize, classes: u32) -> Tensor {
     Tensor::from_iter((0..count as u32).map(|at| at.wrapping_mul(2_654_435_761) % classes), &Device::Cpu).unwrap()
 }
 
