@@ -535,6 +535,8 @@ struct fluxbay_apply {
 #define FLUXBAY_OP_MATMUL 110
 /* Inputs: x `[.., in]`, w `[out, in]`, b? `[out]`. Ints: activation = 0 (see `activation`). Output `[.., out]`: `act(x w^T + b)`. */
 #define FLUXBAY_OP_LINEAR 111
+/* As `LINEAR` of samples of any shape: x `[batch, ..]`, whose other dimensions are taken as one and have `in` elements together. Output `[batch, out]`. */
+#define FLUXBAY_OP_FLAT_LINEAR 112
 /* Same elements, new shape. Ints: shape; one may be -1. */
 #define FLUXBAY_OP_RESHAPE 130
 /* Ints: two dimensions to swap. */
@@ -686,7 +688,7 @@ struct fluxbay_apply {
    Not differentiable. */
 #define FLUXBAY_OP_ADD_SCALED_ 308
 
-/* Activations fused into `op::LINEAR` and the convolutions. */
+/* Activations fused into `op::LINEAR`, `op::FLAT_LINEAR` and the convolutions. */
 
 /* What a loss makes of its values. */
 

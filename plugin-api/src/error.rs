@@ -23,8 +23,12 @@ pub enum Reason {
 }
 
 /// An error, or a request to leave a step, an epoch or the fit, with a text for the person who reads it.
+// In a box, so that a `Result` fits into registers where all goes well.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error {
+pub struct Error(Box<Inner>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Inner {
     reason: Reason,
     message: String,
 }
@@ -32,37 +36,41 @@ pub struct Error {
 impl Error {
     /// Something is wrong.
     pub fn new(message: impl Into<String>) -> Error {
-        Error { reason: Reason::Failed, message: message.into() }
+        Error::of(Reason::Failed, message.into())
     }
 
     /// Leaves the current step: return it from a callback or a phase.
     pub fn cancel_step(why: impl Into<String>) -> Error {
-        Error { reason: Reason::CancelStep, message: why.into() }
+        Error::of(Reason::CancelStep, why.into())
     }
 
     /// Leaves the current epoch.
     pub fn cancel_epoch(why: impl Into<String>) -> Error {
-        Error { reason: Reason::CancelEpoch, message: why.into() }
+        Error::of(Reason::CancelEpoch, why.into())
     }
 
     /// Leaves the fit.
     pub fn cancel_fit(why: impl Into<String>) -> Error {
-        Error { reason: Reason::CancelFit, message: why.into() }
+        Error::of(Reason::CancelFit, why.into())
+    }
+
+    fn of(reason: Reason, message: String) -> Error {
+        Error(Box::new(Inner { reason, message }))
     }
 
     /// What kind of error it is.
     pub fn reason(&self) -> Reason {
-        self.reason
+        self.0.reason
     }
 
     /// The text.
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// Puts `what` before the text, as in `reading train.csv: no such file`.
     pub fn context(mut self, what: impl fmt::Display) -> Error {
-        self.message = format!("{what}: {}", self.message);
+        self.0.message = format!("{what}: {}", self.0.message);
         self
     }
 
@@ -74,11 +82,11 @@ impl Error {
             status::PANIC => Reason::Panicked,
             _ => Reason::Failed,
         };
-        Error { reason, message }
+        Error::of(reason, message)
     }
 
     pub(crate) fn status(&self) -> i32 {
-        match self.reason {
+        match self.0.reason {
             Reason::Failed => status::ERROR,
             Reason::CancelStep => status::CANCEL_STEP,
             Reason::CancelEpoch => status::CANCEL_EPOCH,
@@ -90,7 +98,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0.message)
     }
 }
 

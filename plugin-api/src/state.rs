@@ -259,6 +259,7 @@ fn names(slot: setup::Slot) -> Result<Vec<String>> {
 
 /// What to answer to whom reading a slot gave an error: nothing where nothing was written under its path, else the error.
 #[cold]
+#[inline(never)]
 pub(crate) fn none_if_absent<T>(slot: setup::Slot, error: Error) -> Result<Option<T>> {
     if calls::state_kind(slot)? == value::ABSENT { Ok(None) } else { Err(error) }
 }

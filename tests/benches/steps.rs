@@ -139,7 +139,7 @@ fn main() {
         idx_files(dir.path(), 1024);
         let (text, batch) = workload(name, dir.path());
         let (session, mut engine) = (session(&text), make());
-        let product = |steps| session.run_steps(0, std::iter::repeat_n(&batch, steps).cloned()).expect("the steps are sound");
+        let product = |steps| session.run_steps(0, std::iter::repeat_n(&batch, steps)).expect("the steps are sound");
         let (product, engine, ratio) = compare(product, |steps| (0..steps).for_each(|_| engine()));
         let candle = alone(candle());
         println!(

@@ -136,6 +136,7 @@ pub fn with_current<T>(f: impl FnOnce(&Runtime, u32) -> T) -> Result<T, &'static
 }
 
 #[cold]
+#[inline(never)]
 fn why_nobody() -> &'static str {
     if CALLS.load(Ordering::Relaxed) > 0 {
         "wrong thread: this function of the host can be called only on the thread that trains; hand what you have over to the next event"

@@ -22,12 +22,14 @@ pub fn answer(f: impl FnOnce(&Runtime, u32) -> Answer) -> i32 {
 }
 
 #[cold]
+#[inline(never)]
 fn nobody(why: &str) -> i32 {
     ambient::leave_error(why);
     status::ERROR
 }
 
 #[cold]
+#[inline(never)]
 fn panicked(payload: Box<dyn std::any::Any + Send>) -> i32 {
     let text = payload.downcast_ref::<&str>().copied().map(str::to_owned);
     let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
@@ -38,6 +40,7 @@ fn panicked(payload: Box<dyn std::any::Any + Send>) -> i32 {
 }
 
 #[cold]
+#[inline(never)]
 fn refuse(runtime: &Runtime, refusal: Refusal) -> i32 {
     match refusal {
         Refusal::Text(text) => {
@@ -55,8 +58,15 @@ fn refuse(runtime: &Runtime, refusal: Refusal) -> i32 {
 }
 
 #[cold]
-fn null(what: std::fmt::Arguments<'_>) -> Refusal {
+#[inline(never)]
+fn null(what: &str) -> Refusal {
     Refusal::Text(format!("{what} is null"))
+}
+
+#[cold]
+#[inline(never)]
+fn null_of(what: &str, count: usize) -> Refusal {
+    Refusal::Text(format!("{what} for {count} elements is null"))
 }
 
 /// Text that a plugin passes.
@@ -71,6 +81,7 @@ pub unsafe fn text<'a>(text: Text) -> Answer<&'a str> {
 }
 
 #[cold]
+#[inline(never)]
 fn not_text() -> Refusal {
     Refusal::Text("a text that was passed is not UTF-8".into())
 }
@@ -85,7 +96,7 @@ pub unsafe fn slice<'a, T>(ptr: *const T, len: usize) -> Answer<&'a [T]> {
         return Ok(&[]);
     }
     if ptr.is_null() {
-        return Err(null(format_args!("{len} elements were announced, but the pointer to them")));
+        return Err(null_of("the pointer", len));
     }
     // SAFETY: promised by the caller, and not null.
     Ok(unsafe { std::slice::from_raw_parts(ptr, len) })
@@ -101,7 +112,7 @@ pub unsafe fn room<'a, T>(ptr: *mut T, len: usize) -> Answer<&'a mut [T]> {
         return Ok(&mut []);
     }
     if ptr.is_null() {
-        return Err(null(format_args!("room for {len} elements was announced, but the pointer to it")));
+        return Err(null_of("the pointer to the room", len));
     }
     // SAFETY: promised by the caller, and not null.
     Ok(unsafe { std::slice::from_raw_parts_mut(ptr, len) })
@@ -114,7 +125,7 @@ pub unsafe fn room<'a, T>(ptr: *mut T, len: usize) -> Answer<&'a mut [T]> {
 #[inline]
 pub unsafe fn borrowed<'a, T>(ptr: *const T) -> Answer<&'a T> {
     // SAFETY: promised by the caller.
-    unsafe { ptr.as_ref() }.ok_or_else(|| null(format_args!("a pointer that was passed")))
+    unsafe { ptr.as_ref() }.ok_or_else(|| null("a pointer that was passed"))
 }
 
 /// A place for one result.
@@ -129,7 +140,7 @@ impl<T> Out<T> {
     #[inline]
     pub unsafe fn new(ptr: *mut T) -> Answer<Out<T>> {
         if ptr.is_null() {
-            return Err(null(format_args!("the pointer for the result")));
+            return Err(null("the pointer for the result"));
         }
         Ok(Out(ptr))
     }

@@ -38,6 +38,7 @@ pub struct Failure {
 impl Failure {
     /// A status that is not OK, with the text that was left since the call began.
     #[cold]
+    #[inline(never)]
     pub fn of(status: i32) -> Failure {
         Failure { status, text: ambient::take_error() }
     }

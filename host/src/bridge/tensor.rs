@@ -141,6 +141,7 @@ unsafe extern "C" fn apply(request: *const ApplyRaw, outputs: *mut Handle, capac
 
 /// Gives results back that the caller has no room for.
 #[cold]
+#[inline(never)]
 fn no_room(runtime: &Runtime, results: &[Handle], capacity: usize) -> Refusal {
     let mut engine = runtime.engine.borrow_mut();
     if let Some(error) = results.iter().find_map(|&result| engine.release(result).err()) {

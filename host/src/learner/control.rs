@@ -76,6 +76,7 @@ pub type Flow<T = ()> = Result<T, Stop>;
 impl Stop {
     /// A failure of the host's own making, such as an unreadable file.
     #[cold]
+    #[inline(never)]
     pub fn host(text: impl Into<String>) -> Stop {
         Stop(Box::new(StopReason {
             kind: StopKind::Error,

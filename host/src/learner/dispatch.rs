@@ -162,6 +162,7 @@ impl Runtime {
 
     /// Lives on without an instance that failed, where its `on-error` says so.
     #[cold]
+    #[inline(never)]
     fn bear(&self, instance: &Instance, stop: Stop) -> Flow {
         if stop.kind().is_failure() && instance.on_error == OnError::Disable && stop.0.by == instance.id {
             return self.disable(instance, &stop);
@@ -203,6 +204,7 @@ impl Runtime {
 }
 
 #[cold]
+#[inline(never)]
 fn no_event(kind: u32) -> Stop {
     Stop::host(format!("{kind} is no event of this run: custom events need a number from setup's `event`"))
 }

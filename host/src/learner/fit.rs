@@ -1,5 +1,7 @@
 //! A fit: epochs, each of which is every phase of the run in order. Also one epoch, or one step, for embedders.
 
+use std::borrow::Borrow;
+
 use fluxbay_plugin::abi::event;
 
 use super::control::{Ending, FitReport, Flow, Stop, StopKind, Worst};
@@ -108,9 +110,9 @@ impl Runtime {
     ///
     /// # Errors
     /// What cancelled more than a step, or failed; batches after that are not taken.
-    pub fn run_steps(&self, index: usize, batches: impl IntoIterator<Item = DataBatch>) -> Flow {
+    pub fn run_steps(&self, index: usize, batches: impl IntoIterator<Item = impl Borrow<DataBatch>>) -> Flow {
         let flow = self.enter_phase(index, self.epochs_done.get() + 1);
-        let flow = flow.and_then(|_| batches.into_iter().try_for_each(|batch| self.step_on(batch)));
+        let flow = flow.and_then(|_| batches.into_iter().try_for_each(|batch| self.step_on(batch.borrow())));
         let flow = self.leave_phase(flow);
         self.settle(flow)
     }

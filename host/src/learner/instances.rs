@@ -298,6 +298,7 @@ impl Instance {
     }
 
     #[cold]
+    #[inline(never)]
     pub(super) fn failed(&self, runtime: &Runtime, doing: Doing, failure: Failure) -> Stop {
         let kind = StopKind::from_status(failure.status);
         if kind == StopKind::Panic {
@@ -311,6 +312,7 @@ impl Instance {
     }
 
     #[cold]
+    #[inline(never)]
     fn stop(&self, runtime: &Runtime, kind: StopKind, doing: Doing, text: String) -> Stop {
         Stop(Box::new(StopReason {
             kind,

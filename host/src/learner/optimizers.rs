@@ -95,6 +95,7 @@ impl OptimizerSlot {
 }
 
 #[cold]
+#[inline(never)]
 fn name_parameter(mut stop: Stop, path: &str) -> Stop {
     stop.0.text = format!("{} (parameter `{path}`)", stop.0.text);
     stop

@@ -122,6 +122,7 @@ impl Profile {
     }
 
     #[cold]
+    #[inline(never)]
     fn now(&self) -> Instant {
         self.clock_reads.set(self.clock_reads.get() + 1);
         Instant::now()
@@ -151,6 +152,7 @@ impl Profile {
 
     /// Adds the time since `begin`, and answers the time now.
     #[cold]
+    #[inline(never)]
     pub fn add(&self, begin: Instant, work: Work) -> Instant {
         let now = self.now();
         self.add_time(now - begin, work);
@@ -158,6 +160,7 @@ impl Profile {
     }
 
     #[cold]
+    #[inline(never)]
     fn add_time(&self, time: Duration, work: Work) {
         let Ok(mut all) = self.spent.try_borrow_mut() else { return };
         let in_step = self.in_step.get() || work == Work::Data;

@@ -72,7 +72,7 @@ impl Runtime {
         stopped(self.check_interrupt())?;
         let batch = self.rehearsed_batch(caller)?;
         self.muted.set(true);
-        let flow = self.step_on(batch);
+        let flow = self.step_on(&batch);
         self.muted.set(false);
         // The step is over, however it ended; nobody is owed an end.
         self.spans[Span::Step as usize].set(0);
@@ -99,10 +99,10 @@ impl Runtime {
     }
 
     /// Runs the running phase's step on a batch of the host's own.
-    pub(super) fn step_on(&self, batch: DataBatch) -> Flow {
+    pub(super) fn step_on(&self, batch: &DataBatch) -> Flow {
         let mut raw = BatchRaw { samples: batch.samples as u32, index: batch.index, ..super::epoch::NO_BATCH };
-        for (field, tensor) in raw.fields.iter_mut().zip(batch.fields) {
-            *field = self.engine.borrow_mut().insert(tensor);
+        for (field, tensor) in raw.fields.iter_mut().zip(&batch.fields) {
+            *field = self.engine.borrow_mut().insert(tensor.clone());
             raw.field_count += 1;
         }
         let flow = self.phase_step(&raw);

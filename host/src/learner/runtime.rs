@@ -24,7 +24,7 @@ use super::saving::{Moment, Resumption, Wish};
 use super::setup::SetupFrame;
 use super::state::{NodeId, State};
 use crate::bridge::ambient::{self, Ambient};
-use crate::tensor::{Engine, TensorError};
+use crate::tensor::Engine;
 
 /// Why a function that the host offers to plugins did not do what it was asked.
 #[derive(Debug)]
@@ -37,6 +37,7 @@ pub enum Refusal {
 
 impl<T: std::fmt::Display> From<T> for Refusal {
     #[cold]
+    #[inline(never)]
     fn from(text: T) -> Refusal {
         Refusal::Text(text.to_string())
     }
@@ -334,7 +335,7 @@ impl Runtime {
     }
 
     /// Releases what the state tree gave up.
-    pub(crate) fn release_dropped(&self) -> Result<(), TensorError> {
+    pub(crate) fn release_dropped(&self) -> crate::tensor::Result<()> {
         loop {
             let dropped = self.state.borrow_mut().take_dropped();
             match dropped {
@@ -352,6 +353,7 @@ impl Runtime {
     }
 
     #[cold]
+    #[inline(never)]
     fn not_the_phase(&self, caller: u32, what: &str) -> Refusal {
         let state = self.state.borrow();
         let caller = state.owner_id(caller);

@@ -21,6 +21,7 @@ fn mode_of(kind: PhaseKind) -> Mode {
 
 /// An engine's error where the loop itself asked.
 #[cold]
+#[inline(never)]
 pub(super) fn engine_error(error: impl std::fmt::Display) -> Stop {
     Stop::host(error.to_string())
 }

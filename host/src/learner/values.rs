@@ -137,16 +137,20 @@ impl Runtime {
                 self.engine.borrow_mut().retain(*handle)?;
                 Ok(*handle)
             }
-            Value::Member(set, name) => {
-                let found = self.find(*set, Which::Name(name)).ok_or_else(|| self.no_member(*set, name))?;
-                let handle = self.take(found)?;
-                if handle == Handle::NONE {
-                    return Err(Refusal::Text(format!("`{}` has no value: its parameter got no gradient", state.path(node))));
-                }
-                Ok(handle)
-            }
+            Value::Member(set, name) => self.take_member(*set, name, state.path(node)),
             _ => Err(state.wrong_type(caller, node, "a tensor").into()),
         }
+    }
+
+    /// The member of a set that lies at `path`, with one reference for the caller.
+    #[inline(never)]
+    fn take_member(&self, set: TensorSet, name: &str, path: &str) -> Answer<Handle> {
+        let found = self.find(set, Which::Name(name)).ok_or_else(|| self.no_member(set, name))?;
+        let handle = self.take(found)?;
+        if handle == Handle::NONE {
+            return Err(Refusal::Text(format!("`{path}` has no value: its parameter got no gradient")));
+        }
+        Ok(handle)
     }
 
     fn no_member(&self, set: TensorSet, name: &str) -> Refusal {
@@ -158,21 +162,26 @@ impl Runtime {
 
     /// Writes a tensor; the tree keeps a reference of its own.
     pub(crate) fn set_tensor(&self, caller: u32, slot: u32, tensor: Handle) -> Answer {
-        let member = {
-            let state = self.state.borrow();
-            let node = state.reach(caller, slot, Rights::Write)?;
-            match state.value(node) {
-                Value::Member(set, name) => Some(self.find(*set, Which::Name(name)).ok_or_else(|| self.no_member(*set, name))?),
-                _ => None,
-            }
+        let mut state = self.state.borrow_mut();
+        let node = state.reach(caller, slot, Rights::Write)?;
+        let held = match state.value(node) {
+            Value::Member(set, name) => return self.replace_member(*set, name, tensor),
+            value if value.is_hosted() => return Err(state.hosted(caller, node).into()),
+            value => matches!(value, Value::Tensor(_)),
         };
-        if let Some(found) = member {
-            return self.replace(found, tensor);
-        }
-        let node = self.writable(&self.state.borrow(), caller, slot)?;
         self.engine.borrow_mut().retain(tensor)?;
-        self.state.borrow_mut().set(node, Value::Tensor(tensor));
-        Ok(self.release_dropped()?)
+        state.set(node, Value::Tensor(tensor));
+        drop(state);
+        if held {
+            self.release_dropped()?;
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn replace_member(&self, set: TensorSet, name: &str, tensor: Handle) -> Answer {
+        let found = self.find(set, Which::Name(name)).ok_or_else(|| self.no_member(set, name))?;
+        self.replace(found, tensor)
     }
 
     /// Number of children with a value, or of tensors of a map.

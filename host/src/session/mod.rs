@@ -58,6 +58,7 @@ mod members;
 mod preview;
 pub(crate) mod shelf;
 
+use std::borrow::Borrow;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -150,7 +151,7 @@ impl Session {
     ///
     /// # Errors
     /// What ended more than a step or failed; batches after that are not taken.
-    pub fn run_steps(&self, phase: usize, batches: impl IntoIterator<Item = DataBatch>) -> Flow {
+    pub fn run_steps(&self, phase: usize, batches: impl IntoIterator<Item = impl Borrow<DataBatch>>) -> Flow {
         self.runtime().run_steps(phase, batches)
     }
 

@@ -16,7 +16,7 @@ use super::pool::Pool;
 use super::random::{Random, RandomState};
 use super::slots::{Entry, Slots};
 use super::tape::{Node, Source, Tape};
-use super::value::{Value, code_of, data, dtype_of, is_floating, tensor};
+use super::value::{Value, code_of, dtype_of, is_floating, tensor};
 
 /// How to make an [`Engine`].
 #[derive(Clone, Debug)]
@@ -66,14 +66,14 @@ impl Engine {
     /// An engine without tensors. Fails if no thread can be started.
     pub fn new(options: EngineOptions) -> Result<Self> {
         if !matches!(options.parameter_dtype, DType::F32 | DType::F64) {
-            return Err(TensorError::Request(format!("parameters are kept as f32 or f64, not {:?}", options.parameter_dtype)));
+            return Err(TensorError::request(format!("parameters are kept as f32 or f64, not {:?}", options.parameter_dtype)));
         }
         let threads = match options.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         };
         let pool = Pool::new(threads)
-            .map_err(|error| TensorError::Request(format!("cannot start {threads} threads for tensor kernels: {error}")))?;
+            .map_err(|error| TensorError::request(format!("cannot start {threads} threads for tensor kernels: {error}")))?;
         Ok(Self {
             context: Context {
                 pool,
@@ -148,7 +148,7 @@ impl Engine {
     /// The contract's code of its element type.
     pub fn dtype(&self, handle: Handle) -> Result<u32> {
         let dtype = self.value(handle)?.dtype();
-        code_of(dtype).ok_or_else(|| TensorError::Request(format!("element type {dtype:?} has no code in the contract")))
+        code_of(dtype).ok_or_else(|| TensorError::request(format!("element type {dtype:?} has no code in the contract")))
     }
 
     /// The only element, as a number.
@@ -175,7 +175,7 @@ impl Engine {
     pub fn read_u32(&self, handle: Handle) -> Result<Vec<u32>> {
         let tensor = self.value(handle)?;
         if is_floating(tensor.dtype()) {
-            return Err(TensorError::Request(format!("elements of {:?} are not read as integers: convert them first", tensor.dtype())));
+            return Err(TensorError::request(format!("elements of {:?} are not read as integers: convert them first", tensor.dtype())));
         }
         Ok(tensor.flatten_all()?.to_dtype(DType::U32)?.to_vec1()?)
     }
@@ -205,20 +205,20 @@ impl Engine {
 
     /// Applies an operation and appends its results, one reference each, to `outputs`. See [`operation::op`] for the codes.
     pub fn apply(&mut self, code: u32, inputs: &[Handle], ints: &[i64], floats: &[f64], outputs: &mut Vec<Handle>) -> Result<()> {
-        let info = operation::find(code).ok_or(TensorError::UnknownOperation { code, known: OPERATIONS.len() })?;
+        let info = operation::find(code).ok_or_else(|| Box::new(TensorError::UnknownOperation { code, known: OPERATIONS.len() }))?;
         let targets = operations::targets(code, inputs.len(), ints, self.context.mode);
         for (index, &handle) in inputs.iter().enumerate() {
             if targets >> index & 1 == 1 {
                 self.own_target(info, inputs, index, handle)?;
             }
         }
-        let mut values: SmallVec<[Value; 6]> = SmallVec::with_capacity(inputs.len());
-        let mut sources: SmallVec<[Source; 4]> = SmallVec::with_capacity(inputs.len());
+        let mut values: SmallVec<[&Value; 6]> = SmallVec::new();
+        let mut sources: SmallVec<[Source; 4]> = SmallVec::new();
         let recording = self.context.mode.recording == Recording::On;
-        let mut wants: SmallVec<[bool; 8]> = SmallVec::with_capacity(inputs.len());
+        let mut wants: SmallVec<[bool; 8]> = SmallVec::new();
         for &handle in inputs {
             let entry = self.slots.get(handle)?;
-            values.push(entry.value.clone());
+            values.push(&entry.value);
             let source = if recording { entry.source } else { Source::None };
             wants.push(source != Source::None);
             sources.push(source);
@@ -234,11 +234,19 @@ impl Engine {
         };
         let source = match node {
             Some(backward) if results.iter().any(|value| is_floating(value.dtype())) => {
+                #[cfg(debug_assertions)]
                 let shapes = results.iter().map(|value| value.tensor.shape().clone()).collect();
-                Some(self.tape.push(Node { operation: info.name, inputs: sources, shapes, backward }))
+                Some(self.tape.push(Node {
+                    operation: info.name,
+                    inputs: sources,
+                    #[cfg(debug_assertions)]
+                    shapes,
+                    backward,
+                }))
             }
             _ => None,
         };
+        drop(values);
         for (output, value) in results.into_iter().enumerate() {
             let source = match source {
                 Some(id) if is_floating(value.dtype()) => Source::Node { id, output: output as u32 },
@@ -261,7 +269,7 @@ impl Engine {
 
     /// Makes sure that nobody else sees the elements of an in-place target: others keep the old ones.
     fn own_target(&mut self, info: &'static OperationInfo, inputs: &[Handle], index: usize, handle: Handle) -> Result<()> {
-        let refuse = |message: String| TensorError::Operation { operation: info.name, message };
+        let refuse = |message: String| TensorError::Operation { operation: info.name, message }.into();
         if inputs.iter().enumerate().any(|(other, &input)| other != index && input == handle) {
             return Err(refuse(format!("input {index} is overwritten, so it cannot be another input too")));
         }
@@ -281,7 +289,7 @@ impl Engine {
         self.apply(code, inputs, ints, floats, &mut outputs)?;
         match outputs[..] {
             [output] => Ok(output),
-            _ => Err(TensorError::Request(format!("operation {code} has {} results, not one", outputs.len()))),
+            _ => Err(TensorError::request(format!("operation {code} has {} results, not one", outputs.len()))),
         }
     }
 
@@ -316,9 +324,9 @@ impl Engine {
     /// error: share a parameter by passing its handle on.
     pub fn parameter(&mut self, model: usize, path: &str, shape: &[usize], init: Init, kind: Kind) -> Result<Handle> {
         let Some(model_name) = self.parameters.models.get(model) else {
-            return Err(TensorError::Request(format!("there is no model number {model}")));
+            return Err(TensorError::request(format!("there is no model number {model}")));
         };
-        let refuse = |message: String| TensorError::Parameter { model: model_name.clone(), path: path.to_owned(), message };
+        let refuse = |message: String| TensorError::Parameter { model: model_name.clone(), path: path.to_owned(), message }.into();
         if path.is_empty() {
             return Err(refuse("the path is empty".into()));
         }
@@ -357,7 +365,7 @@ impl Engine {
     pub fn set_parameter(&mut self, index: usize, new: &Tensor) -> Result<()> {
         let (model, path, handle) = match self.parameters.list.get(index) {
             Some(parameter) => (parameter.model, &parameter.path, parameter.handle),
-            None => return Err(TensorError::Request(format!("there is no parameter number {index}"))),
+            None => return Err(TensorError::request(format!("there is no parameter number {index}"))),
         };
         let device = self.context.device.clone();
         let entry = self.slots.get_mut(handle)?;
@@ -367,7 +375,8 @@ impl Engine {
                 model: self.parameters.models[model].clone(),
                 path: path.clone(),
                 message: format!("it has shape {:?} of {:?}, the new value {:?} of {:?}", old.dims(), old.dtype(), new.dims(), new.dtype()),
-            });
+            }
+            .into());
         }
         entry.value = Value::new(new.to_device(&device)?.force_contiguous()?);
         Ok(())
@@ -384,7 +393,7 @@ impl Engine {
     }
 
     fn parameter_mut(&mut self, index: usize) -> Result<&mut Parameter> {
-        self.parameters.list.get_mut(index).ok_or_else(|| TensorError::Request(format!("there is no parameter number {index}")))
+        self.parameters.list.get_mut(index).ok_or_else(|| TensorError::request(format!("there is no parameter number {index}")))
     }
 
     // ---- gradients ---------------------------------------------------------------------------------------------------
@@ -424,7 +433,8 @@ impl Engine {
                 return Err(TensorError::Gradient {
                     operation: "gradient-of",
                     message: format!("input {index} is a constant: watch it before the computation"),
-                });
+                }
+                .into());
             }
             targets.push(source);
         }
@@ -452,7 +462,7 @@ impl Engine {
 
     fn seed(&self, loss: Handle) -> Result<(Source, Value)> {
         let entry = self.slots.get(loss)?;
-        let refuse = |message: String| TensorError::Gradient { operation: "backward", message };
+        let refuse = |message: String| TensorError::Gradient { operation: "backward", message }.into();
         if entry.value.count() != 1 {
             return Err(refuse(format!("the loss must be one number, its shape is {:?}: take its mean or sum", entry.value.dims())));
         }
@@ -472,7 +482,8 @@ impl Engine {
             return Err(TensorError::Gradient {
                 operation: "watch",
                 message: format!("elements of {:?} have no gradient", entry.value.dtype()),
-            });
+            }
+            .into());
         }
         if entry.source == Source::None {
             entry.source = Source::Watched(self.watched);
@@ -509,7 +520,8 @@ impl Engine {
                             new.dims(),
                             new.dtype()
                         ),
-                    });
+                    }
+                    .into());
                 }
                 let value = new.contiguous()?;
                 Some(self.slots.insert(Entry::new(value, Source::None)))
@@ -573,32 +585,45 @@ fn element_count(shape: &[usize]) -> Option<usize> {
 
 /// The only element of a tensor of any type and place.
 #[cold]
+#[inline(never)]
 fn scalar_of(tensor: &Tensor) -> Result<f64> {
     if tensor.elem_count() != 1 {
-        return Err(TensorError::Request(format!("a tensor of shape {:?} is not one number", tensor.dims())));
+        return Err(TensorError::request(format!("a tensor of shape {:?} is not one number", tensor.dims())));
     }
     Ok(tensor.reshape(())?.to_dtype(DType::F64)?.to_scalar::<f64>()?)
 }
 
+/// The elements of a contiguous tensor.
 fn view_of(tensor: &Tensor) -> Result<View> {
+    let (storage, layout) = tensor.storage_and_layout();
+    let Storage::Cpu(storage) = &*storage else {
+        return Err(TensorError::request("elements of another device cannot be read in place"));
+    };
+    let range = layout.start_offset()..layout.start_offset() + layout.shape().elem_count();
     macro_rules! view {
-        ($($variant:ident $type:ty),*) => { match tensor.dtype() {
-            $(DType::$variant => {
-                let elements = data::<$type>(tensor)?;
-                View { pointer: elements.as_ptr().cast(), bytes: std::mem::size_of_val(&*elements), dtype: code_of(DType::$variant).unwrap_or_default() }
+        ($($variant:ident),*) => { match storage {
+            $(CpuStorage::$variant(elements) => {
+                let elements = &elements[range];
+                View { pointer: elements.as_ptr().cast(), bytes: size_of_val(elements), dtype: code_of(DType::$variant).unwrap_or_default() }
             })*
-            other => return Err(TensorError::Request(format!("element type {other:?} has no view"))),
+            _ => return Err(no_view(tensor.dtype())),
         } };
     }
-    Ok(view!(U8 u8, U32 u32, I64 i64, BF16 half::bf16, F16 half::f16, F32 f32, F64 f64))
+    Ok(view!(U8, U32, I64, BF16, F16, F32, F64))
+}
+
+#[cold]
+#[inline(never)]
+fn no_view(dtype: DType) -> Box<TensorError> {
+    TensorError::request(format!("element type {dtype:?} has no view"))
 }
 
 fn tensor_from_bytes(dtype: u32, shape: &[usize], bytes: &[u8]) -> Result<Tensor> {
-    let dtype = dtype_of(dtype).ok_or_else(|| TensorError::Request(format!("there is no element type with code {dtype}")))?;
+    let dtype = dtype_of(dtype).ok_or_else(|| TensorError::request(format!("there is no element type with code {dtype}")))?;
     let size = dtype.size_in_bytes();
     let wanted = element_count(shape).map(|count| count * size);
     if wanted != Some(bytes.len()) {
-        return Err(TensorError::Request(format!("shape {shape:?} of {dtype:?} does not take {} bytes", bytes.len())));
+        return Err(TensorError::request(format!("shape {shape:?} of {dtype:?} does not take {} bytes", bytes.len())));
     }
     macro_rules! read {
         ($($variant:ident $type:ty),*) => { match dtype {
@@ -610,7 +635,7 @@ fn tensor_from_bytes(dtype: u32, shape: &[usize], bytes: &[u8]) -> Result<Tensor
                 }).collect();
                 tensor(elements, Shape::from(shape))
             })*
-            other => return Err(TensorError::Request(format!("element type {other:?} is not offered"))),
+            other => return Err(TensorError::request(format!("element type {other:?} is not offered"))),
         } };
     }
     Ok(read!(U8 u8, U32 u32, I64 i64, BF16 half::bf16, F16 half::f16, F32 f32, F64 f64))

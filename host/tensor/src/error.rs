@@ -71,12 +71,21 @@ impl std::fmt::Display for DisplayHandle {
     }
 }
 
-impl From<candle_core::Error> for TensorError {
+impl TensorError {
     #[cold]
-    fn from(source: candle_core::Error) -> Self {
-        TensorError::Candle { operation: "candle", source: Box::new(source) }
+    #[inline(never)]
+    pub(crate) fn request(message: impl Into<String>) -> Box<TensorError> {
+        Box::new(TensorError::Request(message.into()))
     }
 }
 
-/// Shorthand for results of the engine.
-pub type Result<T, E = TensorError> = std::result::Result<T, E>;
+impl From<candle_core::Error> for Box<TensorError> {
+    #[cold]
+    #[inline(never)]
+    fn from(source: candle_core::Error) -> Self {
+        Box::new(TensorError::Candle { operation: "candle", source: Box::new(source) })
+    }
+}
+
+/// Shorthand for results of the engine. Errors are in a box, so that a result fits into registers where all goes well.
+pub type Result<T, E = Box<TensorError>> = std::result::Result<T, E>;

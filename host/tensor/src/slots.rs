@@ -100,16 +100,18 @@ impl Slots {
 }
 
 #[cold]
-fn bad(handle: Handle, known: bool) -> TensorError {
+#[inline(never)]
+fn bad(handle: Handle, known: bool) -> Box<TensorError> {
     let why = match known {
         _ if handle == Handle::NONE => "empty",
         true => "stale",
         false => "unknown",
     };
-    TensorError::BadHandle { handle: DisplayHandle(handle), why }
+    TensorError::BadHandle { handle: DisplayHandle(handle), why }.into()
 }
 
 #[cold]
-fn too_many() -> TensorError {
-    TensorError::Request("a tensor has more than four thousand million references".into())
+#[inline(never)]
+fn too_many() -> Box<TensorError> {
+    TensorError::request("a tensor has more than four thousand million references")
 }

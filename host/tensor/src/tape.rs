@@ -4,7 +4,6 @@
 //! its inputs; only a second gradient for the same value causes an addition, in place. The engine owns the tape and is the
 //! only caller; operations only hand it their backward function.
 
-use candle_core::Shape;
 use smallvec::SmallVec;
 
 use super::context::Context;
@@ -33,7 +32,7 @@ pub(crate) struct Gradients<'a> {
 impl Gradients<'_> {
     /// The gradient of the only output; an operation with one output is called only if it is there.
     pub fn only(&mut self) -> Result<Value> {
-        self.outputs[0].take().ok_or_else(|| TensorError::Request("a gradient was asked twice of one node".into()))
+        self.outputs[0].take().ok_or_else(|| TensorError::request("a gradient was asked twice of one node"))
     }
     pub fn wants(&self, input: usize) -> bool {
         self.wants.get(input).copied().unwrap_or(false)
@@ -49,7 +48,9 @@ pub(crate) type Backward = Box<dyn FnOnce(&mut Context, Gradients) -> Result<Inp
 pub(crate) struct Node {
     pub operation: &'static str,
     pub inputs: SmallVec<[Source; 4]>,
-    pub shapes: SmallVec<[Shape; 1]>,
+    /// Of the outputs, to check what is handed on.
+    #[cfg(debug_assertions)]
+    pub shapes: SmallVec<[candle_core::Shape; 1]>,
     /// `Err`: why no gradient passes.
     pub backward: Result<Backward, &'static str>,
 }
@@ -95,7 +96,7 @@ impl Tape {
             return if is_target(source) { found(context, source, seed) } else { Ok(()) };
         };
         let Some(last) = id.checked_sub(self.base).map(|last| last as usize).filter(|&last| last < self.nodes.len()) else {
-            return Err(TensorError::Gradient { operation: "backward", message: USED.into() });
+            return Err(TensorError::Gradient { operation: "backward", message: USED.into() }.into());
         };
         self.mark_wanted(last, &is_target);
         let mut gradients = std::mem::take(&mut self.gradients);
@@ -155,11 +156,13 @@ impl Tape {
                 continue;
             }
             let Some(node) = self.nodes[index].take() else {
-                return Err(TensorError::Gradient { operation: "backward", message: USED.into() });
+                return Err(TensorError::Gradient { operation: "backward", message: USED.into() }.into());
             };
             let wants: SmallVec<[bool; 8]> = node.inputs.iter().map(|&input| self.is_wanted(input, is_target)).collect();
-            let backward = node.backward.map_err(|why| TensorError::Gradient { operation: node.operation, message: why.into() })?;
-            debug_assert!(outputs.iter().zip(&node.shapes).all(|(g, s)| g.as_ref().is_none_or(|g| g.tensor.shape() == s)));
+            let backward =
+                node.backward.map_err(|why| Box::new(TensorError::Gradient { operation: node.operation, message: why.into() }))?;
+            #[cfg(debug_assertions)]
+            assert!(outputs.iter().zip(&node.shapes).all(|(g, s)| g.as_ref().is_none_or(|g| g.tensor.shape() == s)));
             let mut results = backward(context, Gradients { outputs, wants: &wants })?.into_iter();
             for (input, (&source, &wanted)) in node.inputs.iter().zip(&wants).enumerate() {
                 let gradient = results.next().flatten();
@@ -168,12 +171,12 @@ impl Tape {
                 }
                 let Some(gradient) = gradient else {
                     let message = format!("it has no gradient for its input {input}; detach that input");
-                    return Err(TensorError::Gradient { operation: node.operation, message });
+                    return Err(TensorError::Gradient { operation: node.operation, message }.into());
                 };
                 match source {
                     Source::Node { id, output } => {
                         let Some(index) = id.checked_sub(self.base) else {
-                            return Err(TensorError::Gradient { operation: node.operation, message: USED.into() });
+                            return Err(TensorError::Gradient { operation: node.operation, message: USED.into() }.into());
                         };
                         put(context, &mut gradients[index as usize], output as usize, gradient)?;
                     }

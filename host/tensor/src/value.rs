@@ -112,14 +112,13 @@ impl<T: Element> Deref for Data<'_, T> {
 /// The elements of a contiguous CPU tensor of type `T`.
 pub(crate) fn data<T: Element>(tensor: &Tensor) -> Result<Data<'_, T>> {
     let (storage, layout) = tensor.storage_and_layout();
-    let (start, end) = layout
-        .contiguous_offsets()
-        .ok_or_else(|| TensorError::Request("elements that are not contiguous cannot be read in place".into()))?;
+    let (start, end) =
+        layout.contiguous_offsets().ok_or_else(|| TensorError::request("elements that are not contiguous cannot be read in place"))?;
     match &*storage {
         Storage::Cpu(cpu) => {
             T::cpu_storage_as_slice(cpu)?;
         }
-        _ => return Err(TensorError::Request("elements of another device cannot be read in place".into())),
+        _ => return Err(TensorError::request("elements of another device cannot be read in place")),
     }
     Ok(Data { storage, start, end, element: std::marker::PhantomData })
 }
@@ -172,7 +171,7 @@ pub(crate) fn overwrite<T: Element, R>(tensor: &Tensor, action: impl FnOnce(&mut
     tensor.inplace_op1(&Overwrite(RefCell::new(Some(|storage: &mut CpuStorage, start, end| {
         result = T::slice_mut(storage).map(|data| action(&mut data[start..end]));
     }))))?;
-    result.ok_or_else(|| TensorError::Request(format!("expected elements of {:?}, found {:?}", T::DTYPE, tensor.dtype())))
+    result.ok_or_else(|| TensorError::request(format!("expected elements of {:?}, found {:?}", T::DTYPE, tensor.dtype())))
 }
 
 /// candle's element type of a contract's code.

@@ -175,6 +175,8 @@ operations! {
     MATMUL = 110, "matmul", "matrix product", yes;
     /// Inputs: x `[.., in]`, w `[out, in]`, b? `[out]`. Ints: activation = 0 (see [`activation`](super::activation)). Output `[.., out]`: `act(x w^T + b)`.
     LINEAR = 111, "linear", "affine map with optional bias and activation", yes;
+    /// As [`LINEAR`] of samples of any shape: x `[batch, ..]`, whose other dimensions are taken as one and have `in` elements together. Output `[batch, out]`.
+    FLAT_LINEAR = 112, "flat-linear", "affine map of flattened samples", yes;
 
     // ---- shape --------------------------------------------------------------------------------------------------------
     /// Same elements, new shape. Ints: shape; one may be -1.
@@ -326,7 +328,7 @@ operations! {
     ADD_SCALED_ = 308, "add-scaled", "add a multiple of another tensor, in place", no;
 }
 
-/// Activations fused into [`op::LINEAR`] and the convolutions.
+/// Activations fused into [`op::LINEAR`], [`op::FLAT_LINEAR`] and the convolutions.
 pub mod activation {
     /// None.
     pub const NONE: i64 = 0;

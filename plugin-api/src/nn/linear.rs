@@ -44,14 +44,24 @@ impl Linear {
     pub fn bias(&self) -> Option<&Tensor> {
         self.bias.as_ref()
     }
+
+    /// As [`Module::forward`], of samples of any shape: `[batch, ..]` becomes `[batch, out]`. All dimensions but the first are taken as
+    /// one, which saves flattening them.
+    pub fn forward_flat(&self, xs: &Tensor) -> Result<Tensor> {
+        self.run(op::FLAT_LINEAR, xs)
+    }
+
+    fn run(&self, operation: u32, xs: &Tensor) -> Result<Tensor> {
+        let ints = [self.activation.code()];
+        match &self.bias {
+            Some(bias) => Tensor::apply(operation, &[xs, &self.weight, bias], &ints, &[]),
+            None => Tensor::apply(operation, &[xs, &self.weight], &ints, &[]),
+        }
+    }
 }
 
 impl Module for Linear {
     fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        let ints = [self.activation.code()];
-        match &self.bias {
-            Some(bias) => Tensor::apply(op::LINEAR, &[xs, &self.weight, bias], &ints, &[]),
-            None => Tensor::apply(op::LINEAR, &[xs, &self.weight], &ints, &[]),
-        }
+        self.run(op::LINEAR, xs)
     }
 }

@@ -45,6 +45,7 @@ fn host() -> Option<&'static HostTable> {
 }
 
 #[cold]
+#[inline(never)]
 fn no_host() -> Error {
     Error::new("no host is there: tensors, state and the learner exist only while a fluxbay host runs the plugin")
 }
@@ -73,6 +74,7 @@ tables! {
 }
 
 #[cold]
+#[inline(never)]
 fn failed(code: i32) -> Error {
     let mut text = Text::EMPTY;
     if let Some(host) = host() {
@@ -90,6 +92,7 @@ fn check(code: i32) -> Result<()> {
 
 /// Leaves an error's text with the host and answers its status.
 #[cold]
+#[inline(never)]
 pub(crate) fn leave(error: &Error) -> i32 {
     if let Some(host) = host() {
         // SAFETY: the text is borrowed for the call.

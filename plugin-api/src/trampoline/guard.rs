@@ -38,6 +38,7 @@ pub(super) fn guard(body: impl FnOnce() -> Result<()>) -> i32 {
 }
 
 #[cold]
+#[inline(never)]
 fn panicked(payload: Box<dyn std::any::Any + Send>) -> i32 {
     let message = match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
         (Some(text), _) => (*text).to_owned(),

@@ -91,9 +91,9 @@ impl Model for Cnn {
                 xs = xs.max_pool2d(*pool)?;
             }
         }
-        xs = xs.flatten_from(1)?;
         for layer in &network.dense {
-            xs = layer.forward(&network.dropout.forward(&xs)?)?;
+            // The first takes a sample's channels, rows and columns as one dimension.
+            xs = layer.forward_flat(&network.dropout.forward(&xs)?)?;
         }
         Ok(xs)
     }

@@ -62,8 +62,9 @@ impl Model for Mlp {
     }
 
     fn forward(&self, network: &Network, xs: &Tensor) -> Result<Tensor> {
-        let mut xs = if xs.rank()? == 2 { xs.clone() } else { xs.flatten_from(1)? };
-        for layer in &network.hidden {
+        let Some((first, others)) = network.hidden.split_first() else { return network.output.forward_flat(xs) };
+        let mut xs = network.dropout.forward(&first.forward_flat(xs)?)?;
+        for layer in others {
             xs = network.dropout.forward(&layer.forward(&xs)?)?;
         }
         network.output.forward(&xs)

@@ -152,6 +152,7 @@ impl State {
     }
 
     #[cold]
+    #[inline(never)]
     fn read_only(&self, owner: u32, node: NodeId) -> StateError {
         StateError::ReadOnly { instance: self.owner_id(owner), component: self.owner_component(owner), path: self.path(node).to_owned() }
     }
@@ -170,6 +171,7 @@ impl State {
 
     /// Instance id of an owner, for messages.
     #[cold]
+    #[inline(never)]
     pub fn owner_id(&self, owner: u32) -> String {
         self.owners.get(owner as usize).map(|owner| owner.id.clone()).unwrap_or_default()
     }
@@ -288,6 +290,7 @@ impl State {
 
     /// The error for a value of another type than asked for, or for none.
     #[cold]
+    #[inline(never)]
     pub fn wrong_type(&self, owner: u32, node: NodeId, wanted: &'static str) -> StateError {
         let (instance, path) = (self.owner_id(owner), self.path(node).to_owned());
         match self.value(node) {
@@ -298,12 +301,14 @@ impl State {
 
     /// The error for replacing what the engine holds.
     #[cold]
+    #[inline(never)]
     pub fn hosted(&self, owner: u32, node: NodeId) -> StateError {
         StateError::Hosted { instance: self.owner_id(owner), path: self.path(node).to_owned() }
     }
 
     /// The error for an index past the end.
     #[cold]
+    #[inline(never)]
     pub fn past_the_end(&self, owner: u32, node: NodeId, count: usize, index: usize) -> StateError {
         StateError::Index { instance: self.owner_id(owner), path: self.path(node).to_owned(), count, index }
     }

@@ -94,7 +94,7 @@ pub(super) fn arithmetic(context: &mut Context, call: &Call) -> Result<Produced>
 
 fn real<T: Real>(context: &mut Context, call: &Call) -> Result<Produced> {
     let code = call.info.code;
-    let (a, b) = (&call.inputs[0], &call.inputs[1]);
+    let (a, b) = (call.inputs[0], call.inputs[1]);
     let out = match code {
         op::ADD => combine(context, call, a, b, |x: T, y: T| x + y)?,
         op::SUB => combine(context, call, a, b, |x: T, y: T| x - y)?,
@@ -108,9 +108,9 @@ fn real<T: Real>(context: &mut Context, call: &Call) -> Result<Produced> {
     let (a, b) = (a.clone(), b.clone());
     Ok(Produced::one(call, out, move |context, mut gradients| {
         let gradient = gradients.only()?;
-        let inner = [gradient, a, b];
+        let inner = [&gradient, &a, &b];
         let call = Call { info, inputs: &inner, wants: &[], ints: &[], floats: &[] };
-        let [gradient, a, b] = &inner;
+        let [gradient, a, b] = inner;
         let zero = T::ZERO;
         let mut results = smallvec![None, None];
         if gradients.wants(0) {
@@ -156,7 +156,7 @@ fn chosen<T: Real>(
 fn integers(context: &Context, call: &Call) -> Result<Produced> {
     macro_rules! integer {
         ($type:ty) => {{
-            let (a, b) = (&call.inputs[0], &call.inputs[1]);
+            let (a, b) = (call.inputs[0], call.inputs[1]);
             match call.info.code {
                 op::ADD => combine(context, call, a, b, <$type>::wrapping_add)?,
                 op::SUB => combine(context, call, a, b, <$type>::wrapping_sub)?,
@@ -215,7 +215,7 @@ pub(super) use for_element;
 pub(super) fn comparison(context: &mut Context, call: &Call) -> Result<Produced> {
     call.expect(2..=2, 0..=0, 0..=0)?;
     let dtype = one_dtype(call, &[0, 1])?;
-    let (a, b) = (&call.inputs[0], &call.inputs[1]);
+    let (a, b) = (call.inputs[0], call.inputs[1]);
     let out = for_element!(dtype, T => match call.info.code {
         op::EQ => combine(context, call, a, b, |x: T, y: T| u8::from(x == y))?,
         op::NE => combine(context, call, a, b, |x: T, y: T| u8::from(x != y))?,
@@ -238,7 +238,7 @@ pub(super) fn where_cond(context: &mut Context, call: &Call) -> Result<Produced>
     let shape = broadcast_shape(call, call.shape(1), call.shape(2))?;
     let shape = broadcast_shape(call, &shape, call.shape(0))?;
     let condition = stretched(&condition, &shape)?;
-    let (a, b) = (stretched(&call.inputs[1], &shape)?, stretched(&call.inputs[2], &shape)?);
+    let (a, b) = (stretched(call.inputs[1], &shape)?, stretched(call.inputs[2], &shape)?);
     let out = for_element!(dtype, T => {
         let (chosen, x, y) = (data::<u8>(&condition.tensor)?, data::<T>(&a.tensor)?, data::<T>(&b.tensor)?);
         let out: Vec<T> = chosen.iter().zip(x.iter().zip(y.iter())).map(|(&chosen, (&x, &y))| if chosen != 0 { x } else { y }).collect();

@@ -12,7 +12,7 @@ use crate::kernels::convolution::{Geometry, Wanted, add_bias, backward, forward,
 use crate::kernels::pooling::{self, Windows};
 use crate::kernels::reduce::sum;
 use crate::kernels::simd::Real;
-use crate::value::{Value, data, overwrite, value};
+use crate::value::{data, overwrite, value};
 
 pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
     let pooled = matches!(call.info.code, op::MAX_POOL2D | op::AVG_POOL2D | op::UPSAMPLE_NEAREST2D);
@@ -105,7 +105,7 @@ fn bias_fits(call: &Call, outputs: usize) -> Result<()> {
 fn convolve<T: Real>(context: &mut Context, call: &Call, geometry: Geometry, activation: Activation) -> Result<Produced> {
     let (x, w) = (call.inputs[0].contiguous()?, call.inputs[1].contiguous()?);
     let area = geometry.output[0] * geometry.output[1];
-    let bias = call.inputs.get(2).map(Value::contiguous).transpose()?;
+    let bias = call.inputs.get(2).map(|value| value.contiguous()).transpose()?;
     let has_bias = bias.is_some();
     let flat = x.dims().len() == 3;
     let shape = match flat {
@@ -169,7 +169,7 @@ fn conv_transpose2d(call: &Call) -> Result<Geometry> {
     let outputs = group_outputs * groups;
     bias_fits(call, outputs)?;
     let pair = |at: usize, what: &str, default: i64| {
-        Ok::<_, crate::TensorError>([call.size(at, what, default)?, call.size(at + 1, what, default)?])
+        Ok::<_, Box<crate::TensorError>>([call.size(at, what, default)?, call.size(at + 1, what, default)?])
     };
     let (stride, padding) = (pair(0, "stride", 1)?, pair(2, "padding", 0)?);
     let (extra, dilation) = (pair(4, "output padding", 0)?, pair(6, "dilation", 1)?);

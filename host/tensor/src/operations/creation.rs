@@ -42,7 +42,7 @@ fn shape(call: &Call, from: usize) -> Result<Vec<usize>> {
 fn convert(call: &Call) -> Result<Produced> {
     call.expect(1..=1, 1..=1, 0..=0)?;
     let to = dtype(call, 0)?;
-    let x = &call.inputs[0];
+    let x = call.inputs[0];
     let from = x.dtype();
     if from == to {
         return Ok(Produced::one(call, x.clone(), |_, mut gradients| Ok(smallvec![Some(gradients.only()?)])));

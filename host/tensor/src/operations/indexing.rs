@@ -191,7 +191,7 @@ fn scatter_add(_: &mut Context, call: &Call) -> Result<Produced> {
     let source_shape = call.inputs[2].tensor.shape().clone();
     for_real!(dtype, T => {
         let target = data::<T>(&x.tensor)?.to_vec();
-        let out = value(added(target, &places, &call.inputs[2])?, x.tensor.shape().clone());
+        let out = value(added(target, &places, call.inputs[2])?, x.tensor.shape().clone());
         Ok(Produced::one(call, out, move |_, mut gradients| {
             let gradient = gradients.only()?.contiguous()?;
             let source = match gradients.wants(2) {

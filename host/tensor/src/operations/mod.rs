@@ -31,7 +31,7 @@ mod unary;
 /// One application of an operation.
 pub(crate) struct Call<'a> {
     pub info: &'static OperationInfo,
-    pub inputs: &'a [Value],
+    pub inputs: &'a [&'a Value],
     /// Whether a gradient may be wanted for each input.
     pub wants: &'a [bool],
     pub ints: &'a [i64],
@@ -83,8 +83,9 @@ impl<'a> Call<'a> {
     }
 
     #[cold]
-    pub fn error(&self, message: impl Into<String>) -> TensorError {
-        TensorError::Operation { operation: self.info.name, message: message.into() }
+    #[inline(never)]
+    pub fn error(&self, message: impl Into<String>) -> Box<TensorError> {
+        TensorError::Operation { operation: self.info.name, message: message.into() }.into()
     }
 
     /// Checks the counts of inputs and attributes.
@@ -106,7 +107,8 @@ impl<'a> Call<'a> {
     }
 
     #[cold]
-    fn wrong_count(&self, what: &str, count: usize, low: usize, high: usize) -> TensorError {
+    #[inline(never)]
+    fn wrong_count(&self, what: &str, count: usize, low: usize, high: usize) -> Box<TensorError> {
         let wanted = match () {
             () if low == high => format!("{low}"),
             () if high == usize::MAX => format!("at least {low}"),
@@ -228,39 +230,40 @@ fn moves_only(code: u32) -> bool {
 pub(crate) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
     let outcome = if moves_only(call.info.code) {
         native(context, call)
-    } else if let Some(half) = call.inputs.iter().map(Value::dtype).find(|dtype| matches!(dtype, DType::BF16 | DType::F16)) {
+    } else if let Some(half) = call.inputs.iter().map(|value| value.dtype()).find(|dtype| matches!(dtype, DType::BF16 | DType::F16)) {
         converted(context, call, half)
     } else if call.inputs.iter().any(|value| !value.tensor.device().is_cpu()) {
         elsewhere(context, call)
     } else {
         native(context, call)
     };
-    outcome.map_err(|error| named(call, error))
+    outcome.map_err(|error| named(call, *error))
 }
 
 /// An error that says in which operation.
 #[cold]
-fn named(call: &Call, error: TensorError) -> TensorError {
+#[inline(never)]
+fn named(call: &Call, error: TensorError) -> Box<TensorError> {
     match error {
         TensorError::Candle { operation: "candle", source } => {
-            TensorError::Operation { operation: call.info.name, message: format!("{source} (inputs {})", call.shapes()) }
+            TensorError::Operation { operation: call.info.name, message: format!("{source} (inputs {})", call.shapes()) }.into()
         }
         TensorError::Request(message) => call.error(message),
-        other => other,
+        other => other.into(),
     }
 }
 
 /// Half precision is computed through f32: results and gradients are rounded once.
 #[inline(never)]
 fn converted(context: &mut Context, call: &Call, half: DType) -> Result<Produced> {
-    let convert = |value: &Value| -> Result<Value> {
-        Ok(if value.dtype() == half { Value::new(value.tensor.to_dtype(DType::F32)?) } else { value.clone() })
+    let convert = |value: &&Value| -> Result<Value> {
+        Ok(if value.dtype() == half { Value::new(value.tensor.to_dtype(DType::F32)?) } else { Value::clone(value) })
     };
     let inputs = call.inputs.iter().map(convert).collect::<Result<SmallVec<[Value; 6]>>>()?;
     if let Some(stray) = call.inputs.iter().find(|value| super::value::is_floating(value.dtype()) && value.dtype() != half) {
         return Err(call.error(format!("inputs have different element types: {:?} and {half:?}", stray.dtype())));
     }
-    let produced = apply(context, &Call { inputs: &inputs, ..*call })?;
+    let produced = apply(context, &Call { inputs: &borrowed(&inputs), ..*call })?;
     finish_elsewhere(
         call,
         &inputs,
@@ -277,9 +280,9 @@ fn elsewhere(context: &mut Context, call: &Call) -> Result<Produced> {
     let inputs = call
         .inputs
         .iter()
-        .map(|value| Ok(if value.tensor.device().is_cpu() { value.clone() } else { Value::new(value.tensor.to_device(&Device::Cpu)?) }))
+        .map(|&value| Ok(if value.tensor.device().is_cpu() { value.clone() } else { Value::new(value.tensor.to_device(&Device::Cpu)?) }))
         .collect::<Result<SmallVec<[Value; 6]>>>()?;
-    let produced = native(context, &Call { inputs: &inputs, ..*call })?;
+    let produced = native(context, &Call { inputs: &borrowed(&inputs), ..*call })?;
     finish_elsewhere(
         call,
         &inputs,
@@ -287,6 +290,10 @@ fn elsewhere(context: &mut Context, call: &Call) -> Result<Produced> {
         move |value| Ok(Value::new(value.tensor.to_device(&device)?)),
         |value| Ok(Value::new(value.tensor.to_device(&Device::Cpu)?)),
     )
+}
+
+fn borrowed(values: &[Value]) -> SmallVec<[&Value; 6]> {
+    values.iter().collect()
 }
 
 fn finish_elsewhere(
@@ -347,7 +354,7 @@ fn native(context: &mut Context, call: &Call) -> Result<Produced> {
         op::SUM..=op::LOG_SUM_EXP => reduction::apply(context, call),
         op::CUMSUM..=op::TOP_K => rows::apply(context, call),
         op::MATMUL => product::matmul(context, call),
-        op::LINEAR => product::linear(context, call),
+        op::LINEAR | op::FLAT_LINEAR => product::linear(context, call),
         op::RESHAPE..=op::FLIP => shape::apply(context, call),
         op::INDEX_SELECT..=op::ONE_HOT => indexing::apply(context, call),
         op::CONV1D..=op::UPSAMPLE_NEAREST2D => convolution::apply(context, call),

@@ -63,7 +63,7 @@ fn optional<T: Real>(input: Option<&Value>) -> Result<Option<Data<'_, T>>> {
 }
 
 fn over_last_of<T: Real>(context: &mut Context, call: &Call, width: usize, centre: Centre, epsilon: f64) -> Result<Produced> {
-    let inputs = call.inputs.iter().map(Value::contiguous).collect::<Result<Vec<_>>>()?;
+    let inputs = call.inputs.iter().map(|value| value.contiguous()).collect::<Result<Vec<_>>>()?;
     let (weights, bias) = (optional::<T>(inputs.get(1))?, optional::<T>(inputs.get(2))?);
     let elements = data::<T>(&inputs[0].tensor)?;
     let (out, moments) = rows(&context.pool, &elements, width, centre, T::of(epsilon), weights.as_deref(), bias.as_deref());
@@ -138,7 +138,7 @@ fn group(context: &mut Context, call: &Call) -> Result<Produced> {
 fn group_of<T: Real>(context: &mut Context, call: &Call, groups: usize, epsilon: f64) -> Result<Produced> {
     let (images, count, area) = channels(call)?;
     let width = count / groups * area;
-    let inputs = call.inputs.iter().map(Value::contiguous).collect::<Result<Vec<_>>>()?;
+    let inputs = call.inputs.iter().map(|value| value.contiguous()).collect::<Result<Vec<_>>>()?;
     let elements = data::<T>(&inputs[0].tensor)?;
     let (normal, moments) = rows(&context.pool, &elements, width, Centre::Mean, T::of(epsilon), None, None);
     let (weights, bias) = (optional::<T>(inputs.get(1))?, optional::<T>(inputs.get(2))?);
@@ -195,7 +195,7 @@ fn batch_of<T: Real>(context: &mut Context, call: &Call, epsilon: f64, training:
     if training && count < 2 {
         return Err(call.error(format!("training needs more than one value per channel, got shape {:?}", call.shape(0))));
     }
-    let inputs = call.inputs[..3].iter().map(Value::contiguous).collect::<Result<Vec<_>>>()?;
+    let inputs = call.inputs[..3].iter().map(|value| value.contiguous()).collect::<Result<Vec<_>>>()?;
     let pool = &context.pool;
     let x = data::<T>(&inputs[0].tensor)?;
     let divisor = T::of(count as f64);

@@ -31,7 +31,7 @@ pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
         )));
     }
     if call.info.code == op::ASSIGN {
-        take_over(&call.inputs[0], &call.inputs[1])?;
+        take_over(call.inputs[0], call.inputs[1])?;
         return Ok(Produced::nothing());
     }
     let dtype = call.real(0..call.inputs.len())?;

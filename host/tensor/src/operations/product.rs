@@ -1,6 +1,7 @@
 //! Matrix products: batched `matmul` and the affine map `linear`.
 
 use candle_core::Shape;
+use fluxbay_plugin::abi::operation::op;
 use smallvec::{SmallVec, smallvec};
 
 use super::binary::broadcast_shape;
@@ -113,7 +114,7 @@ fn multiply<T: Real>(context: &Context, batch: &[usize], (m, n, k): (usize, usiz
 pub(super) fn whole<T: Real>(storage: &candle_core::Storage) -> Result<&[T]> {
     match storage {
         candle_core::Storage::Cpu(storage) => Ok(T::cpu_storage_as_slice(storage)?),
-        _ => Err(crate::error::TensorError::Request("elements of another device cannot be read in place".into())),
+        _ => Err(crate::error::TensorError::request("elements of another device cannot be read in place")),
     }
 }
 
@@ -121,20 +122,34 @@ pub(super) fn linear(context: &mut Context, call: &Call) -> Result<Produced> {
     call.expect(2..=3, 0..=1, 0..=0)?;
     let dtype = call.real(0..call.inputs.len())?;
     let activation = Activation::of(call, call.int(0, 0))?;
-    let (&[.., inputs], &[outputs, columns]) = (call.shape(0), call.shape(1)) else {
-        return Err(call.error(format!("takes x [.., in] and w [out, in], got shapes {}", call.shapes())));
+    let wrong = || {
+        let x = if call.info.code == op::LINEAR { "[.., in]" } else { "[batch, ..] with in elements per sample" };
+        call.error(format!("takes x {x}, w [out, in] and b [out], got shapes {}", call.shapes()))
     };
+    let (leading, inputs) = match (call.info.code, call.shape(0)) {
+        (op::LINEAR, [leading @ .., inputs]) => (leading, *inputs),
+        (op::FLAT_LINEAR, [_, sample @ ..]) => (&call.shape(0)[..1], sample.iter().product()),
+        _ => return Err(wrong()),
+    };
+    let &[outputs, columns] = call.shape(1) else { return Err(wrong()) };
     if inputs != columns || (call.inputs.len() == 3 && call.shape(2) != [outputs]) {
-        return Err(call.error(format!("takes x [.., in], w [out, in] and b [out], got shapes {}", call.shapes())));
+        return Err(wrong());
     }
-    for_real!(dtype, T => linear_of::<T>(context, call, activation, (outputs, inputs)))
+    for_real!(dtype, T => linear_of::<T>(context, call, activation, leading, (outputs, inputs)))
 }
 
-fn linear_of<T: Real>(context: &mut Context, call: &Call, activation: Activation, (n, k): (usize, usize)) -> Result<Produced> {
+/// `x [leading.., k] w [n, k]`, whatever the dimensions of the elements after `leading`.
+fn linear_of<T: Real>(
+    context: &mut Context,
+    call: &Call,
+    activation: Activation,
+    leading: &[usize],
+    (n, k): (usize, usize),
+) -> Result<Produced> {
     let x = call.inputs[0].contiguous()?;
     let w = call.inputs[1].contiguous()?;
-    let rows = call.shape(0)[..call.shape(0).len() - 1].iter().product::<usize>();
-    let bias = call.inputs.get(2).map(Value::contiguous).transpose()?;
+    let rows = leading.iter().product::<usize>();
+    let bias = call.inputs.get(2).map(|value| value.contiguous()).transpose()?;
     let has_bias = bias.is_some();
     let elements = bias.as_ref().map(|bias| data::<T>(&bias.tensor)).transpose()?;
     let elements = elements.as_deref();
@@ -148,7 +163,7 @@ fn linear_of<T: Real>(context: &mut Context, call: &Call, activation: Activation
             unsafe { activation.finish_rows(z, beside.as_ref(), block, elements) };
         });
     }
-    let shape: SmallVec<[usize; 6]> = call.shape(0)[..call.shape(0).len() - 1].iter().copied().chain([n]).collect();
+    let shape: SmallVec<[usize; 6]> = leading.iter().copied().chain([n]).collect();
     let (y, kept) = activation.outcome(z, out, Shape::from(&shape[..]), call.records());
     Ok(Produced::one(call, y, move |context, mut gradients| {
         let gradient = gradients.only()?;

@@ -106,7 +106,7 @@ pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
 }
 
 fn total(context: &mut Context, call: &Call, dims: &[usize], out: Shape, kept: Shape, count: usize) -> Result<Produced> {
-    let x = &call.inputs[0];
+    let x = call.inputs[0];
     if !matches!(x.dtype(), DType::F32 | DType::F64) {
         if call.info.code == op::MEAN {
             return Err(call.error(format!("takes a floating input, got {:?}", x.dtype())));
@@ -136,7 +136,7 @@ fn total(context: &mut Context, call: &Call, dims: &[usize], out: Shape, kept: S
 }
 
 fn arg(call: &Call, dims: &[usize], out: Shape) -> Result<Produced> {
-    let x = &call.inputs[0];
+    let x = call.inputs[0];
     let largest = call.info.code == op::ARGMAX;
     let rows = Rows::of(x, dims)?;
     let places = for_element!(x.dtype(), T => first_extremes::<T>(&data::<T>(&rows.value.tensor)?, rows.length, largest),
@@ -162,7 +162,7 @@ fn first_extremes<T: PartialOrd + Copy>(x: &[T], length: usize, largest: bool) -
 }
 
 fn extreme(call: &Call, dims: &[usize], out: Shape) -> Result<Produced> {
-    let x = &call.inputs[0];
+    let x = call.inputs[0];
     let largest = call.info.code == op::MAX;
     let rows = Rows::of(x, dims)?;
     let dtype = x.dtype();
@@ -194,7 +194,7 @@ fn variance<T: Real>(call: &Call, dims: &[usize], out: Shape, count: usize) -> R
     if correction < 0 || divisor <= 0.0 {
         return Err(call.error(format!("a correction of {correction} does not fit {count} elements")));
     }
-    let rows = Rows::of(&call.inputs[0], dims)?;
+    let rows = Rows::of(call.inputs[0], dims)?;
     let elements = data::<T>(&rows.value.tensor)?;
     let mean = |row: &[T]| T::of(row.iter().map(|x| x.wide()).sum::<f64>() / count as f64);
     let means: Vec<T> = elements.chunks_exact(rows.length).map(mean).collect();
@@ -219,7 +219,7 @@ fn variance<T: Real>(call: &Call, dims: &[usize], out: Shape, count: usize) -> R
 }
 
 fn log_sum_exp<T: Real>(call: &Call, dims: &[usize], out: Shape) -> Result<Produced> {
-    let rows = Rows::of(&call.inputs[0], dims)?;
+    let rows = Rows::of(call.inputs[0], dims)?;
     let elements = data::<T>(&rows.value.tensor)?;
     let one = |row: &[T]| {
         let largest = row.iter().fold(T::LOWEST, |a, &b| if b > a || b.is_nan() { b } else { a });

@@ -81,7 +81,7 @@ pub(super) fn apply(_: &mut Context, call: &Call) -> Result<Produced> {
 }
 
 fn cumulative<T: Real>(call: &Call, dim: usize) -> Result<Produced> {
-    let rows = Rows::of(&call.inputs[0], &[dim])?;
+    let rows = Rows::of(call.inputs[0], &[dim])?;
     let mut sums = data::<T>(&rows.value.tensor)?.to_vec();
     if rows.length > 0 {
         for row in sums.chunks_exact_mut(rows.length) {
@@ -131,7 +131,7 @@ fn order<T: PartialOrd + Copy>(row: &[T], descending: bool) -> Vec<u32> {
 }
 
 fn sorted(call: &Call, dim: usize, descending: bool, keep: Option<usize>) -> Result<Produced> {
-    let x = &call.inputs[0];
+    let x = call.inputs[0];
     let dtype = x.dtype();
     let rows = Rows::of(x, &[dim])?;
     let kept = keep.unwrap_or(rows.length);

@@ -68,9 +68,12 @@ fn wanted_shape(call: &Call, count: usize) -> Result<SmallVec<[usize; 6]>> {
 }
 
 fn reshape(call: &Call) -> Result<Produced> {
-    let x = &call.inputs[0];
+    let x = call.inputs[0];
     let shape = wanted_shape(call, x.count())?;
     let out = x.reshaped(&shape[..])?;
+    if !call.records() {
+        return Ok(Produced::constant(out));
+    }
     let before = x.tensor.shape().clone();
     Ok(Produced::one(call, out, move |_, mut gradients| Ok(smallvec![Some(gradients.only()?.reshaped(before)?)])))
 }
@@ -145,7 +148,7 @@ fn unsqueeze(call: &Call) -> Result<Produced> {
 }
 
 fn broadcast_as(call: &Call) -> Result<Produced> {
-    let x = &call.inputs[0];
+    let x = call.inputs[0];
     let shape = (0..call.ints.len()).map(|at| call.size(at, "a dimension", 0)).collect::<Result<Vec<_>>>()?;
     let lead = shape.len().checked_sub(x.dims().len());
     let fits = lead.is_some_and(|lead| x.dims().iter().zip(&shape[lead..]).all(|(&from, &to)| from == to || from == 1));
@@ -174,7 +177,7 @@ fn sum_to(gradient: &Tensor, shape: &Shape) -> Result<Tensor> {
 }
 
 fn flip(call: &Call) -> Result<Produced> {
-    let x = &call.inputs[0];
+    let x = call.inputs[0];
     let dims = call.dim_list(call.ints, x.dims().len())?;
     let reversed = move |x: &Tensor| -> candle_core::Result<Tensor> {
         dims.iter().try_fold(x.clone(), |x, &dim| {
@@ -191,7 +194,7 @@ fn flip(call: &Call) -> Result<Produced> {
 fn join(call: &Call) -> Result<Produced> {
     call.expect(1..=usize::MAX, 1..=1, 0..=0)?;
     let stack = call.info.code == op::STACK;
-    let first = &call.inputs[0];
+    let first = call.inputs[0];
     let dim = call.dim(call.ints[0], first.dims().len() + usize::from(stack))?;
     for other in call.inputs {
         let other_dims = other.dims();
@@ -222,7 +225,7 @@ fn join(call: &Call) -> Result<Produced> {
 
 fn pad(call: &Call) -> Result<Produced> {
     call.expect(1..=1, 3..=usize::MAX, 0..=1)?;
-    let x = &call.inputs[0];
+    let x = call.inputs[0];
     if !call.ints.len().is_multiple_of(3) {
         return Err(call.error(format!("takes triples (dim, before, after), got {:?}", call.ints)));
     }

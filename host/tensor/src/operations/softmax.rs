@@ -21,7 +21,7 @@ pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
     let dim = call.dim(call.int(0, -1), call.shape(0).len())?;
     let log = call.info.code == op::LOG_SOFTMAX;
     for_real!(dtype, T => {
-        let rows = Rows::of(&call.inputs[0], &[dim])?;
+        let rows = Rows::of(call.inputs[0], &[dim])?;
         let y = rows.restore(softmax(&context.pool, &data::<T>(&rows.value.tensor)?, rows.length, log))?;
         let saved = y.clone();
         Ok(Produced::one(call, y, move |context, mut gradients| {
@@ -40,7 +40,7 @@ enum Targets {
 }
 
 fn targets(call: &Call, classes: usize) -> Result<Targets> {
-    let (logits, target) = (call.shape(0), &call.inputs[1]);
+    let (logits, target) = (call.shape(0), call.inputs[1]);
     if matches!(target.dtype(), DType::U32 | DType::I64) {
         if target.dims() != &logits[..logits.len() - 1] {
             return Err(call.error(format!("labels must have the shape of the logits without the last dimension, got {}", call.shapes())));

@@ -187,6 +187,16 @@ fn case(code: u32, dice: &mut Dice) -> Option<Case> {
             }
             of(all, &[act], &[])
         }
+        op::FLAT_LINEAR => {
+            let sample = dice.any_shape();
+            let (batch, inputs, outputs) = (dice.pick(1, 4), sample.iter().product(), dice.pick(1, 6));
+            let act = dice.pick(activation::NONE as usize, activation::TANH as usize) as i64;
+            let mut all = vec![real(dice, &[&[batch], &sample[..]].concat()), real(dice, &[outputs, inputs])];
+            if dice.unit() < 0.7 {
+                all.push(real(dice, &[outputs]));
+            }
+            of(all, &[act], &[])
+        }
         op::RESHAPE => of(vec![real(dice, &[2, 3, 4])], &[4, -1], &[]),
         op::TRANSPOSE => of(vec![real(dice, &[2, 3, 4])], &[0, -1], &[]),
         op::PERMUTE => of(vec![real(dice, &[2, 3, 4])], &[2, 0, 1], &[]),

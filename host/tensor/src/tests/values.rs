@@ -47,6 +47,26 @@ fn products_agree_with_candle_for_views_and_batches() {
 }
 
 #[test]
+fn flat_linear_is_linear_of_flattened_samples_to_the_bit() {
+    let mut engine = single(0);
+    for sample in [&[][..], &[6], &[2, 3, 5], &[1, 40, 30]] {
+        let inputs: usize = sample.iter().product();
+        let x = random(&mut engine, "x", &[&[7], sample].concat());
+        let (w, b) = (random(&mut engine, "w", &[5, inputs]), random(&mut engine, "b", &[5]));
+        let flattened = engine.apply1(op::RESHAPE, &[x], &[7, inputs as i64], &[]).unwrap();
+        let expected = engine.apply1(op::LINEAR, &[flattened, w, b], &[1], &[]).unwrap();
+        let ours = engine.apply1(op::FLAT_LINEAR, &[x, w, b], &[1], &[]).unwrap();
+        assert_eq!((engine.shape(ours).unwrap(), engine.read_f32(ours).unwrap()), (&[7, 5][..], engine.read_f32(expected).unwrap()));
+        let narrow = random(&mut engine, "w", &[5, inputs + 1]);
+        let refused = engine.apply1(op::FLAT_LINEAR, &[x, narrow], &[], &[]).unwrap_err().to_string();
+        assert!(refused.starts_with("flat-linear: ") && refused.contains("elements per sample"), "{refused}");
+    }
+    let number = f32s(&mut engine, &[], &[1.0]);
+    let w = random(&mut engine, "w", &[5, 1]);
+    assert!(engine.apply1(op::FLAT_LINEAR, &[number, w], &[], &[]).is_err(), "there is no batch");
+}
+
+#[test]
 fn convolutions_agree_with_candle() {
     let mut engine = single(0);
     for (stride, padding, dilation, groups) in [(1, 0, 1, 1), (2, 1, 1, 1), (1, 2, 2, 2), (3, 1, 1, 4)] {
