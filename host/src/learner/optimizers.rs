@@ -74,8 +74,7 @@ impl OptimizerSlot {
         let tracked = self.tracked();
         instance.call(runtime, Doing::Preparing, |plugin| plugin.optimizer_begin(runtime, instance.number))?;
         for entry in tracked.iter() {
-            let gradient = runtime.engine.borrow_mut().gradient(entry.parameter).map_err(engine_error)?;
-            let Some(gradient) = gradient else { continue };
+            let Some(gradient) = runtime.engine.borrow().lent_gradient(entry.parameter) else { continue };
             let step = entry.updates.get() + 1;
             let request = UpdateRaw {
                 path: Text::new(&entry.path),
@@ -86,7 +85,6 @@ impl OptimizerSlot {
                 step,
             };
             let flow = instance.call(runtime, Doing::Updating, |plugin| plugin.optimizer_update(runtime, instance.number, &request));
-            runtime.engine.borrow_mut().release(gradient).map_err(engine_error)?;
             flow.map_err(|stop| name_parameter(stop, &entry.path))?;
             entry.updates.set(step);
         }

@@ -336,13 +336,11 @@ impl Runtime {
 
     /// Releases what the state tree gave up.
     pub(crate) fn release_dropped(&self) -> crate::tensor::Result<()> {
-        loop {
-            let dropped = self.state.borrow_mut().take_dropped();
-            match dropped {
-                Some(handle) => self.engine.borrow_mut().release(handle)?,
-                None => return Ok(()),
-            }
+        let (mut state, mut engine) = (self.state.borrow_mut(), self.engine.borrow_mut());
+        while let Some(handle) = state.take_dropped() {
+            engine.release(handle)?;
         }
+        Ok(())
     }
 
     /// Checks that `caller` is the phase that is running.

@@ -119,6 +119,7 @@ impl Engine {
     }
 
     /// Adds a reference.
+    #[inline]
     pub fn retain(&mut self, handle: Handle) -> Result<()> {
         self.slots.retain(handle)
     }
@@ -294,6 +295,7 @@ impl Engine {
     }
 
     /// Recording and training behaviour of what follows.
+    #[inline]
     pub fn set_mode(&mut self, mode: Mode) {
         self.context.mode = mode;
     }
@@ -499,6 +501,11 @@ impl Engine {
             self.slots.retain(handle)?;
         }
         Ok(gradient)
+    }
+
+    /// As [`Engine::gradient`], without a reference for the caller: valid until the gradient is replaced or dropped.
+    pub fn lent_gradient(&self, index: usize) -> Option<Handle> {
+        self.parameters.list.get(index)?.gradient
     }
 
     /// Replaces a parameter's gradient by a tensor of the parameter's shape and type, or drops it.
