@@ -9,7 +9,7 @@ use std::{
 };
 
 use fluxbay::durable::compare::directories;
-use fluxbay_tests::{fluxbay, plugin_dir, scratch, succeed, write};
+use fluxbay_tests::{build_plugin, fluxbay, plugin_dir, scratch, succeed, write};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -32,6 +32,44 @@ pub fn long(epochs: u32) -> String {
         .replace("batch-size = 360", "batch-size = 60")
 }
 
+const SLOW: &str = r#"
+use fluxbay_plugin::prelude::*;
+
+config! {
+    /// When and how long.
+    pub struct Slow {
+        /// How long a step takes longer.
+        milliseconds: u64,
+        /// The only step that does, by its number since the run began, and leaves the file `in-step` before; by default all do.
+        step: Option<u64> = null,
+    }
+}
+
+impl Component for Slow {
+    type Config = Slow;
+    fn new(config: Slow, _: &mut Setup) -> Result<Self> {
+        Ok(config)
+    }
+}
+
+impl Callback for Slow {
+    fn on(&mut self, event: &Event, _: &Learner) -> Result<()> {
+        match self.step {
+            Some(step) if step != event.total_steps() => return Ok(()),
+            Some(_) => std::fs::write("in-step", "")?,
+            None => {}
+        }
+        std::thread::sleep(std::time::Duration::from_millis(self.milliseconds));
+        Ok(())
+    }
+}
+
+plugin! {
+    summary: "Slow.",
+    callback "slow" => Slow { summary: "Waits at the end of steps.", on: [StepEnd] },
+}
+"#;
+
 /// A folder with a run file and the standard plugins.
 pub struct Place {
     pub dir: TempDir,
@@ -43,6 +81,12 @@ impl Place {
         let place = Place { dir: scratch(), plugins: plugin_dir() };
         write(place.dir.path(), "run.toml", run_file);
         place
+    }
+
+    /// With the callback `slow`, which makes steps take as long as it is told, whatever the machine.
+    pub fn with_slow(self) -> Place {
+        fs::copy(build_plugin("slow", SLOW), self.plugins.path().join("slow.so")).unwrap();
+        self
     }
 
     pub fn fluxbay(&self, arguments: &[&str]) -> Command {

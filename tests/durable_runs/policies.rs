@@ -7,38 +7,12 @@ use fluxbay_tests::{build_plugin, succeed};
 
 use crate::place::{ADAMW, MLP, Place, digits, long};
 
-/// A callback that makes steps slow, whatever the machine.
-const SLOW: &str = r#"
-use fluxbay_plugin::prelude::*;
-
-struct Slow;
-
-impl Component for Slow {
-    type Config = NoConfig;
-    fn new(_: NoConfig, _: &mut Setup) -> Result<Self> {
-        Ok(Slow)
-    }
-}
-
-impl Callback for Slow {
-    fn on(&mut self, _: &Event, _: &Learner) -> Result<()> {
-        std::thread::sleep(std::time::Duration::from_millis(2));
-        Ok(())
-    }
-}
-
-plugin! {
-    summary: "Waits.",
-    callback "slow" => Slow { summary: "Waits two milliseconds after each step.", on: [StepEnd] },
-}
-"#;
-
 #[test]
 fn minutes_go_by_between_steps() {
     // 30 milliseconds, and an epoch of thirty steps that takes twice as long.
-    let policy = "[checkpoints]\nevery-epochs = 0\nevery-minutes = 0.0005\nkeep-last = 0\n[[callback]]\ncomponent = \"slow\"\n";
-    let place = Place::new(&format!("{}{policy}", long(5)));
-    fs::copy(build_plugin("slow", SLOW), place.plugins.path().join("slow.so")).unwrap();
+    let policy = "[checkpoints]\nevery-epochs = 0\nevery-minutes = 0.0005\nkeep-last = 0\n";
+    let slow = "[[callback]]\ncomponent = \"slow\"\nmilliseconds = 2\n";
+    let place = Place::new(&format!("{}{policy}{slow}", long(5))).with_slow();
     succeed(&mut place.fluxbay(&["train", "run.toml", "--run-dir", "out"]));
     let found = checkpoint::scan(&place.path("out/checkpoints"));
     let abouts: Vec<_> = found.iter().map(|found| found.about.clone().unwrap()).collect();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use fluxbay::record::checkpoint;
-use fluxbay_tests::{build_plugin, run, succeed};
+use fluxbay_tests::{run, succeed};
 
 use crate::place::{ADAMW, MLP, Place, Random, Running, digits, long, wait_for};
 
@@ -32,41 +32,12 @@ fn a_signal_ends_the_run_after_its_step_and_it_goes_on_as_if_nothing_had_happene
     }
 }
 
-/// A callback whose steps take long, so that a run can be met in the middle of one.
-const SLOW: &str = r#"
-use fluxbay_plugin::prelude::*;
-
-struct Slow;
-
-impl Component for Slow {
-    type Config = NoConfig;
-    fn new(_: NoConfig, _: &mut Setup) -> Result<Self> {
-        Ok(Slow)
-    }
-}
-
-impl Callback for Slow {
-    fn on(&mut self, event: &Event, _: &Learner) -> Result<()> {
-        if event.total_steps() == 3 {
-            std::fs::write("in-step-3", "")?;
-            std::thread::sleep(std::time::Duration::from_secs(600));
-        }
-        Ok(())
-    }
-}
-
-plugin! {
-    summary: "Slow.",
-    callback "slow" => Slow { summary: "Sleeps in the third step.", on: [StepEnd] },
-}
-"#;
-
 #[test]
 fn a_second_signal_ends_the_run_at_once_and_a_running_folder_is_locked() {
-    let place = Place::new(&digits(&format!("{MLP}{ADAMW}[checkpoints]\nevery-steps = 1\n[[callback]]\ncomponent = \"slow\"\n")));
-    fs::copy(build_plugin("slow", SLOW), place.plugins.path().join("slow.so")).unwrap();
+    let slow = "[[callback]]\ncomponent = \"slow\"\nstep = 3\nmilliseconds = 600_000\n";
+    let place = Place::new(&digits(&format!("{MLP}{ADAMW}[checkpoints]\nevery-steps = 1\n{slow}"))).with_slow();
     let running = Running::start(place.fluxbay(&["train", "run.toml", "--run-dir", "out"]));
-    wait_for("the third step", || place.path("in-step-3").exists());
+    wait_for("the third step", || place.path("in-step").exists());
     let second = run(&mut place.fluxbay(&["resume", "out"]));
     assert_eq!(second.code, Some(2), "{}", second.stderr);
     assert!(

@@ -10,7 +10,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
-    sync::OnceLock,
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
 use tempfile::TempDir;
@@ -170,6 +170,9 @@ pub fn build_plugin_against(author_crate: &Path, name: &str, source: &str) -> Pa
     } else {
         "debug"
     };
+    // Plugins of one name are built to the same place, whatever they are: nobody else builds until this one has been copied.
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
     succeed(&mut build);
     let built = target.join(profile).join(format!("lib{}.so", name.replace('-', "_")));
     let copy = dir.keep().join(format!("{name}.so"));
