@@ -1,5 +1,7 @@
 //! The state tree as plugins use it: by slot, with rights checked, tensors counted. Called by the bridge.
 
+use std::cell::RefMut;
+
 use fluxbay_plugin::abi::{entry::kind, handle::Handle, state::Point, state::value};
 
 use super::runtime::{Answer, Refusal, Runtime};
@@ -65,8 +67,14 @@ impl Runtime {
     /// Writes a number, a flag, text or bytes.
     #[inline]
     pub(crate) fn set_value(&self, caller: u32, slot: u32, value: Value) -> Answer {
-        let mut state = self.state.borrow_mut();
+        let state = self.state.borrow_mut();
         let node = self.writable(&state, caller, slot)?;
+        self.overwrite(state, node, value)
+    }
+
+    /// Replaces the value of a node, and releases the tensor that was there.
+    #[inline]
+    fn overwrite(&self, mut state: RefMut<'_, State>, node: NodeId, value: Value) -> Answer {
         let held = matches!(state.value(node), Value::Tensor(_));
         state.set(node, value);
         drop(state);
@@ -145,12 +153,16 @@ impl Runtime {
     /// The member of a set that lies at `path`, with one reference for the caller.
     #[inline(never)]
     fn take_member(&self, set: TensorSet, name: &str, path: &str) -> Answer<Handle> {
-        let found = self.find(set, Which::Name(name)).ok_or_else(|| self.no_member(set, name))?;
-        let handle = self.take(found)?;
+        let handle = self.take(self.member(set, name)?)?;
         if handle == Handle::NONE {
             return Err(Refusal::Text(format!("`{path}` has no value: its parameter got no gradient")));
         }
         Ok(handle)
+    }
+
+    #[inline(never)]
+    fn member(&self, set: TensorSet, name: &str) -> Answer<Found> {
+        self.find(set, Which::Name(name)).ok_or_else(|| self.no_member(set, name))
     }
 
     fn no_member(&self, set: TensorSet, name: &str) -> Refusal {
@@ -162,26 +174,15 @@ impl Runtime {
 
     /// Writes a tensor; the tree keeps a reference of its own.
     pub(crate) fn set_tensor(&self, caller: u32, slot: u32, tensor: Handle) -> Answer {
-        let mut state = self.state.borrow_mut();
+        let state = self.state.borrow_mut();
         let node = state.reach(caller, slot, Rights::Write)?;
-        let held = match state.value(node) {
-            Value::Member(set, name) => return self.replace_member(*set, name, tensor),
+        match state.value(node) {
+            Value::Member(set, name) => return self.replace(self.member(*set, name)?, tensor),
             value if value.is_hosted() => return Err(state.hosted(caller, node).into()),
-            value => matches!(value, Value::Tensor(_)),
-        };
-        self.engine.borrow_mut().retain(tensor)?;
-        state.set(node, Value::Tensor(tensor));
-        drop(state);
-        if held {
-            self.release_dropped()?;
+            _ => {}
         }
-        Ok(())
-    }
-
-    #[inline(never)]
-    fn replace_member(&self, set: TensorSet, name: &str, tensor: Handle) -> Answer {
-        let found = self.find(set, Which::Name(name)).ok_or_else(|| self.no_member(set, name))?;
-        self.replace(found, tensor)
+        self.engine.borrow_mut().retain(tensor)?;
+        self.overwrite(state, node, Value::Tensor(tensor))
     }
 
     /// Number of children with a value, or of tensors of a map.
@@ -324,7 +325,7 @@ impl Runtime {
             };
             return if allowed { Ok(()) } else { Err(named(state.refuse_write(caller, "params"), &path)) };
         }
-        let gradient = self.grads_ready.get() && self.is_gradient(tensor)?;
+        let gradient = self.grads_ready.get() && self.is_gradient(tensor);
         if gradient && !state.may(caller, "step.grads", Rights::Write) {
             return Err(state.refuse_write(caller, "step.grads").into());
         }
@@ -335,18 +336,9 @@ impl Runtime {
         }
     }
 
-    fn is_gradient(&self, tensor: Handle) -> Answer<bool> {
-        let with_gradient: Vec<usize> = self.engine.borrow().parameters().filter(|p| p.has_gradient).map(|p| p.index).collect();
-        let mut engine = self.engine.borrow_mut();
-        for index in with_gradient {
-            if let Some(handle) = engine.gradient(index)? {
-                engine.release(handle)?;
-                if handle == tensor {
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
+    fn is_gradient(&self, tensor: Handle) -> bool {
+        let engine = self.engine.borrow();
+        engine.parameters().any(|p| engine.lent_gradient(p.index) == Some(tensor))
     }
 }
 

@@ -16,7 +16,7 @@ use super::pool::Pool;
 use super::random::{Random, RandomState};
 use super::slots::{Entry, Slots};
 use super::tape::{Node, Source, Tape};
-use super::value::{Value, code_of, dtype_of, is_floating, tensor};
+use super::value::{Value, code_of, dtype_of, elsewhere, is_floating, tensor};
 
 /// How to make an [`Engine`].
 #[derive(Clone, Debug)]
@@ -604,7 +604,7 @@ fn scalar_of(tensor: &Tensor) -> Result<f64> {
 fn view_of(tensor: &Tensor) -> Result<View> {
     let (storage, layout) = tensor.storage_and_layout();
     let Storage::Cpu(storage) = &*storage else {
-        return Err(TensorError::request("elements of another device cannot be read in place"));
+        return Err(elsewhere());
     };
     let range = layout.start_offset()..layout.start_offset() + layout.shape().elem_count();
     macro_rules! view {

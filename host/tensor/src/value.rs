@@ -118,9 +118,16 @@ pub(crate) fn data<T: Element>(tensor: &Tensor) -> Result<Data<'_, T>> {
         Storage::Cpu(cpu) => {
             T::cpu_storage_as_slice(cpu)?;
         }
-        _ => return Err(TensorError::request("elements of another device cannot be read in place")),
+        _ => return Err(elsewhere()),
     }
     Ok(Data { storage, start, end, element: std::marker::PhantomData })
+}
+
+/// The error for elements that are not in the processor's memory.
+#[cold]
+#[inline(never)]
+pub(crate) fn elsewhere() -> Box<TensorError> {
+    TensorError::request("elements of another device cannot be read in place")
 }
 
 /// A new CPU tensor that takes over `elements`.

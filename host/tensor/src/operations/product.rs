@@ -14,7 +14,7 @@ use crate::kernels::gemm::{Into, Matrix, Target, product, product_here};
 use crate::kernels::reduce::sum_columns;
 use crate::kernels::simd::Real;
 use crate::pool::Parts;
-use crate::value::{Value, data, unwritten, value};
+use crate::value::{Value, data, elsewhere, unwritten, value};
 
 pub(super) fn matmul(context: &mut Context, call: &Call) -> Result<Produced> {
     call.expect(2..=2, 0..=0, 0..=0)?;
@@ -114,7 +114,7 @@ fn multiply<T: Real>(context: &Context, batch: &[usize], (m, n, k): (usize, usiz
 pub(super) fn whole<T: Real>(storage: &candle_core::Storage) -> Result<&[T]> {
     match storage {
         candle_core::Storage::Cpu(storage) => Ok(T::cpu_storage_as_slice(storage)?),
-        _ => Err(crate::error::TensorError::request("elements of another device cannot be read in place")),
+        _ => Err(elsewhere()),
     }
 }
 
