@@ -34,7 +34,8 @@ static ALLOCATOR: Counting = Counting;
 
 /// Allocations of a step that dispatches `times` events to `listeners` callbacks.
 fn allocations(times: u64, listeners: usize) -> u64 {
-    let mut text = format!("{}[[phase]]\ncomponent = \"announcer\"\ntimes = {times}\n", run::SCALAR);
+    let mut text =
+        format!("{}[[phase]]\ncomponent = \"announcer\"\ntimes = {times}\n", run::SCALAR);
     for listener in 0..listeners {
         text += &format!("[[callback]]\ncomponent = \"idle\"\nid = \"idle-{listener}\"\n");
     }

@@ -1,5 +1,5 @@
-//! `fluxbay check`: good plugins pass, and each kind of mistake is found by the check that is for it, whatever becomes of the
-//! process that it happens in.
+//! `fluxbay check`: good plugins pass, and each kind of mistake is found by the check that is for
+//! it, whatever becomes of the process that it happens in.
 
 use std::{
     fs,
@@ -12,8 +12,10 @@ use serde_json::Value;
 /// Checks a file and gives exit code and report.
 fn check(file: &Path, more: &[&str]) -> (Option<i32>, Value) {
     let (home, plugins) = (scratch(), plugin_dir());
-    let finished = run(fluxbay(home.path(), plugins.path()).arg("check").arg(file).arg("--json").args(more));
-    let report = serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("{error}: {}\n{}", finished.stdout, finished.stderr));
+    let finished =
+        run(fluxbay(home.path(), plugins.path()).arg("check").arg(file).arg("--json").args(more));
+    let report = serde_json::from_str(&finished.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}\n{}", finished.stdout, finished.stderr));
     (finished.code, report)
 }
 
@@ -24,7 +26,10 @@ fn outcomes<'a>(report: &'a Value, check: &str) -> Vec<&'a Value> {
 /// Verdict of a check for a component.
 fn verdict<'a>(report: &'a Value, check: &str, component: &str) -> (&'a str, &'a str) {
     let found = outcomes(report, check);
-    let one = found.iter().find(|one| one["component"] == component).unwrap_or_else(|| panic!("{check} {component}: {report:#}"));
+    let one = found
+        .iter()
+        .find(|one| one["component"] == component)
+        .unwrap_or_else(|| panic!("{check} {component}: {report:#}"));
     (one["verdict"].as_str().unwrap(), one["message"].as_str().unwrap_or_default())
 }
 
@@ -35,13 +40,22 @@ fn runs(dir: &Path) -> Vec<PathBuf> {
     let rows: String = (0..60).map(|x| format!("{x},{},{}\n", x * x % 17, 3 * x + x % 5)).collect();
     write(dir, "table.csv", &format!("a,b,y\n{rows}"));
     let idx = |shape: &[u32], bytes: Vec<u8>| {
-        let head = [0, 0, 8, shape.len() as u8].into_iter().chain(shape.iter().flat_map(|size| size.to_be_bytes()));
+        let head = [0, 0, 8, shape.len() as u8]
+            .into_iter()
+            .chain(shape.iter().flat_map(|size| size.to_be_bytes()));
         head.chain(bytes).collect::<Vec<u8>>()
     };
-    fs::write(dir.join("images"), idx(&[60, 2, 2], (0..240_u32).map(|x| (x * 37 % 251) as u8).collect())).unwrap();
-    fs::write(dir.join("labels"), idx(&[60], (0..60_u32).map(|x| (x % 2) as u8).collect())).unwrap();
+    fs::write(
+        dir.join("images"),
+        idx(&[60, 2, 2], (0..240_u32).map(|x| (x * 37 % 251) as u8).collect()),
+    )
+    .unwrap();
+    fs::write(dir.join("labels"), idx(&[60], (0..60_u32).map(|x| (x % 2) as u8).collect()))
+        .unwrap();
     let run = |name: &str, data: &str, rest: &str| {
-        let head = format!("[run]\nepochs = 2\nseed = 3\nthreads = 1\ndefault-callbacks = false\nbase-dir = {dir:?}\n[data]\n{data}\n");
+        let head = format!(
+            "[run]\nepochs = 2\nseed = 3\nthreads = 1\ndefault-callbacks = false\nbase-dir = {dir:?}\n[data]\n{data}\n"
+        );
         write(dir, name, &format!("{head}{rest}"))
     };
     let mlp = "[model]\ncomponent = \"mlp\"\nhidden = [4]\n";
@@ -59,22 +73,38 @@ fn runs(dir: &Path) -> Vec<PathBuf> {
     let gpt = "[loader]\nbatch-size = 16\n[model]\ncomponent = \"gpt\"\nlayers = 1\nwidth = 8\nheads = 2\ndropout = 0.1\n";
     let traces = "[loader]\nbatch-size = 128\n[[callback]]\ncomponent = \"traces\"\nvalues = { loss = \"step.loss\" }\n\
                   [[callback]]\ncomponent = \"throttle\"\nevent = \"step-end\"\nevery = 3\ncallback = { component = \"log-traces\" }\n";
-    let log_traces = "[[callback]]\ncomponent = \"log-traces\"\n[[logger]]\ncomponent = \"jsonl\"\n";
+    let log_traces =
+        "[[callback]]\ncomponent = \"log-traces\"\n[[logger]]\ncomponent = \"jsonl\"\n";
     vec![
         run("gan.toml", "component = \"mixture\"\nsamples = 96", gan),
         run("features.toml", "component = \"digits\"", features),
-        run("gpt.toml", "component = \"text\"\npath = \"text.txt\"\ncontext = 8", &format!("{gpt}{sgd}{cross}{phases}")),
+        run(
+            "gpt.toml",
+            "component = \"text\"\npath = \"text.txt\"\ncontext = 8",
+            &format!("{gpt}{sgd}{cross}{phases}"),
+        ),
         run(
             "table.toml",
             "component = \"csv\"\npath = \"table.csv\"\ntarget = \"y\"",
             &format!("{mlp}{sgd}[loss]\ncomponent = \"mse\"\n{phases}"),
         ),
-        run("images.toml", "component = \"idx\"\nimages = \"images\"\nlabels = \"labels\"", &format!("{mlp}{sgd}{cross}{phases}")),
-        run("throttled.toml", "component = \"digits\"", &format!("{mlp}{sgd}{cross}{phases}{traces}")),
+        run(
+            "images.toml",
+            "component = \"idx\"\nimages = \"images\"\nlabels = \"labels\"",
+            &format!("{mlp}{sgd}{cross}{phases}"),
+        ),
+        run(
+            "throttled.toml",
+            "component = \"digits\"",
+            &format!("{mlp}{sgd}{cross}{phases}{traces}"),
+        ),
         run(
             "traces.toml",
             "component = \"digits\"",
-            &format!("{mlp}{sgd}{cross}{phases}{}{log_traces}", traces.split("[[callback]]\ncomponent = \"throttle\"").next().unwrap()),
+            &format!(
+                "{mlp}{sgd}{cross}{phases}{}{log_traces}",
+                traces.split("[[callback]]\ncomponent = \"throttle\"").next().unwrap()
+            ),
         ),
     ]
 }
@@ -82,7 +112,10 @@ fn runs(dir: &Path) -> Vec<PathBuf> {
 /// Checks a standard plugin with everything that its components need.
 fn passes(theme: &str, components: usize) {
     let dir = scratch();
-    let file = standard_plugins().into_iter().find(|file| file.ends_with(format!("libfluxbay_{theme}.so"))).unwrap();
+    let file = standard_plugins()
+        .into_iter()
+        .find(|file| file.ends_with(format!("libfluxbay_{theme}.so")))
+        .unwrap();
     let runs = runs(dir.path());
     let more: Vec<&str> = runs.iter().flat_map(|run| ["--run", run.to_str().unwrap()]).collect();
     let (code, report) = check(&file, &more);
@@ -92,11 +125,17 @@ fn passes(theme: &str, components: usize) {
     for check in ["created", "trains", "state-round-trip"] {
         let found = outcomes(&report, check);
         let skipped: Vec<_> = found.iter().filter(|one| one["verdict"] != "passed").collect();
-        assert!(found.len() >= components && skipped.is_empty(), "{theme}: {} components, {skipped:#?}", found.len());
+        assert!(
+            found.len() >= components && skipped.is_empty(),
+            "{theme}: {} components, {skipped:#?}",
+            found.len()
+        );
     }
     let resumed = outcomes(&report, "verify-resume");
-    let compared =
-        resumed.iter().filter(|one| one["verdict"] == "passed" && one["message"].as_str().unwrap().contains("interrupted 2 times"));
+    let compared = resumed.iter().filter(|one| {
+        one["verdict"] == "passed"
+            && one["message"].as_str().unwrap().contains("interrupted 2 times")
+    });
     // Some end a training early, which is what they are for.
     assert!(compared.count() + 2 >= components, "{theme}: {resumed:#?}");
 }
@@ -129,7 +168,11 @@ fn every_mistake_is_found_by_its_check_and_a_crash_is_the_result_of_one_check_al
     assert_eq!(code, Some(1));
     for (check, component, words) in [
         ("created", "callback/crasher", "SIGSEGV"),
-        ("trains", "callback/late-crasher", "handling step-end in epoch 1, step 2 of phase training"),
+        (
+            "trains",
+            "callback/late-crasher",
+            "handling step-end in epoch 1, step 2 of phase training",
+        ),
         ("state-round-trip", "callback/forgetful", "other ones after loading"),
         ("state-random-refused", "callback/credulous", "a panic, with seed"),
         ("state-empty-refused", "callback/credulous", "panicked"),
@@ -143,12 +186,21 @@ fn every_mistake_is_found_by_its_check_and_a_crash_is_the_result_of_one_check_al
         ("schedule-same-again", "schedule/stateful", "another order"),
     ] {
         let (verdict, message) = verdict(&report, check, component);
-        assert!(verdict == "failed" && message.contains(words), "{check} {component}: {verdict}: {message}");
+        assert!(
+            verdict == "failed" && message.contains(words),
+            "{check} {component}: {verdict}: {message}"
+        );
     }
     // Where there is no instance, that is told once.
     assert_eq!(verdict(&report, "created", "callback/overreaching").0, "failed");
-    let rest = outcomes(&report, "trains").into_iter().find(|one| one["component"] == "callback/overreaching").unwrap();
-    assert!(rest["verdict"] == "skipped" && rest["message"].as_str().unwrap().contains("see `created`"), "{rest}");
+    let rest = outcomes(&report, "trains")
+        .into_iter()
+        .find(|one| one["component"] == "callback/overreaching")
+        .unwrap();
+    assert!(
+        rest["verdict"] == "skipped" && rest["message"].as_str().unwrap().contains("see `created`"),
+        "{rest}"
+    );
     // The check after a crash is made, and the other components are none the worse.
     assert_eq!(verdict(&report, "settings-hostile", "callback/late-crasher").0, "passed");
     assert_eq!(verdict(&report, "trains", "callback/good").0, "passed");
@@ -168,9 +220,13 @@ fn what_is_no_plugin_fails_the_first_check_and_checks_are_listed() {
     let file = home.path().join("text.so");
     fs::write(&file, "hello").unwrap();
     let (code, report) = check(&file, &[]);
-    assert_eq!((code, outcomes(&report, "file-readable")[0]["verdict"].as_str()), (Some(1), Some("failed")));
+    assert_eq!(
+        (code, outcomes(&report, "file-readable")[0]["verdict"].as_str()),
+        (Some(1), Some("failed"))
+    );
     let listed = run(fluxbay(home.path(), home.path()).args(["check", "--list"]));
     assert!(listed.stdout.lines().count() >= 50, "{}", listed.stdout);
-    let unknown = run(fluxbay(home.path(), home.path()).args(["check", "text.so", "--only", "nonsense"]));
+    let unknown =
+        run(fluxbay(home.path(), home.path()).args(["check", "text.so", "--only", "nonsense"]));
     assert_eq!(unknown.code, Some(2));
 }

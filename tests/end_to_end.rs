@@ -7,13 +7,16 @@ use std::{
 };
 
 use fluxbay_tests::{
-    altered_author_crate, binary, build_plugin, build_plugin_against, fluxbay, plugin_dir, repository, run, scratch, standard_plugins,
-    succeed, write,
+    altered_author_crate, binary, build_plugin, build_plugin_against, fluxbay, plugin_dir,
+    repository, run, scratch, standard_plugins, succeed, write,
 };
 use serde_json::Value;
 
 fn json(path: &Path) -> Value {
-    serde_json::from_str(&fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))).unwrap()
+    serde_json::from_str(
+        &fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())),
+    )
+    .unwrap()
 }
 
 /// Records of `metrics.jsonl` without their times.
@@ -30,7 +33,9 @@ fn metrics(run_dir: &Path) -> Vec<Value> {
 
 /// The last value of an epoch's metric.
 fn last(run_dir: &Path, phase: &str, name: &str) -> f64 {
-    let of_epochs = |record: &&Value| record["phase"] == phase && record["scope"] == "epoch" && record["name"] == name;
+    let of_epochs = |record: &&Value| {
+        record["phase"] == phase && record["scope"] == "epoch" && record["name"] == name
+    };
     metrics(run_dir).iter().rfind(of_epochs).and_then(|record| record["value"].as_f64()).unwrap()
 }
 
@@ -47,13 +52,22 @@ fn without_a_run_file_the_digits_train_to_97_percent_and_to_the_same_bits_again(
     let model = fs::read(first.join("model.safetensors")).unwrap();
     assert!(model == fs::read(second.join("model.safetensors")).unwrap(), "the models differ");
     assert_eq!(json(&first.join("state.json"))["status"], "finished");
-    assert_eq!(fs::read_to_string(first.join("metrics.csv")).unwrap().lines().count(), metrics(&first).len() + 1);
+    assert_eq!(
+        fs::read_to_string(first.join("metrics.csv")).unwrap().lines().count(),
+        metrics(&first).len() + 1
+    );
     // What is written as the resolved run gives the same run.
-    succeed(fluxbay(dir.path(), plugins.path()).args(["train", "first/resolved.toml", "--run-dir", "third"]));
+    succeed(fluxbay(dir.path(), plugins.path()).args([
+        "train",
+        "first/resolved.toml",
+        "--run-dir",
+        "third",
+    ]));
     assert_eq!(metrics(&first), metrics(&dir.path().join("third")));
 }
 
-/// Trains a table of the tests' data to its best and gives the last accuracy on the validation rows.
+/// Trains a table of the tests' data to its best and gives the last accuracy on the validation
+/// rows.
 fn table(data: &str, epochs: u32) -> f64 {
     let (dir, plugins) = (scratch(), plugin_dir());
     write(
@@ -76,14 +90,18 @@ fn data_file(name: &str) -> PathBuf {
 
 #[test]
 fn iris_is_told_apart_through_csv() {
-    let accuracy = table(&format!("path = {:?}\ntarget = \"virginica\"", data_file("iris.csv")), 30);
+    let accuracy =
+        table(&format!("path = {:?}\ntarget = \"virginica\"", data_file("iris.csv")), 30);
     assert!(accuracy >= 0.9, "validation accuracy {accuracy}");
 }
 
 #[test]
 fn penguins_with_missing_values_are_told_apart_whether_rows_are_filled_or_dropped() {
     for missing in ["fill", "drop"] {
-        let data = format!("path = {:?}\ntarget = \"species\"\nmissing = \"{missing}\"", data_file("penguins.csv"));
+        let data = format!(
+            "path = {:?}\ntarget = \"species\"\nmissing = \"{missing}\"",
+            data_file("penguins.csv")
+        );
         let accuracy = table(&data, 20);
         assert!(accuracy >= 0.9, "{missing}: validation accuracy {accuracy}");
     }
@@ -180,7 +198,10 @@ fn a_phase_and_a_callback_from_outside_change_a_run_of_the_very_same_host() {
     assert!(train("halved", &[]).stderr.contains("counted 8 steps"));
     assert!(before == host(), "the host was rebuilt");
     let model = |name: &str| fs::read(dir.path().join(name).join("model.safetensors")).unwrap();
-    assert!(model("without") == model("counted"), "a callback that only counts changed the training");
+    assert!(
+        model("without") == model("counted"),
+        "a callback that only counts changed the training"
+    );
     assert!(model("without") != model("halved"), "another phase did not change the training");
 }
 
@@ -207,12 +228,21 @@ fn a_plugin_compiles_without_candle_and_exports_one_symbol() {
         let symbols = succeed(Command::new("nm").args(["-D", "--defined-only"]).arg(file)).stdout;
         assert_eq!(symbols.lines().count(), 1, "{}:\n{symbols}", file.display());
     }
-    let tree =
-        succeed(Command::new(env!("CARGO")).args(["tree", "--prefix", "none", "-p", "fluxbay-plugin"]).current_dir(repository())).stdout;
+    let tree = succeed(
+        Command::new(env!("CARGO"))
+            .args(["tree", "--prefix", "none", "-p", "fluxbay-plugin"])
+            .current_dir(repository()),
+    )
+    .stdout;
     assert!(tree.contains("abi_stable") && !tree.contains("candle"), "{tree}");
     for theme in fs::read_dir(repository().join("plugins")).unwrap() {
         let theme = theme.unwrap().path();
-        let tree = succeed(Command::new(env!("CARGO")).args(["tree", "--prefix", "none", "-e", "normal"]).current_dir(&theme)).stdout;
+        let tree = succeed(
+            Command::new(env!("CARGO"))
+                .args(["tree", "--prefix", "none", "-e", "normal"])
+                .current_dir(&theme),
+        )
+        .stdout;
         assert!(!tree.contains("candle"), "{}:\n{tree}", theme.display());
     }
 }
@@ -248,7 +278,13 @@ fn wrong(run_file: &str, prepare: impl FnOnce(&Path)) -> (Option<i32>, String) {
     prepare(dir.path());
     write(dir.path(), "base.toml", BASE);
     write(dir.path(), "run.toml", run_file);
-    let finished = run(fluxbay(dir.path(), plugins.path()).args(["train", "base.toml", "run.toml", "--run-dir", "out"]));
+    let finished = run(fluxbay(dir.path(), plugins.path()).args([
+        "train",
+        "base.toml",
+        "run.toml",
+        "--run-dir",
+        "out",
+    ]));
     (finished.code, finished.stderr)
 }
 
@@ -262,8 +298,13 @@ fn assert_says(outcome: (Option<i32>, String), code: i32, parts: &[&str]) {
 #[test]
 fn an_empty_plugin_folder_is_explained() {
     let dir = scratch();
-    let finished = run(fluxbay(dir.path(), &dir.path().join("nowhere")).args(["train", "--run-dir", "out"]));
-    assert_says((finished.code, finished.stderr), 2, &["no plugin was found", "nowhere", "--plugin-dir"]);
+    let finished =
+        run(fluxbay(dir.path(), &dir.path().join("nowhere")).args(["train", "--run-dir", "out"]));
+    assert_says(
+        (finished.code, finished.stderr),
+        2,
+        &["no plugin was found", "nowhere", "--plugin-dir"],
+    );
 }
 
 #[test]
@@ -280,14 +321,25 @@ fn a_misspelt_key_is_shown_with_line_and_column() {
 
 #[test]
 fn a_plugin_with_another_layout_of_the_contract_is_refused_before_any_of_its_functions_runs() {
-    let altered = altered_author_crate("src/abi/event.rs", "pub reserved: u32", "pub reserved: i32");
+    let altered =
+        altered_author_crate("src/abi/event.rs", "pub reserved: u32", "pub reserved: i32");
     let (dir, plugins) = (scratch(), plugin_dir());
-    fs::copy(build_plugin_against(&altered, "counter", COUNTER), plugins.path().join("counter.so")).unwrap();
+    fs::copy(build_plugin_against(&altered, "counter", COUNTER), plugins.path().join("counter.so"))
+        .unwrap();
     write(dir.path(), "run.toml", &format!("{BASE}[[callback]]\ncomponent = \"counter\"\n"));
-    let parts = ["counter.so", "on.param_1.EventRaw.reserved: type is i32 in the plugin, u32 in the host", "run.toml:"];
+    let parts = [
+        "counter.so",
+        "on.param_1.EventRaw.reserved: type is i32 in the plugin, u32 in the host",
+        "run.toml:",
+    ];
     // What differs is never taken for known.
     for _ in 0..2 {
-        let finished = run(fluxbay(dir.path(), plugins.path()).args(["train", "run.toml", "--run-dir", "out"]));
+        let finished = run(fluxbay(dir.path(), plugins.path()).args([
+            "train",
+            "run.toml",
+            "--run-dir",
+            "out",
+        ]));
         assert_says((finished.code, finished.stderr), 3, &parts);
     }
     assert!(!dir.path().join("out").exists());
@@ -298,8 +350,12 @@ fn tables_are_compared_once_for_each_plugin_and_executable() {
     let (dir, plugins) = (scratch(), plugin_dir());
     let compared = |program: Option<&Path>| {
         let usual = fluxbay(dir.path(), plugins.path());
-        let mut command = Command::new(program.map_or(usual.get_program().as_ref(), Path::as_os_str));
-        command.current_dir(dir.path()).env_clear().envs(usual.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let mut command =
+            Command::new(program.map_or(usual.get_program().as_ref(), Path::as_os_str));
+        command
+            .current_dir(dir.path())
+            .env_clear()
+            .envs(usual.get_envs().filter_map(|(name, value)| Some((name, value?))));
         let said = succeed(command.args(["-vv", "compose"])).stderr;
         said.matches("comparing the tables of a plugin").count()
     };
@@ -312,8 +368,12 @@ fn tables_are_compared_once_for_each_plugin_and_executable() {
     assert_eq!(compared(Some(&other)), first);
     assert_eq!(compared(Some(&other)), 0);
     // A note that was cut short counts as none.
-    let store = fs::read_dir(dir.path().join(".cache/fluxbay/plugins")).unwrap().flatten().map(|entry| entry.path());
-    let notes: Vec<_> = store.filter(|path| path.extension().is_some_and(|end| end == "checked")).collect();
+    let store = fs::read_dir(dir.path().join(".cache/fluxbay/plugins"))
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path());
+    let notes: Vec<_> =
+        store.filter(|path| path.extension().is_some_and(|end| end == "checked")).collect();
     assert_eq!(notes.len(), first, "one beside each copy");
     notes.iter().for_each(|note| fs::write(note, "fluxbay").unwrap());
     assert_eq!(compared(Some(&other)), first);
@@ -321,7 +381,8 @@ fn tables_are_compared_once_for_each_plugin_and_executable() {
 
 #[test]
 fn a_missing_data_file_is_named() {
-    let outcome = wrong("[data]\ncomponent = \"csv\"\npath = \"nowhere.csv\"\ntarget = \"y\"\n", |_| {});
+    let outcome =
+        wrong("[data]\ncomponent = \"csv\"\npath = \"nowhere.csv\"\ntarget = \"y\"\n", |_| {});
     assert_says(outcome, 2, &["nowhere.csv", "No such file"]);
 }
 
@@ -332,7 +393,8 @@ fn idx(shape: &[u32], bytes: &[u8]) -> Vec<u8> {
     file
 }
 
-const IDX: &str = "[data]\ncomponent = \"idx\"\nimages = \"images\"\nlabels = \"labels\"\nclasses = 3\n";
+const IDX: &str =
+    "[data]\ncomponent = \"idx\"\nimages = \"images\"\nlabels = \"labels\"\nclasses = 3\n";
 
 #[test]
 fn an_idx_file_that_was_cut_short_is_refused() {
@@ -355,7 +417,10 @@ fn labels_out_of_range_are_refused_with_their_place() {
 #[test]
 fn shapes_that_do_not_fit_the_model_are_explained() {
     let outcome = wrong(
-        &format!("[data]\ncomponent = \"csv\"\npath = {:?}\ntarget = \"virginica\"\n[model]\ncomponent = \"cnn\"\n", data_file("iris.csv")),
+        &format!(
+            "[data]\ncomponent = \"csv\"\npath = {:?}\ntarget = \"virginica\"\n[model]\ncomponent = \"cnn\"\n",
+            data_file("iris.csv")
+        ),
         |_| {},
     );
     assert_says(outcome, 2, &["cnn", "[4]"]);

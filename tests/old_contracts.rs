@@ -1,4 +1,5 @@
-//! Plugins that were compiled against released contracts, kept as files: they load, train and resume for ever.
+//! Plugins that were compiled against released contracts, kept as files: they load, train and
+//! resume for ever.
 
 use std::fs;
 
@@ -50,20 +51,28 @@ fn the_plugin_of_contract_1_0_loads_trains_and_resumes() {
         return;
     }
     let (dir, plugins) = (scratch(), plugin_dir());
-    fs::copy(repository().join("tests/contract-1.0/plugin.so"), plugins.path().join("old.so")).unwrap();
+    fs::copy(repository().join("tests/contract-1.0/plugin.so"), plugins.path().join("old.so"))
+        .unwrap();
     write(dir.path(), "run.toml", RUN);
     let fluxbay = |arguments: &[&str]| {
         let mut command = fluxbay(dir.path(), plugins.path());
         command.args(arguments);
         command
     };
-    let listed: Value = serde_json::from_str(&succeed(&mut fluxbay(&["list", "--json"])).stdout).unwrap();
-    let file = listed["files"].as_array().unwrap().iter().find(|file| file["path"].as_str().unwrap().ends_with("old.so")).unwrap();
+    let listed: Value =
+        serde_json::from_str(&succeed(&mut fluxbay(&["list", "--json"])).stdout).unwrap();
+    let file = listed["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|file| file["path"].as_str().unwrap().ends_with("old.so"))
+        .unwrap();
     assert_eq!(file["state"], "ok", "{file:#}");
     let straight = succeed(&mut fluxbay(&["train", "run.toml", "--run-dir", "straight"]));
     // 8 training steps and 2 of validation an epoch.
     assert!(straight.stderr.contains("counted 30 steps"), "{}", straight.stderr);
-    let stopped = run(&mut fluxbay(&["train", "run.toml", "--run-dir", "out", "--interrupt-at", "13"]));
+    let stopped =
+        run(&mut fluxbay(&["train", "run.toml", "--run-dir", "out", "--interrupt-at", "13"]));
     assert_eq!(stopped.code, Some(130), "{}", stopped.stderr);
     let resumed = succeed(&mut fluxbay(&["resume", "out"]));
     assert!(resumed.stderr.contains("counted 30 steps"), "{}", resumed.stderr);
@@ -76,7 +85,9 @@ fn the_plugin_of_contract_1_0_loads_trains_and_resumes() {
             for entry in fs::read_dir(folder).unwrap().flatten() {
                 match entry.path() {
                     path if path.is_dir() => open.push(path),
-                    path if path.ends_with("lines.txt") => return fs::read_to_string(path).unwrap(),
+                    path if path.ends_with("lines.txt") => {
+                        return fs::read_to_string(path).unwrap();
+                    }
                     _ => {}
                 }
             }

@@ -1,5 +1,5 @@
-//! Files that are no good plugins, seen through the binary: nothing of them runs in the host, each is reported with its
-//! stage and reason, and the good ones beside them work.
+//! Files that are no good plugins, seen through the binary: nothing of them runs in the host, each
+//! is reported with its stage and reason, and the good ones beside them work.
 
 use std::{
     fs::{self, Permissions},
@@ -20,17 +20,22 @@ fn list(home: &Path, plugins: &Path) -> Value {
 /// Reason of the file whose shown path ends so, or its state where it is not refused.
 fn verdict(listing: &Value, end: &str) -> String {
     let files = listing["files"].as_array().unwrap();
-    let file = files.iter().find(|file| file["path"].as_str().unwrap().ends_with(end)).unwrap_or_else(|| panic!("{end}: {listing:#}"));
+    let file = files
+        .iter()
+        .find(|file| file["path"].as_str().unwrap().ends_with(end))
+        .unwrap_or_else(|| panic!("{end}: {listing:#}"));
     file.get("reason").unwrap_or(&file["state"]).as_str().unwrap().to_owned()
 }
 
 /// A standard plugin's bytes.
 fn good() -> Vec<u8> {
-    fs::read(standard_plugins().iter().find(|file| file.ends_with("libfluxbay_losses.so")).unwrap()).unwrap()
+    fs::read(standard_plugins().iter().find(|file| file.ends_with("libfluxbay_losses.so")).unwrap())
+        .unwrap()
 }
 
 fn has_compiler() -> bool {
-    let found = Command::new("cc").arg("--version").output().is_ok_and(|output| output.status.success());
+    let found =
+        Command::new("cc").arg("--version").output().is_ok_and(|output| output.status.success());
     if !found {
         eprintln!("skipped: there is no C compiler `cc`");
     }
@@ -61,7 +66,8 @@ fn compile(dir: &Path, name: &str, code: &str) -> PathBuf {
     library
 }
 
-/// Fills `dir` with the static rows of the corpus; the socket has to live as long as the test looks at it.
+/// Fills `dir` with the static rows of the corpus; the socket has to live as long as the test looks
+/// at it.
 fn corpus(dir: &Path) -> UnixListener {
     let good = good();
     let put = |name: &str, bytes: &[u8]| {
@@ -129,7 +135,8 @@ const VERDICTS: [(&str, &str); 23] = [
 ];
 
 #[test]
-fn a_folder_full_of_bad_files_is_listed_with_every_reason_and_the_good_plugins_beside_them_stay_usable() {
+fn a_folder_full_of_bad_files_is_listed_with_every_reason_and_the_good_plugins_beside_them_stay_usable()
+ {
     let (home, plugins) = (scratch(), plugin_dir());
     let before = list(home.path(), plugins.path());
     let _socket = corpus(plugins.path());
@@ -140,13 +147,15 @@ fn a_folder_full_of_bad_files_is_listed_with_every_reason_and_the_good_plugins_b
     assert_eq!(verdict(&listing, "/manifest-utf8.so"), "bad-manifest");
     assert_eq!(listing["totals"]["plugins"], before["totals"]["plugins"]);
     assert_eq!(listing["components"], before["components"]);
-    for file in listing["files"].as_array().unwrap().iter().filter(|file| file["state"] == "refused") {
-        for field in ["stage", "reason", "message", "mend"] {
+    for file in
+        listing["files"].as_array().unwrap().iter().filter(|file| file["state"] == "refused")
+    {
+        for field in ["stage", "reason", "message", "help"] {
             assert!(file[field].as_str().is_some_and(|text| !text.is_empty()), "{file:#}");
         }
     }
     let text = succeed(fluxbay(home.path(), plugins.path()).arg("list")).stdout;
-    assert!(text.contains("truncated (static): ") && text.contains("mend: "), "{text}");
+    assert!(text.contains("truncated (static): ") && text.contains("help: "), "{text}");
 }
 
 #[test]
@@ -166,7 +175,10 @@ fn listing_runs_no_code_of_a_plugin() {
     }
     let (home, plugins) = (scratch(), scratch());
     let trace = home.path().join("ran");
-    let code = format!("__attribute__((constructor)) static void ran(void) {{ fclose(fopen(\"{}\", \"w\")); }}", trace.display());
+    let code = format!(
+        "__attribute__((constructor)) static void ran(void) {{ fclose(fopen(\"{}\", \"w\")); }}",
+        trace.display()
+    );
     compile(plugins.path(), "tracer", &code);
     let listing = list(home.path(), plugins.path());
     assert_eq!(listing["totals"]["plugins"], 1, "{listing:#}");
@@ -193,19 +205,31 @@ fn a_plugin_that_crashes_when_tried_is_quarantined_until_that_is_lifted_and_the_
     }
     assert_eq!(verdict(&list(home.path(), plugins.path()), "/crasher.so"), "quarantined");
     let file = plugins.path().join("crasher.so").to_string_lossy().into_owned();
-    for (name, words) in [("c-crasher", "not used: quarantined"), (&file, "quarantined, described by its bytes alone")] {
+    for (name, words) in [
+        ("c-crasher", "not used: quarantined"),
+        (&file, "quarantined, described by its bytes alone"),
+    ] {
         let sheet = succeed(fluxbay(home.path(), plugins.path()).args(["inspect", name])).stdout;
         let sheet = sheet.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(sheet.contains(words) && sheet.contains("SIGSEGV") && sheet.contains("contract 1.0"), "{sheet}");
+        assert!(
+            sheet.contains(words) && sheet.contains("SIGSEGV") && sheet.contains("contract 1.0"),
+            "{sheet}"
+        );
         assert_eq!(sheet.contains("component = \"c-crasher\""), name == "c-crasher", "{sheet}");
     }
-    let records = succeed(fluxbay(home.path(), plugins.path()).args(["quarantine", "--json"])).stdout;
-    let schema = succeed(fluxbay(home.path(), plugins.path()).args(["schema", "quarantine"])).stdout;
+    let records =
+        succeed(fluxbay(home.path(), plugins.path()).args(["quarantine", "--json"])).stdout;
+    let schema =
+        succeed(fluxbay(home.path(), plugins.path()).args(["schema", "quarantine"])).stdout;
     let records: Value = serde_json::from_str(&records).unwrap();
     schema::check(&serde_json::from_str(&schema).unwrap(), &records, "quarantine").unwrap();
     assert_eq!(records["plugins"].as_array().unwrap().len(), 1);
     let shown = succeed(fluxbay(home.path(), plugins.path()).arg("quarantine"));
-    assert!(shown.stdout.contains("| so long") && shown.stdout.contains("crashed: "), "{}", shown.stdout);
+    assert!(
+        shown.stdout.contains("| so long") && shown.stdout.contains("crashed: "),
+        "{}",
+        shown.stdout
+    );
     succeed(fluxbay(home.path(), plugins.path()).args(["quarantine", "--lift", "all"]));
     assert_eq!(verdict(&list(home.path(), plugins.path()), "/crasher.so"), "ok");
 }
@@ -216,7 +240,12 @@ fn tracer(dir: &Path) -> Option<PathBuf> {
         return None;
     }
     let tracer = dir.join("tracer");
-    succeed(Command::new("cc").args(["-O1", "-o"]).arg(&tracer).arg(fluxbay_tests::repository().join("tests/tracer.c")));
+    succeed(
+        Command::new("cc")
+            .args(["-O1", "-o"])
+            .arg(&tracer)
+            .arg(fluxbay_tests::repository().join("tests/tracer.c")),
+    );
     let allowed = run(Command::new(&tracer).arg(dir.join("trace")).arg("true")).code == Some(0);
     if !allowed {
         eprintln!("skipped: processes may not be traced here");
@@ -240,9 +269,19 @@ fn listing_and_inspecting_never_map_a_candidate_as_the_system_calls_show() {
     let (home, plugins) = (scratch(), plugin_dir());
     let Some(tracer) = tracer(home.path()) else { return };
     let _socket = corpus(plugins.path());
-    compile(plugins.path(), "tracer", "__attribute__((constructor)) static void ran(void) { abort(); }");
+    compile(
+        plugins.path(),
+        "tracer",
+        "__attribute__((constructor)) static void ran(void) { abort(); }",
+    );
     let folder = plugins.path().canonicalize().unwrap().to_string_lossy().into_owned();
-    let store = home.path().canonicalize().unwrap().join(".cache/fluxbay/plugins").to_string_lossy().into_owned();
+    let store = home
+        .path()
+        .canonicalize()
+        .unwrap()
+        .join(".cache/fluxbay/plugins")
+        .to_string_lossy()
+        .into_owned();
     let of_plugin = |line: &&String| line.contains(&folder) || line.contains(&store);
     let commands: [&[&str]; 6] = [
         &["list"],
@@ -254,18 +293,29 @@ fn listing_and_inspecting_never_map_a_candidate_as_the_system_calls_show() {
     ];
     for (number, arguments) in commands.into_iter().enumerate() {
         let lines = trace(&tracer, fluxbay(home.path(), plugins.path()).args(arguments));
-        let touched: Vec<&String> = lines.iter().filter(of_plugin).filter(|line| !line.starts_with("open ")).collect();
+        let touched: Vec<&String> =
+            lines.iter().filter(of_plugin).filter(|line| !line.starts_with("open ")).collect();
         assert!(touched.is_empty(), "{arguments:?} maps candidates: {touched:?}");
-        // The first one really reads them, and the tracer sees the program's own libraries: the trace is a whole one.
+        // The first one really reads them, and the tracer sees the program's own libraries: the
+        // trace is a whole one.
         let reads = lines.iter().filter(of_plugin).any(|line| line.ends_with(".so"));
         assert!(number > 0 || reads, "{lines:?}");
-        assert!(lines.iter().any(|line| line.starts_with("execute ") && line.contains("libc.so")), "{lines:?}");
+        assert!(
+            lines.iter().any(|line| line.starts_with("execute ") && line.contains("libc.so")),
+            "{lines:?}"
+        );
     }
     // What loads plugins is seen to do so, from the store alone.
     let mut compose = fluxbay(home.path(), plugins.path());
     let lines = trace(&tracer, compose.arg("compose").env("FLUXBAY_SUPERVISOR", "off"));
-    assert!(lines.iter().any(|line| line.starts_with("execute ") && line.contains(&store)), "{lines:?}");
-    assert!(!lines.iter().any(|line| !line.starts_with("open ") && line.contains(&folder)), "{lines:?}");
+    assert!(
+        lines.iter().any(|line| line.starts_with("execute ") && line.contains(&store)),
+        "{lines:?}"
+    );
+    assert!(
+        !lines.iter().any(|line| !line.starts_with("open ") && line.contains(&folder)),
+        "{lines:?}"
+    );
 }
 
 #[test]
@@ -280,19 +330,30 @@ fn training_beside_the_whole_corpus_gives_the_same_bits_as_without_it() {
             ("aborts", "abort()"),
             ("prints", "puts(\"forged\")"),
         ] {
-            compile(among.path(), name, &format!("__attribute__((constructor)) static void code(void) {{ {code}; }}"));
+            compile(
+                among.path(),
+                name,
+                &format!("__attribute__((constructor)) static void code(void) {{ {code}; }}"),
+            );
         }
     }
     let train = |plugins: &Path, out: &str| {
-        let arguments = ["train", "--run-dir", out, "--set", "run.epochs=2", "--set", "run.threads=1"];
+        let arguments =
+            ["train", "--run-dir", out, "--set", "run.epochs=2", "--set", "run.threads=1"];
         succeed(fluxbay(home.path(), plugins).args(arguments));
         fs::read(home.path().join(out).join("model.safetensors")).unwrap()
     };
-    assert!(train(alone.path(), "alone") == train(among.path(), "among"), "bad files change what is trained");
+    assert!(
+        train(alone.path(), "alone") == train(among.path(), "among"),
+        "bad files change what is trained"
+    );
     // Nothing that was not used was tried, so nothing of it is in quarantine.
     assert_eq!(verdict(&list(home.path(), among.path()), "/text.so"), "not-elf");
     let quarantined = succeed(fluxbay(home.path(), among.path()).args(["quarantine", "--json"]));
-    assert_eq!(serde_json::from_str::<Value>(&quarantined.stdout).unwrap()["plugins"], serde_json::json!([]));
+    assert_eq!(
+        serde_json::from_str::<Value>(&quarantined.stdout).unwrap()["plugins"],
+        serde_json::json!([])
+    );
 }
 
 #[test]
@@ -302,7 +363,13 @@ fn two_hosts_that_write_the_cache_at_once_and_a_cache_that_cannot_be_written_do_
     let expected = list(home.path(), plugins.path());
     fs::remove_dir_all(home.path().join(".cache")).unwrap();
     let children: Vec<_> = (0..8)
-        .map(|_| fluxbay(home.path(), plugins.path()).args(["list", "--json"]).stdout(std::process::Stdio::piped()).spawn().unwrap())
+        .map(|_| {
+            fluxbay(home.path(), plugins.path())
+                .args(["list", "--json"])
+                .stdout(std::process::Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
         .collect();
     for child in children {
         let output = child.wait_with_output().unwrap();
@@ -324,10 +391,17 @@ fn keys_are_kept_and_plugins_without_their_signature_refused_before_they_run() {
     assert_eq!(command(&["trust", "add", key, "--name", "team"]).code, Some(0));
     assert!(command(&["trust", "list"]).stdout.contains(&format!("{key}  team")));
     let refused = command(&["train", "--set", "run.epochs=1"]);
-    assert!(refused.code == Some(2) && refused.stderr.contains("files were refused"), "{}", refused.stderr);
+    assert!(
+        refused.code == Some(2) && refused.stderr.contains("files were refused"),
+        "{}",
+        refused.stderr
+    );
     assert!(command(&["list"]).stdout.contains("unsigned (trust)"));
     let folder = plugins.path().to_string_lossy().into_owned();
-    assert_eq!(command(&["train", "--set", "run.epochs=1", "--allow-untrusted", &folder]).code, Some(0));
+    assert_eq!(
+        command(&["train", "--set", "run.epochs=1", "--allow-untrusted", &folder]).code,
+        Some(0)
+    );
     assert_eq!(command(&["trust", "remove", "team"]).code, Some(0));
     assert_eq!(command(&["train", "--set", "run.epochs=1"]).code, Some(0));
 }

@@ -1,4 +1,5 @@
-//! The models of the standard plugins against PyTorch: the same weights, the same batches, the loss of every step.
+//! The models of the standard plugins against PyTorch: the same weights, the same batches, the loss
+//! of every step.
 //!
 //! `tests/reference/training.py` made the numbers; it says how, and with which versions.
 
@@ -14,10 +15,20 @@ fn trains_like_pytorch(name: &str) {
     let reference = repository().join("tests/reference");
     let numbers = fs::read_to_string(reference.join("pytorch.json")).expect("the recorded numbers");
     let numbers: serde_json::Value = serde_json::from_str(&numbers).expect("recorded as JSON");
-    let expected: Vec<f64> = numbers["models"][name].as_array().expect("a model").iter().filter_map(|loss| loss.as_f64()).collect();
+    let expected: Vec<f64> = numbers["models"][name]
+        .as_array()
+        .expect("a model")
+        .iter()
+        .filter_map(|loss| loss.as_f64())
+        .collect();
     let record = dir.path().join("record");
     let mut train = fluxbay(dir.path(), plugins.path());
-    train.arg("train").arg(reference.join(format!("{name}.toml"))).arg("--run-dir").arg(&record).arg("--quiet");
+    train
+        .arg("train")
+        .arg(reference.join(format!("{name}.toml")))
+        .arg("--run-dir")
+        .arg(&record)
+        .arg("--quiet");
     let output = train.output().expect("the binary starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let lines = fs::read_to_string(record.join("metrics.jsonl")).expect("the run's metrics");
@@ -30,7 +41,11 @@ fn trains_like_pytorch(name: &str) {
     assert_eq!(losses.len(), expected.len());
     assert!(expected.len() > 10);
     for (step, (ours, theirs)) in losses.iter().zip(&expected).enumerate() {
-        assert!((ours - theirs).abs() < TOLERANCE * theirs, "{name}, step {}: loss {ours}, PyTorch has {theirs}", step + 1);
+        assert!(
+            (ours - theirs).abs() < TOLERANCE * theirs,
+            "{name}, step {}: loss {ours}, PyTorch has {theirs}",
+            step + 1
+        );
     }
 }
 

@@ -1,7 +1,9 @@
-//! The reference pages in `docs/reference` say what the standard plugins say, and their examples are run files.
+//! The reference pages in `docs/reference` say what the standard plugins say, and their examples
+//! are run files.
 //!
-//! After a change of a component that is meant, run `FLUXBAY_BLESS=1 cargo test -p fluxbay-tests --test reference`, read the
-//! difference, and commit it.
+//! After a change of a component that is meant, run
+//! `FLUXBAY_BLESS=1 cargo test -p fluxbay-tests --test reference`, read the difference, and commit
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,7 +16,14 @@ use fluxbay_tests::{fluxbay, plugin_dir, repository, scratch, succeed, write};
 
 fn pages(folder: &Path) -> BTreeMap<String, String> {
     let entries = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
-    entries.map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read_to_string(&path).unwrap())).collect()
+    entries
+        .map(|path| {
+            (
+                path.file_name().unwrap().to_string_lossy().into_owned(),
+                fs::read_to_string(&path).unwrap(),
+            )
+        })
+        .collect()
 }
 
 #[test]
@@ -29,14 +38,27 @@ fn the_reference_pages_are_current() {
         made.iter().for_each(|(name, text)| fs::write(committed.join(name), text).unwrap());
     }
     let known = pages(&committed);
-    assert_eq!(made.keys().collect::<Vec<_>>(), known.keys().collect::<Vec<_>>(), "pages of docs/reference; see the top of this test");
+    assert_eq!(
+        made.keys().collect::<Vec<_>>(),
+        known.keys().collect::<Vec<_>>(),
+        "pages of docs/reference; see the top of this test"
+    );
     for (name, text) in &made {
-        let difference = text.lines().zip(known[name].lines()).position(|(made, known)| made != known);
+        let difference =
+            text.lines().zip(known[name].lines()).position(|(made, known)| made != known);
         if let Some(line) = difference {
-            let (made, known) = (text.lines().nth(line).unwrap(), known[name].lines().nth(line).unwrap());
-            panic!("docs/reference/{name}:{} is not current\n  there:   {known}\n  should be: {made}\nSee the top of this test.", line + 1);
+            let (made, known) =
+                (text.lines().nth(line).unwrap(), known[name].lines().nth(line).unwrap());
+            panic!(
+                "docs/reference/{name}:{} is not current\n  there:   {known}\n  should be: {made}\nSee the top of this test.",
+                line + 1
+            );
         }
-        assert_eq!(text.lines().count(), known[name].lines().count(), "docs/reference/{name} is not current; see the top of this test");
+        assert_eq!(
+            text.lines().count(),
+            known[name].lines().count(),
+            "docs/reference/{name} is not current; see the top of this test"
+        );
     }
     for kind in ["phases", "callbacks", "metrics", "schedules", "loggers"] {
         assert!(made.contains_key(&format!("{kind}.md")), "{kind}");
@@ -60,14 +82,29 @@ fn every_example_is_a_piece_of_a_run_file() {
     for component in catalog.components() {
         let example = &component.manifest.example;
         assert!(!example.trim().is_empty(), "{} has no example", component.id());
-        assert!(example.contains(&format!("\"{}\"", component.manifest.name)), "{}:\n{example}", component.id());
-        let given: toml::Table = toml::from_str(example).unwrap_or_else(|error| panic!("{}: {error}\n{example}", component.id()));
-        // What the example does not say is said by the base; models of their own names need no optimizer here.
-        let rest: String = base.iter().filter(|(section, _)| !given.contains_key(**section)).map(|(_, text)| *text).collect();
+        assert!(
+            example.contains(&format!("\"{}\"", component.manifest.name)),
+            "{}:\n{example}",
+            component.id()
+        );
+        let given: toml::Table = toml::from_str(example)
+            .unwrap_or_else(|error| panic!("{}: {error}\n{example}", component.id()));
+        // What the example does not say is said by the base; models of their own names need no
+        // optimizer here.
+        let rest: String = base
+            .iter()
+            .filter(|(section, _)| !given.contains_key(**section))
+            .map(|(_, text)| *text)
+            .collect();
         let dir = scratch();
-        let file = write(dir.path(), "run.toml", &format!("[run]\ndefault-callbacks = false\n{rest}{example}"));
+        let file = write(
+            dir.path(),
+            "run.toml",
+            &format!("[run]\ndefault-callbacks = false\n{rest}{example}"),
+        );
         let mut diagnostics = Diagnostics::new();
-        let draft = Draft::read(&Inputs { files: vec![file], ..Inputs::default() }, &mut diagnostics);
+        let draft =
+            Draft::read(&Inputs { files: vec![file], ..Inputs::default() }, &mut diagnostics);
         resolve(draft, &catalog, &mut diagnostics);
         let told: Vec<String> = diagnostics.iter().map(|one| one.message.clone()).collect();
         assert!(!diagnostics.has_errors(), "{}: {told:?}\n{example}", component.id());

@@ -2,19 +2,26 @@
 
 use std::{fs, path::Path};
 
-use fluxbay_tests::{Finished, fluxbay, plugin_dir, repository, run, scratch, tutorial_plugin, write};
+use fluxbay_tests::{
+    Finished, fluxbay, plugin_dir, repository, run, scratch, tutorial_plugin, write,
+};
 
 /// The code blocks of the page in one language.
 fn blocks<'a>(page: &'a str, language: &str) -> Vec<&'a str> {
-    page.split(&format!("```{language}\n")).skip(1).filter_map(|rest| rest.split("```").next()).collect()
+    page.split(&format!("```{language}\n"))
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect()
 }
 
 #[test]
 fn every_piece_of_code_on_the_page_is_in_the_crate() {
     let crate_dir = repository().join("docs/training-loop");
     let page = fs::read_to_string(crate_dir.join("README.md")).unwrap();
-    let sources: Vec<String> =
-        fs::read_dir(crate_dir.join("src")).unwrap().map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    let sources: Vec<String> = fs::read_dir(crate_dir.join("src"))
+        .unwrap()
+        .map(|file| fs::read_to_string(file.unwrap().path()).unwrap())
+        .collect();
     let pieces = blocks(&page, "rust");
     assert!(pieces.len() >= 8, "the page has only {} pieces of code", pieces.len());
     for piece in pieces {
@@ -42,7 +49,9 @@ fn train(dir: &Path, phase: &str, more: &str) -> Finished {
 fn values(dir: &Path, phase: &str, scope: &str, name: &str) -> Vec<f64> {
     let text = fs::read_to_string(dir.join("out/metrics.jsonl")).unwrap();
     let records = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    let wanted = records.filter(|record| record["phase"] == phase && record["scope"] == scope && record["name"] == name);
+    let wanted = records.filter(|record| {
+        record["phase"] == phase && record["scope"] == scope && record["name"] == name
+    });
     wanted.map(|record| record["value"].as_f64().unwrap()).collect()
 }
 
@@ -76,7 +85,11 @@ fn all_phases_that_update_learn_the_same() {
         .into_iter()
         .map(|phase| {
             let dir = scratch();
-            finished(dir.path(), phase, &format!("id = \"{phase}\"\n[[phase]]\ncomponent = \"full-validation\""));
+            finished(
+                dir.path(),
+                phase,
+                &format!("id = \"{phase}\"\n[[phase]]\ncomponent = \"full-validation\""),
+            );
             values(dir.path(), "full-validation", "epoch", "loss")
         })
         .collect();
@@ -89,7 +102,9 @@ fn an_own_epoch_ends_the_fit_at_a_low_loss() {
     let dir = scratch();
     let finished = train(dir.path(), "until-low-loss", "below = 2.0");
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
-    let state: serde_json::Value = serde_json::from_str(&fs::read_to_string(dir.path().join("out/state.json")).unwrap()).unwrap();
+    let state: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(dir.path().join("out/state.json")).unwrap())
+            .unwrap();
     assert_eq!(state["status"], "stopped");
     assert!(state["reason"].as_str().unwrap().contains("is below 2"), "{state}");
     assert!(finished.stderr.contains("is below 2"), "{}", finished.stderr);

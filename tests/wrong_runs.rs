@@ -1,7 +1,7 @@
-//! Wrong run files, each with the message that a newcomer gets: place, cause, mend.
+//! Wrong run files, each with the message that a newcomer gets: place, cause, help.
 //!
-//! The components are those of `wrong-runs/catalog.json`, described but not built, so that the messages stay the same
-//! whatever the standard plugins become.
+//! The components are those of `wrong-runs/catalog.json`, described but not built, so that the
+//! messages stay the same whatever the standard plugins become.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,8 +21,11 @@ fn catalog() -> Catalog {
 }
 
 fn wrong_runs() -> Vec<PathBuf> {
-    let files = fs::read_dir(folder()).expect("the folder is there").map(|entry| entry.expect("a file").path());
-    let mut files: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
+    let files = fs::read_dir(folder())
+        .expect("the folder is there")
+        .map(|entry| entry.expect("a file").path());
+    let mut files: Vec<PathBuf> =
+        files.filter(|path| path.extension().is_some_and(|end| end == "toml")).collect();
     files.sort();
     files
 }
@@ -35,7 +38,9 @@ fn problems(file: &Path) -> Diagnostics {
     let run = resolve(Draft::read(&inputs, &mut found), &catalog, &mut found);
     let input = from_manifests::input(&run, &catalog);
     if let Err(problems) = compose(&input) {
-        problems.iter().for_each(|problem| found.push(problem.diagnostic(&input.members, &run.sources)));
+        problems
+            .iter()
+            .for_each(|problem| found.push(problem.diagnostic(&input.members, &run.sources)));
     }
     found
 }
@@ -50,7 +55,7 @@ fn every_wrong_run_has_a_message_with_place_cause_and_mend() {
         assert!(found.has_errors(), "{name} is not wrong");
         for one in found.iter().filter(|one| one.severity == Severity::Error) {
             assert!(one.location.is_some(), "{name}: no place: {one:?}");
-            assert!(one.mend.is_some(), "{name}: no mend: {one:?}");
+            assert!(one.help.is_some(), "{name}: no help: {one:?}");
         }
         let shown = render(&found, Colours::Never).replace(&format!("{}/", folder().display()), "");
         let mut settings = insta::Settings::clone_current();
@@ -67,7 +72,13 @@ fn the_command_tells_all_errors_on_stderr_and_exits_with_2() {
     write(dir.path(), "wrong.toml", "[run]\nepoch = 3\n[modle]\ncomponent = 'mlp'\n");
     let finished = run(fluxbay(dir.path(), plugins.path()).args(["compose", "wrong.toml"]));
     assert_eq!((finished.code, finished.stdout.as_str()), (Some(2), ""));
-    for part in ["wrong.toml:2:1", "did you mean `epochs`?", "wrong.toml:3:2", "did you mean `model`?", "^^^^^"] {
+    for part in [
+        "wrong.toml:2:1",
+        "did you mean `epochs`?",
+        "wrong.toml:3:2",
+        "did you mean `model`?",
+        "^^^^^",
+    ] {
         assert!(finished.stderr.contains(part), "{part} is missing in\n{}", finished.stderr);
     }
 }

@@ -14,6 +14,6 @@ pub mod run_file;
 pub mod session;
 pub mod supervisor;
 
-/// Tensors of a run: handles, operations with gradients, parameters, random numbers. A crate of its own, so that a change of the host
-/// compiles without the kernels.
+/// Tensors of a run: handles, operations with gradients, parameters, random numbers. A crate of its
+/// own, so that a change of the host compiles without the kernels.
 pub use fluxbay_tensor as tensor;

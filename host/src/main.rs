@@ -9,8 +9,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 fn main() -> ExitCode {
-    // Every step frees and asks for the same large buffers. Giving them back to the system in between costs a fault per page.
-    // SAFETY: sets a number of the allocator before any other thread runs.
+    // Every step frees and asks for the same large buffers. Giving them back to the system in
+    // between costs a fault per page. SAFETY: sets a number of the allocator before any other
+    // thread runs.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
     fluxbay::cli::main()
 }

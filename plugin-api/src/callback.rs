@@ -15,7 +15,8 @@ pub trait Callback: Component {
     /// `Err(Error::cancel_fit("why"))` and its siblings leave the step, the epoch or the fit.
     fn on(&mut self, event: &Event, learner: &Learner) -> Result<()>;
 
-    /// How to live with an instance of component `other` (such as `callback/scheduler`) that writes `path` too.
+    /// How to live with an instance of component `other` (such as `callback/scheduler`) that writes
+    /// `path` too.
     fn resolve(&self, other: &str, path: &str) -> Resolution {
         let _ = (other, path);
         Resolution::NotDefined

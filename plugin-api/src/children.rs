@@ -75,7 +75,8 @@ impl ChildCallback {
                 events.push((event, event.name().to_owned()));
             }
         }
-        // Custom events are numbered one after the other; the first number without a name ends them.
+        // Custom events are numbered one after the other; the first number without a name ends
+        // them.
         for event in (crate::abi::event::CUSTOM..).map(EventKind::from_raw) {
             let Ok(name) = calls::event_name(event.number()) else { break };
             if self.handles(event)? {

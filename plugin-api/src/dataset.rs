@@ -8,8 +8,9 @@ use crate::{
 
 /// Samples by index, written into the host's buffers.
 ///
-/// `open` and `prepare` run on the training thread before the first batch; `fill` runs on several threads at a
-/// time, also for parts of one batch. Shuffling, splitting and batching are the host's.
+/// `open` and `prepare` run on the training thread before the first batch; `fill` runs on several
+/// threads at a time, also for parts of one batch. Shuffling, splitting and batching are the
+/// host's.
 pub trait Dataset: Component + Send + Sync {
     /// Opens files, checks them and learns shapes; called once.
     fn open(&mut self) -> Result<()>;
@@ -20,14 +21,16 @@ pub trait Dataset: Component + Send + Sync {
     /// The parts: either `training` and `validation`, or `all`, which the host then divides.
     fn splits(&self) -> Vec<Split>;
 
-    /// Tells which samples of `split` are for training, so that statistics (means, medians) come from them alone.
+    /// Tells which samples of `split` are for training, so that statistics (means, medians) come
+    /// from them alone.
     fn prepare(&mut self, split: usize, indices: &[u64]) -> Result<()> {
         let _ = (split, indices);
         Ok(())
     }
 
-    /// Writes the samples of `split` at `indices`, one after the other, into each field's buffer. The indices are below the
-    /// split's number of samples. All of each buffer has to be written: it holds what an earlier batch left there.
+    /// Writes the samples of `split` at `indices`, one after the other, into each field's buffer.
+    /// The indices are below the split's number of samples. All of each buffer has to be written:
+    /// it holds what an earlier batch left there.
     fn fill(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()>;
 }
 
@@ -52,7 +55,12 @@ impl Field {
 
     /// A field of class labels: one `u32` below `classes` per sample.
     pub fn labels(name: &str, classes: usize) -> Field {
-        Field { name: name.to_owned(), dtype: DType::U32, shape: Vec::new(), classes: Some(classes) }
+        Field {
+            name: name.to_owned(),
+            dtype: DType::U32,
+            shape: Vec::new(),
+            classes: Some(classes),
+        }
     }
 
     /// Elements of one sample.
@@ -104,7 +112,8 @@ impl DataSpec {
         self.named("ys", 1)
     }
 
-    /// Values per sample that the model has to predict: the classes of the targets, or their elements.
+    /// Values per sample that the model has to predict: the classes of the targets, or their
+    /// elements.
     pub fn outputs(&self) -> Result<usize> {
         let ys = self.ys()?;
         Ok(ys.classes.unwrap_or_else(|| ys.elements()))
@@ -137,9 +146,17 @@ macro_rules! buffers {
 }
 
 impl<'a> Buffers<'a> {
-    pub(crate) fn from_parts(fields: &'a [(Field, Vec<u64>)], buffers: &'a [BufferRaw], samples: usize) -> Result<Buffers<'a>> {
+    pub(crate) fn from_parts(
+        fields: &'a [(Field, Vec<u64>)],
+        buffers: &'a [BufferRaw],
+        samples: usize,
+    ) -> Result<Buffers<'a>> {
         if fields.len() != buffers.len() {
-            return Err(Error::new(format!("the data set has {} fields, the host brought {} buffers", fields.len(), buffers.len())));
+            return Err(Error::new(format!(
+                "the data set has {} fields, the host brought {} buffers",
+                fields.len(),
+                buffers.len()
+            )));
         }
         Ok(Buffers { buffers, fields, samples })
     }
@@ -153,10 +170,16 @@ impl<'a> Buffers<'a> {
 
     fn elements<T>(&mut self, index: usize, dtype: DType) -> Result<&mut [T]> {
         let Some((field, _)) = self.fields.get(index) else {
-            return Err(Error::new(format!("the data set has {} fields, there is no field {index}", self.fields.len())));
+            return Err(Error::new(format!(
+                "the data set has {} fields, there is no field {index}",
+                self.fields.len()
+            )));
         };
         if field.dtype != dtype {
-            return Err(Error::new(format!("field `{}` holds {}, not {dtype}", field.name, field.dtype)));
+            return Err(Error::new(format!(
+                "field `{}` holds {}, not {dtype}",
+                field.name, field.dtype
+            )));
         }
         let count = self.samples * field.elements();
         let raw = &self.buffers[index];

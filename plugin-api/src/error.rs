@@ -22,7 +22,8 @@ pub enum Reason {
     Panicked,
 }
 
-/// An error, or a request to leave a step, an epoch or the fit, with a text for the person who reads it.
+/// An error, or a request to leave a step, an epoch or the fit, with a text for the person who
+/// reads it.
 // In a box, so that a `Result` fits into registers where all goes well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error(Box<Inner>);

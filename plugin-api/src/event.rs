@@ -60,7 +60,11 @@ impl EventKind {
     ];
 
     pub(crate) const fn from_raw(kind: u32) -> EventKind {
-        if kind < event::STANDARD { EventKind::STANDARD[kind as usize] } else { EventKind::Custom(kind) }
+        if kind < event::STANDARD {
+            EventKind::STANDARD[kind as usize]
+        } else {
+            EventKind::Custom(kind)
+        }
     }
 
     /// The number of this event in the contract.
@@ -84,7 +88,8 @@ impl EventKind {
         }
     }
 
-    /// The name of a standard event; custom ones are known by name to the run alone (`Event::name`).
+    /// The name of a standard event; custom ones are known by name to the run alone
+    /// (`Event::name`).
     pub const fn name(self) -> &'static str {
         match self {
             EventKind::Custom(_) => "custom",

@@ -2,8 +2,9 @@
 
 /// Makes a plugin of a crate: its manifest, its entry, the one symbol that it exports.
 ///
-/// Write it once in a `cdylib` crate. Name, version, licence and authors come from the crate's `Cargo.toml`. For each
-/// component stand its kind, its name, its Rust type, and what the host may know before it runs any code:
+/// Write it once in a `cdylib` crate. Name, version, licence and authors come from the crate's
+/// `Cargo.toml`. For each component stand its kind, its name, its Rust type, and what the host may
+/// know before it runs any code:
 ///
 /// | line | what it says |
 /// |---|---|

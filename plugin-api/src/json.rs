@@ -54,7 +54,8 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// A Rust literal (number, text, flag, `null`, list of them) as JSON: spaces and underscores outside texts are left out.
+    /// A Rust literal (number, text, flag, `null`, list of them) as JSON: spaces and underscores
+    /// outside texts are left out.
     pub(crate) const fn literal(&mut self, text: &str) {
         let bytes = text.as_bytes();
         let (mut index, mut quoted) = (0, false);
@@ -67,7 +68,10 @@ impl<'a> Sink<'a> {
                 self.byte(byte);
             }
             // Rust writes `1.`, JSON wants a digit behind the point.
-            if !quoted && byte == b'.' && (index + 1 == bytes.len() || !bytes[index + 1].is_ascii_digit()) {
+            if !quoted
+                && byte == b'.'
+                && (index + 1 == bytes.len() || !bytes[index + 1].is_ascii_digit())
+            {
                 self.byte(b'0');
             }
             index += 1;

@@ -21,7 +21,8 @@ use crate::{
 
 /// The learner, as any instance sees it. `[training thread]`
 ///
-/// It exists only while the host is calling the plugin, so it cannot be kept or sent to another thread.
+/// It exists only while the host is calling the plugin, so it cannot be kept or sent to another
+/// thread.
 #[derive(Debug)]
 pub struct Learner {
     marker: PhantomData<*const ()>,
@@ -126,26 +127,32 @@ impl Learner {
         Ok(None)
     }
 
-    /// Runs `body` as a rehearsal of phase `phase`: it may run steps of that phase, which leave no trace. Only between epochs, such
-    /// as at fit-begin.
+    /// Runs `body` as a rehearsal of phase `phase`: it may run steps of that phase, which leave no
+    /// trace. Only between epochs, such as at fit-begin.
     ///
-    /// Afterwards parameters, optimizer states, random numbers, counts, the state tree and the phases are what they were before,
-    /// whatever `body` gives. So what is to stay in the state tree is written after the rehearsal.
-    pub fn rehearse<T>(&self, phase: usize, body: impl FnOnce(&Rehearsal<'_>) -> Result<T>) -> Result<T> {
+    /// Afterwards parameters, optimizer states, random numbers, counts, the state tree and the
+    /// phases are what they were before, whatever `body` gives. So what is to stay in the state
+    /// tree is written after the rehearsal.
+    pub fn rehearse<T>(
+        &self,
+        phase: usize,
+        body: impl FnOnce(&Rehearsal<'_>) -> Result<T>,
+    ) -> Result<T> {
         calls::rehearse_begin(phase as u32)?;
         let result = body(&Rehearsal { learner: self });
         calls::rehearse_end()?;
         result
     }
 
-    /// Gives memory that the host holds for later use back to the system, and answers how much the process occupies then, in bytes;
-    /// none where the system does not say.
+    /// Gives memory that the host holds for later use back to the system, and answers how much the
+    /// process occupies then, in bytes; none where the system does not say.
     pub fn trim_memory(&self) -> Result<Option<u64>> {
         let resident = calls::trim_memory()?;
         Ok((resident > 0).then_some(resident))
     }
 
-    /// Asks for a checkpoint at the end of this epoch of the fit. Answers whether the run keeps checkpoints at all.
+    /// Asks for a checkpoint at the end of this epoch of the fit. Answers whether the run keeps
+    /// checkpoints at all.
     pub fn request_checkpoint(&self, ranking: &Ranking) -> Result<bool> {
         let Ranking { metric, keep, better } = ranking;
         let request = CheckpointRequest {
@@ -202,7 +209,8 @@ impl Learner {
         calls::interactive()
     }
 
-    /// Whether forward passes are in training mode: dropout drops, batch normalisation uses the batch's own statistics.
+    /// Whether forward passes are in training mode: dropout drops, batch normalisation uses the
+    /// batch's own statistics.
     pub fn is_training_mode(&self) -> Result<bool> {
         Ok(calls::mode()? & mode::TRAINING != 0)
     }
@@ -248,8 +256,8 @@ impl std::ops::Deref for Rehearsal<'_> {
 }
 
 impl Rehearsal<'_> {
-    /// Runs one step on the phase's next batch; after the last one the data begins anew. No callback hears of it. The step state
-    /// stays readable until the next one.
+    /// Runs one step on the phase's next batch; after the last one the data begins anew. No
+    /// callback hears of it. The step state stays readable until the next one.
     pub fn step(&self) -> Result<()> {
         calls::rehearse_step()
     }
@@ -268,14 +276,23 @@ impl Batch {
         Batch { raw, own: Vec::new() }
     }
 
-    /// A batch of the phase's own making: fields `[samples, ...]`, field 0 is `xs`, field 1 is `ys`.
+    /// A batch of the phase's own making: fields `[samples, ...]`, field 0 is `xs`, field 1 is
+    /// `ys`.
     pub fn new(fields: &[&Tensor]) -> Result<Batch> {
         let first = fields.first().ok_or_else(|| Error::new("a batch needs at least one field"))?;
         if fields.len() > FIELDS {
-            return Err(Error::new(format!("a batch has at most {FIELDS} fields, not {}", fields.len())));
+            return Err(Error::new(format!(
+                "a batch has at most {FIELDS} fields, not {}",
+                fields.len()
+            )));
         }
         let samples = first.dims()?.first().copied().unwrap_or(1);
-        let mut raw = BatchRaw { fields: [Handle::NONE; FIELDS], field_count: fields.len() as u32, samples: samples as u32, index: 0 };
+        let mut raw = BatchRaw {
+            fields: [Handle::NONE; FIELDS],
+            field_count: fields.len() as u32,
+            samples: samples as u32,
+            index: 0,
+        };
         for (place, tensor) in raw.fields.iter_mut().zip(fields) {
             *place = tensor.handle();
         }
@@ -285,7 +302,10 @@ impl Batch {
     /// Field `index`, `[samples, ...]`.
     pub fn field(&self, index: usize) -> Result<Tensor> {
         if index >= self.raw.field_count as usize {
-            return Err(Error::new(format!("the batch has {} fields, there is no field {index}", self.raw.field_count)));
+            return Err(Error::new(format!(
+                "the batch has {} fields, there is no field {index}",
+                self.raw.field_count
+            )));
         }
         Tensor::from_borrowed(self.raw.fields[index])
     }
@@ -345,20 +365,25 @@ impl PhaseLearner {
         })
     }
 
-    /// Runs one step: empties the step state, puts the batch there as `step.xs` and `step.ys`, fires step-begin, runs
-    /// `body`, fires step-end.
+    /// Runs one step: empties the step state, puts the batch there as `step.xs` and `step.ys`,
+    /// fires step-begin, runs `body`, fires step-end.
     ///
-    /// Where something cancels the step, step-cancelled takes the place of step-end and the answer is `Ok`: training goes
-    /// on with the next batch. Cancelling the epoch or the fit, and errors, travel on.
-    pub fn run_step(&self, batch: &Batch, body: impl FnOnce(&Step<'_>) -> Result<()>) -> Result<()> {
+    /// Where something cancels the step, step-cancelled takes the place of step-end and the answer
+    /// is `Ok`: training goes on with the next batch. Cancelling the epoch or the fit, and errors,
+    /// travel on.
+    pub fn run_step(
+        &self,
+        batch: &Batch,
+        body: impl FnOnce(&Step<'_>) -> Result<()>,
+    ) -> Result<()> {
         let result = calls::step_begin(batch.raw()).and_then(|()| body(&Step { learner: self }));
         calls::step_end(status_of(result))
     }
 
     /// Runs one epoch: fires epoch-begin, runs `body`, fires epoch-end.
     ///
-    /// Where something cancels the epoch, epoch-cancelled comes before epoch-end and the answer is `Ok`: the next phase
-    /// goes on. Cancelling the fit, and errors, travel on.
+    /// Where something cancels the epoch, epoch-cancelled comes before epoch-end and the answer is
+    /// `Ok`: the next phase goes on. Cancelling the fit, and errors, travel on.
     pub fn run_epoch(&self, body: impl FnOnce(&Epoch<'_>) -> Result<()>) -> Result<()> {
         let result = calls::epoch_begin().and_then(|()| body(&Epoch { learner: self }));
         calls::epoch_end(status_of(result))
@@ -456,7 +481,9 @@ impl Step<'_> {
         let mut output = [Handle::NONE];
         match calls::forward(model.0, &[xs.handle()], &mut output)? {
             1 => Ok(Tensor::from_handle(output[0])),
-            count => Err(Error::new(format!("the model gave {count} outputs; use `run_model_many`"))),
+            count => {
+                Err(Error::new(format!("the model gave {count} outputs; use `run_model_many`")))
+            }
         }
     }
 
@@ -473,7 +500,8 @@ impl Step<'_> {
         calls::set_tensor(self.learner.yhats.slot(), yhats.handle())
     }
 
-    /// Runs the run's only loss on predictions and targets and keeps it as `step.loss`: one element, the mean over the samples.
+    /// Runs the run's only loss on predictions and targets and keeps it as `step.loss`: one
+    /// element, the mean over the samples.
     pub fn loss(&self, yhats: &Tensor, ys: &Tensor) -> Result<Tensor> {
         let loss = self.run_loss(LossIndex(0), yhats, ys)?;
         self.set_loss(&loss)?;

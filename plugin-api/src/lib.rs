@@ -1,9 +1,10 @@
 //! All that a fluxbay plugin depends on.
 //!
-//! A plugin is a shared library that offers components: callbacks, phases, models, losses, data sets, metrics,
-//! schedules, loggers, optimizers. Each is a Rust type that implements [`Component`] (how it is made from its
-//! configuration) and the trait of its kind; [`plugin!`] exports them. The host finds the file in a directory, reads its
-//! manifest without running it, checks that it fits, and calls it.
+//! A plugin is a shared library that offers components: callbacks, phases, models, losses, data
+//! sets, metrics, schedules, loggers, optimizers. Each is a Rust type that implements [`Component`]
+//! (how it is made from its configuration) and the trait of its kind; [`plugin!`] exports them. The
+//! host finds the file in a directory, reads its manifest without running it, checks that it fits,
+//! and calls it.
 //!
 //! A whole plugin, a callback that ends the training when the loss is low enough:
 //!
@@ -47,8 +48,9 @@
 //! # fn main() {}
 //! ```
 //!
-//! In its `Cargo.toml`: `crate-type = ["cdylib"]` and `fluxbay-plugin` as the only dependency. Panics are caught at the
-//! border, `log`'s macros reach the host's log, and errors travel with `?`.
+//! In its `Cargo.toml`: `crate-type = ["cdylib"]` and `fluxbay-plugin` as the only dependency.
+//! Panics are caught at the border, `log`'s macros reach the host's log, and errors travel with
+//! `?`.
 
 // The macros name this crate by its name, also within its own tests.
 extern crate self as fluxbay_plugin;
@@ -87,7 +89,10 @@ pub use config::{Config, NoConfig};
 pub use dataset::{Buffers, DataSpec, Dataset, Field, Split};
 pub use error::{Context, Error, Reason, Result};
 pub use event::{Event, EventKind, PhaseKind};
-pub use learner::{Batch, Better, Epoch, Learner, LossIndex, ModelIndex, PhaseLearner, Progress, Ranking, Rehearsal, Step};
+pub use learner::{
+    Batch, Better, Epoch, Learner, LossIndex, ModelIndex, PhaseLearner, Progress, Ranking,
+    Rehearsal, Step,
+};
 pub use logger::{Logger, Record, RecordValue};
 pub use loss::Loss;
 pub use metric::{Metric, MetricInput};
@@ -116,10 +121,12 @@ mod pages {
 /// What most plugins use.
 pub mod prelude {
     pub use crate::{
-        Activation, Batch, Buffers, Callback, Component, Context, DType, DataSpec, Dataset, Error, Event, EventKind, EventKind::*, Field,
-        Init, Json, Learner, Logger, Loss, Metric, MetricInput, Model, Module, NoConfig, Node, Optimizer, Params, Phase, PhaseLearner,
-        Read, Record, RecordValue, Resolution, Result, Schedule, Series, Setup, Split, Step, Tensor, Tensors, Update, Write, bail, choice,
-        config, from_bytes, log, plugin, serde_json, to_bytes, variants,
+        Activation, Batch, Buffers, Callback, Component, Context, DType, DataSpec, Dataset, Error,
+        Event, EventKind, EventKind::*, Field, Init, Json, Learner, Logger, Loss, Metric,
+        MetricInput, Model, Module, NoConfig, Node, Optimizer, Params, Phase, PhaseLearner, Read,
+        Record, RecordValue, Resolution, Result, Schedule, Series, Setup, Split, Step, Tensor,
+        Tensors, Update, Write, bail, choice, config, from_bytes, log, plugin, serde_json,
+        to_bytes, variants,
     };
 }
 

@@ -13,7 +13,8 @@ use crate::{
 
 /// A backend that records what callbacks log. `[training thread]`
 pub trait Logger: Component {
-    /// Opens the backend; `dir` is a folder of the run that belongs to this instance. Called once before the first record.
+    /// Opens the backend; `dir` is a folder of the run that belongs to this instance. Called once
+    /// before the first record.
     fn open(&mut self, dir: &Path) -> Result<()>;
 
     /// Writes one record.
@@ -91,17 +92,34 @@ impl<'a> Record<'a> {
                 record::HYPER_PARAMETERS
             }
         };
-        body(&RecordRaw { kind, reserved: 0, tag: Text::new(&self.tag), step: self.step, time: self.time, value, text, tensor })
+        body(&RecordRaw {
+            kind,
+            reserved: 0,
+            tag: Text::new(&self.tag),
+            step: self.step,
+            time: self.time,
+            value,
+            text,
+            tensor,
+        })
     }
 
-    pub(crate) fn from_parts(raw: &RecordRaw, tag: Cow<'a, str>, text: Cow<'a, str>) -> Result<Record<'a>> {
+    pub(crate) fn from_parts(
+        raw: &RecordRaw,
+        tag: Cow<'a, str>,
+        text: Cow<'a, str>,
+    ) -> Result<Record<'a>> {
         let value = match raw.kind {
             record::SCALAR => RecordValue::Scalar(raw.value),
             record::TEXT => RecordValue::Text(text),
             record::HISTOGRAM => RecordValue::Histogram(Tensor::from_borrowed(raw.tensor)?),
             record::IMAGE => RecordValue::Image(Tensor::from_borrowed(raw.tensor)?),
             record::HYPER_PARAMETERS => RecordValue::HyperParameters(text),
-            other => return Err(Error::new(format!("records of kind {other} are newer than this plugin"))),
+            other => {
+                return Err(Error::new(format!(
+                    "records of kind {other} are newer than this plugin"
+                )));
+            }
         };
         Ok(Record { tag, step: raw.step, time: raw.time, value })
     }

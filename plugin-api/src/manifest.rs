@@ -1,4 +1,5 @@
-//! What a plugin says of itself without being run: written as JSON into a section of its file, at compile time.
+//! What a plugin says of itself without being run: written as JSON into a section of its file, at
+//! compile time.
 
 use crate::{
     abi::entry::{CONTRACT, MANIFEST_FORMAT, MANIFEST_HEADER, MANIFEST_MAGIC},
@@ -26,7 +27,8 @@ pub struct PluginManifest {
     pub components: &'static [ComponentManifest],
 }
 
-/// A component, as the manifest describes it. The export macro calls one method per line that the author writes.
+/// A component, as the manifest describes it. The export macro calls one method per line that the
+/// author writes.
 #[derive(Clone, Copy, Debug)]
 pub struct ComponentManifest {
     kind: &'static str,
@@ -226,7 +228,8 @@ impl PluginManifest {
         sink.text(self.authors);
         sink.raw(",\"homepage\":");
         sink.text(self.homepage);
-        // All crates of a shared library are compiled with the same strategy, so this one's is the plugin's.
+        // All crates of a shared library are compiled with the same strategy, so this one's is the
+        // plugin's.
         sink.raw(",\"panic\":");
         sink.text(if cfg!(panic = "abort") { "abort" } else { "unwind" });
         sink.raw("},\"components\":[");
@@ -259,14 +262,23 @@ mod tests {
     use super::*;
 
     const COMPONENTS: &[ComponentManifest] = &[
-        ComponentManifest::new("phase", "own", Schema::Object(&[])).writes(&["cbstate.x"]).phase_kind(&"training"),
+        ComponentManifest::new("phase", "own", Schema::Object(&[]))
+            .writes(&["cbstate.x"])
+            .phase_kind(&"training"),
         ComponentManifest::new("callback", "printer", Schema::Object(&[]))
             .on(&[EventKind::StepEnd, EventKind::EpochEnd])
             .on_custom(&["round-end"])
             .summary(&"Says \"hello\"\tand goes."),
     ];
-    const MANIFEST: PluginManifest =
-        PluginManifest { name: "p", version: "1.2.3", summary: "", license: "MIT", authors: "a:b", homepage: "", components: COMPONENTS };
+    const MANIFEST: PluginManifest = PluginManifest {
+        name: "p",
+        version: "1.2.3",
+        summary: "",
+        license: "MIT",
+        authors: "a:b",
+        homepage: "",
+        components: COMPONENTS,
+    };
     static SECTION: [u8; MANIFEST.section_len()] = MANIFEST.section();
 
     #[test]

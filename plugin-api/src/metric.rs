@@ -43,7 +43,12 @@ impl MetricInput {
     }
 
     pub(crate) fn raw(&self) -> MetricInputRaw {
-        MetricInputRaw { yhats: self.yhats.handle(), ys: self.ys.handle(), loss: self.loss, samples: self.samples }
+        MetricInputRaw {
+            yhats: self.yhats.handle(),
+            ys: self.ys.handle(),
+            loss: self.loss,
+            samples: self.samples,
+        }
     }
 
     /// Predictions `[samples, ...]`.

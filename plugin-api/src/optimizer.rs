@@ -7,8 +7,8 @@ use crate::{Component, Learner, Result, Tensor};
 /// The rule of an update. `[training thread]`
 ///
 /// The host keeps the state tensors that `new` named with
-/// [`Setup::optimizer_state`](crate::Setup::optimizer_state); the arithmetic is a fused operation on
-/// [`Tensor`], such as `Tensor::adamw_update`.
+/// [`Setup::optimizer_state`](crate::Setup::optimizer_state); the arithmetic is a fused operation
+/// on [`Tensor`], such as `Tensor::adamw_update`.
 pub trait Optimizer: Component {
     /// Called before the updates of a step: read the hyper-parameters here.
     fn begin(&mut self, learner: &Learner) -> Result<()>;
@@ -39,8 +39,11 @@ impl<'a> Update<'a> {
 
     /// State tensor `index`.
     pub fn state(&self, index: usize) -> Result<&'a Tensor> {
-        self.states
-            .get(index)
-            .ok_or_else(|| crate::Error::new(format!("this optimizer named {} state tensors, there is no {index}", self.states.len())))
+        self.states.get(index).ok_or_else(|| {
+            crate::Error::new(format!(
+                "this optimizer named {} state tensors, there is no {index}",
+                self.states.len()
+            ))
+        })
     }
 }

@@ -30,7 +30,8 @@ use crate::{Batch, Component, PhaseLearner, Result};
 /// }
 /// ```
 pub trait Phase: Component {
-    /// Called once when the run is composed, before the first epoch: models and losses can be looked up here.
+    /// Called once when the run is composed, before the first epoch: models and losses can be
+    /// looked up here.
     fn init(&mut self, learner: &PhaseLearner) -> Result<()> {
         let _ = learner;
         Ok(())

@@ -16,7 +16,8 @@ use crate::{
 
 /// Collects what a new instance reads and writes, when it runs, and what belongs to it.
 ///
-/// The manifest is the upper bound: asking for a path that it does not list is an error that says which line to add.
+/// The manifest is the upper bound: asking for a path that it does not list is an error that says
+/// which line to add.
 #[derive(Debug)]
 pub struct Setup {
     marker: PhantomData<*const ()>,
@@ -37,12 +38,14 @@ impl Setup {
         calls::setup_write(path).map(Write::new)
     }
 
-    /// This instance runs after those of the component or instance named, beyond what the manifest says.
+    /// This instance runs after those of the component or instance named, beyond what the manifest
+    /// says.
     pub fn run_after(&mut self, name: &str) -> Result<()> {
         calls::setup_run_after(name)
     }
 
-    /// This instance runs before those of the component or instance named, beyond what the manifest says.
+    /// This instance runs before those of the component or instance named, beyond what the manifest
+    /// says.
     pub fn run_before(&mut self, name: &str) -> Result<()> {
         calls::setup_run_before(name)
     }
@@ -52,12 +55,14 @@ impl Setup {
         calls::setup_subscribe(event)
     }
 
-    /// An event by name: a standard one, or one of a phase's own, which has no number until a run is composed.
+    /// An event by name: a standard one, or one of a phase's own, which has no number until a run
+    /// is composed.
     pub fn event(&mut self, name: &str) -> Result<EventKind> {
         calls::setup_event(name).map(EventKind::from_raw)
     }
 
-    /// Declares a hyper-parameter: read it through the slot when it is used, since schedules may change it.
+    /// Declares a hyper-parameter: read it through the slot when it is used, since schedules may
+    /// change it.
     pub fn hyper_parameter(&mut self, name: &str, initial: f64) -> Result<Read<f64>> {
         calls::setup_hyper_parameter(name, initial).map(Read::new)
     }
@@ -67,18 +72,28 @@ impl Setup {
         calls::setup_optimizer_state(name)
     }
 
-    /// A metric of this instance's own, from any plugin. `config` is its configuration, such as `json!({})`.
+    /// A metric of this instance's own, from any plugin. `config` is its configuration, such as
+    /// `json!({})`.
     pub fn metric(&mut self, component: &str, config: &serde_json::Value) -> Result<ChildMetric> {
         calls::setup_child(kind::METRIC, component, &config.to_string()).map(ChildMetric::new)
     }
 
     /// A schedule of this instance's own, from any plugin.
-    pub fn schedule(&mut self, component: &str, config: &serde_json::Value) -> Result<ChildSchedule> {
+    pub fn schedule(
+        &mut self,
+        component: &str,
+        config: &serde_json::Value,
+    ) -> Result<ChildSchedule> {
         calls::setup_child(kind::SCHEDULE, component, &config.to_string()).map(ChildSchedule::new)
     }
 
-    /// A callback of this instance's own, from any plugin. This instance must have declared at least the other's access.
-    pub fn callback(&mut self, component: &str, config: &serde_json::Value) -> Result<ChildCallback> {
+    /// A callback of this instance's own, from any plugin. This instance must have declared at
+    /// least the other's access.
+    pub fn callback(
+        &mut self,
+        component: &str,
+        config: &serde_json::Value,
+    ) -> Result<ChildCallback> {
         calls::setup_child(kind::CALLBACK, component, &config.to_string()).map(ChildCallback::new)
     }
 

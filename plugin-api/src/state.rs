@@ -102,7 +102,8 @@ impl<T: Serialize + DeserializeOwned> Value for Json<T> {
 #[derive(Clone, Copy, Debug)]
 pub enum Series {}
 
-/// Named tensors, such as `params` and `step.grads`; in a [`Read`] or [`Write`] slot, not as a value.
+/// Named tensors, such as `params` and `step.grads`; in a [`Read`] or [`Write`] slot, not as a
+/// value.
 #[derive(Clone, Copy, Debug)]
 pub enum Tensors {}
 
@@ -206,7 +207,8 @@ macro_rules! slots {
                 Ok(self.len()? == 0)
             }
 
-            /// Names of the tensors, sorted; the position in this list is the index that `get` takes.
+            /// Names of the tensors, sorted; the position in this list is the index that `get`
+            /// takes.
             pub fn names(&self) -> Result<Vec<String>> {
                 names(self.slot)
             }
@@ -247,7 +249,8 @@ impl Write<Tensors> {
         calls::set_tensor_at(self.slot, index, tensor.handle())
     }
 
-    /// Takes gradient `index` away: the next update leaves its parameter as it is. Parameters cannot be taken away.
+    /// Takes gradient `index` away: the next update leaves its parameter as it is. Parameters
+    /// cannot be taken away.
     pub fn remove(&self, index: usize) -> Result<()> {
         calls::set_tensor_at(self.slot, index, Handle::NONE)
     }
@@ -257,7 +260,8 @@ fn names(slot: setup::Slot) -> Result<Vec<String>> {
     (0..calls::state_count(slot)?).map(|index| calls::state_name(slot, index)).collect()
 }
 
-/// What to answer to whom reading a slot gave an error: nothing where nothing was written under its path, else the error.
+/// What to answer to whom reading a slot gave an error: nothing where nothing was written under its
+/// path, else the error.
 #[cold]
 #[inline(never)]
 pub(crate) fn none_if_absent<T>(slot: setup::Slot, error: Error) -> Result<Option<T>> {

@@ -1,8 +1,10 @@
-//! Nobody changes the contract by accident: its whole layout and its numbers are written down in `contract.txt`.
+//! Nobody changes the contract by accident: its whole layout and its numbers are written down in
+//! `contract.txt`.
 //!
-//! It is frozen as 1.0: a line that stands there stays, for plugins rely on it, and what is added follows
-//! `docs/changing-the-contract.md`. After an addition, run `FLUXBAY_BLESS=1 cargo test -p fluxbay-plugin --test contract`, read the difference,
-//! and commit it with its reason.
+//! It is frozen as 1.0: a line that stands there stays, for plugins rely on it, and what is added
+//! follows `docs/changing-the-contract.md`. After an addition, run
+//! `FLUXBAY_BLESS=1 cargo test -p fluxbay-plugin --test contract`, read the difference, and commit
+//! it with its reason.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,7 +27,8 @@ fn describe(layout: &'static TypeLayout) -> String {
         if !seen.insert(name.clone()) {
             continue;
         }
-        let mut block = format!("{name}: {} bytes, aligned to {}\n", layout.size(), layout.alignment());
+        let mut block =
+            format!("{name}: {} bytes, aligned to {}\n", layout.size(), layout.alignment());
         let mut offset = 0_usize;
         for field in layout.get_fields().into_iter().flat_map(|fields| fields.to_vec()) {
             let size_of = field.layout();
@@ -44,7 +47,10 @@ fn describe(layout: &'static TypeLayout) -> String {
         queue.extend(layout.shared_vars().type_layouts().iter().map(|layout| layout()));
         // Pointers say nothing that the functions and fields do not.
         if !name.starts_with('*') {
-            blocks.insert(name, block.lines().map(|line| format!("{}\n", line.trim_end())).collect::<String>());
+            blocks.insert(
+                name,
+                block.lines().map(|line| format!("{}\n", line.trim_end())).collect::<String>(),
+            );
         }
     }
     blocks.into_values().collect()
@@ -79,7 +85,12 @@ fn numbers() -> String {
     assert_eq!(event::NAMES.len(), event::STANDARD as usize);
     assert_eq!(dataset::SplitSpec::LAYOUT.size(), 24);
     for operation in OPERATIONS {
-        writeln!(text, "operation {} {} differentiable: {}", operation.code, operation.name, operation.differentiable).unwrap();
+        writeln!(
+            text,
+            "operation {} {} differentiable: {}",
+            operation.code, operation.name, operation.differentiable
+        )
+        .unwrap();
     }
     text
 }
@@ -98,10 +109,19 @@ fn the_contract_is_the_one_that_is_written_down() {
         std::fs::write(&path, &found).unwrap();
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
-    if let Some((line, (found, written))) = found.lines().zip(written.lines()).enumerate().find(|(_, (a, b))| a != b) {
-        panic!("contract.txt:{}: the contract has changed\n  written: {written}\n  found:   {found}\nSee the top of this test.", line + 1);
+    if let Some((line, (found, written))) =
+        found.lines().zip(written.lines()).enumerate().find(|(_, (a, b))| a != b)
+    {
+        panic!(
+            "contract.txt:{}: the contract has changed\n  written: {written}\n  found:   {found}\nSee the top of this test.",
+            line + 1
+        );
     }
-    assert_eq!(found.lines().count(), written.lines().count(), "contract.txt: the contract has changed; see the top of this test");
+    assert_eq!(
+        found.lines().count(),
+        written.lines().count(),
+        "contract.txt: the contract has changed; see the top of this test"
+    );
 }
 
 #[test]
@@ -126,6 +146,9 @@ fn the_table_of_every_kind_is_part_of_the_checked_layout() {
         "DisplayTable",
         "ChildTable",
     ] {
-        assert!(text.contains(&format!("\n{table}: ")), "{table} is not reached from the root module, so that nothing checks it");
+        assert!(
+            text.contains(&format!("\n{table}: ")),
+            "{table} is not reached from the root module, so that nothing checks it"
+        );
     }
 }

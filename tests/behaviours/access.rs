@@ -5,13 +5,19 @@ use fluxbay::learner::Ending;
 use crate::run::*;
 
 fn intruder(what: &str) -> String {
-    format!("{SCALAR}[[phase]]\ncomponent = \"training\"\n[[callback]]\ncomponent = \"intruder\"\nwhat = \"{what}\"\n")
+    format!(
+        "{SCALAR}[[phase]]\ncomponent = \"training\"\n[[callback]]\ncomponent = \"intruder\"\nwhat = \"{what}\"\n"
+    )
 }
 
 #[test]
 fn behaviour_36_reading_without_permission_names_callback_path_and_line() {
     let text = refusal(&intruder("read-undeclared"));
-    for part in ["`intruder`", "`cbstate.secret`", "add \"cbstate.secret\" to the `reads` of callback/intruder"] {
+    for part in [
+        "`intruder`",
+        "`cbstate.secret`",
+        "add \"cbstate.secret\" to the `reads` of callback/intruder",
+    ] {
         assert!(text.contains(part), "{part}: {text}");
     }
 }
@@ -19,7 +25,10 @@ fn behaviour_36_reading_without_permission_names_callback_path_and_line() {
 #[test]
 fn behaviour_37_read_allows_reading_and_not_writing() {
     let text = refusal(&intruder("write-read"));
-    assert!(text.contains("`intruder` may not write `step.loss`") && text.contains("`writes`"), "{text}");
+    assert!(
+        text.contains("`intruder` may not write `step.loss`") && text.contains("`writes`"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -42,7 +51,10 @@ fn behaviour_39_a_read_grant_on_the_model_cannot_change_a_parameter() {
 
 #[test]
 fn sizes_of_a_tensor_are_the_same_however_they_are_asked_for() {
-    let report = session(&format!("{SCALAR}[[phase]]\ncomponent = \"training\"\n[[callback]]\ncomponent = \"surveyor\"\n")).fit_epochs(1);
+    let report = session(&format!(
+        "{SCALAR}[[phase]]\ncomponent = \"training\"\n[[callback]]\ncomponent = \"surveyor\"\n"
+    ))
+    .fit_epochs(1);
     let Ending::Stopped { reason, .. } = report.ending else { panic!("{report:?}") };
     assert!(reason.contains("all sizes agree"), "{reason}");
 }

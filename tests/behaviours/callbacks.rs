@@ -6,7 +6,8 @@ use crate::run::*;
 
 const TRAINING: &str = "[[phase]]\ncomponent = \"training\"\n";
 const RECORDER: &str = "[[callback]]\ncomponent = \"recorder\"\n";
-const CANCEL: &str = "[[callback]]\ncomponent = \"probe\"\nid = \"custom\"\nscript = \"step-end:cancel-fit:1\"\n";
+const CANCEL: &str =
+    "[[callback]]\ncomponent = \"probe\"\nid = \"custom\"\nscript = \"step-end:cancel-fit:1\"\n";
 
 fn history(session: &fluxbay::session::Session, name: &str) -> f64 {
     session.number(&format!("cbstate.history.training.{name}")).unwrap_or(0.0)
@@ -21,7 +22,9 @@ fn behaviour_16_a_callback_on_step_begin_is_called_16_times_an_epoch() {
 
 #[test]
 fn behaviour_17_unrelated_callbacks_run_in_the_order_of_the_run_file() {
-    for (callbacks, steps) in [(format!("{RECORDER}{CANCEL}"), 1.0), (format!("{CANCEL}{RECORDER}"), 0.0)] {
+    for (callbacks, steps) in
+        [(format!("{RECORDER}{CANCEL}"), 1.0), (format!("{CANCEL}{RECORDER}"), 0.0)]
+    {
         let session = session(&format!("{SCALAR}{TRAINING}{callbacks}"));
         assert!(matches!(session.fit().ending, Ending::Stopped { .. }));
         assert_eq!((history(&session, "steps"), history(&session, "epochs")), (steps, 0.0));
@@ -40,7 +43,11 @@ fn behaviour_18_the_recorder_counts_epochs_and_steps() {
 #[test]
 fn behaviour_45_the_order_is_the_same_in_every_composition() {
     let ids = || {
-        probed(&["training"], &[("a", ""), ("b", ""), ("c", "")]).callbacks().iter().map(|callback| callback.id.clone()).collect::<Vec<_>>()
+        probed(&["training"], &[("a", ""), ("b", ""), ("c", "")])
+            .callbacks()
+            .iter()
+            .map(|callback| callback.id.clone())
+            .collect::<Vec<_>>()
     };
     assert_eq!(ids(), ["a", "b", "c"]);
     assert_eq!(ids(), ids());

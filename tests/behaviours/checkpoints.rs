@@ -15,11 +15,20 @@ struct Lines(RefCell<Vec<String>>);
 
 impl Sink for Lines {
     fn metric(&self, at: &At<'_>, scope: Scope, name: &str, value: f64) -> Result<(), SinkError> {
-        self.0.borrow_mut().push(format!("{} {} {}/{} {name} {:x}", at.phase, scope.name(), at.epoch, at.step, value.to_bits()));
+        self.0.borrow_mut().push(format!(
+            "{} {} {}/{} {name} {:x}",
+            at.phase,
+            scope.name(),
+            at.epoch,
+            at.step,
+            value.to_bits()
+        ));
         Ok(())
     }
     fn event(&self, at: &At<'_>, kind: &str, by: &str, detail: &str) -> Result<(), SinkError> {
-        self.0.borrow_mut().push(format!("{kind} {} {}/{} {by} {detail}", at.phase, at.epoch, at.step));
+        self.0
+            .borrow_mut()
+            .push(format!("{kind} {} {}/{} {by} {detail}", at.phase, at.epoch, at.step));
         Ok(())
     }
     fn flush(&self) -> Result<(), SinkError> {
@@ -29,7 +38,8 @@ impl Sink for Lines {
 
 fn recorded(text: &str) -> (Session, Rc<Lines>) {
     let lines: Rc<Lines> = Rc::default();
-    let surroundings = Surroundings { sink: Rc::clone(&lines) as Rc<dyn Sink>, ..Surroundings::default() };
+    let surroundings =
+        Surroundings { sink: Rc::clone(&lines) as Rc<dyn Sink>, ..Surroundings::default() };
     (whole_session(&fixture(text), surroundings), lines)
 }
 
@@ -51,7 +61,8 @@ fn keep(session: &Session, lines: &Rc<Lines>) -> Saved {
     saved
 }
 
-/// Trains `text` straight through with a checkpoint at every moment, goes on from each, and compares all that there is.
+/// Trains `text` straight through with a checkpoint at every moment, goes on from each, and
+/// compares all that there is.
 fn resumes_everywhere(text: &str, moments: usize) {
     let (whole, lines) = recorded(text);
     let saved = keep(&whole, &lines);
@@ -68,7 +79,12 @@ fn resumes_everywhere(text: &str, moments: usize) {
         for (name, bytes) in &whole_state {
             let other = &state(&resumed)[name];
             let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            assert!(bytes == other, "{name} after moment {number}\n{}\n{}", shown(&bytes.bytes()), shown(&other.bytes()));
+            assert!(
+                bytes == other,
+                "{name} after moment {number}\n{}\n{}",
+                shown(&bytes.bytes()),
+                shown(&other.bytes())
+            );
         }
     }
 }
@@ -78,9 +94,12 @@ const PHASES: &str = "[[phase]]\ncomponent = \"training\"\n[[phase]]\ncomponent 
 
 #[test]
 fn resuming_between_any_two_steps_and_epochs_gives_the_same_bits() {
-    // 5 epochs of 2 phases of 16 steps: before each step but the first of a phase's epoch, and after each phase.
+    // 5 epochs of 2 phases of 16 steps: before each step but the first of a phase's epoch, and
+    // after each phase.
     resumes_everywhere(
-        &format!("{MODEL}{PHASES}[[callback]]\ncomponent = \"recorder\"\n[[callback]]\ncomponent = \"metrics\"\n"),
+        &format!(
+            "{MODEL}{PHASES}[[callback]]\ncomponent = \"recorder\"\n[[callback]]\ncomponent = \"metrics\"\n"
+        ),
         5 * 2 * 17,
     );
 }

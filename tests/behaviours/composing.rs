@@ -9,7 +9,9 @@ const RECORDER: &str = "[[callback]]\ncomponent = \"recorder\"\n";
 
 /// A callback that reads and writes what is listed.
 fn link(id: &str, reads: &[&str], writes: &[&str], more: &str) -> String {
-    format!("[[callback]]\ncomponent = \"link\"\nid = \"{id}\"\nreads = {reads:?}\nwrites = {writes:?}\n{more}\n")
+    format!(
+        "[[callback]]\ncomponent = \"link\"\nid = \"{id}\"\nreads = {reads:?}\nwrites = {writes:?}\n{more}\n"
+    )
 }
 
 fn run(callbacks: &str) -> String {
@@ -22,17 +24,25 @@ fn order(composed: &Composed) -> Vec<String> {
 }
 
 fn composed(callbacks: &str) -> Vec<String> {
-    order(&try_compose(&run(callbacks)).unwrap_or_else(|problems| panic!("{}", messages(&problems))))
+    order(
+        &try_compose(&run(callbacks)).unwrap_or_else(|problems| panic!("{}", messages(&problems))),
+    )
 }
 
 fn codes(callbacks: &str) -> Vec<String> {
-    try_compose(&run(callbacks)).expect_err("it composes").iter().map(|one| one.code.to_string()).collect()
+    try_compose(&run(callbacks))
+        .expect_err("it composes")
+        .iter()
+        .map(|one| one.code.to_string())
+        .collect()
 }
 
 /// Ids of the callbacks of a run with default callbacks.
 fn with_defaults(callbacks: &str) -> Vec<String> {
-    let text = fixture(&run(callbacks)).replace("default-callbacks = false", "default-callbacks = true");
-    let composed = try_compose_whole(&text, Surroundings::default()).unwrap_or_else(|problems| panic!("{}", messages(&problems)));
+    let text =
+        fixture(&run(callbacks)).replace("default-callbacks = false", "default-callbacks = true");
+    let composed = try_compose_whole(&text, Surroundings::default())
+        .unwrap_or_else(|problems| panic!("{}", messages(&problems)));
     composed.run().callbacks.iter().map(|spec| spec.id.clone()).collect()
 }
 
@@ -48,16 +58,23 @@ fn behaviour_34_defaults_are_there_unless_one_of_the_component_is_given_or_they_
 #[test]
 fn behaviour_34_a_default_within_another_callback_is_given_too() {
     let throttled = "[[callback]]\ncomponent = \"throttle\"\nevery = 2\ncallback = \"recorder\"\n";
-    assert_eq!(with_defaults(throttled), ["throttle", "progress", "metrics-printer", "stop-on-nan", "metrics"]);
+    assert_eq!(
+        with_defaults(throttled),
+        ["throttle", "progress", "metrics-printer", "stop-on-nan", "metrics"]
+    );
     let nested = "[[callback]]\ncomponent = \"conditional\"\ncallback = { component = \"throttle\", every = 2, callback = \"recorder\" }\n";
-    assert_eq!(with_defaults(nested), ["conditional", "progress", "metrics-printer", "stop-on-nan", "metrics"]);
+    assert_eq!(
+        with_defaults(nested),
+        ["conditional", "progress", "metrics-printer", "stop-on-nan", "metrics"]
+    );
 }
 
 #[test]
 fn behaviour_40_two_writers_without_a_resolution_are_refused_with_the_two_ways_out() {
     let pair = |a: &str, b: &str| {
         let answer = |answer: &str| format!("answer = \"{answer}\"");
-        link("a", &[], &["cbstate.x"], &answer(a)) + &link("b", &[], &["cbstate.x.deeper"], &answer(b))
+        link("a", &[], &["cbstate.x"], &answer(a))
+            + &link("b", &[], &["cbstate.x.deeper"], &answer(b))
     };
     let text = refusal(&run(&pair("not-defined", "not-defined")));
     for part in ["`a` and `b` both write `cbstate.x.deeper`", "remove one", "resolve"] {
@@ -72,14 +89,29 @@ fn behaviour_40_two_writers_without_a_resolution_are_refused_with_the_two_ways_o
 
 #[test]
 fn behaviour_41_a_writer_runs_before_a_reader_wherever_it_is_listed() {
-    let reader = |more: &str| link("reader", &["cbstate.x"], &["cbstate.order"], &format!("answer = \"no-conflict\"\n{more}"));
+    let reader = |more: &str| {
+        link(
+            "reader",
+            &["cbstate.x"],
+            &["cbstate.order"],
+            &format!("answer = \"no-conflict\"\n{more}"),
+        )
+    };
     let writer = link("writer", &[], &["cbstate.x", "cbstate.order"], "answer = \"not-defined\"");
-    assert_eq!(composed(&format!("{}{writer}", reader(""))), ["reader", "writer"], "no conflict, no edge");
+    assert_eq!(
+        composed(&format!("{}{writer}", reader(""))),
+        ["reader", "writer"],
+        "no conflict, no edge"
+    );
     let free = link("reader", &["cbstate.x"], &["cbstate.mine"], "");
     let free_writer = link("writer", &[], &["cbstate.x"], "");
     assert_eq!(composed(&format!("{free}{free_writer}")), ["writer", "reader"]);
     let first = link("reader", &["cbstate.x"], &["cbstate.mine"], "answer = \"run-first\"");
-    assert_eq!(composed(&format!("{free_writer}{first}")), ["reader", "writer"], "unless resolved otherwise");
+    assert_eq!(
+        composed(&format!("{free_writer}{first}")),
+        ["reader", "writer"],
+        "unless resolved otherwise"
+    );
 }
 
 #[test]
@@ -108,9 +140,17 @@ fn behaviour_42_a_cycle_is_reported_with_its_path_and_the_reason_of_every_edge()
 #[test]
 fn behaviour_43_a_read_that_nobody_writes_names_the_component_that_would() {
     let text = refusal(&run(&link("printer", &["cbstate.history.training"], &[], "")));
-    assert!(text.contains("`printer` reads `cbstate.history.training`, which nothing in this run writes"), "{text}");
+    assert!(
+        text.contains(
+            "`printer` reads `cbstate.history.training`, which nothing in this run writes"
+        ),
+        "{text}"
+    );
     assert!(text.contains("callback/recorder"), "{text}");
-    assert_eq!(composed(&format!("{}{RECORDER}", link("printer", &["cbstate.history.training"], &[], ""))), ["recorder", "printer"]);
+    assert_eq!(
+        composed(&format!("{}{RECORDER}", link("printer", &["cbstate.history.training"], &[], ""))),
+        ["recorder", "printer"]
+    );
 }
 
 /// Three faults: two writers of one path, a cycle, a read that nobody writes.
@@ -125,30 +165,42 @@ fn three_faults() -> String {
 #[test]
 fn behaviour_44_three_faults_are_told_in_one_go_with_lines_and_mends_before_any_data_is_opened() {
     // Opening the data would fail, and would be told.
-    let text =
-        fixture(&run(&three_faults())).replace("component = \"triples\"", "component = \"csv\"\npath = \"nowhere.csv\"\ntarget = \"y\"");
+    let text = fixture(&run(&three_faults())).replace(
+        "component = \"triples\"",
+        "component = \"csv\"\npath = \"nowhere.csv\"\ntarget = \"y\"",
+    );
     let problems = try_compose_whole(&text, Surroundings::default()).unwrap_err();
     let mut codes: Vec<String> = problems.iter().map(|one| one.code.to_string()).collect();
     codes.sort_unstable();
     assert_eq!(codes, ["cycle", "missing-writer", "write-conflict"]);
     let told = fluxbay::run_file::render(&problems, fluxbay::run_file::Colours::Never);
-    let line = |id: &str| 1 + text.lines().position(|line| line == format!("id = \"{id}\"")).unwrap();
+    let line =
+        |id: &str| 1 + text.lines().position(|line| line == format!("id = \"{id}\"")).unwrap();
     for id in ["lonely", "second-writer", "early"] {
         // The component's line stands above the id's.
         let places = [line(id) - 2, line(id) - 1, line(id)].map(|line| format!("run.toml:{line}:"));
-        assert!(places.iter().any(|place| told.contains(place)), "{id} in one of {places:?}:\n{told}");
+        assert!(
+            places.iter().any(|place| told.contains(place)),
+            "{id} in one of {places:?}:\n{told}"
+        );
     }
     assert_eq!(told.matches("= help:").count(), 3, "{told}");
     assert!(!told.contains("nowhere"), "{told}");
     // Without the faults, the data is what is wrong.
-    let fine = fixture(&run("")).replace("component = \"triples\"", "component = \"csv\"\npath = \"nowhere.csv\"\ntarget = \"y\"");
+    let fine = fixture(&run("")).replace(
+        "component = \"triples\"",
+        "component = \"csv\"\npath = \"nowhere.csv\"\ntarget = \"y\"",
+    );
     let opened = try_compose_whole(&fine, Surroundings::default()).unwrap().open();
     assert!(messages(&opened.unwrap_err()).contains("nowhere.csv"));
 }
 
 #[test]
 fn behaviour_44_what_an_instance_refuses_is_told_together_with_the_composition_s_problems() {
-    let callbacks = format!("[[callback]]\ncomponent = \"throttle\"\ncallback = \"recorder\"\n{}", three_faults());
+    let callbacks = format!(
+        "[[callback]]\ncomponent = \"throttle\"\ncallback = \"recorder\"\n{}",
+        three_faults()
+    );
     let mut found = codes(&callbacks);
     found.sort_unstable();
     assert_eq!(found, ["cycle", "instance-refused", "missing-writer", "write-conflict"]);
@@ -156,12 +208,19 @@ fn behaviour_44_what_an_instance_refuses_is_told_together_with_the_composition_s
 
 #[test]
 fn behaviour_45_whoever_does_not_subscribe_is_in_no_list() {
-    let listed = format!("{RECORDER}[[callback]]\ncomponent = \"idle\"\n[[callback]]\ncomponent = \"stop-on-nan\"\n");
+    let listed = format!(
+        "{RECORDER}[[callback]]\ncomponent = \"idle\"\n[[callback]]\ncomponent = \"stop-on-nan\"\n"
+    );
     let composed = try_compose(&run(&listed).replace("\"training\"", "\"announcer\"")).unwrap();
     let composition = composed.composition();
     let of = |event: &str| -> Vec<String> {
         let number = composition.events.number(event).unwrap();
-        composition.dispatch.of(Some(0), number, &composition.events).iter().map(|index| composed.instances()[*index].id.clone()).collect()
+        composition
+            .dispatch
+            .of(Some(0), number, &composition.events)
+            .iter()
+            .map(|index| composed.instances()[*index].id.clone())
+            .collect()
     };
     assert_eq!(of("step-end"), ["recorder", "stop-on-nan"]);
     assert_eq!(of("backward-begin"), ["stop-on-nan"]);
@@ -202,7 +261,11 @@ fn callbacks_in_any_order_that_access_allows_give_the_same_bits() {
         assert!(matches!(report.ending, fluxbay::learner::Ending::Stopped { .. }), "{report:?}");
         (
             bits(&session),
-            report.metrics.iter().map(|(phase, name, value)| (phase.clone(), name.clone(), value.to_bits())).collect::<Vec<_>>(),
+            report
+                .metrics
+                .iter()
+                .map(|(phase, name, value)| (phase.clone(), name.clone(), value.to_bits()))
+                .collect::<Vec<_>>(),
         )
     };
     let first = run(&[0, 1, 2, 3, 4, 5]);

@@ -1,4 +1,5 @@
-//! Callbacks that take part in the training: clipping, accumulation, averages, softened and mixed targets.
+//! Callbacks that take part in the training: clipping, accumulation, averages, softened and mixed
+//! targets.
 
 use fluxbay::session::Session;
 
@@ -34,22 +35,26 @@ fn gradients_are_clipped_by_norm_and_by_value() {
 
 /// Parameter and number of updates after an epoch.
 fn epoch(batch: usize, callbacks: &str) -> (f64, u64) {
-    let text = fixture(&format!("{SCALAR}{TRAINING}{callbacks}")).replace("batch-size = 8", &format!("batch-size = {batch}"));
+    let text = fixture(&format!("{SCALAR}{TRAINING}{callbacks}"))
+        .replace("batch-size = 8", &format!("batch-size = {batch}"));
     let session = whole_session(&text.replace("0.001", "0.0001"), Default::default());
     session.fit_epochs(1);
-    let state: serde_json::Value = serde_json::from_slice(&session.checkpoint().unwrap()["learner.json"].bytes()).unwrap();
+    let state: serde_json::Value =
+        serde_json::from_slice(&session.checkpoint().unwrap()["learner.json"].bytes()).unwrap();
     (c(&session), state["updates"][0][1].as_u64().unwrap())
 }
 
 #[test]
 fn accumulated_steps_update_as_one_large_batch_would_and_the_tail_counts() {
-    let ((small, updates), (large, same)) = (epoch(8, &callback("gradient-accumulation", "steps = 4")), epoch(32, ""));
+    let ((small, updates), (large, same)) =
+        (epoch(8, &callback("gradient-accumulation", "steps = 4")), epoch(32, ""));
     assert_eq!((updates, same), (4, 4));
     assert!((small - large).abs() < 1e-5, "{small} {large}");
     let (_, updates) = epoch(8, &callback("gradient-accumulation", "steps = 5"));
     assert_eq!(updates, 4, "three of five steps, and one of what is left");
     // 128 samples in batches of 24: the last batch has 8, and counts by its samples.
-    let ((tail, updates), (whole, _)) = (epoch(24, &callback("gradient-accumulation", "steps = 6")), epoch(128, ""));
+    let ((tail, updates), (whole, _)) =
+        (epoch(24, &callback("gradient-accumulation", "steps = 6")), epoch(128, ""));
     assert_eq!(updates, 1);
     assert!((tail - whole).abs() < 1e-5, "{tail} {whole}");
 }
@@ -63,9 +68,13 @@ fn validation_sees_the_averaged_parameters_and_training_goes_on_with_its_own() {
         (of("training"), of("validation"), c(&session))
     };
     let (training, validation, last) = run("");
-    let (with_training, with_validation, averaged) = run(&callback("ema", "decay = 0.9\nwarmup = false"));
+    let (with_training, with_validation, averaged) =
+        run(&callback("ema", "decay = 0.9\nwarmup = false"));
     assert_eq!(training, with_training, "training is as it was");
-    assert!(validation.iter().zip(&with_validation).all(|(plain, average)| average > plain), "the average lags: {with_validation:?}");
+    assert!(
+        validation.iter().zip(&with_validation).all(|(plain, average)| average > plain),
+        "the average lags: {with_validation:?}"
+    );
     assert!(averaged < last, "the model keeps the average: {averaged} {last}");
     let (_, without, kept) = run(&callback("ema", "decay = 0.9\nvalidate = false\nkeep = false"));
     assert_eq!((without, kept), (validation, last));
@@ -79,7 +88,8 @@ fn classes(callbacks: &str) -> (f64, Vec<f32>, Vec<f32>) {
     );
     let session = whole_session(&text, Default::default());
     session.run_epoch(0).unwrap();
-    let flat = |path: &str| session.tensor(path).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let flat =
+        |path: &str| session.tensor(path).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
     (session.number("step.loss").unwrap(), flat("step.xs"), flat("step.ys"))
 }
 
@@ -97,6 +107,9 @@ fn inputs_are_mixed_and_the_labels_come_back() {
     let (_, mixed, after) = classes(&callback("mixup", "alpha = 1.0"));
     assert!(inputs.iter().all(|x| *x == 0.0 || *x == 1.0));
     assert!(mixed.iter().any(|x| *x > 0.0 && *x < 1.0), "{mixed:?}");
-    assert!(mixed.chunks(2).all(|row| (row[0] + row[1] - 1.0).abs() < 1e-6), "mixtures of rows: {mixed:?}");
+    assert!(
+        mixed.chunks(2).all(|row| (row[0] + row[1] - 1.0).abs() < 1e-6),
+        "mixtures of rows: {mixed:?}"
+    );
     assert_eq!(after, labels);
 }

@@ -10,11 +10,21 @@ use crate::run::*;
 fn kept(epochs: u64, checkpointer: &str, more: &str) -> Vec<u64> {
     let dir = scratch();
     let phases = "[[phase]]\ncomponent = \"training\"\n[[phase]]\ncomponent = \"validation\"\n";
-    let callbacks = format!("[[callback]]\ncomponent = \"metrics\"\n{more}[[callback]]\ncomponent = \"checkpointer\"\n{checkpointer}");
+    let callbacks = format!(
+        "[[callback]]\ncomponent = \"metrics\"\n{more}[[callback]]\ncomponent = \"checkpointer\"\n{checkpointer}"
+    );
     let model = SCALAR.replace("0.001", "0.0001");
-    let text = fixture(&format!("{model}{phases}{callbacks}")).replace("epochs = 5", &format!("epochs = {epochs}"));
+    let text = fixture(&format!("{model}{phases}{callbacks}"))
+        .replace("epochs = 5", &format!("epochs = {epochs}"));
     write(dir.path(), "run.toml", &text);
-    succeed(fluxbay(dir.path(), plugins()).args(["train", "run.toml", "--run-dir", "out", "--set", "checkpoints.every-epochs=100"]));
+    succeed(fluxbay(dir.path(), plugins()).args([
+        "train",
+        "run.toml",
+        "--run-dir",
+        "out",
+        "--set",
+        "checkpoints.every-epochs=100",
+    ]));
     epochs_in(&dir.path().join("out/checkpoints"))
 }
 
@@ -34,23 +44,42 @@ fn behaviour_25_the_best_stay_and_the_newest_even_if_it_is_the_worst() {
     assert_eq!(kept(5, "keep-top-k = 8\n", "").len(), 5);
     // The loss falls with every epoch.
     assert_eq!(kept(10, "keep-top-k = 8\n", ""), [3, 4, 5, 6, 7, 8, 9, 10]);
-    let forced = "[[callback]]\ncomponent = \"forced\"\nloss = \"1e5\"\nfrom-epoch = 11\ntraining = false\n";
+    let forced =
+        "[[callback]]\ncomponent = \"forced\"\nloss = \"1e5\"\nfrom-epoch = 11\ntraining = false\n";
     assert_eq!(kept(11, "keep-top-k = 8\n", forced), [3, 4, 5, 6, 7, 8, 9, 10, 11]);
 }
 
 #[test]
 fn behaviour_25_any_metric_ranks_in_either_direction() {
-    assert_eq!(kept(5, "keep-top-k = 2\nbetter = \"higher\"\n", ""), [1, 2, 5], "the two worst, and the newest");
+    assert_eq!(
+        kept(5, "keep-top-k = 2\nbetter = \"higher\"\n", ""),
+        [1, 2, 5],
+        "the two worst, and the newest"
+    );
     assert_eq!(kept(5, "keep-top-k = 3\nphase = \"training\"\n", ""), [3, 4, 5]);
 }
 
 #[test]
 fn behaviour_25_a_metric_that_is_not_measured_is_refused() {
     let dir = scratch();
-    let callbacks =
-        "[[callback]]\ncomponent = \"metrics\"\n[[callback]]\ncomponent = \"checkpointer\"\nkeep-top-k = 2\nmetric = \"accuracy\"\n";
-    write(dir.path(), "run.toml", &fixture(&format!("{SCALAR}[[phase]]\ncomponent = \"training\"\n{callbacks}")));
-    let finished = fluxbay_tests::run(fluxbay(dir.path(), plugins()).args(["train", "run.toml", "--run-dir", "out"]));
+    let callbacks = "[[callback]]\ncomponent = \"metrics\"\n[[callback]]\ncomponent = \"checkpointer\"\nkeep-top-k = 2\nmetric = \"accuracy\"\n";
+    write(
+        dir.path(),
+        "run.toml",
+        &fixture(&format!("{SCALAR}[[phase]]\ncomponent = \"training\"\n{callbacks}")),
+    );
+    let finished = fluxbay_tests::run(fluxbay(dir.path(), plugins()).args([
+        "train",
+        "run.toml",
+        "--run-dir",
+        "out",
+    ]));
     assert_eq!(finished.code, Some(1), "{}", finished.stderr);
-    assert!(finished.stderr.contains("phase `training` measured no `accuracy` in epoch 1; it measures loss"), "{}", finished.stderr);
+    assert!(
+        finished
+            .stderr
+            .contains("phase `training` measured no `accuracy` in epoch 1; it measures loss"),
+        "{}",
+        finished.stderr
+    );
 }

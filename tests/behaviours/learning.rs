@@ -1,4 +1,5 @@
-//! Phases of other kinds learn what they are for: adversarial, self-supervised, with an end of their own.
+//! Phases of other kinds learn what they are for: adversarial, self-supervised, with an end of
+//! their own.
 
 use fluxbay::learner::{Ending, ports::DataBatch};
 use fluxbay::session::{Device, Session, Tensor};
@@ -41,7 +42,8 @@ component = "gan"
 latent = 8
 "#;
 
-/// Samples of the generator: how many lie within three deviations of each mode of the mixture, and how many there are.
+/// Samples of the generator: how many lie within three deviations of each mode of the mixture, and
+/// how many there are.
 fn coverage(session: &Session) -> ([usize; 8], usize) {
     let count = 2048;
     let xs = Tensor::zeros((count, 2), fluxbay::session::DType::F32, &Device::Cpu).unwrap();
@@ -52,20 +54,26 @@ fn coverage(session: &Session) -> ([usize; 8], usize) {
     for point in &fakes {
         for (mode, hits) in modes.iter_mut().enumerate() {
             let angle = std::f32::consts::TAU * mode as f32 / 8.0;
-            *hits += usize::from((point[0] - 2.0 * angle.cos()).hypot(point[1] - 2.0 * angle.sin()) < 0.6);
+            *hits += usize::from(
+                (point[0] - 2.0 * angle.cos()).hypot(point[1] - 2.0 * angle.sin()) < 0.6,
+            );
         }
     }
     (modes, count)
 }
 
-/// The bar: all 8 modes with at least 2 % of the samples each, and 60 % of them near a mode. (Evenly spread would be 12.5 % each.)
+/// The bar: all 8 modes with at least 2 % of the samples each, and 60 % of them near a mode.
+/// (Evenly spread would be 12.5 % each.)
 fn passes((modes, count): ([usize; 8], usize)) -> bool {
     modes.iter().all(|hits| *hits * 50 >= count) && modes.iter().sum::<usize>() * 10 >= count * 6
 }
 
 #[test]
 fn a_gan_covers_all_modes_of_a_mixture() {
-    assert!(!passes(coverage(&whole_session(GAN, Default::default()))), "an untrained generator passes");
+    assert!(
+        !passes(coverage(&whole_session(GAN, Default::default()))),
+        "an untrained generator passes"
+    );
     let session = whole_session(GAN, Default::default());
     assert_eq!(session.fit().ending, Ending::Finished);
     let found = coverage(&session);
@@ -134,7 +142,8 @@ fn a_probe_leaves_the_encoder_as_it_is() {
     let encoder = |session: &Session| {
         let tensors = session.model_tensors().unwrap();
         let of = tensors.iter().filter(|(name, _)| name.starts_with("encoder."));
-        of.map(|(_, tensor)| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap()).collect::<Vec<_>>()
+        of.map(|(_, tensor)| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap())
+            .collect::<Vec<_>>()
     };
     let before = encoder(&session);
     session.fit_epochs(1);
@@ -143,8 +152,12 @@ fn a_probe_leaves_the_encoder_as_it_is() {
 
 #[test]
 fn the_low_loss_phase_ends_the_fit_after_an_epoch_of_its_own() {
-    let session = session(&format!("{SCALAR}[[phase]]\ncomponent = \"low-loss\"\nbelow = 5.0\n[[callback]]\ncomponent = \"metrics\"\n"));
-    let Ending::Stopped { reason, by } = session.fit_epochs(50).ending else { panic!("it goes on") };
+    let session = session(&format!(
+        "{SCALAR}[[phase]]\ncomponent = \"low-loss\"\nbelow = 5.0\n[[callback]]\ncomponent = \"metrics\"\n"
+    ));
+    let Ending::Stopped { reason, by } = session.fit_epochs(50).ending else {
+        panic!("it goes on")
+    };
     assert_eq!(by, "low-loss");
     assert!(reason.contains("is below 5"), "{reason}");
     let losses = values(&session, "cbstate.metrics-epoch.low-loss.loss");

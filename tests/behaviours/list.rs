@@ -8,8 +8,13 @@ fn every_behaviour_from_1_to_45_has_a_test_here() {
     let tests = Command::new(std::env::current_exe().unwrap()).arg("--list").output().unwrap();
     let mut by_number: BTreeMap<u32, Vec<String>> = BTreeMap::new();
     for line in String::from_utf8(tests.stdout).unwrap().lines() {
-        let Some(name) = line.strip_suffix(": test").and_then(|path| path.rsplit("::").next()) else { continue };
-        if let Some((number, what)) = name.strip_prefix("behaviour_").and_then(|rest| rest.split_once('_')) {
+        let Some(name) = line.strip_suffix(": test").and_then(|path| path.rsplit("::").next())
+        else {
+            continue;
+        };
+        if let Some((number, what)) =
+            name.strip_prefix("behaviour_").and_then(|rest| rest.split_once('_'))
+        {
             by_number.entry(number.parse().unwrap()).or_default().push(what.replace('_', " "));
         }
     }

@@ -25,11 +25,19 @@ fn behaviour_21_a_metric_of_one_phase_is_absent_for_the_other_and_the_loss_comes
     let report = session.fit_epochs(2);
     for when in ["step", "epoch"] {
         assert_eq!(session.names(&format!("cbstate.metrics-{when}.training")), ["loss"]);
-        assert_eq!(session.names(&format!("cbstate.metrics-{when}.validation")), ["accuracy", "loss"]);
+        assert_eq!(
+            session.names(&format!("cbstate.metrics-{when}.validation")),
+            ["accuracy", "loss"]
+        );
     }
-    assert_eq!(values(&session, "cbstate.metrics-step.validation.accuracy").len(), 6, "20 samples are 3 batches");
+    assert_eq!(
+        values(&session, "cbstate.metrics-step.validation.accuracy").len(),
+        6,
+        "20 samples are 3 batches"
+    );
     assert_eq!(values(&session, "cbstate.metrics-epoch.validation.accuracy").len(), 2);
-    let names: Vec<(&str, &str)> = report.metrics.iter().map(|(phase, name, _)| (phase.as_str(), name.as_str())).collect();
+    let names: Vec<(&str, &str)> =
+        report.metrics.iter().map(|(phase, name, _)| (phase.as_str(), name.as_str())).collect();
     assert_eq!(names, [("training", "loss"), ("validation", "loss"), ("validation", "accuracy")]);
 }
 
@@ -42,7 +50,8 @@ fn behaviour_21_two_metrics_of_one_name_are_refused() {
 #[test]
 fn behaviour_21_the_last_short_batch_weighs_by_its_samples() {
     let text = fixture(&format!("{SCALAR}{PHASES}{}", metrics("[\"mae\"]")));
-    let text = text.replace("component = \"triples\"\n", "component = \"triples\"\nvalidation = 20\n");
+    let text =
+        text.replace("component = \"triples\"\n", "component = \"triples\"\nvalidation = 20\n");
     let session = whole_session(&text, Default::default());
     session.fit_epochs(1);
     for name in ["loss", "mae"] {
@@ -59,7 +68,8 @@ fn behaviour_21_the_last_short_batch_weighs_by_its_samples() {
 #[test]
 fn behaviour_22_the_right_class_is_right_however_sure() {
     for right in [1.0, 0.9] {
-        let session = whole_session(&classes(right, &metrics("[\"accuracy\"]")), Default::default());
+        let session =
+            whole_session(&classes(right, &metrics("[\"accuracy\"]")), Default::default());
         session.fit_epochs(1);
         assert_eq!(values(&session, "cbstate.metrics-epoch.validation.accuracy"), [1.0], "{right}");
     }
@@ -75,7 +85,10 @@ fn behaviour_27_traces_are_kept_of_one_phase() {
     session.fit_epochs(2);
     assert_eq!(session.names("cbstate.traces"), ["training"]);
     assert_eq!(session.names("cbstate.traces.training"), ["loss", "rate"]);
-    assert_eq!(series(&session, "cbstate.traces.training.loss"), series(&session, "cbstate.metrics-step.training.loss"));
+    assert_eq!(
+        series(&session, "cbstate.traces.training.loss"),
+        series(&session, "cbstate.metrics-step.training.loss")
+    );
     assert_eq!(values(&session, "cbstate.traces.training.rate"), [0.001; 32]);
 }
 
@@ -102,7 +115,10 @@ fn behaviour_35_smooth_loss_weighs_the_old_value_with_98_percent() {
 
 #[test]
 fn a_prediction_that_is_a_single_number_is_a_binary_logit() {
-    let report = session(&format!("{SCALAR}[[phase]]\ncomponent = \"training\"\n[[callback]]\ncomponent = \"judge\"\n")).fit_epochs(1);
+    let report = session(&format!(
+        "{SCALAR}[[phase]]\ncomponent = \"training\"\n[[callback]]\ncomponent = \"judge\"\n"
+    ))
+    .fit_epochs(1);
     let Ending::Stopped { reason, .. } = report.ending else { panic!("{report:?}") };
     assert!(reason.contains("right 1, wrong 0"), "{reason}");
 }

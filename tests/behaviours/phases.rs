@@ -19,7 +19,10 @@ fn behaviour_01_a_bare_step_writes_xs_ys_and_loss() {
 fn behaviour_02_an_epoch_cancelled_in_its_body_returns_normally_and_ends() {
     let session = probed(&["quitter"], &[("p", "")]);
     session.run_epoch(0).unwrap();
-    assert_eq!(events(&session, "p"), ["epoch-begin", "epoch-cancelled", "epoch-end", "checkpoint"]);
+    assert_eq!(
+        events(&session, "p"),
+        ["epoch-begin", "epoch-cancelled", "epoch-end", "checkpoint"]
+    );
 }
 
 #[test]
@@ -53,8 +56,14 @@ fn behaviour_05_a_fit_of_5_epochs_finds_the_factor() {
 
 #[test]
 fn behaviour_06_every_optimizer_finds_the_factor() {
-    let optimizers =
-        [("sgd", 0.001), ("sgd\"\nmomentum = 0.5\nid = \"sgd", 0.0005), ("adam", 0.1), ("adamw", 0.1), ("rmsprop", 0.05), ("lion", 0.05)];
+    let optimizers = [
+        ("sgd", 0.001),
+        ("sgd\"\nmomentum = 0.5\nid = \"sgd", 0.0005),
+        ("adam", 0.1),
+        ("adamw", 0.1),
+        ("rmsprop", 0.05),
+        ("lion", 0.05),
+    ];
     for (component, rate) in optimizers {
         let text = format!(
             "[model]\ncomponent = \"scalar\"\n[optimizer]\ncomponent = \"{component}\"\nlearning-rate = {rate}\n[[phase]]\ncomponent = \"training\"\n"
@@ -69,7 +78,8 @@ fn behaviour_06_every_optimizer_finds_the_factor() {
 fn behaviour_09_events_come_in_the_order_of_the_loop() {
     let session = probed(&["training", "validation"], &[("p", "")]);
     session.fit_epochs(1);
-    let step = ["step-begin", "loss-begin", "backward-begin", "backward-end", "step-end"].repeat(16);
+    let step =
+        ["step-begin", "loss-begin", "backward-begin", "backward-end", "step-end"].repeat(16);
     let validation = ["step-begin", "loss-begin", "step-end"].repeat(16);
     let expected: Vec<&str> = ["fit-begin", "epoch-begin"]
         .into_iter()
@@ -90,20 +100,25 @@ fn behaviour_10_values_are_there_from_the_event_on_that_says_so() {
     assert_eq!(log(&session, "p"), expected);
     let session = probed(&["validation"], &[("p", "")]);
     session.run_step(0, batch(0)).unwrap();
-    assert_eq!(log(&session, "p"), "step-begin[xs,ys] loss-begin[xs,ys,yhats] step-end[xs,ys,yhats,loss]");
+    assert_eq!(
+        log(&session, "p"),
+        "step-begin[xs,ys] loss-begin[xs,ys,yhats] step-end[xs,ys,yhats,loss]"
+    );
 }
 
 #[test]
 fn behaviour_10_what_a_callback_changes_is_what_is_computed_with() {
     let meddle = |what: &str| {
-        let session =
-            session(&format!("{SCALAR}[[phase]]\ncomponent = \"training\"\n[[callback]]\ncomponent = \"meddler\"\nwhat = \"{what}\"\n"));
+        let session = session(&format!(
+            "{SCALAR}[[phase]]\ncomponent = \"training\"\n[[callback]]\ncomponent = \"meddler\"\nwhat = \"{what}\"\n"
+        ));
         let before = c(&session);
         session.run_step(0, batch(0)).unwrap();
         (before, c(&session), session)
     };
     let (before, after, session) = meddle("xs");
-    let yhats = session.tensor("step.yhats").unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let yhats =
+        session.tensor("step.yhats").unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
     assert!(yhats.iter().all(|yhat| *yhat == 0.0), "{yhats:?}");
     assert_eq!(before, after, "inputs of 0 give a gradient of 0");
     let (before, after, _) = meddle("grads");
@@ -116,7 +131,8 @@ fn behaviour_11_a_phase_dispatches_an_event_of_its_own() {
     let session = session(&format!("{SCALAR}[[phase]]\ncomponent = \"announcer\"\n{listener}"));
     session.run_epoch(0).unwrap();
     assert_eq!(count(&session, "listener", "halfway"), 16);
-    let problems = try_compose(&format!("{SCALAR}[[phase]]\ncomponent = \"training\"\n{listener}")).unwrap_err();
+    let problems = try_compose(&format!("{SCALAR}[[phase]]\ncomponent = \"training\"\n{listener}"))
+        .unwrap_err();
     assert!(messages(&problems).contains("halfway"), "{}", messages(&problems));
 }
 
@@ -124,7 +140,10 @@ fn behaviour_11_a_phase_dispatches_an_event_of_its_own() {
 fn behaviour_12_a_phase_drives_its_own_epoch_and_ends_the_fit() {
     let session = probed(&["bounded"], &[("p", "")]);
     let report = session.fit_epochs(50);
-    assert_eq!(report.ending, Ending::Stopped { reason: "the loss is below 5".into(), by: "bounded".into() });
+    assert_eq!(
+        report.ending,
+        Ending::Stopped { reason: "the loss is below 5".into(), by: "bounded".into() }
+    );
     assert!(report.epochs < 50);
     assert!(count(&session, "p", "step-end") > 1);
 }

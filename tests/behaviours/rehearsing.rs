@@ -5,21 +5,29 @@ use fluxbay::session::Session;
 
 use crate::run::*;
 
-/// Everything that can differ between two runs: dropout draws random numbers, the data is shuffled, Adam remembers.
+/// Everything that can differ between two runs: dropout draws random numbers, the data is shuffled,
+/// Adam remembers.
 const RUN: &str = "[run]\nseed = 3\nthreads = 1\ndefault-callbacks = false\n[data]\ncomponent = \"triples\"\n[loader]\nbatch-size = 8\n[loss]\ncomponent = \
     \"mse\"\n[model]\ncomponent = \"mlp\"\nhidden = [8]\ndropout = 0.2\n[optimizer]\ncomponent = \"adam\"\nlearning-rate = 0.01\n[[phase]]\ncomponent \
     = \"training\"\n[[phase]]\ncomponent = \"validation\"\n[[callback]]\ncomponent = \"metrics\"\n[[callback]]\ncomponent = \"recorder\"\n";
 const FINDER: &str = "[[callback]]\ncomponent = \"lr-finder\"\nsteps = 40\nstart = 1e-5\n";
 
-/// What a run leaves: parameters, optimizer, counts of updates and steps, random counters, and the callbacks' figures.
+/// What a run leaves: parameters, optimizer, counts of updates and steps, random counters, and the
+/// callbacks' figures.
 fn left(session: &Session) -> (Vec<Vec<u8>>, serde_json::Value) {
     let files = session.checkpoint().unwrap();
-    let mut state: serde_json::Value = serde_json::from_slice(&files["learner.json"].bytes()).unwrap();
+    let mut state: serde_json::Value =
+        serde_json::from_slice(&files["learner.json"].bytes()).unwrap();
     state.as_object_mut().unwrap().remove("instances");
     let values = state["values"].as_array_mut().unwrap();
     values.retain(|value| !value[0].as_str().unwrap().starts_with("cbstate.lr-finder"));
     values.sort_by_key(|value| value[0].as_str().unwrap().to_owned());
-    (["model.safetensors", "optimizer.safetensors"].map(|name| files[name].bytes().into_owned()).to_vec(), state)
+    (
+        ["model.safetensors", "optimizer.safetensors"]
+            .map(|name| files[name].bytes().into_owned())
+            .to_vec(),
+        state,
+    )
 }
 
 fn trained(callbacks: &str) -> (Session, String) {
@@ -45,7 +53,10 @@ fn a_learning_rate_finder_leaves_no_trace_in_the_run() {
 #[test]
 fn the_rate_that_was_found_is_applied_where_that_is_wanted() {
     let (session, _) = trained(&format!("{FINDER}apply = true\n"));
-    assert_eq!(session.number("optimizer.learning-rate"), session.number("cbstate.lr-finder.suggestion"));
+    assert_eq!(
+        session.number("optimizer.learning-rate"),
+        session.number("cbstate.lr-finder.suggestion")
+    );
 }
 
 #[test]
@@ -67,6 +78,9 @@ fn a_finder_and_a_scheduler_of_one_rate_live_together_and_the_finder_goes_first(
     let scheduler = "[[callback]]\ncomponent = \"scheduler\"\n[callback.schedules]\n\"optimizer.learning-rate\" = 0.02\n";
     let (session, _) = trained(&format!("{scheduler}{FINDER}"));
     let ids: Vec<String> = session.callbacks().iter().map(|callback| callback.id.clone()).collect();
-    assert!(ids.iter().position(|id| id == "lr-finder") < ids.iter().position(|id| id == "scheduler"), "{ids:?}");
+    assert!(
+        ids.iter().position(|id| id == "lr-finder") < ids.iter().position(|id| id == "scheduler"),
+        "{ids:?}"
+    );
     assert!(left(&session) == left(&trained(scheduler).0));
 }

@@ -80,7 +80,8 @@ pub fn compose_whole(text: &str) -> Result<Composed, Diagnostics> {
 
 /// A session of a run whose file is all of `text`, with what surrounds it.
 pub fn whole_session(text: &str, surroundings: Surroundings) -> Session {
-    let composed = try_compose_whole(text, surroundings).unwrap_or_else(|problems| panic!("{}", messages(&problems)));
+    let composed = try_compose_whole(text, surroundings)
+        .unwrap_or_else(|problems| panic!("{}", messages(&problems)));
     composed.open().unwrap_or_else(|problems| panic!("{}", messages(&problems)))
 }
 
@@ -109,7 +110,11 @@ pub fn values(session: &Session, path: &str) -> Vec<f64> {
 
 /// The messages of all problems.
 pub fn messages(diagnostics: &Diagnostics) -> String {
-    diagnostics.iter().map(|one| format!("{}\n{}", one.message, one.mend.as_deref().unwrap_or_default())).collect::<Vec<_>>().join("\n")
+    diagnostics
+        .iter()
+        .map(|one| format!("{}\n{}", one.message, one.help.as_deref().unwrap_or_default()))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// A session that has to come about.
@@ -118,14 +123,16 @@ pub fn session(text: &str) -> Session {
     composed.open().unwrap_or_else(|problems| panic!("{}", messages(&problems)))
 }
 
-/// A session of the scalar model with phases of these components and probes of these ids and scripts.
+/// A session of the scalar model with phases of these components and probes of these ids and
+/// scripts.
 pub fn probed(phases: &[&str], probes: &[(&str, &str)]) -> Session {
     let mut text = SCALAR.to_owned();
     for phase in phases {
         text += &format!("[[phase]]\ncomponent = \"{phase}\"\n");
     }
     for (id, script) in probes {
-        text += &format!("[[callback]]\ncomponent = \"probe\"\nid = \"{id}\"\nscript = \"{script}\"\n");
+        text +=
+            &format!("[[callback]]\ncomponent = \"probe\"\nid = \"{id}\"\nscript = \"{script}\"\n");
     }
     session(&text)
 }
@@ -137,7 +144,10 @@ pub fn log(session: &Session, id: &str) -> String {
 
 /// The events of a probe, without what was there.
 pub fn events(session: &Session, id: &str) -> Vec<String> {
-    log(session, id).split(' ').map(|entry| entry.split('[').next().unwrap_or_default().to_owned()).collect()
+    log(session, id)
+        .split(' ')
+        .map(|entry| entry.split('[').next().unwrap_or_default().to_owned())
+        .collect()
 }
 
 /// How often a probe saw an event.
@@ -148,7 +158,10 @@ pub fn count(session: &Session, id: &str, event: &str) -> usize {
 /// The only element of a parameter.
 pub fn parameter(session: &Session, name: &str) -> f64 {
     let tensors = session.model_tensors().unwrap();
-    let (_, tensor) = tensors.iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("no {name} among {tensors:?}"));
+    let (_, tensor) = tensors
+        .iter()
+        .find(|(known, _)| known == name)
+        .unwrap_or_else(|| panic!("no {name} among {tensors:?}"));
     f64::from(tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap()[0])
 }
 

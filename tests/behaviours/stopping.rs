@@ -19,9 +19,13 @@ fn stopped(session: &Session, epochs: u64) -> (String, String) {
 #[test]
 fn behaviour_23_a_loss_that_is_not_finite_ends_the_fit_before_the_update() {
     for loss in ["nan", "inf"] {
-        let forced =
-            |training: bool| format!("[[callback]]\ncomponent = \"forced\"\nloss = \"{loss}\"\nfrom-step = 3\ntraining = {training}\n");
-        let others = "[[callback]]\ncomponent = \"stop-on-nan\"\n[[callback]]\ncomponent = \"recorder\"\n";
+        let forced = |training: bool| {
+            format!(
+                "[[callback]]\ncomponent = \"forced\"\nloss = \"{loss}\"\nfrom-step = 3\ntraining = {training}\n"
+            )
+        };
+        let others =
+            "[[callback]]\ncomponent = \"stop-on-nan\"\n[[callback]]\ncomponent = \"recorder\"\n";
         let run = session(&format!("{SCALAR}{PHASES}{}{others}", forced(true)));
         let (reason, by) = stopped(&run, 5);
         assert_eq!(by, "stop-on-nan");
@@ -29,8 +33,9 @@ fn behaviour_23_a_loss_that_is_not_finite_ends_the_fit_before_the_update() {
         assert_eq!(run.number("cbstate.history.training.epochs"), Some(0.0));
         assert_eq!(run.number("cbstate.history.training.steps"), Some(2.0));
         // As if the third step had not been.
-        let two =
-            session(&format!("{SCALAR}{TRAINING}[[callback]]\ncomponent = \"probe\"\nid = \"p\"\nscript = \"step-end:cancel-fit:2\"\n"));
+        let two = session(&format!(
+            "{SCALAR}{TRAINING}[[callback]]\ncomponent = \"probe\"\nid = \"p\"\nscript = \"step-end:cancel-fit:2\"\n"
+        ));
         two.fit_epochs(1);
         assert_eq!(c(&run), c(&two), "the parameter was not touched");
         // A validation loss ends nothing.
@@ -42,7 +47,8 @@ fn behaviour_23_a_loss_that_is_not_finite_ends_the_fit_before_the_update() {
 /// Epoch in which early stopping ends a fit of 12 epochs; none where it does not.
 fn stops_in(rate: f64, criterion: &str) -> Option<u64> {
     let model = SCALAR.replace("0.001", &format!("{rate:?}"));
-    let stopping = format!("[[callback]]\ncomponent = \"early-stopping\"\ncriterion = {criterion}\n");
+    let stopping =
+        format!("[[callback]]\ncomponent = \"early-stopping\"\ncriterion = {criterion}\n");
     let session = session(&format!("{model}{PHASES}{stopping}{METRICS}"));
     let ending = session.fit_epochs(12).ending;
     let epochs = values(&session, "cbstate.metrics-epoch.validation.loss").len() as u64;
@@ -60,7 +66,9 @@ fn stops_in(rate: f64, criterion: &str) -> Option<u64> {
 #[test]
 fn behaviour_24_a_plain_number_stops_a_rate_that_is_too_high() {
     let model = SCALAR.replace("0.001", "0.1");
-    let session = session(&format!("{model}{TRAINING}[[callback]]\ncomponent = \"early-stopping\"\ncriterion = 1\n{METRICS}"));
+    let session = session(&format!(
+        "{model}{TRAINING}[[callback]]\ncomponent = \"early-stopping\"\ncriterion = 1\n{METRICS}"
+    ));
     let (reason, by) = stopped(&session, 100);
     assert_eq!(by, "early-stopping");
     assert!(reason.contains("no new best value for 1 epochs"), "{reason}");
@@ -76,15 +84,32 @@ fn behaviour_24_every_criterion_ends_a_run_where_it_should() {
     assert_eq!(stops_in(0.001, "{ type = \"time-limit\", seconds = 1e6 }"), None);
     assert_eq!(stops_in(0.001, "{ type = \"number-limit\", n = 3 }"), Some(3));
     assert_eq!(stops_in(0.001, "{ type = \"threshold\", value = 1e6 }"), Some(1));
-    assert_eq!(stops_in(0.001, "{ type = \"warmup\", n = 2, criterion = { type = \"number-limit\", n = 2 } }"), Some(4));
-    assert_eq!(stops_in(0.001, "{ type = \"any-of\", criteria = [{ type = \"never\" }, { type = \"number-limit\", n = 5 }] }"), Some(5));
-    assert_eq!(stops_in(0.001, "[{ type = \"number-limit\", n = 6 }, { type = \"number-limit\", n = 4 }]"), Some(4));
+    assert_eq!(
+        stops_in(
+            0.001,
+            "{ type = \"warmup\", n = 2, criterion = { type = \"number-limit\", n = 2 } }"
+        ),
+        Some(4)
+    );
+    assert_eq!(
+        stops_in(
+            0.001,
+            "{ type = \"any-of\", criteria = [{ type = \"never\" }, { type = \"number-limit\", n = 5 }] }"
+        ),
+        Some(5)
+    );
+    assert_eq!(
+        stops_in(0.001, "[{ type = \"number-limit\", n = 6 }, { type = \"number-limit\", n = 4 }]"),
+        Some(4)
+    );
 }
 
 /// The validation losses up to the stop where they are forced up from epoch 4 on.
 fn losses_until_a_stop(criterion: &str) -> Vec<f64> {
-    let forced = "[[callback]]\ncomponent = \"forced\"\nloss = \"1e5\"\nfrom-epoch = 4\ntraining = false\n";
-    let stopping = format!("[[callback]]\ncomponent = \"early-stopping\"\ncriterion = {criterion}\n");
+    let forced =
+        "[[callback]]\ncomponent = \"forced\"\nloss = \"1e5\"\nfrom-epoch = 4\ntraining = false\n";
+    let stopping =
+        format!("[[callback]]\ncomponent = \"early-stopping\"\ncriterion = {criterion}\n");
     let session = session(&format!("{SCALAR}{PHASES}{forced}{stopping}{METRICS}"));
     stopped(&session, 12);
     values(&session, "cbstate.metrics-epoch.validation.loss")
@@ -99,7 +124,8 @@ fn behaviour_24_criteria_that_look_back_see_the_loss_rise() {
     assert!(losses.len() <= 4, "{losses:?}");
     assert!(losses_until_a_stop("{ type = \"pq\", alpha = 0.75, k = 2 }").len() <= 4);
     let losses = losses_until_a_stop("{ type = \"number-since-best\", n = 3 }");
-    let best = losses.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1)).map(|(at, _)| at + 1).unwrap();
+    let best =
+        losses.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1)).map(|(at, _)| at + 1).unwrap();
     assert!(best <= 3 && losses.len() == best + 3, "three epochs after the best: {losses:?}");
     let invalid = format!(
         "{SCALAR}{PHASES}[[callback]]\ncomponent = \"forced\"\nloss = \"nan\"\nfrom-epoch = 3\ntraining = false\n[[callback]]\ncomponent = \"early-stopping\"\ncriterion = {{ type = \"invalid-value\" }}\n{METRICS}"
@@ -135,38 +161,52 @@ fn behaviour_30_a_sane_run_is_checked_once_and_trains_as_if_it_had_not_been() {
         let session = whole_session(text, Default::default());
         session.fit_epochs(2);
         session.fit_epochs(1);
-        (c(&session), session.number("cbstate.history.training.steps"), session.number("cbstate.history.validation.steps"))
+        (
+            c(&session),
+            session.number("cbstate.history.training.steps"),
+            session.number("cbstate.history.validation.steps"),
+        )
     };
     assert_eq!(run(&text), run(&text.replace(CHECK, "")));
 }
 
 #[test]
 fn behaviour_30_no_validation_data_is_a_warning() {
-    let text =
-        fixture(&format!("{SCALAR}{TRAINING}{CHECK}")).replace("component = \"triples\"\n", "component = \"triples\"\nvalidation = 0\n");
+    let text = fixture(&format!("{SCALAR}{TRAINING}{CHECK}"))
+        .replace("component = \"triples\"\n", "component = \"triples\"\nvalidation = 0\n");
     let (said, ending) = sanity(&text);
-    assert!(said.starts_with("sanity check: 1/5 failed\n  warning: not true that there is validation data"), "{said}");
+    assert!(
+        said.starts_with(
+            "sanity check: 1/5 failed\n  warning: not true that there is validation data"
+        ),
+        "{said}"
+    );
     assert_eq!(ending, Ending::Finished);
 }
 
 #[test]
 fn behaviour_30_no_training_data_ends_the_run() {
-    let common =
-        "[run]\ndefault-callbacks = false\n[model]\ncomponent = \"mlp\"\ninputs = 1\noutputs = 1\n[optimizer]\ncomponent = \"sgd\"\n";
-    let (said, ending) = sanity(&format!("{common}[[phase]]\ncomponent = \"quitter\"\ndata = \"none\"\n{CHECK}"));
-    assert!(said.starts_with("sanity check: 2/2 failed\n  error: not true that there is training data"), "{said}");
-    assert!(failure(ending).contains("the sanity check failed: not true that there is training data"));
+    let common = "[run]\ndefault-callbacks = false\n[model]\ncomponent = \"mlp\"\ninputs = 1\noutputs = 1\n[optimizer]\ncomponent = \"sgd\"\n";
+    let (said, ending) =
+        sanity(&format!("{common}[[phase]]\ncomponent = \"quitter\"\ndata = \"none\"\n{CHECK}"));
+    assert!(
+        said.starts_with("sanity check: 2/2 failed\n  error: not true that there is training data"),
+        "{said}"
+    );
+    assert!(
+        failure(ending).contains("the sanity check failed: not true that there is training data")
+    );
     // Data that leaves its training split empty is refused before.
-    let text =
-        fixture(&format!("{SCALAR}{TRAINING}{CHECK}")).replace("component = \"triples\"\n", "component = \"triples\"\ntraining = 0\n");
+    let text = fixture(&format!("{SCALAR}{TRAINING}{CHECK}"))
+        .replace("component = \"triples\"\n", "component = \"triples\"\ntraining = 0\n");
     let refused = try_compose_whole(&text, Default::default()).unwrap().open().unwrap_err();
     assert!(messages(&refused).contains("no samples for training"), "{}", messages(&refused));
 }
 
 #[test]
 fn behaviour_30_a_batch_without_targets_ends_the_run() {
-    let text =
-        fixture(&format!("{SCALAR}{TRAINING}{CHECK}")).replace("component = \"triples\"\n", "component = \"triples\"\ntargets = false\n");
+    let text = fixture(&format!("{SCALAR}{TRAINING}{CHECK}"))
+        .replace("component = \"triples\"\n", "component = \"triples\"\ntargets = false\n");
     let (said, ending) = sanity(&text);
     assert!(said.contains("error: not true that training batches are pairs of inputs and targets: the batch has no targets"), "{said}");
     failure(ending);
@@ -179,14 +219,19 @@ fn behaviour_30_a_model_or_loss_that_cannot_run_ends_the_run_with_the_true_cause
     let (said, ending) = sanity(&text);
     let plain = whole_session(&text.replace(CHECK, ""), Default::default());
     let Ending::Failed(stop) = plain.fit_epochs(1).ending else { panic!("it trains") };
-    assert!(said.contains("error: not true that model and loss run on a training batch") && said.contains(&stop.0.text), "{said}\n{stop}");
+    assert!(
+        said.contains("error: not true that model and loss run on a training batch")
+            && said.contains(&stop.0.text),
+        "{said}\n{stop}"
+    );
     assert!(said.contains("(batch 1)"), "{said}");
     assert!(failure(ending).contains(&stop.0.text));
 }
 
 #[test]
 fn behaviour_30_a_loss_that_is_not_finite_is_found_in_a_later_batch() {
-    let text = fixture(&format!("{SCALAR}{TRAINING}{CHECK}")).replace("learning-rate = 0.001", "learning-rate = 1e38");
+    let text = fixture(&format!("{SCALAR}{TRAINING}{CHECK}"))
+        .replace("learning-rate = 0.001", "learning-rate = 1e38");
     let (said, ending) = sanity(&text);
     assert!(said.contains("error: not true that the training loss is one finite number"), "{said}");
     assert!(said.contains("(batch 2)") || said.contains("(batch 3)"), "{said}");

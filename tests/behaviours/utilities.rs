@@ -12,7 +12,9 @@ fn behaviour_33_callbacks_are_got_added_replaced_removed_and_set() {
     assert!(session.add_callback("b", "probe", &json!({})).is_err(), "the id is taken");
     session.run_epoch(0).unwrap();
     assert_eq!((count(&session, "a", "step-begin"), count(&session, "b", "step-begin")), (16, 16));
-    let old = session.replace_callback("b", "probe", &json!({ "script": "step-begin:cancel-epoch:1" })).unwrap();
+    let old = session
+        .replace_callback("b", "probe", &json!({ "script": "step-begin:cancel-epoch:1" }))
+        .unwrap();
     assert_eq!(old.map(|old| old.id.clone()).as_deref(), Some("b"));
     assert!(session.replace_callback("z", "probe", &json!({})).unwrap().is_none());
     session.run_epoch(0).unwrap();
@@ -32,7 +34,8 @@ fn behaviour_33_callbacks_are_got_added_replaced_removed_and_set() {
 fn behaviour_33_adding_one_that_conflicts_leaves_the_learner_as_it_was() {
     let session = probed(&["training"], &[]);
     session.add_callback("first", "meddler", &json!({ "what": "none" })).unwrap();
-    let refused = session.add_callback("second", "meddler", &json!({ "what": "none" })).unwrap_err();
+    let refused =
+        session.add_callback("second", "meddler", &json!({ "what": "none" })).unwrap_err();
     assert!(refused.to_string().contains("step.xs"), "{refused}");
     assert_eq!(session.callbacks().len(), 1);
     session.run_epoch(0).unwrap();

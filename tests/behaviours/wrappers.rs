@@ -17,8 +17,11 @@ fn history(session: &fluxbay::session::Session, phase: &str, name: &str) -> f64 
 
 #[test]
 fn behaviour_19_a_throttled_recorder_records_every_nth_step_and_all_else() {
-    for (gate, steps) in [("every = 2", 8.0), ("every = 16", 1.0), ("seconds = 0", 16.0), ("seconds = 10", 1.0)] {
-        let session = session(&format!("{SCALAR}{TRAINING}{}", throttle("recorder", "step-end", gate)));
+    for (gate, steps) in
+        [("every = 2", 8.0), ("every = 16", 1.0), ("seconds = 0", 16.0), ("seconds = 10", 1.0)]
+    {
+        let session =
+            session(&format!("{SCALAR}{TRAINING}{}", throttle("recorder", "step-end", gate)));
         session.fit_epochs(1);
         assert_eq!(history(&session, "training", "steps"), steps, "{gate}");
         assert_eq!(history(&session, "training", "epochs"), 1.0, "{gate}: other events pass");
@@ -27,31 +30,51 @@ fn behaviour_19_a_throttled_recorder_records_every_nth_step_and_all_else() {
 
 #[test]
 fn behaviour_19_each_phase_is_counted_for_itself() {
-    let session = session(&format!("{SCALAR}{TRAINING}{VALIDATION}{}", throttle("recorder", "step-end", "every = 3")));
+    let session = session(&format!(
+        "{SCALAR}{TRAINING}{VALIDATION}{}",
+        throttle("recorder", "step-end", "every = 3")
+    ));
     session.fit_epochs(1);
-    assert_eq!(["training", "validation"].map(|phase| history(&session, phase, "steps")), [6.0, 6.0]);
+    assert_eq!(
+        ["training", "validation"].map(|phase| history(&session, phase, "steps")),
+        [6.0, 6.0]
+    );
 }
 
 #[test]
 fn behaviour_19_neither_and_both_settings_are_refused() {
-    for (gate, part) in [("", "`every` (events) or `seconds`"), ("every = 2\nseconds = 1", "not both")] {
-        let text = refusal(&format!("{SCALAR}{TRAINING}{}", throttle("recorder", "step-end", gate)));
+    for (gate, part) in
+        [("", "`every` (events) or `seconds`"), ("every = 2\nseconds = 1", "not both")]
+    {
+        let text =
+            refusal(&format!("{SCALAR}{TRAINING}{}", throttle("recorder", "step-end", gate)));
         assert!(text.contains("throttle") && text.contains(part), "{text}");
     }
-    let text = refusal(&format!("{SCALAR}{TRAINING}{}", throttle("recorder", "loss-begin", "every = 2")));
+    let text =
+        refusal(&format!("{SCALAR}{TRAINING}{}", throttle("recorder", "loss-begin", "every = 2")));
     assert!(text.contains("`recorder` does not handle loss-begin"), "{text}");
 }
 
 #[test]
 fn behaviour_19_access_order_and_conflicts_are_those_of_the_wrapped_one() {
-    let text = refusal(&format!("{SCALAR}{TRAINING}{}", throttle("metrics-printer", "epoch-end", "every = 2")));
+    let text = refusal(&format!(
+        "{SCALAR}{TRAINING}{}",
+        throttle("metrics-printer", "epoch-end", "every = 2")
+    ));
     assert!(text.contains("`throttled-metrics-printer` reads `cbstate.metrics-epoch`"), "{text}");
-    let both = format!("{}[[callback]]\ncomponent = \"recorder\"\n", throttle("recorder", "step-end", "every = 2"));
+    let both = format!(
+        "{}[[callback]]\ncomponent = \"recorder\"\n",
+        throttle("recorder", "step-end", "every = 2")
+    );
     let text = refusal(&format!("{SCALAR}{TRAINING}{both}"));
-    assert!(text.contains("`throttled-recorder` and `recorder` both write `cbstate.history`"), "{text}");
+    assert!(
+        text.contains("`throttled-recorder` and `recorder` both write `cbstate.history`"),
+        "{text}"
+    );
     // Early stopping runs after metrics, throttled or not.
     let stopping = throttle("early-stopping", "epoch-end", "every = 2");
-    let session = session(&format!("{SCALAR}{TRAINING}{stopping}[[callback]]\ncomponent = \"metrics\"\n"));
+    let session =
+        session(&format!("{SCALAR}{TRAINING}{stopping}[[callback]]\ncomponent = \"metrics\"\n"));
     let ids: Vec<String> = session.callbacks().iter().map(|callback| callback.id.clone()).collect();
     assert_eq!(ids, ["metrics", "throttled-early-stopping"]);
 }
@@ -59,10 +82,12 @@ fn behaviour_19_access_order_and_conflicts_are_those_of_the_wrapped_one() {
 #[test]
 fn behaviour_19_an_event_of_a_phase_s_own_is_throttled_too() {
     let announcer = "[[phase]]\ncomponent = \"announcer\"\n";
-    let session = session(&format!("{SCALAR}{announcer}{}", throttle("listener", "halfway", "every = 4")));
+    let session =
+        session(&format!("{SCALAR}{announcer}{}", throttle("listener", "halfway", "every = 4")));
     session.run_epoch(0).unwrap();
     assert_eq!(count(&session, "throttled-listener-listener", "halfway"), 4);
-    let text = refusal(&format!("{SCALAR}{TRAINING}{}", throttle("listener", "halfway", "every = 4")));
+    let text =
+        refusal(&format!("{SCALAR}{TRAINING}{}", throttle("listener", "halfway", "every = 4")));
     assert!(text.contains("`throttled-listener` handles the event `halfway`"), "{text}");
 }
 
@@ -78,7 +103,10 @@ fn conditions_hold_for_events_of_a_phase_s_own_too() {
 #[test]
 fn behaviour_20_a_throttled_canceller_cancels_every_second_step() {
     let recorder = "[[callback]]\ncomponent = \"recorder\"\n";
-    let session = session(&format!("{SCALAR}{TRAINING}{}{recorder}", throttle("canceller", "step-begin", "every = 2")));
+    let session = session(&format!(
+        "{SCALAR}{TRAINING}{}{recorder}",
+        throttle("canceller", "step-begin", "every = 2")
+    ));
     session.fit_epochs(1);
     assert_eq!(history(&session, "training", "steps"), 8.0);
 }

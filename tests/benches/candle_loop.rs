@@ -1,4 +1,5 @@
-//! `candle_loop WORKLOAD STEPS`: plain candle, with the system's allocator as its users have it; `compare.py` runs it.
+//! `candle_loop WORKLOAD STEPS`: plain candle, with the system's allocator as its users have it;
+//! `compare.py` runs it.
 
 #![allow(dead_code)]
 

@@ -1,5 +1,5 @@
-//! What an event costs: through the table of a loaded plugin, beside the same callback linked statically; and what a read
-//! and a write of the state tree cost from within a plugin.
+//! What an event costs: through the table of a loaded plugin, beside the same callback linked
+//! statically; and what a read and a write of the state tree cost from within a plugin.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -31,7 +31,8 @@ fn time(session: &Session, iterations: u64) -> Duration {
 
 /// A session whose phase sends events to `listeners` callbacks.
 fn dispatching(listeners: usize) -> Session {
-    let mut text = format!("{}[[phase]]\ncomponent = \"announcer\"\ntimes = {TIMES}\n", run::SCALAR);
+    let mut text =
+        format!("{}[[phase]]\ncomponent = \"announcer\"\ntimes = {TIMES}\n", run::SCALAR);
     for listener in 0..listeners {
         text += &format!("[[callback]]\ncomponent = \"idle\"\nid = \"idle-{listener}\"\n");
     }
@@ -60,23 +61,33 @@ impl Linked for Idle {
 fn benches(criterion: &mut Criterion) {
     for listeners in [0, 1, 10] {
         let session = dispatching(listeners);
-        criterion.bench_function(&format!("dispatch to {listeners} callbacks of a plugin"), |bencher| {
-            bencher.iter_custom(|iterations| time(&session, iterations));
-        });
+        criterion.bench_function(
+            &format!("dispatch to {listeners} callbacks of a plugin"),
+            |bencher| {
+                bencher.iter_custom(|iterations| time(&session, iterations));
+            },
+        );
         criterion.bench_function(&format!("call {listeners} linked callbacks"), |bencher| {
-            let mut callbacks: Vec<Box<dyn Linked>> = (0..listeners).map(|_| Box::new(Idle) as Box<dyn Linked>).collect();
-            bencher.iter(|| callbacks.iter_mut().try_for_each(|callback| callback.on(black_box(70))));
+            let mut callbacks: Vec<Box<dyn Linked>> =
+                (0..listeners).map(|_| Box::new(Idle) as Box<dyn Linked>).collect();
+            bencher
+                .iter(|| callbacks.iter_mut().try_for_each(|callback| callback.on(black_box(70))));
         });
     }
     // Of the dispatch above: where a report after a crash finds who was called.
     for listeners in [1, 10] {
-        criterion.bench_function(&format!("breadcrumbs of an event to {listeners} callbacks"), |bencher| {
-            bencher.iter(|| {
-                let trail = crumb::begin();
-                (0..listeners).for_each(|listener| trail.at(black_box(listener), Doing::Event(black_box(70))));
-                trail.end();
-            });
-        });
+        criterion.bench_function(
+            &format!("breadcrumbs of an event to {listeners} callbacks"),
+            |bencher| {
+                bencher.iter(|| {
+                    let trail = crumb::begin();
+                    (0..listeners).for_each(|listener| {
+                        trail.at(black_box(listener), Doing::Event(black_box(70)))
+                    });
+                    trail.end();
+                });
+            },
+        );
     }
     for what in ["gets", "sets"] {
         let session = touching(what);

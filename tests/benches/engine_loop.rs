@@ -1,5 +1,5 @@
-//! `engine_loop WORKLOAD STEPS [THREADS]`: the engine's kernels, driven by a fixed loop without plugins. `engine_loop sgemm`: its matrix
-//! products' best rate; `compare.py` runs it.
+//! `engine_loop WORKLOAD STEPS [THREADS]`: the engine's kernels, driven by a fixed loop without
+//! plugins. `engine_loop sgemm`: its matrix products' best rate; `compare.py` runs it.
 
 #![allow(dead_code)]
 

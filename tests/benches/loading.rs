@@ -1,7 +1,9 @@
-//! What it costs to find, check and load plugins: on a warm cache, beside what the dynamic linker alone takes for the same files.
+//! What it costs to find, check and load plugins: on a warm cache, beside what the dynamic linker
+//! alone takes for the same files.
 //!
-//! A library is opened once per process, so every measurement loads files that this process has not seen: copies of the same
-//! plugin, each with another name in its manifest. What an earlier process leaves behind is left by this executable, started anew.
+//! A library is opened once per process, so every measurement loads files that this process has not
+//! seen: copies of the same plugin, each with another name in its manifest. What an earlier process
+//! leaves behind is left by this executable, started anew.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,7 +25,12 @@ impl Copies {
     fn new() -> Self {
         let template = std::fs::read(build_plugin("copy-00000000", FIXTURE)).unwrap();
         let name = b"copy-00000000";
-        let places: Vec<usize> = template.windows(name.len()).enumerate().filter(|(_, bytes)| *bytes == name).map(|(at, _)| at).collect();
+        let places: Vec<usize> = template
+            .windows(name.len())
+            .enumerate()
+            .filter(|(_, bytes)| *bytes == name)
+            .map(|(at, _)| at)
+            .collect();
         assert!(!places.is_empty());
         Self { template, places, next: 0 }
     }
@@ -49,7 +56,10 @@ impl Copies {
 fn scan(dir: &Path, cache: &Path) -> Catalog {
     let mut path = SearchPath::new();
     path.push(dir, Origin::CommandLine);
-    Catalog::scan(&path, &ScanOptions { cache_dir: Some(cache.to_owned()), ..ScanOptions::default() })
+    Catalog::scan(
+        &path,
+        &ScanOptions { cache_dir: Some(cache.to_owned()), ..ScanOptions::default() },
+    )
 }
 
 /// Whether this executable has used the plugins before.
@@ -59,7 +69,8 @@ enum Use {
     Again,
 }
 
-/// Asks this executable, started anew, to use the plugins of a folder: the plugins, the cache, the store.
+/// Asks this executable, started anew, to use the plugins of a folder: the plugins, the cache, the
+/// store.
 const USE: &str = "FLUXBAY_BENCH_USE";
 
 fn scan_and_load(plugins: &Path, cache: &Path, store: &Path) -> usize {
@@ -70,7 +81,8 @@ fn scan_and_load(plugins: &Path, cache: &Path, store: &Path) -> usize {
     loaded.len()
 }
 
-/// Time to scan, check and load `count` plugins whose copies lie in the store and whose facts lie in the cache.
+/// Time to scan, check and load `count` plugins whose copies lie in the store and whose facts lie
+/// in the cache.
 fn fluxbay(copies: &mut Copies, count: usize, use_: Use) -> Duration {
     let dir = scratch();
     let (plugins, cache) = (dir.path().join("plugins"), dir.path().join("cache"));
@@ -89,7 +101,10 @@ fn fluxbay(copies: &mut Copies, count: usize, use_: Use) -> Duration {
         assert!(before.status().unwrap().success());
     } else {
         let copies = Store::at(&store).unwrap();
-        scan(&plugins, &cache).plugins().iter().for_each(|plugin| drop(plugin.trusted().store(&copies).unwrap()));
+        scan(&plugins, &cache)
+            .plugins()
+            .iter()
+            .for_each(|plugin| drop(plugin.trusted().store(&copies).unwrap()));
     }
     let begin = Instant::now();
     assert_eq!(scan_and_load(&plugins, &cache, &store), count);
@@ -103,7 +118,9 @@ fn bare(copies: &mut Copies, count: usize) -> Duration {
     let begin = Instant::now();
     for file in files {
         // SAFETY: the plugin's own constructors run, and it is never closed.
-        let library = unsafe { libloading::os::unix::Library::open(Some(&file), libloading::os::unix::RTLD_NOW) };
+        let library = unsafe {
+            libloading::os::unix::Library::open(Some(&file), libloading::os::unix::RTLD_NOW)
+        };
         std::mem::forget(library.unwrap());
     }
     begin.elapsed()
@@ -132,7 +149,9 @@ fn listing(criterion: &mut Criterion, copies: &mut Copies) {
         });
     });
     scan(&plugins, &cache);
-    group.bench_function("warm", |bencher| bencher.iter(|| assert_eq!(scan(&plugins, &cache).plugins().len(), 1000)));
+    group.bench_function("warm", |bencher| {
+        bencher.iter(|| assert_eq!(scan(&plugins, &cache).plugins().len(), 1000))
+    });
     group.finish();
 }
 
@@ -140,16 +159,30 @@ fn benches(criterion: &mut Criterion) {
     let mut copies = Copies::new();
     listing(criterion, &mut copies);
     let mut group = criterion.benchmark_group("load");
-    group.sample_size(10).warm_up_time(Duration::from_millis(1)).measurement_time(Duration::from_millis(10));
+    group
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(1))
+        .measurement_time(Duration::from_millis(10));
     for count in [1, 100] {
-        for (name, use_) in [("scan, check and load", Use::Again), ("the same, tables never compared before", Use::First)] {
+        for (name, use_) in [
+            ("scan, check and load", Use::Again),
+            ("the same, tables never compared before", Use::First),
+        ] {
             group.bench_with_input(BenchmarkId::new(name, count), &count, |bencher, &count| {
-                bencher.iter_custom(|iterations| (0..iterations).map(|_| fluxbay(&mut copies, count, use_)).sum());
+                bencher.iter_custom(|iterations| {
+                    (0..iterations).map(|_| fluxbay(&mut copies, count, use_)).sum()
+                });
             });
         }
-        group.bench_with_input(BenchmarkId::new("dlopen alone", count), &count, |bencher, &count| {
-            bencher.iter_custom(|iterations| (0..iterations).map(|_| bare(&mut copies, count)).sum());
-        });
+        group.bench_with_input(
+            BenchmarkId::new("dlopen alone", count),
+            &count,
+            |bencher, &count| {
+                bencher.iter_custom(|iterations| {
+                    (0..iterations).map(|_| bare(&mut copies, count)).sum()
+                });
+            },
+        );
     }
     group.finish();
 }

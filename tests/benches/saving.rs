@@ -1,5 +1,6 @@
-//! What a checkpoint costs: written through and synced, beside the same bytes written and synced raw on the same disk in the
-//! same run; and how long training waits for it, beside copying the tensors.
+//! What a checkpoint costs: written through and synced, beside the same bytes written and synced
+//! raw on the same disk in the same run; and how long training waits for it, beside copying the
+//! tensors.
 
 use std::{
     collections::BTreeMap,
@@ -48,16 +49,28 @@ fn raw(folder: &Path, bytes: &[u8]) {
 /// A checkpoint of `size` bytes: a third parameters, the rest moments of the optimizer.
 fn checkpoint(size: usize) -> CheckpointData {
     let tensor = |seed: usize| {
-        let values: Vec<f32> = (0..size / 24 / 4).map(|index| ((index * 2_654_435_761 + seed) % 1_000_003) as f32).collect();
+        let values: Vec<f32> = (0..size / 24 / 4)
+            .map(|index| ((index * 2_654_435_761 + seed) % 1_000_003) as f32)
+            .collect();
         Tensor::from_vec(values, size / 24 / 4, &Device::Cpu).unwrap()
     };
     let of = |what: &str, count: usize| -> Content {
-        let named: Vec<(String, Tensor)> = (0..count).map(|number| (format!("{what}.{number}"), tensor(number))).collect();
+        let named: Vec<(String, Tensor)> =
+            (0..count).map(|number| (format!("{what}.{number}"), tensor(number))).collect();
         Content::Tensors(tensors::prepare(&named).unwrap())
     };
     let small = |bytes: usize| Content::Bytes(vec![b'x'; bytes]);
-    let files = [("model.safetensors", of("model", 8)), ("optimizer.safetensors", of("moment", 16)), ("learner.json", small(4000))];
-    let more = [("instances.bin", small(2000)), ("record.json", small(100)), ("resolved.toml", small(3000)), ("plugins.lock", small(2000))];
+    let files = [
+        ("model.safetensors", of("model", 8)),
+        ("optimizer.safetensors", of("moment", 16)),
+        ("learner.json", small(4000)),
+    ];
+    let more = [
+        ("instances.bin", small(2000)),
+        ("record.json", small(100)),
+        ("resolved.toml", small(3000)),
+        ("plugins.lock", small(2000)),
+    ];
     let about = About {
         sequence: 1,
         epochs: 1,
@@ -67,13 +80,24 @@ fn checkpoint(size: usize) -> CheckpointData {
         asked_by: vec!["run".to_owned()],
         metrics: BTreeMap::new(),
     };
-    CheckpointData { about, files: files.into_iter().chain(more).map(|(name, content)| (name.to_owned(), content)).collect() }
+    CheckpointData {
+        about,
+        files: files
+            .into_iter()
+            .chain(more)
+            .map(|(name, content)| (name.to_owned(), content))
+            .collect(),
+    }
 }
 
 fn saving(size: usize) {
-    let folder = tempfile::Builder::new().prefix("fluxbay-saving-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let folder = tempfile::Builder::new()
+        .prefix("fluxbay-saving-")
+        .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+        .unwrap();
     let data = checkpoint(size);
-    let bytes: Vec<u8> = data.files.values().flat_map(|content| content.bytes().into_owned()).collect();
+    let bytes: Vec<u8> =
+        data.files.values().flat_map(|content| content.bytes().into_owned()).collect();
     let (mut raws, mut saves) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         // In turns, so that what else the disk does meets both.
@@ -100,7 +124,12 @@ fn waiting() {
     let (mut copies, mut snapshots, mut encodings) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let snapshot = session.runtime().snapshot().unwrap();
-        let all: Vec<&Tensor> = snapshot.parameters.iter().chain(&snapshot.optimizer_states).map(|(_, tensor)| tensor).collect();
+        let all: Vec<&Tensor> = snapshot
+            .parameters
+            .iter()
+            .chain(&snapshot.optimizer_states)
+            .map(|(_, tensor)| tensor)
+            .collect();
         copies.push(time(|| {
             let copied: Vec<Tensor> = all.iter().map(|tensor| tensor.copy().unwrap()).collect();
             black_box(copied);
@@ -109,7 +138,12 @@ fn waiting() {
         encodings.push(time(|| drop(black_box(to_files(&snapshot).unwrap()))));
     }
     let snapshot = session.runtime().snapshot().unwrap();
-    let bytes: usize = snapshot.parameters.iter().chain(&snapshot.optimizer_states).map(|(_, tensor)| tensor.elem_count() * 4).sum();
+    let bytes: usize = snapshot
+        .parameters
+        .iter()
+        .chain(&snapshot.optimizer_states)
+        .map(|(_, tensor)| tensor.elem_count() * 4)
+        .sum();
     println!(
         "training waits for a checkpoint of {} MiB: copying parameters and moments {:.2} ms, everything {:.2} ms; putting the files together, \
          beside the training, {:.2} ms",

@@ -1,9 +1,10 @@
-//! What it costs that everything is a plugin: a training step of the whole product, with its default callbacks and metrics, beside the
-//! same operations of the same engine in a plain function, and beside a hand-written candle loop, which is what one would write without
-//! fluxbay.
+//! What it costs that everything is a plugin: a training step of the whole product, with its
+//! default callbacks and metrics, beside the same operations of the same engine in a plain
+//! function, and beside a hand-written candle loop, which is what one would write without fluxbay.
 //!
-//! All get the same batch again and again, in one process. Product and engine take turns in short stretches, so that a machine that slows
-//! down slows both; the printed overhead is the median of the stretches' ratios. `steps w1 w3` measures only these.
+//! All get the same batch again and again, in one process. Product and engine take turns in short
+//! stretches, so that a machine that slows down slows both; the printed overhead is the median of
+//! the stretches' ratios. `steps w1 w3` measures only these.
 
 use std::time::{Duration, Instant};
 
@@ -30,9 +31,11 @@ const THREADS: usize = 2;
 /// Images and labels in the MNIST files' format: `count` images of 28x28.
 fn idx_files(dir: &std::path::Path, count: u32) {
     let image = |index: u32| (0..784).map(move |pixel| (index.wrapping_mul(37) + pixel * 11) as u8);
-    let mut images: Vec<u8> = [0x803, count, 28, 28].iter().flat_map(|word: &u32| word.to_be_bytes()).collect();
+    let mut images: Vec<u8> =
+        [0x803, count, 28, 28].iter().flat_map(|word: &u32| word.to_be_bytes()).collect();
     images.extend((0..count).flat_map(image));
-    let mut labels: Vec<u8> = [0x801, count].iter().flat_map(|word: &u32| word.to_be_bytes()).collect();
+    let mut labels: Vec<u8> =
+        [0x801, count].iter().flat_map(|word: &u32| word.to_be_bytes()).collect();
     labels.extend((0..count).map(|index| (index % 10) as u8));
     std::fs::write(dir.join("images"), images).expect("a scratch folder can be written");
     std::fs::write(dir.join("labels"), labels).expect("a scratch folder can be written");
@@ -41,17 +44,32 @@ fn idx_files(dir: &std::path::Path, count: u32) {
 /// Data, model and optimizer of a workload as sections of a run file, and its batch.
 fn workload(name: &str, dir: &std::path::Path) -> (String, DataBatch) {
     let folder = dir.display();
-    let idx = format!("component = \"idx\"\nimages = \"{folder}/images\"\nlabels = \"{folder}/labels\"\n");
+    let idx = format!(
+        "component = \"idx\"\nimages = \"{folder}/images\"\nlabels = \"{folder}/labels\"\n"
+    );
     let adamw = "component = \"adamw\"\nlearning-rate = 1e-3\n";
     let (data, model, optimizer, batch) = match name {
-        "w1" => (idx, "component = \"mlp\"\nhidden = [128]\n", "component = \"sgd\"\nlearning-rate = 0.01\n", images(64)),
+        "w1" => (
+            idx,
+            "component = \"mlp\"\nhidden = [128]\n",
+            "component = \"sgd\"\nlearning-rate = 0.01\n",
+            images(64),
+        ),
         "w2" => (idx, "component = \"mlp\"\nhidden = [1024, 1024]\n", adamw, images(256)),
         "w3" => (idx, "component = \"cnn\"\nchannels = [16, 32]\nhidden = []\n", adamw, images(64)),
         _ => {
             let letters: String = (0..65).map(|at| char::from(b'(' + at)).collect();
-            std::fs::write(dir.join("text"), letters.repeat(200)).expect("a scratch folder can be written");
-            let data = format!("component = \"text\"\npath = \"{folder}/text\"\ncontext = 128\nstride = 128\nvalidation = 0.0\n");
-            (data, "component = \"gpt\"\nlayers = 4\nwidth = 128\nheads = 4\n", adamw, texts(16, 128))
+            std::fs::write(dir.join("text"), letters.repeat(200))
+                .expect("a scratch folder can be written");
+            let data = format!(
+                "component = \"text\"\npath = \"{folder}/text\"\ncontext = 128\nstride = 128\nvalidation = 0.0\n"
+            );
+            (
+                data,
+                "component = \"gpt\"\nlayers = 4\nwidth = 128\nheads = 4\n",
+                adamw,
+                texts(16, 128),
+            )
         }
     };
     let text = format!(
@@ -63,7 +81,8 @@ fn workload(name: &str, dir: &std::path::Path) -> (String, DataBatch) {
 }
 
 fn session(text: &str) -> Session {
-    let composed = run::compose_whole(text).unwrap_or_else(|problems| panic!("{}", run::messages(&problems)));
+    let composed =
+        run::compose_whole(text).unwrap_or_else(|problems| panic!("{}", run::messages(&problems)));
     composed.open().unwrap_or_else(|problems| panic!("{}", run::messages(&problems)))
 }
 
@@ -77,11 +96,13 @@ fn images(size: usize) -> DataBatch {
 }
 
 fn texts(size: usize, context: usize) -> DataBatch {
-    let tokens = || workloads::labels(size * context, 65).reshape((size, context)).expect("sizes agree");
+    let tokens =
+        || workloads::labels(size * context, 65).reshape((size, context)).expect("sizes agree");
     batch(tokens(), tokens())
 }
 
-/// Median seconds of a step of both, which take so many steps when they are called, and the median of the stretches' ratios.
+/// Median seconds of a step of both, which take so many steps when they are called, and the median
+/// of the stretches' ratios.
 fn compare(mut first: impl FnMut(usize), mut second: impl FnMut(usize)) -> (f64, f64, f64) {
     let begin = Instant::now();
     let mut steps = 0;
@@ -90,7 +111,8 @@ fn compare(mut first: impl FnMut(usize), mut second: impl FnMut(usize)) -> (f64,
         second(1);
         steps += 1;
     }
-    let stretch = (2.0 * f64::from(steps) * STRETCH.as_secs_f64() / begin.elapsed().as_secs_f64()).max(1.0) as usize;
+    let stretch = (2.0 * f64::from(steps) * STRETCH.as_secs_f64() / begin.elapsed().as_secs_f64())
+        .max(1.0) as usize;
     let time = |run: &mut dyn FnMut(usize)| {
         let begin = Instant::now();
         run(stretch);
@@ -130,8 +152,11 @@ fn alone(mut step: impl FnMut()) -> f64 {
 
 fn main() {
     workloads::keep_memory();
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| word.starts_with('w')).collect();
-    for ((name, make), (_, candle)) in workloads::engine::all(THREADS).into_iter().zip(workloads::candle::all()) {
+    let wanted: Vec<String> =
+        std::env::args().skip(1).filter(|word| word.starts_with('w')).collect();
+    for ((name, make), (_, candle)) in
+        workloads::engine::all(THREADS).into_iter().zip(workloads::candle::all())
+    {
         if !wanted.is_empty() && !wanted.iter().any(|word| word == name) {
             continue;
         }
@@ -139,7 +164,9 @@ fn main() {
         idx_files(dir.path(), 1024);
         let (text, batch) = workload(name, dir.path());
         let (session, mut engine) = (session(&text), make());
-        let product = |steps| session.run_steps(0, std::iter::repeat_n(&batch, steps)).expect("the steps are sound");
+        let product = |steps| {
+            session.run_steps(0, std::iter::repeat_n(&batch, steps)).expect("the steps are sound")
+        };
         let (product, engine, ratio) = compare(product, |steps| (0..steps).for_each(|_| engine()));
         let candle = alone(candle());
         println!(

@@ -7,17 +7,29 @@ use serde_json::Value;
 
 fn parsed(dir: &Path, plugins: &Path, arguments: &[&str]) -> Value {
     let finished = succeed(fluxbay(dir, plugins).args(arguments));
-    serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("{arguments:?}: {error}\n{}", finished.stdout))
+    serde_json::from_str(&finished.stdout)
+        .unwrap_or_else(|error| panic!("{arguments:?}: {error}\n{}", finished.stdout))
 }
 
 #[test]
 fn every_json_output_parses_and_fits_its_published_schema() {
     let (dir, plugins) = (scratch(), plugin_dir());
     for name in ["one", "two"] {
-        let settings = ["train", "--set", "run.epochs=1", "--limit-batches", "4", "--run-dir", name];
-        succeed(fluxbay(dir.path(), plugins.path()).args(settings).args(["--set", &format!("model.hidden=[{}]", name.len() * 8)]));
+        let settings =
+            ["train", "--set", "run.epochs=1", "--limit-batches", "4", "--run-dir", name];
+        succeed(
+            fluxbay(dir.path(), plugins.path())
+                .args(settings)
+                .args(["--set", &format!("model.hidden=[{}]", name.len() * 8)]),
+        );
     }
-    succeed(fluxbay(dir.path(), plugins.path()).args(["train", "--set", "run.epochs=1", "--limit-batches", "4"]));
+    succeed(fluxbay(dir.path(), plugins.path()).args([
+        "train",
+        "--set",
+        "run.epochs=1",
+        "--limit-batches",
+        "4",
+    ]));
     let losses = plugins.path().join("libfluxbay_losses.so").to_string_lossy().into_owned();
     let file = plugins.path().join("libfluxbay_models.so").to_string_lossy().into_owned();
     let cases: [(&str, &[&str]); 18] = [
@@ -36,7 +48,19 @@ fn every_json_output_parses_and_fits_its_published_schema() {
         ("schedule", &["schedule", "--of", "poly{start = 1.0, degree = 2, steps = 9}", "--json"]),
         ("check", &["check", &losses, "--json"]),
         ("check-list", &["check", "--list", "--json"]),
-        ("verify-resume", &["verify-resume", "--set", "run.epochs=1", "--set", "loader.limit-batches=4", "--interruptions", "1", "--json"]),
+        (
+            "verify-resume",
+            &[
+                "verify-resume",
+                "--set",
+                "run.epochs=1",
+                "--set",
+                "loader.limit-batches=4",
+                "--interruptions",
+                "1",
+                "--json",
+            ],
+        ),
         ("quarantine", &["quarantine", "--json"]),
         ("trust-list", &["trust", "list", "--json"]),
     ];
@@ -44,7 +68,8 @@ fn every_json_output_parses_and_fits_its_published_schema() {
         let schema = parsed(dir.path(), plugins.path(), &["schema", name]);
         assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
         let value = parsed(dir.path(), plugins.path(), arguments);
-        schema::check(&schema, &value, name).unwrap_or_else(|error| panic!("{arguments:?}: {error}\n{value:#}"));
+        schema::check(&schema, &value, name)
+            .unwrap_or_else(|error| panic!("{arguments:?}: {error}\n{value:#}"));
     }
     let of_runs = parsed(dir.path(), plugins.path(), &["schema"]);
     assert_eq!(of_runs["title"], "fluxbay run file");
@@ -54,7 +79,8 @@ fn every_json_output_parses_and_fits_its_published_schema() {
     let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
     succeed(fluxbay(dir.path(), plugins.path()).args(["trust", "add", key, "--name", "team"]));
     let keys = parsed(dir.path(), plugins.path(), &["trust", "list", "--json"]);
-    schema::check(&parsed(dir.path(), plugins.path(), &["schema", "trust-list"]), &keys, "keys").unwrap();
+    schema::check(&parsed(dir.path(), plugins.path(), &["schema", "trust-list"]), &keys, "keys")
+        .unwrap();
     assert_eq!(keys["keys"][0]["name"], "team");
 }
 
@@ -63,7 +89,11 @@ fn a_configuration_that_is_wrong_does_not_fit_the_schema_of_run_files() {
     let (dir, plugins) = (scratch(), plugin_dir());
     let of_runs = parsed(dir.path(), plugins.path(), &["schema"]);
     let config = parsed(dir.path(), plugins.path(), &["compose", "--print-config", "--json"]);
-    for (path, wrong) in [("/optimizer/learning-rate", Value::from(-1)), ("/run/epochs", "3".into()), ("/callback/0/every", true.into())] {
+    for (path, wrong) in [
+        ("/optimizer/learning-rate", Value::from(-1)),
+        ("/run/epochs", "3".into()),
+        ("/callback/0/every", true.into()),
+    ] {
         let mut config = config.clone();
         if let Some(value) = config.pointer_mut(path) {
             *value = wrong;
@@ -80,11 +110,23 @@ fn refused_and_shadowed_files_fit_the_schema_too() {
     std::fs::write(plugins.path().join("broken.so"), b"\x7fELF no plugin").unwrap();
     let arguments = ["list", "--json", "--plugin-dir", &others.path().to_string_lossy()];
     let value = parsed(dir.path(), plugins.path(), &arguments);
-    schema::check(&parsed(dir.path(), plugins.path(), &["schema", "list"]), &value, "list").unwrap();
-    let checked = run(fluxbay(dir.path(), plugins.path()).args(["check", "--json"]).arg(plugins.path().join("broken.so")));
-    assert_eq!(checked.code, Some(1));
-    schema::check(&parsed(dir.path(), plugins.path(), &["schema", "check"]), &serde_json::from_str(&checked.stdout).unwrap(), "check")
+    schema::check(&parsed(dir.path(), plugins.path(), &["schema", "list"]), &value, "list")
         .unwrap();
-    let states: Vec<&str> = value["files"].as_array().unwrap().iter().filter_map(|file| file["state"].as_str()).collect();
+    let checked = run(fluxbay(dir.path(), plugins.path())
+        .args(["check", "--json"])
+        .arg(plugins.path().join("broken.so")));
+    assert_eq!(checked.code, Some(1));
+    schema::check(
+        &parsed(dir.path(), plugins.path(), &["schema", "check"]),
+        &serde_json::from_str(&checked.stdout).unwrap(),
+        "check",
+    )
+    .unwrap();
+    let states: Vec<&str> = value["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|file| file["state"].as_str())
+        .collect();
     assert!(states.contains(&"refused") && states.contains(&"ok"), "{states:?}");
 }

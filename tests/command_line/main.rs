@@ -1,4 +1,5 @@
-//! The command line as its users meet it: screens, terminals and pipes, JSON for scripts, crates of one's own.
+//! The command line as its users meet it: screens, terminals and pipes, JSON for scripts, crates of
+//! one's own.
 
 mod json;
 mod own_plugins;

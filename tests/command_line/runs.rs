@@ -7,7 +7,11 @@ use fluxbay_tests::{fluxbay, plugin_dir, run, scratch, succeed};
 use serde_json::Value;
 
 fn train(dir: &Path, plugins: &Path, more: &[&str]) {
-    succeed(fluxbay(dir, plugins).args(["train", "--set", "run.epochs=2", "--limit-batches", "8"]).args(more));
+    succeed(
+        fluxbay(dir, plugins)
+            .args(["train", "--set", "run.epochs=2", "--limit-batches", "8"])
+            .args(more),
+    );
 }
 
 #[test]
@@ -16,10 +20,17 @@ fn evaluate_gives_the_very_figures_of_the_last_validation_and_touches_nothing() 
     train(dir.path(), plugins.path(), &["--run-dir", "out"]);
     let out = dir.path().join("out");
     let metrics = fs::read_to_string(out.join("metrics.jsonl")).unwrap();
-    let validation = |line: &Value| line["phase"] == "validation" && line["scope"] == "epoch" && line["epoch"] == 2;
-    let lines: Vec<Value> = metrics.lines().map(|line| serde_json::from_str(line).unwrap()).filter(validation).collect();
+    let validation = |line: &Value| {
+        line["phase"] == "validation" && line["scope"] == "epoch" && line["epoch"] == 2
+    };
+    let lines: Vec<Value> = metrics
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(validation)
+        .collect();
     let listing = |path: &Path| {
-        let mut names: Vec<_> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut names: Vec<_> =
+            fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         names
     };
@@ -27,18 +38,39 @@ fn evaluate_gives_the_very_figures_of_the_last_validation_and_touches_nothing() 
     let finished = succeed(fluxbay(dir.path(), plugins.path()).args(["evaluate", "out", "--json"]));
     let answer: Value = serde_json::from_str(&finished.stdout).unwrap();
     for name in ["loss", "accuracy"] {
-        let find = |all: &[Value]| all.iter().find(|one| one["name"] == name).map(|one| one["value"].clone());
-        assert_eq!(find(answer["figures"].as_array().unwrap()), find(&lines), "{name}: {answer}\n{lines:?}");
+        let find = |all: &[Value]| {
+            all.iter().find(|one| one["name"] == name).map(|one| one["value"].clone())
+        };
+        assert_eq!(
+            find(answer["figures"].as_array().unwrap()),
+            find(&lines),
+            "{name}: {answer}\n{lines:?}"
+        );
         assert!(find(&lines).is_some());
     }
     assert_eq!(before, (listing(&out), fs::read(out.join("state.json")).unwrap()));
     // On other data the figures are others.
-    let training = succeed(fluxbay(dir.path(), plugins.path()).args(["evaluate", "out", "--data", "training", "--json"]));
-    assert_ne!(serde_json::from_str::<Value>(&training.stdout).unwrap()["figures"], answer["figures"]);
+    let training = succeed(
+        fluxbay(dir.path(), plugins.path())
+            .args(["evaluate", "out", "--data", "training", "--json"]),
+    );
+    assert_ne!(
+        serde_json::from_str::<Value>(&training.stdout).unwrap()["figures"],
+        answer["figures"]
+    );
     // A model of another shape is told, with the parameter.
-    let other = run(fluxbay(dir.path(), plugins.path()).args(["evaluate", "out", "--set", "model.hidden=[3]"]));
+    let other = run(fluxbay(dir.path(), plugins.path()).args([
+        "evaluate",
+        "out",
+        "--set",
+        "model.hidden=[3]",
+    ]));
     assert_eq!(other.code, Some(2), "{}", other.stderr);
-    assert!(other.stderr.contains("model.safetensors does not fit the run's model: parameter"), "{}", other.stderr);
+    assert!(
+        other.stderr.contains("model.safetensors does not fit the run's model: parameter"),
+        "{}",
+        other.stderr
+    );
     let missing = run(fluxbay(dir.path(), plugins.path()).args(["evaluate", "nowhere"]));
     assert!(missing.code == Some(2) && missing.stderr.contains("runs list"), "{}", missing.stderr);
 }
@@ -46,34 +78,80 @@ fn evaluate_gives_the_very_figures_of_the_last_validation_and_touches_nothing() 
 #[test]
 fn a_device_that_the_program_was_not_built_for_is_refused_before_anything_is_made() {
     let (dir, plugins) = (scratch(), plugin_dir());
-    let refused = run(fluxbay(dir.path(), plugins.path()).args(["train", "--set", "run.device=cuda", "--run-dir", "out"]));
+    let refused = run(fluxbay(dir.path(), plugins.path()).args([
+        "train",
+        "--set",
+        "run.device=cuda",
+        "--run-dir",
+        "out",
+    ]));
     assert_eq!(refused.code, Some(2), "{}", refused.stderr);
-    assert!(refused.stderr.contains("`cuda:0` cannot be used") && refused.stderr.contains("built without CUDA"), "{}", refused.stderr);
-    assert!(refused.stderr.contains("use `device = \"cpu\"`") && !dir.path().join("out").exists(), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("`cuda:0` cannot be used")
+            && refused.stderr.contains("built without CUDA"),
+        "{}",
+        refused.stderr
+    );
+    assert!(
+        refused.stderr.contains("use `device = \"cpu\"`") && !dir.path().join("out").exists(),
+        "{}",
+        refused.stderr
+    );
 }
 
 #[test]
 fn runs_are_listed_compared_shown_and_removed() {
     let (dir, plugins) = (scratch(), plugin_dir());
-    let command = |arguments: &[&str]| succeed(fluxbay(dir.path(), plugins.path()).args(arguments)).stdout;
+    let command =
+        |arguments: &[&str]| succeed(fluxbay(dir.path(), plugins.path()).args(arguments)).stdout;
     assert!(command(&["runs", "list"]).contains("fluxbay train"));
     train(dir.path(), plugins.path(), &["--set", "run.name=first"]);
-    train(dir.path(), plugins.path(), &["--set", "run.name=second", "--set", "optimizer.learning-rate=0.01", "--remove", "recorder"]);
+    train(
+        dir.path(),
+        plugins.path(),
+        &[
+            "--set",
+            "run.name=second",
+            "--set",
+            "optimizer.learning-rate=0.01",
+            "--remove",
+            "recorder",
+        ],
+    );
     let list = command(&["runs", "list"]);
-    assert!(list.contains("-first") && list.contains("-second") && list.matches("finished").count() == 2, "{list}");
+    assert!(
+        list.contains("-first")
+            && list.contains("-second")
+            && list.matches("finished").count() == 2,
+        "{list}"
+    );
     assert!(list.lines().all(|line| line.chars().count() <= 100), "{list}");
     let compared = command(&["runs", "compare", "first", "second"]);
-    for part in ["optimizer.learning-rate", "0.01", "callback.recorder", "the same plugins", "validation accuracy"] {
+    for part in [
+        "optimizer.learning-rate",
+        "0.01",
+        "callback.recorder",
+        "the same plugins",
+        "validation accuracy",
+    ] {
         assert!(compared.contains(part), "{part} is missing in\n{compared}");
     }
     let shown = command(&["runs", "show"]);
-    for part in ["-second", "finished in epoch 2 of 2", "fluxbay-models", "fluxbay evaluate", "checkpoints"] {
+    for part in
+        ["-second", "finished in epoch 2 of 2", "fluxbay-models", "fluxbay evaluate", "checkpoints"]
+    {
         assert!(shown.contains(part), "{part} is missing in\n{shown}");
     }
     // The command as it was typed.
-    assert!(shown.contains("fluxbay train --set run.epochs=2 --limit-batches 8") && !shown.contains("--supervised"), "{shown}");
+    assert!(
+        shown.contains("fluxbay train --set run.epochs=2 --limit-batches 8")
+            && !shown.contains("--supervised"),
+        "{shown}"
+    );
     // Nobody can be asked here.
-    let asked = run(fluxbay(dir.path(), plugins.path()).args(["runs", "remove", "first"]).stdin(std::process::Stdio::null()));
+    let asked = run(fluxbay(dir.path(), plugins.path())
+        .args(["runs", "remove", "first"])
+        .stdin(std::process::Stdio::null()));
     assert!(asked.code == Some(2) && asked.stderr.contains("--yes"), "{}", asked.stderr);
     assert!(command(&["runs", "remove", "first", "--yes"]).contains("removed runs/"));
     let left = command(&["runs", "list"]);

@@ -1,4 +1,5 @@
-//! Every screen, as it is. Where one changes on purpose: `INSTA_UPDATE=always cargo test -p fluxbay-tests --test command_line`.
+//! Every screen, as it is. Where one changes on purpose:
+//! `INSTA_UPDATE=always cargo test -p fluxbay-tests --test command_line`.
 
 use std::path::Path;
 
@@ -6,7 +7,9 @@ use fluxbay_tests::{fluxbay, plugin_dir, run, scratch, succeed};
 
 /// Numbers, hashes and folders of this moment, as `#` and `DIR`.
 fn settled(text: &str, dir: &Path, plugins: &Path) -> String {
-    let text = text.replace(&*plugins.to_string_lossy(), "PLUGINS").replace(&*dir.to_string_lossy(), "DIR");
+    let text = text
+        .replace(&*plugins.to_string_lossy(), "PLUGINS")
+        .replace(&*dir.to_string_lossy(), "DIR");
     let mut out = String::new();
     for line in text.lines() {
         let words: Vec<String> = line.split(' ').map(settled_word).collect();
@@ -18,7 +21,9 @@ fn settled(text: &str, dir: &Path, plugins: &Path) -> String {
 
 fn settled_word(word: &str) -> String {
     let bare = word.trim_end_matches([',', ';', ')', ':']);
-    let is_hash = bare.len() >= 8 && bare.bytes().all(|byte| byte.is_ascii_hexdigit()) && bare.bytes().any(|byte| byte.is_ascii_digit());
+    let is_hash = bare.len() >= 8
+        && bare.bytes().all(|byte| byte.is_ascii_hexdigit())
+        && bare.bytes().any(|byte| byte.is_ascii_digit());
     if is_hash {
         return word.replace(bare, "#");
     }
@@ -33,7 +38,11 @@ fn settled_word(word: &str) -> String {
         }
     }
     // A short time is told in the unit that suits this machine.
-    if out == "#ms" { "#s".to_owned() } else { out.replace("#.#", "#").replace("#,#", "#").replace("#e-#", "#") }
+    if out == "#ms" {
+        "#s".to_owned()
+    } else {
+        out.replace("#.#", "#").replace("#,#", "#").replace("#e-#", "#")
+    }
 }
 
 /// Columns whose width follows from numbers: their spaces say nothing.
@@ -74,8 +83,11 @@ const COMMANDS: [&str; 18] = [
 #[test]
 fn help_is_short_enough_for_a_screen_and_long_where_asked() {
     let (dir, plugins) = (scratch(), scratch());
-    // Whether every command's screen fits is tested where they are made; these are what they look like.
-    let help = |arguments: &[&str]| succeed(fluxbay(dir.path(), plugins.path()).args(arguments).env("COLUMNS", "80")).stdout;
+    // Whether every command's screen fits is tested where they are made; these are what they look
+    // like.
+    let help = |arguments: &[&str]| {
+        succeed(fluxbay(dir.path(), plugins.path()).args(arguments).env("COLUMNS", "80")).stdout
+    };
     let short = help(&["-h"]);
     snapshot("help", short);
     snapshot("help-long", help(&["--help"]));
@@ -90,9 +102,15 @@ fn help_is_short_enough_for_a_screen_and_long_where_asked() {
 #[test]
 fn listings_and_sheets() {
     let (dir, plugins) = (scratch(), plugin_dir());
-    let screen =
-        |arguments: &[&str]| settled(&succeed(fluxbay(dir.path(), plugins.path()).args(arguments)).stdout, dir.path(), plugins.path());
-    // The whole listing changes with every component that is added; its form is tested where it is made.
+    let screen = |arguments: &[&str]| {
+        settled(
+            &succeed(fluxbay(dir.path(), plugins.path()).args(arguments)).stdout,
+            dir.path(),
+            plugins.path(),
+        )
+    };
+    // The whole listing changes with every component that is added; its form is tested where it is
+    // made.
     snapshot("list-of-a-plugin", screen(&["list", "--plugin", "fluxbay-losses"]));
     let changers = screen(&["list", "--writes", "optimizer.learning-rate"]);
     assert!(changers.contains("scheduler") && !changers.contains("early-stopping"), "{changers}");
@@ -104,14 +122,16 @@ fn listings_and_sheets() {
     snapshot("inspect-plugin", screen(&["inspect", "fluxbay-losses"]));
     let nothing = succeed(fluxbay(dir.path(), &dir.path().join("none")).args(["list"])).stdout;
     // The executable lies elsewhere each time.
-    let lines: Vec<&str> = nothing.lines().filter(|line| !line.contains("(beside the executable)")).collect();
+    let lines: Vec<&str> =
+        nothing.lines().filter(|line| !line.contains("(beside the executable)")).collect();
     snapshot("list-of-nothing", settled(&lines.join("\n"), dir.path(), plugins.path()));
 }
 
 #[test]
 fn compositions() {
     let (dir, plugins) = (scratch(), plugin_dir());
-    let screen = |arguments: &[&str]| succeed(fluxbay(dir.path(), plugins.path()).args(arguments)).stdout;
+    let screen =
+        |arguments: &[&str]| succeed(fluxbay(dir.path(), plugins.path()).args(arguments)).stdout;
     snapshot("compose", screen(&["compose"]));
     snapshot("compose-why", screen(&["compose", "--why", "metrics-printer", "metrics"]));
     snapshot("compose-why-unordered", screen(&["compose", "--why", "recorder", "stop-on-nan"]));
@@ -125,16 +145,23 @@ fn compositions() {
 #[test]
 fn training_from_the_banner_to_the_summary() {
     let (dir, plugins) = (scratch(), plugin_dir());
-    let arguments = ["train", "--set", "run.epochs=2", "--set", "run.threads=1", "--run-dir", "out"];
+    let arguments =
+        ["train", "--set", "run.epochs=2", "--set", "run.threads=1", "--run-dir", "out"];
     let finished = succeed(fluxbay(dir.path(), plugins.path()).args(arguments));
     let screen = squeezed(&settled(&finished.stderr, dir.path(), plugins.path()));
     // What depends on how fast the machine is: that it is there has to do.
-    let lines = screen.lines().filter(|line| !line.starts_with("epoch #/#")).map(|line| match line.split_once(' ') {
+    let lines = screen.lines().filter(|line| !line.starts_with("epoch #/#")).map(|line| match line
+        .split_once(' ')
+    {
         Some((label @ ("time" | "within" | "finished"), _)) => format!("{label} ..."),
         _ => line.to_owned(),
     });
     snapshot("train", lines.collect::<Vec<_>>().join("\n"));
-    assert!(finished.stderr.contains("callbacks: ") && finished.stderr.contains("training ") && finished.stderr.contains(" %)"));
+    assert!(
+        finished.stderr.contains("callbacks: ")
+            && finished.stderr.contains("training ")
+            && finished.stderr.contains(" %)")
+    );
     let evaluated = succeed(fluxbay(dir.path(), plugins.path()).args(["evaluate", "out"]));
     snapshot("evaluate", squeezed(&settled(&evaluated.stdout, dir.path(), plugins.path())));
 }
@@ -160,8 +187,16 @@ fn errors_of_commands() {
     ];
     for (name, arguments) in cases {
         let finished = run(fluxbay(dir.path(), plugins.path()).args(arguments));
-        assert_eq!((finished.code, finished.stdout.as_str()), (Some(2), ""), "{name}: {}", finished.stderr);
-        snapshot(&format!("error-{name}"), finished.stderr.replace(&*dir.path().to_string_lossy(), "DIR"));
+        assert_eq!(
+            (finished.code, finished.stdout.as_str()),
+            (Some(2), ""),
+            "{name}: {}",
+            finished.stderr
+        );
+        snapshot(
+            &format!("error-{name}"),
+            finished.stderr.replace(&*dir.path().to_string_lossy(), "DIR"),
+        );
     }
 }
 
@@ -177,7 +212,11 @@ fn completion_offers_commands_and_names_of_components() {
         succeed(&mut command).stdout
     };
     assert!(ask(&["in"]).contains("inspect"));
-    assert!(ask(&["inspect", "early"]).contains("early-stopping"), "{}", ask(&["inspect", "early"]));
+    assert!(
+        ask(&["inspect", "early"]).contains("early-stopping"),
+        "{}",
+        ask(&["inspect", "early"])
+    );
     assert!(ask(&["train", "--add", "callback/ear"]).contains("callback/early-stopping"));
     assert!(ask(&["list", "--event", "step-e"]).contains("step-end"));
     let pages = succeed(fluxbay(dir.path(), plugins.path()).args(["man", "pages"])).stdout;

@@ -13,13 +13,26 @@ fn json(path: &Path) -> Value {
 #[test]
 fn a_dry_run_says_what_would_be_trained_and_leaves_nothing() {
     let (dir, plugins) = (scratch(), plugin_dir());
-    let before: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    let Finished { stderr, stdout, .. } = succeed(fluxbay(dir.path(), plugins.path()).args(["train", "--dry-run"]));
-    for part in ["digits", "30 epochs, seed 42", "1,438 training", "parameters", "fluxbay-models", "dry run: nothing was trained"] {
+    let before: Vec<_> =
+        fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let Finished { stderr, stdout, .. } =
+        succeed(fluxbay(dir.path(), plugins.path()).args(["train", "--dry-run"]));
+    for part in [
+        "digits",
+        "30 epochs, seed 42",
+        "1,438 training",
+        "parameters",
+        "fluxbay-models",
+        "dry run: nothing was trained",
+    ] {
         assert!(stderr.contains(part), "{part} is missing in\n{stderr}");
     }
     assert_eq!(stdout, "");
-    let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).filter(|name| name != ".cache").collect();
+    let left: Vec<_> = fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .filter(|name| name != ".cache")
+        .collect();
     assert_eq!(left, before);
 }
 
@@ -27,48 +40,102 @@ fn a_dry_run_says_what_would_be_trained_and_leaves_nothing() {
 fn a_fast_dev_run_goes_through_everything_once_and_keeps_nothing() {
     let (dir, plugins) = (scratch(), plugin_dir());
     let finished = succeed(fluxbay(dir.path(), plugins.path()).args(["train", "--fast-dev-run=3"]));
-    assert!(finished.stderr.contains("finished 1 epoch") && finished.stderr.contains("3 training steps"), "{}", finished.stderr);
-    assert!(!finished.stderr.contains("  record ") && !dir.path().join("runs").exists(), "{}", finished.stderr);
+    assert!(
+        finished.stderr.contains("finished 1 epoch")
+            && finished.stderr.contains("3 training steps"),
+        "{}",
+        finished.stderr
+    );
+    assert!(
+        !finished.stderr.contains("  record ") && !dir.path().join("runs").exists(),
+        "{}",
+        finished.stderr
+    );
 }
 
 #[test]
 fn limits_hold_for_every_phase_and_stand_in_the_record() {
     let (dir, plugins) = (scratch(), plugin_dir());
-    succeed(fluxbay(dir.path(), plugins.path()).args(["train", "--limit-batches", "5", "--set", "run.epochs=2", "--run-dir", "out"]));
+    succeed(fluxbay(dir.path(), plugins.path()).args([
+        "train",
+        "--limit-batches",
+        "5",
+        "--set",
+        "run.epochs=2",
+        "--run-dir",
+        "out",
+    ]));
     let steps = |phase: &str| {
         let text = fs::read_to_string(dir.path().join("out/metrics.jsonl")).unwrap();
         let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        lines.filter(|line| line["phase"] == phase && line["scope"] == "step" && line["name"] == "loss").count()
+        lines
+            .filter(|line| {
+                line["phase"] == phase && line["scope"] == "step" && line["name"] == "loss"
+            })
+            .count()
     };
     assert_eq!((steps("training"), steps("validation")), (10, 10));
-    assert!(fs::read_to_string(dir.path().join("out/resolved.toml")).unwrap().contains("limit-batches = 5"));
+    assert!(
+        fs::read_to_string(dir.path().join("out/resolved.toml"))
+            .unwrap()
+            .contains("limit-batches = 5")
+    );
 }
 
 #[test]
 fn a_model_learns_a_few_batches_by_heart() {
     let (dir, plugins) = (scratch(), plugin_dir());
-    let arguments =
-        ["train", "--overfit-batches", "2", "--set", "run.epochs=60", "--run-dir", "out", "--set", "checkpoints.every-epochs=0"];
+    let arguments = [
+        "train",
+        "--overfit-batches",
+        "2",
+        "--set",
+        "run.epochs=60",
+        "--run-dir",
+        "out",
+        "--set",
+        "checkpoints.every-epochs=0",
+    ];
     succeed(fluxbay(dir.path(), plugins.path()).args(arguments));
     let text = fs::read_to_string(dir.path().join("out/metrics.jsonl")).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let last = |phase: &str| {
-        lines.iter().rfind(|line| line["phase"] == phase && line["scope"] == "epoch" && line["name"] == "loss").unwrap()["value"]
+        lines
+            .iter()
+            .rfind(|line| {
+                line["phase"] == phase && line["scope"] == "epoch" && line["name"] == "loss"
+            })
+            .unwrap()["value"]
             .as_f64()
             .unwrap()
     };
     // Both phases read the same samples, so what was learnt holds for the other as well.
-    assert!(last("training") < 0.05 && last("validation") < 0.05, "{} {}", last("training"), last("validation"));
+    assert!(
+        last("training") < 0.05 && last("validation") < 0.05,
+        "{} {}",
+        last("training"),
+        last("validation")
+    );
 }
 
 #[test]
 fn when_the_time_is_up_the_run_ends_in_an_orderly_way() {
     let (dir, plugins) = (scratch(), plugin_dir());
-    let arguments = ["train", "--max-time", "0.3s", "--set", "run.epochs=1000000", "--run-dir", "out"];
+    let arguments =
+        ["train", "--max-time", "0.3s", "--set", "run.epochs=1000000", "--run-dir", "out"];
     let finished = succeed(fluxbay(dir.path(), plugins.path()).args(arguments));
-    assert!(finished.stderr.contains("stopped") && finished.stderr.contains("the time that the run may take is up"), "{}", finished.stderr);
+    assert!(
+        finished.stderr.contains("stopped")
+            && finished.stderr.contains("the time that the run may take is up"),
+        "{}",
+        finished.stderr
+    );
     let state = json(&dir.path().join("out/state.json"));
-    assert_eq!((&state["status"], &state["exit-code"]), (&Value::from("stopped"), &Value::from(0)), "{state}");
+    assert_eq!(
+        (&state["status"], &state["exit-code"]),
+        (&Value::from("stopped"), &Value::from(0)),
+        "{state}"
+    );
     assert!(dir.path().join("out/model.safetensors").is_file());
 }
 
@@ -85,7 +152,11 @@ fn wrong_numbers_and_times_are_told_with_what_is_right() {
         (["new", "callback", "My_Callback"], "`my-callback`"),
     ] {
         let finished = run(fluxbay(dir.path(), plugins.path()).args(arguments));
-        assert!(finished.code == Some(2) && finished.stderr.contains(part), "{arguments:?}: {}", finished.stderr);
+        assert!(
+            finished.code == Some(2) && finished.stderr.contains(part),
+            "{arguments:?}: {}",
+            finished.stderr
+        );
     }
 }
 
@@ -124,46 +195,80 @@ fn a_run_can_be_tried_before_it_is_resumed_and_stays_as_it_is() {
     let before = content(&dir.path().join("out"));
     let looked = command(&["resume", "out", "--dry-run"]);
     assert_eq!(looked.code, Some(0), "{}", looked.stderr);
-    for part in
-        ["going on from out/checkpoints/", "epochs 2 to 3", "record     out", "dry run: nothing was trained, and the run is as it was"]
-    {
+    for part in [
+        "going on from out/checkpoints/",
+        "epochs 2 to 3",
+        "record     out",
+        "dry run: nothing was trained, and the run is as it was",
+    ] {
         assert!(looked.stderr.contains(part), "{part} is missing in\n{}", looked.stderr);
     }
     assert!(before == content(&dir.path().join("out")));
     let tried = command(&["resume", "out", "--fast-dev-run=2"]);
     assert_eq!(tried.code, Some(0), "{}", tried.stderr);
     // It was interrupted within an epoch: two more batches of that.
-    assert!(tried.stderr.contains("finished 2 epochs") && tried.stderr.contains("2/2 training: 15 steps"), "{}", tried.stderr);
-    assert!(!tried.stderr.contains("  record ") && !tried.stderr.contains("warning"), "{}", tried.stderr);
+    assert!(
+        tried.stderr.contains("finished 2 epochs")
+            && tried.stderr.contains("2/2 training: 15 steps"),
+        "{}",
+        tried.stderr
+    );
+    assert!(
+        !tried.stderr.contains("  record ") && !tried.stderr.contains("warning"),
+        "{}",
+        tried.stderr
+    );
     assert!(before == content(&dir.path().join("out")));
     // Other data would make it another run.
     for option in ["--limit-batches", "--overfit-batches"] {
         let refused = command(&["resume", "out", option, "20"]);
         assert_eq!(refused.code, Some(2), "{}", refused.stderr);
         let key = option.trim_start_matches("--");
-        for part in ["settings differ", &format!("loader.{key}: 0 then, 20 now"), "--allow-other-settings"] {
+        for part in
+            ["settings differ", &format!("loader.{key}: 0 then, 20 now"), "--allow-other-settings"]
+        {
             assert!(refused.stderr.contains(part), "{part} is missing in\n{}", refused.stderr);
         }
     }
     // The checkpoint lies after 13 batches of an epoch.
-    let behind = command(&["resume", "out", "--from", "out/checkpoints/0000000070-epoch-1", "--limit-batches", "5"]);
+    let behind = command(&[
+        "resume",
+        "out",
+        "--from",
+        "out/checkpoints/0000000070-epoch-1",
+        "--limit-batches",
+        "5",
+    ]);
     assert!(behind.code == Some(2) && behind.stderr.contains("at least 13"), "{}", behind.stderr);
     let limited = command(&["resume", "out", "--limit-batches", "20", "--allow-other-settings"]);
     assert_eq!(limited.code, Some(0), "{}", limited.stderr);
     assert!(limited.stderr.contains("3/3 training: 20 steps"), "{}", limited.stderr);
     // Of a run that is over there is nothing to go on with, but it can be tried all the same.
     let over = command(&["resume", "out", "--fast-dev-run"]);
-    assert!(over.code == Some(0) && over.stderr.contains("4/4 training: 1 step"), "{}", over.stderr);
+    assert!(
+        over.code == Some(0) && over.stderr.contains("4/4 training: 1 step"),
+        "{}",
+        over.stderr
+    );
 }
 
 #[test]
 fn measuring_can_be_tried_limited_and_given_up() {
     let (dir, plugins) = (scratch(), plugin_dir());
     let command = |arguments: &[&str]| run(fluxbay(dir.path(), plugins.path()).args(arguments));
-    assert_eq!(command(&["train", "--run-dir", "out", "--limit-batches", "3", "--set", "run.epochs=1"]).code, Some(0));
+    assert_eq!(
+        command(&["train", "--run-dir", "out", "--limit-batches", "3", "--set", "run.epochs=1"])
+            .code,
+        Some(0)
+    );
     let looked = command(&["evaluate", "out", "--dry-run", "--set", "loader.limit-batches=0"]);
     assert_eq!((looked.code, looked.stdout.as_str()), (Some(0), ""), "{}", looked.stderr);
-    for part in ["out/model.safetensors", "validation  12 batches of 32, validation data", "metrics", "dry run: nothing was measured"] {
+    for part in [
+        "out/model.safetensors",
+        "validation  12 batches of 32, validation data",
+        "metrics",
+        "dry run: nothing was measured",
+    ] {
         assert!(looked.stderr.contains(part), "{part} is missing in\n{}", looked.stderr);
     }
     let figure = |arguments: &[&str]| {
@@ -174,20 +279,36 @@ fn measuring_can_be_tried_limited_and_given_up() {
     assert_eq!(figure(&["--fast-dev-run=2"]), figure(&["--limit-batches", "2"]));
     assert_ne!(figure(&["--fast-dev-run"]), figure(&["--limit-batches", "2"]));
     let nothing = command(&["evaluate", "out", "--overfit-batches", "2"]);
-    assert!(nothing.code == Some(2) && nothing.stderr.contains("nothing can be overfitted"), "{}", nothing.stderr);
     assert!(
-        nothing.stderr.contains("`--limit-batches 2`") && nothing.stderr.contains("train out/resolved.toml --overfit-batches 2"),
+        nothing.code == Some(2) && nothing.stderr.contains("nothing can be overfitted"),
+        "{}",
+        nothing.stderr
+    );
+    assert!(
+        nothing.stderr.contains("`--limit-batches 2`")
+            && nothing.stderr.contains("train out/resolved.toml --overfit-batches 2"),
         "{}",
         nothing.stderr
     );
     // So much to measure that the time is up long before.
-    let slow = ["train", "--run-dir", "slow", "--limit-batches", "1", "--set", "run.epochs=1", "--set", "model.hidden=[2048, 2048]"];
+    let slow = [
+        "train",
+        "--run-dir",
+        "slow",
+        "--limit-batches",
+        "1",
+        "--set",
+        "run.epochs=1",
+        "--set",
+        "model.hidden=[2048, 2048]",
+    ];
     assert_eq!(command(&slow).code, Some(0));
     let whole = ["--data", "training", "--set", "loader.limit-batches=0"];
     let given_up = command(&[&["evaluate", "slow", "--max-time", "0.001s"], &whole[..]].concat());
     assert!(given_up.code == Some(1) && given_up.stdout.is_empty(), "{}", given_up.stderr);
     assert!(
-        given_up.stderr.contains("the time is up before `validation`") && given_up.stderr.contains("--limit-batches"),
+        given_up.stderr.contains("the time is up before `validation`")
+            && given_up.stderr.contains("--limit-batches"),
         "{}",
         given_up.stderr
     );
@@ -212,19 +333,38 @@ fn threads_are_an_option_and_the_same_number_gives_the_same_bits() {
     };
     let one = train("one", &["--threads", "2"], None);
     assert_eq!(one.0, 2);
-    assert!(one == train("two", &["--threads", "2"], Some("1")) && one == train("three", &["--set", "run.threads=2"], None));
+    assert!(
+        one == train("two", &["--threads", "2"], Some("1"))
+            && one == train("three", &["--set", "run.threads=2"], None)
+    );
     let by_variable = train("four", &[], Some("1"));
     assert_eq!(by_variable.0, 1);
     assert!(by_variable == train("five", &["--threads", "1"], None));
     // A run that was begun on two threads may go on with one, and is told what that means.
-    let resumed = succeed(fluxbay(dir.path(), plugins.path()).args(["resume", "one", "--set", "run.epochs=2", "--threads", "1"]));
+    let resumed = succeed(fluxbay(dir.path(), plugins.path()).args([
+        "resume",
+        "one",
+        "--set",
+        "run.epochs=2",
+        "--threads",
+        "1",
+    ]));
     assert!(
-        resumed.stderr.contains("began with 2 threads and goes on with 1") && resumed.stderr.contains("`--threads 2`"),
+        resumed.stderr.contains("began with 2 threads and goes on with 1")
+            && resumed.stderr.contains("`--threads 2`"),
         "{}",
         resumed.stderr
     );
-    let figures =
-        |threads: &str| succeed(fluxbay(dir.path(), plugins.path()).args(["evaluate", "two", "--json", "--threads", threads])).stdout;
+    let figures = |threads: &str| {
+        succeed(fluxbay(dir.path(), plugins.path()).args([
+            "evaluate",
+            "two",
+            "--json",
+            "--threads",
+            threads,
+        ]))
+        .stdout
+    };
     assert_eq!(figures("2"), figures("2"));
     let wrong = run(fluxbay(dir.path(), plugins.path()).args(["train", "--threads", "0"]));
     assert!(wrong.code == Some(2) && wrong.stderr.contains("from 1 to 1024"), "{}", wrong.stderr);

@@ -141,7 +141,8 @@ impl Callback for Fault {
         match self.config.what.as_str() {
             "panic-in-init" => panic!("no beginning"),
             "left-over" if STARTED.set(()).is_ok() => {
-                // Goes on calling the host after the run, until the process ends, and keeps each new answer.
+                // Goes on calling the host after the run, until the process ends, and keeps each
+                // new answer.
                 let answers = self.run_dir.join("answers.txt");
                 std::thread::spawn(move || {
                     let mut known = String::new();

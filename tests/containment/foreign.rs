@@ -1,4 +1,5 @@
-//! Plugins that are not written in Rust: the header of the contract, a good plugin in C, and bad ones in C and C++.
+//! Plugins that are not written in Rust: the header of the contract, a good plugin in C, and bad
+//! ones in C and C++.
 
 use std::{
     fs,
@@ -11,7 +12,10 @@ use fluxbay_tests::{fluxbay, plugin_dir, repository, run, scratch, succeed, writ
 use super::{run_file, says, state};
 
 fn has(compiler: &str) -> bool {
-    let found = Command::new(compiler).arg("--version").output().is_ok_and(|output| output.status.success());
+    let found = Command::new(compiler)
+        .arg("--version")
+        .output()
+        .is_ok_and(|output| output.status.success());
     if !found {
         eprintln!("skipped: there is no compiler `{compiler}`");
     }
@@ -24,7 +28,18 @@ fn docs() -> PathBuf {
 
 fn compile(compiler: &str, source: &Path, target: &Path, options: &[&str]) {
     let mut command = Command::new(compiler);
-    command.args(["-shared", "-fPIC", "-O1", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror", "-I"]).arg(docs());
+    command
+        .args([
+            "-shared",
+            "-fPIC",
+            "-O1",
+            "-fvisibility=hidden",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-I",
+        ])
+        .arg(docs());
     succeed(command.args(options).arg("-o").arg(target).arg(source));
 }
 
@@ -54,14 +69,21 @@ fn the_header_has_the_sizes_offsets_and_numbers_of_the_contract() {
         if !line.starts_with(' ') {
             current = None;
         }
-        if let Some((name, rest)) = line.split_once(": ").filter(|(name, _)| name.chars().all(|c| c.is_ascii_alphanumeric())) {
+        if let Some((name, rest)) = line
+            .split_once(": ")
+            .filter(|(name, _)| name.chars().all(|c| c.is_ascii_alphanumeric()))
+        {
             let name = c_name(name);
             current = header.contains(&format!("struct {name} {{")).then(|| name.clone());
             if let (Some(name), Some(size)) = (&current, rest.split(' ').next()) {
                 structs += 1;
-                asserts.push_str(&format!("_Static_assert(sizeof(struct {name}) == {size}, \"{name}\");\n"));
+                asserts.push_str(&format!(
+                    "_Static_assert(sizeof(struct {name}) == {size}, \"{name}\");\n"
+                ));
             }
-        } else if let (Some(name), Some((offset, field))) = (&current, line.trim().strip_prefix('+').and_then(|l| l.split_once(' '))) {
+        } else if let (Some(name), Some((offset, field))) =
+            (&current, line.trim().strip_prefix('+').and_then(|l| l.split_once(' ')))
+        {
             let field = field.split(':').next().unwrap();
             fields += 1;
             asserts.push_str(&format!("_Static_assert(offsetof(struct {name}, {field}) == {offset}, \"{name}.{field}\");\n"));
@@ -76,7 +98,10 @@ fn the_header_has_the_sizes_offsets_and_numbers_of_the_contract() {
     let dir = scratch();
     let source = write(dir.path(), "asserts.c", &asserts);
     succeed(
-        Command::new("cc").args(["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-I"]).arg(docs()).arg(source),
+        Command::new("cc")
+            .args(["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-I"])
+            .arg(docs())
+            .arg(source),
     );
 }
 
@@ -86,7 +111,9 @@ fn fluxbay_plugin_operations() -> Vec<(String, u32)> {
     let lines = source.lines().filter_map(|line| {
         let (name, rest) = line.trim().split_once(" = ")?;
         let code = rest.split_once(", \"")?.0.parse().ok()?;
-        name.chars().all(|c| c.is_ascii_uppercase() || c == '_' || c.is_ascii_digit()).then(|| (name.to_owned(), code))
+        name.chars()
+            .all(|c| c.is_ascii_uppercase() || c == '_' || c.is_ascii_digit())
+            .then(|| (name.to_owned(), code))
     });
     let operations: Vec<_> = lines.collect();
     assert!(operations.len() > 60, "{}", operations.len());
@@ -99,14 +126,34 @@ fn the_plugin_in_c_of_the_documentation_trains() {
         return;
     }
     let (dir, plugins) = (scratch(), plugin_dir());
-    compile("cc", &docs().join("low_loss.c"), &plugins.path().join("low_loss.so"), &["-std=c11", "-Wpedantic"]);
+    compile(
+        "cc",
+        &docs().join("low_loss.c"),
+        &plugins.path().join("low_loss.so"),
+        &["-std=c11", "-Wpedantic"],
+    );
     fs::copy(super::plugins().join("faulty.so"), plugins.path().join("faulty.so")).unwrap();
     run_file(dir.path(), "", "", "[[callback]]\ncomponent = \"low-loss-c\"\nbelow = 1000\n");
-    let finished = succeed(fluxbay(dir.path(), plugins.path()).args(["train", "run.toml", "--run-dir", "out"]));
+    let finished = succeed(fluxbay(dir.path(), plugins.path()).args([
+        "train",
+        "run.toml",
+        "--run-dir",
+        "out",
+    ]));
     let state = state(dir.path());
-    assert_eq!((&state["status"], &state["by"]), (&"stopped".into(), &"low-loss-c".into()), "{}", finished.stderr);
+    assert_eq!(
+        (&state["status"], &state["by"]),
+        (&"stopped".into(), &"low-loss-c".into()),
+        "{}",
+        finished.stderr
+    );
     assert_eq!(state["reason"], "the loss is low enough");
-    let wrong = run(fluxbay(dir.path(), plugins.path()).args(["train", "run.toml", "--set", "callback.low-loss-c.below=-1"]));
+    let wrong = run(fluxbay(dir.path(), plugins.path()).args([
+        "train",
+        "run.toml",
+        "--set",
+        "callback.low-loss-c.below=-1",
+    ]));
     assert_eq!(wrong.code, Some(2), "{}", wrong.stderr);
 }
 
@@ -122,13 +169,19 @@ fn variant(dir: &Path, name: &str, compiler: &str, body: &str) -> PathBuf {
     let file = write(
         dir,
         &format!("{name}.c"),
-        &format!("#include <setjmp.h>\n#include <stdio.h>\nextern void throw_it(void);\njmp_buf place;\n{source}"),
+        &format!(
+            "#include <setjmp.h>\n#include <stdio.h>\nextern void throw_it(void);\njmp_buf place;\n{source}"
+        ),
     );
     let target = dir.join(format!("{name}.so"));
     let mut options = vec!["-std=gnu11", "-Wno-unused-variable", "-fexceptions"];
     let helper = dir.join("throw.o");
     if compiler == "c++" {
-        let code = write(dir, "throw.cc", "#include <stdexcept>\nextern \"C\" void throw_it() { throw std::runtime_error(\"thrown\"); }\n");
+        let code = write(
+            dir,
+            "throw.cc",
+            "#include <stdexcept>\nextern \"C\" void throw_it() { throw std::runtime_error(\"thrown\"); }\n",
+        );
         succeed(Command::new("c++").args(["-fPIC", "-c", "-o"]).arg(&helper).arg(&code));
         fs::remove_file(code).unwrap();
         let object = helper.to_str().unwrap().to_owned();
@@ -142,12 +195,17 @@ fn variant(dir: &Path, name: &str, compiler: &str, body: &str) -> PathBuf {
     target
 }
 
-fn train_with(name: &str, compiler: &str, body: &str) -> (tempfile::TempDir, fluxbay_tests::Finished) {
+fn train_with(
+    name: &str,
+    compiler: &str,
+    body: &str,
+) -> (tempfile::TempDir, fluxbay_tests::Finished) {
     let (dir, plugins) = (scratch(), plugin_dir());
     fs::copy(super::plugins().join("faulty.so"), plugins.path().join("faulty.so")).unwrap();
     variant(plugins.path(), name, compiler, body);
     run_file(dir.path(), "", "", &format!("[[callback]]\ncomponent = \"{name}\"\nbelow = 0\n"));
-    let finished = run(fluxbay(dir.path(), plugins.path()).args(["train", "run.toml", "--run-dir", "out"]));
+    let finished =
+        run(fluxbay(dir.path(), plugins.path()).args(["train", "run.toml", "--run-dir", "out"]));
     (dir, finished)
 }
 
@@ -158,7 +216,13 @@ fn an_exception_that_leaves_a_plugin_ends_the_run_with_its_name() {
     }
     let (dir, finished) = train_with("thrower", "c++", "    if (event->epoch == 2) throw_it();");
     assert_eq!(finished.code, Some(1), "{}", finished.stderr);
-    says(&finished, &["`thrower` (callback/thrower of thrower), handling step-end in epoch 2, step 1 of phase training,", "SIGABRT"]);
+    says(
+        &finished,
+        &[
+            "`thrower` (callback/thrower of thrower), handling step-end in epoch 2, step 1 of phase training,",
+            "SIGABRT",
+        ],
+    );
     assert_eq!(state(dir.path())["by"], "thrower");
 }
 
@@ -170,7 +234,13 @@ fn a_jump_into_a_frame_that_has_gone_ends_the_run_with_a_report() {
     let body = "    if (event->epoch == 1 && event->step == 1) setjmp(place);\n    if (event->epoch == 2) { memset(place, 0x11, sizeof(void *) * 8); longjmp(place, 1); }";
     let (dir, finished) = train_with("jumper", "cc", body);
     assert_eq!(finished.code, Some(1), "{}", finished.stderr);
-    says(&finished, &["`jumper` (callback/jumper of jumper), handling step-end in epoch 2", "ended the process by"]);
+    says(
+        &finished,
+        &[
+            "`jumper` (callback/jumper of jumper), handling step-end in epoch 2",
+            "ended the process by",
+        ],
+    );
     assert_eq!(state(dir.path())["status"], "failed");
 }
 
@@ -189,11 +259,16 @@ fn handles_that_are_stale_foreign_or_invented_are_errors() {
     ] {
         let (_dir, finished) = train_with(name, "cc", body);
         assert_eq!(finished.code, Some(1), "{name}: {}", finished.stderr);
-        says(&finished, &[&format!("`{name}` (callback/{name} of {name})"), "step 1 of phase training"]);
+        says(
+            &finished,
+            &[&format!("`{name}` (callback/{name} of {name})"), "step 1 of phase training"],
+        );
         assert!(!finished.stderr.contains("ended the process"), "{name}: {}", finished.stderr);
     }
-    // What another instance holds does not get through either: slots belong to who asked for them, and null is nowhere.
-    let (_dir, finished) = train_with("null-place", "cc", "    return host->state->get_number(self->loss, NULL);");
+    // What another instance holds does not get through either: slots belong to who asked for them,
+    // and null is nowhere.
+    let (_dir, finished) =
+        train_with("null-place", "cc", "    return host->state->get_number(self->loss, NULL);");
     assert_eq!(finished.code, Some(1), "{}", finished.stderr);
     says(&finished, &["null"]);
 }
@@ -213,8 +288,14 @@ fn two_plugins_with_the_same_symbols_work_side_by_side() {
         let body = body.replace("extern const char *whose; (void)whose; ", "");
         variant(plugins.path(), name, "cc", &body);
     }
-    run_file(dir.path(), "", "", "[[callback]]\ncomponent = \"twin-a\"\nbelow = 0\n[[callback]]\ncomponent = \"twin-b\"\nbelow = 0\n");
-    let finished = run(fluxbay(dir.path(), plugins.path()).args(["train", "run.toml", "--run-dir", "out"]));
+    run_file(
+        dir.path(),
+        "",
+        "",
+        "[[callback]]\ncomponent = \"twin-a\"\nbelow = 0\n[[callback]]\ncomponent = \"twin-b\"\nbelow = 0\n",
+    );
+    let finished =
+        run(fluxbay(dir.path(), plugins.path()).args(["train", "run.toml", "--run-dir", "out"]));
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     says(&finished, &["I am twin-a", "I am twin-b"]);
 }

@@ -1,5 +1,6 @@
-//! Plugins that misbehave while a run trains: the run ends orderly or goes on as `on-error` says, the report names plugin,
-//! component, event, epoch and step, the exit code is no success, and the last checkpoint is whole.
+//! Plugins that misbehave while a run trains: the run ends orderly or goes on as `on-error` says,
+//! the report names plugin, component, event, epoch and step, the exit code is no success, and the
+//! last checkpoint is whole.
 
 mod foreign;
 
@@ -20,7 +21,11 @@ fn plugins() -> &'static Path {
     static DIR: OnceLock<TempDir> = OnceLock::new();
     DIR.get_or_init(|| {
         let dir = plugin_dir();
-        fs::copy(build_plugin("faulty", include_str!("faulty_plugin.rs")), dir.path().join("faulty.so")).unwrap();
+        fs::copy(
+            build_plugin("faulty", include_str!("faulty_plugin.rs")),
+            dir.path().join("faulty.so"),
+        )
+        .unwrap();
         dir
     })
     .path()
@@ -42,7 +47,12 @@ fn run_file(dir: &Path, run: &str, data: &str, callback: &str) {
 /// A run with the fault `what`, and its folder.
 fn fault(what: &str, more: &str) -> (TempDir, Finished) {
     let dir = scratch();
-    run_file(dir.path(), "", "", &format!("[[callback]]\ncomponent = \"fault\"\nwhat = \"{what}\"\n{more}"));
+    run_file(
+        dir.path(),
+        "",
+        "",
+        &format!("[[callback]]\ncomponent = \"fault\"\nwhat = \"{what}\"\n{more}"),
+    );
     let finished = run(&mut train(dir.path()));
     (dir, finished)
 }
@@ -60,7 +70,12 @@ fn state(dir: &Path) -> Value {
 /// All words stand in what was said.
 fn says(finished: &Finished, words: &[&str]) {
     for word in words {
-        assert!(finished.stderr.contains(word), "`{word}` is missing:\n{}\n{}", finished.stdout, finished.stderr);
+        assert!(
+            finished.stderr.contains(word),
+            "`{word}` is missing:\n{}\n{}",
+            finished.stdout,
+            finished.stderr
+        );
     }
 }
 
@@ -81,7 +96,8 @@ fn resumes(dir: &Path) {
 }
 
 #[test]
-fn a_handler_that_ends_the_process_is_named_with_event_epoch_and_step_and_the_last_checkpoint_resumes() {
+fn a_handler_that_ends_the_process_is_named_with_event_epoch_and_step_and_the_last_checkpoint_resumes()
+ {
     for (what, how) in [
         ("segfault", "SIGSEGV"),
         ("illegal", "SIGILL"),
@@ -96,7 +112,11 @@ fn a_handler_that_ends_the_process_is_named_with_event_epoch_and_step_and_the_la
         let place = "`fault` (callback/fault of faulty), handling step-end in epoch 2, step 3 of phase training,";
         says(&finished, &[place, how, "faulty.so", "fluxbay resume"]);
         let state = state(dir.path());
-        assert_eq!((&state["status"], &state["by"], &state["exit-code"]), (&"failed".into(), &"fault".into(), &1.into()), "{what}");
+        assert_eq!(
+            (&state["status"], &state["by"], &state["exit-code"]),
+            (&"failed".into(), &"fault".into(), &1.into()),
+            "{what}"
+        );
         assert!(state["reason"].as_str().unwrap().contains(how), "{state}");
         keeps_checkpoints(dir.path());
         if what == "segfault" || what == "exit" {
@@ -112,7 +132,11 @@ fn a_thread_that_ends_the_process_is_told_from_the_handler_that_was_running() {
         assert_eq!(finished.code, Some(1), "{what}: {}", finished.stderr);
         says(
             &finished,
-            &["a thread that a plugin started", how, "meanwhile `fault` (callback/fault of faulty), handling step-end in epoch 2"],
+            &[
+                "a thread that a plugin started",
+                how,
+                "meanwhile `fault` (callback/fault of faulty), handling step-end in epoch 2",
+            ],
         );
         keeps_checkpoints(dir.path());
     }
@@ -135,7 +159,14 @@ fn a_call_that_does_not_return_is_told_and_with_a_limit_ended() {
     let finished = run(&mut train(dir.path()));
     assert_eq!(finished.code, Some(1), "{}", finished.stderr);
     let place = "`fault` (callback/fault of faulty), handling step-end in epoch 2, step 3 of phase training,";
-    says(&finished, &[&format!("{place} has not returned for"), &format!("{place} did not return for 2 s"), "run.handler-limit"]);
+    says(
+        &finished,
+        &[
+            &format!("{place} has not returned for"),
+            &format!("{place} did not return for 2 s"),
+            "run.handler-limit",
+        ],
+    );
     assert_eq!(state(dir.path())["by"], "fault");
     keeps_checkpoints(dir.path());
 
@@ -159,7 +190,14 @@ fn a_panic_anywhere_is_an_error_with_its_message_and_place_and_stops_the_run() {
         says(&finished, &["`fault`", message]);
         if what == "panic" {
             keeps_checkpoints(dir.path());
-            says(&finished, &["callback/fault of faulty", "handling step-end in epoch 2, step 3 of phase training", "lib.rs:"]);
+            says(
+                &finished,
+                &[
+                    "callback/fault of faulty",
+                    "handling step-end in epoch 2, step 3 of phase training",
+                    "lib.rs:",
+                ],
+            );
         }
     }
     // Too late to spoil anything: everything has been written by then.
@@ -210,9 +248,13 @@ fn threads_left_running_and_calling_do_not_spoil_a_run() {
     let (dir, finished) = fault("left-over", "");
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     assert_eq!(state(dir.path())["status"], "finished");
-    // Between calls, and after its instance has gone, the host is not calling the plugin; meanwhile the thread is the wrong one.
+    // Between calls, and after its instance has gone, the host is not calling the plugin; meanwhile
+    // the thread is the wrong one.
     let answers = fs::read_to_string(dir.path().join("out/answers.txt")).unwrap();
-    let known = |line: &str| line.starts_with("wrong thread: ") || line.starts_with("the host is not calling this plugin now: ");
+    let known = |line: &str| {
+        line.starts_with("wrong thread: ")
+            || line.starts_with("the host is not calling this plugin now: ")
+    };
     assert!(answers.lines().count() > 0 && answers.lines().all(known), "{answers}");
 }
 
@@ -220,18 +262,34 @@ fn threads_left_running_and_calling_do_not_spoil_a_run() {
 fn a_flood_of_log_lines_is_held_back_and_escaped() {
     let (dir, finished) = fault("flood", "");
     assert_eq!(finished.code, Some(0), "{}", &finished.stderr[..finished.stderr.len().min(2000)]);
-    assert!(finished.stderr.lines().count() < 5000 && !finished.stderr.contains('\x1b'), "{}", finished.stderr.lines().count());
+    assert!(
+        finished.stderr.lines().count() < 5000 && !finished.stderr.contains('\x1b'),
+        "{}",
+        finished.stderr.lines().count()
+    );
     let log = fs::read_to_string(dir.path().join("out/log.txt")).unwrap();
-    assert!(log.contains("line 0\\x1b[2J") && log.lines().count() < 5000, "{}", log.lines().count());
+    assert!(
+        log.contains("line 0\\x1b[2J") && log.lines().count() < 5000,
+        "{}",
+        log.lines().count()
+    );
 }
 
 #[test]
 fn what_happens_while_a_run_is_composed_is_told_too() {
     let dir = scratch();
-    run_file(dir.path(), "", "", "[[callback]]\ncomponent = \"fault\"\nwhat = \"segfault-in-create\"\n");
+    run_file(
+        dir.path(),
+        "",
+        "",
+        "[[callback]]\ncomponent = \"fault\"\nwhat = \"segfault-in-create\"\n",
+    );
     let finished = run(fluxbay(dir.path(), plugins()).args(["compose", "run.toml"]));
     assert_eq!(finished.code, Some(1), "{}", finished.stderr);
-    says(&finished, &["`fault` (callback/fault of faulty), while it was created, ended the process by SIGSEGV"]);
+    says(
+        &finished,
+        &["`fault` (callback/fault of faulty), while it was created, ended the process by SIGSEGV"],
+    );
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! A plugin with a component of every kind, compiled once against contract 1.0 and kept as a file: it loads for ever.
+//! A plugin with a component of every kind, compiled once against contract 1.0 and kept as a file:
+//! it loads for ever.
 
 use std::{
     fs::{File, OpenOptions},

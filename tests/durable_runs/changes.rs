@@ -10,25 +10,63 @@ use crate::place::{ADAMW, MLP, Place, digits};
 fn changes_are_refused_by_name_until_they_are_allowed() {
     let place = Place::new(&digits(&format!("{MLP}{ADAMW}")));
     succeed(&mut place.fluxbay(&["train", "run.toml", "--run-dir", "out"]));
-    let refused = run(&mut place.fluxbay(&["resume", "out", "--set", "run.epochs=4", "--set", "optimizer.learning-rate=0.5"]));
+    let refused = run(&mut place.fluxbay(&[
+        "resume",
+        "out",
+        "--set",
+        "run.epochs=4",
+        "--set",
+        "optimizer.learning-rate=0.5",
+    ]));
     assert_eq!(refused.code, Some(2), "{}", refused.stderr);
-    assert!(refused.stderr.contains("optimizer.learning-rate: 0.01 then, 0.5 now") && refused.stderr.contains("--allow-other-settings"));
-    assert!(!refused.stderr.contains("run.epochs"), "training longer is no change: {}", refused.stderr);
-    let allowed = ["resume", "out", "--set", "run.epochs=4", "--set", "optimizer.learning-rate=0.5", "--allow-other-settings"];
+    assert!(
+        refused.stderr.contains("optimizer.learning-rate: 0.01 then, 0.5 now")
+            && refused.stderr.contains("--allow-other-settings")
+    );
+    assert!(
+        !refused.stderr.contains("run.epochs"),
+        "training longer is no change: {}",
+        refused.stderr
+    );
+    let allowed = [
+        "resume",
+        "out",
+        "--set",
+        "run.epochs=4",
+        "--set",
+        "optimizer.learning-rate=0.5",
+        "--allow-other-settings",
+    ];
     succeed(&mut place.fluxbay(&allowed));
     assert_eq!(place.state("out")["epoch"], 4);
-    assert!(fs::read_to_string(place.path("out/resolved.toml")).unwrap().contains("0.5"), "the run is what it is now");
+    assert!(
+        fs::read_to_string(place.path("out/resolved.toml")).unwrap().contains("0.5"),
+        "the run is what it is now"
+    );
 
     // The same plugin with other bytes: a section is added to the file.
-    let plugin = fs::read_dir(place.plugins.path()).unwrap().flatten().find(|entry| entry.file_name().to_string_lossy().contains("models"));
+    let plugin = fs::read_dir(place.plugins.path())
+        .unwrap()
+        .flatten()
+        .find(|entry| entry.file_name().to_string_lossy().contains("models"));
     let path = plugin.unwrap().path();
     let mut bytes = fs::read(&path).unwrap();
     bytes.push(0);
     fs::write(&path, bytes).unwrap();
     let refused = run(&mut place.fluxbay(&["resume", "out", "--set", "run.epochs=5"]));
     assert_eq!(refused.code, Some(2), "{}", refused.stderr);
-    assert!(refused.stderr.contains("plugin `fluxbay-models` is another file than then"), "{}", refused.stderr);
-    succeed(&mut place.fluxbay(&["resume", "out", "--set", "run.epochs=5", "--allow-other-plugins"]));
+    assert!(
+        refused.stderr.contains("plugin `fluxbay-models` is another file than then"),
+        "{}",
+        refused.stderr
+    );
+    succeed(&mut place.fluxbay(&[
+        "resume",
+        "out",
+        "--set",
+        "run.epochs=5",
+        "--allow-other-plugins",
+    ]));
     assert_eq!(place.state("out")["epoch"], 5);
 }
 
@@ -37,10 +75,15 @@ fn state_of_another_component_is_named_and_never_loaded() {
     let callback = "[[callback]]\ncomponent = \"early-stopping\"\nid = \"x\"\npatience = 5\n[[callback]]\ncomponent = \"metrics\"\n";
     let place = Place::new(&digits(&format!("{MLP}{ADAMW}{callback}")));
     succeed(&mut place.fluxbay(&["train", "run.toml", "--run-dir", "out"]));
-    let other = ["resume", "out", "--set", "run.epochs=4", "--set", "callback.x.component=memory-trim"];
+    let other =
+        ["resume", "out", "--set", "run.epochs=4", "--set", "callback.x.component=memory-trim"];
     let refused = run(&mut place.fluxbay(&other));
     assert_eq!(refused.code, Some(2), "{}", refused.stderr);
-    assert!(refused.stderr.contains("component: \"early-stopping\" then, \"memory-trim\" now"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("component: \"early-stopping\" then, \"memory-trim\" now"),
+        "{}",
+        refused.stderr
+    );
     assert_eq!(place.state("out")["epoch"], 3);
     let allowed = succeed(place.fluxbay(&other).arg("--allow-other-settings"));
     let said = "instance `x` is a callback/memory-trim in this run, a callback/early-stopping in the checkpoint";
@@ -83,7 +126,8 @@ plugin! {
 
 #[test]
 fn state_of_another_version_is_upgraded_by_the_component_or_refused() {
-    let place = Place::new(&digits(&format!("{MLP}{ADAMW}[[callback]]\ncomponent = \"versioned\"\n")));
+    let place =
+        Place::new(&digits(&format!("{MLP}{ADAMW}[[callback]]\ncomponent = \"versioned\"\n")));
     let install = |version: u32, load: &str| {
         let source = VERSIONED.replace("{version}", &version.to_string()).replace("{load}", load);
         let path = place.plugins.path().join("versioned.so");
@@ -91,23 +135,49 @@ fn state_of_another_version_is_upgraded_by_the_component_or_refused() {
         let _ = fs::remove_file(&path);
         fs::copy(build_plugin("versioned", &source), path).unwrap();
     };
-    let resume =
-        |epochs: u32| run(&mut place.fluxbay(&["resume", "out", "--set", &format!("run.epochs={epochs}"), "--allow-other-plugins"]));
+    let resume = |epochs: u32| {
+        run(&mut place.fluxbay(&[
+            "resume",
+            "out",
+            "--set",
+            &format!("run.epochs={epochs}"),
+            "--allow-other-plugins",
+        ]))
+    };
     install(1, "let _ = version; self.count = from_bytes(bytes)?; Ok(())");
-    assert!(succeed(&mut place.fluxbay(&["train", "run.toml", "--run-dir", "out"])).stderr.contains("count 6"));
-    install(2, "if version != 2 { bail!(\"state of version {version} is too old for this\"); } self.count = from_bytes(bytes)?; Ok(())");
+    assert!(
+        succeed(&mut place.fluxbay(&["train", "run.toml", "--run-dir", "out"]))
+            .stderr
+            .contains("count 6")
+    );
+    install(
+        2,
+        "if version != 2 { bail!(\"state of version {version} is too old for this\"); } self.count = from_bytes(bytes)?; Ok(())",
+    );
     let refused = resume(4);
     assert_eq!(refused.code, Some(2), "{}", refused.stderr);
     assert!(
-        refused.stderr.contains("`versioned`") && refused.stderr.contains("state of version 1 is too old for this"),
+        refused.stderr.contains("`versioned`")
+            && refused.stderr.contains("state of version 1 is too old for this"),
         "{}",
         refused.stderr
     );
-    install(3, "let count: u64 = from_bytes(bytes)?; self.count = if version < 3 { count * 100 } else { count }; Ok(())");
+    install(
+        3,
+        "let count: u64 = from_bytes(bytes)?; self.count = if version < 3 { count * 100 } else { count }; Ok(())",
+    );
     let upgraded = resume(4);
-    assert!(upgraded.code == Some(0) && upgraded.stderr.contains("count 602"), "{}", upgraded.stderr);
+    assert!(
+        upgraded.code == Some(0) && upgraded.stderr.contains("count 602"),
+        "{}",
+        upgraded.stderr
+    );
     install(2, "let _ = version; self.count = from_bytes(bytes)?; Ok(())");
     let older = resume(5);
     assert_eq!(older.code, Some(2), "{}", older.stderr);
-    assert!(older.stderr.contains("has version 3") && older.stderr.contains("reads up to version 2"), "{}", older.stderr);
+    assert!(
+        older.stderr.contains("has version 3") && older.stderr.contains("reads up to version 2"),
+        "{}",
+        older.stderr
+    );
 }

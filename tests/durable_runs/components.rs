@@ -11,8 +11,15 @@ use crate::place::{ADAMW, MLP, Place, digits};
 /// Runs `verify-resume` and gives what it says.
 fn verify(run_file: &str, interruptions: u32) -> Value {
     let place = Place::new(run_file);
-    let finished = run(&mut place.fluxbay(&["verify-resume", "run.toml", "--json", "--interruptions", &interruptions.to_string()]));
-    let said: Value = serde_json::from_str(&finished.stdout).unwrap_or_else(|_| panic!("{}\n{}", finished.stdout, finished.stderr));
+    let finished = run(&mut place.fluxbay(&[
+        "verify-resume",
+        "run.toml",
+        "--json",
+        "--interruptions",
+        &interruptions.to_string(),
+    ]));
+    let said: Value = serde_json::from_str(&finished.stdout)
+        .unwrap_or_else(|_| panic!("{}\n{}", finished.stdout, finished.stderr));
     assert_eq!(finished.code == Some(0), said["same"] == true);
     said
 }
@@ -105,8 +112,13 @@ fn standard_data() -> TempDir {
         file.extend(bytes);
         file
     };
-    fs::write(dir.path().join("images"), idx(&[60, 2, 2], (0..240_u32).map(|x| (x * 37 % 251) as u8).collect())).unwrap();
-    fs::write(dir.path().join("labels"), idx(&[60], (0..60_u32).map(|x| (x % 2) as u8).collect())).unwrap();
+    fs::write(
+        dir.path().join("images"),
+        idx(&[60, 2, 2], (0..240_u32).map(|x| (x * 37 % 251) as u8).collect()),
+    )
+    .unwrap();
+    fs::write(dir.path().join("labels"), idx(&[60], (0..60_u32).map(|x| (x % 2) as u8).collect()))
+        .unwrap();
     dir
 }
 
@@ -120,7 +132,8 @@ fn every_standard_component_is_in_a_run_that_is_verified() {
     let mut names = Vec::new();
     components(&listed, &mut names);
     assert!(names.len() > 50, "{names:?}");
-    let missing: Vec<&String> = names.iter().filter(|name| !runs.contains(&format!("\"{name}\""))).collect();
+    let missing: Vec<&String> =
+        names.iter().filter(|name| !runs.contains(&format!("\"{name}\""))).collect();
     assert!(missing.is_empty(), "in no run that is verified: {missing:?}");
 }
 
@@ -129,7 +142,9 @@ fn components(value: &Value, names: &mut Vec<String>) {
     match value {
         Value::Array(items) => items.iter().for_each(|item| components(item, names)),
         Value::Object(fields) => {
-            if let (Some(_), Some(name)) = (fields.get("kind"), fields.get("name").and_then(Value::as_str)) {
+            if let (Some(_), Some(name)) =
+                (fields.get("kind"), fields.get("name").and_then(Value::as_str))
+            {
                 names.push(name.to_owned());
             }
             fields.values().for_each(|value| components(value, names));
@@ -186,8 +201,10 @@ plugin! {
 
 #[test]
 fn a_component_that_forgets_its_state_is_found_and_the_field_is_named() {
-    let place = Place::new(&digits(&format!("{MLP}{ADAMW}[[callback]]\ncomponent = \"forgetful\"\n")));
-    fs::copy(build_plugin("forgetful", FORGETFUL), place.plugins.path().join("forgetful.so")).unwrap();
+    let place =
+        Place::new(&digits(&format!("{MLP}{ADAMW}[[callback]]\ncomponent = \"forgetful\"\n")));
+    fs::copy(build_plugin("forgetful", FORGETFUL), place.plugins.path().join("forgetful.so"))
+        .unwrap();
     let finished = run(&mut place.fluxbay(&["verify-resume", "run.toml"]));
     assert_eq!(finished.code, Some(1), "{}", finished.stderr);
     assert!(finished.stderr.contains("first in state `cbstate.sum`"), "{}", finished.stderr);

@@ -1,4 +1,5 @@
-//! Runs that lose nothing: interrupted, killed, damaged and resumed through the binary, compared bit for bit.
+//! Runs that lose nothing: interrupted, killed, damaged and resumed through the binary, compared
+//! bit for bit.
 
 mod changes;
 mod components;

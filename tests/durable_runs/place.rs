@@ -27,9 +27,11 @@ pub const ADAMW: &str = "[optimizer]\ncomponent = \"adamw\"\nlearning-rate = 0.0
 
 /// A run of many small steps.
 pub fn long(epochs: u32) -> String {
-    digits(&format!("{MLP}{ADAMW}[[logger]]\ncomponent = \"jsonl\"\n[[callback]]\ncomponent = \"log-metrics\"\n"))
-        .replace("epochs = 3", &format!("epochs = {epochs}"))
-        .replace("batch-size = 360", "batch-size = 60")
+    digits(&format!(
+        "{MLP}{ADAMW}[[logger]]\ncomponent = \"jsonl\"\n[[callback]]\ncomponent = \"log-metrics\"\n"
+    ))
+    .replace("epochs = 3", &format!("epochs = {epochs}"))
+    .replace("batch-size = 360", "batch-size = 60")
 }
 
 const SLOW: &str = r#"
@@ -40,7 +42,8 @@ config! {
     pub struct Slow {
         /// How long a step takes longer.
         milliseconds: u64,
-        /// The only step that does, by its number since the run began, and leaves the file `in-step` before; by default all do.
+        /// The only step that does, by its number since the run began, and leaves the file
+        /// `in-step` before; by default all do.
         step: Option<u64> = null,
     }
 }
@@ -83,7 +86,8 @@ impl Place {
         place
     }
 
-    /// With the callback `slow`, which makes steps take as long as it is told, whatever the machine.
+    /// With the callback `slow`, which makes steps take as long as it is told, whatever the
+    /// machine.
     pub fn with_slow(self) -> Place {
         fs::copy(build_plugin("slow", SLOW), self.plugins.path().join("slow.so")).unwrap();
         self
@@ -100,7 +104,8 @@ impl Place {
     }
 
     pub fn state(&self, name: &str) -> Value {
-        serde_json::from_str(&fs::read_to_string(self.path(name).join("state.json")).unwrap()).unwrap()
+        serde_json::from_str(&fs::read_to_string(self.path(name).join("state.json")).unwrap())
+            .unwrap()
     }
 
     /// What differs between two runs of this place.
@@ -108,7 +113,8 @@ impl Place {
         let found = directories(&self.path(one), &self.path(other)).unwrap();
         assert!(found.fields > 20, "hardly anything was compared");
         // Only the clock is another.
-        let differences = found.differences.into_iter().filter(|one| !one.field.ends_with(": elapsed"));
+        let differences =
+            found.differences.into_iter().filter(|one| !one.field.ends_with(": elapsed"));
         differences.map(|one| format!("{}: {} and {}", one.field, one.first, one.second)).collect()
     }
 

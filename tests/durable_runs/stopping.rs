@@ -24,7 +24,10 @@ fn a_signal_ends_the_run_after_its_step_and_it_goes_on_as_if_nothing_had_happene
         assert_eq!(found, Some(code), "{said}");
         assert!(said.contains("fluxbay resume"), "{said}");
         let state = place.state(&name);
-        assert_eq!((&state["status"], &state["reason"], &state["exit-code"]), (&"interrupted".into(), &status.into(), &code.into()));
+        assert_eq!(
+            (&state["status"], &state["reason"], &state["exit-code"]),
+            (&"interrupted".into(), &status.into(), &code.into())
+        );
         let left = checkpoint::scan(&place.path(&name).join("checkpoints"));
         assert_eq!(left.last().unwrap().about.as_ref().unwrap().reason, "signal");
         succeed(&mut place.fluxbay(&["resume", &name]));
@@ -35,13 +38,15 @@ fn a_signal_ends_the_run_after_its_step_and_it_goes_on_as_if_nothing_had_happene
 #[test]
 fn a_second_signal_ends_the_run_at_once_and_a_running_folder_is_locked() {
     let slow = "[[callback]]\ncomponent = \"slow\"\nstep = 3\nmilliseconds = 600_000\n";
-    let place = Place::new(&digits(&format!("{MLP}{ADAMW}[checkpoints]\nevery-steps = 1\n{slow}"))).with_slow();
+    let place = Place::new(&digits(&format!("{MLP}{ADAMW}[checkpoints]\nevery-steps = 1\n{slow}")))
+        .with_slow();
     let running = Running::start(place.fluxbay(&["train", "run.toml", "--run-dir", "out"]));
     wait_for("the third step", || place.path("in-step").exists());
     let second = run(&mut place.fluxbay(&["resume", "out"]));
     assert_eq!(second.code, Some(2), "{}", second.stderr);
     assert!(
-        second.stderr.contains("in use by another process") && second.stderr.contains(&running.0.id().to_string()),
+        second.stderr.contains("in use by another process")
+            && second.stderr.contains(&running.0.id().to_string()),
         "{}",
         second.stderr
     );
@@ -62,18 +67,32 @@ fn killed_at_100_random_moments_nothing_is_lost_and_the_end_is_the_same() {
     const SEED: u64 = 20_260_301;
     let text = format!("{}[checkpoints]\nevery-steps = 1\nkeep-last = 3\n", long(300));
     let place = Place::new(&text);
-    let (mut random, mut kills, mut in_save, mut before_first, mut finished) = (Random(SEED), 0, 0, 0, 0);
+    let (mut random, mut kills, mut in_save, mut before_first, mut finished) =
+        (Random(SEED), 0, 0, 0, 0);
     // How long it takes to come to the first step, so that most kills come later.
     let begin = Instant::now();
     let probe = Running::start(place.fluxbay(&["train", "run.toml", "--run-dir", "probe"]));
-    wait_for("the first checkpoint", || !checkpoint::scan(&place.path("probe/checkpoints")).is_empty());
+    wait_for("the first checkpoint", || {
+        !checkpoint::scan(&place.path("probe/checkpoints")).is_empty()
+    });
     let start = begin.elapsed();
     drop(probe);
-    succeed(&mut place.fluxbay(&["train", "run.toml", "--run-dir", "straight", "--set", "checkpoints.every-steps=0"]));
+    succeed(&mut place.fluxbay(&[
+        "train",
+        "run.toml",
+        "--run-dir",
+        "straight",
+        "--set",
+        "checkpoints.every-steps=0",
+    ]));
     while kills < KILLS {
         let name = format!("killed-{finished}");
         let folder = place.path(&name).join("checkpoints");
-        let arguments: &[&str] = if place.path(&name).exists() { &["resume", &name] } else { &["train", "run.toml", "--run-dir", &name] };
+        let arguments: &[&str] = if place.path(&name).exists() {
+            &["resume", &name]
+        } else {
+            &["train", "run.toml", "--run-dir", &name]
+        };
         let mut running = Running::start(place.fluxbay(arguments));
         let start = start.as_micros() as u64;
         let wait = start * 4 / 5 + random.below(start / 2);
@@ -89,12 +108,16 @@ fn killed_at_100_random_moments_nothing_is_lost_and_the_end_is_the_same() {
         running.0.kill().unwrap();
         running.0.wait().unwrap();
         kills += 1;
-        let hidden = |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with('.');
-        in_save += u32::from(fs::read_dir(&folder).is_ok_and(|entries| entries.flatten().any(hidden)));
+        let hidden =
+            |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with('.');
+        in_save +=
+            u32::from(fs::read_dir(&folder).is_ok_and(|entries| entries.flatten().any(hidden)));
         let found = checkpoint::scan(&folder);
         before_first += u32::from(found.is_empty());
         for found in &found {
-            checkpoint::verify(&found.path).unwrap_or_else(|damage| panic!("kill {kills}: {}: {damage}", found.path.display()));
+            checkpoint::verify(&found.path).unwrap_or_else(|damage| {
+                panic!("kill {kills}: {}: {damage}", found.path.display())
+            });
         }
     }
     let name = format!("killed-{finished}");
@@ -120,7 +143,10 @@ fn a_run_that_had_ended_early_stays_ended_unless_told_otherwise() {
     succeed(&mut place.fluxbay(&["train", "run.toml", "--run-dir", "out"]));
     let again = succeed(&mut place.fluxbay(&["resume", "out"]));
     assert!(again.stderr.contains("stopped early in epoch 2"), "{}", again.stderr);
-    assert_eq!((&place.state("out")["status"], &place.state("out")["by"]), (&"stopped".into(), &"early-stopping".into()));
+    assert_eq!(
+        (&place.state("out")["status"], &place.state("out")["by"]),
+        (&"stopped".into(), &"early-stopping".into())
+    );
     place.assert_same("straight", "out");
     let past = succeed(&mut place.fluxbay(&["resume", "out", "--past-stop"]));
     assert!(past.stderr.contains("stopped early in epoch 3"), "{}", past.stderr);

@@ -1,8 +1,8 @@
-//! Helpers of the whole-system tests: the built binary, the standard plugins as files, crates built outside the
-//! workspace, scratch folders.
+//! Helpers of the whole-system tests: the built binary, the standard plugins as files, crates built
+//! outside the workspace, scratch folders.
 //!
-//! `cargo test` does not build other packages' cdylibs, so the first test that asks builds the workspace; cargo itself
-//! makes sure that this happens once.
+//! `cargo test` does not build other packages' cdylibs, so the first test that asks builds the
+//! workspace; cargo itself makes sure that this happens once.
 
 pub mod schema;
 
@@ -17,7 +17,10 @@ use tempfile::TempDir;
 
 /// The repository.
 pub fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the repository").to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the tests lie in the repository")
+        .to_path_buf()
 }
 
 /// Where cargo puts this profile's binaries: the folder above the test's own `deps`.
@@ -49,7 +52,10 @@ pub fn standard_plugins() -> Vec<PathBuf> {
         .map(|theme| theme.expect("plugins/ is readable").path())
         .filter(|theme| theme.join("Cargo.toml").is_file())
         .map(|theme| {
-            built_dir().join(format!("libfluxbay_{}.so", theme.file_name().unwrap_or_default().to_string_lossy().replace('-', "_")))
+            built_dir().join(format!(
+                "libfluxbay_{}.so",
+                theme.file_name().unwrap_or_default().to_string_lossy().replace('-', "_")
+            ))
         })
         .collect();
     files.sort();
@@ -61,7 +67,8 @@ pub fn plugin_dir() -> TempDir {
     let dir = scratch();
     for file in standard_plugins() {
         let name = file.file_name().expect("a plugin has a name");
-        fs::copy(&file, dir.path().join(name)).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        fs::copy(&file, dir.path().join(name))
+            .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     }
     dir
 }
@@ -71,14 +78,21 @@ pub fn scratch() -> TempDir {
     tempfile::Builder::new().prefix("fluxbay-test-").tempdir().expect("a scratch folder")
 }
 
-/// The binary with nothing of the surroundings: its own home, no search path, no colours, no plugins but those in `plugins`.
+/// The binary with nothing of the surroundings: its own home, no search path, no colours, no
+/// plugins but those in `plugins`.
 ///
 /// Relative paths start from `dir`.
 pub fn fluxbay(dir: &Path, plugins: &Path) -> Command {
     let mut command = Command::new(isolated_binary());
     command.current_dir(dir).env_clear();
-    command.env("HOME", dir).env("XDG_CACHE_HOME", dir.join(".cache")).env("XDG_DATA_HOME", dir.join(".data"));
-    command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("NO_COLOR", "1").env("FLUXBAY_PLUGIN_PATH", plugins);
+    command
+        .env("HOME", dir)
+        .env("XDG_CACHE_HOME", dir.join(".cache"))
+        .env("XDG_DATA_HOME", dir.join(".data"));
+    command
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("NO_COLOR", "1")
+        .env("FLUXBAY_PLUGIN_PATH", plugins);
     command
 }
 
@@ -89,7 +103,9 @@ fn isolated_binary() -> &'static Path {
         .get_or_init(|| {
             let dir = scratch();
             let copy = dir.path().join("fluxbay");
-            fs::hard_link(binary(), &copy).or_else(|_| fs::copy(binary(), &copy).map(drop)).expect("a copy of the binary");
+            fs::hard_link(binary(), &copy)
+                .or_else(|_| fs::copy(binary(), &copy).map(drop))
+                .expect("a copy of the binary");
             (dir, copy)
         })
         .1
@@ -108,7 +124,8 @@ pub struct Finished {
 
 /// Runs a command to its end.
 pub fn run(command: &mut Command) -> Finished {
-    let Output { status, stdout, stderr } = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let Output { status, stdout, stderr } =
+        command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     Finished {
         code: status.code(),
         stdout: String::from_utf8_lossy(&stdout).into_owned(),
@@ -138,8 +155,8 @@ pub const FIXTURE: &str = concat!(
     include_str!("../behaviours/fixture/plugin.rs"),
 );
 
-/// Builds a plugin crate that lies outside the workspace and depends on `fluxbay-plugin` by path alone: `source` is its
-/// `lib.rs`. Gives the shared library.
+/// Builds a plugin crate that lies outside the workspace and depends on `fluxbay-plugin` by path
+/// alone: `source` is its `lib.rs`. Gives the shared library.
 ///
 /// All such crates share one target folder, so that the author's crate is compiled for them once.
 pub fn build_plugin(name: &str, source: &str) -> PathBuf {
@@ -158,7 +175,8 @@ pub fn build_plugin_against(author_crate: &Path, name: &str, source: &str) -> Pa
             author_crate
         ),
     );
-    fs::copy(repository().join("Cargo.lock"), dir.path().join("Cargo.lock")).expect("the workspace has a lock file");
+    fs::copy(repository().join("Cargo.lock"), dir.path().join("Cargo.lock"))
+        .expect("the workspace has a lock file");
     write(dir.path(), "lib.rs", source);
     let target = outside_target();
     let mut build = Command::new(env!("CARGO"));
@@ -170,7 +188,8 @@ pub fn build_plugin_against(author_crate: &Path, name: &str, source: &str) -> Pa
     } else {
         "debug"
     };
-    // Plugins of one name are built to the same place, whatever they are: nobody else builds until this one has been copied.
+    // Plugins of one name are built to the same place, whatever they are: nobody else builds until
+    // this one has been copied.
     static BUILDING: Mutex<()> = Mutex::new(());
     let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
     succeed(&mut build);
@@ -183,7 +202,8 @@ pub fn build_plugin_against(author_crate: &Path, name: &str, source: &str) -> Pa
 /// A copy of the author's crate, in a workspace of its own, with one text of one file replaced.
 pub fn altered_author_crate(file: &str, from: &str, to: &str) -> PathBuf {
     let dir = scratch().keep();
-    let manifest = fs::read_to_string(repository().join("Cargo.toml")).expect("the workspace has a manifest");
+    let manifest =
+        fs::read_to_string(repository().join("Cargo.toml")).expect("the workspace has a manifest");
     let alone = |line: &&str| !line.starts_with("members") && !line.starts_with("default-members");
     write(
         &dir,
@@ -195,10 +215,12 @@ pub fn altered_author_crate(file: &str, from: &str, to: &str) -> PathBuf {
             .join("\n")
             .replace("[workspace]\n", "[workspace]\nmembers = [\"plugin-api\"]\n"),
     );
-    let copied = Command::new("cp").arg("-r").arg(repository().join("plugin-api")).arg(&dir).status();
+    let copied =
+        Command::new("cp").arg("-r").arg(repository().join("plugin-api")).arg(&dir).status();
     assert!(copied.is_ok_and(|status| status.success()), "the author's crate cannot be copied");
     let altered = dir.join("plugin-api").join(file);
-    let text = fs::read_to_string(&altered).unwrap_or_else(|error| panic!("{}: {error}", altered.display()));
+    let text = fs::read_to_string(&altered)
+        .unwrap_or_else(|error| panic!("{}: {error}", altered.display()));
     assert!(text.contains(from), "{file} does not say {from:?}");
     write(&dir.join("plugin-api"), file, &text.replacen(from, to, 1));
     dir.join("plugin-api")

@@ -1,4 +1,5 @@
-//! Checks JSON against the schemas that `fluxbay schema` publishes: the part of JSON Schema that they use.
+//! Checks JSON against the schemas that `fluxbay schema` publishes: the part of JSON Schema that
+//! they use.
 
 use serde_json::Value;
 
@@ -7,7 +8,11 @@ pub fn check(schema: &Value, value: &Value, path: &str) -> Result<(), String> {
     if let Some(options) = schema["oneOf"].as_array() {
         let fitting = options.iter().filter(|option| check(option, value, path).is_ok()).count();
         let first = options.first().and_then(|option| check(option, value, path).err());
-        return if fitting == 1 { Ok(()) } else { Err(format!("{path}: {fitting} alternatives fit; the first: {first:?}")) };
+        return if fitting == 1 {
+            Ok(())
+        } else {
+            Err(format!("{path}: {fitting} alternatives fit; the first: {first:?}"))
+        };
     }
     for also in schema["allOf"].as_array().into_iter().flatten() {
         check(also, value, path)?;
@@ -18,7 +23,9 @@ pub fn check(schema: &Value, value: &Value, path: &str) -> Result<(), String> {
     }
     let number = value.as_f64().unwrap_or(0.0);
     let bound = |name: &str| schema[name].as_f64().filter(|_| value.is_number());
-    if bound("minimum").is_some_and(|least| number < least) || bound("exclusiveMinimum").is_some_and(|least| number <= least) {
+    if bound("minimum").is_some_and(|least| number < least)
+        || bound("exclusiveMinimum").is_some_and(|least| number <= least)
+    {
         return Err(format!("{path}: {value} is too small"));
     }
     if let Some(only) = schema.get("const").filter(|only| *only != value) {
@@ -72,8 +79,13 @@ fn is(name: &str, value: &Value) -> bool {
 
 #[test]
 fn the_checker_finds_what_is_wrong() {
-    let schema =
-        serde_json::json!({"type": "object", "required": ["a"], "additionalProperties": false, "properties": {"a": {"type": "integer"}}});
+    let schema = serde_json::json!({"type": "object", "required": ["a"], "additionalProperties": false, "properties": {"a": {"type": "integer"}}});
     let wrong = |text: &str| check(&schema, &serde_json::from_str(text).unwrap(), "").is_err();
-    assert!(!wrong(r#"{"a": 1}"#) && wrong(r#"{"a": "1"}"#) && wrong("{}") && wrong(r#"{"a": 1, "b": 2}"#) && wrong("[]"));
+    assert!(
+        !wrong(r#"{"a": 1}"#)
+            && wrong(r#"{"a": "1"}"#)
+            && wrong("{}")
+            && wrong(r#"{"a": 1, "b": 2}"#)
+            && wrong("[]")
+    );
 }

@@ -1,4 +1,5 @@
-//! Which runtime is calling a plugin on this thread, and which instance; the texts that cross the contract.
+//! Which runtime is calling a plugin on this thread, and which instance; the texts that cross the
+//! contract.
 
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +11,8 @@ use crate::learner::Runtime;
 /// No instance.
 pub const NOBODY: u32 = u32::MAX;
 
-/// Calls into plugins that are under way on any thread: tells a wrong thread from a host that is not there.
+/// Calls into plugins that are under way on any thread: tells a wrong thread from a host that is
+/// not there.
 static CALLS: AtomicUsize = AtomicUsize::new(0);
 
 /// What every call touches. Nothing here needs a destructor, so that reaching it is one load.
@@ -56,9 +58,13 @@ pub struct Entered {
 /// This thread's.
 #[inline]
 pub fn here() -> &'static Ambient {
-    // Unlike `with`, `try_with` is compiled into its caller; it fails only for what has a destructor.
-    let here: *const Ambient = AMBIENT.try_with(std::ptr::from_ref).unwrap_or_else(|_| unreachable!("it has no destructor"));
-    // SAFETY: a thread-local without a destructor lives as long as its thread, and the reference cannot be sent to another.
+    // Unlike `with`, `try_with` is compiled into its caller; it fails only for what has a
+    // destructor.
+    let here: *const Ambient = AMBIENT
+        .try_with(std::ptr::from_ref)
+        .unwrap_or_else(|_| unreachable!("it has no destructor"));
+    // SAFETY: a thread-local without a destructor lives as long as its thread, and the reference
+    // cannot be sent to another.
     unsafe { &*here }
 }
 
@@ -130,8 +136,8 @@ pub fn with_current<T>(f: impl FnOnce(&Runtime, u32) -> T) -> Result<T, &'static
     if runtime.is_null() {
         return Err(why_nobody());
     }
-    // SAFETY: the pointer was set by `enter` from a borrow that lives until its guard is dropped, which resets the pointer,
-    // and everything happens on this thread.
+    // SAFETY: the pointer was set by `enter` from a borrow that lives until its guard is dropped,
+    // which resets the pointer, and everything happens on this thread.
     Ok(f(unsafe { &*runtime }, instance))
 }
 

@@ -8,7 +8,8 @@ use super::ambient;
 use crate::learner::Runtime;
 use crate::learner::runtime::{Answer, Refusal};
 
-/// Runs a host function: finds the runtime, catches panics, turns the answer into a status and a text.
+/// Runs a host function: finds the runtime, catches panics, turns the answer into a status and a
+/// text.
 #[inline]
 pub fn answer(f: impl FnOnce(&Runtime, u32) -> Answer) -> i32 {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
@@ -89,7 +90,8 @@ fn not_text() -> Refusal {
 /// Elements that a plugin passes.
 ///
 /// # Safety
-/// Where `len` is not 0, `ptr` must be aligned and valid for reads of `len` elements during the call, or null.
+/// Where `len` is not 0, `ptr` must be aligned and valid for reads of `len` elements during the
+/// call, or null.
 #[inline]
 pub unsafe fn slice<'a, T>(ptr: *const T, len: usize) -> Answer<&'a [T]> {
     if len == 0 {
@@ -148,7 +150,8 @@ impl<T> Out<T> {
     /// Puts the result there.
     #[inline]
     pub fn put(self, value: T) {
-        // SAFETY: `new` was promised a place that is valid for a write, and checked that it is not null.
+        // SAFETY: `new` was promised a place that is valid for a write, and checked that it is not
+        // null.
         unsafe { self.0.write(value) }
     }
 }

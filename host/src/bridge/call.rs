@@ -112,11 +112,13 @@ impl Round {
     #[inline(always)]
     pub fn call(&self, handler: &Handler, event: &EventRaw) -> i32 {
         self.0.serve(handler.number);
-        // SAFETY: `raw` belongs to the component of `on`, and the handler keeps it alive; the event is lent for the call.
+        // SAFETY: `raw` belongs to the component of `on`, and the handler keeps it alive; the event
+        // is lent for the call.
         unsafe { (handler.on)(handler.raw, event) }
     }
 
-    /// Whether the call left the text of an error, which is forgotten, or a stop, although it went well.
+    /// Whether the call left the text of an error, which is forgotten, or a stop, although it went
+    /// well.
     #[inline]
     pub fn take_left(&self) -> bool {
         self.0.take_left()
@@ -134,17 +136,26 @@ unsafe fn own(text: Text) -> String {
 
 macro_rules! wrong_kind {
     ($self:ident, $name:literal) => {
-        Err(Failure::new(format!(concat!("a ", $name, " was called, but the instance is a {}"), kind::NAMES[$self.kind() as usize])))
+        Err(Failure::new(format!(
+            concat!("a ", $name, " was called, but the instance is a {}"),
+            kind::NAMES[$self.kind() as usize]
+        )))
     };
 }
 
 impl PluginInstance {
     /// Creates instance `number` of a component with a complete configuration.
-    pub fn create(runtime: &Runtime, number: u32, component: &'static Component, config: &str) -> Called<PluginInstance> {
+    pub fn create(
+        runtime: &Runtime,
+        number: u32,
+        component: &'static Component,
+        config: &str,
+    ) -> Called<PluginInstance> {
         let table = table_of(component)?;
         let mut raw = entry::Instance(std::ptr::null_mut());
         let _entered = ambient::enter(runtime, number);
-        // SAFETY: the component was checked when its plugin was loaded; config and place are lent for the call.
+        // SAFETY: the component was checked when its plugin was loaded; config and place are lent
+        // for the call.
         check(unsafe { (component.create)(Text::new(config), &mut raw) })?;
         Ok(PluginInstance { runtime: runtime.weak(), number, raw, component, table })
     }
@@ -210,7 +221,9 @@ impl PluginInstance {
 
     /// The phase's own epoch.
     pub fn phase_epoch(&self, runtime: &Runtime, number: u32) -> Called {
-        let Table::Phase(PhaseTable { epoch: Some(epoch), .. }) = self.table else { return wrong_kind!(self, "phase") };
+        let Table::Phase(PhaseTable { epoch: Some(epoch), .. }) = self.table else {
+            return wrong_kind!(self, "phase");
+        };
         let _entered = ambient::enter(runtime, number);
         // SAFETY: `raw` belongs to the table's component.
         check(unsafe { epoch(self.raw) })
@@ -236,12 +249,19 @@ impl PluginInstance {
     /// A callback's handling of events, for the dispatch lists.
     pub fn handler(self: &Arc<PluginInstance>) -> Option<Handler> {
         let Table::Callback(table) = self.table else { return None };
-        Some(Handler { on: table.on, raw: self.raw, number: self.number, _instance: Arc::clone(self) })
+        Some(Handler {
+            on: table.on,
+            raw: self.raw,
+            number: self.number,
+            _instance: Arc::clone(self),
+        })
     }
 
     /// The callback's answer to a conflict, a number of the contract's `resolution`.
     pub fn callback_resolve(&self, other: &str, path: &str) -> u32 {
-        let Table::Callback(table) = self.table else { return fluxbay_plugin::abi::callback::resolution::NOT_DEFINED };
+        let Table::Callback(table) = self.table else {
+            return fluxbay_plugin::abi::callback::resolution::NOT_DEFINED;
+        };
         let trail = crumb::call(self.number, Doing::Resolving);
         // SAFETY: `raw` belongs to the table's component; the texts are lent for the call.
         let answer = unsafe { (table.resolve)(self.raw, Text::new(other), Text::new(path)) };
@@ -254,26 +274,51 @@ impl PluginInstance {
         let Table::Model(table) = self.table else { return wrong_kind!(self, "model") };
         let spec = ModelSpec { fields: fields.specs.as_ptr(), field_count: fields.specs.len() };
         let _entered = ambient::enter(runtime, number);
-        // SAFETY: `raw` belongs to the table's component; the spec and what it points at are lent for the call.
+        // SAFETY: `raw` belongs to the table's component; the spec and what it points at are lent
+        // for the call.
         check(unsafe { (table.build)(self.raw, &spec) })
     }
 
     /// The model's forward pass; answers how many outputs there are.
-    pub fn model_forward(&self, runtime: &Runtime, number: u32, inputs: &[Handle], outputs: &mut [Handle]) -> Called<usize> {
+    pub fn model_forward(
+        &self,
+        runtime: &Runtime,
+        number: u32,
+        inputs: &[Handle],
+        outputs: &mut [Handle],
+    ) -> Called<usize> {
         let Table::Model(table) = self.table else { return wrong_kind!(self, "model") };
         let mut count = 0;
         let _entered = ambient::enter(runtime, number);
         // SAFETY: `raw` belongs to the table's component; inputs and places are lent for the call.
-        let code = unsafe { (table.forward)(self.raw, inputs.as_ptr(), inputs.len(), outputs.as_mut_ptr(), outputs.len(), &mut count) };
+        let code = unsafe {
+            (table.forward)(
+                self.raw,
+                inputs.as_ptr(),
+                inputs.len(),
+                outputs.as_mut_ptr(),
+                outputs.len(),
+                &mut count,
+            )
+        };
         check(code)?;
         if count > outputs.len() {
-            return Err(Failure::new(format!("it announced {count} outputs where there was room for {}", outputs.len())));
+            return Err(Failure::new(format!(
+                "it announced {count} outputs where there was room for {}",
+                outputs.len()
+            )));
         }
         Ok(count)
     }
 
     /// The loss of predictions and targets.
-    pub fn loss_forward(&self, runtime: &Runtime, number: u32, yhats: Handle, ys: Handle) -> Called<Handle> {
+    pub fn loss_forward(
+        &self,
+        runtime: &Runtime,
+        number: u32,
+        yhats: Handle,
+        ys: Handle,
+    ) -> Called<Handle> {
         let Table::Loss(table) = self.table else { return wrong_kind!(self, "loss") };
         let mut value = Handle::NONE;
         let _entered = ambient::enter(runtime, number);
@@ -294,7 +339,8 @@ impl PluginInstance {
     pub fn optimizer_update(&self, runtime: &Runtime, number: u32, request: &UpdateRaw) -> Called {
         let Table::Optimizer(table) = self.table else { return wrong_kind!(self, "optimizer") };
         let _entered = ambient::enter(runtime, number);
-        // SAFETY: `raw` belongs to the table's component; the request and what it points at are lent for the call.
+        // SAFETY: `raw` belongs to the table's component; the request and what it points at are
+        // lent for the call.
         check(unsafe { (table.update)(self.raw, request) })
     }
 
@@ -307,7 +353,12 @@ impl PluginInstance {
     }
 
     /// The metric's value for one step.
-    pub fn metric_update(&self, runtime: &Runtime, number: u32, input: &MetricInput) -> Called<f64> {
+    pub fn metric_update(
+        &self,
+        runtime: &Runtime,
+        number: u32,
+        input: &MetricInput,
+    ) -> Called<f64> {
         let Table::Metric(table) = self.table else { return wrong_kind!(self, "metric") };
         let mut value = f64::NAN;
         let _entered = ambient::enter(runtime, number);
@@ -390,18 +441,24 @@ impl Drop for PluginInstance {
         let runtime = self.runtime.upgrade();
         let _entered = runtime.as_deref().map(|runtime| ambient::enter(runtime, self.number));
         let trail = crumb::call(self.number, Doing::Destroying);
-        // SAFETY: `raw` came from `create` of this component, and this is the one call that ends it.
+        // SAFETY: `raw` came from `create` of this component, and this is the one call that ends
+        // it.
         let code = unsafe { (self.component.destroy)(self.raw) };
         trail.end();
         if code != status::OK {
-            log::warn!("an instance of a {} did not end well: {}", kind::NAMES[self.kind() as usize], ambient::take_error());
+            log::warn!(
+                "an instance of a {} did not end well: {}",
+                kind::NAMES[self.kind() as usize],
+                ambient::take_error()
+            );
         }
     }
 }
 
 /// The table that goes with the component's kind.
 fn table_of(component: &'static Component) -> Called<Table> {
-    // SAFETY: the pointers of a component are null or point at static tables of the plugin, which is never unloaded.
+    // SAFETY: the pointers of a component are null or point at static tables of the plugin, which
+    // is never unloaded.
     let table = unsafe {
         match component.kind {
             kind::PHASE => component.phase.as_ref().map(Table::Phase),
@@ -416,5 +473,7 @@ fn table_of(component: &'static Component) -> Called<Table> {
             _ => None,
         }
     };
-    table.ok_or_else(|| Failure::new(format!("the component has kind {}, but no table of it", component.kind)))
+    table.ok_or_else(|| {
+        Failure::new(format!("the component has kind {}, but no table of it", component.kind))
+    })
 }

@@ -24,14 +24,19 @@ pub static TABLE: ChildTable = ChildTable {
 fn own(runtime: &Runtime, caller: u32, child: u32) -> Answer<Rc<Instance>> {
     match runtime.instance(child) {
         Some(instance) if instance.owner == Some(caller) => Ok(instance),
-        _ => Err(Refusal::Text(format!("`{}` has no child number {child}", runtime.state.borrow().owner_id(caller)))),
+        _ => Err(Refusal::Text(format!(
+            "`{}` has no child number {child}",
+            runtime.state.borrow().owner_id(caller)
+        ))),
     }
 }
 
 unsafe extern "C" fn metric_reset(child: u32) -> i32 {
     answer(|runtime, caller| {
         let metric = own(runtime, caller, child)?;
-        stopped(metric.call(runtime, Doing::Resetting, |plugin| plugin.metric_reset(runtime, child)))
+        stopped(
+            metric.call(runtime, Doing::Resetting, |plugin| plugin.metric_reset(runtime, child)),
+        )
     })
 }
 
@@ -40,7 +45,9 @@ unsafe extern "C" fn metric_update(child: u32, input: *const MetricInput, value:
         // SAFETY: lent for the call.
         let (input, value) = unsafe { (borrowed(input)?, Out::new(value)?) };
         let metric = own(runtime, caller, child)?;
-        value.put(stopped(metric.call(runtime, Doing::TakingIn, |plugin| plugin.metric_update(runtime, child, input)))?);
+        value.put(stopped(metric.call(runtime, Doing::TakingIn, |plugin| {
+            plugin.metric_update(runtime, child, input)
+        }))?);
         Ok(())
     })
 }
@@ -50,7 +57,9 @@ unsafe extern "C" fn metric_compute(child: u32, value: *mut f64) -> i32 {
         // SAFETY: lent for the call.
         let value = unsafe { Out::new(value)? };
         let metric = own(runtime, caller, child)?;
-        value.put(stopped(metric.call(runtime, Doing::Computing, |plugin| plugin.metric_compute(runtime, child)))?);
+        value.put(stopped(
+            metric.call(runtime, Doing::Computing, |plugin| plugin.metric_compute(runtime, child)),
+        )?);
         Ok(())
     })
 }
@@ -60,7 +69,9 @@ unsafe extern "C" fn metric_details(child: u32, json: *mut Text) -> i32 {
         // SAFETY: lent for the call.
         let json = unsafe { Out::new(json)? };
         let metric = own(runtime, caller, child)?;
-        json.put(lend(stopped(metric.call(runtime, Doing::Details, |plugin| plugin.metric_details(runtime, child)))?));
+        json.put(lend(stopped(
+            metric.call(runtime, Doing::Details, |plugin| plugin.metric_details(runtime, child)),
+        )?));
         Ok(())
     })
 }
@@ -70,7 +81,9 @@ unsafe extern "C" fn schedule_value(child: u32, t: f64, value: *mut f64) -> i32 
         // SAFETY: lent for the call.
         let value = unsafe { Out::new(value)? };
         let schedule = own(runtime, caller, child)?;
-        value.put(stopped(schedule.call(runtime, Doing::Value, |plugin| plugin.schedule_value(runtime, child, t)))?);
+        value.put(stopped(
+            schedule.call(runtime, Doing::Value, |plugin| plugin.schedule_value(runtime, child, t)),
+        )?);
         Ok(())
     })
 }
@@ -80,7 +93,9 @@ unsafe extern "C" fn schedule_length(child: u32, length: *mut u64) -> i32 {
         // SAFETY: lent for the call.
         let length = unsafe { Out::new(length)? };
         let schedule = own(runtime, caller, child)?;
-        length.put(stopped(schedule.call(runtime, Doing::Length, |plugin| plugin.schedule_length(runtime, child)))?);
+        length.put(stopped(
+            schedule.call(runtime, Doing::Length, |plugin| plugin.schedule_length(runtime, child)),
+        )?);
         Ok(())
     })
 }

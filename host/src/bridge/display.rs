@@ -7,7 +7,8 @@ use super::answer::{answer, text};
 use crate::learner::Runtime;
 use crate::learner::ports::{Display, NoDisplay};
 
-pub static TABLE: DisplayTable = DisplayTable { print, progress_begin, progress_set, progress_end, interactive };
+pub static TABLE: DisplayTable =
+    DisplayTable { print, progress_begin, progress_set, progress_end, interactive };
 
 fn caller_id(runtime: &Runtime, caller: u32) -> String {
     runtime.state.borrow().owner_id(caller)
@@ -55,6 +56,8 @@ unsafe extern "C" fn progress_end(message: Text) -> i32 {
 }
 
 unsafe extern "C" fn interactive() -> u32 {
-    let shown = std::panic::catch_unwind(|| ambient::with_current(|runtime, _| runtime.ports.display.interactive()));
+    let shown = std::panic::catch_unwind(|| {
+        ambient::with_current(|runtime, _| runtime.ports.display.interactive())
+    });
     u32::from(matches!(shown, Ok(Ok(true))))
 }

@@ -59,7 +59,9 @@ unsafe extern "C" fn phase_name(index: u32, name: *mut Text) -> i32 {
         // SAFETY: lent for the call.
         let name = unsafe { Out::new(name)? };
         let phases = &stopped(runtime.parts())?.phases;
-        let phase = phases.get(index as usize).ok_or_else(|| format!("there is no phase number {index}; this run has {}", phases.len()))?;
+        let phase = phases.get(index as usize).ok_or_else(|| {
+            format!("there is no phase number {index}; this run has {}", phases.len())
+        })?;
         name.put(Text::new(&phase.instance.id));
         Ok(())
     })
@@ -70,7 +72,9 @@ unsafe extern "C" fn phase_kind(index: u32, kind: *mut u32) -> i32 {
         // SAFETY: lent for the call.
         let kind = unsafe { Out::new(kind)? };
         let phases = &stopped(runtime.parts())?.phases;
-        let phase = phases.get(index as usize).ok_or_else(|| format!("there is no phase number {index}; this run has {}", phases.len()))?;
+        let phase = phases.get(index as usize).ok_or_else(|| {
+            format!("there is no phase number {index}; this run has {}", phases.len())
+        })?;
         kind.put(phase.kind.code());
         Ok(())
     })
@@ -80,7 +84,9 @@ unsafe extern "C" fn event_name(kind: u32, name: *mut Text) -> i32 {
     answer(|runtime, _| {
         // SAFETY: lent for the call.
         let name = unsafe { Out::new(name)? };
-        name.put(lend(runtime.event_name(kind).ok_or_else(|| format!("{kind} is no event of this run"))?));
+        name.put(lend(
+            runtime.event_name(kind).ok_or_else(|| format!("{kind} is no event of this run"))?,
+        ));
         Ok(())
     })
 }
@@ -147,7 +153,11 @@ unsafe extern "C" fn step_begin(batch: *const BatchRaw) -> i32 {
 }
 
 unsafe extern "C" fn step_end(status: i32) -> i32 {
-    let text = if status == fluxbay_plugin::abi::status::OK { String::new() } else { ambient::take_error() };
+    let text = if status == fluxbay_plugin::abi::status::OK {
+        String::new()
+    } else {
+        ambient::take_error()
+    };
     answer(|runtime, caller| {
         runtime.require_phase(caller, "end a step")?;
         stopped(runtime.step_end(status, &text))
@@ -171,7 +181,9 @@ unsafe extern "C" fn forward(
 ) -> i32 {
     answer(|runtime, caller| {
         // SAFETY: lent for the call.
-        let (inputs, outputs, count) = unsafe { (slice(inputs, input_count)?, room(outputs, capacity)?, Out::new(output_count)?) };
+        let (inputs, outputs, count) = unsafe {
+            (slice(inputs, input_count)?, room(outputs, capacity)?, Out::new(output_count)?)
+        };
         count.put(runtime.forward(caller, model, inputs, outputs)?);
         Ok(())
     })
@@ -207,7 +219,9 @@ unsafe extern "C" fn set_mode(new: u32, old: *mut u32) -> i32 {
         let old = unsafe { Out::new(old)? };
         runtime.require_phase(caller, "set the mode of forward passes")?;
         if new & !(mode::RECORDING | mode::TRAINING) != 0 {
-            return Err(Refusal::Text(format!("{new} is no mode: it is a sum of 1 (recording) and 2 (training)")));
+            return Err(Refusal::Text(format!(
+                "{new} is no mode: it is a sum of 1 (recording) and 2 (training)"
+            )));
         }
         if runtime.at().phase_kind == phase_kinds::NONE {
             return Err(Refusal::Text("the mode can be set only within a phase".into()));
@@ -216,7 +230,11 @@ unsafe extern "C" fn set_mode(new: u32, old: *mut u32) -> i32 {
         old.put(mode_code(engine.mode()));
         engine.set_mode(Mode {
             recording: if new & mode::RECORDING != 0 { Recording::On } else { Recording::Off },
-            behaviour: if new & mode::TRAINING != 0 { Behaviour::Training } else { Behaviour::Evaluation },
+            behaviour: if new & mode::TRAINING != 0 {
+                Behaviour::Training
+            } else {
+                Behaviour::Evaluation
+            },
         });
         Ok(())
     })

@@ -7,8 +7,8 @@ use fluxbay_plugin::abi::log::LogRecordRaw;
 use log::{Level, Record};
 
 thread_local! {
-    /// Set while a line is on its way: where host and plugin share one `log` (components linked into the host), the
-    /// host's logger is the plugin's, and would hand the line back for ever.
+    /// Set while a line is on its way: where host and plugin share one `log` (components linked
+    /// into the host), the host's logger is the plugin's, and would hand the line back for ever.
     static BUSY: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -29,12 +29,26 @@ pub unsafe extern "C" fn log(record: *const LogRecordRaw) {
     // A logger that panics must not unwind into the plugin.
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: the contract lends the texts for the call.
-        let (target, file, plugin, text) = unsafe { (raw.target.to_text(), raw.file.to_text(), raw.plugin.to_text(), raw.text.to_text()) };
-        let target = if target.is_empty() { format!("plugin::{plugin}") } else { format!("plugin::{plugin}::{target}") };
+        let (target, file, plugin, text) = unsafe {
+            (raw.target.to_text(), raw.file.to_text(), raw.plugin.to_text(), raw.text.to_text())
+        };
+        let target = if target.is_empty() {
+            format!("plugin::{plugin}")
+        } else {
+            format!("plugin::{plugin}::{target}")
+        };
         let file = (!file.is_empty()).then_some(&*file);
         let line = (raw.line != 0).then_some(raw.line);
         let arguments = format_args!("{text}");
-        log::logger().log(&Record::builder().level(level).target(&target).file(file).line(line).args(arguments).build());
+        log::logger().log(
+            &Record::builder()
+                .level(level)
+                .target(&target)
+                .file(file)
+                .line(line)
+                .args(arguments)
+                .build(),
+        );
     }));
     BUSY.set(false);
     if let Err(payload) = outcome {

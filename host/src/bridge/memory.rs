@@ -1,6 +1,7 @@
 //! What the process occupies, and giving back what nobody uses.
 
-/// Has the system's allocator, which plugins use, give free memory back. The host's own gives it back by itself.
+/// Has the system's allocator, which plugins use, give free memory back. The host's own gives it
+/// back by itself.
 pub fn give_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: it takes a number and may be called at any time, on any thread.

@@ -42,7 +42,12 @@ unsafe extern "C" fn checkpoint(request: *const CheckpointRequest, kept: *mut u3
         let (request, kept) = unsafe { (borrowed(request)?, Out::new(kept)?) };
         // SAFETY: as above.
         let metric = unsafe { text(request.metric)? };
-        kept.put(u32::from(runtime.request_checkpoint(caller, metric, request.keep, request.higher_is_better != 0)?));
+        kept.put(u32::from(runtime.request_checkpoint(
+            caller,
+            metric,
+            request.keep,
+            request.higher_is_better != 0,
+        )?));
         Ok(())
     })
 }

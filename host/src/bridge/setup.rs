@@ -78,7 +78,8 @@ unsafe extern "C" fn hyper_parameter(name: Text, initial: f64, slot: *mut Slot) 
 unsafe extern "C" fn child(kind: u32, component: Text, config: Text, child: *mut u32) -> i32 {
     answer(|runtime, caller| {
         // SAFETY: lent for the call.
-        let (component, config, child) = unsafe { (text(component)?, text(config)?, Out::new(child)?) };
+        let (component, config, child) =
+            unsafe { (text(component)?, text(config)?, Out::new(child)?) };
         child.put(runtime.setup_child(caller, kind, component, config)?);
         Ok(())
     })

@@ -13,7 +13,8 @@ use crate::learner::Runtime;
 use crate::learner::runtime::{Answer, Refusal};
 use crate::tensor::{Init, Kind};
 
-pub static TABLE: TensorTable = TensorTable { create, retain, release, info, read, view, apply, parameter, mode, device };
+pub static TABLE: TensorTable =
+    TensorTable { create, retain, release, info, read, view, apply, parameter, mode, device };
 
 /// A shape that a plugin passes.
 ///
@@ -21,18 +22,30 @@ pub static TABLE: TensorTable = TensorTable { create, retain, release, info, rea
 /// As [`slice`].
 unsafe fn shape(ptr: *const u64, rank: usize) -> Answer<Vec<usize>> {
     if rank > MAX_RANK {
-        return Err(Refusal::Text(format!("a tensor has at most {MAX_RANK} dimensions, not {rank}")));
+        return Err(Refusal::Text(format!(
+            "a tensor has at most {MAX_RANK} dimensions, not {rank}"
+        )));
     }
     // SAFETY: promised by the caller.
     let sizes = unsafe { slice(ptr, rank)? };
-    let size = |&size: &u64| usize::try_from(size).map_err(|_| Refusal::Text(format!("a dimension of {size} is too large")));
+    let size = |&size: &u64| {
+        usize::try_from(size)
+            .map_err(|_| Refusal::Text(format!("a dimension of {size} is too large")))
+    };
     sizes.iter().map(size).collect()
 }
 
-unsafe extern "C" fn create(dtype: u32, dims: *const u64, rank: usize, bytes: Text, tensor: *mut Handle) -> i32 {
+unsafe extern "C" fn create(
+    dtype: u32,
+    dims: *const u64,
+    rank: usize,
+    bytes: Text,
+    tensor: *mut Handle,
+) -> i32 {
     answer(|runtime, _| {
         // SAFETY: lent for the call.
-        let (dims, bytes, tensor) = unsafe { (shape(dims, rank)?, bytes.as_bytes(), Out::new(tensor)?) };
+        let (dims, bytes, tensor) =
+            unsafe { (shape(dims, rank)?, bytes.as_bytes(), Out::new(tensor)?) };
         tensor.put(runtime.engine.borrow_mut().from_bytes(dtype, &dims, bytes)?);
         Ok(())
     })
@@ -53,7 +66,10 @@ unsafe extern "C" fn info(tensor: Handle, info: *mut TensorInfo) -> i32 {
         let engine = runtime.engine.borrow();
         let dims = engine.shape(tensor)?;
         if dims.len() > MAX_RANK {
-            return Err(Refusal::Text(format!("a tensor of {} dimensions has more than the contract's {MAX_RANK}", dims.len())));
+            return Err(Refusal::Text(format!(
+                "a tensor of {} dimensions has more than the contract's {MAX_RANK}",
+                dims.len()
+            )));
         }
         let mut shape = [0; MAX_RANK];
         for (to, &from) in shape.iter_mut().zip(dims) {
@@ -76,11 +92,13 @@ fn copy_elements(runtime: &Runtime, tensor: Handle, dtype: u32, into: &mut [u8])
     let mut engine = runtime.engine.borrow_mut();
     if engine.dtype(tensor)? == dtype && engine.value(tensor)?.device().is_cpu() {
         let view = engine.view(tensor)?;
-        // SAFETY: the view's bytes are valid while the engine is borrowed, and nothing changes them meanwhile.
+        // SAFETY: the view's bytes are valid while the engine is borrowed, and nothing changes them
+        // meanwhile.
         let elements = unsafe { slice(view.pointer, view.bytes)? };
         return copy(elements, into);
     }
-    let to = crate::tensor::dtype_of(dtype).ok_or_else(|| format!("there is no element type with number {dtype}"))?;
+    let to = crate::tensor::dtype_of(dtype)
+        .ok_or_else(|| format!("there is no element type with number {dtype}"))?;
     let converted = engine.value(tensor)?.to_device(&candle_core::Device::Cpu)?.to_dtype(to)?;
     let converted = engine.insert(converted);
     let view = engine.view(converted)?;
@@ -92,7 +110,11 @@ fn copy_elements(runtime: &Runtime, tensor: Handle, dtype: u32, into: &mut [u8])
 
 fn copy(elements: &[u8], into: &mut [u8]) -> Answer {
     if elements.len() != into.len() {
-        return Err(Refusal::Text(format!("the tensor's elements take {} bytes, the room for them has {}", elements.len(), into.len())));
+        return Err(Refusal::Text(format!(
+            "the tensor's elements take {} bytes, the room for them has {}",
+            elements.len(),
+            into.len()
+        )));
     }
     into.copy_from_slice(elements);
     Ok(())
@@ -108,10 +130,16 @@ unsafe extern "C" fn view(tensor: Handle, view: *mut ViewRaw) -> i32 {
     })
 }
 
-unsafe extern "C" fn apply(request: *const ApplyRaw, outputs: *mut Handle, capacity: usize, output_count: *mut usize) -> i32 {
+unsafe extern "C" fn apply(
+    request: *const ApplyRaw,
+    outputs: *mut Handle,
+    capacity: usize,
+    output_count: *mut usize,
+) -> i32 {
     answer(|runtime, caller| {
         // SAFETY: lent for the call.
-        let (request, outputs, count) = unsafe { (borrowed(request)?, room(outputs, capacity)?, Out::new(output_count)?) };
+        let (request, outputs, count) =
+            unsafe { (borrowed(request)?, room(outputs, capacity)?, Out::new(output_count)?) };
         // SAFETY: as above.
         let (inputs, ints, floats) = unsafe {
             (
@@ -131,7 +159,9 @@ unsafe extern "C" fn apply(request: *const ApplyRaw, outputs: *mut Handle, capac
         let mut results = runtime.results.take();
         results.clear();
         runtime.engine.borrow_mut().apply(request.operation, inputs, ints, floats, &mut results)?;
-        let Some(room) = outputs.get_mut(..results.len()) else { return Err(no_room(runtime, &results, capacity)) };
+        let Some(room) = outputs.get_mut(..results.len()) else {
+            return Err(no_room(runtime, &results, capacity));
+        };
         room.copy_from_slice(&results);
         count.put(results.len());
         runtime.results.set(results);
@@ -147,14 +177,30 @@ fn no_room(runtime: &Runtime, results: &[Handle], capacity: usize) -> Refusal {
     if let Some(error) = results.iter().find_map(|&result| engine.release(result).err()) {
         return error.into();
     }
-    Refusal::Text(format!("the operation has {} results, there is room for {capacity}", results.len()))
+    Refusal::Text(format!(
+        "the operation has {} results, there is room for {capacity}",
+        results.len()
+    ))
 }
 
-unsafe extern "C" fn parameter(path: Text, dims: *const u64, rank: usize, init: *const InitRaw, tensor: *mut Handle) -> i32 {
+unsafe extern "C" fn parameter(
+    path: Text,
+    dims: *const u64,
+    rank: usize,
+    init: *const InitRaw,
+    tensor: *mut Handle,
+) -> i32 {
     answer(|runtime, caller| {
         // SAFETY: lent for the call.
-        let (path, dims, init, tensor) = unsafe { (text(path)?, shape(dims, rank)?, borrowed(init)?, Out::new(tensor)?) };
-        tensor.put(runtime.make_parameter(caller, path, &dims, first_values(init)?, kind_of(init)?)?);
+        let (path, dims, init, tensor) =
+            unsafe { (text(path)?, shape(dims, rank)?, borrowed(init)?, Out::new(tensor)?) };
+        tensor.put(runtime.make_parameter(
+            caller,
+            path,
+            &dims,
+            first_values(init)?,
+            kind_of(init)?,
+        )?);
         Ok(())
     })
 }
@@ -164,7 +210,9 @@ fn first_values(raw: &InitRaw) -> Answer<Init> {
         init::CONSTANT => Init::Constant(raw.a),
         init::UNIFORM => Init::Uniform { low: raw.a, high: raw.b },
         init::NORMAL => Init::Normal { mean: raw.a, std: raw.b },
-        other => return Err(Refusal::Text(format!("there is no distribution with number {other}"))),
+        other => {
+            return Err(Refusal::Text(format!("there is no distribution with number {other}")));
+        }
     })
 }
 

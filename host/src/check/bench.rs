@@ -1,4 +1,5 @@
-//! Where components are tried: a catalog with the plugin in front, and small runs around each kind of component.
+//! Where components are tried: a catalog with the plugin in front, and small runs around each kind
+//! of component.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,9 +11,14 @@ use serde_json::{Map, Value, json};
 use super::file::example;
 use super::inside;
 use crate::learner::ports::{NoDisplay, NoSink};
-use crate::learner::{Declared, Ending, FitReport, Flow, Folders, Instance, NewInstance, Ports, Prepared, Runtime, Stop, StopKind};
+use crate::learner::{
+    Declared, Ending, FitReport, Flow, Folders, Instance, NewInstance, Ports, Prepared, Runtime,
+    Stop, StopKind,
+};
 use crate::library::{Catalog, ComponentManifest, Kind, Sha256};
-use crate::run_file::{Diagnostics, Draft, Inputs, InstanceSpec, RunDescription, Severity, check_json, resolve};
+use crate::run_file::{
+    Diagnostics, Draft, Inputs, InstanceSpec, RunDescription, Severity, check_json, resolve,
+};
 use crate::session::shelf::declared;
 use crate::session::{Composed, Session, Shelf, Surroundings};
 use crate::tensor::{Engine, EngineOptions};
@@ -27,7 +33,8 @@ pub(super) struct Bench {
     pub(super) components: Vec<ComponentManifest>,
     pub(super) plugin: String,
     pub(super) seed: u64,
-    /// Run files of the author's; a component that is in none of them is tried in a run of the bench's own.
+    /// Run files of the author's; a component that is in none of them is tried in a run of the
+    /// bench's own.
     runs: Vec<PathBuf>,
     /// A folder that goes with the child.
     dir: PathBuf,
@@ -62,7 +69,13 @@ pub(super) struct Trial {
 }
 
 impl Bench {
-    pub(super) fn new(catalog: Catalog, sha256: Sha256, seed: u64, runs: Vec<PathBuf>, dir: &Path) -> Result<Self, String> {
+    pub(super) fn new(
+        catalog: Catalog,
+        sha256: Sha256,
+        seed: u64,
+        runs: Vec<PathBuf>,
+        dir: &Path,
+    ) -> Result<Self, String> {
         let catalog = Rc::new(catalog);
         let found = catalog.plugins().iter().find(|plugin| plugin.sha256() == sha256);
         let found = found.ok_or("the copy of the plugin cannot be used: others can change the folder for temporary files")?;
@@ -81,7 +94,8 @@ impl Bench {
         })
     }
 
-    /// A complete configuration of a component: the one of the author's run, its example's, or its defaults.
+    /// A complete configuration of a component: the one of the author's run, its example's, or its
+    /// defaults.
     ///
     /// # Errors
     /// Which settings have to be given.
@@ -97,7 +111,12 @@ impl Bench {
         let mut fitting = Vec::new();
         for candidate in candidates.into_iter().flatten() {
             let mut diagnostics = Diagnostics::new();
-            let complete = check_json(&component.config, &candidate, &format!("`{}`", component.name), &mut diagnostics);
+            let complete = check_json(
+                &component.config,
+                &candidate,
+                &format!("`{}`", component.name),
+                &mut diagnostics,
+            );
             if diagnostics.has_errors() {
                 problems = first_error(&diagnostics);
             } else {
@@ -105,10 +124,16 @@ impl Bench {
             }
         }
         // Not every component can be without any setting that has a default.
-        let created = if fitting.len() > 1 { fitting.iter().position(|config| self.is_created(component, config)) } else { None };
+        let created = if fitting.len() > 1 {
+            fitting.iter().position(|config| self.is_created(component, config))
+        } else {
+            None
+        };
         let found = match fitting.into_iter().nth(created.unwrap_or(0)) {
             Some(config) => Ok(config),
-            None => Err(format!("{problems}; give a run file that uses it with --run, or an example in its manifest")),
+            None => Err(format!(
+                "{problems}; give a run file that uses it with --run, or an example in its manifest"
+            )),
         };
         self.configs.borrow_mut().insert(component.id(), found.clone());
         found
@@ -136,9 +161,15 @@ impl Bench {
     }
 
     /// The first of the author's runs that uses a component.
-    fn given_run(&self, component: &ComponentManifest, trial: &Trial) -> Option<(RunDescription, Diagnostics)> {
+    fn given_run(
+        &self,
+        component: &ComponentManifest,
+        trial: &Trial,
+    ) -> Option<(RunDescription, Diagnostics)> {
         let mut runs = self.runs.iter().map(|file| self.read_run(file, trial));
-        runs.find(|(run, diagnostics)| diagnostics.has_errors() || run.instances().any(|spec| self.is_of(spec, component)))
+        runs.find(|(run, diagnostics)| {
+            diagnostics.has_errors() || run.instances().any(|spec| self.is_of(spec, component))
+        })
     }
 
     fn read_run(&self, file: &Path, trial: &Trial) -> (RunDescription, Diagnostics) {
@@ -147,7 +178,10 @@ impl Bench {
             set.push(format!("loader.batch-size={}", trial.batch_size));
         }
         let mut diagnostics = Diagnostics::new();
-        let draft = Draft::read(&Inputs { files: vec![file.to_owned()], set, ..Inputs::default() }, &mut diagnostics);
+        let draft = Draft::read(
+            &Inputs { files: vec![file.to_owned()], set, ..Inputs::default() },
+            &mut diagnostics,
+        );
         let run = resolve(draft, &self.catalog, &mut diagnostics);
         (run, diagnostics)
     }
@@ -155,15 +189,27 @@ impl Bench {
     /// A learner without anything in it.
     pub(super) fn empty(&self) -> Result<Rc<Runtime>, String> {
         let engine =
-            Engine::new(EngineOptions { seed: self.seed, threads: 1, ..EngineOptions::default() }).map_err(|error| error.to_string())?;
-        let ports = Ports { sink: Rc::new(NoSink), display: Rc::new(NoDisplay), components: Rc::clone(&self.shelf) as Rc<_> };
+            Engine::new(EngineOptions { seed: self.seed, threads: 1, ..EngineOptions::default() })
+                .map_err(|error| error.to_string())?;
+        let ports = Ports {
+            sink: Rc::new(NoSink),
+            display: Rc::new(NoDisplay),
+            components: Rc::clone(&self.shelf) as Rc<_>,
+        };
         let folders = Folders { base: self.dir.to_string_lossy().into_owned(), run: String::new() };
         Runtime::new(engine, ports, folders).map_err(|stop| stop.to_string())
     }
 
     /// A component with a configuration, as its text.
-    pub(super) fn prepared(&self, component: &ComponentManifest, config: &str) -> Result<Prepared, String> {
-        let prepared = self.shelf.take(component.kind, &component.name, &Value::Null).map_err(|error| error.to_string())?;
+    pub(super) fn prepared(
+        &self,
+        component: &ComponentManifest,
+        config: &str,
+    ) -> Result<Prepared, String> {
+        let prepared = self
+            .shelf
+            .take(component.kind, &component.name, &Value::Null)
+            .map_err(|error| error.to_string())?;
         Ok(Prepared { config: config.to_owned(), declared: declared(component), ..prepared })
     }
 
@@ -198,18 +244,31 @@ impl Bench {
         }
         let mut problems = Vec::new();
         for ground in [Ground::Classes, Ground::Numbers] {
-            let tried = self.open(place, ground, &Trial { epochs: 1, ..Trial::default() }).and_then(|session| finished(&session.fit()));
+            let tried = self
+                .open(place, ground, &Trial { epochs: 1, ..Trial::default() })
+                .and_then(|session| finished(&session.fit()));
             match tried {
                 Ok(()) => return Ok(ground),
                 // A crash of the plugin's own making does not get better elsewhere.
-                Err(problem) if component.kind == Kind::Callback || problem.contains("panicked") => return Err(problem),
+                Err(problem)
+                    if component.kind == Kind::Callback || problem.contains("panicked") =>
+                {
+                    return Err(problem);
+                }
                 Err(problem) => problems.push(format!(
                     "{}: {problem}",
-                    if ground == Ground::Classes { "with ten classes" } else { "with one number to predict" }
+                    if ground == Ground::Classes {
+                        "with ten classes"
+                    } else {
+                        "with one number to predict"
+                    }
                 )),
             }
         }
-        Err(format!("{}\nif it needs other data, give a run file that uses it with --run", problems.join("\n")))
+        Err(format!(
+            "{}\nif it needs other data, give a run file that uses it with --run",
+            problems.join("\n")
+        ))
     }
 
     /// A training with the component, ready to begin.
@@ -228,7 +287,10 @@ impl Bench {
                 let path = self.dir.join("run.toml");
                 std::fs::write(&path, text).map_err(|error| error.to_string())?;
                 let mut diagnostics = Diagnostics::new();
-                let draft = Draft::read(&Inputs { files: vec![path], ..Inputs::default() }, &mut diagnostics);
+                let draft = Draft::read(
+                    &Inputs { files: vec![path], ..Inputs::default() },
+                    &mut diagnostics,
+                );
                 let run = resolve(draft, &self.catalog, &mut diagnostics);
                 (run, diagnostics)
             }
@@ -236,8 +298,12 @@ impl Bench {
         if diagnostics.has_errors() {
             return Err(first_error(&diagnostics));
         }
-        let surroundings = Surroundings { run_dir: self.dir.to_string_lossy().into_owned(), ..Surroundings::default() };
-        let session = Composed::new(Rc::clone(&self.catalog), run, surroundings).and_then(Composed::open);
+        let surroundings = Surroundings {
+            run_dir: self.dir.to_string_lossy().into_owned(),
+            ..Surroundings::default()
+        };
+        let session =
+            Composed::new(Rc::clone(&self.catalog), run, surroundings).and_then(Composed::open);
         let session = session.map_err(|diagnostics| first_error(&diagnostics))?;
         if let Some(what) = trial.trouble {
             make_trouble(&session, what).map_err(|stop| stop.to_string())?;
@@ -252,17 +318,21 @@ impl Bench {
             let own = self.config(component)?;
             self.put(&mut run, component, own)?;
         }
-        let table: toml::Table = serde_json::from_value(without_nulls(run)).map_err(|error| error.to_string())?;
+        let table: toml::Table =
+            serde_json::from_value(without_nulls(run)).map_err(|error| error.to_string())?;
         Ok(table.to_string())
     }
 
     /// A run without the component.
     fn base(&self, ground: Ground, trial: &Trial) -> Result<Value, String> {
         let (data, loss, batch) = match ground {
-            Ground::Numbers => (json!({ "component": "csv", "path": self.table()?, "target": "y" }), "mse", 16),
+            Ground::Numbers => {
+                (json!({ "component": "csv", "path": self.table()?, "target": "y" }), "mse", 16)
+            }
             _ => (json!({ "component": "digits" }), "cross-entropy", 128),
         };
-        let mut phases = vec![json!({ "component": "training" }), json!({ "component": "validation" })];
+        let mut phases =
+            vec![json!({ "component": "training" }), json!({ "component": "validation" })];
         if trial.empty {
             phases.push(json!({ "component": "validation", "id": "empty", "data": "none" }));
         }
@@ -280,7 +350,12 @@ impl Bench {
     }
 
     /// Puts the component into its place in a run.
-    fn put(&self, run: &mut Value, component: &ComponentManifest, config: Value) -> Result<(), String> {
+    fn put(
+        &self,
+        run: &mut Value,
+        component: &ComponentManifest,
+        config: Value,
+    ) -> Result<(), String> {
         let mut own: Map<String, Value> = match config {
             Value::Object(own) => own,
             _ => Map::new(),
@@ -307,13 +382,22 @@ impl Bench {
             },
             Kind::Callback => {
                 let known = ["recorder", "metrics"].contains(&component.name.as_str());
-                if known { replace(&mut run["callback"], &component.name, named) } else { push(&mut run["callback"], named) }
+                if known {
+                    replace(&mut run["callback"], &component.name, named)
+                } else {
+                    push(&mut run["callback"], named)
+                }
             }
             Kind::Logger => run["logger"] = json!([named]),
-            Kind::Metric => replace(&mut run["callback"], "metrics", json!({ "component": "metrics", "metrics": [component.name] })),
-            Kind::Schedule => {
-                push(&mut run["callback"], json!({ "component": "scheduler", "schedules": { "optimizer.learning-rate": named } }))
-            }
+            Kind::Metric => replace(
+                &mut run["callback"],
+                "metrics",
+                json!({ "component": "metrics", "metrics": [component.name] }),
+            ),
+            Kind::Schedule => push(
+                &mut run["callback"],
+                json!({ "component": "scheduler", "schedules": { "optimizer.learning-rate": named } }),
+            ),
         }
         Ok(())
     }
@@ -333,8 +417,14 @@ impl Bench {
     /// The instance of a component in a session.
     pub(super) fn find(&self, session: &Session, place: usize) -> Option<Rc<Instance>> {
         let component = &self.components[place];
-        let all = session.composed().instances().iter().chain(session.composed().instances().iter().flat_map(|one| &one.children));
-        all.into_iter().find(|one| one.component == component.id() && one.plugin == self.plugin).cloned()
+        let all = session
+            .composed()
+            .instances()
+            .iter()
+            .chain(session.composed().instances().iter().flat_map(|one| &one.children));
+        all.into_iter()
+            .find(|one| one.component == component.id() && one.plugin == self.plugin)
+            .cloned()
     }
 }
 
@@ -347,9 +437,12 @@ fn push(list: &mut Value, new: Value) {
 /// TOML has no null: what is null is left out.
 fn without_nulls(value: Value) -> Value {
     match value {
-        Value::Object(map) => {
-            Value::Object(map.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key, without_nulls(value))).collect())
-        }
+        Value::Object(map) => Value::Object(
+            map.into_iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(key, value)| (key, without_nulls(value)))
+                .collect(),
+        ),
         Value::Array(list) => Value::Array(list.into_iter().map(without_nulls).collect()),
         other => other,
     }
@@ -357,12 +450,16 @@ fn without_nulls(value: Value) -> Value {
 
 pub(super) fn first_error(diagnostics: &Diagnostics) -> String {
     let errors = diagnostics.iter().filter(|one| one.severity == Severity::Error);
-    errors.map(|one| one.message.clone()).next().unwrap_or_else(|| "it cannot be composed".to_owned())
+    errors
+        .map(|one| one.message.clone())
+        .next()
+        .unwrap_or_else(|| "it cannot be composed".to_owned())
 }
 
 fn make_trouble(session: &Session, what: &str) -> Flow {
     let runtime = session.runtime();
-    let troublemaker = runtime.create(NewInstance::named("troublemaker"), inside::prepared(what))?;
+    let troublemaker =
+        runtime.create(NewInstance::named("troublemaker"), inside::prepared(what))?;
     let mut callbacks = runtime.callbacks();
     callbacks.insert(0, troublemaker);
     runtime.set_callback_order(callbacks);
@@ -382,7 +479,9 @@ pub(super) fn finished(report: &FitReport) -> Result<(), String> {
 pub(super) fn without_panic(report: &FitReport) -> Result<(), String> {
     match &report.ending {
         Ending::Failed(stop) if stop.kind() == StopKind::Panic => Err(stop.to_string()),
-        Ending::Failed(stop) if words(stop).is_empty() => Err("it failed without a word of why".to_owned()),
+        Ending::Failed(stop) if words(stop).is_empty() => {
+            Err("it failed without a word of why".to_owned())
+        }
         _ => Ok(()),
     }
 }

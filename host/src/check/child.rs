@@ -1,4 +1,5 @@
-//! The child's side: the checks that run the plugin, one after the other, each announced before it begins.
+//! The child's side: the checks that run the plugin, one after the other, each announced before it
+//! begins.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -67,9 +68,15 @@ impl Log for Counter {
     }
 
     fn log(&self, record: &Record<'_>) {
-        let plugin = record.target().strip_prefix("plugin::").and_then(|rest| rest.split("::").next());
+        let plugin =
+            record.target().strip_prefix("plugin::").and_then(|rest| rest.split("::").next());
         if let Some(plugin) = plugin {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(plugin.to_owned()).or_default() += 1;
+            *self
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry(plugin.to_owned())
+                .or_default() += 1;
         }
     }
 
@@ -105,14 +112,16 @@ pub fn run(task: &str) -> io::Result<()> {
     }
     let catalog = Catalog::scan(&path, &ScanOptions::default());
     let sha256 = Sha256::from_hex(&task.sha256).ok_or(io::ErrorKind::InvalidInput)?;
-    let bench = Bench::new(catalog, sha256, task.seed, task.runs.clone(), &task.scratch).map_err(io::Error::other)?;
+    let bench = Bench::new(catalog, sha256, task.seed, task.runs.clone(), &task.scratch)
+        .map_err(io::Error::other)?;
     let kinds: Vec<_> = bench.components.iter().map(|component| component.kind).collect();
     let mut plugin = None;
     // Components of which there is no instance: everything else would say the same again.
     let mut hopeless = BTreeSet::new();
     for (number, item) in plan(&kinds).into_iter().enumerate() {
         // Whatever is checked, the plugin has to be there first.
-        let is_wanted = task.only.is_empty() || task.only.iter().any(|name| name == item.check.name());
+        let is_wanted =
+            task.only.is_empty() || task.only.iter().any(|name| name == item.check.name());
         let is_due = number >= task.from && is_wanted;
         if !is_due && item.check != Check::Loads {
             continue;
@@ -124,7 +133,9 @@ pub fn run(task: &str) -> io::Result<()> {
         let found = match (item.check, &plugin) {
             (Check::Loads, _) => load_it(&bench, sha256, &mut plugin),
             (_, None) => skipped("it does not load"),
-            _ if hopeless.contains(&item.component) => skipped("no instance can be created, see `created`"),
+            _ if hopeless.contains(&item.component) => {
+                skipped("no instance can be created, see `created`")
+            }
             (_, Some(loaded)) => apply(&bench, item, loaded),
         };
         if item.check == Check::Created && found.0 == super::Verdict::Failed {
@@ -133,7 +144,10 @@ pub fn run(task: &str) -> io::Result<()> {
         let component = item.component.map(|place| bench.components[place].id());
         let took = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
         if is_due {
-            say(&Message::Ended(number, Box::new(Outcome::new(item.check, component, found, took))))?;
+            say(&Message::Ended(
+                number,
+                Box::new(Outcome::new(item.check, component, found, took)),
+            ))?;
         }
     }
     say(&Message::Done)
@@ -160,7 +174,10 @@ impl Surroundings {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         Self {
             folder: std::env::current_dir().ok(),
-            handlers: status.lines().filter(|line| line.starts_with("SigCgt") || line.starts_with("SigIgn")).collect(),
+            handlers: status
+                .lines()
+                .filter(|line| line.starts_with("SigCgt") || line.starts_with("SigIgn"))
+                .collect(),
             threads: std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count),
             environment: std::env::vars_os().count(),
         }
@@ -182,13 +199,17 @@ impl Surroundings {
 }
 
 fn load_it(bench: &Bench, sha256: Sha256, place: &mut Option<Present>) -> Found {
-    let Some(entry) = bench.catalog.plugins().iter().find(|plugin| plugin.sha256() == sha256) else { return failed("it is not found") };
+    let Some(entry) = bench.catalog.plugins().iter().find(|plugin| plugin.sha256() == sha256)
+    else {
+        return failed("it is not found");
+    };
     let before = Surroundings::now();
     let begin = Instant::now();
     match load(entry, &HOST) {
         Ok(loaded) => {
             let took = begin.elapsed();
-            *place = Some(Present { loaded, took, disturbed: before.differences(&Surroundings::now()) });
+            *place =
+                Some(Present { loaded, took, disturbed: before.differences(&Surroundings::now()) });
             passed()
         }
         Err(error) => failed(error.refusal.to_string()),
@@ -200,14 +221,26 @@ fn apply(bench: &Bench, item: Item, present: &Present) -> Found {
     let check: fn(&Bench, usize) -> Found = match item.check {
         Check::LoadsQuickly => {
             let text = format!("it took {} ms", present.took.as_millis());
-            return if present.took < QUICK { (super::Verdict::Passed, text) } else { warning(text) };
+            return if present.took < QUICK {
+                (super::Verdict::Passed, text)
+            } else {
+                warning(text)
+            };
         }
         Check::InitTwice => {
-            return present.loaded.init_again(&HOST).map_or_else(|refusal| failed(refusal.message), |()| passed());
+            return present
+                .loaded
+                .init_again(&HOST)
+                .map_or_else(|refusal| failed(refusal.message), |()| passed());
         }
         Check::UnknownExtension => {
-            let answers = present.loaded.offers("fluxbay.nobody-has-this/1") || present.loaded.offers("");
-            return if answers { failed("it answers with a table where it has none") } else { passed() };
+            let answers =
+                present.loaded.offers("fluxbay.nobody-has-this/1") || present.loaded.offers("");
+            return if answers {
+                failed("it answers with a table where it has none")
+            } else {
+                passed()
+            };
         }
         Check::LogLevels => {
             present.loaded.try_log_levels();

@@ -15,15 +15,23 @@ use crate::loader::{SampleError, Samples};
 const MOST: u64 = 64;
 
 /// Calls `f` with the opened data set and the number of samples of its first split.
-fn with_samples(bench: &Bench, place: usize, f: impl FnOnce(&PluginSamples, u64) -> Found) -> Found {
+fn with_samples(
+    bench: &Bench,
+    place: usize,
+    f: impl FnOnce(&PluginSamples, u64) -> Found,
+) -> Found {
     let component = &bench.components[place];
-    let made = || -> Result<(std::rc::Rc<Runtime>, std::rc::Rc<Instance>, PluginSamples), String> {
-        let runtime = bench.empty()?;
-        let config = bench.config(component)?.to_string();
-        let instance = bench.instance(&runtime, bench.prepared(component, &config)?).map_err(|stop| stop.to_string())?;
-        let opened = PluginSamples::open(&runtime, instance.number, Arc::clone(instance.plugin_side()));
-        Ok((runtime, instance, opened.map_err(|failure| failure.text)?))
-    };
+    let made =
+        || -> Result<(std::rc::Rc<Runtime>, std::rc::Rc<Instance>, PluginSamples), String> {
+            let runtime = bench.empty()?;
+            let config = bench.config(component)?.to_string();
+            let instance = bench
+                .instance(&runtime, bench.prepared(component, &config)?)
+                .map_err(|stop| stop.to_string())?;
+            let opened =
+                PluginSamples::open(&runtime, instance.number, Arc::clone(instance.plugin_side()));
+            Ok((runtime, instance, opened.map_err(|failure| failure.text)?))
+        };
     match made() {
         Err(problem) => skipped(problem),
         Ok((_runtime, _instance, samples)) => {
@@ -45,7 +53,12 @@ fn read(samples: &PluginSamples, indices: &[u64]) -> Result<Vec<Vec<u8>>, Sample
     let mut buffers: Vec<Vec<u8>> = samples
         .fields()
         .iter()
-        .map(|field| vec![0; field.dtype.size_in_bytes() * field.shape.iter().product::<usize>() * indices.len()])
+        .map(|field| {
+            vec![
+                0;
+                field.dtype.size_in_bytes() * field.shape.iter().product::<usize>() * indices.len()
+            ]
+        })
         .collect();
     let mut views: Vec<&mut [u8]> = buffers.iter_mut().map(Vec::as_mut_slice).collect();
     samples.fill(0, indices, &mut views)?;
@@ -57,7 +70,9 @@ pub(super) fn same_again(bench: &Bench, place: usize) -> Found {
         let indices: Vec<u64> = (0..count.min(MOST)).collect();
         match (read(samples, &indices), read(samples, &indices)) {
             (Ok(first), Ok(second)) if first == second => passed(),
-            (Ok(_), Ok(_)) => failed("read twice, the same samples differ: made-up numbers have to follow from the sample's own number"),
+            (Ok(_), Ok(_)) => failed(
+                "read twice, the same samples differ: made-up numbers have to follow from the sample's own number",
+            ),
             (Err(error), _) | (_, Err(error)) => failed(error.0),
         }
     })
@@ -75,7 +90,10 @@ pub(super) fn any_order(bench: &Bench, place: usize) -> Found {
                 Ok(alone) => alone,
                 Err(error) => return failed(error.0),
             };
-            let same = together.iter().zip(&alone).all(|(many, one)| many[place * one.len()..(place + 1) * one.len()] == one[..]);
+            let same = together
+                .iter()
+                .zip(&alone)
+                .all(|(many, one)| many[place * one.len()..(place + 1) * one.len()] == one[..]);
             if !same {
                 return failed(format!("sample {index} is another one alone than among others"));
             }
@@ -89,11 +107,20 @@ pub(super) fn on_threads(bench: &Bench, place: usize) -> Found {
         let indices: Vec<u64> = (0..count.min(MOST)).collect();
         let Ok(alone) = read(samples, &indices) else { return failed("it cannot be read") };
         let same = std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                (0..4).map(|_| scope.spawn(|| (0..20).all(|_| read(samples, &indices).is_ok_and(|read| read == alone)))).collect();
+            let threads: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        (0..20).all(|_| read(samples, &indices).is_ok_and(|read| read == alone))
+                    })
+                })
+                .collect();
             threads.into_iter().all(|thread| thread.join().unwrap_or(false))
         });
-        if same { passed() } else { failed("four threads at once do not read what one thread reads") }
+        if same {
+            passed()
+        } else {
+            failed("four threads at once do not read what one thread reads")
+        }
     })
 }
 
@@ -102,7 +129,9 @@ pub(super) fn beyond(bench: &Bench, place: usize) -> Found {
         for index in [count, count + 1, u64::MAX] {
             match read(samples, &[index]) {
                 Ok(_) => return failed(format!("sample {index} of {count} was given")),
-                Err(error) if error.0.trim().is_empty() => return failed("it refuses without a word of why"),
+                Err(error) if error.0.trim().is_empty() => {
+                    return failed("it refuses without a word of why");
+                }
                 Err(error) if error.0.contains("panicked") => return failed(error.0),
                 Err(_) => {}
             }
@@ -112,12 +141,18 @@ pub(super) fn beyond(bench: &Bench, place: usize) -> Found {
 }
 
 /// Calls `f` with an instance by itself.
-fn with_instance(bench: &Bench, place: usize, f: impl FnOnce(&Runtime, &Instance) -> Found) -> Found {
+fn with_instance(
+    bench: &Bench,
+    place: usize,
+    f: impl FnOnce(&Runtime, &Instance) -> Found,
+) -> Found {
     let component = &bench.components[place];
     let made = || -> Result<_, String> {
         let runtime = bench.empty()?;
         let config = bench.config(component)?.to_string();
-        let instance = bench.instance(&runtime, bench.prepared(component, &config)?).map_err(|stop| stop.to_string())?;
+        let instance = bench
+            .instance(&runtime, bench.prepared(component, &config)?)
+            .map_err(|stop| stop.to_string())?;
         Ok((runtime, instance))
     };
     match made() {
@@ -127,7 +162,12 @@ fn with_instance(bench: &Bench, place: usize, f: impl FnOnce(&Runtime, &Instance
 }
 
 fn values(runtime: &Runtime, instance: &Instance, times: &[f64]) -> Result<Vec<f64>, String> {
-    let value = |t: &f64| instance.plugin_side().schedule_value(runtime, instance.number, *t).map_err(|failure| failure.text);
+    let value = |t: &f64| {
+        instance
+            .plugin_side()
+            .schedule_value(runtime, instance.number, *t)
+            .map_err(|failure| failure.text)
+    };
     times.iter().map(value).collect()
 }
 
@@ -139,7 +179,11 @@ pub(super) fn schedule_again(bench: &Bench, place: usize) -> Found {
             (Ok(there), Ok(mut back)) => {
                 back.reverse();
                 let same = there.iter().zip(&back).all(|(a, b)| a.to_bits() == b.to_bits());
-                if same { passed() } else { failed("asked again in another order, it gives other values") }
+                if same {
+                    passed()
+                } else {
+                    failed("asked again in another order, it gives other values")
+                }
             }
             (Err(problem), _) | (_, Err(problem)) => failed(problem),
         }
@@ -165,8 +209,12 @@ pub(super) fn schedule_finite(bench: &Bench, place: usize) -> Found {
         }
         let end = length as f64;
         match values(runtime, instance, &[end, end + 1.0, end + 1000.0]) {
-            Ok(after) if after.iter().all(|value| value.to_bits() == after[0].to_bits()) => passed(),
-            Ok(after) => failed(format!("its length is {length}, but its values go on changing: {after:?}")),
+            Ok(after) if after.iter().all(|value| value.to_bits() == after[0].to_bits()) => {
+                passed()
+            }
+            Ok(after) => {
+                failed(format!("its length is {length}, but its values go on changing: {after:?}"))
+            }
             Err(problem) => failed(problem),
         }
     })
@@ -179,8 +227,12 @@ pub(super) fn metric_forgets(bench: &Bench, place: usize) -> Found {
         if let Err(failure) = side.metric_reset(runtime, number) {
             return failed(failure.text);
         }
-        let Ok(fresh) = side.metric_compute(runtime, number) else { return skipped("its value cannot be had before the first step") };
-        let took = inputs(runtime).into_iter().any(|input| side.metric_update(runtime, number, &input).is_ok());
+        let Ok(fresh) = side.metric_compute(runtime, number) else {
+            return skipped("its value cannot be had before the first step");
+        };
+        let took = inputs(runtime)
+            .into_iter()
+            .any(|input| side.metric_update(runtime, number, &input).is_ok());
         if !took {
             return skipped("it takes neither class scores with labels nor numbers with numbers");
         }
@@ -188,7 +240,11 @@ pub(super) fn metric_forgets(bench: &Bench, place: usize) -> Found {
             return failed(failure.text);
         }
         match side.metric_compute(runtime, number) {
-            Ok(again) if again.to_bits() == fresh.to_bits() || (again.is_nan() && fresh.is_nan()) => passed(),
+            Ok(again)
+                if again.to_bits() == fresh.to_bits() || (again.is_nan() && fresh.is_nan()) =>
+            {
+                passed()
+            }
             Ok(again) => failed(format!("{fresh} when new, {again} after a step and a reset")),
             Err(failure) => failed(failure.text),
         }
@@ -198,12 +254,14 @@ pub(super) fn metric_forgets(bench: &Bench, place: usize) -> Found {
 /// Predictions and targets of the usual forms.
 fn inputs(runtime: &Runtime) -> Vec<MetricInput> {
     let cpu = &Device::Cpu;
-    let scores = Tensor::new(&[[0.1f32, 0.7, 0.2], [0.8, 0.1, 0.1], [0.2, 0.2, 0.6], [0.3, 0.4, 0.3]], cpu);
+    let scores =
+        Tensor::new(&[[0.1f32, 0.7, 0.2], [0.8, 0.1, 0.1], [0.2, 0.2, 0.6], [0.3, 0.4, 0.3]], cpu);
     let labels = Tensor::new(&[1u32, 0, 2, 2], cpu);
     let numbers = Tensor::new(&[[0.5f32], [1.5], [-0.5], [0.25]], cpu);
     let others = Tensor::new(&[[0.4f32], [1.0], [-1.0], [0.5]], cpu);
     let mut engine = runtime.engine.borrow_mut();
-    let mut put = |tensor: candle_core::Result<Tensor>| tensor.map(|tensor| engine.insert(tensor)).ok();
+    let mut put =
+        |tensor: candle_core::Result<Tensor>| tensor.map(|tensor| engine.insert(tensor)).ok();
     let pairs = [(put(scores), put(labels)), (put(numbers), put(others))];
     let input = |(yhats, ys)| Some(MetricInput { yhats: yhats?, ys: ys?, loss: 0.5, samples: 4 });
     pairs.into_iter().filter_map(input).collect()

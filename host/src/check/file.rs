@@ -45,11 +45,18 @@ fn linking(bytes: &[u8]) -> object::Result<Linking> {
     }
     if let Some((entries, strings)) = sections.dynamic(endian, bytes)? {
         let strings = sections.strings(endian, bytes, strings)?;
-        let text = |offset: u64| strings.get(u32::try_from(offset).unwrap_or(u32::MAX)).map(shown::bytes).unwrap_or_default();
+        let text = |offset: u64| {
+            strings
+                .get(u32::try_from(offset).unwrap_or(u32::MAX))
+                .map(shown::bytes)
+                .unwrap_or_default()
+        };
         for entry in entries {
             match entry.d_tag(endian) {
                 tag if tag == elf::DT_NEEDED => found.needed.push(text(entry.d_val(endian))),
-                tag if tag == elf::DT_RPATH || tag == elf::DT_RUNPATH => found.run_path = Some(text(entry.d_val(endian))),
+                tag if tag == elf::DT_RPATH || tag == elf::DT_RUNPATH => {
+                    found.run_path = Some(text(entry.d_val(endian)))
+                }
                 _ => {}
             }
         }
@@ -57,7 +64,8 @@ fn linking(bytes: &[u8]) -> object::Result<Linking> {
     Ok(found)
 }
 
-/// Everything about the file but whether it can be read and who can change it, which the caller knows.
+/// Everything about the file but whether it can be read and who can change it, which the caller
+/// knows.
 pub(super) fn checks(bytes: &[u8], manifest: &Manifest) -> Vec<(Check, Option<String>, Found)> {
     let mut found = vec![(Check::FileSmall, None, small(bytes.len()))];
     match linking(bytes) {
@@ -66,7 +74,11 @@ pub(super) fn checks(bytes: &[u8], manifest: &Manifest) -> Vec<(Check, Option<St
             (Check::NoRunPath, None, run_path(&linking)),
             (Check::CommonLibrariesOnly, None, libraries(&linking)),
         ]),
-        Err(error) => found.push((Check::StackNotExecutable, None, skipped(format!("its dynamic section cannot be read: {error}")))),
+        Err(error) => found.push((
+            Check::StackNotExecutable,
+            None,
+            skipped(format!("its dynamic section cannot be read: {error}")),
+        )),
     }
     found.push((Check::SummaryGiven, None, summary(manifest)));
     found.push((Check::LicenceGiven, None, licence(manifest)));
@@ -84,7 +96,10 @@ fn small(size: usize) -> Found {
     if size < LARGE {
         return passed();
     }
-    warning(format!("it has {} MiB: strip its debug information (`strip = true` in the profile)", size >> 20))
+    warning(format!(
+        "it has {} MiB: strip its debug information (`strip = true` in the profile)",
+        size >> 20
+    ))
 }
 
 fn stack(linking: &Linking) -> Found {
@@ -97,30 +112,47 @@ fn stack(linking: &Linking) -> Found {
 fn run_path(linking: &Linking) -> Found {
     match &linking.run_path {
         None => passed(),
-        Some(path) => {
-            warning(format!("it searches {path} for libraries, which is a folder of the machine that built it: link it without -rpath"))
-        }
+        Some(path) => warning(format!(
+            "it searches {path} for libraries, which is a folder of the machine that built it: link it without -rpath"
+        )),
     }
 }
 
 fn libraries(linking: &Linking) -> Found {
-    let others: Vec<&str> = linking.needed.iter().map(String::as_str).filter(|name| !COMMON.contains(name)).collect();
+    let others: Vec<&str> =
+        linking.needed.iter().map(String::as_str).filter(|name| !COMMON.contains(name)).collect();
     if others.is_empty() {
         return passed();
     }
-    warning(format!("it needs {}, which others may not have: link it statically, or say so where it is published", others.join(", ")))
+    warning(format!(
+        "it needs {}, which others may not have: link it statically, or say so where it is published",
+        others.join(", ")
+    ))
 }
 
 fn summary(manifest: &Manifest) -> Found {
-    let without: Vec<String> = manifest.components.iter().filter(|one| one.summary.trim().is_empty()).map(ComponentManifest::id).collect();
+    let without: Vec<String> = manifest
+        .components
+        .iter()
+        .filter(|one| one.summary.trim().is_empty())
+        .map(ComponentManifest::id)
+        .collect();
     if !without.is_empty() {
         return warning(format!("without a summary: {}", without.join(", ")));
     }
-    if manifest.plugin.summary.trim().is_empty() { warning("the plugin has no summary") } else { passed() }
+    if manifest.plugin.summary.trim().is_empty() {
+        warning("the plugin has no summary")
+    } else {
+        passed()
+    }
 }
 
 fn licence(manifest: &Manifest) -> Found {
-    if manifest.plugin.license.trim().is_empty() { warning("it names no licence: nobody may use it") } else { passed() }
+    if manifest.plugin.license.trim().is_empty() {
+        warning("it names no licence: nobody may use it")
+    } else {
+        passed()
+    }
 }
 
 /// Calls `f` for every setting below `schema` with its path.
@@ -139,7 +171,11 @@ fn described(component: &ComponentManifest) -> Found {
             without.push(path.to_owned());
         }
     });
-    if without.is_empty() { passed() } else { warning(format!("without a description: {}", without.join(", "))) }
+    if without.is_empty() {
+        passed()
+    } else {
+        warning(format!("without a description: {}", without.join(", ")))
+    }
 }
 
 fn problems(schema: &Value, config: &Value) -> Vec<String> {
@@ -158,7 +194,11 @@ fn defaults(component: &ComponentManifest) -> Found {
             wrong.push(format!("{path} = {default}"));
         }
     });
-    if wrong.is_empty() { passed() } else { failed(format!("defaults that the schema does not allow: {}", wrong.join(", "))) }
+    if wrong.is_empty() {
+        passed()
+    } else {
+        failed(format!("defaults that the schema does not allow: {}", wrong.join(", ")))
+    }
 }
 
 /// Keys of an instance's table that are the host's.
@@ -173,18 +213,28 @@ pub(super) fn example(component: &ComponentManifest) -> Result<Option<Value>, St
     if component.example.trim().is_empty() {
         return Ok(None);
     }
-    let table: toml::Table = component.example.parse().map_err(|error: toml::de::Error| error.message().to_owned())?;
-    let Some(found) = table.values().find_map(|value| naming(value, &component.name)) else { return Ok(None) };
-    let own =
-        found.iter().filter(|(key, _)| !is_hosts(component.kind, key)).map(|(key, value)| Ok((key.clone(), serde_json::to_value(value)?)));
+    let table: toml::Table =
+        component.example.parse().map_err(|error: toml::de::Error| error.message().to_owned())?;
+    let Some(found) = table.values().find_map(|value| naming(value, &component.name)) else {
+        return Ok(None);
+    };
+    let own = found
+        .iter()
+        .filter(|(key, _)| !is_hosts(component.kind, key))
+        .map(|(key, value)| Ok((key.clone(), serde_json::to_value(value)?)));
     let own: Result<serde_json::Map<String, Value>, serde_json::Error> = own.collect();
     own.map(|own| Some(Value::Object(own))).map_err(|error| error.to_string())
 }
 
-/// The table that configures a component, which may lie within that of another, such as a schedule's in its scheduler's.
+/// The table that configures a component, which may lie within that of another, such as a
+/// schedule's in its scheduler's.
 fn naming<'a>(value: &'a toml::Value, component: &str) -> Option<&'a toml::Table> {
     match value {
-        toml::Value::Table(table) if table.get(layout::COMPONENT).and_then(toml::Value::as_str) == Some(component) => Some(table),
+        toml::Value::Table(table)
+            if table.get(layout::COMPONENT).and_then(toml::Value::as_str) == Some(component) =>
+        {
+            Some(table)
+        }
         toml::Value::Table(table) => table.values().find_map(|value| naming(value, component)),
         toml::Value::Array(values) => values.iter().find_map(|value| naming(value, component)),
         _ => None,
@@ -209,11 +259,19 @@ fn subscriptions(component: &ComponentManifest) -> Found {
         return warning("it handles no event, so it is never called");
     }
     if !is_callback && !component.events.is_empty() {
-        return failed(format!("only callbacks handle events, but it names {}", component.events.join(", ")));
+        return failed(format!(
+            "only callbacks handle events, but it names {}",
+            component.events.join(", ")
+        ));
     }
     let known = |event: &String| fluxbay_plugin::abi::event::NAMES.contains(&event.as_str());
-    let custom: Vec<&str> = component.events.iter().filter(|event| !known(event)).map(String::as_str).collect();
-    if custom.is_empty() { passed() } else { (super::Verdict::Passed, format!("events of other plugins: {}", custom.join(", "))) }
+    let custom: Vec<&str> =
+        component.events.iter().filter(|event| !known(event)).map(String::as_str).collect();
+    if custom.is_empty() {
+        passed()
+    } else {
+        (super::Verdict::Passed, format!("events of other plugins: {}", custom.join(", ")))
+    }
 }
 
 #[cfg(test)]
@@ -223,7 +281,9 @@ mod tests {
 
     fn component(extra: Value) -> ComponentManifest {
         let mut text = json!({ "kind": "callback", "name": "x", "events": ["step-end"] });
-        text.as_object_mut().expect("an object").extend(extra.as_object().cloned().unwrap_or_default());
+        text.as_object_mut()
+            .expect("an object")
+            .extend(extra.as_object().cloned().unwrap_or_default());
         serde_json::from_value(text).expect("a component")
     }
 
@@ -240,8 +300,14 @@ mod tests {
     fn the_example_has_to_be_what_the_schema_allows() {
         let schema = json!({ "type": "object", "additionalProperties": false, "properties": { "a": { "type": "integer", "default": 1 } } });
         let with = |example: &str| component(json!({ "config": schema, "example": example }));
-        assert_eq!(example(&with("[[callback]]\ncomponent = \"x\"\nid = \"y\"\na = 2")), Ok(Some(json!({ "a": 2 }))));
-        assert_eq!(example_fits(&with("[[callback]]\ncomponent = \"x\"\nb = 2")).0, Verdict::Failed);
+        assert_eq!(
+            example(&with("[[callback]]\ncomponent = \"x\"\nid = \"y\"\na = 2")),
+            Ok(Some(json!({ "a": 2 })))
+        );
+        assert_eq!(
+            example_fits(&with("[[callback]]\ncomponent = \"x\"\nb = 2")).0,
+            Verdict::Failed
+        );
         assert_eq!(example_fits(&with("[[callback")).0, Verdict::Failed);
     }
 

@@ -9,7 +9,9 @@ pub(super) struct Random(u64);
 impl Random {
     /// The stream of a seed and a purpose.
     pub(super) fn new(seed: u64, purpose: &str) -> Self {
-        let hash = purpose.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        let hash = purpose.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
         Self(seed ^ hash)
     }
 
@@ -35,10 +37,12 @@ impl Random {
     }
 }
 
-/// A configuration that `schema` (of an object) allows. Settings with defaults are sometimes left out.
+/// A configuration that `schema` (of an object) allows. Settings with defaults are sometimes left
+/// out.
 pub(super) fn configuration(schema: &Value, random: &mut Random) -> Map<String, Value> {
     let mut out = Map::new();
-    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: Vec<&str> =
+        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         if required.contains(&name.as_str()) || random.below(3) > 0 {
             out.insert(name.clone(), value(property, random, 0));
@@ -64,7 +68,8 @@ fn value(schema: &Value, random: &mut Random, depth: u32) -> Value {
         Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
         _ => Vec::new(),
     };
-    let kind = if types.is_empty() { "string" } else { types[random.below(types.len() as u64) as usize] };
+    let kind =
+        if types.is_empty() { "string" } else { types[random.below(types.len() as u64) as usize] };
     match kind {
         "integer" => integer(schema, random),
         "number" => number(schema, random),
@@ -73,7 +78,8 @@ fn value(schema: &Value, random: &mut Random, depth: u32) -> Value {
         "array" => {
             let low = schema["minItems"].as_u64().unwrap_or(0);
             let high = schema["maxItems"].as_u64().unwrap_or(low + 3).min(low + 8);
-            let count = if depth > 3 { low } else { low + random.below(high.saturating_sub(low) + 1) };
+            let count =
+                if depth > 3 { low } else { low + random.below(high.saturating_sub(low) + 1) };
             Value::Array((0..count).map(|_| value(&schema["items"], random, depth + 1)).collect())
         }
         "object" => Value::Object(configuration(schema, random)),
@@ -82,9 +88,14 @@ fn value(schema: &Value, random: &mut Random, depth: u32) -> Value {
 }
 
 fn integer(schema: &Value, random: &mut Random) -> Value {
-    let low = schema["minimum"].as_f64().or_else(|| schema["exclusiveMinimum"].as_f64().map(|low| low + 1.0)).unwrap_or(-1000.0);
-    let high =
-        schema["maximum"].as_f64().or_else(|| schema["exclusiveMaximum"].as_f64().map(|high| high - 1.0)).unwrap_or(low.max(0.0) + 1000.0);
+    let low = schema["minimum"]
+        .as_f64()
+        .or_else(|| schema["exclusiveMinimum"].as_f64().map(|low| low + 1.0))
+        .unwrap_or(-1000.0);
+    let high = schema["maximum"]
+        .as_f64()
+        .or_else(|| schema["exclusiveMaximum"].as_f64().map(|high| high - 1.0))
+        .unwrap_or(low.max(0.0) + 1000.0);
     let picked = match random.below(4) {
         0 => low,
         1 => high,
@@ -97,7 +108,8 @@ fn integer(schema: &Value, random: &mut Random) -> Value {
 fn number(schema: &Value, random: &mut Random) -> Value {
     let low = schema["minimum"].as_f64();
     let high = schema["maximum"].as_f64();
-    let (open_low, open_high) = (schema["exclusiveMinimum"].as_f64(), schema["exclusiveMaximum"].as_f64());
+    let (open_low, open_high) =
+        (schema["exclusiveMinimum"].as_f64(), schema["exclusiveMaximum"].as_f64());
     let from = low.or(open_low).unwrap_or(-10.0);
     let to = high.or(open_high).unwrap_or(from.max(0.0) + 10.0);
     let picked = match random.below(5) {
@@ -109,7 +121,17 @@ fn number(schema: &Value, random: &mut Random) -> Value {
 }
 
 fn text(schema: &Value, random: &mut Random) -> Value {
-    const WORDS: &[&str] = &["", "a", "training", "no such file", "../../etc", "\u{1F980}\u{0}\n", "loss", "%s%n", "0"];
+    const WORDS: &[&str] = &[
+        "",
+        "a",
+        "training",
+        "no such file",
+        "../../etc",
+        "\u{1F980}\u{0}\n",
+        "loss",
+        "%s%n",
+        "0",
+    ];
     let word = WORDS[random.below(WORDS.len() as u64) as usize];
     let low = schema["minLength"].as_u64().unwrap_or(0) as usize;
     let mut word = word.to_owned();
@@ -164,7 +186,11 @@ mod tests {
             let made = configuration(&schema, &mut random);
             let mut diagnostics = Diagnostics::new();
             check_json(&schema, &Value::Object(made.clone()), "it", &mut diagnostics);
-            assert!(!diagnostics.has_errors(), "{made:?} {:?}", diagnostics.iter().map(|d| &d.message).collect::<Vec<_>>());
+            assert!(
+                !diagnostics.has_errors(),
+                "{made:?} {:?}",
+                diagnostics.iter().map(|d| &d.message).collect::<Vec<_>>()
+            );
         }
         let again = |seed| configuration(&schema, &mut Random::new(seed, "test"));
         assert_eq!(again(3), again(3));

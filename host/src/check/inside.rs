@@ -1,4 +1,5 @@
-//! Callbacks of the host's own that make trouble for the one that is checked; written with the author's crate like any other.
+//! Callbacks of the host's own that make trouble for the one that is checked; written with the
+//! author's crate like any other.
 
 use fluxbay_plugin::prelude::*;
 use fluxbay_plugin::{abi::entry, abi::event, trampoline};
@@ -49,7 +50,8 @@ impl Callback for Troublemaker {
 /// The reason that it gives.
 pub(super) const WORDS: &str = "fluxbay check wants to see what happens";
 
-static COMPONENT: entry::Component = trampoline::callback::component::<Troublemaker>("troublemaker", 1);
+static COMPONENT: entry::Component =
+    trampoline::callback::component::<Troublemaker>("troublemaker", 1);
 
 /// The component, ready to become an instance.
 pub(super) fn prepared(what: &str) -> Prepared {
@@ -61,6 +63,10 @@ pub(super) fn prepared(what: &str) -> Prepared {
         name: "callback/troublemaker".into(),
         plugin: "fluxbay-check".into(),
         config: serde_json::json!({ "what": what }).to_string(),
-        declared: Declared { events: texts(&[event::NAMES[at as usize]]), writes: texts(&["step.xs"]), ..Declared::default() },
+        declared: Declared {
+            events: texts(&[event::NAMES[at as usize]]),
+            writes: texts(&["step.xs"]),
+            ..Declared::default()
+        },
     }
 }

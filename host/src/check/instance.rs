@@ -23,7 +23,9 @@ const GROWTH: u64 = 192 << 10;
 /// Creates and ends one instance with the usual configuration.
 fn cycle(bench: &Bench, component: &ComponentManifest, config: &str) -> Result<(), String> {
     let runtime = bench.empty()?;
-    let instance = bench.instance(&runtime, bench.prepared(component, config)?).map_err(|stop| stop.to_string())?;
+    let instance = bench
+        .instance(&runtime, bench.prepared(component, config)?)
+        .map_err(|stop| stop.to_string())?;
     runtime.forget(&instance);
     Ok(())
 }
@@ -54,16 +56,24 @@ pub(super) fn created_often(bench: &Bench, place: usize) -> Found {
         let runtimes = (0..50).map(|_| bench.empty()).collect::<Result<Vec<_>, _>>()?;
         let mut held = Vec::new();
         for runtime in &runtimes {
-            held.push(bench.instance(runtime, bench.prepared(component, &config)?).map_err(|stop| stop.to_string())?);
+            held.push(
+                bench
+                    .instance(runtime, bench.prepared(component, &config)?)
+                    .map_err(|stop| stop.to_string())?,
+            );
         }
         Ok(())
     };
-    (0..50).try_for_each(|_| cycle(bench, component, &config)).and_then(|()| together()).map_or_else(failed, |()| passed())
+    (0..50)
+        .try_for_each(|_| cycle(bench, component, &config))
+        .and_then(|()| together())
+        .map_or_else(failed, |()| passed())
 }
 
 fn resident() -> u64 {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    text.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * rustix::param::page_size() as u64
+    text.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0)
+        * rustix::param::page_size() as u64
 }
 
 pub(super) fn memory(bench: &Bench, place: usize) -> Found {
@@ -123,11 +133,19 @@ fn leaves(bench: &Bench, place: usize, config: &str, dir: &str, what: &str) -> F
             return failed(problem);
         }
     }
-    if settles(dir, before) { passed() } else { failed(format!("5 instances have ended and left {} {what} behind", entries(dir) - before)) }
+    if settles(dir, before) {
+        passed()
+    } else {
+        failed(format!("5 instances have ended and left {} {what} behind", entries(dir) - before))
+    }
 }
 
 /// Runs `f` with an instance of the usual configuration.
-fn with_instance(bench: &Bench, place: usize, f: impl FnOnce(&Rc<Runtime>, &Rc<Instance>) -> Found) -> Found {
+fn with_instance(
+    bench: &Bench,
+    place: usize,
+    f: impl FnOnce(&Rc<Runtime>, &Rc<Instance>) -> Found,
+) -> Found {
     let config = usual!(bench, place);
     let component = &bench.components[place];
     let made = bench.empty().and_then(|runtime| {
@@ -144,16 +162,23 @@ fn with_instance(bench: &Bench, place: usize, f: impl FnOnce(&Rc<Runtime>, &Rc<I
 pub(super) fn access_used(bench: &Bench, place: usize) -> Found {
     let component = &bench.components[place];
     with_instance(bench, place, |_, instance| {
-        let asked: Vec<&String> = instance.answers.reads.iter().chain(&instance.answers.writes).collect();
-        let covers = |declared: &str| asked.iter().any(|path| *path == declared || path.starts_with(&format!("{declared}.")));
+        let asked: Vec<&String> =
+            instance.answers.reads.iter().chain(&instance.answers.writes).collect();
+        let covers = |declared: &str| {
+            asked.iter().any(|path| *path == declared || path.starts_with(&format!("{declared}.")))
+        };
         // The state of the step is a phase's own, whether it asks or not.
         let of_phase = |path: &str| component.kind == Kind::Phase && path == "step";
         let all = component.reads.iter().chain(&component.writes);
-        let unused: Vec<&str> = all.map(String::as_str).filter(|path| !covers(path) && !of_phase(path)).collect();
+        let unused: Vec<&str> =
+            all.map(String::as_str).filter(|path| !covers(path) && !of_phase(path)).collect();
         if unused.is_empty() {
             return passed();
         }
-        warning(format!("declared, but not asked for with these settings: {}; leave out what no settings need", unused.join(", ")))
+        warning(format!(
+            "declared, but not asked for with these settings: {}; leave out what no settings need",
+            unused.join(", ")
+        ))
     })
 }
 
@@ -177,8 +202,12 @@ pub(super) fn access_refused(bench: &Bench, place: usize) -> Found {
     });
     match tried {
         Err(problem) => skipped(problem),
-        Ok(Ok(())) => failed("it was created although the host refused it what it asked for: pass the error of `setup` on"),
-        Ok(Err(stop)) if stop.kind() == StopKind::Panic || stop.0.text.contains("panicked") => failed(stop.to_string()),
+        Ok(Ok(())) => failed(
+            "it was created although the host refused it what it asked for: pass the error of `setup` on",
+        ),
+        Ok(Err(stop)) if stop.kind() == StopKind::Panic || stop.0.text.contains("panicked") => {
+            failed(stop.to_string())
+        }
         Ok(Err(_)) => passed(),
     }
 }
@@ -211,7 +240,8 @@ pub(super) fn settings_fuzzed(bench: &Bench, place: usize) -> Found {
     for _ in 0..200 {
         let made = json!(configuration(&component.config, &mut random));
         let mut diagnostics = crate::run_file::Diagnostics::new();
-        let complete = crate::run_file::check_json(&component.config, &made, "it", &mut diagnostics);
+        let complete =
+            crate::run_file::check_json(&component.config, &made, "it", &mut diagnostics);
         if diagnostics.has_errors() {
             continue;
         }
@@ -226,7 +256,20 @@ pub(super) fn settings_fuzzed(bench: &Bench, place: usize) -> Found {
 pub(super) fn settings_hostile(bench: &Bench, place: usize) -> Found {
     let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
     let long = format!("{{\"{}\":1}}", "a".repeat(1 << 20));
-    let texts = ["", "{", "null", "[]", "7", "\"\"", "{\"\":}", "{\"a\":1e999}", "{\"no-such-setting\":true}", "\u{feff}{}", &deep, &long];
+    let texts = [
+        "",
+        "{",
+        "null",
+        "[]",
+        "7",
+        "\"\"",
+        "{\"\":}",
+        "{\"a\":1e999}",
+        "{\"no-such-setting\":true}",
+        "\u{feff}{}",
+        &deep,
+        &long,
+    ];
     for text in texts {
         if let Err(problem) = tolerates(bench, &bench.components[place], text) {
             return failed(problem.chars().take(500).collect::<String>());
@@ -235,10 +278,17 @@ pub(super) fn settings_hostile(bench: &Bench, place: usize) -> Found {
     passed()
 }
 
-/// Runs `f` with an instance that has been trained with, where that can be had, and one that has not.
-fn with_trained(bench: &Bench, place: usize, f: impl Fn(&Runtime, &Instance, &Runtime, &Instance) -> Found) -> Found {
+/// Runs `f` with an instance that has been trained with, where that can be had, and one that has
+/// not.
+fn with_trained(
+    bench: &Bench,
+    place: usize,
+    f: impl Fn(&Runtime, &Instance, &Runtime, &Instance) -> Found,
+) -> Found {
     let one_epoch = Trial { epochs: 1, ..Trial::default() };
-    let trained = bench.session(place, &one_epoch).and_then(|session| finished(&session.fit()).map(|()| session));
+    let trained = bench
+        .session(place, &one_epoch)
+        .and_then(|session| finished(&session.fit()).map(|()| session));
     if let Ok(trained) = trained
         && let Some(old) = bench.find(&trained, place)
     {
@@ -250,7 +300,9 @@ fn with_trained(bench: &Bench, place: usize, f: impl Fn(&Runtime, &Instance, &Ru
             return f(trained.runtime(), &old, fresh.runtime(), &new);
         }
     }
-    with_instance(bench, place, |runtime, old| with_instance(bench, place, |other, new| f(runtime, old, other, new)))
+    with_instance(bench, place, |runtime, old| {
+        with_instance(bench, place, |other, new| f(runtime, old, other, new))
+    })
 }
 
 fn save(runtime: &Runtime, instance: &Instance) -> Called<Vec<u8>> {
@@ -272,7 +324,9 @@ pub(super) fn state_round_trip(bench: &Bench, place: usize) -> Found {
             return failed(format!("what it saved cannot be loaded: {}", failure.text));
         }
         match save(fresh, new) {
-            Ok(again) if again == saved => (super::Verdict::Passed, format!("{} bytes", saved.len())),
+            Ok(again) if again == saved => {
+                (super::Verdict::Passed, format!("{} bytes", saved.len()))
+            }
             Ok(again) => failed(format!(
                 "{} bytes were saved, and {} other ones after loading them: an order that is not fixed?",
                 saved.len(),
@@ -286,38 +340,61 @@ pub(super) fn state_round_trip(bench: &Bench, place: usize) -> Found {
 pub(super) fn state_random(bench: &Bench, place: usize) -> Found {
     with_trained(bench, place, |trained, old, fresh, new| {
         let version = old.plugin_side().state_version();
-        let (Ok(state), Ok(mut before)) = (save(trained, old), save(fresh, new)) else { return failed("it cannot be saved") };
+        let (Ok(state), Ok(mut before)) = (save(trained, old), save(fresh, new)) else {
+            return failed("it cannot be saved");
+        };
         let mut random = Random::new(bench.seed, &format!("state of {}", old.component));
         let mut taken = 0;
         for round in 0..300 {
             let is_random = round % 2 == 0;
             let length = random.below(200) + 16;
-            let bytes = if is_random || state.is_empty() { random.bytes(length) } else { damaged(&state, &mut random) };
+            let bytes = if is_random || state.is_empty() {
+                random.bytes(length)
+            } else {
+                damaged(&state, &mut random)
+            };
             match load(fresh, new, version, &bytes) {
                 Err(failure) if failure.status == status::PANIC => {
                     return failed(format!("a panic, with seed {}: {}", bench.seed, failure.text));
                 }
-                Err(failure) if failure.text.trim().is_empty() => return failed("it refuses without a word of why"),
+                Err(failure) if failure.text.trim().is_empty() => {
+                    return failed("it refuses without a word of why");
+                }
                 Err(_) => match save(fresh, new) {
                     Ok(after) if after == before => {}
-                    _ => return failed("a state that it refused has changed it: check everything before you change anything"),
+                    _ => {
+                        return failed(
+                            "a state that it refused has changed it: check everything before you change anything",
+                        );
+                    }
                 },
                 Ok(()) => {
                     taken += u32::from(is_random);
                     match save(fresh, new) {
                         Ok(after) => before = after,
-                        Err(failure) => return failed(format!("it cannot be saved after it took a damaged state: {}", failure.text)),
+                        Err(failure) => {
+                            return failed(format!(
+                                "it cannot be saved after it took a damaged state: {}",
+                                failure.text
+                            ));
+                        }
                     }
                 }
             }
         }
-        if taken == 0 { passed() } else { warning(format!("it took {taken} of 150 random texts for a state of its own")) }
+        if taken == 0 {
+            passed()
+        } else {
+            warning(format!("it took {taken} of 150 random texts for a state of its own"))
+        }
     })
 }
 
 pub(super) fn state_empty(bench: &Bench, place: usize) -> Found {
     with_trained(bench, place, |trained, old, fresh, new| {
-        let (Ok(state), Ok(before)) = (save(trained, old), save(fresh, new)) else { return failed("it cannot be saved") };
+        let (Ok(state), Ok(before)) = (save(trained, old), save(fresh, new)) else {
+            return failed("it cannot be saved");
+        };
         if state.is_empty() {
             return (super::Verdict::Passed, "it has no state".to_owned());
         }

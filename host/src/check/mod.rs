@@ -1,9 +1,10 @@
 //! `fluxbay check`: tries a plugin the way hosts and bad luck will, for its author.
 //!
-//! Each [`Check`] has a name that people type and a line that says what it is about. What can be seen in the file alone is
-//! looked at here (`file`); everything else runs in a child process (`child`), one check after the other, each announced
-//! over a private channel before it begins, so that a crash or an endless call is the result of the check that it happened
-//! in, and the next one goes on in a new process (`parent`). Inputs that are made up follow from one seed.
+//! Each [`Check`] has a name that people type and a line that says what it is about. What can be
+//! seen in the file alone is looked at here (`file`); everything else runs in a child process
+//! (`child`), one check after the other, each announced over a private channel before it begins, so
+//! that a crash or an endless call is the result of the check that it happened in, and the next one
+//! goes on in a new process (`parent`). Inputs that are made up follow from one seed.
 
 #![forbid(unsafe_code)]
 
@@ -135,10 +136,13 @@ struct Item {
     component: Option<usize>,
 }
 
-/// All that is done in the child for a plugin with these kinds of components, in order. `Quiet` is the parent's own.
+/// All that is done in the child for a plugin with these kinds of components, in order. `Quiet` is
+/// the parent's own.
 fn plan(kinds: &[Kind]) -> Vec<Item> {
     let mut items = Vec::new();
-    let of_scope = |wanted: fn(Scope) -> bool| Check::ALL.iter().copied().filter(move |check| wanted(check.scope()));
+    let of_scope = |wanted: fn(Scope) -> bool| {
+        Check::ALL.iter().copied().filter(move |check| wanted(check.scope()))
+    };
     for check in of_scope(|scope| scope == Scope::Plugin).filter(|check| *check != Check::Quiet) {
         items.push(Item { check, component: None });
     }
@@ -158,11 +162,16 @@ mod tests {
 
     #[test]
     fn names_are_kebab_case_and_distinct_and_the_texts_are_lines() {
-        let names: std::collections::BTreeSet<_> = Check::ALL.iter().map(|check| check.name()).collect();
+        let names: std::collections::BTreeSet<_> =
+            Check::ALL.iter().map(|check| check.name()).collect();
         assert_eq!(names.len(), Check::ALL.len());
         assert!(names.len() >= 50);
         for check in Check::ALL {
-            assert!(check.name().bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{}", check.name());
+            assert!(
+                check.name().bytes().all(|b| b.is_ascii_lowercase() || b == b'-'),
+                "{}",
+                check.name()
+            );
             assert!(!check.about().ends_with('.') && !check.about().contains('\n'));
         }
     }
@@ -172,7 +181,13 @@ mod tests {
         let plan = plan(&[Kind::Loss, Kind::Dataset]);
         assert_eq!(plan[0], Item { check: Check::Loads, component: None });
         assert!(plan.contains(&Item { check: Check::SamplesSameAgain, component: Some(1) }));
-        assert!(!plan.iter().any(|item| item.check == Check::SamplesSameAgain && item.component == Some(0)));
-        assert!(plan.iter().all(|item| item.check.scope() != Scope::File && item.check != Check::Quiet));
+        assert!(
+            !plan
+                .iter()
+                .any(|item| item.check == Check::SamplesSameAgain && item.component == Some(0))
+        );
+        assert!(
+            plan.iter().all(|item| item.check.scope() != Scope::File && item.check != Check::Quiet)
+        );
     }
 }

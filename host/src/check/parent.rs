@@ -1,4 +1,5 @@
-//! The parent's side: looks at the file, starts the child, and starts it anew after whatever ended it.
+//! The parent's side: looks at the file, starts the child, and starts it anew after whatever ended
+//! it.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read as _};
@@ -11,7 +12,9 @@ use std::time::Instant;
 use super::child::{Message, Task};
 use super::report::{Found, Outcome, Report, failed, passed, warning};
 use super::{COMMAND, Check, Item, file, plan};
-use crate::library::{Candidate, HostContract, Inspected, Inspection, Limits, Manifest, Refusal, Sha256, Trust, shown};
+use crate::library::{
+    Candidate, HostContract, Inspected, Inspection, Limits, Manifest, Refusal, Sha256, Trust, shown,
+};
 use crate::supervisor::{Ended, Supervised};
 
 /// Bytes of the plugin's output that are shown.
@@ -35,9 +38,16 @@ pub struct Options {
 /// Checks a file.
 ///
 /// # Errors
-/// Where no child can be started or no folder made; what is wrong with the plugin stands in the report.
+/// Where no child can be started or no folder made; what is wrong with the plugin stands in the
+/// report.
 pub fn check(options: &Options) -> io::Result<Report> {
-    let mut report = Report { file: shown::path(&options.file), plugin: None, sha256: None, seed: options.seed, outcomes: Vec::new() };
+    let mut report = Report {
+        file: shown::path(&options.file),
+        plugin: None,
+        sha256: None,
+        seed: options.seed,
+        outcomes: Vec::new(),
+    };
     let begin = Instant::now();
     let plugin = match inspect(&options.file) {
         Ok(plugin) => plugin,
@@ -47,12 +57,21 @@ pub fn check(options: &Options) -> io::Result<Report> {
         }
     };
     let manifest = plugin.manifest().clone();
-    report.plugin = Some(format!("{} {}", shown::text(&manifest.plugin.name), shown::text(&manifest.plugin.version)));
+    report.plugin = Some(format!(
+        "{} {}",
+        shown::text(&manifest.plugin.name),
+        shown::text(&manifest.plugin.version)
+    ));
     report.sha256 = Some(plugin.sha256().hex());
     report.outcomes.push(Outcome::new(Check::FileReadable, None, passed(), since(begin)));
     let bytes = fs::read(&options.file)?;
     if Sha256::of(&bytes) != plugin.sha256() {
-        report.outcomes.push(Outcome::new(Check::FileReadable, None, failed("it changed while it was read"), since(begin)));
+        report.outcomes.push(Outcome::new(
+            Check::FileReadable,
+            None,
+            failed("it changed while it was read"),
+            since(begin),
+        ));
         return Ok(report);
     }
     report.outcomes.push(Outcome::new(Check::FileKeptFromOthers, None, kept(plugin), since(begin)));
@@ -72,9 +91,14 @@ fn since(begin: Instant) -> u64 {
 
 fn inspect(path: &Path) -> Result<Inspected, Found> {
     let refused = |refusal: Refusal| failed(refusal.to_string());
-    match Candidate::named(path).inspect(&Limits { file_size: 1 << 30, host: HostContract::default() }).map_err(refused)? {
+    match Candidate::named(path)
+        .inspect(&Limits { file_size: 1 << 30, host: HostContract::default() })
+        .map_err(refused)?
+    {
         Inspection::Plugin(plugin) => Ok(*plugin),
-        Inspection::OrdinaryLibrary => Err(failed("it is a shared library without a manifest: export a plugin with the macro `plugin!`")),
+        Inspection::OrdinaryLibrary => Err(failed(
+            "it is a shared library without a manifest: export a plugin with the macro `plugin!`",
+        )),
     }
 }
 
@@ -82,18 +106,31 @@ fn inspect(path: &Path) -> Result<Inspected, Found> {
 fn kept(plugin: Inspected) -> Found {
     match plugin.trust(&Trust::new(&[])) {
         Ok(_) => passed(),
-        Err((_, refusal)) => warning(format!("where it lies now, it would be refused: {}", refusal.message)),
+        Err((_, refusal)) => {
+            warning(format!("where it lies now, it would be refused: {}", refusal.message))
+        }
     }
 }
 
 /// Everything that runs the plugin.
-fn run_it(options: &Options, bytes: &[u8], manifest: &Manifest, outcomes: &mut Vec<Outcome>) -> io::Result<()> {
-    let private = || tempfile::Builder::new().prefix("fluxbay-check-").permissions(Permissions::from_mode(0o700)).tempdir();
+fn run_it(
+    options: &Options,
+    bytes: &[u8],
+    manifest: &Manifest,
+    outcomes: &mut Vec<Outcome>,
+) -> io::Result<()> {
+    let private = || {
+        tempfile::Builder::new()
+            .prefix("fluxbay-check-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir()
+    };
     let (front, scratch) = (private()?, private()?);
     let copy = front.path().join("plugin.so");
     fs::write(&copy, bytes)?;
     fs::set_permissions(&copy, Permissions::from_mode(0o500))?;
-    let absolute = |paths: &[PathBuf]| paths.iter().map(std::path::absolute).collect::<io::Result<Vec<_>>>();
+    let absolute =
+        |paths: &[PathBuf]| paths.iter().map(std::path::absolute).collect::<io::Result<Vec<_>>>();
     let mut task = Task {
         front: front.path().to_owned(),
         dirs: absolute(&options.dirs)?,
@@ -132,7 +169,10 @@ fn run_it(options: &Options, bytes: &[u8], manifest: &Manifest, outcomes: &mut V
         passed()
     } else {
         let text = String::from_utf8_lossy(&printed[..printed.len().min(OUTPUT)]).into_owned();
-        warning(format!("standard output is for data; use the display or the log for this:\n{}", shown::paragraph(&text)))
+        warning(format!(
+            "standard output is for data; use the display or the log for this:\n{}",
+            shown::paragraph(&text)
+        ))
     };
     outcomes.push(Outcome::new(Check::Quiet, None, quiet, 0));
     Ok(())
@@ -159,7 +199,10 @@ impl Turn {
         let supervised = Supervised::start(|option, number| {
             let mut command = Command::new("/proc/self/exe");
             command.arg(option).arg(number).arg(COMMAND).arg(&text).current_dir("/");
-            command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(their_stdout).stderr(their_stderr);
+            command
+                .stdin(Stdio::from(OwnedFd::from(theirs)))
+                .stdout(their_stdout)
+                .stderr(their_stderr);
             command
         })?;
         let printed = std::thread::spawn(move || read_all(File::from(OwnedFd::from(stdout))));
@@ -170,7 +213,8 @@ impl Turn {
             bytes
         });
         let ended = supervised.wait()?;
-        // A process that the plugin started may hold the pipes open; what it writes is waited for only so long.
+        // A process that the plugin started may hold the pipes open; what it writes is waited for
+        // only so long.
         let collect = |thread: std::thread::JoinHandle<Vec<u8>>| {
             for _ in 0..100 {
                 if thread.is_finished() {
@@ -187,12 +231,16 @@ impl Turn {
             done: false,
             problem: match ended {
                 Ended::Broken { text, .. } => text.lines().next().unwrap_or_default().to_owned(),
-                Ended::Itself(code) => format!("the process that runs the checks left with exit code {code}"),
+                Ended::Itself(code) => {
+                    format!("the process that runs the checks left with exit code {code}")
+                }
             },
             printed,
             errors: last(&errors),
         };
-        for message in lines.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()) {
+        for message in
+            lines.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok())
+        {
             match message {
                 Message::Begin(number) => turn.begun = Some(number),
                 Message::Ended(_, outcome) => turn.outcomes.push(*outcome),

@@ -61,9 +61,21 @@ pub(super) fn skipped(message: impl Into<String>) -> Found {
 }
 
 impl Outcome {
-    pub(super) fn new(check: Check, component: Option<String>, (verdict, message): Found, milliseconds: u64) -> Self {
+    pub(super) fn new(
+        check: Check,
+        component: Option<String>,
+        (verdict, message): Found,
+        milliseconds: u64,
+    ) -> Self {
         let message = shown::paragraph(&message);
-        Self { check: check.name().to_owned(), about: check.about().to_owned(), component, verdict, message, milliseconds }
+        Self {
+            check: check.name().to_owned(),
+            about: check.about().to_owned(),
+            component,
+            verdict,
+            message,
+            milliseconds,
+        }
     }
 }
 
@@ -137,7 +149,13 @@ mod tests {
             Outcome::new(Check::Loads, None, passed(), 3),
             Outcome::new(Check::Trains, Some("loss/x".into()), failed("bad \u{1b}[2J luck"), 5),
         ];
-        let report = Report { file: "x.so".into(), plugin: Some("x 1.0.0".into()), sha256: Some("ab".into()), seed: 7, outcomes };
+        let report = Report {
+            file: "x.so".into(),
+            plugin: Some("x 1.0.0".into()),
+            sha256: Some("ab".into()),
+            seed: 7,
+            outcomes,
+        };
         insta::assert_snapshot!(report.text(), @r"
         x.so
         x 1.0.0, sha256 ab, seed 7

@@ -1,4 +1,5 @@
-//! `resumes-the-same` and `verify-resume`: a training that is interrupted leaves behind what one without a stop does.
+//! `resumes-the-same` and `verify-resume`: a training that is interrupted leaves behind what one
+//! without a stop does.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -13,7 +14,8 @@ use crate::learner::{Ending, saving::Moment};
 use crate::session::Session;
 use crate::session::checkpoint::{Files, to_files};
 
-const TRIAL: Trial = Trial { epochs: 2, batch_size: 0, trouble: None, empty: false, without: false };
+const TRIAL: Trial =
+    Trial { epochs: 2, batch_size: 0, trouble: None, empty: false, without: false };
 
 /// Where a training is interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,7 +42,9 @@ pub(super) fn within_epochs(bench: &Bench, place: usize) -> Found {
 fn compare(bench: &Bench, place: usize, stops: impl Fn(u64) -> Vec<At>) -> Found {
     let whole = match straight(bench, place) {
         Ok(whole) => whole,
-        Err(Unfit::Early(problem)) => return skipped(format!("it does not go on for two epochs: {problem}")),
+        Err(Unfit::Early(problem)) => {
+            return skipped(format!("it does not go on for two epochs: {problem}"));
+        }
         Err(Unfit::Broken(problem)) => return untried(bench, place, problem),
     };
     let stops = stops(whole.steps);
@@ -50,16 +54,22 @@ fn compare(bench: &Bench, place: usize, stops: impl Fn(u64) -> Vec<At>) -> Found
         Err(problem) => return failed(problem),
     };
     if !comparison.differences.is_empty() {
-        // What differs between two straight trainings as well, such as a time that is kept, is not resuming's doing.
-        let by_itself = match straight(bench, place).map(|again| states(&whole.files, &again.files)) {
+        // What differs between two straight trainings as well, such as a time that is kept, is not
+        // resuming's doing.
+        let by_itself = match straight(bench, place).map(|again| states(&whole.files, &again.files))
+        {
             Ok(Ok(by_itself)) => by_itself,
             _ => return failed("the same training does not end the same way again"),
         };
-        let varying: BTreeSet<String> = by_itself.differences.into_iter().map(|one| one.field).collect();
+        let varying: BTreeSet<String> =
+            by_itself.differences.into_iter().map(|one| one.field).collect();
         comparison.differences.retain(|one| !varying.contains(&one.field));
     }
     match comparison.differences.first() {
-        None => (Verdict::Passed, format!("{} fields, interrupted {} times", comparison.fields, stops.len())),
+        None => (
+            Verdict::Passed,
+            format!("{} fields, interrupted {} times", comparison.fields, stops.len()),
+        ),
         Some(Difference { field, first, second }) => failed(format!(
             "{field} is {first} at the end of a training without a stop, {second} after interruptions: what this depends on is not in \
              `save`, or does not come back in `load`"
@@ -81,25 +91,33 @@ enum Unfit {
 }
 
 fn straight(bench: &Bench, place: usize) -> Result<Whole, Unfit> {
-    let session = bench.ground(place).and_then(|_| bench.session(place, &TRIAL)).map_err(Unfit::Broken)?;
+    let session =
+        bench.ground(place).and_then(|_| bench.session(place, &TRIAL)).map_err(Unfit::Broken)?;
     finished(&session.fit()).map_err(Unfit::Early)?;
-    let files = session.checkpoint().map_err(|stop| Unfit::Broken(format!("a checkpoint cannot be taken: {stop}")))?;
+    let files = session
+        .checkpoint()
+        .map_err(|stop| Unfit::Broken(format!("a checkpoint cannot be taken: {stop}")))?;
     Ok(Whole { files, steps: session.runtime().steps_begun() })
 }
 
-/// The state at the end of a training that was interrupted, and taken up by a new session each time.
+/// The state at the end of a training that was interrupted, and taken up by a new session each
+/// time.
 fn interrupted(bench: &Bench, place: usize, stops: &[At]) -> Result<Files, String> {
     let mut saved: Option<Files> = None;
     for stop in stops.iter().copied().map(Some).chain([None]) {
         let session = bench.session(place, &TRIAL)?;
         if let Some(files) = &saved {
-            session.restore(files).map_err(|stop| format!("the checkpoint cannot be used: {stop}"))?;
+            session
+                .restore(files)
+                .map_err(|stop| format!("the checkpoint cannot be used: {stop}"))?;
         }
         saved = Some(match stop {
             Some(stop) => until(&session, stop)?,
             None => {
                 finished(&session.fit_rest())?;
-                session.checkpoint().map_err(|stop| format!("a checkpoint cannot be taken: {stop}"))?
+                session
+                    .checkpoint()
+                    .map_err(|stop| format!("a checkpoint cannot be taken: {stop}"))?
             }
         });
     }
@@ -113,7 +131,9 @@ fn until(session: &Session, stop: At) -> Result<Files, String> {
     session.on_checkpoint(move |runtime, moment| {
         let reached = match stop {
             At::Step(step) => runtime.steps_begun() >= step,
-            At::Epoch(epoch) => moment == Moment::Epoch && runtime.at_end_of_epoch() && runtime.at().epoch >= epoch,
+            At::Epoch(epoch) => {
+                moment == Moment::Epoch && runtime.at_end_of_epoch() && runtime.at().epoch >= epoch
+            }
         };
         if reached {
             runtime.interrupt().store(2, std::sync::atomic::Ordering::Relaxed);
@@ -124,6 +144,8 @@ fn until(session: &Session, stop: At) -> Result<Files, String> {
     session.runtime().watch_steps(true);
     match session.fit_rest().ending {
         Ending::Failed(stop) => Err(stop.to_string()),
-        Ending::Finished | Ending::Stopped { .. } => saved.take().ok_or_else(|| format!("it ended before {stop:?}")),
+        Ending::Finished | Ending::Stopped { .. } => {
+            saved.take().ok_or_else(|| format!("it ended before {stop:?}"))
+        }
     }
 }

@@ -19,19 +19,28 @@ macro_rules! session {
 }
 
 pub(super) fn untried(bench: &Bench, place: usize, problem: String) -> Found {
-    if bench.ground(place).is_err() { skipped("it does not train, see `trains`") } else { failed(problem) }
+    if bench.ground(place).is_err() {
+        skipped("it does not train, see `trains`")
+    } else {
+        failed(problem)
+    }
 }
 
 pub(super) fn trains(bench: &Bench, place: usize) -> Found {
     if bench.catalog.components().all(|component| component.manifest.name != "digits") {
-        return skipped("the standard plugins are not found: install them, or name their folder with --plugin-dir");
+        return skipped(
+            "the standard plugins are not found: install them, or name their folder with --plugin-dir",
+        );
     }
     if let Err(problem) = bench.config(&bench.components[place]) {
         return skipped(problem);
     }
     match bench.ground(place) {
         Err(problem) => failed(problem),
-        Ok(_) => match bench.session(place, &Trial::default()).map(|session| finished(&session.fit())) {
+        Ok(_) => match bench
+            .session(place, &Trial::default())
+            .map(|session| finished(&session.fit()))
+        {
             Ok(Ok(())) => passed(),
             // A callback may end a training: that is what some are for.
             Ok(Err(problem)) if problem.contains("ended it early") => (Verdict::Passed, problem),
@@ -49,15 +58,20 @@ pub(super) fn twice(bench: &Bench, place: usize) -> Found {
     }
     match (&seen[0], &seen[1]) {
         (Ok(first), Ok(second)) if first == second => passed(),
-        (Ok(_), Ok(_)) => {
-            failed("two trainings with one seed end with different parameters: time, addresses or an order that is not fixed?")
-        }
+        (Ok(_), Ok(_)) => failed(
+            "two trainings with one seed end with different parameters: time, addresses or an order that is not fixed?",
+        ),
         (Err(problem), _) | (_, Err(problem)) => failed(problem.clone()),
     }
 }
 
 /// A fit with a troublemaker, which may end as `fine` says.
-fn trouble(bench: &Bench, place: usize, what: &'static str, fine: impl Fn(&Ending) -> bool) -> Found {
+fn trouble(
+    bench: &Bench,
+    place: usize,
+    what: &'static str,
+    fine: impl Fn(&Ending) -> bool,
+) -> Found {
     let session = session!(bench, place, Trial { trouble: Some(what), ..Trial::default() });
     let report = session.fit();
     if let Err(problem) = without_panic(&report) {
@@ -87,7 +101,9 @@ pub(super) fn fit_cancelled(bench: &Bench, place: usize) -> Found {
 
 pub(super) fn error_elsewhere(bench: &Bench, place: usize) -> Found {
     let passed_on = |ending: &Ending| match ending {
-        Ending::Failed(stop) => stop.0.text.contains(inside::WORDS) && stop.kind() == StopKind::Error,
+        Ending::Failed(stop) => {
+            stop.0.text.contains(inside::WORDS) && stop.kind() == StopKind::Error
+        }
         // A phase that does not announce its backward pass gives no occasion.
         _ => true,
     };
@@ -135,7 +151,9 @@ pub(super) fn tensors(bench: &Bench, place: usize) -> Found {
     if after <= before {
         return passed();
     }
-    failed(format!("{before} tensors after two epochs, {after} after four: references that are not given back, or a list that only grows"))
+    failed(format!(
+        "{before} tensors after two epochs, {after} after four: references that are not given back, or a list that only grows"
+    ))
 }
 
 pub(super) fn time_per_step(bench: &Bench, place: usize) -> Found {
@@ -162,7 +180,9 @@ pub(super) fn logs_little(bench: &Bench, place: usize) -> Found {
     if lines <= 16 {
         passed()
     } else {
-        warning(format!("{lines} lines in a training of two epochs: log what happens, not that nothing happens"))
+        warning(format!(
+            "{lines} lines in a training of two epochs: log what happens, not that nothing happens"
+        ))
     }
 }
 
@@ -172,21 +192,29 @@ pub(super) fn gradients(bench: &Bench, place: usize) -> Found {
         return failed(stop.to_string());
     }
     let trainable: Vec<_> = session.parameters().into_iter().filter(|one| one.trainable).collect();
-    let without: Vec<&str> =
-        trainable.iter().filter(|one| session.gradient(&one.model, &one.path).is_none()).map(|one| one.path.as_str()).collect();
+    let without: Vec<&str> = trainable
+        .iter()
+        .filter(|one| session.gradient(&one.model, &one.path).is_none())
+        .map(|one| one.path.as_str())
+        .collect();
     if trainable.is_empty() {
         return warning("it has no trainable parameter");
     }
     if without.len() == trainable.len() {
         return skipped("gradients are not kept after a step");
     }
-    if without.is_empty() { passed() } else { warning(format!("no gradient reaches {}", without.join(", "))) }
+    if without.is_empty() {
+        passed()
+    } else {
+        warning(format!("no gradient reaches {}", without.join(", ")))
+    }
 }
 
 pub(super) fn loss_lowered(bench: &Bench, place: usize) -> Found {
     let session = session!(bench, place, Trial { epochs: 6, ..Trial::default() });
     let loss = |report: &crate::learner::FitReport| {
-        let found = report.metrics.iter().find(|(phase, name, _)| phase == "training" && name == "loss");
+        let found =
+            report.metrics.iter().find(|(phase, name, _)| phase == "training" && name == "loss");
         found.map_or(f64::NAN, |(_, _, value)| *value)
     };
     let first = loss(&session.fit_epochs(1));
@@ -194,6 +222,8 @@ pub(super) fn loss_lowered(bench: &Bench, place: usize) -> Found {
     if last < first {
         passed()
     } else {
-        warning(format!("the loss was {first:.4} after one epoch and {last:.4} after six, with its default settings"))
+        warning(format!(
+            "the loss was {first:.4} after one epoch and {last:.4} after six, with its default settings"
+        ))
     }
 }

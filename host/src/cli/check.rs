@@ -18,8 +18,8 @@ pub struct Arguments {
     /// Make only these checks; may be given several times.
     #[arg(long, value_name = "CHECK")]
     only: Vec<String>,
-    /// Try components in the run of this file instead of a small one of the host's own; may be given several times, and each
-    /// component is tried in the first run that uses it.
+    /// Try components in the run of this file instead of a small one of the host's own; may be
+    /// given several times, and each component is tried in the first run that uses it.
     #[arg(long = "run", value_name = "RUN.toml")]
     runs: Vec<PathBuf>,
     /// What made-up configurations and states follow from; the report names it.
@@ -47,11 +47,18 @@ struct Published<'a> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
-    if let Some(unknown) = arguments.only.iter().find(|name| Check::ALL.iter().all(|check| check.name() != *name)) {
-        let text = format!("there is no check `{}`; `fluxbay check --list` shows them", shown::text(unknown));
+    if let Some(unknown) =
+        arguments.only.iter().find(|name| Check::ALL.iter().all(|check| check.name() != *name))
+    {
+        let text = format!(
+            "there is no check `{}`; `fluxbay check --list` shows them",
+            shown::text(unknown)
+        );
         return Err(Failure::new(Exit::Configuration, text));
     }
-    let Some(file) = arguments.file.clone().filter(|_| !arguments.list) else { return list(arguments.json) };
+    let Some(file) = arguments.file.clone().filter(|_| !arguments.list) else {
+        return list(arguments.json);
+    };
     let options = Options {
         file,
         dirs: arguments.plugin_dirs.clone(),
@@ -59,21 +66,34 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         seed: arguments.seed,
         only: arguments.only.clone(),
     };
-    let report = check::check(&options)
-        .map_err(|error| Failure::new(Exit::Failed, format!("{} cannot be checked: {error}", shown::path(&options.file))))?;
+    let report = check::check(&options).map_err(|error| {
+        Failure::new(
+            Exit::Failed,
+            format!("{} cannot be checked: {error}", shown::path(&options.file)),
+        )
+    })?;
     if arguments.json {
         print_json(&Published { schema: 1, report: &report })?;
     } else {
         print(&report.text())?;
     }
-    let wrong = report.count(Verdict::Failed) + if arguments.strict { report.count(Verdict::Warning) } else { 0 };
+    let wrong = report.count(Verdict::Failed)
+        + if arguments.strict { report.count(Verdict::Warning) } else { 0 };
     Ok(if wrong == 0 { Exit::Done } else { Exit::Failed })
 }
 
 fn list(json: bool) -> Outcome {
     if json {
-        let all: Vec<_> = Check::ALL.iter().map(|check| serde_json::json!({ "check": check.name(), "about": check.about() })).collect();
+        let all: Vec<_> = Check::ALL
+            .iter()
+            .map(|check| serde_json::json!({ "check": check.name(), "about": check.about() }))
+            .collect();
         return print_json(&serde_json::json!({ "schema": 1, "checks": all }));
     }
-    print(&Check::ALL.iter().map(|check| format!("{:<24} {}\n", check.name(), check.about())).collect::<String>())
+    print(
+        &Check::ALL
+            .iter()
+            .map(|check| format!("{:<24} {}\n", check.name(), check.about()))
+            .collect::<String>(),
+    )
 }

@@ -11,7 +11,13 @@ pub struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
-    let by_hand =
-        |error| Failure::new(Exit::Failed, format!("this command is the host's own child process and cannot be called by hand ({error})"));
+    let by_hand = |error| {
+        Failure::new(
+            Exit::Failed,
+            format!(
+                "this command is the host's own child process and cannot be called by hand ({error})"
+            ),
+        )
+    };
     check::run_child(&arguments.task).map(|()| Exit::Done).map_err(by_hand)
 }

@@ -1,4 +1,5 @@
-//! Completion on the command line: scripts for shells, and what they ask this program for while somebody types.
+//! Completion on the command line: scripts for shells, and what they ask this program for while
+//! somebody types.
 
 use std::ffi::OsStr;
 use std::io::Write as _;
@@ -45,26 +46,42 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         Shell::Elvish => "elvish",
         Shell::Powershell => "powershell",
     };
-    let failed = |text: String| Failure::new(Exit::Failed, format!("the script for {name} cannot be written: {text}; please report this"));
+    let failed = |text: String| {
+        Failure::new(
+            Exit::Failed,
+            format!("the script for {name} cannot be written: {text}; please report this"),
+        )
+    };
     let shells = Shells::builtins();
     let shell = shells.completer(name).ok_or_else(|| failed("it is not known".to_owned()))?;
     let mut script = Vec::new();
-    shell.write_registration(VARIABLE, "fluxbay", "fluxbay", "fluxbay", &mut script).map_err(|error| failed(error.to_string()))?;
+    shell
+        .write_registration(VARIABLE, "fluxbay", "fluxbay", "fluxbay", &mut script)
+        .map_err(|error| failed(error.to_string()))?;
     script.flush().map_err(|error| failed(error.to_string()))?;
     print(&String::from_utf8_lossy(&script))
 }
 
-/// What is on the search path that every command has: what a half-typed command names is not known here.
+/// What is on the search path that every command has: what a half-typed command names is not known
+/// here.
 fn catalog() -> Catalog {
     PluginPath::default().scan(&[])
 }
 
-fn starting(typed: &OsStr, names: impl Iterator<Item = (String, String)>) -> Vec<CompletionCandidate> {
+fn starting(
+    typed: &OsStr,
+    names: impl Iterator<Item = (String, String)>,
+) -> Vec<CompletionCandidate> {
     let typed = typed.to_string_lossy();
-    let mut all: Vec<(String, String)> = names.filter(|(name, _)| name.starts_with(&*typed)).collect();
+    let mut all: Vec<(String, String)> =
+        names.filter(|(name, _)| name.starts_with(&*typed)).collect();
     all.sort();
     all.dedup_by(|one, other| one.0 == other.0);
-    all.into_iter().map(|(name, summary)| CompletionCandidate::new(name).help(Some(shown::text(&summary).into()))).collect()
+    all.into_iter()
+        .map(|(name, summary)| {
+            CompletionCandidate::new(name).help(Some(shown::text(&summary).into()))
+        })
+        .collect()
 }
 
 /// Components by name and as `kind/name`, plugins, files.
@@ -74,14 +91,23 @@ pub(super) fn inspectable(typed: &OsStr) -> Vec<CompletionCandidate> {
         let summary = one.manifest.summary.clone();
         [(one.manifest.name.clone(), summary.clone()), (one.id(), summary)]
     });
-    let plugins = catalog.plugins().iter().map(|plugin| (plugin.name().to_owned(), plugin.manifest().plugin.summary.clone()));
+    let plugins = catalog
+        .plugins()
+        .iter()
+        .map(|plugin| (plugin.name().to_owned(), plugin.manifest().plugin.summary.clone()));
     starting(typed, components.chain(plugins))
 }
 
 /// Names of plugins.
 pub(super) fn plugins(typed: &OsStr) -> Vec<CompletionCandidate> {
     let catalog = catalog();
-    starting(typed, catalog.plugins().iter().map(|plugin| (plugin.name().to_owned(), plugin.manifest().plugin.summary.clone())))
+    starting(
+        typed,
+        catalog
+            .plugins()
+            .iter()
+            .map(|plugin| (plugin.name().to_owned(), plugin.manifest().plugin.summary.clone())),
+    )
 }
 
 /// What `--add` takes: `callback/NAME` and others that a run lists.
@@ -95,12 +121,18 @@ pub(super) fn addable(typed: &OsStr) -> Vec<CompletionCandidate> {
 /// Names of callbacks; by custom these are the ids of instances too.
 pub(super) fn callbacks(typed: &OsStr) -> Vec<CompletionCandidate> {
     let catalog = catalog();
-    starting(typed, catalog.of_kind(Kind::Callback).map(|one| (one.manifest.name.clone(), one.manifest.summary.clone())))
+    starting(
+        typed,
+        catalog
+            .of_kind(Kind::Callback)
+            .map(|one| (one.manifest.name.clone(), one.manifest.summary.clone())),
+    )
 }
 
 /// Callbacks that stand in runs without being named, and the phases of the default.
 pub(super) fn removable(typed: &OsStr) -> Vec<CompletionCandidate> {
-    let defaults = DEFAULT_CALLBACKS.iter().map(|name| ((*name).to_owned(), "default callback".to_owned()));
+    let defaults =
+        DEFAULT_CALLBACKS.iter().map(|name| ((*name).to_owned(), "default callback".to_owned()));
     let mut all = starting(typed, defaults);
     all.extend(callbacks(typed));
     all
@@ -108,16 +140,22 @@ pub(super) fn removable(typed: &OsStr) -> Vec<CompletionCandidate> {
 
 /// Names of the events of the loop.
 pub(super) fn events(typed: &OsStr) -> Vec<CompletionCandidate> {
-    let standard = fluxbay_plugin::abi::event::NAMES.iter().map(|name| ((*name).to_owned(), String::new()));
+    let standard =
+        fluxbay_plugin::abi::event::NAMES.iter().map(|name| ((*name).to_owned(), String::new()));
     let catalog = catalog();
-    let custom = catalog.components().flat_map(|one| one.manifest.emits.clone()).map(|name| (name, "an event of a phase".to_owned()));
+    let custom = catalog
+        .components()
+        .flat_map(|one| one.manifest.emits.clone())
+        .map(|name| (name, "an event of a phase".to_owned()));
     starting(typed, standard.chain(custom))
 }
 
 /// State paths that any component reads or writes.
 pub(super) fn paths(typed: &OsStr) -> Vec<CompletionCandidate> {
     let catalog = catalog();
-    let all = catalog.components().flat_map(|one| [one.manifest.reads.clone(), one.manifest.writes.clone()].concat());
+    let all = catalog
+        .components()
+        .flat_map(|one| [one.manifest.reads.clone(), one.manifest.writes.clone()].concat());
     starting(typed, all.map(|path| (path, String::new())))
 }
 

@@ -1,4 +1,5 @@
-//! `fluxbay compose`: the resolved run without training it: instances, order, events, the loop, and why.
+//! `fluxbay compose`: the resolved run without training it: instances, order, events, the loop, and
+//! why.
 
 use std::rc::Rc;
 
@@ -63,17 +64,25 @@ impl GraphFormat {
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     let ReadRun { run, catalog, mut diagnostics } = arguments.run.read();
-    // Instances can be created only from a run without faults; manifests are enough to look for more faults.
+    // Instances can be created only from a run without faults; manifests are enough to look for
+    // more faults.
     if arguments.no_load || diagnostics.has_errors() {
         let input = from_manifests::input(&run, &catalog);
         return match compose(&input) {
             Ok(composition) => {
-                let view =
-                    View { run: &run, catalog: &catalog, members: &input.members, composition: &composition, basis: Basis::Manifests };
+                let view = View {
+                    run: &run,
+                    catalog: &catalog,
+                    members: &input.members,
+                    composition: &composition,
+                    basis: Basis::Manifests,
+                };
                 view.show(arguments, diagnostics)
             }
             Err(problems) => {
-                problems.iter().for_each(|problem| diagnostics.push(problem.diagnostic(&input.members, &run.sources)));
+                problems.iter().for_each(|problem| {
+                    diagnostics.push(problem.diagnostic(&input.members, &run.sources))
+                });
                 tell(&diagnostics);
                 Ok(Exit::Configuration)
             }
@@ -83,8 +92,13 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     match Composed::new(Rc::clone(&catalog), run, Surroundings::default()) {
         Ok(composed) => {
             let (members, composition) = (composed.members(), composed.composition());
-            let view =
-                View { run: composed.run(), catalog: &catalog, members: &members, composition: &composition, basis: Basis::Instances };
+            let view = View {
+                run: composed.run(),
+                catalog: &catalog,
+                members: &members,
+                composition: &composition,
+                basis: Basis::Instances,
+            };
             view.show(arguments, diagnostics)
         }
         Err(problems) => {
@@ -115,9 +129,14 @@ impl View<'_> {
             return print(&page::why(self.members, self.composition, one, other));
         }
         if arguments.print_config {
-            return if arguments.json { print_json(&self.run.to_json()) } else { print(&with_origins(self.run)) };
+            return if arguments.json {
+                print_json(&self.run.to_json())
+            } else {
+                print(&with_origins(self.run))
+            };
         }
-        let overview = Overview::new(self.run, self.catalog, self.members, self.composition, self.basis);
+        let overview =
+            Overview::new(self.run, self.catalog, self.members, self.composition, self.basis);
         match arguments.graph {
             Some(format) => print(&draw(&overview, format.format())),
             None if arguments.json => print_json(&overview),
@@ -127,14 +146,22 @@ impl View<'_> {
 }
 
 /// The two callbacks of `--why`.
-fn pair(members: &[Member<'_>], ids: &[String], diagnostics: &mut Diagnostics) -> Option<(usize, usize)> {
+fn pair(
+    members: &[Member<'_>],
+    ids: &[String],
+    diagnostics: &mut Diagnostics,
+) -> Option<(usize, usize)> {
     let is_callback = |at: &usize| members[*at].kind == Kind::Callback;
     let callbacks: Vec<usize> = (0..members.len()).filter(is_callback).collect();
     let mut find = |id: &String| {
         let found = callbacks.iter().copied().find(|at| members[*at].id == *id);
         if found.is_none() {
-            let mut problem = Diagnostic::error("unknown-instance", format!("no callback of this run has the id `{id}`"));
-            problem.mend = nearest::suggestion(id, callbacks.iter().map(|at| members[*at].id.as_str()));
+            let mut problem = Diagnostic::error(
+                "unknown-instance",
+                format!("no callback of this run has the id `{id}`"),
+            );
+            problem.help =
+                nearest::suggestion(id, callbacks.iter().map(|at| members[*at].id.as_str()));
             diagnostics.push(problem);
         }
         found

@@ -1,4 +1,5 @@
-//! `fluxbay dev`: builds a plugin's crate, checks the file as `fluxbay check` does, and installs it, in one go.
+//! `fluxbay dev`: builds a plugin's crate, checks the file as `fluxbay check` does, and installs
+//! it, in one go.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -37,7 +38,9 @@ pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let manifest = arguments.folder.join("Cargo.toml");
     if !manifest.is_file() {
         let folder = shown::path(&arguments.folder);
-        return Err(configuration(format!("{folder} is no crate, it has no Cargo.toml: `fluxbay new callback NAME` makes one")));
+        return Err(configuration(format!(
+            "{folder} is no crate, it has no Cargo.toml: `fluxbay new callback NAME` makes one"
+        )));
     }
     let built = build(&manifest, arguments.debug)?;
     let into = match &arguments.into {
@@ -65,7 +68,8 @@ fn beside(folder: &Path) -> Result<PathBuf, String> {
     if let Some(parent) = folder.parent().filter(|_| folder.file_name().is_some()) {
         return Ok(parent.join("plugins"));
     }
-    let whole = fs::canonicalize(folder).map_err(|error| format!("{}: {error}", shown::path(folder)))?;
+    let whole =
+        fs::canonicalize(folder).map_err(|error| format!("{}: {error}", shown::path(folder)))?;
     Ok(whole.parent().unwrap_or(&whole).join("plugins"))
 }
 
@@ -73,7 +77,9 @@ fn beside(folder: &Path) -> Result<PathBuf, String> {
 fn build(manifest: &Path, debug: bool) -> Result<PathBuf, Failure> {
     let failed = |text: String| Failure::new(Exit::Failed, text);
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--lib", "--message-format=json-render-diagnostics", "--manifest-path"]).arg(manifest);
+    cargo
+        .args(["build", "--lib", "--message-format=json-render-diagnostics", "--manifest-path"])
+        .arg(manifest);
     if !debug {
         cargo.arg("--release");
     }
@@ -82,22 +88,33 @@ fn build(manifest: &Path, debug: bool) -> Result<PathBuf, Failure> {
             failed(format!("cargo cannot be started: {error}; it comes with the Rust toolchain, see https://rustup.rs"))
         })?;
     if !output.status.success() {
-        return Err(failed(format!("{} does not build; cargo says above why", shown::path(manifest))));
+        return Err(failed(format!(
+            "{} does not build; cargo says above why",
+            shown::path(manifest)
+        )));
     }
-    let manifest = fs::canonicalize(manifest).map_err(|error| failed(format!("{}: {error}", shown::path(manifest))))?;
+    let manifest = fs::canonicalize(manifest)
+        .map_err(|error| failed(format!("{}: {error}", shown::path(manifest))))?;
     let stdout = String::from_utf8_lossy(&output.stdout);
-    let built = stdout.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok()).find_map(|message| library(&message, &manifest));
+    let built = stdout
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Json>(line).ok())
+        .find_map(|message| library(&message, &manifest));
     built.ok_or_else(|| {
-        let text = "is built as no shared library: write `[lib]` with `crate-type = [\"cdylib\"]` into it";
+        let text =
+            "is built as no shared library: write `[lib]` with `crate-type = [\"cdylib\"]` into it";
         Failure::new(Exit::Configuration, format!("{} {text}", shown::path(&manifest)))
     })
 }
 
 /// The shared library of a message of cargo, where it tells of one of this crate.
 fn library(message: &Json, manifest: &Path) -> Option<PathBuf> {
-    let is_ours = message["reason"] == "compiler-artifact" && message["manifest_path"].as_str().map(Path::new) == Some(manifest);
+    let is_ours = message["reason"] == "compiler-artifact"
+        && message["manifest_path"].as_str().map(Path::new) == Some(manifest);
     let types = message["target"]["crate_types"].as_array()?;
-    let files = message["filenames"].as_array().filter(|_| is_ours && types.iter().any(|kind| kind == "cdylib"))?;
+    let files = message["filenames"]
+        .as_array()
+        .filter(|_| is_ours && types.iter().any(|kind| kind == "cdylib"))?;
     files.iter().filter_map(Json::as_str).find(|file| file.ends_with(".so")).map(PathBuf::from)
 }
 
@@ -109,12 +126,24 @@ struct Installed {
 }
 
 /// Tries a copy in a folder of its own beside the target, then moves it there in one step.
-fn install(built: &Path, into: &Path, unchecked: bool, screen: &Screen) -> Result<Installed, Failure> {
+fn install(
+    built: &Path,
+    into: &Path,
+    unchecked: bool,
+    screen: &Screen,
+) -> Result<Installed, Failure> {
     let failed = |error: std::io::Error| {
-        Failure::new(Exit::Failed, format!("nothing can be installed into {}: {error}; name another folder with --into", shown::path(into)))
+        Failure::new(
+            Exit::Failed,
+            format!(
+                "nothing can be installed into {}: {error}; name another folder with --into",
+                shown::path(into)
+            ),
+        )
     };
     fs::create_dir_all(into).map_err(failed)?;
-    let aside = tempfile::Builder::new().prefix(".fluxbay-dev-").tempdir_in(into).map_err(failed)?;
+    let aside =
+        tempfile::Builder::new().prefix(".fluxbay-dev-").tempdir_in(into).map_err(failed)?;
     let name = built.file_name().unwrap_or_default();
     let copy = aside.path().join(name);
     fs::copy(built, &copy).map_err(failed)?;
@@ -132,7 +161,10 @@ fn install(built: &Path, into: &Path, unchecked: bool, screen: &Screen) -> Resul
 }
 
 fn refused(text: &str) -> Failure {
-    Failure::new(Exit::PluginRefused, format!("the plugin is refused, nothing was installed: {text}"))
+    Failure::new(
+        Exit::PluginRefused,
+        format!("the plugin is refused, nothing was installed: {text}"),
+    )
 }
 
 /// All that a run would look at before it loads the file.
@@ -145,15 +177,22 @@ fn scan(folder: &Path) -> Catalog {
 /// The plugin in a catalog of one file, or why it is none.
 fn found(catalog: &Catalog) -> Result<&PluginEntry, Failure> {
     catalog.plugins().first().ok_or_else(|| {
-        let why = catalog.reports().iter().find_map(|report| report.refusal.as_ref().map(ToString::to_string));
-        let of_dir = || catalog.dirs().iter().find_map(|dir| dir.refusal.as_ref().map(ToString::to_string));
-        let none = || "the shared library has no manifest: describe its components with the macro `plugin!`".to_owned();
+        let why = catalog
+            .reports()
+            .iter()
+            .find_map(|report| report.refusal.as_ref().map(ToString::to_string));
+        let of_dir =
+            || catalog.dirs().iter().find_map(|dir| dir.refusal.as_ref().map(ToString::to_string));
+        let none = || {
+            "the shared library has no manifest: describe its components with the macro `plugin!`"
+                .to_owned()
+        };
         refused(&why.or_else(of_dir).unwrap_or_else(none))
     })
 }
 
-/// Every check of `fluxbay check`, in child processes; trainings find the plugins that are installed already. What passed as a
-/// line.
+/// Every check of `fluxbay check`, in child processes; trainings find the plugins that are
+/// installed already. What passed as a line.
 fn try_it(copy: PathBuf, built: &Path, target: &Path) -> Result<String, Failure> {
     let options = Options {
         file: copy,
@@ -173,15 +212,27 @@ const SHOWN: usize = 3;
 
 /// What came of the checks: a line where none failed, all that failed otherwise.
 fn said(report: &Report, built: &Path, target: &Path) -> Result<String, String> {
-    let failed: Vec<_> = report.outcomes.iter().filter(|outcome| outcome.verdict == Verdict::Failed).collect();
+    let failed: Vec<_> =
+        report.outcomes.iter().filter(|outcome| outcome.verdict == Verdict::Failed).collect();
     if failed.is_empty() {
         let mut line = format!("     Checked {} passed", report.count(Verdict::Passed));
-        for (verdict, one, several) in [(Verdict::Warning, "warning", "warnings"), (Verdict::Skipped, "not tried", "not tried")] {
-            let names: BTreeSet<&str> =
-                report.outcomes.iter().filter(|outcome| outcome.verdict == verdict).map(|outcome| outcome.check.as_str()).collect();
+        for (verdict, one, several) in [
+            (Verdict::Warning, "warning", "warnings"),
+            (Verdict::Skipped, "not tried", "not tried"),
+        ] {
+            let names: BTreeSet<&str> = report
+                .outcomes
+                .iter()
+                .filter(|outcome| outcome.verdict == verdict)
+                .map(|outcome| outcome.check.as_str())
+                .collect();
             let word = if names.len() == 1 { one } else { several };
             if !names.is_empty() {
-                line.push_str(&format!(", {} {word} ({})", names.len(), names.into_iter().collect::<Vec<_>>().join(", ")));
+                line.push_str(&format!(
+                    ", {} {word} ({})",
+                    names.len(),
+                    names.into_iter().collect::<Vec<_>>().join(", ")
+                ));
             }
         }
         if report.count(Verdict::Passed) < report.outcomes.len() {
@@ -189,11 +240,15 @@ fn said(report: &Report, built: &Path, target: &Path) -> Result<String, String> 
         }
         return Ok(line);
     }
-    let count = if failed.len() == 1 { "1 check".to_owned() } else { format!("{} checks", failed.len()) };
+    let count =
+        if failed.len() == 1 { "1 check".to_owned() } else { format!("{} checks", failed.len()) };
     let mut text = format!("the plugin fails {count}, nothing was installed:\n");
     for outcome in failed.iter().take(SHOWN) {
         let component = outcome.component.as_deref().unwrap_or("the plugin");
-        text.push_str(&format!("\n  {component}: {}\n    should be so: {}\n", outcome.check, outcome.about));
+        text.push_str(&format!(
+            "\n  {component}: {}\n    should be so: {}\n",
+            outcome.check, outcome.about
+        ));
         for (number, line) in outcome.message.lines().enumerate() {
             text.push_str(if number == 0 { "    but: " } else { "         " });
             text.push_str(line);
@@ -226,7 +281,10 @@ mod tests {
     fn the_shared_library_of_this_crate_is_found_among_cargos_messages() {
         let message = |manifest: &str, kind: &str| json!({"reason": "compiler-artifact", "manifest_path": manifest, "target": {"crate_types": [kind]}, "filenames": ["/t/liba.rmeta", "/t/liba.so"]});
         let ours = Path::new("/a/Cargo.toml");
-        assert_eq!(library(&message("/a/Cargo.toml", "cdylib"), ours), Some(PathBuf::from("/t/liba.so")));
+        assert_eq!(
+            library(&message("/a/Cargo.toml", "cdylib"), ours),
+            Some(PathBuf::from("/t/liba.so"))
+        );
         assert_eq!(library(&message("/b/Cargo.toml", "cdylib"), ours), None);
         assert_eq!(library(&message("/a/Cargo.toml", "lib"), ours), None);
         assert_eq!(library(&json!({"reason": "build-finished"}), ours), None);
@@ -240,15 +298,27 @@ mod tests {
             plugin: None,
             sha256: None,
             seed: 1,
-            outcomes: verdicts.iter().map(|(check, verdict)| serde_json::from_value(outcome(check, verdict)).unwrap()).collect(),
+            outcomes: verdicts
+                .iter()
+                .map(|(check, verdict)| serde_json::from_value(outcome(check, verdict)).unwrap())
+                .collect(),
         };
-        let good = report(&[("loads", "passed"), ("licence-given", "warning"), ("trains", "skipped"), ("resumes", "skipped")]);
+        let good = report(&[
+            ("loads", "passed"),
+            ("licence-given", "warning"),
+            ("trains", "skipped"),
+            ("resumes", "skipped"),
+        ]);
         assert_eq!(
             said(&good, Path::new("t/libx.so"), Path::new("plugins/libx.so")).unwrap(),
             "     Checked 1 passed, 1 warning (licence-given), 2 not tried (resumes, trains); see `fluxbay check plugins/libx.so`"
         );
-        let bad =
-            said(&report(&[("loads", "passed"), ("trains", "failed")]), Path::new("t/libx.so"), Path::new("plugins/libx.so")).unwrap_err();
+        let bad = said(
+            &report(&[("loads", "passed"), ("trains", "failed")]),
+            Path::new("t/libx.so"),
+            Path::new("plugins/libx.so"),
+        )
+        .unwrap_err();
         insta::assert_snapshot!(bad, @r"
         the plugin fails 1 check, nothing was installed:
 
@@ -265,6 +335,9 @@ mod tests {
     fn plugins_go_beside_the_crate() {
         assert_eq!(beside(Path::new("mine")), Ok(PathBuf::from("plugins")));
         assert_eq!(beside(Path::new("deep/mine")), Ok(PathBuf::from("deep/plugins")));
-        assert!(beside(Path::new(".")).is_ok_and(|path| path.is_absolute() && path.ends_with("plugins")));
+        assert!(
+            beside(Path::new("."))
+                .is_ok_and(|path| path.is_absolute() && path.ends_with("plugins"))
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The screens of `fluxbay -h`, which fits a terminal of 24 lines, and `fluxbay --help`, which has everything.
+//! The screens of `fluxbay -h`, which fits a terminal of 24 lines, and `fluxbay --help`, which has
+//! everything.
 //!
 //! Both are made of what the commands say of themselves, so that nothing is told twice.
 
@@ -8,8 +9,8 @@ use clap::{Command, CommandFactory as _};
 
 use super::Arguments;
 
-/// Commands by what they are for, in the order in which they are shown; the first of a group that many need stand on the short
-/// screen as well.
+/// Commands by what they are for, in the order in which they are shown; the first of a group that
+/// many need stand on the short screen as well.
 const GROUPS: [(&str, &[&str], &[&str]); 5] = [
     ("Train", &["train", "resume", "evaluate", "runs"], &["verify-resume"]),
     ("Look", &["list", "inspect", "compose"], &["schedule", "schema", "reference"]),
@@ -51,19 +52,29 @@ Exit codes:
 pub(super) fn command() -> Command {
     let command = Arguments::command();
     let (short, long) = (short(&command), long(&command));
-    command.help_template("{about-with-newline}\n{usage-heading} {usage}{after-help}").after_help(short).after_long_help(long)
+    command
+        .help_template("{about-with-newline}\n{usage-heading} {usage}{after-help}")
+        .after_help(short)
+        .after_long_help(long)
 }
 
 fn short(command: &Command) -> String {
     let mut screen = Sheet::new(command);
     screen.head("Begin with");
-    BEGIN.iter().filter(|(what, _)| !what.contains("inspect")).for_each(|(what, why)| screen.line(what, 25, why));
+    BEGIN
+        .iter()
+        .filter(|(what, _)| !what.contains("inspect"))
+        .for_each(|(what, why)| screen.line(what, 25, why));
     screen.head("Commands");
     GROUPS.iter().flat_map(|(_, common, _)| *common).for_each(|name| screen.command(name, 8));
     let others: Vec<&str> = GROUPS.iter().flat_map(|(_, _, others)| *others).copied().collect();
     let _ = writeln!(screen.text, "  and {}", others.join(", "));
     screen.text.push('\n');
-    let _ = write!(screen.text, "{0}Options:{0:#} -v says more, -q less; `fluxbay --help` shows everything", screen.header);
+    let _ = write!(
+        screen.text,
+        "{0}Options:{0:#} -v says more, -q less; `fluxbay --help` shows everything",
+        screen.header
+    );
     screen.text
 }
 
@@ -93,7 +104,12 @@ struct Sheet<'a> {
 impl<'a> Sheet<'a> {
     fn new(command: &'a Command) -> Self {
         let styles = command.get_styles();
-        Self { command, header: *styles.get_header(), literal: *styles.get_literal(), text: String::new() }
+        Self {
+            command,
+            header: *styles.get_header(),
+            literal: *styles.get_literal(),
+            text: String::new(),
+        }
     }
 
     fn head(&mut self, heading: &str) {
@@ -106,7 +122,12 @@ impl<'a> Sheet<'a> {
     }
 
     fn command(&mut self, name: &str, width: usize) {
-        let about = self.command.find_subcommand(name).and_then(Command::get_about).map(ToString::to_string).unwrap_or_default();
+        let about = self
+            .command
+            .find_subcommand(name)
+            .and_then(Command::get_about)
+            .map(ToString::to_string)
+            .unwrap_or_default();
         self.line(name, width, &about);
     }
 }
@@ -118,7 +139,11 @@ mod tests {
     /// Short and long help of a command and of all below it, as on a terminal of 80 columns.
     fn screens(command: &mut Command, path: &str, found: &mut Vec<(String, String, String)>) {
         let screen = |text: clap::builder::StyledStr| text.to_string();
-        found.push((path.to_owned(), screen(command.render_help()), screen(command.render_long_help())));
+        found.push((
+            path.to_owned(),
+            screen(command.render_help()),
+            screen(command.render_long_help()),
+        ));
         for below in command.get_subcommands_mut().filter(|below| !below.is_hide_set()) {
             let path = format!("{path} {}", below.get_name());
             screens(below, &path, found);
@@ -139,7 +164,10 @@ mod tests {
             if rows > 24 || columns > 80 {
                 too_large.push(format!("{path} ({rows} rows, {columns} columns):\n{short}"));
             }
-            assert!(long.len() > short.len() && long.contains("--verbose") && long.contains("--quiet"), "{path}\n{long}");
+            assert!(
+                long.len() > short.len() && long.contains("--verbose") && long.contains("--quiet"),
+                "{path}\n{long}"
+            );
         }
         assert!(too_large.is_empty(), "{}", too_large.join("\n"));
     }
@@ -147,8 +175,16 @@ mod tests {
     #[test]
     fn every_command_stands_in_one_group() {
         let command = Arguments::command();
-        let mut shown: Vec<&str> = GROUPS.iter().flat_map(|(_, common, others)| common.iter().chain(*others)).copied().collect();
-        let mut all: Vec<&str> = command.get_subcommands().filter(|one| !one.is_hide_set()).map(Command::get_name).collect();
+        let mut shown: Vec<&str> = GROUPS
+            .iter()
+            .flat_map(|(_, common, others)| common.iter().chain(*others))
+            .copied()
+            .collect();
+        let mut all: Vec<&str> = command
+            .get_subcommands()
+            .filter(|one| !one.is_hide_set())
+            .map(Command::get_name)
+            .collect();
         shown.sort_unstable();
         all.sort_unstable();
         assert_eq!(shown, all);

@@ -34,15 +34,23 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let used: Vec<_> = composed.shelf().loaded().iter().map(|loaded| loaded.sha256()).collect();
     let lock = Lock::of(catalog.plugins().iter().filter(|plugin| used.contains(&plugin.sha256())));
     let path = lock_file(&arguments.run.files);
-    write(&path, &lock.to_text())
-        .map_err(|error| Failure::new(Exit::Failed, format!("{} cannot be written: {error}; write where you may", shown::path(&path))))?;
+    write(&path, &lock.to_text()).map_err(|error| {
+        Failure::new(
+            Exit::Failed,
+            format!("{} cannot be written: {error}; write where you may", shown::path(&path)),
+        )
+    })?;
     print(&format!("{}: {} plugins pinned\n", shown::path(&path), lock.plugins().len()))
 }
 
 /// Writes aside and renames, so that a lock file is never half of one.
 fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), Path::to_owned);
-    let mut aside = tempfile::Builder::new().prefix(".plugins-").permissions(mode()).tempfile_in(dir)?;
+    let dir = path
+        .parent()
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .map_or_else(|| PathBuf::from("."), Path::to_owned);
+    let mut aside =
+        tempfile::Builder::new().prefix(".plugins-").permissions(mode()).tempfile_in(dir)?;
     aside.write_all(text.as_bytes())?;
     aside.as_file().sync_all()?;
     aside.persist(path)?;

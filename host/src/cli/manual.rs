@@ -8,18 +8,24 @@ use crate::library::shown;
 /// Arguments of `fluxbay man`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Write a page for every command into DIR, such as ~/.local/share/man/man1; without it, the main page goes to stdout.
+    /// Write a page for every command into DIR, such as ~/.local/share/man/man1; without it, the
+    /// main page goes to stdout.
     #[arg(value_name = "DIR")]
     dir: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &Arguments, command: clap::Command) -> Outcome {
     let failed = |place: String, error: std::io::Error| {
-        Failure::new(Exit::Failed, format!("{place} cannot be written: {error}; write where you may"))
+        Failure::new(
+            Exit::Failed,
+            format!("{place} cannot be written: {error}; write where you may"),
+        )
     };
     let Some(dir) = &arguments.dir else {
         let mut page = Vec::new();
-        clap_mangen::Man::new(command).render(&mut page).map_err(|error| failed("the page".to_owned(), error))?;
+        clap_mangen::Man::new(command)
+            .render(&mut page)
+            .map_err(|error| failed("the page".to_owned(), error))?;
         return print(&String::from_utf8_lossy(&page));
     };
     let write = || {
@@ -27,5 +33,9 @@ pub(super) fn run(arguments: &Arguments, command: clap::Command) -> Outcome {
         clap_mangen::generate_to(command, dir)
     };
     write().map_err(|error| failed(shown::path(dir), error))?;
-    print(&format!("{}: the manual pages; `man -l {}/fluxbay.1` shows the first\n", shown::path(dir), shown::path(dir)))
+    print(&format!(
+        "{}: the manual pages; `man -l {}/fluxbay.1` shows the first\n",
+        shown::path(dir),
+        shown::path(dir)
+    ))
 }

@@ -1,7 +1,8 @@
-//! The command line: one file per command, each of them only arguments, calls into the rest of the host, and printing.
+//! The command line: one file per command, each of them only arguments, calls into the rest of the
+//! host, and printing.
 //!
-//! Data goes to stdout, everything said about it to stderr. A command answers with [`Exit`] or a [`Failure`]; the
-//! failure's text is printed here and nowhere else.
+//! Data goes to stdout, everything said about it to stderr. A command answers with [`Exit`] or a
+//! [`Failure`]; the failure's text is printed here and nowhere else.
 
 #![forbid(unsafe_code)]
 
@@ -66,7 +67,11 @@ pub enum Exit {
 impl Exit {
     /// The code of a run that cannot begin.
     pub fn of_problems(problems: &Diagnostics) -> Self {
-        if problems.iter().any(|one| one.code == "plugin-refused") { Exit::PluginRefused } else { Exit::Configuration }
+        if problems.iter().any(|one| one.code == "plugin-refused") {
+            Exit::PluginRefused
+        } else {
+            Exit::Configuration
+        }
     }
 
     /// The number given to the shell.
@@ -161,7 +166,8 @@ enum Command {
     New(new::Arguments),
     /// Build a plugin's crate, check it, and install it for runs.
     ///
-    /// The checks are those of `fluxbay check`, in processes of their own; one that fails leaves installed what was.
+    /// The checks are those of `fluxbay check`, in processes of their own; one that fails leaves
+    /// installed what was.
     Dev(dev::Arguments),
     /// Write the JSON Schema of run files, or of what --json writes.
     Schema(schema::Arguments),
@@ -183,14 +189,22 @@ enum Command {
 impl Command {
     /// Whether functions of plugins are called in the process of the command.
     fn calls_plugins(&self) -> bool {
-        matches!(self, Command::Train(_) | Command::Compose(_) | Command::Resume(_) | Command::Evaluate(_) | Command::Schedule(_))
+        matches!(
+            self,
+            Command::Train(_)
+                | Command::Compose(_)
+                | Command::Resume(_)
+                | Command::Evaluate(_)
+                | Command::Schedule(_)
+        )
     }
 }
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     CompleteEnv::with_factory(Arguments::command).var(completions::VARIABLE).complete();
-    let parsed = help::command().try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
+    let parsed =
+        help::command().try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
     let arguments = parsed.unwrap_or_else(|error| wrong_arguments(error));
     let screen = Screen::of_process(arguments.quiet);
     // The child of `check` counts lines of the log itself, and is itself what plugins are tried in.
@@ -198,8 +212,8 @@ pub fn main() -> ExitCode {
     if !is_check {
         start_log(&arguments, &screen);
     }
-    // A file that may not grow any more is an error of the write, told and survived, and not the end of the process. Where the
-    // system refuses, it stays as it was.
+    // A file that may not grow any more is an error of the write, told and survived, and not the
+    // end of the process. Where the system refuses, it stays as it was.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default());
     if !is_check && let Ok(program) = std::env::current_exe() {
         probe::enable(program);
@@ -213,12 +227,18 @@ pub fn main() -> ExitCode {
     ExitCode::from(exit.code())
 }
 
-/// Hands a command that calls plugins to a process of its own, and answers with its code when it has ended; in that process,
-/// and for other commands, there is nothing to wait for.
+/// Hands a command that calls plugins to a process of its own, and answers with its code when it
+/// has ended; in that process, and for other commands, there is nothing to wait for.
 fn begin(arguments: &Arguments) -> Result<Option<u8>, Failure> {
     if let Some(number) = arguments.supervised {
         let by_hand = |error| {
-            Failure::new(Exit::Configuration, format!("`{}` is the host's own and cannot be given by hand ({error})", supervisor::OPTION))
+            Failure::new(
+                Exit::Configuration,
+                format!(
+                    "`{}` is the host's own and cannot be given by hand ({error})",
+                    supervisor::OPTION
+                ),
+            )
         };
         return supervisor::worker::begin(number).map(|()| None).map_err(by_hand);
     }
@@ -226,8 +246,14 @@ fn begin(arguments: &Arguments) -> Result<Option<u8>, Failure> {
         return Ok(None);
     }
     let unavailable = |error| {
-        let mend = format!("free some processes, memory or descriptors, or set {}=off to do without", supervisor::VARIABLE);
-        Failure::new(Exit::Failed, format!("the process that runs the plugins cannot be watched: {error}; {mend}"))
+        let help = format!(
+            "free some processes, memory or descriptors, or set {}=off to do without",
+            supervisor::VARIABLE
+        );
+        Failure::new(
+            Exit::Failed,
+            format!("the process that runs the plugins cannot be watched: {error}; {help}"),
+        )
     };
     Ok(Some(match supervisor::supervise().map_err(unavailable)? {
         supervisor::Ended::Itself(code) => code,
@@ -271,14 +297,20 @@ fn run(arguments: &Arguments, screen: &Screen) -> Exit {
     outcome.unwrap_or_else(|failure| tell_failure(&failure))
 }
 
-/// Tells what is wrong with the arguments, or what was asked for (help, version), and ends the process.
+/// Tells what is wrong with the arguments, or what was asked for (help, version), and ends the
+/// process.
 fn wrong_arguments(mut error: clap::Error) -> ! {
     let option = match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(option)) if error.kind() == ErrorKind::UnknownArgument => option.clone(),
+        Some(ContextValue::String(option)) if error.kind() == ErrorKind::UnknownArgument => {
+            option.clone()
+        }
         _ => String::new(),
     };
     if let Some(path) = setting_of(&option) {
-        let tip = format!("`{}` is a setting of the run: --set {path}=VALUE", option.trim_start_matches('-'));
+        let tip = format!(
+            "`{}` is a setting of the run: --set {path}=VALUE",
+            option.trim_start_matches('-')
+        );
         // Instead of how to pass it as a value, which is hardly meant.
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
     }
@@ -294,8 +326,14 @@ fn setting_of(option: &str) -> Option<String> {
         let schema = crate::run_file::settings::schema(section).unwrap_or_default();
         schema["properties"].get(&name).is_some()
     };
-    let of_host = ["run", "loader"].into_iter().find(|section| is_setting(section)).map(|section| format!("{section}.{name}"));
-    of_host.or_else(|| matches!(name.as_str(), "lr" | "learning-rate").then(|| "optimizer.learning-rate".to_owned()))
+    let of_host = ["run", "loader"]
+        .into_iter()
+        .find(|section| is_setting(section))
+        .map(|section| format!("{section}.{name}"));
+    of_host.or_else(|| {
+        matches!(name.as_str(), "lr" | "learning-rate")
+            .then(|| "optimizer.learning-rate".to_owned())
+    })
 }
 
 /// `RUST_LOG` decides, where it is set; otherwise warnings are shown, fewer or more as asked.
@@ -313,9 +351,10 @@ fn start_log(arguments: &Arguments, screen: &Screen) {
 pub(crate) fn print(text: &str) -> Outcome {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(Exit::Failed, format!("stdout cannot be written: {error}; free some space, or send it elsewhere")))
-        }
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(
+            Exit::Failed,
+            format!("stdout cannot be written: {error}; free some space, or send it elsewhere"),
+        )),
         _ => Ok(Exit::Done),
     }
 }
@@ -324,7 +363,10 @@ pub(crate) fn print(text: &str) -> Outcome {
 pub(crate) fn print_json(data: &impl serde::Serialize) -> Outcome {
     match serde_json::to_string_pretty(data) {
         Ok(text) => print(&(text + "\n")),
-        Err(error) => Err(Failure::new(Exit::Failed, format!("the answer cannot be written as JSON: {error}; please report this"))),
+        Err(error) => Err(Failure::new(
+            Exit::Failed,
+            format!("the answer cannot be written as JSON: {error}; please report this"),
+        )),
     }
 }
 
@@ -349,7 +391,11 @@ mod tests {
                 found.push(path.to_owned());
             }
             for below in command.get_subcommands() {
-                let path = if path.is_empty() { below.get_name().to_owned() } else { format!("{path}-{}", below.get_name()) };
+                let path = if path.is_empty() {
+                    below.get_name().to_owned()
+                } else {
+                    format!("{path}-{}", below.get_name())
+                };
                 writers(below, &path, found);
             }
         }
@@ -364,12 +410,22 @@ mod tests {
     fn options_that_are_settings_get_their_place() {
         let place = |option| setting_of(option).unwrap_or_default();
         let options = ["--epochs", "--batch_size", "--lr", "--colour"];
-        assert_eq!(options.map(place), ["run.epochs", "loader.batch-size", "optimizer.learning-rate", ""]);
+        assert_eq!(
+            options.map(place),
+            ["run.epochs", "loader.batch-size", "optimizer.learning-rate", ""]
+        );
     }
 
     #[test]
     fn exit_codes_are_those_documented() {
-        let all = [Exit::Done, Exit::Failed, Exit::Configuration, Exit::PluginRefused, Exit::Interrupted, Exit::Terminated];
+        let all = [
+            Exit::Done,
+            Exit::Failed,
+            Exit::Configuration,
+            Exit::PluginRefused,
+            Exit::Interrupted,
+            Exit::Terminated,
+        ];
         assert_eq!(all.map(Exit::code), [0, 1, 2, 3, 130, 143]);
     }
 }

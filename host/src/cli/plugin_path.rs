@@ -12,20 +12,26 @@ use crate::library::{self, Catalog, Quarantine, ScanOptions, SearchPath, shown};
 pub struct PluginPath {
     /// Look for plugins in DIR first.
     ///
-    /// May be given several times. Then come FLUXBAY_PLUGIN_PATH, the run file's directories, the user's data directory
-    /// and the executable's own. The first file that offers a component wins.
+    /// May be given several times. Then come FLUXBAY_PLUGIN_PATH, the run file's directories, the
+    /// user's data directory and the executable's own. The first file that offers a component wins.
     #[arg(long = "plugin-dir", value_name = "DIR")]
     pub plugin_dirs: Vec<PathBuf>,
     /// Use plugins of DIR although others could change them.
     ///
-    /// Or although no trusted key has signed them. Plugins are refused where somebody else owns them or may write to them or to a folder above them: their code runs
-    /// with your rights. This vouches for a folder.
-    #[arg(long = "allow-untrusted", value_name = "DIR", help_heading = "Plugins", hide_short_help = true)]
+    /// Or although no trusted key has signed them. Plugins are refused where somebody else owns
+    /// them or may write to them or to a folder above them: their code runs with your rights. This
+    /// vouches for a folder.
+    #[arg(
+        long = "allow-untrusted",
+        value_name = "DIR",
+        help_heading = "Plugins",
+        hide_short_help = true
+    )]
     pub allow_untrusted: Vec<PathBuf>,
     /// Leave out the plugin with this name.
     ///
-    /// May be given several times; `disable` under `[plugins]` in a run file does the same. What others offer under the
-    /// same names takes its place.
+    /// May be given several times; `disable` under `[plugins]` in a run file does the same. What
+    /// others offer under the same names takes its place.
     #[arg(long = "disable-plugin", value_name = "NAME", help_heading = "Plugins", hide_short_help = true, add = ArgValueCompleter::new(completions::plugins))]
     pub disable: Vec<String>,
 }

@@ -16,8 +16,11 @@ pub struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     match probe::run_child(&arguments.copy, &HOST) {
         Ok(never) => match never {},
-        Err(error) => {
-            Err(Failure::new(Exit::Failed, format!("this command is the host's own child process and cannot be called by hand ({error})")))
-        }
+        Err(error) => Err(Failure::new(
+            Exit::Failed,
+            format!(
+                "this command is the host's own child process and cannot be called by hand ({error})"
+            ),
+        )),
     }
 }

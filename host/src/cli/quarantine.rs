@@ -21,12 +21,17 @@ pub struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     let Some(quarantine) = Quarantine::open() else {
-        return Err(Failure::new(Exit::Configuration, "there is no cache directory; set HOME or XDG_CACHE_HOME"));
+        return Err(Failure::new(
+            Exit::Configuration,
+            "there is no cache directory; set HOME or XDG_CACHE_HOME",
+        ));
     };
     let records = quarantine.list();
     match &arguments.lift {
         Some(wanted) => lift(&quarantine, &records, wanted),
-        None if arguments.json => print_json(&serde_json::json!({ "schema": 1, "plugins": records })),
+        None if arguments.json => {
+            print_json(&serde_json::json!({ "schema": 1, "plugins": records }))
+        }
         None => print(&text(&records)),
     }
 }
@@ -45,12 +50,18 @@ fn text(records: &[Record]) -> String {
             let _ = writeln!(out, "    | {line}");
         }
     }
-    let _ = writeln!(out, "\nA changed file is tried by itself; `fluxbay quarantine --lift HASH` has the same one tried again.");
+    let _ = writeln!(
+        out,
+        "\nA changed file is tried by itself; `fluxbay quarantine --lift HASH` has the same one tried again."
+    );
     out
 }
 
 fn lift(quarantine: &Quarantine, records: &[Record], wanted: &str) -> Outcome {
-    let of_file = std::fs::metadata(wanted).is_ok_and(|m| m.is_file()).then(|| std::fs::read(Path::new(wanted)).ok()).flatten();
+    let of_file = std::fs::metadata(wanted)
+        .is_ok_and(|m| m.is_file())
+        .then(|| std::fs::read(Path::new(wanted)).ok())
+        .flatten();
     let hash = of_file.map(|bytes| Sha256::of(&bytes).hex());
     let is_wanted = |record: &&Record| match &hash {
         Some(hash) => record.sha256 == *hash,
@@ -58,11 +69,19 @@ fn lift(quarantine: &Quarantine, records: &[Record], wanted: &str) -> Outcome {
     };
     let chosen: Vec<&Record> = records.iter().filter(is_wanted).collect();
     if chosen.is_empty() && wanted != "all" {
-        let text = format!("no plugin in quarantine is {}; `fluxbay quarantine` shows them", shown::text(wanted));
+        let text = format!(
+            "no plugin in quarantine is {}; `fluxbay quarantine` shows them",
+            shown::text(wanted)
+        );
         return Err(Failure::new(Exit::Configuration, text));
     }
     for record in &chosen {
-        let failed = |error| Failure::new(Exit::Failed, format!("the record of {} cannot be removed: {error}", record.sha256));
+        let failed = |error| {
+            Failure::new(
+                Exit::Failed,
+                format!("the record of {} cannot be removed: {error}", record.sha256),
+            )
+        };
         quarantine.lift(&record.sha256).map_err(failed)?;
     }
     print(&format!("{} lifted\n", chosen.len()))

@@ -1,4 +1,5 @@
-//! `fluxbay reference`: reference pages of all components found, as Markdown. Runs no code of any plugin.
+//! `fluxbay reference`: reference pages of all components found, as Markdown. Runs no code of any
+//! plugin.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -24,7 +25,12 @@ pub struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     let catalog = arguments.path.scan(&[]);
-    let failed = |error: std::io::Error| Failure::new(Exit::Failed, format!("{} cannot be written: {error}", arguments.into.display()));
+    let failed = |error: std::io::Error| {
+        Failure::new(
+            Exit::Failed,
+            format!("{} cannot be written: {error}", arguments.into.display()),
+        )
+    };
     fs::create_dir_all(&arguments.into).map_err(failed)?;
     for (name, text) in pages(&catalog) {
         fs::write(arguments.into.join(name), text).map_err(failed)?;
@@ -32,10 +38,13 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// File name and content of each page: one for each kind that the catalog has, and one that lists all.
+/// File name and content of each page: one for each kind that the catalog has, and one that lists
+/// all.
 fn pages(catalog: &Catalog) -> Vec<(String, String)> {
     let mut pages = Vec::new();
-    let mut index = String::from("# Reference\n\nAll components of the standard plugins. Made by `fluxbay reference`; do not edit.\n");
+    let mut index = String::from(
+        "# Reference\n\nAll components of the standard plugins. Made by `fluxbay reference`; do not edit.\n",
+    );
     for kind in Kind::ALL {
         let mut all: Vec<ComponentRef<'_>> = catalog.of_kind(kind).collect();
         all.sort_by(|a, b| a.manifest.name.cmp(&b.manifest.name));
@@ -49,7 +58,12 @@ fn pages(catalog: &Catalog) -> Vec<(String, String)> {
             capitalised(kind.plural())
         );
         for one in &all {
-            let _ = writeln!(index, "- [{0}]({name}#{0}): {1}", one.manifest.name, escaped(&one.manifest.summary));
+            let _ = writeln!(
+                index,
+                "- [{0}]({name}#{0}): {1}",
+                one.manifest.name,
+                escaped(&one.manifest.summary)
+            );
             page.push_str(&section(one.manifest, one.plugin.name()));
         }
         pages.push((name, page));
@@ -60,7 +74,9 @@ fn pages(catalog: &Catalog) -> Vec<(String, String)> {
 
 fn capitalised(text: &str) -> String {
     let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
+    characters
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }
 
 /// Text of a plugin as plain text within Markdown.
@@ -85,7 +101,11 @@ fn section(manifest: &ComponentManifest, plugin: &str) -> String {
     out.push_str(&settings(manifest));
     let scheduled = ("can follow a schedule", manifest.hyper_parameters.as_slice());
     out.push('\n');
-    for (name, values) in part_in_a_run(manifest).into_iter().chain([scheduled]).filter(|(_, values)| !values.is_empty()) {
+    for (name, values) in part_in_a_run(manifest)
+        .into_iter()
+        .chain([scheduled])
+        .filter(|(_, values)| !values.is_empty())
+    {
         let values: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
         let _ = writeln!(out, "- {name}: {}", values.join(", "));
     }
@@ -97,10 +117,13 @@ fn section(manifest: &ComponentManifest, plugin: &str) -> String {
 fn settings(manifest: &ComponentManifest) -> String {
     let properties = manifest.config.get("properties").and_then(Json::as_object);
     let required = manifest.config.get("required").and_then(Json::as_array);
-    let Some(properties) = properties.filter(|properties| !properties.is_empty()) else { return "\nNo settings.\n".to_owned() };
+    let Some(properties) = properties.filter(|properties| !properties.is_empty()) else {
+        return "\nNo settings.\n".to_owned();
+    };
     let mut out = String::from("\n| setting | what | value | default |\n|---|---|---|---|\n");
     for (key, schema) in properties {
-        let needed = required.is_some_and(|keys| keys.iter().any(|name| name.as_str() == Some(key)));
+        let needed =
+            required.is_some_and(|keys| keys.iter().any(|name| name.as_str() == Some(key)));
         let default = match (default_text(schema), needed) {
             (Some(default), _) => format!("`{default}`"),
             (None, true) => "required".to_owned(),
@@ -125,7 +148,9 @@ mod tests {
             let text = section(&manifest, "fixture");
             assert!(text.starts_with(&format!("\n## {}\n", manifest.name)), "{text}");
             assert!(text.contains("```toml\n") && text.contains("- plugin: `fixture`"), "{text}");
-            for key in manifest.config["properties"].as_object().into_iter().flatten().map(|(key, _)| key) {
+            for key in
+                manifest.config["properties"].as_object().into_iter().flatten().map(|(key, _)| key)
+            {
                 assert!(text.contains(&format!("| `{key}` |")), "{key}: {text}");
             }
         }

@@ -7,26 +7,29 @@ use clap_complete::engine::ArgValueCompleter;
 
 use super::{PluginPath, completions, plugin_path};
 use crate::library::{Catalog, Lock, lock, shown};
-use crate::run_file::{Colours, Diagnostic, Diagnostics, Draft, Inputs, RunDescription, render, resolve};
+use crate::run_file::{
+    Colours, Diagnostic, Diagnostics, Draft, Inputs, RunDescription, render, resolve,
+};
 
 /// Which run is meant.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct RunArguments {
     /// Run files; later ones win. Without any, the digits.
     ///
-    /// Tables of several files are merged key by key, lists of instances by id. docs/run-files.md describes the sections;
-    /// `fluxbay inspect NAME` shows the lines for a component.
+    /// Tables of several files are merged key by key, lists of instances by id. docs/run-files.md
+    /// describes the sections; `fluxbay inspect NAME` shows the lines for a component.
     #[arg(value_name = "RUN.toml")]
     pub files: Vec<PathBuf>,
     /// Set a value: optimizer.learning-rate=3e-4.
     ///
-    /// May be given several times. The instance of a list goes by its id: callback.recorder.every=5. What is no number,
-    /// list or other TOML is taken as text.
+    /// May be given several times. The instance of a list goes by its id:
+    /// callback.recorder.every=5. What is no number, list or other TOML is taken as text.
     #[arg(long, value_name = "KEY.PATH=VALUE")]
     pub set: Vec<String>,
     /// Add one: 'callback/early-stopping{patience = 3}'.
     ///
-    /// A phase, callback or logger, with its settings as TOML in braces; may be given several times.
+    /// A phase, callback or logger, with its settings as TOML in braces; may be given several
+    /// times.
     #[arg(long, value_name = "KIND/NAME{...}", add = ArgValueCompleter::new(completions::addable))]
     pub add: Vec<String>,
     /// Leave out the instance with this id.
@@ -36,7 +39,8 @@ pub struct RunArguments {
     pub remove: Vec<String>,
     /// Use only plugins that plugins.lock pins.
     ///
-    /// The file beside the run file, which `fluxbay lock` writes; all others are refused, and changed ones too.
+    /// The file beside the run file, which `fluxbay lock` writes; all others are refused, and
+    /// changed ones too.
     #[arg(long, help_heading = "Plugins", hide_short_help = true)]
     pub locked: bool,
     /// Where plugins are.
@@ -58,7 +62,9 @@ pub struct ReadRun {
 impl RunArguments {
     /// What the run is read from, this process's environment variables included.
     pub fn inputs(&self) -> Inputs {
-        let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let environment = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
         Inputs {
             files: self.files.clone(),
             environment: environment.collect(),
@@ -82,10 +88,17 @@ impl RunArguments {
             }));
         }
         let files: Vec<String> = self.files.iter().map(|file| shown::path(file)).collect();
-        log::info!("the run: {}", if files.is_empty() { "the built-in digits".to_owned() } else { files.join(", then ") });
+        log::info!(
+            "the run: {}",
+            if files.is_empty() { "the built-in digits".to_owned() } else { files.join(", then ") }
+        );
         let catalog = Catalog::scan(&self.path.search_path(&draft.plugin_dirs()), &options);
         plugin_path::tell(&catalog);
-        for dir in catalog.dirs().iter().filter(|dir| !dir.exists && self.path.plugin_dirs.contains(&dir.path)) {
+        for dir in catalog
+            .dirs()
+            .iter()
+            .filter(|dir| !dir.exists && self.path.plugin_dirs.contains(&dir.path))
+        {
             log::warn!("there is no folder {}, which --plugin-dir names", shown::path(&dir.path));
         }
         let run = resolve(draft, &catalog, &mut diagnostics);
@@ -95,7 +108,8 @@ impl RunArguments {
 
 /// The lock file of a run: beside its last run file, or in the working folder.
 pub fn lock_file(files: &[PathBuf]) -> PathBuf {
-    let beside = files.last().and_then(|file| file.parent()).map(Path::to_owned).unwrap_or_default();
+    let beside =
+        files.last().and_then(|file| file.parent()).map(Path::to_owned).unwrap_or_default();
     beside.join(lock::FILE_NAME)
 }
 
@@ -104,7 +118,8 @@ pub fn tell(diagnostics: &Diagnostics) {
     if diagnostics.is_empty() {
         return;
     }
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || !io::stderr().is_terminal();
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || !io::stderr().is_terminal();
     let colours = if plain { Colours::Never } else { Colours::Always };
     // A closed stderr leaves nobody to tell.
     let _ = io::stderr().write_all(render(diagnostics, colours).as_bytes());

@@ -86,13 +86,24 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     };
     let mut all = Vec::new();
     for (hyper_parameter, callback, schedule) in wanted {
-        let preview = composed
-            .preview_schedule(&schedule, arguments.times)
-            .map_err(|error| Failure::new(Exit::Configuration, format!("the schedule {schedule} cannot be shown: {error}")))?;
-        all.push(Shown { hyper_parameter, callback, schedule, length: preview.length, values: preview.values });
+        let preview = composed.preview_schedule(&schedule, arguments.times).map_err(|error| {
+            Failure::new(
+                Exit::Configuration,
+                format!("the schedule {schedule} cannot be shown: {error}"),
+            )
+        })?;
+        all.push(Shown {
+            hyper_parameter,
+            callback,
+            schedule,
+            length: preview.length,
+            values: preview.values,
+        });
     }
     if arguments.json {
-        return print_json(&json!({ "schema": 1, "schedules": all.iter().map(Shown::json).collect::<Vec<_>>() }));
+        return print_json(
+            &json!({ "schema": 1, "schedules": all.iter().map(Shown::json).collect::<Vec<_>>() }),
+        );
     }
     print(&all.iter().map(|one| text(one, arguments.points)).collect::<Vec<_>>().join("\n"))
 }
@@ -100,7 +111,8 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
 /// Hyper-parameters of a run with their schedules: what callbacks say under their key `schedules`.
 fn bound(run: &RunDescription) -> Vec<(String, String, Json)> {
     let of = |spec: &crate::run_file::InstanceSpec| {
-        let schedules = spec.config.get("schedules").and_then(Json::as_object).cloned().unwrap_or_default();
+        let schedules =
+            spec.config.get("schedules").and_then(Json::as_object).cloned().unwrap_or_default();
         let id = spec.id.clone();
         schedules.into_iter().map(move |(path, schedule)| (path, id.clone(), schedule))
     };
@@ -109,9 +121,15 @@ fn bound(run: &RunDescription) -> Vec<(String, String, Json)> {
 
 /// `onecycle{steps = 100}`, or a value as a run file writes it.
 fn parse(text: &str) -> Result<Json, Failure> {
-    let wrong = |why: String| Failure::new(Exit::Configuration, format!("`--of {}` is no schedule: {why}", shown::text(text)));
+    let wrong = |why: String| {
+        Failure::new(
+            Exit::Configuration,
+            format!("`--of {}` is no schedule: {why}", shown::text(text)),
+        )
+    };
     let value = |toml: &str| -> Result<Json, String> {
-        let table: toml::Table = toml::from_str(&format!("value = {toml}")).map_err(|error| error.message().to_owned())?;
+        let table: toml::Table = toml::from_str(&format!("value = {toml}"))
+            .map_err(|error| error.message().to_owned())?;
         serde_json::to_value(&table["value"]).map_err(|error| error.to_string())
     };
     let (name, settings) = text.split_at(text.find('{').unwrap_or(text.len()));
@@ -131,7 +149,11 @@ fn parse(text: &str) -> Result<Json, Failure> {
 /// Heading, plot and numbers.
 fn text(one: &Shown, points: u64) -> String {
     let mut out = String::new();
-    let name = if one.hyper_parameter.is_empty() { String::new() } else { format!("{} of {}: ", one.hyper_parameter, one.callback) };
+    let name = if one.hyper_parameter.is_empty() {
+        String::new()
+    } else {
+        format!("{} of {}: ", one.hyper_parameter, one.callback)
+    };
     let length = match one.length {
         Some(length) => format!("{length} times, then its value stays"),
         None => "no end".to_owned(),
@@ -155,9 +177,15 @@ mod tests {
     #[test]
     fn a_schedule_is_a_name_with_settings_a_table_or_a_number() {
         let parsed = |text| parse(text).unwrap();
-        assert_eq!(parsed("onecycle{steps = 100, max = 0.01}"), json!({"component": "onecycle", "steps": 100, "max": 0.01}));
+        assert_eq!(
+            parsed("onecycle{steps = 100, max = 0.01}"),
+            json!({"component": "onecycle", "steps": 100, "max": 0.01})
+        );
         assert_eq!(parsed("exp"), json!({"component": "exp"}));
-        assert_eq!(parsed("{ component = \"exp\", start = 1.0 }"), json!({"component": "exp", "start": 1.0}));
+        assert_eq!(
+            parsed("{ component = \"exp\", start = 1.0 }"),
+            json!({"component": "exp", "start": 1.0})
+        );
         assert_eq!(parsed("0.5"), json!(0.5));
         assert!(parse("exp{start = }").unwrap_err().text.contains("--of exp{start = }"));
     }
@@ -172,7 +200,15 @@ mod tests {
             values: (1..=100).map(f64::from).collect(),
         };
         let text = text(&shown, 3);
-        assert!(text.starts_with("optimizer.learning-rate of scheduler: \"exp\" (no end)\n"), "{text}");
-        assert!(text.ends_with("         1  1.000000e0\n        50  5.000000e1\n       100  1.000000e2\n"), "{text}");
+        assert!(
+            text.starts_with("optimizer.learning-rate of scheduler: \"exp\" (no end)\n"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with(
+                "         1  1.000000e0\n        50  5.000000e1\n       100  1.000000e2\n"
+            ),
+            "{text}"
+        );
     }
 }

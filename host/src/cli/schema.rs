@@ -1,4 +1,5 @@
-//! `fluxbay schema`: the JSON Schema of run files, for editors, and those of what commands write as JSON, for scripts.
+//! `fluxbay schema`: the JSON Schema of run files, for editors, and those of what commands write as
+//! JSON, for scripts.
 
 use super::{Outcome, PluginPath, print, print_json};
 use crate::run_file::json_schema;
@@ -23,7 +24,8 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
 /// Whether what a command writes, such as `runs-list`, has a published schema.
 #[cfg(test)]
 pub(super) fn is_published(command: &str) -> bool {
-    <Subject as clap::ValueEnum>::from_str(command, false).is_ok_and(|subject| subject.published().is_some())
+    <Subject as clap::ValueEnum>::from_str(command, false)
+        .is_ok_and(|subject| subject.published().is_some())
 }
 
 /// What there is a schema of.

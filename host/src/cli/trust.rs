@@ -53,12 +53,18 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
                 new.name
             ))
         }
-        Action::List { json: true } => print_json(&serde_json::json!({ "schema": 1, "keys": known.list() })),
+        Action::List { json: true } => {
+            print_json(&serde_json::json!({ "schema": 1, "keys": known.list() }))
+        }
         Action::List { json: false } => print(&text(&known, &path)),
         Action::Remove { name } => {
             known.remove(name).map_err(configuration)?;
             known.write(&path).map_err(|error| Failure::new(Exit::Failed, error))?;
-            let rest = if known.list().is_empty() { " No key is left: plugins need no signature." } else { "" };
+            let rest = if known.list().is_empty() {
+                " No key is left: plugins need no signature."
+            } else {
+                ""
+            };
             print(&format!("`{}` is not trusted any more.{rest}\n", shown::text(name)))
         }
     }
@@ -72,15 +78,27 @@ fn configuration(error: KeysError) -> Failure {
 fn read_key(given: &str, name: Option<&str>) -> Result<TrustedKey, Failure> {
     let path = PathBuf::from(given);
     let (text, stem) = if path.is_file() {
-        let unreadable = |error| Failure::new(Exit::Configuration, format!("{}: the key cannot be read: {error}", shown::path(&path)));
+        let unreadable = |error| {
+            Failure::new(
+                Exit::Configuration,
+                format!("{}: the key cannot be read: {error}", shown::path(&path)),
+            )
+        };
         let text = fs::read_to_string(&path).map_err(unreadable)?;
-        let key = text.lines().map(str::trim).rfind(|line| !line.is_empty() && !line.starts_with("untrusted comment:"));
-        (key.unwrap_or_default().to_owned(), path.file_stem().map(|stem| stem.to_string_lossy().into_owned()))
+        let key = text
+            .lines()
+            .map(str::trim)
+            .rfind(|line| !line.is_empty() && !line.starts_with("untrusted comment:"));
+        (
+            key.unwrap_or_default().to_owned(),
+            path.file_stem().map(|stem| stem.to_string_lossy().into_owned()),
+        )
     } else {
         (given.to_owned(), None)
     };
     let name = name.map(str::to_owned).or(stem);
-    let name = name.ok_or_else(|| Failure::new(Exit::Configuration, "give the key a name with --name"))?;
+    let name =
+        name.ok_or_else(|| Failure::new(Exit::Configuration, "give the key a name with --name"))?;
     TrustedKey::new(&name, &text).map_err(configuration)
 }
 
@@ -92,7 +110,11 @@ fn text(known: &Keys, path: &Path) -> String {
     for key in known.list() {
         let _ = writeln!(out, "{}  {}", key.key, key.name);
     }
-    let _ = writeln!(out, "\nKept in {}. Plugins need a signature of one of these keys.", shown::path(path));
+    let _ = writeln!(
+        out,
+        "\nKept in {}. Plugins need a signature of one of these keys.",
+        shown::path(path)
+    );
     out
 }
 
@@ -106,10 +128,13 @@ mod tests {
     fn keys_are_taken_from_their_text_or_from_minisigns_file() {
         assert_eq!(read_key(KEY, Some("team")).expect("a key").name, "team");
         assert!(read_key(KEY, None).is_err());
-        assert!(read_key("RWnonsense", Some("team")).expect_err("no key").text.contains("minisign.pub"));
+        assert!(
+            read_key("RWnonsense", Some("team")).expect_err("no key").text.contains("minisign.pub")
+        );
         let dir = tempfile::tempdir().expect("temporary directory");
         let path = dir.path().join("team.pub");
-        fs::write(&path, format!("untrusted comment: minisign public key\n{KEY}\n")).expect("writable");
+        fs::write(&path, format!("untrusted comment: minisign public key\n{KEY}\n"))
+            .expect("writable");
         let key = read_key(&path.to_string_lossy(), None).expect("a key");
         assert_eq!((key.name.as_str(), key.key.as_str()), ("team", KEY));
     }

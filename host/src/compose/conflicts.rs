@@ -1,6 +1,7 @@
 //! Two callbacks and one state path: who goes first, or why they cannot be together.
 //!
-//! Two writers need a resolution from either side. A writer goes before a reader unless one side says otherwise.
+//! Two writers need a resolution from either side. A writer goes before a reader unless one side
+//! says otherwise.
 
 use super::graph::Graph;
 use super::member::{Member, Resolution};
@@ -29,7 +30,9 @@ fn verdict(first: Resolution, second: Resolution) -> Verdict {
     use Resolution::{NoConflict, NotDefined, RunFirst, Unresolvable};
     match (first, second) {
         (NotDefined, NotDefined) => Verdict::Open,
-        (Unresolvable, NotDefined | Unresolvable) | (NotDefined, Unresolvable) => Verdict::Impossible,
+        (Unresolvable, NotDefined | Unresolvable) | (NotDefined, Unresolvable) => {
+            Verdict::Impossible
+        }
         (NoConflict, NotDefined | NoConflict) | (NotDefined, NoConflict) => Verdict::Free,
         (RunFirst, NotDefined) => Verdict::FirstLeads,
         (NotDefined, RunFirst) => Verdict::SecondLeads,
@@ -51,21 +54,36 @@ pub(super) fn add_edges(members: &[Member<'_>], graph: &mut Graph, problems: &mu
         for first in 0..second {
             // Two of one id are told as such, and stand for one.
             let differ = members[first].id != members[second].id;
-            if differ && members[first].kind == Kind::Callback && members[second].kind == Kind::Callback {
+            if differ
+                && members[first].kind == Kind::Callback
+                && members[second].kind == Kind::Callback
+            {
                 pair(members, first, second, graph, problems);
             }
         }
     }
 }
 
-fn pair(members: &[Member<'_>], first: usize, second: usize, graph: &mut Graph, problems: &mut Vec<Problem>) {
+fn pair(
+    members: &[Member<'_>],
+    first: usize,
+    second: usize,
+    graph: &mut Graph,
+    problems: &mut Vec<Problem>,
+) {
     for (path, sharing) in shared(&members[first], &members[second]) {
         let (a, b) = (&members[first], &members[second]);
         let (mine, theirs) = (a.opinion(b, &path), b.opinion(a, &path));
         match (verdict(mine, theirs), sharing) {
-            (Verdict::Open, Sharing::BothWrite) => problems.push(Problem::WriteConflict { first, second, path }),
-            (Verdict::Open, Sharing::FirstWrites) => graph.add(first, second, Reason::WriterBeforeReader { path }),
-            (Verdict::Open, Sharing::SecondWrites) => graph.add(second, first, Reason::WriterBeforeReader { path }),
+            (Verdict::Open, Sharing::BothWrite) => {
+                problems.push(Problem::WriteConflict { first, second, path })
+            }
+            (Verdict::Open, Sharing::FirstWrites) => {
+                graph.add(first, second, Reason::WriterBeforeReader { path })
+            }
+            (Verdict::Open, Sharing::SecondWrites) => {
+                graph.add(second, first, Reason::WriterBeforeReader { path })
+            }
             (Verdict::Free, _) => {}
             (Verdict::FirstLeads, _) => graph.add(first, second, Reason::RunFirst { path }),
             (Verdict::SecondLeads, _) => graph.add(second, first, Reason::RunFirst { path }),
@@ -74,7 +92,12 @@ fn pair(members: &[Member<'_>], first: usize, second: usize, graph: &mut Graph, 
                 problems.push(Problem::Unresolvable { first, second, path, by });
             }
             (Verdict::Contradiction(mine, theirs), _) => {
-                problems.push(Problem::Contradiction { first, second, path, answers: (mine, theirs) });
+                problems.push(Problem::Contradiction {
+                    first,
+                    second,
+                    path,
+                    answers: (mine, theirs),
+                });
             }
         }
     }
@@ -82,10 +105,12 @@ fn pair(members: &[Member<'_>], first: usize, second: usize, graph: &mut Graph, 
 
 /// The paths that two members share with at least one writing, each once, in the order of the path.
 ///
-/// Where both write a path, that they also read it says nothing more; the same holds for paths below it.
+/// Where both write a path, that they also read it says nothing more; the same holds for paths
+/// below it.
 fn shared(first: &Member<'_>, second: &Member<'_>) -> Vec<(String, Sharing)> {
     let pairs = |ours: &[String], theirs: &[String], sharing: Sharing| -> Vec<(String, Sharing)> {
-        let all = ours.iter().flat_map(|one| theirs.iter().filter_map(move |other| overlap(one, other)));
+        let all =
+            ours.iter().flat_map(|one| theirs.iter().filter_map(move |other| overlap(one, other)));
         all.map(|path| (path.to_owned(), sharing)).collect()
     };
     let mut found = pairs(&first.access.writes, &second.access.writes, Sharing::BothWrite);

@@ -5,8 +5,8 @@ use fluxbay_plugin::abi::event;
 use super::member::Member;
 use crate::library::Kind;
 
-/// The events of a run: the standard ones with the contract's numbers, custom ones from [`event::CUSTOM`] in the order
-/// in which the run file's instances first name them.
+/// The events of a run: the standard ones with the contract's numbers, custom ones from
+/// [`event::CUSTOM`] in the order in which the run file's instances first name them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventTable {
     custom: Vec<String>,
@@ -39,7 +39,9 @@ impl EventTable {
     /// The number of an event.
     pub fn number(&self, name: &str) -> Option<u32> {
         let standard = event::NAMES.iter().position(|known| *known == name).map(|at| at as u32);
-        standard.or_else(|| self.custom.iter().position(|known| known == name).map(|at| event::CUSTOM + at as u32))
+        standard.or_else(|| {
+            self.custom.iter().position(|known| known == name).map(|at| event::CUSTOM + at as u32)
+        })
     }
 
     /// The name of an event.
@@ -62,7 +64,11 @@ impl EventTable {
 
     /// All events that the host or a phase of the run dispatches.
     pub(super) fn emitted(&self) -> Vec<String> {
-        event::NAMES.iter().map(|name| (*name).to_owned()).chain(self.emitted.iter().cloned()).collect()
+        event::NAMES
+            .iter()
+            .map(|name| (*name).to_owned())
+            .chain(self.emitted.iter().cloned())
+            .collect()
     }
 
     fn columns(&self) -> usize {
@@ -89,7 +95,8 @@ pub struct Dispatch {
 
 impl Dispatch {
     pub(super) fn build(members: &[Member<'_>], order: &[usize], events: &EventTable) -> Self {
-        let phases: Vec<&Member<'_>> = members.iter().filter(|member| member.kind == Kind::Phase).collect();
+        let phases: Vec<&Member<'_>> =
+            members.iter().filter(|member| member.kind == Kind::Phase).collect();
         let (rows, columns) = (phases.len() + 1, events.columns());
         let mut lists = vec![Vec::new(); rows * columns];
         for row in 0..rows {
@@ -97,9 +104,13 @@ impl Dispatch {
                 let Some(name) = events.name(number) else { continue };
                 // A custom event comes only from the phases that declare it.
                 let standard = number < event::STANDARD;
-                let reachable = standard || phases.get(row).is_some_and(|phase| phase.emits.iter().any(|emitted| emitted == name));
+                let reachable = standard
+                    || phases
+                        .get(row)
+                        .is_some_and(|phase| phase.emits.iter().any(|emitted| emitted == name));
                 if let Some(column) = events.column(number).filter(|_| reachable) {
-                    let handles = |at: &usize| members[*at].events.iter().any(|event| event == name);
+                    let handles =
+                        |at: &usize| members[*at].events.iter().any(|event| event == name);
                     lists[row * columns + column] = order.iter().copied().filter(handles).collect();
                 }
             }
@@ -107,8 +118,8 @@ impl Dispatch {
         Self { rows, columns, lists }
     }
 
-    /// The callbacks of an event, as indices of the members. `phase` is the number of the phase among the phases, none
-    /// where no phase runs.
+    /// The callbacks of an event, as indices of the members. `phase` is the number of the phase
+    /// among the phases, none where no phase runs.
     pub fn of(&self, phase: Option<usize>, number: u32, events: &EventTable) -> &[usize] {
         let row = phase.unwrap_or(self.rows.saturating_sub(1));
         match events.column(number) {

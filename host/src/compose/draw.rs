@@ -41,12 +41,20 @@ fn text(overview: &Overview) -> String {
 
 fn dot(overview: &Overview) -> String {
     let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
-    let mut out = String::from("digraph callbacks {\n  rankdir=LR;\n  node [shape=box, fontname=\"sans-serif\"];\n");
+    let mut out = String::from(
+        "digraph callbacks {\n  rankdir=LR;\n  node [shape=box, fontname=\"sans-serif\"];\n",
+    );
     for (at, id) in overview.order.iter().enumerate() {
         let _ = writeln!(out, "  {} [label={}];", quoted(id), quoted(&format!("{}. {id}", at + 1)));
     }
     for link in &overview.edges {
-        let _ = writeln!(out, "  {} -> {} [label={}];", quoted(&link.before), quoted(&link.after), quoted(&link.short.join(", ")));
+        let _ = writeln!(
+            out,
+            "  {} -> {} [label={}];",
+            quoted(&link.before),
+            quoted(&link.after),
+            quoted(&link.short.join(", "))
+        );
     }
     out.push_str("}\n");
     out
@@ -54,12 +62,19 @@ fn dot(overview: &Overview) -> String {
 
 fn mermaid(overview: &Overview) -> String {
     let mut out = String::from("flowchart LR\n");
-    let number = |id: &String| overview.order.iter().position(|known| known == id).map_or(0, |at| at + 1);
+    let number =
+        |id: &String| overview.order.iter().position(|known| known == id).map_or(0, |at| at + 1);
     for (at, id) in overview.order.iter().enumerate() {
         let _ = writeln!(out, "  c{}[\"{}. {id}\"]", at + 1, at + 1);
     }
     for link in &overview.edges {
-        let _ = writeln!(out, "  c{} -->|\"{}\"| c{}", number(&link.before), link.short.join(", "), number(&link.after));
+        let _ = writeln!(
+            out,
+            "  c{} -->|\"{}\"| c{}",
+            number(&link.before),
+            link.short.join(", "),
+            number(&link.after)
+        );
     }
     out
 }
@@ -119,7 +134,11 @@ fn places(overview: &Overview) -> BTreeMap<&str, (usize, usize)> {
     let mut columns: BTreeMap<&str, usize> = BTreeMap::new();
     // The order is topological, so every predecessor has its column already.
     for id in &overview.order {
-        let before = overview.edges.iter().filter(|link| link.after == *id).filter_map(|link| columns.get(link.before.as_str()));
+        let before = overview
+            .edges
+            .iter()
+            .filter(|link| link.after == *id)
+            .filter_map(|link| columns.get(link.before.as_str()));
         let column = before.max().map_or(0, |column| column + 1);
         columns.insert(id, column);
     }

@@ -1,13 +1,15 @@
 //! Members from manifests alone: what a run can be said to be before any plugin is loaded.
 //!
-//! A manifest is the upper bound of what an instance asks for, and it holds no opinions on conflicts. So a composition
-//! of such members may show edges and problems that the created instances do not have; listings say so.
+//! A manifest is the upper bound of what an instance asks for, and it holds no opinions on
+//! conflicts. So a composition of such members may show edges and problems that the created
+//! instances do not have; listings say so.
 
 use super::{Access, Input, Member, Offer};
 use crate::library::{Catalog, ComponentManifest, Kind};
 use crate::run_file::{InstanceSpec, RunDescription};
 
-/// The members of a run, as their manifests describe them. Instances whose component is unknown are left out.
+/// The members of a run, as their manifests describe them. Instances whose component is unknown are
+/// left out.
 pub fn input(run: &RunDescription, catalog: &Catalog) -> Input<'static> {
     let mut members = Vec::new();
     for spec in run.instances() {
@@ -20,9 +22,16 @@ pub fn input(run: &RunDescription, catalog: &Catalog) -> Input<'static> {
 
 /// All components that could write state or dispatch events, for the mends of problems.
 pub fn offers(catalog: &Catalog) -> Vec<Offer> {
-    let gives = |manifest: &ComponentManifest| !manifest.writes.is_empty() || !manifest.emits.is_empty();
-    let all = catalog.components().map(|component| component.manifest).filter(|manifest| gives(manifest));
-    all.map(|manifest| Offer { component: manifest.id(), writes: manifest.writes.clone(), emits: manifest.emits.clone() }).collect()
+    let gives =
+        |manifest: &ComponentManifest| !manifest.writes.is_empty() || !manifest.emits.is_empty();
+    let all =
+        catalog.components().map(|component| component.manifest).filter(|manifest| gives(manifest));
+    all.map(|manifest| Offer {
+        component: manifest.id(),
+        writes: manifest.writes.clone(),
+        emits: manifest.emits.clone(),
+    })
+    .collect()
 }
 
 fn member(spec: &InstanceSpec, manifest: &ComponentManifest) -> Member<'static> {

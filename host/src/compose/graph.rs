@@ -46,12 +46,20 @@ impl Graph {
 
     /// The edges, sorted by their ends.
     pub fn edges(&self) -> impl Iterator<Item = Edge> {
-        self.edges.iter().map(|((before, after), reasons)| Edge { before: *before, after: *after, reasons: reasons.clone() })
+        self.edges.iter().map(|((before, after), reasons)| Edge {
+            before: *before,
+            after: *after,
+            reasons: reasons.clone(),
+        })
     }
 
     /// The edge between two members.
     pub fn edge(&self, before: usize, after: usize) -> Option<Edge> {
-        self.edges.get(&(before, after)).map(|reasons| Edge { before, after, reasons: reasons.clone() })
+        self.edges.get(&(before, after)).map(|reasons| Edge {
+            before,
+            after,
+            reasons: reasons.clone(),
+        })
     }
 
     /// Members that come directly after one, in their order.
@@ -64,8 +72,14 @@ impl Graph {
         self.search(from, to, |_| true)
     }
 
-    /// A shortest chain that stays within the members that `within` allows. With `from == to` it is a cycle.
-    pub(super) fn search(&self, from: usize, to: usize, within: impl Fn(usize) -> bool) -> Option<Vec<Edge>> {
+    /// A shortest chain that stays within the members that `within` allows. With `from == to` it is
+    /// a cycle.
+    pub(super) fn search(
+        &self,
+        from: usize,
+        to: usize,
+        within: impl Fn(usize) -> bool,
+    ) -> Option<Vec<Edge>> {
         let mut came_from: BTreeMap<usize, usize> = BTreeMap::new();
         let mut queue = VecDeque::from([from]);
         while let Some(at) = queue.pop_front() {
@@ -82,7 +96,13 @@ impl Graph {
         None
     }
 
-    fn walk_back(&self, came_from: &BTreeMap<usize, usize>, from: usize, last: usize, to: usize) -> Vec<Edge> {
+    fn walk_back(
+        &self,
+        came_from: &BTreeMap<usize, usize>,
+        from: usize,
+        last: usize,
+        to: usize,
+    ) -> Vec<Edge> {
         let mut stations = vec![to, last];
         let mut at = last;
         while at != from {

@@ -27,7 +27,8 @@ pub struct Access {
     pub writes: Vec<String>,
 }
 
-/// Asks an instance how it lives with another: the other's component, such as `callback/scheduler`, and the path.
+/// Asks an instance how it lives with another: the other's component, such as `callback/scheduler`,
+/// and the path.
 pub type Resolve<'a> = Box<dyn Fn(&str, &str) -> Resolution + 'a>;
 
 /// One instance of the run.
@@ -38,7 +39,8 @@ pub struct Member<'a> {
     pub component: String,
     /// Its kind. Callbacks are ordered; all others only provide.
     pub kind: Kind,
-    /// Components of instances that it wraps, such as `callback/recorder` in a throttle; who names them means it, too.
+    /// Components of instances that it wraps, such as `callback/recorder` in a throttle; who names
+    /// them means it, too.
     pub stands_for: Vec<String>,
     /// Events that it handles.
     pub events: Vec<String>,
@@ -80,10 +82,14 @@ impl<'a> Member<'a> {
         }
     }
 
-    /// Whether a name of an order hint means it: its id, its component with or without the kind, or one that it wraps.
+    /// Whether a name of an order hint means it: its id, its component with or without the kind, or
+    /// one that it wraps.
     pub(super) fn is_called(&self, name: &str) -> bool {
-        let component = |component: &str| component == name || component.rsplit('/').next() == Some(name);
-        self.id == name || component(&self.component) || self.stands_for.iter().any(|one| component(one))
+        let component =
+            |component: &str| component == name || component.rsplit('/').next() == Some(name);
+        self.id == name
+            || component(&self.component)
+            || self.stands_for.iter().any(|one| component(one))
     }
 
     /// Its opinion on sharing `path` with a member.

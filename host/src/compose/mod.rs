@@ -1,9 +1,11 @@
-//! Run description and catalog to wiring: everything about a run that can be decided before its first batch is decided here.
+//! Run description and catalog to wiring: everything about a run that can be decided before its
+//! first batch is decided here.
 //!
-//! [`compose`] takes plain data, [`Member`]s in run-file order, and gives a [`Composition`]: the order of the callbacks
-//! with the reason of every edge, dispatch lists for each phase and event, numbers for custom events and state paths.
-//! Or it gives all [`Problem`]s at once. Called by the learner's start and by `fluxbay compose`. It loads nothing, knows
-//! no tensors, and the same members give the same composition: no hash order leaks into it.
+//! [`compose`] takes plain data, [`Member`]s in run-file order, and gives a [`Composition`]: the
+//! order of the callbacks with the reason of every edge, dispatch lists for each phase and event,
+//! numbers for custom events and state paths. Or it gives all [`Problem`]s at once. Called by the
+//! learner's start and by `fluxbay compose`. It loads nothing, knows no tensors, and the same
+//! members give the same composition: no hash order leaks into it.
 
 #![forbid(unsafe_code)]
 
@@ -59,7 +61,8 @@ pub struct Composition {
 /// Composes a run.
 ///
 /// # Errors
-/// Every problem of the composition, in a fixed order: access, events, missing writers, conflicts, cycles.
+/// Every problem of the composition, in a fixed order: access, events, missing writers, conflicts,
+/// cycles.
 pub fn compose(input: &Input<'_>) -> Result<Composition, Vec<Problem>> {
     let mut problems = Vec::new();
     needs::within_bounds(input, &mut problems);
@@ -85,7 +88,11 @@ impl Composition {
 }
 
 fn slots(members: &[Member<'_>]) -> Vec<String> {
-    let mut all: Vec<String> = members.iter().flat_map(|member| member.access.reads.iter().chain(&member.access.writes)).cloned().collect();
+    let mut all: Vec<String> = members
+        .iter()
+        .flat_map(|member| member.access.reads.iter().chain(&member.access.writes))
+        .cloned()
+        .collect();
     all.sort();
     all.dedup();
     all

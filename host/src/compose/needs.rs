@@ -1,5 +1,5 @@
-//! What each member needs from the run: access within its manifest, events that someone dispatches, state that someone
-//! writes.
+//! What each member needs from the run: access within its manifest, events that someone dispatches,
+//! state that someone writes.
 
 use super::Input;
 use super::dispatch::EventTable;
@@ -10,41 +10,83 @@ use super::problem::{Problem, Right};
 pub(super) fn within_bounds(input: &Input<'_>, problems: &mut Vec<Problem>) {
     for (member, one) in input.members.iter().enumerate() {
         let Some(bound) = &one.bound else { continue };
-        let within = |bounds: &[String], path: &str| bounds.iter().any(|declared| covers(declared, path));
+        let within =
+            |bounds: &[String], path: &str| bounds.iter().any(|declared| covers(declared, path));
         for path in one.access.writes.iter().filter(|path| !within(&bound.writes, path)) {
-            problems.push(Problem::BeyondManifest { member, path: path.clone(), right: Right::Write });
+            problems.push(Problem::BeyondManifest {
+                member,
+                path: path.clone(),
+                right: Right::Write,
+            });
         }
-        for path in one.access.reads.iter().filter(|path| !within(&bound.reads, path) && !within(&bound.writes, path)) {
-            problems.push(Problem::BeyondManifest { member, path: path.clone(), right: Right::Read });
+        for path in one
+            .access
+            .reads
+            .iter()
+            .filter(|path| !within(&bound.reads, path) && !within(&bound.writes, path))
+        {
+            problems.push(Problem::BeyondManifest {
+                member,
+                path: path.clone(),
+                right: Right::Read,
+            });
         }
     }
 }
 
 /// Every event that a member handles is a standard one, or a phase of the run dispatches it.
-pub(super) fn events_are_emitted(input: &Input<'_>, events: &EventTable, problems: &mut Vec<Problem>) {
+pub(super) fn events_are_emitted(
+    input: &Input<'_>,
+    events: &EventTable,
+    problems: &mut Vec<Problem>,
+) {
     for (member, one) in input.members.iter().enumerate() {
         for event in one.events.iter().filter(|event| !events.is_emitted(event)) {
-            let mut emitters: Vec<String> =
-                input.offers.iter().filter(|offer| offer.emits.contains(event)).map(|offer| offer.component.clone()).collect();
+            let mut emitters: Vec<String> = input
+                .offers
+                .iter()
+                .filter(|offer| offer.emits.contains(event))
+                .map(|offer| offer.component.clone())
+                .collect();
             emitters.sort();
             emitters.dedup();
-            problems.push(Problem::UnknownEvent { member, event: event.clone(), emitters, known: events.emitted() });
+            problems.push(Problem::UnknownEvent {
+                member,
+                event: event.clone(),
+                emitters,
+                known: events.emitted(),
+            });
         }
     }
 }
 
 /// Every path that a member reads is provided by the host, or written by a member.
 pub(super) fn reads_are_written(input: &Input<'_>, problems: &mut Vec<Problem>) {
-    let written = |path: &str| input.members.iter().flat_map(|one| &one.access.writes).any(|write| overlap(write, path).is_some());
+    let written = |path: &str| {
+        input
+            .members
+            .iter()
+            .flat_map(|one| &one.access.writes)
+            .any(|write| overlap(write, path).is_some())
+    };
     for (member, one) in input.members.iter().enumerate() {
-        let mut missing: Vec<&String> =
-            one.access.reads.iter().filter(|path| !PROVIDED.contains(&root(path)) && *path != "cbstate" && !written(path)).collect();
+        let mut missing: Vec<&String> = one
+            .access
+            .reads
+            .iter()
+            .filter(|path| !PROVIDED.contains(&root(path)) && *path != "cbstate" && !written(path))
+            .collect();
         missing.sort();
         missing.dedup();
         for path in missing {
-            let writes = |writes: &[String]| writes.iter().any(|write| overlap(write, path).is_some());
-            let mut writers: Vec<String> =
-                input.offers.iter().filter(|offer| writes(&offer.writes)).map(|offer| offer.component.clone()).collect();
+            let writes =
+                |writes: &[String]| writes.iter().any(|write| overlap(write, path).is_some());
+            let mut writers: Vec<String> = input
+                .offers
+                .iter()
+                .filter(|offer| writes(&offer.writes))
+                .map(|offer| offer.component.clone())
+                .collect();
             writers.sort();
             writers.dedup();
             problems.push(Problem::MissingWriter { member, path: path.clone(), writers });

@@ -1,4 +1,5 @@
-//! The order of the callbacks: order hints become edges, then a sort that keeps the run file's order where it may.
+//! The order of the callbacks: order hints become edges, then a sort that keeps the run file's
+//! order where it may.
 
 use std::collections::BTreeSet;
 
@@ -8,9 +9,11 @@ use super::problem::Problem;
 use super::reason::Reason;
 use crate::library::Kind;
 
-/// Adds the edges of `run-after` and `run-before`. A name that no callback of the run has asks for nothing.
+/// Adds the edges of `run-after` and `run-before`. A name that no callback of the run has asks for
+/// nothing.
 pub(super) fn add_named_edges(members: &[Member<'_>], graph: &mut Graph) {
-    let callbacks = || members.iter().enumerate().filter(|(_, member)| member.kind == Kind::Callback);
+    let callbacks =
+        || members.iter().enumerate().filter(|(_, member)| member.kind == Kind::Callback);
     for (at, member) in callbacks() {
         for (other, _) in callbacks().filter(|(other, _)| *other != at) {
             for name in member.run_after.iter().filter(|name| members[other].is_called(name)) {
@@ -23,14 +26,20 @@ pub(super) fn add_named_edges(members: &[Member<'_>], graph: &mut Graph) {
     }
 }
 
-/// The callbacks sorted so that every edge is kept; of those that may come next, the first of the run file does.
-pub(super) fn sort(members: &[Member<'_>], graph: &Graph, problems: &mut Vec<Problem>) -> Vec<usize> {
+/// The callbacks sorted so that every edge is kept; of those that may come next, the first of the
+/// run file does.
+pub(super) fn sort(
+    members: &[Member<'_>],
+    graph: &Graph,
+    problems: &mut Vec<Problem>,
+) -> Vec<usize> {
     let mut waiting_for = vec![0_usize; members.len()];
     for edge in graph.edges() {
         waiting_for[edge.after] += 1;
     }
     let is_callback = |at: &usize| members[*at].kind == Kind::Callback;
-    let mut ready: BTreeSet<usize> = (0..members.len()).filter(is_callback).filter(|at| waiting_for[*at] == 0).collect();
+    let mut ready: BTreeSet<usize> =
+        (0..members.len()).filter(is_callback).filter(|at| waiting_for[*at] == 0).collect();
     let mut order = Vec::new();
     while let Some(next) = ready.pop_first() {
         order.push(next);
@@ -41,7 +50,8 @@ pub(super) fn sort(members: &[Member<'_>], graph: &Graph, problems: &mut Vec<Pro
             }
         }
     }
-    let left: BTreeSet<usize> = (0..members.len()).filter(is_callback).filter(|at| waiting_for[*at] > 0).collect();
+    let left: BTreeSet<usize> =
+        (0..members.len()).filter(is_callback).filter(|at| waiting_for[*at] > 0).collect();
     report_cycles(graph, left, problems);
     order
 }

@@ -1,5 +1,5 @@
-//! A composition as data for people and scripts: instances, order, events, edges. Printed by [`super::page`], and as it
-//! is by `--json`.
+//! A composition as data for people and scripts: instances, order, events, edges. Printed by
+//! [`super::page`], and as it is by `--json`.
 
 use std::collections::BTreeMap;
 
@@ -113,9 +113,17 @@ pub struct Overview {
 
 impl Overview {
     /// Puts a composition into words.
-    pub fn new(run: &RunDescription, catalog: &Catalog, members: &[Member<'_>], composition: &Composition, basis: Basis) -> Self {
+    pub fn new(
+        run: &RunDescription,
+        catalog: &Catalog,
+        members: &[Member<'_>],
+        composition: &Composition,
+        basis: Basis,
+    ) -> Self {
         let id = |at: &usize| members[*at].id.clone();
-        let rows = members.iter().filter_map(|member| Some(row(run, catalog, member, run.instance(&member.id)?)));
+        let rows = members
+            .iter()
+            .filter_map(|member| Some(row(run, catalog, member, run.instance(&member.id)?)));
         let callbacks_of = |name: &str| {
             let handles = |at: &&usize| members[**at].events.iter().any(|event| event == name);
             composition.order.iter().filter(handles).map(id).collect::<Vec<_>>()
@@ -123,7 +131,11 @@ impl Overview {
         let events = composition.events.numbers().filter_map(|number| {
             let name = composition.events.name(number)?.to_owned();
             let callbacks = callbacks_of(&name);
-            (!callbacks.is_empty() || number >= event::CUSTOM).then_some(EventRow { name, number, callbacks })
+            (!callbacks.is_empty() || number >= event::CUSTOM).then_some(EventRow {
+                name,
+                number,
+                callbacks,
+            })
         });
         Self {
             schema: 1,
@@ -146,12 +158,17 @@ impl Overview {
 }
 
 fn row(run: &RunDescription, catalog: &Catalog, member: &Member<'_>, spec: &InstanceSpec) -> Row {
-    let plugin = catalog.find(spec.kind, &spec.lookup()).map(|found| format!("{} {}", found.plugin.name(), found.plugin.version()));
+    let plugin = catalog
+        .find(spec.kind, &spec.lookup())
+        .map(|found| format!("{} {}", found.plugin.name(), found.plugin.version()));
     Row {
         id: member.id.clone(),
         component: member.component.clone(),
         plugin: plugin.unwrap_or_default(),
-        origin: spec.component_place.or(spec.place).map_or("default".to_owned(), |place| run.sources.describe(place)),
+        origin: spec
+            .component_place
+            .or(spec.place)
+            .map_or("default".to_owned(), |place| run.sources.describe(place)),
         reads: member.access.reads.clone(),
         writes: member.access.writes.clone(),
         config: Json::Object(spec.config.clone()),
@@ -169,7 +186,11 @@ pub fn link(members: &[Member<'_>], edge: &Edge) -> Link {
     }
 }
 
-fn phases(run: &RunDescription, members: &[Member<'_>], composition: &Composition) -> Vec<PhaseRow> {
+fn phases(
+    run: &RunDescription,
+    members: &[Member<'_>],
+    composition: &Composition,
+) -> Vec<PhaseRow> {
     let all = members.iter().filter(|member| member.kind == Kind::Phase).enumerate();
     all.map(|(at, phase)| {
         let spec = run.phases.iter().find(|spec| spec.spec.id == phase.id);
@@ -177,12 +198,19 @@ fn phases(run: &RunDescription, members: &[Member<'_>], composition: &Compositio
         for number in composition.events.numbers() {
             let called = composition.dispatch.of(Some(at), number, &composition.events);
             if let Some(name) = composition.events.name(number).filter(|_| !called.is_empty()) {
-                callbacks.insert(name.to_owned(), called.iter().map(|at| members[*at].id.clone()).collect());
+                callbacks.insert(
+                    name.to_owned(),
+                    called.iter().map(|at| members[*at].id.clone()).collect(),
+                );
             }
         }
         PhaseRow {
             id: phase.id.clone(),
-            kind: if phase.phase_kind.is_empty() { "other".to_owned() } else { phase.phase_kind.clone() },
+            kind: if phase.phase_kind.is_empty() {
+                "other".to_owned()
+            } else {
+                phase.phase_kind.clone()
+            },
             data: spec.map_or("none", |spec| spec.data.name()).to_owned(),
             emits: phase.emits.clone(),
             callbacks,

@@ -1,5 +1,5 @@
-//! A composition as a page of text: the instances, who handles what, the loop with the callbacks at each event, and why
-//! the order is as it is.
+//! A composition as a page of text: the instances, who handles what, the loop with the callbacks at
+//! each event, and why the order is as it is.
 
 use std::fmt::Write;
 
@@ -10,7 +10,13 @@ use super::{Composition, Member};
 /// The whole page.
 pub fn text(overview: &Overview) -> String {
     let mut out = String::new();
-    let _ = writeln!(out, "run `{}`: {} epochs, {} callbacks", overview.name, overview.epochs, overview.order.len());
+    let _ = writeln!(
+        out,
+        "run `{}`: {} epochs, {} callbacks",
+        overview.name,
+        overview.epochs,
+        overview.order.len()
+    );
     if overview.basis == Basis::Manifests {
         out.push_str("by the manifests: no plugin was loaded, an instance may ask for less than its manifest declares\n");
     }
@@ -24,8 +30,11 @@ pub fn text(overview: &Overview) -> String {
 
 fn instances(out: &mut String, overview: &Overview) {
     let _ = writeln!(out, "\ninstances");
-    let rows: Vec<[String; 4]> =
-        overview.instances.iter().map(|row| [row.id.clone(), row.component.clone(), row.plugin.clone(), row.origin.clone()]).collect();
+    let rows: Vec<[String; 4]> = overview
+        .instances
+        .iter()
+        .map(|row| [row.id.clone(), row.component.clone(), row.plugin.clone(), row.origin.clone()])
+        .collect();
     table(out, &rows);
 }
 
@@ -37,7 +46,12 @@ fn callbacks(out: &mut String, overview: &Overview) {
         .enumerate()
         .filter_map(|(at, id)| {
             let row = overview.instances.iter().find(|row| row.id == *id)?;
-            Some([format!("{:>2}", at + 1), id.clone(), access("reads", &row.reads), access("writes", &row.writes)])
+            Some([
+                format!("{:>2}", at + 1),
+                id.clone(),
+                access("reads", &row.reads),
+                access("writes", &row.writes),
+            ])
         })
         .collect();
     table(out, &rows);
@@ -86,7 +100,11 @@ fn the_loop(out: &mut String, overview: &Overview) {
 }
 
 fn one_phase(out: &mut String, phase: &PhaseRow) {
-    let data = if phase.data == "none" { "without data".to_owned() } else { format!("on the {} data", phase.data) };
+    let data = if phase.data == "none" {
+        "without data".to_owned()
+    } else {
+        format!("on the {} data", phase.data)
+    };
     let _ = writeln!(out, "    phase `{}` ({}) {data}", phase.id, phase.kind);
     let of = |name: &str| phase.callbacks.get(name).map_or(&[] as &[String], Vec::as_slice);
     event(out, 3, "epoch-begin", of("epoch-begin"));
@@ -133,7 +151,8 @@ fn work(out: &mut String, what: &str) {
 fn edges(out: &mut String, overview: &Overview) {
     let _ = writeln!(out, "\nwhy this order");
     for link in &overview.edges {
-        let _ = writeln!(out, "  {} before {}: {}", link.before, link.after, link.reasons.join("; "));
+        let _ =
+            writeln!(out, "  {} before {}: {}", link.before, link.after, link.reasons.join("; "));
     }
     out.push_str("  all others are in the order of the run file\n");
 }
@@ -149,12 +168,26 @@ pub fn why(members: &[Member<'_>], composition: &Composition, one: usize, other:
             let _ = writeln!(out, "`{}` runs before `{}`:", a.id, b.id);
             for edge in &chain {
                 let link = super::overview::link(members, edge);
-                let _ = writeln!(out, "  {} before {}: {}", link.before, link.after, link.reasons.join("; "));
+                let _ = writeln!(
+                    out,
+                    "  {} before {}: {}",
+                    link.before,
+                    link.after,
+                    link.reasons.join("; ")
+                );
             }
         }
         None => {
-            let _ = writeln!(out, "`{}` runs before `{}` only because the run file lists it first;", a.id, b.id);
-            let _ = writeln!(out, "  nothing that they read, write or ask for orders them: {}", shared(a, b));
+            let _ = writeln!(
+                out,
+                "`{}` runs before `{}` only because the run file lists it first;",
+                a.id, b.id
+            );
+            let _ = writeln!(
+                out,
+                "  nothing that they read, write or ask for orders them: {}",
+                shared(a, b)
+            );
         }
     }
     out
@@ -175,7 +208,8 @@ fn shared(a: &Member<'_>, b: &Member<'_>) -> String {
 
 /// Columns with two spaces between; the last is as wide as it is.
 fn table<const N: usize>(out: &mut String, rows: &[[String; N]]) {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width =
+        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();
     for row in rows {
         let mut line = String::from(" ");

@@ -1,7 +1,9 @@
 //! State paths: dotted names, of which a shorter one means everything below it.
 
-/// Paths, or the first part of paths, that the host and the phases provide; reading them needs no writer.
-pub const PROVIDED: [&str; 10] = ["step", "model", "params", "optimizer", "hyper", "phase", "epoch", "data", "run", "record"];
+/// Paths, or the first part of paths, that the host and the phases provide; reading them needs no
+/// writer.
+pub const PROVIDED: [&str; 10] =
+    ["step", "model", "params", "optimizer", "hyper", "phase", "epoch", "data", "run", "record"];
 
 /// Whether `outer` is `inner` or lies above it.
 pub fn covers(outer: &str, inner: &str) -> bool {

@@ -98,7 +98,7 @@ impl Problem {
         }
     }
 
-    /// The problem with its places in the run file and its mend.
+    /// The problem with its places in the run file and its help.
     pub fn diagnostic(&self, members: &[Member<'_>], sources: &Sources) -> Diagnostic {
         let id = |at: usize| members[at].id.as_str();
         match self {
@@ -108,64 +108,110 @@ impl Problem {
                     Right::Write => ("write", "writes"),
                 };
                 let (id, component) = (id(*member), &members[*member].component);
-                let text = format!("`{id}` may not {verb} `{path}`: its manifest does not declare it");
+                let text =
+                    format!("`{id}` may not {verb} `{path}`: its manifest does not declare it");
                 let found =
-                    self.error(text).mend(format!("its author adds \"{path}\" to the `{list}` of {component} in the plugin's manifest"));
+                    self.error(text).help(format!("its author adds \"{path}\" to the `{list}` of {component} in the plugin's manifest"));
                 at(found, sources, members[*member].place, "")
             }
             Problem::UnknownEvent { member, event, emitters, known } => {
-                let text = format!("`{}` handles the event `{event}`, which nothing in this run dispatches", id(*member));
-                let mend = match (emitters.as_slice(), nearest::nearest(event, known.iter().map(String::as_str))) {
-                    ([], Some(near)) => format!("did you mean `{near}`? Otherwise remove `{}`", id(*member)),
-                    ([], None) => format!("no component that was found dispatches it: remove `{}`", id(*member)),
+                let text = format!(
+                    "`{}` handles the event `{event}`, which nothing in this run dispatches",
+                    id(*member)
+                );
+                let help = match (
+                    emitters.as_slice(),
+                    nearest::nearest(event, known.iter().map(String::as_str)),
+                ) {
+                    ([], Some(near)) => {
+                        format!("did you mean `{near}`? Otherwise remove `{}`", id(*member))
+                    }
+                    ([], None) => format!(
+                        "no component that was found dispatches it: remove `{}`",
+                        id(*member)
+                    ),
                     (some, _) => format!("add a phase that dispatches it: {}", list(some)),
                 };
-                at(self.error(text).mend(mend), sources, members[*member].place, "")
+                at(self.error(text).help(help), sources, members[*member].place, "")
             }
             Problem::MissingWriter { member, path, writers } => {
-                let text = format!("`{}` reads `{path}`, which nothing in this run writes", id(*member));
+                let text =
+                    format!("`{}` reads `{path}`, which nothing in this run writes", id(*member));
                 let written = members.iter().flat_map(|one| &one.access.writes).map(String::as_str);
-                let mend = match (writers.as_slice(), nearest::nearest(path, written.chain(PROVIDED))) {
-                    ([], Some(near)) => format!("did its author mean `{near}`? Otherwise remove `{}`", id(*member)),
-                    ([], None) => format!("no component that was found writes it: remove `{}`", id(*member)),
-                    ([only], _) => add(only),
-                    (some, _) => format!("add one that writes it: {}", list(some)),
-                };
-                at(self.error(text).mend(mend), sources, members[*member].place, "")
+                let help =
+                    match (writers.as_slice(), nearest::nearest(path, written.chain(PROVIDED))) {
+                        ([], Some(near)) => format!(
+                            "did its author mean `{near}`? Otherwise remove `{}`",
+                            id(*member)
+                        ),
+                        ([], None) => format!(
+                            "no component that was found writes it: remove `{}`",
+                            id(*member)
+                        ),
+                        ([only], _) => add(only),
+                        (some, _) => format!("add one that writes it: {}", list(some)),
+                    };
+                at(self.error(text).help(help), sources, members[*member].place, "")
             }
             Problem::WriteConflict { first, second, path } => {
-                let text = format!("`{}` and `{}` both write `{path}`, and neither says which runs first", id(*first), id(*second));
-                let mend = format!(
+                let text = format!(
+                    "`{}` and `{}` both write `{path}`, and neither says which runs first",
+                    id(*first),
+                    id(*second)
+                );
+                let help = format!(
                     "remove one of them (`--remove {}`), or let one of the two answer `resolve` for the other (its author does)",
                     id(*second)
                 );
-                self.pair(text, members, sources, *first, *second).mend(mend)
+                self.pair(text, members, sources, *first, *second).help(help)
             }
             Problem::Unresolvable { first, second, path, by } => {
                 let text = format!("`{}` and `{}` cannot be in one run", id(*first), id(*second));
-                let note = format!("both write `{path}`, and `{}` says that this cannot work", id(*by));
+                let note =
+                    format!("both write `{path}`, and `{}` says that this cannot work", id(*by));
                 self.pair(text, members, sources, *first, *second)
                     .note(note)
-                    .mend(format!("remove one of them: `--remove {}`", id(*second)))
+                    .help(format!("remove one of them: `--remove {}`", id(*second)))
             }
             Problem::Contradiction { first, second, path, answers } => {
-                let text = format!("`{}` and `{}` contradict each other about `{path}`", id(*first), id(*second));
-                let note = format!("`{}` says {}; `{}` says {}", id(*first), said(answers.0), id(*second), said(answers.1));
-                let mend = format!("remove one of them (`--remove {}`); one of the two components has to change its answer", id(*second));
-                self.pair(text, members, sources, *first, *second).note(note).mend(mend)
+                let text = format!(
+                    "`{}` and `{}` contradict each other about `{path}`",
+                    id(*first),
+                    id(*second)
+                );
+                let note = format!(
+                    "`{}` says {}; `{}` says {}",
+                    id(*first),
+                    said(answers.0),
+                    id(*second),
+                    said(answers.1)
+                );
+                let help = format!(
+                    "remove one of them (`--remove {}`); one of the two components has to change its answer",
+                    id(*second)
+                );
+                self.pair(text, members, sources, *first, *second).note(note).help(help)
             }
             Problem::Cycle { edges } => self.cycle(edges, members, sources),
         }
     }
 
     fn cycle(&self, edges: &[Edge], members: &[Member<'_>], sources: &Sources) -> Diagnostic {
-        let mut path: Vec<String> = edges.iter().map(|edge| format!("`{}`", members[edge.before].id)).collect();
+        let mut path: Vec<String> =
+            edges.iter().map(|edge| format!("`{}`", members[edge.before].id)).collect();
         path.extend(path.first().cloned());
-        let mut found = self.error(format!("callbacks wait for each other: {}", path.join(" before ")));
+        let mut found =
+            self.error(format!("callbacks wait for each other: {}", path.join(" before ")));
         for edge in edges {
             let (before, after) = (&members[edge.before], &members[edge.after]);
-            let reasons: Vec<String> = edge.reasons.iter().map(|reason| reason.tell(before, after)).collect();
-            found = found.note(format!("`{}` before `{}`: {}", before.id, after.id, reasons.join("; ")));
+            let reasons: Vec<String> =
+                edge.reasons.iter().map(|reason| reason.tell(before, after)).collect();
+            found = found.note(format!(
+                "`{}` before `{}`: {}",
+                before.id,
+                after.id,
+                reasons.join("; ")
+            ));
         }
         let mut places = edges.iter().filter_map(|edge| members[edge.before].place);
         if let Some(place) = places.next() {
@@ -175,14 +221,21 @@ impl Problem {
             found = found.related(sources, place, "");
         }
         let ids: Vec<String> = edges.iter().map(|edge| members[edge.before].id.clone()).collect();
-        found.mend(format!("remove one of {}", list(&ids)))
+        found.help(format!("remove one of {}", list(&ids)))
     }
 
     fn error(&self, text: String) -> Diagnostic {
         Diagnostic::error(self.code(), text)
     }
 
-    fn pair(&self, text: String, members: &[Member<'_>], sources: &Sources, first: usize, second: usize) -> Diagnostic {
+    fn pair(
+        &self,
+        text: String,
+        members: &[Member<'_>],
+        sources: &Sources,
+        first: usize,
+        second: usize,
+    ) -> Diagnostic {
         let found = self.error(text);
         match (members[first].place, members[second].place) {
             (Some(one), Some(two)) => found.at(sources, two, "").related(sources, one, ""),
@@ -206,7 +259,9 @@ fn list(names: &[String]) -> String {
 /// How a component is added to a run file.
 fn add(component: &str) -> String {
     match component.split_once('/') {
-        Some((kind, name)) => format!("`{component}` writes it: add `[[{kind}]]` with `component = \"{name}\"`, or `--add {component}`"),
+        Some((kind, name)) => format!(
+            "`{component}` writes it: add `[[{kind}]]` with `component = \"{name}\"`, or `--add {component}`"
+        ),
         None => format!("`{component}` writes it: add it to the run"),
     }
 }

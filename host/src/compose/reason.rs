@@ -32,12 +32,24 @@ impl Reason {
     pub fn tell(&self, before: &Member<'_>, after: &Member<'_>) -> String {
         let (first, second) = (&before.id, &after.id);
         match self {
-            Reason::WriterBeforeReader { path } => format!("`{first}` writes `{path}`, which `{second}` reads"),
-            Reason::RunFirst { path } => format!("both touch `{path}`, and `{first}` asks to run first"),
-            Reason::RunAfter { name } if *name == *first => format!("`{second}` asks to run after `{name}`"),
-            Reason::RunAfter { name } => format!("`{second}` asks to run after `{name}`, which `{first}` is"),
-            Reason::RunBefore { name } if *name == *second => format!("`{first}` asks to run before `{name}`"),
-            Reason::RunBefore { name } => format!("`{first}` asks to run before `{name}`, which `{second}` is"),
+            Reason::WriterBeforeReader { path } => {
+                format!("`{first}` writes `{path}`, which `{second}` reads")
+            }
+            Reason::RunFirst { path } => {
+                format!("both touch `{path}`, and `{first}` asks to run first")
+            }
+            Reason::RunAfter { name } if *name == *first => {
+                format!("`{second}` asks to run after `{name}`")
+            }
+            Reason::RunAfter { name } => {
+                format!("`{second}` asks to run after `{name}`, which `{first}` is")
+            }
+            Reason::RunBefore { name } if *name == *second => {
+                format!("`{first}` asks to run before `{name}`")
+            }
+            Reason::RunBefore { name } => {
+                format!("`{first}` asks to run before `{name}`, which `{second}` is")
+            }
         }
     }
 

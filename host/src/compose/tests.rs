@@ -47,13 +47,25 @@ fn codes(members: Vec<Member<'static>>) -> Vec<&'static str> {
 
 #[test]
 fn behaviour_17_unrelated_callbacks_run_in_the_order_of_the_run_file() {
-    assert_eq!(ids(vec![callback("z", &[], &[]), callback("a", &["step.loss"], &[]), callback("m", &[], &["cbstate.m"])]), ["z", "a", "m"]);
+    assert_eq!(
+        ids(vec![
+            callback("z", &[], &[]),
+            callback("a", &["step.loss"], &[]),
+            callback("m", &[], &["cbstate.m"])
+        ]),
+        ["z", "a", "m"]
+    );
 }
 
 #[test]
 fn behaviour_40_two_writers_need_a_resolution_from_either_side() {
     use Resolution::{NoConflict, NotDefined, RunFirst, Unresolvable};
-    let both = |a, b| vec![answering(callback("a", &[], &["cbstate.x"]), a), answering(callback("b", &[], &["cbstate.x.y"]), b)];
+    let both = |a, b| {
+        vec![
+            answering(callback("a", &[], &["cbstate.x"]), a),
+            answering(callback("b", &[], &["cbstate.x.y"]), b),
+        ]
+    };
     assert_eq!(codes(both(NotDefined, NotDefined)), ["write-conflict"]);
     assert_eq!(codes(both(NotDefined, Unresolvable)), ["unresolvable-conflict"]);
     assert_eq!(codes(both(Unresolvable, Unresolvable)), ["unresolvable-conflict"]);
@@ -61,10 +73,18 @@ fn behaviour_40_two_writers_need_a_resolution_from_either_side() {
     assert_eq!(ids(both(NoConflict, NoConflict)), ["a", "b"]);
     assert_eq!(ids(both(RunFirst, NotDefined)), ["a", "b"]);
     assert_eq!(ids(both(NotDefined, RunFirst)), ["b", "a"]);
-    for (a, b) in [(RunFirst, RunFirst), (RunFirst, NoConflict), (Unresolvable, RunFirst), (NoConflict, Unresolvable)] {
+    for (a, b) in [
+        (RunFirst, RunFirst),
+        (RunFirst, NoConflict),
+        (Unresolvable, RunFirst),
+        (NoConflict, Unresolvable),
+    ] {
         assert_eq!(codes(both(a, b)), ["contradicting-answers"], "{a:?} {b:?}");
     }
-    assert_eq!(ids(vec![callback("a", &[], &["cbstate.x"]), callback("b", &[], &["cbstate.xy"])]), ["a", "b"]);
+    assert_eq!(
+        ids(vec![callback("a", &[], &["cbstate.x"]), callback("b", &[], &["cbstate.xy"])]),
+        ["a", "b"]
+    );
 }
 
 #[test]
@@ -82,8 +102,14 @@ fn behaviour_41_a_writer_runs_before_a_reader_unless_resolved_otherwise() {
     let reader = || callback("reader", &["cbstate.x"], &[]);
     let writer = || callback("writer", &[], &["cbstate"]);
     assert_eq!(ids(vec![reader(), writer()]), ["writer", "reader"]);
-    assert_eq!(ids(vec![answering(reader(), Resolution::RunFirst), writer()]), ["reader", "writer"]);
-    assert_eq!(ids(vec![reader(), answering(writer(), Resolution::NoConflict)]), ["reader", "writer"]);
+    assert_eq!(
+        ids(vec![answering(reader(), Resolution::RunFirst), writer()]),
+        ["reader", "writer"]
+    );
+    assert_eq!(
+        ids(vec![reader(), answering(writer(), Resolution::NoConflict)]),
+        ["reader", "writer"]
+    );
 }
 
 #[test]
@@ -116,8 +142,12 @@ fn order_hints_name_components_kinds_or_instances() {
 fn behaviour_42_a_cycle_is_told_with_its_path_and_every_reason() {
     let mut a = callback("a", &[], &["cbstate.x"]);
     a.run_after = vec!["c".to_owned()];
-    let members =
-        vec![a, callback("b", &["cbstate.x"], &["cbstate.y"]), callback("c", &["cbstate.y"], &[]), callback("d", &["cbstate.x"], &[])];
+    let members = vec![
+        a,
+        callback("b", &["cbstate.x"], &["cbstate.y"]),
+        callback("c", &["cbstate.y"], &[]),
+        callback("d", &["cbstate.x"], &[]),
+    ];
     let problems = run(members).unwrap_err();
     let [Problem::Cycle { edges }] = problems.as_slice() else { panic!("{problems:?}") };
     let path: Vec<(usize, usize)> = edges.iter().map(|edge| (edge.before, edge.after)).collect();
@@ -130,7 +160,10 @@ fn behaviour_42_a_cycle_is_told_with_its_path_and_every_reason() {
 fn two_knots_are_two_cycles() {
     let knot = |one: &str, two: &str| {
         let path = |name: &str| format!("cbstate.{name}");
-        vec![callback(one, &[&path(two)], &[&path(one)]), callback(two, &[&path(one)], &[&path(two)])]
+        vec![
+            callback(one, &[&path(two)], &[&path(one)]),
+            callback(two, &[&path(one)], &[&path(two)]),
+        ]
     };
     let members = [knot("a", "b"), knot("c", "d")].into_iter().flatten().collect();
     assert_eq!(codes(members), ["cycle", "cycle"]);
@@ -138,14 +171,29 @@ fn two_knots_are_two_cycles() {
 
 #[test]
 fn behaviour_43_a_read_of_callback_state_that_nobody_writes_names_who_would() {
-    let offers = vec![Offer { component: "callback/metrics".into(), writes: vec!["cbstate.metrics".into()], emits: vec![] }];
-    let members = vec![callback("printer", &["cbstate.metrics.epoch", "step.loss", "params", "cbstate"], &[])];
+    let offers = vec![Offer {
+        component: "callback/metrics".into(),
+        writes: vec!["cbstate.metrics".into()],
+        emits: vec![],
+    }];
+    let members = vec![callback(
+        "printer",
+        &["cbstate.metrics.epoch", "step.loss", "params", "cbstate"],
+        &[],
+    )];
     let problems = compose(&Input { members, offers }).unwrap_err();
     assert_eq!(
         problems,
-        [Problem::MissingWriter { member: 0, path: "cbstate.metrics.epoch".into(), writers: vec!["callback/metrics".into()] }]
+        [Problem::MissingWriter {
+            member: 0,
+            path: "cbstate.metrics.epoch".into(),
+            writers: vec!["callback/metrics".into()]
+        }]
     );
-    let fine = vec![callback("printer", &["cbstate.metrics.epoch"], &[]), callback("metrics", &[], &["cbstate.metrics"])];
+    let fine = vec![
+        callback("printer", &["cbstate.metrics.epoch"], &[]),
+        callback("metrics", &[], &["cbstate.metrics"]),
+    ];
     assert_eq!(ids(fine), ["metrics", "printer"]);
 }
 
@@ -153,7 +201,8 @@ fn behaviour_43_a_read_of_callback_state_that_nobody_writes_names_who_would() {
 fn behaviour_11_a_custom_event_must_be_dispatched_by_a_phase_of_the_run() {
     let listener = || on(callback("listener", &[], &[]), &["loss-low", "step-end"]);
     assert_eq!(codes(vec![phase("training", &[]), listener()]), ["unknown-event"]);
-    let composition = run(vec![phase("training", &[]), phase("low-loss", &["loss-low"]), listener()]).unwrap();
+    let composition =
+        run(vec![phase("training", &[]), phase("low-loss", &["loss-low"]), listener()]).unwrap();
     let events = &composition.events;
     assert_eq!(events.number("loss-low"), Some(event::CUSTOM));
     assert_eq!(events.name(event::CUSTOM), Some("loss-low"));
@@ -224,12 +273,15 @@ struct Plan {
 
 fn plans() -> impl Strategy<Value = Vec<Plan>> {
     let few = || proptest::collection::vec(0_u8..6, 0..2);
-    let plan = (few(), few(), few()).prop_map(|(reads, writes, after)| Plan { reads, writes, after });
+    let plan =
+        (few(), few(), few()).prop_map(|(reads, writes, after)| Plan { reads, writes, after });
     proptest::collection::vec(plan, 0..7)
 }
 
 fn member(at: usize, plan: &Plan) -> Member<'static> {
-    let path = |number: &u8| if *number == 5 { "cbstate".to_owned() } else { format!("cbstate.p{number}") };
+    let path = |number: &u8| {
+        if *number == 5 { "cbstate".to_owned() } else { format!("cbstate.p{number}") }
+    };
     let mut member = answering(callback(&format!("c{at}"), &[], &[]), Resolution::NotDefined);
     // What is read is written by someone, so that only order is at stake.
     member.access.reads = plan.reads.iter().map(path).collect();
@@ -263,7 +315,8 @@ proptest! {
                     prop_assert!(place[edge.before] < place[edge.after]);
                     prop_assert!(!edge.reasons.is_empty());
                 }
-                // Stable: a callback is overtaken by a later one of the file only if something makes it wait.
+                // Stable: a callback is overtaken by a later one of the file only if something
+                // makes it wait.
                 for (rank, at) in composition.order.iter().enumerate() {
                     let overtaken = composition.order[..rank].iter().any(|earlier| earlier > at);
                     prop_assert!(!overtaken || composition.graph.edges().any(|edge| edge.after == *at));

@@ -45,10 +45,22 @@ fn catalog() -> Catalog {
         plain(Kind::Loss, "cross-entropy"),
         plain(Kind::Optimizer, "adamw"),
         component(Kind::Phase, "training", json!({}), &[], json!({ "phase-kind": "training" })),
-        component(Kind::Phase, "low-loss", json!({}), &[], json!({ "phase-kind": "other", "emits": ["loss-is-low"] })),
-        callback("printer", json!({ "events": ["epoch-end", "fit-end"], "reads": ["cbstate.metrics.epoch"] })),
+        component(
+            Kind::Phase,
+            "low-loss",
+            json!({}),
+            &[],
+            json!({ "phase-kind": "other", "emits": ["loss-is-low"] }),
+        ),
+        callback(
+            "printer",
+            json!({ "events": ["epoch-end", "fit-end"], "reads": ["cbstate.metrics.epoch"] }),
+        ),
         callback("bell", json!({ "events": ["loss-is-low"], "reads": ["step.loss"] })),
-        callback("metrics", json!({ "events": ["step-end", "epoch-end"], "reads": ["step.loss"], "writes": ["cbstate.metrics"] })),
+        callback(
+            "metrics",
+            json!({ "events": ["step-end", "epoch-end"], "reads": ["step.loss"], "writes": ["cbstate.metrics"] }),
+        ),
         callback("stopper", json!({ "events": ["epoch-end", "error"], "run-after": ["printer"] })),
     ])
 }
@@ -59,7 +71,11 @@ fn with_run(check: impl FnOnce(&RunDescription, &Catalog, &super::Input<'_>, &su
     std::fs::write(&path, RUN).unwrap();
     let mut found = Diagnostics::new();
     let catalog = catalog();
-    let run = resolve(Draft::read(&Inputs { files: vec![path], ..Inputs::default() }, &mut found), &catalog, &mut found);
+    let run = resolve(
+        Draft::read(&Inputs { files: vec![path], ..Inputs::default() }, &mut found),
+        &catalog,
+        &mut found,
+    );
     assert!(found.is_empty(), "{found:?}");
     let input = from_manifests::input(&run, &catalog);
     let composition = compose(&input).unwrap();
@@ -68,7 +84,8 @@ fn with_run(check: impl FnOnce(&RunDescription, &Catalog, &super::Input<'_>, &su
 
 fn overview(check: impl FnOnce(Overview)) {
     with_run(|run, catalog, input, composition| {
-        let mut overview = Overview::new(run, catalog, &input.members, composition, Basis::Manifests);
+        let mut overview =
+            Overview::new(run, catalog, &input.members, composition, Basis::Manifests);
         for row in &mut overview.instances {
             // The folder of the run file differs from test to test.
             row.origin = row.origin.rsplit('/').next().unwrap_or_default().to_owned();
@@ -85,7 +102,12 @@ fn the_page_shows_instances_events_the_loop_and_the_reasons() {
 #[test]
 fn the_graph_is_drawn_in_every_format() {
     overview(|overview| {
-        for (name, format) in [("text", Format::Text), ("dot", Format::Dot), ("mermaid", Format::Mermaid), ("svg", Format::Svg)] {
+        for (name, format) in [
+            ("text", Format::Text),
+            ("dot", Format::Dot),
+            ("mermaid", Format::Mermaid),
+            ("svg", Format::Svg),
+        ] {
             insta::assert_snapshot!(format!("graph_{name}"), draw(&overview, format));
         }
     });
@@ -115,7 +137,12 @@ fn json_holds_order_events_and_the_resolved_run() {
         let json = serde_json::to_value(&overview).unwrap();
         assert_eq!(json["order"], json!(["bell", "metrics", "printer", "stopper"]));
         assert_eq!(json["run"]["optimizer"]["component"], "adamw");
-        let custom = json["events"].as_array().unwrap().iter().find(|event| event["name"] == "loss-is-low").unwrap();
+        let custom = json["events"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|event| event["name"] == "loss-is-low")
+            .unwrap();
         assert_eq!((custom["number"].as_u64(), &custom["callbacks"]), (Some(64), &json!(["bell"])));
     });
 }

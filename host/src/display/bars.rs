@@ -86,8 +86,8 @@ fn style(total: u64, colors: Colors, columns: usize) -> ProgressStyle {
         (_, Colors::On) => "{prefix}  {bar:WIDTH.cyan/dim} {pos:>4}/{len}  {eta:.dim}  {wide_msg}",
         (_, Colors::Off) => "{prefix}  {bar:WIDTH} {pos:>4}/{len}  {eta}  {wide_msg}",
     };
-    let style =
-        ProgressStyle::with_template(&template.replace("WIDTH", &width.to_string())).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style = ProgressStyle::with_template(&template.replace("WIDTH", &width.to_string()))
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
     style.progress_chars("━╸─").tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ")
 }
 
@@ -101,7 +101,9 @@ mod tests {
         bars.progress_begin("progress", "epoch 1", 10);
         assert!(bars.open.borrow().is_empty());
         assert!(!bars.interactive());
-        for (total, colors) in [(0, Colors::On), (0, Colors::Off), (9, Colors::On), (9, Colors::Off)] {
+        for (total, colors) in
+            [(0, Colors::On), (0, Colors::Off), (9, Colors::On), (9, Colors::Off)]
+        {
             let bar = ProgressBar::hidden();
             bar.set_style(style(total, colors, 80));
         }
@@ -115,7 +117,12 @@ mod tests {
             bars.progress_begin(by, "label", total);
         }
         bars.progress_set("a", 4, "loss \x1b[31m");
-        let shown: Vec<_> = bars.open.borrow().iter().map(|(by, bar)| (by.clone(), bar.length(), bar.message())).collect();
+        let shown: Vec<_> = bars
+            .open
+            .borrow()
+            .iter()
+            .map(|(by, bar)| (by.clone(), bar.length(), bar.message()))
+            .collect();
         assert_eq!(shown.len(), 2);
         assert_eq!(shown[1], ("a".to_owned(), Some(5), "loss \\x1b[31m".to_owned()));
         bars.close();

@@ -35,7 +35,8 @@ pub struct Launch {
     pub data: Option<LaunchData>,
     /// The models.
     pub models: Vec<LaunchModel>,
-    /// Everything else that takes part, as (what, components): losses, optimizers, phases, callbacks, loggers.
+    /// Everything else that takes part, as (what, components): losses, optimizers, phases,
+    /// callbacks, loggers.
     pub parts: Vec<(String, Vec<String>)>,
     /// The plugins that take part.
     pub plugins: Vec<LaunchPlugin>,
@@ -89,7 +90,10 @@ impl Launch {
         let host = colors.paint(Paint::Dim, &format!("fluxbay {}", self.host));
         let threads = plural(self.threads as u64, "thread");
         let mut text = format!("{name}  {host}\n");
-        let mut rows = vec![row("run", format!("{}, seed {}, {} on {threads}", self.fit(), self.seed, self.device))];
+        let mut rows = vec![row(
+            "run",
+            format!("{}, seed {}, {} on {threads}", self.fit(), self.seed, self.device),
+        )];
         if let Some(data) = &self.data {
             data.rows(&mut rows);
         }
@@ -101,7 +105,10 @@ impl Launch {
                 rows.push(row(what, list(components)));
             }
         }
-        rows.push(row("plugins", list(&self.plugins.iter().map(LaunchPlugin::line).collect::<Vec<_>>())));
+        rows.push(row(
+            "plugins",
+            list(&self.plugins.iter().map(LaunchPlugin::line).collect::<Vec<_>>()),
+        ));
         if !self.directory.is_empty() {
             rows.push(row("record", shown::text(&self.directory)));
         }
@@ -126,20 +133,32 @@ impl Launch {
     }
 
     fn label(&self, model: &LaunchModel) -> String {
-        if self.models.len() == 1 { MODEL.to_owned() } else { format!("{MODEL} {}", shown::text(&model.name)) }
+        if self.models.len() == 1 {
+            MODEL.to_owned()
+        } else {
+            format!("{MODEL} {}", shown::text(&model.name))
+        }
     }
 }
 
 impl LaunchData {
     fn rows(&self, rows: &mut Vec<Vec<String>>) {
-        let splits: Vec<_> = self.splits.iter().map(|(name, samples, _)| format!("{} {name}", thousands(*samples))).collect();
+        let splits: Vec<_> = self
+            .splits
+            .iter()
+            .map(|(name, samples, _)| format!("{} {name}", thousands(*samples)))
+            .collect();
         rows.push(row("data", format!("{}: {}", shown::text(&self.component), list(&splits))));
         let fields = self.fields.iter().map(|(name, dtype, dims, classes)| {
             let classes = if *classes > 0 { format!(", {classes} classes") } else { String::new() };
             format!("{name} {dtype} {}{classes}", shape(dims))
         });
         rows.push(row("sample", shown::text(&fields.collect::<Vec<_>>().join("; "))));
-        let steps: Vec<_> = self.splits.iter().map(|(name, _, steps)| format!("{} {name} steps", thousands(*steps))).collect();
+        let steps: Vec<_> = self
+            .splits
+            .iter()
+            .map(|(name, _, steps)| format!("{} {name} steps", thousands(*steps)))
+            .collect();
         rows.push(row("loader", format!("{}; {} an epoch", self.loader, list(&steps))));
     }
 }
@@ -230,7 +249,10 @@ mod tests {
             data: Some(LaunchData {
                 component: "digits".to_owned(),
                 splits: vec![("training".to_owned(), 1438, 45), ("validation".to_owned(), 359, 12)],
-                fields: vec![("xs".to_owned(), "f32".to_owned(), vec![64], 0), ("ys".to_owned(), "u32".to_owned(), vec![], 10)],
+                fields: vec![
+                    ("xs".to_owned(), "f32".to_owned(), vec![64], 0),
+                    ("ys".to_owned(), "u32".to_owned(), vec![], 10),
+                ],
                 loader: "batches of 32, shuffled".to_owned(),
             }),
             models: vec![LaunchModel {
@@ -242,7 +264,10 @@ mod tests {
                     ("norm.running-mean".to_owned(), vec![64], false),
                 ],
             }],
-            parts: vec![("phases".to_owned(), vec!["training".to_owned(), "validation".to_owned()]), ("loggers".to_owned(), vec![])],
+            parts: vec![
+                ("phases".to_owned(), vec!["training".to_owned(), "validation".to_owned()]),
+                ("loggers".to_owned(), vec![]),
+            ],
             plugins: vec![LaunchPlugin {
                 name: "evil\x1b[2J".to_owned(),
                 version: "1.0.0".to_owned(),
@@ -285,8 +310,14 @@ mod tests {
     fn long_models_are_cut_and_resumed_runs_say_so() {
         let mut launch = digits();
         launch.epochs_done = 4;
-        launch.models[0].parameters = (0..40).map(|index| (format!("layers.{index:02}"), vec![3], true)).collect();
+        launch.models[0].parameters =
+            (0..40).map(|index| (format!("layers.{index:02}"), vec![3], true)).collect();
         let text = launch.text(Colors::Off, 80);
-        assert!(text.contains("epochs 5 to 10") && text.contains("and 28 more") && text.contains("120 parameters"), "{text}");
+        assert!(
+            text.contains("epochs 5 to 10")
+                && text.contains("and 28 more")
+                && text.contains("120 parameters"),
+            "{text}"
+        );
     }
 }

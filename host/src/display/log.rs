@@ -1,7 +1,8 @@
-//! The log of the process: what people ask to see stands on the screen, above the bars; what happened goes to `log.txt`.
+//! The log of the process: what people ask to see stands on the screen, above the bars; what
+//! happened goes to `log.txt`.
 //!
-//! Lines of plugins arrive here as well, with the plugin's name in their target. Texts are escaped, and a target that
-//! floods is held back, with a line that says how much was left out.
+//! Lines of plugins arrive here as well, with the plugin's name in their target. Texts are escaped,
+//! and a target that floods is held back, with a line that says how much was left out.
 
 use std::{
     collections::BTreeMap,
@@ -68,7 +69,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl HostLog {
-    /// Becomes the logger of this process. Called once, before anything is logged; a second call changes nothing.
+    /// Becomes the logger of this process. Called once, before anything is logged; a second call
+    /// changes nothing.
     pub fn install(verbosity: Verbosity, screen: Screen) {
         let default = match verbosity {
             Verbosity::Quiet => "error",
@@ -76,20 +78,29 @@ impl HostLog {
             Verbosity::Verbose => "info",
             Verbosity::Debug => "debug",
         };
-        let filter = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(default)).build();
-        let log = LOG.get_or_init(|| HostLog { filter, screen, file: Mutex::default(), flood: Mutex::default() });
+        let filter =
+            env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(default))
+                .build();
+        let log = LOG.get_or_init(|| HostLog {
+            filter,
+            screen,
+            file: Mutex::default(),
+            flood: Mutex::default(),
+        });
         if log::set_logger(log).is_ok() {
             log::set_max_level(log.filter.filter());
         }
     }
 
-    /// From now on everything of level information and above goes to a file too, until [`HostLog::close_file`].
+    /// From now on everything of level information and above goes to a file too, until
+    /// [`HostLog::close_file`].
     ///
     /// # Errors
     /// Where the file cannot be opened.
     pub fn open_file(path: &Path) -> Result<(), RecordError> {
         let Some(log) = LOG.get() else { return Ok(()) };
-        let lines = if path.exists() { Lines::reopen(path, None)? } else { Lines::create(path, "")? };
+        let lines =
+            if path.exists() { Lines::reopen(path, None)? } else { Lines::create(path, "")? };
         *lock(&log.file) = Some(lines);
         log::set_max_level(log.filter.filter().max(LevelFilter::Info));
         Ok(())
@@ -137,7 +148,11 @@ impl HostLog {
     fn write(&self, level: Level, target: &str, text: &str) {
         let mut file = lock(&self.file);
         let Some(lines) = &mut *file else { return };
-        let line = format!("{} {:5} {target}: {text}", Moment::now().rfc3339(), level.as_str().to_ascii_lowercase());
+        let line = format!(
+            "{} {:5} {target}: {text}",
+            Moment::now().rfc3339(),
+            level.as_str().to_ascii_lowercase()
+        );
         if let Err(error) = lines.push(|buffer| buffer.extend_from_slice(line.as_bytes())) {
             *file = None;
             drop(file);
@@ -166,7 +181,10 @@ impl Log for HostLog {
         }
         let target = shown::text(record.target());
         if let Pass::After(left_out) = pass {
-            let text = format!("{left_out} lines were left out: more than {MOST_LINES} in {} s", WINDOW.as_secs());
+            let text = format!(
+                "{left_out} lines were left out: more than {MOST_LINES} in {} s",
+                WINDOW.as_secs()
+            );
             self.write(Level::Warn, &target, &text);
             self.show(Level::Warn, &target, &text);
         }
@@ -195,7 +213,12 @@ mod tests {
 
     fn log() -> HostLog {
         let filter = env_logger::Builder::new().filter_level(LevelFilter::Off).build();
-        HostLog { filter, screen: Screen::new(Look::Quiet, Colors::Off), file: Mutex::default(), flood: Mutex::default() }
+        HostLog {
+            filter,
+            screen: Screen::new(Look::Quiet, Colors::Off),
+            file: Mutex::default(),
+            flood: Mutex::default(),
+        }
     }
 
     #[test]
@@ -220,6 +243,9 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.ends_with("Z warn  plugin::mean::module: two\\nlines \\x1b[31m\n"), "{text}");
         assert_eq!(text.lines().count(), 1);
-        assert_eq!((speaker("plugin::mean::module"), speaker("fluxbay::loader")), (Some("mean"), None));
+        assert_eq!(
+            (speaker("plugin::mean::module"), speaker("fluxbay::loader")),
+            (Some("mean"), None)
+        );
     }
 }

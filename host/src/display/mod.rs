@@ -1,7 +1,9 @@
-//! What a person sees while a run goes on: bars on a terminal, plain lines elsewhere, nothing when asked to be quiet.
+//! What a person sees while a run goes on: bars on a terminal, plain lines elsewhere, nothing when
+//! asked to be quiet.
 //!
-//! Everything goes to stderr, through one [`Screen`], so that lines of the log and of plugins stand above the bars and
-//! never tear them. Texts of plugins are escaped here, at the last moment. Nothing here knows how a run is trained.
+//! Everything goes to stderr, through one [`Screen`], so that lines of the log and of plugins stand
+//! above the bars and never tear them. Texts of plugins are escaped here, at the last moment.
+//! Nothing here knows how a run is trained.
 
 #![forbid(unsafe_code)]
 

@@ -10,7 +10,9 @@ const HEIGHT: usize = 12;
 /// Draws values at the times 1, 2, 3 and so on. Values that are not finite are left out.
 pub fn plot(values: &[f64]) -> String {
     let finite = values.iter().copied().filter(|value| value.is_finite());
-    let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+    let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+        (low.min(value), high.max(value))
+    });
     if !low.is_finite() {
         return "nothing to draw: no value is finite\n".to_owned();
     }
@@ -62,7 +64,10 @@ mod tests {
         assert_eq!(rows.len(), HEIGHT + 2);
         assert!(rows[0].starts_with("   6.300e1 |") && rows[0].ends_with("***"), "{drawn}");
         assert!(rows[HEIGHT - 1].starts_with("   0.000e0 |***"), "{drawn}");
-        assert!(rows[HEIGHT + 1].trim_start().starts_with('1') && rows[HEIGHT + 1].ends_with("64"), "{drawn}");
+        assert!(
+            rows[HEIGHT + 1].trim_start().starts_with('1') && rows[HEIGHT + 1].ends_with("64"),
+            "{drawn}"
+        );
         assert_eq!(rows[HEIGHT].len(), rows[HEIGHT + 1].len(), "{drawn}");
     }
 

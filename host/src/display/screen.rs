@@ -1,4 +1,5 @@
-//! The terminal, or what stands in its place: where lines go, and whether there are bars and colours.
+//! The terminal, or what stands in its place: where lines go, and whether there are bars and
+//! colours.
 
 use std::io::{IsTerminal, Write};
 
@@ -33,9 +34,11 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// What fits this process: bars on a terminal that can move its cursor, lines elsewhere, nothing where `quiet` is asked.
+    /// What fits this process: bars on a terminal that can move its cursor, lines elsewhere,
+    /// nothing where `quiet` is asked.
     pub fn of_process(quiet: bool) -> Screen {
-        let terminal = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let terminal = std::io::stderr().is_terminal()
+            && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let look = match (quiet, terminal) {
             (true, _) => Look::Quiet,
             (false, true) => Look::Bars,
@@ -48,7 +51,11 @@ impl Screen {
 
     /// A screen with a certain look.
     pub fn new(look: Look, colors: Colors) -> Screen {
-        let target = if look == Look::Bars { ProgressDrawTarget::stderr_with_hz(15) } else { ProgressDrawTarget::hidden() };
+        let target = if look == Look::Bars {
+            ProgressDrawTarget::stderr_with_hz(15)
+        } else {
+            ProgressDrawTarget::hidden()
+        };
         Screen { look, colors, bars: MultiProgress::with_draw_target(target) }
     }
 
@@ -64,11 +71,14 @@ impl Screen {
 
     /// Characters in a line: those of the terminal, or a hundred.
     pub fn columns(&self) -> usize {
-        let of_terminal = rustix::termios::tcgetwinsize(std::io::stderr()).ok().map(|size| usize::from(size.ws_col));
+        let of_terminal = rustix::termios::tcgetwinsize(std::io::stderr())
+            .ok()
+            .map(|size| usize::from(size.ws_col));
         of_terminal.filter(|columns| *columns >= 40).unwrap_or(100)
     }
 
-    /// Prints lines above the bars, unless the look is quiet. The text is printed as it is: escape what comes from others.
+    /// Prints lines above the bars, unless the look is quiet. The text is printed as it is: escape
+    /// what comes from others.
     pub fn print(&self, text: &str) {
         if self.look != Look::Quiet {
             self.print_always(text);

@@ -1,4 +1,5 @@
-//! What is said after the last step: how it ended, what came out, where the time went, where everything is.
+//! What is said after the last step: how it ended, what came out, where the time went, where
+//! everything is.
 
 use std::time::Duration;
 
@@ -72,9 +73,15 @@ impl Summary {
         if let Some(callbacks) = self.callback_line() {
             text.push_str(&format!("  {}  {callbacks}\n", colors.paint(Paint::Cyan, "within")));
         }
-        for (label, content) in [("record", &self.directory), ("resume", &self.resume), ("next  ", &self.evaluate)] {
+        for (label, content) in
+            [("record", &self.directory), ("resume", &self.resume), ("next  ", &self.evaluate)]
+        {
             if !content.is_empty() {
-                text.push_str(&format!("  {}  {}\n", colors.paint(Paint::Cyan, label), shown::text(content)));
+                text.push_str(&format!(
+                    "  {}  {}\n",
+                    colors.paint(Paint::Cyan, label),
+                    shown::text(content)
+                ));
             }
         }
         text
@@ -84,16 +91,27 @@ impl Summary {
         let epochs = format!("{} epoch{}", self.epochs, if self.epochs == 1 { "" } else { "s" });
         let time = duration(self.elapsed);
         match &self.conclusion {
-            Conclusion::Finished => format!("{} {epochs} in {time}", colors.paint(Paint::Green, "finished")),
+            Conclusion::Finished => {
+                format!("{} {epochs} in {time}", colors.paint(Paint::Green, "finished"))
+            }
             Conclusion::Stopped { reason, by } => {
-                let by = if by.is_empty() { String::new() } else { format!(" by {}", shown::text(by)) };
+                let by =
+                    if by.is_empty() { String::new() } else { format!(" by {}", shown::text(by)) };
                 let reason = shown::paragraph(reason);
-                format!("{}{by} after {epochs} in {time}: {reason}", colors.paint(Paint::Green, "stopped"))
+                format!(
+                    "{}{by} after {epochs} in {time}: {reason}",
+                    colors.paint(Paint::Green, "stopped")
+                )
             }
             Conclusion::Interrupted { signal } => {
-                format!("{} by {signal} after {epochs} in {time}", colors.paint(Paint::Yellow, "interrupted"))
+                format!(
+                    "{} by {signal} after {epochs} in {time}",
+                    colors.paint(Paint::Yellow, "interrupted")
+                )
             }
-            Conclusion::Failed => format!("{} after {epochs} in {time}", colors.paint(Paint::Red, "failed")),
+            Conclusion::Failed => {
+                format!("{} after {epochs} in {time}", colors.paint(Paint::Red, "failed"))
+            }
         }
     }
 
@@ -102,9 +120,16 @@ impl Summary {
         let mut rows = vec![head];
         let mut before = None;
         for figure in &self.figures {
-            let phase = if before == Some(&figure.phase) { String::new() } else { shown::text(&figure.phase) };
+            let phase = if before == Some(&figure.phase) {
+                String::new()
+            } else {
+                shown::text(&figure.phase)
+            };
             before = Some(&figure.phase);
-            let (best, epoch) = figure.best.map_or(("-".to_owned(), String::new()), |(best, epoch)| (number(best), epoch.to_string()));
+            let (best, epoch) =
+                figure.best.map_or(("-".to_owned(), String::new()), |(best, epoch)| {
+                    (number(best), epoch.to_string())
+                });
             rows.push(vec![phase, shown::text(&figure.name), number(figure.last.0), best, epoch]);
         }
         columns(&rows, "  ", &[2, 3, 4])
@@ -112,9 +137,11 @@ impl Summary {
 
     /// The callbacks that took most of the time.
     fn callback_line(&self) -> Option<String> {
-        let mut all: Vec<&(String, Duration)> = self.callbacks.iter().filter(|(_, time)| !time.is_zero()).collect();
+        let mut all: Vec<&(String, Duration)> =
+            self.callbacks.iter().filter(|(_, time)| !time.is_zero()).collect();
         all.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
-        let told = |(id, time): &&(String, Duration)| format!("{} {}", shown::text(id), duration(*time));
+        let told =
+            |(id, time): &&(String, Duration)| format!("{} {}", shown::text(id), duration(*time));
         let mut parts: Vec<String> = all.iter().take(MOST_CALLBACKS).map(told).collect();
         let rest: Duration = all.iter().skip(MOST_CALLBACKS).map(|(_, time)| *time).sum();
         if !rest.is_zero() {
@@ -127,9 +154,21 @@ impl Summary {
         if self.times.is_empty() || self.elapsed.is_zero() {
             return None;
         }
-        let share = |time: Duration| format!("{:.0} %", 100.0 * time.as_secs_f64() / self.elapsed.as_secs_f64());
-        let mut parts: Vec<String> =
-            self.times.iter().map(|time| format!("{} {} ({})", shown::text(&time.phase), duration(time.time), share(time.time))).collect();
+        let share = |time: Duration| {
+            format!("{:.0} %", 100.0 * time.as_secs_f64() / self.elapsed.as_secs_f64())
+        };
+        let mut parts: Vec<String> = self
+            .times
+            .iter()
+            .map(|time| {
+                format!(
+                    "{} {} ({})",
+                    shown::text(&time.phase),
+                    duration(time.time),
+                    share(time.time)
+                )
+            })
+            .collect();
         let known: Duration = self.times.iter().map(|time| time.time).sum();
         let other = self.elapsed.saturating_sub(known);
         if other.as_secs_f64() >= 0.01 * self.elapsed.as_secs_f64() {
@@ -144,8 +183,17 @@ mod tests {
     use super::*;
 
     fn summary(conclusion: Conclusion) -> Summary {
-        let figure = |phase: &str, name: &str, last, best| Figure { phase: phase.to_owned(), name: name.to_owned(), last, best };
-        let time = |phase: &str, millis| PhaseTime { phase: phase.to_owned(), epochs: 10, time: Duration::from_millis(millis) };
+        let figure = |phase: &str, name: &str, last, best| Figure {
+            phase: phase.to_owned(),
+            name: name.to_owned(),
+            last,
+            best,
+        };
+        let time = |phase: &str, millis| PhaseTime {
+            phase: phase.to_owned(),
+            epochs: 10,
+            time: Duration::from_millis(millis),
+        };
         Summary {
             conclusion,
             epochs: 10,
@@ -156,9 +204,16 @@ mod tests {
                 figure("validation", "loss", (f64::NAN, 10), None),
             ],
             times: vec![time("training", 2000), time("validation", 300)],
-            callbacks: [("recorder", 3), ("metrics", 120), ("idle", 0), ("a", 2), ("b", 2), ("c", 1)]
-                .map(|(id, millis)| (id.to_owned(), Duration::from_millis(millis)))
-                .to_vec(),
+            callbacks: [
+                ("recorder", 3),
+                ("metrics", 120),
+                ("idle", 0),
+                ("a", 2),
+                ("b", 2),
+                ("c", 1),
+            ]
+            .map(|(id, millis)| (id.to_owned(), Duration::from_millis(millis)))
+            .to_vec(),
             directory: "runs/20260301-120000-digits".to_owned(),
             resume: String::new(),
             evaluate: "fluxbay evaluate runs/20260301-120000-digits".to_owned(),
@@ -182,9 +237,16 @@ mod tests {
 
     #[test]
     fn each_way_to_end_has_its_line() {
-        let first = |conclusion| summary(conclusion).text(Colors::Off).lines().next().unwrap().to_owned();
-        let stopped = Conclusion::Stopped { reason: "loss is below 0.1".to_owned(), by: "low-loss\x07".to_owned() };
-        assert_eq!(first(stopped), "stopped by low-loss\\x07 after 10 epochs in 2.50 s: loss is below 0.1");
+        let first =
+            |conclusion| summary(conclusion).text(Colors::Off).lines().next().unwrap().to_owned();
+        let stopped = Conclusion::Stopped {
+            reason: "loss is below 0.1".to_owned(),
+            by: "low-loss\x07".to_owned(),
+        };
+        assert_eq!(
+            first(stopped),
+            "stopped by low-loss\\x07 after 10 epochs in 2.50 s: loss is below 0.1"
+        );
         let interrupted = Conclusion::Interrupted { signal: "SIGTERM".to_owned() };
         assert_eq!(first(interrupted), "interrupted by SIGTERM after 10 epochs in 2.50 s");
         assert_eq!(first(Conclusion::Failed), "failed after 10 epochs in 2.50 s");

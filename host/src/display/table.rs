@@ -4,7 +4,13 @@ use std::time::Duration;
 
 /// Rows whose columns are as wide as their widest text; the last column is not filled up.
 pub(crate) fn columns(rows: &[Vec<String>], indent: &str, align_right: &[usize]) -> String {
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|text| text.chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|text| text.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let mut text = String::new();
     for row in rows {
         let mut line = indent.to_owned();
@@ -86,9 +92,13 @@ mod tests {
     #[test]
     fn numbers_and_times_are_readable() {
         assert_eq!([0, 999, 1000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
-        let times = [0.0034, 0.034, 0.344, 12.34, 125.0, 3725.0].map(|seconds| duration(Duration::from_secs_f64(seconds)));
+        let times = [0.0034, 0.034, 0.344, 12.34, 125.0, 3725.0]
+            .map(|seconds| duration(Duration::from_secs_f64(seconds)));
         assert_eq!(times, ["3.4 ms", "34 ms", "0.34 s", "12.3 s", "2 min 05 s", "1 h 02 min"]);
         assert_eq!([17, 999, 1234, 56_789_012].map(bytes), ["17 B", "999 B", "1.2 kB", "56.8 MB"]);
-        assert_eq!([0.98765, 12345.6, 1e-5, f64::NAN].map(number), ["0.9877", "12345.6000", "1.000e-5", "NaN"]);
+        assert_eq!(
+            [0.98765, 12345.6, 1e-5, f64::NAN].map(number),
+            ["0.9877", "12345.6000", "1.000e-5", "NaN"]
+        );
     }
 }

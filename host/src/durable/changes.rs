@@ -7,13 +7,25 @@ use std::{
 
 use crate::record::{Pairing, differences, plugin_differences, used_plugins};
 
-/// Settings that may differ: how long to train and on how many threads, what is kept, where plugins and files are.
-const FREE: [&str; 7] = ["run.epochs:", "run.max-time:", "run.threads:", "run.base-dir:", "run.name:", "plugins.dirs", "checkpoints."];
+/// Settings that may differ: how long to train and on how many threads, what is kept, where plugins
+/// and files are.
+const FREE: [&str; 7] = [
+    "run.epochs:",
+    "run.max-time:",
+    "run.threads:",
+    "run.base-dir:",
+    "run.name:",
+    "plugins.dirs",
+    "checkpoints.",
+];
 
 /// Folders of the plugins that a lock names.
 pub fn folders(lock: &str) -> Vec<PathBuf> {
     let plugins = used_plugins(lock);
-    let folders = plugins.iter().filter(|plugin| !plugin.path.is_empty()).filter_map(|plugin| Path::new(&plugin.path).parent());
+    let folders = plugins
+        .iter()
+        .filter(|plugin| !plugin.path.is_empty())
+        .filter_map(|plugin| Path::new(&plugin.path).parent());
     folders.map(Path::to_owned).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
@@ -23,7 +35,11 @@ pub fn of_plugins(before: &str, now: &str) -> Vec<String> {
     let missed = found.into_iter().filter(|plugin| plugin.before.is_some());
     missed
         .map(|plugin| {
-            let what = if plugin.now.is_some() { "is another file than then (its sha256 differs)" } else { "is missing" };
+            let what = if plugin.now.is_some() {
+                "is another file than then (its sha256 differs)"
+            } else {
+                "is missing"
+            };
             format!("plugin `{}` {what}", plugin.name)
         })
         .collect()
@@ -31,10 +47,14 @@ pub fn of_plugins(before: &str, now: &str) -> Vec<String> {
 
 /// Keys whose values differ between two resolved runs, without those that may always change.
 pub fn of_settings(before: &str, now: &str) -> Vec<String> {
-    let (before, now): (toml::Table, toml::Table) = (before.parse().unwrap_or_default(), now.parse().unwrap_or_default());
-    let said = |value: Option<toml::Value>| value.map_or("nothing".to_owned(), |value| value.to_string());
+    let (before, now): (toml::Table, toml::Table) =
+        (before.parse().unwrap_or_default(), now.parse().unwrap_or_default());
+    let said =
+        |value: Option<toml::Value>| value.map_or("nothing".to_owned(), |value| value.to_string());
     let found = differences(&before, &now, Pairing::ByPlace).into_iter();
-    let mut found: Vec<String> = found.map(|one| format!("{}: {} then, {} now", one.key, said(one.before), said(one.now))).collect();
+    let mut found: Vec<String> = found
+        .map(|one| format!("{}: {} then, {} now", one.key, said(one.before), said(one.now)))
+        .collect();
     found.retain(|change| !FREE.iter().any(|free| change.starts_with(free)));
     found
 }
@@ -46,21 +66,31 @@ mod tests {
     #[test]
     fn changes_of_the_configuration_are_named_and_longer_training_is_none() {
         let before = "[run]\nseed = 1\nepochs = 3\n[checkpoints]\nkeep-last = 1\n[[callback]]\ncomponent = \"a\"\n";
-        let now =
-            "[run]\nseed = 2\nepochs = 9\n[checkpoints]\nkeep-last = 5\n[[callback]]\ncomponent = \"a\"\n[[callback]]\ncomponent = \"b\"\n";
+        let now = "[run]\nseed = 2\nepochs = 9\n[checkpoints]\nkeep-last = 5\n[[callback]]\ncomponent = \"a\"\n[[callback]]\ncomponent = \"b\"\n";
         let found = of_settings(before, now);
         assert_eq!(found.len(), 2, "{found:?}");
-        assert!(found[0].starts_with("callback[1]: nothing then") && found[1] == "run.seed: 1 then, 2 now", "{found:?}");
+        assert!(
+            found[0].starts_with("callback[1]: nothing then")
+                && found[1] == "run.seed: 1 then, 2 now",
+            "{found:?}"
+        );
         assert!(of_settings(before, before).is_empty());
     }
 
     #[test]
     fn other_and_missing_plugins_are_named() {
-        let lock = |name: &str, hash: &str| format!("[[plugin]]\nname = \"{name}\"\nsha256 = \"{hash}\"\npath = \"/p/{name}.so\"\n");
+        let lock = |name: &str, hash: &str| {
+            format!("[[plugin]]\nname = \"{name}\"\nsha256 = \"{hash}\"\npath = \"/p/{name}.so\"\n")
+        };
         let before = lock("a", "1") + &lock("b", "2") + &lock("c", "3");
         let now = lock("a", "1") + &lock("b", "9");
         let found = of_plugins(&before, &now);
-        assert!(found.len() == 2 && found[0].contains("`b` is another file") && found[1].contains("`c` is missing"), "{found:?}");
+        assert!(
+            found.len() == 2
+                && found[0].contains("`b` is another file")
+                && found[1].contains("`c` is missing"),
+            "{found:?}"
+        );
         assert_eq!(folders(&before), [PathBuf::from("/p")]);
     }
 }

@@ -1,6 +1,8 @@
-//! Two run directories that should hold the same run: everything that training left behind, bit for bit, except times.
+//! Two run directories that should hold the same run: everything that training left behind, bit for
+//! bit, except times.
 //!
-//! Each difference is named by its field: a line of a file, an element of a tensor, a field of an instance's state.
+//! Each difference is named by its field: a line of a file, an element of a tensor, a field of an
+//! instance's state.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,7 +41,8 @@ pub struct Comparison {
 }
 
 /// Files that tell of the process rather than of the run.
-const OF_THE_PROCESS: [&str; 7] = [STATE, file::ENVIRONMENT, file::LOG, file::PROFILE, file::PLUGINS, ".lock", file::RESOLVED];
+const OF_THE_PROCESS: [&str; 7] =
+    [STATE, file::ENVIRONMENT, file::LOG, file::PROFILE, file::PLUGINS, ".lock", file::RESOLVED];
 
 /// Compares two run directories.
 ///
@@ -49,7 +52,8 @@ pub fn directories(first: &Path, second: &Path) -> Result<Comparison, String> {
     let mut comparison = Comparison::default();
     let (files, others) = (files(first)?, files(second)?);
     let names: BTreeSet<&PathBuf> = files.union(&others).collect();
-    let (lines, rest): (Vec<&PathBuf>, Vec<&PathBuf>) = names.into_iter().partition(|name| is_lines(name));
+    let (lines, rest): (Vec<&PathBuf>, Vec<&PathBuf>) =
+        names.into_iter().partition(|name| is_lines(name));
     for name in lines.into_iter().chain(rest) {
         let shown = name.to_string_lossy().into_owned();
         match (read(&first.join(name)), read(&second.join(name))) {
@@ -61,7 +65,11 @@ pub fn directories(first: &Path, second: &Path) -> Result<Comparison, String> {
     match snapshots {
         (Some(one), Some(other)) => comparison.snapshots(&one, &other),
         (None, None) => {}
-        (one, _) => comparison.note("the last checkpoint".to_owned(), said(one.is_some()), said(one.is_none())),
+        (one, _) => comparison.note(
+            "the last checkpoint".to_owned(),
+            said(one.is_some()),
+            said(one.is_none()),
+        ),
     }
     Ok(comparison)
 }
@@ -94,8 +102,8 @@ fn files(folder: &Path) -> Result<BTreeSet<PathBuf>, String> {
     let mut found = BTreeSet::new();
     let mut open = vec![PathBuf::new()];
     while let Some(below) = open.pop() {
-        let entries =
-            fs::read_dir(folder.join(&below)).map_err(|error| format!("cannot read {}: {error}", folder.join(&below).display()))?;
+        let entries = fs::read_dir(folder.join(&below))
+            .map_err(|error| format!("cannot read {}: {error}", folder.join(&below).display()))?;
         for entry in entries.flatten() {
             let path = below.join(entry.file_name());
             let name = path.to_string_lossy();
@@ -114,7 +122,11 @@ fn files(folder: &Path) -> Result<BTreeSet<PathBuf>, String> {
 
 fn last_snapshot(folder: &Path) -> Result<Option<Snapshot>, String> {
     let (found, _) = checkpoint::newest(&folder.join(file::CHECKPOINTS));
-    found.map(|(path, data)| from_files(&data.files).map_err(|stop| format!("{}: {stop}", path.display()))).transpose()
+    found
+        .map(|(path, data)| {
+            from_files(&data.files).map_err(|stop| format!("{}: {stop}", path.display()))
+        })
+        .transpose()
 }
 
 impl Comparison {
@@ -152,7 +164,11 @@ impl Comparison {
         if first == second {
             return;
         }
-        let at = first.iter().zip(second).position(|(a, b)| a != b).unwrap_or(first.len().min(second.len()));
+        let at = first
+            .iter()
+            .zip(second)
+            .position(|(a, b)| a != b)
+            .unwrap_or(first.len().min(second.len()));
         let shown = |bytes: &[u8]| match bytes.get(at) {
             Some(byte) => format!("{byte:#04x} of {} bytes", bytes.len()),
             None => format!("{} bytes", bytes.len()),
@@ -162,8 +178,9 @@ impl Comparison {
 
     fn lines(&mut self, name: &str, first: &str, second: &str) {
         let timeless = |text: &str| -> Vec<Vec<(String, String)>> {
-            let header: Option<Vec<String>> =
-                name.ends_with(".csv").then(|| text.lines().next().unwrap_or_default().split(',').map(str::to_owned).collect());
+            let header: Option<Vec<String>> = name.ends_with(".csv").then(|| {
+                text.lines().next().unwrap_or_default().split(',').map(str::to_owned).collect()
+            });
             text.lines().map(|line| fields_of_line(line, header.as_deref())).collect()
         };
         let (one, other) = (timeless(first), timeless(second));
@@ -184,8 +201,10 @@ impl Comparison {
     }
 
     fn tensors(&mut self, what: &str, first: &[(String, Tensor)], second: &[(String, Tensor)]) {
-        let (first, second): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            (first.iter().map(|(name, tensor)| (name, tensor)).collect(), second.iter().map(|(name, tensor)| (name, tensor)).collect());
+        let (first, second): (BTreeMap<_, _>, BTreeMap<_, _>) = (
+            first.iter().map(|(name, tensor)| (name, tensor)).collect(),
+            second.iter().map(|(name, tensor)| (name, tensor)).collect(),
+        );
         let names: BTreeSet<&&String> = first.keys().chain(second.keys()).collect();
         for name in names {
             let field = format!("{what}: {name}");
@@ -202,7 +221,9 @@ impl Comparison {
         if form(first) != form(second) {
             return self.note(field.to_owned(), form(first), form(second));
         }
-        let bytes = |tensor: &Tensor| tensors::encode(&[(String::new(), tensor.clone())]).unwrap_or_default();
+        let bytes = |tensor: &Tensor| {
+            tensors::encode(&[(String::new(), tensor.clone())]).unwrap_or_default()
+        };
         let (one, other) = (bytes(first), bytes(second));
         if one == other {
             return;
@@ -220,7 +241,11 @@ impl Comparison {
                 .and_then(|one| one.to_scalar::<f64>());
             value.map_or_else(|_| "?".to_owned(), |value| format!("{value:?}"))
         };
-        self.note(format!("{field}, element {at} ({differing} of {} differ)", first.elem_count()), shown(first), shown(second));
+        self.note(
+            format!("{field}, element {at} ({differing} of {} differ)", first.elem_count()),
+            shown(first),
+            shown(second),
+        );
     }
 
     fn snapshots(&mut self, first: &Snapshot, second: &Snapshot) {
@@ -228,40 +253,65 @@ impl Comparison {
         self.tensors("optimizer state", &first.optimizer_states, &second.optimizer_states);
         self.pairs("updates", &first.updates, &second.updates);
         self.same("seed", first.random.seed, second.random.seed);
-        let counters = |snapshot: &Snapshot| snapshot.random.counters.clone().into_iter().collect::<Vec<_>>();
+        let counters =
+            |snapshot: &Snapshot| snapshot.random.counters.clone().into_iter().collect::<Vec<_>>();
         self.pairs("random counter", &counters(first), &counters(second));
         self.same("epochs", first.epochs, second.epochs);
         self.same("next phase", first.next_phase, second.next_phase);
-        self.same("position in the epoch", format!("{:?}", first.in_epoch), format!("{:?}", second.in_epoch));
+        self.same(
+            "position in the epoch",
+            format!("{:?}", first.in_epoch),
+            format!("{:?}", second.in_epoch),
+        );
         self.pairs("steps of phase", &first.phase_steps, &second.phase_steps);
-        let shown =
-            |snapshot: &Snapshot| snapshot.values.iter().map(|(path, value)| (path.clone(), format!("{value:?}"))).collect::<Vec<_>>();
+        let shown = |snapshot: &Snapshot| {
+            snapshot
+                .values
+                .iter()
+                .map(|(path, value)| (path.clone(), format!("{value:?}")))
+                .collect::<Vec<_>>()
+        };
         self.pairs("state", &shown(first), &shown(second));
         self.tensors("state", &first.tensors, &second.tensors);
         let metrics = |snapshot: &Snapshot| {
-            let metric = |(phase, name, bits): &(String, String, u64)| (format!("{phase}/{name}"), format!("{:?}", f64::from_bits(*bits)));
+            let metric = |(phase, name, bits): &(String, String, u64)| {
+                (format!("{phase}/{name}"), format!("{:?}", f64::from_bits(*bits)))
+            };
             snapshot.metrics.iter().map(metric).collect::<Vec<_>>()
         };
         self.pairs("metric", &metrics(first), &metrics(second));
-        self.same("instances that were left out", first.disabled.join(", "), second.disabled.join(", "));
+        self.same(
+            "instances that were left out",
+            first.disabled.join(", "),
+            second.disabled.join(", "),
+        );
         let instances = |snapshot: &Snapshot| -> BTreeMap<String, SavedInstance> {
             snapshot.instances.iter().map(|saved| (saved.id.clone(), saved.clone())).collect()
         };
         let (one, other) = (instances(first), instances(second));
         for id in one.keys().chain(other.keys()).collect::<BTreeSet<_>>() {
             match (one.get(id), other.get(id)) {
-                // A logger's state says how long its files are, and times in them have texts of different lengths; the files
-                // themselves were compared.
+                // A logger's state says how long its files are, and times in them have texts of
+                // different lengths; the files themselves were compared.
                 (Some(one), Some(_)) if one.component.starts_with("logger/") => {}
                 (Some(one), Some(other)) => self.instances(one, other),
-                (one, _) => self.note(format!("instance `{id}`"), said(one.is_some()), said(one.is_none())),
+                (one, _) => {
+                    self.note(format!("instance `{id}`"), said(one.is_some()), said(one.is_none()))
+                }
             }
         }
     }
 
-    fn pairs<T: ToString + Clone>(&mut self, what: &str, first: &[(String, T)], second: &[(String, T)]) {
+    fn pairs<T: ToString + Clone>(
+        &mut self,
+        what: &str,
+        first: &[(String, T)],
+        second: &[(String, T)],
+    ) {
         let text = |list: &[(String, T)], name: &str| {
-            list.iter().find(|(known, _)| known == name).map_or_else(|| "is missing".to_owned(), |(_, value)| value.to_string())
+            list.iter()
+                .find(|(known, _)| known == name)
+                .map_or_else(|| "is missing".to_owned(), |(_, value)| value.to_string())
         };
         let names: BTreeSet<&String> = first.iter().chain(second).map(|(name, _)| name).collect();
         for name in names {
@@ -310,19 +360,22 @@ impl Comparison {
 fn fields_of_line(line: &str, header: Option<&[String]>) -> Vec<(String, String)> {
     if let Some(header) = header {
         let cells = line.split(',').enumerate();
-        let named = cells.map(|(at, cell)| (header.get(at).cloned().unwrap_or_default(), cell.to_owned()));
+        let named =
+            cells.map(|(at, cell)| (header.get(at).cloned().unwrap_or_default(), cell.to_owned()));
         return named.filter(|(name, _)| name != "time").collect();
     }
     match serde_json::from_str::<Json>(line) {
-        Ok(Json::Object(object)) => {
-            object.into_iter().filter(|(key, _)| key != "time").map(|(key, value)| (key, value.to_string())).collect()
-        }
+        Ok(Json::Object(object)) => object
+            .into_iter()
+            .filter(|(key, _)| key != "time")
+            .map(|(key, value)| (key, value.to_string()))
+            .collect(),
         _ => vec![(String::new(), line.to_owned())],
     }
 }
 
-/// TensorBoard's records without what depends on the clock: an event begins with its time, 9 bytes of tag and number, may
-/// repeat it, and the record's checksum covers it.
+/// TensorBoard's records without what depends on the clock: an event begins with its time, 9 bytes
+/// of tag and number, may repeat it, and the record's checksum covers it.
 fn without_wall_times(bytes: &[u8]) -> Vec<u8> {
     let mut kept = Vec::new();
     let mut rest = bytes;
@@ -364,20 +417,38 @@ mod tests {
 
     #[test]
     fn times_do_not_count_and_the_first_differing_field_is_named() {
-        let one = folder("{\"time\":1.0,\"name\":\"loss\",\"value\":0.5}\n{\"time\":2.0,\"name\":\"loss\",\"value\":0.25}\n");
-        let same = folder("{\"time\":7.0,\"name\":\"loss\",\"value\":0.5}\n{\"time\":9.0,\"name\":\"loss\",\"value\":0.25}\n");
+        let one = folder(
+            "{\"time\":1.0,\"name\":\"loss\",\"value\":0.5}\n{\"time\":2.0,\"name\":\"loss\",\"value\":0.25}\n",
+        );
+        let same = folder(
+            "{\"time\":7.0,\"name\":\"loss\",\"value\":0.5}\n{\"time\":9.0,\"name\":\"loss\",\"value\":0.25}\n",
+        );
         assert_eq!(directories(one.path(), same.path()).unwrap().differences, []);
-        let other = folder("{\"time\":1.0,\"name\":\"loss\",\"value\":0.5}\n{\"time\":2.0,\"name\":\"loss\",\"value\":0.75}\n");
+        let other = folder(
+            "{\"time\":1.0,\"name\":\"loss\",\"value\":0.5}\n{\"time\":2.0,\"name\":\"loss\",\"value\":0.75}\n",
+        );
         let found = directories(one.path(), other.path()).unwrap().differences;
-        let wanted = Difference { field: "metrics.jsonl line 2: value".to_owned(), first: "0.25".to_owned(), second: "0.75".to_owned() };
+        let wanted = Difference {
+            field: "metrics.jsonl line 2: value".to_owned(),
+            first: "0.25".to_owned(),
+            second: "0.75".to_owned(),
+        };
         assert_eq!(found, [wanted]);
         let shorter = folder("{\"time\":1.0,\"name\":\"loss\",\"value\":0.5}\n");
-        assert_eq!(directories(one.path(), shorter.path()).unwrap().differences[0].field, "lines of metrics.jsonl");
+        assert_eq!(
+            directories(one.path(), shorter.path()).unwrap().differences[0].field,
+            "lines of metrics.jsonl"
+        );
     }
 
     #[test]
     fn the_first_differing_element_and_field_are_named() {
-        let tensor = |last: f32| vec![("w".to_owned(), Tensor::new(&[1.0_f32, 2.0, last], &candle_core::Device::Cpu).unwrap())];
+        let tensor = |last: f32| {
+            vec![(
+                "w".to_owned(),
+                Tensor::new(&[1.0_f32, 2.0, last], &candle_core::Device::Cpu).unwrap(),
+            )]
+        };
         let mut comparison = Comparison::default();
         comparison.tensors("parameter", &tensor(3.0), &tensor(3.0));
         assert_eq!(comparison.differences, []);
@@ -387,10 +458,18 @@ mod tests {
             let mut bytes = Vec::new();
             let fields = vec![(Cbor::Text("elapsed".to_owned()), Cbor::Float(elapsed))];
             ciborium::into_writer(&Cbor::Map(fields), &mut bytes).unwrap();
-            SavedInstance { id: "stop".to_owned(), component: "callback/early-stopping".to_owned(), state_version: 1, bytes }
+            SavedInstance {
+                id: "stop".to_owned(),
+                component: "callback/early-stopping".to_owned(),
+                state_version: 1,
+                bytes,
+            }
         };
         let mut comparison = Comparison::default();
         comparison.instances(&state(1.0), &state(2.0));
-        assert_eq!(comparison.differences[0].field, "state of instance `stop` (callback/early-stopping): elapsed");
+        assert_eq!(
+            comparison.differences[0].field,
+            "state of instance `stop` (callback/early-stopping): elapsed"
+        );
     }
 }

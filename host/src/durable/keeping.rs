@@ -55,10 +55,14 @@ impl Policy {
         Policy {
             epochs: settings.every_epochs,
             steps: settings.every_steps,
-            time: (settings.every_minutes > 0.0).then(|| Duration::from_secs_f64(settings.every_minutes * 60.0)),
+            time: (settings.every_minutes > 0.0)
+                .then(|| Duration::from_secs_f64(settings.every_minutes * 60.0)),
             at_end: settings.at_end,
             on_signal: settings.on_signal,
-            retention: Retention { last: settings.keep_last, best: (best.count > 0).then_some(best) },
+            retention: Retention {
+                last: settings.keep_last,
+                best: (best.count > 0).then_some(best),
+            },
         }
     }
 
@@ -75,9 +79,11 @@ impl Policy {
         if self.at_end && now.ends {
             return Some(Reason { text: "end", is_pressing: true });
         }
-        let by_epochs = self.epochs > 0 && now.epoch.is_some_and(|epoch| epoch >= last.epochs + self.epochs);
+        let by_epochs =
+            self.epochs > 0 && now.epoch.is_some_and(|epoch| epoch >= last.epochs + self.epochs);
         let by_steps = self.steps > 0 && now.steps >= last.steps + self.steps;
-        let by_time = self.time.is_some_and(|time| now.time.saturating_duration_since(last.time) >= time);
+        let by_time =
+            self.time.is_some_and(|time| now.time.saturating_duration_since(last.time) >= time);
         let text = match (by_epochs, by_steps, by_time) {
             (true, ..) => "epochs",
             (_, true, _) => "steps",
@@ -108,7 +114,8 @@ struct Last {
     steps: u64,
     /// Of a clock that nobody can set.
     time: Instant,
-    /// Steps, epochs, phase, and whether it was after an epoch; where one was taken by this process.
+    /// Steps, epochs, phase, and whether it was after an epoch; where one was taken by this
+    /// process.
     standing: Option<(u64, u64, usize, bool)>,
 }
 
@@ -134,7 +141,8 @@ struct Reason {
 }
 
 impl Keeping {
-    /// Begins to watch a session whose record has begun. `plugins` are the run's plugins with their hashes.
+    /// Begins to watch a session whose record has begun. `plugins` are the run's plugins with their
+    /// hashes.
     ///
     /// # Errors
     /// Where no thread can be started.
@@ -151,7 +159,12 @@ impl Keeping {
             keeper: RefCell::new(Keeper::new(run_record.path().join(file::CHECKPOINTS))?),
             record: Rc::clone(record),
             last_epoch: session.run().run.epochs,
-            last: Cell::new(Last { epochs: runtime.epochs_done(), steps: runtime.steps_begun(), time: Instant::now(), standing: None }),
+            last: Cell::new(Last {
+                epochs: runtime.epochs_done(),
+                steps: runtime.steps_begun(),
+                time: Instant::now(),
+                standing: None,
+            }),
             keep: RefCell::new(Keep::from([(RUN.to_owned(), policy.retention.clone())])),
             resolved: session.run().to_toml(),
             plugins,
@@ -167,16 +180,21 @@ impl Keeping {
     fn at(&self, runtime: &Runtime, moment: Moment) -> Flow {
         let steps = runtime.steps_begun();
         if self.interrupt_at.is_some_and(|at| steps >= at) && runtime.signal() == 0 {
-            runtime.interrupt().store(signal_hook::consts::SIGINT.unsigned_abs(), std::sync::atomic::Ordering::Relaxed);
+            runtime.interrupt().store(
+                signal_hook::consts::SIGINT.unsigned_abs(),
+                std::sync::atomic::Ordering::Relaxed,
+            );
         }
         let Some(record) = self.record.get() else { return Ok(()) };
         let reason = self.reason(runtime, moment, steps);
-        let at_end = moment == Moment::Epoch && (runtime.at_end_of_epoch() || runtime.is_stopping());
+        let at_end =
+            moment == Moment::Epoch && (runtime.at_end_of_epoch() || runtime.is_stopping());
         let is_asked = runtime.has_wishes(at_end);
         if reason.is_none() && !is_asked {
             return Ok(());
         }
-        let standing = (steps, runtime.epochs_done(), runtime.next_phase(), moment == Moment::Epoch);
+        let standing =
+            (steps, runtime.epochs_done(), runtime.next_phase(), moment == Moment::Epoch);
         let is_pressing = is_asked || reason.as_ref().is_some_and(|reason| reason.is_pressing);
         if !is_asked && self.last.get().standing == Some(standing) {
             return Ok(());
@@ -195,7 +213,8 @@ impl Keeping {
         log::info!("checkpoint after {} steps ({})", about.sequence, about.reason);
         let (produce, before) = self.produce(record, snapshot, about)?;
         keeper.keep(produce, before, keep).map_err(failed)?;
-        let epochs = if moment == Moment::Epoch { runtime.at().epoch } else { runtime.epochs_done() };
+        let epochs =
+            if moment == Moment::Epoch { runtime.at().epoch } else { runtime.epochs_done() };
         self.last.set(Last { epochs, steps, time: Instant::now(), standing: Some(standing) });
         Ok(())
     }
@@ -204,8 +223,15 @@ impl Keeping {
     fn reason(&self, runtime: &Runtime, moment: Moment, steps: u64) -> Option<Reason> {
         let at_end = moment == Moment::Epoch && runtime.at_end_of_epoch();
         let epoch = runtime.at().epoch;
-        let ends = (at_end && epoch >= self.last_epoch) || (moment == Moment::Epoch && runtime.is_stopping());
-        let now = Now { is_signalled: runtime.signal() != 0, ends, epoch: at_end.then_some(epoch), steps, time: Instant::now() };
+        let ends = (at_end && epoch >= self.last_epoch)
+            || (moment == Moment::Epoch && runtime.is_stopping());
+        let now = Now {
+            is_signalled: runtime.signal() != 0,
+            ends,
+            epoch: at_end.then_some(epoch),
+            steps,
+            time: Instant::now(),
+        };
         self.policy.due(&now, &self.last.get())
     }
 
@@ -224,13 +250,19 @@ impl Keeping {
         keep.clone()
     }
 
-    fn produce(&self, record: &RunRecord, snapshot: Snapshot, about: About) -> Flow<(Produce, Vec<File>)> {
+    fn produce(
+        &self,
+        record: &RunRecord,
+        snapshot: Snapshot,
+        about: About,
+    ) -> Flow<(Produce, Vec<File>)> {
         let (marks, before) = record.hand_over().map_err(failed)?;
         let marks = serde_json::to_vec_pretty(&marks).map_err(failed)?;
         let (resolved, plugins) = (self.resolved.clone(), self.plugins.clone());
         let path = record.path().join(file::CHECKPOINTS);
         let produce = move || {
-            let mut files = to_files(&snapshot).map_err(|stop| RecordError::Content { path, problem: stop.to_string() })?;
+            let mut files = to_files(&snapshot)
+                .map_err(|stop| RecordError::Content { path, problem: stop.to_string() })?;
             files.insert(MARKS.to_owned(), marks.into());
             files.insert(RESOLVED.to_owned(), resolved.into_bytes().into());
             files.insert(PLUGINS.to_owned(), plugins.into_bytes().into());
@@ -299,7 +331,13 @@ mod tests {
         let begin = Instant::now();
         let last = Last { epochs: 0, steps: 0, time: begin, standing: None };
         let at = |&(steps, seconds): &(u64, f64)| {
-            let now = Now { is_signalled: false, ends: false, epoch: None, steps, time: begin + Duration::from_secs_f64(seconds) };
+            let now = Now {
+                is_signalled: false,
+                ends: false,
+                epoch: None,
+                steps,
+                time: begin + Duration::from_secs_f64(seconds),
+            };
             policy.due(&now, &last).map(|reason| reason.text)
         };
         moments.iter().map(at).collect()
@@ -309,23 +347,30 @@ mod tests {
     fn minutes_are_counted_from_the_last_checkpoint_by_a_clock_of_their_own() {
         let policy = Policy::of(&CheckpointSettings { every_minutes: 1.5, ..settings() });
         assert!(policy.watches_steps());
-        assert_eq!(reasons(&policy, &[(1, 0.0), (1000, 89.9), (1001, 90.0), (1002, 1e6)]), [None, None, Some("time"), Some("time")]);
-        // A last checkpoint in the future, as a clock that was set back would make of it, is none that is overdue.
+        assert_eq!(
+            reasons(&policy, &[(1, 0.0), (1000, 89.9), (1001, 90.0), (1002, 1e6)]),
+            [None, None, Some("time"), Some("time")]
+        );
+        // A last checkpoint in the future, as a clock that was set back would make of it, is none
+        // that is overdue.
         let begin = Instant::now();
-        let last = Last { epochs: 0, steps: 0, time: begin + Duration::from_secs(3600), standing: None };
+        let last =
+            Last { epochs: 0, steps: 0, time: begin + Duration::from_secs(3600), standing: None };
         let now = Now { is_signalled: false, ends: false, epoch: None, steps: 5, time: begin };
         assert_eq!(policy.due(&now, &last), None);
     }
 
     #[test]
     fn epochs_steps_the_end_and_signals_are_reasons_of_their_own() {
-        let policy = Policy::of(&CheckpointSettings { every_epochs: 2, every_steps: 10, ..settings() });
+        let policy =
+            Policy::of(&CheckpointSettings { every_epochs: 2, every_steps: 10, ..settings() });
         assert_eq!(reasons(&policy, &[(9, 1e6), (10, 0.0)]), [None, Some("steps")]);
         let time = Instant::now();
         let last = Last { epochs: 3, steps: 100, time, standing: None };
         let now = Now { is_signalled: false, ends: false, epoch: Some(4), steps: 101, time };
         assert_eq!(policy.due(&now, &last), None);
-        let due = |now: &Now| policy.due(now, &last).map(|reason| (reason.text, reason.is_pressing));
+        let due =
+            |now: &Now| policy.due(now, &last).map(|reason| (reason.text, reason.is_pressing));
         assert_eq!(due(&Now { epoch: Some(5), ..now }), Some(("epochs", false)));
         assert_eq!(due(&Now { ends: true, ..now }), Some(("end", true)));
         assert_eq!(due(&Now { ends: true, is_signalled: true, ..now }), Some(("signal", true)));

@@ -1,4 +1,5 @@
-//! A record that begins when the run stands: while instances are created there is nothing to tell yet.
+//! A record that begins when the run stands: while instances are created there is nothing to tell
+//! yet.
 
 use std::cell::OnceCell;
 

@@ -17,7 +17,12 @@ use crate::{
 /// # Errors
 /// Where the system refuses.
 pub fn write(runtime: &Runtime, record: &RunRecord) -> Result<(), RecordError> {
-    let mut text = serde_json::to_vec_pretty(&profile(runtime, &record.times(), record.elapsed().as_secs_f64())).unwrap_or_default();
+    let mut text = serde_json::to_vec_pretty(&profile(
+        runtime,
+        &record.times(),
+        record.elapsed().as_secs_f64(),
+    ))
+    .unwrap_or_default();
     text.push(b'\n');
     atomic::replace(&record.path().join(file::PROFILE), &text)
 }
@@ -41,9 +46,11 @@ fn rounded(seconds: f64) -> f64 {
 fn profile(runtime: &Runtime, times: &[PhaseTime], elapsed: f64) -> Json {
     let phases = runtime.phase_ids();
     let phase = |number: u32| phases.get(number as usize).cloned().unwrap_or_default();
-    let (mut works, mut events, mut callbacks) = (BTreeMap::<String, serde_json::Map<String, Json>>::new(), Vec::new(), Vec::new());
+    let (mut works, mut events, mut callbacks) =
+        (BTreeMap::<String, serde_json::Map<String, Json>>::new(), Vec::new(), Vec::new());
     for row in runtime.profile.rows() {
-        let event_name = |number: u32| runtime.event_name(number).unwrap_or_else(|| number.to_string());
+        let event_name =
+            |number: u32| runtime.event_name(number).unwrap_or_else(|| number.to_string());
         match row.work {
             Work::Event(number) => {
                 events.push(
@@ -51,7 +58,10 @@ fn profile(runtime: &Runtime, times: &[PhaseTime], elapsed: f64) -> Json {
                 );
             }
             Work::Callback(instance, number) => {
-                let id = runtime.instance(instance).map(|instance| instance.id.clone()).unwrap_or_default();
+                let id = runtime
+                    .instance(instance)
+                    .map(|instance| instance.id.clone())
+                    .unwrap_or_default();
                 callbacks.push(json!({
                     "phase": phase(row.phase), "callback": id, "event": event_name(number), "timed": row.timed, "seconds": rounded(row.seconds),
                 }));

@@ -14,12 +14,18 @@ use super::step::engine_error;
 use crate::supervisor::{self, Line};
 
 impl Runtime {
-    /// Takes the composed run in: its parts, its callbacks in their order. Models are built for the data's fields, state
-    /// tensors of optimizers are made, loggers opened, and phases and callbacks initialised.
+    /// Takes the composed run in: its parts, its callbacks in their order. Models are built for the
+    /// data's fields, state tensors of optimizers are made, loggers opened, and phases and
+    /// callbacks initialised.
     ///
     /// # Errors
     /// What a plugin refused.
-    pub fn assemble(&self, parts: Parts, callbacks: Vec<Rc<Instance>>, data: Option<Rc<dyn Data>>) -> Flow {
+    pub fn assemble(
+        &self,
+        parts: Parts,
+        callbacks: Vec<Rc<Instance>>,
+        data: Option<Rc<dyn Data>>,
+    ) -> Flow {
         if let Some(data) = &data {
             self.describe_data(&**data)?;
         }
@@ -32,8 +38,14 @@ impl Runtime {
             }
         }
         for logger in &parts.loggers {
-            let dir = if self.folders.run.is_empty() { String::new() } else { format!("{}/{}", self.folders.run, logger.id) };
-            logger.call(self, Doing::Opening, |plugin| plugin.logger_open(self, logger.number, &dir))?;
+            let dir = if self.folders.run.is_empty() {
+                String::new()
+            } else {
+                format!("{}/{}", self.folders.run, logger.id)
+            };
+            logger.call(self, Doing::Opening, |plugin| {
+                plugin.logger_open(self, logger.number, &dir)
+            })?;
         }
         for (number, phase) in (0..).zip(&parts.phases) {
             supervisor::write(&Line::Phase { number, id: phase.instance.id.clone() });
@@ -89,8 +101,8 @@ impl Runtime {
         *self.callbacks.borrow_mut() = callbacks;
     }
 
-    /// Lets a callback, and the callbacks inside it, prepare. Calling it again changes nothing for the plugin's side that
-    /// keeps to the contract.
+    /// Lets a callback, and the callbacks inside it, prepare. Calling it again changes nothing for
+    /// the plugin's side that keeps to the contract.
     ///
     /// # Errors
     /// What the callback refused.
@@ -101,7 +113,8 @@ impl Runtime {
         callback.call(self, Doing::Init, |plugin| plugin.callback_init(self, callback.number))
     }
 
-    /// Forgets an instance that was removed, and its children; the plugin's side ends when nobody holds it any more.
+    /// Forgets an instance that was removed, and its children; the plugin's side ends when nobody
+    /// holds it any more.
     pub fn forget(&self, instance: &Instance) {
         for child in &instance.children {
             self.forget(child);
@@ -118,7 +131,10 @@ impl Runtime {
     pub fn close_loggers(&self) -> Flow {
         let mut worst = Worst::default();
         for logger in self.parts.get().map(|parts| parts.loggers.as_slice()).unwrap_or_default() {
-            worst.note(logger.call(self, Doing::Closing, |plugin| plugin.logger_close(self, logger.number)));
+            worst.note(
+                logger
+                    .call(self, Doing::Closing, |plugin| plugin.logger_close(self, logger.number)),
+            );
         }
         worst.flow()
     }

@@ -1,7 +1,8 @@
 //! How a step, an epoch or a fit is left before its time: cancelled by a plugin, or failed.
 //!
-//! Nothing unwinds. A [`Stop`] travels upwards as a value; over the contract it is a status and a text, and the host
-//! keeps the value itself aside so that the instance that began it is not forgotten on the way.
+//! Nothing unwinds. A [`Stop`] travels upwards as a value; over the contract it is a status and a
+//! text, and the host keeps the value itself aside so that the instance that began it is not
+//! forgotten on the way.
 
 use fluxbay_plugin::abi::status;
 
@@ -173,7 +174,8 @@ pub struct FitReport {
     pub ending: Ending,
     /// Epochs of all phases that were completed, over the life of the learner.
     pub epochs: u64,
-    /// Last value of each epoch metric, as (phase, name, value), in the order in which they first appeared.
+    /// Last value of each epoch metric, as (phase, name, value), in the order in which they first
+    /// appeared.
     pub metrics: Vec<(String, String, f64)>,
 }
 
@@ -183,7 +185,13 @@ mod tests {
 
     #[test]
     fn statuses_survive_the_contract() {
-        for kind in [StopKind::CancelStep, StopKind::CancelEpoch, StopKind::CancelFit, StopKind::Error, StopKind::Panic] {
+        for kind in [
+            StopKind::CancelStep,
+            StopKind::CancelEpoch,
+            StopKind::CancelFit,
+            StopKind::Error,
+            StopKind::Panic,
+        ] {
             assert_eq!(StopKind::from_status(kind.status()), kind);
         }
         assert_eq!(StopKind::from_status(4711), StopKind::Error);

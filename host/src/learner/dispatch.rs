@@ -1,7 +1,8 @@
-//! Dispatching: an event goes to its subscribers, in their order, without search, sorting or allocation.
+//! Dispatching: an event goes to its subscribers, in their order, without search, sorting or
+//! allocation.
 //!
-//! Begins and ends are paired: who saw a begin hears exactly once how it ended, and who was not reached by a begin hears
-//! nothing of its end.
+//! Begins and ends are paired: who saw a begin hears exactly once how it ended, and who was not
+//! reached by a begin hears nothing of its end.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -67,15 +68,19 @@ impl Runtime {
     fn thorough_round(&self, trail: &Trail, subscribers: &[Subscriber], event: &EventRaw) -> Flow {
         let serial = span_of(event.kind).map_or(0, |span| self.spans[span as usize].get());
         let mark = |instance: &Instance| instance.mark(event.kind, serial);
-        let Some(begin) = self.profile.begin() else { return self.round_along(trail, subscribers, event, mark, |_| {}) };
+        let Some(begin) = self.profile.begin() else {
+            return self.round_along(trail, subscribers, event, mark, |_| {});
+        };
         let clock = Cell::new(begin);
-        let lap = |number| clock.set(self.profile.add(clock.get(), Work::Callback(number, event.kind)));
+        let lap =
+            |number| clock.set(self.profile.add(clock.get(), Work::Callback(number, event.kind)));
         self.round_along(trail, subscribers, event, mark, lap)?;
         self.profile.span(begin, clock.get(), Work::Event(event.kind));
         Ok(())
     }
 
-    /// Calls those that have not failed before, one after the other. Before it `mark`, after it `called` hears who it is.
+    /// Calls those that have not failed before, one after the other. Before it `mark`, after it
+    /// `called` hears who it is.
     #[inline(always)]
     fn round_along(
         &self,
@@ -97,7 +102,10 @@ impl Runtime {
             instance.release();
             called(handler.number());
             if code != status::OK {
-                self.bear(instance, instance.failed(self, Doing::Event(event.kind), Failure::of(code)))?;
+                self.bear(
+                    instance,
+                    instance.failed(self, Doing::Event(event.kind), Failure::of(code)),
+                )?;
             } else if round.take_left() {
                 self.forget_pending();
             }
@@ -105,7 +113,8 @@ impl Runtime {
         Ok(())
     }
 
-    /// Sends an event that tells how `span` ended to all who have not heard it yet; nobody can stop the round.
+    /// Sends an event that tells how `span` ended to all who have not heard it yet; nobody can stop
+    /// the round.
     pub(super) fn dispatch_closing(&self, kind: u32, span: Span) -> Flow {
         let serial = self.spans[span as usize].get();
         self.dispatch_to_all(kind, |instance| {
@@ -115,7 +124,8 @@ impl Runtime {
         })
     }
 
-    /// Sends an event that only says something, to all who are within `span`; nobody can stop the round.
+    /// Sends an event that only says something, to all who are within `span`; nobody can stop the
+    /// round.
     pub(super) fn dispatch_notice(&self, kind: u32, span: Span) -> Flow {
         let serial = self.spans[span as usize].get();
         self.dispatch_to_all(kind, |instance| instance.is_owed(span, serial))
@@ -156,7 +166,9 @@ impl Runtime {
         if instance.is_disabled() {
             return Ok(());
         }
-        let outcome = instance.call(self, Doing::Event(event.kind), |plugin| plugin.callback_on(self, instance.number, event));
+        let outcome = instance.call(self, Doing::Event(event.kind), |plugin| {
+            plugin.callback_on(self, instance.number, event)
+        });
         outcome.or_else(|stop| self.bear(instance, stop))
     }
 
@@ -164,7 +176,10 @@ impl Runtime {
     #[cold]
     #[inline(never)]
     fn bear(&self, instance: &Instance, stop: Stop) -> Flow {
-        if stop.kind().is_failure() && instance.on_error == OnError::Disable && stop.0.by == instance.id {
+        if stop.kind().is_failure()
+            && instance.on_error == OnError::Disable
+            && stop.0.by == instance.id
+        {
             return self.disable(instance, &stop);
         }
         Err(stop)
@@ -176,7 +191,8 @@ impl Runtime {
         self.record_event("instance-disabled", &instance.id, &stop.0.text)
     }
 
-    /// What callbacks compute after the backward pass need not be remembered. Answers the mode to go back to, if it changed.
+    /// What callbacks compute after the backward pass need not be remembered. Answers the mode to
+    /// go back to, if it changed.
     #[inline]
     fn pause_recording(&self) -> Option<Mode> {
         let before = self.engine.borrow().mode();
@@ -206,5 +222,7 @@ impl Runtime {
 #[cold]
 #[inline(never)]
 fn no_event(kind: u32) -> Stop {
-    Stop::host(format!("{kind} is no event of this run: custom events need a number from setup's `event`"))
+    Stop::host(format!(
+        "{kind} is no event of this run: custom events need a number from setup's `event`"
+    ))
 }

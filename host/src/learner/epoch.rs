@@ -18,7 +18,8 @@ pub(crate) struct OpenEpoch {
 }
 
 /// The batch that says: there are no more.
-pub(crate) const NO_BATCH: BatchRaw = BatchRaw { fields: [Handle::NONE; FIELDS], field_count: 0, samples: 0, index: 0 };
+pub(crate) const NO_BATCH: BatchRaw =
+    BatchRaw { fields: [Handle::NONE; FIELDS], field_count: 0, samples: 0, index: 0 };
 
 impl Runtime {
     /// Runs one epoch of phase `index` and answers what goes on upwards.
@@ -47,10 +48,12 @@ impl Runtime {
     fn after_epoch(&self, flow: Flow) -> Flow {
         match flow {
             Ok(()) => self.checkpoint(None),
-            Err(stop) if stop.kind() == StopKind::CancelFit && self.epoch_complete.get() => match self.checkpoint(Some(&stop)) {
-                Ok(()) => Err(stop),
-                Err(other) => Err(stop.or_worse(other)),
-            },
+            Err(stop) if stop.kind() == StopKind::CancelFit && self.epoch_complete.get() => {
+                match self.checkpoint(Some(&stop)) {
+                    Ok(()) => Err(stop),
+                    Err(other) => Err(stop.or_worse(other)),
+                }
+            }
             flow => flow,
         }
     }
@@ -62,7 +65,10 @@ impl Runtime {
         };
         let size = {
             let data = self.data.borrow();
-            phase.split.as_deref().and_then(|split| data.as_ref().and_then(|data| data.split(split)))
+            phase
+                .split
+                .as_deref()
+                .and_then(|split| data.as_ref().and_then(|data| data.split(split)))
         };
         self.position.change(|at| {
             at.phase = index as u32;
@@ -106,20 +112,27 @@ impl Runtime {
     /// Begins an epoch of the running phase: fires epoch-begin.
     pub(crate) fn epoch_begin(&self) -> Flow {
         if self.open_epoch.borrow().is_some() {
-            return Err(Stop::host("an epoch begins while the one before has not ended: call epoch_end first"));
+            return Err(Stop::host(
+                "an epoch begins while the one before has not ended: call epoch_end first",
+            ));
         }
         let at = self.position.get();
         let Some(phase) = self.parts()?.phases.get(at.phase as usize) else {
             return Err(Stop::host("an epoch begins while no phase is running"));
         };
         self.epochs_within.set(self.epochs_within.get() + 1);
-        if let Some(batches) = self.take_up_epoch(&phase.instance.id, phase.split.as_deref().unwrap_or_default())? {
-            *self.open_epoch.borrow_mut() = Some(OpenEpoch { batches: Some(batches), held: Vec::with_capacity(2) });
+        if let Some(batches) =
+            self.take_up_epoch(&phase.instance.id, phase.split.as_deref().unwrap_or_default())?
+        {
+            *self.open_epoch.borrow_mut() =
+                Some(OpenEpoch { batches: Some(batches), held: Vec::with_capacity(2) });
             return Ok(());
         }
         let data = self.data.borrow().clone();
         let batches = match (&phase.split, data) {
-            (Some(split), Some(data)) if data.split(split).is_some() => Some(data.epoch(split, at.epoch).map_err(Stop::host)?),
+            (Some(split), Some(data)) if data.split(split).is_some() => {
+                Some(data.epoch(split, at.epoch).map_err(Stop::host)?)
+            }
             _ => None,
         };
         *self.open_epoch.borrow_mut() = Some(OpenEpoch { batches, held: Vec::with_capacity(2) });
@@ -138,7 +151,9 @@ impl Runtime {
         let next = {
             let mut open = self.open_epoch.borrow_mut();
             let Some(open) = open.as_mut() else {
-                return Err(Stop::host("a batch is asked for outside of an epoch: call epoch_begin first"));
+                return Err(Stop::host(
+                    "a batch is asked for outside of an epoch: call epoch_begin first",
+                ));
             };
             let Some(batches) = open.batches.as_mut() else { return Err(self.no_split()) };
             let mut engine = self.engine.borrow_mut();
@@ -149,9 +164,17 @@ impl Runtime {
         };
         let Some(batch) = next else { return Ok(NO_BATCH) };
         if batch.fields.is_empty() || batch.fields.len() > FIELDS {
-            return Err(Stop::host(format!("a batch has {} fields; 1 to {FIELDS} are possible", batch.fields.len())));
+            return Err(Stop::host(format!(
+                "a batch has {} fields; 1 to {FIELDS} are possible",
+                batch.fields.len()
+            )));
         }
-        let mut raw = BatchRaw { samples: batch.samples as u32, index: batch.index, field_count: batch.fields.len() as u32, ..NO_BATCH };
+        let mut raw = BatchRaw {
+            samples: batch.samples as u32,
+            index: batch.index,
+            field_count: batch.fields.len() as u32,
+            ..NO_BATCH
+        };
         let mut engine = self.engine.borrow_mut();
         for (field, tensor) in raw.fields.iter_mut().zip(batch.fields) {
             *field = engine.insert_lent(tensor);
@@ -164,14 +187,18 @@ impl Runtime {
     }
 
     fn no_split(&self) -> Stop {
-        let phase = self.parts.get().and_then(|parts| parts.phases.get(self.position.get().phase as usize));
-        let (id, split) = phase.map_or(("", None), |phase| (phase.instance.id.as_str(), phase.split.as_deref()));
+        let phase =
+            self.parts.get().and_then(|parts| parts.phases.get(self.position.get().phase as usize));
+        let (id, split) =
+            phase.map_or(("", None), |phase| (phase.instance.id.as_str(), phase.split.as_deref()));
         Stop::host(match split {
             Some(split) => format!(
                 "phase `{id}` asks for batches, but the data has no samples in its split `{split}`: give the data one, set `[loader] \
                  validation` to a fraction, or set `data` of the phase to another split"
             ),
-            None => format!("phase `{id}` asks for batches, but reads no split: set its `data` to `training` or `validation`"),
+            None => format!(
+                "phase `{id}` asks for batches, but reads no split: set its `data` to `training` or `validation`"
+            ),
         })
     }
 
@@ -235,7 +262,9 @@ impl Runtime {
         let flow = match self.dispatch(event::EPOCH_END) {
             Err(stop) if stop.kind() == StopKind::CancelStep => Err(outside_a_step(stop)),
             // The epoch is over anyway; the others still hear its end.
-            Err(stop) if stop.kind() == StopKind::CancelEpoch => self.dispatch_closing(event::EPOCH_END, Span::Epoch),
+            Err(stop) if stop.kind() == StopKind::CancelEpoch => {
+                self.dispatch_closing(event::EPOCH_END, Span::Epoch)
+            }
             flow => flow,
         };
         flow?;
@@ -251,7 +280,9 @@ impl Runtime {
     /// Everything can be saved. `stop` is what ends the fit afterwards.
     fn checkpoint(&self, stop: Option<&Stop>) -> Flow {
         let flow = self.dispatch(event::CHECKPOINT);
-        self.ports.sink.flush().map_err(|error| Stop::host(format!("the record of the run cannot be written: {error}")))?;
+        self.ports.sink.flush().map_err(|error| {
+            Stop::host(format!("the record of the run cannot be written: {error}"))
+        })?;
         flow?;
         *self.stopping.borrow_mut() = stop.cloned();
         let offered = self.offer(Moment::Epoch);

@@ -1,4 +1,5 @@
-//! Events by number, and the dispatch lists: who is called at which event of which phase, decided once per composition.
+//! Events by number, and the dispatch lists: who is called at which event of which phase, decided
+//! once per composition.
 
 use std::rc::Rc;
 
@@ -8,7 +9,8 @@ use super::instances::Instance;
 use crate::bridge::call::Handler;
 use crate::supervisor::{self, Line};
 
-/// Names of custom events, numbered from [`event::CUSTOM`] in the order in which they were first named.
+/// Names of custom events, numbered from [`event::CUSTOM`] in the order in which they were first
+/// named.
 #[derive(Debug, Default)]
 pub struct EventNames {
     custom: Vec<String>,
@@ -28,8 +30,14 @@ impl EventNames {
 
     /// The number of an event that was named before.
     pub fn known(&self, name: &str) -> Option<u32> {
-        let standard = event::NAMES.iter().position(|known| *known == name).map(|index| index as u32);
-        standard.or_else(|| self.custom.iter().position(|known| known == name).map(|index| event::CUSTOM + index as u32))
+        let standard =
+            event::NAMES.iter().position(|known| *known == name).map(|index| index as u32);
+        standard.or_else(|| {
+            self.custom
+                .iter()
+                .position(|known| known == name)
+                .map(|index| event::CUSTOM + index as u32)
+        })
     }
 
     /// The name of an event.
@@ -66,7 +74,8 @@ pub struct Subscriber {
     pub instance: Rc<Instance>,
 }
 
-/// For each phase (and for "no phase", the last row) and each event the instances to call, in their order.
+/// For each phase (and for "no phase", the last row) and each event the instances to call, in their
+/// order.
 #[derive(Debug, Default)]
 pub struct DispatchLists {
     columns: usize,
@@ -76,16 +85,28 @@ pub struct DispatchLists {
 }
 
 impl DispatchLists {
-    /// Lists for `phases` phases. `subscribers` gives the instances of a phase (`None`: outside phases) and an event.
-    pub fn build(phases: usize, names: &EventNames, mut subscribers: impl FnMut(Option<usize>, u32) -> Vec<Rc<Instance>>) -> DispatchLists {
+    /// Lists for `phases` phases. `subscribers` gives the instances of a phase (`None`: outside
+    /// phases) and an event.
+    pub fn build(
+        phases: usize,
+        names: &EventNames,
+        mut subscribers: impl FnMut(Option<usize>, u32) -> Vec<Rc<Instance>>,
+    ) -> DispatchLists {
         let columns = event::STANDARD as usize + names.custom_count();
-        let mut lists = DispatchLists { columns, phases, lists: Vec::with_capacity((phases + 1) * columns) };
+        let mut lists =
+            DispatchLists { columns, phases, lists: Vec::with_capacity((phases + 1) * columns) };
         for row in 0..=phases {
             for column in 0..columns {
                 let standard = event::STANDARD as usize;
-                let number = if column < standard { column as u32 } else { event::CUSTOM + (column - standard) as u32 };
+                let number = if column < standard {
+                    column as u32
+                } else {
+                    event::CUSTOM + (column - standard) as u32
+                };
                 let instances = subscribers((row < phases).then_some(row), number).into_iter();
-                let ready = instances.filter_map(|instance| Some(Subscriber { handler: instance.plugin_side().handler()?, instance }));
+                let ready = instances.filter_map(|instance| {
+                    Some(Subscriber { handler: instance.plugin_side().handler()?, instance })
+                });
                 lists.lists.push(ready.collect());
             }
         }

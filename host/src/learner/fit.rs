@@ -1,4 +1,5 @@
-//! A fit: epochs, each of which is every phase of the run in order. Also one epoch, or one step, for embedders.
+//! A fit: epochs, each of which is every phase of the run in order. Also one epoch, or one step,
+//! for embedders.
 
 use std::borrow::Borrow;
 
@@ -89,7 +90,8 @@ impl Runtime {
         stop
     }
 
-    /// Runs one epoch of phase `index` outside of a fit, such as a validation alone. A cancelled fit is answered as a stop.
+    /// Runs one epoch of phase `index` outside of a fit, such as a validation alone. A cancelled
+    /// fit is answered as a stop.
     ///
     /// # Errors
     /// What cancelled the fit, or failed.
@@ -98,7 +100,8 @@ impl Runtime {
         self.settle(flow)
     }
 
-    /// Runs one step of phase `index` on a batch, outside of any epoch. The step state stays readable afterwards.
+    /// Runs one step of phase `index` on a batch, outside of any epoch. The step state stays
+    /// readable afterwards.
     ///
     /// # Errors
     /// What cancelled more than the step, or failed.
@@ -110,15 +113,22 @@ impl Runtime {
     ///
     /// # Errors
     /// What cancelled more than a step, or failed; batches after that are not taken.
-    pub fn run_steps(&self, index: usize, batches: impl IntoIterator<Item = impl Borrow<DataBatch>>) -> Flow {
+    pub fn run_steps(
+        &self,
+        index: usize,
+        batches: impl IntoIterator<Item = impl Borrow<DataBatch>>,
+    ) -> Flow {
         let flow = self.enter_phase(index, self.epochs_done.get() + 1);
-        let flow = flow.and_then(|_| batches.into_iter().try_for_each(|batch| self.step_on(batch.borrow())));
+        let flow = flow
+            .and_then(|_| batches.into_iter().try_for_each(|batch| self.step_on(batch.borrow())));
         let flow = self.leave_phase(flow);
         self.settle(flow)
     }
 
     fn settle(&self, flow: Flow) -> Flow {
-        flow.map_err(|stop| if stop.kind().is_failure() { self.announce_failure(stop) } else { stop })
+        flow.map_err(
+            |stop| if stop.kind().is_failure() { self.announce_failure(stop) } else { stop },
+        )
     }
 }
 

@@ -57,8 +57,9 @@ pub struct Prepared {
 
 /// Where components come from: the catalog, or a table of a test.
 pub trait Components {
-    /// Finds component `name` of a kind (a number of the contract's `kind`), loads it, and completes `config`, a JSON
-    /// object, by its schema. The error text says what is wrong and what to do.
+    /// Finds component `name` of a kind (a number of the contract's `kind`), loads it, and
+    /// completes `config`, a JSON object, by its schema. The error text says what is wrong and what
+    /// to do.
     fn prepare(&self, kind: u32, name: &str, config: &str) -> Result<Prepared, String>;
 }
 
@@ -173,7 +174,11 @@ impl Instance {
         children: Vec<Rc<Instance>>,
         plugin_side: PluginInstance,
     ) -> Instance {
-        let subscribed = answers.events.iter().filter(|&&number| number < event::STANDARD).fold(0, |bits, number| bits | 1 << number);
+        let subscribed = answers
+            .events
+            .iter()
+            .filter(|&&number| number < event::STANDARD)
+            .fold(0, |bits, number| bits | 1 << number);
         Instance {
             number: identity.number,
             id: identity.id,
@@ -184,8 +189,12 @@ impl Instance {
             declared: prepared.declared,
             answers,
             children,
-            // Shared with the loader, whose threads use only what the contract lets loader threads call.
-            #[expect(clippy::arc_with_non_send_sync, reason = "the loader's view of it is what is sent")]
+            // Shared with the loader, whose threads use only what the contract lets loader threads
+            // call.
+            #[expect(
+                clippy::arc_with_non_send_sync,
+                reason = "the loader's view of it is what is sent"
+            )]
             plugin_side: Arc::new(plugin_side),
             subscribed,
             barred: Cell::new(0),
@@ -242,7 +251,8 @@ impl Instance {
         self.bar(DISABLED);
     }
 
-    /// Takes down that it hears an event of the span with this serial number; nothing if the event begins and ends none.
+    /// Takes down that it hears an event of the span with this serial number; nothing if the event
+    /// begins and ends none.
     #[inline]
     pub(super) fn mark(&self, number: u32, serial: u64) {
         if let Some(mark) = self.marks.get(number as usize) {
@@ -254,15 +264,22 @@ impl Instance {
         self.marks[number as usize].get() == serial
     }
 
-    /// Whether it still has to hear how the span `serial` ended. One that does not handle the begin counts as having seen it.
+    /// Whether it still has to hear how the span `serial` ended. One that does not handle the begin
+    /// counts as having seen it.
     pub(super) fn is_owed(&self, span: Span, serial: u64) -> bool {
-        let saw_begin = self.subscribed >> span.begin() & 1 == 0 || self.has_heard(span.begin(), serial);
+        let saw_begin =
+            self.subscribed >> span.begin() & 1 == 0 || self.has_heard(span.begin(), serial);
         serial != 0 && saw_begin && !self.has_heard(span.end(), serial)
     }
 
     /// Calls the plugin's side: not while it is being called already, and never after a panic.
     #[inline]
-    pub fn call<T>(&self, runtime: &Runtime, doing: Doing, f: impl FnOnce(&PluginInstance) -> Result<T, Failure>) -> Flow<T> {
+    pub fn call<T>(
+        &self,
+        runtime: &Runtime,
+        doing: Doing,
+        f: impl FnOnce(&PluginInstance) -> Result<T, Failure>,
+    ) -> Flow<T> {
         if self.barred.get() & BUSY != 0 {
             return Err(self.stop(
                 runtime,
@@ -281,9 +298,19 @@ impl Instance {
 
     /// As [`Instance::call`], also while it is being called: a phase's step within its own epoch.
     #[inline]
-    pub fn call_again<T>(&self, runtime: &Runtime, doing: Doing, f: impl FnOnce(&PluginInstance) -> Result<T, Failure>) -> Flow<T> {
+    pub fn call_again<T>(
+        &self,
+        runtime: &Runtime,
+        doing: Doing,
+        f: impl FnOnce(&PluginInstance) -> Result<T, Failure>,
+    ) -> Flow<T> {
         if self.is_poisoned() {
-            return Err(self.stop(runtime, StopKind::Error, doing, "it panicked before and cannot be called again".into()));
+            return Err(self.stop(
+                runtime,
+                StopKind::Error,
+                doing,
+                "it panicked before and cannot be called again".into(),
+            ));
         }
         let trail = crumb::call(self.number, doing);
         let result = f(&self.plugin_side);
@@ -307,7 +334,8 @@ impl Instance {
         if let Some(pending) = runtime.take_pending(kind) {
             return pending;
         }
-        let text = if failure.text.is_empty() { "it gave no reason".to_owned() } else { failure.text };
+        let text =
+            if failure.text.is_empty() { "it gave no reason".to_owned() } else { failure.text };
         self.stop(runtime, kind, doing, text)
     }
 
@@ -412,22 +440,29 @@ impl Doing {
     pub fn from_code(code: u32) -> Option<Doing> {
         match code.checked_sub(EVENTS) {
             Some(number) => Some(Doing::Event(number)),
-            None => ACTIVITIES.iter().find(|(_, number, _)| *number == code).map(|(doing, ..)| *doing),
+            None => {
+                ACTIVITIES.iter().find(|(_, number, _)| *number == code).map(|(doing, ..)| *doing)
+            }
         }
     }
 
     /// Words for a message; `event` names an event.
     pub fn phrase(self, event: impl FnOnce(u32) -> Option<String>) -> String {
         match self {
-            Doing::Event(number) => format!("handling {}", event(number).unwrap_or_else(|| format!("event {number}"))),
-            activity => {
-                ACTIVITIES.iter().find(|(known, ..)| *known == activity).map(|(.., phrase)| (*phrase).to_owned()).unwrap_or_default()
+            Doing::Event(number) => {
+                format!("handling {}", event(number).unwrap_or_else(|| format!("event {number}")))
             }
+            activity => ACTIVITIES
+                .iter()
+                .find(|(known, ..)| *known == activity)
+                .map(|(.., phrase)| (*phrase).to_owned())
+                .unwrap_or_default(),
         }
     }
 }
 
-/// The position in words, such as ` in epoch 2, step 17 of phase training`; begins with a space unless empty.
+/// The position in words, such as ` in epoch 2, step 17 of phase training`; begins with a space
+/// unless empty.
 pub fn place(phase: &str, epoch: u64, step: u64) -> String {
     match (phase, epoch, step) {
         ("", 0, _) => String::new(),

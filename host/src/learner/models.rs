@@ -23,7 +23,10 @@ pub struct FieldSpecs<'a> {
 
 impl<'a> FieldSpecs<'a> {
     fn new(fields: &'a [DataField]) -> FieldSpecs<'a> {
-        let shapes: Vec<Vec<u64>> = fields.iter().map(|field| field.shape.iter().map(|&size| size as u64).collect()).collect();
+        let shapes: Vec<Vec<u64>> = fields
+            .iter()
+            .map(|field| field.shape.iter().map(|&size| size as u64).collect())
+            .collect();
         let spec = |(field, shape): (&DataField, &Vec<u64>)| FieldSpec {
             name: Text::new(&field.name),
             dtype: field.dtype,
@@ -38,7 +41,8 @@ impl<'a> FieldSpecs<'a> {
 }
 
 impl Runtime {
-    /// Lets every model make its parameters, for data with these fields; sets `params` and `model` up.
+    /// Lets every model make its parameters, for data with these fields; sets `params` and `model`
+    /// up.
     pub(super) fn build_models(&self, models: &[ModelSlot], fields: &[DataField]) -> Flow {
         let specs = FieldSpecs::new(fields);
         let single = models.len() == 1;
@@ -46,20 +50,30 @@ impl Runtime {
             let number = self.engine.borrow_mut().model(&model.name);
             debug_assert_eq!(number, index);
             self.building.set(Some((number, model.instance.number)));
-            let built = model.instance.call(self, Doing::Building, |plugin| plugin.model_build(self, model.instance.number, &specs));
+            let built = model.instance.call(self, Doing::Building, |plugin| {
+                plugin.model_build(self, model.instance.number, &specs)
+            });
             self.building.set(None);
             built?;
         }
         let mut state = self.state.borrow_mut();
-        for (path, set) in
-            [("params", TensorSet::Parameters(None)), ("model", TensorSet::Model(None)), ("step.grads", TensorSet::Gradients(None))]
-        {
+        for (path, set) in [
+            ("params", TensorSet::Parameters(None)),
+            ("model", TensorSet::Model(None)),
+            ("step.grads", TensorSet::Gradients(None)),
+        ] {
             self.host_set(&mut state, path, set, if single { &[] } else { models })?;
         }
         Ok(())
     }
 
-    fn host_set(&self, state: &mut super::state::State, path: &str, set: TensorSet, models: &[ModelSlot]) -> Flow {
+    fn host_set(
+        &self,
+        state: &mut super::state::State,
+        path: &str,
+        set: TensorSet,
+        models: &[ModelSlot],
+    ) -> Flow {
         let mut put = |path: &str, set: TensorSet| -> Flow {
             let node = state.node(path).map_err(engine_error)?;
             state.set(node, Value::Tensors(set));
@@ -75,10 +89,21 @@ impl Runtime {
     }
 
     /// Makes a parameter of the model that is being built.
-    pub(crate) fn make_parameter(&self, caller: u32, path: &str, shape: &[usize], init: Init, kind: Kind) -> Answer<Handle> {
+    pub(crate) fn make_parameter(
+        &self,
+        caller: u32,
+        path: &str,
+        shape: &[usize],
+        init: Init,
+        kind: Kind,
+    ) -> Answer<Handle> {
         match self.building.get() {
-            Some((model, number)) if number == caller => Ok(self.engine.borrow_mut().parameter(model, path, shape, init, kind)?),
-            _ => Err(Refusal::Text(format!("parameter `{path}` can be made only by a model, and only while it is built"))),
+            Some((model, number)) if number == caller => {
+                Ok(self.engine.borrow_mut().parameter(model, path, shape, init, kind)?)
+            }
+            _ => Err(Refusal::Text(format!(
+                "parameter `{path}` can be made only by a model, and only while it is built"
+            ))),
         }
     }
 
@@ -93,20 +118,36 @@ impl Runtime {
 
     fn model_at(&self, index: u32) -> Answer<&ModelSlot> {
         let models = &stopped(self.parts())?.models;
-        models.get(index as usize).ok_or_else(|| Refusal::Text(format!("there is no model number {index}; this run has {}", models.len())))
+        models.get(index as usize).ok_or_else(|| {
+            Refusal::Text(format!(
+                "there is no model number {index}; this run has {}",
+                models.len()
+            ))
+        })
     }
 
     fn loss_at(&self, index: u32) -> Answer<&LossSlot> {
         let losses = &stopped(self.parts())?.losses;
-        losses.get(index as usize).ok_or_else(|| Refusal::Text(format!("there is no loss number {index}; this run has {}", losses.len())))
+        losses.get(index as usize).ok_or_else(|| {
+            Refusal::Text(format!("there is no loss number {index}; this run has {}", losses.len()))
+        })
     }
 
-    /// Runs a model. The running phase may, and who has a read grant on `model`: then without recording, in evaluation mode.
-    pub(crate) fn forward(&self, caller: u32, model: u32, inputs: &[Handle], outputs: &mut [Handle]) -> Answer<usize> {
+    /// Runs a model. The running phase may, and who has a read grant on `model`: then without
+    /// recording, in evaluation mode.
+    pub(crate) fn forward(
+        &self,
+        caller: u32,
+        model: u32,
+        inputs: &[Handle],
+        outputs: &mut [Handle],
+    ) -> Answer<usize> {
         let slot = self.model_at(model)?;
         let mut run = || {
             let instance = &slot.instance;
-            instance.call(self, Doing::Forward, |plugin| plugin.model_forward(self, instance.number, inputs, outputs))
+            instance.call(self, Doing::Forward, |plugin| {
+                plugin.model_forward(self, instance.number, inputs, outputs)
+            })
         };
         if self.require_phase(caller, "run a model").is_ok() {
             return stopped(self.profile.time(Work::Forward, run));
@@ -126,7 +167,11 @@ impl Runtime {
             self.require_read(caller, "model")?;
         }
         let instance = &slot.instance;
-        let run = || instance.call(self, Doing::Judging, |plugin| plugin.loss_forward(self, instance.number, yhats, ys));
+        let run = || {
+            instance.call(self, Doing::Judging, |plugin| {
+                plugin.loss_forward(self, instance.number, yhats, ys)
+            })
+        };
         stopped(self.profile.time(Work::Loss, run))
     }
 
@@ -166,7 +211,9 @@ impl Runtime {
         self.require_phase(caller, "update parameters")?;
         let only = self.one_or_all(model)?;
         if !self.grads_ready.get() {
-            return Err(Refusal::Text("there are no gradients to apply: run `backward` first, in the same step".into()));
+            return Err(Refusal::Text(
+                "there are no gradients to apply: run `backward` first, in the same step".into(),
+            ));
         }
         let models = &stopped(self.parts())?.models;
         for (index, slot) in models.iter().enumerate() {
@@ -189,13 +236,15 @@ impl Runtime {
 
     /// Index of the model, or of the only one for an empty name.
     pub(crate) fn model_index(&self, name: &str) -> Answer<u32> {
-        let names: Vec<&str> = stopped(self.parts())?.models.iter().map(|model| model.name.as_str()).collect();
+        let names: Vec<&str> =
+            stopped(self.parts())?.models.iter().map(|model| model.name.as_str()).collect();
         index_of(&names, name, "model")
     }
 
     /// Index of the loss, or of the only one for an empty name.
     pub(crate) fn loss_number(&self, name: &str) -> Answer<u32> {
-        let names: Vec<&str> = stopped(self.parts())?.losses.iter().map(|loss| loss.name.as_str()).collect();
+        let names: Vec<&str> =
+            stopped(self.parts())?.losses.iter().map(|loss| loss.name.as_str()).collect();
         index_of(&names, name, "loss")
     }
 }
@@ -204,12 +253,20 @@ fn index_of(names: &[&str], name: &str, what: &str) -> Answer<u32> {
     if name.is_empty() {
         return match names.len() {
             1 => Ok(0),
-            0 => Err(Refusal::Text(format!("this run has no {what}: add `[{what}]` to the run file"))),
-            count => Err(Refusal::Text(format!("this run has {count} of `{what}` ({}), so one has to be named", names.join(", ")))),
+            0 => Err(Refusal::Text(format!(
+                "this run has no {what}: add `[{what}]` to the run file"
+            ))),
+            count => Err(Refusal::Text(format!(
+                "this run has {count} of `{what}` ({}), so one has to be named",
+                names.join(", ")
+            ))),
         };
     }
     match names.iter().position(|known| *known == name) {
         Some(index) => Ok(index as u32),
-        None => Err(Refusal::Text(format!("this run has no {what} called `{name}`; it has {}", names.join(", ")))),
+        None => Err(Refusal::Text(format!(
+            "this run has no {what} called `{name}`; it has {}",
+            names.join(", ")
+        ))),
     }
 }

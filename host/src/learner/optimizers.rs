@@ -46,7 +46,8 @@ impl OptimizerSlot {
         let names = self.instance.answers.optimizer_state.len();
         let parameters: Vec<(usize, String, Handle)> = {
             let engine = runtime.engine.borrow();
-            let ours = engine.parameters().filter(|p| p.model == self.model && p.kind == Kind::Trainable);
+            let ours =
+                engine.parameters().filter(|p| p.model == self.model && p.kind == Kind::Trainable);
             ours.map(|p| (p.index, p.path.to_owned(), p.handle)).collect()
         };
         let mut tracked = Vec::with_capacity(parameters.len());
@@ -54,7 +55,11 @@ impl OptimizerSlot {
             let mut engine = runtime.engine.borrow_mut();
             let mut states = Vec::with_capacity(names);
             for _ in 0..names {
-                let zeros = engine.value(handle).map_err(engine_error)?.zeros_like().map_err(engine_error)?;
+                let zeros = engine
+                    .value(handle)
+                    .map_err(engine_error)?
+                    .zeros_like()
+                    .map_err(engine_error)?;
                 states.push(engine.insert(zeros));
             }
             tracked.push(Tracked { parameter, path, handle, states, updates: Cell::new(0) });
@@ -72,9 +77,13 @@ impl OptimizerSlot {
     pub(super) fn update(&self, runtime: &Runtime) -> Flow {
         let instance = &self.instance;
         let tracked = self.tracked();
-        instance.call(runtime, Doing::Preparing, |plugin| plugin.optimizer_begin(runtime, instance.number))?;
+        instance.call(runtime, Doing::Preparing, |plugin| {
+            plugin.optimizer_begin(runtime, instance.number)
+        })?;
         for entry in tracked.iter() {
-            let Some(gradient) = runtime.engine.borrow().lent_gradient(entry.parameter) else { continue };
+            let Some(gradient) = runtime.engine.borrow().lent_gradient(entry.parameter) else {
+                continue;
+            };
             let step = entry.updates.get() + 1;
             let request = UpdateRaw {
                 path: Text::new(&entry.path),
@@ -84,7 +93,9 @@ impl OptimizerSlot {
                 state_count: entry.states.len(),
                 step,
             };
-            let flow = instance.call(runtime, Doing::Updating, |plugin| plugin.optimizer_update(runtime, instance.number, &request));
+            let flow = instance.call(runtime, Doing::Updating, |plugin| {
+                plugin.optimizer_update(runtime, instance.number, &request)
+            });
             flow.map_err(|stop| name_parameter(stop, &entry.path))?;
             entry.updates.set(step);
         }

@@ -1,7 +1,8 @@
-//! What the learner needs from the rest of the host, as traits: data, the record of a run, the display.
+//! What the learner needs from the rest of the host, as traits: data, the record of a run, the
+//! display.
 //!
-//! The loader, the run directory and the terminal implement them; tests implement them in a few lines. The learner never
-//! opens a file and never writes to a terminal itself.
+//! The loader, the run directory and the terminal implement them; tests implement them in a few
+//! lines. The learner never opens a file and never writes to a terminal itself.
 
 use std::sync::Arc;
 
@@ -91,17 +92,20 @@ impl Scope {
 #[error("{0}")]
 pub struct SinkError(pub String);
 
-/// The lasting record of a run. Called on the training thread, between tensor work: implementations buffer.
+/// The lasting record of a run. Called on the training thread, between tensor work: implementations
+/// buffer.
 pub trait Sink {
     /// One figure, for `metrics.jsonl` and `metrics.csv`.
     fn metric(&self, at: &At<'_>, scope: Scope, name: &str, value: f64) -> Result<(), SinkError>;
 
-    /// Something that happened in the life of the run, for `events.jsonl`: `fit-begin`, `epoch-begin`, `epoch-end`,
-    /// `epoch-cancelled`, `step-cancelled`, `fit-cancelled`, `error`, `fit-end`, `instance-disabled`. `by` is the instance that caused it (or
-    /// empty), `detail` the reason. Ordinary steps are not told.
+    /// Something that happened in the life of the run, for `events.jsonl`: `fit-begin`,
+    /// `epoch-begin`, `epoch-end`, `epoch-cancelled`, `step-cancelled`, `fit-cancelled`, `error`,
+    /// `fit-end`, `instance-disabled`. `by` is the instance that caused it (or empty), `detail` the
+    /// reason. Ordinary steps are not told.
     fn event(&self, at: &At<'_>, kind: &str, by: &str, detail: &str) -> Result<(), SinkError>;
 
-    /// Called at the end of each phase's epoch, after every reader of epoch-end: what is buffered goes to the disk.
+    /// Called at the end of each phase's epoch, after every reader of epoch-end: what is buffered
+    /// goes to the disk.
     fn flush(&self) -> Result<(), SinkError>;
 }
 
@@ -121,7 +125,8 @@ impl Sink for NoSink {
     }
 }
 
-/// What the person at the terminal sees. `by` is the id of the instance that speaks; each has at most one bar.
+/// What the person at the terminal sees. `by` is the id of the instance that speaks; each has at
+/// most one bar.
 pub trait Display {
     /// Prints lines above any bar.
     fn print(&self, by: &str, text: &str);
@@ -165,7 +170,8 @@ pub struct DataField {
     pub classes: u64,
 }
 
-/// One batch, ready for the engine: a tensor `[samples, ...]` per field, in the order of the fields.
+/// One batch, ready for the engine: a tensor `[samples, ...]` per field, in the order of the
+/// fields.
 #[derive(Clone, Debug)]
 pub struct DataBatch {
     /// The tensors.
@@ -191,7 +197,8 @@ pub trait Helpers {
     fn threads(&self) -> usize;
     /// Does `task` for each number below `count`, and returns when all are done.
     fn share(&self, count: usize, task: &(dyn Fn(usize) + Sync));
-    /// Lets others than the caller do `task`, piece by piece, whenever they have nothing else to do. They may never come round to it.
+    /// Lets others than the caller do `task`, piece by piece, whenever they have nothing else to
+    /// do. They may never come round to it.
     fn idle(&self, task: Arc<Idle>);
 }
 
@@ -231,8 +238,8 @@ pub trait Batches {
         drop(room);
     }
 
-    /// Where it stands, for [`Data::resume`]; `None` after the last batch, and where the data cannot tell: such a run can be
-    /// saved only after an epoch of a phase.
+    /// Where it stands, for [`Data::resume`]; `None` after the last batch, and where the data
+    /// cannot tell: such a run can be saved only after an epoch of a phase.
     fn position(&self) -> Option<BatchPosition> {
         None
     }
@@ -261,9 +268,18 @@ pub trait Data {
     fn split(&self, name: &str) -> Option<SplitSize>;
     /// Begins epoch `epoch` (from 1) of a split.
     fn epoch(&self, split: &str, epoch: u64) -> Result<Box<dyn Batches>, String>;
-    /// Takes up an epoch at a position that [`Batches::position`] gave; an error where it would read something else.
-    fn resume(&self, split: &str, epoch: u64, at: &BatchPosition) -> Result<Box<dyn Batches>, String> {
-        Err(format!("epoch {epoch} of split `{split}` cannot be taken up at batch {}: this data begins only whole epochs", at.next))
+    /// Takes up an epoch at a position that [`Batches::position`] gave; an error where it would
+    /// read something else.
+    fn resume(
+        &self,
+        split: &str,
+        epoch: u64,
+        at: &BatchPosition,
+    ) -> Result<Box<dyn Batches>, String> {
+        Err(format!(
+            "epoch {epoch} of split `{split}` cannot be taken up at batch {}: this data begins only whole epochs",
+            at.next
+        ))
     }
 }
 

@@ -23,8 +23,16 @@ pub struct Position {
 /// No instance has this number, and no caller: `NOBODY` is another.
 const NO_PHASE: u32 = u32::MAX - 1;
 
-const OUTSIDE: EventRaw =
-    EventRaw { kind: 0, phase: u32::MAX, phase_kind: phase_kind::NONE, reserved: 0, epoch: 0, step: 0, total_steps: 0, steps_per_epoch: 0 };
+const OUTSIDE: EventRaw = EventRaw {
+    kind: 0,
+    phase: u32::MAX,
+    phase_kind: phase_kind::NONE,
+    reserved: 0,
+    epoch: 0,
+    step: 0,
+    total_steps: 0,
+    steps_per_epoch: 0,
+};
 
 impl Default for Position {
     fn default() -> Position {

@@ -1,9 +1,10 @@
 //! Where the time goes: per phase, event and callback, always on.
 //!
-//! Reading a clock costs more than calling a callback, so not every step is timed: one in [`EVERY`], of long runs one in
-//! [`LATER`], chosen at random but the same in every run; what is outside of steps is always timed. Counts are exact, times
-//! of steps are scaled up from those that were timed, each of which counts for as many as it was chosen from (the estimator
-//! of Horvitz and Thompson, 1952, as a ratio). While a step is not timed, an event costs one load and one branch.
+//! Reading a clock costs more than calling a callback, so not every step is timed: one in
+//! [`EVERY`], of long runs one in [`LATER`], chosen at random but the same in every run; what is
+//! outside of steps is always timed. Counts are exact, times of steps are scaled up from those that
+//! were timed, each of which counts for as many as it was chosen from (the estimator of Horvitz and
+//! Thompson, 1952, as a ratio). While a step is not timed, an event costs one load and one branch.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -60,7 +61,8 @@ pub struct Steps {
 /// Phase, whether it belongs to a step, and work.
 type Key = (u32, bool, Work);
 
-/// Room for so many kinds of work before more is asked for: in the middle of a step nothing should be allocated.
+/// Room for so many kinds of work before more is asked for: in the middle of a step nothing should
+/// be allocated.
 const ROOM: usize = 512;
 
 /// The measurements of a run.
@@ -207,7 +209,9 @@ impl Profile {
         x ^= x << 25;
         x ^= x >> 27;
         self.random.set(x);
-        self.timing.set((x.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32).is_multiple_of(u64::from(self.every())));
+        self.timing.set(
+            (x.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32).is_multiple_of(u64::from(self.every())),
+        );
         self.decided.set(true);
     }
 
@@ -251,8 +255,13 @@ impl Profile {
         let mut rows: BTreeMap<(u32, Work), Row> = BTreeMap::new();
         for &((phase, in_step, work), spent) in self.spent.borrow().iter() {
             let of_phase = steps.get(&phase).copied().unwrap_or_default();
-            let scale = if in_step && of_phase.weight > 0 { of_phase.begun as f64 / of_phase.weight as f64 } else { 1.0 };
-            let row = rows.entry((phase, work)).or_insert(Row { phase, work, timed: 0, seconds: 0.0 });
+            let scale = if in_step && of_phase.weight > 0 {
+                of_phase.begun as f64 / of_phase.weight as f64
+            } else {
+                1.0
+            };
+            let row =
+                rows.entry((phase, work)).or_insert(Row { phase, work, timed: 0, seconds: 0.0 });
             row.timed += spent.timed;
             row.seconds += spent.time.as_secs_f64() * scale;
         }

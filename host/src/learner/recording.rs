@@ -13,7 +13,11 @@ impl Runtime {
         let scope = match number {
             scope::STEP => Scope::Step,
             scope::EPOCH => Scope::Epoch,
-            other => return Err(Refusal::Text(format!("{other} is no scope of a metric: 0 is step, 1 is epoch"))),
+            other => {
+                return Err(Refusal::Text(format!(
+                    "{other} is no scope of a metric: 0 is step, 1 is epoch"
+                )));
+            }
         };
         if self.muted.get() {
             return Ok(());
@@ -22,7 +26,10 @@ impl Runtime {
         if scope == Scope::Epoch {
             let phase = self.with_at(|at| at.phase.to_owned());
             let mut metrics = self.metrics.borrow_mut();
-            match metrics.iter_mut().find(|(known_phase, known, _)| *known_phase == phase && known == name) {
+            match metrics
+                .iter_mut()
+                .find(|(known_phase, known, _)| *known_phase == phase && known == name)
+            {
                 Some(known) => known.2 = value,
                 None => metrics.push((phase, name.to_owned(), value)),
             }
@@ -33,11 +40,15 @@ impl Runtime {
     /// Hands a record to every logger.
     pub(crate) fn record_log(&self, record: &RecordRaw) -> Answer {
         let Some(parts) = self.parts.get().filter(|_| !self.muted.get()) else { return Ok(()) };
-        let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+        let time = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0.0, |since| since.as_secs_f64());
         let record = RecordRaw { time, ..*record };
         let mut worst = Worst::default();
         for logger in parts.loggers.iter().filter(|logger| !logger.is_disabled()) {
-            let flow = logger.call(self, Doing::Recording, |plugin| plugin.logger_write(self, logger.number, &record));
+            let flow = logger.call(self, Doing::Recording, |plugin| {
+                plugin.logger_write(self, logger.number, &record)
+            });
             worst.note(match flow {
                 Err(stop) if logger.on_error == OnError::Disable => {
                     logger.disable();

@@ -1,7 +1,9 @@
-//! Rehearsals: steps of a phase that leave no trace, for a learning-rate finder or a check before the first epoch.
+//! Rehearsals: steps of a phase that leave no trace, for a learning-rate finder or a check before
+//! the first epoch.
 //!
-//! While a step of a rehearsal runs, the runtime is muted: no callback hears an event, nothing is recorded, shown or logged.
-//! When the rehearsal ends, everything that its steps changed is put back from a snapshot.
+//! While a step of a rehearsal runs, the runtime is muted: no callback hears an event, nothing is
+//! recorded, shown or logged. When the rehearsal ends, everything that its steps changed is put
+//! back from a snapshot.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +33,8 @@ struct Before {
     position: EventRaw,
 }
 
-/// Whether a rehearsal can change an instance. Callbacks and their metrics are not called by it, loggers neither.
+/// Whether a rehearsal can change an instance. Callbacks and their metrics are not called by it,
+/// loggers neither.
 fn takes_part(instance: &Instance) -> bool {
     !matches!(instance.kind(), kind::CALLBACK | kind::LOGGER | kind::METRIC)
 }
@@ -46,18 +49,28 @@ impl Runtime {
     pub(crate) fn rehearse_begin(&self, caller: u32, index: usize) -> Answer {
         let position = self.position.get();
         if position.phase_kind != phase_kind::NONE || self.in_step() {
-            return Err(Refusal::Text("a rehearsal can begin only between epochs, such as at fit-begin".into()));
+            return Err(Refusal::Text(
+                "a rehearsal can begin only between epochs, such as at fit-begin".into(),
+            ));
         }
         if self.rehearsal.borrow().is_some() {
-            return Err(Refusal::Text("a rehearsal begins while another is under way: end that one first".into()));
+            return Err(Refusal::Text(
+                "a rehearsal begins while another is under way: end that one first".into(),
+            ));
         }
         let phases = &stopped(self.parts())?.phases;
         let Some(phase) = phases.get(index) else {
-            return Err(Refusal::Text(format!("there is no phase number {index}; this run has {}", phases.len())));
+            return Err(Refusal::Text(format!(
+                "there is no phase number {index}; this run has {}",
+                phases.len()
+            )));
         };
         let data = self.data.borrow().clone();
         let (Some(split), Some(data)) = (phase.split.clone(), data) else {
-            return Err(Refusal::Text(format!("phase `{}` reads no data, so none of its steps can be rehearsed", phase.instance.id)));
+            return Err(Refusal::Text(format!(
+                "phase `{}` reads no data, so none of its steps can be rehearsed",
+                phase.instance.id
+            )));
         };
         let before = Before { snapshot: stopped(self.snapshot_of(takes_part))?, position };
         let epoch = self.epochs_done.get() + 1;
@@ -86,21 +99,35 @@ impl Runtime {
     fn rehearsed_batch(&self, caller: u32) -> Answer<DataBatch> {
         let mut open = self.rehearsal.borrow_mut();
         let Some(rehearsal) = open.as_mut().filter(|rehearsal| rehearsal.caller == caller) else {
-            return Err(Refusal::Text("a step is rehearsed outside of a rehearsal: begin one first".into()));
+            return Err(Refusal::Text(
+                "a step is rehearsed outside of a rehearsal: begin one first".into(),
+            ));
         };
-        if let Some(batch) = rehearsal.batches.next_batch(&*self.engine.borrow()).map_err(Refusal::Text)? {
+        if let Some(batch) =
+            rehearsal.batches.next_batch(&*self.engine.borrow()).map_err(Refusal::Text)?
+        {
             return Ok(batch);
         }
-        let data = self.data.borrow().clone().ok_or_else(|| Refusal::Text("this run has no data".into()))?;
+        let data = self
+            .data
+            .borrow()
+            .clone()
+            .ok_or_else(|| Refusal::Text("this run has no data".into()))?;
         rehearsal.epoch += 1;
         rehearsal.batches = data.epoch(&rehearsal.split, rehearsal.epoch).map_err(Refusal::Text)?;
         let first = rehearsal.batches.next_batch(&*self.engine.borrow()).map_err(Refusal::Text)?;
-        first.ok_or_else(|| Refusal::Text(format!("the data has no batch in its split `{}`", rehearsal.split)))
+        first.ok_or_else(|| {
+            Refusal::Text(format!("the data has no batch in its split `{}`", rehearsal.split))
+        })
     }
 
     /// Runs the running phase's step on a batch of the host's own.
     pub(super) fn step_on(&self, batch: &DataBatch) -> Flow {
-        let mut raw = BatchRaw { samples: batch.samples as u32, index: batch.index, ..super::epoch::NO_BATCH };
+        let mut raw = BatchRaw {
+            samples: batch.samples as u32,
+            index: batch.index,
+            ..super::epoch::NO_BATCH
+        };
         for (field, tensor) in raw.fields.iter_mut().zip(&batch.fields) {
             *field = self.engine.borrow_mut().insert(tensor.clone());
             raw.field_count += 1;
@@ -121,10 +148,14 @@ impl Runtime {
         stopped(self.put_back_after_rehearsal())
     }
 
-    /// Puts back what the rehearsal changed, if one is under way: also called where a callback left without ending its own.
+    /// Puts back what the rehearsal changed, if one is under way: also called where a callback left
+    /// without ending its own.
     pub(super) fn put_back_after_rehearsal(&self) -> Flow {
-        let Some(Rehearsal { before, .. }) = self.rehearsal.borrow_mut().take() else { return Ok(()) };
-        // A failure of a rehearsed step was for the caller alone, who may have dealt with it; an end of the fit is for all.
+        let Some(Rehearsal { before, .. }) = self.rehearsal.borrow_mut().take() else {
+            return Ok(());
+        };
+        // A failure of a rehearsed step was for the caller alone, who may have dealt with it; an
+        // end of the fit is for all.
         let ends_fit = self.take_pending(StopKind::CancelFit);
         self.forget_pending();
         self.empty_step_state()?;
@@ -142,11 +173,14 @@ impl Runtime {
     /// Takes values away that came into the state tree since the snapshot.
     fn forget_what_is_not_in(&self, snapshot: &Snapshot) -> Flow {
         let tensors = snapshot.tensors.iter().map(|(path, _)| path.as_str());
-        let known: BTreeSet<&str> = snapshot.values.iter().map(|(path, _)| path.as_str()).chain(tensors).collect();
+        let known: BTreeSet<&str> =
+            snapshot.values.iter().map(|(path, _)| path.as_str()).chain(tensors).collect();
         let mut state = self.state.borrow_mut();
         let new: Vec<String> = state
             .values()
-            .filter(|(path, value)| !value.is_hosted() && !covers("step", path) && !known.contains(path))
+            .filter(|(path, value)| {
+                !value.is_hosted() && !covers("step", path) && !known.contains(path)
+            })
             .map(|(path, _)| path.to_owned())
             .collect();
         for path in new {

@@ -1,7 +1,7 @@
 //! The runtime: all that plugins reach while they are called, behind small cells.
 //!
-//! No borrow of a cell is held while a plugin runs, because the plugin calls back. The bridge finds the runtime that is
-//! calling it through the thread; the rest of the host holds it directly.
+//! No borrow of a cell is held while a plugin runs, because the plugin calls back. The bridge finds
+//! the runtime that is calling it through the thread; the rest of the host holds it directly.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
@@ -119,7 +119,8 @@ pub struct Folders {
 /// What is done at a moment at which the run can be saved. A failure ends the fit.
 pub type OnCheckpoint = Rc<dyn Fn(&Runtime, Moment) -> Flow>;
 
-/// The number that the interrupt has when the time that the run may take is up; all others are those of signals.
+/// The number that the interrupt has when the time that the run may take is up; all others are
+/// those of signals.
 pub const TIME_IS_UP: u32 = u32::MAX;
 
 /// See the module.
@@ -148,7 +149,8 @@ pub struct Runtime {
     pub(crate) next_phase: Cell<usize>,
     /// Epochs that the running phase began since it was called.
     pub(super) epochs_within: Cell<u32>,
-    /// Whether the epoch that the running phase began last was worked through, or cancelled by itself.
+    /// Whether the epoch that the running phase began last was worked through, or cancelled by
+    /// itself.
     pub(super) epoch_complete: Cell<bool>,
     /// Called when everything may be saved.
     pub(crate) on_checkpoint: RefCell<Option<OnCheckpoint>>,
@@ -300,12 +302,16 @@ impl Runtime {
             return Ok(());
         }
         let told = self.with_at(|at| self.ports.sink.event(at, kind, by, detail));
-        told.map_err(|error| Stop::host(format!("the record of the run cannot be written: {error}")))
+        told.map_err(|error| {
+            Stop::host(format!("the record of the run cannot be written: {error}"))
+        })
     }
 
     /// Words for a message: what an instance was doing, and where in the run.
     pub(super) fn describe(&self, doing: Doing) -> String {
-        let what = doing.phrase(|number| self.events.try_borrow().ok().and_then(|events| events.name(number).map(str::to_owned)));
+        let what = doing.phrase(|number| {
+            self.events.try_borrow().ok().and_then(|events| events.name(number).map(str::to_owned))
+        });
         self.with_at(|at| what + &place(at.phase, at.epoch, at.step))
     }
 
@@ -318,7 +324,8 @@ impl Runtime {
     /// The stop that was kept aside, if its status came back.
     pub(super) fn take_pending(&self, kind: StopKind) -> Option<Stop> {
         // A panic travels as an error through those who did not panic.
-        let same = |stop: &Stop| stop.kind() == kind || (stop.kind().is_failure() && kind.is_failure());
+        let same =
+            |stop: &Stop| stop.kind() == kind || (stop.kind().is_failure() && kind.is_failure());
         self.pending.borrow_mut().take().filter(same)
     }
 
@@ -347,7 +354,11 @@ impl Runtime {
     #[inline]
     pub(crate) fn require_phase(&self, caller: u32, what: &str) -> Answer<usize> {
         let at = &self.position;
-        if at.phase_instance.get() == caller { Ok(at.get().phase as usize) } else { Err(self.not_the_phase(caller, what)) }
+        if at.phase_instance.get() == caller {
+            Ok(at.get().phase as usize)
+        } else {
+            Err(self.not_the_phase(caller, what))
+        }
     }
 
     #[cold]
@@ -355,10 +366,16 @@ impl Runtime {
     fn not_the_phase(&self, caller: u32, what: &str) -> Refusal {
         let state = self.state.borrow();
         let caller = state.owner_id(caller);
-        let running = self.parts.get().and_then(|parts| parts.phases.get(self.position.get().phase as usize));
+        let running =
+            self.parts.get().and_then(|parts| parts.phases.get(self.position.get().phase as usize));
         Refusal::Text(match running {
-            Some(phase) => format!("`{caller}` may not {what}: only the running phase, `{}`, may", phase.instance.id),
-            None => format!("`{caller}` may not {what} now: no phase is running, and only the running phase may"),
+            Some(phase) => format!(
+                "`{caller}` may not {what}: only the running phase, `{}`, may",
+                phase.instance.id
+            ),
+            None => format!(
+                "`{caller}` may not {what} now: no phase is running, and only the running phase may"
+            ),
         })
     }
 
@@ -368,7 +385,9 @@ impl Runtime {
     }
 }
 
-/// Whether an event is one of those before a backward pass, when callbacks may add to what is computed.
+/// Whether an event is one of those before a backward pass, when callbacks may add to what is
+/// computed.
 pub(super) fn records(number: u32) -> bool {
-    matches!(number, event::STEP_BEGIN | event::LOSS_BEGIN | event::BACKWARD_BEGIN) || number >= event::CUSTOM
+    matches!(number, event::STEP_BEGIN | event::LOSS_BEGIN | event::BACKWARD_BEGIN)
+        || number >= event::CUSTOM
 }

@@ -1,7 +1,8 @@
-//! When a run can be saved, and going on from there: between two steps, after an epoch of a phase, between two epochs.
+//! When a run can be saved, and going on from there: between two steps, after an epoch of a phase,
+//! between two epochs.
 //!
-//! The loop offers moments; the host, or an embedder, takes a snapshot at those that it wants. Nothing here is sent to
-//! plugins: a run that is saved does not differ from one that is not.
+//! The loop offers moments; the host, or an embedder, takes a snapshot at those that it wants.
+//! Nothing here is sent to plugins: a run that is saved does not differ from one that is not.
 
 use std::sync::atomic::Ordering;
 
@@ -77,17 +78,31 @@ pub(crate) struct Resumption {
 }
 
 impl Runtime {
-    /// Notes that an instance wants a checkpoint: after the step, or, asked for outside of steps, at the end of this epoch of the
-    /// fit. Answers whether anybody keeps checkpoints.
-    pub(crate) fn request_checkpoint(&self, caller: u32, metric: &str, keep: u64, higher_is_better: bool) -> Answer<bool> {
+    /// Notes that an instance wants a checkpoint: after the step, or, asked for outside of steps,
+    /// at the end of this epoch of the fit. Answers whether anybody keeps checkpoints.
+    pub(crate) fn request_checkpoint(
+        &self,
+        caller: u32,
+        metric: &str,
+        keep: u64,
+        higher_is_better: bool,
+    ) -> Answer<bool> {
         if !metric.contains('/') {
-            return Err(Refusal::Text(format!("`{metric}` is no metric of a phase: it is PHASE/NAME, such as `validation/loss`")));
+            return Err(Refusal::Text(format!(
+                "`{metric}` is no metric of a phase: it is PHASE/NAME, such as `validation/loss`"
+            )));
         }
         if self.on_checkpoint.borrow().is_none() {
             return Ok(false);
         }
         let (by, after_step) = (self.state.borrow().owner_id(caller), self.in_step());
-        let wish = Wish { by, metric: metric.to_owned(), keep: (keep > 0).then_some(keep), higher_is_better, after_step };
+        let wish = Wish {
+            by,
+            metric: metric.to_owned(),
+            keep: (keep > 0).then_some(keep),
+            higher_is_better,
+            after_step,
+        };
         let mut wishes = self.wishes.borrow_mut();
         wishes.retain(|known| known.by != wish.by);
         wishes.push(wish);
@@ -96,9 +111,14 @@ impl Runtime {
         Ok(true)
     }
 
-    /// Takes the wishes that are due: all at the end of an epoch of the fit, else those that are for the moment after a step.
+    /// Takes the wishes that are due: all at the end of an epoch of the fit, else those that are
+    /// for the moment after a step.
     pub fn take_wishes(&self, at_end_of_epoch: bool) -> Vec<Wish> {
-        let due: Vec<Wish> = self.wishes.borrow_mut().extract_if(.., |wish| at_end_of_epoch || wish.after_step).collect();
+        let due: Vec<Wish> = self
+            .wishes
+            .borrow_mut()
+            .extract_if(.., |wish| at_end_of_epoch || wish.after_step)
+            .collect();
         self.offer_steps_if_wanted();
         due
     }
@@ -130,7 +150,9 @@ impl Runtime {
 
     /// Steps that all phases have begun since the run began.
     pub fn steps_begun(&self) -> u64 {
-        self.parts.get().map_or(0, |parts| parts.phases.iter().map(|phase| phase.total_steps.get()).sum())
+        self.parts
+            .get()
+            .map_or(0, |parts| parts.phases.iter().map(|phase| phase.total_steps.get()).sum())
     }
 
     /// The phase that is running or comes next, by its number.
@@ -143,7 +165,10 @@ impl Runtime {
 
     /// Instance ids of the phases, in their order.
     pub fn phase_ids(&self) -> Vec<String> {
-        self.parts.get().map(|parts| parts.phases.iter().map(|phase| phase.instance.id.clone()).collect()).unwrap_or_default()
+        self.parts
+            .get()
+            .map(|parts| parts.phases.iter().map(|phase| phase.instance.id.clone()).collect())
+            .unwrap_or_default()
     }
 
     /// Whether the fit ends after this moment because an instance wants so.
@@ -157,8 +182,8 @@ impl Runtime {
         action.map_or(Ok(()), |action| action(self, moment))
     }
 
-    /// Before the next batch is taken: somebody wants to save, or a signal came. False where the epoch's batches are all
-    /// done, so that the epoch should rather come to its end.
+    /// Before the next batch is taken: somebody wants to save, or a signal came. False where the
+    /// epoch's batches are all done, so that the epoch should rather come to its end.
     pub(super) fn pause_between_steps(&self) -> Flow<bool> {
         let signal = self.signal();
         match self.position_in_epoch() {
@@ -179,11 +204,13 @@ impl Runtime {
 
     fn all_batches_done(&self) -> bool {
         let open = self.open_epoch.borrow();
-        open.as_ref().is_some_and(|open| open.batches.as_ref().is_some_and(|batches| batches.is_done()))
+        open.as_ref()
+            .is_some_and(|open| open.batches.as_ref().is_some_and(|batches| batches.is_done()))
     }
 
-    /// Where the open epoch stands, if it can be taken up again from here: no step is open, no batch is held by the phase,
-    /// and it is the first epoch that the phase began since it was called.
+    /// Where the open epoch stands, if it can be taken up again from here: no step is open, no
+    /// batch is held by the phase, and it is the first epoch that the phase began since it was
+    /// called.
     pub(super) fn position_in_epoch(&self) -> Option<SavedEpoch> {
         let open = self.open_epoch.borrow();
         let open = open.as_ref()?;
@@ -195,16 +222,23 @@ impl Runtime {
         Some(SavedEpoch { phase, step: at.step, batches: open.batches.as_ref()?.position()? })
     }
 
-    /// Takes up the epoch that a snapshot was taken within, if there is one: who heard its begin hears its end.
+    /// Takes up the epoch that a snapshot was taken within, if there is one: who heard its begin
+    /// hears its end.
     pub(super) fn take_up_epoch(&self, phase: &str, split: &str) -> Flow<Option<Box<dyn Batches>>> {
         let saved = self.resumption.borrow_mut().epoch.take();
         let Some(saved) = saved else { return Ok(None) };
         if saved.phase != phase {
-            return Err(Stop::host(format!("the checkpoint was taken in an epoch of phase `{}`, but `{phase}` goes on", saved.phase)));
+            return Err(Stop::host(format!(
+                "the checkpoint was taken in an epoch of phase `{}`, but `{phase}` goes on",
+                saved.phase
+            )));
         }
         let data = self.data.borrow().clone();
-        let data = data.ok_or_else(|| Stop::host("the checkpoint was taken within an epoch, but this run has no data"))?;
-        let batches = data.resume(split, self.position.get().epoch, &saved.batches).map_err(Stop::host)?;
+        let data = data.ok_or_else(|| {
+            Stop::host("the checkpoint was taken within an epoch, but this run has no data")
+        })?;
+        let batches =
+            data.resume(split, self.position.get().epoch, &saved.batches).map_err(Stop::host)?;
         self.position.change(|at| at.step = saved.step);
         self.take_up(Span::Epoch, event::EPOCH_BEGIN);
         Ok(Some(batches))

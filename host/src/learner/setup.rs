@@ -38,7 +38,11 @@ pub struct NewInstance {
 impl NewInstance {
     /// An instance whose hyper-parameters are under `hyper.ID`.
     pub fn named(id: &str) -> NewInstance {
-        NewInstance { id: id.to_owned(), hyper_prefix: format!("hyper.{id}"), on_error: OnError::Stop }
+        NewInstance {
+            id: id.to_owned(),
+            hyper_prefix: format!("hyper.{id}"),
+            on_error: OnError::Stop,
+        }
     }
 }
 
@@ -51,7 +55,12 @@ impl Runtime {
         self.create_owned(new, prepared, None)
     }
 
-    fn create_owned(&self, new: NewInstance, prepared: Prepared, owner: Option<u32>) -> Flow<Rc<Instance>> {
+    fn create_owned(
+        &self,
+        new: NewInstance,
+        prepared: Prepared,
+        owner: Option<u32>,
+    ) -> Flow<Rc<Instance>> {
         let number = {
             let mut instances = self.instances.borrow_mut();
             instances.push(None);
@@ -78,22 +87,28 @@ impl Runtime {
         let created = PluginInstance::create(self, number, prepared.component, &prepared.config);
         trail.end();
         let frame = self.setup.borrow_mut().pop();
-        let plugin_side = created.map_err(|failure| self.create_error(&new.id, &prepared, failure.text))?;
-        let Some(mut frame) = frame else { return Err(self.create_error(&new.id, &prepared, "its setup was lost".into())) };
+        let plugin_side =
+            created.map_err(|failure| self.create_error(&new.id, &prepared, failure.text))?;
+        let Some(mut frame) = frame else {
+            return Err(self.create_error(&new.id, &prepared, "its setup was lost".into()));
+        };
         if !frame.subscribed {
             let mut names = self.events.borrow_mut();
-            frame.answers.events = frame.declared.events.iter().map(|name| names.number(name)).collect();
+            frame.answers.events =
+                frame.declared.events.iter().map(|name| names.number(name)).collect();
         }
         frame.answers.run_after.extend(frame.declared.run_after.iter().cloned());
         frame.answers.run_before.extend(frame.declared.run_before.iter().cloned());
         let identity = Identity { number, id: new.id, on_error: new.on_error, owner };
-        let instance = Rc::new(Instance::new(identity, prepared, frame.answers, frame.children, plugin_side));
+        let instance =
+            Rc::new(Instance::new(identity, prepared, frame.answers, frame.children, plugin_side));
         self.instances.borrow_mut()[number as usize] = Some(Rc::clone(&instance));
         Ok(instance)
     }
 
     fn create_error(&self, id: &str, prepared: &Prepared, text: String) -> Stop {
-        let mut stop = Stop::host(if text.is_empty() { "it gave no reason".to_owned() } else { text });
+        let mut stop =
+            Stop::host(if text.is_empty() { "it gave no reason".to_owned() } else { text });
         stop.0.by = id.to_owned();
         stop.0.component = prepared.name.clone();
         stop.0.plugin = prepared.plugin.clone();
@@ -101,10 +116,16 @@ impl Runtime {
         stop
     }
 
-    fn with_frame<T>(&self, caller: u32, f: impl FnOnce(&mut SetupFrame) -> Answer<T>) -> Answer<T> {
+    fn with_frame<T>(
+        &self,
+        caller: u32,
+        f: impl FnOnce(&mut SetupFrame) -> Answer<T>,
+    ) -> Answer<T> {
         match self.setup.borrow_mut().last_mut() {
             Some(frame) if frame.number == caller => f(frame),
-            _ => Err(Refusal::Text("the setup functions can be called only while the instance is created".into())),
+            _ => Err(Refusal::Text(
+                "the setup functions can be called only while the instance is created".into(),
+            )),
         }
     }
 
@@ -133,7 +154,9 @@ impl Runtime {
     pub(crate) fn setup_subscribe(&self, caller: u32, name: &str) -> Answer {
         let number = self.setup_event(caller, name)?;
         self.with_frame(caller, |frame| {
-            if !frame.declared.events.iter().any(|declared| declared == name) && !frame.child_handles(number) {
+            if !frame.declared.events.iter().any(|declared| declared == name)
+                && !frame.child_handles(number)
+            {
                 return Err(frame.undeclared("handle the event", name, "events"));
             }
             frame.subscribed = true;
@@ -144,7 +167,8 @@ impl Runtime {
         })
     }
 
-    /// The number of an event that the instance, or one that belongs to it, handles or emits, or of a standard one.
+    /// The number of an event that the instance, or one that belongs to it, handles or emits, or of
+    /// a standard one.
     pub(crate) fn setup_event(&self, caller: u32, name: &str) -> Answer<u32> {
         let number = self.events.borrow().known(name);
         self.with_frame(caller, |frame| {
@@ -161,10 +185,19 @@ impl Runtime {
     }
 
     /// Declares a hyper-parameter and puts its first value into the state tree.
-    pub(crate) fn setup_hyper_parameter(&self, caller: u32, name: &str, initial: f64) -> Answer<u32> {
+    pub(crate) fn setup_hyper_parameter(
+        &self,
+        caller: u32,
+        name: &str,
+        initial: f64,
+    ) -> Answer<u32> {
         let path = self.with_frame(caller, |frame| {
             if !frame.declared.hyper_parameters.iter().any(|declared| declared == name) {
-                return Err(frame.undeclared("declare the hyper-parameter", name, "hyper-parameters"));
+                return Err(frame.undeclared(
+                    "declare the hyper-parameter",
+                    name,
+                    "hyper-parameters",
+                ));
             }
             let path = format!("{}.{name}", frame.hyper_prefix);
             frame.answers.hyper_parameters.push(path.clone());
@@ -179,13 +212,24 @@ impl Runtime {
     }
 
     /// Creates an instance that belongs to the one being created; answers its number.
-    pub(crate) fn setup_child(&self, caller: u32, kind: u32, name: &str, config: &str) -> Answer<u32> {
+    pub(crate) fn setup_child(
+        &self,
+        caller: u32,
+        kind: u32,
+        name: &str,
+        config: &str,
+    ) -> Answer<u32> {
         let id = self.with_frame(caller, |frame| Ok(format!("{}/{}", frame.id, bare(name))))?;
         let id = self.unused_id(id);
         let prepared = self.ports.components.prepare(kind, name, config).map_err(Refusal::Text)?;
         let hyper_prefix = format!("hyper.{}", id.replace(['/', '.'], "-"));
-        let child =
-            self.create_owned(NewInstance { id, hyper_prefix, on_error: OnError::Stop }, prepared, Some(caller)).map_err(Refusal::Stop)?;
+        let child = self
+            .create_owned(
+                NewInstance { id, hyper_prefix, on_error: OnError::Stop },
+                prepared,
+                Some(caller),
+            )
+            .map_err(Refusal::Stop)?;
         let number = child.number;
         self.with_frame(caller, |frame| {
             frame.children.push(child);
@@ -194,7 +238,8 @@ impl Runtime {
     }
 
     fn unused_id(&self, id: String) -> String {
-        let taken = |id: &str| self.instances.borrow().iter().flatten().any(|instance| instance.id == id);
+        let taken =
+            |id: &str| self.instances.borrow().iter().flatten().any(|instance| instance.id == id);
         if !taken(&id) {
             return id;
         }
@@ -230,8 +275,12 @@ impl SetupFrame {
     fn allow(&mut self, path: &str, rights: Rights) -> Answer {
         let within = |paths: &[String]| paths.iter().any(|declared| covers(declared, path));
         match rights {
-            Rights::Write if !within(&self.declared.writes) => Err(self.undeclared("write", path, "writes")),
-            Rights::Read if !within(&self.declared.reads) && !within(&self.declared.writes) => Err(self.undeclared("read", path, "reads")),
+            Rights::Write if !within(&self.declared.writes) => {
+                Err(self.undeclared("write", path, "writes"))
+            }
+            Rights::Read if !within(&self.declared.reads) && !within(&self.declared.writes) => {
+                Err(self.undeclared("read", path, "reads"))
+            }
             Rights::Write => {
                 self.answers.writes.push(path.to_owned());
                 Ok(())

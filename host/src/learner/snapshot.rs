@@ -1,7 +1,8 @@
 //! All that a learner has to remember between two epochs, taken out and put back.
 //!
-//! Parameters, optimizer state, random counters, the state tree, the position, and every instance's own state. Numbers
-//! travel as their bits: what comes back is what was there. The form on the disk is the session's business.
+//! Parameters, optimizer state, random counters, the state tree, the position, and every instance's
+//! own state. Numbers travel as their bits: what comes back is what was there. The form on the disk
+//! is the session's business.
 
 use std::rc::Rc;
 
@@ -84,10 +85,13 @@ pub struct Snapshot {
 impl Runtime {
     /// Whether the running phase is the last of an epoch of the fit.
     pub fn at_end_of_epoch(&self) -> bool {
-        self.parts.get().is_some_and(|parts| self.position.get().phase as usize + 1 == parts.phases.len())
+        self.parts
+            .get()
+            .is_some_and(|parts| self.position.get().phase as usize + 1 == parts.phases.len())
     }
 
-    /// Epochs of the fit that are completed, the phase that comes next or goes on, and where that phase stands.
+    /// Epochs of the fit that are completed, the phase that comes next or goes on, and where that
+    /// phase stands.
     fn standing(&self) -> Flow<(u64, usize, Option<SavedEpoch>)> {
         let phases = self.parts()?.phases.len();
         let (at, done) = (self.position.get(), self.epochs_done.get());
@@ -119,12 +123,17 @@ impl Runtime {
         }
         let parts = self.parts()?;
         let (epochs, next_phase, in_epoch) = self.standing()?;
-        let instances: Vec<Rc<Instance>> = self.instances.borrow().iter().flatten().cloned().collect();
-        let left_out = instances.iter().filter(|instance| instance.is_disabled() || instance.is_poisoned());
+        let instances: Vec<Rc<Instance>> =
+            self.instances.borrow().iter().flatten().cloned().collect();
+        let left_out =
+            instances.iter().filter(|instance| instance.is_disabled() || instance.is_poisoned());
         let disabled = left_out.map(|instance| instance.id.clone()).collect();
-        let instances = instances.iter().filter(|instance| !instance.is_poisoned() && wanted(instance));
-        // First, and on its own: an instance that saves tensors calls back, so nothing may be borrowed here.
-        let instances = instances.map(|instance| self.save_instance(instance)).collect::<Flow<Vec<_>>>()?;
+        let instances =
+            instances.iter().filter(|instance| !instance.is_poisoned() && wanted(instance));
+        // First, and on its own: an instance that saves tensors calls back, so nothing may be
+        // borrowed here.
+        let instances =
+            instances.map(|instance| self.save_instance(instance)).collect::<Flow<Vec<_>>>()?;
         let random = self.engine.borrow().random_state();
         let mut snapshot = Snapshot {
             epochs,
@@ -138,14 +147,23 @@ impl Runtime {
                 text: stop.0.text.clone(),
             }),
             disabled,
-            phase_steps: parts.phases.iter().map(|phase| (phase.instance.id.clone(), phase.total_steps.get())).collect(),
+            phase_steps: parts
+                .phases
+                .iter()
+                .map(|phase| (phase.instance.id.clone(), phase.total_steps.get()))
+                .collect(),
             random,
             parameters: Vec::new(),
             optimizer_states: Vec::new(),
             updates: Vec::new(),
             values: Vec::new(),
             tensors: Vec::new(),
-            metrics: self.metrics.borrow().iter().map(|(phase, name, value)| (phase.clone(), name.clone(), value.to_bits())).collect(),
+            metrics: self
+                .metrics
+                .borrow()
+                .iter()
+                .map(|(phase, name, value)| (phase.clone(), name.clone(), value.to_bits()))
+                .collect(),
             instances,
         };
         self.save_tensors(&mut snapshot)?;
@@ -156,22 +174,34 @@ impl Runtime {
     /// An instance may be saved while it is being called: a checkpointer asks for it.
     fn save_instance(&self, instance: &Instance) -> Flow<SavedInstance> {
         let doing = Doing::Saving;
-        let bytes = instance.call_again(self, doing, |plugin| plugin.save(self, instance.number))?;
+        let bytes =
+            instance.call_again(self, doing, |plugin| plugin.save(self, instance.number))?;
         let state_version = instance.plugin_side().state_version();
-        Ok(SavedInstance { id: instance.id.clone(), component: instance.component.clone(), state_version, bytes })
+        Ok(SavedInstance {
+            id: instance.id.clone(),
+            component: instance.component.clone(),
+            state_version,
+            bytes,
+        })
     }
 
     fn save_tensors(&self, snapshot: &mut Snapshot) -> Flow {
         let engine = self.engine.borrow();
-        let copy = |handle| engine.value(handle).map_err(engine_error)?.copy().map_err(engine_error);
+        let copy =
+            |handle| engine.value(handle).map_err(engine_error)?.copy().map_err(engine_error);
         for p in engine.parameters() {
-            snapshot.parameters.push((format!("{}.{}", engine.model_name(p.model).unwrap_or_default(), p.path), copy(p.handle)?));
+            snapshot.parameters.push((
+                format!("{}.{}", engine.model_name(p.model).unwrap_or_default(), p.path),
+                copy(p.handle)?,
+            ));
         }
         for model in &self.parts()?.models {
             let Some(optimizer) = &model.optimizer else { continue };
             for tracked in optimizer.tracked().iter() {
                 let name = format!("{}.{}", model.name, tracked.path);
-                for (state, &handle) in optimizer.instance.answers.optimizer_state.iter().zip(&tracked.states) {
+                for (state, &handle) in
+                    optimizer.instance.answers.optimizer_state.iter().zip(&tracked.states)
+                {
                     snapshot.optimizer_states.push((format!("{name}.{state}"), copy(handle)?));
                 }
                 snapshot.updates.push((name, tracked.updates.get()));
@@ -182,15 +212,24 @@ impl Runtime {
 
     fn save_values(&self, snapshot: &mut Snapshot) -> Flow {
         let state = self.state.borrow();
-        for (path, value) in state.values().filter(|(path, _)| !super::state::covers("step", path)) {
+        for (path, value) in state.values().filter(|(path, _)| !super::state::covers("step", path))
+        {
             let saved = match value {
                 Value::Number(number) => SavedValue::Number(number.to_bits()),
                 Value::Flag(flag) => SavedValue::Flag(*flag),
                 Value::Text(text) => SavedValue::Text(text.clone()),
                 Value::Bytes(bytes) => SavedValue::Bytes(bytes.clone()),
-                Value::Series(points) => SavedValue::Series(points.iter().map(|point| (point.x.to_bits(), point.y.to_bits())).collect()),
+                Value::Series(points) => SavedValue::Series(
+                    points.iter().map(|point| (point.x.to_bits(), point.y.to_bits())).collect(),
+                ),
                 Value::Tensor(handle) => {
-                    let copy = self.engine.borrow().value(*handle).map_err(engine_error)?.copy().map_err(engine_error)?;
+                    let copy = self
+                        .engine
+                        .borrow()
+                        .value(*handle)
+                        .map_err(engine_error)?
+                        .copy()
+                        .map_err(engine_error)?;
                     snapshot.tensors.push((path.to_owned(), copy));
                     continue;
                 }
@@ -201,24 +240,27 @@ impl Runtime {
         Ok(())
     }
 
-    /// Puts everything back, into a learner that was assembled from the same run and has not trained.
+    /// Puts everything back, into a learner that was assembled from the same run and has not
+    /// trained.
     ///
     /// # Errors
-    /// What does not fit: a parameter of another shape, an instance that is missing or refuses its state. The learner should not be
-    /// used then.
+    /// What does not fit: a parameter of another shape, an instance that is missing or refuses its
+    /// state. The learner should not be used then.
     pub fn restore(&self, snapshot: &Snapshot) -> Flow {
         match self.restore_what_fits(snapshot)?.into_iter().next() {
-            Some(misfit) => {
-                Err(Stop::host(format!("the checkpoint and the run do not fit together: {misfit}; resume with the run that wrote it")))
-            }
+            Some(misfit) => Err(Stop::host(format!(
+                "the checkpoint and the run do not fit together: {misfit}; resume with the run that wrote it"
+            ))),
             None => Ok(()),
         }
     }
 
-    /// Puts back what fits, into a learner of a changed run that has not trained. Answers what did not.
+    /// Puts back what fits, into a learner of a changed run that has not trained. Answers what did
+    /// not.
     ///
     /// # Errors
-    /// A parameter of another shape, an instance that refuses its state. The learner should not be used then.
+    /// A parameter of another shape, an instance that refuses its state. The learner should not be
+    /// used then.
     pub fn restore_what_fits(&self, snapshot: &Snapshot) -> Flow<Vec<String>> {
         let mut misfits = self.restore_state(snapshot)?;
         self.restore_standing(snapshot, &mut misfits);
@@ -242,14 +284,18 @@ impl Runtime {
             self.load_instance(saved, &mut misfits)?;
         }
         for instance in self.instances.borrow().iter().flatten() {
-            let is_known = snapshot.instances.iter().any(|saved| saved.id == instance.id) || snapshot.disabled.contains(&instance.id);
+            let is_known = snapshot.instances.iter().any(|saved| saved.id == instance.id)
+                || snapshot.disabled.contains(&instance.id);
             if !is_known {
                 misfits.push(format!("the checkpoint has no instance `{}`", instance.id));
             }
         }
         self.engine.borrow_mut().set_random_state(&snapshot.random);
-        *self.metrics.borrow_mut() =
-            snapshot.metrics.iter().map(|(phase, name, bits)| (phase.clone(), name.clone(), f64::from_bits(*bits))).collect();
+        *self.metrics.borrow_mut() = snapshot
+            .metrics
+            .iter()
+            .map(|(phase, name, bits)| (phase.clone(), name.clone(), f64::from_bits(*bits)))
+            .collect();
         Ok(misfits)
     }
 
@@ -257,7 +303,8 @@ impl Runtime {
         self.epochs_done.set(snapshot.epochs);
         self.next_phase.set(snapshot.next_phase);
         if snapshot.in_fit {
-            self.position.change(|at| at.epoch = snapshot.epochs + u64::from(snapshot.next_phase > 0));
+            self.position
+                .change(|at| at.epoch = snapshot.epochs + u64::from(snapshot.next_phase > 0));
         }
         for id in &snapshot.disabled {
             match self.instance_named(id) {
@@ -265,8 +312,11 @@ impl Runtime {
                 None => misfits.push(format!("the run has no instance `{id}`")),
             }
         }
-        *self.resumption.borrow_mut() =
-            Resumption { fit_begun: snapshot.in_fit, epoch: snapshot.in_epoch.clone(), stop: snapshot.stop.clone() };
+        *self.resumption.borrow_mut() = Resumption {
+            fit_begun: snapshot.in_fit,
+            epoch: snapshot.in_epoch.clone(),
+            stop: snapshot.stop.clone(),
+        };
     }
 
     fn load_instance(&self, saved: &SavedInstance, misfits: &mut Vec<String>) -> Flow {
@@ -275,8 +325,10 @@ impl Runtime {
             return Ok(());
         };
         if instance.component != saved.component {
-            misfits
-                .push(format!("instance `{}` is a {} in this run, a {} in the checkpoint", saved.id, instance.component, saved.component));
+            misfits.push(format!(
+                "instance `{}` is a {} in this run, a {} in the checkpoint",
+                saved.id, instance.component, saved.component
+            ));
             return Ok(());
         }
         let known = instance.plugin_side().state_version();
@@ -287,22 +339,31 @@ impl Runtime {
             )));
         }
         let doing = Doing::Loading;
-        instance.call(self, doing, |plugin| plugin.load(self, instance.number, saved.state_version, &saved.bytes))
+        instance.call(self, doing, |plugin| {
+            plugin.load(self, instance.number, saved.state_version, &saved.bytes)
+        })
     }
 
     fn restore_parameters(&self, snapshot: &Snapshot, misfits: &mut Vec<String>) -> Flow {
         let known: Vec<(String, usize)> = {
             let engine = self.engine.borrow();
-            let name = |p: crate::tensor::ParameterInfo<'_>| format!("{}.{}", engine.model_name(p.model).unwrap_or_default(), p.path);
+            let name = |p: crate::tensor::ParameterInfo<'_>| {
+                format!("{}.{}", engine.model_name(p.model).unwrap_or_default(), p.path)
+            };
             engine.parameters().map(|p| (name(p), p.index)).collect()
         };
         for (name, index) in &known {
             match snapshot.parameters.iter().find(|(saved, _)| saved == name) {
-                Some((_, value)) => self.engine.borrow_mut().set_parameter(*index, value).map_err(engine_error)?,
+                Some((_, value)) => {
+                    self.engine.borrow_mut().set_parameter(*index, value).map_err(engine_error)?
+                }
                 None => misfits.push(format!("the checkpoint has no parameter `{name}`")),
             }
         }
-        let lost = snapshot.parameters.iter().filter(|(name, _)| !known.iter().any(|(known, _)| known == name));
+        let lost = snapshot
+            .parameters
+            .iter()
+            .filter(|(name, _)| !known.iter().any(|(known, _)| known == name));
         misfits.extend(lost.map(|(name, _)| format!("the run has no parameter `{name}`")));
         Ok(())
     }
@@ -312,21 +373,33 @@ impl Runtime {
             let Some(optimizer) = &model.optimizer else { continue };
             for tracked in optimizer.tracked().iter() {
                 let name = format!("{}.{}", model.name, tracked.path);
-                for (state, &handle) in optimizer.instance.answers.optimizer_state.iter().zip(&tracked.states) {
+                for (state, &handle) in
+                    optimizer.instance.answers.optimizer_state.iter().zip(&tracked.states)
+                {
                     let name = format!("{name}.{state}");
-                    let Some((_, value)) = snapshot.optimizer_states.iter().find(|(known, _)| *known == name) else {
+                    let Some((_, value)) =
+                        snapshot.optimizer_states.iter().find(|(known, _)| *known == name)
+                    else {
                         misfits.push(format!("the checkpoint has no optimizer state `{name}`"));
                         continue;
                     };
                     let mut engine = self.engine.borrow_mut();
                     let value = engine.insert(value.clone());
-                    let assigned = engine.apply(fluxbay_plugin::abi::operation::op::ASSIGN, &[handle, value], &[], &[], &mut Vec::new());
+                    let assigned = engine.apply(
+                        fluxbay_plugin::abi::operation::op::ASSIGN,
+                        &[handle, value],
+                        &[],
+                        &[],
+                        &mut Vec::new(),
+                    );
                     engine.release(value).map_err(engine_error)?;
                     assigned.map_err(engine_error)?;
                 }
                 match snapshot.updates.iter().find(|(known, _)| *known == name) {
                     Some((_, updates)) => tracked.updates.set(*updates),
-                    None => misfits.push(format!("the checkpoint has no count of updates of `{name}`")),
+                    None => {
+                        misfits.push(format!("the checkpoint has no count of updates of `{name}`"))
+                    }
                 }
             }
         }
@@ -341,7 +414,10 @@ impl Runtime {
                 SavedValue::Text(text) => Value::Text(text.clone()),
                 SavedValue::Bytes(bytes) => Value::Bytes(bytes.clone()),
                 SavedValue::Series(points) => {
-                    let point = |(x, y): &(u64, u64)| Point { x: f64::from_bits(*x), y: f64::from_bits(*y) };
+                    let point = |(x, y): &(u64, u64)| Point {
+                        x: f64::from_bits(*x),
+                        y: f64::from_bits(*y),
+                    };
                     Value::Series(points.iter().map(point).collect())
                 }
             };

@@ -35,7 +35,9 @@ impl Runtime {
     /// Begins a step of the running phase on a batch: fires step-begin.
     pub(crate) fn step_begin(&self, batch: &BatchRaw) -> Flow {
         if self.in_step() {
-            return Err(Stop::host("a step begins while the one before has not ended: call step_end first"));
+            return Err(Stop::host(
+                "a step begins while the one before has not ended: call step_end first",
+            ));
         }
         let parts = self.parts()?;
         let Some(phase) = parts.phases.get(self.position.get().phase as usize) else {
@@ -70,7 +72,11 @@ impl Runtime {
     fn field_node(&self, index: usize) -> Flow<NodeId> {
         let mut known = self.field_nodes.borrow_mut();
         while known.len() <= index {
-            let node = self.state.borrow_mut().node(&self.field_path(known.len())).map_err(engine_error)?;
+            let node = self
+                .state
+                .borrow_mut()
+                .node(&self.field_path(known.len()))
+                .map_err(engine_error)?;
             known.push(node);
         }
         Ok(known[index])
@@ -78,7 +84,10 @@ impl Runtime {
 
     fn field_path(&self, index: usize) -> std::borrow::Cow<'static, str> {
         let data = self.data.borrow();
-        let name = data.as_ref().and_then(|data| data.fields().get(index)).map(|field| field.name.as_str());
+        let name = data
+            .as_ref()
+            .and_then(|data| data.fields().get(index))
+            .map(|field| field.name.as_str());
         match (name, index) {
             (Some("xs"), _) | (None, 0) => "step.xs".into(),
             (Some("ys"), _) | (None, 1) => "step.ys".into(),
@@ -93,7 +102,11 @@ impl Runtime {
             // The step is over already; its outcome still has to reach the caller.
             return if code == status::OK { Ok(()) } else { Err(self.returned(code, text)) };
         }
-        let flow = if code == status::OK { self.dispatch(event::STEP_END) } else { Err(self.returned(code, text)) };
+        let flow = if code == status::OK {
+            self.dispatch(event::STEP_END)
+        } else {
+            Err(self.returned(code, text))
+        };
         self.close_step(flow)
     }
 
@@ -103,7 +116,8 @@ impl Runtime {
         if let Some(stop) = self.take_pending(kind) {
             return stop;
         }
-        let phase = self.parts.get().and_then(|parts| parts.phases.get(self.position.get().phase as usize));
+        let phase =
+            self.parts.get().and_then(|parts| parts.phases.get(self.position.get().phase as usize));
         let mut stop = Stop::host(text);
         stop.0.kind = kind;
         if let Some(phase) = phase {
@@ -125,13 +139,19 @@ impl Runtime {
                 match told.and_then(|()| self.dispatch_closing(event::STEP_CANCELLED, Span::Step)) {
                     Ok(()) if stop.kind() == StopKind::CancelStep => Ok(()),
                     Ok(()) => Err(stop),
-                    Err(other) if other.kind() == StopKind::CancelStep && stop.kind() == StopKind::CancelStep => Ok(()),
+                    Err(other)
+                        if other.kind() == StopKind::CancelStep
+                            && stop.kind() == StopKind::CancelStep =>
+                    {
+                        Ok(())
+                    }
                     Err(other) => Err(stop.or_worse(other)),
                 }
             };
         }
         if !matches!(&flow, Err(stop) if stop.kind().is_failure()) {
-            // After a failure the span stays open until `error` was sent to those who are owed an end.
+            // After a failure the span stays open until `error` was sent to those who are owed an
+            // end.
             self.spans[Span::Step as usize].set(0);
         }
         let mut engine = self.engine.borrow_mut();
@@ -163,7 +183,9 @@ impl Runtime {
             return Err(Stop::host("a step is run while no phase is running"));
         };
         let instance = &phase.instance;
-        let mut flow = instance.call_again(self, Doing::Step, |plugin| plugin.phase_step(self, instance.number, batch));
+        let mut flow = instance.call_again(self, Doing::Step, |plugin| {
+            plugin.phase_step(self, instance.number, batch)
+        });
         if self.in_step() {
             // The phase left without ending its step: the host does it.
             flow = match flow {

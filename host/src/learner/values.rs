@@ -1,4 +1,5 @@
-//! The state tree as plugins use it: by slot, with rights checked, tensors counted. Called by the bridge.
+//! The state tree as plugins use it: by slot, with rights checked, tensors counted. Called by the
+//! bridge.
 
 use std::cell::RefMut;
 
@@ -110,7 +111,9 @@ impl Runtime {
         let node = state.reach(caller, slot, Rights::Read)?;
         match state.value(node) {
             Value::Series(points) => Ok((points.as_ptr(), points.len())),
-            Value::Absent if !state.has_value(node) => Ok((std::ptr::NonNull::dangling().as_ptr(), 0)),
+            Value::Absent if !state.has_value(node) => {
+                Ok((std::ptr::NonNull::dangling().as_ptr(), 0))
+            }
             _ => Err(state.wrong_type(caller, node, "a series").into()),
         }
     }
@@ -155,7 +158,9 @@ impl Runtime {
     fn take_member(&self, set: TensorSet, name: &str, path: &str) -> Answer<Handle> {
         let handle = self.take(self.member(set, name)?)?;
         if handle == Handle::NONE {
-            return Err(Refusal::Text(format!("`{path}` has no value: its parameter got no gradient")));
+            return Err(Refusal::Text(format!(
+                "`{path}` has no value: its parameter got no gradient"
+            )));
         }
         Ok(handle)
     }
@@ -167,9 +172,14 @@ impl Runtime {
 
     fn no_member(&self, set: TensorSet, name: &str) -> Refusal {
         let names = self.member_names(set);
-        let near = names.iter().max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
+        let near = names
+            .iter()
+            .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
         let near = near.map(|near| format!("; the nearest is `{near}`")).unwrap_or_default();
-        Refusal::Text(format!("there is no tensor called `{name}` among the {} of the model{near}", names.len()))
+        Refusal::Text(format!(
+            "there is no tensor called `{name}` among the {} of the model{near}",
+            names.len()
+        ))
     }
 
     /// Writes a tensor; the tree keeps a reference of its own.
@@ -205,17 +215,26 @@ impl Runtime {
                 let names = self.member_names(*set);
                 Ok(names.get(index).ok_or_else(|| past(names.len()))?.clone())
             }
-            _ => Ok(state.child_name(node, index).ok_or_else(|| past(state.count(node)))?.to_owned()),
+            _ => {
+                Ok(state.child_name(node, index).ok_or_else(|| past(state.count(node)))?.to_owned())
+            }
         }
     }
 
-    /// Tensor `index` of a map, with one reference for the caller; [`Handle::NONE`] for a gradient that is not there.
+    /// Tensor `index` of a map, with one reference for the caller; [`Handle::NONE`] for a gradient
+    /// that is not there.
     pub(crate) fn tensor_at(&self, caller: u32, slot: u32, index: usize) -> Answer<Handle> {
         self.take(self.found_at(caller, slot, index, Rights::Read)?)
     }
 
     /// Replaces tensor `index` of a map; a gradient may also be taken away.
-    pub(crate) fn set_tensor_at(&self, caller: u32, slot: u32, index: usize, tensor: Handle) -> Answer {
+    pub(crate) fn set_tensor_at(
+        &self,
+        caller: u32,
+        slot: u32,
+        index: usize,
+        tensor: Handle,
+    ) -> Answer {
         self.replace(self.found_at(caller, slot, index, Rights::Write)?, tensor)
     }
 
@@ -226,12 +245,20 @@ impl Runtime {
             return Err(state.wrong_type(caller, node, "a map of tensors").into());
         };
         let found = self.find(*set, Which::Index(index));
-        Ok(found.ok_or_else(|| state.past_the_end(caller, node, self.member_names(*set).len(), index))?)
+        Ok(found.ok_or_else(|| {
+            state.past_the_end(caller, node, self.member_names(*set).len(), index)
+        })?)
     }
 
-    fn members<'e>(&self, engine: &'e Engine, set: TensorSet) -> impl Iterator<Item = ParameterInfo<'e>> {
+    fn members<'e>(
+        &self,
+        engine: &'e Engine,
+        set: TensorSet,
+    ) -> impl Iterator<Item = ParameterInfo<'e>> {
         let all = matches!(set, TensorSet::Model(_));
-        engine.parameters().filter(move |p| set.model().is_none_or(|model| model == p.model) && (all || p.kind == Kind::Trainable))
+        engine.parameters().filter(move |p| {
+            set.model().is_none_or(|model| model == p.model) && (all || p.kind == Kind::Trainable)
+        })
     }
 
     fn model_count(&self) -> usize {
@@ -242,7 +269,11 @@ impl Runtime {
         let engine = self.engine.borrow();
         let plain = set.model().is_some() || self.model_count() == 1;
         let name = |p: ParameterInfo<'_>| {
-            if plain { p.path.to_owned() } else { format!("{}.{}", engine.model_name(p.model).unwrap_or_default(), p.path) }
+            if plain {
+                p.path.to_owned()
+            } else {
+                format!("{}.{}", engine.model_name(p.model).unwrap_or_default(), p.path)
+            }
         };
         self.members(&engine, set).map(name).collect()
     }
@@ -257,7 +288,11 @@ impl Runtime {
                     None if self.model_count() == 1 => (0, name),
                     None => {
                         let (model, path) = name.split_once('.')?;
-                        ((0..self.model_count()).find(|&index| engine.model_name(index) == Some(model))?, path)
+                        (
+                            (0..self.model_count())
+                                .find(|&index| engine.model_name(index) == Some(model))?,
+                            path,
+                        )
                     }
                 };
                 engine.find_parameter(model, path)
@@ -268,7 +303,11 @@ impl Runtime {
 
     fn is_there(&self, found: Found) -> bool {
         match found.set {
-            TensorSet::Gradients(_) => self.engine.borrow().parameters().any(|p| p.index == found.parameter && p.has_gradient),
+            TensorSet::Gradients(_) => self
+                .engine
+                .borrow()
+                .parameters()
+                .any(|p| p.index == found.parameter && p.has_gradient),
             _ => true,
         }
     }
@@ -277,7 +316,9 @@ impl Runtime {
     fn take(&self, found: Found) -> Answer<Handle> {
         let mut engine = self.engine.borrow_mut();
         match found.set {
-            TensorSet::Gradients(_) => Ok(engine.gradient(found.parameter)?.unwrap_or(Handle::NONE)),
+            TensorSet::Gradients(_) => {
+                Ok(engine.gradient(found.parameter)?.unwrap_or(Handle::NONE))
+            }
             _ => {
                 engine.retain(found.handle)?;
                 Ok(found.handle)
@@ -299,10 +340,14 @@ impl Runtime {
         }
     }
 
-    /// Checks that `caller` may change `tensor` in place: what belongs to the model or lies in the state tree needs a write
-    /// grant there, whatever the way to its handle was.
+    /// Checks that `caller` may change `tensor` in place: what belongs to the model or lies in the
+    /// state tree needs a write grant there, whatever the way to its handle was.
     pub(crate) fn check_target(&self, caller: u32, tensor: Handle) -> Answer {
-        let kind = self.instances.borrow().get(caller as usize).and_then(|instance| instance.as_ref().map(|instance| instance.kind()));
+        let kind = self
+            .instances
+            .borrow()
+            .get(caller as usize)
+            .and_then(|instance| instance.as_ref().map(|instance| instance.kind()));
         if kind == Some(kind::OPTIMIZER) {
             // It changes what it was given for an update; it reaches nothing else.
             return Ok(());
@@ -312,7 +357,12 @@ impl Runtime {
 
     #[inline(never)]
     fn check_grants(&self, caller: u32, kind: Option<u32>, tensor: Handle) -> Answer {
-        let parameter = self.engine.borrow().parameters().find(|p| p.handle == tensor).map(|p| (p.kind, p.path.to_owned()));
+        let parameter = self
+            .engine
+            .borrow()
+            .parameters()
+            .find(|p| p.handle == tensor)
+            .map(|p| (p.kind, p.path.to_owned()));
         let state = self.state.borrow();
         if let Some((parameter, path)) = parameter {
             let allowed = match kind {
@@ -320,10 +370,15 @@ impl Runtime {
                 Some(kind::MODEL) => parameter == Kind::Buffer,
                 _ => {
                     state.may(caller, "model", Rights::Write)
-                        || (parameter == Kind::Trainable && state.may(caller, "params", Rights::Write))
+                        || (parameter == Kind::Trainable
+                            && state.may(caller, "params", Rights::Write))
                 }
             };
-            return if allowed { Ok(()) } else { Err(named(state.refuse_write(caller, "params"), &path)) };
+            return if allowed {
+                Ok(())
+            } else {
+                Err(named(state.refuse_write(caller, "params"), &path))
+            };
         }
         let gradient = self.grads_ready.get() && self.is_gradient(tensor);
         if gradient && !state.may(caller, "step.grads", Rights::Write) {

@@ -13,7 +13,8 @@ const LARGEST: u64 = 256 << 20;
 /// Longest text of a compiler that is taken over.
 const LONGEST: usize = 200;
 
-/// What the file tells. Whoever makes a file can write anything here: it is for people, nothing is decided by it.
+/// What the file tells. Whoever makes a file can write anything here: it is for people, nothing is
+/// decided by it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Built {
@@ -30,7 +31,9 @@ pub struct Built {
 impl Built {
     /// Reads it; nothing where the file cannot be read.
     pub fn read(path: &Path) -> Option<Built> {
-        let file = File::open(path).ok().filter(|file| file.metadata().is_ok_and(|about| about.is_file() && about.len() <= LARGEST))?;
+        let file = File::open(path).ok().filter(|file| {
+            file.metadata().is_ok_and(|about| about.is_file() && about.len() <= LARGEST)
+        })?;
         let mut bytes = Vec::new();
         file.take(LARGEST).read_to_end(&mut bytes).ok()?;
         Built::of(&bytes)
@@ -39,7 +42,10 @@ impl Built {
     /// Of a file's bytes.
     pub fn of(bytes: &[u8]) -> Option<Built> {
         let elf = ElfFile64::<Endianness>::parse(bytes).ok()?;
-        let comment = elf.section_by_name(".comment").and_then(|section| section.data().ok()).unwrap_or_default();
+        let comment = elf
+            .section_by_name(".comment")
+            .and_then(|section| section.data().ok())
+            .unwrap_or_default();
         let mut compilers: Vec<String> = Vec::new();
         for text in comment.split(|byte| *byte == 0).filter(|text| !text.is_empty()) {
             let text: String = String::from_utf8_lossy(text).chars().take(LONGEST).collect();
@@ -52,7 +58,12 @@ impl Built {
             object::elf::EM_AARCH64 => "aarch64",
             _ => "another",
         };
-        Some(Built { compilers, machine, bytes: bytes.len() as u64, debug_info: elf.section_by_name(".debug_info").is_some() })
+        Some(Built {
+            compilers,
+            machine,
+            bytes: bytes.len() as u64,
+            debug_info: elf.section_by_name(".debug_info").is_some(),
+        })
     }
 }
 

@@ -1,9 +1,11 @@
-//! What the static stage found out, remembered by file, so that a large directory is not read and hashed each time.
+//! What the static stage found out, remembered by file, so that a large directory is not read and
+//! hashed each time.
 //!
-//! A file counts as the same while its device, inode, size and both times are the same and had been so for a while when
-//! it was looked at. Only what the bytes alone decide is kept; the contract and the trust stage are judged anew each
-//! time, and loading hashes the bytes once more, so a forged cache can hide a plugin but not smuggle one in. A cache
-//! that cannot be read, or is of another format, is made anew.
+//! A file counts as the same while its device, inode, size and both times are the same and had been
+//! so for a while when it was looked at. Only what the bytes alone decide is kept; the contract and
+//! the trust stage are judged anew each time, and loading hashes the bytes once more, so a forged
+//! cache can hide a plugin but not smuggle one in. A cache that cannot be read, or is of another
+//! format, is made anew.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,7 +24,8 @@ use super::{shown, store};
 const FORMAT: &str = concat!("fluxbay ", env!("CARGO_PKG_VERSION"), " static stage 1");
 /// The largest cache that is read, in bytes.
 const MAX_BYTES: u64 = 256 << 20;
-/// How long a file must have been left alone, in nanoseconds: clocks of some file systems tick every two seconds.
+/// How long a file must have been left alone, in nanoseconds: clocks of some file systems tick
+/// every two seconds.
 pub(super) const SETTLED: i128 = 2_000_000_000;
 
 /// What is known of one state of a file.
@@ -45,7 +48,7 @@ pub(super) enum Known {
         /// What was found.
         message: String,
         /// What to do.
-        mend: String,
+        help: String,
     },
 }
 
@@ -64,7 +67,7 @@ impl Known {
         lasting.then(|| Self::Refused {
             reason: refusal.reason.code().to_owned(),
             message: refusal.message.clone(),
-            mend: refusal.mend.clone(),
+            help: refusal.help.clone(),
         })
     }
 }
@@ -112,14 +115,16 @@ impl Cache {
         Some(known)
     }
 
-    /// Remembers what was found out, unless the file was touched so recently that it could change unseen.
+    /// Remembers what was found out, unless the file was touched so recently that it could change
+    /// unseen.
     pub(super) fn put(&self, id: &FileId, known: Known) {
         if self.path.is_some() && id.is_settled(SystemTime::now(), SETTLED) {
             self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(*id, Some(known));
         }
     }
 
-    /// Writes the cache, if the scan found out anything new. Files of other directories stay in it, up to a limit.
+    /// Writes the cache, if the scan found out anything new. Files of other directories stay in it,
+    /// up to a limit.
     pub(super) fn write(self) {
         const MAX_ENTRIES: usize = 50_000;
         let Some(path) = self.path else { return };
@@ -128,18 +133,23 @@ impl Cache {
             return;
         }
         let room = used.len() + self.known.len() <= MAX_ENTRIES;
-        let mut all: BTreeMap<FileId, Known> = self.known.into_iter().filter(|(id, _)| room || used.contains_key(id)).collect();
+        let mut all: BTreeMap<FileId, Known> =
+            self.known.into_iter().filter(|(id, _)| room || used.contains_key(id)).collect();
         all.extend(used.into_iter().filter_map(|(id, new)| Some((id, new?))));
         let form = Form { format: FORMAT.to_owned(), entries: all.into_iter().collect() };
         let json = serde_json::to_vec(&form).unwrap_or_default();
         let dir = path.parent().unwrap_or(Path::new("."));
-        let written = tempfile::Builder::new().prefix(".new-").tempfile_in(dir).and_then(|mut aside| {
-            aside.write_all(&json)?;
-            aside.persist(&path).map_err(|error| error.error)?;
-            Ok(())
-        });
+        let written =
+            tempfile::Builder::new().prefix(".new-").tempfile_in(dir).and_then(|mut aside| {
+                aside.write_all(&json)?;
+                aside.persist(&path).map_err(|error| error.error)?;
+                Ok(())
+            });
         if let Err(error) = written {
-            log::warn!("what was found out about plugins cannot be kept in {}: {error}", shown::path(&path));
+            log::warn!(
+                "what was found out about plugins cannot be kept in {}: {error}",
+                shown::path(&path)
+            );
         }
     }
 }
@@ -169,7 +179,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("temporary directory");
         let cache = Cache::read(Some(dir.path()));
         cache.put(&id(1), Known::Ordinary);
-        let now = SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_nanos();
+        let now =
+            SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_nanos();
         let young = FileId { changed: i128::try_from(now).expect("small"), ..id(2) };
         cache.put(&young, Known::Ordinary);
         cache.write();

@@ -1,7 +1,7 @@
 //! The first stage: which files of the search path may be plugins.
 //!
-//! Directories are read in the order of the search path and never entered deeper; a candidate is any entry whose name
-//! ends in `.so`. Nothing is opened here.
+//! Directories are read in the order of the search path and never entered deeper; a candidate is
+//! any entry whose name ends in `.so`. Nothing is opened here.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -73,8 +73,8 @@ impl SearchPath {
         Self::default()
     }
 
-    /// The path of a command: given directories, then the environment's, the run file's, the user's, and the
-    /// executable's own.
+    /// The path of a command: given directories, then the environment's, the run file's, the
+    /// user's, and the executable's own.
     pub fn standard(given: &[PathBuf], project: &[PathBuf]) -> Self {
         let mut path = Self::new();
         for dir in given {
@@ -91,7 +91,9 @@ impl SearchPath {
         if let Some(dir) = user_data_dir() {
             path.push(dir.join("plugins"), Origin::User);
         }
-        if let Some(dir) = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned)) {
+        if let Some(dir) =
+            std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned))
+        {
             path.push(dir, Origin::Executable);
         }
         path
@@ -125,9 +127,12 @@ pub fn user_config_dir() -> Option<PathBuf> {
 
 fn base_dir(variable: &str, below_home: &str) -> Option<PathBuf> {
     // The XDG specification says to ignore a relative path.
-    let absolute = |value: std::ffi::OsString| Some(PathBuf::from(value)).filter(|path| path.is_absolute());
+    let absolute =
+        |value: std::ffi::OsString| Some(PathBuf::from(value)).filter(|path| path.is_absolute());
     let base = std::env::var_os(variable).and_then(absolute);
-    let base = base.or_else(|| std::env::var_os("HOME").and_then(absolute).map(|home| home.join(below_home)))?;
+    let base = base.or_else(|| {
+        std::env::var_os("HOME").and_then(absolute).map(|home| home.join(below_home))
+    })?;
     Some(base.join("fluxbay"))
 }
 
@@ -180,7 +185,8 @@ fn shown_path<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok,
     serializer.serialize_str(&shown::path(path))
 }
 
-/// Reads the directories of `path`: at most `limit` candidates of each, sorted by the bytes of their names.
+/// Reads the directories of `path`: at most `limit` candidates of each, sorted by the bytes of
+/// their names.
 pub(super) fn discover(path: &SearchPath, limit: usize) -> (Vec<Candidate>, Vec<DirReport>) {
     let mut seen = BTreeSet::new();
     let mut candidates = Vec::new();
@@ -193,13 +199,23 @@ pub(super) fn discover(path: &SearchPath, limit: usize) -> (Vec<Candidate>, Vec<
             continue;
         }
         let index = reports.len();
-        let mut report = DirReport { path: dir.path.clone(), origin: dir.origin, exists: true, candidates: 0, others: 0, refusal: None };
+        let mut report = DirReport {
+            path: dir.path.clone(),
+            origin: dir.origin,
+            exists: true,
+            candidates: 0,
+            others: 0,
+            refusal: None,
+        };
         match read(&dir.path, &mut report.others) {
             Ok(mut names) => {
                 names.sort_unstable();
                 report.candidates = names.len();
                 if names.len() > limit {
-                    let message = format!("{} files end in .so; only the first {limit} by name are looked at", names.len());
+                    let message = format!(
+                        "{} files end in .so; only the first {limit} by name are looked at",
+                        names.len()
+                    );
                     report.refusal = Some(refusal(
                         Reason::TooManyFiles,
                         message,
@@ -207,13 +223,17 @@ pub(super) fn discover(path: &SearchPath, limit: usize) -> (Vec<Candidate>, Vec<
                     ));
                     names.truncate(limit);
                 }
-                candidates.extend(names.into_iter().map(|path| Candidate { path, origin: dir.origin, dir: index }));
+                candidates.extend(names.into_iter().map(|path| Candidate {
+                    path,
+                    origin: dir.origin,
+                    dir: index,
+                }));
             }
             Err(error) => {
                 report.exists = error.kind() != io::ErrorKind::NotFound;
                 if report.exists || dir.origin.is_named() {
-                    let (message, mend) = explain(&error);
-                    report.refusal = Some(refusal(Reason::Unreadable, message, mend));
+                    let (message, help) = explain(&error);
+                    report.refusal = Some(refusal(Reason::Unreadable, message, help));
                 }
             }
         }
@@ -222,18 +242,26 @@ pub(super) fn discover(path: &SearchPath, limit: usize) -> (Vec<Candidate>, Vec<
     (candidates, reports)
 }
 
-fn refusal(reason: Reason, message: impl Into<String>, mend: impl Into<String>) -> Refusal {
-    Refusal::fixed(Stage::Discover, reason, message, mend)
+fn refusal(reason: Reason, message: impl Into<String>, help: impl Into<String>) -> Refusal {
+    Refusal::fixed(Stage::Discover, reason, message, help)
 }
 
 fn explain(error: &io::Error) -> (String, &'static str) {
     match error.kind() {
-        io::ErrorKind::NotFound => ("the directory does not exist".into(), "make it, or correct its name"),
-        io::ErrorKind::NotADirectory => ("it is not a directory".into(), "name the directory that holds the plugins"),
-        io::ErrorKind::PermissionDenied => {
-            ("reading the directory is not permitted".into(), "give yourself the right to read it, or leave it out")
+        io::ErrorKind::NotFound => {
+            ("the directory does not exist".into(), "make it, or correct its name")
         }
-        _ => (format!("the directory cannot be read: {error}"), "leave it out, or mend the file system"),
+        io::ErrorKind::NotADirectory => {
+            ("it is not a directory".into(), "name the directory that holds the plugins")
+        }
+        io::ErrorKind::PermissionDenied => (
+            "reading the directory is not permitted".into(),
+            "give yourself the right to read it, or leave it out",
+        ),
+        _ => (
+            format!("the directory cannot be read: {error}"),
+            "leave it out, or repair the file system",
+        ),
     }
 }
 
@@ -277,7 +305,8 @@ mod tests {
         path.push(dir.path(), Origin::User);
         path.push(dir.path().join("."), Origin::Executable);
         let (found, reports) = discover(&path, 100);
-        let names: Vec<_> = found.iter().map(|c| c.path().file_name().expect("named").to_owned()).collect();
+        let names: Vec<_> =
+            found.iter().map(|c| c.path().file_name().expect("named").to_owned()).collect();
         assert_eq!(names, ["a.so", "b.so"]);
         assert_eq!(reports.len(), 1, "the same directory is read once");
         assert_eq!((reports[0].candidates, reports[0].others), (2, 4));

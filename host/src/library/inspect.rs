@@ -1,8 +1,9 @@
-//! The static stage: opens a candidate without blocking, checks it, hashes it and reads its manifest.
+//! The static stage: opens a candidate without blocking, checks it, hashes it and reads its
+//! manifest.
 //!
-//! No code of the file runs and no part of it is mapped: its bytes are read into memory, checked there, hashed there.
-//! Anything that is no regular file is turned away before it is opened, because opening a pipe blocks and opening a
-//! device can act.
+//! No code of the file runs and no part of it is mapped: its bytes are read into memory, checked
+//! there, hashed there. Anything that is no regular file is turned away before it is opened,
+//! because opening a pipe blocks and opening a device can act.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
@@ -80,7 +81,8 @@ pub struct FileId {
 impl FileId {
     /// The identity that `metadata` tells.
     pub fn of(metadata: &std::fs::Metadata) -> Self {
-        let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+        let nanoseconds =
+            |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
         Self {
             device: metadata.dev(),
             inode: metadata.ino(),
@@ -90,10 +92,12 @@ impl FileId {
         }
     }
 
-    /// Whether the file was left alone for `nanoseconds` before `now`; a younger one may change again without its
-    /// times telling, because clocks of file systems tick coarsely.
+    /// Whether the file was left alone for `nanoseconds` before `now`; a younger one may change
+    /// again without its times telling, because clocks of file systems tick coarsely.
     pub fn is_settled(&self, now: SystemTime, nanoseconds: i128) -> bool {
-        let now = now.duration_since(UNIX_EPOCH).map_or(0, |d| i128::try_from(d.as_nanos()).unwrap_or(i128::MAX));
+        let now = now
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| i128::try_from(d.as_nanos()).unwrap_or(i128::MAX));
         self.modified.max(self.changed) + nanoseconds < now
     }
 }
@@ -128,7 +132,10 @@ pub struct HostContract {
 impl Default for HostContract {
     /// What this host serves.
     fn default() -> Self {
-        Self { version: super::CONTRACT, extensions: super::EXTENSIONS.iter().map(|&id| id.to_owned()).collect() }
+        Self {
+            version: super::CONTRACT,
+            extensions: super::EXTENSIONS.iter().map(|&id| id.to_owned()).collect(),
+        }
     }
 }
 
@@ -189,8 +196,12 @@ pub enum Inspection {
     OrdinaryLibrary,
 }
 
-fn refuse<T>(reason: Reason, message: impl Into<String>, mend: impl Into<String>) -> Result<T, Refusal> {
-    Err(Refusal::fixed(Stage::Static, reason, message, mend))
+fn refuse<T>(
+    reason: Reason,
+    message: impl Into<String>,
+    help: impl Into<String>,
+) -> Result<T, Refusal> {
+    Err(Refusal::fixed(Stage::Static, reason, message, help))
 }
 
 fn unreadable(error: &io::Error) -> Refusal {
@@ -203,15 +214,19 @@ fn unreadable(error: &io::Error) -> Refusal {
             "remove the link, or point it to a file",
         );
     }
-    let (message, mend) = match error.kind() {
+    let (message, help) = match error.kind() {
         Kind::NotFound => (
-            "it is a symbolic link to a file that does not exist, or has just been removed".to_owned(),
+            "it is a symbolic link to a file that does not exist, or has just been removed"
+                .to_owned(),
             "remove the link, or restore what it names",
         ),
-        Kind::PermissionDenied => ("reading it is not permitted".to_owned(), "give yourself the right to read it, or remove it"),
-        _ => (format!("it cannot be read: {error}"), "remove it, or mend the file system"),
+        Kind::PermissionDenied => (
+            "reading it is not permitted".to_owned(),
+            "give yourself the right to read it, or remove it",
+        ),
+        _ => (format!("it cannot be read: {error}"), "remove it, or repair the file system"),
     };
-    Refusal::fixed(Stage::Static, Reason::Unreadable, message, mend)
+    Refusal::fixed(Stage::Static, Reason::Unreadable, message, help)
 }
 
 /// A regular file, opened for reading.
@@ -256,17 +271,28 @@ fn regular(kind: std::fs::FileType) -> Result<(), Refusal> {
     } else {
         "something else than a file"
     };
-    refuse(Reason::NotARegularFile, format!("it is {what}"), "remove it, or rename it so that it does not end in .so")
+    refuse(
+        Reason::NotARegularFile,
+        format!("it is {what}"),
+        "remove it, or rename it so that it does not end in .so",
+    )
 }
 
 /// All bytes of an opened file, which must be as many as its identity says.
 pub(super) fn read_all(file: &mut File, id: &FileId) -> Result<Vec<u8>, Refusal> {
     let mut bytes = Vec::with_capacity(usize::try_from(id.size).unwrap_or(0));
     file.rewind().map_err(|e| unreadable(&e))?;
-    file.by_ref().take(id.size.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| unreadable(&e))?;
+    file.by_ref()
+        .take(id.size.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|e| unreadable(&e))?;
     let after = file.metadata().map_err(|e| unreadable(&e))?;
     if bytes.len() as u64 != id.size || FileId::of(&after) != *id {
-        return refuse(Reason::Changed, "it changed while it was read", "wait until it is written, then try again");
+        return refuse(
+            Reason::Changed,
+            "it changed while it was read",
+            "wait until it is written, then try again",
+        );
     }
     Ok(bytes)
 }
@@ -281,9 +307,16 @@ impl Candidate {
     }
 
     /// As [`Candidate::inspect`], by way of what is known of the file.
-    pub(super) fn inspect_with(&self, limits: &Limits, cache: &Cache) -> Result<Inspection, Refusal> {
+    pub(super) fn inspect_with(
+        &self,
+        limits: &Limits,
+        cache: &Cache,
+    ) -> Result<Inspection, Refusal> {
         let mut opened = open(&self.path)?;
-        let recalled = cache.get(&opened.id).filter(|_| opened.id.size <= limits.file_size).and_then(|known| self.recall(known, &opened));
+        let recalled = cache
+            .get(&opened.id)
+            .filter(|_| opened.id.size <= limits.file_size)
+            .and_then(|known| self.recall(known, &opened));
         let result = recalled.unwrap_or_else(|| {
             let result = self.examine(&mut opened, limits);
             if let Some(known) = to_remember(&result) {
@@ -304,19 +337,39 @@ impl Candidate {
             return Ok(Inspection::OrdinaryLibrary);
         }
         let bytes = read_all(&mut opened.file, &opened.id)?;
-        // Once more on the bytes that are hashed: the first look only spared reading what is no plugin.
+        // Once more on the bytes that are hashed: the first look only spared reading what is no
+        // plugin.
         let Some(range) = elf::check(&bytes[..], size, SECTION)?.manifest else {
             return Ok(Inspection::OrdinaryLibrary);
         };
         let section = bounds(range).and_then(|range| bytes.get(range)).unwrap_or_default().to_vec();
-        let manifest = Manifest::from_section(&section)
-            .or_else(|e| refuse(Reason::BadManifest, e.to_string(), "build it again with the current export macro, or tell its author"))?;
+        let manifest = Manifest::from_section(&section).or_else(|e| {
+            refuse(
+                Reason::BadManifest,
+                e.to_string(),
+                "build it again with the current export macro, or tell its author",
+            )
+        })?;
         Ok(self.found(opened, Sha256::of(&bytes), manifest, section))
     }
 
-    fn found(&self, opened: &Opened, sha256: Sha256, manifest: Manifest, section: Vec<u8>) -> Inspection {
+    fn found(
+        &self,
+        opened: &Opened,
+        sha256: Sha256,
+        manifest: Manifest,
+        section: Vec<u8>,
+    ) -> Inspection {
         let (resolved, id, ownership) = (opened.resolved.clone(), opened.id, opened.ownership);
-        Inspection::Plugin(Box::new(Inspected { candidate: self.clone(), resolved, id, ownership, sha256, manifest, section }))
+        Inspection::Plugin(Box::new(Inspected {
+            candidate: self.clone(),
+            resolved,
+            id,
+            ownership,
+            sha256,
+            manifest,
+            section,
+        }))
     }
 
     /// What the cache says; nothing if that makes no sense.
@@ -327,9 +380,9 @@ impl Candidate {
                 let (sha256, manifest) = (Sha256::from_hex(sha256)?, Manifest::recall(text)?);
                 Some(Ok(self.found(opened, sha256, manifest, encode(text))))
             }
-            Known::Refused { reason, message, mend } => {
+            Known::Refused { reason, message, help } => {
                 let reason = Reason::ALL.iter().find(|known| known.code() == reason)?;
-                Some(refuse(*reason, shown::controls(message), shown::controls(mend)))
+                Some(refuse(*reason, shown::controls(message), shown::controls(help)))
             }
         }
     }
@@ -376,15 +429,25 @@ fn check_contract(manifest: &Manifest, host: &HostContract) -> Result<(), Refusa
     // The host serves its own major version and, from the second on, the one before.
     let oldest = ours.major.saturating_sub(1).max(1);
     if theirs.major < oldest {
-        let message = format!("it was built against contract {theirs}; this host serves {oldest}.0 to {ours}");
-        return refuse(Reason::ContractTooOld, message, format!("build the plugin again against contract {ours}"));
+        let message = format!(
+            "it was built against contract {theirs}; this host serves {oldest}.0 to {ours}"
+        );
+        return refuse(
+            Reason::ContractTooOld,
+            message,
+            format!("build the plugin again against contract {ours}"),
+        );
     }
     if theirs.major > ours.major {
-        let message = format!("it was built against contract {theirs}; this host serves {oldest}.0 to {ours}");
+        let message = format!(
+            "it was built against contract {theirs}; this host serves {oldest}.0 to {ours}"
+        );
         return refuse(
             Reason::ContractTooNew,
             message,
-            format!("install a fluxbay that serves contract {theirs}, or an older release of the plugin"),
+            format!(
+                "install a fluxbay that serves contract {theirs}, or an older release of the plugin"
+            ),
         );
     }
     if manifest.plugin.panic == PanicStrategy::Abort {
@@ -396,8 +459,16 @@ fn check_contract(manifest: &Manifest, host: &HostContract) -> Result<(), Refusa
     }
     for component in &manifest.components {
         if let Some(missing) = component.requires.iter().find(|id| !host.extensions.contains(id)) {
-            let message = format!("its {} needs the extension {}, which this host lacks", component.id(), shown::text(missing));
-            return refuse(Reason::MissingExtension, message, "install a newer fluxbay, or an older release of the plugin");
+            let message = format!(
+                "its {} needs the extension {}, which this host lacks",
+                component.id(),
+                shown::text(missing)
+            );
+            return refuse(
+                Reason::MissingExtension,
+                message,
+                "install a newer fluxbay, or an older release of the plugin",
+            );
         }
     }
     Ok(())

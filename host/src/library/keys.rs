@@ -1,9 +1,10 @@
 //! Keys that a team signs its plugins with.
 //!
-//! Once a key is trusted, a plugin is used only if `FILE.minisig` beside it is a minisign signature of its bytes by one of
-//! the trusted keys. That is decided before any code of the plugin runs, on the bytes whose hash is compared again when they
-//! are copied and loaded. What lies beside the executable came with it and needs no signature: whoever can write there can
-//! replace the host itself. The list of keys must itself be kept from others.
+//! Once a key is trusted, a plugin is used only if `FILE.minisig` beside it is a minisign signature
+//! of its bytes by one of the trusted keys. That is decided before any code of the plugin runs, on
+//! the bytes whose hash is compared again when they are copied and loaded. What lies beside the
+//! executable came with it and needs no signature: whoever can write there can replace the host
+//! itself. The list of keys must itself be kept from others.
 
 use std::fs::{self, Permissions};
 use std::io::{self, Read as _, Write as _};
@@ -42,7 +43,9 @@ impl TrustedKey {
     pub fn new(name: &str, key: &str) -> Result<Self, KeysError> {
         let key = key.trim();
         PublicKey::from_base64(key).map_err(|_| KeysError::NoKey(shown::text(key)))?;
-        let plain = !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.@".contains(&b));
+        let plain = !name.is_empty()
+            && name.len() <= 64
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.@".contains(&b));
         if !plain {
             return Err(KeysError::Name(shown::text(name)));
         }
@@ -84,7 +87,7 @@ pub enum KeysError {
         why: String,
     },
     /// It is no list of keys.
-    #[error("{}: {problem}; mend it, or remove it and add the keys again", shown::path(.path))]
+    #[error("{}: {problem}; repair it, or remove it and add the keys again", shown::path(.path))]
     Invalid {
         /// The file.
         path: PathBuf,
@@ -140,14 +143,16 @@ impl Keys {
         let invalid = |problem: String| KeysError::Invalid { path: path.to_owned(), problem };
         let mut text = String::new();
         io::Read::by_ref(&mut file).take(MOST).read_to_string(&mut text).map_err(io)?;
-        let form: Form = toml::from_str(&text).map_err(|error| invalid(shown::paragraph(error.message())))?;
+        let form: Form =
+            toml::from_str(&text).map_err(|error| invalid(shown::paragraph(error.message())))?;
         for key in &form.keys {
             TrustedKey::new(&key.name, &key.key).map_err(|error| invalid(error.to_string()))?;
         }
         Ok(Self { list: form.keys, broken: None })
     }
 
-    /// The user's keys for a scan: a list that cannot be used lets nothing through rather than everything.
+    /// The user's keys for a scan: a list that cannot be used lets nothing through rather than
+    /// everything.
     pub fn of_user() -> Self {
         match file().map(|path| Self::read(&path)) {
             None => Self::default(),
@@ -166,7 +171,9 @@ impl Keys {
     /// # Errors
     /// Where its name or the key itself is there already.
     pub fn add(&mut self, key: TrustedKey) -> Result<(), KeysError> {
-        if let Some(known) = self.list.iter().find(|known| known.name == key.name || known.key == key.key) {
+        if let Some(known) =
+            self.list.iter().find(|known| known.name == key.name || known.key == key.key)
+        {
             return Err(KeysError::Taken(known.name.clone()));
         }
         self.list.push(key);
@@ -178,7 +185,11 @@ impl Keys {
     /// # Errors
     /// Where there is none.
     pub fn remove(&mut self, name: &str) -> Result<TrustedKey, KeysError> {
-        let place = self.list.iter().position(|key| key.name == name).ok_or_else(|| KeysError::Unknown(shown::text(name)))?;
+        let place = self
+            .list
+            .iter()
+            .position(|key| key.name == name)
+            .ok_or_else(|| KeysError::Unknown(shown::text(name)))?;
         Ok(self.list.remove(place))
     }
 
@@ -190,7 +201,9 @@ impl Keys {
         let io = |source| KeysError::Io { path: path.to_owned(), source };
         let dir = path.parent().ok_or(KeysError::NoPlace)?;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io)?;
-        let mut text = String::from("# Keys whose plugins are used. With any key here, plugins without a signature are refused.\n");
+        let mut text = String::from(
+            "# Keys whose plugins are used. With any key here, plugins without a signature are refused.\n",
+        );
         text.push_str(&toml::to_string(&Form { keys: self.list.clone() }).unwrap_or_default());
         let mut aside = tempfile::Builder::new().prefix(".keys-").tempfile_in(dir).map_err(io)?;
         aside.write_all(text.as_bytes()).map_err(io)?;
@@ -209,7 +222,11 @@ impl Keys {
             return Ok(());
         }
         if let Some(why) = &self.broken {
-            return refuse(Reason::Unsigned, format!("no signature can be checked: {why}"), "mend the list of trusted keys");
+            return refuse(
+                Reason::Unsigned,
+                format!("no signature can be checked: {why}"),
+                "repair the list of trusted keys",
+            );
         }
         if self.list.is_empty() {
             return Ok(());
@@ -218,7 +235,11 @@ impl Keys {
         let mut opened = inspect::open(plugin.path())?;
         let bytes = inspect::read_all(&mut opened.file, &opened.id)?;
         if Sha256::of(&bytes) != plugin.sha256() {
-            return refuse(Reason::Changed, "it changed while it was looked at", "wait until it is written, then try again");
+            return refuse(
+                Reason::Changed,
+                "it changed while it was looked at",
+                "wait until it is written, then try again",
+            );
         }
         self.verify(&bytes, &signature).map(drop)
     }
@@ -232,7 +253,10 @@ impl Keys {
                 Err(_) => {
                     return refuse(
                         Reason::BadSignature,
-                        format!("its signature by the key `{}` does not belong to these bytes", key.name),
+                        format!(
+                            "its signature by the key `{}` does not belong to these bytes",
+                            key.name
+                        ),
                         "do not use it: get it again from where it was published, with its signature",
                     );
                 }
@@ -246,8 +270,12 @@ impl Keys {
     }
 }
 
-fn refuse<T>(reason: Reason, message: impl Into<String>, mend: impl Into<String>) -> Result<T, Refusal> {
-    Err(Refusal::fixed(Stage::Trust, reason, message, mend))
+fn refuse<T>(
+    reason: Reason,
+    message: impl Into<String>,
+    help: impl Into<String>,
+) -> Result<T, Refusal> {
+    Err(Refusal::fixed(Stage::Trust, reason, message, help))
 }
 
 /// The signature beside a plugin.
@@ -258,14 +286,29 @@ fn read_signature(plugin: &Path) -> Result<Signature, Refusal> {
     let Ok(mut opened) = inspect::open(&path) else {
         return refuse(
             Reason::Unsigned,
-            format!("keys are trusted, but it has no signature: there is no {}", shown::path(&path)),
+            format!(
+                "keys are trusted, but it has no signature: there is no {}",
+                shown::path(&path)
+            ),
             "get its signature, have it signed (minisign -Sm FILE), or vouch for its directory with --allow-untrusted",
         );
     };
-    let text = if opened.id.size <= MOST { inspect::read_all(&mut opened.file, &opened.id).ok() } else { None };
-    let signature = text.and_then(|bytes| String::from_utf8(bytes).ok()).and_then(|text| Signature::decode(&text).ok());
+    let text = if opened.id.size <= MOST {
+        inspect::read_all(&mut opened.file, &opened.id).ok()
+    } else {
+        None
+    };
+    let signature = text
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .and_then(|text| Signature::decode(&text).ok());
     signature.map_or_else(
-        || refuse(Reason::BadSignature, format!("{} is no signature of minisign's", shown::path(&path)), "get its signature again"),
+        || {
+            refuse(
+                Reason::BadSignature,
+                format!("{} is no signature of minisign's", shown::path(&path)),
+                "get its signature again",
+            )
+        },
         Ok,
     )
 }
@@ -285,10 +328,12 @@ mod tests {
     }
 
     fn base64(bytes: &[u8]) -> String {
-        const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        const DIGITS: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         let mut text = String::new();
         for chunk in bytes.chunks(3) {
-            let word = chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+            let word = chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte))
+                << (8 * (3 - chunk.len()));
             for place in 0..4 {
                 let digit = DIGITS[(word >> (18 - 6 * place)) as usize & 63] as char;
                 text.push(if place <= chunk.len() { digit } else { '=' });
@@ -306,20 +351,28 @@ mod tests {
         body.extend(signature.as_ref());
         let comment = "timestamp:1";
         let global = pair.sk.sign([signature.as_ref(), comment.as_bytes()].concat(), None);
-        format!("untrusted comment: test\n{}\ntrusted comment: {comment}\n{}\n", base64(&body), base64(global.as_ref()))
+        format!(
+            "untrusted comment: test\n{}\ntrusted comment: {comment}\n{}\n",
+            base64(&body),
+            base64(global.as_ref())
+        )
     }
 
     fn keys(numbers: &[u8]) -> Keys {
         let mut keys = Keys::default();
         for number in numbers {
-            keys.add(TrustedKey::new(&format!("k{number}"), &key(*number).1).expect("a key")).expect("new");
+            keys.add(TrustedKey::new(&format!("k{number}"), &key(*number).1).expect("a key"))
+                .expect("new");
         }
         keys
     }
 
     fn verdict(trusted: &[u8], signed: &[u8], signer: u8, given: &[u8]) -> Result<String, Reason> {
         let signature = Signature::decode(&sign(signer, signed)).expect("whole");
-        keys(trusted).verify(given, &signature).map(|key| key.name.clone()).map_err(|refusal| refusal.reason)
+        keys(trusted)
+            .verify(given, &signature)
+            .map(|key| key.name.clone())
+            .map_err(|refusal| refusal.reason)
     }
 
     #[test]
@@ -352,10 +405,13 @@ mod tests {
         use crate::library::{Catalog, ScanOptions, SearchPath, State, manifest};
         let dir = tempfile::tempdir().expect("temporary directory");
         let manifest = |name: &str| {
-            manifest::encode(&format!(r#"{{"schema":1,"contract":"1.0","plugin":{{"name":"{name}","version":"1.0.0"}},"components":[]}}"#))
+            manifest::encode(&format!(
+                r#"{{"schema":1,"contract":"1.0","plugin":{{"name":"{name}","version":"1.0.0"}},"components":[]}}"#
+            ))
         };
         for name in ["signed", "unsigned", "swapped", "garbled"] {
-            let bytes = crate::library::elf::tests::library(&[(manifest::SECTION, &manifest(name))]);
+            let bytes =
+                crate::library::elf::tests::library(&[(manifest::SECTION, &manifest(name))]);
             let path = dir.path().join(format!("{name}.so"));
             fs::write(&path, &bytes).expect("writable");
             fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("ours");
@@ -365,7 +421,8 @@ mod tests {
                 _ => "garbage".to_owned(),
             };
             if name != "unsigned" {
-                fs::write(dir.path().join(format!("{name}.so.minisig")), signature).expect("writable");
+                fs::write(dir.path().join(format!("{name}.so.minisig")), signature)
+                    .expect("writable");
             }
         }
         let scan = |keys: Keys, origin| {
@@ -376,20 +433,27 @@ mod tests {
                 let name = report.path.file_stem().expect("named").to_string_lossy().into_owned();
                 (name, report.refusal.as_ref().map_or("ok", |refusal| refusal.reason.code()))
             };
-            assert!(
-                catalog
-                    .reports()
-                    .iter()
-                    .all(|report| report.state == State::Ok || report.refusal.as_ref().is_some_and(|r| r.stage == Stage::Trust))
-            );
+            assert!(catalog.reports().iter().all(|report| report.state == State::Ok
+                || report.refusal.as_ref().is_some_and(|r| r.stage == Stage::Trust)));
             catalog.reports().iter().map(verdict).collect::<Vec<_>>()
         };
         let found = scan(keys(&[1]), Origin::CommandLine);
-        let expected = [("garbled", "bad-signature"), ("signed", "ok"), ("swapped", "bad-signature"), ("unsigned", "unsigned")];
+        let expected = [
+            ("garbled", "bad-signature"),
+            ("signed", "ok"),
+            ("swapped", "bad-signature"),
+            ("unsigned", "unsigned"),
+        ];
         assert_eq!(found, expected.map(|(name, verdict)| (name.to_owned(), verdict)));
-        assert!(scan(keys(&[2]), Origin::CommandLine).iter().any(|(name, verdict)| name == "signed" && *verdict == "unknown-key"));
+        assert!(
+            scan(keys(&[2]), Origin::CommandLine)
+                .iter()
+                .any(|(name, verdict)| name == "signed" && *verdict == "unknown-key")
+        );
         // No key, or beside the executable: no signature is asked for.
-        for found in [scan(Keys::default(), Origin::CommandLine), scan(keys(&[1]), Origin::Executable)] {
+        for found in
+            [scan(Keys::default(), Origin::CommandLine), scan(keys(&[1]), Origin::Executable)]
+        {
             assert!(found.iter().all(|(_, verdict)| *verdict == "ok"), "{found:?}");
         }
     }

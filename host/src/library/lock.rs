@@ -1,7 +1,7 @@
 //! `plugins.lock`: which plugins a run may use, to the byte.
 //!
-//! It lies beside the run file and is kept with it. Under `--locked`, a plugin that it does not name, or whose bytes
-//! are others, is refused before any of its code runs.
+//! It lies beside the run file and is kept with it. Under `--locked`, a plugin that it does not
+//! name, or whose bytes are others, is refused before any of its code runs.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -107,21 +107,35 @@ impl Lock {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let form: Form = toml::from_str(text).map_err(|error| shown::paragraph(error.to_string().trim_end()))?;
+        let form: Form =
+            toml::from_str(text).map_err(|error| shown::paragraph(error.to_string().trim_end()))?;
         if form.version != VERSION {
-            return Err(format!("version {} of the lock file is not known; this host reads {VERSION}", form.version));
+            return Err(format!(
+                "version {} of the lock file is not known; this host reads {VERSION}",
+                form.version
+            ));
         }
-        if let Some(wrong) = form.plugin.iter().find(|plugin| Sha256::from_hex(&plugin.sha256).is_none()) {
-            return Err(format!("the sha256 of plugin {} is not 64 hexadecimal digits", shown::text(&wrong.name)));
+        if let Some(wrong) =
+            form.plugin.iter().find(|plugin| Sha256::from_hex(&plugin.sha256).is_none())
+        {
+            return Err(format!(
+                "the sha256 of plugin {} is not 64 hexadecimal digits",
+                shown::text(&wrong.name)
+            ));
         }
         Ok(Self { plugins: form.plugin })
     }
 
     /// The text of the lock file.
     pub fn to_text(&self) -> String {
-        let mut out = format!("# Written by `fluxbay lock`. Keep it with the run file.\nversion = {VERSION}\n");
+        let mut out = format!(
+            "# Written by `fluxbay lock`. Keep it with the run file.\nversion = {VERSION}\n"
+        );
         for Pinned { name, version, sha256 } in &self.plugins {
-            let _ = write!(out, "\n[[plugin]]\nname = {name:?}\nversion = {version:?}\nsha256 = {sha256:?}\n");
+            let _ = write!(
+                out,
+                "\n[[plugin]]\nname = {name:?}\nversion = {version:?}\nsha256 = {sha256:?}\n"
+            );
         }
         out
     }
@@ -134,8 +148,9 @@ impl Lock {
         let (name, sha256) = (&plugin.manifest().plugin.name, plugin.sha256().hex());
         let mut same_name = self.plugins.iter().filter(|pinned| pinned.name == *name).peekable();
         let refuse = |message: String| {
-            let mend = "install the pinned release, or pin this one with `fluxbay lock` if you mean it";
-            Err(Refusal::fixed(Stage::Trust, Reason::NotLocked, message, mend))
+            let help =
+                "install the pinned release, or pin this one with `fluxbay lock` if you mean it";
+            Err(Refusal::fixed(Stage::Trust, Reason::NotLocked, message, help))
         };
         let Some(first) = same_name.peek().copied() else {
             return refuse(format!("the lock file does not name the plugin {name}"));
@@ -144,7 +159,10 @@ impl Lock {
             return Ok(());
         }
         let (pinned, version) = (&first.version, &plugin.manifest().plugin.version);
-        refuse(format!("the lock file pins {name} {pinned} with sha256 {}, this is {version} with {sha256}", first.sha256))
+        refuse(format!(
+            "the lock file pins {name} {pinned} with sha256 {}, this is {version} with {sha256}",
+            first.sha256
+        ))
     }
 }
 
@@ -155,7 +173,9 @@ mod tests {
 
     fn catalog() -> Catalog {
         let manifest = |name: &str| {
-            let text = format!(r#"{{"schema":1,"contract":"1.0","plugin":{{"name":"{name}","version":"1.0.0-rc.1"}}}}"#);
+            let text = format!(
+                r#"{{"schema":1,"contract":"1.0","plugin":{{"name":"{name}","version":"1.0.0-rc.1"}}}}"#
+            );
             Manifest::parse(&text).expect("good")
         };
         Catalog::described([manifest("b"), manifest("a")])
@@ -178,16 +198,28 @@ mod tests {
         let other = Sha256::of(b"other").hex();
         lock.plugins[0].sha256.clone_from(&other);
         let refusal = lock.check(plugin(0)).expect_err("other bytes");
-        assert!(refusal.message.contains(&other) && refusal.message.contains(&plugin(0).sha256().hex()), "{refusal}");
+        assert!(
+            refusal.message.contains(&other) && refusal.message.contains(&plugin(0).sha256().hex()),
+            "{refusal}"
+        );
     }
 
     #[test]
     fn a_damaged_lock_file_is_an_error_and_never_an_empty_lock() {
-        for text in ["", "version = 2", "version = 1\n[[plugin]]\nname = \"a\"", "version = 1\nplugins = []", "\u{1b}"] {
+        for text in [
+            "",
+            "version = 2",
+            "version = 1\n[[plugin]]\nname = \"a\"",
+            "version = 1\nplugins = []",
+            "\u{1b}",
+        ] {
             assert!(Lock::parse(text).is_err(), "{text:?}");
         }
         let short = "version = 1\n[[plugin]]\nname = \"a\"\nversion = \"1.0.0\"\nsha256 = \"ab\"";
         assert!(Lock::parse(short).is_err_and(|problem| problem.contains("64 hexadecimal digits")));
-        assert!(matches!(Lock::read(Path::new("/nonexistent/plugins.lock")), Err(LockError::Unreadable { .. })));
+        assert!(matches!(
+            Lock::read(Path::new("/nonexistent/plugins.lock")),
+            Err(LockError::Unreadable { .. })
+        ));
     }
 }

@@ -1,8 +1,10 @@
-//! What is remembered of probes: plugins that failed, by the hash of their bytes, and those that passed.
+//! What is remembered of probes: plugins that failed, by the hash of their bytes, and those that
+//! passed.
 //!
-//! A plugin that crashed, left, hung or took all memory is not tried again until its bytes change or the user lifts
-//! the quarantine. One that passed is not probed again by the same release of this host. A record that cannot be read
-//! counts as none, which leads to another probe and never to an unprobed load.
+//! A plugin that crashed, left, hung or took all memory is not tried again until its bytes change
+//! or the user lifts the quarantine. One that passed is not probed again by the same release of
+//! this host. A record that cannot be read counts as none, which leads to another probe and never
+//! to an unprobed load.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -50,7 +52,9 @@ impl Record {
             Stage::Probe,
             Reason::Quarantined,
             format!("it failed before and has not changed: {}: {}", self.reason, self.message),
-            format!("install a mended version, or have it tried again with `fluxbay quarantine --lift {short}`"),
+            format!(
+                "install a mended version, or have it tried again with `fluxbay quarantine --lift {short}`"
+            ),
         )
     }
 }
@@ -69,7 +73,10 @@ impl Quarantine {
         match Self::at(&dir) {
             Ok(quarantine) => Some(quarantine),
             Err(refusal) => {
-                log::warn!("nothing is remembered of plugins that were tried, because {}", refusal.message);
+                log::warn!(
+                    "nothing is remembered of plugins that were tried, because {}",
+                    refusal.message
+                );
                 None
             }
         }
@@ -88,13 +95,16 @@ impl Quarantine {
 
     /// Why the plugin with this hash is in quarantine, if it is.
     pub fn get(&self, sha256: Sha256) -> Option<Record> {
-        read(&self.failed.join(format!("{sha256}.json"))).filter(|record| record.sha256 == sha256.hex())
+        read(&self.failed.join(format!("{sha256}.json")))
+            .filter(|record| record.sha256 == sha256.hex())
     }
 
     /// All records, by hash.
     pub fn list(&self) -> Vec<Record> {
         let entries = fs::read_dir(&self.failed).into_iter().flatten().flatten();
-        let hashes = entries.filter_map(|entry| Sha256::from_hex(entry.file_name().to_str()?.strip_suffix(".json")?));
+        let hashes = entries.filter_map(|entry| {
+            Sha256::from_hex(entry.file_name().to_str()?.strip_suffix(".json")?)
+        });
         let mut records: Vec<Record> = hashes.filter_map(|hash| self.get(hash)).collect();
         records.sort_by(|a, b| a.sha256.cmp(&b.sha256));
         records
@@ -103,7 +113,14 @@ impl Quarantine {
     /// Remembers a failure, if it is one that says something of the plugin alone.
     pub(super) fn add(&self, plugin: &Inspected, failure: &Failure) {
         let refusal = &failure.refusal;
-        if !matches!(refusal.reason, Reason::Crashed | Reason::Exited | Reason::TimedOut | Reason::OutOfMemory | Reason::ProtocolError) {
+        if !matches!(
+            refusal.reason,
+            Reason::Crashed
+                | Reason::Exited
+                | Reason::TimedOut
+                | Reason::OutOfMemory
+                | Reason::ProtocolError
+        ) {
             return;
         }
         let info = &plugin.manifest().plugin;
@@ -123,7 +140,8 @@ impl Quarantine {
 
     /// Whether this release of the host has probed the plugin and found it good.
     pub(super) fn has_passed(&self, sha256: Sha256) -> bool {
-        fs::read_to_string(self.passed.join(format!("{sha256}.json"))).is_ok_and(|text| text == host())
+        fs::read_to_string(self.passed.join(format!("{sha256}.json")))
+            .is_ok_and(|text| text == host())
     }
 
     /// Remembers that the plugin passed.
@@ -152,14 +170,22 @@ fn host() -> String {
 
 fn read(path: &Path) -> Option<Record> {
     let metadata = fs::symlink_metadata(path).ok()?;
-    let text = (metadata.is_file() && metadata.len() <= MAX_RECORD).then(|| fs::read_to_string(path).ok()).flatten();
-    let record = text.and_then(|text| serde_json::from_str::<Record>(&text).ok()).filter(|record| record.schema == SCHEMA);
+    let text = (metadata.is_file() && metadata.len() <= MAX_RECORD)
+        .then(|| fs::read_to_string(path).ok())
+        .flatten();
+    let record = text
+        .and_then(|text| serde_json::from_str::<Record>(&text).ok())
+        .filter(|record| record.schema == SCHEMA);
     if record.is_none() {
-        log::warn!("{} is no record of a plugin in quarantine and is passed over", shown::path(path));
+        log::warn!(
+            "{} is no record of a plugin in quarantine and is passed over",
+            shown::path(path)
+        );
     }
     record.map(|mut record| {
         // The file may have been edited; everything of it is printed.
-        for text in [&mut record.plugin, &mut record.path, &mut record.reason, &mut record.message] {
+        for text in [&mut record.plugin, &mut record.path, &mut record.reason, &mut record.message]
+        {
             *text = shown::controls(text);
         }
         record.output = shown::paragraph(&record.output);
@@ -169,13 +195,17 @@ fn read(path: &Path) -> Option<Record> {
 
 /// Writes a record aside and renames it.
 fn write(dir: &Path, sha256: Sha256, text: &str) {
-    let written = tempfile::Builder::new().prefix(".new-").tempfile_in(dir).and_then(|mut aside| {
-        aside.write_all(text.as_bytes())?;
-        aside.persist(dir.join(format!("{sha256}.json"))).map_err(|error| error.error)?;
-        Ok(())
-    });
+    let written =
+        tempfile::Builder::new().prefix(".new-").tempfile_in(dir).and_then(|mut aside| {
+            aside.write_all(text.as_bytes())?;
+            aside.persist(dir.join(format!("{sha256}.json"))).map_err(|error| error.error)?;
+            Ok(())
+        });
     if let Err(error) = written {
-        log::warn!("what was found out about a plugin cannot be kept in {}: {error}", shown::path(dir));
+        log::warn!(
+            "what was found out about a plugin cannot be kept in {}: {error}",
+            shown::path(dir)
+        );
     }
 }
 
@@ -185,7 +215,10 @@ mod tests {
     use crate::library::Catalog;
 
     fn failure(reason: Reason) -> Failure {
-        Failure { refusal: Refusal::fixed(Stage::Probe, reason, "loading it ended the process", "m"), output: "a\u{1b}b".into() }
+        Failure {
+            refusal: Refusal::fixed(Stage::Probe, reason, "loading it ended the process", "m"),
+            output: "a\u{1b}b".into(),
+        }
     }
 
     fn plugin() -> Inspected {
@@ -200,7 +233,10 @@ mod tests {
         let quarantine = Quarantine::at(dir.path()).expect("private");
         let plugin = plugin();
         quarantine.add(&plugin, &failure(Reason::LinkFailed));
-        assert!(quarantine.get(plugin.sha256()).is_none(), "a missing library may be installed tomorrow");
+        assert!(
+            quarantine.get(plugin.sha256()).is_none(),
+            "a missing library may be installed tomorrow"
+        );
         quarantine.add(&plugin, &failure(Reason::Crashed));
         let record = quarantine.get(plugin.sha256()).expect("remembered");
         assert_eq!((record.reason.as_str(), record.output.as_str()), ("crashed", "a\\x1bb"));
@@ -219,7 +255,8 @@ mod tests {
         assert!(!quarantine.has_passed(hash));
         quarantine.set_passed(hash);
         assert!(quarantine.has_passed(hash));
-        fs::write(dir.path().join(format!("passed/{hash}.json")), "fluxbay 0.0.1 contract 0.1").expect("ours");
+        fs::write(dir.path().join(format!("passed/{hash}.json")), "fluxbay 0.0.1 contract 0.1")
+            .expect("ours");
         assert!(!quarantine.has_passed(hash));
     }
 

@@ -1,7 +1,8 @@
 //! What is said about each file: the data that listings print and that `--json` gives out.
 //!
-//! Every stage refuses with a [`Refusal`]; the catalog turns what it knows about a file into a [`FileReport`]. The
-//! texts are complete sentences' worth of what, where and why, and the mend says what to do.
+//! Every stage refuses with a [`Refusal`]; the catalog turns what it knows about a file into a
+//! [`FileReport`]. The texts are complete sentences' worth of what, where and why, and the help
+//! says what to do.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -150,7 +151,7 @@ impl Serialize for Reason {
 
 /// Why a file did not pass a stage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
-#[error("{reason}: {message}; {mend}")]
+#[error("{reason}: {message}; {help}")]
 pub struct Refusal {
     /// Where it stopped.
     pub stage: Stage,
@@ -159,13 +160,18 @@ pub struct Refusal {
     /// What was found, printable as it is.
     pub message: String,
     /// What to do about it.
-    pub mend: String,
+    pub help: String,
 }
 
 impl Refusal {
     /// A refusal of the static stage.
-    pub(super) fn fixed(stage: Stage, reason: Reason, message: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { stage, reason, message: message.into(), mend: mend.into() }
+    pub(super) fn fixed(
+        stage: Stage,
+        reason: Reason,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        Self { stage, reason, message: message.into(), help: help.into() }
     }
 }
 

@@ -1,7 +1,7 @@
 //! How names that anyone may have chosen are shown: never raw.
 //!
-//! A file name or a text of a plugin can hold newlines, terminal escape codes, text direction marks or bytes that are
-//! no text at all. Everything printed or logged about a file goes through here.
+//! A file name or a text of a plugin can hold newlines, terminal escape codes, text direction marks
+//! or bytes that are no text at all. Everything printed or logged about a file goes through here.
 
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -31,7 +31,8 @@ pub fn bytes(bytes: &[u8]) -> String {
     out
 }
 
-/// A text that may have several lines, tabs and backslashes; all other control characters are escaped.
+/// A text that may have several lines, tabs and backslashes; all other control characters are
+/// escaped.
 pub fn paragraph(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for ch in text.chars() {
@@ -40,7 +41,8 @@ pub fn paragraph(text: &str) -> String {
     out
 }
 
-/// A text of one line that has been escaped once: control characters alone are escaped, backslashes stay.
+/// A text of one line that has been escaped once: control characters alone are escaped, backslashes
+/// stay.
 pub fn controls(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for ch in text.chars() {

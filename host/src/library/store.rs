@@ -1,13 +1,16 @@
 //! The content store: copies of plugins named by the hash of their bytes.
 //!
-//! The dynamic linker is never given the file that was found, but a copy whose bytes were hashed on the way, in a
-//! directory that only this user can write to. So what was inspected is what is loaded, replacing or truncating the
-//! original cannot disturb a running process, and a rebuilt plugin is a new file to the linker, which would otherwise
-//! hand out the old one of the same name. Copies are written aside and renamed, so two hosts may do so at once.
+//! The dynamic linker is never given the file that was found, but a copy whose bytes were hashed on
+//! the way, in a directory that only this user can write to. So what was inspected is what is
+//! loaded, replacing or truncating the original cannot disturb a running process, and a rebuilt
+//! plugin is a new file to the linker, which would otherwise hand out the old one of the same name.
+//! Copies are written aside and renamed, so two hosts may do so at once.
 
 use std::fs::{self, Permissions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
@@ -39,13 +42,14 @@ pub struct Stored {
     pub(super) note: Note,
 }
 
-/// What was found out about a copy, written beside it so that it is not found out again: checking takes longer than all
-/// the rest of loading.
+/// What was found out about a copy, written beside it so that it is not found out again: checking
+/// takes longer than all the rest of loading.
 ///
-/// Both facts follow from bytes that have not changed since. A copy whose identity is the same as when its bytes were
-/// hashed has those bytes: nobody but this user and root can write to it, and no write leaves the time of the inode's last
-/// change as it was. The layout of the tables follows from the plugin's bytes and the host's executable; a comparison that
-/// failed is never noted. A note that cannot be read counts as none.
+/// Both facts follow from bytes that have not changed since. A copy whose identity is the same as
+/// when its bytes were hashed has those bytes: nobody but this user and root can write to it, and
+/// no write leaves the time of the inode's last change as it was. The layout of the tables follows
+/// from the plugin's bytes and the host's executable; a comparison that failed is never noted. A
+/// note that cannot be read counts as none.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Note {
     path: Option<PathBuf>,
@@ -64,7 +68,10 @@ struct Facts {
 
 impl Note {
     fn read(path: PathBuf) -> Self {
-        let facts = fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        let facts = fs::read(&path)
+            .ok()
+            .and_then(|text| serde_json::from_slice(&text).ok())
+            .unwrap_or_default();
         Self { path: Some(path), facts, is_new: false }
     }
 
@@ -81,7 +88,8 @@ impl Note {
         }
     }
 
-    /// Takes down that the copy in this state was hashed, unless it was touched so recently that it could change unseen.
+    /// Takes down that the copy in this state was hashed, unless it was touched so recently that it
+    /// could change unseen.
     fn set_hashed(&mut self, copy: FileId) {
         if copy.is_settled(SystemTime::now(), SETTLED) {
             self.facts.hashed = Some(copy);
@@ -94,10 +102,13 @@ impl Note {
         let Some(path) = self.path.as_ref().filter(|_| self.is_new) else { return };
         let dir = path.parent().unwrap_or(Path::new("."));
         let text = serde_json::to_vec(&self.facts).unwrap_or_default();
-        let written = tempfile::Builder::new().prefix(".new-").suffix(".tmp").tempfile_in(dir).and_then(|mut aside| {
-            aside.write_all(&text)?;
-            aside.persist(path).map_err(|error| error.error)
-        });
+        let written =
+            tempfile::Builder::new().prefix(".new-").suffix(".tmp").tempfile_in(dir).and_then(
+                |mut aside| {
+                    aside.write_all(&text)?;
+                    aside.persist(path).map_err(|error| error.error)
+                },
+            );
         if let Err(error) = written {
             log::debug!("{} cannot be written: {error}", shown::path(path));
         }
@@ -124,7 +135,11 @@ impl Stored {
 /// A file of this user's, opened without following a link.
 fn open_ours(path: &Path) -> Option<(fs::File, FileId)> {
     let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = fs::OpenOptions::new().read(true).custom_flags(i32::try_from(flags.bits()).unwrap_or_default()).open(path).ok()?;
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(i32::try_from(flags.bits()).unwrap_or_default())
+        .open(path)
+        .ok()?;
     let metadata = file.metadata().ok()?;
     let is_ours = metadata.is_file() && metadata.uid() == rustix::process::geteuid().as_raw();
     is_ours.then(|| (file, FileId::of(&metadata)))
@@ -145,29 +160,38 @@ fn hash(file: &mut fs::File) -> io::Result<Sha256> {
     }
 }
 
-fn failed(message: impl Into<String>, mend: impl Into<String>) -> Refusal {
-    Refusal::fixed(Stage::Store, Reason::StoreFailed, message, mend)
+fn failed(message: impl Into<String>, help: impl Into<String>) -> Refusal {
+    Refusal::fixed(Stage::Store, Reason::StoreFailed, message, help)
 }
 
 /// Makes a directory that only this user can write to, or makes sure that it is one.
 pub(super) fn private_dir(dir: &Path) -> Result<(), Refusal> {
     let place = |e: io::Error| {
-        failed(format!("the directory {} cannot be used: {e}", shown::path(dir)), "set XDG_CACHE_HOME to a directory of yours")
+        failed(
+            format!("the directory {} cannot be used: {e}", shown::path(dir)),
+            "set XDG_CACHE_HOME to a directory of yours",
+        )
     };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(place)?;
     let metadata = fs::symlink_metadata(dir).map_err(place)?;
     if !metadata.is_dir() || metadata.uid() != rustix::process::geteuid().as_raw() {
-        return Err(failed(format!("{} is not a directory of yours", shown::path(dir)), "remove it, or set XDG_CACHE_HOME"));
+        return Err(failed(
+            format!("{} is not a directory of yours", shown::path(dir)),
+            "remove it, or set XDG_CACHE_HOME",
+        ));
     }
     if metadata.mode() & 0o077 != 0 {
         fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(place)?;
     }
-    Trust::new(&[]).check_dir(dir).map_err(|why| failed(why, "take the right to write from others, or set XDG_CACHE_HOME"))?;
+    Trust::new(&[])
+        .check_dir(dir)
+        .map_err(|why| failed(why, "take the right to write from others, or set XDG_CACHE_HOME"))?;
     Ok(())
 }
 
 impl Store {
-    /// The store in the user's cache directory or, where that cannot be had, a temporary one of this process.
+    /// The store in the user's cache directory or, where that cannot be had, a temporary one of
+    /// this process.
     ///
     /// # Errors
     /// `store-failed`, if neither can be made.
@@ -175,7 +199,10 @@ impl Store {
         if let Some(cache) = discover::user_cache_dir() {
             match Self::at(&cache.join("plugins")) {
                 Ok(store) => return Ok(store),
-                Err(refusal) => log::warn!("plugins are copied to a temporary directory, because {}", refusal.message),
+                Err(refusal) => log::warn!(
+                    "plugins are copied to a temporary directory, because {}",
+                    refusal.message
+                ),
             }
         }
         Self::temporary()
@@ -186,8 +213,16 @@ impl Store {
     /// # Errors
     /// `store-failed`.
     pub fn temporary() -> Result<Self, Refusal> {
-        let made = tempfile::Builder::new().prefix("fluxbay-").permissions(Permissions::from_mode(0o700)).tempdir();
-        let dir = made.map_err(|e| failed(format!("no temporary directory can be made: {e}"), "free some space, or set TMPDIR"))?;
+        let made = tempfile::Builder::new()
+            .prefix("fluxbay-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir();
+        let dir = made.map_err(|e| {
+            failed(
+                format!("no temporary directory can be made: {e}"),
+                "free some space, or set TMPDIR",
+            )
+        })?;
         Ok(Self { dir: dir.path().to_owned(), _temporary: Some(Arc::new(dir)) })
     }
 
@@ -211,8 +246,8 @@ impl Store {
         if note.facts.hashed == Some(id) {
             return true;
         }
-        let is_intact =
-            hash(&mut copy).is_ok_and(|found| found == sha256) && copy.metadata().is_ok_and(|metadata| FileId::of(&metadata) == id);
+        let is_intact = hash(&mut copy).is_ok_and(|found| found == sha256)
+            && copy.metadata().is_ok_and(|metadata| FileId::of(&metadata) == id);
         if is_intact {
             note.set_hashed(id);
         }
@@ -220,7 +255,8 @@ impl Store {
     }
 
     fn write(&self, sha256: Sha256, bytes: &[u8]) -> io::Result<()> {
-        let mut aside = tempfile::Builder::new().prefix(".new-").suffix(".tmp").tempfile_in(&self.dir)?;
+        let mut aside =
+            tempfile::Builder::new().prefix(".new-").suffix(".tmp").tempfile_in(&self.dir)?;
         aside.write_all(bytes)?;
         aside.as_file().set_permissions(Permissions::from_mode(0o500))?;
         aside.as_file().sync_data()?;
@@ -245,7 +281,10 @@ impl Trusted {
         if !store.holds(plugin.sha256, &mut note) {
             let bytes = reread(plugin)?;
             let space = |e: io::Error| {
-                failed(format!("{} cannot be written: {e}", shown::path(&path)), "free some space, or set XDG_CACHE_HOME to another place")
+                failed(
+                    format!("{} cannot be written: {e}", shown::path(&path)),
+                    "free some space, or set XDG_CACHE_HOME to another place",
+                )
             };
             store.write(plugin.sha256, &bytes).map_err(space)?;
         }
@@ -261,15 +300,26 @@ fn reread(plugin: &Inspected) -> Result<Vec<u8>, Refusal> {
     };
     let mut opened = inspect::open(&plugin.candidate.path).map_err(at_this_stage)?;
     let changed = |what: String| {
-        Refusal::fixed(Stage::Store, Reason::Changed, what, "run the command again, once the file is no longer being written")
+        Refusal::fixed(
+            Stage::Store,
+            Reason::Changed,
+            what,
+            "run the command again, once the file is no longer being written",
+        )
     };
     if opened.id.size != plugin.id.size {
-        return Err(changed(format!("it had {} bytes when it was looked at and has {} now", plugin.id.size, opened.id.size)));
+        return Err(changed(format!(
+            "it had {} bytes when it was looked at and has {} now",
+            plugin.id.size, opened.id.size
+        )));
     }
     let bytes = inspect::read_all(&mut opened.file, &opened.id).map_err(at_this_stage)?;
     let now = Sha256::of(&bytes);
     if now != plugin.sha256 {
-        return Err(changed(format!("its sha256 was {} when it was looked at and is {now} now", plugin.sha256)));
+        return Err(changed(format!(
+            "its sha256 was {} when it was looked at and is {now} now",
+            plugin.sha256
+        )));
     }
     Ok(bytes)
 }
@@ -283,12 +333,16 @@ mod tests {
 
     fn trusted(path: &Path) -> Trusted {
         let limits = Limits { file_size: 1 << 20, host: crate::library::HostContract::default() };
-        let Ok(Inspection::Plugin(plugin)) = Candidate::named(path).inspect(&limits) else { panic!("not a plugin") };
+        let Ok(Inspection::Plugin(plugin)) = Candidate::named(path).inspect(&limits) else {
+            panic!("not a plugin")
+        };
         plugin.trust(&Trust::new(&[])).expect("private")
     }
 
     fn plugin(name: &str) -> Vec<u8> {
-        let text = format!(r#"{{"schema":1,"contract":"1.0","plugin":{{"name":"{name}","version":"1.0.0"}}}}"#);
+        let text = format!(
+            r#"{{"schema":1,"contract":"1.0","plugin":{{"name":"{name}","version":"1.0.0"}}}}"#
+        );
         library(&[(SECTION, &encode(&text))])
     }
 
@@ -338,19 +392,28 @@ mod tests {
         note.set_hashed(id);
         assert_eq!(note.facts.hashed, None, "written just now");
         // As if it had been left alone for long.
-        note = Note { path: store.note_of(sha256).path, facts: Facts { hashed: Some(id), ..Facts::default() }, is_new: true };
+        note = Note {
+            path: store.note_of(sha256).path,
+            facts: Facts { hashed: Some(id), ..Facts::default() },
+            is_new: true,
+        };
         note.keep();
         assert_eq!(store.note_of(sha256).facts, note.facts);
         // File systems stamp changes with a clock that ticks every few milliseconds.
         std::thread::sleep(std::time::Duration::from_millis(50));
-        // Other bytes, as many as before, and the same time of the last change: the inode's own time tells.
+        // Other bytes, as many as before, and the same time of the last change: the inode's own
+        // time tells.
         let times = fs::metadata(stored.path()).expect("there").modified().expect("has one");
         fs::set_permissions(stored.path(), Permissions::from_mode(0o700)).expect("ours");
         let mut bytes = fs::read(stored.path()).expect("readable");
         let last = bytes.len() - 1;
         bytes[last] ^= 1;
         fs::write(stored.path(), &bytes).expect("ours");
-        fs::File::options().write(true).open(stored.path()).and_then(|file| file.set_modified(times)).expect("ours");
+        fs::File::options()
+            .write(true)
+            .open(stored.path())
+            .and_then(|file| file.set_modified(times))
+            .expect("ours");
         fs::set_permissions(stored.path(), Permissions::from_mode(0o500)).expect("ours");
         let again = trusted.store(&store).expect("made anew");
         assert_eq!(Sha256::of(&fs::read(again.path()).expect("readable")), sha256);
@@ -365,7 +428,9 @@ mod tests {
         note.set_layout();
         note.keep();
         assert!(store.note_of(sha256).has_layout());
-        for text in ["", "{}", "fluxbay", r#"{"hashed":null,"compared-by":"fluxbay of another day"}"#] {
+        for text in
+            ["", "{}", "fluxbay", r#"{"hashed":null,"compared-by":"fluxbay of another day"}"#]
+        {
             fs::write(store.note_of(sha256).path.expect("has one"), text).expect("ours");
             assert!(!store.note_of(sha256).has_layout(), "{text}");
         }

@@ -1,10 +1,11 @@
 //! The trust stage: could anybody but this user or root have put these bytes here, or swap them?
 //!
-//! A plugin runs with all rights of the user. So the file, every directory on the way to it and every symbolic link
-//! followed must be under the control of root or the user alone. A world-writable directory with the sticky bit, such
-//! as the system's temporary one, is no danger to what lies in a private directory below it, because others cannot
-//! rename or remove that; a plugin directly inside one is refused. What this stage does not protect from: the user's
-//! own programs, and access lists that give rights without showing in the mode's group bits.
+//! A plugin runs with all rights of the user. So the file, every directory on the way to it and
+//! every symbolic link followed must be under the control of root or the user alone. A
+//! world-writable directory with the sticky bit, such as the system's temporary one, is no danger
+//! to what lies in a private directory below it, because others cannot rename or remove that; a
+//! plugin directly inside one is refused. What this stage does not protect from: the user's own
+//! programs, and access lists that give rights without showing in the mode's group bits.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
@@ -20,7 +21,8 @@ use super::shown;
 /// The most symbolic links that are followed on the way to one file, as in Linux.
 const MAX_LINKS: usize = 40;
 
-/// A plugin whose bytes only root or the user can have put where they are, or whose directory the user vouched for.
+/// A plugin whose bytes only root or the user can have put where they are, or whose directory the
+/// user vouched for.
 #[derive(Clone, Debug)]
 pub struct Trusted(pub(super) Inspected);
 
@@ -41,7 +43,8 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Trusts this process's user and root, and whatever lies directly in one of the directories `allowed`.
+    /// Trusts this process's user and root, and whatever lies directly in one of the directories
+    /// `allowed`.
     pub fn new(allowed: &[PathBuf]) -> Self {
         Self {
             user: rustix::process::geteuid().as_raw(),
@@ -54,7 +57,10 @@ impl Trust {
     /// Why the owner or the mode of something are no good, if so.
     pub(super) fn judge(&self, what: Ownership) -> Result<(), String> {
         if what.user != self.user && what.user != 0 {
-            return Err(format!("it belongs to user {}, neither root nor user {}", what.user, self.user));
+            return Err(format!(
+                "it belongs to user {}, neither root nor user {}",
+                what.user, self.user
+            ));
         }
         if what.mode & 0o002 != 0 {
             return Err(format!("everybody may write to it (mode {:04o})", what.mode & 0o7777));
@@ -62,7 +68,11 @@ impl Trust {
         // A group of the same number as the user is, by convention, the user's private one.
         let private = what.group == 0 || (what.group == self.group && self.group == self.user);
         if what.mode & 0o020 != 0 && !private {
-            return Err(format!("group {} may write to it (mode {:04o})", what.group, what.mode & 0o7777));
+            return Err(format!(
+                "group {} may write to it (mode {:04o})",
+                what.group,
+                what.mode & 0o7777
+            ));
         }
         Ok(())
     }
@@ -75,10 +85,11 @@ impl Trust {
         self.judge(what).map_err(|why| format!("the directory {}: {why}", shown::path(dir)))
     }
 
-    /// Walks to `path` as the kernel does and judges every directory passed. Answers the last directory that was reached:
-    /// `path` itself, if it is one, or what holds it.
+    /// Walks to `path` as the kernel does and judges every directory passed. Answers the last
+    /// directory that was reached: `path` itself, if it is one, or what holds it.
     fn walk(&self, path: &Path) -> Result<Reached, String> {
-        let absolute = std::path::absolute(path).map_err(|e| format!("{}: {e}", shown::path(path)))?;
+        let absolute =
+            std::path::absolute(path).map_err(|e| format!("{}: {e}", shown::path(path)))?;
         let mut left: VecDeque<OsString> = parts(&absolute);
         let mut here = Reached::root()?;
         let mut links = 0;
@@ -91,19 +102,28 @@ impl Trust {
             }
             let next = here.path.join(&part);
             let metadata = look(&next)?;
-            // Directly in a sticky directory anybody can make entries, so the entry's owner counts there.
-            let role = if left.is_empty() && !metadata.is_dir() { Role::Holder } else { Role::OnTheWay };
+            // Directly in a sticky directory anybody can make entries, so the entry's owner counts
+            // there.
+            let role =
+                if left.is_empty() && !metadata.is_dir() { Role::Holder } else { Role::OnTheWay };
             self.judge_dir(&here.path, here.ownership, role)?;
             if metadata.is_symlink() {
                 links += 1;
                 if links > MAX_LINKS {
-                    return Err(format!("{}: more than {MAX_LINKS} symbolic links", shown::path(path)));
+                    return Err(format!(
+                        "{}: more than {MAX_LINKS} symbolic links",
+                        shown::path(path)
+                    ));
                 }
                 let owner = Ownership::of(&metadata).user;
                 if owner != 0 && owner != self.user {
-                    return Err(format!("the symbolic link {}: it belongs to user {owner}", shown::path(&next)));
+                    return Err(format!(
+                        "the symbolic link {}: it belongs to user {owner}",
+                        shown::path(&next)
+                    ));
                 }
-                let target = std::fs::read_link(&next).map_err(|e| format!("{}: {e}", shown::path(&next)))?;
+                let target = std::fs::read_link(&next)
+                    .map_err(|e| format!("{}: {e}", shown::path(&next)))?;
                 if target.is_absolute() {
                     here = Reached::root()?;
                 }
@@ -134,11 +154,15 @@ impl Trust {
         let Some(parent) = path.parent().filter(|_| !is_link) else {
             return self.walk(path).map(drop);
         };
-        if let Some(known) = self.judged.lock().unwrap_or_else(PoisonError::into_inner).get(parent) {
+        if let Some(known) = self.judged.lock().unwrap_or_else(PoisonError::into_inner).get(parent)
+        {
             return known.clone();
         }
         let verdict = self.walk(path).map(drop);
-        self.judged.lock().unwrap_or_else(PoisonError::into_inner).insert(parent.to_owned(), verdict.clone());
+        self.judged
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(parent.to_owned(), verdict.clone());
         verdict
     }
 
@@ -147,7 +171,10 @@ impl Trust {
             return false;
         }
         let real = |path: &Path| {
-            path.parent().and_then(|dir| std::fs::canonicalize(if dir.as_os_str().is_empty() { Path::new(".") } else { dir }).ok())
+            path.parent().and_then(|dir| {
+                std::fs::canonicalize(if dir.as_os_str().is_empty() { Path::new(".") } else { dir })
+                    .ok()
+            })
         };
         let (found_in, lies_in) = (real(plugin.path()), plugin.resolved().parent());
         // Both, so that a link out of an allowed directory does not carry the allowance with it.
@@ -200,21 +227,27 @@ impl Inspected {
     /// Judges owner and modes of the file and of everything on the way to it.
     ///
     /// # Errors
-    /// `untrusted`, naming the file, directory or link and who could change it. The plugin is handed back, so that
-    /// listings can still show it.
+    /// `untrusted`, naming the file, directory or link and who could change it. The plugin is
+    /// handed back, so that listings can still show it.
     pub fn trust(self, trust: &Trust) -> Result<Trusted, (Box<Inspected>, Refusal)> {
         if trust.allows(&self) {
             return Ok(Trusted(self));
         }
-        let verdict = trust.judge(self.ownership).map_err(|why| format!("the file: {why}")).and_then(|()| trust.walk_once(self.path()));
+        let verdict = trust
+            .judge(self.ownership)
+            .map_err(|why| format!("the file: {why}"))
+            .and_then(|()| trust.walk_once(self.path()));
         match verdict {
             Ok(()) => Ok(Trusted(self)),
             Err(message) => {
                 let dir = self.path().parent().map(shown::path).unwrap_or_default();
-                let mend = format!(
+                let help = format!(
                     "check where it comes from, then take the right to write from others (chmod go-w), or allow its directory with --allow-untrusted {dir}"
                 );
-                Err((Box::new(self), Refusal::fixed(Stage::Trust, Reason::Untrusted, message, mend)))
+                Err((
+                    Box::new(self),
+                    Refusal::fixed(Stage::Trust, Reason::Untrusted, message, help),
+                ))
             }
         }
     }

@@ -40,7 +40,8 @@ const TAIL: usize = 8;
 /// What the room holds before the first and the second filling.
 const POISON: [u8; 2] = [0xA5, 0x5A];
 
-/// Bytes of a batch from which on it is made by several threads: handing a part over takes about as long as writing so many.
+/// Bytes of a batch from which on it is made by several threads: handing a part over takes about as
+/// long as writing so many.
 const WORTH_SHARING: usize = 64 * 1024;
 
 /// Parts in which a batch is made meanwhile: while a thread is at one, the kernels do without it.
@@ -94,16 +95,25 @@ fn end(job: &Job<'_>, begun: Begun, helpers: &dyn Helpers) -> Result<Vec<Column>
 }
 
 /// Whether a byte was left alone or happens to be the poison shows when another poison lies there.
-fn fill_again(job: &Job<'_>, first: Vec<Column>, helpers: &dyn Helpers) -> Result<Vec<Column>, LoaderError> {
+fn fill_again(
+    job: &Job<'_>,
+    first: Vec<Column>,
+    helpers: &dyn Helpers,
+) -> Result<Vec<Column>, LoaderError> {
     let &Job { samples, source, indices, care, .. } = job;
     let mut second = room(job)?;
     fill(job, &mut second, 0..indices.len(), POISON[1], helpers)?;
     for (number, field) in samples.fields().iter().enumerate() {
-        let both = chunks(first[number].bytes(), field.bytes()).zip(chunks(second[number].bytes(), field.bytes()));
+        let both = chunks(first[number].bytes(), field.bytes())
+            .zip(chunks(second[number].bytes(), field.bytes()));
         for (sample, (a, b)) in both.enumerate() {
             let mut bytes = tail(a, care).iter().zip(tail(b, care));
             if bytes.any(|(&a, &b)| a == POISON[0] && b == POISON[1]) {
-                let place = Place { split: samples.splits()[source].name.clone(), sample: indices[sample], count: 1 };
+                let place = Place {
+                    split: samples.splits()[source].name.clone(),
+                    sample: indices[sample],
+                    count: 1,
+                };
                 return Err(LoaderError::Unfilled { place, field: field.name.clone() });
             }
         }
@@ -115,7 +125,10 @@ fn room(job: &Job<'_>) -> Result<Vec<Column>, LoaderError> {
     let fields = job.samples.fields().iter();
     let columns = fields.map(|field| {
         let room = job.spare.room(field.dtype, job.indices.len() * field.elements());
-        room.ok_or_else(|| LoaderError::ElementType { field: field.name.clone(), dtype: field.dtype.as_str() })
+        room.ok_or_else(|| LoaderError::ElementType {
+            field: field.name.clone(),
+            dtype: field.dtype.as_str(),
+        })
     });
     columns.collect()
 }
@@ -146,7 +159,9 @@ fn poison(bytes: &mut [u8], sample: usize, value: u8, care: Care) {
 fn looks_untouched(bytes: &[u8], sample: usize, value: u8, care: Care) -> bool {
     match care {
         Care::Thorough => bytes.contains(&value),
-        Care::Tails => chunks(bytes, sample).any(|sample| tail(sample, care).iter().all(|&byte| byte == value)),
+        Care::Tails => {
+            chunks(bytes, sample).any(|sample| tail(sample, care).iter().all(|&byte| byte == value))
+        }
     }
 }
 
@@ -157,8 +172,9 @@ struct Piece<'a> {
 }
 
 impl Piece<'_> {
-    /// Lets the data set write the samples over `value`; whether some of it still seems to lie there. Marked and looked at by the thread that
-    /// fills, in the cache of whose core it lies then.
+    /// Lets the data set write the samples over `value`; whether some of it still seems to lie
+    /// there. Marked and looked at by the thread that fills, in the cache of whose core it lies
+    /// then.
     fn fill(&mut self, job: &Job<'_>, value: u8) -> Result<bool, LoaderError> {
         let Piece { indices, buffers } = self;
         for (buffer, field) in buffers.iter_mut().zip(job.samples.fields()) {
@@ -167,22 +183,32 @@ impl Piece<'_> {
         match catch_unwind(AssertUnwindSafe(|| job.samples.fill(job.source, indices, buffers))) {
             Ok(Ok(())) => {
                 let mut fields = buffers.iter().zip(job.samples.fields());
-                Ok(fields.any(|(buffer, field)| looks_untouched(buffer, field.bytes(), value, job.care)))
+                Ok(fields
+                    .any(|(buffer, field)| looks_untouched(buffer, field.bytes(), value, job.care)))
             }
             Ok(Err(error)) => Err(LoaderError::Samples { place: job.place(), error }),
-            Err(payload) => Err(LoaderError::Panic { place: job.place(), message: panic_message(payload) }),
+            Err(payload) => {
+                Err(LoaderError::Panic { place: job.place(), message: panic_message(payload) })
+            }
         }
     }
 }
 
-/// Lets the data set write some of the samples, over `value`; whether some of it still seems to lie there. Many bytes are written by all
-/// threads that help; the first part that fails tells why.
-fn fill<'a>(job: &Job<'a>, columns: &mut [Column], wanted: Range<usize>, value: u8, helpers: &dyn Helpers) -> Result<bool, LoaderError> {
+/// Lets the data set write some of the samples, over `value`; whether some of it still seems to lie
+/// there. Many bytes are written by all threads that help; the first part that fails tells why.
+fn fill<'a>(
+    job: &Job<'a>,
+    columns: &mut [Column],
+    wanted: Range<usize>,
+    value: u8,
+    helpers: &dyn Helpers,
+) -> Result<bool, LoaderError> {
     if wanted.is_empty() {
         return Ok(false);
     }
     let bytes: usize = job.samples.fields().iter().map(|field| wanted.len() * field.bytes()).sum();
-    let threads = if bytes < WORTH_SHARING { 1 } else { helpers.threads().min(wanted.len()).max(1) };
+    let threads =
+        if bytes < WORTH_SHARING { 1 } else { helpers.threads().min(wanted.len()).max(1) };
     let mut rest: Vec<&mut [u8]> = columns
         .iter_mut()
         .zip(job.samples.fields())
@@ -190,14 +216,19 @@ fn fill<'a>(job: &Job<'a>, columns: &mut [Column], wanted: Range<usize>, value: 
         .collect();
     let mut cut = |count: usize| {
         let buffers = rest.iter_mut().zip(job.samples.fields());
-        buffers.map(|(rest, field)| rest.split_off_mut(..count * field.bytes()).unwrap_or_default()).collect()
+        buffers
+            .map(|(rest, field)| rest.split_off_mut(..count * field.bytes()).unwrap_or_default())
+            .collect()
     };
     let mut piece = |indices: &'a [u64]| Piece { indices, buffers: cut(indices.len()) };
     let indices = &job.indices[wanted];
     if threads == 1 {
         return piece(indices).fill(job, value);
     }
-    let pieces: Vec<_> = indices.chunks(indices.len().div_ceil(threads)).map(|part| Mutex::new((piece(part), Ok(false)))).collect();
+    let pieces: Vec<_> = indices
+        .chunks(indices.len().div_ceil(threads))
+        .map(|part| Mutex::new((piece(part), Ok(false))))
+        .collect();
     helpers.share(pieces.len(), &|number| {
         let (piece, outcome) = &mut *pieces[number].lock().unwrap_or_else(PoisonError::into_inner);
         *outcome = piece.fill(job, value);
@@ -219,13 +250,23 @@ pub(super) fn panic_message(payload: Box<dyn std::any::Any + Send>) -> String {
     message
 }
 
-fn check_labels(samples: &dyn Samples, source: usize, indices: &[u64], columns: &[Column]) -> Result<(), LoaderError> {
+fn check_labels(
+    samples: &dyn Samples,
+    source: usize,
+    indices: &[u64],
+    columns: &[Column],
+) -> Result<(), LoaderError> {
     for (field, column) in samples.fields().iter().zip(columns) {
         let (Some(classes), Some(labels)) = (field.classes, column.labels()) else { continue };
         if let Some(at) = labels.iter().position(|&label| label >= classes) {
             let sample = indices[at / field.elements().max(1)];
             let place = Place { split: samples.splits()[source].name.clone(), sample, count: 1 };
-            return Err(LoaderError::Label { place, field: field.name.clone(), label: labels[at], classes });
+            return Err(LoaderError::Label {
+                place,
+                field: field.name.clone(),
+                label: labels[at],
+                classes,
+            });
         }
     }
     Ok(())
@@ -248,12 +289,22 @@ impl Plan {
     }
 
     /// Makes batch `index` of the epoch.
-    pub(super) fn make(&self, index: usize, care: Care, helpers: &dyn Helpers) -> Result<Batch, LoaderError> {
+    pub(super) fn make(
+        &self,
+        index: usize,
+        care: Care,
+        helpers: &dyn Helpers,
+    ) -> Result<Batch, LoaderError> {
         self.end(index, begin(&self.job(index, care))?, care, helpers)
     }
 
-    /// A little more of batch `index`, or its room, on this thread; whether anything is missing then.
-    pub(super) fn go_on(&self, index: usize, begun: &mut Option<Begun>) -> Result<bool, LoaderError> {
+    /// A little more of batch `index`, or its room, on this thread; whether anything is missing
+    /// then.
+    pub(super) fn go_on(
+        &self,
+        index: usize,
+        begun: &mut Option<Begun>,
+    ) -> Result<bool, LoaderError> {
         let job = self.job(index, Care::Tails);
         let Some(Begun { columns, filled, looks_untouched }) = begun else {
             *begun = Some(begin(&job)?);
@@ -266,7 +317,13 @@ impl Plan {
     }
 
     /// What is missing of batch `index`, and the batch of it.
-    pub(super) fn end(&self, index: usize, begun: Begun, care: Care, helpers: &dyn Helpers) -> Result<Batch, LoaderError> {
+    pub(super) fn end(
+        &self,
+        index: usize,
+        begun: Begun,
+        care: Care,
+        helpers: &dyn Helpers,
+    ) -> Result<Batch, LoaderError> {
         let job = self.job(index, care);
         let columns = end(&job, begun, helpers)?;
         let mut fields = Vec::with_capacity(columns.len());
@@ -274,8 +331,10 @@ impl Plan {
             let mut shape = Vec::with_capacity(field.shape.len() + 1);
             shape.push(job.indices.len());
             shape.extend_from_slice(&field.shape);
-            let tensor =
-                column.into_tensor(shape).map_err(|error| LoaderError::Tensor { field: field.name.clone(), message: error.to_string() })?;
+            let tensor = column.into_tensor(shape).map_err(|error| LoaderError::Tensor {
+                field: field.name.clone(),
+                message: error.to_string(),
+            })?;
             fields.push(tensor);
         }
         Ok(Batch { fields, samples: job.indices.len(), index, indices: job.indices.to_vec() })

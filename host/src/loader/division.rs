@@ -1,4 +1,5 @@
-//! Which samples belong to which split: as the data set gives them, or `all` of them divided with a seeded permutation.
+//! Which samples belong to which split: as the data set gives them, or `all` of them divided with a
+//! seeded permutation.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -58,10 +59,12 @@ pub enum Stratify {
 
 /// The splits of a data set, and what the data set was told to be for training.
 ///
-/// `training` and others are taken as given. `all` becomes `training` and, with a fraction above 0, `validation`.
+/// `training` and others are taken as given. `all` becomes `training` and, with a fraction above 0,
+/// `validation`.
 ///
 /// # Errors
-/// Names that contradict each other, splits without samples, labels out of range, the data set's own errors.
+/// Names that contradict each other, splits without samples, labels out of range, the data set's
+/// own errors.
 pub(super) fn parts(samples: &dyn Samples, division: &Division) -> Result<Vec<Part>, LoaderError> {
     if !(0.0..1.0).contains(&division.validation) {
         return Err(LoaderError::Fraction(division.validation));
@@ -94,10 +97,17 @@ pub(super) fn parts(samples: &dyn Samples, division: &Division) -> Result<Vec<Pa
 }
 
 fn prepare(samples: &dyn Samples, source: usize, indices: &[u64]) -> Result<(), LoaderError> {
-    samples.prepare(source, indices).map_err(|error| LoaderError::Prepare { split: samples.splits()[source].name.clone(), error })
+    samples.prepare(source, indices).map_err(|error| LoaderError::Prepare {
+        split: samples.splits()[source].name.clone(),
+        error,
+    })
 }
 
-fn divide(samples: &dyn Samples, source: usize, division: &Division) -> Result<Vec<Part>, LoaderError> {
+fn divide(
+    samples: &dyn Samples,
+    source: usize,
+    division: &Division,
+) -> Result<Vec<Part>, LoaderError> {
     let split = &samples.splits()[source];
     let everything: Vec<u64> = (0..split.samples).collect();
     if division.validation == 0.0 {
@@ -107,12 +117,18 @@ fn divide(samples: &dyn Samples, source: usize, division: &Division) -> Result<V
     if kept == 0 || kept == split.samples {
         let training = split.samples - kept;
         let fraction = division.validation;
-        return Err(LoaderError::EmptyDivision { fraction, samples: split.samples, training, validation: kept });
+        return Err(LoaderError::EmptyDivision {
+            fraction,
+            samples: split.samples,
+            training,
+            validation: kept,
+        });
     }
     let target = samples.fields().iter().position(|field| field.classes.is_some());
     let groups = match target {
         Some(field) if division.stratify == Stratify::ByClass => {
-            // A data set may need to know its samples before it can give any; the call for the training part follows.
+            // A data set may need to know its samples before it can give any; the call for the
+            // training part follows.
             prepare(samples, source, &everything)?;
             by_class(samples, source, field)?
         }
@@ -123,7 +139,11 @@ fn divide(samples: &dyn Samples, source: usize, division: &Division) -> Result<V
 }
 
 /// The samples' indices, one list per class, classes ascending.
-fn by_class(samples: &dyn Samples, source: usize, target: usize) -> Result<Vec<Vec<u64>>, LoaderError> {
+fn by_class(
+    samples: &dyn Samples,
+    source: usize,
+    target: usize,
+) -> Result<Vec<Vec<u64>>, LoaderError> {
     let fields: &[Field] = samples.fields();
     let split = &samples.splits()[source];
     let mut groups: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
@@ -131,7 +151,13 @@ fn by_class(samples: &dyn Samples, source: usize, target: usize) -> Result<Vec<V
     let mut first = 0;
     while first < split.samples {
         let indices: Vec<u64> = (first..split.samples.min(first + LABEL_CHUNK as u64)).collect();
-        let job = batch::Job { samples, source, indices: &indices, care: batch::Care::Tails, spare: &spare };
+        let job = batch::Job {
+            samples,
+            source,
+            indices: &indices,
+            care: batch::Care::Tails,
+            spare: &spare,
+        };
         let columns = batch::columns(&job, &Alone)?;
         // A label field may hold several labels per sample; the first decides.
         let per_sample = fields[target].elements().max(1);
@@ -145,14 +171,18 @@ fn by_class(samples: &dyn Samples, source: usize, target: usize) -> Result<Vec<V
     Ok(groups.into_values().collect())
 }
 
-/// Draws `kept` samples for validation, from each group its share (largest remainders first); both results ascending.
+/// Draws `kept` samples for validation, from each group its share (largest remainders first); both
+/// results ascending.
 fn draw(groups: Vec<Vec<u64>>, kept: u64, seed: u64) -> (Vec<u64>, Vec<u64>) {
     let total: u64 = groups.iter().map(|group| group.len() as u64).sum();
     let exact = |group: &Vec<u64>| u128::from(kept) * group.len() as u128;
-    let mut shares: Vec<usize> = groups.iter().map(|group| (exact(group) / u128::from(total)) as usize).collect();
+    let mut shares: Vec<usize> =
+        groups.iter().map(|group| (exact(group) / u128::from(total)) as usize).collect();
     let missing = kept as usize - shares.iter().sum::<usize>();
     let mut by_remainder: Vec<usize> = (0..groups.len()).collect();
-    by_remainder.sort_by_key(|&group| (std::cmp::Reverse(exact(&groups[group]) % u128::from(total)), group));
+    by_remainder.sort_by_key(|&group| {
+        (std::cmp::Reverse(exact(&groups[group]) % u128::from(total)), group)
+    });
     for &group in &by_remainder[..missing] {
         shares[group] += 1;
     }

@@ -18,7 +18,8 @@ use super::{
 };
 use crate::learner::ports::{Alone, Helpers};
 
-/// Where an epoch stands: enough to go on from there, see [`Loader::resume`](super::Loader::resume).
+/// Where an epoch stands: enough to go on from there, see
+/// [`Loader::resume`](super::Loader::resume).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// The split.
@@ -58,8 +59,19 @@ impl Epoch {
     ) -> Epoch {
         let Range { start, end } = batches;
         let fingerprint = OnceCell::new();
-        let mut this =
-            Epoch { plan, split, epoch, next: start, end, habit, threads, ahead: None, meanwhile: None, failed: false, fingerprint };
+        let mut this = Epoch {
+            plan,
+            split,
+            epoch,
+            next: start,
+            end,
+            habit,
+            threads,
+            ahead: None,
+            meanwhile: None,
+            failed: false,
+            fingerprint,
+        };
         this.look_ahead();
         this
     }
@@ -77,7 +89,8 @@ impl Epoch {
     /// Where it stands.
     pub fn position(&self) -> Position {
         let fingerprint = *self.fingerprint.get_or_init(|| {
-            let mut bytes: Vec<u8> = self.plan.order.iter().flat_map(|index| index.to_le_bytes()).collect();
+            let mut bytes: Vec<u8> =
+                self.plan.order.iter().flat_map(|index| index.to_le_bytes()).collect();
             bytes.extend_from_slice(&(self.plan.batch_size as u64).to_le_bytes());
             fnv1a(&bytes)
         });
@@ -90,7 +103,13 @@ impl Epoch {
             return;
         }
         if let Some((pool, depth)) = &self.threads {
-            self.ahead = Some(Ahead::new(Arc::clone(pool), Arc::clone(&self.plan), self.next, self.end, *depth));
+            self.ahead = Some(Ahead::new(
+                Arc::clone(pool),
+                Arc::clone(&self.plan),
+                self.next,
+                self.end,
+                *depth,
+            ));
         }
     }
 
@@ -114,7 +133,10 @@ impl Epoch {
                 batch
             }
         };
-        if self.threads.is_some() && self.next + 1 < self.end && self.habit.worth_a_thread() == Some(false) {
+        if self.threads.is_some()
+            && self.next + 1 < self.end
+            && self.habit.worth_a_thread() == Some(false)
+        {
             self.meanwhile = Some(Meanwhile::begin(Arc::clone(&self.plan), self.next + 1, helpers));
         }
         Ok(batch)

@@ -28,7 +28,9 @@ pub enum LoaderError {
         dtype: &'static str,
     },
     /// A field whose samples are too large to be addressed.
-    #[error("a batch of {samples} samples of field `{field}` (shape {shape:?}) is larger than the memory can address")]
+    #[error(
+        "a batch of {samples} samples of field `{field}` (shape {shape:?}) is larger than the memory can address"
+    )]
     TooLarge {
         /// The field.
         field: String,
@@ -49,7 +51,9 @@ pub enum LoaderError {
     #[error("the data set has two splits called `{0}`")]
     TwoSplits(String),
     /// `all` beside `training` or `validation`.
-    #[error("the data set offers `all` beside `{0}`: it must offer either `all`, which is then divided, or its own division")]
+    #[error(
+        "the data set offers `all` beside `{0}`: it must offer either `all`, which is then divided, or its own division"
+    )]
     AmbiguousSplits(String),
     /// Neither `training` nor `all`.
     #[error("the data set has no samples for training: it offers {}, and needs `training` or `all`", list(.0))]
@@ -81,7 +85,9 @@ pub enum LoaderError {
         validation: u64,
     },
     /// A fraction outside of 0 to 1.
-    #[error("`[loader] validation` is {0}: it is the part of the samples kept for validation, at least 0 and below 1")]
+    #[error(
+        "`[loader] validation` is {0}: it is the part of the samples kept for validation, at least 0 and below 1"
+    )]
     Fraction(f64),
     /// Batches of no samples.
     #[error("`[loader] batch-size` is 0: it must be at least 1")]
@@ -211,5 +217,8 @@ fn mend_split(wanted: &str, found: &[String]) -> String {
         return ": where the data set offers `all`, set `[loader] validation` above 0; else remove the phases that read it".to_owned();
     }
     let nearest = found.iter().map(|name| (strsim::damerau_levenshtein(wanted, name), name)).min();
-    nearest.filter(|(distance, _)| *distance <= 3).map(|(_, name)| format!(": did you mean `{name}`?")).unwrap_or_default()
+    nearest
+        .filter(|(distance, _)| *distance <= 3)
+        .map(|(_, name)| format!(": did you mean `{name}`?"))
+        .unwrap_or_default()
 }

@@ -1,7 +1,8 @@
 //! The next batch, made a little at a time by threads of the kernels that have nothing else to do.
 //!
-//! A step leaves them gaps: between two kernels, while callbacks run, while the optimizer is called. What they come round to is there when
-//! the batch is asked for; whoever asks makes the rest. So a batch costs less time, and no thread takes a core from the kernels.
+//! A step leaves them gaps: between two kernels, while callbacks run, while the optimizer is
+//! called. What they come round to is there when the batch is asked for; whoever asks makes the
+//! rest. So a batch costs less time, and no thread takes a core from the kernels.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -49,7 +50,8 @@ impl Meanwhile {
 
 impl Drop for Meanwhile {
     fn drop(&mut self) {
-        // The threads keep the task until they get another one; the data set must not live that long.
+        // The threads keep the task until they get another one; the data set must not live that
+        // long.
         lock(&self.0).take();
     }
 }

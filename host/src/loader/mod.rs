@@ -1,8 +1,9 @@
 //! From a data set to batches: splits, order, batches made ahead on threads, checks.
 //!
-//! The learner opens a [`Loader`] over a data set and asks it for one [`Epoch`] after another. What a batch holds depends
-//! on seed, split, epoch and position alone: not on threads, not on what was read before. The loader never trains, never
-//! moves anything to a device, and knows nothing of plugins: a data set is a [`Samples`].
+//! The learner opens a [`Loader`] over a data set and asks it for one [`Epoch`] after another. What
+//! a batch holds depends on seed, split, epoch and position alone: not on threads, not on what was
+//! read before. The loader never trains, never moves anything to a device, and knows nothing of
+//! plugins: a data set is a [`Samples`].
 
 #![forbid(unsafe_code)]
 
@@ -40,10 +41,12 @@ pub use self::{
 /// Most fields that a batch has.
 pub const FIELDS: usize = fluxbay_plugin::abi::learner::FIELDS;
 
-/// A batch that is made faster than this, in nanoseconds, is made by the threads of the kernels: handing it over from threads of the
-/// loader, and taking a core from those that compute, costs as much.
+/// A batch that is made faster than this, in nanoseconds, is made by the threads of the kernels:
+/// handing it over from threads of the loader, and taking a core from those that compute, costs as
+/// much.
 const WORTH_A_THREAD: u64 = 150_000;
-/// Batches that are timed before it is known how long one takes: the first find neither samples nor room in the cache.
+/// Batches that are timed before it is known how long one takes: the first find neither samples nor
+/// room in the cache.
 const TIMED: u64 = 5;
 /// Nanoseconds that timing may take: fewer batches are timed where they take that long.
 const TIMING: u64 = 20_000_000;
@@ -55,9 +58,11 @@ const MOST_THREADS: usize = 4;
 pub struct LoaderSettings {
     /// Samples of a batch, at least 1.
     pub batch_size: usize,
-    /// Whether the split `training` is read in a new order each epoch; all others are read in their own order.
+    /// Whether the split `training` is read in a new order each epoch; all others are read in their
+    /// own order.
     pub shuffle: bool,
-    /// Whether a last batch that is smaller than the others is left out, in the split `training`. All others are read whole.
+    /// Whether a last batch that is smaller than the others is left out, in the split `training`.
+    /// All others are read whole.
     pub drop_last: bool,
     /// The part of `all` that is kept for validation, at least 0 and below 1.
     pub validation: f64,
@@ -67,7 +72,8 @@ pub struct LoaderSettings {
     pub prefetch: usize,
     /// Most batches that an epoch of any split reads; 0 reads all.
     pub limit: usize,
-    /// So many batches of the split `training` take the place of every split, in the same order each time; 0 for none.
+    /// So many batches of the split `training` take the place of every split, in the same order
+    /// each time; 0 for none.
     pub overfit: usize,
 }
 
@@ -98,7 +104,8 @@ pub struct Loader {
     spare: Arc<Spare>,
 }
 
-/// What was learned about a split while reading it. Changes when and where batches are made, never what they hold.
+/// What was learned about a split while reading it. Changes when and where batches are made, never
+/// what they hold.
 #[derive(Default)]
 struct Habit {
     /// Whether a batch was checked byte by byte.
@@ -114,29 +121,43 @@ struct Habit {
 impl Habit {
     /// Notes how long a batch took. Called by one thread at a time.
     fn record(&self, nanoseconds: u64) {
-        let known = if self.timed.fetch_add(1, Ordering::Relaxed) == 0 { u64::MAX } else { self.fastest.load(Ordering::Relaxed) };
+        let known = if self.timed.fetch_add(1, Ordering::Relaxed) == 0 {
+            u64::MAX
+        } else {
+            self.fastest.load(Ordering::Relaxed)
+        };
         self.fastest.store(nanoseconds.min(known), Ordering::Relaxed);
         self.spent.fetch_add(nanoseconds, Ordering::Relaxed);
     }
 
     /// Whether batches are worth a thread; none while that is not known.
     fn worth_a_thread(&self) -> Option<bool> {
-        let known = self.timed.load(Ordering::Relaxed) >= TIMED || self.spent.load(Ordering::Relaxed) >= TIMING;
+        let known = self.timed.load(Ordering::Relaxed) >= TIMED
+            || self.spent.load(Ordering::Relaxed) >= TIMING;
         known.then(|| self.fastest.load(Ordering::Relaxed) >= WORTH_A_THREAD)
     }
 }
 
 impl Loader {
-    /// Checks fields and splits, divides `all`, tells the data set its training samples, and starts the threads.
+    /// Checks fields and splits, divides `all`, tells the data set its training samples, and starts
+    /// the threads.
     ///
     /// # Errors
     /// [`LoaderError`]; nothing was read for training then.
-    pub fn open(samples: Arc<dyn Samples>, settings: LoaderSettings, seed: u64) -> Result<Loader, LoaderError> {
+    pub fn open(
+        samples: Arc<dyn Samples>,
+        settings: LoaderSettings,
+        seed: u64,
+    ) -> Result<Loader, LoaderError> {
         if settings.batch_size == 0 {
             return Err(LoaderError::BatchSize);
         }
         let stated = check_fields(samples.fields(), settings.batch_size)?;
-        let division = division::Division { validation: settings.validation, stratify: settings.stratify, seed };
+        let division = division::Division {
+            validation: settings.validation,
+            stratify: settings.stratify,
+            seed,
+        };
         let mut parts = division::parts(&*samples, &division)?;
         if settings.overfit > 0 {
             parts = only_a_few(parts, settings.overfit.saturating_mul(settings.batch_size), seed);
@@ -145,7 +166,11 @@ impl Loader {
             let dropped = settings.drop_last && part.name == "training";
             if part.samples() < settings.batch_size && dropped {
                 let split = part.name.clone();
-                return Err(LoaderError::NoBatch { split, samples: part.samples(), batch_size: settings.batch_size });
+                return Err(LoaderError::NoBatch {
+                    split,
+                    samples: part.samples(),
+                    batch_size: settings.batch_size,
+                });
             }
         }
         let pool = if settings.prefetch == 0 { None } else { start(settings.prefetch) };
@@ -186,7 +211,11 @@ impl Loader {
     /// Batches of an epoch of a split.
     pub fn batches(&self, part: &Part) -> usize {
         let drop_last = self.settings.drop_last && part.name == "training";
-        let all = if drop_last { part.samples() / self.settings.batch_size } else { part.samples().div_ceil(self.settings.batch_size) };
+        let all = if drop_last {
+            part.samples() / self.settings.batch_size
+        } else {
+            part.samples().div_ceil(self.settings.batch_size)
+        };
         if self.settings.limit == 0 { all } else { all.min(self.settings.limit) }
     }
 
@@ -220,8 +249,8 @@ impl Loader {
     /// The rest of an epoch that was left at `position`.
     ///
     /// # Errors
-    /// [`LoaderError::Order`] where the samples' order is not the one that the position belongs to; [`LoaderError::NoSplit`]
-    /// and [`LoaderError::Position`] where it does not fit at all.
+    /// [`LoaderError::Order`] where the samples' order is not the one that the position belongs to;
+    /// [`LoaderError::NoSplit`] and [`LoaderError::Position`] where it does not fit at all.
     pub fn resume(&self, position: &Position) -> Result<Epoch, LoaderError> {
         let epoch = self.epoch_from(&position.split, position.epoch, position.next)?;
         let now = epoch.position().fingerprint;
@@ -247,19 +276,31 @@ impl Loader {
             spare: Arc::clone(&self.spare),
         });
         let threads = self.pool.as_ref().map(|pool| (Arc::clone(pool), self.settings.prefetch));
-        Ok(Epoch::new(plan, split.to_owned(), epoch, next..batches, Arc::clone(&self.habits[number]), threads))
+        Ok(Epoch::new(
+            plan,
+            split.to_owned(),
+            epoch,
+            next..batches,
+            Arc::clone(&self.habits[number]),
+            threads,
+        ))
     }
 }
 
 /// The first samples of a shuffled `training`, as every part.
 fn only_a_few(parts: Vec<Part>, samples: usize, seed: u64) -> Vec<Part> {
-    let Some(training) = parts.iter().find(|part| part.name == "training").cloned() else { return parts };
+    let Some(training) = parts.iter().find(|part| part.name == "training").cloned() else {
+        return parts;
+    };
     let mut indices = training.indices.to_vec();
     Draws::new(seed, "overfit", 0).shuffle(&mut indices);
     indices.truncate(samples);
     indices.sort_unstable();
     let few: Arc<[u64]> = indices.into();
-    parts.into_iter().map(|part| Part { name: part.name, source: training.source, indices: Arc::clone(&few) }).collect()
+    parts
+        .into_iter()
+        .map(|part| Part { name: part.name, source: training.source, indices: Arc::clone(&few) })
+        .collect()
 }
 
 fn start(prefetch: usize) -> Option<Arc<Pool>> {
@@ -286,17 +327,28 @@ fn check_fields(fields: &[Field], batch_size: usize) -> Result<Vec<DataField>, L
             return Err(LoaderError::TwoFields(field.name.clone()));
         }
         let Some(field_stated) = field.stated() else {
-            return Err(LoaderError::ElementType { field: field.name.clone(), dtype: field.dtype.as_str() });
+            return Err(LoaderError::ElementType {
+                field: field.name.clone(),
+                dtype: field.dtype.as_str(),
+            });
         };
         stated.push(field_stated);
         if field.classes.is_some() && field.dtype != candle_core::DType::U32 {
-            return Err(LoaderError::LabelType { field: field.name.clone(), dtype: field.dtype.as_str() });
+            return Err(LoaderError::LabelType {
+                field: field.name.clone(),
+                dtype: field.dtype.as_str(),
+            });
         }
-        let mut sizes = field.shape.iter().copied().chain([batch_size, field.dtype.size_in_bytes()]);
+        let mut sizes =
+            field.shape.iter().copied().chain([batch_size, field.dtype.size_in_bytes()]);
         let bytes = sizes.try_fold(1_usize, usize::checked_mul);
         if bytes.is_none_or(|bytes| bytes > isize::MAX as usize) {
             let field = field.clone();
-            return Err(LoaderError::TooLarge { field: field.name, shape: field.shape, samples: batch_size });
+            return Err(LoaderError::TooLarge {
+                field: field.name,
+                shape: field.shape,
+                samples: batch_size,
+            });
         }
     }
     Ok(stated)

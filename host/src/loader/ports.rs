@@ -4,7 +4,9 @@ use candle_core::{CpuStorage, DType};
 use fluxbay_plugin::abi::handle::dtype;
 
 use super::{Epoch, Field, Loader, Position, samples::Column};
-use crate::learner::ports::{BatchPosition, Batches, Data, DataBatch, DataField, Helpers, SplitSize};
+use crate::learner::ports::{
+    BatchPosition, Batches, Data, DataBatch, DataField, Helpers, SplitSize,
+};
 
 /// The contract's number of an element type that a field can have.
 fn code(dtype: DType) -> Option<u32> {
@@ -38,7 +40,12 @@ impl Field {
     /// The field as the contract states it; `None` for an element type that it does not know.
     pub(super) fn stated(&self) -> Option<DataField> {
         let classes = self.classes.map_or(0, u64::from);
-        Some(DataField { name: self.name.clone(), dtype: code(self.dtype)?, shape: self.shape.clone(), classes })
+        Some(DataField {
+            name: self.name.clone(),
+            dtype: code(self.dtype)?,
+            shape: self.shape.clone(),
+            classes,
+        })
     }
 }
 
@@ -49,7 +56,10 @@ impl Data for Loader {
 
     fn split(&self, name: &str) -> Option<SplitSize> {
         let part = self.part(name).ok()?;
-        Some(SplitSize { samples: self.samples_read(part) as u64, steps: self.batches(part) as u64 })
+        Some(SplitSize {
+            samples: self.samples_read(part) as u64,
+            steps: self.batches(part) as u64,
+        })
     }
 
     fn epoch(&self, split: &str, epoch: u64) -> Result<Box<dyn Batches>, String> {
@@ -59,8 +69,18 @@ impl Data for Loader {
         }
     }
 
-    fn resume(&self, split: &str, epoch: u64, at: &BatchPosition) -> Result<Box<dyn Batches>, String> {
-        let position = Position { split: split.to_owned(), epoch, next: at.next as usize, fingerprint: at.fingerprint };
+    fn resume(
+        &self,
+        split: &str,
+        epoch: u64,
+        at: &BatchPosition,
+    ) -> Result<Box<dyn Batches>, String> {
+        let position = Position {
+            split: split.to_owned(),
+            epoch,
+            next: at.next as usize,
+            fingerprint: at.fingerprint,
+        };
         match Loader::resume(self, &position) {
             Ok(epoch) => Ok(Box::new(epoch)),
             Err(error) => Err(error.to_string()),
@@ -71,7 +91,8 @@ impl Data for Loader {
 impl Batches for Epoch {
     fn position(&self) -> Option<BatchPosition> {
         let at = Epoch::position(self);
-        (at.next < self.batches()).then_some(BatchPosition { next: at.next as u64, fingerprint: at.fingerprint })
+        (at.next < self.batches())
+            .then_some(BatchPosition { next: at.next as u64, fingerprint: at.fingerprint })
     }
 
     fn is_done(&self) -> bool {
@@ -80,7 +101,11 @@ impl Batches for Epoch {
 
     fn next_batch(&mut self, helpers: &dyn Helpers) -> Result<Option<DataBatch>, String> {
         match self.next_with(helpers).transpose() {
-            Ok(batch) => Ok(batch.map(|batch| DataBatch { fields: batch.fields, samples: batch.samples, index: batch.index as u64 })),
+            Ok(batch) => Ok(batch.map(|batch| DataBatch {
+                fields: batch.fields,
+                samples: batch.samples,
+                index: batch.index as u64,
+            })),
             Err(error) => Err(error.to_string()),
         }
     }

@@ -1,8 +1,9 @@
 //! Threads that make the next batches while the current one trains.
 //!
-//! A bounded number of batches is under way at a time. They are handed out in the epoch's order whichever thread finishes
-//! first, so threads change when a batch is made, never which batch it is or what it holds. Dropping the pool ends the
-//! threads and waits for them: afterwards no thread holds the data set any more.
+//! A bounded number of batches is under way at a time. They are handed out in the epoch's order
+//! whichever thread finishes first, so threads change when a batch is made, never which batch it is
+//! or what it holds. Dropping the pool ends the threads and waits for them: afterwards no thread
+//! holds the data set any more.
 
 use std::{
     collections::VecDeque,
@@ -61,7 +62,9 @@ impl Pool {
         let mut pool = Pool { queue: Arc::default(), threads: Vec::new() };
         for number in 0..threads.max(1) {
             let queue = Arc::clone(&pool.queue);
-            let thread = std::thread::Builder::new().name(format!("loader-{number}")).spawn(move || work(&queue));
+            let thread = std::thread::Builder::new()
+                .name(format!("loader-{number}"))
+                .spawn(move || work(&queue));
             match thread {
                 Ok(thread) => pool.threads.push(thread),
                 Err(_) if number > 0 => break,
@@ -86,7 +89,8 @@ impl Drop for Pool {
         }
         self.queue.changed.notify_all();
         for thread in self.threads.drain(..) {
-            // A thread only ends in a panic by a fault of its own, and then there is nothing left to wait for.
+            // A thread only ends in a panic by a fault of its own, and then there is nothing left
+            // to wait for.
             let _ = thread.join();
         }
     }
@@ -108,10 +112,15 @@ fn work(queue: &Queue) {
         if run.cancelled.load(Ordering::Acquire) {
             continue;
         }
-        let made = catch_unwind(AssertUnwindSafe(|| run.plan.make(batch, Care::Tails, &Alone))).unwrap_or_else(|payload| {
-            let place = Place { split: run.plan.samples.splits()[run.plan.source].name.clone(), sample: 0, count: 1 };
-            Err(LoaderError::Panic { place, message: panic_message(payload) })
-        });
+        let made = catch_unwind(AssertUnwindSafe(|| run.plan.make(batch, Care::Tails, &Alone)))
+            .unwrap_or_else(|payload| {
+                let place = Place {
+                    split: run.plan.samples.splits()[run.plan.source].name.clone(),
+                    sample: 0,
+                    count: 1,
+                };
+                Err(LoaderError::Panic { place, message: panic_message(payload) })
+            });
         let mut places = lock(&run.places);
         let place = batch % places.len();
         places[place] = Some(made);
@@ -131,10 +140,21 @@ pub(super) struct Ahead {
 
 impl Ahead {
     /// Begins with batch `first` of `end`; `depth` (at least 1) batches are under way at a time.
-    pub(super) fn new(pool: Arc<Pool>, plan: Arc<Plan>, first: usize, end: usize, depth: usize) -> Ahead {
+    pub(super) fn new(
+        pool: Arc<Pool>,
+        plan: Arc<Plan>,
+        first: usize,
+        end: usize,
+        depth: usize,
+    ) -> Ahead {
         let depth = depth.max(1);
         let places = Mutex::new((0..depth).map(|_| None).collect());
-        let run = Arc::new(Run { plan, places, arrived: Condvar::new(), cancelled: AtomicBool::new(false) });
+        let run = Arc::new(Run {
+            plan,
+            places,
+            arrived: Condvar::new(),
+            cancelled: AtomicBool::new(false),
+        });
         let mut ahead = Ahead { pool, run, depth, submitted: first, end };
         ahead.submit_up_to(first + depth);
         ahead

@@ -1,7 +1,7 @@
 //! Random draws for the loader: the engine's Philox under keys of the loader's own.
 //!
-//! A draw is a function of seed, purpose, epoch and its number, and of nothing else: no thread, no earlier epoch and no
-//! other user of random numbers can shift it.
+//! A draw is a function of seed, purpose, epoch and its number, and of nothing else: no thread, no
+//! earlier epoch and no other user of random numbers can shift it.
 
 use crate::tensor::philox;
 
@@ -18,20 +18,30 @@ impl Draws {
     /// The sequence of `seed` for one `purpose` (such as `order/training`) in one epoch.
     pub(super) fn new(seed: u64, purpose: &str, epoch: u64) -> Draws {
         let key = [seed as u32, (seed >> 32) as u32];
-        Draws { key, purpose: fold(fnv1a(purpose.as_bytes())), epoch: fold(epoch), block: 0, spare: None }
+        Draws {
+            key,
+            purpose: fold(fnv1a(purpose.as_bytes())),
+            epoch: fold(epoch),
+            block: 0,
+            spare: None,
+        }
     }
 
     fn next(&mut self) -> u64 {
         if let Some(spare) = self.spare.take() {
             return spare;
         }
-        let [a, b, c, d] = philox([self.block as u32, (self.block >> 32) as u32, self.epoch, self.purpose], self.key);
+        let [a, b, c, d] = philox(
+            [self.block as u32, (self.block >> 32) as u32, self.epoch, self.purpose],
+            self.key,
+        );
         self.block += 1;
         self.spare = Some(u64::from(c) | u64::from(d) << 32);
         u64::from(a) | u64::from(b) << 32
     }
 
-    /// A number below `bound` (at least 1), each equally likely (Lemire, "Fast random integer generation in an interval", 2019).
+    /// A number below `bound` (at least 1), each equally likely (Lemire, "Fast random integer
+    /// generation in an interval", 2019).
     fn below(&mut self, bound: u64) -> u64 {
         loop {
             let product = u128::from(self.next()) * u128::from(bound);
@@ -52,7 +62,9 @@ impl Draws {
 
 /// FNV-1a, 64 bits: a fixed hash that no release of a library can change.
 pub(super) fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xCBF2_9CE4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3))
+    bytes.iter().fold(0xCBF2_9CE4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
+    })
 }
 
 fn fold(number: u64) -> u32 {

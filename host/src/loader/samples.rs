@@ -1,6 +1,7 @@
 //! What the loader needs of a data set, as a safe trait: fields, splits, and samples by index.
 //!
-//! The bridge implements it over a plugin's table; tests implement it over vectors. Nothing here knows of plugins.
+//! The bridge implements it over a plugin's table; tests implement it over vectors. Nothing here
+//! knows of plugins.
 
 use bytemuck::{Pod, cast_slice, cast_slice_mut};
 use candle_core::{CpuStorage, DType, Device, Tensor, WithDType};
@@ -40,13 +41,14 @@ pub struct Split {
     pub samples: u64,
 }
 
-/// A data set that could not do what was asked: its own text, with the file and the place where it knows them.
+/// A data set that could not do what was asked: its own text, with the file and the place where it
+/// knows them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SampleError(pub String);
 
-/// A data set: samples by index. `fill` is called from several threads at a time, also for parts of one batch; all others are
-/// called from the training thread.
+/// A data set: samples by index. `fill` is called from several threads at a time, also for parts of
+/// one batch; all others are called from the training thread.
 pub trait Samples: Send + Sync {
     /// The fields of a sample: field 0 is what a model sees, field 1 the target.
     fn fields(&self) -> &[Field];
@@ -54,7 +56,8 @@ pub trait Samples: Send + Sync {
     /// The splits.
     fn splits(&self) -> &[Split];
 
-    /// Tells which samples are for training, so that statistics come from them alone. The last call counts.
+    /// Tells which samples are for training, so that statistics come from them alone. The last call
+    /// counts.
     ///
     /// # Errors
     /// Where the data set cannot learn from these samples.
@@ -64,7 +67,12 @@ pub trait Samples: Send + Sync {
     ///
     /// # Errors
     /// Where a sample cannot be read.
-    fn fill(&self, split: usize, indices: &[u64], buffers: &mut [&mut [u8]]) -> Result<(), SampleError>;
+    fn fill(
+        &self,
+        split: usize,
+        indices: &[u64],
+        buffers: &mut [&mut [u8]],
+    ) -> Result<(), SampleError>;
 }
 
 /// The elements of one field of a batch. They become a tensor without being copied again.

@@ -1,4 +1,5 @@
-//! Room of batches that are gone, for those that come: making it anew, and clearing it, takes as long as filling it.
+//! Room of batches that are gone, for those that come: making it anew, and clearing it, takes as
+//! long as filling it.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -14,11 +15,14 @@ const MOST: usize = 8;
 pub(super) struct Spare(Mutex<Vec<Column>>);
 
 impl Spare {
-    /// Room for `len` elements. They hold what they held before, or zeros. `None` for an element type that fields cannot have.
+    /// Room for `len` elements. They hold what they held before, or zeros. `None` for an element
+    /// type that fields cannot have.
     pub(super) fn room(&self, dtype: DType, len: usize) -> Option<Column> {
         let mut columns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Not one that is much too large: a small batch would keep it from a large one.
-        let fits = |column: &Column| column.dtype() == dtype && (len..=len.saturating_mul(4)).contains(&column.capacity());
+        let fits = |column: &Column| {
+            column.dtype() == dtype && (len..=len.saturating_mul(4)).contains(&column.capacity())
+        };
         let found = columns.iter().position(fits).map(|at| columns.swap_remove(at));
         drop(columns);
         match found {
@@ -65,7 +69,10 @@ mod tests {
         let address = last.bytes().as_ptr();
         spare.give(last);
         let next = spare.room(DType::F32, 6).expect("a type that fields have");
-        assert_eq!((next.bytes().as_ptr(), &next), (address, &Column::F32(vec![1.0, 1.0, 1.0, 1.0, 0.0, 0.0])));
+        assert_eq!(
+            (next.bytes().as_ptr(), &next),
+            (address, &Column::F32(vec![1.0, 1.0, 1.0, 1.0, 0.0, 0.0]))
+        );
     }
 
     #[test]

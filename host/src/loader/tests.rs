@@ -36,9 +36,13 @@ enum Fault {
 
 impl Counting {
     fn new(splits: &[(&str, u64)]) -> Counting {
-        let splits = splits.iter().map(|&(name, samples)| Split { name: name.to_owned(), samples }).collect();
+        let splits = splits
+            .iter()
+            .map(|&(name, samples)| Split { name: name.to_owned(), samples })
+            .collect();
         let xs = Field { name: "xs".to_owned(), dtype: DType::F32, shape: vec![3], classes: None };
-        let ys = Field { name: "ys".to_owned(), dtype: DType::U32, shape: vec![], classes: Some(4) };
+        let ys =
+            Field { name: "ys".to_owned(), dtype: DType::U32, shape: vec![], classes: Some(4) };
         Counting {
             fields: vec![xs, ys],
             splits,
@@ -64,14 +68,21 @@ impl Samples for Counting {
         Ok(())
     }
 
-    fn fill(&self, split: usize, indices: &[u64], buffers: &mut [&mut [u8]]) -> Result<(), SampleError> {
+    fn fill(
+        &self,
+        split: usize,
+        indices: &[u64],
+        buffers: &mut [&mut [u8]],
+    ) -> Result<(), SampleError> {
         if !self.slow.is_zero() {
             std::thread::sleep(self.slow);
         }
         self.filled.fetch_add(indices.len(), Ordering::Relaxed);
         for (at, &index) in indices.iter().enumerate() {
             match self.fault {
-                Fault::Error(bad) if bad == index => return Err(SampleError(format!("line {bad} is torn"))),
+                Fault::Error(bad) if bad == index => {
+                    return Err(SampleError(format!("line {bad} is torn")));
+                }
                 Fault::Panic(bad) if bad == index => panic!("sample {bad} bites"),
                 Fault::Unfilled(bad) if bad == index => continue,
                 _ => {}
@@ -106,7 +117,9 @@ impl Helpers for Crew {
 
     fn share(&self, count: usize, task: &(dyn Fn(usize) + Sync)) {
         self.0.lock().unwrap().push(count);
-        std::thread::scope(|scope| (0..count).for_each(|number| drop(scope.spawn(move || task(number)))));
+        std::thread::scope(|scope| {
+            (0..count).for_each(|number| drop(scope.spawn(move || task(number))))
+        });
     }
 
     fn idle(&self, _: Arc<Idle>) {}
@@ -173,7 +186,8 @@ proptest! {
 
 #[test]
 fn batches_hold_what_their_indices_name_and_shapes_begin_with_the_samples() {
-    let loader = open(Counting::new(&[("training", 10), ("validation", 5)]), settings(4, 0)).unwrap();
+    let loader =
+        open(Counting::new(&[("training", 10), ("validation", 5)]), settings(4, 0)).unwrap();
     let batches: Vec<Batch> = loader.epoch("validation", 1).unwrap().map(Result::unwrap).collect();
     assert_eq!(batches.iter().map(|batch| batch.samples).collect::<Vec<_>>(), [4, 1]);
     assert_eq!(batches[0].fields[0].dims(), [4, 3]);
@@ -195,7 +209,10 @@ fn threads_make_the_same_batches_as_none() {
         assert_eq!(helped.ahead.is_some(), epoch > 1, "what is known of the split decides");
         assert_eq!(contents(alone.epoch("training", epoch).unwrap()), contents(helped));
     }
-    assert_eq!(contents(alone.epoch("validation", 1).unwrap()), contents(helped.epoch("validation", 1).unwrap()));
+    assert_eq!(
+        contents(alone.epoch("validation", 1).unwrap()),
+        contents(helped.epoch("validation", 1).unwrap())
+    );
 }
 
 #[test]
@@ -207,7 +224,11 @@ fn a_split_is_judged_by_the_fastest_of_several_batches() {
     };
     assert_eq!(judge(&[]), None);
     assert_eq!(judge(&[900_000, 10_000, 900_000, 900_000]), None, "too few");
-    assert_eq!(judge(&[900_000, 10_000, 900_000, 900_000, 900_000]), Some(false), "the first found nothing in the cache");
+    assert_eq!(
+        judge(&[900_000, 10_000, 900_000, 900_000, 900_000]),
+        Some(false),
+        "the first found nothing in the cache"
+    );
     assert_eq!(judge(&[200_000; 5]), Some(true));
     assert_eq!(judge(&[30_000_000]), Some(true), "so long that no more are timed");
 }
@@ -226,7 +247,11 @@ fn a_large_batch_made_by_several_threads_is_the_same_batch() {
         made.push((batch.fields[0].to_vec2().unwrap(), batch.fields[1].to_vec1().unwrap()));
     }
     assert_eq!(made, contents(alone.epoch("training", 1).unwrap()));
-    assert_eq!(*crew.0.lock().unwrap(), [3], "the first is made and examined by one thread, and 2,000 samples are too few");
+    assert_eq!(
+        *crew.0.lock().unwrap(),
+        [3],
+        "the first is made and examined by one thread, and 2,000 samples are too few"
+    );
 }
 
 #[test]
@@ -234,7 +259,8 @@ fn faults_in_a_shared_batch_are_told_as_in_any_other() {
     let error = |fault, crew: &dyn Helpers| {
         let mut samples = Counting::new(&[("training", 4 * LARGE as u64)]);
         samples.fault = fault;
-        let loader = open(samples, LoaderSettings { shuffle: false, ..settings(LARGE, 0) }).unwrap();
+        let loader =
+            open(samples, LoaderSettings { shuffle: false, ..settings(LARGE, 0) }).unwrap();
         let mut epoch = loader.epoch("training", 1).unwrap();
         std::iter::from_fn(|| epoch.next_with(crew)).find_map(Result::err).unwrap().to_string()
     };
@@ -256,7 +282,9 @@ fn a_batch_made_meanwhile_is_the_same_however_much_of_it_was_made() {
     let samples = Arc::new(Counting::new(&[("training", 100)]));
     let plan = plan(&samples, 40);
     for index in [0, 2] {
-        let read = |batch: Batch| (batch.index, batch.samples, batch.indices, batch.fields[0].to_vec2::<f32>().unwrap());
+        let read = |batch: Batch| {
+            (batch.index, batch.samples, batch.indices, batch.fields[0].to_vec2::<f32>().unwrap())
+        };
         let expected = read(plan.make(index, Care::Thorough, &Alone).unwrap());
         for pieces in [0, 1, 2, 9, 100] {
             let (eager, filled) = (Eager::new(pieces), samples.filled.load(Ordering::Relaxed));
@@ -266,21 +294,31 @@ fn a_batch_made_meanwhile_is_the_same_however_much_of_it_was_made() {
             let (count, each) = (expected.1, expected.1.div_ceil(16));
             assert_eq!(meanwhile, count.min(pieces.saturating_sub(1) * each));
             assert_eq!(read(begun.take(&Crew::default()).unwrap().unwrap()), expected);
-            assert_eq!(samples.filled.load(Ordering::Relaxed) - filled, count, "nothing is made twice");
+            assert_eq!(
+                samples.filled.load(Ordering::Relaxed) - filled,
+                count,
+                "nothing is made twice"
+            );
         }
     }
 }
 
 #[test]
 fn an_epoch_with_others_at_work_meanwhile_is_the_same_epoch() {
-    let loader = |prefetch| open(Counting::new(&[("training", 100)]), settings(7, prefetch)).unwrap();
+    let loader =
+        |prefetch| open(Counting::new(&[("training", 100)]), settings(7, prefetch)).unwrap();
     for pieces in [0, 3, 100] {
         let (helped, eager) = (loader(1), Eager::new(pieces));
         for number in 1..4 {
             let mut epoch = helped.epoch("training", number).unwrap();
             let batches = std::iter::from_fn(|| epoch.next_with(&eager)).map(Result::unwrap);
-            let read = |batch: Batch| (batch.fields[0].to_vec2().unwrap(), batch.fields[1].to_vec1().unwrap());
-            assert_eq!(batches.map(read).collect::<Vec<_>>(), contents(loader(0).epoch("training", number).unwrap()));
+            let read = |batch: Batch| {
+                (batch.fields[0].to_vec2().unwrap(), batch.fields[1].to_vec1().unwrap())
+            };
+            assert_eq!(
+                batches.map(read).collect::<Vec<_>>(),
+                contents(loader(0).epoch("training", number).unwrap())
+            );
         }
     }
     let (none, eager) = (loader(0), Eager::new(100));
@@ -318,7 +356,9 @@ fn nobody_holds_the_data_set_for_a_batch_that_nobody_wants() {
 fn room_that_comes_back_is_used_again_and_hides_nothing() {
     let address = |batch: &DataBatch| {
         let (storage, _) = batch.fields[0].storage_and_layout();
-        let candle_core::Storage::Cpu(storage) = &*storage else { panic!("in the processor's memory") };
+        let candle_core::Storage::Cpu(storage) = &*storage else {
+            panic!("in the processor's memory")
+        };
         storage.as_slice::<f32>().unwrap().as_ptr()
     };
     let mut samples = Counting::new(&[("training", 40)]);
@@ -338,28 +378,40 @@ fn room_that_comes_back_is_used_again_and_hides_nothing() {
     // Sample 33 is not written, and its room holds what looks like one that was.
     epoch.take_back(candle_core::CpuStorage::F32(vec![7.0; 30]));
     let error = epoch.next_batch(&Alone).unwrap_err();
-    assert!(error.starts_with("split `training`, sample 33: the data set reported success"), "{error}");
+    assert!(
+        error.starts_with("split `training`, sample 33: the data set reported success"),
+        "{error}"
+    );
 }
 
 #[test]
 fn all_is_divided_with_each_class_keeping_its_share_and_training_is_prepared_last() {
     let samples = Arc::new(Counting::new(&[("all", 103), ("test", 5)]));
     let loader = Loader::open(samples.clone(), settings(8, 0), 7).unwrap();
-    let (training, validation) = (loader.part("training").unwrap(), loader.part("validation").unwrap());
-    assert_eq!((training.samples(), validation.samples(), loader.part("test").unwrap().samples()), (82, 21, 5));
+    let (training, validation) =
+        (loader.part("training").unwrap(), loader.part("validation").unwrap());
+    assert_eq!(
+        (training.samples(), validation.samples(), loader.part("test").unwrap().samples()),
+        (82, 21, 5)
+    );
     for class in 0..4 {
         let count = validation.indices().iter().filter(|&&index| index % 4 == class).count();
         assert!((5..=6).contains(&count), "class {class}: {count}");
     }
     assert_eq!(samples.prepared.lock().unwrap().last(), Some(&(0, training.indices().to_vec())));
     let other = Loader::open(samples, settings(8, 0), 8).unwrap();
-    assert_ne!(other.part("validation").unwrap().indices(), validation.indices(), "another seed divides differently");
+    assert_ne!(
+        other.part("validation").unwrap().indices(),
+        validation.indices(),
+        "another seed divides differently"
+    );
 }
 
 #[test]
 fn the_last_small_batch_is_dropped_in_training_only() {
     let splits = [("training", 10), ("validation", 10)];
-    let loader = open(Counting::new(&splits), LoaderSettings { drop_last: true, ..settings(4, 0) }).unwrap();
+    let loader =
+        open(Counting::new(&splits), LoaderSettings { drop_last: true, ..settings(4, 0) }).unwrap();
     let count = |split| loader.epoch(split, 1).unwrap().count();
     assert_eq!((count("training"), count("validation")), (2, 3));
     assert_eq!(loader.samples_read(loader.part("training").unwrap()), 8);
@@ -369,9 +421,24 @@ fn the_last_small_batch_is_dropped_in_training_only() {
 #[test]
 fn a_batch_larger_than_its_split_is_one_batch_unless_it_would_be_dropped() {
     let loader = open(Counting::new(&[("training", 10)]), settings(64, 0)).unwrap();
-    assert_eq!(loader.epoch("training", 1).unwrap().map(|batch| batch.unwrap().samples).collect::<Vec<_>>(), [10]);
-    let error = open(Counting::new(&[("training", 10)]), LoaderSettings { drop_last: true, ..settings(64, 0) }).err().unwrap();
-    assert_eq!(error, LoaderError::NoBatch { split: "training".to_owned(), samples: 10, batch_size: 64 });
+    assert_eq!(
+        loader
+            .epoch("training", 1)
+            .unwrap()
+            .map(|batch| batch.unwrap().samples)
+            .collect::<Vec<_>>(),
+        [10]
+    );
+    let error = open(
+        Counting::new(&[("training", 10)]),
+        LoaderSettings { drop_last: true, ..settings(64, 0) },
+    )
+    .err()
+    .unwrap();
+    assert_eq!(
+        error,
+        LoaderError::NoBatch { split: "training".to_owned(), samples: 10, batch_size: 64 }
+    );
     assert!(error.to_string().contains("at most 10"), "{error}");
 }
 
@@ -383,8 +450,12 @@ fn what_cannot_be_read_is_refused_with_its_mend() {
         open(Counting::new(splits), settings).err().unwrap().to_string()
     };
     let same = |_: &mut LoaderSettings| {};
-    assert!(refused(&[("training", 0)], &same).contains("`training` of the data set has no samples"));
-    assert!(refused(&[("test", 3)], &same).contains("offers `test`, and needs `training` or `all`"));
+    assert!(
+        refused(&[("training", 0)], &same).contains("`training` of the data set has no samples")
+    );
+    assert!(
+        refused(&[("test", 3)], &same).contains("offers `test`, and needs `training` or `all`")
+    );
     assert!(refused(&[("all", 3), ("validation", 3)], &same).contains("either `all`"));
     assert!(refused(&[("test", 3), ("test", 3)], &same).contains("two splits"));
     assert!(refused(&[("all", 2)], &same).contains("leaves 2 for training and 0 for validation"));
@@ -392,8 +463,17 @@ fn what_cannot_be_read_is_refused_with_its_mend() {
     assert!(refused(&[("all", 2)], &|s| s.validation = f64::NAN).contains("below 1"));
     assert!(refused(&[("all", 2)], &|s| s.batch_size = 0).contains("at least 1"));
     let loader = open(Counting::new(&[("training", 9)]), settings(4, 0)).unwrap();
-    assert!(loader.epoch("trainign", 1).err().unwrap().to_string().contains("did you mean `training`?"));
-    assert!(loader.epoch("validation", 1).err().unwrap().to_string().contains("`[loader] validation` above 0"));
+    assert!(
+        loader.epoch("trainign", 1).err().unwrap().to_string().contains("did you mean `training`?")
+    );
+    assert!(
+        loader
+            .epoch("validation", 1)
+            .err()
+            .unwrap()
+            .to_string()
+            .contains("`[loader] validation` above 0")
+    );
 }
 
 #[test]
@@ -413,7 +493,10 @@ fn labels_out_of_range_and_unwritten_samples_are_named() {
                 first_error(Fault::Label(33), slow),
                 "split `training`, sample 33: label 4 in field `ys` is out of range: the data set says that it has 4 classes (0 to 3)"
             );
-            assert!(first_error(Fault::Unfilled(17), slow).starts_with("split `training`, sample 17: the data set reported success"));
+            assert!(
+                first_error(Fault::Unfilled(17), slow)
+                    .starts_with("split `training`, sample 17: the data set reported success")
+            );
             assert!(first_error(Fault::Error(5), slow).contains("line 5 is torn"));
             assert!(first_error(Fault::Panic(59), slow).contains("panicked: sample 59 bites"));
         }
@@ -433,14 +516,20 @@ fn a_sample_that_looks_like_the_poison_is_no_error() {
         fn prepare(&self, _: usize, _: &[u64]) -> Result<(), SampleError> {
             Ok(())
         }
-        fn fill(&self, _: usize, indices: &[u64], buffers: &mut [&mut [u8]]) -> Result<(), SampleError> {
+        fn fill(
+            &self,
+            _: usize,
+            indices: &[u64],
+            buffers: &mut [&mut [u8]],
+        ) -> Result<(), SampleError> {
             buffers[0].fill(if indices.contains(&3) { 0x5A } else { 0xA5 });
             Ok(())
         }
     }
     let field = Field { name: "xs".to_owned(), dtype: DType::U8, shape: vec![2, 2], classes: None };
     let split = Split { name: "training".to_owned(), samples: 9 };
-    let loader = Loader::open(Arc::new(Poisonous(vec![field], vec![split])), settings(1, 0), 1).unwrap();
+    let loader =
+        Loader::open(Arc::new(Poisonous(vec![field], vec![split])), settings(1, 0), 1).unwrap();
     assert!(loader.epoch("training", 1).unwrap().all(|batch| batch.is_ok()));
 }
 
@@ -453,7 +542,10 @@ fn leaving_an_epoch_early_and_dropping_the_loader_ends_the_threads() {
     let (done, ended) = mpsc::channel();
     let owner = std::thread::spawn(move || {
         for epoch in 1..5 {
-            assert_eq!(loader.epoch("training", epoch).unwrap().take(5).filter(Result::is_ok).count(), 5);
+            assert_eq!(
+                loader.epoch("training", epoch).unwrap().take(5).filter(Result::is_ok).count(),
+                5
+            );
         }
         drop(loader);
         done.send(()).unwrap();

@@ -20,7 +20,10 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
 ///
 /// # Errors
 /// As [`replace`], and those of `write`.
-pub fn replace_with(path: &Path, write: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<(), RecordError> {
+pub fn replace_with(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> std::io::Result<()>,
+) -> Result<(), RecordError> {
     let aside = aside(path);
     let written = File::create(&aside)
         .and_then(|mut file| {
@@ -30,7 +33,8 @@ pub fn replace_with(path: &Path, write: impl FnOnce(&mut File) -> std::io::Resul
         .map_err(RecordError::io("write", path))
         .and_then(|()| fs::rename(&aside, path).map_err(RecordError::io("replace", path)));
     if written.is_err() {
-        // The error that matters is the one above; a file left aside is overwritten by the next attempt.
+        // The error that matters is the one above; a file left aside is overwritten by the next
+        // attempt.
         let _ = fs::remove_file(&aside);
     }
     written?;

@@ -9,7 +9,9 @@ pub struct Moment(f64);
 impl Moment {
     /// Now.
     pub fn now() -> Moment {
-        Moment(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()))
+        Moment(
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
+        )
     }
 
     /// The moment that is so many seconds after 1970, UTC.
@@ -49,13 +51,15 @@ fn time(seconds: i64) -> [i64; 3] {
     [day / 3600, day / 60 % 60, day % 60]
 }
 
-/// Year, month and day of a day counted from 1970-01-01, by the proleptic Gregorian calendar: years are taken to begin in
-/// March, so that the leap day is a year's last (Hinnant, "chrono-compatible low-level date algorithms").
+/// Year, month and day of a day counted from 1970-01-01, by the proleptic Gregorian calendar: years
+/// are taken to begin in March, so that the leap day is a year's last (Hinnant, "chrono-compatible
+/// low-level date algorithms").
 fn date(days: i64) -> [i64; 3] {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;

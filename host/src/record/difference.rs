@@ -48,16 +48,22 @@ impl Walk {
     fn values(&mut self, key: String, before: Option<&Value>, now: Option<&Value>) {
         match (before, now) {
             (Some(Value::Table(before)), Some(Value::Table(now))) => self.tables(&key, before, now),
-            (Some(Value::Array(before)), Some(Value::Array(now))) if self.pairing == Pairing::ByPlace => {
+            (Some(Value::Array(before)), Some(Value::Array(now)))
+                if self.pairing == Pairing::ByPlace =>
+            {
                 for place in 0..before.len().max(now.len()) {
                     self.values(format!("{key}[{place}]"), before.get(place), now.get(place));
                 }
             }
-            (Some(Value::Array(before)), Some(Value::Array(now))) if is_instances(before) && is_instances(now) => {
+            (Some(Value::Array(before)), Some(Value::Array(now)))
+                if is_instances(before) && is_instances(now) =>
+            {
                 self.tables(&key, &by_id(before), &by_id(now));
             }
             (before, now) if before == now => {}
-            (before, now) => self.found.push(Difference { key, before: before.cloned(), now: now.cloned() }),
+            (before, now) => {
+                self.found.push(Difference { key, before: before.cloned(), now: now.cloned() })
+            }
         }
     }
 }
@@ -68,7 +74,13 @@ fn is_instances(list: &[Value]) -> bool {
 }
 
 fn by_id(list: &[Value]) -> Table {
-    let id = |item: &Value| item.get("id").or(item.get("component")).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let id = |item: &Value| {
+        item.get("id")
+            .or(item.get("component"))
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
     list.iter().map(|item| (id(item), item.clone())).collect()
 }
 
@@ -79,8 +91,9 @@ mod tests {
     #[test]
     fn instances_are_compared_by_id_and_values_by_key() {
         let table = |text: &str| text.parse::<Table>().unwrap();
-        let before =
-            table("[run]\nseed = 1\n[model]\nhidden = [1, 2]\n[[callback]]\ncomponent = \"a\"\nx = 1\n[[callback]]\ncomponent = \"b\"\n");
+        let before = table(
+            "[run]\nseed = 1\n[model]\nhidden = [1, 2]\n[[callback]]\ncomponent = \"a\"\nx = 1\n[[callback]]\ncomponent = \"b\"\n",
+        );
         let now = table(
             "[run]\nseed = 2\n[model]\nhidden = [1]\n[[callback]]\ncomponent = \"b\"\n[[callback]]\ncomponent = \"a\"\nx = 2\n[[callback]]\ncomponent = \"a\"\nid = \"c\"\n",
         );
@@ -90,7 +103,10 @@ mod tests {
             ["callback.a.x", "callback.c", "model.hidden", "run.seed"]
         );
         let by_place = differences(&before, &now, Pairing::ByPlace);
-        assert!(by_place.iter().any(|one| one.key == "callback[0].component") && by_place.iter().any(|one| one.key == "model.hidden[1]"));
+        assert!(
+            by_place.iter().any(|one| one.key == "callback[0].component")
+                && by_place.iter().any(|one| one.key == "model.hidden[1]")
+        );
         assert!(found[1].before.is_none() && found[1].now.is_some());
         assert!(differences(&before, &before, Pairing::ById).is_empty());
     }

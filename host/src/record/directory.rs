@@ -53,7 +53,8 @@ impl RunDirectory {
         fs::create_dir_all(runs).map_err(RecordError::io("create the folder", runs))?;
         let stem = format!("{}-{}", Moment::now().compact(), folder_name(name));
         for number in 1_u32.. {
-            let path = runs.join(if number == 1 { stem.clone() } else { format!("{stem}-{number}") });
+            let path =
+                runs.join(if number == 1 { stem.clone() } else { format!("{stem}-{number}") });
             match fs::create_dir(&path) {
                 Ok(()) => return RunDirectory::hold(&path),
                 // Two runs within a second.
@@ -73,7 +74,8 @@ impl RunDirectory {
         if path.join(STATE).exists() {
             let state = match RunDirectory::open(path) {
                 Err(locked @ RecordError::Locked { .. }) => return Err(locked),
-                _ => RunState::read(&path.join(STATE)).map_or_else(|error| error.to_string(), |state| described(&state)),
+                _ => RunState::read(&path.join(STATE))
+                    .map_or_else(|error| error.to_string(), |state| described(&state)),
             };
             return Err(RecordError::Occupied { path: path.to_owned(), state });
         }
@@ -82,7 +84,10 @@ impl RunDirectory {
             let name = entry.map_err(RecordError::io("read the folder", path))?.file_name();
             // A lock alone is left by a process that ended before it had written anything.
             if name != LOCK {
-                return Err(RecordError::NotOurs { path: path.to_owned(), found: name.to_string_lossy().into_owned() });
+                return Err(RecordError::NotOurs {
+                    path: path.to_owned(),
+                    found: name.to_string_lossy().into_owned(),
+                });
             }
         }
         RunDirectory::hold(path)
@@ -101,7 +106,8 @@ impl RunDirectory {
 
     fn hold(path: &Path) -> Result<RunDirectory, RecordError> {
         let lock = path.join(LOCK);
-        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&lock);
+        let open =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&lock);
         let mut file = open.map_err(RecordError::io("open", &lock))?;
         let begin = Instant::now();
         loop {
@@ -109,16 +115,22 @@ impl RunDirectory {
                 Ok(()) => break,
                 Err(TryLockError::WouldBlock) => {
                     let pid = holder(&mut file);
-                    // A worker outlives the process that watched it by a moment, where that one was killed.
+                    // A worker outlives the process that watched it by a moment, where that one was
+                    // killed.
                     if pid.is_some_and(is_there) || begin.elapsed() > PATIENCE {
                         return Err(RecordError::Locked { path: path.to_owned(), pid });
                     }
                     std::thread::sleep(Duration::from_millis(5));
                 }
-                Err(TryLockError::Error(error)) => return Err(RecordError::io("lock", &lock)(error)),
+                Err(TryLockError::Error(error)) => {
+                    return Err(RecordError::io("lock", &lock)(error));
+                }
             }
         }
-        let noted = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", crate::supervisor::worker::process()));
+        let noted = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{}", crate::supervisor::worker::process()));
         noted.map_err(RecordError::io("write", &lock))?;
         atomic::sync_folder(path)?;
         Ok(RunDirectory { path: path.to_owned(), _lock: file })
@@ -129,26 +141,36 @@ impl RunDirectory {
         &self.path
     }
 
-    /// Says that a run begins here, before anything is loaded: from now on it can be resumed, however it ends.
+    /// Says that a run begins here, before anything is loaded: from now on it can be resumed,
+    /// however it ends.
     ///
     /// # Errors
     /// Where the system refuses.
     pub fn announce(&self, run_files: &[String], resolved: &str) -> Result<(), RecordError> {
         RunState::begin().write(&self.file(STATE))?;
         for (number, text) in run_files.iter().enumerate() {
-            let name = if number == 0 { super::file::RUN.to_owned() } else { format!("run-{}.toml", number + 1) };
+            let name = if number == 0 {
+                super::file::RUN.to_owned()
+            } else {
+                format!("run-{}.toml", number + 1)
+            };
             atomic::replace(&self.file(&name), text.as_bytes())?;
         }
         atomic::replace(&self.file(super::file::RESOLVED), resolved.as_bytes())
     }
 
-    /// Gives the folder up again: it goes, where nothing is in it but the lock and what [`RunDirectory::announce`] wrote.
+    /// Gives the folder up again: it goes, where nothing is in it but the lock and what
+    /// [`RunDirectory::announce`] wrote.
     pub fn discard(self) {
-        let entries = fs::read_dir(&self.path).map(|entries| entries.flatten().map(|entry| entry.file_name()).collect());
+        let entries = fs::read_dir(&self.path)
+            .map(|entries| entries.flatten().map(|entry| entry.file_name()).collect());
         let names: Vec<std::ffi::OsString> = entries.unwrap_or_default();
         let is_ours = |name: &std::ffi::OsString| {
             let name = name.to_string_lossy();
-            name == LOCK || name == STATE || name == super::file::RESOLVED || (name.starts_with("run") && name.ends_with(".toml"))
+            name == LOCK
+                || name == STATE
+                || name == super::file::RESOLVED
+                || (name.starts_with("run") && name.ends_with(".toml"))
         };
         if names.iter().all(is_ours) {
             names.iter().for_each(|name| drop(fs::remove_file(self.path.join(name))));
@@ -167,7 +189,8 @@ impl RunDirectory {
 /// Whether a process works in the folder of a run.
 pub(super) fn is_held(path: &Path) -> bool {
     // A shared try takes nothing from the one who works there, and is given back at once.
-    File::open(path.join(LOCK)).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    File::open(path.join(LOCK))
+        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 fn described(state: &RunState) -> String {
@@ -180,7 +203,8 @@ fn described(state: &RunState) -> String {
 
 /// A name as part of a folder's name.
 fn folder_name(name: &str) -> String {
-    let plain = |ch: char| if ch.is_ascii_alphanumeric() || matches!(ch, '-' | '_') { ch } else { '-' };
+    let plain =
+        |ch: char| if ch.is_ascii_alphanumeric() || matches!(ch, '-' | '_') { ch } else { '-' };
     let name: String = name.chars().take(60).map(plain).collect();
     if name.trim_matches('-').is_empty() { "run".to_owned() } else { name }
 }
@@ -204,7 +228,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/run");
         let held = RunDirectory::at(&path).unwrap();
-        assert!(matches!(RunDirectory::at(&path), Err(RecordError::Locked { pid: Some(pid), .. }) if pid == std::process::id()));
+        assert!(
+            matches!(RunDirectory::at(&path), Err(RecordError::Locked { pid: Some(pid), .. }) if pid == std::process::id())
+        );
         let mut state = RunState::begin();
         (state.status, state.epoch, state.reason) = (Status::Stopped, 3, "loss is low".to_owned());
         state.write(&held.file(STATE)).unwrap();
@@ -212,7 +238,10 @@ mod tests {
         assert!(matches!(RunDirectory::at(&path), Err(RecordError::Locked { .. })));
         drop(held);
         let error = RunDirectory::at(&path).unwrap_err().to_string();
-        assert!(error.contains("stopped in epoch 3: loss is low") && error.contains("fluxbay resume"), "{error}");
+        assert!(
+            error.contains("stopped in epoch 3: loss is low") && error.contains("fluxbay resume"),
+            "{error}"
+        );
         assert_eq!(RunDirectory::open(&path).unwrap().path(), path);
         assert!(matches!(RunDirectory::open(folder.path()), Err(RecordError::NoRun { .. })));
     }
@@ -220,7 +249,8 @@ mod tests {
     #[test]
     fn fresh_folders_of_one_second_differ() {
         let runs = tempfile::tempdir().unwrap();
-        let all: Vec<_> = (0..3).map(|_| RunDirectory::fresh(runs.path(), "../my run").unwrap()).collect();
+        let all: Vec<_> =
+            (0..3).map(|_| RunDirectory::fresh(runs.path(), "../my run").unwrap()).collect();
         assert!(all.iter().all(|run| run.path().parent() == Some(runs.path())));
         assert!(all[0].path().to_string_lossy().ends_with("-my-run"));
         assert_ne!(all[0].path(), all[1].path());

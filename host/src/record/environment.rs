@@ -48,12 +48,15 @@ impl Environment {
             architecture: std::env::consts::ARCH.to_owned(),
             processor: line_of("/proc/cpuinfo", "model name").unwrap_or_default(),
             processors: std::thread::available_parallelism().map_or(1, usize::from),
-            memory: line_of("/proc/meminfo", "MemTotal")
-                .and_then(|text| Some(text.strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024)),
+            memory: line_of("/proc/meminfo", "MemTotal").and_then(|text| {
+                Some(text.strip_suffix(" kB")?.trim().parse::<u64>().ok()? * 1024)
+            }),
             threads,
             device: device.to_owned(),
             seed,
-            command_line: as_typed(std::env::args_os().map(|argument| argument.to_string_lossy().into_owned())),
+            command_line: as_typed(
+                std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()),
+            ),
             started: Moment::now().rfc3339(),
         }
     }
@@ -71,7 +74,8 @@ fn as_typed(arguments: impl Iterator<Item = String>) -> Vec<String> {
 /// What stands behind `key :` in a file of such lines.
 fn line_of(file: &str, key: &str) -> Option<String> {
     let text = fs::read_to_string(file).ok()?;
-    let line = text.lines().find(|line| line.split(':').next().is_some_and(|name| name.trim() == key))?;
+    let line =
+        text.lines().find(|line| line.split(':').next().is_some_and(|name| name.trim() == key))?;
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
@@ -82,7 +86,10 @@ mod tests {
     #[test]
     fn the_command_is_kept_as_it_was_typed() {
         let kept = |text: &str| as_typed(text.split(' ').map(str::to_owned)).join(" ");
-        assert_eq!(kept("fluxbay --supervised 5 train --set run.epochs=3"), "fluxbay train --set run.epochs=3");
+        assert_eq!(
+            kept("fluxbay --supervised 5 train --set run.epochs=3"),
+            "fluxbay train --set run.epochs=3"
+        );
         assert_eq!(kept("fluxbay train a.toml"), "fluxbay train a.toml");
     }
 }

@@ -4,11 +4,11 @@ use std::{io, path::Path, path::PathBuf};
 
 use crate::library::shown;
 
-/// An error of the record, with its place and the mend.
+/// An error of the record, with its place and the help.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// The system refused.
-    #[error("cannot {doing} {}: {error}{}", shown::path(.path), mend(.error))]
+    #[error("cannot {doing} {}: {error}{}", shown::path(.path), help(.error))]
     Io {
         /// What was done.
         doing: &'static str,
@@ -65,9 +65,11 @@ impl RecordError {
     }
 }
 
-fn mend(error: &io::Error) -> &'static str {
+fn help(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ". Make room on the disk; what was written before is whole",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            ". Make room on the disk; what was written before is whole"
+        }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             ". Choose a folder that can be written to with `--run-dir DIR`"
         }

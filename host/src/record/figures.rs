@@ -1,4 +1,5 @@
-//! What a run's figures came to: last and best value of each epoch metric, and the time that each phase took.
+//! What a run's figures came to: last and best value of each epoch metric, and the time that each
+//! phase took.
 
 use std::time::{Duration, Instant};
 
@@ -27,8 +28,20 @@ pub enum Better {
 impl Better {
     /// By the metric's name: losses, errors and perplexities are better low, all others high.
     pub fn of(name: &str) -> Better {
-        let low =
-            |word: &str| matches!(word, "loss" | "error" | "errors" | "mse" | "mae" | "rmse" | "perplexity" | "divergence" | "distance");
+        let low = |word: &str| {
+            matches!(
+                word,
+                "loss"
+                    | "error"
+                    | "errors"
+                    | "mse"
+                    | "mae"
+                    | "rmse"
+                    | "perplexity"
+                    | "divergence"
+                    | "distance"
+            )
+        };
         if name.split(['-', '/', '.', '_']).any(low) { Better::Lower } else { Better::Higher }
     }
 
@@ -62,15 +75,23 @@ pub(super) struct Figures {
 
 impl Figures {
     pub(super) fn take(&mut self, phase: &str, name: &str, epoch: u64, value: f64) {
-        let found = self.figures.iter_mut().find(|figure| figure.name == name && figure.phase == phase);
+        let found =
+            self.figures.iter_mut().find(|figure| figure.name == name && figure.phase == phase);
         let candidate = value.is_finite().then_some((value, epoch));
         let Some(figure) = found else {
-            self.figures.push(Figure { phase: phase.to_owned(), name: name.to_owned(), last: (value, epoch), best: candidate });
+            self.figures.push(Figure {
+                phase: phase.to_owned(),
+                name: name.to_owned(),
+                last: (value, epoch),
+                best: candidate,
+            });
             return;
         };
         figure.last = (value, epoch);
         let better = Better::of(name);
-        if candidate.is_some_and(|(new, _)| figure.best.is_none_or(|(old, _)| better.beats(new, old))) {
+        if candidate
+            .is_some_and(|(new, _)| figure.best.is_none_or(|(old, _)| better.beats(new, old)))
+        {
             figure.best = candidate;
         }
     }
@@ -86,7 +107,11 @@ impl Figures {
                 known.epochs += 1;
                 known.time += begin.elapsed();
             }
-            None => self.times.push(PhaseTime { phase: phase.to_owned(), epochs: 1, time: begin.elapsed() }),
+            None => self.times.push(PhaseTime {
+                phase: phase.to_owned(),
+                epochs: 1,
+                time: begin.elapsed(),
+            }),
         }
     }
 }
@@ -98,13 +123,18 @@ mod tests {
     #[test]
     fn the_best_is_the_first_of_the_best_finite_ones() {
         let mut figures = Figures::default();
-        for (epoch, loss) in [(1, f64::NAN), (2, 0.5), (3, 0.25), (4, 0.25), (5, f64::NEG_INFINITY), (6, 0.75)] {
+        for (epoch, loss) in
+            [(1, f64::NAN), (2, 0.5), (3, 0.25), (4, 0.25), (5, f64::NEG_INFINITY), (6, 0.75)]
+        {
             figures.take("training", "loss", epoch, loss);
             figures.take("training", "top-5-accuracy", epoch, loss);
             figures.take("validation", "loss", epoch, -loss);
         }
         let best = |index: usize| figures.figures[index].best;
-        assert_eq!((best(0), best(1), best(2)), (Some((0.25, 3)), Some((0.75, 6)), Some((-0.75, 6))));
+        assert_eq!(
+            (best(0), best(1), best(2)),
+            (Some((0.25, 3)), Some((0.75, 6)), Some((-0.75, 6)))
+        );
         assert_eq!(figures.figures[0].last, (0.75, 6));
         assert_eq!(Better::of("smooth-loss"), Better::Lower);
         assert_eq!(Better::of("lossless"), Better::Higher);

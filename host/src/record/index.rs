@@ -37,9 +37,12 @@ pub struct RunEntry {
 impl RunIndex {
     /// Reads the folder; one that is not there holds no runs.
     pub fn read(folder: &Path) -> RunIndex {
-        let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        let entries =
+            fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
         let mut runs: Vec<RunEntry> = entries.filter_map(|path| RunEntry::read(&path)).collect();
-        let started = |run: &RunEntry| run.state.as_ref().map(|state| state.started.clone()).unwrap_or_default();
+        let started = |run: &RunEntry| {
+            run.state.as_ref().map(|state| state.started.clone()).unwrap_or_default()
+        };
         runs.sort_by(|one, other| (started(one), &one.id).cmp(&(started(other), &other.id)));
         RunIndex { folder: folder.to_owned(), runs }
     }
@@ -61,9 +64,15 @@ impl RunIndex {
             return Ok(run);
         }
         if text == "last" {
-            return self.runs.last().cloned().ok_or_else(|| format!("there is no run below {}; `fluxbay train` makes one", self.place()));
+            return self.runs.last().cloned().ok_or_else(|| {
+                format!("there is no run below {}; `fluxbay train` makes one", self.place())
+            });
         }
-        let meant: Vec<&RunEntry> = self.runs.iter().filter(|run| run.id.starts_with(text) || run.id.ends_with(text)).collect();
+        let meant: Vec<&RunEntry> = self
+            .runs
+            .iter()
+            .filter(|run| run.id.starts_with(text) || run.id.ends_with(text))
+            .collect();
         match meant.as_slice() {
             [only] => Ok((*only).clone()),
             [] => Err(format!(
@@ -73,7 +82,11 @@ impl RunIndex {
             )),
             several => {
                 let names: Vec<&str> = several.iter().map(|run| run.id.as_str()).collect();
-                Err(format!("`{}` may mean each of {}; write more of the name", shown::text(text), shown::text(&names.join(", "))))
+                Err(format!(
+                    "`{}` may mean each of {}; write more of the name",
+                    shown::text(text),
+                    shown::text(&names.join(", "))
+                ))
             }
         }
     }
@@ -91,7 +104,8 @@ impl RunEntry {
             return None;
         }
         let whole = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let id = whole.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let id =
+            whole.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let state = RunState::read(&state).map_err(|error| error.to_string());
         Some(RunEntry { id, path: path.to_owned(), state, live: is_held(path) })
     }
@@ -124,7 +138,10 @@ impl RunEntry {
     }
 
     fn table(&self, name: &str) -> toml::Table {
-        fs::read_to_string(self.path.join(name)).ok().and_then(|text| text.parse().ok()).unwrap_or_default()
+        fs::read_to_string(self.path.join(name))
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_default()
     }
 
     /// On what it ran; null where that cannot be read.
@@ -143,13 +160,15 @@ impl RunEntry {
         bytes_below(&self.path)
     }
 
-    /// Removes it with everything in it. It is taken out of its folder first, so that no half of a run is left behind.
+    /// Removes it with everything in it. It is taken out of its folder first, so that no half of a
+    /// run is left behind.
     ///
     /// # Errors
     /// Where a process works in it, or the system refuses.
     pub fn remove(&self) -> Result<(), RecordError> {
         let held = super::RunDirectory::open(&self.path)?;
-        let aside = self.path.with_file_name(format!(".removing-{}-{}", std::process::id(), self.id));
+        let aside =
+            self.path.with_file_name(format!(".removing-{}-{}", std::process::id(), self.id));
         fs::rename(&self.path, &aside).map_err(RecordError::io("remove", &self.path))?;
         let removed = fs::remove_dir_all(&aside).map_err(RecordError::io("remove", &aside));
         drop(held);
@@ -188,18 +207,29 @@ mod tests {
         let held = run(runs, "20260103-000000-fashion", Status::Running);
         fs::create_dir(runs.join("notes")).unwrap();
         let index = RunIndex::read(runs);
-        assert_eq!(index.runs().iter().map(RunEntry::standing).collect::<Vec<_>>(), ["finished", "broken-off", "running"]);
+        assert_eq!(
+            index.runs().iter().map(RunEntry::standing).collect::<Vec<_>>(),
+            ["finished", "broken-off", "running"]
+        );
         assert_eq!(index.find("last").unwrap().id, "20260103-000000-fashion");
         assert_eq!(index.find("fashion").unwrap().id, "20260103-000000-fashion");
         assert_eq!(index.find("20260102").unwrap().id, "20260102-000000-digits");
         assert!(index.find("digits").unwrap_err().contains("may mean each of"));
         assert!(index.find("notes").unwrap_err().contains("runs list"));
-        assert_eq!(index.find(&runs.join("20260101-000000-digits").to_string_lossy()).unwrap().id, "20260101-000000-digits");
+        assert_eq!(
+            index.find(&runs.join("20260101-000000-digits").to_string_lossy()).unwrap().id,
+            "20260101-000000-digits"
+        );
         // One that trains stays; another goes with everything in it.
         assert!(matches!(index.find("last").unwrap().remove(), Err(RecordError::Locked { .. })));
         drop(held);
         index.find("20260101").unwrap().remove().unwrap();
         assert_eq!(fs::read_dir(runs).unwrap().count(), 3);
-        assert!(RunIndex::read(&runs.join("nowhere")).find("last").unwrap_err().contains("fluxbay train"));
+        assert!(
+            RunIndex::read(&runs.join("nowhere"))
+                .find("last")
+                .unwrap_err()
+                .contains("fluxbay train")
+        );
     }
 }

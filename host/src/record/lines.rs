@@ -1,8 +1,9 @@
 //! Files that grow by whole lines.
 //!
-//! Lines are gathered and written together: when much has come together, when the last write is a while ago, and when the
-//! owner flushes. A write that fails in the middle of a line is taken back, and a torn last line that a crash left is cut
-//! off when the file is opened again, so a reader only ever sees whole lines.
+//! Lines are gathered and written together: when much has come together, when the last write is a
+//! while ago, and when the owner flushes. A write that fails in the middle of a line is taken back,
+//! and a torn last line that a crash left is cut off when the file is opened again, so a reader
+//! only ever sees whole lines.
 
 use std::{
     fs::{File, OpenOptions},
@@ -34,40 +35,67 @@ impl Lines {
     /// # Errors
     /// Where it is there already, or the system refuses.
     pub fn create(path: &Path, head: &str) -> Result<Lines, RecordError> {
-        let file = OpenOptions::new().append(true).create_new(true).open(path).map_err(RecordError::io("create", path))?;
-        let mut lines = Lines { path: path.to_owned(), file, length: 0, gathered: Vec::new(), written: Instant::now() };
+        let file = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .open(path)
+            .map_err(RecordError::io("create", path))?;
+        let mut lines = Lines {
+            path: path.to_owned(),
+            file,
+            length: 0,
+            gathered: Vec::new(),
+            written: Instant::now(),
+        };
         if !head.is_empty() {
             lines.push(|buffer| buffer.extend_from_slice(head.as_bytes()))?;
         }
         Ok(lines)
     }
 
-    /// Opens a file to go on with: cuts off a torn last line, or everything after `length` bytes where that is given.
+    /// Opens a file to go on with: cuts off a torn last line, or everything after `length` bytes
+    /// where that is given.
     ///
     /// # Errors
     /// Where the system refuses, or the file is shorter than `length`.
     pub fn reopen(path: &Path, length: Option<u64>) -> Result<Lines, RecordError> {
-        let mut file = OpenOptions::new().append(true).read(true).open(path).map_err(RecordError::io("open", path))?;
+        let mut file = OpenOptions::new()
+            .append(true)
+            .read(true)
+            .open(path)
+            .map_err(RecordError::io("open", path))?;
         let found = whole_lines(&mut file).map_err(RecordError::io("read", path))?;
         let length = length.unwrap_or(found);
         if length > found {
-            let problem =
-                format!("has {found} bytes of whole lines, but {length} were written before the checkpoint: the file was changed");
+            let problem = format!(
+                "has {found} bytes of whole lines, but {length} were written before the checkpoint: the file was changed"
+            );
             return Err(RecordError::Content { path: path.to_owned(), problem });
         }
         file.set_len(length).map_err(RecordError::io("shorten", path))?;
-        Ok(Lines { path: path.to_owned(), file, length, gathered: Vec::new(), written: Instant::now() })
+        Ok(Lines {
+            path: path.to_owned(),
+            file,
+            length,
+            gathered: Vec::new(),
+            written: Instant::now(),
+        })
     }
 
     /// Appends one line; `write` adds its text, without the line's end.
     ///
     /// # Errors
-    /// Where it was time to write and the system refused: what was gathered is lost, what was written before is whole.
+    /// Where it was time to write and the system refused: what was gathered is lost, what was
+    /// written before is whole.
     #[inline]
     pub fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), RecordError> {
         write(&mut self.gathered);
         self.gathered.push(b'\n');
-        if self.gathered.len() >= MOST_GATHERED || self.written.elapsed() >= LONGEST_WAIT { self.flush() } else { Ok(()) }
+        if self.gathered.len() >= MOST_GATHERED || self.written.elapsed() >= LONGEST_WAIT {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     /// Hands everything gathered to the system.
@@ -184,7 +212,9 @@ mod tests {
         file.flush().unwrap();
         drop(Lines::reopen(&path, Some(length)).unwrap());
         assert_eq!(fs::read(&path).unwrap(), b"one\n");
-        assert!(Lines::reopen(&path, Some(5)).unwrap_err().to_string().contains("the file was changed"));
+        assert!(
+            Lines::reopen(&path, Some(5)).unwrap_err().to_string().contains("the file was changed")
+        );
         assert!(Lines::create(&path, "").is_err(), "never overwritten");
     }
 
@@ -195,9 +225,18 @@ mod tests {
             return;
         }
         let file = OpenOptions::new().append(true).open(full).unwrap();
-        let mut lines = Lines { path: full.to_owned(), file, length: 0, gathered: Vec::new(), written: Instant::now() };
+        let mut lines = Lines {
+            path: full.to_owned(),
+            file,
+            length: 0,
+            gathered: Vec::new(),
+            written: Instant::now(),
+        };
         lines.push(|buffer| buffer.extend_from_slice(b"line")).unwrap();
         let error = lines.flush().unwrap_err().to_string();
-        assert!(error.contains("cannot write to /dev/full") && error.contains("Make room"), "{error}");
+        assert!(
+            error.contains("cannot write to /dev/full") && error.contains("Make room"),
+            "{error}"
+        );
     }
 }

@@ -1,8 +1,10 @@
-//! The record of a run: its folder, its figures and events, how it stands, its model, its checkpoints.
+//! The record of a run: its folder, its figures and events, how it stands, its model, its
+//! checkpoints.
 //!
-//! The command that trains makes a [`RunDirectory`] and a [`RunRecord`] in it; the learner tells the record what happens
-//! through its `Sink` trait. Nothing here decides how a run goes on: a disk that fails is an error for the caller.
-//! Readers of a run directory find files that are whole: small ones are replaced in one step, growing ones by whole lines.
+//! The command that trains makes a [`RunDirectory`] and a [`RunRecord`] in it; the learner tells
+//! the record what happens through its `Sink` trait. Nothing here decides how a run goes on: a disk
+//! that fails is an error for the caller. Readers of a run directory find files that are whole:
+//! small ones are replaced in one step, growing ones by whole lines.
 
 #![forbid(unsafe_code)]
 

@@ -30,7 +30,9 @@ pub struct PluginDifference {
 pub fn used_plugins(lock: &str) -> Vec<UsedPlugin> {
     let table: toml::Table = lock.parse().unwrap_or_default();
     let listed = table.get("plugin").and_then(toml::Value::as_array).cloned().unwrap_or_default();
-    let text = |plugin: &toml::Value, key: &str| plugin.get(key).and_then(toml::Value::as_str).unwrap_or_default().to_owned();
+    let text = |plugin: &toml::Value, key: &str| {
+        plugin.get(key).and_then(toml::Value::as_str).unwrap_or_default().to_owned()
+    };
     let used = |plugin| UsedPlugin {
         name: text(plugin, "name"),
         version: text(plugin, "version"),
@@ -42,11 +44,24 @@ pub fn used_plugins(lock: &str) -> Vec<UsedPlugin> {
 
 /// What differs between the plugins of two runs, by name.
 pub fn plugin_differences(before: &[UsedPlugin], now: &[UsedPlugin]) -> Vec<PluginDifference> {
-    let is_in = |all: &[UsedPlugin], one: &UsedPlugin| all.iter().any(|other| other.name == one.name && other.sha256 == one.sha256);
-    let names: BTreeSet<&String> =
-        before.iter().chain(now).filter(|one| !is_in(before, one) || !is_in(now, one)).map(|one| &one.name).collect();
+    let is_in = |all: &[UsedPlugin], one: &UsedPlugin| {
+        all.iter().any(|other| other.name == one.name && other.sha256 == one.sha256)
+    };
+    let names: BTreeSet<&String> = before
+        .iter()
+        .chain(now)
+        .filter(|one| !is_in(before, one) || !is_in(now, one))
+        .map(|one| &one.name)
+        .collect();
     let of = |all: &[UsedPlugin], name: &str| all.iter().find(|one| one.name == name).cloned();
-    names.into_iter().map(|name| PluginDifference { name: name.clone(), before: of(before, name), now: of(now, name) }).collect()
+    names
+        .into_iter()
+        .map(|name| PluginDifference {
+            name: name.clone(),
+            before: of(before, name),
+            now: of(now, name),
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -56,12 +71,21 @@ mod tests {
     #[test]
     fn plugins_are_the_same_by_their_bytes_alone() {
         let lock = |name: &str, version: &str, hash: &str| {
-            format!("[[plugin]]\nname = \"{name}\"\nversion = \"{version}\"\nsha256 = \"{hash}\"\npath = \"/p/{name}.so\"\n")
+            format!(
+                "[[plugin]]\nname = \"{name}\"\nversion = \"{version}\"\nsha256 = \"{hash}\"\npath = \"/p/{name}.so\"\n"
+            )
         };
-        let before = used_plugins(&(lock("a", "1.0.0", "1") + &lock("b", "1.0.0", "2") + &lock("c", "1.0.0", "3")));
-        let now = used_plugins(&(lock("a", "1.0.1", "1") + &lock("b", "1.0.0", "9") + &lock("d", "1.0.0", "4")));
+        let before = used_plugins(
+            &(lock("a", "1.0.0", "1") + &lock("b", "1.0.0", "2") + &lock("c", "1.0.0", "3")),
+        );
+        let now = used_plugins(
+            &(lock("a", "1.0.1", "1") + &lock("b", "1.0.0", "9") + &lock("d", "1.0.0", "4")),
+        );
         let found = plugin_differences(&before, &now);
-        let said = found.iter().map(|one| (one.name.as_str(), one.before.is_some(), one.now.is_some())).collect::<Vec<_>>();
+        let said = found
+            .iter()
+            .map(|one| (one.name.as_str(), one.before.is_some(), one.now.is_some()))
+            .collect::<Vec<_>>();
         assert_eq!(said, [("b", true, true), ("c", true, false), ("d", false, true)]);
         assert_eq!(before[0].path, "/p/a.so");
         assert_eq!(used_plugins("nonsense ="), []);

@@ -1,4 +1,5 @@
-//! What a run writes while it trains: `metrics.jsonl`, `metrics.csv`, `events.jsonl`, `state.json`, and its model at the end.
+//! What a run writes while it trains: `metrics.jsonl`, `metrics.csv`, `events.jsonl`, `state.json`,
+//! and its model at the end.
 
 use std::{
     cell::RefCell,
@@ -12,7 +13,8 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Environment, Figure, Lines, Moment, PhaseTime, RecordError, RunDirectory, RunState, STATE, Status, atomic, figures::Figures, tensors,
+    Environment, Figure, Lines, Moment, PhaseTime, RecordError, RunDirectory, RunState, STATE,
+    Status, atomic, figures::Figures, tensors,
 };
 use crate::learner::ports::{At, Scope, Sink, SinkError};
 
@@ -73,7 +75,8 @@ pub struct Ended {
     pub exit_code: u8,
 }
 
-/// How far the growing files had come: a checkpoint keeps it, so that resuming neither doubles nor loses a line.
+/// How far the growing files had come: a checkpoint keeps it, so that resuming neither doubles nor
+/// loses a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Marks {
@@ -104,7 +107,8 @@ struct Inner {
 }
 
 impl RunRecord {
-    /// Begins the record of a new run: everything that is known before the first step is on the disk afterwards.
+    /// Begins the record of a new run: everything that is known before the first step is on the
+    /// disk afterwards.
     ///
     /// # Errors
     /// Where the system refuses.
@@ -137,30 +141,52 @@ impl RunRecord {
         environment.push(b'\n');
         atomic::replace(&directory.file(file::ENVIRONMENT), &environment)?;
         let lines = new_lines(&directory)?;
-        let state = RunState { started: before.started, resumed: before.resumed + 1, ..RunState::begin() };
+        let state =
+            RunState { started: before.started, resumed: before.resumed + 1, ..RunState::begin() };
         RunRecord::with(directory, lines, state)
     }
 
-    /// Goes on with the record of a run that stopped: lines after `marks` are cut off, torn ones repaired.
+    /// Goes on with the record of a run that stopped: lines after `marks` are cut off, torn ones
+    /// repaired.
     ///
     /// # Errors
     /// Where the files are not those that `marks` belongs to, or the system refuses.
-    pub fn resume(directory: RunDirectory, marks: Option<&Marks>) -> Result<RunRecord, RecordError> {
-        let metrics = Lines::reopen(&directory.file(file::METRICS), marks.map(|marks| marks.metrics))?;
-        let table = Lines::reopen(&directory.file(file::METRICS_TABLE), marks.map(|marks| marks.metrics_table))?;
+    pub fn resume(
+        directory: RunDirectory,
+        marks: Option<&Marks>,
+    ) -> Result<RunRecord, RecordError> {
+        let metrics =
+            Lines::reopen(&directory.file(file::METRICS), marks.map(|marks| marks.metrics))?;
+        let table = Lines::reopen(
+            &directory.file(file::METRICS_TABLE),
+            marks.map(|marks| marks.metrics_table),
+        )?;
         let events = Lines::reopen(&directory.file(file::EVENTS), marks.map(|marks| marks.events))?;
         let before = RunState::read(&directory.file(STATE))?;
-        let state = RunState { started: before.started, resumed: before.resumed + 1, ..RunState::begin() };
+        let state =
+            RunState { started: before.started, resumed: before.resumed + 1, ..RunState::begin() };
         let figures = figures_so_far(&directory.file(file::METRICS))?;
         let record = RunRecord::with(directory, [metrics, table, events], state)?;
         record.inner.borrow_mut().figures = figures;
         Ok(record)
     }
 
-    fn with(directory: RunDirectory, [metrics, table, events]: [Lines; 3], mut state: RunState) -> Result<RunRecord, RecordError> {
+    fn with(
+        directory: RunDirectory,
+        [metrics, table, events]: [Lines; 3],
+        mut state: RunState,
+    ) -> Result<RunRecord, RecordError> {
         state.write(&directory.file(STATE))?;
         let now = Instant::now();
-        let inner = Inner { metrics, table, events, state, state_written: now, figures: Figures::default(), begun: now };
+        let inner = Inner {
+            metrics,
+            table,
+            events,
+            state,
+            state_written: now,
+            figures: Figures::default(),
+            begun: now,
+        };
         Ok(RunRecord { directory, inner: RefCell::new(inner) })
     }
 
@@ -175,7 +201,11 @@ impl RunRecord {
     /// Where the system refuses.
     pub fn mark(&self) -> Result<Marks, RecordError> {
         let inner = &mut *self.inner.borrow_mut();
-        Ok(Marks { metrics: inner.metrics.sync()?, metrics_table: inner.table.sync()?, events: inner.events.sync()? })
+        Ok(Marks {
+            metrics: inner.metrics.sync()?,
+            metrics_table: inner.table.sync()?,
+            events: inner.events.sync()?,
+        })
     }
 
     /// How far the growing files have come, with handles by which another thread can sync them.
@@ -196,7 +226,10 @@ impl RunRecord {
     /// Where a tensor cannot be written, or the system refuses.
     pub fn write_model(&self, parameters: &[(String, Tensor)]) -> Result<(), RecordError> {
         let path = self.directory.file(file::MODEL);
-        let bytes = tensors::encode(parameters).map_err(|error| RecordError::Content { path: path.clone(), problem: error.to_string() })?;
+        let bytes = tensors::encode(parameters).map_err(|error| RecordError::Content {
+            path: path.clone(),
+            problem: error.to_string(),
+        })?;
         atomic::replace(&path, &bytes)
     }
 
@@ -306,7 +339,11 @@ pub(super) fn figures_so_far(path: &Path) -> Result<Figures, RecordError> {
             problem: format!("line {} is no line of metrics: {error}", number + 1),
         })?;
         if line.scope == Scope::Epoch.name() {
-            let value = line.value.as_f64().or_else(|| line.value.as_str()?.parse().ok()).unwrap_or(f64::NAN);
+            let value = line
+                .value
+                .as_f64()
+                .or_else(|| line.value.as_str()?.parse().ok())
+                .unwrap_or(f64::NAN);
             figures.take(&line.phase, &line.name, line.epoch, value);
         }
     }
@@ -345,10 +382,15 @@ fn metric_row(line: &mut Vec<u8>, time: f64, at: &At<'_>, scope: Scope, name: &s
     line.push(b',');
     cell(line, name);
     line.push(b',');
-    if value.is_finite() { json(line, &value) } else { line.extend_from_slice(value.to_string().as_bytes()) }
+    if value.is_finite() {
+        json(line, &value)
+    } else {
+        line.extend_from_slice(value.to_string().as_bytes())
+    }
 }
 
-/// A time to the microsecond. Every step writes some: formatting a float to so many digits takes as long as all the rest of a line.
+/// A time to the microsecond. Every step writes some: formatting a float to so many digits takes as
+/// long as all the rest of a line.
 fn seconds(line: &mut Vec<u8>, seconds: f64) {
     let micros = (seconds * 1e6).round() as u64;
     json(line, &(micros / 1_000_000));
@@ -378,7 +420,8 @@ fn json(line: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
     let _ = serde_json::to_writer(line, value);
 }
 
-/// A text as a cell of a table, quoted where it has to be (RFC 4180); line breaks become spaces, for one record is one line.
+/// A text as a cell of a table, quoted where it has to be (RFC 4180); line breaks become spaces,
+/// for one record is one line.
 fn cell(line: &mut Vec<u8>, text: &str) {
     if !text.contains([',', '"', '\n', '\r']) {
         line.extend_from_slice(text.as_bytes());
@@ -409,7 +452,12 @@ mod tests {
 
     fn record(folder: &Path) -> RunRecord {
         let environment = Environment::gather(2, "cpu", 42);
-        let given = Given { run_files: &["[run]\n".to_owned()], resolved: "seed = 42\n", plugins: "", environment: &environment };
+        let given = Given {
+            run_files: &["[run]\n".to_owned()],
+            resolved: "seed = 42\n",
+            plugins: "",
+            environment: &environment,
+        };
         RunRecord::begin(RunDirectory::at(folder).unwrap(), &given).unwrap()
     }
 
@@ -434,13 +482,24 @@ mod tests {
             record.metric(&at(1, step as u64 + 1), Scope::Step, "a \"loss\",\n", value).unwrap();
         }
         record.metric(&at(1, 0), Scope::Epoch, "loss", 0.5).unwrap();
-        record.end(&Ended { status: Status::Finished, reason: String::new(), by: String::new(), exit_code: 0 }).unwrap();
+        record
+            .end(&Ended {
+                status: Status::Finished,
+                reason: String::new(),
+                by: String::new(),
+                exit_code: 0,
+            })
+            .unwrap();
         let lines = fs::read_to_string(folder.path().join(file::METRICS)).unwrap();
-        let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let lines: Vec<Value> =
+            lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let read: Vec<String> = lines.iter().map(|line| line["value"].to_string()).collect();
         assert_eq!(read, ["0.1", "1.0", "1e-300", "-0.0", "\"NaN\"", "\"inf\"", "\"-inf\"", "0.5"]);
         assert_eq!(lines[0]["name"], "a \"loss\",\n");
-        assert_eq!(lines[7].as_object().unwrap().keys().collect::<Vec<_>>(), COLUMNS.split(',').collect::<Vec<_>>());
+        assert_eq!(
+            lines[7].as_object().unwrap().keys().collect::<Vec<_>>(),
+            COLUMNS.split(',').collect::<Vec<_>>()
+        );
         let mut table = csv::Reader::from_path(folder.path().join(file::METRICS_TABLE)).unwrap();
         let rows: Vec<csv::StringRecord> = table.records().map(Result::unwrap).collect();
         assert_eq!(rows.len(), 8);
@@ -458,12 +517,23 @@ mod tests {
         for kind in ["epoch-begin", "epoch-end"] {
             record.event(&at(3, 7), kind, "training", "").unwrap();
         }
-        let ended = Ended { status: Status::Stopped, reason: "loss\nis low".to_owned(), by: "early-stopping".to_owned(), exit_code: 0 };
+        let ended = Ended {
+            status: Status::Stopped,
+            reason: "loss\nis low".to_owned(),
+            by: "early-stopping".to_owned(),
+            exit_code: 0,
+        };
         record.end(&ended).unwrap();
-        assert_eq!((state().status, state().epoch, state().reason), (Status::Stopped, 3, "loss\nis low".to_owned()));
+        assert_eq!(
+            (state().status, state().epoch, state().reason),
+            (Status::Stopped, 3, "loss\nis low".to_owned())
+        );
         assert_eq!(state().by, "early-stopping");
         assert_eq!(record.times()[0].epochs, 1);
-        assert_eq!(fs::read_to_string(folder.path().join(file::EVENTS)).unwrap().lines().count(), 2);
+        assert_eq!(
+            fs::read_to_string(folder.path().join(file::EVENTS)).unwrap().lines().count(),
+            2
+        );
         for name in [file::RUN, file::RESOLVED, file::PLUGINS, file::ENVIRONMENT] {
             assert!(folder.path().join(name).exists(), "{name}");
         }
@@ -479,12 +549,18 @@ mod tests {
         first.metric(&at(1, 2), Scope::Step, "loss", 2.0).unwrap();
         first.flush().unwrap();
         drop(first);
-        let again = RunRecord::resume(RunDirectory::open(folder.path()).unwrap(), Some(&marks)).unwrap();
+        let again =
+            RunRecord::resume(RunDirectory::open(folder.path()).unwrap(), Some(&marks)).unwrap();
         again.metric(&at(1, 2), Scope::Step, "loss", 3.0).unwrap();
         again.mark().unwrap();
         assert_eq!(again.figures()[0].last, (f64::INFINITY, 1));
         let text = fs::read_to_string(folder.path().join(file::METRICS)).unwrap();
-        assert!(text.contains("\"value\":1.0") && text.contains("\"value\":3.0") && !text.contains("\"value\":2.0"), "{text}");
+        assert!(
+            text.contains("\"value\":1.0")
+                && text.contains("\"value\":3.0")
+                && !text.contains("\"value\":2.0"),
+            "{text}"
+        );
         assert_eq!(RunState::read(&folder.path().join(STATE)).unwrap().resumed, 1);
     }
 }

@@ -95,9 +95,13 @@ impl RunState {
     pub fn read(path: &Path) -> Result<RunState, RecordError> {
         let text = std::fs::read(path).map_err(RecordError::io("read", path))?;
         let content = |problem| RecordError::Content { path: path.to_owned(), problem };
-        let state: RunState = serde_json::from_slice(&text).map_err(|error| content(format!("is no state of a run: {error}")))?;
+        let state: RunState = serde_json::from_slice(&text)
+            .map_err(|error| content(format!("is no state of a run: {error}")))?;
         if state.format > FORMAT {
-            let problem = format!("has form {}, this host reads up to {FORMAT}: use the newer host that wrote it", state.format);
+            let problem = format!(
+                "has form {}, this host reads up to {FORMAT}: use the newer host that wrote it",
+                state.format
+            );
             return Err(content(problem));
         }
         Ok(state)

@@ -1,6 +1,7 @@
 //! Named tensors as safetensors bytes, and back.
 //!
-//! The same tensors always give the same bytes: larger elements first (so that every tensor is aligned), then by name.
+//! The same tensors always give the same bytes: larger elements first (so that every tensor is
+//! aligned), then by name.
 
 use std::io;
 
@@ -62,7 +63,9 @@ impl Encoded {
     /// What `take` answers, or a tensor that cannot be read.
     pub fn each(&self, take: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
         take(&self.header)?;
-        self.tensors.iter().try_for_each(|tensor| with_bytes(tensor, &mut *take).map_err(io::Error::other)?)
+        self.tensors
+            .iter()
+            .try_for_each(|tensor| with_bytes(tensor, &mut *take).map_err(io::Error::other)?)
     }
 
     /// The file in one piece.
@@ -91,15 +94,23 @@ pub fn encode(tensors: &[(String, Tensor)]) -> Result<Vec<u8>, TensorsError> {
 /// As [`encode`].
 pub fn prepare(tensors: &[(String, Tensor)]) -> Result<Encoded, TensorsError> {
     let mut sorted: Vec<&(String, Tensor)> = tensors.iter().collect();
-    sorted.sort_by(|(a_name, a), (b_name, b)| b.dtype().size_in_bytes().cmp(&a.dtype().size_in_bytes()).then_with(|| a_name.cmp(b_name)));
+    sorted.sort_by(|(a_name, a), (b_name, b)| {
+        b.dtype().size_in_bytes().cmp(&a.dtype().size_in_bytes()).then_with(|| a_name.cmp(b_name))
+    });
     let mut infos = Vec::with_capacity(sorted.len());
     let mut offset = 0;
     for (name, tensor) in &sorted {
         let Some(dtype) = file_type(tensor.dtype()) else {
-            return Err(TensorsError::ElementType { name: name.clone(), dtype: tensor.dtype().as_str().to_owned() });
+            return Err(TensorsError::ElementType {
+                name: name.clone(),
+                dtype: tensor.dtype().as_str().to_owned(),
+            });
         };
         let end = offset + tensor.elem_count() * tensor.dtype().size_in_bytes();
-        infos.push((name.clone(), TensorInfo { dtype, shape: tensor.dims().to_vec(), data_offsets: (offset, end) }));
+        infos.push((
+            name.clone(),
+            TensorInfo { dtype, shape: tensor.dims().to_vec(), data_offsets: (offset, end) },
+        ));
         offset = end;
     }
     let mut names: Vec<&String> = tensors.iter().map(|(name, _)| name).collect();
@@ -146,7 +157,9 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<(String, Tensor)>, TensorsError> {
 fn with_bytes<T>(tensor: &Tensor, take: impl FnOnce(&[u8]) -> T) -> candle_core::Result<T> {
     let (storage, layout) = tensor.storage_and_layout();
     let range = layout.start_offset()..layout.start_offset() + layout.shape().elem_count();
-    let Storage::Cpu(storage) = &*storage else { candle_core::bail!("a tensor moved to the processor is not there") };
+    let Storage::Cpu(storage) = &*storage else {
+        candle_core::bail!("a tensor moved to the processor is not there")
+    };
     let elements: &[u8] = match storage {
         CpuStorage::U8(items) => &items[range],
         CpuStorage::U32(items) => bytemuck::cast_slice(&items[range]),
@@ -193,7 +206,8 @@ mod tests {
     #[test]
     fn tensors_come_back_bit_for_bit_whatever_their_layout() {
         let base = Tensor::arange(0_f32, 24.0, &Device::Cpu).unwrap().reshape((4, 6)).unwrap();
-        let odd = Tensor::from_vec(vec![f32::NAN, f32::NEG_INFINITY, -0.0], 3, &Device::Cpu).unwrap();
+        let odd =
+            Tensor::from_vec(vec![f32::NAN, f32::NEG_INFINITY, -0.0], 3, &Device::Cpu).unwrap();
         let labels = Tensor::from_vec(vec![1_u8, 2, 3], 3, &Device::Cpu).unwrap();
         let double = base.to_dtype(DType::F64).unwrap();
         let half = base.to_dtype(DType::BF16).unwrap();
@@ -211,8 +225,14 @@ mod tests {
         assert_eq!(back.len(), tensors.len());
         for (name, tensor) in &back {
             let original = &tensors.iter().find(|(other, _)| other == name).unwrap().1;
-            assert_eq!((tensor.dims(), tensor.dtype()), (original.dims(), original.dtype()), "{name}");
-            let elements = |tensor: &Tensor| with_bytes(&tensor.contiguous().unwrap(), <[u8]>::to_vec).unwrap();
+            assert_eq!(
+                (tensor.dims(), tensor.dtype()),
+                (original.dims(), original.dtype()),
+                "{name}"
+            );
+            let elements = |tensor: &Tensor| {
+                with_bytes(&tensor.contiguous().unwrap(), <[u8]>::to_vec).unwrap()
+            };
             assert_eq!(elements(tensor), elements(original), "{name}");
         }
         let mut turned: Vec<_> = tensors.clone();

@@ -6,7 +6,9 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
 use super::schema::Origin;
-use super::settings::{CheckpointSettings, FineTuningSettings, LoaderSettings, PluginSettings, RunSettings};
+use super::settings::{
+    CheckpointSettings, FineTuningSettings, LoaderSettings, PluginSettings, RunSettings,
+};
 use super::source::{Place, Sources};
 use crate::library::Kind;
 
@@ -29,8 +31,8 @@ pub struct RunDescription {
     pub models: Vec<Named>,
     /// The losses in the order of the file; a single one has the name `loss`.
     pub losses: Vec<Named>,
-    /// The optimizers in the order of the file; a single one has the name `optimizer`, one of several the name of the
-    /// model that it updates.
+    /// The optimizers in the order of the file; a single one has the name `optimizer`, one of
+    /// several the name of the model that it updates.
     pub optimizers: Vec<Named>,
     /// What each epoch does, in order.
     pub phases: Vec<PhaseSpec>,
@@ -106,7 +108,8 @@ pub enum OnError {
 }
 
 impl OnError {
-    /// What happens unless the run file says so: a logger that fails is left out, anything else ends the run.
+    /// What happens unless the run file says so: a logger that fails is left out, anything else
+    /// ends the run.
     pub fn default_of(kind: Kind) -> OnError {
         if kind == Kind::Logger { OnError::Disable } else { OnError::Stop }
     }
@@ -143,7 +146,8 @@ pub struct InstanceSpec {
     pub origins: BTreeMap<String, Origin>,
     /// Where each key of the configuration was written, by keys joined with dots.
     pub keys: BTreeMap<String, Place>,
-    /// Whether the id was given in the run file rather than made from the component's name or its section.
+    /// Whether the id was given in the run file rather than made from the component's name or its
+    /// section.
     pub id_given: bool,
 }
 
@@ -173,8 +177,10 @@ impl InstanceSpec {
 impl RunDescription {
     /// All instances in the order of the sections.
     pub fn instances(&self) -> impl Iterator<Item = &InstanceSpec> {
-        let named = self.models.iter().chain(&self.losses).chain(&self.optimizers).map(|named| &named.spec);
-        let listed = self.phases.iter().map(|phase| &phase.spec).chain(&self.callbacks).chain(&self.loggers);
+        let named =
+            self.models.iter().chain(&self.losses).chain(&self.optimizers).map(|named| &named.spec);
+        let listed =
+            self.phases.iter().map(|phase| &phase.spec).chain(&self.callbacks).chain(&self.loggers);
         self.data.iter().chain(named).chain(listed)
     }
 

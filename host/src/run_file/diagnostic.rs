@@ -1,7 +1,8 @@
-//! Errors and warnings about a run, each with its place and its mend.
+//! Errors and warnings about a run, each with its place and its help.
 //!
-//! Every stage from reading the run file to composing the run adds to one [`Diagnostics`], so that all problems are
-//! told together. They are data: printed as text with a caret (see [`super::render()`]) or serialised for `--json`.
+//! Every stage from reading the run file to composing the run adds to one [`Diagnostics`], so that
+//! all problems are told together. They are data: printed as text with a caret (see
+//! [`super::render()`]) or serialised for `--json`.
 
 use std::borrow::Cow;
 
@@ -52,7 +53,7 @@ pub struct Diagnostic {
     pub notes: Vec<String>,
     /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mend: Option<String>,
+    pub help: Option<String>,
 }
 
 impl Diagnostic {
@@ -75,7 +76,7 @@ impl Diagnostic {
             label: String::new(),
             related: Vec::new(),
             notes: Vec::new(),
-            mend: None,
+            help: None,
         }
     }
 
@@ -103,8 +104,8 @@ impl Diagnostic {
 
     /// Says what to do.
     #[must_use]
-    pub fn mend(mut self, mend: impl Into<String>) -> Self {
-        self.mend = Some(mend.into());
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
         self
     }
 }

@@ -1,6 +1,8 @@
-//! From the merged tree to sections and instances: everything that can be checked without knowing any component.
+//! From the merged tree to sections and instances: everything that can be checked without knowing
+//! any component.
 //!
-//! A [`Draft`] is enough to know where plugins are; [`super::resolve()`] then checks it against the catalog.
+//! A [`Draft`] is enough to know where plugins are; [`super::resolve()`] then checks it against the
+//! catalog.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,7 +17,10 @@ use super::layers::{self, Inputs, Layered};
 use super::layout::{self, Form, SECTIONS, Section};
 use super::nearest;
 use super::schema::{Checked, Checker, Origin};
-use super::settings::{self, CheckpointSettings, Device, FineTuningSettings, LoaderSettings, PluginSettings, RunSettings};
+use super::settings::{
+    self, CheckpointSettings, Device, FineTuningSettings, LoaderSettings, PluginSettings,
+    RunSettings,
+};
 use super::source::{Place, SourceKind, Sources};
 use super::tree::{Node, Table, Value};
 use crate::library::Kind;
@@ -41,7 +46,8 @@ pub struct Draft {
     pub(super) instances: Vec<RawInstance>,
     /// Ids to be left out of the default callbacks.
     pub(super) removed: Vec<(String, Place)>,
-    /// Sections that unknown ones were probably meant to be; that they are missing is not told again.
+    /// Sections that unknown ones were probably meant to be; that they are missing is not told
+    /// again.
     pub(super) misspelt: Vec<&'static str>,
 }
 
@@ -63,8 +69,8 @@ pub(super) struct RawInstance {
 }
 
 impl Draft {
-    /// Reads run files and overrides. Errors are added to `diagnostics`; what could be read is returned all the same,
-    /// so that the checks against the catalog can tell theirs, too.
+    /// Reads run files and overrides. Errors are added to `diagnostics`; what could be read is
+    /// returned all the same, so that the checks against the catalog can tell theirs, too.
     pub fn read(inputs: &Inputs, diagnostics: &mut Diagnostics) -> Draft {
         let layered = layers::read(inputs, diagnostics);
         let mut misspelt = unknown_sections(&layered, diagnostics);
@@ -81,7 +87,18 @@ impl Draft {
         let instances = instances(&layered, &misspelt, diagnostics);
         unique_ids(&layered.sources, &instances, diagnostics);
         let Layered { sources, removed, .. } = layered;
-        Draft { sources, run, plugins, loader, checkpoints, fine_tuning, origins, instances, removed, misspelt }
+        Draft {
+            sources,
+            run,
+            plugins,
+            loader,
+            checkpoints,
+            fine_tuning,
+            origins,
+            instances,
+            removed,
+            misspelt,
+        }
     }
 
     /// The project's plugin directories, absolute, first wins.
@@ -104,16 +121,18 @@ fn unknown_sections(layered: &Layered, diagnostics: &mut Diagnostics) -> Vec<&'s
         } else {
             format!("`{}` stands outside any section", entry.key)
         };
-        let owner = ["run", "loader", "plugins", "checkpoints", "fine-tuning"].into_iter().find(|section| {
-            let schema = settings::schema(section).unwrap_or_default();
-            schema["properties"].get(&entry.key).is_some()
-        });
-        let mend = match owner {
+        let owner = ["run", "loader", "plugins", "checkpoints", "fine-tuning"].into_iter().find(
+            |section| {
+                let schema = settings::schema(section).unwrap_or_default();
+                schema["properties"].get(&entry.key).is_some()
+            },
+        );
+        let help = match owner {
             Some(section) => Some(format!("`{}` belongs into `[{section}]`", entry.key)),
             None => nearest::suggestion(&entry.key, layers::section_names()),
         };
         let mut found = Diagnostic::error("unknown-section", text);
-        found.mend = mend;
+        found.help = help;
         if let Some(place) = entry.key_place {
             found = found.at(&layered.sources, place, "unknown");
         }
@@ -122,23 +141,37 @@ fn unknown_sections(layered: &Layered, diagnostics: &mut Diagnostics) -> Vec<&'s
     meant
 }
 
-fn run_settings(layered: &Layered, inputs: &Inputs, origins: &mut BTreeMap<String, Origin>, diagnostics: &mut Diagnostics) -> RunSettings {
-    let stem = inputs.files.first().and_then(|file| file.file_stem()).and_then(|stem| stem.to_str());
-    let fallback = json!({ "name": stem.unwrap_or("run"), "base-dir": layered.base_dir.to_string_lossy() });
+fn run_settings(
+    layered: &Layered,
+    inputs: &Inputs,
+    origins: &mut BTreeMap<String, Origin>,
+    diagnostics: &mut Diagnostics,
+) -> RunSettings {
+    let stem =
+        inputs.files.first().and_then(|file| file.file_stem()).and_then(|stem| stem.to_str());
+    let fallback =
+        json!({ "name": stem.unwrap_or("run"), "base-dir": layered.base_dir.to_string_lossy() });
     let mut run: RunSettings = typed(layered, "run", fallback, origins, diagnostics);
     run.base_dir = layered.base_dir.join(&run.base_dir).to_string_lossy().into_owned();
     run
 }
 
-/// Relative directories start at the folder of the file that names them; those of overrides at the current one.
-fn plugin_settings(layered: &Layered, origins: &mut BTreeMap<String, Origin>, diagnostics: &mut Diagnostics) -> PluginSettings {
+/// Relative directories start at the folder of the file that names them; those of overrides at the
+/// current one.
+fn plugin_settings(
+    layered: &Layered,
+    origins: &mut BTreeMap<String, Origin>,
+    diagnostics: &mut Diagnostics,
+) -> PluginSettings {
     let mut plugins: PluginSettings = typed(layered, "plugins", json!({}), origins, diagnostics);
     for (at, dir) in plugins.dirs.iter_mut().enumerate() {
         let source = match origins.get(&format!("plugins.dirs.{at}")) {
             Some(Origin::Given(place)) => Some(layered.sources.get(place.source)),
             _ => None,
         };
-        let file = source.filter(|source| source.kind == SourceKind::File).map(|source| Path::new(&source.name));
+        let file = source
+            .filter(|source| source.kind == SourceKind::File)
+            .map(|source| Path::new(&source.name));
         let folder = file.and_then(Path::parent).unwrap_or(Path::new(""));
         let full = folder.join(&*dir);
         *dir = std::path::absolute(&full).unwrap_or(full).to_string_lossy().into_owned();
@@ -167,7 +200,9 @@ fn typed<T: DeserializeOwned>(
     };
     let owner = format!("[{section}]");
     let place = node.and_then(|node| node.place);
-    let mut checked = Checker { sources: &layered.sources, owner: &owner, place, also: &[], diagnostics }.check(&schema, table);
+    let mut checked =
+        Checker { sources: &layered.sources, owner: &owner, place, also: &[], diagnostics }
+            .check(&schema, table);
     device(layered, &mut checked, diagnostics);
     for (path, origin) in checked.origins {
         origins.insert(format!("{section}.{path}"), origin);
@@ -194,7 +229,8 @@ fn defaults(schema: &Json, fallback: Json) -> Json {
 fn device(layered: &Layered, checked: &mut Checked, diagnostics: &mut Diagnostics) {
     let Some(Json::String(text)) = checked.config.get("device") else { return };
     if let Err(problem) = Device::try_from(text.clone()) {
-        let mut found = Diagnostic::error("unknown-choice", problem).mend("write `device = \"cpu\"`");
+        let mut found =
+            Diagnostic::error("unknown-choice", problem).help("write `device = \"cpu\"`");
         if let Some(Origin::Given(place)) = checked.origins.get("device") {
             found = found.at(&layered.sources, *place, "");
         }
@@ -204,15 +240,22 @@ fn device(layered: &Layered, checked: &mut Checked, diagnostics: &mut Diagnostic
 }
 
 pub(super) fn not_a_table(sources: &Sources, section: &str, node: &Node) -> Diagnostic {
-    let found = Diagnostic::error("wrong-type", format!("`{section}` must be a section, not {}", node.value.noun()))
-        .mend(format!("write `[{section}]` on a line of its own and its keys below"));
+    let found = Diagnostic::error(
+        "wrong-type",
+        format!("`{section}` must be a section, not {}", node.value.noun()),
+    )
+    .help(format!("write `[{section}]` on a line of its own and its keys below"));
     match node.place {
         Some(place) => found.at(sources, place, node.value.noun()),
         None => found,
     }
 }
 
-fn instances(layered: &Layered, misspelt: &[&str], diagnostics: &mut Diagnostics) -> Vec<RawInstance> {
+fn instances(
+    layered: &Layered,
+    misspelt: &[&str],
+    diagnostics: &mut Diagnostics,
+) -> Vec<RawInstance> {
     let mut all = Vec::new();
     for section in SECTIONS.iter() {
         let Some(kind) = section.kind else { continue };
@@ -236,7 +279,7 @@ fn instances(layered: &Layered, misspelt: &[&str], diagnostics: &mut Diagnostics
 
 fn missing_model(sources: &Sources) -> Diagnostic {
     let found = Diagnostic::error("missing-section", "this run has no `[model]`")
-        .mend("add a section `[model]` with `component = \"mlp\"` or another of `fluxbay list --kind model`");
+        .help("add a section `[model]` with `component = \"mlp\"` or another of `fluxbay list --kind model`");
     match sources.end_of_files() {
         Some(place) => found.at(sources, place, "it could stand below"),
         None => found,
@@ -245,10 +288,12 @@ fn missing_model(sources: &Sources) -> Diagnostic {
 
 fn unique_ids(sources: &Sources, instances: &[RawInstance], diagnostics: &mut Diagnostics) {
     for (at, later) in instances.iter().enumerate() {
-        let Some(first) = instances[..at].iter().find(|first| first.id == later.id) else { continue };
+        let Some(first) = instances[..at].iter().find(|first| first.id == later.id) else {
+            continue;
+        };
         let text = format!("two instances of this run have the id `{}`", later.id);
-        let mend = format!("give one of them another name: `id = \"{}-2\"`", later.id);
-        let mut found = Diagnostic::error("duplicate-id", text).mend(mend);
+        let help = format!("give one of them another name: `id = \"{}-2\"`", later.id);
+        let mut found = Diagnostic::error("duplicate-id", text).help(help);
         if let Some(place) = later.place {
             found = found.at(sources, place, "the second");
         }

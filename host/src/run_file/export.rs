@@ -1,4 +1,5 @@
-//! The JSON Schema of run files, for editors: the host's sections and the configuration of every component found.
+//! The JSON Schema of run files, for editors: the host's sections and the configuration of every
+//! component found.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -43,7 +44,8 @@ fn in_form(section: &Section, kind: Kind, catalog: &Catalog) -> Json {
     }
 }
 
-/// One alternative for each component, chosen by its name, so that an editor offers only the keys that fit.
+/// One alternative for each component, chosen by its name, so that an editor offers only the keys
+/// that fit.
 fn instance(kind: Kind, catalog: &Catalog) -> Json {
     let mut names = Vec::new();
     let mut branches = Vec::new();
@@ -60,7 +62,8 @@ fn instance(kind: Kind, catalog: &Catalog) -> Json {
         for (key, host) in host_keys(kind) {
             schema["properties"][key] = host;
         }
-        schema["properties"][layout::COMPONENT] = json!({ "const": manifest.name, "description": manifest.summary });
+        schema["properties"][layout::COMPONENT] =
+            json!({ "const": manifest.name, "description": manifest.summary });
         let is_it = json!({ "properties": { layout::COMPONENT: { "const": manifest.name } }, "required": [layout::COMPONENT] });
         branches.push(json!({ "if": is_it, "then": schema }));
     }
@@ -85,7 +88,10 @@ fn host_keys(kind: Kind) -> Vec<(&'static str, Json)> {
     ];
     if kind == Kind::Phase {
         let splits: Vec<&str> = PhaseData::ALL.iter().map(|data| data.name()).collect();
-        keys.push((layout::DATA, json!({ "enum": splits, "description": "Which split of the data the phase reads." })));
+        keys.push((
+            layout::DATA,
+            json!({ "enum": splits, "description": "Which split of the data the phase reads." }),
+        ));
     }
     keys
 }
@@ -110,9 +116,17 @@ mod tests {
         assert_eq!(adamw["properties"]["learning-rate"]["exclusiveMinimum"], 0);
         assert_eq!(adamw["properties"]["on-error"]["default"], "stop");
         assert_eq!(adamw["additionalProperties"], false);
-        let of =
-            |kind: Kind| host_keys(kind).into_iter().find(|(key, _)| *key == layout::ON_ERROR).map(|(_, schema)| schema["default"].clone());
+        let of = |kind: Kind| {
+            host_keys(kind)
+                .into_iter()
+                .find(|(key, _)| *key == layout::ON_ERROR)
+                .map(|(_, schema)| schema["default"].clone())
+        };
         assert_eq!(of(Kind::Logger), Some("disable".into()));
-        assert!(schema["properties"]["phase"]["items"]["allOf"][0]["then"]["properties"].get("data").is_some());
+        assert!(
+            schema["properties"]["phase"]["items"]["allOf"][0]["then"]["properties"]
+                .get("data")
+                .is_some()
+        );
     }
 }

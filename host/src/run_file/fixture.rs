@@ -5,7 +5,13 @@ use serde_json::{Value as Json, json};
 use crate::library::{Catalog, Kind, Manifest};
 
 /// One component of the fixture.
-pub(crate) fn component(kind: Kind, name: &str, properties: Json, required: &[&str], more: Json) -> Json {
+pub(crate) fn component(
+    kind: Kind,
+    name: &str,
+    properties: Json,
+    required: &[&str],
+    more: Json,
+) -> Json {
     let mut component = json!({
         "kind": kind.name(), "name": name, "summary": format!("The {kind} {name}."),
         "config": { "type": "object", "additionalProperties": false, "properties": properties, "required": required },
@@ -26,7 +32,8 @@ pub(crate) fn catalog_of(components: Vec<Json>) -> Catalog {
 pub(crate) fn components() -> Vec<Json> {
     let rate = json!({ "type": "number", "exclusiveMinimum": 0, "default": 1e-3, "description": "Step size." });
     let none = || json!({});
-    let every = json!({ "type": "integer", "minimum": 1, "default": 1, "description": "Every n-th step." });
+    let every =
+        json!({ "type": "integer", "minimum": 1, "default": 1, "description": "Every n-th step." });
     vec![
         component(Kind::Dataset, "digits", none(), &[], none()),
         component(
@@ -69,7 +76,13 @@ pub(crate) fn components() -> Vec<Json> {
             &[],
             json!({ "hyper-parameters": ["learning-rate"] }),
         ),
-        component(Kind::Optimizer, "sgd", json!({ "learning-rate": { "type": "number" } }), &["learning-rate"], none()),
+        component(
+            Kind::Optimizer,
+            "sgd",
+            json!({ "learning-rate": { "type": "number" } }),
+            &["learning-rate"],
+            none(),
+        ),
         component(Kind::Phase, "training", none(), &[], json!({ "phase-kind": "training" })),
         component(Kind::Phase, "validation", none(), &[], json!({ "phase-kind": "validation" })),
         component(Kind::Phase, "gan", none(), &[], json!({ "phase-kind": "training" })),
@@ -77,7 +90,13 @@ pub(crate) fn components() -> Vec<Json> {
         component(Kind::Callback, "progress", none(), &[], none()),
         component(Kind::Callback, "metrics-printer", none(), &[], none()),
         component(Kind::Callback, "stop-on-nan", none(), &[], none()),
-        component(Kind::Callback, "metrics", json!({ "metrics": { "type": "array", "items": {}, "default": [] } }), &[], none()),
+        component(
+            Kind::Callback,
+            "metrics",
+            json!({ "metrics": { "type": "array", "items": {}, "default": [] } }),
+            &[],
+            none(),
+        ),
         component(
             Kind::Callback,
             "early-stopping",

@@ -40,16 +40,26 @@ impl Draw<'_> {
         let Value::List(items) = &node.value else {
             let name = self.section.name;
             let text = format!("`{name}` is a list of instances, not {}", node.value.noun());
-            self.fault("not-a-list", text, node.place, &format!("write a table `[[{name}]]` for each"));
+            self.fault(
+                "not-a-list",
+                text,
+                node.place,
+                &format!("write a table `[[{name}]]` for each"),
+            );
             return;
         };
         for item in items {
             if let Value::Table(table) = &item.value {
                 out.extend(self.instance(self.section.name, None, table, item.place));
             } else {
-                let text = format!("each `{}` must be a table, not {}", self.section.name, item.value.noun());
-                let mend = format!("write `[[{}]]` and below it `component = ...`", self.section.name);
-                self.fault("wrong-type", text, item.place, &mend);
+                let text = format!(
+                    "each `{}` must be a table, not {}",
+                    self.section.name,
+                    item.value.noun()
+                );
+                let help =
+                    format!("write `[[{}]]` and below it `component = ...`", self.section.name);
+                self.fault("wrong-type", text, item.place, &help);
             }
         }
     }
@@ -74,13 +84,21 @@ impl Draw<'_> {
         self.instance(section, Some(name), table, node.place)
     }
 
-    fn instance(&mut self, section: &str, name: Option<&str>, table: &Table, place: Option<Place>) -> Option<RawInstance> {
+    fn instance(
+        &mut self,
+        section: &str,
+        name: Option<&str>,
+        table: &Table,
+        place: Option<Place>,
+    ) -> Option<RawInstance> {
         let mut config = table.clone();
         let component = config.remove(COMPONENT);
         let id = config.remove(ID);
         let on_error = config.remove(ON_ERROR);
         let data = if self.kind == Kind::Phase { config.remove(DATA) } else { None };
-        let on_error = on_error.and_then(|entry| self.on_error(&entry)).unwrap_or(OnError::default_of(self.kind));
+        let on_error = on_error
+            .and_then(|entry| self.on_error(&entry))
+            .unwrap_or(OnError::default_of(self.kind));
         let data = data.and_then(|entry| Some((self.data(&entry)?, entry.node.place)));
         let given = id.and_then(|entry| self.id(&entry));
         let Some(component) = component else {
@@ -92,7 +110,8 @@ impl Draw<'_> {
             kind: self.kind,
             name: name.unwrap_or(&component_name).to_owned(),
             id_given: given.is_some(),
-            id: given.unwrap_or_else(|| name.map_or(component_name.as_str(), |_| section).to_owned()),
+            id: given
+                .unwrap_or_else(|| name.map_or(component_name.as_str(), |_| section).to_owned()),
             plugin,
             component: component_name,
             config,
@@ -106,8 +125,16 @@ impl Draw<'_> {
     /// `NAME`, `PLUGIN:NAME`, `KIND/NAME` or `PLUGIN:KIND/NAME`.
     fn component(&mut self, entry: &Entry) -> Option<(Option<String>, String)> {
         let Some(text) = entry.node.text() else {
-            let text = format!("`component` must be the name of a component, not {}", entry.node.value.noun());
-            self.fault("wrong-type", text, entry.node.place, "write it in double quotes: `component = \"NAME\"`");
+            let text = format!(
+                "`component` must be the name of a component, not {}",
+                entry.node.value.noun()
+            );
+            self.fault(
+                "wrong-type",
+                text,
+                entry.node.place,
+                "write it in double quotes: `component = \"NAME\"`",
+            );
             return None;
         };
         let (plugin, rest) = match text.split_once(':') {
@@ -119,22 +146,29 @@ impl Draw<'_> {
             None => (None, rest),
         };
         if let Some(kind) = kind.filter(|kind| *kind != self.kind.name()) {
-            let text = format!("`{}` takes a {}, but `{text}` names a {kind}", self.section.name, self.kind);
-            let mend = match kind.parse::<Kind>().ok().and_then(layout::section_of) {
+            let text = format!(
+                "`{}` takes a {}, but `{text}` names a {kind}",
+                self.section.name, self.kind
+            );
+            let help = match kind.parse::<Kind>().ok().and_then(layout::section_of) {
                 Some(section) => format!("a {kind} belongs into `{}`", layout::header(section)),
                 None => format!("write the name alone: `component = \"{name}\"`"),
             };
-            self.fault("wrong-kind", text, entry.node.place, &mend);
+            self.fault("wrong-kind", text, entry.node.place, &help);
             return None;
         }
         let fine = is_kebab(name) && plugin.is_none_or(is_kebab);
         if !fine {
             let text = format!("{text:?} is not the name of a component");
-            let mend = match nearest::nearest(name, [name.to_lowercase().replace(['_', ' '], "-").as_str()]) {
+            let help = match nearest::nearest(
+                name,
+                [name.to_lowercase().replace(['_', ' '], "-").as_str()],
+            ) {
                 Some(near) if is_kebab(near) => format!("names are in kebab-case: `{near}`"),
-                _ => "names are in kebab-case, such as `cross-entropy`; `fluxbay list` shows them".to_owned(),
+                _ => "names are in kebab-case, such as `cross-entropy`; `fluxbay list` shows them"
+                    .to_owned(),
             };
-            self.fault("bad-name", text, entry.node.place, &mend);
+            self.fault("bad-name", text, entry.node.place, &help);
             return None;
         }
         Some((plugin.map(str::to_owned), name.to_owned()))
@@ -142,18 +176,28 @@ impl Draw<'_> {
 
     fn no_component(&mut self, section: &str, table: &Table, place: Option<Place>) {
         let text = format!("`{}` does not say which component it is", self.shown(section));
-        let near = table.entries.iter().find(|entry| nearest::nearest(&entry.key, [COMPONENT]).is_some());
+        let near =
+            table.entries.iter().find(|entry| nearest::nearest(&entry.key, [COMPONENT]).is_some());
         match near {
-            Some(entry) => self.fault("missing-key", text, entry.key_place, "did you mean `component`?"),
+            Some(entry) => {
+                self.fault("missing-key", text, entry.key_place, "did you mean `component`?")
+            }
             None => {
-                let mend = format!("add `component = \"NAME\"`; `fluxbay list --kind {}` shows what there is", self.kind);
-                self.fault("missing-key", text, place, &mend);
+                let help = format!(
+                    "add `component = \"NAME\"`; `fluxbay list --kind {}` shows what there is",
+                    self.kind
+                );
+                self.fault("missing-key", text, place, &help);
             }
         }
     }
 
     fn shown(&self, section: &str) -> String {
-        if self.section.name == section { layout::header(self.section) } else { format!("[{section}]") }
+        if self.section.name == section {
+            layout::header(self.section)
+        } else {
+            format!("[{section}]")
+        }
     }
 
     fn id(&mut self, entry: &Entry) -> Option<String> {
@@ -171,19 +215,32 @@ impl Draw<'_> {
         let fine = is_kebab(text);
         if !fine {
             let problem = format!("{text:?} cannot be an instance's {what}");
-            self.fault("bad-name", problem, place, "use small letters, digits and hyphens, a letter first: `best-model`");
+            self.fault(
+                "bad-name",
+                problem,
+                place,
+                "use small letters, digits and hyphens, a letter first: `best-model`",
+            );
         }
         fine
     }
 
     fn on_error(&mut self, entry: &Entry) -> Option<OnError> {
-        let found = [OnError::Stop, OnError::Disable].into_iter().find(|way| Some(way.name()) == entry.node.text());
+        let found = [OnError::Stop, OnError::Disable]
+            .into_iter()
+            .find(|way| Some(way.name()) == entry.node.text());
         if found.is_none() {
-            let text = format!("`on-error` must be `stop` or `disable`, but is {}", entry.node.value.shown());
-            let near = entry.node.text().and_then(|text| nearest::nearest(text, ["stop", "disable"]));
-            let mend = near
-                .map_or("`stop` ends the run, `disable` goes on without the instance".to_owned(), |near| format!("did you mean `{near}`?"));
-            self.fault("unknown-choice", text, entry.node.place, &mend);
+            let text = format!(
+                "`on-error` must be `stop` or `disable`, but is {}",
+                entry.node.value.shown()
+            );
+            let near =
+                entry.node.text().and_then(|text| nearest::nearest(text, ["stop", "disable"]));
+            let help = near.map_or(
+                "`stop` ends the run, `disable` goes on without the instance".to_owned(),
+                |near| format!("did you mean `{near}`?"),
+            );
+            self.fault("unknown-choice", text, entry.node.place, &help);
         }
         found
     }
@@ -192,16 +249,22 @@ impl Draw<'_> {
         let found = entry.node.text().and_then(PhaseData::named);
         if found.is_none() {
             let names = PhaseData::ALL.map(PhaseData::name);
-            let text = format!("`data` of a phase must be `training`, `validation` or `none`, but is {}", entry.node.value.shown());
+            let text = format!(
+                "`data` of a phase must be `training`, `validation` or `none`, but is {}",
+                entry.node.value.shown()
+            );
             let near = entry.node.text().and_then(|text| nearest::nearest(text, names));
-            let mend = near.map_or("it says which split of the data the phase reads".to_owned(), |near| format!("did you mean `{near}`?"));
-            self.fault("unknown-choice", text, entry.node.place, &mend);
+            let help = near
+                .map_or("it says which split of the data the phase reads".to_owned(), |near| {
+                    format!("did you mean `{near}`?")
+                });
+            self.fault("unknown-choice", text, entry.node.place, &help);
         }
         found
     }
 
-    fn fault(&mut self, code: &'static str, text: String, place: Option<Place>, mend: &str) {
-        let found = Diagnostic::error(code, text).mend(mend);
+    fn fault(&mut self, code: &'static str, text: String, place: Option<Place>, help: &str) {
+        let found = Diagnostic::error(code, text).help(help);
         self.diagnostics.push(match place {
             Some(place) => found.at(self.sources, place, ""),
             None => found,
@@ -211,5 +274,6 @@ impl Draw<'_> {
 
 /// `[a-z][a-z0-9-]*`.
 pub(super) fn is_kebab(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_lowercase()) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }

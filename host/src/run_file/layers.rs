@@ -1,7 +1,9 @@
-//! Several texts become one: run files from left to right, then the environment, `--add`, `--set` and `--remove`.
+//! Several texts become one: run files from left to right, then the environment, `--add`, `--set`
+//! and `--remove`.
 //!
-//! Later wins. Tables merge key by key; a list of instances merges by instance id, new ones go to its end; every other
-//! value is replaced. Naming another component drops the configuration that was meant for the former one.
+//! Later wins. Tables merge key by key; a list of instances merges by instance id, new ones go to
+//! its end; every other value is replaced. Naming another component drops the configuration that
+//! was meant for the former one.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +26,8 @@ const MAX_BYTES: u64 = 16 << 20;
 pub struct Inputs {
     /// Run files, later ones over earlier ones. None: the built-in run.
     pub files: Vec<PathBuf>,
-    /// Environment variables; those whose name begins with `FLUXBAY__` set a key (`FLUXBAY__RUN__EPOCHS=3`).
+    /// Environment variables; those whose name begins with `FLUXBAY__` set a key
+    /// (`FLUXBAY__RUN__EPOCHS=3`).
     pub environment: Vec<(String, String)>,
     /// `kind/name{key = value}` each.
     pub add: Vec<String>,
@@ -51,11 +54,23 @@ pub struct Layered {
 pub fn read(inputs: &Inputs, diagnostics: &mut Diagnostics) -> Layered {
     let mut layered = Layered { base_dir: base_dir(inputs), ..Layered::default() };
     if inputs.files.is_empty() {
-        text_layer(&mut layered, "built-in run", SourceKind::BuiltIn, BUILT_IN.to_owned(), diagnostics);
+        text_layer(
+            &mut layered,
+            "built-in run",
+            SourceKind::BuiltIn,
+            BUILT_IN.to_owned(),
+            diagnostics,
+        );
     }
     for file in &inputs.files {
         match read_file(file) {
-            Ok(text) => text_layer(&mut layered, &file.display().to_string(), SourceKind::File, text, diagnostics),
+            Ok(text) => text_layer(
+                &mut layered,
+                &file.display().to_string(),
+                SourceKind::File,
+                text,
+                diagnostics,
+            ),
             Err(found) => diagnostics.push(*found),
         }
     }
@@ -69,7 +84,13 @@ fn base_dir(inputs: &Inputs) -> PathBuf {
     std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf())
 }
 
-fn text_layer(layered: &mut Layered, name: &str, kind: SourceKind, text: String, diagnostics: &mut Diagnostics) {
+fn text_layer(
+    layered: &mut Layered,
+    name: &str,
+    kind: SourceKind,
+    text: String,
+    diagnostics: &mut Diagnostics,
+) {
     let id = layered.sources.add(name, kind, text);
     let table = parse(&layered.sources, id, diagnostics);
     merge_root(layered, table, diagnostics);
@@ -77,47 +98,67 @@ fn text_layer(layered: &mut Layered, name: &str, kind: SourceKind, text: String,
 
 fn read_file(path: &Path) -> Result<String, Box<Diagnostic>> {
     let shown = path.display();
-    let refuse = |code, text: String, mend: String| Box::new(Diagnostic::error(code, text).mend(mend));
+    let refuse =
+        |code, text: String, help: String| Box::new(Diagnostic::error(code, text).help(help));
     let length = match std::fs::metadata(path) {
         Ok(meta) if meta.is_dir() => {
-            let mend = format!("name a file, such as `{}`", path.join("run.toml").display());
-            return Err(refuse("unreadable", format!("`{shown}` is a directory, not a run file"), mend));
+            let help = format!("name a file, such as `{}`", path.join("run.toml").display());
+            return Err(refuse(
+                "unreadable",
+                format!("`{shown}` is a directory, not a run file"),
+                help,
+            ));
         }
         Ok(meta) => meta.len(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(missing_file(path)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(missing_file(path));
+        }
         Err(error) => {
-            let mend = "check the permissions of the file and of its directory".to_owned();
-            return Err(refuse("unreadable", format!("the run file `{shown}` cannot be read: {error}"), mend));
+            let help = "check the permissions of the file and of its directory".to_owned();
+            return Err(refuse(
+                "unreadable",
+                format!("the run file `{shown}` cannot be read: {error}"),
+                help,
+            ));
         }
     };
     if length > MAX_BYTES {
-        let text = format!("the run file `{shown}` has {length} bytes, more than the {MAX_BYTES} that are read");
+        let text = format!(
+            "the run file `{shown}` has {length} bytes, more than the {MAX_BYTES} that are read"
+        );
         return Err(refuse("unreadable", text, "is this the file that you meant?".to_owned()));
     }
     let bytes = std::fs::read(path).map_err(|error| {
-        let mend = "check the permissions of the file".to_owned();
-        refuse("unreadable", format!("the run file `{shown}` cannot be read: {error}"), mend)
+        let help = "check the permissions of the file".to_owned();
+        refuse("unreadable", format!("the run file `{shown}` cannot be read: {error}"), help)
     })?;
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let line = error.as_bytes()[..at].iter().filter(|b| **b == b'\n').count() + 1;
         let text = format!("the run file `{shown}` is not UTF-8 text (byte {at}, line {line})");
-        refuse("unreadable", text, "save it as UTF-8; if it is not a run file, name another".to_owned())
+        refuse(
+            "unreadable",
+            text,
+            "save it as UTF-8; if it is not a run file, name another".to_owned(),
+        )
     })
 }
 
 fn missing_file(path: &Path) -> Box<Diagnostic> {
-    let found = Diagnostic::error("missing-file", format!("there is no run file `{}`", path.display()));
+    let found =
+        Diagnostic::error("missing-file", format!("there is no run file `{}`", path.display()));
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut names: Vec<String> = std::fs::read_dir(folder)
-        .map(|entries| entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+        .map(|entries| {
+            entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect()
+        })
         .unwrap_or_default();
     names.retain(|name| name.ends_with(".toml"));
     names.sort();
     let wanted = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     Box::new(match nearest::suggestion(wanted, names.iter().map(String::as_str)) {
-        Some(text) => found.mend(text),
-        None => found.mend(format!("no `.toml` file lies in `{}`; without a run file the built-in run is trained, and `fluxbay compose --print-config > run.toml` writes that as one to begin with", folder.display())),
+        Some(text) => found.help(text),
+        None => found.help(format!("no `.toml` file lies in `{}`; without a run file the built-in run is trained, and `fluxbay compose --print-config > run.toml` writes that as one to begin with", folder.display())),
     })
 }
 
@@ -126,7 +167,11 @@ pub(super) fn merge_root(layered: &mut Layered, over: Table, diagnostics: &mut D
     for entry in over.entries {
         let form = layout::section(&entry.key).map(|section| section.form);
         match (form, layered.root.get_mut(&entry.key), entry) {
-            (Some(Form::List), base, Entry { key, node: Node { value: Value::Table(patches), .. }, key_place }) => {
+            (
+                Some(Form::List),
+                base,
+                Entry { key, node: Node { value: Value::Table(patches), .. }, key_place },
+            ) => {
                 patch_list(&layered.sources, &key, key_place, base, patches, diagnostics);
             }
             (_, None, entry) => layered.root.entries.push(entry),
@@ -183,7 +228,9 @@ fn merge_one_or_named(base: &mut Node, over: Node) {
     if (is_single(base) && is_named(&over)) || (is_named(base) && is_single(&over)) {
         *base = over;
     } else if is_named(base) {
-        if let (Value::Table(base), Node { value: Value::Table(over), .. }) = (&mut base.value, over) {
+        if let (Value::Table(base), Node { value: Value::Table(over), .. }) =
+            (&mut base.value, over)
+        {
             for entry in over.entries {
                 match base.get_mut(&entry.key) {
                     Some(node) => merge_instance(node, entry.node),
@@ -199,7 +246,9 @@ fn merge_one_or_named(base: &mut Node, over: Node) {
 /// The id that an instance of a list has: its own, or its component's name.
 pub(super) fn listed_id(node: &Node) -> Option<&str> {
     let table = node.table()?;
-    table.text(ID).or_else(|| table.text(COMPONENT).map(|name| name.rsplit([':', '/']).next().unwrap_or(name)))
+    table.text(ID).or_else(|| {
+        table.text(COMPONENT).map(|name| name.rsplit([':', '/']).next().unwrap_or(name))
+    })
 }
 
 fn merge_list(base: &mut Node, over: Node) {
@@ -211,7 +260,8 @@ fn merge_list(base: &mut Node, over: Node) {
     let mut free: Vec<bool> = vec![true; have.len()];
     for item in items {
         let id = listed_id(&item);
-        let same = (0..free.len()).find(|at| free[*at] && id.is_some() && listed_id(&have[*at]) == id);
+        let same =
+            (0..free.len()).find(|at| free[*at] && id.is_some() && listed_id(&have[*at]) == id);
         match same {
             Some(at) => {
                 free[at] = false;
@@ -222,7 +272,8 @@ fn merge_list(base: &mut Node, over: Node) {
     }
 }
 
-/// `[callback.recorder]` or `--set callback.recorder.every=2`: changes to instances that are listed already.
+/// `[callback.recorder]` or `--set callback.recorder.every=2`: changes to instances that are listed
+/// already.
 fn patch_list(
     sources: &Sources,
     section: &str,
@@ -232,8 +283,11 @@ fn patch_list(
     diagnostics: &mut Diagnostics,
 ) {
     if patches.get(COMPONENT).is_some() {
-        let mut found = Diagnostic::error("not-a-list", format!("`{section}` is a list, but is written as one table"))
-            .mend(format!("write `[[{section}]]` with two brackets on each side"));
+        let mut found = Diagnostic::error(
+            "not-a-list",
+            format!("`{section}` is a list, but is written as one table"),
+        )
+        .help(format!("write `[[{section}]]` with two brackets on each side"));
         if let Some(place) = section_place {
             found = found.at(sources, place, "one table");
         }
@@ -251,12 +305,20 @@ fn patch_list(
             continue;
         }
         let known = have.iter().filter_map(listed_id);
-        let mut found = Diagnostic::error("unknown-instance", format!("no {section} of this run has the id `{}`", patch.key)).mend(
-            match nearest::suggestion(&patch.key, known) {
-                Some(text) => format!("{text}\nto add one: `--add '{section}/{}{{...}}'` or a `[[{section}]]` table", patch.key),
-                None => format!("add it with a `[[{section}]]` table or `--add '{section}/{}{{...}}'`", patch.key),
-            },
-        );
+        let mut found = Diagnostic::error(
+            "unknown-instance",
+            format!("no {section} of this run has the id `{}`", patch.key),
+        )
+        .help(match nearest::suggestion(&patch.key, known) {
+            Some(text) => format!(
+                "{text}\nto add one: `--add '{section}/{}{{...}}'` or a `[[{section}]]` table",
+                patch.key
+            ),
+            None => format!(
+                "add it with a `[[{section}]]` table or `--add '{section}/{}{{...}}'`",
+                patch.key
+            ),
+        });
         if let Some(place) = patch.key_place {
             found = found.at(sources, place, "");
         }

@@ -32,23 +32,73 @@ pub struct Section {
 
 /// All sections in the order in which a resolved run lists them.
 pub const SECTIONS: [Section; 12] = [
-    Section { name: "run", form: Form::Settings, kind: None, summary: "the run itself: seed, epochs, threads, device" },
-    Section { name: "plugins", form: Form::Settings, kind: None, summary: "where plugins are looked for" },
+    Section {
+        name: "run",
+        form: Form::Settings,
+        kind: None,
+        summary: "the run itself: seed, epochs, threads, device",
+    },
+    Section {
+        name: "plugins",
+        form: Form::Settings,
+        kind: None,
+        summary: "where plugins are looked for",
+    },
     Section { name: "data", form: Form::One, kind: Some(Kind::Dataset), summary: "the samples" },
-    Section { name: "loader", form: Form::Settings, kind: None, summary: "how samples become batches" },
-    Section { name: "checkpoints", form: Form::Settings, kind: None, summary: "when the run is saved, and what is kept" },
-    Section { name: "fine-tuning", form: Form::Settings, kind: None, summary: "parameters from a file, and those that stay as they are" },
-    Section { name: "model", form: Form::OneOrNamed, kind: Some(Kind::Model), summary: "the model, or several by name" },
-    Section { name: "loss", form: Form::OneOrNamed, kind: Some(Kind::Loss), summary: "what is minimised, or several by name" },
+    Section {
+        name: "loader",
+        form: Form::Settings,
+        kind: None,
+        summary: "how samples become batches",
+    },
+    Section {
+        name: "checkpoints",
+        form: Form::Settings,
+        kind: None,
+        summary: "when the run is saved, and what is kept",
+    },
+    Section {
+        name: "fine-tuning",
+        form: Form::Settings,
+        kind: None,
+        summary: "parameters from a file, and those that stay as they are",
+    },
+    Section {
+        name: "model",
+        form: Form::OneOrNamed,
+        kind: Some(Kind::Model),
+        summary: "the model, or several by name",
+    },
+    Section {
+        name: "loss",
+        form: Form::OneOrNamed,
+        kind: Some(Kind::Loss),
+        summary: "what is minimised, or several by name",
+    },
     Section {
         name: "optimizer",
         form: Form::OneOrNamed,
         kind: Some(Kind::Optimizer),
         summary: "how parameters are updated; with several models one for each by its name",
     },
-    Section { name: "phase", form: Form::List, kind: Some(Kind::Phase), summary: "what each epoch does, in order" },
-    Section { name: "callback", form: Form::List, kind: Some(Kind::Callback), summary: "what happens at events" },
-    Section { name: "logger", form: Form::List, kind: Some(Kind::Logger), summary: "where figures are sent" },
+    Section {
+        name: "phase",
+        form: Form::List,
+        kind: Some(Kind::Phase),
+        summary: "what each epoch does, in order",
+    },
+    Section {
+        name: "callback",
+        form: Form::List,
+        kind: Some(Kind::Callback),
+        summary: "what happens at events",
+    },
+    Section {
+        name: "logger",
+        form: Form::List,
+        kind: Some(Kind::Logger),
+        summary: "where figures are sent",
+    },
 ];
 
 /// Key of an instance: which component it is.
@@ -73,7 +123,8 @@ pub fn section(name: &str) -> Option<&'static Section> {
     SECTIONS.iter().find(|section| section.name == name)
 }
 
-/// The section that holds instances of that kind; metrics and schedules belong to the callbacks that use them.
+/// The section that holds instances of that kind; metrics and schedules belong to the callbacks
+/// that use them.
 pub fn section_of(kind: Kind) -> Option<&'static Section> {
     SECTIONS.iter().find(|section| section.kind == Some(kind))
 }

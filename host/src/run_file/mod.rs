@@ -1,12 +1,14 @@
-//! Text to run description: run files, overrides and defaults become one checked, typed [`RunDescription`].
+//! Text to run description: run files, overrides and defaults become one checked, typed
+//! [`RunDescription`].
 //!
-//! Called by the command line and by embedders, in three steps: [`Draft::read`] needs nothing but the texts and knows
-//! where plugins are; the caller scans the catalog; [`resolve()`] checks every instance's configuration against its
-//! component. Problems of all steps gather in one [`Diagnostics`], each with file, line, column and mend. Nothing here
-//! loads a plugin or knows of tensors.
+//! Called by the command line and by embedders, in three steps: [`Draft::read`] needs nothing but
+//! the texts and knows where plugins are; the caller scans the catalog; [`resolve()`] checks every
+//! instance's configuration against its component. Problems of all steps gather in one
+//! [`Diagnostics`], each with file, line, column and help. Nothing here loads a plugin or knows of
+//! tensors.
 //!
-//! Precedence, lowest first: defaults, run files from left to right, environment variables, `--add`, `--set`,
-//! `--remove`.
+//! Precedence, lowest first: defaults, run files from left to right, environment variables,
+//! `--add`, `--set`, `--remove`.
 
 #![forbid(unsafe_code)]
 
@@ -43,5 +45,7 @@ pub use render::{Colours, render};
 pub use resolve::{DEFAULT_CALLBACKS, resolve};
 pub use resolved::{to_json, to_toml, with_origins};
 pub use schema::{Checked, Origin, check_json};
-pub use settings::{CheckpointSettings, Device, FineTuningSettings, LoaderSettings, PluginSettings, RunSettings};
+pub use settings::{
+    CheckpointSettings, Device, FineTuningSettings, LoaderSettings, PluginSettings, RunSettings,
+};
 pub use source::{Location, Place, SourceKind, Sources};

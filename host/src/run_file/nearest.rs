@@ -2,7 +2,8 @@
 
 /// The candidate that `name` is most likely a misspelling of, or none when none is close.
 ///
-/// Underscores and capitals count as right (`Learning_Rate` is `learning-rate`); ties go to the first in order.
+/// Underscores and capitals count as right (`Learning_Rate` is `learning-rate`); ties go to the
+/// first in order.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = normal(name);
     let mut best: Option<(usize, &str)> = None;
@@ -11,7 +12,9 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         let distance = strsim::damerau_levenshtein(&wanted, &have);
         let longest = wanted.chars().count().max(have.chars().count());
         let close = distance <= (longest / 3).max(1) && distance < longest;
-        let part = wanted.len() >= 3 && have.len() >= 3 && (have.contains(&wanted) || wanted.contains(&have));
+        let part = wanted.len() >= 3
+            && have.len() >= 3
+            && (have.contains(&wanted) || wanted.contains(&have));
         let score = if close { distance } else { distance + 1000 };
         if (close || part) && best.is_none_or(|(found, _)| score < found) {
             best = Some((score, candidate));
@@ -30,7 +33,8 @@ pub fn suggestion<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>)
         return None;
     }
     const SHOWN: usize = 12;
-    let mut text = candidates.iter().take(SHOWN).map(|c| format!("`{c}`")).collect::<Vec<_>>().join(", ");
+    let mut text =
+        candidates.iter().take(SHOWN).map(|c| format!("`{c}`")).collect::<Vec<_>>().join(", ");
     if candidates.len() > SHOWN {
         text.push_str(&format!(" and {} more", candidates.len() - SHOWN));
     }

@@ -1,4 +1,5 @@
-//! What comes from outside the files: environment variables, `--add`, `--set` and `--remove`, in that order.
+//! What comes from outside the files: environment variables, `--add`, `--set` and `--remove`, in
+//! that order.
 
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::layers::{Inputs, Layered, listed_id, merge_root};
@@ -12,10 +13,12 @@ use crate::library::Kind;
 pub const PREFIX: &str = "FLUXBAY__";
 
 pub(super) fn apply(layered: &mut Layered, inputs: &Inputs, diagnostics: &mut Diagnostics) {
-    let mut environment: Vec<&(String, String)> = inputs.environment.iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
+    let mut environment: Vec<&(String, String)> =
+        inputs.environment.iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
     environment.sort();
     for (name, value) in environment {
-        let id = layered.sources.add("environment", SourceKind::Environment, format!("{name}={value}"));
+        let id =
+            layered.sources.add("environment", SourceKind::Environment, format!("{name}={value}"));
         let path = variable_path(id, name);
         assign(layered, id, path, name.len() + 1, diagnostics);
     }
@@ -56,7 +59,11 @@ fn variable_path(source: SourceId, name: &str) -> Path {
 }
 
 /// The path of `key.path=value` and where the value begins.
-fn setting_path(sources: &Sources, id: SourceId, diagnostics: &mut Diagnostics) -> Option<(Path, usize)> {
+fn setting_path(
+    sources: &Sources,
+    id: SourceId,
+    diagnostics: &mut Diagnostics,
+) -> Option<(Path, usize)> {
     let text = sources.get(id).text.as_str();
     let mut quote = None;
     let equals = text.char_indices().find_map(|(at, c)| match (quote, c) {
@@ -81,9 +88,12 @@ fn setting_path(sources: &Sources, id: SourceId, diagnostics: &mut Diagnostics) 
         (Some(path), Some(at)) => Some((path, at + 1)),
         _ => {
             diagnostics.push(
-                Diagnostic::error("bad-override", format!("`--set {text}` is not of the form KEY.PATH=VALUE"))
-                    .at(sources, sources.whole(id), "")
-                    .mend("for example `--set optimizer.learning-rate=3e-4`"),
+                Diagnostic::error(
+                    "bad-override",
+                    format!("`--set {text}` is not of the form KEY.PATH=VALUE"),
+                )
+                .at(sources, sources.whole(id), "")
+                .help("for example `--set optimizer.learning-rate=3e-4`"),
             );
             None
         }
@@ -100,15 +110,24 @@ fn follow(table: &Table, path: &mut Path) {
 }
 
 /// Sets `path` to the value that begins at byte `value_at` of the source.
-fn assign(layered: &mut Layered, id: SourceId, path: Path, value_at: usize, diagnostics: &mut Diagnostics) {
+fn assign(
+    layered: &mut Layered,
+    id: SourceId,
+    path: Path,
+    value_at: usize,
+    diagnostics: &mut Diagnostics,
+) {
     let Some(node) = value(&layered.sources, id, value_at, diagnostics) else { return };
     if let [(only, place)] = path.as_slice()
         && layout::section(only).is_some_and(|section| section.form != Form::List)
     {
         diagnostics.push(
-            Diagnostic::error("bad-override", format!("`{only}` is a section, so it has no value of its own"))
-                .at(&layered.sources, *place, "a section")
-                .mend(format!("name a key in it, such as `{only}.{}`", example_key(only))),
+            Diagnostic::error(
+                "bad-override",
+                format!("`{only}` is a section, so it has no value of its own"),
+            )
+            .at(&layered.sources, *place, "a section")
+            .help(format!("name a key in it, such as `{only}.{}`", example_key(only))),
         );
         return;
     }
@@ -133,7 +152,12 @@ fn example_key(section: &str) -> &'static str {
 }
 
 /// A TOML value, or the bare text when it is not one.
-fn value(sources: &Sources, id: SourceId, at: usize, diagnostics: &mut Diagnostics) -> Option<Node> {
+fn value(
+    sources: &Sources,
+    id: SourceId,
+    at: usize,
+    diagnostics: &mut Diagnostics,
+) -> Option<Node> {
     let text = sources.get(id).text.as_str();
     let bare = text[at..].trim();
     // The same positions as in the source, so that places in the value are right.
@@ -164,13 +188,16 @@ fn addition(sources: &Sources, id: SourceId, diagnostics: &mut Diagnostics) -> O
         None => (None, name),
     };
     let place = Place { source: id, start: 0, end: name.len() };
-    let kind = rest.split_once('/').and_then(|(kind, component)| Some((kind.parse::<Kind>().ok()?, component)));
+    let kind = rest
+        .split_once('/')
+        .and_then(|(kind, component)| Some((kind.parse::<Kind>().ok()?, component)));
     let section = kind.and_then(|(kind, component)| Some((layout::section_of(kind)?, component)));
-    let Some((section, component)) = section.filter(|(section, _)| section.form == Form::List) else {
+    let Some((section, component)) = section.filter(|(section, _)| section.form == Form::List)
+    else {
         diagnostics.push(
             Diagnostic::error("bad-override", format!("`--add {text}` is not of the form KIND/NAME{{key = value}}"))
                 .at(sources, place, "KIND is `phase`, `callback` or `logger`")
-                .mend("for example `--add 'callback/early-stopping{patience = 3}'`; a model or a data set is set with `--set model.component=NAME`"),
+                .help("for example `--add 'callback/early-stopping{patience = 3}'`; a model or a data set is set with `--set model.component=NAME`"),
         );
         return None;
     };
@@ -185,10 +212,14 @@ fn addition(sources: &Sources, id: SourceId, diagnostics: &mut Diagnostics) -> O
     };
     let component = plugin.map_or(component.to_owned(), |plugin| format!("{plugin}:{component}"));
     let component = Node { value: Value::Text(component), place: Some(place) };
-    table.entries.insert(0, Entry { key: COMPONENT.to_owned(), key_place: Some(place), node: component });
+    table
+        .entries
+        .insert(0, Entry { key: COMPONENT.to_owned(), key_place: Some(place), node: component });
     let item = Node { value: Value::Table(table), place: Some(place) };
     let list = Node { value: Value::List(vec![item]), place: Some(place) };
-    Some(Table { entries: vec![Entry { key: section.name.to_owned(), key_place: Some(place), node: list }] })
+    Some(Table {
+        entries: vec![Entry { key: section.name.to_owned(), key_place: Some(place), node: list }],
+    })
 }
 
 /// Takes the instance with that id out of its list.

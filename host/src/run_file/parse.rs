@@ -12,11 +12,18 @@ pub fn parse(sources: &Sources, id: SourceId, diagnostics: &mut Diagnostics) -> 
     parse_text(sources, id, &sources.get(id).text, diagnostics)
 }
 
-/// Parses a text whose byte positions are those of a source; used for overrides, where only a part is TOML.
-pub fn parse_text(sources: &Sources, id: SourceId, text: &str, diagnostics: &mut Diagnostics) -> Table {
+/// Parses a text whose byte positions are those of a source; used for overrides, where only a part
+/// is TOML.
+pub fn parse_text(
+    sources: &Sources,
+    id: SourceId,
+    text: &str,
+    diagnostics: &mut Diagnostics,
+) -> Table {
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut context = Context { sources, id, diagnostics };
-    // Below a section that stands twice every key stands twice as well: the section's own header says it all.
+    // Below a section that stands twice every key stands twice as well: the section's own header
+    // says it all.
     let mut doubled = false;
     for error in errors {
         let span = error.span().unwrap_or(0..0);
@@ -47,9 +54,10 @@ impl Context<'_> {
     }
 
     fn syntax(&mut self, message: &str, span: std::ops::Range<usize>) {
-        let found = Diagnostic::error("syntax", message.to_owned()).at(self.sources, self.place(span), "");
-        let found = match mend(message) {
-            Some(text) => found.mend(text),
+        let found =
+            Diagnostic::error("syntax", message.to_owned()).at(self.sources, self.place(span), "");
+        let found = match help(message) {
+            Some(text) => found.help(text),
             None => found,
         };
         self.diagnostics.push(found);
@@ -58,7 +66,11 @@ impl Context<'_> {
     fn table(&mut self, table: &DeTable<'_>) -> Table {
         let mut entries: Vec<Entry> = table
             .iter()
-            .map(|(key, value)| Entry { key: key.get_ref().to_string(), key_place: Some(self.place(key.span())), node: self.node(value) })
+            .map(|(key, value)| Entry {
+                key: key.get_ref().to_string(),
+                key_place: Some(self.place(key.span())),
+                node: self.node(value),
+            })
             .collect();
         // The parser's map is sorted by name; a run file means its own order.
         entries.sort_by_key(|entry| entry.key_place.map(|place| place.start));
@@ -71,25 +83,31 @@ impl Context<'_> {
         let value = match value.get_ref() {
             DeValue::String(text) => Value::Text(text.to_string()),
             DeValue::Boolean(flag) => Value::Flag(*flag),
-            DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
-                Ok(number) => Value::Integer(number),
-                Err(_) => {
-                    self.syntax("this whole number does not fit into 64 bits", span);
-                    Value::Integer(0)
+            DeValue::Integer(number) => {
+                match i64::from_str_radix(number.as_str(), number.radix()) {
+                    Ok(number) => Value::Integer(number),
+                    Err(_) => {
+                        self.syntax("this whole number does not fit into 64 bits", span);
+                        Value::Integer(0)
+                    }
                 }
-            },
+            }
             DeValue::Float(number) => Value::Float(number.as_str().parse().unwrap_or(f64::NAN)),
             DeValue::Datetime(date) => Value::Date(date.to_string()),
-            DeValue::Array(items) => Value::List(items.iter().map(|item| self.node(item)).collect()),
+            DeValue::Array(items) => {
+                Value::List(items.iter().map(|item| self.node(item)).collect())
+            }
             DeValue::Table(table) => Value::Table(self.table(table)),
         };
         Node { value, place }
     }
 }
 
-fn mend(message: &str) -> Option<&'static str> {
+fn help(message: &str) -> Option<&'static str> {
     if message.contains("duplicate key") {
-        Some("keep one of the two; a section `[name]` may stand only once, a list of instances is `[[name]]`")
+        Some(
+            "keep one of the two; a section `[name]` may stand only once, a list of instances is `[[name]]`",
+        )
     } else if message.contains("string values must be quoted") {
         Some("put the text into double quotes")
     } else if message.contains("unclosed table") {

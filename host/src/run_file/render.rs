@@ -1,7 +1,8 @@
-//! Prints diagnostics for people: message, place, the line with a caret under the fault, remarks, mend.
+//! Prints diagnostics for people: message, place, the line with a caret under the fault, remarks,
+//! help.
 //!
-//! Used by the command line on stderr. Text from files is shown without its control characters, so that a run file
-//! cannot drive the terminal.
+//! Used by the command line on stderr. Text from files is shown without its control characters, so
+//! that a run file cannot drive the terminal.
 
 use std::fmt::Write;
 
@@ -22,7 +23,8 @@ pub enum Colours {
 /// Widest part of a source line that is shown; longer lines are cut around the fault.
 const WINDOW: usize = 120;
 
-/// All diagnostics, one after the other with an empty line between, and a closing line with their count.
+/// All diagnostics, one after the other with an empty line between, and a closing line with their
+/// count.
 pub fn render(diagnostics: &Diagnostics, colours: Colours) -> String {
     let paint = Paint(colours);
     let mut out = String::new();
@@ -82,7 +84,8 @@ fn render_one(out: &mut String, diagnostic: &Diagnostic, paint: Paint) {
     };
     let head = paint.bold(diagnostic.severity, &format!("{word}[{}]", diagnostic.code));
     let _ = writeln!(out, "{head}{}", paint.strong(&format!(": {}", plain(&diagnostic.message))));
-    let locations = diagnostic.location.iter().chain(diagnostic.related.iter().map(|r| &r.location));
+    let locations =
+        diagnostic.location.iter().chain(diagnostic.related.iter().map(|r| &r.location));
     let gutter = locations.map(|l| l.line.to_string().len()).max().unwrap_or(1);
     if let Some(location) = &diagnostic.location {
         let marker = paint.bold(diagnostic.severity, &marker(location, '^', &diagnostic.label));
@@ -92,18 +95,31 @@ fn render_one(out: &mut String, diagnostic: &Diagnostic, paint: Paint) {
         let marker = paint.frame(&marker(&related.location, '-', &related.label));
         excerpt(out, &related.location, &marker, ":::", gutter, paint);
     }
-    let remarks = diagnostic.notes.iter().map(|n| ("note", n)).chain(diagnostic.mend.iter().map(|m| ("help", m)));
+    let remarks = diagnostic
+        .notes
+        .iter()
+        .map(|n| ("note", n))
+        .chain(diagnostic.help.iter().map(|m| ("help", m)));
     for (word, text) in remarks {
         let mut lines = text.lines();
         let first = plain(lines.next().unwrap_or_default());
-        let _ = writeln!(out, "{:gutter$} {} {}: {first}", "", paint.frame("="), paint.strong(word));
+        let _ =
+            writeln!(out, "{:gutter$} {} {}: {first}", "", paint.frame("="), paint.strong(word));
         for line in lines {
-            let _ = writeln!(out, "{:width$}{}", "", plain(line), width = gutter + 3 + word.len() + 2);
+            let _ =
+                writeln!(out, "{:width$}{}", "", plain(line), width = gutter + 3 + word.len() + 2);
         }
     }
 }
 
-fn excerpt(out: &mut String, location: &Location, marker: &str, arrow: &str, gutter: usize, paint: Paint) {
+fn excerpt(
+    out: &mut String,
+    location: &Location,
+    marker: &str,
+    arrow: &str,
+    gutter: usize,
+    paint: Paint,
+) {
     let (file, line, column) = (plain(&location.file), location.line, location.column);
     let bar = paint.frame("|");
     let (shown, offset) = window(location);
@@ -114,8 +130,11 @@ fn excerpt(out: &mut String, location: &Location, marker: &str, arrow: &str, gut
 }
 
 fn marker(location: &Location, mark: char, label: &str) -> String {
-    let marked: String =
-        visible(&location.source_line).chars().skip(location.column - 1).take(location.end_column - location.column).collect();
+    let marked: String = visible(&location.source_line)
+        .chars()
+        .skip(location.column - 1)
+        .take(location.end_column - location.column)
+        .collect();
     let width = marked.width().clamp(1, WINDOW);
     let mut text = String::from(mark).repeat(width);
     if !label.is_empty() {
@@ -136,13 +155,15 @@ fn window(location: &Location) -> (String, usize) {
     }
     let from = at.saturating_sub(WINDOW / 3);
     let to = (from + WINDOW).min(chars.len());
-    let (before, after) = (if from > 0 { "..." } else { "" }, if to < chars.len() { "..." } else { "" });
+    let (before, after) =
+        (if from > 0 { "..." } else { "" }, if to < chars.len() { "..." } else { "" });
     let shown: String = chars[from..to].iter().collect();
     let offset = before.len() + chars[from..at].iter().collect::<String>().width();
     (format!("{before}{shown}{after}"), offset)
 }
 
-/// One character for each character: control characters and tabs become a space, other invisible ones `?`.
+/// One character for each character: control characters and tabs become a space, other invisible
+/// ones `?`.
 fn visible(text: &str) -> String {
     text.chars()
         .map(|c| match c {
@@ -182,7 +203,7 @@ mod tests {
         all.push(
             Diagnostic::error("unknown-key", "unknown key `leraning-rate`")
                 .at(&sources, Place { source: id, start, end }, "not a setting of `adamw`")
-                .mend("did you mean `learning-rate`?"),
+                .help("did you mean `learning-rate`?"),
         );
         render(&all, Colours::Never)
     }

@@ -1,4 +1,5 @@
-//! A draft against the catalog: components are looked up, configurations checked, defaults filled in.
+//! A draft against the catalog: components are looked up, configurations checked, defaults filled
+//! in.
 
 use serde_json::Value as Json;
 
@@ -13,16 +14,21 @@ use super::source::Place;
 use crate::library::{Catalog, ComponentManifest, FindError, Kind};
 
 /// Callbacks that every run has unless it lists one of the same component or switches them off.
-pub const DEFAULT_CALLBACKS: [&str; 5] = ["progress", "metrics-printer", "stop-on-nan", "recorder", "metrics"];
+pub const DEFAULT_CALLBACKS: [&str; 5] =
+    ["progress", "metrics-printer", "stop-on-nan", "recorder", "metrics"];
 
 /// The phases of the standard plugins, which cannot work without a loss.
 const PHASES_WITH_LOSS: [&str; 2] = ["training", "validation"];
 
 /// Checks a draft against the catalog.
 ///
-/// The description may be trained only when `diagnostics` has no errors; with errors it holds what could be
-/// understood, so that the composition can tell its own problems together with these.
-pub fn resolve(mut draft: Draft, catalog: &Catalog, diagnostics: &mut Diagnostics) -> RunDescription {
+/// The description may be trained only when `diagnostics` has no errors; with errors it holds what
+/// could be understood, so that the composition can tell its own problems together with these.
+pub fn resolve(
+    mut draft: Draft,
+    catalog: &Catalog,
+    diagnostics: &mut Diagnostics,
+) -> RunDescription {
     let raw = std::mem::take(&mut draft.instances);
     let mut run = RunDescription {
         run: draft.run.clone(),
@@ -59,15 +65,20 @@ pub fn resolve(mut draft: Draft, catalog: &Catalog, diagnostics: &mut Diagnostic
 }
 
 fn no_plugins(catalog: &Catalog) -> Diagnostic {
-    let mut found = Diagnostic::error("no-plugins", "no plugin was found, so there is nothing to train with");
+    let mut found =
+        Diagnostic::error("no-plugins", "no plugin was found, so there is nothing to train with");
     for dir in catalog.dirs() {
         found = found.note(format!("searched {}", dir.path.display()));
     }
-    let refused = catalog.reports().iter().filter(|report| report.state == crate::library::State::Refused).count();
+    let refused = catalog
+        .reports()
+        .iter()
+        .filter(|report| report.state == crate::library::State::Refused)
+        .count();
     if refused > 0 {
         found = found.note(format!("{refused} files were refused; `fluxbay list` says why"));
     }
-    found.mend("name the directory that holds the plugins: `--plugin-dir DIR`, or `[plugins] dirs = [\"DIR\"]` in the run file")
+    found.help("name the directory that holds the plugins: `--plugin-dir DIR`, or `[plugins] dirs = [\"DIR\"]` in the run file")
 }
 
 /// Resolves one instance and puts it where it belongs. `kinds` gets each phase's kind.
@@ -150,49 +161,75 @@ fn schema_of(manifest: &ComponentManifest) -> &Json {
 fn not_found(error: &FindError, raw: &RawInstance, draft: &Draft, catalog: &Catalog) -> Diagnostic {
     let found = match error {
         FindError::Unknown { kind, name, nearest, elsewhere } => {
-            let found = Diagnostic::error("unknown-component", format!("there is no {kind} `{}`", raw.component));
+            let found = Diagnostic::error(
+                "unknown-component",
+                format!("there is no {kind} `{}`", raw.component),
+            );
             let names = catalog.of_kind(*kind).map(|component| component.manifest.name.as_str());
             let near = nearest.as_deref().map(|near| format!("did you mean `{near}`?"));
-            let mend = match (elsewhere.and_then(layout::section_of), near) {
-                (Some(section), None) => {
-                    Some(format!("`{name}` is {}; it belongs into `{}`", with_article(elsewhere.unwrap_or(*kind)), layout::header(section)))
-                }
+            let help = match (elsewhere.and_then(layout::section_of), near) {
+                (Some(section), None) => Some(format!(
+                    "`{name}` is {}; it belongs into `{}`",
+                    with_article(elsewhere.unwrap_or(*kind)),
+                    layout::header(section)
+                )),
                 (_, Some(near)) => Some(near),
                 (None, None) => nearest::suggestion(&raw.component, names),
             };
-            found.mend(mend.unwrap_or_else(|| format!("no plugin that was found offers any {kind}; `fluxbay list` shows what there is")))
+            found.help(help.unwrap_or_else(|| {
+                format!(
+                    "no plugin that was found offers any {kind}; `fluxbay list` shows what there is"
+                )
+            }))
         }
         FindError::UnknownPlugin { plugin, nearest } => {
-            let found = Diagnostic::error("unknown-plugin", format!("there is no plugin `{plugin}`"));
+            let found =
+                Diagnostic::error("unknown-plugin", format!("there is no plugin `{plugin}`"));
             let plugins = catalog.plugins().iter().map(|plugin| plugin.name());
-            match nearest.as_deref().map(|near| format!("did you mean `{near}`?")).or(nearest::suggestion(plugin, plugins)) {
-                Some(mend) => found.mend(mend),
+            match nearest
+                .as_deref()
+                .map(|near| format!("did you mean `{near}`?"))
+                .or(nearest::suggestion(plugin, plugins))
+            {
+                Some(help) => found.help(help),
                 None => found,
             }
         }
         FindError::Ambiguous { choices, .. } => {
             let found = Diagnostic::error("ambiguous-component", error.to_string());
             match choices.first() {
-                Some(choice) => found.mend(format!("say which: `component = \"{choice}\"`")),
-                None => found.mend("keep one of the files"),
+                Some(choice) => found.help(format!("say which: `component = \"{choice}\"`")),
+                None => found.help("keep one of the files"),
             }
         }
-        FindError::Refused { .. } => {
-            Diagnostic::error("refused-component", error.to_string()).mend("`fluxbay list` shows the file and what to do")
+        FindError::Refused { .. } => Diagnostic::error("refused-component", error.to_string())
+            .help("`fluxbay list` shows the file and what to do"),
+        FindError::WrongKind { .. } | FindError::Malformed { .. } => {
+            Diagnostic::error("bad-name", error.to_string())
         }
-        FindError::WrongKind { .. } | FindError::Malformed { .. } => Diagnostic::error("bad-name", error.to_string()),
     };
     match raw.component_place {
         Some(place) => found.at(&draft.sources, place, ""),
-        None => found.note(format!("it is there by default; list `{}` yourself to have others", header_of(raw.kind))),
+        None => found.note(format!(
+            "it is there by default; list `{}` yourself to have others",
+            header_of(raw.kind)
+        )),
     }
 }
 
-/// Behaviour 34: defaults are added unless one of the same component is given or they are switched off.
-fn default_callbacks(run: &mut RunDescription, raw: &[RawInstance], draft: &Draft, catalog: &Catalog, diagnostics: &mut Diagnostics) {
+/// Behaviour 34: defaults are added unless one of the same component is given or they are switched
+/// off.
+fn default_callbacks(
+    run: &mut RunDescription,
+    raw: &[RawInstance],
+    draft: &Draft,
+    catalog: &Catalog,
+    diagnostics: &mut Diagnostics,
+) {
     let mut offered = Vec::new();
     for name in DEFAULT_CALLBACKS {
-        if raw.iter().any(|instance| instance.kind == Kind::Callback && instance.component == name) {
+        if raw.iter().any(|instance| instance.kind == Kind::Callback && instance.component == name)
+        {
             continue;
         }
         offered.push(name);
@@ -200,77 +237,127 @@ fn default_callbacks(run: &mut RunDescription, raw: &[RawInstance], draft: &Draf
             continue;
         }
         if let Some(other) = raw.iter().find(|instance| instance.id == name) {
-            let text = format!("the id `{name}` is taken, so the default callback `{name}` is not added");
-            let found = Diagnostic::warning("default-callback", text).mend("give the instance another `id`");
+            let text =
+                format!("the id `{name}` is taken, so the default callback `{name}` is not added");
+            let found = Diagnostic::warning("default-callback", text)
+                .help("give the instance another `id`");
             diagnostics.push(at(found, draft, other.place));
             continue;
         }
         if matches!(catalog.find(Kind::Callback, name), Err(FindError::Unknown { .. })) {
             diagnostics.push(
-                Diagnostic::warning("default-callback", format!("no plugin offers the default callback `{name}`; the run goes without it"))
-                    .mend("install the standard callbacks, or set `default-callbacks = false` in `[run]`"),
+                Diagnostic::warning(
+                    "default-callback",
+                    format!(
+                        "no plugin offers the default callback `{name}`; the run goes without it"
+                    ),
+                )
+                .help(
+                    "install the standard callbacks, or set `default-callbacks = false` in `[run]`",
+                ),
             );
             continue;
         }
-        if let Some((spec, _)) = instance(&default_of(Kind::Callback, name), draft, catalog, diagnostics) {
+        if let Some((spec, _)) =
+            instance(&default_of(Kind::Callback, name), draft, catalog, diagnostics)
+        {
             run.callbacks.push(spec);
         }
     }
     unknown_removals(run, draft, &offered, diagnostics);
 }
 
-fn unknown_removals(run: &RunDescription, draft: &Draft, offered: &[&str], diagnostics: &mut Diagnostics) {
+fn unknown_removals(
+    run: &RunDescription,
+    draft: &Draft,
+    offered: &[&str],
+    diagnostics: &mut Diagnostics,
+) {
     let unknown = draft.removed.iter().filter(|(id, _)| !offered.contains(&id.as_str()));
     for (id, place) in unknown {
-        let listed = run.phases.iter().map(|phase| &phase.spec).chain(&run.callbacks).chain(&run.loggers);
+        let listed =
+            run.phases.iter().map(|phase| &phase.spec).chain(&run.callbacks).chain(&run.loggers);
         let ids: Vec<&str> = listed.map(|spec| spec.id.as_str()).collect();
         let text = format!("`--remove {id}`: no phase, callback or logger of this run has that id");
         let mut found = Diagnostic::error("unknown-instance", text).at(&draft.sources, *place, "");
-        found.mend = nearest::suggestion(id, ids);
+        found.help = nearest::suggestion(id, ids);
         diagnostics.push(found);
     }
 }
 
 /// Sections that the phases cannot do without.
-fn needs(run: &RunDescription, raw: &[RawInstance], kinds: &[String], misspelt: &[&str], diagnostics: &mut Diagnostics) {
-    let meant = |kind: Kind| layout::section_of(kind).is_some_and(|section| misspelt.contains(&section.name));
+fn needs(
+    run: &RunDescription,
+    raw: &[RawInstance],
+    kinds: &[String],
+    misspelt: &[&str],
+    diagnostics: &mut Diagnostics,
+) {
+    let meant = |kind: Kind| {
+        layout::section_of(kind).is_some_and(|section| misspelt.contains(&section.name))
+    };
     let has = |kind: Kind| meant(kind) || raw.iter().any(|instance| instance.kind == kind);
-    let mut missing = |kind: Kind, phase: &PhaseSpec, why: &str, mend: &str| {
+    let mut missing = |kind: Kind, phase: &PhaseSpec, why: &str, help: &str| {
         let section = layout::section_of(kind).map_or("", |section| section.name);
-        let text = format!("this run has no `[{section}]`, but the phase `{}` {why}", phase.spec.id);
-        let found = Diagnostic::error("missing-section", text).mend(mend);
+        let text =
+            format!("this run has no `[{section}]`, but the phase `{}` {why}", phase.spec.id);
+        let found = Diagnostic::error("missing-section", text).help(help);
         let phase = phase.spec.component_place.or(phase.spec.place).map(|place| (place, ""));
-        diagnostics.push(match phase.or(run.sources.end_of_files().map(|place| (place, "it could stand below"))) {
-            Some((place, label)) => found.at(&run.sources, place, label),
-            None => found,
-        });
+        diagnostics.push(
+            match phase.or(run.sources.end_of_files().map(|place| (place, "it could stand below")))
+            {
+                Some((place, label)) => found.at(&run.sources, place, label),
+                None => found,
+            },
+        );
     };
     if let Some(phase) = run.phases.iter().find(|phase| phase.data != PhaseData::None)
         && !has(Kind::Dataset)
     {
         let why = format!("reads its {} data", phase.data.name());
-        missing(Kind::Dataset, phase, &why, "add a section `[data]` with `component = \"NAME\"`, or `data = \"none\"` to the phase");
+        missing(
+            Kind::Dataset,
+            phase,
+            &why,
+            "add a section `[data]` with `component = \"NAME\"`, or `data = \"none\"` to the phase",
+        );
     }
     if let Some((phase, _)) = run.phases.iter().zip(kinds).find(|(_, kind)| *kind == "training")
         && !has(Kind::Optimizer)
     {
-        missing(Kind::Optimizer, phase, "updates parameters", "add a section `[optimizer]` with `component = \"adamw\"`");
+        missing(
+            Kind::Optimizer,
+            phase,
+            "updates parameters",
+            "add a section `[optimizer]` with `component = \"adamw\"`",
+        );
     }
-    if let Some(phase) = run.phases.iter().find(|phase| PHASES_WITH_LOSS.contains(&phase.spec.component.as_str()))
+    if let Some(phase) =
+        run.phases.iter().find(|phase| PHASES_WITH_LOSS.contains(&phase.spec.component.as_str()))
         && !has(Kind::Loss)
     {
-        missing(Kind::Loss, phase, "computes one", "add a section `[loss]` with `component = \"cross-entropy\"` or another");
+        missing(
+            Kind::Loss,
+            phase,
+            "computes one",
+            "add a section `[loss]` with `component = \"cross-entropy\"` or another",
+        );
     }
 }
 
 /// `[optimizer.generator]` updates `[model.generator]`.
-fn optimizers_name_models(run: &RunDescription, raw: &[RawInstance], diagnostics: &mut Diagnostics) {
-    let models: Vec<&str> = raw.iter().filter(|one| one.kind == Kind::Model).map(|one| one.name.as_str()).collect();
+fn optimizers_name_models(
+    run: &RunDescription,
+    raw: &[RawInstance],
+    diagnostics: &mut Diagnostics,
+) {
+    let models: Vec<&str> =
+        raw.iter().filter(|one| one.kind == Kind::Model).map(|one| one.name.as_str()).collect();
     let named = raw.iter().filter(|one| one.kind == Kind::Optimizer && one.name != "optimizer");
     for optimizer in named.filter(|optimizer| !models.contains(&optimizer.name.as_str())) {
         let text = format!("the optimizer `{0}` has no model `{0}` to update", optimizer.name);
         let mut found = Diagnostic::error("unknown-model", text);
-        found.mend = nearest::suggestion(&optimizer.name, models.iter().copied());
+        found.help = nearest::suggestion(&optimizer.name, models.iter().copied());
         if let Some(place) = optimizer.place {
             found = found.at(&run.sources, place, "");
         }

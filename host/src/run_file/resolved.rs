@@ -1,4 +1,5 @@
-//! Writes a run description: as a run file that describes the same run, as JSON, and with the origin of every value.
+//! Writes a run description: as a run file that describes the same run, as JSON, and with the
+//! origin of every value.
 
 use std::fmt::Write;
 
@@ -66,14 +67,17 @@ pub fn to_json(run: &RunDescription) -> Json {
     root.insert("loader".into(), Json::Object(to_map(&run.loader)));
     root.insert("checkpoints".into(), Json::Object(to_map(&run.checkpoints)));
     root.insert("fine-tuning".into(), Json::Object(to_map(&run.fine_tuning)));
-    for (section, all) in [("model", &run.models), ("loss", &run.losses), ("optimizer", &run.optimizers)] {
+    for (section, all) in
+        [("model", &run.models), ("loss", &run.losses), ("optimizer", &run.optimizers)]
+    {
         match all.as_slice() {
             [] => {}
             [only] if only.name == section => {
                 root.insert(section.into(), instance_json(&only.spec));
             }
             several => {
-                let table = several.iter().map(|named| (named.name.clone(), instance_json(&named.spec)));
+                let table =
+                    several.iter().map(|named| (named.name.clone(), instance_json(&named.spec)));
                 root.insert(section.into(), Json::Object(table.collect()));
             }
         }
@@ -137,7 +141,12 @@ impl Writer<'_> {
     fn settings(&mut self, section: &str, map: &Map<String, Json>) {
         self.header(&format!("[{section}]"));
         for (key, value) in map {
-            let origin = self.run.origins.get(&format!("{section}.{key}")).copied().unwrap_or(Origin::Default);
+            let origin = self
+                .run
+                .origins
+                .get(&format!("{section}.{key}"))
+                .copied()
+                .unwrap_or(Origin::Default);
             let origin = self.origin(origin, &format!("default of [{section}]"));
             self.line(key, value, Some(origin));
         }
@@ -145,7 +154,9 @@ impl Writer<'_> {
 
     fn named(&mut self, section: &str, all: &[Named]) {
         match all {
-            [only] if only.name == section => self.instance(&format!("[{section}]"), section, &only.spec, &[]),
+            [only] if only.name == section => {
+                self.instance(&format!("[{section}]"), section, &only.spec, &[])
+            }
             several => {
                 for named in several {
                     let path = format!("{section}.{}", named.name);
@@ -156,12 +167,20 @@ impl Writer<'_> {
     }
 
     /// `implied` is the id that the section gives by itself; empty where the component's name does.
-    fn instance(&mut self, header: &str, implied: &str, spec: &InstanceSpec, host: &[(&str, Json, Origin)]) {
+    fn instance(
+        &mut self,
+        header: &str,
+        implied: &str,
+        spec: &InstanceSpec,
+        host: &[(&str, Json, Origin)],
+    ) {
         self.header(header);
         let whose = match spec.kind {
             Kind::Callback if spec.place.is_none() => "default callback".to_owned(),
             Kind::Phase if spec.place.is_none() => "default phase".to_owned(),
-            _ => spec.component_place.map_or(String::new(), |place| self.run.sources.describe(place)),
+            _ => {
+                spec.component_place.map_or(String::new(), |place| self.run.sources.describe(place))
+            }
         };
         self.line(layout::COMPONENT, &json!(spec.component_text()), Some(whose));
         let implied = if implied.is_empty() { spec.component.as_str() } else { implied };

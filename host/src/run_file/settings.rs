@@ -1,7 +1,8 @@
-//! The host's own sections, such as `[run]`, `[loader]` and `[checkpoints]`: their schemas and their typed form.
+//! The host's own sections, such as `[run]`, `[loader]` and `[checkpoints]`: their schemas and
+//! their typed form.
 //!
-//! The schemas are the one place that states types, ranges, defaults and meanings; the typed form is read from the
-//! checked value, the exported schema and the help pages show the same text.
+//! The schemas are the one place that states types, ranges, defaults and meanings; the typed form
+//! is read from the checked value, the exported schema and the help pages show the same text.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -26,7 +27,8 @@ pub struct RunSettings {
     pub handler_limit: f64,
     /// Whether the standard callbacks are added where they are not listed.
     pub default_callbacks: bool,
-    /// Folder that relative paths of configurations start from, absolute; the first run file's unless given.
+    /// Folder that relative paths of configurations start from, absolute; the first run file's
+    /// unless given.
     pub base_dir: String,
     /// Seconds after which the fit ends in an orderly way; 0 for no limit.
     pub max_time: f64,
@@ -50,9 +52,12 @@ impl TryFrom<String> for Device {
             "cpu" => Ok(Device::Cpu),
             "cuda" => Ok(Device::Cuda(0)),
             other => {
-                let number = other.strip_prefix("cuda:").filter(|n| n.bytes().all(|b| b.is_ascii_digit()));
+                let number =
+                    other.strip_prefix("cuda:").filter(|n| n.bytes().all(|b| b.is_ascii_digit()));
                 let number = number.and_then(|n| n.parse().ok());
-                number.map(Device::Cuda).ok_or_else(|| format!("`{other}` is no device: `cpu`, `cuda` or `cuda:N`"))
+                number
+                    .map(Device::Cuda)
+                    .ok_or_else(|| format!("`{other}` is no device: `cpu`, `cuda` or `cuda:N`"))
             }
         }
     }
@@ -87,7 +92,8 @@ pub struct LoaderSettings {
     pub shuffle: bool,
     /// Whether a last batch with fewer samples is left out in training.
     pub drop_last: bool,
-    /// Share of the training samples held out for validation where the data has no validation split of its own.
+    /// Share of the training samples held out for validation where the data has no validation split
+    /// of its own.
     pub validation: f64,
     /// Batches prepared ahead; 0 prepares each when it is asked for.
     pub prefetch: usize,
@@ -127,11 +133,13 @@ pub struct CheckpointSettings {
 pub struct FineTuningSettings {
     /// Safetensors file that parameters start from; empty for none.
     pub from: String,
-    /// Changes of names, `OLD=NEW` each: a name in the file that begins with OLD begins with NEW in the run. First wins.
+    /// Changes of names, `OLD=NEW` each: a name in the file that begins with OLD begins with NEW in
+    /// the run. First wins.
     pub map: Vec<String>,
     /// Whether parameters that the file does not have, or has in another shape, are an error.
     pub strict: bool,
-    /// Parameters that are not trained: patterns over `MODEL.PATH`, in which `*` stands for any text.
+    /// Parameters that are not trained: patterns over `MODEL.PATH`, in which `*` stands for any
+    /// text.
     pub freeze: Vec<String>,
 }
 

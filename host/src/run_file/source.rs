@@ -1,7 +1,8 @@
 //! The texts that a run description comes from, and places in them.
 //!
-//! Every file, command-line override and environment variable is one [`Source`]; every value read from them keeps its
-//! [`Place`], so that any later stage can point at it with file, line and column. Nothing here interprets the text.
+//! Every file, command-line override and environment variable is one [`Source`]; every value read
+//! from them keeps its [`Place`], so that any later stage can point at it with file, line and
+//! column. Nothing here interprets the text.
 
 use serde::Serialize;
 
@@ -49,7 +50,8 @@ pub struct Place {
     pub end: usize,
 }
 
-/// A place resolved for people: file, line and column (both from 1, columns count characters), and the line itself.
+/// A place resolved for people: file, line and column (both from 1, columns count characters), and
+/// the line itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Location {
@@ -78,14 +80,21 @@ impl Sources {
     }
 
     /// Adds a text and gives its number.
-    pub fn add(&mut self, name: impl Into<String>, kind: SourceKind, text: impl Into<String>) -> SourceId {
+    pub fn add(
+        &mut self,
+        name: impl Into<String>,
+        kind: SourceKind,
+        text: impl Into<String>,
+    ) -> SourceId {
         self.list.push(Source { name: name.into(), kind, text: text.into() });
         SourceId(u32::try_from(self.list.len() - 1).unwrap_or(u32::MAX))
     }
 
-    /// The end of the last run file: where something that is missing could be added. None where there is no run file.
+    /// The end of the last run file: where something that is missing could be added. None where
+    /// there is no run file.
     pub fn end_of_files(&self) -> Option<Place> {
-        let (id, source) = self.list.iter().enumerate().rfind(|(_, source)| source.kind == SourceKind::File)?;
+        let (id, source) =
+            self.list.iter().enumerate().rfind(|(_, source)| source.kind == SourceKind::File)?;
         let end = source.text.trim_end().len();
         Some(Place { source: SourceId(u32::try_from(id).unwrap_or(u32::MAX)), start: end, end })
     }
@@ -117,7 +126,13 @@ impl Sources {
         let shown = text[line_start..line_end].trim_end_matches('\r');
         let column = text[line_start..start].chars().count() + 1;
         let marked = text[start..end.min(line_end)].chars().count().max(1);
-        Location { file: source.name.clone(), line, column, end_column: column + marked, source_line: shown.to_owned() }
+        Location {
+            file: source.name.clone(),
+            line,
+            column,
+            end_column: column + marked,
+            source_line: shown.to_owned(),
+        }
     }
 
     /// The short form `file:line`, or the override itself, to tell where a value came from.
@@ -130,7 +145,9 @@ impl Sources {
                 let name = source.text.split('=').next().unwrap_or_default();
                 format!("environment {name}")
             }
-            SourceKind::Add | SourceKind::Set | SourceKind::Remove => format!("{} {}", source.name, source.text),
+            SourceKind::Add | SourceKind::Set | SourceKind::Remove => {
+                format!("{} {}", source.name, source.text)
+            }
         }
     }
 }

@@ -9,8 +9,7 @@ use super::fixture::{catalog_of, components};
 use super::*;
 use crate::library::Catalog;
 
-const MINIMAL: &str =
-    "[data]\ncomponent = 'digits'\n[model]\ncomponent = 'mlp'\n[loss]\ncomponent = 'cross-entropy'\n[optimizer]\ncomponent = 'adamw'\n";
+const MINIMAL: &str = "[data]\ncomponent = 'digits'\n[model]\ncomponent = 'mlp'\n[loss]\ncomponent = 'cross-entropy'\n[optimizer]\ncomponent = 'adamw'\n";
 
 struct Files {
     folder: tempfile::TempDir,
@@ -66,10 +65,19 @@ impl Files {
         run
     }
 
-    /// Code, line and mend of every problem.
+    /// Code, line and help of every problem.
     fn problems(&self) -> Vec<(String, usize, String)> {
         let (_, found) = self.read();
-        found.iter().map(|d| (d.code.to_string(), d.location.as_ref().map_or(0, |l| l.line), d.mend.clone().unwrap_or_default())).collect()
+        found
+            .iter()
+            .map(|d| {
+                (
+                    d.code.to_string(),
+                    d.location.as_ref().map_or(0, |l| l.line),
+                    d.help.clone().unwrap_or_default(),
+                )
+            })
+            .collect()
     }
 }
 
@@ -87,16 +95,28 @@ fn without_a_run_file_the_digits_are_trained() {
     assert_eq!(run.run.name, "digits");
     assert_eq!(run.data.as_ref().unwrap().component, "digits");
     assert_eq!(run.models[0].spec.config["hidden"], json!([256]));
-    assert_eq!(run.phases.iter().map(|p| p.data).collect::<Vec<_>>(), [PhaseData::Training, PhaseData::Validation]);
-    assert_eq!(ids(&run.callbacks), ["metrics", "progress", "metrics-printer", "stop-on-nan", "recorder"]);
+    assert_eq!(
+        run.phases.iter().map(|p| p.data).collect::<Vec<_>>(),
+        [PhaseData::Training, PhaseData::Validation]
+    );
+    assert_eq!(
+        ids(&run.callbacks),
+        ["metrics", "progress", "metrics-printer", "stop-on-nan", "recorder"]
+    );
 }
 
 #[test]
 fn a_minimal_file_gets_phases_settings_and_configuration_by_default() {
     let files = minimal_and("");
     let run = files.good();
-    assert_eq!((run.run.name.as_str(), run.run.seed, run.run.epochs, run.run.device), ("run0", 42, 10, Device::Cpu));
-    assert_eq!(run.run.base_dir, std::path::absolute(files.folder.path()).unwrap().to_string_lossy());
+    assert_eq!(
+        (run.run.name.as_str(), run.run.seed, run.run.epochs, run.run.device),
+        ("run0", 42, 10, Device::Cpu)
+    );
+    assert_eq!(
+        run.run.base_dir,
+        std::path::absolute(files.folder.path()).unwrap().to_string_lossy()
+    );
     assert_eq!((run.loader.batch_size, run.loader.shuffle, run.loader.validation), (32, true, 0.2));
     assert_eq!(run.optimizers[0].spec.config["learning-rate"], json!(1e-3));
     assert_eq!(run.phases.len(), 2);
@@ -107,7 +127,10 @@ fn a_minimal_file_gets_phases_settings_and_configuration_by_default() {
 #[test]
 fn behaviour_34_defaults_are_added_unless_given_switched_off_or_unknown() {
     let run = minimal_and("[[callback]]\ncomponent = 'recorder'\nid = 'mine'\nevery = 5\n").good();
-    assert_eq!(ids(&run.callbacks), ["mine", "progress", "metrics-printer", "stop-on-nan", "metrics"]);
+    assert_eq!(
+        ids(&run.callbacks),
+        ["mine", "progress", "metrics-printer", "stop-on-nan", "metrics"]
+    );
     let run = minimal_and("[run]\ndefault-callbacks = false\n").good();
     assert!(run.callbacks.is_empty());
     let run = minimal_and("").remove("progress").good();
@@ -122,11 +145,15 @@ fn behaviour_34_defaults_are_added_unless_given_switched_off_or_unknown() {
 
 #[test]
 fn later_files_and_overrides_win_in_the_stated_order() {
-    let files = Files::new(&[MINIMAL, "[run]\nseed = 1\nepochs = 1\n[optimizer]\nlearning-rate = 0.5\n", "[run]\nepochs = 2\n"])
-        .env("FLUXBAY__RUN__EPOCHS", "3")
-        .env("FLUXBAY__OPTIMIZER__WEIGHT_DECAY", "0.5")
-        .set("run.epochs=4")
-        .set("optimizer.weight-decay = 0.25");
+    let files = Files::new(&[
+        MINIMAL,
+        "[run]\nseed = 1\nepochs = 1\n[optimizer]\nlearning-rate = 0.5\n",
+        "[run]\nepochs = 2\n",
+    ])
+    .env("FLUXBAY__RUN__EPOCHS", "3")
+    .env("FLUXBAY__OPTIMIZER__WEIGHT_DECAY", "0.5")
+    .set("run.epochs=4")
+    .set("optimizer.weight-decay = 0.25");
     let run = files.good();
     assert_eq!((run.run.seed, run.run.epochs), (1, 4));
     assert_eq!(run.optimizers[0].spec.config["learning-rate"], json!(0.5));
@@ -139,7 +166,10 @@ fn another_component_drops_the_configuration_of_the_former_one() {
         .set("model.component=sequential")
         .set("model.layers=[{kind = 'relu'}]")
         .good();
-    assert_eq!(serde_json::Value::Object(run.models[0].spec.config.clone()), json!({ "layers": [{ "kind": "relu" }] }));
+    assert_eq!(
+        serde_json::Value::Object(run.models[0].spec.config.clone()),
+        json!({ "layers": [{ "kind": "relu" }] })
+    );
 }
 
 #[test]
@@ -160,7 +190,11 @@ fn instances_of_lists_are_added_patched_and_removed_by_id() {
     assert_eq!(run.callbacks[1].on_error, OnError::Disable);
     assert_eq!(run.callbacks[2].config["patience"], json!(9));
     assert!(!ids(&run.callbacks).contains(&"metrics"));
-    assert_eq!(run.phases.len(), 1, "a list of phases that is given takes the place of the default ones");
+    assert_eq!(
+        run.phases.len(),
+        1,
+        "a list of phases that is given takes the place of the default ones"
+    );
 }
 
 #[test]
@@ -178,7 +212,10 @@ fn values_of_overrides_are_toml_or_bare_text() {
     for wrong in ["model.hidden=[1,", "run.epochs", "=3", "run=3"] {
         let (_, found) = minimal_and("").set(wrong).read();
         assert_eq!(found.errors(), 1, "{wrong}");
-        assert!(found.iter().all(|d| d.location.as_ref().is_some_and(|l| l.file == "--set")), "{wrong}");
+        assert!(
+            found.iter().all(|d| d.location.as_ref().is_some_and(|l| l.file == "--set")),
+            "{wrong}"
+        );
     }
 }
 
@@ -237,7 +274,10 @@ component = 'recorder'
         ("wrong-type", 18, "remove the quotes: `0.1`"),
         ("wrong-type", 21, "write `1` without a fraction"),
     ];
-    let expected: Vec<_> = expected.iter().map(|(code, line, mend)| (code.to_string(), *line, mend.to_string())).collect();
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|(code, line, help)| (code.to_string(), *line, help.to_string()))
+        .collect();
     assert_eq!(found, expected);
 }
 
@@ -260,7 +300,7 @@ fn missing_sections_are_told_with_the_phase_that_needs_them() {
 fn unreadable_files_say_why() {
     let files = minimal_and("");
     let mut inputs = files.inputs.clone();
-    for (path, code, mend) in [
+    for (path, code, help) in [
         (files.folder.path().join("rum0.toml"), "missing-file", "did you mean `run0.toml`?"),
         (files.folder.path().to_path_buf(), "unreadable", "name a file"),
     ] {
@@ -269,7 +309,7 @@ fn unreadable_files_say_why() {
         Draft::read(&inputs, &mut found);
         let first = found.iter().next().unwrap();
         assert_eq!(first.code, code);
-        assert!(first.mend.as_ref().unwrap().contains(mend), "{first:?}");
+        assert!(first.help.as_ref().unwrap().contains(help), "{first:?}");
     }
     let path = files.folder.path().join("bytes.toml");
     std::fs::write(&path, b"a = 1\nb = \xff\n").unwrap();
@@ -307,9 +347,12 @@ fn the_resolved_run_describes_the_same_run() {
 
 #[test]
 fn origins_tell_where_each_value_came_from() {
-    let run = Files::new(&[MINIMAL, "[optimizer]\nlearning-rate = 0.5\n"]).set("run.epochs=3").good();
+    let run =
+        Files::new(&[MINIMAL, "[optimizer]\nlearning-rate = 0.5\n"]).set("run.epochs=3").good();
     let text = with_origins(&run);
-    let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap_or_default().to_owned();
+    let line = |start: &str| {
+        text.lines().find(|line| line.starts_with(start)).unwrap_or_default().to_owned()
+    };
     assert!(line("epochs").ends_with("# --set run.epochs=3"), "{text}");
     assert!(line("learning-rate").ends_with("run1.toml:2"), "{text}");
     assert!(line("weight-decay").ends_with("# default of optimizer/adamw"), "{text}");

@@ -1,6 +1,7 @@
 //! Values of a run file with their places: what the parser makes, layers merge and schemas check.
 //!
-//! Unlike `toml::Value` every key and value knows where it was written, and tables keep the order of the file.
+//! Unlike `toml::Value` every key and value knows where it was written, and tables keep the order
+//! of the file.
 
 use serde_json::Value as Json;
 
@@ -90,7 +91,8 @@ impl Node {
         Self { value, place: None }
     }
 
-    /// A JSON value as a node without places. `null` has no counterpart and gives none; so do its list items.
+    /// A JSON value as a node without places. `null` has no counterpart and gives none; so do its
+    /// list items.
     pub fn from_json(json: &Json) -> Option<Self> {
         let value = match json {
             Json::Null => return None,

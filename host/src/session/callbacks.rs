@@ -1,4 +1,5 @@
-//! Changing the callbacks of a session between fits. A change that does not compose leaves everything as it was.
+//! Changing the callbacks of a session between fits. A change that does not compose leaves
+//! everything as it was.
 
 use std::rc::Rc;
 
@@ -34,11 +35,17 @@ impl Session {
         self.runtime().callbacks()
     }
 
-    /// Adds a callback: a component of the catalog with a configuration, a JSON object, under an id of its own.
+    /// Adds a callback: a component of the catalog with a configuration, a JSON object, under an id
+    /// of its own.
     ///
     /// # Errors
     /// [`ChangeError`]; the session is as before then.
-    pub fn add_callback(&self, id: &str, component: &str, config: &Json) -> Result<Rc<Instance>, ChangeError> {
+    pub fn add_callback(
+        &self,
+        id: &str,
+        component: &str,
+        config: &Json,
+    ) -> Result<Rc<Instance>, ChangeError> {
         if self.callback(id).is_some() {
             return Err(ChangeError::Taken(id.to_owned()));
         }
@@ -52,10 +59,18 @@ impl Session {
     /// Puts a callback in the place of another and gives back the old one.
     ///
     /// # Errors
-    /// [`ChangeError`]; the session is as before then. Where there is no callback `id`, nothing is done and none is given back.
-    pub fn replace_callback(&self, id: &str, component: &str, config: &Json) -> Result<Option<Rc<Instance>>, ChangeError> {
+    /// [`ChangeError`]; the session is as before then. Where there is no callback `id`, nothing is
+    /// done and none is given back.
+    pub fn replace_callback(
+        &self,
+        id: &str,
+        component: &str,
+        config: &Json,
+    ) -> Result<Option<Rc<Instance>>, ChangeError> {
         let mut callbacks = self.callbacks();
-        let Some(place) = callbacks.iter().position(|callback| callback.id == id) else { return Ok(None) };
+        let Some(place) = callbacks.iter().position(|callback| callback.id == id) else {
+            return Ok(None);
+        };
         let new = self.new_callback(id, component, config)?;
         let old = std::mem::replace(&mut callbacks[place], Rc::clone(&new));
         self.take_over(callbacks, &new)?;
@@ -69,7 +84,9 @@ impl Session {
     /// [`ChangeError::Composition`] where another needs it; the session is as before then.
     pub fn remove_callback(&self, id: &str) -> Result<Option<Rc<Instance>>, ChangeError> {
         let mut callbacks = self.callbacks();
-        let Some(place) = callbacks.iter().position(|callback| callback.id == id) else { return Ok(None) };
+        let Some(place) = callbacks.iter().position(|callback| callback.id == id) else {
+            return Ok(None);
+        };
         let old = callbacks.remove(place);
         let ordered = self.ordered(callbacks)?;
         self.runtime().set_callback_order(ordered);
@@ -108,15 +125,29 @@ impl Session {
         }
     }
 
-    fn new_callback(&self, id: &str, component: &str, config: &Json) -> Result<Rc<Instance>, ChangeError> {
+    fn new_callback(
+        &self,
+        id: &str,
+        component: &str,
+        config: &Json,
+    ) -> Result<Rc<Instance>, ChangeError> {
         let components = &self.runtime().ports.components;
-        let kind = crate::library::Kind::ALL.iter().position(|kind| *kind == Kind::Callback).unwrap_or_default() as u32;
-        let prepared = components.prepare(kind, component, &config.to_string()).map_err(ChangeError::Component)?;
+        let kind = crate::library::Kind::ALL
+            .iter()
+            .position(|kind| *kind == Kind::Callback)
+            .unwrap_or_default() as u32;
+        let prepared = components
+            .prepare(kind, component, &config.to_string())
+            .map_err(ChangeError::Component)?;
         Ok(self.runtime().create(NewInstance::named(id), prepared)?)
     }
 
     /// Composes anew and initialises the new callback.
-    fn take_over(&self, callbacks: Vec<Rc<Instance>>, new: &Rc<Instance>) -> Result<(), ChangeError> {
+    fn take_over(
+        &self,
+        callbacks: Vec<Rc<Instance>>,
+        new: &Rc<Instance>,
+    ) -> Result<(), ChangeError> {
         let outcome = self.ordered(callbacks).and_then(|ordered| {
             self.runtime().init_callback(new)?;
             Ok(ordered)
@@ -134,20 +165,32 @@ impl Session {
     }
 
     fn ordered(&self, callbacks: Vec<Rc<Instance>>) -> Result<Vec<Rc<Instance>>, ChangeError> {
-        let mut members: Vec<_> = self.composed.members().into_iter().filter(|member| member.kind != Kind::Callback).collect();
+        let mut members: Vec<_> = self
+            .composed
+            .members()
+            .into_iter()
+            .filter(|member| member.kind != Kind::Callback)
+            .collect();
         let others = members.len();
         members.extend(callbacks.iter().map(|callback| {
-            let spec = self.run().instance(&callback.id).filter(|spec| spec.component_id() == callback.component);
+            let spec = self
+                .run()
+                .instance(&callback.id)
+                .filter(|spec| spec.component_id() == callback.component);
             member(&self.composed.runtime, callback, spec, "")
         }));
         let input = Input { members, offers: offers(self.composed.shelf.catalog()) };
         match compose(&input) {
-            Ok(composition) => {
-                Ok(composition.order.iter().filter_map(|&index| callbacks.get(index.checked_sub(others)?).cloned()).collect())
-            }
+            Ok(composition) => Ok(composition
+                .order
+                .iter()
+                .filter_map(|&index| callbacks.get(index.checked_sub(others)?).cloned())
+                .collect()),
             Err(problems) => {
                 let mut diagnostics = Diagnostics::new();
-                problems.iter().for_each(|problem| diagnostics.push(problem.diagnostic(&input.members, &self.run().sources)));
+                problems.iter().for_each(|problem| {
+                    diagnostics.push(problem.diagnostic(&input.members, &self.run().sources))
+                });
                 Err(ChangeError::Composition(diagnostics))
             }
         }

@@ -1,5 +1,5 @@
-//! A session's state as named bytes, and back: the content of a checkpoint. Where they lie, and that they are whole, is
-//! the record's business.
+//! A session's state as named bytes, and back: the content of a checkpoint. Where they lie, and
+//! that they are whole, is the record's business.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -69,15 +69,25 @@ fn odd(what: impl std::fmt::Display) -> Stop {
 /// Where a tensor cannot be written.
 pub fn to_files(snapshot: &Snapshot) -> Flow<Files> {
     let mut files = Files::new();
-    for (name, tensors) in [(MODEL, &snapshot.parameters), (OPTIMIZER, &snapshot.optimizer_states), (TENSORS, &snapshot.tensors)] {
-        let encoded = tensors::prepare(tensors).map_err(|error| Stop::host(format!("the checkpoint cannot be written: {error}")))?;
+    for (name, tensors) in [
+        (MODEL, &snapshot.parameters),
+        (OPTIMIZER, &snapshot.optimizer_states),
+        (TENSORS, &snapshot.tensors),
+    ] {
+        let encoded = tensors::prepare(tensors)
+            .map_err(|error| Stop::host(format!("the checkpoint cannot be written: {error}")))?;
         files.insert(name.to_owned(), Content::Tensors(encoded));
     }
     let (mut instances, mut states) = (Vec::new(), Vec::new());
     for saved in &snapshot.instances {
         states.extend_from_slice(&saved.bytes);
         let (id, component) = (saved.id.clone(), saved.component.clone());
-        instances.push(WrittenInstance { id, component, state_version: saved.state_version, bytes: saved.bytes.len() });
+        instances.push(WrittenInstance {
+            id,
+            component,
+            state_version: saved.state_version,
+            bytes: saved.bytes.len(),
+        });
     }
     files.insert(INSTANCES.to_owned(), states.into());
     let written = Written {
@@ -96,7 +106,8 @@ pub fn to_files(snapshot: &Snapshot) -> Flow<Files> {
         metrics: snapshot.metrics.clone(),
         instances,
     };
-    let state = serde_json::to_vec_pretty(&written).map_err(|error| Stop::host(format!("the checkpoint cannot be written: {error}")))?;
+    let state = serde_json::to_vec_pretty(&written)
+        .map_err(|error| Stop::host(format!("the checkpoint cannot be written: {error}")))?;
     files.insert(STATE.to_owned(), state.into());
     Ok(files)
 }
@@ -106,8 +117,14 @@ pub fn to_files(snapshot: &Snapshot) -> Flow<Files> {
 /// # Errors
 /// A file that is missing or not what was written.
 pub fn from_files(files: &Files) -> Flow<Snapshot> {
-    let file = |name: &str| files.get(name).map(Content::bytes).ok_or_else(|| odd(format_args!("it has no file `{name}`")));
-    let decode = |name: &str| -> Flow<Vec<(String, Tensor)>> { tensors::decode(&file(name)?).map_err(odd) };
+    let file = |name: &str| {
+        files
+            .get(name)
+            .map(Content::bytes)
+            .ok_or_else(|| odd(format_args!("it has no file `{name}`")))
+    };
+    let decode =
+        |name: &str| -> Flow<Vec<(String, Tensor)>> { tensors::decode(&file(name)?).map_err(odd) };
     let written: Written = serde_json::from_slice(&file(STATE)?).map_err(odd)?;
     if written.form != FORM {
         return Err(odd(format_args!("it has form {}, this host reads form {FORM}", written.form)));
@@ -115,8 +132,15 @@ pub fn from_files(files: &Files) -> Flow<Snapshot> {
     let states = file(INSTANCES)?;
     let mut rest = &states[..];
     let instance = |one: WrittenInstance| -> Flow<SavedInstance> {
-        let bytes = rest.split_off(..one.bytes).ok_or_else(|| odd(format_args!("`{INSTANCES}` ends within `{}`", one.id)))?;
-        Ok(SavedInstance { id: one.id, component: one.component, state_version: one.state_version, bytes: bytes.to_vec() })
+        let bytes = rest
+            .split_off(..one.bytes)
+            .ok_or_else(|| odd(format_args!("`{INSTANCES}` ends within `{}`", one.id)))?;
+        Ok(SavedInstance {
+            id: one.id,
+            component: one.component,
+            state_version: one.state_version,
+            bytes: bytes.to_vec(),
+        })
     };
     Ok(Snapshot {
         epochs: written.epochs,
@@ -146,7 +170,8 @@ impl Session {
         to_files(&self.runtime().snapshot()?)
     }
 
-    /// Puts a state back that [`Session::checkpoint`] gave, into a session of the same run that has not trained.
+    /// Puts a state back that [`Session::checkpoint`] gave, into a session of the same run that has
+    /// not trained.
     ///
     /// # Errors
     /// What does not fit. The session should not be used then.
@@ -154,18 +179,20 @@ impl Session {
         self.runtime().restore(&from_files(files)?)
     }
 
-    /// As [`Session::restore`], into a session of a changed run: what the checkpoint has beyond it is left out, what it
-    /// lacks begins anew. Answers what did not fit.
+    /// As [`Session::restore`], into a session of a changed run: what the checkpoint has beyond it
+    /// is left out, what it lacks begins anew. Answers what did not fit.
     ///
     /// # Errors
-    /// A parameter of another shape, an instance that refuses its state. The session should not be used then.
+    /// A parameter of another shape, an instance that refuses its state. The session should not be
+    /// used then.
     pub fn restore_what_fits(&self, files: &Files) -> Flow<Vec<String>> {
         self.runtime().restore_what_fits(&from_files(files)?)
     }
 
-    /// Has `action` called at moments at which everything can be saved: take [`to_files`] of the runtime's snapshot there.
-    /// After every epoch of a phase; between two steps where an instance asked for a checkpoint, where a signal ends the
-    /// run, and after [`Runtime::watch_steps`] always. Its failure ends the fit.
+    /// Has `action` called at moments at which everything can be saved: take [`to_files`] of the
+    /// runtime's snapshot there. After every epoch of a phase; between two steps where an instance
+    /// asked for a checkpoint, where a signal ends the run, and after [`Runtime::watch_steps`]
+    /// always. Its failure ends the fit.
     pub fn on_checkpoint(&self, action: impl Fn(&Runtime, Moment) -> Flow + 'static) {
         *self.runtime().on_checkpoint.borrow_mut() = Some(Rc::new(action));
     }

@@ -1,4 +1,5 @@
-//! From run description to composition: plugins are loaded, instances created, the order is decided.
+//! From run description to composition: plugins are loaded, instances created, the order is
+//! decided.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -14,11 +15,15 @@ use crate::bridge::dataset::PluginSamples;
 use crate::compose::{Composition, Input, Member, compose};
 use crate::learner::instances::Doing;
 use crate::learner::ports::{Data, PhaseKind};
-use crate::learner::{Folders, Instance, LossSlot, ModelSlot, NewInstance, OnError, OptimizerSlot, Parts, PhaseSlot, Ports, Runtime, Stop};
+use crate::learner::{
+    Folders, Instance, LossSlot, ModelSlot, NewInstance, OnError, OptimizerSlot, Parts, PhaseSlot,
+    Ports, Runtime, Stop,
+};
 use crate::library::{Catalog, Kind};
 use crate::loader::{Loader, LoaderSettings};
 use crate::run_file::{
-    DEFAULT_CALLBACKS, Device, Diagnostic, Diagnostics, InstanceSpec, Named, OnError as SpecOnError, Origin, PhaseData, RunDescription,
+    DEFAULT_CALLBACKS, Device, Diagnostic, Diagnostics, InstanceSpec, Named,
+    OnError as SpecOnError, Origin, PhaseData, RunDescription,
 };
 use crate::tensor::{Engine, EngineOptions};
 
@@ -54,7 +59,11 @@ impl Composed {
     ///
     /// # Errors
     /// Every problem that was found, with places and mends.
-    pub fn new(catalog: Rc<Catalog>, mut run: RunDescription, surroundings: Surroundings) -> Result<Composed, Diagnostics> {
+    pub fn new(
+        catalog: Rc<Catalog>,
+        mut run: RunDescription,
+        surroundings: Surroundings,
+    ) -> Result<Composed, Diagnostics> {
         let shelf = Rc::new(Shelf::new(catalog));
         let runtime = runtime(&run, &shelf, surroundings)?;
         let mut builder = Builder {
@@ -65,7 +74,8 @@ impl Composed {
             instances: Vec::new(),
             members: Vec::new(),
         };
-        let wanted: Vec<(Kind, String)> = run.instances().map(|spec| (spec.kind, spec.lookup())).collect();
+        let wanted: Vec<(Kind, String)> =
+            run.instances().map(|spec| (spec.kind, spec.lookup())).collect();
         shelf.fetch(wanted.iter().map(|(kind, name)| (*kind, name.as_str())));
         for spec in run.instances() {
             builder.create(spec);
@@ -77,16 +87,23 @@ impl Composed {
         let composition = match compose(&input) {
             Ok(composition) => Some(composition),
             Err(problems) => {
-                problems.iter().for_each(|problem| diagnostics.push(problem.diagnostic(&input.members, &run.sources)));
+                problems.iter().for_each(|problem| {
+                    diagnostics.push(problem.diagnostic(&input.members, &run.sources))
+                });
                 None
             }
         };
         drop(input);
         let instances: Option<Vec<Rc<Instance>>> = instances.into_iter().collect();
         match (composition, instances) {
-            (Some(composition), Some(instances)) if !diagnostics.has_errors() => {
-                Ok(Composed { runtime, shelf, run, composition: RefCell::new(composition), instances, phase_kinds })
-            }
+            (Some(composition), Some(instances)) if !diagnostics.has_errors() => Ok(Composed {
+                runtime,
+                shelf,
+                run,
+                composition: RefCell::new(composition),
+                instances,
+                phase_kinds,
+            }),
             _ => Err(diagnostics),
         }
     }
@@ -106,19 +123,31 @@ impl Composed {
         self.composition.borrow()
     }
 
-    /// The instances in the order of the run description's sections: data, models, losses, optimizers, phases, callbacks,
-    /// loggers.
+    /// The instances in the order of the run description's sections: data, models, losses,
+    /// optimizers, phases, callbacks, loggers.
     pub fn instances(&self) -> &[Rc<Instance>] {
         &self.instances
     }
 
     /// The members that the composition was made from.
     pub fn members(&self) -> Vec<Member<'static>> {
-        let kinds = self.run.phases.iter().zip(&self.phase_kinds).map(|(phase, kind)| (phase.spec.id.as_str(), kind.name()));
+        let kinds = self
+            .run
+            .phases
+            .iter()
+            .zip(&self.phase_kinds)
+            .map(|(phase, kind)| (phase.spec.id.as_str(), kind.name()));
         let kinds: std::collections::BTreeMap<&str, &str> = kinds.collect();
         let specs = self.run.instances().zip(&self.instances);
         specs
-            .map(|(spec, instance)| member(&self.runtime, instance, Some(spec), kinds.get(spec.id.as_str()).copied().unwrap_or("")))
+            .map(|(spec, instance)| {
+                member(
+                    &self.runtime,
+                    instance,
+                    Some(spec),
+                    kinds.get(spec.id.as_str()).copied().unwrap_or(""),
+                )
+            })
             .collect()
     }
 
@@ -135,8 +164,13 @@ impl Composed {
         let loader = self.open_data()?.map(Rc::new);
         log::info!("data opened in {:.0?}", begin.elapsed());
         let begin = std::time::Instant::now();
-        let order: Vec<Rc<Instance>> =
-            self.composition.borrow().order.iter().filter_map(|&index| self.instances.get(index).cloned()).collect();
+        let order: Vec<Rc<Instance>> = self
+            .composition
+            .borrow()
+            .order
+            .iter()
+            .filter_map(|&index| self.instances.get(index).cloned())
+            .collect();
         let data = loader.clone().map(|loader| loader as Rc<dyn Data>);
         let assembled = self.parts().and_then(|parts| self.runtime.assemble(parts, order, data));
         match assembled {
@@ -146,7 +180,9 @@ impl Composed {
                 match session.freeze() {
                     Ok(frozen) if frozen.is_empty() => {}
                     Ok(frozen) => log::info!("not trained: {}", frozen.join(", ")),
-                    Err(text) => return Err(faulty_setting(session.run(), "fine-tuning.freeze", text)),
+                    Err(text) => {
+                        return Err(faulty_setting(session.run(), "fine-tuning.freeze", text));
+                    }
                 }
                 Ok(session)
             }
@@ -165,7 +201,9 @@ impl Composed {
         let Some(spec) = &self.run.data else { return Ok(None) };
         let Some(instance) = self.instance(&spec.id) else { return Ok(None) };
         let side = Arc::clone(instance.plugin_side());
-        let opened = instance.call(&self.runtime, Doing::OpeningData, |_| PluginSamples::open(&self.runtime, instance.number, side));
+        let opened = instance.call(&self.runtime, Doing::OpeningData, |_| {
+            PluginSamples::open(&self.runtime, instance.number, side)
+        });
         let samples = opened.map_err(|stop| self.refused(stop))?;
         let settings = &self.run.loader;
         let settings = LoaderSettings {
@@ -181,20 +219,29 @@ impl Composed {
         let loader = Loader::open(Arc::new(samples), settings, self.run.run.seed);
         loader.map(Some).map_err(|error| {
             let mut diagnostics = Diagnostics::new();
-            let diagnostic = Diagnostic::error("data", format!("the data of `{}` cannot be used: {error}", spec.id));
+            let diagnostic = Diagnostic::error(
+                "data",
+                format!("the data of `{}` cannot be used: {error}", spec.id),
+            );
             diagnostics.push(placed(diagnostic, &self.run, Some(spec)));
             diagnostics
         })
     }
 
     fn parts(&self) -> Result<Parts, Stop> {
-        let find =
-            |spec: &InstanceSpec| self.instance(&spec.id).ok_or_else(|| Stop::host(format!("instance `{}` was not created", spec.id)));
+        let find = |spec: &InstanceSpec| {
+            self.instance(&spec.id)
+                .ok_or_else(|| Stop::host(format!("instance `{}` was not created", spec.id)))
+        };
         let mut parts = Parts::default();
         for (index, model) in self.run.models.iter().enumerate() {
             let optimizer = optimizer_of(&self.run, model).map(&find).transpose()?;
             let optimizer = optimizer.map(|optimizer| OptimizerSlot::new(optimizer, index));
-            parts.models.push(ModelSlot { name: model.name.clone(), instance: find(&model.spec)?, optimizer });
+            parts.models.push(ModelSlot {
+                name: model.name.clone(),
+                instance: find(&model.spec)?,
+                optimizer,
+            });
         }
         for loss in &self.run.losses {
             parts.losses.push(LossSlot { name: loss.name.clone(), instance: find(&loss.spec)? });
@@ -204,15 +251,20 @@ impl Composed {
                 PhaseData::None => None,
                 data => Some(data.name().to_owned()),
             };
-            parts.phases.push(PhaseSlot { instance: find(&phase.spec)?, kind, split, total_steps: Default::default() });
+            parts.phases.push(PhaseSlot {
+                instance: find(&phase.spec)?,
+                kind,
+                split,
+                total_steps: Default::default(),
+            });
         }
         parts.loggers = self.run.loggers.iter().map(&find).collect::<Result<_, _>>()?;
         Ok(parts)
     }
 }
 
-/// Takes default callbacks out of the run of which another callback has one within itself, such as a throttled recorder: with
-/// both, the two would write the same state.
+/// Takes default callbacks out of the run of which another callback has one within itself, such as
+/// a throttled recorder: with both, the two would write the same state.
 fn leave_out_wrapped_defaults(
     runtime: &Runtime,
     run: &mut RunDescription,
@@ -220,20 +272,32 @@ fn leave_out_wrapped_defaults(
     members: &mut Vec<Member<'static>>,
 ) {
     fn has_within(instance: &Instance, component: &str) -> bool {
-        instance.children.iter().any(|child| child.component == component || has_within(child, component))
+        instance
+            .children
+            .iter()
+            .any(|child| child.component == component || has_within(child, component))
     }
     let is_default = |spec: &InstanceSpec| {
-        spec.place.is_none() && spec.component_place.is_none() && DEFAULT_CALLBACKS.contains(&spec.component.as_str())
+        spec.place.is_none()
+            && spec.component_place.is_none()
+            && DEFAULT_CALLBACKS.contains(&spec.component.as_str())
     };
     let wrapped = |spec: &InstanceSpec| {
-        is_default(spec) && instances.iter().flatten().any(|instance| instance.id != spec.id && has_within(instance, &spec.component_id()))
+        is_default(spec)
+            && instances.iter().flatten().any(|instance| {
+                instance.id != spec.id && has_within(instance, &spec.component_id())
+            })
     };
-    let left_out: Vec<String> = run.callbacks.iter().filter(|spec| wrapped(spec)).map(|spec| spec.id.clone()).collect();
+    let left_out: Vec<String> =
+        run.callbacks.iter().filter(|spec| wrapped(spec)).map(|spec| spec.id.clone()).collect();
     for id in left_out {
-        log::info!("the default callback `{id}` is left out: another callback of the run has one within itself");
+        log::info!(
+            "the default callback `{id}` is left out: another callback of the run has one within itself"
+        );
         run.callbacks.retain(|spec| spec.id != id);
         members.retain(|member| member.id != id);
-        if let Some(place) = instances.iter().position(|one| one.as_ref().is_some_and(|instance| instance.id == id))
+        if let Some(place) =
+            instances.iter().position(|one| one.as_ref().is_some_and(|instance| instance.id == id))
             && let Some(instance) = instances.remove(place)
         {
             runtime.forget(&instance);
@@ -251,7 +315,11 @@ fn optimizer_of<'a>(run: &'a RunDescription, model: &Named) -> Option<&'a Instan
     named.or(only).map(|optimizer| &optimizer.spec)
 }
 
-fn runtime(run: &RunDescription, shelf: &Rc<Shelf>, surroundings: Surroundings) -> Result<Rc<Runtime>, Diagnostics> {
+fn runtime(
+    run: &RunDescription,
+    shelf: &Rc<Shelf>,
+    surroundings: Surroundings,
+) -> Result<Rc<Runtime>, Diagnostics> {
     let fail = |code, text: String| {
         let mut diagnostics = Diagnostics::new();
         diagnostics.push(Diagnostic::error(code, text));
@@ -262,17 +330,33 @@ fn runtime(run: &RunDescription, shelf: &Rc<Shelf>, surroundings: Surroundings) 
         Device::Cuda(number) if !candle_core::utils::cuda_is_available() => {
             return Err(fail(
                 "device",
-                format!("the device `cuda:{number}` cannot be used: this host was built without CUDA; use `device = \"cpu\"`"),
+                format!(
+                    "the device `cuda:{number}` cannot be used: this host was built without CUDA; use `device = \"cpu\"`"
+                ),
             ));
         }
         Device::Cuda(number) => CandleDevice::new_cuda(number).map_err(|error| {
             let first = error.to_string().lines().next().unwrap_or_default().to_owned();
-            fail("device", format!("the device `cuda:{number}` cannot be used: {first}; use `device = \"cpu\"`"))
+            fail(
+                "device",
+                format!(
+                    "the device `cuda:{number}` cannot be used: {first}; use `device = \"cpu\"`"
+                ),
+            )
         })?,
     };
-    let options = EngineOptions { device, seed: run.run.seed, threads: run.run.threads, ..EngineOptions::default() };
+    let options = EngineOptions {
+        device,
+        seed: run.run.seed,
+        threads: run.run.threads,
+        ..EngineOptions::default()
+    };
     let engine = Engine::new(options).map_err(|error| fail("device", error.to_string()))?;
-    let ports = Ports { sink: surroundings.sink, display: surroundings.display, components: Rc::clone(shelf) as Rc<_> };
+    let ports = Ports {
+        sink: surroundings.sink,
+        display: surroundings.display,
+        components: Rc::clone(shelf) as Rc<_>,
+    };
     let folders = Folders { base: run.run.base_dir.clone(), run: surroundings.run_dir };
     Runtime::new(engine, ports, folders).map_err(|stop| fail("internal", stop.to_string()))
 }
@@ -280,10 +364,13 @@ fn runtime(run: &RunDescription, shelf: &Rc<Shelf>, surroundings: Surroundings) 
 /// A setting that cannot be followed, at its place in the run file.
 pub(super) fn faulty_setting(run: &RunDescription, key: &str, text: String) -> Diagnostics {
     let mut diagnostics = Diagnostics::new();
-    let place = run.origins.iter().find(|(known, _)| known.starts_with(key)).and_then(|(_, origin)| match origin {
-        Origin::Given(place) => Some(*place),
-        _ => None,
-    });
+    let place =
+        run.origins.iter().find(|(known, _)| known.starts_with(key)).and_then(|(_, origin)| {
+            match origin {
+                Origin::Given(place) => Some(*place),
+                _ => None,
+            }
+        });
     let diagnostic = Diagnostic::error("fine-tuning", text);
     diagnostics.push(match place {
         Some(place) => diagnostic.at(&run.sources, place, ""),
@@ -301,7 +388,7 @@ fn placed(diagnostic: Diagnostic, run: &RunDescription, spec: Option<&InstanceSp
 
 fn instance_refused(run: &RunDescription, spec: Option<&InstanceSpec>, stop: &Stop) -> Diagnostic {
     let mut diagnostic = Diagnostic::error("instance-refused", stop.to_string());
-    diagnostic.mend = spec.map(|spec| {
+    diagnostic.help = spec.map(|spec| {
         format!("`fluxbay inspect {}/{}` shows its settings with an example, and what it may read and write", spec.kind, spec.component)
     });
     placed(diagnostic, run, spec)
@@ -331,17 +418,26 @@ pub(super) fn new_instance(run: &RunDescription, spec: &InstanceSpec) -> NewInst
 impl Builder<'_> {
     /// Creates one instance, or notes why it could not be.
     fn create(&mut self, spec: &InstanceSpec) {
-        let prepared = match self.shelf.take(spec.kind, &spec.lookup(), &Json::Object(spec.config.clone())) {
-            Ok(prepared) => prepared,
-            Err(error) => {
-                let diagnostic = Diagnostic::error("plugin-refused", format!("`{}` cannot be used: {error}", spec.id));
-                self.diagnostics.push(placed(diagnostic, self.run, Some(spec)));
-                return self.stand_in(spec);
-            }
-        };
+        let prepared =
+            match self.shelf.take(spec.kind, &spec.lookup(), &Json::Object(spec.config.clone())) {
+                Ok(prepared) => prepared,
+                Err(error) => {
+                    let diagnostic = Diagnostic::error(
+                        "plugin-refused",
+                        format!("`{}` cannot be used: {error}", spec.id),
+                    );
+                    self.diagnostics.push(placed(diagnostic, self.run, Some(spec)));
+                    return self.stand_in(spec);
+                }
+            };
         match self.runtime.create(new_instance(self.run, spec), prepared) {
             Ok(instance) => {
-                self.members.push(member(self.runtime, &instance, Some(spec), self.phase_kind(spec).unwrap_or_default().as_str()));
+                self.members.push(member(
+                    self.runtime,
+                    &instance,
+                    Some(spec),
+                    self.phase_kind(spec).unwrap_or_default().as_str(),
+                ));
                 self.instances.push(Some(instance));
             }
             Err(stop) => {
@@ -364,7 +460,11 @@ impl Builder<'_> {
     }
 
     fn phase_kinds(&self) -> Vec<PhaseKind> {
-        let kind = |spec: &InstanceSpec| self.phase_kind(spec).and_then(|name| PhaseKind::named(&name)).unwrap_or(PhaseKind::Other);
+        let kind = |spec: &InstanceSpec| {
+            self.phase_kind(spec)
+                .and_then(|name| PhaseKind::named(&name))
+                .unwrap_or(PhaseKind::Other)
+        };
         self.run.phases.iter().map(|phase| kind(&phase.spec)).collect()
     }
 }

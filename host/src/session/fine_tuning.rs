@@ -39,10 +39,18 @@ impl FineTuningReport {
                 text.push_str(&format!("\n  {what}: {}", names.join(", ")));
             }
         };
-        let shapes = self.other_shape.iter().map(|(name, here, there)| format!("{} is {here:?} here, {there:?} there", shown::text(name)));
+        let shapes = self.other_shape.iter().map(|(name, here, there)| {
+            format!("{} is {here:?} here, {there:?} there", shown::text(name))
+        });
         list("another shape", shapes.collect());
-        list("not in the file", self.missing.iter().map(|name| shown::text(name).to_string()).collect());
-        list("in the file alone", self.unused.iter().map(|name| shown::text(name).to_string()).collect());
+        list(
+            "not in the file",
+            self.missing.iter().map(|name| shown::text(name).to_string()).collect(),
+        );
+        list(
+            "in the file alone",
+            self.unused.iter().map(|name| shown::text(name).to_string()).collect(),
+        );
         text
     }
 }
@@ -65,7 +73,8 @@ fn full_name(parameter: &ParameterSummary) -> String {
 }
 
 impl Session {
-    /// Leaves the parameters that `[fine-tuning] freeze` describes as they are. Answers their names.
+    /// Leaves the parameters that `[fine-tuning] freeze` describes as they are. Answers their
+    /// names.
     ///
     /// # Errors
     /// A text about a pattern that describes none.
@@ -73,10 +82,19 @@ impl Session {
         let mut frozen = Vec::new();
         let names: Vec<(String, usize)> = {
             let engine = self.runtime().engine.borrow();
-            engine.parameters().map(|p| (format!("{}.{}", engine.model_name(p.model).unwrap_or_default(), p.path), p.index)).collect()
+            engine
+                .parameters()
+                .map(|p| {
+                    (
+                        format!("{}.{}", engine.model_name(p.model).unwrap_or_default(), p.path),
+                        p.index,
+                    )
+                })
+                .collect()
         };
         for pattern in &self.run().fine_tuning.freeze {
-            let found: Vec<&(String, usize)> = names.iter().filter(|(name, _)| matches(pattern, name)).collect();
+            let found: Vec<&(String, usize)> =
+                names.iter().filter(|(name, _)| matches(pattern, name)).collect();
             if found.is_empty() {
                 let some: Vec<&str> = names.iter().take(6).map(|(name, _)| name.as_str()).collect();
                 return Err(format!(
@@ -86,7 +104,11 @@ impl Session {
                 ));
             }
             for (name, index) in found {
-                self.runtime().engine.borrow_mut().freeze(*index, true).map_err(|error| error.to_string())?;
+                self.runtime()
+                    .engine
+                    .borrow_mut()
+                    .freeze(*index, true)
+                    .map_err(|error| error.to_string())?;
                 frozen.push(name.clone());
             }
         }
@@ -95,8 +117,8 @@ impl Session {
         Ok(frozen)
     }
 
-    /// Starts from the file that `[fine-tuning] from` names; none where it names none. For a new run: one that is resumed has
-    /// its parameters in the checkpoint.
+    /// Starts from the file that `[fine-tuning] from` names; none where it names none. For a new
+    /// run: one that is resumed has its parameters in the checkpoint.
     ///
     /// # Errors
     /// The file cannot be used, no parameter was found in it, or not all of them although `strict`.
@@ -110,18 +132,25 @@ impl Session {
             return Ok(None);
         }
         let path = Path::new(&self.run().run.base_dir).join(&settings.from);
-        let bytes = std::fs::read(&path).map_err(|error| format!("cannot read {}: {error}", shown::path(&path)))?;
-        let file = tensors::decode(&bytes).map_err(|error| format!("{} {error}", shown::path(&path)))?;
+        let bytes = std::fs::read(&path)
+            .map_err(|error| format!("cannot read {}: {error}", shown::path(&path)))?;
+        let file =
+            tensors::decode(&bytes).map_err(|error| format!("{} {error}", shown::path(&path)))?;
         let report = self.take_parameters(file, settings)?;
         if report.taken.is_empty() || (settings.strict && !report.is_complete()) {
-            let mend = "change names with `map = [\"OLD=NEW\"]` in [fine-tuning]";
-            return Err(format!("{}: {}\n{mend}", shown::path(&path), report.text()));
+            let help = "change names with `map = [\"OLD=NEW\"]` in [fine-tuning]";
+            return Err(format!("{}: {}\n{help}", shown::path(&path), report.text()));
         }
         Ok(Some(report))
     }
 
-    fn take_parameters(&self, file: Vec<(String, Tensor)>, settings: &FineTuningSettings) -> Result<FineTuningReport, String> {
-        let map: Option<Vec<(&str, &str)>> = settings.map.iter().map(|change| change.split_once('=')).collect();
+    fn take_parameters(
+        &self,
+        file: Vec<(String, Tensor)>,
+        settings: &FineTuningSettings,
+    ) -> Result<FineTuningReport, String> {
+        let map: Option<Vec<(&str, &str)>> =
+            settings.map.iter().map(|change| change.split_once('=')).collect();
         let map = map.ok_or("a change of names in `map` is written OLD=NEW")?;
         let mut found: BTreeMap<String, (String, Tensor)> = BTreeMap::new();
         for (name, tensor) in file {
@@ -141,7 +170,11 @@ impl Session {
         for parameter in &parameters {
             let name = full_name(parameter);
             // Files of other libraries do not know the names that models have in a run.
-            let key = if found.contains_key(&name) || !only_model { name.clone() } else { parameter.path.clone() };
+            let key = if found.contains_key(&name) || !only_model {
+                name.clone()
+            } else {
+                parameter.path.clone()
+            };
             let Some((there, tensor)) = found.remove(&key) else {
                 report.missing.push(name);
                 continue;
@@ -150,7 +183,8 @@ impl Session {
                 report.other_shape.push((name, parameter.shape.clone(), tensor.dims().to_vec()));
                 continue;
             }
-            self.set_parameter(parameter, &tensor).map_err(|error| format!("`{}` cannot be taken: {error}", shown::text(&name)))?;
+            self.set_parameter(parameter, &tensor)
+                .map_err(|error| format!("`{}` cannot be taken: {error}", shown::text(&name)))?;
             report.taken.push((name, there));
         }
         report.unused = found.into_values().map(|(name, _)| name).collect();
@@ -159,10 +193,15 @@ impl Session {
 
     fn set_parameter(&self, parameter: &ParameterSummary, tensor: &Tensor) -> Result<(), String> {
         let mut engine = self.runtime().engine.borrow_mut();
-        let found = engine.parameters().find(|p| p.path == parameter.path && engine.model_name(p.model) == Some(&parameter.model));
+        let found = engine.parameters().find(|p| {
+            p.path == parameter.path && engine.model_name(p.model) == Some(&parameter.model)
+        });
         let (index, handle) = found.map(|p| (p.index, p.handle)).ok_or("it is not there")?;
         let like = engine.value(handle).map_err(|error| error.to_string())?;
-        let tensor = tensor.to_dtype(like.dtype()).and_then(|tensor| tensor.to_device(like.device())).map_err(|error| error.to_string())?;
+        let tensor = tensor
+            .to_dtype(like.dtype())
+            .and_then(|tensor| tensor.to_device(like.device()))
+            .map_err(|error| error.to_string())?;
         engine.set_parameter(index, &tensor).map_err(|error| error.to_string())
     }
 }
@@ -173,9 +212,17 @@ mod tests {
 
     #[test]
     fn stars_stand_for_any_text() {
-        assert!(matches("model.layers.*", "model.layers.0.weight") && matches("*.bias", "model.a.bias") && matches("*", "x"));
+        assert!(
+            matches("model.layers.*", "model.layers.0.weight")
+                && matches("*.bias", "model.a.bias")
+                && matches("*", "x")
+        );
         assert!(matches("m*l.*.weight", "model.0.weight") && matches("a", "a"));
-        assert!(!matches("*.bias", "model.bias.weight") && !matches("model", "model.x") && !matches("", "x"));
+        assert!(
+            !matches("*.bias", "model.bias.weight")
+                && !matches("model", "model.x")
+                && !matches("", "x")
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Instances as the composition sees them: what they said, and what their children said, as plain data.
+//! Instances as the composition sees them: what they said, and what their children said, as plain
+//! data.
 
 use std::rc::Rc;
 
@@ -11,10 +12,16 @@ use crate::library::{Catalog, ComponentManifest, Kind};
 use crate::run_file::InstanceSpec;
 
 /// A member for an instance that was created.
-pub fn member(runtime: &Rc<Runtime>, instance: &Rc<Instance>, spec: Option<&InstanceSpec>, phase_kind: &str) -> Member<'static> {
+pub fn member(
+    runtime: &Rc<Runtime>,
+    instance: &Rc<Instance>,
+    spec: Option<&InstanceSpec>,
+    phase_kind: &str,
+) -> Member<'static> {
     let kind = kind_of(instance.kind()).unwrap_or(Kind::Callback);
     let mut member = Member::new(kind, &instance.id, &instance.component);
-    member.events = instance.answers.events.iter().filter_map(|&number| runtime.event_name(number)).collect();
+    member.events =
+        instance.answers.events.iter().filter_map(|&number| runtime.event_name(number)).collect();
     member.emits = instance.declared.emits.clone();
     member.phase_kind = phase_kind.to_owned();
     member.place = spec.and_then(|spec| spec.place);
@@ -57,11 +64,14 @@ fn resolve(instance: &Instance, other: &str, path: &str) -> Resolution {
         return own;
     }
     let children = instance.children.iter().map(|child| resolve(child, other, path));
-    children.into_iter().find(|answer| *answer != Resolution::NotDefined).unwrap_or(Resolution::NotDefined)
+    children
+        .into_iter()
+        .find(|answer| *answer != Resolution::NotDefined)
+        .unwrap_or(Resolution::NotDefined)
 }
 
-/// A member for an instance that could not be created: what its manifest says stands in for it, so that the others'
-/// problems are told as they are.
+/// A member for an instance that could not be created: what its manifest says stands in for it, so
+/// that the others' problems are told as they are.
 pub fn stand_in(spec: &InstanceSpec, manifest: &ComponentManifest) -> Member<'static> {
     let mut member = Member::new(spec.kind, &spec.id, &spec.component_id());
     let declared = declared(manifest);

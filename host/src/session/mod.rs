@@ -1,10 +1,12 @@
 //! A run as a library: catalog and run description become something that trains.
 //!
-//! Three stages, each a type, so that a step cannot be left out: [`Composed::new`] loads the plugins, creates every instance
-//! and decides the order; all problems come back at once, and no data was read. [`Composed::open`] opens the data, builds
-//! the models and gives a [`Session`], which runs fits, epochs and steps, and whose callbacks can be changed in between.
+//! Three stages, each a type, so that a step cannot be left out: [`Composed::new`] loads the
+//! plugins, creates every instance and decides the order; all problems come back at once, and no
+//! data was read. [`Composed::open`] opens the data, builds the models and gives a [`Session`],
+//! which runs fits, epochs and steps, and whose callbacks can be changed in between.
 //!
-//! Used by the command line and by embedders. It writes no files itself: the record and the display are handed in.
+//! Used by the command line and by embedders. It writes no files itself: the record and the display
+//! are handed in.
 //!
 //! A run from a file, trained, looked at, and changed in between:
 //!
@@ -147,11 +149,16 @@ impl Session {
         self.runtime().run_step(phase, batch)
     }
 
-    /// Runs steps of one phase on batches, one after the other: a loop of one's own that is entered and left once.
+    /// Runs steps of one phase on batches, one after the other: a loop of one's own that is entered
+    /// and left once.
     ///
     /// # Errors
     /// What ended more than a step or failed; batches after that are not taken.
-    pub fn run_steps(&self, phase: usize, batches: impl IntoIterator<Item = impl Borrow<DataBatch>>) -> Flow {
+    pub fn run_steps(
+        &self,
+        phase: usize,
+        batches: impl IntoIterator<Item = impl Borrow<DataBatch>>,
+    ) -> Flow {
         self.runtime().run_steps(phase, batches)
     }
 
@@ -191,7 +198,9 @@ impl Session {
     /// Instance ids of the phases, in their order.
     pub fn phases(&self) -> Vec<String> {
         let parts = self.runtime().parts();
-        parts.map(|parts| parts.phases.iter().map(|phase| phase.instance.id.clone()).collect()).unwrap_or_default()
+        parts
+            .map(|parts| parts.phases.iter().map(|phase| phase.instance.id.clone()).collect())
+            .unwrap_or_default()
     }
 
     /// The callback with an id.
@@ -211,7 +220,8 @@ impl Session {
         engine.parameters().map(summary).collect()
     }
 
-    /// The number at a state path, such as `step.loss` or `optimizer.learning-rate`; a tensor with one element counts as one.
+    /// The number at a state path, such as `step.loss` or `optimizer.learning-rate`; a tensor with
+    /// one element counts as one.
     pub fn number(&self, path: &str) -> Option<f64> {
         match self.runtime().state.borrow().value_at(path)? {
             Value::Number(number) => Some(*number),
@@ -241,7 +251,11 @@ impl Session {
     pub fn names(&self, path: &str) -> Vec<String> {
         let state = self.runtime().state.borrow();
         let Some(node) = state.find(path) else { return Vec::new() };
-        state.children(node).filter(|(_, child)| state.has_value(*child)).map(|(name, _)| name.to_owned()).collect()
+        state
+            .children(node)
+            .filter(|(_, child)| state.has_value(*child))
+            .map(|(name, _)| name.to_owned())
+            .collect()
     }
 
     /// The tensor at a state path, such as `step.yhats`; it shares its elements with the run's.
@@ -255,27 +269,42 @@ impl Session {
     /// The gradient that the last step left for a parameter of a model, where it has one.
     pub fn gradient(&self, model: &str, path: &str) -> Option<Tensor> {
         let mut engine = self.runtime().engine.borrow_mut();
-        let found = engine.parameters().find(|p| p.path == path && engine.model_name(p.model) == Some(model)).map(|p| p.index)?;
+        let found = engine
+            .parameters()
+            .find(|p| p.path == path && engine.model_name(p.model) == Some(model))
+            .map(|p| p.index)?;
         let handle = engine.gradient(found).ok().flatten()?;
         let tensor = engine.value(handle).ok().cloned();
         engine.release(handle).ok()?;
         tensor
     }
 
-    /// Gives all parameters and buffers other values: those of [`Session::model_tensors`] of the same run.
+    /// Gives all parameters and buffers other values: those of [`Session::model_tensors`] of the
+    /// same run.
     ///
     /// # Errors
     /// A tensor that is missing, unknown or of another shape; those before it are set then.
     pub fn set_model_tensors(&self, tensors: &[(String, Tensor)]) -> Result<(), String> {
         let mut engine = self.runtime().engine.borrow_mut();
-        let known: Vec<(String, usize)> =
-            engine.parameters().map(|p| (format!("{}.{}", engine.model_name(p.model).unwrap_or_default(), p.path), p.index)).collect();
-        if let Some((name, _)) = tensors.iter().find(|(name, _)| !known.iter().any(|(of_run, _)| of_run == name)) {
+        let known: Vec<(String, usize)> = engine
+            .parameters()
+            .map(|p| {
+                (format!("{}.{}", engine.model_name(p.model).unwrap_or_default(), p.path), p.index)
+            })
+            .collect();
+        if let Some((name, _)) =
+            tensors.iter().find(|(name, _)| !known.iter().any(|(of_run, _)| of_run == name))
+        {
             return Err(format!("the run has no parameter `{name}`"));
         }
         for (name, index) in &known {
-            let (_, value) = tensors.iter().find(|(given, _)| given == name).ok_or_else(|| format!("it has no parameter `{name}`"))?;
-            engine.set_parameter(*index, value).map_err(|error| format!("parameter `{name}`: {error}"))?;
+            let (_, value) = tensors
+                .iter()
+                .find(|(given, _)| given == name)
+                .ok_or_else(|| format!("it has no parameter `{name}`"))?;
+            engine
+                .set_parameter(*index, value)
+                .map_err(|error| format!("parameter `{name}`: {error}"))?;
         }
         Ok(())
     }
@@ -288,7 +317,10 @@ impl Session {
         let engine = self.runtime().engine.borrow();
         let named = |p: crate::tensor::ParameterInfo<'_>| {
             let value = engine.value(p.handle).map_err(candle_core::Error::wrap)?;
-            Ok((format!("{}.{}", engine.model_name(p.model).unwrap_or_default(), p.path), value.copy()?))
+            Ok((
+                format!("{}.{}", engine.model_name(p.model).unwrap_or_default(), p.path),
+                value.copy()?,
+            ))
         };
         engine.parameters().map(named).collect()
     }

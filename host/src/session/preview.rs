@@ -20,16 +20,23 @@ pub struct SchedulePreview {
 const TIMES: u64 = 100;
 
 impl Composed {
-    /// The values of a schedule as a run file writes it: a number, a component's name, or a table with `component` and its keys.
-    /// Without `times` it goes as far as the schedule's own length.
+    /// The values of a schedule as a run file writes it: a number, a component's name, or a table
+    /// with `component` and its keys. Without `times` it goes as far as the schedule's own length.
     ///
     /// # Errors
     /// What is wrong with the schedule, as a text.
-    pub fn preview_schedule(&self, schedule: &Json, times: Option<u64>) -> Result<SchedulePreview, String> {
+    pub fn preview_schedule(
+        &self,
+        schedule: &Json,
+        times: Option<u64>,
+    ) -> Result<SchedulePreview, String> {
         let (component, config) = match schedule {
             Json::Number(number) => {
                 let value = number.as_f64().unwrap_or(f64::NAN);
-                return Ok(SchedulePreview { length: Some(1), values: vec![value; times.unwrap_or(1) as usize] });
+                return Ok(SchedulePreview {
+                    length: Some(1),
+                    values: vec![value; times.unwrap_or(1) as usize],
+                });
             }
             Json::String(component) => (component.clone(), Map::new()),
             Json::Object(table) => {
@@ -39,17 +46,32 @@ impl Composed {
                     _ => return Err("a schedule's table needs `component`, a text".to_owned()),
                 }
             }
-            other => return Err(format!("a schedule is a number, a name, or a table with `component`, not {other}")),
+            other => {
+                return Err(format!(
+                    "a schedule is a number, a name, or a table with `component`, not {other}"
+                ));
+            }
         };
-        let kind = Kind::ALL.iter().position(|kind| *kind == Kind::Schedule).unwrap_or_default() as u32;
+        let kind =
+            Kind::ALL.iter().position(|kind| *kind == Kind::Schedule).unwrap_or_default() as u32;
         let prepared = self.shelf.prepare(kind, &component, &Json::Object(config).to_string())?;
-        let instance = self.runtime.create(NewInstance::named("schedule-preview"), prepared).map_err(|stop| stop.0.text.clone())?;
+        let instance = self
+            .runtime
+            .create(NewInstance::named("schedule-preview"), prepared)
+            .map_err(|stop| stop.0.text.clone())?;
         let (runtime, number) = (&self.runtime, instance.number);
         let asked = Doing::Value;
-        let length = instance.call(runtime, asked, |plugin| plugin.schedule_length(runtime, number)).map_err(|stop| stop.to_string())?;
+        let length = instance
+            .call(runtime, asked, |plugin| plugin.schedule_length(runtime, number))
+            .map_err(|stop| stop.to_string())?;
         let length = (length > 0).then_some(length);
-        let value = |t: u64| instance.call(runtime, asked, |plugin| plugin.schedule_value(runtime, number, t as f64));
-        let values = (1..=times.or(length).unwrap_or(TIMES)).map(value).collect::<Result<Vec<_>, _>>().map_err(|stop| stop.to_string());
+        let value = |t: u64| {
+            instance.call(runtime, asked, |plugin| plugin.schedule_value(runtime, number, t as f64))
+        };
+        let values = (1..=times.or(length).unwrap_or(TIMES))
+            .map(value)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|stop| stop.to_string());
         runtime.forget(&instance);
         Ok(SchedulePreview { length, values: values? })
     }

@@ -7,7 +7,10 @@ use serde_json::Value as Json;
 
 use crate::bridge::HOST;
 use crate::learner::{Components, Declared, Prepared};
-use crate::library::{Catalog, ComponentManifest, ComponentRef, Kind, LoadError, Loaded, PluginEntry, PluginLoader, Refusal, Sha256};
+use crate::library::{
+    Catalog, ComponentManifest, ComponentRef, Kind, LoadError, Loaded, PluginEntry, PluginLoader,
+    Refusal, Sha256,
+};
 use crate::run_file::{Diagnostics, Severity, check_json};
 
 /// A catalog, and what of it is loaded.
@@ -29,7 +32,9 @@ pub enum ShelfError {
     #[error(transparent)]
     Load(#[from] LoadError),
     /// The plugin's table lacks it, although its manifest has it.
-    #[error("plugin `{plugin}` does not have the {component} that its manifest lists; build it anew")]
+    #[error(
+        "plugin `{plugin}` does not have the {component} that its manifest lists; build it anew"
+    )]
     Missing {
         /// The plugin.
         plugin: String,
@@ -59,7 +64,12 @@ pub fn kind_of(number: u32) -> Option<Kind> {
 impl Shelf {
     /// Nothing is loaded yet.
     pub fn new(catalog: Rc<Catalog>) -> Shelf {
-        Shelf { catalog, loader: RefCell::default(), loaded: RefCell::default(), refused: RefCell::default() }
+        Shelf {
+            catalog,
+            loader: RefCell::default(),
+            loaded: RefCell::default(),
+            refused: RefCell::default(),
+        }
     }
 
     /// The catalog.
@@ -72,13 +82,15 @@ impl Shelf {
         self.loaded.borrow().clone()
     }
 
-    /// Loads the plugins of several components at once, which is quicker than one by one. What is wrong with one of them is told
-    /// when it is taken.
+    /// Loads the plugins of several components at once, which is quicker than one by one. What is
+    /// wrong with one of them is told when it is taken.
     pub fn fetch<'a>(&self, components: impl IntoIterator<Item = (Kind, &'a str)>) {
         let mut plugins: Vec<&PluginEntry> = Vec::new();
         for (kind, name) in components {
             let Ok(found) = self.catalog.find(kind, name) else { continue };
-            if !plugins.iter().any(|known| known.sha256() == found.plugin.sha256()) && !self.has(found.plugin.sha256()) {
+            if !plugins.iter().any(|known| known.sha256() == found.plugin.sha256())
+                && !self.has(found.plugin.sha256())
+            {
                 plugins.push(found.plugin);
             }
         }
@@ -105,14 +117,19 @@ impl Shelf {
     }
 
     fn load(&self, plugin: &PluginEntry) -> Result<Loaded, LoadError> {
-        if let Some((_, error)) = self.refused.borrow().iter().find(|(known, _)| *known == plugin.sha256()) {
+        if let Some((_, error)) =
+            self.refused.borrow().iter().find(|(known, _)| *known == plugin.sha256())
+        {
             return Err(error.clone());
         }
-        let loader = self.loader().map_err(|refusal| LoadError { path: plugin.path().to_owned(), refusal })?;
+        let loader = self
+            .loader()
+            .map_err(|refusal| LoadError { path: plugin.path().to_owned(), refusal })?;
         loader.load(plugin, &HOST)
     }
 
-    /// Takes a component, with a complete configuration, from the shelf; loads its plugin if need be.
+    /// Takes a component, with a complete configuration, from the shelf; loads its plugin if need
+    /// be.
     ///
     /// # Errors
     /// `ShelfError`.
@@ -120,16 +137,20 @@ impl Shelf {
         let found = self.catalog.find(kind, name)?;
         let component = {
             let mut loaded = self.loaded.borrow_mut();
-            let place = match loaded.iter().position(|plugin| plugin.sha256() == found.plugin.sha256()) {
-                Some(place) => place,
-                None => {
-                    loaded.push(self.load(found.plugin)?);
-                    loaded.len() - 1
-                }
-            };
+            let place =
+                match loaded.iter().position(|plugin| plugin.sha256() == found.plugin.sha256()) {
+                    Some(place) => place,
+                    None => {
+                        loaded.push(self.load(found.plugin)?);
+                        loaded.len() - 1
+                    }
+                };
             loaded[place].component(kind, &found.manifest.name)
         };
-        let missing = || ShelfError::Missing { plugin: found.plugin.name().to_owned(), component: found.id() };
+        let missing = || ShelfError::Missing {
+            plugin: found.plugin.name().to_owned(),
+            component: found.id(),
+        };
         Ok(Prepared {
             component: component.ok_or_else(missing)?,
             name: found.id(),
@@ -146,14 +167,24 @@ impl Shelf {
 
 impl Components for Shelf {
     fn prepare(&self, kind: u32, name: &str, config: &str) -> Result<Prepared, String> {
-        let kind = kind_of(kind).ok_or_else(|| format!("there is no kind of component with number {kind}"))?;
+        let kind = kind_of(kind)
+            .ok_or_else(|| format!("there is no kind of component with number {kind}"))?;
         let found = self.find(kind, name)?;
-        let config: Json =
-            serde_json::from_str(config).map_err(|error| format!("the configuration of {kind} `{name}` is not JSON: {error}"))?;
+        let config: Json = serde_json::from_str(config).map_err(|error| {
+            format!("the configuration of {kind} `{name}` is not JSON: {error}")
+        })?;
         let mut diagnostics = Diagnostics::new();
-        let complete = check_json(&found.manifest.config, &config, &format!("{kind} `{name}`"), &mut diagnostics);
+        let complete = check_json(
+            &found.manifest.config,
+            &config,
+            &format!("{kind} `{name}`"),
+            &mut diagnostics,
+        );
         if diagnostics.has_errors() {
-            let errors = diagnostics.iter().filter(|one| one.severity == Severity::Error).map(|one| one.message.clone());
+            let errors = diagnostics
+                .iter()
+                .filter(|one| one.severity == Severity::Error)
+                .map(|one| one.message.clone());
             return Err(errors.collect::<Vec<_>>().join("; "));
         }
         self.take(kind, name, &Json::Object(complete)).map_err(|error| error.to_string())

@@ -1,4 +1,5 @@
-//! What the learner leaves before it calls a plugin: a few stores into shared memory, read only when something is wrong.
+//! What the learner leaves before it calls a plugin: a few stores into shared memory, read only
+//! when something is wrong.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -21,8 +22,9 @@ pub(super) fn unpack(crumb: u64) -> Option<(u32, Doing)> {
     Some(((crumb >> 32) as u32, Doing::from_code(crumb as u32)?))
 }
 
-/// A call, or a round of calls, on the training thread. It is ended by hand and not when it is dropped: an exception of
-/// another language that unwinds through here must leave the breadcrumb where it is.
+/// A call, or a round of calls, on the training thread. It is ended by hand and not when it is
+/// dropped: an exception of another language that unwinds through here must leave the breadcrumb
+/// where it is.
 #[must_use = "the caller's breadcrumb has to be put back with `end`"]
 #[derive(Debug)]
 pub struct Trail(u64);

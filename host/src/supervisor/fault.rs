@@ -1,11 +1,20 @@
-//! Writes down, in the worker, which thread met a fatal signal or called `exit`; then everything goes its usual way.
+//! Writes down, in the worker, which thread met a fatal signal or called `exit`; then everything
+//! goes its usual way.
 
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::page::{PAGE, thread, word};
 
-const SIGNALS: [i32; 7] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGABRT, libc::SIGTRAP, libc::SIGSYS];
+const SIGNALS: [i32; 7] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGILL,
+    libc::SIGFPE,
+    libc::SIGABRT,
+    libc::SIGTRAP,
+    libc::SIGSYS,
+];
 
 static mut BEFORE: [Option<libc::sigaction>; SIGNALS.len()] = [None; SIGNALS.len()];
 static INSTALLED: AtomicBool = AtomicBool::new(false);
@@ -17,18 +26,23 @@ pub(super) fn install() {
     }
     PAGE.words[word::TRAINING_THREAD].store(thread(), Relaxed);
     for (index, &signal) in SIGNALS.iter().enumerate() {
-        // SAFETY: all-zero bytes are a valid `sigaction`: default disposition, empty mask, no flags.
-        let (mut action, mut before): (libc::sigaction, libc::sigaction) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
-        action.sa_sigaction = on_signal as extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) as usize;
+        // SAFETY: all-zero bytes are a valid `sigaction`: default disposition, empty mask, no
+        // flags.
+        let (mut action, mut before): (libc::sigaction, libc::sigaction) =
+            unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+        action.sa_sigaction =
+            on_signal as extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) as usize;
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-        // SAFETY: the handler does only what handlers may; `BEFORE` is written here alone, before its signal can be handled.
+        // SAFETY: the handler does only what handlers may; `BEFORE` is written here alone, before
+        // its signal can be handled.
         unsafe {
             if libc::sigaction(signal, &action, &mut before) == 0 {
                 (&raw mut BEFORE[index]).write(Some(before));
             }
         }
     }
-    // SAFETY: the function takes no arguments, touches only atomics, and lives as long as the process.
+    // SAFETY: the function takes no arguments, touches only atomics, and lives as long as the
+    // process.
     unsafe { libc::atexit(on_exit) };
 }
 
@@ -39,7 +53,10 @@ extern "C" fn on_exit() {
 /// Atomic stores, then the handler that was there before, by way of the same signal again.
 extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let words = &PAGE.words;
-    if words[word::SIGNAL].compare_exchange(0, u64::from(signal.unsigned_abs()), Relaxed, Relaxed).is_ok() {
+    if words[word::SIGNAL]
+        .compare_exchange(0, u64::from(signal.unsigned_abs()), Relaxed, Relaxed)
+        .is_ok()
+    {
         words[word::THREAD].store(thread(), Relaxed);
         words[word::STACK].store(stack_pointer(context), Relaxed);
         // SAFETY: the kernel hands a description of the signal that is valid during the call.
@@ -49,7 +66,9 @@ extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut l
     // SAFETY: written once, before this handler was installed for the signal.
     let before = before.and_then(|index| unsafe { (&raw const BEFORE[index]).read() });
     // SAFETY: sets back what the system gave; all-zero bytes are the default disposition.
-    unsafe { libc::sigaction(signal, &before.unwrap_or_else(|| std::mem::zeroed()), ptr::null_mut()) };
+    unsafe {
+        libc::sigaction(signal, &before.unwrap_or_else(|| std::mem::zeroed()), ptr::null_mut())
+    };
     // A fault happens again by itself; a signal that was sent has to be sent again.
     // SAFETY: reads a field of the kernel's description, and sends a signal to this thread.
     unsafe {

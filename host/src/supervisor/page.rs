@@ -1,7 +1,8 @@
-//! The memory that worker and supervisor share: a page of the worker's static data, backed by an anonymous file.
+//! The memory that worker and supervisor share: a page of the worker's static data, backed by an
+//! anonymous file.
 //!
-//! In a process without a supervisor it is ordinary memory that nobody reads, so that leaving a breadcrumb is the same
-//! few stores everywhere.
+//! In a process without a supervisor it is ordinary memory that nobody reads, so that leaving a
+//! breadcrumb is the same few stores everywhere.
 
 use std::fs::File;
 use std::io;
@@ -68,8 +69,8 @@ pub fn thread() -> u64 {
     u64::from(thread.unsigned_abs())
 }
 
-/// Takes over the file that the supervisor handed on as descriptor `number`, and puts it under [`PAGE`]. Called once,
-/// before anything leaves a breadcrumb.
+/// Takes over the file that the supervisor handed on as descriptor `number`, and puts it under
+/// [`PAGE`]. Called once, before anything leaves a breadcrumb.
 ///
 /// # Errors
 /// Where the descriptor is not such a file.
@@ -77,24 +78,35 @@ pub fn adopt(number: RawFd) -> io::Result<File> {
     if number <= 2 {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     }
-    // SAFETY: any number may be asked about; nothing else in this process owns a descriptor that it was started with.
+    // SAFETY: any number may be asked about; nothing else in this process owns a descriptor that it
+    // was started with.
     if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the descriptor is open, as was just seen, and the supervisor passed it on for this process to own.
+    // SAFETY: the descriptor is open, as was just seen, and the supervisor passed it on for this
+    // process to own.
     let file = File::from(unsafe { OwnedFd::from_raw_fd(number) });
     if file.metadata()?.len() < BYTES as u64 {
         return Err(io::Error::from(io::ErrorKind::InvalidData));
     }
     let place = (&raw const PAGE).cast_mut().cast();
-    // SAFETY: the place is exactly this static, aligned and sized to whole pages, made of atomics that are all 0 in the
-    // file too; nobody else has borrowed more than single atomics of it.
-    let mapped =
-        unsafe { libc::mmap(place, BYTES, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_FIXED, file.as_raw_fd(), 0) };
+    // SAFETY: the place is exactly this static, aligned and sized to whole pages, made of atomics
+    // that are all 0 in the file too; nobody else has borrowed more than single atomics of it.
+    let mapped = unsafe {
+        libc::mmap(
+            place,
+            BYTES,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED | libc::MAP_FIXED,
+            file.as_raw_fd(),
+            0,
+        )
+    };
     if mapped == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(file) }
 }
 
 /// Bytes of the numbers that are in use.
 pub const USED: usize = 8 * (word::LANES + word::LANE * word::LANE_COUNT);
 
-const _: () = assert!(size_of::<Page>() == BYTES && word::LANES + word::LANE * word::LANE_COUNT <= WORDS);
+const _: () =
+    assert!(size_of::<Page>() == BYTES && word::LANES + word::LANE * word::LANE_COUNT <= WORDS);

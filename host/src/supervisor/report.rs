@@ -1,4 +1,5 @@
-//! From numbers in shared memory to words: who was being called, for what, where in the run, and what ended the process.
+//! From numbers in shared memory to words: who was being called, for what, where in the run, and
+//! what ended the process.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -47,11 +48,17 @@ pub(super) struct Scene {
 impl Scene {
     /// Reads the numbers, each by its place.
     pub(super) fn of(read: impl Fn(usize) -> u64) -> Self {
-        let crumb = |thread, now, calls| unpack(now).map(|(instance, doing)| Crumb { thread, instance, doing, calls });
-        let lanes = (0..word::LANE_COUNT).map(|number| word::LANES + word::LANE * number).filter(|&lane| read(lane) != 0);
+        let crumb = |thread, now, calls| {
+            unpack(now).map(|(instance, doing)| Crumb { thread, instance, doing, calls })
+        };
+        let lanes = (0..word::LANE_COUNT)
+            .map(|number| word::LANES + word::LANE * number)
+            .filter(|&lane| read(lane) != 0);
         Self {
             training: crumb(0, read(word::NOW), read(word::CALLS)),
-            others: lanes.filter_map(|lane| crumb(read(lane), read(lane + 1), read(lane + 2))).collect(),
+            others: lanes
+                .filter_map(|lane| crumb(read(lane), read(lane + 1), read(lane + 2)))
+                .collect(),
             epoch: read(word::EPOCH),
             step: read(word::STEP),
             phase: read(word::PHASE) as u32,
@@ -66,29 +73,42 @@ impl Scene {
         }
     }
 
-    /// A breadcrumb in words, as the beginning of a sentence: who, of which plugin, doing what, where.
+    /// A breadcrumb in words, as the beginning of a sentence: who, of which plugin, doing what,
+    /// where.
     pub(super) fn told(&self, crumb: Crumb, roster: &Roster) -> String {
         let who = match roster.instances.get(&crumb.instance) {
             Some((id, component, plugin)) => {
-                format!("`{}` ({} of {})", shown::text(id), shown::text(component), shown::text(plugin))
+                format!(
+                    "`{}` ({} of {})",
+                    shown::text(id),
+                    shown::text(component),
+                    shown::text(plugin)
+                )
             }
             None => format!("instance {}", crumb.instance),
         };
-        let standard = |number: u32| event::NAMES.get(number as usize).map(|name| (*name).to_owned());
-        let what = crumb.doing.phrase(|number| roster.events.get(&number).map(|name| shown::text(name)).or_else(|| standard(number)));
+        let standard =
+            |number: u32| event::NAMES.get(number as usize).map(|name| (*name).to_owned());
+        let what = crumb.doing.phrase(|number| {
+            roster.events.get(&number).map(|name| shown::text(name)).or_else(|| standard(number))
+        });
         let phase = roster.phases.get(&self.phase).map(|id| shown::text(id)).unwrap_or_default();
         format!("{who}, {what}{},", place(&phase, self.epoch, self.step))
     }
 
-    /// The breadcrumb of the thread that ended the process; the training thread's where that is not known.
+    /// The breadcrumb of the thread that ended the process; the training thread's where that is not
+    /// known.
     fn culprit(&self, thread: u64) -> Culprit {
-        if let Some(crumb) = self.others.iter().find(|crumb| thread != 0 && crumb.thread == thread) {
+        if let Some(crumb) = self.others.iter().find(|crumb| thread != 0 && crumb.thread == thread)
+        {
             return Culprit::Called(*crumb);
         }
         match self.training {
             Some(crumb) if thread == 0 || thread == self.training_thread => Culprit::Called(crumb),
             None if thread == self.training_thread => Culprit::Host,
-            crumb if thread == 0 => crumb.or(self.others.first().copied()).map_or(Culprit::Host, Culprit::Called),
+            crumb if thread == 0 => {
+                crumb.or(self.others.first().copied()).map_or(Culprit::Host, Culprit::Called)
+            }
             crumb => Culprit::Thread(crumb),
         }
     }
@@ -99,7 +119,8 @@ enum Culprit {
     Called(Crumb),
     /// No plugin was being called.
     Host,
-    /// A thread that the host did not start or that was not in a call; what the training thread was doing meanwhile.
+    /// A thread that the host did not start or that was not in a call; what the training thread was
+    /// doing meanwhile.
     Thread(Option<Crumb>),
 }
 
@@ -120,7 +141,7 @@ pub(super) struct Report {
     /// What happened and who did it, one sentence.
     pub(super) text: String,
     /// What to do about it.
-    pub(super) mend: String,
+    pub(super) help: String,
     /// Id of the instance; empty where it is not known.
     pub(super) by: String,
     /// Its plugin; empty where it is not known.
@@ -139,38 +160,62 @@ pub(super) fn report(cause: Cause, scene: &Scene, stuck: Option<Crumb>, roster: 
         Cause::Signal(signal) => format!("ended the process by {}", signal_words(signal, scene)),
         Cause::Exit(code) => format!("ended the process with exit code {code}, as no plugin may"),
         Cause::TooLong(limit) => {
-            format!("did not return for {} s, the limit that `run.handler-limit` sets, and was ended", limit.as_secs_f64())
+            format!(
+                "did not return for {} s, the limit that `run.handler-limit` sets, and was ended",
+                limit.as_secs_f64()
+            )
         }
     };
-    let instance = |crumb: &Crumb| roster.instances.get(&crumb.instance).cloned().unwrap_or_default();
+    let instance =
+        |crumb: &Crumb| roster.instances.get(&crumb.instance).cloned().unwrap_or_default();
     let tell_author = "leave it out, or tell the author of its plugin";
     match culprit {
         Culprit::Called(crumb) => {
             let (by, _, plugin) = instance(&crumb);
-            let mend = if plugin.is_empty() {
+            let help = if plugin.is_empty() {
                 tell_author.to_owned()
             } else {
                 format!("leave it out, or tell the author of {}", shown::text(&plugin))
             };
-            Report { text: format!("{} {did}", scene.told(crumb, roster)), mend, by, plugin }
+            Report { text: format!("{} {did}", scene.told(crumb, roster)), help, by, plugin }
         }
         Culprit::Thread(meanwhile) => {
-            let meanwhile =
-                meanwhile.map(|crumb| format!("; meanwhile {} was being called", scene.told(crumb, roster).trim_end_matches(',')));
-            let text = format!("a thread that a plugin started {did}{}", meanwhile.unwrap_or_default());
-            Report { text, mend: "find out which plugin starts threads, and leave it out".into(), by: String::new(), plugin: String::new() }
+            let meanwhile = meanwhile.map(|crumb| {
+                format!(
+                    "; meanwhile {} was being called",
+                    scene.told(crumb, roster).trim_end_matches(',')
+                )
+            });
+            let text =
+                format!("a thread that a plugin started {did}{}", meanwhile.unwrap_or_default());
+            Report {
+                text,
+                help: "find out which plugin starts threads, and leave it out".into(),
+                by: String::new(),
+                plugin: String::new(),
+            }
         }
         Culprit::Host => {
-            let phase = roster.phases.get(&scene.phase).map(|id| shown::text(id)).unwrap_or_default();
-            let did = if let Cause::Exit(code) = cause { format!("left with exit code {code} before it was done") } else { did };
-            let text = format!("the host itself, with no plugin being called{}, {did}", place(&phase, scene.epoch, scene.step));
-            let mend = match cause {
-                Cause::Signal(signal) if signal == Signal::KILL.as_raw() => {
-                    "somebody or something killed it: often the system does, for want of memory".to_owned()
-                }
-                _ => "a plugin may have damaged its memory earlier; otherwise please report this".to_owned(),
+            let phase =
+                roster.phases.get(&scene.phase).map(|id| shown::text(id)).unwrap_or_default();
+            let did = if let Cause::Exit(code) = cause {
+                format!("left with exit code {code} before it was done")
+            } else {
+                did
             };
-            Report { text, mend, by: String::new(), plugin: String::new() }
+            let text = format!(
+                "the host itself, with no plugin being called{}, {did}",
+                place(&phase, scene.epoch, scene.step)
+            );
+            let help = match cause {
+                Cause::Signal(signal) if signal == Signal::KILL.as_raw() => {
+                    "somebody or something killed it: often the system does, for want of memory"
+                        .to_owned()
+                }
+                _ => "a plugin may have damaged its memory earlier; otherwise please report this"
+                    .to_owned(),
+            };
+            Report { text, help, by: String::new(), plugin: String::new() }
         }
     }
 }
@@ -205,23 +250,30 @@ fn signal_words(signal: i32, scene: &Scene) -> String {
 pub(super) struct Stuck(BTreeMap<u64, (Crumb, Instant)>);
 
 impl Stuck {
-    /// Looks once more; tells the longest call and since when it goes on. A thread of the loader comes before the one
-    /// that trains, which may be waiting for it.
+    /// Looks once more; tells the longest call and since when it goes on. A thread of the loader
+    /// comes before the one that trains, which may be waiting for it.
     pub(super) fn look(&mut self, scene: &Scene, now: Instant) -> Option<(Duration, Crumb)> {
         let mut seen = BTreeMap::new();
         for crumb in scene.others.iter().chain(&scene.training) {
-            let since = self.0.get(&crumb.thread).filter(|(before, _)| before == crumb).map_or(now, |(_, since)| *since);
+            let since = self
+                .0
+                .get(&crumb.thread)
+                .filter(|(before, _)| before == crumb)
+                .map_or(now, |(_, since)| *since);
             seen.insert(crumb.thread, (*crumb, since));
         }
         self.0 = seen;
         let longest = |others: bool| {
             let of = self.0.values().filter(move |(crumb, _)| (crumb.thread != 0) == others);
-            of.min_by_key(|(_, since)| *since).map(|(crumb, since)| (now.duration_since(*since), *crumb))
+            of.min_by_key(|(_, since)| *since)
+                .map(|(crumb, since)| (now.duration_since(*since), *crumb))
         };
         let (other, training) = (longest(true), longest(false));
         match (other, training) {
             // Within a second of each other: the one waits for the other.
-            (Some(other), Some(training)) if other.0 + Duration::from_secs(1) >= training.0 => Some(other),
+            (Some(other), Some(training)) if other.0 + Duration::from_secs(1) >= training.0 => {
+                Some(other)
+            }
             (other, training) => training.or(other),
         }
     }
@@ -254,12 +306,21 @@ mod tests {
     #[test]
     fn a_signal_names_instance_component_plugin_event_epoch_and_step() {
         let now = crumb(3, Doing::Event(event::STEP_END));
-        let words =
-            [(word::NOW, now), (word::EPOCH, 2), (word::STEP, 17), (word::TRAINING_THREAD, 9), (word::THREAD, 9), (word::SIGNAL, 11)];
+        let words = [
+            (word::NOW, now),
+            (word::EPOCH, 2),
+            (word::STEP, 17),
+            (word::TRAINING_THREAD, 9),
+            (word::THREAD, 9),
+            (word::SIGNAL, 11),
+        ];
         let report = report(Cause::Signal(11), &scene(&words), None, &roster());
         let text = "`crasher` (callback/crasher of bad-plugin), handling step-end in epoch 2, step 17 of phase training, ended the process by \
                     SIGSEGV, an access to memory that is not there (at 0x0)";
-        assert_eq!((report.text.as_str(), report.by.as_str(), report.plugin.as_str()), (text, "crasher", "bad-plugin"));
+        assert_eq!(
+            (report.text.as_str(), report.by.as_str(), report.plugin.as_str()),
+            (text, "crasher", "bad-plugin")
+        );
     }
 
     #[test]
@@ -275,7 +336,11 @@ mod tests {
         assert_eq!(report(Cause::Signal(6), &scene(&words), None, &roster()).by, "data");
         words[2].1 = 77;
         let of_nobody = report(Cause::Signal(6), &scene(&words), None, &roster());
-        assert!(of_nobody.by.is_empty() && of_nobody.text.contains("a thread that a plugin started"), "{}", of_nobody.text);
+        assert!(
+            of_nobody.by.is_empty() && of_nobody.text.contains("a thread that a plugin started"),
+            "{}",
+            of_nobody.text
+        );
         assert!(of_nobody.text.contains("meanwhile `crasher`"), "{}", of_nobody.text);
     }
 
@@ -283,18 +348,30 @@ mod tests {
     fn leaving_within_a_custom_event_is_told_with_its_escaped_name() {
         let words = [(word::NOW, crumb(3, Doing::Event(64))), (word::PHASE, u64::from(u32::MAX))];
         let report = report(Cause::Exit(0), &scene(&words), None, &roster());
-        assert!(report.text.contains("handling half\\x1bway, ended the process with exit code 0"), "{}", report.text);
+        assert!(
+            report.text.contains("handling half\\x1bway, ended the process with exit code 0"),
+            "{}",
+            report.text
+        );
     }
 
     #[test]
     fn without_a_breadcrumb_the_host_is_named() {
         let report = report(Cause::Signal(9), &scene(&[]), None, &roster());
-        assert!(report.text.starts_with("the host itself") && report.mend.contains("want of memory"), "{report:?}");
+        assert!(
+            report.text.starts_with("the host itself") && report.help.contains("want of memory"),
+            "{report:?}"
+        );
     }
 
     #[test]
     fn a_full_stack_is_told_from_other_faults() {
-        let words = [(word::NOW, crumb(3, Doing::Forward)), (word::SIGNAL, 11), (word::ADDRESS, 0x7000_0000), (word::STACK, 0x7000_0100)];
+        let words = [
+            (word::NOW, crumb(3, Doing::Forward)),
+            (word::SIGNAL, 11),
+            (word::ADDRESS, 0x7000_0000),
+            (word::STACK, 0x7000_0100),
+        ];
         let report = report(Cause::Signal(6), &scene(&words), None, &roster());
         assert!(report.text.contains("its stack overflowed"), "{}", report.text);
     }
@@ -314,7 +391,11 @@ mod tests {
     #[test]
     fn the_loaders_thread_is_named_where_the_training_thread_waits_for_it() {
         let lane = word::LANES;
-        let words = scene(&[(word::NOW, crumb(3, Doing::Epoch)), (lane, 12), (lane + 1, crumb(4, Doing::Filling))]);
+        let words = scene(&[
+            (word::NOW, crumb(3, Doing::Epoch)),
+            (lane, 12),
+            (lane + 1, crumb(4, Doing::Filling)),
+        ]);
         let mut stuck = Stuck::default();
         let begin = Instant::now();
         stuck.look(&words, begin);

@@ -1,7 +1,8 @@
-//! The names that go with the numbers of the breadcrumb, one JSON text a line behind the shared page.
+//! The names that go with the numbers of the breadcrumb, one JSON text a line behind the shared
+//! page.
 //!
-//! Written when instances come to be, not when they are called; by system calls, so that a plugin that writes where it
-//! should not cannot spoil them.
+//! Written when instances come to be, not when they are called; by system calls, so that a plugin
+//! that writes where it should not cannot spoil them.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -92,7 +93,9 @@ impl Roster {
         let mut bytes = vec![0; end.saturating_sub(BYTES).min(MOST)];
         file.read_exact_at(&mut bytes, BYTES as u64)?;
         let mut roster = Self::default();
-        for line in bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()) {
+        for line in
+            bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok())
+        {
             match line {
                 Line::Instance { number, id, component, plugin } => {
                     roster.instances.insert(number, (id, component, plugin));
@@ -117,13 +120,23 @@ mod tests {
     #[test]
     fn lines_are_read_back_and_garbage_between_them_is_passed_over() {
         let file = tempfile::tempfile().expect("temporary file");
-        let line = Line::Instance { number: 3, id: "a\n\"b".into(), component: "callback/x".into(), plugin: "p".into() };
+        let line = Line::Instance {
+            number: 3,
+            id: "a\n\"b".into(),
+            component: "callback/x".into(),
+            plugin: "p".into(),
+        };
         let mut text = serde_json::to_vec(&line).expect("plain");
         text.extend(b"\n\xff{\n");
-        text.extend(serde_json::to_vec(&Line::Event { number: 64, name: "half".into() }).expect("plain"));
+        text.extend(
+            serde_json::to_vec(&Line::Event { number: 64, name: "half".into() }).expect("plain"),
+        );
         file.write_all_at(&text, BYTES as u64).expect("room");
         let roster = Roster::read(&file).expect("readable");
-        assert_eq!(roster.instances[&3], ("a\n\"b".to_owned(), "callback/x".to_owned(), "p".to_owned()));
+        assert_eq!(
+            roster.instances[&3],
+            ("a\n\"b".to_owned(), "callback/x".to_owned(), "p".to_owned())
+        );
         assert_eq!(roster.events[&64], "half");
     }
 }

@@ -84,8 +84,9 @@ pub struct Supervised {
 type TooLong = (Duration, Scene, Crumb);
 
 impl Supervised {
-    /// Starts the worker. `command` gets the hidden option and its value, which have to come first among the arguments of
-    /// this program. Called on the main thread: the worker ends when the thread that started it does.
+    /// Starts the worker. `command` gets the hidden option and its value, which have to come first
+    /// among the arguments of this program. Called on the main thread: the worker ends when the
+    /// thread that started it does.
     ///
     /// # Errors
     /// Where no process can be started.
@@ -93,8 +94,12 @@ impl Supervised {
         // Without CLOEXEC: the worker inherits it, and nothing else is started meanwhile.
         let shared = File::from(memfd_create("fluxbay-supervisor", MemfdFlags::empty())?);
         ftruncate(&shared, BYTES as u64)?;
-        shared.write_all_at(&u64::from(std::process::id()).to_ne_bytes(), 8 * word::SUPERVISOR as u64)?;
-        let worker = Arc::new(Worker::new(command(OPTION, shared.as_raw_fd().to_string()).spawn()?));
+        shared.write_all_at(
+            &u64::from(std::process::id()).to_ne_bytes(),
+            8 * word::SUPERVISOR as u64,
+        )?;
+        let worker =
+            Arc::new(Worker::new(command(OPTION, shared.as_raw_fd().to_string()).spawn()?));
         fcntl_setfd(&shared, FdFlags::CLOEXEC)?;
         let guard = Guard { shared: shared.try_clone()?, worker: Arc::clone(&worker) };
         let guard = std::thread::spawn(move || guard.watch());
@@ -149,7 +154,10 @@ impl Worker {
             }
         }
         let child = self.child.lock().unwrap_or_else(PoisonError::into_inner).take();
-        child.map_or_else(|| Err(io::Error::other("the worker was waited for twice")), |mut child| child.wait())
+        child.map_or_else(
+            || Err(io::Error::other("the worker was waited for twice")),
+            |mut child| child.wait(),
+        )
     }
 }
 
@@ -188,7 +196,12 @@ impl Guard {
 fn scene(shared: &File) -> io::Result<Scene> {
     let mut bytes = [0; USED];
     shared.read_exact_at(&mut bytes, 0)?;
-    let number = |place: usize| bytes.get(8 * place..8 * place + 8).and_then(|word| word.try_into().ok()).map_or(0, u64::from_ne_bytes);
+    let number = |place: usize| {
+        bytes
+            .get(8 * place..8 * place + 8)
+            .and_then(|word| word.try_into().ok())
+            .map_or(0, u64::from_ne_bytes)
+    };
     Ok(Scene::of(number))
 }
 
@@ -196,19 +209,25 @@ fn judge(shared: &File, status: ExitStatus, too_long: Option<TooLong>) -> io::Re
     let now = scene(shared)?;
     if let Some(code) = now.ended {
         if status.code() != Some(i32::from(code)) {
-            log::warn!("a plugin ended the process in its own way after everything was done and written ({status}); nothing is lost");
+            log::warn!(
+                "a plugin ended the process in its own way after everything was done and written ({status}); nothing is lost"
+            );
         }
         return Ok(Ended::Itself(code));
     }
     let roster = Roster::read(shared)?;
     let report = match (too_long, status.signal()) {
-        (Some((limit, scene, crumb)), _) => report(Cause::TooLong(limit), &scene, Some(crumb), &roster),
+        (Some((limit, scene, crumb)), _) => {
+            report(Cause::TooLong(limit), &scene, Some(crumb), &roster)
+        }
         // Before the worker listens, these end it as they end any process.
-        (None, Some(signal @ (SIGINT | SIGTERM))) => return Ok(Ended::Itself(if signal == SIGINT { 130 } else { 143 })),
+        (None, Some(signal @ (SIGINT | SIGTERM))) => {
+            return Ok(Ended::Itself(if signal == SIGINT { 130 } else { 143 }));
+        }
         (None, Some(signal)) => report(Cause::Signal(signal), &now, None, &roster),
         (None, None) => report(Cause::Exit(status.code().unwrap_or_default()), &now, None, &roster),
     };
-    let mut text = format!("{}\n  what to do: {}", report.text, report.mend);
+    let mut text = format!("{}\n  what to do: {}", report.text, report.help);
     if let Some(directory) = &roster.directory {
         if let Some(path) = path_of(directory, &report.plugin) {
             text.push_str(&format!("\n  plugin file: {}", shown::path(&path)));
@@ -220,8 +239,13 @@ fn judge(shared: &File, status: ExitStatus, too_long: Option<TooLong>) -> io::Re
 
 /// Where the record says that a plugin was found.
 fn path_of(directory: &Path, plugin: &str) -> Option<PathBuf> {
-    let lock: toml::Table = std::fs::read_to_string(directory.join(file::PLUGINS)).ok()?.parse().ok()?;
-    let found = lock.get("plugin")?.as_array()?.iter().find(|one| one.get("name").and_then(toml::Value::as_str) == Some(plugin))?;
+    let lock: toml::Table =
+        std::fs::read_to_string(directory.join(file::PLUGINS)).ok()?.parse().ok()?;
+    let found = lock
+        .get("plugin")?
+        .as_array()?
+        .iter()
+        .find(|one| one.get("name").and_then(toml::Value::as_str) == Some(plugin))?;
     Some(found.get("path")?.as_str()?.into())
 }
 
@@ -242,7 +266,11 @@ fn close_record(directory: &Path, report: &Report) -> String {
     let (newest, _) = checkpoint::newest(&directory.join(file::CHECKPOINTS));
     text.push_str(&match newest {
         Some((path, _)) => {
-            format!("\n  the checkpoint {} is whole: go on with `fluxbay resume {}`", shown::path(&path), shown::path(directory))
+            format!(
+                "\n  the checkpoint {} is whole: go on with `fluxbay resume {}`",
+                shown::path(&path),
+                shown::path(directory)
+            )
         }
         None => "\n  there is no checkpoint yet".to_owned(),
     });

@@ -15,7 +15,8 @@ use super::roster::{self, Line};
 /// How often calls that take long are looked for.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Becomes the worker of the supervisor that handed on descriptor `number`. Called on the training thread.
+/// Becomes the worker of the supervisor that handed on descriptor `number`. Called on the training
+/// thread.
 ///
 /// # Errors
 /// Somebody called the hidden option by hand.
@@ -25,13 +26,17 @@ pub fn begin(number: i32) -> io::Result<()> {
     // A run that nobody watches any more would train on unseen.
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let supervisor = PAGE.words[word::SUPERVISOR].load(Relaxed);
-    if rustix::process::getppid().map(|parent| u64::from(parent.as_raw_nonzero().get().unsigned_abs())) != Some(supervisor) {
+    if rustix::process::getppid()
+        .map(|parent| u64::from(parent.as_raw_nonzero().get().unsigned_abs()))
+        != Some(supervisor)
+    {
         return Err(io::Error::other("its supervisor has gone"));
     }
     Ok(())
 }
 
-/// Number of the process that people know: the command that they started, which is the supervisor's where there is one.
+/// Number of the process that people know: the command that they started, which is the supervisor's
+/// where there is one.
 pub fn process() -> u32 {
     match u32::try_from(PAGE.words[word::SUPERVISOR].load(Relaxed)) {
         Ok(supervisor) if supervisor != 0 => supervisor,
@@ -39,14 +44,17 @@ pub fn process() -> u32 {
     }
 }
 
-/// The command is done and answers with `code`; what plugins do when the process ends changes nothing any more.
+/// The command is done and answers with `code`; what plugins do when the process ends changes
+/// nothing any more.
 pub fn done(code: u8) {
     PAGE.words[word::ENDED].store(u64::from(code) + 1, Relaxed);
 }
 
 /// Where the record of the run is kept.
 pub fn record_in(directory: &Path) {
-    roster::write(&Line::Directory(std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned())));
+    roster::write(&Line::Directory(
+        std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned()),
+    ));
 }
 
 /// What is done about calls that do not return.
@@ -54,7 +62,8 @@ pub fn record_in(directory: &Path) {
 pub struct Patience {
     /// After this time it is said; zero for never.
     pub warning: Duration,
-    /// After this time the process is ended; zero for never. Only where there is a supervisor to do it.
+    /// After this time the process is ended; zero for never. Only where there is a supervisor to do
+    /// it.
     pub limit: Duration,
 }
 
@@ -63,11 +72,15 @@ pub struct Patience {
 /// # Errors
 /// Where no thread can be started.
 pub fn watch(patience: Patience) -> io::Result<()> {
-    PAGE.words[word::LIMIT].store(u64::try_from(patience.limit.as_millis()).unwrap_or(u64::MAX), Relaxed);
+    PAGE.words[word::LIMIT]
+        .store(u64::try_from(patience.limit.as_millis()).unwrap_or(u64::MAX), Relaxed);
     if patience.warning.is_zero() {
         return Ok(());
     }
-    std::thread::Builder::new().name("watchdog".to_owned()).spawn(move || warn(patience.warning)).map(drop)
+    std::thread::Builder::new()
+        .name("watchdog".to_owned())
+        .spawn(move || warn(patience.warning))
+        .map(drop)
 }
 
 fn warn(after: Duration) {
@@ -80,7 +93,10 @@ fn warn(after: Duration) {
             Some((since, crumb)) if since >= next => {
                 let who = roster::here().map(|roster| scene.told(crumb, &roster));
                 let who = who.unwrap_or_else(|| "a plugin".to_owned());
-                log::warn!("{who} has not returned for {} s; the run waits for it", since.as_secs());
+                log::warn!(
+                    "{who} has not returned for {} s; the run waits for it",
+                    since.as_secs()
+                );
                 next *= 2;
             }
             Some((since, _)) if since < after => next = after,

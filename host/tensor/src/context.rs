@@ -47,7 +47,8 @@ impl Context {
     /// The sum of two gradients, into the buffer of one of them where nobody else uses it.
     pub fn accumulate(&mut self, a: Value, b: Value) -> Result<Value> {
         let (target, other) = if a.is_unique() || !b.is_unique() { (a, b) } else { (b, a) };
-        let native = target.tensor.device().is_cpu() && matches!(target.dtype(), DType::F32 | DType::F64);
+        let native =
+            target.tensor.device().is_cpu() && matches!(target.dtype(), DType::F32 | DType::F64);
         if !native || !target.is_unique() {
             return Ok(Value::new((&target.tensor + &other.tensor)?));
         }

@@ -1,7 +1,9 @@
-//! The engine: all tensors of a run behind handles, operations on them, gradients, parameters, random numbers.
+//! The engine: all tensors of a run behind handles, operations on them, gradients, parameters,
+//! random numbers.
 //!
-//! One thread owns it (it is `!Send`). The learner and the bridge to the plugins call it; it knows neither of them. Wrong
-//! requests are answered with a [`TensorError`] and leave everything as it was.
+//! One thread owns it (it is `!Send`). The learner and the bridge to the plugins call it; it knows
+//! neither of them. Wrong requests are answered with a [`TensorError`] and leave everything as it
+//! was.
 
 use candle_core::{CpuStorage, DType, Device, Shape, Storage, Tensor};
 use fluxbay_plugin::abi::handle::Handle;
@@ -66,14 +68,20 @@ impl Engine {
     /// An engine without tensors. Fails if no thread can be started.
     pub fn new(options: EngineOptions) -> Result<Self> {
         if !matches!(options.parameter_dtype, DType::F32 | DType::F64) {
-            return Err(TensorError::request(format!("parameters are kept as f32 or f64, not {:?}", options.parameter_dtype)));
+            return Err(TensorError::request(format!(
+                "parameters are kept as f32 or f64, not {:?}",
+                options.parameter_dtype
+            )));
         }
         let threads = match options.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         };
-        let pool = Pool::new(threads)
-            .map_err(|error| TensorError::request(format!("cannot start {threads} threads for tensor kernels: {error}")))?;
+        let pool = Pool::new(threads).map_err(|error| {
+            TensorError::request(format!(
+                "cannot start {threads} threads for tensor kernels: {error}"
+            ))
+        })?;
         Ok(Self {
             context: Context {
                 pool,
@@ -90,16 +98,20 @@ impl Engine {
         })
     }
 
-    // ---- handles and values ------------------------------------------------------------------------------------------
+    // ---- handles and values
+    // ------------------------------------------------------------------------------------------
 
-    /// Takes a tensor in as a constant; the caller owns one reference. The tensor's elements must not be written by others.
+    /// Takes a tensor in as a constant; the caller owns one reference. The tensor's elements must
+    /// not be written by others.
     pub fn insert(&mut self, tensor: Tensor) -> Handle {
         self.slots.insert(Entry::new(Value::new(tensor.detach()), Source::None))
     }
 
-    /// As [`Engine::insert`], of elements whose room [`Engine::take_returned`] gives back once nobody sees them any more.
+    /// As [`Engine::insert`], of elements whose room [`Engine::take_returned`] gives back once
+    /// nobody sees them any more.
     pub fn insert_lent(&mut self, tensor: Tensor) -> Handle {
-        self.slots.insert(Entry { lent: true, ..Entry::new(Value::new(tensor.detach()), Source::None) })
+        self.slots
+            .insert(Entry { lent: true, ..Entry::new(Value::new(tensor.detach()), Source::None) })
     }
 
     /// The elements of a tensor that was lent and is gone; of no use but as room.
@@ -107,13 +119,15 @@ impl Engine {
         self.returned.pop()
     }
 
-    /// Computes `task` for each number below `count` on the threads of the kernels, the caller's among them.
+    /// Computes `task` for each number below `count` on the threads of the kernels, the caller's
+    /// among them.
     pub fn share(&self, count: usize, task: &(dyn Fn(usize) + Sync)) {
         self.context.pool.run(count, task);
     }
 
-    /// Lets threads of the kernels that would wait for the next kernel do `task` instead, piece by piece, in place of what was given before.
-    /// A kernel begins without those that are in a piece, so pieces should be short. Nobody is woken for it, and nobody may come round to it.
+    /// Lets threads of the kernels that would wait for the next kernel do `task` instead, piece by
+    /// piece, in place of what was given before. A kernel begins without those that are in a piece,
+    /// so pieces should be short. Nobody is woken for it, and nobody may come round to it.
     pub fn idle(&self, task: std::sync::Arc<crate::pool::Idle>) {
         self.context.pool.idle(task);
     }
@@ -149,7 +163,9 @@ impl Engine {
     /// The contract's code of its element type.
     pub fn dtype(&self, handle: Handle) -> Result<u32> {
         let dtype = self.value(handle)?.dtype();
-        code_of(dtype).ok_or_else(|| TensorError::request(format!("element type {dtype:?} has no code in the contract")))
+        code_of(dtype).ok_or_else(|| {
+            TensorError::request(format!("element type {dtype:?} has no code in the contract"))
+        })
     }
 
     /// The only element, as a number.
@@ -157,7 +173,9 @@ impl Engine {
         let tensor = self.value(handle)?;
         let (storage, layout) = tensor.storage_and_layout();
         match &*storage {
-            Storage::Cpu(CpuStorage::F32(elements)) if layout.shape().elem_count() == 1 => Ok(f64::from(elements[layout.start_offset()])),
+            Storage::Cpu(CpuStorage::F32(elements)) if layout.shape().elem_count() == 1 => {
+                Ok(f64::from(elements[layout.start_offset()]))
+            }
             _ => scalar_of(tensor),
         }
     }
@@ -176,7 +194,10 @@ impl Engine {
     pub fn read_u32(&self, handle: Handle) -> Result<Vec<u32>> {
         let tensor = self.value(handle)?;
         if is_floating(tensor.dtype()) {
-            return Err(TensorError::request(format!("elements of {:?} are not read as integers: convert them first", tensor.dtype())));
+            return Err(TensorError::request(format!(
+                "elements of {:?} are not read as integers: convert them first",
+                tensor.dtype()
+            )));
         }
         Ok(tensor.flatten_all()?.to_dtype(DType::U32)?.to_vec1()?)
     }
@@ -193,7 +214,11 @@ impl Engine {
     /// A constant from raw elements in row-major order, native byte order.
     pub fn from_bytes(&mut self, dtype: u32, shape: &[usize], bytes: &[u8]) -> Result<Handle> {
         let tensor = tensor_from_bytes(dtype, shape, bytes)?;
-        let tensor = if self.context.device.is_cpu() { tensor } else { tensor.to_device(&self.context.device)? };
+        let tensor = if self.context.device.is_cpu() {
+            tensor
+        } else {
+            tensor.to_device(&self.context.device)?
+        };
         Ok(self.insert(tensor))
     }
 
@@ -202,11 +227,22 @@ impl Engine {
         self.slots.living()
     }
 
-    // ---- operations --------------------------------------------------------------------------------------------------
+    // ---- operations
+    // --------------------------------------------------------------------------------------------------
 
-    /// Applies an operation and appends its results, one reference each, to `outputs`. See [`operation::op`] for the codes.
-    pub fn apply(&mut self, code: u32, inputs: &[Handle], ints: &[i64], floats: &[f64], outputs: &mut Vec<Handle>) -> Result<()> {
-        let info = operation::find(code).ok_or_else(|| Box::new(TensorError::UnknownOperation { code, known: OPERATIONS.len() }))?;
+    /// Applies an operation and appends its results, one reference each, to `outputs`. See
+    /// [`operation::op`] for the codes.
+    pub fn apply(
+        &mut self,
+        code: u32,
+        inputs: &[Handle],
+        ints: &[i64],
+        floats: &[f64],
+        outputs: &mut Vec<Handle>,
+    ) -> Result<()> {
+        let info = operation::find(code).ok_or_else(|| {
+            Box::new(TensorError::UnknownOperation { code, known: OPERATIONS.len() })
+        })?;
         let targets = operations::targets(code, inputs.len(), ints, self.context.mode);
         for (index, &handle) in inputs.iter().enumerate() {
             if targets >> index & 1 == 1 {
@@ -231,7 +267,9 @@ impl Engine {
             _ if !records => None,
             Gradient::Constant => None,
             Gradient::Function(backward) => Some(Ok(backward)),
-            Gradient::Missing => Some(Err("it has no gradient; detach its input, or compute the loss without it")),
+            Gradient::Missing => {
+                Some(Err("it has no gradient; detach its input, or compute the loss without it"))
+            }
         };
         let source = match node {
             Some(backward) if results.iter().any(|value| is_floating(value.dtype())) => {
@@ -250,7 +288,9 @@ impl Engine {
         drop(values);
         for (output, value) in results.into_iter().enumerate() {
             let source = match source {
-                Some(id) if is_floating(value.dtype()) => Source::Node { id, output: output as u32 },
+                Some(id) if is_floating(value.dtype()) => {
+                    Source::Node { id, output: output as u32 }
+                }
                 _ => Source::None,
             };
             outputs.push(self.slots.insert(Entry::new(value, source)));
@@ -258,7 +298,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Bits of the inputs that an operation would overwrite in the present mode: who may do that is for the caller to check.
+    /// Bits of the inputs that an operation would overwrite in the present mode: who may do that is
+    /// for the caller to check.
     pub fn overwrites(&self, code: u32, inputs: usize, ints: &[i64]) -> u32 {
         operations::targets(code, inputs, ints, self.context.mode)
     }
@@ -268,15 +309,27 @@ impl Engine {
         &self.context.device
     }
 
-    /// Makes sure that nobody else sees the elements of an in-place target: others keep the old ones.
-    fn own_target(&mut self, info: &'static OperationInfo, inputs: &[Handle], index: usize, handle: Handle) -> Result<()> {
-        let refuse = |message: String| TensorError::Operation { operation: info.name, message }.into();
+    /// Makes sure that nobody else sees the elements of an in-place target: others keep the old
+    /// ones.
+    fn own_target(
+        &mut self,
+        info: &'static OperationInfo,
+        inputs: &[Handle],
+        index: usize,
+        handle: Handle,
+    ) -> Result<()> {
+        let refuse =
+            |message: String| TensorError::Operation { operation: info.name, message }.into();
         if inputs.iter().enumerate().any(|(other, &input)| other != index && input == handle) {
-            return Err(refuse(format!("input {index} is overwritten, so it cannot be another input too")));
+            return Err(refuse(format!(
+                "input {index} is overwritten, so it cannot be another input too"
+            )));
         }
         let entry = self.slots.get_mut(handle)?;
         if matches!(entry.source, Source::Node { .. }) {
-            return Err(refuse(format!("input {index} was computed on the tape and cannot be overwritten; detach it first")));
+            return Err(refuse(format!(
+                "input {index} was computed on the tape and cannot be overwritten; detach it first"
+            )));
         }
         if !entry.value.is_unique() {
             entry.value = entry.value.copied()?;
@@ -285,12 +338,21 @@ impl Engine {
     }
 
     /// Applies an operation with one result.
-    pub fn apply1(&mut self, code: u32, inputs: &[Handle], ints: &[i64], floats: &[f64]) -> Result<Handle> {
+    pub fn apply1(
+        &mut self,
+        code: u32,
+        inputs: &[Handle],
+        ints: &[i64],
+        floats: &[f64],
+    ) -> Result<Handle> {
         let mut outputs = Vec::with_capacity(1);
         self.apply(code, inputs, ints, floats, &mut outputs)?;
         match outputs[..] {
             [output] => Ok(output),
-            _ => Err(TensorError::request(format!("operation {code} has {} results, not one", outputs.len()))),
+            _ => Err(TensorError::request(format!(
+                "operation {code} has {} results, not one",
+                outputs.len()
+            ))),
         }
     }
 
@@ -310,9 +372,11 @@ impl Engine {
         self.context.pool.threads()
     }
 
-    // ---- parameters --------------------------------------------------------------------------------------------------
+    // ---- parameters
+    // --------------------------------------------------------------------------------------------------
 
-    /// The number of the model of this name; models are listed in the order in which they are first named.
+    /// The number of the model of this name; models are listed in the order in which they are first
+    /// named.
     pub fn model(&mut self, name: &str) -> usize {
         self.parameters.model(name)
     }
@@ -322,13 +386,23 @@ impl Engine {
         self.parameters.models.get(model).map(String::as_str)
     }
 
-    /// Makes a parameter. The engine keeps a reference as long as it lives; the caller gets one of its own. A path that is taken is an
-    /// error: share a parameter by passing its handle on.
-    pub fn parameter(&mut self, model: usize, path: &str, shape: &[usize], init: Init, kind: Kind) -> Result<Handle> {
+    /// Makes a parameter. The engine keeps a reference as long as it lives; the caller gets one of
+    /// its own. A path that is taken is an error: share a parameter by passing its handle on.
+    pub fn parameter(
+        &mut self,
+        model: usize,
+        path: &str,
+        shape: &[usize],
+        init: Init,
+        kind: Kind,
+    ) -> Result<Handle> {
         let Some(model_name) = self.parameters.models.get(model) else {
             return Err(TensorError::request(format!("there is no model number {model}")));
         };
-        let refuse = |message: String| TensorError::Parameter { model: model_name.clone(), path: path.to_owned(), message }.into();
+        let refuse = |message: String| {
+            TensorError::Parameter { model: model_name.clone(), path: path.to_owned(), message }
+                .into()
+        };
         if path.is_empty() {
             return Err(refuse("the path is empty".into()));
         }
@@ -340,15 +414,28 @@ impl Engine {
             Err(place) => place,
         };
         element_count(shape).ok_or_else(|| refuse(format!("shape {shape:?} is too large")))?;
-        let mut value = init.values(shape, self.parameter_dtype, &self.context.random, &format!("init/{model_name}/{path}"));
+        let mut value = init.values(
+            shape,
+            self.parameter_dtype,
+            &self.context.random,
+            &format!("init/{model_name}/{path}"),
+        );
         if !self.context.device.is_cpu() {
             value = Value::new(value.tensor.to_device(&self.context.device)?);
         }
         let index = self.parameters.list.len();
-        let source = if kind == Kind::Trainable { Source::Parameter(index as u32) } else { Source::None };
+        let source =
+            if kind == Kind::Trainable { Source::Parameter(index as u32) } else { Source::None };
         let handle = self.slots.insert(Entry::new(value, source));
         self.slots.retain(handle)?;
-        self.parameters.list.push(Parameter { model, path: path.to_owned(), handle, kind, frozen: false, gradient: None });
+        self.parameters.list.push(Parameter {
+            model,
+            path: path.to_owned(),
+            handle,
+            kind,
+            frozen: false,
+            gradient: None,
+        });
         self.parameters.order.insert(place, index);
         Ok(handle)
     }
@@ -367,7 +454,9 @@ impl Engine {
     pub fn set_parameter(&mut self, index: usize, new: &Tensor) -> Result<()> {
         let (model, path, handle) = match self.parameters.list.get(index) {
             Some(parameter) => (parameter.model, &parameter.path, parameter.handle),
-            None => return Err(TensorError::request(format!("there is no parameter number {index}"))),
+            None => {
+                return Err(TensorError::request(format!("there is no parameter number {index}")));
+            }
         };
         let device = self.context.device.clone();
         let entry = self.slots.get_mut(handle)?;
@@ -376,7 +465,13 @@ impl Engine {
             return Err(TensorError::Parameter {
                 model: self.parameters.models[model].clone(),
                 path: path.clone(),
-                message: format!("it has shape {:?} of {:?}, the new value {:?} of {:?}", old.dims(), old.dtype(), new.dims(), new.dtype()),
+                message: format!(
+                    "it has shape {:?} of {:?}, the new value {:?} of {:?}",
+                    old.dims(),
+                    old.dtype(),
+                    new.dims(),
+                    new.dtype()
+                ),
             }
             .into());
         }
@@ -390,24 +485,32 @@ impl Engine {
         parameter.frozen = frozen;
         let trains = parameter.kind == Kind::Trainable && !frozen;
         let handle = parameter.handle;
-        self.slots.get_mut(handle)?.source = if trains { Source::Parameter(index as u32) } else { Source::None };
+        self.slots.get_mut(handle)?.source =
+            if trains { Source::Parameter(index as u32) } else { Source::None };
         Ok(())
     }
 
     fn parameter_mut(&mut self, index: usize) -> Result<&mut Parameter> {
-        self.parameters.list.get_mut(index).ok_or_else(|| TensorError::request(format!("there is no parameter number {index}")))
+        self.parameters
+            .list
+            .get_mut(index)
+            .ok_or_else(|| TensorError::request(format!("there is no parameter number {index}")))
     }
 
-    // ---- gradients ---------------------------------------------------------------------------------------------------
+    // ---- gradients
+    // ---------------------------------------------------------------------------------------------------
 
-    /// Goes back from a scalar and adds to each parameter's gradient; of one model only if asked. Uses up the part of the tape it
-    /// went through. A parameter that did not take part keeps what it had (none, after [`Engine::clear_gradients`]).
+    /// Goes back from a scalar and adds to each parameter's gradient; of one model only if asked.
+    /// Uses up the part of the tape it went through. A parameter that did not take part keeps what
+    /// it had (none, after [`Engine::clear_gradients`]).
     pub fn backward(&mut self, loss: Handle, model: Option<usize>) -> Result<()> {
         let seed = self.seed(loss)?;
         let Self { context, tape, parameters, slots, .. } = self;
         let list = &mut parameters.list;
-        let of_model: Vec<bool> = list.iter().map(|p| model.is_none_or(|model| model == p.model)).collect();
-        let is_target = |source| matches!(source, Source::Parameter(index) if of_model[index as usize]);
+        let of_model: Vec<bool> =
+            list.iter().map(|p| model.is_none_or(|model| model == p.model)).collect();
+        let is_target =
+            |source| matches!(source, Source::Parameter(index) if of_model[index as usize]);
         tape.backward(context, seed, is_target, |context, source, gradient| {
             let Source::Parameter(index) = source else { return Ok(()) };
             let parameter = &mut list[index as usize];
@@ -415,7 +518,8 @@ impl Engine {
                 None => parameter.gradient = Some(slots.insert(Entry::new(gradient, Source::None))),
                 Some(handle) => {
                     let entry = slots.get_mut(handle)?;
-                    // Taken out of the slot, so that the buffer is nobody else's and can be added to.
+                    // Taken out of the slot, so that the buffer is nobody else's and can be added
+                    // to.
                     let earlier = std::mem::replace(&mut entry.value, gradient.clone());
                     entry.value = context.accumulate(earlier, gradient)?;
                 }
@@ -424,8 +528,9 @@ impl Engine {
         })
     }
 
-    /// Gradients of a scalar with respect to tensors: watched ones, parameters, or values of the tape. Uses up the part of the tape it went
-    /// through. A tensor that did not take part gets zeros.
+    /// Gradients of a scalar with respect to tensors: watched ones, parameters, or values of the
+    /// tape. Uses up the part of the tape it went through. A tensor that did not take part gets
+    /// zeros.
     pub fn gradient_of(&mut self, loss: Handle, inputs: &[Handle]) -> Result<Vec<Handle>> {
         let seed = self.seed(loss)?;
         let mut targets = Vec::with_capacity(inputs.len());
@@ -434,7 +539,9 @@ impl Engine {
             if source == Source::None {
                 return Err(TensorError::Gradient {
                     operation: "gradient-of",
-                    message: format!("input {index} is a constant: watch it before the computation"),
+                    message: format!(
+                        "input {index} is a constant: watch it before the computation"
+                    ),
                 }
                 .into());
             }
@@ -464,9 +571,13 @@ impl Engine {
 
     fn seed(&self, loss: Handle) -> Result<(Source, Value)> {
         let entry = self.slots.get(loss)?;
-        let refuse = |message: String| TensorError::Gradient { operation: "backward", message }.into();
+        let refuse =
+            |message: String| TensorError::Gradient { operation: "backward", message }.into();
         if entry.value.count() != 1 {
-            return Err(refuse(format!("the loss must be one number, its shape is {:?}: take its mean or sum", entry.value.dims())));
+            return Err(refuse(format!(
+                "the loss must be one number, its shape is {:?}: take its mean or sum",
+                entry.value.dims()
+            )));
         }
         if entry.source == Source::None {
             return Err(refuse(
@@ -477,7 +588,8 @@ impl Engine {
         Ok((entry.source, Value::new(entry.value.tensor.ones_like()?)))
     }
 
-    /// Lets gradients flow to a constant floating tensor in what is computed from now on, as long as the tensor lives.
+    /// Lets gradients flow to a constant floating tensor in what is computed from now on, as long
+    /// as the tensor lives.
     pub fn watch(&mut self, handle: Handle) -> Result<()> {
         let entry = self.slots.get_mut(handle)?;
         if !is_floating(entry.value.dtype()) {
@@ -494,7 +606,8 @@ impl Engine {
         Ok(())
     }
 
-    /// A parameter's gradient, if it has one; the caller gets a reference. In-place operations on it change the gradient.
+    /// A parameter's gradient, if it has one; the caller gets a reference. In-place operations on
+    /// it change the gradient.
     pub fn gradient(&mut self, index: usize) -> Result<Option<Handle>> {
         let gradient = self.parameter_mut(index)?.gradient;
         if let Some(handle) = gradient {
@@ -503,7 +616,8 @@ impl Engine {
         Ok(gradient)
     }
 
-    /// As [`Engine::gradient`], without a reference for the caller: valid until the gradient is replaced or dropped.
+    /// As [`Engine::gradient`], without a reference for the caller: valid until the gradient is
+    /// replaced or dropped.
     pub fn lent_gradient(&self, index: usize) -> Option<Handle> {
         self.parameters.list.get(index)?.gradient
     }
@@ -562,7 +676,8 @@ impl Engine {
         self.tape.len()
     }
 
-    // ---- random numbers ----------------------------------------------------------------------------------------------
+    // ---- random numbers
+    // ----------------------------------------------------------------------------------------------
 
     /// The number of the random stream of this name, for operations that take one.
     pub fn stream(&mut self, name: &str) -> i64 {
@@ -595,7 +710,10 @@ fn element_count(shape: &[usize]) -> Option<usize> {
 #[inline(never)]
 fn scalar_of(tensor: &Tensor) -> Result<f64> {
     if tensor.elem_count() != 1 {
-        return Err(TensorError::request(format!("a tensor of shape {:?} is not one number", tensor.dims())));
+        return Err(TensorError::request(format!(
+            "a tensor of shape {:?} is not one number",
+            tensor.dims()
+        )));
     }
     Ok(tensor.reshape(())?.to_dtype(DType::F64)?.to_scalar::<f64>()?)
 }
@@ -626,11 +744,16 @@ fn no_view(dtype: DType) -> Box<TensorError> {
 }
 
 fn tensor_from_bytes(dtype: u32, shape: &[usize], bytes: &[u8]) -> Result<Tensor> {
-    let dtype = dtype_of(dtype).ok_or_else(|| TensorError::request(format!("there is no element type with code {dtype}")))?;
+    let dtype = dtype_of(dtype).ok_or_else(|| {
+        TensorError::request(format!("there is no element type with code {dtype}"))
+    })?;
     let size = dtype.size_in_bytes();
     let wanted = element_count(shape).map(|count| count * size);
     if wanted != Some(bytes.len()) {
-        return Err(TensorError::request(format!("shape {shape:?} of {dtype:?} does not take {} bytes", bytes.len())));
+        return Err(TensorError::request(format!(
+            "shape {shape:?} of {dtype:?} does not take {} bytes",
+            bytes.len()
+        )));
     }
     macro_rules! read {
         ($($variant:ident $type:ty),*) => { match dtype {

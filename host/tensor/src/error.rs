@@ -7,7 +7,9 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum TensorError {
     /// The handle names no living tensor of this engine.
-    #[error("tensor handle {handle} is {why}: a tensor is valid from the call that returned it until its last reference is released")]
+    #[error(
+        "tensor handle {handle} is {why}: a tensor is valid from the call that returned it until its last reference is released"
+    )]
     BadHandle {
         /// The handle as it was passed.
         handle: DisplayHandle,
@@ -15,7 +17,9 @@ pub enum TensorError {
         why: &'static str,
     },
     /// No operation has this code.
-    #[error("no tensor operation has the code {code}; this host knows {known} operations (is the plugin newer than the host?)")]
+    #[error(
+        "no tensor operation has the code {code}; this host knows {known} operations (is the plugin newer than the host?)"
+    )]
     UnknownOperation {
         /// The code as it was passed.
         code: u32,
@@ -87,5 +91,6 @@ impl From<candle_core::Error> for Box<TensorError> {
     }
 }
 
-/// Shorthand for results of the engine. Errors are in a box, so that a result fits into registers where all goes well.
+/// Shorthand for results of the engine. Errors are in a box, so that a result fits into registers
+/// where all goes well.
 pub type Result<T, E = Box<TensorError>> = std::result::Result<T, E>;

@@ -1,7 +1,8 @@
 //! Tensors of a run: handles, operations with gradients, parameters, random numbers.
 //!
-//! candle's `Tensor` is the storage; autograd and the CPU kernels are ours (see `docs/decisions/tensor-engine.md`). The learner and
-//! the bridge to the plugins use [`Engine`]; nothing here knows of plugins, phases or files.
+//! candle's `Tensor` is the storage; autograd and the CPU kernels are ours (see
+//! `docs/decisions/tensor-engine.md`). The learner and the bridge to the plugins use [`Engine`];
+//! nothing here knows of plugins, phases or files.
 
 mod context;
 mod engine;

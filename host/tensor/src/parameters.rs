@@ -1,7 +1,8 @@
 //! Parameters and buffers of models: identity, first values, order.
 //!
-//! A parameter belongs to a model and has a dotted path; its first values depend on the seed, the model's name and the path
-//! alone, never on the order in which parameters are made. Listings follow (model, path).
+//! A parameter belongs to a model and has a dotted path; its first values depend on the seed, the
+//! model's name and the path alone, never on the order in which parameters are made. Listings
+//! follow (model, path).
 
 use candle_core::DType;
 use fluxbay_plugin::abi::handle::Handle;
@@ -43,7 +44,13 @@ impl Init {
     }
 
     /// Values for `shape`, from the words that belong to `name`.
-    pub(crate) fn values(self, shape: &[usize], dtype: DType, random: &Random, name: &str) -> Value {
+    pub(crate) fn values(
+        self,
+        shape: &[usize],
+        dtype: DType,
+        random: &Random,
+        name: &str,
+    ) -> Value {
         let count: usize = shape.iter().product();
         let words = random.named(name);
         let sample = |index: usize| {
@@ -155,14 +162,27 @@ mod tests {
     #[test]
     fn values_follow_the_distribution_asked_for() {
         let random = Random::new(5);
-        let numbers =
-            |init: Init| init.values(&[200, 100], DType::F64, &random, "w").tensor.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        let numbers = |init: Init| {
+            init.values(&[200, 100], DType::F64, &random, "w")
+                .tensor
+                .flatten_all()
+                .unwrap()
+                .to_vec1::<f64>()
+                .unwrap()
+        };
         let normal = numbers(Init::Normal { mean: 1.0, std: 0.2 });
         let mean = normal.iter().sum::<f64>() / 20_000.0;
         let variance = normal.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / 20_000.0;
-        assert!((mean - 1.0).abs() < 0.005 && (variance.sqrt() - 0.2).abs() < 0.005, "{mean} {variance}");
+        assert!(
+            (mean - 1.0).abs() < 0.005 && (variance.sqrt() - 0.2).abs() < 0.005,
+            "{mean} {variance}"
+        );
         let uniform = numbers(Init::Uniform { low: -0.5, high: 1.5 });
-        assert!(uniform.iter().all(|x| (-0.5..1.5).contains(x)) && uniform.iter().any(|x| *x > 1.49) && uniform.iter().any(|x| *x < -0.49));
+        assert!(
+            uniform.iter().all(|x| (-0.5..1.5).contains(x))
+                && uniform.iter().any(|x| *x > 1.49)
+                && uniform.iter().any(|x| *x < -0.49)
+        );
     }
 
     #[test]

@@ -1,8 +1,10 @@
-//! A fork-join pool for kernels: the caller works too, and never waits for a worker that has not started.
+//! A fork-join pool for kernels: the caller works too, and never waits for a worker that has not
+//! started.
 //!
-//! Workers spin for some microseconds after a job, because the next kernel follows at once, and park when none does. Tasks
-//! are taken from a shared counter, so a core that is busy elsewhere does not hold the others up. Which task computes what
-//! is fixed by the caller, never by which thread took it: results do not depend on timing.
+//! Workers spin for some microseconds after a job, because the next kernel follows at once, and
+//! park when none does. Tasks are taken from a shared counter, so a core that is busy elsewhere
+//! does not hold the others up. Which task computes what is fixed by the caller, never by which
+//! thread took it: results do not depend on timing.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -16,7 +18,8 @@ const OPEN: u64 = 1 << 32;
 
 type Task<'a> = dyn Fn(usize) + Sync + 'a;
 
-/// What workers do a piece at a time while no job is open; see [`Engine::idle`](crate::Engine::idle).
+/// What workers do a piece at a time while no job is open; see
+/// [`Engine::idle`](crate::Engine::idle).
 pub type Idle = dyn Fn() -> Left + Send + Sync;
 
 /// What is left of an [`Idle`] task.
@@ -39,7 +42,8 @@ struct Shared {
     state: AtomicU64,
     /// Written only while no job is open and nobody is inside.
     task: std::cell::UnsafeCell<Option<*const Task<'static>>>,
-    /// Per thread the next of its tasks, with the job's number above it: whose number is another one has not begun.
+    /// Per thread the next of its tasks, with the job's number above it: whose number is another
+    /// one has not begun.
     next: Box<[Line<AtomicU64>]>,
     count: AtomicUsize,
     sleepers: AtomicUsize,
@@ -51,8 +55,9 @@ struct Shared {
     has_idle: AtomicBool,
 }
 
-// SAFETY: `task` is written by the one caller (the pool is `!Sync`) while nobody is inside, and read only by workers that
-// entered through `state` while the job is open; the task itself is `Sync`.
+// SAFETY: `task` is written by the one caller (the pool is `!Sync`) while nobody is inside, and
+// read only by workers that entered through `state` while the job is open; the task itself is
+// `Sync`.
 unsafe impl Sync for Shared {}
 // SAFETY: as above; the pointer is used only while the caller waits in `run`.
 unsafe impl Send for Shared {}
@@ -83,7 +88,9 @@ impl Pool {
         let workers = (1..threads.max(1))
             .map(|index| {
                 let shared = shared.clone();
-                std::thread::Builder::new().name(format!("tensor-{index}")).spawn(move || work(&shared, index))
+                std::thread::Builder::new()
+                    .name(format!("tensor-{index}"))
+                    .spawn(move || work(&shared, index))
             })
             .collect::<std::io::Result<Vec<_>>>()?;
         Ok(Self { shared, workers, not_sync: std::marker::PhantomData })
@@ -101,9 +108,13 @@ impl Pool {
             return;
         }
         let shared = &*self.shared;
-        // SAFETY: no job is open and nobody is inside (the end of `run` waits for that), so the cell is ours; the lifetime
-        // is made longer only for the time in which `run` keeps the borrow alive.
-        unsafe { *shared.task.get() = Some(std::mem::transmute::<*const Task<'_>, *const Task<'static>>(task)) };
+        // SAFETY: no job is open and nobody is inside (the end of `run` waits for that), so the
+        // cell is ours; the lifetime is made longer only for the time in which `run` keeps the
+        // borrow alive.
+        unsafe {
+            *shared.task.get() =
+                Some(std::mem::transmute::<*const Task<'_>, *const Task<'static>>(task))
+        };
         shared.count.store(count, Ordering::Relaxed);
         let job = (shared.state.load(Ordering::Relaxed) >> 33).wrapping_add(1) << 33;
         shared.state.store(job | OPEN, Ordering::SeqCst);
@@ -111,7 +122,8 @@ impl Pool {
             drop(shared.lock.lock());
             shared.wake.notify_all();
         }
-        // The guard closes the job also when the caller's own task panics, so that nobody uses the task afterwards.
+        // The guard closes the job also when the caller's own task panics, so that nobody uses the
+        // task afterwards.
         let guard = Close(shared);
         take_tasks(shared, task, 0, job >> 33);
         drop(guard);
@@ -126,7 +138,8 @@ impl Pool {
         self.shared.has_idle.store(true, Ordering::Release);
     }
 
-    /// Splits `0..length` into even ranges of at least `grain` for [`Pool::run`], about two per thread.
+    /// Splits `0..length` into even ranges of at least `grain` for [`Pool::run`], about two per
+    /// thread.
     pub fn ranges(&self, length: usize, grain: usize, task: impl Fn(Range<usize>) + Sync) {
         let threads = self.threads();
         let parts = (length / grain.max(1)).clamp(1, threads * if threads > 1 { 2 } else { 1 });
@@ -180,7 +193,12 @@ fn take(next: &AtomicU64, job: u64, from: usize, to: usize) -> Option<usize> {
         if index >= to {
             return None;
         }
-        match next.compare_exchange_weak(now, job << 32 | (index as u64 + 1), Ordering::Relaxed, Ordering::Relaxed) {
+        match next.compare_exchange_weak(
+            now,
+            job << 32 | (index as u64 + 1),
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        ) {
             Ok(_) => return Some(index),
             Err(other) => now = other,
         }
@@ -210,14 +228,21 @@ fn work(shared: &Shared, me: usize) {
             spins = 0;
             park(shared, last_job);
         };
-        if shared.state.compare_exchange(state, state + 1, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        if shared
+            .state
+            .compare_exchange(state, state + 1, Ordering::AcqRel, Ordering::Relaxed)
+            .is_err()
+        {
             continue;
         }
         last_job = state >> 33;
-        // SAFETY: entered while the job was open: the caller waits until we leave, so the task is alive.
+        // SAFETY: entered while the job was open: the caller waits until we leave, so the task is
+        // alive.
         let task = unsafe { (*shared.task.get()).map(|task| &*task) };
         if let Some(task) = task {
-            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| take_tasks(shared, task, me, last_job)));
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                take_tasks(shared, task, me, last_job)
+            }));
             if outcome.is_err() {
                 shared.panicked.store(true, Ordering::Relaxed);
             }
@@ -233,7 +258,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// One piece of the idle task; whether there was one.
 fn do_idle(shared: &Shared) -> bool {
     let Some(task) = lock(&shared.idle).clone() else { return false };
-    let left = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| task())).unwrap_or(Left::Nothing);
+    let left =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| task())).unwrap_or(Left::Nothing);
     if left == Left::Nothing {
         let mut idle = lock(&shared.idle);
         // It may be another one by now.
@@ -382,7 +408,10 @@ mod tests {
     fn until(pool: &Pool, so: impl Fn() -> bool) {
         let begin = std::time::Instant::now();
         while !so() {
-            assert!(begin.elapsed() < std::time::Duration::from_secs(60), "nobody comes round to it");
+            assert!(
+                begin.elapsed() < std::time::Duration::from_secs(60),
+                "nobody comes round to it"
+            );
             pool.run(4, &|_| {});
         }
     }
@@ -427,7 +456,9 @@ mod tests {
         let pool = Pool::new(2).unwrap();
         let calls = Arc::new(AtomicUsize::new(0));
         let called = calls.clone();
-        pool.idle(Arc::new(move || if called.fetch_add(1, Ordering::SeqCst) < 5 { Left::Elsewhere } else { Left::Nothing }));
+        pool.idle(Arc::new(move || {
+            if called.fetch_add(1, Ordering::SeqCst) < 5 { Left::Elsewhere } else { Left::Nothing }
+        }));
         until(&pool, || calls.load(Ordering::SeqCst) == 6 && lock(&pool.shared.idle).is_none());
     }
 

@@ -1,7 +1,9 @@
-//! Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
+//! Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as
+//! 1, 2, 3", 2011).
 //!
-//! A number is a function of (seed, stream, counter) and of nothing else. Streams have names; each has its own counter, so
-//! that drawing from one never shifts another. The whole state is the seed and one counter per name: a checkpoint keeps it.
+//! A number is a function of (seed, stream, counter) and of nothing else. Streams have names; each
+//! has its own counter, so that drawing from one never shifts another. The whole state is the seed
+//! and one counter per name: a checkpoint keeps it.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +22,12 @@ pub fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
         }
         let first = u64::from(MULTIPLIERS[0]) * u64::from(c0);
         let second = u64::from(MULTIPLIERS[1]) * u64::from(c2);
-        (c0, c1, c2, c3) = ((second >> 32) as u32 ^ c1 ^ k0, second as u32, (first >> 32) as u32 ^ c3 ^ k1, first as u32);
+        (c0, c1, c2, c3) = (
+            (second >> 32) as u32 ^ c1 ^ k0,
+            second as u32,
+            (first >> 32) as u32 ^ c3 ^ k1,
+            first as u32,
+        );
     }
     [c0, c1, c2, c3]
 }
@@ -34,7 +41,8 @@ pub struct RandomState {
     pub counters: BTreeMap<String, u64>,
 }
 
-/// A stretch of random words that was reserved from a stream: any of them can be computed, in any order, on any thread.
+/// A stretch of random words that was reserved from a stream: any of them can be computed, in any
+/// order, on any thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Words {
     key: [u32; 2],
@@ -47,7 +55,15 @@ impl Words {
     #[inline(always)]
     pub fn block(&self, index: u64) -> [u32; 4] {
         let counter = self.first.wrapping_add(index);
-        philox([counter as u32, (counter >> 32) as u32, self.stream as u32, (self.stream >> 32) as u32], self.key)
+        philox(
+            [
+                counter as u32,
+                (counter >> 32) as u32,
+                self.stream as u32,
+                (self.stream >> 32) as u32,
+            ],
+            self.key,
+        )
     }
 
     /// Word number `index`.
@@ -105,12 +121,14 @@ impl Random {
         self.streams.len() - 1
     }
 
-    /// Makes a stream the one that operations draw from when they name none. Returns the one before.
+    /// Makes a stream the one that operations draw from when they name none. Returns the one
+    /// before.
     pub fn set_current(&mut self, stream: usize) -> usize {
         std::mem::replace(&mut self.current, stream.min(self.streams.len() - 1))
     }
 
-    /// Reserves `count` words of a stream (`None`: the current one). `None` if there is no such stream.
+    /// Reserves `count` words of a stream (`None`: the current one). `None` if there is no such
+    /// stream.
     pub fn take(&mut self, stream: Option<usize>, count: usize) -> Option<Words> {
         let key = self.key();
         let stream = self.streams.get_mut(stream.unwrap_or(self.current))?;
@@ -119,14 +137,19 @@ impl Random {
         Some(words)
     }
 
-    /// Words that belong to a name alone: the same however often and in whatever order they are asked for.
+    /// Words that belong to a name alone: the same however often and in whatever order they are
+    /// asked for.
     pub fn named(&self, name: &str) -> Words {
         Words { key: self.key(), stream: identity(name), first: 0 }
     }
 
     /// Seed and counters.
     pub fn state(&self) -> RandomState {
-        let counters = self.names.iter().map(|(name, &index)| (name.clone(), self.streams[index].counter)).collect();
+        let counters = self
+            .names
+            .iter()
+            .map(|(name, &index)| (name.clone(), self.streams[index].counter))
+            .collect();
         RandomState { seed: self.seed, counters }
     }
 
@@ -166,9 +189,15 @@ mod tests {
     #[test]
     fn philox_gives_the_published_vectors() {
         assert_eq!(philox([0; 4], [0; 2]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
-        assert_eq!(philox([u32::MAX; 4], [u32::MAX; 2]), [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
         assert_eq!(
-            philox([0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344], [0xa409_3822, 0x299f_31d0]),
+            philox([u32::MAX; 4], [u32::MAX; 2]),
+            [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]
+        );
+        assert_eq!(
+            philox(
+                [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344],
+                [0xa409_3822, 0x299f_31d0]
+            ),
             [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]
         );
     }

@@ -50,7 +50,11 @@ impl Slots {
     #[inline]
     pub fn get(&self, handle: Handle) -> Result<&Entry> {
         match self.slots.get(handle.0 as u32 as usize) {
-            Some(Slot { generation, entry: Some(entry), .. }) if u64::from(*generation) == handle.0 >> 32 => Ok(entry),
+            Some(Slot { generation, entry: Some(entry), .. })
+                if u64::from(*generation) == handle.0 >> 32 =>
+            {
+                Ok(entry)
+            }
             slot => Err(bad(handle, slot.is_some())),
         }
     }
@@ -58,7 +62,9 @@ impl Slots {
     #[inline]
     fn slot(&mut self, handle: Handle) -> Result<&mut Slot> {
         match self.slots.get_mut(handle.0 as u32 as usize) {
-            Some(slot) if slot.entry.is_some() && u64::from(slot.generation) == handle.0 >> 32 => Ok(slot),
+            Some(slot) if slot.entry.is_some() && u64::from(slot.generation) == handle.0 >> 32 => {
+                Ok(slot)
+            }
             slot => Err(bad(handle, slot.is_some())),
         }
     }
@@ -84,7 +90,8 @@ impl Slots {
             return Ok(None);
         }
         slot.generation = slot.generation.wrapping_add(1);
-        // A slot whose generations are used up is not given out again, so that no old handle comes alive.
+        // A slot whose generations are used up is not given out again, so that no old handle comes
+        // alive.
         let again = slot.generation != 0 && slot.generation != u32::MAX;
         let entry = slot.entry.take();
         if again {

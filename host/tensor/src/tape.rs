@@ -1,8 +1,9 @@
 //! The tape: what was computed from what, in order, and how to go back.
 //!
-//! Nodes stand in the order of the forward pass, so going back is a loop over indices. Gradients are moved from a node to
-//! its inputs; only a second gradient for the same value causes an addition, in place. The engine owns the tape and is the
-//! only caller; operations only hand it their backward function.
+//! Nodes stand in the order of the forward pass, so going back is a loop over indices. Gradients
+//! are moved from a node to its inputs; only a second gradient for the same value causes an
+//! addition, in place. The engine owns the tape and is the only caller; operations only hand it
+//! their backward function.
 
 use smallvec::SmallVec;
 
@@ -32,7 +33,9 @@ pub(crate) struct Gradients<'a> {
 impl Gradients<'_> {
     /// The gradient of the only output; an operation with one output is called only if it is there.
     pub fn only(&mut self) -> Result<Value> {
-        self.outputs[0].take().ok_or_else(|| TensorError::request("a gradient was asked twice of one node"))
+        self.outputs[0]
+            .take()
+            .ok_or_else(|| TensorError::request("a gradient was asked twice of one node"))
     }
     pub fn wants(&self, input: usize) -> bool {
         self.wants.get(input).copied().unwrap_or(false)
@@ -82,8 +85,8 @@ impl Tape {
         self.nodes.iter().flatten().count()
     }
 
-    /// Goes back from `loss`. `is_target` says whose gradient is wanted; `found` receives each, finished for tape values,
-    /// piecewise for parameters and watched tensors (to be added up).
+    /// Goes back from `loss`. `is_target` says whose gradient is wanted; `found` receives each,
+    /// finished for tape values, piecewise for parameters and watched tensors (to be added up).
     pub fn backward(
         &mut self,
         context: &mut Context,
@@ -95,8 +98,14 @@ impl Tape {
         let Source::Node { id, output } = source else {
             return if is_target(source) { found(context, source, seed) } else { Ok(()) };
         };
-        let Some(last) = id.checked_sub(self.base).map(|last| last as usize).filter(|&last| last < self.nodes.len()) else {
-            return Err(TensorError::Gradient { operation: "backward", message: USED.into() }.into());
+        let Some(last) = id
+            .checked_sub(self.base)
+            .map(|last| last as usize)
+            .filter(|&last| last < self.nodes.len())
+        else {
+            return Err(
+                TensorError::Gradient { operation: "backward", message: USED.into() }.into()
+            );
         };
         self.mark_wanted(last, &is_target);
         let mut gradients = std::mem::take(&mut self.gradients);
@@ -116,7 +125,8 @@ impl Tape {
         self.wanted.clear();
         for index in 0..=last {
             let wanted = match &self.nodes[index] {
-                // Gone: whether it led to a target is not known any more, so reaching it must be an error.
+                // Gone: whether it led to a target is not known any more, so reaching it must be an
+                // error.
                 None => true,
                 Some(node) => node.inputs.iter().any(|&input| self.is_wanted(input, is_target)),
             };
@@ -127,7 +137,10 @@ impl Tape {
     fn is_wanted(&self, source: Source, is_target: &impl Fn(Source) -> bool) -> bool {
         match source {
             Source::None => false,
-            Source::Node { id, .. } => is_target(source) || id.checked_sub(self.base).is_none_or(|index| self.wanted[index as usize]),
+            Source::Node { id, .. } => {
+                is_target(source)
+                    || id.checked_sub(self.base).is_none_or(|index| self.wanted[index as usize])
+            }
             leaf => is_target(leaf),
         }
     }
@@ -156,13 +169,22 @@ impl Tape {
                 continue;
             }
             let Some(node) = self.nodes[index].take() else {
-                return Err(TensorError::Gradient { operation: "backward", message: USED.into() }.into());
+                return Err(
+                    TensorError::Gradient { operation: "backward", message: USED.into() }.into()
+                );
             };
-            let wants: SmallVec<[bool; 8]> = node.inputs.iter().map(|&input| self.is_wanted(input, is_target)).collect();
-            let backward =
-                node.backward.map_err(|why| Box::new(TensorError::Gradient { operation: node.operation, message: why.into() }))?;
+            let wants: SmallVec<[bool; 8]> =
+                node.inputs.iter().map(|&input| self.is_wanted(input, is_target)).collect();
+            let backward = node.backward.map_err(|why| {
+                Box::new(TensorError::Gradient { operation: node.operation, message: why.into() })
+            })?;
             #[cfg(debug_assertions)]
-            assert!(outputs.iter().zip(&node.shapes).all(|(g, s)| g.as_ref().is_none_or(|g| g.tensor.shape() == s)));
+            assert!(
+                outputs
+                    .iter()
+                    .zip(&node.shapes)
+                    .all(|(g, s)| g.as_ref().is_none_or(|g| g.tensor.shape() == s))
+            );
             let mut results = backward(context, Gradients { outputs, wants: &wants })?.into_iter();
             for (input, (&source, &wanted)) in node.inputs.iter().zip(&wants).enumerate() {
                 let gradient = results.next().flatten();
@@ -170,13 +192,18 @@ impl Tape {
                     continue;
                 }
                 let Some(gradient) = gradient else {
-                    let message = format!("it has no gradient for its input {input}; detach that input");
+                    let message =
+                        format!("it has no gradient for its input {input}; detach that input");
                     return Err(TensorError::Gradient { operation: node.operation, message }.into());
                 };
                 match source {
                     Source::Node { id, output } => {
                         let Some(index) = id.checked_sub(self.base) else {
-                            return Err(TensorError::Gradient { operation: node.operation, message: USED.into() }.into());
+                            return Err(TensorError::Gradient {
+                                operation: node.operation,
+                                message: USED.into(),
+                            }
+                            .into());
                         };
                         put(context, &mut gradients[index as usize], output as usize, gradient)?;
                     }
@@ -190,7 +217,12 @@ impl Tape {
 }
 
 /// Moves a gradient to its place, or adds it to the one that is there.
-fn put(context: &mut Context, slots: &mut SmallVec<[Option<Value>; 1]>, output: usize, gradient: Value) -> Result<()> {
+fn put(
+    context: &mut Context,
+    slots: &mut SmallVec<[Option<Value>; 1]>,
+    output: usize,
+    gradient: Value,
+) -> Result<()> {
     while slots.len() <= output {
         slots.push(None);
     }

@@ -1,7 +1,8 @@
 //! A tensor as the engine keeps it, and access to its elements on the CPU.
 //!
-//! candle's `Tensor` is the storage. Beside it goes a token that counts, within this engine, who shares the elements: views
-//! and what the tape keeps clone the token, so "may this buffer be overwritten?" is one comparison. Nothing here computes.
+//! candle's `Tensor` is the storage. Beside it goes a token that counts, within this engine, who
+//! shares the elements: views and what the tape keeps clone the token, so "may this buffer be
+//! overwritten?" is one comparison. Nothing here computes.
 
 use std::cell::RefCell;
 use std::ops::Deref;
@@ -32,18 +33,22 @@ impl Value {
         Self { tensor, token: self.token.clone() }
     }
 
-    /// Whether nobody else in this engine sees the elements, and they lie in order: then they may be overwritten.
+    /// Whether nobody else in this engine sees the elements, and they lie in order: then they may
+    /// be overwritten.
     pub fn is_unique(&self) -> bool {
         Rc::strong_count(&self.token) == 1 && self.tensor.is_contiguous()
     }
 
-    /// The elements, where nobody else in this engine sees them and they lie in the processor's memory.
+    /// The elements, where nobody else in this engine sees them and they lie in the processor's
+    /// memory.
     pub fn into_room(self) -> Option<CpuStorage> {
         if !self.is_unique() {
             return None;
         }
         let mut room = None;
-        let take = |storage: &mut CpuStorage, _, _| room = Some(std::mem::replace(storage, CpuStorage::U8(Vec::new())));
+        let take = |storage: &mut CpuStorage, _, _| {
+            room = Some(std::mem::replace(storage, CpuStorage::U8(Vec::new())))
+        };
         self.tensor.inplace_op1(&Overwrite(RefCell::new(Some(take)))).ok()?;
         room
     }
@@ -55,10 +60,15 @@ impl Value {
 
     /// The same elements in row-major order: itself where they are.
     pub fn contiguous(&self) -> Result<Self> {
-        if self.tensor.is_contiguous() { Ok(self.clone()) } else { Ok(Self::new(self.tensor.contiguous()?)) }
+        if self.tensor.is_contiguous() {
+            Ok(self.clone())
+        } else {
+            Ok(Self::new(self.tensor.contiguous()?))
+        }
     }
 
-    /// The same elements with another shape (of as many elements); copies only if they are not in order.
+    /// The same elements with another shape (of as many elements); copies only if they are not in
+    /// order.
     pub fn reshaped(&self, shape: impl Into<Shape>) -> Result<Self> {
         let tensor = self.tensor.reshape(shape.into())?;
         Ok(if self.tensor.is_contiguous() { self.view(tensor) } else { Self::new(tensor) })
@@ -103,7 +113,9 @@ impl<T: Element> Deref for Data<'_, T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
         match &*self.storage {
-            Storage::Cpu(storage) => T::cpu_storage_as_slice(storage).map_or(&[], |data| &data[self.start..self.end]),
+            Storage::Cpu(storage) => {
+                T::cpu_storage_as_slice(storage).map_or(&[], |data| &data[self.start..self.end])
+            }
             _ => &[],
         }
     }
@@ -112,8 +124,9 @@ impl<T: Element> Deref for Data<'_, T> {
 /// The elements of a contiguous CPU tensor of type `T`.
 pub(crate) fn data<T: Element>(tensor: &Tensor) -> Result<Data<'_, T>> {
     let (storage, layout) = tensor.storage_and_layout();
-    let (start, end) =
-        layout.contiguous_offsets().ok_or_else(|| TensorError::request("elements that are not contiguous cannot be read in place"))?;
+    let (start, end) = layout.contiguous_offsets().ok_or_else(|| {
+        TensorError::request("elements that are not contiguous cannot be read in place")
+    })?;
     match &*storage {
         Storage::Cpu(cpu) => {
             T::cpu_storage_as_slice(cpu)?;
@@ -134,7 +147,12 @@ pub(crate) fn elsewhere() -> Box<TensorError> {
 pub(crate) fn tensor<T: Element>(elements: Vec<T>, shape: impl Into<Shape>) -> Tensor {
     let shape = shape.into();
     debug_assert_eq!(elements.len(), shape.elem_count());
-    Tensor::from_storage(Storage::Cpu(T::to_cpu_storage_owned(elements)), shape, BackpropOp::none(), false)
+    Tensor::from_storage(
+        Storage::Cpu(T::to_cpu_storage_owned(elements)),
+        shape,
+        BackpropOp::none(),
+        false,
+    )
 }
 
 /// As [`tensor`], as a value of its own.
@@ -145,8 +163,8 @@ pub(crate) fn value<T: Element>(elements: Vec<T>, shape: impl Into<Shape>) -> Va
 /// A vector of `length` elements that the caller overwrites before it reads any.
 pub(crate) fn unwritten<T: Element>(length: usize) -> Vec<T> {
     let mut elements = Vec::with_capacity(length);
-    // SAFETY: the capacity is there, every bit pattern is a valid number, and each kernel writes all elements of its
-    // output before any is read.
+    // SAFETY: the capacity is there, every bit pattern is a valid number, and each kernel writes
+    // all elements of its output before any is read.
     #[allow(clippy::uninit_vec)]
     unsafe {
         elements.set_len(length)
@@ -171,14 +189,25 @@ impl<F: FnOnce(&mut CpuStorage, usize, usize)> InplaceOp1 for Overwrite<F> {
     }
 }
 
-/// Gives `action` the elements of a contiguous CPU tensor for writing. The caller has made sure that nobody else uses them
-/// (see [`Value::is_unique`]) and holds no [`Data`] of them.
-pub(crate) fn overwrite<T: Element, R>(tensor: &Tensor, action: impl FnOnce(&mut [T]) -> R) -> Result<R> {
+/// Gives `action` the elements of a contiguous CPU tensor for writing. The caller has made sure
+/// that nobody else uses them (see [`Value::is_unique`]) and holds no [`Data`] of them.
+pub(crate) fn overwrite<T: Element, R>(
+    tensor: &Tensor,
+    action: impl FnOnce(&mut [T]) -> R,
+) -> Result<R> {
     let mut result = None;
-    tensor.inplace_op1(&Overwrite(RefCell::new(Some(|storage: &mut CpuStorage, start, end| {
-        result = T::slice_mut(storage).map(|data| action(&mut data[start..end]));
-    }))))?;
-    result.ok_or_else(|| TensorError::request(format!("expected elements of {:?}, found {:?}", T::DTYPE, tensor.dtype())))
+    tensor.inplace_op1(&Overwrite(RefCell::new(Some(
+        |storage: &mut CpuStorage, start, end| {
+            result = T::slice_mut(storage).map(|data| action(&mut data[start..end]));
+        },
+    ))))?;
+    result.ok_or_else(|| {
+        TensorError::request(format!(
+            "expected elements of {:?}, found {:?}",
+            T::DTYPE,
+            tensor.dtype()
+        ))
+    })
 }
 
 /// candle's element type of a contract's code.

@@ -24,7 +24,8 @@ pub struct CallbackTable {
     pub init: unsafe extern "C" fn(this: Instance) -> i32,
     /// Handles an event that this instance subscribed to.
     pub on: unsafe extern "C" fn(this: Instance, event: *const EventRaw) -> i32,
-    /// How to live with an instance of component `other` (such as `callback/scheduler`) that writes `path` too: a number of
-    /// [`resolution`]. Called during composition; no host function may be called.
+    /// How to live with an instance of component `other` (such as `callback/scheduler`) that writes
+    /// `path` too: a number of [`resolution`]. Called during composition; no host function may be
+    /// called.
     pub resolve: unsafe extern "C" fn(this: Instance, other: Text, path: Text) -> u32,
 }

@@ -1,7 +1,9 @@
-//! Instances that belong to another instance: the metrics of a metrics callback, the schedule of a scheduler, the
-//! callback inside a throttle. They may come from any plugin; the host carries each call over.
+//! Instances that belong to another instance: the metrics of a metrics callback, the schedule of a
+//! scheduler, the callback inside a throttle. They may come from any plugin; the host carries each
+//! call over.
 //!
-//! All functions are `[training]`; `child` is a number that the calling instance got from setup's `child`.
+//! All functions are `[training]`; `child` is a number that the calling instance got from setup's
+//! `child`.
 
 use abi_stable::StableAbi;
 
@@ -14,7 +16,8 @@ pub struct ChildTable {
     /// Calls a metric's `reset`.
     pub metric_reset: unsafe extern "C" fn(child: u32) -> i32,
     /// Calls a metric's `update`.
-    pub metric_update: unsafe extern "C" fn(child: u32, input: *const MetricInput, value: *mut f64) -> i32,
+    pub metric_update:
+        unsafe extern "C" fn(child: u32, input: *const MetricInput, value: *mut f64) -> i32,
     /// Calls a metric's `compute`.
     pub metric_compute: unsafe extern "C" fn(child: u32, value: *mut f64) -> i32,
     /// Calls a metric's `details`; valid until the next call of the host.

@@ -46,7 +46,8 @@ pub struct BufferRaw {
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct DatasetTable {
-    /// Opens files and learns shapes; called once, after the composition was found good. `[training]`
+    /// Opens files and learns shapes; called once, after the composition was found good.
+    /// `[training]`
     pub open: unsafe extern "C" fn(this: Instance) -> i32,
     /// Number of fields. `[training]`
     pub field_count: unsafe extern "C" fn(this: Instance) -> usize,
@@ -56,9 +57,15 @@ pub struct DatasetTable {
     pub split_count: unsafe extern "C" fn(this: Instance) -> usize,
     /// Split `index`; pointers in it stay valid as long as the instance. `[training]`
     pub split: unsafe extern "C" fn(this: Instance, index: usize, spec: *mut SplitSpec) -> i32,
-    /// Tells which samples are for training, so that statistics (means, medians) come from them alone; called before
-    /// the first `fill`, and again where the division is known only then: the last call counts. `[training]`
-    pub prepare: unsafe extern "C" fn(this: Instance, split: usize, indices: *const u64, count: usize) -> i32,
+    /// Tells which samples are for training, so that statistics (means, medians) come from them
+    /// alone; called before the first `fill`, and again where the division is known only then: the
+    /// last call counts. `[training]`
+    pub prepare: unsafe extern "C" fn(
+        this: Instance,
+        split: usize,
+        indices: *const u64,
+        count: usize,
+    ) -> i32,
     /// Writes the samples of `split` at `indices` into one buffer per field. `[loader]`
     pub fill: unsafe extern "C" fn(
         this: Instance,

@@ -1,5 +1,5 @@
-//! Text and progress for the person at the terminal. The host decides how it looks: a bar on a terminal, plain lines
-//! elsewhere, nothing when asked to be quiet.
+//! Text and progress for the person at the terminal. The host decides how it looks: a bar on a
+//! terminal, plain lines elsewhere, nothing when asked to be quiet.
 
 use abi_stable::StableAbi;
 

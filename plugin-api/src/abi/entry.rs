@@ -3,8 +3,9 @@
 use abi_stable::{StableAbi, library::RootModule, sabi_types::VersionStrings};
 
 use super::{
-    callback::CallbackTable, dataset::DatasetTable, host::HostTable, logger::LoggerTable, loss::LossTable, metric::MetricTable,
-    model::ModelTable, optimizer::OptimizerTable, phase::PhaseTable, schedule::ScheduleTable, text::Text,
+    callback::CallbackTable, dataset::DatasetTable, host::HostTable, logger::LoggerTable,
+    loss::LossTable, metric::MetricTable, model::ModelTable, optimizer::OptimizerTable,
+    phase::PhaseTable, schedule::ScheduleTable, text::Text,
 };
 
 /// `FLUXBAY1` in ASCII, little-endian: first word of an [`Entry`].
@@ -56,7 +57,17 @@ pub mod kind {
     /// An optimizer.
     pub const OPTIMIZER: u32 = 8;
     /// Names of the kinds, by number.
-    pub const NAMES: [&str; 9] = ["phase", "callback", "model", "loss", "dataset", "metric", "schedule", "logger", "optimizer"];
+    pub const NAMES: [&str; 9] = [
+        "phase",
+        "callback",
+        "model",
+        "loss",
+        "dataset",
+        "metric",
+        "schedule",
+        "logger",
+        "optimizer",
+    ];
 }
 
 /// An instance of a component: a pointer of the plugin's that the host only hands back.
@@ -76,14 +87,17 @@ pub struct Component {
     pub name: Text,
     /// Makes an instance. `[training]`
     ///
-    /// `config` is a JSON object that fits the manifest's schema, defaults filled in. Only the host's setup functions
-    /// may be called. On success `instance` is filled; the host calls `destroy` once for it.
+    /// `config` is a JSON object that fits the manifest's schema, defaults filled in. Only the
+    /// host's setup functions may be called. On success `instance` is filled; the host calls
+    /// `destroy` once for it.
     pub create: unsafe extern "C" fn(config: Text, instance: *mut Instance) -> i32,
     /// Ends an instance, also a poisoned one. `[training]`
     pub destroy: unsafe extern "C" fn(this: Instance) -> i32,
-    /// Writes the state into a buffer of the plugin's that stays valid until the next call of this instance. `[training]`
+    /// Writes the state into a buffer of the plugin's that stays valid until the next call of this
+    /// instance. `[training]`
     pub save: unsafe extern "C" fn(this: Instance, bytes: *mut Text) -> i32,
-    /// Reads a state that version `state_version` of this component saved; on failure the old state stays. `[training]`
+    /// Reads a state that version `state_version` of this component saved; on failure the old state
+    /// stays. `[training]`
     pub load: unsafe extern "C" fn(this: Instance, state_version: u32, bytes: Text) -> i32,
     /// Table of a phase.
     pub phase: *const PhaseTable,
@@ -158,7 +172,8 @@ pub struct Entry {
     pub components: *const Component,
     /// Number of components.
     pub component_count: usize,
-    /// Hands the host's functions to the plugin; called once per loaded file, before anything else. `[any]`
+    /// Hands the host's functions to the plugin; called once per loaded file, before anything else.
+    /// `[any]`
     ///
     /// Calling it again with the same table changes nothing.
     pub init: unsafe extern "C" fn(host: *const HostTable) -> i32,
@@ -183,8 +198,8 @@ unsafe impl Send for EntryPointer {}
 // SAFETY: as above.
 unsafe impl Sync for EntryPointer {}
 
-/// The Rust door: an abi_stable root module that holds the [`Entry`], so that abi_stable checks the layout of
-/// everything that can be reached from it.
+/// The Rust door: an abi_stable root module that holds the [`Entry`], so that abi_stable checks the
+/// layout of everything that can be reached from it.
 #[repr(C)]
 #[derive(StableAbi)]
 #[sabi(kind(Prefix(prefix_ref = RootRef, prefix_fields = RootPrefix)))]

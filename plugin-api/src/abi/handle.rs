@@ -4,9 +4,9 @@ use abi_stable::StableAbi;
 
 /// A tensor of the host: slot index in the low 32 bits, generation in the high 32.
 ///
-/// A stale, foreign or invented handle is answered with an error, never with undefined behaviour. Whoever receives a
-/// handle as a result owns one reference and gives it back with `release`; a handle passed as an argument stays with
-/// the caller.
+/// A stale, foreign or invented handle is answered with an error, never with undefined behaviour.
+/// Whoever receives a handle as a result owns one reference and gives it back with `release`; a
+/// handle passed as an argument stays with the caller.
 #[repr(transparent)]
 #[derive(StableAbi, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Handle(pub u64);

@@ -3,8 +3,9 @@
 use abi_stable::StableAbi;
 
 use super::{
-    child::ChildTable, display::DisplayTable, entry::Version, learner::LearnerTable, log::LogRecordRaw, logger::RecordTable,
-    setup::SetupTable, state::StateTable, tensor::TensorTable, text::Text,
+    child::ChildTable, display::DisplayTable, entry::Version, learner::LearnerTable,
+    log::LogRecordRaw, logger::RecordTable, setup::SetupTable, state::StateTable,
+    tensor::TensorTable, text::Text,
 };
 
 /// The host's functions. One static table per host process, valid for ever.

@@ -1,8 +1,9 @@
 //! The learner: where the run stands, and the step table that the host hands to a phase.
 //!
-//! All functions are `[training]`. Those under "for phases" may be called only while a phase's `step` or `epoch` runs,
-//! and only by that phase: a callback that calls them is refused. `forward` and `loss` are also open to instances with a read
-//! grant on `model`, at any time: then nothing is recorded, and the model is in evaluation mode.
+//! All functions are `[training]`. Those under "for phases" may be called only while a phase's
+//! `step` or `epoch` runs, and only by that phase: a callback that calls them is refused. `forward`
+//! and `loss` are also open to instances with a read grant on `model`, at any time: then nothing is
+//! recorded, and the model is in evaluation mode.
 
 use abi_stable::StableAbi;
 
@@ -76,29 +77,35 @@ pub struct LearnerTable {
     // -- for phases: the epoch --
     /// Begins an epoch: fires epoch-begin.
     ///
-    /// In a run that is resumed within an epoch, the phase's `epoch` is called anew: its first `epoch_begin` fires nothing
-    /// then, and `next_batch` goes on with the first batch that was not worked on. What an epoch gathers over its steps
-    /// belongs into the instance's state, not into local variables.
+    /// In a run that is resumed within an epoch, the phase's `epoch` is called anew: its first
+    /// `epoch_begin` fires nothing then, and `next_batch` goes on with the first batch that was not
+    /// worked on. What an epoch gathers over its steps belongs into the instance's state, not into
+    /// local variables.
     pub epoch_begin: unsafe extern "C" fn() -> i32,
     /// The next batch of the epoch; `field_count` 0 after the last.
     pub next_batch: unsafe extern "C" fn(batch: *mut BatchRaw) -> i32,
-    /// Ends the epoch that ended with `status`: fires epoch-end, after epoch-cancelled where it was cancelled.
+    /// Ends the epoch that ended with `status`: fires epoch-end, after epoch-cancelled where it was
+    /// cancelled.
     ///
-    /// Answers what the epoch's caller must see: `OK` also for a cancelled epoch, else the status that goes on upwards.
+    /// Answers what the epoch's caller must see: `OK` also for a cancelled epoch, else the status
+    /// that goes on upwards.
     pub epoch_end: unsafe extern "C" fn(status: i32) -> i32,
     /// Runs this phase's own `step` on a batch. For an epoch that drives its own loop.
     pub step: unsafe extern "C" fn(batch: *const BatchRaw) -> i32,
 
     // -- for phases: the step --
-    /// Begins a step: empties the step state, puts the batch's fields there (`step.xs`, `step.ys`), fires step-begin.
+    /// Begins a step: empties the step state, puts the batch's fields there (`step.xs`, `step.ys`),
+    /// fires step-begin.
     pub step_begin: unsafe extern "C" fn(batch: *const BatchRaw) -> i32,
     /// Ends the step that ended with `status`: fires step-end, or step-cancelled in its place.
     ///
-    /// Answers what the step's caller must see: `OK` also for a cancelled step, else the status that goes on upwards.
+    /// Answers what the step's caller must see: `OK` also for a cancelled step, else the status
+    /// that goes on upwards.
     pub step_end: unsafe extern "C" fn(status: i32) -> i32,
     /// Sends an event, standard or custom, to its subscribers in their order.
     pub dispatch: unsafe extern "C" fn(kind: u32) -> i32,
-    /// Runs model `model` on its inputs. Gives at most `capacity` outputs, each one reference for the caller.
+    /// Runs model `model` on its inputs. Gives at most `capacity` outputs, each one reference for
+    /// the caller.
     pub forward: unsafe extern "C" fn(
         model: u32,
         inputs: *const Handle,
@@ -109,26 +116,30 @@ pub struct LearnerTable {
     ) -> i32,
     /// Runs loss `loss` on predictions and targets; gives a tensor with one element.
     pub loss: unsafe extern "C" fn(loss: u32, yhats: Handle, ys: Handle, value: *mut Handle) -> i32,
-    /// Gradients of `loss` for the parameters of model `model`, or of [`ALL`], in place of those that they had; they appear
-    /// as `step.grads`.
+    /// Gradients of `loss` for the parameters of model `model`, or of [`ALL`], in place of those
+    /// that they had; they appear as `step.grads`.
     pub backward: unsafe extern "C" fn(model: u32, loss: Handle) -> i32,
-    /// Applies `step.grads` to the parameters of model `model`, or of [`ALL`], with their optimizers.
+    /// Applies `step.grads` to the parameters of model `model`, or of [`ALL`], with their
+    /// optimizers.
     pub update: unsafe extern "C" fn(model: u32) -> i32,
-    /// Sets the [`mode`] of forward passes until the end of the step, and answers the one before. Training phases begin
-    /// with both, validation phases with neither.
+    /// Sets the [`mode`] of forward passes until the end of the step, and answers the one before.
+    /// Training phases begin with both, validation phases with neither.
     pub set_mode: unsafe extern "C" fn(mode: u32, old: *mut u32) -> i32,
 
     // -- for callbacks: steps that leave no trace --
-    /// Begins a rehearsal of phase `index`. Only between epochs, such as at fit-begin, and one at a time.
+    /// Begins a rehearsal of phase `index`. Only between epochs, such as at fit-begin, and one at a
+    /// time.
     pub rehearse_begin: unsafe extern "C" fn(index: u32) -> i32,
-    /// Runs one step of the rehearsed phase on its next batch; after the last one it begins anew. No callback hears of it, nothing
-    /// is recorded, shown or logged. The step state stays readable until the next step.
+    /// Runs one step of the rehearsed phase on its next batch; after the last one it begins anew.
+    /// No callback hears of it, nothing is recorded, shown or logged. The step state stays readable
+    /// until the next step.
     pub rehearse_step: unsafe extern "C" fn() -> i32,
-    /// Ends the rehearsal: parameters, optimizer states, random numbers, counts, the state tree and the states of phases are what
-    /// they were when it began. So what the caller wants to keep in the state tree it writes afterwards.
+    /// Ends the rehearsal: parameters, optimizer states, random numbers, counts, the state tree and
+    /// the states of phases are what they were when it began. So what the caller wants to keep in
+    /// the state tree it writes afterwards.
     pub rehearse_end: unsafe extern "C" fn() -> i32,
 
-    /// Gives memory that is held for later use back to the system; `resident` is what the process then occupies, in bytes, 0 where
-    /// unknown.
+    /// Gives memory that is held for later use back to the system; `resident` is what the process
+    /// then occupies, in bytes, 0 where unknown.
     pub trim_memory: unsafe extern "C" fn(resident: *mut u64) -> i32,
 }

@@ -52,8 +52,8 @@ pub struct RecordRaw {
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct CheckpointRequest {
-    /// Metric that ranks checkpoints, as `PHASE/NAME` such as `validation/loss`: the last value of an epoch that was reported for
-    /// the run's metrics files.
+    /// Metric that ranks checkpoints, as `PHASE/NAME` such as `validation/loss`: the last value of
+    /// an epoch that was reported for the run's metrics files.
     pub metric: Text,
     /// How many of the best ones stay, beside the newest; 0 keeps all.
     pub keep: u64,
@@ -67,7 +67,8 @@ pub struct CheckpointRequest {
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct LoggerTable {
-    /// Opens the backend; `dir` is a folder of the run that belongs to this instance. Called once before the first record.
+    /// Opens the backend; `dir` is a folder of the run that belongs to this instance. Called once
+    /// before the first record.
     pub open: unsafe extern "C" fn(this: Instance, dir: Text) -> i32,
     /// Writes one record.
     pub write: unsafe extern "C" fn(this: Instance, record: *const RecordRaw) -> i32,
@@ -81,13 +82,16 @@ pub struct LoggerTable {
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct RecordTable {
-    /// A figure of the running phase for the run's metrics files; `scope` is a number of [`scope`], `name` kebab-case.
+    /// A figure of the running phase for the run's metrics files; `scope` is a number of [`scope`],
+    /// `name` kebab-case.
     pub metric: unsafe extern "C" fn(scope: u32, name: Text, value: f64) -> i32,
     /// Hands a record to every logger of the run; `time` is filled in by the host.
     pub log: unsafe extern "C" fn(record: *const RecordRaw) -> i32,
     /// Number of loggers of the run.
     pub loggers: unsafe extern "C" fn(count: *mut usize) -> i32,
-    /// Asks for a checkpoint at the end of this epoch of the fit, once every callback has heard its last checkpoint event; asked for
-    /// within a step, as soon as that step is over. `kept` is 1 where the run keeps checkpoints, else 0. The last request counts for what stays of those that this instance asked for.
+    /// Asks for a checkpoint at the end of this epoch of the fit, once every callback has heard its
+    /// last checkpoint event; asked for within a step, as soon as that step is over. `kept` is 1
+    /// where the run keeps checkpoints, else 0. The last request counts for what stays of those
+    /// that this instance asked for.
     pub checkpoint: unsafe extern "C" fn(request: *const CheckpointRequest, kept: *mut u32) -> i32,
 }

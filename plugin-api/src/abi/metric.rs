@@ -25,10 +25,11 @@ pub struct MetricTable {
     /// Forgets what was gathered.
     pub reset: unsafe extern "C" fn(this: Instance) -> i32,
     /// Takes in one step and gives the value for that step alone.
-    pub update: unsafe extern "C" fn(this: Instance, input: *const MetricInput, value: *mut f64) -> i32,
+    pub update:
+        unsafe extern "C" fn(this: Instance, input: *const MetricInput, value: *mut f64) -> i32,
     /// The value over everything gathered since `reset`; NaN where nothing was.
     pub compute: unsafe extern "C" fn(this: Instance, value: *mut f64) -> i32,
-    /// More than one number, as JSON (a confusion matrix, values per class), valid until the next call of this instance;
-    /// empty where there is no more.
+    /// More than one number, as JSON (a confusion matrix, values per class), valid until the next
+    /// call of this instance; empty where there is no more.
     pub details: unsafe extern "C" fn(this: Instance, json: *mut Text) -> i32,
 }

@@ -8,7 +8,8 @@ use super::{dataset::FieldSpec, entry::Instance, handle::Handle};
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct ModelSpec {
-    /// Fields of a batch in the data set's order, shapes per sample. Field 0 is `xs`, field 1 is `ys`.
+    /// Fields of a batch in the data set's order, shapes per sample. Field 0 is `xs`, field 1 is
+    /// `ys`.
     pub fields: *const FieldSpec,
     /// Number of fields.
     pub field_count: usize,
@@ -18,9 +19,11 @@ pub struct ModelSpec {
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct ModelTable {
-    /// Makes the parameters with the tensor table's `parameter`; called once, before any forward pass.
+    /// Makes the parameters with the tensor table's `parameter`; called once, before any forward
+    /// pass.
     pub build: unsafe extern "C" fn(this: Instance, spec: *const ModelSpec) -> i32,
-    /// From inputs to outputs, each output one reference for the host. `outputs` has room for `capacity`.
+    /// From inputs to outputs, each output one reference for the host. `outputs` has room for
+    /// `capacity`.
     pub forward: unsafe extern "C" fn(
         this: Instance,
         inputs: *const Handle,

@@ -1,14 +1,20 @@
-//! Codes of the tensor operations that the host offers through `apply(code, inputs, ints, floats) -> outputs`.
+//! Codes of the tensor operations that the host offers through
+//! `apply(code, inputs, ints, floats) -> outputs`.
 //!
-//! A released code never changes its meaning; new operations get new codes. Conventions of the documentation below:
-//! * `inputs` are shapes; `[..]` stands for any leading dimensions, `w?` for an input that may be left out (at the end of the
-//!   list). `ints` and `floats` are the attribute lists in their order; a name with `= v` may be left out and is then `v`.
+//! A released code never changes its meaning; new operations get new codes. Conventions of the
+//! documentation below:
+//! * `inputs` are shapes; `[..]` stands for any leading dimensions, `w?` for an input that may be
+//!   left out (at the end of the list). `ints` and `floats` are the attribute lists in their order;
+//!   a name with `= v` may be left out and is then `v`.
 //! * Dimensions may be negative: `-1` is the last one. `dims...` empty means all dimensions.
 //! * "Broadcasting" is numpy's: shapes are aligned at the right, a 1 stretches.
-//! * Floating inputs of one call have one dtype. f32 and f64 are computed as they are, bf16 and f16 through f32.
-//! * Gradients flow to floating inputs only. Results of integer dtype are constants. An operation marked as not
-//!   differentiable answers with an error when a gradient would have to flow through it.
-//! * Any wrong shape, dtype, attribute count or dimension is an error that names the operation; nothing is undefined.
+//! * Floating inputs of one call have one dtype. f32 and f64 are computed as they are, bf16 and f16
+//!   through f32.
+//! * Gradients flow to floating inputs only. Results of integer dtype are constants. An operation
+//!   marked as not differentiable answers with an error when a gradient would have to flow through
+//!   it.
+//! * Any wrong shape, dtype, attribute count or dimension is an error that names the operation;
+//!   nothing is undefined.
 
 /// What the table [`OPERATIONS`] says about one operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +64,8 @@ macro_rules! operations {
 }
 
 operations! {
-    // ---- two inputs, broadcasting -------------------------------------------------------------------------------------
+    // ---- two inputs, broadcasting
+    // -------------------------------------------------------------------------------------
     /// `a + b`. Inputs: a, b (broadcasting; any one dtype).
     ADD = 1, "add", "sum of two tensors", yes;
     /// `a - b`, as [`ADD`].
@@ -74,7 +81,8 @@ operations! {
     /// `a ^ b`; floating inputs. Gradient: `b a^(b-1)` and `a^b ln a` (0 where `a` is 0).
     POW = 7, "pow", "power with a tensor as exponent", yes;
 
-    // ---- one input, element by element: floating input, same shape ----------------------------------------------------
+    // ---- one input, element by element: floating input, same shape
+    // ----------------------------------------------------
     /// `x mul + add`. Floats: mul, add.
     AFFINE = 20, "affine", "multiply by and add a number", yes;
     /// `-x`.
@@ -128,7 +136,8 @@ operations! {
     /// Error function.
     ERF = 45, "erf", "error function", yes;
 
-    // ---- comparison: inputs a, b (broadcasting, one dtype); result u8 -------------------------------------------------
+    // ---- comparison: inputs a, b (broadcasting, one dtype); result u8
+    // -------------------------------------------------
     /// `a == b`.
     EQ = 60, "eq", "equal", no;
     /// `a != b`.
@@ -141,10 +150,12 @@ operations! {
     GT = 64, "gt", "greater than", no;
     /// `a >= b`.
     GE = 65, "ge", "greater than or equal", no;
-    /// Inputs: condition (u8, u32 or i64), a, b; all broadcasting. `a` where the condition is not 0, else `b`.
+    /// Inputs: condition (u8, u32 or i64), a, b; all broadcasting. `a` where the condition is not
+    /// 0, else `b`.
     WHERE_COND = 66, "where-cond", "choose between two tensors by a condition", yes;
 
-    // ---- reduction: input x; ints keepdim (0 or 1), dims... -----------------------------------------------------------
+    // ---- reduction: input x; ints keepdim (0 or 1), dims...
+    // -----------------------------------------------------------
     /// Sum over dims. Any dtype.
     SUM = 80, "sum", "sum over dimensions", yes;
     /// Mean over dims.
@@ -170,15 +181,19 @@ operations! {
     /// The k largest along the last dimension, descending. Ints: k. Outputs: values, indices (u32).
     TOP_K = 91, "top-k", "largest values and their places", yes;
 
-    // ---- products -----------------------------------------------------------------------------------------------------
+    // ---- products
+    // -----------------------------------------------------------------------------------------------------
     /// Inputs: a `[.., m, k]`, b `[.., k, n]`; leading dimensions broadcast. Output `[.., m, n]`.
     MATMUL = 110, "matmul", "matrix product", yes;
-    /// Inputs: x `[.., in]`, w `[out, in]`, b? `[out]`. Ints: activation = 0 (see [`activation`](super::activation)). Output `[.., out]`: `act(x w^T + b)`.
+    /// Inputs: x `[.., in]`, w `[out, in]`, b? `[out]`. Ints: activation = 0 (see
+    /// [`activation`](super::activation)). Output `[.., out]`: `act(x w^T + b)`.
     LINEAR = 111, "linear", "affine map with optional bias and activation", yes;
-    /// As [`LINEAR`] of samples of any shape: x `[batch, ..]`, whose other dimensions are taken as one and have `in` elements together. Output `[batch, out]`.
+    /// As [`LINEAR`] of samples of any shape: x `[batch, ..]`, whose other dimensions are taken as
+    /// one and have `in` elements together. Output `[batch, out]`.
     FLAT_LINEAR = 112, "flat-linear", "affine map of flattened samples", yes;
 
-    // ---- shape --------------------------------------------------------------------------------------------------------
+    // ---- shape
+    // --------------------------------------------------------------------------------------------------------
     /// Same elements, new shape. Ints: shape; one may be -1.
     RESHAPE = 130, "reshape", "same elements in another shape", yes;
     /// Ints: two dimensions to swap.
@@ -204,48 +219,56 @@ operations! {
     /// Ints: dims to reverse.
     FLIP = 141, "flip", "reverse dimensions", yes;
 
-    // ---- indexing: indices are u32 or i64, every one is checked -------------------------------------------------------
-    /// Inputs: x, indices `[n]`. Ints: dim. Output: x with that dimension replaced by n picked slices.
+    // ---- indexing: indices are u32 or i64, every one is checked
+    // -------------------------------------------------------
+    /// Inputs: x, indices `[n]`. Ints: dim. Output: x with that dimension replaced by n picked
+    /// slices.
     INDEX_SELECT = 160, "index-select", "pick slices of a dimension", yes;
-    /// Inputs: x, indices (rank of x; other dimensions not larger). Ints: dim. `out[i][j] = x[indices[i][j]][j]` for dim 0.
+    /// Inputs: x, indices (rank of x; other dimensions not larger). Ints: dim.
+    /// `out[i][j] = x[indices[i][j]][j]` for dim 0.
     GATHER = 161, "gather", "pick elements along a dimension", yes;
-    /// Inputs: x, indices, source (shape of indices). Ints: dim. Adds source at the places that gather would read.
+    /// Inputs: x, indices, source (shape of indices). Ints: dim. Adds source at the places that
+    /// gather would read.
     SCATTER_ADD = 162, "scatter-add", "add elements at indices along a dimension", yes;
     /// Inputs: weights `[n, c]`, ids `[..]`. Output `[.., c]`.
     EMBEDDING = 163, "embedding", "rows of a table by id", yes;
     /// Inputs: ids `[..]`. Ints: classes, dtype = f32. Output `[.., classes]`.
     ONE_HOT = 164, "one-hot", "1 at the index, 0 elsewhere", no;
 
-    // ---- convolution and pooling --------------------------------------------------------------------------------------
-    /// Inputs: x `[n, in, l]`, w `[out, in / groups, k]`, b? `[out]`. Ints: stride = 1, padding = 0, dilation = 1, groups = 1,
-    /// activation = 0.
+    // ---- convolution and pooling
+    // --------------------------------------------------------------------------------------
+    /// Inputs: x `[n, in, l]`, w `[out, in / groups, k]`, b? `[out]`. Ints: stride = 1, padding =
+    /// 0, dilation = 1, groups = 1, activation = 0.
     CONV1D = 180, "conv1d", "convolution over one axis", yes;
-    /// Inputs: x `[n, in, h, w]`, w `[out, in / groups, kh, kw]`, b? `[out]`. Ints: stride h, w = 1, padding h, w = 0,
-    /// dilation h, w = 1, groups = 1, activation = 0.
+    /// Inputs: x `[n, in, h, w]`, w `[out, in / groups, kh, kw]`, b? `[out]`. Ints: stride h, w =
+    /// 1, padding h, w = 0, dilation h, w = 1, groups = 1, activation = 0.
     CONV2D = 181, "conv2d", "convolution over two axes", yes;
-    /// Inputs: x `[n, in, h, w]`, w `[in, out / groups, kh, kw]`, b? `[out]`. Ints: stride h, w = 1, padding h, w = 0,
-    /// output padding h, w = 0, dilation h, w = 1, groups = 1.
+    /// Inputs: x `[n, in, h, w]`, w `[in, out / groups, kh, kw]`, b? `[out]`. Ints: stride h, w =
+    /// 1, padding h, w = 0, output padding h, w = 0, dilation h, w = 1, groups = 1.
     CONV_TRANSPOSE2D = 182, "conv-transpose2d", "transposed convolution over two axes", yes;
-    /// Input `[n, c, h, w]`. Ints: kernel h, w, stride h, w = kernel, padding h, w = 0 (at most half the kernel). Ties: the first
-    /// largest of a window gets the gradient.
+    /// Input `[n, c, h, w]`. Ints: kernel h, w, stride h, w = kernel, padding h, w = 0 (at most
+    /// half the kernel). Ties: the first largest of a window gets the gradient.
     MAX_POOL2D = 183, "max-pool2d", "largest value of each window", yes;
     /// As [`MAX_POOL2D`]; zeros of the padding count.
     AVG_POOL2D = 184, "avg-pool2d", "mean of each window", yes;
     /// Input `[n, c, h, w]`. Ints: new h, new w. Nearest neighbour: `out[i] = x[i h / new h]`.
     UPSAMPLE_NEAREST2D = 185, "upsample-nearest2d", "nearest-neighbour enlargement", yes;
 
-    // ---- probabilities and losses -------------------------------------------------------------------------------------
+    // ---- probabilities and losses
+    // -------------------------------------------------------------------------------------
     /// Ints: dim = -1.
     SOFTMAX = 200, "softmax", "softmax along a dimension", yes;
     /// Ints: dim = -1.
     LOG_SOFTMAX = 201, "log-softmax", "logarithm of softmax along a dimension", yes;
-    /// Inputs: logits `[.., c]`, target: labels (u32 or i64) `[..]` or probabilities `[.., c]`. Ints: reduction = mean (see
-    /// [`reduction`](super::reduction)), ignored label = none (i64 minimum). Floats: label smoothing = 0. The mean is over labels that are not ignored. Gradient
-    /// to the logits only.
+    /// Inputs: logits `[.., c]`, target: labels (u32 or i64) `[..]` or probabilities `[.., c]`.
+    /// Ints: reduction = mean (see [`reduction`](super::reduction)), ignored label = none (i64
+    /// minimum). Floats: label smoothing = 0. The mean is over labels that are not ignored.
+    /// Gradient to the logits only.
     CROSS_ENTROPY = 202, "cross-entropy", "softmax cross-entropy of logits", yes;
     /// Inputs: log-probabilities `[.., c]`, labels `[..]`. Ints: reduction = mean. `-x[label]`.
     NLL = 203, "nll", "negative log-likelihood of log-probabilities", yes;
-    /// Inputs: prediction, target (same shape). Ints: reduction = mean. `(x - y)^2`. Gradient to both.
+    /// Inputs: prediction, target (same shape). Ints: reduction = mean. `(x - y)^2`. Gradient to
+    /// both.
     MSE = 204, "mse", "squared error", yes;
     /// As [`MSE`], `|x - y|`.
     MAE = 205, "mae", "absolute error", yes;
@@ -254,31 +277,39 @@ operations! {
     /// Inputs: logits, target probabilities (same shape). Ints: reduction = mean. Gradient to both.
     BCE_WITH_LOGITS = 207, "bce-with-logits", "binary cross-entropy of logits", yes;
 
-    // ---- normalisation, dropout, attention ----------------------------------------------------------------------------
-    /// Inputs: x `[.., c]`, w? `[c]`, b? `[c]`. Floats: epsilon = 1e-5. Over the last dimension (Ba et al. 2016).
+    // ---- normalisation, dropout, attention
+    // ----------------------------------------------------------------------------
+    /// Inputs: x `[.., c]`, w? `[c]`, b? `[c]`. Floats: epsilon = 1e-5. Over the last dimension (Ba
+    /// et al. 2016).
     LAYER_NORM = 220, "layer-norm", "layer normalisation over the last dimension", yes;
     /// Inputs: x `[.., c]`, w? `[c]`. Floats: epsilon = 1e-5. `x / sqrt(mean x^2 + epsilon) w`.
     RMS_NORM = 221, "rms-norm", "root-mean-square normalisation over the last dimension", yes;
-    /// Inputs: x `[n, c, ..]`, w `[c]`, b `[c]`, running mean `[c]`, running variance `[c]`. Ints: mode = 0 (engine's mode; 1 training,
-    /// 2 evaluation). Floats: epsilon = 1e-5, momentum = 0.1. Training uses the batch's statistics and updates the running ones in
-    /// place (variance with n - 1), as PyTorch does.
+    /// Inputs: x `[n, c, ..]`, w `[c]`, b `[c]`, running mean `[c]`, running variance `[c]`. Ints:
+    /// mode = 0 (engine's mode; 1 training, 2 evaluation). Floats: epsilon = 1e-5, momentum = 0.1.
+    /// Training uses the batch's statistics and updates the running ones in place (variance with n
+    /// - 1), as PyTorch does.
     BATCH_NORM = 222, "batch-norm", "batch normalisation with running statistics", yes;
     /// Inputs: x `[n, c, ..]`, w? `[c]`, b? `[c]`. Ints: groups. Floats: epsilon = 1e-5.
     GROUP_NORM = 223, "group-norm", "normalisation over groups of channels", yes;
-    /// Ints: stream = -1 (the engine's current). Floats: p. Training: zero with probability p, else `x / (1 - p)`; evaluation: `x`.
+    /// Ints: stream = -1 (the engine's current). Floats: p. Training: zero with probability p, else
+    /// `x / (1 - p)`; evaluation: `x`.
     DROPOUT = 224, "dropout", "random zeroing in training", yes;
-    /// Input: packed queries, keys and values `[b, t, 3 c]`. Ints: heads, causal (0 or 1). Output `[b, t, c]`:
-    /// `softmax(q k^T / sqrt(c / heads)) v` per head.
+    /// Input: packed queries, keys and values `[b, t, 3 c]`. Ints: heads, causal (0 or 1). Output
+    /// `[b, t, c]`: `softmax(q k^T / sqrt(c / heads)) v` per head.
     ATTENTION = 225, "attention", "multi-head self-attention on packed qkv", yes;
 
-    // ---- conversion ---------------------------------------------------------------------------------------------------
-    /// Ints: dtype code. Between floating dtypes the gradient is converted back; to an integer dtype the result is a constant.
+    // ---- conversion
+    // ---------------------------------------------------------------------------------------------------
+    /// Ints: dtype code. Between floating dtypes the gradient is converted back; to an integer
+    /// dtype the result is a constant.
     TO_DTYPE = 240, "to-dtype", "convert the element type", yes;
     /// The same values as a constant.
     DETACH = 241, "detach", "stop the gradient", no;
 
-    // ---- creation: no inputs ------------------------------------------------------------------------------------------
-    /// Ints: stream (-1: the engine's current), dtype, shape... Floats: low = 0, high = 1. In `[low, high)`.
+    // ---- creation: no inputs
+    // ------------------------------------------------------------------------------------------
+    /// Ints: stream (-1: the engine's current), dtype, shape... Floats: low = 0, high = 1. In
+    /// `[low, high)`.
     UNIFORM = 260, "uniform", "uniformly distributed random numbers", no;
     /// Ints as [`UNIFORM`]. Floats: mean = 0, standard deviation = 1.
     NORMAL = 261, "normal", "normally distributed random numbers", no;
@@ -295,28 +326,35 @@ operations! {
     /// Ints: dtype. Floats: start, end, step = 1. `start, start + step, ..` below end.
     ARANGE = 267, "arange", "evenly spaced numbers", no;
 
-    // ---- statistics ---------------------------------------------------------------------------------------------------
-    /// Inputs: one or more floating tensors. Euclidean norm over all their elements together, f32 or f64 scalar.
+    // ---- statistics
+    // ---------------------------------------------------------------------------------------------------
+    /// Inputs: one or more floating tensors. Euclidean norm over all their elements together, f32
+    /// or f64 scalar.
     GLOBAL_NORM = 280, "global-norm", "Euclidean norm over several tensors", no;
-    /// Ints: bins. Floats: min, max. Counts (u32, `[bins]`) of equal bins; values outside and NaN are not counted; max counts in the last.
+    /// Ints: bins. Floats: min, max. Counts (u32, `[bins]`) of equal bins; values outside and NaN
+    /// are not counted; max counts in the last.
     HISTOGRAM = 281, "histogram", "counts over equal bins", no;
 
-    // ---- in place: the first input (and the named states) are overwritten, there are no outputs -----------------------
-    // Targets are parameters, buffers or other leaf tensors that own their elements; a value of the tape is refused. Other tensors that were made from the
-    // target before (views, what the tape keeps) keep the old values.
-    /// Inputs: parameter, gradient, momentum buffer? . Floats: learning rate, momentum = 0, dampening = 0, weight decay = 0, nesterov = 0.
-    /// Ints: step, counted from 1 (the first step sets the buffer to the gradient). PyTorch's `SGD`.
+    // ---- in place: the first input (and the named states) are overwritten, there are no outputs
+    // ----------------------- Targets are parameters, buffers or other leaf tensors that own their
+    // elements; a value of the tape is refused. Other tensors that were made from the target before
+    // (views, what the tape keeps) keep the old values.
+    /// Inputs: parameter, gradient, momentum buffer? . Floats: learning rate, momentum = 0,
+    /// dampening = 0, weight decay = 0, nesterov = 0. Ints: step, counted from 1 (the first step
+    /// sets the buffer to the gradient). PyTorch's `SGD`.
     SGD_UPDATE = 300, "sgd-update", "stochastic gradient descent, in place", no;
-    /// Inputs: parameter, gradient, first moment, second moment. Ints: step, counted from 1. Floats: learning rate, beta1 = 0.9,
-    /// beta2 = 0.999, epsilon = 1e-8, weight decay = 0 (added to the gradient). PyTorch's `Adam`.
+    /// Inputs: parameter, gradient, first moment, second moment. Ints: step, counted from 1.
+    /// Floats: learning rate, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight decay = 0 (added
+    /// to the gradient). PyTorch's `Adam`.
     ADAM_UPDATE = 301, "adam-update", "Adam, in place", no;
     /// As [`ADAM_UPDATE`], weight decay = 0.01, decoupled. PyTorch's `AdamW`.
     ADAMW_UPDATE = 302, "adamw-update", "AdamW, in place", no;
-    /// Inputs: parameter, gradient, square average, momentum buffer? , gradient average? (present when centred). Floats: learning rate,
-    /// alpha = 0.99, epsilon = 1e-8, weight decay = 0, momentum = 0. Ints: centred = 0 (then the buffer must be given too). PyTorch's `RMSprop`.
+    /// Inputs: parameter, gradient, square average, momentum buffer? , gradient average? (present
+    /// when centred). Floats: learning rate, alpha = 0.99, epsilon = 1e-8, weight decay = 0,
+    /// momentum = 0. Ints: centred = 0 (then the buffer must be given too). PyTorch's `RMSprop`.
     RMSPROP_UPDATE = 303, "rmsprop-update", "RMSprop, in place", no;
-    /// Inputs: parameter, gradient, momentum. Floats: learning rate, beta1 = 0.9, beta2 = 0.99, weight decay = 0 (decoupled).
-    /// Lion (Chen et al. 2023, algorithm 2).
+    /// Inputs: parameter, gradient, momentum. Floats: learning rate, beta1 = 0.9, beta2 = 0.99,
+    /// weight decay = 0 (decoupled). Lion (Chen et al. 2023, algorithm 2).
     LION_UPDATE = 304, "lion-update", "Lion, in place", no;
     /// Inputs: target, source (same shape and dtype). `target = source`.
     ASSIGN = 305, "assign", "overwrite, in place", no;

@@ -1,5 +1,5 @@
-//! Optimizers: the rule of an update. State tensors and their saving are the host's, the arithmetic is a fused
-//! operation of the tensor table; an optimizer says which, with which hyper-parameters.
+//! Optimizers: the rule of an update. State tensors and their saving are the host's, the arithmetic
+//! is a fused operation of the tensor table; an optimizer says which, with which hyper-parameters.
 
 use abi_stable::StableAbi;
 
@@ -15,7 +15,8 @@ pub struct UpdateRaw {
     pub parameter: Handle,
     /// Its gradient. Borrowed.
     pub gradient: Handle,
-    /// State tensors of this parameter, zeros at first, in the order of `optimizer_state`. Borrowed.
+    /// State tensors of this parameter, zeros at first, in the order of `optimizer_state`.
+    /// Borrowed.
     pub states: *const Handle,
     /// Number of state tensors.
     pub state_count: usize,

@@ -1,7 +1,9 @@
-//! What an instance says of itself while it is created: its access to the state, its order, its children.
+//! What an instance says of itself while it is created: its access to the state, its order, its
+//! children.
 //!
-//! All functions here are `[training]` and may be called only within `create`; the host collects the answers and checks
-//! them against the manifest, which is the upper bound of what an instance may ask for.
+//! All functions here are `[training]` and may be called only within `create`; the host collects
+//! the answers and checks them against the manifest, which is the upper bound of what an instance
+//! may ask for.
 
 use abi_stable::StableAbi;
 
@@ -22,24 +24,30 @@ pub struct SetupTable {
     pub run_after: unsafe extern "C" fn(name: Text) -> i32,
     /// This instance runs before those of the component or instance named.
     pub run_before: unsafe extern "C" fn(name: Text) -> i32,
-    /// Narrows the subscription to the events named; without a call, all events of the manifest are subscribed.
+    /// Narrows the subscription to the events named; without a call, all events of the manifest are
+    /// subscribed.
     pub subscribe: unsafe extern "C" fn(event: Text) -> i32,
     /// The number of a standard event, or of a custom one that this instance emits or handles.
     pub event: unsafe extern "C" fn(name: Text, kind: *mut u32) -> i32,
-    /// Declares a hyper-parameter of this instance with its initial value; schedules may change it. The slot reads it.
+    /// Declares a hyper-parameter of this instance with its initial value; schedules may change it.
+    /// The slot reads it.
     ///
-    /// Its state path is `optimizer.NAME` for the only optimizer, `optimizer.MODEL.NAME` for one of several, and
-    /// `hyper.INSTANCE.NAME` for all other instances.
+    /// Its state path is `optimizer.NAME` for the only optimizer, `optimizer.MODEL.NAME` for one of
+    /// several, and `hyper.INSTANCE.NAME` for all other instances.
     pub hyper_parameter: unsafe extern "C" fn(name: Text, initial: f64, slot: *mut Slot) -> i32,
-    /// Creates an instance that belongs to this one: `kind` is a number of [`kind`](super::entry::kind), `component`
-    /// its name, `config` a JSON object. It ends with its owner.
-    pub child: unsafe extern "C" fn(kind: u32, component: Text, config: Text, child: *mut u32) -> i32,
-    /// Names one tensor of state that this optimizer keeps per parameter, such as `momentum`. Order matters.
+    /// Creates an instance that belongs to this one: `kind` is a number of
+    /// [`kind`](super::entry::kind), `component` its name, `config` a JSON object. It ends with its
+    /// owner.
+    pub child:
+        unsafe extern "C" fn(kind: u32, component: Text, config: Text, child: *mut u32) -> i32,
+    /// Names one tensor of state that this optimizer keeps per parameter, such as `momentum`. Order
+    /// matters.
     pub optimizer_state: unsafe extern "C" fn(name: Text) -> i32,
     /// The instance id in this run.
     pub instance_id: unsafe extern "C" fn(id: *mut Text) -> i32,
     /// Folder that relative paths of the configuration start from: the run file's.
     pub base_dir: unsafe extern "C" fn(path: *mut Text) -> i32,
-    /// Folder of the run, where an instance may keep files of its own below its instance id; empty where there is none.
+    /// Folder of the run, where an instance may keep files of its own below its instance id; empty
+    /// where there is none.
     pub run_dir: unsafe extern "C" fn(path: *mut Text) -> i32,
 }

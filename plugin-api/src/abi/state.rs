@@ -1,8 +1,8 @@
 //! The state tree: typed values under dotted paths, behind the grants that each instance asked for.
 //!
-//! All functions are `[training]` and need a slot of the calling instance; reading without a grant, and writing with a
-//! read grant, is an error that names instance, path and the line to add. A read grant on `model` or `params` is deep:
-//! nothing reached through it can be changed.
+//! All functions are `[training]` and need a slot of the calling instance; reading without a grant,
+//! and writing with a read grant, is an error that names instance, path and the line to add. A read
+//! grant on `model` or `params` is deep: nothing reached through it can be changed.
 
 use abi_stable::StableAbi;
 
@@ -65,7 +65,8 @@ pub struct StateTable {
     /// Appends a point to a series, which begins empty.
     pub push: unsafe extern "C" fn(slot: Slot, point: Point) -> i32,
     /// The points of a series, valid until the next call of the host.
-    pub series: unsafe extern "C" fn(slot: Slot, points: *mut *const Point, count: *mut usize) -> i32,
+    pub series:
+        unsafe extern "C" fn(slot: Slot, points: *mut *const Point, count: *mut usize) -> i32,
     /// Forgets the value and everything below it.
     pub clear: unsafe extern "C" fn(slot: Slot) -> i32,
     /// A slot for the child called `name`, with the same rights; asking again gives the same slot.
@@ -74,9 +75,10 @@ pub struct StateTable {
     pub count: unsafe extern "C" fn(slot: Slot, count: *mut usize) -> i32,
     /// Name of child or tensor `index`, sorted by name, valid until the next call of the host.
     pub name: unsafe extern "C" fn(slot: Slot, index: usize, name: *mut Text) -> i32,
-    /// Tensor `index` of a map: one reference for the caller; `Handle::NONE` where it has no value (no gradient).
+    /// Tensor `index` of a map: one reference for the caller; `Handle::NONE` where it has no value
+    /// (no gradient).
     pub tensor_at: unsafe extern "C" fn(slot: Slot, index: usize, tensor: *mut Handle) -> i32,
-    /// Replaces tensor `index` of a map. Shape and type must fit. `Handle::NONE` takes a gradient away: its parameter is left out
-    /// of the next update.
+    /// Replaces tensor `index` of a map. Shape and type must fit. `Handle::NONE` takes a gradient
+    /// away: its parameter is left out of the next update.
     pub set_tensor_at: unsafe extern "C" fn(slot: Slot, index: usize, tensor: Handle) -> i32,
 }

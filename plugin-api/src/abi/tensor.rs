@@ -1,7 +1,7 @@
 //! Tensors: handles, operations, parameters.
 //!
-//! All functions are `[training]`. Operations are numbers of [`operation`](super::operation), with integer and
-//! floating-point attributes; a new operation is a new number, not a new function.
+//! All functions are `[training]`. Operations are numbers of [`operation`](super::operation), with
+//! integer and floating-point attributes; a new operation is a new number, not a new function.
 
 use abi_stable::StableAbi;
 
@@ -53,7 +53,8 @@ pub mod init {
     pub const NORMAL: u32 = 2;
 }
 
-/// A parameter's first values. They depend on the run's seed, the model's name and the path, not on the order of creation.
+/// A parameter's first values. They depend on the run's seed, the model's name and the path, not on
+/// the order of creation.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug, PartialEq)]
 pub struct InitRaw {
@@ -72,7 +73,13 @@ pub struct InitRaw {
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct TensorTable {
     /// Makes a tensor of elements of type `dtype` from `bytes` in row-major order.
-    pub create: unsafe extern "C" fn(dtype: u32, shape: *const u64, rank: usize, bytes: Text, tensor: *mut Handle) -> i32,
+    pub create: unsafe extern "C" fn(
+        dtype: u32,
+        shape: *const u64,
+        rank: usize,
+        bytes: Text,
+        tensor: *mut Handle,
+    ) -> i32,
     /// Adds a reference.
     pub retain: unsafe extern "C" fn(tensor: Handle) -> i32,
     /// Gives a reference back.
@@ -81,13 +88,26 @@ pub struct TensorTable {
     pub info: unsafe extern "C" fn(tensor: Handle, info: *mut TensorInfo) -> i32,
     /// Copies the elements, converted to type `dtype` and in row-major order, to `bytes`.
     pub read: unsafe extern "C" fn(tensor: Handle, dtype: u32, bytes: *mut u8, len: usize) -> i32,
-    /// The elements themselves, without a copy, valid while the reference is held and the tensor is not changed in place;
-    /// an error where they are elsewhere or not contiguous.
+    /// The elements themselves, without a copy, valid while the reference is held and the tensor is
+    /// not changed in place; an error where they are elsewhere or not contiguous.
     pub view: unsafe extern "C" fn(tensor: Handle, view: *mut ViewRaw) -> i32,
-    /// Applies an operation. Gives `output_count` outputs, at most `capacity`, each one reference for the caller.
-    pub apply: unsafe extern "C" fn(request: *const ApplyRaw, outputs: *mut Handle, capacity: usize, output_count: *mut usize) -> i32,
-    /// Makes a parameter of the model that is being built; only within a model's `build`. One reference for the caller.
-    pub parameter: unsafe extern "C" fn(path: Text, shape: *const u64, rank: usize, init: *const InitRaw, tensor: *mut Handle) -> i32,
+    /// Applies an operation. Gives `output_count` outputs, at most `capacity`, each one reference
+    /// for the caller.
+    pub apply: unsafe extern "C" fn(
+        request: *const ApplyRaw,
+        outputs: *mut Handle,
+        capacity: usize,
+        output_count: *mut usize,
+    ) -> i32,
+    /// Makes a parameter of the model that is being built; only within a model's `build`. One
+    /// reference for the caller.
+    pub parameter: unsafe extern "C" fn(
+        path: Text,
+        shape: *const u64,
+        rank: usize,
+        init: *const InitRaw,
+        tensor: *mut Handle,
+    ) -> i32,
     /// The mode of the current forward pass, see [`mode`](super::learner::mode).
     pub mode: unsafe extern "C" fn(mode: *mut u32) -> i32,
     /// Names the device, such as `cpu` or `cuda:0`.

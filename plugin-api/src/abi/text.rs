@@ -12,7 +12,8 @@ pub struct Text {
     pub len: usize,
 }
 
-// SAFETY: a `Text` is a pair of numbers; reading through it is the unsafe step, and names its own conditions.
+// SAFETY: a `Text` is a pair of numbers; reading through it is the unsafe step, and names its own
+// conditions.
 unsafe impl Send for Text {}
 // SAFETY: as above.
 unsafe impl Sync for Text {}

@@ -1,10 +1,10 @@
 //! The macros that declare configurations.
 
-/// Declares a component's configuration: a struct with a documentation comment, a type, and where they apply a default
-/// and a range for each key.
+/// Declares a component's configuration: a struct with a documentation comment, a type, and where
+/// they apply a default and a range for each key.
 ///
-/// Users write the keys in kebab-case. A key without a default is required. Defaults are JSON: `0.98`, `"relu"`,
-/// `[64, 32]`, `null` for an `Option`.
+/// Users write the keys in kebab-case. A key without a default is required. Defaults are JSON:
+/// `0.98`, `"relu"`, `[64, 32]`, `null` for an `Option`.
 ///
 /// ```
 /// fluxbay_plugin::config! {

@@ -1,4 +1,5 @@
-//! Configuration of components: a struct whose schema is known at compile time, so that the manifest can hold it.
+//! Configuration of components: a struct whose schema is known at compile time, so that the
+//! manifest can hold it.
 
 mod macros;
 mod schema;
@@ -14,7 +15,11 @@ use crate::{Error, Result};
 pub trait Config: Described + DeserializeOwned {
     /// Reads a JSON object; keys that are missing get their defaults.
     fn from_json(text: &str) -> Result<Self> {
-        let mut value: Value = if text.trim().is_empty() { Value::Object(Default::default()) } else { serde_json::from_str(text)? };
+        let mut value: Value = if text.trim().is_empty() {
+            Value::Object(Default::default())
+        } else {
+            serde_json::from_str(text)?
+        };
         Self::SCHEMA.fill(&mut value)?;
         serde_json::from_value(value).map_err(|error| Error::new(format!("configuration: {error}")))
     }
@@ -88,13 +93,22 @@ mod tests {
 
     #[test]
     fn defaults_are_filled_in_at_every_depth() {
-        let config = parse(r#"{"path": "a", "layers": [{"type": "linear", "out": 3}, {"type": "flatten"}]}"#).unwrap();
+        let config = parse(
+            r#"{"path": "a", "layers": [{"type": "linear", "out": 3}, {"type": "flatten"}]}"#,
+        )
+        .unwrap();
         assert_eq!((config.alpha, &*config.path), (0.98, "a"));
         assert_eq!(config.hidden, [64, 32]);
         assert!(matches!(config.activation, Activation::GeluErf));
         assert_eq!(config.max_steps, None);
-        assert!(matches!(config.layers[..], [Layer::Linear { out: 3, with_bias: true }, Layer::Flatten {}]));
-        assert!(matches!(parse(r#"{"path": "a", "activation": "relu"}"#).unwrap().activation, Activation::Relu));
+        assert!(matches!(
+            config.layers[..],
+            [Layer::Linear { out: 3, with_bias: true }, Layer::Flatten {}]
+        ));
+        assert!(matches!(
+            parse(r#"{"path": "a", "activation": "relu"}"#).unwrap().activation,
+            Activation::Relu
+        ));
     }
 
     #[test]
@@ -117,8 +131,14 @@ mod tests {
         assert_eq!(alpha["description"], "Weight of the \"old\" value.");
         assert_eq!(schema["properties"]["hidden"]["items"]["type"], "integer");
         assert_eq!(schema["properties"]["hidden"]["default"], serde_json::json!([64, 32]));
-        assert_eq!(schema["properties"]["activation"]["enum"], serde_json::json!(["relu", "gelu-erf"]));
-        assert_eq!(schema["properties"]["max-steps"]["type"], serde_json::json!(["integer", "null"]));
+        assert_eq!(
+            schema["properties"]["activation"]["enum"],
+            serde_json::json!(["relu", "gelu-erf"])
+        );
+        assert_eq!(
+            schema["properties"]["max-steps"]["type"],
+            serde_json::json!(["integer", "null"])
+        );
         assert_eq!(schema["properties"]["max-steps"]["minimum"], 1);
         let linear = &schema["properties"]["layers"]["items"]["oneOf"][0];
         assert_eq!(linear["properties"]["type"]["const"], "linear");

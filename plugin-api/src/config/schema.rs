@@ -1,4 +1,5 @@
-//! The schema of a configuration, as constants: rendered to JSON at compile time, used to fill defaults at run time.
+//! The schema of a configuration, as constants: rendered to JSON at compile time, used to fill
+//! defaults at run time.
 
 use serde_json::{Map, Value};
 
@@ -233,12 +234,19 @@ impl Schema {
     /// Puts defaults where keys are missing, at every depth.
     pub(crate) fn fill(&self, value: &mut Value) -> Result<()> {
         match (self, value) {
-            (Schema::Documented(_, inner), value) | (Schema::Optional(inner), value) => inner.fill(value),
-            (Schema::List(items), Value::Array(values)) => values.iter_mut().try_for_each(|value| items.fill(value)),
-            (Schema::Map(items), Value::Object(values)) => values.values_mut().try_for_each(|value| items.fill(value)),
+            (Schema::Documented(_, inner), value) | (Schema::Optional(inner), value) => {
+                inner.fill(value)
+            }
+            (Schema::List(items), Value::Array(values)) => {
+                values.iter_mut().try_for_each(|value| items.fill(value))
+            }
+            (Schema::Map(items), Value::Object(values)) => {
+                values.values_mut().try_for_each(|value| items.fill(value))
+            }
             (Schema::Object(fields), Value::Object(values)) => fill_object(fields, values),
             (Schema::Variants(variants), Value::Object(values)) => {
-                let name = values.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+                let name =
+                    values.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
                 match variants.iter().find(|variant| kebab(variant.name) == name) {
                     Some(variant) => fill_object(variant.fields, values),
                     None => Ok(()),
@@ -253,8 +261,9 @@ fn fill_object(fields: &[Field], values: &mut Map<String, Value>) -> Result<()> 
     for field in fields {
         let name = kebab(field.name);
         if let (false, Some(default)) = (values.contains_key(&name), field.default) {
-            let default = serde_json::from_str(&json_default(default))
-                .map_err(|error| Error::new(format!("the default of `{name}`, {default}, is not JSON: {error}")))?;
+            let default = serde_json::from_str(&json_default(default)).map_err(|error| {
+                Error::new(format!("the default of `{name}`, {default}, is not JSON: {error}"))
+            })?;
             values.insert(name.clone(), default);
         }
         if let Some(value) = values.get_mut(&name) {
@@ -354,7 +363,9 @@ impl Schema {
     const fn write_members_undescribed(&self, sink: &mut Sink<'_>) {
         match self {
             Schema::Documented(_, inner) => inner.write_members(sink),
-            Schema::Optional(Schema::Documented(_, inner)) => Schema::Optional(inner).write_members(sink),
+            Schema::Optional(Schema::Documented(_, inner)) => {
+                Schema::Optional(inner).write_members(sink)
+            }
             other => other.write_members(sink),
         }
     }

@@ -12,21 +12,33 @@ pub struct SelfAttention {
     causal: bool,
 }
 
-/// Self-attention. Parameters below `qkv` (`[3 width, width]`) and `proj` (`[width, width]`), each with a bias.
+/// Self-attention. Parameters below `qkv` (`[3 width, width]`) and `proj` (`[width, width]`), each
+/// with a bias.
 ///
 /// A causal one lets each position see itself and those before it.
-pub fn self_attention(width: usize, heads: usize, causal: bool, params: Params) -> Result<SelfAttention> {
+pub fn self_attention(
+    width: usize,
+    heads: usize,
+    causal: bool,
+    params: Params,
+) -> Result<SelfAttention> {
     if heads == 0 || !width.is_multiple_of(heads) {
         return Err(Error::new(format!("a width of {width} cannot be divided into {heads} heads")));
     }
-    let (qkv, projection) = (linear(width, 3 * width, params.pp("qkv"))?, linear(width, width, params.pp("proj"))?);
+    let (qkv, projection) =
+        (linear(width, 3 * width, params.pp("qkv"))?, linear(width, width, params.pp("proj"))?);
     Ok(SelfAttention { qkv, projection, heads, causal })
 }
 
 impl Module for SelfAttention {
     fn forward(&self, xs: &Tensor) -> Result<Tensor> {
         let qkv = self.qkv.forward(xs)?;
-        let mixed = Tensor::apply(op::ATTENTION, &[&qkv], &[self.heads as i64, i64::from(self.causal)], &[])?;
+        let mixed = Tensor::apply(
+            op::ATTENTION,
+            &[&qkv],
+            &[self.heads as i64, i64::from(self.causal)],
+            &[],
+        )?;
         self.projection.forward(&mixed)
     }
 }

@@ -22,7 +22,14 @@ pub struct ConvConfig {
 
 impl Default for ConvConfig {
     fn default() -> Self {
-        ConvConfig { stride: 1, padding: 0, dilation: 1, groups: 1, bias: true, activation: Activation::None }
+        ConvConfig {
+            stride: 1,
+            padding: 0,
+            dilation: 1,
+            groups: 1,
+            bias: true,
+            activation: Activation::None,
+        }
     }
 }
 
@@ -60,26 +67,45 @@ macro_rules! convolutions {
 convolutions! {
     /// Convolution over one axis: `[batch, in, length]` becomes `[batch, out, length']`.
     Conv1d;
-    /// Convolution over two axes: `[batch, in, height, width]` becomes `[batch, out, height', width']`.
+    /// Convolution over two axes: `[batch, in, height, width]` becomes
+    /// `[batch, out, height', width']`.
     Conv2d;
     /// Transposed convolution over two axes.
     ConvTranspose2d;
 }
 
 fn check_groups(inputs: usize, outputs: usize, config: &ConvConfig) -> Result<()> {
-    if config.groups == 0 || !inputs.is_multiple_of(config.groups) || !outputs.is_multiple_of(config.groups) {
-        return Err(Error::new(format!("{inputs} input and {outputs} output channels cannot be divided into {} groups", config.groups)));
+    if config.groups == 0
+        || !inputs.is_multiple_of(config.groups)
+        || !outputs.is_multiple_of(config.groups)
+    {
+        return Err(Error::new(format!(
+            "{inputs} input and {outputs} output channels cannot be divided into {} groups",
+            config.groups
+        )));
     }
     Ok(())
 }
 
-fn bias_of(outputs: usize, fan_in: usize, config: &ConvConfig, params: &Params) -> Result<Option<Tensor>> {
+fn bias_of(
+    outputs: usize,
+    fan_in: usize,
+    config: &ConvConfig,
+    params: &Params,
+) -> Result<Option<Tensor>> {
     let first = Init::symmetric(1.0 / (fan_in.max(1) as f64).sqrt());
     if config.bias { params.get(outputs, "bias", first).map(Some) } else { Ok(None) }
 }
 
-/// A convolution over one axis. Parameters `weight` `[out, in / groups, kernel]` and `bias` `[out]`.
-pub fn conv1d(inputs: usize, outputs: usize, kernel: usize, config: ConvConfig, params: Params) -> Result<Conv1d> {
+/// A convolution over one axis. Parameters `weight` `[out, in / groups, kernel]` and `bias`
+/// `[out]`.
+pub fn conv1d(
+    inputs: usize,
+    outputs: usize,
+    kernel: usize,
+    config: ConvConfig,
+    params: Params,
+) -> Result<Conv1d> {
     check_groups(inputs, outputs, &config)?;
     let fan_in = inputs / config.groups * kernel;
     let first = Init::symmetric(1.0 / (fan_in.max(1) as f64).sqrt());
@@ -87,9 +113,15 @@ pub fn conv1d(inputs: usize, outputs: usize, kernel: usize, config: ConvConfig, 
     Ok(Conv1d { weight, bias: bias_of(outputs, fan_in, &config, &params)?, config })
 }
 
-/// A convolution over two axes. Parameters `weight` `[out, in / groups, kernel, kernel]` and `bias` `[out]`, both uniform
-/// within `1 / sqrt(in / groups * kernel^2)` at first.
-pub fn conv2d(inputs: usize, outputs: usize, kernel: usize, config: ConvConfig, params: Params) -> Result<Conv2d> {
+/// A convolution over two axes. Parameters `weight` `[out, in / groups, kernel, kernel]` and `bias`
+/// `[out]`, both uniform within `1 / sqrt(in / groups * kernel^2)` at first.
+pub fn conv2d(
+    inputs: usize,
+    outputs: usize,
+    kernel: usize,
+    config: ConvConfig,
+    params: Params,
+) -> Result<Conv2d> {
     check_groups(inputs, outputs, &config)?;
     let fan_in = inputs / config.groups * kernel * kernel;
     let first = Init::symmetric(1.0 / (fan_in.max(1) as f64).sqrt());
@@ -97,8 +129,15 @@ pub fn conv2d(inputs: usize, outputs: usize, kernel: usize, config: ConvConfig, 
     Ok(Conv2d { weight, bias: bias_of(outputs, fan_in, &config, &params)?, config })
 }
 
-/// A transposed convolution over two axes. Parameters `weight` `[in, out / groups, kernel, kernel]` and `bias` `[out]`.
-pub fn conv_transpose2d(inputs: usize, outputs: usize, kernel: usize, config: ConvConfig, params: Params) -> Result<ConvTranspose2d> {
+/// A transposed convolution over two axes. Parameters `weight` `[in, out / groups, kernel, kernel]`
+/// and `bias` `[out]`.
+pub fn conv_transpose2d(
+    inputs: usize,
+    outputs: usize,
+    kernel: usize,
+    config: ConvConfig,
+    params: Params,
+) -> Result<ConvTranspose2d> {
     check_groups(inputs, outputs, &config)?;
     let fan_in = outputs / config.groups * kernel * kernel;
     let first = Init::symmetric(1.0 / (fan_in.max(1) as f64).sqrt());
@@ -109,7 +148,11 @@ pub fn conv_transpose2d(inputs: usize, outputs: usize, kernel: usize, config: Co
 impl Module for Conv1d {
     fn forward(&self, xs: &Tensor) -> Result<Tensor> {
         let ConvConfig { stride, padding, dilation, groups, activation, .. } = self.config;
-        self.run(op::CONV1D, xs, &[stride as i64, padding as i64, dilation as i64, groups as i64, activation.code()])
+        self.run(
+            op::CONV1D,
+            xs,
+            &[stride as i64, padding as i64, dilation as i64, groups as i64, activation.code()],
+        )
     }
 }
 
@@ -125,7 +168,11 @@ impl Module for ConvTranspose2d {
     fn forward(&self, xs: &Tensor) -> Result<Tensor> {
         let ConvConfig { stride, padding, dilation, groups, activation, .. } = self.config;
         let [s, p, d] = [stride as i64, padding as i64, dilation as i64];
-        activation.forward(&self.run(op::CONV_TRANSPOSE2D, xs, &[s, s, p, p, 0, 0, d, d, groups as i64])?)
+        activation.forward(&self.run(
+            op::CONV_TRANSPOSE2D,
+            xs,
+            &[s, s, p, p, 0, 0, d, d, groups as i64],
+        )?)
     }
 }
 
@@ -164,7 +211,8 @@ impl Module for Pool2d {
 }
 
 impl Tensor {
-    /// Largest value of each square window of `[batch, channels, height, width]`; windows do not overlap.
+    /// Largest value of each square window of `[batch, channels, height, width]`; windows do not
+    /// overlap.
     pub fn max_pool2d(&self, kernel: usize) -> Result<Tensor> {
         pool2d(Pool::Max, kernel, kernel, 0).forward(self)
     }

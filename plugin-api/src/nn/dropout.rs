@@ -3,7 +3,8 @@
 use super::Module;
 use crate::{Result, Tensor, abi::operation::op};
 
-/// Zeros each value with a probability while training, and scales the others up (Srivastava et al. 2014).
+/// Zeros each value with a probability while training, and scales the others up (Srivastava et al.
+/// 2014).
 #[derive(Clone, Copy, Debug)]
 pub struct Dropout {
     probability: f64,

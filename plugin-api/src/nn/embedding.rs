@@ -9,9 +9,12 @@ pub struct Embedding {
     weight: Tensor,
 }
 
-/// A table of `entries` vectors. Parameter `weight` `[entries, width]`, normal with standard deviation `std` at first.
+/// A table of `entries` vectors. Parameter `weight` `[entries, width]`, normal with standard
+/// deviation `std` at first.
 pub fn embedding(entries: usize, width: usize, std: f64, params: Params) -> Result<Embedding> {
-    Ok(Embedding { weight: params.get((entries, width), "weight", Init::Normal { mean: 0.0, std })? })
+    Ok(Embedding {
+        weight: params.get((entries, width), "weight", Init::Normal { mean: 0.0, std })?,
+    })
 }
 
 impl Embedding {

@@ -11,7 +11,8 @@ pub struct Linear {
     activation: Activation,
 }
 
-/// A fully connected layer. Parameters `weight` `[out, in]` and `bias` `[out]`, both uniform within `1 / sqrt(in)` at first.
+/// A fully connected layer. Parameters `weight` `[out, in]` and `bias` `[out]`, both uniform within
+/// `1 / sqrt(in)` at first.
 pub fn linear(inputs: usize, outputs: usize, params: Params) -> Result<Linear> {
     let first = Init::symmetric(1.0 / (inputs.max(1) as f64).sqrt());
     let bias = params.get(outputs, "bias", first)?;
@@ -21,7 +22,11 @@ pub fn linear(inputs: usize, outputs: usize, params: Params) -> Result<Linear> {
 /// A fully connected layer without a bias.
 pub fn linear_no_bias(inputs: usize, outputs: usize, params: Params) -> Result<Linear> {
     let first = Init::symmetric(1.0 / (inputs.max(1) as f64).sqrt());
-    Ok(Linear { weight: params.get((outputs, inputs), "weight", first)?, bias: None, activation: Activation::None })
+    Ok(Linear {
+        weight: params.get((outputs, inputs), "weight", first)?,
+        bias: None,
+        activation: Activation::None,
+    })
 }
 
 impl Linear {
@@ -45,8 +50,8 @@ impl Linear {
         self.bias.as_ref()
     }
 
-    /// As [`Module::forward`], of samples of any shape: `[batch, ..]` becomes `[batch, out]`. All dimensions but the first are taken as
-    /// one, which saves flattening them.
+    /// As [`Module::forward`], of samples of any shape: `[batch, ..]` becomes `[batch, out]`. All
+    /// dimensions but the first are taken as one, which saves flattening them.
     pub fn forward_flat(&self, xs: &Tensor) -> Result<Tensor> {
         self.run(op::FLAT_LINEAR, xs)
     }

@@ -1,7 +1,7 @@
 //! Layers over parameters that the host keeps, with candle-nn's names.
 //!
-//! A layer is made from sizes and a place for its parameters, `linear(784, 128, params.pp("fc1"))`, and run with
-//! [`Module::forward`]. First values are PyTorch's unless the layer says otherwise.
+//! A layer is made from sizes and a place for its parameters, `linear(784, 128, params.pp("fc1"))`,
+//! and run with [`Module::forward`]. First values are PyTorch's unless the layer says otherwise.
 
 mod activation;
 mod attention;
@@ -15,11 +15,16 @@ mod sequential;
 
 pub use activation::Activation;
 pub use attention::{SelfAttention, self_attention};
-pub use conv::{Conv1d, Conv2d, ConvConfig, ConvTranspose2d, Pool, Pool2d, conv_transpose2d, conv1d, conv2d, pool2d};
+pub use conv::{
+    Conv1d, Conv2d, ConvConfig, ConvTranspose2d, Pool, Pool2d, conv_transpose2d, conv1d, conv2d,
+    pool2d,
+};
 pub use dropout::{Dropout, dropout};
 pub use embedding::{Embedding, embedding};
 pub use linear::{Linear, linear, linear_no_bias};
-pub use norm::{BatchNorm, GroupNorm, LayerNorm, RmsNorm, batch_norm, group_norm, layer_norm, rms_norm};
+pub use norm::{
+    BatchNorm, GroupNorm, LayerNorm, RmsNorm, batch_norm, group_norm, layer_norm, rms_norm,
+};
 pub use params::{Init, Params};
 pub use sequential::{Sequential, seq};
 

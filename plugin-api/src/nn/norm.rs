@@ -13,7 +13,11 @@ pub struct LayerNorm {
 
 /// Layer normalisation. Parameters `weight` and `bias` `[width]`.
 pub fn layer_norm(width: usize, epsilon: f64, params: Params) -> Result<LayerNorm> {
-    Ok(LayerNorm { weight: params.get(width, "weight", Init::ONES)?, bias: params.get(width, "bias", Init::ZEROS)?, epsilon })
+    Ok(LayerNorm {
+        weight: params.get(width, "weight", Init::ONES)?,
+        bias: params.get(width, "bias", Init::ZEROS)?,
+        epsilon,
+    })
 }
 
 impl Module for LayerNorm {
@@ -22,7 +26,8 @@ impl Module for LayerNorm {
     }
 }
 
-/// Root-mean-square normalisation over the last dimension (Zhang and Sennrich 2019, arXiv:1910.07467).
+/// Root-mean-square normalisation over the last dimension (Zhang and Sennrich 2019,
+/// arXiv:1910.07467).
 #[derive(Debug)]
 pub struct RmsNorm {
     weight: Tensor,
@@ -40,7 +45,8 @@ impl Module for RmsNorm {
     }
 }
 
-/// Batch normalisation over all but the channels of `[batch, channels, ..]` (Ioffe and Szegedy 2015, arXiv:1502.03167).
+/// Batch normalisation over all but the channels of `[batch, channels, ..]` (Ioffe and Szegedy
+/// 2015, arXiv:1502.03167).
 #[derive(Debug)]
 pub struct BatchNorm {
     weight: Tensor,
@@ -51,7 +57,8 @@ pub struct BatchNorm {
     momentum: f64,
 }
 
-/// Batch normalisation. Parameters `weight` and `bias`, buffers `running_mean` and `running_var`, all `[channels]`.
+/// Batch normalisation. Parameters `weight` and `bias`, buffers `running_mean` and `running_var`,
+/// all `[channels]`.
 pub fn batch_norm(channels: usize, params: Params) -> Result<BatchNorm> {
     Ok(BatchNorm {
         weight: params.get(channels, "weight", Init::ONES)?,
@@ -70,7 +77,8 @@ impl Module for BatchNorm {
     }
 }
 
-/// Normalisation over groups of channels of `[batch, channels, ..]` (Wu and He 2018, arXiv:1803.08494).
+/// Normalisation over groups of channels of `[batch, channels, ..]` (Wu and He 2018,
+/// arXiv:1803.08494).
 #[derive(Debug)]
 pub struct GroupNorm {
     weight: Tensor,
@@ -80,13 +88,24 @@ pub struct GroupNorm {
 }
 
 /// Group normalisation. Parameters `weight` and `bias` `[channels]`.
-pub fn group_norm(groups: usize, channels: usize, epsilon: f64, params: Params) -> Result<GroupNorm> {
-    let (weight, bias) = (params.get(channels, "weight", Init::ONES)?, params.get(channels, "bias", Init::ZEROS)?);
+pub fn group_norm(
+    groups: usize,
+    channels: usize,
+    epsilon: f64,
+    params: Params,
+) -> Result<GroupNorm> {
+    let (weight, bias) =
+        (params.get(channels, "weight", Init::ONES)?, params.get(channels, "bias", Init::ZEROS)?);
     Ok(GroupNorm { weight, bias, groups, epsilon })
 }
 
 impl Module for GroupNorm {
     fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        Tensor::apply(op::GROUP_NORM, &[xs, &self.weight, &self.bias], &[self.groups as i64], &[self.epsilon])
+        Tensor::apply(
+            op::GROUP_NORM,
+            &[xs, &self.weight, &self.bias],
+            &[self.groups as i64],
+            &[self.epsilon],
+        )
     }
 }

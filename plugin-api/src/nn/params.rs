@@ -9,7 +9,8 @@ use crate::{
 
 /// Distribution of a parameter's first values.
 ///
-/// They depend on the run's seed, the model's name and the parameter's path, not on the order of creation.
+/// They depend on the run's seed, the model's name and the parameter's path, not on the order of
+/// creation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Init {
     /// Every element has this value.
@@ -41,12 +42,14 @@ impl Init {
         Init::Uniform { low: -bound, high: bound }
     }
 
-    /// Uniform for layers followed by ReLU: bound `sqrt(6 / fan_in)` (He et al. 2015, arXiv:1502.01852).
+    /// Uniform for layers followed by ReLU: bound `sqrt(6 / fan_in)` (He et al. 2015,
+    /// arXiv:1502.01852).
     pub fn kaiming_uniform(fan_in: usize) -> Init {
         Init::symmetric((6.0 / fan_in.max(1) as f64).sqrt())
     }
 
-    /// Normal for layers followed by ReLU: standard deviation `sqrt(2 / fan_in)` (He et al. 2015, arXiv:1502.01852).
+    /// Normal for layers followed by ReLU: standard deviation `sqrt(2 / fan_in)` (He et al. 2015,
+    /// arXiv:1502.01852).
     pub fn kaiming_normal(fan_in: usize) -> Init {
         Init::Normal { mean: 0.0, std: (2.0 / fan_in.max(1) as f64).sqrt() }
     }
@@ -57,7 +60,8 @@ impl Init {
     }
 }
 
-/// The parameters of a model, under dotted paths. Made by the host for [`Model::build`](crate::Model::build).
+/// The parameters of a model, under dotted paths. Made by the host for
+/// [`Model::build`](crate::Model::build).
 #[derive(Clone, Debug)]
 pub struct Params {
     prefix: String,

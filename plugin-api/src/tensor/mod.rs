@@ -1,7 +1,7 @@
 //! Tensors: handles to the host's, with candle's names.
 //!
-//! A [`Tensor`] is a number that the host checks at each use. Cloning adds a reference, dropping gives one back. The
-//! device is the host's business: the same plugin file trains on any.
+//! A [`Tensor`] is a number that the host checks at each use. Cloning adds a reference, dropping
+//! gives one back. The device is the host's business: the same plugin file trains on any.
 
 mod dtype;
 mod ops;
@@ -19,7 +19,8 @@ use crate::{
 };
 
 /// A tensor of the host. `[training thread]`
-// As its handle, so that handles which the host lends for a call can be looked at as tensors that are not released.
+// As its handle, so that handles which the host lends for a call can be looked at as tensors that
+// are not released.
 #[repr(transparent)]
 #[derive(Debug)]
 pub struct Tensor {
@@ -52,16 +53,28 @@ impl Tensor {
     }
 
     /// Applies an operation of the contract by its number; the named methods are built on this.
-    pub fn apply(operation: u32, inputs: &[&Tensor], ints: &[i64], floats: &[f64]) -> Result<Tensor> {
+    pub fn apply(
+        operation: u32,
+        inputs: &[&Tensor],
+        ints: &[i64],
+        floats: &[f64],
+    ) -> Result<Tensor> {
         let mut output = [Handle::NONE];
         match calls::apply_to(operation, inputs, ints, floats, &mut output)? {
             1 => Ok(Tensor::from_handle(output[0])),
-            count => Err(Error::new(format!("operation {operation} gave {count} outputs, one was expected"))),
+            count => Err(Error::new(format!(
+                "operation {operation} gave {count} outputs, one was expected"
+            ))),
         }
     }
 
     /// Applies an operation with several outputs, or none.
-    pub fn apply_many(operation: u32, inputs: &[&Tensor], ints: &[i64], floats: &[f64]) -> Result<Vec<Tensor>> {
+    pub fn apply_many(
+        operation: u32,
+        inputs: &[&Tensor],
+        ints: &[i64],
+        floats: &[f64],
+    ) -> Result<Vec<Tensor>> {
         let mut outputs = [Handle::NONE; 8];
         let count = calls::apply_to(operation, inputs, ints, floats, &mut outputs)?;
         Ok(outputs[..count].iter().map(|handle| Tensor::from_handle(*handle)).collect())
@@ -72,7 +85,10 @@ impl Tensor {
         let shape: Vec<u64> = shape.sizes().iter().map(|size| *size as u64).collect();
         let count: u64 = shape.iter().product();
         if count != elements.len() as u64 {
-            return Err(Error::new(format!("{} elements do not fill shape {shape:?}, which has {count}", elements.len())));
+            return Err(Error::new(format!(
+                "{} elements do not fill shape {shape:?}, which has {count}",
+                elements.len()
+            )));
         }
         Ok(Tensor::from_handle(calls::create(T::DTYPE.number(), &shape, T::bytes(elements))?))
     }
@@ -88,18 +104,26 @@ impl Tensor {
     pub fn to_scalar<T: Element>(&self) -> Result<T> {
         let count = self.elem_count()?;
         if count != 1 {
-            return Err(Error::new(format!("a tensor of shape {:?} has {count} elements, not one", self.dims()?)));
+            return Err(Error::new(format!(
+                "a tensor of shape {:?} has {count} elements, not one",
+                self.dims()?
+            )));
         }
         let mut element = [T::default()];
         calls::read(self.handle, T::DTYPE.number(), T::bytes_mut(&mut element))?;
         Ok(element[0])
     }
 
-    /// Lets `body` look at the elements without a copy, in row-major order; they must be of type `T` and on the processor.
+    /// Lets `body` look at the elements without a copy, in row-major order; they must be of type
+    /// `T` and on the processor.
     pub fn with_slice<T: Element, R>(&self, body: impl FnOnce(&[T]) -> R) -> Result<R> {
         let view = calls::view(self.handle)?;
         if view.dtype != T::DTYPE.number() {
-            return Err(Error::new(format!("the tensor holds {}, not {}", self.dtype()?, T::DTYPE)));
+            return Err(Error::new(format!(
+                "the tensor holds {}, not {}",
+                self.dtype()?,
+                T::DTYPE
+            )));
         }
         Ok(body(calls::view_elements(self, &view)))
     }
@@ -114,7 +138,9 @@ impl Tensor {
         let info = self.info()?;
         let index = if dim < 0 { dim + i64::from(info.rank) } else { dim };
         let size = usize::try_from(index).ok().and_then(|index| info.dims().get(index));
-        size.map(|size| *size as usize).ok_or_else(|| Error::new(format!("dimension {dim} is out of range for shape {:?}", info.dims())))
+        size.map(|size| *size as usize).ok_or_else(|| {
+            Error::new(format!("dimension {dim} is out of range for shape {:?}", info.dims()))
+        })
     }
 
     /// Number of dimensions.
@@ -130,7 +156,8 @@ impl Tensor {
     /// Element type.
     pub fn dtype(&self) -> Result<DType> {
         let number = self.info()?.dtype;
-        DType::from_number(number).ok_or_else(|| Error::new(format!("element type {number} is newer than this plugin")))
+        DType::from_number(number)
+            .ok_or_else(|| Error::new(format!("element type {number} is newer than this plugin")))
     }
 
     fn info(&self) -> Result<TensorInfo> {

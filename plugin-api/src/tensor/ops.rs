@@ -1,5 +1,5 @@
-//! The named operations, as candle names them. Each is one of the contract's operations, whose page in
-//! [`operation`](crate::abi::operation) gives shapes, formula and gradient.
+//! The named operations, as candle names them. Each is one of the contract's operations, whose page
+//! in [`operation`](crate::abi::operation) gives shapes, formula and gradient.
 
 use super::{DType, Dims, Shape, Tensor};
 use crate::{
@@ -211,7 +211,8 @@ impl Tensor {
         Tensor::apply(op::CUMSUM, &[self], &[dim], &[])
     }
 
-    /// Values and indices (`u32`) in ascending order along a dimension; equal values keep their order.
+    /// Values and indices (`u32`) in ascending order along a dimension; equal values keep their
+    /// order.
     pub fn sort(&self, dim: i64) -> Result<(Tensor, Tensor)> {
         pair(Tensor::apply_many(op::SORT, &[self], &[dim, 0], &[])?)
     }
@@ -374,17 +375,32 @@ impl Tensor {
 
     /// Uniform random numbers in `[low, high)`, from the run's seeded generator.
     pub fn rand(low: f64, high: f64, shape: impl Shape, dtype: DType) -> Result<Tensor> {
-        Tensor::apply(op::UNIFORM, &[], &of_shape(&[-1, i64::from(dtype.number())], &shape), &[low, high])
+        Tensor::apply(
+            op::UNIFORM,
+            &[],
+            &of_shape(&[-1, i64::from(dtype.number())], &shape),
+            &[low, high],
+        )
     }
 
     /// Normal random numbers, from the run's seeded generator.
     pub fn randn(mean: f64, std: f64, shape: impl Shape, dtype: DType) -> Result<Tensor> {
-        Tensor::apply(op::NORMAL, &[], &of_shape(&[-1, i64::from(dtype.number())], &shape), &[mean, std])
+        Tensor::apply(
+            op::NORMAL,
+            &[],
+            &of_shape(&[-1, i64::from(dtype.number())], &shape),
+            &[mean, std],
+        )
     }
 
     /// Random zeros and ones, from the run's seeded generator; 1 with this probability.
     pub fn bernoulli(probability: f64, shape: impl Shape, dtype: DType) -> Result<Tensor> {
-        Tensor::apply(op::BERNOULLI, &[], &of_shape(&[-1, i64::from(dtype.number())], &shape), &[probability])
+        Tensor::apply(
+            op::BERNOULLI,
+            &[],
+            &of_shape(&[-1, i64::from(dtype.number())], &shape),
+            &[probability],
+        )
     }
 
     /// A random order of `0..n`, `u32` `[n]`, from the run's seeded generator.
@@ -401,13 +417,18 @@ fn of_shape(first: &[i64], shape: &impl Shape) -> Vec<i64> {
 
 /// Losses; each the mean over the samples.
 impl Tensor {
-    /// Softmax cross-entropy of logits `[.., c]` against labels (`u32`) `[..]` or probabilities `[.., c]`.
+    /// Softmax cross-entropy of logits `[.., c]` against labels (`u32`) `[..]` or probabilities
+    /// `[.., c]`.
     pub fn cross_entropy(&self, target: &Tensor, label_smoothing: f64) -> Result<Tensor> {
         Tensor::apply(op::CROSS_ENTROPY, &[self, target], &[reduction::MEAN], &[label_smoothing])
     }
 
     /// As [`Tensor::cross_entropy`], one value per sample.
-    pub fn cross_entropy_per_sample(&self, target: &Tensor, label_smoothing: f64) -> Result<Tensor> {
+    pub fn cross_entropy_per_sample(
+        &self,
+        target: &Tensor,
+        label_smoothing: f64,
+    ) -> Result<Tensor> {
         Tensor::apply(op::CROSS_ENTROPY, &[self, target], &[reduction::NONE], &[label_smoothing])
     }
 
@@ -468,7 +489,12 @@ impl Tensor {
     }
 
     /// Applies an in-place operation of the contract by its number, such as an optimizer's update.
-    pub fn apply_in_place(operation: u32, inputs: &[&Tensor], ints: &[i64], floats: &[f64]) -> Result<()> {
+    pub fn apply_in_place(
+        operation: u32,
+        inputs: &[&Tensor],
+        ints: &[i64],
+        floats: &[f64],
+    ) -> Result<()> {
         in_place(operation, inputs, ints, floats)
     }
 }

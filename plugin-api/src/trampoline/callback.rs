@@ -21,7 +21,8 @@ unsafe extern "C" fn init<C: Callback>(this: Instance) -> i32 {
 }
 
 unsafe extern "C" fn on<C: Callback>(this: Instance, event: *const EventRaw) -> i32 {
-    // SAFETY: as above; the event is borrowed for the call and `Event` is a transparent wrapper of it.
+    // SAFETY: as above; the event is borrowed for the call and `Event` is a transparent wrapper of
+    // it.
     guard(|| unsafe { plain::<C>(this).on(&*event.cast::<Event>(), &Learner::new()) })
 }
 
@@ -29,7 +30,8 @@ unsafe extern "C" fn resolve<C: Callback>(this: Instance, other: Text, path: Tex
     let mut answer = resolution::NOT_DEFINED;
     guard(|| {
         // SAFETY: as above; the texts are borrowed for the call.
-        let (callback, other, path) = unsafe { (plain::<C>(this), other.to_text(), path.to_text()) };
+        let (callback, other, path) =
+            unsafe { (plain::<C>(this), other.to_text(), path.to_text()) };
         answer = match callback.resolve(&other, &path) {
             Resolution::NotDefined => resolution::NOT_DEFINED,
             Resolution::Unresolvable => resolution::UNRESOLVABLE,
@@ -44,7 +46,8 @@ unsafe extern "C" fn resolve<C: Callback>(this: Instance, other: Text, path: Tex
 struct Table<C>(std::marker::PhantomData<C>);
 
 impl<C: Callback> Table<C> {
-    const TABLE: &'static CallbackTable = &CallbackTable { init: init::<C>, on: on::<C>, resolve: resolve::<C> };
+    const TABLE: &'static CallbackTable =
+        &CallbackTable { init: init::<C>, on: on::<C>, resolve: resolve::<C> };
 }
 
 /// The component that offers callback `C`.

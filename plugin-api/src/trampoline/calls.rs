@@ -30,7 +30,8 @@ static HOST: AtomicPtr<HostTable> = AtomicPtr::new(ptr::null_mut());
 
 /// Remembers the host's table; false where it is null or older than this crate needs.
 pub(crate) fn connect(host: *const HostTable) -> bool {
-    // SAFETY: the host hands over its static table; its size comes first, so that a shorter table is seen here.
+    // SAFETY: the host hands over its static table; its size comes first, so that a shorter table
+    // is seen here.
     if host.is_null() || unsafe { (*host).size } < size_of::<HostTable>() as u64 {
         return false;
     }
@@ -47,7 +48,9 @@ fn host() -> Option<&'static HostTable> {
 #[cold]
 #[inline(never)]
 fn no_host() -> Error {
-    Error::new("no host is there: tensors, state and the learner exist only while a fluxbay host runs the plugin")
+    Error::new(
+        "no host is there: tensors, state and the learner exist only while a fluxbay host runs the plugin",
+    )
 }
 
 macro_rules! tables {
@@ -55,7 +58,8 @@ macro_rules! tables {
         #[inline]
         fn $name() -> Result<&'static $table> {
             match host() {
-                // SAFETY: the host's tables are static and never null (checked against its contract).
+                // SAFETY: the host's tables are static and never null (checked against its
+                // contract).
                 Some(host) => Ok(unsafe { &*host.$name }),
                 None => Err(no_host()),
             }
@@ -250,7 +254,8 @@ pub(crate) fn series(slot: Slot) -> Result<Vec<Point>> {
     if count == 0 {
         return Ok(Vec::new());
     }
-    // SAFETY: the host's points are valid until the next call of the host on this thread; copied here.
+    // SAFETY: the host's points are valid until the next call of the host on this thread; copied
+    // here.
     Ok(unsafe { std::slice::from_raw_parts(points, count) }.to_vec())
 }
 
@@ -260,7 +265,8 @@ pub(crate) fn series_last(slot: Slot) -> Result<Option<Point>> {
     // SAFETY: both places are valid for the write.
     check(unsafe { (table.series)(slot, &mut points, &mut count) })?;
     match count.checked_sub(1) {
-        // SAFETY: the host's points are valid until the next call of the host on this thread; the last one is copied here.
+        // SAFETY: the host's points are valid until the next call of the host on this thread; the
+        // last one is copied here.
         Some(last) => Ok(Some(unsafe { *points.add(last) })),
         None => Ok(None),
     }
@@ -328,7 +334,12 @@ pub(crate) fn epoch_begin() -> Result<()> {
 }
 
 pub(crate) fn next_batch() -> Result<Option<BatchRaw>> {
-    let empty = BatchRaw { fields: [Handle::NONE; crate::abi::learner::FIELDS], field_count: 0, samples: 0, index: 0 };
+    let empty = BatchRaw {
+        fields: [Handle::NONE; crate::abi::learner::FIELDS],
+        field_count: 0,
+        samples: 0,
+        index: 0,
+    };
     let batch: BatchRaw = ask!(learner.next_batch(), empty)?;
     Ok((batch.field_count > 0).then_some(batch))
 }
@@ -351,7 +362,10 @@ pub(crate) fn dispatch(kind: u32) -> Result<()> {
 }
 
 pub(crate) fn forward(model: u32, inputs: &[Handle], outputs: &mut [Handle]) -> Result<usize> {
-    ask!(learner.forward(model, inputs.as_ptr(), inputs.len(), outputs.as_mut_ptr(), outputs.len()), 0)
+    ask!(
+        learner.forward(model, inputs.as_ptr(), inputs.len(), outputs.as_mut_ptr(), outputs.len()),
+        0
+    )
 }
 
 pub(crate) fn loss(loss: u32, yhats: Handle, ys: Handle) -> Result<Handle> {
@@ -491,7 +505,13 @@ pub(crate) fn view(handle: Handle) -> Result<ViewRaw> {
 }
 
 #[inline]
-pub(crate) fn apply(operation: u32, inputs: &[Handle], ints: &[i64], floats: &[f64], outputs: &mut [Handle]) -> Result<usize> {
+pub(crate) fn apply(
+    operation: u32,
+    inputs: &[Handle],
+    ints: &[i64],
+    floats: &[f64],
+    outputs: &mut [Handle],
+) -> Result<usize> {
     let request = ApplyRaw {
         operation,
         reserved: 0,
@@ -518,7 +538,13 @@ pub(crate) fn device() -> Result<String> {
 }
 
 /// [`apply`] on tensors.
-pub(crate) fn apply_to(operation: u32, inputs: &[&Tensor], ints: &[i64], floats: &[f64], outputs: &mut [Handle]) -> Result<usize> {
+pub(crate) fn apply_to(
+    operation: u32,
+    inputs: &[&Tensor],
+    ints: &[i64],
+    floats: &[f64],
+    outputs: &mut [Handle],
+) -> Result<usize> {
     let mut handles = [Handle::NONE; INPUTS];
     if inputs.len() > INPUTS {
         let many: Vec<Handle> = inputs.iter().map(|tensor| tensor.handle()).collect();
@@ -532,7 +558,8 @@ pub(crate) fn apply_to(operation: u32, inputs: &[&Tensor], ints: &[i64], floats:
 
 /// Handles that the host lends for a call, as tensors that are not released.
 pub(crate) fn lent(handles: &[Handle]) -> &[Tensor] {
-    // SAFETY: a `Tensor` is a `Handle` (`repr(transparent)`); behind the shared reference it is never dropped.
+    // SAFETY: a `Tensor` is a `Handle` (`repr(transparent)`); behind the shared reference it is
+    // never dropped.
     unsafe { std::slice::from_raw_parts(handles.as_ptr().cast(), handles.len()) }
 }
 
@@ -551,14 +578,16 @@ pub(crate) fn view_elements<'a, T: Element>(tensor: &'a Tensor, view: &ViewRaw) 
     if count == 0 || view.ptr.is_null() || !view.ptr.cast::<T>().is_aligned() {
         return &[];
     }
-    // SAFETY: the host's elements are valid while the reference is held, which the borrow of `tensor` proves, and while the
-    // tensor is not changed in place, which nothing does within the caller's closure but a call of its own.
+    // SAFETY: the host's elements are valid while the reference is held, which the borrow of
+    // `tensor` proves, and while the tensor is not changed in place, which nothing does within the
+    // caller's closure but a call of its own.
     unsafe { std::slice::from_raw_parts(view.ptr.cast(), count) }
 }
 
 /// Numbers as bytes.
 pub(crate) fn bytes_of<T: Element>(elements: &[T]) -> &[u8] {
-    // SAFETY: elements are plain numbers without padding (the trait is sealed); bytes have no alignment.
+    // SAFETY: elements are plain numbers without padding (the trait is sealed); bytes have no
+    // alignment.
     unsafe { std::slice::from_raw_parts(elements.as_ptr().cast(), size_of_val(elements)) }
 }
 

@@ -62,7 +62,8 @@ unsafe extern "C" fn field<D: Dataset>(this: Instance, index: usize, spec: *mut 
     guard(|| {
         // SAFETY: as above.
         let cell = unsafe { cell::<DatasetCell<D>>(this) };
-        let (field, shape) = cell.fields.get(index).ok_or_else(|| Error::new(format!("no field {index}")))?;
+        let (field, shape) =
+            cell.fields.get(index).ok_or_else(|| Error::new(format!("no field {index}")))?;
         let raw = FieldSpec {
             name: Text::new(&field.name),
             dtype: field.dtype.number(),
@@ -86,14 +87,22 @@ unsafe extern "C" fn split<D: Dataset>(this: Instance, index: usize, spec: *mut 
     guard(|| {
         // SAFETY: as above.
         let cell = unsafe { cell::<DatasetCell<D>>(this) };
-        let split = cell.splits.get(index).ok_or_else(|| Error::new(format!("no split {index}")))?;
+        let split =
+            cell.splits.get(index).ok_or_else(|| Error::new(format!("no split {index}")))?;
         // SAFETY: the host gives a place for the result.
-        unsafe { *spec = SplitSpec { name: Text::new(&split.name), samples: split.samples as u64 } };
+        unsafe {
+            *spec = SplitSpec { name: Text::new(&split.name), samples: split.samples as u64 }
+        };
         Ok(())
     })
 }
 
-unsafe extern "C" fn prepare<D: Dataset>(this: Instance, split: usize, indices: *const u64, count: usize) -> i32 {
+unsafe extern "C" fn prepare<D: Dataset>(
+    this: Instance,
+    split: usize,
+    indices: *const u64,
+    count: usize,
+) -> i32 {
     guard(|| {
         // SAFETY: as above; the indices are borrowed for the call.
         let (cell, indices) = unsafe { (cell::<DatasetCell<D>>(this), slice(indices, count)) };
@@ -111,8 +120,9 @@ unsafe extern "C" fn fill<D: Dataset>(
     buffer_count: usize,
 ) -> i32 {
     guard(|| {
-        // SAFETY: several loader threads may be here at once, so the instance is only shared; `D` is `Sync`. No
-        // function that changes it runs meanwhile (the host's promise for `[loader]` functions).
+        // SAFETY: several loader threads may be here at once, so the instance is only shared; `D`
+        // is `Sync`. No function that changes it runs meanwhile (the host's promise for `[loader]`
+        // functions).
         let cell = unsafe { &(*this.0.cast::<instance::Boxed<DatasetCell<D>>>()).cell };
         // SAFETY: indices and buffers are borrowed for the call.
         let (indices, buffers) = unsafe { (slice(indices, count), slice(buffers, buffer_count)) };
@@ -127,18 +137,26 @@ fn check_indices(splits: &[Split], split: usize, indices: &[u64]) -> Result<()> 
     let split = splits.get(split).ok_or_else(|| Error::new(format!("no split {split}")))?;
     match indices.iter().find(|&&index| index >= split.samples as u64) {
         None => Ok(()),
-        Some(index) => Err(Error::new(format!("there is no sample {index}: `{}` has {}, counted from 0", split.name, split.samples))),
+        Some(index) => Err(Error::new(format!(
+            "there is no sample {index}: `{}` has {}, counted from 0",
+            split.name, split.samples
+        ))),
     }
 }
 
 /// The elements of a buffer that the host lends, after its length and alignment were checked.
-pub(crate) fn elements<'a, T>(owner: &'a mut Buffers<'_>, raw: &BufferRaw, count: usize) -> &'a mut [T] {
+pub(crate) fn elements<'a, T>(
+    owner: &'a mut Buffers<'_>,
+    raw: &BufferRaw,
+    count: usize,
+) -> &'a mut [T] {
     let _ = owner;
     if count == 0 {
         return &mut [];
     }
-    // SAFETY: the host lends each buffer exclusively for the call, zeroed, `raw.len` bytes, which the caller compared with
-    // `count`; elements are plain numbers. The borrow of `owner` keeps a second slice of it from being made.
+    // SAFETY: the host lends each buffer exclusively for the call, zeroed, `raw.len` bytes, which
+    // the caller compared with `count`; elements are plain numbers. The borrow of `owner` keeps a
+    // second slice of it from being made.
     unsafe { std::slice::from_raw_parts_mut(raw.ptr.cast(), count) }
 }
 

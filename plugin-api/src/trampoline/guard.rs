@@ -10,18 +10,22 @@ use super::calls;
 use crate::{Error, Result, abi::status};
 
 thread_local! {
-    /// Place and backtrace of the last panic of this plugin on this thread, as its panic hook saw it.
+    /// Place and backtrace of the last panic of this plugin on this thread, as its panic hook saw
+    /// it.
     static PLACE: Cell<Option<String>> = const { Cell::new(None) };
 }
 
-/// Takes over this plugin's panic hook: a panic's place is kept for the report, and nothing is printed.
+/// Takes over this plugin's panic hook: a panic's place is kept for the report, and nothing is
+/// printed.
 ///
 /// Each plugin has a standard library of its own, so this touches nobody else's hook.
 pub(super) fn install_hook() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         panic::set_hook(Box::new(|info| {
-            let place = info.location().map(|place| format!("{}:{}:{}", place.file(), place.line(), place.column()));
+            let place = info
+                .location()
+                .map(|place| format!("{}:{}:{}", place.file(), place.line(), place.column()));
             PLACE.set(place);
         }));
     });

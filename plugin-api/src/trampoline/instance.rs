@@ -32,7 +32,8 @@ pub struct Boxed<C> {
 /// The instance behind the pointer that the host hands back.
 ///
 /// # Safety
-/// `this` must come from `create` of the same `C`, must not be destroyed, and nobody else may use it during `'a`.
+/// `this` must come from `create` of the same `C`, must not be destroyed, and nobody else may use
+/// it during `'a`.
 #[inline]
 pub(super) unsafe fn cell<'a, C>(this: Instance) -> &'a mut C {
     // SAFETY: promised by the caller.
@@ -66,7 +67,8 @@ unsafe extern "C" fn save<C: Cell>(this: Instance, bytes: *mut Text) -> i32 {
         // SAFETY: the host hands back what `create` gave and uses one instance at a time.
         let boxed = unsafe { &mut *this.0.cast::<Boxed<C>>() };
         boxed.saved = boxed.cell.inner().save()?;
-        // SAFETY: the host gives a place for the result; the buffer lives until the next call of this instance.
+        // SAFETY: the host gives a place for the result; the buffer lives until the next call of
+        // this instance.
         unsafe { *bytes = Text::bytes(&boxed.saved) };
         Ok(())
     })
@@ -80,8 +82,20 @@ unsafe extern "C" fn load<C: Cell>(this: Instance, version: u32, bytes: Text) ->
     })
 }
 
-pub(super) const fn component<C: Cell>(kind: u32, name: &'static str, state_version: u32) -> entry::Component {
-    entry::Component::new(kind, name, state_version, create::<C>, destroy::<C>, save::<C>, load::<C>)
+pub(super) const fn component<C: Cell>(
+    kind: u32,
+    name: &'static str,
+    state_version: u32,
+) -> entry::Component {
+    entry::Component::new(
+        kind,
+        name,
+        state_version,
+        create::<C>,
+        destroy::<C>,
+        save::<C>,
+        load::<C>,
+    )
 }
 
 /// A cell that keeps nothing beside the author's type.

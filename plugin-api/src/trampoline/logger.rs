@@ -47,7 +47,8 @@ unsafe extern "C" fn close<L: Logger>(this: Instance) -> i32 {
 struct Table<L>(std::marker::PhantomData<L>);
 
 impl<L: Logger> Table<L> {
-    const TABLE: &'static LoggerTable = &LoggerTable { open: open::<L>, write: write::<L>, flush: flush::<L>, close: close::<L> };
+    const TABLE: &'static LoggerTable =
+        &LoggerTable { open: open::<L>, write: write::<L>, flush: flush::<L>, close: close::<L> };
 }
 
 /// The component that offers logger `L`.

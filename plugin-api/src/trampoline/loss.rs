@@ -14,7 +14,12 @@ use crate::{
     },
 };
 
-unsafe extern "C" fn forward<L: Loss>(this: Instance, yhats: Handle, ys: Handle, value: *mut Handle) -> i32 {
+unsafe extern "C" fn forward<L: Loss>(
+    this: Instance,
+    yhats: Handle,
+    ys: Handle,
+    value: *mut Handle,
+) -> i32 {
     guard(|| {
         // SAFETY: the host hands back what `create` gave and uses one instance at a time.
         let loss = unsafe { plain::<L>(this) };

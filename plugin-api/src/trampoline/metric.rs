@@ -45,7 +45,11 @@ unsafe extern "C" fn reset<M: Metric>(this: Instance) -> i32 {
     })
 }
 
-unsafe extern "C" fn update<M: Metric>(this: Instance, input: *const MetricInputRaw, value: *mut f64) -> i32 {
+unsafe extern "C" fn update<M: Metric>(
+    this: Instance,
+    input: *const MetricInputRaw,
+    value: *mut f64,
+) -> i32 {
     guard(|| {
         // SAFETY: as above; the input is borrowed for the call.
         let (cell, raw) = unsafe { (cell::<MetricCell<M>>(this), &*input) };
@@ -71,7 +75,8 @@ unsafe extern "C" fn details<M: Metric>(this: Instance, json: *mut Text) -> i32 
         // SAFETY: as above.
         let cell = unsafe { cell::<MetricCell<M>>(this) };
         cell.details = cell.metric.details()?;
-        // SAFETY: the host gives a place for the result; the text lives until the next call of this instance.
+        // SAFETY: the host gives a place for the result; the text lives until the next call of this
+        // instance.
         unsafe { *json = Text::new(&cell.details) };
         Ok(())
     })
@@ -80,8 +85,12 @@ unsafe extern "C" fn details<M: Metric>(this: Instance, json: *mut Text) -> i32 
 struct Table<M>(std::marker::PhantomData<M>);
 
 impl<M: Metric> Table<M> {
-    const TABLE: &'static MetricTable =
-        &MetricTable { reset: reset::<M>, update: update::<M>, compute: compute::<M>, details: details::<M> };
+    const TABLE: &'static MetricTable = &MetricTable {
+        reset: reset::<M>,
+        update: update::<M>,
+        compute: compute::<M>,
+        details: details::<M>,
+    };
 }
 
 /// The component that offers metric `M`.

@@ -1,7 +1,9 @@
-//! The crossing between safe Rust and the contract's tables: the only place of this crate, beside `abi`, with `unsafe`.
+//! The crossing between safe Rust and the contract's tables: the only place of this crate, beside
+//! `abi`, with `unsafe`.
 //!
-//! `calls` goes from the plugin to the host; the other files hold, for each kind of component, the functions that the
-//! host calls. Each of those catches panics, so that nothing unwinds into the host.
+//! `calls` goes from the plugin to the host; the other files hold, for each kind of component, the
+//! functions that the host calls. Each of those catches panics, so that nothing unwinds into the
+//! host.
 
 pub mod callback;
 pub(crate) mod calls;

@@ -40,7 +40,8 @@ impl<M: Model> Cell for ModelCell<M> {
 
 unsafe extern "C" fn build<M: Model>(this: Instance, spec: *const ModelSpec) -> i32 {
     guard(|| {
-        // SAFETY: the host hands back what `create` gave; the specification is borrowed for the call.
+        // SAFETY: the host hands back what `create` gave; the specification is borrowed for the
+        // call.
         let (cell, spec) = unsafe { (cell::<ModelCell<M>>(this), &*spec) };
         // SAFETY: `field_count` fields at `fields`, borrowed for the call.
         let fields = unsafe { std::slice::from_raw_parts(spec.fields, spec.field_count) };
@@ -61,15 +62,27 @@ unsafe extern "C" fn forward<M: Model>(
 ) -> i32 {
     guard(|| {
         // SAFETY: the host hands back what `create` gave; the inputs are borrowed for the call.
-        let (cell, inputs) = unsafe { (cell::<ModelCell<M>>(this), std::slice::from_raw_parts(inputs, input_count)) };
+        let (cell, inputs) = unsafe {
+            (cell::<ModelCell<M>>(this), std::slice::from_raw_parts(inputs, input_count))
+        };
         let Some(network) = &cell.network else {
             return Err(Error::new("forward pass of a model that was not built"));
         };
         // SAFETY: the host gives room for `capacity` handles and for their count.
         unsafe {
             match calls::lent(inputs) {
-                [xs] => give(std::iter::once(cell.model.forward(network, xs)?), outputs, capacity, output_count),
-                many => give(cell.model.forward_many(network, many)?.into_iter(), outputs, capacity, output_count),
+                [xs] => give(
+                    std::iter::once(cell.model.forward(network, xs)?),
+                    outputs,
+                    capacity,
+                    output_count,
+                ),
+                many => give(
+                    cell.model.forward_many(network, many)?.into_iter(),
+                    outputs,
+                    capacity,
+                    output_count,
+                ),
             }
         }
     })
@@ -79,9 +92,17 @@ unsafe extern "C" fn forward<M: Model>(
 ///
 /// # Safety
 /// `outputs` must be valid for writes of `capacity` handles, `count` for one write.
-unsafe fn give(results: impl ExactSizeIterator<Item = Tensor>, outputs: *mut Handle, capacity: usize, count: *mut usize) -> Result<()> {
+unsafe fn give(
+    results: impl ExactSizeIterator<Item = Tensor>,
+    outputs: *mut Handle,
+    capacity: usize,
+    count: *mut usize,
+) -> Result<()> {
     if results.len() > capacity {
-        return Err(Error::new(format!("a model may have {capacity} outputs, this one has {}", results.len())));
+        return Err(Error::new(format!(
+            "a model may have {capacity} outputs, this one has {}",
+            results.len()
+        )));
     }
     for (index, result) in results.enumerate() {
         // SAFETY: promised by the caller; there are at most `capacity`.

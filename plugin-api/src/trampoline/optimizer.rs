@@ -28,7 +28,8 @@ unsafe extern "C" fn update<O: Optimizer>(this: Instance, request: *const Update
             // SAFETY: `state_count` handles at `states`, borrowed for the call.
             count => calls::lent(unsafe { std::slice::from_raw_parts(raw.states, count) }),
         };
-        let (parameter, gradient) = (calls::lent_one(&raw.parameter), calls::lent_one(&raw.gradient));
+        let (parameter, gradient) =
+            (calls::lent_one(&raw.parameter), calls::lent_one(&raw.gradient));
         // SAFETY: borrowed for the call.
         let path = unsafe { raw.path.as_bytes() };
         optimizer.update(&Update { path, parameter, gradient, states, step: raw.step })
@@ -38,7 +39,8 @@ unsafe extern "C" fn update<O: Optimizer>(this: Instance, request: *const Update
 struct Table<O>(std::marker::PhantomData<O>);
 
 impl<O: Optimizer> Table<O> {
-    const TABLE: &'static OptimizerTable = &OptimizerTable { begin: begin::<O>, update: update::<O> };
+    const TABLE: &'static OptimizerTable =
+        &OptimizerTable { begin: begin::<O>, update: update::<O> };
 }
 
 /// The component that offers optimizer `O`.

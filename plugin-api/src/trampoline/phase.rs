@@ -63,7 +63,8 @@ unsafe extern "C" fn epoch<P: Phase>(this: Instance) -> i32 {
 struct Table<P>(std::marker::PhantomData<P>);
 
 impl<P: Phase> Table<P> {
-    const TABLE: &'static PhaseTable = &PhaseTable { init: init::<P>, step: step::<P>, epoch: Some(epoch::<P>) };
+    const TABLE: &'static PhaseTable =
+        &PhaseTable { init: init::<P>, step: step::<P>, epoch: Some(epoch::<P>) };
 }
 
 /// The component that offers phase `P`.

@@ -32,7 +32,8 @@ impl<F: FnMut(usize) -> Result<Vec<f64>>> Uniforms<F> {
         }
     }
 
-    /// Logarithm of a Gamma variate of shape `alpha` (Marsaglia and Tsang 2000); logarithms keep tiny ones apart.
+    /// Logarithm of a Gamma variate of shape `alpha` (Marsaglia and Tsang 2000); logarithms keep
+    /// tiny ones apart.
     fn log_gamma(&mut self, alpha: f64) -> Result<f64> {
         if alpha < 1.0 {
             return Ok(self.log_gamma(alpha + 1.0)? + (1.0 - self.next()?).ln() / alpha);
@@ -50,7 +51,10 @@ impl<F: FnMut(usize) -> Result<Vec<f64>>> Uniforms<F> {
 }
 
 /// One draw from Beta(alpha, alpha).
-pub fn beta<F: FnMut(usize) -> Result<Vec<f64>>>(alpha: f64, uniforms: &mut Uniforms<F>) -> Result<f64> {
+pub fn beta<F: FnMut(usize) -> Result<Vec<f64>>>(
+    alpha: f64,
+    uniforms: &mut Uniforms<F>,
+) -> Result<f64> {
     let (x, y) = (uniforms.log_gamma(alpha)?, uniforms.log_gamma(alpha)?);
     Ok(1.0 / (1.0 + (y - x).exp()))
 }

@@ -1,6 +1,8 @@
-//! Asks for a checkpoint after each epoch, and says which of them stay: all, or the best by some metric and the newest.
+//! Asks for a checkpoint after each epoch, and says which of them stay: all, or the best by some
+//! metric and the newest.
 //!
-//! The host writes, verifies and removes the files; what is asked for here stays beside those that it keeps for resuming.
+//! The host writes, verifies and removes the files; what is asked for here stays beside those that
+//! it keeps for resuming.
 
 use fluxbay_plugin::{PhaseKind, Ranking, prelude::*};
 
@@ -15,7 +17,8 @@ config! {
         keep_top_k: Option<u64> = null => 1..,
         /// The metric that ranks them.
         metric: String = "loss",
-        /// Its phase, by id or kind; by default the validation phase, or the training phase where there is none.
+        /// Its phase, by id or kind; by default the validation phase, or the training phase where
+        /// there is none.
         phase: Option<String> = null,
         /// Which values are better.
         better: Better = "lower",
@@ -84,7 +87,9 @@ impl Callback for Checkpointer {
         };
         if !learner.request_checkpoint(&ranking)? && !self.told {
             self.told = true;
-            log::warn!("this run keeps no checkpoints, so none is kept of those that are asked for");
+            log::warn!(
+                "this run keeps no checkpoints, so none is kept of those that are asked for"
+            );
         }
         Ok(())
     }

@@ -67,7 +67,9 @@ impl Callback for Conditional {
     fn on(&mut self, event: &Event, _: &Learner) -> Result<()> {
         let within_step = event.step() > 0;
         let passes = event.phase().is_none()
-            || (self.phase.includes(event)? && self.epochs.holds(event.epoch()) && (!within_step || self.steps.holds(event.total_steps())));
+            || (self.phase.includes(event)?
+                && self.epochs.holds(event.epoch())
+                && (!within_step || self.steps.holds(event.total_steps())));
         if passes { self.inner.on(event) } else { Ok(()) }
     }
 }

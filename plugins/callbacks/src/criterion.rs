@@ -1,13 +1,20 @@
-//! When to stop: the criteria of EarlyStopping.jl, as pure functions over losses whose lower values are better.
+//! When to stop: the criteria of EarlyStopping.jl, as pure functions over losses whose lower values
+//! are better.
 //!
-//! GL, PQ and UP (here `patience`) are from Prechelt 1998, "Early Stopping - But When?". Early stopping is what uses them.
+//! GL, PQ and UP (here `patience`) are from Prechelt 1998, "Early Stopping - But When?". Early
+//! stopping is what uses them.
 
 use fluxbay_plugin::{prelude::*, serde};
 use serde_json::Value;
 
 /// When to stop.
 #[derive(Clone, Debug, PartialEq, serde::Deserialize)]
-#[serde(crate = "fluxbay_plugin::serde", tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(
+    crate = "fluxbay_plugin::serde",
+    tag = "type",
+    rename_all = "kebab-case",
+    deny_unknown_fields
+)]
 pub enum Criterion {
     /// Not at all.
     Never {},
@@ -20,7 +27,8 @@ pub enum Criterion {
         #[serde(default = "gl_alpha")]
         alpha: f64,
     },
-    /// When the generalisation loss is more than `alpha` times the progress of the last `k` training losses.
+    /// When the generalisation loss is more than `alpha` times the progress of the last `k`
+    /// training losses.
     Pq {
         #[serde(default = "pq_alpha")]
         alpha: f64,
@@ -79,15 +87,22 @@ impl Criterion {
                 Some(n) if n > 0 => Criterion::NumberSinceBest { n },
                 _ => bail!("{number} is not a number of epochs: it must be a whole number from 1"),
             },
-            Value::Array(list) => Criterion::Within { skipped: 0, criteria: Criterion::list(list)? },
+            Value::Array(list) => {
+                Criterion::Within { skipped: 0, criteria: Criterion::list(list)? }
+            }
             Value::Object(_) => match serde_json::from_value(value.clone())? {
-                Criterion::Warmup { n, criterion } => {
-                    Criterion::Within { skipped: n, criteria: vec![Criterion::from_value(&criterion).context("within warmup")?] }
+                Criterion::Warmup { n, criterion } => Criterion::Within {
+                    skipped: n,
+                    criteria: vec![Criterion::from_value(&criterion).context("within warmup")?],
+                },
+                Criterion::AnyOf { criteria } => {
+                    Criterion::Within { skipped: 0, criteria: Criterion::list(&criteria)? }
                 }
-                Criterion::AnyOf { criteria } => Criterion::Within { skipped: 0, criteria: Criterion::list(&criteria)? },
                 other => other,
             },
-            other => bail!("a criterion is a whole number, a table with `type`, or a list, not {other}"),
+            other => {
+                bail!("a criterion is a whole number, a table with `type`, or a list, not {other}")
+            }
         };
         criterion.check()?;
         Ok(criterion)
@@ -102,13 +117,19 @@ impl Criterion {
 
     fn check(&self) -> Result<()> {
         match self {
-            Criterion::TimeLimit { seconds: limit } | Criterion::Gl { alpha: limit } | Criterion::Pq { alpha: limit, .. }
+            Criterion::TimeLimit { seconds: limit }
+            | Criterion::Gl { alpha: limit }
+            | Criterion::Pq { alpha: limit, .. }
                 if limit.is_nan() || *limit <= 0.0 =>
             {
                 bail!("{limit} must be above 0")
             }
-            Criterion::Pq { k, .. } if *k < 2 => bail!("`k` is {k}, but progress needs at least 2 training losses"),
-            Criterion::Patience { n: 0 } | Criterion::NumberSinceBest { n: 0 } | Criterion::NumberLimit { n: 0 } => {
+            Criterion::Pq { k, .. } if *k < 2 => {
+                bail!("`k` is {k}, but progress needs at least 2 training losses")
+            }
+            Criterion::Patience { n: 0 }
+            | Criterion::NumberSinceBest { n: 0 }
+            | Criterion::NumberLimit { n: 0 } => {
                 bail!("`n` must be at least 1")
             }
             _ => Ok(()),
@@ -128,7 +149,11 @@ impl Criterion {
     pub fn fits(&self, state: &State) -> bool {
         match self {
             Criterion::Within { criteria, .. } => {
-                criteria.len() == state.within.len() && criteria.iter().zip(&state.within).all(|(criterion, state)| criterion.fits(state))
+                criteria.len() == state.within.len()
+                    && criteria
+                        .iter()
+                        .zip(&state.within)
+                        .all(|(criterion, state)| criterion.fits(state))
             }
             _ => state.within.is_empty(),
         }
@@ -138,7 +163,9 @@ impl Criterion {
     pub fn needs_training_losses(&self) -> bool {
         match self {
             Criterion::Pq { .. } | Criterion::InvalidValue {} => true,
-            Criterion::Within { criteria, .. } => criteria.iter().any(Criterion::needs_training_losses),
+            Criterion::Within { criteria, .. } => {
+                criteria.iter().any(Criterion::needs_training_losses)
+            }
             _ => false,
         }
     }
@@ -153,7 +180,10 @@ impl Criterion {
                 state.training.drain(..surplus);
             }
             Criterion::Within { skipped, criteria } if state.updates >= *skipped => {
-                criteria.iter().zip(&mut state.within).for_each(|(criterion, state)| criterion.update_training(loss, state));
+                criteria
+                    .iter()
+                    .zip(&mut state.within)
+                    .for_each(|(criterion, state)| criterion.update_training(loss, state));
             }
             _ => {}
         }
@@ -167,10 +197,17 @@ impl Criterion {
         let (first, before) = (state.updates == 1, state.loss);
         let is_best = first || loss < state.best || state.best.is_nan();
         match self {
-            Criterion::Patience { .. } => state.count = if !first && loss > before { state.count + 1 } else { 0 },
-            Criterion::NumberSinceBest { .. } => state.count = if is_best { 0 } else { state.count + 1 },
+            Criterion::Patience { .. } => {
+                state.count = if !first && loss > before { state.count + 1 } else { 0 }
+            }
+            Criterion::NumberSinceBest { .. } => {
+                state.count = if is_best { 0 } else { state.count + 1 }
+            }
             Criterion::Within { skipped, criteria } if state.updates > *skipped => {
-                criteria.iter().zip(&mut state.within).for_each(|(criterion, state)| criterion.update(loss, elapsed, state));
+                criteria
+                    .iter()
+                    .zip(&mut state.within)
+                    .for_each(|(criterion, state)| criterion.update(loss, elapsed, state));
             }
             _ => {}
         }
@@ -188,11 +225,17 @@ impl Criterion {
         let generalization_loss = || 100.0 * (state.loss - state.best) / state.best.abs();
         match self {
             Criterion::Never {} | Criterion::Warmup { .. } | Criterion::AnyOf { .. } => None,
-            Criterion::InvalidValue {} => state.invalid.then(|| "a value was NaN or infinite".to_owned()),
-            Criterion::TimeLimit { seconds } => (state.elapsed > *seconds).then(|| format!("{seconds} seconds are over")),
+            Criterion::InvalidValue {} => {
+                state.invalid.then(|| "a value was NaN or infinite".to_owned())
+            }
+            Criterion::TimeLimit { seconds } => {
+                (state.elapsed > *seconds).then(|| format!("{seconds} seconds are over"))
+            }
             Criterion::Gl { alpha } => {
                 let loss = generalization_loss();
-                (loss > *alpha).then(|| format!("the value is {loss:.3} % worse than the best one, more than {alpha} %"))
+                (loss > *alpha).then(|| {
+                    format!("the value is {loss:.3} % worse than the best one, more than {alpha} %")
+                })
             }
             Criterion::Pq { alpha, k } => {
                 if state.training.len() < *k {
@@ -203,15 +246,28 @@ impl Criterion {
                     return Some("training makes no progress".to_owned());
                 }
                 let quotient = generalization_loss() / progress;
-                (quotient > *alpha).then(|| format!("generalisation loss over training progress is {quotient:.3}, above {alpha}"))
+                (quotient > *alpha).then(|| {
+                    format!(
+                        "generalisation loss over training progress is {quotient:.3}, above {alpha}"
+                    )
+                })
             }
-            Criterion::Patience { n } => (state.count >= *n).then(|| format!("the value became worse {n} times in a row")),
-            Criterion::NumberSinceBest { n } => (state.count >= *n).then(|| format!("no new best value for {n} epochs")),
-            Criterion::NumberLimit { n } => (state.updates >= *n).then(|| format!("{n} epochs are over")),
-            Criterion::Threshold { value } => (state.loss < *value).then(|| format!("the value passed {}", value.abs())),
-            Criterion::Within { skipped, criteria } if state.updates > *skipped => {
-                criteria.iter().zip(&state.within).find_map(|(criterion, state)| criterion.done(state))
+            Criterion::Patience { n } => {
+                (state.count >= *n).then(|| format!("the value became worse {n} times in a row"))
             }
+            Criterion::NumberSinceBest { n } => {
+                (state.count >= *n).then(|| format!("no new best value for {n} epochs"))
+            }
+            Criterion::NumberLimit { n } => {
+                (state.updates >= *n).then(|| format!("{n} epochs are over"))
+            }
+            Criterion::Threshold { value } => {
+                (state.loss < *value).then(|| format!("the value passed {}", value.abs()))
+            }
+            Criterion::Within { skipped, criteria } if state.updates > *skipped => criteria
+                .iter()
+                .zip(&state.within)
+                .find_map(|(criterion, state)| criterion.done(state)),
             Criterion::Within { .. } => None,
         }
     }
@@ -285,19 +341,52 @@ mod tests {
     fn behaviour_24_progress_against_generalisation() {
         let training = [10.0, 9.0, 8.0, 7.9, 7.9, 7.9];
         // k = 2. Progress: -, 1000 (9.5 / 9 - 1) = 55.6, 62.5, 6.3, 0: none at the fifth.
-        assert_eq!(stops_with(json!({"type": "pq", "alpha": 100.0, "k": 2}), &[5.0, 5.0, 5.0, 5.0, 5.0], &training), Some(5));
+        assert_eq!(
+            stops_with(
+                json!({"type": "pq", "alpha": 100.0, "k": 2}),
+                &[5.0, 5.0, 5.0, 5.0, 5.0],
+                &training
+            ),
+            Some(5)
+        );
         // Generalisation loss 10 % at the third over progress 62.5 is 0.16; 20 % over 6.3 is 3.2.
-        assert_eq!(stops_with(json!({"type": "pq", "alpha": 3.0, "k": 2}), &[5.0, 5.0, 5.5, 6.0], &training), Some(4));
-        assert_eq!(stops_with(json!({"type": "pq", "alpha": 0.15, "k": 2}), &[5.0, 5.0, 5.5, 6.0], &training), Some(3));
+        assert_eq!(
+            stops_with(
+                json!({"type": "pq", "alpha": 3.0, "k": 2}),
+                &[5.0, 5.0, 5.5, 6.0],
+                &training
+            ),
+            Some(4)
+        );
+        assert_eq!(
+            stops_with(
+                json!({"type": "pq", "alpha": 0.15, "k": 2}),
+                &[5.0, 5.0, 5.5, 6.0],
+                &training
+            ),
+            Some(3)
+        );
         assert_eq!(stops_with(json!({"type": "pq"}), &[5.0, 6.0, 7.0, 8.0], &training), None);
     }
 
     #[test]
     fn behaviour_24_warm_up_and_any_of() {
         assert_eq!(stops(json!({"type": "warmup", "n": 4, "criterion": 1}), &LOSSES), Some(6));
-        assert_eq!(stops(json!({"type": "any-of", "criteria": [{"type": "number-limit", "n": 5}, 2]}), &LOSSES), Some(5));
+        assert_eq!(
+            stops(
+                json!({"type": "any-of", "criteria": [{"type": "number-limit", "n": 5}, 2]}),
+                &LOSSES
+            ),
+            Some(5)
+        );
         assert_eq!(stops(json!([{"type": "number-limit", "n": 8}, 2]), &LOSSES), Some(6));
-        assert_eq!(stops(json!({"type": "warmup", "n": 2, "criterion": [{"type": "number-limit", "n": 1}]}), &LOSSES), Some(3));
+        assert_eq!(
+            stops(
+                json!({"type": "warmup", "n": 2, "criterion": [{"type": "number-limit", "n": 1}]}),
+                &LOSSES
+            ),
+            Some(3)
+        );
     }
 
     #[test]
@@ -307,7 +396,10 @@ mod tests {
         assert!(refused(json!({"type": "patients", "n": 1})).contains("patients"));
         assert!(refused(json!({"type": "patience", "n": 0})).contains("at least 1"));
         assert!(refused(json!({"type": "pq", "k": 1})).contains("at least 2"));
-        assert!(refused(json!({"type": "warmup", "n": 1, "criterion": {"type": "gl", "alpha": -1.0}})).contains("within warmup"));
+        assert!(
+            refused(json!({"type": "warmup", "n": 1, "criterion": {"type": "gl", "alpha": -1.0}}))
+                .contains("within warmup")
+        );
         assert!(refused(json!([])).contains("at least one"));
     }
 

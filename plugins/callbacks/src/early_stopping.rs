@@ -13,13 +13,18 @@ use crate::{
 config! {
     /// When the fit ends.
     pub struct Config {
-        /// When to stop: a whole number n (n epochs without a new best value), a table such as `{ type = "patience", n = 5 }`, or a list of which any one is enough. Types: never, invalid-value, time-limit (seconds), gl (alpha), pq (alpha, k), patience (n consecutive increases), number-since-best (n), number-limit (n epochs), threshold (value), warmup (n, criterion), any-of (criteria).
+        /// When to stop: a whole number n (n epochs without a new best value), a table such as
+        /// `{ type = "patience", n = 5 }`, or a list of which any one is enough. Types: never,
+        /// invalid-value, time-limit (seconds), gl (alpha), pq (alpha, k), patience (n consecutive
+        /// increases), number-since-best (n), number-limit (n epochs), threshold (value), warmup
+        /// (n, criterion), any-of (criteria).
         criterion: Value = 6,
         /// Another way to write `criterion = n`.
         patience: Option<u64> = null => 1..,
         /// The metric that is watched.
         metric: String = "loss",
-        /// Its phase, by id or kind; by default the validation phase, or the training phase where there is none.
+        /// Its phase, by id or kind; by default the validation phase, or the training phase where
+        /// there is none.
         phase: Option<String> = null,
         /// Which values are better.
         better: Better = "lower",
@@ -103,7 +108,11 @@ impl Callback for EarlyStopping {
         let elapsed = self.elapsed();
         self.criterion.update(self.better.as_loss(value), elapsed, &mut self.state.criterion);
         match self.criterion.done(&self.state.criterion) {
-            Some(why) => Err(Error::cancel_fit(format!("stopped early in epoch {}: {why} ({} is {value})", event.epoch(), self.metric))),
+            Some(why) => Err(Error::cancel_fit(format!(
+                "stopped early in epoch {}: {why} ({} is {value})",
+                event.epoch(),
+                self.metric
+            ))),
             None => Ok(()),
         }
     }

@@ -1,4 +1,5 @@
-//! Keeps an exponential moving average of the parameters; validation phases see it in their place (Polyak and Juditsky 1992).
+//! Keeps an exponential moving average of the parameters; validation phases see it in their place
+//! (Polyak and Juditsky 1992).
 
 use fluxbay_plugin::{prelude::*, serde};
 
@@ -9,7 +10,8 @@ config! {
     pub struct Config {
         /// Weight of the old average in each update.
         decay: f64 = 0.999 => 0.0..=1.0,
-        /// Whether the weight begins low, as (1 + n) / (10 + n) after n updates, so that the first values are soon forgotten.
+        /// Whether the weight begins low, as (1 + n) / (10 + n) after n updates, so that the first
+        /// values are soon forgotten.
         warmup: bool = true,
         /// Whether validation phases run with the average.
         validate: bool = true,
@@ -60,7 +62,11 @@ impl Component for Ema {
             return to_bytes(loaded);
         }
         let saved = |tensors: &[Tensor]| tensors.iter().map(SavedTensor::of).collect::<Result<_>>();
-        to_bytes(&Saved { updates: self.updates, averages: saved(&self.averages)?, trained: saved(&self.trained)? })
+        to_bytes(&Saved {
+            updates: self.updates,
+            averages: saved(&self.averages)?,
+            trained: saved(&self.trained)?,
+        })
     }
 
     fn load(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
@@ -78,14 +84,21 @@ fn weight(decay: f64, warmup: bool, updates: u64) -> f64 {
 impl Ema {
     fn restore(&mut self) -> Result<()> {
         if let Some(Saved { updates, averages, trained }) = self.loaded.take() {
-            let restored = |tensors: &[SavedTensor]| tensors.iter().map(SavedTensor::restore).collect::<Result<_>>();
-            (self.updates, self.averages, self.trained) = (updates, restored(&averages)?, restored(&trained)?);
+            let restored = |tensors: &[SavedTensor]| {
+                tensors.iter().map(SavedTensor::restore).collect::<Result<_>>()
+            };
+            (self.updates, self.averages, self.trained) =
+                (updates, restored(&averages)?, restored(&trained)?);
         }
         Ok(())
     }
 
     fn parameters(&self) -> Result<Vec<Tensor>> {
-        let get = |index| self.params.get(index)?.ok_or_else(|| Error::new(format!("parameter {index} has no value")));
+        let get = |index| {
+            self.params
+                .get(index)?
+                .ok_or_else(|| Error::new(format!("parameter {index} has no value")))
+        };
         (0..self.params.len()?).map(get).collect()
     }
 
@@ -96,12 +109,18 @@ impl Ema {
             return Ok(());
         }
         if parameters.len() != self.averages.len() {
-            bail!("the run has {} parameters, but averages of {} were kept", parameters.len(), self.averages.len());
+            bail!(
+                "the run has {} parameters, but averages of {} were kept",
+                parameters.len(),
+                self.averages.len()
+            );
         }
         self.updates += 1;
         let weight = weight(decay, self.config.warmup, self.updates);
         for (average, parameter) in self.averages.iter_mut().zip(&parameters) {
-            *average = average.affine(weight, 0.0)?.add(&parameter.detach()?.affine(1.0 - weight, 0.0)?)?;
+            *average = average
+                .affine(weight, 0.0)?
+                .add(&parameter.detach()?.affine(1.0 - weight, 0.0)?)?;
         }
         Ok(())
     }
@@ -112,7 +131,10 @@ impl Ema {
             return Ok(());
         }
         self.trained = self.parameters()?.iter().map(copy).collect::<Result<_>>()?;
-        self.averages.iter().enumerate().try_for_each(|(index, average)| self.params.set(index, average))
+        self.averages
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, average)| self.params.set(index, average))
     }
 
     /// Puts the trained values back.
@@ -126,13 +148,18 @@ impl Callback for Ema {
     fn on(&mut self, event: &Event, learner: &Learner) -> Result<()> {
         self.restore()?;
         match event.kind() {
-            StepEnd if event.is_training() && !learner.find(&self.skipped)?.unwrap_or(false) => self.update(learner.get(&self.decay)?),
+            StepEnd if event.is_training() && !learner.find(&self.skipped)?.unwrap_or(false) => {
+                self.update(learner.get(&self.decay)?)
+            }
             EpochBegin if event.is_validation() && self.config.validate => self.enter(),
             EpochEnd | EpochCancelled | Error => self.leave(),
             FitEnd => {
                 self.leave()?;
                 if self.config.keep {
-                    self.averages.iter().enumerate().try_for_each(|(index, average)| self.params.set(index, average))?;
+                    self.averages
+                        .iter()
+                        .enumerate()
+                        .try_for_each(|(index, average)| self.params.set(index, average))?;
                 }
                 Ok(())
             }

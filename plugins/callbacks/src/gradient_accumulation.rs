@@ -1,4 +1,5 @@
-//! Updates the parameters once for several steps, with the mean of their gradients: as if the batches were one.
+//! Updates the parameters once for several steps, with the mean of their gradients: as if the
+//! batches were one.
 
 use fluxbay_plugin::{prelude::*, serde};
 
@@ -18,7 +19,8 @@ pub struct GradientAccumulation {
     gradients: Write<Tensors>,
     skipped: Write<bool>,
     gathered: Gathered,
-    /// Sums, each gradient times the samples of its step; none for parameters without a gradient so far.
+    /// Sums, each gradient times the samples of its step; none for parameters without a gradient so
+    /// far.
     sums: Vec<Option<Tensor>>,
     loaded: Vec<Option<SavedTensor>>,
 }
@@ -39,7 +41,8 @@ struct Saved {
 }
 
 impl Gathered {
-    /// Takes in a step; answers whether it brings the update. `step` counts within the epoch, whose length may be unknown.
+    /// Takes in a step; answers whether it brings the update. `step` counts within the epoch, whose
+    /// length may be unknown.
     fn add(&mut self, samples: u64, every: u64, step: u64, steps_per_epoch: u64) -> bool {
         self.steps += 1;
         self.samples += samples;
@@ -64,7 +67,11 @@ impl Component for GradientAccumulation {
     fn save(&self) -> Result<Vec<u8>> {
         let mut sums = self.loaded.clone();
         if sums.is_empty() {
-            sums = self.sums.iter().map(|sum| sum.as_ref().map(SavedTensor::of).transpose()).collect::<Result<_>>()?;
+            sums = self
+                .sums
+                .iter()
+                .map(|sum| sum.as_ref().map(SavedTensor::of).transpose())
+                .collect::<Result<_>>()?;
         }
         to_bytes(&Saved { gathered: self.gathered, sums })
     }
@@ -80,7 +87,11 @@ impl Component for GradientAccumulation {
 impl GradientAccumulation {
     fn restore(&mut self) -> Result<()> {
         if !self.loaded.is_empty() {
-            self.sums = self.loaded.iter().map(|sum| sum.as_ref().map(SavedTensor::restore).transpose()).collect::<Result<_>>()?;
+            self.sums = self
+                .loaded
+                .iter()
+                .map(|sum| sum.as_ref().map(SavedTensor::restore).transpose())
+                .collect::<Result<_>>()?;
             self.loaded.clear();
         }
         Ok(())

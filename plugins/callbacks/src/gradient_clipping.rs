@@ -1,4 +1,5 @@
-//! Keeps gradients small: their common norm, or each of their values (Pascanu et al. 2012, arXiv:1211.5063).
+//! Keeps gradients small: their common norm, or each of their values (Pascanu et al. 2012,
+//! arXiv:1211.5063).
 
 use fluxbay_plugin::prelude::*;
 
@@ -28,7 +29,9 @@ impl Component for GradientClipping {
         if config.norm.is_none() && config.value.is_none() {
             bail!("gradient-clipping needs `norm` or `value`");
         }
-        let mut limit = |name: &str, initial: Option<f64>| initial.map(|initial| setup.hyper_parameter(name, initial)).transpose();
+        let mut limit = |name: &str, initial: Option<f64>| {
+            initial.map(|initial| setup.hyper_parameter(name, initial)).transpose()
+        };
         Ok(GradientClipping {
             norm: limit("norm", config.norm)?,
             value: limit("value", config.value)?,
@@ -39,7 +42,8 @@ impl Component for GradientClipping {
     }
 }
 
-/// The factor that brings `norm` down to `limit`. A norm that is not a number is left as it is: stop-on-nan tells of it.
+/// The factor that brings `norm` down to `limit`. A norm that is not a number is left as it is:
+/// stop-on-nan tells of it.
 fn factor(norm: f64, limit: f64) -> Option<f64> {
     (norm > limit && norm.is_finite()).then(|| limit / (norm + 1e-6))
 }
@@ -69,7 +73,8 @@ impl Callback for GradientClipping {
         }
         let Some(limit) = &self.norm else { return Ok(()) };
         let all = self.all()?;
-        let squares = all.iter().map(|(_, gradient)| Ok(gradient.norm()?.to_scalar::<f64>()?.powi(2)));
+        let squares =
+            all.iter().map(|(_, gradient)| Ok(gradient.norm()?.to_scalar::<f64>()?.powi(2)));
         let norm = squares.sum::<Result<f64>>()?.sqrt();
         learner.set(&self.measured, norm)?;
         if let Some(factor) = factor(norm, learner.get(limit)?) {

@@ -13,7 +13,9 @@ pub struct Inner {
 impl Inner {
     /// Creates it, and subscribes its owner to the same events.
     pub fn new(nested: &Nested, setup: &mut Setup) -> Result<Inner> {
-        let callback = setup.callback(&nested.component, &nested.config).context(format_args!("callback `{}`", nested.component))?;
+        let callback = setup
+            .callback(&nested.component, &nested.config)
+            .context(format_args!("callback `{}`", nested.component))?;
         let events = callback.events()?;
         for (_, name) in &events {
             setup.subscribe(name)?;

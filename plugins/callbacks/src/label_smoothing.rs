@@ -25,7 +25,12 @@ impl Component for LabelSmoothing {
 
     fn new(config: Config, setup: &mut Setup) -> Result<Self> {
         let amount = setup.hyper_parameter("amount", config.amount)?;
-        Ok(LabelSmoothing { amount, ys: setup.write("step.ys")?, yhats: setup.read("step.yhats")?, hard: None })
+        Ok(LabelSmoothing {
+            amount,
+            ys: setup.write("step.ys")?,
+            yhats: setup.read("step.yhats")?,
+            hard: None,
+        })
     }
 }
 

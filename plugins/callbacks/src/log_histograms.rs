@@ -1,4 +1,5 @@
-//! Hands the distributions of weights and gradients to the run's loggers: `step/histograms/weights/<path>` and `.../gradients/<path>`.
+//! Hands the distributions of weights and gradients to the run's loggers:
+//! `step/histograms/weights/<path>` and `.../gradients/<path>`.
 
 use fluxbay_plugin::prelude::*;
 
@@ -35,7 +36,10 @@ impl Component for LogHistograms {
 
 impl Callback for LogHistograms {
     fn on(&mut self, event: &Event, learner: &Learner) -> Result<()> {
-        if !event.is_training() || !(event.total_steps() - 1).is_multiple_of(self.every) || learner.loggers()? == 0 {
+        if !event.is_training()
+            || !(event.total_steps() - 1).is_multiple_of(self.every)
+            || learner.loggers()? == 0
+        {
             return Ok(());
         }
         for (kind, tensors) in [("weights", &self.weights), ("gradients", &self.gradients)] {
@@ -43,7 +47,11 @@ impl Callback for LogHistograms {
             for (index, path) in tensors.names()?.into_iter().enumerate() {
                 if let Some(tensor) = tensors.get(index)? {
                     let tag = format!("step/histograms/{kind}/{path}");
-                    learner.log(&Record::new(tag, event.total_steps(), RecordValue::Histogram(tensor)))?;
+                    learner.log(&Record::new(
+                        tag,
+                        event.total_steps(),
+                        RecordValue::Histogram(tensor),
+                    ))?;
                 }
             }
         }

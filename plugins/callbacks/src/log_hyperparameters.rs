@@ -1,6 +1,8 @@
-//! Hands the hyper-parameters to the run's loggers: all at the beginning, and at each step their values then.
+//! Hands the hyper-parameters to the run's loggers: all at the beginning, and at each step their
+//! values then.
 //!
-//! Tags leave out what is the same for all: `optimizer.learning-rate` is `step/hparams/learning-rate`.
+//! Tags leave out what is the same for all: `optimizer.learning-rate` is
+//! `step/hparams/learning-rate`.
 
 use fluxbay_plugin::prelude::*;
 use serde_json::{Map, Value};
@@ -24,12 +26,21 @@ impl Component for LogHyperparameters {
     type Config = Config;
 
     fn new(config: Config, setup: &mut Setup) -> Result<Self> {
-        Ok(LogHyperparameters { every: config.every, optimizer: setup.read("optimizer")?, hyper: setup.read("hyper")? })
+        Ok(LogHyperparameters {
+            every: config.every,
+            optimizer: setup.read("optimizer")?,
+            hyper: setup.read("hyper")?,
+        })
     }
 }
 
 /// Names and values of all numbers below a node, in the order of their names.
-fn numbers(node: &Read<Node>, prefix: &str, learner: &Learner, found: &mut Vec<(String, f64)>) -> Result<()> {
+fn numbers(
+    node: &Read<Node>,
+    prefix: &str,
+    learner: &Learner,
+    found: &mut Vec<(String, f64)>,
+) -> Result<()> {
     for name in node.names()? {
         let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
         let child: Read<Node> = node.child(&name)?;
@@ -55,11 +66,20 @@ impl Callback for LogHyperparameters {
         numbers(&self.optimizer, "", learner, &mut found)?;
         numbers(&self.hyper, "", learner, &mut found)?;
         if event.kind() == FitBegin {
-            let all: Map<String, Value> = found.into_iter().map(|(name, value)| (name, Value::from(value))).collect();
-            return learner.log(&Record::new("hparams", 0, RecordValue::HyperParameters(Value::Object(all).to_string().into())));
+            let all: Map<String, Value> =
+                found.into_iter().map(|(name, value)| (name, Value::from(value))).collect();
+            return learner.log(&Record::new(
+                "hparams",
+                0,
+                RecordValue::HyperParameters(Value::Object(all).to_string().into()),
+            ));
         }
         for (name, value) in found {
-            learner.log(&Record::scalar(format!("step/hparams/{name}"), event.total_steps(), value))?;
+            learner.log(&Record::scalar(
+                format!("step/hparams/{name}"),
+                event.total_steps(),
+                value,
+            ))?;
         }
         Ok(())
     }

@@ -11,9 +11,11 @@ config! {
         every: u64 = 100 => 1..,
         /// How many samples of the batch.
         count: u64 = 4 => 1..,
-        /// State path of the pictures: `[samples, channels, height, width]`, `[samples, height, width]`, or with `shape` anything.
+        /// State path of the pictures: `[samples, channels, height, width]`,
+        /// `[samples, height, width]`, or with `shape` anything.
         path: String = "step.xs",
-        /// Shape of one picture where the samples have another: `[height, width]` or `[channels, height, width]`.
+        /// Shape of one picture where the samples have another: `[height, width]` or
+        /// `[channels, height, width]`.
         shape: Option<Vec<usize>> = null,
         /// Whether each picture's values are stretched to the range from 0 to 1.
         stretch: bool = true,
@@ -33,7 +35,11 @@ impl Component for LogImages {
     type Config = Config;
 
     fn new(config: Config, setup: &mut Setup) -> Result<Self> {
-        Ok(LogImages { phase: Chosen::new(config.phase.clone()), source: setup.read(&config.path)?, config })
+        Ok(LogImages {
+            phase: Chosen::new(config.phase.clone()),
+            source: setup.read(&config.path)?,
+            config,
+        })
     }
 }
 
@@ -41,11 +47,15 @@ impl Component for LogImages {
 fn picture_shape(dims: &[usize], shape: Option<&Vec<usize>>) -> Result<Vec<usize>> {
     let shape = shape.map_or(dims, Vec::as_slice);
     if shape.iter().product::<usize>() != dims.iter().product::<usize>() {
-        bail!("a picture of shape {shape:?} has not as many elements as a sample of shape {dims:?}");
+        bail!(
+            "a picture of shape {shape:?} has not as many elements as a sample of shape {dims:?}"
+        );
     }
     match shape.len() {
         2 | 3 => Ok(shape.to_vec()),
-        _ => bail!("a sample of shape {shape:?} is no picture: give `shape` as [height, width] or [channels, height, width]"),
+        _ => bail!(
+            "a sample of shape {shape:?} is no picture: give `shape` as [height, width] or [channels, height, width]"
+        ),
     }
 }
 
@@ -60,7 +70,8 @@ impl LogImages {
         if !self.config.stretch {
             return Ok(picture);
         }
-        let (low, high) = (picture.min_all()?.to_scalar::<f64>()?, picture.max_all()?.to_scalar::<f64>()?);
+        let (low, high) =
+            (picture.min_all()?.to_scalar::<f64>()?, picture.max_all()?.to_scalar::<f64>()?);
         let (factor, summand) = stretching(low, high);
         picture.affine(factor, summand)
     }
@@ -68,18 +79,28 @@ impl LogImages {
 
 impl Callback for LogImages {
     fn on(&mut self, event: &Event, learner: &Learner) -> Result<()> {
-        if !(event.total_steps() - 1).is_multiple_of(self.config.every) || !self.phase.includes(event)? || learner.loggers()? == 0 {
+        if !(event.total_steps() - 1).is_multiple_of(self.config.every)
+            || !self.phase.includes(event)?
+            || learner.loggers()? == 0
+        {
             return Ok(());
         }
         let Some(batch) = learner.find(&self.source)? else { return Ok(()) };
         let batch = batch.detach()?;
         let dims = batch.dims()?;
-        let Some((&samples, dims)) = dims.split_first() else { bail!("`{}` is a single number, no pictures", self.config.path) };
-        let shape = picture_shape(dims, self.config.shape.as_ref()).context(format_args!("`{}`", self.config.path))?;
+        let Some((&samples, dims)) = dims.split_first() else {
+            bail!("`{}` is a single number, no pictures", self.config.path)
+        };
+        let shape = picture_shape(dims, self.config.shape.as_ref())
+            .context(format_args!("`{}`", self.config.path))?;
         let phase = event.phase_name()?;
         for sample in 0..samples.min(self.config.count as usize) {
             let picture = self.picture(&batch, sample, &shape)?;
-            learner.log(&Record::new(format!("step/{phase}/images/{sample}"), event.total_steps(), RecordValue::Image(picture)))?;
+            learner.log(&Record::new(
+                format!("step/{phase}/images/{sample}"),
+                event.total_steps(),
+                RecordValue::Image(picture),
+            ))?;
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! Hands what `metrics` measured to the run's loggers: `step/<phase>/metrics/<name>` and `epoch/<phase>/metrics/<name>`.
+//! Hands what `metrics` measured to the run's loggers: `step/<phase>/metrics/<name>` and
+//! `epoch/<phase>/metrics/<name>`.
 
 use fluxbay_plugin::prelude::*;
 
@@ -21,15 +22,27 @@ impl Component for LogMetrics {
     type Config = Config;
 
     fn new(config: Config, setup: &mut Setup) -> Result<Self> {
-        Ok(LogMetrics { every: config.every, step: setup.read("cbstate.metrics-step")?, epoch: setup.read("cbstate.metrics-epoch")? })
+        Ok(LogMetrics {
+            every: config.every,
+            step: setup.read("cbstate.metrics-step")?,
+            epoch: setup.read("cbstate.metrics-epoch")?,
+        })
     }
 }
 
 /// Logs the series of a phase that have a point at `x`, under `prefix/<name>`.
-pub fn log_series(node: &Read<Node>, phase: &str, x: u64, prefix: &str, learner: &Learner) -> Result<()> {
+pub fn log_series(
+    node: &Read<Node>,
+    phase: &str,
+    x: u64,
+    prefix: &str,
+    learner: &Learner,
+) -> Result<()> {
     let node: Read<Node> = node.child(phase)?;
     for name in node.names()? {
-        if let Some(point) = node.child::<Series>(&name)?.last()?.filter(|point| point.x == x as f64) {
+        if let Some(point) =
+            node.child::<Series>(&name)?.last()?.filter(|point| point.x == x as f64)
+        {
             learner.log(&Record::scalar(format!("{prefix}/{name}"), x, point.y))?;
         }
     }
@@ -44,9 +57,21 @@ impl Callback for LogMetrics {
         let phase = event.phase_name()?;
         match event.kind() {
             StepEnd if self.every > 0 && (event.total_steps() - 1).is_multiple_of(self.every) => {
-                log_series(&self.step, &phase, event.total_steps(), &format!("step/{phase}/metrics"), learner)
+                log_series(
+                    &self.step,
+                    &phase,
+                    event.total_steps(),
+                    &format!("step/{phase}/metrics"),
+                    learner,
+                )
             }
-            EpochEnd => log_series(&self.epoch, &phase, event.epoch(), &format!("epoch/{phase}/metrics"), learner),
+            EpochEnd => log_series(
+                &self.epoch,
+                &phase,
+                event.epoch(),
+                &format!("epoch/{phase}/metrics"),
+                learner,
+            ),
             _ => Ok(()),
         }
     }

@@ -23,6 +23,12 @@ impl Callback for LogTraces {
             return Ok(());
         }
         let phase = event.phase_name()?;
-        log_series(&self.traces, &phase, event.total_steps(), &format!("step/{phase}/traces"), learner)
+        log_series(
+            &self.traces,
+            &phase,
+            event.total_steps(),
+            &format!("step/{phase}/traces"),
+            learner,
+        )
     }
 }

@@ -1,7 +1,9 @@
-//! Looks for a learning rate before the training: steps with a rate that grows until the loss explodes (Smith 2015, "Cyclical
-//! Learning Rates for Training Neural Networks", arXiv:1506.01186), in the manner of fastai's `lr_find`.
+//! Looks for a learning rate before the training: steps with a rate that grows until the loss
+//! explodes (Smith 2015, "Cyclical Learning Rates for Training Neural Networks", arXiv:1506.01186),
+//! in the manner of fastai's `lr_find`.
 //!
-//! The steps are rehearsed: afterwards parameters, optimizer, random numbers and counts are as if there had been none.
+//! The steps are rehearsed: afterwards parameters, optimizer, random numbers and counts are as if
+//! there had been none.
 
 use fluxbay_plugin::{PhaseKind, prelude::*};
 
@@ -61,7 +63,8 @@ impl Curve {
 
     /// The rate at which the loss falls fastest over the logarithm of the rate.
     fn steepest(&self) -> Option<f64> {
-        let slope = |pair: &[(f64, f64)]| (pair[1].1 - pair[0].1) / (pair[1].0.ln() - pair[0].0.ln());
+        let slope =
+            |pair: &[(f64, f64)]| (pair[1].1 - pair[0].1) / (pair[1].0.ln() - pair[0].0.ln());
         let steepest = self.points.windows(2).min_by(|a, b| slope(a).total_cmp(&slope(b)))?;
         (slope(steepest) < 0.0).then(|| (steepest[0].0 * steepest[1].0).sqrt())
     }
@@ -104,7 +107,9 @@ impl LrFinder {
             for _ in 0..steps {
                 rehearsal.set(&self.slot, rate)?;
                 rehearsal.step()?;
-                let Some(loss) = rehearsal.find(&self.loss)? else { bail!("the phase leaves no `step.loss`") };
+                let Some(loss) = rehearsal.find(&self.loss)? else {
+                    bail!("the phase leaves no `step.loss`")
+                };
                 if !curve.add(rate, loss, &self.config) {
                     break;
                 }
@@ -126,8 +131,10 @@ impl LrFinder {
         }
         let path = &self.config.path;
         let (Some(rate), Some(lowest)) = (curve.steepest(), curve.lowest_at()) else {
-            return learner
-                .print(&format!("lr-finder: the loss does not fall at any `{path}` from {} to {}", self.config.start, self.config.end));
+            return learner.print(&format!(
+                "lr-finder: the loss does not fall at any `{path}` from {} to {}",
+                self.config.start, self.config.end
+            ));
         };
         learner.set(&self.found.child("suggestion")?, rate)?;
         let last = curve.points.last().map_or(rate, |point| point.0);
@@ -159,7 +166,10 @@ impl Callback for LrFinder {
         };
         match phase {
             Some(phase) => self.tell(&self.search(phase, learner)?, learner),
-            None => bail!("there is no training phase to look for a rate with; this run has {}", names.join(", ")),
+            None => bail!(
+                "there is no training phase to look for a rate with; this run has {}",
+                names.join(", ")
+            ),
         }
     }
 
@@ -182,7 +192,11 @@ mod tests {
         let config = Config::from_json(r#"{"smoothing": 0.0}"#).unwrap();
         let mut curve = Curve::default();
         let losses = [1.0, 0.99, 0.9, 0.4, 0.3, 0.29, 0.5, 1.3, 9.0];
-        let taken = losses.iter().enumerate().take_while(|(step, loss)| curve.add(10f64.powi(*step as i32 - 6), **loss, &config)).count();
+        let taken = losses
+            .iter()
+            .enumerate()
+            .take_while(|(step, loss)| curve.add(10f64.powi(*step as i32 - 6), **loss, &config))
+            .count();
         assert_eq!(taken, 7, "1.3 is more than 4 times 0.29");
         assert!((curve.steepest().unwrap() / 10f64.powf(-3.5) - 1.0).abs() < 1e-12);
         assert!((curve.lowest_at().unwrap() / 1e-1 - 1.0).abs() < 1e-12);

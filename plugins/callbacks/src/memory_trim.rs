@@ -1,4 +1,5 @@
-//! Gives memory that nobody uses back to the system every so many steps, and keeps how much the process then occupies.
+//! Gives memory that nobody uses back to the system every so many steps, and keeps how much the
+//! process then occupies.
 
 use fluxbay_plugin::prelude::*;
 
@@ -30,7 +31,10 @@ impl Callback for MemoryTrim {
             return Ok(());
         }
         match learner.trim_memory()? {
-            Some(resident) => self.memory.child::<Series>(&event.phase_name()?)?.push(event.total_steps() as f64, resident as f64),
+            Some(resident) => self
+                .memory
+                .child::<Series>(&event.phase_name()?)?
+                .push(event.total_steps() as f64, resident as f64),
             None => Ok(()),
         }
     }

@@ -1,7 +1,7 @@
 //! Measures: the loss and any metrics, per step and over each epoch.
 //!
-//! Values go to `cbstate.metrics-step.<phase>.<name>` and `cbstate.metrics-epoch.<phase>.<name>`, series over the phase's
-//! steps and the fit's epochs, and into the run's metrics files.
+//! Values go to `cbstate.metrics-step.<phase>.<name>` and `cbstate.metrics-epoch.<phase>.<name>`,
+//! series over the phase's steps and the fit's epochs, and into the run's metrics files.
 
 use fluxbay_plugin::{ChildMetric, prelude::*, serde};
 use serde_json::Value;
@@ -14,7 +14,9 @@ use crate::{
 config! {
     /// What is measured.
     pub struct Config {
-        /// Metrics beside the loss: names, or tables with `component`, the metric's own keys, and where wanted `name` (how it is reported) and `phase` (the only phase, or kind of phases, that it is for).
+        /// Metrics beside the loss: names, or tables with `component`, the metric's own keys, and
+        /// where wanted `name` (how it is reported) and `phase` (the only phase, or kind of phases,
+        /// that it is for).
         metrics: Vec<Value> = [],
         /// Every how many steps the step values go into the run's files; 0 keeps them out.
         record_every: u64 = 1,
@@ -33,7 +35,8 @@ struct Wanted {
 impl Wanted {
     fn from_value(value: &Value) -> Result<Wanted> {
         let Nested { component, mut config } = Nested::new(value, "metric")?;
-        let mut text = |key: &str| match config.as_object_mut().and_then(|table| table.remove(key)) {
+        let mut text = |key: &str| match config.as_object_mut().and_then(|table| table.remove(key))
+        {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
             Some(other) => Err(Error::new(format!("`{key}` of a metric is a text, not {other}"))),
@@ -129,7 +132,9 @@ impl Component for Metrics {
     fn new(config: Config, setup: &mut Setup) -> Result<Self> {
         let mut metrics = Vec::new();
         for wanted in Wanted::all(&config.metrics)? {
-            let metric = setup.metric(&wanted.component, &wanted.config).context(format!("metric `{}`", wanted.name))?;
+            let metric = setup
+                .metric(&wanted.component, &wanted.config)
+                .context(format!("metric `{}`", wanted.name))?;
             metrics.push(Measured { name: wanted.name, phase: wanted.phase, metric });
         }
         Ok(Metrics {
@@ -171,11 +176,18 @@ impl Metrics {
     }
 
     fn place_of(&self, phase: &str, kind: &str) -> Result<Place> {
-        let (steps, epochs): (Write<Node>, Write<Node>) = (self.step_values.child(phase)?, self.epoch_values.child(phase)?);
-        let pair = |name: &str| -> Result<Pair> { Ok(Pair { step: steps.child(name)?, epoch: epochs.child(name)? }) };
-        let for_this = |measured: &Measured| measured.phase.as_ref().is_none_or(|wanted| wanted == phase || wanted == kind);
+        let (steps, epochs): (Write<Node>, Write<Node>) =
+            (self.step_values.child(phase)?, self.epoch_values.child(phase)?);
+        let pair = |name: &str| -> Result<Pair> {
+            Ok(Pair { step: steps.child(name)?, epoch: epochs.child(name)? })
+        };
+        let for_this = |measured: &Measured| {
+            measured.phase.as_ref().is_none_or(|wanted| wanted == phase || wanted == kind)
+        };
         let metrics = self.metrics.iter().enumerate().filter(|(_, measured)| for_this(measured));
-        let metrics = metrics.map(|(index, measured)| Ok((index, pair(&measured.name)?))).collect::<Result<_>>()?;
+        let metrics = metrics
+            .map(|(index, measured)| Ok((index, pair(&measured.name)?)))
+            .collect::<Result<_>>()?;
         Ok(Place { loss: pair("loss")?, metrics })
     }
 
@@ -190,7 +202,8 @@ impl Metrics {
         let Some(loss) = learner.find(&self.loss)? else { return Ok(()) };
         let at = learner.progress()?;
         let x = at.total_steps as f64;
-        let record = self.record_every > 0 && (at.total_steps - 1).is_multiple_of(self.record_every);
+        let record =
+            self.record_every > 0 && (at.total_steps - 1).is_multiple_of(self.record_every);
         self.gathered.loss.add(loss, at.samples);
         place.loss.step.push(x, loss)?;
         if record {
@@ -199,12 +212,17 @@ impl Metrics {
         if place.metrics.is_empty() {
             return Ok(());
         }
-        let (Some(yhats), Some(ys)) = (learner.find(&self.yhats)?, learner.find(&self.ys)?) else { return Ok(()) };
+        let (Some(yhats), Some(ys)) = (learner.find(&self.yhats)?, learner.find(&self.ys)?) else {
+            return Ok(());
+        };
         let input = MetricInput::new(yhats, ys, loss, at.samples);
         self.gathered.measured = true;
         for (index, pair) in &place.metrics {
             let measured = &self.metrics[*index];
-            let value = measured.metric.update(&input).context(format_args!("metric `{}`", measured.name))?;
+            let value = measured
+                .metric
+                .update(&input)
+                .context(format_args!("metric `{}`", measured.name))?;
             pair.step.push(x, value)?;
             if record {
                 learner.record_step(&measured.name, value)?;
@@ -223,7 +241,8 @@ impl Metrics {
         learner.record_epoch("loss", loss)?;
         for (index, pair) in place.metrics.iter().filter(|_| self.gathered.measured) {
             let measured = &self.metrics[*index];
-            let value = measured.metric.compute().context(format_args!("metric `{}`", measured.name))?;
+            let value =
+                measured.metric.compute().context(format_args!("metric `{}`", measured.name))?;
             pair.epoch.push(epoch as f64, value)?;
             learner.record_epoch(&measured.name, value)?;
         }
@@ -250,8 +269,20 @@ mod tests {
 
     #[test]
     fn a_metric_is_a_name_or_a_table() {
-        let wanted = Wanted::all(&[json!("accuracy"), json!({"component": "own:metric/top-k", "k": 3, "phase": "validation"})]).unwrap();
-        assert_eq!(wanted[0], Wanted { component: "accuracy".into(), name: "accuracy".into(), phase: None, config: json!({}) });
+        let wanted = Wanted::all(&[
+            json!("accuracy"),
+            json!({"component": "own:metric/top-k", "k": 3, "phase": "validation"}),
+        ])
+        .unwrap();
+        assert_eq!(
+            wanted[0],
+            Wanted {
+                component: "accuracy".into(),
+                name: "accuracy".into(),
+                phase: None,
+                config: json!({})
+            }
+        );
         assert_eq!((&*wanted[1].name, wanted[1].phase.as_deref()), ("top-k", Some("validation")));
         assert_eq!(wanted[1].config, json!({"k": 3}));
     }
@@ -259,8 +290,14 @@ mod tests {
     #[test]
     fn behaviour_21_two_metrics_of_one_name_are_refused() {
         let refused = |values: &[Value]| Wanted::all(values).unwrap_err().to_string();
-        assert!(refused(&[json!("accuracy"), json!("accuracy")]).contains("two metrics are called `accuracy`"));
-        let named = [json!({"component": "top-k", "k": 1, "name": "top-1"}), json!({"component": "top-k", "k": 5})];
+        assert!(
+            refused(&[json!("accuracy"), json!("accuracy")])
+                .contains("two metrics are called `accuracy`")
+        );
+        let named = [
+            json!({"component": "top-k", "k": 1, "name": "top-1"}),
+            json!({"component": "top-k", "k": 5}),
+        ];
         assert_eq!(Wanted::all(&named).unwrap().len(), 2);
         assert!(refused(&[json!("loss")]).contains("always measured"));
         assert!(refused(&[json!({"k": 3})]).contains("needs `component`"));

@@ -18,7 +18,11 @@ impl Component for MetricsPrinter {
     type Config = NoConfig;
 
     fn new(_: NoConfig, setup: &mut Setup) -> Result<Self> {
-        Ok(MetricsPrinter { metrics: setup.read("cbstate.metrics-epoch")?, table: Table::default(), pending: None })
+        Ok(MetricsPrinter {
+            metrics: setup.read("cbstate.metrics-epoch")?,
+            table: Table::default(),
+            pending: None,
+        })
     }
 }
 
@@ -58,7 +62,13 @@ impl Callback for MetricsPrinter {
                 self.pending = Some((event.epoch(), Instant::now()));
                 Ok(())
             }
-            EpochEnd if event.phase().is_some_and(|phase| learner.progress().is_ok_and(|at| phase + 1 == at.phases)) => self.print(learner),
+            EpochEnd
+                if event.phase().is_some_and(|phase| {
+                    learner.progress().is_ok_and(|at| phase + 1 == at.phases)
+                }) =>
+            {
+                self.print(learner)
+            }
             // A fit that was cancelled within an epoch has not come to its last phase.
             FitEnd => self.print(learner),
             _ => Ok(()),

@@ -1,4 +1,5 @@
-//! Trains on mixtures of two samples (Zhang et al. 2017, arXiv:1710.09412). Metrics see the labels as they were.
+//! Trains on mixtures of two samples (Zhang et al. 2017, arXiv:1710.09412). Metrics see the labels
+//! as they were.
 
 use fluxbay_plugin::prelude::*;
 
@@ -10,7 +11,8 @@ use crate::{
 config! {
     /// How samples are mixed.
     pub struct Config {
-        /// Both parameters of the Beta distribution that the share of the first sample is drawn from; higher ones mix more evenly.
+        /// Both parameters of the Beta distribution that the share of the first sample is drawn
+        /// from; higher ones mix more evenly.
         alpha: f64 = 0.4,
         /// Share of each label that is spread over all classes, as by label-smoothing.
         label_smoothing: f64 = 0.0 => 0.0..=1.0,
@@ -36,7 +38,9 @@ struct Mixture {
 
 impl Mixture {
     fn of(&self, tensor: &Tensor) -> Result<Tensor> {
-        tensor.affine(self.share, 0.0)?.add(&tensor.index_select(&self.partners, 0)?.affine(1.0 - self.share, 0.0)?)
+        tensor
+            .affine(self.share, 0.0)?
+            .add(&tensor.index_select(&self.partners, 0)?.affine(1.0 - self.share, 0.0)?)
     }
 }
 
@@ -63,9 +67,14 @@ impl Mixup {
         let xs = learner.get(&self.xs)?;
         let samples = xs.dims()?.first().copied().unwrap_or(1);
         // The host's random numbers: a resumed run draws the same ones.
-        let mut uniforms = Uniforms::new(|count| Tensor::rand(0.0, 1.0, [count], DType::F64)?.to_vec());
+        let mut uniforms =
+            Uniforms::new(|count| Tensor::rand(0.0, 1.0, [count], DType::F64)?.to_vec());
         let share = beta(learner.get(&self.alpha)?, &mut uniforms)?;
-        let mixture = Mixture { share: share.max(1.0 - share), partners: Tensor::permutation(samples)?, hard: None };
+        let mixture = Mixture {
+            share: share.max(1.0 - share),
+            partners: Tensor::permutation(samples)?,
+            hard: None,
+        };
         learner.set(&self.xs, mixture.of(&xs)?)?;
         self.mixture = Some(mixture);
         Ok(())

@@ -28,7 +28,9 @@ impl Chosen {
     pub fn includes(&self, event: &Event) -> Result<bool> {
         match &self.0 {
             None => Ok(true),
-            Some(wanted) if event.phase_kind().is_some_and(|kind| kind_name(kind) == wanted) => Ok(true),
+            Some(wanted) if event.phase_kind().is_some_and(|kind| kind_name(kind) == wanted) => {
+                Ok(true)
+            }
             Some(wanted) => Ok(event.phase_name()? == *wanted),
         }
     }

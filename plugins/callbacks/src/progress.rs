@@ -40,7 +40,8 @@ impl Progress {
         let label = format!("epoch {}/{} {phase}", at.epoch, at.epochs);
         learner.progress_begin(&label, at.steps_per_epoch)?;
         let metrics = self.metrics.child(&phase)?;
-        self.bar = Some(Bar { label, metrics, began: Instant::now(), shown: None, samples: 0, steps: 0 });
+        self.bar =
+            Some(Bar { label, metrics, began: Instant::now(), shown: None, samples: 0, steps: 0 });
         Ok(())
     }
 
@@ -83,7 +84,13 @@ impl Bar {
     fn summary(&self) -> String {
         let elapsed = self.began.elapsed();
         let steps = if self.steps == 1 { "step" } else { "steps" };
-        format!("{}: {} {steps} in {}, {}", self.label, self.steps, duration(elapsed), rate(self.samples, elapsed))
+        format!(
+            "{}: {} {steps} in {}, {}",
+            self.label,
+            self.steps,
+            duration(elapsed),
+            rate(self.samples, elapsed)
+        )
     }
 }
 

@@ -1,6 +1,7 @@
 //! Counts epochs, steps and samples of each phase.
 //!
-//! Others read `cbstate.history.<phase>.epochs` and its siblings; phases that have not run yet read 0.
+//! Others read `cbstate.history.<phase>.epochs` and its siblings; phases that have not run yet read
+//! 0.
 
 use std::collections::BTreeMap;
 
@@ -86,7 +87,11 @@ impl Component for Recorder {
     type Config = NoConfig;
 
     fn new(_: NoConfig, setup: &mut Setup) -> Result<Self> {
-        Ok(Recorder { history: setup.write("cbstate.history")?, counts: BTreeMap::new(), places: Vec::new() })
+        Ok(Recorder {
+            history: setup.write("cbstate.history")?,
+            counts: BTreeMap::new(),
+            places: Vec::new(),
+        })
     }
 
     fn save(&self) -> Result<Vec<u8>> {

@@ -11,7 +11,8 @@ config! {
         path: String = "optimizer.learning-rate",
         /// The metric that is watched.
         metric: String = "loss",
-        /// Its phase, by id or kind; by default the validation phase, or the training phase where there is none.
+        /// Its phase, by id or kind; by default the validation phase, or the training phase where
+        /// there is none.
         phase: Option<String> = null,
         /// Which values are better.
         better: Better = "lower",
@@ -101,7 +102,11 @@ impl Callback for ReduceOnPlateau {
         let old = learner.get(&self.slot)?;
         let new = (old * self.config.factor).max(self.config.minimum);
         if new < old {
-            log::info!("`{}` goes from {old} to {new}: `{}` has not improved", self.config.path, self.config.metric);
+            log::info!(
+                "`{}` goes from {old} to {new}: `{}` has not improved",
+                self.config.path,
+                self.config.metric
+            );
             learner.set(&self.slot, new)?;
         }
         Ok(())
@@ -126,6 +131,9 @@ mod tests {
         assert_eq!(reductions(r#"{"patience": 2}"#, &flat), [4, 7, 10]);
         assert_eq!(reductions(r#"{"patience": 2, "cooldown": 2}"#, &flat), [4, 9]);
         assert_eq!(reductions(r#"{"patience": 0}"#, &[1.0, 0.9, 0.8, 0.8]), [4]);
-        assert_eq!(reductions(r#"{"patience": 1, "threshold": 0.1}"#, &[1.0, 0.95, 0.91, 0.8]), [3]);
+        assert_eq!(
+            reductions(r#"{"patience": 1, "threshold": 0.1}"#, &[1.0, 0.95, 0.91, 0.8]),
+            [3]
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Looks whether a run can work, once, before its first epoch: data, batches, model, loss.
 //!
-//! Batches, model and loss are tried in rehearsed steps of the training phase and of the validation phase, which leave no trace;
-//! what fails there is told with its own reason.
+//! Batches, model and loss are tried in rehearsed steps of the training phase and of the validation
+//! phase, which leave no trace; what fails there is told with its own reason.
 
 use fluxbay_plugin::{PhaseKind, Reason, Rehearsal, prelude::*};
 
@@ -94,7 +94,10 @@ fn data_outcomes(training: Option<f64>, validation: Option<f64>) -> Vec<Outcome>
         let has = samples.is_some_and(|samples| samples > 0.0);
         (!has).then(|| "the data set gives no samples for it".to_owned())
     };
-    vec![Outcome::new("there is training data", lacks(training)), Outcome::doubtful("there is validation data", lacks(validation))]
+    vec![
+        Outcome::new("there is training data", lacks(training)),
+        Outcome::doubtful("there is validation data", lacks(validation)),
+    ]
 }
 
 /// The report that is printed, and the error that stops the run.
@@ -107,7 +110,9 @@ fn report(done: &[Outcome]) -> (String, Option<String>) {
             None => continue,
             Some(Fault::Warning(why)) => ("warning", why),
             Some(Fault::Error(why)) => {
-                error.get_or_insert_with(|| format!("the sanity check failed: not true that {}: {why}", outcome.what));
+                error.get_or_insert_with(|| {
+                    format!("the sanity check failed: not true that {}: {why}", outcome.what)
+                });
                 ("error", why)
             }
         };
@@ -120,7 +125,9 @@ fn report(done: &[Outcome]) -> (String, Option<String>) {
 fn pairs_fault(xs: Option<Vec<usize>>, ys: Option<Vec<usize>>) -> Option<String> {
     match (xs, ys) {
         (Some(xs), Some(ys)) if xs.first() == ys.first() => None,
-        (Some(xs), Some(ys)) => Some(format!("inputs of shape {xs:?} and targets of shape {ys:?} have different numbers of samples")),
+        (Some(xs), Some(ys)) => Some(format!(
+            "inputs of shape {xs:?} and targets of shape {ys:?} have different numbers of samples"
+        )),
         (_, None) => Some("the batch has no targets (`step.ys`)".into()),
         (None, _) => Some("the batch has no inputs (`step.xs`)".into()),
     }
@@ -137,7 +144,9 @@ impl SanityCheck {
     }
 
     fn loss_fault(&self, learner: &Learner) -> Result<Option<String>> {
-        let Some(loss) = learner.find(&self.loss)? else { return Ok(Some("the phase left no `step.loss`".into())) };
+        let Some(loss) = learner.find(&self.loss)? else {
+            return Ok(Some("the phase left no `step.loss`".into()));
+        };
         if loss.elem_count()? != 1 {
             return Ok(Some(format!("it has shape {:?}", loss.dims()?)));
         }
@@ -149,7 +158,8 @@ impl SanityCheck {
     fn try_step(&self, names: &Names, rehearsal: &Rehearsal<'_>) -> Result<Vec<Outcome>> {
         let ran = rehearsal.step();
         // Whoever ends the fit, by a signal say, has not said anything about the data.
-        if let Some(ended) = ran.as_ref().err().filter(|error| error.reason() == Reason::CancelFit) {
+        if let Some(ended) = ran.as_ref().err().filter(|error| error.reason() == Reason::CancelFit)
+        {
             return Err(ended.clone());
         }
         let pairs = pairs_fault(self.shape(&self.xs, rehearsal)?, self.shape(&self.ys, rehearsal)?);
@@ -170,7 +180,9 @@ impl SanityCheck {
             let mut done = Vec::new();
             for step in 1..=self.steps {
                 done = self.try_step(names, rehearsal)?;
-                if let Some(Fault::Error(why)) = done.last_mut().and_then(|outcome| outcome.fault.as_mut()) {
+                if let Some(Fault::Error(why)) =
+                    done.last_mut().and_then(|outcome| outcome.fault.as_mut())
+                {
                     why.push_str(&format!(" (batch {step})"));
                     break;
                 }
@@ -180,9 +192,13 @@ impl SanityCheck {
     }
 
     fn check(&self, learner: &Learner) -> Result<Vec<Outcome>> {
-        let (training, validation) = (self.samples("training", learner)?, self.samples("validation", learner)?);
+        let (training, validation) =
+            (self.samples("training", learner)?, self.samples("validation", learner)?);
         let mut done = data_outcomes(training, validation);
-        for (samples, kind, names) in [(training, PhaseKind::Training, &TRAINING), (validation, PhaseKind::Validation, &VALIDATION)] {
+        for (samples, kind, names) in [
+            (training, PhaseKind::Training, &TRAINING),
+            (validation, PhaseKind::Validation, &VALIDATION),
+        ] {
             if samples.is_some_and(|samples| samples > 0.0) {
                 done.extend(self.phase(kind, names, learner)?);
             }
@@ -215,11 +231,19 @@ mod tests {
     fn behaviour_30_no_training_data_is_an_error_no_validation_data_a_warning() {
         let (text, error) = report(&data_outcomes(Some(10.0), None));
         assert_eq!(error, None);
-        assert!(text.starts_with("sanity check: 1/2 failed\n  warning: not true that there is validation data"), "{text}");
+        assert!(
+            text.starts_with(
+                "sanity check: 1/2 failed\n  warning: not true that there is validation data"
+            ),
+            "{text}"
+        );
         let (text, error) = report(&data_outcomes(None, Some(0.0)));
         assert!(text.starts_with("sanity check: 2/2 failed"), "{text}");
         assert!(error.unwrap().contains("training data"));
-        assert_eq!(report(&data_outcomes(Some(1.0), Some(1.0))), ("sanity check: 0/2 failed".into(), None));
+        assert_eq!(
+            report(&data_outcomes(Some(1.0), Some(1.0))),
+            ("sanity check: 0/2 failed".into(), None)
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Binds schedules to hyper-parameters: of the optimizer, of a callback, of anything that declares them.
+//! Binds schedules to hyper-parameters: of the optimizer, of a callback, of anything that declares
+//! them.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,8 @@ use crate::{nested::Nested, phases::Chosen};
 choice! {
     /// What the schedules count.
     pub enum Unit {
-        /// Updates of the parameters: steps of training phases that were neither cancelled nor only accumulated.
+        /// Updates of the parameters: steps of training phases that were neither cancelled nor only
+        /// accumulated.
         Updates,
         /// Epochs of training phases.
         Epochs,
@@ -20,7 +22,9 @@ choice! {
 config! {
     /// Which hyper-parameters follow which schedules.
     pub struct Config {
-        /// For each hyper-parameter's path (`optimizer.learning-rate`, `optimizer.MODEL.NAME`, `hyper.INSTANCE.NAME`) a number, a schedule's name, or a table with `component` and its keys.
+        /// For each hyper-parameter's path (`optimizer.learning-rate`, `optimizer.MODEL.NAME`,
+        /// `hyper.INSTANCE.NAME`) a number, a schedule's name, or a table with `component` and its
+        /// keys.
         schedules: BTreeMap<String, Value> = {},
         /// What the schedules count.
         unit: Unit = "updates",
@@ -98,7 +102,9 @@ impl Component for Scheduler {
         let mut bound = Vec::new();
         for (path, value) in config.schedules {
             if !path.starts_with("optimizer.") && !path.starts_with("hyper.") {
-                bail!("`{path}` is not a hyper-parameter's path: those are optimizer.NAME, optimizer.MODEL.NAME and hyper.INSTANCE.NAME");
+                bail!(
+                    "`{path}` is not a hyper-parameter's path: those are optimizer.NAME, optimizer.MODEL.NAME and hyper.INSTANCE.NAME"
+                );
             }
             let context = format!("schedule of `{path}`");
             bound.push(Bound::new(path, &value, setup).context(context)?);
@@ -143,7 +149,8 @@ impl Callback for Scheduler {
         let skipped = event.kind() == StepEnd && learner.find(&self.skipped)?.unwrap_or(false);
         if let Some(t) = self.counted.on(event.kind(), self.unit, skipped) {
             for bound in &self.bound {
-                let value = bound.value(t).context(format_args!("schedule of `{}` at {t}", bound.path))?;
+                let value =
+                    bound.value(t).context(format_args!("schedule of `{}` at {t}", bound.path))?;
                 learner.set(&bound.slot, value)?;
             }
         }

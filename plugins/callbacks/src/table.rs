@@ -12,7 +12,9 @@ impl Table {
     /// The line of an epoch, below a heading where there is none yet for these columns.
     pub fn line(&mut self, epoch: u64, row: &[(String, f64)], elapsed: Duration) -> String {
         let mut text = String::new();
-        if self.columns.len() != row.len() || self.columns.iter().zip(row).any(|(known, (name, _))| known != name) {
+        if self.columns.len() != row.len()
+            || self.columns.iter().zip(row).any(|(known, (name, _))| known != name)
+        {
             self.columns = row.iter().map(|(name, _)| name.clone()).collect();
             text.push_str(&format!("{:>5}", "epoch"));
             self.columns.iter().for_each(|name| text.push_str(&format!("  {name:>WIDTH$}")));
@@ -72,19 +74,38 @@ mod tests {
     #[test]
     fn the_heading_comes_once_and_columns_line_up() {
         let mut table = Table::default();
-        let row = [("training loss".to_owned(), 0.51234567), ("validation accuracy".to_owned(), 0.9)];
+        let row =
+            [("training loss".to_owned(), 0.51234567), ("validation accuracy".to_owned(), 0.9)];
         let first = table.line(1, &row, Duration::from_millis(1234));
-        assert_eq!(first, "epoch  training loss  validation accuracy      time\n    1         0.5123               0.9000      1.2s");
+        assert_eq!(
+            first,
+            "epoch  training loss  validation accuracy      time\n    1         0.5123               0.9000      1.2s"
+        );
         let second = table.line(2, &row, Duration::from_secs(70));
         assert_eq!(second, "    2         0.5123               0.9000     1m10s");
-        assert!(table.line(3, &row[..1], Duration::ZERO).starts_with("epoch  training loss      time\n"));
+        assert!(
+            table
+                .line(3, &row[..1], Duration::ZERO)
+                .starts_with("epoch  training loss      time\n")
+        );
     }
 
     #[test]
     fn numbers_stay_readable_at_every_size() {
-        let shown: Vec<String> = [0.0, 1.0, 0.123456, 12.3456, 123.456, 1234.56, 1e-6, 1e9, f64::NAN].into_iter().map(number).collect();
-        assert_eq!(shown, ["0.0000", "1.0000", "0.1235", "12.346", "123.46", "1234.6", "1.000e-6", "1.000e9", "NaN"]);
-        let shown = [34, 1200, 70_000, 3_725_000].map(|millis| duration(Duration::from_millis(millis)));
+        let shown: Vec<String> =
+            [0.0, 1.0, 0.123456, 12.3456, 123.456, 1234.56, 1e-6, 1e9, f64::NAN]
+                .into_iter()
+                .map(number)
+                .collect();
+        assert_eq!(
+            shown,
+            [
+                "0.0000", "1.0000", "0.1235", "12.346", "123.46", "1234.6", "1.000e-6", "1.000e9",
+                "NaN"
+            ]
+        );
+        let shown =
+            [34, 1200, 70_000, 3_725_000].map(|millis| duration(Duration::from_millis(millis)));
         assert_eq!(shown, ["34ms", "1.2s", "1m10s", "1h02m"]);
     }
 }

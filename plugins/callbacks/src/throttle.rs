@@ -54,7 +54,8 @@ impl Gate {
         }
     }
 
-    /// Whether the event passes, the `count`-th of its phase, counted from 0; `since` is the time since one passed last.
+    /// Whether the event passes, the `count`-th of its phase, counted from 0; `since` is the time
+    /// since one passed last.
     fn opens(self, count: u64, since: Option<Duration>) -> bool {
         match self {
             Gate::Every(every) => count.is_multiple_of(every),
@@ -112,7 +113,9 @@ mod tests {
     use super::*;
 
     fn passes(gate: Gate, events: u64) -> usize {
-        (0..events).filter(|&count| gate.opens(count, (count > 0).then_some(Duration::from_millis(1)))).count()
+        (0..events)
+            .filter(|&count| gate.opens(count, (count > 0).then_some(Duration::from_millis(1))))
+            .count()
     }
 
     #[test]

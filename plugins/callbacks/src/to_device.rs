@@ -1,8 +1,10 @@
-//! Brings batches into the form that the model wants: on the run's device, and with the element type that is asked for.
+//! Brings batches into the form that the model wants: on the run's device, and with the element
+//! type that is asked for.
 //!
-//! Models, their optimizers' states and batches lie on the run's device from the beginning (`device` in `[run]`): nothing that an
-//! optimizer remembers is ever moved or lost. So what is left to do here is to make sure that it is the device that is wanted, and
-//! to turn inputs such as bytes of pictures into floats.
+//! Models, their optimizers' states and batches lie on the run's device from the beginning
+//! (`device` in `[run]`): nothing that an optimizer remembers is ever moved or lost. So what is
+//! left to do here is to make sure that it is the device that is wanted, and to turn inputs such as
+//! bytes of pictures into floats.
 
 use fluxbay_plugin::prelude::*;
 
@@ -56,7 +58,9 @@ impl Callback for ToDevice {
         let device = learner.device()?;
         match &self.device {
             Some(wanted) if *wanted != device => {
-                bail!("this run trains on `{device}`, not on `{wanted}`: set `device = \"{wanted}\"` in `[run]`")
+                bail!(
+                    "this run trains on `{device}`, not on `{wanted}`: set `device = \"{wanted}\"` in `[run]`"
+                )
             }
             _ => Ok(()),
         }

@@ -60,7 +60,13 @@ impl Component for Traces {
             values.push(Traced { name, source, tensor: source.typed() });
         }
         let phase = Chosen::new(Some(config.phase));
-        Ok(Traces { values, phase, summary: config.summary, every: config.every, traces: setup.write("cbstate.traces")? })
+        Ok(Traces {
+            values,
+            phase,
+            summary: config.summary,
+            every: config.every,
+            traces: setup.write("cbstate.traces")?,
+        })
     }
 }
 
@@ -86,7 +92,9 @@ impl Callback for Traces {
         for traced in &self.values {
             let value = match learner.find(&traced.tensor) {
                 Ok(Some(tensor)) if tensor.elem_count()? != 1 => Some(self.summary.of(&tensor)?),
-                _ => learner.find(&traced.source).context(format_args!("trace `{}`", traced.name))?,
+                _ => {
+                    learner.find(&traced.source).context(format_args!("trace `{}`", traced.name))?
+                }
             };
             if let Some(value) = value {
                 node.child::<Series>(&traced.name)?.push(event.total_steps() as f64, value)?;

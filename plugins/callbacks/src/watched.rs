@@ -33,7 +33,8 @@ impl Better {
     }
 }
 
-/// A metric of a phase: the phase by its id or kind, or the validation phase where there is one and else the training phase.
+/// A metric of a phase: the phase by its id or kind, or the validation phase where there is one and
+/// else the training phase.
 pub struct Watched {
     metrics: Read<Node>,
     metric: String,
@@ -50,9 +51,15 @@ struct Candidate {
 }
 
 impl Candidate {
-    /// Takes in a phase's value and answers which one counts: a validation phase's at once, a training phase's once all
-    /// phases of the epoch have run and none of them validated.
-    fn choose(&mut self, epoch: u64, kind: Option<PhaseKind>, value: f64, last: bool) -> Option<f64> {
+    /// Takes in a phase's value and answers which one counts: a validation phase's at once, a
+    /// training phase's once all phases of the epoch have run and none of them validated.
+    fn choose(
+        &mut self,
+        epoch: u64,
+        kind: Option<PhaseKind>,
+        value: f64,
+        last: bool,
+    ) -> Option<f64> {
         if self.epoch != epoch {
             *self = Candidate { epoch, ..Candidate::default() };
         }
@@ -71,7 +78,12 @@ impl Candidate {
 impl Watched {
     /// Asks for access to the metrics.
     pub fn new(metric: String, phase: Option<String>, setup: &mut Setup) -> Result<Watched> {
-        Ok(Watched { metrics: setup.read("cbstate.metrics-epoch")?, metric, phase, candidate: Candidate::default() })
+        Ok(Watched {
+            metrics: setup.read("cbstate.metrics-epoch")?,
+            metric,
+            phase,
+            candidate: Candidate::default(),
+        })
     }
 
     /// Refuses a phase that the run does not have. Kinds are known only once a phase runs.
@@ -85,15 +97,20 @@ impl Watched {
         }
     }
 
-    /// The metric's value that the end of this epoch of a phase brings; none where it is another phase's turn.
+    /// The metric's value that the end of this epoch of a phase brings; none where it is another
+    /// phase's turn.
     pub fn at_epoch_end(&mut self, event: &Event, learner: &Learner) -> Result<Option<f64>> {
         let name = event.phase_name()?;
         if let Some(phase) = &self.phase {
-            let wanted = *phase == name || event.phase_kind().is_some_and(|kind| kind_name(kind) == phase);
+            let wanted =
+                *phase == name || event.phase_kind().is_some_and(|kind| kind_name(kind) == phase);
             return if wanted { self.value(&name, event.epoch()).map(Some) } else { Ok(None) };
         }
-        let last = event.phase().is_some_and(|phase| learner.progress().is_ok_and(|at| phase + 1 == at.phases));
-        let measures = matches!(event.phase_kind(), Some(PhaseKind::Training | PhaseKind::Validation));
+        let last = event
+            .phase()
+            .is_some_and(|phase| learner.progress().is_ok_and(|at| phase + 1 == at.phases));
+        let measures =
+            matches!(event.phase_kind(), Some(PhaseKind::Training | PhaseKind::Validation));
         let value = if measures { self.value(&name, event.epoch())? } else { f64::NAN };
         Ok(self.candidate.choose(event.epoch(), event.phase_kind(), value, last))
     }
@@ -101,7 +118,9 @@ impl Watched {
     /// The value of `epoch` of a phase.
     pub fn value(&self, phase: &str, epoch: u64) -> Result<f64> {
         let node: Read<Node> = self.metrics.child(phase)?;
-        if let Some(point) = node.child::<Series>(&self.metric)?.last()?.filter(|point| point.x == epoch as f64) {
+        if let Some(point) =
+            node.child::<Series>(&self.metric)?.last()?.filter(|point| point.x == epoch as f64)
+        {
             return Ok(point.y);
         }
         let names = node.names()?;

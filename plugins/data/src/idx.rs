@@ -19,7 +19,8 @@ config! {
         validation_labels: Option<PathBuf> = null,
         /// Number of classes; by default one more than the largest label.
         classes: Option<usize> = null => 1..,
-        /// Whether the mean pixel is taken off and the values are divided by their deviation, both of the training images.
+        /// Whether the mean pixel is taken off and the values are divided by their deviation, both
+        /// of the training images.
         standardize: bool = false,
     }
 }
@@ -50,10 +51,19 @@ impl Component for Idx {
         for path in [&mut config.images, &mut config.labels] {
             *path = setup.resolve_path(&*path)?;
         }
-        for path in [&mut config.validation_images, &mut config.validation_labels].into_iter().flatten() {
+        for path in
+            [&mut config.validation_images, &mut config.validation_labels].into_iter().flatten()
+        {
             *path = setup.resolve_path(&*path)?;
         }
-        Ok(Idx { config, parts: Vec::new(), sample: Vec::new(), classes: 0, scale: 1.0 / 255.0, shift: 0.0 })
+        Ok(Idx {
+            config,
+            parts: Vec::new(),
+            sample: Vec::new(),
+            classes: 0,
+            scale: 1.0 / 255.0,
+            shift: 0.0,
+        })
     }
 }
 
@@ -71,7 +81,11 @@ impl Idx {
             );
         }
         if classes.shape.len() != 1 {
-            bail!("{}: labels need one dimension, this file has {:?}; are images and labels swapped?", labels.display(), classes.shape);
+            bail!(
+                "{}: labels need one dimension, this file has {:?}; are images and labels swapped?",
+                labels.display(),
+                classes.shape
+            );
         }
         if pixels.shape[0] != classes.shape[0] {
             bail!(
@@ -84,12 +98,19 @@ impl Idx {
         }
         let sample = pixels.shape[1..].to_vec();
         if !self.sample.is_empty() && self.sample != sample {
-            bail!("{}: images are {sample:?}, those for training are {:?}", images.display(), self.sample);
+            bail!(
+                "{}: images are {sample:?}, those for training are {:?}",
+                images.display(),
+                self.sample
+            );
         }
         self.sample = sample;
-        if let (Some(limit), Some(place)) =
-            (self.config.classes, self.config.classes.and_then(|limit| classes.bytes.iter().position(|label| usize::from(*label) >= limit)))
-        {
+        if let (Some(limit), Some(place)) = (
+            self.config.classes,
+            self.config.classes.and_then(|limit| {
+                classes.bytes.iter().position(|label| usize::from(*label) >= limit)
+            }),
+        ) {
             bail!(
                 "{}: label {} of image {place} is out of range: classes = {limit} allows 0 to {}",
                 labels.display(),
@@ -112,10 +133,16 @@ impl Dataset for Idx {
         self.parts.clear();
         let first = if config.validation_images.is_some() { "training" } else { "all" };
         self.read(first, &config.images, &config.labels)?;
-        if let (Some(images), Some(labels)) = (&config.validation_images, &config.validation_labels) {
+        if let (Some(images), Some(labels)) = (&config.validation_images, &config.validation_labels)
+        {
             self.read("validation", images, labels)?;
         }
-        let largest = self.parts.iter().flat_map(|part| &part.labels).max().map_or(0, |label| usize::from(*label));
+        let largest = self
+            .parts
+            .iter()
+            .flat_map(|part| &part.labels)
+            .max()
+            .map_or(0, |label| usize::from(*label));
         self.classes = config.classes.unwrap_or(largest + 1);
         Ok(())
     }
@@ -141,7 +168,10 @@ impl Dataset for Idx {
             }
         }
         let total = (indices.len() * elements) as f64;
-        let moment = |power: i32| (0..256).map(|value| counts[value] as f64 * (value as f64).powi(power)).sum::<f64>() / total;
+        let moment = |power: i32| {
+            (0..256).map(|value| counts[value] as f64 * (value as f64).powi(power)).sum::<f64>()
+                / total
+        };
         let mean = moment(1);
         let deviation = (moment(2) - mean * mean).max(0.0).sqrt();
         let deviation = if deviation > 0.0 { deviation } else { 1.0 };
@@ -152,8 +182,11 @@ impl Dataset for Idx {
 
     fn fill(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {
         let (part, elements) = (&self.parts[split], self.elements());
-        let image = |index: u64| &part.images[index as usize * elements..(index as usize + 1) * elements];
-        for (at, place) in buffers.f32(0)?.chunks_exact_mut(elements.max(1)).take(indices.len()).enumerate() {
+        let image =
+            |index: u64| &part.images[index as usize * elements..(index as usize + 1) * elements];
+        for (at, place) in
+            buffers.f32(0)?.chunks_exact_mut(elements.max(1)).take(indices.len()).enumerate()
+        {
             if let Some(next) = indices.get(at + 1) {
                 call_for(image(*next));
             }
@@ -168,7 +201,8 @@ impl Dataset for Idx {
     }
 }
 
-/// Reads a byte of each line of the cache, so that an image lies there when its turn comes: shuffled images are all over the memory.
+/// Reads a byte of each line of the cache, so that an image lies there when its turn comes:
+/// shuffled images are all over the memory.
 fn call_for(image: &[u8]) {
     std::hint::black_box(image.iter().step_by(64).fold(0, |sum, pixel| sum ^ pixel));
 }

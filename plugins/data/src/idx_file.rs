@@ -1,6 +1,7 @@
 //! The IDX format of MNIST: a magic number, big-endian sizes, elements in row-major order.
 //!
-//! Source: the file format section of LeCun, Cortes and Burges, The MNIST database of handwritten digits.
+//! Source: the file format section of LeCun, Cortes and Burges, The MNIST database of handwritten
+//! digits.
 
 use std::io::Read;
 
@@ -25,10 +26,14 @@ pub fn read(raw: impl Read) -> Result<IdxFile> {
     raw.take(LIMIT + 1).read_to_end(&mut content)?;
     if content.starts_with(&[0x1f, 0x8b]) {
         let mut unpacked = Vec::new();
-        GzDecoder::new(content.as_slice())
-            .take(LIMIT + 1)
-            .read_to_end(&mut unpacked)
-            .map_err(|error| Error::new(format!("the gzip stream is damaged or cut short after {} bytes: {error}", unpacked.len())))?;
+        GzDecoder::new(content.as_slice()).take(LIMIT + 1).read_to_end(&mut unpacked).map_err(
+            |error| {
+                Error::new(format!(
+                    "the gzip stream is damaged or cut short after {} bytes: {error}",
+                    unpacked.len()
+                ))
+            },
+        )?;
         content = unpacked;
     }
     if content.len() as u64 > LIMIT {
@@ -47,14 +52,22 @@ fn parse(content: &[u8]) -> Result<IdxFile> {
     if kind != 0x08 {
         bail!("IDX elements of type 0x{kind:02x} are not supported, only unsigned bytes (0x08)");
     }
-    let sizes = rest.get(..4 * usize::from(rank)).ok_or_else(|| Error::new(format!("cut short within the {rank} sizes of the header")))?;
-    let shape: Vec<usize> = sizes.chunks_exact(4).map(|size| u32::from_be_bytes([size[0], size[1], size[2], size[3]]) as usize).collect();
+    let sizes = rest
+        .get(..4 * usize::from(rank))
+        .ok_or_else(|| Error::new(format!("cut short within the {rank} sizes of the header")))?;
+    let shape: Vec<usize> = sizes
+        .chunks_exact(4)
+        .map(|size| u32::from_be_bytes([size[0], size[1], size[2], size[3]]) as usize)
+        .collect();
     let count = shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size));
     let count = count.ok_or_else(|| Error::new(format!("sizes {shape:?} are too large")))?;
     let bytes = &rest[sizes.len()..];
     if rank == 0 || bytes.len() != count {
         let what = if bytes.len() < count { "cut short" } else { "longer than its header says" };
-        bail!("{what}: sizes {shape:?} need {count} bytes of elements, the file has {}", bytes.len());
+        bail!(
+            "{what}: sizes {shape:?} need {count} bytes of elements, the file has {}",
+            bytes.len()
+        );
     }
     Ok(IdxFile { shape, bytes: bytes.to_vec() })
 }
@@ -82,12 +95,18 @@ mod tests {
 
     #[test]
     fn damaged_files_say_what_is_wrong() {
-        assert!(message(&FILE[..16]).contains("cut short: sizes [2, 3] need 6 bytes of elements, the file has 4"));
+        assert!(
+            message(&FILE[..16])
+                .contains("cut short: sizes [2, 3] need 6 bytes of elements, the file has 4")
+        );
         assert!(message(&FILE[..7]).contains("cut short within the 2 sizes"));
         assert!(message(b"PK\x03\x04").contains("not an IDX file"));
         assert!(message(b"").contains("not an IDX file"));
         assert!(message(&[0, 0, 13, 1, 0, 0, 0, 0]).contains("0x0d"));
-        assert!(message(&[0, 0, 8, 3, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255]).contains("too large"));
+        assert!(
+            message(&[0, 0, 8, 3, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255])
+                .contains("too large")
+        );
         assert!(message(&[0x1f, 0x8b, 8, 0]).contains("gzip"));
         let mut longer = FILE.to_vec();
         longer.push(0);

@@ -1,4 +1,5 @@
-//! Points of a mixture of Gaussians on a ring: the classic test of whether a generator finds every mode.
+//! Points of a mixture of Gaussians on a ring: the classic test of whether a generator finds every
+//! mode.
 
 use fluxbay_plugin::prelude::*;
 
@@ -32,7 +33,8 @@ impl Component for Mixture {
     }
 }
 
-/// SplitMix64 (Steele, Lea and Flood 2014): the `index`-th number of the sequence of `seed`, as a fraction in `(0, 1)`.
+/// SplitMix64 (Steele, Lea and Flood 2014): the `index`-th number of the sequence of `seed`, as a
+/// fraction in `(0, 1)`.
 fn uniform(seed: u64, index: u64) -> f64 {
     let mut bits = seed.wrapping_add((index + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -54,7 +56,10 @@ impl Dataset for Mixture {
             // Box and Muller 1958.
             let length = deviation * (-2.0 * uniform(seed, 2 * index as u64).ln()).sqrt();
             let turn = std::f64::consts::TAU * uniform(seed, 2 * index as u64 + 1);
-            [(radius * angle.cos() + length * turn.cos()) as f32, (radius * angle.sin() + length * turn.sin()) as f32]
+            [
+                (radius * angle.cos() + length * turn.cos()) as f32,
+                (radius * angle.sin() + length * turn.sin()) as f32,
+            ]
         };
         self.points = (0..samples).map(point).collect();
         Ok(())

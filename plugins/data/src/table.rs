@@ -14,7 +14,8 @@ choice! {
         Error,
         /// The row is left out.
         Drop,
-        /// Numbers become the training rows' mean, words their most frequent one. Rows without a target are left out.
+        /// Numbers become the training rows' mean, words their most frequent one. Rows without a
+        /// target are left out.
         Fill,
     }
 }
@@ -22,7 +23,8 @@ choice! {
 choice! {
     /// What the target is.
     pub enum Task {
-        /// Numbers with a fraction or more than 20 different ones are predicted as numbers, everything else as classes.
+        /// Numbers with a fraction or more than 20 different ones are predicted as numbers,
+        /// everything else as classes.
         Auto,
         /// One of the words or numbers of the target column.
         Classification,
@@ -145,7 +147,9 @@ impl Csv {
             let line = record.position().map_or(0, csv::Position::line);
             rows.push((line, record.iter().map(str::to_owned).collect::<Vec<_>>()));
         }
-        let Some((_, first)) = rows.first() else { bail!("{}: the file has no rows", path.display()) };
+        let Some((_, first)) = rows.first() else {
+            bail!("{}: the file has no rows", path.display())
+        };
         if names.is_empty() {
             names = (0..first.len()).map(|index| index.to_string()).collect();
         }
@@ -160,10 +164,20 @@ impl Csv {
     fn choose(&self, words: &Words) -> Result<(Vec<usize>, usize)> {
         let target = position(words, &self.config.target, "target")?;
         let features = match &self.config.columns {
-            Some(columns) => columns.iter().map(|name| position(words, name, "columns")).collect::<Result<Vec<_>>>()?,
+            Some(columns) => columns
+                .iter()
+                .map(|name| position(words, name, "columns"))
+                .collect::<Result<Vec<_>>>()?,
             None => {
-                let ignored = self.config.ignore.iter().map(|name| position(words, name, "ignore")).collect::<Result<BTreeSet<_>>>()?;
-                (0..words.names.len()).filter(|index| *index != target && !ignored.contains(index)).collect()
+                let ignored = self
+                    .config
+                    .ignore
+                    .iter()
+                    .map(|name| position(words, name, "ignore"))
+                    .collect::<Result<BTreeSet<_>>>()?;
+                (0..words.names.len())
+                    .filter(|index| *index != target && !ignored.contains(index))
+                    .collect()
             }
         };
         if features.is_empty() {
@@ -177,24 +191,51 @@ impl Csv {
 
     /// Learns which columns hold numbers, their categories, and the target's classes.
     fn learn(&mut self, words: &Words, features: &[usize], target: usize) -> Result<()> {
-        let forced = self.config.categorical.iter().map(|name| position(words, name, "categorical")).collect::<Result<BTreeSet<_>>>()?;
-        let present = |column: usize| words.rows.iter().map(move |(_, row)| row[column].as_str()).filter(|word| !self.is_missing(word));
+        let forced = self
+            .config
+            .categorical
+            .iter()
+            .map(|name| position(words, name, "categorical"))
+            .collect::<Result<BTreeSet<_>>>()?;
+        let present = |column: usize| {
+            words
+                .rows
+                .iter()
+                .map(move |(_, row)| row[column].as_str())
+                .filter(|word| !self.is_missing(word))
+        };
         let mut columns = Vec::new();
         for &index in features {
-            let words_only = forced.contains(&index) || present(index).any(|word| number(word).is_none());
+            let words_only =
+                forced.contains(&index) || present(index).any(|word| number(word).is_none());
             let categories = if words_only { sorted(present(index)) } else { Vec::new() };
             if !words_only && present(index).next().is_none() {
-                bail!("{}: column `{}` has no values: leave it out with `ignore`", words.path.display(), words.names[index]);
+                bail!(
+                    "{}: column `{}` has no values: leave it out with `ignore`",
+                    words.path.display(),
+                    words.names[index]
+                );
             }
-            columns.push(Column { name: words.names[index].clone(), categories, fill: 0.0, shift: 0.0, scale: 1.0 });
+            columns.push(Column {
+                name: words.names[index].clone(),
+                categories,
+                fill: 0.0,
+                shift: 0.0,
+                scale: 1.0,
+            });
         }
         let values = sorted(present(target));
         let numbers = values.iter().all(|word| number(word).is_some());
-        let fractional = values.iter().filter_map(|word| number(word)).any(|value| value.fract() != 0.0);
+        let fractional =
+            values.iter().filter_map(|word| number(word)).any(|value| value.fract() != 0.0);
         let target_kind = match self.config.task {
             Task::Classification => Target::Classes(values),
             Task::Regression if !numbers => {
-                bail!("{}: target `{}` holds words, task = \"regression\" needs numbers", words.path.display(), words.names[target])
+                bail!(
+                    "{}: target `{}` holds words, task = \"regression\" needs numbers",
+                    words.path.display(),
+                    words.names[target]
+                )
             }
             Task::Regression => Target::Number,
             Task::Auto if numbers && (fractional || values.len() > 20) => Target::Number,
@@ -206,7 +247,13 @@ impl Csv {
     }
 
     /// Turns the words of a file into rows of numbers.
-    fn encode(&self, name: &'static str, words: &Words, features: &[usize], target: usize) -> Result<Part> {
+    fn encode(
+        &self,
+        name: &'static str,
+        words: &Words,
+        features: &[usize],
+        target: usize,
+    ) -> Result<Part> {
         let mut part = Part { name, rows: Vec::new(), targets: Vec::new() };
         for (line, row) in &words.rows {
             let gap = features.iter().chain([&target]).find(|index| self.is_missing(&row[**index]));
@@ -223,7 +270,11 @@ impl Csv {
             }
             let mut values = Vec::with_capacity(features.len());
             for (column, &index) in self.columns.iter().zip(features) {
-                values.push(self.value(column, &row[index]).map_err(|error| error.context(format!("{}:{line}", words.path.display())))?);
+                values.push(
+                    self.value(column, &row[index]).map_err(|error| {
+                        error.context(format!("{}:{line}", words.path.display()))
+                    })?,
+                );
             }
             let value = match &self.target {
                 Target::Number => number(&row[target]).ok_or_else(|| {
@@ -235,9 +286,15 @@ impl Csv {
                     ))
                 })? as f32,
                 Target::Classes(classes) => {
-                    let place = classes.iter().position(|class| *class == row[target]).ok_or_else(|| {
-                        Error::new(format!("{}:{line}: class {:?} does not occur in the training file", words.path.display(), row[target]))
-                    })?;
+                    let place = classes.iter().position(|class| *class == row[target]).ok_or_else(
+                        || {
+                            Error::new(format!(
+                                "{}:{line}: class {:?} does not occur in the training file",
+                                words.path.display(),
+                                row[target]
+                            ))
+                        },
+                    )?;
                     place as f32
                 }
             };
@@ -261,7 +318,13 @@ impl Csv {
             };
         }
         // A category that training never saw is none of them: all zeros.
-        Ok(Some(column.categories.iter().position(|category| category == word).map_or(-1.0, |place| place as f64)))
+        Ok(Some(
+            column
+                .categories
+                .iter()
+                .position(|category| category == word)
+                .map_or(-1.0, |place| place as f64),
+        ))
     }
 
     fn width(&self) -> usize {
@@ -275,7 +338,11 @@ fn position(words: &Words, name: &str, key: &str) -> Result<usize> {
     }
     match name.parse::<usize>() {
         Ok(index) if index < words.names.len() => Ok(index),
-        _ => bail!("{}: {key} names column `{name}`, the file has: {}", words.path.display(), words.names.join(", ")),
+        _ => bail!(
+            "{}: {key} names column `{name}`, the file has: {}",
+            words.path.display(),
+            words.names.join(", ")
+        ),
     }
 }
 
@@ -304,9 +371,18 @@ impl Dataset for Csv {
         };
         let held = self.read(&path)?;
         if held.names != words.names {
-            bail!("{} has columns {}, {} has {}", path.display(), held.names.join(", "), words.path.display(), words.names.join(", "));
+            bail!(
+                "{} has columns {}, {} has {}",
+                path.display(),
+                held.names.join(", "),
+                words.path.display(),
+                words.names.join(", ")
+            );
         }
-        self.parts = vec![self.encode("training", &words, &features, target)?, self.encode("validation", &held, &features, target)?];
+        self.parts = vec![
+            self.encode("training", &words, &features, target)?,
+            self.encode("validation", &held, &features, target)?,
+        ];
         Ok(())
     }
 
@@ -325,12 +401,14 @@ impl Dataset for Csv {
     fn prepare(&mut self, split: usize, indices: &[u64]) -> Result<()> {
         let rows = &self.parts[split].rows;
         for (position, column) in self.columns.iter_mut().enumerate() {
-            let values: Vec<f64> = indices.iter().filter_map(|index| rows[*index as usize][position]).collect();
+            let values: Vec<f64> =
+                indices.iter().filter_map(|index| rows[*index as usize][position]).collect();
             if values.is_empty() {
                 continue;
             }
             if !column.categories.is_empty() {
-                let count = |place: usize| values.iter().filter(|value| **value == place as f64).count();
+                let count =
+                    |place: usize| values.iter().filter(|value| **value == place as f64).count();
                 // The first of the most frequent.
                 let most = (0..column.categories.len()).rev().max_by_key(|place| count(*place));
                 column.fill = most.map_or(-1.0, |place| place as f64);
@@ -339,7 +417,8 @@ impl Dataset for Csv {
             let mean = values.iter().sum::<f64>() / values.len() as f64;
             column.fill = mean;
             if self.config.standardize {
-                let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64;
+                let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>()
+                    / values.len() as f64;
                 column.shift = mean;
                 column.scale = if variance > 0.0 { variance.sqrt() } else { 1.0 };
             }
@@ -382,11 +461,12 @@ impl Dataset for Csv {
 mod tests {
     use super::*;
 
-    const BIRDS: &str =
-        "species,island,mass,year\nAdelie,Dream,3700,2007\nGentoo,Biscoe,NA,2008\nAdelie,Dream,3900,2008\nChinstrap,NA,3800,2009\n";
+    const BIRDS: &str = "species,island,mass,year\nAdelie,Dream,3700,2007\nGentoo,Biscoe,NA,2008\nAdelie,Dream,3900,2008\nChinstrap,NA,3800,2009\n";
 
     fn opened(content: &str, change: impl FnOnce(&mut Config)) -> Result<Csv> {
-        let mut config = <Config as fluxbay_plugin::Config>::from_json(r#"{"path": "birds.csv", "target": "species"}"#)?;
+        let mut config = <Config as fluxbay_plugin::Config>::from_json(
+            r#"{"path": "birds.csv", "target": "species"}"#,
+        )?;
         change(&mut config);
         let mut csv = Csv::with(config);
         let words = csv.parse(Path::new("birds.csv"), content.as_bytes())?;
@@ -440,8 +520,13 @@ mod tests {
 
     #[test]
     fn columns_that_do_not_exist_are_named_beside_those_that_do() {
-        assert!(message(BIRDS, |config| config.target = "spices".into()).contains("species, island, mass, year"));
-        assert!(message("a\n1\n", |config| config.target = "a".into()).contains("no column is left"));
+        assert!(
+            message(BIRDS, |config| config.target = "spices".into())
+                .contains("species, island, mass, year")
+        );
+        assert!(
+            message("a\n1\n", |config| config.target = "a".into()).contains("no column is left")
+        );
         assert!(message("a,b\n", |config| config.target = "a".into()).contains("no rows"));
     }
 }

@@ -13,7 +13,8 @@ config! {
         context: usize = 128 => 1..,
         /// Share of the text, at its end, that is for validation.
         validation: f64 = 0.1 => 0.0..1.0,
-        /// Characters between the starts of training windows; by default half a window. Validation windows do not overlap.
+        /// Characters between the starts of training windows; by default half a window. Validation
+        /// windows do not overlap.
         stride: Option<usize> = null => 1..,
     }
 }
@@ -23,7 +24,8 @@ pub struct CharacterText {
     config: Config,
     vocabulary: Vec<char>,
     ids: Vec<u32>,
-    /// First position and number of windows of training and validation, and the distance of their starts.
+    /// First position and number of windows of training and validation, and the distance of their
+    /// starts.
     parts: Vec<(&'static str, usize, usize, usize)>,
 }
 
@@ -40,19 +42,27 @@ impl CharacterText {
     fn take(&mut self, text: &str) -> Result<()> {
         let characters: BTreeSet<char> = text.chars().collect();
         self.vocabulary = characters.into_iter().collect();
-        self.ids = text.chars().map(|character| self.vocabulary.binary_search(&character).map_or(0, |id| id as u32)).collect();
+        self.ids = text
+            .chars()
+            .map(|character| self.vocabulary.binary_search(&character).map_or(0, |id| id as u32))
+            .collect();
         let (context, total) = (self.config.context, self.ids.len());
         let held = (total as f64 * self.config.validation).round() as usize;
         let cut = total - held;
         let stride = self.config.stride.unwrap_or(context.div_ceil(2));
-        let windows = |length: usize, stride: usize| length.checked_sub(context + 1).map_or(0, |room| room / stride + 1);
+        let windows = |length: usize, stride: usize| {
+            length.checked_sub(context + 1).map_or(0, |room| room / stride + 1)
+        };
         self.parts = vec![("training", 0, windows(cut, stride), stride)];
         if self.config.validation > 0.0 {
             self.parts.push(("validation", cut, windows(held, context), context));
         }
         for (name, _, count, _) in &self.parts {
             if *count == 0 {
-                bail!("the {name} part of the text ({total} characters in all) is shorter than context + 1 = {}", context + 1);
+                bail!(
+                    "the {name} part of the text ({total} characters in all) is shorter than context + 1 = {}",
+                    context + 1
+                );
             }
         }
         Ok(())
@@ -61,7 +71,8 @@ impl CharacterText {
 
 impl Dataset for CharacterText {
     fn open(&mut self) -> Result<()> {
-        let text = std::fs::read_to_string(&self.config.path).context(self.config.path.display())?;
+        let text =
+            std::fs::read_to_string(&self.config.path).context(self.config.path.display())?;
         self.take(&text).context(self.config.path.display())
     }
 
@@ -97,7 +108,8 @@ mod tests {
 
     fn text(content: &str, context: usize, validation: f64) -> Result<CharacterText> {
         let config = Config { path: PathBuf::new(), context, validation, stride: None };
-        let mut text = CharacterText { config, vocabulary: Vec::new(), ids: Vec::new(), parts: Vec::new() };
+        let mut text =
+            CharacterText { config, vocabulary: Vec::new(), ids: Vec::new(), parts: Vec::new() };
         text.take(content)?;
         Ok(text)
     }
@@ -114,6 +126,8 @@ mod tests {
 
     #[test]
     fn a_text_that_is_too_short_is_refused() {
-        assert!(text("abc", 8, 0.0).err().unwrap().message().contains("shorter than context + 1 = 9"));
+        assert!(
+            text("abc", 8, 0.0).err().unwrap().message().contains("shorter than context + 1 = 9")
+        );
     }
 }

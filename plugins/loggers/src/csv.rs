@@ -38,7 +38,11 @@ impl Component for Csv {
 
 /// A field, in quotes where it needs them (RFC 4180).
 fn quoted(text: &str) -> Cow<'_, str> {
-    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")).into() } else { text.into() }
+    if text.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\"")).into()
+    } else {
+        text.into()
+    }
 }
 
 fn line(time: f64, kind: &str, tag: &str, step: u64, value: &str) -> String {
@@ -53,7 +57,12 @@ fn histogram_lines(time: f64, tag: &str, step: u64, histogram: &Histogram) -> St
         ("min", histogram.min),
         ("max", histogram.max),
     ];
-    parts.iter().map(|(part, value)| line(time, "histogram", &format!("{tag}/{part}"), step, &value.to_string())).collect()
+    parts
+        .iter()
+        .map(|(part, value)| {
+            line(time, "histogram", &format!("{tag}/{part}"), step, &value.to_string())
+        })
+        .collect()
 }
 
 impl Logger for Csv {
@@ -67,7 +76,9 @@ impl Logger for Csv {
             RecordValue::Scalar(value) => line(time, "scalar", tag, step, &value.to_string()),
             RecordValue::Text(text) => line(time, "text", tag, step, text),
             RecordValue::HyperParameters(json) => line(time, "hyper-parameters", tag, step, json),
-            RecordValue::Histogram(tensor) => histogram_lines(time, tag, step, &Histogram::of(&tensor.to_vec()?)),
+            RecordValue::Histogram(tensor) => {
+                histogram_lines(time, tag, step, &Histogram::of(&tensor.to_vec()?))
+            }
             RecordValue::Image(_) => return Ok(()),
         };
         self.file.append(text.as_bytes())

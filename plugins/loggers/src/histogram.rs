@@ -22,19 +22,24 @@ impl Histogram {
     pub fn of(values: &[f64]) -> Histogram {
         let finite = || values.iter().copied().filter(|value| value.is_finite());
         let count = finite().count() as u64;
-        let mut histogram = Histogram { count, not_finite: values.len() as u64 - count, ..Histogram::default() };
+        let mut histogram =
+            Histogram { count, not_finite: values.len() as u64 - count, ..Histogram::default() };
         if count == 0 {
             return histogram;
         }
-        (histogram.min, histogram.max) = finite().fold((f64::INFINITY, f64::NEG_INFINITY), |(min, max), v| (min.min(v), max.max(v)));
-        (histogram.sum, histogram.sum_squares) = finite().fold((0.0, 0.0), |(sum, squares), v| (sum + v, squares + v * v));
+        (histogram.min, histogram.max) = finite()
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(min, max), v| (min.min(v), max.max(v)));
+        (histogram.sum, histogram.sum_squares) =
+            finite().fold((0.0, 0.0), |(sum, squares), v| (sum + v, squares + v * v));
         let width = (histogram.max - histogram.min) / BINS as f64;
         if width == 0.0 || !width.is_finite() {
             histogram.limits = vec![histogram.max];
             histogram.counts = vec![count as f64];
             return histogram;
         }
-        histogram.limits = (1..=BINS).map(|bin| if bin == BINS { histogram.max } else { histogram.min + bin as f64 * width }).collect();
+        histogram.limits = (1..=BINS)
+            .map(|bin| if bin == BINS { histogram.max } else { histogram.min + bin as f64 * width })
+            .collect();
         histogram.counts = vec![0.0; BINS];
         for value in finite() {
             let bin = ((value - histogram.min) / width) as usize;
@@ -62,11 +67,16 @@ mod tests {
     fn every_finite_value_is_in_one_bin() {
         let values: Vec<f64> = (0..300).map(f64::from).chain([f64::NAN, f64::INFINITY]).collect();
         let histogram = Histogram::of(&values);
-        assert_eq!((histogram.count, histogram.not_finite, histogram.min, histogram.max), (300, 2, 0.0, 299.0));
+        assert_eq!(
+            (histogram.count, histogram.not_finite, histogram.min, histogram.max),
+            (300, 2, 0.0, 299.0)
+        );
         assert_eq!(histogram.counts, [10.0; BINS]);
         assert_eq!(histogram.limits.last(), Some(&299.0));
         assert!((histogram.mean() - 149.5).abs() < 1e-9);
-        assert!((histogram.deviation() - (300.0 * 300.0 - 1.0f64).sqrt() / 12f64.sqrt()).abs() < 1e-9);
+        assert!(
+            (histogram.deviation() - (300.0 * 300.0 - 1.0f64).sqrt() / 12f64.sqrt()).abs() < 1e-9
+        );
     }
 
     #[test]

@@ -61,7 +61,10 @@ fn histogram(histogram: &Histogram) -> Value {
 
 /// A file name for a tag and a step: everything but letters, digits, `-` and `_` becomes `-`.
 fn picture_name(tag: &str, step: u64) -> String {
-    let safe: String = tag.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '-' }).collect();
+    let safe: String = tag
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '-' })
+        .collect();
     format!("{safe}-{step}.png")
 }
 
@@ -71,13 +74,16 @@ impl JsonLines {
             RecordValue::Scalar(value) => ("scalar", number(*value)),
             RecordValue::Text(text) => ("text", json!(text)),
             RecordValue::HyperParameters(text) => ("hyper-parameters", serde_json::from_str(text)?),
-            RecordValue::Histogram(tensor) => ("histogram", histogram(&Histogram::of(&tensor.to_vec()?))),
+            RecordValue::Histogram(tensor) => {
+                ("histogram", histogram(&Histogram::of(&tensor.to_vec()?)))
+            }
             RecordValue::Image(tensor) => {
                 let name = picture_name(&record.tag, record.step);
                 let folder = self.dir.join("images");
                 fs::create_dir_all(&folder).context(folder.display())?;
                 let path = folder.join(&name);
-                fs::write(&path, Picture::new(&tensor.to_vec()?, &tensor.dims()?)?.png()?).context(path.display())?;
+                fs::write(&path, Picture::new(&tensor.to_vec()?, &tensor.dims()?)?.png()?)
+                    .context(path.display())?;
                 ("image", json!(format!("images/{name}")))
             }
         })
@@ -108,14 +114,24 @@ mod tests {
     #[test]
     fn every_line_is_an_object() {
         let dir = tempfile::tempdir().unwrap();
-        let mut logger = JsonLines { name: "records.jsonl".into(), dir: PathBuf::new(), file: LogFile::default() };
+        let mut logger = JsonLines {
+            name: "records.jsonl".into(),
+            dir: PathBuf::new(),
+            file: LogFile::default(),
+        };
         logger.open(dir.path()).unwrap();
         logger.write(&Record::scalar("a", 1, f64::NAN)).unwrap();
-        logger.write(&Record::new("h", 0, RecordValue::HyperParameters("{\"rate\": 0.1}".into()))).unwrap();
+        logger
+            .write(&Record::new("h", 0, RecordValue::HyperParameters("{\"rate\": 0.1}".into())))
+            .unwrap();
         logger.close().unwrap();
         let text = fs::read_to_string(dir.path().join("records.jsonl")).unwrap();
-        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(lines[0], json!({"time": 0.0, "tag": "a", "step": 1, "kind": "scalar", "value": "NaN"}));
+        let lines: Vec<Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(
+            lines[0],
+            json!({"time": 0.0, "tag": "a", "step": 1, "kind": "scalar", "value": "NaN"})
+        );
         assert_eq!(lines[1]["value"]["rate"], 0.1);
     }
 

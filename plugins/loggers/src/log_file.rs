@@ -1,4 +1,5 @@
-//! The file behind a logger: grows at its end, and is cut back to where a checkpoint left it when a run is resumed.
+//! The file behind a logger: grows at its end, and is cut back to where a checkpoint left it when a
+//! run is resumed.
 
 use std::{
     cell::RefCell,
@@ -47,7 +48,11 @@ impl LogFile {
             fs::create_dir_all(dir)?;
         }
         let file = OpenOptions::new().create(true).write(true).truncate(false).open(path)?;
-        let mut open = Open { path: path.to_owned(), len: file.metadata()?.len(), writer: BufWriter::new(file) };
+        let mut open = Open {
+            path: path.to_owned(),
+            len: file.metadata()?.len(),
+            writer: BufWriter::new(file),
+        };
         open.cut(self.resume.take().unwrap_or(u64::MAX))?;
         if open.len == 0 {
             open.append(head)?;
@@ -58,7 +63,8 @@ impl LogFile {
 
     /// Appends bytes.
     pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        let open = self.open.as_mut().ok_or_else(|| Error::new("the logger is not open"))?.get_mut();
+        let open =
+            self.open.as_mut().ok_or_else(|| Error::new("the logger is not open"))?.get_mut();
         open.append(bytes).context(open.path.display())
     }
 
@@ -157,6 +163,12 @@ mod tests {
 
     #[test]
     fn a_run_without_files_is_refused() {
-        assert!(LogFile::default().open(Path::new(""), "log", b"").unwrap_err().message().contains("keeps no files"));
+        assert!(
+            LogFile::default()
+                .open(Path::new(""), "log", b"")
+                .unwrap_err()
+                .message()
+                .contains("keeps no files")
+        );
     }
 }

@@ -13,21 +13,30 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Values from 0 to 1 of shape `[height, width]` or `[channels, height, width]`; what lies outside is cut off, NaN is 0.
+    /// Values from 0 to 1 of shape `[height, width]` or `[channels, height, width]`; what lies
+    /// outside is cut off, NaN is 0.
     pub fn new(values: &[f32], shape: &[usize]) -> Result<Picture> {
         let (channels, height, width) = match *shape {
             [height, width] => (1, height, width),
             [channels @ 1..=4, height, width] => (channels, height, width),
-            _ => bail!("a picture has shape [height, width] or [channels, height, width] with 1 to 4 channels, not {shape:?}"),
+            _ => bail!(
+                "a picture has shape [height, width] or [channels, height, width] with 1 to 4 channels, not {shape:?}"
+            ),
         };
         if height == 0 || width == 0 || values.len() != channels * height * width {
             bail!("{} values do not fill a picture of shape {shape:?}", values.len());
         }
         let plane = height * width;
         // `as` cuts at 0 and 255 and turns NaN into 0.
-        let byte = |at: usize| (values[at % channels * plane + at / channels] * 255.0).round() as u8;
+        let byte =
+            |at: usize| (values[at % channels * plane + at / channels] * 255.0).round() as u8;
         let pixels = (0..values.len()).map(byte).collect();
-        Ok(Picture { height: height as u32, width: width as u32, channels: channels as u32, pixels })
+        Ok(Picture {
+            height: height as u32,
+            width: width as u32,
+            channels: channels as u32,
+            pixels,
+        })
     }
 
     /// The file.
@@ -41,7 +50,9 @@ impl Picture {
             3 => png::ColorType::Rgb,
             _ => png::ColorType::Rgba,
         });
-        let failed = |error: png::EncodingError| Error::new(format!("the picture cannot be written as PNG: {error}"));
+        let failed = |error: png::EncodingError| {
+            Error::new(format!("the picture cannot be written as PNG: {error}"))
+        };
         let mut writer = encoder.write_header().map_err(failed)?;
         writer.write_image_data(&self.pixels).map_err(failed)?;
         writer.finish().map_err(failed)?;

@@ -1,4 +1,5 @@
-//! The wire format of protocol buffers, as far as event files need it: varints, doubles, floats, bytes, messages.
+//! The wire format of protocol buffers, as far as event files need it: varints, doubles, floats,
+//! bytes, messages.
 //!
 //! See <https://protobuf.dev/programming-guides/encoding/>.
 
@@ -85,10 +86,22 @@ mod tests {
     #[test]
     fn fields_are_written_as_the_encoding_guide_shows() {
         assert_eq!(Message::new().integer(1, 150).into_bytes(), [0x08, 0x96, 0x01]);
-        assert_eq!(Message::new().bytes(2, "testing").into_bytes(), [0x12, 7, b't', b'e', b's', b't', b'i', b'n', b'g']);
-        assert_eq!(Message::new().message(3, Message::new().integer(1, 150)).into_bytes(), [0x1a, 3, 0x08, 0x96, 0x01]);
-        assert_eq!(Message::new().integer(1, -2).into_bytes(), [8, 0xfe, 255, 255, 255, 255, 255, 255, 255, 255, 1]);
+        assert_eq!(
+            Message::new().bytes(2, "testing").into_bytes(),
+            [0x12, 7, b't', b'e', b's', b't', b'i', b'n', b'g']
+        );
+        assert_eq!(
+            Message::new().message(3, Message::new().integer(1, 150)).into_bytes(),
+            [0x1a, 3, 0x08, 0x96, 0x01]
+        );
+        assert_eq!(
+            Message::new().integer(1, -2).into_bytes(),
+            [8, 0xfe, 255, 255, 255, 255, 255, 255, 255, 255, 1]
+        );
         assert_eq!(Message::new().float(2, 1.0).into_bytes(), [0x15, 0, 0, 0x80, 0x3f]);
-        assert_eq!(Message::new().doubles(6, &[0.0]).into_bytes(), [0x32, 8, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(
+            Message::new().doubles(6, &[0.0]).into_bytes(),
+            [0x32, 8, 0, 0, 0, 0, 0, 0, 0, 0]
+        );
     }
 }

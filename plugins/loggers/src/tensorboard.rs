@@ -1,7 +1,8 @@
 //! TensorBoard's event files: TFRecord frames around `Event` messages.
 //!
-//! Messages and field numbers are those of TensorBoard's `event.proto`, `summary.proto`, `tensor.proto` and the plugins
-//! `text` and `hparams`. `tests/reference/tensorboard_events.py` reads a file back with the official package.
+//! Messages and field numbers are those of TensorBoard's `event.proto`, `summary.proto`,
+//! `tensor.proto` and the plugins `text` and `hparams`. `tests/reference/tensorboard_events.py`
+//! reads a file back with the official package.
 
 use std::path::Path;
 
@@ -11,7 +12,8 @@ use serde_json::{Map, Value};
 
 use crate::{histogram::Histogram, log_file::LogFile, picture::Picture, protobuf::Message};
 
-/// The name needs `tfevents` in it; it is always the same, so that a resumed run goes on in its file.
+/// The name needs `tfevents` in it; it is always the same, so that a resumed run goes on in its
+/// file.
 const FILE: &str = "events.out.tfevents.0.fluxbay";
 
 /// The logger `tensorboard`.
@@ -72,7 +74,10 @@ fn masked_crc(bytes: &[u8]) -> u32 {
 
 /// `Event`: wall_time 1, step 2, summary 5.
 fn event(time: f64, step: u64, value: Message) -> Message {
-    Message::new().double(1, time).integer(2, step as i64).message(5, Message::new().message(1, value))
+    Message::new()
+        .double(1, time)
+        .integer(2, step as i64)
+        .message(5, Message::new().message(1, value))
 }
 
 /// `Summary.Value`: tag 1, simple_value 2, image 4, histo 5, tensor 8, metadata 9.
@@ -80,9 +85,15 @@ fn values(record: &Record<'_>) -> Result<Vec<Message>> {
     let tagged = || Message::new().bytes(1, record.tag.as_bytes());
     Ok(match &record.value {
         RecordValue::Scalar(number) => vec![tagged().float(2, *number as f32)],
-        RecordValue::Histogram(tensor) => vec![tagged().message(5, histogram(&Histogram::of(&tensor.to_vec()?)))],
-        RecordValue::Image(tensor) => vec![tagged().message(4, image(&Picture::new(&tensor.to_vec()?, &tensor.dims()?)?)?)],
-        RecordValue::Text(text) => vec![tagged().message(8, string_tensor(text)).message(9, metadata("text", &[]))],
+        RecordValue::Histogram(tensor) => {
+            vec![tagged().message(5, histogram(&Histogram::of(&tensor.to_vec()?)))]
+        }
+        RecordValue::Image(tensor) => {
+            vec![tagged().message(4, image(&Picture::new(&tensor.to_vec()?, &tensor.dims()?)?)?)]
+        }
+        RecordValue::Text(text) => {
+            vec![tagged().message(8, string_tensor(text)).message(9, metadata("text", &[]))]
+        }
         RecordValue::HyperParameters(json) => hyper_parameters(json, record.time)?,
     })
 }
@@ -116,14 +127,17 @@ fn metadata(plugin: &str, content: &[u8]) -> Message {
     Message::new().message(1, Message::new().bytes(1, plugin).bytes(2, content))
 }
 
-/// The summaries that the plugin `hparams` looks for: what there is, what this session has, that it has begun.
+/// The summaries that the plugin `hparams` looks for: what there is, what this session has, that it
+/// has begun.
 fn hyper_parameters(json: &str, time: f64) -> Result<Vec<Message>> {
     let all: Map<String, Value> = serde_json::from_str(json).context("hyper-parameters")?;
     let mut experiment = Message::new().double(3, time);
     let mut session = Message::new();
     for (name, value) in &all {
         let (kind, value) = match value {
-            Value::Number(number) => (3, Message::new().double(2, number.as_f64().unwrap_or(f64::NAN))),
+            Value::Number(number) => {
+                (3, Message::new().double(2, number.as_f64().unwrap_or(f64::NAN)))
+            }
             Value::Bool(flag) => (2, Message::new().integer(4, i64::from(*flag))),
             Value::String(text) => (1, Message::new().bytes(3, text)),
             other => (1, Message::new().bytes(3, other.to_string())),
@@ -137,7 +151,10 @@ fn hyper_parameters(json: &str, time: f64) -> Result<Vec<Message>> {
         let content = Message::new().message(field, content).into_bytes();
         Message::new().bytes(1, tag).message(9, metadata("hparams", &content))
     };
-    Ok(vec![summary("_hparams_/experiment", 2, experiment), summary("_hparams_/session_start_info", 3, session)])
+    Ok(vec![
+        summary("_hparams_/experiment", 2, experiment),
+        summary("_hparams_/session_start_info", 3, session),
+    ])
 }
 
 #[cfg(test)]
@@ -147,16 +164,23 @@ mod tests {
     #[test]
     fn checksums_are_those_of_tfrecord_files() {
         // CRC-32C of "123456789" is e3069283 (RFC 3720).
-        assert_eq!(masked_crc(b"123456789"), 0xe306_9283_u32.rotate_right(15).wrapping_add(0xa282_ead8));
+        assert_eq!(
+            masked_crc(b"123456789"),
+            0xe306_9283_u32.rotate_right(15).wrapping_add(0xa282_ead8)
+        );
         let framed = frame(b"abc");
-        assert_eq!((framed.len(), &framed[..8], &framed[12..15]), (19, &[3, 0, 0, 0, 0, 0, 0, 0][..], &b"abc"[..]));
+        assert_eq!(
+            (framed.len(), &framed[..8], &framed[12..15]),
+            (19, &[3, 0, 0, 0, 0, 0, 0, 0][..], &b"abc"[..])
+        );
     }
 
     /// Writes a file with every kind of record that needs no host, for the check script.
     #[test]
     fn a_file_with_scalars_texts_and_hyper_parameters_is_written() {
         let scratch = tempfile::tempdir().unwrap();
-        let dir = std::env::var_os("FLUXBAY_TENSORBOARD_SAMPLE").map_or(scratch.path().to_owned(), std::path::PathBuf::from);
+        let dir = std::env::var_os("FLUXBAY_TENSORBOARD_SAMPLE")
+            .map_or(scratch.path().to_owned(), std::path::PathBuf::from);
         let mut logger = TensorBoard { file: LogFile::default() };
         logger.open(&dir).unwrap();
         for step in 1..=3 {
@@ -166,12 +190,17 @@ mod tests {
         }
         logger.write(&Record::new("note", 1, RecordValue::Text("a *text*".into()))).unwrap();
         let parameters = r#"{"learning-rate": 0.001, "nesterov": true, "kind": "adamw"}"#;
-        logger.write(&Record::new("hparams", 0, RecordValue::HyperParameters(parameters.into()))).unwrap();
+        logger
+            .write(&Record::new("hparams", 0, RecordValue::HyperParameters(parameters.into())))
+            .unwrap();
         let values: Vec<f64> = (0..100).map(|value| f64::from(value) / 10.0).collect();
-        let histo = Message::new().bytes(1, "histogram").message(5, histogram(&Histogram::of(&values)));
+        let histo =
+            Message::new().bytes(1, "histogram").message(5, histogram(&Histogram::of(&values)));
         logger.file.append(&frame(&event(1.0, 7, histo).into_bytes())).unwrap();
         let pixels: Vec<f32> = (0..48).map(|value| value as f32 / 47.0).collect();
-        let picture = Message::new().bytes(1, "image").message(4, image(&Picture::new(&pixels, &[3, 4, 4]).unwrap()).unwrap());
+        let picture = Message::new()
+            .bytes(1, "image")
+            .message(4, image(&Picture::new(&pixels, &[3, 4, 4]).unwrap()).unwrap());
         logger.file.append(&frame(&event(1.0, 8, picture).into_bytes())).unwrap();
         logger.close().unwrap();
 

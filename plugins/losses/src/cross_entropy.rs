@@ -5,7 +5,8 @@ use fluxbay_plugin::prelude::*;
 config! {
     /// How the targets are taken.
     pub struct Config {
-        /// Share of each target that is spread evenly over all classes (Szegedy et al. 2016, arXiv:1512.00567).
+        /// Share of each target that is spread evenly over all classes (Szegedy et al. 2016,
+        /// arXiv:1512.00567).
         label_smoothing: f64 = 0.0 => 0.0..1.0,
     }
 }

@@ -37,15 +37,18 @@ losses! {
     MeanSquaredError(NoConfig) => |self, yhats, ys| yhats.mse(ys),
     /// Mean of `|yhat - y|`.
     MeanAbsoluteError(NoConfig) => |self, yhats, ys| yhats.mae(ys),
-    /// Mean of `d^2 / 2` where `d = |yhat - y|` is within delta, else `delta (d - delta / 2)` (Huber 1964).
+    /// Mean of `d^2 / 2` where `d = |yhat - y|` is within delta, else `delta (d - delta / 2)`
+    /// (Huber 1964).
     Huber(HuberConfig) => |self, yhats, ys| yhats.huber(ys, self.0.delta),
 }
 
-/// Targets in the predictions' type, and in their shape where only dimensions of size 1 differ: `[n]` against `[n, 1]`.
+/// Targets in the predictions' type, and in their shape where only dimensions of size 1 differ:
+/// `[n]` against `[n, 1]`.
 fn matched(yhats: &Tensor, ys: &Tensor) -> Result<Tensor> {
     let (wanted, found) = (yhats.dims()?, ys.dims()?);
     let ys = if yhats.dtype()? == ys.dtype()? { ys.clone() } else { ys.to_dtype(yhats.dtype()?)? };
-    let significant = |dims: &[usize]| dims.iter().copied().filter(|size| *size != 1).collect::<Vec<_>>();
+    let significant =
+        |dims: &[usize]| dims.iter().copied().filter(|size| *size != 1).collect::<Vec<_>>();
     if wanted == found {
         Ok(ys)
     } else if significant(&wanted) == significant(&found) {

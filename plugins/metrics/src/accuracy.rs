@@ -31,12 +31,13 @@ impl Counts {
     }
 
     fn of(samples: &Samples, threshold: f64) -> Counts {
-        let right = (0..samples.len()).filter(|&index| samples.predicted(index, threshold) == Some(samples.labels()[index]));
+        let right = (0..samples.len())
+            .filter(|&index| samples.predicted(index, threshold) == Some(samples.labels()[index]));
         Counts { right: right.count() as u64, samples: samples.len() as u64 }
     }
 
-    /// The usual case, scores in `f32` and labels in `u32` on the processor, counted where they lie; nothing for any other, and for
-    /// labels that are none.
+    /// The usual case, scores in `f32` and labels in `u32` on the processor, counted where they
+    /// lie; nothing for any other, and for labels that are none.
     fn in_place(input: &MetricInput) -> Result<Option<Counts>> {
         let (yhats, ys) = (input.yhats(), input.ys());
         // A single number has no dimensions; it is read.
@@ -44,11 +45,15 @@ impl Counts {
         let counted = yhats.with_slice::<f32, _>(|scores| {
             ys.with_slice::<u32, _>(|labels| {
                 // One label may come with a vector of scores that is no row.
-                let rows = columns > 1 && labels.len() > 1 && scores.len() == columns * labels.len();
+                let rows =
+                    columns > 1 && labels.len() > 1 && scores.len() == columns * labels.len();
                 if !rows || labels.iter().any(|&label| label as usize >= columns) {
                     return None;
                 }
-                let right = scores.chunks_exact(columns).zip(labels).filter(|(row, label)| is_argmax(row, **label as usize));
+                let right = scores
+                    .chunks_exact(columns)
+                    .zip(labels)
+                    .filter(|(row, label)| is_argmax(row, **label as usize));
                 Some(Counts { right: right.count() as u64, samples: labels.len() as u64 })
             })
         });
@@ -103,7 +108,8 @@ mod tests {
     fn behaviour_22_identical_one_hot_rows_are_all_right() {
         let identity = [1., 0., 0., 1.];
         for scores in [[1., 0., 0., 1.], [0.9, 0.1, 0.1, 0.9]] {
-            let samples = Samples::new(elements(&scores, &[2, 2]), &elements(&identity, &[2, 2])).unwrap();
+            let samples =
+                Samples::new(elements(&scores, &[2, 2]), &elements(&identity, &[2, 2])).unwrap();
             assert_eq!(Counts::of(&samples, 0.0).share(), 1.0);
         }
     }
@@ -112,13 +118,19 @@ mod tests {
     fn it_agrees_with_scikit_learn() {
         for case in ["three-classes", "binary-logits"] {
             let reference = crate::reference::Reference::load(case);
-            crate::reference::close(Counts::of(&reference.samples(), 0.0).share(), reference.number("accuracy"));
+            crate::reference::close(
+                Counts::of(&reference.samples(), 0.0).share(),
+                reference.number("accuracy"),
+            );
         }
     }
 
     #[test]
     fn wrong_ones_count_and_nothing_gathered_is_nan() {
-        assert_eq!(Counts::of(&labelled(&[0.2, 0.8, 0.6, 0.4, 0.1, 0.9], 2, &[0., 0., 1.]), 0.0).share(), 2.0 / 3.0);
+        assert_eq!(
+            Counts::of(&labelled(&[0.2, 0.8, 0.6, 0.4, 0.1, 0.9], 2, &[0., 0., 1.]), 0.0).share(),
+            2.0 / 3.0
+        );
         assert!(Counts::default().share().is_nan());
     }
 }

@@ -1,4 +1,5 @@
-//! Area under the receiver operating characteristic, exact: by ranks over all samples of the epoch (Mann and Whitney 1947).
+//! Area under the receiver operating characteristic, exact: by ranks over all samples of the epoch
+//! (Mann and Whitney 1947).
 
 use fluxbay_plugin::{prelude::*, serde};
 use serde_json::json;
@@ -30,7 +31,10 @@ struct Ranked {
 
 impl Ranked {
     fn of(samples: &Samples, scores: Scores) -> Ranked {
-        let mut ranked = Ranked { columns: if samples.classes() == 2 { 1 } else { samples.classes() }, ..Ranked::default() };
+        let mut ranked = Ranked {
+            columns: if samples.classes() == 2 { 1 } else { samples.classes() },
+            ..Ranked::default()
+        };
         for index in 0..samples.len() {
             match samples.row(index) {
                 [logit] => ranked.values.push(*logit),
@@ -46,7 +50,11 @@ impl Ranked {
 
     fn add(&mut self, other: &Ranked) -> Result<()> {
         if !self.labels.is_empty() && self.columns != other.columns {
-            bail!("the number of classes changed from {} to {} within an epoch", self.columns, other.columns);
+            bail!(
+                "the number of classes changed from {} to {} within an epoch",
+                self.columns,
+                other.columns
+            );
         }
         self.columns = other.columns;
         self.values.extend_from_slice(&other.values);
@@ -57,7 +65,13 @@ impl Ranked {
     /// One class against the rest; NaN where either has no samples.
     fn areas(&self) -> Vec<f64> {
         if self.columns == 1 {
-            return vec![area(self.values.iter().copied().zip(self.labels.iter().map(|&label| label == 1)).collect())];
+            return vec![area(
+                self.values
+                    .iter()
+                    .copied()
+                    .zip(self.labels.iter().map(|&label| label == 1))
+                    .collect(),
+            )];
         }
         let of_class = |class: usize| {
             let scores = self.values.iter().skip(class).step_by(self.columns).copied();
@@ -84,7 +98,8 @@ fn area(mut samples: Vec<(f64, bool)>) -> f64 {
     // Ranks from 1, doubled so that the mean rank of ties stays whole: the sum is exact.
     let (mut doubled_ranks, mut first) = (0u128, 0);
     while first < samples.len() {
-        let tied = samples[first..].iter().take_while(|sample| sample.0 == samples[first].0).count();
+        let tied =
+            samples[first..].iter().take_while(|sample| sample.0 == samples[first].0).count();
         let here = samples[first..first + tied].iter().filter(|sample| sample.1).count();
         doubled_ranks += here as u128 * (2 * first + tied + 1) as u128;
         first += tied;
@@ -139,7 +154,10 @@ mod tests {
     fn it_agrees_with_scikit_learn() {
         for case in ["two-classes", "three-classes", "binary-logits"] {
             let reference = Reference::load(case);
-            close(Ranked::of(&reference.samples(), Scores::Logits).mean(), reference.number("auroc"));
+            close(
+                Ranked::of(&reference.samples(), Scores::Logits).mean(),
+                reference.number("auroc"),
+            );
         }
     }
 
@@ -158,7 +176,11 @@ mod tests {
         let mut parts = Ranked::default();
         for start in [0, 30] {
             let end = if start == 0 { 30 } else { whole.labels.len() };
-            let part = Ranked { columns: 3, values: whole.values[start * 3..end * 3].to_vec(), labels: whole.labels[start..end].to_vec() };
+            let part = Ranked {
+                columns: 3,
+                values: whole.values[start * 3..end * 3].to_vec(),
+                labels: whole.labels[start..end].to_vec(),
+            };
             parts.add(&part).unwrap();
         }
         assert_eq!(parts.mean(), whole.mean());

@@ -1,5 +1,5 @@
-//! Precision, recall and F1: per class from the confusion counts, then averaged. Zero stands for a quotient without a
-//! denominator, as in scikit-learn with `zero_division=0`.
+//! Precision, recall and F1: per class from the confusion counts, then averaged. Zero stands for a
+//! quotient without a denominator, as in scikit-learn with `zero_division=0`.
 
 use fluxbay_plugin::prelude::*;
 use serde_json::json;
@@ -42,11 +42,19 @@ struct Positives {
 
 impl Positives {
     fn of(counts: &Confusion, class: usize) -> Positives {
-        Positives { right: counts.right(class), predicted: counts.predicted(class), support: counts.support(class) }
+        Positives {
+            right: counts.right(class),
+            predicted: counts.predicted(class),
+            support: counts.support(class),
+        }
     }
 
     fn plus(self, other: Positives) -> Positives {
-        Positives { right: self.right + other.right, predicted: self.predicted + other.predicted, support: self.support + other.support }
+        Positives {
+            right: self.right + other.right,
+            predicted: self.predicted + other.predicted,
+            support: self.support + other.support,
+        }
     }
 }
 
@@ -67,8 +75,14 @@ fn f1(positives: Positives) -> f64 {
     quotient(2 * positives.right, positives.predicted + positives.support)
 }
 
-fn average(counts: &Confusion, average: Average, positive: u32, score: fn(Positives) -> f64) -> f64 {
-    let all: Vec<Positives> = (0..counts.classes()).map(|class| Positives::of(counts, class)).collect();
+fn average(
+    counts: &Confusion,
+    average: Average,
+    positive: u32,
+    score: fn(Positives) -> f64,
+) -> f64 {
+    let all: Vec<Positives> =
+        (0..counts.classes()).map(|class| Positives::of(counts, class)).collect();
     let total = all.iter().copied().fold(Positives::default(), Positives::plus);
     if total.support == 0 {
         return f64::NAN;
@@ -76,10 +90,14 @@ fn average(counts: &Confusion, average: Average, positive: u32, score: fn(Positi
     match average {
         Average::Micro => score(total),
         Average::Binary => all.get(positive as usize).map_or(0.0, |&positives| score(positives)),
-        Average::Weighted => all.iter().map(|&class| score(class) * class.support as f64).sum::<f64>() / total.support as f64,
+        Average::Weighted => {
+            all.iter().map(|&class| score(class) * class.support as f64).sum::<f64>()
+                / total.support as f64
+        }
         Average::Macro => {
             let seen = all.iter().filter(|class| class.support + class.predicted > 0);
-            let (sum, count) = seen.fold((0.0, 0), |(sum, count), &class| (sum + score(class), count + 1));
+            let (sum, count) =
+                seen.fold((0.0, 0), |(sum, count), &class| (sum + score(class), count + 1));
             sum / f64::from(count)
         }
     }
@@ -153,12 +171,24 @@ mod tests {
         for case in ["three-classes", "two-classes", "absent-classes"] {
             let reference = Reference::load(case);
             let counts = Confusion::of(&reference.samples(), 0.0);
-            for (name, score) in [("precision", precision as fn(Positives) -> f64), ("recall", recall), ("f1", f1)] {
-                for (kind, how) in [("macro", Average::Macro), ("micro", Average::Micro), ("weighted", Average::Weighted)] {
-                    close(average(&counts, how, 1, score), reference.number(&format!("{name}-{kind}")));
+            for (name, score) in
+                [("precision", precision as fn(Positives) -> f64), ("recall", recall), ("f1", f1)]
+            {
+                for (kind, how) in [
+                    ("macro", Average::Macro),
+                    ("micro", Average::Micro),
+                    ("weighted", Average::Weighted),
+                ] {
+                    close(
+                        average(&counts, how, 1, score),
+                        reference.number(&format!("{name}-{kind}")),
+                    );
                 }
                 if case == "two-classes" {
-                    close(average(&counts, Average::Binary, 1, score), reference.number(&format!("{name}-binary")));
+                    close(
+                        average(&counts, Average::Binary, 1, score),
+                        reference.number(&format!("{name}-binary")),
+                    );
                 }
             }
         }

@@ -1,4 +1,5 @@
-//! Counts of true against predicted classes: the metric `confusion-matrix`, and what precision, recall and F1 are made of.
+//! Counts of true against predicted classes: the metric `confusion-matrix`, and what precision,
+//! recall and F1 are made of.
 
 use fluxbay_plugin::{prelude::*, serde};
 use serde_json::json;
@@ -24,7 +25,9 @@ impl Confusion {
         for (index, &label) in samples.labels().iter().enumerate() {
             counts.grow(label as usize + 1);
             match samples.predicted(index, threshold) {
-                Some(predicted) => counts.counts[label as usize * counts.classes + predicted as usize] += 1,
+                Some(predicted) => {
+                    counts.counts[label as usize * counts.classes + predicted as usize] += 1
+                }
                 None => counts.unpredicted[label as usize] += 1,
             }
         }
@@ -36,7 +39,9 @@ impl Confusion {
             return;
         }
         let mut counts = vec![0; classes * classes];
-        for (old, new) in self.counts.chunks_exact(self.classes.max(1)).zip(counts.chunks_exact_mut(classes)) {
+        for (old, new) in
+            self.counts.chunks_exact(self.classes.max(1)).zip(counts.chunks_exact_mut(classes))
+        {
             new[..self.classes].copy_from_slice(old);
         }
         self.counts = counts;
@@ -47,10 +52,17 @@ impl Confusion {
     /// Adds another's counts.
     pub fn add(&mut self, other: &Confusion) {
         self.grow(other.classes);
-        for (row, other_row) in self.counts.chunks_exact_mut(self.classes.max(1)).zip(other.counts.chunks_exact(other.classes.max(1))) {
+        for (row, other_row) in self
+            .counts
+            .chunks_exact_mut(self.classes.max(1))
+            .zip(other.counts.chunks_exact(other.classes.max(1)))
+        {
             row.iter_mut().zip(other_row).for_each(|(count, more)| *count += more);
         }
-        self.unpredicted.iter_mut().zip(&other.unpredicted).for_each(|(count, more)| *count += more);
+        self.unpredicted
+            .iter_mut()
+            .zip(&other.unpredicted)
+            .for_each(|(count, more)| *count += more);
     }
 
     /// Number of classes.
@@ -79,7 +91,9 @@ impl Confusion {
     }
 
     fn accuracy(&self) -> f64 {
-        let (right, all) = (0..self.classes).fold((0, 0), |(right, all), class| (right + self.right(class), all + self.support(class)));
+        let (right, all) = (0..self.classes).fold((0, 0), |(right, all), class| {
+            (right + self.right(class), all + self.support(class))
+        });
         right as f64 / all as f64
     }
 }
@@ -131,7 +145,8 @@ impl Metric for ConfusionMatrix {
     }
 
     fn details(&self) -> Result<String> {
-        let rows: Vec<&[u64]> = (0..self.gathered.classes).map(|class| self.gathered.row(class)).collect();
+        let rows: Vec<&[u64]> =
+            (0..self.gathered.classes).map(|class| self.gathered.row(class)).collect();
         Ok(json!({"rows": "target", "columns": "prediction", "matrix": rows}).to_string())
     }
 }
@@ -142,7 +157,10 @@ mod tests {
     use crate::samples::tests::labelled;
 
     fn one_hot(predicted: &[usize], classes: usize) -> Vec<f64> {
-        predicted.iter().flat_map(|&winner| (0..classes).map(move |class| f64::from(u8::from(class == winner)))).collect()
+        predicted
+            .iter()
+            .flat_map(|&winner| (0..classes).map(move |class| f64::from(u8::from(class == winner))))
+            .collect()
     }
 
     #[test]
@@ -153,7 +171,10 @@ mod tests {
         parts.add(&Confusion::of(&labelled(&one_hot(&predicted[..2], 3), 3, &labels[..2]), 0.0));
         parts.add(&Confusion::of(&labelled(&one_hot(&predicted[2..], 3), 3, &labels[2..]), 0.0));
         assert_eq!(parts, whole);
-        assert_eq!([0, 1, 2].map(|class| whole.row(class).to_vec()), [[1, 0, 0], [0, 1, 1], [0, 1, 1]]);
+        assert_eq!(
+            [0, 1, 2].map(|class| whole.row(class).to_vec()),
+            [[1, 0, 0], [0, 1, 1], [0, 1, 1]]
+        );
         assert_eq!((whole.support(1), whole.predicted(2), whole.right(2)), (2, 2, 1));
     }
 
@@ -161,13 +182,19 @@ mod tests {
     fn it_agrees_with_scikit_learn() {
         let reference = crate::reference::Reference::load("three-classes");
         let counts = Confusion::of(&reference.samples(), 0.0);
-        assert_eq!(json!([counts.row(0), counts.row(1), counts.row(2)]), reference.value("confusion"));
+        assert_eq!(
+            json!([counts.row(0), counts.row(1), counts.row(2)]),
+            reference.value("confusion")
+        );
         crate::reference::close(counts.accuracy(), reference.number("accuracy"));
     }
 
     #[test]
     fn samples_without_a_prediction_count_as_missed() {
         let counts = Confusion::of(&labelled(&[f64::NAN, f64::NAN, 1.0, 0.0], 2, &[1.0, 0.0]), 0.0);
-        assert_eq!((counts.support(1), counts.right(1), counts.predicted(1), counts.accuracy()), (1, 0, 0, 0.5));
+        assert_eq!(
+            (counts.support(1), counts.right(1), counts.predicted(1), counts.accuracy()),
+            (1, 0, 0, 0.5)
+        );
     }
 }

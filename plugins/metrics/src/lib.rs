@@ -1,4 +1,5 @@
-//! The standard metrics. Each gathers counts or sums over an epoch, so that its value is exact whatever the batches were.
+//! The standard metrics. Each gathers counts or sums over an epoch, so that its value is exact
+//! whatever the batches were.
 
 mod accuracy;
 mod auroc;

@@ -28,7 +28,9 @@ struct Likelihood {
 impl Likelihood {
     fn of(samples: &Samples, scores: Scores) -> Result<Likelihood> {
         if scores == Scores::Probabilities && samples.is_binary_logit() {
-            bail!("perplexity of a single probability per sample is not defined here: give logits, or a probability for each class");
+            bail!(
+                "perplexity of a single probability per sample is not defined here: give logits, or a probability for each class"
+            );
         }
         let of_sample = |index: usize| {
             let label = samples.labels()[index] as usize;
@@ -37,7 +39,10 @@ impl Likelihood {
                 Scores::Probabilities => -samples.row(index)[label].ln(),
             }
         };
-        Ok(Likelihood { negative_log: (0..samples.len()).map(of_sample).sum(), samples: samples.len() as u64 })
+        Ok(Likelihood {
+            negative_log: (0..samples.len()).map(of_sample).sum(),
+            samples: samples.len() as u64,
+        })
     }
 
     fn perplexity(&self) -> f64 {
@@ -88,7 +93,10 @@ mod tests {
     fn it_is_the_exponential_of_scikit_learns_log_loss() {
         for case in ["three-classes", "two-classes", "binary-logits"] {
             let reference = Reference::load(case);
-            close(Likelihood::of(&reference.samples(), Scores::Logits).unwrap().perplexity(), reference.number("log-loss").exp());
+            close(
+                Likelihood::of(&reference.samples(), Scores::Logits).unwrap().perplexity(),
+                reference.number("log-loss").exp(),
+            );
         }
     }
 

@@ -1,4 +1,5 @@
-//! Numbers of scikit-learn that the tests compare with; `tests/reference/metrics.py` at the top of the repository makes them.
+//! Numbers of scikit-learn that the tests compare with; `tests/reference/metrics.py` at the top of
+//! the repository makes them.
 
 use fluxbay_plugin::serde_json::{self, Value};
 
@@ -10,7 +11,8 @@ pub struct Reference(Value);
 impl Reference {
     /// The case called `name`.
     pub fn load(name: &str) -> Reference {
-        let cases: Value = serde_json::from_str(include_str!("../tests/scikit-learn.json")).unwrap();
+        let cases: Value =
+            serde_json::from_str(include_str!("../tests/scikit-learn.json")).unwrap();
         let case = cases["cases"][name].clone();
         assert!(case.is_object(), "no case {name}");
         Reference(case)
@@ -42,7 +44,14 @@ impl Reference {
     }
 
     fn elements(&self, name: &str) -> Elements {
-        let list = |value: &Value| value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect::<Vec<_>>();
+        let list = |value: &Value| {
+            value
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|number| number.as_f64().unwrap())
+                .collect::<Vec<_>>()
+        };
         let shape = list(&self.0[name]["shape"]).into_iter().map(|size| size as usize).collect();
         Elements { values: list(&self.0[name]["values"]), shape }
     }
@@ -50,5 +59,8 @@ impl Reference {
 
 /// Equal to a relative 1e-9: scikit-learn adds in another order.
 pub fn close(found: f64, expected: f64) {
-    assert!((found - expected).abs() <= 1e-9 * expected.abs().max(1e-6), "{found} is not {expected}");
+    assert!(
+        (found - expected).abs() <= 1e-9 * expected.abs().max(1e-6),
+        "{found} is not {expected}"
+    );
 }

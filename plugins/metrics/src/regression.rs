@@ -1,4 +1,5 @@
-//! Errors of numbers: mean squared error and its root, mean absolute error, R2. Sums over the epoch, in 64 bits.
+//! Errors of numbers: mean squared error and its root, mean absolute error, R2. Sums over the
+//! epoch, in 64 bits.
 
 use fluxbay_plugin::{prelude::*, serde};
 use serde_json::json;
@@ -117,7 +118,8 @@ errors! {
     Mae: f64::abs, unchanged,
 }
 
-/// What R2 needs of one column: the errors' squares, and the targets' mean and squared deviations (Welford 1962).
+/// What R2 needs of one column: the errors' squares, and the targets' mean and squared deviations
+/// (Welford 1962).
 #[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
 #[serde(crate = "fluxbay_plugin::serde")]
 struct Column {
@@ -136,8 +138,8 @@ impl Column {
         self.residuals += squared(yhat - y);
     }
 
-    /// `1 - residuals / deviations`; for targets that are all equal 1 where the predictions are perfect, else 0, as
-    /// scikit-learn has it. NaN below two samples.
+    /// `1 - residuals / deviations`; for targets that are all equal 1 where the predictions are
+    /// perfect, else 0, as scikit-learn has it. NaN below two samples.
     fn r2(&self) -> f64 {
         if self.count < 2 {
             f64::NAN
@@ -151,11 +153,22 @@ impl Column {
 
 fn add_rows(columns: &mut Vec<Column>, pairs: &Pairs) -> Result<()> {
     if !columns.is_empty() && columns.len() != pairs.columns {
-        bail!("the numbers per sample changed from {} to {} within an epoch", columns.len(), pairs.columns);
+        bail!(
+            "the numbers per sample changed from {} to {} within an epoch",
+            columns.len(),
+            pairs.columns
+        );
     }
     columns.resize(pairs.columns, Column::default());
-    for (yhats, ys) in pairs.yhats.chunks_exact(pairs.columns.max(1)).zip(pairs.ys.chunks_exact(pairs.columns.max(1))) {
-        columns.iter_mut().zip(yhats.iter().zip(ys)).for_each(|(column, (&yhat, &y))| column.add(yhat, y));
+    for (yhats, ys) in pairs
+        .yhats
+        .chunks_exact(pairs.columns.max(1))
+        .zip(pairs.ys.chunks_exact(pairs.columns.max(1)))
+    {
+        columns
+            .iter_mut()
+            .zip(yhats.iter().zip(ys))
+            .for_each(|(column, (&yhat, &y))| column.add(yhat, y));
     }
     Ok(())
 }
@@ -235,7 +248,8 @@ mod tests {
     fn equal_targets_have_the_r2_of_scikit_learn() {
         let r2 = |yhats: &[f64], ys: &[f64]| {
             let mut columns = Vec::new();
-            add_rows(&mut columns, &Pairs::new(elements(yhats, &[2]), elements(ys, &[2])).unwrap()).unwrap();
+            add_rows(&mut columns, &Pairs::new(elements(yhats, &[2]), elements(ys, &[2])).unwrap())
+                .unwrap();
             mean_r2(&columns)
         };
         assert_eq!((r2(&[1.0, 1.0], &[1.0, 1.0]), r2(&[1.0, 2.0], &[1.0, 1.0])), (1.0, 0.0));

@@ -1,7 +1,8 @@
-//! Predictions and targets of a step, as the classification metrics see them: a row of scores and a label per sample.
+//! Predictions and targets of a step, as the classification metrics see them: a row of scores and a
+//! label per sample.
 //!
-//! Every metric of classes reads its step through [`Samples::read`], so that all accept the same shapes. Nothing is
-//! gathered here.
+//! Every metric of classes reads its step through [`Samples::read`], so that all accept the same
+//! shapes. Nothing is gathered here.
 
 use fluxbay_plugin::prelude::*;
 
@@ -19,7 +20,9 @@ impl Elements {
             DType::F64 => tensor.to_vec::<f64>()?,
             DType::I64 => tensor.to_vec::<i64>()?.into_iter().map(|value| value as f64).collect(),
             DType::U8 | DType::U32 => tensor.to_vec::<u32>()?.into_iter().map(f64::from).collect(),
-            DType::BF16 | DType::F16 | DType::F32 => tensor.to_vec::<f32>()?.into_iter().map(f64::from).collect(),
+            DType::BF16 | DType::F16 | DType::F32 => {
+                tensor.to_vec::<f32>()?.into_iter().map(f64::from).collect()
+            }
         };
         Ok(Elements { values, shape: tensor.dims()? })
     }
@@ -29,7 +32,8 @@ impl Elements {
     }
 }
 
-/// Scores `[rows, columns]` with a label per row. With one column the score is a binary logit: class 1 against class 0.
+/// Scores `[rows, columns]` with a label per row. With one column the score is a binary logit:
+/// class 1 against class 0.
 #[derive(Debug, PartialEq)]
 pub struct Samples {
     scores: Vec<f64>,
@@ -43,17 +47,22 @@ impl Samples {
         Samples::new(Elements::read(input.yhats())?, &Elements::read(input.ys())?)
     }
 
-    /// Predictions `[..., classes]` with labels `[...]` or one-hot rows `[..., classes]`, or binary logits and 0/1 targets
-    /// of the same shape.
+    /// Predictions `[..., classes]` with labels `[...]` or one-hot rows `[..., classes]`, or binary
+    /// logits and 0/1 targets of the same shape.
     pub fn new(yhats: Elements, ys: &Elements) -> Result<Samples> {
         let columns = yhats.last();
         let (scores, targets) = (yhats.values.len(), ys.values.len());
         if columns > 1 && yhats.shape.len() > 1 && yhats.shape == ys.shape {
-            let labels = ys.values.chunks_exact(columns).map(|row| argmax(row).unwrap_or(u32::MAX)).collect();
+            let labels = ys
+                .values
+                .chunks_exact(columns)
+                .map(|row| argmax(row).unwrap_or(u32::MAX))
+                .collect();
             return Ok(Samples { scores: yhats.values, columns, labels });
         }
         if columns > 1 && yhats.shape.len() > 1 && scores == targets * columns {
-            let labels = ys.values.iter().map(|&value| label(value, columns)).collect::<Result<_>>()?;
+            let labels =
+                ys.values.iter().map(|&value| label(value, columns)).collect::<Result<_>>()?;
             return Ok(Samples { scores: yhats.values, columns, labels });
         }
         if scores == targets && (columns == 1 || yhats.shape.len() <= 1) {
@@ -93,7 +102,8 @@ impl Samples {
         &self.scores[index * self.columns..][..self.columns]
     }
 
-    /// The predicted class of sample `index`; none where all scores are NaN. A binary logit above `threshold` is class 1.
+    /// The predicted class of sample `index`; none where all scores are NaN. A binary logit above
+    /// `threshold` is class 1.
     pub fn predicted(&self, index: usize, threshold: f64) -> Option<u32> {
         match self.row(index) {
             [score] if score.is_nan() => None,
@@ -116,7 +126,8 @@ pub fn argmax<T: PartialOrd + Copy>(row: &[T]) -> Option<u32> {
     Some(best as u32)
 }
 
-/// Whether [`argmax`] of `row` is `label`, a position in it: told from counting, without finding which it is.
+/// Whether [`argmax`] of `row` is `label`, a position in it: told from counting, without finding
+/// which it is.
 pub fn is_argmax<T: PartialOrd + Copy>(row: &[T], label: usize) -> bool {
     let score = row[label];
     let not_below = row.iter().fold(0, |count, &value| count + u32::from(value >= score));
@@ -129,7 +140,10 @@ pub fn is_argmax<T: PartialOrd + Copy>(row: &[T], label: usize) -> bool {
 
 fn label(value: f64, classes: usize) -> Result<u32> {
     if value.fract() != 0.0 || value < 0.0 || value >= classes as f64 {
-        bail!("{value} is not a class label: with {classes} scores per sample, labels are whole numbers from 0 to {}", classes - 1);
+        bail!(
+            "{value} is not a class label: with {classes} scores per sample, labels are whole numbers from 0 to {}",
+            classes - 1
+        );
     }
     Ok(value as u32)
 }
@@ -174,7 +188,9 @@ pub mod tests {
     fn labels_and_one_hot_rows_mean_the_same() {
         let scores = [0.1, 0.7, 0.2, 0.5, 0.3, 0.2];
         let by_label = labelled(&scores, 3, &[1.0, 0.0]);
-        let one_hot = Samples::new(elements(&scores, &[2, 3]), &elements(&[0., 1., 0., 1., 0., 0.], &[2, 3])).unwrap();
+        let one_hot =
+            Samples::new(elements(&scores, &[2, 3]), &elements(&[0., 1., 0., 1., 0., 0.], &[2, 3]))
+                .unwrap();
         assert_eq!(by_label, one_hot);
         assert_eq!((by_label.len(), by_label.classes()), (2, 3));
         assert_eq!([by_label.predicted(0, 0.0), by_label.predicted(1, 0.0)], [Some(1), Some(0)]);
@@ -183,16 +199,23 @@ pub mod tests {
     #[test]
     fn a_single_score_is_a_binary_logit() {
         for shape in [vec![3], vec![3, 1]] {
-            let samples = Samples::new(elements(&[-1.0, 0.2, 3.0], &shape), &elements(&[0., 1., 0.], &[3])).unwrap();
+            let samples =
+                Samples::new(elements(&[-1.0, 0.2, 3.0], &shape), &elements(&[0., 1., 0.], &[3]))
+                    .unwrap();
             assert!(samples.is_binary_logit());
             assert_eq!(samples.labels(), [0, 1, 0]);
-            assert_eq!((0..3).map(|i| samples.predicted(i, 0.5)).collect::<Vec<_>>(), [Some(0), Some(0), Some(1)]);
+            assert_eq!(
+                (0..3).map(|i| samples.predicted(i, 0.5)).collect::<Vec<_>>(),
+                [Some(0), Some(0), Some(1)]
+            );
         }
     }
 
     #[test]
     fn sequences_count_every_position() {
-        let samples = Samples::new(elements(&[0.0; 12], &[2, 2, 3]), &elements(&[0., 1., 2., 0.], &[2, 2])).unwrap();
+        let samples =
+            Samples::new(elements(&[0.0; 12], &[2, 2, 3]), &elements(&[0., 1., 2., 0.], &[2, 2]))
+                .unwrap();
         assert_eq!((samples.len(), samples.classes()), (4, 3));
     }
 
@@ -208,18 +231,26 @@ pub mod tests {
         for place in 0..scores.len().pow(3) {
             let row = [scores[place % 6], scores[place / 6 % 6], scores[place / 36]];
             for label in 0..3 {
-                assert_eq!(is_argmax(&row, label), argmax(&row) == Some(label as u32), "{row:?}, {label}");
+                assert_eq!(
+                    is_argmax(&row, label),
+                    argmax(&row) == Some(label as u32),
+                    "{row:?}, {label}"
+                );
             }
         }
     }
 
     #[test]
     fn what_does_not_fit_is_named() {
-        let refused = |yhats: Elements, ys: Elements| Samples::new(yhats, &ys).unwrap_err().to_string();
+        let refused =
+            |yhats: Elements, ys: Elements| Samples::new(yhats, &ys).unwrap_err().to_string();
         let shapes = refused(elements(&[0.0; 6], &[2, 3]), elements(&[0.0; 3], &[3]));
         assert!(shapes.contains("[2, 3]") && shapes.contains("[3]"), "{shapes}");
         let range = refused(elements(&[0.0; 6], &[2, 3]), elements(&[0.0, 3.0], &[2]));
-        assert!(range.contains("3 is not a class label") && range.contains("from 0 to 2"), "{range}");
+        assert!(
+            range.contains("3 is not a class label") && range.contains("from 0 to 2"),
+            "{range}"
+        );
     }
 
     #[test]

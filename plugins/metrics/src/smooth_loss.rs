@@ -10,7 +10,8 @@ config! {
     }
 }
 
-/// The metric `smooth-loss`: an exponential average with bias correction (Kingma and Ba 2014, arXiv:1412.6980, section 3).
+/// The metric `smooth-loss`: an exponential average with bias correction (Kingma and Ba 2014,
+/// arXiv:1412.6980, section 3).
 pub struct SmoothLoss {
     weight: f64,
     average: Average,
@@ -20,7 +21,8 @@ pub struct SmoothLoss {
 #[serde(crate = "fluxbay_plugin::serde")]
 struct Average {
     sum: f64,
-    /// `weight` to the power of the number of steps, taken from 1: the share of the sum that is there.
+    /// `weight` to the power of the number of steps, taken from 1: the share of the sum that is
+    /// there.
     filled: f64,
 }
 

@@ -27,7 +27,9 @@ struct Counts {
 
 impl Counts {
     fn of(samples: &Samples, k: usize) -> Counts {
-        let right = (0..samples.len()).filter(|&index| rank(samples.row(index), samples.labels()[index]).is_some_and(|rank| rank < k));
+        let right = (0..samples.len()).filter(|&index| {
+            rank(samples.row(index), samples.labels()[index]).is_some_and(|rank| rank < k)
+        });
         Counts { right: right.count() as u64, samples: samples.len() as u64 }
     }
 
@@ -36,12 +38,16 @@ impl Counts {
     }
 }
 
-/// How many classes come before `label`: larger scores, and equal ones of classes with a lower number.
+/// How many classes come before `label`: larger scores, and equal ones of classes with a lower
+/// number.
 fn rank(scores: &[f64], label: u32) -> Option<usize> {
     let binary = [0.0, scores[0]];
     let scores = if scores.len() == 1 { &binary[..] } else { scores };
     let own = *scores.get(label as usize).filter(|score| !score.is_nan())?;
-    let before = scores.iter().enumerate().filter(|&(class, &score)| score > own || (score == own && class < label as usize));
+    let before = scores
+        .iter()
+        .enumerate()
+        .filter(|&(class, &score)| score > own || (score == own && class < label as usize));
     Some(before.count())
 }
 

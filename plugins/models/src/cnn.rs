@@ -39,7 +39,8 @@ impl Component for Cnn {
     type Config = Config;
 
     fn new(config: Config, _: &mut Setup) -> Result<Self> {
-        if config.channels.is_empty() || config.channels.contains(&0) || config.hidden.contains(&0) {
+        if config.channels.is_empty() || config.channels.contains(&0) || config.hidden.contains(&0)
+        {
             bail!("channels and hidden list sizes of at least 1, and there is at least one block");
         }
         Ok(Cnn(config))
@@ -54,27 +55,41 @@ impl Model for Cnn {
         let input = match data.xs()?.shape[..] {
             [height, width] => [1, height, width],
             [channels, height, width] => [channels, height, width],
-            ref other => bail!("cnn takes images [height, width] or [channels, height, width], the data set has {other:?} per sample"),
+            ref other => bail!(
+                "cnn takes images [height, width] or [channels, height, width], the data set has {other:?} per sample"
+            ),
         };
         let [mut channels, mut height, mut width] = input;
         let mut blocks = Vec::new();
         for (index, outputs) in config.channels.iter().enumerate() {
-            let shrunk = |size: usize| (size + 2 * config.padding + 1).checked_sub(config.kernel).filter(|size| *size > 0);
+            let shrunk = |size: usize| {
+                (size + 2 * config.padding + 1).checked_sub(config.kernel).filter(|size| *size > 0)
+            };
             let (Some(rows), Some(columns)) = (shrunk(height), shrunk(width)) else {
                 bail!(
                     "block {index}: a map of {height} x {width} is smaller than the window of {0} x {0}; use fewer channels, a smaller kernel or padding",
                     config.kernel
                 );
             };
-            let layer = ConvConfig { padding: config.padding, activation: config.activation, ..ConvConfig::default() };
+            let layer = ConvConfig {
+                padding: config.padding,
+                activation: config.activation,
+                ..ConvConfig::default()
+            };
             let pool = if rows >= config.pool && columns >= config.pool { config.pool } else { 1 };
-            blocks.push((conv2d(channels, *outputs, config.kernel, layer, params.pp("conv").pp(index))?, pool));
+            blocks.push((
+                conv2d(channels, *outputs, config.kernel, layer, params.pp("conv").pp(index))?,
+                pool,
+            ));
             (channels, height, width) = (*outputs, rows / pool, columns / pool);
         }
         let mut features = channels * height * width;
         let mut dense = Vec::new();
         for (index, outputs) in config.hidden.iter().enumerate() {
-            dense.push(linear(features, *outputs, params.pp("hidden").pp(index))?.with_activation(config.activation));
+            dense.push(
+                linear(features, *outputs, params.pp("hidden").pp(index))?
+                    .with_activation(config.activation),
+            );
             features = *outputs;
         }
         dense.push(linear(features, data.outputs()?, params.pp("output"))?);
@@ -84,7 +99,11 @@ impl Model for Cnn {
     fn forward(&self, network: &Network, xs: &Tensor) -> Result<Tensor> {
         let dims = xs.dims()?;
         let [channels, height, width] = network.input;
-        let mut xs = if dims.len() == 4 { xs.clone() } else { xs.reshape((dims[0], channels, height, width))? };
+        let mut xs = if dims.len() == 4 {
+            xs.clone()
+        } else {
+            xs.reshape((dims[0], channels, height, width))?
+        };
         for (convolution, pool) in &network.blocks {
             xs = convolution.forward(&xs)?;
             if *pool > 1 {

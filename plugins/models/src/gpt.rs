@@ -1,7 +1,11 @@
-//! A causal transformer in the manner of GPT-2 (Radford et al. 2019): normalisation before each block, learned positions.
+//! A causal transformer in the manner of GPT-2 (Radford et al. 2019): normalisation before each
+//! block, learned positions.
 
 use fluxbay_plugin::{
-    nn::{Embedding, LayerNorm, Linear, SelfAttention, dropout, embedding, layer_norm, linear, linear_no_bias, self_attention},
+    nn::{
+        Embedding, LayerNorm, Linear, SelfAttention, dropout, embedding, layer_norm, linear,
+        linear_no_bias, self_attention,
+    },
     prelude::*,
 };
 
@@ -58,7 +62,10 @@ impl Model for Gpt {
         let Config { layers, width, heads, expansion, .. } = self.0;
         let (xs, ys) = (data.xs()?, data.ys()?);
         let (&[time], Some(vocabulary)) = (&xs.shape[..], xs.classes.or(ys.classes)) else {
-            bail!("gpt takes token ids [time] with a known vocabulary, the data set has {:?} per sample and no classes", xs.shape);
+            bail!(
+                "gpt takes token ids [time] with a known vocabulary, the data set has {:?} per sample and no classes",
+                xs.shape
+            );
         };
         let mut blocks = Vec::new();
         for index in 0..layers {
@@ -67,13 +74,18 @@ impl Model for Gpt {
                 attention_norm: layer_norm(width, 1e-5, params.pp("attention-norm"))?,
                 attention: self_attention(width, heads, true, params.pp("attention"))?,
                 feed_norm: layer_norm(width, 1e-5, params.pp("feed-norm"))?,
-                expand: linear(width, expansion * width, params.pp("expand"))?.with_activation(Activation::Gelu),
+                expand: linear(width, expansion * width, params.pp("expand"))?
+                    .with_activation(Activation::Gelu),
                 contract: linear(expansion * width, width, params.pp("contract"))?,
             });
         }
         Ok(Network {
             tokens: embedding(vocabulary, width, 0.02, params.pp("tokens"))?,
-            positions: params.get((time, width), "positions", Init::Normal { mean: 0.0, std: 0.02 })?,
+            positions: params.get(
+                (time, width),
+                "positions",
+                Init::Normal { mean: 0.0, std: 0.02 },
+            )?,
             blocks,
             norm: layer_norm(width, 1e-5, params.pp("norm"))?,
             output: linear_no_bias(width, vocabulary, params.pp("output"))?,
@@ -86,7 +98,9 @@ impl Model for Gpt {
         for block in &network.blocks {
             let mixed = block.attention.forward(&block.attention_norm.forward(&hidden)?)?;
             hidden = hidden.add(&dropout.forward(&mixed)?)?;
-            let fed = block.contract.forward(&block.expand.forward(&block.feed_norm.forward(&hidden)?)?)?;
+            let fed = block
+                .contract
+                .forward(&block.expand.forward(&block.feed_norm.forward(&hidden)?)?)?;
             hidden = hidden.add(&dropout.forward(&fed)?)?;
         }
         network.output.forward(&network.norm.forward(&hidden)?)

@@ -55,14 +55,23 @@ impl Model for Mlp {
         };
         let mut hidden = Vec::new();
         for (index, outputs) in self.0.hidden.iter().enumerate() {
-            hidden.push(linear(width, *outputs, params.pp("hidden").pp(index))?.with_activation(self.0.activation));
+            hidden.push(
+                linear(width, *outputs, params.pp("hidden").pp(index))?
+                    .with_activation(self.0.activation),
+            );
             width = *outputs;
         }
-        Ok(Network { hidden, dropout: dropout(self.0.dropout), output: linear(width, outputs, params.pp("output"))? })
+        Ok(Network {
+            hidden,
+            dropout: dropout(self.0.dropout),
+            output: linear(width, outputs, params.pp("output"))?,
+        })
     }
 
     fn forward(&self, network: &Network, xs: &Tensor) -> Result<Tensor> {
-        let Some((first, others)) = network.hidden.split_first() else { return network.output.forward_flat(xs) };
+        let Some((first, others)) = network.hidden.split_first() else {
+            return network.output.forward_flat(xs);
+        };
         let mut xs = network.dropout.forward(&first.forward_flat(xs)?)?;
         for layer in others {
             xs = network.dropout.forward(&layer.forward(&xs)?)?;

@@ -93,13 +93,17 @@ impl Model for Sequential {
         let mut shape = data.xs()?.shape.clone();
         let mut network = nn::seq();
         for (index, layer) in self.0.layers.iter().enumerate() {
-            let place = |shape: &[usize]| format!("layers[{index}] ({}), which is given {shape:?} per sample", name(layer));
+            let place = |shape: &[usize]| {
+                format!("layers[{index}] ({}), which is given {shape:?} per sample", name(layer))
+            };
             let given = shape.clone();
             network = add(network, layer, &mut shape, params.pp(index)).context(place(&given))?;
         }
         let outputs = data.outputs()?;
         if shape.iter().product::<usize>() != outputs {
-            bail!("the last layer gives {shape:?} per sample, the target needs {outputs} outputs: add or change a linear layer at the end");
+            bail!(
+                "the last layer gives {shape:?} per sample, the target needs {outputs} outputs: add or change a linear layer at the end"
+            );
         }
         Ok(network)
     }
@@ -125,23 +129,41 @@ fn name(layer: &Layer) -> &'static str {
 }
 
 /// Adds a layer that takes `shape` per sample, and updates `shape` to what it gives.
-fn add(network: nn::Sequential, layer: &Layer, shape: &mut Vec<usize>, params: Params) -> Result<nn::Sequential> {
+fn add(
+    network: nn::Sequential,
+    layer: &Layer,
+    shape: &mut Vec<usize>,
+    params: Params,
+) -> Result<nn::Sequential> {
     Ok(match layer {
         Layer::Linear { out, bias } => {
-            let [features] = shape[..] else { bail!("a linear layer takes one dimension: put a flatten layer before it") };
+            let [features] = shape[..] else {
+                bail!("a linear layer takes one dimension: put a flatten layer before it")
+            };
             *shape = vec![*out];
-            network.add(if *bias { nn::linear(features, *out, params)? } else { nn::linear_no_bias(features, *out, params)? })
+            network.add(if *bias {
+                nn::linear(features, *out, params)?
+            } else {
+                nn::linear_no_bias(features, *out, params)?
+            })
         }
         Layer::Conv2d { out, kernel, stride, padding, groups, bias } => {
             let [channels, height, width] = image(shape)?;
-            let config = ConvConfig { stride: *stride, padding: *padding, groups: *groups, bias: *bias, ..ConvConfig::default() };
+            let config = ConvConfig {
+                stride: *stride,
+                padding: *padding,
+                groups: *groups,
+                bias: *bias,
+                ..ConvConfig::default()
+            };
             let size = |size: usize| Some((size + 2 * padding).checked_sub(*kernel)? / stride + 1);
             let (Some(rows), Some(columns)) = (size(height), size(width)) else {
                 bail!("the window of {kernel} x {kernel} is larger than the map");
             };
             let convolution = nn::conv2d(channels, *out, *kernel, config, params)?;
             let given = std::mem::replace(shape, vec![*out, rows, columns]);
-            let network = if given.len() == 2 { network.add(|xs: &Tensor| xs.unsqueeze(1)) } else { network };
+            let network =
+                if given.len() == 2 { network.add(|xs: &Tensor| xs.unsqueeze(1)) } else { network };
             network.add(convolution)
         }
         Layer::MaxPool2d { size } => pooled(network, Pool::Max, *size, shape)?,
@@ -183,12 +205,18 @@ fn image(shape: &[usize]) -> Result<[usize; 3]> {
     }
 }
 
-fn pooled(network: nn::Sequential, pool: Pool, size: usize, shape: &mut Vec<usize>) -> Result<nn::Sequential> {
+fn pooled(
+    network: nn::Sequential,
+    pool: Pool,
+    size: usize,
+    shape: &mut Vec<usize>,
+) -> Result<nn::Sequential> {
     let [channels, height, width] = image(shape)?;
     if height < size || width < size {
         bail!("the window of {size} x {size} is larger than the map");
     }
     let given = std::mem::replace(shape, vec![channels, height / size, width / size]);
-    let network = if given.len() == 2 { network.add(|xs: &Tensor| xs.unsqueeze(1)) } else { network };
+    let network =
+        if given.len() == 2 { network.add(|xs: &Tensor| xs.unsqueeze(1)) } else { network };
     Ok(network.add(nn::pool2d(pool, size, size, 0)))
 }

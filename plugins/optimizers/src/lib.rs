@@ -1,4 +1,5 @@
-//! The standard optimizers: hyper-parameters here, arithmetic in fused operations of the host, state in the host's keeping.
+//! The standard optimizers: hyper-parameters here, arithmetic in fused operations of the host,
+//! state in the host's keeping.
 
 mod adam;
 mod lion;

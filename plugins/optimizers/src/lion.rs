@@ -48,6 +48,11 @@ impl Optimizer for Lion {
     }
 
     fn update(&mut self, update: &Update<'_>) -> Result<()> {
-        Tensor::apply_in_place(op::LION_UPDATE, &[update.parameter, update.gradient, update.state(0)?], &[], &self.now)
+        Tensor::apply_in_place(
+            op::LION_UPDATE,
+            &[update.parameter, update.gradient, update.state(0)?],
+            &[],
+            &self.now,
+        )
     }
 }

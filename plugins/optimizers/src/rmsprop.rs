@@ -20,7 +20,8 @@ config! {
     }
 }
 
-/// `v = alpha v + (1 - alpha) g^2; p -= lr g / (sqrt(v) + epsilon)` (Hinton 2012, lecture 6e), with PyTorch's conventions.
+/// `v = alpha v + (1 - alpha) g^2; p -= lr g / (sqrt(v) + epsilon)` (Hinton 2012, lecture 6e), with
+/// PyTorch's conventions.
 pub struct RmsProp {
     config: Config,
     rates: [Read<f64>; 4],
@@ -52,8 +53,13 @@ impl Component for RmsProp {
 impl Optimizer for RmsProp {
     fn begin(&mut self, learner: &Learner) -> Result<()> {
         let [learning_rate, alpha, weight_decay, momentum] = &self.rates;
-        self.now =
-            [learner.get(learning_rate)?, learner.get(alpha)?, self.config.epsilon, learner.get(weight_decay)?, learner.get(momentum)?];
+        self.now = [
+            learner.get(learning_rate)?,
+            learner.get(alpha)?,
+            self.config.epsilon,
+            learner.get(weight_decay)?,
+            learner.get(momentum)?,
+        ];
         Ok(())
     }
 
@@ -61,9 +67,15 @@ impl Optimizer for RmsProp {
         let (parameter, gradient) = (update.parameter, update.gradient);
         let ints = [i64::from(self.config.centered)];
         if self.config.centered {
-            let inputs = [parameter, gradient, update.state(0)?, update.state(1)?, update.state(2)?];
+            let inputs =
+                [parameter, gradient, update.state(0)?, update.state(1)?, update.state(2)?];
             return Tensor::apply_in_place(op::RMSPROP_UPDATE, &inputs, &ints, &self.now);
         }
-        Tensor::apply_in_place(op::RMSPROP_UPDATE, &[parameter, gradient, update.state(0)?, update.state(1)?], &ints, &self.now)
+        Tensor::apply_in_place(
+            op::RMSPROP_UPDATE,
+            &[parameter, gradient, update.state(0)?, update.state(1)?],
+            &ints,
+            &self.now,
+        )
     }
 }

@@ -18,7 +18,8 @@ config! {
     }
 }
 
-/// `b = momentum b + (1 - dampening) g; p -= lr b` (Sutskever et al. 2013), with PyTorch's conventions.
+/// `b = momentum b + (1 - dampening) g; p -= lr b` (Sutskever et al. 2013), with PyTorch's
+/// conventions.
 pub struct Sgd {
     config: Config,
     learning_rate: Read<f64>,
@@ -62,10 +63,18 @@ impl Optimizer for Sgd {
     fn update(&mut self, update: &Update<'_>) -> Result<()> {
         let (parameter, gradient, ints) = (update.parameter, update.gradient, [update.step as i64]);
         if self.config.momentum != 0.0 {
-            return Tensor::apply_in_place(op::SGD_UPDATE, &[parameter, gradient, update.state(0)?], &ints, &self.now);
+            return Tensor::apply_in_place(
+                op::SGD_UPDATE,
+                &[parameter, gradient, update.state(0)?],
+                &ints,
+                &self.now,
+            );
         }
         if self.now[1] != 0.0 {
-            bail!("momentum was scheduled to {} but began at 0, so no momentum is kept: configure a first momentum above 0", self.now[1]);
+            bail!(
+                "momentum was scheduled to {} but began at 0, so no momentum is kept: configure a first momentum above 0",
+                self.now[1]
+            );
         }
         Tensor::apply_in_place(op::SGD_UPDATE, &[parameter, gradient], &ints, &self.now)
     }

@@ -1,4 +1,5 @@
-//! Adversarial training (Goodfellow et al. 2014, arXiv:1406.2661), with the non-saturating generator loss.
+//! Adversarial training (Goodfellow et al. 2014, arXiv:1406.2661), with the non-saturating
+//! generator loss.
 
 use fluxbay_plugin::{ModelIndex, prelude::*};
 
@@ -7,12 +8,14 @@ config! {
     pub struct Config {
         /// Width of the generator's noise.
         latent: usize = 8 => 1..,
-        /// Share of the critic's targets for real samples that is taken off (one-sided label smoothing, Salimans et al. 2016).
+        /// Share of the critic's targets for real samples that is taken off (one-sided label
+        /// smoothing, Salimans et al. 2016).
         smoothing: f64 = 0.0 => 0.0..1.0,
     }
 }
 
-/// Two models that play against each other: `model.generator` and `model.critic`, each with an optimizer of its own.
+/// Two models that play against each other: `model.generator` and `model.critic`, each with an
+/// optimizer of its own.
 pub struct Gan {
     config: Config,
     critic_end: EventKind,
@@ -43,7 +46,9 @@ impl Phase for Gan {
             let on_real = step.run_model(critic, &real)?;
             let on_fake = step.run_model(critic, &fake)?;
             let wanted = on_real.ones_like()?.affine(1.0 - self.config.smoothing, 0.0)?;
-            let critic_loss = on_real.bce_with_logits(&wanted)?.add(&on_fake.bce_with_logits(&on_fake.zeros_like()?)?)?;
+            let critic_loss = on_real
+                .bce_with_logits(&wanted)?
+                .add(&on_fake.bce_with_logits(&on_fake.zeros_like()?)?)?;
             learner.record_step("critic-loss", critic_loss.to_scalar::<f64>()?)?;
             step.backward_for(critic, &critic_loss)?;
             step.update_for(critic)?;

@@ -32,7 +32,12 @@ impl Component for LowLoss {
     type Config = Config;
 
     fn new(config: Config, setup: &mut Setup) -> Result<Self> {
-        Ok(LowLoss { below: config.below, training: Training, loss: setup.read("step.loss")?, gathered: Gathered::default() })
+        Ok(LowLoss {
+            below: config.below,
+            training: Training,
+            loss: setup.read("step.loss")?,
+            gathered: Gathered::default(),
+        })
     }
 
     fn save(&self) -> Result<Vec<u8>> {

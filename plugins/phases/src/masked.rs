@@ -1,4 +1,5 @@
-//! Self-supervised training by masked reconstruction, in the manner of denoising autoencoders (Vincent et al. 2008).
+//! Self-supervised training by masked reconstruction, in the manner of denoising autoencoders
+//! (Vincent et al. 2008).
 
 use fluxbay_plugin::{ModelIndex, prelude::*};
 
@@ -31,7 +32,9 @@ impl Phase for MaskedReconstruction {
     }
 
     fn step(&mut self, batch: &Batch, learner: &PhaseLearner) -> Result<()> {
-        let Some((encoder, decoder)) = self.models else { bail!("masked-reconstruction was not initialised") };
+        let Some((encoder, decoder)) = self.models else {
+            bail!("masked-reconstruction was not initialised")
+        };
         learner.run_step(batch, |step| {
             let whole = step.xs()?;
             let kept = Tensor::bernoulli(1.0 - self.mask, whole.dims()?, DType::F32)?;

@@ -1,4 +1,5 @@
-//! Linear probes: how much of the target the features of an encoder hold (Alain and Bengio 2016, arXiv:1610.01644).
+//! Linear probes: how much of the target the features of an encoder hold (Alain and Bengio 2016,
+//! arXiv:1610.01644).
 
 use fluxbay_plugin::{ModelIndex, prelude::*};
 
@@ -10,7 +11,10 @@ struct Models {
 
 impl Models {
     fn find(learner: &Learner) -> Result<Option<Models>> {
-        Ok(Some(Models { encoder: learner.model_named("encoder")?, probe: learner.model_named("probe")? }))
+        Ok(Some(Models {
+            encoder: learner.model_named("encoder")?,
+            probe: learner.model_named("probe")?,
+        }))
     }
 
     /// Predictions and loss, with the encoder held fixed.

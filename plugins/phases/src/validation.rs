@@ -2,7 +2,8 @@
 
 use fluxbay_plugin::prelude::*;
 
-/// Forward pass and loss. The host runs it without recording gradients and with dropout switched off.
+/// Forward pass and loss. The host runs it without recording gradients and with dropout switched
+/// off.
 pub struct Validation;
 
 impl Component for Validation {

@@ -10,7 +10,8 @@ use crate::formula::{Curve, Inner};
 config! {
     /// One schedule after the other.
     pub struct SequenceConfig {
-        /// Tables with `steps` (how long the part lasts; not for the last one) and `component` with its keys, or `value` for a constant part.
+        /// Tables with `steps` (how long the part lasts; not for the last one) and `component` with
+        /// its keys, or `value` for a constant part.
         parts: Vec<Value>,
     }
 }
@@ -151,14 +152,22 @@ impl Component for Sequence {
     type Config = SequenceConfig;
 
     fn new(config: SequenceConfig, setup: &mut Setup) -> Result<Self> {
-        let last = config.parts.len().checked_sub(1).ok_or_else(|| Error::new("a sequence needs at least one part"))?;
+        let last = config
+            .parts
+            .len()
+            .checked_sub(1)
+            .ok_or_else(|| Error::new("a sequence needs at least one part"))?;
         let mut parts = Vec::new();
         for (index, part) in config.parts.iter().enumerate() {
-            let (inner, steps) = part_of(part).context(format_args!("part {} of the sequence", index + 1))?;
+            let (inner, steps) =
+                part_of(part).context(format_args!("part {} of the sequence", index + 1))?;
             let steps = match steps {
                 Some(steps) => steps,
                 None if index == last => f64::INFINITY,
-                None => bail!("part {} of the sequence needs `steps`: only the last part may go on for ever", index + 1),
+                None => bail!(
+                    "part {} of the sequence needs `steps`: only the last part may go on for ever",
+                    index + 1
+                ),
             };
             parts.push((Inner::new(&inner, setup)?, steps));
         }
@@ -168,7 +177,9 @@ impl Component for Sequence {
 
 /// A part's schedule and its length.
 fn part_of(part: &Value) -> Result<(Value, Option<f64>)> {
-    let Value::Object(table) = part else { bail!("it is a table with `steps` and `component` or `value`, not {part}") };
+    let Value::Object(table) = part else {
+        bail!("it is a table with `steps` and `component` or `value`, not {part}")
+    };
     let mut table = table.clone();
     let steps = match table.remove("steps") {
         None => None,
@@ -179,7 +190,9 @@ fn part_of(part: &Value) -> Result<(Value, Option<f64>)> {
     };
     match table.remove("value") {
         Some(value) if value.is_number() && table.is_empty() => Ok((value, steps)),
-        Some(value) => bail!("`value` is a number and stands alone beside `steps`; here it is {value}"),
+        Some(value) => {
+            bail!("`value` is a number and stands alone beside `steps`; here it is {value}")
+        }
         None => Ok((Value::Object(table), steps)),
     }
 }
@@ -257,9 +270,16 @@ impl Component for Interpolator {
 
     fn new(config: InterpolatorConfig, setup: &mut Setup) -> Result<Self> {
         if config.rate.is_nan() || config.rate <= 0.0 {
-            bail!("`rate` is {}, but it must be above 0: how many times make one of the inner schedule", config.rate);
+            bail!(
+                "`rate` is {}, but it must be above 0: how many times make one of the inner schedule",
+                config.rate
+            );
         }
-        Ok(Interpolator { schedule: Inner::new(&config.schedule, setup)?, rate: config.rate, rounding: config.rounding })
+        Ok(Interpolator {
+            schedule: Inner::new(&config.schedule, setup)?,
+            rate: config.rate,
+            rounding: config.rounding,
+        })
     }
 }
 
@@ -282,7 +302,12 @@ impl Component for Warmup {
 
     fn new(config: WarmupConfig, setup: &mut Setup) -> Result<Self> {
         let schedule = Inner::new(&config.schedule, setup)?;
-        Ok(Warmup(Warm { schedule, steps: config.steps as f64, start: config.start, shape: config.shape }))
+        Ok(Warmup(Warm {
+            schedule,
+            steps: config.steps as f64,
+            start: config.start,
+            shape: config.shape,
+        }))
     }
 }
 
@@ -313,16 +338,26 @@ mod tests {
         let parts = Parts(vec![(exp(), 3.0), (exp(), 2.0)]);
         let values: Vec<f64> = (1..=7).map(|t| parts.value(t as f64).unwrap()).collect();
         assert_eq!(values, [8., 4., 2., 8., 4., 2., 1.]);
-        let ending = Parts(vec![(Plain(ConstantConfig { value: 1.0 }), 5.0), (Plain(ConstantConfig { value: 2.0 }), f64::INFINITY)]);
+        let ending = Parts(vec![
+            (Plain(ConstantConfig { value: 1.0 }), 5.0),
+            (Plain(ConstantConfig { value: 2.0 }), f64::INFINITY),
+        ]);
         assert_eq!(ending.length(), Some(6));
         assert_eq!(parts.length(), None);
     }
 
     #[test]
     fn parts_are_read_from_tables() {
-        let (inner, steps) = part_of(&serde_json::json!({"steps": 5, "component": "exp", "start": 1})).unwrap();
-        assert_eq!((inner, steps), (serde_json::json!({"component": "exp", "start": 1}), Some(5.0)));
-        assert_eq!(part_of(&serde_json::json!({"value": 0.5})).unwrap(), (serde_json::json!(0.5), None));
+        let (inner, steps) =
+            part_of(&serde_json::json!({"steps": 5, "component": "exp", "start": 1})).unwrap();
+        assert_eq!(
+            (inner, steps),
+            (serde_json::json!({"component": "exp", "start": 1}), Some(5.0))
+        );
+        assert_eq!(
+            part_of(&serde_json::json!({"value": 0.5})).unwrap(),
+            (serde_json::json!(0.5), None)
+        );
         assert!(part_of(&serde_json::json!({"value": 0.5, "component": "exp"})).is_err());
         assert!(part_of(&serde_json::json!({"steps": 0, "value": 1})).is_err());
     }
@@ -348,7 +383,8 @@ mod tests {
     #[test]
     fn a_warm_up_ends_where_its_schedule_begins() {
         let warm = |shape| Warm { schedule: exp(), steps: 4.0, start: 0.0, shape };
-        let values: Vec<f64> = (1..=7).map(|t| warm(Rise::Linear).value(t as f64).unwrap()).collect();
+        let values: Vec<f64> =
+            (1..=7).map(|t| warm(Rise::Linear).value(t as f64).unwrap()).collect();
         assert_eq!(values, [0., 2., 4., 6., 8., 4., 2.]);
         close(warm(Rise::Sin).value(3.0).unwrap(), 8.0 * std::f64::consts::FRAC_1_SQRT_2);
         close(warm(Rise::Cos).value(3.0).unwrap(), 4.0);

@@ -87,7 +87,9 @@ impl Formula for StepConfig {
 
     fn check(&self) -> Result<()> {
         match (self.sizes.is_empty(), self.every) {
-            (true, None) => Err(Error::new("a step schedule needs `every` (one length for all stairs) or `sizes` (a length for each)")),
+            (true, None) => Err(Error::new(
+                "a step schedule needs `every` (one length for all stairs) or `sizes` (a length for each)",
+            )),
             (false, Some(_)) => Err(Error::new("a step schedule has `every` or `sizes`, not both")),
             _ => Ok(()),
         }
@@ -153,7 +155,8 @@ impl Formula for InvConfig {
 config! {
     /// Straight lines between points.
     pub struct PointsConfig {
-        /// Pairs of time and value, such as `[[1, 0.0], [100, 0.1]]`, the times rising; level before the first and after the last.
+        /// Pairs of time and value, such as `[[1, 0.0], [100, 0.1]]`, the times rising; level
+        /// before the first and after the last.
         points: Vec<Vec<f64>>,
     }
 }
@@ -177,7 +180,9 @@ impl Formula for PointsConfig {
 
     fn check(&self) -> Result<()> {
         if self.points.is_empty() || self.points.iter().any(|point| point.len() != 2) {
-            bail!("`points` is a list of pairs of time and value, such as [[1, 0.0], [100, 0.1]], with at least one pair");
+            bail!(
+                "`points` is a list of pairs of time and value, such as [[1, 0.0], [100, 0.1]], with at least one pair"
+            );
         }
         if let Some(pair) = self.points.windows(2).find(|pair| pair[0][0] >= pair[1][0]) {
             bail!("the times of `points` must rise, but {} comes after {}", pair[1][0], pair[0][0]);
@@ -227,9 +232,14 @@ mod tests {
         assert_eq!(values, [1., 1., 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25]);
         assert_eq!(sizes.length(), Some(6));
         let every = StepConfig { start: 1.0, decay: 0.5, sizes: vec![], every: Some(2) };
-        assert_eq!((1..=6).map(|t| every.at(t as f64)).collect::<Vec<_>>(), [1., 1., 0.5, 0.5, 0.25, 0.25]);
+        assert_eq!(
+            (1..=6).map(|t| every.at(t as f64)).collect::<Vec<_>>(),
+            [1., 1., 0.5, 0.5, 0.25, 0.25]
+        );
         assert!(StepConfig { start: 1.0, decay: 0.5, sizes: vec![], every: None }.check().is_err());
-        assert!(StepConfig { start: 1.0, decay: 0.5, sizes: vec![1], every: Some(1) }.check().is_err());
+        assert!(
+            StepConfig { start: 1.0, decay: 0.5, sizes: vec![1], every: Some(1) }.check().is_err()
+        );
     }
 
     #[test]
@@ -248,7 +258,10 @@ mod tests {
         let linear = LinearConfig { start: 1.0, end: 3.0, steps: 4 };
         assert_eq!([1.0, 3.0, 5.0, 9.0].map(|t| linear.at(t)), [1.0, 2.0, 3.0, 3.0]);
         let points = PointsConfig { points: vec![vec![2.0, 0.0], vec![4.0, 1.0], vec![8.0, 0.5]] };
-        assert_eq!([1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 99.0].map(|t| points.at(t)), [0.0, 0.0, 0.5, 1.0, 0.75, 0.5, 0.5]);
+        assert_eq!(
+            [1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 99.0].map(|t| points.at(t)),
+            [0.0, 0.0, 0.5, 1.0, 0.75, 0.5, 0.5]
+        );
         assert!(PointsConfig { points: vec![vec![2.0, 0.0], vec![2.0, 1.0]] }.check().is_err());
         assert!(PointsConfig { points: vec![vec![2.0]] }.check().is_err());
     }

@@ -1,4 +1,5 @@
-//! What schedules are made of: formulas that need nothing but their configuration, and schedules within schedules.
+//! What schedules are made of: formulas that need nothing but their configuration, and schedules
+//! within schedules.
 
 use fluxbay_plugin::{ChildSchedule, prelude::*};
 use serde_json::{Map, Value};
@@ -64,7 +65,8 @@ pub enum Inner {
 }
 
 impl Inner {
-    /// From a configuration value: a number, a component's name, or a table with `component` and its keys.
+    /// From a configuration value: a number, a component's name, or a table with `component` and
+    /// its keys.
     pub fn new(value: &Value, setup: &mut Setup) -> Result<Inner> {
         match value {
             Value::Number(number) => Ok(Inner::Constant(number.as_f64().unwrap_or(f64::NAN))),
@@ -73,15 +75,21 @@ impl Inner {
                 let mut config = table.clone();
                 match config.remove("component") {
                     Some(Value::String(component)) => Inner::child(&component, config, setup),
-                    _ => bail!("a schedule's table needs `component`, such as {{ component = \"exp\", start = 0.1, decay = 0.9 }}"),
+                    _ => bail!(
+                        "a schedule's table needs `component`, such as {{ component = \"exp\", start = 0.1, decay = 0.9 }}"
+                    ),
                 }
             }
-            other => bail!("a schedule is a number, a name, or a table with `component`, not {other}"),
+            other => {
+                bail!("a schedule is a number, a name, or a table with `component`, not {other}")
+            }
         }
     }
 
     fn child(component: &str, config: Map<String, Value>, setup: &mut Setup) -> Result<Inner> {
-        let child = setup.schedule(component, &Value::Object(config)).context(format_args!("schedule `{component}`"))?;
+        let child = setup
+            .schedule(component, &Value::Object(config))
+            .context(format_args!("schedule `{component}`"))?;
         Ok(Inner::Child(child))
     }
 }
@@ -120,6 +128,9 @@ pub mod tests {
 
     /// Checks values to a relative 1e-12.
     pub fn close(found: f64, expected: f64) {
-        assert!((found - expected).abs() <= 1e-12 * expected.abs().max(1e-3), "{found} is not {expected}");
+        assert!(
+            (found - expected).abs() <= 1e-12 * expected.abs().max(1e-3),
+            "{found} is not {expected}"
+        );
     }
 }

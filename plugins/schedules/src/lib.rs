@@ -1,4 +1,5 @@
-//! The standard schedules: the shapes of ParameterSchedulers.jl, warm-ups, onecycle, and ways to combine any schedules.
+//! The standard schedules: the shapes of ParameterSchedulers.jl, warm-ups, onecycle, and ways to
+//! combine any schedules.
 
 mod combine;
 mod decay;

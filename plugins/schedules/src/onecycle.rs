@@ -1,4 +1,5 @@
-//! One rise and one fall over a whole training (Smith and Topin 2017, arXiv:1708.07120), along sines.
+//! One rise and one fall over a whole training (Smith and Topin 2017, arXiv:1708.07120), along
+//! sines.
 
 use std::f64::consts::FRAC_PI_2;
 

@@ -1,7 +1,8 @@
-//! Schedules that go up and down: triangles and sines with their fading forms, and cosine annealing.
+//! Schedules that go up and down: triangles and sines with their fading forms, and cosine
+//! annealing.
 //!
-//! Formulas of ParameterSchedulers.jl, with `t` from 1: `low + (high - low) * wave(t) * fading(t)`, where both waves begin
-//! at 0 and reach 1 after half a period.
+//! Formulas of ParameterSchedulers.jl, with `t` from 1: `low + (high - low) * wave(t) * fading(t)`,
+//! where both waves begin at 0 and reach 1 after half a period.
 
 use std::f64::consts::PI;
 
@@ -86,7 +87,11 @@ macro_rules! fading_wave {
 
         impl Formula for $config {
             fn at(&self, t: f64) -> f64 {
-                between(self.low, self.high, $wave(t, self.period as f64) * self.decay.powf(t - 1.0))
+                between(
+                    self.low,
+                    self.high,
+                    $wave(t, self.period as f64) * self.decay.powf(t - 1.0),
+                )
             }
 
             fn check(&self) -> Result<()> {
@@ -102,7 +107,8 @@ macro_rules! fading_wave {
 }
 
 wave!(TriangleConfig, Triangle, "triangle", |t, period| triangle(t, period));
-wave!(TriangleDecay2Config, TriangleDecay2, "triangle-decay2", |t, period| triangle(t, period) * halved(t, period));
+wave!(TriangleDecay2Config, TriangleDecay2, "triangle-decay2", |t, period| triangle(t, period)
+    * halved(t, period));
 fading_wave!(TriangleExpConfig, TriangleExp, "triangle-exp", triangle);
 wave!(SinConfig, Sin, "sin", |t, period| sine(t, period));
 wave!(SinDecay2Config, SinDecay2, "sin-decay2", |t, period| sine(t, period) * halved(t, period));
@@ -125,7 +131,8 @@ config! {
 impl Formula for CosAnnealConfig {
     fn at(&self, t: f64) -> f64 {
         let period = self.period as f64;
-        let position = if self.restart { (t - 1.0).rem_euclid(period) } else { (t - 1.0).min(period) };
+        let position =
+            if self.restart { (t - 1.0).rem_euclid(period) } else { (t - 1.0).min(period) };
         between(self.low, self.high, (1.0 + (PI * position / period).cos()) / 2.0)
     }
 
@@ -160,8 +167,14 @@ mod tests {
             let wave = by_arcsine(t, 7.0);
             close(TriangleConfig { low: 0.1, high: 0.9, period: 7 }.at(t), 0.1 + 0.8 * wave);
             let halving = 2f64.powf(((t - 1.0) / 7.0).floor());
-            close(TriangleDecay2Config { low: 0.1, high: 0.9, period: 7 }.at(t), 0.1 + 0.8 * wave / halving);
-            close(TriangleExpConfig { low: 0.1, high: 0.9, period: 7, decay: 0.9 }.at(t), 0.1 + 0.8 * wave * 0.9f64.powf(t - 1.0));
+            close(
+                TriangleDecay2Config { low: 0.1, high: 0.9, period: 7 }.at(t),
+                0.1 + 0.8 * wave / halving,
+            );
+            close(
+                TriangleExpConfig { low: 0.1, high: 0.9, period: 7, decay: 0.9 }.at(t),
+                0.1 + 0.8 * wave * 0.9f64.powf(t - 1.0),
+            );
         }
     }
 
@@ -170,7 +183,10 @@ mod tests {
         close(SinConfig { low: 1.0, high: 3.0, period: 6 }.at(2.0), 1.0 + 2.0 * 0.5);
         close(SinConfig { low: 1.0, high: 3.0, period: 6 }.at(4.0), 3.0);
         close(SinDecay2Config { low: 1.0, high: 3.0, period: 6 }.at(16.0), 1.0 + 2.0 / 4.0);
-        close(SinExpConfig { low: 1.0, high: 3.0, period: 6, decay: 0.5 }.at(4.0), 1.0 + 2.0 * 0.125);
+        close(
+            SinExpConfig { low: 1.0, high: 3.0, period: 6, decay: 0.5 }.at(4.0),
+            1.0 + 2.0 * 0.125,
+        );
     }
 
     #[test]

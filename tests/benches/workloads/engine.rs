@@ -1,4 +1,5 @@
-//! The engine driven by a fixed loop: the same kernels as a run of the product, without plugins, events and records.
+//! The engine driven by a fixed loop: the same kernels as a run of the product, without plugins,
+//! events and records.
 
 use candle_core::{DType, Device, Tensor};
 use fluxbay::tensor::{Engine, EngineOptions, Init, Kind};
@@ -18,14 +19,19 @@ struct Trainer {
 
 impl Trainer {
     fn new(threads: usize) -> Self {
-        let mut engine = Engine::new(EngineOptions { seed: 1, threads, ..EngineOptions::default() }).unwrap();
+        let mut engine =
+            Engine::new(EngineOptions { seed: 1, threads, ..EngineOptions::default() }).unwrap();
         engine.model("net");
         Self { engine, parameters: Vec::new(), moments: Vec::new(), scratch: Vec::new(), step: 0 }
     }
 
     fn parameter(&mut self, shape: &[usize], bound: f64) -> Handle {
         let path = format!("p{:03}", self.parameters.len());
-        let init = if bound == 0.0 { Init::Constant(1.0) } else { Init::Uniform { low: -bound, high: bound } };
+        let init = if bound == 0.0 {
+            Init::Constant(1.0)
+        } else {
+            Init::Uniform { low: -bound, high: bound }
+        };
         let handle = self.engine.parameter(0, &path, shape, init, Kind::Trainable).unwrap();
         let zeros = || Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
         let moments = (self.engine.insert(zeros()), self.engine.insert(zeros()));
@@ -53,9 +59,19 @@ impl Trainer {
             let gradient = self.engine.gradient(index).unwrap().unwrap();
             let (parameter, (m, v)) = (self.parameters[index], self.moments[index]);
             if adamw {
-                self.engine.apply(op::ADAMW_UPDATE, &[parameter, gradient, m, v], &[self.step], &[1e-3], &mut none).unwrap();
+                self.engine
+                    .apply(
+                        op::ADAMW_UPDATE,
+                        &[parameter, gradient, m, v],
+                        &[self.step],
+                        &[1e-3],
+                        &mut none,
+                    )
+                    .unwrap();
             } else {
-                self.engine.apply(op::SGD_UPDATE, &[parameter, gradient], &[self.step], &[0.01], &mut none).unwrap();
+                self.engine
+                    .apply(op::SGD_UPDATE, &[parameter, gradient], &[self.step], &[0.01], &mut none)
+                    .unwrap();
             }
             self.engine.release(gradient).unwrap();
         }
@@ -79,7 +95,8 @@ pub fn all(threads: usize) -> Vec<Workload> {
 
 fn mlp(threads: usize, widths: &[usize], batch: usize, adamw: bool) -> Box<dyn FnMut()> {
     let mut trainer = Trainer::new(threads);
-    let layers: Vec<[Handle; 2]> = widths.windows(2).map(|pair| trainer.linear(pair[0], pair[1])).collect();
+    let layers: Vec<[Handle; 2]> =
+        widths.windows(2).map(|pair| trainer.linear(pair[0], pair[1])).collect();
     let x = trainer.engine.insert(images(&[batch, widths[0]]));
     let y = trainer.engine.insert(labels(batch, 10));
     Box::new(move || {
@@ -120,17 +137,25 @@ fn gpt(threads: usize) -> Box<dyn FnMut()> {
     let places = trainer.parameter(&[context, width], 0.05);
     let blocks: Vec<[Handle; 12]> = (0..layers)
         .map(|_| {
-            let norm = |trainer: &mut Trainer| [trainer.parameter(&[width], 0.0), trainer.parameter(&[width], 0.01)];
+            let norm = |trainer: &mut Trainer| {
+                [trainer.parameter(&[width], 0.0), trainer.parameter(&[width], 0.01)]
+            };
             let ([n1, c1], [n2, c2]) = (norm(&mut trainer), norm(&mut trainer));
-            let ([qw, qb], [pw, pb]) = (trainer.linear(width, 3 * width), trainer.linear(width, width));
-            let ([uw, ub], [dw, db]) = (trainer.linear(width, 4 * width), trainer.linear(4 * width, width));
+            let ([qw, qb], [pw, pb]) =
+                (trainer.linear(width, 3 * width), trainer.linear(width, width));
+            let ([uw, ub], [dw, db]) =
+                (trainer.linear(width, 4 * width), trainer.linear(4 * width, width));
             [n1, c1, qw, qb, pw, pb, n2, c2, uw, ub, dw, db]
         })
         .collect();
     let (nf, cf) = (trainer.parameter(&[width], 0.0), trainer.parameter(&[width], 0.01));
     let hw = trainer.parameter(&[vocabulary, width], 0.08);
-    let x = trainer.engine.insert(labels(batch * context, vocabulary as u32).reshape((batch, context)).unwrap());
-    let y = trainer.engine.insert(labels(batch * context, vocabulary as u32).reshape((batch, context)).unwrap());
+    let x = trainer
+        .engine
+        .insert(labels(batch * context, vocabulary as u32).reshape((batch, context)).unwrap());
+    let y = trainer
+        .engine
+        .insert(labels(batch * context, vocabulary as u32).reshape((batch, context)).unwrap());
     Box::new(move || {
         let t = &mut trainer;
         let h = t.apply(op::EMBEDDING, &[tokens, x], &[], &[]);
@@ -159,7 +184,10 @@ pub fn sgemm(threads: usize) -> f64 {
     let mut trainer = Trainer::new(threads);
     let mut best = 0.0_f64;
     for size in [512, 1024, 2048] {
-        let (a, b) = (trainer.engine.insert(images(&[size, size])), trainer.engine.insert(images(&[size, size])));
+        let (a, b) = (
+            trainer.engine.insert(images(&[size, size])),
+            trainer.engine.insert(images(&[size, size])),
+        );
         for _ in 0..6 {
             let begin = std::time::Instant::now();
             let out = trainer.engine.apply1(op::MATMUL, &[a, b], &[], &[]).unwrap();

@@ -1,7 +1,8 @@
 //! Training steps of four models, each as a function that takes one step.
 //!
-//! W1: MLP 784-128-10, ReLU, SGD, batch 64. W2: MLP 784-1024-1024-10, AdamW, batch 256. W3: two convolutions with pooling,
-//! AdamW, batch 64 of 28x28. W4: GPT of 4 layers, width 128, 4 heads, context 128, vocabulary 65, AdamW, batch 16.
+//! W1: MLP 784-128-10, ReLU, SGD, batch 64. W2: MLP 784-1024-1024-10, AdamW, batch 256. W3: two
+//! convolutions with pooling, AdamW, batch 64 of 28x28. W4: GPT of 4 layers, width 128, 4 heads,
+//! context 128, vocabulary 65, AdamW, batch 16.
 
 use std::time::Instant;
 
@@ -16,7 +17,8 @@ pub type Workload = (&'static str, Box<dyn Fn() -> Box<dyn FnMut()>>);
 /// Lets the allocator keep what a step frees, as the binary does.
 #[allow(dead_code)]
 pub fn keep_memory() {
-    // SAFETY: sets a number of the allocator, `mi_option_purge_delay`, before there is another thread.
+    // SAFETY: sets a number of the allocator, `mi_option_purge_delay`, before there is another
+    // thread.
     unsafe { libmimalloc_sys::mi_option_set(15, -1) };
 }
 
@@ -25,16 +27,29 @@ pub fn images(shape: &[usize]) -> Tensor {
 }
 
 pub fn labels(count: usize, classes: u32) -> Tensor {
-    Tensor::from_iter((0..count as u32).map(|at| at.wrapping_mul(2_654_435_761) % classes), &Device::Cpu).unwrap()
+    Tensor::from_iter(
+        (0..count as u32).map(|at| at.wrapping_mul(2_654_435_761) % classes),
+        &Device::Cpu,
+    )
+    .unwrap()
 }
 
-/// Runs the workload that the command line names for as many steps as it says, and prints the median time of one as JSON.
+/// Runs the workload that the command line names for as many steps as it says, and prints the
+/// median time of one as JSON.
 #[allow(dead_code)]
 pub fn measure(workloads: Vec<Workload>) {
     let mut arguments = std::env::args().skip(1);
-    let (name, steps) = (arguments.next().unwrap_or_default(), arguments.next().and_then(|steps| steps.parse().ok()));
-    let Some((Some((_, make)), steps)) = steps.map(|steps: usize| (workloads.iter().find(|(known, _)| **known == name), steps)) else {
-        eprintln!("usage: WORKLOAD STEPS, with a workload of {:?}", workloads.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    let (name, steps) = (
+        arguments.next().unwrap_or_default(),
+        arguments.next().and_then(|steps| steps.parse().ok()),
+    );
+    let Some((Some((_, make)), steps)) =
+        steps.map(|steps: usize| (workloads.iter().find(|(known, _)| **known == name), steps))
+    else {
+        eprintln!(
+            "usage: WORKLOAD STEPS, with a workload of {:?}",
+            workloads.iter().map(|(name, _)| *name).collect::<Vec<_>>()
+        );
         std::process::exit(2);
     };
     let mut step = make();

@@ -1,4 +1,5 @@
-//! `fluxbay inspect`: one plugin, file or component, with all that its description says. Runs no code of a plugin.
+//! `fluxbay inspect`: one plugin, file or component, with all that its description says. Runs no
+//! code of a plugin.
 
 pub(in crate::cli) mod sheet;
 pub(in crate::cli) mod snippet;
@@ -11,14 +12,16 @@ use serde_json::{Value as Json, json};
 
 use super::{Exit, Failure, Outcome, PluginPath, completions, print, print_json};
 use crate::library::{
-    Built, Candidate, Catalog, ComponentManifest, FileReport, Inspection, Kind, Limits, Manifest, Quarantine, ScanOptions, shown,
+    Built, Candidate, Catalog, ComponentManifest, FileReport, Inspection, Kind, Limits, Manifest,
+    Quarantine, ScanOptions, shown,
 };
 use crate::run_file::nearest;
 
 /// Arguments of `fluxbay inspect`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// A component (recorder, callback/recorder, PLUGIN:callback/recorder), a plugin's name, or a file.
+    /// A component (recorder, callback/recorder, PLUGIN:callback/recorder), a plugin's name, or a
+    /// file.
     #[arg(value_name = "NAME|FILE", add = ArgValueCompleter::new(completions::inspectable))]
     name: String,
     #[command(flatten)]
@@ -73,7 +76,11 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let catalog = arguments.path.scan(&[]);
     let (plugins, components) = of_name(&catalog, name)?;
     if arguments.json {
-        let all: Vec<Json> = plugins.iter().map(|sheet| json!(sheet)).chain(components.iter().map(|sheet| json!(sheet))).collect();
+        let all: Vec<Json> = plugins
+            .iter()
+            .map(|sheet| json!(sheet))
+            .chain(components.iter().map(|sheet| json!(sheet)))
+            .collect();
         return match all.as_slice() {
             [only] => print_json(only),
             several => print_json(&several),
@@ -93,15 +100,19 @@ fn of_file(path: &Path) -> Result<PluginSheet, Failure> {
             file: shown::path(plugin.path()),
             sha256: plugin.sha256().hex(),
             state: match Quarantine::open().and_then(|quarantine| quarantine.get(plugin.sha256())) {
-                Some(record) => format!("quarantined, described by its bytes alone: {}", record.refusal()),
+                Some(record) => {
+                    format!("quarantined, described by its bytes alone: {}", record.refusal())
+                }
                 None => "not looked for, described by its bytes alone".to_owned(),
             },
             built: Built::read(plugin.resolved()),
             manifest: plugin.manifest().clone(),
         }),
         Ok(Inspection::OrdinaryLibrary) => {
-            let text =
-                format!("{} is a shared library, but no plugin: it has no manifest; build it with the export macro", shown::path(path));
+            let text = format!(
+                "{} is a shared library, but no plugin: it has no manifest; build it with the export macro",
+                shown::path(path)
+            );
             Err(refused(text))
         }
         Err(refusal) => Err(refused(format!("{} is refused: {refusal}", shown::path(path)))),
@@ -109,15 +120,24 @@ fn of_file(path: &Path) -> Result<PluginSheet, Failure> {
 }
 
 /// All plugins and components that a name may mean.
-fn of_name(catalog: &Catalog, name: &str) -> Result<(Vec<PluginSheet>, Vec<ComponentSheet>), Failure> {
-    let (plugin, rest) = name.split_once(':').map_or((None, name), |(plugin, rest)| (Some(plugin), rest));
+fn of_name(
+    catalog: &Catalog,
+    name: &str,
+) -> Result<(Vec<PluginSheet>, Vec<ComponentSheet>), Failure> {
+    let (plugin, rest) =
+        name.split_once(':').map_or((None, name), |(plugin, rest)| (Some(plugin), rest));
     let (kind, bare) = match rest.split_once('/') {
-        Some((kind, bare)) => (Some(kind.parse::<Kind>().map_err(|error| Failure::new(Exit::Configuration, error))?), bare),
+        Some((kind, bare)) => (
+            Some(kind.parse::<Kind>().map_err(|error| Failure::new(Exit::Configuration, error))?),
+            bare,
+        ),
         None => (None, rest),
     };
     let components: Vec<ComponentSheet> = catalog
         .all_components()
-        .filter(|one| one.manifest.name == bare && kind.is_none_or(|kind| kind == one.manifest.kind))
+        .filter(|one| {
+            one.manifest.name == bare && kind.is_none_or(|kind| kind == one.manifest.kind)
+        })
         .filter(|one| plugin.is_none_or(|plugin| plugin == one.plugin.name()))
         .map(|one| ComponentSheet {
             plugin: one.plugin.name().to_owned(),
@@ -133,7 +153,9 @@ fn of_name(catalog: &Catalog, name: &str) -> Result<(Vec<PluginSheet>, Vec<Compo
             manifest: one.manifest.clone(),
         })
         .collect();
-    let is_asked = |entry: &&crate::library::PluginEntry| plugin.is_none() && kind.is_none() && entry.name() == name;
+    let is_asked = |entry: &&crate::library::PluginEntry| {
+        plugin.is_none() && kind.is_none() && entry.name() == name
+    };
     let plugins: Vec<PluginSheet> = catalog
         .plugins()
         .iter()
@@ -150,7 +172,10 @@ fn of_name(catalog: &Catalog, name: &str) -> Result<(Vec<PluginSheet>, Vec<Compo
     let offers_it = catalog.refused_with(kind, bare);
     let barred = || {
         let mut refused = catalog.reports().iter().filter(|file| file.refusal.is_some());
-        refused.clone().find(of_plugin).or_else(|| refused.find(|file| Some(file.path.as_path()) == offers_it))
+        refused
+            .clone()
+            .find(of_plugin)
+            .or_else(|| refused.find(|file| Some(file.path.as_path()) == offers_it))
     };
     if plugins.is_empty()
         && components.is_empty()
@@ -161,7 +186,11 @@ fn of_name(catalog: &Catalog, name: &str) -> Result<(Vec<PluginSheet>, Vec<Compo
         if let Some(refusal) = &file.refusal {
             sheet.state = format!("not used: {refusal}");
         }
-        let asked = sheet.manifest.components.iter().filter(|one| one.name == bare && kind.is_none_or(|kind| kind == one.kind));
+        let asked = sheet
+            .manifest
+            .components
+            .iter()
+            .filter(|one| one.name == bare && kind.is_none_or(|kind| kind == one.kind));
         let components = asked.map(|one| ComponentSheet {
             plugin: sheet.manifest.plugin.name.clone(),
             version: sheet.manifest.plugin.version.to_string(),
@@ -181,20 +210,28 @@ fn of_name(catalog: &Catalog, name: &str) -> Result<(Vec<PluginSheet>, Vec<Compo
 }
 
 fn unknown(catalog: &Catalog, name: &str, kind: Option<Kind>, bare: &str) -> Failure {
-    let of_kind = catalog.components().filter(|one| kind.is_none_or(|kind| kind == one.manifest.kind));
+    let of_kind =
+        catalog.components().filter(|one| kind.is_none_or(|kind| kind == one.manifest.kind));
     let mut names: Vec<&str> = of_kind.map(|one| one.manifest.name.as_str()).collect();
     names.extend(catalog.plugins().iter().map(|plugin| plugin.name()));
-    let mut mend = match (nearest::nearest(bare, names.iter().copied()), names.is_empty()) {
+    let mut help = match (nearest::nearest(bare, names.iter().copied()), names.is_empty()) {
         (Some(near), _) => format!("did you mean `{near}`?"),
-        (None, true) => "no plugin was found; name their directory with --plugin-dir DIR".to_owned(),
+        (None, true) => {
+            "no plugin was found; name their directory with --plugin-dir DIR".to_owned()
+        }
         (None, false) => "`fluxbay list` shows what there is".to_owned(),
     };
     // Where `fluxbay dev` installs; a run names it in its file, but there is no run here.
     let own = Path::new("plugins");
     if own.is_dir() && catalog.dirs().iter().all(|dir| dir.path != own) {
-        mend.push_str("; the folder `plugins` was not searched: `--plugin-dir plugins` has that done");
+        help.push_str(
+            "; the folder `plugins` was not searched: `--plugin-dir plugins` has that done",
+        );
     }
-    Failure::new(Exit::Configuration, format!("no plugin, component or file is called `{}`; {mend}", shown::text(name)))
+    Failure::new(
+        Exit::Configuration,
+        format!("no plugin, component or file is called `{}`; {help}", shown::text(name)),
+    )
 }
 
 /// Callbacks whose writes overlap: in one run they need an order, or exclude each other.
@@ -202,11 +239,17 @@ fn writers_of_the_same(catalog: &Catalog, manifest: &ComponentManifest) -> Vec<N
     if manifest.kind != Kind::Callback {
         return Vec::new();
     }
-    let others = catalog.of_kind(Kind::Callback).map(|one| one.manifest).filter(|other| other.name != manifest.name);
+    let others = catalog
+        .of_kind(Kind::Callback)
+        .map(|one| one.manifest)
+        .filter(|other| other.name != manifest.name);
     others
         .filter_map(|other| {
             let shared = |path: &String| {
-                let mut all = other.writes.iter().filter_map(|theirs| crate::compose::paths::overlap(path, theirs));
+                let mut all = other
+                    .writes
+                    .iter()
+                    .filter_map(|theirs| crate::compose::paths::overlap(path, theirs));
                 all.next().map(str::to_owned)
             };
             let mut paths: Vec<String> = manifest.writes.iter().filter_map(shared).collect();

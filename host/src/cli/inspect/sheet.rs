@@ -44,7 +44,8 @@ pub(super) fn plugin(sheet: &PluginSheet) -> String {
         }
     }
     for kind in Kind::ALL {
-        let of_kind: Vec<&ComponentManifest> = sheet.manifest.components.iter().filter(|one| one.kind == kind).collect();
+        let of_kind: Vec<&ComponentManifest> =
+            sheet.manifest.components.iter().filter(|one| one.kind == kind).collect();
         let width = of_kind.iter().map(|one| one.name.len()).max().unwrap_or(0);
         if !of_kind.is_empty() {
             let _ = writeln!(out, "\n{}", kind.plural());
@@ -59,13 +60,19 @@ pub(super) fn plugin(sheet: &PluginSheet) -> String {
 /// How it was built, on one line.
 fn built(sheet: &PluginSheet) -> String {
     let Some(built) = &sheet.built else { return String::new() };
-    let compilers = if built.compilers.is_empty() { String::new() } else { format!(", by {}", built.compilers.join(", ")) };
+    let compilers = if built.compilers.is_empty() {
+        String::new()
+    } else {
+        format!(", by {}", built.compilers.join(", "))
+    };
     let debug = if built.debug_info { ", with debug information" } else { "" };
     format!("for {}, {}{debug}{compilers}", built.machine, bytes(built.bytes))
 }
 
 /// What a component does in a run, by what it is called; empty where there is none of it.
-pub(in crate::cli) fn part_in_a_run(manifest: &ComponentManifest) -> [(&'static str, &[String]); 7] {
+pub(in crate::cli) fn part_in_a_run(
+    manifest: &ComponentManifest,
+) -> [(&'static str, &[String]); 7] {
     let kind = std::slice::from_ref(&manifest.phase_kind);
     [
         ("phase kind", if manifest.phase_kind.is_empty() { &[] } else { kind }),
@@ -84,13 +91,26 @@ pub(super) fn component(sheet: &ComponentSheet) -> String {
     let mut out = format!("{}\n", manifest.id());
     paragraph(&mut out, &manifest.summary);
     paragraph(&mut out, &manifest.details);
-    let _ = writeln!(out, "\nfrom        {} {} ({}), {}", sheet.plugin, sheet.version, sheet.state, sheet.file);
-    let last = [("schedulable", manifest.hyper_parameters.as_slice()), ("requires", manifest.requires.as_slice())];
-    for (name, values) in part_in_a_run(manifest).into_iter().chain(last).filter(|(_, values)| !values.is_empty()) {
+    let _ = writeln!(
+        out,
+        "\nfrom        {} {} ({}), {}",
+        sheet.plugin, sheet.version, sheet.state, sheet.file
+    );
+    let last = [
+        ("schedulable", manifest.hyper_parameters.as_slice()),
+        ("requires", manifest.requires.as_slice()),
+    ];
+    for (name, values) in
+        part_in_a_run(manifest).into_iter().chain(last).filter(|(_, values)| !values.is_empty())
+    {
         wrapped(&mut out, &format!("{name:<11} "), &values.join(", "));
     }
     for other in &sheet.writes_too {
-        let text = format!("{} writes {} too: in one run they need an order", other.component, other.paths.join(", "));
+        let text = format!(
+            "{} writes {} too: in one run they need an order",
+            other.component,
+            other.paths.join(", ")
+        );
         wrapped(&mut out, "conflicts   ", &text);
     }
     settings(&mut out, manifest);
@@ -110,14 +130,17 @@ fn settings(out: &mut String, manifest: &ComponentManifest) {
     };
     out.push_str("\nsettings\n");
     for (key, schema) in properties {
-        let needed = required.is_some_and(|keys| keys.iter().any(|name| name.as_str() == Some(key)));
+        let needed =
+            required.is_some_and(|keys| keys.iter().any(|name| name.as_str() == Some(key)));
         let default = match (default_text(schema), needed) {
             (Some(default), _) => format!("default {default}"),
             (None, true) => "required".to_owned(),
             (None, false) => "optional".to_owned(),
         };
         wrapped(out, &format!("  {key}  "), &format!("{}; {default}", type_text(schema)));
-        if let Some(what) = schema.get("description").and_then(Json::as_str).filter(|what| !what.is_empty()) {
+        if let Some(what) =
+            schema.get("description").and_then(Json::as_str).filter(|what| !what.is_empty())
+        {
             wrapped(out, "      ", what);
         }
     }

@@ -30,10 +30,14 @@ pub struct Filter {
 /// A kind by its name or its plural.
 fn kind(text: &str) -> Result<Kind, String> {
     let plain = |text: &str| text.replace([' ', '-', '_'], "").to_lowercase();
-    let found = Kind::ALL.into_iter().find(|kind| plain(kind.name()) == plain(text) || plain(kind.plural()) == plain(text));
+    let found = Kind::ALL
+        .into_iter()
+        .find(|kind| plain(kind.name()) == plain(text) || plain(kind.plural()) == plain(text));
     found.ok_or_else(|| {
         let names = Kind::ALL.map(Kind::name);
-        let near = nearest::nearest(text, names).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+        let near = nearest::nearest(text, names)
+            .map(|near| format!("did you mean `{near}`? "))
+            .unwrap_or_default();
         format!("{near}kinds are {}", names.join(", "))
     })
 }
@@ -41,16 +45,24 @@ fn kind(text: &str) -> Result<Kind, String> {
 impl Filter {
     /// Whether everything is shown.
     pub fn is_open(&self) -> bool {
-        self.kind.is_empty() && self.plugin.is_none() && self.event.is_none() && self.reads.is_none() && self.writes.is_none()
+        self.kind.is_empty()
+            && self.plugin.is_none()
+            && self.event.is_none()
+            && self.reads.is_none()
+            && self.writes.is_none()
     }
 
     /// Whether a component is shown.
     pub fn admits(&self, one: &ComponentRef<'_>) -> bool {
         let manifest = one.manifest;
-        let touches = |path: &str, declared: &[String]| declared.iter().any(|other| overlap(path, other).is_some());
+        let touches = |path: &str, declared: &[String]| {
+            declared.iter().any(|other| overlap(path, other).is_some())
+        };
         (self.kind.is_empty() || self.kind.contains(&manifest.kind))
             && self.plugin.as_ref().is_none_or(|name| name == one.plugin.name())
-            && self.event.as_ref().is_none_or(|event| manifest.events.contains(event) || manifest.emits.contains(event))
+            && self.event.as_ref().is_none_or(|event| {
+                manifest.events.contains(event) || manifest.emits.contains(event)
+            })
             && self.reads.as_ref().is_none_or(|path| touches(path, &manifest.reads))
             && self.writes.as_ref().is_none_or(|path| touches(path, &manifest.writes))
     }
@@ -58,13 +70,14 @@ impl Filter {
     /// A name that nothing goes by, with the nearest that something does.
     ///
     /// # Errors
-    /// What is unknown, and the mend.
+    /// What is unknown, and the help.
     pub fn check(&self, catalog: &Catalog) -> Result<(), String> {
         let unknown = |what: &str, text: &str, mut known: Vec<&str>| {
             known.sort_unstable();
             known.dedup();
-            let mend = nearest::suggestion(text, known.iter().copied()).unwrap_or_else(|| "`fluxbay list` shows what there is".to_owned());
-            Err(format!("{what} `{}`; {mend}", shown::text(text)))
+            let help = nearest::suggestion(text, known.iter().copied())
+                .unwrap_or_else(|| "`fluxbay list` shows what there is".to_owned());
+            Err(format!("{what} `{}`; {help}", shown::text(text)))
         };
         if let Some(name) = &self.plugin {
             let known: Vec<&str> = catalog.plugins().iter().map(|plugin| plugin.name()).collect();
@@ -74,18 +87,29 @@ impl Filter {
         }
         if let Some(event) = &self.event {
             let mut known = fluxbay_plugin::abi::event::NAMES.to_vec();
-            known
-                .extend(catalog.all_components().flat_map(|one| one.manifest.emits.iter().chain(&one.manifest.events)).map(String::as_str));
+            known.extend(
+                catalog
+                    .all_components()
+                    .flat_map(|one| one.manifest.emits.iter().chain(&one.manifest.events))
+                    .map(String::as_str),
+            );
             if !known.contains(&event.as_str()) {
                 return unknown("there is no event", event, known);
             }
         }
-        for (path, verb, is_read) in [(&self.reads, "reads", true), (&self.writes, "writes", false)] {
+        for (path, verb, is_read) in [(&self.reads, "reads", true), (&self.writes, "writes", false)]
+        {
             let Some(path) = path else { continue };
-            let declared = |one: ComponentRef<'_>| if is_read { one.manifest.reads.clone() } else { one.manifest.writes.clone() };
+            let declared = |one: ComponentRef<'_>| {
+                if is_read { one.manifest.reads.clone() } else { one.manifest.writes.clone() }
+            };
             let known: Vec<String> = catalog.all_components().flat_map(declared).collect();
             if !known.iter().any(|other| overlap(path, other).is_some()) {
-                return unknown(&format!("no component {verb}"), path, known.iter().map(String::as_str).collect());
+                return unknown(
+                    &format!("no component {verb}"),
+                    path,
+                    known.iter().map(String::as_str).collect(),
+                );
             }
         }
         Ok(())
@@ -99,8 +123,17 @@ mod tests {
     #[test]
     fn kinds_are_taken_in_the_singular_and_the_plural() {
         assert_eq!(
-            ["callback", "callbacks", "losses", "dataset", "data sets", "Data-Sets"].map(|text| kind(text).ok()).map(Option::unwrap),
-            [Kind::Callback, Kind::Callback, Kind::Loss, Kind::Dataset, Kind::Dataset, Kind::Dataset]
+            ["callback", "callbacks", "losses", "dataset", "data sets", "Data-Sets"]
+                .map(|text| kind(text).ok())
+                .map(Option::unwrap),
+            [
+                Kind::Callback,
+                Kind::Callback,
+                Kind::Loss,
+                Kind::Dataset,
+                Kind::Dataset,
+                Kind::Dataset
+            ]
         );
         assert!(kind("calback").unwrap_err().contains("did you mean `callback`?"));
     }

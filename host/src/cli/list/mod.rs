@@ -1,4 +1,5 @@
-//! `fluxbay list`: what the search path holds, by kind, with every file that cannot be used and why.
+//! `fluxbay list`: what the search path holds, by kind, with every file that cannot be used and
+//! why.
 
 mod filter;
 
@@ -10,7 +11,9 @@ use serde::Serialize;
 use filter::Filter;
 
 use super::{Exit, Failure, Outcome, PluginPath, print, print_json};
-use crate::library::{Catalog, ComponentRef, DirReport, FileReport, Kind, Reason, Standing, State, shown};
+use crate::library::{
+    Catalog, ComponentRef, DirReport, FileReport, Kind, Reason, Standing, State, shown,
+};
 
 /// Arguments of `fluxbay list`.
 #[derive(Debug, clap::Args)]
@@ -49,7 +52,8 @@ struct Totals {
 
 impl Totals {
     fn of(catalog: &Catalog, filter: &Filter) -> Self {
-        let files = |state: State| catalog.reports().iter().filter(|file| file.state == state).count();
+        let files =
+            |state: State| catalog.reports().iter().filter(|file| file.state == state).count();
         Self {
             plugins: if filter.is_open() {
                 files(State::Ok) + files(State::Shadowed)
@@ -58,7 +62,8 @@ impl Totals {
             },
             shadowed: files(State::Shadowed),
             components: catalog.components().filter(|one| filter.admits(one)).count(),
-            refused: files(State::Refused) + catalog.dirs().iter().filter(|dir| dir.refusal.is_some()).count(),
+            refused: files(State::Refused)
+                + catalog.dirs().iter().filter(|dir| dir.refusal.is_some()).count(),
             ignored: files(State::Ignored),
             directories: catalog.dirs().iter().filter(|dir| dir.exists).count(),
         }
@@ -98,7 +103,10 @@ struct Component<'a> {
 /// Whether a file offers anything that is shown.
 fn offers(catalog: &Catalog, file: &FileReport, filter: &Filter) -> bool {
     matches!(file.state, State::Ok | State::Shadowed)
-        && (filter.is_open() || catalog.all_components().any(|one| one.plugin.path() == file.path && filter.admits(&one)))
+        && (filter.is_open()
+            || catalog
+                .all_components()
+                .any(|one| one.plugin.path() == file.path && filter.admits(&one)))
 }
 
 fn standing(component: &ComponentRef<'_>) -> &'static str {
@@ -125,10 +133,16 @@ fn listing<'a>(catalog: &'a Catalog, filter: &Filter) -> Listing<'a> {
         reads: &c.manifest.reads,
         writes: &c.manifest.writes,
     };
-    let is_shown = |file: &&FileReport| if filter.is_open() { file.state != State::Ignored } else { offers(catalog, file, filter) };
+    let is_shown = |file: &&FileReport| {
+        if filter.is_open() { file.state != State::Ignored } else { offers(catalog, file, filter) }
+    };
     Listing {
         schema: 1,
-        components: catalog.all_components().filter(|one| filter.admits(one)).map(component).collect(),
+        components: catalog
+            .all_components()
+            .filter(|one| filter.admits(one))
+            .map(component)
+            .collect(),
         files: catalog.reports().iter().filter(is_shown).collect(),
         directories: catalog.dirs(),
         ambiguous: catalog.ties().iter().map(ToString::to_string).collect(),
@@ -140,18 +154,28 @@ fn listing<'a>(catalog: &'a Catalog, filter: &Filter) -> Listing<'a> {
 fn text(catalog: &Catalog, filter: &Filter, width: usize) -> String {
     let mut out = String::new();
     for kind in Kind::ALL {
-        let of_kind = catalog.all_components().filter(|one| one.manifest.kind == kind && filter.admits(one));
+        let of_kind =
+            catalog.all_components().filter(|one| one.manifest.kind == kind && filter.admits(one));
         let rows: Vec<_> = of_kind.map(|one| component_row(&one)).collect();
         match rows.first().map(|row| row[1].clone()) {
-            // On a terminal, what all of a kind have in common stands once, and leaves room for what they do.
+            // On a terminal, what all of a kind have in common stands once, and leaves room for
+            // what they do.
             Some(plugin) if width < usize::MAX && rows.iter().all(|row| row[1] == plugin) => {
-                let rows: Vec<_> = rows.into_iter().map(|[name, _, summary]| [name, String::new(), summary]).collect();
+                let rows: Vec<_> = rows
+                    .into_iter()
+                    .map(|[name, _, summary]| [name, String::new(), summary])
+                    .collect();
                 section(&mut out, &format!("{} of {plugin}", kind.plural()), &rows, width);
             }
             _ => section(&mut out, kind.plural(), &rows, width),
         }
     }
-    let plugins: Vec<_> = catalog.reports().iter().filter(|file| offers(catalog, file, filter)).map(plugin_row).collect();
+    let plugins: Vec<_> = catalog
+        .reports()
+        .iter()
+        .filter(|file| offers(catalog, file, filter))
+        .map(plugin_row)
+        .collect();
     // Where a plugin lies is worth more than a straight right edge.
     section(&mut out, "plugins", &plugins, usize::MAX);
     if filter.is_open() {
@@ -160,8 +184,12 @@ fn text(catalog: &Catalog, filter: &Filter, width: usize) -> String {
     }
     let totals = Totals::of(catalog, filter);
     if !filter.is_open() {
-        let count = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
-        let (components, plugins) = (count(totals.components, "component", "components"), count(totals.plugins, "plugin", "plugins"));
+        let count =
+            |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+        let (components, plugins) = (
+            count(totals.components, "component", "components"),
+            count(totals.plugins, "plugin", "plugins"),
+        );
         let _ = writeln!(out, "{components} of {plugins}");
         return out;
     }
@@ -182,18 +210,27 @@ fn component_row(component: &ComponentRef<'_>) -> [String; 3] {
 }
 
 fn plugin_row(file: &FileReport) -> [String; 3] {
-    let name = format!("{} {}", file.plugin.as_deref().unwrap_or_default(), file.version.as_deref().unwrap_or_default());
+    let name = format!(
+        "{} {}",
+        file.plugin.as_deref().unwrap_or_default(),
+        file.version.as_deref().unwrap_or_default()
+    );
     let mut place = shown::path(&file.path);
     if let Some(resolved) = &file.resolved {
         let _ = write!(place, " -> {}", shown::path(resolved));
     }
     let _ = write!(place, "  [{}]", file.origin.label());
     if !file.also_at.is_empty() {
-        let _ = write!(place, ", the same file as {}", paths(file.also_at.iter().map(|p| p.as_path())));
+        let _ =
+            write!(place, ", the same file as {}", paths(file.also_at.iter().map(|p| p.as_path())));
     }
     if !file.shadowed_by.is_empty() {
         let how_much = if file.state == State::Shadowed { "shadowed" } else { "partly shadowed" };
-        let _ = write!(place, ", {how_much} by {}", paths(file.shadowed_by.iter().map(|p| p.as_path())));
+        let _ = write!(
+            place,
+            ", {how_much} by {}",
+            paths(file.shadowed_by.iter().map(|p| p.as_path()))
+        );
     }
     [name, file.state.name().to_owned(), place]
 }
@@ -202,16 +239,22 @@ fn paths<'a>(paths: impl Iterator<Item = &'a Path>) -> String {
     paths.map(shown::path).collect::<Vec<_>>().join(", ")
 }
 
-/// A heading and rows of three columns, the first two padded to their widest, the last cut to what is left of the width.
+/// A heading and rows of three columns, the first two padded to their widest, the last cut to what
+/// is left of the width.
 fn section(out: &mut String, heading: &str, rows: &[[String; 3]], most: usize) {
     if rows.is_empty() {
         return;
     }
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width =
+        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let (first, second) = (width(0), width(1));
     let _ = writeln!(out, "{heading}");
     for [a, b, c] in rows {
-        let line = if second == 0 { format!("  {a:first$}  {c}") } else { format!("  {a:first$}  {b:second$}  {c}") };
+        let line = if second == 0 {
+            format!("  {a:first$}  {c}")
+        } else {
+            format!("  {a:first$}  {b:second$}  {c}")
+        };
         let _ = writeln!(out, "{}", cut(line.trim_end(), most));
     }
     out.push('\n');
@@ -240,7 +283,8 @@ fn fate(reason: Reason) -> &'static str {
 
 fn refused(out: &mut String, catalog: &Catalog) {
     let dirs = catalog.dirs().iter().filter_map(|dir| Some((&dir.path, dir.refusal.as_ref()?)));
-    let files = catalog.reports().iter().filter_map(|file| Some((&file.path, file.refusal.as_ref()?)));
+    let files =
+        catalog.reports().iter().filter_map(|file| Some((&file.path, file.refusal.as_ref()?)));
     let all: Vec<_> = dirs.chain(files).collect();
     if all.is_empty() {
         return;
@@ -248,8 +292,14 @@ fn refused(out: &mut String, catalog: &Catalog) {
     out.push_str("refused\n");
     for (path, refusal) in all {
         let _ = writeln!(out, "  {}: {}", fate(refusal.reason), shown::path(path));
-        let _ = writeln!(out, "      {} ({}): {}", refusal.reason, refusal.stage.name(), refusal.message);
-        let _ = writeln!(out, "      mend: {}", refusal.mend);
+        let _ = writeln!(
+            out,
+            "      {} ({}): {}",
+            refusal.reason,
+            refusal.stage.name(),
+            refusal.message
+        );
+        let _ = writeln!(out, "      help: {}", refusal.help);
     }
     out.push('\n');
 }
@@ -277,17 +327,26 @@ fn nothing(catalog: &Catalog) -> String {
 }
 
 fn totals_line(totals: &Totals) -> String {
-    let count = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
-    let mut parts = vec![count(totals.plugins, "plugin", "plugins"), count(totals.components, "component", "components")];
+    let count =
+        |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+    let mut parts = vec![
+        count(totals.plugins, "plugin", "plugins"),
+        count(totals.components, "component", "components"),
+    ];
     for (n, what) in [(totals.shadowed, "shadowed"), (totals.refused, "refused")] {
         if n > 0 {
             parts.push(format!("{n} {what}"));
         }
     }
     if totals.ignored > 0 {
-        parts.push(format!("{} ignored", count(totals.ignored, "other library", "other libraries")));
+        parts
+            .push(format!("{} ignored", count(totals.ignored, "other library", "other libraries")));
     }
-    format!("{}; {} searched\n", parts.join(", "), count(totals.directories, "directory", "directories"))
+    format!(
+        "{}; {} searched\n",
+        parts.join(", "),
+        count(totals.directories, "directory", "directories")
+    )
 }
 
 #[cfg(test)]
@@ -334,13 +393,17 @@ mod tests {
     #[test]
     fn on_a_terminal_lines_fit_and_what_is_common_stands_once() {
         let text = text(&catalog(), &Filter::default(), 50);
-        assert!(text.contains("phases of standard 0.1.0\n  training  forward, backward, update\n"), "{text}");
+        assert!(
+            text.contains("phases of standard 0.1.0\n  training  forward, backward, update\n"),
+            "{text}"
+        );
         assert!(text.contains("\n  recorder  standard 0.1.0      (ambiguous) kee...\n"), "{text}");
     }
 
     #[test]
     fn json_says_the_same() {
-        let value = serde_json::to_value(listing(&catalog(), &Filter::default())).expect("plain data");
+        let value =
+            serde_json::to_value(listing(&catalog(), &Filter::default())).expect("plain data");
         assert_eq!(value["totals"]["plugins"], 2);
         assert_eq!(value["totals"]["components"], 1, "the tied ones have no bare name");
         assert_eq!(value["components"][1]["state"], "ambiguous");

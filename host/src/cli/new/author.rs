@@ -17,7 +17,10 @@ impl Author {
     /// A folder that somebody named.
     pub(super) fn at(path: &Path) -> Result<Author, String> {
         if !is_it(path) {
-            let text = format!("{} is not the author's crate: name the folder `plugin-api` of a clone of fluxbay", shown::path(path));
+            let text = format!(
+                "{} is not the author's crate: name the folder `plugin-api` of a clone of fluxbay",
+                shown::path(path)
+            );
             return Err(text);
         }
         Ok(Author::Folder(std::path::absolute(path).unwrap_or_else(|_| path.to_owned())))
@@ -25,14 +28,17 @@ impl Author {
 
     /// The clone that this program was built from, while it is there.
     pub(super) fn of_this_build() -> Author {
-        let beside = Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(|clone| clone.join("plugin-api"));
+        let beside =
+            Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(|clone| clone.join("plugin-api"));
         beside.filter(|path| is_it(path)).map_or(Author::Published, Author::Folder)
     }
 
     /// What stands behind `fluxbay-plugin =`.
     pub(super) fn dependency(&self) -> String {
         match self {
-            Author::Folder(path) => format!("{{ path = {} }}", toml::Value::from(path.to_string_lossy().into_owned())),
+            Author::Folder(path) => {
+                format!("{{ path = {} }}", toml::Value::from(path.to_string_lossy().into_owned()))
+            }
             Author::Published => format!("\"{}\"", env!("CARGO_PKG_VERSION")),
         }
     }
@@ -48,7 +54,8 @@ impl Author {
 fn is_it(path: &Path) -> bool {
     let manifest = std::fs::read_to_string(path.join("Cargo.toml")).unwrap_or_default();
     let manifest: toml::Table = manifest.parse().unwrap_or_default();
-    manifest.get("package").and_then(|package| package.get("name")).and_then(toml::Value::as_str) == Some("fluxbay-plugin")
+    manifest.get("package").and_then(|package| package.get("name")).and_then(toml::Value::as_str)
+        == Some("fluxbay-plugin")
 }
 
 #[cfg(test)]

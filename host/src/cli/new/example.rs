@@ -12,7 +12,9 @@ fn lines(kind: Kind, name: &str) -> String {
     match kind {
         Kind::Metric => format!("[[callback]]\ncomponent = \"metrics\"\nmetrics = [\"{name}\"]\n"),
         kind => {
-            let section = crate::run_file::layout::section_of(kind).map(crate::run_file::layout::header).unwrap_or_default();
+            let section = crate::run_file::layout::section_of(kind)
+                .map(crate::run_file::layout::header)
+                .unwrap_or_default();
             format!("{section}\ncomponent = \"{name}\"\n")
         }
     }
@@ -32,9 +34,11 @@ pub(super) fn run_file(kind: Kind, name: &str) -> String {
     ];
     match kind {
         Kind::Phase => sections.extend([own, "[[phase]]\ncomponent = \"validation\"\n".to_owned()]),
-        Kind::Logger => {
-            sections.extend(["# Hands the metrics to the loggers.\n[[callback]]\ncomponent = \"log-metrics\"\n".to_owned(), own])
-        }
+        Kind::Logger => sections.extend([
+            "# Hands the metrics to the loggers.\n[[callback]]\ncomponent = \"log-metrics\"\n"
+                .to_owned(),
+            own,
+        ]),
         Kind::Callback | Kind::Metric => sections.push(own),
         _ => {}
     }

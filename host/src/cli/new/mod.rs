@@ -1,4 +1,5 @@
-//! `fluxbay new`: a crate with one component, outside any workspace, that builds, passes its test and trains at once.
+//! `fluxbay new`: a crate with one component, outside any workspace, that builds, passes its test
+//! and trains at once.
 
 mod author;
 mod example;
@@ -24,10 +25,11 @@ pub struct Arguments {
     /// Make the crate's folder in DIR.
     #[arg(long = "in", value_name = "DIR", default_value = ".")]
     parent: PathBuf,
-    /// Depend on the author's crate in PATH (the folder `plugin-api` of a clone) instead of the published one.
+    /// Depend on the author's crate in PATH (the folder `plugin-api` of a clone) instead of the
+    /// published one.
     ///
-    /// Without this, the clone that this fluxbay was built from is used while it is still there, and the published
-    /// version of the same number otherwise.
+    /// Without this, the clone that this fluxbay was built from is used while it is still there,
+    /// and the published version of the same number otherwise.
     #[arg(long, value_name = "PATH")]
     plugin_api: Option<PathBuf>,
 }
@@ -87,14 +89,24 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     };
     let folder = arguments.parent.join(name);
     if folder.exists() {
-        return Err(configuration(format!("{} is there already: choose another name, or another folder with --in", shown::path(&folder))));
+        return Err(configuration(format!(
+            "{} is there already: choose another name, or another folder with --in",
+            shown::path(&folder)
+        )));
     }
     let failed = |error: std::io::Error| {
-        Failure::new(Exit::Failed, format!("{} cannot be written: {error}; write where you may, with --in DIR", shown::path(&folder)))
+        Failure::new(
+            Exit::Failed,
+            format!(
+                "{} cannot be written: {error}; write where you may, with --in DIR",
+                shown::path(&folder)
+            ),
+        )
     };
     write(&folder, &files(arguments.kind, name, &author)).map_err(failed)?;
     if let Some(lock) = author.lock_file() {
-        // The versions that fluxbay itself was built with: they are there already, and known to work.
+        // The versions that fluxbay itself was built with: they are there already, and known to
+        // work.
         fs::copy(lock, folder.join("Cargo.lock")).map_err(failed)?;
     }
     print(&said(arguments.kind, &folder))
@@ -102,7 +114,9 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
 
 /// The files of the crate.
 fn files(kind: NewKind, name: &str, author: &Author) -> Vec<(&'static str, String)> {
-    let fill = |text: &str| text.replace("{{name}}", name).replace("{{Type}}", &type_name(name, kind.kind()));
+    let fill = |text: &str| {
+        text.replace("{{name}}", name).replace("{{Type}}", &type_name(name, kind.kind()))
+    };
     let manifest = format!(
         "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n# What others may do with it; nothing as long as no licence is named.\n# license = \"MIT OR Apache-2.0\"\n\n[lib]\n# A shared library: what fluxbay loads.\ncrate-type = \
          [\"cdylib\"]\n\n[dependencies]\nfluxbay-plugin = {}\n\n# A workspace of its own, wherever the folder lies.\n[workspace]\n",
@@ -198,18 +212,24 @@ const TAKEN: [&str; 52] = [
 
 fn check_name(name: &str) -> Result<(), String> {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let kebab =
-        name.starts_with(|ch: char| ch.is_ascii_lowercase()) && name.split('-').all(|part| !part.is_empty() && part.bytes().all(plain));
+    let kebab = name.starts_with(|ch: char| ch.is_ascii_lowercase())
+        && name.split('-').all(|part| !part.is_empty() && part.bytes().all(plain));
     if !kebab || name.len() > 60 {
         let near = kebab_of(name);
-        let mend = if near.is_empty() || near.len() > 60 { "a name such as `my-callback`".to_owned() } else { format!("`{near}`") };
+        let help = if near.is_empty() || near.len() > 60 {
+            "a name such as `my-callback`".to_owned()
+        } else {
+            format!("`{near}`")
+        };
         return Err(format!(
-            "`{}` is no name for a component: small letters, digits and hyphens, a letter first; try {mend}",
+            "`{}` is no name for a component: small letters, digits and hyphens, a letter first; try {help}",
             shown::text(name)
         ));
     }
     if TAKEN.contains(&name) {
-        return Err(format!("`{name}` means something else to cargo or the compiler: try `my-{name}`"));
+        return Err(format!(
+            "`{name}` means something else to cargo or the compiler: try `my-{name}`"
+        ));
     }
     Ok(())
 }
@@ -219,7 +239,8 @@ fn kebab_of(name: &str) -> String {
     let mut out = String::new();
     let mut before = None;
     for ch in name.chars().filter(char::is_ascii) {
-        if ch.is_ascii_uppercase() && before.is_some_and(|before: char| before.is_ascii_lowercase()) {
+        if ch.is_ascii_uppercase() && before.is_some_and(|before: char| before.is_ascii_lowercase())
+        {
             out.push('-');
         }
         out.push(if ch.is_ascii_alphanumeric() { ch.to_ascii_lowercase() } else { '-' });
@@ -298,13 +319,26 @@ const TYPES: [&str; 62] = [
 /// `lowest-loss` becomes `LowestLoss`.
 fn type_name(name: &str, kind: Kind) -> String {
     let pascal = |text: &str| -> String {
-        let capital = |part: &str| part.chars().take(1).map(|ch| ch.to_ascii_uppercase()).chain(part.chars().skip(1)).collect::<String>();
+        let capital = |part: &str| {
+            part.chars()
+                .take(1)
+                .map(|ch| ch.to_ascii_uppercase())
+                .chain(part.chars().skip(1))
+                .collect::<String>()
+        };
         text.split('-').map(capital).collect()
     };
     let own = pascal(name);
-    let taken =
-        TYPES.contains(&own.as_str()) || matches!(own.as_str(), "StepBegin" | "StepEnd" | "StepCancelled" | "String" | "Vec" | "Write");
-    if taken { format!("My{own}{}", if own == pascal(kind.name()) { "" } else { "Component" }) } else { own }
+    let taken = TYPES.contains(&own.as_str())
+        || matches!(
+            own.as_str(),
+            "StepBegin" | "StepEnd" | "StepCancelled" | "String" | "Vec" | "Write"
+        );
+    if taken {
+        format!("My{own}{}", if own == pascal(kind.name()) { "" } else { "Component" })
+    } else {
+        own
+    }
 }
 
 #[cfg(test)]
@@ -318,9 +352,14 @@ mod tests {
         for good in ["a", "lowest-loss", "top-5"] {
             assert_eq!(check_name(good), Ok(()));
         }
-        for (bad, near) in
-            [("LowLoss", "`low-loss`"), ("my_cb", "`my-cb`"), ("5x", "`x`"), ("a--b", "`a-b`"), ("../x", "`x`"), ("日", "my-callback")]
-        {
+        for (bad, near) in [
+            ("LowLoss", "`low-loss`"),
+            ("my_cb", "`my-cb`"),
+            ("5x", "`x`"),
+            ("a--b", "`a-b`"),
+            ("../x", "`x`"),
+            ("日", "my-callback"),
+        ] {
             let error = check_name(bad).unwrap_err();
             assert!(error.contains(near), "{bad}: {error}");
         }
@@ -348,10 +387,14 @@ mod tests {
             let kind = kind.kind();
             let (manifest, run, readme) = (&files[0].1, &files[3].1, &files[4].1);
             assert!(
-                toml::from_str::<toml::Table>(manifest).is_ok() && toml::from_str::<toml::Table>(run).is_ok(),
+                toml::from_str::<toml::Table>(manifest).is_ok()
+                    && toml::from_str::<toml::Table>(run).is_ok(),
                 "{kind}\n{manifest}\n{run}"
             );
-            assert!(run.contains("\"lowest-loss\"") && readme.contains("fluxbay dev"), "{kind}\n{run}\n{readme}");
+            assert!(
+                run.contains("\"lowest-loss\"") && readme.contains("fluxbay dev"),
+                "{kind}\n{run}\n{readme}"
+            );
         }
     }
 }

@@ -6,7 +6,9 @@ use super::{Place, names};
 use crate::cli::{Outcome, json_number, print, print_json};
 use crate::display::{columns, number};
 use crate::library::shown;
-use crate::record::{Difference, Figure, Pairing, RunEntry, UsedPlugin, differences, plugin_differences};
+use crate::record::{
+    Difference, Figure, Pairing, RunEntry, UsedPlugin, differences, plugin_differences,
+};
 
 /// Arguments of `fluxbay runs compare`.
 #[derive(Debug, clap::Args)]
@@ -38,7 +40,10 @@ struct Comparison {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
-    let comparison = Comparison::of(arguments.place.find(&arguments.one)?, arguments.place.find(&arguments.other)?);
+    let comparison = Comparison::of(
+        arguments.place.find(&arguments.one)?,
+        arguments.place.find(&arguments.other)?,
+    );
     if arguments.json { print_json(&comparison.json()) } else { print(&comparison.text()) }
 }
 
@@ -46,18 +51,29 @@ impl Comparison {
     fn of(one: RunEntry, other: RunEntry) -> Comparison {
         let mut configuration = differences(&one.resolved(), &other.resolved(), Pairing::ById);
         // Where plugins were found says nothing of the run: their hashes do.
-        configuration.retain(|difference| !matches!(difference.key.as_str(), "plugins.dirs" | "run.base-dir"));
+        configuration.retain(|difference| {
+            !matches!(difference.key.as_str(), "plugins.dirs" | "run.base-dir")
+        });
         let (plugins, figures) = (plugins(&one, &other), figures(&one, &other));
         Comparison { one, other, configuration, plugins, figures }
     }
 
     fn json(&self) -> serde_json::Value {
-        let value = |value: &Option<toml::Value>| value.as_ref().and_then(|value| serde_json::to_value(value).ok());
-        let last = |figure: &Option<Figure>| figure.as_ref().map(|figure| json_number(figure.last.0));
-        let best = |figure: &Option<Figure>| figure.as_ref().and_then(|figure| Some(json_number(figure.best?.0)));
-        let configuration =
-            self.configuration.iter().map(|one| json!({ "key": one.key, "one": value(&one.before), "other": value(&one.now) }));
-        let plugins = self.plugins.iter().map(|(name, one, other)| json!({ "name": name, "one": one, "other": other }));
+        let value = |value: &Option<toml::Value>| {
+            value.as_ref().and_then(|value| serde_json::to_value(value).ok())
+        };
+        let last =
+            |figure: &Option<Figure>| figure.as_ref().map(|figure| json_number(figure.last.0));
+        let best = |figure: &Option<Figure>| {
+            figure.as_ref().and_then(|figure| Some(json_number(figure.best?.0)))
+        };
+        let configuration = self.configuration.iter().map(
+            |one| json!({ "key": one.key, "one": value(&one.before), "other": value(&one.now) }),
+        );
+        let plugins = self
+            .plugins
+            .iter()
+            .map(|(name, one, other)| json!({ "name": name, "one": one, "other": other }));
         let figures = self.figures.iter().map(|(phase, name, one, other)| {
             json!({ "phase": phase, "name": name, "one": { "last": last(one), "best": best(one) }, "other": { "last": last(other), "best": best(other) } })
         });
@@ -82,16 +98,35 @@ impl Comparison {
             "",
             &[],
         ));
-        let said = |value: &Option<toml::Value>| value.as_ref().map_or("-".to_owned(), |value| shown::text(&brief(value)));
-        let configuration = self.configuration.iter().map(|one| vec![shown::text(&one.key), said(&one.before), said(&one.now)]);
+        let said = |value: &Option<toml::Value>| {
+            value.as_ref().map_or("-".to_owned(), |value| shown::text(&brief(value)))
+        };
+        let configuration = self
+            .configuration
+            .iter()
+            .map(|one| vec![shown::text(&one.key), said(&one.before), said(&one.now)]);
         section(&mut out, head("configuration"), configuration.collect(), "the same configuration");
         let hash = |text: &Option<String>| shown::text(text.as_deref().unwrap_or("-"));
-        let plugins = self.plugins.iter().map(|(name, one, other)| vec![shown::text(name), hash(one), hash(other)]);
+        let plugins = self
+            .plugins
+            .iter()
+            .map(|(name, one, other)| vec![shown::text(name), hash(one), hash(other)]);
         section(&mut out, head("plugins"), plugins.collect(), "the same plugins, to the byte");
-        let best = |figure: &Option<Figure>| figure.as_ref().and_then(|figure| figure.best).map_or("-".to_owned(), |best| number(best.0));
-        let figures =
-            self.figures.iter().map(|(phase, name, one, other)| vec![shown::text(&format!("{phase} {name}")), best(one), best(other)]);
-        section(&mut out, ["best figures", "one", "other"].map(str::to_owned).to_vec(), figures.collect(), "no figures");
+        let best = |figure: &Option<Figure>| {
+            figure
+                .as_ref()
+                .and_then(|figure| figure.best)
+                .map_or("-".to_owned(), |best| number(best.0))
+        };
+        let figures = self.figures.iter().map(|(phase, name, one, other)| {
+            vec![shown::text(&format!("{phase} {name}")), best(one), best(other)]
+        });
+        section(
+            &mut out,
+            ["best figures", "one", "other"].map(str::to_owned).to_vec(),
+            figures.collect(),
+            "no figures",
+        );
         out
     }
 }
@@ -113,16 +148,25 @@ fn brief(value: &toml::Value) -> String {
         toml::Value::Table(table) if table.contains_key("component") => "there".to_owned(),
         value => value.to_string(),
     };
-    if text.chars().count() > 28 { text.chars().take(25).chain("...".chars()).collect() } else { text }
+    if text.chars().count() > 28 {
+        text.chars().take(25).chain("...".chars()).collect()
+    } else {
+        text
+    }
 }
 
 fn plugins(one: &RunEntry, other: &RunEntry) -> Vec<(String, Option<String>, Option<String>)> {
-    let said = |plugin: UsedPlugin| format!("{} {}", plugin.version, plugin.sha256.chars().take(12).collect::<String>());
+    let said = |plugin: UsedPlugin| {
+        format!("{} {}", plugin.version, plugin.sha256.chars().take(12).collect::<String>())
+    };
     let found = plugin_differences(&one.plugins(), &other.plugins()).into_iter();
     found.map(|plugin| (plugin.name, plugin.before.map(said), plugin.now.map(said))).collect()
 }
 
-fn figures(one: &RunEntry, other: &RunEntry) -> Vec<(String, String, Option<Figure>, Option<Figure>)> {
+fn figures(
+    one: &RunEntry,
+    other: &RunEntry,
+) -> Vec<(String, String, Option<Figure>, Option<Figure>)> {
     let (mine, theirs) = (one.figures().unwrap_or_default(), other.figures().unwrap_or_default());
     let mut keys: Vec<(String, String)> = Vec::new();
     for figure in mine.iter().chain(&theirs) {
@@ -131,7 +175,9 @@ fn figures(one: &RunEntry, other: &RunEntry) -> Vec<(String, String, Option<Figu
             keys.push(key);
         }
     }
-    let find = |all: &[Figure], key: &(String, String)| all.iter().find(|figure| figure.phase == key.0 && figure.name == key.1).cloned();
+    let find = |all: &[Figure], key: &(String, String)| {
+        all.iter().find(|figure| figure.phase == key.0 && figure.name == key.1).cloned()
+    };
     keys.into_iter()
         .map(|key| (find(&mine, &key), find(&theirs, &key), key))
         .map(|(one, other, (phase, name))| (phase, name, one, other))

@@ -25,10 +25,14 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         return print_json(&json!({ "schema": 1, "runs": runs }));
     }
     if index.runs().is_empty() {
-        return print(&format!("no runs below {}; `fluxbay train` makes one\n", shown::path(&arguments.place.folder)));
+        return print(&format!(
+            "no runs below {}; `fluxbay train` makes one\n",
+            shown::path(&arguments.place.folder)
+        ));
     }
     let head = ["run", "state", "epoch", "best", "", "started"].map(str::to_owned).to_vec();
-    let rows: Vec<Vec<String>> = std::iter::once(head).chain(index.runs().iter().map(row)).collect();
+    let rows: Vec<Vec<String>> =
+        std::iter::once(head).chain(index.runs().iter().map(row)).collect();
     print(&columns(&rows, "", &[2, 3]))
 }
 
@@ -38,7 +42,8 @@ pub(super) fn epochs(run: &RunEntry) -> Option<i64> {
 }
 
 fn row(run: &RunEntry) -> Vec<String> {
-    let (epoch, started) = run.state.as_ref().map(|state| (state.epoch, state.started.clone())).unwrap_or_default();
+    let (epoch, started) =
+        run.state.as_ref().map(|state| (state.epoch, state.started.clone())).unwrap_or_default();
     let epoch = epochs(run).map_or(epoch.to_string(), |all| format!("{epoch}/{all}"));
     let figures = run.figures().unwrap_or_default();
     let (best, name) = match headline(&figures).and_then(|figure| Some((figure, figure.best?))) {
@@ -46,8 +51,12 @@ fn row(run: &RunEntry) -> Vec<String> {
         None => ("-".to_owned(), String::new()),
     };
     // To the minute, as people remember it.
-    let started: String = started.chars().take(16).map(|ch| if ch == 'T' { ' ' } else { ch }).collect();
-    [run.id.clone(), run.standing(), epoch, best, name, started].iter().map(|text| shown::text(text)).collect()
+    let started: String =
+        started.chars().take(16).map(|ch| if ch == 'T' { ' ' } else { ch }).collect();
+    [run.id.clone(), run.standing(), epoch, best, name, started]
+        .iter()
+        .map(|text| shown::text(text))
+        .collect()
 }
 
 fn json(run: &RunEntry) -> serde_json::Value {

@@ -1,4 +1,5 @@
-//! `fluxbay runs`: what the folders of runs tell: which there are, one in full, two side by side, and away with them.
+//! `fluxbay runs`: what the folders of runs tell: which there are, one in full, two side by side,
+//! and away with them.
 
 mod compare;
 mod list;
@@ -73,7 +74,8 @@ fn json_figure(figure: &Figure) -> serde_json::Value {
     })
 }
 
-/// The figure that says most of a run at a glance: of the last phase that measured, the first metric that is not a loss.
+/// The figure that says most of a run at a glance: of the last phase that measured, the first
+/// metric that is not a loss.
 fn headline(figures: &[Figure]) -> Option<&Figure> {
     let phase = figures.iter().rev().map(|figure| figure.phase.as_str()).next()?;
     let of_phase = || figures.iter().filter(|figure| figure.phase == phase);

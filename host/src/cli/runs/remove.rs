@@ -23,7 +23,8 @@ pub struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     // All are looked up before the first is touched.
-    let mut runs: Vec<RunEntry> = arguments.runs.iter().map(|text| arguments.place.find(text)).collect::<Result<_, _>>()?;
+    let mut runs: Vec<RunEntry> =
+        arguments.runs.iter().map(|text| arguments.place.find(text)).collect::<Result<_, _>>()?;
     runs.sort_by(|one, other| one.path.cmp(&other.path));
     runs.dedup_by(|one, other| one.path == other.path);
     if !arguments.yes && !agreed(&runs)? {
@@ -40,14 +41,27 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
 /// Asks, where there is somebody to ask.
 fn agreed(runs: &[RunEntry]) -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
-        return Err(Failure::new(Exit::Configuration, "nobody can be asked here whether the runs may go: say so with --yes"));
+        return Err(Failure::new(
+            Exit::Configuration,
+            "nobody can be asked here whether the runs may go: say so with --yes",
+        ));
     }
     let mut stderr = io::stderr();
     for run in runs {
         // A closed stderr leaves nobody to ask; the answer below is then no.
-        let _ = writeln!(stderr, "  {} ({}), {}", shown::path(&run.path), run.standing(), bytes(run.size()));
+        let _ = writeln!(
+            stderr,
+            "  {} ({}), {}",
+            shown::path(&run.path),
+            run.standing(),
+            bytes(run.size())
+        );
     }
-    let _ = write!(stderr, "remove {}? [y/N] ", if runs.len() == 1 { "it".to_owned() } else { format!("these {}", runs.len()) });
+    let _ = write!(
+        stderr,
+        "remove {}? [y/N] ",
+        if runs.len() == 1 { "it".to_owned() } else { format!("these {}", runs.len()) }
+    );
     let mut answer = String::new();
     let read = io::stdin().read_line(&mut answer);
     Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))

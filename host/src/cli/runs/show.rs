@@ -34,7 +34,10 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
 }
 
 fn json(run: &RunEntry) -> Json {
-    let plugins = run.plugins().into_iter().map(|one| json!({ "name": one.name, "version": one.version, "sha256": one.sha256 }));
+    let plugins = run
+        .plugins()
+        .into_iter()
+        .map(|one| json!({ "name": one.name, "version": one.version, "sha256": one.sha256 }));
     let checkpoints = run.checkpoints().into_iter().map(|found| {
         let epochs = found.about.as_ref().map(|about| about.epochs).ok();
         json!({ "path": shown::path(&found.path), "epochs": epochs, "problem": found.about.err().map(|damage| damage.to_string()) })
@@ -64,21 +67,37 @@ fn text(run: &RunEntry) -> String {
     };
     row("state", standing(run));
     let environment = run.environment();
-    let said = |key: &str| environment.get(key).and_then(Json::as_str).unwrap_or_default().to_owned();
+    let said =
+        |key: &str| environment.get(key).and_then(Json::as_str).unwrap_or_default().to_owned();
     if let Ok(state) = &run.state {
-        let resumed = if state.resumed > 0 { format!(", resumed {} times", state.resumed) } else { String::new() };
+        let resumed = if state.resumed > 0 {
+            format!(", resumed {} times", state.resumed)
+        } else {
+            String::new()
+        };
         row("started", format!("{}{resumed}", state.started));
-        row("ended", if state.status == Status::Running { String::new() } else { state.updated.clone() });
+        row(
+            "ended",
+            if state.status == Status::Running { String::new() } else { state.updated.clone() },
+        );
     }
-    let words: Vec<&str> =
-        environment.get("command-line").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str).collect();
+    let words: Vec<&str> = environment
+        .get("command-line")
+        .and_then(Json::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Json::as_str)
+        .collect();
     row("command", words.join(" "));
     row("host", format!("fluxbay {}, {}", said("host"), said("device")));
     row("seed", environment.get("seed").map(Json::to_string).unwrap_or_default());
     row("folder", format!("{}, {}", shown::path(&run.path), bytes(run.size())));
     figures(&mut out, &run.figures().unwrap_or_default());
     out.push_str("\nplugins\n");
-    let plugins = run.plugins().into_iter().map(|one| vec![one.name, one.version, one.sha256.chars().take(HASH).collect()]);
+    let plugins = run
+        .plugins()
+        .into_iter()
+        .map(|one| vec![one.name, one.version, one.sha256.chars().take(HASH).collect()]);
     out.push_str(&shown_columns(plugins.collect()));
     let checkpoints = run.checkpoints();
     if !checkpoints.is_empty() {
@@ -119,14 +138,23 @@ fn figures(out: &mut String, figures: &[Figure]) {
     out.push_str("\nfigures\n");
     let mut rows = vec![["", "", "last", "best", "in epoch"].map(str::to_owned).to_vec()];
     for figure in figures {
-        let (best, epoch) = figure.best.map_or(("-".to_owned(), String::new()), |(best, epoch)| (number(best), epoch.to_string()));
-        rows.push(vec![shown::text(&figure.phase), shown::text(&figure.name), number(figure.last.0), best, epoch]);
+        let (best, epoch) = figure.best.map_or(("-".to_owned(), String::new()), |(best, epoch)| {
+            (number(best), epoch.to_string())
+        });
+        rows.push(vec![
+            shown::text(&figure.phase),
+            shown::text(&figure.name),
+            number(figure.last.0),
+            best,
+            epoch,
+        ]);
     }
     out.push_str(&columns(&rows, "  ", &[2, 3, 4]));
 }
 
 fn shown_columns(rows: Vec<Vec<String>>) -> String {
-    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|text| shown::text(text)).collect()).collect();
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|text| shown::text(text)).collect()).collect();
     columns(&rows, "  ", &[])
 }
 
@@ -141,5 +169,9 @@ fn next(run: &RunEntry) -> String {
     if !run.checkpoints().is_empty() || run.path.join(crate::record::file::MODEL).is_file() {
         commands.push(format!("fluxbay evaluate {path}"));
     }
-    if commands.is_empty() { String::new() } else { format!("\nnext\n  {}\n", commands.join("\n  ")) }
+    if commands.is_empty() {
+        String::new()
+    } else {
+        format!("\nnext\n  {}\n", commands.join("\n  "))
+    }
 }

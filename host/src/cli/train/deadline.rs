@@ -1,4 +1,5 @@
-//! The time that a run may take: when it is up, the fit ends after the step, as if it had been asked to.
+//! The time that a run may take: when it is up, the fit ends after the step, as if it had been
+//! asked to.
 
 use std::{
     io,
@@ -25,13 +26,16 @@ impl Deadline {
     /// # Errors
     /// Where no thread can be started.
     pub(super) fn begin(interrupt: Arc<AtomicU32>, seconds: f64) -> io::Result<Deadline> {
-        let Some(limit) = Duration::try_from_secs_f64(seconds).ok().filter(|limit| !limit.is_zero()) else {
+        let Some(limit) =
+            Duration::try_from_secs_f64(seconds).ok().filter(|limit| !limit.is_zero())
+        else {
             return Ok(Deadline { stop: None, thread: None });
         };
         let (stop, stopped) = mpsc::channel();
         let thread = thread::Builder::new().name("deadline".to_owned()).spawn(move || {
             if stopped.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
-                let _ = interrupt.compare_exchange(0, TIME_IS_UP, Ordering::Relaxed, Ordering::Relaxed);
+                let _ =
+                    interrupt.compare_exchange(0, TIME_IS_UP, Ordering::Relaxed, Ordering::Relaxed);
             }
         })?;
         Ok(Deadline { stop: Some(stop), thread: Some(thread) })

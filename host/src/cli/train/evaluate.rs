@@ -1,7 +1,8 @@
-//! `fluxbay evaluate`: measures the model of a run again, with the run's own validation and metrics, on its data or other.
+//! `fluxbay evaluate`: measures the model of a run again, with the run's own validation and
+//! metrics, on its data or other.
 //!
-//! Only what measures takes part: phases that validate, and callbacks that change nothing but their own figures. Nothing
-//! is written into the run's folder.
+//! Only what measures takes part: phases that validate, and callbacks that change nothing but their
+//! own figures. Nothing is written into the run's folder.
 
 use std::{cell::RefCell, path::PathBuf, rc::Rc, sync::atomic::Ordering, time::Duration};
 
@@ -15,7 +16,10 @@ use super::{
     shortcuts::{batches, threads, time},
 };
 use crate::{
-    cli::{Exit, Failure, Outcome, PluginPath, RUNS, completions, json_number, print, print_json, run_arguments::tell},
+    cli::{
+        Exit, Failure, Outcome, PluginPath, RUNS, completions, json_number, print, print_json,
+        run_arguments::tell,
+    },
     display::{Bars, Look, Screen, columns, number},
     durable::changes,
     learner::{
@@ -24,7 +28,9 @@ use crate::{
     },
     library::{Catalog, Kind, shown},
     record::{RunEntry, RunIndex, checkpoint, file, tensors},
-    run_file::{Diagnostics, Draft, Inputs, InstanceSpec, PhaseData, PhaseSpec, RunDescription, resolve},
+    run_file::{
+        Diagnostics, Draft, Inputs, InstanceSpec, PhaseData, PhaseSpec, RunDescription, resolve,
+    },
     session::{Composed, Session, Surroundings, checkpoint::MODEL},
 };
 
@@ -33,7 +39,8 @@ use crate::{
 pub struct Arguments {
     /// A run's folder, its name or a part of it.
     ///
-    /// The beginning or the end of a name below `runs` will do where it fits one run; `last` is the one that began last.
+    /// The beginning or the end of a name below `runs` will do where it fits one run; `last` is the
+    /// one that began last.
     #[arg(value_name = "RUN", default_value = "last", add = ArgValueCompleter::new(completions::runs))]
     run: String,
     /// Measure the model of this one, not the last.
@@ -46,7 +53,8 @@ pub struct Arguments {
     data: Option<Part>,
     /// Set a value: data.images=other.gz.
     ///
-    /// May be given several times. Environment variables set nothing here: the run is the one that was trained.
+    /// May be given several times. Environment variables set nothing here: the run is the one that
+    /// was trained.
     #[arg(long, value_name = "KEY.PATH=VALUE")]
     set: Vec<String>,
     /// Add a phase or callback: 'phase/validation'.
@@ -83,7 +91,10 @@ pub struct Arguments {
 
 impl Arguments {
     fn settings(&self) -> Vec<String> {
-        let limit = self.limit_batches.or(self.fast_dev_run).map(|batches| format!("loader.limit-batches={batches}"));
+        let limit = self
+            .limit_batches
+            .or(self.fast_dev_run)
+            .map(|batches| format!("loader.limit-batches={batches}"));
         let threads = self.threads.map(|threads| format!("run.threads={threads}"));
         limit.into_iter().chain(threads).chain(self.set.iter().cloned()).collect()
     }
@@ -138,8 +149,12 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     }
     let weights = weights(&entry, arguments).map_err(configuration)?;
     let mut diagnostics = Diagnostics::new();
-    let inputs =
-        Inputs { files: vec![entry.path.join(file::RESOLVED)], set: arguments.settings(), add: arguments.add.clone(), ..Inputs::default() };
+    let inputs = Inputs {
+        files: vec![entry.path.join(file::RESOLVED)],
+        set: arguments.settings(),
+        add: arguments.add.clone(),
+        ..Inputs::default()
+    };
     let draft = Draft::read(&inputs, &mut diagnostics);
     let mut dirs = draft.plugin_dirs();
     dirs.extend(changes::folders(&weights.plugins));
@@ -151,7 +166,9 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     }
     only_what_measures(&mut run, &catalog);
     if run.phases.is_empty() {
-        return Err(configuration("the run has no phase that validates: add one with --add phase/validation".to_owned()));
+        return Err(configuration(
+            "the run has no phase that validates: add one with --add phase/validation".to_owned(),
+        ));
     }
     if let Some(part) = arguments.data {
         let part = if part == Part::Training { PhaseData::Training } else { PhaseData::Validation };
@@ -169,8 +186,10 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
             figures.iter().map(|(phase, name, value)| json!({ "phase": phase, "name": name, "value": json_number(*value) })).collect();
         return print_json(&json!({ "schema": 1, "run": path, "model": from, "figures": figures }));
     }
-    let rows: Vec<Vec<String>> =
-        figures.iter().map(|(phase, name, value)| vec![shown::text(phase), shown::text(name), number(*value)]).collect();
+    let rows: Vec<Vec<String>> = figures
+        .iter()
+        .map(|(phase, name, value)| vec![shown::text(phase), shown::text(name), number(*value)])
+        .collect();
     print(&format!("{from}\n{}", columns(&rows, "  ", &[2])))
 }
 
@@ -183,24 +202,38 @@ struct Measuring {
 }
 
 /// Opens the data and gives the run's model its parameters.
-fn open(run: RunDescription, catalog: Catalog, weights: &Weights, screen: &Screen) -> Result<Measuring, Failure> {
+fn open(
+    run: RunDescription,
+    catalog: Catalog,
+    weights: &Weights,
+    screen: &Screen,
+) -> Result<Measuring, Failure> {
     let scratch = scratch()?;
     let figures = Rc::new(Figures::default());
     let surroundings = Surroundings {
         sink: Rc::clone(&figures) as Rc<_>,
         // Its figures are the answer; what callbacks print while they measure is not asked for.
-        display: if screen.look() == Look::Bars { Rc::new(Bars::new(screen.clone())) } else { Rc::new(NoDisplay) },
+        display: if screen.look() == Look::Bars {
+            Rc::new(Bars::new(screen.clone()))
+        } else {
+            Rc::new(NoDisplay)
+        },
         run_dir: scratch.path().to_string_lossy().into_owned(),
     };
-    let session = Composed::new(Rc::new(catalog), run, surroundings).and_then(Composed::open).map_err(|diagnostics| {
-        tell(&diagnostics);
-        Failure::new(refusal(&diagnostics), "the run cannot be composed for measuring")
-    })?;
+    let session = Composed::new(Rc::new(catalog), run, surroundings)
+        .and_then(Composed::open)
+        .map_err(|diagnostics| {
+            tell(&diagnostics);
+            Failure::new(refusal(&diagnostics), "the run cannot be composed for measuring")
+        })?;
     for other in changes::of_plugins(&weights.plugins, &plugins_lock(&session)) {
         log::warn!("{}: the figures may differ from those of the run", shown::text(&other));
     }
     session.set_model_tensors(&weights.tensors).map_err(|error| {
-        Failure::new(Exit::Configuration, format!("{} does not fit the run's model: {error}", shown::path(&weights.path)))
+        Failure::new(
+            Exit::Configuration,
+            format!("{} does not fit the run's model: {error}", shown::path(&weights.path)),
+        )
     })?;
     Ok(Measuring { session, figures, _scratch: scratch })
 }
@@ -210,13 +243,22 @@ fn plan(measuring: &Measuring) -> String {
     let session = &measuring.session;
     let run = session.run();
     let batches = |phase: &PhaseSpec| {
-        let part = session.loader().and_then(|loader| Some((loader, loader.parts().iter().find(|part| part.name == phase.data.name())?)));
+        let part = session.loader().and_then(|loader| {
+            Some((loader, loader.parts().iter().find(|part| part.name == phase.data.name())?))
+        });
         part.map_or("no data of the run's".to_owned(), |(loader, part)| {
-            format!("{} batches of {}, {} data", loader.batches(part), run.loader.batch_size, part.name)
+            format!(
+                "{} batches of {}, {} data",
+                loader.batches(part),
+                run.loader.batch_size,
+                part.name
+            )
         })
     };
-    let mut rows: Vec<Vec<String>> = run.phases.iter().map(|phase| vec![shown::text(&phase.spec.id), batches(phase)]).collect();
-    let callbacks: Vec<String> = session.callbacks().iter().map(|callback| callback.id.clone()).collect();
+    let mut rows: Vec<Vec<String>> =
+        run.phases.iter().map(|phase| vec![shown::text(&phase.spec.id), batches(phase)]).collect();
+    let callbacks: Vec<String> =
+        session.callbacks().iter().map(|callback| callback.id.clone()).collect();
     if !callbacks.is_empty() {
         rows.push(vec!["callbacks".to_owned(), shown::text(&callbacks.join(", "))]);
     }
@@ -230,8 +272,8 @@ impl Measuring {
         let session = &self.session;
         let interrupt = session.interrupt();
         let seconds = limit.map_or(0.0, |limit| limit.as_secs_f64());
-        let _deadline =
-            Deadline::begin(interrupt.clone(), seconds).map_err(|error| failed(format!("the time cannot be watched: {error}")))?;
+        let _deadline = Deadline::begin(interrupt.clone(), seconds)
+            .map_err(|error| failed(format!("the time cannot be watched: {error}")))?;
         for (phase, name) in session.phases().iter().enumerate() {
             session.run_epoch(phase).map_err(|stop| match interrupt.load(Ordering::Relaxed) {
                 TIME_IS_UP => failed(format!(
@@ -247,24 +289,39 @@ impl Measuring {
     }
 }
 
-/// Leaves phases that validate, and callbacks that write nothing but their own state, as long as somebody writes what they read.
+/// Leaves phases that validate, and callbacks that write nothing but their own state, as long as
+/// somebody writes what they read.
 fn only_what_measures(run: &mut RunDescription, catalog: &Catalog) {
-    let manifest = |spec: &InstanceSpec| catalog.find(spec.kind, &spec.lookup()).ok().map(|found| found.manifest);
-    run.phases.retain(|phase| manifest(&phase.spec).is_some_and(|manifest| manifest.phase_kind == "validation"));
+    let manifest = |spec: &InstanceSpec| {
+        catalog.find(spec.kind, &spec.lookup()).ok().map(|found| found.manifest)
+    };
+    run.phases.retain(|phase| {
+        manifest(&phase.spec).is_some_and(|manifest| manifest.phase_kind == "validation")
+    });
     run.loggers.clear();
     run.callbacks.retain(|spec| {
         // Of the standard ones that nobody named, only those that measure and show.
-        let wanted = spec.place.is_some() || matches!(spec.component.as_str(), "metrics" | "progress");
-        let harmless = manifest(spec).is_some_and(|manifest| manifest.writes.iter().all(|path| path.starts_with("cbstate.")));
+        let wanted =
+            spec.place.is_some() || matches!(spec.component.as_str(), "metrics" | "progress");
+        let harmless = manifest(spec).is_some_and(|manifest| {
+            manifest.writes.iter().all(|path| path.starts_with("cbstate."))
+        });
         wanted && harmless && spec.component != "metrics-printer"
     });
     loop {
-        let written: Vec<String> = run.callbacks.iter().filter_map(manifest).flat_map(|manifest| manifest.writes.clone()).collect();
+        let written: Vec<String> = run
+            .callbacks
+            .iter()
+            .filter_map(manifest)
+            .flat_map(|manifest| manifest.writes.clone())
+            .collect();
         let before = run.callbacks.len();
         run.callbacks.retain(|spec| {
             let reads = manifest(spec).map(|manifest| manifest.reads.clone()).unwrap_or_default();
             let mut of_others = reads.iter().filter(|path| path.starts_with("cbstate."));
-            of_others.all(|path| written.iter().any(|other| crate::compose::paths::overlap(path, other).is_some()))
+            of_others.all(|path| {
+                written.iter().any(|other| crate::compose::paths::overlap(path, other).is_some())
+            })
         });
         if run.callbacks.len() == before {
             break;
@@ -273,19 +330,26 @@ fn only_what_measures(run: &mut RunDescription, catalog: &Catalog) {
     debug_assert!(run.callbacks.iter().all(|spec| spec.kind == Kind::Callback));
 }
 
-/// The model of the checkpoint that was named, of the end of the run, or of its newest whole checkpoint.
+/// The model of the checkpoint that was named, of the end of the run, or of its newest whole
+/// checkpoint.
 fn weights(entry: &RunEntry, arguments: &Arguments) -> Result<Weights, String> {
     let lock = std::fs::read_to_string(entry.path.join(file::PLUGINS)).unwrap_or_default();
     let decode = |path: PathBuf, bytes: &[u8]| {
-        let tensors = tensors::decode(bytes).map_err(|error| format!("{} {error}", shown::path(&path)))?;
+        let tensors =
+            tensors::decode(bytes).map_err(|error| format!("{} {error}", shown::path(&path)))?;
         Ok(Weights { path, tensors, plugins: lock.clone() })
     };
     let of = |path: PathBuf, data: &checkpoint::CheckpointData| {
-        let bytes = data.files.get(MODEL).ok_or_else(|| format!("{} holds no model", shown::path(&path)))?;
+        let bytes = data
+            .files
+            .get(MODEL)
+            .ok_or_else(|| format!("{} holds no model", shown::path(&path)))?;
         decode(path.join(MODEL), &bytes.bytes())
     };
     if let Some(path) = &arguments.checkpoint {
-        let data = checkpoint::read(path).map_err(|damage| format!("the checkpoint {} cannot be used: {damage}", shown::path(path)))?;
+        let data = checkpoint::read(path).map_err(|damage| {
+            format!("the checkpoint {} cannot be used: {damage}", shown::path(path))
+        })?;
         return of(path.clone(), &data);
     }
     let model = entry.path.join(file::MODEL);
@@ -297,5 +361,8 @@ fn weights(entry: &RunEntry, arguments: &Arguments) -> Result<Weights, String> {
             return of(found.path, &data);
         }
     }
-    Err(format!("{} has neither a model nor a whole checkpoint yet: train it further", shown::path(&entry.path)))
+    Err(format!(
+        "{} has neither a model nor a whole checkpoint yet: train it further",
+        shown::path(&entry.path)
+    ))
 }

@@ -1,4 +1,5 @@
-//! From the first step to the last line: the fit itself, its checkpoints, its record's end, and what is said of it.
+//! From the first step to the last line: the fit itself, its checkpoints, its record's end, and
+//! what is said of it.
 
 use std::{rc::Rc, sync::atomic::Ordering, time::Duration};
 
@@ -37,22 +38,32 @@ pub(super) struct Ready<'a> {
 /// Trains what is left of the run, and ends its record.
 pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
     let session = ready.session;
-    let Some(record) = ready.sink.get() else { return Err(Failure::new(Exit::Failed, "the record has not begun")) };
-    HostLog::open_file(&record.path().join(file::LOG)).map_err(|error| Failure::new(Exit::Failed, error))?;
+    let Some(record) = ready.sink.get() else {
+        return Err(Failure::new(Exit::Failed, "the record has not begun"));
+    };
+    HostLog::open_file(&record.path().join(file::LOG))
+        .map_err(|error| Failure::new(Exit::Failed, error))?;
     let interrupt = session.interrupt();
-    let listening = signals::listen(interrupt.clone(), screen.clone())
-        .map_err(|error| Failure::new(Exit::Failed, format!("cannot listen for signals: {error}")))?;
+    let listening = signals::listen(interrupt.clone(), screen.clone()).map_err(|error| {
+        Failure::new(Exit::Failed, format!("cannot listen for signals: {error}"))
+    })?;
     let path = match ready.kept {
         Kept::Record => record.path().to_string_lossy().into_owned(),
         Kept::Nothing => String::new(),
     };
-    screen.print(&format!("{}\n", launch::launch(session, threads(session.run()), &path).text(screen.colors(), screen.columns())));
+    screen.print(&format!(
+        "{}\n",
+        launch::launch(session, threads(session.run()), &path)
+            .text(screen.colors(), screen.columns())
+    ));
 
     watch(session)?;
     let keeping = Keeping::begin(session, ready.sink, ready.plugins.clone(), ready.interrupt_at)
         .map_err(|error| Failure::new(Exit::Failed, format!("cannot keep checkpoints: {error}")))?;
-    let deadline = Deadline::begin(interrupt.clone(), session.run().run.max_time)
-        .map_err(|error| Failure::new(Exit::Failed, format!("the time of the run cannot be watched: {error}")))?;
+    let deadline =
+        Deadline::begin(interrupt.clone(), session.run().run.max_time).map_err(|error| {
+            Failure::new(Exit::Failed, format!("the time of the run cannot be watched: {error}"))
+        })?;
     let report = session.fit_rest();
     drop(deadline);
     let signal = Some(interrupt.load(Ordering::Relaxed)).filter(|signal| *signal != 0);
@@ -60,7 +71,8 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
     let mut problems = Vec::new();
     let mut note = |problem: Option<String>| problems.extend(problem);
     let kept = keeping.as_ref().map_or(Ok(false), |keeping| keeping.finish());
-    let resumable = kept.as_ref().is_ok_and(|kept| *kept) && !matches!(outcome.report.ending, Ending::Finished);
+    let resumable =
+        kept.as_ref().is_ok_and(|kept| *kept) && !matches!(outcome.report.ending, Ending::Finished);
     note(kept.err());
     note(session.finish().err().map(|stop| stop.to_string()));
     note(write_model(session, record).err());
@@ -77,7 +89,11 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
         figures: record.figures(),
         times: record.times(),
         callbacks: callback_times(session),
-        resume: if resumable && ready.kept == Kept::Record { format!("fluxbay resume {path}") } else { String::new() },
+        resume: if resumable && ready.kept == Kept::Record {
+            format!("fluxbay resume {path}")
+        } else {
+            String::new()
+        },
         evaluate: if ready.kept == Kept::Record && problems.is_empty() && has_validation(session) {
             format!("fluxbay evaluate {path}")
         } else {
@@ -91,23 +107,39 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
 
 /// Whether there is a phase that `fluxbay evaluate` could run.
 fn has_validation(session: &Session) -> bool {
-    session.runtime().parts().is_ok_and(|parts| parts.phases.iter().any(|phase| phase.kind == PhaseKind::Validation))
+    session
+        .runtime()
+        .parts()
+        .is_ok_and(|parts| parts.phases.iter().any(|phase| phase.kind == PhaseKind::Validation))
 }
 
 /// The time of each callback at all events, scaled up from what was timed.
 fn callback_times(session: &Session) -> Vec<(String, Duration)> {
     let rows = session.runtime().profile.rows();
-    let seconds =
-        |number: u32| rows.iter().filter(|row| matches!(row.work, Work::Callback(by, _) if by == number)).map(|row| row.seconds).sum();
+    let seconds = |number: u32| {
+        rows.iter()
+            .filter(|row| matches!(row.work, Work::Callback(by, _) if by == number))
+            .map(|row| row.seconds)
+            .sum()
+    };
     let time = |number| Duration::try_from_secs_f64(seconds(number)).unwrap_or_default();
-    session.callbacks().iter().map(|callback| (callback.id.clone(), time(callback.number))).collect()
+    session
+        .callbacks()
+        .iter()
+        .map(|callback| (callback.id.clone(), time(callback.number)))
+        .collect()
 }
 
 /// Has calls that do not return told, and ended where the run says so.
 fn watch(session: &Session) -> Result<(), Failure> {
     let settings = &session.run().run;
-    let patience = Patience { warning: seconds(settings.handler_warning), limit: seconds(settings.handler_limit) };
-    worker::watch(patience).map_err(|error| Failure::new(Exit::Failed, format!("calls of plugins cannot be watched: {error}")))
+    let patience = Patience {
+        warning: seconds(settings.handler_warning),
+        limit: seconds(settings.handler_limit),
+    };
+    worker::watch(patience).map_err(|error| {
+        Failure::new(Exit::Failed, format!("calls of plugins cannot be watched: {error}"))
+    })
 }
 
 fn seconds(number: f64) -> Duration {
@@ -115,7 +147,8 @@ fn seconds(number: f64) -> Duration {
 }
 
 fn write_model(session: &Session, record: &RunRecord) -> Result<(), String> {
-    let tensors = session.model_tensors().map_err(|error| format!("the model cannot be copied: {error}"))?;
+    let tensors =
+        session.model_tensors().map_err(|error| format!("the model cannot be copied: {error}"))?;
     record.write_model(&tensors).map_err(|error| error.to_string())
 }
 
@@ -126,7 +159,8 @@ struct Outcomes {
 }
 
 impl Outcomes {
-    /// How it ended, for the person and for `state.json`; `spoiled` where the record could not be completed.
+    /// How it ended, for the person and for `state.json`; `spoiled` where the record could not be
+    /// completed.
     fn conclude(&self, spoiled: bool) -> (Conclusion, Ended) {
         let ended = |status, reason: &str, by: &str, exit: Exit| {
             let exit = if spoiled { Exit::Failed } else { exit };
@@ -136,7 +170,8 @@ impl Outcomes {
             Ending::Finished => (Conclusion::Finished, ended(Status::Finished, "", "", Exit::Done)),
             Ending::Stopped { reason, by } => match self.signal.filter(|_| by.is_empty()) {
                 Some(TIME_IS_UP) => {
-                    let conclusion = Conclusion::Stopped { reason: reason.clone(), by: String::new() };
+                    let conclusion =
+                        Conclusion::Stopped { reason: reason.clone(), by: String::new() };
                     (conclusion, ended(Status::Stopped, reason, "", Exit::Done))
                 }
                 Some(signal) => {
@@ -149,7 +184,10 @@ impl Outcomes {
                     (conclusion, ended(Status::Stopped, reason, by, Exit::Done))
                 }
             },
-            Ending::Failed(stop) => (Conclusion::Failed, ended(Status::Failed, &stop.to_string(), &stop.0.by, Exit::Failed)),
+            Ending::Failed(stop) => (
+                Conclusion::Failed,
+                ended(Status::Failed, &stop.to_string(), &stop.0.by, Exit::Failed),
+            ),
         }
     }
 
@@ -164,7 +202,9 @@ impl Outcomes {
             return Err(Failure::new(Exit::Failed, shown::paragraph(&texts.join("\nerror: "))));
         }
         match (&self.report.ending, self.signal) {
-            (Ending::Stopped { by, .. }, Some(signal)) if by.is_empty() && signal != TIME_IS_UP => Ok(signals::exit(signal)),
+            (Ending::Stopped { by, .. }, Some(signal)) if by.is_empty() && signal != TIME_IS_UP => {
+                Ok(signals::exit(signal))
+            }
             _ => Ok(Exit::Done),
         }
     }

@@ -10,9 +10,17 @@ use crate::{
 /// Gathers it.
 pub(super) fn launch(session: &Session, threads: usize, directory: &str) -> Launch {
     let run = session.run();
-    let ids = |specs: &mut dyn Iterator<Item = &InstanceSpec>| specs.map(|spec| said(&spec.id, &spec.component)).collect();
-    let named = |specs: &[Named]| specs.iter().map(|named| said(&named.spec.component, &named.name)).collect();
-    let loss = if run.losses.len() == 1 { ids(&mut run.losses.iter().map(|loss| &loss.spec)) } else { named(&run.losses) };
+    let ids = |specs: &mut dyn Iterator<Item = &InstanceSpec>| {
+        specs.map(|spec| said(&spec.id, &spec.component)).collect()
+    };
+    let named = |specs: &[Named]| {
+        specs.iter().map(|named| said(&named.spec.component, &named.name)).collect()
+    };
+    let loss = if run.losses.len() == 1 {
+        ids(&mut run.losses.iter().map(|loss| &loss.spec))
+    } else {
+        named(&run.losses)
+    };
     let optimizers = match &run.optimizers[..] {
         [only] => vec![only.spec.component.clone()],
         several => named(several),
@@ -25,13 +33,19 @@ pub(super) fn launch(session: &Session, threads: usize, directory: &str) -> Laun
         threads,
         epochs: run.run.epochs,
         epochs_done: session.runtime().epochs_done.get(),
-        data: session.loader().zip(run.data.as_ref()).map(|(loader, spec)| data(loader, spec, &run.loader)),
+        data: session
+            .loader()
+            .zip(run.data.as_ref())
+            .map(|(loader, spec)| data(loader, spec, &run.loader)),
         models: models(session),
         parts: vec![
             ("loss".to_owned(), loss),
             ("optimizer".to_owned(), optimizers),
             ("phases".to_owned(), ids(&mut run.phases.iter().map(|phase| &phase.spec))),
-            ("callbacks".to_owned(), session.callbacks().iter().map(|callback| callback.id.clone()).collect()),
+            (
+                "callbacks".to_owned(),
+                session.callbacks().iter().map(|callback| callback.id.clone()).collect(),
+            ),
             ("loggers".to_owned(), ids(&mut run.loggers.iter())),
         ],
         plugins: plugins(session),
@@ -71,7 +85,10 @@ fn data(loader: &Loader, spec: &InstanceSpec, settings: &LoaderSettings) -> Laun
         let classes = field.classes.map_or(0, u64::from);
         (field.name.clone(), field.dtype.as_str().to_owned(), field.shape.clone(), classes)
     });
-    let splits = loader.parts().iter().map(|part| (part.name.clone(), part.samples() as u64, loader.batches(part) as u64));
+    let splits = loader
+        .parts()
+        .iter()
+        .map(|part| (part.name.clone(), part.samples() as u64, loader.batches(part) as u64));
     let order = if settings.shuffle { "shuffled" } else { "in the data's own order" };
     LaunchData {
         component: spec.component.clone(),
@@ -85,10 +102,15 @@ fn models(session: &Session) -> Vec<LaunchModel> {
     let parameters = session.parameters();
     let of = |name: &str| {
         let of = parameters.iter().filter(|parameter| parameter.model == name);
-        of.map(|parameter| (parameter.path.clone(), parameter.shape.clone(), parameter.trainable)).collect()
+        of.map(|parameter| (parameter.path.clone(), parameter.shape.clone(), parameter.trainable))
+            .collect()
     };
     let models = session.run().models.iter();
     models
-        .map(|model| LaunchModel { name: model.name.clone(), component: model.spec.component.clone(), parameters: of(&model.name) })
+        .map(|model| LaunchModel {
+            name: model.name.clone(),
+            component: model.spec.component.clone(),
+            parameters: of(&model.name),
+        })
         .collect()
 }

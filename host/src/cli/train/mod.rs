@@ -1,4 +1,5 @@
-//! `fluxbay train`: composes a run, trains it, and keeps its record. `fluxbay resume` goes on with it.
+//! `fluxbay train`: composes a run, trains it, and keeps its record. `fluxbay resume` goes on with
+//! it.
 
 mod deadline;
 pub mod evaluate;
@@ -60,7 +61,8 @@ pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     if diagnostics.has_errors() {
         return Ok(refusal(&diagnostics));
     }
-    // What is only tried leaves nothing behind; instances that keep files need a folder all the same.
+    // What is only tried leaves nothing behind; instances that keep files need a folder all the
+    // same.
     let passing = match (purpose, &arguments.run_dir) {
         (Purpose::Train, _) | (Purpose::Try, Some(_)) => None,
         _ => Some(scratch()?),
@@ -71,7 +73,9 @@ pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         (None, None) => RunDirectory::fresh(RUNS.as_ref(), &run.run.name),
     };
     let directory = directory.map_err(|error| Failure::new(Exit::Configuration, error))?;
-    directory.announce(&run_files(&run), &run.to_toml()).map_err(|error| Failure::new(Exit::Failed, error))?;
+    directory
+        .announce(&run_files(&run), &run.to_toml())
+        .map_err(|error| Failure::new(Exit::Failed, error))?;
     let sink = Rc::new(Record::default());
     let surroundings = surroundings(&directory, &sink, screen);
     let opened = Composed::new(Rc::new(catalog), run, surroundings).and_then(Composed::open);
@@ -79,16 +83,23 @@ pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     match started {
         Ok((report, session)) => {
             if let Some(report) = report {
-                screen.print(&format!("fine-tuning from {}: {}", shown::text(&session.run().fine_tuning.from), report.text()));
+                screen.print(&format!(
+                    "fine-tuning from {}: {}",
+                    shown::text(&session.run().fine_tuning.from),
+                    report.text()
+                ));
             }
             if purpose == Purpose::Look {
-                screen.print(&launch::launch(&session, threads(session.run()), "").text(screen.colors(), screen.columns()));
+                screen.print(
+                    &launch::launch(&session, threads(session.run()), "")
+                        .text(screen.colors(), screen.columns()),
+                );
                 screen.print("\ndry run: nothing was trained and nothing is kept");
                 return Ok(Exit::Done);
             }
             supervisor::worker::record_in(directory.path());
-            let record =
-                with_given(&session, |given| RunRecord::begin(directory, given)).map_err(|error| Failure::new(Exit::Failed, error))?;
+            let record = with_given(&session, |given| RunRecord::begin(directory, given))
+                .map_err(|error| Failure::new(Exit::Failed, error))?;
             sink.begin(record);
             let kept = if passing.is_some() { Kept::Nothing } else { Kept::Record };
             let (interrupt_at, plugins) = (arguments.interrupt_at, plugins_lock(&session));
@@ -105,14 +116,21 @@ pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
 /// A folder for what is only tried; it goes with the value.
 fn scratch() -> Result<tempfile::TempDir, Failure> {
     tempfile::Builder::new().prefix("fluxbay-run-").tempdir().map_err(|error| {
-        let mend = "make room, or set TMPDIR to a folder that can be written to";
-        Failure::new(Exit::Failed, format!("no folder can be made for the time of the run: {error}; {mend}"))
+        let help = "make room, or set TMPDIR to a folder that can be written to";
+        Failure::new(
+            Exit::Failed,
+            format!("no folder can be made for the time of the run: {error}; {help}"),
+        )
     })
 }
 
 /// The exit code of a run that cannot begin.
 fn refusal(diagnostics: &Diagnostics) -> Exit {
-    if diagnostics.iter().any(|one| one.code == "plugin-refused") { Exit::PluginRefused } else { Exit::Configuration }
+    if diagnostics.iter().any(|one| one.code == "plugin-refused") {
+        Exit::PluginRefused
+    } else {
+        Exit::Configuration
+    }
 }
 
 /// What surrounds a session that keeps its record in a folder.
@@ -120,21 +138,34 @@ fn surroundings(directory: &RunDirectory, sink: &Rc<Record>, screen: &Screen) ->
     // Absolute: instances that keep files may change the working folder, or tell others of it.
     let path = std::path::absolute(directory.path());
     let run_dir = path.as_deref().unwrap_or(directory.path()).to_string_lossy().into_owned();
-    Surroundings { sink: Rc::clone(sink) as Rc<_>, display: Rc::new(Bars::new(screen.clone())), run_dir }
+    Surroundings {
+        sink: Rc::clone(sink) as Rc<_>,
+        display: Rc::new(Bars::new(screen.clone())),
+        run_dir,
+    }
 }
 
 /// Texts of the run's files, in the order of their layers.
 fn run_files(run: &RunDescription) -> Vec<String> {
-    let given = run.sources.iter().filter(|(_, source)| matches!(source.kind, SourceKind::File | SourceKind::BuiltIn));
+    let given = run
+        .sources
+        .iter()
+        .filter(|(_, source)| matches!(source.kind, SourceKind::File | SourceKind::BuiltIn));
     given.map(|(_, source)| source.text.clone()).collect()
 }
 
 /// Begins a record: everything that is known before the first step is written.
 fn with_given<T>(session: &Session, begin: impl FnOnce(&Given<'_>) -> T) -> T {
     let run = session.run();
-    let environment = Environment::gather(threads(run), &String::from(run.run.device), run.run.seed);
+    let environment =
+        Environment::gather(threads(run), &String::from(run.run.device), run.run.seed);
     let (run_files, resolved, plugins) = (run_files(run), run.to_toml(), plugins_lock(session));
-    begin(&Given { run_files: &run_files, resolved: &resolved, plugins: &plugins, environment: &environment })
+    begin(&Given {
+        run_files: &run_files,
+        resolved: &resolved,
+        plugins: &plugins,
+        environment: &environment,
+    })
 }
 
 /// The plugins of the run as TOML.
@@ -142,8 +173,11 @@ fn plugins_lock(session: &Session) -> String {
     let mut text = String::from("# The plugins of this run.\n");
     for plugin in launch::plugins(session) {
         let quoted = |text: &str| toml::Value::from(text).to_string();
-        let (name, version, sha256) = (quoted(&plugin.name), quoted(&plugin.version), quoted(&plugin.sha256));
-        text.push_str(&format!("\n[[plugin]]\nname = {name}\nversion = {version}\nsha256 = {sha256}\n"));
+        let (name, version, sha256) =
+            (quoted(&plugin.name), quoted(&plugin.version), quoted(&plugin.sha256));
+        text.push_str(&format!(
+            "\n[[plugin]]\nname = {name}\nversion = {version}\nsha256 = {sha256}\n"
+        ));
         // Where it was found, so that the run can be resumed without naming the folder again.
         text.push_str(&format!("path = {}\n", quoted(&plugin.path)));
     }

@@ -1,4 +1,5 @@
-//! `fluxbay resume`: goes on with a run from its newest whole checkpoint, as if it had never stopped.
+//! `fluxbay resume`: goes on with a run from its newest whole checkpoint, as if it had never
+//! stopped.
 
 use std::{
     path::{Path, PathBuf},
@@ -34,8 +35,8 @@ use crate::{
 pub struct Arguments {
     /// A run's folder, its name or a part of it, or `last`.
     ///
-    /// The beginning or the end of a name below `runs` will do where it fits one run; `last` is the one that began last. With
-    /// `--from` it is the run that the checkpoint lies in, unless given.
+    /// The beginning or the end of a name below `runs` will do where it fits one run; `last` is the
+    /// one that began last. With `--from` it is the run that the checkpoint lies in, unless given.
     #[arg(value_name = "RUN", required_unless_present = "from", add = ArgValueCompleter::new(completions::runs))]
     run: Option<String>,
     /// Go on from this checkpoint, not the newest.
@@ -45,8 +46,9 @@ pub struct Arguments {
     from: Option<PathBuf>,
     /// Set a value: run.epochs=40.
     ///
-    /// May be given several times. What changes more than how long to train, what is kept and where plugins are is refused
-    /// unless --allow-other-settings is given. Environment variables set nothing here: the run is the one that was begun.
+    /// May be given several times. What changes more than how long to train, what is kept and where
+    /// plugins are is refused unless --allow-other-settings is given. Environment variables set
+    /// nothing here: the run is the one that was begun.
     #[arg(long, value_name = "KEY.PATH=VALUE")]
     set: Vec<String>,
     /// Go on although settings differ.
@@ -80,7 +82,10 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let directory = RunDirectory::open(&run_dir).map_err(configuration)?;
     let point = checkpoint(arguments, &run_dir, screen).map_err(configuration)?;
     let purpose = arguments.shortcuts.purpose();
-    let progress = point.as_ref().map_or(Ok(Progress::default()), Point::progress).map_err(|stop| unusable(&stop))?;
+    let progress = point
+        .as_ref()
+        .map_or(Ok(Progress::default()), Point::progress)
+        .map_err(|stop| unusable(&stop))?;
     let mut diagnostics = Diagnostics::new();
     let set = arguments.shortcuts.settings(progress, &arguments.set);
     let inputs = Inputs { files: vec![directory.file(file::RESOLVED)], set, ..Inputs::default() };
@@ -105,11 +110,15 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
             progress.batches, progress.batches
         )));
     }
-    let other_settings = point.as_ref().map(|point| changes::of_settings(&point.text(RESOLVED), &run.to_toml())).unwrap_or_default();
+    let other_settings = point
+        .as_ref()
+        .map(|point| changes::of_settings(&point.text(RESOLVED), &run.to_toml()))
+        .unwrap_or_default();
     if purpose != Purpose::Try {
         allow(&other_settings, "settings", arguments.allow_other_settings)?;
     }
-    // What is only tried works on a copy of the record, without its checkpoints, and leaves nothing behind.
+    // What is only tried works on a copy of the record, without its checkpoints, and leaves nothing
+    // behind.
     let passing = if purpose == Purpose::Train { None } else { Some(scratch()?) };
     let directory = match &passing {
         None => directory,
@@ -119,9 +128,12 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         clear_loggers(&directory, &run);
     }
     let sink = Rc::new(Record::default());
-    let composed = Composed::new(Rc::new(catalog), run, surroundings(&directory, &sink, screen)).and_then(Composed::open);
+    let composed = Composed::new(Rc::new(catalog), run, surroundings(&directory, &sink, screen))
+        .and_then(Composed::open);
     // A run that begins anew begins with the file that it was to start from, too.
-    let opened = composed.and_then(|session| if point.is_some() { Ok(session) } else { session.start_from_file().map(|_| session) });
+    let opened = composed.and_then(|session| {
+        if point.is_some() { Ok(session) } else { session.start_from_file().map(|_| session) }
+    });
     let session = match opened {
         Ok(session) => session,
         Err(diagnostics) => {
@@ -131,7 +143,11 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     };
     if let Some(point) = &point {
         warn_of_threads(&directory, threads(session.run()));
-        allow(&changes::of_plugins(&point.text(PLUGINS), &plugins_lock(&session)), "plugins", arguments.allow_other_plugins)?;
+        allow(
+            &changes::of_plugins(&point.text(PLUGINS), &plugins_lock(&session)),
+            "plugins",
+            arguments.allow_other_plugins,
+        )?;
         let lenient = !other_settings.is_empty();
         restore(&session, &point.data, lenient).map_err(|stop| unusable(&stop))?;
         if arguments.past_stop {
@@ -140,7 +156,10 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     }
     if purpose == Purpose::Look {
         let path = shown::path(&run_dir);
-        screen.print(&launch::launch(&session, threads(session.run()), &path).text(screen.colors(), screen.columns()));
+        screen.print(
+            &launch::launch(&session, threads(session.run()), &path)
+                .text(screen.colors(), screen.columns()),
+        );
         screen.print("\ndry run: nothing was trained, and the run is as it was");
         return Ok(Exit::Done);
     }
@@ -171,8 +190,14 @@ fn copied(from: &RunDirectory, into: &Path) -> Result<RunDirectory, Failure> {
         Ok(())
     }
     copy(from.path(), into, &[file::CHECKPOINTS, file::MODEL, ".lock"]).map_err(|error| {
-        let mend = "make room, or set TMPDIR to a folder that can be written to";
-        Failure::new(Exit::Failed, format!("{} cannot be copied for the time of the run: {error}; {mend}", shown::path(from.path())))
+        let help = "make room, or set TMPDIR to a folder that can be written to";
+        Failure::new(
+            Exit::Failed,
+            format!(
+                "{} cannot be copied for the time of the run: {error}; {help}",
+                shown::path(from.path())
+            ),
+        )
     })?;
     RunDirectory::open(into).map_err(configuration)
 }
@@ -187,20 +212,30 @@ impl Point {
     /// How far the run had come.
     fn progress(&self) -> Flow<Progress> {
         let snapshot = from_files(&self.data.files)?;
-        Ok(Progress { epochs: snapshot.epochs, batches: snapshot.in_epoch.map_or(0, |epoch| epoch.step) })
+        Ok(Progress {
+            epochs: snapshot.epochs,
+            batches: snapshot.in_epoch.map_or(0, |epoch| epoch.step),
+        })
     }
 
     fn text(&self, name: &str) -> String {
-        self.data.files.get(name).map(|content| String::from_utf8_lossy(&content.bytes()).into_owned()).unwrap_or_default()
+        self.data
+            .files
+            .get(name)
+            .map(|content| String::from_utf8_lossy(&content.bytes()).into_owned())
+            .unwrap_or_default()
     }
 }
 
 /// Sums over several threads differ in their last bits with the number of threads.
 fn warn_of_threads(directory: &RunDirectory, now: usize) {
-    let environment = std::fs::read_to_string(directory.file(file::ENVIRONMENT)).unwrap_or_default();
+    let environment =
+        std::fs::read_to_string(directory.file(file::ENVIRONMENT)).unwrap_or_default();
     let environment: serde_json::Value = serde_json::from_str(&environment).unwrap_or_default();
     if let Some(then) = environment["threads"].as_u64().filter(|then| *then != now as u64) {
-        log::warn!("the run began with {then} threads and goes on with {now}: the last bits may differ; `--threads {then}` keeps them");
+        log::warn!(
+            "the run began with {then} threads and goes on with {now}: the last bits may differ; `--threads {then}` keeps them"
+        );
     }
 }
 
@@ -224,18 +259,26 @@ fn go_on(
     supervisor::worker::record_in(directory.path());
     let plugins = plugins_lock(session);
     let record = match point {
-        None => with_given(session, |given| RunRecord::restart(directory, given)).map_err(failed)?,
+        None => {
+            with_given(session, |given| RunRecord::restart(directory, given)).map_err(failed)?
+        }
         Some(point) => {
-            let marks: Marks = serde_json::from_str(&point.text(MARKS))
-                .map_err(|error| configuration(format!("the checkpoint's `{MARKS}` cannot be used: {error}")))?;
-            atomic::replace(&directory.file(file::RESOLVED), session.run().to_toml().as_bytes()).map_err(failed)?;
+            let marks: Marks = serde_json::from_str(&point.text(MARKS)).map_err(|error| {
+                configuration(format!("the checkpoint's `{MARKS}` cannot be used: {error}"))
+            })?;
+            atomic::replace(&directory.file(file::RESOLVED), session.run().to_toml().as_bytes())
+                .map_err(failed)?;
             atomic::replace(&directory.file(file::PLUGINS), plugins.as_bytes()).map_err(failed)?;
             let folder = directory.file(file::CHECKPOINTS);
             let record = RunRecord::resume(directory, Some(&marks)).map_err(failed)?;
-            // The record ends where this checkpoint was taken: those after it belong to nothing any more.
+            // The record ends where this checkpoint was taken: those after it belong to nothing any
+            // more.
             for newer in checkpoint::newer_than(&folder, &point.path) {
                 if checkpoint::verify(&newer).is_ok() {
-                    log::warn!("removing the checkpoint {}: the run goes on from an older one", shown::path(&newer));
+                    log::warn!(
+                        "removing the checkpoint {}: the run goes on from an older one",
+                        shown::path(&newer)
+                    );
                     checkpoint::remove(&newer);
                 } else {
                     checkpoint::set_aside(&newer);
@@ -264,7 +307,8 @@ fn allow(changes: &[String], what: &str, allowed: bool) -> Result<(), Failure> {
     if changes.is_empty() {
         return Ok(());
     }
-    let list = changes.iter().map(|change| format!("\n  {}", shown::text(change))).collect::<String>();
+    let list =
+        changes.iter().map(|change| format!("\n  {}", shown::text(change))).collect::<String>();
     if !allowed {
         return Err(configuration(format!(
             "the run is not the one that the checkpoint belongs to, its {what} differ:{list}\nUndo the changes, or go on with \
@@ -277,26 +321,41 @@ fn allow(changes: &[String], what: &str, allowed: bool) -> Result<(), Failure> {
 
 fn run_dir(arguments: &Arguments) -> Result<PathBuf, Failure> {
     if let Some(run) = &arguments.run {
-        return RunIndex::read(RUNS.as_ref()).find(run).map(|entry| entry.path).map_err(configuration);
+        return RunIndex::read(RUNS.as_ref())
+            .find(run)
+            .map(|entry| entry.path)
+            .map_err(configuration);
     }
     let from = arguments.from.clone().unwrap_or_default();
     let full = std::path::absolute(&from).unwrap_or(from.clone());
     match full.parent().and_then(Path::parent) {
         Some(run_dir) => Ok(run_dir.to_owned()),
-        None => Err(configuration(format!("{} lies in no run directory: name that as well", shown::path(&from)))),
+        None => Err(configuration(format!(
+            "{} lies in no run directory: name that as well",
+            shown::path(&from)
+        ))),
     }
 }
 
-/// The checkpoint to go on from; none where the run stopped before its first. Damaged ones that are passed over are named.
-fn checkpoint(arguments: &Arguments, run_dir: &Path, screen: &Screen) -> Result<Option<Point>, String> {
+/// The checkpoint to go on from; none where the run stopped before its first. Damaged ones that are
+/// passed over are named.
+fn checkpoint(
+    arguments: &Arguments,
+    run_dir: &Path,
+    screen: &Screen,
+) -> Result<Option<Point>, String> {
     let folder = run_dir.join(file::CHECKPOINTS);
     if let Some(path) = &arguments.from {
         return read(path).map(|data| Some(Point { path: path.clone(), data })).map_err(|damage| {
-            let mend = match newest(&folder).0 {
-                Some((whole, _)) => format!("{} is whole: go on from it with `--from {}`", shown::path(&whole), shown::path(&whole)),
+            let help = match newest(&folder).0 {
+                Some((whole, _)) => format!(
+                    "{} is whole: go on from it with `--from {}`",
+                    shown::path(&whole),
+                    shown::path(&whole)
+                ),
                 None => format!("{} has no whole one", shown::path(&folder)),
             };
-            format!("the checkpoint {} cannot be used: {damage}; {mend}", shown::path(path))
+            format!("the checkpoint {} cannot be used: {damage}; {help}", shown::path(path))
         });
     }
     let (found, passed) = newest(&folder);

@@ -1,6 +1,7 @@
 //! Ways to look at a run before it trains in earnest: without a step, with a few, for a while.
 //!
-//! All but `--dry-run` stand for settings of the run file, so that the record says what was done and `resume` does the same.
+//! All but `--dry-run` stand for settings of the run file, so that the record says what was done
+//! and `resume` does the same.
 
 use std::time::Duration;
 
@@ -9,25 +10,28 @@ use std::time::Duration;
 pub struct Shortcuts {
     /// Compute on N threads; same N, same bits.
     ///
-    /// Sets run.threads. It wins over the run file and FLUXBAY__RUN__THREADS; without any of them, as many as there are
-    /// processors. Sums over another number of threads may differ in their last bits.
+    /// Sets run.threads. It wins over the run file and FLUXBAY__RUN__THREADS; without any of them,
+    /// as many as there are processors. Sums over another number of threads may differ in their
+    /// last bits.
     #[arg(long, value_name = "N", value_parser = threads)]
     threads: Option<usize>,
     /// Say what would be trained, and stop.
     ///
-    /// The data is opened and the models are built; no step is made and nothing is kept. Of a run that is resumed, the
-    /// checkpoint is read and everything is put back, and the run's folder stays as it is.
+    /// The data is opened and the models are built; no step is made and nothing is kept. Of a run
+    /// that is resumed, the checkpoint is read and everything is put back, and the run's folder
+    /// stays as it is.
     #[arg(long, help_heading = HEADING, conflicts_with = "fast_dev_run")]
     dry_run: bool,
     /// One epoch of N batches of each phase, nothing kept.
     ///
-    /// To see whether everything works, from the data to the last callback. N is 1 unless given. Of a run that is
-    /// resumed, the next N batches; the run's folder stays as it is.
+    /// To see whether everything works, from the data to the last callback. N is 1 unless given. Of
+    /// a run that is resumed, the next N batches; the run's folder stays as it is.
     #[arg(long, help_heading = HEADING, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1", value_parser = batches)]
     fast_dev_run: Option<u64>,
     /// Train and validate on the same N batches.
     ///
-    /// To see whether the model can learn at all: the loss should come close to nothing. Sets loader.overfit-batches.
+    /// To see whether the model can learn at all: the loss should come close to nothing. Sets
+    /// loader.overfit-batches.
     #[arg(long, help_heading = HEADING, value_name = "N", value_parser = batches, conflicts_with = "fast_dev_run")]
     overfit_batches: Option<u64>,
     /// Read at most N batches in an epoch of any phase.
@@ -80,11 +84,19 @@ impl Shortcuts {
     pub(super) fn settings(&self, from: Progress, by_hand: &[String]) -> Vec<String> {
         let mut set = Vec::new();
         if let Some(batches) = self.fast_dev_run {
-            set.extend([format!("run.epochs={}", from.epochs + 1), format!("loader.limit-batches={}", from.batches + batches)]);
+            set.extend([
+                format!("run.epochs={}", from.epochs + 1),
+                format!("loader.limit-batches={}", from.batches + batches),
+            ]);
             set.extend(NO_CHECKPOINTS.map(str::to_owned));
         }
-        let numbers = [("loader.overfit-batches", self.overfit_batches), ("loader.limit-batches", self.limit_batches)];
-        set.extend(numbers.iter().filter_map(|(key, number)| Some(format!("{key}={}", (*number)?))));
+        let numbers = [
+            ("loader.overfit-batches", self.overfit_batches),
+            ("loader.limit-batches", self.limit_batches),
+        ];
+        set.extend(
+            numbers.iter().filter_map(|(key, number)| Some(format!("{key}={}", (*number)?))),
+        );
         set.extend(self.max_time.map(|time| format!("run.max-time={:?}", time.as_secs_f64())));
         set.extend(self.threads.map(|threads| format!("run.threads={threads}")));
         set.extend_from_slice(by_hand);
@@ -98,7 +110,10 @@ pub(super) fn threads(text: &str) -> Result<usize, String> {
 }
 
 pub(super) fn batches(text: &str) -> Result<u64, String> {
-    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "a whole number from 1 on is needed".to_owned())
+    text.parse()
+        .ok()
+        .filter(|number| *number > 0)
+        .ok_or_else(|| "a whole number from 1 on is needed".to_owned())
 }
 
 /// `90`, `90s`, `1h30m`, `2d`.
@@ -134,7 +149,10 @@ mod tests {
     #[test]
     fn times_are_read_as_people_write_them() {
         let seconds = |text| time(text).map(|time| time.as_secs_f64());
-        assert_eq!(["90", "90s", "1h30m", "0.5m", "2d"].map(seconds), [90.0, 90.0, 5400.0, 30.0, 172_800.0].map(Ok));
+        assert_eq!(
+            ["90", "90s", "1h30m", "0.5m", "2d"].map(seconds),
+            [90.0, 90.0, 5400.0, 30.0, 172_800.0].map(Ok)
+        );
         for wrong in ["", "0", "10 m", "m", "1e3", "-5s", "1..2s"] {
             assert!(time(wrong).is_err(), "{wrong}");
         }
@@ -146,12 +164,22 @@ mod tests {
         let fast = Shortcuts { fast_dev_run: Some(2), ..Shortcuts::default() };
         assert_eq!(
             fast.settings(Progress::default(), &by_hand),
-            ["run.epochs=1", "loader.limit-batches=2", NO_CHECKPOINTS[0], NO_CHECKPOINTS[1], "run.epochs=3"]
+            [
+                "run.epochs=1",
+                "loader.limit-batches=2",
+                NO_CHECKPOINTS[0],
+                NO_CHECKPOINTS[1],
+                "run.epochs=3"
+            ]
         );
         let later = fast.settings(Progress { epochs: 4, batches: 9 }, &[]);
         assert_eq!(later[..2], ["run.epochs=5", "loader.limit-batches=11"]);
-        let limited =
-            Shortcuts { limit_batches: Some(7), max_time: Some(Duration::from_secs(90)), threads: Some(2), ..Shortcuts::default() };
+        let limited = Shortcuts {
+            limit_batches: Some(7),
+            max_time: Some(Duration::from_secs(90)),
+            threads: Some(2),
+            ..Shortcuts::default()
+        };
         assert_eq!(
             limited.settings(Progress::default(), &by_hand),
             ["loader.limit-batches=7", "run.max-time=90.0", "run.threads=2", "run.epochs=3"]

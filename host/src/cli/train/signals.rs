@@ -1,4 +1,5 @@
-//! Signals while a run trains: the first SIGINT or SIGTERM asks for an orderly end, the second ends the process at once.
+//! Signals while a run trains: the first SIGINT or SIGTERM asks for an orderly end, the second ends
+//! the process at once.
 
 use std::{
     io,
@@ -18,8 +19,8 @@ use signal_hook::{
 
 use crate::{cli::Exit, display::Screen, learner::TIME_IS_UP, supervisor};
 
-/// Signals within this time are one: a terminal sends to every process of a group, and supervisors such as this program's
-/// own, or `timeout`, send once more.
+/// Signals within this time are one: a terminal sends to every process of a group, and supervisors
+/// such as this program's own, or `timeout`, send once more.
 const ONE: Duration = Duration::from_millis(100);
 
 /// Listens until it is dropped.
@@ -46,7 +47,10 @@ pub(super) fn listen(interrupt: Arc<AtomicU32>, screen: Screen) -> io::Result<Li
                 supervisor::worker::done(exit(signal.unsigned_abs()).code());
                 low_level::exit(i32::from(exit(signal.unsigned_abs()).code()));
             }
-            screen.print(&format!("{}: the run ends after this step; once more ends it at once", name(signal.unsigned_abs())));
+            screen.print(&format!(
+                "{}: the run ends after this step; once more ends it at once",
+                name(signal.unsigned_abs())
+            ));
         }
     })?;
     Ok(Listening { handle, thread: Some(thread) })

@@ -1,5 +1,5 @@
-//! `fluxbay verify-resume`: trains a run straight through and with interruptions, in processes of their own, and compares
-//! all that is left behind.
+//! `fluxbay verify-resume`: trains a run straight through and with interruptions, in processes of
+//! their own, and compares all that is left behind.
 
 use std::{
     collections::BTreeSet,
@@ -45,11 +45,15 @@ fn failed(text: impl ToString) -> Failure {
 }
 
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
-    let scratch =
-        tempfile::Builder::new().prefix("fluxbay-verify-").tempdir().map_err(|error| failed(format!("no scratch folder: {error}")))?;
+    let scratch = tempfile::Builder::new()
+        .prefix("fluxbay-verify-")
+        .tempdir()
+        .map_err(|error| failed(format!("no scratch folder: {error}")))?;
     let folder = match &arguments.keep_in {
         Some(dir) => {
-            std::fs::create_dir(dir).map_err(|error| Failure::new(Exit::Configuration, format!("{}: {error}", shown::path(dir))))?;
+            std::fs::create_dir(dir).map_err(|error| {
+                Failure::new(Exit::Configuration, format!("{}: {error}", shown::path(dir)))
+            })?;
             std::path::absolute(dir).unwrap_or(dir.clone())
         }
         None => scratch.path().to_owned(),
@@ -61,7 +65,10 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     }
     let steps = steps(&straight)?;
     let stops = stops(steps, arguments.interruptions, arguments.interruption_seed);
-    screen.print(&format!("{steps} steps straight through; interrupting before the end of step {}", list(&stops)));
+    screen.print(&format!(
+        "{steps} steps straight through; interrupting before the end of step {}",
+        list(&stops)
+    ));
     runs.train(&interrupted, stops.first().copied())?;
     for (done, _) in stops.iter().enumerate() {
         runs.resume(&interrupted, stops.get(done + 1).copied())?;
@@ -69,7 +76,8 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let mut comparison = directories(&straight, &interrupted).map_err(failed)?;
     let mut varying = BTreeSet::new();
     if !comparison.differences.is_empty() {
-        // What differs between two straight runs, such as a time that a callback keeps, is not resuming's doing.
+        // What differs between two straight runs, such as a time that a callback keeps, is not
+        // resuming's doing.
         let again = runs.folder.join("again");
         runs.train(&again, None)?;
         let by_itself = directories(&straight, &again).map_err(failed)?;
@@ -79,7 +87,12 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     tell(arguments, &comparison, &varying, &stops)
 }
 
-fn tell(arguments: &Arguments, comparison: &Comparison, varying: &BTreeSet<String>, stops: &[u64]) -> Outcome {
+fn tell(
+    arguments: &Arguments,
+    comparison: &Comparison,
+    varying: &BTreeSet<String>,
+    stops: &[u64],
+) -> Outcome {
     let same = comparison.differences.is_empty();
     if arguments.json {
         let differences = comparison.differences.iter();
@@ -98,7 +111,11 @@ fn tell(arguments: &Arguments, comparison: &Comparison, varying: &BTreeSet<Strin
         text.push_str(&format!("differs from run to run by itself: {}\n", shown::text(field)));
     }
     let Some(first) = comparison.differences.first() else {
-        text.push_str(&format!("the same: {} fields, interrupted {} times\n", comparison.fields, stops.len()));
+        text.push_str(&format!(
+            "the same: {} fields, interrupted {} times\n",
+            comparison.fields,
+            stops.len()
+        ));
         return print(&text);
     };
     print(&text)?;
@@ -109,7 +126,11 @@ fn tell(arguments: &Arguments, comparison: &Comparison, varying: &BTreeSet<Strin
         shown::text(&first.field),
         shown::text(&first.first),
         shown::text(&first.second),
-        if others == 0 { String::new() } else { format!(" ({others} other fields differ, see --json)") }
+        if others == 0 {
+            String::new()
+        } else {
+            format!(" ({others} other fields differ, see --json)")
+        }
     )))
 }
 
@@ -121,15 +142,19 @@ fn list(stops: &[u64]) -> String {
 fn steps(run_dir: &Path) -> Result<u64, Failure> {
     let found = checkpoint::scan(&run_dir.join(file::CHECKPOINTS));
     let last = found.last().and_then(|found| found.about.as_ref().ok());
-    last.map(|about| about.sequence)
-        .ok_or_else(|| failed("the straight run left no checkpoint at its end: was it cancelled within an epoch?"))
+    last.map(|about| about.sequence).ok_or_else(|| {
+        failed("the straight run left no checkpoint at its end: was it cancelled within an epoch?")
+    })
 }
 
-/// Steps after which the run is interrupted: the first, the one before the last, and others at random, ascending.
+/// Steps after which the run is interrupted: the first, the one before the last, and others at
+/// random, ascending.
 fn stops(steps: u64, count: u64, seed: u64) -> Vec<u64> {
     let mut stops = BTreeSet::new();
     let most = count.min(steps);
-    stops.extend([1, steps.saturating_sub(1)].into_iter().filter(|stop| *stop > 0).take(most as usize));
+    stops.extend(
+        [1, steps.saturating_sub(1)].into_iter().filter(|stop| *stop > 0).take(most as usize),
+    );
     let mut number = 0;
     while (stops.len() as u64) < most && number < 64 * count {
         let [word, ..] = philox([number as u32, 0, 0, 0], [seed as u32, (seed >> 32) as u32]);
@@ -150,11 +175,21 @@ impl Runs<'_> {
         let run = &self.arguments.run;
         let mut command = self.command("train");
         command.args(&run.files);
-        for (option, values) in [("--set", &run.set), ("--add", &run.add), ("--remove", &run.remove)] {
+        for (option, values) in
+            [("--set", &run.set), ("--add", &run.add), ("--remove", &run.remove)]
+        {
             command.args(values.iter().map(|value| format!("{option}={value}")));
         }
-        // Checkpoints come from the interruptions alone, and the last one tells the state at the end.
-        for setting in ["every-epochs=0", "every-steps=0", "every-minutes=0", "at-end=true", "on-signal=true", "keep-last=0"] {
+        // Checkpoints come from the interruptions alone, and the last one tells the state at the
+        // end.
+        for setting in [
+            "every-epochs=0",
+            "every-steps=0",
+            "every-minutes=0",
+            "at-end=true",
+            "on-signal=true",
+            "keep-last=0",
+        ] {
             command.arg(format!("--set=checkpoints.{setting}"));
         }
         if run.locked {
@@ -171,11 +206,14 @@ impl Runs<'_> {
     }
 
     fn command(&self, name: &str) -> Command {
-        let program = std::env::current_exe().map_or_else(|_| OsString::from("fluxbay"), PathBuf::into_os_string);
+        let program = std::env::current_exe()
+            .map_or_else(|_| OsString::from("fluxbay"), PathBuf::into_os_string);
         let mut command = Command::new(program);
         command.arg("--quiet").arg(name);
         let path = &self.arguments.run.path;
-        for (option, dirs) in [("--plugin-dir", &path.plugin_dirs), ("--allow-untrusted", &path.allow_untrusted)] {
+        for (option, dirs) in
+            [("--plugin-dir", &path.plugin_dirs), ("--allow-untrusted", &path.allow_untrusted)]
+        {
             dirs.iter().for_each(|dir| {
                 command.arg(option).arg(dir);
             });
@@ -184,11 +222,17 @@ impl Runs<'_> {
         command
     }
 
-    fn finish(&self, mut command: Command, interrupt_at: Option<u64>) -> Result<Option<Exit>, Failure> {
+    fn finish(
+        &self,
+        mut command: Command,
+        interrupt_at: Option<u64>,
+    ) -> Result<Option<Exit>, Failure> {
         if let Some(steps) = interrupt_at {
             command.arg("--interrupt-at").arg(steps.to_string());
         }
-        let status = command.status().map_err(|error| failed(format!("cannot start {command:?}: {error}")))?;
+        let status = command
+            .status()
+            .map_err(|error| failed(format!("cannot start {command:?}: {error}")))?;
         match status.code() {
             Some(0) => Ok(None),
             Some(130) if interrupt_at.is_some() => Ok(None),
@@ -207,7 +251,13 @@ mod tests {
     fn interruptions_are_within_the_run_and_the_same_for_a_seed() {
         let found = stops(100, 5, 7);
         assert_eq!(found, stops(100, 5, 7));
-        assert!(found.len() == 5 && found[0] == 1 && found.contains(&99) && found.iter().all(|stop| (1..=100).contains(stop)), "{found:?}");
+        assert!(
+            found.len() == 5
+                && found[0] == 1
+                && found.contains(&99)
+                && found.iter().all(|stop| (1..=100).contains(stop)),
+            "{found:?}"
+        );
         assert_eq!(stops(1, 3, 7), [1]);
         assert_eq!(stops(2, 1, 7), [1]);
     }

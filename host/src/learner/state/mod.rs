@@ -1,8 +1,10 @@
-//! The state tree: typed values under dotted paths, and the grants through which instances reach them.
+//! The state tree: typed values under dotted paths, and the grants through which instances reach
+//! them.
 //!
-//! The bridge asks with a slot and the number of the calling instance; nothing is found by name while a run goes on. What
-//! the engine holds (parameters, gradients) has nodes here that only say where to look. Tensors in the tree are
-//! references; those that the tree gives up are collected in [`State::take_dropped`] for the engine to release.
+//! The bridge asks with a slot and the number of the calling instance; nothing is found by name
+//! while a run goes on. What the engine holds (parameters, gradients) has nodes here that only say
+//! where to look. Tensors in the tree are references; those that the tree gives up are collected in
+//! [`State::take_dropped`] for the engine to release.
 
 mod access;
 mod path;

@@ -4,10 +4,14 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
     /// Nothing, or nothing between two dots.
-    #[error("`{0}` is not a state path: every part between the dots needs at least one character, as in `step.loss`")]
+    #[error(
+        "`{0}` is not a state path: every part between the dots needs at least one character, as in `step.loss`"
+    )]
     EmptyPart(String),
     /// A character that no name has.
-    #[error("`{path}` is not a state path: {character:?} cannot be part of a name; letters, digits, `-`, `_` and `:` can")]
+    #[error(
+        "`{path}` is not a state path: {character:?} cannot be part of a name; letters, digits, `-`, `_` and `:` can"
+    )]
     Character {
         /// The path.
         path: String,
@@ -21,7 +25,8 @@ pub fn check(path: &str) -> Result<(), PathError> {
     if path.split('.').any(str::is_empty) {
         return Err(PathError::EmptyPart(path.to_owned()));
     }
-    let wrong = path.chars().find(|&c| !(c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':')));
+    let wrong =
+        path.chars().find(|&c| !(c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':')));
     match wrong {
         Some(character) => Err(PathError::Character { path: path.to_owned(), character }),
         None => Ok(()),

@@ -19,7 +19,8 @@ struct Node {
     path: String,
     value: Value,
     children: BTreeMap<String, NodeId>,
-    /// The children once more, without their names: the one made last, and by `sibling` the one before each.
+    /// The children once more, without their names: the one made last, and by `sibling` the one
+    /// before each.
     last_child: Option<NodeId>,
     sibling: Option<NodeId>,
 }
@@ -86,7 +87,8 @@ impl State {
 
     /// The node at `path`, where it exists.
     pub fn find(&self, path: &str) -> Option<NodeId> {
-        path.split('.').try_fold(NodeId(0), |at, name| self.nodes[at.0 as usize].children.get(name).copied())
+        path.split('.')
+            .try_fold(NodeId(0), |at, name| self.nodes[at.0 as usize].children.get(name).copied())
     }
 
     fn child_node(&mut self, parent: NodeId, name: &str) -> NodeId {
@@ -94,7 +96,8 @@ impl State {
             return child;
         }
         let above = &self.nodes[parent.0 as usize];
-        let path = if above.path.is_empty() { name.to_owned() } else { format!("{}.{name}", above.path) };
+        let path =
+            if above.path.is_empty() { name.to_owned() } else { format!("{}.{name}", above.path) };
         let value = match &above.value {
             Value::Tensors(set) => Value::Member(*set, name.to_owned()),
             Value::Member(set, outer) => Value::Member(*set, format!("{outer}.{name}")),
@@ -154,19 +157,29 @@ impl State {
     #[cold]
     #[inline(never)]
     fn read_only(&self, owner: u32, node: NodeId) -> StateError {
-        StateError::ReadOnly { instance: self.owner_id(owner), component: self.owner_component(owner), path: self.path(node).to_owned() }
+        StateError::ReadOnly {
+            instance: self.owner_id(owner),
+            component: self.owner_component(owner),
+            path: self.path(node).to_owned(),
+        }
     }
 
     /// Whether `owner` holds a grant with `rights` that covers `path`.
     pub fn may(&self, owner: u32, path: &str, rights: Rights) -> bool {
-        self.grants
-            .iter()
-            .any(|grant| grant.owner == owner && grant.rights >= rights && path::covers(&self.nodes[grant.node.0 as usize].path, path))
+        self.grants.iter().any(|grant| {
+            grant.owner == owner
+                && grant.rights >= rights
+                && path::covers(&self.nodes[grant.node.0 as usize].path, path)
+        })
     }
 
     /// The refusal of a change at `path`.
     pub fn refuse_write(&self, owner: u32, path: &str) -> StateError {
-        StateError::ReadOnly { instance: self.owner_id(owner), component: self.owner_component(owner), path: path.to_owned() }
+        StateError::ReadOnly {
+            instance: self.owner_id(owner),
+            component: self.owner_component(owner),
+            path: path.to_owned(),
+        }
     }
 
     /// Instance id of an owner, for messages.
@@ -250,7 +263,8 @@ impl State {
     }
 
     fn host_members(&mut self, node: NodeId, set: TensorSet, prefix: &str) {
-        let below: Vec<(String, NodeId)> = self.children(node).map(|(name, child)| (format!("{prefix}{name}"), child)).collect();
+        let below: Vec<(String, NodeId)> =
+            self.children(node).map(|(name, child)| (format!("{prefix}{name}"), child)).collect();
         for (name, child) in below {
             self.host_members(child, set, &format!("{name}."));
             self.set(child, Value::Member(set, name));
@@ -259,13 +273,21 @@ impl State {
 
     /// Number of children that have a value.
     pub fn count(&self, node: NodeId) -> usize {
-        self.nodes[node.0 as usize].children.values().filter(|&&child| self.has_value(child)).count()
+        self.nodes[node.0 as usize]
+            .children
+            .values()
+            .filter(|&&child| self.has_value(child))
+            .count()
     }
 
     /// Name of child `index` among those that have a value, sorted by name.
     pub fn child_name(&self, node: NodeId, index: usize) -> Option<&str> {
         let children = &self.nodes[node.0 as usize].children;
-        children.iter().filter(|(_, child)| self.has_value(**child)).nth(index).map(|(name, _)| name.as_str())
+        children
+            .iter()
+            .filter(|(_, child)| self.has_value(**child))
+            .nth(index)
+            .map(|(name, _)| name.as_str())
     }
 
     /// Children of a node, with or without value.
@@ -275,12 +297,18 @@ impl State {
 
     /// The paths whose value is this tensor.
     pub fn holders(&self, tensor: Handle) -> impl Iterator<Item = &str> {
-        self.nodes.iter().filter(move |node| node.value == Value::Tensor(tensor)).map(|node| node.path.as_str())
+        self.nodes
+            .iter()
+            .filter(move |node| node.value == Value::Tensor(tensor))
+            .map(|node| node.path.as_str())
     }
 
     /// Every path with a value, in the order in which paths were first named.
     pub fn values(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.nodes.iter().filter(|node| node.value != Value::Absent).map(|node| (node.path.as_str(), &node.value))
+        self.nodes
+            .iter()
+            .filter(|node| node.value != Value::Absent)
+            .map(|node| (node.path.as_str(), &node.value))
     }
 
     /// References that the tree gave up since the last call.
@@ -310,12 +338,20 @@ impl State {
     #[cold]
     #[inline(never)]
     pub fn past_the_end(&self, owner: u32, node: NodeId, count: usize, index: usize) -> StateError {
-        StateError::Index { instance: self.owner_id(owner), path: self.path(node).to_owned(), count, index }
+        StateError::Index {
+            instance: self.owner_id(owner),
+            path: self.path(node).to_owned(),
+            count,
+            index,
+        }
     }
 
     /// The grants of an instance, as (path, rights).
     pub fn grants_of(&self, owner: u32) -> impl Iterator<Item = (&str, Rights)> {
-        self.grants.iter().filter(move |grant| grant.owner == owner).map(|grant| (self.path(grant.node), grant.rights))
+        self.grants
+            .iter()
+            .filter(move |grant| grant.owner == owner)
+            .map(|grant| (self.path(grant.node), grant.rights))
     }
 }
 
@@ -336,7 +372,10 @@ mod tests {
         let slot = state.grant(0, "a.b", Rights::Write).unwrap();
         assert!(state.reach(0, slot, Rights::Write).is_ok());
         assert!(matches!(state.reach(1, slot, Rights::Read), Err(StateError::ForeignSlot { .. })));
-        assert!(matches!(state.reach(0, slot + 1, Rights::Read), Err(StateError::ForeignSlot { .. })));
+        assert!(matches!(
+            state.reach(0, slot + 1, Rights::Read),
+            Err(StateError::ForeignSlot { .. })
+        ));
     }
 
     #[test]
@@ -345,7 +384,12 @@ mod tests {
         let slot = state.grant(1, "model", Rights::Read).unwrap();
         assert!(state.reach(1, slot, Rights::Read).is_ok());
         let refusal = state.reach(1, slot, Rights::Write).unwrap_err().to_string();
-        assert!(refusal.contains("`one`") && refusal.contains("`model`") && refusal.contains("setup.write(\"model\")"), "{refusal}");
+        assert!(
+            refusal.contains("`one`")
+                && refusal.contains("`model`")
+                && refusal.contains("setup.write(\"model\")"),
+            "{refusal}"
+        );
         let below = state.child_slot(1, slot, "0.weight").unwrap();
         assert!(state.reach(1, below, Rights::Write).is_err());
     }
@@ -382,7 +426,8 @@ mod tests {
         assert_eq!(state.child_name(step, 0), Some("a"));
         state.clear(step);
         assert_eq!(state.count(step), 0);
-        let mut dropped: Vec<u64> = std::iter::from_fn(|| state.take_dropped()).map(|handle| handle.0).collect();
+        let mut dropped: Vec<u64> =
+            std::iter::from_fn(|| state.take_dropped()).map(|handle| handle.0).collect();
         dropped.sort_unstable();
         assert_eq!(dropped, [1, 2]);
     }
@@ -395,6 +440,9 @@ mod tests {
         state.push(0, node, Point { x: 2.0, y: 3.0 }).unwrap();
         assert!(matches!(state.value(node), Value::Series(points) if points.len() == 2));
         state.set(node, Value::Number(1.0));
-        assert!(matches!(state.push(0, node, Point { x: 0.0, y: 0.0 }), Err(StateError::Type { .. })));
+        assert!(matches!(
+            state.push(0, node, Point { x: 0.0, y: 0.0 }),
+            Err(StateError::Type { .. })
+        ));
     }
 }

@@ -31,7 +31,9 @@ impl TensorSet {
     /// The model, where the set is of one.
     pub fn model(self) -> Option<usize> {
         match self {
-            TensorSet::Parameters(model) | TensorSet::Model(model) | TensorSet::Gradients(model) => model,
+            TensorSet::Parameters(model)
+            | TensorSet::Model(model)
+            | TensorSet::Gradients(model) => model,
         }
     }
 }
@@ -99,7 +101,9 @@ impl Value {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum StateError {
     /// The slot is not one of the caller's.
-    #[error("`{instance}` has no slot {slot}: a slot can be used only by the instance that asked for it")]
+    #[error(
+        "`{instance}` has no slot {slot}: a slot can be used only by the instance that asked for it"
+    )]
     ForeignSlot {
         /// The calling instance.
         instance: String,
@@ -140,7 +144,9 @@ pub enum StateError {
         path: String,
     },
     /// The engine holds it.
-    #[error("`{path}` is kept by the host and cannot be replaced as a whole by `{instance}`; change its tensors one by one")]
+    #[error(
+        "`{path}` is kept by the host and cannot be replaced as a whole by `{instance}`; change its tensors one by one"
+    )]
     Hosted {
         /// The calling instance.
         instance: String,
@@ -148,7 +154,9 @@ pub enum StateError {
         path: String,
     },
     /// An index past the end.
-    #[error("`{path}` has {count} entries, so there is none with index {index}; asked by `{instance}`")]
+    #[error(
+        "`{path}` has {count} entries, so there is none with index {index}; asked by `{instance}`"
+    )]
     Index {
         /// The calling instance.
         instance: String,

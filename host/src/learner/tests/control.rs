@@ -11,7 +11,9 @@ fn count(text: &str, event: &str) -> usize {
 fn assert_paired(seen: &str) {
     assert_eq!(
         count(seen, "step-begin"),
-        count(seen, "step-end") + count(seen, "step-cancelled") + count(seen, "error").min(1) * open(seen, "step"),
+        count(seen, "step-end")
+            + count(seen, "step-cancelled")
+            + count(seen, "error").min(1) * open(seen, "step"),
         "{seen}"
     );
     assert_eq!(count(seen, "fit-begin"), count(seen, "fit-end") + count(seen, "error"), "{seen}");
@@ -20,7 +22,9 @@ fn assert_paired(seen: &str) {
 /// Whether `error` came within a step.
 fn open(seen: &str, span: &str) -> usize {
     let before = seen.split(" error").next().unwrap_or_default();
-    count(before, &format!("{span}-begin")) - count(before, &format!("{span}-end")) - count(before, &format!("{span}-cancelled"))
+    count(before, &format!("{span}-begin"))
+        - count(before, &format!("{span}-end"))
+        - count(before, &format!("{span}-cancelled"))
 }
 
 #[test]
@@ -31,7 +35,11 @@ fn a_cancelled_step_goes_on_with_the_next() {
     let seen = seen();
     for id in ["a", "b"] {
         let seen = seen_by(&seen, id);
-        assert_eq!((count(&seen, "step-begin"), count(&seen, "step-end"), count(&seen, "step-cancelled")), (16, 15, 1), "{id}");
+        assert_eq!(
+            (count(&seen, "step-begin"), count(&seen, "step-end"), count(&seen, "step-cancelled")),
+            (16, 15, 1),
+            "{id}"
+        );
         assert_paired(&seen);
     }
 }
@@ -44,7 +52,10 @@ fn who_was_not_reached_by_a_begin_hears_nothing_of_its_end() {
     assert_eq!(count(&seen_by(&seen, "a"), "step-cancelled"), 1);
     assert_eq!(count(&seen_by(&seen, "b"), "step-cancelled"), 1);
     let c = seen_by(&seen, "c");
-    assert_eq!((count(&c, "step-begin"), count(&c, "step-end"), count(&c, "step-cancelled")), (15, 15, 0));
+    assert_eq!(
+        (count(&c, "step-begin"), count(&c, "step-end"), count(&c, "step-cancelled")),
+        (15, 15, 0)
+    );
 }
 
 #[test]
@@ -81,7 +92,10 @@ fn an_error_takes_the_place_of_the_ends() {
     let report = runtime.fit(1);
     let Ending::Failed(stop) = report.ending else { panic!("{report:?}") };
     assert_eq!((stop.0.by.as_str(), stop.0.text.as_str()), ("b", "scripted"));
-    assert!(stop.to_string().contains("handling backward-end in epoch 1, step 2 of phase training"), "{stop}");
+    assert!(
+        stop.to_string().contains("handling backward-end in epoch 1, step 2 of phase training"),
+        "{stop}"
+    );
     let seen = seen();
     for id in ["a", "b", "c"] {
         let seen = seen_by(&seen, id);
@@ -109,10 +123,23 @@ fn a_panic_poisons_its_instance_only() {
 
 #[test]
 fn the_reason_of_a_cancelled_fit_reaches_the_report() {
-    for at in ["fit-begin", "epoch-begin", "step-begin", "loss-begin", "backward-begin", "backward-end", "step-end", "epoch-end"] {
+    for at in [
+        "fit-begin",
+        "epoch-begin",
+        "step-begin",
+        "loss-begin",
+        "backward-begin",
+        "backward-end",
+        "step-end",
+        "epoch-end",
+    ] {
         let runtime = learner(&["training"], &[("a", &format!("{at}:fit:1")), ("b", "")]);
         let report = runtime.fit(2);
-        assert_eq!(report.ending, Ending::Stopped { reason: "scripted".into(), by: "a".into() }, "{at}");
+        assert_eq!(
+            report.ending,
+            Ending::Stopped { reason: "scripted".into(), by: "a".into() },
+            "{at}"
+        );
         let seen = seen();
         let b = seen_by(&seen, "b");
         assert_eq!(count(&b, "fit-begin"), count(&b, "fit-end"), "{at}: {b}");
@@ -124,7 +151,10 @@ fn the_reason_of_a_cancelled_fit_reaches_the_report() {
 fn a_step_cancelled_where_none_runs_is_an_error() {
     let runtime = learner(&["training"], &[("a", "epoch-begin:step:1")]);
     let report = runtime.fit(1);
-    assert!(matches!(&report.ending, Ending::Failed(stop) if stop.0.text.contains("where none was running")), "{report:?}");
+    assert!(
+        matches!(&report.ending, Ending::Failed(stop) if stop.0.text.contains("where none was running")),
+        "{report:?}"
+    );
 }
 
 #[test]
@@ -133,7 +163,11 @@ fn a_read_grant_does_not_let_a_parameter_be_changed_in_place() {
     let before = c(&runtime);
     let report = runtime.fit(1);
     let Ending::Failed(stop) = report.ending else { panic!("{report:?}") };
-    assert!(stop.0.text.contains("`a` may read `params` but not change it") && stop.0.text.contains("setup.write(\"params\")"), "{stop}");
+    assert!(
+        stop.0.text.contains("`a` may read `params` but not change it")
+            && stop.0.text.contains("setup.write(\"params\")"),
+        "{stop}"
+    );
     assert_eq!(before, c(&runtime));
     let runtime = learner(&["training"], &[("a", "step-begin:poke-xs:1")]);
     let report = runtime.fit(1);

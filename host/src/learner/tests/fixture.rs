@@ -1,4 +1,5 @@
-//! The fixture of FluxTraining's tests: one parameter `c`, `yhat = x c`, 16 batches of 8, `y = 3 x`, mean absolute error.
+//! The fixture of FluxTraining's tests: one parameter `c`, `yhat = x c`, 16 batches of 8,
+//! `y = 3 x`, mean absolute error.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,7 +11,9 @@ use fluxbay_plugin::prelude::*;
 use fluxbay_plugin::trampoline;
 
 use crate::bridge::HOST;
-use crate::learner::ports::{Batches, Data, DataBatch, DataField, Helpers, NoDisplay, NoSink, PhaseKind, SplitSize};
+use crate::learner::ports::{
+    Batches, Data, DataBatch, DataField, Helpers, NoDisplay, NoSink, PhaseKind, SplitSize,
+};
 use crate::learner::*;
 use crate::tensor::{Engine, EngineOptions};
 
@@ -26,7 +29,9 @@ pub fn seen() -> Vec<String> {
 
 /// What the probe `id` saw, joined.
 pub fn seen_by(seen: &[String], id: &str) -> String {
-    let own = seen.iter().filter_map(|line| line.strip_prefix(id).and_then(|rest| rest.strip_prefix(' ')));
+    let own = seen
+        .iter()
+        .filter_map(|line| line.strip_prefix(id).and_then(|rest| rest.strip_prefix(' ')));
     own.collect::<Vec<_>>().join(" ")
 }
 
@@ -91,7 +96,13 @@ impl Optimizer for Sgd {
         Ok(())
     }
     fn update(&mut self, update: &fluxbay_plugin::Update<'_>) -> Result<()> {
-        Tensor::apply_many(op::SGD_UPDATE, &[update.parameter, update.gradient], &[update.step as i64], &[self.now]).map(|_| ())
+        Tensor::apply_many(
+            op::SGD_UPDATE,
+            &[update.parameter, update.gradient],
+            &[update.step as i64],
+            &[self.now],
+        )
+        .map(|_| ())
     }
 }
 
@@ -141,7 +152,8 @@ impl Phase for Validation {
 config! {
     /// What a probe does beside writing down what it sees.
     pub struct ProbeConfig {
-        /// `EVENT:WHAT:N`: at the n-th such event, WHAT is `step`, `epoch`, `fit` (cancelled), `error`, `panic` or `poke`.
+        /// `EVENT:WHAT:N`: at the n-th such event, WHAT is `step`, `epoch`, `fit` (cancelled),
+        /// `error`, `panic` or `poke`.
         script: String = "",
     }
 }
@@ -185,7 +197,10 @@ impl Callback for Probe {
                     let c = self.params.get(0)?.ok_or("no parameter")?;
                     Tensor::apply_many(op::SCALE_, &[&c], &[], &[2.0]).map(|_| ())
                 }
-                "poke-xs" => Tensor::apply_many(op::SCALE_, &[&learner.get(&self.xs)?], &[], &[2.0]).map(|_| ()),
+                "poke-xs" => {
+                    Tensor::apply_many(op::SCALE_, &[&learner.get(&self.xs)?], &[], &[2.0])
+                        .map(|_| ())
+                }
                 other => Err(Error::new(format!("unknown script {other}"))),
             },
             _ => Ok(()),
@@ -213,19 +228,37 @@ components! {
 pub struct Table;
 
 pub fn prepared(name: &str, config: &str) -> Prepared {
-    let (_, component) = COMPONENTS.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("no {name}"));
+    let (_, component) =
+        COMPONENTS.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("no {name}"));
     let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
     let declared = match name.split('/').next() {
         Some("phase") => Declared { writes: texts(&["step"]), ..Declared::default() },
-        Some("optimizer") => Declared { hyper_parameters: texts(&["learning-rate"]), ..Declared::default() },
-        Some("callback") => Declared { events: texts(&event::NAMES), reads: texts(&["params", "step"]), ..Declared::default() },
+        Some("optimizer") => {
+            Declared { hyper_parameters: texts(&["learning-rate"]), ..Declared::default() }
+        }
+        Some("callback") => Declared {
+            events: texts(&event::NAMES),
+            reads: texts(&["params", "step"]),
+            ..Declared::default()
+        },
         _ => Declared::default(),
     };
-    Prepared { component, name: name.into(), plugin: "fixture".into(), config: config.into(), declared }
+    Prepared {
+        component,
+        name: name.into(),
+        plugin: "fixture".into(),
+        config: config.into(),
+        declared,
+    }
 }
 
 impl Components for Table {
-    fn prepare(&self, kind: u32, name: &str, config: &str) -> std::result::Result<Prepared, String> {
+    fn prepare(
+        &self,
+        kind: u32,
+        name: &str,
+        config: &str,
+    ) -> std::result::Result<Prepared, String> {
         Ok(prepared(&format!("{}/{name}", entry::kind::NAMES[kind as usize]), config))
     }
 }
@@ -235,7 +268,12 @@ pub struct Numbers(Vec<DataField>);
 
 impl Numbers {
     fn new() -> Numbers {
-        let field = |name: &str| DataField { name: name.into(), dtype: dtype::F32, shape: vec![1], classes: 0 };
+        let field = |name: &str| DataField {
+            name: name.into(),
+            dtype: dtype::F32,
+            shape: vec![1],
+            classes: 0,
+        };
         Numbers(vec![field("xs"), field("ys")])
     }
 }
@@ -272,22 +310,38 @@ impl Data for Numbers {
 pub fn learner(phases: &[&str], probes: &[(&str, &str)]) -> Rc<Runtime> {
     fluxbay_plugin::__private::init("fixture", &HOST);
     seen();
-    let engine = Engine::new(EngineOptions { seed: 7, threads: 1, ..EngineOptions::default() }).unwrap();
-    let ports = Ports { sink: Rc::new(NoSink), display: Rc::new(NoDisplay), components: Rc::new(Table) };
+    let engine =
+        Engine::new(EngineOptions { seed: 7, threads: 1, ..EngineOptions::default() }).unwrap();
+    let ports =
+        Ports { sink: Rc::new(NoSink), display: Rc::new(NoDisplay), components: Rc::new(Table) };
     let runtime = Runtime::new(engine, ports, Folders::default()).unwrap();
-    let make = |id: &str, name: &str, config: &str| runtime.create(NewInstance::named(id), prepared(name, config)).unwrap();
-    let optimizer = NewInstance { hyper_prefix: "optimizer".into(), ..NewInstance::named("optimizer") };
+    let make = |id: &str, name: &str, config: &str| {
+        runtime.create(NewInstance::named(id), prepared(name, config)).unwrap()
+    };
+    let optimizer =
+        NewInstance { hyper_prefix: "optimizer".into(), ..NewInstance::named("optimizer") };
     let optimizer = runtime.create(optimizer, prepared("optimizer/sgd", "{}")).unwrap();
     let mut parts = Parts::default();
     let model = make("model", "model/scalar", "{}");
-    parts.models.push(ModelSlot { name: "model".into(), instance: model, optimizer: Some(OptimizerSlot::new(optimizer, 0)) });
+    parts.models.push(ModelSlot {
+        name: "model".into(),
+        instance: model,
+        optimizer: Some(OptimizerSlot::new(optimizer, 0)),
+    });
     parts.losses.push(LossSlot { name: "loss".into(), instance: make("loss", "loss/mae", "{}") });
     for phase in phases {
         let kind = PhaseKind::named(phase).unwrap();
         let instance = make(phase, &format!("phase/{phase}"), "{}");
-        parts.phases.push(PhaseSlot { instance, kind, split: Some(kind.name().into()), total_steps: Default::default() });
+        parts.phases.push(PhaseSlot {
+            instance,
+            kind,
+            split: Some(kind.name().into()),
+            total_steps: Default::default(),
+        });
     }
-    let probe = |(id, script): &(&str, &str)| make(id, "callback/probe", &format!("{{\"script\":\"{script}\"}}"));
+    let probe = |(id, script): &(&str, &str)| {
+        make(id, "callback/probe", &format!("{{\"script\":\"{script}\"}}"))
+    };
     let callbacks = probes.iter().map(probe).collect();
     runtime.assemble(parts, callbacks, Some(Rc::new(Numbers::new()))).unwrap();
     runtime

@@ -60,7 +60,11 @@ fn steps_on_batches_of_ones_own_are_counted_and_stop_at_a_failure() {
     assert_eq!(runtime.parts().unwrap().phases[0].total_steps.get(), 3);
     let wrong = DataBatch { fields: Vec::new(), samples: 0, index: 1 };
     assert!(runtime.run_steps(0, [batch(0), wrong, batch(2)]).is_err());
-    assert_eq!(runtime.parts().unwrap().phases[0].total_steps.get(), 5, "the batch after the failure was taken");
+    assert_eq!(
+        runtime.parts().unwrap().phases[0].total_steps.get(),
+        5,
+        "the batch after the failure was taken"
+    );
 }
 
 #[test]

@@ -75,7 +75,9 @@ impl FindError {
     /// The nearest name, where there is one.
     pub fn nearest(&self) -> Option<&str> {
         match self {
-            FindError::Unknown { nearest, .. } | FindError::UnknownPlugin { nearest, .. } => nearest.as_deref(),
+            FindError::Unknown { nearest, .. } | FindError::UnknownPlugin { nearest, .. } => {
+                nearest.as_deref()
+            }
             _ => None,
         }
     }
@@ -103,7 +105,10 @@ pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option
         let allowed = (wanted.chars().count().max(name.chars().count()) / 3).max(1);
         (likeness <= allowed || (wanted.len() >= 3 && name.starts_with(wanted))).then_some(likeness)
     };
-    names.filter_map(|name| close(name).map(|distance| (distance, name))).min().map(|(_, name)| name)
+    names
+        .filter_map(|name| close(name).map(|distance| (distance, name)))
+        .min()
+        .map(|(_, name)| name)
 }
 
 /// A name taken apart.
@@ -116,7 +121,9 @@ fn parse(kind: Kind, text: &str) -> Result<Parsed<'_>, FindError> {
     let malformed = || FindError::Malformed { name: shown::text(text) };
     // A name of a manifest is short; whatever is longer is not compared with every name there is.
     if text.len() > 256 {
-        return Err(FindError::Malformed { name: format!("{}...", shown::bytes(&text.as_bytes()[..60])) });
+        return Err(FindError::Malformed {
+            name: format!("{}...", shown::bytes(&text.as_bytes()[..60])),
+        });
     }
     let (plugin, rest) = match text.split_once(':') {
         Some((plugin, rest)) => (Some(plugin), rest),
@@ -141,13 +148,20 @@ fn parse(kind: Kind, text: &str) -> Result<Parsed<'_>, FindError> {
 impl Catalog {
     /// A file that offers a component of this name, but may not be used.
     pub fn refused_with(&self, kind: Option<Kind>, name: &str) -> Option<&Path> {
-        let offers =
-            |manifest: &Manifest| manifest.components.iter().any(|one| one.name == name && kind.is_none_or(|kind| kind == one.kind));
-        self.barred.iter().find(|barred| offers(&barred.manifest)).map(|barred| barred.path.as_path())
+        let offers = |manifest: &Manifest| {
+            manifest
+                .components
+                .iter()
+                .any(|one| one.name == name && kind.is_none_or(|kind| kind == one.kind))
+        };
+        self.barred
+            .iter()
+            .find(|barred| offers(&barred.manifest))
+            .map(|barred| barred.path.as_path())
     }
 
-    /// The component of `kind` that `name` means: a bare name, `kind/name`, or `plugin:kind/name` to choose between
-    /// plugins.
+    /// The component of `kind` that `name` means: a bare name, `kind/name`, or `plugin:kind/name`
+    /// to choose between plugins.
     ///
     /// # Errors
     /// Unknown (with the nearest name), ambiguous, refused, or of another kind.
@@ -159,20 +173,29 @@ impl Catalog {
             .enumerate()
             .filter(|(_, plugin)| parsed.plugin.is_none_or(|wanted| wanted == plugin.name()))
             .filter_map(|(index, plugin)| {
-                let place = plugin.manifest().components.iter().position(|c| c.kind == kind && c.name == parsed.name)?;
+                let place = plugin
+                    .manifest()
+                    .components
+                    .iter()
+                    .position(|c| c.kind == kind && c.name == parsed.name)?;
                 Some((index, plugin, &plugin.manifest().components[place], plugin.standings[place]))
             })
             .collect();
         let Some(&(_, first, manifest, standing)) = offers.first() else {
             return Err(self.not_found(kind, name, &parsed));
         };
-        // Plugins come in the order of the search path, so those in the first one's directory follow it.
-        let tied: Vec<&PluginEntry> =
-            offers.iter().map(|offer| offer.1).filter(|p| p.trusted.0.candidate.dir == first.trusted.0.candidate.dir).collect();
+        // Plugins come in the order of the search path, so those in the first one's directory
+        // follow it.
+        let tied: Vec<&PluginEntry> = offers
+            .iter()
+            .map(|offer| offer.1)
+            .filter(|p| p.trusted.0.candidate.dir == first.trusted.0.candidate.dir)
+            .collect();
         if tied.len() == 1 {
             return Ok(ComponentRef { plugin: first, manifest, standing });
         }
-        let mut choices: Vec<String> = tied.iter().map(|p| format!("{}:{}", p.name(), manifest.id())).collect();
+        let mut choices: Vec<String> =
+            tied.iter().map(|p| format!("{}:{}", p.name(), manifest.id())).collect();
         choices.sort();
         let before = choices.len();
         choices.dedup();
@@ -183,7 +206,8 @@ impl Catalog {
         Err(FindError::Ambiguous { kind, name: name.to_owned(), choices, paths })
     }
 
-    /// For every component that several plugins of one directory offer: the error that asking for it gives.
+    /// For every component that several plugins of one directory offer: the error that asking for
+    /// it gives.
     pub fn ties(&self) -> Vec<FindError> {
         let mut tied: Vec<(Kind, &str)> = self
             .all_components()
@@ -202,7 +226,11 @@ impl Catalog {
     fn not_found(&self, kind: Kind, name: &str, parsed: &Parsed<'_>) -> FindError {
         let barred = self.barred.iter().find(|barred| {
             parsed.plugin.is_none_or(|wanted| wanted == barred.manifest.plugin.name)
-                && barred.manifest.components.iter().any(|c| c.kind == kind && c.name == parsed.name)
+                && barred
+                    .manifest
+                    .components
+                    .iter()
+                    .any(|c| c.kind == kind && c.name == parsed.name)
         });
         if let Some(barred) = barred {
             return FindError::Refused {
@@ -215,13 +243,20 @@ impl Catalog {
         if let Some(plugin) = parsed.plugin
             && self.plugin(plugin).is_none()
         {
-            let nearest = nearest(plugin, self.plugins.iter().map(PluginEntry::name)).map(str::to_owned);
+            let nearest =
+                nearest(plugin, self.plugins.iter().map(PluginEntry::name)).map(str::to_owned);
             return FindError::UnknownPlugin { plugin: shown::text(plugin), nearest };
         }
-        let offered = || self.all_components().filter(|c| parsed.plugin.is_none_or(|wanted| wanted == c.plugin.name()));
+        let offered = || {
+            self.all_components()
+                .filter(|c| parsed.plugin.is_none_or(|wanted| wanted == c.plugin.name()))
+        };
         let elsewhere = offered().find(|c| c.manifest.name == parsed.name).map(|c| c.manifest.kind);
-        let nearest =
-            nearest(parsed.name, offered().filter(|c| c.manifest.kind == kind).map(|c| c.manifest.name.as_str())).map(str::to_owned);
+        let nearest = nearest(
+            parsed.name,
+            offered().filter(|c| c.manifest.kind == kind).map(|c| c.manifest.name.as_str()),
+        )
+        .map(str::to_owned);
         FindError::Unknown { kind, name: shown::text(name), nearest, elsewhere }
     }
 }

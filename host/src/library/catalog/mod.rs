@@ -1,9 +1,9 @@
 //! All components that the search path offers, and which of them a name means.
 //!
-//! Scanning discovers, inspects and judges every file; no code of a plugin runs. Where several files offer the same
-//! component, the first directory on the path wins and the others are shadowed; two in the same directory are a tie,
-//! which no rule can settle, so asking for that component by its bare name is an error. The same bytes under several
-//! names are one plugin.
+//! Scanning discovers, inspects and judges every file; no code of a plugin runs. Where several
+//! files offer the same component, the first directory on the path wins and the others are
+//! shadowed; two in the same directory are a tie, which no rule can settle, so asking for that
+//! component by its bare name is an error. The same bytes under several names are one plugin.
 
 mod find;
 mod scan;
@@ -89,7 +89,8 @@ impl PluginEntry {
 
     /// `ok`, or `shadowed` when none of its components is reached by a bare name.
     pub fn state(&self) -> State {
-        let all_shadowed = !self.standings.is_empty() && self.standings.iter().all(|s| matches!(s, Standing::Shadowed { .. }));
+        let all_shadowed = !self.standings.is_empty()
+            && self.standings.iter().all(|s| matches!(s, Standing::Shadowed { .. }));
         if all_shadowed { State::Shadowed } else { State::Ok }
     }
 }
@@ -135,8 +136,8 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// A report for every file whose name ends in `.so`, in the order of the search path, then by name. Other names
-    /// of the same bytes are listed with the first.
+    /// A report for every file whose name ends in `.so`, in the order of the search path, then by
+    /// name. Other names of the same bytes are listed with the first.
     pub fn reports(&self) -> &[FileReport] {
         &self.files
     }
@@ -153,8 +154,11 @@ impl Catalog {
 
     /// Every component, also shadowed and tied ones, by kind, then name, then search path.
     pub fn all_components(&self) -> impl Iterator<Item = ComponentRef<'_>> {
-        let mut all: Vec<ComponentRef<'_>> = self.plugins.iter().flat_map(plugin_components).collect();
-        all.sort_by(|a, b| (a.manifest.kind, &a.manifest.name).cmp(&(b.manifest.kind, &b.manifest.name)));
+        let mut all: Vec<ComponentRef<'_>> =
+            self.plugins.iter().flat_map(plugin_components).collect();
+        all.sort_by(|a, b| {
+            (a.manifest.kind, &a.manifest.name).cmp(&(b.manifest.kind, &b.manifest.name))
+        });
         all.into_iter()
     }
 
@@ -170,5 +174,10 @@ impl Catalog {
 }
 
 fn plugin_components(plugin: &PluginEntry) -> impl Iterator<Item = ComponentRef<'_>> {
-    plugin.manifest().components.iter().zip(&plugin.standings).map(move |(manifest, &standing)| ComponentRef { plugin, manifest, standing })
+    plugin
+        .manifest()
+        .components
+        .iter()
+        .zip(&plugin.standings)
+        .map(move |(manifest, &standing)| ComponentRef { plugin, manifest, standing })
 }

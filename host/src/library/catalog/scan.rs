@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::super::cache::Cache;
 use super::super::discover::{self, Candidate, SearchPath};
-use super::super::inspect::{FileId, HostContract, Inspected, Inspection, Limits, Ownership, Sha256};
+use super::super::inspect::{
+    FileId, HostContract, Inspected, Inspection, Limits, Ownership, Sha256,
+};
 use super::super::keys::Keys;
 use super::super::lock::Lock;
 use super::super::manifest::{Kind, Manifest};
@@ -66,7 +68,8 @@ enum Outcome {
 }
 
 impl Catalog {
-    /// Looks at every file of the search path. Never fails: what is wrong with a file or a directory is in its report.
+    /// Looks at every file of the search path. Never fails: what is wrong with a file or a
+    /// directory is in its report.
     pub fn scan(path: &SearchPath, options: &ScanOptions) -> Self {
         let (candidates, dirs) = discover::discover(path, options.max_files);
         let outcomes = examine(&candidates, options);
@@ -78,8 +81,8 @@ impl Catalog {
         catalog
     }
 
-    /// A catalog of plugins that exist only as descriptions, all in one directory; for tools and tests. Their files do
-    /// not exist, so loading any of them ends in `unreadable`.
+    /// A catalog of plugins that exist only as descriptions, all in one directory; for tools and
+    /// tests. Their files do not exist, so loading any of them ends in `unreadable`.
     pub fn described(manifests: impl IntoIterator<Item = Manifest>) -> Self {
         let mut catalog = Self::default();
         for manifest in manifests {
@@ -125,17 +128,26 @@ impl Catalog {
                 describe(&mut report, &inspected);
                 report.state = State::Refused;
                 report.refusal = Some(refusal.clone());
-                self.barred.push(Barred { path: candidate.path.clone(), manifest: inspected.manifest, refusal });
+                self.barred.push(Barred {
+                    path: candidate.path.clone(),
+                    manifest: inspected.manifest,
+                    refusal,
+                });
             }
             Outcome::Plugin(trusted) => {
                 let sha256 = trusted.0.sha256;
-                if let Some(entry) = self.plugins.iter_mut().find(|entry| entry.sha256() == sha256) {
+                if let Some(entry) = self.plugins.iter_mut().find(|entry| entry.sha256() == sha256)
+                {
                     entry.also_at.push(candidate.path.clone());
                     return;
                 }
                 describe(&mut report, &trusted.0);
                 let standings = vec![Standing::Active; trusted.0.manifest.components.len()];
-                self.plugins.push(PluginEntry { trusted: *trusted, also_at: Vec::new(), standings });
+                self.plugins.push(PluginEntry {
+                    trusted: *trusted,
+                    also_at: Vec::new(),
+                    standings,
+                });
             }
         }
         self.files.push(report);
@@ -146,29 +158,46 @@ impl Catalog {
         let mut offers: BTreeMap<(Kind, String), Vec<(usize, usize)>> = BTreeMap::new();
         for (index, plugin) in self.plugins.iter().enumerate() {
             for (place, component) in plugin.manifest().components.iter().enumerate() {
-                offers.entry((component.kind, component.name.clone())).or_default().push((index, place));
+                offers
+                    .entry((component.kind, component.name.clone()))
+                    .or_default()
+                    .push((index, place));
             }
         }
         for offer in offers.values() {
             let (first, first_place) = offer[0];
-            let dir_of = |catalog: &Self, index: usize| catalog.plugins[index].trusted.0.candidate.dir;
+            let dir_of =
+                |catalog: &Self, index: usize| catalog.plugins[index].trusted.0.candidate.dir;
             let first_dir = dir_of(self, first);
             for &(index, place) in &offer[1..] {
                 let tied = dir_of(self, index) == first_dir;
                 if tied {
                     self.plugins[first].standings[first_place] = Standing::Tied { with: index };
                 }
-                self.plugins[index].standings[place] = if tied { Standing::Tied { with: first } } else { Standing::Shadowed { by: first } };
+                self.plugins[index].standings[place] = if tied {
+                    Standing::Tied { with: first }
+                } else {
+                    Standing::Shadowed { by: first }
+                };
             }
         }
         self.complete_reports();
     }
 
     fn complete_reports(&mut self) {
-        let places: BTreeMap<Sha256, usize> = self.plugins.iter().enumerate().map(|(index, plugin)| (plugin.sha256(), index)).collect();
+        let places: BTreeMap<Sha256, usize> = self
+            .plugins
+            .iter()
+            .enumerate()
+            .map(|(index, plugin)| (plugin.sha256(), index))
+            .collect();
         for report in self.files.iter_mut().filter(|report| report.state == State::Ok) {
             let hash = report.sha256.as_deref().and_then(Sha256::from_hex);
-            let Some(plugin) = hash.and_then(|hash| places.get(&hash)).map(|&index| &self.plugins[index]) else { continue };
+            let Some(plugin) =
+                hash.and_then(|hash| places.get(&hash)).map(|&index| &self.plugins[index])
+            else {
+                continue;
+            };
             report.state = plugin.state();
             report.also_at.clone_from(&plugin.also_at);
             let mut first: Vec<PathBuf> = Vec::new();
@@ -186,8 +215,8 @@ impl Catalog {
 }
 
 fn describe(report: &mut FileReport, inspected: &Inspected) {
-    report.resolved =
-        Some(inspected.resolved.clone()).filter(|_| std::fs::symlink_metadata(inspected.path()).is_ok_and(|m| m.is_symlink()));
+    report.resolved = Some(inspected.resolved.clone())
+        .filter(|_| std::fs::symlink_metadata(inspected.path()).is_ok_and(|m| m.is_symlink()));
     report.plugin = Some(inspected.manifest.plugin.name.clone());
     report.version = Some(inspected.manifest.plugin.version.clone());
     report.sha256 = Some(inspected.sha256.hex());
@@ -215,7 +244,8 @@ fn allow(plugin: &Inspected, options: &ScanOptions, trust: &Trust) -> Result<(),
     }
 }
 
-/// Takes all candidates through the static and trust stages on several threads; the result has their order.
+/// Takes all candidates through the static and trust stages on several threads; the result has
+/// their order.
 fn examine(candidates: &[Candidate], options: &ScanOptions) -> Vec<Outcome> {
     let limits = Limits { file_size: options.max_file_size, host: options.host.clone() };
     let trust = Trust::new(&options.allow_untrusted);
@@ -225,7 +255,13 @@ fn examine(candidates: &[Candidate], options: &ScanOptions) -> Vec<Outcome> {
     outcomes
 }
 
-fn examine_with(candidates: &[Candidate], options: &ScanOptions, limits: &Limits, trust: &Trust, cache: &Cache) -> Vec<Outcome> {
+fn examine_with(
+    candidates: &[Candidate],
+    options: &ScanOptions,
+    limits: &Limits,
+    trust: &Trust,
+    cache: &Cache,
+) -> Vec<Outcome> {
     let one = |candidate: &Candidate| match candidate.inspect_with(limits, cache) {
         Err(refusal) => Outcome::Refused(refusal),
         Ok(Inspection::OrdinaryLibrary) => Outcome::Ordinary,
@@ -246,7 +282,8 @@ fn examine_with(candidates: &[Candidate], options: &ScanOptions, limits: &Limits
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
-                while let Some((index, candidate)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, candidates.get(i)?)))
+                while let Some((index, candidate)) = Some(next.fetch_add(1, Ordering::Relaxed))
+                    .and_then(|i| Some((i, candidates.get(i)?)))
                 {
                     let outcome = one(candidate);
                     done.lock().unwrap_or_else(PoisonError::into_inner).push((index, outcome));

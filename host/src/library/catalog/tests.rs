@@ -19,8 +19,7 @@ fn plugin(name: &str, components: &[&str]) -> Vec<u8> {
             serde_json::json!({"kind": kind, "name": name})
         })
         .collect();
-    let manifest =
-        serde_json::json!({"schema": 1, "contract": "1.0", "plugin": {"name": name, "version": "0.1.0"}, "components": components});
+    let manifest = serde_json::json!({"schema": 1, "contract": "1.0", "plugin": {"name": name, "version": "0.1.0"}, "components": components});
     library(&[(SECTION, &encode(&manifest.to_string()))])
 }
 
@@ -90,7 +89,10 @@ fn two_in_the_same_directory_are_a_tie_that_must_be_settled_by_the_user() {
     write(&place.dir("b").join("three.so"), &plugin("three", &["callback/x"]));
     let catalog = place.scan(&["a", "b"]);
     let error = catalog.find(Kind::Callback, "x").expect_err("a tie");
-    assert!(matches!(&error, FindError::Ambiguous { choices, .. } if choices == &["one:callback/x", "two:callback/x"]), "{error}");
+    assert!(
+        matches!(&error, FindError::Ambiguous { choices, .. } if choices == &["one:callback/x", "two:callback/x"]),
+        "{error}"
+    );
     assert_eq!(catalog.find(Kind::Callback, "two:callback/x").expect("named").plugin.name(), "two");
     assert_eq!(catalog.ties().len(), 1);
     assert_eq!(catalog.components().count(), 0);
@@ -105,7 +107,8 @@ fn the_same_bytes_under_several_names_are_one_plugin() {
     let place = Place::new();
     let bytes = plugin("one", &["callback/x"]);
     write(&place.dir("a").join("one.so"), &bytes);
-    fs::hard_link(place.dir("a").join("one.so"), place.dir("a").join("other.so")).expect("same file system");
+    fs::hard_link(place.dir("a").join("one.so"), place.dir("a").join("other.so"))
+        .expect("same file system");
     symlink(place.dir("a").join("one.so"), place.dir("b").join("link.so")).expect("writable");
     write(&place.dir("b").join("copy.so"), &bytes);
     let catalog = place.scan(&["a", "b"]);
@@ -122,7 +125,10 @@ fn a_link_shows_where_it_leads() {
     let catalog = place.scan(&["a"]);
     let report = &catalog.reports()[0];
     assert_eq!(report.state, State::Ok);
-    assert!(report.resolved.as_ref().is_some_and(|path| path.ends_with("far/real.so")), "{report:?}");
+    assert!(
+        report.resolved.as_ref().is_some_and(|path| path.ends_with("far/real.so")),
+        "{report:?}"
+    );
     let entry = catalog.find(Kind::Callback, "x").expect("found").plugin;
     assert!(entry.path().ends_with("a/link.so"));
 }
@@ -130,18 +136,34 @@ fn a_link_shows_where_it_leads() {
 #[test]
 fn unknown_names_are_answered_with_the_nearest_and_with_the_kind_that_has_it() {
     let place = Place::new();
-    write(&place.dir("a").join("one.so"), &plugin("one", &["callback/recorder", "metric/accuracy"]));
+    write(
+        &place.dir("a").join("one.so"),
+        &plugin("one", &["callback/recorder", "metric/accuracy"]),
+    );
     let catalog = place.scan(&["a"]);
     let error = catalog.find(Kind::Callback, "recroder").expect_err("misspelt");
     assert_eq!(error.nearest(), Some("recorder"));
-    assert_eq!(error.to_string(), "no callback `recroder` is in the catalog; did you mean `recorder`?");
+    assert_eq!(
+        error.to_string(),
+        "no callback `recroder` is in the catalog; did you mean `recorder`?"
+    );
     let error = catalog.find(Kind::Callback, "accuracy").expect_err("a metric");
-    assert_eq!(error.to_string(), "no callback `accuracy` is in the catalog; there is a metric of that name");
-    let error = catalog.find(Kind::Callback, "onne:callback/recorder").expect_err("misspelt plugin");
+    assert_eq!(
+        error.to_string(),
+        "no callback `accuracy` is in the catalog; there is a metric of that name"
+    );
+    let error =
+        catalog.find(Kind::Callback, "onne:callback/recorder").expect_err("misspelt plugin");
     assert_eq!(error.nearest(), Some("one"));
-    assert!(matches!(catalog.find(Kind::Callback, "metric/accuracy"), Err(FindError::WrongKind { found: Kind::Metric, .. })));
+    assert!(matches!(
+        catalog.find(Kind::Callback, "metric/accuracy"),
+        Err(FindError::WrongKind { found: Kind::Metric, .. })
+    ));
     for wrong in ["", ":", "a:", ":x", "callback/", "x/y", "a:callback/x/y", "a:b:c"] {
-        assert!(matches!(catalog.find(Kind::Callback, wrong), Err(FindError::Malformed { .. })), "{wrong}");
+        assert!(
+            matches!(catalog.find(Kind::Callback, wrong), Err(FindError::Malformed { .. })),
+            "{wrong}"
+        );
     }
     assert!(catalog.find(Kind::Callback, &"é".repeat(1 << 20)).is_err());
 }
@@ -155,7 +177,10 @@ fn a_component_of_an_untrusted_file_is_named_with_the_reason_until_its_directory
     let catalog = place.scan(&["a"]);
     assert_eq!(only_refusal(&catalog, "one.so").reason, Reason::Untrusted);
     let error = catalog.find(Kind::Callback, "x").expect_err("refused");
-    assert!(matches!(error, FindError::Refused { .. }) && error.to_string().contains("untrusted"), "{error}");
+    assert!(
+        matches!(error, FindError::Refused { .. }) && error.to_string().contains("untrusted"),
+        "{error}"
+    );
     let mut path = SearchPath::new();
     path.push(place.dir("a"), Origin::CommandLine);
     let options = ScanOptions { allow_untrusted: vec![place.dir("a")], ..ScanOptions::default() };
@@ -180,7 +205,12 @@ fn what_is_no_plugin_is_refused_at_once_and_hurts_nobody_beside_it() {
     symlink("nowhere.so", dir.join("dangling.so")).expect("writable");
     symlink("/dev/zero", dir.join("device.so")).expect("writable");
     let _socket = std::os::unix::net::UnixListener::bind(dir.join("socket.so")).expect("writable");
-    rustix::fs::mkfifoat(rustix::fs::CWD, dir.join("pipe.so"), rustix::fs::Mode::from_raw_mode(0o644)).expect("writable");
+    rustix::fs::mkfifoat(
+        rustix::fs::CWD,
+        dir.join("pipe.so"),
+        rustix::fs::Mode::from_raw_mode(0o644),
+    )
+    .expect("writable");
     let catalog = place.scan(&["a"]);
     for (name, reason) in [
         ("empty.so", Reason::NotElf),
@@ -243,15 +273,29 @@ fn names_that_are_no_text_work_and_are_shown_escaped() {
 fn bad_manifests_are_refused_with_their_field() {
     let place = Place::new();
     let dir = place.dir("a");
-    let good = encode(r#"{"schema":1,"contract":"1.0","plugin":{"name":"a","version":"1.0.0"},"components":[]}"#);
+    let good = encode(
+        r#"{"schema":1,"contract":"1.0","plugin":{"name":"a","version":"1.0.0"},"components":[]}"#,
+    );
     let mut short = good.clone();
     short.truncate(30);
     write(&dir.join("short.so"), &library(&[(SECTION, &short)]));
     write(&dir.join("empty.so"), &library(&[(SECTION, b"")]));
     write(&dir.join("schema.so"), &library(&[(SECTION, &encode(r#"{"schema":7}"#))]));
     write(&dir.join("large.so"), &library(&[(SECTION, &vec![b' '; 2 << 20])]));
-    write(&dir.join("old.so"), &library(&[(SECTION, &encode(r#"{"schema":1,"contract":"0.3","plugin":{"name":"a","version":"1.0.0"}}"#))]));
-    write(&dir.join("new.so"), &library(&[(SECTION, &encode(r#"{"schema":1,"contract":"9.0","plugin":{"name":"a","version":"1.0.0"}}"#))]));
+    write(
+        &dir.join("old.so"),
+        &library(&[(
+            SECTION,
+            &encode(r#"{"schema":1,"contract":"0.3","plugin":{"name":"a","version":"1.0.0"}}"#),
+        )]),
+    );
+    write(
+        &dir.join("new.so"),
+        &library(&[(
+            SECTION,
+            &encode(r#"{"schema":1,"contract":"9.0","plugin":{"name":"a","version":"1.0.0"}}"#),
+        )]),
+    );
     let catalog = place.scan(&["a"]);
     for name in ["short.so", "empty.so", "schema.so", "large.so"] {
         let refusal = only_refusal(&catalog, name);
@@ -259,17 +303,21 @@ fn bad_manifests_are_refused_with_their_field() {
         assert!(refusal.message.contains("byte "), "{}", refusal.message);
     }
     assert!(only_refusal(&catalog, "schema.so").message.contains("`schema`"));
-    assert!(only_refusal(&catalog, "old.so").mend.contains("build the plugin again"));
-    assert!(only_refusal(&catalog, "new.so").mend.contains("install a fluxbay"));
+    assert!(only_refusal(&catalog, "old.so").help.contains("build the plugin again"));
+    assert!(only_refusal(&catalog, "new.so").help.contains("install a fluxbay"));
 }
 
 #[test]
 fn a_scan_with_many_files_is_the_same_every_time() {
     let place = Place::new();
     for index in 0..100 {
-        write(&place.dir("a").join(format!("{index:03}.so")), &plugin(&format!("p{index}"), &[&format!("loss/l{index}"), "loss/shared"]));
+        write(
+            &place.dir("a").join(format!("{index:03}.so")),
+            &plugin(&format!("p{index}"), &[&format!("loss/l{index}"), "loss/shared"]),
+        );
     }
-    let describe = |catalog: &Catalog| serde_json::to_string(catalog.reports()).expect("plain data");
+    let describe =
+        |catalog: &Catalog| serde_json::to_string(catalog.reports()).expect("plain data");
     let first = place.scan(&["a"]);
     assert_eq!(first.plugins().len(), 100);
     for _ in 0..3 {
@@ -289,17 +337,24 @@ fn a_cached_scan_says_the_same_as_a_first_one_and_sees_every_change() {
     let mut path = SearchPath::new();
     path.push(&dir, Origin::CommandLine);
     let scan = || Catalog::scan(&path, &options);
-    let describe = |catalog: &Catalog| serde_json::to_string(catalog.reports()).expect("plain data");
+    let describe =
+        |catalog: &Catalog| serde_json::to_string(catalog.reports()).expect("plain data");
     let first = scan();
     // Files that were touched just now are not kept.
     std::thread::sleep(std::time::Duration::from_millis(2_100));
     let second = scan();
     let cache = fs::read_to_string(place.dir("cache").join("inspected.json")).expect("written");
-    assert!(cache.contains("callback") && cache.contains("not-elf") && cache.contains("truncated"), "{cache}");
+    assert!(
+        cache.contains("callback") && cache.contains("not-elf") && cache.contains("truncated"),
+        "{cache}"
+    );
     let third = scan();
     assert_eq!(describe(&first), describe(&second));
     assert_eq!(describe(&first), describe(&third));
-    assert_eq!(third.find(Kind::Callback, "x").expect("found").plugin.sha256(), first.plugins()[0].sha256());
+    assert_eq!(
+        third.find(Kind::Callback, "x").expect("found").plugin.sha256(),
+        first.plugins()[0].sha256()
+    );
     write(&dir.join("good.so"), &plugin("one", &["callback/z"]));
     assert!(scan().find(Kind::Callback, "z").is_ok() && scan().find(Kind::Callback, "x").is_err());
     // The trust stage is never cached.

@@ -1,9 +1,10 @@
-//! Own checks of an ELF file, on its bytes alone, so that the dynamic linker is never handed a file that would kill
-//! the process.
+//! Own checks of an ELF file, on its bytes alone, so that the dynamic linker is never handed a file
+//! that would kill the process.
 //!
-//! The tables are decoded by the `object` crate; what is checked here is that everything they promise lies inside the
-//! file. `dlopen` maps segments without looking at the file's length, and touching a page past its end is a SIGBUS.
-//! Called by [`super::inspect`]. Nothing here opens, maps or runs anything, and no input makes it panic.
+//! The tables are decoded by the `object` crate; what is checked here is that everything they
+//! promise lies inside the file. `dlopen` maps segments without looking at the file's length, and
+//! touching a page past its end is a SIGBUS. Called by [`super::inspect`]. Nothing here opens, maps
+//! or runs anything, and no input makes it panic.
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -35,15 +36,17 @@ pub struct Elf {
 type Header = FileHeader64<Endianness>;
 
 fn refuse<T>(reason: Reason, message: impl Into<String>) -> Result<T, Refusal> {
-    let mend = match reason {
-        Reason::NotElf => "put only plugins built for this system here, or rename it so that it does not end in .so",
+    let help = match reason {
+        Reason::NotElf => {
+            "put only plugins built for this system here, or rename it so that it does not end in .so"
+        }
         Reason::Truncated => "copy or build it again; a copy was probably interrupted",
         Reason::WrongArchitecture => "build it for this machine",
         Reason::NotASharedLibrary => "build it as a shared library (crate-type = [\"cdylib\"])",
         Reason::BadManifest => "build it again with the current export macro",
         _ => "build it again, or remove it",
     };
-    Err(Refusal::fixed(Stage::Static, reason, message, mend))
+    Err(Refusal::fixed(Stage::Static, reason, message, help))
 }
 
 fn malformed<T>(message: impl Into<String>) -> Result<T, Refusal> {
@@ -66,8 +69,13 @@ fn within(what: &str, start: u64, length: u64, size: u64) -> Result<u64, Refusal
 /// Checks a file of `size` bytes behind `data`.
 ///
 /// # Errors
-/// The first thing that is wrong: not ELF at all, for another machine, no shared library, cut short, contradictory.
-pub fn check<'data, R: ReadRef<'data>>(data: R, size: u64, name_of_section: &str) -> Result<Elf, Refusal> {
+/// The first thing that is wrong: not ELF at all, for another machine, no shared library, cut
+/// short, contradictory.
+pub fn check<'data, R: ReadRef<'data>>(
+    data: R,
+    size: u64,
+    name_of_section: &str,
+) -> Result<Elf, Refusal> {
     let start = data.read_bytes_at(0, size.min(HEADER)).unwrap_or_default();
     check_ident(start, size)?;
     let Ok(header) = data.read_at::<Header>(0) else {
@@ -96,14 +104,23 @@ fn check_ident(start: &[u8], size: u64) -> Result<(), Refusal> {
     }
     match start.get(4).copied() {
         Some(2) => {}
-        Some(1) => return refuse(Reason::WrongArchitecture, "it is for 32-bit systems; wanted 64-bit"),
-        other => return malformed(format!("its word size has the unknown code {}", other.unwrap_or(0))),
+        Some(1) => {
+            return refuse(Reason::WrongArchitecture, "it is for 32-bit systems; wanted 64-bit");
+        }
+        other => {
+            return malformed(format!("its word size has the unknown code {}", other.unwrap_or(0)));
+        }
     }
-    let (wanted, wanted_name) = if cfg!(target_endian = "little") { (1, "little-endian") } else { (2, "big-endian") };
+    let (wanted, wanted_name) =
+        if cfg!(target_endian = "little") { (1, "little-endian") } else { (2, "big-endian") };
     match start.get(5).copied() {
         Some(order) if order == wanted => Ok(()),
-        Some(1) => refuse(Reason::WrongArchitecture, format!("it is little-endian; wanted {wanted_name}")),
-        Some(2) => refuse(Reason::WrongArchitecture, format!("it is big-endian; wanted {wanted_name}")),
+        Some(1) => {
+            refuse(Reason::WrongArchitecture, format!("it is little-endian; wanted {wanted_name}"))
+        }
+        Some(2) => {
+            refuse(Reason::WrongArchitecture, format!("it is big-endian; wanted {wanted_name}"))
+        }
         other => malformed(format!("its byte order has the unknown code {}", other.unwrap_or(0))),
     }
 }
@@ -121,14 +138,22 @@ fn check_kind(header: &Header, endian: Endianness) -> Result<(), Refusal> {
         _ => None,
     };
     if wanted.is_some_and(|wanted| wanted != machine) {
-        return refuse(Reason::WrongArchitecture, format!("it is for {}; wanted {}", machine_name(machine), std::env::consts::ARCH));
+        return refuse(
+            Reason::WrongArchitecture,
+            format!("it is for {}; wanted {}", machine_name(machine), std::env::consts::ARCH),
+        );
     }
     match header.e_type(endian) {
         elf::ET_DYN => Ok(()),
         elf::ET_EXEC => refuse(Reason::NotASharedLibrary, "it is an executable program"),
-        elf::ET_REL => refuse(Reason::NotASharedLibrary, "it is an object file that was not linked yet"),
+        elf::ET_REL => {
+            refuse(Reason::NotASharedLibrary, "it is an object file that was not linked yet")
+        }
         elf::ET_CORE => refuse(Reason::NotASharedLibrary, "it is a core dump"),
-        other => refuse(Reason::NotASharedLibrary, format!("its ELF type {} is none of a shared library", other.0)),
+        other => refuse(
+            Reason::NotASharedLibrary,
+            format!("its ELF type {} is none of a shared library", other.0),
+        ),
     }
 }
 
@@ -167,16 +192,24 @@ fn program_headers<'data, R: ReadRef<'data>>(
         return malformed(format!("its program headers are {entry} bytes each; expected 56"));
     }
     within("the program header table", header.e_phoff(endian), u64::from(count) * entry, size)?;
-    header.program_headers(endian, data).or_else(|e| malformed(format!("its program headers cannot be read: {e}")))
+    header
+        .program_headers(endian, data)
+        .or_else(|e| malformed(format!("its program headers cannot be read: {e}")))
 }
 
-/// Every loadable segment lies in the file, and together they ask for a plausible piece of address space.
-fn check_segments(segments: &[ProgramHeader64<Endianness>], endian: Endianness, size: u64) -> Result<(), Refusal> {
+/// Every loadable segment lies in the file, and together they ask for a plausible piece of address
+/// space.
+fn check_segments(
+    segments: &[ProgramHeader64<Endianness>],
+    endian: Endianness,
+    size: u64,
+) -> Result<(), Refusal> {
     let mut last: Option<(u64, u64)> = None;
     let mut first = 0;
     for (index, segment) in segments.iter().enumerate() {
         let what = format!("segment {index}");
-        let (offset, in_file, in_memory) = (segment.p_offset(endian), segment.p_filesz(endian), segment.p_memsz(endian));
+        let (offset, in_file, in_memory) =
+            (segment.p_offset(endian), segment.p_filesz(endian), segment.p_memsz(endian));
         let (address, align) = (segment.p_vaddr(endian), segment.p_align(endian));
         let kind = segment.p_type(endian);
         if kind == elf::PT_LOAD || in_file > 0 {
@@ -186,7 +219,9 @@ fn check_segments(segments: &[ProgramHeader64<Endianness>], endian: Endianness, 
             continue;
         }
         if in_file > in_memory {
-            return malformed(format!("{what} takes {in_file} bytes of the file but {in_memory} of memory"));
+            return malformed(format!(
+                "{what} takes {in_file} bytes of the file but {in_memory} of memory"
+            ));
         }
         if align > 1 && (!align.is_power_of_two() || offset % align != address % align) {
             return malformed(format!("{what} is not aligned as it says"));
@@ -202,7 +237,10 @@ fn check_segments(segments: &[ProgramHeader64<Endianness>], endian: Endianness, 
             Some(_) => {}
         }
         if end - first > MAX_SPAN {
-            return malformed(format!("its segments span {} bytes of memory; at most {MAX_SPAN} are allowed", end - first));
+            return malformed(format!(
+                "its segments span {} bytes of memory; at most {MAX_SPAN} are allowed",
+                end - first
+            ));
         }
         last = Some((address, end));
     }
@@ -232,24 +270,43 @@ fn section_headers<'data, R: ReadRef<'data>>(
         return malformed("the number of its section headers cannot be found");
     };
     within("the section header table", offset, u64::from(count) * entry, size)?;
-    header.section_headers(endian, data).or_else(|e| malformed(format!("its section headers cannot be read: {e}")))
+    header
+        .section_headers(endian, data)
+        .or_else(|e| malformed(format!("its section headers cannot be read: {e}")))
 }
 
-fn check_sections(sections: &[SectionHeader64<Endianness>], endian: Endianness, size: u64) -> Result<(), Refusal> {
+fn check_sections(
+    sections: &[SectionHeader64<Endianness>],
+    endian: Endianness,
+    size: u64,
+) -> Result<(), Refusal> {
     for (index, section) in sections.iter().enumerate().skip(1) {
         let kind = section.sh_type(endian);
         if kind != elf::SHT_NOBITS && kind != elf::SHT_NULL {
-            within(&format!("section {index}"), section.sh_offset(endian), section.sh_size(endian), size)?;
+            within(
+                &format!("section {index}"),
+                section.sh_offset(endian),
+                section.sh_size(endian),
+                size,
+            )?;
         }
     }
     Ok(())
 }
 
-/// A program built as position-independent code has the type of a shared library, but `dlopen` refuses it.
-fn check_dynamic<'data, R: ReadRef<'data>>(segments: &[ProgramHeader64<Endianness>], endian: Endianness, data: R) -> Result<(), Refusal> {
+/// A program built as position-independent code has the type of a shared library, but `dlopen`
+/// refuses it.
+fn check_dynamic<'data, R: ReadRef<'data>>(
+    segments: &[ProgramHeader64<Endianness>],
+    endian: Endianness,
+    data: R,
+) -> Result<(), Refusal> {
     let mut tables = segments.iter().filter(|s| s.p_type(endian) == elf::PT_DYNAMIC);
     let Some(table) = tables.next() else {
-        return refuse(Reason::NotASharedLibrary, "it has no dynamic section, so it cannot be linked at run time");
+        return refuse(
+            Reason::NotASharedLibrary,
+            "it has no dynamic section, so it cannot be linked at run time",
+        );
     };
     if tables.next().is_some() {
         return malformed("it has more than one dynamic section");
@@ -263,7 +320,10 @@ fn check_dynamic<'data, R: ReadRef<'data>>(segments: &[ProgramHeader64<Endiannes
             return Ok(());
         }
         if tag == elf::DT_FLAGS_1 && value & elf::DF_1_PIE.0 != 0 {
-            return refuse(Reason::NotASharedLibrary, "it is an executable program (position-independent)");
+            return refuse(
+                Reason::NotASharedLibrary,
+                "it is an executable program (position-independent)",
+            );
         }
     }
     malformed("its dynamic section has no end")
@@ -280,19 +340,27 @@ fn find_section<'data, R: ReadRef<'data>>(
     if sections.is_empty() || header.e_shstrndx(endian) == elf::SHN_UNDEF {
         return Ok(None);
     }
-    let names = header.shstrndx(endian, data).ok().and_then(|index| sections.get(usize::try_from(index).ok()?));
+    let names = header
+        .shstrndx(endian, data)
+        .ok()
+        .and_then(|index| sections.get(usize::try_from(index).ok()?));
     let Some(names) = names else {
         return malformed("the table of its sections' names is not one of its sections");
     };
     if names.sh_size(endian) > MAX_NAMES {
-        return malformed(format!("its sections' names take {} bytes; at most {MAX_NAMES} are read", names.sh_size(endian)));
+        return malformed(format!(
+            "its sections' names take {} bytes; at most {MAX_NAMES} are read",
+            names.sh_size(endian)
+        ));
     }
     let Ok(names) = data.read_bytes_at(names.sh_offset(endian), names.sh_size(endian)) else {
         return malformed("its sections' names cannot be read");
     };
     let mut found: Option<Range<u64>> = None;
     for section in sections.iter().skip(1) {
-        let Some(name) = usize::try_from(section.sh_name(endian)).ok().and_then(|at| names.get(at..)) else {
+        let Some(name) =
+            usize::try_from(section.sh_name(endian)).ok().and_then(|at| names.get(at..))
+        else {
             return malformed("the name of one of its sections lies outside the table of names");
         };
         if name.strip_prefix(wanted.as_bytes()).is_none_or(|rest| rest.first() != Some(&0)) {
@@ -304,7 +372,10 @@ fn find_section<'data, R: ReadRef<'data>>(
         // What has no type or no bytes was not looked for within the file.
         let is_there = !matches!(section.sh_type(endian), elf::SHT_NOBITS | elf::SHT_NULL);
         if !is_there || section.sh_flags(endian) & elf::SHF_COMPRESSED != elf::SectionFlags(0) {
-            return refuse(Reason::BadManifest, format!("its section {wanted} is compressed or has no bytes"));
+            return refuse(
+                Reason::BadManifest,
+                format!("its section {wanted} is compressed or has no bytes"),
+            );
         }
         let start = section.sh_offset(endian);
         found = Some(start..start.saturating_add(section.sh_size(endian)));
@@ -355,7 +426,9 @@ fn looks_like(start: &[u8], size: u64) -> String {
         Err(_) => None,
     };
     match text {
-        Some(text) if !text.chars().any(|c| c.is_control() && !c.is_whitespace()) => "it looks like text".to_owned(),
+        Some(text) if !text.chars().any(|c| c.is_control() && !c.is_whitespace()) => {
+            "it looks like text".to_owned()
+        }
         _ => format!("it begins with the bytes {}", shown::bytes(&start[..start.len().min(8)])),
     }
 }

@@ -50,7 +50,9 @@ pub(crate) fn library(sections: &[(&str, &[u8])]) -> Vec<u8> {
     let size = bytes.len() as u64;
     put(&mut bytes, 32, &64u64.to_le_bytes());
     put(&mut bytes, at::SECTION_TABLE, &table.to_le_bytes());
-    for (index, half) in [64u16, 56, 2, 64, headers.len() as u16, headers.len() as u16 - 1].into_iter().enumerate() {
+    for (index, half) in
+        [64u16, 56, 2, 64, headers.len() as u16, headers.len() as u16 - 1].into_iter().enumerate()
+    {
         put(&mut bytes, 52 + 2 * index, &half.to_le_bytes());
     }
     segment(&mut bytes, at::SEGMENT, 1, 0, size);
@@ -125,7 +127,8 @@ fn every_truncation_is_refused_before_anything_is_mapped() {
 
 #[test]
 fn a_segment_past_the_end_is_said_with_both_numbers() {
-    let refusal = verdict(&edited(at::SEGMENT_FILE_SIZE, &100_000u64.to_le_bytes())).expect_err("too long");
+    let refusal =
+        verdict(&edited(at::SEGMENT_FILE_SIZE, &100_000u64.to_le_bytes())).expect_err("too long");
     assert_eq!(refusal.reason, Reason::Truncated);
     let size = library(&[(SECTION, b"content")]).len();
     assert_eq!(refusal.message, format!("segment 0 ends at byte 100000, the file has {size}"));
@@ -149,9 +152,9 @@ fn files_for_others_are_refused() {
 fn contradictory_tables_are_refused() {
     let huge = u64::MAX.to_le_bytes();
     for (at, new) in [
-        (at::SEGMENT + 8, &huge[..]),                          // offset of the segment
+        (at::SEGMENT + 8, &huge[..]), // offset of the segment
         (at::SEGMENT + 16, &(u64::MAX - 7).to_le_bytes()[..]), // its address
-        (at::SEGMENT + 40, &huge[..]),                         // its size in memory
+        (at::SEGMENT + 40, &huge[..]), // its size in memory
         (at::SEGMENT + 40, &[0; 8][..]),
         (at::SEGMENT + 48, &[3, 0, 0, 0, 0, 0, 0, 0][..]), // alignment
         (at::SEGMENT, &[0; 4][..]),                        // no loadable segment
@@ -162,8 +165,16 @@ fn contradictory_tables_are_refused() {
     ] {
         assert_eq!(reason(&edited(at, new)), Reason::MalformedElf, "{at}");
     }
-    assert_eq!(reason(&edited(at::SEGMENT + 56, &[0; 4])), Reason::NotASharedLibrary, "no dynamic section");
-    assert_eq!(reason(&edited(at::DYNAMIC, &[1])), Reason::MalformedElf, "the dynamic section has no end");
+    assert_eq!(
+        reason(&edited(at::SEGMENT + 56, &[0; 4])),
+        Reason::NotASharedLibrary,
+        "no dynamic section"
+    );
+    assert_eq!(
+        reason(&edited(at::DYNAMIC, &[1])),
+        Reason::MalformedElf,
+        "the dynamic section has no end"
+    );
 }
 
 #[test]

@@ -1,8 +1,11 @@
-//! From an open library to its entry: the Rust door (an abi_stable root module) or the C door (an exported table).
+//! From an open library to its entry: the Rust door (an abi_stable root module) or the C door (an
+//! exported table).
 
 use std::ffi::CString;
 
-use abi_stable::library::{AbiHeader, AbiHeaderRef, LibHeader, ROOT_MODULE_LOADER_NAME_WITH_NUL, RootModuleError};
+use abi_stable::library::{
+    AbiHeader, AbiHeaderRef, LibHeader, ROOT_MODULE_LOADER_NAME_WITH_NUL, RootModuleError,
+};
 use fluxbay_plugin::abi::entry::{C_SYMBOL, Entry, RootRef};
 use libloading::os::unix::Library;
 
@@ -12,9 +15,13 @@ use crate::library::report::{Reason, Refusal};
 use crate::library::shown;
 use crate::library::store::Note;
 
-/// The address of the entry. For the Rust door, all layouts have been compared; for the C door, only the entry's own
-/// magic, size and contract will tell.
-pub(super) fn find(library: &'static Library, image: &Image, note: &mut Note) -> Result<*const Entry, Refusal> {
+/// The address of the entry. For the Rust door, all layouts have been compared; for the C door,
+/// only the entry's own magic, size and contract will tell.
+pub(super) fn find(
+    library: &'static Library,
+    image: &Image,
+    note: &mut Note,
+) -> Result<*const Entry, Refusal> {
     if let Some(address) = address_of(library, ROOT_MODULE_LOADER_NAME_WITH_NUL.as_bytes()) {
         return rust_door(library, address, image, note);
     }
@@ -31,48 +38,82 @@ pub(super) fn find(library: &'static Library, image: &Image, note: &mut Note) ->
 
 fn address_of(library: &'static Library, symbol: &[u8]) -> Option<usize> {
     // SAFETY: only the address is taken; what lies there is judged before it is read.
-    unsafe { library.get::<*const u8>(symbol) }.ok().map(|symbol| *symbol as usize).filter(|&address| address != 0)
+    unsafe { library.get::<*const u8>(symbol) }
+        .ok()
+        .map(|symbol| *symbol as usize)
+        .filter(|&address| address != 0)
 }
 
-fn rust_door(library: &'static Library, address: usize, image: &Image, note: &mut Note) -> Result<*const Entry, Refusal> {
+fn rust_door(
+    library: &'static Library,
+    address: usize,
+    image: &Image,
+    note: &mut Note,
+) -> Result<*const Entry, Refusal> {
     let rebuild = "build it with the same fluxbay-plugin as this host";
     if !image.has_data(address, size_of::<AbiHeader>(), align_of::<AbiHeader>()) {
-        return refuse(Reason::ContractViolation, "the header of its root module lies in no loaded library", rebuild);
+        return refuse(
+            Reason::ContractViolation,
+            "the header of its root module lies in no loaded library",
+            rebuild,
+        );
     }
     // SAFETY: the symbol's address is readable for an `AbiHeader`, which is plain data.
-    let header = match unsafe { library.get::<AbiHeaderRef>(ROOT_MODULE_LOADER_NAME_WITH_NUL.as_bytes()) } {
-        Ok(symbol) => *symbol,
-        Err(error) => return refuse(Reason::NoEntry, shown::text(&error.to_string()), rebuild),
-    };
+    let header =
+        match unsafe { library.get::<AbiHeaderRef>(ROOT_MODULE_LOADER_NAME_WITH_NUL.as_bytes()) } {
+            Ok(symbol) => *symbol,
+            Err(error) => return refuse(Reason::NoEntry, shown::text(&error.to_string()), rebuild),
+        };
     if header.magic_string != AbiHeader::VALUE.magic_string {
         return refuse(Reason::NoEntry, "its root module was not made by abi_stable", rebuild);
     }
     if !header.is_valid() {
         let (theirs, ours) = (*header, AbiHeader::VALUE);
-        let message =
-            format!("it uses abi_stable {}.{}, this host {}.{}", theirs.abi_major, theirs.abi_minor, ours.abi_major, ours.abi_minor);
+        let message = format!(
+            "it uses abi_stable {}.{}, this host {}.{}",
+            theirs.abi_major, theirs.abi_minor, ours.abi_major, ours.abi_minor
+        );
         return refuse(Reason::LayoutMismatch, message, rebuild);
     }
     if !image.has_data(address, size_of::<LibHeader>(), align_of::<LibHeader>()) {
-        return refuse(Reason::ContractViolation, "the header of its root module is cut short", rebuild);
+        return refuse(
+            Reason::ContractViolation,
+            "the header of its root module is cut short",
+            rebuild,
+        );
     }
     let header = match header.upgrade() {
         Ok(header) => header,
-        Err(error) => return refuse(Reason::LayoutMismatch, shown::text(&first_line(&error.to_string())), rebuild),
+        Err(error) => {
+            return refuse(
+                Reason::LayoutMismatch,
+                shown::text(&first_line(&error.to_string())),
+                rebuild,
+            );
+        }
     };
     layout::check(header, note)?;
     // SAFETY: the layout was compared just now, or before by this executable for these bytes.
     match unsafe { header.unchecked_layout::<RootRef>() } {
         Ok(root) => Ok(root.entry().0),
-        Err(RootModuleError::Unwound) => refuse(Reason::InitFailed, "making its root module panicked", "tell its author"),
+        Err(RootModuleError::Unwound) => {
+            refuse(Reason::InitFailed, "making its root module panicked", "tell its author")
+        }
         Err(RootModuleError::Returned(error)) => refuse(
             Reason::InitFailed,
-            format!("making its root module failed: {}", shown::text(&first_line(&error.to_string()))),
+            format!(
+                "making its root module failed: {}",
+                shown::text(&first_line(&error.to_string()))
+            ),
             "tell its author",
         ),
     }
 }
 
 fn first_line(text: &str) -> String {
-    text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("no reason is given").to_owned()
+    text.lines()
+        .map(str::trim)
+        .find(|line| !line.is_empty())
+        .unwrap_or("no reason is given")
+        .to_owned()
 }

@@ -1,16 +1,17 @@
 //! Judges an entry before anything in it is used.
 //!
-//! The entry is read as plain numbers. A pointer is followed only after the dynamic linker has said that a loaded
-//! library lies there, and a function pointer must point into code. So a plugin that was put together wrongly is an
-//! error with the name of the field, not a crash.
+//! The entry is read as plain numbers. A pointer is followed only after the dynamic linker has said
+//! that a loaded library lies there, and a function pointer must point into code. So a plugin that
+//! was put together wrongly is an error with the name of the field, not a crash.
 
 use std::ptr;
 
 use fluxbay_plugin::abi::entry::{CONTRACT, Component, Entry, MAGIC};
 use fluxbay_plugin::abi::text::Text;
 use fluxbay_plugin::abi::{
-    callback::CallbackTable, dataset::DatasetTable, logger::LoggerTable, loss::LossTable, metric::MetricTable, model::ModelTable,
-    optimizer::OptimizerTable, phase::PhaseTable, schedule::ScheduleTable,
+    callback::CallbackTable, dataset::DatasetTable, logger::LoggerTable, loss::LossTable,
+    metric::MetricTable, model::ModelTable, optimizer::OptimizerTable, phase::PhaseTable,
+    schedule::ScheduleTable,
 };
 
 use super::image::Image;
@@ -62,7 +63,10 @@ const TABLES: [(Kind, &[Function]); 9] = [
 ];
 
 const fn words<T>(kind: usize) {
-    assert!(TABLES[kind].1.len() * size_of::<usize>() == size_of::<T>(), "a table has other functions than are listed here");
+    assert!(
+        TABLES[kind].1.len() * size_of::<usize>() == size_of::<T>(),
+        "a table has other functions than are listed here"
+    );
 }
 const _: () = {
     words::<PhaseTable>(0);
@@ -85,12 +89,21 @@ fn violation<T>(field: &str, problem: impl std::fmt::Display) -> Result<T, Refus
 }
 
 fn mismatch<T>(field: &str, problem: impl std::fmt::Display) -> Result<T, Refusal> {
-    let message = format!("field `{field}` differs between the file and the running plugin: {problem}");
-    refuse(Reason::ManifestMismatch, message, "build it again with the export macro; do not edit the section by hand")
+    let message =
+        format!("field `{field}` differs between the file and the running plugin: {problem}");
+    refuse(
+        Reason::ManifestMismatch,
+        message,
+        "build it again with the export macro; do not edit the section by hand",
+    )
 }
 
 /// Judges the entry at `entry` against what the file said.
-pub(super) fn check(entry: *const Entry, image: &Image, plugin: &Inspected) -> Result<Checked, Refusal> {
+pub(super) fn check(
+    entry: *const Entry,
+    image: &Image,
+    plugin: &Inspected,
+) -> Result<Checked, Refusal> {
     let address = entry as usize;
     if !image.has_data(address, 16, align_of::<Entry>()) {
         return violation("entry", "it lies in no loaded library");
@@ -100,15 +113,23 @@ pub(super) fn check(entry: *const Entry, image: &Image, plugin: &Inspected) -> R
     if magic != MAGIC {
         return violation("magic", format!("{magic:#018x}, expected {MAGIC:#018x}"));
     }
-    if size < size_of::<Entry>() as u64 || !image.has_data(address, size_of::<Entry>(), align_of::<Entry>()) {
-        return violation("size", format!("{size} bytes, expected at least {}", size_of::<Entry>()));
+    if size < size_of::<Entry>() as u64
+        || !image.has_data(address, size_of::<Entry>(), align_of::<Entry>())
+    {
+        return violation(
+            "size",
+            format!("{size} bytes, expected at least {}", size_of::<Entry>()),
+        );
     }
     // SAFETY: the whole entry is readable; numbers.
     let contract = unsafe { (*entry).contract };
     if contract.major != CONTRACT.major {
         return violation(
             "contract",
-            format!("{}.{}, this host serves {}.{}", contract.major, contract.minor, CONTRACT.major, CONTRACT.minor),
+            format!(
+                "{}.{}, this host serves {}.{}",
+                contract.major, contract.minor, CONTRACT.major, CONTRACT.minor
+            ),
         );
     }
     let word = |field: *const *const ()| -> usize {
@@ -128,7 +149,8 @@ pub(super) fn check(entry: *const Entry, image: &Image, plugin: &Inspected) -> R
     }
     check_manifest(image, entry, plugin)?;
     let components = check_components(image, entry, plugin)?;
-    // SAFETY: every field has been judged, function pointers are not null; a library is never unmapped.
+    // SAFETY: every field has been judged, function pointers are not null; a library is never
+    // unmapped.
     Ok(Checked { entry: unsafe { &*entry }, components })
 }
 
@@ -147,7 +169,9 @@ fn text_bytes(image: &Image, text: Text) -> Option<&'static [u8]> {
         return Some(&[]);
     }
     // SAFETY: the bytes lie in a segment of a library, which is never unmapped.
-    image.has_data(text.ptr as usize, text.len, 1).then(|| unsafe { std::slice::from_raw_parts(text.ptr, text.len) })
+    image
+        .has_data(text.ptr as usize, text.len, 1)
+        .then(|| unsafe { std::slice::from_raw_parts(text.ptr, text.len) })
 }
 
 /// The run-time description must be the bytes of the section.
@@ -155,9 +179,16 @@ fn check_manifest(image: &Image, entry: *const Entry, plugin: &Inspected) -> Res
     // SAFETY: readable entry; a pointer and a number.
     let text = unsafe { (*entry).manifest };
     let Some(theirs) = text_bytes(image, text) else {
-        return violation("manifest", format!("{} bytes at {:p} lie in no loaded library", text.len, text.ptr));
+        return violation(
+            "manifest",
+            format!("{} bytes at {:p} lie in no loaded library", text.len, text.ptr),
+        );
     };
-    let length = plugin.section.get(12..HEADER).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes) as usize;
+    let length = plugin
+        .section
+        .get(12..HEADER)
+        .and_then(|bytes| bytes.try_into().ok())
+        .map_or(0, u32::from_le_bytes) as usize;
     let ours = plugin.section.get(HEADER..).and_then(|json| json.get(..length)).unwrap_or_default();
     if ours == theirs {
         return Ok(());
@@ -191,29 +222,47 @@ fn first_difference(a: &serde_json::Value, b: &serde_json::Value) -> Option<Stri
         }
         (Array(a), Array(b)) => {
             let shorter = a.len().min(b.len());
-            let within = a.iter().zip(b).enumerate().find_map(|(i, (a, b))| join(format!("[{i}]"), first_difference(a, b)));
+            let within = a
+                .iter()
+                .zip(b)
+                .enumerate()
+                .find_map(|(i, (a, b))| join(format!("[{i}]"), first_difference(a, b)));
             within.or_else(|| (a.len() != b.len()).then(|| format!("[{shorter}]")))
         }
         _ => (a != b).then(String::new),
     }
 }
 
-fn check_components(image: &Image, entry: *const Entry, plugin: &Inspected) -> Result<Vec<(Kind, &'static Component)>, Refusal> {
+fn check_components(
+    image: &Image,
+    entry: *const Entry,
+    plugin: &Inspected,
+) -> Result<Vec<(Kind, &'static Component)>, Refusal> {
     let described = &plugin.manifest.components;
     // SAFETY: readable entry; a pointer and a number.
     let (first, count) = unsafe { ((*entry).components, (*entry).component_count) };
     if count != described.len() {
-        return mismatch("components", format!("{} in the file, {count} in the running plugin", described.len()));
+        return mismatch(
+            "components",
+            format!("{} in the file, {count} in the running plugin", described.len()),
+        );
     }
     let bytes = count.saturating_mul(size_of::<Component>());
     if count > 0 && !image.has_data(first as usize, bytes, align_of::<Component>()) {
-        return violation("components", format!("{count} of them at {first:p} lie in no loaded library"));
+        return violation(
+            "components",
+            format!("{count} of them at {first:p} lie in no loaded library"),
+        );
     }
     let mut found: Vec<Option<(Kind, &'static Component)>> = vec![None; described.len()];
     for index in 0..count {
-        let (place, kind, component) = check_component(image, first.wrapping_add(index), index, described)?;
+        let (place, kind, component) =
+            check_component(image, first.wrapping_add(index), index, described)?;
         if found[place].replace((kind, component)).is_some() {
-            return mismatch(&format!("components[{index}]"), format!("{} is there twice", described[place].id()));
+            return mismatch(
+                &format!("components[{index}]"),
+                format!("{} is there twice", described[place].id()),
+            );
         }
     }
     // As many as described and none twice: all are there.
@@ -229,20 +278,33 @@ fn check_component(
 ) -> Result<(usize, Kind, &'static Component), Refusal> {
     let field = |name: &str| format!("components[{index}].{name}");
     // SAFETY: the component is readable; numbers and a pointer with a length.
-    let (number, state_version, name) = unsafe { ((*component).kind, (*component).state_version, (*component).name) };
-    let Some((kind, functions)) = usize::try_from(number).ok().and_then(|number| TABLES.get(number)) else {
+    let (number, state_version, name) =
+        unsafe { ((*component).kind, (*component).state_version, (*component).name) };
+    let Some((kind, functions)) =
+        usize::try_from(number).ok().and_then(|number| TABLES.get(number))
+    else {
         return violation(&field("kind"), format!("{number} is no kind"));
     };
     let Some(name) = text_bytes(image, name) else {
-        return violation(&field("name"), format!("{} bytes at {:p} lie in no loaded library", name.len, name.ptr));
+        return violation(
+            &field("name"),
+            format!("{} bytes at {:p} lie in no loaded library", name.len, name.ptr),
+        );
     };
-    let Some(place) = described.iter().position(|c| c.kind == *kind && c.name.as_bytes() == name) else {
-        return mismatch(&field("name"), format!("{kind}/{} is not in the file", shown::bytes(&name[..name.len().min(64)])));
+    let Some(place) = described.iter().position(|c| c.kind == *kind && c.name.as_bytes() == name)
+    else {
+        return mismatch(
+            &field("name"),
+            format!("{kind}/{} is not in the file", shown::bytes(&name[..name.len().min(64)])),
+        );
     };
     if state_version != described[place].state_version {
         return mismatch(
             &field("state_version"),
-            format!("{} in the file, {state_version} in the running plugin", described[place].state_version),
+            format!(
+                "{} in the file, {state_version} in the running plugin",
+                described[place].state_version
+            ),
         );
     }
     // SAFETY: field places of a readable component; function pointers are read as numbers.
@@ -274,17 +336,26 @@ fn check_component(
     for (other, table) in tables.into_iter().enumerate() {
         let (table_kind, _) = TABLES[other];
         if table_kind != *kind && !table.is_null() {
-            return violation(&field(table_kind.name()), format!("not null, although it is a {kind}"));
+            return violation(
+                &field(table_kind.name()),
+                format!("not null, although it is a {kind}"),
+            );
         }
         if table_kind == *kind {
             check_table(image, &field(kind.name()), table, functions)?;
         }
     }
-    // SAFETY: every field has been judged, function pointers are not null; a library is never unmapped.
+    // SAFETY: every field has been judged, function pointers are not null; a library is never
+    // unmapped.
     Ok((place, *kind, unsafe { &*component }))
 }
 
-fn check_table(image: &Image, field: &str, table: *const usize, functions: &[Function]) -> Result<(), Refusal> {
+fn check_table(
+    image: &Image,
+    field: &str,
+    table: *const usize,
+    functions: &[Function],
+) -> Result<(), Refusal> {
     if !image.has_data(table as usize, functions.len() * size_of::<usize>(), align_of::<usize>()) {
         return violation(field, format!("its table at {table:p} lies in no loaded library"));
     }

@@ -30,7 +30,8 @@ impl Image {
         self.0.get(at).filter(|segment| end <= segment.end)
     }
 
-    /// Whether `length` bytes from `address` lie in one segment and the address is a multiple of `align`.
+    /// Whether `length` bytes from `address` lie in one segment and the address is a multiple of
+    /// `align`.
     pub(super) fn has_data(&self, address: usize, length: usize, align: usize) -> bool {
         address != 0 && address.is_multiple_of(align) && self.segment(address, length).is_some()
     }
@@ -41,7 +42,11 @@ impl Image {
     }
 }
 
-unsafe extern "C" fn collect(info: *mut libc::dl_phdr_info, _size: libc::size_t, data: *mut c_void) -> c_int {
+unsafe extern "C" fn collect(
+    info: *mut libc::dl_phdr_info,
+    _size: libc::size_t,
+    data: *mut c_void,
+) -> c_int {
     // SAFETY: `now` gives this very vector, and nobody else has it during the call.
     let segments = unsafe { &mut *data.cast::<Vec<Segment>>() };
     // SAFETY: the linker's own description of a library, valid during the call.
@@ -50,8 +55,12 @@ unsafe extern "C" fn collect(info: *mut libc::dl_phdr_info, _size: libc::size_t,
         return 0;
     }
     // SAFETY: the linker says how many headers there are.
-    let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
-    for header in headers.iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_R != 0) {
+    let headers =
+        unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
+    for header in headers
+        .iter()
+        .filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_R != 0)
+    {
         let start = (info.dlpi_addr as usize).wrapping_add(header.p_vaddr as usize);
         let end = start.saturating_add(header.p_memsz as usize);
         segments.push(Segment { start, end, executable: header.p_flags & libc::PF_X != 0 });
@@ -70,7 +79,11 @@ mod tests {
         let data = (&raw const DATA) as usize;
         assert!(image.has_data(data, 32, 8));
         assert!(!image.has_data(data + 1, 8, 8), "not aligned");
-        assert!(!image.has_data(0, 8, 8) && !image.has_data(8, 8, 8) && !image.has_data(usize::MAX - 7, 8, 8));
+        assert!(
+            !image.has_data(0, 8, 8)
+                && !image.has_data(8, 8, 8)
+                && !image.has_data(usize::MAX - 7, 8, 8)
+        );
         assert!(!image.has_code(data));
         assert!(image.has_code(Image::now as fn() -> Image as usize));
         let on_the_heap = Box::new(1u64);

@@ -8,14 +8,17 @@ use super::refuse;
 use crate::library::report::{Reason, Refusal};
 use crate::library::shown;
 
-/// Opens the library, all of its symbols resolved at once and none of them lent to others; it is never closed.
+/// Opens the library, all of its symbols resolved at once and none of them lent to others; it is
+/// never closed.
 pub(super) fn open(path: &Path) -> Result<&'static Library, Refusal> {
-    // SAFETY: this runs the constructors of the library. The user, or root, put it where it was found, its bytes have
-    // been checked and hashed, and a child process has tried it before where probing is on.
+    // SAFETY: this runs the constructors of the library. The user, or root, put it where it was
+    // found, its bytes have been checked and hashed, and a child process has tried it before where
+    // probing is on.
     match unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) } {
         Ok(library) => Ok(Box::leak(Box::new(library))),
         Err(error) => {
-            let text = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+            let text = std::error::Error::source(&error)
+                .map_or_else(|| error.to_string(), ToString::to_string);
             Err(explain(&text, path))
         }
     }
@@ -25,8 +28,12 @@ fn explain(error: &str, path: &Path) -> Refusal {
     let copy = path.to_string_lossy();
     // The copy's name says nothing to people.
     let text = shown::text(&error.replace(&format!("{copy}: "), ""));
-    let after = |mark: &str| error.split_once(mark).map(|(_, rest)| rest.split([',', ' ', '\n']).next().unwrap_or_default());
-    let (message, mend) = if let Some(symbol) = after("undefined symbol: ") {
+    let after = |mark: &str| {
+        error
+            .split_once(mark)
+            .map(|(_, rest)| rest.split([',', ' ', '\n']).next().unwrap_or_default())
+    };
+    let (message, help) = if let Some(symbol) = after("undefined symbol: ") {
         (
             format!("it needs the symbol `{}`, which nothing provides", shown::text(symbol)),
             "link it against the library that has this symbol",
@@ -38,13 +45,19 @@ fn explain(error: &str, path: &Path) -> Refusal {
             "install that library, or build the plugin without it",
         )
     } else if error.contains("failed to map segment") {
-        (format!("its copy cannot be mapped: {text}"), "set XDG_CACHE_HOME to a file system from which programs may run")
+        (
+            format!("its copy cannot be mapped: {text}"),
+            "set XDG_CACHE_HOME to a file system from which programs may run",
+        )
     } else if error.contains("cannot allocate memory in static TLS block") {
-        (format!("its thread-local variables do not fit: {text}"), "build it with -ftls-model=global-dynamic")
+        (
+            format!("its thread-local variables do not fit: {text}"),
+            "build it with -ftls-model=global-dynamic",
+        )
     } else {
         (format!("the dynamic linker refuses it: {text}"), "build it again on this system")
     };
-    match refuse::<()>(Reason::LinkFailed, message, mend) {
+    match refuse::<()>(Reason::LinkFailed, message, help) {
         Err(refusal) => refusal,
         Ok(()) => unreachable!("refuse always refuses"),
     }
@@ -57,11 +70,17 @@ mod tests {
     #[test]
     fn messages_of_the_linker_become_one_line_with_the_name_that_matters() {
         let message = |text: &str| explain(text, Path::new("/store/abc.so")).message;
-        assert_eq!(message("/store/abc.so: undefined symbol: frobnicate"), "it needs the symbol `frobnicate`, which nothing provides");
+        assert_eq!(
+            message("/store/abc.so: undefined symbol: frobnicate"),
+            "it needs the symbol `frobnicate`, which nothing provides"
+        );
         assert_eq!(
             message("libmissing.so.3: cannot open shared object file: No such file or directory"),
             "it needs the library libmissing.so.3, which is not found"
         );
-        assert_eq!(message("/store/abc.so: invalid ELF header"), "the dynamic linker refuses it: invalid ELF header");
+        assert_eq!(
+            message("/store/abc.so: invalid ELF header"),
+            "the dynamic linker refuses it: invalid ELF header"
+        );
     }
 }

@@ -1,7 +1,9 @@
-//! Which contracts understand each other: contracts that differ from one in a single thing each, as host and as plugin.
+//! Which contracts understand each other: contracts that differ from one in a single thing each, as
+//! host and as plugin.
 //!
-//! Each module below is a contract of its own, compiled like the real one. The snapshot is the table that authors of changes
-//! look at: who loads, and for who does not the line that they would read.
+//! Each module below is a contract of its own, compiled like the real one. The snapshot is the
+//! table that authors of changes look at: who loads, and for who does not the line that they would
+//! read.
 
 #![allow(dead_code, reason = "only the layouts are looked at")]
 
@@ -79,7 +81,8 @@ fn verdict(theirs: &'static abi_stable::type_layout::TypeLayout, newer: bool) ->
 }
 
 #[test]
-fn additions_at_the_end_of_the_root_load_in_both_directions_and_every_other_change_is_refused_with_its_field() {
+fn additions_at_the_end_of_the_root_load_in_both_directions_and_every_other_change_is_refused_with_its_field()
+ {
     let contracts = [
         ("the same", base::RootRef::LAYOUT),
         ("a function more at the root's end", root_grew::RootRef::LAYOUT),

@@ -1,9 +1,10 @@
 //! The last stage: a stored plugin becomes code in this process.
 //!
-//! `dlopen` of the copy, then abi_stable's layout check in the direction that the versions ask for, then the entry is
-//! read word by word and compared with the manifest; only then is a function of the plugin called (`init`). A library
-//! that was opened is never closed: its threads, thread-locals and leaked statics may outlive any use of it.
-//! This folder holds the `unsafe` of the library.
+//! `dlopen` of the copy, then abi_stable's layout check in the direction that the versions ask for,
+//! then the entry is read word by word and compared with the manifest; only then is a function of
+//! the plugin called (`init`). A library that was opened is never closed: its threads,
+//! thread-locals and leaked statics may outlive any use of it. This folder holds the `unsafe` of
+//! the library.
 
 mod door;
 mod entry;
@@ -85,7 +86,8 @@ impl Loaded {
 
     /// Whether it answers with a table when it is asked for an extension.
     pub fn offers(&self, id: &str) -> bool {
-        // SAFETY: `entry::check` found the function in executable memory of a loaded library; the text is lent for the call.
+        // SAFETY: `entry::check` found the function in executable memory of a loaded library; the
+        // text is lent for the call.
         unsafe { !(self.entry.extension)(Text::new(id)).is_null() }
     }
 
@@ -104,21 +106,31 @@ impl Loaded {
 
     /// The functions of a component.
     pub fn component(&self, kind: Kind, name: &str) -> Option<&'static Component> {
-        let place = self.manifest.components.iter().position(|c| c.kind == kind && c.name == name)?;
-        self.components.get(place).filter(|(found, _)| *found == kind).map(|(_, component)| *component)
+        let place =
+            self.manifest.components.iter().position(|c| c.kind == kind && c.name == name)?;
+        self.components
+            .get(place)
+            .filter(|(found, _)| *found == kind)
+            .map(|(_, component)| *component)
     }
 }
 
-fn refuse<T>(reason: Reason, message: impl Into<String>, mend: impl Into<String>) -> Result<T, Refusal> {
-    Err(Refusal::fixed(Stage::Load, reason, message, mend))
+fn refuse<T>(
+    reason: Reason,
+    message: impl Into<String>,
+    help: impl Into<String>,
+) -> Result<T, Refusal> {
+    Err(Refusal::fixed(Stage::Load, reason, message, help))
 }
 
 impl Stored {
-    /// Opens the copy, checks everything that can be reached from its entry, and connects it to `host`.
+    /// Opens the copy, checks everything that can be reached from its entry, and connects it to
+    /// `host`.
     ///
     /// # Errors
-    /// `link-failed`, `no-entry`, `layout-mismatch`, `contract-too-new`, `manifest-mismatch`, `contract-violation` or
-    /// `init-failed`. Nothing of the plugin but its constructors has run before the first six.
+    /// `link-failed`, `no-entry`, `layout-mismatch`, `contract-too-new`, `manifest-mismatch`,
+    /// `contract-violation` or `init-failed`. Nothing of the plugin but its constructors has run
+    /// before the first six.
     pub fn load(mut self, host: &'static HostTable) -> Result<Loaded, Refusal> {
         let library = linker::open(&self.path)?;
         let image = Image::now();
@@ -138,8 +150,8 @@ impl Stored {
 }
 
 fn init(entry: &'static Entry, host: &'static HostTable) -> Result<(), Refusal> {
-    // SAFETY: `entry::check` found the function in executable memory of a loaded library, and the layout of its
-    // argument was compared with ours; the table is static.
+    // SAFETY: `entry::check` found the function in executable memory of a loaded library, and the
+    // layout of its argument was compared with ours; the table is static.
     let answer = unsafe { (entry.init)(host) };
     if answer == status::OK {
         let level = log::max_level() as u32;
@@ -152,6 +164,14 @@ fn init(entry: &'static Entry, host: &'static HostTable) -> Result<(), Refusal> 
     unsafe { (host.last_error)(&mut text) };
     // SAFETY: the host's own text, valid until its next call on this thread; copied here.
     let text = unsafe { text.to_text() };
-    let why = if text.is_empty() { format!("status {answer} without a text") } else { shown::paragraph(&text) };
-    refuse(Reason::InitFailed, format!("its start-up failed: {why}"), "read what it says, or tell its author")
+    let why = if text.is_empty() {
+        format!("status {answer} without a text")
+    } else {
+        shown::paragraph(&text)
+    };
+    refuse(
+        Reason::InitFailed,
+        format!("its start-up failed: {why}"),
+        "read what it says, or tell its author",
+    )
 }

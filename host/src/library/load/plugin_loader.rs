@@ -1,4 +1,5 @@
-//! Loading many plugins: what they need is opened once, and while one is linked the bytes of the next are hashed.
+//! Loading many plugins: what they need is opened once, and while one is linked the bytes of the
+//! next are hashed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,13 +23,15 @@ pub struct PluginLoader {
     quarantine: Option<Quarantine>,
 }
 
-/// Loads a plugin of the catalog by way of the user's store and connects it to `host`. Where probing is enabled
-/// ([`probe::enable`]), a plugin that has not passed before is tried in a child process first.
+/// Loads a plugin of the catalog by way of the user's store and connects it to `host`. Where
+/// probing is enabled ([`probe::enable`]), a plugin that has not passed before is tried in a child
+/// process first.
 ///
 /// # Errors
-/// The stage, reason and mend; the process is as before, except that the library may stay mapped.
+/// The stage, reason and help; the process is as before, except that the library may stay mapped.
 pub fn load(plugin: &PluginEntry, host: &'static HostTable) -> Result<Loaded, LoadError> {
-    let loader = PluginLoader::open().map_err(|refusal| LoadError { path: plugin.path().to_owned(), refusal })?;
+    let loader = PluginLoader::open()
+        .map_err(|refusal| LoadError { path: plugin.path().to_owned(), refusal })?;
     loader.load(plugin, host)
 }
 
@@ -36,7 +39,11 @@ pub fn load(plugin: &PluginEntry, host: &'static HostTable) -> Result<Loaded, Lo
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_from(plugin: &PluginEntry, host: &'static HostTable, store: &Store) -> Result<Loaded, LoadError> {
+pub fn load_from(
+    plugin: &PluginEntry,
+    host: &'static HostTable,
+    store: &Store,
+) -> Result<Loaded, LoadError> {
     PluginLoader::at(store.clone()).load(plugin, host)
 }
 
@@ -58,22 +65,36 @@ impl PluginLoader {
     ///
     /// # Errors
     /// As [`load`].
-    pub fn load(&self, plugin: &PluginEntry, host: &'static HostTable) -> Result<Loaded, LoadError> {
+    pub fn load(
+        &self,
+        plugin: &PluginEntry,
+        host: &'static HostTable,
+    ) -> Result<Loaded, LoadError> {
         finish(plugin, self.prepare(plugin), host)
     }
 
-    /// Loads several plugins in their order. Their copies are hashed, and those that have not passed before are tried, on
-    /// several threads meanwhile.
+    /// Loads several plugins in their order. Their copies are hashed, and those that have not
+    /// passed before are tried, on several threads meanwhile.
     ///
     /// # Errors
     /// As [`load`], for each.
-    pub fn load_all(&self, plugins: &[&PluginEntry], host: &'static HostTable) -> Vec<Result<Loaded, LoadError>> {
-        let jobs = Jobs { next: AtomicUsize::new(0), ready: Mutex::new(plugins.iter().map(|_| None).collect()), more: Condvar::new() };
+    pub fn load_all(
+        &self,
+        plugins: &[&PluginEntry],
+        host: &'static HostTable,
+    ) -> Vec<Result<Loaded, LoadError>> {
+        let jobs = Jobs {
+            next: AtomicUsize::new(0),
+            ready: Mutex::new(plugins.iter().map(|_| None).collect()),
+            more: Condvar::new(),
+        };
         let helpers = workers(plugins.len()).saturating_sub(1);
         std::thread::scope(|scope| {
             for _ in 0..helpers {
                 // Without a helper everything is done here.
-                let _ = std::thread::Builder::new().spawn_scoped(scope, || while jobs.do_one(|at| Some(self.prepare(plugins.get(at)?))) {});
+                let _ = std::thread::Builder::new().spawn_scoped(scope, || {
+                    while jobs.do_one(|at| Some(self.prepare(plugins.get(at)?))) {}
+                });
             }
             let take = |(at, &plugin): (usize, &&PluginEntry)| {
                 let stored = jobs.wait_for(at, |at| Some(self.prepare(plugins.get(at)?)));
@@ -91,10 +112,19 @@ impl PluginLoader {
     }
 }
 
-fn finish(plugin: &PluginEntry, stored: Result<Stored, Refusal>, host: &'static HostTable) -> Result<Loaded, LoadError> {
+fn finish(
+    plugin: &PluginEntry,
+    stored: Result<Stored, Refusal>,
+    host: &'static HostTable,
+) -> Result<Loaded, LoadError> {
     let loaded = stored.and_then(|stored| stored.load(host));
     if loaded.is_ok() {
-        log::info!("loaded {} {} from {}", shown::text(plugin.name()), shown::text(plugin.version()), shown::path(plugin.path()));
+        log::info!(
+            "loaded {} {} from {}",
+            shown::text(plugin.name()),
+            shown::text(plugin.version()),
+            shown::path(plugin.path())
+        );
     }
     loaded.map_err(|refusal| LoadError { path: plugin.path().to_owned(), refusal })
 }
@@ -115,7 +145,9 @@ impl<T> Jobs<T> {
     fn do_one(&self, job: impl FnOnce(usize) -> Option<T>) -> bool {
         let at = self.next.fetch_add(1, Ordering::Relaxed);
         // A panic goes to who waits for the result, which would otherwise never come.
-        let Some(done) = catch_unwind(AssertUnwindSafe(|| job(at))).map_or_else(|panic| Some(Err(panic)), |done| done.map(Ok)) else {
+        let Some(done) = catch_unwind(AssertUnwindSafe(|| job(at)))
+            .map_or_else(|panic| Some(Err(panic)), |done| done.map(Ok))
+        else {
             return false;
         };
         self.ready()[at] = Some(done);
@@ -163,7 +195,11 @@ fn admit(stored: &Stored, quarantine: Option<&Quarantine>) -> Result<(), Refusal
     verdict.map_err(|failure| {
         let mut refusal = failure.refusal;
         if !failure.output.trim().is_empty() {
-            refusal.message = format!("{}; it printed last: {}", refusal.message, shown::controls(last_lines(&failure.output)));
+            refusal.message = format!(
+                "{}; it printed last: {}",
+                refusal.message,
+                shown::controls(last_lines(&failure.output))
+            );
         }
         refusal
     })

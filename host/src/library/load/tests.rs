@@ -22,11 +22,15 @@ fn a_plugin_in_c_is_loaded_and_its_functions_can_be_called() {
     }
     let loaded = load_fixture(&[], MANIFEST).expect("sound");
     assert_eq!(loaded.entry().contract, fluxbay_plugin::abi::entry::CONTRACT);
-    assert!(loaded.component(Kind::Loss, "other").is_none() && loaded.component(Kind::Model, "c-loss").is_none());
+    assert!(
+        loaded.component(Kind::Loss, "other").is_none()
+            && loaded.component(Kind::Model, "c-loss").is_none()
+    );
     let loss = loaded.component(Kind::Loss, "c-loss").expect("offered");
     let mut value = fluxbay_plugin::abi::handle::Handle::NONE;
     let handle = fluxbay_plugin::abi::handle::Handle(7);
-    // SAFETY: the fixture's table was checked, and its function writes the first handle to the last argument.
+    // SAFETY: the fixture's table was checked, and its function writes the first handle to the last
+    // argument.
     let answer = unsafe {
         let instance = fluxbay_plugin::abi::entry::Instance(std::ptr::null_mut());
         ((*loss.loss).forward)(instance, handle, fluxbay_plugin::abi::handle::Handle(8), &mut value)
@@ -82,10 +86,15 @@ fn a_missing_library_is_named() {
     }
     let dir = tempfile::tempdir().expect("temporary directory");
     let needed = dir.path().join("libgone-for-ever.so");
-    let status = std::process::Command::new("cc").args(["-shared", "-o"]).arg(&needed).args(["-x", "c", "/dev/null"]).status();
+    let status = std::process::Command::new("cc")
+        .args(["-shared", "-o"])
+        .arg(&needed)
+        .args(["-x", "c", "/dev/null"])
+        .status();
     assert!(status.expect("the compiler runs").success());
     let option = format!("-L{}", dir.path().display());
-    let refusal = load_fixture(&["-Wl,--no-as-needed", &option, "-lgone-for-ever"], MANIFEST).expect_err("needs a library");
+    let refusal = load_fixture(&["-Wl,--no-as-needed", &option, "-lgone-for-ever"], MANIFEST)
+        .expect_err("needs a library");
     assert_eq!(refusal.reason, Reason::LinkFailed);
     assert!(refusal.message.contains("libgone-for-ever.so"), "{refusal}");
 }

@@ -1,7 +1,7 @@
 //! Finds the byte offset of a field in a JSON text.
 //!
-//! Only used to say where something is wrong, on text that a real parser has already accepted, so any surprise simply
-//! ends the search. Never recurses: nesting costs no stack.
+//! Only used to say where something is wrong, on text that a real parser has already accepted, so
+//! any surprise simply ends the search. Never recurses: nesting costs no stack.
 
 /// One step into a JSON value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,7 +115,9 @@ impl Cursor<'_> {
                     continue;
                 }
                 _ => {
-                    while self.peek().is_some_and(|b| !matches!(b, b',' | b'}' | b']' | b':') && !b.is_ascii_whitespace()) {
+                    while self.peek().is_some_and(|b| {
+                        !matches!(b, b',' | b'}' | b']' | b':') && !b.is_ascii_whitespace()
+                    }) {
                         self.at += 1;
                     }
                 }
@@ -129,7 +131,8 @@ impl Cursor<'_> {
     fn member(&mut self, key: &str) -> Option<()> {
         self.eat(b'{')?;
         loop {
-            let matches = serde_json::from_slice::<String>(self.string()?).is_ok_and(|name| name == key);
+            let matches =
+                serde_json::from_slice::<String>(self.string()?).is_ok_and(|name| name == key);
             self.eat(b':')?;
             if matches {
                 return Some(());

@@ -1,9 +1,9 @@
 //! What a plugin says about itself: the JSON in its ELF section `.fluxbay.manifest`.
 //!
-//! The export macro writes these bytes at compile time, so they are read from the file without running anything.
-//! [`Manifest::from_section`] is the only way in: whoever holds a [`Manifest`] holds one whose names, versions,
-//! paths and schemas have been checked. Used by the catalog, the composition and every listing. Nothing here opens a
-//! file.
+//! The export macro writes these bytes at compile time, so they are read from the file without
+//! running anything. [`Manifest::from_section`] is the only way in: whoever holds a [`Manifest`]
+//! holds one whose names, versions, paths and schemas have been checked. Used by the catalog, the
+//! composition and every listing. Nothing here opens a file.
 
 mod locate;
 mod section;
@@ -66,8 +66,17 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds in the order in which listings show them.
-    pub const ALL: [Kind; 9] =
-        [Kind::Phase, Kind::Callback, Kind::Model, Kind::Loss, Kind::Dataset, Kind::Metric, Kind::Schedule, Kind::Logger, Kind::Optimizer];
+    pub const ALL: [Kind; 9] = [
+        Kind::Phase,
+        Kind::Callback,
+        Kind::Model,
+        Kind::Loss,
+        Kind::Dataset,
+        Kind::Metric,
+        Kind::Schedule,
+        Kind::Logger,
+        Kind::Optimizer,
+    ];
 
     /// The name as written in run files and manifests.
     pub fn name(self) -> &'static str {
@@ -108,21 +117,27 @@ impl fmt::Display for Kind {
 
 /// A text that names no kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no kind of component; kinds are phase, callback, model, loss, dataset, metric, schedule, logger, optimizer")]
+#[error(
+    "`{0}` is no kind of component; kinds are phase, callback, model, loss, dataset, metric, schedule, logger, optimizer"
+)]
 pub struct UnknownKind(pub String);
 
 impl FromStr for Kind {
     type Err = UnknownKind;
 
     fn from_str(text: &str) -> Result<Self, UnknownKind> {
-        Kind::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| UnknownKind(text.to_owned()))
+        Kind::ALL
+            .into_iter()
+            .find(|kind| kind.name() == text)
+            .ok_or_else(|| UnknownKind(text.to_owned()))
     }
 }
 
 /// A version of the contract: tables of a major version never change, a minor version only adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContractVersion {
-    /// Plugins of another major version cannot be loaded, except those of the one before the host's.
+    /// Plugins of another major version cannot be loaded, except those of the one before the
+    /// host's.
     pub major: u16,
     /// Grows with each addition.
     pub minor: u16,
@@ -146,12 +161,19 @@ impl FromStr for ContractVersion {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let number = |part: &str| {
-            let plain = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()) && (part == "0" || !part.starts_with('0'));
+            let plain = !part.is_empty()
+                && part.bytes().all(|b| b.is_ascii_digit())
+                && (part == "0" || !part.starts_with('0'));
             if plain { part.parse::<u16>().ok() } else { None }
         };
         text.split_once('.')
             .and_then(|(major, minor)| Some(Self::new(number(major)?, number(minor)?)))
-            .ok_or_else(|| format!("`{}` is no contract version; expected MAJOR.MINOR such as 1.0", super::shown::text(text)))
+            .ok_or_else(|| {
+                format!(
+                    "`{}` is no contract version; expected MAJOR.MINOR such as 1.0",
+                    super::shown::text(text)
+                )
+            })
     }
 }
 
@@ -306,7 +328,8 @@ impl Manifest {
         validate::parse(text)
     }
 
-    /// A manifest that [`Manifest::parse`] took before; nothing if it would not do so now. Quicker, for it need not say why.
+    /// A manifest that [`Manifest::parse`] took before; nothing if it would not do so now. Quicker,
+    /// for it need not say why.
     pub(super) fn recall(text: &str) -> Option<Self> {
         validate::recall(text)
     }

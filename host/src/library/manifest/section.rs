@@ -3,7 +3,8 @@
 use super::ManifestError;
 
 pub use fluxbay_plugin::abi::entry::{
-    MANIFEST_FORMAT as FORMAT, MANIFEST_HEADER as HEADER, MANIFEST_MAGIC as MAGIC, MANIFEST_SECTION as SECTION,
+    MANIFEST_FORMAT as FORMAT, MANIFEST_HEADER as HEADER, MANIFEST_MAGIC as MAGIC,
+    MANIFEST_SECTION as SECTION,
 };
 /// The longest section that is read; ordinary plugins need a few kilobytes.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -19,10 +20,19 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 /// The JSON text inside a section.
 pub(in crate::library) fn text(bytes: &[u8]) -> Result<&str, ManifestError> {
     if bytes.len() > MAX_BYTES {
-        return Err(error(0, format!("the manifest section has {} bytes, at most {MAX_BYTES} are read", bytes.len())));
+        return Err(error(
+            0,
+            format!("the manifest section has {} bytes, at most {MAX_BYTES} are read", bytes.len()),
+        ));
     }
     if bytes.len() < HEADER {
-        return Err(error(bytes.len(), format!("the manifest section has {} bytes, its header alone needs {HEADER}", bytes.len())));
+        return Err(error(
+            bytes.len(),
+            format!(
+                "the manifest section has {} bytes, its header alone needs {HEADER}",
+                bytes.len()
+            ),
+        ));
     }
     if !bytes.starts_with(&MAGIC) {
         return Err(error(0, "the manifest section does not start with FLUXBAYM"));
@@ -30,20 +40,35 @@ pub(in crate::library) fn text(bytes: &[u8]) -> Result<&str, ManifestError> {
     match word(bytes, 8) {
         Some(FORMAT) => {}
         other => {
-            return Err(error(8, format!("format {} of the manifest section is not known; this host reads {FORMAT}", other.unwrap_or(0))));
+            return Err(error(
+                8,
+                format!(
+                    "format {} of the manifest section is not known; this host reads {FORMAT}",
+                    other.unwrap_or(0)
+                ),
+            ));
         }
     }
     let length = word(bytes, 12).and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
     let room = bytes.len() - HEADER;
     if length > room {
-        return Err(error(12, format!("the manifest says that it is {length} bytes long, the section has room for {room}")));
+        return Err(error(
+            12,
+            format!(
+                "the manifest says that it is {length} bytes long, the section has room for {room}"
+            ),
+        ));
     }
     let (json, padding) = bytes[HEADER..].split_at(length);
     if let Some(at) = padding.iter().position(|&byte| byte != 0) {
         let at = HEADER + length + at;
-        return Err(error(at, format!("the manifest says that it is {length} bytes long, yet something follows it")));
+        return Err(error(
+            at,
+            format!("the manifest says that it is {length} bytes long, yet something follows it"),
+        ));
     }
-    std::str::from_utf8(json).map_err(|e| error(HEADER + e.valid_up_to(), "the manifest is not UTF-8"))
+    std::str::from_utf8(json)
+        .map_err(|e| error(HEADER + e.valid_up_to(), "the manifest is not UTF-8"))
 }
 
 /// The bytes of a section that holds `json`, as the export macro writes them.

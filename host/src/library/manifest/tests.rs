@@ -94,7 +94,11 @@ fn each_wrong_field_is_named_and_placed() {
         ("/components/1/phase-kind", json!("train"), "components[1].phase-kind"),
         ("/components/0/state-version", json!(-1), "components[0].state-version"),
         ("/components/0/config", json!([]), "components[0].config"),
-        ("/components/0/config/properties/path", json!({"type": "text"}), "components[0].config.properties.path.type"),
+        (
+            "/components/0/config/properties/path",
+            json!({"type": "text"}),
+            "components[0].config.properties.path.type",
+        ),
         ("/components/0/config/properties/path", json!(1), "components[0].config.properties.path"),
         ("/components/0/config/required", json!(["pth"]), "components[0].config.required[0]"),
         ("/components/1", json!({"kind": "callback", "name": "recorder"}), "components[1].name"),
@@ -110,10 +114,12 @@ fn each_wrong_field_is_named_and_placed() {
 
 #[test]
 fn a_missing_field_and_a_field_given_twice_are_errors() {
-    let error = Manifest::parse(r#"{"schema":1,"contract":"1.0","plugin":{"name":"a"}}"#).expect_err("no version");
+    let error = Manifest::parse(r#"{"schema":1,"contract":"1.0","plugin":{"name":"a"}}"#)
+        .expect_err("no version");
     assert!(error.problem.contains("version"), "{error}");
     assert_eq!(error.field, "plugin");
-    let text = r#"{"schema":1,"contract":"1.0","plugin":{"name":"a","name":"b","version":"1.0.0"}}"#;
+    let text =
+        r#"{"schema":1,"contract":"1.0","plugin":{"name":"a","name":"b","version":"1.0.0"}}"#;
     let error = Manifest::parse(text).expect_err("two names");
     assert!(error.problem.contains("duplicate"), "{error}");
 }
@@ -122,7 +128,8 @@ fn a_missing_field_and_a_field_given_twice_are_errors() {
 fn deep_nesting_and_absurd_counts_end_in_an_error() {
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     assert!(Manifest::parse(&deep).is_err());
-    let many: Vec<Value> = (0..5000).map(|i| json!({"kind": "loss", "name": format!("l{i}")})).collect();
+    let many: Vec<Value> =
+        (0..5000).map(|i| json!({"kind": "loss", "name": format!("l{i}")})).collect();
     let error = Manifest::parse(&with("/components", Value::from(many))).expect_err("too many");
     assert_eq!(error.field, "components");
 }

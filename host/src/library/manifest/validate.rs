@@ -31,8 +31,11 @@ fn problem(path: &[Step], text: impl Into<String>) -> Problem {
 }
 
 pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
-    let placed =
-        |Problem(path, problem): Problem| ManifestError { field: locate::display(&path), offset: locate::offset(text, &path), problem };
+    let placed = |Problem(path, problem): Problem| ManifestError {
+        field: locate::display(&path),
+        offset: locate::offset(text, &path),
+        problem,
+    };
     let value: Value = serde_json::from_str(text).map_err(|e| ManifestError {
         field: String::new(),
         offset: offset_of_line(text, e.line(), e.column()),
@@ -40,10 +43,18 @@ pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
     })?;
     // The schema's number first: everything else may differ in another schema.
     match value.get("schema") {
-        None => return Err(placed(problem(&[key("schema")], "missing; it is the number of the manifest's schema"))),
+        None => {
+            return Err(placed(problem(
+                &[key("schema")],
+                "missing; it is the number of the manifest's schema",
+            )));
+        }
         Some(number) if number.as_u64() != Some(SCHEMA) => {
             let found = shown::text(&number.to_string());
-            return Err(placed(problem(&[key("schema")], format!("schema {found} is not known; this host reads {SCHEMA}"))));
+            return Err(placed(problem(
+                &[key("schema")],
+                format!("schema {found} is not known; this host reads {SCHEMA}"),
+            )));
         }
         Some(_) => {}
     }
@@ -91,10 +102,14 @@ fn check(manifest: &Manifest) -> Checked {
     name(&manifest.plugin.name, &within("name"))?;
     if let Err(why) = semver::Version::parse(&manifest.plugin.version) {
         let version = shown::text(&manifest.plugin.version);
-        return Err(problem(&within("version"), format!("`{version}` is no semantic version such as 1.2.0: {why}")));
+        return Err(problem(
+            &within("version"),
+            format!("`{version}` is no semantic version such as 1.2.0: {why}"),
+        ));
     }
     if manifest.components.len() > MAX_COMPONENTS {
-        let text = format!("{} components; at most {MAX_COMPONENTS} are read", manifest.components.len());
+        let text =
+            format!("{} components; at most {MAX_COMPONENTS} are read", manifest.components.len());
         return Err(problem(&[key("components")], text));
     }
     let mut first_with: BTreeMap<(Kind, &str), usize> = BTreeMap::new();
@@ -102,7 +117,8 @@ fn check(manifest: &Manifest) -> Checked {
         let path = [key("components"), Step::Index(index)];
         check_component(component, &path)?;
         if let Some(first) = first_with.insert((component.kind, &component.name), index) {
-            let text = format!("`{}` is offered twice, first as components[{first}]", component.id());
+            let text =
+                format!("`{}` is offered twice, first as components[{first}]", component.id());
             return Err(problem(&[path[0].clone(), path[1].clone(), key("name")], text));
         }
     }
@@ -125,7 +141,8 @@ fn check_component(component: &ComponentManifest, path: &[Step]) -> Checked {
     for (field, list, item) in lists {
         check_list(list, item, &within(field))?;
     }
-    let kinds: &[&str] = if component.kind == Kind::Phase { &["training", "validation", "other"] } else { &[""] };
+    let kinds: &[&str] =
+        if component.kind == Kind::Phase { &["training", "validation", "other"] } else { &[""] };
     let phase_kind = component.phase_kind.as_str();
     if !kinds.contains(&phase_kind) && !phase_kind.is_empty() {
         let found = shown::text(phase_kind);
@@ -159,7 +176,8 @@ fn check_list(list: &[String], item: Item, path: &[Step]) -> Checked {
                 return Err(problem(&here(), text));
             }
             Item::Extension if !is_extension(entry) => {
-                let text = format!("`{}` is no extension id such as fluxbay.state/1", shown::text(entry));
+                let text =
+                    format!("`{}` is no extension id such as fluxbay.state/1", shown::text(entry));
                 return Err(problem(&here(), text));
             }
             Item::StatePath | Item::Extension => {}
@@ -194,13 +212,19 @@ fn is_name(text: &str) -> bool {
 }
 
 fn is_state_path(text: &str) -> bool {
-    let word = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let word = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
     text.len() <= MAX_PATH && text.split('.').all(word)
 }
 
 fn is_extension(text: &str) -> bool {
     let Some((id, version)) = text.split_once('/') else { return false };
-    is_state_path(id) && version.len() <= 4 && version.parse::<u16>().is_ok() && version.bytes().all(|b| b.is_ascii_digit())
+    is_state_path(id)
+        && version.len() <= 4
+        && version.parse::<u16>().is_ok()
+        && version.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// Checks that a schema has the shape that the host's own checker understands.
@@ -221,10 +245,14 @@ fn check_schema_node(schema: &Value, path: &[Step]) -> Checked {
             "type" => check_type(value, &within(field))?,
             "properties" => {
                 let Some(properties) = value.as_object() else {
-                    return Err(problem(&within(field), "expected an object from names to schemas"));
+                    return Err(problem(
+                        &within(field),
+                        "expected an object from names to schemas",
+                    ));
                 };
                 for (property, schema) in properties {
-                    let here: Vec<Step> = within(field).into_iter().chain([key(property)]).collect();
+                    let here: Vec<Step> =
+                        within(field).into_iter().chain([key(property)]).collect();
                     check_schema_node(schema, &here)?;
                 }
             }
@@ -233,9 +261,11 @@ fn check_schema_node(schema: &Value, path: &[Step]) -> Checked {
             "additionalProperties" => check_schema_node(value, &within(field))?,
             "oneOf" => {
                 let choices = value.as_array().filter(|list| !list.is_empty());
-                let choices = choices.ok_or_else(|| problem(&within(field), "expected a list of schemas"))?;
+                let choices =
+                    choices.ok_or_else(|| problem(&within(field), "expected a list of schemas"))?;
                 for (index, choice) in choices.iter().enumerate() {
-                    let here: Vec<Step> = within(field).into_iter().chain([Step::Index(index)]).collect();
+                    let here: Vec<Step> =
+                        within(field).into_iter().chain([Step::Index(index)]).collect();
                     check_schema_node(choice, &here)?;
                 }
             }
@@ -243,10 +273,14 @@ fn check_schema_node(schema: &Value, path: &[Step]) -> Checked {
                 return Err(problem(&within(field), "expected a list of values"));
             }
             "required" => check_required(value, schema, &within(field))?,
-            "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" if !value.is_number() => {
+            "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum"
+                if !value.is_number() =>
+            {
                 return Err(problem(&within(field), "expected a number"));
             }
-            "description" if !value.is_string() => return Err(problem(&within(field), "expected text")),
+            "description" if !value.is_string() => {
+                return Err(problem(&within(field), "expected text"));
+            }
             _ => {}
         }
     }
@@ -256,7 +290,8 @@ fn check_schema_node(schema: &Value, path: &[Step]) -> Checked {
 fn check_type(value: &Value, path: &[Step]) -> Checked {
     const TYPES: [&str; 7] = ["object", "array", "string", "number", "integer", "boolean", "null"];
     let known = |v: &Value| v.as_str().is_some_and(|t| TYPES.contains(&t));
-    let fine = known(value) || value.as_array().is_some_and(|list| !list.is_empty() && list.iter().all(known));
+    let fine = known(value)
+        || value.as_array().is_some_and(|list| !list.is_empty() && list.iter().all(known));
     if fine {
         return Ok(());
     }
@@ -274,7 +309,10 @@ fn check_required(value: &Value, schema: &Value, path: &[Step]) -> Checked {
             return Err(problem(&here, "expected a name"));
         };
         if schema.get("properties").and_then(|p| p.get(name)).is_none() {
-            return Err(problem(&here, format!("`{}` is required but is none of the properties", shown::text(name))));
+            return Err(problem(
+                &here,
+                format!("`{}` is required but is none of the properties", shown::text(name)),
+            ));
         }
     }
     Ok(())

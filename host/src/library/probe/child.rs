@@ -14,7 +14,8 @@ use super::{ProbeLimits, limits, refuse};
 use crate::library::store::{Note, Stored};
 use crate::library::{Candidate, HostContract, Inspection, Limits, Reason, Refusal};
 
-/// Runs the child for the copy at `path`. The channel is its standard input; an error means that it never began.
+/// Runs the child for the copy at `path`. The channel is its standard input; an error means that it
+/// never began.
 ///
 /// # Errors
 /// The channel is missing or broken: somebody called the hidden command by hand.
@@ -25,7 +26,8 @@ pub fn run(path: &Path, host: &'static HostTable) -> io::Result<std::convert::In
     // Nothing that the plugin does with its standard input can reach the channel.
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
     limits::apply(&ProbeLimits::default());
-    let mut say = |kind: Kind, payload: &[u8]| channel.write_all(&frame::encode(&nonce, kind, payload));
+    let mut say =
+        |kind: Kind, payload: &[u8]| channel.write_all(&frame::encode(&nonce, kind, payload));
     say(Kind::Step, b"inspecting")?;
     let answer = match inspect(path) {
         Ok(stored) => {
@@ -46,7 +48,13 @@ pub fn run(path: &Path, host: &'static HostTable) -> io::Result<std::convert::In
 fn inspect(path: &Path) -> Result<Stored, Refusal> {
     let limits = Limits { file_size: u64::MAX / 2, host: HostContract::default() };
     match Candidate::named(path).inspect(&limits)? {
-        Inspection::Plugin(plugin) => Ok(Stored { path: plugin.resolved().to_owned(), plugin: *plugin, note: Note::default() }),
-        Inspection::OrdinaryLibrary => Err(refuse(Reason::Changed, "the copy is no plugin", "run the command again")),
+        Inspection::Plugin(plugin) => Ok(Stored {
+            path: plugin.resolved().to_owned(),
+            plugin: *plugin,
+            note: Note::default(),
+        }),
+        Inspection::OrdinaryLibrary => {
+            Err(refuse(Reason::Changed, "the copy is no plugin", "run the command again"))
+        }
     }
 }

@@ -43,7 +43,10 @@ pub(super) fn encode(nonce: &[u8; NONCE], kind: Kind, payload: &[u8]) -> Vec<u8>
 ///
 /// # Errors
 /// What is wrong with the bytes.
-pub(super) fn take(buffer: &mut Vec<u8>, nonce: &[u8; NONCE]) -> Result<Option<Frame>, &'static str> {
+pub(super) fn take(
+    buffer: &mut Vec<u8>,
+    nonce: &[u8; NONCE],
+) -> Result<Option<Frame>, &'static str> {
     let known = buffer.len().min(MAGIC.len());
     if buffer[..known] != MAGIC[..known] {
         return Err("bytes that are no frame");
@@ -58,7 +61,12 @@ pub(super) fn take(buffer: &mut Vec<u8>, nonce: &[u8; NONCE]) -> Result<Option<F
         3 => Kind::End,
         _ => return Err("a frame of an unknown kind"),
     };
-    let length = u32::from_le_bytes([header[HEADER - 4], header[HEADER - 3], header[HEADER - 2], header[HEADER - 1]]) as usize;
+    let length = u32::from_le_bytes([
+        header[HEADER - 4],
+        header[HEADER - 3],
+        header[HEADER - 2],
+        header[HEADER - 1],
+    ]) as usize;
     if length > MAX_PAYLOAD {
         return Err("a frame longer than any may be");
     }

@@ -1,12 +1,13 @@
 //! The probe stage: a child process loads the plugin first.
 //!
-//! The child is this program again (`fluxbay __probe`). It answers over a private descriptor, in frames that carry a
-//! nonce, the last of which says that the answer is complete; whatever the plugin prints is no answer. It runs in a
-//! process group of its own, under limits of time, processor, memory and file size, and the whole group is killed and
-//! reaped at the end, however that comes. There is no fallback: without a complete answer the plugin is refused.
+//! The child is this program again (`fluxbay __probe`). It answers over a private descriptor, in
+//! frames that carry a nonce, the last of which says that the answer is complete; whatever the
+//! plugin prints is no answer. It runs in a process group of its own, under limits of time,
+//! processor, memory and file size, and the whole group is killed and reaped at the end, however
+//! that comes. There is no fallback: without a complete answer the plugin is refused.
 //!
-//! A hostile plugin can still find the nonce in its own process, so this protects from broken plugins, not from
-//! malicious ones: those must not get past the trust stage.
+//! A hostile plugin can still find the nonce in its own process, so this protects from broken
+//! plugins, not from malicious ones: those must not get past the trust stage.
 
 mod child;
 mod frame;
@@ -43,7 +44,12 @@ pub struct ProbeLimits {
 
 impl Default for ProbeLimits {
     fn default() -> Self {
-        Self { time: Duration::from_secs(10), memory: 2 << 30, address_space: 64 << 30, output: 4 << 10 }
+        Self {
+            time: Duration::from_secs(10),
+            memory: 2 << 30,
+            address_space: 64 << 30,
+            output: 4 << 10,
+        }
     }
 }
 
@@ -59,8 +65,9 @@ pub struct Failure {
 /// The program that serves as child; set by [`enable`].
 static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 
-/// Makes `load` probe every plugin that has not passed before. Called by a program whose hidden command [`COMMAND`]
-/// calls [`run_child`]; in others, such as tests, re-executing the program would do something else.
+/// Makes `load` probe every plugin that has not passed before. Called by a program whose hidden
+/// command [`COMMAND`] calls [`run_child`]; in others, such as tests, re-executing the program
+/// would do something else.
 pub fn enable(program: PathBuf) {
     let _ = PROGRAM.set(program);
 }
@@ -70,17 +77,21 @@ pub fn program() -> Option<&'static PathBuf> {
     PROGRAM.get()
 }
 
-fn refuse(reason: Reason, message: impl Into<String>, mend: impl Into<String>) -> Refusal {
-    Refusal::fixed(Stage::Probe, reason, message, mend)
+fn refuse(reason: Reason, message: impl Into<String>, help: impl Into<String>) -> Refusal {
+    Refusal::fixed(Stage::Probe, reason, message, help)
 }
 
 impl Stored {
     /// Lets a child process, which is `program`, load the plugin.
     ///
     /// # Errors
-    /// What loading would be refused for, or `crashed`, `exited`, `timed-out`, `out-of-memory`, `protocol-error`, or
-    /// `probe-unavailable`.
-    pub fn probe(&self, program: &std::path::Path, limits: &ProbeLimits) -> Result<(), Box<Failure>> {
+    /// What loading would be refused for, or `crashed`, `exited`, `timed-out`, `out-of-memory`,
+    /// `protocol-error`, or `probe-unavailable`.
+    pub fn probe(
+        &self,
+        program: &std::path::Path,
+        limits: &ProbeLimits,
+    ) -> Result<(), Box<Failure>> {
         watch::probe(program, &self.path, limits).map_err(Box::new)
     }
 }

@@ -1,4 +1,5 @@
-//! Tests of the probe, with plugins in C whose constructors misbehave. The child is this test program again.
+//! Tests of the probe, with plugins in C whose constructors misbehave. The child is this test
+//! program again.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -66,15 +67,23 @@ fn a_crash_is_named_by_its_signal_with_the_last_output() {
     if !has_compiler() {
         return;
     }
-    for (signal, word) in [("SIGSEGV", "SIGSEGV"), ("SIGBUS", "SIGBUS"), ("SIGILL", "SIGILL"), ("SIGFPE", "SIGFPE"), ("SIGABRT", "SIGABRT")]
-    {
-        let code = format!("fputs(\"last \\033words\\n\", stderr); signal({signal}, SIG_DFL); raise({signal})");
+    for (signal, word) in [
+        ("SIGSEGV", "SIGSEGV"),
+        ("SIGBUS", "SIGBUS"),
+        ("SIGILL", "SIGILL"),
+        ("SIGFPE", "SIGFPE"),
+        ("SIGABRT", "SIGABRT"),
+    ] {
+        let code = format!(
+            "fputs(\"last \\033words\\n\", stderr); signal({signal}, SIG_DFL); raise({signal})"
+        );
         let failure = with_constructor(&code, &limits()).expect_err(signal);
         assert_eq!(failure.refusal.reason, Reason::Crashed, "{failure:?}");
         assert!(failure.refusal.message.contains(word), "{failure:?}");
         assert!(failure.output.contains("last \\x1bwords"), "{failure:?}");
     }
-    let failure = probe(&["-DFAULT_CRASH_IN_INIT"], &limits()).expect_err("crashes when it is connected");
+    let failure =
+        probe(&["-DFAULT_CRASH_IN_INIT"], &limits()).expect_err("crashes when it is connected");
     assert_eq!(failure.refusal.reason, Reason::Crashed, "{failure:?}");
 }
 
@@ -103,7 +112,8 @@ fn what_does_not_come_to_an_end_is_ended() {
     }
 }
 
-/// Lets a constructor fork; `child` is what the new process does first. Tells whether it is gone after the probe.
+/// Lets a constructor fork; `child` is what the new process does first. Tells whether it is gone
+/// after the probe.
 fn forked_process_is_gone(child: &str) {
     let dir = tempfile::tempdir().expect("temporary directory");
     let note = dir.path().join("pid");
@@ -116,8 +126,11 @@ fn forked_process_is_gone(child: &str) {
     assert!(started.elapsed() < Duration::from_secs(20));
     let pid = std::fs::read_to_string(&note).expect("it ran");
     // Killed, but perhaps not yet reaped by its new parent.
-    let state =
-        || std::fs::read_to_string(format!("/proc/{pid}/stat")).ok().and_then(|s| s.rsplit(") ").next().and_then(|s| s.chars().next()));
+    let state = || {
+        std::fs::read_to_string(format!("/proc/{pid}/stat"))
+            .ok()
+            .and_then(|s| s.rsplit(") ").next().and_then(|s| s.chars().next()))
+    };
     let gone = (0..200).any(|_| {
         std::thread::sleep(Duration::from_millis(10));
         matches!(state(), None | Some('Z' | 'X'))
@@ -144,9 +157,10 @@ fn garbage_and_floods_on_the_channel_are_a_protocol_error() {
     if !has_compiler() {
         return;
     }
-    for code in
-        ["for (int i = 3; i < 64; i++) write(i, \"garbage\", 7)", "for (;;) for (int i = 3; i < 64; i++) write(i, \"endless garbage\", 15)"]
-    {
+    for code in [
+        "for (int i = 3; i < 64; i++) write(i, \"garbage\", 7)",
+        "for (;;) for (int i = 3; i < 64; i++) write(i, \"endless garbage\", 15)",
+    ] {
         let failure = with_constructor(code, &limits()).expect_err(code);
         assert_eq!(failure.refusal.reason, Reason::ProtocolError, "{failure:?}");
     }
@@ -160,7 +174,11 @@ fn output_without_end_keeps_its_last_part_only() {
     let code = "for (int i = 0; i < 300000; i++) puts(\"flood flood flood flood\"); puts(\"the end\"); fflush(stdout); abort()";
     let failure = with_constructor(code, &limits()).expect_err("aborts");
     assert_eq!(failure.refusal.reason, Reason::Crashed, "{failure:?}");
-    assert!(failure.output.trim_end().ends_with("the end") && failure.output.len() <= 4 << 10, "{}", failure.output.len());
+    assert!(
+        failure.output.trim_end().ends_with("the end") && failure.output.len() <= 4 << 10,
+        "{}",
+        failure.output.len()
+    );
 }
 
 #[test]
@@ -169,7 +187,8 @@ fn memory_without_bounds_is_stopped() {
         return;
     }
     let limits = ProbeLimits { memory: 512 << 20, ..limits() };
-    let code = "for (;;) { char *p = malloc(1 << 20); for (int i = 0; i < 1 << 20; i += 512) p[i] = 1; }";
+    let code =
+        "for (;;) { char *p = malloc(1 << 20); for (int i = 0; i < 1 << 20; i += 512) p[i] = 1; }";
     let failure = with_constructor(code, &limits).expect_err("takes all");
     assert_eq!(failure.refusal.reason, Reason::OutOfMemory, "{failure:?}");
 }
@@ -189,7 +208,12 @@ fn what_loading_would_refuse_is_refused_here_with_the_same_reason() {
 #[test]
 fn a_program_that_cannot_be_started_or_never_answers_is_no_success() {
     let limits = limits();
-    let at = |program: &str| watch::probe(Path::new(program), Path::new("/nonexistent"), &limits).expect_err("no answer").refusal.reason;
+    let at = |program: &str| {
+        watch::probe(Path::new(program), Path::new("/nonexistent"), &limits)
+            .expect_err("no answer")
+            .refusal
+            .reason
+    };
     assert_eq!(at("/nonexistent/program"), Reason::ProbeUnavailable);
     assert_eq!(at("/bin/true"), Reason::Exited);
     assert_eq!(at("/bin/echo"), Reason::Exited);

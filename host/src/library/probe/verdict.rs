@@ -14,18 +14,18 @@ pub(super) struct Answer {
     passed: bool,
     reason: Option<String>,
     message: Option<String>,
-    mend: Option<String>,
+    help: Option<String>,
 }
 
 impl From<Result<(), Refusal>> for Answer {
     fn from(result: Result<(), Refusal>) -> Self {
         match result {
-            Ok(()) => Self { passed: true, reason: None, message: None, mend: None },
+            Ok(()) => Self { passed: true, reason: None, message: None, help: None },
             Err(refusal) => Self {
                 passed: false,
                 reason: Some(refusal.reason.code().to_owned()),
                 message: Some(refusal.message),
-                mend: Some(refusal.mend),
+                help: Some(refusal.help),
             },
         }
     }
@@ -41,10 +41,17 @@ impl Answer {
             return Ok(());
         }
         let text = |text: Option<String>| shown::controls(&text.unwrap_or_default());
-        let Some(reason) = Reason::ALL.iter().find(|reason| Some(reason.code()) == answer.reason.as_deref()) else {
+        let Some(reason) =
+            Reason::ALL.iter().find(|reason| Some(reason.code()) == answer.reason.as_deref())
+        else {
             return Err(protocol("an answer with an unknown reason"));
         };
-        Err(Refusal { stage: Stage::Probe, reason: *reason, message: text(answer.message), mend: text(answer.mend) })
+        Err(Refusal {
+            stage: Stage::Probe,
+            reason: *reason,
+            message: text(answer.message),
+            help: text(answer.help),
+        })
     }
 }
 
@@ -57,7 +64,11 @@ pub(super) fn protocol(what: &str) -> Refusal {
 }
 
 pub(super) fn timed_out(doing: &str, seconds: u64) -> Refusal {
-    refuse(Reason::TimedOut, format!("{doing} took longer than {seconds} s"), "tell its author: loading must not wait, sleep or compute")
+    refuse(
+        Reason::TimedOut,
+        format!("{doing} took longer than {seconds} s"),
+        "tell its author: loading must not wait, sleep or compute",
+    )
 }
 
 pub(super) fn out_of_memory(doing: &str, bytes: u64) -> Refusal {
@@ -102,6 +113,9 @@ fn signal_name(number: i32) -> String {
         (Signal::XFSZ, "SIGXFSZ, a file larger than allowed"),
         (Signal::PIPE, "SIGPIPE"),
     ];
-    let name = known.iter().find(|(signal, _)| signal.as_raw() == number).map(|(_, name)| (*name).to_owned());
+    let name = known
+        .iter()
+        .find(|(signal, _)| signal.as_raw() == number)
+        .map(|(_, name)| (*name).to_owned());
     name.unwrap_or_else(|| format!("signal {number}"))
 }

@@ -1,7 +1,8 @@
 //! The parent's side: start the child, listen, kill, reap, judge.
 //!
-//! One thread, one loop. Nothing waits for an end of file, because a process that the plugin forked may keep a
-//! descriptor open for ever; what counts is the end frame, the child's own end, or the time.
+//! One thread, one loop. Nothing waits for an end of file, because a process that the plugin forked
+//! may keep a descriptor open for ever; what counts is the end frame, the child's own end, or the
+//! time.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -14,7 +15,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
+};
 
 use super::frame::{self, Kind, NONCE};
 use super::verdict::{self, Answer};
@@ -69,7 +72,8 @@ impl<'a> Watch<'a> {
         let (printed, stdout) = io::pipe()?;
         let printed = File::from(OwnedFd::from(printed));
         let stderr = stdout.try_clone()?;
-        // The command, and with it this process's copies of the child's ends, goes away at the end of the statement.
+        // The command, and with it this process's copies of the child's ends, goes away at the end
+        // of the statement.
         let child = Command::new(program)
             .arg(COMMAND)
             .arg(copy)
@@ -96,7 +100,9 @@ impl<'a> Watch<'a> {
         let prepared = channel
             .write_all(&nonce)
             // A child that has ended already is told by its status.
-            .or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
+            .or_else(
+                |error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) },
+            )
             .and_then(|()| channel.set_nonblocking(true))
             .and_then(|()| Ok(fcntl_setfl(&watch.printed, OFlags::NONBLOCK)?));
         prepared.map(|()| watch)
@@ -112,7 +118,8 @@ impl<'a> Watch<'a> {
         loop {
             self.wait_for_bytes();
             self.drain_output();
-            // The end is looked for first, so that whatever the child wrote before it is there to be received.
+            // The end is looked for first, so that whatever the child wrote before it is there to
+            // be received.
             let ended = self.has_ended();
             if self.receive()? {
                 return match self.answer.take() {
@@ -124,7 +131,11 @@ impl<'a> Watch<'a> {
                 let doing = doing(self.doing);
                 return Err(match self.end() {
                     Ok(status) => verdict::ended(doing, status, self.limits.time.as_secs()),
-                    Err(error) => refuse(Reason::ProbeUnavailable, format!("how it ended cannot be told: {error}"), "try again"),
+                    Err(error) => refuse(
+                        Reason::ProbeUnavailable,
+                        format!("how it ended cannot be told: {error}"),
+                        "try again",
+                    ),
                 });
             }
             if self.resident() > self.limits.memory {
@@ -137,17 +148,24 @@ impl<'a> Watch<'a> {
     }
 
     fn wait_for_bytes(&self) {
-        let mut descriptors =
-            [PollFd::from_borrowed_fd(self.channel.as_fd(), PollFlags::IN), PollFd::from_borrowed_fd(self.printed.as_fd(), PollFlags::IN)];
+        let mut descriptors = [
+            PollFd::from_borrowed_fd(self.channel.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.printed.as_fd(), PollFlags::IN),
+        ];
         let tick = Timespec { tv_sec: 0, tv_nsec: i64::try_from(TICK.as_nanos()).unwrap_or(0) };
         let _ = poll(&mut descriptors, Some(&tick));
-        // A closed descriptor is always ready; this keeps the loop from spinning until the child's end is seen.
-        if descriptors.iter().all(|d| d.revents().contains(PollFlags::HUP) && !d.revents().contains(PollFlags::IN)) {
+        // A closed descriptor is always ready; this keeps the loop from spinning until the child's
+        // end is seen.
+        if descriptors
+            .iter()
+            .all(|d| d.revents().contains(PollFlags::HUP) && !d.revents().contains(PollFlags::IN))
+        {
             std::thread::sleep(TICK / 5);
         }
     }
 
-    /// Keeps the end of what was printed; reads at most a megabyte at a time, so that a flood cannot hold the loop.
+    /// Keeps the end of what was printed; reads at most a megabyte at a time, so that a flood
+    /// cannot hold the loop.
     fn drain_output(&mut self) {
         let mut buffer = [0; 16 << 10];
         for _ in 0..64 {
@@ -172,9 +190,14 @@ impl<'a> Watch<'a> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => break,
             }
-            while let Some(frame) = frame::take(&mut self.received, &self.nonce).map_err(verdict::protocol)? {
+            while let Some(frame) =
+                frame::take(&mut self.received, &self.nonce).map_err(verdict::protocol)?
+            {
                 match (frame.kind, &self.answer) {
-                    (Kind::Step, None) => self.doing = if frame.payload == b"loading" { "loading" } else { "inspecting" },
+                    (Kind::Step, None) => {
+                        self.doing =
+                            if frame.payload == b"loading" { "loading" } else { "inspecting" }
+                    }
                     (Kind::Answer, None) => self.answer = Some(frame.payload),
                     (Kind::End, _) => return Ok(true),
                     _ => return Err(verdict::protocol("frames out of order")),
@@ -184,7 +207,8 @@ impl<'a> Watch<'a> {
         Ok(false)
     }
 
-    /// Whether the child has ended; it is not reaped, so its number cannot belong to anyone else yet.
+    /// Whether the child has ended; it is not reaped, so its number cannot belong to anyone else
+    /// yet.
     fn has_ended(&self) -> bool {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         self.pid().is_none_or(|pid| !matches!(waitid(WaitId::Pid(pid), options), Ok(None)))
@@ -192,12 +216,14 @@ impl<'a> Watch<'a> {
 
     /// Resident memory of the child in bytes; 0 where it cannot be told.
     fn resident(&self) -> u64 {
-        let text = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap_or_default();
+        let text =
+            std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap_or_default();
         let pages: u64 = text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
         pages * rustix::param::page_size() as u64
     }
 
-    /// Kills the whole process group and reaps the child. Its status is that of its own end, if that came first.
+    /// Kills the whole process group and reaps the child. Its status is that of its own end, if
+    /// that came first.
     fn end(&mut self) -> io::Result<ExitStatus> {
         if self.reaped {
             return self.child.wait();
@@ -215,8 +241,8 @@ impl<'a> Watch<'a> {
 }
 
 impl Watch<'_> {
-    /// Kills what the plugin started and took out of the process group: it still has the mark in its environment. More than
-    /// once, because one that forks may just have done so.
+    /// Kills what the plugin started and took out of the process group: it still has the mark in
+    /// its environment. More than once, because one that forks may just have done so.
     fn end_strays(&self) {
         for _ in 0..5 {
             let strays: Vec<Pid> = processes().filter(|pid| has_mark(*pid, &self.mark)).collect();
@@ -235,9 +261,11 @@ fn processes() -> impl Iterator<Item = Pid> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().and_then(Pid::from_raw))
 }
 
-/// Whether a variable stands in the environment that a process was started with. Of other users' processes it cannot be told.
+/// Whether a variable stands in the environment that a process was started with. Of other users'
+/// processes it cannot be told.
 fn has_mark(pid: Pid, mark: &[u8]) -> bool {
-    let environment = std::fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).unwrap_or_default();
+    let environment =
+        std::fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).unwrap_or_default();
     environment.split(|byte| *byte == 0).any(|variable| variable == mark)
 }
 

@@ -1,4 +1,5 @@
-//! Writes checkpoints on a thread of its own, one at a time, so that training waits only until the bytes are copied.
+//! Writes checkpoints on a thread of its own, one at a time, so that training waits only until the
+//! bytes are copied.
 
 use std::{
     fs::File,
@@ -13,7 +14,8 @@ use crate::record::RecordError;
 /// Puts a checkpoint's files together, away from the training thread.
 pub type Produce = Box<dyn FnOnce() -> Result<CheckpointData, RecordError> + Send>;
 
-/// What is to be written, the files that must be on the disk before it, and what is kept afterwards.
+/// What is to be written, the files that must be on the disk before it, and what is kept
+/// afterwards.
 struct Job {
     produce: Produce,
     before: Vec<File>,
@@ -47,15 +49,19 @@ impl Keeper {
     pub fn new(folder: PathBuf) -> std::io::Result<Keeper> {
         let (jobs, queue) = channel::<Job>();
         let (report, done) = channel();
-        let thread = std::thread::Builder::new().name("checkpoints".to_owned()).spawn(move || {
-            for Job { produce, before, keep } in queue {
-                let synced = before.iter().try_for_each(File::sync_data).map_err(RecordError::io("sync the record beside", &folder));
-                let written = synced.and_then(|()| write(&folder, &produce()?, &keep));
-                if report.send(written).is_err() {
-                    return;
+        let thread =
+            std::thread::Builder::new().name("checkpoints".to_owned()).spawn(move || {
+                for Job { produce, before, keep } in queue {
+                    let synced = before
+                        .iter()
+                        .try_for_each(File::sync_data)
+                        .map_err(RecordError::io("sync the record beside", &folder));
+                    let written = synced.and_then(|()| write(&folder, &produce()?, &keep));
+                    if report.send(written).is_err() {
+                        return;
+                    }
                 }
-            }
-        })?;
+            })?;
         Ok(Keeper { jobs: Some(jobs), done, thread: Some(thread), busy: false, newest: None })
     }
 
@@ -91,15 +97,22 @@ impl Keeper {
         Ok(())
     }
 
-    /// Hands a checkpoint over; `before` are files whose content it relies on, `keep` decides on older ones afterwards.
+    /// Hands a checkpoint over; `before` are files whose content it relies on, `keep` decides on
+    /// older ones afterwards.
     ///
     /// # Errors
     /// Where writing the one before failed.
-    pub fn keep(&mut self, produce: Produce, before: Vec<File>, keep: Keep) -> Result<Kept, RecordError> {
+    pub fn keep(
+        &mut self,
+        produce: Produce,
+        before: Vec<File>,
+        keep: Keep,
+    ) -> Result<Kept, RecordError> {
         if !self.is_free()? {
             return Ok(Kept::LeftOut);
         }
-        let handed = self.jobs.as_ref().is_some_and(|jobs| jobs.send(Job { produce, before, keep }).is_ok());
+        let handed =
+            self.jobs.as_ref().is_some_and(|jobs| jobs.send(Job { produce, before, keep }).is_ok());
         self.busy = handed;
         Ok(if handed { Kept::Handed } else { Kept::LeftOut })
     }

@@ -62,7 +62,8 @@ impl Manifest {
         sha256(&Manifest { sha256: String::new(), ..self.clone() }.text())
     }
 
-    /// Reads a manifest. Only the very text that was written is accepted, so no flipped byte goes unseen.
+    /// Reads a manifest. Only the very text that was written is accepted, so no flipped byte goes
+    /// unseen.
     pub(super) fn parse(text: &[u8]) -> Result<Manifest, Damage> {
         let broken = |error: serde_json::Error| Damage::Manifest(error.to_string());
         let Form { form } = serde_json::from_slice(text).map_err(broken)?;

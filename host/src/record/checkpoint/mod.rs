@@ -1,8 +1,9 @@
 //! Checkpoints on the disk: a folder of files that is either whole or not there.
 //!
-//! A checkpoint is written aside and synced file by file; its manifest, with the sha256 of every file, comes last; then
-//! the folder takes its name. What is read back is verified to the last byte before anything uses it. What the files
-//! mean is the learner's business: here they are named bytes.
+//! A checkpoint is written aside and synced file by file; its manifest, with the sha256 of every
+//! file, comes last; then the folder takes its name. What is read back is verified to the last byte
+//! before anything uses it. What the files mean is the learner's business: here they are named
+//! bytes.
 
 mod keeper;
 mod manifest;
@@ -37,10 +38,11 @@ pub struct About {
     pub step: u64,
     /// Why it was written, such as `interval`, `signal`, `end`.
     pub reason: String,
-    /// Who asked for it: instances by their id, `run` for the run's own settings. Each has a say in how long it is kept.
+    /// Who asked for it: instances by their id, `run` for the run's own settings. Each has a say in
+    /// how long it is kept.
     pub asked_by: Vec<String>,
-    /// Last value of each epoch metric, by `PHASE/NAME`; only finite ones. Written as texts: a number of JSON is not read back
-    /// to the last bit, and the manifest must be.
+    /// Last value of each epoch metric, by `PHASE/NAME`; only finite ones. Written as texts: a
+    /// number of JSON is not read back to the last bit, and the manifest must be.
     #[serde(with = "exact")]
     pub metrics: BTreeMap<String, f64>,
 }
@@ -51,14 +53,21 @@ mod exact {
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-    pub fn serialize<S: Serializer>(numbers: &BTreeMap<String, f64>, serializer: S) -> Result<S::Ok, S::Error> {
-        let texts: BTreeMap<&String, String> = numbers.iter().map(|(name, number)| (name, format!("{number:?}"))).collect();
+    pub fn serialize<S: Serializer>(
+        numbers: &BTreeMap<String, f64>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let texts: BTreeMap<&String, String> =
+            numbers.iter().map(|(name, number)| (name, format!("{number:?}"))).collect();
         texts.serialize(serializer)
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, f64>, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<String, f64>, D::Error> {
         let texts = BTreeMap::<String, String>::deserialize(deserializer)?;
-        let number = |(name, text): (String, String)| Ok((name, text.parse().map_err(D::Error::custom)?));
+        let number =
+            |(name, text): (String, String)| Ok((name, text.parse().map_err(D::Error::custom)?));
         texts.into_iter().map(number).collect()
     }
 }

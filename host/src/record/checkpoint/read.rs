@@ -21,11 +21,18 @@ pub struct Found {
     pub about: Result<About, Damage>,
 }
 
-/// The checkpoints in a folder, oldest first by the number that their names begin with. Reads manifests only.
+/// The checkpoints in a folder, oldest first by the number that their names begin with. Reads
+/// manifests only.
 pub fn scan(folder: &Path) -> Vec<Found> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let paths = entries.flatten().map(|entry| entry.path()).filter(|path| age(path).is_some()).filter(|path| path.is_dir());
-    let mut found: Vec<Found> = paths.map(|path| Found { about: read_manifest(&path).map(|manifest| manifest.about), path }).collect();
+    let paths = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| age(path).is_some())
+        .filter(|path| path.is_dir());
+    let mut found: Vec<Found> = paths
+        .map(|path| Found { about: read_manifest(&path).map(|manifest| manifest.about), path })
+        .collect();
     found.sort_by(|a, b| age(&a.path).cmp(&age(&b.path)).then_with(|| a.path.cmp(&b.path)));
     found
 }
@@ -33,7 +40,12 @@ pub fn scan(folder: &Path) -> Vec<Found> {
 /// Those that stand after `path`, which is one of the folder's.
 pub fn newer_than(folder: &Path, path: &Path) -> Vec<PathBuf> {
     let name = path.file_name();
-    scan(folder).into_iter().map(|found| found.path).skip_while(|path| path.file_name() != name).skip(1).collect()
+    scan(folder)
+        .into_iter()
+        .map(|found| found.path)
+        .skip_while(|path| path.file_name() != name)
+        .skip(1)
+        .collect()
 }
 
 /// The number that a checkpoint's name begins with.
@@ -41,8 +53,8 @@ fn age(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.split('-').next()?.parse().ok()
 }
 
-/// Reads the newest checkpoint that is whole. Also answers those that had to be passed over, newest first, with the
-/// reason; clears away what a broken-off writing has left.
+/// Reads the newest checkpoint that is whole. Also answers those that had to be passed over, newest
+/// first, with the reason; clears away what a broken-off writing has left.
 #[expect(clippy::type_complexity, reason = "two plain answers")]
 pub fn newest(folder: &Path) -> (Option<(PathBuf, CheckpointData)>, Vec<(PathBuf, Damage)>) {
     sweep(folder);
@@ -92,6 +104,8 @@ fn read_manifest(path: &Path) -> Result<Manifest, Damage> {
     match fs::read(path.join(MANIFEST)) {
         Ok(text) => Manifest::parse(&text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Damage::NoManifest),
-        Err(error) => Err(Damage::Unreadable { file: MANIFEST.to_owned(), error: error.to_string() }),
+        Err(error) => {
+            Err(Damage::Unreadable { file: MANIFEST.to_owned(), error: error.to_string() })
+        }
     }
 }

@@ -16,7 +16,10 @@ fn data(sequence: u64, loss: f64) -> CheckpointData {
         metrics: BTreeMap::from([("validation/loss".to_owned(), loss)]),
     };
     let files = BTreeMap::from([
-        ("parameters.safetensors".to_owned(), (0..=255).cycle().take(3000).collect::<Vec<u8>>().into()),
+        (
+            "parameters.safetensors".to_owned(),
+            (0..=255).cycle().take(3000).collect::<Vec<u8>>().into(),
+        ),
         ("state.json".to_owned(), b"{\"counters\":[1,2,3]}".to_vec().into()),
         ("empty.bin".to_owned(), Vec::new().into()),
     ]);
@@ -32,7 +35,10 @@ fn all() -> Keep {
 }
 
 fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -55,7 +61,11 @@ fn any_metric_comes_back_to_the_last_bit() {
     for sequence in 0..40 {
         number = (number * 3.7 * (1.0 - number)).abs() / 1.1;
         let path = write(folder.path(), &data(sequence, number), &all()).unwrap();
-        assert_eq!(read(&path).unwrap().about.metrics["validation/loss"].to_bits(), number.to_bits(), "{number}");
+        assert_eq!(
+            read(&path).unwrap().about.metrics["validation/loss"].to_bits(),
+            number.to_bits(),
+            "{number}"
+        );
     }
 }
 
@@ -63,7 +73,10 @@ fn any_metric_comes_back_to_the_last_bit() {
 fn every_flipped_bit_and_every_cut_is_seen() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(folder.path(), &data(7, 0.5), &all()).unwrap();
-    let files: Vec<_> = names(&path).into_iter().map(|name| (path.join(&name), fs::read(path.join(&name)).unwrap())).collect();
+    let files: Vec<_> = names(&path)
+        .into_iter()
+        .map(|name| (path.join(&name), fs::read(path.join(&name)).unwrap()))
+        .collect();
     let total: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
     let mut runner = TestRunner::new(ProptestConfig::with_cases(1000));
     let damaged = runner.run(&(0..total, 0_u8..8, any::<bool>()), |(mut at, bit, cut)| {
@@ -93,15 +106,23 @@ fn every_flipped_bit_and_every_cut_is_seen() {
 #[test]
 fn damage_is_named_and_the_one_before_is_offered() {
     let folder = tempfile::tempdir().unwrap();
-    let paths: Vec<_> = [10, 20, 30, 40].iter().map(|&sequence| write(folder.path(), &data(sequence, 0.5), &all()).unwrap()).collect();
+    let paths: Vec<_> = [10, 20, 30, 40]
+        .iter()
+        .map(|&sequence| write(folder.path(), &data(sequence, 0.5), &all()).unwrap())
+        .collect();
     fs::remove_file(paths[3].join("state.json")).unwrap();
     fs::write(paths[2].join("parameters.safetensors"), b"short").unwrap();
     fs::remove_file(paths[1].join("manifest.json")).unwrap();
     let (found, passed) = newest(folder.path());
     assert_eq!(found.unwrap().0, paths[0]);
-    let passed: Vec<_> = passed.into_iter().map(|(path, damage)| (path, damage.to_string())).collect();
+    let passed: Vec<_> =
+        passed.into_iter().map(|(path, damage)| (path, damage.to_string())).collect();
     assert_eq!(passed[0], (paths[3].clone(), "its file `state.json` is missing".to_owned()));
-    assert!(passed[1].1.contains("`parameters.safetensors` is cut short or has grown: 5 bytes instead of 3000"));
+    assert!(
+        passed[1].1.contains(
+            "`parameters.safetensors` is cut short or has grown: 5 bytes instead of 3000"
+        )
+    );
     assert!(passed[2].1.contains("manifest is missing"));
 }
 
@@ -135,7 +156,8 @@ fn the_newest_and_the_best_are_kept() {
     for (sequence, loss) in [(1, 0.9), (2, 0.3), (3, 0.5), (4, 0.2), (5, 0.8)] {
         write(folder.path(), &data(sequence, loss), &keep).unwrap();
     }
-    let kept: Vec<u64> = scan(folder.path()).iter().map(|found| found.about.as_ref().unwrap().sequence).collect();
+    let kept: Vec<u64> =
+        scan(folder.path()).iter().map(|found| found.about.as_ref().unwrap().sequence).collect();
     assert_eq!(kept, [2, 4, 5]);
     assert_eq!(names(folder.path()).len(), 3, "nothing is left aside");
 }
@@ -145,7 +167,10 @@ fn checkpoints_are_written_beside_the_training_one_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("checkpoints");
     let mut keeper = Keeper::new(path.clone()).unwrap();
-    assert_eq!(keeper.keep(Box::new(|| Ok(data(10, 0.5))), Vec::new(), all()).unwrap(), Kept::Handed);
+    assert_eq!(
+        keeper.keep(Box::new(|| Ok(data(10, 0.5))), Vec::new(), all()).unwrap(),
+        Kept::Handed
+    );
     keeper.wait().unwrap();
     assert_eq!(keeper.newest(), Some(&path.join("0000000010-epoch-1")));
     keeper.keep(Box::new(|| Ok(data(20, 0.5))), Vec::new(), all()).unwrap();
@@ -175,7 +200,10 @@ fn each_of_those_who_ask_has_a_say() {
         let mut data = data(sequence, loss);
         data.about.asked_by = by.iter().map(|&who| who.to_owned()).collect();
         write(folder.path(), &data, &keep).unwrap();
-        let kept: Vec<u64> = scan(folder.path()).iter().map(|found| found.about.as_ref().unwrap().sequence).collect();
+        let kept: Vec<u64> = scan(folder.path())
+            .iter()
+            .map(|found| found.about.as_ref().unwrap().sequence)
+            .collect();
         kept
     };
     assert_eq!(asked(1, 0.1, &["run", "best"]), [1]);

@@ -1,4 +1,5 @@
-//! Writing: aside, synced, manifest last, renamed, the parent synced; only then are older ones removed.
+//! Writing: aside, synced, manifest last, renamed, the parent synced; only then are older ones
+//! removed.
 
 use std::{
     collections::BTreeMap,
@@ -17,12 +18,12 @@ use super::{
 };
 use crate::record::{RecordError, atomic::sync_folder};
 
-/// Writes a checkpoint into the folder of a run's checkpoints, which is made where it is not there, and removes those
-/// that nobody in `keep` keeps. Answers its folder.
+/// Writes a checkpoint into the folder of a run's checkpoints, which is made where it is not there,
+/// and removes those that nobody in `keep` keeps. Answers its folder.
 ///
 /// # Errors
-/// Where the system refuses: nothing was added then, and every older checkpoint is still there. An old one that cannot be
-/// removed is no error; the log names it.
+/// Where the system refuses: nothing was added then, and every older checkpoint is still there. An
+/// old one that cannot be removed is no error; the log names it.
 pub fn write(folder: &Path, data: &CheckpointData, keep: &Keep) -> Result<PathBuf, RecordError> {
     fs::create_dir_all(folder).map_err(RecordError::io("create the folder", folder))?;
     let name = free_name(folder, data);
@@ -60,7 +61,10 @@ fn write_aside(aside: &Path, data: &CheckpointData) -> Result<(), RecordError> {
     }
     fs::create_dir(aside).map_err(RecordError::io("create the folder", aside))?;
     if let Some(name) = data.files.keys().find(|name| !is_plain(name)) {
-        return Err(RecordError::Content { path: aside.join(name), problem: "is no name for a file of a checkpoint".to_owned() });
+        return Err(RecordError::Content {
+            path: aside.join(name),
+            problem: "is no name for a file of a checkpoint".to_owned(),
+        });
     }
     let files = write_files(aside, data)?;
     let manifest = Content::Bytes(Manifest::new(data.about.clone(), files).text());
@@ -68,9 +72,12 @@ fn write_aside(aside: &Path, data: &CheckpointData) -> Result<(), RecordError> {
     sync_folder(aside)
 }
 
-/// Writes and syncs every file on a thread of its own, and computes the hashes meanwhile: the disk's waits overlap, and a
-/// processor is free while it waits.
-fn write_files(aside: &Path, data: &CheckpointData) -> Result<BTreeMap<String, FileEntry>, RecordError> {
+/// Writes and syncs every file on a thread of its own, and computes the hashes meanwhile: the
+/// disk's waits overlap, and a processor is free while it waits.
+fn write_files(
+    aside: &Path,
+    data: &CheckpointData,
+) -> Result<BTreeMap<String, FileEntry>, RecordError> {
     std::thread::scope(|scope| {
         let written: Vec<_> = data
             .files
@@ -82,12 +89,16 @@ fn write_files(aside: &Path, data: &CheckpointData) -> Result<BTreeMap<String, F
             .collect();
         let mut files = BTreeMap::new();
         for (name, content) in &data.files {
-            let sha256 = hash(content).map_err(RecordError::io("read back what goes to", &aside.join(name)))?;
+            let sha256 = hash(content)
+                .map_err(RecordError::io("read back what goes to", &aside.join(name)))?;
             files.insert(name.clone(), FileEntry { bytes: content.len(), sha256 });
         }
         for thread in written {
             thread.join().unwrap_or_else(|_| {
-                Err(RecordError::Content { path: aside.to_owned(), problem: "a thread that wrote it panicked".to_owned() })
+                Err(RecordError::Content {
+                    path: aside.to_owned(),
+                    problem: "a thread that wrote it panicked".to_owned(),
+                })
             })?;
         }
         Ok(files)
@@ -109,28 +120,39 @@ fn is_plain(name: &str) -> bool {
 }
 
 fn write_synced(path: &Path, content: &Content) -> Result<(), RecordError> {
-    let write = |mut file: File| content.each(&mut |bytes| file.write_all(bytes)).and_then(|()| file.sync_all());
+    let write = |mut file: File| {
+        content.each(&mut |bytes| file.write_all(bytes)).and_then(|()| file.sync_all())
+    };
     File::create_new(path).and_then(write).map_err(RecordError::io("write", path))
 }
 
-/// Takes a checkpoint's name away before its files, so that a half removed one is never taken for one. One that cannot be
-/// removed is named in the log.
+/// Takes a checkpoint's name away before its files, so that a half removed one is never taken for
+/// one. One that cannot be removed is named in the log.
 pub fn remove(path: &Path) {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let aside = path.with_file_name(format!(".{name}.old"));
     let removed = fs::rename(path, &aside).and_then(|()| fs::remove_dir_all(&aside));
     if let Err(error) = removed {
-        log::warn!("the old checkpoint {} cannot be removed: {error}", crate::library::shown::path(path));
+        log::warn!(
+            "the old checkpoint {} cannot be removed: {error}",
+            crate::library::shown::path(path)
+        );
     }
 }
 
-/// Renames a damaged checkpoint, so that it is not taken for one any more; what can be saved of it is still there.
+/// Renames a damaged checkpoint, so that it is not taken for one any more; what can be saved of it
+/// is still there.
 pub fn set_aside(path: &Path) {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let aside = path.with_file_name(format!("damaged-{name}"));
     match fs::rename(path, &aside) {
-        Ok(()) => log::warn!("the damaged checkpoint is kept as {}", crate::library::shown::path(&aside)),
-        Err(error) => log::warn!("the damaged checkpoint {} cannot be renamed: {error}", crate::library::shown::path(path)),
+        Ok(()) => {
+            log::warn!("the damaged checkpoint is kept as {}", crate::library::shown::path(&aside))
+        }
+        Err(error) => log::warn!(
+            "the damaged checkpoint {} cannot be renamed: {error}",
+            crate::library::shown::path(path)
+        ),
     }
 }
 

@@ -1,9 +1,11 @@
-//! Checks a value against a JSON Schema subset and fills in defaults; every fault is told with its place.
+//! Checks a value against a JSON Schema subset and fills in defaults; every fault is told with its
+//! place.
 //!
 //! The subset is the manifest's: `type` (one name, or `[name, "null"]`), `properties`, `required`,
-//! `additionalProperties`, `items`, `enum`, `const`, `oneOf` (told apart by a constant property or by type), the four
-//! bounds, `default`, `description`. Used for the host's own sections, for components' configurations, and for those of
-//! children that a component creates. Knows nothing of what the values are for.
+//! `additionalProperties`, `items`, `enum`, `const`, `oneOf` (told apart by a constant property or
+//! by type), the four bounds, `default`, `description`. Used for the host's own sections, for
+//! components' configurations, and for those of children that a component creates. Knows nothing of
+//! what the values are for.
 
 mod choice;
 mod text;
@@ -37,7 +39,8 @@ pub enum Origin {
 pub struct Checked {
     /// The configuration.
     pub config: Map<String, Json>,
-    /// Where each value came from, by its path of keys joined with dots (list items by their number).
+    /// Where each value came from, by its path of keys joined with dots (list items by their
+    /// number).
     pub origins: BTreeMap<String, Origin>,
     /// Where each key was written, by the same path.
     pub keys: BTreeMap<String, Place>,
@@ -57,19 +60,28 @@ pub struct Checker<'a> {
     pub diagnostics: &'a mut Diagnostics,
 }
 
-/// Checks a configuration of which no places are known, such as one that a component gives to a child.
-pub fn check_json(schema: &Json, config: &Json, owner: &str, diagnostics: &mut Diagnostics) -> Map<String, Json> {
+/// Checks a configuration of which no places are known, such as one that a component gives to a
+/// child.
+pub fn check_json(
+    schema: &Json,
+    config: &Json,
+    owner: &str,
+    diagnostics: &mut Diagnostics,
+) -> Map<String, Json> {
     let sources = Sources::new();
     let table = match Node::from_json(config) {
         Some(Node { value: Value::Table(table), .. }) => table,
         None => Table::default(),
         Some(other) => {
-            let text = format!("the configuration of {owner} must be a table, not {}", other.value.noun());
+            let text =
+                format!("the configuration of {owner} must be a table, not {}", other.value.noun());
             diagnostics.push(Diagnostic::error("wrong-type", text));
             return Map::new();
         }
     };
-    Checker { sources: &sources, owner, place: None, also: &[], diagnostics }.check(schema, &table).config
+    Checker { sources: &sources, owner, place: None, also: &[], diagnostics }
+        .check(schema, &table)
+        .config
 }
 
 impl Checker<'_> {
@@ -77,7 +89,14 @@ impl Checker<'_> {
     pub fn check(&mut self, schema: &Json, table: &Table) -> Checked {
         let mut checked = Checked::default();
         let mut path = Vec::new();
-        checked.config = self.object(schema, table, self.place, &mut path, &mut checked.origins, &mut checked.keys);
+        checked.config = self.object(
+            schema,
+            table,
+            self.place,
+            &mut path,
+            &mut checked.origins,
+            &mut checked.keys,
+        );
         checked
     }
 
@@ -104,7 +123,9 @@ impl Checker<'_> {
                 if let Some(place) = entry.key_place {
                     keys.insert(joined, place);
                 }
-                if let Some(value) = self.value(sub.unwrap_or(&Json::Null), &entry.node, path, origins, keys) {
+                if let Some(value) =
+                    self.value(sub.unwrap_or(&Json::Null), &entry.node, path, origins, keys)
+                {
                     out.insert(entry.key.clone(), value);
                 }
             }
@@ -155,17 +176,31 @@ impl Checker<'_> {
                 Some(number) => Json::Number(number),
                 None => {
                     let text = format!("{} must be a finite number", self.key(path));
-                    self.fault("out-of-range", text, node, "not finite", Some("write a number such as `1e-3`".to_owned()));
+                    self.fault(
+                        "out-of-range",
+                        text,
+                        node,
+                        "not finite",
+                        Some("write a number such as `1e-3`".to_owned()),
+                    );
                     return None;
                 }
             },
             Value::Date(_) => {
                 let text = format!("{} is a date, which no setting takes", self.key(path));
-                self.fault("wrong-type", text, node, "a date", Some("put it into double quotes to make it text".to_owned()));
+                self.fault(
+                    "wrong-type",
+                    text,
+                    node,
+                    "a date",
+                    Some("put it into double quotes to make it text".to_owned()),
+                );
                 return None;
             }
             Value::List(items) => Json::Array(self.list(schema, items, node, path, origins, keys)),
-            Value::Table(table) => Json::Object(self.object(schema, table, node.place, path, origins, keys)),
+            Value::Table(table) => {
+                Json::Object(self.object(schema, table, node.place, path, origins, keys))
+            }
         };
         let fits = self.bounds(schema, node, path) && self.listed(schema, &json, node, path);
         fits.then_some(json)
@@ -182,9 +217,12 @@ impl Checker<'_> {
     ) -> Vec<Json> {
         let count = items.len() as u64;
         let limit = |name: &str| schema.get(name).and_then(Json::as_u64);
-        if limit("minItems").is_some_and(|least| count < least) || limit("maxItems").is_some_and(|most| count > most) {
+        if limit("minItems").is_some_and(|least| count < least)
+            || limit("maxItems").is_some_and(|most| count > most)
+        {
             let (least, most) = (limit("minItems").unwrap_or(0), limit("maxItems"));
-            let range = most.map_or(format!("at least {least}"), |most| format!("{least} to {most}"));
+            let range =
+                most.map_or(format!("at least {least}"), |most| format!("{least} to {most}"));
             let text = format!("{} must have {range} items, but has {count}", self.key(path));
             self.fault("out-of-range", text, node, "", None);
         }
@@ -204,14 +242,18 @@ impl Checker<'_> {
         }
         let wanted = type_text(schema);
         let text = format!("{} must be {wanted}, not {}", self.key(path), node.value.noun());
-        let mend = match (&node.value, choice::types(schema).as_slice()) {
+        let help = match (&node.value, choice::types(schema).as_slice()) {
             (Value::Float(number), [only, ..]) if *only == "integer" && number.fract() == 0.0 => {
                 Some(format!("write `{number}` without a fraction"))
             }
-            (Value::Integer(_) | Value::Float(_) | Value::Flag(_) | Value::Date(_), [only, ..]) if *only == "string" => {
+            (Value::Integer(_) | Value::Float(_) | Value::Flag(_) | Value::Date(_), [only, ..])
+                if *only == "string" =>
+            {
                 Some(format!("put it into double quotes: `\"{}\"`", node.value.shown()))
             }
-            (Value::Text(text), [only, ..]) if matches!(*only, "integer" | "number" | "boolean") => {
+            (Value::Text(text), [only, ..])
+                if matches!(*only, "integer" | "number" | "boolean") =>
+            {
                 let plain: bool = text.parse::<f64>().is_ok() || text.parse::<bool>().is_ok();
                 plain.then(|| format!("remove the quotes: `{text}`"))
             }
@@ -220,8 +262,8 @@ impl Checker<'_> {
             }
             _ => None,
         };
-        let mend = mend.or_else(|| for_example(schema, path));
-        self.fault("wrong-type", text, node, node.value.noun(), mend);
+        let help = help.or_else(|| for_example(schema, path));
+        self.fault("wrong-type", text, node, node.value.noun(), help);
         false
     }
 
@@ -239,31 +281,51 @@ impl Checker<'_> {
         if outside {
             let range = text::range(schema).unwrap_or_default();
             let text = format!("{} must be {range}, but is {}", self.key(path), node.value.shown());
-            self.fault("out-of-range", text, node, &format!("must be {range}"), for_example(schema, path));
+            self.fault(
+                "out-of-range",
+                text,
+                node,
+                &format!("must be {range}"),
+                for_example(schema, path),
+            );
         }
         !outside
     }
 
     /// `enum` and `const`.
     fn listed(&mut self, schema: &Json, json: &Json, node: &Node, path: &[String]) -> bool {
-        let choices: Vec<&Json> = match (schema.get("enum").and_then(Json::as_array), schema.get("const")) {
-            (Some(choices), _) => choices.iter().collect(),
-            (None, Some(only)) => vec![only],
-            (None, None) => return true,
-        };
+        let choices: Vec<&Json> =
+            match (schema.get("enum").and_then(Json::as_array), schema.get("const")) {
+                (Some(choices), _) => choices.iter().collect(),
+                (None, Some(only)) => vec![only],
+                (None, None) => return true,
+            };
         if choices.contains(&json) {
             return true;
         }
         let names: Vec<String> = choices.iter().map(|choice| text::choice(choice)).collect();
         let shown = node.value.shown();
-        let text = format!("{} must be one of {}, but is {shown}", self.key(path), names.join(", "));
+        let text =
+            format!("{} must be one of {}, but is {shown}", self.key(path), names.join(", "));
         let words = choices.iter().filter_map(|choice| choice.as_str());
         let near = node.text().and_then(|given| nearest::nearest(given, words));
-        self.fault("unknown-choice", text, node, "", near.map(|near| format!("did you mean `{near}`?")));
+        self.fault(
+            "unknown-choice",
+            text,
+            node,
+            "",
+            near.map(|near| format!("did you mean `{near}`?")),
+        );
         false
     }
 
-    fn unknown_key(&mut self, entry: &Entry, properties: &Map<String, Json>, table: &Table, path: &[String]) {
+    fn unknown_key(
+        &mut self,
+        entry: &Entry,
+        properties: &Map<String, Json>,
+        table: &Table,
+        path: &[String],
+    ) {
         let inside = match path {
             [_] => String::new(),
             [outer @ .., _] => format!(" in `{}`", outer.join(".")),
@@ -274,12 +336,13 @@ impl Checker<'_> {
         let named = properties.keys().map(String::as_str).chain(also.iter().copied());
         let free: Vec<&str> = named.filter(|key| table.get(key).is_none()).collect();
         let all = properties.keys().map(String::as_str);
-        let mend = match nearest::nearest(&entry.key, free) {
+        let help = match nearest::nearest(&entry.key, free) {
             Some(near) => Some(format!("did you mean `{near}`?")),
-            None => nearest::suggestion(&entry.key, all).or(Some("it takes no settings at all: remove the line".to_owned())),
+            None => nearest::suggestion(&entry.key, all)
+                .or(Some("it takes no settings at all: remove the line".to_owned())),
         };
         let mut found = Diagnostic::error("unknown-key", text);
-        found.mend = mend;
+        found.help = help;
         self.push(found, entry.key_place, "unknown");
     }
 
@@ -287,8 +350,10 @@ impl Checker<'_> {
         let text = format!("{} needs `{}`, which is not given", self.owner, dotted(path));
         let key = path.last().map_or("", String::as_str);
         let mut found = Diagnostic::error("missing-key", text);
-        found.mend = Some(match sub.get("description").and_then(Json::as_str) {
-            Some(what) if !what.is_empty() => format!("add `{key} = ...`: {}; {}", what.trim_end_matches('.'), type_text(sub)),
+        found.help = Some(match sub.get("description").and_then(Json::as_str) {
+            Some(what) if !what.is_empty() => {
+                format!("add `{key} = ...`: {}; {}", what.trim_end_matches('.'), type_text(sub))
+            }
             _ => format!("add `{key} = ...`: {}", type_text(sub)),
         });
         self.push(found, place.or(self.place), "");
@@ -298,9 +363,16 @@ impl Checker<'_> {
         format!("`{}` of {}", dotted(path), self.owner)
     }
 
-    fn fault(&mut self, code: &'static str, text: String, node: &Node, label: &str, mend: Option<String>) {
+    fn fault(
+        &mut self,
+        code: &'static str,
+        text: String,
+        node: &Node,
+        label: &str,
+        help: Option<String>,
+    ) {
         let mut found = Diagnostic::error(code, text);
-        found.mend = mend;
+        found.help = help;
         self.push(found, node.place, label);
     }
 
@@ -339,7 +411,11 @@ fn for_example(schema: &Json, path: &[String]) -> Option<String> {
     let key = path.iter().rfind(|part| !part.bytes().all(|byte| byte.is_ascii_digit()))?;
     let is_item = path.last() != Some(key);
     let example = example(schema)?;
-    Some(if is_item { format!("for example `{key} = [{example}]`") } else { format!("for example `{key} = {example}`") })
+    Some(if is_item {
+        format!("for example `{key} = [{example}]`")
+    } else {
+        format!("for example `{key} = {example}`")
+    })
 }
 
 /// A value that the schema allows: its default, or one of the right type.
@@ -357,8 +433,10 @@ fn example(schema: &Json) -> Option<String> {
 
 /// A number within the bounds.
 fn number(schema: &Json) -> Option<String> {
-    let bound = |names: [&str; 2]| names.iter().find_map(|name| schema.get(*name).and_then(Json::as_f64));
-    let (least, most) = (bound(["minimum", "exclusiveMinimum"]), bound(["maximum", "exclusiveMaximum"]));
+    let bound =
+        |names: [&str; 2]| names.iter().find_map(|name| schema.get(*name).and_then(Json::as_f64));
+    let (least, most) =
+        (bound(["minimum", "exclusiveMinimum"]), bound(["maximum", "exclusiveMaximum"]));
     let is_whole = choice::types(schema).first() == Some(&"integer");
     let value = match (least, most) {
         _ if is_whole => least.map_or(1.0, |least| least.max(1.0)),

@@ -1,4 +1,5 @@
-//! Schemas in words: types, ranges, defaults. Used by messages, by `inspect` and by the reference pages.
+//! Schemas in words: types, ranges, defaults. Used by messages, by `inspect` and by the reference
+//! pages.
 
 use serde_json::Value as Json;
 
@@ -42,7 +43,10 @@ fn noun(name: &str, schema: &Json) -> String {
         "integer" => "a whole number".to_owned(),
         "number" => "a number".to_owned(),
         "string" => "text".to_owned(),
-        "array" => match schema.get("items").filter(|items| items.get("type").is_some() || items.get("oneOf").is_some()) {
+        "array" => match schema
+            .get("items")
+            .filter(|items| items.get("type").is_some() || items.get("oneOf").is_some())
+        {
             Some(items) => format!("a list, each item {}", type_text(items)),
             None => "a list".to_owned(),
         },
@@ -89,11 +93,16 @@ pub(crate) fn toml_text(value: &Json) -> String {
         Json::Bool(flag) => flag.to_string(),
         Json::Number(number) => number.to_string(),
         Json::String(text) => toml::Value::String(text.clone()).to_string(),
-        Json::Array(items) => format!("[{}]", items.iter().map(toml_text).collect::<Vec<_>>().join(", ")),
+        Json::Array(items) => {
+            format!("[{}]", items.iter().map(toml_text).collect::<Vec<_>>().join(", "))
+        }
         Json::Object(map) if map.is_empty() => "{}".to_owned(),
         Json::Object(map) => {
-            let entries: Vec<String> =
-                map.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| format!("{} = {}", key_text(k), toml_text(v))).collect();
+            let entries: Vec<String> = map
+                .iter()
+                .filter(|(_, v)| !v.is_null())
+                .map(|(k, v)| format!("{} = {}", key_text(k), toml_text(v)))
+                .collect();
             format!("{{ {} }}", entries.join(", "))
         }
     }
@@ -101,6 +110,7 @@ pub(crate) fn toml_text(value: &Json) -> String {
 
 /// A key as TOML writes it: bare where it can be.
 pub(crate) fn key_text(key: &str) -> String {
-    let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let bare =
+        !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if bare { key.to_owned() } else { toml::Value::String(key.to_owned()).to_string() }
 }

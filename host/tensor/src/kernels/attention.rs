@@ -1,4 +1,5 @@
-//! Attention per (sequence, head), in blocks of queries so that the masked half of a causal mask is never computed.
+//! Attention per (sequence, head), in blocks of queries so that the masked half of a causal mask is
+//! never computed.
 
 use super::gemm::{Into, Matrix, Target, product_here};
 use super::reduce::{max_lanes, sum_lanes, sum_lanes2};
@@ -90,7 +91,9 @@ impl<T: Real> Kernel for ScoresGradient<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Isa>(self, _: S) {
-        for (g, p) in self.gradient.chunks_exact_mut(self.width).zip(self.weights.chunks_exact(self.width)) {
+        for (g, p) in
+            self.gradient.chunks_exact_mut(self.width).zip(self.weights.chunks_exact(self.width))
+        {
             let sum = sum_lanes2(p, g, |p, g| p * g);
             // Indices: see `optimize`.
             let mut at = 0;
@@ -102,8 +105,9 @@ impl<T: Real> Kernel for ScoresGradient<'_, T> {
     }
 }
 
-/// The result [batch, time, channels], and for the way back the attention weights: of each sequence, head and block of queries, a row a query
-/// with as many elements as the block looks at keys.
+/// The result [batch, time, channels], and for the way back the attention weights: of each
+/// sequence, head and block of queries, a row a query with as many elements as the block looks at
+/// keys.
 pub(crate) fn forward<T: Real>(pool: &Pool, heads: &Heads, qkv: &[T]) -> (Vec<T>, Vec<T>) {
     let Heads { batch, time, width, .. } = *heads;
     let channels = heads.channels();
@@ -114,22 +118,57 @@ pub(crate) fn forward<T: Real>(pool: &Pool, heads: &Heads, qkv: &[T]) -> (Vec<T>
     let (out_parts, weight_parts) = (Parts::new(&mut out), Parts::new(&mut weights));
     pool.ranges(batch * heads.heads, heads.grain(), |range| {
         for at in range {
-            let part = |which: usize, from: usize| Matrix::strided(qkv, heads.start(at, which) + from * row, row, 1);
+            let part = |which: usize, from: usize| {
+                Matrix::strided(qkv, heads.start(at, which) + from * row, row, 1)
+            };
             let mut start = at * heads.weights();
             for (from, to) in heads.blocks() {
                 let (rows, keys) = (to - from, heads.keys(to));
-                let target = Target { parts: &weight_parts, length: weights_length, start, row_stride: keys, column_stride: 1 };
+                let target = Target {
+                    parts: &weight_parts,
+                    length: weights_length,
+                    start,
+                    row_stride: keys,
+                    column_stride: 1,
+                };
                 let out = heads.out_start(at) + from * channels;
-                let out = Target { parts: &out_parts, length: out_length, start: out, row_stride: channels, column_stride: 1 };
+                let out = Target {
+                    parts: &out_parts,
+                    length: out_length,
+                    start: out,
+                    row_stride: channels,
+                    column_stride: 1,
+                };
                 // SAFETY: the weights and the results of each sequence and head belong to one task.
                 let weights = unsafe {
-                    product_here((rows, keys, width), &target, Into::Overwrite, T::ONE, part(0, from), part(1, 0).transposed());
+                    product_here(
+                        (rows, keys, width),
+                        &target,
+                        Into::Overwrite,
+                        T::ONE,
+                        part(0, from),
+                        part(1, 0).transposed(),
+                    );
                     weight_parts.part(start..start + rows * keys)
                 };
                 let first = if heads.causal { from + 1 } else { usize::MAX };
-                dispatch(SoftmaxScores { scores: weights, width: keys, scale: heads.scale(), first });
+                dispatch(SoftmaxScores {
+                    scores: weights,
+                    width: keys,
+                    scale: heads.scale(),
+                    first,
+                });
                 // SAFETY: as above.
-                unsafe { product_here((rows, width, keys), &out, Into::Overwrite, T::ONE, Matrix::rows(weights, keys), part(2, 0)) };
+                unsafe {
+                    product_here(
+                        (rows, width, keys),
+                        &out,
+                        Into::Overwrite,
+                        T::ONE,
+                        Matrix::rows(weights, keys),
+                        part(2, 0),
+                    )
+                };
                 start += rows * keys;
             }
         }
@@ -138,7 +177,13 @@ pub(crate) fn forward<T: Real>(pool: &Pool, heads: &Heads, qkv: &[T]) -> (Vec<T>
 }
 
 /// The gradient of the packed queries, keys and values.
-pub(crate) fn gradient<T: Real>(pool: &Pool, heads: &Heads, qkv: &[T], weights: &[T], gradient: &[T]) -> Vec<T> {
+pub(crate) fn gradient<T: Real>(
+    pool: &Pool,
+    heads: &Heads,
+    qkv: &[T],
+    weights: &[T],
+    gradient: &[T],
+) -> Vec<T> {
     let Heads { batch, time, width, .. } = *heads;
     let channels = heads.channels();
     let row = 3 * channels;
@@ -148,7 +193,9 @@ pub(crate) fn gradient<T: Real>(pool: &Pool, heads: &Heads, qkv: &[T], weights: 
     pool.ranges(batch * heads.heads, heads.grain(), |range| {
         let mut scores = unwritten::<T>(BLOCK.min(time) * time);
         for at in range {
-            let part = |which: usize, from: usize| Matrix::strided(qkv, heads.start(at, which) + from * row, row, 1);
+            let part = |which: usize, from: usize| {
+                Matrix::strided(qkv, heads.start(at, which) + from * row, row, 1)
+            };
             let into = |which: usize, from: usize| Target {
                 parts: &full_parts,
                 length: full_length,
@@ -161,22 +208,57 @@ pub(crate) fn gradient<T: Real>(pool: &Pool, heads: &Heads, qkv: &[T], weights: 
                 let (rows, keys) = (to - from, heads.keys(to));
                 let p = &weights[start..start + rows * keys];
                 start += rows * keys;
-                let g = Matrix::strided(gradient, heads.out_start(at) + from * channels, channels, 1);
+                let g =
+                    Matrix::strided(gradient, heads.out_start(at) + from * channels, channels, 1);
                 let length = scores.len();
                 let parts = Parts::new(&mut scores);
-                let target = Target { parts: &parts, length, start: 0, row_stride: keys, column_stride: 1 };
+                let target =
+                    Target { parts: &parts, length, start: 0, row_stride: keys, column_stride: 1 };
                 // SAFETY: each sequence and head is written by one task; the scores belong to it.
                 unsafe {
-                    product_here((keys, width, rows), &into(2, 0), Into::Add, T::ONE, Matrix::rows(p, keys).transposed(), g);
-                    product_here((rows, keys, width), &target, Into::Overwrite, T::ONE, g, part(2, 0).transposed());
+                    product_here(
+                        (keys, width, rows),
+                        &into(2, 0),
+                        Into::Add,
+                        T::ONE,
+                        Matrix::rows(p, keys).transposed(),
+                        g,
+                    );
+                    product_here(
+                        (rows, keys, width),
+                        &target,
+                        Into::Overwrite,
+                        T::ONE,
+                        g,
+                        part(2, 0).transposed(),
+                    );
                 }
                 let scores = &mut scores[..rows * keys];
-                dispatch(ScoresGradient { weights: p, gradient: scores, width: keys, scale: heads.scale() });
+                dispatch(ScoresGradient {
+                    weights: p,
+                    gradient: scores,
+                    width: keys,
+                    scale: heads.scale(),
+                });
                 let scores = Matrix::rows(scores, keys);
                 // SAFETY: as above.
                 unsafe {
-                    product_here((rows, width, keys), &into(0, from), Into::Overwrite, T::ONE, scores, part(1, 0));
-                    product_here((keys, width, rows), &into(1, 0), Into::Add, T::ONE, scores.transposed(), part(0, from));
+                    product_here(
+                        (rows, width, keys),
+                        &into(0, from),
+                        Into::Overwrite,
+                        T::ONE,
+                        scores,
+                        part(1, 0),
+                    );
+                    product_here(
+                        (keys, width, rows),
+                        &into(1, 0),
+                        Into::Add,
+                        T::ONE,
+                        scores.transposed(),
+                        part(0, from),
+                    );
                 }
             }
         }

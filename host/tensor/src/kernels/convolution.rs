@@ -1,7 +1,9 @@
-//! Convolution as matrix products over unfolded images: forward, gradient of the input, gradient of the weights.
+//! Convolution as matrix products over unfolded images: forward, gradient of the input, gradient of
+//! the weights.
 //!
-//! The transposed convolution is the same three with forward and input gradient exchanged. Images are split over the pool;
-//! the weights' gradient is summed over a number of partial sums that does not depend on the threads.
+//! The transposed convolution is the same three with forward and input gradient exchanged. Images
+//! are split over the pool; the weights' gradient is summed over a number of partial sums that does
+//! not depend on the threads.
 
 use super::gemm::{Into, Matrix, Target, product_here};
 use super::reduce::sum_slice;
@@ -67,7 +69,8 @@ impl Geometry {
     }
 }
 
-/// The range of output columns whose input column lies inside, for a kernel column at `offset` = column dilation - padding.
+/// The range of output columns whose input column lies inside, for a kernel column at `offset` =
+/// column dilation - padding.
 #[inline(always)]
 fn inside(offset: isize, stride: usize, input: usize, output: usize) -> (usize, usize) {
     let from = if offset >= 0 { 0 } else { (offset.unsigned_abs()).div_ceil(stride) };
@@ -134,7 +137,12 @@ fn unfold<T: Real>(geometry: &Geometry, x: &[T], columns: &mut [T]) {
 
 #[inline(always)]
 fn unfold_rows<T: Real>(geometry: &Geometry, x: &[T], columns: &mut [T]) {
-    let Geometry { input: [height, width], output: [out_height, out_width], kernel: [kernel_height, kernel_width], .. } = *geometry;
+    let Geometry {
+        input: [height, width],
+        output: [out_height, out_width],
+        kernel: [kernel_height, kernel_width],
+        ..
+    } = *geometry;
     let mut rows = columns.chunks_exact_mut(out_height * out_width);
     for channel in x.chunks_exact(height * width) {
         for ky in 0..kernel_height {
@@ -163,7 +171,10 @@ fn unfold_rows<T: Real>(geometry: &Geometry, x: &[T], columns: &mut [T]) {
                     if geometry.stride[1] == 1 {
                         copy_run(&mut out[from..to], &line[start..start + to - from]);
                     } else {
-                        for (out, &x) in out[from..to].iter_mut().zip(line[start..].iter().step_by(geometry.stride[1])) {
+                        for (out, &x) in out[from..to]
+                            .iter_mut()
+                            .zip(line[start..].iter().step_by(geometry.stride[1]))
+                        {
                             *out = x;
                         }
                     }
@@ -180,7 +191,12 @@ fn fold<T: Real>(geometry: &Geometry, columns: &[T], x: &mut [T]) {
 
 #[inline(always)]
 fn fold_rows<T: Real>(geometry: &Geometry, columns: &[T], x: &mut [T]) {
-    let Geometry { input: [height, width], output: [out_height, out_width], kernel: [kernel_height, kernel_width], .. } = *geometry;
+    let Geometry {
+        input: [height, width],
+        output: [out_height, out_width],
+        kernel: [kernel_height, kernel_width],
+        ..
+    } = *geometry;
     let mut rows = columns.chunks_exact(out_height * out_width);
     for channel in x.chunks_exact_mut(height * width) {
         for ky in 0..kernel_height {
@@ -202,7 +218,9 @@ fn fold_rows<T: Real>(geometry: &Geometry, columns: &[T], x: &mut [T]) {
                     if geometry.stride[1] == 1 {
                         add_run(&mut into[..to - from], &line[from..to]);
                     } else {
-                        for (into, &x) in into.iter_mut().step_by(geometry.stride[1]).zip(&line[from..to]) {
+                        for (into, &x) in
+                            into.iter_mut().step_by(geometry.stride[1]).zip(&line[from..to])
+                        {
                             *into += x;
                         }
                     }
@@ -212,11 +230,19 @@ fn fold_rows<T: Real>(geometry: &Geometry, columns: &[T], x: &mut [T]) {
     }
 }
 
-/// Changes the result or the gradient of one image, while it is still in the cache; told where it begins within all of them.
+/// Changes the result or the gradient of one image, while it is still in the cache; told where it
+/// begins within all of them.
 pub(crate) type Touch<'a, T> = dyn Fn(usize, &mut [T]) + Sync + 'a;
 
-/// `x` [images, inputs, h, w] with `w` [outputs, inputs / groups, kh, kw]; `finish` gets each image's result.
-pub(crate) fn forward<T: Real>(pool: &Pool, geometry: &Geometry, x: &[T], w: &[T], finish: &Touch<T>) -> Vec<T> {
+/// `x` [images, inputs, h, w] with `w` [outputs, inputs / groups, kh, kw]; `finish` gets each
+/// image's result.
+pub(crate) fn forward<T: Real>(
+    pool: &Pool,
+    geometry: &Geometry,
+    x: &[T],
+    w: &[T],
+    finish: &Touch<T>,
+) -> Vec<T> {
     let (area, depth) = (geometry.output_area(), geometry.depth());
     let mut out = unwritten::<T>(geometry.images * geometry.output_size());
     if depth == 0 {
@@ -227,7 +253,8 @@ pub(crate) fn forward<T: Real>(pool: &Pool, geometry: &Geometry, x: &[T], w: &[T
     let length = out.len();
     let parts = Parts::new(&mut out);
     pool.ranges(geometry.images, geometry.grain(), |range| {
-        let mut columns = if geometry.is_pointwise() { Vec::new() } else { unwritten::<T>(depth * area) };
+        let mut columns =
+            if geometry.is_pointwise() { Vec::new() } else { unwritten::<T>(depth * area) };
         for image in range {
             for group in 0..geometry.groups {
                 let channels = geometry.group_inputs() * geometry.input_area();
@@ -236,12 +263,21 @@ pub(crate) fn forward<T: Real>(pool: &Pool, geometry: &Geometry, x: &[T], w: &[T
                     unfold(geometry, x, &mut columns);
                 }
                 let columns = if geometry.is_pointwise() { x } else { &columns[..] };
-                let start = image * geometry.output_size() + group * geometry.group_outputs() * area;
-                let target = Target { parts: &parts, length, start, row_stride: area, column_stride: 1 };
+                let start =
+                    image * geometry.output_size() + group * geometry.group_outputs() * area;
+                let target =
+                    Target { parts: &parts, length, start, row_stride: area, column_stride: 1 };
                 let w = Matrix::strided(w, group * geometry.group_outputs() * depth, depth, 1);
                 // SAFETY: each image and group is written by one task.
                 unsafe {
-                    product_here((geometry.group_outputs(), area, depth), &target, Into::Overwrite, T::ONE, w, Matrix::rows(columns, area))
+                    product_here(
+                        (geometry.group_outputs(), area, depth),
+                        &target,
+                        Into::Overwrite,
+                        T::ONE,
+                        w,
+                        Matrix::rows(columns, area),
+                    )
                 };
             }
             let start = image * geometry.output_size();
@@ -253,17 +289,24 @@ pub(crate) fn forward<T: Real>(pool: &Pool, geometry: &Geometry, x: &[T], w: &[T
 }
 
 /// The gradient of the input from that of the result.
-pub(crate) fn input_gradient<T: Real>(pool: &Pool, geometry: &Geometry, gradient: &[T], w: &[T]) -> Vec<T> {
+pub(crate) fn input_gradient<T: Real>(
+    pool: &Pool,
+    geometry: &Geometry,
+    gradient: &[T],
+    w: &[T],
+) -> Vec<T> {
     let mut out = vec![T::ZERO; geometry.images * geometry.input_size()];
     if geometry.depth() == 0 {
         return out;
     }
     let parts = Parts::new(&mut out);
     pool.ranges(geometry.images, geometry.grain(), |range| {
-        let unfolded = if geometry.is_pointwise() { 0 } else { geometry.depth() * geometry.output_area() };
+        let unfolded =
+            if geometry.is_pointwise() { 0 } else { geometry.depth() * geometry.output_area() };
         let mut columns = unwritten::<T>(unfolded);
         for image in range {
-            let gradient = &gradient[image * geometry.output_size()..(image + 1) * geometry.output_size()];
+            let gradient =
+                &gradient[image * geometry.output_size()..(image + 1) * geometry.output_size()];
             let start = image * geometry.input_size();
             // SAFETY: each image is written by one task.
             let out = unsafe { parts.part(start..start + geometry.input_size()) };
@@ -288,7 +331,8 @@ pub(crate) struct Backward<T> {
     pub bias: Vec<T>,
 }
 
-/// All gradients in one pass over the images. `prepare` changes the gradient of an image before it is used.
+/// All gradients in one pass over the images. `prepare` changes the gradient of an image before it
+/// is used.
 pub(crate) fn backward<T: Real>(
     pool: &Pool,
     geometry: &Geometry,
@@ -300,30 +344,47 @@ pub(crate) fn backward<T: Real>(
 ) -> Backward<T> {
     let (size, outputs) = (geometry.weights(), geometry.outputs);
     let partials = geometry.images.clamp(1, PARTIALS);
-    let mut input = if wanted.input { vec![T::ZERO; geometry.images * geometry.input_size()] } else { Vec::new() };
+    let mut input = if wanted.input {
+        vec![T::ZERO; geometry.images * geometry.input_size()]
+    } else {
+        Vec::new()
+    };
     let mut weights = if wanted.weights { vec![T::ZERO; partials * size] } else { Vec::new() };
     let mut bias = if wanted.bias { vec![T::ZERO; partials * outputs] } else { Vec::new() };
-    let (input_parts, weight_parts, bias_parts) = (Parts::new(&mut input), Parts::new(&mut weights), Parts::new(&mut bias));
+    let (input_parts, weight_parts, bias_parts) =
+        (Parts::new(&mut input), Parts::new(&mut weights), Parts::new(&mut bias));
     let gradient_parts = Parts::new(gradient);
     let grain = if geometry.work() * geometry.images < 128 * 1024 { partials } else { 1 };
     pool.ranges(partials, grain, |range| {
-        let unfolded = if geometry.is_pointwise() { 0 } else { geometry.depth() * geometry.output_area() };
+        let unfolded =
+            if geometry.is_pointwise() { 0 } else { geometry.depth() * geometry.output_area() };
         let mut columns = unwritten::<T>(unfolded);
         for at in range {
             for image in at * geometry.images / partials..(at + 1) * geometry.images / partials {
                 let start = image * geometry.output_size();
                 // SAFETY: each image is used by one task.
-                let gradient = unsafe { gradient_parts.part(start..start + geometry.output_size()) };
+                let gradient =
+                    unsafe { gradient_parts.part(start..start + geometry.output_size()) };
                 prepare(start, gradient);
                 let start = image * geometry.input_size();
                 let x = &x[start..start + geometry.input_size()];
                 // SAFETY: each image and each partial sum is written by one task.
                 unsafe {
                     if wanted.bias {
-                        add_planes(geometry, gradient, bias_parts.part(at * outputs..(at + 1) * outputs));
+                        add_planes(
+                            geometry,
+                            gradient,
+                            bias_parts.part(at * outputs..(at + 1) * outputs),
+                        );
                     }
                     if wanted.weights {
-                        add_weight_gradient(geometry, x, gradient, weight_parts.part(at * size..(at + 1) * size), &mut columns);
+                        add_weight_gradient(
+                            geometry,
+                            x,
+                            gradient,
+                            weight_parts.part(at * size..(at + 1) * size),
+                            &mut columns,
+                        );
                     }
                     if wanted.input {
                         let input = input_parts.part(start..start + geometry.input_size());
@@ -356,7 +417,13 @@ fn add_planes<T: Real>(geometry: &Geometry, gradient: &[T], sums: &mut [T]) {
 }
 
 /// Adds one image's part of the weights' gradient.
-fn add_weight_gradient<T: Real>(geometry: &Geometry, x: &[T], gradient: &[T], sums: &mut [T], columns: &mut [T]) {
+fn add_weight_gradient<T: Real>(
+    geometry: &Geometry,
+    x: &[T],
+    gradient: &[T],
+    sums: &mut [T],
+    columns: &mut [T],
+) {
     let (area, depth) = (geometry.output_area(), geometry.depth());
     let length = sums.len();
     let parts = Parts::new(sums);
@@ -366,17 +433,33 @@ fn add_weight_gradient<T: Real>(geometry: &Geometry, x: &[T], gradient: &[T], su
         if !geometry.is_pointwise() {
             unfold(geometry, x, columns);
         }
-        let columns = Matrix::rows(if geometry.is_pointwise() { x } else { columns }, area).transposed();
+        let columns =
+            Matrix::rows(if geometry.is_pointwise() { x } else { columns }, area).transposed();
         let gradient = Matrix::strided(gradient, group * geometry.group_outputs() * area, area, 1);
         let start = group * geometry.group_outputs() * depth;
         let target = Target { parts: &parts, length, start, row_stride: depth, column_stride: 1 };
         // SAFETY: the sums are borrowed for this call alone.
-        unsafe { product_here((geometry.group_outputs(), depth, area), &target, Into::Add, T::ONE, gradient, columns) };
+        unsafe {
+            product_here(
+                (geometry.group_outputs(), depth, area),
+                &target,
+                Into::Add,
+                T::ONE,
+                gradient,
+                columns,
+            )
+        };
     }
 }
 
 /// The gradient of one image's input, which is zeros before.
-fn image_gradient<T: Real>(geometry: &Geometry, gradient: &[T], w: &[T], out: &mut [T], columns: &mut [T]) {
+fn image_gradient<T: Real>(
+    geometry: &Geometry,
+    gradient: &[T],
+    w: &[T],
+    out: &mut [T],
+    columns: &mut [T],
+) {
     let (area, depth) = (geometry.output_area(), geometry.depth());
     let channels = geometry.group_inputs() * geometry.input_area();
     for (group, out) in out.chunks_exact_mut(channels.max(1)).enumerate() {
@@ -387,7 +470,16 @@ fn image_gradient<T: Real>(geometry: &Geometry, gradient: &[T], w: &[T], out: &m
         let parts = Parts::new(into);
         let target = Target { parts: &parts, length, start: 0, row_stride: area, column_stride: 1 };
         // SAFETY: the target is borrowed for this call alone.
-        unsafe { product_here((depth, area, geometry.group_outputs()), &target, Into::Overwrite, T::ONE, w, gradient) };
+        unsafe {
+            product_here(
+                (depth, area, geometry.group_outputs()),
+                &target,
+                Into::Overwrite,
+                T::ONE,
+                w,
+                gradient,
+            )
+        };
         if !geometry.is_pointwise() {
             fold(geometry, columns, out);
         }

@@ -72,25 +72,46 @@ pub(crate) fn map<T: Real, U: Unary>(pool: &Pool, function: U, x: &[T]) -> Vec<T
 }
 
 /// `gradient f'(.)`, where `saved` is the argument or the value, as `NEEDS` says.
-pub(crate) fn slope<T: Real, U: Unary>(pool: &Pool, function: U, saved: &[T], gradient: &[T]) -> Vec<T> {
+pub(crate) fn slope<T: Real, U: Unary>(
+    pool: &Pool,
+    function: U,
+    saved: &[T],
+    gradient: &[T],
+) -> Vec<T> {
     let mut out = unwritten(gradient.len());
     let parts = Parts::new(&mut out);
     pool.ranges(gradient.len(), GRAIN, |range| {
         // SAFETY: the ranges of one call do not overlap.
         let out = unsafe { parts.part(range.clone()) };
-        dispatch(Slope { function, saved: &saved[range.clone()], gradient: &gradient[range], out, lifetime: std::marker::PhantomData });
+        dispatch(Slope {
+            function,
+            saved: &saved[range.clone()],
+            gradient: &gradient[range],
+            out,
+            lifetime: std::marker::PhantomData,
+        });
     });
     out
 }
 
 /// As [`slope`], overwriting the gradient.
-pub(crate) fn slope_in_place<T: Real, U: Unary>(pool: &Pool, function: U, saved: &[T], gradient: &mut [T]) {
+pub(crate) fn slope_in_place<T: Real, U: Unary>(
+    pool: &Pool,
+    function: U,
+    saved: &[T],
+    gradient: &mut [T],
+) {
     let length = gradient.len();
     let parts = Parts::new(gradient);
     pool.ranges(length, GRAIN, |range| {
         // SAFETY: the ranges of one call do not overlap.
         let gradient = unsafe { parts.part(range.clone()) };
-        dispatch(SlopeInPlace { function, saved: &saved[range], gradient, lifetime: std::marker::PhantomData });
+        dispatch(SlopeInPlace {
+            function,
+            saved: &saved[range],
+            gradient,
+            lifetime: std::marker::PhantomData,
+        });
     });
 }
 
@@ -175,7 +196,12 @@ impl<T: Copy, F: Fn(&mut T, T)> Kernel for Update<'_, T, F> {
 }
 
 /// Changes each element of `target` by the one of `source`.
-pub(crate) fn update<T: Element + Send + Sync>(pool: &Pool, target: &mut [T], source: &[T], f: impl Fn(&mut T, T) + Copy + Sync) {
+pub(crate) fn update<T: Element + Send + Sync>(
+    pool: &Pool,
+    target: &mut [T],
+    source: &[T],
+    f: impl Fn(&mut T, T) + Copy + Sync,
+) {
     let length = target.len();
     assert_eq!(length, source.len());
     let parts = Parts::new(target);
@@ -191,8 +217,9 @@ pub(crate) fn add_into<T: Real>(pool: &Pool, target: &mut [T], source: &[T]) {
     update(pool, target, source, |target, source| *target += source);
 }
 
-/// Adds a bias to one number after the other, each its own or `None`, and applies the function, unless the sum is all that is wanted. Where
-/// there is an `out`, the value goes there and the derivative stays.
+/// Adds a bias to one number after the other, each its own or `None`, and applies the function,
+/// unless the sum is all that is wanted. Where there is an `out`, the value goes there and the
+/// derivative stays.
 #[inline(always)]
 fn finish_loop<T: Real, U: Unary, S: Isa>(
     z: &mut [T],
@@ -228,7 +255,8 @@ fn finish_loop<T: Real, U: Unary, S: Isa>(
     }
 }
 
-/// Some rows of a matrix, or some columns of them: `rows` of `columns` elements, the first at `start`, each `pitch` after the one before.
+/// Some rows of a matrix, or some columns of them: `rows` of `columns` elements, the first at
+/// `start`, each `pitch` after the one before.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Block {
     pub start: usize,
@@ -256,11 +284,19 @@ impl<T: Real, U: Unary> Kernel for FinishRows<'_, T, U> {
         while row < block.rows {
             let start = block.start + row * block.pitch;
             // SAFETY: the block is the caller's alone, as `finish_rows` was promised.
-            let (z, out) = unsafe { (z.part(start..start + columns), out.map(|out| out.part(start..start + columns))) };
+            let (z, out) = unsafe {
+                (z.part(start..start + columns), out.map(|out| out.part(start..start + columns)))
+            };
             match bias {
-                // SAFETY: `at` is below the length of `z`, which is that of the bias. A check would leave the last vector of each row to a
-                // scalar loop.
-                Some(bias) => finish_loop(z, out, |at| Some(unsafe { *bias.get_unchecked(at) }), function, isa),
+                // SAFETY: `at` is below the length of `z`, which is that of the bias. A check would
+                // leave the last vector of each row to a scalar loop.
+                Some(bias) => finish_loop(
+                    z,
+                    out,
+                    |at| Some(unsafe { *bias.get_unchecked(at) }),
+                    function,
+                    isa,
+                ),
                 None => finish_loop(z, out, |_| None, function, isa),
             }
             row += 1;
@@ -268,8 +304,9 @@ impl<T: Real, U: Unary> Kernel for FinishRows<'_, T, U> {
     }
 }
 
-/// `f(z + bias)` in place on this thread, where `bias` has a number for each column of the whole matrix. With `out` the values go there, and
-/// `z` becomes `f'(z + bias)`. `None` as the function adds the bias only.
+/// `f(z + bias)` in place on this thread, where `bias` has a number for each column of the whole
+/// matrix. With `out` the values go there, and `z` becomes `f'(z + bias)`. `None` as the function
+/// adds the bias only.
 ///
 /// # Safety
 /// Nobody else may use the block, in `z` or in `out`.
@@ -310,15 +347,28 @@ impl<T: Real, U: Unary> Kernel for FinishPlanes<'_, T, U> {
     }
 }
 
-/// `f(z + bias)` in place on this thread, of planes of `area` elements, the first of which is the first of its image.
-pub(crate) fn finish_planes_here<T: Real, U: Unary>(z: &mut [T], bias: Option<&[T]>, area: usize, function: Option<U>) {
+/// `f(z + bias)` in place on this thread, of planes of `area` elements, the first of which is the
+/// first of its image.
+pub(crate) fn finish_planes_here<T: Real, U: Unary>(
+    z: &mut [T],
+    bias: Option<&[T]>,
+    area: usize,
+    function: Option<U>,
+) {
     if function.is_some() || bias.is_some() {
         dispatch(FinishPlanes { z, out: None, bias, area, first: 0, function });
     }
 }
 
-/// As [`finish_planes_here`] over many images, in one pass; the values are returned and `z` becomes `f'(z + bias)`.
-pub(crate) fn finish_planes<T: Real, U: Unary>(pool: &Pool, z: &mut [T], bias: Option<&[T]>, area: usize, function: U) -> Vec<T> {
+/// As [`finish_planes_here`] over many images, in one pass; the values are returned and `z` becomes
+/// `f'(z + bias)`.
+pub(crate) fn finish_planes<T: Real, U: Unary>(
+    pool: &Pool,
+    z: &mut [T],
+    bias: Option<&[T]>,
+    area: usize,
+    function: U,
+) -> Vec<T> {
     let length = z.len();
     let mut out = unwritten(length);
     if area == 0 || length == 0 {
@@ -329,7 +379,14 @@ pub(crate) fn finish_planes<T: Real, U: Unary>(pool: &Pool, z: &mut [T], bias: O
         let span = range.start * area..range.end * area;
         // SAFETY: the ranges of one call do not overlap.
         let (z, out) = unsafe { (z_parts.part(span.clone()), out_parts.part(span)) };
-        dispatch(FinishPlanes { z, out: Some(out), bias, area, first: range.start, function: Some(function) });
+        dispatch(FinishPlanes {
+            z,
+            out: Some(out),
+            bias,
+            area,
+            first: range.start,
+            function: Some(function),
+        });
     });
     out
 }

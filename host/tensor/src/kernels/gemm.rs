@@ -1,4 +1,5 @@
-//! Matrix products, split over the pool: over the `gemm` crate, or read in place where they are small.
+//! Matrix products, split over the pool: over the `gemm` crate, or read in place where they are
+//! small.
 
 use std::any::TypeId;
 
@@ -10,7 +11,8 @@ use crate::pool::{Parts, Pool};
 /// Multiply-adds below which a product is not split.
 const SPLIT: usize = 256 * 1024;
 
-/// A matrix inside a slice: element (row, column) lies at `start + row row_stride + column column_stride`.
+/// A matrix inside a slice: element (row, column) lies at
+/// `start + row row_stride + column column_stride`.
 #[derive(Clone, Copy)]
 pub(crate) struct Matrix<'a, T> {
     elements: &'a [T],
@@ -25,7 +27,12 @@ impl<'a, T> Matrix<'a, T> {
         Self { elements, start: 0, row_stride: width, column_stride: 1 }
     }
 
-    pub fn strided(elements: &'a [T], start: usize, row_stride: usize, column_stride: usize) -> Self {
+    pub fn strided(
+        elements: &'a [T],
+        start: usize,
+        row_stride: usize,
+        column_stride: usize,
+    ) -> Self {
         Self { elements, start, row_stride, column_stride }
     }
 
@@ -35,8 +42,13 @@ impl<'a, T> Matrix<'a, T> {
 
     fn check(&self, rows: usize, columns: usize) {
         if rows > 0 && columns > 0 {
-            let last = self.start + (rows - 1) * self.row_stride + (columns - 1) * self.column_stride;
-            assert!(last < self.elements.len(), "matrix of {rows} x {columns} outside its {} elements", self.elements.len());
+            let last =
+                self.start + (rows - 1) * self.row_stride + (columns - 1) * self.column_stride;
+            assert!(
+                last < self.elements.len(),
+                "matrix of {rows} x {columns} outside its {} elements",
+                self.elements.len()
+            );
         }
     }
 }
@@ -60,7 +72,8 @@ pub(crate) enum Into {
 /// `out (+)= alpha a b` with a [m, k], b [k, n], on this thread.
 ///
 /// # Safety
-/// The target's matrix must lie within its `length` elements of `parts`, and no other thread may use it meanwhile.
+/// The target's matrix must lie within its `length` elements of `parts`, and no other thread may
+/// use it meanwhile.
 pub(crate) unsafe fn product_here<T: Real>(
     (m, n, k): (usize, usize, usize),
     out: &Target<T>,
@@ -77,7 +90,8 @@ pub(crate) unsafe fn product_here<T: Real>(
     let last = out.start + (m - 1) * out.row_stride + (n - 1) * out.column_stride;
     assert!(last < out.length, "product of {m} x {n} outside its target");
     if alpha == T::ONE {
-        // SAFETY: the three matrices were checked against their slices, and the target is the caller's alone.
+        // SAFETY: the three matrices were checked against their slices, and the target is the
+        // caller's alone.
         let done = unsafe {
             let small = unpacked::Product {
                 m,
@@ -99,7 +113,8 @@ pub(crate) unsafe fn product_here<T: Real>(
     }
     macro_rules! call {
         ($type:ty) => {
-            // SAFETY: the three matrices were checked against their slices; `T` is `$type`, so the casts change nothing.
+            // SAFETY: the three matrices were checked against their slices; `T` is `$type`, so the
+            // casts change nothing.
             unsafe {
                 gemm::gemm(
                     m,
@@ -128,8 +143,9 @@ pub(crate) unsafe fn product_here<T: Real>(
     if TypeId::of::<T>() == TypeId::of::<f64>() { call!(f64) } else { call!(f32) }
 }
 
-/// `out = a b` in consecutive rows, split over the pool when it is worth it; `then` is called with each part by the thread that made it, and
-/// may change it. The split depends on sizes and the number of threads only.
+/// `out = a b` in consecutive rows, split over the pool when it is worth it; `then` is called with
+/// each part by the thread that made it, and may change it. The split depends on sizes and the
+/// number of threads only.
 pub(crate) fn product<T: Real>(
     pool: &Pool,
     (m, n, k): (usize, usize, usize),
@@ -147,14 +163,16 @@ pub(crate) fn product<T: Real>(
     let length = out.len();
     let parts = Parts::new(out);
     let pieces = if m * n * k < SPLIT { 1 } else { pool.threads() };
-    // Along the longer side, so that least is read by all. Where more is written than read, by rows: whoever goes over the result
-    // afterwards, an optimizer for one, splits it so too, and finds its part in the cache of its core.
+    // Along the longer side, so that least is read by all. Where more is written than read, by
+    // rows: whoever goes over the result afterwards, an optimizer for one, splits it so too, and
+    // finds its part in the cache of its core.
     let by_rows = m >= n || m * n >= (m + n) * k;
     let (size, unit) = if by_rows { (m, 8) } else { (n, 16) };
     let units = size.div_ceil(unit);
     let pieces = pieces.min(units);
     pool.run(pieces, &|piece| {
-        let (from, to) = (piece * units / pieces * unit, ((piece + 1) * units / pieces * unit).min(size));
+        let (from, to) =
+            (piece * units / pieces * unit, ((piece + 1) * units / pieces * unit).min(size));
         let count = to - from;
         let (block, a, b) = match by_rows {
             true => {
@@ -166,9 +184,12 @@ pub(crate) fn product<T: Real>(
                 (Block { start: from, rows: m, columns: count, pitch: n }, a, b)
             }
         };
-        let target = Target { parts: &parts, length, start: block.start, row_stride: n, column_stride: 1 };
+        let target =
+            Target { parts: &parts, length, start: block.start, row_stride: n, column_stride: 1 };
         // SAFETY: the pieces are different rows or columns of the result.
-        unsafe { product_here((block.rows, block.columns, k), &target, Into::Overwrite, T::ONE, a, b) };
+        unsafe {
+            product_here((block.rows, block.columns, k), &target, Into::Overwrite, T::ONE, a, b)
+        };
         then(&parts, block);
     });
 }

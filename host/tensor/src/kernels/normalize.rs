@@ -1,8 +1,9 @@
 //! Normalisation of groups of elements, with an affine map per channel.
 //!
-//! One kernel for layer, group and root-mean-square normalisation: a group is a run of consecutive elements, and the channel
-//! of an element follows from its place. `x^ = (x - mean) r` with `r = 1 / sqrt(variance + epsilon)`; gradient as in
-//! Ioffe and Szegedy 2015: `dx = r (g - mean(g) - x^ mean(g x^))` with `g` the gradient of `x^`.
+//! One kernel for layer, group and root-mean-square normalisation: a group is a run of consecutive
+//! elements, and the channel of an element follows from its place. `x^ = (x - mean) r` with
+//! `r = 1 / sqrt(variance + epsilon)`; gradient as in Ioffe and Szegedy 2015:
+//! `dx = r (g - mean(g) - x^ mean(g x^))` with `g` the gradient of `x^`.
 
 use super::reduce::{sum_lanes, sum_lanes2};
 use super::simd::{Isa, Kernel, Real, dispatch};
@@ -51,14 +52,19 @@ impl<T: Real> Kernel for NormalizeRow<'_, T> {
         let Self { x, moments: Moments { mean, scale }, weights, bias, out } = self;
         let rows = out.iter_mut().zip(x);
         match (weights, bias) {
-            (Some(w), Some(b)) => rows.zip(w.iter().zip(b)).for_each(|((out, &x), (&w, &b))| *out = (x - mean) * scale * w + b),
-            (Some(w), None) => rows.zip(w).for_each(|((out, &x), &w)| *out = (x - mean) * scale * w),
+            (Some(w), Some(b)) => rows
+                .zip(w.iter().zip(b))
+                .for_each(|((out, &x), (&w, &b))| *out = (x - mean) * scale * w + b),
+            (Some(w), None) => {
+                rows.zip(w).for_each(|((out, &x), &w)| *out = (x - mean) * scale * w)
+            }
             _ => rows.for_each(|(out, &x)| *out = (x - mean) * scale),
         }
     }
 }
 
-/// Normalises consecutive groups of `width` elements; weights and bias have one number per element of a group.
+/// Normalises consecutive groups of `width` elements; weights and bias have one number per element
+/// of a group.
 pub(crate) fn rows<T: Real>(
     pool: &Pool,
     x: &[T],
@@ -96,7 +102,9 @@ impl<T: Real> Kernel for RowGradient<'_, T> {
     fn run<S: Isa>(self, _: S) {
         let Self { x, gradient, weights, moments: Moments { mean, scale }, centre, out } = self;
         match weights {
-            Some(w) => out.iter_mut().zip(gradient.iter().zip(w)).for_each(|(out, (&g, &w))| *out = g * w),
+            Some(w) => {
+                out.iter_mut().zip(gradient.iter().zip(w)).for_each(|(out, (&g, &w))| *out = g * w)
+            }
             None => out.copy_from_slice(gradient),
         }
         let count = T::of(x.len() as f64);
@@ -122,7 +130,14 @@ pub(crate) fn rows_gradient<T: Real>(
     let mut out = unwritten(x.len());
     each_row(pool, &mut out, width, |at, out| {
         let range = at * width..(at + 1) * width;
-        dispatch(RowGradient { x: &x[range.clone()], gradient: &gradient[range], weights, moments: moments[at], centre, out });
+        dispatch(RowGradient {
+            x: &x[range.clone()],
+            gradient: &gradient[range],
+            weights,
+            moments: moments[at],
+            centre,
+            out,
+        });
     });
     out
 }
@@ -139,8 +154,12 @@ impl<T: Real> Kernel for AffineRows<'_, T> {
     #[inline(always)]
     fn run<S: Isa>(self, _: S) {
         let width = self.weights.len();
-        for ((x, g), &Moments { mean, scale }) in self.x.chunks_exact(width).zip(self.gradient.chunks_exact(width)).zip(self.moments) {
-            for (((w, b), &x), &g) in self.weights.iter_mut().zip(self.bias.iter_mut()).zip(x).zip(g) {
+        for ((x, g), &Moments { mean, scale }) in
+            self.x.chunks_exact(width).zip(self.gradient.chunks_exact(width)).zip(self.moments)
+        {
+            for (((w, b), &x), &g) in
+                self.weights.iter_mut().zip(self.bias.iter_mut()).zip(x).zip(g)
+            {
                 *w += g * (x - mean) * scale;
                 *b += g;
             }
@@ -149,7 +168,13 @@ impl<T: Real> Kernel for AffineRows<'_, T> {
 }
 
 /// Gradients of weights and bias of [`rows`].
-pub(crate) fn affine_gradient<T: Real>(pool: &Pool, x: &[T], gradient: &[T], width: usize, moments: &[Moments<T>]) -> (Vec<T>, Vec<T>) {
+pub(crate) fn affine_gradient<T: Real>(
+    pool: &Pool,
+    x: &[T],
+    gradient: &[T],
+    width: usize,
+    moments: &[Moments<T>],
+) -> (Vec<T>, Vec<T>) {
     let partials = (moments.len() / 64).clamp(1, 16);
     let mut sums = vec![T::ZERO; partials * 2 * width];
     let parts = Parts::new(&mut sums);
@@ -158,9 +183,16 @@ pub(crate) fn affine_gradient<T: Real>(pool: &Pool, x: &[T], gradient: &[T], wid
         for at in range {
             let (from, to) = (at * moments.len() / partials, (at + 1) * moments.len() / partials);
             // SAFETY: each partial sum is written by one task.
-            let (weights, bias) = unsafe { parts.part(at * 2 * width..(at + 1) * 2 * width) }.split_at_mut(width);
+            let (weights, bias) =
+                unsafe { parts.part(at * 2 * width..(at + 1) * 2 * width) }.split_at_mut(width);
             let span = from * width..to * width;
-            dispatch(AffineRows { x: &x[span.clone()], gradient: &gradient[span], moments: &moments[from..to], weights, bias });
+            dispatch(AffineRows {
+                x: &x[span.clone()],
+                gradient: &gradient[span],
+                moments: &moments[from..to],
+                weights,
+                bias,
+            });
         }
     });
     let mut total = sums[..2 * width].to_vec();

@@ -15,9 +15,11 @@ impl<T: Real, F: Fn([T; N], T) -> [T; N], const N: usize> Kernel for Step<'_, T,
         for state in &states {
             assert_eq!(state.len(), length);
         }
-        // Pointers and plain loops, because iterators over several slices are calls that stay calls here: compilers do not inline
-        // functions that hand aggregates on into one with more vector instructions.
-        let pointers: [*mut T; N] = states.each_mut().map(|state: &mut &mut [T]| state.as_mut_ptr());
+        // Pointers and plain loops, because iterators over several slices are calls that stay calls
+        // here: compilers do not inline functions that hand aggregates on into one with more vector
+        // instructions.
+        let pointers: [*mut T; N] =
+            states.each_mut().map(|state: &mut &mut [T]| state.as_mut_ptr());
         let mut at = 0;
         while at < length {
             let g = gradient[at];

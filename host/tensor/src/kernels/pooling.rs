@@ -34,12 +34,14 @@ impl Windows {
     fn span(&self, axis: usize, out: usize) -> (usize, usize) {
         let start = out * self.stride[axis];
         let from = start.saturating_sub(self.padding[axis]);
-        let to = (start + self.kernel[axis]).saturating_sub(self.padding[axis]).min(self.input[axis]);
+        let to =
+            (start + self.kernel[axis]).saturating_sub(self.padding[axis]).min(self.input[axis]);
         (from.min(to), to)
     }
 }
 
-/// The largest of each window and its place: within its plane, or within its window of two by two. NaN counts as largest.
+/// The largest of each window and its place: within its plane, or within its window of two by two.
+/// NaN counts as largest.
 pub(crate) fn max<T: Real>(pool: &Pool, windows: &Windows, x: &[T]) -> (Vec<T>, Vec<u32>) {
     let (input, area) = (windows.input_area(), windows.output_area());
     let mut out = unwritten::<T>(windows.planes * area);
@@ -49,8 +51,12 @@ pub(crate) fn max<T: Real>(pool: &Pool, windows: &Windows, x: &[T]) -> (Vec<T>, 
         let mut scratch = if windows.is_halving() { unwritten::<T>(4 * area) } else { Vec::new() };
         for plane in range {
             // SAFETY: each plane is written by one task.
-            let (out, places) =
-                unsafe { (out_parts.part(plane * area..(plane + 1) * area), place_parts.part(plane * area..(plane + 1) * area)) };
+            let (out, places) = unsafe {
+                (
+                    out_parts.part(plane * area..(plane + 1) * area),
+                    place_parts.part(plane * area..(plane + 1) * area),
+                )
+            };
             let x = &x[plane * input..(plane + 1) * input];
             match windows.is_halving() {
                 true => halve(windows, x, out, places, &mut scratch),
@@ -82,7 +88,8 @@ fn max_plane<T: Real>(windows: &Windows, x: &[T], out: &mut [T], places: &mut [u
     }
 }
 
-/// Windows of two by two whose four elements were put into four rows: plain loops that vectorise however small the images are.
+/// Windows of two by two whose four elements were put into four rows: plain loops that vectorise
+/// however small the images are.
 struct Halve<'a, T> {
     corners: [&'a [T]; 4],
     out: &'a mut [T],
@@ -95,7 +102,8 @@ impl<T: Real> Kernel for Halve<'_, T> {
     fn run<S: Isa>(self, _: S) {
         let Self { corners: [a, b, c, d], out, which } = self;
         let count = out.len();
-        let (a, b, c, d, which) = (&a[..count], &b[..count], &c[..count], &d[..count], &mut which[..count]);
+        let (a, b, c, d, which) =
+            (&a[..count], &b[..count], &c[..count], &d[..count], &mut which[..count]);
         let mut at = 0;
         while at < count {
             let (mut best, mut place) = (a[at], 0);
@@ -145,7 +153,8 @@ fn corners<T>(scratch: &mut [T], area: usize) -> [&mut [T]; 4] {
     [a, b, c, d]
 }
 
-/// Deals the elements of `line` out to `even` and `odd`. An index loop: calls of iterators stay calls where this is inlined.
+/// Deals the elements of `line` out to `even` and `odd`. An index loop: calls of iterators stay
+/// calls where this is inlined.
 #[inline(always)]
 fn part<T: Real>(line: &[T], even: &mut [T], odd: &mut [T]) {
     let count = even.len();
@@ -183,7 +192,13 @@ fn halve<T: Real>(windows: &Windows, x: &[T], out: &mut [T], which: &mut [u32], 
     dispatch(Halve { corners: [a, b, c, d], out, which });
 }
 
-fn halve_gradient<T: Real>(windows: &Windows, gradient: &[T], which: &[u32], out: &mut [T], scratch: &mut [T]) {
+fn halve_gradient<T: Real>(
+    windows: &Windows,
+    gradient: &[T],
+    which: &[u32],
+    out: &mut [T],
+    scratch: &mut [T],
+) {
     let ([height, width], [rows, columns]) = (windows.input, windows.output);
     dispatch(HalveGradient { gradient, which, corners: corners(scratch, gradient.len()) });
     let [a, b, c, d] = corners(scratch, gradient.len());
@@ -202,7 +217,12 @@ fn halve_gradient<T: Real>(windows: &Windows, gradient: &[T], which: &[u32], out
 }
 
 /// Each gradient to the place its window's largest came from.
-pub(crate) fn max_gradient<T: Real>(pool: &Pool, windows: &Windows, gradient: &[T], places: &[u32]) -> Vec<T> {
+pub(crate) fn max_gradient<T: Real>(
+    pool: &Pool,
+    windows: &Windows,
+    gradient: &[T],
+    places: &[u32],
+) -> Vec<T> {
     let (input, area) = (windows.input_area(), windows.output_area());
     let mut out = unwritten::<T>(windows.planes * input);
     let parts = Parts::new(&mut out);
@@ -212,12 +232,18 @@ pub(crate) fn max_gradient<T: Real>(pool: &Pool, windows: &Windows, gradient: &[
             // SAFETY: each plane is written by one task.
             let out = unsafe { parts.part(plane * input..(plane + 1) * input) };
             if windows.is_halving() {
-                let (places, gradient) = (&places[plane * area..(plane + 1) * area], &gradient[plane * area..(plane + 1) * area]);
+                let (places, gradient) = (
+                    &places[plane * area..(plane + 1) * area],
+                    &gradient[plane * area..(plane + 1) * area],
+                );
                 halve_gradient(windows, gradient, places, out, &mut scratch);
                 continue;
             }
             out.fill(T::ZERO);
-            for (&place, &g) in places[plane * area..(plane + 1) * area].iter().zip(&gradient[plane * area..(plane + 1) * area]) {
+            for (&place, &g) in places[plane * area..(plane + 1) * area]
+                .iter()
+                .zip(&gradient[plane * area..(plane + 1) * area])
+            {
                 out[place as usize] += g;
             }
         }
@@ -271,7 +297,8 @@ pub(crate) fn average_gradient<T: Real>(pool: &Pool, windows: &Windows, gradient
                     let (left, right) = windows.span(1, ox);
                     let g = gradient[plane * area + oy * windows.output[1] + ox] * factor;
                     for y in top..bottom {
-                        for x in &mut out[y * windows.input[1] + left..y * windows.input[1] + right] {
+                        for x in &mut out[y * windows.input[1] + left..y * windows.input[1] + right]
+                        {
                             *x += g;
                         }
                     }
@@ -320,5 +347,6 @@ pub(crate) fn nearest_gradient<T: Real>(pool: &Pool, windows: &Windows, gradient
 
 fn source(windows: &Windows, at: usize) -> usize {
     let (oy, ox) = (at / windows.output[1], at % windows.output[1]);
-    oy * windows.input[0] / windows.output[0] * windows.input[1] + ox * windows.input[1] / windows.output[1]
+    oy * windows.input[0] / windows.output[0] * windows.input[1]
+        + ox * windows.input[1] / windows.output[1]
 }

@@ -18,8 +18,8 @@ impl<T: Real> Kernel for SumSlice<'_, T> {
     }
 }
 
-/// `combine` of `before` and `f(x, y)` over as many pairs as fill `W` lanes, from `at` on; answers where it ended. Loops over indices: see
-/// `optimize`.
+/// `combine` of `before` and `f(x, y)` over as many pairs as fill `W` lanes, from `at` on; answers
+/// where it ended. Loops over indices: see `optimize`.
 #[inline(always)]
 fn in_lanes<T: Real, const W: usize>(
     (x, y): (&[T], &[T]),
@@ -53,9 +53,16 @@ fn in_lanes<T: Real, const W: usize>(
     (at, combine(before, lanes[0]))
 }
 
-/// `combine` of `start` and `f(x, y)` over all pairs: in 32 lanes, what is left in 8, and the last ones in order.
+/// `combine` of `start` and `f(x, y)` over all pairs: in 32 lanes, what is left in 8, and the last
+/// ones in order.
 #[inline(always)]
-fn reduce<T: Real>(x: &[T], y: &[T], start: T, f: impl Fn(T, T) -> T, combine: impl Fn(T, T) -> T) -> T {
+fn reduce<T: Real>(
+    x: &[T],
+    y: &[T],
+    start: T,
+    f: impl Fn(T, T) -> T,
+    combine: impl Fn(T, T) -> T,
+) -> T {
     let y = &y[..x.len()];
     let (at, whole) = in_lanes::<T, 32>((x, y), 0, (start, start), &f, &combine);
     let (mut at, mut whole) = in_lanes::<T, 8>((x, y), at, (start, whole), &f, &combine);
@@ -147,7 +154,10 @@ pub(crate) fn sum_columns<T: Real>(pool: &Pool, x: &[T], rows: usize, width: usi
         for at in range {
             // SAFETY: each partial sum is written by one task.
             let sums = unsafe { parts.part(at * width..(at + 1) * width) };
-            dispatch(AddRows(sums, &x[at * rows / partials * width..(at + 1) * rows / partials * width]));
+            dispatch(AddRows(
+                sums,
+                &x[at * rows / partials * width..(at + 1) * rows / partials * width],
+            ));
         }
     });
     dispatch(AddRows(&mut out, &partial));
@@ -155,9 +165,19 @@ pub(crate) fn sum_columns<T: Real>(pool: &Pool, x: &[T], rows: usize, width: usi
 }
 
 /// `out[o][i] = sum over r of x[o][r][i]`.
-pub(crate) fn sum<T: Real>(pool: &Pool, x: &[T], outer: usize, length: usize, inner: usize) -> Vec<T> {
+pub(crate) fn sum<T: Real>(
+    pool: &Pool,
+    x: &[T],
+    outer: usize,
+    length: usize,
+    inner: usize,
+) -> Vec<T> {
     if outer == 1 {
-        return if inner == 1 { vec![sum_all(pool, x)] } else { sum_columns(pool, x, length, inner) };
+        return if inner == 1 {
+            vec![sum_all(pool, x)]
+        } else {
+            sum_columns(pool, x, length, inner)
+        };
     }
     let mut out = if length == 0 { vec![T::ZERO; outer * inner] } else { unwritten(outer * inner) };
     let size = length * inner;

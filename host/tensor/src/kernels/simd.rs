@@ -1,5 +1,6 @@
-//! One source, several instruction sets: a [`Kernel`] is compiled plain, with AVX2 and with AVX-512, and [`dispatch`] picks at
-//! run time. Also the scalar mathematics that the kernels use, written without branches so that loops over it vectorise.
+//! One source, several instruction sets: a [`Kernel`] is compiled plain, with AVX2 and with
+//! AVX-512, and [`dispatch`] picks at run time. Also the scalar mathematics that the kernels use,
+//! written without branches so that loops over it vectorise.
 
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub};
 
@@ -40,7 +41,8 @@ impl Isa for Avx512 {
     const WIDE: bool = true;
 }
 
-/// A loop. `run` and all that it calls must be `#[inline(always)]`, or it is not compiled for the instruction set.
+/// A loop. `run` and all that it calls must be `#[inline(always)]`, or it is not compiled for the
+/// instruction set.
 pub(crate) trait Kernel {
     type Output;
     fn run<S: Isa>(self, isa: S) -> Self::Output;
@@ -66,7 +68,9 @@ static LEVEL: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);
 #[cold]
 #[inline(never)]
 fn look_up() -> u8 {
-    let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("bmi2");
+    let avx2 = is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("bmi2");
     let avx512 = is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512dq")
@@ -248,8 +252,9 @@ fn tanh_f64<S: Isa>(x: f64, _: S) -> f64 {
     x.tanh()
 }
 
-/// `e^x` within 2 units in the last place, 0 below the normal numbers. Reduction by multiples of ln 2 (in two parts, Cody and
-/// Waite), then the Taylor polynomial of degree 7 on `|r| <= ln 2 / 2`, whose remainder is below 1e-8.
+/// `e^x` within 2 units in the last place, 0 below the normal numbers. Reduction by multiples of ln
+/// 2 (in two parts, Cody and Waite), then the Taylor polynomial of degree 7 on `|r| <= ln 2 / 2`,
+/// whose remainder is below 1e-8.
 #[inline(always)]
 fn exp_f32<S: Isa>(x: f32, isa: S) -> f32 {
     const LOWEST: f32 = -87.336_54;
@@ -275,7 +280,8 @@ fn exp_f32<S: Isa>(x: f32, isa: S) -> f32 {
     if x > HIGHEST { f32::INFINITY } else { result }
 }
 
-/// `tanh x = (e^2x - 1) / (e^2x + 1)`; near 0 its continued fraction, where the difference would lose digits.
+/// `tanh x = (e^2x - 1) / (e^2x + 1)`; near 0 its continued fraction, where the difference would
+/// lose digits.
 #[inline(always)]
 fn tanh_f32<S: Isa>(x: f32, isa: S) -> f32 {
     let magnitude = x.abs();
@@ -296,19 +302,25 @@ mod tests {
         type Output = ();
         #[inline(always)]
         fn run<S: Isa>(self, isa: S) {
-            self.1.extend(self.0.iter().map(|&x| if self.2 { Real::exp(x, isa) } else { Real::tanh(x, isa) }));
+            self.1.extend(
+                self.0.iter().map(|&x| if self.2 { Real::exp(x, isa) } else { Real::tanh(x, isa) }),
+            );
         }
     }
 
     fn worst(exponential: bool, from: f32, to: f32, exact: impl Fn(f64) -> f64) -> f64 {
-        let xs: Vec<f32> = (0..200_001).map(|i| from + (to - from) * i as f32 / 200_000.0).collect();
+        let xs: Vec<f32> =
+            (0..200_001).map(|i| from + (to - from) * i as f32 / 200_000.0).collect();
         let (mut fast, mut plain) = (Vec::new(), Vec::new());
         dispatch(Apply(&xs, &mut fast, exponential));
         Apply(&xs, &mut plain, exponential).run(Plain);
         let error = |ys: &[f32]| {
             xs.iter()
                 .zip(ys)
-                .map(|(&x, &y)| ((f64::from(y) - exact(f64::from(x))) / exact(f64::from(x)).abs().max(1e-37)).abs())
+                .map(|(&x, &y)| {
+                    ((f64::from(y) - exact(f64::from(x))) / exact(f64::from(x)).abs().max(1e-37))
+                        .abs()
+                })
                 .fold(0.0, f64::max)
         };
         error(&fast).max(error(&plain))
@@ -316,15 +328,31 @@ mod tests {
 
     #[test]
     fn exponential_and_tangent_are_accurate_to_two_units() {
-        assert!(worst(true, -87.0, 88.7, f64::exp) < 2.5e-7, "{}", worst(true, -87.0, 88.7, f64::exp));
-        assert!(worst(false, -12.0, 12.0, f64::tanh) < 2.5e-7, "{}", worst(false, -12.0, 12.0, f64::tanh));
-        assert!(worst(false, -0.6, 0.6, f64::tanh) < 2.5e-7, "{}", worst(false, -0.6, 0.6, f64::tanh));
+        assert!(
+            worst(true, -87.0, 88.7, f64::exp) < 2.5e-7,
+            "{}",
+            worst(true, -87.0, 88.7, f64::exp)
+        );
+        assert!(
+            worst(false, -12.0, 12.0, f64::tanh) < 2.5e-7,
+            "{}",
+            worst(false, -12.0, 12.0, f64::tanh)
+        );
+        assert!(
+            worst(false, -0.6, 0.6, f64::tanh) < 2.5e-7,
+            "{}",
+            worst(false, -0.6, 0.6, f64::tanh)
+        );
     }
 
     #[test]
     fn the_edges_of_the_exponential_are_right() {
         let mut out = Vec::new();
-        dispatch(Apply(&[f32::NEG_INFINITY, -1000.0, 0.0, 100.0, f32::INFINITY, f32::NAN], &mut out, true));
+        dispatch(Apply(
+            &[f32::NEG_INFINITY, -1000.0, 0.0, 100.0, f32::INFINITY, f32::NAN],
+            &mut out,
+            true,
+        ));
         assert_eq!(out[..5], [0.0, 0.0, 1.0, f32::INFINITY, f32::INFINITY]);
         assert!(out[5].is_nan());
     }

@@ -10,7 +10,12 @@ fn grain(width: usize) -> usize {
 }
 
 /// Runs `row` for each row of `out`, with its number.
-pub(crate) fn each_row<T: Real>(pool: &Pool, out: &mut [T], width: usize, row: impl Fn(usize, &mut [T]) + Sync) {
+pub(crate) fn each_row<T: Real>(
+    pool: &Pool,
+    out: &mut [T],
+    width: usize,
+    row: impl Fn(usize, &mut [T]) + Sync,
+) {
     if width == 0 {
         return;
     }
@@ -57,7 +62,9 @@ impl<T: Real> Kernel for SoftmaxRow<'_, T> {
 /// Softmax (or its logarithm) of each row.
 pub(crate) fn softmax<T: Real>(pool: &Pool, x: &[T], width: usize, log: bool) -> Vec<T> {
     let mut out = unwritten(x.len());
-    each_row(pool, &mut out, width, |at, out| dispatch(SoftmaxRow { x: &x[at * width..(at + 1) * width], out, log }));
+    each_row(pool, &mut out, width, |at, out| {
+        dispatch(SoftmaxRow { x: &x[at * width..(at + 1) * width], out, log })
+    });
     out
 }
 
@@ -88,7 +95,13 @@ impl<T: Real> Kernel for SoftmaxGradientRow<'_, T> {
 }
 
 /// The gradient through [`softmax`], whose result is `y`.
-pub(crate) fn softmax_gradient<T: Real>(pool: &Pool, y: &[T], gradient: &[T], width: usize, log: bool) -> Vec<T> {
+pub(crate) fn softmax_gradient<T: Real>(
+    pool: &Pool,
+    y: &[T],
+    gradient: &[T],
+    width: usize,
+    log: bool,
+) -> Vec<T> {
     let mut out = unwritten(y.len());
     each_row(pool, &mut out, width, |at, out| {
         let range = at * width..(at + 1) * width;
@@ -106,7 +119,8 @@ pub(crate) enum Target<'a, T> {
     Probabilities(&'a [T]),
 }
 
-/// Cross-entropy of rows of logits: a loss for each, and in `out` its gradient with respect to the logits, times `factor`.
+/// Cross-entropy of rows of logits: a loss for each, and in `out` its gradient with respect to the
+/// logits, times `factor`.
 pub(crate) struct CrossEntropyRows<'a, T> {
     pub x: &'a [T],
     pub classes: usize,
@@ -117,7 +131,8 @@ pub(crate) struct CrossEntropyRows<'a, T> {
     pub out: &'a mut [T],
 }
 
-/// Elements whose exponentials are taken together: of several short rows at once, so that few are left over that fill no vector.
+/// Elements whose exponentials are taken together: of several short rows at once, so that few are
+/// left over that fill no vector.
 const TOGETHER: usize = 1024;
 
 impl<T: Real> Kernel for CrossEntropyRows<'_, T> {
@@ -132,7 +147,8 @@ impl<T: Real> Kernel for CrossEntropyRows<'_, T> {
             let to = losses.len().min(from + step);
             let mut row = from;
             while row < to {
-                let (x, out) = (&x[row * classes..][..classes], &mut out[row * classes..][..classes]);
+                let (x, out) =
+                    (&x[row * classes..][..classes], &mut out[row * classes..][..classes]);
                 let largest = max_lanes(x);
                 let mut at = 0;
                 while at < classes {
@@ -150,7 +166,8 @@ impl<T: Real> Kernel for CrossEntropyRows<'_, T> {
             }
             let mut row = from;
             while row < to {
-                let (x, out) = (&x[row * classes..][..classes], &mut out[row * classes..][..classes]);
+                let (x, out) =
+                    (&x[row * classes..][..classes], &mut out[row * classes..][..classes]);
                 let sum = sum_lanes(out, |x| x);
                 let log_sum = losses[row] + sum.ln();
                 // The loss is sum over classes of t (log_sum - x), with t = kept p + share.
@@ -183,7 +200,10 @@ impl<T: Real> Kernel for CrossEntropyRows<'_, T> {
                             out[at] = factor * (out[at] * scale - kept * p[at] - share);
                             at += 1;
                         }
-                        loss + kept * sum_lanes2(p, x, |p, x| if p == T::ZERO { T::ZERO } else { p * (log_sum - x) })
+                        loss + kept
+                            * sum_lanes2(p, x, |p, x| {
+                                if p == T::ZERO { T::ZERO } else { p * (log_sum - x) }
+                            })
                     }
                 };
                 row += 1;

@@ -1,7 +1,9 @@
-//! Products of matrices that lie in the cache as they are: two register-tiled loops that read their operands in place.
+//! Products of matrices that lie in the cache as they are: two register-tiled loops that read their
+//! operands in place.
 //!
-//! A general product first copies its operands into panels. That pays when they are large; for the layers of small networks the
-//! copying takes as long as a fifth of the product. Each result is the sum of its terms in one fixed order, whatever tile it falls in.
+//! A general product first copies its operands into panels. That pays when they are large; for the
+//! layers of small networks the copying takes as long as a fifth of the product. Each result is the
+//! sum of its terms in one fixed order, whatever tile it falls in.
 
 use std::ops::Range;
 
@@ -10,12 +12,14 @@ use super::vector::{Vector, call_for};
 
 /// Most elements of both operands together for [`Dots`]: they are read again and again.
 const OPERANDS: usize = 256 * 1024;
-/// Most terms of a sum for [`Outer`]: so many rows of the right operand stay in the first cache, 64 bytes of each.
+/// Most terms of a sum for [`Outer`]: so many rows of the right operand stay in the first cache, 64
+/// bytes of each.
 const TERMS: usize = 256;
 /// Bytes of a line of the cache.
 const LINE: usize = 64;
 
-/// A product `out (+)= a b` by pointers: element (row, column) of a matrix lies `row row_stride + column column_stride` after its first.
+/// A product `out (+)= a b` by pointers: element (row, column) of a matrix lies
+/// `row row_stride + column column_stride` after its first.
 #[derive(Clone, Copy)]
 pub(super) struct Product<T> {
     pub m: usize,
@@ -31,7 +35,8 @@ pub(super) struct Product<T> {
 }
 
 impl<T: Real> Product<T> {
-    /// Computes it, where one of the two loops fits its sizes and strides; otherwise nothing happened.
+    /// Computes it, where one of the two loops fits its sizes and strides; otherwise nothing
+    /// happened.
     ///
     /// # Safety
     /// All elements lie in memory that may be read, those of `out` in memory that nobody else uses.
@@ -53,14 +58,16 @@ impl<T: Real> Product<T> {
     }
 }
 
-/// Both operands have their sums' terms one after the other: each result is a sum in the lanes of a vector, added up at the end.
+/// Both operands have their sums' terms one after the other: each result is a sum in the lanes of a
+/// vector, added up at the end.
 struct Dots<T>(Product<T>);
 
 impl<T: Real> Kernel for Dots<T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Isa>(self, _: S) {
-        // SAFETY: the matrices are sound, as `Product::run` was promised, and the vectors those of the instruction set.
+        // SAFETY: the matrices are sound, as `Product::run` was promised, and the vectors those of
+        // the instruction set.
         unsafe {
             match (S::WIDE, S::FMA) {
                 (true, _) => all_dots::<T, T::Wide, 6, 4>(&self.0),
@@ -119,14 +126,22 @@ fn stripe<const C: usize>(left: usize) -> usize {
 /// # Safety
 /// As [`all_dots`], with the rows inside the result.
 #[inline(always)]
-unsafe fn row_of_dots<T: Real, V: Vector<T>, const R: usize, const C: usize>(product: &Product<T>, i: usize) -> usize {
+unsafe fn row_of_dots<T: Real, V: Vector<T>, const R: usize, const C: usize>(
+    product: &Product<T>,
+    i: usize,
+) -> usize {
     let &Product { m, n, k, a, a_strides, .. } = product;
     let rows_after = (m - i - R).min(R);
     let mut j = 0;
     while j < n {
         let columns = stripe::<C>(n - j);
         // A part of the rows that come next, which another core may have written.
-        call_for_rows(a.wrapping_add((i + R) * a_strides[0]), a_strides[0], rows_after, k * j / n..k * (j + columns) / n);
+        call_for_rows(
+            a.wrapping_add((i + R) * a_strides[0]),
+            a_strides[0],
+            rows_after,
+            k * j / n..k * (j + columns) / n,
+        );
         // SAFETY: promised by the caller; the columns are inside the result.
         unsafe {
             match columns {
@@ -160,9 +175,14 @@ fn call_for_rows<T>(first: *const T, stride: usize, rows: usize, columns: Range<
 /// # Safety
 /// As [`all_dots`], with the tile inside the result.
 #[inline(always)]
-unsafe fn dots<T: Real, V: Vector<T>, const R: usize, const C: usize>(product: &Product<T>, i: usize, j: usize) {
+unsafe fn dots<T: Real, V: Vector<T>, const R: usize, const C: usize>(
+    product: &Product<T>,
+    i: usize,
+    j: usize,
+) {
     let (k, a_row, b_row) = (product.k, product.a_strides[0], product.b_strides[1]);
-    // SAFETY: promised by the caller; of vectors that go over the end of the sum only the part that is its terms is read.
+    // SAFETY: promised by the caller; of vectors that go over the end of the sum only the part that
+    // is its terms is read.
     unsafe {
         let (a, b) = (product.a.add(i * a_row), product.b.add(j * b_row));
         let mut sums = [[V::splat(T::ZERO); C]; R];
@@ -201,7 +221,11 @@ unsafe fn dots<T: Real, V: Vector<T>, const R: usize, const C: usize>(product: &
 /// # Safety
 /// As `load`.
 #[inline(always)]
-unsafe fn rows<T: Real, V: Vector<T>, const N: usize>(first: *const T, stride: usize, load: impl Fn(*const T) -> V) -> [V; N] {
+unsafe fn rows<T: Real, V: Vector<T>, const N: usize>(
+    first: *const T,
+    stride: usize,
+    load: impl Fn(*const T) -> V,
+) -> [V; N] {
     // SAFETY: promised by the caller.
     let mut all = [unsafe { V::splat(T::ZERO) }; N];
     let mut row = 0;
@@ -213,7 +237,8 @@ unsafe fn rows<T: Real, V: Vector<T>, const N: usize>(first: *const T, stride: u
     all
 }
 
-/// Adds to each sum the product of its row's vector, from `left` on in steps of `stride`, and its column's.
+/// Adds to each sum the product of its row's vector, from `left` on in steps of `stride`, and its
+/// column's.
 ///
 /// # Safety
 /// As `load`.
@@ -240,14 +265,16 @@ unsafe fn multiply<T: Real, V: Vector<T>, const R: usize, const C: usize>(
     }
 }
 
-/// The right operand's rows and the result's lie one element after the other: sums of rows, each times one element of the left operand.
+/// The right operand's rows and the result's lie one element after the other: sums of rows, each
+/// times one element of the left operand.
 struct Outer<T>(Product<T>);
 
 impl<T: Real> Kernel for Outer<T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Isa>(self, _: S) {
-        // SAFETY: the matrices are sound, as `Product::run` was promised, and the vectors those of the instruction set.
+        // SAFETY: the matrices are sound, as `Product::run` was promised, and the vectors those of
+        // the instruction set.
         unsafe {
             match (S::WIDE, S::FMA) {
                 (true, _) => all_outer::<T, T::Wide, 6, 4>(&self.0),
@@ -282,12 +309,17 @@ unsafe fn all_outer<T: Real, V: Vector<T>, const I: usize, const J: usize>(produ
     }
 }
 
-/// All rows of `columns` columns from column `j` on, which are `J` vectors, the last of which may be one in part.
+/// All rows of `columns` columns from column `j` on, which are `J` vectors, the last of which may
+/// be one in part.
 ///
 /// # Safety
 /// As [`all_outer`], with the columns inside the result.
 #[inline(always)]
-unsafe fn column_of_outer<T: Real, V: Vector<T>, const I: usize, const J: usize>(product: &Product<T>, j: usize, columns: usize) {
+unsafe fn column_of_outer<T: Real, V: Vector<T>, const I: usize, const J: usize>(
+    product: &Product<T>,
+    j: usize,
+    columns: usize,
+) {
     let last = columns - (J - 1) * V::LANES;
     let mut i = 0;
     while i < product.m {
@@ -305,12 +337,18 @@ unsafe fn column_of_outer<T: Real, V: Vector<T>, const I: usize, const J: usize>
     }
 }
 
-/// `I` rows by `J` vectors of the result from (i, j) on; of the last vector only the first `last` columns are there.
+/// `I` rows by `J` vectors of the result from (i, j) on; of the last vector only the first `last`
+/// columns are there.
 ///
 /// # Safety
 /// As [`all_outer`], with the tile inside the result.
 #[inline(always)]
-unsafe fn outer<T: Real, V: Vector<T>, const I: usize, const J: usize>(product: &Product<T>, i: usize, j: usize, last: usize) {
+unsafe fn outer<T: Real, V: Vector<T>, const I: usize, const J: usize>(
+    product: &Product<T>,
+    i: usize,
+    j: usize,
+    last: usize,
+) {
     let [a_row, a_column] = product.a_strides;
     let (b_row, out_row) = (product.b_strides[0], product.out_strides[0]);
     // SAFETY: promised by the caller; of the last vector only its part is read and written.
@@ -360,14 +398,21 @@ mod tests {
     use super::*;
 
     /// Rows with a gap after each, transposed or not: elements and strides.
-    fn matrix<T: Real>(rows: usize, columns: usize, across: bool, seed: usize) -> (Vec<T>, [usize; 2]) {
+    fn matrix<T: Real>(
+        rows: usize,
+        columns: usize,
+        across: bool,
+        seed: usize,
+    ) -> (Vec<T>, [usize; 2]) {
         let (long, short) = if across { (rows, columns) } else { (columns, rows) };
         let pitch = long + seed % 3;
-        let elements = (0..short * pitch).map(|at| T::of(((at * 7 + seed * 13) % 19) as f64 - 9.0)).collect();
+        let elements =
+            (0..short * pitch).map(|at| T::of(((at * 7 + seed * 13) % 19) as f64 - 9.0)).collect();
         (elements, if across { [1, pitch] } else { [pitch, 1] })
     }
 
-    /// The ways to compute a product: the one that is chosen, and each loop with each instruction set that this processor has, where it fits.
+    /// The ways to compute a product: the one that is chosen, and each loop with each instruction
+    /// set that this processor has, where it fits.
     fn ways<T: Real>() -> Vec<unsafe fn(Product<T>) -> bool> {
         fn along<T>(product: &Product<T>) -> bool {
             product.a_strides[1] == 1 && product.b_strides[0] == 1
@@ -391,17 +436,28 @@ mod tests {
         #[cfg(target_arch = "x86_64")]
         {
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                ways.extend([(|product| dots(product, Avx2)) as unsafe fn(Product<T>) -> bool, |product| outer(product, Avx2)]);
+                ways.extend([
+                    (|product| dots(product, Avx2)) as unsafe fn(Product<T>) -> bool,
+                    |product| outer(product, Avx2),
+                ]);
             }
             if is_x86_feature_detected!("avx512dq") {
-                ways.extend([(|product| dots(product, Avx512)) as unsafe fn(Product<T>) -> bool, |product| outer(product, Avx512)]);
+                ways.extend([
+                    (|product| dots(product, Avx512)) as unsafe fn(Product<T>) -> bool,
+                    |product| outer(product, Avx512),
+                ]);
             }
         }
         ways
     }
 
     /// Computes a product in all ways; whether the chosen way took one of the loops.
-    fn check<T: Real>((m, n, k): (usize, usize, usize), (tall, wide): (bool, bool), add: bool, seed: usize) -> bool {
+    fn check<T: Real>(
+        (m, n, k): (usize, usize, usize),
+        (tall, wide): (bool, bool),
+        add: bool,
+        seed: usize,
+    ) -> bool {
         let (a, a_strides) = matrix::<T>(m, k, tall, seed);
         let (b, b_strides) = matrix::<T>(k, n, wide, seed + 1);
         let row = n + seed % 2;
@@ -409,8 +465,18 @@ mod tests {
         let mut chosen = false;
         for (way, compute) in ways::<T>().into_iter().enumerate() {
             let mut out = before.clone();
-            let product =
-                Product { m, n, k, a: a.as_ptr(), a_strides, b: b.as_ptr(), b_strides, out: out.as_mut_ptr(), out_strides: [row, 1], add };
+            let product = Product {
+                m,
+                n,
+                k,
+                a: a.as_ptr(),
+                a_strides,
+                b: b.as_ptr(),
+                b_strides,
+                out: out.as_mut_ptr(),
+                out_strides: [row, 1],
+                add,
+            };
             // SAFETY: the matrices lie in their vectors, and the instruction set is there.
             let done = unsafe { compute(product) };
             chosen |= done && way == 0;
@@ -418,8 +484,11 @@ mod tests {
                 for j in 0..row {
                     let mut expected = before[i * row + j];
                     if done && j < n {
-                        let terms =
-                            (0..k).map(|t| (a[i * a_strides[0] + t * a_strides[1]] * b[t * b_strides[0] + j * b_strides[1]]).wide());
+                        let terms = (0..k).map(|t| {
+                            (a[i * a_strides[0] + t * a_strides[1]]
+                                * b[t * b_strides[0] + j * b_strides[1]])
+                                .wide()
+                        });
                         let sum = T::of(terms.sum());
                         expected = if add { expected + sum } else { sum };
                     }

@@ -1,13 +1,16 @@
-//! Vectors of numbers as registers: what the compiler does not make of plain loops once more than a dozen sums are kept at a time.
+//! Vectors of numbers as registers: what the compiler does not make of plain loops once more than a
+//! dozen sums are kept at a time.
 //!
-//! Each instruction set of [`simd`](super::simd) has a vector for f32 and one for f64; an array of eight stands in where there is none.
+//! Each instruction set of [`simd`](super::simd) has a vector for f32 and one for f64; an array of
+//! eight stands in where there is none.
 
 use super::simd::{Plain, Real};
 
 /// A register of [`LANES`](Vector::LANES) numbers.
 ///
 /// # Safety
-/// All functions may be called only where the instruction set is there: in a [`Kernel`](super::simd::Kernel) that runs with it.
+/// All functions may be called only where the instruction set is there: in a
+/// [`Kernel`](super::simd::Kernel) that runs with it.
 pub(crate) trait Vector<T>: Copy {
     const LANES: usize;
     unsafe fn splat(value: T) -> Self;
@@ -25,7 +28,8 @@ pub(crate) trait Vector<T>: Copy {
     unsafe fn sums(vectors: [Self; 4]) -> [T; 4];
 }
 
-/// Asks for the line of the cache in which a number lies, which will be read soon. The address may be any.
+/// Asks for the line of the cache in which a number lies, which will be read soon. The address may
+/// be any.
 #[inline(always)]
 pub(crate) fn call_for<T>(from: *const T) {
     #[cfg(target_arch = "x86_64")]
@@ -92,7 +96,8 @@ mod x86 {
 
     use super::Vector;
 
-    /// A [`Vector`] by the functions that do its work; `$load_part` and `$store_part` take the number of lanes.
+    /// A [`Vector`] by the functions that do its work; `$load_part` and `$store_part` take the
+    /// number of lanes.
     macro_rules! vector {
         ($vector:ty, $type:ty, $lanes:literal, $splat:path, $load:path, $load_part:path, $store:path, $store_part:path, $add:path, $fma:path,
          $sums:path) => {
@@ -100,7 +105,8 @@ mod x86 {
                 const LANES: usize = $lanes;
                 #[inline(always)]
                 unsafe fn splat(value: $type) -> Self {
-                    // SAFETY: the caller promises the instruction set, and in what follows besides that the numbers may be used.
+                    // SAFETY: the caller promises the instruction set, and in what follows besides
+                    // that the numbers may be used.
                     unsafe { $splat(value) }
                 }
                 #[inline(always)]
@@ -141,7 +147,19 @@ mod x86 {
             }
         };
     }
-    vector!(__m512, f32, 16, _mm512_set1_ps, _mm512_loadu_ps, load_16, _mm512_storeu_ps, store_16, _mm512_add_ps, _mm512_fmadd_ps, sums_16);
+    vector!(
+        __m512,
+        f32,
+        16,
+        _mm512_set1_ps,
+        _mm512_loadu_ps,
+        load_16,
+        _mm512_storeu_ps,
+        store_16,
+        _mm512_add_ps,
+        _mm512_fmadd_ps,
+        sums_16
+    );
     vector!(
         __m512d,
         f64,
@@ -155,10 +173,35 @@ mod x86 {
         _mm512_fmadd_pd,
         sums_8_wide
     );
-    vector!(__m256, f32, 8, _mm256_set1_ps, _mm256_loadu_ps, load_8, _mm256_storeu_ps, store_8, _mm256_add_ps, _mm256_fmadd_ps, sums_8);
-    vector!(__m256d, f64, 4, _mm256_set1_pd, _mm256_loadu_pd, load_4, _mm256_storeu_pd, store_4, _mm256_add_pd, _mm256_fmadd_pd, sums_4);
+    vector!(
+        __m256,
+        f32,
+        8,
+        _mm256_set1_ps,
+        _mm256_loadu_ps,
+        load_8,
+        _mm256_storeu_ps,
+        store_8,
+        _mm256_add_ps,
+        _mm256_fmadd_ps,
+        sums_8
+    );
+    vector!(
+        __m256d,
+        f64,
+        4,
+        _mm256_set1_pd,
+        _mm256_loadu_pd,
+        load_4,
+        _mm256_storeu_pd,
+        store_4,
+        _mm256_add_pd,
+        _mm256_fmadd_pd,
+        sums_4
+    );
 
-    /// Ones below, zeros above: `FIRST` read `count` places before its middle has all bits of the first `count` set.
+    /// Ones below, zeros above: `FIRST` read `count` places before its middle has all bits of the
+    /// first `count` set.
     static FIRST_32: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
     static FIRST_64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
 
@@ -238,7 +281,9 @@ mod x86 {
     #[inline]
     fn sums_16(vectors: [__m512; 4]) -> [f32; 4] {
         let [a, b, c, d] = vectors;
-        let folded = |vector| _mm256_add_ps(_mm512_castps512_ps256(vector), _mm512_extractf32x8_ps::<1>(vector));
+        let folded = |vector| {
+            _mm256_add_ps(_mm512_castps512_ps256(vector), _mm512_extractf32x8_ps::<1>(vector))
+        };
         sums_8([folded(a), folded(b), folded(c), folded(d)])
     }
 
@@ -246,14 +291,17 @@ mod x86 {
     #[inline]
     fn sums_8_wide(vectors: [__m512d; 4]) -> [f64; 4] {
         let [a, b, c, d] = vectors;
-        let folded = |vector| _mm256_add_pd(_mm512_castpd512_pd256(vector), _mm512_extractf64x4_pd::<1>(vector));
+        let folded = |vector| {
+            _mm256_add_pd(_mm512_castpd512_pd256(vector), _mm512_extractf64x4_pd::<1>(vector))
+        };
         sums_4([folded(a), folded(b), folded(c), folded(d)])
     }
 
     #[target_feature(enable = "avx")]
     #[inline]
     fn sums_8([a, b, c, d]: [__m256; 4]) -> [f32; 4] {
-        // Neighbours, then pairs of neighbours, of four vectors in each half: what is left is to add the halves.
+        // Neighbours, then pairs of neighbours, of four vectors in each half: what is left is to
+        // add the halves.
         let fours = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
         let sums = _mm_add_ps(_mm256_castps256_ps128(fours), _mm256_extractf128_ps::<1>(fours));
         let mut all = [0.0; 4];
@@ -266,7 +314,10 @@ mod x86 {
     #[inline]
     fn sums_4([a, b, c, d]: [__m256d; 4]) -> [f64; 4] {
         let (first, last) = (_mm256_hadd_pd(a, b), _mm256_hadd_pd(c, d));
-        let sums = _mm256_add_pd(_mm256_permute2f128_pd::<0x20>(first, last), _mm256_permute2f128_pd::<0x31>(first, last));
+        let sums = _mm256_add_pd(
+            _mm256_permute2f128_pd::<0x20>(first, last),
+            _mm256_permute2f128_pd::<0x31>(first, last),
+        );
         let mut all = [0.0; 4];
         // SAFETY: four numbers have room there.
         unsafe { _mm256_storeu_pd(all.as_mut_ptr(), sums) };

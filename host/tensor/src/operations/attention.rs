@@ -17,7 +17,10 @@ pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
     };
     let heads = call.size(0, "heads", 1)?;
     if heads == 0 || packed == 0 || !packed.is_multiple_of(3 * heads) || batch * time == 0 {
-        return Err(call.error(format!("shape {:?} is not [b, t, 3 c] with c a multiple of {heads} heads", call.shape(0))));
+        return Err(call.error(format!(
+            "shape {:?} is not [b, t, 3 c] with c a multiple of {heads} heads",
+            call.shape(0)
+        )));
     }
     let causal = match call.ints[1] {
         0 => false,
@@ -34,7 +37,13 @@ fn attend<T: Real>(context: &mut Context, call: &Call, heads: Heads) -> Result<P
     let out = value(out, (heads.batch, heads.time, heads.heads * heads.width));
     Ok(Produced::one(call, out, move |context, mut gradients| {
         let gradient = gradients.only()?.contiguous()?;
-        let full = attention::gradient(&context.pool, &heads, &data::<T>(&qkv.tensor)?, &weights, &data::<T>(&gradient.tensor)?);
+        let full = attention::gradient(
+            &context.pool,
+            &heads,
+            &data::<T>(&qkv.tensor)?,
+            &weights,
+            &data::<T>(&gradient.tensor)?,
+        );
         Ok(smallvec![Some(value(full, qkv.tensor.shape().clone()))])
     }))
 }

@@ -13,9 +13,14 @@ use crate::kernels::simd::Real;
 use crate::value::{Element, Value, data, value};
 
 /// The shape that both stretch to.
-pub(super) fn broadcast_shape(call: &Call, a: &[usize], b: &[usize]) -> Result<SmallVec<[usize; 6]>> {
+pub(super) fn broadcast_shape(
+    call: &Call,
+    a: &[usize],
+    b: &[usize],
+) -> Result<SmallVec<[usize; 6]>> {
     let rank = a.len().max(b.len());
-    let size = |dims: &[usize], at: usize| (at + dims.len()).checked_sub(rank).map_or(1, |at| dims[at]);
+    let size =
+        |dims: &[usize], at: usize| (at + dims.len()).checked_sub(rank).map_or(1, |at| dims[at]);
     (0..rank)
         .map(|at| match (size(a, at), size(b, at)) {
             (a, b) if a == b => Ok(a),
@@ -41,7 +46,10 @@ fn fit(a: &Value, b: &Value, out: &[usize]) -> Fit {
         Fit::Same
     } else if (b.count() == 1 && a.dims() == out) || (a.count() == 1 && b.dims() == out) {
         Fit::Number
-    } else if a.dims() == out && out.iter().rev().zip(b.dims().iter().rev()).all(|(x, y)| x == y) && b.count() > 0 {
+    } else if a.dims() == out
+        && out.iter().rev().zip(b.dims().iter().rev()).all(|(x, y)| x == y)
+        && b.count() > 0
+    {
         Fit::Rows
     } else {
         Fit::Other
@@ -71,7 +79,11 @@ fn combine<T: Element + Sync + Send, R: Element + Send>(
 }
 
 fn stretched(x: &Value, shape: &[usize]) -> Result<Value> {
-    if x.dims() == shape { x.contiguous() } else { Ok(Value::new(x.tensor.broadcast_as(shape)?.contiguous()?)) }
+    if x.dims() == shape {
+        x.contiguous()
+    } else {
+        Ok(Value::new(x.tensor.broadcast_as(shape)?.contiguous()?))
+    }
 }
 
 /// One dtype for all of the inputs named.
@@ -100,8 +112,12 @@ fn real<T: Real>(context: &mut Context, call: &Call) -> Result<Produced> {
         op::SUB => combine(context, call, a, b, |x: T, y: T| x - y)?,
         op::MUL => combine(context, call, a, b, |x: T, y: T| x * y)?,
         op::DIV => combine(context, call, a, b, |x: T, y: T| x / y)?,
-        op::MINIMUM => combine(context, call, a, b, |x: T, y: T| if y < x || y.is_nan() { y } else { x })?,
-        op::MAXIMUM => combine(context, call, a, b, |x: T, y: T| if y > x || y.is_nan() { y } else { x })?,
+        op::MINIMUM => {
+            combine(context, call, a, b, |x: T, y: T| if y < x || y.is_nan() { y } else { x })?
+        }
+        op::MAXIMUM => {
+            combine(context, call, a, b, |x: T, y: T| if y > x || y.is_nan() { y } else { x })?
+        }
         _ => combine(context, call, a, b, |x: T, y: T| x.powf(y))?,
     };
     let info = call.info;
@@ -118,9 +134,29 @@ fn real<T: Real>(context: &mut Context, call: &Call) -> Result<Produced> {
                 op::ADD | op::SUB => gradient.clone(),
                 op::MUL => combine(context, &call, gradient, b, |g: T, y: T| g * y)?,
                 op::DIV => combine(context, &call, gradient, b, |g: T, y: T| g / y)?,
-                op::MINIMUM => chosen(context, &call, gradient, a, b, |x: T, y: T| if y < x { zero } else { T::ONE })?,
-                op::MAXIMUM => chosen(context, &call, gradient, a, b, |x: T, y: T| if y > x { zero } else { T::ONE })?,
-                _ => chosen(context, &call, gradient, a, b, |x: T, y: T| if y == zero { zero } else { y * x.powf(y - T::ONE) })?,
+                op::MINIMUM => {
+                    chosen(
+                        context,
+                        &call,
+                        gradient,
+                        a,
+                        b,
+                        |x: T, y: T| if y < x { zero } else { T::ONE },
+                    )?
+                }
+                op::MAXIMUM => {
+                    chosen(
+                        context,
+                        &call,
+                        gradient,
+                        a,
+                        b,
+                        |x: T, y: T| if y > x { zero } else { T::ONE },
+                    )?
+                }
+                _ => chosen(context, &call, gradient, a, b, |x: T, y: T| {
+                    if y == zero { zero } else { y * x.powf(y - T::ONE) }
+                })?,
             };
             results[0] = Some(sum_to_shape::<T>(context, full, a.dims())?);
         }
@@ -130,9 +166,29 @@ fn real<T: Real>(context: &mut Context, call: &Call) -> Result<Produced> {
                 op::SUB => combine(context, &call, gradient, gradient, |g: T, _: T| -g)?,
                 op::MUL => combine(context, &call, gradient, a, |g: T, x: T| g * x)?,
                 op::DIV => chosen(context, &call, gradient, a, b, |x: T, y: T| -x / (y * y))?,
-                op::MINIMUM => chosen(context, &call, gradient, a, b, |x: T, y: T| if y < x { T::ONE } else { zero })?,
-                op::MAXIMUM => chosen(context, &call, gradient, a, b, |x: T, y: T| if y > x { T::ONE } else { zero })?,
-                _ => chosen(context, &call, gradient, a, b, |x: T, y: T| if x == zero { zero } else { x.powf(y) * x.ln() })?,
+                op::MINIMUM => {
+                    chosen(
+                        context,
+                        &call,
+                        gradient,
+                        a,
+                        b,
+                        |x: T, y: T| if y < x { T::ONE } else { zero },
+                    )?
+                }
+                op::MAXIMUM => {
+                    chosen(
+                        context,
+                        &call,
+                        gradient,
+                        a,
+                        b,
+                        |x: T, y: T| if y > x { T::ONE } else { zero },
+                    )?
+                }
+                _ => chosen(context, &call, gradient, a, b, |x: T, y: T| {
+                    if x == zero { zero } else { x.powf(y) * x.ln() }
+                })?,
             };
             results[1] = Some(sum_to_shape::<T>(context, full, b.dims())?);
         }
@@ -169,7 +225,9 @@ fn integers(context: &Context, call: &Call) -> Result<Produced> {
                     }
                     combine(context, call, a, b, <$type>::wrapping_div)?
                 }
-                _ => return Err(call.error(format!("takes floating inputs, got {}", call.dtypes()))),
+                _ => {
+                    return Err(call.error(format!("takes floating inputs, got {}", call.dtypes())));
+                }
             }
         }};
     }
@@ -233,7 +291,9 @@ pub(super) fn where_cond(context: &mut Context, call: &Call) -> Result<Produced>
     let condition = match call.inputs[0].dtype() {
         DType::U8 => call.inputs[0].clone(),
         DType::U32 | DType::I64 => Value::new(call.inputs[0].tensor.ne(0.0)?),
-        other => return Err(call.error(format!("the condition must be u8, u32 or i64, it is {other:?}"))),
+        other => {
+            return Err(call.error(format!("the condition must be u8, u32 or i64, it is {other:?}")));
+        }
     };
     let shape = broadcast_shape(call, call.shape(1), call.shape(2))?;
     let shape = broadcast_shape(call, &shape, call.shape(0))?;
@@ -247,7 +307,8 @@ pub(super) fn where_cond(context: &mut Context, call: &Call) -> Result<Produced>
     if !matches!(dtype, DType::F32 | DType::F64) {
         return Ok(Produced::constant(out));
     }
-    let (first, second) = (call.inputs[1].tensor.shape().clone(), call.inputs[2].tensor.shape().clone());
+    let (first, second) =
+        (call.inputs[1].tensor.shape().clone(), call.inputs[2].tensor.shape().clone());
     let _ = context;
     Ok(Produced::one(call, out, move |context, mut gradients| {
         let gradient = gradients.only()?.contiguous()?;

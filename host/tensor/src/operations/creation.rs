@@ -27,11 +27,16 @@ pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
 
 fn dtype(call: &Call, index: usize) -> Result<DType> {
     let code = call.ints.get(index).copied().unwrap_or(-1);
-    u32::try_from(code).ok().and_then(dtype_of).ok_or_else(|| call.error(format!("there is no element type with code {code}")))
+    u32::try_from(code)
+        .ok()
+        .and_then(dtype_of)
+        .ok_or_else(|| call.error(format!("there is no element type with code {code}")))
 }
 
 fn shape(call: &Call, from: usize) -> Result<Vec<usize>> {
-    let shape = (from..call.ints.len()).map(|at| call.size(at, "a dimension", 0)).collect::<Result<Vec<_>>>()?;
+    let shape = (from..call.ints.len())
+        .map(|at| call.size(at, "a dimension", 0))
+        .collect::<Result<Vec<_>>>()?;
     let count = shape.iter().try_fold(1_usize, |count, &size| count.checked_mul(size));
     match count.filter(|&count| count < 1 << 40) {
         Some(_) => Ok(shape),
@@ -45,13 +50,17 @@ fn convert(call: &Call) -> Result<Produced> {
     let x = call.inputs[0];
     let from = x.dtype();
     if from == to {
-        return Ok(Produced::one(call, x.clone(), |_, mut gradients| Ok(smallvec![Some(gradients.only()?)])));
+        return Ok(Produced::one(call, x.clone(), |_, mut gradients| {
+            Ok(smallvec![Some(gradients.only()?)])
+        }));
     }
     let out = Value::new(x.tensor.to_dtype(to)?);
     if !is_floating(from) || !is_floating(to) {
         return Ok(Produced::constant(out));
     }
-    Ok(Produced::one(call, out, move |_, mut gradients| Ok(smallvec![Some(Value::new(gradients.only()?.tensor.to_dtype(from)?))])))
+    Ok(Produced::one(call, out, move |_, mut gradients| {
+        Ok(smallvec![Some(Value::new(gradients.only()?.tensor.to_dtype(from)?))])
+    }))
 }
 
 fn filled(context: &Context, call: &Call) -> Result<Produced> {
@@ -64,7 +73,9 @@ fn filled(context: &Context, call: &Call) -> Result<Produced> {
         _ => call.floats[0],
     };
     let tensor = match dtype {
-        DType::F32 => value(vec![fill as f32; shape.iter().product()], Shape::from(shape)).tensor.to_device(&context.device)?,
+        DType::F32 => value(vec![fill as f32; shape.iter().product()], Shape::from(shape))
+            .tensor
+            .to_device(&context.device)?,
         _ => Tensor::full(fill, shape, &context.device)?.to_dtype(dtype)?.force_contiguous()?,
     };
     Ok(Produced::constant(Value::new(tensor)))
@@ -72,14 +83,19 @@ fn filled(context: &Context, call: &Call) -> Result<Produced> {
 
 fn arange(context: &Context, call: &Call) -> Result<Produced> {
     call.expect(0..=0, 1..=1, 2..=3)?;
-    let (dtype, start, end, step) = (dtype(call, 0)?, call.floats[0], call.floats[1], call.float(2, 1.0));
+    let (dtype, start, end, step) =
+        (dtype(call, 0)?, call.floats[0], call.floats[1], call.float(2, 1.0));
     let count = ((end - start) / step).ceil();
     if step == 0.0 || !count.is_finite() || count > 1e12 {
-        return Err(call.error(format!("there are no finitely many numbers from {start} to {end} by {step}")));
+        return Err(call
+            .error(format!("there are no finitely many numbers from {start} to {end} by {step}")));
     }
-    let numbers: Vec<f64> = (0..count.max(0.0) as usize).map(|at| start + step * at as f64).collect();
+    let numbers: Vec<f64> =
+        (0..count.max(0.0) as usize).map(|at| start + step * at as f64).collect();
     let count = numbers.len();
-    Ok(Produced::constant(Value::new(value(numbers, count).tensor.to_dtype(dtype)?.to_device(&context.device)?)))
+    Ok(Produced::constant(Value::new(
+        value(numbers, count).tensor.to_dtype(dtype)?.to_device(&context.device)?,
+    )))
 }
 
 /// Reserves words of the stream that an attribute names (-1: the current one).
@@ -88,7 +104,10 @@ pub(super) fn take(context: &mut Context, call: &Call, stream: i64, count: usize
         -1 => None,
         other => Some(usize::try_from(other).unwrap_or(usize::MAX)),
     };
-    context.random.take(number, count).ok_or_else(|| call.error(format!("there is no random stream number {stream}")))
+    context
+        .random
+        .take(number, count)
+        .ok_or_else(|| call.error(format!("there is no random stream number {stream}")))
 }
 
 fn random(context: &mut Context, call: &Call) -> Result<Produced> {
@@ -98,9 +117,15 @@ fn random(context: &mut Context, call: &Call) -> Result<Produced> {
     let count: usize = shape.iter().product();
     let (a, b) = (call.float(0, 0.0), call.float(1, 1.0));
     match call.info.code {
-        op::UNIFORM if b.is_nan() || a.is_nan() || a > b => return Err(call.error(format!("low {a} is above high {b}"))),
-        op::NORMAL if b.is_nan() || b < 0.0 => return Err(call.error(format!("the standard deviation is {b}"))),
-        op::BERNOULLI if !(0.0..=1.0).contains(&a) => return Err(call.error(format!("the probability is {a}"))),
+        op::UNIFORM if b.is_nan() || a.is_nan() || a > b => {
+            return Err(call.error(format!("low {a} is above high {b}")));
+        }
+        op::NORMAL if b.is_nan() || b < 0.0 => {
+            return Err(call.error(format!("the standard deviation is {b}")));
+        }
+        op::BERNOULLI if !(0.0..=1.0).contains(&a) => {
+            return Err(call.error(format!("the probability is {a}")));
+        }
         _ => {}
     }
     // A block of four words makes one normal number, or two of double precision, or four others.
@@ -128,10 +153,15 @@ fn random(context: &mut Context, call: &Call) -> Result<Produced> {
         DType::F32 => {
             // Rounding to f32 may reach the bound that the interval excludes.
             let bound = (b as f32).next_down().max(a as f32);
-            let limit = |x: f64| if call.info.code == op::UNIFORM { (x as f32).min(bound) } else { x as f32 };
-            value((0..count).map(|at| limit(sample(at))).collect::<Vec<f32>>(), Shape::from(shape)).tensor
+            let limit = |x: f64| {
+                if call.info.code == op::UNIFORM { (x as f32).min(bound) } else { x as f32 }
+            };
+            value((0..count).map(|at| limit(sample(at))).collect::<Vec<f32>>(), Shape::from(shape))
+                .tensor
         }
-        _ => value((0..count).map(sample).collect::<Vec<f64>>(), Shape::from(shape)).tensor.to_dtype(dtype)?,
+        _ => value((0..count).map(sample).collect::<Vec<f64>>(), Shape::from(shape))
+            .tensor
+            .to_dtype(dtype)?,
     };
     Ok(Produced::constant(Value::new(out.to_device(&context.device)?)))
 }

@@ -17,7 +17,9 @@ pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
             call.expect(2..=2, 1..=1, 0..=0)?;
             let dim = call.dim(call.ints[0], call.shape(0).len())?;
             if call.shape(1).len() != 1 {
-                return Err(call.error(format!("indices must have one dimension, got {:?}", call.shape(1))));
+                return Err(
+                    call.error(format!("indices must have one dimension, got {:?}", call.shape(1)))
+                );
             }
             let mut out = call.shape(0).to_vec();
             out[dim] = call.shape(1)[0];
@@ -26,7 +28,9 @@ pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
         op::EMBEDDING => {
             call.expect(2..=2, 0..=0, 0..=0)?;
             let &[_, width] = call.shape(0) else {
-                return Err(call.error(format!("weights must be [ids, width], got {:?}", call.shape(0))));
+                return Err(
+                    call.error(format!("weights must be [ids, width], got {:?}", call.shape(0)))
+                );
             };
             let out = call.shape(1).iter().copied().chain([width]).collect();
             select(call, 0, out)
@@ -40,7 +44,11 @@ pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
 /// The indices of an input, all below `bound`.
 pub(super) fn indices(call: &Call, input: usize, bound: usize) -> Result<Vec<u32>> {
     let tensor = &call.inputs[input].contiguous()?.tensor;
-    let refuse = |index: String| call.error(format!("index {index} of input {input} is out of range: it must be below {bound}"));
+    let refuse = |index: String| {
+        call.error(format!(
+            "index {index} of input {input} is out of range: it must be below {bound}"
+        ))
+    };
     match tensor.dtype() {
         DType::U32 => {
             let indices = data::<u32>(tensor)?;
@@ -51,7 +59,12 @@ pub(super) fn indices(call: &Call, input: usize, bound: usize) -> Result<Vec<u32
         }
         DType::I64 => data::<i64>(tensor)?
             .iter()
-            .map(|&index| u32::try_from(index).ok().filter(|&small| (small as usize) < bound).ok_or_else(|| refuse(index.to_string())))
+            .map(|&index| {
+                u32::try_from(index)
+                    .ok()
+                    .filter(|&small| (small as usize) < bound)
+                    .ok_or_else(|| refuse(index.to_string()))
+            })
             .collect(),
         other => Err(call.error(format!("indices must be u32 or i64, input {input} is {other:?}"))),
     }
@@ -61,7 +74,11 @@ pub(super) fn indices(call: &Call, input: usize, bound: usize) -> Result<Vec<u32
 fn select(call: &Call, dim: usize, out: Vec<usize>) -> Result<Produced> {
     let x = call.inputs[0].contiguous()?;
     let dims = x.dims();
-    let (outer, size, inner) = (dims[..dim].iter().product::<usize>(), dims[dim], dims[dim + 1..].iter().product::<usize>());
+    let (outer, size, inner) = (
+        dims[..dim].iter().product::<usize>(),
+        dims[dim],
+        dims[dim + 1..].iter().product::<usize>(),
+    );
     let picks = indices(call, 1, size)?;
     let dtype = x.dtype();
     let result = for_element!(dtype, T => {
@@ -100,8 +117,10 @@ fn one_hot(call: &Call) -> Result<Produced> {
     call.expect(1..=1, 1..=2, 0..=0)?;
     let classes = call.size(0, "classes", 0)?;
     let code = call.int(1, i64::from(fluxbay_plugin::abi::handle::dtype::F32));
-    let dtype =
-        u32::try_from(code).ok().and_then(dtype_of).ok_or_else(|| call.error(format!("there is no element type with code {code}")))?;
+    let dtype = u32::try_from(code)
+        .ok()
+        .and_then(dtype_of)
+        .ok_or_else(|| call.error(format!("there is no element type with code {code}")))?;
     let ids = indices(call, 0, classes)?;
     let mut hot = vec![0_u8; ids.len() * classes];
     for (row, &id) in ids.iter().enumerate() {
@@ -111,7 +130,8 @@ fn one_hot(call: &Call) -> Result<Produced> {
     Ok(Produced::constant(Value::new(value(hot, Shape::from(shape)).tensor.to_dtype(dtype)?)))
 }
 
-/// For every element of an index tensor, the place in a tensor of shape `dims` that it names along `dim`.
+/// For every element of an index tensor, the place in a tensor of shape `dims` that it names along
+/// `dim`.
 fn places(picks: &[u32], index_dims: &[usize], dims: &[usize], dim: usize) -> Vec<usize> {
     let rank = dims.len();
     let mut strides = vec![1; rank];
@@ -141,9 +161,12 @@ fn places(picks: &[u32], index_dims: &[usize], dims: &[usize], dim: usize) -> Ve
 fn checked_places(call: &Call) -> Result<Vec<usize>> {
     let (dims, index_dims) = (call.shape(0), call.shape(1));
     let dim = call.dim(call.ints[0], dims.len())?;
-    let fits = dims.len() == index_dims.len() && dims.iter().zip(index_dims).enumerate().all(|(d, (x, i))| d == dim || i <= x);
+    let fits = dims.len() == index_dims.len()
+        && dims.iter().zip(index_dims).enumerate().all(|(d, (x, i))| d == dim || i <= x);
     if !fits {
-        return Err(call.error(format!("indices of shape {index_dims:?} do not fit {dims:?} along dimension {dim}")));
+        return Err(call.error(format!(
+            "indices of shape {index_dims:?} do not fit {dims:?} along dimension {dim}"
+        )));
     }
     Ok(places(&indices(call, 1, dims[dim])?, index_dims, dims, dim))
 }
@@ -184,7 +207,11 @@ fn scatter_add(_: &mut Context, call: &Call) -> Result<Produced> {
     call.expect(3..=3, 1..=1, 0..=0)?;
     let dtype = call.real([0, 2])?;
     if call.shape(1) != call.shape(2) {
-        return Err(call.error(format!("indices of shape {:?} and source of shape {:?} differ", call.shape(1), call.shape(2))));
+        return Err(call.error(format!(
+            "indices of shape {:?} and source of shape {:?} differ",
+            call.shape(1),
+            call.shape(2)
+        )));
     }
     let places = checked_places(call)?;
     let x = call.inputs[0].contiguous()?;

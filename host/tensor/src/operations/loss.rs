@@ -33,8 +33,14 @@ impl Reduction {
     }
 }
 
-/// `full` times the gradient of its row's loss: one for each `width` elements, or a single one for all.
-pub(super) fn scaled_by_rows<T: Real>(context: &Context, full: Value, gradient: &Value, width: usize) -> Result<Value> {
+/// `full` times the gradient of its row's loss: one for each `width` elements, or a single one for
+/// all.
+pub(super) fn scaled_by_rows<T: Real>(
+    context: &Context,
+    full: Value,
+    gradient: &Value,
+    width: usize,
+) -> Result<Value> {
     let gradient = data::<T>(&gradient.tensor)?;
     if let [factor] = gradient[..] {
         return scaled(context, full, factor);
@@ -84,7 +90,11 @@ fn nll<T: Real>(context: &mut Context, call: &Call) -> Result<Produced> {
     let labels = indices(call, 1, classes)?;
     let x = call.inputs[0].contiguous()?;
     let elements = data::<T>(&x.tensor)?;
-    let losses: Vec<T> = labels.iter().enumerate().map(|(row, &label)| -elements[row * classes + label as usize]).collect();
+    let losses: Vec<T> = labels
+        .iter()
+        .enumerate()
+        .map(|(row, &label)| -elements[row * classes + label as usize])
+        .collect();
     let factor = if reduction == Reduction::Mean { 1.0 / labels.len() as f64 } else { 1.0 };
     let out = match reduction {
         Reduction::None => value(losses, Shape::from(lead)),
@@ -96,7 +106,8 @@ fn nll<T: Real>(context: &mut Context, call: &Call) -> Result<Produced> {
         let gradient = data::<T>(&gradient.tensor)?;
         let mut full = vec![T::ZERO; shape.elem_count()];
         for (row, &label) in labels.iter().enumerate() {
-            full[row * classes + label as usize] = -gradient[if gradient.len() == 1 { 0 } else { row }] * T::of(factor);
+            full[row * classes + label as usize] =
+                -gradient[if gradient.len() == 1 { 0 } else { row }] * T::of(factor);
         }
         Ok(smallvec![Some(value(full, shape))])
     }))
@@ -107,7 +118,11 @@ fn nll<T: Real>(context: &mut Context, call: &Call) -> Result<Produced> {
 fn pair<T: Real>(
     code: u32,
     delta: T,
-) -> (impl Fn(T, T) -> T + Copy + Sync, impl Fn(T, T) -> T + Copy + Sync, impl Fn(T, T) -> T + Copy + Sync) {
+) -> (
+    impl Fn(T, T) -> T + Copy + Sync,
+    impl Fn(T, T) -> T + Copy + Sync,
+    impl Fn(T, T) -> T + Copy + Sync,
+) {
     let half = T::of(0.5);
     let step = |x: T| {
         if x > T::ZERO {
@@ -177,8 +192,10 @@ fn pairs<T: Real>(context: &mut Context, call: &Call, reduction: Reduction) -> R
             };
             scaled_by_rows::<T>(context, full, &gradient, 1)
         };
-        let to_first = gradients.wants(0).then(|| part(zip(&context.pool, &a, &b, first))).transpose()?;
-        let to_second = gradients.wants(1).then(|| part(zip(&context.pool, &a, &b, second))).transpose()?;
+        let to_first =
+            gradients.wants(0).then(|| part(zip(&context.pool, &a, &b, first))).transpose()?;
+        let to_second =
+            gradients.wants(1).then(|| part(zip(&context.pool, &a, &b, second))).transpose()?;
         Ok(smallvec![to_first, to_second])
     }))
 }

@@ -1,7 +1,8 @@
 //! The operations: what each code means, with its gradient. One file per theme.
 //!
-//! An operation checks its inputs and attributes, computes with the kernels, and hands back its results together with the
-//! function that carries gradients from the results to the inputs. It never touches handles or the tape: the engine does.
+//! An operation checks its inputs and attributes, computes with the kernels, and hands back its
+//! results together with the function that carries gradients from the results to the inputs. It
+//! never touches handles or the tape: the engine does.
 
 use candle_core::{DType, Device};
 use fluxbay_plugin::abi::operation::{OperationInfo, op};
@@ -55,8 +56,16 @@ pub(crate) struct Produced {
 
 impl Produced {
     /// One result and the way back, which is dropped unless the call is recorded.
-    pub fn one(call: &Call, output: Value, backward: impl FnOnce(&mut Context, Gradients) -> Result<InputGradients> + 'static) -> Self {
-        let gradient = if call.records() { Gradient::Function(Box::new(backward)) } else { Gradient::Constant };
+    pub fn one(
+        call: &Call,
+        output: Value,
+        backward: impl FnOnce(&mut Context, Gradients) -> Result<InputGradients> + 'static,
+    ) -> Self {
+        let gradient = if call.records() {
+            Gradient::Function(Box::new(backward))
+        } else {
+            Gradient::Constant
+        };
         Self { outputs: smallvec![output], gradient }
     }
 
@@ -96,9 +105,11 @@ impl<'a> Call<'a> {
         ints: std::ops::RangeInclusive<usize>,
         floats: std::ops::RangeInclusive<usize>,
     ) -> Result<()> {
-        for (what, count, range) in
-            [("inputs", self.inputs.len(), inputs), ("ints", self.ints.len(), ints), ("floats", self.floats.len(), floats)]
-        {
+        for (what, count, range) in [
+            ("inputs", self.inputs.len(), inputs),
+            ("ints", self.ints.len(), ints),
+            ("floats", self.floats.len(), floats),
+        ] {
             if !range.contains(&count) {
                 return Err(self.wrong_count(what, count, *range.start(), *range.end()));
             }
@@ -128,19 +139,17 @@ impl<'a> Call<'a> {
     /// An attribute that counts something.
     pub fn size(&self, index: usize, what: &str, default: i64) -> Result<usize> {
         let value = self.int(index, default);
-        usize::try_from(value)
-            .ok()
-            .filter(|&size| size < 1 << 40)
-            .ok_or_else(|| self.error(format!("{what} is {value}: it must not be negative or huge")))
+        usize::try_from(value).ok().filter(|&size| size < 1 << 40).ok_or_else(|| {
+            self.error(format!("{what} is {value}: it must not be negative or huge"))
+        })
     }
 
     /// A dimension of a tensor with `rank` dimensions; negative ones count from the end.
     pub fn dim(&self, dim: i64, rank: usize) -> Result<usize> {
         let signed = if dim < 0 { dim + rank as i64 } else { dim };
-        usize::try_from(signed)
-            .ok()
-            .filter(|&dim| dim < rank)
-            .ok_or_else(|| self.error(format!("dimension {dim} is out of range for shape {:?}", self.shape(0))))
+        usize::try_from(signed).ok().filter(|&dim| dim < rank).ok_or_else(|| {
+            self.error(format!("dimension {dim} is out of range for shape {:?}", self.shape(0)))
+        })
     }
 
     /// Dimensions, each once and in order; none means all.
@@ -148,10 +157,16 @@ impl<'a> Call<'a> {
         if dims.is_empty() {
             return Ok((0..rank).collect());
         }
-        let mut list = dims.iter().map(|&dim| self.dim(dim, rank)).collect::<Result<SmallVec<[usize; 6]>>>()?;
+        let mut list = dims
+            .iter()
+            .map(|&dim| self.dim(dim, rank))
+            .collect::<Result<SmallVec<[usize; 6]>>>()?;
         list.sort_unstable();
         if list.windows(2).any(|pair| pair[0] == pair[1]) {
-            return Err(self.error(format!("dimensions {dims:?} name one twice for shape {:?}", self.shape(0))));
+            return Err(self.error(format!(
+                "dimensions {dims:?} name one twice for shape {:?}",
+                self.shape(0)
+            )));
         }
         Ok(list)
     }
@@ -162,7 +177,11 @@ impl<'a> Call<'a> {
 
     /// All inputs' shapes, for messages.
     pub fn shapes(&self) -> String {
-        self.inputs.iter().map(|value| format!("{:?}", value.dims())).collect::<Vec<_>>().join(" and ")
+        self.inputs
+            .iter()
+            .map(|value| format!("{:?}", value.dims()))
+            .collect::<Vec<_>>()
+            .join(" and ")
     }
 
     /// The one element type of all inputs named, which must be f32 or f64.
@@ -172,17 +191,26 @@ impl<'a> Call<'a> {
             let Some(value) = self.inputs.get(index) else { continue };
             let dtype = value.dtype();
             if !matches!(dtype, DType::F32 | DType::F64) {
-                return Err(self.error(format!("input {index} of shape {:?} must be floating, it is {dtype:?}", value.dims())));
+                return Err(self.error(format!(
+                    "input {index} of shape {:?} must be floating, it is {dtype:?}",
+                    value.dims()
+                )));
             }
             if *found.get_or_insert(dtype) != dtype {
-                return Err(self.error(format!("inputs have different element types: {}", self.dtypes())));
+                return Err(
+                    self.error(format!("inputs have different element types: {}", self.dtypes()))
+                );
             }
         }
         found.ok_or_else(|| self.error("an input is missing"))
     }
 
     pub fn dtypes(&self) -> String {
-        self.inputs.iter().map(|value| format!("{:?}", value.dtype())).collect::<Vec<_>>().join(", ")
+        self.inputs
+            .iter()
+            .map(|value| format!("{:?}", value.dtype()))
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 
@@ -221,16 +249,26 @@ pub(crate) fn targets(code: u32, inputs: usize, ints: &[i64], mode: Mode) -> u32
     mask & ((1_u64 << inputs.min(32)) - 1) as u32
 }
 
-/// Whether an operation works on bits of any type and place, so that nothing must be converted for it.
+/// Whether an operation works on bits of any type and place, so that nothing must be converted for
+/// it.
 fn moves_only(code: u32) -> bool {
-    matches!(code, op::RESHAPE..=op::STACK | op::CONTIGUOUS | op::FLIP | op::TO_DTYPE | op::DETACH | op::ASSIGN)
+    matches!(
+        code,
+        op::RESHAPE
+            ..=op::STACK | op::CONTIGUOUS | op::FLIP | op::TO_DTYPE | op::DETACH | op::ASSIGN
+    )
 }
 
 /// Carries out a call.
 pub(crate) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
     let outcome = if moves_only(call.info.code) {
         native(context, call)
-    } else if let Some(half) = call.inputs.iter().map(|value| value.dtype()).find(|dtype| matches!(dtype, DType::BF16 | DType::F16)) {
+    } else if let Some(half) = call
+        .inputs
+        .iter()
+        .map(|value| value.dtype())
+        .find(|dtype| matches!(dtype, DType::BF16 | DType::F16))
+    {
         converted(context, call, half)
     } else if call.inputs.iter().any(|value| !value.tensor.device().is_cpu()) {
         elsewhere(context, call)
@@ -245,9 +283,11 @@ pub(crate) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
 #[inline(never)]
 fn named(call: &Call, error: TensorError) -> Box<TensorError> {
     match error {
-        TensorError::Candle { operation: "candle", source } => {
-            TensorError::Operation { operation: call.info.name, message: format!("{source} (inputs {})", call.shapes()) }.into()
+        TensorError::Candle { operation: "candle", source } => TensorError::Operation {
+            operation: call.info.name,
+            message: format!("{source} (inputs {})", call.shapes()),
         }
+        .into(),
         TensorError::Request(message) => call.error(message),
         other => other.into(),
     }
@@ -257,19 +297,42 @@ fn named(call: &Call, error: TensorError) -> Box<TensorError> {
 #[inline(never)]
 fn converted(context: &mut Context, call: &Call, half: DType) -> Result<Produced> {
     let convert = |value: &&Value| -> Result<Value> {
-        Ok(if value.dtype() == half { Value::new(value.tensor.to_dtype(DType::F32)?) } else { Value::clone(value) })
+        Ok(if value.dtype() == half {
+            Value::new(value.tensor.to_dtype(DType::F32)?)
+        } else {
+            Value::clone(value)
+        })
     };
     let inputs = call.inputs.iter().map(convert).collect::<Result<SmallVec<[Value; 6]>>>()?;
-    if let Some(stray) = call.inputs.iter().find(|value| super::value::is_floating(value.dtype()) && value.dtype() != half) {
-        return Err(call.error(format!("inputs have different element types: {:?} and {half:?}", stray.dtype())));
+    if let Some(stray) = call
+        .inputs
+        .iter()
+        .find(|value| super::value::is_floating(value.dtype()) && value.dtype() != half)
+    {
+        return Err(call.error(format!(
+            "inputs have different element types: {:?} and {half:?}",
+            stray.dtype()
+        )));
     }
     let produced = apply(context, &Call { inputs: &borrowed(&inputs), ..*call })?;
     finish_elsewhere(
         call,
         &inputs,
         produced,
-        move |value| Ok(if value.dtype() == DType::F32 { Value::new(value.tensor.to_dtype(half)?) } else { value }),
-        move |value| Ok(if value.dtype() == half { Value::new(value.tensor.to_dtype(DType::F32)?) } else { value }),
+        move |value| {
+            Ok(if value.dtype() == DType::F32 {
+                Value::new(value.tensor.to_dtype(half)?)
+            } else {
+                value
+            })
+        },
+        move |value| {
+            Ok(if value.dtype() == half {
+                Value::new(value.tensor.to_dtype(DType::F32)?)
+            } else {
+                value
+            })
+        },
     )
 }
 
@@ -280,7 +343,13 @@ fn elsewhere(context: &mut Context, call: &Call) -> Result<Produced> {
     let inputs = call
         .inputs
         .iter()
-        .map(|&value| Ok(if value.tensor.device().is_cpu() { value.clone() } else { Value::new(value.tensor.to_device(&Device::Cpu)?) }))
+        .map(|&value| {
+            Ok(if value.tensor.device().is_cpu() {
+                value.clone()
+            } else {
+                Value::new(value.tensor.to_device(&Device::Cpu)?)
+            })
+        })
         .collect::<Result<SmallVec<[Value; 6]>>>()?;
     let produced = native(context, &Call { inputs: &borrowed(&inputs), ..*call })?;
     finish_elsewhere(
@@ -304,7 +373,10 @@ fn finish_elsewhere(
     there: impl Fn(Value) -> Result<Value> + 'static,
 ) -> Result<Produced> {
     // In place: the converted target was changed, the real one takes its values over.
-    let mode = Mode { recording: super::context::Recording::Off, behaviour: super::context::Behaviour::Training };
+    let mode = Mode {
+        recording: super::context::Recording::Off,
+        behaviour: super::context::Behaviour::Training,
+    };
     let changed = targets(call.info.code, call.inputs.len(), call.ints, mode);
     for (index, (real, computed)) in call.inputs.iter().zip(inputs).enumerate() {
         let same = std::ptr::eq(real.tensor.layout(), computed.tensor.layout());
@@ -315,12 +387,17 @@ fn finish_elsewhere(
     let Produced { outputs, gradient } = produced;
     let outputs = outputs.into_iter().map(&back).collect::<Result<_>>()?;
     let gradient = match gradient {
-        Gradient::Function(function) => Gradient::Function(Box::new(move |context: &mut Context, gradients: Gradients| {
-            let Gradients { outputs, wants } = gradients;
-            let outputs = outputs.into_iter().map(|g| g.map(&there).transpose()).collect::<Result<_>>()?;
-            let results = function(context, Gradients { outputs, wants })?;
-            results.into_iter().map(|g| g.map(&back).transpose()).collect()
-        })),
+        Gradient::Function(function) => {
+            Gradient::Function(Box::new(move |context: &mut Context, gradients: Gradients| {
+                let Gradients { outputs, wants } = gradients;
+                let outputs = outputs
+                    .into_iter()
+                    .map(|g| g.map(&there).transpose())
+                    .collect::<Result<_>>()?;
+                let results = function(context, Gradients { outputs, wants })?;
+                results.into_iter().map(|g| g.map(&back).transpose()).collect()
+            }))
+        }
         other => other,
     };
     Ok(Produced { outputs, gradient })

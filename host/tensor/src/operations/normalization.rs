@@ -43,7 +43,8 @@ fn epsilon(call: &Call) -> Result<f64> {
 fn per_channel(call: &Call, channels: usize) -> Result<()> {
     match call.inputs[1..].iter().all(|value| value.dims() == [channels]) {
         true => Ok(()),
-        false => Err(call.error(format!("weights and bias must be [{channels}], got shapes {}", call.shapes()))),
+        false => Err(call
+            .error(format!("weights and bias must be [{channels}], got shapes {}", call.shapes()))),
     }
 }
 
@@ -62,11 +63,25 @@ fn optional<T: Real>(input: Option<&Value>) -> Result<Option<Data<'_, T>>> {
     input.map(|value| data::<T>(&value.tensor)).transpose()
 }
 
-fn over_last_of<T: Real>(context: &mut Context, call: &Call, width: usize, centre: Centre, epsilon: f64) -> Result<Produced> {
+fn over_last_of<T: Real>(
+    context: &mut Context,
+    call: &Call,
+    width: usize,
+    centre: Centre,
+    epsilon: f64,
+) -> Result<Produced> {
     let inputs = call.inputs.iter().map(|value| value.contiguous()).collect::<Result<Vec<_>>>()?;
     let (weights, bias) = (optional::<T>(inputs.get(1))?, optional::<T>(inputs.get(2))?);
     let elements = data::<T>(&inputs[0].tensor)?;
-    let (out, moments) = rows(&context.pool, &elements, width, centre, T::of(epsilon), weights.as_deref(), bias.as_deref());
+    let (out, moments) = rows(
+        &context.pool,
+        &elements,
+        width,
+        centre,
+        T::of(epsilon),
+        weights.as_deref(),
+        bias.as_deref(),
+    );
     let out = value(out, inputs[0].tensor.shape().clone());
     drop((weights, bias, elements));
     Ok(Produced::one(call, out, move |context, mut gradients| {
@@ -76,7 +91,8 @@ fn over_last_of<T: Real>(context: &mut Context, call: &Call, width: usize, centr
         let weights = optional::<T>(inputs.get(1))?;
         let mut results = smallvec![None; inputs.len()];
         if gradients.wants(0) {
-            let full = rows_gradient(&context.pool, &x, &g, width, centre, weights.as_deref(), &moments);
+            let full =
+                rows_gradient(&context.pool, &x, &g, width, centre, weights.as_deref(), &moments);
             results[0] = Some(value(full, inputs[0].tensor.shape().clone()));
         }
         if gradients.wants(1) || gradients.wants(2) {
@@ -93,13 +109,22 @@ fn over_last_of<T: Real>(context: &mut Context, call: &Call, width: usize, centr
 /// [n, c, ..] as (n, c, elements of a channel).
 fn channels(call: &Call) -> Result<(usize, usize, usize)> {
     match call.shape(0) {
-        [images, channels, rest @ ..] if call.inputs[0].count() > 0 => Ok((*images, *channels, rest.iter().product())),
+        [images, channels, rest @ ..] if call.inputs[0].count() > 0 => {
+            Ok((*images, *channels, rest.iter().product()))
+        }
         other => Err(call.error(format!("takes [n, c, ..] with elements, got shape {other:?}"))),
     }
 }
 
 /// `f(x, channel)` for each element of [n, c, area].
-fn by_channel<T: Real>(pool: &Pool, x: &[T], other: &[T], channels: usize, area: usize, f: impl Fn(usize, T, T) -> T + Sync) -> Vec<T> {
+fn by_channel<T: Real>(
+    pool: &Pool,
+    x: &[T],
+    other: &[T],
+    channels: usize,
+    area: usize,
+    f: impl Fn(usize, T, T) -> T + Sync,
+) -> Vec<T> {
     let mut out = unwritten(x.len());
     let parts = Parts::new(&mut out);
     pool.ranges(x.len() / area, (GRAIN / area).max(1), |range| {
@@ -117,7 +142,13 @@ fn by_channel<T: Real>(pool: &Pool, x: &[T], other: &[T], channels: usize, area:
 }
 
 /// Sums of [n, c, area] per channel.
-fn channel_sums<T: Real>(pool: &Pool, x: &[T], images: usize, channels: usize, area: usize) -> Vec<T> {
+fn channel_sums<T: Real>(
+    pool: &Pool,
+    x: &[T],
+    images: usize,
+    channels: usize,
+    area: usize,
+) -> Vec<T> {
     let planes = sum(pool, x, images * channels, area, 1);
     sum(pool, &planes, 1, images, channels)
 }
@@ -129,18 +160,27 @@ fn group(context: &mut Context, call: &Call) -> Result<Produced> {
     per_channel(call, count)?;
     let groups = call.size(0, "groups", 1)?;
     if groups == 0 || !count.is_multiple_of(groups) {
-        return Err(call.error(format!("{count} channels cannot be split into {groups} groups (shape {:?})", call.shape(0))));
+        return Err(call.error(format!(
+            "{count} channels cannot be split into {groups} groups (shape {:?})",
+            call.shape(0)
+        )));
     }
     let epsilon = epsilon(call)?;
     for_real!(dtype, T => group_of::<T>(context, call, groups, epsilon))
 }
 
-fn group_of<T: Real>(context: &mut Context, call: &Call, groups: usize, epsilon: f64) -> Result<Produced> {
+fn group_of<T: Real>(
+    context: &mut Context,
+    call: &Call,
+    groups: usize,
+    epsilon: f64,
+) -> Result<Produced> {
     let (images, count, area) = channels(call)?;
     let width = count / groups * area;
     let inputs = call.inputs.iter().map(|value| value.contiguous()).collect::<Result<Vec<_>>>()?;
     let elements = data::<T>(&inputs[0].tensor)?;
-    let (normal, moments) = rows(&context.pool, &elements, width, Centre::Mean, T::of(epsilon), None, None);
+    let (normal, moments) =
+        rows(&context.pool, &elements, width, Centre::Mean, T::of(epsilon), None, None);
     let (weights, bias) = (optional::<T>(inputs.get(1))?, optional::<T>(inputs.get(2))?);
     let out = match &weights {
         None => normal,
@@ -158,8 +198,18 @@ fn group_of<T: Real>(context: &mut Context, call: &Call, groups: usize, epsilon:
         let weights = optional::<T>(inputs.get(1))?;
         let mut results = smallvec![None; inputs.len()];
         if gradients.wants(0) {
-            let inner = weights.as_ref().map(|w| by_channel(pool, &g, &g, count, area, |channel, g, _| g * w[channel]));
-            let full = rows_gradient(pool, &x, inner.as_deref().unwrap_or(&g), width, Centre::Mean, None, &moments);
+            let inner = weights
+                .as_ref()
+                .map(|w| by_channel(pool, &g, &g, count, area, |channel, g, _| g * w[channel]));
+            let full = rows_gradient(
+                pool,
+                &x,
+                inner.as_deref().unwrap_or(&g),
+                width,
+                Centre::Mean,
+                None,
+                &moments,
+            );
             results[0] = Some(value(full, inputs[0].tensor.shape().clone()));
         }
         if gradients.wants(1) {
@@ -189,26 +239,39 @@ fn batch(context: &mut Context, call: &Call) -> Result<Produced> {
     for_real!(dtype, T => batch_of::<T>(context, call, epsilon, training))
 }
 
-fn batch_of<T: Real>(context: &mut Context, call: &Call, epsilon: f64, training: bool) -> Result<Produced> {
+fn batch_of<T: Real>(
+    context: &mut Context,
+    call: &Call,
+    epsilon: f64,
+    training: bool,
+) -> Result<Produced> {
     let (images, channels, area) = channels(call)?;
     let count = images * area;
     if training && count < 2 {
-        return Err(call.error(format!("training needs more than one value per channel, got shape {:?}", call.shape(0))));
+        return Err(call.error(format!(
+            "training needs more than one value per channel, got shape {:?}",
+            call.shape(0)
+        )));
     }
-    let inputs = call.inputs[..3].iter().map(|value| value.contiguous()).collect::<Result<Vec<_>>>()?;
+    let inputs =
+        call.inputs[..3].iter().map(|value| value.contiguous()).collect::<Result<Vec<_>>>()?;
     let pool = &context.pool;
     let x = data::<T>(&inputs[0].tensor)?;
     let divisor = T::of(count as f64);
     let (mean, variance) = if training {
         let mut mean = channel_sums(pool, &x, images, channels, area);
         mean.iter_mut().for_each(|sum| *sum /= divisor);
-        let squares = by_channel(pool, &x, &x, channels, area, |channel, x, _| (x - mean[channel]) * (x - mean[channel]));
+        let squares = by_channel(pool, &x, &x, channels, area, |channel, x, _| {
+            (x - mean[channel]) * (x - mean[channel])
+        });
         let mut variance = channel_sums(pool, &squares, images, channels, area);
         variance.iter_mut().for_each(|sum| *sum /= divisor);
         let momentum = T::of(call.float(1, 0.1));
         let unbiased = T::of(count as f64 / (count as f64 - 1.0));
         let blend = |running: &mut [T], fresh: &[T], factor: T| {
-            running.iter_mut().zip(fresh).for_each(|(old, &new)| *old = *old * (T::ONE - momentum) + momentum * new * factor);
+            running.iter_mut().zip(fresh).for_each(|(old, &new)| {
+                *old = *old * (T::ONE - momentum) + momentum * new * factor
+            });
         };
         overwrite(&call.inputs[3].tensor, |running| blend(running, &mean, T::ONE))?;
         overwrite(&call.inputs[4].tensor, |running| blend(running, &variance, unbiased))?;
@@ -216,23 +279,36 @@ fn batch_of<T: Real>(context: &mut Context, call: &Call, epsilon: f64, training:
     } else {
         (call.inputs[3].to_vec::<T>()?, call.inputs[4].to_vec::<T>()?)
     };
-    let scale: Vec<T> = variance.iter().map(|&variance| T::ONE / (variance + T::of(epsilon)).sqrt()).collect();
+    let scale: Vec<T> =
+        variance.iter().map(|&variance| T::ONE / (variance + T::of(epsilon)).sqrt()).collect();
     let (w, b) = (data::<T>(&inputs[1].tensor)?, data::<T>(&inputs[2].tensor)?);
-    let out = by_channel(pool, &x, &x, channels, area, |channel, x, _| (x - mean[channel]) * scale[channel] * w[channel] + b[channel]);
+    let out = by_channel(pool, &x, &x, channels, area, |channel, x, _| {
+        (x - mean[channel]) * scale[channel] * w[channel] + b[channel]
+    });
     let out = value(out, inputs[0].tensor.shape().clone());
     drop((x, w, b));
     Ok(Produced::one(call, out, move |context, mut gradients| {
         let gradient = gradients.only()?.contiguous()?;
         let pool = &context.pool;
-        let (g, x, w) = (data::<T>(&gradient.tensor)?, data::<T>(&inputs[0].tensor)?, data::<T>(&inputs[1].tensor)?);
+        let (g, x, w) = (
+            data::<T>(&gradient.tensor)?,
+            data::<T>(&inputs[0].tensor)?,
+            data::<T>(&inputs[1].tensor)?,
+        );
         let to_bias = channel_sums(pool, &g, images, channels, area);
-        let products = by_channel(pool, &g, &x, channels, area, |channel, g, x| g * (x - mean[channel]) * scale[channel]);
+        let products = by_channel(pool, &g, &x, channels, area, |channel, g, x| {
+            g * (x - mean[channel]) * scale[channel]
+        });
         let to_weights = channel_sums(pool, &products, images, channels, area);
         let mut results = smallvec![None; 5];
         if gradients.wants(0) {
             let full = by_channel(pool, &g, &x, channels, area, |channel, g, x| {
                 let inner = match training {
-                    true => g - (to_bias[channel] + (x - mean[channel]) * scale[channel] * to_weights[channel]) / divisor,
+                    true => {
+                        g - (to_bias[channel]
+                            + (x - mean[channel]) * scale[channel] * to_weights[channel])
+                            / divisor
+                    }
                     false => g,
                 };
                 inner * w[channel] * scale[channel]
@@ -249,12 +325,16 @@ fn dropout(context: &mut Context, call: &Call) -> Result<Produced> {
     call.expect(1..=1, 0..=1, 1..=1)?;
     let p = call.floats[0];
     if !(0.0..1.0).contains(&p) {
-        return Err(call.error(format!("the probability must be at least 0 and below 1, it is {p}")));
+        return Err(
+            call.error(format!("the probability must be at least 0 and below 1, it is {p}"))
+        );
     }
     let dtype = call.real([0])?;
     if p == 0.0 || context.mode.behaviour == Behaviour::Evaluation {
         let same = call.inputs[0].clone();
-        return Ok(Produced::one(call, same, |_, mut gradients| Ok(smallvec![Some(gradients.only()?)])));
+        return Ok(Produced::one(call, same, |_, mut gradients| {
+            Ok(smallvec![Some(gradients.only()?)])
+        }));
     }
     let x = call.inputs[0].contiguous()?;
     let words = super::creation::take(context, call, call.int(0, -1), x.count())?;

@@ -1,4 +1,5 @@
-//! Optimizer updates and other changes in place. Formulas are PyTorch's (torch.optim), so that results agree with it.
+//! Optimizer updates and other changes in place. Formulas are PyTorch's (torch.optim), so that
+//! results agree with it.
 
 use candle_core::Tensor;
 use fluxbay_plugin::abi::operation::op;
@@ -21,7 +22,11 @@ pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
         op::SCALE_ => call.expect(1..=1, 0..=0, 1..=1)?,
         _ => call.expect(2..=2, 0..=0, 1..=1)?,
     }
-    if let Some(other) = call.inputs.iter().find(|value| value.dims() != call.shape(0) || value.dtype() != call.inputs[0].dtype()) {
+    if let Some(other) = call
+        .inputs
+        .iter()
+        .find(|value| value.dims() != call.shape(0) || value.dtype() != call.inputs[0].dtype())
+    {
         return Err(call.error(format!(
             "all inputs must have the target's shape {:?} and element type {:?}, got {:?} of {:?}",
             call.shape(0),
@@ -47,19 +52,30 @@ pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
 }
 
 /// Gives `action` the elements of two different tensors for writing.
-fn overwrite2<T: Element>(a: &Tensor, b: &Tensor, action: impl FnOnce([&mut [T]; 2])) -> Result<()> {
+fn overwrite2<T: Element>(
+    a: &Tensor,
+    b: &Tensor,
+    action: impl FnOnce([&mut [T]; 2]),
+) -> Result<()> {
     overwrite(a, |a: &mut [T]| overwrite(b, |b: &mut [T]| action([a, b])))?
 }
 
 /// As [`overwrite2`] for three.
-fn overwrite3<T: Element>(a: &Tensor, b: &Tensor, c: &Tensor, action: impl FnOnce([&mut [T]; 3])) -> Result<()> {
+fn overwrite3<T: Element>(
+    a: &Tensor,
+    b: &Tensor,
+    c: &Tensor,
+    action: impl FnOnce([&mut [T]; 3]),
+) -> Result<()> {
     overwrite(a, |a: &mut [T]| overwrite2(b, c, |[b, c]: [&mut [T]; 2]| action([a, b, c])))?
 }
 
 /// As [`overwrite2`] for four.
 fn overwrite4<T: Element>(tensors: [&Tensor; 4], action: impl FnOnce([&mut [T]; 4])) -> Result<()> {
     let [a, b, c, d] = tensors;
-    overwrite(a, |a: &mut [T]| overwrite3(b, c, d, |[b, c, d]: [&mut [T]; 3]| action([a, b, c, d])))?
+    overwrite(a, |a: &mut [T]| {
+        overwrite3(b, c, d, |[b, c, d]: [&mut [T]; 3]| action([a, b, c, d]))
+    })?
 }
 
 fn sgd<T: Real>(context: &Context, call: &Call) -> Result<()> {
@@ -157,7 +173,8 @@ fn rmsprop<T: Real>(context: &Context, call: &Call) -> Result<()> {
 
 fn lion<T: Real>(context: &Context, call: &Call) -> Result<()> {
     let number = |index, default| T::of(call.float(index, default));
-    let (rate, beta1, beta2, decay) = (number(0, 0.0), number(1, 0.9), number(2, 0.99), number(3, 0.0));
+    let (rate, beta1, beta2, decay) =
+        (number(0, 0.0), number(1, 0.9), number(2, 0.99), number(3, 0.0));
     let gradient = call.inputs[1].contiguous()?;
     let g = data::<T>(&gradient.tensor)?;
     overwrite2(&call.inputs[0].tensor, &call.inputs[2].tensor, |states| {
@@ -186,7 +203,9 @@ fn simple<T: Real>(context: &Context, call: &Call) -> Result<()> {
     let source = call.inputs[1].contiguous()?;
     let source = data::<T>(&source.tensor)?;
     overwrite(&call.inputs[0].tensor, |target: &mut [T]| match call.info.code {
-        op::LERP_ => update(pool, target, &source, move |target, source| *target += factor * (source - *target)),
+        op::LERP_ => update(pool, target, &source, move |target, source| {
+            *target += factor * (source - *target)
+        }),
         _ => update(pool, target, &source, move |target, source| *target += factor * source),
     })
 }

@@ -27,9 +27,13 @@ fn matmul_of<T: Real>(context: &mut Context, call: &Call) -> Result<Produced> {
         return Err(call.error(format!("takes matrices, got shapes {}", call.shapes())));
     };
     if k != inner {
-        return Err(call.error(format!("shapes {} do not fit: {k} columns against {inner} rows", call.shapes())));
+        return Err(call.error(format!(
+            "shapes {} do not fit: {k} columns against {inner} rows",
+            call.shapes()
+        )));
     }
-    let batch = broadcast_shape(call, &a.dims()[..a.dims().len() - 2], &b.dims()[..b.dims().len() - 2])?;
+    let batch =
+        broadcast_shape(call, &a.dims()[..a.dims().len() - 2], &b.dims()[..b.dims().len() - 2])?;
     let out = multiply::<T>(context, &batch, (m, n, k), &a, &b)?;
     Ok(Produced::one(call, out, move |context, mut gradients| {
         let gradient = gradients.only()?;
@@ -43,8 +47,13 @@ fn matmul_of<T: Real>(context: &mut Context, call: &Call) -> Result<Produced> {
                 // One product over all rows instead of a sum over the batch.
                 true => {
                     let rows = batch.iter().product::<usize>() * m;
-                    let a = Value::new(a.tensor.broadcast_as(Shape::from([&batch[..], &[m, k]].concat()))?.contiguous()?);
-                    let (a, gradient) = (a.reshaped((rows, k))?, gradient.contiguous()?.reshaped((rows, n))?);
+                    let a = Value::new(
+                        a.tensor
+                            .broadcast_as(Shape::from([&batch[..], &[m, k]].concat()))?
+                            .contiguous()?,
+                    );
+                    let (a, gradient) =
+                        (a.reshaped((rows, k))?, gradient.contiguous()?.reshaped((rows, n))?);
                     multiply::<T>(context, &[], (k, n, rows), &flipped(&a)?, &gradient)?
                 }
                 false => multiply::<T>(context, &batch, (k, n, m), &flipped(&a)?, &gradient)?,
@@ -60,7 +69,8 @@ fn flipped(x: &Value) -> Result<Value> {
     Ok(x.view(x.tensor.transpose(rank - 2, rank - 1)?))
 }
 
-/// Offsets of the matrices of a batch within a tensor's storage, with the strides of its last two dimensions.
+/// Offsets of the matrices of a batch within a tensor's storage, with the strides of its last two
+/// dimensions.
 fn matrices(x: &Value, batch: &[usize]) -> (Vec<usize>, usize, usize) {
     let layout = x.tensor.layout();
     let (dims, strides) = (layout.dims(), layout.stride());
@@ -69,13 +79,22 @@ fn matrices(x: &Value, batch: &[usize]) -> (Vec<usize>, usize, usize) {
     let mut offsets = vec![layout.start_offset()];
     for (at, &size) in batch.iter().enumerate() {
         let stride = if at < lead || dims[at - lead] == 1 { 0 } else { strides[at - lead] };
-        offsets = offsets.iter().flat_map(|&offset| (0..size).map(move |index| offset + index * stride)).collect();
+        offsets = offsets
+            .iter()
+            .flat_map(|&offset| (0..size).map(move |index| offset + index * stride))
+            .collect();
     }
     (offsets, strides[own], strides[own + 1])
 }
 
 /// `a [.., m, k] b [.., k, n]` with any strides, leading dimensions broadcast to `batch`.
-fn multiply<T: Real>(context: &Context, batch: &[usize], (m, n, k): (usize, usize, usize), a: &Value, b: &Value) -> Result<Value> {
+fn multiply<T: Real>(
+    context: &Context,
+    batch: &[usize],
+    (m, n, k): (usize, usize, usize),
+    a: &Value,
+    b: &Value,
+) -> Result<Value> {
     let count: usize = batch.iter().product();
     let shape = Shape::from([batch, &[m, n]].concat());
     let mut out = if k == 0 { vec![T::ZERO; count * m * n] } else { unwritten::<T>(count * m * n) };
@@ -83,7 +102,8 @@ fn multiply<T: Real>(context: &Context, batch: &[usize], (m, n, k): (usize, usiz
         // A stack of matrices times one matrix is one product.
         let stacked = b.dims().len() == 2 && a.tensor.is_contiguous() && a.count() == count * m * k;
         let (rows, count) = if stacked { (count * m, 1) } else { (m, count) };
-        let (a_offsets, a_rows, a_columns) = matrices(a, if stacked { &a.dims()[..a.dims().len() - 2] } else { batch });
+        let (a_offsets, a_rows, a_columns) =
+            matrices(a, if stacked { &a.dims()[..a.dims().len() - 2] } else { batch });
         let (b_offsets, b_rows, b_columns) = matrices(b, if stacked { &[] } else { batch });
         let (a_storage, _) = a.tensor.storage_and_layout();
         let (b_storage, _) = b.tensor.storage_and_layout();
@@ -98,7 +118,13 @@ fn multiply<T: Real>(context: &Context, batch: &[usize], (m, n, k): (usize, usiz
             let grain = (128 * 1024 / (m * n * k)).max(1);
             context.pool.ranges(count, grain, |range| {
                 for at in range {
-                    let target = Target { parts: &parts, length, start: at * m * n, row_stride: n, column_stride: 1 };
+                    let target = Target {
+                        parts: &parts,
+                        length,
+                        start: at * m * n,
+                        row_stride: n,
+                        column_stride: 1,
+                    };
                     let a = Matrix::strided(a_elements, a_offsets[at], a_rows, a_columns);
                     let b = Matrix::strided(b_elements, b_offsets[at], b_rows, b_columns);
                     // SAFETY: each matrix of the batch is written by one task.
@@ -123,7 +149,11 @@ pub(super) fn linear(context: &mut Context, call: &Call) -> Result<Produced> {
     let dtype = call.real(0..call.inputs.len())?;
     let activation = Activation::of(call, call.int(0, 0))?;
     let wrong = || {
-        let x = if call.info.code == op::LINEAR { "[.., in]" } else { "[batch, ..] with in elements per sample" };
+        let x = if call.info.code == op::LINEAR {
+            "[.., in]"
+        } else {
+            "[batch, ..] with in elements per sample"
+        };
         call.error(format!("takes x {x}, w [out, in] and b [out], got shapes {}", call.shapes()))
     };
     let (leading, inputs) = match (call.info.code, call.shape(0)) {
@@ -158,10 +188,17 @@ fn linear_of<T: Real>(
     {
         let (x, w) = (data::<T>(&x.tensor)?, data::<T>(&w.tensor)?);
         let beside = out.as_mut().map(|out| Parts::new(out));
-        product(&context.pool, (rows, n, k), &mut z, Matrix::rows(&x, k), Matrix::rows(&w, k).transposed(), |z, block| {
-            // SAFETY: the block is this task's alone.
-            unsafe { activation.finish_rows(z, beside.as_ref(), block, elements) };
-        });
+        product(
+            &context.pool,
+            (rows, n, k),
+            &mut z,
+            Matrix::rows(&x, k),
+            Matrix::rows(&w, k).transposed(),
+            |z, block| {
+                // SAFETY: the block is this task's alone.
+                unsafe { activation.finish_rows(z, beside.as_ref(), block, elements) };
+            },
+        );
     }
     let shape: SmallVec<[usize; 6]> = leading.iter().copied().chain([n]).collect();
     let (y, kept) = activation.outcome(z, out, Shape::from(&shape[..]), call.records());
@@ -176,13 +213,27 @@ fn linear_of<T: Real>(
         if gradients.wants(1) {
             let mut out = unwritten::<T>(n * k);
             let x = data::<T>(&x.tensor)?;
-            product(&context.pool, (n, k, rows), &mut out, Matrix::rows(&g, n).transposed(), Matrix::rows(&x, k), |_, _| {});
+            product(
+                &context.pool,
+                (n, k, rows),
+                &mut out,
+                Matrix::rows(&g, n).transposed(),
+                Matrix::rows(&x, k),
+                |_, _| {},
+            );
             results[1] = Some(value(out, (n, k)));
         }
         if gradients.wants(0) {
             let mut out = unwritten::<T>(rows * k);
             let w = data::<T>(&w.tensor)?;
-            product(&context.pool, (rows, k, n), &mut out, Matrix::rows(&g, n), Matrix::rows(&w, k), |_, _| {});
+            product(
+                &context.pool,
+                (rows, k, n),
+                &mut out,
+                Matrix::rows(&g, n),
+                Matrix::rows(&w, k),
+                |_, _| {},
+            );
             results[0] = Some(value(out, x.tensor.shape().clone()));
         }
         if !has_bias {

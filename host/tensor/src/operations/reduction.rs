@@ -16,13 +16,18 @@ use crate::operations::unary::Affine;
 use crate::value::{Value, data, value};
 
 /// Sums a gradient down to the shape that was stretched to it.
-pub(super) fn sum_to_shape<T: Real>(context: &Context, gradient: Value, shape: &[usize]) -> Result<Value> {
+pub(super) fn sum_to_shape<T: Real>(
+    context: &Context,
+    gradient: Value,
+    shape: &[usize],
+) -> Result<Value> {
     if gradient.dims() == shape {
         return Ok(gradient);
     }
     let lead = gradient.dims().len() - shape.len();
-    let dims: SmallVec<[usize; 6]> =
-        (0..gradient.dims().len()).filter(|&dim| dim < lead || (shape[dim - lead] == 1 && gradient.dims()[dim] != 1)).collect();
+    let dims: SmallVec<[usize; 6]> = (0..gradient.dims().len())
+        .filter(|&dim| dim < lead || (shape[dim - lead] == 1 && gradient.dims()[dim] != 1))
+        .collect();
     let out = sum_dims::<T>(context, &gradient, &dims)?;
     Ok(value(out, Shape::from(shape)))
 }
@@ -33,7 +38,8 @@ fn sum_dims<T: Real>(context: &Context, x: &Value, dims: &[usize]) -> Result<Vec
     let mut shape: SmallVec<[usize; 6]> = x.dims().into();
     let mut current: Option<Vec<T>> = None;
     let mut end = dims.len();
-    // Neighbouring dimensions are summed at once, the last group first: so the first pass reads rows.
+    // Neighbouring dimensions are summed at once, the last group first: so the first pass reads
+    // rows.
     while end > 0 {
         let mut start = end - 1;
         while start > 0 && dims[start - 1] + 1 == dims[start] {
@@ -105,7 +111,14 @@ pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
     }
 }
 
-fn total(context: &mut Context, call: &Call, dims: &[usize], out: Shape, kept: Shape, count: usize) -> Result<Produced> {
+fn total(
+    context: &mut Context,
+    call: &Call,
+    dims: &[usize],
+    out: Shape,
+    kept: Shape,
+    count: usize,
+) -> Result<Produced> {
     let x = call.inputs[0];
     if !matches!(x.dtype(), DType::F32 | DType::F64) {
         if call.info.code == op::MEAN {
@@ -192,7 +205,9 @@ fn variance<T: Real>(call: &Call, dims: &[usize], out: Shape, count: usize) -> R
     let correction = call.ints[1];
     let divisor = count as f64 - correction as f64;
     if correction < 0 || divisor <= 0.0 {
-        return Err(call.error(format!("a correction of {correction} does not fit {count} elements")));
+        return Err(
+            call.error(format!("a correction of {correction} does not fit {count} elements"))
+        );
     }
     let rows = Rows::of(call.inputs[0], dims)?;
     let elements = data::<T>(&rows.value.tensor)?;
@@ -201,7 +216,9 @@ fn variance<T: Real>(call: &Call, dims: &[usize], out: Shape, count: usize) -> R
     let variances: Vec<T> = elements
         .chunks_exact(rows.length)
         .zip(&means)
-        .map(|(row, &mean)| T::of(row.iter().map(|&x| ((x - mean) * (x - mean)).wide()).sum::<f64>() / divisor))
+        .map(|(row, &mean)| {
+            T::of(row.iter().map(|&x| ((x - mean) * (x - mean)).wide()).sum::<f64>() / divisor)
+        })
         .collect();
     drop(elements);
     Ok(Produced::one(call, value(variances, out), move |_, mut gradients| {
@@ -210,7 +227,9 @@ fn variance<T: Real>(call: &Call, dims: &[usize], out: Shape, count: usize) -> R
         let factor = T::of(2.0 / divisor);
         let elements = data::<T>(&rows.value.tensor)?;
         let mut full = Vec::with_capacity(elements.len());
-        for (row, (&mean, &g)) in elements.chunks_exact(rows.length).zip(means.iter().zip(gradient.iter())) {
+        for (row, (&mean, &g)) in
+            elements.chunks_exact(rows.length).zip(means.iter().zip(gradient.iter()))
+        {
             full.extend(row.iter().map(|&x| factor * g * (x - mean)));
         }
         drop(elements);
@@ -237,7 +256,9 @@ fn log_sum_exp<T: Real>(call: &Call, dims: &[usize], out: Shape) -> Result<Produ
         let (gradient, results) = (data::<T>(&gradient.tensor)?, data::<T>(&saved.tensor)?);
         let elements = data::<T>(&rows.value.tensor)?;
         let mut full = Vec::with_capacity(elements.len());
-        for (row, (&result, &g)) in elements.chunks_exact(rows.length).zip(results.iter().zip(gradient.iter())) {
+        for (row, (&result, &g)) in
+            elements.chunks_exact(rows.length).zip(results.iter().zip(gradient.iter()))
+        {
             full.extend(row.iter().map(|&x| g * (x - result).exp(Plain)));
         }
         drop(elements);

@@ -25,7 +25,8 @@ impl Rows {
     pub fn of(x: &Value, dims: &[usize]) -> Result<Self> {
         let rank = x.dims().len();
         let length = dims.iter().map(|&dim| x.dims()[dim]).product();
-        let order: SmallVec<[usize; 6]> = (0..rank).filter(|dim| !dims.contains(dim)).chain(dims.iter().copied()).collect();
+        let order: SmallVec<[usize; 6]> =
+            (0..rank).filter(|dim| !dims.contains(dim)).chain(dims.iter().copied()).collect();
         if order.iter().copied().eq(0..rank) {
             return Ok(Self { value: x.contiguous()?, length, inverse: None });
         }
@@ -33,7 +34,11 @@ impl Rows {
         for (place, &dim) in order.iter().enumerate() {
             inverse[dim] = place;
         }
-        Ok(Self { value: Value::new(x.tensor.permute(&order[..])?.contiguous()?), length, inverse: Some(inverse) })
+        Ok(Self {
+            value: Value::new(x.tensor.permute(&order[..])?.contiguous()?),
+            length,
+            inverse: Some(inverse),
+        })
     }
 
     /// Rows as a tensor with the original order of dimensions.
@@ -73,7 +78,10 @@ pub(super) fn apply(_: &mut Context, call: &Call) -> Result<Produced> {
             let dim = call.dim(-1, rank)?;
             let k = call.size(0, "k", 1)?;
             if k > call.shape(0)[dim] {
-                return Err(call.error(format!("k is {k}, but the last dimension of {:?} is smaller", call.shape(0))));
+                return Err(call.error(format!(
+                    "k is {k}, but the last dimension of {:?} is smaller",
+                    call.shape(0)
+                )));
             }
             sorted(call, dim, true, Some(k))
         }

@@ -28,14 +28,20 @@ pub(super) fn apply(_: &mut Context, call: &Call) -> Result<Produced> {
         op::CONTIGUOUS => {
             call.expect(1..=1, 0..=0, 0..=0)?;
             // A copy of its own where it shares elements would change nothing that can be seen.
-            Ok(Produced::one(call, call.inputs[0].contiguous()?, |_, mut gradients| Ok(smallvec![Some(gradients.only()?)])))
+            Ok(Produced::one(call, call.inputs[0].contiguous()?, |_, mut gradients| {
+                Ok(smallvec![Some(gradients.only()?)])
+            }))
         }
         _ => flip(call),
     }
 }
 
 /// A view, whose gradient is another view of the gradient.
-fn view(call: &Call, tensor: Tensor, back: impl FnOnce(&Tensor) -> candle_core::Result<Tensor> + 'static) -> Result<Produced> {
+fn view(
+    call: &Call,
+    tensor: Tensor,
+    back: impl FnOnce(&Tensor) -> candle_core::Result<Tensor> + 'static,
+) -> Result<Produced> {
     let out = call.inputs[0].view(tensor);
     Ok(Produced::one(call, out, move |_, mut gradients| {
         let gradient = gradients.only()?;
@@ -46,7 +52,13 @@ fn view(call: &Call, tensor: Tensor, back: impl FnOnce(&Tensor) -> candle_core::
 
 /// The shape wanted, with at most one -1 filled in.
 fn wanted_shape(call: &Call, count: usize) -> Result<SmallVec<[usize; 6]>> {
-    let refuse = || call.error(format!("shape {:?} of {count} elements cannot become {:?}", call.shape(0), call.ints));
+    let refuse = || {
+        call.error(format!(
+            "shape {:?} of {count} elements cannot become {:?}",
+            call.shape(0),
+            call.ints
+        ))
+    };
     let (mut shape, mut known, mut hole) = (SmallVec::new(), 1_usize, None);
     for (place, &size) in call.ints.iter().enumerate() {
         let size = match size {
@@ -75,7 +87,9 @@ fn reshape(call: &Call) -> Result<Produced> {
         return Ok(Produced::constant(out));
     }
     let before = x.tensor.shape().clone();
-    Ok(Produced::one(call, out, move |_, mut gradients| Ok(smallvec![Some(gradients.only()?.reshaped(before)?)])))
+    Ok(Produced::one(call, out, move |_, mut gradients| {
+        Ok(smallvec![Some(gradients.only()?.reshaped(before)?)])
+    }))
 }
 
 fn transpose(call: &Call) -> Result<Produced> {
@@ -93,7 +107,11 @@ fn permute(call: &Call) -> Result<Produced> {
         inverse[dim] = place;
     }
     if order.len() != rank || inverse.contains(&usize::MAX) {
-        return Err(call.error(format!("{:?} is not an order of the dimensions of {:?}", call.ints, call.shape(0))));
+        return Err(call.error(format!(
+            "{:?} is not an order of the dimensions of {:?}",
+            call.ints,
+            call.shape(0)
+        )));
     }
     view(call, call.inputs[0].tensor.permute(order)?, move |gradient| gradient.permute(inverse))
 }
@@ -104,12 +122,21 @@ fn narrow(call: &Call) -> Result<Produced> {
     let dim = call.dim(call.ints[0], shape.len())?;
     let (start, length) = (call.size(1, "start", 0)?, call.size(2, "length", 0)?);
     if start + length > shape[dim] {
-        return Err(call.error(format!("{start}..{} is not within dimension {dim} of {shape:?}", start + length)));
+        return Err(call.error(format!(
+            "{start}..{} is not within dimension {dim} of {shape:?}",
+            start + length
+        )));
     }
     let after = shape[dim] - start - length;
     let out = call.inputs[0].view(call.inputs[0].tensor.narrow(dim, start, length)?);
     Ok(Produced::one(call, out, move |_, mut gradients| {
-        Ok(smallvec![Some(Value::new(bordered(&gradients.only()?.tensor, dim, start, after, 0.0)?))])
+        Ok(smallvec![Some(Value::new(bordered(
+            &gradients.only()?.tensor,
+            dim,
+            start,
+            after,
+            0.0
+        )?))])
     }))
 }
 
@@ -149,9 +176,13 @@ fn unsqueeze(call: &Call) -> Result<Produced> {
 
 fn broadcast_as(call: &Call) -> Result<Produced> {
     let x = call.inputs[0];
-    let shape = (0..call.ints.len()).map(|at| call.size(at, "a dimension", 0)).collect::<Result<Vec<_>>>()?;
+    let shape = (0..call.ints.len())
+        .map(|at| call.size(at, "a dimension", 0))
+        .collect::<Result<Vec<_>>>()?;
     let lead = shape.len().checked_sub(x.dims().len());
-    let fits = lead.is_some_and(|lead| x.dims().iter().zip(&shape[lead..]).all(|(&from, &to)| from == to || from == 1));
+    let fits = lead.is_some_and(|lead| {
+        x.dims().iter().zip(&shape[lead..]).all(|(&from, &to)| from == to || from == 1)
+    });
     if !fits {
         return Err(call.error(format!("shape {:?} does not stretch to {shape:?}", x.dims())));
     }
@@ -161,19 +192,30 @@ fn broadcast_as(call: &Call) -> Result<Produced> {
     Ok(Produced::one(call, out, move |context, mut gradients| {
         let gradient = gradients.only()?;
         let sum = match dtype {
-            DType::F32 if gradient.tensor.device().is_cpu() => super::reduction::sum_to_shape::<f32>(context, gradient, before.dims())?,
-            DType::F64 if gradient.tensor.device().is_cpu() => super::reduction::sum_to_shape::<f64>(context, gradient, before.dims())?,
+            DType::F32 if gradient.tensor.device().is_cpu() => {
+                super::reduction::sum_to_shape::<f32>(context, gradient, before.dims())?
+            }
+            DType::F64 if gradient.tensor.device().is_cpu() => {
+                super::reduction::sum_to_shape::<f64>(context, gradient, before.dims())?
+            }
             _ => Value::new(sum_to(&gradient.tensor, &before)?),
         };
         Ok(smallvec![Some(sum)])
     }))
 }
 
-/// Sums a stretched gradient with candle's operations: for half precision and other devices. Half precision is added as f32.
+/// Sums a stretched gradient with candle's operations: for half precision and other devices. Half
+/// precision is added as f32.
 fn sum_to(gradient: &Tensor, shape: &Shape) -> Result<Tensor> {
     let lead = gradient.rank() - shape.rank();
-    let dims: Vec<usize> = (0..gradient.rank()).filter(|&dim| dim < lead || shape.dims()[dim - lead] != gradient.dims()[dim]).collect();
-    Ok(gradient.to_dtype(DType::F32)?.sum_keepdim(dims)?.reshape(shape)?.to_dtype(gradient.dtype())?)
+    let dims: Vec<usize> = (0..gradient.rank())
+        .filter(|&dim| dim < lead || shape.dims()[dim - lead] != gradient.dims()[dim])
+        .collect();
+    Ok(gradient
+        .to_dtype(DType::F32)?
+        .sum_keepdim(dims)?
+        .reshape(shape)?
+        .to_dtype(gradient.dtype())?)
 }
 
 fn flip(call: &Call) -> Result<Produced> {
@@ -199,16 +241,23 @@ fn join(call: &Call) -> Result<Produced> {
     for other in call.inputs {
         let other_dims = other.dims();
         let same = other_dims.len() == first.dims().len()
-            && (0..other_dims.len()).all(|at| other_dims[at] == first.dims()[at] || (!stack && at == dim));
+            && (0..other_dims.len())
+                .all(|at| other_dims[at] == first.dims()[at] || (!stack && at == dim));
         if !same || other.dtype() != first.dtype() {
-            return Err(call.error(format!("shapes {} of {} cannot be joined along dimension {dim}", call.shapes(), call.dtypes())));
+            return Err(call.error(format!(
+                "shapes {} of {} cannot be joined along dimension {dim}",
+                call.shapes(),
+                call.dtypes()
+            )));
         }
     }
     let tensors: Vec<&Tensor> = call.inputs.iter().map(|value| &value.tensor).collect();
     let out = if stack { Tensor::stack(&tensors, dim)? } else { Tensor::cat(&tensors, dim)? };
     // A single tensor is not copied by candle.
-    let out = Value::new(if tensors.len() == 1 { out.force_contiguous()? } else { out.contiguous()? });
-    let sizes: Vec<usize> = call.inputs.iter().map(|value| if stack { 1 } else { value.dims()[dim] }).collect();
+    let out =
+        Value::new(if tensors.len() == 1 { out.force_contiguous()? } else { out.contiguous()? });
+    let sizes: Vec<usize> =
+        call.inputs.iter().map(|value| if stack { 1 } else { value.dims()[dim] }).collect();
     Ok(Produced::one(call, out, move |_, mut gradients: Gradients| {
         let gradient = gradients.only()?;
         let mut start = 0;
@@ -240,8 +289,12 @@ fn pad(call: &Call) -> Result<Produced> {
     let out = Value::new(out.force_contiguous()?);
     Ok(Produced::one(call, out, move |_, mut gradients| {
         let gradient = gradients.only()?;
-        let inner =
-            borders.iter().rev().try_fold(gradient.tensor.clone(), |inner, &(dim, before, size)| inner.narrow(dim, before, size))?;
+        let inner = borders
+            .iter()
+            .rev()
+            .try_fold(gradient.tensor.clone(), |inner, &(dim, before, size)| {
+                inner.narrow(dim, before, size)
+            })?;
         Ok(smallvec![Some(gradient.view(inner))])
     }))
 }

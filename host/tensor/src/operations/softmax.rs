@@ -43,22 +43,33 @@ fn targets(call: &Call, classes: usize) -> Result<Targets> {
     let (logits, target) = (call.shape(0), call.inputs[1]);
     if matches!(target.dtype(), DType::U32 | DType::I64) {
         if target.dims() != &logits[..logits.len() - 1] {
-            return Err(call.error(format!("labels must have the shape of the logits without the last dimension, got {}", call.shapes())));
+            return Err(call.error(format!(
+                "labels must have the shape of the logits without the last dimension, got {}",
+                call.shapes()
+            )));
         }
         let ignored = call.int(1, i64::MIN);
         let label = |label: i64| match label {
             _ if label == ignored && call.ints.len() > 1 => Ok(u32::MAX),
             _ if (0..classes as i64).contains(&label) => Ok(label as u32),
-            _ => Err(call.error(format!("label {label} is out of range: the logits {logits:?} have {classes} classes"))),
+            _ => Err(call.error(format!(
+                "label {label} is out of range: the logits {logits:?} have {classes} classes"
+            ))),
         };
         return Ok(Targets::Labels(match target.dtype() {
-            DType::U32 => data::<u32>(&target.contiguous()?.tensor)?.iter().map(|&found| label(i64::from(found))).collect::<Result<_>>()?,
+            DType::U32 => data::<u32>(&target.contiguous()?.tensor)?
+                .iter()
+                .map(|&found| label(i64::from(found)))
+                .collect::<Result<_>>()?,
             _ => target.to_vec::<i64>()?.into_iter().map(label).collect::<Result<_>>()?,
         }));
     }
     call.real([0, 1])?;
     if target.dims() != logits {
-        return Err(call.error(format!("probabilities must have the shape of the logits, got {}", call.shapes())));
+        return Err(call.error(format!(
+            "probabilities must have the shape of the logits, got {}",
+            call.shapes()
+        )));
     }
     Ok(Targets::Probabilities(target.contiguous()?))
 }
@@ -67,7 +78,9 @@ pub(super) fn cross_entropy(context: &mut Context, call: &Call) -> Result<Produc
     call.expect(2..=2, 0..=2, 0..=1)?;
     let dtype = call.real([0])?;
     let Some(&classes) = call.shape(0).last().filter(|&&classes| classes > 0) else {
-        return Err(call.error(format!("logits must be [.., classes], got shape {:?}", call.shape(0))));
+        return Err(
+            call.error(format!("logits must be [.., classes], got shape {:?}", call.shape(0)))
+        );
     };
     let smoothing = call.float(0, 0.0);
     if !(0.0..=1.0).contains(&smoothing) {
@@ -115,7 +128,15 @@ fn cross_entropy_of<T: Real>(
         // SAFETY: the ranges of one call do not overlap.
         let (losses, out) = unsafe { (loss_parts.part(range), parts.part(span.clone())) };
         let (smoothing, factor) = (T::of(smoothing), T::of(factor));
-        dispatch(CrossEntropyRows { x: &elements[span], classes, target, smoothing, factor, losses, out });
+        dispatch(CrossEntropyRows {
+            x: &elements[span],
+            classes,
+            target,
+            smoothing,
+            factor,
+            losses,
+            out,
+        });
     });
     let out = match reduction {
         Reduction::None => value(losses, Shape::from(&call.shape(0)[..call.shape(0).len() - 1])),
@@ -125,6 +146,11 @@ fn cross_entropy_of<T: Real>(
     let per_row = reduction == Reduction::None;
     Ok(Produced::one(call, out, move |context, mut gradients| {
         let gradient = gradients.only()?.contiguous()?;
-        Ok(smallvec![Some(scaled_by_rows::<T>(context, full, &gradient, if per_row { classes } else { usize::MAX })?)])
+        Ok(smallvec![Some(scaled_by_rows::<T>(
+            context,
+            full,
+            &gradient,
+            if per_row { classes } else { usize::MAX }
+        )?)])
     }))
 }

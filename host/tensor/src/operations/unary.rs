@@ -8,7 +8,8 @@ use super::{Call, Produced, for_real};
 use crate::context::Context;
 use crate::error::Result;
 use crate::kernels::elementwise::{
-    Block, Needs, Unary, finish_planes, finish_planes_here, finish_rows, map, multiply_here, slope, slope_here, slope_in_place, update, zip,
+    Block, Needs, Unary, finish_planes, finish_planes_here, finish_rows, map, multiply_here, slope,
+    slope_here, slope_in_place, update, zip,
 };
 use crate::kernels::simd::{Isa, Real};
 use crate::pool::Parts;
@@ -158,14 +159,26 @@ pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
     let dtype = call.real([0])?;
     match call.info.code {
         op::AFFINE => for_real!(dtype, T => affine::<T>(context, call)),
-        op::CLAMP if call.floats[0] > call.floats[1] || call.floats.iter().any(|bound| bound.is_nan()) => {
-            Err(call.error(format!("the bounds {} and {} are not in order", call.floats[0], call.floats[1])))
+        op::CLAMP
+            if call.floats[0] > call.floats[1]
+                || call.floats.iter().any(|bound| bound.is_nan()) =>
+        {
+            Err(call.error(format!(
+                "the bounds {} and {} are not in order",
+                call.floats[0], call.floats[1]
+            )))
         }
-        _ => with_function!(call, function => for_real!(dtype, T => function_of::<T, _>(context, call, function))),
+        _ => {
+            with_function!(call, function => for_real!(dtype, T => function_of::<T, _>(context, call, function)))
+        }
     }
 }
 
-fn function_of<T: Real, U: Unary>(context: &mut Context, call: &Call, function: U) -> Result<Produced> {
+fn function_of<T: Real, U: Unary>(
+    context: &mut Context,
+    call: &Call,
+    function: U,
+) -> Result<Produced> {
     let x = call.inputs[0].contiguous()?;
     let y = value(map(&context.pool, function, &data::<T>(&x.tensor)?), x.tensor.shape().clone());
     let saved = match U::NEEDS {
@@ -175,7 +188,10 @@ fn function_of<T: Real, U: Unary>(context: &mut Context, call: &Call, function: 
             return Ok(Produced::one(call, y, move |context, mut gradients| {
                 let gradient = gradients.only()?.contiguous()?;
                 let slopes = data::<T>(&gradient.tensor)?;
-                Ok(smallvec![Some(value(slope(&context.pool, function, &slopes, &slopes), gradient.tensor.shape().clone()))])
+                Ok(smallvec![Some(value(
+                    slope(&context.pool, function, &slopes, &slopes),
+                    gradient.tensor.shape().clone()
+                ))])
             }));
         }
     };
@@ -185,10 +201,17 @@ fn function_of<T: Real, U: Unary>(context: &mut Context, call: &Call, function: 
 }
 
 /// A gradient times the function's derivative; overwrites the gradient where nobody else needs it.
-pub(crate) fn through<T: Real, U: Unary>(context: &mut Context, function: U, saved: &Value, gradient: Value) -> Result<Value> {
+pub(crate) fn through<T: Real, U: Unary>(
+    context: &mut Context,
+    function: U,
+    saved: &Value,
+    gradient: Value,
+) -> Result<Value> {
     let saved = data::<T>(&saved.tensor)?;
     if gradient.is_unique() {
-        overwrite(&gradient.tensor, |gradient| slope_in_place(&context.pool, function, &saved, gradient))?;
+        overwrite(&gradient.tensor, |gradient| {
+            slope_in_place(&context.pool, function, &saved, gradient)
+        })?;
         return Ok(gradient);
     }
     let gradient = gradient.contiguous()?;
@@ -200,11 +223,16 @@ fn affine<T: Real>(context: &mut Context, call: &Call) -> Result<Produced> {
     let (mul, add) = (T::of(call.floats[0]), T::of(call.floats[1]));
     let x = call.inputs[0].contiguous()?;
     let elements = data::<T>(&x.tensor)?;
-    let y = crate::kernels::elementwise::zip(&context.pool, &elements, &elements, move |x, _| x * mul + add);
+    let y = crate::kernels::elementwise::zip(&context.pool, &elements, &elements, move |x, _| {
+        x * mul + add
+    });
     let factor = Affine(call.floats[0]);
     Ok(Produced::one(call, value(y, x.tensor.shape().clone()), move |context, mut gradients| {
         let gradient = gradients.only()?.contiguous()?;
-        Ok(smallvec![Some(value(map(&context.pool, factor, &data::<T>(&gradient.tensor)?), gradient.tensor.shape().clone()))])
+        Ok(smallvec![Some(value(
+            map(&context.pool, factor, &data::<T>(&gradient.tensor)?),
+            gradient.tensor.shape().clone()
+        ))])
     }))
 }
 
@@ -224,7 +252,8 @@ pub(crate) enum Activation {
 macro_rules! with_activation {
     ($activation:expr, $function:ident => $body:expr) => {
         match $activation {
-            $crate::operations::unary::Activation::None | $crate::operations::unary::Activation::Relu => {
+            $crate::operations::unary::Activation::None
+            | $crate::operations::unary::Activation::Relu => {
                 let $function = $crate::operations::unary::Relu;
                 $body
             }
@@ -289,40 +318,70 @@ impl Activation {
         records && !self.needs_output()
     }
 
-    /// Adds a bias to rows and applies the activation, on this thread. `out` is where the values go if [`keeps_slope`](Self::keeps_slope).
+    /// Adds a bias to rows and applies the activation, on this thread. `out` is where the values go
+    /// if [`keeps_slope`](Self::keeps_slope).
     ///
     /// # Safety
     /// Nobody else may use the block, in `z` or in `out`.
-    pub unsafe fn finish_rows<T: Real>(self, z: &Parts<T>, out: Option<&Parts<T>>, block: Block, bias: Option<&[T]>) {
+    pub unsafe fn finish_rows<T: Real>(
+        self,
+        z: &Parts<T>,
+        out: Option<&Parts<T>>,
+        block: Block,
+        bias: Option<&[T]>,
+    ) {
         // SAFETY: promised by the caller.
         unsafe {
             match self {
                 Activation::None => finish_rows(z, None, block, bias, None::<Relu>),
-                _ => with_activation!(self, function => finish_rows(z, out, block, bias, Some(function))),
+                _ => {
+                    with_activation!(self, function => finish_rows(z, out, block, bias, Some(function)))
+                }
             }
         }
     }
 
-    /// Adds a bias to planes of `area` elements of one image and applies the activation, in place, on this thread.
+    /// Adds a bias to planes of `area` elements of one image and applies the activation, in place,
+    /// on this thread.
     pub fn finish_planes_here<T: Real>(self, z: &mut [T], bias: Option<&[T]>, area: usize) {
         match self {
             Activation::None => finish_planes_here(z, bias, area, None::<Relu>),
-            _ => with_activation!(self, function => finish_planes_here(z, bias, area, Some(function))),
+            _ => {
+                with_activation!(self, function => finish_planes_here(z, bias, area, Some(function)))
+            }
         }
     }
 
-    /// Adds a bias to planes of `area` elements and applies the activation; what was `z` becomes its derivative.
-    pub fn finish_planes<T: Real>(self, context: &Context, z: &mut [T], bias: Option<&[T]>, area: usize) -> Vec<T> {
+    /// Adds a bias to planes of `area` elements and applies the activation; what was `z` becomes
+    /// its derivative.
+    pub fn finish_planes<T: Real>(
+        self,
+        context: &Context,
+        z: &mut [T],
+        bias: Option<&[T]>,
+        area: usize,
+    ) -> Vec<T> {
         with_activation!(self, function => finish_planes(&context.pool, z, bias, area, function))
     }
 
-    /// What comes out, and what is kept for the way back: of elements in which the value stands, or the derivative beside the values in `out`.
-    pub fn outcome<T: Real>(self, z: Vec<T>, out: Option<Vec<T>>, shape: Shape, records: bool) -> (Value, Kept) {
+    /// What comes out, and what is kept for the way back: of elements in which the value stands, or
+    /// the derivative beside the values in `out`.
+    pub fn outcome<T: Real>(
+        self,
+        z: Vec<T>,
+        out: Option<Vec<T>>,
+        shape: Shape,
+        records: bool,
+    ) -> (Value, Kept) {
         match out {
             Some(out) => (value(out, shape.clone()), Kept::Slopes(value(z, shape))),
             None => {
                 let y = value(z, shape);
-                let kept = if records && self != Activation::None { Kept::Values(y.clone()) } else { Kept::Nothing };
+                let kept = if records && self != Activation::None {
+                    Kept::Values(y.clone())
+                } else {
+                    Kept::Nothing
+                };
                 (y, kept)
             }
         }
@@ -337,30 +396,45 @@ pub(crate) enum KeptElements<'a, T> {
 }
 
 impl<T: Real> KeptElements<'_, T> {
-    /// Takes the part of a gradient that begins at `start` back through the activation, on this thread.
+    /// Takes the part of a gradient that begins at `start` back through the activation, on this
+    /// thread.
     pub fn deactivate_here(&self, activation: Activation, start: usize, gradient: &mut [T]) {
         let range = start..start + gradient.len();
         match self {
             KeptElements::Nothing => {}
-            KeptElements::Values(saved) => with_activation!(activation, function => slope_here(function, &saved[range], gradient)),
+            KeptElements::Values(saved) => {
+                with_activation!(activation, function => slope_here(function, &saved[range], gradient))
+            }
             KeptElements::Slopes(slopes) => multiply_here(gradient, &slopes[range]),
         }
     }
 }
 
 /// A gradient back through an activation, in row-major order.
-pub(crate) fn deactivate<T: Real>(context: &mut Context, activation: Activation, kept: &Kept, gradient: Value) -> Result<Value> {
+pub(crate) fn deactivate<T: Real>(
+    context: &mut Context,
+    activation: Activation,
+    kept: &Kept,
+    gradient: Value,
+) -> Result<Value> {
     match kept {
         Kept::Nothing => gradient.contiguous(),
-        Kept::Values(saved) => with_activation!(activation, function => through::<T, _>(context, function, saved, gradient)),
+        Kept::Values(saved) => {
+            with_activation!(activation, function => through::<T, _>(context, function, saved, gradient))
+        }
         Kept::Slopes(slopes) => {
             let slopes = data::<T>(&slopes.tensor)?;
             if gradient.is_unique() {
-                overwrite(&gradient.tensor, |gradient| update(&context.pool, gradient, &slopes, |g: &mut T, slope| *g *= slope))?;
+                overwrite(&gradient.tensor, |gradient| {
+                    update(&context.pool, gradient, &slopes, |g: &mut T, slope| *g *= slope)
+                })?;
                 return Ok(gradient);
             }
             let gradient = gradient.contiguous()?;
-            let result = zip(&context.pool, &data::<T>(&gradient.tensor)?, &slopes, |g: T, slope: T| g * slope);
+            let result =
+                zip(&context.pool, &data::<T>(&gradient.tensor)?, &slopes, |g: T, slope: T| {
+                    g * slope
+                });
             Ok(value(result, gradient.tensor.shape().clone()))
         }
     }

@@ -1,6 +1,8 @@
-//! Every differentiable operation against central differences in double precision, at random shapes.
+//! Every differentiable operation against central differences in double precision, at random
+//! shapes.
 //!
-//! `case` knows how to make a random call of an operation; an operation without one fails the test that walks the table.
+//! `case` knows how to make a random call of an operation; an operation without one fails the test
+//! that walks the table.
 
 use fluxbay_plugin::abi::handle::Handle;
 use fluxbay_plugin::abi::operation::{OPERATIONS, activation, op, reduction};
@@ -81,7 +83,8 @@ fn real(dice: &mut Dice, shape: &[usize]) -> Input {
     real_in(dice, shape, -1.8, 1.8)
 }
 
-/// Different numbers in random order, 0.05 apart at least: nothing changes its rank under a small step.
+/// Different numbers in random order, 0.05 apart at least: nothing changes its rank under a small
+/// step.
 fn distinct(dice: &mut Dice, shape: &[usize]) -> Input {
     let mut order: Vec<usize> = (0..count(shape)).collect();
     for last in (1..order.len()).rev() {
@@ -91,7 +94,10 @@ fn distinct(dice: &mut Dice, shape: &[usize]) -> Input {
 }
 
 fn indices(dice: &mut Dice, shape: &[usize], bound: usize) -> Input {
-    Input::Indices(shape.to_vec(), (0..count(shape)).map(|_| dice.pick(0, bound - 1) as u32).collect())
+    Input::Indices(
+        shape.to_vec(),
+        (0..count(shape)).map(|_| dice.pick(0, bound - 1) as u32).collect(),
+    )
 }
 
 /// A shape that stretches to `shape`.
@@ -109,7 +115,11 @@ fn pair(dice: &mut Dice) -> (Vec<usize>, Vec<usize>) {
 fn reduction_ints(dice: &mut Dice, rank: usize, extra: &[i64]) -> Vec<i64> {
     let mut ints = vec![dice.pick(0, 1) as i64];
     ints.extend(extra);
-    ints.extend((0..rank as i64).filter(|_| dice.unit() < 0.5).map(|dim| if dim % 2 == 0 { dim } else { dim - rank as i64 }));
+    ints.extend(
+        (0..rank as i64)
+            .filter(|_| dice.unit() < 0.5)
+            .map(|dim| if dim % 2 == 0 { dim } else { dim - rank as i64 }),
+    );
     ints
 }
 
@@ -189,9 +199,11 @@ fn case(code: u32, dice: &mut Dice) -> Option<Case> {
         }
         op::FLAT_LINEAR => {
             let sample = dice.any_shape();
-            let (batch, inputs, outputs) = (dice.pick(1, 4), sample.iter().product(), dice.pick(1, 6));
+            let (batch, inputs, outputs) =
+                (dice.pick(1, 4), sample.iter().product(), dice.pick(1, 6));
             let act = dice.pick(activation::NONE as usize, activation::TANH as usize) as i64;
-            let mut all = vec![real(dice, &[&[batch], &sample[..]].concat()), real(dice, &[outputs, inputs])];
+            let mut all =
+                vec![real(dice, &[&[batch], &sample[..]].concat()), real(dice, &[outputs, inputs])];
             if dice.unit() < 0.7 {
                 all.push(real(dice, &[outputs]));
             }
@@ -206,16 +218,28 @@ fn case(code: u32, dice: &mut Dice) -> Option<Case> {
         op::BROADCAST_AS => {
             let shape = dice.any_shape();
             let from = stretching(dice, &shape);
-            of(vec![real(dice, &from)], &shape.iter().map(|&size| size as i64).collect::<Vec<_>>(), &[])
+            of(
+                vec![real(dice, &from)],
+                &shape.iter().map(|&size| size as i64).collect::<Vec<_>>(),
+                &[],
+            )
         }
-        op::CAT => of(vec![real(dice, &[2, 3]), real(dice, &[2, 1]), real(dice, &[2, 2])], &[-1], &[]),
-        op::STACK => of(vec![real(dice, &[2, 3]), real(dice, &[2, 3])], &[dice.pick(0, 2) as i64], &[]),
+        op::CAT => {
+            of(vec![real(dice, &[2, 3]), real(dice, &[2, 1]), real(dice, &[2, 2])], &[-1], &[])
+        }
+        op::STACK => {
+            of(vec![real(dice, &[2, 3]), real(dice, &[2, 3])], &[dice.pick(0, 2) as i64], &[])
+        }
         op::CONTIGUOUS => of(vec![real(dice, &[2, 3])], &[], &[]),
         op::PAD => of(vec![real(dice, &[2, 3])], &[0, 1, 0, 1, 2, 1], &[0.5]),
         op::FLIP => of(vec![real(dice, &[2, 3, 2])], &[0, 2], &[]),
         op::INDEX_SELECT => of(vec![real(dice, &[3, 4, 2]), indices(dice, &[5], 4)], &[1], &[]),
         op::GATHER => of(vec![real(dice, &[3, 4, 2]), indices(dice, &[2, 5, 2], 4)], &[1], &[]),
-        op::SCATTER_ADD => of(vec![real(dice, &[3, 4, 2]), indices(dice, &[2, 5, 2], 4), real(dice, &[2, 5, 2])], &[1], &[]),
+        op::SCATTER_ADD => of(
+            vec![real(dice, &[3, 4, 2]), indices(dice, &[2, 5, 2], 4), real(dice, &[2, 5, 2])],
+            &[1],
+            &[],
+        ),
         op::EMBEDDING => of(vec![real(dice, &[5, 3]), indices(dice, &[2, 4], 5)], &[], &[]),
         op::CONV1D => {
             let groups = dice.pick(1, 2);
@@ -223,27 +247,52 @@ fn case(code: u32, dice: &mut Dice) -> Option<Case> {
             if dice.unit() < 0.5 {
                 all.push(real(dice, &[3 * groups]));
             }
-            of(all, &[dice.pick(1, 2) as i64, dice.pick(0, 2) as i64, dice.pick(1, 2) as i64, groups as i64, dice.pick(0, 2) as i64], &[])
+            of(
+                all,
+                &[
+                    dice.pick(1, 2) as i64,
+                    dice.pick(0, 2) as i64,
+                    dice.pick(1, 2) as i64,
+                    groups as i64,
+                    dice.pick(0, 2) as i64,
+                ],
+                &[],
+            )
         }
         op::CONV2D => {
             let (groups, kernel) = (dice.pick(1, 2), [dice.pick(1, 3), dice.pick(1, 3)]);
-            let mut all = vec![real(dice, &[2, 2 * groups, 6, 7]), real(dice, &[2 * groups, 2, kernel[0], kernel[1]])];
+            let mut all = vec![
+                real(dice, &[2, 2 * groups, 6, 7]),
+                real(dice, &[2 * groups, 2, kernel[0], kernel[1]]),
+            ];
             if dice.unit() < 0.5 {
                 all.push(real(dice, &[2 * groups]));
             }
-            let mut ints: Vec<i64> =
-                [(1, 2), (1, 3), (0, 2), (0, 1), (1, 2), (1, 2)].iter().map(|&(a, b)| dice.pick(a, b) as i64).collect();
+            let mut ints: Vec<i64> = [(1, 2), (1, 3), (0, 2), (0, 1), (1, 2), (1, 2)]
+                .iter()
+                .map(|&(a, b)| dice.pick(a, b) as i64)
+                .collect();
             ints.extend([groups as i64, dice.pick(0, 2) as i64]);
             of(all, &ints, &[])
         }
         op::CONV_TRANSPOSE2D => {
             let groups = dice.pick(1, 2);
-            let mut all = vec![real(dice, &[2, 2 * groups, 3, 4]), real(dice, &[2 * groups, 2, 3, 2])];
+            let mut all =
+                vec![real(dice, &[2, 2 * groups, 3, 4]), real(dice, &[2 * groups, 2, 3, 2])];
             if dice.unit() < 0.5 {
                 all.push(real(dice, &[2 * groups]));
             }
             let stride = dice.pick(1, 3) as i64;
-            let mut ints = vec![stride, 2, dice.pick(0, 1) as i64, 0, stride - 1, 1, dice.pick(1, 2) as i64, 1];
+            let mut ints = vec![
+                stride,
+                2,
+                dice.pick(0, 1) as i64,
+                0,
+                stride - 1,
+                1,
+                dice.pick(1, 2) as i64,
+                1,
+            ];
             ints.push(groups as i64);
             of(all, &ints, &[])
         }
@@ -255,7 +304,11 @@ fn case(code: u32, dice: &mut Dice) -> Option<Case> {
                 _ => of(vec![x], &[3, 3, 2, 2, 1, 1], &[]),
             }
         }
-        op::UPSAMPLE_NEAREST2D => of(vec![real(dice, &[2, 2, 2, 3])], &[dice.pick(1, 5) as i64, dice.pick(2, 7) as i64], &[]),
+        op::UPSAMPLE_NEAREST2D => of(
+            vec![real(dice, &[2, 2, 2, 3])],
+            &[dice.pick(1, 5) as i64, dice.pick(2, 7) as i64],
+            &[],
+        ),
         op::SOFTMAX | op::LOG_SOFTMAX => {
             let shape = dice.any_shape();
             let dim = dice.pick(0, shape.len() - 1) as i64;
@@ -285,10 +338,14 @@ fn case(code: u32, dice: &mut Dice) -> Option<Case> {
                 }
             }
         }
-        op::NLL => of(vec![real(dice, &[3, 4]), indices(dice, &[3], 4)], &[dice.pick(0, 2) as i64], &[]),
-        op::MSE | op::MAE | op::BCE_WITH_LOGITS => {
-            of(vec![real(dice, &[3, 4]), real_in(dice, &[3, 4], 0.1, 0.9)], &[dice.pick(0, 2) as i64], &[])
+        op::NLL => {
+            of(vec![real(dice, &[3, 4]), indices(dice, &[3], 4)], &[dice.pick(0, 2) as i64], &[])
         }
+        op::MSE | op::MAE | op::BCE_WITH_LOGITS => of(
+            vec![real(dice, &[3, 4]), real_in(dice, &[3, 4], 0.1, 0.9)],
+            &[dice.pick(0, 2) as i64],
+            &[],
+        ),
         op::HUBER => of(vec![real(dice, &[3, 4]), real(dice, &[3, 4])], &[reduction::MEAN], &[0.7]),
         op::LAYER_NORM | op::RMS_NORM => {
             let mut shape = dice.any_shape();
@@ -306,7 +363,8 @@ fn case(code: u32, dice: &mut Dice) -> Option<Case> {
             let mut inputs = vec![real(dice, &shape[..rank]), real(dice, &[2]), real(dice, &[2])];
             inputs.push(Input::Constant(vec![2], vec![0.1, -0.2]));
             inputs.push(Input::Constant(vec![2], vec![0.8, 1.3]));
-            let behaviour = if dice.unit() < 0.5 { Behaviour::Training } else { Behaviour::Evaluation };
+            let behaviour =
+                if dice.unit() < 0.5 { Behaviour::Training } else { Behaviour::Evaluation };
             Case { behaviour, ..of(inputs, &[], &[1e-3, 0.1]) }
         }
         op::GROUP_NORM => {
@@ -317,7 +375,8 @@ fn case(code: u32, dice: &mut Dice) -> Option<Case> {
             of(all, &[[1, 2, 4][dice.pick(0, 2)]], &[1e-3])
         }
         op::DROPOUT => {
-            let behaviour = if dice.unit() < 0.7 { Behaviour::Training } else { Behaviour::Evaluation };
+            let behaviour =
+                if dice.unit() < 0.7 { Behaviour::Training } else { Behaviour::Evaluation };
             Case { behaviour, ..of(vec![real(dice, &[3, 5])], &[], &[0.4]) }
         }
         op::ATTENTION => {
@@ -325,7 +384,11 @@ fn case(code: u32, dice: &mut Dice) -> Option<Case> {
             let shape = [dice.pick(1, 2), [1, 3, 5, 67][dice.pick(0, 3)], 3 * heads * width];
             of(vec![real(dice, &shape)], &[heads as i64, dice.pick(0, 1) as i64], &[])
         }
-        op::TO_DTYPE => of(vec![real(dice, &[2, 3])], &[i64::from(fluxbay_plugin::abi::handle::dtype::F64)], &[]),
+        op::TO_DTYPE => of(
+            vec![real(dice, &[2, 3])],
+            &[i64::from(fluxbay_plugin::abi::handle::dtype::F64)],
+            &[],
+        ),
         _ => return None,
     })
 }
@@ -338,7 +401,13 @@ fn insert(engine: &mut Engine, input: &Input) -> Handle {
 }
 
 /// The weighted sum of all floating outputs.
-fn loss(engine: &mut Engine, code: u32, case: &Case, inputs: &[Handle], weights: &mut Dice) -> Handle {
+fn loss(
+    engine: &mut Engine,
+    code: u32,
+    case: &Case,
+    inputs: &[Handle],
+    weights: &mut Dice,
+) -> Handle {
     let mut outputs = Vec::new();
     engine.apply(code, inputs, &case.ints, &case.floats, &mut outputs).unwrap();
     let mut total = None;
@@ -370,7 +439,9 @@ fn check(code: u32, name: &str, round: usize) {
             .inputs
             .iter()
             .map(|input| match input {
-                Input::Real(shape, _) | Input::Constant(shape, _) | Input::Indices(shape, _) => shape,
+                Input::Real(shape, _) | Input::Constant(shape, _) | Input::Indices(shape, _) => {
+                    shape
+                }
             })
             .collect();
         format!("{name} of {shapes:?}, ints {:?}, floats {:?}", case.ints, case.floats)
@@ -378,13 +449,15 @@ fn check(code: u32, name: &str, round: usize) {
 
     engine.set_mode(Mode { recording: Recording::On, behaviour: case.behaviour });
     let handles: Vec<Handle> = case.inputs.iter().map(|input| insert(&mut engine, input)).collect();
-    let watched: Vec<usize> = (0..handles.len()).filter(|&at| matches!(case.inputs[at], Input::Real(..))).collect();
+    let watched: Vec<usize> =
+        (0..handles.len()).filter(|&at| matches!(case.inputs[at], Input::Real(..))).collect();
     for &at in &watched {
         engine.watch(handles[at]).unwrap();
     }
     let total = loss(&mut engine, code, &case, &handles, &mut Dice::new(&seed));
     let asked: Vec<Handle> = watched.iter().map(|&at| handles[at]).collect();
-    let gradients = engine.gradient_of(total, &asked).unwrap_or_else(|error| panic!("{}: {error}", describe()));
+    let gradients =
+        engine.gradient_of(total, &asked).unwrap_or_else(|error| panic!("{}: {error}", describe()));
     assert_eq!(engine.tape_length(), 0, "{}: the tape is used up", describe());
 
     engine.set_mode(Mode { recording: Recording::Off, behaviour: case.behaviour });
@@ -399,14 +472,20 @@ fn check(code: u32, name: &str, round: usize) {
                 let mut inputs = case.inputs.clone();
                 let Input::Real(_, values) = &mut inputs[at] else { unreachable!() };
                 values[element] += offset;
-                let handles: Vec<Handle> = inputs.iter().map(|input| insert(&mut engine, input)).collect();
+                let handles: Vec<Handle> =
+                    inputs.iter().map(|input| insert(&mut engine, input)).collect();
                 engine.set_random_state(&random);
                 let total = loss(&mut engine, code, &case, &handles, &mut Dice::new(&seed));
                 engine.scalar(total).unwrap()
             };
             let expected = (at_offset(step) - at_offset(-step)) / (2.0 * step);
             let error = (computed[element] - expected).abs() / (1.0 + expected.abs());
-            assert!(error < 2e-7, "{}: input {at}, element {element}: {} instead of {expected}", describe(), computed[element]);
+            assert!(
+                error < 2e-7,
+                "{}: input {at}, element {element}: {} instead of {expected}",
+                describe(),
+                computed[element]
+            );
         }
     }
 }
@@ -414,7 +493,11 @@ fn check(code: u32, name: &str, round: usize) {
 #[test]
 fn every_differentiable_operation_agrees_with_central_differences() {
     for info in OPERATIONS.iter().filter(|info| info.differentiable) {
-        assert!(case(info.code, &mut Dice::new("presence")).is_some(), "{} has no gradient check: add a case", info.name);
+        assert!(
+            case(info.code, &mut Dice::new("presence")).is_some(),
+            "{} has no gradient check: add a case",
+            info.name
+        );
         for round in 0..12 {
             check(info.code, info.name, round);
         }
@@ -424,7 +507,11 @@ fn every_differentiable_operation_agrees_with_central_differences() {
 #[test]
 fn no_operation_has_a_case_but_claims_no_gradient() {
     for info in OPERATIONS.iter().filter(|info| !info.differentiable) {
-        assert!(case(info.code, &mut Dice::new("presence")).is_none(), "{} has a gradient check: mark it differentiable", info.name);
+        assert!(
+            case(info.code, &mut Dice::new("presence")).is_none(),
+            "{} has a gradient check: mark it differentiable",
+            info.name
+        );
     }
 }
 
@@ -449,7 +536,9 @@ fn max_pool_sends_the_gradient_to_the_largest_only() {
 
 #[test]
 fn layer_norm_and_softmax_pass_a_gradient_to_their_input() {
-    for (code, ints, floats) in [(op::LAYER_NORM, &[][..], &[1e-5][..]), (op::SOFTMAX, &[-1][..], &[][..])] {
+    for (code, ints, floats) in
+        [(op::LAYER_NORM, &[][..], &[1e-5][..]), (op::SOFTMAX, &[-1][..], &[][..])]
+    {
         let mut engine = double(0);
         let x = f64s(&mut engine, &[2, 3], &[0.1, 0.5, -0.3, 2.0, 1.0, 0.0]);
         engine.watch(x).unwrap();

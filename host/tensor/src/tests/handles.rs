@@ -24,7 +24,10 @@ fn stale_unknown_and_empty_handles_are_errors() {
     for bad in [x, Handle(77), Handle::NONE, Handle(reused.0 + (5 << 32))] {
         assert!(matches!(why_not(engine.value(bad)), TensorError::BadHandle { .. }), "{bad:?}");
         assert!(matches!(why_not(engine.release(bad)), TensorError::BadHandle { .. }));
-        assert!(matches!(why_not(engine.apply1(op::NEG, &[bad], &[], &[])), TensorError::BadHandle { .. }));
+        assert!(matches!(
+            why_not(engine.apply1(op::NEG, &[bad], &[], &[])),
+            TensorError::BadHandle { .. }
+        ));
     }
     engine.release(reused).unwrap();
     assert_eq!(engine.living(), 0);
@@ -33,8 +36,12 @@ fn stale_unknown_and_empty_handles_are_errors() {
 #[test]
 fn lent_elements_come_back_once_nobody_sees_them() {
     let mut engine = single(0);
-    let lent = |engine: &mut Engine| engine.insert_lent(Tensor::from_slice(&[1.0_f32, 2.0], 2, &Device::Cpu).unwrap());
-    let come_back = |engine: &mut Engine| engine.take_returned().map(|room| room.as_slice::<f32>().unwrap().to_vec());
+    let lent = |engine: &mut Engine| {
+        engine.insert_lent(Tensor::from_slice(&[1.0_f32, 2.0], 2, &Device::Cpu).unwrap())
+    };
+    let come_back = |engine: &mut Engine| {
+        engine.take_returned().map(|room| room.as_slice::<f32>().unwrap().to_vec())
+    };
 
     let x = lent(&mut engine);
     engine.retain(x).unwrap();
@@ -78,18 +85,27 @@ fn nonsense_is_answered_with_errors_for_every_operation() {
     let ids = u32s(&mut engine, &[2], &[9, 1]);
     let bytes = engine.insert(Tensor::from_slice(&[1_u8, 2], 2, &Device::Cpu).unwrap());
     let doubles = f64s(&mut engine, &[2], &[1.0, 2.0]);
-    let attributes: [(&[i64], &[f64]); 6] =
-        [(&[], &[]), (&[-9], &[f64::NAN]), (&[i64::MAX, i64::MIN, 3], &[0.0, 0.0]), (&[1, 1, 1, 1], &[]), (&[0, 0], &[-1.0]), (&[1], &[])];
+    let attributes: [(&[i64], &[f64]); 6] = [
+        (&[], &[]),
+        (&[-9], &[f64::NAN]),
+        (&[i64::MAX, i64::MIN, 3], &[0.0, 0.0]),
+        (&[1, 1, 1, 1], &[]),
+        (&[0, 0], &[-1.0]),
+        (&[1], &[]),
+    ];
     let pool = [scalar, empty, wide, ids, bytes, doubles];
     let mut outputs = Vec::new();
     let mut seen = 0;
     for info in OPERATIONS {
         for count in 0..=5 {
             for first in 0..pool.len() {
-                let inputs: Vec<Handle> = (0..count).map(|at| pool[(first + at * (1 + first % 2)) % pool.len()]).collect();
+                let inputs: Vec<Handle> = (0..count)
+                    .map(|at| pool[(first + at * (1 + first % 2)) % pool.len()])
+                    .collect();
                 for (ints, floats) in attributes {
                     // No panic is the point; most are errors, each of which names the operation.
-                    if let Err(error) = engine.apply(info.code, &inputs, ints, floats, &mut outputs) {
+                    if let Err(error) = engine.apply(info.code, &inputs, ints, floats, &mut outputs)
+                    {
                         assert!(error.to_string().contains(info.name), "{}: {error}", info.name);
                         seen += 1;
                     }
@@ -99,7 +115,10 @@ fn nonsense_is_answered_with_errors_for_every_operation() {
         }
     }
     assert!(seen > 10_000, "{seen}");
-    assert!(matches!(why_not(engine.apply1(9999, &[], &[], &[])), TensorError::UnknownOperation { code: 9999, .. }));
+    assert!(matches!(
+        why_not(engine.apply1(9999, &[], &[], &[])),
+        TensorError::UnknownOperation { code: 9999, .. }
+    ));
 }
 
 #[test]
@@ -108,7 +127,10 @@ fn errors_name_the_operation_and_both_shapes() {
     let a = f32s(&mut engine, &[2, 3], &[0.0; 6]);
     let b = f32s(&mut engine, &[2, 4], &[0.0; 8]);
     let text = engine.apply1(op::MATMUL, &[a, b], &[], &[]).unwrap_err().to_string();
-    assert!(text.starts_with("matmul: ") && text.contains("[2, 3]") && text.contains("[2, 4]"), "{text}");
+    assert!(
+        text.starts_with("matmul: ") && text.contains("[2, 3]") && text.contains("[2, 4]"),
+        "{text}"
+    );
     let text = engine.apply1(op::ADD, &[a, b], &[], &[]).unwrap_err().to_string();
     assert!(text.contains("[2, 3]") && text.contains("[2, 4]"), "{text}");
 }
@@ -131,10 +153,18 @@ fn a_parameter_keeps_its_handle_and_gets_gradients_of_its_model_only() {
     let loss = engine.apply1(op::SUM, &[again], &[0], &[]).unwrap();
     engine.backward(loss, None).unwrap();
     let gradient = engine.gradient(1).unwrap().unwrap();
-    assert_eq!(engine.read_f64(gradient).unwrap(), [6.0, 6.0], "gradients accumulate until they are cleared");
+    assert_eq!(
+        engine.read_f64(gradient).unwrap(),
+        [6.0, 6.0],
+        "gradients accumulate until they are cleared"
+    );
     engine.apply(op::SCALE_, &[gradient], &[], &[0.5], &mut Vec::new()).unwrap();
     let same = engine.gradient(1).unwrap().unwrap();
-    assert_eq!(engine.read_f64(same).unwrap(), [3.0, 3.0], "in-place changes reach the gradient itself");
+    assert_eq!(
+        engine.read_f64(same).unwrap(),
+        [3.0, 3.0],
+        "in-place changes reach the gradient itself"
+    );
     engine.clear_gradients(Some(critic));
     assert_eq!(engine.gradient(1).unwrap(), None);
     assert!(engine.gradient(0).unwrap().is_some());
@@ -155,11 +185,19 @@ fn in_place_changes_leave_views_and_the_tape_alone() {
     assert_eq!(engine.read_f64(copy).unwrap(), [3.0, 3.0]);
     engine.backward(loss, None).unwrap();
     let gradient = engine.gradient(0).unwrap().unwrap();
-    assert_eq!(engine.read_f64(gradient).unwrap(), [6.0, 6.0], "the gradient is taken where the loss was computed");
+    assert_eq!(
+        engine.read_f64(gradient).unwrap(),
+        [6.0, 6.0],
+        "the gradient is taken where the loss was computed"
+    );
 
-    let text = engine.apply(op::SCALE_, &[square], &[], &[2.0], &mut Vec::new()).unwrap_err().to_string();
+    let text =
+        engine.apply(op::SCALE_, &[square], &[], &[2.0], &mut Vec::new()).unwrap_err().to_string();
     assert!(text.contains("tape"), "{text}");
-    let text = engine.apply(op::ADD_SCALED_, &[w, w], &[], &[2.0], &mut Vec::new()).unwrap_err().to_string();
+    let text = engine
+        .apply(op::ADD_SCALED_, &[w, w], &[], &[2.0], &mut Vec::new())
+        .unwrap_err()
+        .to_string();
     assert!(text.contains("overwritten"), "{text}");
 }
 
@@ -217,10 +255,16 @@ fn parameters_are_listed_by_model_and_path_and_seeded_by_name() {
         engine.model("first");
         for (model, path) in order {
             let model = engine.model(model);
-            engine.parameter(model, path, &[3], Init::Normal { mean: 0.0, std: 1.0 }, Kind::Trainable).unwrap();
+            engine
+                .parameter(model, path, &[3], Init::Normal { mean: 0.0, std: 1.0 }, Kind::Trainable)
+                .unwrap();
         }
-        let listed: Vec<(usize, String, Handle)> = engine.parameters().map(|p| (p.model, p.path.to_owned(), p.handle)).collect();
-        listed.into_iter().map(|(model, path, handle)| (model, path, engine.read_f32(handle).unwrap())).collect::<Vec<_>>()
+        let listed: Vec<(usize, String, Handle)> =
+            engine.parameters().map(|p| (p.model, p.path.to_owned(), p.handle)).collect();
+        listed
+            .into_iter()
+            .map(|(model, path, handle)| (model, path, engine.read_f32(handle).unwrap()))
+            .collect::<Vec<_>>()
     };
     let one = values(&[("first", "b.w"), ("first", "a.w"), ("second", "a.w")]);
     let two = values(&[("second", "a.w"), ("first", "a.w"), ("first", "b.w")]);
@@ -235,13 +279,22 @@ fn parameters_refuse_what_does_not_fit() {
     let mut engine = single(0);
     let model = engine.model("net");
     engine.parameter(model, "w", &[2, 3], Init::Constant(0.0), Kind::Trainable).unwrap();
-    let text = engine.parameter(model, "w", &[2, 3], Init::Constant(0.0), Kind::Trainable).unwrap_err().to_string();
+    let text = engine
+        .parameter(model, "w", &[2, 3], Init::Constant(0.0), Kind::Trainable)
+        .unwrap_err()
+        .to_string();
     assert!(text.contains("net") && text.contains('w') && text.contains("taken"), "{text}");
     assert!(engine.parameter(5, "w", &[1], Init::Constant(0.0), Kind::Trainable).is_err());
-    assert!(engine.parameter(model, "huge", &[usize::MAX, 2], Init::Constant(0.0), Kind::Trainable).is_err());
+    assert!(
+        engine
+            .parameter(model, "huge", &[usize::MAX, 2], Init::Constant(0.0), Kind::Trainable)
+            .is_err()
+    );
     let wrong = Tensor::zeros((3, 2), candle_core::DType::F32, &Device::Cpu).unwrap();
     assert!(engine.set_parameter(0, &wrong).unwrap_err().to_string().contains("[3, 2]"));
-    engine.set_parameter(0, &Tensor::ones((2, 3), candle_core::DType::F32, &Device::Cpu).unwrap()).unwrap();
+    engine
+        .set_parameter(0, &Tensor::ones((2, 3), candle_core::DType::F32, &Device::Cpu).unwrap())
+        .unwrap();
     let handle = engine.find_parameter(model, "w").unwrap().handle;
     assert_eq!(engine.read_f32(handle).unwrap(), [1.0; 6]);
 }

@@ -12,7 +12,13 @@ use fluxbay_plugin::abi::handle::Handle;
 
 /// An engine with parameters of double precision, on two threads.
 fn double(seed: u64) -> Engine {
-    Engine::new(EngineOptions { seed, threads: 2, parameter_dtype: DType::F64, ..EngineOptions::default() }).unwrap()
+    Engine::new(EngineOptions {
+        seed,
+        threads: 2,
+        parameter_dtype: DType::F64,
+        ..EngineOptions::default()
+    })
+    .unwrap()
 }
 
 /// An engine as runs have it, on two threads.
@@ -21,13 +27,16 @@ fn single(seed: u64) -> Engine {
 }
 
 fn f64s(engine: &mut Engine, shape: &[usize], values: &[f64]) -> Handle {
-    engine.insert(candle_core::Tensor::from_slice(values, shape, &candle_core::Device::Cpu).unwrap())
+    engine
+        .insert(candle_core::Tensor::from_slice(values, shape, &candle_core::Device::Cpu).unwrap())
 }
 
 fn f32s(engine: &mut Engine, shape: &[usize], values: &[f32]) -> Handle {
-    engine.insert(candle_core::Tensor::from_slice(values, shape, &candle_core::Device::Cpu).unwrap())
+    engine
+        .insert(candle_core::Tensor::from_slice(values, shape, &candle_core::Device::Cpu).unwrap())
 }
 
 fn u32s(engine: &mut Engine, shape: &[usize], values: &[u32]) -> Handle {
-    engine.insert(candle_core::Tensor::from_slice(values, shape, &candle_core::Device::Cpu).unwrap())
+    engine
+        .insert(candle_core::Tensor::from_slice(values, shape, &candle_core::Device::Cpu).unwrap())
 }

@@ -1,4 +1,5 @@
-//! Optimizer updates against what PyTorch made of the same numbers in 100 steps; `tests/reference/training.py` recorded it.
+//! Optimizer updates against what PyTorch made of the same numbers in 100 steps;
+//! `tests/reference/training.py` recorded it.
 
 use candle_core::{DType, Device, Tensor};
 use fluxbay_plugin::abi::handle::Handle;
@@ -8,14 +9,21 @@ use super::super::Engine;
 use super::{double, f32s, single};
 
 const START: [f64; 5] = [1.5, -0.4, 0.3, 2.0, -1.1];
-/// The five numbers several times over, so that whole vectors and what is left over are both computed.
+/// The five numbers several times over, so that whole vectors and what is left over are both
+/// computed.
 const COPIES: usize = 9;
 
 fn recorded(case: &str) -> Vec<(usize, Vec<f64>)> {
-    let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/reference/pytorch.json"));
+    let text =
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/reference/pytorch.json"));
     let numbers: serde_json::Value = serde_json::from_str(text).unwrap();
     let steps = numbers["optimizers"][case].as_object().unwrap();
-    steps.iter().map(|(step, values)| (step.parse().unwrap(), serde_json::from_value(values.clone()).unwrap())).collect()
+    steps
+        .iter()
+        .map(|(step, values)| {
+            (step.parse().unwrap(), serde_json::from_value(values.clone()).unwrap())
+        })
+        .collect()
 }
 
 /// An update as PyTorch's numbers were made with it.
@@ -27,19 +35,25 @@ struct Case {
     states: usize,
 }
 
-/// Runs an update on the recorded gradients in one precision, and compares the parameters where PyTorch's were kept.
+/// Runs an update on the recorded gradients in one precision, and compares the parameters where
+/// PyTorch's were kept.
 fn follows(mut engine: Engine, dtype: DType, tolerance: f64, case: &Case) {
     let Case { name, code, floats, ints, states } = *case;
     let tiled: Vec<f64> = START.repeat(COPIES);
-    let tensor = |values: &[f64]| Tensor::new(values, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+    let tensor =
+        |values: &[f64]| Tensor::new(values, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
     let p = engine.insert(tensor(&tiled));
-    let states: Vec<Handle> = (0..states).map(|_| engine.insert(tensor(&vec![0.0; tiled.len()]))).collect();
+    let states: Vec<Handle> =
+        (0..states).map(|_| engine.insert(tensor(&vec![0.0; tiled.len()]))).collect();
     let recorded = recorded(name);
     assert_eq!(recorded.last().map(|(step, _)| *step), Some(100));
     for step in 1..=100 {
         let now = engine.read_f64(p).unwrap();
-        let gradient: Vec<f64> =
-            now.iter().enumerate().map(|(at, p)| p - 0.3 + 0.5 * (step as f64 * ((at % START.len()) as f64 + 1.0)).sin()).collect();
+        let gradient: Vec<f64> = now
+            .iter()
+            .enumerate()
+            .map(|(at, p)| p - 0.3 + 0.5 * (step as f64 * ((at % START.len()) as f64 + 1.0)).sin())
+            .collect();
         let g = engine.insert(tensor(&gradient));
         let inputs: Vec<Handle> = [p, g].into_iter().chain(states.iter().copied()).collect();
         engine.apply(code, &inputs, &ints(step), floats, &mut Vec::new()).unwrap();
@@ -47,14 +61,23 @@ fn follows(mut engine: Engine, dtype: DType, tolerance: f64, case: &Case) {
         let Some((_, expected)) = recorded.iter().find(|(kept, _)| *kept == step) else { continue };
         for (at, ours) in engine.read_f64(p).unwrap().into_iter().enumerate() {
             let theirs = expected[at % START.len()];
-            assert!((ours - theirs).abs() < tolerance, "{name} in {dtype:?}, step {step}, element {at}: {ours}, PyTorch has {theirs}");
+            assert!(
+                (ours - theirs).abs() < tolerance,
+                "{name} in {dtype:?}, step {step}, element {at}: {ours}, PyTorch has {theirs}"
+            );
         }
     }
 }
 
 #[test]
 fn optimizers_follow_pytorch_over_100_steps() {
-    let case = |name, code, floats, states| Case { name, code, floats, ints: |step| vec![step as i64], states };
+    let case = |name, code, floats, states| Case {
+        name,
+        code,
+        floats,
+        ints: |step| vec![step as i64],
+        states,
+    };
     let rmsprop: fn(usize) -> Vec<i64> = |_| vec![0];
     let cases = [
         case("sgd", op::SGD_UPDATE, &[0.05], 0),
@@ -62,9 +85,18 @@ fn optimizers_follow_pytorch_over_100_steps() {
         case("sgd-nesterov", op::SGD_UPDATE, &[0.05, 0.8, 0.0, 0.02, 1.0], 1),
         case("adam", op::ADAM_UPDATE, &[0.02, 0.9, 0.99, 1e-6, 0.1], 2),
         case("adamw", op::ADAMW_UPDATE, &[0.02, 0.9, 0.99, 1e-6, 0.1], 2),
-        Case { ints: rmsprop, ..case("rmsprop", op::RMSPROP_UPDATE, &[0.01, 0.95, 1e-6, 0.01, 0.0], 1) },
-        Case { ints: rmsprop, ..case("rmsprop-momentum", op::RMSPROP_UPDATE, &[0.01, 0.95, 1e-6, 0.0, 0.7], 2) },
-        Case { ints: |_| vec![1], ..case("rmsprop-centered", op::RMSPROP_UPDATE, &[0.01, 0.95, 1e-6, 0.0, 0.7], 3) },
+        Case {
+            ints: rmsprop,
+            ..case("rmsprop", op::RMSPROP_UPDATE, &[0.01, 0.95, 1e-6, 0.01, 0.0], 1)
+        },
+        Case {
+            ints: rmsprop,
+            ..case("rmsprop-momentum", op::RMSPROP_UPDATE, &[0.01, 0.95, 1e-6, 0.0, 0.7], 2)
+        },
+        Case {
+            ints: |_| vec![1],
+            ..case("rmsprop-centered", op::RMSPROP_UPDATE, &[0.01, 0.95, 1e-6, 0.0, 0.7], 3)
+        },
         Case { ints: |_| vec![], ..case("lion", op::LION_UPDATE, &[0.01, 0.9, 0.99, 0.1], 1) },
     ];
     for case in &cases {
@@ -89,6 +121,7 @@ fn other_changes_in_place_do_what_they_say() {
     apply(&mut engine, op::ASSIGN, &[x, y], &[]);
     assert_eq!(engine.read_f32(x).unwrap(), [5.0, 10.0]);
     let narrow = f32s(&mut engine, &[1], &[1.0]);
-    let text = engine.apply(op::ASSIGN, &[x, narrow], &[], &[], &mut Vec::new()).unwrap_err().to_string();
+    let text =
+        engine.apply(op::ASSIGN, &[x, narrow], &[], &[], &mut Vec::new()).unwrap_err().to_string();
     assert!(text.contains("[2]") && text.contains("[1]"), "{text}");
 }

@@ -17,7 +17,10 @@ fn bfloat16_is_computed_through_single_precision_and_keeps_its_type() {
     for handle in [x, w] {
         engine.watch(handle).unwrap();
     }
-    let small: Vec<Handle> = [x, w].iter().map(|&handle| engine.apply1(op::TO_DTYPE, &[handle], &[half], &[]).unwrap()).collect();
+    let small: Vec<Handle> = [x, w]
+        .iter()
+        .map(|&handle| engine.apply1(op::TO_DTYPE, &[handle], &[half], &[]).unwrap())
+        .collect();
     let y = engine.apply1(op::LINEAR, &small, &[activation::TANH], &[]).unwrap();
     assert_eq!(engine.dtype(y).unwrap(), dtype::BF16);
     let total = engine.apply1(op::SUM, &[y], &[0], &[]).unwrap();
@@ -27,7 +30,11 @@ fn bfloat16_is_computed_through_single_precision_and_keeps_its_type() {
     let total = engine.apply1(op::SUM, &[y], &[0], &[]).unwrap();
     let exact = engine.gradient_of(total, &[x, w]).unwrap();
     for (rough, exact) in gradients.into_iter().zip(exact) {
-        assert_eq!(engine.dtype(rough).unwrap(), dtype::F32, "the gradient of the conversion is converted back");
+        assert_eq!(
+            engine.dtype(rough).unwrap(),
+            dtype::F32,
+            "the gradient of the conversion is converted back"
+        );
         for (a, b) in engine.read_f32(rough).unwrap().iter().zip(engine.read_f32(exact).unwrap()) {
             assert!((a - b).abs() < 0.02, "{a} instead of {b}");
         }
@@ -50,13 +57,25 @@ fn mixed_types_are_refused() {
     let x = f32s(&mut engine, &[2], &[1.0, 2.0]);
     for code in [dtype::BF16, dtype::F64] {
         let other = engine.apply1(op::TO_DTYPE, &[x], &[i64::from(code)], &[]).unwrap();
-        assert!(engine.apply1(op::ADD, &[x, other], &[], &[]).unwrap_err().to_string().contains("different element types"));
+        assert!(
+            engine
+                .apply1(op::ADD, &[x, other], &[], &[])
+                .unwrap_err()
+                .to_string()
+                .contains("different element types")
+        );
     }
 }
 
 /// Trains a small convolutional model for some steps and gives all of its parameters' bits.
 fn trained(threads: usize) -> Vec<u32> {
-    let mut engine = Engine::new(EngineOptions { seed: 5, threads, parameter_dtype: DType::F32, ..EngineOptions::default() }).unwrap();
+    let mut engine = Engine::new(EngineOptions {
+        seed: 5,
+        threads,
+        parameter_dtype: DType::F32,
+        ..EngineOptions::default()
+    })
+    .unwrap();
     let model = engine.model("net");
     let init = Init::Uniform { low: -0.2, high: 0.2 };
     let w1 = engine.parameter(model, "conv.w", &[8, 1, 3, 3], init, Kind::Trainable).unwrap();
@@ -65,9 +84,12 @@ fn trained(threads: usize) -> Vec<u32> {
     let mut dice = Dice::new("images");
     let pixels: Vec<f32> = (0..32 * 28 * 28).map(|_| dice.within(0.0, 1.0) as f32).collect();
     let labels: Vec<u32> = (0..32).map(|_| dice.pick(0, 9) as u32).collect();
-    let (x, labels) = (f32s(&mut engine, &[32, 1, 28, 28], &pixels), u32s(&mut engine, &[32], &labels));
+    let (x, labels) =
+        (f32s(&mut engine, &[32, 1, 28, 28], &pixels), u32s(&mut engine, &[32], &labels));
     for _ in 0..3 {
-        let h = engine.apply1(op::CONV2D, &[x, w1], &[1, 1, 0, 0, 1, 1, 1, activation::RELU], &[]).unwrap();
+        let h = engine
+            .apply1(op::CONV2D, &[x, w1], &[1, 1, 0, 0, 1, 1, 1, activation::RELU], &[])
+            .unwrap();
         let h = engine.apply1(op::MAX_POOL2D, &[h], &[2, 2], &[]).unwrap();
         let h = engine.apply1(op::RESHAPE, &[h], &[32, -1], &[]).unwrap();
         let h = engine.apply1(op::DROPOUT, &[h], &[], &[0.2]).unwrap();
@@ -77,7 +99,9 @@ fn trained(threads: usize) -> Vec<u32> {
         engine.backward(loss, None).unwrap();
         for (index, parameter) in [w1, w2, b2].into_iter().enumerate() {
             let gradient = engine.gradient(index).unwrap().unwrap();
-            engine.apply(op::SGD_UPDATE, &[parameter, gradient], &[1], &[0.1], &mut Vec::new()).unwrap();
+            engine
+                .apply(op::SGD_UPDATE, &[parameter, gradient], &[1], &[0.1], &mut Vec::new())
+                .unwrap();
             engine.release(gradient).unwrap();
         }
         engine.clear_tape();

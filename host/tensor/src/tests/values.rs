@@ -1,4 +1,5 @@
-//! Values of operations: against candle where it is right, against numbers from the literature or by hand elsewhere.
+//! Values of operations: against candle where it is right, against numbers from the literature or
+//! by hand elsewhere.
 
 use candle_core::{Device, Tensor};
 use fluxbay_plugin::abi::handle::{Handle, dtype};
@@ -10,7 +11,8 @@ use super::{double, f32s, f64s, single, u32s};
 
 fn random(engine: &mut Engine, name: &str, shape: &[usize]) -> Handle {
     let mut dice = Dice::new(name);
-    let values: Vec<f32> = (0..shape.iter().product()).map(|_| dice.within(-2.0, 2.0) as f32).collect();
+    let values: Vec<f32> =
+        (0..shape.iter().product()).map(|_| dice.within(-2.0, 2.0) as f32).collect();
     f32s(engine, shape, &values)
 }
 
@@ -56,10 +58,17 @@ fn flat_linear_is_linear_of_flattened_samples_to_the_bit() {
         let flattened = engine.apply1(op::RESHAPE, &[x], &[7, inputs as i64], &[]).unwrap();
         let expected = engine.apply1(op::LINEAR, &[flattened, w, b], &[1], &[]).unwrap();
         let ours = engine.apply1(op::FLAT_LINEAR, &[x, w, b], &[1], &[]).unwrap();
-        assert_eq!((engine.shape(ours).unwrap(), engine.read_f32(ours).unwrap()), (&[7, 5][..], engine.read_f32(expected).unwrap()));
+        assert_eq!(
+            (engine.shape(ours).unwrap(), engine.read_f32(ours).unwrap()),
+            (&[7, 5][..], engine.read_f32(expected).unwrap())
+        );
         let narrow = random(&mut engine, "w", &[5, inputs + 1]);
-        let refused = engine.apply1(op::FLAT_LINEAR, &[x, narrow], &[], &[]).unwrap_err().to_string();
-        assert!(refused.starts_with("flat-linear: ") && refused.contains("elements per sample"), "{refused}");
+        let refused =
+            engine.apply1(op::FLAT_LINEAR, &[x, narrow], &[], &[]).unwrap_err().to_string();
+        assert!(
+            refused.starts_with("flat-linear: ") && refused.contains("elements per sample"),
+            "{refused}"
+        );
     }
     let number = f32s(&mut engine, &[], &[1.0]);
     let w = random(&mut engine, "w", &[5, 1]);
@@ -69,17 +78,25 @@ fn flat_linear_is_linear_of_flattened_samples_to_the_bit() {
 #[test]
 fn convolutions_agree_with_candle() {
     let mut engine = single(0);
-    for (stride, padding, dilation, groups) in [(1, 0, 1, 1), (2, 1, 1, 1), (1, 2, 2, 2), (3, 1, 1, 4)] {
+    for (stride, padding, dilation, groups) in
+        [(1, 0, 1, 1), (2, 1, 1, 1), (1, 2, 2, 2), (3, 1, 1, 4)]
+    {
         let x = random(&mut engine, "x", &[3, 4, 11, 9]);
         let w = random(&mut engine, "w", &[8, 4 / groups, 3, 3]);
-        let expected = engine.value(x).unwrap().conv2d(engine.value(w).unwrap(), padding, stride, dilation, groups).unwrap();
+        let expected = engine
+            .value(x)
+            .unwrap()
+            .conv2d(engine.value(w).unwrap(), padding, stride, dilation, groups)
+            .unwrap();
         let [s, p, d] = [stride, padding, dilation].map(|size| size as i64);
-        let ours = engine.apply1(op::CONV2D, &[x, w], &[s, s, p, p, d, d, groups as i64], &[]).unwrap();
+        let ours =
+            engine.apply1(op::CONV2D, &[x, w], &[s, s, p, p, d, d, groups as i64], &[]).unwrap();
         close(&engine, ours, &expected, 1e-5);
     }
     let x = random(&mut engine, "x", &[2, 3, 5, 4]);
     let w = random(&mut engine, "w", &[3, 2, 3, 3]);
-    let expected = engine.value(x).unwrap().conv_transpose2d(engine.value(w).unwrap(), 1, 1, 2, 1).unwrap();
+    let expected =
+        engine.value(x).unwrap().conv_transpose2d(engine.value(w).unwrap(), 1, 1, 2, 1).unwrap();
     let ours = engine.apply1(op::CONV_TRANSPOSE2D, &[x, w], &[2, 2, 1, 1, 1, 1], &[]).unwrap();
     close(&engine, ours, &expected, 1e-5);
     let x = random(&mut engine, "x", &[2, 3, 17]);
@@ -110,7 +127,11 @@ fn reductions_and_softmax_agree_with_candle() {
     let x = random(&mut engine, "x", &[37, 65, 12]);
     for dim in 0..3 {
         let value = engine.value(x).unwrap();
-        let (sum, max, softmax) = (value.sum(dim).unwrap(), value.max(dim).unwrap(), candle_nn::ops::softmax(value, dim).unwrap());
+        let (sum, max, softmax) = (
+            value.sum(dim).unwrap(),
+            value.max(dim).unwrap(),
+            candle_nn::ops::softmax(value, dim).unwrap(),
+        );
         let argmax = value.argmax(dim).unwrap();
         let ours = engine.apply1(op::SUM, &[x], &[0, dim as i64], &[]).unwrap();
         close(&engine, ours, &sum, 1e-5);
@@ -119,9 +140,15 @@ fn reductions_and_softmax_agree_with_candle() {
         let ours = engine.apply1(op::SOFTMAX, &[x], &[dim as i64], &[]).unwrap();
         close(&engine, ours, &softmax, 1e-6);
         let ours = engine.apply1(op::ARGMAX, &[x], &[0, dim as i64], &[]).unwrap();
-        assert_eq!(engine.read_u32(ours).unwrap(), argmax.flatten_all().unwrap().to_vec1::<u32>().unwrap());
+        assert_eq!(
+            engine.read_u32(ours).unwrap(),
+            argmax.flatten_all().unwrap().to_vec1::<u32>().unwrap()
+        );
     }
-    let (first_last, all) = (engine.value(x).unwrap().sum((0, 2)).unwrap(), engine.value(x).unwrap().sum_all().unwrap());
+    let (first_last, all) = (
+        engine.value(x).unwrap().sum((0, 2)).unwrap(),
+        engine.value(x).unwrap().sum_all().unwrap(),
+    );
     let ours = engine.apply1(op::SUM, &[x], &[0, 0, 2], &[]).unwrap();
     close(&engine, ours, &first_last, 1e-5);
     let ours = engine.apply1(op::SUM, &[x], &[0], &[]).unwrap();
@@ -136,7 +163,10 @@ fn cross_entropy_agrees_with_the_definition() {
     let each = engine.apply1(op::CROSS_ENTROPY, &[x, labels], &[2], &[]).unwrap();
     let values = engine.read_f64(each).unwrap();
     let first = (1.0 + (-1.0_f64).exp() + (-2.0_f64).exp()).ln();
-    assert!((values[0] - first).abs() < 1e-12 && (values[1] - 3.0_f64.ln()).abs() < 1e-12, "{values:?}");
+    assert!(
+        (values[0] - first).abs() < 1e-12 && (values[1] - 3.0_f64.ln()).abs() < 1e-12,
+        "{values:?}"
+    );
     // Smoothing 0.3: 0.7 of the above plus 0.1 of each class's.
     let smooth = engine.apply1(op::CROSS_ENTROPY, &[x, labels], &[2], &[0.3]).unwrap();
     let smooth = engine.read_f64(smooth).unwrap()[0];
@@ -161,14 +191,28 @@ fn attention_agrees_with_its_parts() {
         let packed = engine.value(qkv).unwrap().clone();
         let part = |which: usize| {
             let part = packed.narrow(2, which * channels, channels).unwrap();
-            part.reshape((batch, time, heads, width)).unwrap().transpose(1, 2).unwrap().contiguous().unwrap()
+            part.reshape((batch, time, heads, width))
+                .unwrap()
+                .transpose(1, 2)
+                .unwrap()
+                .contiguous()
+                .unwrap()
         };
-        let scores = (part(0).matmul(&part(1).t().unwrap().contiguous().unwrap()).unwrap() * (1.0 / (width as f64).sqrt())).unwrap();
-        let hidden: Vec<f32> =
-            (0..time * time).map(|at| if causal == 1 && at % time > at / time { f32::NEG_INFINITY } else { 0.0 }).collect();
+        let scores = (part(0).matmul(&part(1).t().unwrap().contiguous().unwrap()).unwrap()
+            * (1.0 / (width as f64).sqrt()))
+        .unwrap();
+        let hidden: Vec<f32> = (0..time * time)
+            .map(|at| if causal == 1 && at % time > at / time { f32::NEG_INFINITY } else { 0.0 })
+            .collect();
         let mask = Tensor::from_vec(hidden, (time, time), &Device::Cpu).unwrap();
         let weights = candle_nn::ops::softmax(&scores.broadcast_add(&mask).unwrap(), 3).unwrap();
-        let expected = weights.matmul(&part(2)).unwrap().transpose(1, 2).unwrap().reshape((batch, time, channels)).unwrap();
+        let expected = weights
+            .matmul(&part(2))
+            .unwrap()
+            .transpose(1, 2)
+            .unwrap()
+            .reshape((batch, time, channels))
+            .unwrap();
         close(&engine, ours, &expected, 1e-5);
     }
 }
@@ -183,7 +227,10 @@ fn batch_norm_trains_and_evaluates_with_running_statistics() {
     let y = engine.read_f64(y).unwrap();
     assert!((y[0] - (2.0 * (1.0 - 3.0) / 3.5_f64.sqrt() + 0.5)).abs() < 1e-12, "{y:?}");
     assert!((engine.scalar(mean).unwrap() - 0.3).abs() < 1e-12);
-    assert!((engine.scalar(variance).unwrap() - (0.9 + 0.1 * 14.0 / 3.0)).abs() < 1e-12, "the running variance divides by n - 1");
+    assert!(
+        (engine.scalar(variance).unwrap() - (0.9 + 0.1 * 14.0 / 3.0)).abs() < 1e-12,
+        "the running variance divides by n - 1"
+    );
     engine.set_mode(Mode { recording: Recording::Off, behaviour: Behaviour::Evaluation });
     let y = engine.apply1(op::BATCH_NORM, &[x, w, b, mean, variance], &[], &[0.0, 0.1]).unwrap();
     let (m, v) = (engine.scalar(mean).unwrap(), engine.scalar(variance).unwrap());
@@ -238,7 +285,11 @@ fn statistics_and_indexing_give_the_values_expected() {
     let x = f32s(&mut engine, &[2, 4], &[3.0, 1.0, 2.0, 1.0, -1.0, 5.0, 0.0, 9.0]);
     let mut outputs = Vec::new();
     engine.apply(op::SORT, &[x], &[1], &[], &mut outputs).unwrap();
-    assert_eq!(engine.read_u32(outputs[1]).unwrap(), [1, 3, 2, 0, 0, 2, 1, 3], "equal elements keep their order");
+    assert_eq!(
+        engine.read_u32(outputs[1]).unwrap(),
+        [1, 3, 2, 0, 0, 2, 1, 3],
+        "equal elements keep their order"
+    );
     outputs.clear();
     engine.apply(op::TOP_K, &[x], &[2], &[], &mut outputs).unwrap();
     assert_eq!(engine.read_f32(outputs[0]).unwrap(), [3.0, 2.0, 9.0, 5.0]);
@@ -254,8 +305,15 @@ fn statistics_and_indexing_give_the_values_expected() {
     let hot = engine.apply1(op::ONE_HOT, &[ids], &[3], &[]).unwrap();
     assert_eq!(engine.read_f32(hot).unwrap(), [0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
     let bad = u32s(&mut engine, &[1], &[2]);
-    assert!(engine.apply1(op::EMBEDDING, &[x, bad], &[], &[]).unwrap_err().to_string().contains("index 2"));
-    let range = engine.apply1(op::ARANGE, &[], &[i64::from(dtype::I64)], &[0.0, 10.0, 3.0]).unwrap();
+    assert!(
+        engine
+            .apply1(op::EMBEDDING, &[x, bad], &[], &[])
+            .unwrap_err()
+            .to_string()
+            .contains("index 2")
+    );
+    let range =
+        engine.apply1(op::ARANGE, &[], &[i64::from(dtype::I64)], &[0.0, 10.0, 3.0]).unwrap();
     assert_eq!(engine.read_f64(range).unwrap(), [0.0, 3.0, 6.0, 9.0]);
 }
 
@@ -264,7 +322,9 @@ fn functions_of_one_number_are_accurate_in_single_precision() {
     let mut engine = single(0);
     let xs: Vec<f32> = (-400..400).map(|at| at as f32 * 0.02 + 0.003).collect();
     let x = f32s(&mut engine, &[xs.len()], &xs);
-    let gelu = |x: f64| 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh());
+    let gelu = |x: f64| {
+        0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
+    };
     let exact: [(u32, &dyn Fn(f64) -> f64); 8] = [
         (op::EXP, &f64::exp),
         (op::TANH, &f64::tanh),
@@ -280,7 +340,10 @@ fn functions_of_one_number_are_accurate_in_single_precision() {
         for (&x, y) in xs.iter().zip(engine.read_f32(y).unwrap()) {
             let expected = exact(f64::from(x));
             let error = (f64::from(y) - expected).abs();
-            assert!(error <= 1e-6 * expected.abs() + 3e-7, "operation {code} at {x}: {y} instead of {expected}");
+            assert!(
+                error <= 1e-6 * expected.abs() + 3e-7,
+                "operation {code} at {x}: {y} instead of {expected}"
+            );
         }
     }
 }

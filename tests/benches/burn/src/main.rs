@@ -1,5 +1,6 @@
-//! `burn_loop WORKLOAD STEPS`: the workloads W1 to W4 in burn with its flex backend, as its users would write them.
-//! Prints the median time of a step as JSON, like the other loops of `compare.py`.
+//! `burn_loop WORKLOAD STEPS`: the workloads W1 to W4 in burn with its flex backend, as its users
+//! would write them. Prints the median time of a step as JSON, like the other loops of
+//! `compare.py`.
 
 use std::time::Instant;
 

@@ -37,7 +37,8 @@ impl Component for {{Type}} {
         Ok({{Type}} { every: config.every, loss: setup.read("step.loss")?, lowest: None })
     }
 
-    // A resumed run goes on as if it had never stopped: whatever an instance remembers is saved and loaded.
+    // A resumed run goes on as if it had never stopped: whatever an instance remembers is saved and
+    // loaded.
     fn save(&self) -> Result<Vec<u8>> {
         to_bytes(&self.lowest)
     }

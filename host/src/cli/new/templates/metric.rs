@@ -2,7 +2,8 @@
 
 use fluxbay_plugin::{prelude::*, serde};
 
-/// What was gathered since the epoch began: counts, so that the share is exact whatever the batches were.
+/// What was gathered since the epoch began: counts, so that the share is exact whatever the batches
+/// were.
 #[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 #[serde(crate = "fluxbay_plugin::serde")]
 struct {{Type}} {
@@ -22,7 +23,8 @@ impl Component for {{Type}} {
         Ok({{Type}}::default())
     }
 
-    // A resumed run goes on as if it had never stopped: whatever an instance remembers is saved and loaded.
+    // A resumed run goes on as if it had never stopped: whatever an instance remembers is saved and
+    // loaded.
     fn save(&self) -> Result<Vec<u8>> {
         to_bytes(self)
     }

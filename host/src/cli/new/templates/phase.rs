@@ -36,7 +36,8 @@ impl Phase for {{Type}} {
         learner.run_step(batch, |step| {
             let xs = step.xs()?;
             step.forward(&xs.add(&Tensor::randn(0.0, noise, xs.dims()?, xs.dtype()?)?)?)?;
-            // Callbacks hear of each part of the step, and may change what lies between two of them.
+            // Callbacks hear of each part of the step, and may change what lies between two of
+            // them.
             step.dispatch(LossBegin)?;
             step.loss(&step.yhats()?, &step.ys()?)?;
             step.dispatch(BackwardBegin)?;
