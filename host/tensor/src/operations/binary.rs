@@ -292,7 +292,9 @@ pub(super) fn where_cond(context: &mut Context, call: &Call) -> Result<Produced>
         DType::U8 => call.inputs[0].clone(),
         DType::U32 | DType::I64 => Value::new(call.inputs[0].tensor.ne(0.0)?),
         other => {
-            return Err(call.error(format!("the condition must be u8, u32 or i64, it is {other:?}")));
+            return Err(
+                call.error(format!("the condition must be u8, u32 or i64, it is {other:?}"))
+            );
         }
     };
     let shape = broadcast_shape(call, call.shape(1), call.shape(2))?;
