@@ -1,4 +1,4 @@
-//! An event costs no allocation of the host, whoever listens.
+//! Dispatching an event allocates no memory in the host, for any number of callbacks.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -9,14 +9,14 @@ mod data;
 #[allow(dead_code)]
 mod run;
 
-/// The system's allocator, counting for each thread: others may allocate meanwhile.
+/// The system allocator with a counter per thread, because other threads allocate concurrently.
 struct Counting;
 
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
 }
 
-// SAFETY: every call goes to the system's allocator unchanged.
+// SAFETY: every call is forwarded unchanged to the system allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let _ = COUNT.try_with(|count| count.set(count.get() + 1));
@@ -32,7 +32,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Allocations of a step that dispatches `times` events to `listeners` callbacks.
+/// Number of allocations in a step that dispatches `times` events to `listeners` callbacks.
 fn allocations(times: u64, listeners: usize) -> u64 {
     let mut text =
         format!("{}[[phase]]\ncomponent = \"announcer\"\ntimes = {times}\n", run::SCALAR);

@@ -1,5 +1,5 @@
-//! `fluxbay check`: good plugins pass, and each kind of mistake is found by the check that is for
-//! it, whatever becomes of the process that it happens in.
+//! `fluxbay check`: the standard plugins pass, and each kind of mistake is found by its check, even
+//! if it crashes the process.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
 use fluxbay_tests::{build_plugin, fluxbay, plugin_dir, run, scratch, standard_plugins, write};
 use serde_json::Value;
 
-/// Checks a file and gives exit code and report.
+/// Checks a plugin file. Returns the exit code and the JSON report.
 fn check(file: &Path, more: &[&str]) -> (Option<i32>, Value) {
     let (home, plugins) = (scratch(), plugin_dir());
     let finished =
@@ -33,7 +33,7 @@ fn verdict<'a>(report: &'a Value, check: &str, component: &str) -> (&'a str, &'a
     (one["verdict"].as_str().unwrap(), one["message"].as_str().unwrap_or_default())
 }
 
-/// Runs for the components that need particular models, data or company.
+/// Run files for components that need particular models, data or other components.
 fn runs(dir: &Path) -> Vec<PathBuf> {
     let line = "it was the best of times, it was the worst of times.\n";
     write(dir, "text.txt", &line.repeat(8));
@@ -109,7 +109,7 @@ fn runs(dir: &Path) -> Vec<PathBuf> {
     ]
 }
 
-/// Checks a standard plugin with everything that its components need.
+/// Checks a standard plugin with the run files that its components need.
 fn passes(theme: &str, components: usize) {
     let dir = scratch();
     let file = standard_plugins()
@@ -136,7 +136,7 @@ fn passes(theme: &str, components: usize) {
         one["verdict"] == "passed"
             && one["message"].as_str().unwrap().contains("interrupted 2 times")
     });
-    // Some end a training early, which is what they are for.
+    // Some components end the training early on purpose.
     assert!(compared.count() + 2 >= components, "{theme}: {resumed:#?}");
 }
 
@@ -191,7 +191,7 @@ fn every_mistake_is_found_by_its_check_and_a_crash_is_the_result_of_one_check_al
             "{check} {component}: {verdict}: {message}"
         );
     }
-    // Where there is no instance, that is told once.
+    // A failed creation is reported once; the other checks of the component are skipped.
     assert_eq!(verdict(&report, "created", "callback/overreaching").0, "failed");
     let rest = outcomes(&report, "trains")
         .into_iter()
@@ -201,7 +201,7 @@ fn every_mistake_is_found_by_its_check_and_a_crash_is_the_result_of_one_check_al
         rest["verdict"] == "skipped" && rest["message"].as_str().unwrap().contains("see `created`"),
         "{rest}"
     );
-    // The check after a crash is made, and the other components are none the worse.
+    // After a crash the next check runs, and other components are not affected.
     assert_eq!(verdict(&report, "settings-hostile", "callback/late-crasher").0, "passed");
     assert_eq!(verdict(&report, "trains", "callback/good").0, "passed");
     assert_eq!(verdict(&report, "resumes-the-same", "callback/good").0, "passed");

@@ -1,4 +1,4 @@
-//! The product as its users meet it: the binary, plugins found in a folder, real data.
+//! The product as users run it: the binary, plugins found in a folder, real data.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ fn json(path: &Path) -> Value {
     .unwrap()
 }
 
-/// Records of `metrics.jsonl` without their times.
+/// Records of `metrics.jsonl` without the `time` field.
 fn metrics(run_dir: &Path) -> Vec<Value> {
     let text = fs::read_to_string(run_dir.join("metrics.jsonl")).unwrap();
     let records = text.lines().map(|line| {
@@ -31,7 +31,7 @@ fn metrics(run_dir: &Path) -> Vec<Value> {
     records.collect()
 }
 
-/// The last value of an epoch's metric.
+/// Last value of an epoch metric.
 fn last(run_dir: &Path, phase: &str, name: &str) -> f64 {
     let of_epochs = |record: &&Value| {
         record["phase"] == phase && record["scope"] == "epoch" && record["name"] == name
@@ -56,7 +56,7 @@ fn without_a_run_file_the_digits_train_to_97_percent_and_to_the_same_bits_again(
         fs::read_to_string(first.join("metrics.csv")).unwrap().lines().count(),
         metrics(&first).len() + 1
     );
-    // What is written as the resolved run gives the same run.
+    // The resolved run file reproduces the run.
     succeed(fluxbay(dir.path(), plugins.path()).args([
         "train",
         "first/resolved.toml",
@@ -66,8 +66,8 @@ fn without_a_run_file_the_digits_train_to_97_percent_and_to_the_same_bits_again(
     assert_eq!(metrics(&first), metrics(&dir.path().join("third")));
 }
 
-/// Trains a table of the tests' data to its best and gives the last accuracy on the validation
-/// rows.
+/// Trains on a csv file and returns the last validation accuracy. `data` is the body of the
+/// `[data]` section.
 fn table(data: &str, epochs: u32) -> f64 {
     let (dir, plugins) = (scratch(), plugin_dir());
     write(
@@ -89,14 +89,14 @@ fn data_file(name: &str) -> PathBuf {
 }
 
 #[test]
-fn iris_is_told_apart_through_csv() {
+fn iris_is_classified_from_csv() {
     let accuracy =
         table(&format!("path = {:?}\ntarget = \"virginica\"", data_file("iris.csv")), 30);
     assert!(accuracy >= 0.9, "validation accuracy {accuracy}");
 }
 
 #[test]
-fn penguins_with_missing_values_are_told_apart_whether_rows_are_filled_or_dropped() {
+fn penguins_are_classified_with_missing_values_filled_or_dropped() {
     for missing in ["fill", "drop"] {
         let data = format!(
             "path = {:?}\ntarget = \"species\"\nmissing = \"{missing}\"",
@@ -168,7 +168,7 @@ plugin! {
 "#;
 
 #[test]
-fn a_phase_and_a_callback_from_outside_change_a_run_of_the_very_same_host() {
+fn a_phase_and_a_callback_from_outside_change_a_run_without_rebuilding_the_host() {
     let (dir, plugins) = (scratch(), plugin_dir());
     let host = || fs::read(binary()).unwrap();
     let before = host();
@@ -255,24 +255,24 @@ fn listing_runs_no_code_of_a_plugin() {
         "{COUNTER}\n#[used]\n#[unsafe(link_section = \".init_array\")]\nstatic AT_LOAD: extern \"C\" fn() = at_load;\nextern \"C\" fn at_load() \
          {{ std::fs::write({trace:?}, \"\").unwrap(); }}\n"
     );
-    fs::copy(build_plugin("tattler", &source), plugins.path().join("tattler.so")).unwrap();
+    fs::copy(build_plugin("constructor", &source), plugins.path().join("constructor.so")).unwrap();
     let listed = succeed(fluxbay(dir.path(), plugins.path()).args(["list", "--json"]));
     assert!(listed.stdout.contains("counter"), "{}", listed.stdout);
     serde_json::from_str::<Value>(&listed.stdout).unwrap();
     assert!(!trace.exists(), "list ran the plugin's constructor");
-    // The trap works: training does load it.
+    // Control: training loads the plugin, which runs the constructor.
     let standard = plugin_dir();
-    fs::copy(plugins.path().join("tattler.so"), standard.path().join("tattler.so")).unwrap();
+    fs::copy(plugins.path().join("constructor.so"), standard.path().join("constructor.so")).unwrap();
     write(dir.path(), "run.toml", &format!("{BASE}[[callback]]\ncomponent = \"counter\"\n"));
     succeed(fluxbay(dir.path(), standard.path()).args(["train", "run.toml", "--run-dir", "out"]));
     assert!(trace.exists());
 }
 
-/// A whole run; a second file changes what it says.
+/// A complete run file; a second file overrides parts of it.
 const BASE: &str = "[run]\nepochs = 1\n[data]\ncomponent = \"digits\"\n[model]\ncomponent = \"mlp\"\n[loss]\ncomponent = \
                     \"cross-entropy\"\n[optimizer]\ncomponent = \"sgd\"\n";
 
-/// Runs a wrong run and gives its exit code and what it printed.
+/// Trains with an invalid run file. Returns the exit code and standard error.
 fn wrong(run_file: &str, prepare: impl FnOnce(&Path)) -> (Option<i32>, String) {
     let (dir, plugins) = (scratch(), plugin_dir());
     prepare(dir.path());
@@ -332,7 +332,7 @@ fn a_plugin_with_another_layout_of_the_contract_is_refused_before_any_of_its_fun
         "on.param_1.EventRaw.reserved: type is i32 in the plugin, u32 in the host",
         "run.toml:",
     ];
-    // What differs is never taken for known.
+    // The comparison is not cached for a plugin that was refused.
     for _ in 0..2 {
         let finished = run(fluxbay(dir.path(), plugins.path()).args([
             "train",
@@ -362,12 +362,12 @@ fn tables_are_compared_once_for_each_plugin_and_executable() {
     let first = compared(None);
     assert!(first > 3, "{first}");
     assert_eq!(compared(None), 0);
-    // Another file is another host, also where its bytes are the same.
+    // The cache is per executable file, even if the bytes are equal.
     let other = dir.path().join("fluxbay");
     fs::copy(binary(), &other).unwrap();
     assert_eq!(compared(Some(&other)), first);
     assert_eq!(compared(Some(&other)), 0);
-    // A note that was cut short counts as none.
+    // A truncated cache entry is ignored.
     let store = fs::read_dir(dir.path().join(".cache/fluxbay/plugins"))
         .unwrap()
         .flatten()

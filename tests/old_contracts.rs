@@ -1,5 +1,5 @@
-//! Plugins that were compiled against released contracts, kept as files: they load, train and
-//! resume for ever.
+//! Plugins compiled against released versions of the contract, kept as binary files, still load,
+//! train and resume.
 
 use std::fs;
 
@@ -69,7 +69,7 @@ fn the_plugin_of_contract_1_0_loads_trains_and_resumes() {
         .unwrap();
     assert_eq!(file["state"], "ok", "{file:#}");
     let straight = succeed(&mut fluxbay(&["train", "run.toml", "--run-dir", "straight"]));
-    // 8 training steps and 2 of validation an epoch.
+    // 8 training and 2 validation steps per epoch.
     assert!(straight.stderr.contains("counted 30 steps"), "{}", straight.stderr);
     let stopped =
         run(&mut fluxbay(&["train", "run.toml", "--run-dir", "out", "--interrupt-at", "13"]));

@@ -1,5 +1,5 @@
-//! Files that are no good plugins, seen through the binary: nothing of them runs in the host, each
-//! is reported with its stage and reason, and the good ones beside them work.
+//! Invalid plugin files in a plugin folder: none of their code runs in the host, each is reported
+//! with the failed stage and the reason, and valid plugins beside them work.
 
 use std::{
     fs::{self, Permissions},
@@ -11,13 +11,13 @@ use std::{
 use fluxbay_tests::{fluxbay, plugin_dir, run, schema, scratch, standard_plugins, succeed, write};
 use serde_json::Value;
 
-/// Lists a folder as JSON.
+/// `fluxbay list --json` of a plugin folder.
 fn list(home: &Path, plugins: &Path) -> Value {
     let listed = succeed(fluxbay(home, plugins).args(["list", "--json"]));
     serde_json::from_str(&listed.stdout).unwrap()
 }
 
-/// Reason of the file whose shown path ends so, or its state where it is not refused.
+/// Reason why the file whose listed path ends in `end` is refused, or its state if it is not.
 fn verdict(listing: &Value, end: &str) -> String {
     let files = listing["files"].as_array().unwrap();
     let file = files
@@ -27,7 +27,7 @@ fn verdict(listing: &Value, end: &str) -> String {
     file.get("reason").unwrap_or(&file["state"]).as_str().unwrap().to_owned()
 }
 
-/// A standard plugin's bytes.
+/// Bytes of a standard plugin.
 fn good() -> Vec<u8> {
     fs::read(standard_plugins().iter().find(|file| file.ends_with("libfluxbay_losses.so")).unwrap())
         .unwrap()
@@ -42,7 +42,7 @@ fn has_compiler() -> bool {
     found
 }
 
-/// Compiles C code into a shared library that carries the manifest of a loss `c-loss`.
+/// Compiles C code into a shared library with the manifest of a loss `c-loss`.
 fn compile(dir: &Path, name: &str, code: &str) -> PathBuf {
     let json = format!(
         r#"{{"schema":1,"contract":"1.0","plugin":{{"name":"{name}","version":"1.0.0"}},"components":[{{"kind":"loss","name":"c-{name}"}}]}}"#
@@ -66,8 +66,8 @@ fn compile(dir: &Path, name: &str, code: &str) -> PathBuf {
     library
 }
 
-/// Fills `dir` with the static rows of the corpus; the socket has to live as long as the test looks
-/// at it.
+/// Fills `dir` with invalid files. The returned socket must stay open while the test lists the
+/// folder.
 fn corpus(dir: &Path) -> UnixListener {
     let good = good();
     let put = |name: &str, bytes: &[u8]| {
@@ -234,7 +234,7 @@ fn a_plugin_that_crashes_when_tried_is_quarantined_until_that_is_lifted_and_the_
     assert_eq!(verdict(&list(home.path(), plugins.path()), "/crasher.so"), "ok");
 }
 
-/// Compiles the tracer; none where there is no compiler, or tracing is not allowed here.
+/// Compiles the tracer; `None` without a C compiler or the permission to trace.
 fn tracer(dir: &Path) -> Option<PathBuf> {
     if !has_compiler() {
         return None;
@@ -253,7 +253,7 @@ fn tracer(dir: &Path) -> Option<PathBuf> {
     allowed.then_some(tracer)
 }
 
-/// Runs a command under the tracer and gives what it did with files, one line each.
+/// Runs a command under the tracer and returns the trace lines.
 fn trace(tracer: &Path, command: &Command) -> Vec<String> {
     let log = tracer.with_file_name("trace");
     let mut traced = Command::new(tracer);
@@ -296,8 +296,8 @@ fn listing_and_inspecting_never_map_a_candidate_as_the_system_calls_show() {
         let touched: Vec<&String> =
             lines.iter().filter(of_plugin).filter(|line| !line.starts_with("open ")).collect();
         assert!(touched.is_empty(), "{arguments:?} maps candidates: {touched:?}");
-        // The first one really reads them, and the tracer sees the program's own libraries: the
-        // trace is a whole one.
+        // Control: the first command reads the candidates, and the trace contains the libraries of
+        // the program itself.
         let reads = lines.iter().filter(of_plugin).any(|line| line.ends_with(".so"));
         assert!(number > 0 || reads, "{lines:?}");
         assert!(
@@ -305,7 +305,7 @@ fn listing_and_inspecting_never_map_a_candidate_as_the_system_calls_show() {
             "{lines:?}"
         );
     }
-    // What loads plugins is seen to do so, from the store alone.
+    // Control: training maps plugins, and only from the private store.
     let mut compose = fluxbay(home.path(), plugins.path());
     let lines = trace(&tracer, compose.arg("compose").env("FLUXBAY_SUPERVISOR", "off"));
     assert!(
@@ -347,7 +347,7 @@ fn training_beside_the_whole_corpus_gives_the_same_bits_as_without_it() {
         train(alone.path(), "alone") == train(among.path(), "among"),
         "bad files change what is trained"
     );
-    // Nothing that was not used was tried, so nothing of it is in quarantine.
+    // Unused files were not tried, so none is in quarantine.
     assert_eq!(verdict(&list(home.path(), among.path()), "/text.so"), "not-elf");
     let quarantined = succeed(fluxbay(home.path(), among.path()).args(["quarantine", "--json"]));
     assert_eq!(

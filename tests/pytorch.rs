@@ -1,13 +1,13 @@
-//! The models of the standard plugins against PyTorch: the same weights, the same batches, the loss
-//! of every step.
+//! The standard models and optimizers against PyTorch: with equal weights and batches, the losses
+//! of all steps agree.
 //!
-//! `tests/reference/training.py` made the numbers; it says how, and with which versions.
+//! `tests/reference/training.py` records the expected losses and the versions.
 
 use std::fs;
 
 use fluxbay_tests::{fluxbay, plugin_dir, repository, scratch};
 
-/// Largest relative difference of a loss. Seen: 6e-7, from sums in another order.
+/// Largest relative difference of a loss. Observed: 6e-7, from another order of summation.
 const TOLERANCE: f64 = 1e-5;
 
 fn trains_like_pytorch(name: &str) {

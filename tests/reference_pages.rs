@@ -1,9 +1,8 @@
-//! The reference pages in `docs/reference` say what the standard plugins say, and their examples
-//! are run files.
+//! The pages in `docs/reference` match the standard plugins, and every example is valid in a run
+//! file.
 //!
-//! After a change of a component that is meant, run
-//! `FLUXBAY_BLESS=1 cargo test -p fluxbay-tests --test reference`, read the difference, and commit
-//! it.
+//! After an intended change of a component, run `FLUXBAY_BLESS=1 cargo test -p fluxbay-tests --test
+//! reference`, review the diff and commit it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -89,8 +88,7 @@ fn every_example_is_a_piece_of_a_run_file() {
         );
         let given: toml::Table = toml::from_str(example)
             .unwrap_or_else(|error| panic!("{}: {error}\n{example}", component.id()));
-        // What the example does not say is said by the base; models of their own names need no
-        // optimizer here.
+        // Sections that the example lacks come from the base. Named models need no optimizer here.
         let rest: String = base
             .iter()
             .filter(|(section, _)| !given.contains_key(**section))
@@ -106,8 +104,8 @@ fn every_example_is_a_piece_of_a_run_file() {
         let draft =
             Draft::read(&Inputs { files: vec![file], ..Inputs::default() }, &mut diagnostics);
         resolve(draft, &catalog, &mut diagnostics);
-        let told: Vec<String> = diagnostics.iter().map(|one| one.message.clone()).collect();
-        assert!(!diagnostics.has_errors(), "{}: {told:?}\n{example}", component.id());
+        let messages: Vec<String> = diagnostics.iter().map(|one| one.message.clone()).collect();
+        assert!(!diagnostics.has_errors(), "{}: {messages:?}\n{example}", component.id());
         seen.insert(component.id());
     }
     assert!(seen.len() > 80, "{seen:?}");

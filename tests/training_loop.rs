@@ -1,4 +1,4 @@
-//! The tutorial on the training loop: its page and its crate are one, and every step runs.
+//! The tutorial on the training loop: the code on the page is in its crate, and every step runs.
 
 use std::{fs, path::Path};
 
@@ -6,7 +6,7 @@ use fluxbay_tests::{
     Finished, fluxbay, plugin_dir, repository, run, scratch, tutorial_plugin, write,
 };
 
-/// The code blocks of the page in one language.
+/// Code blocks of the page in one language.
 fn blocks<'a>(page: &'a str, language: &str) -> Vec<&'a str> {
     page.split(&format!("```{language}\n"))
         .skip(1)
@@ -45,7 +45,7 @@ fn train(dir: &Path, phase: &str, more: &str) -> Finished {
     run(fluxbay(dir, plugins.path()).args(["train", "run.toml", "--run-dir", "out"]))
 }
 
-/// The values of a metric, in their order.
+/// Recorded values of a metric, in order.
 fn values(dir: &Path, phase: &str, scope: &str, name: &str) -> Vec<f64> {
     let text = fs::read_to_string(dir.join("out/metrics.jsonl")).unwrap();
     let records = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());

@@ -1,7 +1,7 @@
-//! Wrong run files, each with the message that a newcomer gets: place, cause, help.
+//! Invalid run files and the message for each: place, cause, help.
 //!
-//! The components are those of `wrong-runs/catalog.json`, described but not built, so that the
-//! messages stay the same whatever the standard plugins become.
+//! The components are described in `wrong-runs/catalog.json` and not built, so that changes to the
+//! standard plugins do not change the messages.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ fn wrong_runs() -> Vec<PathBuf> {
     files
 }
 
-/// All that is found before any plugin is loaded.
+/// All problems found before a plugin is loaded.
 fn problems(file: &Path) -> Diagnostics {
     let mut found = Diagnostics::new();
     let inputs = Inputs { files: vec![file.to_path_buf()], ..Inputs::default() };
@@ -46,7 +46,7 @@ fn problems(file: &Path) -> Diagnostics {
 }
 
 #[test]
-fn every_wrong_run_has_a_message_with_place_cause_and_mend() {
+fn every_wrong_run_has_a_message_with_place_cause_and_help() {
     let files = wrong_runs();
     assert!(files.len() >= 25, "{} wrong run files", files.len());
     for file in files {

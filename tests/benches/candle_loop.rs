@@ -1,5 +1,5 @@
-//! `candle_loop WORKLOAD STEPS`: plain candle, with the system's allocator as its users have it;
-//! `compare.py` runs it.
+//! `candle_loop WORKLOAD STEPS`: plain candle with the system allocator, as its users run it.
+//! Called by `compare.py`.
 
 #![allow(dead_code)]
 

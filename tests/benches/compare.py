@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Trains the workloads W1 to W4 with fluxbay and with what people would pick instead, and says who is how fast.
+"""Trains the workloads W1 to W4 with fluxbay and its alternatives, and compares their speed.
 
-    python3 tests/benches/compare.py                  # installs the peers at first, then measures everything
+    python3 tests/benches/compare.py                  # first run: installs the peers; then measures everything
     python3 tests/benches/compare.py --only w3 --peers fluxbay,torch --rounds 9
 
 Runs take turns, one after the other, so that a machine that slows down slows all of them; what is printed are medians

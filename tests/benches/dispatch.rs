@@ -1,5 +1,5 @@
-//! What an event costs: through the table of a loaded plugin, beside the same callback linked
-//! statically; and what a read and a write of the state tree cost from within a plugin.
+//! Cost of an event through the table of a loaded plugin, compared with the same callback linked
+//! statically, and cost of reading and writing the state tree from a plugin.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ mod run;
 /// Events, reads or writes in one step of a session.
 const TIMES: u64 = 10_000;
 
-/// Time of `iterations` of what a step of the session does [`TIMES`] times.
+/// Time of `iterations` operations; one step of the session does [`TIMES`] of them.
 fn time(session: &Session, iterations: u64) -> Duration {
     let rounds = iterations.div_ceil(TIMES);
     let begin = Instant::now();
@@ -74,7 +74,7 @@ fn benches(criterion: &mut Criterion) {
                 .iter(|| callbacks.iter_mut().try_for_each(|callback| callback.on(black_box(70))));
         });
     }
-    // Of the dispatch above: where a report after a crash finds who was called.
+    // Part of the dispatch above: the breadcrumb that a crash report reads.
     for listeners in [1, 10] {
         criterion.bench_function(
             &format!("breadcrumbs of an event to {listeners} callbacks"),

@@ -1,5 +1,6 @@
-//! `engine_loop WORKLOAD STEPS [THREADS]`: the engine's kernels, driven by a fixed loop without
-//! plugins. `engine_loop sgemm`: its matrix products' best rate; `compare.py` runs it.
+//! `engine_loop WORKLOAD STEPS [THREADS]`: the kernels of the engine in a fixed loop without
+//! plugins. `engine_loop sgemm` prints the peak rate of its matrix products. Called by
+//! `compare.py`.
 
 #![allow(dead_code)]
 

@@ -1,4 +1,4 @@
-//! A callback that listens to every event of a step and does nothing.
+//! A callback that subscribes to every event of a step and does nothing.
 
 use fluxbay_plugin::prelude::*;
 

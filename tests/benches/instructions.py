@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Counts the instructions of one training step of W1, W2 and W3 with callgrind: a number that a busy machine does not change.
+"""Counts the instructions of one training step of W1, W2 and W3 with callgrind: a number that does not depend on the load of the machine.
 
     python3 tests/benches/instructions.py            # compares with instructions.json, fails above 3 % more
     python3 tests/benches/instructions.py --record   # writes instructions.json
 
-Needs valgrind. One thread, the engine driven by a fixed loop; what valgrind's processor offers is AVX2.
+Needs valgrind. One thread, the engine in a fixed loop. Valgrind emulates AVX2.
 """
 
 import json

@@ -1,9 +1,9 @@
-//! What it costs to find, check and load plugins: on a warm cache, beside what the dynamic linker
-//! alone takes for the same files.
+//! Time to find, check and load plugins with a warm cache, compared with the dynamic linker alone
+//! for the same files.
 //!
-//! A library is opened once per process, so every measurement loads files that this process has not
-//! seen: copies of the same plugin, each with another name in its manifest. What an earlier process
-//! leaves behind is left by this executable, started anew.
+//! A library is opened once per process, so every measurement loads new files: copies of one plugin
+//! with different names in their manifests. A child process of this executable fills the caches
+//! first.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,7 +14,7 @@ use fluxbay::bridge::HOST;
 use fluxbay::library::{Catalog, Origin, PluginLoader, ScanOptions, SearchPath, Store};
 use fluxbay_tests::{FIXTURE, build_plugin, scratch};
 
-/// Copies of a plugin that differ in their names and so in their hashes.
+/// Copies of a plugin that differ in name and therefore in hash.
 struct Copies {
     template: Vec<u8>,
     places: Vec<usize>,
@@ -35,7 +35,7 @@ impl Copies {
         Self { template, places, next: 0 }
     }
 
-    /// Writes `count` plugins that nobody has seen.
+    /// Writes `count` plugins that are in no cache.
     fn write(&mut self, dir: &Path, count: usize) -> Vec<PathBuf> {
         let mut one = || {
             self.next += 1;
@@ -52,7 +52,7 @@ impl Copies {
     }
 }
 
-/// Scans `dir` as commands do.
+/// Scans `dir` as the commands do.
 fn scan(dir: &Path, cache: &Path) -> Catalog {
     let mut path = SearchPath::new();
     path.push(dir, Origin::CommandLine);
@@ -62,14 +62,14 @@ fn scan(dir: &Path, cache: &Path) -> Catalog {
     )
 }
 
-/// Whether this executable has used the plugins before.
+/// State of the caches.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Use {
     First,
     Again,
 }
 
-/// Asks this executable, started anew, to use the plugins of a folder: the plugins, the cache, the
+/// Uses the plugins of a folder in a child process of this executable. Paths: plugins, cache,
 /// store.
 const USE: &str = "FLUXBAY_BENCH_USE";
 
@@ -81,8 +81,7 @@ fn scan_and_load(plugins: &Path, cache: &Path, store: &Path) -> usize {
     loaded.len()
 }
 
-/// Time to scan, check and load `count` plugins whose copies lie in the store and whose facts lie
-/// in the cache.
+/// Time to scan, check and load `count` plugins that are in the store and in the cache.
 fn fluxbay(copies: &mut Copies, count: usize, use_: Use) -> Duration {
     let dir = scratch();
     let (plugins, cache) = (dir.path().join("plugins"), dir.path().join("cache"));
@@ -90,13 +89,13 @@ fn fluxbay(copies: &mut Copies, count: usize, use_: Use) -> Duration {
     std::fs::create_dir_all(&cache).unwrap();
     copies.write(&plugins, count);
     let store = dir.path().join("store");
-    // Files that have just been written are not believed to stay as they are.
+    // The cache does not trust files written within the last moments.
     std::thread::sleep(Duration::from_millis(2100));
     if use_ == Use::Again {
         let mut before = Command::new(std::env::current_exe().unwrap());
         before.env(USE, format!("{}:{}:{}", plugins.display(), cache.display(), store.display()));
         assert!(before.status().unwrap().success());
-        // The copies have just been written as well.
+        // The copies are new, too.
         std::thread::sleep(Duration::from_millis(2100));
         assert!(before.status().unwrap().success());
     } else {
@@ -111,7 +110,7 @@ fn fluxbay(copies: &mut Copies, count: usize, use_: Use) -> Duration {
     begin.elapsed()
 }
 
-/// Time that the dynamic linker alone takes for `count` such files.
+/// Time of the dynamic linker alone for `count` such files.
 fn bare(copies: &mut Copies, count: usize) -> Duration {
     let dir = scratch();
     let files = copies.write(dir.path(), count);
@@ -126,7 +125,7 @@ fn bare(copies: &mut Copies, count: usize) -> Duration {
     begin.elapsed()
 }
 
-/// A folder of many files, listed with and without what is known of them.
+/// Lists a folder of many files with and without a cache.
 fn listing(criterion: &mut Criterion, copies: &mut Copies) {
     let dir = scratch();
     let (plugins, cache) = (dir.path().join("plugins"), dir.path().join("cache"));

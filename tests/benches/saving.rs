@@ -1,6 +1,5 @@
-//! What a checkpoint costs: written through and synced, beside the same bytes written and synced
-//! raw on the same disk in the same run; and how long training waits for it, beside copying the
-//! tensors.
+//! Cost of a checkpoint, written and synced, compared with writing and syncing the same bytes to
+//! the same disk; and the time that training waits for it, compared with copying the tensors.
 
 use std::{
     collections::BTreeMap,
@@ -46,7 +45,7 @@ fn raw(folder: &Path, bytes: &[u8]) {
     fs::remove_file(path).unwrap();
 }
 
-/// A checkpoint of `size` bytes: a third parameters, the rest moments of the optimizer.
+/// A checkpoint of `size` bytes: one third parameters, two thirds optimizer moments.
 fn checkpoint(size: usize) -> CheckpointData {
     let tensor = |seed: usize| {
         let values: Vec<f32> = (0..size / 24 / 4)
@@ -100,7 +99,7 @@ fn saving(size: usize) {
         data.files.values().flat_map(|content| content.bytes().into_owned()).collect();
     let (mut raws, mut saves) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        // In turns, so that what else the disk does meets both.
+        // Alternate, so that other disk activity affects both.
         raws.push(time(|| raw(folder.path(), &bytes)));
         let mut path = None;
         saves.push(time(|| path = Some(write(folder.path(), &data, &Keep::new()).unwrap())));
@@ -155,7 +154,7 @@ fn waiting() {
 }
 
 fn main() {
-    // `cargo bench --bench saving -- disk` leaves out what needs plugins.
+    // `cargo bench --bench saving -- disk` skips the part that needs plugins.
     if !std::env::args().any(|argument| argument == "disk") {
         waiting();
     }

@@ -1,5 +1,5 @@
-//! What a person waits for: from the command to the first event of the digits run, and a listing
-//! with a warm cache.
+//! Time from the command to the first event of the digits run, and time of `list` with a warm
+//! cache.
 //!
 //! Aims: 50 ms and 20 ms. `cargo bench -p fluxbay-tests --bench startup`.
 
@@ -10,8 +10,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use fluxbay_tests::{fluxbay, plugin_dir, scratch, succeed};
 use serde_json::Value;
 
-/// From the start of the process to the time that its record gives for fit-begin: both by the same
-/// clock.
+/// Seconds from the start of the process to fit-begin in its record, by the same clock.
 fn to_the_first_event(bench: &mut Criterion) {
     let (dir, plugins) = (scratch(), plugin_dir());
     let mut number = 0;
@@ -38,7 +37,7 @@ fn to_the_first_event(bench: &mut Criterion) {
         assert_eq!(first["event"], "fit-begin");
         Duration::from_secs_f64(first["time"].as_f64().expect("a time") - begin)
     };
-    // The first finds out about the plugins; people meet that once.
+    // The first start fills the cache and is not counted.
     once();
     bench.bench_function("startup/train-digits-to-first-event", |bencher| {
         bencher.iter_custom(|times| (0..times).map(|_| once()).sum())

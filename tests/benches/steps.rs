@@ -1,10 +1,9 @@
-//! What it costs that everything is a plugin: a training step of the whole product, with its
-//! default callbacks and metrics, beside the same operations of the same engine in a plain
-//! function, and beside a hand-written candle loop, which is what one would write without fluxbay.
+//! Overhead of plugins: a training step of the product with default callbacks and metrics, compared
+//! with the same engine operations in a plain function and with a hand-written candle loop.
 //!
-//! All get the same batch again and again, in one process. Product and engine take turns in short
-//! stretches, so that a machine that slows down slows both; the printed overhead is the median of
-//! the stretches' ratios. `steps w1 w3` measures only these.
+//! All use one batch repeatedly, in one process. Product and engine alternate in short intervals,
+//! so that a slower machine affects both; the printed overhead is the median of the ratios per
+//! interval. `steps w1 w3` measures only these workloads.
 
 use std::time::{Duration, Instant};
 
@@ -21,9 +20,9 @@ mod workloads;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Stretches that each side gets.
+/// Intervals per side.
 const ROUNDS: usize = 121;
-/// How long a stretch takes about.
+/// Approximate length of an interval.
 const STRETCH: Duration = Duration::from_millis(20);
 
 const THREADS: usize = 2;
@@ -86,7 +85,7 @@ fn session(text: &str) -> Session {
     composed.open().unwrap_or_else(|problems| panic!("{}", run::messages(&problems)))
 }
 
-/// What [`workloads::engine`] computes with, as a batch of the product.
+/// The data of [`workloads::engine`] as a batch of the product.
 fn batch(x: Tensor, y: Tensor) -> DataBatch {
     DataBatch { samples: x.dims()[0], fields: vec![x, y], index: 0 }
 }
@@ -101,8 +100,8 @@ fn texts(size: usize, context: usize) -> DataBatch {
     batch(tokens(), tokens())
 }
 
-/// Median seconds of a step of both, which take so many steps when they are called, and the median
-/// of the stretches' ratios.
+/// Median seconds per step of both sides and the median ratio per interval. Each function runs the
+/// number of steps that it is given.
 fn compare(mut first: impl FnMut(usize), mut second: impl FnMut(usize)) -> (f64, f64, f64) {
     let begin = Instant::now();
     let mut steps = 0;

@@ -1,7 +1,6 @@
 """The workloads in PyTorch: `torch_peer.py WORKLOAD VARIANT STEPS`, VARIANT one of eager, fused, lightning.
 
-Prints one JSON object: the median seconds of a step, and the steps counted. Batches lie ready in memory, which the
-product's do not: it reads, shuffles and converts them.
+Prints one JSON object: the median seconds of a step, and the steps counted. Batches are ready in memory; the product reads, shuffles and converts them.
 """
 
 import json

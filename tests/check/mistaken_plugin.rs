@@ -1,4 +1,4 @@
-//! Components with one mistake each, and one without.
+//! Components with one mistake each, and one (`good`) without.
 
 use fluxbay_plugin::prelude::*;
 
@@ -145,7 +145,7 @@ impl Callback for Stubborn {
 }
 
 config! {
-    /// How much.
+    /// An amount.
     struct TouchyConfig {
         /// Between 0 and 9.
         much: u64 = 1 => 0..=9,

@@ -1,4 +1,4 @@
-//! Components that misbehave while a run trains, each fault chosen by its configuration.
+//! Components that fail during training. The configuration selects the fault.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -12,7 +12,7 @@ unsafe extern "C" {
 }
 
 config! {
-    /// What goes wrong and when.
+    /// The fault and its time.
     struct FaultConfig {
         /// The fault.
         what: String,
@@ -31,7 +31,7 @@ struct Fault {
     run_dir: std::path::PathBuf,
 }
 
-/// A call of the host from where nothing may call it.
+/// Calls the host where calls are not allowed and returns the error text.
 fn call_host() -> String {
     match Tensor::from_slice(&[1.0f32], [1]) {
         Ok(_) => "the host answered".to_owned(),
@@ -47,7 +47,7 @@ fn deeper(n: u64) -> u64 {
 }
 
 impl Fault {
-    /// Waits for a checkpoint, so that there is one to go on from.
+    /// Waits until there is a checkpoint to resume from.
     fn wait_for_checkpoint(&self) {
         for _ in 0..400 {
             let names = std::fs::read_dir(self.run_dir.join("checkpoints")).into_iter().flatten().flatten();
@@ -101,14 +101,14 @@ impl Fault {
                 let other = Tensor::from_slice(&[1.0f32, 2.0, 3.0], [3])?;
                 wrong.add(&other)?;
             }
-            // Those of other times, and none.
+            // Faults of other functions, and no fault.
             _ => {}
         }
         Ok(())
     }
 }
 
-/// Shown by `left-over`, from a thread that outlives its instance.
+/// The last answer that `left-over` printed from its thread, which outlives the instance.
 static STARTED: OnceLock<()> = OnceLock::new();
 
 impl Component for Fault {
@@ -141,8 +141,7 @@ impl Callback for Fault {
         match self.config.what.as_str() {
             "panic-in-init" => panic!("no beginning"),
             "left-over" if STARTED.set(()).is_ok() => {
-                // Goes on calling the host after the run, until the process ends, and keeps each
-                // new answer.
+                // Calls the host until the process ends and prints each new answer.
                 let answers = self.run_dir.join("answers.txt");
                 std::thread::spawn(move || {
                     let mut known = String::new();
@@ -176,14 +175,14 @@ impl Callback for Fault {
 }
 
 config! {
-    /// What goes wrong.
+    /// The fault.
     struct DataConfig {
         /// The fault, at the first sample of the second epoch.
         what: String = "",
     }
 }
 
-/// `y = 3 x` for 64 samples; faulty on the loader's threads.
+/// `y = 3 x` for 64 samples; fails on the loader's threads.
 struct Data {
     what: String,
     filled: std::sync::atomic::AtomicU64,

@@ -1,5 +1,4 @@
-//! Plugins that are not written in Rust: the header of the contract, a good plugin in C, and bad
-//! ones in C and C++.
+//! Plugins not written in Rust: the C header, a valid plugin in C, and faulty plugins in C and C++.
 
 use std::{
     fs,
@@ -43,7 +42,7 @@ fn compile(compiler: &str, source: &Path, target: &Path, options: &[&str]) {
     succeed(command.args(options).arg("-o").arg(target).arg(source));
 }
 
-/// `x_table` of `XTable` in the header's names; `Raw` is the Rust side's word.
+/// Name in the C header of a Rust type: `x_table` for `XTable`; a trailing `Raw` is dropped.
 fn c_name(rust: &str) -> String {
     let rust = rust.strip_suffix("Raw").unwrap_or(rust);
     let mut name = String::from("fluxbay");
@@ -90,7 +89,7 @@ fn the_header_has_the_sizes_offsets_and_numbers_of_the_contract() {
         }
     }
     assert!(structs >= 30 && fields >= 190, "{structs} structs, {fields} fields");
-    // Operations are the numbers that grow most often.
+    // Operation codes, the list that changes most often.
     for info in fluxbay_plugin_operations() {
         let (name, code) = info;
         asserts.push_str(&format!("_Static_assert(FLUXBAY_OP_{name} == {code}, \"{name}\");\n"));
@@ -105,7 +104,7 @@ fn the_header_has_the_sizes_offsets_and_numbers_of_the_contract() {
     );
 }
 
-/// Names and codes of the operations, as constants are named.
+/// Names, in the form of constants, and codes of the operations.
 fn fluxbay_plugin_operations() -> Vec<(String, u32)> {
     let source = fs::read_to_string(repository().join("plugin-api/src/abi/operation.rs")).unwrap();
     let lines = source.lines().filter_map(|line| {
@@ -157,7 +156,7 @@ fn the_plugin_in_c_of_the_documentation_trains() {
     assert_eq!(wrong.code, Some(2), "{}", wrong.stderr);
 }
 
-/// Variants of the good plugin: `on` does `body`; its name is `name`.
+/// Compiles a variant of the valid plugin, called `name`, whose `on` function runs `body`.
 fn variant(dir: &Path, name: &str, compiler: &str, body: &str) -> PathBuf {
     let source = fs::read_to_string(docs().join("low_loss.c")).unwrap();
     let source = source.replace("low-loss-c", name);
@@ -265,8 +264,7 @@ fn handles_that_are_stale_foreign_or_invented_are_errors() {
         );
         assert!(!finished.stderr.contains("ended the process"), "{name}: {}", finished.stderr);
     }
-    // What another instance holds does not get through either: slots belong to who asked for them,
-    // and null is nowhere.
+    // Slots of another instance and null pointers are refused, too.
     let (_dir, finished) =
         train_with("null-place", "cc", "    return host->state->get_number(self->loss, NULL);");
     assert_eq!(finished.code, Some(1), "{}", finished.stderr);
@@ -281,7 +279,7 @@ fn two_plugins_with_the_same_symbols_work_side_by_side() {
     let (dir, plugins) = (scratch(), plugin_dir());
     fs::copy(super::plugins().join("faulty.so"), plugins.path().join("faulty.so")).unwrap();
     for name in ["twin-a", "twin-b"] {
-        // Exported by both under one name, with another content each.
+        // Both plugins export this symbol, with different contents.
         let body = format!(
             "    static int seen; extern const char *whose; (void)whose; if (!seen++) host->display->print(text(\"I am {name}\"));"
         );

@@ -1,6 +1,6 @@
-//! Plugins that misbehave while a run trains: the run ends orderly or goes on as `on-error` says,
-//! the report names plugin, component, event, epoch and step, the exit code is no success, and the
-//! last checkpoint is whole.
+//! Plugins that fail during training: the run ends in order or continues as `on-error` says, the
+//! report names plugin, component, event, epoch and step, the exit code is not 0, and the last
+//! checkpoint is intact.
 
 mod foreign;
 
@@ -44,7 +44,7 @@ fn run_file(dir: &Path, run: &str, data: &str, callback: &str) {
     );
 }
 
-/// A run with the fault `what`, and its folder.
+/// Trains with the fault `what`. Returns the folder and the output.
 fn fault(what: &str, more: &str) -> (TempDir, Finished) {
     let dir = scratch();
     run_file(
@@ -67,7 +67,7 @@ fn state(dir: &Path) -> Value {
     serde_json::from_str(&fs::read_to_string(dir.join("out/state.json")).unwrap()).unwrap()
 }
 
-/// All words stand in what was said.
+/// Asserts that standard error contains all `words`.
 fn says(finished: &Finished, words: &[&str]) {
     for word in words {
         assert!(
@@ -79,14 +79,14 @@ fn says(finished: &Finished, words: &[&str]) {
     }
 }
 
-/// There are checkpoints from before the fault, and all of them are whole.
+/// Asserts that there are checkpoints from before the fault and that all are intact.
 fn keeps_checkpoints(dir: &Path) {
     let found = checkpoint::scan(&dir.join("out/checkpoints"));
     assert!(!found.is_empty());
     found.iter().for_each(|found| drop(checkpoint::verify(&found.path).unwrap()));
 }
 
-/// The last checkpoint is whole: without the fault, the run goes on from it and finishes.
+/// Asserts that the run resumes from the last checkpoint and finishes if the fault is switched off.
 fn resumes(dir: &Path) {
     let resumed = run(fluxbay(dir, plugins())
         .args(["resume", "out", "--set", "callback.fault.what=none-any-more", "--set"])
@@ -126,7 +126,7 @@ fn a_handler_that_ends_the_process_is_named_with_event_epoch_and_step_and_the_la
 }
 
 #[test]
-fn a_thread_that_ends_the_process_is_told_from_the_handler_that_was_running() {
+fn a_thread_that_ends_the_process_is_distinguished_from_the_running_handler() {
     for (what, how) in [("thread-segfault", "SIGSEGV"), ("thread-exit", "exit code 0")] {
         let (dir, finished) = fault(what, "");
         assert_eq!(finished.code, Some(1), "{what}: {}", finished.stderr);
@@ -152,7 +152,7 @@ fn a_data_set_that_crashes_on_a_loader_thread_is_named() {
 }
 
 #[test]
-fn a_call_that_does_not_return_is_told_and_with_a_limit_ended() {
+fn a_call_that_does_not_return_is_reported_and_with_a_limit_ended() {
     let dir = scratch();
     let patience = "handler-warning = 0.3\nhandler-limit = 2";
     run_file(dir.path(), patience, "", "[[callback]]\ncomponent = \"fault\"\nwhat = \"hang\"\n");
@@ -200,7 +200,7 @@ fn a_panic_anywhere_is_an_error_with_its_message_and_place_and_stops_the_run() {
             );
         }
     }
-    // Too late to spoil anything: everything has been written by then.
+    // These panic after everything has been written, so the run succeeds.
     let (dir, finished) = fault("panic-in-destroy", "");
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     says(&finished, &["no goodbye"]);
@@ -248,8 +248,8 @@ fn threads_left_running_and_calling_do_not_spoil_a_run() {
     let (dir, finished) = fault("left-over", "");
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     assert_eq!(state(dir.path())["status"], "finished");
-    // Between calls, and after its instance has gone, the host is not calling the plugin; meanwhile
-    // the thread is the wrong one.
+    // Between calls and after the instance is destroyed, the host is not calling the plugin; during
+    // a call the thread is the wrong one.
     let answers = fs::read_to_string(dir.path().join("out/answers.txt")).unwrap();
     let known = |line: &str| {
         line.starts_with("wrong thread: ")
@@ -276,7 +276,7 @@ fn a_flood_of_log_lines_is_held_back_and_escaped() {
 }
 
 #[test]
-fn what_happens_while_a_run_is_composed_is_told_too() {
+fn faults_while_a_run_is_composed_are_reported() {
     let dir = scratch();
     run_file(
         dir.path(),
@@ -297,7 +297,7 @@ fn a_plugin_whose_panics_abort_is_refused_before_it_runs() {
     let source = include_str!("faulty_plugin.rs");
     let (dir, plugins) = (scratch(), scratch());
     let bytes = fs::read(build_plugin("faulty", source)).unwrap();
-    // What a build with `panic = "abort"` writes, without building everything once more.
+    // Writes the manifest of a build with `panic = "abort"` instead of building everything again.
     let at = bytes.windows(16).position(|window| window == b"\"panic\":\"unwind\"").unwrap();
     let mut aborting = bytes.clone();
     aborting[at..at + 16].copy_from_slice(b"\"panic\":\"abort\" ");
@@ -320,11 +320,11 @@ fn a_file_replaced_while_it_is_loaded_changes_the_next_run_only() {
         .unwrap();
     let begun = (0..600).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(50));
-        // The record begins once all plugins are loaded; the folder is there before.
+        // The run folder is created before the plugins are loaded, the record afterwards.
         dir.path().join("out/events.jsonl").exists()
     });
     assert!(begun, "the run does not begin");
-    // In place, as a careless copy does: the worst case for mapped code.
+    // Overwrites the file in place, the worst case for mapped code.
     fs::write(&file, b"no plugin any more").unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(1));
     assert_eq!(state(dir.path())["by"], "fault", "it ended for another reason than its fault");

@@ -1,8 +1,8 @@
-//! Helpers of the whole-system tests: the built binary, the standard plugins as files, crates built
-//! outside the workspace, scratch folders.
+//! Helpers for the whole-system tests: the built binary, the standard plugins as files, plugin
+//! crates built outside the workspace, temporary folders.
 //!
-//! `cargo test` does not build other packages' cdylibs, so the first test that asks builds the
-//! workspace; cargo itself makes sure that this happens once.
+//! `cargo test` does not build the cdylibs of other packages, so the first test that needs them
+//! runs `cargo build --workspace`. Cargo's own lock serialises concurrent builds.
 
 pub mod schema;
 
@@ -15,7 +15,7 @@ use std::{
 
 use tempfile::TempDir;
 
-/// The repository.
+/// Root folder of the repository.
 pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
@@ -23,7 +23,7 @@ pub fn repository() -> PathBuf {
         .to_path_buf()
 }
 
-/// Where cargo puts this profile's binaries: the folder above the test's own `deps`.
+/// Output folder of the current profile, `target/PROFILE`. Builds the workspace on the first call.
 fn built_dir() -> &'static Path {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(|| {
@@ -40,12 +40,12 @@ fn built_dir() -> &'static Path {
     })
 }
 
-/// The built `fluxbay` binary.
+/// Path of the built `fluxbay` binary.
 pub fn binary() -> PathBuf {
     built_dir().join("fluxbay")
 }
 
-/// The standard plugins' files.
+/// Shared libraries of the standard plugins, sorted by path.
 pub fn standard_plugins() -> Vec<PathBuf> {
     let themes = fs::read_dir(repository().join("plugins")).expect("plugins/ is readable");
     let mut files: Vec<PathBuf> = themes
@@ -62,7 +62,7 @@ pub fn standard_plugins() -> Vec<PathBuf> {
     files
 }
 
-/// A private folder with copies of the standard plugins, and of nothing else.
+/// A temporary folder with copies of the standard plugins only.
 pub fn plugin_dir() -> TempDir {
     let dir = scratch();
     for file in standard_plugins() {
@@ -73,15 +73,15 @@ pub fn plugin_dir() -> TempDir {
     dir
 }
 
-/// A private folder that goes with the test.
+/// A temporary folder, removed when the returned value is dropped.
 pub fn scratch() -> TempDir {
     tempfile::Builder::new().prefix("fluxbay-test-").tempdir().expect("a scratch folder")
 }
 
-/// The binary with nothing of the surroundings: its own home, no search path, no colours, no
-/// plugins but those in `plugins`.
+/// A command that runs the binary isolated from the environment: home and caches inside `dir`, no
+/// colours, only the plugins in `plugins`.
 ///
-/// Relative paths start from `dir`.
+/// The working directory is `dir`.
 pub fn fluxbay(dir: &Path, plugins: &Path) -> Command {
     let mut command = Command::new(isolated_binary());
     command.current_dir(dir).env_clear();
@@ -96,7 +96,8 @@ pub fn fluxbay(dir: &Path, plugins: &Path) -> Command {
     command
 }
 
-/// A link to the binary in a folder without plugins: the real one has the workspace's beside it.
+/// A link to the binary in a folder of its own. The original is next to the workspace's plugins,
+/// which it would find.
 fn isolated_binary() -> &'static Path {
     static COPY: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
     &COPY
@@ -111,10 +112,10 @@ fn isolated_binary() -> &'static Path {
         .1
 }
 
-/// What a finished command printed.
+/// Exit code and output of a finished command.
 #[derive(Debug)]
 pub struct Finished {
-    /// Exit code; none where a signal ended it.
+    /// Exit code; `None` if a signal ended the process.
     pub code: Option<i32>,
     /// Standard output.
     pub stdout: String,
@@ -122,7 +123,7 @@ pub struct Finished {
     pub stderr: String,
 }
 
-/// Runs a command to its end.
+/// Runs a command and waits for it.
 pub fn run(command: &mut Command) -> Finished {
     let Output { status, stdout, stderr } =
         command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -133,21 +134,21 @@ pub fn run(command: &mut Command) -> Finished {
     }
 }
 
-/// Runs a command that has to succeed.
+/// Runs a command and panics unless it exits with 0.
 pub fn succeed(command: &mut Command) -> Finished {
     let finished = run(command);
     assert_eq!(finished.code, Some(0), "{command:?}\n{}\n{}", finished.stdout, finished.stderr);
     finished
 }
 
-/// Writes a file into a folder and gives its path.
+/// Writes a file into a folder and returns its path.
 pub fn write(dir: &Path, name: &str, content: &str) -> PathBuf {
     let path = dir.join(name);
     fs::write(&path, content).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     path
 }
 
-/// Source of the plugin that the behaviours are tested with.
+/// Source of the plugin that the tests of the behaviours use.
 pub const FIXTURE: &str = concat!(
     include_str!("../behaviours/fixture/parts.rs"),
     include_str!("../behaviours/fixture/phases.rs"),
@@ -155,15 +156,15 @@ pub const FIXTURE: &str = concat!(
     include_str!("../behaviours/fixture/plugin.rs"),
 );
 
-/// Builds a plugin crate that lies outside the workspace and depends on `fluxbay-plugin` by path
-/// alone: `source` is its `lib.rs`. Gives the shared library.
+/// Builds a plugin crate outside the workspace that depends only on `fluxbay-plugin`, by path.
+/// `source` is its `lib.rs`. Returns the path of the shared library.
 ///
-/// All such crates share one target folder, so that the author's crate is compiled for them once.
+/// All such crates share one target folder, so that `fluxbay-plugin` is compiled once.
 pub fn build_plugin(name: &str, source: &str) -> PathBuf {
     build_plugin_against(&repository().join("plugin-api"), name, source)
 }
 
-/// As [`build_plugin`], with another copy of the author's crate.
+/// Like [`build_plugin`], with another copy of `fluxbay-plugin`.
 pub fn build_plugin_against(author_crate: &Path, name: &str, source: &str) -> PathBuf {
     let dir = scratch();
     write(
@@ -181,15 +182,14 @@ pub fn build_plugin_against(author_crate: &Path, name: &str, source: &str) -> Pa
     let target = outside_target();
     let mut build = Command::new(env!("CARGO"));
     build.args(["build", "--quiet"]).current_dir(dir.path()).env("CARGO_TARGET_DIR", &target);
-    // Benchmarks measure plugins as they are used.
+    // Benchmarks run in release mode and need release plugins.
     let profile = if built_dir().ends_with("release") {
         build.arg("--release");
         "release"
     } else {
         "debug"
     };
-    // Plugins of one name are built to the same place, whatever they are: nobody else builds until
-    // this one has been copied.
+    // Plugins with equal names share an output file: hold the lock until the file has been copied.
     static BUILDING: Mutex<()> = Mutex::new(());
     let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
     succeed(&mut build);
@@ -199,7 +199,8 @@ pub fn build_plugin_against(author_crate: &Path, name: &str, source: &str) -> Pa
     copy
 }
 
-/// A copy of the author's crate, in a workspace of its own, with one text of one file replaced.
+/// Copies `fluxbay-plugin` into a workspace of its own and replaces `from` by `to` in one file.
+/// Returns the folder of the copy.
 pub fn altered_author_crate(file: &str, from: &str, to: &str) -> PathBuf {
     let dir = scratch().keep();
     let manifest =
@@ -226,12 +227,12 @@ pub fn altered_author_crate(file: &str, from: &str, to: &str) -> PathBuf {
     dir.join("plugin-api")
 }
 
-/// The target folder that all crates outside the workspace share.
+/// Target folder shared by all crates outside the workspace.
 pub fn outside_target() -> PathBuf {
     built_dir().parent().expect("target/PROFILE has a parent").join("outside")
 }
 
-/// The plugin of the training-loop tutorial.
+/// Shared library of the training-loop tutorial.
 pub fn tutorial_plugin() -> PathBuf {
     built_dir().join("libtraining_loop.so")
 }

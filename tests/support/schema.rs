@@ -1,9 +1,9 @@
-//! Checks JSON against the schemas that `fluxbay schema` publishes: the part of JSON Schema that
-//! they use.
+//! Validates JSON against the schemas that `fluxbay schema` prints. Supports the part of JSON
+//! Schema that these use.
 
 use serde_json::Value;
 
-/// The first thing that does not fit, with its path.
+/// Returns the first mismatch with its path as the error.
 pub fn check(schema: &Value, value: &Value, path: &str) -> Result<(), String> {
     if let Some(options) = schema["oneOf"].as_array() {
         let fitting = options.iter().filter(|option| check(option, value, path).is_ok()).count();

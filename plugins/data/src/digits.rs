@@ -1,4 +1,4 @@
-//! The digits that every copy of this plugin carries.
+//! Data set `digits`: 1,797 images of handwritten digits, embedded in the plugin.
 
 use fluxbay_plugin::prelude::*;
 
@@ -10,7 +10,7 @@ static LABELS: &[u8] = include_bytes!("../digits/labels-idx1-ubyte.gz");
 /// Largest value of a pixel.
 const WHITE: f32 = 16.0;
 
-/// 1,797 handwritten digits.
+/// The data set `digits`.
 pub struct Digits {
     images: Vec<f32>,
     labels: Vec<u8>,

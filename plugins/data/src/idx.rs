@@ -1,4 +1,4 @@
-//! MNIST-like image files.
+//! Data set `idx`: images and labels in IDX files, the format of MNIST.
 
 use std::{fs::File, path::PathBuf};
 
@@ -19,13 +19,13 @@ config! {
         validation_labels: Option<PathBuf> = null,
         /// Number of classes; by default one more than the largest label.
         classes: Option<usize> = null => 1..,
-        /// Whether the mean pixel is taken off and the values are divided by their deviation, both
-        /// of the training images.
+        /// Whether to subtract the mean and divide by the standard deviation of all values of the
+        /// training images.
         standardize: bool = false,
     }
 }
 
-/// Images and labels in IDX files.
+/// The data set `idx`.
 pub struct Idx {
     config: Config,
     parts: Vec<Part>,
@@ -188,7 +188,7 @@ impl Dataset for Idx {
             buffers.f32(0)?.chunks_exact_mut(elements.max(1)).take(indices.len()).enumerate()
         {
             if let Some(next) = indices.get(at + 1) {
-                call_for(image(*next));
+                prefetch(image(*next));
             }
             for (value, pixel) in place.iter_mut().zip(image(indices[at])) {
                 *value = f32::from(*pixel) * self.scale + self.shift;
@@ -201,8 +201,8 @@ impl Dataset for Idx {
     }
 }
 
-/// Reads a byte of each line of the cache, so that an image lies there when its turn comes:
-/// shuffled images are all over the memory.
-fn call_for(image: &[u8]) {
+/// Reads one byte per cache line, so that the image is in the cache when it is converted. Shuffled
+/// images are not adjacent in memory.
+fn prefetch(image: &[u8]) {
     std::hint::black_box(image.iter().step_by(64).fold(0, |sum, pixel| sum ^ pixel));
 }

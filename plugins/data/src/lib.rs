@@ -1,4 +1,4 @@
-//! The standard data sets.
+#![doc = include_str!("../README.md")]
 
 mod digits;
 mod idx;
@@ -18,27 +18,27 @@ plugin! {
     summary: "The standard data sets: digits, idx, csv, text, mixture.",
     dataset "digits" => Digits {
         summary: "1,797 handwritten digits of 8 x 8 pixels, embedded in the plugin.",
-        details: "xs is [8, 8] with values from 0 to 1, ys the digit. One split, which the loader divides.",
+        details: "xs is [8, 8] with values from 0 to 1, ys is the digit. There is one split, which the loader divides into training and validation.",
         example: "[data]\ncomponent = \"digits\"\n\n[loader]\nvalidation = 0.2\n",
     },
     dataset "idx" => Idx {
         summary: "Images and labels in IDX files, such as MNIST and Fashion-MNIST, gzipped or not.",
-        details: "xs is [height, width] with values from 0 to 1 (bytes are divided by 255), ys the label.",
+        details: "xs is [height, width] with values from 0 to 1 (bytes are divided by 255), ys is the label.",
         example: "[data]\ncomponent = \"idx\"\nimages = \"train-images-idx3-ubyte.gz\"\nlabels = \"train-labels-idx1-ubyte.gz\"\nvalidation-images = \"t10k-images-idx3-ubyte.gz\"\nvalidation-labels = \"t10k-labels-idx1-ubyte.gz\"\n",
     },
     dataset "csv" => Csv {
-        summary: "Rows of a CSV file: numbers are standardised, words become one-hot, one column is the target.",
-        details: "Means, deviations and replacements for missing values come from the training rows alone.",
+        summary: "Rows of a CSV file: numbers are standardised, categories are one-hot encoded, one column is the target.",
+        details: "Means, deviations and replacements for missing values are computed from the training rows only.",
         example: "[data]\ncomponent = \"csv\"\npath = \"penguins.csv\"\ntarget = \"species\"\nmissing = \"fill\"\n",
     },
     dataset "text" => CharacterText {
         summary: "Windows of a text file as character ids; the target is the window one character later.",
-        details: "The first part of the text is for training, the last for validation. The vocabulary is the characters of the whole file.",
+        details: "The first part of the text is used for training, the last part for validation. The vocabulary is the set of characters in the file.",
         example: "[data]\ncomponent = \"text\"\npath = \"moby_dick.txt\"\ncontext = 128\n",
     },
     dataset "mixture" => Mixture {
         summary: "Points of a mixture of Gaussians on a ring.",
-        details: "xs is [2], ys the Gaussian that the point comes from.",
+        details: "xs is [2], ys is the index of the Gaussian.",
         example: "[data]\ncomponent = \"mixture\"\nmodes = 8\n",
     },
 }

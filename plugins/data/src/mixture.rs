@@ -1,5 +1,5 @@
-//! Points of a mixture of Gaussians on a ring: the classic test of whether a generator finds every
-//! mode.
+//! Data set `mixture`: points from Gaussians on a ring, a common test of whether a generative model
+//! covers every mode.
 
 use fluxbay_plugin::prelude::*;
 
@@ -14,12 +14,12 @@ config! {
         radius: f64 = 2.0 => 0.0..,
         /// Standard deviation of each Gaussian.
         deviation: f64 = 0.05 => 0.0..,
-        /// The points follow from this number alone.
+        /// Seed of the points; equal seeds give equal points.
         seed: u64 = 0,
     }
 }
 
-/// Points `[2]` and the Gaussian that each comes from.
+/// The data set `mixture`: points `[2]` and the index of the Gaussian of each.
 pub struct Mixture {
     config: Config,
     points: Vec<[f32; 2]>,
@@ -33,8 +33,8 @@ impl Component for Mixture {
     }
 }
 
-/// SplitMix64 (Steele, Lea and Flood 2014): the `index`-th number of the sequence of `seed`, as a
-/// fraction in `(0, 1)`.
+/// Element `index` of the SplitMix64 sequence of `seed` (Steele, Lea and Flood 2014), as a fraction
+/// in `(0, 1)`.
 fn uniform(seed: u64, index: u64) -> f64 {
     let mut bits = seed.wrapping_add((index + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

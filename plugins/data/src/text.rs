@@ -1,4 +1,4 @@
-//! Text as characters.
+//! Data set `text`: windows of a text file as character ids.
 
 use std::{collections::BTreeSet, path::PathBuf};
 
@@ -11,7 +11,7 @@ config! {
         path: PathBuf,
         /// Characters of a window.
         context: usize = 128 => 1..,
-        /// Share of the text, at its end, that is for validation.
+        /// Share of the text, at its end, used for validation.
         validation: f64 = 0.1 => 0.0..1.0,
         /// Characters between the starts of training windows; by default half a window. Validation
         /// windows do not overlap.
@@ -19,13 +19,12 @@ config! {
     }
 }
 
-/// Windows of a text file.
+/// The data set `text`.
 pub struct CharacterText {
     config: Config,
     vocabulary: Vec<char>,
     ids: Vec<u32>,
-    /// First position and number of windows of training and validation, and the distance of their
-    /// starts.
+    /// Per split: name, first position, number of windows, distance between their starts.
     parts: Vec<(&'static str, usize, usize, usize)>,
 }
 

@@ -1,17 +1,17 @@
-//! Softmax cross-entropy.
+//! Loss `cross-entropy`: softmax cross-entropy.
 
 use fluxbay_plugin::prelude::*;
 
 config! {
-    /// How the targets are taken.
+    /// Treatment of the targets.
     pub struct Config {
-        /// Share of each target that is spread evenly over all classes (Szegedy et al. 2016,
+        /// Share of each target that is distributed evenly over all classes (Szegedy et al. 2016,
         /// arXiv:1512.00567).
         label_smoothing: f64 = 0.0 => 0.0..1.0,
     }
 }
 
-/// `-sum(target * log softmax(logits))`, the mean over the samples.
+/// The loss `cross-entropy`: `-sum(target * log softmax(logits))`, averaged over the samples.
 pub struct CrossEntropy(Config);
 
 impl Component for CrossEntropy {

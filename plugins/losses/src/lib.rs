@@ -1,4 +1,4 @@
-//! The standard losses.
+#![doc = include_str!("../README.md")]
 
 mod cross_entropy;
 mod regression;
@@ -22,7 +22,7 @@ plugin! {
         example: "[loss]\ncomponent = \"mae\"\n",
     },
     loss "huber" => Huber {
-        summary: "Squared error within delta, absolute error beyond.",
+        summary: "Squared error up to delta, absolute error above.",
         example: "[loss]\ncomponent = \"huber\"\ndelta = 1.0\n",
     },
 }

@@ -1,11 +1,11 @@
-//! Losses of numbers against numbers.
+//! Losses of regression: `mse`, `mae`, `huber`.
 
 use fluxbay_plugin::prelude::*;
 
 config! {
-    /// Where the square ends.
+    /// Limit of the quadratic part.
     pub struct HuberConfig {
-        /// Largest difference that counts squared.
+        /// Largest difference in the quadratic part; larger ones are linear.
         delta: f64 = 1.0 => 0.0..,
     }
 }
@@ -33,17 +33,17 @@ macro_rules! losses {
 }
 
 losses! {
-    /// Mean of `(yhat - y)^2`.
+    /// The loss `mse`: mean of `(yhat - y)^2`.
     MeanSquaredError(NoConfig) => |self, yhats, ys| yhats.mse(ys),
-    /// Mean of `|yhat - y|`.
+    /// The loss `mae`: mean of `|yhat - y|`.
     MeanAbsoluteError(NoConfig) => |self, yhats, ys| yhats.mae(ys),
-    /// Mean of `d^2 / 2` where `d = |yhat - y|` is within delta, else `delta (d - delta / 2)`
-    /// (Huber 1964).
+    /// The loss `huber`: mean of `d^2 / 2` where `d = |yhat - y|` is at most `delta`, else `delta
+    /// (d - delta / 2)` (Huber 1964).
     Huber(HuberConfig) => |self, yhats, ys| yhats.huber(ys, self.0.delta),
 }
 
-/// Targets in the predictions' type, and in their shape where only dimensions of size 1 differ:
-/// `[n]` against `[n, 1]`.
+/// Targets converted to the type of the predictions, and reshaped if only dimensions of size 1
+/// differ, such as `[n]` and `[n, 1]`.
 fn matched(yhats: &Tensor, ys: &Tensor) -> Result<Tensor> {
     let (wanted, found) = (yhats.dims()?, ys.dims()?);
     let ys = if yhats.dtype()? == ys.dtype()? { ys.clone() } else { ys.to_dtype(yhats.dtype()?)? };

@@ -1,11 +1,11 @@
-//! Accuracy: the share of samples whose predicted class is the target's.
+//! Metric `accuracy`: share of samples whose predicted class is the target.
 
 use fluxbay_plugin::{prelude::*, serde};
 
 use crate::samples::{Samples, is_argmax};
 
 config! {
-    /// How predictions become classes.
+    /// Conversion of predictions to classes.
     pub struct Config {
         /// Binary logit above which a prediction is class 1; 0 for logits, 0.5 for probabilities.
         threshold: f64 = 0.0,
@@ -36,15 +36,15 @@ impl Counts {
         Counts { right: right.count() as u64, samples: samples.len() as u64 }
     }
 
-    /// The usual case, scores in `f32` and labels in `u32` on the processor, counted where they
-    /// lie; nothing for any other, and for labels that are none.
+    /// Fast path for scores in `f32` and labels in `u32` in CPU memory, counted without a copy.
+    /// Returns `None` for other tensors and for invalid labels.
     fn in_place(input: &MetricInput) -> Result<Option<Counts>> {
         let (yhats, ys) = (input.yhats(), input.ys());
-        // A single number has no dimensions; it is read.
+        // A scalar has no last dimension; the caller reads it.
         let Ok(columns) = yhats.dim(-1) else { return Ok(None) };
         let counted = yhats.with_slice::<f32, _>(|scores| {
             ys.with_slice::<u32, _>(|labels| {
-                // One label may come with a vector of scores that is no row.
+                // With a single label, the scores may be a vector instead of a row.
                 let rows =
                     columns > 1 && labels.len() > 1 && scores.len() == columns * labels.len();
                 if !rows || labels.iter().any(|&label| label as usize >= columns) {
@@ -57,7 +57,7 @@ impl Counts {
                 Some(Counts { right: right.count() as u64, samples: labels.len() as u64 })
             })
         });
-        // What cannot be looked at in place can be read.
+        // Tensors without direct access are read by the caller.
         Ok(counted.and_then(|counted| counted).unwrap_or(None))
     }
 }

@@ -1,5 +1,5 @@
-//! Area under the receiver operating characteristic, exact: by ranks over all samples of the epoch
-//! (Mann and Whitney 1947).
+//! Metric `auroc`: area under the receiver operating characteristic, computed exactly from the
+//! ranks of all samples of the epoch (Mann and Whitney 1947).
 
 use fluxbay_plugin::{prelude::*, serde};
 use serde_json::json;
@@ -7,9 +7,9 @@ use serde_json::json;
 use crate::samples::{Samples, Scores, log_softmax};
 
 config! {
-    /// What the scores are.
+    /// Meaning of the scores.
     pub struct Config {
-        /// What the scores are; matters with more than two classes only.
+        /// Meaning of the scores; relevant only with more than two classes.
         scores: Scores = "logits",
     }
 }
@@ -20,7 +20,7 @@ pub struct Auroc {
     gathered: Ranked,
 }
 
-/// A score per sample and class, and the labels. With two classes the score of class 1 alone.
+/// A score per sample and class, and the labels. With two classes only the score of class 1.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 #[serde(crate = "fluxbay_plugin::serde")]
 struct Ranked {
@@ -38,7 +38,7 @@ impl Ranked {
         for index in 0..samples.len() {
             match samples.row(index) {
                 [logit] => ranked.values.push(*logit),
-                // Any growing function of the probability of class 1 gives the same ranks.
+                // Any increasing function of the probability of class 1 gives the same ranks.
                 [zero, one] => ranked.values.push(one - zero),
                 row if scores == Scores::Logits => ranked.values.extend(log_softmax(row)),
                 row => ranked.values.extend_from_slice(row),
@@ -62,7 +62,7 @@ impl Ranked {
         Ok(())
     }
 
-    /// One class against the rest; NaN where either has no samples.
+    /// Area of each class against the rest; NaN if one side has no samples.
     fn areas(&self) -> Vec<f64> {
         if self.columns == 1 {
             return vec![area(
@@ -80,14 +80,14 @@ impl Ranked {
         (0..self.columns).map(of_class).collect()
     }
 
-    /// Mean over the classes that have an area.
+    /// Mean over the classes with a defined area.
     fn mean(&self) -> f64 {
         let areas: Vec<f64> = self.areas().into_iter().filter(|area| !area.is_nan()).collect();
         areas.iter().sum::<f64>() / areas.len() as f64
     }
 }
 
-/// Probability that a positive has a higher score than a negative, ties counting half.
+/// Probability that a positive sample has a higher score than a negative one; ties count half.
 fn area(mut samples: Vec<(f64, bool)>) -> f64 {
     if samples.iter().any(|(score, _)| score.is_nan()) {
         return f64::NAN;
@@ -95,7 +95,8 @@ fn area(mut samples: Vec<(f64, bool)>) -> f64 {
     samples.sort_by(|a, b| a.0.total_cmp(&b.0));
     let positives = samples.iter().filter(|sample| sample.1).count();
     let negatives = samples.len() - positives;
-    // Ranks from 1, doubled so that the mean rank of ties stays whole: the sum is exact.
+    // Ranks start at 1 and are doubled, so that the mean rank of ties is an integer and the sum is
+    // exact.
     let (mut doubled_ranks, mut first) = (0u128, 0);
     while first < samples.len() {
         let tied =

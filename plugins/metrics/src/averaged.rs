@@ -1,5 +1,5 @@
-//! Precision, recall and F1: per class from the confusion counts, then averaged. Zero stands for a
-//! quotient without a denominator, as in scikit-learn with `zero_division=0`.
+//! Metrics `precision`, `recall` and `f1`: computed per class from the confusion counts, then
+//! averaged. Division by zero gives 0, as in scikit-learn with `zero_division=0`.
 
 use fluxbay_plugin::prelude::*;
 use serde_json::json;
@@ -7,25 +7,25 @@ use serde_json::json;
 use crate::{confusion::Confusion, samples::Samples};
 
 choice! {
-    /// How the values of the classes become one.
+    /// Averaging over the classes.
     pub enum Average {
         /// Mean over the classes that occur among targets or predictions.
         Macro,
-        /// From the counts of all classes together.
+        /// Computed from the summed counts of all classes.
         Micro,
-        /// Mean weighted by how often each class is the target.
+        /// Mean weighted by the number of samples of each class.
         Weighted,
-        /// The positive class alone.
+        /// The positive class only.
         Binary,
     }
 }
 
 config! {
-    /// How classes are averaged.
+    /// Averaging over the classes.
     pub struct Config {
-        /// How the values of the classes become one.
+        /// Averaging over the classes.
         average: Average = "macro",
-        /// The class that `average = "binary"` looks at.
+        /// The class that `average = "binary"` uses.
         positive: u32 = 1,
         /// Binary logit above which a prediction is class 1; 0 for logits, 0.5 for probabilities.
         threshold: f64 = 0.0,

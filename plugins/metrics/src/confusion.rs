@@ -1,19 +1,19 @@
-//! Counts of true against predicted classes: the metric `confusion-matrix`, and what precision,
-//! recall and F1 are made of.
+//! Metric `confusion-matrix`, and the counts of true and predicted classes that precision, recall
+//! and F1 are computed from.
 
 use fluxbay_plugin::{prelude::*, serde};
 use serde_json::json;
 
 use crate::samples::Samples;
 
-/// How often each class was predicted for each true class.
+/// Number of samples per true and predicted class.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(crate = "fluxbay_plugin::serde")]
 pub struct Confusion {
     classes: usize,
     /// Rows are true classes, columns predicted ones.
     counts: Vec<u64>,
-    /// Samples of each true class whose scores were all NaN.
+    /// Number of samples per true class whose scores are all NaN.
     unpredicted: Vec<u64>,
 }
 
@@ -49,7 +49,7 @@ impl Confusion {
         self.classes = classes;
     }
 
-    /// Adds another's counts.
+    /// Adds the counts of `other`.
     pub fn add(&mut self, other: &Confusion) {
         self.grow(other.classes);
         for (row, other_row) in self
@@ -75,17 +75,17 @@ impl Confusion {
         self.row(class).iter().sum::<u64>() + self.unpredicted[class]
     }
 
-    /// Samples for which `class` was predicted.
+    /// Samples predicted as `class`.
     pub fn predicted(&self, class: usize) -> u64 {
         (0..self.classes).map(|row| self.row(row)[class]).sum()
     }
 
-    /// Samples of class `class` for which it was predicted.
+    /// Samples of class `class` predicted as such.
     pub fn right(&self, class: usize) -> u64 {
         self.row(class)[class]
     }
 
-    /// Counts of one true class.
+    /// Counts of one true class, per predicted class.
     pub fn row(&self, class: usize) -> &[u64] {
         &self.counts[class * self.classes..][..self.classes]
     }
@@ -99,7 +99,7 @@ impl Confusion {
 }
 
 config! {
-    /// How predictions become classes.
+    /// Conversion of predictions to classes.
     pub struct Config {
         /// Binary logit above which a prediction is class 1; 0 for logits, 0.5 for probabilities.
         threshold: f64 = 0.0,

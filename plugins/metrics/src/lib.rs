@@ -1,5 +1,4 @@
-//! The standard metrics. Each gathers counts or sums over an epoch, so that its value is exact
-//! whatever the batches were.
+#![doc = include_str!("../README.md")]
 
 mod accuracy;
 mod auroc;
@@ -42,32 +41,32 @@ plugin! {
         example: example!("{ component = \"top-k\", k = 3, name = \"top-3\" }"),
     },
     metric "precision" => Precision {
-        summary: "Share of the predictions of a class that are right, averaged over the classes.",
-        details: "The values of the single classes are in the details. A class that is never predicted counts as 0.",
+        summary: "Share of correct predictions among the predictions of a class, averaged over the classes.",
+        details: "The details hold the value of each class. A class that is never predicted counts as 0.",
         example: example!("{ component = \"precision\", average = \"macro\" }"),
     },
     metric "recall" => Recall {
-        summary: "Share of the samples of a class that are found, averaged over the classes.",
-        details: "The values of the single classes are in the details.",
+        summary: "Share of the samples of a class that are predicted as such, averaged over the classes.",
+        details: "The details hold the value of each class.",
         example: example!("{ component = \"recall\", average = \"weighted\" }"),
     },
     metric "f1" => F1 {
         summary: "Harmonic mean of precision and recall, averaged over the classes.",
-        details: "The values of the single classes are in the details.",
+        details: "The details hold the value of each class.",
         example: example!("{ component = \"f1\", average = \"binary\", positive = 1 }"),
     },
     metric "confusion-matrix" => ConfusionMatrix {
-        summary: "How often each class was predicted for each true class.",
-        details: "The matrix is in the details, true classes in rows; the number itself is the accuracy.",
+        summary: "Number of samples per true and predicted class.",
+        details: "The details hold the matrix with true classes in rows; the value is the accuracy.",
         example: example!("\"confusion-matrix\""),
     },
     metric "auroc" => Auroc {
         summary: "Area under the receiver operating characteristic, exact over the epoch.",
-        details: "With more than two classes each against the rest, averaged over those that occur. Keeps every score of the epoch.",
+        details: "With more than two classes, each against the rest, averaged over the classes that occur. Stores all scores of the epoch.",
         example: example!("\"auroc\""),
     },
     metric "perplexity" => Perplexity {
-        summary: "e to the mean negative log-likelihood of the targets.",
+        summary: "Exponential of the mean negative log-likelihood of the targets.",
         example: example!("\"perplexity\""),
     },
     metric "mse" => Mse {
@@ -75,7 +74,7 @@ plugin! {
         example: example!("\"mse\""),
     },
     metric "rmse" => Rmse {
-        summary: "Root of the mean squared error.",
+        summary: "Square root of the mean squared error.",
         example: example!("\"rmse\""),
     },
     metric "mae" => Mae {
@@ -87,7 +86,7 @@ plugin! {
         example: example!("\"r2\""),
     },
     metric "smooth-loss" => SmoothLoss {
-        summary: "The loss as an exponential average over the steps, with bias correction.",
+        summary: "Exponential moving average of the loss over the steps, with bias correction.",
         example: example!("\"smooth-loss\""),
     },
 }

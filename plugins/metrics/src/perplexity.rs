@@ -1,13 +1,13 @@
-//! Perplexity: e to the mean negative log-likelihood of the targets.
+//! Metric `perplexity`: exponential of the mean negative log-likelihood of the targets.
 
 use fluxbay_plugin::{prelude::*, serde};
 
 use crate::samples::{Samples, Scores, log_softmax};
 
 config! {
-    /// What the scores are.
+    /// Meaning of the scores.
     pub struct Config {
-        /// What the scores are.
+        /// Meaning of the scores.
         scores: Scores = "logits",
     }
 }

@@ -1,11 +1,10 @@
-//! Numbers of scikit-learn that the tests compare with; `tests/reference/metrics.py` at the top of
-//! the repository makes them.
+//! Expected values for the tests, recorded from scikit-learn by `tests/reference/metrics.py`.
 
 use fluxbay_plugin::serde_json::{self, Value};
 
 use crate::samples::{Elements, Samples};
 
-/// One case: predictions, targets, and what scikit-learn says of them.
+/// One case: predictions, targets, and the results of scikit-learn.
 pub struct Reference(Value);
 
 impl Reference {
@@ -18,12 +17,12 @@ impl Reference {
         Reference(case)
     }
 
-    /// One number of scikit-learn's.
+    /// A number in the results.
     pub fn number(&self, name: &str) -> f64 {
         self.0["expected"][name].as_f64().unwrap_or_else(|| panic!("no number {name}"))
     }
 
-    /// Anything else of scikit-learn's.
+    /// Any value in the results.
     pub fn value(&self, name: &str) -> Value {
         self.0["expected"][name].clone()
     }
@@ -38,7 +37,7 @@ impl Reference {
         self.elements("ys")
     }
 
-    /// Both, as classes.
+    /// Predictions and targets as class scores and labels.
     pub fn samples(&self) -> Samples {
         Samples::new(self.yhats(), &self.ys()).unwrap()
     }
@@ -57,7 +56,7 @@ impl Reference {
     }
 }
 
-/// Equal to a relative 1e-9: scikit-learn adds in another order.
+/// Asserts equality to a relative 1e-9; scikit-learn sums in another order.
 pub fn close(found: f64, expected: f64) {
     assert!(
         (found - expected).abs() <= 1e-9 * expected.abs().max(1e-6),

@@ -1,5 +1,4 @@
-//! Errors of numbers: mean squared error and its root, mean absolute error, R2. Sums over the
-//! epoch, in 64 bits.
+//! Metrics of regression: `mse`, `rmse`, `mae` and `r2`, from sums over the epoch in `f64`.
 
 use fluxbay_plugin::{prelude::*, serde};
 use serde_json::json;
@@ -118,7 +117,7 @@ errors! {
     Mae: f64::abs, unchanged,
 }
 
-/// What R2 needs of one column: the errors' squares, and the targets' mean and squared deviations
+/// Sums of one output for R2: squared errors, and mean and squared deviations of the targets
 /// (Welford 1962).
 #[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
 #[serde(crate = "fluxbay_plugin::serde")]
@@ -138,8 +137,8 @@ impl Column {
         self.residuals += squared(yhat - y);
     }
 
-    /// `1 - residuals / deviations`; for targets that are all equal 1 where the predictions are
-    /// perfect, else 0, as scikit-learn has it. NaN below two samples.
+    /// `1 - residuals / deviations`. For constant targets 1 if all predictions are exact, else 0,
+    /// as in scikit-learn. NaN with fewer than two samples.
     fn r2(&self) -> f64 {
         if self.count < 2 {
             f64::NAN

@@ -1,8 +1,8 @@
-//! Predictions and targets of a step, as the classification metrics see them: a row of scores and a
-//! label per sample.
+//! Predictions and targets of a step for the classification metrics: a row of scores and a label
+//! per sample.
 //!
-//! Every metric of classes reads its step through [`Samples::read`], so that all accept the same
-//! shapes. Nothing is gathered here.
+//! Every classification metric reads its step through [`Samples::read`], so that all accept the
+//! same shapes.
 
 use fluxbay_plugin::prelude::*;
 
@@ -102,7 +102,7 @@ impl Samples {
         &self.scores[index * self.columns..][..self.columns]
     }
 
-    /// The predicted class of sample `index`; none where all scores are NaN. A binary logit above
+    /// The predicted class of sample `index`; `None` if all scores are NaN. A binary logit above
     /// `threshold` is class 1.
     pub fn predicted(&self, index: usize, threshold: f64) -> Option<u32> {
         match self.row(index) {
@@ -113,9 +113,9 @@ impl Samples {
     }
 }
 
-/// Position of the largest value that is not NaN, the first among equals.
+/// Position of the largest value that is not NaN; the first of equal ones.
 pub fn argmax<T: PartialOrd + Copy>(row: &[T]) -> Option<u32> {
-    // What does not compare with itself is NaN.
+    // NaN does not compare with itself.
     let first = row.iter().position(|value| value.partial_cmp(value).is_some())?;
     let (mut best, mut top) = (first, row[first]);
     for (index, &value) in row.iter().enumerate().skip(first + 1) {
@@ -126,12 +126,12 @@ pub fn argmax<T: PartialOrd + Copy>(row: &[T]) -> Option<u32> {
     Some(best as u32)
 }
 
-/// Whether [`argmax`] of `row` is `label`, a position in it: told from counting, without finding
-/// which it is.
+/// Whether [`argmax`] of `row` is `label`. Counts larger scores instead of searching the maximum,
+/// which vectorises.
 pub fn is_argmax<T: PartialOrd + Copy>(row: &[T], label: usize) -> bool {
     let score = row[label];
     let not_below = row.iter().fold(0, |count, &value| count + u32::from(value >= score));
-    // None is not below a NaN, and one that is alone is the largest.
+    // The count is 0 if the score is NaN, and 1 if it is the only maximum.
     if not_below <= 1 {
         return not_below == 1;
     }
@@ -149,18 +149,18 @@ fn label(value: f64, classes: usize) -> Result<u32> {
 }
 
 choice! {
-    /// What the scores of a sample are.
+    /// Meaning of the scores of a sample.
     pub enum Scores {
-        /// Any numbers; softmax (or sigmoid) makes them probabilities.
+        /// Unnormalised scores; softmax (or sigmoid) converts them to probabilities.
         Logits,
-        /// Probabilities that add up to 1.
+        /// Probabilities with sum 1.
         Probabilities,
     }
 }
 
-/// Natural logarithms of the class probabilities from logits; a binary logit becomes two classes.
+/// Natural logarithms of the class probabilities of logits; a binary logit gives two classes.
 ///
-/// Shifted by the largest logit, so that nothing overflows.
+/// Subtracts the largest logit to avoid overflow.
 pub fn log_softmax(row: &[f64]) -> Vec<f64> {
     let two = [0.0, row[0]];
     let row = if row.len() == 1 { &two[..] } else { row };

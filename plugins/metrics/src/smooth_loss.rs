@@ -1,11 +1,11 @@
-//! The loss, smoothed over the steps.
+//! Metric `smooth-loss`: moving average of the loss.
 
 use fluxbay_plugin::{prelude::*, serde};
 
 config! {
-    /// How strongly the loss is smoothed.
+    /// Strength of the smoothing.
     pub struct Config {
-        /// Weight of the old value in each step; 0 gives the loss itself.
+        /// Weight of the previous average in each step; 0 gives the loss itself.
         weight: f64 = 0.98 => 0.0..1.0,
     }
 }
@@ -21,8 +21,7 @@ pub struct SmoothLoss {
 #[serde(crate = "fluxbay_plugin::serde")]
 struct Average {
     sum: f64,
-    /// `weight` to the power of the number of steps, taken from 1: the share of the sum that is
-    /// there.
+    /// `1 - weight^steps`, the total weight of the values in the sum.
     filled: f64,
 }
 
@@ -82,7 +81,7 @@ mod tests {
         average.add(0.98, 1.0);
         let expected = (0.98 * 0.02 * 5.0 + 0.02 * 1.0) / (1.0 - 0.98 * 0.98);
         assert!((average.value() - expected).abs() < 1e-12, "{} {expected}", average.value());
-        // A thousand ones: the first value has faded to 0.98^1000 of its part.
+        // After a thousand ones, the weight of the first value is 0.98^1000 of what it was.
         (0..1000).for_each(|_| average.add(0.98, 1.0));
         assert!((average.value() - 1.0).abs() < 1e-7);
     }

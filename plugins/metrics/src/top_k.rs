@@ -1,13 +1,13 @@
-//! Share of samples whose true class is among the k largest scores.
+//! Metric `top-k`: share of samples whose true class is among the k largest scores.
 
 use fluxbay_plugin::{prelude::*, serde};
 
 use crate::samples::Samples;
 
 config! {
-    /// How many guesses there are.
+    /// Number of guesses.
     pub struct Config {
-        /// How many of the largest scores count as guesses.
+        /// Number of largest scores that count as guesses.
         k: u64 = 5 => 1..,
     }
 }
@@ -38,8 +38,8 @@ impl Counts {
     }
 }
 
-/// How many classes come before `label`: larger scores, and equal ones of classes with a lower
-/// number.
+/// Number of classes before `label`: those with larger scores, and those with equal scores and
+/// lower numbers. `None` if the score of `label` is NaN.
 fn rank(scores: &[f64], label: u32) -> Option<usize> {
     let binary = [0.0, scores[0]];
     let scores = if scores.len() == 1 { &binary[..] } else { scores };

@@ -1,4 +1,4 @@
-//! A convolutional network in the manner of LeNet (LeCun et al. 1998).
+//! Model `cnn`: a convolutional network similar to LeNet (LeCun et al. 1998).
 
 use fluxbay_plugin::{
     nn::{Conv2d, ConvConfig, Dropout, Linear, conv2d, dropout, linear},
@@ -6,26 +6,26 @@ use fluxbay_plugin::{
 };
 
 config! {
-    /// The blocks and what follows them.
+    /// Convolution blocks and fully connected layers.
     pub struct Config {
-        /// Output channels of each block: a convolution, an activation, a pooling.
+        /// Output channels of each block of convolution, activation and pooling.
         channels: Vec<usize> = [16, 32],
-        /// Side of the convolutions' windows.
+        /// Width and height of the convolution windows.
         kernel: usize = 3 => 1..,
-        /// Zeros at each border of the convolutions' inputs.
+        /// Zeros added at each border of the input of a convolution.
         padding: usize = 0,
-        /// Side of the pooling windows; 1 does not pool.
+        /// Width and height of the pooling windows; 1 disables pooling.
         pool: usize = 2 => 1..,
-        /// Width of each fully connected layer behind the blocks.
+        /// Width of each fully connected layer after the blocks.
         hidden: Vec<usize> = [128],
-        /// Function behind each convolution and each hidden layer.
+        /// Activation function after each convolution and each hidden layer.
         activation: Activation = "relu",
-        /// Probability with which a value before a fully connected layer is dropped in training.
+        /// Dropout probability before each fully connected layer.
         dropout: f64 = 0.0 => 0.0..1.0,
     }
 }
 
-/// Convolution and pooling blocks, then fully connected layers.
+/// The model `cnn`.
 pub struct Cnn(Config);
 
 pub struct Network {
@@ -111,7 +111,7 @@ impl Model for Cnn {
             }
         }
         for layer in &network.dense {
-            // The first takes a sample's channels, rows and columns as one dimension.
+            // The first layer flattens channels, rows and columns.
             xs = layer.forward_flat(&network.dropout.forward(&xs)?)?;
         }
         Ok(xs)

@@ -1,5 +1,5 @@
-//! A causal transformer in the manner of GPT-2 (Radford et al. 2019): normalisation before each
-//! block, learned positions.
+//! Model `gpt`: a causal transformer like GPT-2 (Radford et al. 2019), with pre-normalisation and
+//! learned positions.
 
 use fluxbay_plugin::{
     nn::{
@@ -16,16 +16,16 @@ config! {
         layers: usize = 4 => 1..,
         /// Width of the residual stream.
         width: usize = 128 => 1..,
-        /// Heads of each attention; they divide the width.
+        /// Attention heads; must divide `width`.
         heads: usize = 4 => 1..,
-        /// Width of each feed-forward layer, as a multiple of the width.
+        /// Width of each feed-forward layer, as a multiple of `width`.
         expansion: usize = 4 => 1..,
-        /// Probability with which a value is dropped in training.
+        /// Dropout probability.
         dropout: f64 = 0.0 => 0.0..1.0,
     }
 }
 
-/// A causal transformer that predicts the next token.
+/// The model `gpt`.
 pub struct Gpt(Config);
 
 struct Block {

@@ -1,4 +1,4 @@
-//! The standard models.
+#![doc = include_str!("../README.md")]
 
 mod cnn;
 mod gpt;
@@ -19,13 +19,13 @@ plugin! {
         example: "[model]\ncomponent = \"mlp\"\nhidden = [128, 64]\nactivation = \"relu\"\ndropout = 0.1\n",
     },
     model "cnn" => Cnn {
-        summary: "Convolution and pooling blocks, then fully connected layers, in the manner of LeNet.",
-        details: "Inputs are [channels, height, width] or [height, width]. A block whose map has become too small to pool does not pool.",
+        summary: "Convolution and pooling blocks, then fully connected layers, similar to LeNet.",
+        details: "Inputs are [channels, height, width] or [height, width]. Pooling is skipped in a block whose feature map is smaller than the window.",
         example: "[model]\ncomponent = \"cnn\"\nchannels = [16, 32]\nkernel = 3\nhidden = [128]\n",
     },
     model "sequential" => Sequential {
-        summary: "Layers one after the other, listed in the run file.",
-        details: "Input sizes of layers follow from the layer before. The model must end with the outputs that the target needs.",
+        summary: "A sequence of layers listed in the run file.",
+        details: "The input size of a layer follows from the layer before it. The last layer must have as many outputs as the target needs.",
         example: "[model]\ncomponent = \"sequential\"\n\n[[model.layers]]\ntype = \"flatten\"\n\n[[model.layers]]\ntype = \"linear\"\nout = 10\n",
     },
     model "gpt" => Gpt {

@@ -1,4 +1,4 @@
-//! Fully connected layers.
+//! Model `mlp`: fully connected layers.
 
 use fluxbay_plugin::{
     nn::{Dropout, Linear, dropout, linear},
@@ -6,22 +6,22 @@ use fluxbay_plugin::{
 };
 
 config! {
-    /// The layers between input and output.
+    /// Hidden layers, input and output sizes.
     pub struct Config {
         /// Width of each hidden layer.
         hidden: Vec<usize> = [128],
-        /// Function behind each hidden layer.
+        /// Activation function after each hidden layer.
         activation: Activation = "relu",
-        /// Probability with which a hidden value is dropped in training.
+        /// Dropout probability after each hidden layer.
         dropout: f64 = 0.0 => 0.0..1.0,
-        /// Values per sample that come in; by default those of the data's inputs.
+        /// Inputs per sample; by default the number of values in `xs`.
         inputs: Option<usize> = null => 1..,
-        /// Values per sample that go out; by default those that the data's target needs.
+        /// Outputs per sample; by default the number that the target needs.
         outputs: Option<usize> = null => 1..,
     }
 }
 
-/// Fully connected layers with an activation between them.
+/// The model `mlp`.
 pub struct Mlp(Config);
 
 pub struct Network {

@@ -1,4 +1,4 @@
-//! Layers listed in the run file.
+//! Model `sequential`: layers listed in the run file.
 
 use fluxbay_plugin::{
     nn::{self, ConvConfig, Pool},
@@ -25,7 +25,7 @@ variants! {
             stride: usize = 1 => 1..,
             /// Zeros at each border.
             padding: usize = 0,
-            /// Groups of channels that do not see each other.
+            /// Groups of channels that are convolved separately.
             groups: usize = 1 => 1..,
             /// Whether a bias is added.
             bias: bool = true,
@@ -46,33 +46,33 @@ variants! {
         LayerNorm {},
         /// An activation function.
         Activation {
-            /// Which.
+            /// The activation function.
             function: Activation = "relu",
         },
-        /// Zeros values at random in training.
+        /// Sets random values to zero in training.
         Dropout {
-            /// Probability.
+            /// Probability of a zero.
             probability: f64 = 0.5 => 0.0..1.0,
         },
-        /// All dimensions of a sample become one.
+        /// Reshapes a sample to one dimension.
         Flatten {},
-        /// The sample in another shape.
+        /// Reshapes a sample.
         Reshape {
-            /// Sizes, without the batch's.
+            /// Sizes without the batch dimension.
             shape: Vec<usize>,
         },
     }
 }
 
 config! {
-    /// The layers, in their order.
+    /// The list of layers.
     pub struct Config {
-        /// One table per layer; `type` says which.
+        /// One table per layer; `type` selects the kind of layer.
         layers: Vec<Layer>,
     }
 }
 
-/// Layers one after the other.
+/// The model `sequential`.
 pub struct Sequential(Config);
 
 impl Component for Sequential {
@@ -128,7 +128,7 @@ fn name(layer: &Layer) -> &'static str {
     }
 }
 
-/// Adds a layer that takes `shape` per sample, and updates `shape` to what it gives.
+/// Adds a layer for inputs of `shape` per sample and updates `shape` to the shape of its outputs.
 fn add(
     network: nn::Sequential,
     layer: &Layer,

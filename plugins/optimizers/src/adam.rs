@@ -1,4 +1,4 @@
-//! Adam and AdamW: the same moments, another weight decay.
+//! Optimizers `adam` and `adamw`, which differ in the weight decay.
 
 use fluxbay_plugin::{abi::operation::op, prelude::*};
 
@@ -7,13 +7,13 @@ macro_rules! adaptive_moments {
         config! {
             /// Hyper-parameters, as in PyTorch.
             pub struct $config {
-                /// Factor of the update.
+                /// Learning rate.
                 learning_rate: f64 = 1e-3 => 0.0..,
-                /// Decay of the first moment.
+                /// Decay rate of the first moment.
                 beta1: f64 = 0.9 => 0.0..1.0,
-                /// Decay of the second moment.
+                /// Decay rate of the second moment.
                 beta2: f64 = 0.999 => 0.0..1.0,
-                /// Added to the root of the second moment.
+                /// Added to the square root of the second moment.
                 epsilon: f64 = 1e-8 => 0.0..,
                 /// Weight decay.
                 weight_decay: f64 = $decay => 0.0..,
@@ -68,11 +68,11 @@ macro_rules! adaptive_moments {
 }
 
 adaptive_moments! {
-    /// Adam (Kingma and Ba 2015, arXiv:1412.6980).
+    /// The optimizer `adam` (Kingma and Ba 2015, arXiv:1412.6980).
     Adam, AdamConfig, ADAM_UPDATE, 0.0
 }
 
 adaptive_moments! {
-    /// AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101).
+    /// The optimizer `adamw` (Loshchilov and Hutter 2019, arXiv:1711.05101).
     AdamW, AdamWConfig, ADAMW_UPDATE, 0.01
 }

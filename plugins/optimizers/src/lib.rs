@@ -1,5 +1,4 @@
-//! The standard optimizers: hyper-parameters here, arithmetic in fused operations of the host,
-//! state in the host's keeping.
+#![doc = include_str!("../README.md")]
 
 mod adam;
 mod lion;

@@ -1,22 +1,22 @@
-//! Lion.
+//! Optimizer `lion`.
 
 use fluxbay_plugin::{abi::operation::op, prelude::*};
 
 config! {
-    /// Hyper-parameters of the paper.
+    /// Hyper-parameters, as in the paper.
     pub struct Config {
         /// Size of the update of every element.
         learning_rate: f64 = 1e-4 => 0.0..,
-        /// Share of the momentum in the update's sign.
+        /// Weight of the momentum in the interpolation whose sign is the update.
         beta1: f64 = 0.9 => 0.0..1.0,
-        /// Decay of the momentum.
+        /// Decay rate of the momentum.
         beta2: f64 = 0.99 => 0.0..1.0,
         /// Decoupled weight decay.
         weight_decay: f64 = 0.0 => 0.0..,
     }
 }
 
-/// Sign of an interpolated momentum (Chen et al. 2023, arXiv:2302.06675, algorithm 2).
+/// The optimizer `lion` (Chen et al. 2023, arXiv:2302.06675, algorithm 2).
 pub struct Lion {
     rates: [Read<f64>; 4],
     now: [f64; 4],

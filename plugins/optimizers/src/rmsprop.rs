@@ -1,27 +1,27 @@
-//! RMSprop.
+//! Optimizer `rmsprop`.
 
 use fluxbay_plugin::{abi::operation::op, prelude::*};
 
 config! {
     /// Hyper-parameters, as in PyTorch's `RMSprop`.
     pub struct Config {
-        /// Factor of the update.
+        /// Learning rate.
         learning_rate: f64 = 0.01 => 0.0..,
-        /// Decay of the mean square.
+        /// Decay rate of the mean square.
         alpha: f64 = 0.99 => 0.0..1.0,
-        /// Added to the root of the mean square.
+        /// Added to the square root of the mean square.
         epsilon: f64 = 1e-8 => 0.0..,
-        /// Share of the parameter that is added to the gradient.
+        /// Weight decay: factor of the parameter that is added to the gradient.
         weight_decay: f64 = 0.0 => 0.0..,
-        /// Share of the last update that is kept.
+        /// Factor of the previous update in the next one.
         momentum: f64 = 0.0 => 0.0..,
-        /// Whether the mean gradient is taken off the mean square.
+        /// Whether the squared mean gradient is subtracted from the mean square.
         centered: bool = false,
     }
 }
 
-/// `v = alpha v + (1 - alpha) g^2; p -= lr g / (sqrt(v) + epsilon)` (Hinton 2012, lecture 6e), with
-/// PyTorch's conventions.
+/// The optimizer `rmsprop`: `v = alpha v + (1 - alpha) g^2; p -= lr g / (sqrt(v) + epsilon)`
+/// (Hinton 2012, lecture 6e), as in PyTorch.
 pub struct RmsProp {
     config: Config,
     rates: [Read<f64>; 4],

@@ -1,25 +1,25 @@
-//! Stochastic gradient descent.
+//! Optimizer `sgd`.
 
 use fluxbay_plugin::{abi::operation::op, prelude::*};
 
 config! {
     /// Hyper-parameters, as in PyTorch's `SGD`.
     pub struct Config {
-        /// Factor of the update.
+        /// Learning rate.
         learning_rate: f64 = 0.01 => 0.0..,
-        /// Share of the last update that is kept.
+        /// Factor of the previous update in the next one.
         momentum: f64 = 0.0 => 0.0..,
-        /// Damping of the gradient within the momentum.
+        /// Reduces the weight of the gradient in the momentum to `1 - dampening`.
         dampening: f64 = 0.0,
-        /// Share of the parameter that is added to the gradient.
+        /// Weight decay: factor of the parameter that is added to the gradient.
         weight_decay: f64 = 0.0 => 0.0..,
-        /// Whether the momentum looks one step ahead.
+        /// Whether to use Nesterov momentum.
         nesterov: bool = false,
     }
 }
 
-/// `b = momentum b + (1 - dampening) g; p -= lr b` (Sutskever et al. 2013), with PyTorch's
-/// conventions.
+/// The optimizer `sgd`: `b = momentum b + (1 - dampening) g; p -= lr b` (Sutskever et al. 2013), as
+/// in PyTorch.
 pub struct Sgd {
     config: Config,
     learning_rate: Read<f64>,

@@ -1,11 +1,11 @@
-//! The workloads as a user of candle would write them: its autograd, its optimizers.
+//! The workloads as a user of candle would write them, with candle's autograd and optimizers.
 
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::{AdamW, Optimizer, ParamsAdamW, SGD};
 
 use super::{Workload, images, labels};
 
-/// The four.
+/// Workloads W1 to W4.
 pub fn all() -> Vec<Workload> {
     vec![
         ("w1", Box::new(|| candle_mlp(&[784, 128, 10], 64, false))),

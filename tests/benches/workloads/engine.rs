@@ -1,5 +1,5 @@
-//! The engine driven by a fixed loop: the same kernels as a run of the product, without plugins,
-//! events and records.
+//! The workloads as a fixed loop over the engine: the kernels of a run of the product, without
+//! plugins, events and records.
 
 use candle_core::{DType, Device, Tensor};
 use fluxbay::tensor::{Engine, EngineOptions, Init, Kind};
@@ -8,7 +8,7 @@ use fluxbay_plugin::abi::operation::{activation, op};
 
 use super::{Workload, images, labels};
 
-/// An engine with a model, its optimizer's state, and the handles of one step to be released.
+/// An engine with a model, optimizer state, and the tensor handles to release after a step.
 struct Trainer {
     engine: Engine,
     parameters: Vec<Handle>,
@@ -83,7 +83,7 @@ impl Trainer {
     }
 }
 
-/// The four.
+/// Workloads W1 to W4.
 pub fn all(threads: usize) -> Vec<Workload> {
     vec![
         ("w1", Box::new(move || mlp(threads, &[784, 128, 10], 64, false))),
@@ -178,7 +178,7 @@ fn gpt(threads: usize) -> Box<dyn FnMut()> {
     })
 }
 
-/// The best rate of square matrix products, in FLOP per second.
+/// Peak rate of square matrix products, in FLOP per second.
 #[allow(dead_code)]
 pub fn sgemm(threads: usize) -> f64 {
     let mut trainer = Trainer::new(threads);

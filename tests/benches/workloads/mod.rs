@@ -1,4 +1,4 @@
-//! Training steps of four models, each as a function that takes one step.
+//! Training steps of four models, each as a function that runs one step.
 //!
 //! W1: MLP 784-128-10, ReLU, SGD, batch 64. W2: MLP 784-1024-1024-10, AdamW, batch 256. W3: two
 //! convolutions with pooling, AdamW, batch 64 of 28x28. W4: GPT of 4 layers, width 128, 4 heads,
@@ -11,14 +11,14 @@ use candle_core::{Device, Tensor};
 pub mod candle;
 pub mod engine;
 
-/// A name, and what makes its training step.
+/// A name and the function that creates its training step.
 pub type Workload = (&'static str, Box<dyn Fn() -> Box<dyn FnMut()>>);
 
-/// Lets the allocator keep what a step frees, as the binary does.
+/// Configures the allocator to keep freed memory, as the binary does.
 #[allow(dead_code)]
 pub fn keep_memory() {
-    // SAFETY: sets a number of the allocator, `mi_option_purge_delay`, before there is another
-    // thread.
+    // SAFETY: sets an integer option of the allocator, `mi_option_purge_delay`, before another
+    // thread exists.
     unsafe { libmimalloc_sys::mi_option_set(15, -1) };
 }
 
@@ -34,8 +34,8 @@ pub fn labels(count: usize, classes: u32) -> Tensor {
     .unwrap()
 }
 
-/// Runs the workload that the command line names for as many steps as it says, and prints the
-/// median time of one as JSON.
+/// Runs the workload and the number of steps given on the command line; prints the median seconds
+/// per step as JSON.
 #[allow(dead_code)]
 pub fn measure(workloads: Vec<Workload>) {
     let mut arguments = std::env::args().skip(1);

@@ -124,7 +124,7 @@ impl Gpt {
     }
 }
 
-/// Takes `steps` steps of `forward` on a model with an optimizer, and gives their times in seconds.
+/// Runs `steps` training steps and returns the seconds of each.
 macro_rules! train {
     ($model:expr, $optimizer:expr, $rate:expr, $targets:expr, $steps:expr, |$network:ident| $forward:expr) => {{
         let mut model = $model;
