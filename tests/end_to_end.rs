@@ -262,7 +262,8 @@ fn listing_runs_no_code_of_a_plugin() {
     assert!(!trace.exists(), "list ran the plugin's constructor");
     // Control: training loads the plugin, which runs the constructor.
     let standard = plugin_dir();
-    fs::copy(plugins.path().join("constructor.so"), standard.path().join("constructor.so")).unwrap();
+    fs::copy(plugins.path().join("constructor.so"), standard.path().join("constructor.so"))
+        .unwrap();
     write(dir.path(), "run.toml", &format!("{BASE}[[callback]]\ncomponent = \"counter\"\n"));
     succeed(fluxbay(dir.path(), standard.path()).args(["train", "run.toml", "--run-dir", "out"]));
     assert!(trace.exists());
