@@ -11,7 +11,7 @@ use crate::compose::draw::{Format, draw};
 use crate::compose::overview::{Basis, Overview};
 use crate::compose::{Composition, Member, compose, from_manifests, page};
 use crate::library::{Catalog, Kind};
-use crate::run_file::{Diagnostic, Diagnostics, RunDescription, nearest, with_origins};
+use crate::run_file::{Diagnostic, Diagnostics, RunDescription, nearest};
 use crate::session::{Composed, Surroundings};
 
 /// Arguments of `fluxbay compose`.
@@ -132,7 +132,7 @@ impl View<'_> {
             return if arguments.json {
                 print_json(&self.run.to_json())
             } else {
-                print(&with_origins(self.run))
+                print(&self.run.to_toml_with_origins())
             };
         }
         let overview =

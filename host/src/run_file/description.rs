@@ -1,4 +1,4 @@
-//! A run as the rest of the host uses it: typed, checked, every default filled in.
+//! The description of a run that the rest of the host uses: typed, checked, with all defaults.
 
 use std::collections::BTreeMap;
 
@@ -19,34 +19,34 @@ pub struct RunDescription {
     pub run: RunSettings,
     /// Where plugins are looked for.
     pub plugins: PluginSettings,
-    /// The data set; none for runs whose phases make their own data.
+    /// The data set; `None` for runs whose phases create their own data.
     pub data: Option<InstanceSpec>,
     /// How samples become batches.
     pub loader: LoaderSettings,
-    /// When the run is saved, and what is kept.
+    /// When checkpoints are written, and which are kept.
     pub checkpoints: CheckpointSettings,
-    /// Where parameters start, and which stay as they are.
+    /// Initial parameters from a file, and frozen parameters.
     pub fine_tuning: FineTuningSettings,
     /// The models in the order of the file; a single one has the name `model`.
     pub models: Vec<Named>,
     /// The losses in the order of the file; a single one has the name `loss`.
     pub losses: Vec<Named>,
-    /// The optimizers in the order of the file; a single one has the name `optimizer`, one of
-    /// several the name of the model that it updates.
+    /// The optimizers in the order of the file. A single one has the name `optimizer`; several have
+    /// the names of the models that they update.
     pub optimizers: Vec<Named>,
-    /// What each epoch does, in order.
+    /// The phases of each epoch, in order.
     pub phases: Vec<PhaseSpec>,
     /// The callbacks in the order of the file, default ones at the end.
     pub callbacks: Vec<InstanceSpec>,
     /// The loggers in the order of the file.
     pub loggers: Vec<InstanceSpec>,
-    /// Where each value of `[run]`, `[loader]` and their like came from, by `section.key`.
+    /// Origin of each value of the host's sections, by `section.key`.
     pub origins: BTreeMap<String, Origin>,
-    /// The texts that all places point into.
+    /// The texts that places refer to.
     pub sources: Sources,
 }
 
-/// An instance with the name that its section gives it.
+/// An instance of a section that may hold several by name.
 #[derive(Clone, Debug)]
 pub struct Named {
     /// `generator` of `[model.generator]`, or the section's own name.
@@ -55,18 +55,18 @@ pub struct Named {
     pub spec: InstanceSpec,
 }
 
-/// A phase and what the host's keys say of it.
+/// A phase with the host's keys.
 #[derive(Clone, Debug)]
 pub struct PhaseSpec {
     /// The instance.
     pub spec: InstanceSpec,
     /// The split of the data that an epoch reads.
     pub data: PhaseData,
-    /// Whether `data` was given or follows from the phase's kind.
+    /// Whether `data` was given or comes from the phase's kind.
     pub data_origin: Origin,
 }
 
-/// What data a phase reads.
+/// The split that a phase reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PhaseData {
@@ -79,7 +79,7 @@ pub enum PhaseData {
 }
 
 impl PhaseData {
-    /// All of them.
+    /// All values.
     pub const ALL: [PhaseData; 3] = [PhaseData::Training, PhaseData::Validation, PhaseData::None];
 
     /// The name in run files.
@@ -91,7 +91,7 @@ impl PhaseData {
         }
     }
 
-    /// The one of that name.
+    /// The value with this name.
     pub fn named(name: &str) -> Option<PhaseData> {
         PhaseData::ALL.into_iter().find(|data| data.name() == name)
     }
@@ -103,13 +103,12 @@ impl PhaseData {
 pub enum OnError {
     /// The run ends with the error.
     Stop,
-    /// The instance is left out from then on, with a warning.
+    /// The instance is disabled for the rest of the run, with a warning.
     Disable,
 }
 
 impl OnError {
-    /// What happens unless the run file says so: a logger that fails is left out, anything else
-    /// ends the run.
+    /// The default: a failing logger is disabled, any other instance ends the run.
     pub fn default_of(kind: Kind) -> OnError {
         if kind == Kind::Logger { OnError::Disable } else { OnError::Stop }
     }
@@ -138,16 +137,15 @@ pub struct InstanceSpec {
     pub config: Map<String, Json>,
     /// What happens when it fails.
     pub on_error: OnError,
-    /// Where it was written: the table's header, or the override. None for default callbacks.
+    /// Place of the table's header or of the override; `None` for default callbacks.
     pub place: Option<Place>,
-    /// Where its component was named.
+    /// Place of the component's name.
     pub component_place: Option<Place>,
-    /// Where each value of the configuration came from, by keys joined with dots.
+    /// Origin of each value of the configuration, by keys joined with dots.
     pub origins: BTreeMap<String, Origin>,
-    /// Where each key of the configuration was written, by keys joined with dots.
+    /// Place of each key of the configuration, by keys joined with dots.
     pub keys: BTreeMap<String, Place>,
-    /// Whether the id was given in the run file rather than made from the component's name or its
-    /// section.
+    /// Whether the run file gives the id; otherwise it comes from the component or the section.
     pub id_given: bool,
 }
 
@@ -157,7 +155,7 @@ impl InstanceSpec {
         format!("{}/{}", self.kind, self.component)
     }
 
-    /// The name as it is written in a run file: with the plugin where one is asked for.
+    /// The component as a run file names it: `name` or `plugin:name`.
     pub fn component_text(&self) -> String {
         match &self.plugin {
             Some(plugin) => format!("{plugin}:{}", self.component),
@@ -165,7 +163,7 @@ impl InstanceSpec {
         }
     }
 
-    /// The name under which the catalog finds it: `name` or `plugin:kind/name`.
+    /// The component as the catalog looks it up: `name` or `plugin:kind/name`.
     pub fn lookup(&self) -> String {
         match &self.plugin {
             Some(plugin) => format!("{plugin}:{}/{}", self.kind, self.component),
@@ -184,18 +182,8 @@ impl RunDescription {
         self.data.iter().chain(named).chain(listed)
     }
 
-    /// The instance with that id.
+    /// The instance with this id.
     pub fn instance(&self, id: &str) -> Option<&InstanceSpec> {
         self.instances().find(|spec| spec.id == id)
-    }
-
-    /// The whole run as JSON without places, for `--json` and comparisons.
-    pub fn to_json(&self) -> Json {
-        super::resolved::to_json(self)
-    }
-
-    /// The whole run as a run file that describes the same run.
-    pub fn to_toml(&self) -> String {
-        super::resolved::to_toml(self)
     }
 }

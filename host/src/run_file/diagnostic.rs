@@ -1,7 +1,7 @@
-//! Errors and warnings about a run, each with its place and its help.
+//! Errors and warnings about a run, each with place and help.
 //!
-//! Every stage from reading the run file to composing the run adds to one [`Diagnostics`], so that
-//! all problems are told together. They are data: printed as text with a caret (see
+//! Every stage, from reading the run file to composing the run, adds to one [`Diagnostics`], so
+//! that all problems are reported together. They are printed as text with a caret (see
 //! [`super::render()`]) or serialised for `--json`.
 
 use std::borrow::Cow;
@@ -10,45 +10,45 @@ use serde::Serialize;
 
 use super::source::{Location, Place, Sources};
 
-/// How bad it is.
+/// Whether a problem stops the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
     /// The run cannot start.
     Error,
-    /// The run can start; something is probably not meant.
+    /// The run can start, but something is probably not intended.
     Warning,
 }
 
-/// A second place that belongs to a diagnostic, with what it shows.
+/// A further place of a diagnostic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Related {
-    /// Where.
+    /// The place.
     pub location: Location,
-    /// What is there.
+    /// Text beside the marker.
     pub label: String,
 }
 
-/// One problem: what, where, why, and what to do.
+/// One problem with place, explanation and help.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Diagnostic {
-    /// How bad it is.
+    /// Whether it stops the run.
     pub severity: Severity,
-    /// Stable kebab-case name of the problem, for scripts.
+    /// Stable kebab-case code of the problem, for scripts.
     pub code: Cow<'static, str>,
     /// One sentence without a full stop.
     pub message: String,
-    /// The place, unless the problem has none (a missing file).
+    /// The place; `None` for problems such as a missing file.
     #[serde(flatten)]
     pub location: Option<Location>,
-    /// Said beside the caret; may be empty.
+    /// Text beside the caret; may be empty.
     pub label: String,
     /// Further places.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub related: Vec<Related>,
-    /// Why, or what else there is to know.
+    /// Further explanations.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// What to do.
@@ -80,7 +80,7 @@ impl Diagnostic {
         }
     }
 
-    /// Sets the place; `label` is said beside the caret and may be empty.
+    /// Sets the place and the text beside the caret, which may be empty.
     #[must_use]
     pub fn at(mut self, sources: &Sources, place: Place, label: impl Into<String>) -> Self {
         self.location = Some(sources.locate(place));
@@ -88,21 +88,21 @@ impl Diagnostic {
         self
     }
 
-    /// Adds a second place.
+    /// Adds a further place.
     #[must_use]
     pub fn related(mut self, sources: &Sources, place: Place, label: impl Into<String>) -> Self {
         self.related.push(Related { location: sources.locate(place), label: label.into() });
         self
     }
 
-    /// Adds a remark.
+    /// Adds an explanation.
     #[must_use]
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.notes.push(note.into());
         self
     }
 
-    /// Says what to do.
+    /// Sets the help.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
@@ -118,12 +118,12 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// None yet.
+    /// An empty collection.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds one, unless the very same is there already.
+    /// Adds a problem, unless an equal one was added before.
     pub fn push(&mut self, diagnostic: Diagnostic) {
         if !self.list.contains(&diagnostic) {
             self.list.push(diagnostic);
@@ -142,7 +142,7 @@ impl Diagnostics {
         self.list.iter()
     }
 
-    /// Whether nothing was found, not even a warning.
+    /// Whether there are neither errors nor warnings.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }

@@ -1,8 +1,6 @@
-//! From the merged tree to sections and instances: everything that can be checked without knowing
-//! any component.
+//! Reads sections and instances from the merged tree: all that can be checked without the catalog.
 //!
-//! A [`Draft`] is enough to know where plugins are; [`super::resolve()`] then checks it against the
-//! catalog.
+//! A [`Draft`] has the plugin directories; [`super::resolve()`] then checks it against the catalog.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,11 +8,13 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
-use super::description::{OnError, PhaseData};
 use super::diagnostic::{Diagnostic, Diagnostics};
-use super::instance::{self, Draw};
-use super::layers::{self, Inputs, Layered};
-use super::layout::{self, Form, SECTIONS, Section};
+use super::inputs::Inputs;
+use super::instance::RawInstance;
+use super::instance_reader::{InstanceReader, not_a_table};
+use super::layers;
+use super::layout::{self, SECTIONS, Section, SectionForm};
+use super::merge::{self, Layered};
 use super::nearest;
 use super::schema::{Checked, Checker, Origin};
 use super::settings::{
@@ -28,7 +28,7 @@ use crate::library::Kind;
 /// A run whose components have not been looked up yet.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    /// The texts that places point into.
+    /// The texts that places refer to.
     pub sources: Sources,
     /// `[run]`.
     pub run: RunSettings,
@@ -40,42 +40,24 @@ pub struct Draft {
     pub checkpoints: CheckpointSettings,
     /// `[fine-tuning]`.
     pub fine_tuning: FineTuningSettings,
-    /// Where the values of these came from, by `section.key`.
+    /// Origin of each value of these sections, by `section.key`.
     pub origins: BTreeMap<String, Origin>,
     /// All instances in the order of the sections.
     pub(super) instances: Vec<RawInstance>,
-    /// Ids to be left out of the default callbacks.
+    /// Ids of default callbacks to leave out.
     pub(super) removed: Vec<(String, Place)>,
-    /// Sections that unknown ones were probably meant to be; that they are missing is not told
-    /// again.
+    /// Sections that misspelt ones probably mean; they are not reported as missing.
     pub(super) misspelt: Vec<&'static str>,
 }
 
-/// An instance as it was written.
-#[derive(Clone, Debug)]
-pub(super) struct RawInstance {
-    pub kind: Kind,
-    /// `generator` of `[model.generator]`, or the section's name.
-    pub name: String,
-    pub id: String,
-    pub id_given: bool,
-    pub plugin: Option<String>,
-    pub component: String,
-    pub config: Table,
-    pub on_error: OnError,
-    pub data: Option<(PhaseData, Option<Place>)>,
-    pub place: Option<Place>,
-    pub component_place: Option<Place>,
-}
-
 impl Draft {
-    /// Reads run files and overrides. Errors are added to `diagnostics`; what could be read is
-    /// returned all the same, so that the checks against the catalog can tell theirs, too.
+    /// Reads run files and overrides. Errors are added to `diagnostics`; the readable rest is
+    /// returned nevertheless, so that `resolve` can report its errors too.
     pub fn read(inputs: &Inputs, diagnostics: &mut Diagnostics) -> Draft {
         let layered = layers::read(inputs, diagnostics);
         let mut misspelt = unknown_sections(&layered, diagnostics);
         if diagnostics.iter().any(|one| one.code == "missing-file") {
-            // What the file holds is not known, so nothing is said to be missing in it.
+            // The content of the missing file is unknown, so no section is reported as missing.
             misspelt.extend(SECTIONS.iter().map(|section| section.name));
         }
         let mut origins = BTreeMap::new();
@@ -101,25 +83,25 @@ impl Draft {
         }
     }
 
-    /// The project's plugin directories, absolute, first wins.
+    /// The plugin directories of the project, absolute; the first one wins.
     pub fn plugin_dirs(&self) -> Vec<PathBuf> {
         self.plugins.dirs.iter().map(PathBuf::from).collect()
     }
 }
 
-/// Tells unknown sections; gives those that they were probably meant to be.
+/// Reports unknown sections; returns the known ones that they probably mean.
 fn unknown_sections(layered: &Layered, diagnostics: &mut Diagnostics) -> Vec<&'static str> {
     let mut meant = Vec::new();
     for entry in &layered.root.entries {
         if layout::section(&entry.key).is_some() {
             continue;
         }
-        meant.extend(nearest::nearest(&entry.key, layers::section_names()));
+        meant.extend(nearest::nearest(&entry.key, layout::section_names()));
         let is_section = matches!(entry.node.value, Value::Table(_) | Value::List(_));
         let text = if is_section {
             format!("a run file has no section `{}`", entry.key)
         } else {
-            format!("`{}` stands outside any section", entry.key)
+            format!("`{}` is outside of any section", entry.key)
         };
         let owner = ["run", "loader", "plugins", "checkpoints", "fine-tuning"].into_iter().find(
             |section| {
@@ -128,8 +110,8 @@ fn unknown_sections(layered: &Layered, diagnostics: &mut Diagnostics) -> Vec<&'s
             },
         );
         let help = match owner {
-            Some(section) => Some(format!("`{}` belongs into `[{section}]`", entry.key)),
-            None => nearest::suggestion(&entry.key, layers::section_names()),
+            Some(section) => Some(format!("`{}` belongs to `[{section}]`", entry.key)),
+            None => nearest::suggestion(&entry.key, layout::section_names()),
         };
         let mut found = Diagnostic::error("unknown-section", text);
         found.help = help;
@@ -156,8 +138,8 @@ fn run_settings(
     run
 }
 
-/// Relative directories start at the folder of the file that names them; those of overrides at the
-/// current one.
+/// Relative directories start at the folder of the file that names them, or at the current folder
+/// for overrides.
 fn plugin_settings(
     layered: &Layered,
     origins: &mut BTreeMap<String, Origin>,
@@ -179,7 +161,7 @@ fn plugin_settings(
     plugins
 }
 
-/// A settings section in its typed form. Faulty values are told and replaced by their default.
+/// A section of settings in its typed form. Wrong values are reported and replaced by defaults.
 fn typed<T: DeserializeOwned>(
     layered: &Layered,
     section: &str,
@@ -211,7 +193,7 @@ fn typed<T: DeserializeOwned>(
     if let Json::Object(all) = &mut value {
         all.extend(checked.config);
     }
-    serde_json::from_value(value).expect("a checked section has the form that its schema states")
+    serde_json::from_value(value).expect("a checked section fits its schema")
 }
 
 fn defaults(schema: &Json, fallback: Json) -> Json {
@@ -225,7 +207,7 @@ fn defaults(schema: &Json, fallback: Json) -> Json {
     value
 }
 
-/// `device` has a form that the schema subset cannot state.
+/// Checks `device`, whose form the schema subset cannot express.
 fn device(layered: &Layered, checked: &mut Checked, diagnostics: &mut Diagnostics) {
     let Some(Json::String(text)) = checked.config.get("device") else { return };
     if let Err(problem) = Device::try_from(text.clone()) {
@@ -239,18 +221,6 @@ fn device(layered: &Layered, checked: &mut Checked, diagnostics: &mut Diagnostic
     }
 }
 
-pub(super) fn not_a_table(sources: &Sources, section: &str, node: &Node) -> Diagnostic {
-    let found = Diagnostic::error(
-        "wrong-type",
-        format!("`{section}` must be a section, not {}", node.value.noun()),
-    )
-    .help(format!("write `[{section}]` on a line of its own and its keys below"));
-    match node.place {
-        Some(place) => found.at(sources, place, node.value.noun()),
-        None => found,
-    }
-}
-
 fn instances(
     layered: &Layered,
     misspelt: &[&str],
@@ -261,14 +231,15 @@ fn instances(
         let Some(kind) = section.kind else { continue };
         let before = all.len();
         if let Some(node) = layered.root.get(section.name) {
-            let mut draw = Draw { sources: &layered.sources, section, kind, diagnostics };
+            let mut reader =
+                InstanceReader { sources: &layered.sources, section, kind, diagnostics };
             match section.form {
-                Form::List => draw.listed(node, &mut all),
-                Form::OneOrNamed if layers::is_named(node) => draw.named(node, &mut all),
-                _ => all.extend(draw.single(section.name, section.name, node)),
+                SectionForm::List => reader.listed(node, &mut all),
+                SectionForm::OneOrNamed if merge::is_named(node) => reader.named(node, &mut all),
+                _ => all.extend(reader.single(section.name, section.name, node)),
             }
         } else if kind == Kind::Phase {
-            all.extend(["training", "validation"].map(|name| instance::default_of(kind, name)));
+            all.extend(["training", "validation"].map(|name| RawInstance::default_of(kind, name)));
         } else if kind == Kind::Model && !misspelt.contains(&section.name) {
             diagnostics.push(missing_model(&layered.sources));
         }
@@ -281,7 +252,7 @@ fn missing_model(sources: &Sources) -> Diagnostic {
     let found = Diagnostic::error("missing-section", "this run has no `[model]`")
         .help("add a section `[model]` with `component = \"mlp\"` or another of `fluxbay list --kind model`");
     match sources.end_of_files() {
-        Some(place) => found.at(sources, place, "it could stand below"),
+        Some(place) => found.at(sources, place, "it could be added below"),
         None => found,
     }
 }
@@ -304,7 +275,7 @@ fn unique_ids(sources: &Sources, instances: &[RawInstance], diagnostics: &mut Di
     }
 }
 
-/// The sections whose instances are found under a name, for the messages of other modules.
+/// The header of the section for a kind, for messages.
 pub(super) fn header_of(kind: Kind) -> String {
     layout::section_of(kind).map(|section: &Section| layout::header(section)).unwrap_or_default()
 }

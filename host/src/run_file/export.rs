@@ -1,9 +1,9 @@
-//! The JSON Schema of run files, for editors: the host's sections and the configuration of every
-//! component found.
+//! The JSON Schema of run files, for editors: the host's sections and the configurations of all
+//! components in a catalog.
 
 use serde_json::{Map, Value as Json, json};
 
-use super::layout::{self, Form, SECTIONS, Section};
+use super::layout::{self, SECTIONS, Section, SectionForm};
 use super::{OnError, PhaseData, settings};
 use crate::library::{Catalog, Kind};
 
@@ -33,8 +33,10 @@ pub fn json_schema(catalog: &Catalog) -> Json {
 fn in_form(section: &Section, kind: Kind, catalog: &Catalog) -> Json {
     let instance = instance(kind, catalog);
     match section.form {
-        Form::List => json!({ "type": "array", "description": section.summary, "items": instance }),
-        Form::OneOrNamed => json!({
+        SectionForm::List => {
+            json!({ "type": "array", "description": section.summary, "items": instance })
+        }
+        SectionForm::OneOrNamed => json!({
             "description": section.summary,
             "if": { "type": "object", "required": [layout::COMPONENT] },
             "then": instance,
@@ -44,8 +46,7 @@ fn in_form(section: &Section, kind: Kind, catalog: &Catalog) -> Json {
     }
 }
 
-/// One alternative for each component, chosen by its name, so that an editor offers only the keys
-/// that fit.
+/// One alternative per component, selected by its name, so that an editor offers only its keys.
 fn instance(kind: Kind, catalog: &Catalog) -> Json {
     let mut names = Vec::new();
     let mut branches = Vec::new();

@@ -1,12 +1,11 @@
-//! The sections of a run file: which exist, which hold instances, and in which form.
-//!
-//! One table that layering, reading, writing and the exported schema share.
+//! The sections of a run file, as one table that merging, reading, writing and the exported schema
+//! share.
 
 use crate::library::Kind;
 
-/// How a section holds its content.
+/// Form of a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum SectionForm {
     /// Settings of the host: `[run]`.
     Settings,
     /// One instance: `[data]`.
@@ -22,11 +21,11 @@ pub enum Form {
 pub struct Section {
     /// Its name in the run file.
     pub name: &'static str,
-    /// How it holds its content.
-    pub form: Form,
-    /// The kind of its instances; none for settings of the host.
+    /// Its form.
+    pub form: SectionForm,
+    /// The kind of its instances; `None` for settings of the host.
     pub kind: Option<Kind>,
-    /// What it is for, in one line.
+    /// Purpose, in one line.
     pub summary: &'static str,
 }
 
@@ -34,80 +33,85 @@ pub struct Section {
 pub const SECTIONS: [Section; 12] = [
     Section {
         name: "run",
-        form: Form::Settings,
+        form: SectionForm::Settings,
         kind: None,
         summary: "the run itself: seed, epochs, threads, device",
     },
     Section {
         name: "plugins",
-        form: Form::Settings,
+        form: SectionForm::Settings,
         kind: None,
-        summary: "where plugins are looked for",
+        summary: "where plugins are searched",
     },
-    Section { name: "data", form: Form::One, kind: Some(Kind::Dataset), summary: "the samples" },
+    Section {
+        name: "data",
+        form: SectionForm::One,
+        kind: Some(Kind::Dataset),
+        summary: "the samples",
+    },
     Section {
         name: "loader",
-        form: Form::Settings,
+        form: SectionForm::Settings,
         kind: None,
         summary: "how samples become batches",
     },
     Section {
         name: "checkpoints",
-        form: Form::Settings,
+        form: SectionForm::Settings,
         kind: None,
-        summary: "when the run is saved, and what is kept",
+        summary: "when checkpoints are written, and which are kept",
     },
     Section {
         name: "fine-tuning",
-        form: Form::Settings,
+        form: SectionForm::Settings,
         kind: None,
-        summary: "parameters from a file, and those that stay as they are",
+        summary: "initial parameters from a file, and frozen parameters",
     },
     Section {
         name: "model",
-        form: Form::OneOrNamed,
+        form: SectionForm::OneOrNamed,
         kind: Some(Kind::Model),
         summary: "the model, or several by name",
     },
     Section {
         name: "loss",
-        form: Form::OneOrNamed,
+        form: SectionForm::OneOrNamed,
         kind: Some(Kind::Loss),
         summary: "what is minimised, or several by name",
     },
     Section {
         name: "optimizer",
-        form: Form::OneOrNamed,
+        form: SectionForm::OneOrNamed,
         kind: Some(Kind::Optimizer),
-        summary: "how parameters are updated; with several models one for each by its name",
+        summary: "how parameters are updated; several models have one each by name",
     },
     Section {
         name: "phase",
-        form: Form::List,
+        form: SectionForm::List,
         kind: Some(Kind::Phase),
-        summary: "what each epoch does, in order",
+        summary: "the phases of each epoch, in order",
     },
     Section {
         name: "callback",
-        form: Form::List,
+        form: SectionForm::List,
         kind: Some(Kind::Callback),
         summary: "what happens at events",
     },
     Section {
         name: "logger",
-        form: Form::List,
+        form: SectionForm::List,
         kind: Some(Kind::Logger),
-        summary: "where figures are sent",
+        summary: "where metrics are sent",
     },
 ];
 
-/// Key of an instance: which component it is.
+/// Key of an instance: its component.
 pub const COMPONENT: &str = "component";
 /// Key of an instance: its id in the run.
 pub const ID: &str = "id";
-/// Key of an instance: what happens when it fails.
+/// Key of an instance: reaction to its errors.
 pub const ON_ERROR: &str = "on-error";
-/// Key of a phase: which split of the data it reads.
+/// Key of a phase: the split that it reads.
 pub const DATA: &str = "data";
 
 /// The keys of an instance table that belong to the host; all others configure the component.
@@ -118,21 +122,25 @@ pub fn reserved(kind: Kind) -> &'static [&'static str] {
     }
 }
 
-/// The section of that name.
+/// The section with this name.
 pub fn section(name: &str) -> Option<&'static Section> {
     SECTIONS.iter().find(|section| section.name == name)
 }
 
-/// The section that holds instances of that kind; metrics and schedules belong to the callbacks
-/// that use them.
+/// The section for instances of a kind; `None` for metrics and schedules, which callbacks create.
 pub fn section_of(kind: Kind) -> Option<&'static Section> {
     SECTIONS.iter().find(|section| section.kind == Some(kind))
 }
 
-/// How a section is written in a message: `[run]`, `[[callback]]`.
+/// The header of a section for messages: `[run]`, `[[callback]]`.
 pub fn header(section: &Section) -> String {
     match section.form {
-        Form::List => format!("[[{}]]", section.name),
+        SectionForm::List => format!("[[{}]]", section.name),
         _ => format!("[{}]", section.name),
     }
+}
+
+/// The names of all sections.
+pub(super) fn section_names() -> impl Iterator<Item = &'static str> {
+    SECTIONS.iter().map(|section| section.name)
 }

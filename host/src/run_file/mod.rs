@@ -1,14 +1,27 @@
-//! Text to run description: run files, overrides and defaults become one checked, typed
-//! [`RunDescription`].
+//! Reads run files: texts, overrides and defaults become one checked, typed [`RunDescription`].
 //!
-//! Called by the command line and by embedders, in three steps: [`Draft::read`] needs nothing but
-//! the texts and knows where plugins are; the caller scans the catalog; [`resolve()`] checks every
-//! instance's configuration against its component. Problems of all steps gather in one
-//! [`Diagnostics`], each with file, line, column and help. Nothing here loads a plugin or knows of
-//! tensors.
+//! Used by the command line and by embedders, in three steps:
+//!
+//! 1. [`Draft::read`] parses and merges the texts. It returns the plugin directories.
+//! 2. The caller scans these directories for a catalog.
+//! 3. [`resolve()`] looks up every component in the catalog, checks its configuration and fills in
+//!    defaults.
+//!
+//! The problems of all steps are collected in one [`Diagnostics`], each with file, line, column
+//! and help. Nothing here loads a plugin or knows tensors.
 //!
 //! Precedence, lowest first: defaults, run files from left to right, environment variables,
 //! `--add`, `--set`, `--remove`.
+//!
+//! | file | content |
+//! |---|---|
+//! | `source`, `parse`, `tree` | texts, places in them, TOML values with places |
+//! | `inputs`, `layers`, `merge`, `overrides` | reading and merging all layers |
+//! | `layout`, `settings` | the sections of a run file; schemas of the host's sections |
+//! | `draft`, `instance`, `instance_reader` | sections and instances before components are known |
+//! | `schema`, `resolve` | checking configurations against the catalog |
+//! | `description`, `writer`, `export` | the result, written as TOML or JSON; the JSON Schema |
+//! | `diagnostic`, `render`, `nearest` | problems and how they are shown |
 
 #![forbid(unsafe_code)]
 
@@ -18,19 +31,22 @@ mod draft;
 mod export;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod inputs;
 mod instance;
+mod instance_reader;
 mod layers;
 pub mod layout;
+mod merge;
 pub mod nearest;
 mod overrides;
 mod parse;
 pub mod render;
 mod resolve;
-mod resolved;
 pub mod schema;
 pub mod settings;
 pub mod source;
 pub mod tree;
+mod writer;
 
 #[cfg(test)]
 mod tests;
@@ -39,11 +55,11 @@ pub use description::{InstanceSpec, Named, OnError, PhaseData, PhaseSpec, RunDes
 pub use diagnostic::{Diagnostic, Diagnostics, Related, Severity};
 pub use draft::Draft;
 pub use export::json_schema;
-pub use layers::{BUILT_IN, Inputs};
+pub use inputs::Inputs;
+pub use layers::BUILT_IN;
 pub use overrides::PREFIX as ENVIRONMENT_PREFIX;
 pub use render::{Colours, render};
 pub use resolve::{DEFAULT_CALLBACKS, resolve};
-pub use resolved::{to_json, to_toml, with_origins};
 pub use schema::{Checked, Origin, check_json};
 pub use settings::{
     CheckpointSettings, Device, FineTuningSettings, LoaderSettings, PluginSettings, RunSettings,

@@ -1,9 +1,8 @@
-//! The nearest known name for one that is not known. Used wherever a name from a user is refused.
+//! The nearest known name to an unknown one. Used wherever a name from a user is refused.
 
-/// The candidate that `name` is most likely a misspelling of, or none when none is close.
+/// The candidate that `name` most likely misspells; `None` if none is close.
 ///
-/// Underscores and capitals count as right (`Learning_Rate` is `learning-rate`); ties go to the
-/// first in order.
+/// Ignores case and treats underscores as hyphens. The first of equally close ones wins.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = normal(name);
     let mut best: Option<(usize, &str)> = None;
@@ -23,7 +22,7 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     best.map(|(_, candidate)| candidate)
 }
 
-/// "did you mean `x`?" or, without a close one, a list of what there is.
+/// "did you mean `x`?" or, without a close candidate, a list of all.
 pub fn suggestion<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let candidates: Vec<&str> = candidates.into_iter().collect();
     if let Some(found) = nearest(name, candidates.iter().copied()) {
@@ -50,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_misspellings_and_parts_but_not_strangers() {
+    fn finds_misspellings_and_parts_but_no_other_names() {
         let known = ["learning-rate", "weight-decay", "momentum"];
         assert_eq!(nearest("leraning-rate", known), Some("learning-rate"));
         assert_eq!(nearest("Learning_Rate", known), Some("learning-rate"));
@@ -60,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_close_one_all_are_told() {
+    fn without_a_close_one_all_are_listed() {
         assert_eq!(suggestion("zzz", ["cpu", "cuda"]).unwrap(), "known here: `cpu`, `cuda`");
         assert_eq!(suggestion("zzz", []), None);
     }

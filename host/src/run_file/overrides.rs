@@ -1,15 +1,15 @@
-//! What comes from outside the files: environment variables, `--add`, `--set` and `--remove`, in
-//! that order.
+//! Applies environment variables, `--add`, `--set` and `--remove`, in this order.
 
 use super::diagnostic::{Diagnostic, Diagnostics};
-use super::layers::{Inputs, Layered, listed_id, merge_root};
-use super::layout::{self, COMPONENT, Form};
+use super::inputs::Inputs;
+use super::layout::{self, COMPONENT, SectionForm};
+use super::merge::{Layered, listed_id, merge_root};
 use super::parse::{is_valid, parse_text};
 use super::source::{Place, SourceId, SourceKind, Sources};
 use super::tree::{Entry, Node, Table, Value};
 use crate::library::Kind;
 
-/// Beginning of the names of environment variables that set a key.
+/// Prefix of environment variables that set a key.
 pub const PREFIX: &str = "FLUXBAY__";
 
 pub(super) fn apply(layered: &mut Layered, inputs: &Inputs, diagnostics: &mut Diagnostics) {
@@ -58,7 +58,7 @@ fn variable_path(source: SourceId, name: &str) -> Path {
         .collect()
 }
 
-/// The path of `key.path=value` and where the value begins.
+/// The path of `key.path=value`, and the byte at which the value begins.
 fn setting_path(
     sources: &Sources,
     id: SourceId,
@@ -119,7 +119,7 @@ fn assign(
 ) {
     let Some(node) = value(&layered.sources, id, value_at, diagnostics) else { return };
     if let [(only, place)] = path.as_slice()
-        && layout::section(only).is_some_and(|section| section.form != Form::List)
+        && layout::section(only).is_some_and(|section| section.form != SectionForm::List)
     {
         diagnostics.push(
             Diagnostic::error(
@@ -151,7 +151,7 @@ fn example_key(section: &str) -> &'static str {
     }
 }
 
-/// A TOML value, or the bare text when it is not one.
+/// A TOML value; text that is none is taken as a string.
 fn value(
     sources: &Sources,
     id: SourceId,
@@ -160,14 +160,14 @@ fn value(
 ) -> Option<Node> {
     let text = sources.get(id).text.as_str();
     let bare = text[at..].trim();
-    // The same positions as in the source, so that places in the value are right.
+    // Padding keeps the byte positions of the source, so that places in the value are right.
     let padded = format!("{}v={}", " ".repeat(at - 2), &text[at..]);
     let structured = bare.starts_with(['[', '{', '"', '\'']);
     if structured || is_valid(&padded) {
         let before = diagnostics.errors();
         let table = parse_text(sources, id, &padded, diagnostics);
         let node = table.entries.into_iter().next().map(|entry| entry.node)?;
-        // A date is meant as text: no setting takes dates.
+        // No setting takes dates, so a date is text.
         return (diagnostics.errors() == before).then_some(match node.value {
             Value::Date(_) => Node { value: Value::Text(bare.to_owned()), place: node.place },
             _ => node,
@@ -192,7 +192,8 @@ fn addition(sources: &Sources, id: SourceId, diagnostics: &mut Diagnostics) -> O
         .split_once('/')
         .and_then(|(kind, component)| Some((kind.parse::<Kind>().ok()?, component)));
     let section = kind.and_then(|(kind, component)| Some((layout::section_of(kind)?, component)));
-    let Some((section, component)) = section.filter(|(section, _)| section.form == Form::List)
+    let Some((section, component)) =
+        section.filter(|(section, _)| section.form == SectionForm::List)
     else {
         diagnostics.push(
             Diagnostic::error("bad-override", format!("`--add {text}` is not of the form KIND/NAME{{key = value}}"))
@@ -222,10 +223,10 @@ fn addition(sources: &Sources, id: SourceId, diagnostics: &mut Diagnostics) -> O
     })
 }
 
-/// Takes the instance with that id out of its list.
+/// Removes the instance with this id from its list.
 fn remove(root: &mut Table, id: &str) -> bool {
     let mut found = false;
-    for section in layout::SECTIONS.iter().filter(|section| section.form == Form::List) {
+    for section in layout::SECTIONS.iter().filter(|section| section.form == SectionForm::List) {
         if let Some(Node { value: Value::List(items), .. }) = root.get_mut(section.name) {
             let before = items.len();
             items.retain(|item| listed_id(item) != Some(id));

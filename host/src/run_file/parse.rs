@@ -1,4 +1,4 @@
-//! TOML text to values with places. All syntax errors of a text are collected, not only the first.
+//! Parses TOML into values with places. Reports all syntax errors of a text, not only the first.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -7,13 +7,13 @@ use super::diagnostic::{Diagnostic, Diagnostics};
 use super::source::{Place, SourceId, Sources};
 use super::tree::{Entry, Node, Table, Value};
 
-/// Parses a source. What could be understood is returned even when there were errors.
+/// Parses a source. Returns the readable part even after errors.
 pub fn parse(sources: &Sources, id: SourceId, diagnostics: &mut Diagnostics) -> Table {
     parse_text(sources, id, &sources.get(id).text, diagnostics)
 }
 
-/// Parses a text whose byte positions are those of a source; used for overrides, where only a part
-/// is TOML.
+/// Parses a text with the byte positions of a source. Used for overrides, which are TOML only in
+/// part.
 pub fn parse_text(
     sources: &Sources,
     id: SourceId,
@@ -22,8 +22,7 @@ pub fn parse_text(
 ) -> Table {
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut context = Context { sources, id, diagnostics };
-    // Below a section that stands twice every key stands twice as well: the section's own header
-    // says it all.
+    // All keys below a duplicate section are duplicates too: report only its header.
     let mut doubled = false;
     for error in errors {
         let span = error.span().unwrap_or(0..0);
@@ -72,7 +71,7 @@ impl Context<'_> {
                 node: self.node(value),
             })
             .collect();
-        // The parser's map is sorted by name; a run file means its own order.
+        // The parser sorts by name; restore the order of the file.
         entries.sort_by_key(|entry| entry.key_place.map(|place| place.start));
         Table { entries }
     }
@@ -106,7 +105,7 @@ impl Context<'_> {
 fn help(message: &str) -> Option<&'static str> {
     if message.contains("duplicate key") {
         Some(
-            "keep one of the two; a section `[name]` may stand only once, a list of instances is `[[name]]`",
+            "keep one of the two; a section `[name]` may occur only once, a list of instances is `[[name]]`",
         )
     } else if message.contains("string values must be quoted") {
         Some("put the text into double quotes")
@@ -144,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn several_syntax_errors_are_told_together() {
+    fn several_syntax_errors_are_reported_together() {
         let (_, found) = parsed("a = \nb = 1\nb = 2\nc = [1,\n");
         assert!(found.errors() >= 3, "{found:?}");
         let lines: Vec<usize> = found.iter().map(|d| d.location.as_ref().unwrap().line).collect();

@@ -1,8 +1,7 @@
-//! Prints diagnostics for people: message, place, the line with a caret under the fault, remarks,
-//! help.
+//! Renders diagnostics as text: message, place, the source line with a caret, notes, help.
 //!
-//! Used by the command line on stderr. Text from files is shown without its control characters, so
-//! that a run file cannot drive the terminal.
+//! Used by the command line on stderr. Control characters of files are not printed, so that a run
+//! file cannot control the terminal.
 
 use std::fmt::Write;
 
@@ -20,11 +19,10 @@ pub enum Colours {
     Always,
 }
 
-/// Widest part of a source line that is shown; longer lines are cut around the fault.
+/// Most characters of a source line that are shown; longer lines are cut around the place.
 const WINDOW: usize = 120;
 
-/// All diagnostics, one after the other with an empty line between, and a closing line with their
-/// count.
+/// All diagnostics, separated by empty lines, and a last line with their number.
 pub fn render(diagnostics: &Diagnostics, colours: Colours) -> String {
     let paint = Paint(colours);
     let mut out = String::new();
@@ -144,7 +142,7 @@ fn marker(location: &Location, mark: char, label: &str) -> String {
     text
 }
 
-/// The part of the line to show, and the screen column of the fault in it.
+/// The part of the line to show, and the screen column of the place in it.
 fn window(location: &Location) -> (String, usize) {
     let line = visible(&location.source_line);
     let chars: Vec<char> = line.chars().collect();
@@ -162,8 +160,8 @@ fn window(location: &Location) -> (String, usize) {
     (format!("{before}{shown}{after}"), offset)
 }
 
-/// One character for each character: control characters and tabs become a space, other invisible
-/// ones `?`.
+/// Replaces control characters and tabs by spaces and other invisible characters by `?`, one for
+/// one.
 fn visible(text: &str) -> String {
     text.chars()
         .map(|c| match c {
@@ -178,7 +176,7 @@ fn is_direction_mark(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Text for a terminal: control characters are shown escaped.
+/// Text for a terminal, with control characters escaped.
 pub fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -209,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn the_caret_stands_under_the_fault() {
+    fn the_caret_is_under_the_fault() {
         let text = "[optimizer]\nleraning-rate = 1\n";
         let expected = "\
 error[unknown-key]: unknown key `leraning-rate`

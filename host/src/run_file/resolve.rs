@@ -1,29 +1,29 @@
-//! A draft against the catalog: components are looked up, configurations checked, defaults filled
-//! in.
+//! Resolves a draft against the catalog: looks up components, checks configurations, fills in
+//! defaults.
 
 use serde_json::Value as Json;
 
 use super::description::{InstanceSpec, Named, PhaseData, PhaseSpec, RunDescription};
 use super::diagnostic::{Diagnostic, Diagnostics};
-use super::draft::{Draft, RawInstance, header_of};
-use super::instance::default_of;
+use super::draft::{Draft, header_of};
+use super::instance::RawInstance;
 use super::layout;
 use super::nearest;
 use super::schema::{Checker, Origin};
 use super::source::Place;
 use crate::library::{Catalog, ComponentManifest, FindError, Kind};
 
-/// Callbacks that every run has unless it lists one of the same component or switches them off.
+/// Callbacks of every run, unless it lists one of the same component or switches them off.
 pub const DEFAULT_CALLBACKS: [&str; 5] =
     ["progress", "metrics-printer", "stop-on-nan", "recorder", "metrics"];
 
-/// The phases of the standard plugins, which cannot work without a loss.
+/// Phases of the standard plugins that need a loss.
 const PHASES_WITH_LOSS: [&str; 2] = ["training", "validation"];
 
 /// Checks a draft against the catalog.
 ///
-/// The description may be trained only when `diagnostics` has no errors; with errors it holds what
-/// could be understood, so that the composition can tell its own problems together with these.
+/// The description may be trained only if `diagnostics` has no errors. With errors it is partial,
+/// so that the composition can report its problems together with these.
 pub fn resolve(
     mut draft: Draft,
     catalog: &Catalog,
@@ -81,7 +81,7 @@ fn no_plugins(catalog: &Catalog) -> Diagnostic {
     found.help("name the directory that holds the plugins: `--plugin-dir DIR`, or `[plugins] dirs = [\"DIR\"]` in the run file")
 }
 
-/// Resolves one instance and puts it where it belongs. `kinds` gets each phase's kind.
+/// Resolves one instance and adds it to the run. Appends the kind of a phase to `kinds`.
 fn place(
     run: &mut RunDescription,
     kinds: &mut Vec<String>,
@@ -108,7 +108,7 @@ fn place(
             run.phases.push(PhaseSpec { spec, data, data_origin });
             kinds.push(manifest.phase_kind.clone());
         }
-        // No section of a run file holds these; the callbacks that use them create them.
+        // These have no section; callbacks create them.
         Kind::Metric | Kind::Schedule => {}
     }
 }
@@ -169,7 +169,7 @@ fn not_found(error: &FindError, raw: &RawInstance, draft: &Draft, catalog: &Cata
             let near = nearest.as_deref().map(|near| format!("did you mean `{near}`?"));
             let help = match (elsewhere.and_then(layout::section_of), near) {
                 (Some(section), None) => Some(format!(
-                    "`{name}` is {}; it belongs into `{}`",
+                    "`{name}` is {}; it belongs to `{}`",
                     with_article(elsewhere.unwrap_or(*kind)),
                     layout::header(section)
                 )),
@@ -198,7 +198,7 @@ fn not_found(error: &FindError, raw: &RawInstance, draft: &Draft, catalog: &Cata
         FindError::Ambiguous { choices, .. } => {
             let found = Diagnostic::error("ambiguous-component", error.to_string());
             match choices.first() {
-                Some(choice) => found.help(format!("say which: `component = \"{choice}\"`")),
+                Some(choice) => found.help(format!("name the plugin: `component = \"{choice}\"`")),
                 None => found.help("keep one of the files"),
             }
         }
@@ -211,14 +211,14 @@ fn not_found(error: &FindError, raw: &RawInstance, draft: &Draft, catalog: &Cata
     match raw.component_place {
         Some(place) => found.at(&draft.sources, place, ""),
         None => found.note(format!(
-            "it is there by default; list `{}` yourself to have others",
+            "it is a default; add `{}` to the run file to replace it",
             header_of(raw.kind)
         )),
     }
 }
 
-/// Behaviour 34: defaults are added unless one of the same component is given or they are switched
-/// off.
+/// Behaviour 34: adds the default callbacks, except those of a listed component, unless they are
+/// switched off.
 fn default_callbacks(
     run: &mut RunDescription,
     raw: &[RawInstance],
@@ -249,7 +249,7 @@ fn default_callbacks(
                 Diagnostic::warning(
                     "default-callback",
                     format!(
-                        "no plugin offers the default callback `{name}`; the run goes without it"
+                        "no plugin offers the default callback `{name}`; the run does not have it"
                     ),
                 )
                 .help(
@@ -259,7 +259,7 @@ fn default_callbacks(
             continue;
         }
         if let Some((spec, _)) =
-            instance(&default_of(Kind::Callback, name), draft, catalog, diagnostics)
+            instance(&RawInstance::default_of(Kind::Callback, name), draft, catalog, diagnostics)
         {
             run.callbacks.push(spec);
         }
@@ -285,7 +285,7 @@ fn unknown_removals(
     }
 }
 
-/// Sections that the phases cannot do without.
+/// Reports missing sections that the phases need.
 fn needs(
     run: &RunDescription,
     raw: &[RawInstance],
@@ -304,7 +304,8 @@ fn needs(
         let found = Diagnostic::error("missing-section", text).help(help);
         let phase = phase.spec.component_place.or(phase.spec.place).map(|place| (place, ""));
         diagnostics.push(
-            match phase.or(run.sources.end_of_files().map(|place| (place, "it could stand below")))
+            match phase
+                .or(run.sources.end_of_files().map(|place| (place, "it could be added below")))
             {
                 Some((place, label)) => found.at(&run.sources, place, label),
                 None => found,

@@ -1,8 +1,7 @@
-//! The host's own sections, such as `[run]`, `[loader]` and `[checkpoints]`: their schemas and
-//! their typed form.
+//! The sections of the host, such as `[run]`, `[loader]` and `[checkpoints]`: schemas and types.
 //!
-//! The schemas are the one place that states types, ranges, defaults and meanings; the typed form
-//! is read from the checked value, the exported schema and the help pages show the same text.
+//! The schemas state types, ranges, defaults and meanings. The typed form is read from a checked
+//! value; the exported schema and the help pages show the same texts.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -21,16 +20,15 @@ pub struct RunSettings {
     pub threads: usize,
     /// Where tensors live.
     pub device: Device,
-    /// Seconds after which it is said that a plugin's function has not returned; 0 for never.
+    /// Seconds after which a plugin call that has not returned is reported; 0 for never.
     pub handler_warning: f64,
-    /// Seconds after which a run whose plugin's function has not returned is ended; 0 for never.
+    /// Seconds after which a plugin call that has not returned ends the run; 0 for never.
     pub handler_limit: f64,
-    /// Whether the standard callbacks are added where they are not listed.
+    /// Whether the default callbacks are added unless listed.
     pub default_callbacks: bool,
-    /// Folder that relative paths of configurations start from, absolute; the first run file's
-    /// unless given.
+    /// Folder where relative paths start, absolute; the folder of the first run file unless given.
     pub base_dir: String,
-    /// Seconds after which the fit ends in an orderly way; 0 for no limit.
+    /// Seconds after which the fit stops; 0 for no limit.
     pub max_time: f64,
 }
 
@@ -38,9 +36,9 @@ pub struct RunSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Device {
-    /// The processor.
+    /// The CPU.
     Cpu,
-    /// The graphics card with that number.
+    /// The GPU with this number.
     Cuda(usize),
 }
 
@@ -76,7 +74,7 @@ impl From<Device> for String {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct PluginSettings {
-    /// Directories of the project to search, absolute, first wins.
+    /// Plugin directories of the project, absolute; the first one wins.
     pub dirs: Vec<String>,
     /// Names of plugins that are not used.
     pub disable: Vec<String>,
@@ -88,18 +86,18 @@ pub struct PluginSettings {
 pub struct LoaderSettings {
     /// Samples in a batch.
     pub batch_size: usize,
-    /// Whether training samples come in a new order each epoch.
+    /// Whether training samples are read in a new order each epoch.
     pub shuffle: bool,
-    /// Whether a last batch with fewer samples is left out in training.
+    /// Whether the training phase leaves out a last batch with fewer samples.
     pub drop_last: bool,
-    /// Share of the training samples held out for validation where the data has no validation split
-    /// of its own.
+    /// Share of the samples that is held out for validation if the data has no validation split.
     pub validation: f64,
-    /// Batches prepared ahead; 0 prepares each when it is asked for.
+    /// Batches prepared ahead; 0 prepares each when it is needed.
     pub prefetch: usize,
     /// Most batches that an epoch of any phase reads; 0 reads all.
     pub limit_batches: usize,
-    /// The same few batches for all phases in every epoch, unshuffled; 0 for the whole data.
+    /// Number of training batches that all phases read in every epoch, unshuffled; 0 for the whole
+    /// data.
     pub overfit_batches: usize,
 }
 
@@ -109,19 +107,19 @@ pub struct LoaderSettings {
 pub struct CheckpointSettings {
     /// Epochs between two checkpoints; 0 for none after epochs.
     pub every_epochs: u64,
-    /// Steps between two checkpoints, those of all phases counted; 0 for none between steps.
+    /// Steps of all phases between two checkpoints; 0 for none between steps.
     pub every_steps: u64,
     /// Minutes between two checkpoints; 0 for none by the clock.
     pub every_minutes: f64,
-    /// Whether one is kept when the run ends.
+    /// Whether one is written when the run ends.
     pub at_end: bool,
-    /// Whether one is kept when a signal ends the run.
+    /// Whether one is written when a signal ends the run.
     pub on_signal: bool,
-    /// The newest that are kept; 0 keeps all.
+    /// Number of newest checkpoints that are kept; 0 keeps all.
     pub keep_last: usize,
-    /// The best that are kept beyond that.
+    /// Number of best checkpoints that are kept in addition.
     pub keep_best: usize,
-    /// Epoch metric that tells the best, as `PHASE/NAME`.
+    /// Epoch metric that ranks the checkpoints, as `PHASE/NAME`.
     pub metric: String,
     /// Which of its values are better: `lower`, `higher`, or `auto` by its name.
     pub better: String,
@@ -131,84 +129,94 @@ pub struct CheckpointSettings {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct FineTuningSettings {
-    /// Safetensors file that parameters start from; empty for none.
+    /// Safetensors file with initial parameters; empty for none.
     pub from: String,
-    /// Changes of names, `OLD=NEW` each: a name in the file that begins with OLD begins with NEW in
-    /// the run. First wins.
+    /// Renames, `OLD=NEW` each: the prefix OLD of a name in the file becomes NEW. The first match
+    /// wins.
     pub map: Vec<String>,
-    /// Whether parameters that the file does not have, or has in another shape, are an error.
+    /// Whether parameters that are missing in the file, or have another shape there, are an error.
     pub strict: bool,
-    /// Parameters that are not trained: patterns over `MODEL.PATH`, in which `*` stands for any
-    /// text.
+    /// Frozen parameters: patterns over `MODEL.PATH`, in which `*` matches any text.
     pub freeze: Vec<String>,
 }
 
-/// Schema of a settings section; none for sections that hold instances.
+/// Schema of a section of settings; `None` for sections of instances.
 pub fn schema(section: &str) -> Option<Json> {
     let properties = match section {
         "run" => json!({
             "name": { "type": "string", "description": "Name of the run; the run file's name unless given." },
             "seed": { "type": "integer", "minimum": 0, "default": 42, "description": "Seed of all random numbers." },
-            "epochs": { "type": "integer", "minimum": 1, "default": 10, "description": "How often all phases are run." },
+            "epochs": { "type": "integer", "minimum": 1, "default": 10, "description": "Number of epochs; each runs all phases." },
             "threads": { "type": "integer", "minimum": 0, "maximum": 1024, "default": 0,
                 "description": "Threads for tensor work; 0 means as many as there are processors. The result depends on the number in its last bits." },
             "device": { "type": "string", "default": "cpu", "description": "Where tensors live: cpu, cuda or cuda:N." },
             "handler-warning": { "type": "number", "minimum": 0, "default": 60,
-                "description": "Seconds after which it is said that a plugin's function has not returned; 0 for never." },
+                "description": "Seconds after which a plugin call that has not returned is reported; 0 for never." },
             "handler-limit": { "type": "number", "minimum": 0, "default": 0,
-                "description": "Seconds after which a run whose plugin's function has not returned is ended; 0 for never." },
+                "description": "Seconds after which a plugin call that has not returned ends the run; 0 for never." },
             "default-callbacks": { "type": "boolean", "default": true,
-                "description": "Whether progress, metrics-printer, stop-on-nan, recorder and metrics are added where they are not listed." },
+                "description": "Whether progress, metrics-printer, stop-on-nan, recorder and metrics are added unless listed." },
             "base-dir": { "type": "string",
-                "description": "Folder that relative paths start from; the folder of the first run file unless given." },
+                "description": "Folder where relative paths start; the folder of the first run file unless given." },
             "max-time": { "type": "number", "minimum": 0, "default": 0.0,
-                "description": "Seconds after which the fit ends in an orderly way; 0 for no limit." }
+                "description": "Seconds after which the fit stops; 0 for no limit." }
         }),
         "plugins" => json!({
             "dirs": { "type": "array", "items": { "type": "string" }, "default": [],
-                "description": "Directories of the project to search for plugins; relative ones start at the file that names them. First wins." },
+                "description": "Directories of the project to search for plugins; relative ones start at the file that names them. The first one wins." },
             "disable": { "type": "array", "items": { "type": "string" }, "default": [], "description": "Names of plugins that are not used." }
         }),
         "loader" => json!({
             "batch-size": { "type": "integer", "minimum": 1, "default": 32, "description": "Samples in a batch." },
-            "shuffle": { "type": "boolean", "default": true, "description": "Whether training samples come in a new order each epoch." },
+            "shuffle": { "type": "boolean", "default": true, "description": "Whether training samples are read in a new order each epoch." },
             "drop-last": { "type": "boolean", "default": false,
-                "description": "Whether a last batch with fewer samples is left out in training." },
+                "description": "Whether the training phase leaves out a last batch with fewer samples." },
             "validation": { "type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": 0.2,
-                "description": "Share of the training samples held out for validation where the data has no validation split of its own." },
+                "description": "Share of the samples that is held out for validation if the data has no validation split." },
             "prefetch": { "type": "integer", "minimum": 0, "maximum": 1024, "default": 2,
-                "description": "Batches prepared ahead; 0 prepares each when it is asked for." },
+                "description": "Batches prepared ahead; 0 prepares each when it is needed." },
             "limit-batches": { "type": "integer", "minimum": 0, "default": 0,
                 "description": "Most batches that an epoch of any phase reads; 0 reads all." },
             "overfit-batches": { "type": "integer", "minimum": 0, "default": 0,
-                "description": "So many batches of training data, the same ones for all phases in every epoch, to see whether a model can learn them; 0 for the whole data." }
+                "description": "Number of training batches that all phases read in every epoch, to see whether a model can learn them; 0 for the whole data." }
         }),
         "checkpoints" => json!({
             "every-epochs": { "type": "integer", "minimum": 0, "default": 1, "description": "Epochs between two checkpoints; 0 for none after epochs." },
             "every-steps": { "type": "integer", "minimum": 0, "default": 0,
-                "description": "Steps between two checkpoints, those of all phases counted; 0 for none between steps." },
+                "description": "Steps of all phases between two checkpoints; 0 for none between steps." },
             "every-minutes": { "type": "number", "minimum": 0, "maximum": 1_000_000, "default": 0, "description": "Minutes between two checkpoints; 0 for none by the clock." },
-            "at-end": { "type": "boolean", "default": true, "description": "Whether one is kept when the run ends." },
-            "on-signal": { "type": "boolean", "default": true, "description": "Whether one is kept when SIGINT or SIGTERM ends the run." },
-            "keep-last": { "type": "integer", "minimum": 0, "default": 2, "description": "The newest that are kept; 0 keeps all." },
-            "keep-best": { "type": "integer", "minimum": 0, "default": 0, "description": "The best that are kept beyond that." },
-            "metric": { "type": "string", "default": "validation/loss", "description": "Epoch metric that tells the best, as PHASE/NAME." },
+            "at-end": { "type": "boolean", "default": true, "description": "Whether one is written when the run ends." },
+            "on-signal": { "type": "boolean", "default": true, "description": "Whether one is written when SIGINT or SIGTERM ends the run." },
+            "keep-last": { "type": "integer", "minimum": 0, "default": 2, "description": "Number of newest checkpoints that are kept; 0 keeps all." },
+            "keep-best": { "type": "integer", "minimum": 0, "default": 0, "description": "Number of best checkpoints that are kept in addition." },
+            "metric": { "type": "string", "default": "validation/loss", "description": "Epoch metric that ranks the checkpoints, as PHASE/NAME." },
             "better": { "type": "string", "enum": ["auto", "lower", "higher"], "default": "auto",
                 "description": "Which of its values are better; auto goes by its name: losses and errors are better low, all others high." }
         }),
         "fine-tuning" => json!({
             "from": { "type": "string", "default": "",
-                "description": "Safetensors file that parameters start from, of fluxbay or another library; relative to base-dir; empty for none." },
+                "description": "Safetensors file with initial parameters, of fluxbay or another library; relative to base-dir; empty for none." },
             "map": { "type": "array", "items": { "type": "string" }, "default": [],
-                "description": "Changes of names, OLD=NEW each: a name in the file that begins with OLD begins with NEW in the run. First wins." },
+                "description": "Renames, OLD=NEW each: the prefix OLD of a name in the file becomes NEW. The first match wins." },
             "strict": { "type": "boolean", "default": false,
-                "description": "Whether parameters that the file does not have, or has in another shape, are an error." },
+                "description": "Whether parameters that are missing in the file, or have another shape there, are an error." },
             "freeze": { "type": "array", "items": { "type": "string" }, "default": [],
-                "description": "Parameters that are not trained: patterns over MODEL.PATH, in which * stands for any text." }
+                "description": "Frozen parameters: patterns over MODEL.PATH, in which * matches any text." }
         }),
         _ => return None,
     };
     Some(json!({ "type": "object", "additionalProperties": false, "properties": properties }))
+}
+
+impl Default for LoaderSettings {
+    /// The defaults of the schema.
+    fn default() -> Self {
+        let schema = schema("loader").unwrap_or_default();
+        let properties = schema["properties"].as_object().into_iter().flatten();
+        let defaults = properties.map(|(key, property)| (key.clone(), property["default"].clone()));
+        serde_json::from_value(Json::Object(defaults.collect()))
+            .expect("every key of the section has a default of its type")
+    }
 }
 
 #[cfg(test)]

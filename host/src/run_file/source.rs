@@ -1,16 +1,16 @@
-//! The texts that a run description comes from, and places in them.
+//! The texts of a run description, and places in them.
 //!
-//! Every file, command-line override and environment variable is one [`Source`]; every value read
-//! from them keeps its [`Place`], so that any later stage can point at it with file, line and
-//! column. Nothing here interprets the text.
+//! Every file, command-line override and environment variable is one [`Source`]. Every value keeps
+//! its [`Place`], so that later stages can report file, line and column. Nothing here interprets
+//! the text.
 
 use serde::Serialize;
 
-/// What sort of text a source is; decides how a value's origin is told to the user.
+/// Kind of a source; decides how the origin of a value is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SourceKind {
-    /// The run that the host trains when no run file is given.
+    /// The run that is trained without a run file.
     BuiltIn,
     /// A run file.
     File,
@@ -24,12 +24,12 @@ pub enum SourceKind {
     Remove,
 }
 
-/// One text with its name as the user knows it.
+/// One text with its name.
 #[derive(Clone, Debug)]
 pub struct Source {
     /// File path as given, or `--set`, `environment`, ...
     pub name: String,
-    /// What sort of text it is.
+    /// Its kind.
     pub kind: SourceKind,
     /// The whole text.
     pub text: String,
@@ -42,7 +42,7 @@ pub struct SourceId(u32);
 /// A range of bytes in one source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// The text it lies in.
+    /// The source.
     pub source: SourceId,
     /// First byte.
     pub start: usize,
@@ -50,8 +50,7 @@ pub struct Place {
     pub end: usize,
 }
 
-/// A place resolved for people: file, line and column (both from 1, columns count characters), and
-/// the line itself.
+/// A place as file, line and column (both from 1; columns count characters), with the line itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Location {
@@ -74,12 +73,12 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// No source yet.
+    /// No sources.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a text and gives its number.
+    /// Adds a text and returns its number.
     pub fn add(
         &mut self,
         name: impl Into<String>,
@@ -90,8 +89,8 @@ impl Sources {
         SourceId(u32::try_from(self.list.len() - 1).unwrap_or(u32::MAX))
     }
 
-    /// The end of the last run file: where something that is missing could be added. None where
-    /// there is no run file.
+    /// The end of the last run file, where something missing could be added; `None` without a run
+    /// file.
     pub fn end_of_files(&self) -> Option<Place> {
         let (id, source) =
             self.list.iter().enumerate().rfind(|(_, source)| source.kind == SourceKind::File)?;
@@ -99,7 +98,7 @@ impl Sources {
         Some(Place { source: SourceId(u32::try_from(id).unwrap_or(u32::MAX)), start: end, end })
     }
 
-    /// The source with that number.
+    /// The source with this number.
     pub fn get(&self, id: SourceId) -> &Source {
         &self.list[id.0 as usize]
     }
@@ -135,7 +134,7 @@ impl Sources {
         }
     }
 
-    /// The short form `file:line`, or the override itself, to tell where a value came from.
+    /// The origin of a value in short: `file:line`, or the override itself.
     pub fn describe(&self, place: Place) -> String {
         let source = self.get(place.source);
         match source.kind {

@@ -341,7 +341,7 @@ fn the_resolved_run_describes_the_same_run() {
     let again = Files::new(&[&run.to_toml()]).good();
     assert_eq!(again.to_toml(), run.to_toml());
     assert_eq!(again.to_json(), run.to_json());
-    let commented = Files::new(&[&with_origins(&run)]).good();
+    let commented = Files::new(&[&run.to_toml_with_origins()]).good();
     assert_eq!(commented.to_json(), run.to_json());
 }
 
@@ -349,7 +349,7 @@ fn the_resolved_run_describes_the_same_run() {
 fn origins_tell_where_each_value_came_from() {
     let run =
         Files::new(&[MINIMAL, "[optimizer]\nlearning-rate = 0.5\n"]).set("run.epochs=3").good();
-    let text = with_origins(&run);
+    let text = run.to_toml_with_origins();
     let line = |start: &str| {
         text.lines().find(|line| line.starts_with(start)).unwrap_or_default().to_owned()
     };

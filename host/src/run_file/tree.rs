@@ -1,7 +1,6 @@
-//! Values of a run file with their places: what the parser makes, layers merge and schemas check.
+//! TOML values with places: the parser returns them, layers are merged in them, schemas check them.
 //!
-//! Unlike `toml::Value` every key and value knows where it was written, and tables keep the order
-//! of the file.
+//! Unlike in `toml::Value`, every key and value has a place, and tables keep the order of the file.
 
 use serde_json::Value as Json;
 
@@ -12,11 +11,11 @@ use super::source::Place;
 pub struct Node {
     /// The value itself.
     pub value: Value,
-    /// Where it was written; none for values that a default gave.
+    /// Where it was written; `None` for defaults.
     pub place: Option<Place>,
 }
 
-/// What TOML can hold.
+/// A TOML value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// `true` or `false`.
@@ -27,7 +26,7 @@ pub enum Value {
     Float(f64),
     /// Text.
     Text(String),
-    /// A date or a time; no setting takes one, so the text is kept for the message.
+    /// A date or a time, as text for the error message: no setting takes one.
     Date(String),
     /// A list, or the tables of one `[[name]]`.
     List(Vec<Node>),
@@ -54,7 +53,7 @@ pub struct Entry {
 }
 
 impl Value {
-    /// What it is, with its article, for messages.
+    /// Its type with an article, for messages.
     pub fn noun(&self) -> &'static str {
         match self {
             Value::Flag(_) => "a truth value",
@@ -67,7 +66,7 @@ impl Value {
         }
     }
 
-    /// As it would be written in a run file, shortened.
+    /// The value as in a run file, shortened.
     pub fn shown(&self) -> String {
         let text = match self {
             Value::Flag(flag) => flag.to_string(),
@@ -86,13 +85,12 @@ impl Value {
 }
 
 impl Node {
-    /// A value that was written nowhere.
+    /// A value without a place.
     pub fn placeless(value: Value) -> Self {
         Self { value, place: None }
     }
 
-    /// A JSON value as a node without places. `null` has no counterpart and gives none; so do its
-    /// list items.
+    /// A JSON value without places. Returns `None` for `null`; omits `null` items.
     pub fn from_json(json: &Json) -> Option<Self> {
         let value = match json {
             Json::Null => return None,
@@ -134,28 +132,28 @@ impl Node {
 }
 
 impl Table {
-    /// The entry with that key.
+    /// The entry of a key.
     pub fn entry(&self, key: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.key == key)
     }
 
-    /// The value of that key.
+    /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.entry(key).map(|entry| &entry.node)
     }
 
-    /// The value of that key, to be changed.
+    /// Mutable access to the value of a key.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
         self.entries.iter_mut().find(|entry| entry.key == key).map(|entry| &mut entry.node)
     }
 
-    /// Takes an entry out.
+    /// Removes an entry.
     pub fn remove(&mut self, key: &str) -> Option<Entry> {
         let at = self.entries.iter().position(|entry| entry.key == key)?;
         Some(self.entries.remove(at))
     }
 
-    /// Sets a key, in place when it is there already, else at the end.
+    /// Replaces the entry of a key, or appends it.
     pub fn set(&mut self, new: Entry) {
         match self.entries.iter_mut().find(|entry| entry.key == new.key) {
             Some(old) => *old = new,
@@ -163,7 +161,7 @@ impl Table {
         }
     }
 
-    /// The text of that key, if it is there and text.
+    /// The value of a key, if it is text.
     pub fn text(&self, key: &str) -> Option<&str> {
         self.get(key).and_then(Node::text)
     }

@@ -1,61 +1,15 @@
-//! Which of several alternatives a value is: by its type, or by a property that has a constant in
-//! each.
+//! Chooses the alternative of a `oneOf` by type, or by a property that is constant in each.
 
 use serde_json::Value as Json;
 
 use super::super::nearest;
 use super::super::tree::{Node, Value};
-use super::{Checker, text};
-
-/// The type names of a schema without `null`; none means any.
-pub(super) fn types(schema: &Json) -> Vec<&str> {
-    match schema.get("type") {
-        Some(Json::String(name)) => vec![name],
-        Some(Json::Array(names)) => {
-            names.iter().filter_map(Json::as_str).filter(|name| *name != "null").collect()
-        }
-        _ => Vec::new(),
-    }
-}
-
-/// Whether a value has the type that the schema asks for.
-pub(super) fn type_fits(schema: &Json, value: &Value) -> bool {
-    let names = types(schema);
-    names.is_empty()
-        || names.iter().any(|name| {
-            matches!(
-                (*name, value),
-                ("boolean", Value::Flag(_))
-                    | ("integer" | "number", Value::Integer(_))
-                    | ("number", Value::Float(_))
-                    | ("string", Value::Text(_))
-                    | ("array", Value::List(_))
-                    | ("object", Value::Table(_))
-            )
-        })
-}
-
-/// The property that tells the alternatives apart: the first that has a constant in every one.
-pub(super) fn tag(options: &[Json]) -> Option<&str> {
-    let constant = |option: &Json, key: &str| {
-        option.get("properties").and_then(|p| p.get(key)).and_then(|p| p.get("const")).is_some()
-    };
-    let first =
-        options.iter().find_map(|option| option.get("properties").and_then(Json::as_object))?;
-    let tables = || {
-        options.iter().filter(|option| {
-            types(option).first() == Some(&"object") || option.get("properties").is_some()
-        })
-    };
-    first.keys().map(String::as_str).find(|key| tables().all(|option| constant(option, key)))
-}
-
-fn tag_value<'a>(option: &'a Json, tag: &str) -> Option<&'a Json> {
-    option.get("properties")?.get(tag)?.get("const")
-}
+use super::Checker;
+use super::shape::{tag, tag_value, type_fits};
+use super::text;
 
 impl Checker<'_> {
-    /// The alternative that the value means; a fault is told where there is none.
+    /// The alternative that fits the value; reports a fault if there is none.
     pub(super) fn choose<'s>(
         &mut self,
         options: &'s [Json],
@@ -73,7 +27,7 @@ impl Checker<'_> {
                 .map(text::choice)
                 .collect();
             let Some(given) = table.get(tag) else {
-                let text = format!("{} needs `{tag}`, which says what it is", self.key(path));
+                let text = format!("{} needs `{tag}`, which selects its form", self.key(path));
                 self.fault(
                     "missing-key",
                     text,
@@ -114,8 +68,7 @@ impl Checker<'_> {
             );
             return None;
         }
-        // Among texts and numbers the one whose own constants or choices allow the value goes
-        // first.
+        // Prefer the alternative whose constants or choices allow the value.
         let allowed = |option: &&&Json| match (
             &node.value,
             option.get("enum").and_then(Json::as_array),

@@ -1,13 +1,13 @@
-//! Checks a value against a JSON Schema subset and fills in defaults; every fault is told with its
+//! Checks a value against a JSON Schema subset and fills in defaults; reports every fault with its
 //! place.
 //!
 //! The subset is the manifest's: `type` (one name, or `[name, "null"]`), `properties`, `required`,
 //! `additionalProperties`, `items`, `enum`, `const`, `oneOf` (told apart by a constant property or
-//! by type), the four bounds, `default`, `description`. Used for the host's own sections, for
-//! components' configurations, and for those of children that a component creates. Knows nothing of
-//! what the values are for.
+//! by type), the four bounds, `default`, `description`. Used for the sections of the host, for
+//! configurations of components, and for those of children that a component creates.
 
 mod choice;
+mod shape;
 mod text;
 
 #[cfg(test)]
@@ -25,43 +25,41 @@ use super::tree::{Entry, Node, Table, Value};
 pub use text::{default_text, type_text};
 pub(crate) use text::{key_text, toml_text};
 
-/// Where a value came from.
+/// Origin of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// It was written there.
+    /// Written at this place.
     Given(Place),
     /// The schema's default.
     Default,
 }
 
-/// A checked configuration: every default filled in.
+/// A checked configuration with all defaults.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Checked {
     /// The configuration.
     pub config: Map<String, Json>,
-    /// Where each value came from, by its path of keys joined with dots (list items by their
-    /// number).
+    /// Origin of each value, by its keys joined with dots (list items by their number).
     pub origins: BTreeMap<String, Origin>,
-    /// Where each key was written, by the same path.
+    /// Place of each key, by the same path.
     pub keys: BTreeMap<String, Place>,
 }
 
-/// What a check needs beside schema and value.
+/// The context of a check.
 pub struct Checker<'a> {
-    /// The texts that places point into.
+    /// The texts that places refer to.
     pub sources: &'a Sources,
-    /// Whose configuration it is, for messages: ``optimizer `adamw` ``.
+    /// Owner of the configuration, for messages: ``optimizer `adamw` ``.
     pub owner: &'a str,
-    /// Where the whole configuration was written, for faults without a place of their own.
+    /// Place of the whole configuration, for faults without a place.
     pub place: Option<Place>,
-    /// Further keys that the table may have, for the suggestions on an unknown one.
+    /// Further allowed keys, to suggest for an unknown key.
     pub also: &'a [&'a str],
-    /// Where faults go.
+    /// Receives the faults.
     pub diagnostics: &'a mut Diagnostics,
 }
 
-/// Checks a configuration of which no places are known, such as one that a component gives to a
-/// child.
+/// Checks a configuration without places, such as one that a component gives to a child.
 pub fn check_json(
     schema: &Json,
     config: &Json,
@@ -237,12 +235,12 @@ impl Checker<'_> {
     }
 
     fn type_fits(&mut self, schema: &Json, node: &Node, path: &[String]) -> bool {
-        if choice::type_fits(schema, &node.value) {
+        if shape::type_fits(schema, &node.value) {
             return true;
         }
         let wanted = type_text(schema);
         let text = format!("{} must be {wanted}, not {}", self.key(path), node.value.noun());
-        let help = match (&node.value, choice::types(schema).as_slice()) {
+        let help = match (&node.value, shape::types(schema).as_slice()) {
             (Value::Float(number), [only, ..]) if *only == "integer" && number.fract() == 0.0 => {
                 Some(format!("write `{number}` without a fraction"))
             }
@@ -406,7 +404,7 @@ fn is_required(schema: &Json, key: &str) -> bool {
     required.is_some_and(|keys| keys.iter().any(|name| name.as_str() == Some(key)))
 }
 
-/// A line that is right.
+/// A help text with a valid line.
 fn for_example(schema: &Json, path: &[String]) -> Option<String> {
     let key = path.iter().rfind(|part| !part.bytes().all(|byte| byte.is_ascii_digit()))?;
     let is_item = path.last() != Some(key);
@@ -418,9 +416,9 @@ fn for_example(schema: &Json, path: &[String]) -> Option<String> {
     })
 }
 
-/// A value that the schema allows: its default, or one of the right type.
+/// A value that the schema allows: the default, or one of the right type.
 fn example(schema: &Json) -> Option<String> {
-    let by_type = || match choice::types(schema).first() {
+    let by_type = || match shape::types(schema).first() {
         Some(&"array") => Some("[]".to_owned()),
         Some(&"object") => Some("{ }".to_owned()),
         Some(&"boolean") => Some("true".to_owned()),
@@ -437,7 +435,7 @@ fn number(schema: &Json) -> Option<String> {
         |names: [&str; 2]| names.iter().find_map(|name| schema.get(*name).and_then(Json::as_f64));
     let (least, most) =
         (bound(["minimum", "exclusiveMinimum"]), bound(["maximum", "exclusiveMaximum"]));
-    let is_whole = choice::types(schema).first() == Some(&"integer");
+    let is_whole = shape::types(schema).first() == Some(&"integer");
     let value = match (least, most) {
         _ if is_whole => least.map_or(1.0, |least| least.max(1.0)),
         (Some(least), Some(most)) => f64::midpoint(least, most),

@@ -1,11 +1,11 @@
-//! Schemas in words: types, ranges, defaults. Used by messages, by `inspect` and by the reference
-//! pages.
+//! Describes schemas in words: types, ranges, defaults. Used by messages, `inspect` and the
+//! reference pages.
 
 use serde_json::Value as Json;
 
-use super::choice::{tag, types};
+use super::shape::{tag, types};
 
-/// What a schema asks for, such as "a whole number of at least 1" or "one of `a`, `b`".
+/// The values that a schema allows, such as "a whole number of at least 1" or "one of `a`, `b`".
 pub fn type_text(schema: &Json) -> String {
     if let Some(choices) = schema.get("enum").and_then(Json::as_array) {
         let names: Vec<String> = choices.iter().map(choice).collect();
@@ -74,7 +74,7 @@ pub(super) fn range(schema: &Json) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(" and "))
 }
 
-/// The default as it would be written in a run file; none where there is none.
+/// The default as in a run file, if there is one.
 pub fn default_text(schema: &Json) -> Option<String> {
     schema.get("default").filter(|default| !default.is_null()).map(toml_text)
 }
@@ -108,7 +108,7 @@ pub(crate) fn toml_text(value: &Json) -> String {
     }
 }
 
-/// A key as TOML writes it: bare where it can be.
+/// A key in TOML, quoted only if needed.
 pub(crate) fn key_text(key: &str) -> String {
     let bare =
         !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');

@@ -1,5 +1,5 @@
-//! Writes a run description: as a run file that describes the same run, as JSON, and with the
-//! origin of every value.
+//! Writes a run description: as a run file of the same run, as JSON, and with the origin of every
+//! value. Adds the writing methods to [`RunDescription`].
 
 use std::fmt::Write;
 
@@ -11,27 +11,34 @@ use super::schema::Origin;
 use super::schema::{key_text, toml_text};
 use crate::library::Kind;
 
-/// What to write beside the values.
+/// Comments that are written beside the values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Remarks {
-    /// Nothing.
+enum Comments {
+    /// None.
     None,
-    /// Where each value came from, as a comment.
+    /// The origin of each value.
     Origins,
 }
 
-/// The run as a run file with every default filled in.
-pub fn to_toml(run: &RunDescription) -> String {
-    write(run, Remarks::None)
+impl RunDescription {
+    /// The run as a run file with every default filled in.
+    pub fn to_toml(&self) -> String {
+        write(self, Comments::None)
+    }
+
+    /// As [`RunDescription::to_toml`], with the origin of each value as a comment.
+    pub fn to_toml_with_origins(&self) -> String {
+        write(self, Comments::Origins)
+    }
+
+    /// The run as JSON, without places: the same tree as the run file's.
+    pub fn to_json(&self) -> Json {
+        to_json(self)
+    }
 }
 
-/// As [`to_toml`], with where each value came from behind it.
-pub fn with_origins(run: &RunDescription) -> String {
-    write(run, Remarks::Origins)
-}
-
-fn write(run: &RunDescription, remarks: Remarks) -> String {
-    let mut writer = Writer { run, remarks, out: String::new() };
+fn write(run: &RunDescription, comments: Comments) -> String {
+    let mut writer = Writer { run, comments, out: String::new() };
     writer.settings("run", &to_map(&run.run));
     writer.settings("plugins", &to_map(&run.plugins));
     if let Some(data) = &run.data {
@@ -56,8 +63,7 @@ fn write(run: &RunDescription, remarks: Remarks) -> String {
     writer.out
 }
 
-/// The run as JSON: the same tree as the run file's.
-pub fn to_json(run: &RunDescription) -> Json {
+fn to_json(run: &RunDescription) -> Json {
     let mut root = Map::new();
     root.insert("run".into(), Json::Object(to_map(&run.run)));
     root.insert("plugins".into(), Json::Object(to_map(&run.plugins)));
@@ -111,7 +117,7 @@ fn to_map(settings: &impl serde::Serialize) -> Map<String, Json> {
 
 struct Writer<'a> {
     run: &'a RunDescription,
-    remarks: Remarks,
+    comments: Comments,
     out: String,
 }
 
@@ -128,7 +134,7 @@ impl Writer<'_> {
             return;
         }
         let text = format!("{} = {}", key_text(key), toml_text(value));
-        match origin.filter(|_| self.remarks == Remarks::Origins) {
+        match origin.filter(|_| self.comments == Comments::Origins) {
             Some(origin) => {
                 let _ = writeln!(self.out, "{text:<40} # {origin}");
             }
@@ -166,7 +172,7 @@ impl Writer<'_> {
         }
     }
 
-    /// `implied` is the id that the section gives by itself; empty where the component's name does.
+    /// `implied` is the id that the section gives; empty if the id is the component's name.
     fn instance(
         &mut self,
         header: &str,
