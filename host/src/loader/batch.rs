@@ -1,6 +1,7 @@
-//! One batch: room for its fields, filled by the data set, checked, turned into tensors.
+//! Makes one batch: buffers for its fields, filled by the data set, verified, turned into tensors.
 //!
-//! Runs on the loader's threads and on the training thread; never lets a panic of a data set pass.
+//! Called on the loader's threads, on idle kernel threads and on the training thread. A panic of
+//! the data set becomes a [`LoaderError`].
 
 use std::{
     ops::Range,
@@ -8,57 +9,43 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use candle_core::Tensor;
+use super::{LoaderError, SampleRange, Samples, buffer_pool::BufferPool, samples::Column};
+use crate::learner::ports::{Alone, DataBatch, Helpers};
 
-use super::{LoaderError, Place, Samples, samples::Column, spare::Spare};
-use crate::learner::ports::{Alone, Helpers};
-
-/// One batch.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    /// Tensors of the fields in the data set's order, `[samples, ...]` each, on the processor.
-    pub fields: Vec<Tensor>,
-    /// Number of samples, at least 1.
-    pub samples: usize,
-    /// Position in the epoch, from 0.
-    pub index: usize,
-    /// Indices of the samples within the data set's own split.
-    pub indices: Vec<u64>,
-}
-
-/// How closely it is checked that a data set writes everything.
+/// Which bytes are checked for being written by the data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Care {
-    /// Every byte. Fills twice.
-    Thorough,
-    /// The last bytes of every sample. Fills once, unless those bytes look untouched.
+pub(super) enum Verification {
+    /// Every byte.
+    Full,
+    /// The last bytes of every sample.
     Tails,
 }
 
-/// Bytes of a sample that [`Care::Tails`] looks at.
+/// Bytes of a sample that [`Verification::Tails`] checks.
 const TAIL: usize = 8;
-/// What the room holds before the first and the second filling.
+/// Patterns that the buffers hold before the first and the second fill.
 const POISON: [u8; 2] = [0xA5, 0x5A];
 
-/// Bytes of a batch from which on it is made by several threads: handing a part over takes about as
-/// long as writing so many.
+/// Bytes of a batch from which several threads fill it. Handing a part to a thread takes about as
+/// long as writing this many bytes.
 const WORTH_SHARING: usize = 64 * 1024;
 
-/// Parts in which a batch is made meanwhile: while a thread is at one, the kernels do without it.
-const LITTLE: usize = 16;
+/// Number of pieces in which idle threads fill a batch. While a thread fills a piece, the kernels
+/// cannot use it.
+const IDLE_PIECES: usize = 16;
 
-/// A batch to be made.
+/// The samples to fill and how to verify them.
 pub(super) struct Job<'a> {
     pub(super) samples: &'a dyn Samples,
     pub(super) source: usize,
     pub(super) indices: &'a [u64],
-    pub(super) care: Care,
-    pub(super) spare: &'a Spare,
+    pub(super) verification: Verification,
+    pub(super) buffers: &'a BufferPool,
 }
 
 impl Job<'_> {
-    fn place(&self) -> Place {
-        Place {
+    fn range(&self) -> SampleRange {
+        SampleRange {
             split: self.samples.splits()[self.source].name.clone(),
             sample: self.indices.first().copied().unwrap_or_default(),
             count: self.indices.len(),
@@ -66,26 +53,30 @@ impl Job<'_> {
     }
 }
 
-/// Room of a batch, of which the first samples are filled.
-pub(super) struct Begun {
+/// Buffers of a batch whose first samples are filled.
+pub(super) struct PartialBatch {
     columns: Vec<Column>,
     filled: usize,
     looks_untouched: bool,
 }
 
-/// Room for all samples, where none is filled.
-fn begin(job: &Job<'_>) -> Result<Begun, LoaderError> {
-    Ok(Begun { columns: room(job)?, filled: 0, looks_untouched: false })
+/// Takes buffers for all samples; none is filled yet.
+fn allocate(job: &Job<'_>) -> Result<PartialBatch, LoaderError> {
+    Ok(PartialBatch { columns: buffers(job)?, filled: 0, looks_untouched: false })
 }
 
-/// Fills the fields of the samples and checks them.
+/// Fills and verifies the fields of the samples.
 pub(super) fn columns(job: &Job<'_>, helpers: &dyn Helpers) -> Result<Vec<Column>, LoaderError> {
-    end(job, begin(job)?, helpers)
+    finish(job, allocate(job)?, helpers)
 }
 
-/// Fills the samples that are missing and checks all.
-fn end(job: &Job<'_>, begun: Begun, helpers: &dyn Helpers) -> Result<Vec<Column>, LoaderError> {
-    let Begun { mut columns, filled, looks_untouched } = begun;
+/// Fills the missing samples and verifies all of them.
+fn finish(
+    job: &Job<'_>,
+    partial: PartialBatch,
+    helpers: &dyn Helpers,
+) -> Result<Vec<Column>, LoaderError> {
+    let PartialBatch { mut columns, filled, looks_untouched } = partial;
     let rest_does = fill(job, &mut columns, filled..job.indices.len(), POISON[0], helpers)?;
     if looks_untouched || rest_does {
         columns = fill_again(job, columns, helpers)?;
@@ -94,38 +85,39 @@ fn end(job: &Job<'_>, begun: Begun, helpers: &dyn Helpers) -> Result<Vec<Column>
     Ok(columns)
 }
 
-/// Whether a byte was left alone or happens to be the poison shows when another poison lies there.
+/// Fills once more over the other pattern: a byte that equals the pattern both times was not
+/// written.
 fn fill_again(
     job: &Job<'_>,
     first: Vec<Column>,
     helpers: &dyn Helpers,
 ) -> Result<Vec<Column>, LoaderError> {
-    let &Job { samples, source, indices, care, .. } = job;
-    let mut second = room(job)?;
+    let &Job { samples, source, indices, verification, .. } = job;
+    let mut second = buffers(job)?;
     fill(job, &mut second, 0..indices.len(), POISON[1], helpers)?;
     for (number, field) in samples.fields().iter().enumerate() {
         let both = chunks(first[number].bytes(), field.bytes())
             .zip(chunks(second[number].bytes(), field.bytes()));
         for (sample, (a, b)) in both.enumerate() {
-            let mut bytes = tail(a, care).iter().zip(tail(b, care));
+            let mut bytes = checked(a, verification).iter().zip(checked(b, verification));
             if bytes.any(|(&a, &b)| a == POISON[0] && b == POISON[1]) {
-                let place = Place {
+                let at = SampleRange {
                     split: samples.splits()[source].name.clone(),
                     sample: indices[sample],
                     count: 1,
                 };
-                return Err(LoaderError::Unfilled { place, field: field.name.clone() });
+                return Err(LoaderError::Unfilled { at, field: field.name.clone() });
             }
         }
     }
     Ok(second)
 }
 
-fn room(job: &Job<'_>) -> Result<Vec<Column>, LoaderError> {
+fn buffers(job: &Job<'_>) -> Result<Vec<Column>, LoaderError> {
     let fields = job.samples.fields().iter();
     let columns = fields.map(|field| {
-        let room = job.spare.room(field.dtype, job.indices.len() * field.elements());
-        room.ok_or_else(|| LoaderError::ElementType {
+        let buffer = job.buffers.take(field.dtype, job.indices.len() * field.elements());
+        buffer.ok_or_else(|| LoaderError::ElementType {
             field: field.name.clone(),
             dtype: field.dtype.as_str(),
         })
@@ -137,17 +129,18 @@ fn chunks(bytes: &[u8], sample: usize) -> impl Iterator<Item = &[u8]> {
     bytes.chunks_exact(sample.max(1))
 }
 
-fn tail(sample: &[u8], care: Care) -> &[u8] {
-    match care {
-        Care::Thorough => sample,
-        Care::Tails => &sample[sample.len().saturating_sub(TAIL)..],
+/// The bytes of a sample that are checked.
+fn checked(sample: &[u8], verification: Verification) -> &[u8] {
+    match verification {
+        Verification::Full => sample,
+        Verification::Tails => &sample[sample.len().saturating_sub(TAIL)..],
     }
 }
 
-fn poison(bytes: &mut [u8], sample: usize, value: u8, care: Care) {
-    match care {
-        Care::Thorough => bytes.fill(value),
-        Care::Tails => {
+fn poison(bytes: &mut [u8], sample: usize, value: u8, verification: Verification) {
+    match verification {
+        Verification::Full => bytes.fill(value),
+        Verification::Tails => {
             for sample in bytes.chunks_exact_mut(sample.max(1)) {
                 let start = sample.len().saturating_sub(TAIL);
                 sample[start..].fill(value);
@@ -156,46 +149,45 @@ fn poison(bytes: &mut [u8], sample: usize, value: u8, care: Care) {
     }
 }
 
-fn looks_untouched(bytes: &[u8], sample: usize, value: u8, care: Care) -> bool {
-    match care {
-        Care::Thorough => bytes.contains(&value),
-        Care::Tails => {
-            chunks(bytes, sample).any(|sample| tail(sample, care).iter().all(|&byte| byte == value))
-        }
+fn looks_untouched(bytes: &[u8], sample: usize, value: u8, verification: Verification) -> bool {
+    match verification {
+        Verification::Full => bytes.contains(&value),
+        Verification::Tails => chunks(bytes, sample)
+            .any(|sample| checked(sample, verification).iter().all(|&byte| byte == value)),
     }
 }
 
-/// Some samples of a batch, and their room in each field.
+/// Some samples of a batch and their part of each buffer.
 struct Piece<'a> {
     indices: &'a [u64],
     buffers: Vec<&'a mut [u8]>,
 }
 
 impl Piece<'_> {
-    /// Lets the data set write the samples over `value`; whether some of it still seems to lie
-    /// there. Marked and looked at by the thread that fills, in the cache of whose core it lies
-    /// then.
+    /// Poisons the buffers with `value`, calls the data set's `fill`, and returns whether `value`
+    /// may still be there. All on one thread, so that the buffers stay in its cache.
     fn fill(&mut self, job: &Job<'_>, value: u8) -> Result<bool, LoaderError> {
         let Piece { indices, buffers } = self;
         for (buffer, field) in buffers.iter_mut().zip(job.samples.fields()) {
-            poison(buffer, field.bytes(), value, job.care);
+            poison(buffer, field.bytes(), value, job.verification);
         }
         match catch_unwind(AssertUnwindSafe(|| job.samples.fill(job.source, indices, buffers))) {
             Ok(Ok(())) => {
                 let mut fields = buffers.iter().zip(job.samples.fields());
-                Ok(fields
-                    .any(|(buffer, field)| looks_untouched(buffer, field.bytes(), value, job.care)))
+                Ok(fields.any(|(buffer, field)| {
+                    looks_untouched(buffer, field.bytes(), value, job.verification)
+                }))
             }
-            Ok(Err(error)) => Err(LoaderError::Samples { place: job.place(), error }),
+            Ok(Err(error)) => Err(LoaderError::Samples { at: job.range(), error }),
             Err(payload) => {
-                Err(LoaderError::Panic { place: job.place(), message: panic_message(payload) })
+                Err(LoaderError::Panic { at: job.range(), message: panic_message(payload) })
             }
         }
     }
 }
 
-/// Lets the data set write some of the samples, over `value`; whether some of it still seems to lie
-/// there. Many bytes are written by all threads that help; the first part that fails tells why.
+/// Fills the samples `wanted` as [`Piece::fill`] does, a large range on all threads of `helpers`.
+/// With several errors, returns that of the first piece.
 fn fill<'a>(
     job: &Job<'a>,
     columns: &mut [Column],
@@ -239,7 +231,7 @@ fn fill<'a>(
     })
 }
 
-/// The text of a panic. The payload is forgotten: dropping a stranger's payload may panic again.
+/// The message of a panic. The payload is leaked, since dropping it may panic again.
 pub(super) fn panic_message(payload: Box<dyn std::any::Any + Send>) -> String {
     let message = payload
         .downcast_ref::<&str>()
@@ -260,9 +252,10 @@ fn check_labels(
         let (Some(classes), Some(labels)) = (field.classes, column.labels()) else { continue };
         if let Some(at) = labels.iter().position(|&label| label >= classes) {
             let sample = indices[at / field.elements().max(1)];
-            let place = Place { split: samples.splits()[source].name.clone(), sample, count: 1 };
+            let at_sample =
+                SampleRange { split: samples.splits()[source].name.clone(), sample, count: 1 };
             return Err(LoaderError::Label {
-                place,
+                at: at_sample,
                 field: field.name.clone(),
                 label: labels[at],
                 classes,
@@ -272,60 +265,66 @@ fn check_labels(
     Ok(())
 }
 
-/// All that is needed to make any batch of an epoch, on any thread.
+/// Everything needed to make any batch of an epoch, on any thread.
 pub(super) struct Plan {
     pub(super) samples: Arc<dyn Samples>,
     pub(super) source: usize,
     pub(super) order: Arc<[u64]>,
     pub(super) batch_size: usize,
-    pub(super) spare: Arc<Spare>,
+    pub(super) buffers: Arc<BufferPool>,
 }
 
 impl Plan {
-    fn job(&self, index: usize, care: Care) -> Job<'_> {
+    fn job(&self, index: usize, verification: Verification) -> Job<'_> {
         let start = index * self.batch_size;
         let indices = &self.order[start..self.order.len().min(start + self.batch_size)];
-        Job { samples: &*self.samples, source: self.source, indices, care, spare: &self.spare }
+        Job {
+            samples: &*self.samples,
+            source: self.source,
+            indices,
+            verification,
+            buffers: &self.buffers,
+        }
     }
 
     /// Makes batch `index` of the epoch.
     pub(super) fn make(
         &self,
         index: usize,
-        care: Care,
+        verification: Verification,
         helpers: &dyn Helpers,
-    ) -> Result<Batch, LoaderError> {
-        self.end(index, begin(&self.job(index, care))?, care, helpers)
+    ) -> Result<DataBatch, LoaderError> {
+        self.finish(index, allocate(&self.job(index, verification))?, verification, helpers)
     }
 
-    /// A little more of batch `index`, or its room, on this thread; whether anything is missing
-    /// then.
-    pub(super) fn go_on(
+    /// Fills one more piece of batch `index` on this thread; the first call only takes the
+    /// buffers. Returns whether samples are still missing.
+    pub(super) fn fill_piece(
         &self,
         index: usize,
-        begun: &mut Option<Begun>,
+        partial: &mut Option<PartialBatch>,
     ) -> Result<bool, LoaderError> {
-        let job = self.job(index, Care::Tails);
-        let Some(Begun { columns, filled, looks_untouched }) = begun else {
-            *begun = Some(begin(&job)?);
+        let job = self.job(index, Verification::Tails);
+        let Some(PartialBatch { columns, filled, looks_untouched }) = partial else {
+            *partial = Some(allocate(&job)?);
             return Ok(true);
         };
-        let to = job.indices.len().min(*filled + job.indices.len().div_ceil(LITTLE));
+        let to = job.indices.len().min(*filled + job.indices.len().div_ceil(IDLE_PIECES));
         *looks_untouched |= fill(&job, columns, *filled..to, POISON[0], &Alone)?;
         *filled = to;
         Ok(to < job.indices.len())
     }
 
-    /// What is missing of batch `index`, and the batch of it.
-    pub(super) fn end(
+    /// Fills the missing samples of batch `index` and makes its tensors.
+    pub(super) fn finish(
         &self,
         index: usize,
-        begun: Begun,
-        care: Care,
+        partial: PartialBatch,
+        verification: Verification,
         helpers: &dyn Helpers,
-    ) -> Result<Batch, LoaderError> {
-        let job = self.job(index, care);
-        let columns = end(&job, begun, helpers)?;
+    ) -> Result<DataBatch, LoaderError> {
+        let job = self.job(index, verification);
+        let columns = finish(&job, partial, helpers)?;
         let mut fields = Vec::with_capacity(columns.len());
         for (column, field) in columns.into_iter().zip(self.samples.fields()) {
             let mut shape = Vec::with_capacity(field.shape.len() + 1);
@@ -337,6 +336,6 @@ impl Plan {
             })?;
             fields.push(tensor);
         }
-        Ok(Batch { fields, samples: job.indices.len(), index, indices: job.indices.to_vec() })
+        Ok(DataBatch { fields, samples: job.indices.len(), index: index as u64 })
     }
 }

@@ -1,20 +1,20 @@
-//! Which samples belong to which split: as the data set gives them, or `all` of them divided with a
-//! seeded permutation.
+//! Assigns samples to splits: the data set's own splits, or `all` divided with a seeded
+//! permutation.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Field, LoaderError, Samples, batch, random::Draws, spare::Spare};
+use super::{Field, LoaderError, Samples, batch, buffer_pool::BufferPool, random::Draws};
 use crate::learner::ports::Alone;
 
-/// Samples that are read for their labels at a time.
+/// Number of samples whose labels are read at a time.
 const LABEL_CHUNK: usize = 512;
 
 /// A split as phases read it.
 #[derive(Clone, Debug)]
 pub struct Part {
-    /// `training`, `validation`, or a name of the data set's own.
+    /// `training`, `validation`, or another name that the data set gives.
     pub name: String,
-    /// Number of the data set's split that it reads.
+    /// Index of the data set's split that it reads.
     pub(super) source: usize,
     /// Indices of its samples there, ascending.
     pub(super) indices: Arc<[u64]>,
@@ -38,33 +38,22 @@ impl Part {
 
 /// How `all` is divided.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Division {
-    /// The part kept for validation, at least 0 and below 1.
-    pub validation: f64,
-    /// Whether each class keeps its share on both sides.
-    pub stratify: Stratify,
+pub(super) struct Division {
+    /// Share of the samples that goes to `validation`, at least 0 and below 1.
+    pub(super) validation: f64,
     /// The run's seed.
-    pub seed: u64,
+    pub(super) seed: u64,
 }
 
-/// Whether a division keeps the classes' shares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Stratify {
-    /// Where the target field holds class labels. Reads every sample once.
-    #[default]
-    ByClass,
-    /// Never.
-    Off,
-}
-
-/// The splits of a data set, and what the data set was told to be for training.
+/// Determines the splits that phases read, and calls the data set's `prepare` with the training
+/// samples.
 ///
-/// `training` and others are taken as given. `all` becomes `training` and, with a fraction above 0,
-/// `validation`.
+/// `training` and others are used as they are. `all` becomes `training` and, with a share above 0,
+/// `validation`. If a field holds class labels, each class keeps its share in both; this reads
+/// every sample once.
 ///
 /// # Errors
-/// Names that contradict each other, splits without samples, labels out of range, the data set's
-/// own errors.
+/// Contradicting names, splits without samples, labels out of range, errors of the data set.
 pub(super) fn parts(samples: &dyn Samples, division: &Division) -> Result<Vec<Part>, LoaderError> {
     if !(0.0..1.0).contains(&division.validation) {
         return Err(LoaderError::Fraction(division.validation));
@@ -126,19 +115,19 @@ fn divide(
     }
     let target = samples.fields().iter().position(|field| field.classes.is_some());
     let groups = match target {
-        Some(field) if division.stratify == Stratify::ByClass => {
-            // A data set may need to know its samples before it can give any; the call for the
-            // training part follows.
+        Some(field) => {
+            // A data set may need a first `prepare` before `fill`; the call with the training
+            // samples follows.
             prepare(samples, source, &everything)?;
             by_class(samples, source, field)?
         }
-        _ => vec![everything],
+        None => vec![everything],
     };
     let (training, validation) = draw(groups, kept, division.seed);
     Ok(vec![Part::new("training", source, training), Part::new("validation", source, validation)])
 }
 
-/// The samples' indices, one list per class, classes ascending.
+/// The indices of the samples, one list per class, classes ascending.
 fn by_class(
     samples: &dyn Samples,
     source: usize,
@@ -147,7 +136,7 @@ fn by_class(
     let fields: &[Field] = samples.fields();
     let split = &samples.splits()[source];
     let mut groups: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
-    let spare = Spare::default();
+    let buffers = BufferPool::default();
     let mut first = 0;
     while first < split.samples {
         let indices: Vec<u64> = (first..split.samples.min(first + LABEL_CHUNK as u64)).collect();
@@ -155,24 +144,24 @@ fn by_class(
             samples,
             source,
             indices: &indices,
-            care: batch::Care::Tails,
-            spare: &spare,
+            verification: batch::Verification::Tails,
+            buffers: &buffers,
         };
         let columns = batch::columns(&job, &Alone)?;
-        // A label field may hold several labels per sample; the first decides.
+        // A label field may hold several labels per sample; the first one counts.
         let per_sample = fields[target].elements().max(1);
         let labels = columns[target].labels().unwrap_or_default();
         for (&index, labels) in indices.iter().zip(labels.chunks(per_sample)) {
             groups.entry(labels[0]).or_default().push(index);
         }
-        columns.into_iter().for_each(|column| spare.give(column));
+        columns.into_iter().for_each(|column| buffers.give(column));
         first += LABEL_CHUNK as u64;
     }
     Ok(groups.into_values().collect())
 }
 
-/// Draws `kept` samples for validation, from each group its share (largest remainders first); both
-/// results ascending.
+/// Draws `kept` samples for validation, from each group its share (largest remainders first).
+/// Returns training and validation, both ascending.
 fn draw(groups: Vec<Vec<u64>>, kept: u64, seed: u64) -> (Vec<u64>, Vec<u64>) {
     let total: u64 = groups.iter().map(|group| group.len() as u64).sum();
     let exact = |group: &Vec<u64>| u128::from(kept) * group.len() as u128;
@@ -205,7 +194,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_sample_is_on_one_side_and_classes_keep_their_share(
+        fn every_sample_is_in_one_part_and_classes_keep_their_share(
             sizes in prop::collection::vec(1_usize..60, 1..8), fraction in 0.05_f64..0.95, seed: u64,
         ) {
             let mut next = 0;

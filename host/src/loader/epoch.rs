@@ -1,4 +1,4 @@
-//! One epoch: an iterator over its batches that knows where it is.
+//! One epoch: an iterator over its batches with a position that can be saved.
 
 use std::{
     cell::OnceCell,
@@ -10,16 +10,16 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Batch, Habit, LoaderError,
-    batch::{Care, Plan},
-    meanwhile::Meanwhile,
-    prefetch::{Ahead, Pool},
+    LoaderError,
+    batch::{Plan, Verification},
+    idle_fill::IdleFill,
+    prefetch::{Pool, Prefetch},
     random::fnv1a,
+    timings::SplitTimings,
 };
-use crate::learner::ports::{Alone, Helpers};
+use crate::learner::ports::{Alone, DataBatch, Helpers};
 
-/// Where an epoch stands: enough to go on from there, see
-/// [`Loader::resume`](super::Loader::resume).
+/// Position within an epoch, for [`Loader::resume`](super::Loader::resume).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// The split.
@@ -39,11 +39,11 @@ pub struct Epoch {
     epoch: u64,
     next: usize,
     end: usize,
-    habit: Arc<Habit>,
+    timings: Arc<SplitTimings>,
     threads: Option<(Arc<Pool>, usize)>,
-    pub(super) ahead: Option<Ahead>,
-    /// The next batch, where no thread of the loader makes it.
-    meanwhile: Option<Meanwhile>,
+    pub(super) prefetch: Option<Prefetch>,
+    /// The next batch, if idle kernel threads fill it.
+    idle_fill: Option<IdleFill>,
     failed: bool,
     fingerprint: OnceCell<u64>,
 }
@@ -54,7 +54,7 @@ impl Epoch {
         split: String,
         epoch: u64,
         batches: Range<usize>,
-        habit: Arc<Habit>,
+        timings: Arc<SplitTimings>,
         threads: Option<(Arc<Pool>, usize)>,
     ) -> Epoch {
         let Range { start, end } = batches;
@@ -65,14 +65,14 @@ impl Epoch {
             epoch,
             next: start,
             end,
-            habit,
+            timings,
             threads,
-            ahead: None,
-            meanwhile: None,
+            prefetch: None,
+            idle_fill: None,
             failed: false,
             fingerprint,
         };
-        this.look_ahead();
+        this.start_prefetch();
         this
     }
 
@@ -86,7 +86,7 @@ impl Epoch {
         &self.plan.order
     }
 
-    /// Where it stands.
+    /// The current position.
     pub fn position(&self) -> Position {
         let fingerprint = *self.fingerprint.get_or_init(|| {
             let mut bytes: Vec<u8> =
@@ -97,13 +97,13 @@ impl Epoch {
         Position { split: self.split.clone(), epoch: self.epoch, next: self.next, fingerprint }
     }
 
-    /// Lets the threads begin where batches are known to take long enough.
-    fn look_ahead(&mut self) {
-        if self.ahead.is_some() || self.habit.worth_a_thread() != Some(true) {
+    /// Starts the loader's threads if batches are known to take long enough.
+    fn start_prefetch(&mut self) {
+        if self.prefetch.is_some() || self.timings.worth_a_thread() != Some(true) {
             return;
         }
         if let Some((pool, depth)) = &self.threads {
-            self.ahead = Some(Ahead::new(
+            self.prefetch = Some(Prefetch::new(
                 Arc::clone(pool),
                 Arc::clone(&self.plan),
                 self.next,
@@ -113,37 +113,37 @@ impl Epoch {
         }
     }
 
-    fn make(&mut self, helpers: &dyn Helpers) -> Result<Batch, LoaderError> {
-        if !self.habit.proven.load(Ordering::Relaxed) {
-            let batch = self.plan.make(self.next, Care::Thorough, &Alone)?;
-            self.habit.proven.store(true, Ordering::Relaxed);
+    fn make(&mut self, helpers: &dyn Helpers) -> Result<DataBatch, LoaderError> {
+        if !self.timings.verified.load(Ordering::Relaxed) {
+            let batch = self.plan.make(self.next, Verification::Full, &Alone)?;
+            self.timings.verified.store(true, Ordering::Relaxed);
             return Ok(batch);
         }
-        self.look_ahead();
-        if let Some(ahead) = &mut self.ahead {
-            return ahead.take(self.next);
+        self.start_prefetch();
+        if let Some(prefetch) = &mut self.prefetch {
+            return prefetch.take(self.next);
         }
-        let begun = self.meanwhile.take().and_then(|begun| begun.take(helpers));
-        let batch = match begun {
+        let idle_filled = self.idle_fill.take().and_then(|fill| fill.take(helpers));
+        let batch = match idle_filled {
             Some(batch) => batch?,
             None => {
                 let begin = Instant::now();
-                let batch = self.plan.make(self.next, Care::Tails, helpers)?;
-                self.habit.record(u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX));
+                let batch = self.plan.make(self.next, Verification::Tails, helpers)?;
+                self.timings.record(u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX));
                 batch
             }
         };
         if self.threads.is_some()
             && self.next + 1 < self.end
-            && self.habit.worth_a_thread() == Some(false)
+            && self.timings.worth_a_thread() == Some(false)
         {
-            self.meanwhile = Some(Meanwhile::begin(Arc::clone(&self.plan), self.next + 1, helpers));
+            self.idle_fill = Some(IdleFill::begin(Arc::clone(&self.plan), self.next + 1, helpers));
         }
         Ok(batch)
     }
 
-    /// The next batch, made with the help of `helpers` where it is made here.
-    pub fn next_with(&mut self, helpers: &dyn Helpers) -> Option<Result<Batch, LoaderError>> {
+    /// The next batch. Without prefetching, it is filled here with the help of `helpers`.
+    pub fn next_with(&mut self, helpers: &dyn Helpers) -> Option<Result<DataBatch, LoaderError>> {
         if self.failed || self.next >= self.end {
             return None;
         }
@@ -152,7 +152,7 @@ impl Epoch {
             Ok(_) => self.next += 1,
             Err(_) => {
                 self.failed = true;
-                self.ahead = None;
+                self.prefetch = None;
             }
         }
         Some(batch)
@@ -160,7 +160,7 @@ impl Epoch {
 }
 
 impl Iterator for Epoch {
-    type Item = Result<Batch, LoaderError>;
+    type Item = Result<DataBatch, LoaderError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.next_with(&Alone)

@@ -1,4 +1,4 @@
-//! What can go wrong between a data set and its batches.
+//! Errors between a data set and its batches.
 
 use super::SampleError;
 
@@ -8,12 +8,12 @@ pub enum LoaderError {
     /// The data set has no fields.
     #[error("the data set has no fields: it must have at least `xs`")]
     NoFields,
-    /// More fields than a batch has room for.
-    #[error("the data set has {found} fields, a batch has room for {most}")]
+    /// More fields than a batch can have.
+    #[error("the data set has {found} fields, a batch has at most {most}")]
     TooManyFields {
         /// Fields of the data set.
         found: usize,
-        /// Room in a batch.
+        /// Most fields of a batch.
         most: usize,
     },
     /// Two fields of one name.
@@ -29,7 +29,7 @@ pub enum LoaderError {
     },
     /// A field whose samples are too large to be addressed.
     #[error(
-        "a batch of {samples} samples of field `{field}` (shape {shape:?}) is larger than the memory can address"
+        "a batch of {samples} samples of field `{field}` (shape {shape:?}) is larger than the address space"
     )]
     TooLarge {
         /// The field.
@@ -58,24 +58,24 @@ pub enum LoaderError {
     /// Neither `training` nor `all`.
     #[error("the data set has no samples for training: it offers {}, and needs `training` or `all`", list(.0))]
     NoTraining(Vec<String>),
-    /// A split that is not there.
-    #[error("the data set has no split `{wanted}` (it has {}){}", list(.found), mend_split(.wanted, .found))]
+    /// An unknown split.
+    #[error("the data set has no split `{wanted}` (it has {}){}", list(.found), split_help(.wanted, .found))]
     NoSplit {
         /// The split asked for.
         wanted: String,
-        /// The splits there are.
+        /// The splits of the data set.
         found: Vec<String>,
     },
     /// A split without samples.
     #[error("split `{0}` of the data set has no samples")]
     EmptySplit(String),
-    /// A division that leaves one side empty.
+    /// A division that leaves a side empty.
     #[error(
         "`validation = {fraction}` of {samples} samples leaves {training} for training and {validation} for validation: \
          both need at least one"
     )]
     EmptyDivision {
-        /// The fraction asked for.
+        /// The fraction.
         fraction: f64,
         /// Samples to divide.
         samples: u64,
@@ -106,10 +106,10 @@ pub enum LoaderError {
         batch_size: usize,
     },
     /// A class label out of range.
-    #[error("{place}: label {label} in field `{field}` is out of range: the data set says that it has {classes} classes (0 to {})", .classes.saturating_sub(1))]
+    #[error("{at}: label {label} in field `{field}` is out of range: the data set states {classes} classes (0 to {})", .classes.saturating_sub(1))]
     Label {
         /// Split and sample.
-        place: Place,
+        at: SampleRange,
         /// The field.
         field: String,
         /// The label found.
@@ -118,19 +118,19 @@ pub enum LoaderError {
         classes: u32,
     },
     /// A data set that reported success without writing everything.
-    #[error("{place}: the data set reported success but did not write field `{field}` to its end")]
+    #[error("{at}: the data set reported success but did not write field `{field}` to its end")]
     Unfilled {
         /// Split and sample.
-        place: Place,
+        at: SampleRange,
         /// The field.
         field: String,
     },
     /// The data set's own error.
-    #[error("{place}: {error}")]
+    #[error("{at}: {error}")]
     Samples {
-        /// Split and first sample of what was asked.
-        place: Place,
-        /// Its text.
+        /// Split and first sample of the request.
+        at: SampleRange,
+        /// Its error text.
         error: SampleError,
     },
     /// The data set could not prepare itself for the training samples.
@@ -138,14 +138,14 @@ pub enum LoaderError {
     Prepare {
         /// The split.
         split: String,
-        /// Its text.
+        /// Its error text.
         error: SampleError,
     },
     /// The data set panicked.
-    #[error("{place}: the data set panicked: {message}")]
+    #[error("{at}: the data set panicked: {message}")]
     Panic {
-        /// Split and first sample of what was asked.
-        place: Place,
+        /// Split and first sample of the request.
+        at: SampleRange,
         /// The panic's message.
         message: String,
     },
@@ -167,7 +167,7 @@ pub enum LoaderError {
         /// Batches of an epoch.
         batches: usize,
     },
-    /// The samples' order differs from the one that a position was saved with.
+    /// The samples' order differs from the saved one.
     #[error(
         "the order of split `{split}` in epoch {epoch} is not the one that was saved (fingerprint {saved:016x}, now {now:016x}): \
          seed, batch size, division or the data itself has changed"
@@ -184,20 +184,20 @@ pub enum LoaderError {
     },
 }
 
-/// Where in a data set something happened.
+/// The samples that an error is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct SampleRange {
     /// The data set's split.
     pub split: String,
     /// Index of the sample in it, or of the first of several.
     pub sample: u64,
-    /// Samples that were asked for together; 1 where the sample itself is known.
+    /// Number of samples in the request; 1 if the sample itself is known.
     pub count: usize,
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for SampleRange {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Place { split, sample, count } = self;
+        let SampleRange { split, sample, count } = self;
         match count {
             0 | 1 => write!(f, "split `{split}`, sample {sample}"),
             _ => write!(f, "split `{split}`, {count} samples from {sample} on"),
@@ -212,7 +212,7 @@ fn list(names: &[String]) -> String {
     }
 }
 
-fn mend_split(wanted: &str, found: &[String]) -> String {
+fn split_help(wanted: &str, found: &[String]) -> String {
     if wanted == "validation" && found.iter().any(|name| name == "training") {
         return ": where the data set offers `all`, set `[loader] validation` above 0; else remove the phases that read it".to_owned();
     }

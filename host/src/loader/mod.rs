@@ -1,39 +1,50 @@
-//! From a data set to batches: splits, order, batches made ahead on threads, checks.
+//! Reads a data set in batches: splits, order, prefetching, verification.
 //!
-//! The learner opens a [`Loader`] over a data set and asks it for one [`Epoch`] after another. What
-//! a batch holds depends on seed, split, epoch and position alone: not on threads, not on what was
-//! read before. The loader never trains, never moves anything to a device, and knows nothing of
-//! plugins: a data set is a [`Samples`].
+//! The session opens a [`Loader`] over a data set; the learner reads one [`Epoch`] after another
+//! from it. The content of a batch depends on seed, split, epoch and position alone, not on threads
+//! or on what was read before. The loader never trains, never moves anything to a device, and does
+//! not know plugins: a data set is a [`Samples`].
+//!
+//! | file | content |
+//! |---|---|
+//! | `samples` | the trait of a data set, and typed buffers |
+//! | `division` | which samples belong to which split |
+//! | `epoch` | the batches of one epoch in order, with a position to resume from |
+//! | `batch` | one batch: buffers, fill, verification, tensors |
+//! | `prefetch` | threads that make batches ahead |
+//! | `idle_fill` | fills the next batch on kernel threads that are idle |
+//! | `timings` | decides between the two by the time that batches take |
+//! | `buffer_pool` | reuses the buffers of finished batches |
+//! | `ports` | the learner's traits, implemented for the loader |
 
 #![forbid(unsafe_code)]
 
 mod batch;
+mod buffer_pool;
 mod division;
 mod epoch;
 mod error;
-mod meanwhile;
+mod idle_fill;
 mod ports;
 mod prefetch;
 mod random;
 mod samples;
-mod spare;
+mod timings;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
-};
+use std::sync::Arc;
 
+use buffer_pool::BufferPool;
 use prefetch::Pool;
 use random::Draws;
-use spare::Spare;
+use timings::SplitTimings;
 
 use crate::learner::ports::DataField;
+use crate::run_file::LoaderSettings;
 
 pub use self::{
-    batch::Batch,
-    division::{Part, Stratify},
+    division::Part,
     epoch::{Epoch, Position},
-    error::{LoaderError, Place},
+    error::{LoaderError, SampleRange},
     ports::element_type,
     samples::{Field, SampleError, Samples, Split},
 };
@@ -41,56 +52,8 @@ pub use self::{
 /// Most fields that a batch has.
 pub const FIELDS: usize = fluxbay_plugin::abi::learner::FIELDS;
 
-/// A batch that is made faster than this, in nanoseconds, is made by the threads of the kernels:
-/// handing it over from threads of the loader, and taking a core from those that compute, costs as
-/// much.
-const WORTH_A_THREAD: u64 = 150_000;
-/// Batches that are timed before it is known how long one takes: the first find neither samples nor
-/// room in the cache.
-const TIMED: u64 = 5;
-/// Nanoseconds that timing may take: fewer batches are timed where they take that long.
-const TIMING: u64 = 20_000_000;
 /// Most threads that make batches.
 const MOST_THREADS: usize = 4;
-
-/// Settings of a loader: the run file's `[loader]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LoaderSettings {
-    /// Samples of a batch, at least 1.
-    pub batch_size: usize,
-    /// Whether the split `training` is read in a new order each epoch; all others are read in their
-    /// own order.
-    pub shuffle: bool,
-    /// Whether a last batch that is smaller than the others is left out, in the split `training`.
-    /// All others are read whole.
-    pub drop_last: bool,
-    /// The part of `all` that is kept for validation, at least 0 and below 1.
-    pub validation: f64,
-    /// Whether dividing `all` keeps the classes' shares.
-    pub stratify: Stratify,
-    /// Batches that are made ahead; 0 makes each when it is needed.
-    pub prefetch: usize,
-    /// Most batches that an epoch of any split reads; 0 reads all.
-    pub limit: usize,
-    /// So many batches of the split `training` take the place of every split, in the same order
-    /// each time; 0 for none.
-    pub overfit: usize,
-}
-
-impl Default for LoaderSettings {
-    fn default() -> Self {
-        Self {
-            batch_size: 32,
-            shuffle: true,
-            drop_last: false,
-            validation: 0.2,
-            stratify: Stratify::ByClass,
-            prefetch: 2,
-            limit: 0,
-            overfit: 0,
-        }
-    }
-}
 
 /// A data set, divided into splits and ready to be read.
 pub struct Loader {
@@ -99,51 +62,17 @@ pub struct Loader {
     seed: u64,
     stated: Vec<DataField>,
     parts: Vec<Part>,
-    habits: Vec<Arc<Habit>>,
+    timings: Vec<Arc<SplitTimings>>,
     pool: Option<Arc<Pool>>,
-    spare: Arc<Spare>,
-}
-
-/// What was learned about a split while reading it. Changes when and where batches are made, never
-/// what they hold.
-#[derive(Default)]
-struct Habit {
-    /// Whether a batch was checked byte by byte.
-    proven: AtomicBool,
-    /// Shortest time that a batch took, in nanoseconds.
-    fastest: AtomicU64,
-    /// How many were timed.
-    timed: AtomicU64,
-    /// What they took together, in nanoseconds.
-    spent: AtomicU64,
-}
-
-impl Habit {
-    /// Notes how long a batch took. Called by one thread at a time.
-    fn record(&self, nanoseconds: u64) {
-        let known = if self.timed.fetch_add(1, Ordering::Relaxed) == 0 {
-            u64::MAX
-        } else {
-            self.fastest.load(Ordering::Relaxed)
-        };
-        self.fastest.store(nanoseconds.min(known), Ordering::Relaxed);
-        self.spent.fetch_add(nanoseconds, Ordering::Relaxed);
-    }
-
-    /// Whether batches are worth a thread; none while that is not known.
-    fn worth_a_thread(&self) -> Option<bool> {
-        let known = self.timed.load(Ordering::Relaxed) >= TIMED
-            || self.spent.load(Ordering::Relaxed) >= TIMING;
-        known.then(|| self.fastest.load(Ordering::Relaxed) >= WORTH_A_THREAD)
-    }
+    buffers: Arc<BufferPool>,
 }
 
 impl Loader {
-    /// Checks fields and splits, divides `all`, tells the data set its training samples, and starts
-    /// the threads.
+    /// Checks fields and splits, divides `all`, calls the data set's `prepare` with the training
+    /// samples, and starts the threads.
     ///
     /// # Errors
-    /// [`LoaderError`]; nothing was read for training then.
+    /// [`LoaderError`]; then no sample was read for training.
     pub fn open(
         samples: Arc<dyn Samples>,
         settings: LoaderSettings,
@@ -153,14 +82,11 @@ impl Loader {
             return Err(LoaderError::BatchSize);
         }
         let stated = check_fields(samples.fields(), settings.batch_size)?;
-        let division = division::Division {
-            validation: settings.validation,
-            stratify: settings.stratify,
-            seed,
-        };
+        let division = division::Division { validation: settings.validation, seed };
         let mut parts = division::parts(&*samples, &division)?;
-        if settings.overfit > 0 {
-            parts = only_a_few(parts, settings.overfit.saturating_mul(settings.batch_size), seed);
+        if settings.overfit_batches > 0 {
+            let samples = settings.overfit_batches.saturating_mul(settings.batch_size);
+            parts = overfit_parts(parts, samples, seed);
         }
         for part in &parts {
             let dropped = settings.drop_last && part.name == "training";
@@ -174,8 +100,9 @@ impl Loader {
             }
         }
         let pool = if settings.prefetch == 0 { None } else { start(settings.prefetch) };
-        let habits = parts.iter().map(|_| Arc::default()).collect();
-        Ok(Loader { samples, settings, seed, stated, parts, habits, pool, spare: Arc::default() })
+        let timings = parts.iter().map(|_| Arc::default()).collect();
+        let buffers = Arc::default();
+        Ok(Loader { samples, settings, seed, stated, parts, timings, pool, buffers })
     }
 
     /// The fields of a sample.
@@ -196,7 +123,7 @@ impl Loader {
     /// The split called `name`.
     ///
     /// # Errors
-    /// [`LoaderError::NoSplit`] with the nearest name.
+    /// [`LoaderError::NoSplit`], with the nearest name.
     pub fn part(&self, name: &str) -> Result<&Part, LoaderError> {
         self.find(name).map(|index| &self.parts[index])
     }
@@ -216,7 +143,10 @@ impl Loader {
         } else {
             part.samples().div_ceil(self.settings.batch_size)
         };
-        if self.settings.limit == 0 { all } else { all.min(self.settings.limit) }
+        match self.settings.limit_batches {
+            0 => all,
+            limit => all.min(limit),
+        }
     }
 
     /// Samples that an epoch of a split reads.
@@ -230,7 +160,7 @@ impl Loader {
     /// [`LoaderError::NoSplit`].
     pub fn order(&self, split: &str, epoch: u64) -> Result<Arc<[u64]>, LoaderError> {
         let part = self.part(split)?;
-        if !self.settings.shuffle || self.settings.overfit > 0 || part.name != "training" {
+        if !self.settings.shuffle || self.settings.overfit_batches > 0 || part.name != "training" {
             return Ok(Arc::clone(&part.indices));
         }
         let mut order = part.indices.to_vec();
@@ -238,7 +168,7 @@ impl Loader {
         Ok(order.into())
     }
 
-    /// One epoch of a split, from its first batch on.
+    /// One epoch of a split, from its first batch.
     ///
     /// # Errors
     /// [`LoaderError::NoSplit`].
@@ -246,11 +176,11 @@ impl Loader {
         self.epoch_from(split, epoch, 0)
     }
 
-    /// The rest of an epoch that was left at `position`.
+    /// The rest of an epoch, from `position`.
     ///
     /// # Errors
-    /// [`LoaderError::Order`] where the samples' order is not the one that the position belongs to;
-    /// [`LoaderError::NoSplit`] and [`LoaderError::Position`] where it does not fit at all.
+    /// [`LoaderError::Order`] if the samples' order is not the one of the position;
+    /// [`LoaderError::NoSplit`] or [`LoaderError::Position`] if there is no such split or batch.
     pub fn resume(&self, position: &Position) -> Result<Epoch, LoaderError> {
         let epoch = self.epoch_from(&position.split, position.epoch, position.next)?;
         let now = epoch.position().fingerprint;
@@ -273,7 +203,7 @@ impl Loader {
             source: part.source,
             order: self.order(split, epoch)?,
             batch_size: self.settings.batch_size,
-            spare: Arc::clone(&self.spare),
+            buffers: Arc::clone(&self.buffers),
         });
         let threads = self.pool.as_ref().map(|pool| (Arc::clone(pool), self.settings.prefetch));
         Ok(Epoch::new(
@@ -281,14 +211,14 @@ impl Loader {
             split.to_owned(),
             epoch,
             next..batches,
-            Arc::clone(&self.habits[number]),
+            Arc::clone(&self.timings[number]),
             threads,
         ))
     }
 }
 
-/// The first samples of a shuffled `training`, as every part.
-fn only_a_few(parts: Vec<Part>, samples: usize, seed: u64) -> Vec<Part> {
+/// Replaces every part by the same few samples of `training`, drawn at random.
+fn overfit_parts(parts: Vec<Part>, samples: usize, seed: u64) -> Vec<Part> {
     let Some(training) = parts.iter().find(|part| part.name == "training").cloned() else {
         return parts;
     };
@@ -308,7 +238,9 @@ fn start(prefetch: usize) -> Option<Arc<Pool>> {
     match Pool::new(prefetch.min(processors / 2).min(MOST_THREADS)) {
         Ok(pool) => Some(Arc::new(pool)),
         Err(error) => {
-            log::warn!("no thread for the loader, batches are made when they are needed: {error}");
+            log::warn!(
+                "the loader cannot start a thread and makes each batch when it is needed: {error}"
+            );
             None
         }
     }

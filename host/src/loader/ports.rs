@@ -1,4 +1,4 @@
-//! The loader as the learner sees it.
+//! Implements the learner's traits [`Data`] and [`Batches`] for the loader.
 
 use candle_core::{CpuStorage, DType};
 use fluxbay_plugin::abi::handle::dtype;
@@ -22,7 +22,7 @@ fn code(dtype: DType) -> Option<u32> {
     })
 }
 
-/// The element type with the contract's number `code`.
+/// The element type with the number `code` in the contract.
 pub fn element_type(code: u32) -> Option<DType> {
     Some(match code {
         dtype::U8 => DType::U8,
@@ -37,7 +37,7 @@ pub fn element_type(code: u32) -> Option<DType> {
 }
 
 impl Field {
-    /// The field as the contract states it; `None` for an element type that it does not know.
+    /// The field in the contract's terms; `None` for an element type without a number there.
     pub(super) fn stated(&self) -> Option<DataField> {
         let classes = self.classes.map_or(0, u64::from);
         Some(DataField {
@@ -100,19 +100,12 @@ impl Batches for Epoch {
     }
 
     fn next_batch(&mut self, helpers: &dyn Helpers) -> Result<Option<DataBatch>, String> {
-        match self.next_with(helpers).transpose() {
-            Ok(batch) => Ok(batch.map(|batch| DataBatch {
-                fields: batch.fields,
-                samples: batch.samples,
-                index: batch.index as u64,
-            })),
-            Err(error) => Err(error.to_string()),
-        }
+        self.next_with(helpers).transpose().map_err(|error| error.to_string())
     }
 
-    fn take_back(&mut self, room: CpuStorage) {
-        if let Some(column) = Column::from_storage(room) {
-            self.plan.spare.give(column);
+    fn take_back(&mut self, buffer: CpuStorage) {
+        if let Some(column) = Column::from_storage(buffer) {
+            self.plan.buffers.give(column);
         }
     }
 }

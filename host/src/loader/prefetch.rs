@@ -1,9 +1,8 @@
 //! Threads that make the next batches while the current one trains.
 //!
-//! A bounded number of batches is under way at a time. They are handed out in the epoch's order
-//! whichever thread finishes first, so threads change when a batch is made, never which batch it is
-//! or what it holds. Dropping the pool ends the threads and waits for them: afterwards no thread
-//! holds the data set any more.
+//! A bounded number of batches is in flight. They are returned in the epoch's order whichever
+//! thread finishes first, so the number of threads never changes what a batch holds. Dropping the
+//! pool ends the threads and waits for them: afterwards no thread holds the data set.
 
 use std::{
     collections::VecDeque,
@@ -16,12 +15,12 @@ use std::{
 };
 
 use super::{
-    Batch, LoaderError, Place,
-    batch::{Care, Plan, panic_message},
+    LoaderError, SampleRange,
+    batch::{Plan, Verification, panic_message},
 };
-use crate::learner::ports::Alone;
+use crate::learner::ports::{Alone, DataBatch};
 
-/// The threads.
+/// The threads that make batches.
 pub(super) struct Pool {
     queue: Arc<Queue>,
     threads: Vec<JoinHandle<()>>,
@@ -35,21 +34,21 @@ struct Queue {
 
 #[derive(Default)]
 struct Jobs {
-    waiting: VecDeque<(Arc<Run>, usize)>,
+    waiting: VecDeque<(Arc<InFlight>, usize)>,
     closed: bool,
 }
 
-/// The batches of one epoch that are under way.
-pub(super) struct Run {
+/// The batches of one epoch that are in flight.
+pub(super) struct InFlight {
     plan: Arc<Plan>,
-    /// Batch `n` arrives in place `n % length`.
-    places: Mutex<Vec<Option<Result<Batch, LoaderError>>>>,
+    /// Batch `n` arrives in slot `n % length`.
+    slots: Mutex<Vec<Option<Result<DataBatch, LoaderError>>>>,
     arrived: Condvar,
     cancelled: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No code of a data set runs under a lock, so what a panicking thread left behind is whole.
+    // No data set is called under this lock, so a poisoned value is consistent.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -57,7 +56,7 @@ impl Pool {
     /// Starts at most `threads` threads, at least one; fewer where the system refuses more.
     ///
     /// # Errors
-    /// Where not even one can be started.
+    /// If not even one can be started.
     pub(super) fn new(threads: usize) -> std::io::Result<Pool> {
         let mut pool = Pool { queue: Arc::default(), threads: Vec::new() };
         for number in 0..threads.max(1) {
@@ -74,7 +73,7 @@ impl Pool {
         Ok(pool)
     }
 
-    fn submit(&self, run: &Arc<Run>, batch: usize) {
+    fn submit(&self, run: &Arc<InFlight>, batch: usize) {
         lock(&self.queue.jobs).waiting.push_back((Arc::clone(run), batch));
         self.queue.changed.notify_one();
     }
@@ -89,8 +88,7 @@ impl Drop for Pool {
         }
         self.queue.changed.notify_all();
         for thread in self.threads.drain(..) {
-            // A thread only ends in a panic by a fault of its own, and then there is nothing left
-            // to wait for.
+            // A thread that panicked needs no waiting for.
             let _ = thread.join();
         }
     }
@@ -112,50 +110,51 @@ fn work(queue: &Queue) {
         if run.cancelled.load(Ordering::Acquire) {
             continue;
         }
-        let made = catch_unwind(AssertUnwindSafe(|| run.plan.make(batch, Care::Tails, &Alone)))
-            .unwrap_or_else(|payload| {
-                let place = Place {
-                    split: run.plan.samples.splits()[run.plan.source].name.clone(),
-                    sample: 0,
-                    count: 1,
-                };
-                Err(LoaderError::Panic { place, message: panic_message(payload) })
-            });
-        let mut places = lock(&run.places);
-        let place = batch % places.len();
-        places[place] = Some(made);
-        drop(places);
+        let made =
+            catch_unwind(AssertUnwindSafe(|| run.plan.make(batch, Verification::Tails, &Alone)))
+                .unwrap_or_else(|payload| {
+                    let at = SampleRange {
+                        split: run.plan.samples.splits()[run.plan.source].name.clone(),
+                        sample: 0,
+                        count: 1,
+                    };
+                    Err(LoaderError::Panic { at, message: panic_message(payload) })
+                });
+        let mut slots = lock(&run.slots);
+        let slot = batch % slots.len();
+        slots[slot] = Some(made);
+        drop(slots);
         run.arrived.notify_one();
     }
 }
 
-/// An epoch's view of the pool: batches in order, a bounded number ahead.
-pub(super) struct Ahead {
+/// An epoch's view of the pool: batches in order, at most `depth` in flight.
+pub(super) struct Prefetch {
     pool: Arc<Pool>,
-    run: Arc<Run>,
+    run: Arc<InFlight>,
     depth: usize,
     submitted: usize,
     end: usize,
 }
 
-impl Ahead {
-    /// Begins with batch `first` of `end`; `depth` (at least 1) batches are under way at a time.
+impl Prefetch {
+    /// Starts with batch `first` of `end`, with `depth` (at least 1) batches in flight.
     pub(super) fn new(
         pool: Arc<Pool>,
         plan: Arc<Plan>,
         first: usize,
         end: usize,
         depth: usize,
-    ) -> Ahead {
+    ) -> Prefetch {
         let depth = depth.max(1);
-        let places = Mutex::new((0..depth).map(|_| None).collect());
-        let run = Arc::new(Run {
+        let slots = Mutex::new((0..depth).map(|_| None).collect());
+        let run = Arc::new(InFlight {
             plan,
-            places,
+            slots,
             arrived: Condvar::new(),
             cancelled: AtomicBool::new(false),
         });
-        let mut ahead = Ahead { pool, run, depth, submitted: first, end };
+        let mut ahead = Prefetch { pool, run, depth, submitted: first, end };
         ahead.submit_up_to(first + depth);
         ahead
     }
@@ -168,21 +167,21 @@ impl Ahead {
     }
 
     /// Waits for batch `index`, the one after the last taken.
-    pub(super) fn take(&mut self, index: usize) -> Result<Batch, LoaderError> {
-        let mut places = lock(&self.run.places);
+    pub(super) fn take(&mut self, index: usize) -> Result<DataBatch, LoaderError> {
+        let mut slots = lock(&self.run.slots);
         let made = loop {
-            if let Some(made) = places[index % self.depth].take() {
+            if let Some(made) = slots[index % self.depth].take() {
                 break made;
             }
-            places = self.run.arrived.wait(places).unwrap_or_else(PoisonError::into_inner);
+            slots = self.run.arrived.wait(slots).unwrap_or_else(PoisonError::into_inner);
         };
-        drop(places);
+        drop(slots);
         self.submit_up_to(index + 1 + self.depth);
         made
     }
 }
 
-impl Drop for Ahead {
+impl Drop for Prefetch {
     fn drop(&mut self) {
         self.run.cancelled.store(true, Ordering::Release);
     }

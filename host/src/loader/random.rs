@@ -1,7 +1,7 @@
-//! Random draws for the loader: the engine's Philox under keys of the loader's own.
+//! Random numbers of the loader: the engine's Philox with keys of their own.
 //!
-//! A draw is a function of seed, purpose, epoch and its number, and of nothing else: no thread, no
-//! earlier epoch and no other user of random numbers can shift it.
+//! A number depends on seed, purpose, epoch and its index only. Threads, earlier epochs and other
+//! users of random numbers cannot shift it.
 
 use crate::tensor::philox;
 

@@ -1,7 +1,6 @@
-//! What the loader needs of a data set, as a safe trait: fields, splits, and samples by index.
+//! A data set as a safe trait: fields, splits, and samples by index.
 //!
-//! The bridge implements it over a plugin's table; tests implement it over vectors. Nothing here
-//! knows of plugins.
+//! The bridge implements it for a plugin's table, tests implement it for vectors.
 
 use bytemuck::{Pod, cast_slice, cast_slice_mut};
 use candle_core::{CpuStorage, DType, Device, Tensor, WithDType};
@@ -32,41 +31,40 @@ impl Field {
     }
 }
 
-/// One part of a data set as the data set itself divides it.
+/// One split of a data set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split {
-    /// `training`, `validation`, `all`, or a name of its own such as `test`.
+    /// `training`, `validation`, `all`, or another name such as `test`.
     pub name: String,
     /// Number of samples.
     pub samples: u64,
 }
 
-/// A data set that could not do what was asked: its own text, with the file and the place where it
-/// knows them.
+/// An error of a data set: its own text, with file and line where it knows them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SampleError(pub String);
 
-/// A data set: samples by index. `fill` is called from several threads at a time, also for parts of
-/// one batch; all others are called from the training thread.
+/// A data set: samples by index. `fill` is called by several threads at a time, also for parts of
+/// one batch; all other methods are called on the training thread.
 pub trait Samples: Send + Sync {
-    /// The fields of a sample: field 0 is what a model sees, field 1 the target.
+    /// The fields of a sample: field 0 is the model's input, field 1 the target.
     fn fields(&self) -> &[Field];
 
     /// The splits.
     fn splits(&self) -> &[Split];
 
-    /// Tells which samples are for training, so that statistics come from them alone. The last call
-    /// counts.
+    /// Computes what depends on the training samples, such as means. Called before `fill`; a later
+    /// call replaces an earlier one.
     ///
     /// # Errors
-    /// Where the data set cannot learn from these samples.
+    /// If the data set cannot use these samples.
     fn prepare(&self, split: usize, indices: &[u64]) -> Result<(), SampleError>;
 
     /// Writes the samples at `indices` of a split, one after the other, into one buffer per field.
     ///
     /// # Errors
-    /// Where a sample cannot be read.
+    /// If a sample cannot be read.
     fn fill(
         &self,
         split: usize,
@@ -75,7 +73,7 @@ pub trait Samples: Send + Sync {
     ) -> Result<(), SampleError>;
 }
 
-/// The elements of one field of a batch. They become a tensor without being copied again.
+/// The elements of one field of a batch. Becomes a tensor without a copy.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Column {
     U8(Vec<u8>),
@@ -110,7 +108,7 @@ fn zeros<T: Pod>(len: usize) -> Vec<T> {
 }
 
 impl Column {
-    /// Room for `len` elements; `None` for an element type that fields cannot have.
+    /// `len` zeros; `None` for an element type that fields cannot have.
     pub(super) fn zeros(dtype: DType, len: usize) -> Option<Column> {
         Some(match dtype {
             DType::U8 => Column::U8(zeros(len)),
@@ -146,7 +144,7 @@ impl Column {
         each!(self, items => items.capacity())
     }
 
-    /// Makes it `len` elements long; new ones are 0.
+    /// Changes the length; new elements are 0.
     pub(super) fn resize(&mut self, len: usize) {
         each!(self, items => items.resize(len, Default::default()));
     }
@@ -159,7 +157,7 @@ impl Column {
         each!(self, items => cast_slice_mut(items))
     }
 
-    /// The elements as class labels, where they are `u32`.
+    /// The elements as class labels, if they are `u32`.
     pub(super) fn labels(&self) -> Option<&[u32]> {
         match self {
             Column::U32(labels) => Some(labels),
@@ -167,7 +165,7 @@ impl Column {
         }
     }
 
-    /// The tensor of these elements, on the processor.
+    /// Makes a CPU tensor of the elements.
     pub(super) fn into_tensor(self, shape: Vec<usize>) -> candle_core::Result<Tensor> {
         each!(self, items => Tensor::from_vec(items, shape, &Device::Cpu))
     }

@@ -1,5 +1,9 @@
 use std::{
-    sync::{Mutex, atomic::AtomicUsize, mpsc},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     time::Duration,
 };
 
@@ -7,8 +11,8 @@ use candle_core::DType;
 use proptest::prelude::*;
 
 use super::{
-    batch::{Care, Plan},
-    meanwhile::Meanwhile,
+    batch::{Plan, Verification},
+    idle_fill::IdleFill,
     *,
 };
 use crate::learner::ports::{Alone, Batches as _, DataBatch, Helpers};
@@ -106,7 +110,7 @@ fn open(samples: Counting, settings: LoaderSettings) -> Result<Loader, LoaderErr
     Loader::open(Arc::new(samples), settings, 42)
 }
 
-/// Threads of their own for every batch, which take down how many pieces it was cut into.
+/// Runs each piece on a thread of its own and records the number of pieces.
 #[derive(Default)]
 struct Crew(Mutex<Vec<usize>>);
 
@@ -125,7 +129,7 @@ impl Helpers for Crew {
     fn idle(&self, _: Arc<Idle>) {}
 }
 
-/// Comes round to so many pieces at once, and keeps what it was given.
+/// Fills the given number of pieces at once, and keeps the task.
 struct Eager(usize, Mutex<Vec<Arc<Idle>>>);
 
 impl Eager {
@@ -165,7 +169,12 @@ proptest! {
     fn an_epoch_reads_every_sample_once_and_its_order_is_its_own(samples in 40_u64..400, batch_size in 1_usize..50, seed: u64) {
         let open = |seed| Loader::open(Arc::new(Counting::new(&[("training", samples)])), settings(batch_size, 0), seed).unwrap();
         let loader = open(seed);
-        let mut seen: Vec<u64> = loader.epoch("training", 1).unwrap().flat_map(|batch| batch.unwrap().indices).collect();
+        let mut seen: Vec<u64> = loader
+            .epoch("training", 1)
+            .unwrap()
+            .flat_map(|batch| batch.unwrap().fields[0].to_vec2::<f32>().unwrap())
+            .map(|sample| sample[0] as u64)
+            .collect();
         prop_assert_eq!(&seen[..], &*open(seed).order("training", 1).unwrap());
         prop_assert_ne!(&seen[..], &*loader.order("training", 2).unwrap());
         prop_assert_ne!(&seen[..], &*open(seed.wrapping_add(1)).order("training", 1).unwrap());
@@ -188,12 +197,15 @@ proptest! {
 fn batches_hold_what_their_indices_name_and_shapes_begin_with_the_samples() {
     let loader =
         open(Counting::new(&[("training", 10), ("validation", 5)]), settings(4, 0)).unwrap();
-    let batches: Vec<Batch> = loader.epoch("validation", 1).unwrap().map(Result::unwrap).collect();
+    let batches: Vec<DataBatch> =
+        loader.epoch("validation", 1).unwrap().map(Result::unwrap).collect();
     assert_eq!(batches.iter().map(|batch| batch.samples).collect::<Vec<_>>(), [4, 1]);
     assert_eq!(batches[0].fields[0].dims(), [4, 3]);
     assert_eq!(batches[1].fields[1].dims(), [1]);
     assert_eq!(batches[1].fields[0].to_vec2::<f32>().unwrap(), [[1004.0, 1004.25, 1004.5]]);
-    assert_eq!(batches[0].indices, [0, 1, 2, 3], "validation keeps the data set's order");
+    let first = batches[0].fields[0].to_vec2::<f32>().unwrap();
+    let order: Vec<f32> = first.iter().map(|sample| sample[0] - 1000.0).collect();
+    assert_eq!(order, [0.0, 1.0, 2.0, 3.0], "validation keeps the data set's order");
 }
 
 #[test]
@@ -206,7 +218,7 @@ fn threads_make_the_same_batches_as_none() {
     let (alone, helped) = (slow(0), slow(3));
     for epoch in 1..4 {
         let helped = helped.epoch("training", epoch).unwrap();
-        assert_eq!(helped.ahead.is_some(), epoch > 1, "what is known of the split decides");
+        assert_eq!(helped.prefetch.is_some(), epoch > 1, "the timings of the split decide");
         assert_eq!(contents(alone.epoch("training", epoch).unwrap()), contents(helped));
     }
     assert_eq!(
@@ -215,25 +227,7 @@ fn threads_make_the_same_batches_as_none() {
     );
 }
 
-#[test]
-fn a_split_is_judged_by_the_fastest_of_several_batches() {
-    let judge = |times: &[u64]| {
-        let habit = Habit::default();
-        times.iter().for_each(|&time| habit.record(time));
-        habit.worth_a_thread()
-    };
-    assert_eq!(judge(&[]), None);
-    assert_eq!(judge(&[900_000, 10_000, 900_000, 900_000]), None, "too few");
-    assert_eq!(
-        judge(&[900_000, 10_000, 900_000, 900_000, 900_000]),
-        Some(false),
-        "the first found nothing in the cache"
-    );
-    assert_eq!(judge(&[200_000; 5]), Some(true));
-    assert_eq!(judge(&[30_000_000]), Some(true), "so long that no more are timed");
-}
-
-/// Samples of which so many are worth sharing: 16 bytes each.
+/// Samples of 16 bytes, enough for several threads.
 const LARGE: usize = 5_000;
 
 #[test]
@@ -255,7 +249,7 @@ fn a_large_batch_made_by_several_threads_is_the_same_batch() {
 }
 
 #[test]
-fn faults_in_a_shared_batch_are_told_as_in_any_other() {
+fn faults_in_a_shared_batch_are_reported_as_in_any_other() {
     let error = |fault, crew: &dyn Helpers| {
         let mut samples = Counting::new(&[("training", 4 * LARGE as u64)]);
         samples.fault = fault;
@@ -274,37 +268,38 @@ fn faults_in_a_shared_batch_are_told_as_in_any_other() {
 /// All of a data set as one epoch in its own order.
 fn plan(samples: &Arc<Counting>, batch_size: usize) -> Arc<Plan> {
     let order = (0..samples.splits[0].samples).collect();
-    Arc::new(Plan { samples: samples.clone(), source: 0, order, batch_size, spare: Arc::default() })
+    let buffers = Arc::default();
+    Arc::new(Plan { samples: samples.clone(), source: 0, order, batch_size, buffers })
 }
 
 #[test]
-fn a_batch_made_meanwhile_is_the_same_however_much_of_it_was_made() {
+fn a_batch_filled_by_idle_threads_is_the_same_however_much_they_filled() {
     let samples = Arc::new(Counting::new(&[("training", 100)]));
     let plan = plan(&samples, 40);
     for index in [0, 2] {
-        let read = |batch: Batch| {
-            (batch.index, batch.samples, batch.indices, batch.fields[0].to_vec2::<f32>().unwrap())
+        let read = |batch: DataBatch| {
+            (batch.index, batch.samples, batch.fields[0].to_vec2::<f32>().unwrap())
         };
-        let expected = read(plan.make(index, Care::Thorough, &Alone).unwrap());
+        let expected = read(plan.make(index, Verification::Full, &Alone).unwrap());
         for pieces in [0, 1, 2, 9, 100] {
             let (eager, filled) = (Eager::new(pieces), samples.filled.load(Ordering::Relaxed));
-            let begun = Meanwhile::begin(Arc::clone(&plan), index, &eager);
-            let meanwhile = samples.filled.load(Ordering::Relaxed) - filled;
-            // The first piece is the room.
+            let fill = IdleFill::begin(Arc::clone(&plan), index, &eager);
+            let idle_filled = samples.filled.load(Ordering::Relaxed) - filled;
+            // The first piece only takes the buffers.
             let (count, each) = (expected.1, expected.1.div_ceil(16));
-            assert_eq!(meanwhile, count.min(pieces.saturating_sub(1) * each));
-            assert_eq!(read(begun.take(&Crew::default()).unwrap().unwrap()), expected);
+            assert_eq!(idle_filled, count.min(pieces.saturating_sub(1) * each));
+            assert_eq!(read(fill.take(&Crew::default()).unwrap().unwrap()), expected);
             assert_eq!(
                 samples.filled.load(Ordering::Relaxed) - filled,
                 count,
-                "nothing is made twice"
+                "no sample is filled twice"
             );
         }
     }
 }
 
 #[test]
-fn an_epoch_with_others_at_work_meanwhile_is_the_same_epoch() {
+fn an_epoch_filled_by_idle_threads_is_the_same_epoch() {
     let loader =
         |prefetch| open(Counting::new(&[("training", 100)]), settings(7, prefetch)).unwrap();
     for pieces in [0, 3, 100] {
@@ -312,7 +307,7 @@ fn an_epoch_with_others_at_work_meanwhile_is_the_same_epoch() {
         for number in 1..4 {
             let mut epoch = helped.epoch("training", number).unwrap();
             let batches = std::iter::from_fn(|| epoch.next_with(&eager)).map(Result::unwrap);
-            let read = |batch: Batch| {
+            let read = |batch: DataBatch| {
                 (batch.fields[0].to_vec2().unwrap(), batch.fields[1].to_vec1().unwrap())
             };
             assert_eq!(
@@ -328,32 +323,32 @@ fn an_epoch_with_others_at_work_meanwhile_is_the_same_epoch() {
 }
 
 #[test]
-fn faults_in_a_batch_made_meanwhile_are_told_as_in_any_other() {
+fn faults_in_a_batch_filled_by_idle_threads_are_reported_as_in_any_other() {
     for fault in [Fault::Label(45), Fault::Unfilled(45), Fault::Error(45), Fault::Panic(45)] {
         let mut samples = Counting::new(&[("training", 100)]);
         samples.fault = fault;
         let plan = plan(&Arc::new(samples), 40);
-        let expected = plan.make(1, Care::Tails, &Alone).unwrap_err().to_string();
+        let expected = plan.make(1, Verification::Tails, &Alone).unwrap_err().to_string();
         for pieces in [0, 3, 9, 100] {
-            let begun = Meanwhile::begin(Arc::clone(&plan), 1, &Eager::new(pieces));
-            assert_eq!(begun.take(&Alone).unwrap().unwrap_err().to_string(), expected);
+            let fill = IdleFill::begin(Arc::clone(&plan), 1, &Eager::new(pieces));
+            assert_eq!(fill.take(&Alone).unwrap().unwrap_err().to_string(), expected);
         }
     }
 }
 
 #[test]
-fn nobody_holds_the_data_set_for_a_batch_that_nobody_wants() {
+fn an_unused_batch_does_not_keep_the_data_set_alive() {
     let samples = Arc::new(Counting::new(&[("training", 100)]));
     for pieces in [0, 3] {
         let eager = Eager::new(pieces);
-        drop(Meanwhile::begin(plan(&samples, 40), 0, &eager));
+        drop(IdleFill::begin(plan(&samples, 40), 0, &eager));
         assert_eq!(Arc::strong_count(&samples), 1);
         assert_eq!(eager.1.lock().unwrap()[0](), Left::Nothing);
     }
 }
 
 #[test]
-fn room_that_comes_back_is_used_again_and_hides_nothing() {
+fn a_returned_buffer_is_reused_and_hides_no_unwritten_sample() {
     let address = |batch: &DataBatch| {
         let (storage, _) = batch.fields[0].storage_and_layout();
         let candle_core::Storage::Cpu(storage) = &*storage else {
@@ -367,15 +362,15 @@ fn room_that_comes_back_is_used_again_and_hides_nothing() {
     let mut epoch = loader.epoch("training", 1).unwrap();
     epoch.next_batch(&Alone).unwrap();
     let old = vec![7.0_f32; 30];
-    let room = old.as_ptr();
+    let buffer = old.as_ptr();
     epoch.take_back(candle_core::CpuStorage::F32(old));
     let mut next = || epoch.next_batch(&Alone).map(Option::unwrap);
     let batch = next().unwrap();
-    assert_eq!(address(&batch), room);
+    assert_eq!(address(&batch), buffer);
     assert_eq!(batch.fields[0].to_vec2::<f32>().unwrap()[9], [19.0, 19.25, 19.5]);
     let third = next().unwrap();
-    assert_ne!(address(&third), room, "the batch before is still there");
-    // Sample 33 is not written, and its room holds what looks like one that was.
+    assert_ne!(address(&third), buffer, "the batch before is still there");
+    // Sample 33 is not written, and the old content of its buffer looks like a sample.
     epoch.take_back(candle_core::CpuStorage::F32(vec![7.0; 30]));
     let error = epoch.next_batch(&Alone).unwrap_err();
     assert!(
@@ -443,7 +438,7 @@ fn a_batch_larger_than_its_split_is_one_batch_unless_it_would_be_dropped() {
 }
 
 #[test]
-fn what_cannot_be_read_is_refused_with_its_mend() {
+fn what_cannot_be_read_is_refused_with_help() {
     let refused = |splits: &[(&str, u64)], change: &dyn Fn(&mut LoaderSettings)| {
         let mut settings = settings(4, 0);
         change(&mut settings);
@@ -491,7 +486,7 @@ fn labels_out_of_range_and_unwritten_samples_are_named() {
         for slow in [Duration::ZERO, Duration::from_micros(100)] {
             assert_eq!(
                 first_error(Fault::Label(33), slow),
-                "split `training`, sample 33: label 4 in field `ys` is out of range: the data set says that it has 4 classes (0 to 3)"
+                "split `training`, sample 33: label 4 in field `ys` is out of range: the data set states 4 classes (0 to 3)"
             );
             assert!(
                 first_error(Fault::Unfilled(17), slow)
@@ -552,7 +547,7 @@ fn leaving_an_epoch_early_and_dropping_the_loader_ends_the_threads() {
     });
     ended.recv_timeout(Duration::from_secs(60)).expect("the threads end");
     owner.join().unwrap();
-    assert_eq!(Arc::strong_count(&samples), 1, "nobody holds the data set any more");
+    assert_eq!(Arc::strong_count(&samples), 1, "the threads have released the data set");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::learner::{
     Ports, Runtime, Stop,
 };
 use crate::library::{Catalog, Kind};
-use crate::loader::{Loader, LoaderSettings};
+use crate::loader::Loader;
 use crate::run_file::{
     DEFAULT_CALLBACKS, Device, Diagnostic, Diagnostics, InstanceSpec, Named,
     OnError as SpecOnError, Origin, PhaseData, RunDescription,
@@ -205,18 +205,7 @@ impl Composed {
             PluginSamples::open(&self.runtime, instance.number, side)
         });
         let samples = opened.map_err(|stop| self.refused(stop))?;
-        let settings = &self.run.loader;
-        let settings = LoaderSettings {
-            batch_size: settings.batch_size,
-            shuffle: settings.shuffle,
-            drop_last: settings.drop_last,
-            validation: settings.validation,
-            prefetch: settings.prefetch,
-            limit: settings.limit_batches,
-            overfit: settings.overfit_batches,
-            ..LoaderSettings::default()
-        };
-        let loader = Loader::open(Arc::new(samples), settings, self.run.run.seed);
+        let loader = Loader::open(Arc::new(samples), self.run.loader.clone(), self.run.run.seed);
         loader.map(Some).map_err(|error| {
             let mut diagnostics = Diagnostics::new();
             let diagnostic = Diagnostic::error(
