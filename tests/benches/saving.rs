@@ -11,7 +11,7 @@ use std::{
 };
 
 use fluxbay::record::{
-    checkpoint::{About, CheckpointData, Content, Keep, write},
+    checkpoint::{CheckpointData, CheckpointInfo, Content, Retentions, write},
     tensors,
 };
 use fluxbay::session::{Device, Session, Tensor, checkpoint::to_files};
@@ -70,7 +70,7 @@ fn checkpoint(size: usize) -> CheckpointData {
         ("resolved.toml", small(3000)),
         ("plugins.lock", small(2000)),
     ];
-    let about = About {
+    let about = CheckpointInfo {
         sequence: 1,
         epochs: 1,
         phase: String::new(),
@@ -102,7 +102,7 @@ fn saving(size: usize) {
         // Alternate, so that other disk activity affects both.
         raws.push(time(|| raw(folder.path(), &bytes)));
         let mut path = None;
-        saves.push(time(|| path = Some(write(folder.path(), &data, &Keep::new()).unwrap())));
+        saves.push(time(|| path = Some(write(folder.path(), &data, &Retentions::new()).unwrap())));
         fs::remove_dir_all(path.unwrap()).unwrap();
     }
     let (raw, save) = (median(raws), median(saves));

@@ -56,7 +56,7 @@ fn changes_are_refused_by_name_until_they_are_allowed() {
     let refused = run(&mut place.fluxbay(&["resume", "out", "--set", "run.epochs=5"]));
     assert_eq!(refused.code, Some(2), "{}", refused.stderr);
     assert!(
-        refused.stderr.contains("plugin `fluxbay-models` is another file than then"),
+        refused.stderr.contains("plugin `fluxbay-models` has changed"),
         "{}",
         refused.stderr
     );

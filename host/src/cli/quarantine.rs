@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{Exit, Failure, Outcome, print, print_json};
 use crate::library::quarantine::{Quarantine, Record};
 use crate::library::{Sha256, shown};
-use crate::record::Moment;
+use crate::record::Timestamp;
 
 /// Arguments of `fluxbay quarantine`.
 #[derive(Debug, clap::Args)]
@@ -42,7 +42,7 @@ fn text(records: &[Record]) -> String {
     }
     let mut out = String::new();
     for record in records {
-        let time = Moment::at(record.time as f64).rfc3339();
+        let time = Timestamp::at(record.time as f64).rfc3339();
         let _ = writeln!(out, "{}  {}", record.plugin, record.path);
         let _ = writeln!(out, "    sha256 {}, tried {time}", record.sha256);
         let _ = writeln!(out, "    {}: {}", record.reason, record.message);

@@ -16,7 +16,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use super::{Screen, screen::Paint};
 use crate::{
     library::shown,
-    record::{Lines, Moment, RecordError},
+    record::{Lines, RecordError, Timestamp},
 };
 
 /// Lines of one target that are taken in one [`WINDOW`].
@@ -150,7 +150,7 @@ impl HostLog {
         let Some(lines) = &mut *file else { return };
         let line = format!(
             "{} {:5} {target}: {text}",
-            Moment::now().rfc3339(),
+            Timestamp::now().rfc3339(),
             level.as_str().to_ascii_lowercase()
         );
         if let Err(error) = lines.push(|buffer| buffer.extend_from_slice(line.as_bytes())) {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     library::shown,
-    record::{Figure, PhaseTime},
+    record::{EpochMetric, PhaseTime},
 };
 
 /// Callbacks whose time is told one by one.
@@ -47,7 +47,7 @@ pub struct Summary {
     /// Time from the first to the last event.
     pub elapsed: Duration,
     /// Last and best value of each epoch metric.
-    pub figures: Vec<Figure>,
+    pub figures: Vec<EpochMetric>,
     /// Time of each phase.
     pub times: Vec<PhaseTime>,
     /// Time of each callback, estimated.
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     fn summary(conclusion: Conclusion) -> Summary {
-        let figure = |phase: &str, name: &str, last, best| Figure {
+        let figure = |phase: &str, name: &str, last, best| EpochMetric {
             phase: phase.to_owned(),
             name: name.to_owned(),
             last,

@@ -1,4 +1,4 @@
-//! What differs between a run and the one that a checkpoint belongs to.
+//! Differences between a run and the run of a checkpoint.
 
 use std::{
     collections::BTreeSet,
@@ -7,8 +7,7 @@ use std::{
 
 use crate::record::{Pairing, differences, plugin_differences, used_plugins};
 
-/// Settings that may differ: how long to train and on how many threads, what is kept, where plugins
-/// and files are.
+/// Settings that may change: duration, threads, retention of checkpoints, locations of files.
 const FREE: [&str; 7] = [
     "run.epochs:",
     "run.max-time:",
@@ -19,7 +18,7 @@ const FREE: [&str; 7] = [
     "checkpoints.",
 ];
 
-/// Folders of the plugins that a lock names.
+/// Folders of the plugins in a `plugins.lock`.
 pub fn folders(lock: &str) -> Vec<PathBuf> {
     let plugins = used_plugins(lock);
     let folders = plugins
@@ -29,14 +28,14 @@ pub fn folders(lock: &str) -> Vec<PathBuf> {
     folders.map(Path::to_owned).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// What differs between the plugins of two locks, by name; further ones may be there now.
+/// Plugins of the first lock that the second one lacks or has with another hash.
 pub fn of_plugins(before: &str, now: &str) -> Vec<String> {
     let found = plugin_differences(&used_plugins(before), &used_plugins(now));
     let missed = found.into_iter().filter(|plugin| plugin.before.is_some());
     missed
         .map(|plugin| {
             let what = if plugin.now.is_some() {
-                "is another file than then (its sha256 differs)"
+                "has changed (its sha256 differs)"
             } else {
                 "is missing"
             };
@@ -45,13 +44,13 @@ pub fn of_plugins(before: &str, now: &str) -> Vec<String> {
         .collect()
 }
 
-/// Keys whose values differ between two resolved runs, without those that may always change.
+/// Keys whose values differ between two resolved runs, except those that may change.
 pub fn of_settings(before: &str, now: &str) -> Vec<String> {
     let (before, now): (toml::Table, toml::Table) =
         (before.parse().unwrap_or_default(), now.parse().unwrap_or_default());
     let said =
         |value: Option<toml::Value>| value.map_or("nothing".to_owned(), |value| value.to_string());
-    let found = differences(&before, &now, Pairing::ByPlace).into_iter();
+    let found = differences(&before, &now, Pairing::ByIndex).into_iter();
     let mut found: Vec<String> = found
         .map(|one| format!("{}: {} then, {} now", one.key, said(one.before), said(one.now)))
         .collect();
@@ -64,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_of_the_configuration_are_named_and_longer_training_is_none() {
+    fn changed_settings_are_named_and_longer_training_is_allowed() {
         let before = "[run]\nseed = 1\nepochs = 3\n[checkpoints]\nkeep-last = 1\n[[callback]]\ncomponent = \"a\"\n";
         let now = "[run]\nseed = 2\nepochs = 9\n[checkpoints]\nkeep-last = 5\n[[callback]]\ncomponent = \"a\"\n[[callback]]\ncomponent = \"b\"\n";
         let found = of_settings(before, now);
@@ -87,7 +86,7 @@ mod tests {
         let found = of_plugins(&before, &now);
         assert!(
             found.len() == 2
-                && found[0].contains("`b` is another file")
+                && found[0].contains("`b` has changed")
                 && found[1].contains("`c` is missing"),
             "{found:?}"
         );

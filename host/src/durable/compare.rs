@@ -1,7 +1,6 @@
-//! Two run directories that should hold the same run: everything that training left behind, bit for
-//! bit, except times.
+//! Compares two directories of the same run bit by bit: all results of training, except times.
 //!
-//! Each difference is named by its field: a line of a file, an element of a tensor, a field of an
+//! Each difference names its field: a line of a file, an element of a tensor, a field of an
 //! instance's state.
 
 use std::{
@@ -23,31 +22,31 @@ use crate::{
 /// One field that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// Which, such as `metrics.jsonl line 17: value`.
+    /// The field, such as `metrics.jsonl line 17: value`.
     pub field: String,
-    /// What it is in the first directory.
+    /// Its value in the first directory.
     pub first: String,
-    /// What it is in the second.
+    /// Its value in the second directory.
     pub second: String,
 }
 
-/// What two directories have in common, and what not.
+/// The result of a comparison.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Comparison {
-    /// Fields that were compared.
+    /// Number of compared fields.
     pub fields: usize,
-    /// Those that differ: what training wrote down first, in its order, then the state at the end.
+    /// Differences: files written during training first, then the final state.
     pub differences: Vec<Difference>,
 }
 
-/// Files that tell of the process rather than of the run.
+/// Files about the process rather than the run.
 const OF_THE_PROCESS: [&str; 7] =
     [STATE, file::ENVIRONMENT, file::LOG, file::PROFILE, file::PLUGINS, ".lock", file::RESOLVED];
 
 /// Compares two run directories.
 ///
 /// # Errors
-/// A text where one of them cannot be read.
+/// A text for the user, if one of them cannot be read.
 pub fn directories(first: &Path, second: &Path) -> Result<Comparison, String> {
     let mut comparison = Comparison::default();
     let (files, others) = (files(first)?, files(second)?);
@@ -77,7 +76,7 @@ pub fn directories(first: &Path, second: &Path) -> Result<Comparison, String> {
 /// Compares the states of two sessions of one run.
 ///
 /// # Errors
-/// A text where one of them is none.
+/// A text for the user, if one of them is not a state.
 pub fn states(first: &Files, second: &Files) -> Result<Comparison, String> {
     let read = |files: &Files| from_files(files).map_err(|stop| stop.to_string());
     let mut comparison = Comparison::default();
@@ -97,7 +96,7 @@ fn read(path: &Path) -> Option<Vec<u8>> {
     fs::read(path).ok()
 }
 
-/// All files that the run left, without those of the process and without checkpoints.
+/// All files of the run, without those of the process and the checkpoints.
 fn files(folder: &Path) -> Result<BTreeSet<PathBuf>, String> {
     let mut found = BTreeSet::new();
     let mut open = vec![PathBuf::new()];
@@ -194,7 +193,7 @@ impl Comparison {
                 Some(((key, a), (_, b))) => (format!(": {key}"), a.clone(), b.clone()),
                 None => (String::new(), format!("{one:?}"), format!("{other:?}")),
             };
-            // What follows a first difference says nothing new.
+            // Only the first difference of a file is reported.
             return self.note(format!("{name} line {}{field}", number + 1), a, b);
         }
         self.same(&format!("lines of {name}"), one.len(), other.len());
@@ -280,19 +279,15 @@ impl Comparison {
             snapshot.metrics.iter().map(metric).collect::<Vec<_>>()
         };
         self.pairs("metric", &metrics(first), &metrics(second));
-        self.same(
-            "instances that were left out",
-            first.disabled.join(", "),
-            second.disabled.join(", "),
-        );
+        self.same("disabled instances", first.disabled.join(", "), second.disabled.join(", "));
         let instances = |snapshot: &Snapshot| -> BTreeMap<String, SavedInstance> {
             snapshot.instances.iter().map(|saved| (saved.id.clone(), saved.clone())).collect()
         };
         let (one, other) = (instances(first), instances(second));
         for id in one.keys().chain(other.keys()).collect::<BTreeSet<_>>() {
             match (one.get(id), other.get(id)) {
-                // A logger's state says how long its files are, and times in them have texts of
-                // different lengths; the files themselves were compared.
+                // The state of a logger holds file lengths, which depend on the times in the
+                // files; the files themselves were compared above.
                 (Some(one), Some(_)) if one.component.starts_with("logger/") => {}
                 (Some(one), Some(other)) => self.instances(one, other),
                 (one, _) => {
@@ -416,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn times_do_not_count_and_the_first_differing_field_is_named() {
+    fn times_are_ignored_and_the_first_differing_field_is_named() {
         let one = folder(
             "{\"time\":1.0,\"name\":\"loss\",\"value\":0.5}\n{\"time\":2.0,\"name\":\"loss\",\"value\":0.25}\n",
         );

@@ -1,19 +1,29 @@
-//! Runs that lose nothing: when a run is saved, how it goes on, and the proof that going on changes
-//! nothing.
+//! Durable runs: when checkpoints are taken, whether a run may be resumed from one, and the proof
+//! that resuming changes nothing.
 //!
-//! The command line trains, resumes and verifies through this module. The learner offers moments at
-//! which everything can be saved, the session turns itself into files and back, the record writes
-//! them: here it is decided when, and checked that a checkpoint and a run belong together.
+//! Used by the commands that train, resume and verify. The learner offers moments at which its
+//! state can be saved, the session converts it to files and back, and the record writes them. This
+//! module decides when, and checks that a checkpoint belongs to a run.
+//!
+//! | file | content |
+//! |---|---|
+//! | `checkpoint_policy` | when `[checkpoints]` makes a checkpoint due |
+//! | `checkpoint_saver` | takes the checkpoints of a session |
+//! | `changes` | differences between a run and its checkpoint |
+//! | `compare` | compares two run directories bit by bit |
+//! | `deferred_record` | a record that starts once all instances exist |
+//! | `profile` | writes `profile.json` |
 
 #![forbid(unsafe_code)]
 
 pub mod changes;
+mod checkpoint_policy;
+mod checkpoint_saver;
 pub mod compare;
-mod keeping;
-mod late;
+mod deferred_record;
 pub mod profile;
 
 pub use self::{
-    keeping::{Keeping, MARKS, PLUGINS, RESOLVED},
-    late::Record,
+    checkpoint_saver::{CheckpointSaver, MARKS, PLUGINS, RESOLVED},
+    deferred_record::DeferredRecord,
 };

@@ -1,4 +1,4 @@
-//! `profile.json`: where the time of a run went.
+//! Writes `profile.json`: the time of a run by phase, kind of work, event and callback.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use crate::{
     record::{PhaseTime, RecordError, RunRecord, atomic, file},
 };
 
-/// Writes the profile of this process's part of a run.
+/// Writes the profile of this process's part of the run.
 ///
 /// # Errors
-/// Where the system refuses.
+/// If the file cannot be written.
 pub fn write(runtime: &Runtime, record: &RunRecord) -> Result<(), RecordError> {
     let mut text = serde_json::to_vec_pretty(&profile(
         runtime,
@@ -93,7 +93,7 @@ fn profile(runtime: &Runtime, times: &[PhaseTime], elapsed: f64) -> Json {
     let own = reads as f64 * each.as_secs_f64();
     json!({
         "format": 1,
-        "about": format!("since the run was last started; one step in {EVERY} is timed, after {EARLY} steps one in {LATER}; their times are scaled up to all steps"),
+        "about": format!("since the last start of the run; one step in {EVERY} is timed, after {EARLY} steps one in {LATER}; times are scaled to all steps"),
         "seconds": rounded(elapsed),
         "phases": phases,
         "events": events,

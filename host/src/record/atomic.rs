@@ -1,4 +1,4 @@
-//! Files that are either the old or the new ones, whenever the power goes.
+//! Replaces files atomically: after a crash, a file has either the old or the new content.
 
 use std::{
     fs::{self, File},
@@ -8,49 +8,48 @@ use std::{
 
 use super::RecordError;
 
-/// Puts `bytes` in place of the file at `path`: written aside, synced, renamed, the folder synced.
+/// Replaces the file at `path`: writes a temporary file, syncs and renames it, syncs the folder.
 ///
 /// # Errors
-/// Where the system refuses; the old file is untouched then.
+/// If a file cannot be written; then the old file is untouched.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
     replace_with(path, |file| file.write_all(bytes))
 }
 
-/// As [`replace`], for content that is written piece by piece.
+/// As [`replace`], for content that is written in pieces.
 ///
 /// # Errors
-/// As [`replace`], and those of `write`.
+/// As [`replace`], and the errors of `write`.
 pub fn replace_with(
     path: &Path,
     write: impl FnOnce(&mut File) -> std::io::Result<()>,
 ) -> Result<(), RecordError> {
-    let aside = aside(path);
-    let written = File::create(&aside)
+    let temporary = temporary(path);
+    let written = File::create(&temporary)
         .and_then(|mut file| {
             write(&mut file)?;
             file.sync_all()
         })
         .map_err(RecordError::io("write", path))
-        .and_then(|()| fs::rename(&aside, path).map_err(RecordError::io("replace", path)));
+        .and_then(|()| fs::rename(&temporary, path).map_err(RecordError::io("replace", path)));
     if written.is_err() {
-        // The error that matters is the one above; a file left aside is overwritten by the next
-        // attempt.
-        let _ = fs::remove_file(&aside);
+        // Ignored in favour of the error above; the next attempt overwrites the temporary file.
+        let _ = fs::remove_file(&temporary);
     }
     written?;
     sync_folder(path.parent().unwrap_or(Path::new(".")))
 }
 
-/// Makes what was created, renamed or removed in a folder last.
+/// Syncs a folder, so that creations, renames and removals in it survive a crash.
 ///
 /// # Errors
-/// Where the system refuses.
+/// If the folder cannot be opened or synced.
 pub fn sync_folder(folder: &Path) -> Result<(), RecordError> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(RecordError::io("sync", folder))
 }
 
-fn aside(path: &Path) -> PathBuf {
+fn temporary(path: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(".new");
@@ -70,7 +69,7 @@ mod tests {
             file.write_all(b"half of the n")?;
             Err(std::io::ErrorKind::StorageFull.into())
         });
-        assert!(failed.unwrap_err().to_string().contains("Make room on the disk"));
+        assert!(failed.unwrap_err().to_string().contains("Free space on the disk"));
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         replace(&path, b"new").unwrap();

@@ -1,30 +1,30 @@
-//! What differs between two resolved runs, key by key.
+//! Differences between two resolved runs, key by key.
 
 use std::collections::BTreeSet;
 
 use toml::{Table, Value};
 
-/// One key with another value.
+/// One key whose values differ.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
-    /// Dotted key, instances by their id (`callback.metrics.every`) or place (`callback[0].every`).
+    /// Dotted key, with instances by id (`callback.metrics.every`) or index (`callback[0].every`).
     pub key: String,
-    /// The value before; none where it was not there.
+    /// The former value; `None` if the key was missing.
     pub before: Option<Value>,
-    /// The value now; none where it is not there.
+    /// The present value; `None` if the key is missing.
     pub now: Option<Value>,
 }
 
 /// How the items of two lists are paired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pairing {
-    /// Instances by their id, whatever their order; other lists as a whole.
+    /// Instances by id, in any order; other lists as a whole.
     ById,
-    /// Item by item: also the order makes a difference.
-    ByPlace,
+    /// Item by item, so that another order is a difference.
+    ByIndex,
 }
 
-/// All differences, by key.
+/// All differences, sorted by key.
 pub fn differences(before: &Table, now: &Table, pairing: Pairing) -> Vec<Difference> {
     let mut walk = Walk { pairing, found: Vec::new() };
     walk.tables("", before, now);
@@ -49,7 +49,7 @@ impl Walk {
         match (before, now) {
             (Some(Value::Table(before)), Some(Value::Table(now))) => self.tables(&key, before, now),
             (Some(Value::Array(before)), Some(Value::Array(now)))
-                if self.pairing == Pairing::ByPlace =>
+                if self.pairing == Pairing::ByIndex =>
             {
                 for place in 0..before.len().max(now.len()) {
                     self.values(format!("{key}[{place}]"), before.get(place), now.get(place));
@@ -68,7 +68,7 @@ impl Walk {
     }
 }
 
-/// Whether a list is one of instances: tables that say which component they are.
+/// Whether all items are instances, that is tables with a `component`.
 fn is_instances(list: &[Value]) -> bool {
     list.iter().all(|item| item.get("component").is_some())
 }
@@ -102,10 +102,10 @@ mod tests {
             found.iter().map(|one| one.key.as_str()).collect::<Vec<_>>(),
             ["callback.a.x", "callback.c", "model.hidden", "run.seed"]
         );
-        let by_place = differences(&before, &now, Pairing::ByPlace);
+        let by_index = differences(&before, &now, Pairing::ByIndex);
         assert!(
-            by_place.iter().any(|one| one.key == "callback[0].component")
-                && by_place.iter().any(|one| one.key == "model.hidden[1]")
+            by_index.iter().any(|one| one.key == "callback[0].component")
+                && by_index.iter().any(|one| one.key == "model.hidden[1]")
         );
         assert!(found[1].before.is_none() && found[1].now.is_some());
         assert!(differences(&before, &before, Pairing::ById).is_empty());

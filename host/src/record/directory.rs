@@ -1,4 +1,4 @@
-//! The folder of a run: found or made, never shared, never overwritten.
+//! The folder of a run: created or opened, used by one process at a time, never overwritten.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -12,25 +12,25 @@ use rustix::{
     process::{Pid, test_kill_process},
 };
 
-use super::{Moment, RecordError, RunState, Status, atomic};
+use super::{RecordError, RunState, Status, Timestamp, atomic};
 
-/// File that says how the run stands; a folder that has it is a run.
+/// File with the state of the run; a folder with this file is a run.
 pub const STATE: &str = "state.json";
-/// File that the process working in the folder holds locked.
+/// File that is locked by the process that uses the folder.
 const LOCK: &str = ".lock";
 
-/// The folder of a run, held by this process until it is dropped.
+/// The folder of a run, locked by this process until dropped.
 #[derive(Debug)]
 pub struct RunDirectory {
     path: PathBuf,
-    /// Held open: the lock ends with it, also when the process is killed.
+    /// Open for the lock, which ends with the file, also if the process is killed.
     _lock: File,
 }
 
-/// How long a folder may stay held by a process that is not there any more.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long to wait for the lock of a process that no longer exists.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
 
-/// The process that is written in a lock file.
+/// The process id in a lock file.
 fn holder(lock: &mut File) -> Option<u32> {
     let mut text = String::new();
     lock.rewind().ok()?;
@@ -45,30 +45,30 @@ fn is_there(pid: u32) -> bool {
 }
 
 impl RunDirectory {
-    /// A new folder `RUNS/TIMESTAMP-NAME`.
+    /// Creates a new folder `RUNS/TIMESTAMP-NAME`.
     ///
     /// # Errors
-    /// Where it cannot be made.
+    /// If it cannot be created.
     pub fn fresh(runs: &Path, name: &str) -> Result<RunDirectory, RecordError> {
         fs::create_dir_all(runs).map_err(RecordError::io("create the folder", runs))?;
-        let stem = format!("{}-{}", Moment::now().compact(), folder_name(name));
+        let stem = format!("{}-{}", Timestamp::now().compact(), folder_name(name));
         for number in 1_u32.. {
             let path =
                 runs.join(if number == 1 { stem.clone() } else { format!("{stem}-{number}") });
             match fs::create_dir(&path) {
-                Ok(()) => return RunDirectory::hold(&path),
-                // Two runs within a second.
+                Ok(()) => return RunDirectory::lock(&path),
+                // Another run started in the same second.
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(RecordError::io("create the folder", &path)(error)),
             }
         }
-        unreachable!("a folder's number is free before all are taken")
+        unreachable!("some number is free")
     }
 
-    /// The folder `path`, made where it is not there.
+    /// Locks the folder `path`, creating it if needed.
     ///
     /// # Errors
-    /// Where it holds a run or anything else, is in use, or cannot be made.
+    /// If it is not empty, is in use, or cannot be created.
     pub fn at(path: &Path) -> Result<RunDirectory, RecordError> {
         fs::create_dir_all(path).map_err(RecordError::io("create the folder", path))?;
         if path.join(STATE).exists() {
@@ -82,7 +82,7 @@ impl RunDirectory {
         let entries = fs::read_dir(path).map_err(RecordError::io("read the folder", path))?;
         for entry in entries {
             let name = entry.map_err(RecordError::io("read the folder", path))?.file_name();
-            // A lock alone is left by a process that ended before it had written anything.
+            // A process that ended before writing anything leaves a lock file.
             if name != LOCK {
                 return Err(RecordError::NotOurs {
                     path: path.to_owned(),
@@ -90,21 +90,21 @@ impl RunDirectory {
                 });
             }
         }
-        RunDirectory::hold(path)
+        RunDirectory::lock(path)
     }
 
-    /// The folder of a run that is there.
+    /// Locks the folder of an existing run.
     ///
     /// # Errors
-    /// Where it holds no run, or is in use.
+    /// If it holds no run, or is in use.
     pub fn open(path: &Path) -> Result<RunDirectory, RecordError> {
         if !path.join(STATE).exists() {
             return Err(RecordError::NoRun { path: path.to_owned() });
         }
-        RunDirectory::hold(path)
+        RunDirectory::lock(path)
     }
 
-    fn hold(path: &Path) -> Result<RunDirectory, RecordError> {
+    fn lock(path: &Path) -> Result<RunDirectory, RecordError> {
         let lock = path.join(LOCK);
         let open =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&lock);
@@ -115,9 +115,8 @@ impl RunDirectory {
                 Ok(()) => break,
                 Err(TryLockError::WouldBlock) => {
                     let pid = holder(&mut file);
-                    // A worker outlives the process that watched it by a moment, where that one was
-                    // killed.
-                    if pid.is_some_and(is_there) || begin.elapsed() > PATIENCE {
+                    // The worker of a killed supervisor ends a moment later.
+                    if pid.is_some_and(is_there) || begin.elapsed() > LOCK_WAIT {
                         return Err(RecordError::Locked { path: path.to_owned(), pid });
                     }
                     std::thread::sleep(Duration::from_millis(5));
@@ -141,11 +140,11 @@ impl RunDirectory {
         &self.path
     }
 
-    /// Says that a run begins here, before anything is loaded: from now on it can be resumed,
-    /// however it ends.
+    /// Writes the state and the run files, before anything is loaded: from here on the run can be
+    /// resumed, however it ends.
     ///
     /// # Errors
-    /// Where the system refuses.
+    /// If a file cannot be written.
     pub fn announce(&self, run_files: &[String], resolved: &str) -> Result<(), RecordError> {
         RunState::begin().write(&self.file(STATE))?;
         for (number, text) in run_files.iter().enumerate() {
@@ -159,8 +158,8 @@ impl RunDirectory {
         atomic::replace(&self.file(super::file::RESOLVED), resolved.as_bytes())
     }
 
-    /// Gives the folder up again: it goes, where nothing is in it but the lock and what
-    /// [`RunDirectory::announce`] wrote.
+    /// Removes the folder again, if it holds nothing but the lock and the files of
+    /// [`RunDirectory::announce`].
     pub fn discard(self) {
         let entries = fs::read_dir(&self.path)
             .map(|entries| entries.flatten().map(|entry| entry.file_name()).collect());
@@ -175,20 +174,20 @@ impl RunDirectory {
         if names.iter().all(is_ours) {
             names.iter().for_each(|name| drop(fs::remove_file(self.path.join(name))));
         }
-        // What is not empty stays; an empty folder that stays is no harm.
+        // Fails for a folder that is not empty, which stays.
         let _ = fs::remove_file(self.path.join(LOCK));
         let _ = fs::remove_dir(&self.path);
     }
 
-    /// A file in it.
+    /// The path of a file in it.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 }
 
-/// Whether a process works in the folder of a run.
+/// Whether a process uses the folder of a run.
 pub(super) fn is_held(path: &Path) -> bool {
-    // A shared try takes nothing from the one who works there, and is given back at once.
+    // Trying a shared lock does not disturb the owner, and is released at once.
     File::open(path.join(LOCK))
         .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
@@ -201,7 +200,7 @@ fn described(state: &RunState) -> String {
     }
 }
 
-/// A name as part of a folder's name.
+/// A run's name as part of a folder's name.
 fn folder_name(name: &str) -> String {
     let plain =
         |ch: char| if ch.is_ascii_alphanumeric() || matches!(ch, '-' | '_') { ch } else { '-' };
@@ -214,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_with_anything_in_it_is_refused_and_untouched() {
+    fn a_folder_with_other_files_is_refused_and_untouched() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("thesis.txt"), "years").unwrap();
         let error = RunDirectory::at(folder.path()).unwrap_err();
@@ -224,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_never_overwritten_and_only_one_process_works_in_it() {
+    fn a_run_is_never_overwritten_and_only_one_process_uses_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/run");
         let held = RunDirectory::at(&path).unwrap();

@@ -1,10 +1,10 @@
-//! `environment.json`: on what a run ran, so that a result can be explained years later.
+//! `environment.json`: host, hardware, seed and command line of a run, to explain its results later.
 
 use std::fs;
 
 use serde::Serialize;
 
-use super::Moment;
+use super::Timestamp;
 
 /// The content of `environment.json`.
 #[derive(Clone, Debug, Serialize)]
@@ -12,32 +12,32 @@ use super::Moment;
 pub struct Environment {
     /// Version of the host.
     pub host: String,
-    /// Contract that it serves.
+    /// Version of the contract.
     pub contract: String,
-    /// Operating system, with its kernel where it says so.
+    /// Operating system, with the kernel version if known.
     pub os: String,
     /// Architecture, such as `x86_64`.
     pub architecture: String,
-    /// Model of the processor, where it says so.
+    /// Model of the processor; empty if unknown.
     pub processor: String,
-    /// Logical processors that the process may use.
+    /// Number of logical processors available to the process.
     pub processors: usize,
-    /// Memory in bytes, where the system says so.
+    /// Memory in bytes, if known.
     pub memory: Option<u64>,
     /// Threads for tensor work.
     pub threads: usize,
-    /// Where tensors live.
+    /// Device of the tensors.
     pub device: String,
     /// Seed of all random numbers.
     pub seed: u64,
     /// The command line.
     pub command_line: Vec<String>,
-    /// When the run began.
+    /// Start of the run.
     pub started: String,
 }
 
 impl Environment {
-    /// What is known here and now, with what the run chose.
+    /// Collects the environment of this process.
     pub fn gather(threads: usize, device: &str, seed: u64) -> Environment {
         let contract = fluxbay_plugin::abi::entry::CONTRACT;
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
@@ -57,12 +57,12 @@ impl Environment {
             command_line: as_typed(
                 std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()),
             ),
-            started: Moment::now().rfc3339(),
+            started: Timestamp::now().rfc3339(),
         }
     }
 }
 
-/// The arguments without those by which the supervisor starts its worker.
+/// The arguments without those that the supervisor adds for its worker.
 fn as_typed(arguments: impl Iterator<Item = String>) -> Vec<String> {
     let mut arguments: Vec<String> = arguments.collect();
     if arguments.get(1).is_some_and(|first| first == crate::supervisor::OPTION) {
@@ -71,7 +71,7 @@ fn as_typed(arguments: impl Iterator<Item = String>) -> Vec<String> {
     arguments
 }
 
-/// What stands behind `key :` in a file of such lines.
+/// The value of the first line `key : value` in a file.
 fn line_of(file: &str, key: &str) -> Option<String> {
     let text = fs::read_to_string(file).ok()?;
     let line =
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_is_kept_as_it_was_typed() {
+    fn the_command_line_is_recorded_as_typed() {
         let kept = |text: &str| as_typed(text.split(' ').map(str::to_owned)).join(" ");
         assert_eq!(
             kept("fluxbay --supervised 5 train --set run.epochs=3"),

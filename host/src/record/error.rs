@@ -1,53 +1,53 @@
-//! Why a run's record could not be kept or read.
+//! Errors of writing and reading the record of a run.
 
 use std::{io, path::Path, path::PathBuf};
 
 use crate::library::shown;
 
-/// An error of the record, with its place and the help.
+/// An error of the record, with path and help.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// The system refused.
+    /// A file operation failed.
     #[error("cannot {doing} {}: {error}{}", shown::path(.path), help(.error))]
     Io {
-        /// What was done.
+        /// The operation, such as `write`.
         doing: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// The system's answer.
+        /// The error of the system.
         error: io::Error,
     },
-    /// The folder has things in it that are not a run.
+    /// The folder holds other files and no run.
     #[error("{} is not empty and holds no run (it has {}): choose an empty or a new folder", shown::path(.path), shown::text(.found))]
     NotOurs {
         /// The folder.
         path: PathBuf,
-        /// One thing that is in it.
+        /// One file that is in it.
         found: String,
     },
-    /// The folder has a run in it.
-    #[error("{} already holds a run ({state}): a run is never overwritten. Choose another folder, or go on with `fluxbay resume {}`", shown::path(.path), shown::path(.path))]
+    /// The folder holds a run.
+    #[error("{} already holds a run ({state}): a run is never overwritten. Choose another folder, or continue it with `fluxbay resume {}`", shown::path(.path), shown::path(.path))]
     Occupied {
         /// The folder.
         path: PathBuf,
-        /// How that run stands.
+        /// State of that run.
         state: String,
     },
-    /// The folder is no run.
-    #[error("{} holds no run, it has no state.json: `fluxbay runs list` shows the runs there are", shown::path(.path))]
+    /// The folder holds no run.
+    #[error("{} holds no run, it has no state.json: `fluxbay runs list` shows all runs", shown::path(.path))]
     NoRun {
         /// The folder.
         path: PathBuf,
     },
-    /// Another process works in the folder.
+    /// Another process uses the folder.
     #[error("{} is in use by another process{}: wait for it, or choose another folder", shown::path(.path), holder(.pid))]
     Locked {
         /// The folder.
         path: PathBuf,
-        /// Its process id, where it could be read.
+        /// Its process id, if known.
         pid: Option<u32>,
     },
-    /// A file does not hold what it should.
+    /// A file has unexpected content.
     #[error("{}: {problem}", shown::path(.path))]
     Content {
         /// The file.
@@ -68,10 +68,10 @@ impl RecordError {
 fn help(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            ". Make room on the disk; what was written before is whole"
+            ". Free space on the disk; the files written before are complete"
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            ". Choose a folder that can be written to with `--run-dir DIR`"
+            ". Choose a writable folder with `--run-dir DIR`"
         }
         _ => "",
     }

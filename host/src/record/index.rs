@@ -1,4 +1,4 @@
-//! The runs below a folder, as their records tell: read without disturbing those that still train.
+//! The runs of a folder, read from their records. Takes no lock, so running ones are undisturbed.
 
 use std::{
     fs, io,
@@ -6,10 +6,10 @@ use std::{
 };
 
 use super::{
-    Figure, RecordError, RunState, STATE, Status, UsedPlugin,
-    checkpoint::{self, Found},
+    EpochMetric, RecordError, RunState, STATE, Status, UsedPlugin,
+    checkpoint::{self, FoundCheckpoint},
     directory::is_held,
-    run::{figures_so_far, file},
+    run::{file, read_summary},
     used_plugins,
 };
 use crate::library::shown;
@@ -28,14 +28,14 @@ pub struct RunEntry {
     pub id: String,
     /// Its folder.
     pub path: PathBuf,
-    /// How it stands, or why that cannot be told.
+    /// Its state, or why it cannot be read.
     pub state: Result<RunState, String>,
     /// Whether a process works in it now.
     pub live: bool,
 }
 
 impl RunIndex {
-    /// Reads the folder; one that is not there holds no runs.
+    /// Reads the folder; a missing one has no runs.
     pub fn read(folder: &Path) -> RunIndex {
         let entries =
             fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
@@ -52,10 +52,10 @@ impl RunIndex {
         &self.runs
     }
 
-    /// The run that a text means: a folder, a run's name, the beginning or end of one, or `last`.
+    /// Finds a run by folder, name, prefix or suffix of a name, or `last`.
     ///
     /// # Errors
-    /// What was found instead, and what to do.
+    /// A text for the user, if there is no such run or more than one.
     pub fn find(&self, text: &str) -> Result<RunEntry, String> {
         if let Some(run) = self.runs.iter().find(|run| run.id == text) {
             return Ok(run.clone());
@@ -65,7 +65,7 @@ impl RunIndex {
         }
         if text == "last" {
             return self.runs.last().cloned().ok_or_else(|| {
-                format!("there is no run below {}; `fluxbay train` makes one", self.place())
+                format!("there is no run in {}; `fluxbay train` makes one", self.place())
             });
         }
         let meant: Vec<&RunEntry> = self
@@ -76,14 +76,14 @@ impl RunIndex {
         match meant.as_slice() {
             [only] => Ok((*only).clone()),
             [] => Err(format!(
-                "there is no run `{}`, neither a folder nor a name below {}; `fluxbay runs list` shows them",
+                "there is no run `{}`, neither a folder nor a name in {}; `fluxbay runs list` shows all",
                 shown::text(text),
                 self.place()
             )),
             several => {
                 let names: Vec<&str> = several.iter().map(|run| run.id.as_str()).collect();
                 Err(format!(
-                    "`{}` may mean each of {}; write more of the name",
+                    "`{}` is ambiguous: {}; write more of the name",
                     shown::text(text),
                     shown::text(&names.join(", "))
                 ))
@@ -97,7 +97,7 @@ impl RunIndex {
 }
 
 impl RunEntry {
-    /// The run in a folder; none where it is no run.
+    /// The run in a folder; `None` if it holds no run.
     pub fn read(path: &Path) -> Option<RunEntry> {
         let state = path.join(STATE);
         if !state.is_file() {
@@ -110,7 +110,7 @@ impl RunEntry {
         Some(RunEntry { id, path: path.to_owned(), state, live: is_held(path) })
     }
 
-    /// How it stands, in one word.
+    /// Its status in one word.
     pub fn standing(&self) -> String {
         match &self.state {
             Err(_) => "damaged".to_owned(),
@@ -122,12 +122,12 @@ impl RunEntry {
     /// Last and best value of each epoch metric.
     ///
     /// # Errors
-    /// Where the file of metrics cannot be read.
-    pub fn figures(&self) -> Result<Vec<Figure>, RecordError> {
-        figures_so_far(&self.path.join(file::METRICS)).map(|figures| figures.figures)
+    /// If `metrics.jsonl` cannot be read.
+    pub fn epoch_metrics(&self) -> Result<Vec<EpochMetric>, RecordError> {
+        read_summary(&self.path.join(file::METRICS)).map(|summary| summary.epoch_metrics)
     }
 
-    /// The run with every default, as it was resolved; empty where it cannot be read.
+    /// The run with all defaults; empty if it cannot be read.
     pub fn resolved(&self) -> toml::Table {
         self.table(file::RESOLVED)
     }
@@ -144,27 +144,26 @@ impl RunEntry {
             .unwrap_or_default()
     }
 
-    /// On what it ran; null where that cannot be read.
+    /// The content of `environment.json`; null if it cannot be read.
     pub fn environment(&self) -> serde_json::Value {
         let text = fs::read(self.path.join(file::ENVIRONMENT)).unwrap_or_default();
         serde_json::from_slice(&text).unwrap_or_default()
     }
 
     /// Its checkpoints, oldest first.
-    pub fn checkpoints(&self) -> Vec<Found> {
+    pub fn checkpoints(&self) -> Vec<FoundCheckpoint> {
         checkpoint::scan(&self.path.join(file::CHECKPOINTS))
     }
 
-    /// Bytes of all its files.
+    /// Total size of its files in bytes.
     pub fn size(&self) -> u64 {
         bytes_below(&self.path)
     }
 
-    /// Removes it with everything in it. It is taken out of its folder first, so that no half of a
-    /// run is left behind.
+    /// Removes the run. Renames it first, so that no partial run is left behind.
     ///
     /// # Errors
-    /// Where a process works in it, or the system refuses.
+    /// If a process uses it, or a file cannot be removed.
     pub fn remove(&self) -> Result<(), RecordError> {
         let held = super::RunDirectory::open(&self.path)?;
         let aside =
@@ -214,13 +213,13 @@ mod tests {
         assert_eq!(index.find("last").unwrap().id, "20260103-000000-fashion");
         assert_eq!(index.find("fashion").unwrap().id, "20260103-000000-fashion");
         assert_eq!(index.find("20260102").unwrap().id, "20260102-000000-digits");
-        assert!(index.find("digits").unwrap_err().contains("may mean each of"));
+        assert!(index.find("digits").unwrap_err().contains("is ambiguous"));
         assert!(index.find("notes").unwrap_err().contains("runs list"));
         assert_eq!(
             index.find(&runs.join("20260101-000000-digits").to_string_lossy()).unwrap().id,
             "20260101-000000-digits"
         );
-        // One that trains stays; another goes with everything in it.
+        // A running one stays; another one is removed.
         assert!(matches!(index.find("last").unwrap().remove(), Err(RecordError::Locked { .. })));
         drop(held);
         index.find("20260101").unwrap().remove().unwrap();

@@ -1,9 +1,9 @@
-//! Files that grow by whole lines.
+//! Files that grow by complete lines.
 //!
-//! Lines are gathered and written together: when much has come together, when the last write is a
-//! while ago, and when the owner flushes. A write that fails in the middle of a line is taken back,
-//! and a torn last line that a crash left is cut off when the file is opened again, so a reader
-//! only ever sees whole lines.
+//! Lines are buffered and written together: when the buffer is large, when the last write is a
+//! second ago, and on flush. A write that fails within a line is truncated again, and an incomplete
+//! last line after a crash is removed when the file is reopened, so readers see complete lines
+//! only.
 
 use std::{
     fs::{File, OpenOptions},
@@ -14,9 +14,9 @@ use std::{
 
 use super::RecordError;
 
-/// Bytes that are gathered at most.
-const MOST_GATHERED: usize = 64 * 1024;
-/// Longest time that a line waits, as long as others follow it.
+/// Largest size of the buffer in bytes.
+const MOST_BUFFERED: usize = 64 * 1024;
+/// Longest time that a line stays in the buffer, as long as others follow.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// A file of lines, open for appending.
@@ -25,15 +25,15 @@ pub struct Lines {
     path: PathBuf,
     file: File,
     length: u64,
-    gathered: Vec<u8>,
+    buffer: Vec<u8>,
     written: Instant,
 }
 
 impl Lines {
-    /// Makes a new file; the first line, such as a header, is `head` (empty for none).
+    /// Creates a file with the first line `head` (none if empty).
     ///
     /// # Errors
-    /// Where it is there already, or the system refuses.
+    /// If it exists or cannot be created.
     pub fn create(path: &Path, head: &str) -> Result<Lines, RecordError> {
         let file = OpenOptions::new()
             .append(true)
@@ -44,7 +44,7 @@ impl Lines {
             path: path.to_owned(),
             file,
             length: 0,
-            gathered: Vec::new(),
+            buffer: Vec::new(),
             written: Instant::now(),
         };
         if !head.is_empty() {
@@ -53,11 +53,11 @@ impl Lines {
         Ok(lines)
     }
 
-    /// Opens a file to go on with: cuts off a torn last line, or everything after `length` bytes
-    /// where that is given.
+    /// Opens a file for appending, after removing an incomplete last line or everything after
+    /// `length` bytes.
     ///
     /// # Errors
-    /// Where the system refuses, or the file is shorter than `length`.
+    /// If it cannot be opened, or is shorter than `length`.
     pub fn reopen(path: &Path, length: Option<u64>) -> Result<Lines, RecordError> {
         let mut file = OpenOptions::new()
             .append(true)
@@ -68,7 +68,7 @@ impl Lines {
         let length = length.unwrap_or(found);
         if length > found {
             let problem = format!(
-                "has {found} bytes of whole lines, but {length} were written before the checkpoint: the file was changed"
+                "has {found} bytes of complete lines, but {length} were written before the checkpoint: the file was changed"
             );
             return Err(RecordError::Content { path: path.to_owned(), problem });
         }
@@ -77,53 +77,52 @@ impl Lines {
             path: path.to_owned(),
             file,
             length,
-            gathered: Vec::new(),
+            buffer: Vec::new(),
             written: Instant::now(),
         })
     }
 
-    /// Appends one line; `write` adds its text, without the line's end.
+    /// Appends one line; `write` adds its text without the line end.
     ///
     /// # Errors
-    /// Where it was time to write and the system refused: what was gathered is lost, what was
-    /// written before is whole.
+    /// If the buffer was due and could not be written. The buffer is lost; the file is complete.
     #[inline]
     pub fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), RecordError> {
-        write(&mut self.gathered);
-        self.gathered.push(b'\n');
-        if self.gathered.len() >= MOST_GATHERED || self.written.elapsed() >= LONGEST_WAIT {
+        write(&mut self.buffer);
+        self.buffer.push(b'\n');
+        if self.buffer.len() >= MOST_BUFFERED || self.written.elapsed() >= LONGEST_WAIT {
             self.flush()
         } else {
             Ok(())
         }
     }
 
-    /// Hands everything gathered to the system.
+    /// Writes the buffer to the file.
     ///
     /// # Errors
     /// As [`Lines::push`].
     pub fn flush(&mut self) -> Result<(), RecordError> {
         self.written = Instant::now();
-        if self.gathered.is_empty() {
+        if self.buffer.is_empty() {
             return Ok(());
         }
-        let written = self.file.write_all(&self.gathered);
-        let bytes = self.gathered.len() as u64;
-        self.gathered.clear();
+        let written = self.file.write_all(&self.buffer);
+        let bytes = self.buffer.len() as u64;
+        self.buffer.clear();
         match written {
             Ok(()) => {
                 self.length += bytes;
                 Ok(())
             }
             Err(error) => {
-                // Half a line must not stay; where even this fails, the next opening cuts it off.
+                // Removes an incomplete line; if this fails too, the next opening removes it.
                 let _ = self.file.set_len(self.length);
                 Err(RecordError::Io { doing: "write to", path: self.path.clone(), error })
             }
         }
     }
 
-    /// Flushes, and answers the file's length with a handle by which another thread can sync it.
+    /// Flushes, and returns the length with a handle for another thread to sync.
     ///
     /// # Errors
     /// As [`Lines::push`].
@@ -133,7 +132,7 @@ impl Lines {
         Ok((self.length, file))
     }
 
-    /// Flushes and waits until it is on the disk. Answers the file's length, for [`Lines::reopen`].
+    /// Flushes and syncs. Returns the length, for [`Lines::reopen`].
     ///
     /// # Errors
     /// As [`Lines::push`].
@@ -144,7 +143,7 @@ impl Lines {
     }
 }
 
-/// Length of a file up to the end of its last whole line.
+/// Length of a file up to the end of its last complete line.
 fn whole_lines(file: &mut File) -> std::io::Result<u64> {
     let mut end = file.seek(SeekFrom::End(0))?;
     let mut chunk = [0; 4096];
@@ -173,7 +172,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
         #[test]
-        fn a_torn_last_line_is_cut_off_wherever_it_was_torn(lines in prop::collection::vec("[a-z]{0,3000}", 1..6), cut: prop::sample::Index) {
+        fn an_incomplete_last_line_is_removed_wherever_it_ends(lines in prop::collection::vec("[a-z]{0,3000}", 1..6), cut: prop::sample::Index) {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("metrics.jsonl");
             let mut file = Lines::create(&path, "").unwrap();
@@ -193,17 +192,17 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_gathered_until_they_are_many() {
+    fn lines_are_buffered_until_they_are_many() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.jsonl");
         let mut file = Lines::create(&path, "head").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"");
-        file.push(|buffer| buffer.resize(buffer.len() + MOST_GATHERED, b'x')).unwrap();
-        assert_eq!(fs::read(&path).unwrap().len(), "head\n".len() + MOST_GATHERED + 1);
+        file.push(|buffer| buffer.resize(buffer.len() + MOST_BUFFERED, b'x')).unwrap();
+        assert_eq!(fs::read(&path).unwrap().len(), "head\n".len() + MOST_BUFFERED + 1);
     }
 
     #[test]
-    fn what_came_after_a_checkpoint_is_cut_off_and_a_shorter_file_is_refused() {
+    fn lines_after_a_checkpoint_are_removed_and_a_shorter_file_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.jsonl");
         let mut file = Lines::create(&path, "one").unwrap();
@@ -229,13 +228,13 @@ mod tests {
             path: full.to_owned(),
             file,
             length: 0,
-            gathered: Vec::new(),
+            buffer: Vec::new(),
             written: Instant::now(),
         };
         lines.push(|buffer| buffer.extend_from_slice(b"line")).unwrap();
         let error = lines.flush().unwrap_err().to_string();
         assert!(
-            error.contains("cannot write to /dev/full") && error.contains("Make room"),
+            error.contains("cannot write to /dev/full") && error.contains("Free space"),
             "{error}"
         );
     }

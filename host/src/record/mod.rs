@@ -1,38 +1,48 @@
-//! The record of a run: its folder, its figures and events, how it stands, its model, its
-//! checkpoints.
+//! The record of a run: its folder, metrics, events, state, model and checkpoints.
 //!
-//! The command that trains makes a [`RunDirectory`] and a [`RunRecord`] in it; the learner tells
-//! the record what happens through its `Sink` trait. Nothing here decides how a run goes on: a disk
-//! that fails is an error for the caller. Readers of a run directory find files that are whole:
-//! small ones are replaced in one step, growing ones by whole lines.
+//! The command that trains creates a [`RunDirectory`] and a [`RunRecord`] in it; the learner writes
+//! to it through the `Sink` trait. A write error is returned to the caller, who decides. Readers
+//! of a run directory always find complete files: small ones are replaced atomically, growing ones
+//! by complete lines.
+//!
+//! | file | content |
+//! |---|---|
+//! | `directory`, `index` | the folder of a run, and all runs of a folder |
+//! | `run`, `line`, `lines` | metrics and events while a run trains |
+//! | `summary` | last and best values, times |
+//! | `state`, `environment`, `plugins` | `state.json`, `environment.json`, `plugins.lock` |
+//! | `checkpoint`, `tensors` | checkpoints and safetensors files |
+//! | `difference` | differences between two resolved runs |
+//! | `atomic`, `timestamp`, `error` | tools of the above |
 
 #![forbid(unsafe_code)]
 
 pub mod atomic;
 pub mod checkpoint;
-mod clock;
 mod difference;
 mod directory;
 mod environment;
 mod error;
-mod figures;
 mod index;
+mod line;
 mod lines;
 mod plugins;
 mod run;
 mod state;
+mod summary;
 pub mod tensors;
+mod timestamp;
 
 pub use self::{
-    clock::Moment,
     difference::{Difference, Pairing, differences},
     directory::{RunDirectory, STATE},
     environment::Environment,
     error::RecordError,
-    figures::{Better, Figure, PhaseTime},
     index::{RunEntry, RunIndex},
     lines::Lines,
     plugins::{PluginDifference, UsedPlugin, plugin_differences, used_plugins},
-    run::{Ended, Given, Marks, RunRecord, file},
+    run::{Marks, RunEnd, RunInputs, RunRecord, file},
     state::{RunState, Status},
+    summary::{Better, EpochMetric, PhaseTime},
+    timestamp::Timestamp,
 };

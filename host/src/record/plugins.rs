@@ -1,4 +1,4 @@
-//! The plugins of a run, as its record and its checkpoints hold them in `plugins.lock`.
+//! The plugins of a run, read from the `plugins.lock` of its record or checkpoint.
 
 use std::collections::BTreeSet;
 
@@ -9,24 +9,24 @@ pub struct UsedPlugin {
     pub name: String,
     /// Its version.
     pub version: String,
-    /// Hash of its bytes, in hexadecimal.
+    /// sha256 of the file, in hexadecimal.
     pub sha256: String,
-    /// The file it was loaded from.
+    /// Path of the file.
     pub path: String,
 }
 
-/// A plugin that two runs have not both, to the byte.
+/// A plugin that differs between two runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PluginDifference {
     /// Its name.
     pub name: String,
-    /// What the first run has.
+    /// The plugin of the first run.
     pub before: Option<UsedPlugin>,
-    /// What the second one has.
+    /// The plugin of the second run.
     pub now: Option<UsedPlugin>,
 }
 
-/// The plugins that the text of a `plugins.lock` names; none where it cannot be read.
+/// The plugins in the text of a `plugins.lock`; empty if it cannot be parsed.
 pub fn used_plugins(lock: &str) -> Vec<UsedPlugin> {
     let table: toml::Table = lock.parse().unwrap_or_default();
     let listed = table.get("plugin").and_then(toml::Value::as_array).cloned().unwrap_or_default();
@@ -42,7 +42,7 @@ pub fn used_plugins(lock: &str) -> Vec<UsedPlugin> {
     listed.iter().map(used).collect()
 }
 
-/// What differs between the plugins of two runs, by name.
+/// The differing plugins of two runs, by name.
 pub fn plugin_differences(before: &[UsedPlugin], now: &[UsedPlugin]) -> Vec<PluginDifference> {
     let is_in = |all: &[UsedPlugin], one: &UsedPlugin| {
         all.iter().any(|other| other.name == one.name && other.sha256 == one.sha256)
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plugins_are_the_same_by_their_bytes_alone() {
+    fn plugins_are_compared_by_their_bytes() {
         let lock = |name: &str, version: &str, hash: &str| {
             format!(
                 "[[plugin]]\nname = \"{name}\"\nversion = \"{version}\"\nsha256 = \"{hash}\"\npath = \"/p/{name}.so\"\n"

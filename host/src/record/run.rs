@@ -1,5 +1,5 @@
-//! What a run writes while it trains: `metrics.jsonl`, `metrics.csv`, `events.jsonl`, `state.json`,
-//! and its model at the end.
+//! The files that a run writes while it trains: `metrics.jsonl`, `metrics.csv`, `events.jsonl`,
+//! `state.json`, and the model at the end.
 
 use std::{
     cell::RefCell,
@@ -13,8 +13,11 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Environment, Figure, Lines, Moment, PhaseTime, RecordError, RunDirectory, RunState, STATE,
-    Status, atomic, figures::Figures, tensors,
+    Environment, EpochMetric, Lines, PhaseTime, RecordError, RunDirectory, RunState, STATE, Status,
+    Timestamp, atomic,
+    line::{COLUMNS, event_json, metric_json, metric_row},
+    summary::RunSummary,
+    tensors,
 };
 use crate::learner::ports::{At, Scope, Sink, SinkError};
 
@@ -26,57 +29,55 @@ pub mod file {
     pub const RESOLVED: &str = "resolved.toml";
     /// The plugins of the run, pinned by sha256.
     pub const PLUGINS: &str = "plugins.lock";
-    /// On what it ran.
+    /// Host, hardware and command line.
     pub const ENVIRONMENT: &str = "environment.json";
-    /// One figure a line, as JSON.
+    /// One metric value per line, as JSON.
     pub const METRICS: &str = "metrics.jsonl";
-    /// The same as a table.
+    /// The same values as a table.
     pub const METRICS_TABLE: &str = "metrics.csv";
-    /// One event in the life of the run a line.
+    /// One event of the run per line.
     pub const EVENTS: &str = "events.jsonl";
     /// Parameters and buffers at the end.
     pub const MODEL: &str = "model.safetensors";
-    /// Lines of the log.
+    /// The log.
     pub const LOG: &str = "log.txt";
-    /// Where the time went.
+    /// Time spent, by phase and kind of work.
     pub const PROFILE: &str = "profile.json";
     /// Folder of the checkpoints.
     pub const CHECKPOINTS: &str = "checkpoints";
 }
 
-/// Columns of `metrics.csv`, and keys of a line of `metrics.jsonl`.
-const COLUMNS: &str = "time,phase,scope,epoch,step,name,value";
-/// Shortest time between two replacements of `state.json` while a run goes on.
+/// Shortest time between two updates of `state.json` during a run.
 const STATE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a run began with.
+/// Inputs of a run, for the record.
 #[derive(Clone, Copy, Debug)]
-pub struct Given<'a> {
+pub struct RunInputs<'a> {
     /// Texts of the run files, in the order of their layers.
     pub run_files: &'a [String],
     /// The run with every default filled in, as TOML.
     pub resolved: &'a str,
-    /// The plugins with their hashes, as they stand in `plugins.lock`.
+    /// The content of `plugins.lock`.
     pub plugins: &'a str,
-    /// On what it runs.
+    /// Host, hardware and command line.
     pub environment: &'a Environment,
 }
 
 /// How a run ended, for `state.json`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// How.
+pub struct RunEnd {
+    /// The final status.
     pub status: Status,
-    /// Why; empty where it finished.
+    /// The reason; empty if it finished.
     pub reason: String,
-    /// Instance that ended it; empty where it was none.
+    /// Instance that ended it; empty for none.
     pub by: String,
-    /// The process' exit code.
+    /// The exit code of the process.
     pub exit_code: u8,
 }
 
-/// How far the growing files had come: a checkpoint keeps it, so that resuming neither doubles nor
-/// loses a line.
+/// Lengths of the growing files. A checkpoint keeps them, so that resuming neither repeats nor loses
+/// a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Marks {
@@ -88,7 +89,7 @@ pub struct Marks {
     pub events: u64,
 }
 
-/// The record of a run that goes on. Used on the training thread.
+/// The record of a run in progress. Used on the training thread.
 #[derive(Debug)]
 pub struct RunRecord {
     directory: RunDirectory,
@@ -102,17 +103,16 @@ struct Inner {
     events: Lines,
     state: RunState,
     state_written: Instant,
-    figures: Figures,
+    summary: RunSummary,
     begun: Instant,
 }
 
 impl RunRecord {
-    /// Begins the record of a new run: everything that is known before the first step is on the
-    /// disk afterwards.
+    /// Starts the record of a new run and writes everything that is known before the first step.
     ///
     /// # Errors
-    /// Where the system refuses.
-    pub fn begin(directory: RunDirectory, given: &Given<'_>) -> Result<RunRecord, RecordError> {
+    /// If a file cannot be written.
+    pub fn begin(directory: RunDirectory, given: &RunInputs<'_>) -> Result<RunRecord, RecordError> {
         directory.announce(given.run_files, given.resolved)?;
         atomic::replace(&directory.file(file::PLUGINS), given.plugins.as_bytes())?;
         let mut environment = serde_json::to_vec_pretty(given.environment).unwrap_or_default();
@@ -122,11 +122,14 @@ impl RunRecord {
         RunRecord::with(directory, lines, RunState::begin())
     }
 
-    /// Begins the record anew of a run that stopped before its first checkpoint.
+    /// Restarts the record of a run that stopped before its first checkpoint.
     ///
     /// # Errors
-    /// Where the system refuses.
-    pub fn restart(directory: RunDirectory, given: &Given<'_>) -> Result<RunRecord, RecordError> {
+    /// If a file cannot be written.
+    pub fn restart(
+        directory: RunDirectory,
+        given: &RunInputs<'_>,
+    ) -> Result<RunRecord, RecordError> {
         let before = RunState::read(&directory.file(STATE))?;
         for name in [file::METRICS, file::METRICS_TABLE, file::EVENTS] {
             match std::fs::remove_file(directory.file(name)) {
@@ -146,11 +149,10 @@ impl RunRecord {
         RunRecord::with(directory, lines, state)
     }
 
-    /// Goes on with the record of a run that stopped: lines after `marks` are cut off, torn ones
-    /// repaired.
+    /// Continues the record of a run that stopped: removes lines after `marks` and incomplete lines.
     ///
     /// # Errors
-    /// Where the files are not those that `marks` belongs to, or the system refuses.
+    /// If the files are shorter than `marks`, or cannot be written.
     pub fn resume(
         directory: RunDirectory,
         marks: Option<&Marks>,
@@ -165,9 +167,9 @@ impl RunRecord {
         let before = RunState::read(&directory.file(STATE))?;
         let state =
             RunState { started: before.started, resumed: before.resumed + 1, ..RunState::begin() };
-        let figures = figures_so_far(&directory.file(file::METRICS))?;
+        let summary = read_summary(&directory.file(file::METRICS))?;
         let record = RunRecord::with(directory, [metrics, table, events], state)?;
-        record.inner.borrow_mut().figures = figures;
+        record.inner.borrow_mut().summary = summary;
         Ok(record)
     }
 
@@ -184,7 +186,7 @@ impl RunRecord {
             events,
             state,
             state_written: now,
-            figures: Figures::default(),
+            summary: RunSummary::default(),
             begun: now,
         };
         Ok(RunRecord { directory, inner: RefCell::new(inner) })
@@ -195,10 +197,10 @@ impl RunRecord {
         self.directory.path()
     }
 
-    /// Flushes and syncs the growing files, and answers how far they have come.
+    /// Flushes and syncs the growing files, and returns their lengths.
     ///
     /// # Errors
-    /// Where the system refuses.
+    /// If a file cannot be written.
     pub fn mark(&self) -> Result<Marks, RecordError> {
         let inner = &mut *self.inner.borrow_mut();
         Ok(Marks {
@@ -208,10 +210,10 @@ impl RunRecord {
         })
     }
 
-    /// How far the growing files have come, with handles by which another thread can sync them.
+    /// Flushes the growing files, and returns their lengths and handles for another thread to sync.
     ///
     /// # Errors
-    /// Where the system refuses.
+    /// If a file cannot be written.
     pub fn hand_over(&self) -> Result<(Marks, Vec<File>), RecordError> {
         let inner = &mut *self.inner.borrow_mut();
         let (metrics, metrics_file) = inner.metrics.hand_over()?;
@@ -223,7 +225,7 @@ impl RunRecord {
     /// Writes `model.safetensors`: parameters and buffers as `MODEL.PATH`.
     ///
     /// # Errors
-    /// Where a tensor cannot be written, or the system refuses.
+    /// If a tensor or the file cannot be written.
     pub fn write_model(&self, parameters: &[(String, Tensor)]) -> Result<(), RecordError> {
         let path = self.directory.file(file::MODEL);
         let bytes = tensors::encode(parameters).map_err(|error| RecordError::Content {
@@ -233,11 +235,11 @@ impl RunRecord {
         atomic::replace(&path, &bytes)
     }
 
-    /// Ends the record: everything is on the disk, `state.json` last.
+    /// Ends the record: syncs all files, and writes `state.json` last.
     ///
     /// # Errors
-    /// Where the system refuses; `state.json` is tried in any case.
-    pub fn end(&self, ended: &Ended) -> Result<(), RecordError> {
+    /// If a file cannot be written; `state.json` is written in any case.
+    pub fn end(&self, ended: &RunEnd) -> Result<(), RecordError> {
         let synced = self.mark();
         let inner = &mut *self.inner.borrow_mut();
         inner.state.status = ended.status;
@@ -249,17 +251,17 @@ impl RunRecord {
         state
     }
 
-    /// Last and best value of each epoch metric so far, in the order in which they first appeared.
-    pub fn figures(&self) -> Vec<Figure> {
-        self.inner.borrow().figures.figures.clone()
+    /// Last and best value of each epoch metric so far, in order of first appearance.
+    pub fn epoch_metrics(&self) -> Vec<EpochMetric> {
+        self.inner.borrow().summary.epoch_metrics.clone()
     }
 
     /// Time that each phase took so far.
     pub fn times(&self) -> Vec<PhaseTime> {
-        self.inner.borrow().figures.times.clone()
+        self.inner.borrow().summary.times.clone()
     }
 
-    /// Time since the record began.
+    /// Time since the start of the record.
     pub fn elapsed(&self) -> Duration {
         self.inner.borrow().begun.elapsed()
     }
@@ -267,44 +269,37 @@ impl RunRecord {
 
 impl Sink for RunRecord {
     fn metric(&self, at: &At<'_>, scope: Scope, name: &str, value: f64) -> Result<(), SinkError> {
-        let time = Moment::now().seconds();
+        let time = Timestamp::now().seconds();
         let inner = &mut *self.inner.borrow_mut();
         if scope == Scope::Epoch {
-            inner.figures.take(at.phase, name, at.epoch, value);
+            inner.summary.add(at.phase, name, at.epoch, value);
         }
-        inner.metrics.push(|line| metric_json(line, time, at, scope, name, value)).map_err(loud)?;
-        inner.table.push(|line| metric_row(line, time, at, scope, name, value)).map_err(loud)
+        inner
+            .metrics
+            .push(|line| metric_json(line, time, at, scope, name, value))
+            .map_err(sink_error)?;
+        inner.table.push(|line| metric_row(line, time, at, scope, name, value)).map_err(sink_error)
     }
 
     fn event(&self, at: &At<'_>, kind: &str, by: &str, detail: &str) -> Result<(), SinkError> {
-        let time = Moment::now().seconds();
+        let time = Timestamp::now().seconds();
         let inner = &mut *self.inner.borrow_mut();
         (inner.state.epoch, inner.state.step) = (inner.state.epoch.max(at.epoch), at.step);
         match kind {
-            "epoch-begin" => inner.figures.epoch_begins(at.phase),
-            "epoch-end" => inner.figures.epoch_ends(at.phase),
+            "epoch-begin" => inner.summary.epoch_begins(at.phase),
+            "epoch-end" => inner.summary.epoch_ends(at.phase),
             _ => {}
         }
-        let write = |line: &mut Vec<u8>| {
-            begin(line, time);
-            member(line, "event", kind);
-            member(line, "phase", at.phase);
-            member(line, "epoch", &at.epoch);
-            member(line, "step", &at.step);
-            member(line, "by", by);
-            member(line, "detail", detail);
-            line.push(b'}');
-        };
-        inner.events.push(write).map_err(loud)
+        inner.events.push(|line| event_json(line, time, at, kind, by, detail)).map_err(sink_error)
     }
 
     fn flush(&self) -> Result<(), SinkError> {
         let inner = &mut *self.inner.borrow_mut();
         for lines in [&mut inner.metrics, &mut inner.table, &mut inner.events] {
-            lines.flush().map_err(loud)?;
+            lines.flush().map_err(sink_error)?;
         }
         if inner.state_written.elapsed() >= STATE_INTERVAL {
-            inner.state.write(&self.directory.file(STATE)).map_err(loud)?;
+            inner.state.write(&self.directory.file(STATE)).map_err(sink_error)?;
             inner.state_written = Instant::now();
         }
         Ok(())
@@ -320,8 +315,8 @@ fn new_lines(directory: &RunDirectory) -> Result<[Lines; 3], RecordError> {
     ])
 }
 
-/// The epoch metrics that the lines of a file tell of.
-pub(super) fn figures_so_far(path: &Path) -> Result<Figures, RecordError> {
+/// Reads the epoch metrics of a `metrics.jsonl`.
+pub(super) fn read_summary(path: &Path) -> Result<RunSummary, RecordError> {
     #[derive(Deserialize)]
     struct Line {
         phase: String,
@@ -330,13 +325,13 @@ pub(super) fn figures_so_far(path: &Path) -> Result<Figures, RecordError> {
         name: String,
         value: serde_json::Value,
     }
-    let mut figures = Figures::default();
+    let mut summary = RunSummary::default();
     let lines = BufReader::new(File::open(path).map_err(RecordError::io("open", path))?).lines();
     for (number, line) in lines.enumerate() {
         let line = line.map_err(RecordError::io("read", path))?;
         let line: Line = serde_json::from_str(&line).map_err(|error| RecordError::Content {
             path: path.to_owned(),
-            problem: format!("line {} is no line of metrics: {error}", number + 1),
+            problem: format!("line {} is no metric: {error}", number + 1),
         })?;
         if line.scope == Scope::Epoch.name() {
             let value = line
@@ -344,98 +339,14 @@ pub(super) fn figures_so_far(path: &Path) -> Result<Figures, RecordError> {
                 .as_f64()
                 .or_else(|| line.value.as_str()?.parse().ok())
                 .unwrap_or(f64::NAN);
-            figures.take(&line.phase, &line.name, line.epoch, value);
+            summary.add(&line.phase, &line.name, line.epoch, value);
         }
     }
-    Ok(figures)
+    Ok(summary)
 }
 
-fn loud(error: RecordError) -> SinkError {
+fn sink_error(error: RecordError) -> SinkError {
     SinkError(error.to_string())
-}
-
-fn metric_json(line: &mut Vec<u8>, time: f64, at: &At<'_>, scope: Scope, name: &str, value: f64) {
-    begin(line, time);
-    member(line, "phase", at.phase);
-    member(line, "scope", scope.name());
-    member(line, "epoch", &at.epoch);
-    member(line, "step", &at.step);
-    member(line, "name", name);
-    if value.is_finite() {
-        member(line, "value", &value)
-    } else {
-        member(line, "value", &value.to_string())
-    }
-    line.push(b'}');
-}
-
-fn metric_row(line: &mut Vec<u8>, time: f64, at: &At<'_>, scope: Scope, name: &str, value: f64) {
-    seconds(line, time);
-    line.push(b',');
-    cell(line, at.phase);
-    line.push(b',');
-    line.extend_from_slice(scope.name().as_bytes());
-    line.push(b',');
-    json(line, &at.epoch);
-    line.push(b',');
-    json(line, &at.step);
-    line.push(b',');
-    cell(line, name);
-    line.push(b',');
-    if value.is_finite() {
-        json(line, &value)
-    } else {
-        line.extend_from_slice(value.to_string().as_bytes())
-    }
-}
-
-/// A time to the microsecond. Every step writes some: formatting a float to so many digits takes as
-/// long as all the rest of a line.
-fn seconds(line: &mut Vec<u8>, seconds: f64) {
-    let micros = (seconds * 1e6).round() as u64;
-    json(line, &(micros / 1_000_000));
-    let from = line.len();
-    // The leading 1 keeps the zeros after the point, which takes its place.
-    json(line, &(1_000_000 + micros % 1_000_000));
-    line[from] = b'.';
-}
-
-/// The first member of an object that is one line.
-fn begin(line: &mut Vec<u8>, time: f64) {
-    line.extend_from_slice(b"{\"time\":");
-    seconds(line, time);
-}
-
-/// A further member; `name` needs no escapes.
-fn member(line: &mut Vec<u8>, name: &str, value: &(impl Serialize + ?Sized)) {
-    line.extend_from_slice(b",\"");
-    line.extend_from_slice(name.as_bytes());
-    line.extend_from_slice(b"\":");
-    json(line, value);
-}
-
-/// A text or a number as JSON.
-fn json(line: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
-    // Writing to memory does not fail.
-    let _ = serde_json::to_writer(line, value);
-}
-
-/// A text as a cell of a table, quoted where it has to be (RFC 4180); line breaks become spaces,
-/// for one record is one line.
-fn cell(line: &mut Vec<u8>, text: &str) {
-    if !text.contains([',', '"', '\n', '\r']) {
-        line.extend_from_slice(text.as_bytes());
-        return;
-    }
-    line.push(b'"');
-    for byte in text.bytes() {
-        match byte {
-            b'"' => line.extend_from_slice(b"\"\""),
-            b'\n' | b'\r' => line.push(b' '),
-            byte => line.push(byte),
-        }
-    }
-    line.push(b'"');
 }
 
 #[cfg(test)]
@@ -452,25 +363,13 @@ mod tests {
 
     fn record(folder: &Path) -> RunRecord {
         let environment = Environment::gather(2, "cpu", 42);
-        let given = Given {
+        let given = RunInputs {
             run_files: &["[run]\n".to_owned()],
             resolved: "seed = 42\n",
             plugins: "",
             environment: &environment,
         };
         RunRecord::begin(RunDirectory::at(folder).unwrap(), &given).unwrap()
-    }
-
-    #[test]
-    fn times_are_written_to_the_microsecond() {
-        let written = |time| {
-            let mut line = Vec::new();
-            seconds(&mut line, time);
-            String::from_utf8(line).unwrap()
-        };
-        for time in [0.0, 0.5, 1.000_123, 2.999_999_6, 1_795_448_473.805_196] {
-            assert_eq!(written(time), format!("{time:.6}"));
-        }
     }
 
     #[test]
@@ -483,7 +382,7 @@ mod tests {
         }
         record.metric(&at(1, 0), Scope::Epoch, "loss", 0.5).unwrap();
         record
-            .end(&Ended {
+            .end(&RunEnd {
                 status: Status::Finished,
                 reason: String::new(),
                 by: String::new(),
@@ -505,7 +404,7 @@ mod tests {
         assert_eq!(rows.len(), 8);
         assert_eq!((&rows[3][6], &rows[4][6], &rows[5][6]), ("-0.0", "NaN", "inf"));
         assert_eq!(&rows[0][5], "a \"loss\", ");
-        assert_eq!(record.figures()[0].best, Some((0.5, 1)));
+        assert_eq!(record.epoch_metrics()[0].best, Some((0.5, 1)));
     }
 
     #[test]
@@ -517,7 +416,7 @@ mod tests {
         for kind in ["epoch-begin", "epoch-end"] {
             record.event(&at(3, 7), kind, "training", "").unwrap();
         }
-        let ended = Ended {
+        let ended = RunEnd {
             status: Status::Stopped,
             reason: "loss\nis low".to_owned(),
             by: "early-stopping".to_owned(),
@@ -553,7 +452,7 @@ mod tests {
             RunRecord::resume(RunDirectory::open(folder.path()).unwrap(), Some(&marks)).unwrap();
         again.metric(&at(1, 2), Scope::Step, "loss", 3.0).unwrap();
         again.mark().unwrap();
-        assert_eq!(again.figures()[0].last, (f64::INFINITY, 1));
+        assert_eq!(again.epoch_metrics()[0].last, (f64::INFINITY, 1));
         let text = fs::read_to_string(folder.path().join(file::METRICS)).unwrap();
         assert!(
             text.contains("\"value\":1.0")

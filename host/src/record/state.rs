@@ -1,27 +1,27 @@
-//! `state.json`: how a run stands or how it ended, in one small file that is always whole.
+//! `state.json`: the state of a run, in one small file that is replaced atomically.
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Moment, RecordError, atomic};
+use super::{RecordError, Timestamp, atomic};
 
-/// Number of the file's form.
+/// Version of the format.
 const FORMAT: u32 = 1;
 
-/// How a run stands.
+/// Status of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
-    /// It is training; or it was killed, where no process holds the folder any more.
+    /// In progress; or killed, if no process has the folder locked.
     Running,
-    /// All epochs were run.
+    /// All epochs are done.
     Finished,
-    /// A plugin ended it early and orderly.
+    /// Stopped early by a plugin.
     Stopped,
-    /// Something failed.
+    /// Ended by an error.
     Failed,
-    /// A signal ended it.
+    /// Ended by a signal.
     Interrupted,
 }
 
@@ -42,37 +42,37 @@ impl Status {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct RunState {
-    /// Number of the file's form.
+    /// Version of the format.
     pub format: u32,
-    /// How the run stands.
+    /// Status of the run.
     pub status: Status,
-    /// Why it ended; empty while it runs and where it finished.
+    /// Reason of the end; empty while it runs and if it finished.
     #[serde(default)]
     pub reason: String,
-    /// Instance that ended it; empty where it was none.
+    /// Instance that ended it; empty for none.
     #[serde(default)]
     pub by: String,
-    /// The process' exit code; none while it runs.
+    /// Exit code of the process; `None` while it runs.
     pub exit_code: Option<u8>,
-    /// Epoch that was reached, from 1; 0 before the first.
+    /// Current epoch, from 1; 0 before the first.
     pub epoch: u64,
-    /// Step within it that was reached.
+    /// Current step of the epoch.
     pub step: u64,
-    /// When it began.
+    /// Start of the run.
     pub started: String,
-    /// When this was written.
+    /// Time of this update.
     pub updated: String,
-    /// Process that runs or ran it.
+    /// Process id.
     pub process: u32,
-    /// How often it was resumed.
+    /// Number of times it was resumed.
     #[serde(default)]
     pub resumed: u32,
 }
 
 impl RunState {
-    /// A run that begins now.
+    /// The state of a run that starts now.
     pub fn begin() -> RunState {
-        let now = Moment::now().rfc3339();
+        let now = Timestamp::now().rfc3339();
         RunState {
             format: FORMAT,
             status: Status::Running,
@@ -91,15 +91,15 @@ impl RunState {
     /// Reads the file.
     ///
     /// # Errors
-    /// Where it cannot be read, or is of another form.
+    /// If it cannot be read, or has a newer format.
     pub fn read(path: &Path) -> Result<RunState, RecordError> {
         let text = std::fs::read(path).map_err(RecordError::io("read", path))?;
         let content = |problem| RecordError::Content { path: path.to_owned(), problem };
         let state: RunState = serde_json::from_slice(&text)
-            .map_err(|error| content(format!("is no state of a run: {error}")))?;
+            .map_err(|error| content(format!("is not the state of a run: {error}")))?;
         if state.format > FORMAT {
             let problem = format!(
-                "has form {}, this host reads up to {FORMAT}: use the newer host that wrote it",
+                "has format {}, this host reads up to {FORMAT}: use the newer host that wrote it",
                 state.format
             );
             return Err(content(problem));
@@ -110,9 +110,9 @@ impl RunState {
     /// Replaces the file.
     ///
     /// # Errors
-    /// Where the system refuses; the old file is untouched then.
+    /// If the file cannot be written; then the old file is untouched.
     pub fn write(&mut self, path: &Path) -> Result<(), RecordError> {
-        self.updated = Moment::now().rfc3339();
+        self.updated = Timestamp::now().rfc3339();
         let mut text = serde_json::to_vec_pretty(self).unwrap_or_default();
         text.push(b'\n');
         atomic::replace(path, &text)

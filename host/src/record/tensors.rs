@@ -1,7 +1,7 @@
-//! Named tensors as safetensors bytes, and back.
+//! Writes and reads named tensors in the safetensors format.
 //!
-//! The same tensors always give the same bytes: larger elements first (so that every tensor is
-//! aligned), then by name.
+//! Equal tensors always give equal bytes: they are sorted by element size, largest first, so that
+//! every tensor is aligned, then by name.
 
 use std::io;
 
@@ -11,24 +11,24 @@ use safetensors::{Dtype, SafeTensors, tensor::Metadata, tensor::TensorInfo};
 /// Bytes of a header are a multiple of this, so that the data after it is aligned.
 const ALIGNMENT: usize = 8;
 
-/// Why tensors could not be written or read.
+/// Errors of writing and reading tensors.
 #[derive(Debug, thiserror::Error)]
 pub enum TensorsError {
-    /// The bytes are no safetensors file.
-    #[error("is no safetensors file: {0}")]
+    /// The bytes are not a safetensors file.
+    #[error("is not a safetensors file: {0}")]
     Format(#[from] safetensors::SafeTensorError),
-    /// A tensor could not be taken from or to its device.
+    /// A tensor cannot be copied from or to its device.
     #[error("tensor `{name}`: {error}")]
     Tensor {
         /// Its name.
         name: String,
-        /// Candle's text.
+        /// Error of candle.
         error: candle_core::Error,
     },
-    /// Two tensors of one name.
-    #[error("two tensors are called `{0}`")]
+    /// Two tensors with one name.
+    #[error("two tensors have the name `{0}`")]
     TwoTensors(String),
-    /// An element type without a counterpart.
+    /// An element type that files or tensors cannot have.
     #[error("tensor `{name}` has element type {dtype}, which is not supported")]
     ElementType {
         /// Its name.
@@ -41,26 +41,26 @@ pub enum TensorsError {
     Header(#[from] serde_json::Error),
 }
 
-/// A safetensors file whose tensors are still where they were.
+/// A safetensors file whose tensors are not copied yet.
 #[derive(Clone, Debug)]
 pub struct Encoded {
     header: Vec<u8>,
-    /// On the processor and contiguous, in the order of the file.
+    /// Contiguous, on the CPU, in the order of the file.
     tensors: Vec<Tensor>,
     len: u64,
 }
 
 impl Encoded {
     /// Length of the file in bytes.
-    #[expect(clippy::len_without_is_empty, reason = "the header is always there")]
+    #[expect(clippy::len_without_is_empty, reason = "a file always has a header")]
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// Hands the file's bytes over, piece by piece.
+    /// Calls `take` with the bytes of the file in pieces.
     ///
     /// # Errors
-    /// What `take` answers, or a tensor that cannot be read.
+    /// Errors of `take`, or a tensor that cannot be read.
     pub fn each(&self, take: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
         take(&self.header)?;
         self.tensors
@@ -71,7 +71,7 @@ impl Encoded {
     /// The file in one piece.
     pub fn bytes(&self) -> Vec<u8> {
         let mut all = Vec::with_capacity(self.len as usize);
-        // Memory takes everything, and the tensors were read when this was made.
+        // Cannot fail: the target is memory, and `prepare` has read the tensors.
         let _ = self.each(&mut |bytes| {
             all.extend_from_slice(bytes);
             Ok(())
@@ -83,7 +83,7 @@ impl Encoded {
 /// The bytes of a safetensors file.
 ///
 /// # Errors
-/// For two tensors of one name, and element types that files cannot hold.
+/// For two tensors with one name, and element types that files cannot hold.
 pub fn encode(tensors: &[(String, Tensor)]) -> Result<Vec<u8>, TensorsError> {
     Ok(prepare(tensors)?.bytes())
 }
@@ -118,7 +118,7 @@ pub fn prepare(tensors: &[(String, Tensor)]) -> Result<Encoded, TensorsError> {
     if let Some(two) = names.windows(2).find(|two| two[0] == two[1]) {
         return Err(TensorsError::TwoTensors(two[0].clone()));
     }
-    // The key by which other libraries recognise files of plain tensors.
+    // Other libraries expect this key in files of plain tensors.
     let about = std::iter::once(("format".to_owned(), "pt".to_owned())).collect();
     let mut header = serde_json::to_vec(&Metadata::new(Some(about), infos)?)?;
     header.resize(header.len().next_multiple_of(ALIGNMENT), b' ');
@@ -133,10 +133,10 @@ pub fn prepare(tensors: &[(String, Tensor)]) -> Result<Encoded, TensorsError> {
     Ok(Encoded { header: bytes, tensors: sorted.iter().map(here).collect::<Result<_, _>>()?, len })
 }
 
-/// The tensors of a safetensors file, by name, on the processor.
+/// The tensors of a safetensors file, sorted by name, on the CPU.
 ///
 /// # Errors
-/// For bytes that are no such file, and element types that tensors cannot have.
+/// For other bytes, and element types that tensors cannot have.
 pub fn decode(bytes: &[u8]) -> Result<Vec<(String, Tensor)>, TensorsError> {
     let file = SafeTensors::deserialize(bytes)?;
     let mut tensors = Vec::with_capacity(file.len());
@@ -153,12 +153,12 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<(String, Tensor)>, TensorsError> {
     Ok(tensors)
 }
 
-/// Lends the elements of a contiguous tensor on the processor.
+/// Calls `take` with the bytes of a contiguous CPU tensor.
 fn with_bytes<T>(tensor: &Tensor, take: impl FnOnce(&[u8]) -> T) -> candle_core::Result<T> {
     let (storage, layout) = tensor.storage_and_layout();
     let range = layout.start_offset()..layout.start_offset() + layout.shape().elem_count();
     let Storage::Cpu(storage) = &*storage else {
-        candle_core::bail!("a tensor moved to the processor is not there")
+        candle_core::bail!("a tensor copied to the CPU is not there")
     };
     let elements: &[u8] = match storage {
         CpuStorage::U8(items) => &items[range],
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_stands_once_and_other_bytes_are_refused() {
+    fn duplicate_names_and_other_bytes_are_refused() {
         let tensor = Tensor::zeros(2, DType::F32, &Device::Cpu).unwrap();
         let twice = [("a".to_owned(), tensor.clone()), ("a".to_owned(), tensor)];
         assert!(matches!(encode(&twice), Err(TensorsError::TwoTensors(name)) if name == "a"));

@@ -7,7 +7,7 @@ use crate::cli::{Outcome, json_number, print, print_json};
 use crate::display::{columns, number};
 use crate::library::shown;
 use crate::record::{
-    Difference, Figure, Pairing, RunEntry, UsedPlugin, differences, plugin_differences,
+    Difference, EpochMetric, Pairing, RunEntry, UsedPlugin, differences, plugin_differences,
 };
 
 /// Arguments of `fluxbay runs compare`.
@@ -36,7 +36,7 @@ struct Comparison {
     /// Name, and what each run has: version and hash.
     plugins: Vec<(String, Option<String>, Option<String>)>,
     /// Phase and name, last and best of each.
-    figures: Vec<(String, String, Option<Figure>, Option<Figure>)>,
+    figures: Vec<(String, String, Option<EpochMetric>, Option<EpochMetric>)>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
@@ -63,8 +63,8 @@ impl Comparison {
             value.as_ref().and_then(|value| serde_json::to_value(value).ok())
         };
         let last =
-            |figure: &Option<Figure>| figure.as_ref().map(|figure| json_number(figure.last.0));
-        let best = |figure: &Option<Figure>| {
+            |figure: &Option<EpochMetric>| figure.as_ref().map(|figure| json_number(figure.last.0));
+        let best = |figure: &Option<EpochMetric>| {
             figure.as_ref().and_then(|figure| Some(json_number(figure.best?.0)))
         };
         let configuration = self.configuration.iter().map(
@@ -112,7 +112,7 @@ impl Comparison {
             .iter()
             .map(|(name, one, other)| vec![shown::text(name), hash(one), hash(other)]);
         section(&mut out, head("plugins"), plugins.collect(), "the same plugins, to the byte");
-        let best = |figure: &Option<Figure>| {
+        let best = |figure: &Option<EpochMetric>| {
             figure
                 .as_ref()
                 .and_then(|figure| figure.best)
@@ -166,8 +166,9 @@ fn plugins(one: &RunEntry, other: &RunEntry) -> Vec<(String, Option<String>, Opt
 fn figures(
     one: &RunEntry,
     other: &RunEntry,
-) -> Vec<(String, String, Option<Figure>, Option<Figure>)> {
-    let (mine, theirs) = (one.figures().unwrap_or_default(), other.figures().unwrap_or_default());
+) -> Vec<(String, String, Option<EpochMetric>, Option<EpochMetric>)> {
+    let (mine, theirs) =
+        (one.epoch_metrics().unwrap_or_default(), other.epoch_metrics().unwrap_or_default());
     let mut keys: Vec<(String, String)> = Vec::new();
     for figure in mine.iter().chain(&theirs) {
         let key = (figure.phase.clone(), figure.name.clone());
@@ -175,7 +176,7 @@ fn figures(
             keys.push(key);
         }
     }
-    let find = |all: &[Figure], key: &(String, String)| {
+    let find = |all: &[EpochMetric], key: &(String, String)| {
         all.iter().find(|figure| figure.phase == key.0 && figure.name == key.1).cloned()
     };
     keys.into_iter()

@@ -45,7 +45,7 @@ fn row(run: &RunEntry) -> Vec<String> {
     let (epoch, started) =
         run.state.as_ref().map(|state| (state.epoch, state.started.clone())).unwrap_or_default();
     let epoch = epochs(run).map_or(epoch.to_string(), |all| format!("{epoch}/{all}"));
-    let figures = run.figures().unwrap_or_default();
+    let figures = run.epoch_metrics().unwrap_or_default();
     let (best, name) = match headline(&figures).and_then(|figure| Some((figure, figure.best?))) {
         Some((figure, (best, _))) => (number(best), format!("{} {}", figure.phase, figure.name)),
         None => ("-".to_owned(), String::new()),
@@ -60,7 +60,7 @@ fn row(run: &RunEntry) -> Vec<String> {
 }
 
 fn json(run: &RunEntry) -> serde_json::Value {
-    let figures = run.figures().unwrap_or_default();
+    let figures = run.epoch_metrics().unwrap_or_default();
     json!({
         "id": run.id,
         "path": shown::path(&run.path),

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use clap_complete::engine::ArgValueCompleter;
 
 use super::{Exit, Failure, Outcome, RUNS, completions};
-use crate::record::{Figure, RunEntry, RunIndex};
+use crate::record::{EpochMetric, RunEntry, RunIndex};
 
 /// Arguments of `fluxbay runs`.
 #[derive(Debug, clap::Args)]
@@ -63,7 +63,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     }
 }
 
-fn json_figure(figure: &Figure) -> serde_json::Value {
+fn json_figure(figure: &EpochMetric) -> serde_json::Value {
     serde_json::json!({
         "phase": figure.phase,
         "name": figure.name,
@@ -76,7 +76,7 @@ fn json_figure(figure: &Figure) -> serde_json::Value {
 
 /// The figure that says most of a run at a glance: of the last phase that measured, the first
 /// metric that is not a loss.
-fn headline(figures: &[Figure]) -> Option<&Figure> {
+fn headline(figures: &[EpochMetric]) -> Option<&EpochMetric> {
     let phase = figures.iter().rev().map(|figure| figure.phase.as_str()).next()?;
     let of_phase = || figures.iter().filter(|figure| figure.phase == phase);
     of_phase().find(|figure| !figure.name.contains("loss")).or_else(|| of_phase().next())

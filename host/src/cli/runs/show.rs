@@ -8,7 +8,7 @@ use super::{Place, json_figure, list::epochs, names};
 use crate::cli::{Outcome, print, print_json};
 use crate::display::{bytes, columns, number};
 use crate::library::shown;
-use crate::record::{Figure, RunEntry, Status};
+use crate::record::{EpochMetric, RunEntry, Status};
 
 /// Digits of a hash that are shown.
 const HASH: usize = 12;
@@ -50,7 +50,7 @@ fn json(run: &RunEntry) -> Json {
         "problem": run.state.as_ref().err(),
         "epochs": epochs(run),
         "state": run.state.as_ref().ok(),
-        "figures": run.figures().unwrap_or_default().iter().map(json_figure).collect::<Vec<_>>(),
+        "figures": run.epoch_metrics().unwrap_or_default().iter().map(json_figure).collect::<Vec<_>>(),
         "plugins": plugins.collect::<Vec<_>>(),
         "checkpoints": checkpoints.collect::<Vec<_>>(),
         "environment": run.environment(),
@@ -92,7 +92,7 @@ fn text(run: &RunEntry) -> String {
     row("host", format!("fluxbay {}, {}", said("host"), said("device")));
     row("seed", environment.get("seed").map(Json::to_string).unwrap_or_default());
     row("folder", format!("{}, {}", shown::path(&run.path), bytes(run.size())));
-    figures(&mut out, &run.figures().unwrap_or_default());
+    figures(&mut out, &run.epoch_metrics().unwrap_or_default());
     out.push_str("\nplugins\n");
     let plugins = run
         .plugins()
@@ -131,7 +131,7 @@ fn standing(run: &RunEntry) -> String {
     text
 }
 
-fn figures(out: &mut String, figures: &[Figure]) {
+fn figures(out: &mut String, figures: &[EpochMetric]) {
     if figures.is_empty() {
         return;
     }

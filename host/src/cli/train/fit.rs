@@ -7,10 +7,10 @@ use super::{deadline::Deadline, launch, signals, threads};
 use crate::{
     cli::{Exit, Failure, Outcome},
     display::{Conclusion, HostLog, Screen, Summary},
-    durable::{Keeping, Record, profile},
+    durable::{CheckpointSaver, DeferredRecord, profile},
     learner::{Ending, FitReport, TIME_IS_UP, ports::PhaseKind, profile::Work},
     library::shown,
-    record::{Ended, RunRecord, Status, file},
+    record::{RunEnd, RunRecord, Status, file},
     session::Session,
     supervisor::worker::{self, Patience},
 };
@@ -27,7 +27,7 @@ pub(super) enum Kept {
 /// A session whose record has begun.
 pub(super) struct Ready<'a> {
     pub(super) session: &'a Session,
-    pub(super) sink: &'a Rc<Record>,
+    pub(super) sink: &'a Rc<DeferredRecord>,
     pub(super) kept: Kept,
     /// Steps after which the run is interrupted as by SIGINT.
     pub(super) interrupt_at: Option<u64>,
@@ -58,8 +58,11 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
     ));
 
     watch(session)?;
-    let keeping = Keeping::begin(session, ready.sink, ready.plugins.clone(), ready.interrupt_at)
-        .map_err(|error| Failure::new(Exit::Failed, format!("cannot keep checkpoints: {error}")))?;
+    let saver =
+        CheckpointSaver::begin(session, ready.sink, ready.plugins.clone(), ready.interrupt_at)
+            .map_err(|error| {
+                Failure::new(Exit::Failed, format!("cannot keep checkpoints: {error}"))
+            })?;
     let deadline =
         Deadline::begin(interrupt.clone(), session.run().run.max_time).map_err(|error| {
             Failure::new(Exit::Failed, format!("the time of the run cannot be watched: {error}"))
@@ -70,7 +73,7 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
     let outcome = Outcomes { report, signal };
     let mut problems = Vec::new();
     let mut note = |problem: Option<String>| problems.extend(problem);
-    let kept = keeping.as_ref().map_or(Ok(false), |keeping| keeping.finish());
+    let kept = saver.as_ref().map_or(Ok(false), |saver| saver.finish());
     let resumable =
         kept.as_ref().is_ok_and(|kept| *kept) && !matches!(outcome.report.ending, Ending::Finished);
     note(kept.err());
@@ -86,7 +89,7 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
         conclusion,
         epochs: outcome.report.epochs,
         elapsed: record.elapsed(),
-        figures: record.figures(),
+        figures: record.epoch_metrics(),
         times: record.times(),
         callbacks: callback_times(session),
         resume: if resumable && ready.kept == Kept::Record {
@@ -161,10 +164,10 @@ struct Outcomes {
 impl Outcomes {
     /// How it ended, for the person and for `state.json`; `spoiled` where the record could not be
     /// completed.
-    fn conclude(&self, spoiled: bool) -> (Conclusion, Ended) {
+    fn conclude(&self, spoiled: bool) -> (Conclusion, RunEnd) {
         let ended = |status, reason: &str, by: &str, exit: Exit| {
             let exit = if spoiled { Exit::Failed } else { exit };
-            Ended { status, reason: reason.to_owned(), by: by.to_owned(), exit_code: exit.code() }
+            RunEnd { status, reason: reason.to_owned(), by: by.to_owned(), exit_code: exit.code() }
         };
         match &self.report.ending {
             Ending::Finished => (Conclusion::Finished, ended(Status::Finished, "", "", Exit::Done)),

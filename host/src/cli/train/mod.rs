@@ -21,9 +21,9 @@ use super::{
 };
 use crate::{
     display::{Bars, Screen},
-    durable::Record,
+    durable::DeferredRecord,
     library::shown,
-    record::{Environment, Given, RunDirectory, RunRecord},
+    record::{Environment, RunDirectory, RunInputs, RunRecord},
     run_file::{Diagnostics, RunDescription, SourceKind},
     session::{Composed, Session, Surroundings},
     supervisor,
@@ -76,7 +76,7 @@ pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     directory
         .announce(&run_files(&run), &run.to_toml())
         .map_err(|error| Failure::new(Exit::Failed, error))?;
-    let sink = Rc::new(Record::default());
+    let sink = Rc::new(DeferredRecord::default());
     let surroundings = surroundings(&directory, &sink, screen);
     let opened = Composed::new(Rc::new(catalog), run, surroundings).and_then(Composed::open);
     let started = opened.and_then(|session| Ok((session.start_from_file()?, session)));
@@ -134,7 +134,11 @@ fn refusal(diagnostics: &Diagnostics) -> Exit {
 }
 
 /// What surrounds a session that keeps its record in a folder.
-fn surroundings(directory: &RunDirectory, sink: &Rc<Record>, screen: &Screen) -> Surroundings {
+fn surroundings(
+    directory: &RunDirectory,
+    sink: &Rc<DeferredRecord>,
+    screen: &Screen,
+) -> Surroundings {
     // Absolute: instances that keep files may change the working folder, or tell others of it.
     let path = std::path::absolute(directory.path());
     let run_dir = path.as_deref().unwrap_or(directory.path()).to_string_lossy().into_owned();
@@ -155,12 +159,12 @@ fn run_files(run: &RunDescription) -> Vec<String> {
 }
 
 /// Begins a record: everything that is known before the first step is written.
-fn with_given<T>(session: &Session, begin: impl FnOnce(&Given<'_>) -> T) -> T {
+fn with_given<T>(session: &Session, begin: impl FnOnce(&RunInputs<'_>) -> T) -> T {
     let run = session.run();
     let environment =
         Environment::gather(threads(run), &String::from(run.run.device), run.run.seed);
     let (run_files, resolved, plugins) = (run_files(run), run.to_toml(), plugins_lock(session));
-    begin(&Given {
+    begin(&RunInputs {
         run_files: &run_files,
         resolved: &resolved,
         plugins: &plugins,

@@ -17,7 +17,7 @@ use clap_complete::engine::ArgValueCompleter;
 use crate::{
     cli::{Exit, Failure, Outcome, PluginPath, RUNS, completions, run_arguments::tell},
     display::Screen,
-    durable::{MARKS, PLUGINS, RESOLVED, Record, changes},
+    durable::{DeferredRecord, MARKS, PLUGINS, RESOLVED, changes},
     learner::{Flow, Stop},
     library::shown,
     record::{
@@ -127,7 +127,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     if point.is_none() {
         clear_loggers(&directory, &run);
     }
-    let sink = Rc::new(Record::default());
+    let sink = Rc::new(DeferredRecord::default());
     let composed = Composed::new(Rc::new(catalog), run, surroundings(&directory, &sink, screen))
         .and_then(Composed::open);
     // A run that begins anew begins with the file that it was to start from, too.
@@ -251,7 +251,7 @@ fn go_on(
     session: &Session,
     directory: RunDirectory,
     point: Option<&Point>,
-    sink: &Rc<Record>,
+    sink: &Rc<DeferredRecord>,
     (kept, interrupt_at): (Kept, Option<u64>),
     screen: &Screen,
 ) -> Outcome {

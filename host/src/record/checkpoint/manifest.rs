@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{About, Damage};
+use super::{CheckpointInfo, Damage};
 
 /// Name of the file.
 pub(super) const MANIFEST: &str = "manifest.json";
-/// Number of its form.
+/// Version of its format.
 const FORM: u32 = 1;
 
 /// The manifest's content.
@@ -17,7 +17,7 @@ const FORM: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub(super) struct Manifest {
     form: u32,
-    pub(super) about: About,
+    pub(super) about: CheckpointInfo,
     pub(super) files: BTreeMap<String, FileEntry>,
     /// sha256 of the manifest's text with this field empty.
     sha256: String,
@@ -32,7 +32,7 @@ pub(super) struct FileEntry {
 }
 
 #[derive(Deserialize)]
-struct Form {
+struct Version {
     form: u32,
 }
 
@@ -46,7 +46,7 @@ pub(super) fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 impl Manifest {
-    pub(super) fn new(about: About, files: BTreeMap<String, FileEntry>) -> Manifest {
+    pub(super) fn new(about: CheckpointInfo, files: BTreeMap<String, FileEntry>) -> Manifest {
         let mut manifest = Manifest { form: FORM, about, files, sha256: String::new() };
         manifest.sha256 = manifest.own_hash();
         manifest
@@ -62,13 +62,12 @@ impl Manifest {
         sha256(&Manifest { sha256: String::new(), ..self.clone() }.text())
     }
 
-    /// Reads a manifest. Only the very text that was written is accepted, so no flipped byte goes
-    /// unseen.
+    /// Parses a manifest. Accepts exactly the text that was written, so every changed byte is found.
     pub(super) fn parse(text: &[u8]) -> Result<Manifest, Damage> {
         let broken = |error: serde_json::Error| Damage::Manifest(error.to_string());
-        let Form { form } = serde_json::from_slice(text).map_err(broken)?;
+        let Version { form } = serde_json::from_slice(text).map_err(broken)?;
         if form > FORM {
-            return Err(Damage::Form { found: form, known: FORM });
+            return Err(Damage::Format { found: form, known: FORM });
         }
         let manifest: Manifest = serde_json::from_slice(text).map_err(broken)?;
         if manifest.text() != text || manifest.own_hash() != manifest.sha256 {

@@ -1,15 +1,17 @@
-//! Checkpoints on the disk: a folder of files that is either whole or not there.
+//! Checkpoints on disk: folders that are either complete or absent.
 //!
-//! A checkpoint is written aside and synced file by file; its manifest, with the sha256 of every
-//! file, comes last; then the folder takes its name. What is read back is verified to the last byte
-//! before anything uses it. What the files mean is the learner's business: here they are named
-//! bytes.
+//! A checkpoint is written to a temporary folder: every file is written and synced, the manifest
+//! with the sha256 of every file comes last, then the folder is renamed. Reading verifies every
+//! byte. The content of the files is up to the learner; here they are named bytes.
+//!
+//! `write` and `read` do that, `retention` decides which old checkpoints are removed,
+//! `writer_thread` writes in the background, `manifest` holds the hashes.
 
-mod keeper;
 mod manifest;
 mod read;
 mod retention;
 mod write;
+mod writer_thread;
 
 use std::{borrow::Cow, collections::BTreeMap, io};
 
@@ -18,36 +20,36 @@ use serde::{Deserialize, Serialize};
 use super::tensors::Encoded;
 
 pub use self::{
-    keeper::{Keeper, Kept, Produce},
-    read::{Found, newer_than, newest, read, scan, verify},
-    retention::{Best, Keep, Retention},
+    read::{FoundCheckpoint, newer_than, newest, read, scan, verify},
+    retention::{KeepBest, Retention, Retentions},
     write::{remove, set_aside, write},
+    writer_thread::{Produce, WriterThread},
 };
 
-/// What a checkpoint is about: readable without its files.
+/// Information about a checkpoint, readable without its files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct About {
-    /// Grows from one checkpoint of a run to the next: steps of all phases since the run began.
+pub struct CheckpointInfo {
+    /// Steps of all phases since the run began; grows from one checkpoint to the next.
     pub sequence: u64,
-    /// Epochs of all phases that were completed.
+    /// Completed epochs.
     pub epochs: u64,
-    /// Phase that was running, by instance id; empty between two epochs of the fit.
+    /// Id of the running phase; empty between two epochs of the fit.
     pub phase: String,
-    /// Steps of its epoch that were completed.
+    /// Completed steps of the running phase's epoch.
     pub step: u64,
     /// Why it was written, such as `interval`, `signal`, `end`.
     pub reason: String,
-    /// Who asked for it: instances by their id, `run` for the run's own settings. Each has a say in
-    /// how long it is kept.
+    /// Requesters: ids of instances, or `run` for `[checkpoints]`. Each decides how long the
+    /// checkpoint is kept.
     pub asked_by: Vec<String>,
-    /// Last value of each epoch metric, by `PHASE/NAME`; only finite ones. Written as texts: a
-    /// number of JSON is not read back to the last bit, and the manifest must be.
+    /// Last finite value of each epoch metric, by `PHASE/NAME`. Written as texts, since a JSON number
+    /// may be read back with other bits.
     #[serde(with = "exact")]
     pub metrics: BTreeMap<String, f64>,
 }
 
-/// Numbers as texts that are read back to the last bit.
+/// Numbers as texts that are read back with the same bits.
 mod exact {
     use std::collections::BTreeMap;
 
@@ -75,13 +77,13 @@ mod exact {
 /// A checkpoint in memory: named bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CheckpointData {
-    /// What it is about.
-    pub about: About,
+    /// Its information.
+    pub about: CheckpointInfo,
     /// Files by name: letters, digits, `.`, `-` and `_` only.
     pub files: BTreeMap<String, Content>,
 }
 
-/// Content of a file that is written: bytes, or tensors that need not be copied together first.
+/// Content of a file: bytes, or tensors that are written without copying them together first.
 #[derive(Clone, Debug)]
 pub enum Content {
     /// Bytes.
@@ -91,7 +93,7 @@ pub enum Content {
 }
 
 impl Content {
-    /// Its length in bytes.
+    /// Length in bytes.
     pub fn len(&self) -> u64 {
         match self {
             Content::Bytes(bytes) => bytes.len() as u64,
@@ -104,10 +106,10 @@ impl Content {
         self.len() == 0
     }
 
-    /// Hands its bytes over, piece by piece.
+    /// Calls `take` with the bytes in pieces.
     ///
     /// # Errors
-    /// What `take` answers, or a tensor that cannot be read.
+    /// Errors of `take`, or a tensor that cannot be read.
     pub fn each(&self, take: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
         match self {
             Content::Bytes(bytes) => take(bytes),
@@ -115,7 +117,7 @@ impl Content {
         }
     }
 
-    /// Its bytes in one piece.
+    /// The bytes in one piece.
     pub fn bytes(&self) -> Cow<'_, [u8]> {
         match self {
             Content::Bytes(bytes) => Cow::Borrowed(bytes),
@@ -136,21 +138,23 @@ impl From<Vec<u8>> for Content {
     }
 }
 
-/// Why a checkpoint could not be used.
+/// Why a checkpoint cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Damage {
     /// It has no manifest.
-    #[error("its manifest is missing: it was not written to its end, or is no checkpoint")]
+    #[error("its manifest is missing: it is incomplete, or not a checkpoint")]
     NoManifest,
-    /// The manifest is not what was written.
+    /// The manifest has changed.
     #[error("its manifest is damaged: {0}")]
     Manifest(String),
-    /// It is of a form that this host does not know.
-    #[error("it has form {found}, this host reads up to {known}: use the newer host that wrote it")]
-    Form {
-        /// Its form.
+    /// It has a newer format.
+    #[error(
+        "it has format {found}, this host reads up to {known}: use the newer host that wrote it"
+    )]
+    Format {
+        /// Its format.
         found: u32,
-        /// Newest form known.
+        /// Newest known format.
         known: u32,
     },
     /// A file is missing.
@@ -161,7 +165,7 @@ pub enum Damage {
     Unreadable {
         /// The file.
         file: String,
-        /// The system's answer.
+        /// The error of the system.
         error: String,
     },
     /// A file has another length.

@@ -1,4 +1,4 @@
-//! Reading: which checkpoints there are, whether they are whole, what they hold.
+//! Lists, verifies and reads checkpoints.
 
 use std::{
     collections::BTreeMap,
@@ -7,37 +7,39 @@ use std::{
 };
 
 use super::{
-    About, CheckpointData, Content, Damage,
+    CheckpointData, CheckpointInfo, Content, Damage,
     manifest::{MANIFEST, Manifest, sha256},
     write::sweep,
 };
 
-/// A checkpoint's folder with what its manifest says.
+/// A checkpoint's folder with the information of its manifest.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Found {
+pub struct FoundCheckpoint {
     /// The folder.
     pub path: PathBuf,
-    /// What it is about, or why that cannot be told.
-    pub about: Result<About, Damage>,
+    /// Its information, or why the manifest cannot be read.
+    pub about: Result<CheckpointInfo, Damage>,
 }
 
-/// The checkpoints in a folder, oldest first by the number that their names begin with. Reads
-/// manifests only.
-pub fn scan(folder: &Path) -> Vec<Found> {
+/// The checkpoints of a folder, oldest first by the number in their names. Reads manifests only.
+pub fn scan(folder: &Path) -> Vec<FoundCheckpoint> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let paths = entries
         .flatten()
         .map(|entry| entry.path())
         .filter(|path| age(path).is_some())
         .filter(|path| path.is_dir());
-    let mut found: Vec<Found> = paths
-        .map(|path| Found { about: read_manifest(&path).map(|manifest| manifest.about), path })
+    let mut found: Vec<FoundCheckpoint> = paths
+        .map(|path| FoundCheckpoint {
+            about: read_manifest(&path).map(|manifest| manifest.about),
+            path,
+        })
         .collect();
     found.sort_by(|a, b| age(&a.path).cmp(&age(&b.path)).then_with(|| a.path.cmp(&b.path)));
     found
 }
 
-/// Those that stand after `path`, which is one of the folder's.
+/// The checkpoints of a folder that are newer than `path`, which is one of them.
 pub fn newer_than(folder: &Path, path: &Path) -> Vec<PathBuf> {
     let name = path.file_name();
     scan(folder)
@@ -48,30 +50,30 @@ pub fn newer_than(folder: &Path, path: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The number that a checkpoint's name begins with.
+/// The number at the start of a checkpoint's name.
 fn age(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.split('-').next()?.parse().ok()
 }
 
-/// Reads the newest checkpoint that is whole. Also answers those that had to be passed over, newest
-/// first, with the reason; clears away what a broken-off writing has left.
-#[expect(clippy::type_complexity, reason = "two plain answers")]
+/// Reads the newest intact checkpoint. Also returns the damaged ones that are newer, newest first.
+/// Removes temporary folders of interrupted writes.
+#[expect(clippy::type_complexity, reason = "two plain results")]
 pub fn newest(folder: &Path) -> (Option<(PathBuf, CheckpointData)>, Vec<(PathBuf, Damage)>) {
     sweep(folder);
-    let mut passed = Vec::new();
+    let mut damaged = Vec::new();
     for found in scan(folder).into_iter().rev() {
         match read(&found.path) {
-            Ok(data) => return (Some((found.path, data)), passed),
-            Err(damage) => passed.push((found.path, damage)),
+            Ok(data) => return (Some((found.path, data)), damaged),
+            Err(damage) => damaged.push((found.path, damage)),
         }
     }
-    (None, passed)
+    (None, damaged)
 }
 
-/// Reads a checkpoint and verifies every byte of it.
+/// Reads a checkpoint and verifies every byte.
 ///
 /// # Errors
-/// The first thing that is not as it was written.
+/// The first damage that is found.
 pub fn read(path: &Path) -> Result<CheckpointData, Damage> {
     let manifest = read_manifest(path)?;
     let mut files = BTreeMap::new();
@@ -96,7 +98,7 @@ pub fn read(path: &Path) -> Result<CheckpointData, Damage> {
 ///
 /// # Errors
 /// As [`read`].
-pub fn verify(path: &Path) -> Result<About, Damage> {
+pub fn verify(path: &Path) -> Result<CheckpointInfo, Damage> {
     read(path).map(|data| data.about)
 }
 

@@ -1,30 +1,30 @@
-//! Which checkpoints are kept.
+//! Decides which checkpoints are kept.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
 };
 
-use super::{About, Found};
+use super::{CheckpointInfo, FoundCheckpoint};
 use crate::record::Better;
 
-/// What one of those who ask for checkpoints wants kept.
+/// The checkpoints that one requester keeps.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retention {
-    /// How many of the newest are kept; 0 keeps all.
+    /// Number of newest ones; 0 keeps all.
     pub last: usize,
-    /// The best ones that are kept beyond that.
-    pub best: Option<Best>,
+    /// Best ones that are kept in addition.
+    pub best: Option<KeepBest>,
 }
 
-/// Keeping the best.
+/// Keeps the best by a metric.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Best {
+pub struct KeepBest {
     /// Metric by `PHASE/NAME`, such as `validation/loss`.
     pub metric: String,
     /// Which values are better.
     pub better: Better,
-    /// How many are kept.
+    /// Number of checkpoints.
     pub count: usize,
 }
 
@@ -34,12 +34,12 @@ impl Default for Retention {
     }
 }
 
-/// What each of those who ask for checkpoints wants kept.
-pub type Keep = BTreeMap<String, Retention>;
+/// The retention of each requester.
+pub type Retentions = BTreeMap<String, Retention>;
 
 impl Retention {
-    /// Which of `mine`, oldest first, are kept.
-    fn kept<'a>(&self, mine: &[(&'a PathBuf, &'a About)]) -> Vec<&'a PathBuf> {
+    /// The kept ones of `mine`, which is sorted oldest first.
+    fn kept<'a>(&self, mine: &[(&'a PathBuf, &'a CheckpointInfo)]) -> Vec<&'a PathBuf> {
         if self.last == 0 {
             return mine.iter().map(|(path, _)| *path).collect();
         }
@@ -60,21 +60,23 @@ impl Retention {
     }
 }
 
-/// The folders that need not be kept, of those found, which stand oldest first. The newest is
-/// always kept, and so is what somebody asked for whose wishes are not known any more. Damaged ones
-/// are never touched: they may hold what somebody wants to save.
-pub fn superfluous(keep: &Keep, found: &[Found]) -> Vec<PathBuf> {
+/// The checkpoints to remove, of those found, sorted oldest first. The newest is always kept, and so
+/// are those of requesters that are not in `keep`. Damaged ones are never removed: the user may want
+/// to recover them.
+pub fn superfluous(keep: &Retentions, found: &[FoundCheckpoint]) -> Vec<PathBuf> {
     let whole: Vec<_> = found
         .iter()
         .filter_map(|found| found.about.as_ref().ok().map(|about| (&found.path, about)))
         .collect();
     let mut kept: BTreeSet<&PathBuf> = whole.last().map(|(path, _)| *path).into_iter().collect();
-    for (who, retention) in keep {
+    for (requester, retention) in keep {
         let mine: Vec<_> =
-            whole.iter().filter(|(_, about)| about.asked_by.contains(who)).copied().collect();
+            whole.iter().filter(|(_, about)| about.asked_by.contains(requester)).copied().collect();
         kept.extend(retention.kept(&mine));
     }
-    let is_known = |about: &About| about.asked_by.iter().all(|who| keep.contains_key(who));
+    let is_known = |about: &CheckpointInfo| {
+        about.asked_by.iter().all(|requester| keep.contains_key(requester))
+    };
     whole
         .iter()
         .filter(|(path, about)| is_known(about) && !kept.contains(path))

@@ -6,7 +6,7 @@ use super::*;
 use crate::record::Better;
 
 fn data(sequence: u64, loss: f64) -> CheckpointData {
-    let about = About {
+    let about = CheckpointInfo {
         sequence,
         epochs: sequence / 10,
         phase: String::new(),
@@ -26,11 +26,11 @@ fn data(sequence: u64, loss: f64) -> CheckpointData {
     CheckpointData { about, files }
 }
 
-fn keep(last: usize, best: Option<Best>) -> Keep {
-    Keep::from([("run".to_owned(), Retention { last, best })])
+fn keep(last: usize, best: Option<KeepBest>) -> Retentions {
+    Retentions::from([("run".to_owned(), Retention { last, best })])
 }
 
-fn all() -> Keep {
+fn all() -> Retentions {
     keep(0, None)
 }
 
@@ -70,7 +70,7 @@ fn any_metric_comes_back_to_the_last_bit() {
 }
 
 #[test]
-fn every_flipped_bit_and_every_cut_is_seen() {
+fn every_flipped_bit_and_every_cut_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(folder.path(), &data(7, 0.5), &all()).unwrap();
     let files: Vec<_> = names(&path)
@@ -104,7 +104,7 @@ fn every_flipped_bit_and_every_cut_is_seen() {
 }
 
 #[test]
-fn damage_is_named_and_the_one_before_is_offered() {
+fn damage_is_named_and_the_previous_one_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let paths: Vec<_> = [10, 20, 30, 40]
         .iter()
@@ -127,7 +127,7 @@ fn damage_is_named_and_the_one_before_is_offered() {
 }
 
 #[test]
-fn a_writing_that_was_broken_off_is_invisible_and_swept() {
+fn an_interrupted_write_is_ignored_and_removed() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), &data(10, 0.5), &all()).unwrap();
     fs::create_dir(folder.path().join(".0000000020-epoch-2.new")).unwrap();
@@ -138,7 +138,7 @@ fn a_writing_that_was_broken_off_is_invisible_and_swept() {
 }
 
 #[test]
-fn a_failed_writing_leaves_the_older_ones() {
+fn a_failed_write_leaves_the_older_ones() {
     let folder = tempfile::tempdir().unwrap();
     let keep = keep(1, None);
     write(folder.path(), &data(10, 0.5), &keep).unwrap();
@@ -151,7 +151,7 @@ fn a_failed_writing_leaves_the_older_ones() {
 #[test]
 fn the_newest_and_the_best_are_kept() {
     let folder = tempfile::tempdir().unwrap();
-    let best = Best { metric: "validation/loss".to_owned(), better: Better::Lower, count: 2 };
+    let best = KeepBest { metric: "validation/loss".to_owned(), better: Better::Lower, count: 2 };
     let keep = keep(1, Some(best));
     for (sequence, loss) in [(1, 0.9), (2, 0.3), (3, 0.5), (4, 0.2), (5, 0.8)] {
         write(folder.path(), &data(sequence, loss), &keep).unwrap();
@@ -159,46 +159,44 @@ fn the_newest_and_the_best_are_kept() {
     let kept: Vec<u64> =
         scan(folder.path()).iter().map(|found| found.about.as_ref().unwrap().sequence).collect();
     assert_eq!(kept, [2, 4, 5]);
-    assert_eq!(names(folder.path()).len(), 3, "nothing is left aside");
+    assert_eq!(names(folder.path()).len(), 3, "no temporary folder is left");
 }
 
 #[test]
-fn checkpoints_are_written_beside_the_training_one_at_a_time() {
+fn checkpoints_are_written_in_the_background_one_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("checkpoints");
-    let mut keeper = Keeper::new(path.clone()).unwrap();
-    assert_eq!(
-        keeper.keep(Box::new(|| Ok(data(10, 0.5))), Vec::new(), all()).unwrap(),
-        Kept::Handed
-    );
-    keeper.wait().unwrap();
-    assert_eq!(keeper.newest(), Some(&path.join("0000000010-epoch-1")));
-    keeper.keep(Box::new(|| Ok(data(20, 0.5))), Vec::new(), all()).unwrap();
-    drop(keeper);
+    let mut writer = WriterThread::new(path.clone()).unwrap();
+    writer.submit(Box::new(|| Ok(data(10, 0.5))), Vec::new(), all()).unwrap();
+    writer.wait().unwrap();
+    assert_eq!(writer.newest(), Some(&path.join("0000000010-epoch-1")));
+    writer.submit(Box::new(|| Ok(data(20, 0.5))), Vec::new(), all()).unwrap();
+    drop(writer);
     assert_eq!(newest(&path).0.unwrap().1.about.sequence, 20, "dropping waits");
 }
 
 #[test]
-fn a_checkpoint_that_cannot_be_written_is_told() {
+fn a_checkpoint_that_cannot_be_written_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("checkpoints");
     fs::write(&path, "in the way").unwrap();
-    let mut keeper = Keeper::new(path).unwrap();
-    keeper.keep(Box::new(|| Ok(data(10, 0.5))), Vec::new(), all()).unwrap();
-    assert!(keeper.wait().is_err());
+    let mut writer = WriterThread::new(path).unwrap();
+    writer.submit(Box::new(|| Ok(data(10, 0.5))), Vec::new(), all()).unwrap();
+    assert!(writer.wait().is_err());
 }
 
 #[test]
-fn each_of_those_who_ask_has_a_say() {
+fn each_requester_has_its_own_retention() {
     let folder = tempfile::tempdir().unwrap();
-    let better = |metric: &str| Best { metric: metric.to_owned(), better: Better::Lower, count: 1 };
-    let keep = Keep::from([
+    let better =
+        |metric: &str| KeepBest { metric: metric.to_owned(), better: Better::Lower, count: 1 };
+    let keep = Retentions::from([
         ("run".to_owned(), Retention { last: 1, best: None }),
         ("best".to_owned(), Retention { last: 1, best: Some(better("validation/loss")) }),
     ]);
     let asked = |sequence: u64, loss: f64, by: &[&str]| {
         let mut data = data(sequence, loss);
-        data.about.asked_by = by.iter().map(|&who| who.to_owned()).collect();
+        data.about.asked_by = by.iter().map(|&requester| requester.to_owned()).collect();
         write(folder.path(), &data, &keep).unwrap();
         let kept: Vec<u64> = scan(folder.path())
             .iter()
@@ -210,5 +208,5 @@ fn each_of_those_who_ask_has_a_say() {
     assert_eq!(asked(2, 0.2, &["run"]), [1, 2]);
     assert_eq!(asked(3, 0.3, &["best"]), [1, 2, 3], "1 is its best, 2 the run's newest");
     assert_eq!(asked(4, 0.4, &["gone"]), [1, 2, 3, 4]);
-    assert_eq!(asked(5, 0.05, &["run", "best"]), [4, 5], "nobody knows what `gone` wants kept");
+    assert_eq!(asked(5, 0.05, &["run", "best"]), [4, 5], "the retention of `gone` is unknown");
 }

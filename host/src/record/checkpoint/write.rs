@@ -1,5 +1,4 @@
-//! Writing: aside, synced, manifest last, renamed, the parent synced; only then are older ones
-//! removed.
+//! Writes a checkpoint to a temporary folder, syncs and renames it, then removes old ones.
 
 use std::{
     collections::BTreeMap,
@@ -11,30 +10,34 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    CheckpointData, Content, Keep,
+    CheckpointData, Content, Retentions,
     manifest::{FileEntry, MANIFEST, Manifest, hexadecimal},
     retention::superfluous,
     scan,
 };
 use crate::record::{RecordError, atomic::sync_folder};
 
-/// Writes a checkpoint into the folder of a run's checkpoints, which is made where it is not there,
-/// and removes those that nobody in `keep` keeps. Answers its folder.
+/// Writes a checkpoint into `folder`, which is created if needed, and removes the old ones that
+/// `keep` does not retain. Returns the path of the new one.
 ///
 /// # Errors
-/// Where the system refuses: nothing was added then, and every older checkpoint is still there. An
-/// old one that cannot be removed is no error; the log names it.
-pub fn write(folder: &Path, data: &CheckpointData, keep: &Keep) -> Result<PathBuf, RecordError> {
+/// If it cannot be written; then nothing was added or removed. A failure to remove an old one is
+/// only logged.
+pub fn write(
+    folder: &Path,
+    data: &CheckpointData,
+    keep: &Retentions,
+) -> Result<PathBuf, RecordError> {
     fs::create_dir_all(folder).map_err(RecordError::io("create the folder", folder))?;
     let name = free_name(folder, data);
-    let aside = folder.join(format!(".{name}.new"));
+    let temporary = folder.join(format!(".{name}.new"));
     let path = folder.join(name);
-    let written = write_aside(&aside, data)
-        .and_then(|()| fs::rename(&aside, &path).map_err(RecordError::io("rename to", &path)))
+    let written = write_files_into(&temporary, data)
+        .and_then(|()| fs::rename(&temporary, &path).map_err(RecordError::io("rename to", &path)))
         .and_then(|()| sync_folder(folder));
     if let Err(error) = written {
-        // The error that matters is the one above; what is left aside is swept by the next writing.
-        let _ = fs::remove_dir_all(&aside);
+        // Ignored in favour of the error above; the folder is removed later by `sweep`.
+        let _ = fs::remove_dir_all(&temporary);
         return Err(error);
     }
     for old in superfluous(keep, &scan(folder)) {
@@ -43,7 +46,7 @@ pub fn write(folder: &Path, data: &CheckpointData, keep: &Keep) -> Result<PathBu
     Ok(path)
 }
 
-/// `0000000135-epoch-3`, with a number where that is taken.
+/// `0000000135-epoch-3`, with a number appended if that exists.
 fn free_name(folder: &Path, data: &CheckpointData) -> String {
     let stem = format!("{:010}-epoch-{}", data.about.sequence, data.about.epochs);
     let mut name = stem.clone();
@@ -55,27 +58,26 @@ fn free_name(folder: &Path, data: &CheckpointData) -> String {
     name
 }
 
-fn write_aside(aside: &Path, data: &CheckpointData) -> Result<(), RecordError> {
-    if aside.exists() {
-        fs::remove_dir_all(aside).map_err(RecordError::io("remove", aside))?;
+fn write_files_into(temporary: &Path, data: &CheckpointData) -> Result<(), RecordError> {
+    if temporary.exists() {
+        fs::remove_dir_all(temporary).map_err(RecordError::io("remove", temporary))?;
     }
-    fs::create_dir(aside).map_err(RecordError::io("create the folder", aside))?;
+    fs::create_dir(temporary).map_err(RecordError::io("create the folder", temporary))?;
     if let Some(name) = data.files.keys().find(|name| !is_plain(name)) {
         return Err(RecordError::Content {
-            path: aside.join(name),
-            problem: "is no name for a file of a checkpoint".to_owned(),
+            path: temporary.join(name),
+            problem: "is not a valid name for a file of a checkpoint".to_owned(),
         });
     }
-    let files = write_files(aside, data)?;
+    let files = write_files(temporary, data)?;
     let manifest = Content::Bytes(Manifest::new(data.about.clone(), files).text());
-    write_synced(&aside.join(MANIFEST), &manifest)?;
-    sync_folder(aside)
+    write_synced(&temporary.join(MANIFEST), &manifest)?;
+    sync_folder(temporary)
 }
 
-/// Writes and syncs every file on a thread of its own, and computes the hashes meanwhile: the
-/// disk's waits overlap, and a processor is free while it waits.
+/// Writes and syncs every file on its own thread, and computes the hashes at the same time.
 fn write_files(
-    aside: &Path,
+    temporary: &Path,
     data: &CheckpointData,
 ) -> Result<BTreeMap<String, FileEntry>, RecordError> {
     std::thread::scope(|scope| {
@@ -83,20 +85,20 @@ fn write_files(
             .files
             .iter()
             .map(|(name, content)| {
-                let path = aside.join(name);
+                let path = temporary.join(name);
                 scope.spawn(move || write_synced(&path, content))
             })
             .collect();
         let mut files = BTreeMap::new();
         for (name, content) in &data.files {
             let sha256 = hash(content)
-                .map_err(RecordError::io("read back what goes to", &aside.join(name)))?;
+                .map_err(RecordError::io("read back what goes to", &temporary.join(name)))?;
             files.insert(name.clone(), FileEntry { bytes: content.len(), sha256 });
         }
         for thread in written {
             thread.join().unwrap_or_else(|_| {
                 Err(RecordError::Content {
-                    path: aside.to_owned(),
+                    path: temporary.to_owned(),
                     problem: "a thread that wrote it panicked".to_owned(),
                 })
             })?;
@@ -126,8 +128,8 @@ fn write_synced(path: &Path, content: &Content) -> Result<(), RecordError> {
     File::create_new(path).and_then(write).map_err(RecordError::io("write", path))
 }
 
-/// Takes a checkpoint's name away before its files, so that a half removed one is never taken for
-/// one. One that cannot be removed is named in the log.
+/// Removes a checkpoint: renames it first, so that a partly removed one is not taken for one. A
+/// failure is logged.
 pub fn remove(path: &Path) {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let aside = path.with_file_name(format!(".{name}.old"));
@@ -140,8 +142,7 @@ pub fn remove(path: &Path) {
     }
 }
 
-/// Renames a damaged checkpoint, so that it is not taken for one any more; what can be saved of it
-/// is still there.
+/// Renames a damaged checkpoint, so that it is not read again, but can still be recovered.
 pub fn set_aside(path: &Path) {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let aside = path.with_file_name(format!("damaged-{name}"));
@@ -156,14 +157,13 @@ pub fn set_aside(path: &Path) {
     }
 }
 
-/// Removes what writings and removals that were broken off have left aside.
+/// Removes the temporary folders of interrupted writes and removals.
 pub(super) fn sweep(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
         if name.starts_with('.') && (name.ends_with(".new") || name.ends_with(".old")) {
-            // It is in nobody's way.
             let _ = fs::remove_dir_all(entry.path());
         }
     }

@@ -1,5 +1,4 @@
-//! Writes checkpoints on a thread of its own, one at a time, so that training waits only until the
-//! bytes are copied.
+//! Writes checkpoints on a thread, one at a time, while training continues.
 
 use std::{
     fs::File,
@@ -8,32 +7,24 @@ use std::{
     thread::JoinHandle,
 };
 
-use super::{CheckpointData, Keep, write};
+use super::{CheckpointData, Retentions, write};
 use crate::record::RecordError;
 
-/// Puts a checkpoint's files together, away from the training thread.
+/// Builds the files of a checkpoint on the writer thread.
 pub type Produce = Box<dyn FnOnce() -> Result<CheckpointData, RecordError> + Send>;
 
-/// What is to be written, the files that must be on the disk before it, and what is kept
-/// afterwards.
+/// One checkpoint to write.
 struct Job {
     produce: Produce,
+    /// Files to sync before.
     before: Vec<File>,
-    keep: Keep,
+    /// Decides which older checkpoints are removed afterwards.
+    keep: Retentions,
 }
 
-/// What became of a checkpoint that was handed over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
-    /// It is being written.
-    Handed,
-    /// The one before is still being written: this one was left out.
-    LeftOut,
-}
-
-/// The writer of a run's checkpoints. Dropping it waits for what is being written.
+/// The writer of a run's checkpoints. Dropping it waits for the checkpoint in progress.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct WriterThread {
     jobs: Option<Sender<Job>>,
     done: Receiver<Result<PathBuf, RecordError>>,
     thread: Option<JoinHandle<()>>,
@@ -41,12 +32,12 @@ pub struct Keeper {
     newest: Option<PathBuf>,
 }
 
-impl Keeper {
-    /// A writer into the folder of a run's checkpoints.
+impl WriterThread {
+    /// Starts a writer into the folder of a run's checkpoints.
     ///
     /// # Errors
-    /// Where no thread can be started.
-    pub fn new(folder: PathBuf) -> std::io::Result<Keeper> {
+    /// If the thread cannot be started.
+    pub fn new(folder: PathBuf) -> std::io::Result<WriterThread> {
         let (jobs, queue) = channel::<Job>();
         let (report, done) = channel();
         let thread =
@@ -62,13 +53,13 @@ impl Keeper {
                     }
                 }
             })?;
-        Ok(Keeper { jobs: Some(jobs), done, thread: Some(thread), busy: false, newest: None })
+        Ok(WriterThread { jobs: Some(jobs), done, thread: Some(thread), busy: false, newest: None })
     }
 
-    /// Whether the one before is written, so that another can be handed over.
+    /// Whether no checkpoint is being written.
     ///
     /// # Errors
-    /// Where writing it failed.
+    /// If writing the previous one failed.
     pub fn is_free(&mut self) -> Result<bool, RecordError> {
         if self.busy {
             match self.done.try_recv() {
@@ -83,10 +74,10 @@ impl Keeper {
         Ok(!self.busy)
     }
 
-    /// Waits until the one before is written.
+    /// Waits for the checkpoint in progress.
     ///
     /// # Errors
-    /// Where writing it failed.
+    /// If writing it failed.
     pub fn wait(&mut self) -> Result<(), RecordError> {
         if self.busy {
             self.busy = false;
@@ -97,37 +88,34 @@ impl Keeper {
         Ok(())
     }
 
-    /// Hands a checkpoint over; `before` are files whose content it relies on, `keep` decides on
-    /// older ones afterwards.
+    /// Waits for the checkpoint in progress and starts the next one. `before` are files to sync
+    /// first; `keep` decides which older checkpoints are removed afterwards.
     ///
     /// # Errors
-    /// Where writing the one before failed.
-    pub fn keep(
+    /// If writing the previous one failed.
+    pub fn submit(
         &mut self,
         produce: Produce,
         before: Vec<File>,
-        keep: Keep,
-    ) -> Result<Kept, RecordError> {
-        if !self.is_free()? {
-            return Ok(Kept::LeftOut);
-        }
-        let handed =
-            self.jobs.as_ref().is_some_and(|jobs| jobs.send(Job { produce, before, keep }).is_ok());
-        self.busy = handed;
-        Ok(if handed { Kept::Handed } else { Kept::LeftOut })
+        keep: Retentions,
+    ) -> Result<(), RecordError> {
+        self.wait()?;
+        let job = Job { produce, before, keep };
+        self.busy = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
+        Ok(())
     }
 
-    /// The newest that is known to be whole.
+    /// The newest checkpoint that was written.
     pub fn newest(&self) -> Option<&PathBuf> {
         self.newest.as_ref()
     }
 }
 
-impl Drop for Keeper {
+impl Drop for WriterThread {
     fn drop(&mut self) {
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread leaves the checkpoints before whole.
+            // A panic of the thread leaves the earlier checkpoints complete.
             let _ = thread.join();
         }
     }

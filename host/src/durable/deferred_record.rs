@@ -1,5 +1,4 @@
-//! A record that begins when the run stands: while instances are created there is nothing to tell
-//! yet.
+//! A record that starts once all instances exist. Until then metrics and events are dropped.
 
 use std::cell::OnceCell;
 
@@ -8,23 +7,23 @@ use crate::{
     record::RunRecord,
 };
 
-/// A record of a run that may not have begun. See the module.
+/// A record of a run that may not have started.
 #[derive(Debug, Default)]
-pub struct Record(OnceCell<RunRecord>);
+pub struct DeferredRecord(OnceCell<RunRecord>);
 
-impl Record {
-    /// The record, once it has begun.
+impl DeferredRecord {
+    /// The record, once it has started.
     pub fn get(&self) -> Option<&RunRecord> {
         self.0.get()
     }
 
-    /// Begins it.
+    /// Starts the record.
     pub fn begin(&self, record: RunRecord) -> &RunRecord {
         self.0.get_or_init(|| record)
     }
 }
 
-impl Sink for Record {
+impl Sink for DeferredRecord {
     fn metric(&self, at: &At<'_>, scope: Scope, name: &str, value: f64) -> Result<(), SinkError> {
         self.get().map_or(Ok(()), |record| record.metric(at, scope, name, value))
     }

@@ -1,22 +1,22 @@
-//! The wall clock as files show it: seconds since 1970, and UTC in the form of RFC 3339.
+//! Timestamps of files: seconds since 1970, and UTC as of RFC 3339.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A moment.
+/// A point in time, UTC.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
-pub struct Moment(f64);
+pub struct Timestamp(f64);
 
-impl Moment {
+impl Timestamp {
     /// Now.
-    pub fn now() -> Moment {
-        Moment(
+    pub fn now() -> Timestamp {
+        Timestamp(
             SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
         )
     }
 
-    /// The moment that is so many seconds after 1970, UTC.
-    pub fn at(seconds: f64) -> Moment {
-        Moment(seconds)
+    /// The given number of seconds after 1970, UTC.
+    pub fn at(seconds: f64) -> Timestamp {
+        Timestamp(seconds)
     }
 
     /// Seconds since 1970, UTC.
@@ -51,9 +51,9 @@ fn time(seconds: i64) -> [i64; 3] {
     [day / 3600, day / 60 % 60, day % 60]
 }
 
-/// Year, month and day of a day counted from 1970-01-01, by the proleptic Gregorian calendar: years
-/// are taken to begin in March, so that the leap day is a year's last (Hinnant, "chrono-compatible
-/// low-level date algorithms").
+/// Year, month and day of a day counted from 1970-01-01, in the proleptic Gregorian calendar. Years
+/// start in March, so that the leap day is the last one (Hinnant, "chrono-compatible low-level date
+/// algorithms").
 fn date(days: i64) -> [i64; 3] {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
@@ -72,11 +72,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn known_moments() {
-        assert_eq!(Moment(0.0).rfc3339(), "1970-01-01T00:00:00.000Z");
-        assert_eq!(Moment(951_782_399.25).rfc3339(), "2000-02-28T23:59:59.250Z");
-        assert_eq!(Moment(951_782_400.0).rfc3339(), "2000-02-29T00:00:00.000Z");
-        assert_eq!(Moment(1_709_251_200.0).rfc3339(), "2024-03-01T00:00:00.000Z");
-        assert_eq!(Moment(4_107_542_399.0).compact(), "21000228-235959");
+    fn known_timestamps() {
+        assert_eq!(Timestamp(0.0).rfc3339(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(Timestamp(951_782_399.25).rfc3339(), "2000-02-28T23:59:59.250Z");
+        assert_eq!(Timestamp(951_782_400.0).rfc3339(), "2000-02-29T00:00:00.000Z");
+        assert_eq!(Timestamp(1_709_251_200.0).rfc3339(), "2024-03-01T00:00:00.000Z");
+        assert_eq!(Timestamp(4_107_542_399.0).compact(), "21000228-235959");
     }
 }

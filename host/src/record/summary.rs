@@ -1,32 +1,31 @@
-//! What a run's figures came to: last and best value of each epoch metric, and the time that each
-//! phase took.
+//! Summary of a run: last and best value of each epoch metric, and the time that each phase took.
 
 use std::time::{Duration, Instant};
 
 /// One epoch metric of one phase.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Figure {
+pub struct EpochMetric {
     /// Instance id of the phase.
     pub phase: String,
     /// Name of the metric.
     pub name: String,
-    /// Its last value and epoch.
+    /// Last value, and its epoch.
     pub last: (f64, u64),
-    /// Its best finite value and the first epoch that reached it.
+    /// Best finite value, and the first epoch that reached it.
     pub best: Option<(f64, u64)>,
 }
 
 /// Which values of a metric are better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Better {
-    /// Small ones, as of a loss.
+    /// Lower values, as of a loss.
     Lower,
-    /// Large ones, as of an accuracy.
+    /// Higher values, as of an accuracy.
     Higher,
 }
 
 impl Better {
-    /// By the metric's name: losses, errors and perplexities are better low, all others high.
+    /// Guesses by the metric's name: lower for losses, errors and perplexities, else higher.
     pub fn of(name: &str) -> Better {
         let low = |word: &str| {
             matches!(
@@ -54,32 +53,35 @@ impl Better {
     }
 }
 
-/// Time that the epochs of one phase took.
+/// Duration of the epochs of one phase.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PhaseTime {
     /// Instance id of the phase.
     pub phase: String,
-    /// Epochs that were counted.
+    /// Number of epochs.
     pub epochs: u64,
-    /// Time of all of them.
+    /// Their total time.
     pub time: Duration,
 }
 
-/// Gathers both while a run goes on.
+/// Collects both during a run.
 #[derive(Debug, Default)]
-pub(super) struct Figures {
-    pub(super) figures: Vec<Figure>,
+pub(super) struct RunSummary {
+    pub(super) epoch_metrics: Vec<EpochMetric>,
     pub(super) times: Vec<PhaseTime>,
     open: Option<(String, Instant)>,
 }
 
-impl Figures {
-    pub(super) fn take(&mut self, phase: &str, name: &str, epoch: u64, value: f64) {
-        let found =
-            self.figures.iter_mut().find(|figure| figure.name == name && figure.phase == phase);
+impl RunSummary {
+    /// Adds the value of an epoch.
+    pub(super) fn add(&mut self, phase: &str, name: &str, epoch: u64, value: f64) {
+        let found = self
+            .epoch_metrics
+            .iter_mut()
+            .find(|metric| metric.name == name && metric.phase == phase);
         let candidate = value.is_finite().then_some((value, epoch));
-        let Some(figure) = found else {
-            self.figures.push(Figure {
+        let Some(metric) = found else {
+            self.epoch_metrics.push(EpochMetric {
                 phase: phase.to_owned(),
                 name: name.to_owned(),
                 last: (value, epoch),
@@ -87,12 +89,12 @@ impl Figures {
             });
             return;
         };
-        figure.last = (value, epoch);
+        metric.last = (value, epoch);
         let better = Better::of(name);
         if candidate
-            .is_some_and(|(new, _)| figure.best.is_none_or(|(old, _)| better.beats(new, old)))
+            .is_some_and(|(new, _)| metric.best.is_none_or(|(old, _)| better.beats(new, old)))
         {
-            figure.best = candidate;
+            metric.best = candidate;
         }
     }
 
@@ -122,20 +124,20 @@ mod tests {
 
     #[test]
     fn the_best_is_the_first_of_the_best_finite_ones() {
-        let mut figures = Figures::default();
+        let mut summary = RunSummary::default();
         for (epoch, loss) in
             [(1, f64::NAN), (2, 0.5), (3, 0.25), (4, 0.25), (5, f64::NEG_INFINITY), (6, 0.75)]
         {
-            figures.take("training", "loss", epoch, loss);
-            figures.take("training", "top-5-accuracy", epoch, loss);
-            figures.take("validation", "loss", epoch, -loss);
+            summary.add("training", "loss", epoch, loss);
+            summary.add("training", "top-5-accuracy", epoch, loss);
+            summary.add("validation", "loss", epoch, -loss);
         }
-        let best = |index: usize| figures.figures[index].best;
+        let best = |index: usize| summary.epoch_metrics[index].best;
         assert_eq!(
             (best(0), best(1), best(2)),
             (Some((0.25, 3)), Some((0.75, 6)), Some((-0.75, 6)))
         );
-        assert_eq!(figures.figures[0].last, (0.75, 6));
+        assert_eq!(summary.epoch_metrics[0].last, (0.75, 6));
         assert_eq!(Better::of("smooth-loss"), Better::Lower);
         assert_eq!(Better::of("lossless"), Better::Higher);
     }

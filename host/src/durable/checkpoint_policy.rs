@@ -1,0 +1,187 @@
+//! When a run's own settings make a checkpoint due.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    record::{
+        Better,
+        checkpoint::{KeepBest, Retention},
+    },
+    run_file::CheckpointSettings,
+};
+
+/// The settings of `[checkpoints]`.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct CheckpointPolicy {
+    epochs: u64,
+    steps: u64,
+    time: Option<Duration>,
+    at_end: bool,
+    on_signal: bool,
+    pub(super) retention: Retention,
+}
+
+/// A moment at which a checkpoint could be taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Occasion {
+    pub(super) is_signalled: bool,
+    /// Whether the fit ends here.
+    pub(super) ends: bool,
+    /// The epoch that all phases have just ended, if one has.
+    pub(super) epoch: Option<u64>,
+    pub(super) steps: u64,
+    pub(super) time: Instant,
+}
+
+/// The last checkpoint, or the start of the process.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LastCheckpoint {
+    pub(super) epochs: u64,
+    pub(super) steps: u64,
+    pub(super) time: Instant,
+    /// Position of the last checkpoint of this process.
+    pub(super) position: Option<Position>,
+}
+
+/// A position in the run, to recognise a checkpoint that was already taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Position {
+    pub(super) steps: u64,
+    pub(super) epochs: u64,
+    pub(super) phase: usize,
+    pub(super) after_epoch: bool,
+}
+
+/// Why a checkpoint is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cause {
+    pub(super) text: &'static str,
+    /// Whether training waits for the checkpoint that is being written.
+    pub(super) waits: bool,
+}
+
+impl CheckpointPolicy {
+    pub(super) fn of(settings: &CheckpointSettings) -> CheckpointPolicy {
+        let better = match settings.better.as_str() {
+            "lower" => Better::Lower,
+            "higher" => Better::Higher,
+            _ => Better::of(&settings.metric),
+        };
+        let best = KeepBest { metric: settings.metric.clone(), better, count: settings.keep_best };
+        CheckpointPolicy {
+            epochs: settings.every_epochs,
+            steps: settings.every_steps,
+            time: (settings.every_minutes > 0.0)
+                .then(|| Duration::from_secs_f64(settings.every_minutes * 60.0)),
+            at_end: settings.at_end,
+            on_signal: settings.on_signal,
+            retention: Retention {
+                last: settings.keep_last,
+                best: (best.count > 0).then_some(best),
+            },
+        }
+    }
+
+    /// Whether checkpoints may be due between steps.
+    pub(super) fn watches_steps(&self) -> bool {
+        self.steps > 0 || self.time.is_some()
+    }
+
+    /// Why a checkpoint is due, if one is.
+    pub(super) fn due(&self, now: &Occasion, last: &LastCheckpoint) -> Option<Cause> {
+        if self.on_signal && now.is_signalled {
+            return Some(Cause { text: "signal", waits: true });
+        }
+        if self.at_end && now.ends {
+            return Some(Cause { text: "end", waits: true });
+        }
+        let by_epochs =
+            self.epochs > 0 && now.epoch.is_some_and(|epoch| epoch >= last.epochs + self.epochs);
+        let by_steps = self.steps > 0 && now.steps >= last.steps + self.steps;
+        let by_time =
+            self.time.is_some_and(|time| now.time.saturating_duration_since(last.time) >= time);
+        let text = match (by_epochs, by_steps, by_time) {
+            (true, ..) => "epochs",
+            (_, true, _) => "steps",
+            (.., true) => "time",
+            _ => return None,
+        };
+        Some(Cause { text, waits: false })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> CheckpointSettings {
+        CheckpointSettings {
+            every_epochs: 0,
+            every_steps: 0,
+            every_minutes: 0.0,
+            at_end: true,
+            on_signal: true,
+            keep_last: 2,
+            keep_best: 0,
+            metric: "validation/loss".to_owned(),
+            better: "auto".to_owned(),
+        }
+    }
+
+    /// The causes at occasions so many steps and seconds after the last checkpoint.
+    fn causes(policy: &CheckpointPolicy, occasions: &[(u64, f64)]) -> Vec<Option<&'static str>> {
+        let begin = Instant::now();
+        let last = LastCheckpoint { epochs: 0, steps: 0, time: begin, position: None };
+        let at = |&(steps, seconds): &(u64, f64)| {
+            let now = Occasion {
+                is_signalled: false,
+                ends: false,
+                epoch: None,
+                steps,
+                time: begin + Duration::from_secs_f64(seconds),
+            };
+            policy.due(&now, &last).map(|cause| cause.text)
+        };
+        occasions.iter().map(at).collect()
+    }
+
+    #[test]
+    fn minutes_are_counted_from_the_last_checkpoint_by_a_monotonic_clock() {
+        let policy = CheckpointPolicy::of(&CheckpointSettings { every_minutes: 1.5, ..settings() });
+        assert!(policy.watches_steps());
+        assert_eq!(
+            causes(&policy, &[(1, 0.0), (1000, 89.9), (1001, 90.0), (1002, 1e6)]),
+            [None, None, Some("time"), Some("time")]
+        );
+        let begin = Instant::now();
+        let last = LastCheckpoint {
+            epochs: 0,
+            steps: 0,
+            time: begin + Duration::from_secs(3600),
+            position: None,
+        };
+        let now = Occasion { is_signalled: false, ends: false, epoch: None, steps: 5, time: begin };
+        assert_eq!(policy.due(&now, &last), None, "a last checkpoint in the future is not overdue");
+    }
+
+    #[test]
+    fn epochs_steps_the_end_and_signals_are_separate_causes() {
+        let policy = CheckpointPolicy::of(&CheckpointSettings {
+            every_epochs: 2,
+            every_steps: 10,
+            ..settings()
+        });
+        assert_eq!(causes(&policy, &[(9, 1e6), (10, 0.0)]), [None, Some("steps")]);
+        let time = Instant::now();
+        let last = LastCheckpoint { epochs: 3, steps: 100, time, position: None };
+        let now = Occasion { is_signalled: false, ends: false, epoch: Some(4), steps: 101, time };
+        assert_eq!(policy.due(&now, &last), None);
+        let due = |now: &Occasion| policy.due(now, &last).map(|cause| (cause.text, cause.waits));
+        assert_eq!(due(&Occasion { epoch: Some(5), ..now }), Some(("epochs", false)));
+        assert_eq!(due(&Occasion { ends: true, ..now }), Some(("end", true)));
+        assert_eq!(
+            due(&Occasion { ends: true, is_signalled: true, ..now }),
+            Some(("signal", true))
+        );
+    }
+}

@@ -1,0 +1,227 @@
+//! Takes the checkpoints of a session: asks the policy at each moment that the learner offers, and
+//! hands snapshots to the writer thread.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    fs::File,
+    rc::Rc,
+    time::Instant,
+};
+
+use super::{
+    checkpoint_policy::{Cause, CheckpointPolicy, LastCheckpoint, Occasion, Position},
+    deferred_record::DeferredRecord,
+};
+use crate::{
+    learner::{
+        Flow, Runtime, Stop,
+        saving::{Moment, Wish},
+        snapshot::Snapshot,
+    },
+    record::{
+        Better, RecordError, RunRecord,
+        checkpoint::{
+            CheckpointData, CheckpointInfo, KeepBest, Produce, Retention, Retentions, WriterThread,
+        },
+        file,
+    },
+    session::{Session, checkpoint::to_files},
+};
+
+/// File of a checkpoint: lengths of the record's growing files.
+pub const MARKS: &str = "record.json";
+/// File of a checkpoint: the run with all defaults.
+pub const RESOLVED: &str = "resolved.toml";
+/// File of a checkpoint: the plugins with their hashes.
+pub const PLUGINS: &str = "plugins.lock";
+/// Requester of the checkpoints of `[checkpoints]`.
+const RUN: &str = "run";
+
+/// Takes checkpoints while a session trains.
+pub struct CheckpointSaver {
+    writer: RefCell<WriterThread>,
+    record: Rc<DeferredRecord>,
+    policy: CheckpointPolicy,
+    last_epoch: u64,
+    last: Cell<LastCheckpoint>,
+    keep: RefCell<Retentions>,
+    resolved: String,
+    plugins: String,
+    /// Steps after which the run is interrupted as by SIGINT, for tests of resuming.
+    interrupt_at: Option<u64>,
+}
+
+impl CheckpointSaver {
+    /// Attaches to a session whose record has begun. `plugins` is the content of the run's
+    /// `plugins.lock`. Returns `None` without a record.
+    ///
+    /// # Errors
+    /// If the writer thread cannot be started.
+    pub fn begin(
+        session: &Session,
+        record: &Rc<DeferredRecord>,
+        plugins: String,
+        interrupt_at: Option<u64>,
+    ) -> std::io::Result<Option<Rc<CheckpointSaver>>> {
+        let Some(run_record) = record.get() else { return Ok(None) };
+        let policy = CheckpointPolicy::of(&session.run().checkpoints);
+        let runtime = session.runtime();
+        let saver = Rc::new(CheckpointSaver {
+            writer: RefCell::new(WriterThread::new(run_record.path().join(file::CHECKPOINTS))?),
+            record: Rc::clone(record),
+            last_epoch: session.run().run.epochs,
+            last: Cell::new(LastCheckpoint {
+                epochs: runtime.epochs_done(),
+                steps: runtime.steps_begun(),
+                time: Instant::now(),
+                position: None,
+            }),
+            keep: RefCell::new(Retentions::from([(RUN.to_owned(), policy.retention.clone())])),
+            resolved: session.run().to_toml(),
+            plugins,
+            interrupt_at,
+            policy,
+        });
+        let action = Rc::clone(&saver);
+        session.on_checkpoint(move |runtime, moment| action.at(runtime, moment));
+        runtime.watch_steps(saver.policy.watches_steps() || interrupt_at.is_some());
+        Ok(Some(saver))
+    }
+
+    /// Takes a checkpoint if one is due or requested.
+    fn at(&self, runtime: &Runtime, moment: Moment) -> Flow {
+        let steps = runtime.steps_begun();
+        if self.interrupt_at.is_some_and(|at| steps >= at) && runtime.signal() == 0 {
+            runtime.interrupt().store(
+                signal_hook::consts::SIGINT.unsigned_abs(),
+                std::sync::atomic::Ordering::Relaxed,
+            );
+        }
+        let Some(record) = self.record.get() else { return Ok(()) };
+        let cause = self.cause(runtime, moment, steps);
+        let at_end =
+            moment == Moment::Epoch && (runtime.at_end_of_epoch() || runtime.is_stopping());
+        let is_requested = runtime.has_wishes(at_end);
+        if cause.is_none() && !is_requested {
+            return Ok(());
+        }
+        let position = Position {
+            steps,
+            epochs: runtime.epochs_done(),
+            phase: runtime.next_phase(),
+            after_epoch: moment == Moment::Epoch,
+        };
+        if !is_requested && self.last.get().position == Some(position) {
+            return Ok(());
+        }
+        let mut writer = self.writer.borrow_mut();
+        let waits = is_requested || cause.is_some_and(|cause| cause.waits);
+        if !waits && !writer.is_free().map_err(failed)? {
+            // Stays due: the writer may be free at the next moment.
+            return Ok(());
+        }
+        writer.wait().map_err(failed)?;
+        let wishes = runtime.take_wishes(at_end);
+        let snapshot = runtime.snapshot()?;
+        let about = about(&snapshot, cause, &wishes);
+        let keep = self.retentions(&wishes);
+        log::info!("checkpoint after {} steps ({})", about.sequence, about.reason);
+        let (produce, before) = self.produce(record, snapshot, about)?;
+        writer.submit(produce, before, keep).map_err(failed)?;
+        let epochs =
+            if moment == Moment::Epoch { runtime.at().epoch } else { runtime.epochs_done() };
+        let position = Some(position);
+        self.last.set(LastCheckpoint { epochs, steps, time: Instant::now(), position });
+        Ok(())
+    }
+
+    /// Why the run's settings make a checkpoint due now.
+    fn cause(&self, runtime: &Runtime, moment: Moment, steps: u64) -> Option<Cause> {
+        let at_end = moment == Moment::Epoch && runtime.at_end_of_epoch();
+        let epoch = runtime.at().epoch;
+        let ends = (at_end && epoch >= self.last_epoch)
+            || (moment == Moment::Epoch && runtime.is_stopping());
+        let now = Occasion {
+            is_signalled: runtime.signal() != 0,
+            ends,
+            epoch: at_end.then_some(epoch),
+            steps,
+            time: Instant::now(),
+        };
+        self.policy.due(&now, &self.last.get())
+    }
+
+    /// What each requester keeps, updated with `wishes`.
+    fn retentions(&self, wishes: &[Wish]) -> Retentions {
+        let mut keep = self.keep.borrow_mut();
+        for wish in wishes {
+            // With a number, the newest and the best are kept, else all.
+            let best = wish.keep.map(|keep| KeepBest {
+                metric: wish.metric.clone(),
+                better: if wish.higher_is_better { Better::Higher } else { Better::Lower },
+                count: usize::try_from(keep).unwrap_or(usize::MAX),
+            });
+            keep.insert(wish.by.clone(), Retention { last: usize::from(best.is_some()), best });
+        }
+        keep.clone()
+    }
+
+    /// The closure that builds the checkpoint's files, and the files to sync before.
+    fn produce(
+        &self,
+        record: &RunRecord,
+        snapshot: Snapshot,
+        about: CheckpointInfo,
+    ) -> Flow<(Produce, Vec<File>)> {
+        let (marks, before) = record.hand_over().map_err(failed)?;
+        let marks = serde_json::to_vec_pretty(&marks).map_err(failed)?;
+        let (resolved, plugins) = (self.resolved.clone(), self.plugins.clone());
+        let path = record.path().join(file::CHECKPOINTS);
+        let produce = move || {
+            let mut files = to_files(&snapshot)
+                .map_err(|stop| RecordError::Content { path, problem: stop.to_string() })?;
+            files.insert(MARKS.to_owned(), marks.into());
+            files.insert(RESOLVED.to_owned(), resolved.into_bytes().into());
+            files.insert(PLUGINS.to_owned(), plugins.into_bytes().into());
+            Ok(CheckpointData { about, files })
+        };
+        Ok((Box::new(produce), before))
+    }
+
+    /// Waits for the checkpoint in progress. Returns whether this process has written one.
+    ///
+    /// # Errors
+    /// If it could not be written.
+    pub fn finish(&self) -> Result<bool, String> {
+        let mut writer = self.writer.borrow_mut();
+        writer.wait().map_err(|error| format!("the last checkpoint cannot be written: {error}"))?;
+        Ok(writer.newest().is_some())
+    }
+}
+
+fn about(snapshot: &Snapshot, cause: Option<Cause>, wishes: &[Wish]) -> CheckpointInfo {
+    let metrics: BTreeMap<String, f64> = snapshot
+        .metrics
+        .iter()
+        .map(|(phase, name, bits)| (format!("{phase}/{name}"), f64::from_bits(*bits)))
+        .filter(|(_, value)| value.is_finite())
+        .collect();
+    let reasons = cause.map(|cause| cause.text.to_owned()).into_iter();
+    let reasons = reasons.chain(wishes.iter().map(|wish| format!("asked for by {}", wish.by)));
+    let mut asked_by: Vec<String> = cause.map(|_| RUN.to_owned()).into_iter().collect();
+    asked_by.extend(wishes.iter().map(|wish| wish.by.clone()));
+    CheckpointInfo {
+        sequence: snapshot.phase_steps.iter().map(|(_, steps)| steps).sum(),
+        epochs: snapshot.epochs,
+        phase: snapshot.in_epoch.as_ref().map_or_else(String::new, |epoch| epoch.phase.clone()),
+        step: snapshot.in_epoch.as_ref().map_or(0, |epoch| epoch.step),
+        reason: reasons.collect::<Vec<_>>().join(", "),
+        asked_by,
+        metrics,
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> Stop {
+    Stop::host(format!("a checkpoint cannot be written: {error}"))
+}
