@@ -55,11 +55,7 @@ fn changes_are_refused_by_name_until_they_are_allowed() {
     fs::write(&path, bytes).unwrap();
     let refused = run(&mut place.fluxbay(&["resume", "out", "--set", "run.epochs=5"]));
     assert_eq!(refused.code, Some(2), "{}", refused.stderr);
-    assert!(
-        refused.stderr.contains("plugin `fluxbay-models` has changed"),
-        "{}",
-        refused.stderr
-    );
+    assert!(refused.stderr.contains("plugin `fluxbay-models` has changed"), "{}", refused.stderr);
     succeed(&mut place.fluxbay(&[
         "resume",
         "out",

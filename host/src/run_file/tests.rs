@@ -269,7 +269,7 @@ component = 'recorder'
         ("duplicate-id", 23, "give one of them another name: `id = \"recorder-2\"`"),
         ("missing-key", 9, "add `path = ...`: The file; text"),
         ("unknown-component", 7, "did you mean `mlp`?"),
-        ("unknown-component", 14, "`adamw` is an optimizer; it belongs into `[optimizer]`"),
+        ("unknown-component", 14, "`adamw` is an optimizer; it belongs to `[optimizer]`"),
         ("unknown-key", 17, "did you mean `learning-rate`?"),
         ("wrong-type", 18, "remove the quotes: `0.1`"),
         ("wrong-type", 21, "write `1` without a fraction"),

@@ -80,7 +80,10 @@ fn tagged_choices_are_told_apart_by_their_constant() {
         message(json!({ "s": { "kind": "nevr" } })),
         "`s.kind` of model `x` must be one of `patience`, `never`, but is \"nevr\""
     );
-    assert_eq!(message(json!({ "s": {} })), "`s` of model `x` needs `kind`, which says what it is");
+    assert_eq!(
+        message(json!({ "s": {} })),
+        "`s` of model `x` needs `kind`, which selects its form"
+    );
     assert_eq!(
         message(json!({ "s": { "kind": "never", "n": 1 } })),
         "model `x` has no setting `n` in `s`"
