@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::rc::Rc;
 
-use fluxbay::library::{Catalog, Origin, ScanOptions, SearchPath};
+use fluxbay::library::{Catalog, ScanOptions, SearchOrigin, SearchPath};
 use fluxbay::run_file::{Diagnostics, Draft, Inputs, resolve};
 use fluxbay_tests::{fluxbay, plugin_dir, repository, scratch, succeed, write};
 
@@ -68,7 +68,7 @@ fn the_reference_pages_are_current() {
 fn every_example_is_a_piece_of_a_run_file() {
     let plugins = plugin_dir();
     let mut path = SearchPath::new();
-    path.push(plugins.path(), Origin::CommandLine);
+    path.push(plugins.path(), SearchOrigin::CommandLine);
     let catalog = Rc::new(Catalog::scan(&path, &ScanOptions::default()));
     let base: BTreeMap<&str, &str> = BTreeMap::from([
         ("data", "[data]\ncomponent = \"digits\"\n"),

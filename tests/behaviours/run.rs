@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::OnceLock;
 
 use fluxbay::learner::ports::Display;
-use fluxbay::library::{Catalog, Origin, ScanOptions, SearchPath};
+use fluxbay::library::{Catalog, ScanOptions, SearchOrigin, SearchPath};
 use fluxbay::run_file::{Diagnostics, Draft, Inputs, resolve};
 use fluxbay::session::{Composed, Session, Surroundings};
 use fluxbay_tests::{FIXTURE, build_plugin, plugin_dir, scratch, write};
@@ -63,7 +63,7 @@ pub fn try_compose_whole(text: &str, surroundings: Surroundings) -> Result<Compo
     let mut diagnostics = Diagnostics::new();
     let draft = Draft::read(&Inputs { files: vec![file], ..Inputs::default() }, &mut diagnostics);
     let mut path = SearchPath::new();
-    path.push(plugins(), Origin::CommandLine);
+    path.push(plugins(), SearchOrigin::CommandLine);
     let catalog = Catalog::scan(&path, &ScanOptions::default());
     let run = resolve(draft, &catalog, &mut diagnostics);
     if diagnostics.has_errors() {

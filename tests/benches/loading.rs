@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group};
 use fluxbay::bridge::HOST;
-use fluxbay::library::{Catalog, Origin, PluginLoader, ScanOptions, SearchPath, Store};
+use fluxbay::library::{Catalog, PluginLoader, ScanOptions, SearchOrigin, SearchPath, Store};
 use fluxbay_tests::{FIXTURE, build_plugin, scratch};
 
 /// Copies of a plugin that differ in name and therefore in hash.
@@ -55,7 +55,7 @@ impl Copies {
 /// Scans `dir` as the commands do.
 fn scan(dir: &Path, cache: &Path) -> Catalog {
     let mut path = SearchPath::new();
-    path.push(dir, Origin::CommandLine);
+    path.push(dir, SearchOrigin::CommandLine);
     Catalog::scan(
         &path,
         &ScanOptions { cache_dir: Some(cache.to_owned()), ..ScanOptions::default() },

@@ -1,104 +1,69 @@
-//! The child's side: the checks that run the plugin, one after the other, each announced before it
-//! begins.
+//! The child's side: runs the checks that need the plugin's code, one after the other, and announces
+//! each before it begins.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use log::{Log, Metadata, Record};
 use serde::{Deserialize, Serialize};
 
-use super::bench::Bench;
-use super::report::{Found, Outcome, failed, passed, skipped, warning};
-use super::{Check, Item, data, instance, plan, resuming, training};
+use super::harness::Harness;
+use super::report::{CheckOutcome, Found, failed, passed, skipped, warning};
+use super::{Check, Item, data, instance, log_counter, plan, resuming, training};
 use crate::bridge::HOST;
-use crate::library::{Catalog, Loaded, Origin, ScanOptions, SearchPath, Sha256, load};
+use crate::library::{Catalog, Loaded, ScanOptions, SearchOrigin, SearchPath, Sha256, load};
 use crate::supervisor::worker::{self, Patience};
 
-/// One call of a plugin may take this long.
+/// Time limit of one call of a plugin.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Loading may take this long.
+/// Longest time of loading without a warning.
 const QUICK: Duration = Duration::from_millis(200);
 
-/// What the child is started with, as JSON.
+/// The child's argument, as JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Task {
-    /// Folder with nothing but the plugin's copy.
+    /// Folder that contains only the copy of the plugin.
     pub front: PathBuf,
     /// Further folders of the search path.
     pub dirs: Vec<PathBuf>,
     /// Hash of the plugin.
     pub sha256: String,
-    /// What everything made up follows from.
+    /// Seed of all generated inputs.
     pub seed: u64,
-    /// Run files of the author's.
+    /// The author's run files.
     pub runs: Vec<PathBuf>,
-    /// First item of the plan that is due.
+    /// First item of the plan to run.
     pub from: usize,
-    /// Only checks with these names; all where empty.
+    /// Names of the checks to run; all if empty.
     pub only: Vec<String>,
-    /// A folder for what trainings write.
+    /// Folder for the output of trainings.
     pub scratch: PathBuf,
 }
 
-/// What goes over the channel, one JSON text a line.
+/// A message on the channel, one JSON text per line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Message {
     /// An item of the plan begins.
     Begin(usize),
     /// It has ended.
-    Ended(usize, Box<Outcome>),
-    /// All are done.
+    Ended(usize, Box<CheckOutcome>),
+    /// All items have ended.
     Done,
 }
 
-/// Counts lines by plugin.
-struct Counter(Mutex<BTreeMap<String, usize>>);
-
-static LINES: Counter = Counter(Mutex::new(BTreeMap::new()));
-
-impl Log for Counter {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        let plugin =
-            record.target().strip_prefix("plugin::").and_then(|rest| rest.split("::").next());
-        if let Some(plugin) = plugin {
-            *self
-                .0
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .entry(plugin.to_owned())
-                .or_default() += 1;
-        }
-    }
-
-    fn flush(&self) {}
-}
-
-/// Lines that a plugin has logged.
-pub(super) fn lines(plugin: &str) -> usize {
-    LINES.0.lock().unwrap_or_else(PoisonError::into_inner).get(plugin).copied().unwrap_or(0)
-}
-
-/// Runs the checks of `task`. The channel is this process' standard input.
+/// Runs the checks of `task`. The channel is the standard input.
 ///
 /// # Errors
-/// The channel is broken: somebody called the hidden command by hand.
+/// The channel is broken, because the hidden command was called by hand.
 pub fn run(task: &str) -> io::Result<()> {
     let task: Task = serde_json::from_str(task)?;
     let mut channel = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
-    if log::set_logger(&LINES).is_ok() {
-        log::set_max_level(log::LevelFilter::Info);
-    }
+    log_counter::install();
     worker::watch(Patience { warning: Duration::ZERO, limit: PATIENCE })?;
     let mut say = |message: &Message| -> io::Result<()> {
         let mut text = serde_json::to_vec(message)?;
@@ -106,20 +71,20 @@ pub fn run(task: &str) -> io::Result<()> {
         channel.write_all(&text)
     };
     let mut path = SearchPath::new();
-    path.push(&task.front, Origin::CommandLine);
+    path.push(&task.front, SearchOrigin::CommandLine);
     for dir in SearchPath::standard(&task.dirs, &[]).dirs() {
         path.push(&dir.path, dir.origin);
     }
     let catalog = Catalog::scan(&path, &ScanOptions::default());
     let sha256 = Sha256::from_hex(&task.sha256).ok_or(io::ErrorKind::InvalidInput)?;
-    let bench = Bench::new(catalog, sha256, task.seed, task.runs.clone(), &task.scratch)
+    let harness = Harness::new(catalog, sha256, task.seed, task.runs.clone(), &task.scratch)
         .map_err(io::Error::other)?;
-    let kinds: Vec<_> = bench.components.iter().map(|component| component.kind).collect();
+    let kinds: Vec<_> = harness.components.iter().map(|component| component.kind).collect();
     let mut plugin = None;
-    // Components of which there is no instance: everything else would say the same again.
-    let mut hopeless = BTreeSet::new();
+    // Components of which no instance can be created; all their other checks are skipped.
+    let mut without_instance = BTreeSet::new();
     for (number, item) in plan(&kinds).into_iter().enumerate() {
-        // Whatever is checked, the plugin has to be there first.
+        // Every check needs the loaded plugin, so `loads` always runs.
         let is_wanted =
             task.only.is_empty() || task.only.iter().any(|name| name == item.check.name());
         let is_due = number >= task.from && is_wanted;
@@ -131,36 +96,36 @@ pub fn run(task: &str) -> io::Result<()> {
         }
         let begin = Instant::now();
         let found = match (item.check, &plugin) {
-            (Check::Loads, _) => load_it(&bench, sha256, &mut plugin),
+            (Check::Loads, _) => load_it(&harness, sha256, &mut plugin),
             (_, None) => skipped("it does not load"),
-            _ if hopeless.contains(&item.component) => {
+            _ if without_instance.contains(&item.component) => {
                 skipped("no instance can be created, see `created`")
             }
-            (_, Some(loaded)) => apply(&bench, item, loaded),
+            (_, Some(loaded)) => apply(&harness, item, loaded),
         };
         if item.check == Check::Created && found.0 == super::Verdict::Failed {
-            hopeless.insert(item.component);
+            without_instance.insert(item.component);
         }
-        let component = item.component.map(|place| bench.components[place].id());
+        let component = item.component.map(|place| harness.components[place].id());
         let took = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
         if is_due {
             say(&Message::Ended(
                 number,
-                Box::new(Outcome::new(item.check, component, found, took)),
+                Box::new(CheckOutcome::new(item.check, component, found, took)),
             ))?;
         }
     }
     say(&Message::Done)
 }
 
-/// The loaded plugin and what loading did.
-struct Present {
+/// The loaded plugin, and the effects of loading it.
+struct LoadedPlugin {
     loaded: Loaded,
     took: Duration,
     disturbed: Vec<String>,
 }
 
-/// What a plugin has no business with.
+/// State of the process that a plugin must not change.
 #[derive(Debug, PartialEq, Eq)]
 struct Surroundings {
     folder: Option<PathBuf>,
@@ -198,8 +163,8 @@ impl Surroundings {
     }
 }
 
-fn load_it(bench: &Bench, sha256: Sha256, place: &mut Option<Present>) -> Found {
-    let Some(entry) = bench.catalog.plugins().iter().find(|plugin| plugin.sha256() == sha256)
+fn load_it(harness: &Harness, sha256: Sha256, place: &mut Option<LoadedPlugin>) -> Found {
+    let Some(entry) = harness.catalog.plugins().iter().find(|plugin| plugin.sha256() == sha256)
     else {
         return failed("it is not found");
     };
@@ -208,34 +173,37 @@ fn load_it(bench: &Bench, sha256: Sha256, place: &mut Option<Present>) -> Found 
     match load(entry, &HOST) {
         Ok(loaded) => {
             let took = begin.elapsed();
-            *place =
-                Some(Present { loaded, took, disturbed: before.differences(&Surroundings::now()) });
+            *place = Some(LoadedPlugin {
+                loaded,
+                took,
+                disturbed: before.differences(&Surroundings::now()),
+            });
             passed()
         }
         Err(error) => failed(error.refusal.to_string()),
     }
 }
 
-fn apply(bench: &Bench, item: Item, present: &Present) -> Found {
+fn apply(harness: &Harness, item: Item, plugin: &LoadedPlugin) -> Found {
     let place = item.component.unwrap_or_default();
-    let check: fn(&Bench, usize) -> Found = match item.check {
+    let check: fn(&Harness, usize) -> Found = match item.check {
         Check::LoadsQuickly => {
-            let text = format!("it took {} ms", present.took.as_millis());
-            return if present.took < QUICK {
+            let text = format!("it took {} ms", plugin.took.as_millis());
+            return if plugin.took < QUICK {
                 (super::Verdict::Passed, text)
             } else {
                 warning(text)
             };
         }
         Check::InitTwice => {
-            return present
+            return plugin
                 .loaded
                 .init_again(&HOST)
                 .map_or_else(|refusal| failed(refusal.message), |()| passed());
         }
         Check::UnknownExtension => {
             let answers =
-                present.loaded.offers("fluxbay.nobody-has-this/1") || present.loaded.offers("");
+                plugin.loaded.offers("fluxbay.nobody-has-this/1") || plugin.loaded.offers("");
             return if answers {
                 failed("it answers with a table where it has none")
             } else {
@@ -243,11 +211,11 @@ fn apply(bench: &Bench, item: Item, present: &Present) -> Found {
             };
         }
         Check::LogLevels => {
-            present.loaded.try_log_levels();
+            plugin.loaded.try_log_levels();
             return passed();
         }
-        Check::SurroundingsKept if present.disturbed.is_empty() => return passed(),
-        Check::SurroundingsKept => return failed(present.disturbed.join("; ")),
+        Check::SurroundingsKept if plugin.disturbed.is_empty() => return passed(),
+        Check::SurroundingsKept => return failed(plugin.disturbed.join("; ")),
         Check::Created => instance::created,
         Check::CreatedOften => instance::created_often,
         Check::MemoryGivenBack => instance::memory,
@@ -286,5 +254,5 @@ fn apply(bench: &Bench, item: Item, present: &Present) -> Found {
         Check::MetricForgets => data::metric_forgets,
         other => return (super::Verdict::Skipped, format!("`{}` is not made here", other.name())),
     };
-    check(bench, place)
+    check(harness, place)
 }

@@ -1,32 +1,32 @@
-//! Checks of data sets, schedules and metrics by themselves.
+//! Checks of data sets, schedules and metrics without a training.
 
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use fluxbay_plugin::abi::metric::MetricInput;
 
-use super::bench::Bench;
+use super::harness::Harness;
 use super::report::{Found, failed, passed, skipped};
 use crate::bridge::dataset::PluginSamples;
 use crate::learner::{Instance, Runtime};
 use crate::loader::{SampleError, Samples};
 
-/// Most samples that are read.
+/// Limit of samples that are read.
 const MOST: u64 = 64;
 
 /// Calls `f` with the opened data set and the number of samples of its first split.
 fn with_samples(
-    bench: &Bench,
+    harness: &Harness,
     place: usize,
     f: impl FnOnce(&PluginSamples, u64) -> Found,
 ) -> Found {
-    let component = &bench.components[place];
+    let component = &harness.components[place];
     let made =
         || -> Result<(std::rc::Rc<Runtime>, std::rc::Rc<Instance>, PluginSamples), String> {
-            let runtime = bench.empty()?;
-            let config = bench.config(component)?.to_string();
-            let instance = bench
-                .instance(&runtime, bench.prepared(component, &config)?)
+            let runtime = harness.empty()?;
+            let config = harness.config(component)?.to_string();
+            let instance = harness
+                .instance(&runtime, harness.prepared(component, &config)?)
                 .map_err(|stop| stop.to_string())?;
             let opened =
                 PluginSamples::open(&runtime, instance.number, Arc::clone(instance.plugin_side()));
@@ -65,21 +65,21 @@ fn read(samples: &PluginSamples, indices: &[u64]) -> Result<Vec<Vec<u8>>, Sample
     Ok(buffers)
 }
 
-pub(super) fn same_again(bench: &Bench, place: usize) -> Found {
-    with_samples(bench, place, |samples, count| {
+pub(super) fn same_again(harness: &Harness, place: usize) -> Found {
+    with_samples(harness, place, |samples, count| {
         let indices: Vec<u64> = (0..count.min(MOST)).collect();
         match (read(samples, &indices), read(samples, &indices)) {
             (Ok(first), Ok(second)) if first == second => passed(),
             (Ok(_), Ok(_)) => failed(
-                "read twice, the same samples differ: made-up numbers have to follow from the sample's own number",
+                "read twice, the same samples differ: random numbers must be derived from the index of the sample",
             ),
             (Err(error), _) | (_, Err(error)) => failed(error.0),
         }
     })
 }
 
-pub(super) fn any_order(bench: &Bench, place: usize) -> Found {
-    with_samples(bench, place, |samples, count| {
+pub(super) fn any_order(harness: &Harness, place: usize) -> Found {
+    with_samples(harness, place, |samples, count| {
         let indices: Vec<u64> = (0..count.min(MOST)).rev().collect();
         let together = match read(samples, &indices) {
             Ok(together) => together,
@@ -95,15 +95,17 @@ pub(super) fn any_order(bench: &Bench, place: usize) -> Found {
                 .zip(&alone)
                 .all(|(many, one)| many[place * one.len()..(place + 1) * one.len()] == one[..]);
             if !same {
-                return failed(format!("sample {index} is another one alone than among others"));
+                return failed(format!(
+                    "sample {index} differs when it is read alone and with others"
+                ));
             }
         }
         passed()
     })
 }
 
-pub(super) fn on_threads(bench: &Bench, place: usize) -> Found {
-    with_samples(bench, place, |samples, count| {
+pub(super) fn on_threads(harness: &Harness, place: usize) -> Found {
+    with_samples(harness, place, |samples, count| {
         let indices: Vec<u64> = (0..count.min(MOST)).collect();
         let Ok(alone) = read(samples, &indices) else { return failed("it cannot be read") };
         let same = std::thread::scope(|scope| {
@@ -124,8 +126,8 @@ pub(super) fn on_threads(bench: &Bench, place: usize) -> Found {
     })
 }
 
-pub(super) fn beyond(bench: &Bench, place: usize) -> Found {
-    with_samples(bench, place, |samples, count| {
+pub(super) fn beyond(harness: &Harness, place: usize) -> Found {
+    with_samples(harness, place, |samples, count| {
         for index in [count, count + 1, u64::MAX] {
             match read(samples, &[index]) {
                 Ok(_) => return failed(format!("sample {index} of {count} was given")),
@@ -140,18 +142,18 @@ pub(super) fn beyond(bench: &Bench, place: usize) -> Found {
     })
 }
 
-/// Calls `f` with an instance by itself.
+/// Calls `f` with an instance outside of any run.
 fn with_instance(
-    bench: &Bench,
+    harness: &Harness,
     place: usize,
     f: impl FnOnce(&Runtime, &Instance) -> Found,
 ) -> Found {
-    let component = &bench.components[place];
+    let component = &harness.components[place];
     let made = || -> Result<_, String> {
-        let runtime = bench.empty()?;
-        let config = bench.config(component)?.to_string();
-        let instance = bench
-            .instance(&runtime, bench.prepared(component, &config)?)
+        let runtime = harness.empty()?;
+        let config = harness.config(component)?.to_string();
+        let instance = harness
+            .instance(&runtime, harness.prepared(component, &config)?)
             .map_err(|stop| stop.to_string())?;
         Ok((runtime, instance))
     };
@@ -171,8 +173,8 @@ fn values(runtime: &Runtime, instance: &Instance, times: &[f64]) -> Result<Vec<f
     times.iter().map(value).collect()
 }
 
-pub(super) fn schedule_again(bench: &Bench, place: usize) -> Found {
-    with_instance(bench, place, |runtime, instance| {
+pub(super) fn schedule_again(harness: &Harness, place: usize) -> Found {
+    with_instance(harness, place, |runtime, instance| {
         let times: Vec<f64> = (1..200).map(f64::from).collect();
         let back: Vec<f64> = times.iter().rev().copied().collect();
         match (values(runtime, instance, &times), values(runtime, instance, &back)) {
@@ -182,7 +184,7 @@ pub(super) fn schedule_again(bench: &Bench, place: usize) -> Found {
                 if same {
                     passed()
                 } else {
-                    failed("asked again in another order, it gives other values")
+                    failed("its values differ when they are requested in another order")
                 }
             }
             (Err(problem), _) | (_, Err(problem)) => failed(problem),
@@ -190,8 +192,8 @@ pub(super) fn schedule_again(bench: &Bench, place: usize) -> Found {
     })
 }
 
-pub(super) fn schedule_finite(bench: &Bench, place: usize) -> Found {
-    with_instance(bench, place, |runtime, instance| {
+pub(super) fn schedule_finite(harness: &Harness, place: usize) -> Found {
+    with_instance(harness, place, |runtime, instance| {
         let times = [1.0, 2.0, 3.0, 10.0, 99.0, 1000.0, 1e6];
         let found = match values(runtime, instance, &times) {
             Ok(found) => found,
@@ -213,22 +215,22 @@ pub(super) fn schedule_finite(bench: &Bench, place: usize) -> Found {
                 passed()
             }
             Ok(after) => {
-                failed(format!("its length is {length}, but its values go on changing: {after:?}"))
+                failed(format!("its length is {length}, but its values change after it: {after:?}"))
             }
             Err(problem) => failed(problem),
         }
     })
 }
 
-pub(super) fn metric_forgets(bench: &Bench, place: usize) -> Found {
-    with_instance(bench, place, |runtime, instance| {
+pub(super) fn metric_forgets(harness: &Harness, place: usize) -> Found {
+    with_instance(harness, place, |runtime, instance| {
         let side = instance.plugin_side();
         let number = instance.number;
         if let Err(failure) = side.metric_reset(runtime, number) {
             return failed(failure.text);
         }
         let Ok(fresh) = side.metric_compute(runtime, number) else {
-            return skipped("its value cannot be had before the first step");
+            return skipped("it has no value before the first step");
         };
         let took = inputs(runtime)
             .into_iter()
@@ -251,7 +253,7 @@ pub(super) fn metric_forgets(bench: &Bench, place: usize) -> Found {
     })
 }
 
-/// Predictions and targets of the usual forms.
+/// Predictions and targets of a classification and a regression.
 fn inputs(runtime: &Runtime) -> Vec<MetricInput> {
     let cpu = &Device::Cpu;
     let scores =

@@ -1,4 +1,4 @@
-//! Checks of the file alone: nothing of it runs.
+//! Checks of the file, without running its code.
 
 use object::Endianness;
 use object::elf::{self, FileHeader64};
@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::Check;
 use super::report::{Found, failed, passed, skipped, warning};
-use crate::library::{ComponentManifest, Kind, Manifest, shown};
+use crate::library::{ComponentManifest, Kind, Manifest, escape};
 use crate::run_file::{Diagnostics, check_json, layout};
 
-/// Libraries that come with every system that the host runs on.
+/// Libraries that every supported system has.
 const COMMON: &[&str] = &[
     "libc.so.6",
     "libm.so.6",
@@ -22,10 +22,10 @@ const COMMON: &[&str] = &[
     "ld-linux-x86-64.so.2",
     "ld-linux-aarch64.so.1",
 ];
-/// Larger files are worth a word.
+/// Size in bytes from which there is a warning.
 const LARGE: usize = 32 << 20;
 
-/// What the dynamic section and the program headers say.
+/// Data from the dynamic section and the program headers.
 #[derive(Debug, Default)]
 struct Linking {
     needed: Vec<String>,
@@ -48,7 +48,7 @@ fn linking(bytes: &[u8]) -> object::Result<Linking> {
         let text = |offset: u64| {
             strings
                 .get(u32::try_from(offset).unwrap_or(u32::MAX))
-                .map(shown::bytes)
+                .map(escape::bytes)
                 .unwrap_or_default()
         };
         for entry in entries {
@@ -64,8 +64,7 @@ fn linking(bytes: &[u8]) -> object::Result<Linking> {
     Ok(found)
 }
 
-/// Everything about the file but whether it can be read and who can change it, which the caller
-/// knows.
+/// All checks of the file but `file-readable` and `file-kept-from-others`, which the caller does.
 pub(super) fn checks(bytes: &[u8], manifest: &Manifest) -> Vec<(Check, Option<String>, Found)> {
     let mut found = vec![(Check::FileSmall, None, small(bytes.len()))];
     match linking(bytes) {
@@ -106,7 +105,7 @@ fn stack(linking: &Linking) -> Found {
     if !linking.executable_stack {
         return passed();
     }
-    failed("it wants an executable stack, for the whole process: link it with -Wl,-z,noexecstack")
+    failed("it requests an executable stack for the whole process: link it with -Wl,-z,noexecstack")
 }
 
 fn run_path(linking: &Linking) -> Found {
@@ -125,7 +124,7 @@ fn libraries(linking: &Linking) -> Found {
         return passed();
     }
     warning(format!(
-        "it needs {}, which others may not have: link it statically, or say so where it is published",
+        "it needs {}, which other systems may not have: link it statically, or document it",
         others.join(", ")
     ))
 }
@@ -149,7 +148,7 @@ fn summary(manifest: &Manifest) -> Found {
 
 fn licence(manifest: &Manifest) -> Found {
     if manifest.plugin.license.trim().is_empty() {
-        warning("it names no licence: nobody may use it")
+        warning("it has no licence, so nobody may use it")
     } else {
         passed()
     }
@@ -189,7 +188,7 @@ fn defaults(component: &ComponentManifest) -> Found {
     each_setting(&component.config, "", &mut |path, setting| {
         let Some(default) = setting.get("default") else { return };
         let schema = json!({ "type": "object", "properties": { "it": setting } });
-        // `null` stands for "none given" where it is not a value.
+        // `null` means that there is no default.
         if !default.is_null() && !problems(&schema, &json!({ "it": default })).is_empty() {
             wrong.push(format!("{path} = {default}"));
         }
@@ -208,7 +207,8 @@ fn is_hosts(kind: Kind, key: &str) -> bool {
     [layout::COMPONENT, layout::ID, layout::ON_ERROR].contains(&key) || key == "data" || of_metrics
 }
 
-/// The configuration in the component's example; `None` where it has none, or one without it.
+/// The configuration in the component's example; `None` if it has no example, or none that
+/// configures it.
 pub(super) fn example(component: &ComponentManifest) -> Result<Option<Value>, String> {
     if component.example.trim().is_empty() {
         return Ok(None);
@@ -226,8 +226,8 @@ pub(super) fn example(component: &ComponentManifest) -> Result<Option<Value>, St
     own.map(|own| Some(Value::Object(own))).map_err(|error| error.to_string())
 }
 
-/// The table that configures a component, which may lie within that of another, such as a
-/// schedule's in its scheduler's.
+/// Finds the table that configures a component. It may be nested in that of another component, such
+/// as a schedule in a scheduler.
 fn naming<'a>(value: &'a toml::Value, component: &str) -> Option<&'a toml::Table> {
     match value {
         toml::Value::Table(table)
@@ -270,7 +270,7 @@ fn subscriptions(component: &ComponentManifest) -> Found {
     if custom.is_empty() {
         passed()
     } else {
-        (super::Verdict::Passed, format!("events of other plugins: {}", custom.join(", ")))
+        (super::Verdict::Passed, format!("custom events: {}", custom.join(", ")))
     }
 }
 

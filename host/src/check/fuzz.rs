@@ -1,13 +1,13 @@
-//! Made-up inputs that follow from a seed: configurations that a schema allows, and bytes.
+//! Generated inputs, determined by a seed: configurations that a schema allows, and bytes.
 
 use serde_json::{Map, Value, json};
 
-/// SplitMix64 (Steele, Lea, Flood 2014): small, and the same everywhere.
+/// SplitMix64 (Steele, Lea, Flood 2014): the same numbers on every platform.
 #[derive(Clone, Debug)]
 pub(super) struct Random(u64);
 
 impl Random {
-    /// The stream of a seed and a purpose.
+    /// The generator for a seed and a purpose.
     pub(super) fn new(seed: u64, purpose: &str) -> Self {
         let hash = purpose.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -23,7 +23,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// Below `bound`, which is at least 1.
+    /// A number below `bound`, which is at least 1.
     pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound.max(1)
     }
@@ -37,8 +37,7 @@ impl Random {
     }
 }
 
-/// A configuration that `schema` (of an object) allows. Settings with defaults are sometimes left
-/// out.
+/// A configuration that `schema` (of an object) allows. Some settings with defaults are omitted.
 pub(super) fn configuration(schema: &Value, random: &mut Random) -> Map<String, Value> {
     let mut out = Map::new();
     let required: Vec<&str> =
@@ -142,17 +141,16 @@ fn text(schema: &Value, random: &mut Random) -> Value {
     json!(word.chars().take(high).collect::<String>())
 }
 
-/// Bytes by which a damaged state is made huge.
+/// Bytes added to make a state very large.
 const HUGE: usize = 4 << 20;
 
-/// A state with a few bytes changed, cut off, doubled or huge.
+/// A state that is changed in a few bytes, truncated, extended, doubled, or very large.
 pub(super) fn damaged(state: &[u8], random: &mut Random) -> Vec<u8> {
     let mut bytes = state.to_vec();
     match random.below(5) {
         0 => bytes.truncate(random.below(bytes.len() as u64 + 1) as usize),
         1 => bytes.extend(random.bytes(8)),
         2 => bytes.extend_from_within(..),
-        // Far larger than any state of its own.
         3 => bytes.resize(bytes.len() + HUGE, random.next() as u8),
         _ => {
             for _ in 0..=random.below(4) {

@@ -1,5 +1,4 @@
-//! The parent's side: looks at the file, starts the child, and starts it anew after whatever ended
-//! it.
+//! The parent's side: checks the file, starts the child, and restarts it after a check that ended it.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read as _};
@@ -10,17 +9,18 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use super::child::{Message, Task};
-use super::report::{Found, Outcome, Report, failed, passed, warning};
+use super::report::{CheckOutcome, CheckReport, Found, failed, passed, warning};
 use super::{COMMAND, Check, Item, file, plan};
 use crate::library::{
-    Candidate, HostContract, Inspected, Inspection, Limits, Manifest, Refusal, Sha256, Trust, shown,
+    Candidate, HostContract, Inspected, Inspection, Limits, Manifest, Refusal, Sha256, Trust,
+    escape,
 };
 use crate::supervisor::{Ended, Supervised};
 
-/// Bytes of the plugin's output that are shown.
+/// Limit of the plugin's output in a message, in bytes.
 const OUTPUT: usize = 2000;
 
-/// What is checked and how.
+/// Options of a check.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The plugin.
@@ -29,20 +29,19 @@ pub struct Options {
     pub dirs: Vec<PathBuf>,
     /// Run files that use its components.
     pub runs: Vec<PathBuf>,
-    /// What everything made up follows from.
+    /// Seed of all generated inputs.
     pub seed: u64,
-    /// Only checks with these names; all where empty.
+    /// Names of the checks to run; all if empty.
     pub only: Vec<String>,
 }
 
 /// Checks a file.
 ///
 /// # Errors
-/// Where no child can be started or no folder made; what is wrong with the plugin stands in the
-/// report.
-pub fn check(options: &Options) -> io::Result<Report> {
-    let mut report = Report {
-        file: shown::path(&options.file),
+/// No child can be started, or no folder created. Faults of the plugin are in the report.
+pub fn check(options: &Options) -> io::Result<CheckReport> {
+    let mut report = CheckReport {
+        file: escape::path(&options.file),
         plugin: None,
         sha256: None,
         seed: options.seed,
@@ -52,21 +51,21 @@ pub fn check(options: &Options) -> io::Result<Report> {
     let plugin = match inspect(&options.file) {
         Ok(plugin) => plugin,
         Err(found) => {
-            report.outcomes.push(Outcome::new(Check::FileReadable, None, found, since(begin)));
+            report.outcomes.push(CheckOutcome::new(Check::FileReadable, None, found, since(begin)));
             return Ok(report);
         }
     };
     let manifest = plugin.manifest().clone();
     report.plugin = Some(format!(
         "{} {}",
-        shown::text(&manifest.plugin.name),
-        shown::text(&manifest.plugin.version)
+        escape::text(&manifest.plugin.name),
+        escape::text(&manifest.plugin.version)
     ));
     report.sha256 = Some(plugin.sha256().hex());
-    report.outcomes.push(Outcome::new(Check::FileReadable, None, passed(), since(begin)));
+    report.outcomes.push(CheckOutcome::new(Check::FileReadable, None, passed(), since(begin)));
     let bytes = fs::read(&options.file)?;
     if Sha256::of(&bytes) != plugin.sha256() {
-        report.outcomes.push(Outcome::new(
+        report.outcomes.push(CheckOutcome::new(
             Check::FileReadable,
             None,
             failed("it changed while it was read"),
@@ -74,9 +73,14 @@ pub fn check(options: &Options) -> io::Result<Report> {
         ));
         return Ok(report);
     }
-    report.outcomes.push(Outcome::new(Check::FileKeptFromOthers, None, kept(plugin), since(begin)));
+    report.outcomes.push(CheckOutcome::new(
+        Check::FileKeptFromOthers,
+        None,
+        kept(plugin),
+        since(begin),
+    ));
     for (check, component, found) in file::checks(&bytes, &manifest) {
-        report.outcomes.push(Outcome::new(check, component, found, 0));
+        report.outcomes.push(CheckOutcome::new(check, component, found, 0));
     }
     run_it(options, &bytes, &manifest, &mut report.outcomes)?;
     if !options.only.is_empty() {
@@ -102,22 +106,23 @@ fn inspect(path: &Path) -> Result<Inspected, Found> {
     }
 }
 
-/// An author's own folder may be open to a group; whoever installs it decides again.
+/// Only a warning: the folder of a build may be writable by a group, the one of an installation
+/// must not be.
 fn kept(plugin: Inspected) -> Found {
     match plugin.trust(&Trust::new(&[])) {
         Ok(_) => passed(),
         Err((_, refusal)) => {
-            warning(format!("where it lies now, it would be refused: {}", refusal.message))
+            warning(format!("a run would refuse it where it is now: {}", refusal.message))
         }
     }
 }
 
-/// Everything that runs the plugin.
+/// Runs all checks that need the plugin's code.
 fn run_it(
     options: &Options,
     bytes: &[u8],
     manifest: &Manifest,
-    outcomes: &mut Vec<Outcome>,
+    outcomes: &mut Vec<CheckOutcome>,
 ) -> io::Result<()> {
     let private = || {
         tempfile::Builder::new()
@@ -151,15 +156,15 @@ fn run_it(
         if turn.done {
             break;
         }
-        // It was in this item that the child ended.
+        // The child ended in this item.
         let at = turn.begun.unwrap_or(task.from);
         let mut text = turn.problem;
         if !turn.errors.is_empty() {
-            text.push_str(&format!("\nit printed last: {}", shown::paragraph(&turn.errors)));
+            text.push_str(&format!("\nits last output: {}", escape::paragraph(&turn.errors)));
         }
         let Item { check, component } = plan[at];
         let component = component.map(|place| manifest.components[place].id());
-        outcomes.push(Outcome::new(check, component, failed(text), 0));
+        outcomes.push(CheckOutcome::new(check, component, failed(text), 0));
         if check == Check::Loads {
             return Ok(());
         }
@@ -170,21 +175,21 @@ fn run_it(
     } else {
         let text = String::from_utf8_lossy(&printed[..printed.len().min(OUTPUT)]).into_owned();
         warning(format!(
-            "standard output is for data; use the display or the log for this:\n{}",
-            shown::paragraph(&text)
+            "standard output is for data; use the display or the log instead:\n{}",
+            escape::paragraph(&text)
         ))
     };
-    outcomes.push(Outcome::new(Check::Quiet, None, quiet, 0));
+    outcomes.push(CheckOutcome::new(Check::Quiet, None, quiet, 0));
     Ok(())
 }
 
-/// One child, from its start to its end.
+/// The result of one child process.
 struct Turn {
-    outcomes: Vec<Outcome>,
+    outcomes: Vec<CheckOutcome>,
     /// The last item that began.
     begun: Option<usize>,
     done: bool,
-    /// What the supervisor says of its end.
+    /// How the child ended, from the supervisor.
     problem: String,
     printed: Vec<u8>,
     errors: String,
@@ -213,8 +218,7 @@ impl Turn {
             bytes
         });
         let ended = supervised.wait()?;
-        // A process that the plugin started may hold the pipes open; what it writes is waited for
-        // only so long.
+        // A process that the plugin started may keep the pipes open, so wait for a second at most.
         let collect = |thread: std::thread::JoinHandle<Vec<u8>>| {
             for _ in 0..100 {
                 if thread.is_finished() {
@@ -258,7 +262,7 @@ fn read_all(mut from: File) -> Vec<u8> {
         if count == 0 {
             break;
         }
-        // A flood is read, so that nobody waits, but not kept.
+        // The rest is read and discarded, so that the child does not block.
         if kept.len() < 1 << 20 {
             kept.extend_from_slice(&buffer[..count]);
         }

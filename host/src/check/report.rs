@@ -1,47 +1,47 @@
-//! What came of the checks: data first, then the text made from it.
+//! Results of the checks, and their text for people.
 
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
 use super::Check;
-use crate::library::shown;
+use crate::library::escape;
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// Good.
+    /// No problem.
     Passed,
-    /// To be mended.
+    /// A fault that the author must fix.
     Failed,
-    /// Allowed, but worth a look.
+    /// Allowed, but not recommended.
     Warning,
-    /// It could not be tried.
+    /// It could not be run.
     Skipped,
 }
 
-/// What one check found.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Outcome {
+pub struct CheckOutcome {
     /// Name of the check.
     pub check: String,
-    /// What it is about.
+    /// What it checks.
     pub about: String,
-    /// The component, as `kind/name`, where it was about one.
+    /// The component as `kind/name`, if the check is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub component: Option<String>,
     /// How it ended.
     pub verdict: Verdict,
-    /// What was found; empty for one that passed without remarks.
+    /// What was found; may be empty if it passed.
     #[serde(skip_serializing_if = "String::is_empty", default)]
     pub message: String,
     /// How long it took.
     pub milliseconds: u64,
 }
 
-/// What a check says of itself before it has a name.
+/// Verdict and message of a check.
 pub(super) type Found = (Verdict, String);
 
 pub(super) fn passed() -> Found {
@@ -60,14 +60,14 @@ pub(super) fn skipped(message: impl Into<String>) -> Found {
     (Verdict::Skipped, message.into())
 }
 
-impl Outcome {
+impl CheckOutcome {
     pub(super) fn new(
         check: Check,
         component: Option<String>,
         (verdict, message): Found,
         milliseconds: u64,
     ) -> Self {
-        let message = shown::paragraph(&message);
+        let message = escape::paragraph(&message);
         Self {
             check: check.name().to_owned(),
             about: check.about().to_owned(),
@@ -79,31 +79,31 @@ impl Outcome {
     }
 }
 
-/// What all checks of a file found.
+/// The results of all checks of a file.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Report {
+pub struct CheckReport {
     /// The file.
     pub file: String,
-    /// Plugin and version, where they could be read.
+    /// Plugin and version, if they could be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plugin: Option<String>,
-    /// Hash of its bytes, where they could be read.
+    /// Hash of its bytes, if they could be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
-    /// What everything made up follows from.
+    /// Seed of all generated inputs.
     pub seed: u64,
-    /// In the order in which they were made.
-    pub outcomes: Vec<Outcome>,
+    /// In the order in which the checks ran.
+    pub outcomes: Vec<CheckOutcome>,
 }
 
-impl Report {
-    /// How many ended so.
+impl CheckReport {
+    /// Number of outcomes with this verdict.
     pub fn count(&self, verdict: Verdict) -> usize {
         self.outcomes.iter().filter(|outcome| outcome.verdict == verdict).count()
     }
 
-    /// For people: what passed in short, the rest with its reason.
+    /// Text for people: one line per check, with the message below it.
     pub fn text(&self) -> String {
         let mut out = format!("{}\n", self.file);
         if let (Some(plugin), Some(sha256)) = (&self.plugin, &self.sha256) {
@@ -146,10 +146,15 @@ mod tests {
     #[test]
     fn the_text_shows_every_check_and_escapes_what_plugins_say() {
         let outcomes = vec![
-            Outcome::new(Check::Loads, None, passed(), 3),
-            Outcome::new(Check::Trains, Some("loss/x".into()), failed("bad \u{1b}[2J luck"), 5),
+            CheckOutcome::new(Check::Loads, None, passed(), 3),
+            CheckOutcome::new(
+                Check::Trains,
+                Some("loss/x".into()),
+                failed("bad \u{1b}[2J luck"),
+                5,
+            ),
         ];
-        let report = Report {
+        let report = CheckReport {
             file: "x.so".into(),
             plugin: Some("x 1.0.0".into()),
             sha256: Some("ab".into()),

@@ -1,12 +1,12 @@
-//! `resumes-the-same` and `verify-resume`: a training that is interrupted leaves behind what one
-//! without a stop does.
+//! `resumes-the-same` and `verify-resume`: an interrupted and resumed training ends in the same state
+//! as an uninterrupted one.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::Verdict;
-use super::bench::{Bench, Trial, finished};
+use super::harness::{Harness, Trial, finished};
 use super::report::{Found, failed, skipped};
 use super::training::untried;
 use crate::durable::compare::{Difference, states};
@@ -26,41 +26,41 @@ enum At {
     Epoch(u64),
 }
 
-pub(super) fn between_epochs(bench: &Bench, place: usize) -> Found {
-    compare(bench, place, |_| vec![At::Epoch(1)])
+pub(super) fn between_epochs(harness: &Harness, place: usize) -> Found {
+    compare(harness, place, |_| vec![At::Epoch(1)])
 }
 
 /// In the first epoch, after its second step, and in the last one, before its last step.
-pub(super) fn within_epochs(bench: &Bench, place: usize) -> Found {
-    compare(bench, place, |steps| {
+pub(super) fn within_epochs(harness: &Harness, place: usize) -> Found {
+    compare(harness, place, |steps| {
         let mut stops = vec![At::Step(2.min(steps)), At::Step(steps.saturating_sub(1).max(1))];
         stops.dedup();
         stops
     })
 }
 
-fn compare(bench: &Bench, place: usize, stops: impl Fn(u64) -> Vec<At>) -> Found {
-    let whole = match straight(bench, place) {
+fn compare(harness: &Harness, place: usize, stops: impl Fn(u64) -> Vec<At>) -> Found {
+    let whole = match straight(harness, place) {
         Ok(whole) => whole,
         Err(Unfit::Early(problem)) => {
-            return skipped(format!("it does not go on for two epochs: {problem}"));
+            return skipped(format!("it does not train for two epochs: {problem}"));
         }
-        Err(Unfit::Broken(problem)) => return untried(bench, place, problem),
+        Err(Unfit::Broken(problem)) => return untried(harness, place, problem),
     };
     let stops = stops(whole.steps);
-    let compared = interrupted(bench, place, &stops).and_then(|files| states(&whole.files, &files));
+    let compared =
+        interrupted(harness, place, &stops).and_then(|files| states(&whole.files, &files));
     let mut comparison = match compared {
         Ok(comparison) => comparison,
         Err(problem) => return failed(problem),
     };
     if !comparison.differences.is_empty() {
-        // What differs between two straight trainings as well, such as a time that is kept, is not
-        // resuming's doing.
-        let by_itself = match straight(bench, place).map(|again| states(&whole.files, &again.files))
-        {
-            Ok(Ok(by_itself)) => by_itself,
-            _ => return failed("the same training does not end the same way again"),
-        };
+        // Fields that differ between two uninterrupted trainings, too, such as times, are ignored.
+        let by_itself =
+            match straight(harness, place).map(|again| states(&whole.files, &again.files)) {
+                Ok(Ok(by_itself)) => by_itself,
+                _ => return failed("the same training does not end the same way again"),
+            };
         let varying: BTreeSet<String> =
             by_itself.differences.into_iter().map(|one| one.field).collect();
         comparison.differences.retain(|one| !varying.contains(&one.field));
@@ -71,28 +71,30 @@ fn compare(bench: &Bench, place: usize, stops: impl Fn(u64) -> Vec<At>) -> Found
             format!("{} fields, interrupted {} times", comparison.fields, stops.len()),
         ),
         Some(Difference { field, first, second }) => failed(format!(
-            "{field} is {first} at the end of a training without a stop, {second} after interruptions: what this depends on is not in \
-             `save`, or does not come back in `load`"
+            "{field} is {first} at the end of an uninterrupted training, {second} after interruptions: `save` omits what it depends on, \
+             or `load` does not restore it"
         )),
     }
 }
 
-/// A training without a stop: its state at the end, and its steps.
+/// An uninterrupted training: its final state and its number of steps.
 struct Whole {
     files: Files,
     steps: u64,
 }
 
-/// Why there is nothing to compare with.
+/// Why there is no uninterrupted training to compare with.
 enum Unfit {
-    /// It ended before its time, which is what some components are for.
+    /// It ended early; some components do so on purpose.
     Early(String),
     Broken(String),
 }
 
-fn straight(bench: &Bench, place: usize) -> Result<Whole, Unfit> {
-    let session =
-        bench.ground(place).and_then(|_| bench.session(place, &TRIAL)).map_err(Unfit::Broken)?;
+fn straight(harness: &Harness, place: usize) -> Result<Whole, Unfit> {
+    let session = harness
+        .run_kind(place)
+        .and_then(|_| harness.session(place, &TRIAL))
+        .map_err(Unfit::Broken)?;
     finished(&session.fit()).map_err(Unfit::Early)?;
     let files = session
         .checkpoint()
@@ -100,12 +102,11 @@ fn straight(bench: &Bench, place: usize) -> Result<Whole, Unfit> {
     Ok(Whole { files, steps: session.runtime().steps_begun() })
 }
 
-/// The state at the end of a training that was interrupted, and taken up by a new session each
-/// time.
-fn interrupted(bench: &Bench, place: usize, stops: &[At]) -> Result<Files, String> {
+/// The final state of a training that was interrupted, and resumed by a new session each time.
+fn interrupted(harness: &Harness, place: usize, stops: &[At]) -> Result<Files, String> {
     let mut saved: Option<Files> = None;
     for stop in stops.iter().copied().map(Some).chain([None]) {
-        let session = bench.session(place, &TRIAL)?;
+        let session = harness.session(place, &TRIAL)?;
         if let Some(files) = &saved {
             session
                 .restore(files)
@@ -124,7 +125,7 @@ fn interrupted(bench: &Bench, place: usize, stops: &[At]) -> Result<Files, Strin
     saved.ok_or_else(|| "nothing was trained".to_owned())
 }
 
-/// Trains until a signal comes, and saves there as a run does.
+/// Trains until `stop`, and saves a checkpoint there as a run does.
 fn until(session: &Session, stop: At) -> Result<Files, String> {
     let saved = Rc::new(RefCell::new(None));
     let place = Rc::clone(&saved);

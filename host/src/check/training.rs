@@ -2,57 +2,57 @@
 
 use std::time::Instant;
 
-use super::bench::{Bench, Trial, bits, finished, without_panic};
+use super::harness::{Harness, Trial, bits, finished, without_panic};
 use super::report::{Found, failed, passed, skipped, warning};
-use super::{Verdict, inside};
+use super::{Verdict, log_counter, troublemaker};
 use crate::learner::{Ending, StopKind};
 use crate::session::Session;
 
-/// A session, or the reason why nothing can be tried.
+/// A session; returns from the check if there is none.
 macro_rules! session {
-    ($bench:expr, $place:expr, $trial:expr) => {
-        match $bench.ground($place).and_then(|_| $bench.session($place, &$trial)) {
+    ($harness:expr, $place:expr, $trial:expr) => {
+        match $harness.run_kind($place).and_then(|_| $harness.session($place, &$trial)) {
             Ok(session) => session,
-            Err(problem) => return untried($bench, $place, problem),
+            Err(problem) => return untried($harness, $place, problem),
         }
     };
 }
 
-pub(super) fn untried(bench: &Bench, place: usize, problem: String) -> Found {
-    if bench.ground(place).is_err() {
+pub(super) fn untried(harness: &Harness, place: usize, problem: String) -> Found {
+    if harness.run_kind(place).is_err() {
         skipped("it does not train, see `trains`")
     } else {
         failed(problem)
     }
 }
 
-pub(super) fn trains(bench: &Bench, place: usize) -> Found {
-    if bench.catalog.components().all(|component| component.manifest.name != "digits") {
+pub(super) fn trains(harness: &Harness, place: usize) -> Found {
+    if harness.catalog.components().all(|component| component.manifest.name != "digits") {
         return skipped(
             "the standard plugins are not found: install them, or name their folder with --plugin-dir",
         );
     }
-    if let Err(problem) = bench.config(&bench.components[place]) {
+    if let Err(problem) = harness.config(&harness.components[place]) {
         return skipped(problem);
     }
-    match bench.ground(place) {
+    match harness.run_kind(place) {
         Err(problem) => failed(problem),
-        Ok(_) => match bench
+        Ok(_) => match harness
             .session(place, &Trial::default())
             .map(|session| finished(&session.fit()))
         {
             Ok(Ok(())) => passed(),
-            // A callback may end a training: that is what some are for.
+            // Some callbacks end a training on purpose.
             Ok(Err(problem)) if problem.contains("ended it early") => (Verdict::Passed, problem),
             Ok(Err(problem)) | Err(problem) => failed(problem),
         },
     }
 }
 
-pub(super) fn twice(bench: &Bench, place: usize) -> Found {
+pub(super) fn twice(harness: &Harness, place: usize) -> Found {
     let mut seen = Vec::new();
     for _ in 0..2 {
-        let session = session!(bench, place, Trial::default());
+        let session = session!(harness, place, Trial::default());
         session.fit();
         seen.push(bits(&session));
     }
@@ -65,14 +65,14 @@ pub(super) fn twice(bench: &Bench, place: usize) -> Found {
     }
 }
 
-/// A fit with a troublemaker, which may end as `fine` says.
+/// Trains with a [`troublemaker`]; `fine` decides which endings pass.
 fn trouble(
-    bench: &Bench,
+    harness: &Harness,
     place: usize,
     what: &'static str,
     fine: impl Fn(&Ending) -> bool,
 ) -> Found {
-    let session = session!(bench, place, Trial { trouble: Some(what), ..Trial::default() });
+    let session = session!(harness, place, Trial { trouble: Some(what), ..Trial::default() });
     let report = session.fit();
     if let Err(problem) = without_panic(&report) {
         return failed(problem);
@@ -81,59 +81,59 @@ fn trouble(
         return passed();
     }
     match &report.ending {
-        Ending::Finished => failed("the fit went on as if nothing had been said"),
+        Ending::Finished => failed("the fit continued although it was cancelled"),
         Ending::Stopped { by, reason } => failed(format!("`{by}` ended the fit: {reason}")),
         Ending::Failed(stop) => failed(stop.to_string()),
     }
 }
 
-pub(super) fn step_cancelled(bench: &Bench, place: usize) -> Found {
-    trouble(bench, place, "cancel-step", |ending| !matches!(ending, Ending::Failed(_)))
+pub(super) fn step_cancelled(harness: &Harness, place: usize) -> Found {
+    trouble(harness, place, "cancel-step", |ending| !matches!(ending, Ending::Failed(_)))
 }
 
-pub(super) fn epoch_cancelled(bench: &Bench, place: usize) -> Found {
-    trouble(bench, place, "cancel-epoch", |ending| !matches!(ending, Ending::Failed(_)))
+pub(super) fn epoch_cancelled(harness: &Harness, place: usize) -> Found {
+    trouble(harness, place, "cancel-epoch", |ending| !matches!(ending, Ending::Failed(_)))
 }
 
-pub(super) fn fit_cancelled(bench: &Bench, place: usize) -> Found {
-    trouble(bench, place, "cancel-fit", |ending| !matches!(ending, Ending::Failed(_)))
+pub(super) fn fit_cancelled(harness: &Harness, place: usize) -> Found {
+    trouble(harness, place, "cancel-fit", |ending| !matches!(ending, Ending::Failed(_)))
 }
 
-pub(super) fn error_elsewhere(bench: &Bench, place: usize) -> Found {
+pub(super) fn error_elsewhere(harness: &Harness, place: usize) -> Found {
     let passed_on = |ending: &Ending| match ending {
         Ending::Failed(stop) => {
-            stop.0.text.contains(inside::WORDS) && stop.kind() == StopKind::Error
+            stop.0.text.contains(troublemaker::WORDS) && stop.kind() == StopKind::Error
         }
-        // A phase that does not announce its backward pass gives no occasion.
+        // A phase without a backward pass never triggers the error.
         _ => true,
     };
-    trouble(bench, place, "error", passed_on)
+    trouble(harness, place, "error", passed_on)
 }
 
-pub(super) fn not_a_number(bench: &Bench, place: usize) -> Found {
-    trouble(bench, place, "nan", |_| true)
+pub(super) fn not_a_number(harness: &Harness, place: usize) -> Found {
+    trouble(harness, place, "nan", |_| true)
 }
 
-pub(super) fn interrupted(bench: &Bench, place: usize) -> Found {
-    let session = session!(bench, place, Trial::default());
+pub(super) fn interrupted(harness: &Harness, place: usize) -> Found {
+    let session = session!(harness, place, Trial::default());
     session.interrupt().store(2, std::sync::atomic::Ordering::Relaxed);
     match session.fit().ending {
         Ending::Stopped { .. } => passed(),
-        Ending::Finished => failed("the fit went on"),
+        Ending::Finished => failed("the fit continued"),
         Ending::Failed(stop) => failed(stop.to_string()),
     }
 }
 
-pub(super) fn empty_epoch(bench: &Bench, place: usize) -> Found {
-    let session = session!(bench, place, Trial { empty: true, ..Trial::default() });
+pub(super) fn empty_epoch(harness: &Harness, place: usize) -> Found {
+    let session = session!(harness, place, Trial { empty: true, ..Trial::default() });
     match without_panic(&session.fit()) {
         Ok(()) => passed(),
         Err(problem) => failed(problem),
     }
 }
 
-pub(super) fn small_batches(bench: &Bench, place: usize) -> Found {
-    let session = session!(bench, place, Trial { batch_size: 1, epochs: 1, ..Trial::default() });
+pub(super) fn small_batches(harness: &Harness, place: usize) -> Found {
+    let session = session!(harness, place, Trial { batch_size: 1, epochs: 1, ..Trial::default() });
     let report = session.fit();
     match &report.ending {
         Ending::Failed(stop) => failed(stop.to_string()),
@@ -141,8 +141,8 @@ pub(super) fn small_batches(bench: &Bench, place: usize) -> Found {
     }
 }
 
-pub(super) fn tensors(bench: &Bench, place: usize) -> Found {
-    let session = session!(bench, place, Trial { epochs: 4, ..Trial::default() });
+pub(super) fn tensors(harness: &Harness, place: usize) -> Found {
+    let session = session!(harness, place, Trial { epochs: 4, ..Trial::default() });
     let living = |session: &Session| session.runtime().engine.borrow().living();
     session.fit_epochs(2);
     let before = living(&session);
@@ -152,15 +152,15 @@ pub(super) fn tensors(bench: &Bench, place: usize) -> Found {
         return passed();
     }
     failed(format!(
-        "{before} tensors after two epochs, {after} after four: references that are not given back, or a list that only grows"
+        "{before} tensors after two epochs, {after} after four: references that are not released, or a list that only grows"
     ))
 }
 
-pub(super) fn time_per_step(bench: &Bench, place: usize) -> Found {
+pub(super) fn time_per_step(harness: &Harness, place: usize) -> Found {
     let mut times = Vec::new();
     let mut steps = 1;
     for without in [true, false] {
-        let session = session!(bench, place, Trial { without, epochs: 2, ..Trial::default() });
+        let session = session!(harness, place, Trial { without, epochs: 2, ..Trial::default() });
         let begin = Instant::now();
         session.fit();
         times.push(begin.elapsed().as_secs_f64());
@@ -171,23 +171,21 @@ pub(super) fn time_per_step(bench: &Bench, place: usize) -> Found {
     if each < 1.0 { (Verdict::Passed, text) } else { warning(text) }
 }
 
-pub(super) fn logs_little(bench: &Bench, place: usize) -> Found {
-    let session = session!(bench, place, Trial::default());
-    let before = super::child::lines(&bench.plugin);
+pub(super) fn logs_little(harness: &Harness, place: usize) -> Found {
+    let session = session!(harness, place, Trial::default());
+    let before = log_counter::lines(&harness.plugin);
     session.fit();
-    let lines = super::child::lines(&bench.plugin) - before;
+    let lines = log_counter::lines(&harness.plugin) - before;
     // Two epochs of at least four steps each in two phases.
     if lines <= 16 {
         passed()
     } else {
-        warning(format!(
-            "{lines} lines in a training of two epochs: log what happens, not that nothing happens"
-        ))
+        warning(format!("{lines} lines in a training of two epochs: log less at level info"))
     }
 }
 
-pub(super) fn gradients(bench: &Bench, place: usize) -> Found {
-    let session = session!(bench, place, Trial::default());
+pub(super) fn gradients(harness: &Harness, place: usize) -> Found {
+    let session = session!(harness, place, Trial::default());
     if let Err(stop) = session.run_epoch(0) {
         return failed(stop.to_string());
     }
@@ -210,8 +208,8 @@ pub(super) fn gradients(bench: &Bench, place: usize) -> Found {
     }
 }
 
-pub(super) fn loss_lowered(bench: &Bench, place: usize) -> Found {
-    let session = session!(bench, place, Trial { epochs: 6, ..Trial::default() });
+pub(super) fn loss_lowered(harness: &Harness, place: usize) -> Found {
+    let session = session!(harness, place, Trial { epochs: 6, ..Trial::default() });
     let loss = |report: &crate::learner::FitReport| {
         let found =
             report.metrics.iter().find(|(phase, name, _)| phase == "training" && name == "loss");

@@ -1,10 +1,10 @@
-//! `fluxbay check`: tries a plugin for its author.
+//! `fluxbay check`: checks a plugin for its author.
 
 use std::path::PathBuf;
 
 use super::{Exit, Failure, Outcome, print, print_json};
 use crate::check::{self, Check, Options, Verdict};
-use crate::library::shown;
+use crate::library::escape;
 
 /// Arguments of `fluxbay check`.
 #[derive(Debug, clap::Args)]
@@ -12,23 +12,26 @@ pub struct Arguments {
     /// The plugin's file.
     #[arg(required_unless_present = "list")]
     file: Option<PathBuf>,
-    /// Show the checks that there are.
+    /// List all checks.
     #[arg(long)]
     list: bool,
-    /// Make only these checks; may be given several times.
+    /// Run only these checks; may be given several times.
     #[arg(long, value_name = "CHECK")]
     only: Vec<String>,
-    /// Try components in the run of this file instead of a small one of the host's own; may be
-    /// given several times, and each component is tried in the first run that uses it.
+    /// Train components in this run instead of a small generated one.
+    ///
+    /// May be given several times; each component is trained in the first run that uses it.
     #[arg(long = "run", value_name = "RUN.toml")]
     runs: Vec<PathBuf>,
-    /// What made-up configurations and states follow from; the report names it.
+    /// Seed of generated configurations and states.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Folders with the plugins that the trainings need; the standard ones are found by themselves.
+    /// Folder of further plugins for the trainings.
+    ///
+    /// The standard plugins are found without it.
     #[arg(long = "plugin-dir", value_name = "DIR")]
     plugin_dirs: Vec<PathBuf>,
-    /// Let warnings fail too.
+    /// Fail for warnings, too.
     #[arg(long)]
     strict: bool,
     /// Write JSON, as `fluxbay schema check` describes.
@@ -38,12 +41,12 @@ pub struct Arguments {
     json: bool,
 }
 
-/// A report as it is published.
+/// The JSON report.
 #[derive(serde::Serialize)]
 struct Published<'a> {
     schema: u32,
     #[serde(flatten)]
-    report: &'a check::Report,
+    report: &'a check::CheckReport,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
@@ -52,7 +55,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     {
         let text = format!(
             "there is no check `{}`; `fluxbay check --list` shows them",
-            shown::text(unknown)
+            escape::text(unknown)
         );
         return Err(Failure::new(Exit::Configuration, text));
     }
@@ -69,7 +72,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let report = check::check(&options).map_err(|error| {
         Failure::new(
             Exit::Failed,
-            format!("{} cannot be checked: {error}", shown::path(&options.file)),
+            format!("{} cannot be checked: {error}", escape::path(&options.file)),
         )
     })?;
     if arguments.json {

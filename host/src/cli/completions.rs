@@ -8,7 +8,7 @@ use clap_complete::engine::CompletionCandidate;
 use clap_complete::env::Shells;
 
 use super::{Exit, Failure, Outcome, PluginPath, print};
-use crate::library::{Catalog, Kind, shown};
+use crate::library::{Catalog, Kind, escape};
 use crate::record::RunIndex;
 use crate::run_file::DEFAULT_CALLBACKS;
 
@@ -79,7 +79,7 @@ fn starting(
     all.dedup_by(|one, other| one.0 == other.0);
     all.into_iter()
         .map(|(name, summary)| {
-            CompletionCandidate::new(name).help(Some(shown::text(&summary).into()))
+            CompletionCandidate::new(name).help(Some(escape::text(&summary).into()))
         })
         .collect()
 }

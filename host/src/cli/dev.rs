@@ -1,5 +1,4 @@
-//! `fluxbay dev`: builds a plugin's crate, checks the file as `fluxbay check` does, and installs
-//! it, in one go.
+//! `fluxbay dev`: builds a plugin's crate, checks the file as `fluxbay check` does, and installs it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,9 +9,9 @@ use serde_json::Value as Json;
 
 use super::{Exit, Failure, Outcome, print};
 use crate::bridge::HOST;
-use crate::check::{self, Options, Report, Verdict};
+use crate::check::{self, CheckReport, Options, Verdict};
 use crate::display::Screen;
-use crate::library::{Catalog, Origin, PluginEntry, ScanOptions, SearchPath, load, shown};
+use crate::library::{Catalog, PluginEntry, ScanOptions, SearchOrigin, SearchPath, escape, load};
 
 /// Arguments of `fluxbay dev`.
 #[derive(Debug, clap::Args)]
@@ -23,12 +22,12 @@ pub struct Arguments {
     /// Install into DIR, not into `plugins` beside the crate.
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
-    /// Build without optimisations: sooner done, slower in a run.
+    /// Build without optimisations: faster to build, slower in a run.
     #[arg(long)]
     debug: bool,
     /// Install it without the checks of `fluxbay check`.
     ///
-    /// What no run would take, such as a file without a manifest, is refused all the same.
+    /// A file that every run would refuse, such as one without a manifest, is refused nevertheless.
     #[arg(long)]
     no_check: bool,
 }
@@ -37,7 +36,7 @@ pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let configuration = |text: String| Failure::new(Exit::Configuration, text);
     let manifest = arguments.folder.join("Cargo.toml");
     if !manifest.is_file() {
-        let folder = shown::path(&arguments.folder);
+        let folder = escape::path(&arguments.folder);
         return Err(configuration(format!(
             "{folder} is no crate, it has no Cargo.toml: `fluxbay new callback NAME` makes one"
         )));
@@ -57,23 +56,23 @@ pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     print(&format!("installed {}\n{}next: {next}\n", plain(&installed.path), installed.offers))
 }
 
-/// A path as it is typed.
+/// A path as the user would type it.
 fn plain(path: &Path) -> String {
-    let shown = shown::path(path);
+    let shown = escape::path(path);
     shown.strip_prefix("./").map_or(shown.clone(), str::to_owned)
 }
 
-/// The folder `plugins` beside the crate, written relative where the crate's folder was.
+/// The folder `plugins` beside the crate, as a relative path if the crate's is one.
 fn beside(folder: &Path) -> Result<PathBuf, String> {
     if let Some(parent) = folder.parent().filter(|_| folder.file_name().is_some()) {
         return Ok(parent.join("plugins"));
     }
     let whole =
-        fs::canonicalize(folder).map_err(|error| format!("{}: {error}", shown::path(folder)))?;
+        fs::canonicalize(folder).map_err(|error| format!("{}: {error}", escape::path(folder)))?;
     Ok(whole.parent().unwrap_or(&whole).join("plugins"))
 }
 
-/// Lets cargo build the crate; gives the shared library.
+/// Builds the crate with cargo; returns the shared library.
 fn build(manifest: &Path, debug: bool) -> Result<PathBuf, Failure> {
     let failed = |text: String| Failure::new(Exit::Failed, text);
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -89,12 +88,12 @@ fn build(manifest: &Path, debug: bool) -> Result<PathBuf, Failure> {
         })?;
     if !output.status.success() {
         return Err(failed(format!(
-            "{} does not build; cargo says above why",
-            shown::path(manifest)
+            "{} does not build; see the errors of cargo above",
+            escape::path(manifest)
         )));
     }
     let manifest = fs::canonicalize(manifest)
-        .map_err(|error| failed(format!("{}: {error}", shown::path(manifest))))?;
+        .map_err(|error| failed(format!("{}: {error}", escape::path(manifest))))?;
     let stdout = String::from_utf8_lossy(&output.stdout);
     let built = stdout
         .lines()
@@ -102,12 +101,12 @@ fn build(manifest: &Path, debug: bool) -> Result<PathBuf, Failure> {
         .find_map(|message| library(&message, &manifest));
     built.ok_or_else(|| {
         let text =
-            "is built as no shared library: write `[lib]` with `crate-type = [\"cdylib\"]` into it";
-        Failure::new(Exit::Configuration, format!("{} {text}", shown::path(&manifest)))
+            "does not build a shared library: add `[lib]` with `crate-type = [\"cdylib\"]` to it";
+        Failure::new(Exit::Configuration, format!("{} {text}", escape::path(&manifest)))
     })
 }
 
-/// The shared library of a message of cargo, where it tells of one of this crate.
+/// The shared library in a message of cargo, if it is of this crate.
 fn library(message: &Json, manifest: &Path) -> Option<PathBuf> {
     let is_ours = message["reason"] == "compiler-artifact"
         && message["manifest_path"].as_str().map(Path::new) == Some(manifest);
@@ -118,14 +117,14 @@ fn library(message: &Json, manifest: &Path) -> Option<PathBuf> {
     files.iter().filter_map(Json::as_str).find(|file| file.ends_with(".so")).map(PathBuf::from)
 }
 
-/// A plugin that lies where runs find it.
+/// An installed plugin.
 struct Installed {
     path: PathBuf,
-    /// Its components, one a line.
+    /// Its components, one per line.
     offers: String,
 }
 
-/// Tries a copy in a folder of its own beside the target, then moves it there in one step.
+/// Checks a copy in a temporary folder beside the target, then renames it.
 fn install(
     built: &Path,
     into: &Path,
@@ -137,7 +136,7 @@ fn install(
             Exit::Failed,
             format!(
                 "nothing can be installed into {}: {error}; name another folder with --into",
-                shown::path(into)
+                escape::path(into)
             ),
         )
     };
@@ -152,7 +151,7 @@ fn install(
     if unchecked {
         load(plugin, &HOST).map_err(|error| refused(&error.refusal.to_string()))?;
     } else {
-        screen.print(&try_it(copy.clone(), built, &into.join(name))?);
+        screen.print(&check_copy(copy.clone(), built, &into.join(name))?);
     }
     let offers = offers(plugin);
     let path = into.join(name);
@@ -167,14 +166,14 @@ fn refused(text: &str) -> Failure {
     )
 }
 
-/// All that a run would look at before it loads the file.
+/// Scans the folder as a run does before it loads a file.
 fn scan(folder: &Path) -> Catalog {
     let mut path = SearchPath::new();
-    path.push(folder, Origin::CommandLine);
+    path.push(folder, SearchOrigin::CommandLine);
     Catalog::scan(&path, &ScanOptions::default())
 }
 
-/// The plugin in a catalog of one file, or why it is none.
+/// The plugin in a catalog of one file, or why it is refused.
 fn found(catalog: &Catalog) -> Result<&PluginEntry, Failure> {
     catalog.plugins().first().ok_or_else(|| {
         let why = catalog
@@ -191,9 +190,9 @@ fn found(catalog: &Catalog) -> Result<&PluginEntry, Failure> {
     })
 }
 
-/// Every check of `fluxbay check`, in child processes; trainings find the plugins that are
-/// installed already. What passed as a line.
-fn try_it(copy: PathBuf, built: &Path, target: &Path) -> Result<String, Failure> {
+/// Runs every check of `fluxbay check`; trainings can use the plugins that are already installed.
+/// Returns a line that counts the results.
+fn check_copy(copy: PathBuf, built: &Path, target: &Path) -> Result<String, Failure> {
     let options = Options {
         file: copy,
         dirs: target.parent().map(Path::to_owned).into_iter().collect(),
@@ -204,14 +203,14 @@ fn try_it(copy: PathBuf, built: &Path, target: &Path) -> Result<String, Failure>
     let report = check::check(&options).map_err(|error| {
         Failure::new(Exit::Failed, format!("the plugin cannot be checked: {error}; `fluxbay dev --no-check` installs it without"))
     })?;
-    said(&report, built, target).map_err(|text| Failure::new(Exit::Failed, text))
+    summary(&report, built, target).map_err(|text| Failure::new(Exit::Failed, text))
 }
 
-/// Failed checks that are told in full; what they say is often the same.
+/// Number of failed checks that are shown with their messages, which are often the same.
 const SHOWN: usize = 3;
 
-/// What came of the checks: a line where none failed, all that failed otherwise.
-fn said(report: &Report, built: &Path, target: &Path) -> Result<String, String> {
+/// Ok with a line that counts the results, or an error text with the failed checks.
+fn summary(report: &CheckReport, built: &Path, target: &Path) -> Result<String, String> {
     let failed: Vec<_> =
         report.outcomes.iter().filter(|outcome| outcome.verdict == Verdict::Failed).collect();
     if failed.is_empty() {
@@ -246,11 +245,11 @@ fn said(report: &Report, built: &Path, target: &Path) -> Result<String, String> 
     for outcome in failed.iter().take(SHOWN) {
         let component = outcome.component.as_deref().unwrap_or("the plugin");
         text.push_str(&format!(
-            "\n  {component}: {}\n    should be so: {}\n",
+            "\n  {component}: {}\n    expected: {}\n",
             outcome.check, outcome.about
         ));
         for (number, line) in outcome.message.lines().enumerate() {
-            text.push_str(if number == 0 { "    but: " } else { "         " });
+            text.push_str(if number == 0 { "    found:    " } else { "              " });
             text.push_str(line);
             text.push('\n');
         }
@@ -261,14 +260,14 @@ fn said(report: &Report, built: &Path, target: &Path) -> Result<String, String> 
     }
     let file = plain(built);
     text.push_str(&format!(
-        "\nMend the crate and run `fluxbay dev` again; `fluxbay check {file}` shows every check, `fluxbay dev --no-check` installs it as it is"
+        "\nFix the crate and run `fluxbay dev` again. `fluxbay check {file}` shows all checks, `fluxbay dev --no-check` installs it without them."
     ));
     Err(text)
 }
 
 fn offers(plugin: &PluginEntry) -> String {
     let components = plugin.manifest().components.iter();
-    components.map(|one| format!("  {}  {}\n", one.id(), shown::text(&one.summary))).collect()
+    components.map(|one| format!("  {}  {}\n", one.id(), escape::text(&one.summary))).collect()
 }
 
 #[cfg(test)]
@@ -293,7 +292,7 @@ mod tests {
     #[test]
     fn what_came_of_the_checks_is_a_line_or_all_that_failed() {
         let outcome = |check: &str, verdict: &str| json!({ "check": check, "about": "it holds", "component": "loss/x", "verdict": verdict, "message": "bad\nluck", "milliseconds": 1 });
-        let report = |verdicts: &[(&str, &str)]| Report {
+        let report = |verdicts: &[(&str, &str)]| CheckReport {
             file: "aside/libx.so".into(),
             plugin: None,
             sha256: None,
@@ -310,10 +309,10 @@ mod tests {
             ("resumes", "skipped"),
         ]);
         assert_eq!(
-            said(&good, Path::new("t/libx.so"), Path::new("plugins/libx.so")).unwrap(),
+            summary(&good, Path::new("t/libx.so"), Path::new("plugins/libx.so")).unwrap(),
             "     Checked 1 passed, 1 warning (licence-given), 2 not tried (resumes, trains); see `fluxbay check plugins/libx.so`"
         );
-        let bad = said(
+        let bad = summary(
             &report(&[("loads", "passed"), ("trains", "failed")]),
             Path::new("t/libx.so"),
             Path::new("plugins/libx.so"),
@@ -323,11 +322,11 @@ mod tests {
         the plugin fails 1 check, nothing was installed:
 
           loss/x: trains
-            should be so: it holds
-            but: bad
-                 luck
+            expected: it holds
+            found:    bad
+                      luck
 
-        Mend the crate and run `fluxbay dev` again; `fluxbay check t/libx.so` shows every check, `fluxbay dev --no-check` installs it as it is
+        Fix the crate and run `fluxbay dev` again. `fluxbay check t/libx.so` shows all checks, `fluxbay dev --no-check` installs it without them.
         ");
     }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Exit, Failure, Outcome, print};
-use crate::library::shown;
+use crate::library::escape;
 
 /// Arguments of `fluxbay man`.
 #[derive(Debug, clap::Args)]
@@ -32,10 +32,10 @@ pub(super) fn run(arguments: &Arguments, command: clap::Command) -> Outcome {
         std::fs::create_dir_all(dir)?;
         clap_mangen::generate_to(command, dir)
     };
-    write().map_err(|error| failed(shown::path(dir), error))?;
+    write().map_err(|error| failed(escape::path(dir), error))?;
     print(&format!(
         "{}: the manual pages; `man -l {}/fluxbay.1` shows the first\n",
-        shown::path(dir),
-        shown::path(dir)
+        escape::path(dir),
+        escape::path(dir)
     ))
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap_complete::engine::ArgValueCompleter;
 
 use super::completions;
-use crate::library::{self, Catalog, Quarantine, ScanOptions, SearchPath, shown};
+use crate::library::{self, Catalog, Quarantine, ScanOptions, SearchPath, escape};
 
 /// Where plugins are looked for, and which places are vouched for.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -72,10 +72,15 @@ impl PluginPath {
 /// Says in the log where plugins were looked for, and what became of each file.
 pub(super) fn tell(catalog: &Catalog) {
     for dir in catalog.dirs() {
-        let (path, origin) = (shown::path(&dir.path), dir.origin.label());
+        let (path, origin) = (escape::path(&dir.path), dir.origin.label());
         log::info!("looked for plugins in {path} ({origin}): {} files", dir.candidates);
     }
     for file in catalog.reports() {
-        log::debug!("{} ({}): {}", shown::path(&file.path), file.origin.label(), file.state.name());
+        log::debug!(
+            "{} ({}): {}",
+            escape::path(&file.path),
+            file.origin.label(),
+            file.state.name()
+        );
     }
 }

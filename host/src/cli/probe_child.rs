@@ -1,4 +1,4 @@
-//! The hidden command that the probe stage starts: see [`crate::library::probe`].
+//! The hidden command of the probe stage, see [`crate::library::probe`].
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::library::probe;
 /// Arguments of the child.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The copy of the plugin in the store.
+    /// Copy of the plugin in the store.
     copy: PathBuf,
 }
 

@@ -1,17 +1,19 @@
-//! `fluxbay quarantine`: which plugins failed when they were tried, and lifting that.
+//! `fluxbay quarantine`: lists plugins that failed the probe, and lifts their quarantine.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use super::{Exit, Failure, Outcome, print, print_json};
 use crate::library::quarantine::{Quarantine, Record};
-use crate::library::{Sha256, shown};
+use crate::library::{Sha256, escape};
 use crate::record::Timestamp;
 
 /// Arguments of `fluxbay quarantine`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Have a plugin tried again: the beginning of its sha256, its file, or `all`.
+    /// Lift the quarantine of a plugin: the beginning of its sha256, its file, or `all`.
+    ///
+    /// The next command that uses it probes it again.
     #[arg(long, value_name = "HASH|FILE|all")]
     lift: Option<String>,
     /// Write JSON, as `fluxbay schema quarantine` describes.
@@ -52,7 +54,7 @@ fn text(records: &[Record]) -> String {
     }
     let _ = writeln!(
         out,
-        "\nA changed file is tried by itself; `fluxbay quarantine --lift HASH` has the same one tried again."
+        "\nA changed file is probed again by itself; `fluxbay quarantine --lift HASH` has the same file probed again."
     );
     out
 }
@@ -71,7 +73,7 @@ fn lift(quarantine: &Quarantine, records: &[Record], wanted: &str) -> Outcome {
     if chosen.is_empty() && wanted != "all" {
         let text = format!(
             "no plugin in quarantine is {}; `fluxbay quarantine` shows them",
-            shown::text(wanted)
+            escape::text(wanted)
         );
         return Err(Failure::new(Exit::Configuration, text));
     }

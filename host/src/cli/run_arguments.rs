@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap_complete::engine::ArgValueCompleter;
 
 use super::{PluginPath, completions, plugin_path};
-use crate::library::{Catalog, Lock, lock, shown};
+use crate::library::{Catalog, Lock, escape, lock};
 use crate::run_file::{
     Colours, Diagnostic, Diagnostics, Draft, Inputs, RunDescription, render, resolve,
 };
@@ -87,7 +87,7 @@ impl RunArguments {
                 Lock::default()
             }));
         }
-        let files: Vec<String> = self.files.iter().map(|file| shown::path(file)).collect();
+        let files: Vec<String> = self.files.iter().map(|file| escape::path(file)).collect();
         log::info!(
             "the run: {}",
             if files.is_empty() { "the built-in digits".to_owned() } else { files.join(", then ") }
@@ -99,7 +99,7 @@ impl RunArguments {
             .iter()
             .filter(|dir| !dir.exists && self.path.plugin_dirs.contains(&dir.path))
         {
-            log::warn!("there is no folder {}, which --plugin-dir names", shown::path(&dir.path));
+            log::warn!("there is no folder {}, which --plugin-dir names", escape::path(&dir.path));
         }
         let run = resolve(draft, &catalog, &mut diagnostics);
         ReadRun { run, catalog, diagnostics }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 use super::run_arguments::{ReadRun, RunArguments, tell};
 use super::{Exit, Failure, Outcome, json_number, print, print_json};
 use crate::display::plot;
-use crate::library::shown;
+use crate::library::escape;
 use crate::run_file::RunDescription;
 use crate::session::{Composed, Surroundings};
 
@@ -124,7 +124,7 @@ fn parse(text: &str) -> Result<Json, Failure> {
     let wrong = |why: String| {
         Failure::new(
             Exit::Configuration,
-            format!("`--of {}` is no schedule: {why}", shown::text(text)),
+            format!("`--of {}` is no schedule: {why}", escape::text(text)),
         )
     };
     let value = |toml: &str| -> Result<Json, String> {
@@ -158,7 +158,7 @@ fn text(one: &Shown, points: u64) -> String {
         Some(length) => format!("{length} times, then its value stays"),
         None => "no end".to_owned(),
     };
-    let _ = writeln!(out, "{name}{} ({length})\n", shown::text(&one.schedule.to_string()));
+    let _ = writeln!(out, "{name}{} ({length})\n", escape::text(&one.schedule.to_string()));
     out.push_str(&plot(&one.values));
     let _ = writeln!(out, "\n{:>10}  value", "time");
     let count = one.values.len() as u64;

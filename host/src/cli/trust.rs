@@ -1,4 +1,4 @@
-//! `fluxbay trust`: whose plugins are used.
+//! `fluxbay trust`: adds, lists and removes the keys whose plugins are used.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 
 use super::{Exit, Failure, Outcome, print, print_json};
+use crate::library::escape;
 use crate::library::keys::{self, Keys, KeysError, TrustedKey};
-use crate::library::shown;
 
 /// Arguments of `fluxbay trust`.
 #[derive(Debug, clap::Args)]
@@ -19,11 +19,13 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Trust a public key of minisign's; from then on plugins need a signature of a trusted key.
+    /// Trust a public key of minisign.
+    ///
+    /// From then on, plugins need a signature of a trusted key.
     Add {
         /// The key itself (56 characters that begin with RW) or a file such as minisign.pub.
         key: String,
-        /// What to call it; by default the file's name.
+        /// Name of the key; by default the name of the file.
         #[arg(long)]
         name: Option<String>,
     },
@@ -33,9 +35,12 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Trust a key no more; without any key no signatures are asked for.
+    /// Remove a key.
+    ///
+    /// Once no key is left, plugins need no signature.
     Remove {
-        /// Its name.
+        /// Its name, or the key itself.
+        #[arg(value_name = "NAME|KEY")]
         name: String,
     },
 }
@@ -58,14 +63,14 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         }
         Action::List { json: false } => print(&text(&known, &path)),
         Action::Remove { name } => {
-            known.remove(name).map_err(configuration)?;
+            let removed = known.remove(name).map_err(configuration)?;
             known.write(&path).map_err(|error| Failure::new(Exit::Failed, error))?;
             let rest = if known.list().is_empty() {
                 " No key is left: plugins need no signature."
             } else {
                 ""
             };
-            print(&format!("`{}` is not trusted any more.{rest}\n", shown::text(name)))
+            print(&format!("`{}` is not trusted any more.{rest}\n", removed.name))
         }
     }
 }
@@ -74,14 +79,14 @@ fn configuration(error: KeysError) -> Failure {
     Failure::new(Exit::Configuration, error)
 }
 
-/// A key from its text, or from a file whose last line is it.
+/// Reads a key from its text, or from the last line of a file.
 fn read_key(given: &str, name: Option<&str>) -> Result<TrustedKey, Failure> {
     let path = PathBuf::from(given);
     let (text, stem) = if path.is_file() {
         let unreadable = |error| {
             Failure::new(
                 Exit::Configuration,
-                format!("{}: the key cannot be read: {error}", shown::path(&path)),
+                format!("{}: the key cannot be read: {error}", escape::path(&path)),
             )
         };
         let text = fs::read_to_string(&path).map_err(unreadable)?;
@@ -94,6 +99,12 @@ fn read_key(given: &str, name: Option<&str>) -> Result<TrustedKey, Failure> {
             path.file_stem().map(|stem| stem.to_string_lossy().into_owned()),
         )
     } else {
+        if !is_key(given) {
+            return Err(Failure::new(
+                Exit::Configuration,
+                format!("{} is neither a file nor a public key of minisign", escape::text(given)),
+            ));
+        }
         (given.to_owned(), None)
     };
     let name = name.map(str::to_owned).or(stem);
@@ -102,18 +113,24 @@ fn read_key(given: &str, name: Option<&str>) -> Result<TrustedKey, Failure> {
     TrustedKey::new(&name, &text).map_err(configuration)
 }
 
+/// Whether a text has the form of a public key: 56 characters that begin with RW.
+fn is_key(text: &str) -> bool {
+    text.starts_with("RW") && text.len() == 56 && !text.contains(['/', '.'])
+}
+
 fn text(known: &Keys, path: &Path) -> String {
     if known.list().is_empty() {
         return "No key is trusted, so plugins need no signature; `fluxbay trust add KEY` changes that.\n".to_owned();
     }
     let mut out = String::new();
+    let width = known.list().iter().map(|key| key.name.len()).max().unwrap_or(0);
     for key in known.list() {
-        let _ = writeln!(out, "{}  {}", key.key, key.name);
+        let _ = writeln!(out, "{:width$}  {}", key.name, key.key);
     }
     let _ = writeln!(
         out,
         "\nKept in {}. Plugins need a signature of one of these keys.",
-        shown::path(path)
+        escape::path(path)
     );
     out
 }
@@ -128,15 +145,29 @@ mod tests {
     fn keys_are_taken_from_their_text_or_from_minisigns_file() {
         assert_eq!(read_key(KEY, Some("team")).expect("a key").name, "team");
         assert!(read_key(KEY, None).is_err());
+        let nonsense = format!("RW{}", "!".repeat(54));
         assert!(
-            read_key("RWnonsense", Some("team")).expect_err("no key").text.contains("minisign.pub")
+            read_key(&nonsense, Some("team")).expect_err("no key").text.contains("minisign.pub")
         );
+        for missing in ["missing.pub", "RWnonsense", "keys/RWmissing"] {
+            let text = read_key(missing, None).expect_err("no key").text;
+            assert!(text.contains(missing) && text.contains("neither a file nor"), "{text}");
+        }
         let dir = tempfile::tempdir().expect("temporary directory");
         let path = dir.path().join("team.pub");
         fs::write(&path, format!("untrusted comment: minisign public key\n{KEY}\n"))
             .expect("writable");
         let key = read_key(&path.to_string_lossy(), None).expect("a key");
         assert_eq!((key.name.as_str(), key.key.as_str()), ("team", KEY));
+    }
+
+    #[test]
+    fn the_listing_shows_the_name_first_and_a_key_is_removed_by_either() {
+        let mut keys = Keys::default();
+        keys.add(read_key(KEY, Some("team")).expect("a key")).expect("new");
+        assert!(text(&keys, Path::new("x")).starts_with(&format!("team  {KEY}\n")));
+        assert_eq!(keys.remove(KEY).expect("known").name, "team");
+        assert!(keys.remove("team").is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{cell::RefCell, time::Duration};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Colors, Look, Screen};
-use crate::{learner::ports::Display, library::shown};
+use crate::{learner::ports::Display, library::escape};
 
 /// What the learner prints to. Used on the training thread.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Bars {
 
 impl Display for Bars {
     fn print(&self, _: &str, text: &str) {
-        self.screen.print(&shown::paragraph(text));
+        self.screen.print(&escape::paragraph(text));
     }
 
     fn progress_begin(&self, by: &str, label: &str, total: u64) {
@@ -43,7 +43,7 @@ impl Display for Bars {
         let bar = if total == 0 { ProgressBar::no_length() } else { ProgressBar::new(total) };
         let bar = self.screen.bars().add(bar);
         bar.set_style(style(total, self.screen.colors(), self.screen.columns()));
-        bar.set_prefix(shown::text(label));
+        bar.set_prefix(escape::text(label));
         if total == 0 {
             bar.enable_steady_tick(Duration::from_millis(120));
         }
@@ -53,7 +53,7 @@ impl Display for Bars {
     fn progress_set(&self, by: &str, position: u64, message: &str) {
         if let Some((_, bar)) = self.open.borrow().iter().find(|(id, _)| id == by) {
             bar.set_position(position);
-            bar.set_message(shown::text(message));
+            bar.set_message(escape::text(message));
         }
     }
 
@@ -62,7 +62,7 @@ impl Display for Bars {
             bar.finish_and_clear();
         }
         if !message.is_empty() {
-            self.screen.print(&shown::paragraph(message));
+            self.screen.print(&escape::paragraph(message));
         }
     }
 

@@ -5,7 +5,7 @@ use super::{
     screen::Paint,
     table::{columns, shape, thousands},
 };
-use crate::library::shown;
+use crate::library::escape;
 
 /// Parameters that are listed one by one at most, per model.
 const MOST_LISTED: usize = 12;
@@ -86,7 +86,7 @@ impl Launch {
     ///
     /// Lines have at most `columns` characters, as far as words allow that.
     pub fn text(&self, colors: Colors, columns: usize) -> String {
-        let name = colors.paint(Paint::Bold, &shown::text(&self.name));
+        let name = colors.paint(Paint::Bold, &escape::text(&self.name));
         let host = colors.paint(Paint::Dim, &format!("fluxbay {}", self.host));
         let threads = plural(self.threads as u64, "thread");
         let mut text = format!("{name}  {host}\n");
@@ -110,7 +110,7 @@ impl Launch {
             list(&self.plugins.iter().map(LaunchPlugin::line).collect::<Vec<_>>()),
         ));
         if !self.directory.is_empty() {
-            rows.push(row("record", shown::text(&self.directory)));
+            rows.push(row("record", escape::text(&self.directory)));
         }
         let width = rows.iter().map(|row| row[0].len()).max().unwrap_or(0);
         let mut models = self.models.iter();
@@ -136,7 +136,7 @@ impl Launch {
         if self.models.len() == 1 {
             MODEL.to_owned()
         } else {
-            format!("{MODEL} {}", shown::text(&model.name))
+            format!("{MODEL} {}", escape::text(&model.name))
         }
     }
 }
@@ -148,12 +148,12 @@ impl LaunchData {
             .iter()
             .map(|(name, samples, _)| format!("{} {name}", thousands(*samples)))
             .collect();
-        rows.push(row("data", format!("{}: {}", shown::text(&self.component), list(&splits))));
+        rows.push(row("data", format!("{}: {}", escape::text(&self.component), list(&splits))));
         let fields = self.fields.iter().map(|(name, dtype, dims, classes)| {
             let classes = if *classes > 0 { format!(", {classes} classes") } else { String::new() };
             format!("{name} {dtype} {}{classes}", shape(dims))
         });
-        rows.push(row("sample", shown::text(&fields.collect::<Vec<_>>().join("; "))));
+        rows.push(row("sample", escape::text(&fields.collect::<Vec<_>>().join("; "))));
         let steps: Vec<_> = self
             .splits
             .iter()
@@ -173,7 +173,7 @@ impl LaunchModel {
             0 => String::new(),
             kept => format!(", {} values that are not trained", thousands(kept)),
         };
-        format!("{}: {} parameters{kept}", shown::text(&self.component), thousands(count(true)))
+        format!("{}: {} parameters{kept}", escape::text(&self.component), thousands(count(true)))
     }
 
     fn table(&self, indent: usize) -> String {
@@ -185,7 +185,7 @@ impl LaunchModel {
             .map(|(path, dims, trained)| {
                 let elements = thousands(dims.iter().product::<usize>() as u64);
                 let note = if *trained { "" } else { "not trained" };
-                vec![shown::text(path), shape(dims), elements, note.to_owned()]
+                vec![escape::text(path), shape(dims), elements, note.to_owned()]
             })
             .collect();
         let mut text = columns(&rows, &indent, &[2]);
@@ -199,7 +199,7 @@ impl LaunchModel {
 impl LaunchPlugin {
     fn line(&self) -> String {
         let hash: String = self.sha256.chars().take(HASH).collect();
-        format!("{} {} {hash}", shown::text(&self.name), shown::text(&self.version))
+        format!("{} {} {hash}", escape::text(&self.name), escape::text(&self.version))
     }
 }
 

@@ -15,7 +15,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use super::{Screen, screen::Paint};
 use crate::{
-    library::shown,
+    library::escape,
     record::{Lines, RecordError, Timestamp},
 };
 
@@ -179,7 +179,7 @@ impl Log for HostLog {
         if pass == Pass::No {
             return;
         }
-        let target = shown::text(record.target());
+        let target = escape::text(record.target());
         if let Pass::After(left_out) = pass {
             let text = format!(
                 "{left_out} lines were left out: more than {MOST_LINES} in {} s",
@@ -191,10 +191,10 @@ impl Log for HostLog {
         let text: String = record.args().to_string().chars().take(LONGEST).collect();
         let on_screen = self.filter.matches(record);
         if record.level() <= Level::Info || on_screen {
-            self.write(record.level(), &target, &shown::text(&text));
+            self.write(record.level(), &target, &escape::text(&text));
         }
         if on_screen {
-            self.show(record.level(), &target, &shown::paragraph(&text));
+            self.show(record.level(), &target, &escape::paragraph(&text));
         }
     }
 
@@ -238,7 +238,7 @@ mod tests {
         let path = folder.path().join("log.txt");
         let log = log();
         *lock(&log.file) = Some(Lines::create(&path, "").unwrap());
-        log.write(Level::Warn, "plugin::mean::module", &shown::text("two\nlines \x1b[31m"));
+        log.write(Level::Warn, "plugin::mean::module", &escape::text("two\nlines \x1b[31m"));
         log.flush();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.ends_with("Z warn  plugin::mean::module: two\\nlines \\x1b[31m\n"), "{text}");

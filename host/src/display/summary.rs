@@ -9,7 +9,7 @@ use super::{
     table::{columns, duration, number},
 };
 use crate::{
-    library::shown,
+    library::escape,
     record::{EpochMetric, PhaseTime},
 };
 
@@ -80,7 +80,7 @@ impl Summary {
                 text.push_str(&format!(
                     "  {}  {}\n",
                     colors.paint(Paint::Cyan, label),
-                    shown::text(content)
+                    escape::text(content)
                 ));
             }
         }
@@ -96,8 +96,8 @@ impl Summary {
             }
             Conclusion::Stopped { reason, by } => {
                 let by =
-                    if by.is_empty() { String::new() } else { format!(" by {}", shown::text(by)) };
-                let reason = shown::paragraph(reason);
+                    if by.is_empty() { String::new() } else { format!(" by {}", escape::text(by)) };
+                let reason = escape::paragraph(reason);
                 format!(
                     "{}{by} after {epochs} in {time}: {reason}",
                     colors.paint(Paint::Green, "stopped")
@@ -123,14 +123,14 @@ impl Summary {
             let phase = if before == Some(&figure.phase) {
                 String::new()
             } else {
-                shown::text(&figure.phase)
+                escape::text(&figure.phase)
             };
             before = Some(&figure.phase);
             let (best, epoch) =
                 figure.best.map_or(("-".to_owned(), String::new()), |(best, epoch)| {
                     (number(best), epoch.to_string())
                 });
-            rows.push(vec![phase, shown::text(&figure.name), number(figure.last.0), best, epoch]);
+            rows.push(vec![phase, escape::text(&figure.name), number(figure.last.0), best, epoch]);
         }
         columns(&rows, "  ", &[2, 3, 4])
     }
@@ -141,7 +141,7 @@ impl Summary {
             self.callbacks.iter().filter(|(_, time)| !time.is_zero()).collect();
         all.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
         let told =
-            |(id, time): &&(String, Duration)| format!("{} {}", shown::text(id), duration(*time));
+            |(id, time): &&(String, Duration)| format!("{} {}", escape::text(id), duration(*time));
         let mut parts: Vec<String> = all.iter().take(MOST_CALLBACKS).map(told).collect();
         let rest: Duration = all.iter().skip(MOST_CALLBACKS).map(|(_, time)| *time).sum();
         if !rest.is_zero() {
@@ -163,7 +163,7 @@ impl Summary {
             .map(|time| {
                 format!(
                     "{} {} ({})",
-                    shown::text(&time.phase),
+                    escape::text(&time.phase),
                     duration(time.time),
                     share(time.time)
                 )

@@ -1,4 +1,4 @@
-//! How a plugin was built, as far as its file says so without being loaded.
+//! How a plugin was built, read from its file without loading it.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -8,28 +8,28 @@ use object::read::elf::{ElfFile64, FileHeader};
 use object::{Endianness, Object as _, ObjectSection as _};
 use serde::Serialize;
 
-/// Largest file that is looked into.
+/// Size limit of a file that is read, in bytes.
 const LARGEST: u64 = 256 << 20;
-/// Longest text of a compiler that is taken over.
+/// Length limit of a compiler's text, in characters.
 const LONGEST: usize = 200;
 
-/// What the file tells. Whoever makes a file can write anything here: it is for people, nothing is
-/// decided by it.
+/// Build information for display. The file's author can write anything here, so nothing depends on
+/// it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Built {
-    /// Compilers and linkers that left their name.
+    /// Compilers and linkers, from the section `.comment`.
     pub compilers: Vec<String>,
-    /// The machine that it is for.
+    /// Target machine.
     pub machine: &'static str,
-    /// Bytes of the file.
+    /// Size of the file in bytes.
     pub bytes: u64,
-    /// Whether it carries symbols for debuggers.
+    /// Whether it contains debug information.
     pub debug_info: bool,
 }
 
 impl Built {
-    /// Reads it; nothing where the file cannot be read.
+    /// Reads a file; `None` if it cannot be read or is no ELF file of 64 bits.
     pub fn read(path: &Path) -> Option<Built> {
         let file = File::open(path).ok().filter(|file| {
             file.metadata().is_ok_and(|about| about.is_file() && about.len() <= LARGEST)
@@ -39,7 +39,7 @@ impl Built {
         Built::of(&bytes)
     }
 
-    /// Of a file's bytes.
+    /// As [`Built::read`], from the bytes of the file.
     pub fn of(bytes: &[u8]) -> Option<Built> {
         let elf = ElfFile64::<Endianness>::parse(bytes).ok()?;
         let comment = elf

@@ -1,34 +1,27 @@
-//! What the static stage found out, remembered by file, so that a large directory is not read and
-//! hashed each time.
+//! A cache of the static stage's results by [`FileId`], so that a large directory is not read and
+//! hashed at every start.
 //!
-//! A file counts as the same while its device, inode, size and both times are the same and had been
-//! so for a while when it was looked at. Only what the bytes alone decide is kept; the contract and
-//! the trust stage are judged anew each time, and loading hashes the bytes once more, so a forged
-//! cache can hide a plugin but not smuggle one in. A cache that cannot be read, or is of another
-//! format, is made anew.
+//! Only results that depend on the bytes alone are cached. Contract and trust are checked at every
+//! start, and loading hashes the bytes again: a forged cache can hide a plugin, but cannot make the
+//! host load one. A cache that cannot be read or has another format is replaced.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::inspect::FileId;
-use super::report::{Reason, Refusal};
-use super::{shown, store};
+use super::file::{self, FileId, SETTLED};
+use super::report::{Refusal, RefusalReason};
+use super::{directories, escape};
 
-/// Changes whenever the checks of the static stage or this file's form do.
+/// Format of the cache file; changes with its form and with the checks of the static stage.
 const FORMAT: &str = concat!("fluxbay ", env!("CARGO_PKG_VERSION"), " static stage 1");
-/// The largest cache that is read, in bytes.
+/// Size limit of the cache file, in bytes.
 const MAX_BYTES: u64 = 256 << 20;
-/// How long a file must have been left alone, in nanoseconds: clocks of some file systems tick
-/// every two seconds.
-pub(super) const SETTLED: i128 = 2_000_000_000;
-
-/// What is known of one state of a file.
+/// The result for one state of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Known {
@@ -41,7 +34,7 @@ pub(super) enum Known {
         /// The JSON of its manifest.
         manifest: String,
     },
-    /// Refused for what its bytes are.
+    /// Refused because of its bytes.
     Refused {
         /// Code of the reason.
         reason: String,
@@ -53,16 +46,16 @@ pub(super) enum Known {
 }
 
 impl Known {
-    /// A refusal, if it is one that the bytes alone decide.
+    /// An entry for a refusal; `None` if it depends on more than the bytes.
     pub(super) fn refused(refusal: &Refusal) -> Option<Self> {
         let lasting = matches!(
             refusal.reason,
-            Reason::NotElf
-                | Reason::Truncated
-                | Reason::MalformedElf
-                | Reason::WrongArchitecture
-                | Reason::NotASharedLibrary
-                | Reason::BadManifest
+            RefusalReason::NotElf
+                | RefusalReason::Truncated
+                | RefusalReason::MalformedElf
+                | RefusalReason::WrongArchitecture
+                | RefusalReason::NotASharedLibrary
+                | RefusalReason::BadManifest
         );
         lasting.then(|| Self::Refused {
             reason: refusal.reason.code().to_owned(),
@@ -72,28 +65,28 @@ impl Known {
     }
 }
 
-/// The file's own form.
+/// Contents of the cache file.
 #[derive(Default, Serialize, Deserialize)]
-struct Form {
+struct CacheFile {
     format: String,
     entries: Vec<(FileId, Known)>,
 }
 
-/// Everything known, and what a scan adds to it.
+/// The entries of the cache file, and those that a scan uses or adds.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
     path: Option<PathBuf>,
     known: BTreeMap<FileId, Known>,
-    /// What of it a scan met, and what the scan adds.
+    /// Entries of this scan: `None` for one that was in the file, `Some` for a new one.
     used: Mutex<BTreeMap<FileId, Option<Known>>>,
 }
 
 impl Cache {
-    /// The cache file in `dir`; an empty cache that is never written where there is no directory.
+    /// Reads the cache file in `dir`. Without a directory the cache is empty and never written.
     pub(super) fn read(dir: Option<&Path>) -> Self {
         let Some(dir) = dir else { return Self::default() };
-        if let Err(refusal) = store::private_dir(dir) {
-            log::warn!("plugins are read anew each time, because {}", refusal.message);
+        if let Err(refusal) = directories::private_dir(dir) {
+            log::warn!("the cache of plugins is not used: {}", refusal.message);
             return Self::default();
         }
         let path = dir.join("inspected.json");
@@ -101,30 +94,29 @@ impl Cache {
             Err(_) => BTreeMap::new(),
             Ok(metadata) if metadata.is_file() && metadata.len() <= MAX_BYTES => parse(&path),
             Ok(_) => {
-                log::warn!("{} is no cache of this program and is made anew", shown::path(&path));
+                log::warn!("{} is no cache of plugins and is replaced", escape::path(&path));
                 BTreeMap::new()
             }
         };
         Self { path: Some(path), known, used: Mutex::default() }
     }
 
-    /// What is known of a file in this state.
+    /// The entry of a file in this state.
     pub(super) fn get(&self, id: &FileId) -> Option<&Known> {
         let known = self.known.get(id)?;
         self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(*id, None);
         Some(known)
     }
 
-    /// Remembers what was found out, unless the file was touched so recently that it could change
-    /// unseen.
+    /// Adds an entry, unless the file changed too recently ([`FileId::is_settled`]).
     pub(super) fn put(&self, id: &FileId, known: Known) {
         if self.path.is_some() && id.is_settled(SystemTime::now(), SETTLED) {
             self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(*id, Some(known));
         }
     }
 
-    /// Writes the cache, if the scan found out anything new. Files of other directories stay in it,
-    /// up to a limit.
+    /// Writes the cache file if the scan added entries. Entries of files in other directories are
+    /// kept up to a limit.
     pub(super) fn write(self) {
         const MAX_ENTRIES: usize = 50_000;
         let Some(path) = self.path else { return };
@@ -132,35 +124,26 @@ impl Cache {
         if used.values().all(Option::is_none) {
             return;
         }
-        let room = used.len() + self.known.len() <= MAX_ENTRIES;
+        let keep_all = used.len() + self.known.len() <= MAX_ENTRIES;
         let mut all: BTreeMap<FileId, Known> =
-            self.known.into_iter().filter(|(id, _)| room || used.contains_key(id)).collect();
+            self.known.into_iter().filter(|(id, _)| keep_all || used.contains_key(id)).collect();
         all.extend(used.into_iter().filter_map(|(id, new)| Some((id, new?))));
-        let form = Form { format: FORMAT.to_owned(), entries: all.into_iter().collect() };
-        let json = serde_json::to_vec(&form).unwrap_or_default();
-        let dir = path.parent().unwrap_or(Path::new("."));
-        let written =
-            tempfile::Builder::new().prefix(".new-").tempfile_in(dir).and_then(|mut aside| {
-                aside.write_all(&json)?;
-                aside.persist(&path).map_err(|error| error.error)?;
-                Ok(())
-            });
-        if let Err(error) = written {
-            log::warn!(
-                "what was found out about plugins cannot be kept in {}: {error}",
-                shown::path(&path)
-            );
+        let file = CacheFile { format: FORMAT.to_owned(), entries: all.into_iter().collect() };
+        let json = serde_json::to_vec(&file).unwrap_or_default();
+        if let Err(error) = file::replace(&path, &json, 0o600) {
+            log::warn!("the cache of plugins {} cannot be written: {error}", escape::path(&path));
         }
     }
 }
 
 fn parse(path: &Path) -> BTreeMap<FileId, Known> {
-    let form = fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<Form>(&bytes).ok());
-    match form {
-        Some(form) if form.format == FORMAT => form.entries.into_iter().collect(),
+    let parsed =
+        fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<CacheFile>(&bytes).ok());
+    match parsed {
+        Some(file) if file.format == FORMAT => file.entries.into_iter().collect(),
         Some(_) => BTreeMap::new(),
         None => {
-            log::warn!("{} cannot be read and is made anew", shown::path(path));
+            log::warn!("{} cannot be read and is replaced", escape::path(path));
             BTreeMap::new()
         }
     }

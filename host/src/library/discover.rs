@@ -1,7 +1,7 @@
-//! The first stage: which files of the search path may be plugins.
+//! The first stage: finds candidates by name.
 //!
-//! Directories are read in the order of the search path and never entered deeper; a candidate is
-//! any entry whose name ends in `.so`. Nothing is opened here.
+//! Directories are read in the order of the search path, without their subdirectories; every entry
+//! whose name ends in `.so` is a candidate. No file is opened here.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -12,50 +12,16 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::report::{Reason, Refusal, Stage};
-use super::shown;
-
-/// Which part of the search path a directory comes from; earlier ones win.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Origin {
-    /// `--plugin-dir`.
-    CommandLine,
-    /// `FLUXBAY_PLUGIN_PATH`.
-    Environment,
-    /// `[plugins] dirs` of the run file.
-    Project,
-    /// The user's data directory.
-    User,
-    /// Beside the executable.
-    Executable,
-}
-
-impl Origin {
-    /// How a listing names it.
-    pub fn label(self) -> &'static str {
-        match self {
-            Origin::CommandLine => "--plugin-dir",
-            Origin::Environment => "FLUXBAY_PLUGIN_PATH",
-            Origin::Project => "run file",
-            Origin::User => "user data directory",
-            Origin::Executable => "beside the executable",
-        }
-    }
-
-    /// Whether somebody named this directory, so that its absence is worth a word.
-    fn is_named(self) -> bool {
-        matches!(self, Origin::CommandLine | Origin::Environment | Origin::Project)
-    }
-}
+use super::directories;
+use super::report::{Refusal, RefusalReason, SearchOrigin, Stage, serialize_path};
 
 /// One directory of the search path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SearchDir {
     /// The directory.
     pub path: PathBuf,
-    /// Who named it.
-    pub origin: Origin,
+    /// Where it was named.
+    pub origin: SearchOrigin,
 }
 
 /// Directories to look for plugins in, in order.
@@ -73,34 +39,34 @@ impl SearchPath {
         Self::default()
     }
 
-    /// The path of a command: given directories, then the environment's, the run file's, the
-    /// user's, and the executable's own.
+    /// The search path of a command: `given` (command line), the environment's directories,
+    /// `project` (run file), the user's data directory, the executable's directory.
     pub fn standard(given: &[PathBuf], project: &[PathBuf]) -> Self {
         let mut path = Self::new();
         for dir in given {
-            path.push(dir, Origin::CommandLine);
+            path.push(dir, SearchOrigin::CommandLine);
         }
         if let Some(list) = std::env::var_os(PATH_VARIABLE) {
             for dir in std::env::split_paths(&list).filter(|dir| !dir.as_os_str().is_empty()) {
-                path.push(dir, Origin::Environment);
+                path.push(dir, SearchOrigin::Environment);
             }
         }
         for dir in project {
-            path.push(dir, Origin::Project);
+            path.push(dir, SearchOrigin::Project);
         }
-        if let Some(dir) = user_data_dir() {
-            path.push(dir.join("plugins"), Origin::User);
+        if let Some(dir) = directories::user_data_dir() {
+            path.push(dir.join("plugins"), SearchOrigin::User);
         }
         if let Some(dir) =
             std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned))
         {
-            path.push(dir, Origin::Executable);
+            path.push(dir, SearchOrigin::Executable);
         }
         path
     }
 
     /// Adds a directory at the end.
-    pub fn push(&mut self, dir: impl Into<PathBuf>, origin: Origin) {
+    pub fn push(&mut self, dir: impl Into<PathBuf>, origin: SearchOrigin) {
         self.dirs.push(SearchDir { path: dir.into(), origin });
     }
 
@@ -110,37 +76,11 @@ impl SearchPath {
     }
 }
 
-/// `$XDG_DATA_HOME/fluxbay` or `~/.local/share/fluxbay`.
-fn user_data_dir() -> Option<PathBuf> {
-    base_dir("XDG_DATA_HOME", ".local/share")
-}
-
-/// `$XDG_CACHE_HOME/fluxbay` or `~/.cache/fluxbay`.
-pub fn user_cache_dir() -> Option<PathBuf> {
-    base_dir("XDG_CACHE_HOME", ".cache")
-}
-
-/// `$XDG_CONFIG_HOME/fluxbay` or `~/.config/fluxbay`.
-pub fn user_config_dir() -> Option<PathBuf> {
-    base_dir("XDG_CONFIG_HOME", ".config")
-}
-
-fn base_dir(variable: &str, below_home: &str) -> Option<PathBuf> {
-    // The XDG specification says to ignore a relative path.
-    let absolute =
-        |value: std::ffi::OsString| Some(PathBuf::from(value)).filter(|path| path.is_absolute());
-    let base = std::env::var_os(variable).and_then(absolute);
-    let base = base.or_else(|| {
-        std::env::var_os("HOME").and_then(absolute).map(|home| home.join(below_home))
-    })?;
-    Some(base.join("fluxbay"))
-}
-
-/// A file that may be a plugin, by its name alone.
+/// A file that may be a plugin, judged by its name.
 #[derive(Clone, Debug)]
 pub struct Candidate {
     pub(super) path: PathBuf,
-    pub(super) origin: Origin,
+    pub(super) origin: SearchOrigin,
     /// Index of its directory in the list of those read.
     pub(super) dir: usize,
 }
@@ -148,7 +88,7 @@ pub struct Candidate {
 impl Candidate {
     /// A file named by the user rather than found in a directory.
     pub fn named(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), origin: Origin::CommandLine, dir: 0 }
+        Self { path: path.into(), origin: SearchOrigin::CommandLine, dir: 0 }
     }
 
     /// Where it was found.
@@ -157,36 +97,32 @@ impl Candidate {
     }
 
     /// The directory that it was found through.
-    pub fn origin(&self) -> Origin {
+    pub fn origin(&self) -> SearchOrigin {
         self.origin
     }
 }
 
-/// What came of reading one directory.
+/// The result of reading one directory.
 #[derive(Clone, Debug, Serialize)]
 pub struct DirReport {
     /// The directory as named.
-    #[serde(serialize_with = "shown_path")]
+    #[serde(serialize_with = "serialize_path")]
     pub path: PathBuf,
-    /// Who named it.
-    pub origin: Origin,
-    /// Whether it is there.
+    /// Where it was named.
+    pub origin: SearchOrigin,
+    /// Whether it exists.
     pub exists: bool,
     /// Entries whose name ends in `.so`.
     pub candidates: usize,
     /// All other entries.
     pub others: usize,
-    /// Why it, or a part of it, was not looked at.
+    /// Why the directory, or some of its files, were skipped.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<Refusal>,
 }
 
-fn shown_path<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&shown::path(path))
-}
-
-/// Reads the directories of `path`: at most `limit` candidates of each, sorted by the bytes of
-/// their names.
+/// Reads the directories of `path`. Returns at most `limit` candidates of each, sorted by the bytes
+/// of their names.
 pub(super) fn discover(path: &SearchPath, limit: usize) -> (Vec<Candidate>, Vec<DirReport>) {
     let mut seen = BTreeSet::new();
     let mut candidates = Vec::new();
@@ -213,11 +149,11 @@ pub(super) fn discover(path: &SearchPath, limit: usize) -> (Vec<Candidate>, Vec<
                 report.candidates = names.len();
                 if names.len() > limit {
                     let message = format!(
-                        "{} files end in .so; only the first {limit} by name are looked at",
+                        "{} files end in .so; only the first {limit} by name are used",
                         names.len()
                     );
                     report.refusal = Some(refusal(
-                        Reason::TooManyFiles,
+                        RefusalReason::TooManyFiles,
                         message,
                         "spread them over several directories, or remove those that are no plugins",
                     ));
@@ -233,7 +169,7 @@ pub(super) fn discover(path: &SearchPath, limit: usize) -> (Vec<Candidate>, Vec<
                 report.exists = error.kind() != io::ErrorKind::NotFound;
                 if report.exists || dir.origin.is_named() {
                     let (message, help) = explain(&error);
-                    report.refusal = Some(refusal(Reason::Unreadable, message, help));
+                    report.refusal = Some(refusal(RefusalReason::Unreadable, message, help));
                 }
             }
         }
@@ -242,18 +178,19 @@ pub(super) fn discover(path: &SearchPath, limit: usize) -> (Vec<Candidate>, Vec<
     (candidates, reports)
 }
 
-fn refusal(reason: Reason, message: impl Into<String>, help: impl Into<String>) -> Refusal {
-    Refusal::fixed(Stage::Discover, reason, message, help)
+fn refusal(reason: RefusalReason, message: impl Into<String>, help: impl Into<String>) -> Refusal {
+    Refusal::new(Stage::Discover, reason, message, help)
 }
 
 fn explain(error: &io::Error) -> (String, &'static str) {
     match error.kind() {
         io::ErrorKind::NotFound => {
-            ("the directory does not exist".into(), "make it, or correct its name")
+            ("the directory does not exist".into(), "create it, or correct its name")
         }
-        io::ErrorKind::NotADirectory => {
-            ("it is not a directory".into(), "name the directory that holds the plugins")
-        }
+        io::ErrorKind::NotADirectory => (
+            "it is a file, but a directory is expected".into(),
+            "name the directory that holds the plugin",
+        ),
         io::ErrorKind::PermissionDenied => (
             "reading the directory is not permitted".into(),
             "give yourself the right to read it, or leave it out",
@@ -278,7 +215,7 @@ fn read(dir: &Path, others: &mut usize) -> io::Result<Vec<PathBuf>> {
     Ok(names)
 }
 
-/// Whether a file is looked at: its name ends in `.so` and is more than that.
+/// Whether a name is longer than `.so` and ends in it.
 fn has_plugin_name(name: &OsStr) -> bool {
     let name = name.as_bytes();
     name.len() > 3 && name.ends_with(b".so")
@@ -302,8 +239,8 @@ mod tests {
         fs::create_dir(dir.path().join("deeper")).expect("writable");
         touch(&dir.path().join("deeper/d.so"));
         let mut path = SearchPath::new();
-        path.push(dir.path(), Origin::User);
-        path.push(dir.path().join("."), Origin::Executable);
+        path.push(dir.path(), SearchOrigin::User);
+        path.push(dir.path().join("."), SearchOrigin::Executable);
         let (found, reports) = discover(&path, 100);
         let names: Vec<_> =
             found.iter().map(|c| c.path().file_name().expect("named").to_owned()).collect();
@@ -315,10 +252,10 @@ mod tests {
     #[test]
     fn a_missing_directory_is_reported_only_if_somebody_named_it() {
         let mut path = SearchPath::new();
-        path.push("/nonexistent/a", Origin::CommandLine);
-        path.push("/nonexistent/b", Origin::User);
+        path.push("/nonexistent/a", SearchOrigin::CommandLine);
+        path.push("/nonexistent/b", SearchOrigin::User);
         let (_, reports) = discover(&path, 100);
-        assert_eq!(reports[0].refusal.as_ref().map(|r| r.reason), Some(Reason::Unreadable));
+        assert_eq!(reports[0].refusal.as_ref().map(|r| r.reason), Some(RefusalReason::Unreadable));
         assert!(reports[1].refusal.is_none() && !reports[1].exists);
     }
 
@@ -329,12 +266,12 @@ mod tests {
             touch(&dir.path().join(format!("{index:02}.so")));
         }
         let mut path = SearchPath::new();
-        path.push(dir.path(), Origin::CommandLine);
+        path.push(dir.path(), SearchOrigin::CommandLine);
         let (found, reports) = discover(&path, 5);
         assert_eq!(found.len(), 5);
         assert!(found[4].path().ends_with("04.so"));
         let refusal = reports[0].refusal.as_ref().expect("a limit was hit");
-        assert_eq!(refusal.reason, Reason::TooManyFiles);
+        assert_eq!(refusal.reason, RefusalReason::TooManyFiles);
         assert!(refusal.message.contains("20 files"), "{}", refusal.message);
     }
 }

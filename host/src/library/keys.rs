@@ -1,37 +1,37 @@
-//! Keys that a team signs its plugins with.
+//! Trusted keys and signatures of plugins.
 //!
 //! Once a key is trusted, a plugin is used only if `FILE.minisig` beside it is a minisign signature
-//! of its bytes by one of the trusted keys. That is decided before any code of the plugin runs, on
-//! the bytes whose hash is compared again when they are copied and loaded. What lies beside the
-//! executable came with it and needs no signature: whoever can write there can replace the host
-//! itself. The list of keys must itself be kept from others.
+//! of its bytes by a trusted key. This is checked before any code of the plugin runs, on the bytes
+//! whose hash is compared again when they are copied and loaded. Plugins beside the executable need
+//! no signature: whoever can write there can also replace the host. The list of keys is refused if
+//! others can write to it.
 
-use std::fs::{self, Permissions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::fs;
+use std::io::{self, Read as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use minisign_verify::{Error as Minisign, PublicKey, Signature};
 use serde::{Deserialize, Serialize};
 
-use super::discover::{self, Origin};
-use super::inspect::{self, Inspected, Ownership, Sha256};
-use super::report::{Reason, Refusal, Stage};
-use super::shown;
+use super::file::{self, Ownership, Sha256};
+use super::inspect::Inspected;
+use super::report::{Refusal, RefusalReason, SearchOrigin, Stage};
 use super::trust::Trust;
+use super::{directories, escape};
 
 /// Name of the file.
 const FILE_NAME: &str = "trusted-keys.toml";
-/// The longest signature and the longest list that are read, in bytes.
-const MOST: u64 = 64 << 10;
+/// Size limit of a signature and of the list of keys, in bytes.
+const MAX_BYTES: u64 = 64 << 10;
 
 /// A public key with the name that the user gave it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrustedKey {
-    /// What the user calls it.
+    /// The user's name for it.
     pub name: String,
-    /// The key as minisign writes it, in base 64.
+    /// The key as minisign writes it, in Base64.
     pub key: String,
 }
 
@@ -39,15 +39,15 @@ impl TrustedKey {
     /// A key with its name.
     ///
     /// # Errors
-    /// Where the text is no public key of minisign's.
+    /// The text is no public key of minisign, or the name has characters that are not allowed.
     pub fn new(name: &str, key: &str) -> Result<Self, KeysError> {
         let key = key.trim();
-        PublicKey::from_base64(key).map_err(|_| KeysError::NoKey(shown::text(key)))?;
+        PublicKey::from_base64(key).map_err(|_| KeysError::NoKey(escape::text(key)))?;
         let plain = !name.is_empty()
             && name.len() <= 64
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.@".contains(&b));
         if !plain {
-            return Err(KeysError::Name(shown::text(name)));
+            return Err(KeysError::Name(escape::text(name)));
         }
         Ok(Self { name: name.to_owned(), key: key.to_owned() })
     }
@@ -59,7 +59,7 @@ impl TrustedKey {
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Form {
+struct KeysFile {
     #[serde(default, rename = "key")]
     keys: Vec<TrustedKey>,
 }
@@ -67,45 +67,45 @@ struct Form {
 /// Why the list of keys cannot be used or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
-    /// There is no place for it.
+    /// There is no configuration directory.
     #[error("there is no configuration directory: set HOME or XDG_CONFIG_HOME")]
     NoPlace,
-    /// The system refuses.
-    #[error("{}: {source}", shown::path(.path))]
+    /// The file cannot be read or written.
+    #[error("{}: {source}", escape::path(.path))]
     Io {
         /// The file.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
-    /// Others could have changed it.
-    #[error("{}: {why}; check its keys, then take the right to write from others", shown::path(.path))]
+    /// Others can change it.
+    #[error("{}: {why}; check its keys, then take the right to write from others", escape::path(.path))]
     Open {
         /// The file.
         path: PathBuf,
-        /// Who could.
+        /// Who can.
         why: String,
     },
-    /// It is no list of keys.
-    #[error("{}: {problem}; repair it, or remove it and add the keys again", shown::path(.path))]
+    /// It is no valid list of keys.
+    #[error("{}: {problem}; repair it, or remove it and add the keys again", escape::path(.path))]
     Invalid {
         /// The file.
         path: PathBuf,
         /// What is wrong.
         problem: String,
     },
-    /// A text is no key.
+    /// The text is no public key.
     #[error(
-        "`{0}` is no public key of minisign's: it begins with RW and has 56 characters, the second line of a file such as minisign.pub"
+        "`{0}` is no public key of minisign: a key begins with RW and has 56 characters; it is the second line of a file such as minisign.pub"
     )]
     NoKey(String),
-    /// A name cannot be used.
-    #[error("`{0}` is no name for a key: use letters, digits, `-`, `_`, `.` and `@`")]
+    /// The name has characters that are not allowed.
+    #[error("`{0}` cannot be the name of a key: use letters, digits, `-`, `_`, `.` and `@`")]
     Name(String),
-    /// A name or key is there already.
-    #[error("there is a key `{0}` already: remove it first, or give the new one another name")]
+    /// The name or the key is in the list already.
+    #[error("the list has a key `{0}` already: remove it first, or give the new one another name")]
     Taken(String),
-    /// There is none of that name.
+    /// No key has that name.
     #[error("there is no key `{0}`; `fluxbay trust list` shows them")]
     Unknown(String),
 }
@@ -114,20 +114,20 @@ pub enum KeysError {
 #[derive(Clone, Debug, Default)]
 pub struct Keys {
     list: Vec<TrustedKey>,
-    /// Why the list cannot be read: then no plugin that would need a signature has one.
+    /// Why the list cannot be read; every plugin that needs a signature is refused then.
     broken: Option<String>,
 }
 
 /// `$XDG_CONFIG_HOME/fluxbay/trusted-keys.toml`.
 pub fn file() -> Option<PathBuf> {
-    discover::user_config_dir().map(|dir| dir.join(FILE_NAME))
+    directories::user_config_dir().map(|dir| dir.join(FILE_NAME))
 }
 
 impl Keys {
-    /// The user's keys; none where there is no list.
+    /// Reads the list at `path`; empty if there is no such file.
     ///
     /// # Errors
-    /// Where the list is there and cannot be used.
+    /// The file exists, but cannot be read, is invalid, or can be changed by others.
     pub fn read(path: &Path) -> Result<Self, KeysError> {
         let io = |source| KeysError::Io { path: path.to_owned(), source };
         let mut file = match fs::File::open(path) {
@@ -138,21 +138,21 @@ impl Keys {
         let trust = Trust::new(&[]);
         let ownership = Ownership::of(&file.metadata().map_err(io)?);
         let dir = path.parent().unwrap_or(Path::new("/"));
-        let judged = trust.judge(ownership).and_then(|()| trust.check_dir(dir));
-        judged.map_err(|why| KeysError::Open { path: path.to_owned(), why })?;
+        let checked = trust.check_ownership(ownership).and_then(|()| trust.check_dir(dir));
+        checked.map_err(|why| KeysError::Open { path: path.to_owned(), why })?;
         let invalid = |problem: String| KeysError::Invalid { path: path.to_owned(), problem };
         let mut text = String::new();
-        io::Read::by_ref(&mut file).take(MOST).read_to_string(&mut text).map_err(io)?;
-        let form: Form =
-            toml::from_str(&text).map_err(|error| invalid(shown::paragraph(error.message())))?;
-        for key in &form.keys {
+        io::Read::by_ref(&mut file).take(MAX_BYTES).read_to_string(&mut text).map_err(io)?;
+        let file: KeysFile =
+            toml::from_str(&text).map_err(|error| invalid(escape::paragraph(error.message())))?;
+        for key in &file.keys {
             TrustedKey::new(&key.name, &key.key).map_err(|error| invalid(error.to_string()))?;
         }
-        Ok(Self { list: form.keys, broken: None })
+        Ok(Self { list: file.keys, broken: None })
     }
 
-    /// The user's keys for a scan: a list that cannot be used lets nothing through rather than
-    /// everything.
+    /// The user's keys for a scan. If the list cannot be used, every plugin that needs a signature is
+    /// refused.
     pub fn of_user() -> Self {
         match file().map(|path| Self::read(&path)) {
             None => Self::default(),
@@ -169,7 +169,7 @@ impl Keys {
     /// Adds a key.
     ///
     /// # Errors
-    /// Where its name or the key itself is there already.
+    /// The list has its name or the same key already.
     pub fn add(&mut self, key: TrustedKey) -> Result<(), KeysError> {
         if let Some(known) =
             self.list.iter().find(|known| known.name == key.name || known.key == key.key)
@@ -180,23 +180,23 @@ impl Keys {
         Ok(())
     }
 
-    /// Removes the key of a name.
+    /// Removes the key with this name, or this key.
     ///
     /// # Errors
-    /// Where there is none.
+    /// The list has no such key.
     pub fn remove(&mut self, name: &str) -> Result<TrustedKey, KeysError> {
         let place = self
             .list
             .iter()
-            .position(|key| key.name == name)
-            .ok_or_else(|| KeysError::Unknown(shown::text(name)))?;
+            .position(|key| key.name == name || key.key == name)
+            .ok_or_else(|| KeysError::Unknown(escape::text(name)))?;
         Ok(self.list.remove(place))
     }
 
-    /// Writes the list: aside, then renamed.
+    /// Writes the list, readable by the user alone.
     ///
     /// # Errors
-    /// Where the system refuses.
+    /// The file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), KeysError> {
         let io = |source| KeysError::Io { path: path.to_owned(), source };
         let dir = path.parent().ok_or(KeysError::NoPlace)?;
@@ -204,26 +204,21 @@ impl Keys {
         let mut text = String::from(
             "# Keys whose plugins are used. With any key here, plugins without a signature are refused.\n",
         );
-        text.push_str(&toml::to_string(&Form { keys: self.list.clone() }).unwrap_or_default());
-        let mut aside = tempfile::Builder::new().prefix(".keys-").tempfile_in(dir).map_err(io)?;
-        aside.write_all(text.as_bytes()).map_err(io)?;
-        aside.as_file().set_permissions(Permissions::from_mode(0o600)).map_err(io)?;
-        aside.as_file().sync_all().map_err(io)?;
-        aside.persist(path).map_err(|error| io(error.error))?;
-        Ok(())
+        text.push_str(&toml::to_string(&KeysFile { keys: self.list.clone() }).unwrap_or_default());
+        file::replace_durably(path, text.as_bytes(), 0o600).map_err(io)
     }
 
-    /// Whether a plugin may be used: signed by one of the keys, or no signature is asked for.
+    /// Checks that a plugin is signed by a trusted key, or needs no signature.
     ///
     /// # Errors
     /// `unsigned`, `bad-signature` or `unknown-key`.
     pub fn check(&self, plugin: &Inspected) -> Result<(), Refusal> {
-        if plugin.origin() == Origin::Executable {
+        if plugin.origin() == SearchOrigin::Executable {
             return Ok(());
         }
         if let Some(why) = &self.broken {
             return refuse(
-                Reason::Unsigned,
+                RefusalReason::Unsigned,
                 format!("no signature can be checked: {why}"),
                 "repair the list of trusted keys",
             );
@@ -232,19 +227,19 @@ impl Keys {
             return Ok(());
         }
         let signature = read_signature(plugin.path())?;
-        let mut opened = inspect::open(plugin.path())?;
-        let bytes = inspect::read_all(&mut opened.file, &opened.id)?;
+        let mut opened = file::open(plugin.path())?;
+        let bytes = file::read_all(&mut opened.file, &opened.id)?;
         if Sha256::of(&bytes) != plugin.sha256() {
             return refuse(
-                Reason::Changed,
-                "it changed while it was looked at",
+                RefusalReason::Changed,
+                "it changed while its signature was checked",
                 "wait until it is written, then try again",
             );
         }
         self.verify(&bytes, &signature).map(drop)
     }
 
-    /// The key that made a signature of `bytes`.
+    /// Returns the trusted key that `signature` of `bytes` was made with.
     fn verify(&self, bytes: &[u8], signature: &Signature) -> Result<&TrustedKey, Refusal> {
         for (key, public) in self.list.iter().filter_map(|key| Some((key, key.public()?))) {
             match public.verify(bytes, signature, true) {
@@ -252,49 +247,46 @@ impl Keys {
                 Err(Minisign::UnexpectedKeyId) => {}
                 Err(_) => {
                     return refuse(
-                        Reason::BadSignature,
-                        format!(
-                            "its signature by the key `{}` does not belong to these bytes",
-                            key.name
-                        ),
+                        RefusalReason::BadSignature,
+                        format!("its signature by the key `{}` does not match its bytes", key.name),
                         "do not use it: get it again from where it was published, with its signature",
                     );
                 }
             }
         }
         refuse(
-            Reason::UnknownKey,
+            RefusalReason::UnknownKey,
             "its signature was made with a key that is not trusted",
-            "if you trust who signed it, add their key with `fluxbay trust add`",
+            "if you trust its author, add the author's key with `fluxbay trust add`",
         )
     }
 }
 
 fn refuse<T>(
-    reason: Reason,
+    reason: RefusalReason,
     message: impl Into<String>,
     help: impl Into<String>,
 ) -> Result<T, Refusal> {
-    Err(Refusal::fixed(Stage::Trust, reason, message, help))
+    Err(Refusal::new(Stage::Trust, reason, message, help))
 }
 
-/// The signature beside a plugin.
+/// Reads the signature beside a plugin.
 fn read_signature(plugin: &Path) -> Result<Signature, Refusal> {
     let mut path = plugin.as_os_str().to_owned();
     path.push(".minisig");
     let path = PathBuf::from(path);
-    let Ok(mut opened) = inspect::open(&path) else {
+    let Ok(mut opened) = file::open(&path) else {
         return refuse(
-            Reason::Unsigned,
+            RefusalReason::Unsigned,
             format!(
                 "keys are trusted, but it has no signature: there is no {}",
-                shown::path(&path)
+                escape::path(&path)
             ),
-            "get its signature, have it signed (minisign -Sm FILE), or vouch for its directory with --allow-untrusted",
+            "get its signature, have it signed (minisign -Sm FILE), or allow its directory with --allow-untrusted",
         );
     };
-    let text = if opened.id.size <= MOST {
-        inspect::read_all(&mut opened.file, &opened.id).ok()
+    let text = if opened.id.size <= MAX_BYTES {
+        file::read_all(&mut opened.file, &opened.id).ok()
     } else {
         None
     };
@@ -304,8 +296,8 @@ fn read_signature(plugin: &Path) -> Result<Signature, Refusal> {
     signature.map_or_else(
         || {
             refuse(
-                Reason::BadSignature,
-                format!("{} is no signature of minisign's", shown::path(&path)),
+                RefusalReason::BadSignature,
+                format!("{} is no signature of minisign", escape::path(&path)),
                 "get its signature again",
             )
         },
@@ -316,6 +308,9 @@ fn read_signature(plugin: &Path) -> Result<Signature, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use ed25519_compact::{KeyPair, Seed};
 
     /// A key pair with the public key as minisign writes it.
@@ -367,7 +362,12 @@ mod tests {
         keys
     }
 
-    fn verdict(trusted: &[u8], signed: &[u8], signer: u8, given: &[u8]) -> Result<String, Reason> {
+    fn verdict(
+        trusted: &[u8],
+        signed: &[u8],
+        signer: u8,
+        given: &[u8],
+    ) -> Result<String, RefusalReason> {
         let signature = Signature::decode(&sign(signer, signed)).expect("whole");
         keys(trusted)
             .verify(given, &signature)
@@ -378,8 +378,8 @@ mod tests {
     #[test]
     fn only_the_bytes_that_a_trusted_key_signed_are_let_through() {
         assert_eq!(verdict(&[1, 2], b"plugin", 2, b"plugin"), Ok("k2".to_owned()));
-        assert_eq!(verdict(&[1, 2], b"plugin", 3, b"plugin"), Err(Reason::UnknownKey));
-        assert_eq!(verdict(&[1, 2], b"plugin", 2, b"plugIn"), Err(Reason::BadSignature));
+        assert_eq!(verdict(&[1, 2], b"plugin", 3, b"plugin"), Err(RefusalReason::UnknownKey));
+        assert_eq!(verdict(&[1, 2], b"plugin", 2, b"plugIn"), Err(RefusalReason::BadSignature));
     }
 
     #[test]
@@ -402,7 +402,7 @@ mod tests {
 
     #[test]
     fn a_plugin_without_a_signature_or_with_another_files_is_refused_in_a_scan() {
-        use crate::library::{Catalog, ScanOptions, SearchPath, State, manifest};
+        use crate::library::{Catalog, FileState, ScanOptions, SearchPath, manifest};
         let dir = tempfile::tempdir().expect("temporary directory");
         let manifest = |name: &str| {
             manifest::encode(&format!(
@@ -433,11 +433,11 @@ mod tests {
                 let name = report.path.file_stem().expect("named").to_string_lossy().into_owned();
                 (name, report.refusal.as_ref().map_or("ok", |refusal| refusal.reason.code()))
             };
-            assert!(catalog.reports().iter().all(|report| report.state == State::Ok
+            assert!(catalog.reports().iter().all(|report| report.state == FileState::Ok
                 || report.refusal.as_ref().is_some_and(|r| r.stage == Stage::Trust)));
             catalog.reports().iter().map(verdict).collect::<Vec<_>>()
         };
-        let found = scan(keys(&[1]), Origin::CommandLine);
+        let found = scan(keys(&[1]), SearchOrigin::CommandLine);
         let expected = [
             ("garbled", "bad-signature"),
             ("signed", "ok"),
@@ -446,14 +446,15 @@ mod tests {
         ];
         assert_eq!(found, expected.map(|(name, verdict)| (name.to_owned(), verdict)));
         assert!(
-            scan(keys(&[2]), Origin::CommandLine)
+            scan(keys(&[2]), SearchOrigin::CommandLine)
                 .iter()
                 .any(|(name, verdict)| name == "signed" && *verdict == "unknown-key")
         );
         // No key, or beside the executable: no signature is asked for.
-        for found in
-            [scan(Keys::default(), Origin::CommandLine), scan(keys(&[1]), Origin::Executable)]
-        {
+        for found in [
+            scan(Keys::default(), SearchOrigin::CommandLine),
+            scan(keys(&[1]), SearchOrigin::Executable),
+        ] {
             assert!(found.iter().all(|(_, verdict)| *verdict == "ok"), "{found:?}");
         }
     }

@@ -1,7 +1,7 @@
-//! `plugins.lock`: which plugins a run may use, to the byte.
+//! `plugins.lock`: names, versions and hashes of the plugins that a run may use.
 //!
-//! It lies beside the run file and is kept with it. Under `--locked`, a plugin that it does not
-//! name, or whose bytes are others, is refused before any of its code runs.
+//! The file lies beside the run file. With `--locked`, a plugin that it does not name, or whose
+//! hash differs, is refused before any of its code runs.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,30 +10,31 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::inspect::{Inspected, Sha256};
-use super::report::{Reason, Refusal, Stage};
-use super::shown;
+use super::escape;
+use super::file::Sha256;
+use super::inspect::Inspected;
+use super::report::{Refusal, RefusalReason, Stage};
 
 /// Name of the file.
 pub const FILE_NAME: &str = "plugins.lock";
-/// Number of the file's own format.
+/// Version of the file's format.
 const VERSION: u32 = 1;
-/// The longest file that is read, in bytes.
+/// Size limit of the file, in bytes.
 const MAX_BYTES: u64 = 4 << 20;
 
 /// Why a lock file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// There is none, or it cannot be read.
-    #[error("{}: the lock file cannot be read: {source}; write it with `fluxbay lock`", shown::path(.path))]
+    /// It does not exist or cannot be read.
+    #[error("{}: the lock file cannot be read: {source}; write it with `fluxbay lock`", escape::path(.path))]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
-    /// It says something that no lock file says.
-    #[error("{}: {problem}; write it anew with `fluxbay lock`", shown::path(.path))]
+    /// It is no valid lock file.
+    #[error("{}: {problem}; write it again with `fluxbay lock`", escape::path(.path))]
     Invalid {
         /// The file.
         path: PathBuf,
@@ -42,7 +43,7 @@ pub enum LockError {
     },
 }
 
-/// One plugin, to the byte.
+/// One plugin of the lock file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pinned {
@@ -54,9 +55,10 @@ pub struct Pinned {
     pub sha256: String,
 }
 
+/// Contents of the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Form {
+struct LockFile {
     version: u32,
     #[serde(default)]
     plugin: Vec<Pinned>,
@@ -69,11 +71,11 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Pins plugins as they are.
-    pub fn of<'a>(plugins: impl IntoIterator<Item = &'a super::PluginEntry>) -> Self {
+    /// A lock of these plugins.
+    pub fn of<'a>(plugins: impl IntoIterator<Item = &'a Inspected>) -> Self {
         let pinned = plugins.into_iter().map(|plugin| Pinned {
-            name: plugin.name().to_owned(),
-            version: plugin.version().to_owned(),
+            name: plugin.manifest().plugin.name.clone(),
+            version: plugin.manifest().plugin.version.clone(),
             sha256: plugin.sha256().hex(),
         });
         let mut plugins: Vec<Pinned> = pinned.collect();
@@ -107,23 +109,23 @@ impl Lock {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let form: Form =
-            toml::from_str(text).map_err(|error| shown::paragraph(error.to_string().trim_end()))?;
-        if form.version != VERSION {
+        let file: LockFile = toml::from_str(text)
+            .map_err(|error| escape::paragraph(error.to_string().trim_end()))?;
+        if file.version != VERSION {
             return Err(format!(
                 "version {} of the lock file is not known; this host reads {VERSION}",
-                form.version
+                file.version
             ));
         }
         if let Some(wrong) =
-            form.plugin.iter().find(|plugin| Sha256::from_hex(&plugin.sha256).is_none())
+            file.plugin.iter().find(|plugin| Sha256::from_hex(&plugin.sha256).is_none())
         {
             return Err(format!(
                 "the sha256 of plugin {} is not 64 hexadecimal digits",
-                shown::text(&wrong.name)
+                escape::text(&wrong.name)
             ));
         }
-        Ok(Self { plugins: form.plugin })
+        Ok(Self { plugins: file.plugin })
     }
 
     /// The text of the lock file.
@@ -140,7 +142,7 @@ impl Lock {
         out
     }
 
-    /// Whether the lock allows these bytes under this name.
+    /// Checks that the lock has the plugin's name and hash.
     ///
     /// # Errors
     /// `not-locked`.
@@ -150,7 +152,7 @@ impl Lock {
         let refuse = |message: String| {
             let help =
                 "install the pinned release, or pin this one with `fluxbay lock` if you mean it";
-            Err(Refusal::fixed(Stage::Trust, Reason::NotLocked, message, help))
+            Err(Refusal::new(Stage::Trust, RefusalReason::NotLocked, message, help))
         };
         let Some(first) = same_name.peek().copied() else {
             return refuse(format!("the lock file does not name the plugin {name}"));
@@ -181,9 +183,13 @@ mod tests {
         Catalog::described([manifest("b"), manifest("a")])
     }
 
+    fn of(plugins: &[crate::library::PluginEntry]) -> Lock {
+        Lock::of(plugins.iter().map(|plugin| plugin.trusted().inspected()))
+    }
+
     #[test]
     fn what_is_written_reads_back_sorted() {
-        let lock = Lock::of(catalog().plugins());
+        let lock = of(catalog().plugins());
         assert_eq!(lock.plugins().iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(Lock::parse(&lock.to_text()), Ok(lock));
     }
@@ -192,9 +198,9 @@ mod tests {
     fn other_bytes_and_other_plugins_are_refused_with_both_hashes() {
         let catalog = catalog();
         let plugin = |index: usize| catalog.plugins()[index].trusted().inspected();
-        let mut lock = Lock::of(&catalog.plugins()[..1]);
+        let mut lock = of(&catalog.plugins()[..1]);
         assert_eq!(lock.check(plugin(0)), Ok(()));
-        assert_eq!(lock.check(plugin(1)).map_err(|r| r.reason), Err(Reason::NotLocked));
+        assert_eq!(lock.check(plugin(1)).map_err(|r| r.reason), Err(RefusalReason::NotLocked));
         let other = Sha256::of(b"other").hex();
         lock.plugins[0].sha256.clone_from(&other);
         let refusal = lock.check(plugin(0)).expect_err("other bytes");

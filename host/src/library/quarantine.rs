@@ -1,27 +1,25 @@
-//! What is remembered of probes: plugins that failed, by the hash of their bytes, and those that
-//! passed.
+//! Saved results of probes: plugins that failed, and plugins that passed, by the hash of their bytes.
 //!
-//! A plugin that crashed, left, hung or took all memory is not tried again until its bytes change
-//! or the user lifts the quarantine. One that passed is not probed again by the same release of
-//! this host. A record that cannot be read counts as none, which leads to another probe and never
-//! to an unprobed load.
+//! A plugin that failed is refused until its bytes change or the user lifts the quarantine. A plugin
+//! that passed is not probed again by the same release of the host. A record that cannot be read
+//! counts as missing, so that the plugin is probed again.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::discover;
-use super::inspect::{Inspected, Sha256};
-use super::probe::Failure;
-use super::report::{Reason, Refusal, Stage};
-use super::{shown, store};
+use super::file::{self, Sha256};
+use super::inspect::Inspected;
+use super::probe::ProbeFailure;
+use super::report::{Refusal, RefusalReason, Stage};
+use super::{directories, escape};
 
-/// Number of the records' own format.
+/// Version of the records' format.
 const SCHEMA: u32 = 1;
-/// The longest record that is read, in bytes.
+/// Size limit of a record, in bytes.
 const MAX_RECORD: u64 = 1 << 20;
 
 /// Why a plugin is in quarantine.
@@ -32,28 +30,28 @@ pub struct Record {
     pub sha256: String,
     /// Its name and version.
     pub plugin: String,
-    /// Where it was found, printable.
+    /// Path where it was found, escaped.
     pub path: String,
     /// Seconds since 1970.
     pub time: u64,
     /// Code of the reason, such as `crashed`.
     pub reason: String,
-    /// What happened, printable.
+    /// What happened, escaped.
     pub message: String,
-    /// The end of what it printed, printable.
+    /// The end of its output, escaped.
     pub output: String,
 }
 
 impl Record {
-    /// How a scan reports the file.
+    /// The refusal of a scan.
     pub fn refusal(&self) -> Refusal {
         let short = &self.sha256[..self.sha256.len().min(12)];
-        Refusal::fixed(
+        Refusal::new(
             Stage::Probe,
-            Reason::Quarantined,
+            RefusalReason::Quarantined,
             format!("it failed before and has not changed: {}: {}", self.reason, self.message),
             format!(
-                "install a mended version, or have it tried again with `fluxbay quarantine --lift {short}`"
+                "install a fixed version, or try it again with `fluxbay quarantine --lift {short}`"
             ),
         )
     }
@@ -67,16 +65,13 @@ pub struct Quarantine {
 }
 
 impl Quarantine {
-    /// The records in the user's cache directory; none, with a warning, where that cannot be used.
+    /// The records in the user's cache directory; `None`, with a warning, if that cannot be used.
     pub fn open() -> Option<Self> {
-        let dir = discover::user_cache_dir()?;
+        let dir = directories::user_cache_dir()?;
         match Self::at(&dir) {
             Ok(quarantine) => Some(quarantine),
             Err(refusal) => {
-                log::warn!(
-                    "nothing is remembered of plugins that were tried, because {}",
-                    refusal.message
-                );
+                log::warn!("results of probes are not saved: {}", refusal.message);
                 None
             }
         }
@@ -85,15 +80,15 @@ impl Quarantine {
     /// The records below `dir`.
     ///
     /// # Errors
-    /// `store-failed`, if it cannot be made or others could write to it.
+    /// `store-failed` if it cannot be created or others could write to it.
     pub fn at(dir: &Path) -> Result<Self, Refusal> {
         let this = Self { failed: dir.join("quarantine"), passed: dir.join("passed") };
-        store::private_dir(&this.failed)?;
-        store::private_dir(&this.passed)?;
+        directories::private_dir(&this.failed)?;
+        directories::private_dir(&this.passed)?;
         Ok(this)
     }
 
-    /// Why the plugin with this hash is in quarantine, if it is.
+    /// The record of the plugin with this hash, if it is in quarantine.
     pub fn get(&self, sha256: Sha256) -> Option<Record> {
         read(&self.failed.join(format!("{sha256}.json")))
             .filter(|record| record.sha256 == sha256.hex())
@@ -110,16 +105,16 @@ impl Quarantine {
         records
     }
 
-    /// Remembers a failure, if it is one that says something of the plugin alone.
-    pub(super) fn add(&self, plugin: &Inspected, failure: &Failure) {
+    /// Saves a failure, if it depends on the plugin alone.
+    pub(super) fn add(&self, plugin: &Inspected, failure: &ProbeFailure) {
         let refusal = &failure.refusal;
         if !matches!(
             refusal.reason,
-            Reason::Crashed
-                | Reason::Exited
-                | Reason::TimedOut
-                | Reason::OutOfMemory
-                | Reason::ProtocolError
+            RefusalReason::Crashed
+                | RefusalReason::Exited
+                | RefusalReason::TimedOut
+                | RefusalReason::OutOfMemory
+                | RefusalReason::ProtocolError
         ) {
             return;
         }
@@ -128,7 +123,7 @@ impl Quarantine {
             schema: SCHEMA,
             sha256: plugin.sha256().hex(),
             plugin: format!("{} {}", info.name, info.version),
-            path: shown::path(plugin.path()),
+            path: escape::path(plugin.path()),
             time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
             reason: refusal.reason.code().to_owned(),
             message: refusal.message.clone(),
@@ -138,18 +133,18 @@ impl Quarantine {
         write(&self.failed, plugin.sha256(), &json);
     }
 
-    /// Whether this release of the host has probed the plugin and found it good.
+    /// Whether the plugin passed the probe of this release of the host.
     pub(super) fn has_passed(&self, sha256: Sha256) -> bool {
         fs::read_to_string(self.passed.join(format!("{sha256}.json")))
             .is_ok_and(|text| text == host())
     }
 
-    /// Remembers that the plugin passed.
+    /// Saves that the plugin passed.
     pub(super) fn set_passed(&self, sha256: Sha256) {
         write(&self.passed, sha256, &host());
     }
 
-    /// Takes a plugin out of quarantine; false if it was not there.
+    /// Removes a plugin from quarantine; returns false if it was not in it.
     ///
     /// # Errors
     /// The record cannot be removed.
@@ -163,7 +158,7 @@ impl Quarantine {
     }
 }
 
-/// Which host found a plugin good.
+/// Identifies the release of the host in the records of plugins that passed.
 fn host() -> String {
     format!("fluxbay {} contract {}", env!("CARGO_PKG_VERSION"), super::CONTRACT)
 }
@@ -177,35 +172,22 @@ fn read(path: &Path) -> Option<Record> {
         .and_then(|text| serde_json::from_str::<Record>(&text).ok())
         .filter(|record| record.schema == SCHEMA);
     if record.is_none() {
-        log::warn!(
-            "{} is no record of a plugin in quarantine and is passed over",
-            shown::path(path)
-        );
+        log::warn!("{} is no record of a plugin in quarantine and is ignored", escape::path(path));
     }
     record.map(|mut record| {
-        // The file may have been edited; everything of it is printed.
+        // Everything is printed, and the file may have been edited.
         for text in [&mut record.plugin, &mut record.path, &mut record.reason, &mut record.message]
         {
-            *text = shown::controls(text);
+            *text = escape::controls(text);
         }
-        record.output = shown::paragraph(&record.output);
+        record.output = escape::paragraph(&record.output);
         record
     })
 }
 
-/// Writes a record aside and renames it.
 fn write(dir: &Path, sha256: Sha256, text: &str) {
-    let written =
-        tempfile::Builder::new().prefix(".new-").tempfile_in(dir).and_then(|mut aside| {
-            aside.write_all(text.as_bytes())?;
-            aside.persist(dir.join(format!("{sha256}.json"))).map_err(|error| error.error)?;
-            Ok(())
-        });
-    if let Err(error) = written {
-        log::warn!(
-            "what was found out about a plugin cannot be kept in {}: {error}",
-            shown::path(dir)
-        );
+    if let Err(error) = file::replace(&dir.join(format!("{sha256}.json")), text.as_bytes(), 0o600) {
+        log::warn!("the result of a probe cannot be saved in {}: {error}", escape::path(dir));
     }
 }
 
@@ -214,9 +196,9 @@ mod tests {
     use super::*;
     use crate::library::Catalog;
 
-    fn failure(reason: Reason) -> Failure {
-        Failure {
-            refusal: Refusal::fixed(Stage::Probe, reason, "loading it ended the process", "m"),
+    fn failure(reason: RefusalReason) -> ProbeFailure {
+        ProbeFailure {
+            refusal: Refusal::new(Stage::Probe, reason, "loading it ended the process", "m"),
             output: "a\u{1b}b".into(),
         }
     }
@@ -232,15 +214,15 @@ mod tests {
         let dir = tempfile::tempdir().expect("temporary directory");
         let quarantine = Quarantine::at(dir.path()).expect("private");
         let plugin = plugin();
-        quarantine.add(&plugin, &failure(Reason::LinkFailed));
+        quarantine.add(&plugin, &failure(RefusalReason::LinkFailed));
         assert!(
             quarantine.get(plugin.sha256()).is_none(),
             "a missing library may be installed tomorrow"
         );
-        quarantine.add(&plugin, &failure(Reason::Crashed));
+        quarantine.add(&plugin, &failure(RefusalReason::Crashed));
         let record = quarantine.get(plugin.sha256()).expect("remembered");
         assert_eq!((record.reason.as_str(), record.output.as_str()), ("crashed", "a\\x1bb"));
-        assert_eq!(record.refusal().reason, Reason::Quarantined);
+        assert_eq!(record.refusal().reason, RefusalReason::Quarantined);
         assert_eq!(quarantine.list(), std::slice::from_ref(&record));
         assert!(quarantine.lift(&record.sha256).expect("removable"));
         assert!(!quarantine.lift(&record.sha256).expect("gone already"));

@@ -1,16 +1,51 @@
-//! What is said about each file: the data that listings print and that `--json` gives out.
+//! The data about each file that listings print and `--json` writes.
 //!
-//! Every stage refuses with a [`Refusal`]; the catalog turns what it knows about a file into a
-//! [`FileReport`]. The texts are complete sentences' worth of what, where and why, and the help
-//! says what to do.
+//! A stage refuses a file with a [`Refusal`]; the catalog makes a [`FileReport`] of each file. A
+//! message says what was found, its help what to do.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 
-use super::discover::Origin;
-use super::shown;
+use super::escape;
+
+/// Which part of the search path a directory comes from; earlier ones win.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SearchOrigin {
+    /// `--plugin-dir`.
+    CommandLine,
+    /// `FLUXBAY_PLUGIN_PATH`.
+    Environment,
+    /// `[plugins] dirs` of the run file.
+    Project,
+    /// The user's data directory.
+    User,
+    /// Beside the executable.
+    Executable,
+}
+
+impl SearchOrigin {
+    /// The name in listings.
+    pub fn label(self) -> &'static str {
+        match self {
+            SearchOrigin::CommandLine => "--plugin-dir",
+            SearchOrigin::Environment => "FLUXBAY_PLUGIN_PATH",
+            SearchOrigin::Project => "run file",
+            SearchOrigin::User => "user data directory",
+            SearchOrigin::Executable => "beside the executable",
+        }
+    }
+
+    /// Whether the user named this directory, so that a missing one is reported.
+    pub(super) fn is_named(self) -> bool {
+        matches!(
+            self,
+            SearchOrigin::CommandLine | SearchOrigin::Environment | SearchOrigin::Project
+        )
+    }
+}
 
 /// The stages that a file passes, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -46,30 +81,30 @@ impl Stage {
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $variant:ident = $code:literal,)+) => {
-        /// Why a file is refused: a short code that scripts and tests can rely on.
+        /// Why a file is refused: a short code for scripts and tests.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Reason { $($(#[$doc])* $variant,)+ }
+        pub enum RefusalReason { $($(#[$doc])* $variant,)+ }
 
-        impl Reason {
-            /// Every reason there is.
-            pub const ALL: &[Reason] = &[$(Reason::$variant),+];
+        impl RefusalReason {
+            /// All reasons.
+            pub const ALL: &[RefusalReason] = &[$(RefusalReason::$variant),+];
 
             /// The code, in kebab-case.
             pub fn code(self) -> &'static str {
-                match self { $(Reason::$variant => $code),+ }
+                match self { $(RefusalReason::$variant => $code),+ }
             }
         }
     };
 }
 
 reasons! {
-    /// Its bytes are something else than ELF.
+    /// It is not an ELF file.
     NotElf = "not-elf",
-    /// It ends before what its own tables promise.
+    /// It ends before the end of a segment or section.
     Truncated = "truncated",
     /// Its tables contradict each other.
     MalformedElf = "malformed-elf",
-    /// Made for another machine, word size or byte order.
+    /// Built for another machine, word size or byte order.
     WrongArchitecture = "wrong-architecture",
     /// An executable, an object file or a core dump.
     NotASharedLibrary = "not-a-shared-library",
@@ -83,67 +118,67 @@ reasons! {
     TooManyFiles = "too-many-files",
     /// Its description is wrong.
     BadManifest = "bad-manifest",
-    /// Built against a contract that this host no longer serves.
+    /// Built against a contract that this host no longer supports.
     ContractTooOld = "contract-too-old",
-    /// Built against a contract that this host does not know yet.
+    /// Built against a contract that this host does not support yet.
     ContractTooNew = "contract-too-new",
     /// It needs an extension that this host lacks.
     MissingExtension = "missing-extension",
-    /// Others could have changed it.
+    /// Other users can change it.
     Untrusted = "untrusted",
-    /// Keys are trusted, but it has no signature.
+    /// It has no signature although keys are trusted.
     Unsigned = "unsigned",
-    /// Its signature is not one of its bytes.
+    /// Its signature does not match its bytes.
     BadSignature = "bad-signature",
     /// Its signature was made with a key that is not trusted.
     UnknownKey = "unknown-key",
-    /// Its bytes are not those that were looked at before.
+    /// Its bytes changed since it was inspected.
     Changed = "changed",
     /// A copy of it could not be stored.
     StoreFailed = "store-failed",
     /// The dynamic linker refuses it.
     LinkFailed = "link-failed",
-    /// It does not export the entry of a plugin.
+    /// It does not export the entry point of a plugin.
     NoEntry = "no-entry",
-    /// Its tables are laid out differently from the host's.
+    /// The layout of its tables differs from the host's.
     LayoutMismatch = "layout-mismatch",
-    /// What it says when running differs from its manifest section.
+    /// Its description at run time differs from its manifest section.
     ManifestMismatch = "manifest-mismatch",
     /// It breaks a rule of the contract.
     ContractViolation = "contract-violation",
-    /// It was built so that a panic ends the process.
+    /// Built with `panic = "abort"`: a panic would end the process.
     PanicAborts = "panic-aborts",
-    /// Its own start-up failed.
+    /// Its `init` function failed.
     InitFailed = "init-failed",
-    /// It ended the process that tried it by a signal.
+    /// It ended the probe process by a signal.
     Crashed = "crashed",
-    /// It ended the process that tried it by leaving.
+    /// It ended the probe process by calling `exit`.
     Exited = "exited",
-    /// It did not answer in time.
+    /// Loading it took longer than the probe's time limit.
     TimedOut = "timed-out",
-    /// What came over the probe's channel was no answer.
+    /// The probe process sent something that is no valid answer.
     ProtocolError = "protocol-error",
-    /// It wanted more memory than the limit.
+    /// Loading it took more memory than the probe's limit.
     OutOfMemory = "out-of-memory",
-    /// The process that tries plugins could not be started.
+    /// The probe process could not be started.
     ProbeUnavailable = "probe-unavailable",
-    /// It failed before and its bytes have not changed.
+    /// A file with the same bytes failed the probe before.
     Quarantined = "quarantined",
-    /// Somebody switched it off.
+    /// Disabled by the user.
     Disabled = "disabled",
-    /// The lock file pins other bytes or does not name it.
+    /// The lock file pins other bytes, or does not name it.
     NotLocked = "not-locked",
-    /// A component of the same name lies in the same directory.
+    /// Another file in the same directory offers the same component.
     Ambiguous = "ambiguous",
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for RefusalReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.code())
     }
 }
 
-impl Serialize for Reason {
+impl Serialize for RefusalReason {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.code())
     }
@@ -156,18 +191,18 @@ pub struct Refusal {
     /// Where it stopped.
     pub stage: Stage,
     /// Short code.
-    pub reason: Reason,
-    /// What was found, printable as it is.
+    pub reason: RefusalReason,
+    /// What was found; printable without escaping.
     pub message: String,
     /// What to do about it.
     pub help: String,
 }
 
 impl Refusal {
-    /// A refusal of the static stage.
-    pub(super) fn fixed(
+    /// A refusal with its texts.
+    pub(super) fn new(
         stage: Stage,
-        reason: Reason,
+        reason: RefusalReason,
         message: impl Into<String>,
         help: impl Into<String>,
     ) -> Self {
@@ -175,28 +210,28 @@ impl Refusal {
     }
 }
 
-/// What became of a file.
+/// How a file is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
-    /// A plugin, at least one of whose components is in use.
+pub enum FileState {
+    /// A plugin; at least one of its components is reached by its bare name.
     Ok,
-    /// A plugin, all of whose components are offered by files earlier on the search path.
+    /// A plugin; files earlier on the search path offer all its components.
     Shadowed,
     /// Not used, see the refusal.
     Refused,
-    /// A shared library that is no plugin.
+    /// A shared library without a manifest.
     Ignored,
 }
 
-impl State {
+impl FileState {
     /// The name in listings.
     pub fn name(self) -> &'static str {
         match self {
-            State::Ok => "ok",
-            State::Shadowed => "shadowed",
-            State::Refused => "refused",
-            State::Ignored => "ignored",
+            FileState::Ok => "ok",
+            FileState::Shadowed => "shadowed",
+            FileState::Refused => "refused",
+            FileState::Ignored => "ignored",
         }
     }
 }
@@ -204,19 +239,19 @@ impl State {
 /// What is known about one file (or, for limits, one directory) of the search path.
 #[derive(Clone, Debug, Serialize)]
 pub struct FileReport {
-    /// As found on the search path.
-    #[serde(serialize_with = "shown_path")]
+    /// Path as found on the search path.
+    #[serde(serialize_with = "serialize_path")]
     pub path: PathBuf,
-    /// Where it really lies, when that is elsewhere.
-    #[serde(serialize_with = "shown_option", skip_serializing_if = "Option::is_none")]
+    /// Path without symbolic links, if it differs.
+    #[serde(serialize_with = "serialize_option", skip_serializing_if = "Option::is_none")]
     pub resolved: Option<PathBuf>,
-    /// Other names of the same bytes; they are loaded once.
-    #[serde(serialize_with = "shown_list", skip_serializing_if = "Vec::is_empty")]
+    /// Other files with the same bytes; they are loaded once.
+    #[serde(serialize_with = "serialize_list", skip_serializing_if = "Vec::is_empty")]
     pub also_at: Vec<PathBuf>,
     /// Which part of the search path led to it.
-    pub origin: Origin,
-    /// What became of it.
-    pub state: State,
+    pub origin: SearchOrigin,
+    /// How it is used.
+    pub state: FileState,
     /// Plugin's name, where known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plugin: Option<String>,
@@ -226,24 +261,27 @@ pub struct FileReport {
     /// Hash of its bytes in hexadecimal, where they were read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
-    /// For a shadowed file: those that come first.
-    #[serde(serialize_with = "shown_list", skip_serializing_if = "Vec::is_empty")]
+    /// The files that shadow it.
+    #[serde(serialize_with = "serialize_list", skip_serializing_if = "Vec::is_empty")]
     pub shadowed_by: Vec<PathBuf>,
     /// Why it is refused.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<Refusal>,
 }
 
-fn shown_path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&shown::path(path))
+pub(super) fn serialize_path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&escape::path(path))
 }
 
-fn shown_option<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
-    path.as_deref().map(shown::path).serialize(serializer)
+fn serialize_option<S: Serializer>(
+    path: &Option<PathBuf>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    path.as_deref().map(escape::path).serialize(serializer)
 }
 
-fn shown_list<S: Serializer>(paths: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(paths.iter().map(|path| shown::path(path)))
+fn serialize_list<S: Serializer>(paths: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(paths.iter().map(|path| escape::path(path)))
 }
 
 #[cfg(test)]
@@ -252,8 +290,9 @@ mod tests {
 
     #[test]
     fn codes_of_reasons_are_kebab_case_and_distinct() {
-        let codes: std::collections::BTreeSet<_> = Reason::ALL.iter().map(|r| r.code()).collect();
-        assert_eq!(codes.len(), Reason::ALL.len());
+        let codes: std::collections::BTreeSet<_> =
+            RefusalReason::ALL.iter().map(|r| r.code()).collect();
+        assert_eq!(codes.len(), RefusalReason::ALL.len());
         for code in codes {
             assert!(code.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{code}");
         }

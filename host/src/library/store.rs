@@ -1,36 +1,31 @@
-//! The content store: copies of plugins named by the hash of their bytes.
+//! The content store: copies of plugins, named by the hash of their bytes.
 //!
-//! The dynamic linker is never given the file that was found, but a copy whose bytes were hashed on
-//! the way, in a directory that only this user can write to. So what was inspected is what is
-//! loaded, replacing or truncating the original cannot disturb a running process, and a rebuilt
-//! plugin is a new file to the linker, which would otherwise hand out the old one of the same name.
-//! Copies are written aside and renamed, so two hosts may do so at once.
+//! The dynamic linker loads the copy, never the file that was found. The copy has the bytes that
+//! were inspected and lies in a directory that only the user can write to. So replacing or
+//! truncating the original cannot disturb a running process, and a rebuilt plugin is a new file to
+//! the linker, which caches libraries by name. Copies are written to a temporary file and renamed,
+//! so two hosts may write the same one at once.
 
 use std::fs::{self, Permissions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{
-    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
-};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
-use sha2::Digest as _;
 
-use super::cache::SETTLED;
-use super::discover;
-use super::inspect::{self, FileId, Inspected, Sha256};
-use super::report::{Reason, Refusal, Stage};
-use super::shown;
-use super::trust::{Trust, Trusted};
+use super::file::{self, FileId, SETTLED, Sha256};
+use super::inspect::Inspected;
+use super::report::{Refusal, RefusalReason, Stage};
+use super::trusted::Trusted;
+use super::{directories, escape};
 
 /// A directory of copies.
 #[derive(Clone, Debug)]
 pub struct Store {
     dir: PathBuf,
-    /// Removed with the last store of it, if it is a private one of this process.
+    /// For a store of this process alone: removes the directory when the last clone is dropped.
     _temporary: Option<Arc<tempfile::TempDir>>,
 }
 
@@ -42,14 +37,13 @@ pub struct Stored {
     pub(super) note: Note,
 }
 
-/// What was found out about a copy, written beside it so that it is not found out again: checking
-/// takes longer than all the rest of loading.
+/// Results of checks of a copy, saved beside it (`SHA256.checked`) because the checks take longer
+/// than the rest of loading.
 ///
-/// Both facts follow from bytes that have not changed since. A copy whose identity is the same as
-/// when its bytes were hashed has those bytes: nobody but this user and root can write to it, and
-/// no write leaves the time of the inode's last change as it was. The layout of the tables follows
-/// from the plugin's bytes and the host's executable; a comparison that failed is never noted. A
-/// note that cannot be read counts as none.
+/// Both results hold as long as the bytes are the same. A copy with the same [`FileId`] as when it
+/// was hashed has the same bytes: only the user and root can write to it, and every write changes
+/// the inode's time. The result of the layout comparison depends on the plugin's bytes and the
+/// host's executable; only a success is saved. A note that cannot be read counts as missing.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Note {
     path: Option<PathBuf>,
@@ -60,9 +54,9 @@ pub(super) struct Note {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Facts {
-    /// State of the copy whose bytes were hashed.
+    /// FileState of the copy whose bytes were hashed.
     hashed: Option<FileId>,
-    /// The host that has compared the layout of the tables.
+    /// The host that compared the layout of the tables, see [`host`].
     compared_by: String,
 }
 
@@ -75,12 +69,12 @@ impl Note {
         Self { path: Some(path), facts, is_new: false }
     }
 
-    /// Whether this very executable has compared the layout before.
+    /// Whether this executable has compared the layout before.
     pub(super) fn has_layout(&self) -> bool {
         host().is_some_and(|host| self.facts.compared_by == host)
     }
 
-    /// Takes down that the layout fits.
+    /// Records that the layout fits.
     pub(super) fn set_layout(&mut self) {
         if let Some(host) = host() {
             host.clone_into(&mut self.facts.compared_by);
@@ -88,8 +82,8 @@ impl Note {
         }
     }
 
-    /// Takes down that the copy in this state was hashed, unless it was touched so recently that it
-    /// could change unseen.
+    /// Records that the copy was hashed in this state, unless it changed too recently
+    /// ([`FileId::is_settled`]).
     fn set_hashed(&mut self, copy: FileId) {
         if copy.is_settled(SystemTime::now(), SETTLED) {
             self.facts.hashed = Some(copy);
@@ -97,25 +91,17 @@ impl Note {
         }
     }
 
-    /// Keeps what was taken down. Without it the next run checks again, so a failure is none.
-    pub(super) fn keep(&self) {
+    /// Saves what was recorded. If that fails, the next run checks again.
+    pub(super) fn save(&self) {
         let Some(path) = self.path.as_ref().filter(|_| self.is_new) else { return };
-        let dir = path.parent().unwrap_or(Path::new("."));
         let text = serde_json::to_vec(&self.facts).unwrap_or_default();
-        let written =
-            tempfile::Builder::new().prefix(".new-").suffix(".tmp").tempfile_in(dir).and_then(
-                |mut aside| {
-                    aside.write_all(&text)?;
-                    aside.persist(path).map_err(|error| error.error)
-                },
-            );
-        if let Err(error) = written {
-            log::debug!("{} cannot be written: {error}", shown::path(path));
+        if let Err(error) = file::replace(path, &text, 0o600) {
+            log::debug!("{} cannot be written: {error}", escape::path(path));
         }
     }
 }
 
-/// Which host this is: its version, contract, and the state of the file that it runs from.
+/// Identifies this host: version, contract, and the identity of its executable file.
 fn host() -> Option<&'static str> {
     static HOST: OnceLock<Option<String>> = OnceLock::new();
     HOST.get_or_init(|| {
@@ -132,71 +118,17 @@ impl Stored {
     }
 }
 
-/// A file of this user's, opened without following a link.
-fn open_ours(path: &Path) -> Option<(fs::File, FileId)> {
-    let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(i32::try_from(flags.bits()).unwrap_or_default())
-        .open(path)
-        .ok()?;
-    let metadata = file.metadata().ok()?;
-    let is_ours = metadata.is_file() && metadata.uid() == rustix::process::geteuid().as_raw();
-    is_ours.then(|| (file, FileId::of(&metadata)))
-}
-
-/// Hash of a file, read in pieces that stay in the processor's cache.
-fn hash(file: &mut fs::File) -> io::Result<Sha256> {
-    const PIECE: usize = 64 << 10;
-    let mut hash = sha2::Sha256::new();
-    let mut piece = vec![0; PIECE];
-    loop {
-        match file.read(&mut piece) {
-            Ok(0) => return Ok(Sha256(hash.finalize().into())),
-            Ok(length) => hash.update(&piece[..length]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
 fn failed(message: impl Into<String>, help: impl Into<String>) -> Refusal {
-    Refusal::fixed(Stage::Store, Reason::StoreFailed, message, help)
-}
-
-/// Makes a directory that only this user can write to, or makes sure that it is one.
-pub(super) fn private_dir(dir: &Path) -> Result<(), Refusal> {
-    let place = |e: io::Error| {
-        failed(
-            format!("the directory {} cannot be used: {e}", shown::path(dir)),
-            "set XDG_CACHE_HOME to a directory of yours",
-        )
-    };
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(place)?;
-    let metadata = fs::symlink_metadata(dir).map_err(place)?;
-    if !metadata.is_dir() || metadata.uid() != rustix::process::geteuid().as_raw() {
-        return Err(failed(
-            format!("{} is not a directory of yours", shown::path(dir)),
-            "remove it, or set XDG_CACHE_HOME",
-        ));
-    }
-    if metadata.mode() & 0o077 != 0 {
-        fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(place)?;
-    }
-    Trust::new(&[])
-        .check_dir(dir)
-        .map_err(|why| failed(why, "take the right to write from others, or set XDG_CACHE_HOME"))?;
-    Ok(())
+    Refusal::new(Stage::Store, RefusalReason::StoreFailed, message, help)
 }
 
 impl Store {
-    /// The store in the user's cache directory or, where that cannot be had, a temporary one of
-    /// this process.
+    /// The store in the user's cache directory, or a temporary one if that cannot be used.
     ///
     /// # Errors
-    /// `store-failed`, if neither can be made.
+    /// `store-failed` if neither can be created.
     pub fn open() -> Result<Self, Refusal> {
-        if let Some(cache) = discover::user_cache_dir() {
+        if let Some(cache) = directories::user_cache_dir() {
             match Self::at(&cache.join("plugins")) {
                 Ok(store) => return Ok(store),
                 Err(refusal) => log::warn!(
@@ -208,7 +140,7 @@ impl Store {
         Self::temporary()
     }
 
-    /// A store that ends with this process.
+    /// A store that is removed when the last clone is dropped.
     ///
     /// # Errors
     /// `store-failed`.
@@ -219,49 +151,39 @@ impl Store {
             .tempdir();
         let dir = made.map_err(|e| {
             failed(
-                format!("no temporary directory can be made: {e}"),
+                format!("no temporary directory can be created: {e}"),
                 "free some space, or set TMPDIR",
             )
         })?;
         Ok(Self { dir: dir.path().to_owned(), _temporary: Some(Arc::new(dir)) })
     }
 
-    /// The store in `dir`, which is made if need be.
+    /// The store in `dir`, which is created if it does not exist.
     ///
     /// # Errors
     /// `store-failed`, also if others could write to it.
     pub fn at(dir: &Path) -> Result<Self, Refusal> {
-        private_dir(dir)?;
+        directories::private_dir(dir)?;
         Ok(Self { dir: dir.to_owned(), _temporary: None })
     }
 
-    /// Where the copy of the bytes with this hash lies or would lie.
+    /// Path of the copy with this hash, whether it exists or not.
     pub fn path_of(&self, sha256: Sha256) -> PathBuf {
         self.dir.join(format!("{sha256}.so"))
     }
 
-    /// Whether an intact copy is there.
+    /// Whether the store has an intact copy.
     fn holds(&self, sha256: Sha256, note: &mut Note) -> bool {
-        let Some((mut copy, id)) = open_ours(&self.path_of(sha256)) else { return false };
+        let Some((mut copy, id)) = file::open_own(&self.path_of(sha256)) else { return false };
         if note.facts.hashed == Some(id) {
             return true;
         }
-        let is_intact = hash(&mut copy).is_ok_and(|found| found == sha256)
+        let is_intact = Sha256::of_file(&mut copy).is_ok_and(|found| found == sha256)
             && copy.metadata().is_ok_and(|metadata| FileId::of(&metadata) == id);
         if is_intact {
             note.set_hashed(id);
         }
         is_intact
-    }
-
-    fn write(&self, sha256: Sha256, bytes: &[u8]) -> io::Result<()> {
-        let mut aside =
-            tempfile::Builder::new().prefix(".new-").suffix(".tmp").tempfile_in(&self.dir)?;
-        aside.write_all(bytes)?;
-        aside.as_file().set_permissions(Permissions::from_mode(0o500))?;
-        aside.as_file().sync_data()?;
-        aside.persist(self.path_of(sha256))?;
-        Ok(())
     }
 
     fn note_of(&self, sha256: Sha256) -> Note {
@@ -270,10 +192,10 @@ impl Store {
 }
 
 impl Trusted {
-    /// Makes sure that an exact copy of what was inspected lies in the store.
+    /// Makes sure that the store has an exact copy of the inspected file.
     ///
     /// # Errors
-    /// `changed` if the file no longer has those bytes, `unreadable`, or `store-failed`.
+    /// `changed` if the file has other bytes by now, `unreadable`, or `store-failed`.
     pub fn store(&self, store: &Store) -> Result<Stored, Refusal> {
         let plugin = &self.0;
         let path = store.path_of(plugin.sha256);
@@ -282,27 +204,27 @@ impl Trusted {
             let bytes = reread(plugin)?;
             let space = |e: io::Error| {
                 failed(
-                    format!("{} cannot be written: {e}", shown::path(&path)),
+                    format!("{} cannot be written: {e}", escape::path(&path)),
                     "free some space, or set XDG_CACHE_HOME to another place",
                 )
             };
-            store.write(plugin.sha256, &bytes).map_err(space)?;
+            file::replace_durably(&path, &bytes, 0o500).map_err(space)?;
         }
         Ok(Stored { plugin: plugin.clone(), path, note })
     }
 }
 
-/// The bytes that were inspected, read once more.
+/// Reads the inspected file again and compares its hash.
 fn reread(plugin: &Inspected) -> Result<Vec<u8>, Refusal> {
     let at_this_stage = |mut refusal: Refusal| {
         refusal.stage = Stage::Store;
         refusal
     };
-    let mut opened = inspect::open(&plugin.candidate.path).map_err(at_this_stage)?;
+    let mut opened = file::open(&plugin.candidate.path).map_err(at_this_stage)?;
     let changed = |what: String| {
-        Refusal::fixed(
+        Refusal::new(
             Stage::Store,
-            Reason::Changed,
+            RefusalReason::Changed,
             what,
             "run the command again, once the file is no longer being written",
         )
@@ -313,7 +235,7 @@ fn reread(plugin: &Inspected) -> Result<Vec<u8>, Refusal> {
             plugin.id.size, opened.id.size
         )));
     }
-    let bytes = inspect::read_all(&mut opened.file, &opened.id).map_err(at_this_stage)?;
+    let bytes = file::read_all(&mut opened.file, &opened.id).map_err(at_this_stage)?;
     let now = Sha256::of(&bytes);
     if now != plugin.sha256 {
         return Err(changed(format!(
@@ -372,7 +294,7 @@ mod tests {
         let trusted = trusted(&file);
         fs::write(&file, plugin("b")).expect("writable");
         let refusal = trusted.store(&store).expect_err("other bytes");
-        assert_eq!((refusal.stage, refusal.reason), (Stage::Store, Reason::Changed));
+        assert_eq!((refusal.stage, refusal.reason), (Stage::Store, RefusalReason::Changed));
         fs::write(&file, plugin("a")).expect("writable");
         let stored = trusted.store(&store).expect("the same bytes again");
         fs::set_permissions(stored.path(), Permissions::from_mode(0o700)).expect("ours");
@@ -397,7 +319,7 @@ mod tests {
             facts: Facts { hashed: Some(id), ..Facts::default() },
             is_new: true,
         };
-        note.keep();
+        note.save();
         assert_eq!(store.note_of(sha256).facts, note.facts);
         // File systems stamp changes with a clock that ticks every few milliseconds.
         std::thread::sleep(std::time::Duration::from_millis(50));
@@ -426,7 +348,7 @@ mod tests {
         let mut note = store.note_of(sha256);
         assert!(!note.has_layout());
         note.set_layout();
-        note.keep();
+        note.save();
         assert!(store.note_of(sha256).has_layout());
         for text in
             ["", "{}", "fluxbay", r#"{"hashed":null,"compared-by":"fluxbay of another day"}"#]

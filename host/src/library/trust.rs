@@ -1,11 +1,11 @@
-//! The trust stage: could anybody but this user or root have put these bytes here, or swap them?
+//! Whether anybody but the user or root can change or replace a file.
 //!
-//! A plugin runs with all rights of the user. So the file, every directory on the way to it and
-//! every symbolic link followed must be under the control of root or the user alone. A
-//! world-writable directory with the sticky bit, such as the system's temporary one, is no danger
-//! to what lies in a private directory below it, because others cannot rename or remove that; a
-//! plugin directly inside one is refused. What this stage does not protect from: the user's own
-//! programs, and access lists that give rights without showing in the mode's group bits.
+//! A plugin runs with all rights of the user. So the file, every directory on the path to it and
+//! every symbolic link on the way must belong to root or the user, and nobody else may write to
+//! them. A world-writable directory with the sticky bit, such as the system's temporary one, is
+//! accepted above a private directory, because others cannot rename or remove that; a plugin
+//! directly inside one is refused. Not covered: other programs of the user, and access control
+//! lists that give rights without showing in the mode's group bits.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
@@ -14,48 +14,38 @@ use std::fs::Metadata;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::inspect::{Inspected, Ownership};
-use super::report::{Reason, Refusal, Stage};
-use super::shown;
+use super::escape;
+use super::file::Ownership;
 
-/// The most symbolic links that are followed on the way to one file, as in Linux.
+/// Limit of symbolic links on one path, as in Linux.
 const MAX_LINKS: usize = 40;
 
-/// A plugin whose bytes only root or the user can have put where they are, or whose directory the
-/// user vouched for.
-#[derive(Clone, Debug)]
-pub struct Trusted(pub(super) Inspected);
-
-impl Trusted {
-    /// The plugin as inspected.
-    pub fn inspected(&self) -> &Inspected {
-        &self.0
-    }
-}
-
-/// Whom to trust; remembers the directories it has judged.
+/// Checks owners and modes against one user; caches the results for directories.
 #[derive(Debug)]
 pub struct Trust {
     user: u32,
     group: u32,
     allowed: Vec<PathBuf>,
-    judged: Mutex<HashMap<PathBuf, Result<(), String>>>,
+    checked: Mutex<HashMap<PathBuf, Result<(), String>>>,
 }
 
 impl Trust {
-    /// Trusts this process's user and root, and whatever lies directly in one of the directories
-    /// `allowed`.
+    /// Trusts root, the effective user of this process, and all files directly in one of the
+    /// directories `allowed`.
     pub fn new(allowed: &[PathBuf]) -> Self {
         Self {
             user: rustix::process::geteuid().as_raw(),
             group: rustix::process::getegid().as_raw(),
             allowed: allowed.iter().filter_map(|dir| std::fs::canonicalize(dir).ok()).collect(),
-            judged: Mutex::default(),
+            checked: Mutex::default(),
         }
     }
 
-    /// Why the owner or the mode of something are no good, if so.
-    pub(super) fn judge(&self, what: Ownership) -> Result<(), String> {
+    /// Checks owner and mode of a file or directory.
+    ///
+    /// # Errors
+    /// Who else could change it.
+    pub(super) fn check_ownership(&self, what: Ownership) -> Result<(), String> {
         if what.user != self.user && what.user != 0 {
             return Err(format!(
                 "it belongs to user {}, neither root nor user {}",
@@ -77,19 +67,25 @@ impl Trust {
         Ok(())
     }
 
-    fn judge_dir(&self, dir: &Path, what: Ownership, role: Role) -> Result<(), String> {
+    fn check_ownership_of_dir(
+        &self,
+        dir: &Path,
+        what: Ownership,
+        role: Role,
+    ) -> Result<(), String> {
         let sticky = what.mode & 0o1000 != 0 && (what.user == 0 || what.user == self.user);
-        if sticky && role == Role::OnTheWay {
+        if sticky && role == Role::Ancestor {
             return Ok(());
         }
-        self.judge(what).map_err(|why| format!("the directory {}: {why}", shown::path(dir)))
+        self.check_ownership(what)
+            .map_err(|why| format!("the directory {}: {why}", escape::path(dir)))
     }
 
-    /// Walks to `path` as the kernel does and judges every directory passed. Answers the last
-    /// directory that was reached: `path` itself, if it is one, or what holds it.
+    /// Resolves `path` component by component, as the kernel does, and checks every directory on the
+    /// way. Returns the last directory: `path` itself if it is one, otherwise its parent.
     fn walk(&self, path: &Path) -> Result<Reached, String> {
         let absolute =
-            std::path::absolute(path).map_err(|e| format!("{}: {e}", shown::path(path)))?;
+            std::path::absolute(path).map_err(|e| format!("{}: {e}", escape::path(path)))?;
         let mut left: VecDeque<OsString> = parts(&absolute);
         let mut here = Reached::root()?;
         let mut links = 0;
@@ -102,28 +98,27 @@ impl Trust {
             }
             let next = here.path.join(&part);
             let metadata = look(&next)?;
-            // Directly in a sticky directory anybody can make entries, so the entry's owner counts
-            // there.
+            // Anybody can create entries in a sticky directory, so it may not hold the file itself.
             let role =
-                if left.is_empty() && !metadata.is_dir() { Role::Holder } else { Role::OnTheWay };
-            self.judge_dir(&here.path, here.ownership, role)?;
+                if left.is_empty() && !metadata.is_dir() { Role::Parent } else { Role::Ancestor };
+            self.check_ownership_of_dir(&here.path, here.ownership, role)?;
             if metadata.is_symlink() {
                 links += 1;
                 if links > MAX_LINKS {
                     return Err(format!(
                         "{}: more than {MAX_LINKS} symbolic links",
-                        shown::path(path)
+                        escape::path(path)
                     ));
                 }
                 let owner = Ownership::of(&metadata).user;
                 if owner != 0 && owner != self.user {
                     return Err(format!(
                         "the symbolic link {}: it belongs to user {owner}",
-                        shown::path(&next)
+                        escape::path(&next)
                     ));
                 }
                 let target = std::fs::read_link(&next)
-                    .map_err(|e| format!("{}: {e}", shown::path(&next)))?;
+                    .map_err(|e| format!("{}: {e}", escape::path(&next)))?;
                 if target.is_absolute() {
                     here = Reached::root()?;
                 }
@@ -133,40 +128,45 @@ impl Trust {
             } else if metadata.is_dir() {
                 here = Reached { path: next, ownership: Ownership::of(&metadata) };
             } else if !left.is_empty() {
-                return Err(format!("{} is no directory", shown::path(&next)));
+                return Err(format!("{} is no directory", escape::path(&next)));
             }
         }
         Ok(here)
     }
 
-    /// Judges a directory and every one on the way to it.
+    /// Checks a directory and all its ancestors.
     ///
     /// # Errors
     /// Which of them others could write to, and who.
     pub fn check_dir(&self, dir: &Path) -> Result<(), String> {
         let Reached { path, ownership } = self.walk(dir)?;
-        self.judge_dir(&path, ownership, Role::Holder)
+        self.check_ownership_of_dir(&path, ownership, Role::Parent)
     }
 
-    /// As [`Trust::walk`], judging each directory of plain files only once.
-    fn walk_once(&self, path: &Path) -> Result<(), String> {
+    /// Checks every directory on the path to a file. The result for the parent of a file that is no
+    /// symbolic link is cached.
+    ///
+    /// # Errors
+    /// Which directory or link others could change, and who.
+    pub(super) fn check_path(&self, path: &Path) -> Result<(), String> {
         let is_link = std::fs::symlink_metadata(path).is_ok_and(|m| m.is_symlink());
         let Some(parent) = path.parent().filter(|_| !is_link) else {
             return self.walk(path).map(drop);
         };
-        if let Some(known) = self.judged.lock().unwrap_or_else(PoisonError::into_inner).get(parent)
+        if let Some(known) = self.checked.lock().unwrap_or_else(PoisonError::into_inner).get(parent)
         {
             return known.clone();
         }
         let verdict = self.walk(path).map(drop);
-        self.judged
+        self.checked
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(parent.to_owned(), verdict.clone());
         verdict
     }
 
-    pub(super) fn allows(&self, plugin: &Inspected) -> bool {
+    /// Whether a file, found at `path` and lying at `resolved`, is in an allowed directory.
+    pub(super) fn allows(&self, path: &Path, resolved: &Path) -> bool {
         if self.allowed.is_empty() {
             return false;
         }
@@ -176,8 +176,8 @@ impl Trust {
                     .ok()
             })
         };
-        let (found_in, lies_in) = (real(plugin.path()), plugin.resolved().parent());
-        // Both, so that a link out of an allowed directory does not carry the allowance with it.
+        let (found_in, lies_in) = (real(path), resolved.parent());
+        // Both: a link in an allowed directory does not make its target allowed.
         let allowed = |dir: &Path| self.allowed.iter().any(|allowed| allowed == dir);
         found_in.as_deref().is_some_and(allowed) && lies_in.is_some_and(allowed)
     }
@@ -185,13 +185,13 @@ impl Trust {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
-    /// Something private lies further down.
-    OnTheWay,
-    /// It holds the file itself.
-    Holder,
+    /// A private directory lies between it and the file.
+    Ancestor,
+    /// It contains the file itself.
+    Parent,
 }
 
-/// A directory on a walk.
+/// A directory that [`Trust::walk`] has come to.
 struct Reached {
     path: PathBuf,
     ownership: Ownership,
@@ -208,9 +208,9 @@ impl Reached {
     }
 }
 
-/// What lies at `path`, links not followed.
+/// Metadata of `path`; links are not followed.
 fn look(path: &Path) -> Result<Metadata, String> {
-    std::fs::symlink_metadata(path).map_err(|e| format!("{}: {e}", shown::path(path)))
+    std::fs::symlink_metadata(path).map_err(|e| format!("{}: {e}", escape::path(path)))
 }
 
 fn parts(path: &Path) -> VecDeque<OsString> {
@@ -221,36 +221,6 @@ fn parts(path: &Path) -> VecDeque<OsString> {
             Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
         })
         .collect()
-}
-
-impl Inspected {
-    /// Judges owner and modes of the file and of everything on the way to it.
-    ///
-    /// # Errors
-    /// `untrusted`, naming the file, directory or link and who could change it. The plugin is
-    /// handed back, so that listings can still show it.
-    pub fn trust(self, trust: &Trust) -> Result<Trusted, (Box<Inspected>, Refusal)> {
-        if trust.allows(&self) {
-            return Ok(Trusted(self));
-        }
-        let verdict = trust
-            .judge(self.ownership)
-            .map_err(|why| format!("the file: {why}"))
-            .and_then(|()| trust.walk_once(self.path()));
-        match verdict {
-            Ok(()) => Ok(Trusted(self)),
-            Err(message) => {
-                let dir = self.path().parent().map(shown::path).unwrap_or_default();
-                let help = format!(
-                    "check where it comes from, then take the right to write from others (chmod go-w), or allow its directory with --allow-untrusted {dir}"
-                );
-                Err((
-                    Box::new(self),
-                    Refusal::fixed(Stage::Trust, Reason::Untrusted, message, help),
-                ))
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -278,7 +248,7 @@ mod tests {
     fn judge(path: &Path) -> Result<(), String> {
         let trust = Trust::new(&[]);
         let metadata = fs::metadata(path).expect("exists");
-        trust.judge(Ownership::of(&metadata)).and_then(|()| trust.walk_once(path))
+        trust.check_ownership(Ownership::of(&metadata)).and_then(|()| trust.check_path(path))
     }
 
     #[test]
@@ -320,7 +290,7 @@ mod tests {
     fn a_file_of_another_user_is_refused() {
         let (_dir, file) = place();
         let nobody = Ownership { user: 65_534, group: 65_534, mode: 0o644 };
-        assert!(Trust::new(&[]).judge(nobody).is_err_and(|why| why.contains("65534")));
+        assert!(Trust::new(&[]).check_ownership(nobody).is_err_and(|why| why.contains("65534")));
         // Only root can give a file away for real.
         if rustix::process::geteuid().is_root() {
             std::os::unix::fs::chown(&file, Some(65_534), None).expect("root may");

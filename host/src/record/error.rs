@@ -2,13 +2,13 @@
 
 use std::{io, path::Path, path::PathBuf};
 
-use crate::library::shown;
+use crate::library::escape;
 
 /// An error of the record, with path and help.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// A file operation failed.
-    #[error("cannot {doing} {}: {error}{}", shown::path(.path), help(.error))]
+    #[error("cannot {doing} {}: {error}{}", escape::path(.path), help(.error))]
     Io {
         /// The operation, such as `write`.
         doing: &'static str,
@@ -18,7 +18,7 @@ pub enum RecordError {
         error: io::Error,
     },
     /// The folder holds other files and no run.
-    #[error("{} is not empty and holds no run (it has {}): choose an empty or a new folder", shown::path(.path), shown::text(.found))]
+    #[error("{} is not empty and holds no run (it has {}): choose an empty or a new folder", escape::path(.path), escape::text(.found))]
     NotOurs {
         /// The folder.
         path: PathBuf,
@@ -26,7 +26,7 @@ pub enum RecordError {
         found: String,
     },
     /// The folder holds a run.
-    #[error("{} already holds a run ({state}): a run is never overwritten. Choose another folder, or continue it with `fluxbay resume {}`", shown::path(.path), shown::path(.path))]
+    #[error("{} already holds a run ({state}): a run is never overwritten. Choose another folder, or continue it with `fluxbay resume {}`", escape::path(.path), escape::path(.path))]
     Occupied {
         /// The folder.
         path: PathBuf,
@@ -34,13 +34,13 @@ pub enum RecordError {
         state: String,
     },
     /// The folder holds no run.
-    #[error("{} holds no run, it has no state.json: `fluxbay runs list` shows all runs", shown::path(.path))]
+    #[error("{} holds no run, it has no state.json: `fluxbay runs list` shows all runs", escape::path(.path))]
     NoRun {
         /// The folder.
         path: PathBuf,
     },
     /// Another process uses the folder.
-    #[error("{} is in use by another process{}: wait for it, or choose another folder", shown::path(.path), holder(.pid))]
+    #[error("{} is in use by another process{}: wait for it, or choose another folder", escape::path(.path), holder(.pid))]
     Locked {
         /// The folder.
         path: PathBuf,
@@ -48,7 +48,7 @@ pub enum RecordError {
         pid: Option<u32>,
     },
     /// A file has unexpected content.
-    #[error("{}: {problem}", shown::path(.path))]
+    #[error("{}: {problem}", escape::path(.path))]
     Content {
         /// The file.
         path: PathBuf,

@@ -12,7 +12,7 @@ use super::{
     run::{file, read_summary},
     used_plugins,
 };
-use crate::library::shown;
+use crate::library::escape;
 
 /// The runs of a folder, oldest first.
 #[derive(Debug, Default)]
@@ -77,22 +77,22 @@ impl RunIndex {
             [only] => Ok((*only).clone()),
             [] => Err(format!(
                 "there is no run `{}`, neither a folder nor a name in {}; `fluxbay runs list` shows all",
-                shown::text(text),
+                escape::text(text),
                 self.place()
             )),
             several => {
                 let names: Vec<&str> = several.iter().map(|run| run.id.as_str()).collect();
                 Err(format!(
                     "`{}` is ambiguous: {}; write more of the name",
-                    shown::text(text),
-                    shown::text(&names.join(", "))
+                    escape::text(text),
+                    escape::text(&names.join(", "))
                 ))
             }
         }
     }
 
     fn place(&self) -> String {
-        shown::path(&self.folder)
+        escape::path(&self.folder)
     }
 }
 

@@ -73,7 +73,7 @@ fn no_plugins(catalog: &Catalog) -> Diagnostic {
     let refused = catalog
         .reports()
         .iter()
-        .filter(|report| report.state == crate::library::State::Refused)
+        .filter(|report| report.state == crate::library::FileState::Refused)
         .count();
     if refused > 0 {
         found = found.note(format!("{refused} files were refused; `fluxbay list` says why"));

@@ -7,7 +7,7 @@ use candle_core::Tensor;
 
 use super::composed::faulty_setting;
 use super::{ParameterSummary, Session};
-use crate::library::shown;
+use crate::library::escape;
 use crate::record::tensors;
 use crate::run_file::{Diagnostics, FineTuningSettings};
 
@@ -40,16 +40,16 @@ impl FineTuningReport {
             }
         };
         let shapes = self.other_shape.iter().map(|(name, here, there)| {
-            format!("{} is {here:?} here, {there:?} there", shown::text(name))
+            format!("{} is {here:?} here, {there:?} there", escape::text(name))
         });
         list("another shape", shapes.collect());
         list(
             "not in the file",
-            self.missing.iter().map(|name| shown::text(name).to_string()).collect(),
+            self.missing.iter().map(|name| escape::text(name).to_string()).collect(),
         );
         list(
             "in the file alone",
-            self.unused.iter().map(|name| shown::text(name).to_string()).collect(),
+            self.unused.iter().map(|name| escape::text(name).to_string()).collect(),
         );
         text
     }
@@ -99,7 +99,7 @@ impl Session {
                 let some: Vec<&str> = names.iter().take(6).map(|(name, _)| name.as_str()).collect();
                 return Err(format!(
                     "`freeze` names `{}`, but no parameter is called so; there are {} and others",
-                    shown::text(pattern),
+                    escape::text(pattern),
                     some.join(", ")
                 ));
             }
@@ -133,13 +133,13 @@ impl Session {
         }
         let path = Path::new(&self.run().run.base_dir).join(&settings.from);
         let bytes = std::fs::read(&path)
-            .map_err(|error| format!("cannot read {}: {error}", shown::path(&path)))?;
+            .map_err(|error| format!("cannot read {}: {error}", escape::path(&path)))?;
         let file =
-            tensors::decode(&bytes).map_err(|error| format!("{} {error}", shown::path(&path)))?;
+            tensors::decode(&bytes).map_err(|error| format!("{} {error}", escape::path(&path)))?;
         let report = self.take_parameters(file, settings)?;
         if report.taken.is_empty() || (settings.strict && !report.is_complete()) {
             let help = "change names with `map = [\"OLD=NEW\"]` in [fine-tuning]";
-            return Err(format!("{}: {}\n{help}", shown::path(&path), report.text()));
+            return Err(format!("{}: {}\n{help}", escape::path(&path), report.text()));
         }
         Ok(Some(report))
     }
@@ -158,9 +158,9 @@ impl Session {
             if let Some((other, _)) = found.insert(here.clone(), (name.clone(), tensor)) {
                 return Err(format!(
                     "`{}` and `{}` of the file are both `{}` here: look at `map`",
-                    shown::text(&other),
-                    shown::text(&name),
-                    shown::text(&here)
+                    escape::text(&other),
+                    escape::text(&name),
+                    escape::text(&here)
                 ));
             }
         }
@@ -184,7 +184,7 @@ impl Session {
                 continue;
             }
             self.set_parameter(parameter, &tensor)
-                .map_err(|error| format!("`{}` cannot be taken: {error}", shown::text(&name)))?;
+                .map_err(|error| format!("`{}` cannot be taken: {error}", escape::text(&name)))?;
             report.taken.push((name, there));
         }
         report.unused = found.into_values().map(|(name, _)| name).collect();

@@ -13,7 +13,7 @@
 //! ```no_run
 //! use std::rc::Rc;
 //!
-//! use fluxbay::library::{Catalog, Origin, ScanOptions, SearchPath};
+//! use fluxbay::library::{Catalog, SearchOrigin, ScanOptions, SearchPath};
 //! use fluxbay::run_file::{Colours, Diagnostics, Draft, Inputs, render, resolve};
 //! use fluxbay::learner::ports::DataBatch;
 //! use fluxbay::session::{Composed, DType, Device, Surroundings, Tensor};
@@ -22,7 +22,7 @@
 //! let mut problems = Diagnostics::new();
 //! let draft = Draft::read(&Inputs { files: vec!["run.toml".into()], ..Inputs::default() }, &mut problems);
 //! let mut path = SearchPath::new();
-//! path.push("plugins", Origin::CommandLine);
+//! path.push("plugins", SearchOrigin::CommandLine);
 //! let catalog = Catalog::scan(&path, &ScanOptions::default());
 //! let run = resolve(draft, &catalog, &mut problems);
 //!

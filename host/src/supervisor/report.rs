@@ -10,7 +10,7 @@ use super::crumb::unpack;
 use super::page::word;
 use super::roster::Roster;
 use crate::learner::instances::{Doing, place};
-use crate::library::shown;
+use crate::library::escape;
 use fluxbay_plugin::abi::event;
 
 /// How near the stack pointer an address lies that only a full stack can explain.
@@ -80,9 +80,9 @@ impl Scene {
             Some((id, component, plugin)) => {
                 format!(
                     "`{}` ({} of {})",
-                    shown::text(id),
-                    shown::text(component),
-                    shown::text(plugin)
+                    escape::text(id),
+                    escape::text(component),
+                    escape::text(plugin)
                 )
             }
             None => format!("instance {}", crumb.instance),
@@ -90,9 +90,9 @@ impl Scene {
         let standard =
             |number: u32| event::NAMES.get(number as usize).map(|name| (*name).to_owned());
         let what = crumb.doing.phrase(|number| {
-            roster.events.get(&number).map(|name| shown::text(name)).or_else(|| standard(number))
+            roster.events.get(&number).map(|name| escape::text(name)).or_else(|| standard(number))
         });
-        let phase = roster.phases.get(&self.phase).map(|id| shown::text(id)).unwrap_or_default();
+        let phase = roster.phases.get(&self.phase).map(|id| escape::text(id)).unwrap_or_default();
         format!("{who}, {what}{},", place(&phase, self.epoch, self.step))
     }
 
@@ -175,7 +175,7 @@ pub(super) fn report(cause: Cause, scene: &Scene, stuck: Option<Crumb>, roster: 
             let help = if plugin.is_empty() {
                 tell_author.to_owned()
             } else {
-                format!("leave it out, or tell the author of {}", shown::text(&plugin))
+                format!("leave it out, or tell the author of {}", escape::text(&plugin))
             };
             Report { text: format!("{} {did}", scene.told(crumb, roster)), help, by, plugin }
         }
@@ -197,7 +197,7 @@ pub(super) fn report(cause: Cause, scene: &Scene, stuck: Option<Crumb>, roster: 
         }
         Culprit::Host => {
             let phase =
-                roster.phases.get(&scene.phase).map(|id| shown::text(id)).unwrap_or_default();
+                roster.phases.get(&scene.phase).map(|id| escape::text(id)).unwrap_or_default();
             let did = if let Cause::Exit(code) = cause {
                 format!("left with exit code {code} before it was done")
             } else {

@@ -20,7 +20,7 @@ use signal_hook::iterator::Signals;
 use super::page::{BYTES, USED, word};
 use super::report::{Cause, Crumb, Report, Scene, Stuck, report};
 use super::roster::Roster;
-use crate::library::shown;
+use crate::library::escape;
 use crate::record::{RunState, STATE, Status, checkpoint, file};
 
 /// The hidden option that makes a process the worker.
@@ -230,7 +230,7 @@ fn judge(shared: &File, status: ExitStatus, too_long: Option<TooLong>) -> io::Re
     let mut text = format!("{}\n  what to do: {}", report.text, report.help);
     if let Some(directory) = &roster.directory {
         if let Some(path) = path_of(directory, &report.plugin) {
-            text.push_str(&format!("\n  plugin file: {}", shown::path(&path)));
+            text.push_str(&format!("\n  plugin file: {}", escape::path(&path)));
         }
         text.push_str(&close_record(directory, &report));
     }
@@ -260,7 +260,7 @@ fn close_record(directory: &Path, report: &Report) -> String {
         state.write(&path)
     });
     let mut text = match written {
-        Ok(()) => format!("\n  the record of the run is in {}", shown::path(directory)),
+        Ok(()) => format!("\n  the record of the run is in {}", escape::path(directory)),
         Err(error) => format!("\n  the record of the run could not be closed: {error}"),
     };
     let (newest, _) = checkpoint::newest(&directory.join(file::CHECKPOINTS));
@@ -268,8 +268,8 @@ fn close_record(directory: &Path, report: &Report) -> String {
         Some((path, _)) => {
             format!(
                 "\n  the checkpoint {} is whole: go on with `fluxbay resume {}`",
-                shown::path(&path),
-                shown::path(directory)
+                escape::path(&path),
+                escape::path(directory)
             )
         }
         None => "\n  there is no checkpoint yet".to_owned(),

@@ -1,5 +1,4 @@
-//! `fluxbay inspect`: one plugin, file or component, with all that its description says. Runs no
-//! code of a plugin.
+//! `fluxbay inspect`: shows the description of a plugin, file or component. Runs no code of a plugin.
 
 pub(in crate::cli) mod sheet;
 pub(in crate::cli) mod snippet;
@@ -13,7 +12,7 @@ use serde_json::{Value as Json, json};
 use super::{Exit, Failure, Outcome, PluginPath, completions, print, print_json};
 use crate::library::{
     Built, Candidate, Catalog, ComponentManifest, FileReport, Inspection, Kind, Limits, Manifest,
-    Quarantine, ScanOptions, shown,
+    Quarantine, ScanOptions, escape,
 };
 use crate::run_file::nearest;
 
@@ -31,21 +30,21 @@ pub struct Arguments {
     json: bool,
 }
 
-/// A plugin and where it comes from.
+/// A plugin and its file.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct PluginSheet {
     file: String,
     sha256: String,
-    /// `ok`, `shadowed`, or why it would not be used.
+    /// `ok`, `shadowed`, or why it is not used.
     state: String,
-    /// How it was built, as far as the file says so.
+    /// How it was built, if the file says so.
     built: Option<Built>,
     #[serde(flatten)]
     manifest: Manifest,
 }
 
-/// A component with its plugin and its neighbours.
+/// A component with its plugin, and other components with the same writes.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct ComponentSheet {
@@ -55,12 +54,12 @@ struct ComponentSheet {
     state: &'static str,
     #[serde(flatten)]
     manifest: ComponentManifest,
-    /// Other components that write what it writes.
+    /// Other components that write the same paths.
     writes_too: Vec<Neighbour>,
     snippet: String,
 }
 
-/// Another component and the paths that both touch.
+/// Another component and the paths that both write.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Neighbour {
     component: String,
@@ -90,14 +89,14 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     print(&texts.collect::<Vec<_>>().join("\n"))
 }
 
-/// A file by its bytes alone, whether it is on the search path or trusted or not.
+/// Describes a file by its bytes alone: it need not be on the search path or trusted.
 fn of_file(path: &Path) -> Result<PluginSheet, Failure> {
     let options = ScanOptions::default();
     let limits = Limits { file_size: options.max_file_size, host: options.host };
     let refused = |text: String| Failure::new(Exit::PluginRefused, text);
     match Candidate::named(path).inspect(&limits) {
         Ok(Inspection::Plugin(plugin)) => Ok(PluginSheet {
-            file: shown::path(plugin.path()),
+            file: escape::path(plugin.path()),
             sha256: plugin.sha256().hex(),
             state: match Quarantine::open().and_then(|quarantine| quarantine.get(plugin.sha256())) {
                 Some(record) => {
@@ -111,15 +110,15 @@ fn of_file(path: &Path) -> Result<PluginSheet, Failure> {
         Ok(Inspection::OrdinaryLibrary) => {
             let text = format!(
                 "{} is a shared library, but no plugin: it has no manifest; build it with the export macro",
-                shown::path(path)
+                escape::path(path)
             );
             Err(refused(text))
         }
-        Err(refusal) => Err(refused(format!("{} is refused: {refusal}", shown::path(path)))),
+        Err(refusal) => Err(refused(format!("{} is refused: {refusal}", escape::path(path)))),
     }
 }
 
-/// All plugins and components that a name may mean.
+/// All plugins and components that a name can refer to.
 fn of_name(
     catalog: &Catalog,
     name: &str,
@@ -142,7 +141,7 @@ fn of_name(
         .map(|one| ComponentSheet {
             plugin: one.plugin.name().to_owned(),
             version: one.plugin.version().to_owned(),
-            file: shown::path(one.plugin.path()),
+            file: escape::path(one.plugin.path()),
             state: match one.standing {
                 crate::library::Standing::Active => "ok",
                 crate::library::Standing::Shadowed { .. } => "shadowed",
@@ -161,7 +160,7 @@ fn of_name(
         .iter()
         .filter(is_asked)
         .map(|entry| PluginSheet {
-            file: shown::path(entry.path()),
+            file: escape::path(entry.path()),
             sha256: entry.sha256().hex(),
             state: entry.state().name().to_owned(),
             built: Built::read(entry.path()),
@@ -181,7 +180,7 @@ fn of_name(
         && components.is_empty()
         && let Some(file) = barred()
     {
-        // A plugin that may not be used is described by its bytes alone, with the reason.
+        // A refused plugin is described by its bytes alone, with the reason.
         let mut sheet = of_file(&file.path)?;
         if let Some(refusal) = &file.refusal {
             sheet.state = format!("not used: {refusal}");
@@ -221,20 +220,18 @@ fn unknown(catalog: &Catalog, name: &str, kind: Option<Kind>, bare: &str) -> Fai
         }
         (None, false) => "`fluxbay list` shows what there is".to_owned(),
     };
-    // Where `fluxbay dev` installs; a run names it in its file, but there is no run here.
+    // `fluxbay dev` installs to this folder. Run files name it, but this command has no run file.
     let own = Path::new("plugins");
     if own.is_dir() && catalog.dirs().iter().all(|dir| dir.path != own) {
-        help.push_str(
-            "; the folder `plugins` was not searched: `--plugin-dir plugins` has that done",
-        );
+        help.push_str("; the folder `plugins` was not searched: add `--plugin-dir plugins`");
     }
     Failure::new(
         Exit::Configuration,
-        format!("no plugin, component or file is called `{}`; {help}", shown::text(name)),
+        format!("no plugin, component or file is called `{}`; {help}", escape::text(name)),
     )
 }
 
-/// Callbacks whose writes overlap: in one run they need an order, or exclude each other.
+/// Callbacks whose writes overlap; in one run they need an order.
 fn writers_of_the_same(catalog: &Catalog, manifest: &ComponentManifest) -> Vec<Neighbour> {
     if manifest.kind != Kind::Callback {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! Sheets as text.
+//! The text of `fluxbay inspect`.
 
 use std::fmt::Write;
 
@@ -6,10 +6,10 @@ use serde_json::Value as Json;
 
 use super::{ComponentSheet, PluginSheet};
 use crate::display::{bytes, width_of_stdout};
-use crate::library::{ComponentManifest, Kind, shown};
+use crate::library::{ComponentManifest, Kind, escape};
 use crate::run_file::schema::{default_text, type_text};
 
-/// Width of wrapped text where there is no terminal, and the most where there is one.
+/// Width of wrapped text without a terminal, and its maximum on one.
 const WIDTH: usize = 96;
 
 /// Width of wrapped text.
@@ -17,10 +17,10 @@ fn width() -> usize {
     width_of_stdout().map_or(WIDTH, |width| width.clamp(40, WIDTH))
 }
 
-/// A plugin: who made it, the file, what it offers.
+/// A plugin: origin, file, components.
 pub(super) fn plugin(sheet: &PluginSheet) -> String {
     let info = &sheet.manifest.plugin;
-    let mut out = format!("{} {}\n", shown::text(&info.name), shown::text(&info.version));
+    let mut out = format!("{} {}\n", escape::text(&info.name), escape::text(&info.version));
     paragraph(&mut out, &info.summary);
     let authors = info.authors.replace(':', ", ");
     let facts = [
@@ -36,9 +36,9 @@ pub(super) fn plugin(sheet: &PluginSheet) -> String {
     out.push('\n');
     for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
         match *name {
-            // To be copied whole.
+            // Not wrapped, so that they can be copied.
             "file" | "sha256" => {
-                let _ = writeln!(out, "{name:<11} {}", shown::text(value));
+                let _ = writeln!(out, "{name:<11} {}", escape::text(value));
             }
             _ => wrapped(&mut out, &format!("{name:<11} "), value),
         }
@@ -51,7 +51,7 @@ pub(super) fn plugin(sheet: &PluginSheet) -> String {
             let _ = writeln!(out, "\n{}", kind.plural());
         }
         for one in of_kind {
-            let _ = writeln!(out, "  {:width$}  {}", one.name, shown::text(&one.summary));
+            let _ = writeln!(out, "  {:width$}  {}", one.name, escape::text(&one.summary));
         }
     }
     out
@@ -69,7 +69,7 @@ fn built(sheet: &PluginSheet) -> String {
     format!("for {}, {}{debug}{compilers}", built.machine, bytes(built.bytes))
 }
 
-/// What a component does in a run, by what it is called; empty where there is none of it.
+/// Labels and values of what a component does in a run; a value may be empty.
 pub(in crate::cli) fn part_in_a_run(
     manifest: &ComponentManifest,
 ) -> [(&'static str, &[String]); 7] {
@@ -85,7 +85,7 @@ pub(in crate::cli) fn part_in_a_run(
     ]
 }
 
-/// A component: what it is for, its settings, its part in a run.
+/// A component: description, access, settings, example.
 pub(super) fn component(sheet: &ComponentSheet) -> String {
     let manifest = &sheet.manifest;
     let mut out = format!("{}\n", manifest.id());
@@ -116,7 +116,7 @@ pub(super) fn component(sheet: &ComponentSheet) -> String {
     settings(&mut out, manifest);
     let _ = writeln!(out, "\nin a run file");
     for line in sheet.snippet.lines() {
-        let _ = writeln!(out, "{}", format!("  {}", shown::text(line)).trim_end());
+        let _ = writeln!(out, "{}", format!("  {}", escape::text(line)).trim_end());
     }
     out
 }
@@ -157,7 +157,7 @@ fn wrapped(out: &mut String, beginning: &str, text: &str) {
     let (most, indent) = (width(), " ".repeat(beginning.chars().count().min(WIDTH / 3)));
     let mut line = beginning.to_owned();
     let mut empty = true;
-    for word in shown::text(text).split_whitespace() {
+    for word in escape::text(text).split_whitespace() {
         if !empty && line.chars().count() + 1 + word.chars().count() > most {
             let _ = writeln!(out, "{}", line.trim_end());
             line.clone_from(&indent);

@@ -4,7 +4,7 @@ use clap_complete::engine::ArgValueCompleter;
 
 use crate::cli::completions;
 use crate::compose::paths::overlap;
-use crate::library::{Catalog, ComponentRef, Kind, shown};
+use crate::library::{Catalog, ComponentRef, Kind, escape};
 use crate::run_file::nearest;
 
 /// The options that narrow a listing; a component has to satisfy all of them.
@@ -43,7 +43,7 @@ fn kind(text: &str) -> Result<Kind, String> {
 }
 
 impl Filter {
-    /// Whether everything is shown.
+    /// Whether the filter admits everything.
     pub fn is_open(&self) -> bool {
         self.kind.is_empty()
             && self.plugin.is_none()
@@ -52,7 +52,7 @@ impl Filter {
             && self.writes.is_none()
     }
 
-    /// Whether a component is shown.
+    /// Whether the filter admits a component.
     pub fn admits(&self, one: &ComponentRef<'_>) -> bool {
         let manifest = one.manifest;
         let touches = |path: &str, declared: &[String]| {
@@ -67,17 +67,17 @@ impl Filter {
             && self.writes.as_ref().is_none_or(|path| touches(path, &manifest.writes))
     }
 
-    /// A name that nothing goes by, with the nearest that something does.
+    /// Checks that every name in the filter exists.
     ///
     /// # Errors
-    /// What is unknown, and the help.
+    /// The unknown name, and the most similar known one.
     pub fn check(&self, catalog: &Catalog) -> Result<(), String> {
         let unknown = |what: &str, text: &str, mut known: Vec<&str>| {
             known.sort_unstable();
             known.dedup();
             let help = nearest::suggestion(text, known.iter().copied())
                 .unwrap_or_else(|| "`fluxbay list` shows what there is".to_owned());
-            Err(format!("{what} `{}`; {help}", shown::text(text)))
+            Err(format!("{what} `{}`; {help}", escape::text(text)))
         };
         if let Some(name) = &self.plugin {
             let known: Vec<&str> = catalog.plugins().iter().map(|plugin| plugin.name()).collect();

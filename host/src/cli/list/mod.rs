@@ -1,5 +1,4 @@
-//! `fluxbay list`: what the search path holds, by kind, with every file that cannot be used and
-//! why.
+//! `fluxbay list`: the components of the search path by kind, its plugins, and the refused files.
 
 mod filter;
 
@@ -12,7 +11,7 @@ use filter::Filter;
 
 use super::{Exit, Failure, Outcome, PluginPath, print, print_json};
 use crate::library::{
-    Catalog, ComponentRef, DirReport, FileReport, Kind, Reason, Standing, State, shown,
+    Catalog, ComponentRef, DirReport, FileReport, FileState, Kind, RefusalReason, Standing, escape,
 };
 
 /// Arguments of `fluxbay list`.
@@ -38,7 +37,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     print(&text(&catalog, filter, width))
 }
 
-/// How many there are of each.
+/// Numbers of listed things.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Totals {
@@ -53,18 +52,18 @@ struct Totals {
 impl Totals {
     fn of(catalog: &Catalog, filter: &Filter) -> Self {
         let files =
-            |state: State| catalog.reports().iter().filter(|file| file.state == state).count();
+            |state: FileState| catalog.reports().iter().filter(|file| file.state == state).count();
         Self {
             plugins: if filter.is_open() {
-                files(State::Ok) + files(State::Shadowed)
+                files(FileState::Ok) + files(FileState::Shadowed)
             } else {
                 catalog.reports().iter().filter(|file| offers(catalog, file, filter)).count()
             },
-            shadowed: files(State::Shadowed),
+            shadowed: files(FileState::Shadowed),
             components: catalog.components().filter(|one| filter.admits(one)).count(),
-            refused: files(State::Refused)
+            refused: files(FileState::Refused)
                 + catalog.dirs().iter().filter(|dir| dir.refusal.is_some()).count(),
-            ignored: files(State::Ignored),
+            ignored: files(FileState::Ignored),
             directories: catalog.dirs().iter().filter(|dir| dir.exists).count(),
         }
     }
@@ -100,9 +99,9 @@ struct Component<'a> {
     writes: &'a [String],
 }
 
-/// Whether a file offers anything that is shown.
+/// Whether a file offers a component that the filter admits.
 fn offers(catalog: &Catalog, file: &FileReport, filter: &Filter) -> bool {
-    matches!(file.state, State::Ok | State::Shadowed)
+    matches!(file.state, FileState::Ok | FileState::Shadowed)
         && (filter.is_open()
             || catalog
                 .all_components()
@@ -127,14 +126,18 @@ fn listing<'a>(catalog: &'a Catalog, filter: &Filter) -> Listing<'a> {
         summary: &c.manifest.summary,
         plugin: c.plugin.name(),
         version: c.plugin.version(),
-        path: shown::path(c.plugin.path()),
+        path: escape::path(c.plugin.path()),
         events: &c.manifest.events,
         emits: &c.manifest.emits,
         reads: &c.manifest.reads,
         writes: &c.manifest.writes,
     };
     let is_shown = |file: &&FileReport| {
-        if filter.is_open() { file.state != State::Ignored } else { offers(catalog, file, filter) }
+        if filter.is_open() {
+            file.state != FileState::Ignored
+        } else {
+            offers(catalog, file, filter)
+        }
     };
     Listing {
         schema: 1,
@@ -150,7 +153,7 @@ fn listing<'a>(catalog: &'a Catalog, filter: &Filter) -> Listing<'a> {
     }
 }
 
-/// The listing for people, in lines of at most `width` characters where that is possible.
+/// The listing for people, in lines of at most `width` characters where possible.
 fn text(catalog: &Catalog, filter: &Filter, width: usize) -> String {
     let mut out = String::new();
     for kind in Kind::ALL {
@@ -158,8 +161,8 @@ fn text(catalog: &Catalog, filter: &Filter, width: usize) -> String {
             catalog.all_components().filter(|one| one.manifest.kind == kind && filter.admits(one));
         let rows: Vec<_> = of_kind.map(|one| component_row(&one)).collect();
         match rows.first().map(|row| row[1].clone()) {
-            // On a terminal, what all of a kind have in common stands once, and leaves room for
-            // what they do.
+            // On a terminal, a plugin that offers all components of a kind is named in the heading,
+            // so that there is space for the summaries.
             Some(plugin) if width < usize::MAX && rows.iter().all(|row| row[1] == plugin) => {
                 let rows: Vec<_> = rows
                     .into_iter()
@@ -176,7 +179,7 @@ fn text(catalog: &Catalog, filter: &Filter, width: usize) -> String {
         .filter(|file| offers(catalog, file, filter))
         .map(plugin_row)
         .collect();
-    // Where a plugin lies is worth more than a straight right edge.
+    // Paths are never cut.
     section(&mut out, "plugins", &plugins, usize::MAX);
     if filter.is_open() {
         refused(&mut out, catalog);
@@ -206,7 +209,7 @@ fn component_row(component: &ComponentRef<'_>) -> [String; 3] {
         _ => format!("({}) ", standing(component)),
     };
     let plugin = format!("{} {}", component.plugin.name(), component.plugin.version());
-    [component.manifest.name.clone(), plugin, note + &shown::text(&component.manifest.summary)]
+    [component.manifest.name.clone(), plugin, note + &escape::text(&component.manifest.summary)]
 }
 
 fn plugin_row(file: &FileReport) -> [String; 3] {
@@ -215,9 +218,9 @@ fn plugin_row(file: &FileReport) -> [String; 3] {
         file.plugin.as_deref().unwrap_or_default(),
         file.version.as_deref().unwrap_or_default()
     );
-    let mut place = shown::path(&file.path);
+    let mut place = escape::path(&file.path);
     if let Some(resolved) = &file.resolved {
-        let _ = write!(place, " -> {}", shown::path(resolved));
+        let _ = write!(place, " -> {}", escape::path(resolved));
     }
     let _ = write!(place, "  [{}]", file.origin.label());
     if !file.also_at.is_empty() {
@@ -225,7 +228,8 @@ fn plugin_row(file: &FileReport) -> [String; 3] {
             write!(place, ", the same file as {}", paths(file.also_at.iter().map(|p| p.as_path())));
     }
     if !file.shadowed_by.is_empty() {
-        let how_much = if file.state == State::Shadowed { "shadowed" } else { "partly shadowed" };
+        let how_much =
+            if file.state == FileState::Shadowed { "shadowed" } else { "partly shadowed" };
         let _ = write!(
             place,
             ", {how_much} by {}",
@@ -236,11 +240,10 @@ fn plugin_row(file: &FileReport) -> [String; 3] {
 }
 
 fn paths<'a>(paths: impl Iterator<Item = &'a Path>) -> String {
-    paths.map(shown::path).collect::<Vec<_>>().join(", ")
+    paths.map(escape::path).collect::<Vec<_>>().join(", ")
 }
 
-/// A heading and rows of three columns, the first two padded to their widest, the last cut to what
-/// is left of the width.
+/// A heading and rows of three columns. The first two are padded; lines are cut to `most` characters.
 fn section(out: &mut String, heading: &str, rows: &[[String; 3]], most: usize) {
     if rows.is_empty() {
         return;
@@ -270,13 +273,13 @@ fn cut(line: &str, most: usize) -> std::borrow::Cow<'_, str> {
     (short + "...").into()
 }
 
-/// What became of a refused file, in one word.
-fn fate(reason: Reason) -> &'static str {
+/// The state of a refused file in one word.
+fn fate(reason: RefusalReason) -> &'static str {
     match reason {
-        Reason::Quarantined => "quarantined",
-        Reason::Untrusted => "untrusted",
-        Reason::NotLocked => "not locked",
-        Reason::Disabled => "disabled",
+        RefusalReason::Quarantined => "quarantined",
+        RefusalReason::Untrusted => "untrusted",
+        RefusalReason::NotLocked => "not locked",
+        RefusalReason::Disabled => "disabled",
         _ => "refused",
     }
 }
@@ -291,7 +294,7 @@ fn refused(out: &mut String, catalog: &Catalog) {
     }
     out.push_str("refused\n");
     for (path, refusal) in all {
-        let _ = writeln!(out, "  {}: {}", fate(refusal.reason), shown::path(path));
+        let _ = writeln!(out, "  {}: {}", fate(refusal.reason), escape::path(path));
         let _ = writeln!(
             out,
             "      {} ({}): {}",
@@ -320,7 +323,7 @@ fn nothing(catalog: &Catalog) -> String {
     let mut out = String::from("No plugins were found. Looked in:\n");
     for dir in catalog.dirs() {
         let missing = if dir.exists { "" } else { ", does not exist" };
-        let _ = writeln!(out, "  {} ({}{missing})", shown::path(&dir.path), dir.origin.label());
+        let _ = writeln!(out, "  {} ({}{missing})", escape::path(&dir.path), dir.origin.label());
     }
     out.push_str("Name the directory that holds them with --plugin-dir DIR.\n\n");
     out

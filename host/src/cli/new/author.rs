@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::library::shown;
+use crate::library::escape;
 
 /// Where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ impl Author {
         if !is_it(path) {
             let text = format!(
                 "{} is not the author's crate: name the folder `plugin-api` of a clone of fluxbay",
-                shown::path(path)
+                escape::path(path)
             );
             return Err(text);
         }

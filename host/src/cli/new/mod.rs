@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use author::Author;
 
 use super::{Exit, Failure, Outcome, print};
-use crate::library::{Kind, shown};
+use crate::library::{Kind, escape};
 
 /// Arguments of `fluxbay new`.
 #[derive(Debug, clap::Args)]
@@ -91,7 +91,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     if folder.exists() {
         return Err(configuration(format!(
             "{} is there already: choose another name, or another folder with --in",
-            shown::path(&folder)
+            escape::path(&folder)
         )));
     }
     let failed = |error: std::io::Error| {
@@ -99,7 +99,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
             Exit::Failed,
             format!(
                 "{} cannot be written: {error}; write where you may, with --in DIR",
-                shown::path(&folder)
+                escape::path(&folder)
             ),
         )
     };
@@ -138,7 +138,7 @@ fn write(folder: &Path, files: &[(&str, String)]) -> std::io::Result<()> {
 
 /// What was made, and the two commands that lead to a run.
 fn said(kind: NewKind, folder: &Path) -> String {
-    let shown = shown::path(folder);
+    let shown = escape::path(folder);
     let shown = shown.strip_prefix("./").unwrap_or(&shown);
     let kind = kind.kind();
     let mut out = format!("{shown}: a crate with a {kind}, its test, and a run that uses it\n\n");
@@ -223,7 +223,7 @@ fn check_name(name: &str) -> Result<(), String> {
         };
         return Err(format!(
             "`{}` is no name for a component: small letters, digits and hyphens, a letter first; try {help}",
-            shown::text(name)
+            escape::text(name)
         ));
     }
     if TAKEN.contains(&name) {

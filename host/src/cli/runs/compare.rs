@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{Place, names};
 use crate::cli::{Outcome, json_number, print, print_json};
 use crate::display::{columns, number};
-use crate::library::shown;
+use crate::library::escape;
 use crate::record::{
     Difference, EpochMetric, Pairing, RunEntry, UsedPlugin, differences, plugin_differences,
 };
@@ -92,25 +92,25 @@ impl Comparison {
         let head = |label: &str| [label, "one", "other"].map(str::to_owned).to_vec();
         out.push_str(&columns(
             &[
-                vec!["one".to_owned(), shown::text(&self.one.id), self.one.standing()],
-                vec!["other".to_owned(), shown::text(&self.other.id), self.other.standing()],
+                vec!["one".to_owned(), escape::text(&self.one.id), self.one.standing()],
+                vec!["other".to_owned(), escape::text(&self.other.id), self.other.standing()],
             ],
             "",
             &[],
         ));
         let said = |value: &Option<toml::Value>| {
-            value.as_ref().map_or("-".to_owned(), |value| shown::text(&brief(value)))
+            value.as_ref().map_or("-".to_owned(), |value| escape::text(&brief(value)))
         };
         let configuration = self
             .configuration
             .iter()
-            .map(|one| vec![shown::text(&one.key), said(&one.before), said(&one.now)]);
+            .map(|one| vec![escape::text(&one.key), said(&one.before), said(&one.now)]);
         section(&mut out, head("configuration"), configuration.collect(), "the same configuration");
-        let hash = |text: &Option<String>| shown::text(text.as_deref().unwrap_or("-"));
+        let hash = |text: &Option<String>| escape::text(text.as_deref().unwrap_or("-"));
         let plugins = self
             .plugins
             .iter()
-            .map(|(name, one, other)| vec![shown::text(name), hash(one), hash(other)]);
+            .map(|(name, one, other)| vec![escape::text(name), hash(one), hash(other)]);
         section(&mut out, head("plugins"), plugins.collect(), "the same plugins, to the byte");
         let best = |figure: &Option<EpochMetric>| {
             figure
@@ -119,7 +119,7 @@ impl Comparison {
                 .map_or("-".to_owned(), |best| number(best.0))
         };
         let figures = self.figures.iter().map(|(phase, name, one, other)| {
-            vec![shown::text(&format!("{phase} {name}")), best(one), best(other)]
+            vec![escape::text(&format!("{phase} {name}")), best(one), best(other)]
         });
         section(
             &mut out,

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{Place, headline, json_figure};
 use crate::cli::{Outcome, print, print_json};
 use crate::display::{columns, number};
-use crate::library::shown;
+use crate::library::escape;
 use crate::record::RunEntry;
 
 /// Arguments of `fluxbay runs list`.
@@ -27,7 +27,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     if index.runs().is_empty() {
         return print(&format!(
             "no runs below {}; `fluxbay train` makes one\n",
-            shown::path(&arguments.place.folder)
+            escape::path(&arguments.place.folder)
         ));
     }
     let head = ["run", "state", "epoch", "best", "", "started"].map(str::to_owned).to_vec();
@@ -55,7 +55,7 @@ fn row(run: &RunEntry) -> Vec<String> {
         started.chars().take(16).map(|ch| if ch == 'T' { ' ' } else { ch }).collect();
     [run.id.clone(), run.standing(), epoch, best, name, started]
         .iter()
-        .map(|text| shown::text(text))
+        .map(|text| escape::text(text))
         .collect()
 }
 
@@ -63,7 +63,7 @@ fn json(run: &RunEntry) -> serde_json::Value {
     let figures = run.epoch_metrics().unwrap_or_default();
     json!({
         "id": run.id,
-        "path": shown::path(&run.path),
+        "path": escape::path(&run.path),
         "standing": run.standing(),
         "problem": run.state.as_ref().err(),
         "epochs": epochs(run),

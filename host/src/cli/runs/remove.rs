@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use super::{Place, names};
 use crate::cli::{Exit, Failure, Outcome, print};
 use crate::display::bytes;
-use crate::library::shown;
+use crate::library::escape;
 use crate::record::RunEntry;
 
 /// Arguments of `fluxbay runs remove`.
@@ -33,7 +33,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     for run in &runs {
         let size = run.size();
         run.remove().map_err(|error| Failure::new(Exit::Failed, error))?;
-        print(&format!("removed {}, {}\n", shown::path(&run.path), bytes(size)))?;
+        print(&format!("removed {}, {}\n", escape::path(&run.path), bytes(size)))?;
     }
     Ok(Exit::Done)
 }
@@ -52,7 +52,7 @@ fn agreed(runs: &[RunEntry]) -> Result<bool, Failure> {
         let _ = writeln!(
             stderr,
             "  {} ({}), {}",
-            shown::path(&run.path),
+            escape::path(&run.path),
             run.standing(),
             bytes(run.size())
         );

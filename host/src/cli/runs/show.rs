@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use super::{Place, json_figure, list::epochs, names};
 use crate::cli::{Outcome, print, print_json};
 use crate::display::{bytes, columns, number};
-use crate::library::shown;
+use crate::library::escape;
 use crate::record::{EpochMetric, RunEntry, Status};
 
 /// Digits of a hash that are shown.
@@ -40,12 +40,12 @@ fn json(run: &RunEntry) -> Json {
         .map(|one| json!({ "name": one.name, "version": one.version, "sha256": one.sha256 }));
     let checkpoints = run.checkpoints().into_iter().map(|found| {
         let epochs = found.about.as_ref().map(|about| about.epochs).ok();
-        json!({ "path": shown::path(&found.path), "epochs": epochs, "problem": found.about.err().map(|damage| damage.to_string()) })
+        json!({ "path": escape::path(&found.path), "epochs": epochs, "problem": found.about.err().map(|damage| damage.to_string()) })
     });
     json!({
         "schema": 1,
         "id": run.id,
-        "path": shown::path(&run.path),
+        "path": escape::path(&run.path),
         "standing": run.standing(),
         "problem": run.state.as_ref().err(),
         "epochs": epochs(run),
@@ -59,10 +59,10 @@ fn json(run: &RunEntry) -> Json {
 }
 
 fn text(run: &RunEntry) -> String {
-    let mut out = format!("{}\n", shown::text(&run.id));
+    let mut out = format!("{}\n", escape::text(&run.id));
     let mut row = |label: &str, content: String| {
         if !content.is_empty() {
-            let _ = writeln!(out, "  {label:<11} {}", shown::text(&content));
+            let _ = writeln!(out, "  {label:<11} {}", escape::text(&content));
         }
     };
     row("state", standing(run));
@@ -91,7 +91,7 @@ fn text(run: &RunEntry) -> String {
     row("command", words.join(" "));
     row("host", format!("fluxbay {}, {}", said("host"), said("device")));
     row("seed", environment.get("seed").map(Json::to_string).unwrap_or_default());
-    row("folder", format!("{}, {}", shown::path(&run.path), bytes(run.size())));
+    row("folder", format!("{}, {}", escape::path(&run.path), bytes(run.size())));
     figures(&mut out, &run.epoch_metrics().unwrap_or_default());
     out.push_str("\nplugins\n");
     let plugins = run
@@ -107,7 +107,7 @@ fn text(run: &RunEntry) -> String {
                 Ok(about) => format!("after {} epochs", about.epochs),
                 Err(damage) => format!("cannot be used: {damage}"),
             };
-            vec![shown::path(&found.path), about]
+            vec![escape::path(&found.path), about]
         });
         out.push_str(&shown_columns(rows.collect()));
     }
@@ -142,8 +142,8 @@ fn figures(out: &mut String, figures: &[EpochMetric]) {
             (number(best), epoch.to_string())
         });
         rows.push(vec![
-            shown::text(&figure.phase),
-            shown::text(&figure.name),
+            escape::text(&figure.phase),
+            escape::text(&figure.name),
             number(figure.last.0),
             best,
             epoch,
@@ -154,13 +154,13 @@ fn figures(out: &mut String, figures: &[EpochMetric]) {
 
 fn shown_columns(rows: Vec<Vec<String>>) -> String {
     let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|text| shown::text(text)).collect()).collect();
+        rows.iter().map(|row| row.iter().map(|text| escape::text(text)).collect()).collect();
     columns(&rows, "  ", &[])
 }
 
 /// What can be done with it.
 fn next(run: &RunEntry) -> String {
-    let path = shown::path(&run.path);
+    let path = escape::path(&run.path);
     let ended = run.state.as_ref().is_ok_and(|state| state.status == Status::Finished);
     let mut commands = Vec::new();
     if !ended && !run.live && !run.checkpoints().is_empty() {

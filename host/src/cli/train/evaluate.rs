@@ -26,7 +26,7 @@ use crate::{
         TIME_IS_UP,
         ports::{At, NoDisplay, Scope, Sink, SinkError},
     },
-    library::{Catalog, Kind, shown},
+    library::{Catalog, Kind, escape},
     record::{RunEntry, RunIndex, checkpoint, file, tensors},
     run_file::{
         Diagnostics, Draft, Inputs, InstanceSpec, PhaseData, PhaseSpec, RunDescription, resolve,
@@ -141,7 +141,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let configuration = |text: String| Failure::new(Exit::Configuration, text);
     let entry = RunIndex::read(RUNS.as_ref()).find(&arguments.run).map_err(configuration)?;
     if let Some(batches) = arguments.overfit_batches {
-        let resolved = shown::path(&entry.path.join(file::RESOLVED));
+        let resolved = escape::path(&entry.path.join(file::RESOLVED));
         return Err(configuration(format!(
             "nothing is trained here, so nothing can be overfitted. To measure on {batches} batches: `--limit-batches {batches}`; to see \
              whether the model can learn so many by heart: `fluxbay train {resolved} --overfit-batches {batches}`"
@@ -174,7 +174,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         let part = if part == Part::Training { PhaseData::Training } else { PhaseData::Validation };
         run.phases.iter_mut().for_each(|phase| phase.data = part);
     }
-    let (path, from) = (shown::path(&entry.path), shown::path(&weights.path));
+    let (path, from) = (escape::path(&entry.path), escape::path(&weights.path));
     let session = open(run, catalog, &weights, screen)?;
     if arguments.dry_run {
         screen.print(&format!("{from}\n{}\ndry run: nothing was measured", plan(&session)));
@@ -188,7 +188,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     }
     let rows: Vec<Vec<String>> = figures
         .iter()
-        .map(|(phase, name, value)| vec![shown::text(phase), shown::text(name), number(*value)])
+        .map(|(phase, name, value)| vec![escape::text(phase), escape::text(name), number(*value)])
         .collect();
     print(&format!("{from}\n{}", columns(&rows, "  ", &[2])))
 }
@@ -227,12 +227,12 @@ fn open(
             Failure::new(refusal(&diagnostics), "the run cannot be composed for measuring")
         })?;
     for other in changes::of_plugins(&weights.plugins, &plugins_lock(&session)) {
-        log::warn!("{}: the figures may differ from those of the run", shown::text(&other));
+        log::warn!("{}: the figures may differ from those of the run", escape::text(&other));
     }
     session.set_model_tensors(&weights.tensors).map_err(|error| {
         Failure::new(
             Exit::Configuration,
-            format!("{} does not fit the run's model: {error}", shown::path(&weights.path)),
+            format!("{} does not fit the run's model: {error}", escape::path(&weights.path)),
         )
     })?;
     Ok(Measuring { session, figures, _scratch: scratch })
@@ -256,11 +256,11 @@ fn plan(measuring: &Measuring) -> String {
         })
     };
     let mut rows: Vec<Vec<String>> =
-        run.phases.iter().map(|phase| vec![shown::text(&phase.spec.id), batches(phase)]).collect();
+        run.phases.iter().map(|phase| vec![escape::text(&phase.spec.id), batches(phase)]).collect();
     let callbacks: Vec<String> =
         session.callbacks().iter().map(|callback| callback.id.clone()).collect();
     if !callbacks.is_empty() {
-        rows.push(vec!["callbacks".to_owned(), shown::text(&callbacks.join(", "))]);
+        rows.push(vec!["callbacks".to_owned(), escape::text(&callbacks.join(", "))]);
     }
     columns(&rows, "  ", &[])
 }
@@ -279,12 +279,12 @@ impl Measuring {
                 TIME_IS_UP => failed(format!(
                     "the time is up before `{}` has read all of its data, so there are no figures: give it more with --max-time, or choose a \
                      part of the data with --limit-batches",
-                    shown::text(name)
+                    escape::text(name)
                 )),
-                _ => failed(shown::paragraph(&stop.to_string())),
+                _ => failed(escape::paragraph(&stop.to_string())),
             })?;
         }
-        session.finish().map_err(|stop| failed(shown::paragraph(&stop.to_string())))?;
+        session.finish().map_err(|stop| failed(escape::paragraph(&stop.to_string())))?;
         Ok(self.figures.0.borrow().clone())
     }
 }
@@ -336,19 +336,19 @@ fn weights(entry: &RunEntry, arguments: &Arguments) -> Result<Weights, String> {
     let lock = std::fs::read_to_string(entry.path.join(file::PLUGINS)).unwrap_or_default();
     let decode = |path: PathBuf, bytes: &[u8]| {
         let tensors =
-            tensors::decode(bytes).map_err(|error| format!("{} {error}", shown::path(&path)))?;
+            tensors::decode(bytes).map_err(|error| format!("{} {error}", escape::path(&path)))?;
         Ok(Weights { path, tensors, plugins: lock.clone() })
     };
     let of = |path: PathBuf, data: &checkpoint::CheckpointData| {
         let bytes = data
             .files
             .get(MODEL)
-            .ok_or_else(|| format!("{} holds no model", shown::path(&path)))?;
+            .ok_or_else(|| format!("{} holds no model", escape::path(&path)))?;
         decode(path.join(MODEL), &bytes.bytes())
     };
     if let Some(path) = &arguments.checkpoint {
         let data = checkpoint::read(path).map_err(|damage| {
-            format!("the checkpoint {} cannot be used: {damage}", shown::path(path))
+            format!("the checkpoint {} cannot be used: {damage}", escape::path(path))
         })?;
         return of(path.clone(), &data);
     }
@@ -363,6 +363,6 @@ fn weights(entry: &RunEntry, arguments: &Arguments) -> Result<Weights, String> {
     }
     Err(format!(
         "{} has neither a model nor a whole checkpoint yet: train it further",
-        shown::path(&entry.path)
+        escape::path(&entry.path)
     ))
 }

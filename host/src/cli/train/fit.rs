@@ -9,7 +9,7 @@ use crate::{
     display::{Conclusion, HostLog, Screen, Summary},
     durable::{CheckpointSaver, DeferredRecord, profile},
     learner::{Ending, FitReport, TIME_IS_UP, ports::PhaseKind, profile::Work},
-    library::shown,
+    library::escape,
     record::{RunEnd, RunRecord, Status, file},
     session::Session,
     supervisor::worker::{self, Patience},
@@ -202,7 +202,7 @@ impl Outcomes {
         }
         texts.extend_from_slice(problems);
         if !texts.is_empty() {
-            return Err(Failure::new(Exit::Failed, shown::paragraph(&texts.join("\nerror: "))));
+            return Err(Failure::new(Exit::Failed, escape::paragraph(&texts.join("\nerror: "))));
         }
         match (&self.report.ending, self.signal) {
             (Ending::Stopped { by, .. }, Some(signal)) if by.is_empty() && signal != TIME_IS_UP => {

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     display::{Bars, Screen},
     durable::DeferredRecord,
-    library::shown,
+    library::escape,
     record::{Environment, RunDirectory, RunInputs, RunRecord},
     run_file::{Diagnostics, RunDescription, SourceKind},
     session::{Composed, Session, Surroundings},
@@ -85,7 +85,7 @@ pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
             if let Some(report) = report {
                 screen.print(&format!(
                     "fine-tuning from {}: {}",
-                    shown::text(&session.run().fine_tuning.from),
+                    escape::text(&session.run().fine_tuning.from),
                     report.text()
                 ));
             }

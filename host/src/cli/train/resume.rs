@@ -19,7 +19,7 @@ use crate::{
     display::Screen,
     durable::{DeferredRecord, MARKS, PLUGINS, RESOLVED, changes},
     learner::{Flow, Stop},
-    library::shown,
+    library::escape,
     record::{
         Marks, RecordError, RunDirectory, RunIndex, RunRecord, atomic,
         checkpoint::{self, CheckpointData, newest, read},
@@ -155,7 +155,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         }
     }
     if purpose == Purpose::Look {
-        let path = shown::path(&run_dir);
+        let path = escape::path(&run_dir);
         screen.print(
             &launch::launch(&session, threads(session.run()), &path)
                 .text(screen.colors(), screen.columns()),
@@ -195,7 +195,7 @@ fn copied(from: &RunDirectory, into: &Path) -> Result<RunDirectory, Failure> {
             Exit::Failed,
             format!(
                 "{} cannot be copied for the time of the run: {error}; {help}",
-                shown::path(from.path())
+                escape::path(from.path())
             ),
         )
     })?;
@@ -277,7 +277,7 @@ fn go_on(
                 if checkpoint::verify(&newer).is_ok() {
                     log::warn!(
                         "removing the checkpoint {}: the run goes on from an older one",
-                        shown::path(&newer)
+                        escape::path(&newer)
                     );
                     checkpoint::remove(&newer);
                 } else {
@@ -297,7 +297,7 @@ fn restore(session: &Session, data: &CheckpointData, lenient: bool) -> Flow {
         return session.restore(&data.files);
     }
     for misfit in session.restore_what_fits(&data.files)? {
-        log::warn!("{}; it begins anew or is left out", shown::text(&misfit));
+        log::warn!("{}; it begins anew or is left out", escape::text(&misfit));
     }
     Ok(())
 }
@@ -308,7 +308,7 @@ fn allow(changes: &[String], what: &str, allowed: bool) -> Result<(), Failure> {
         return Ok(());
     }
     let list =
-        changes.iter().map(|change| format!("\n  {}", shown::text(change))).collect::<String>();
+        changes.iter().map(|change| format!("\n  {}", escape::text(change))).collect::<String>();
     if !allowed {
         return Err(configuration(format!(
             "the run is not the one that the checkpoint belongs to, its {what} differ:{list}\nUndo the changes, or go on with \
@@ -332,7 +332,7 @@ fn run_dir(arguments: &Arguments) -> Result<PathBuf, Failure> {
         Some(run_dir) => Ok(run_dir.to_owned()),
         None => Err(configuration(format!(
             "{} lies in no run directory: name that as well",
-            shown::path(&from)
+            escape::path(&from)
         ))),
     }
 }
@@ -350,21 +350,21 @@ fn checkpoint(
             let help = match newest(&folder).0 {
                 Some((whole, _)) => format!(
                     "{} is whole: go on from it with `--from {}`",
-                    shown::path(&whole),
-                    shown::path(&whole)
+                    escape::path(&whole),
+                    escape::path(&whole)
                 ),
-                None => format!("{} has no whole one", shown::path(&folder)),
+                None => format!("{} has no whole one", escape::path(&folder)),
             };
-            format!("the checkpoint {} cannot be used: {damage}; {help}", shown::path(path))
+            format!("the checkpoint {} cannot be used: {damage}; {help}", escape::path(path))
         });
     }
     let (found, passed) = newest(&folder);
     for (path, damage) in &passed {
-        log::warn!("the checkpoint {} is passed over: {damage}", shown::path(path));
+        log::warn!("the checkpoint {} is passed over: {damage}", escape::path(path));
     }
     match found {
         Some((path, data)) => {
-            screen.print(&format!("going on from {}", shown::path(&path)));
+            screen.print(&format!("going on from {}", escape::path(&path)));
             Ok(Some(Point { path, data }))
         }
         None if passed.is_empty() && run_dir.join(file::RESOLVED).exists() => {
@@ -373,9 +373,9 @@ fn checkpoint(
         }
         None => Err(format!(
             "{} has no whole checkpoint ({} damaged): begin anew with `fluxbay train {}`",
-            shown::path(&folder),
+            escape::path(&folder),
             passed.len(),
-            shown::path(&run_dir.join(file::RUN))
+            escape::path(&run_dir.join(file::RUN))
         )),
     }
 }

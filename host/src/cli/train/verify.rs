@@ -14,7 +14,7 @@ use crate::{
     cli::{Exit, Failure, Outcome, RunArguments, print, print_json},
     display::Screen,
     durable::compare::{Comparison, directories},
-    library::shown,
+    library::escape,
     record::{checkpoint, file},
     tensor::philox,
 };
@@ -52,7 +52,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let folder = match &arguments.keep_in {
         Some(dir) => {
             std::fs::create_dir(dir).map_err(|error| {
-                Failure::new(Exit::Configuration, format!("{}: {error}", shown::path(dir)))
+                Failure::new(Exit::Configuration, format!("{}: {error}", escape::path(dir)))
             })?;
             std::path::absolute(dir).unwrap_or(dir.clone())
         }
@@ -108,7 +108,7 @@ fn tell(
     }
     let mut text = String::new();
     for field in varying {
-        text.push_str(&format!("differs from run to run by itself: {}\n", shown::text(field)));
+        text.push_str(&format!("differs from run to run by itself: {}\n", escape::text(field)));
     }
     let Some(first) = comparison.differences.first() else {
         text.push_str(&format!(
@@ -123,9 +123,9 @@ fn tell(
     Err(failed(format!(
         "the interrupted run differs from the straight one, first in {}: {} straight, {} interrupted{}\nSave what this depends on in the \
          component's `save`, and take it back in `load`",
-        shown::text(&first.field),
-        shown::text(&first.first),
-        shown::text(&first.second),
+        escape::text(&first.field),
+        escape::text(&first.first),
+        escape::text(&first.second),
         if others == 0 {
             String::new()
         } else {

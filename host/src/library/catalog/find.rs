@@ -1,70 +1,72 @@
-//! From a name in a run file to a component.
+//! Finds the component that a name in a run file refers to.
 
 use std::path::Path;
 
+use super::super::escape;
 use super::super::manifest::{ComponentManifest, Kind, Manifest};
-use super::super::shown;
 use super::{Catalog, ComponentRef, PluginEntry, Standing};
 
-/// Why a name means no component.
+/// Why a name refers to no component.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FindError {
-    /// Nothing offers it.
+    /// No plugin offers it.
     #[error("no {kind} `{name}` is in the catalog{}", hint(.nearest, .elsewhere))]
     Unknown {
-        /// What was asked for.
+        /// The requested kind.
         kind: Kind,
         /// The name as given.
         name: String,
-        /// The closest name of that kind that can be had.
+        /// The most similar name of that kind.
         nearest: Option<String>,
-        /// The name exists as another kind.
+        /// Another kind that has a component of that name.
         elsewhere: Option<Kind>,
     },
-    /// A file offers it, but may not be used.
+    /// A refused file offers it.
     #[error("{kind} `{name}` is only offered by {path}, which is refused: {reason}")]
     Refused {
-        /// What was asked for.
+        /// The requested kind.
         kind: Kind,
         /// The name as given.
         name: String,
-        /// The file, printable.
+        /// The file, escaped.
         path: String,
         /// Why it is refused, and what to do.
         reason: String,
     },
     /// Several files in the same directory offer it.
-    #[error("{kind} `{name}` is offered by several plugins in the same directory ({}); {}", .paths.join(", "), way_out(.choices))]
+    #[error("{kind} `{name}` is offered by several plugins in the same directory ({}); {}", .paths.join(", "), ambiguity_help(.choices))]
     Ambiguous {
-        /// What was asked for.
+        /// The requested kind.
         kind: Kind,
         /// The name as given.
         name: String,
-        /// Names that mean just one of them; empty when the plugins have the same name, too.
+        /// Qualified names that are unique; empty if the plugins have the same name, too.
         choices: Vec<String>,
-        /// The files, printable.
+        /// The files, escaped.
         paths: Vec<String>,
     },
-    /// The name says another kind than the place where it stands.
+    /// The name has another kind than the setting that it is the value of.
     #[error("`{name}` names a {found}; here a {wanted} is expected")]
     WrongKind {
         /// The name as given.
         name: String,
-        /// What is expected.
+        /// The expected kind.
         wanted: Kind,
-        /// What the name says.
+        /// The kind in the name.
         found: Kind,
     },
-    /// The part before the colon names no plugin.
+    /// No plugin has the name before the colon.
     #[error("no plugin `{plugin}` is in the catalog{}", hint(.nearest, &None))]
     UnknownPlugin {
         /// The plugin's name as given.
         plugin: String,
-        /// The closest name of a plugin.
+        /// The most similar name of a plugin.
         nearest: Option<String>,
     },
-    /// The name is not written as `name`, `kind/name` or `plugin:kind/name`.
-    #[error("`{name}` is no name of a component; write NAME, KIND/NAME or PLUGIN:KIND/NAME")]
+    /// The name is not of the form `name`, `kind/name` or `plugin:kind/name`.
+    #[error(
+        "`{name}` cannot be the name of a component; write NAME, KIND/NAME or PLUGIN:KIND/NAME"
+    )]
     Malformed {
         /// The name as given.
         name: String,
@@ -72,7 +74,7 @@ pub enum FindError {
 }
 
 impl FindError {
-    /// The nearest name, where there is one.
+    /// The most similar name, if there is one.
     pub fn nearest(&self) -> Option<&str> {
         match self {
             FindError::Unknown { nearest, .. } | FindError::UnknownPlugin { nearest, .. } => {
@@ -91,14 +93,14 @@ fn hint(nearest: &Option<String>, elsewhere: &Option<Kind>) -> String {
     }
 }
 
-fn way_out(choices: &[String]) -> String {
+fn ambiguity_help(choices: &[String]) -> String {
     match choices {
         [] => "remove all but one".to_owned(),
         _ => format!("write one of {}", choices.join(", ")),
     }
 }
 
-/// The name among `names` that is closest to `wanted`, if any is close enough to be meant.
+/// The name that is most similar to `wanted`; `None` if none is similar enough.
 pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let close = |name: &str| {
         let likeness = strsim::damerau_levenshtein(wanted, name);
@@ -111,18 +113,18 @@ pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option
         .map(|(_, name)| name)
 }
 
-/// A name taken apart.
+/// The parts of a name.
 struct Parsed<'a> {
     plugin: Option<&'a str>,
     name: &'a str,
 }
 
 fn parse(kind: Kind, text: &str) -> Result<Parsed<'_>, FindError> {
-    let malformed = || FindError::Malformed { name: shown::text(text) };
+    let malformed = || FindError::Malformed { name: escape::text(text) };
     // A name of a manifest is short; whatever is longer is not compared with every name there is.
     if text.len() > 256 {
         return Err(FindError::Malformed {
-            name: format!("{}...", shown::bytes(&text.as_bytes()[..60])),
+            name: format!("{}...", escape::bytes(&text.as_bytes()[..60])),
         });
     }
     let (plugin, rest) = match text.split_once(':') {
@@ -133,7 +135,7 @@ fn parse(kind: Kind, text: &str) -> Result<Parsed<'_>, FindError> {
         Some((prefix, name)) => {
             let found: Kind = prefix.parse().map_err(|_| malformed())?;
             if found != kind {
-                return Err(FindError::WrongKind { name: shown::text(text), wanted: kind, found });
+                return Err(FindError::WrongKind { name: escape::text(text), wanted: kind, found });
             }
             name
         }
@@ -202,7 +204,7 @@ impl Catalog {
         if choices.len() < before {
             choices.clear();
         }
-        let paths = tied.iter().map(|p| shown::path(p.path())).collect();
+        let paths = tied.iter().map(|p| escape::path(p.path())).collect();
         Err(FindError::Ambiguous { kind, name: name.to_owned(), choices, paths })
     }
 
@@ -235,8 +237,8 @@ impl Catalog {
         if let Some(barred) = barred {
             return FindError::Refused {
                 kind,
-                name: shown::text(name),
-                path: shown::path(&barred.path),
+                name: escape::text(name),
+                path: escape::path(&barred.path),
                 reason: barred.refusal.to_string(),
             };
         }
@@ -245,7 +247,7 @@ impl Catalog {
         {
             let nearest =
                 nearest(plugin, self.plugins.iter().map(PluginEntry::name)).map(str::to_owned);
-            return FindError::UnknownPlugin { plugin: shown::text(plugin), nearest };
+            return FindError::UnknownPlugin { plugin: escape::text(plugin), nearest };
         }
         let offered = || {
             self.all_components()
@@ -257,6 +259,6 @@ impl Catalog {
             offered().filter(|c| c.manifest.kind == kind).map(|c| c.manifest.name.as_str()),
         )
         .map(str::to_owned);
-        FindError::Unknown { kind, name: shown::text(name), nearest, elsewhere }
+        FindError::Unknown { kind, name: escape::text(name), nearest, elsewhere }
     }
 }

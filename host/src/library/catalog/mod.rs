@@ -1,9 +1,9 @@
-//! All components that the search path offers, and which of them a name means.
+//! All components of the search path, and which of them a name refers to.
 //!
-//! Scanning discovers, inspects and judges every file; no code of a plugin runs. Where several
-//! files offer the same component, the first directory on the path wins and the others are
-//! shadowed; two in the same directory are a tie, which no rule can settle, so asking for that
-//! component by its bare name is an error. The same bytes under several names are one plugin.
+//! Scanning finds, inspects and checks every file; no code of a plugin runs. If several files offer
+//! the same component, the first directory on the path wins and the others are shadowed. Two in the
+//! same directory are tied: using the component by its bare name is an error. Files with the same
+//! bytes are one plugin.
 
 mod find;
 mod scan;
@@ -15,16 +15,16 @@ use std::path::{Path, PathBuf};
 pub use find::FindError;
 pub use scan::ScanOptions;
 
-use super::discover::{DirReport, Origin};
-use super::inspect::Sha256;
+use super::discover::DirReport;
+use super::file::Sha256;
 use super::manifest::{ComponentManifest, Kind, Manifest};
-use super::report::{FileReport, Refusal, State};
-use super::trust::Trusted;
+use super::report::{FileReport, FileState, Refusal, SearchOrigin};
+use super::trusted::Trusted;
 
-/// Whether a component is reached by its bare name.
+/// Whether the bare name of a component refers to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It is what the bare name means.
+    /// Its bare name refers to it.
     Active,
     /// Another plugin, earlier on the search path, offers the same.
     Shadowed {
@@ -57,12 +57,12 @@ impl PluginEntry {
         &self.manifest().plugin.version
     }
 
-    /// Hash of the file.
+    /// Hash of its bytes.
     pub fn sha256(&self) -> Sha256 {
         self.trusted.0.sha256()
     }
 
-    /// Where it was found.
+    /// Path where it was found.
     pub fn path(&self) -> &Path {
         self.trusted.0.path()
     }
@@ -73,7 +73,7 @@ impl PluginEntry {
     }
 
     /// Which part of the search path led to it.
-    pub fn origin(&self) -> Origin {
+    pub fn origin(&self) -> SearchOrigin {
         self.trusted.0.origin()
     }
 
@@ -82,27 +82,27 @@ impl PluginEntry {
         self.trusted.0.manifest()
     }
 
-    /// What the stages so far have established; the way to loading it.
+    /// The plugin as the trust stage passed it, for the next stages.
     pub fn trusted(&self) -> &Trusted {
         &self.trusted
     }
 
-    /// `ok`, or `shadowed` when none of its components is reached by a bare name.
-    pub fn state(&self) -> State {
+    /// `ok`, or `shadowed` if all of its components are shadowed.
+    pub fn state(&self) -> FileState {
         let all_shadowed = !self.standings.is_empty()
             && self.standings.iter().all(|s| matches!(s, Standing::Shadowed { .. }));
-        if all_shadowed { State::Shadowed } else { State::Ok }
+        if all_shadowed { FileState::Shadowed } else { FileState::Ok }
     }
 }
 
-/// One component together with its plugin.
+/// A component with its plugin.
 #[derive(Clone, Copy, Debug)]
 pub struct ComponentRef<'a> {
     /// The plugin that offers it.
     pub plugin: &'a PluginEntry,
     /// Its description.
     pub manifest: &'a ComponentManifest,
-    /// Whether its bare name means it.
+    /// Whether its bare name refers to it.
     pub standing: Standing,
 }
 
@@ -118,7 +118,7 @@ impl ComponentRef<'_> {
     }
 }
 
-/// A plugin that is described but may not be used.
+/// A plugin with a valid manifest that may not be used.
 #[derive(Clone, Debug)]
 struct Barred {
     path: PathBuf,
@@ -126,7 +126,7 @@ struct Barred {
     refusal: Refusal,
 }
 
-/// All that a search path offers.
+/// The plugins and components of a search path.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     plugins: Vec<PluginEntry>,
@@ -136,8 +136,8 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// A report for every file whose name ends in `.so`, in the order of the search path, then by
-    /// name. Other names of the same bytes are listed with the first.
+    /// A report for every candidate, in the order of the search path, then by name. Files with the
+    /// same bytes share the report of the first one.
     pub fn reports(&self) -> &[FileReport] {
         &self.files
     }
@@ -152,7 +152,7 @@ impl Catalog {
         &self.plugins
     }
 
-    /// Every component, also shadowed and tied ones, by kind, then name, then search path.
+    /// All components, also shadowed and tied ones, by kind, name, search path.
     pub fn all_components(&self) -> impl Iterator<Item = ComponentRef<'_>> {
         let mut all: Vec<ComponentRef<'_>> =
             self.plugins.iter().flat_map(plugin_components).collect();
@@ -162,12 +162,12 @@ impl Catalog {
         all.into_iter()
     }
 
-    /// The components that their bare names mean, by kind, then name.
+    /// The components that bare names refer to, by kind and name.
     pub fn components(&self) -> impl Iterator<Item = ComponentRef<'_>> {
         self.all_components().filter(|component| component.standing == Standing::Active)
     }
 
-    /// The components of one kind that their bare names mean, by name.
+    /// The components of one kind that bare names refer to, by name.
     pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = ComponentRef<'_>> {
         self.components().filter(move |component| component.manifest.kind == kind)
     }

@@ -1,4 +1,5 @@
-//! Builds a catalog: every file through the static and trust stages, then who wins.
+//! Builds a catalog: takes every file through the static and trust stages, then decides which file
+//! wins where several offer the same component.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,36 +9,36 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::super::cache::Cache;
 use super::super::discover::{self, Candidate, SearchPath};
-use super::super::inspect::{
-    FileId, HostContract, Inspected, Inspection, Limits, Ownership, Sha256,
-};
+use super::super::file::{FileId, Ownership, Sha256};
+use super::super::inspect::{HostContract, Inspected, Inspection, Limits};
 use super::super::keys::Keys;
 use super::super::lock::Lock;
 use super::super::manifest::{Kind, Manifest};
 use super::super::quarantine::Quarantine;
-use super::super::report::{FileReport, Reason, Refusal, Stage, State};
-use super::super::trust::{Trust, Trusted};
+use super::super::report::{FileReport, FileState, Refusal, RefusalReason, Stage};
+use super::super::trust::Trust;
+use super::super::trusted::Trusted;
 use super::super::workers;
 use super::{Barred, Catalog, PluginEntry, Standing};
 
-/// What a scan allows.
+/// Options of a scan.
 #[derive(Clone, Debug)]
 pub struct ScanOptions {
-    /// The largest file that is read, in bytes.
+    /// Size limit of a file, in bytes.
     pub max_file_size: u64,
-    /// The most candidates of one directory that are looked at.
+    /// Limit of candidates per directory.
     pub max_files: usize,
-    /// Directories whose files are taken whoever may write to them.
+    /// Directories whose files need no trust check.
     pub allow_untrusted: Vec<PathBuf>,
-    /// Keys of which a plugin needs a signature, where there are any.
+    /// Trusted keys; if there are any, plugins need a signature.
     pub keys: Keys,
-    /// Plugins that failed before; those are refused.
+    /// Plugins that failed a probe; they are refused.
     pub quarantine: Option<Quarantine>,
-    /// The plugins that may be used; all others are refused.
+    /// If given, all plugins that it does not name are refused.
     pub lock: Option<Lock>,
-    /// Names of plugins that are not to be used.
+    /// Names of plugins that are refused.
     pub disabled: Vec<String>,
-    /// Where to keep what was found out about files, to be faster the next time.
+    /// Directory of the cache of the static stage.
     pub cache_dir: Option<PathBuf>,
     /// The contract that plugins must fit.
     pub host: HostContract,
@@ -59,7 +60,7 @@ impl Default for ScanOptions {
     }
 }
 
-/// What became of one candidate.
+/// The result for one candidate.
 enum Outcome {
     Ordinary,
     Plugin(Box<Trusted>),
@@ -68,8 +69,7 @@ enum Outcome {
 }
 
 impl Catalog {
-    /// Looks at every file of the search path. Never fails: what is wrong with a file or a
-    /// directory is in its report.
+    /// Scans the search path. Never fails: problems of a file or directory are in its report.
     pub fn scan(path: &SearchPath, options: &ScanOptions) -> Self {
         let (candidates, dirs) = discover::discover(path, options.max_files);
         let outcomes = examine(&candidates, options);
@@ -81,8 +81,8 @@ impl Catalog {
         catalog
     }
 
-    /// A catalog of plugins that exist only as descriptions, all in one directory; for tools and
-    /// tests. Their files do not exist, so loading any of them ends in `unreadable`.
+    /// A catalog of manifests without files, all in one directory; for tools and tests. Loading one
+    /// of these plugins fails with `unreadable`.
     pub fn described(manifests: impl IntoIterator<Item = Manifest>) -> Self {
         let mut catalog = Self::default();
         for manifest in manifests {
@@ -111,7 +111,7 @@ impl Catalog {
             resolved: None,
             also_at: Vec::new(),
             origin: candidate.origin,
-            state: State::Ok,
+            state: FileState::Ok,
             plugin: None,
             version: None,
             sha256: None,
@@ -119,14 +119,14 @@ impl Catalog {
             refusal: None,
         };
         match outcome {
-            Outcome::Ordinary => report.state = State::Ignored,
+            Outcome::Ordinary => report.state = FileState::Ignored,
             Outcome::Refused(refusal) => {
-                report.state = State::Refused;
+                report.state = FileState::Refused;
                 report.refusal = Some(refusal);
             }
             Outcome::Barred(inspected, refusal) => {
                 describe(&mut report, &inspected);
-                report.state = State::Refused;
+                report.state = FileState::Refused;
                 report.refusal = Some(refusal.clone());
                 self.barred.push(Barred {
                     path: candidate.path.clone(),
@@ -153,7 +153,7 @@ impl Catalog {
         self.files.push(report);
     }
 
-    /// Decides which component each bare name means and completes the reports.
+    /// Decides which component each bare name refers to, and completes the reports.
     fn settle(&mut self) {
         let mut offers: BTreeMap<(Kind, String), Vec<(usize, usize)>> = BTreeMap::new();
         for (index, plugin) in self.plugins.iter().enumerate() {
@@ -191,7 +191,7 @@ impl Catalog {
             .enumerate()
             .map(|(index, plugin)| (plugin.sha256(), index))
             .collect();
-        for report in self.files.iter_mut().filter(|report| report.state == State::Ok) {
+        for report in self.files.iter_mut().filter(|report| report.state == FileState::Ok) {
             let hash = report.sha256.as_deref().and_then(Sha256::from_hex);
             let Some(plugin) =
                 hash.and_then(|hash| places.get(&hash)).map(|&index| &self.plugins[index])
@@ -222,17 +222,17 @@ fn describe(report: &mut FileReport, inspected: &Inspected) {
     report.sha256 = Some(inspected.sha256.hex());
 }
 
-/// Whether the person, keys, the lock and earlier probes let a plugin be used.
+/// Checks a plugin against the user's settings, keys, the lock file and the quarantine.
 fn allow(plugin: &Inspected, options: &ScanOptions, trust: &Trust) -> Result<(), Refusal> {
     if options.disabled.contains(&plugin.manifest.plugin.name) {
-        return Err(Refusal::fixed(
+        return Err(Refusal::new(
             Stage::Trust,
-            Reason::Disabled,
-            "it is switched off by its name",
+            RefusalReason::Disabled,
+            "it is disabled by its name",
             "take the name out of `--disable-plugin` or of `disable` under `[plugins]` to use it again",
         ));
     }
-    if !trust.allows(plugin) {
+    if !trust.allows(plugin.path(), plugin.resolved()) {
         options.keys.check(plugin)?;
     }
     if let Some(lock) = &options.lock {
@@ -244,8 +244,8 @@ fn allow(plugin: &Inspected, options: &ScanOptions, trust: &Trust) -> Result<(),
     }
 }
 
-/// Takes all candidates through the static and trust stages on several threads; the result has
-/// their order.
+/// Takes all candidates through the static and trust stages on several threads; returns the results
+/// in the order of the candidates.
 fn examine(candidates: &[Candidate], options: &ScanOptions) -> Vec<Outcome> {
     let limits = Limits { file_size: options.max_file_size, host: options.host.clone() };
     let trust = Trust::new(&options.allow_untrusted);

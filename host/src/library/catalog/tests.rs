@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::super::elf::tests::library;
 use super::super::manifest::{Kind, SECTION, encode};
-use super::super::{Lock, Origin, Reason, SearchPath};
+use super::super::{Lock, RefusalReason, SearchOrigin, SearchPath};
 use super::*;
 
 /// The bytes of a plugin that offers `components`, given as `kind/name`.
@@ -48,7 +48,7 @@ impl Place {
     fn scan(&self, dirs: &[&str]) -> Catalog {
         let mut path = SearchPath::new();
         for dir in dirs {
-            path.push(self.dir(dir), Origin::CommandLine);
+            path.push(self.dir(dir), SearchOrigin::CommandLine);
         }
         Catalog::scan(&path, &ScanOptions::default())
     }
@@ -56,7 +56,7 @@ impl Place {
 
 fn only_refusal(catalog: &Catalog, name: &str) -> Refusal {
     let report = catalog.reports().iter().find(|r| r.path.ends_with(name)).expect("a report");
-    assert_eq!(report.state, State::Refused, "{report:?}");
+    assert_eq!(report.state, FileState::Refused, "{report:?}");
     report.refusal.clone().expect("a refused file says why")
 }
 
@@ -74,9 +74,9 @@ fn the_first_directory_wins_and_the_loser_is_reached_by_its_plugins_name() {
         let report = catalog.reports().iter().find(|r| r.path.ends_with(name)).expect("a report");
         (report.state, report.shadowed_by.len())
     };
-    assert_eq!(state("one.so"), (State::Ok, 0));
-    assert_eq!(state("two.so"), (State::Shadowed, 1));
-    assert_eq!(state("three.so"), (State::Ok, 1));
+    assert_eq!(state("one.so"), (FileState::Ok, 0));
+    assert_eq!(state("two.so"), (FileState::Shadowed, 1));
+    assert_eq!(state("three.so"), (FileState::Ok, 1));
     let ids: Vec<_> = catalog.components().map(|c| c.qualified_id()).collect();
     assert_eq!(ids, ["one:callback/x", "one:callback/y", "three:loss/z"]);
 }
@@ -124,7 +124,7 @@ fn a_link_shows_where_it_leads() {
     symlink("../far/real.so", place.dir("a").join("link.so")).expect("writable");
     let catalog = place.scan(&["a"]);
     let report = &catalog.reports()[0];
-    assert_eq!(report.state, State::Ok);
+    assert_eq!(report.state, FileState::Ok);
     assert!(
         report.resolved.as_ref().is_some_and(|path| path.ends_with("far/real.so")),
         "{report:?}"
@@ -175,22 +175,25 @@ fn a_component_of_an_untrusted_file_is_named_with_the_reason_until_its_directory
     write(&file, &plugin("one", &["callback/x"]));
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).expect("own file");
     let catalog = place.scan(&["a"]);
-    assert_eq!(only_refusal(&catalog, "one.so").reason, Reason::Untrusted);
+    assert_eq!(only_refusal(&catalog, "one.so").reason, RefusalReason::Untrusted);
     let error = catalog.find(Kind::Callback, "x").expect_err("refused");
     assert!(
         matches!(error, FindError::Refused { .. }) && error.to_string().contains("untrusted"),
         "{error}"
     );
     let mut path = SearchPath::new();
-    path.push(place.dir("a"), Origin::CommandLine);
+    path.push(place.dir("a"), SearchOrigin::CommandLine);
     let options = ScanOptions { allow_untrusted: vec![place.dir("a")], ..ScanOptions::default() };
     assert!(Catalog::scan(&path, &options).find(Kind::Callback, "x").is_ok());
     // The allowance does not follow links out of the directory.
     symlink(&file, place.dir("b").join("link.so")).expect("writable");
     let mut path = SearchPath::new();
-    path.push(place.dir("b"), Origin::CommandLine);
+    path.push(place.dir("b"), SearchOrigin::CommandLine);
     let options = ScanOptions { allow_untrusted: vec![place.dir("b")], ..ScanOptions::default() };
-    assert_eq!(only_refusal(&Catalog::scan(&path, &options), "link.so").reason, Reason::Untrusted);
+    assert_eq!(
+        only_refusal(&Catalog::scan(&path, &options), "link.so").reason,
+        RefusalReason::Untrusted
+    );
 }
 
 #[test]
@@ -213,17 +216,17 @@ fn what_is_no_plugin_is_refused_at_once_and_hurts_nobody_beside_it() {
     .expect("writable");
     let catalog = place.scan(&["a"]);
     for (name, reason) in [
-        ("empty.so", Reason::NotElf),
-        ("directory.so", Reason::NotARegularFile),
-        ("loop.so", Reason::Unreadable),
-        ("dangling.so", Reason::Unreadable),
-        ("device.so", Reason::NotARegularFile),
-        ("socket.so", Reason::NotARegularFile),
-        ("pipe.so", Reason::NotARegularFile),
+        ("empty.so", RefusalReason::NotElf),
+        ("directory.so", RefusalReason::NotARegularFile),
+        ("loop.so", RefusalReason::Unreadable),
+        ("dangling.so", RefusalReason::Unreadable),
+        ("device.so", RefusalReason::NotARegularFile),
+        ("socket.so", RefusalReason::NotARegularFile),
+        ("pipe.so", RefusalReason::NotARegularFile),
     ] {
         assert_eq!(only_refusal(&catalog, name).reason, reason, "{name}");
     }
-    assert_eq!(catalog.reports().iter().filter(|r| r.state == State::Ignored).count(), 1);
+    assert_eq!(catalog.reports().iter().filter(|r| r.state == FileState::Ignored).count(), 1);
     assert!(catalog.find(Kind::Callback, "x").is_ok());
 }
 
@@ -237,7 +240,7 @@ fn a_file_that_cannot_be_read_is_said_to_be_so() {
     let file = place.dir("a").join("one.so");
     write(&file, &plugin("one", &[]));
     fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).expect("own file");
-    assert_eq!(only_refusal(&place.scan(&["a"]), "one.so").reason, Reason::Unreadable);
+    assert_eq!(only_refusal(&place.scan(&["a"]), "one.so").reason, RefusalReason::Unreadable);
 }
 
 #[test]
@@ -252,8 +255,8 @@ fn a_huge_file_is_not_read() {
     }
     let started = Instant::now();
     let catalog = place.scan(&["a"]);
-    assert_eq!(only_refusal(&catalog, "zeros.so").reason, Reason::TooLarge);
-    assert_eq!(only_refusal(&catalog, "plugin.so").reason, Reason::TooLarge);
+    assert_eq!(only_refusal(&catalog, "zeros.so").reason, RefusalReason::TooLarge);
+    assert_eq!(only_refusal(&catalog, "plugin.so").reason, RefusalReason::TooLarge);
     assert!(started.elapsed().as_secs() < 60, "a terabyte was read");
 }
 
@@ -299,7 +302,7 @@ fn bad_manifests_are_refused_with_their_field() {
     let catalog = place.scan(&["a"]);
     for name in ["short.so", "empty.so", "schema.so", "large.so"] {
         let refusal = only_refusal(&catalog, name);
-        assert_eq!(refusal.reason, Reason::BadManifest, "{name}");
+        assert_eq!(refusal.reason, RefusalReason::BadManifest, "{name}");
         assert!(refusal.message.contains("byte "), "{}", refusal.message);
     }
     assert!(only_refusal(&catalog, "schema.so").message.contains("`schema`"));
@@ -335,7 +338,7 @@ fn a_cached_scan_says_the_same_as_a_first_one_and_sees_every_change() {
     write(&dir.join("short.so"), &plugin("two", &["loss/y"])[..200]);
     let options = ScanOptions { cache_dir: Some(place.dir("cache")), ..ScanOptions::default() };
     let mut path = SearchPath::new();
-    path.push(&dir, Origin::CommandLine);
+    path.push(&dir, SearchOrigin::CommandLine);
     let scan = || Catalog::scan(&path, &options);
     let describe =
         |catalog: &Catalog| serde_json::to_string(catalog.reports()).expect("plain data");
@@ -359,7 +362,7 @@ fn a_cached_scan_says_the_same_as_a_first_one_and_sees_every_change() {
     assert!(scan().find(Kind::Callback, "z").is_ok() && scan().find(Kind::Callback, "x").is_err());
     // The trust stage is never cached.
     fs::set_permissions(dir.join("good.so"), fs::Permissions::from_mode(0o666)).expect("own file");
-    assert_eq!(only_refusal(&scan(), "good.so").reason, Reason::Untrusted);
+    assert_eq!(only_refusal(&scan(), "good.so").reason, RefusalReason::Untrusted);
 }
 
 #[test]
@@ -369,8 +372,8 @@ fn a_locked_scan_refuses_what_is_not_pinned() {
     write(&place.dir("a").join("two.so"), &plugin("two", &["callback/y"]));
     let lock = Lock::of(place.scan(&["a"]).plugin("one"));
     let mut path = SearchPath::new();
-    path.push(place.dir("a"), Origin::CommandLine);
+    path.push(place.dir("a"), SearchOrigin::CommandLine);
     let catalog = Catalog::scan(&path, &ScanOptions { lock: Some(lock), ..ScanOptions::default() });
     assert!(catalog.find(Kind::Callback, "x").is_ok());
-    assert_eq!(only_refusal(&catalog, "two.so").reason, Reason::NotLocked);
+    assert_eq!(only_refusal(&catalog, "two.so").reason, RefusalReason::NotLocked);
 }

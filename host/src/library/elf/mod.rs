@@ -1,10 +1,8 @@
-//! Own checks of an ELF file, on its bytes alone, so that the dynamic linker is never handed a file
-//! that would kill the process.
+//! Checks an ELF file before the dynamic linker opens it, which could otherwise kill the process.
 //!
-//! The tables are decoded by the `object` crate; what is checked here is that everything they
-//! promise lies inside the file. `dlopen` maps segments without looking at the file's length, and
-//! touching a page past its end is a SIGBUS. Called by [`super::inspect`]. Nothing here opens, maps
-//! or runs anything, and no input makes it panic.
+//! The `object` crate decodes the tables; this module checks that everything they refer to is inside
+//! the file. `dlopen` maps segments without a look at the file's length, and access to a page past
+//! its end raises SIGBUS. Nothing here opens, maps or runs anything, and no input causes a panic.
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -16,48 +14,53 @@ use object::elf::{self, FileHeader64, ProgramHeader64, SectionHeader64};
 use object::read::ReadRef;
 use object::read::elf::{FileHeader, ProgramHeader as _, SectionHeader as _};
 
-use super::report::{Reason, Refusal, Stage};
-use super::shown;
+use super::escape;
+use super::report::{Refusal, RefusalReason, Stage};
 
-/// The most bytes of section names that are read.
+/// Limit of bytes of section names.
 const MAX_NAMES: u64 = 16 << 20;
-/// The most address space that one library may ask for.
+/// Limit of address space of one library.
 const MAX_SPAN: u64 = 1 << 40;
-/// Length of an ELF header of 64 bits.
+/// Length of a 64-bit ELF header.
 const HEADER: u64 = 64;
 
-/// What a sound shared library says.
+/// Properties of a valid shared library.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Elf {
-    /// Where its manifest section lies in the file; `None` for an ordinary library.
+    /// Position of its manifest section in the file; `None` for an ordinary library.
     pub manifest: Option<Range<u64>>,
 }
 
 type Header = FileHeader64<Endianness>;
 
-fn refuse<T>(reason: Reason, message: impl Into<String>) -> Result<T, Refusal> {
+fn refuse<T>(reason: RefusalReason, message: impl Into<String>) -> Result<T, Refusal> {
     let help = match reason {
-        Reason::NotElf => {
+        RefusalReason::NotElf => {
             "put only plugins built for this system here, or rename it so that it does not end in .so"
         }
-        Reason::Truncated => "copy or build it again; a copy was probably interrupted",
-        Reason::WrongArchitecture => "build it for this machine",
-        Reason::NotASharedLibrary => "build it as a shared library (crate-type = [\"cdylib\"])",
-        Reason::BadManifest => "build it again with the current export macro",
+        RefusalReason::Truncated => "copy or build it again; a copy was probably interrupted",
+        RefusalReason::WrongArchitecture => "build it for this machine",
+        RefusalReason::NotASharedLibrary => {
+            "build it as a shared library (crate-type = [\"cdylib\"])"
+        }
+        RefusalReason::BadManifest => "build it again with the current export macro",
         _ => "build it again, or remove it",
     };
-    Err(Refusal::fixed(Stage::Static, reason, message, help))
+    Err(Refusal::new(Stage::Static, reason, message, help))
 }
 
 fn malformed<T>(message: impl Into<String>) -> Result<T, Refusal> {
-    refuse(Reason::MalformedElf, message)
+    refuse(RefusalReason::MalformedElf, message)
 }
 
 fn truncated<T>(what: &str, end: u64, size: u64) -> Result<T, Refusal> {
-    refuse(Reason::Truncated, format!("{what} ends at byte {end}, the file has {size}"))
+    refuse(RefusalReason::Truncated, format!("{what} ends at byte {end}, the file has {size}"))
 }
 
-/// The end of `length` bytes from `start`, which must lie within the file.
+/// Returns the end of `length` bytes from `start`.
+///
+/// # Errors
+/// They are not inside the file.
 fn within(what: &str, start: u64, length: u64, size: u64) -> Result<u64, Refusal> {
     match start.checked_add(length) {
         Some(end) if end <= size => Ok(end),
@@ -69,8 +72,8 @@ fn within(what: &str, start: u64, length: u64, size: u64) -> Result<u64, Refusal
 /// Checks a file of `size` bytes behind `data`.
 ///
 /// # Errors
-/// The first thing that is wrong: not ELF at all, for another machine, no shared library, cut
-/// short, contradictory.
+/// `not-elf`, `wrong-architecture`, `not-a-shared-library`, `truncated`, `malformed-elf` or
+/// `bad-manifest`.
 pub fn check<'data, R: ReadRef<'data>>(
     data: R,
     size: u64,
@@ -94,10 +97,10 @@ pub fn check<'data, R: ReadRef<'data>>(
     Ok(Elf { manifest })
 }
 
-/// The first bytes: magic, word size, byte order.
+/// Checks magic number, word size and byte order.
 fn check_ident(start: &[u8], size: u64) -> Result<(), Refusal> {
     if !start.starts_with(&elf::ELFMAG) {
-        return refuse(Reason::NotElf, looks_like(start, size));
+        return refuse(RefusalReason::NotElf, looks_like(start, size));
     }
     if size < HEADER {
         return truncated("the ELF header", HEADER, size);
@@ -105,7 +108,10 @@ fn check_ident(start: &[u8], size: u64) -> Result<(), Refusal> {
     match start.get(4).copied() {
         Some(2) => {}
         Some(1) => {
-            return refuse(Reason::WrongArchitecture, "it is for 32-bit systems; wanted 64-bit");
+            return refuse(
+                RefusalReason::WrongArchitecture,
+                "it is for 32-bit systems; wanted 64-bit",
+            );
         }
         other => {
             return malformed(format!("its word size has the unknown code {}", other.unwrap_or(0)));
@@ -115,17 +121,19 @@ fn check_ident(start: &[u8], size: u64) -> Result<(), Refusal> {
         if cfg!(target_endian = "little") { (1, "little-endian") } else { (2, "big-endian") };
     match start.get(5).copied() {
         Some(order) if order == wanted => Ok(()),
-        Some(1) => {
-            refuse(Reason::WrongArchitecture, format!("it is little-endian; wanted {wanted_name}"))
-        }
-        Some(2) => {
-            refuse(Reason::WrongArchitecture, format!("it is big-endian; wanted {wanted_name}"))
-        }
+        Some(1) => refuse(
+            RefusalReason::WrongArchitecture,
+            format!("it is little-endian; wanted {wanted_name}"),
+        ),
+        Some(2) => refuse(
+            RefusalReason::WrongArchitecture,
+            format!("it is big-endian; wanted {wanted_name}"),
+        ),
         other => malformed(format!("its byte order has the unknown code {}", other.unwrap_or(0))),
     }
 }
 
-/// Machine and type of file.
+/// Checks machine and type of file.
 fn check_kind(header: &Header, endian: Endianness) -> Result<(), Refusal> {
     let machine = header.e_machine(endian);
     let wanted = match std::env::consts::ARCH {
@@ -139,19 +147,19 @@ fn check_kind(header: &Header, endian: Endianness) -> Result<(), Refusal> {
     };
     if wanted.is_some_and(|wanted| wanted != machine) {
         return refuse(
-            Reason::WrongArchitecture,
+            RefusalReason::WrongArchitecture,
             format!("it is for {}; wanted {}", machine_name(machine), std::env::consts::ARCH),
         );
     }
     match header.e_type(endian) {
         elf::ET_DYN => Ok(()),
-        elf::ET_EXEC => refuse(Reason::NotASharedLibrary, "it is an executable program"),
+        elf::ET_EXEC => refuse(RefusalReason::NotASharedLibrary, "it is an executable program"),
         elf::ET_REL => {
-            refuse(Reason::NotASharedLibrary, "it is an object file that was not linked yet")
+            refuse(RefusalReason::NotASharedLibrary, "it is an object file that was not linked yet")
         }
-        elf::ET_CORE => refuse(Reason::NotASharedLibrary, "it is a core dump"),
+        elf::ET_CORE => refuse(RefusalReason::NotASharedLibrary, "it is a core dump"),
         other => refuse(
-            Reason::NotASharedLibrary,
+            RefusalReason::NotASharedLibrary,
             format!("its ELF type {} is none of a shared library", other.0),
         ),
     }
@@ -197,8 +205,8 @@ fn program_headers<'data, R: ReadRef<'data>>(
         .or_else(|e| malformed(format!("its program headers cannot be read: {e}")))
 }
 
-/// Every loadable segment lies in the file, and together they ask for a plausible piece of address
-/// space.
+/// Checks that every loadable segment is inside the file, and that together they need a plausible
+/// amount of address space.
 fn check_segments(
     segments: &[ProgramHeader64<Endianness>],
     endian: Endianness,
@@ -294,8 +302,8 @@ fn check_sections(
     Ok(())
 }
 
-/// A program built as position-independent code has the type of a shared library, but `dlopen`
-/// refuses it.
+/// Checks the dynamic section. Position-independent executables are refused: they have the type of a
+/// shared library, but `dlopen` rejects them.
 fn check_dynamic<'data, R: ReadRef<'data>>(
     segments: &[ProgramHeader64<Endianness>],
     endian: Endianness,
@@ -304,7 +312,7 @@ fn check_dynamic<'data, R: ReadRef<'data>>(
     let mut tables = segments.iter().filter(|s| s.p_type(endian) == elf::PT_DYNAMIC);
     let Some(table) = tables.next() else {
         return refuse(
-            Reason::NotASharedLibrary,
+            RefusalReason::NotASharedLibrary,
             "it has no dynamic section, so it cannot be linked at run time",
         );
     };
@@ -321,7 +329,7 @@ fn check_dynamic<'data, R: ReadRef<'data>>(
         }
         if tag == elf::DT_FLAGS_1 && value & elf::DF_1_PIE.0 != 0 {
             return refuse(
-                Reason::NotASharedLibrary,
+                RefusalReason::NotASharedLibrary,
                 "it is an executable program (position-independent)",
             );
         }
@@ -329,7 +337,7 @@ fn check_dynamic<'data, R: ReadRef<'data>>(
     malformed("its dynamic section has no end")
 }
 
-/// The file range of the only section of that name.
+/// Returns the file range of the section with this name.
 fn find_section<'data, R: ReadRef<'data>>(
     header: &Header,
     sections: &'data [SectionHeader64<Endianness>],
@@ -367,13 +375,16 @@ fn find_section<'data, R: ReadRef<'data>>(
             continue;
         }
         if found.is_some() {
-            return refuse(Reason::BadManifest, format!("it has more than one section {wanted}"));
+            return refuse(
+                RefusalReason::BadManifest,
+                format!("it has more than one section {wanted}"),
+            );
         }
-        // What has no type or no bytes was not looked for within the file.
+        // Sections without type or bytes were not checked above.
         let is_there = !matches!(section.sh_type(endian), elf::SHT_NOBITS | elf::SHT_NULL);
         if !is_there || section.sh_flags(endian) & elf::SHF_COMPRESSED != elf::SectionFlags(0) {
             return refuse(
-                Reason::BadManifest,
+                RefusalReason::BadManifest,
                 format!("its section {wanted} is compressed or has no bytes"),
             );
         }
@@ -383,7 +394,7 @@ fn find_section<'data, R: ReadRef<'data>>(
     Ok(found)
 }
 
-/// What the first bytes of something that is not ELF look like.
+/// Describes a file that is not ELF by its first bytes.
 fn looks_like(start: &[u8], size: u64) -> String {
     if size == 0 {
         return "the file is empty".to_owned();
@@ -429,6 +440,6 @@ fn looks_like(start: &[u8], size: u64) -> String {
         Some(text) if !text.chars().any(|c| c.is_control() && !c.is_whitespace()) => {
             "it looks like text".to_owned()
         }
-        _ => format!("it begins with the bytes {}", shown::bytes(&start[..start.len().min(8)])),
+        _ => format!("it begins with the bytes {}", escape::bytes(&start[..start.len().min(8)])),
     }
 }

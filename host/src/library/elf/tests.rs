@@ -76,7 +76,7 @@ fn verdict(bytes: &[u8]) -> Result<Elf, Refusal> {
     check(bytes, bytes.len() as u64, SECTION)
 }
 
-fn reason(bytes: &[u8]) -> Reason {
+fn reason(bytes: &[u8]) -> RefusalReason {
     verdict(bytes).expect_err("it is broken").reason
 }
 
@@ -97,14 +97,14 @@ fn a_sound_library_is_accepted_and_its_section_found() {
 #[test]
 fn the_executable_of_this_test_is_no_library() {
     let bytes = std::fs::read(std::env::current_exe().expect("known")).expect("readable");
-    assert_eq!(reason(&bytes), Reason::NotASharedLibrary);
+    assert_eq!(reason(&bytes), RefusalReason::NotASharedLibrary);
 }
 
 #[test]
 fn what_is_not_elf_is_said_with_what_it_looks_like() {
     let looks = |bytes: &[u8]| {
         let refusal = verdict(bytes).expect_err("not ELF");
-        assert_eq!(refusal.reason, Reason::NotElf);
+        assert_eq!(refusal.reason, RefusalReason::NotElf);
         refusal.message
     };
     assert!(looks(b"").contains("empty"));
@@ -121,7 +121,7 @@ fn what_is_not_elf_is_said_with_what_it_looks_like() {
 fn every_truncation_is_refused_before_anything_is_mapped() {
     let bytes = library(&[(SECTION, b"content")]);
     for length in 4..bytes.len() {
-        assert_eq!(reason(&bytes[..length]), Reason::Truncated, "at {length}");
+        assert_eq!(reason(&bytes[..length]), RefusalReason::Truncated, "at {length}");
     }
 }
 
@@ -129,23 +129,23 @@ fn every_truncation_is_refused_before_anything_is_mapped() {
 fn a_segment_past_the_end_is_said_with_both_numbers() {
     let refusal =
         verdict(&edited(at::SEGMENT_FILE_SIZE, &100_000u64.to_le_bytes())).expect_err("too long");
-    assert_eq!(refusal.reason, Reason::Truncated);
+    assert_eq!(refusal.reason, RefusalReason::Truncated);
     let size = library(&[(SECTION, b"content")]).len();
     assert_eq!(refusal.message, format!("segment 0 ends at byte 100000, the file has {size}"));
 }
 
 #[test]
 fn files_for_others_are_refused() {
-    assert_eq!(reason(&edited(4, &[1])), Reason::WrongArchitecture);
-    assert_eq!(reason(&edited(5, &[2])), Reason::WrongArchitecture);
-    assert_eq!(reason(&edited(at::MACHINE, &[8, 0])), Reason::WrongArchitecture);
+    assert_eq!(reason(&edited(4, &[1])), RefusalReason::WrongArchitecture);
+    assert_eq!(reason(&edited(5, &[2])), RefusalReason::WrongArchitecture);
+    assert_eq!(reason(&edited(at::MACHINE, &[8, 0])), RefusalReason::WrongArchitecture);
     for kind in [1u8, 2, 4] {
-        assert_eq!(reason(&edited(at::TYPE, &[kind, 0])), Reason::NotASharedLibrary);
+        assert_eq!(reason(&edited(at::TYPE, &[kind, 0])), RefusalReason::NotASharedLibrary);
     }
     // DT_FLAGS_1 with DF_1_PIE.
     let mut flags = 0x6fff_fffbu64.to_le_bytes().to_vec();
     flags.extend(0x0800_0000u64.to_le_bytes());
-    assert_eq!(reason(&edited(at::DYNAMIC, &flags)), Reason::NotASharedLibrary);
+    assert_eq!(reason(&edited(at::DYNAMIC, &flags)), RefusalReason::NotASharedLibrary);
 }
 
 #[test]
@@ -163,23 +163,23 @@ fn contradictory_tables_are_refused() {
         (62, &[99, 0][..]),                                // table of names
         (32, &[0; 8][..]),                                 // no program headers
     ] {
-        assert_eq!(reason(&edited(at, new)), Reason::MalformedElf, "{at}");
+        assert_eq!(reason(&edited(at, new)), RefusalReason::MalformedElf, "{at}");
     }
     assert_eq!(
         reason(&edited(at::SEGMENT + 56, &[0; 4])),
-        Reason::NotASharedLibrary,
+        RefusalReason::NotASharedLibrary,
         "no dynamic section"
     );
     assert_eq!(
         reason(&edited(at::DYNAMIC, &[1])),
-        Reason::MalformedElf,
+        RefusalReason::MalformedElf,
         "the dynamic section has no end"
     );
 }
 
 #[test]
 fn two_manifests_are_refused() {
-    assert_eq!(reason(&library(&[(SECTION, b"a"), (SECTION, b"b")])), Reason::BadManifest);
+    assert_eq!(reason(&library(&[(SECTION, b"a"), (SECTION, b"b")])), RefusalReason::BadManifest);
 }
 
 #[test]
@@ -189,10 +189,10 @@ fn a_manifest_without_bytes_in_the_file_is_refused_wherever_it_says_that_it_lies
     // Section 1: its type, and beyond the file where it ends.
     let (kind, size) = (table + 64 + 4, table + 64 + 32);
     put(&mut bytes, size, &(1_u64 << 40).to_le_bytes());
-    assert_eq!(reason(&bytes), Reason::Truncated);
+    assert_eq!(reason(&bytes), RefusalReason::Truncated);
     for (name, number) in [("SHT_NULL", 0_u32), ("SHT_NOBITS", 8)] {
         put(&mut bytes, kind, &number.to_le_bytes());
-        assert_eq!(reason(&bytes), Reason::BadManifest, "{name}");
+        assert_eq!(reason(&bytes), RefusalReason::BadManifest, "{name}");
     }
 }
 

@@ -1,8 +1,8 @@
-//! Judges an entry before anything in it is used.
+//! Checks an entry before anything in it is used.
 //!
-//! The entry is read as plain numbers. A pointer is followed only after the dynamic linker has said
-//! that a loaded library lies there, and a function pointer must point into code. So a plugin that
-//! was put together wrongly is an error with the name of the field, not a crash.
+//! The entry is read as plain numbers. A pointer is followed only if it points into a loaded
+//! library, and a function pointer must point to executable memory. So an invalid entry is an error
+//! that names the field, not a crash.
 
 use std::ptr;
 
@@ -16,12 +16,12 @@ use fluxbay_plugin::abi::{
 
 use super::image::Image;
 use super::refuse;
+use crate::library::escape;
 use crate::library::inspect::Inspected;
 use crate::library::manifest::{ComponentManifest, HEADER, Kind};
-use crate::library::report::{Reason, Refusal};
-use crate::library::shown;
+use crate::library::report::{Refusal, RefusalReason};
 
-/// An entry all of whose pointers are sound.
+/// An entry whose pointers have all been checked.
 pub(super) struct Checked {
     pub(super) entry: &'static Entry,
     /// In the order of the manifest.
@@ -38,7 +38,7 @@ enum Need {
 }
 use Need::{May, Must};
 
-/// The functions of each kind's table, in their order; the kinds in the order of their numbers.
+/// The functions of each kind's table in their order, by the number of the kind.
 const TABLES: [(Kind, &[Function]); 9] = [
     (Kind::Phase, &[("init", Must), ("step", Must), ("epoch", May)]),
     (Kind::Callback, &[("init", Must), ("on", Must), ("resolve", Must)]),
@@ -82,7 +82,7 @@ const _: () = {
 
 fn violation<T>(field: &str, problem: impl std::fmt::Display) -> Result<T, Refusal> {
     refuse(
-        Reason::ContractViolation,
+        RefusalReason::ContractViolation,
         format!("field `{field}` of its entry: {problem}"),
         "tell its author; a plugin made with the export macro has no such fault",
     )
@@ -92,13 +92,16 @@ fn mismatch<T>(field: &str, problem: impl std::fmt::Display) -> Result<T, Refusa
     let message =
         format!("field `{field}` differs between the file and the running plugin: {problem}");
     refuse(
-        Reason::ManifestMismatch,
+        RefusalReason::ManifestMismatch,
         message,
         "build it again with the export macro; do not edit the section by hand",
     )
 }
 
-/// Judges the entry at `entry` against what the file said.
+/// Checks the entry at `entry` and compares it with the manifest.
+///
+/// # Errors
+/// `contract-violation` or `manifest-mismatch`, with the field.
 pub(super) fn check(
     entry: *const Entry,
     image: &Image,
@@ -106,7 +109,7 @@ pub(super) fn check(
 ) -> Result<Checked, Refusal> {
     let address = entry as usize;
     if !image.has_data(address, 16, align_of::<Entry>()) {
-        return violation("entry", "it lies in no loaded library");
+        return violation("entry", "it is outside of all loaded libraries");
     }
     // SAFETY: 16 readable, aligned bytes; the fields are plain numbers.
     let (magic, size) = unsafe { ((*entry).magic, (*entry).size) };
@@ -127,7 +130,7 @@ pub(super) fn check(
         return violation(
             "contract",
             format!(
-                "{}.{}, this host serves {}.{}",
+                "{}.{}, this host supports {}.{}",
                 contract.major, contract.minor, CONTRACT.major, CONTRACT.minor
             ),
         );
@@ -149,7 +152,7 @@ pub(super) fn check(
     }
     check_manifest(image, entry, plugin)?;
     let components = check_components(image, entry, plugin)?;
-    // SAFETY: every field has been judged, function pointers are not null; a library is never
+    // SAFETY: every field has been checked, function pointers are not null; a library is never
     // unmapped.
     Ok(Checked { entry: unsafe { &*entry }, components })
 }
@@ -163,7 +166,7 @@ fn check_function(image: &Image, field: &str, address: usize, need: Need) -> Res
     }
 }
 
-/// The bytes of a text, if its pointer is sound.
+/// The bytes of a text, if it points into a loaded library.
 fn text_bytes(image: &Image, text: Text) -> Option<&'static [u8]> {
     if text.len == 0 {
         return Some(&[]);
@@ -174,14 +177,14 @@ fn text_bytes(image: &Image, text: Text) -> Option<&'static [u8]> {
         .then(|| unsafe { std::slice::from_raw_parts(text.ptr, text.len) })
 }
 
-/// The run-time description must be the bytes of the section.
+/// Checks that the description at run time is equal to the manifest section.
 fn check_manifest(image: &Image, entry: *const Entry, plugin: &Inspected) -> Result<(), Refusal> {
     // SAFETY: readable entry; a pointer and a number.
     let text = unsafe { (*entry).manifest };
     let Some(theirs) = text_bytes(image, text) else {
         return violation(
             "manifest",
-            format!("{} bytes at {:p} lie in no loaded library", text.len, text.ptr),
+            format!("{} bytes at {:p} are outside of all loaded libraries", text.len, text.ptr),
         );
     };
     let length = plugin
@@ -197,7 +200,7 @@ fn check_manifest(image: &Image, entry: *const Entry, plugin: &Inspected) -> Res
     match (parse(ours), parse(theirs)) {
         (Some(ours), Some(theirs)) => {
             let field = first_difference(&ours, &theirs).unwrap_or_else(|| "manifest".to_owned());
-            mismatch(&field, "the two descriptions say different things")
+            mismatch(&field, "the two descriptions differ")
         }
         _ => mismatch("manifest", "the running plugin's description is not JSON"),
     }
@@ -215,8 +218,8 @@ fn first_difference(a: &serde_json::Value, b: &serde_json::Value) -> Option<Stri
         (Object(a), Object(b)) => {
             let keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
             keys.map(|key| match (a.get(key), b.get(key)) {
-                (Some(a), Some(b)) => join(shown::text(key), first_difference(a, b)),
-                _ => Some(shown::text(key)),
+                (Some(a), Some(b)) => join(escape::text(key), first_difference(a, b)),
+                _ => Some(escape::text(key)),
             })
             .find_map(|found| found)
         }
@@ -251,7 +254,7 @@ fn check_components(
     if count > 0 && !image.has_data(first as usize, bytes, align_of::<Component>()) {
         return violation(
             "components",
-            format!("{count} of them at {first:p} lie in no loaded library"),
+            format!("{count} of them at {first:p} are outside of all loaded libraries"),
         );
     }
     let mut found: Vec<Option<(Kind, &'static Component)>> = vec![None; described.len()];
@@ -261,15 +264,15 @@ fn check_components(
         if found[place].replace((kind, component)).is_some() {
             return mismatch(
                 &format!("components[{index}]"),
-                format!("{} is there twice", described[place].id()),
+                format!("{} is in it twice", described[place].id()),
             );
         }
     }
-    // As many as described and none twice: all are there.
+    // As many as in the manifest and none twice, so all are found.
     Ok(found.into_iter().flatten().collect())
 }
 
-/// Judges one component; gives its place in the manifest.
+/// Checks one component; returns its index in the manifest.
 fn check_component(
     image: &Image,
     component: *const Component,
@@ -288,14 +291,14 @@ fn check_component(
     let Some(name) = text_bytes(image, name) else {
         return violation(
             &field("name"),
-            format!("{} bytes at {:p} lie in no loaded library", name.len, name.ptr),
+            format!("{} bytes at {:p} are outside of all loaded libraries", name.len, name.ptr),
         );
     };
     let Some(place) = described.iter().position(|c| c.kind == *kind && c.name.as_bytes() == name)
     else {
         return mismatch(
             &field("name"),
-            format!("{kind}/{} is not in the file", shown::bytes(&name[..name.len().min(64)])),
+            format!("{kind}/{} is not in the file", escape::bytes(&name[..name.len().min(64)])),
         );
     };
     if state_version != described[place].state_version {
@@ -345,7 +348,7 @@ fn check_component(
             check_table(image, &field(kind.name()), table, functions)?;
         }
     }
-    // SAFETY: every field has been judged, function pointers are not null; a library is never
+    // SAFETY: every field has been checked, function pointers are not null; a library is never
     // unmapped.
     Ok((place, *kind, unsafe { &*component }))
 }
@@ -357,7 +360,10 @@ fn check_table(
     functions: &[Function],
 ) -> Result<(), Refusal> {
     if !image.has_data(table as usize, functions.len() * size_of::<usize>(), align_of::<usize>()) {
-        return violation(field, format!("its table at {table:p} lies in no loaded library"));
+        return violation(
+            field,
+            format!("its table at {table:p} is outside of all loaded libraries"),
+        );
     }
     for (index, (name, need)) in functions.iter().enumerate() {
         // SAFETY: as many readable words as there are functions.

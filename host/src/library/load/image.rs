@@ -1,4 +1,4 @@
-//! What memory the loaded libraries occupy, so that a pointer is judged before it is followed.
+//! The memory of the loaded libraries, to check a pointer before it is followed.
 
 use std::ffi::{c_int, c_void};
 
@@ -10,12 +10,12 @@ struct Segment {
     executable: bool,
 }
 
-/// All segments of all libraries of this process, at one moment, by their addresses.
+/// All segments of all libraries of this process, sorted by address.
 #[derive(Debug)]
 pub(super) struct Image(Vec<Segment>);
 
 impl Image {
-    /// Asks the dynamic linker.
+    /// Queries the dynamic linker.
     pub(super) fn now() -> Self {
         let mut segments: Vec<Segment> = Vec::new();
         // SAFETY: `collect` is called during this call alone, with the pointer that is given here.
@@ -36,7 +36,7 @@ impl Image {
         address != 0 && address.is_multiple_of(align) && self.segment(address, length).is_some()
     }
 
-    /// Whether code may lie at `address`.
+    /// Whether `address` is in an executable segment.
     pub(super) fn has_code(&self, address: usize) -> bool {
         self.segment(address, 1).is_some_and(|segment| segment.executable)
     }

@@ -1,4 +1,5 @@
-//! abi_stable's comparison of the plugin's tables with the host's, told in one line.
+//! Compares the layout of the plugin's tables with the host's, by abi_stable; a difference is
+//! reported in one line.
 
 use abi_stable::StableAbi as _;
 use abi_stable::abi_stability::abi_checking::{
@@ -11,40 +12,50 @@ use abi_stable::type_layout::{TLFieldOrFunction, TypeLayout};
 use fluxbay_plugin::abi::entry::{CONTRACT, RootRef};
 
 use super::refuse;
-use crate::library::report::{Reason, Refusal};
-use crate::library::shown;
+use crate::library::escape;
+use crate::library::report::{Refusal, RefusalReason};
 use crate::library::store::Note;
 
-/// Compares everything that can be reached from the root.
+/// Compares all types that the root module refers to, unless this executable did so before for the
+/// same bytes.
 ///
-/// A newer plugin must have all that this host knows; this host must have all that an older plugin
-/// knows. abi_stable takes its first argument as the side that may be the shorter one, so the sides
-/// are swapped for an older plugin.
+/// A newer plugin must have all fields that this host knows, and this host all fields that an older
+/// plugin knows. abi_stable allows its first argument to have fewer fields, so the sides are swapped
+/// for an older plugin.
+///
+/// # Errors
+/// `contract-too-old`, `contract-too-new`, `layout-mismatch` or `contract-violation`.
 pub(super) fn check(header: &'static LibHeader, note: &mut Note) -> Result<(), Refusal> {
     let Ok(version) = VersionNumber::new(header.version_strings()) else {
         return refuse(
-            Reason::ContractViolation,
-            "the version of its root module is no version",
+            RefusalReason::ContractViolation,
+            "its root module has no valid version",
             "build it again with the current export macro",
         );
     };
     let ours = CONTRACT;
     if version.major != ours.major {
         let message = format!(
-            "its root module has contract {}.{}, this host serves {}.{}",
+            "its root module has contract {}.{}, this host supports {}.{}",
             version.major, version.minor, ours.major, ours.minor
         );
         let (reason, help) = if version.major < ours.major {
-            (Reason::ContractTooOld, "build the plugin again with the current fluxbay-plugin")
+            (
+                RefusalReason::ContractTooOld,
+                "build the plugin again with the current fluxbay-plugin",
+            )
         } else {
-            (Reason::ContractTooNew, "install a newer fluxbay, or an older release of the plugin")
+            (
+                RefusalReason::ContractTooNew,
+                "install a newer fluxbay, or an older release of the plugin",
+            )
         };
         return refuse(reason, message, help);
     }
     let Some(theirs) = header.layout() else {
         return refuse(
-            Reason::LayoutMismatch,
-            "it brings no description of its tables' layout",
+            RefusalReason::LayoutMismatch,
+            "it does not describe the layout of its tables",
             "build it with the export macro of fluxbay-plugin",
         );
     };
@@ -63,18 +74,16 @@ pub(super) fn compare(
     plugin_is_newer: bool,
 ) -> Result<(), Refusal> {
     let (first, second) = if plugin_is_newer { (ours, theirs) } else { (theirs, ours) };
-    // Own globals: the shared ones would remember a refused plugin's types.
+    // Not the shared globals, which would keep the types of a refused plugin.
     let Err(errors) =
         check_layout_compatibility_with_globals(first, second, &CheckingGlobals::new())
     else {
         return Ok(());
     };
-    let message = format!(
-        "its tables are laid out differently: {}",
-        first_difference(&errors, plugin_is_newer)
-    );
+    let message =
+        format!("the layout of its tables differs: {}", first_difference(&errors, plugin_is_newer));
     refuse(
-        Reason::LayoutMismatch,
+        RefusalReason::LayoutMismatch,
         message,
         "build the plugin and fluxbay against the same fluxbay-plugin",
     )
@@ -83,7 +92,7 @@ pub(super) fn compare(
 /// The innermost difference: a path of fields, then what each side has there.
 fn first_difference(errors: &AbiInstabilityErrors, plugin_is_second: bool) -> String {
     let with_cause = errors.errors.iter().filter(|error| !error.errs.is_empty());
-    // The deepest one names the cause; those above it only say that something below differs.
+    // The deepest one is the cause; the others only say that a nested type differs.
     let deepest =
         with_cause.min_by_key(|error| (std::cmp::Reverse(error.stack_trace.len()), error.index));
     let Some(error) = deepest else {
@@ -100,15 +109,14 @@ fn path(error: &AbiInstabilityError) -> String {
     let mut out = String::from("Root");
     for step in &error.stack_trace {
         let name = match &step.expected {
-            // What a pointer or a wrapper leads to has no name of its own: its type says more than
-            // `0`.
+            // The field of a pointer or wrapper has no name but `0`: use that of its type.
             TLFieldOrFunction::Field(field) if is_positional(field.name()) => {
-                shown::text(field.layout().name())
+                escape::text(field.layout().name())
             }
-            TLFieldOrFunction::Field(field) => shown::text(field.name()),
-            TLFieldOrFunction::Function(function) => shown::text(function.name.as_str()),
+            TLFieldOrFunction::Field(field) => escape::text(field.name()),
+            TLFieldOrFunction::Function(function) => escape::text(function.name.as_str()),
         };
-        // A function pointer appears once as a field and once as a function.
+        // A function pointer appears twice, as a field and as a function.
         if !out.ends_with(&format!(".{name}")) {
             out.push('.');
             out.push_str(&name);
@@ -126,8 +134,8 @@ fn describe(cause: &AbiInstability, plugin_is_second: bool) -> String {
         let (ours, theirs) = if plugin_is_second { (first, second) } else { (second, first) };
         format!(
             "{what} is {} in the plugin, {} in the host",
-            shown::text(&theirs),
-            shown::text(&ours)
+            escape::text(&theirs),
+            escape::text(&ours)
         )
     };
     fn both<T: std::fmt::Display>(pair: &ExpectedFound<T>) -> (String, String) {
@@ -161,7 +169,7 @@ fn describe(cause: &AbiInstability, plugin_is_second: bool) -> String {
         AbiInstability::FieldLifetimeMismatch(pair) => {
             ("lifetime of field", (pair.expected.name().to_owned(), pair.found.name().to_owned()))
         }
-        other => return shown::text(&format!("{other:?}").chars().take(200).collect::<String>()),
+        other => return escape::text(&format!("{other:?}").chars().take(200).collect::<String>()),
     };
     sides(what, first, second)
 }

@@ -1,19 +1,21 @@
-//! Opening a shared library and saying in one line why that fails.
+//! Opens a shared library; a failure is reported in one line.
 
 use std::path::Path;
 
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
 use super::refuse;
-use crate::library::report::{Reason, Refusal};
-use crate::library::shown;
+use crate::library::escape;
+use crate::library::report::{Refusal, RefusalReason};
 
-/// Opens the library, all of its symbols resolved at once and none of them lent to others; it is
-/// never closed.
+/// Opens the library with `RTLD_NOW` and `RTLD_LOCAL`; it is never closed.
+///
+/// # Errors
+/// `link-failed`.
 pub(super) fn open(path: &Path) -> Result<&'static Library, Refusal> {
     // SAFETY: this runs the constructors of the library. The user, or root, put it where it was
-    // found, its bytes have been checked and hashed, and a child process has tried it before where
-    // probing is on.
+    // found, its bytes have been checked and hashed, and it has passed the probe if probing is
+    // enabled.
     match unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) } {
         Ok(library) => Ok(Box::leak(Box::new(library))),
         Err(error) => {
@@ -26,22 +28,22 @@ pub(super) fn open(path: &Path) -> Result<&'static Library, Refusal> {
 
 fn explain(error: &str, path: &Path) -> Refusal {
     let copy = path.to_string_lossy();
-    // The copy's name says nothing to people.
-    let text = shown::text(&error.replace(&format!("{copy}: "), ""));
-    let after = |mark: &str| {
+    // The path of the copy means nothing to the user.
+    let text = escape::text(&error.replace(&format!("{copy}: "), ""));
+    let word_after = |mark: &str| {
         error
             .split_once(mark)
             .map(|(_, rest)| rest.split([',', ' ', '\n']).next().unwrap_or_default())
     };
-    let (message, help) = if let Some(symbol) = after("undefined symbol: ") {
+    let (message, help) = if let Some(symbol) = word_after("undefined symbol: ") {
         (
-            format!("it needs the symbol `{}`, which nothing provides", shown::text(symbol)),
+            format!("it needs the symbol `{}`, which nothing provides", escape::text(symbol)),
             "link it against the library that has this symbol",
         )
     } else if let Some((library, _)) = error.split_once(": cannot open shared object file") {
         let library = library.rsplit(' ').next().unwrap_or(library);
         (
-            format!("it needs the library {}, which is not found", shown::text(library)),
+            format!("it needs the library {}, which is not found", escape::text(library)),
             "install that library, or build the plugin without it",
         )
     } else if error.contains("failed to map segment") {
@@ -57,7 +59,7 @@ fn explain(error: &str, path: &Path) -> Refusal {
     } else {
         (format!("the dynamic linker refuses it: {text}"), "build it again on this system")
     };
-    match refuse::<()>(Reason::LinkFailed, message, help) {
+    match refuse::<()>(RefusalReason::LinkFailed, message, help) {
         Err(refusal) => refusal,
         Ok(()) => unreachable!("refuse always refuses"),
     }

@@ -1,9 +1,8 @@
-//! Which contracts understand each other: contracts that differ from one in a single thing each, as
-//! host and as plugin.
+//! Which contracts are compatible: contracts that differ in one thing from a base contract, as host
+//! and as plugin.
 //!
-//! Each module below is a contract of its own, compiled like the real one. The snapshot is the
-//! table that authors of changes look at: who loads, and for who does not the line that they would
-//! read.
+//! Each module below is a contract, compiled like the real one. The snapshot shows which plugins
+//! load, and the error for those that do not.
 
 #![allow(dead_code, reason = "only the layouts are looked at")]
 
@@ -11,7 +10,7 @@ use abi_stable::StableAbi;
 
 use super::layout::compare;
 
-/// A contract: a growing root, as the real one's, with a plain table behind it.
+/// A contract like the real one: an extensible root that refers to a plain table.
 macro_rules! contract {
     ($name:ident { $($table:tt)* } { $($root:tt)* }) => {
         mod $name {
@@ -69,13 +68,14 @@ contract! { inserted
     { pub event: Event, pub flags: u64, #[sabi(last_prefix_field)] pub size: u64 }
 }
 
-/// How a plugin of `theirs` fares in a host of `base`; `newer` is what the versions of the two say.
+/// The result of loading a plugin with the layout `theirs` into a host of `base`; `newer` is whether
+/// the plugin's version is at least the host's.
 fn verdict(theirs: &'static abi_stable::type_layout::TypeLayout, newer: bool) -> String {
     match compare(base::RootRef::LAYOUT, theirs, newer) {
         Ok(()) => "loads".to_owned(),
         Err(refusal) => {
             assert!(!refusal.message.contains('\n'), "{}", refusal.message);
-            refusal.message.replace("its tables are laid out differently: ", "refused: ")
+            refusal.message.replace("the layout of its tables differs: ", "refused: ")
         }
     }
 }
@@ -108,9 +108,9 @@ fn additions_at_the_end_of_the_root_load_in_both_directions_and_every_other_chan
     a field of another type: refused: Root.Root.event.kind: type is i32 in the plugin, u32 in the host
     a field inserted in the root: refused: Root.Root: number of fields of the first release is 3 in the plugin, 2 in the host
     ");
-    // The other way round: an older plugin, of the contract `base`, in a host that has grown since.
+    // An older plugin, of the contract `base`, in a newer host.
     let older = compare(root_grew::RootRef::LAYOUT, base::RootRef::LAYOUT, false);
     assert!(older.is_ok(), "{older:?}");
-    // A host must not believe a version that the tables do not bear out.
+    // A version that the tables contradict.
     assert!(compare(root_grew::RootRef::LAYOUT, base::RootRef::LAYOUT, true).is_err());
 }

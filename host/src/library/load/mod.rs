@@ -1,12 +1,10 @@
-//! The last stage: a stored plugin becomes code in this process.
+//! The last stage: loads the stored copy of a plugin into this process.
 //!
-//! `dlopen` of the copy, then abi_stable's layout check in the direction that the versions ask for,
-//! then the entry is read word by word and compared with the manifest; only then is a function of
-//! the plugin called (`init`). A library that was opened is never closed: its threads,
-//! thread-locals and leaked statics may outlive any use of it. This folder holds the `unsafe` of
-//! the library.
+//! The copy is opened with `dlopen`, abi_stable compares the layout of its tables with the host's,
+//! and every pointer of the entry is checked against the mapped libraries and the manifest. Only
+//! then is a function of the plugin called (`init`). A library is never closed, because threads,
+//! thread-locals and leaked statics of it may still be in use. All `unsafe` of the library is here.
 
-mod door;
 mod entry;
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -15,7 +13,6 @@ mod layout;
 mod linker;
 #[cfg(test)]
 mod matrix;
-mod plugin_loader;
 #[cfg(test)]
 mod tests;
 
@@ -25,26 +22,25 @@ use fluxbay_plugin::abi::entry::{Component, Entry};
 use fluxbay_plugin::abi::host::HostTable;
 use fluxbay_plugin::abi::{status, text::Text};
 
-use super::inspect::Sha256;
+use super::escape;
+use super::file::Sha256;
 use super::manifest::{Kind, Manifest};
-use super::report::{Reason, Refusal, Stage};
-use super::shown;
+use super::report::{Refusal, RefusalReason, Stage};
 use super::store::Stored;
 
 use image::Image;
-pub use plugin_loader::{PluginLoader, load, load_from};
 
 /// A plugin that could not be loaded, and why.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{}: refused at the stage `{}`: {refusal}", shown::path(.path), .refusal.stage.name())]
+#[error("{}: refused at the stage `{}`: {refusal}", escape::path(.path), .refusal.stage.name())]
 pub struct LoadError {
     /// Where the plugin was found.
     pub path: PathBuf,
-    /// What is wrong.
+    /// Why it is refused.
     pub refusal: Refusal,
 }
 
-/// A plugin in this process; it stays until the process ends.
+/// A plugin that is loaded into this process until the process ends.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     path: PathBuf,
@@ -56,7 +52,7 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Where it was found.
+    /// Path where it was found.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -71,12 +67,12 @@ impl Loaded {
         self.sha256
     }
 
-    /// Its description, the same in the file and at run time.
+    /// Its description; the one at run time is equal to it.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// Hands it the host's functions once more.
+    /// Calls its `init` function again.
     ///
     /// # Errors
     /// `init-failed`.
@@ -84,14 +80,14 @@ impl Loaded {
         init(self.entry, host)
     }
 
-    /// Whether it answers with a table when it is asked for an extension.
+    /// Whether it returns a table for an extension.
     pub fn offers(&self, id: &str) -> bool {
         // SAFETY: `entry::check` found the function in executable memory of a loaded library; the
         // text is lent for the call.
         unsafe { !(self.entry.extension)(Text::new(id)).is_null() }
     }
 
-    /// Sets every log level, and some that there are not; at the end the host's own.
+    /// Sets every log level, some invalid ones, and at the end the host's level.
     pub fn try_log_levels(&self) {
         for level in [0, 1, 2, 3, 4, 5, 6, u32::MAX, log::max_level() as u32] {
             // SAFETY: as in `offers`.
@@ -104,7 +100,7 @@ impl Loaded {
         self.entry
     }
 
-    /// The functions of a component.
+    /// The table of a component.
     pub fn component(&self, kind: Kind, name: &str) -> Option<&'static Component> {
         let place =
             self.manifest.components.iter().position(|c| c.kind == kind && c.name == name)?;
@@ -116,25 +112,24 @@ impl Loaded {
 }
 
 fn refuse<T>(
-    reason: Reason,
+    reason: RefusalReason,
     message: impl Into<String>,
     help: impl Into<String>,
 ) -> Result<T, Refusal> {
-    Err(Refusal::fixed(Stage::Load, reason, message, help))
+    Err(Refusal::new(Stage::Load, reason, message, help))
 }
 
 impl Stored {
-    /// Opens the copy, checks everything that can be reached from its entry, and connects it to
-    /// `host`.
+    /// Opens the copy, checks everything that its entry points to, and connects it to `host`.
     ///
     /// # Errors
     /// `link-failed`, `no-entry`, `layout-mismatch`, `contract-too-new`, `manifest-mismatch`,
-    /// `contract-violation` or `init-failed`. Nothing of the plugin but its constructors has run
-    /// before the first six.
+    /// `contract-violation` or `init-failed`. For all but the last, no code of the plugin but its
+    /// constructors has run.
     pub fn load(mut self, host: &'static HostTable) -> Result<Loaded, Refusal> {
         let library = linker::open(&self.path)?;
         let image = Image::now();
-        let entry = door::find(library, &image, &mut self.note)?;
+        let entry = entry_point::find(library, &image, &mut self.note)?;
         let checked = entry::check(entry, &image, &self.plugin)?;
         init(checked.entry, host)?;
         self.note.keep();
@@ -167,10 +162,10 @@ fn init(entry: &'static Entry, host: &'static HostTable) -> Result<(), Refusal> 
     let why = if text.is_empty() {
         format!("status {answer} without a text")
     } else {
-        shown::paragraph(&text)
+        escape::paragraph(&text)
     };
     refuse(
-        Reason::InitFailed,
+        RefusalReason::InitFailed,
         format!("its start-up failed: {why}"),
         "read what it says, or tell its author",
     )

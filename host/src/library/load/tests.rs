@@ -44,23 +44,23 @@ fn every_fault_of_the_entry_is_named_by_its_field_and_nothing_is_followed() {
         return;
     }
     for (fault, reason, word) in [
-        ("FAULT_MAGIC", Reason::ContractViolation, "`magic`"),
-        ("FAULT_SIZE", Reason::ContractViolation, "`size`"),
-        ("FAULT_CONTRACT", Reason::ContractViolation, "`contract`"),
-        ("FAULT_LONG_MANIFEST", Reason::ContractViolation, "`manifest`"),
-        ("FAULT_COUNT", Reason::ManifestMismatch, "`components`"),
-        ("FAULT_KIND", Reason::ContractViolation, "`components[0].kind`"),
-        ("FAULT_NAME", Reason::ContractViolation, "`components[0].name`"),
-        ("FAULT_STATE_VERSION", Reason::ManifestMismatch, "`components[0].state_version`"),
-        ("FAULT_NULL_CREATE", Reason::ContractViolation, "`components[0].create`"),
-        ("FAULT_DATA_AS_CODE", Reason::ContractViolation, "`components[0].create`"),
-        ("FAULT_NO_TABLE", Reason::ContractViolation, "`components[0].loss`"),
-        ("FAULT_TWO_TABLES", Reason::ContractViolation, "`components[0].model`"),
-        ("FAULT_WILD_TABLE", Reason::ContractViolation, "`components[0].loss`"),
-        ("FAULT_NULL_FUNCTION", Reason::ContractViolation, "`components[0].loss.forward`"),
-        ("FAULT_NO_ENTRY", Reason::NoEntry, "fluxbay_entry"),
-        ("FAULT_UNRESOLVED", Reason::LinkFailed, "`nobody_has_this_symbol`"),
-        ("FAULT_INIT", Reason::InitFailed, "no\\x1b luck"),
+        ("FAULT_MAGIC", RefusalReason::ContractViolation, "`magic`"),
+        ("FAULT_SIZE", RefusalReason::ContractViolation, "`size`"),
+        ("FAULT_CONTRACT", RefusalReason::ContractViolation, "`contract`"),
+        ("FAULT_LONG_MANIFEST", RefusalReason::ContractViolation, "`manifest`"),
+        ("FAULT_COUNT", RefusalReason::ManifestMismatch, "`components`"),
+        ("FAULT_KIND", RefusalReason::ContractViolation, "`components[0].kind`"),
+        ("FAULT_NAME", RefusalReason::ContractViolation, "`components[0].name`"),
+        ("FAULT_STATE_VERSION", RefusalReason::ManifestMismatch, "`components[0].state_version`"),
+        ("FAULT_NULL_CREATE", RefusalReason::ContractViolation, "`components[0].create`"),
+        ("FAULT_DATA_AS_CODE", RefusalReason::ContractViolation, "`components[0].create`"),
+        ("FAULT_NO_TABLE", RefusalReason::ContractViolation, "`components[0].loss`"),
+        ("FAULT_TWO_TABLES", RefusalReason::ContractViolation, "`components[0].model`"),
+        ("FAULT_WILD_TABLE", RefusalReason::ContractViolation, "`components[0].loss`"),
+        ("FAULT_NULL_FUNCTION", RefusalReason::ContractViolation, "`components[0].loss.forward`"),
+        ("FAULT_NO_ENTRY", RefusalReason::NoEntry, "fluxbay_entry"),
+        ("FAULT_UNRESOLVED", RefusalReason::LinkFailed, "`nobody_has_this_symbol`"),
+        ("FAULT_INIT", RefusalReason::InitFailed, "no\\x1b luck"),
     ] {
         let refusal = load_fixture(&[&format!("-D{fault}")], MANIFEST).expect_err(fault);
         assert_eq!(refusal.reason, reason, "{fault}: {refusal}");
@@ -75,7 +75,7 @@ fn a_running_plugin_that_says_something_else_than_its_file_is_refused_with_the_f
     }
     let other = MANIFEST.replace("c-loss", "d-loss");
     let refusal = load_fixture(&[], &other).expect_err("differs");
-    assert_eq!(refusal.reason, Reason::ManifestMismatch);
+    assert_eq!(refusal.reason, RefusalReason::ManifestMismatch);
     assert!(refusal.message.contains("`components[0].name`"), "{refusal}");
 }
 
@@ -95,6 +95,6 @@ fn a_missing_library_is_named() {
     let option = format!("-L{}", dir.path().display());
     let refusal = load_fixture(&["-Wl,--no-as-needed", &option, "-lgone-for-ever"], MANIFEST)
         .expect_err("needs a library");
-    assert_eq!(refusal.reason, Reason::LinkFailed);
+    assert_eq!(refusal.reason, RefusalReason::LinkFailed);
     assert!(refusal.message.contains("libgone-for-ever.so"), "{refusal}");
 }

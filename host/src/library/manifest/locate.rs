@@ -1,7 +1,7 @@
 //! Finds the byte offset of a field in a JSON text.
 //!
-//! Only used to say where something is wrong, on text that a real parser has already accepted, so
-//! any surprise simply ends the search. Never recurses: nesting costs no stack.
+//! Only used to locate an error in text that a JSON parser has already accepted, so anything
+//! unexpected just ends the search. Not recursive: nesting needs no stack.
 
 /// One step into a JSON value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub(super) enum Step {
     Index(usize),
 }
 
-/// Writes a path as `components[2].name`.
+/// Formats a path as `components[2].name`.
 pub(super) fn display(path: &[Step]) -> String {
     let mut out = String::new();
     for step in path {
@@ -21,7 +21,7 @@ pub(super) fn display(path: &[Step]) -> String {
                 if !out.is_empty() {
                     out.push('.');
                 }
-                out.push_str(&crate::library::shown::text(key));
+                out.push_str(&crate::library::escape::text(key));
             }
             Step::Index(index) => out.push_str(&format!("[{index}]")),
         }
@@ -29,7 +29,7 @@ pub(super) fn display(path: &[Step]) -> String {
     out
 }
 
-/// Offset of the value at `path`, or of the deepest value on the way to it that exists.
+/// Offset of the value at `path`, or of its innermost parent that exists.
 pub(super) fn offset(text: &str, path: &[Step]) -> usize {
     let mut cursor = Cursor { bytes: text.as_bytes(), at: 0 };
     cursor.blanks();

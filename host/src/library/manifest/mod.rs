@@ -1,9 +1,8 @@
-//! What a plugin says about itself: the JSON in its ELF section `.fluxbay.manifest`.
+//! A plugin's description: the JSON in its ELF section `.fluxbay.manifest`.
 //!
-//! The export macro writes these bytes at compile time, so they are read from the file without
-//! running anything. [`Manifest::from_section`] is the only way in: whoever holds a [`Manifest`]
-//! holds one whose names, versions, paths and schemas have been checked. Used by the catalog, the
-//! composition and every listing. Nothing here opens a file.
+//! The export macro writes it at compile time, so it can be read without running code of the plugin.
+//! [`Manifest::from_section`] and [`Manifest::parse`] check names, versions, paths and schemas, so
+//! every [`Manifest`] is valid. Nothing here opens a file.
 
 mod locate;
 mod section;
@@ -19,18 +18,18 @@ use serde::{Deserialize, Serialize};
 pub(super) use section::text as section_text;
 pub use section::{FORMAT, HEADER, MAGIC, MAX_BYTES, SECTION, encode};
 
-/// The number of the manifest's schema that this host reads.
+/// Version of the manifest's schema that this host reads.
 pub const SCHEMA: u64 = 1;
 
-/// What is wrong with a manifest and where.
+/// An invalid manifest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{problem} (byte {offset} of the manifest section)", self.prefix())]
 pub struct ManifestError {
-    /// The field, as in `components[2].config.type`; empty when the bytes themselves are wrong.
+    /// The field, such as `components[2].config.type`; empty if the section itself is invalid.
     pub field: String,
-    /// Where in the section, in bytes from its start.
+    /// Offset in the section in bytes.
     pub offset: usize,
-    /// What is wrong, and what was expected.
+    /// What is wrong, and what is expected.
     pub problem: String,
 }
 
@@ -44,23 +43,23 @@ impl ManifestError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// Says what an epoch and a step do.
+    /// Defines what an epoch and a step do.
     Phase,
-    /// Reacts to events of the loop.
+    /// Handles events of the loop.
     Callback,
-    /// Layers and their forward pass.
+    /// Parameters and a forward pass.
     Model,
-    /// From predictions and targets to a number to be made small.
+    /// A number to minimise, from predictions and targets.
     Loss,
     /// Samples by index.
     Dataset,
-    /// A figure gathered over steps and epochs.
+    /// A number computed over the steps of an epoch.
     Metric,
     /// A number as a function of progress.
     Schedule,
-    /// Receives what is recorded.
+    /// Writes records.
     Logger,
-    /// Turns gradients into updates of parameters.
+    /// Updates parameters from gradients.
     Optimizer,
 }
 
@@ -78,7 +77,7 @@ impl Kind {
         Kind::Optimizer,
     ];
 
-    /// The name as written in run files and manifests.
+    /// The name in run files and manifests.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Phase => "phase",
@@ -93,7 +92,7 @@ impl Kind {
         }
     }
 
-    /// The heading of a list of components of this kind.
+    /// The heading of a list of this kind.
     pub fn plural(self) -> &'static str {
         match self {
             Kind::Phase => "phases",
@@ -115,7 +114,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A text that names no kind.
+/// A text that is not the name of a kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is no kind of component; kinds are phase, callback, model, loss, dataset, metric, schedule, logger, optimizer"
@@ -133,13 +132,13 @@ impl FromStr for Kind {
     }
 }
 
-/// A version of the contract: tables of a major version never change, a minor version only adds.
+/// A version of the contract. Within a major version, tables never change; minor versions add to
+/// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContractVersion {
-    /// Plugins of another major version cannot be loaded, except those of the one before the
-    /// host's.
+    /// The host loads plugins of its own major version and of the one before.
     pub major: u16,
-    /// Grows with each addition.
+    /// Incremented with each addition.
     pub minor: u16,
 }
 
@@ -171,7 +170,7 @@ impl FromStr for ContractVersion {
             .ok_or_else(|| {
                 format!(
                     "`{}` is no contract version; expected MAJOR.MINOR such as 1.0",
-                    super::shown::text(text)
+                    super::escape::text(text)
                 )
             })
     }
@@ -189,22 +188,22 @@ impl<'de> Deserialize<'de> for ContractVersion {
     }
 }
 
-/// A plugin's whole description.
+/// A plugin's description.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Manifest {
-    /// Number of this description's own schema, [`SCHEMA`].
+    /// Version of the description's schema, [`SCHEMA`].
     pub schema: u64,
     /// The contract that the plugin was built against.
     pub contract: ContractVersion,
-    /// The plugin itself.
+    /// Name, version and origin of the plugin.
     pub plugin: PluginInfo,
-    /// What it offers, in the author's order; no two with the same kind and name.
+    /// Its components in the author's order; no two have the same kind and name.
     #[serde(default)]
     pub components: Vec<ComponentManifest>,
 }
 
-/// Who a plugin is.
+/// Name, version and origin of a plugin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PluginInfo {
@@ -212,82 +211,82 @@ pub struct PluginInfo {
     pub name: String,
     /// Semantic version.
     pub version: String,
-    /// One line.
+    /// Summary of one line.
     #[serde(default)]
     pub summary: String,
-    /// SPDX expression.
+    /// Licence as SPDX expression.
     #[serde(default)]
     pub license: String,
     /// Authors, separated by `:`, as cargo gives them.
     #[serde(default)]
     pub authors: String,
-    /// Address of its home page.
+    /// URL of its home page.
     #[serde(default)]
     pub homepage: String,
-    /// What a panic in it does.
+    /// Effect of a panic in it.
     #[serde(default)]
     pub panic: PanicStrategy,
 }
 
-/// What a panic in a plugin does.
+/// Effect of a panic in a plugin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PanicStrategy {
-    /// It becomes an error at the plugin's boundary; also the word of languages without panics.
+    /// The plugin returns an error. Also the value for languages without panics.
     #[default]
     Unwind,
     /// It ends the process.
     Abort,
 }
 
-/// One thing that a plugin offers.
+/// A component of a plugin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ComponentManifest {
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
     /// Kebab-case name, unique within the plugin and kind.
     pub name: String,
-    /// One line.
+    /// Summary of one line.
     #[serde(default)]
     pub summary: String,
-    /// Longer text; may be empty.
+    /// Longer description; may be empty.
     #[serde(default)]
     pub details: String,
-    /// JSON Schema of its configuration (the subset that `docs/` names).
+    /// JSON Schema of its configuration (the subset in `docs/writing-plugins.md`).
     #[serde(default = "empty_schema")]
     pub config: serde_json::Value,
     /// Events that it handles.
     #[serde(default)]
     pub events: Vec<String>,
-    /// State paths that it may read.
+    /// FileState paths that it may read.
     #[serde(default)]
     pub reads: Vec<String>,
-    /// State paths that it may write.
+    /// FileState paths that it may write.
     #[serde(default)]
     pub writes: Vec<String>,
-    /// Components that come before it at an event.
+    /// Components that run before it at an event.
     #[serde(default)]
     pub run_after: Vec<String>,
-    /// Components that come after it at an event.
+    /// Components that run after it at an event.
     #[serde(default)]
     pub run_before: Vec<String>,
-    /// Custom events that a phase dispatches.
+    /// Custom events that it dispatches.
     #[serde(default)]
     pub emits: Vec<String>,
     /// For a phase: `training`, `validation` or `other`; otherwise empty.
     #[serde(default)]
     pub phase_kind: String,
-    /// Hyper-parameters that it can set or that can be set on it.
+    /// Hyper-parameters that can be set on it during a run.
     #[serde(default)]
     pub hyper_parameters: Vec<String>,
-    /// Ids of the host's extensions that it cannot do without, such as `fluxbay.state/1`.
+    /// Ids of host extensions that it requires, such as `fluxbay.state/1`.
     #[serde(default)]
     pub requires: Vec<String>,
-    /// Version of its saved state.
+    /// Version of the format of its saved state.
     #[serde(default = "one")]
     pub state_version: u32,
-    /// A run-file snippet.
+    /// Example for a run file.
     #[serde(default)]
     pub example: String,
 }
@@ -311,7 +310,7 @@ impl Manifest {
     /// Reads and checks the bytes of a manifest section.
     ///
     /// # Errors
-    /// The first thing that is wrong, with its field and its offset in the section.
+    /// The first invalid field, with its offset in the section.
     pub fn from_section(bytes: &[u8]) -> Result<Self, ManifestError> {
         let text = section::text(bytes)?;
         Self::parse(text).map_err(|mut error| {
@@ -320,7 +319,7 @@ impl Manifest {
         })
     }
 
-    /// Reads and checks the JSON text alone; offsets count from its start.
+    /// Reads and checks the JSON text; offsets count from its start.
     ///
     /// # Errors
     /// As [`Manifest::from_section`].
@@ -328,8 +327,8 @@ impl Manifest {
         validate::parse(text)
     }
 
-    /// A manifest that [`Manifest::parse`] took before; nothing if it would not do so now. Quicker,
-    /// for it need not say why.
+    /// As [`Manifest::parse`], for a text that was valid before; `None` if it is not valid now.
+    /// Faster, because it does not locate errors.
     pub(super) fn recall(text: &str) -> Option<Self> {
         validate::recall(text)
     }

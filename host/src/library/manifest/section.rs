@@ -1,4 +1,4 @@
-//! The envelope of the manifest: magic, format, length, JSON, zero padding.
+//! The layout of the manifest section: magic number, format, length, JSON, zero padding.
 
 use super::ManifestError;
 
@@ -6,7 +6,7 @@ pub use fluxbay_plugin::abi::entry::{
     MANIFEST_FORMAT as FORMAT, MANIFEST_HEADER as HEADER, MANIFEST_MAGIC as MAGIC,
     MANIFEST_SECTION as SECTION,
 };
-/// The longest section that is read; ordinary plugins need a few kilobytes.
+/// Size limit of a section, in bytes; ordinary plugins need a few kilobytes.
 pub const MAX_BYTES: usize = 1 << 20;
 
 fn error(offset: usize, problem: impl Into<String>) -> ManifestError {
@@ -17,7 +17,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
-/// The JSON text inside a section.
+/// Returns the JSON text of a section.
 pub(in crate::library) fn text(bytes: &[u8]) -> Result<&str, ManifestError> {
     if bytes.len() > MAX_BYTES {
         return Err(error(
@@ -50,12 +50,12 @@ pub(in crate::library) fn text(bytes: &[u8]) -> Result<&str, ManifestError> {
         }
     }
     let length = word(bytes, 12).and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
-    let room = bytes.len() - HEADER;
-    if length > room {
+    let available = bytes.len() - HEADER;
+    if length > available {
         return Err(error(
             12,
             format!(
-                "the manifest says that it is {length} bytes long, the section has room for {room}"
+                "the manifest says that it is {length} bytes long, the section has {available}"
             ),
         ));
     }
@@ -64,14 +64,14 @@ pub(in crate::library) fn text(bytes: &[u8]) -> Result<&str, ManifestError> {
         let at = HEADER + length + at;
         return Err(error(
             at,
-            format!("the manifest says that it is {length} bytes long, yet something follows it"),
+            format!("the manifest says that it is {length} bytes long, but other bytes follow it"),
         ));
     }
     std::str::from_utf8(json)
         .map_err(|e| error(HEADER + e.valid_up_to(), "the manifest is not UTF-8"))
 }
 
-/// The bytes of a section that holds `json`, as the export macro writes them.
+/// Returns the bytes of a section with the text `json`, as the export macro writes them.
 pub fn encode(json: &str) -> Vec<u8> {
     let length = u32::try_from(json.len()).unwrap_or(u32::MAX);
     let mut bytes = Vec::with_capacity(HEADER + json.len());

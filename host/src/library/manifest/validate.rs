@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::locate::{self, Step};
 use super::{ComponentManifest, Kind, Manifest, ManifestError, SCHEMA};
-use crate::library::shown;
+use crate::library::escape;
 
 /// The most components of one plugin.
 const MAX_COMPONENTS: usize = 4096;
@@ -50,7 +50,7 @@ pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
             )));
         }
         Some(number) if number.as_u64() != Some(SCHEMA) => {
-            let found = shown::text(&number.to_string());
+            let found = escape::text(&number.to_string());
             return Err(placed(problem(
                 &[key("schema")],
                 format!("schema {found} is not known; this host reads {SCHEMA}"),
@@ -62,7 +62,7 @@ pub(super) fn parse(text: &str) -> Result<Manifest, ManifestError> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let manifest: Manifest = serde_path_to_error::deserialize(&mut deserializer).map_err(|e| {
         let path: Vec<Step> = e.path().iter().filter_map(step_of).collect();
-        placed(Problem(path, shown::text(&without_place(e.inner()))))
+        placed(Problem(path, escape::text(&without_place(e.inner()))))
     })?;
     check(&manifest).map_err(placed)?;
     Ok(manifest)
@@ -101,7 +101,7 @@ fn check(manifest: &Manifest) -> Checked {
     let within = |name: &str| [plugin[0].clone(), key(name)];
     name(&manifest.plugin.name, &within("name"))?;
     if let Err(why) = semver::Version::parse(&manifest.plugin.version) {
-        let version = shown::text(&manifest.plugin.version);
+        let version = escape::text(&manifest.plugin.version);
         return Err(problem(
             &within("version"),
             format!("`{version}` is no semantic version such as 1.2.0: {why}"),
@@ -145,7 +145,7 @@ fn check_component(component: &ComponentManifest, path: &[Step]) -> Checked {
         if component.kind == Kind::Phase { &["training", "validation", "other"] } else { &[""] };
     let phase_kind = component.phase_kind.as_str();
     if !kinds.contains(&phase_kind) && !phase_kind.is_empty() {
-        let found = shown::text(phase_kind);
+        let found = escape::text(phase_kind);
         let text = if component.kind == Kind::Phase {
             format!("`{found}` is none of training, validation, other")
         } else {
@@ -172,12 +172,12 @@ fn check_list(list: &[String], item: Item, path: &[Step]) -> Checked {
         match item {
             Item::Name => name(entry, &here())?,
             Item::StatePath if !is_state_path(entry) => {
-                let text = format!("`{}` is no state path such as step.loss", shown::text(entry));
+                let text = format!("`{}` is no state path such as step.loss", escape::text(entry));
                 return Err(problem(&here(), text));
             }
             Item::Extension if !is_extension(entry) => {
                 let text =
-                    format!("`{}` is no extension id such as fluxbay.state/1", shown::text(entry));
+                    format!("`{}` is no extension id such as fluxbay.state/1", escape::text(entry));
                 return Err(problem(&here(), text));
             }
             Item::StatePath | Item::Extension => {}
@@ -193,7 +193,7 @@ fn name(text: &str, path: &[Step]) -> Checked {
     if is_name(text) {
         return Ok(());
     }
-    let shown = shown::text(text);
+    let shown = escape::text(text);
     let why = if text.is_empty() {
         "empty; expected a name".to_owned()
     } else if text.len() > MAX_NAME {
@@ -295,7 +295,7 @@ fn check_type(value: &Value, path: &[Step]) -> Checked {
     if fine {
         return Ok(());
     }
-    let found = shown::text(&value.to_string());
+    let found = escape::text(&value.to_string());
     Err(problem(path, format!("{found} is none of {}", TYPES.join(", "))))
 }
 
@@ -311,7 +311,7 @@ fn check_required(value: &Value, schema: &Value, path: &[Step]) -> Checked {
         if schema.get("properties").and_then(|p| p.get(name)).is_none() {
             return Err(problem(
                 &here,
-                format!("`{}` is required but is none of the properties", shown::text(name)),
+                format!("`{}` is required but is none of the properties", escape::text(name)),
             ));
         }
     }

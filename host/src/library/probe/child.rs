@@ -1,4 +1,4 @@
-//! The child's side: load, check, say so, and wait to be killed.
+//! The child's side of the probe: loads the plugin, sends the answer, and waits to be killed.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -12,18 +12,17 @@ use super::frame::{self, Kind, NONCE};
 use super::verdict::Answer;
 use super::{ProbeLimits, limits, refuse};
 use crate::library::store::{Note, Stored};
-use crate::library::{Candidate, HostContract, Inspection, Limits, Reason, Refusal};
+use crate::library::{Candidate, HostContract, Inspection, Limits, Refusal, RefusalReason};
 
-/// Runs the child for the copy at `path`. The channel is its standard input; an error means that it
-/// never began.
+/// Runs the child for the copy at `path`. The channel is the standard input.
 ///
 /// # Errors
-/// The channel is missing or broken: somebody called the hidden command by hand.
+/// The channel is missing or broken, because the command was called by hand.
 pub fn run(path: &Path, host: &'static HostTable) -> io::Result<std::convert::Infallible> {
     let mut channel = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut nonce = [0; NONCE];
     channel.read_exact(&mut nonce)?;
-    // Nothing that the plugin does with its standard input can reach the channel.
+    // The plugin cannot reach the channel through its standard input.
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
     limits::apply(&ProbeLimits::default());
     let mut say =
@@ -39,7 +38,7 @@ pub fn run(path: &Path, host: &'static HostTable) -> io::Result<std::convert::In
     let json = serde_json::to_vec(&Answer::from(answer)).unwrap_or_default();
     say(Kind::Answer, &json)?;
     say(Kind::End, b"")?;
-    // The plugin's destructors and exit handlers are not run: the parent ends this process.
+    // The parent kills this process, so that no destructor or exit handler of the plugin runs.
     loop {
         std::thread::park();
     }
@@ -54,7 +53,7 @@ fn inspect(path: &Path) -> Result<Stored, Refusal> {
             note: Note::default(),
         }),
         Inspection::OrdinaryLibrary => {
-            Err(refuse(Reason::Changed, "the copy is no plugin", "run the command again"))
+            Err(refuse(RefusalReason::Changed, "the copy is no plugin", "run the command again"))
         }
     }
 }

@@ -1,21 +1,21 @@
 //! Frames on the private channel: magic, nonce, kind, length, payload.
 
-/// Bytes of a nonce.
+/// Length of a nonce in bytes.
 pub(super) const NONCE: usize = 16;
-/// The most payload that one frame may have.
+/// Limit of a frame's payload in bytes.
 pub(super) const MAX_PAYLOAD: usize = 64 << 10;
 const MAGIC: &[u8; 4] = b"FBPR";
 const HEADER: usize = MAGIC.len() + NONCE + 1 + 4;
 
-/// What a frame says.
+/// Kinds of frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Kind {
-    /// What the child is about to do; payload is text.
+    /// What the child does next; the payload is text.
     Step = 1,
-    /// The answer; payload is JSON.
+    /// The answer; the payload is JSON.
     Answer = 2,
-    /// Nothing follows; no payload.
+    /// The answer is complete; no payload.
     End = 3,
 }
 
@@ -39,10 +39,10 @@ pub(super) fn encode(nonce: &[u8; NONCE], kind: Kind, payload: &[u8]) -> Vec<u8>
     bytes
 }
 
-/// Takes the first frame off `buffer`, if all of it has come.
+/// Removes the first frame from `buffer`; `None` if it is not complete yet.
 ///
 /// # Errors
-/// What is wrong with the bytes.
+/// The bytes are no frame with this nonce.
 pub(super) fn take(
     buffer: &mut Vec<u8>,
     nonce: &[u8; NONCE],

@@ -1,10 +1,10 @@
-//! What the child takes from itself before it touches a plugin.
+//! Resource limits of the child.
 
 use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 
 use super::ProbeLimits;
 
-/// Lowers this process's limits for ever, and has it killed when its parent dies.
+/// Lowers the limits of this process, and has it killed when its parent dies.
 pub(super) fn apply(limits: &ProbeLimits) {
     let seconds = limits.time.as_secs().max(1);
     for (resource, limit) in [
@@ -14,7 +14,7 @@ pub(super) fn apply(limits: &ProbeLimits) {
         (Resource::Fsize, 64 << 20),
         (Resource::Nofile, 256),
     ] {
-        // A limit that is lower already stays as it is.
+        // A limit that is already lower stays.
         let known = rustix::process::getrlimit(resource);
         let limit = known.maximum.map_or(limit, |maximum| maximum.min(limit));
         let _ = setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) });

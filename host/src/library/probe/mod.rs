@@ -1,13 +1,13 @@
 //! The probe stage: a child process loads the plugin first.
 //!
-//! The child is this program again (`fluxbay __probe`). It answers over a private descriptor, in
-//! frames that carry a nonce, the last of which says that the answer is complete; whatever the
-//! plugin prints is no answer. It runs in a process group of its own, under limits of time,
-//! processor, memory and file size, and the whole group is killed and reaped at the end, however
-//! that comes. There is no fallback: without a complete answer the plugin is refused.
+//! The child is this program with the hidden command `__probe`. It answers over a private
+//! descriptor in frames that carry a nonce; the last frame marks the answer as complete, so that
+//! output of the plugin is never taken for one. The child runs in its own process group under limits
+//! of time, processor, memory and file size, and the whole group is killed at the end. Without a
+//! complete answer the plugin is refused.
 //!
-//! A hostile plugin can still find the nonce in its own process, so this protects from broken
-//! plugins, not from malicious ones: those must not get past the trust stage.
+//! A hostile plugin can find the nonce in its own process: the probe protects from broken plugins,
+//! the trust stage from malicious ones.
 
 mod child;
 mod frame;
@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::report::{Reason, Refusal, Stage};
+use super::report::{Refusal, RefusalReason, Stage};
 use super::store::Stored;
 
 pub use child::run as run_child;
@@ -29,16 +29,16 @@ pub use child::run as run_child;
 /// Name of the hidden command that is the child.
 pub const COMMAND: &str = "__probe";
 
-/// What a probed plugin may use up.
+/// Limits of the child process.
 #[derive(Clone, Debug)]
 pub struct ProbeLimits {
-    /// From start to answer.
+    /// Time from the start to the answer.
     pub time: Duration,
     /// Resident memory, in bytes.
     pub memory: u64,
     /// Address space, in bytes.
     pub address_space: u64,
-    /// Bytes of its output that are kept, from the end.
+    /// Bytes of its output that are kept, counted from the end.
     pub output: usize,
 }
 
@@ -53,45 +53,44 @@ impl Default for ProbeLimits {
     }
 }
 
-/// Why a plugin did not pass, with what it printed last.
+/// Why a plugin failed the probe.
 #[derive(Clone, Debug)]
-pub struct Failure {
-    /// What happened.
+pub struct ProbeFailure {
+    /// The refusal.
     pub refusal: Refusal,
-    /// The end of what it wrote to stdout and stderr, printable.
+    /// The end of its output on stdout and stderr, escaped.
     pub output: String,
 }
 
 /// The program that serves as child; set by [`enable`].
 static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 
-/// Makes `load` probe every plugin that has not passed before. Called by a program whose hidden
-/// command [`COMMAND`] calls [`run_child`]; in others, such as tests, re-executing the program
-/// would do something else.
+/// Enables probing of every plugin that has not passed before. For programs whose hidden command
+/// [`COMMAND`] calls [`run_child`]; without this call (as in tests) nothing is probed.
 pub fn enable(program: PathBuf) {
     let _ = PROGRAM.set(program);
 }
 
-/// The child program, where probing is enabled.
+/// The child program, if probing is enabled.
 pub fn program() -> Option<&'static PathBuf> {
     PROGRAM.get()
 }
 
-fn refuse(reason: Reason, message: impl Into<String>, help: impl Into<String>) -> Refusal {
-    Refusal::fixed(Stage::Probe, reason, message, help)
+fn refuse(reason: RefusalReason, message: impl Into<String>, help: impl Into<String>) -> Refusal {
+    Refusal::new(Stage::Probe, reason, message, help)
 }
 
 impl Stored {
-    /// Lets a child process, which is `program`, load the plugin.
+    /// Loads the plugin in a child process of `program`.
     ///
     /// # Errors
-    /// What loading would be refused for, or `crashed`, `exited`, `timed-out`, `out-of-memory`,
+    /// The refusal of the load stage, or `crashed`, `exited`, `timed-out`, `out-of-memory`,
     /// `protocol-error`, or `probe-unavailable`.
     pub fn probe(
         &self,
         program: &std::path::Path,
         limits: &ProbeLimits,
-    ) -> Result<(), Box<Failure>> {
+    ) -> Result<(), Box<ProbeFailure>> {
         watch::probe(program, &self.path, limits).map_err(Box::new)
     }
 }

@@ -39,7 +39,7 @@ fn limits() -> ProbeLimits {
 }
 
 /// Probes the fixture compiled with `options`.
-fn probe(options: &[&str], limits: &ProbeLimits) -> Result<(), Box<Failure>> {
+fn probe(options: &[&str], limits: &ProbeLimits) -> Result<(), Box<ProbeFailure>> {
     let dir = tempfile::tempdir().expect("temporary directory");
     compile(dir.path(), "fixture", options, MANIFEST);
     let catalog = scan(dir.path());
@@ -48,7 +48,7 @@ fn probe(options: &[&str], limits: &ProbeLimits) -> Result<(), Box<Failure>> {
     stored.probe(&program(dir.path()), limits)
 }
 
-fn with_constructor(code: &str, limits: &ProbeLimits) -> Result<(), Box<Failure>> {
+fn with_constructor(code: &str, limits: &ProbeLimits) -> Result<(), Box<ProbeFailure>> {
     probe(&[&format!("-DCONSTRUCTOR={code}")], limits)
 }
 
@@ -78,13 +78,13 @@ fn a_crash_is_named_by_its_signal_with_the_last_output() {
             "fputs(\"last \\033words\\n\", stderr); signal({signal}, SIG_DFL); raise({signal})"
         );
         let failure = with_constructor(&code, &limits()).expect_err(signal);
-        assert_eq!(failure.refusal.reason, Reason::Crashed, "{failure:?}");
+        assert_eq!(failure.refusal.reason, RefusalReason::Crashed, "{failure:?}");
         assert!(failure.refusal.message.contains(word), "{failure:?}");
         assert!(failure.output.contains("last \\x1bwords"), "{failure:?}");
     }
     let failure =
         probe(&["-DFAULT_CRASH_IN_INIT"], &limits()).expect_err("crashes when it is connected");
-    assert_eq!(failure.refusal.reason, Reason::Crashed, "{failure:?}");
+    assert_eq!(failure.refusal.reason, RefusalReason::Crashed, "{failure:?}");
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn leaving_early_is_never_success() {
     }
     for code in ["exit(0)", "_exit(0)", "exit(7)"] {
         let failure = with_constructor(code, &limits()).expect_err(code);
-        assert_eq!(failure.refusal.reason, Reason::Exited, "{failure:?}");
+        assert_eq!(failure.refusal.reason, RefusalReason::Exited, "{failure:?}");
     }
 }
 
@@ -107,7 +107,7 @@ fn what_does_not_come_to_an_end_is_ended() {
     for code in ["for (;;)", "sleep(1000)", "signal(SIGTERM, SIG_IGN); for (;;) pause()"] {
         let started = Instant::now();
         let failure = with_constructor(code, &limits).expect_err(code);
-        assert_eq!(failure.refusal.reason, Reason::TimedOut, "{failure:?}");
+        assert_eq!(failure.refusal.reason, RefusalReason::TimedOut, "{failure:?}");
         assert!(started.elapsed() < Duration::from_secs(60), "{code}: the time-out did not end it");
     }
 }
@@ -162,7 +162,7 @@ fn garbage_and_floods_on_the_channel_are_a_protocol_error() {
         "for (;;) for (int i = 3; i < 64; i++) write(i, \"endless garbage\", 15)",
     ] {
         let failure = with_constructor(code, &limits()).expect_err(code);
-        assert_eq!(failure.refusal.reason, Reason::ProtocolError, "{failure:?}");
+        assert_eq!(failure.refusal.reason, RefusalReason::ProtocolError, "{failure:?}");
     }
 }
 
@@ -173,7 +173,7 @@ fn output_without_end_keeps_its_last_part_only() {
     }
     let code = "for (int i = 0; i < 300000; i++) puts(\"flood flood flood flood\"); puts(\"the end\"); fflush(stdout); abort()";
     let failure = with_constructor(code, &limits()).expect_err("aborts");
-    assert_eq!(failure.refusal.reason, Reason::Crashed, "{failure:?}");
+    assert_eq!(failure.refusal.reason, RefusalReason::Crashed, "{failure:?}");
     assert!(
         failure.output.trim_end().ends_with("the end") && failure.output.len() <= 4 << 10,
         "{}",
@@ -190,7 +190,7 @@ fn memory_without_bounds_is_stopped() {
     let code =
         "for (;;) { char *p = malloc(1 << 20); for (int i = 0; i < 1 << 20; i += 512) p[i] = 1; }";
     let failure = with_constructor(code, &limits).expect_err("takes all");
-    assert_eq!(failure.refusal.reason, Reason::OutOfMemory, "{failure:?}");
+    assert_eq!(failure.refusal.reason, RefusalReason::OutOfMemory, "{failure:?}");
 }
 
 #[test]
@@ -199,9 +199,12 @@ fn what_loading_would_refuse_is_refused_here_with_the_same_reason() {
         return;
     }
     let failure = probe(&["-DFAULT_UNRESOLVED"], &limits()).expect_err("unresolved");
-    assert_eq!((failure.refusal.stage, failure.refusal.reason), (Stage::Probe, Reason::LinkFailed));
+    assert_eq!(
+        (failure.refusal.stage, failure.refusal.reason),
+        (Stage::Probe, RefusalReason::LinkFailed)
+    );
     let failure = probe(&["-DFAULT_INIT"], &limits()).expect_err("start-up fails");
-    assert_eq!(failure.refusal.reason, Reason::InitFailed);
+    assert_eq!(failure.refusal.reason, RefusalReason::InitFailed);
     assert!(failure.refusal.message.contains("no\\x1b luck"), "{failure:?}");
 }
 
@@ -214,7 +217,7 @@ fn a_program_that_cannot_be_started_or_never_answers_is_no_success() {
             .refusal
             .reason
     };
-    assert_eq!(at("/nonexistent/program"), Reason::ProbeUnavailable);
-    assert_eq!(at("/bin/true"), Reason::Exited);
-    assert_eq!(at("/bin/echo"), Reason::Exited);
+    assert_eq!(at("/nonexistent/program"), RefusalReason::ProbeUnavailable);
+    assert_eq!(at("/bin/true"), RefusalReason::Exited);
+    assert_eq!(at("/bin/echo"), RefusalReason::Exited);
 }

@@ -1,11 +1,11 @@
-//! From what the parent saw to a verdict.
+//! Turns what the parent observed into a refusal.
 
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 use super::refuse;
-use crate::library::report::{Reason, Refusal, Stage};
-use crate::library::shown;
+use crate::library::escape;
+use crate::library::report::{Refusal, RefusalReason, Stage};
 
 /// The child's answer.
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ impl From<Result<(), Refusal>> for Answer {
 }
 
 impl Answer {
-    /// Reads an answer, trusting none of its texts.
+    /// Reads an answer; its texts are escaped.
     pub(super) fn read(json: &[u8]) -> Result<(), Refusal> {
         let Ok(answer) = serde_json::from_slice::<Answer>(json) else {
             return Err(protocol("an answer that cannot be read"));
@@ -40,9 +40,10 @@ impl Answer {
         if answer.passed {
             return Ok(());
         }
-        let text = |text: Option<String>| shown::controls(&text.unwrap_or_default());
-        let Some(reason) =
-            Reason::ALL.iter().find(|reason| Some(reason.code()) == answer.reason.as_deref())
+        let text = |text: Option<String>| escape::controls(&text.unwrap_or_default());
+        let Some(reason) = RefusalReason::ALL
+            .iter()
+            .find(|reason| Some(reason.code()) == answer.reason.as_deref())
         else {
             return Err(protocol("an answer with an unknown reason"));
         };
@@ -57,15 +58,15 @@ impl Answer {
 
 pub(super) fn protocol(what: &str) -> Refusal {
     refuse(
-        Reason::ProtocolError,
-        format!("the process that tried it received or sent {what}"),
+        RefusalReason::ProtocolError,
+        format!("the probe process received or sent {what}"),
         "do not use it: it writes to descriptors that are not its own",
     )
 }
 
 pub(super) fn timed_out(doing: &str, seconds: u64) -> Refusal {
     refuse(
-        Reason::TimedOut,
+        RefusalReason::TimedOut,
         format!("{doing} took longer than {seconds} s"),
         "tell its author: loading must not wait, sleep or compute",
     )
@@ -73,26 +74,26 @@ pub(super) fn timed_out(doing: &str, seconds: u64) -> Refusal {
 
 pub(super) fn out_of_memory(doing: &str, bytes: u64) -> Refusal {
     refuse(
-        Reason::OutOfMemory,
+        RefusalReason::OutOfMemory,
         format!("{doing} it took more than {} MiB of memory", bytes >> 20),
         "tell its author: loading must not allocate without bounds",
     )
 }
 
-/// The child ended before its answer was complete.
+/// The refusal for a child that ended before its answer was complete.
 pub(super) fn ended(doing: &str, status: std::process::ExitStatus, seconds: u64) -> Refusal {
     use std::os::unix::process::ExitStatusExt as _;
     match (status.signal(), status.code()) {
         (Some(signal), _) if signal == Signal::XCPU.as_raw() => timed_out(doing, seconds),
         (Some(signal), _) => {
             let core = format!("{doing} ended the process by {}", signal_name(signal));
-            refuse(Reason::Crashed, core, "tell its author, with what it printed")
+            refuse(RefusalReason::Crashed, core, "tell its author, with what it printed")
         }
         (None, code) => {
             let code = code.unwrap_or_default();
             refuse(
-                Reason::Exited,
-                format!("{doing} ended the process with exit code {code} before it answered"),
+                RefusalReason::Exited,
+                format!("{doing} ended the process with exit code {code}"),
                 "tell its author: a plugin must never exit the process",
             )
         }
@@ -105,7 +106,7 @@ fn signal_name(number: i32) -> String {
         (Signal::BUS, "SIGBUS, an access to memory that cannot be had"),
         (Signal::ILL, "SIGILL, an instruction that this processor does not know"),
         (Signal::FPE, "SIGFPE, such as a division by zero"),
-        (Signal::ABORT, "SIGABRT, it gave up"),
+        (Signal::ABORT, "SIGABRT, such as a call of abort()"),
         (Signal::KILL, "SIGKILL"),
         (Signal::TERM, "SIGTERM"),
         (Signal::TRAP, "SIGTRAP"),

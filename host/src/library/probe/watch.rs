@@ -1,8 +1,8 @@
-//! The parent's side: start the child, listen, kill, reap, judge.
+//! The parent's side of the probe: starts the child, reads its answer, kills and reaps it.
 //!
-//! One thread, one loop. Nothing waits for an end of file, because a process that the plugin forked
-//! may keep a descriptor open for ever; what counts is the end frame, the child's own end, or the
-//! time.
+//! One loop on one thread. It does not wait for the end of the stream, because a process that the
+//! plugin forked may keep the descriptor open; it ends at the end frame, at the child's end, or at
+//! the time limit.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -21,20 +21,20 @@ use rustix::process::{
 
 use super::frame::{self, Kind, NONCE};
 use super::verdict::{self, Answer};
-use super::{COMMAND, Failure, ProbeLimits, refuse};
-use crate::library::report::{Reason, Refusal};
-use crate::library::shown;
+use super::{COMMAND, ProbeFailure, ProbeLimits, refuse};
+use crate::library::escape;
+use crate::library::report::{Refusal, RefusalReason};
 
-/// Name of the variable that marks the child and all that it starts.
+/// Environment variable that marks the child and all processes that it starts.
 const MARK: &str = "FLUXBAY_PROBE_MARK";
-/// How often the child's end and its memory are looked at.
+/// Interval at which the child's state and memory are checked.
 const TICK: Duration = Duration::from_millis(5);
 
-pub(super) fn probe(program: &Path, copy: &Path, limits: &ProbeLimits) -> Result<(), Failure> {
-    let unavailable = |error: io::Error| Failure {
+pub(super) fn probe(program: &Path, copy: &Path, limits: &ProbeLimits) -> Result<(), ProbeFailure> {
+    let unavailable = |error: io::Error| ProbeFailure {
         refusal: refuse(
-            Reason::ProbeUnavailable,
-            format!("the process that tries plugins cannot be started: {error}"),
+            RefusalReason::ProbeUnavailable,
+            format!("the probe process cannot be started: {error}"),
             "free some processes, memory or descriptors, then try again",
         ),
         output: String::new(),
@@ -43,8 +43,8 @@ pub(super) fn probe(program: &Path, copy: &Path, limits: &ProbeLimits) -> Result
     let verdict = watch.listen();
     let _ = watch.end();
     watch.drain_output();
-    let output = shown::paragraph(&String::from_utf8_lossy(&watch.output));
-    verdict.map_err(|refusal| Failure { refusal, output })
+    let output = escape::paragraph(&String::from_utf8_lossy(&watch.output));
+    verdict.map_err(|refusal| ProbeFailure { refusal, output })
 }
 
 struct Watch<'a> {
@@ -53,11 +53,11 @@ struct Watch<'a> {
     channel: UnixStream,
     printed: File,
     nonce: [u8; NONCE],
-    /// An environment variable by which processes are known that left the group.
+    /// The environment entry that identifies processes which left the group.
     mark: Vec<u8>,
     received: Vec<u8>,
     output: Vec<u8>,
-    /// What the child said that it is doing.
+    /// What the child does, by its last [`Kind::Step`] frame.
     doing: &'static str,
     answer: Option<Vec<u8>>,
     reaped: bool,
@@ -72,7 +72,7 @@ impl<'a> Watch<'a> {
         let (printed, stdout) = io::pipe()?;
         let printed = File::from(OwnedFd::from(printed));
         let stderr = stdout.try_clone()?;
-        // The command, and with it this process's copies of the child's ends, goes away at the end
+        // The command, with this process's copies of the child's descriptors, is dropped at the end
         // of the statement.
         let child = Command::new(program)
             .arg(COMMAND)
@@ -99,7 +99,7 @@ impl<'a> Watch<'a> {
         };
         let prepared = channel
             .write_all(&nonce)
-            // A child that has ended already is told by its status.
+            // If the child has already ended, its status is reported.
             .or_else(
                 |error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) },
             )
@@ -112,14 +112,14 @@ impl<'a> Watch<'a> {
         i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
     }
 
-    /// Until the answer is complete, or something makes one impossible.
+    /// Waits for the answer, the end of the child, or a limit.
     fn listen(&mut self) -> Result<(), Refusal> {
         let deadline = Instant::now() + self.limits.time;
         loop {
             self.wait_for_bytes();
             self.drain_output();
-            // The end is looked for first, so that whatever the child wrote before it is there to
-            // be received.
+            // Checked before `receive`, which then reads everything that the child wrote before its
+            // end.
             let ended = self.has_ended();
             if self.receive()? {
                 return match self.answer.take() {
@@ -132,8 +132,8 @@ impl<'a> Watch<'a> {
                 return Err(match self.end() {
                     Ok(status) => verdict::ended(doing, status, self.limits.time.as_secs()),
                     Err(error) => refuse(
-                        Reason::ProbeUnavailable,
-                        format!("how it ended cannot be told: {error}"),
+                        RefusalReason::ProbeUnavailable,
+                        format!("its exit status cannot be read: {error}"),
                         "try again",
                     ),
                 });
@@ -154,8 +154,7 @@ impl<'a> Watch<'a> {
         ];
         let tick = Timespec { tv_sec: 0, tv_nsec: i64::try_from(TICK.as_nanos()).unwrap_or(0) };
         let _ = poll(&mut descriptors, Some(&tick));
-        // A closed descriptor is always ready; this keeps the loop from spinning until the child's
-        // end is seen.
+        // A closed descriptor is always ready: do not spin until the child ends.
         if descriptors
             .iter()
             .all(|d| d.revents().contains(PollFlags::HUP) && !d.revents().contains(PollFlags::IN))
@@ -164,8 +163,8 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Keeps the end of what was printed; reads at most a megabyte at a time, so that a flood
-    /// cannot hold the loop.
+    /// Reads the child's output and keeps its end. Reads at most a megabyte per call, so that much
+    /// output does not block the loop.
     fn drain_output(&mut self) {
         let mut buffer = [0; 16 << 10];
         for _ in 0..64 {
@@ -180,7 +179,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Reads frames; true when the end frame has come.
+    /// Reads frames; returns true at the end frame.
     fn receive(&mut self) -> Result<bool, Refusal> {
         let mut buffer = [0; 16 << 10];
         for _ in 0..64 {
@@ -207,14 +206,13 @@ impl<'a> Watch<'a> {
         Ok(false)
     }
 
-    /// Whether the child has ended; it is not reaped, so its number cannot belong to anyone else
-    /// yet.
+    /// Whether the child has ended. It is not reaped here, so its process id stays valid.
     fn has_ended(&self) -> bool {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         self.pid().is_none_or(|pid| !matches!(waitid(WaitId::Pid(pid), options), Ok(None)))
     }
 
-    /// Resident memory of the child in bytes; 0 where it cannot be told.
+    /// Resident memory of the child in bytes; 0 if unknown.
     fn resident(&self) -> u64 {
         let text =
             std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap_or_default();
@@ -222,14 +220,13 @@ impl<'a> Watch<'a> {
         pages * rustix::param::page_size() as u64
     }
 
-    /// Kills the whole process group and reaps the child. Its status is that of its own end, if
-    /// that came first.
+    /// Kills the process group and reaps the child. Returns the status with which the child ended.
     fn end(&mut self) -> io::Result<ExitStatus> {
         if self.reaped {
             return self.child.wait();
         }
         if let Some(pid) = self.pid() {
-            // Not reaped yet, so the number is still this group's.
+            // Not reaped yet, so the process id is still valid.
             let _ = kill_process_group(pid, Signal::KILL);
         }
         let _ = self.child.kill();
@@ -241,8 +238,8 @@ impl<'a> Watch<'a> {
 }
 
 impl Watch<'_> {
-    /// Kills what the plugin started and took out of the process group: it still has the mark in
-    /// its environment. More than once, because one that forks may just have done so.
+    /// Kills processes that the plugin started and that left the process group, found by the mark in
+    /// their environment. Repeated, because they may fork meanwhile.
     fn end_strays(&self) {
         for _ in 0..5 {
             let strays: Vec<Pid> = processes().filter(|pid| has_mark(*pid, &self.mark)).collect();
@@ -261,8 +258,8 @@ fn processes() -> impl Iterator<Item = Pid> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().and_then(Pid::from_raw))
 }
 
-/// Whether a variable stands in the environment that a process was started with. Of other users'
-/// processes it cannot be told.
+/// Whether the environment that a process was started with has this entry; false for processes of
+/// other users.
 fn has_mark(pid: Pid, mark: &[u8]) -> bool {
     let environment =
         std::fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).unwrap_or_default();
@@ -275,7 +272,7 @@ impl Drop for Watch<'_> {
     }
 }
 
-/// What the child was doing, as the beginning of a sentence.
+/// What the child does, as the beginning of a sentence.
 fn doing(step: &str) -> &'static str {
     match step {
         "loading" => "loading it",

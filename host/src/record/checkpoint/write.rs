@@ -137,7 +137,7 @@ pub fn remove(path: &Path) {
     if let Err(error) = removed {
         log::warn!(
             "the old checkpoint {} cannot be removed: {error}",
-            crate::library::shown::path(path)
+            crate::library::escape::path(path)
         );
     }
 }
@@ -148,11 +148,11 @@ pub fn set_aside(path: &Path) {
     let aside = path.with_file_name(format!("damaged-{name}"));
     match fs::rename(path, &aside) {
         Ok(()) => {
-            log::warn!("the damaged checkpoint is kept as {}", crate::library::shown::path(&aside))
+            log::warn!("the damaged checkpoint is kept as {}", crate::library::escape::path(&aside))
         }
         Err(error) => log::warn!(
             "the damaged checkpoint {} cannot be renamed: {error}",
-            crate::library::shown::path(path)
+            crate::library::escape::path(path)
         ),
     }
 }

@@ -1,5 +1,5 @@
-//! Where components are tried: a catalog with the plugin in front, and small runs around each kind
-//! of component.
+//! The environment of the checks: a catalog in which the plugin comes first, and small runs for each
+//! kind of component.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::rc::Rc;
 use serde_json::{Map, Value, json};
 
 use super::file::example;
-use super::inside;
+use super::troublemaker;
 use crate::learner::ports::{NoDisplay, NoSink};
 use crate::learner::{
     Declared, Ending, FitReport, Flow, Folders, Instance, NewInstance, Ports, Prepared, Runtime,
@@ -23,52 +23,51 @@ use crate::session::shelf::declared;
 use crate::session::{Composed, Session, Shelf, Surroundings};
 use crate::tensor::{Engine, EngineOptions};
 
-/// Id of the instance that is tried, where it has one of its own.
+/// Id of an instance that is created outside of any run.
 const ID: &str = "checked";
 
-/// See the module.
-pub(super) struct Bench {
+/// The plugin, its components, and how they are run.
+pub(super) struct Harness {
     pub(super) catalog: Rc<Catalog>,
     pub(super) shelf: Rc<Shelf>,
     pub(super) components: Vec<ComponentManifest>,
     pub(super) plugin: String,
     pub(super) seed: u64,
-    /// Run files of the author's; a component that is in none of them is tried in a run of the
-    /// bench's own.
+    /// The author's run files. A component in none of them is run in a generated run.
     runs: Vec<PathBuf>,
-    /// A folder that goes with the child.
+    /// Folder for generated files; removed with the child.
     dir: PathBuf,
-    grounds: RefCell<BTreeMap<usize, Result<Ground, String>>>,
+    run_kinds: RefCell<BTreeMap<usize, Result<RunKind, String>>>,
     configs: RefCell<BTreeMap<String, Result<Value, String>>>,
 }
 
-/// Data and what goes with it.
+/// The run that a component is trained in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ground {
-    /// Handwritten digits, ten classes.
-    Classes,
-    /// A made-up table with a number to predict.
-    Numbers,
-    /// The author's own run.
+pub(super) enum RunKind {
+    /// Generated run: handwritten digits, ten classes.
+    Classification,
+    /// Generated run: a generated table with a number to predict.
+    Regression,
+    /// A run file of the author.
     Given,
 }
 
-/// What is particular about a training.
+/// Variation of a training.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Trial {
-    /// 0 for two.
+    /// Number of epochs; 0 for two.
     pub(super) epochs: u64,
-    /// 0 for the ground's own.
+    /// Batch size; 0 for the default of the run.
     pub(super) batch_size: u64,
-    /// What a troublemaker does.
+    /// What the [`troublemaker`](super::troublemaker) does.
     pub(super) trouble: Option<&'static str>,
-    /// With a phase that has no steps.
+    /// Adds a phase without steps.
     pub(super) empty: bool,
-    /// Without the component, for comparison.
+    /// Leaves the component out, for comparison.
     pub(super) without: bool,
 }
 
-impl Bench {
+impl Harness {
     pub(super) fn new(
         catalog: Catalog,
         sha256: Sha256,
@@ -89,16 +88,15 @@ impl Bench {
             seed,
             runs,
             dir: dir.to_owned(),
-            grounds: RefCell::default(),
+            run_kinds: RefCell::default(),
             configs: RefCell::default(),
         })
     }
 
-    /// A complete configuration of a component: the one of the author's run, its example's, or its
-    /// defaults.
+    /// A complete configuration of a component: from the author's run, its defaults, or its example.
     ///
     /// # Errors
-    /// Which settings have to be given.
+    /// The settings that are required.
     pub(super) fn config(&self, component: &ComponentManifest) -> Result<Value, String> {
         if let Some(config) = self.given(component) {
             return Ok(config);
@@ -123,7 +121,7 @@ impl Bench {
                 fitting.push(Value::Object(complete));
             }
         }
-        // Not every component can be without any setting that has a default.
+        // Some components fail with their defaults, such as a missing file name.
         let created = if fitting.len() > 1 {
             fitting.iter().position(|config| self.is_created(component, config))
         } else {
@@ -186,7 +184,7 @@ impl Bench {
         (run, diagnostics)
     }
 
-    /// A learner without anything in it.
+    /// A runtime without instances.
     pub(super) fn empty(&self) -> Result<Rc<Runtime>, String> {
         let engine =
             Engine::new(EngineOptions { seed: self.seed, threads: 1, ..EngineOptions::default() })
@@ -200,7 +198,7 @@ impl Bench {
         Runtime::new(engine, ports, folders).map_err(|stop| stop.to_string())
     }
 
-    /// A component with a configuration, as its text.
+    /// A component with a configuration, given as text.
     pub(super) fn prepared(
         &self,
         component: &ComponentManifest,
@@ -213,43 +211,43 @@ impl Bench {
         Ok(Prepared { config: config.to_owned(), declared: declared(component), ..prepared })
     }
 
-    /// An instance by itself.
+    /// An instance outside of any run.
     pub(super) fn instance(&self, runtime: &Runtime, prepared: Prepared) -> Flow<Rc<Instance>> {
         runtime.create(NewInstance::named(ID), prepared)
     }
 
-    /// An instance that may access nothing.
+    /// The same component without any access rights.
     pub(super) fn without_access(prepared: Prepared) -> Prepared {
         let Declared { events, emits, .. } = prepared.declared;
         Prepared { declared: Declared { events, emits, ..Declared::default() }, ..prepared }
     }
 
-    /// The ground on which a component trains.
+    /// The run in which a component trains; found by trying.
     ///
     /// # Errors
-    /// Why it trains on none.
-    pub(super) fn ground(&self, place: usize) -> Result<Ground, String> {
-        if let Some(known) = self.grounds.borrow().get(&place) {
+    /// Why it trains in none.
+    pub(super) fn run_kind(&self, place: usize) -> Result<RunKind, String> {
+        if let Some(known) = self.run_kinds.borrow().get(&place) {
             return known.clone();
         }
-        let found = self.find_ground(place);
-        self.grounds.borrow_mut().insert(place, found.clone());
+        let found = self.find_run_kind(place);
+        self.run_kinds.borrow_mut().insert(place, found.clone());
         found
     }
 
-    fn find_ground(&self, place: usize) -> Result<Ground, String> {
+    fn find_run_kind(&self, place: usize) -> Result<RunKind, String> {
         let component = &self.components[place];
         if self.given_run(component, &Trial::default()).is_some() {
-            return Ok(Ground::Given);
+            return Ok(RunKind::Given);
         }
         let mut problems = Vec::new();
-        for ground in [Ground::Classes, Ground::Numbers] {
+        for run_kind in [RunKind::Classification, RunKind::Regression] {
             let tried = self
-                .open(place, ground, &Trial { epochs: 1, ..Trial::default() })
+                .open(place, run_kind, &Trial { epochs: 1, ..Trial::default() })
                 .and_then(|session| finished(&session.fit()));
             match tried {
-                Ok(()) => return Ok(ground),
-                // A crash of the plugin's own making does not get better elsewhere.
+                Ok(()) => return Ok(run_kind),
+                // A panic would recur: stop trying.
                 Err(problem)
                     if component.kind == Kind::Callback || problem.contains("panicked") =>
                 {
@@ -257,7 +255,7 @@ impl Bench {
                 }
                 Err(problem) => problems.push(format!(
                     "{}: {problem}",
-                    if ground == Ground::Classes {
+                    if run_kind == RunKind::Classification {
                         "with ten classes"
                     } else {
                         "with one number to predict"
@@ -271,19 +269,19 @@ impl Bench {
         ))
     }
 
-    /// A training with the component, ready to begin.
+    /// A session with the component, before its first step.
     ///
     /// # Errors
-    /// Why it cannot begin.
+    /// Why it cannot be opened.
     pub(super) fn session(&self, place: usize, trial: &Trial) -> Result<Session, String> {
-        self.open(place, self.ground(place)?, trial)
+        self.open(place, self.run_kind(place)?, trial)
     }
 
-    fn open(&self, place: usize, ground: Ground, trial: &Trial) -> Result<Session, String> {
+    fn open(&self, place: usize, run_kind: RunKind, trial: &Trial) -> Result<Session, String> {
         let (run, diagnostics) = match self.given_run(&self.components[place], trial) {
             Some(read) => read,
             None => {
-                let text = self.run_text(place, ground, trial)?;
+                let text = self.run_text(place, run_kind, trial)?;
                 let path = self.dir.join("run.toml");
                 std::fs::write(&path, text).map_err(|error| error.to_string())?;
                 let mut diagnostics = Diagnostics::new();
@@ -311,9 +309,9 @@ impl Bench {
         Ok(session)
     }
 
-    fn run_text(&self, place: usize, ground: Ground, trial: &Trial) -> Result<String, String> {
+    fn run_text(&self, place: usize, run_kind: RunKind, trial: &Trial) -> Result<String, String> {
         let component = &self.components[place];
-        let mut run = self.base(ground, trial)?;
+        let mut run = self.base(run_kind, trial)?;
         if !trial.without {
             let own = self.config(component)?;
             self.put(&mut run, component, own)?;
@@ -324,9 +322,9 @@ impl Bench {
     }
 
     /// A run without the component.
-    fn base(&self, ground: Ground, trial: &Trial) -> Result<Value, String> {
-        let (data, loss, batch) = match ground {
-            Ground::Numbers => {
+    fn base(&self, run_kind: RunKind, trial: &Trial) -> Result<Value, String> {
+        let (data, loss, batch) = match run_kind {
+            RunKind::Regression => {
                 (json!({ "component": "csv", "path": self.table()?, "target": "y" }), "mse", 16)
             }
             _ => (json!({ "component": "digits" }), "cross-entropy", 128),
@@ -349,7 +347,7 @@ impl Bench {
         }))
     }
 
-    /// Puts the component into its place in a run.
+    /// Puts the component into a run.
     fn put(
         &self,
         run: &mut Value,
@@ -434,7 +432,7 @@ fn push(list: &mut Value, new: Value) {
     }
 }
 
-/// TOML has no null: what is null is left out.
+/// Removes nulls, which TOML does not have.
 fn without_nulls(value: Value) -> Value {
     match value {
         Value::Object(map) => Value::Object(
@@ -459,14 +457,14 @@ pub(super) fn first_error(diagnostics: &Diagnostics) -> String {
 fn make_trouble(session: &Session, what: &str) -> Flow {
     let runtime = session.runtime();
     let troublemaker =
-        runtime.create(NewInstance::named("troublemaker"), inside::prepared(what))?;
+        runtime.create(NewInstance::named("troublemaker"), troublemaker::prepared(what))?;
     let mut callbacks = runtime.callbacks();
     callbacks.insert(0, troublemaker);
     runtime.set_callback_order(callbacks);
     Ok(())
 }
 
-/// A fit that has to come to its end.
+/// Ok if a fit ran to its end.
 pub(super) fn finished(report: &FitReport) -> Result<(), String> {
     match &report.ending {
         Ending::Finished => Ok(()),
@@ -475,12 +473,12 @@ pub(super) fn finished(report: &FitReport) -> Result<(), String> {
     }
 }
 
-/// A fit that may end as it likes, but not by a panic.
+/// Ok unless a fit ended by a panic or by an error without a text.
 pub(super) fn without_panic(report: &FitReport) -> Result<(), String> {
     match &report.ending {
         Ending::Failed(stop) if stop.kind() == StopKind::Panic => Err(stop.to_string()),
         Ending::Failed(stop) if words(stop).is_empty() => {
-            Err("it failed without a word of why".to_owned())
+            Err("it failed with an error without text".to_owned())
         }
         _ => Ok(()),
     }

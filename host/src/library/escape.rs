@@ -1,23 +1,23 @@
-//! How names that anyone may have chosen are shown: never raw.
+//! Escapes file names and texts of plugins before they are printed or logged.
 //!
-//! A file name or a text of a plugin can hold newlines, terminal escape codes, text direction marks
-//! or bytes that are no text at all. Everything printed or logged about a file goes through here.
+//! They can contain newlines, terminal escape codes, text direction marks, or bytes that are not
+//! UTF-8.
 
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-/// A path with everything that is not plainly printable escaped (`\n`, `\x1b`, `\u{202e}`).
+/// Escapes everything in a path that is not printable (`\n`, `\x1b`, `\u{202e}`).
 pub fn path(path: &Path) -> String {
     bytes(path.as_os_str().as_bytes())
 }
 
-/// A text of one line, escaped in the same way.
+/// Escapes a text of one line in the same way as [`path`].
 pub fn text(text: &str) -> String {
     bytes(text.as_bytes())
 }
 
-/// Bytes that should be UTF-8, escaped where they are not.
+/// As [`text`], for bytes; those that are not UTF-8 are escaped.
 pub fn bytes(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -31,8 +31,7 @@ pub fn bytes(bytes: &[u8]) -> String {
     out
 }
 
-/// A text that may have several lines, tabs and backslashes; all other control characters are
-/// escaped.
+/// Escapes a text of several lines: newlines, tabs and backslashes stay.
 pub fn paragraph(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for ch in text.chars() {
@@ -41,8 +40,7 @@ pub fn paragraph(text: &str) -> String {
     out
 }
 
-/// A text of one line that has been escaped once: control characters alone are escaped, backslashes
-/// stay.
+/// Escapes a text of one line that is already escaped: backslashes stay.
 pub fn controls(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for ch in text.chars() {
@@ -67,7 +65,7 @@ fn push(out: &mut String, ch: char) {
     }
 }
 
-/// Marks that change how the rest of a line is shown, or that show nothing.
+/// Invisible characters, and marks that change how the rest of a line is displayed.
 fn is_invisible(ch: char) -> bool {
     matches!(u32::from(ch), 0xad | 0x61c | 0x180e | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0xfeff | 0xfff9..=0xfffb | 0xe0000..=0xe007f)
 }

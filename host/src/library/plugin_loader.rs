@@ -1,5 +1,7 @@
-//! Loading many plugins: what they need is opened once, and while one is linked the bytes of the
-//! next are hashed.
+//! Loads plugins of the catalog: copy to the store, probe, load.
+//!
+//! For several plugins the store and the quarantine are opened once, and the copies are hashed and
+//! probed on several threads while others are linked.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,28 +9,26 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use fluxbay_plugin::abi::host::HostTable;
 
-use super::{LoadError, Loaded};
-use crate::library::catalog::PluginEntry;
-use crate::library::probe::{self, ProbeLimits};
-use crate::library::quarantine::Quarantine;
-use crate::library::report::Refusal;
-use crate::library::shown;
-use crate::library::store::{Store, Stored};
-use crate::library::workers;
+use super::catalog::PluginEntry;
+use super::load::{LoadError, Loaded};
+use super::probe::{self, ProbeLimits};
+use super::quarantine::Quarantine;
+use super::report::Refusal;
+use super::store::{Store, Stored};
+use super::{escape, workers};
 
-/// The store of copies and the records of probes, opened once and used for many plugins.
+/// The store of copies and the saved results of probes.
 #[derive(Debug)]
 pub struct PluginLoader {
     store: Store,
     quarantine: Option<Quarantine>,
 }
 
-/// Loads a plugin of the catalog by way of the user's store and connects it to `host`. Where
-/// probing is enabled ([`probe::enable`]), a plugin that has not passed before is tried in a child
-/// process first.
+/// Loads a plugin from the user's store and connects it to `host`. If probing is enabled
+/// ([`probe::enable`]), a plugin that has not passed before is probed first.
 ///
 /// # Errors
-/// The stage, reason and help; the process is as before, except that the library may stay mapped.
+/// The refusal; the library may stay mapped.
 pub fn load(plugin: &PluginEntry, host: &'static HostTable) -> Result<Loaded, LoadError> {
     let loader = PluginLoader::open()
         .map_err(|refusal| LoadError { path: plugin.path().to_owned(), refusal })?;
@@ -48,7 +48,7 @@ pub fn load_from(
 }
 
 impl PluginLoader {
-    /// Opens the user's store and records.
+    /// Opens the user's store and quarantine.
     ///
     /// # Errors
     /// `store-failed`.
@@ -73,8 +73,7 @@ impl PluginLoader {
         finish(plugin, self.prepare(plugin), host)
     }
 
-    /// Loads several plugins in their order. Their copies are hashed, and those that have not
-    /// passed before are tried, on several threads meanwhile.
+    /// Loads several plugins in their order; hashes and probes them on several threads.
     ///
     /// # Errors
     /// As [`load`], for each.
@@ -91,7 +90,7 @@ impl PluginLoader {
         let helpers = workers(plugins.len()).saturating_sub(1);
         std::thread::scope(|scope| {
             for _ in 0..helpers {
-                // Without a helper everything is done here.
+                // If no thread can be started, this thread does all jobs.
                 let _ = std::thread::Builder::new().spawn_scoped(scope, || {
                     while jobs.do_one(|at| Some(self.prepare(plugins.get(at)?))) {}
                 });
@@ -104,7 +103,7 @@ impl PluginLoader {
         })
     }
 
-    /// Everything up to running code of the plugin in this process.
+    /// All steps before the plugin's code runs in this process.
     fn prepare(&self, plugin: &PluginEntry) -> Result<Stored, Refusal> {
         let stored = plugin.trusted().store(&self.store)?;
         admit(&stored, self.quarantine.as_ref())?;
@@ -121,15 +120,15 @@ fn finish(
     if loaded.is_ok() {
         log::info!(
             "loaded {} {} from {}",
-            shown::text(plugin.name()),
-            shown::text(plugin.version()),
-            shown::path(plugin.path())
+            escape::text(plugin.name()),
+            escape::text(plugin.version()),
+            escape::path(plugin.path())
         );
     }
     loaded.map_err(|refusal| LoadError { path: plugin.path().to_owned(), refusal })
 }
 
-/// Results of numbered jobs that several threads do.
+/// Numbered jobs that several threads do, with their results.
 struct Jobs<T> {
     next: AtomicUsize,
     ready: Mutex<Vec<Option<std::thread::Result<T>>>>,
@@ -141,10 +140,10 @@ impl<T> Jobs<T> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does the next job; false if all are done or being done.
+    /// Does the next job; returns false if all are done or in progress.
     fn do_one(&self, job: impl FnOnce(usize) -> Option<T>) -> bool {
         let at = self.next.fetch_add(1, Ordering::Relaxed);
-        // A panic goes to who waits for the result, which would otherwise never come.
+        // A panic is passed to the thread that waits for the result.
         let Some(done) = catch_unwind(AssertUnwindSafe(|| job(at)))
             .map_or_else(|panic| Some(Err(panic)), |done| done.map(Ok))
         else {
@@ -155,7 +154,7 @@ impl<T> Jobs<T> {
         true
     }
 
-    /// The result of a job, which is taken; does jobs until it is there.
+    /// Takes the result of a job; does other jobs while it is not available.
     fn wait_for(&self, at: usize, job: impl Fn(usize) -> Option<T>) -> T {
         let mut busy = true;
         loop {
@@ -173,7 +172,7 @@ impl<T> Jobs<T> {
     }
 }
 
-/// Has a child process try the plugin, where probing is enabled and it has not passed before.
+/// Probes the plugin, if probing is enabled and it has not passed before.
 fn admit(stored: &Stored, quarantine: Option<&Quarantine>) -> Result<(), Refusal> {
     let Some(program) = probe::program() else { return Ok(()) };
     let sha256 = stored.plugin.sha256;
@@ -185,7 +184,7 @@ fn admit(stored: &Stored, quarantine: Option<&Quarantine>) -> Result<(), Refusal
             return Ok(());
         }
     }
-    log::debug!("trying {} in a process of its own", shown::path(stored.plugin.path()));
+    log::debug!("probing {} in a child process", escape::path(stored.plugin.path()));
     let verdict = stored.probe(program, &ProbeLimits::default());
     match (&verdict, quarantine) {
         (Ok(()), Some(quarantine)) => quarantine.set_passed(sha256),
@@ -196,16 +195,16 @@ fn admit(stored: &Stored, quarantine: Option<&Quarantine>) -> Result<(), Refusal
         let mut refusal = failure.refusal;
         if !failure.output.trim().is_empty() {
             refusal.message = format!(
-                "{}; it printed last: {}",
+                "{}; its last output: {}",
                 refusal.message,
-                shown::controls(last_lines(&failure.output))
+                escape::controls(last_lines(&failure.output))
             );
         }
         refusal
     })
 }
 
-/// The last three lines of what a plugin printed.
+/// The last three lines of a text.
 fn last_lines(output: &str) -> &str {
     let output = output.trim_end();
     match output.rmatch_indices('\n').nth(2) {

@@ -1,5 +1,5 @@
-//! From an open library to its entry: the Rust door (an abi_stable root module) or the C door (an
-//! exported table).
+//! Finds the entry of an open library: in an abi_stable root module (Rust), or as an exported table
+//! (C).
 
 use std::ffi::CString;
 
@@ -11,25 +11,28 @@ use libloading::os::unix::Library;
 
 use super::image::Image;
 use super::{layout, refuse};
-use crate::library::report::{Reason, Refusal};
-use crate::library::shown;
+use crate::library::escape;
+use crate::library::report::{Refusal, RefusalReason};
 use crate::library::store::Note;
 
-/// The address of the entry. For the Rust door, all layouts have been compared; for the C door,
-/// only the entry's own magic, size and contract will tell.
+/// Returns the address of the entry. The layout of a Rust root module has been compared by then; for
+/// a C table, only its magic number, size and contract version can be checked later.
+///
+/// # Errors
+/// `no-entry`, `layout-mismatch`, `contract-violation`, `contract-too-new` or `init-failed`.
 pub(super) fn find(
     library: &'static Library,
     image: &Image,
     note: &mut Note,
 ) -> Result<*const Entry, Refusal> {
     if let Some(address) = address_of(library, ROOT_MODULE_LOADER_NAME_WITH_NUL.as_bytes()) {
-        return rust_door(library, address, image, note);
+        return rust_root(library, address, image, note);
     }
     let symbol = CString::new(C_SYMBOL).unwrap_or_default();
     match address_of(library, symbol.as_bytes_with_nul()) {
         Some(address) => Ok(address as *const Entry),
         None => refuse(
-            Reason::NoEntry,
+            RefusalReason::NoEntry,
             format!("it has a manifest, but exports neither a root module nor `{C_SYMBOL}`"),
             "export it with the macro of fluxbay-plugin, and do not hide its symbols when linking",
         ),
@@ -37,14 +40,14 @@ pub(super) fn find(
 }
 
 fn address_of(library: &'static Library, symbol: &[u8]) -> Option<usize> {
-    // SAFETY: only the address is taken; what lies there is judged before it is read.
+    // SAFETY: only the address is used; the memory is checked before it is read.
     unsafe { library.get::<*const u8>(symbol) }
         .ok()
         .map(|symbol| *symbol as usize)
         .filter(|&address| address != 0)
 }
 
-fn rust_door(
+fn rust_root(
     library: &'static Library,
     address: usize,
     image: &Image,
@@ -53,8 +56,8 @@ fn rust_door(
     let rebuild = "build it with the same fluxbay-plugin as this host";
     if !image.has_data(address, size_of::<AbiHeader>(), align_of::<AbiHeader>()) {
         return refuse(
-            Reason::ContractViolation,
-            "the header of its root module lies in no loaded library",
+            RefusalReason::ContractViolation,
+            "the header of its root module is outside of all loaded libraries",
             rebuild,
         );
     }
@@ -62,10 +65,10 @@ fn rust_door(
     let header =
         match unsafe { library.get::<AbiHeaderRef>(ROOT_MODULE_LOADER_NAME_WITH_NUL.as_bytes()) } {
             Ok(symbol) => *symbol,
-            Err(error) => return refuse(Reason::NoEntry, shown::text(&error.to_string()), rebuild),
+            Err(error) => return refuse(RefusalReason::NoEntry, escape::text(&error.to_string()), rebuild),
         };
     if header.magic_string != AbiHeader::VALUE.magic_string {
-        return refuse(Reason::NoEntry, "its root module was not made by abi_stable", rebuild);
+        return refuse(RefusalReason::NoEntry, "its root module was not made by abi_stable", rebuild);
     }
     if !header.is_valid() {
         let (theirs, ours) = (*header, AbiHeader::VALUE);
@@ -73,11 +76,11 @@ fn rust_door(
             "it uses abi_stable {}.{}, this host {}.{}",
             theirs.abi_major, theirs.abi_minor, ours.abi_major, ours.abi_minor
         );
-        return refuse(Reason::LayoutMismatch, message, rebuild);
+        return refuse(RefusalReason::LayoutMismatch, message, rebuild);
     }
     if !image.has_data(address, size_of::<LibHeader>(), align_of::<LibHeader>()) {
         return refuse(
-            Reason::ContractViolation,
+            RefusalReason::ContractViolation,
             "the header of its root module is cut short",
             rebuild,
         );
@@ -86,24 +89,24 @@ fn rust_door(
         Ok(header) => header,
         Err(error) => {
             return refuse(
-                Reason::LayoutMismatch,
-                shown::text(&first_line(&error.to_string())),
+                RefusalReason::LayoutMismatch,
+                escape::text(&first_line(&error.to_string())),
                 rebuild,
             );
         }
     };
     layout::check(header, note)?;
-    // SAFETY: the layout was compared just now, or before by this executable for these bytes.
+    // SAFETY: the layout was compared above, or earlier by this executable for the same bytes.
     match unsafe { header.unchecked_layout::<RootRef>() } {
         Ok(root) => Ok(root.entry().0),
         Err(RootModuleError::Unwound) => {
-            refuse(Reason::InitFailed, "making its root module panicked", "tell its author")
+            refuse(RefusalReason::InitFailed, "the constructor of its root module panicked", "tell its author")
         }
         Err(RootModuleError::Returned(error)) => refuse(
-            Reason::InitFailed,
+            RefusalReason::InitFailed,
             format!(
-                "making its root module failed: {}",
-                shown::text(&first_line(&error.to_string()))
+                "the constructor of its root module failed: {}",
+                escape::text(&first_line(&error.to_string()))
             ),
             "tell its author",
         ),

@@ -1,5 +1,5 @@
-//! Callbacks of the host's own that make trouble for the one that is checked; written with the
-//! author's crate like any other.
+//! A callback of the host that cancels steps, returns errors or sets inputs to NaN, to check how the
+//! plugin reacts. Written with the plugin crate, like any other callback.
 
 use fluxbay_plugin::prelude::*;
 use fluxbay_plugin::{abi::entry, abi::event, trampoline};
@@ -8,14 +8,14 @@ use crate::bridge::HOST;
 use crate::learner::{Declared, Prepared};
 
 config! {
-    /// What is done.
+    /// Configuration of the callback.
     pub struct Trouble {
         /// `cancel-step`, `cancel-epoch`, `cancel-fit`, `error` or `nan`.
         what: String,
     }
 }
 
-/// Makes the trouble in the third training step of each epoch.
+/// Acts in the third training step of each epoch.
 pub struct Troublemaker {
     what: String,
     xs: Write<Tensor>,
@@ -47,13 +47,13 @@ impl Callback for Troublemaker {
     }
 }
 
-/// The reason that it gives.
-pub(super) const WORDS: &str = "fluxbay check wants to see what happens";
+/// The text of its errors.
+pub(super) const WORDS: &str = "raised by fluxbay check";
 
 static COMPONENT: entry::Component =
     trampoline::callback::component::<Troublemaker>("troublemaker", 1);
 
-/// The component, ready to become an instance.
+/// The component and its configuration, from which an instance is created.
 pub(super) fn prepared(what: &str) -> Prepared {
     fluxbay_plugin::__private::init("fluxbay-check", &HOST);
     let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
