@@ -173,7 +173,7 @@ fn every_mistake_is_found_by_its_check_and_a_crash_is_the_result_of_one_check_al
             "callback/late-crasher",
             "handling step-end in epoch 1, step 2 of phase training",
         ),
-        ("state-round-trip", "callback/forgetful", "other ones after loading"),
+        ("state-round-trip", "callback/forgetful", "different ones after loading"),
         ("state-random-refused", "callback/credulous", "a panic, with seed"),
         ("state-empty-refused", "callback/credulous", "panicked"),
         ("access-refused", "callback/stubborn", "although the host refused"),

@@ -67,7 +67,8 @@ pub enum Exit {
 impl Exit {
     /// The code of a run that cannot begin.
     pub fn of_problems(problems: &Diagnostics) -> Self {
-        if problems.iter().any(|one| one.code == "plugin-refused") {
+        let is_refused = |code: &str| matches!(code, "plugin-refused" | "refused-component");
+        if problems.iter().any(|one| is_refused(&one.code)) {
             Exit::PluginRefused
         } else {
             Exit::Configuration

@@ -186,7 +186,7 @@ pub(super) fn open_own(path: &Path) -> Option<(File, FileId)> {
 pub(super) fn read_all(file: &mut File, id: &FileId) -> Result<Vec<u8>, Refusal> {
     let mut bytes = Vec::with_capacity(usize::try_from(id.size).unwrap_or(0));
     file.rewind().map_err(|e| unreadable(&e))?;
-    file.by_ref()
+    io::Read::by_ref(file)
         .take(id.size.saturating_add(1))
         .read_to_end(&mut bytes)
         .map_err(|e| unreadable(&e))?;

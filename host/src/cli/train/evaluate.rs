@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{
     deadline::Deadline,
-    plugins_lock, refusal, scratch,
+    plugins_lock, scratch,
     shortcuts::{batches, threads, time},
 };
 use crate::{
@@ -162,7 +162,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let mut run = resolve(draft, &catalog, &mut diagnostics);
     tell(&diagnostics);
     if diagnostics.has_errors() {
-        return Ok(refusal(&diagnostics));
+        return Ok(Exit::of_problems(&diagnostics));
     }
     only_what_measures(&mut run, &catalog);
     if run.phases.is_empty() {
@@ -224,7 +224,10 @@ fn open(
         .and_then(Composed::open)
         .map_err(|diagnostics| {
             tell(&diagnostics);
-            Failure::new(refusal(&diagnostics), "the run cannot be composed for measuring")
+            Failure::new(
+                Exit::of_problems(&diagnostics),
+                "the run cannot be composed for measuring",
+            )
         })?;
     for other in changes::of_plugins(&weights.plugins, &plugins_lock(&session)) {
         log::warn!("{}: the figures may differ from those of the run", escape::text(&other));

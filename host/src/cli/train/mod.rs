@@ -59,7 +59,7 @@ pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let ReadRun { run, catalog, diagnostics } = arguments.described().read();
     tell(&diagnostics);
     if diagnostics.has_errors() {
-        return Ok(refusal(&diagnostics));
+        return Ok(Exit::of_problems(&diagnostics));
     }
     // What is only tried leaves nothing behind; instances that keep files need a folder all the
     // same.
@@ -108,7 +108,7 @@ pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         Err(diagnostics) => {
             directory.discard();
             tell(&diagnostics);
-            Ok(refusal(&diagnostics))
+            Ok(Exit::of_problems(&diagnostics))
         }
     }
 }
@@ -122,15 +122,6 @@ fn scratch() -> Result<tempfile::TempDir, Failure> {
             format!("no folder can be made for the time of the run: {error}; {help}"),
         )
     })
-}
-
-/// The exit code of a run that cannot begin.
-fn refusal(diagnostics: &Diagnostics) -> Exit {
-    if diagnostics.iter().any(|one| one.code == "plugin-refused") {
-        Exit::PluginRefused
-    } else {
-        Exit::Configuration
-    }
 }
 
 /// What surrounds a session that keeps its record in a folder.

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     fit::{Kept, Ready, fit},
-    launch, plugins_lock, refusal, scratch,
+    launch, plugins_lock, scratch,
     shortcuts::{Progress, Purpose, Shortcuts},
     surroundings, threads, with_given,
 };
@@ -100,7 +100,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let run = resolve(draft, &catalog, &mut diagnostics);
     tell(&diagnostics);
     if diagnostics.has_errors() {
-        return Ok(refusal(&diagnostics));
+        return Ok(Exit::of_problems(&diagnostics));
     }
     let limit = run.loader.limit_batches as u64;
     if limit != 0 && limit < progress.batches {
@@ -138,7 +138,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         Ok(session) => session,
         Err(diagnostics) => {
             tell(&diagnostics);
-            return Ok(refusal(&diagnostics));
+            return Ok(Exit::of_problems(&diagnostics));
         }
     };
     if let Some(point) = &point {

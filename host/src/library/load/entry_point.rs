@@ -65,10 +65,16 @@ fn rust_root(
     let header =
         match unsafe { library.get::<AbiHeaderRef>(ROOT_MODULE_LOADER_NAME_WITH_NUL.as_bytes()) } {
             Ok(symbol) => *symbol,
-            Err(error) => return refuse(RefusalReason::NoEntry, escape::text(&error.to_string()), rebuild),
+            Err(error) => {
+                return refuse(RefusalReason::NoEntry, escape::text(&error.to_string()), rebuild);
+            }
         };
     if header.magic_string != AbiHeader::VALUE.magic_string {
-        return refuse(RefusalReason::NoEntry, "its root module was not made by abi_stable", rebuild);
+        return refuse(
+            RefusalReason::NoEntry,
+            "its root module was not made by abi_stable",
+            rebuild,
+        );
     }
     if !header.is_valid() {
         let (theirs, ours) = (*header, AbiHeader::VALUE);
@@ -99,9 +105,11 @@ fn rust_root(
     // SAFETY: the layout was compared above, or earlier by this executable for the same bytes.
     match unsafe { header.unchecked_layout::<RootRef>() } {
         Ok(root) => Ok(root.entry().0),
-        Err(RootModuleError::Unwound) => {
-            refuse(RefusalReason::InitFailed, "the constructor of its root module panicked", "tell its author")
-        }
+        Err(RootModuleError::Unwound) => refuse(
+            RefusalReason::InitFailed,
+            "the constructor of its root module panicked",
+            "tell its author",
+        ),
         Err(RootModuleError::Returned(error)) => refuse(
             RefusalReason::InitFailed,
             format!(

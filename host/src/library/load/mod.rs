@@ -6,6 +6,7 @@
 //! thread-locals and leaked statics of it may still be in use. All `unsafe` of the library is here.
 
 mod entry;
+mod entry_point;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod image;
@@ -132,7 +133,7 @@ impl Stored {
         let entry = entry_point::find(library, &image, &mut self.note)?;
         let checked = entry::check(entry, &image, &self.plugin)?;
         init(checked.entry, host)?;
-        self.note.keep();
+        self.note.save();
         Ok(Loaded {
             path: self.plugin.candidate.path,
             copy: self.path,
