@@ -124,7 +124,7 @@ fn verbose_says_more_quiet_less_and_the_variable_wins() {
     let (more, most) = (
         [
             "the run: the built-in digits",
-            "looked for plugins in ",
+            "for plugins (",
             "loaded fluxbay-models 0.1.0 from ",
             "data opened in ",
         ],
@@ -136,9 +136,8 @@ fn verbose_says_more_quiet_less_and_the_variable_wins() {
         "{verbose}"
     );
     assert!(!verbose.contains(most) && all.contains(most), "{all}");
-    // What was asked for by name and is not there is told to everybody but those who want to hear
-    // of errors alone.
-    let missing = "there is no folder nowhere";
+    // A missing directory that was named is a warning.
+    let missing = "--plugin-dir nowhere: the directory does not exist";
     assert!(normal.contains(missing) && verbose.contains(missing), "{normal}");
     assert_eq!(quiet, "");
     assert!(

@@ -1,13 +1,11 @@
 //! Checks of the file, without running its code.
 
-use object::Endianness;
-use object::elf::{self, FileHeader64};
-use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _};
 use serde_json::{Value, json};
 
 use super::Check;
 use super::report::{Found, failed, passed, skipped, warning};
-use crate::library::{ComponentManifest, Kind, Manifest, escape};
+use crate::library::elf::linking::Linking;
+use crate::library::{ComponentManifest, Kind, Manifest};
 use crate::run_file::{Diagnostics, check_json, layout};
 
 /// Libraries that every supported system has.
@@ -25,49 +23,10 @@ const COMMON: &[&str] = &[
 /// Size in bytes from which there is a warning.
 const LARGE: usize = 32 << 20;
 
-/// Data from the dynamic section and the program headers.
-#[derive(Debug, Default)]
-struct Linking {
-    needed: Vec<String>,
-    run_path: Option<String>,
-    executable_stack: bool,
-}
-
-fn linking(bytes: &[u8]) -> object::Result<Linking> {
-    let header = FileHeader64::<Endianness>::parse(bytes)?;
-    let endian = header.endian()?;
-    let mut found = Linking::default();
-    let sections = header.sections(endian, bytes)?;
-    for segment in header.program_headers(endian, bytes)? {
-        if segment.p_type(endian) == elf::PT_GNU_STACK {
-            found.executable_stack = segment.p_flags(endian).0 & elf::PF_X.0 != 0;
-        }
-    }
-    if let Some((entries, strings)) = sections.dynamic(endian, bytes)? {
-        let strings = sections.strings(endian, bytes, strings)?;
-        let text = |offset: u64| {
-            strings
-                .get(u32::try_from(offset).unwrap_or(u32::MAX))
-                .map(escape::bytes)
-                .unwrap_or_default()
-        };
-        for entry in entries {
-            match entry.d_tag(endian) {
-                tag if tag == elf::DT_NEEDED => found.needed.push(text(entry.d_val(endian))),
-                tag if tag == elf::DT_RPATH || tag == elf::DT_RUNPATH => {
-                    found.run_path = Some(text(entry.d_val(endian)))
-                }
-                _ => {}
-            }
-        }
-    }
-    Ok(found)
-}
-
 /// All checks of the file but `file-readable` and `file-kept-from-others`, which the caller does.
 pub(super) fn checks(bytes: &[u8], manifest: &Manifest) -> Vec<(Check, Option<String>, Found)> {
     let mut found = vec![(Check::FileSmall, None, small(bytes.len()))];
-    match linking(bytes) {
+    match Linking::of(bytes) {
         Ok(linking) => found.extend([
             (Check::StackNotExecutable, None, stack(&linking)),
             (Check::NoRunPath, None, run_path(&linking)),
@@ -315,13 +274,5 @@ mod tests {
     fn only_callbacks_handle_events() {
         assert_eq!(subscriptions(&component(json!({ "events": [] }))).0, Verdict::Warning);
         assert_eq!(subscriptions(&component(json!({ "kind": "loss" }))).0, Verdict::Failed);
-    }
-
-    #[test]
-    fn what_a_library_needs_and_where_it_searches_is_read() {
-        let own = std::fs::read(std::env::current_exe().expect("known")).expect("readable");
-        let linking = linking(&own).expect("a whole program");
-        assert!(linking.needed.iter().any(|name| name == "libc.so.6"), "{linking:?}");
-        assert!(!linking.executable_stack);
     }
 }

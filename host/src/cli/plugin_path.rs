@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap_complete::engine::ArgValueCompleter;
 
 use super::completions;
-use crate::library::{self, Catalog, Quarantine, ScanOptions, SearchPath, escape};
+use crate::library::{self, Catalog, Quarantine, ScanOptions, SearchOrigin, SearchPath, escape};
 
-/// Where plugins are looked for, and which places are vouched for.
+/// Which directories are searched for plugins, and which are allowed.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct PluginPath {
     /// Look for plugins in DIR first.
@@ -69,11 +69,11 @@ impl PluginPath {
     }
 }
 
-/// Says in the log where plugins were looked for, and what became of each file.
+/// Logs which directories were searched, and the state of each file.
 pub(super) fn tell(catalog: &Catalog) {
     for dir in catalog.dirs() {
         let (path, origin) = (escape::path(&dir.path), dir.origin.label());
-        log::info!("looked for plugins in {path} ({origin}): {} files", dir.candidates);
+        log::info!("searched {path} for plugins ({origin}): {} files", dir.candidates);
     }
     for file in catalog.reports() {
         log::debug!(
@@ -81,6 +81,19 @@ pub(super) fn tell(catalog: &Catalog) {
             escape::path(&file.path),
             file.origin.label(),
             file.state.name()
+        );
+    }
+}
+
+/// Warns about directories that `--plugin-dir` names, but that cannot be searched.
+pub(super) fn warn_of_directories(catalog: &Catalog) {
+    let named = catalog.dirs().iter().filter(|dir| dir.origin == SearchOrigin::CommandLine);
+    for (dir, refusal) in named.filter_map(|dir| Some((dir, dir.refusal.as_ref()?))) {
+        log::warn!(
+            "--plugin-dir {}: {}; {}",
+            escape::path(&dir.path),
+            refusal.message,
+            refusal.help
         );
     }
 }

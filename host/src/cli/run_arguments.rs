@@ -81,11 +81,14 @@ impl RunArguments {
         let mut options = self.path.scan_options();
         options.disabled.extend_from_slice(&draft.plugins.disable);
         if self.locked {
-            // Without a readable lock nothing is allowed, rather than everything.
-            options.lock = Some(Lock::read(&lock_file(&self.files)).unwrap_or_else(|error| {
-                diagnostics.push(Diagnostic::error("plugins-lock", error.to_string()));
-                Lock::default()
-            }));
+            match Lock::read(&lock_file(&self.files)) {
+                Ok(lock) => options.lock = Some(lock),
+                // The run fails because of this error. Refusing all plugins as well would only hide
+                // it among others.
+                Err(error) => {
+                    diagnostics.push(Diagnostic::error("plugins-lock", error.to_string()))
+                }
+            }
         }
         let files: Vec<String> = self.files.iter().map(|file| escape::path(file)).collect();
         log::info!(
@@ -94,13 +97,7 @@ impl RunArguments {
         );
         let catalog = Catalog::scan(&self.path.search_path(&draft.plugin_dirs()), &options);
         plugin_path::tell(&catalog);
-        for dir in catalog
-            .dirs()
-            .iter()
-            .filter(|dir| !dir.exists && self.path.plugin_dirs.contains(&dir.path))
-        {
-            log::warn!("there is no folder {}, which --plugin-dir names", escape::path(&dir.path));
-        }
+        plugin_path::warn_of_directories(&catalog);
         let run = resolve(draft, &catalog, &mut diagnostics);
         ReadRun { run, catalog, diagnostics }
     }

@@ -201,6 +201,12 @@ pub(super) fn read_all(file: &mut File, id: &FileId) -> Result<Vec<u8>, Refusal>
     Ok(bytes)
 }
 
+/// The bytes of a regular file of at most `limit` bytes; `None` if it cannot be read.
+pub(super) fn read_at_most(path: &Path, limit: u64) -> Option<Vec<u8>> {
+    let mut opened = open(path).ok().filter(|opened| opened.id.size <= limit)?;
+    read_all(&mut opened.file, &opened.id).ok()
+}
+
 /// Replaces the file at `path` atomically: writes a temporary file beside it and renames it. For
 /// caches: after a power failure the new file may be incomplete.
 ///

@@ -80,6 +80,14 @@ impl Inspected {
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
+
+    /// Checks that the host supports the plugin's contract, extensions and panic strategy.
+    ///
+    /// # Errors
+    /// `contract-too-old`, `contract-too-new`, `panic-aborts` or `missing-extension`.
+    pub(super) fn check_contract(&self, host: &HostContract) -> Result<(), Refusal> {
+        check_contract(&self.manifest, host)
+    }
 }
 
 /// The result for a candidate that is not refused.
@@ -105,10 +113,14 @@ impl Candidate {
     /// # Errors
     /// Any reason of the static stage.
     pub fn inspect(&self, limits: &Limits) -> Result<Inspection, Refusal> {
-        self.inspect_with(limits, &Cache::default())
+        let result = self.inspect_with(limits, &Cache::default())?;
+        if let Inspection::Plugin(plugin) = &result {
+            plugin.check_contract(&limits.host)?;
+        }
+        Ok(result)
     }
 
-    /// As [`Candidate::inspect`], with a cache.
+    /// As [`Candidate::inspect`], with a cache and without a check of the contract.
     pub(super) fn inspect_with(
         &self,
         limits: &Limits,
@@ -119,17 +131,13 @@ impl Candidate {
             .get(&opened.id)
             .filter(|_| opened.id.size <= limits.file_size)
             .and_then(|known| self.recall(known, &opened));
-        let result = cached.unwrap_or_else(|| {
+        cached.unwrap_or_else(|| {
             let result = self.examine(&mut opened, limits);
             if let Some(known) = to_cache(&result) {
                 cache.put(&opened.id, known);
             }
             result
-        });
-        if let Ok(Inspection::Plugin(plugin)) = &result {
-            check_contract(&plugin.manifest, &limits.host)?;
-        }
-        result
+        })
     }
 
     /// Reads and checks the bytes.
@@ -227,7 +235,6 @@ fn has_manifest(file: &File, size: u64, limit: u64) -> Result<bool, Refusal> {
     }
 }
 
-/// Checks that the host supports the plugin's contract, extensions and panic strategy.
 fn check_contract(manifest: &Manifest, host: &HostContract) -> Result<(), Refusal> {
     let (theirs, ours) = (manifest.contract, host.version);
     // The host supports its own major version and the one before, from version 2 on.

@@ -249,9 +249,11 @@ fn reread(plugin: &Inspected) -> Result<Vec<u8>, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt as _;
+
     use crate::library::elf::tests::library;
     use crate::library::manifest::{SECTION, encode};
-    use crate::library::{Candidate, Inspection, Limits};
+    use crate::library::{Candidate, Inspection, Limits, Trust};
 
     fn trusted(path: &Path) -> Trusted {
         let limits = Limits { file_size: 1 << 20, host: crate::library::HostContract::default() };

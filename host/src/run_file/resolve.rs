@@ -11,7 +11,7 @@ use super::layout;
 use super::nearest;
 use super::schema::{Checker, Origin};
 use super::source::Place;
-use crate::library::{Catalog, ComponentManifest, FindError, Kind};
+use crate::library::{Catalog, ComponentManifest, FindError, Kind, escape};
 
 /// Callbacks of every run, unless it lists one of the same component or switches them off.
 pub const DEFAULT_CALLBACKS: [&str; 5] =
@@ -161,7 +161,7 @@ fn schema_of(manifest: &ComponentManifest) -> &Json {
 fn not_found(error: &FindError, raw: &RawInstance, draft: &Draft, catalog: &Catalog) -> Diagnostic {
     let found = match error {
         FindError::Unknown { kind, name, nearest, elsewhere } => {
-            let found = Diagnostic::error(
+            let mut found = Diagnostic::error(
                 "unknown-component",
                 format!("there is no {kind} `{}`", raw.component),
             );
@@ -176,6 +176,18 @@ fn not_found(error: &FindError, raw: &RawInstance, draft: &Draft, catalog: &Cata
                 (_, Some(near)) => Some(near),
                 (None, None) => nearest::suggestion(&raw.component, names),
             };
+            // What a damaged file offers is unknown: it may be this component.
+            let damaged = catalog.reports().iter().filter(|file| file.plugin.is_none());
+            for (file, refusal) in
+                damaged.filter_map(|file| Some((file, file.refusal.as_ref()?))).take(3)
+            {
+                found = found.note(format!(
+                    "{} may offer it, but is refused: {}: {}",
+                    escape::path(&file.path),
+                    refusal.reason,
+                    refusal.message
+                ));
+            }
             found.help(help.unwrap_or_else(|| {
                 format!(
                     "no plugin that was found offers any {kind}; `fluxbay list` shows what there is"
@@ -202,8 +214,16 @@ fn not_found(error: &FindError, raw: &RawInstance, draft: &Draft, catalog: &Cata
                 None => found.help("keep one of the files"),
             }
         }
-        FindError::Refused { .. } => Diagnostic::error("refused-component", error.to_string())
-            .help("`fluxbay list` shows the file and what to do"),
+        FindError::Refused { kind, name, plugin, path, sha256, refusal } => {
+            let text = format!(
+                "{kind} `{name}` is offered by the plugin {plugin}, which is refused: {}: {}",
+                refusal.reason, refusal.message
+            );
+            let hash = sha256.as_deref().map(|hash| format!(", sha256 {hash}")).unwrap_or_default();
+            Diagnostic::error("refused-component", text)
+                .note(format!("the file is {path}{hash}"))
+                .help(refusal.help.clone())
+        }
         FindError::WrongKind { .. } | FindError::Malformed { .. } => {
             Diagnostic::error("bad-name", error.to_string())
         }

@@ -24,7 +24,7 @@ use crate::{
     durable::DeferredRecord,
     library::escape,
     record::{Environment, RunDirectory, RunInputs, RunRecord},
-    run_file::{Diagnostics, RunDescription, SourceKind},
+    run_file::{RunDescription, SourceKind},
     session::{Composed, Session, Surroundings},
     supervisor,
 };

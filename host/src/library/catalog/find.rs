@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::super::escape;
 use super::super::manifest::{ComponentManifest, Kind, Manifest};
-use super::{Catalog, ComponentRef, PluginEntry, Standing};
+use super::super::report::{FileReport, Refusal};
+use super::{Barred, Catalog, ComponentRef, PluginEntry, Standing};
 
 /// Why a name refers to no component.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,16 +23,20 @@ pub enum FindError {
         elsewhere: Option<Kind>,
     },
     /// A refused file offers it.
-    #[error("{kind} `{name}` is only offered by {path}, which is refused: {reason}")]
+    #[error("{kind} `{name}` is only offered by {plugin}, which is refused: {refusal} ({path})")]
     Refused {
         /// The requested kind.
         kind: Kind,
         /// The name as given.
         name: String,
+        /// Name and version of the plugin, escaped.
+        plugin: String,
         /// The file, escaped.
         path: String,
+        /// Hash of its bytes, if they could be read completely.
+        sha256: Option<String>,
         /// Why it is refused, and what to do.
-        reason: String,
+        refusal: Box<Refusal>,
     },
     /// Several files in the same directory offer it.
     #[error("{kind} `{name}` is offered by several plugins in the same directory ({}); {}", .paths.join(", "), ambiguity_help(.choices))]
@@ -225,21 +230,36 @@ impl Catalog {
         self.plugins.iter().find(|plugin| plugin.name() == name)
     }
 
+    /// Plugins whose files are damaged, but still contain a complete manifest. They are read only for
+    /// an error message.
+    fn damaged(&self) -> Vec<Barred> {
+        let files = self.files.iter().filter(|file| file.plugin.is_none());
+        let read = |file: &FileReport| {
+            let refusal = file.refusal.clone()?;
+            let bytes = super::super::file::read_at_most(&file.path, 256 << 20)?;
+            let manifest = Manifest::find_in(&bytes)?;
+            Some(Barred { path: file.path.clone(), sha256: None, manifest, refusal })
+        };
+        files.filter_map(read).collect()
+    }
+
     fn not_found(&self, kind: Kind, name: &str, parsed: &Parsed<'_>) -> FindError {
-        let barred = self.barred.iter().find(|barred| {
-            parsed.plugin.is_none_or(|wanted| wanted == barred.manifest.plugin.name)
-                && barred
-                    .manifest
-                    .components
-                    .iter()
-                    .any(|c| c.kind == kind && c.name == parsed.name)
-        });
+        let offers = |barred: &Barred| {
+            let Manifest { plugin, components, .. } = &barred.manifest;
+            parsed.plugin.is_none_or(|wanted| wanted == plugin.name)
+                && components.iter().any(|one| one.kind == kind && one.name == parsed.name)
+        };
+        let known = self.barred.iter().find(|barred| offers(barred)).cloned();
+        let barred = known.or_else(|| self.damaged().into_iter().find(offers));
         if let Some(barred) = barred {
+            let info = &barred.manifest.plugin;
             return FindError::Refused {
                 kind,
                 name: escape::text(name),
+                plugin: escape::text(&format!("{} {}", info.name, info.version)),
                 path: escape::path(&barred.path),
-                reason: barred.refusal.to_string(),
+                sha256: barred.sha256.map(|sha256| sha256.hex()),
+                refusal: Box::new(barred.refusal),
             };
         }
         if let Some(plugin) = parsed.plugin

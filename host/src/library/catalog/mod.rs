@@ -122,6 +122,8 @@ impl ComponentRef<'_> {
 #[derive(Clone, Debug)]
 struct Barred {
     path: PathBuf,
+    /// Hash of its bytes; unknown for a damaged file.
+    sha256: Option<Sha256>,
     manifest: Manifest,
     refusal: Refusal,
 }

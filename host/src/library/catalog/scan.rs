@@ -130,6 +130,7 @@ impl Catalog {
                 report.refusal = Some(refusal.clone());
                 self.barred.push(Barred {
                     path: candidate.path.clone(),
+                    sha256: Some(inspected.sha256),
                     manifest: inspected.manifest,
                     refusal,
                 });
@@ -222,6 +223,17 @@ fn describe(report: &mut FileReport, inspected: &Inspected) {
     report.sha256 = Some(inspected.sha256.hex());
 }
 
+/// Checks that the host supports the plugin's contract.
+fn supported(
+    plugin: Box<Inspected>,
+    limits: &Limits,
+) -> Result<Box<Inspected>, (Box<Inspected>, Refusal)> {
+    match plugin.check_contract(&limits.host) {
+        Ok(()) => Ok(plugin),
+        Err(refusal) => Err((plugin, refusal)),
+    }
+}
+
 /// Checks a plugin against the user's settings, keys, the lock file and the quarantine.
 fn allow(plugin: &Inspected, options: &ScanOptions, trust: &Trust) -> Result<(), Refusal> {
     if options.disabled.contains(&plugin.manifest.plugin.name) {
@@ -265,13 +277,15 @@ fn examine_with(
     let one = |candidate: &Candidate| match candidate.inspect_with(limits, cache) {
         Err(refusal) => Outcome::Refused(refusal),
         Ok(Inspection::OrdinaryLibrary) => Outcome::Ordinary,
-        Ok(Inspection::Plugin(inspected)) => match inspected.trust(trust) {
-            Ok(trusted) => match allow(&trusted.0, options, trust) {
-                Ok(()) => Outcome::Plugin(Box::new(trusted)),
-                Err(refusal) => Outcome::Barred(Box::new(trusted.0), refusal),
-            },
-            Err((inspected, refusal)) => Outcome::Barred(inspected, refusal),
-        },
+        Ok(Inspection::Plugin(inspected)) => {
+            match supported(inspected, limits).and_then(|inspected| inspected.trust(trust)) {
+                Ok(trusted) => match allow(&trusted.0, options, trust) {
+                    Ok(()) => Outcome::Plugin(Box::new(trusted)),
+                    Err(refusal) => Outcome::Barred(Box::new(trusted.0), refusal),
+                },
+                Err((inspected, refusal)) => Outcome::Barred(inspected, refusal),
+            }
+        }
     };
     let workers = workers(candidates.len().div_ceil(8));
     if workers <= 1 {

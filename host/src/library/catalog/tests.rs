@@ -197,6 +197,44 @@ fn a_component_of_an_untrusted_file_is_named_with_the_reason_until_its_directory
 }
 
 #[test]
+fn a_component_of_a_refused_file_is_named_with_plugin_version_and_reason() {
+    let place = Place::new();
+    let dir = place.dir("a");
+    let with = |name: &str, contract: &str, panic: &str, requires: &str| {
+        let manifest = format!(
+            r#"{{"schema":1,"contract":"{contract}","plugin":{{"name":"{name}","version":"2.1.0","panic":"{panic}"}},
+            "components":[{{"kind":"loss","name":"{name}","requires":[{requires}]}}]}}"#
+        );
+        library(&[(SECTION, &encode(&manifest))])
+    };
+    write(&dir.join("old.so"), &with("old", "0.3", "unwind", ""));
+    write(&dir.join("new.so"), &with("new", "9.0", "unwind", ""));
+    write(&dir.join("abort.so"), &with("abort", "1.0", "abort", ""));
+    write(&dir.join("needs.so"), &with("needs", "1.0", "unwind", "\"fluxbay.none/1\""));
+    let mut cut = with("cut", "1.0", "unwind", "");
+    cut.truncate(cut.len() - 1);
+    write(&dir.join("cut.so"), &cut);
+    let mut hollow = with("hollow", "1.0", "unwind", "");
+    hollow[..4].copy_from_slice(b"junk");
+    write(&dir.join("hollow.so"), &hollow);
+    let catalog = place.scan(&["a"]);
+    for (name, reason) in [
+        ("old", "contract-too-old"),
+        ("new", "contract-too-new"),
+        ("abort", "panic-aborts"),
+        ("needs", "missing-extension"),
+        ("cut", "truncated"),
+        ("hollow", "not-elf"),
+    ] {
+        let error = catalog.find(Kind::Loss, name).expect_err("refused").to_string();
+        for part in [&format!("{name} 2.1.0"), reason, &format!("{name}.so")] {
+            assert!(error.contains(part), "{name}: {part} is missing in {error}");
+        }
+    }
+    assert!(matches!(catalog.find(Kind::Loss, "other"), Err(FindError::Unknown { .. })));
+}
+
+#[test]
 fn what_is_no_plugin_is_refused_at_once_and_hurts_nobody_beside_it() {
     let place = Place::new();
     let dir = place.dir("a");
@@ -370,7 +408,8 @@ fn a_locked_scan_refuses_what_is_not_pinned() {
     let place = Place::new();
     write(&place.dir("a").join("one.so"), &plugin("one", &["callback/x"]));
     write(&place.dir("a").join("two.so"), &plugin("two", &["callback/y"]));
-    let lock = Lock::of(place.scan(&["a"]).plugin("one"));
+    let all = place.scan(&["a"]);
+    let lock = Lock::of(all.plugin("one").map(|plugin| plugin.trusted().inspected()));
     let mut path = SearchPath::new();
     path.push(place.dir("a"), SearchOrigin::CommandLine);
     let catalog = Catalog::scan(&path, &ScanOptions { lock: Some(lock), ..ScanOptions::default() });

@@ -4,6 +4,7 @@
 //! the file. `dlopen` maps segments without a look at the file's length, and access to a page past
 //! its end raises SIGBUS. Nothing here opens, maps or runs anything, and no input causes a panic.
 
+pub mod linking;
 #[cfg(test)]
 pub(crate) mod tests;
 

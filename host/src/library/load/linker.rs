@@ -5,6 +5,7 @@ use std::path::Path;
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
 use super::refuse;
+use crate::library::elf::linking::Linking;
 use crate::library::escape;
 use crate::library::report::{Refusal, RefusalReason};
 
@@ -42,10 +43,14 @@ fn explain(error: &str, path: &Path) -> Refusal {
         )
     } else if let Some((library, _)) = error.split_once(": cannot open shared object file") {
         let library = library.rsplit(' ').next().unwrap_or(library);
-        (
-            format!("it needs the library {}, which is not found", escape::text(library)),
-            "install that library, or build the plugin without it",
-        )
+        let mut message =
+            format!("it needs the library {}, which is not found", escape::text(library));
+        if uses_origin(path) {
+            message.push_str(
+                "; its run path contains $ORIGIN, which is the folder of the copy that is loaded, not of the plugin",
+            );
+        }
+        (message, "install that library, or build the plugin without it")
     } else if error.contains("failed to map segment") {
         (
             format!("its copy cannot be mapped: {text}"),
@@ -63,6 +68,13 @@ fn explain(error: &str, path: &Path) -> Refusal {
         Err(refusal) => refusal,
         Ok(()) => unreachable!("refuse always refuses"),
     }
+}
+
+/// Whether the library searches folders relative to its own. The loaded copy lies in the store, so
+/// they are not found.
+fn uses_origin(path: &Path) -> bool {
+    Linking::read(path)
+        .is_some_and(|linking| linking.run_path.is_some_and(|it| it.contains("$ORIGIN")))
 }
 
 #[cfg(test)]

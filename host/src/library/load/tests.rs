@@ -3,7 +3,7 @@
 use super::fixtures::{MANIFEST, compile, has_compiler, scan};
 use super::*;
 use crate::bridge::HOST;
-use crate::library::Store;
+use crate::library::{Store, load_from};
 
 /// Loads the fixture that was compiled with `options`.
 fn load_fixture(options: &[&str], run_time: &str) -> Result<Loaded, Refusal> {

@@ -319,6 +319,14 @@ impl Manifest {
         })
     }
 
+    /// Searches the bytes of a damaged file for a valid manifest section.
+    pub(super) fn find_in(bytes: &[u8]) -> Option<Self> {
+        let starts = (0..bytes.len()).filter(|start| bytes[*start..].starts_with(&MAGIC));
+        starts
+            .filter_map(|start| section::text(section::cut(&bytes[start..])?).ok())
+            .find_map(Self::recall)
+    }
+
     /// Reads and checks the JSON text; offsets count from its start.
     ///
     /// # Errors

@@ -71,6 +71,12 @@ pub(in crate::library) fn text(bytes: &[u8]) -> Result<&str, ManifestError> {
         .map_err(|e| error(HEADER + e.valid_up_to(), "the manifest is not UTF-8"))
 }
 
+/// Cuts off what follows the JSON text of a section; `None` if the text is not complete.
+pub(super) fn cut(bytes: &[u8]) -> Option<&[u8]> {
+    let length = usize::try_from(word(bytes, 12)?).ok()?;
+    bytes.get(..HEADER.checked_add(length)?)
+}
+
 /// Returns the bytes of a section with the text `json`, as the export macro writes them.
 pub fn encode(json: &str) -> Vec<u8> {
     let length = u32::try_from(json.len()).unwrap_or(u32::MAX);
