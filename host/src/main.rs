@@ -13,5 +13,5 @@ fn main() -> ExitCode {
     // between costs a fault per page. SAFETY: sets a number of the allocator before any other
     // thread runs.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
-    fluxbay::cli::main()
+    fluxbay::cli::program::main()
 }

@@ -19,8 +19,8 @@ use crate::library::{Catalog, ComponentManifest, Kind, Sha256};
 use crate::run_file::{
     Diagnostics, Draft, Inputs, InstanceSpec, RunDescription, Severity, check_json, resolve,
 };
-use crate::session::shelf::declared;
-use crate::session::{Composed, Session, Shelf, Surroundings};
+use crate::session::plugins::declared;
+use crate::session::{Composed, LoadedPlugins, Session, Surroundings};
 use crate::tensor::{Engine, EngineOptions};
 
 /// Id of an instance that is created outside of any run.
@@ -29,7 +29,7 @@ const ID: &str = "checked";
 /// The plugin, its components, and how they are run.
 pub(super) struct Harness {
     pub(super) catalog: Rc<Catalog>,
-    pub(super) shelf: Rc<Shelf>,
+    pub(super) shelf: Rc<LoadedPlugins>,
     pub(super) components: Vec<ComponentManifest>,
     pub(super) plugin: String,
     pub(super) seed: u64,
@@ -79,7 +79,7 @@ impl Harness {
         let found = catalog.plugins().iter().find(|plugin| plugin.sha256() == sha256);
         let found = found.ok_or("the copy of the plugin cannot be used: others can change the folder for temporary files")?;
         let (components, plugin) = (found.manifest().components.clone(), found.name().to_owned());
-        let shelf = Rc::new(Shelf::new(Rc::clone(&catalog)));
+        let shelf = Rc::new(LoadedPlugins::new(Rc::clone(&catalog)));
         Ok(Self {
             catalog,
             shelf,

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{Exit, Failure, Outcome, print, print_json};
+use super::outcome::{Exit, Failure, Outcome};
+use super::output::{print, print_json};
 use crate::check::{self, Check, Options, Verdict};
 use crate::library::escape;
 

@@ -1,6 +1,6 @@
 //! The hidden command that `fluxbay check` starts: see [`crate::check`].
 
-use super::{Exit, Failure, Outcome};
+use super::outcome::{Exit, Failure, Outcome};
 use crate::check;
 
 /// Arguments of the child.

@@ -1,15 +1,17 @@
-//! `fluxbay compose`: the resolved run without training it: instances, order, events, the loop, and
-//! why.
+//! `fluxbay compose`: shows a run without training it: instances, callback order with its reasons,
+//! events, and the loop.
 
 use std::rc::Rc;
 
 use clap_complete::engine::ArgValueCompleter;
 
-use super::run_arguments::{ReadRun, RunArguments, tell};
-use super::{Exit, Outcome, completions, print, print_json};
+use super::candidates;
+use super::outcome::{Failure, Outcome, report};
+use super::output::{print, print_json};
+use super::run_arguments::{ReadRun, RunArguments};
 use crate::compose::draw::{Format, draw};
 use crate::compose::overview::{Basis, Overview};
-use crate::compose::{Composition, Member, compose, from_manifests, page};
+use crate::compose::{Composition, Member, compose, from_manifests, listing};
 use crate::library::{Catalog, Kind};
 use crate::run_file::{Diagnostic, Diagnostics, RunDescription, nearest};
 use crate::session::{Composed, Surroundings};
@@ -21,16 +23,16 @@ pub struct Arguments {
     run: RunArguments,
     /// Write the run with all defaults, and their origin.
     ///
-    /// With --json the run alone, as `fluxbay schema run` describes it.
+    /// With --json, the run without origins, as `fluxbay schema run` describes it.
     #[arg(long, conflicts_with_all = ["why", "graph"])]
     print_config: bool,
-    /// Say why one callback runs before another.
-    #[arg(long, num_args = 2, value_names = ["ID", "ID"], conflicts_with = "graph", add = ArgValueCompleter::new(completions::callbacks))]
+    /// Explain why one callback runs before another.
+    #[arg(long, num_args = 2, value_names = ["ID", "ID"], conflicts_with = "graph", add = ArgValueCompleter::new(candidates::callbacks))]
     why: Option<Vec<String>>,
     /// Draw the order: text, dot, mermaid or svg.
     #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true)]
     graph: Option<GraphFormat>,
-    /// Go by the manifests alone and load no plugin.
+    /// Use the manifests only; load no plugin.
     #[arg(long)]
     no_load: bool,
     /// Write JSON, as `fluxbay schema compose` describes.
@@ -64,29 +66,26 @@ impl GraphFormat {
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     let ReadRun { run, catalog, mut diagnostics } = arguments.run.read();
-    // Instances can be created only from a run without faults; manifests are enough to look for
-    // more faults.
+    // Instances can be created only for a run without errors; manifests suffice to look for more.
     if arguments.no_load || diagnostics.has_errors() {
         let input = from_manifests::input(&run, &catalog);
-        return match compose(&input) {
-            Ok(composition) => {
-                let view = View {
-                    run: &run,
-                    catalog: &catalog,
-                    members: &input.members,
-                    composition: &composition,
-                    basis: Basis::Manifests,
-                };
-                view.show(arguments, diagnostics)
-            }
+        let composition = match compose(&input) {
+            Ok(composition) => composition,
             Err(problems) => {
                 problems.iter().for_each(|problem| {
                     diagnostics.push(problem.diagnostic(&input.members, &run.sources))
                 });
-                tell(&diagnostics);
-                Ok(Exit::Configuration)
+                return Err(Failure::problems(diagnostics));
             }
         };
+        let view = View {
+            run: &run,
+            catalog: &catalog,
+            members: &input.members,
+            composition: &composition,
+            basis: Basis::Manifests,
+        };
+        return view.show(arguments, diagnostics);
     }
     let catalog = Rc::new(catalog);
     match Composed::new(Rc::clone(&catalog), run, Surroundings::default()) {
@@ -103,8 +102,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         }
         Err(problems) => {
             diagnostics.append(problems);
-            tell(&diagnostics);
-            Ok(Exit::Configuration)
+            Err(Failure::problems(diagnostics))
         }
     }
 }
@@ -121,12 +119,12 @@ struct View<'a> {
 impl View<'_> {
     fn show(&self, arguments: &Arguments, mut diagnostics: Diagnostics) -> Outcome {
         let asked = arguments.why.as_ref().map(|ids| pair(self.members, ids, &mut diagnostics));
-        tell(&diagnostics);
         if diagnostics.has_errors() {
-            return Ok(Exit::Configuration);
+            return Err(Failure::problems(diagnostics));
         }
+        report(&diagnostics);
         if let Some(Some((one, other))) = asked {
-            return print(&page::why(self.members, self.composition, one, other));
+            return print(&listing::why(self.members, self.composition, one, other));
         }
         if arguments.print_config {
             return if arguments.json {
@@ -140,7 +138,7 @@ impl View<'_> {
         match arguments.graph {
             Some(format) => print(&draw(&overview, format.format())),
             None if arguments.json => print_json(&overview),
-            None => print(&page::text(&overview)),
+            None => print(&listing::text(&overview)),
         }
     }
 }
@@ -158,7 +156,7 @@ fn pair(
         if found.is_none() {
             let mut problem = Diagnostic::error(
                 "unknown-instance",
-                format!("no callback of this run has the id `{id}`"),
+                format!("this run has no callback with the id `{id}`"),
             );
             problem.help =
                 nearest::suggestion(id, callbacks.iter().map(|at| members[*at].id.as_str()));

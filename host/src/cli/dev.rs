@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value as Json;
 
-use super::{Exit, Failure, Outcome, print};
+use super::outcome::{Exit, Failure, Outcome};
+use super::output::print;
 use crate::bridge::HOST;
 use crate::check::{self, CheckReport, Options, Verdict};
 use crate::display::Screen;

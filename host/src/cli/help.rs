@@ -1,55 +1,40 @@
-//! The screens of `fluxbay -h`, which fits a terminal of 24 lines, and `fluxbay --help`, which has
-//! everything.
+//! The screens of `fluxbay -h`, which fits a terminal of 24 lines, and of `fluxbay --help`, which
+//! lists everything.
 //!
-//! Both are made of what the commands say of themselves, so that nothing is told twice.
+//! Both are generated from the table of commands in [`super`] and the summaries of the commands.
 
 use std::fmt::Write as _;
 
 use clap::{Command, CommandFactory as _};
 
-use super::Arguments;
+use super::{Arguments, ENVIRONMENT_AND_EXIT_CODES, Group, Listing, TABLE};
 
-/// Commands by what they are for, in the order in which they are shown; the first of a group that
-/// many need stand on the short screen as well.
-const GROUPS: [(&str, &[&str], &[&str]); 5] = [
-    ("Train", &["train", "resume", "evaluate", "runs"], &["verify-resume"]),
-    ("Look", &["list", "inspect", "compose"], &["schedule", "schema", "reference"]),
-    ("Write plugins", &["new", "dev", "check"], &[]),
-    ("Choose plugins", &[], &["lock", "trust", "quarantine"]),
-    ("Shell", &[], &["completions", "man"]),
+/// Groups with their headings, in the order of the screens.
+const GROUPS: [(Group, &str); 5] = [
+    (Group::Train, "Train"),
+    (Group::Look, "Look"),
+    (Group::WritePlugins, "Write plugins"),
+    (Group::ChoosePlugins, "Choose plugins"),
+    (Group::Shell, "Shell"),
 ];
 
-const BEGIN: [(&str, &str); 4] = [
+/// First commands to try, with what they do.
+const FIRST_STEPS: [(&str, &str); 4] = [
     ("fluxbay train", "train the built-in digits"),
-    ("fluxbay list", "see what runs can be composed of"),
-    ("fluxbay inspect mlp", "see what one of them does, with lines for a run file"),
+    ("fluxbay list", "list the components that a run can use"),
+    ("fluxbay inspect mlp", "describe one of them, with lines for a run file"),
     ("fluxbay new callback mine", "write your own"),
 ];
 
 const OPTIONS: [(&str, &str); 4] = [
-    ("-v, --verbose", "Say more on stderr; twice for everything"),
-    ("-q, --quiet", "Say only what went wrong"),
+    ("-v, --verbose", "Print more on stderr; twice for everything"),
+    ("-q, --quiet", "Print errors only"),
     ("-h, --help", "Help: -h for a screen, --help for everything; also after a command"),
     ("-V, --version", "Print version"),
 ];
 
-/// Below the long help, and in the manual.
-pub(super) const REFERENCE: &str = "\
-Environment:
-  FLUXBAY_PLUGIN_PATH     folders with plugins, separated by colons
-  FLUXBAY__SECTION__KEY   a value of the run file, such as FLUXBAY__RUN__EPOCHS=3
-  FLUXBAY_SUPERVISOR      off: plugins run in the process itself, for debuggers
-  RUST_LOG                what is logged, such as debug or fluxbay=trace; wins over
-                          --quiet and --verbose
-  NO_COLOR                set to anything: no colours
-
-Exit codes:
-  0 finished, or stopped early by a callback   1 failed while it ran
-  2 wrong arguments, run file or data          3 a plugin that is needed was refused
-  130 ended by SIGINT, 143 by SIGTERM; all that was done is kept";
-
-/// The command with these screens.
-pub(super) fn command() -> Command {
+/// The command line with these screens.
+pub fn command() -> Command {
     let command = Arguments::command();
     let (short, long) = (short(&command), long(&command));
     command
@@ -58,21 +43,49 @@ pub(super) fn command() -> Command {
         .after_long_help(long)
 }
 
+/// Every visible command as its words after `fluxbay`, such as `runs list`, in the order of the
+/// table.
+pub fn commands() -> Vec<Vec<String>> {
+    fn add(command: &Command, path: &[String], found: &mut Vec<Vec<String>>) {
+        for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
+            let path = [path, &[below.get_name().to_owned()]].concat();
+            found.push(path.clone());
+            add(below, &path, found);
+        }
+    }
+    let mut found = Vec::new();
+    add(&Arguments::command(), &[], &mut found);
+    found
+}
+
+/// The commands of a group.
+fn of_group(command: &Command, group: Group) -> impl Iterator<Item = (&Command, Listing)> {
+    command
+        .get_subcommands()
+        .zip(TABLE)
+        .filter(move |(_, row)| row.0 == group)
+        .map(|(command, row)| (command, row.1))
+}
+
 fn short(command: &Command) -> String {
     let mut screen = Sheet::new(command);
-    screen.head("Begin with");
-    BEGIN
+    screen.head("Start with");
+    FIRST_STEPS
         .iter()
         .filter(|(what, _)| !what.contains("inspect"))
         .for_each(|(what, why)| screen.line(what, 25, why));
     screen.head("Commands");
-    GROUPS.iter().flat_map(|(_, common, _)| *common).for_each(|name| screen.command(name, 8));
-    let others: Vec<&str> = GROUPS.iter().flat_map(|(_, _, others)| *others).copied().collect();
-    let _ = writeln!(screen.text, "  and {}", others.join(", "));
-    screen.text.push('\n');
+    let mut others = Vec::new();
+    for (one, listing) in GROUPS.iter().flat_map(|(group, _)| of_group(command, *group)) {
+        match listing {
+            Listing::Summary => screen.command(one, 8),
+            Listing::Name => others.push(one.get_name()),
+        }
+    }
+    let _ = writeln!(screen.text, "  and {}\n", others.join(", "));
     let _ = write!(
         screen.text,
-        "{0}Options:{0:#} -v says more, -q less; `fluxbay --help` shows everything",
+        "{0}Options:{0:#} -v prints more, -q less; `fluxbay --help` shows everything",
         screen.header
     );
     screen.text
@@ -80,36 +93,30 @@ fn short(command: &Command) -> String {
 
 fn long(command: &Command) -> String {
     let mut screen = Sheet::new(command);
-    screen.head("Begin with");
-    BEGIN.iter().for_each(|(what, why)| screen.line(what, 25, why));
-    for (heading, common, others) in GROUPS {
+    screen.head("Start with");
+    FIRST_STEPS.iter().for_each(|(what, why)| screen.line(what, 25, why));
+    for (group, heading) in GROUPS {
         screen.head(heading);
-        common.iter().chain(others).for_each(|name| screen.command(name, 13));
+        of_group(command, group).for_each(|(one, _)| screen.command(one, 13));
     }
     screen.head("Options");
     OPTIONS.iter().for_each(|(what, why)| screen.line(what, 13, why));
     screen.text.push('\n');
-    screen.text.push_str(REFERENCE);
+    screen.text.push_str(ENVIRONMENT_AND_EXIT_CODES);
     screen.text
 }
 
-/// A screen in the making.
-struct Sheet<'a> {
-    command: &'a Command,
+/// A screen that is being written.
+struct Sheet {
     header: clap::builder::styling::Style,
     literal: clap::builder::styling::Style,
     text: String,
 }
 
-impl<'a> Sheet<'a> {
-    fn new(command: &'a Command) -> Self {
+impl Sheet {
+    fn new(command: &Command) -> Self {
         let styles = command.get_styles();
-        Self {
-            command,
-            header: *styles.get_header(),
-            literal: *styles.get_literal(),
-            text: String::new(),
-        }
+        Self { header: *styles.get_header(), literal: *styles.get_literal(), text: String::new() }
     }
 
     fn head(&mut self, heading: &str) {
@@ -121,14 +128,9 @@ impl<'a> Sheet<'a> {
         let _ = writeln!(self.text, "  {0}{what:width$}{0:#}  {why}", self.literal);
     }
 
-    fn command(&mut self, name: &str, width: usize) {
-        let about = self
-            .command
-            .find_subcommand(name)
-            .and_then(Command::get_about)
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        self.line(name, width, &about);
+    fn command(&mut self, command: &Command, width: usize) {
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        self.line(command.get_name(), width, &about);
     }
 }
 
@@ -173,20 +175,18 @@ mod tests {
     }
 
     #[test]
-    fn every_command_stands_in_one_group() {
+    fn the_arguments_are_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn the_table_follows_the_commands_and_hides_internal_ones() {
         let command = Arguments::command();
-        let mut shown: Vec<&str> = GROUPS
-            .iter()
-            .flat_map(|(_, common, others)| common.iter().chain(*others))
-            .copied()
-            .collect();
-        let mut all: Vec<&str> = command
-            .get_subcommands()
-            .filter(|one| !one.is_hide_set())
-            .map(Command::get_name)
-            .collect();
-        shown.sort_unstable();
-        all.sort_unstable();
-        assert_eq!(shown, all);
+        let hidden: Vec<bool> = command.get_subcommands().map(Command::is_hide_set).collect();
+        let internal: Vec<bool> = TABLE.iter().map(|row| row.0 == Group::Internal).collect();
+        assert_eq!(hidden, internal);
+        let listed = GROUPS.iter().flat_map(|(group, _)| of_group(&command, *group)).count();
+        assert_eq!(listed, hidden.iter().filter(|hidden| !**hidden).count());
+        assert!(commands().contains(&vec!["runs".to_owned(), "list".to_owned()]));
     }
 }

@@ -2,8 +2,9 @@
 
 use std::rc::Rc;
 
-use super::run_arguments::{ReadRun, RunArguments, lock_file, tell};
-use super::{Exit, Failure, Outcome, print};
+use super::outcome::{Exit, Failure, Outcome};
+use super::output::print;
+use super::run_arguments::{RunArguments, lock_file};
 use crate::library::{Lock, escape, replace_durably};
 use crate::session::{Composed, Surroundings};
 
@@ -15,22 +16,13 @@ pub struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
-    let ReadRun { run, catalog, diagnostics } = arguments.run.read();
-    tell(&diagnostics);
-    if diagnostics.has_errors() {
-        return Ok(Exit::Configuration);
-    }
+    let (run, catalog) = arguments.run.read().accept()?;
     // Instances may request further components, so the plugins of a run are known once it is
     // composed.
     let catalog = Rc::new(catalog);
-    let composed = match Composed::new(Rc::clone(&catalog), run, Surroundings::default()) {
-        Ok(composed) => composed,
-        Err(diagnostics) => {
-            tell(&diagnostics);
-            return Ok(Exit::of_problems(&diagnostics));
-        }
-    };
-    let used: Vec<_> = composed.shelf().loaded().iter().map(|loaded| loaded.sha256()).collect();
+    let composed = Composed::new(Rc::clone(&catalog), run, Surroundings::default())
+        .map_err(Failure::problems)?;
+    let used: Vec<_> = composed.plugins().loaded().iter().map(|loaded| loaded.sha256()).collect();
     let plugins = catalog.plugins().iter().map(|plugin| plugin.trusted().inspected());
     let lock = Lock::of(plugins.filter(|plugin| used.contains(&plugin.sha256())));
     let path = lock_file(&arguments.run.files);

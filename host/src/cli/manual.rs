@@ -1,8 +1,9 @@
-//! `fluxbay man`: the manual pages, made from the same definitions as `--help`.
+//! `fluxbay man`: the manual pages, generated from the same definitions as `--help`.
 
 use std::path::PathBuf;
 
-use super::{Exit, Failure, Outcome, print};
+use super::outcome::{Exit, Failure, Outcome};
+use super::output::print;
 use crate::library::escape;
 
 /// Arguments of `fluxbay man`.
@@ -18,7 +19,7 @@ pub(super) fn run(arguments: &Arguments, command: clap::Command) -> Outcome {
     let failed = |place: String, error: std::io::Error| {
         Failure::new(
             Exit::Failed,
-            format!("{place} cannot be written: {error}; write where you may"),
+            format!("cannot write {place}: {error}; choose a folder that you may write to"),
         )
     };
     let Some(dir) = &arguments.dir else {
@@ -34,7 +35,7 @@ pub(super) fn run(arguments: &Arguments, command: clap::Command) -> Outcome {
     };
     write().map_err(|error| failed(escape::path(dir), error))?;
     print(&format!(
-        "{}: the manual pages; `man -l {}/fluxbay.1` shows the first\n",
+        "wrote the manual pages to {}; `man -l {}/fluxbay.1` shows the first\n",
         escape::path(dir),
         escape::path(dir)
     ))

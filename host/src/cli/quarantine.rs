@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::{Exit, Failure, Outcome, print, print_json};
+use super::outcome::{Exit, Failure, Outcome};
+use super::output::{print, print_json};
 use crate::library::quarantine::{Quarantine, Record};
 use crate::library::{Sha256, escape};
 use crate::record::Timestamp;

@@ -1,5 +1,4 @@
-//! `fluxbay reference`: reference pages of all components found, as Markdown. Runs no code of any
-//! plugin.
+//! `fluxbay reference`: Markdown pages that describe all components found, from their manifests.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -9,14 +8,15 @@ use serde_json::Value as Json;
 
 use super::inspect::sheet::part_in_a_run;
 use super::inspect::snippet;
-use super::{Exit, Failure, Outcome, PluginPath};
-use crate::library::{Catalog, ComponentManifest, ComponentRef, Kind};
+use super::outcome::{Exit, Failure, Outcome};
+use super::plugin_path::PluginPath;
+use crate::library::{Catalog, ComponentManifest, ComponentRef, Kind, escape};
 use crate::run_file::schema::{default_text, type_text};
 
 /// Arguments of `fluxbay reference`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Folder for the pages, made where it is not there; pages of the same names are replaced.
+    /// Folder for the pages; created if it does not exist. Existing pages are replaced.
     #[arg(value_name = "DIR")]
     into: PathBuf,
     #[command(flatten)]
@@ -28,7 +28,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let failed = |error: std::io::Error| {
         Failure::new(
             Exit::Failed,
-            format!("{} cannot be written: {error}", arguments.into.display()),
+            format!("cannot write to {}: {error}", escape::path(&arguments.into)),
         )
     };
     fs::create_dir_all(&arguments.into).map_err(failed)?;
@@ -38,8 +38,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// File name and content of each page: one for each kind that the catalog has, and one that lists
-/// all.
+/// (file name, content) of each page: one for each kind in the catalog, and an index.
 fn pages(catalog: &Catalog) -> Vec<(String, String)> {
     let mut pages = Vec::new();
     let mut index = String::from(
@@ -79,7 +78,7 @@ fn capitalised(text: &str) -> String {
         .map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }
 
-/// Text of a plugin as plain text within Markdown.
+/// Escapes text of a plugin for Markdown.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.split_whitespace().collect::<Vec<_>>().join(" ").chars() {
@@ -91,7 +90,7 @@ fn escaped(text: &str) -> String {
     out
 }
 
-/// One component.
+/// The section of one component.
 fn section(manifest: &ComponentManifest, plugin: &str) -> String {
     let mut out = format!("\n## {}\n\n{}\n", manifest.name, escaped(&manifest.summary));
     if !manifest.details.is_empty() {

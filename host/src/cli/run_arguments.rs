@@ -1,17 +1,17 @@
-//! The arguments of every command that reads a run: run files, overrides, and where plugins are.
+//! The arguments of every command that reads a run: run files, changes to them, and where plugins
+//! are.
 
-use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap_complete::engine::ArgValueCompleter;
 
-use super::{PluginPath, completions, plugin_path};
+use super::candidates;
+use super::outcome::{Failure, report};
+use super::plugin_path::{PluginPath, warn_of_directories};
 use crate::library::{Catalog, Lock, escape, lock};
-use crate::run_file::{
-    Colours, Diagnostic, Diagnostics, Draft, Inputs, RunDescription, render, resolve,
-};
+use crate::run_file::{Diagnostic, Diagnostics, Draft, Inputs, RunDescription, resolve};
 
-/// Which run is meant.
+/// Which run, and what to change in it.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct RunArguments {
     /// Run files; later ones win. Without any, the digits.
@@ -22,28 +22,28 @@ pub struct RunArguments {
     pub files: Vec<PathBuf>,
     /// Set a value: optimizer.learning-rate=3e-4.
     ///
-    /// May be given several times. The instance of a list goes by its id:
-    /// callback.recorder.every=5. What is no number, list or other TOML is taken as text.
+    /// May be given several times. An instance of a list is named by its id:
+    /// callback.recorder.every=5. A value that is not valid TOML is taken as text.
     #[arg(long, value_name = "KEY.PATH=VALUE")]
     pub set: Vec<String>,
     /// Add one: 'callback/early-stopping{patience = 3}'.
     ///
     /// A phase, callback or logger, with its settings as TOML in braces; may be given several
     /// times.
-    #[arg(long, value_name = "KIND/NAME{...}", add = ArgValueCompleter::new(completions::addable))]
+    #[arg(long, value_name = "KIND/NAME{...}", add = ArgValueCompleter::new(candidates::addable))]
     pub add: Vec<String>,
     /// Leave out the instance with this id.
     ///
     /// A phase, callback or logger; default callbacks such as progress too.
-    #[arg(long, value_name = "ID", add = ArgValueCompleter::new(completions::removable))]
+    #[arg(long, value_name = "ID", add = ArgValueCompleter::new(candidates::removable))]
     pub remove: Vec<String>,
     /// Use only plugins that plugins.lock pins.
     ///
-    /// The file beside the run file, which `fluxbay lock` writes; all others are refused, and
-    /// changed ones too.
+    /// `fluxbay lock` writes that file beside the run file. Other plugins, and changed ones, are
+    /// refused.
     #[arg(long, help_heading = "Plugins", hide_short_help = true)]
     pub locked: bool,
-    /// Where plugins are.
+    /// Where plugins are looked for.
     #[command(flatten)]
     pub path: PluginPath,
 }
@@ -59,8 +59,52 @@ pub struct ReadRun {
     pub diagnostics: Diagnostics,
 }
 
+impl ReadRun {
+    /// Reads a run, scans the search path, and resolves the run with the plugins found.
+    ///
+    /// `folders` are searched after those that the run file names. `lock` is the lock file that
+    /// pins the plugins, if one is required.
+    pub fn read(
+        inputs: &Inputs,
+        path: &PluginPath,
+        folders: Vec<PathBuf>,
+        lock: Option<&Path>,
+    ) -> ReadRun {
+        let mut diagnostics = Diagnostics::new();
+        let draft = Draft::read(inputs, &mut diagnostics);
+        let mut options = path.scan_options();
+        options.disabled.extend_from_slice(&draft.plugins.disable);
+        match lock.map(Lock::read) {
+            Some(Ok(lock)) => options.lock = Some(lock),
+            // The run fails because of this error. Refusing all plugins as well would hide it among
+            // others.
+            Some(Err(error)) => {
+                diagnostics.push(Diagnostic::error("plugins-lock", error.to_string()));
+            }
+            None => {}
+        }
+        let mut project = draft.plugin_dirs();
+        project.extend(folders);
+        let catalog = path.scan_with(&project, &options);
+        let run = resolve(draft, &catalog, &mut diagnostics);
+        ReadRun { run, catalog, diagnostics }
+    }
+
+    /// Prints the warnings and returns the run, unless it has errors.
+    ///
+    /// # Errors
+    /// All problems, if one of them is an error.
+    pub fn accept(self) -> Result<(RunDescription, Catalog), Failure> {
+        if self.diagnostics.has_errors() {
+            return Err(Failure::problems(self.diagnostics));
+        }
+        report(&self.diagnostics);
+        Ok((self.run, self.catalog))
+    }
+}
+
 impl RunArguments {
-    /// What the run is read from, this process's environment variables included.
+    /// What the run is read from, including the environment variables of this process.
     pub fn inputs(&self) -> Inputs {
         let environment = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
@@ -74,32 +118,17 @@ impl RunArguments {
         }
     }
 
-    /// Reads the run and looks for plugins where it and the arguments say.
+    /// Reads the run and the plugins that it can use.
     pub fn read(&self) -> ReadRun {
-        let mut diagnostics = Diagnostics::new();
-        let draft = Draft::read(&self.inputs(), &mut diagnostics);
-        let mut options = self.path.scan_options();
-        options.disabled.extend_from_slice(&draft.plugins.disable);
-        if self.locked {
-            match Lock::read(&lock_file(&self.files)) {
-                Ok(lock) => options.lock = Some(lock),
-                // The run fails because of this error. Refusing all plugins as well would only hide
-                // it among others.
-                Err(error) => {
-                    diagnostics.push(Diagnostic::error("plugins-lock", error.to_string()))
-                }
-            }
-        }
         let files: Vec<String> = self.files.iter().map(|file| escape::path(file)).collect();
         log::info!(
             "the run: {}",
             if files.is_empty() { "the built-in digits".to_owned() } else { files.join(", then ") }
         );
-        let catalog = Catalog::scan(&self.path.search_path(&draft.plugin_dirs()), &options);
-        plugin_path::tell(&catalog);
-        plugin_path::warn_of_directories(&catalog);
-        let run = resolve(draft, &catalog, &mut diagnostics);
-        ReadRun { run, catalog, diagnostics }
+        let lock = self.locked.then(|| lock_file(&self.files));
+        let read = ReadRun::read(&self.inputs(), &self.path, Vec::new(), lock.as_deref());
+        warn_of_directories(&read.catalog);
+        read
     }
 }
 
@@ -108,16 +137,4 @@ pub fn lock_file(files: &[PathBuf]) -> PathBuf {
     let beside =
         files.last().and_then(|file| file.parent()).map(Path::to_owned).unwrap_or_default();
     beside.join(lock::FILE_NAME)
-}
-
-/// Tells all problems on stderr, in colours on a terminal unless `NO_COLOR` is set.
-pub fn tell(diagnostics: &Diagnostics) {
-    if diagnostics.is_empty() {
-        return;
-    }
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-        || !io::stderr().is_terminal();
-    let colours = if plain { Colours::Never } else { Colours::Always };
-    // A closed stderr leaves nobody to tell.
-    let _ = io::stderr().write_all(render(diagnostics, colours).as_bytes());
 }

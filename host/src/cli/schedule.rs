@@ -1,12 +1,13 @@
-//! `fluxbay schedule`: the values of schedules as numbers and as a plot, without a training.
+//! `fluxbay schedule`: the values of schedules as numbers and as a plot, without training.
 
 use std::fmt::Write as _;
 use std::rc::Rc;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::run_arguments::{ReadRun, RunArguments, tell};
-use super::{Exit, Failure, Outcome, json_number, print, print_json};
+use super::outcome::{Exit, Failure, Outcome};
+use super::output::{json_number, print, print_json};
+use super::run_arguments::RunArguments;
 use crate::display::plot;
 use crate::library::escape;
 use crate::run_file::RunDescription;
@@ -22,17 +23,17 @@ pub struct Arguments {
     /// Such as 'onecycle{steps = 100, max = 0.01}'.
     #[arg(long, value_name = "NAME{...}")]
     of: Option<String>,
-    /// How many times (steps or epochs) to show.
+    /// How many steps or epochs to show.
     ///
     /// By default the schedule's own length.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     times: Option<u64>,
-    /// How many numbers to print, evenly spread.
+    /// How many values to print, evenly spaced.
     #[arg(long, value_name = "N", default_value_t = 11, value_parser = clap::value_parser!(u64).range(2..))]
     points: u64,
     /// Write JSON, as `fluxbay schema schedule` describes.
     ///
-    /// It has the value at every time.
+    /// Includes the value at every time.
     #[arg(long)]
     json: bool,
 }
@@ -40,12 +41,12 @@ pub struct Arguments {
 /// One schedule with its values.
 #[derive(Debug)]
 struct Shown {
-    /// The hyper-parameter that follows it; empty for one of its own.
+    /// The hyper-parameter that follows it; empty with `--of`.
     hyper_parameter: String,
-    /// Instance that binds it.
+    /// Id of the callback that binds it; empty with `--of`.
     callback: String,
     schedule: Json,
-    /// After how many times the value stays.
+    /// Time from which on the value is constant.
     length: Option<u64>,
     /// Values at the times 1, 2, 3 and so on.
     values: Vec<f64>,
@@ -64,11 +65,7 @@ impl Shown {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
-    let ReadRun { run, catalog, diagnostics } = arguments.run.read();
-    tell(&diagnostics);
-    if diagnostics.has_errors() {
-        return Ok(Exit::Configuration);
-    }
+    let (run, catalog) = arguments.run.read().accept()?;
     let wanted = match &arguments.of {
         Some(text) => vec![(String::new(), String::new(), parse(text)?)],
         None => bound(&run),
@@ -77,19 +74,14 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         let text = "no hyper-parameter of this run follows a schedule; give one with --of, or bind one with the callback scheduler";
         return Err(Failure::new(Exit::Configuration, text));
     }
-    let composed = match Composed::new(Rc::new(catalog), run, Surroundings::default()) {
-        Ok(composed) => composed,
-        Err(problems) => {
-            tell(&problems);
-            return Ok(Exit::of_problems(&problems));
-        }
-    };
+    let composed =
+        Composed::new(Rc::new(catalog), run, Surroundings::default()).map_err(Failure::problems)?;
     let mut all = Vec::new();
     for (hyper_parameter, callback, schedule) in wanted {
         let preview = composed.preview_schedule(&schedule, arguments.times).map_err(|error| {
             Failure::new(
                 Exit::Configuration,
-                format!("the schedule {schedule} cannot be shown: {error}"),
+                format!("cannot show the schedule {schedule}: {error}"),
             )
         })?;
         all.push(Shown {
@@ -108,7 +100,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     print(&all.iter().map(|one| text(one, arguments.points)).collect::<Vec<_>>().join("\n"))
 }
 
-/// Hyper-parameters of a run with their schedules: what callbacks say under their key `schedules`.
+/// (hyper-parameter, callback, schedule) of every entry under the key `schedules` of a callback.
 fn bound(run: &RunDescription) -> Vec<(String, String, Json)> {
     let of = |spec: &crate::run_file::InstanceSpec| {
         let schedules =
@@ -124,7 +116,7 @@ fn parse(text: &str) -> Result<Json, Failure> {
     let wrong = |why: String| {
         Failure::new(
             Exit::Configuration,
-            format!("`--of {}` is no schedule: {why}", escape::text(text)),
+            format!("`--of {}` is not a schedule: {why}", escape::text(text)),
         )
     };
     let value = |toml: &str| -> Result<Json, String> {
@@ -155,7 +147,7 @@ fn text(one: &Shown, points: u64) -> String {
         format!("{} of {}: ", one.hyper_parameter, one.callback)
     };
     let length = match one.length {
-        Some(length) => format!("{length} times, then its value stays"),
+        Some(length) => format!("{length} times, then constant"),
         None => "no end".to_owned(),
     };
     let _ = writeln!(out, "{name}{} ({length})\n", escape::text(&one.schedule.to_string()));
@@ -187,7 +179,7 @@ mod tests {
             json!({"component": "exp", "start": 1.0})
         );
         assert_eq!(parsed("0.5"), json!(0.5));
-        assert!(parse("exp{start = }").unwrap_err().text.contains("--of exp{start = }"));
+        assert!(parse("exp{start = }").unwrap_err().to_string().contains("--of exp{start = }"));
     }
 
     #[test]

@@ -1,7 +1,9 @@
-//! `fluxbay schema`: the JSON Schema of run files, for editors, and those of what commands write as
-//! JSON, for scripts.
+//! `fluxbay schema`: the JSON Schema of run files, for editors, and of the `--json` output of
+//! commands, for scripts.
 
-use super::{Outcome, PluginPath, print, print_json};
+use super::outcome::Outcome;
+use super::output::{print, print_json};
+use super::plugin_path::PluginPath;
 use crate::run_file::json_schema;
 
 /// Arguments of `fluxbay schema`.
@@ -21,48 +23,48 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     }
 }
 
-/// Whether what a command writes, such as `runs-list`, has a published schema.
+/// Whether the `--json` output of a command, such as `runs-list`, has a schema.
 #[cfg(test)]
 pub(super) fn is_published(command: &str) -> bool {
     <Subject as clap::ValueEnum>::from_str(command, false)
         .is_ok_and(|subject| subject.published().is_some())
 }
 
-/// What there is a schema of.
+/// What has a schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Subject {
     /// Run files, with the settings of every component found.
     Run,
-    /// What `list --json` writes.
+    /// Output of `list --json`.
     List,
-    /// What `inspect --json` writes.
+    /// Output of `inspect --json`.
     Inspect,
-    /// What `compose --json` writes.
+    /// Output of `compose --json`.
     Compose,
-    /// What `evaluate --json` writes.
+    /// Output of `evaluate --json`.
     Evaluate,
-    /// What `runs list --json` writes.
+    /// Output of `runs list --json`.
     RunsList,
-    /// What `runs show --json` writes.
+    /// Output of `runs show --json`.
     RunsShow,
-    /// What `runs compare --json` writes.
+    /// Output of `runs compare --json`.
     RunsCompare,
-    /// What `schedule --json` writes.
+    /// Output of `schedule --json`.
     Schedule,
-    /// What `check --json` writes.
+    /// Output of `check --json`.
     Check,
-    /// What `check --list --json` writes.
+    /// Output of `check --list --json`.
     CheckList,
-    /// What `verify-resume --json` writes.
+    /// Output of `verify-resume --json`.
     VerifyResume,
-    /// What `trust list --json` writes.
+    /// Output of `trust list --json`.
     TrustList,
-    /// What `quarantine --json` writes.
+    /// Output of `quarantine --json`.
     Quarantine,
 }
 
 impl Subject {
-    /// The schema's text; none where it depends on what is found.
+    /// The schema's text; none for run files, whose schema depends on the components found.
     fn published(self) -> Option<&'static str> {
         match self {
             Subject::Run => None,

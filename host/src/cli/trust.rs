@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use super::{Exit, Failure, Outcome, print, print_json};
+use super::outcome::{Exit, Failure, Outcome};
+use super::output::{print, print_json};
 use crate::library::escape;
 use crate::library::keys::{self, Keys, KeysError, TrustedKey};
 
@@ -147,10 +148,13 @@ mod tests {
         assert!(read_key(KEY, None).is_err());
         let nonsense = format!("RW{}", "!".repeat(54));
         assert!(
-            read_key(&nonsense, Some("team")).expect_err("no key").text.contains("minisign.pub")
+            read_key(&nonsense, Some("team"))
+                .expect_err("no key")
+                .to_string()
+                .contains("minisign.pub")
         );
         for missing in ["missing.pub", "RWnonsense", "keys/RWmissing"] {
-            let text = read_key(missing, None).expect_err("no key").text;
+            let text = read_key(missing, None).expect_err("no key").to_string();
             assert!(text.contains(missing) && text.contains("neither a file nor"), "{text}");
         }
         let dir = tempfile::tempdir().expect("temporary directory");

@@ -1,7 +1,7 @@
-//! Two callbacks and one state path: who goes first, or why they cannot be together.
+//! Callbacks that access the same state path: which one runs first, or why they conflict.
 //!
-//! Two writers need a resolution from either side. A writer goes before a reader unless one side
-//! says otherwise.
+//! Two writers need a conflict resolution from at least one of them. A writer runs before a reader
+//! unless a resolution says otherwise.
 
 use super::graph::Graph;
 use super::member::{Member, Resolution};
@@ -10,19 +10,19 @@ use super::problem::Problem;
 use super::reason::Reason;
 use crate::library::Kind;
 
-/// What the two sides said together.
+/// The combined resolutions of both callbacks.
 enum Verdict {
-    /// Neither side has an opinion.
+    /// Neither defines a resolution.
     Open,
     /// No order is needed.
     Free,
-    /// The first of the pair goes first.
+    /// The first of the pair runs first.
     FirstLeads,
-    /// The second of the pair goes first.
+    /// The second of the pair runs first.
     SecondLeads,
-    /// One side, or both, say that they cannot be together.
+    /// At least one cannot be in a run with the other.
     Impossible,
-    /// The sides say different things.
+    /// The resolutions contradict each other.
     Contradiction(Resolution, Resolution),
 }
 
@@ -40,7 +40,7 @@ fn verdict(first: Resolution, second: Resolution) -> Verdict {
     }
 }
 
-/// What a pair shares at a path.
+/// How a pair accesses a path.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sharing {
     BothWrite,
@@ -48,11 +48,11 @@ enum Sharing {
     SecondWrites,
 }
 
-/// Adds the edges that access demands among all callbacks.
+/// Adds the edges that follow from access to shared paths.
 pub(super) fn add_edges(members: &[Member<'_>], graph: &mut Graph, problems: &mut Vec<Problem>) {
     for second in 0..members.len() {
         for first in 0..second {
-            // Two of one id are told as such, and stand for one.
+            // Duplicate ids are reported elsewhere.
             let differ = members[first].id != members[second].id;
             if differ
                 && members[first].kind == Kind::Callback
@@ -73,7 +73,7 @@ fn pair(
 ) {
     for (path, sharing) in shared(&members[first], &members[second]) {
         let (a, b) = (&members[first], &members[second]);
-        let (mine, theirs) = (a.opinion(b, &path), b.opinion(a, &path));
+        let (mine, theirs) = (a.resolution(b, &path), b.resolution(a, &path));
         match (verdict(mine, theirs), sharing) {
             (Verdict::Open, Sharing::BothWrite) => {
                 problems.push(Problem::WriteConflict { first, second, path })
@@ -103,10 +103,9 @@ fn pair(
     }
 }
 
-/// The paths that two members share with at least one writing, each once, in the order of the path.
+/// The paths that two members share and at least one writes, without duplicates, sorted.
 ///
-/// Where both write a path, that they also read it says nothing more; the same holds for paths
-/// below it.
+/// If both write a path, their reads of it and of paths below it are left out.
 fn shared(first: &Member<'_>, second: &Member<'_>) -> Vec<(String, Sharing)> {
     let pairs = |ours: &[String], theirs: &[String], sharing: Sharing| -> Vec<(String, Sharing)> {
         let all =

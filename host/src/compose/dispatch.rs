@@ -1,12 +1,12 @@
-//! Events by number, and who is called at which event of which phase.
+//! Numbers of the events, and the callbacks of each event of each phase.
 
 use fluxbay_plugin::abi::event;
 
 use super::member::Member;
 use crate::library::Kind;
 
-/// The events of a run: the standard ones with the contract's numbers, custom ones from
-/// [`event::CUSTOM`] in the order in which the run file's instances first name them.
+/// The events of a run: standard ones have the numbers of the contract, custom ones are numbered
+/// from [`event::CUSTOM`] in the order in which the members name them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventTable {
     custom: Vec<String>,
@@ -85,7 +85,7 @@ impl EventTable {
     }
 }
 
-/// For each phase, and for "no phase", and each event the callbacks to call, in their order.
+/// For each phase, and outside phases, the callbacks to call at each event, in execution order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dispatch {
     rows: usize,
@@ -102,7 +102,7 @@ impl Dispatch {
         for row in 0..rows {
             for number in events.numbers() {
                 let Some(name) = events.name(number) else { continue };
-                // A custom event comes only from the phases that declare it.
+                // Only phases that declare a custom event dispatch it.
                 let standard = number < event::STANDARD;
                 let reachable = standard
                     || phases
@@ -118,8 +118,8 @@ impl Dispatch {
         Self { rows, columns, lists }
     }
 
-    /// The callbacks of an event, as indices of the members. `phase` is the number of the phase
-    /// among the phases, none where no phase runs.
+    /// The callbacks of an event, as indices of the members. `phase` is the index among the phases;
+    /// none outside phases.
     pub fn of(&self, phase: Option<usize>, number: u32, events: &EventTable) -> &[usize] {
         let row = phase.unwrap_or(self.rows.saturating_sub(1));
         match events.column(number) {

@@ -1,24 +1,24 @@
-//! The graph of the callbacks as text, Graphviz DOT, Mermaid or SVG.
+//! Draws the graph of the callbacks as text, Graphviz DOT, Mermaid or SVG.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::overview::{Link, Overview};
 
-/// How to draw.
+/// Format of a drawing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Lines of text.
     Text,
     /// Graphviz.
     Dot,
-    /// Mermaid, as Markdown pages show it.
+    /// Mermaid, for Markdown pages.
     Mermaid,
     /// A picture.
     Svg,
 }
 
-/// Draws who runs before whom.
+/// Draws which callback runs before which.
 pub fn draw(overview: &Overview, format: Format) -> String {
     match format {
         Format::Text => text(overview),
@@ -83,7 +83,7 @@ fn mermaid(overview: &Overview) -> String {
 const BOX: (usize, usize) = (190, 34);
 const GAP: (usize, usize) = (110, 22);
 
-/// Columns by the longest way to a callback, rows by the order.
+/// The column of a callback is the length of the longest chain to it; rows follow the order.
 fn svg(overview: &Overview) -> String {
     let places = places(overview);
     let columns = places.values().map(|place| place.0 + 1).max().unwrap_or(1);
@@ -132,7 +132,7 @@ fn arrow(out: &mut String, link: &Link, from: (usize, usize), to: (usize, usize)
 /// Column and row of each callback.
 fn places(overview: &Overview) -> BTreeMap<&str, (usize, usize)> {
     let mut columns: BTreeMap<&str, usize> = BTreeMap::new();
-    // The order is topological, so every predecessor has its column already.
+    // The order is topological, so the columns of all predecessors are known.
     for id in &overview.order {
         let before = overview
             .edges

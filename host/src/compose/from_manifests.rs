@@ -1,15 +1,14 @@
-//! Members from manifests alone: what a run can be said to be before any plugin is loaded.
+//! Members from manifests, without loading any plugin.
 //!
-//! A manifest is the upper bound of what an instance asks for, and it holds no opinions on
-//! conflicts. So a composition of such members may show edges and problems that the created
-//! instances do not have; listings say so.
+//! A manifest is the upper bound of what an instance asks for, and has no conflict resolutions. So
+//! a composition of such members may have edges and problems that the created instances do not
+//! have; listings say so.
 
 use super::{Access, Input, Member, Offer};
 use crate::library::{Catalog, ComponentManifest, Kind};
 use crate::run_file::{InstanceSpec, RunDescription};
 
-/// The members of a run, as their manifests describe them. Instances whose component is unknown are
-/// left out.
+/// The members of a run according to their manifests, without instances of unknown components.
 pub fn input(run: &RunDescription, catalog: &Catalog) -> Input<'static> {
     let mut members = Vec::new();
     for spec in run.instances() {
@@ -20,7 +19,7 @@ pub fn input(run: &RunDescription, catalog: &Catalog) -> Input<'static> {
     Input { members, offers: offers(catalog) }
 }
 
-/// All components that could write state or dispatch events, for the mends of problems.
+/// All components that can write state or dispatch events, for the help of problems.
 pub fn offers(catalog: &Catalog) -> Vec<Offer> {
     let gives =
         |manifest: &ComponentManifest| !manifest.writes.is_empty() || !manifest.emits.is_empty();

@@ -1,4 +1,4 @@
-//! The graph of "runs before" among the members, each edge with its reasons.
+//! The graph of which member runs before which, with the reasons of each edge.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -7,9 +7,9 @@ use super::reason::Reason;
 /// One member runs before another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edge {
-    /// Index of the member that comes first.
+    /// Index of the member that runs first.
     pub before: usize,
-    /// Index of the member that comes second.
+    /// Index of the member that runs second.
     pub after: usize,
     /// Why, sorted; at least one.
     pub reasons: Vec<Reason>,
@@ -33,7 +33,7 @@ impl Graph {
         self.nodes
     }
 
-    /// Adds a reason for `before` to come before `after`. A member is never ordered against itself.
+    /// Adds a reason for `before` to run before `after`; does nothing if they are equal.
     pub fn add(&mut self, before: usize, after: usize, reason: Reason) {
         if before == after {
             return;
@@ -67,13 +67,12 @@ impl Graph {
         self.edges.range((of, 0)..=(of, usize::MAX)).map(|((_, after), _)| *after)
     }
 
-    /// A shortest chain of edges from one member to another; none where nothing orders them so.
+    /// A shortest chain of edges from one member to another, if there is one.
     pub fn chain(&self, from: usize, to: usize) -> Option<Vec<Edge>> {
         self.search(from, to, |_| true)
     }
 
-    /// A shortest chain that stays within the members that `within` allows. With `from == to` it is
-    /// a cycle.
+    /// A shortest chain of edges through members that `within` allows. With `from == to`, a cycle.
     pub(super) fn search(
         &self,
         from: usize,

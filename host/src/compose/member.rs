@@ -1,20 +1,20 @@
-//! What composition needs to know of an instance, and of components that are not in the run.
+//! What composition needs to know of an instance, and of components outside the run.
 
 use std::fmt;
 
 use crate::library::Kind;
 use crate::run_file::Place;
 
-/// How two callbacks that touch one state path live together, as one of them sees it.
+/// A callback's answer to how it shares a state path with another callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolution {
-    /// It has no opinion.
+    /// No answer.
     NotDefined,
-    /// The two cannot work in one run.
+    /// The two cannot be in the same run.
     Unresolvable,
-    /// This one runs first.
+    /// This callback runs first.
     RunFirst,
-    /// They do not disturb each other.
+    /// Any order works.
     NoConflict,
 }
 
@@ -27,8 +27,8 @@ pub struct Access {
     pub writes: Vec<String>,
 }
 
-/// Asks an instance how it lives with another: the other's component, such as `callback/scheduler`,
-/// and the path.
+/// Returns the resolution of an instance for another component, such as `callback/scheduler`, and
+/// a path.
 pub type Resolve<'a> = Box<dyn Fn(&str, &str) -> Resolution + 'a>;
 
 /// One instance of the run.
@@ -37,33 +37,33 @@ pub struct Member<'a> {
     pub id: String,
     /// Its component, such as `callback/recorder`.
     pub component: String,
-    /// Its kind. Callbacks are ordered; all others only provide.
+    /// Its kind. Only callbacks are ordered.
     pub kind: Kind,
-    /// Components of instances that it wraps, such as `callback/recorder` in a throttle; who names
-    /// them means it, too.
+    /// Components of instances that it wraps, such as `callback/recorder` in a throttle. An order
+    /// hint with one of these names also refers to this instance.
     pub stands_for: Vec<String>,
     /// Events that it handles.
     pub events: Vec<String>,
-    /// What it was granted.
+    /// The access that it asks for.
     pub access: Access,
-    /// What its manifest allows at most; none where that was checked before.
+    /// The most that its manifest allows; none if that was checked before.
     pub bound: Option<Access>,
-    /// Components or instances that it runs after.
+    /// Names of components or instances that it runs after.
     pub run_after: Vec<String>,
-    /// Components or instances that it runs before.
+    /// Names of components or instances that it runs before.
     pub run_before: Vec<String>,
     /// Custom events that it dispatches; only phases do.
     pub emits: Vec<String>,
     /// `training`, `validation` or `other` for a phase, else empty.
     pub phase_kind: String,
-    /// Its opinion on conflicts.
+    /// Its conflict resolutions.
     pub resolve: Resolve<'a>,
     /// Where the run file lists it.
     pub place: Option<Place>,
 }
 
 impl<'a> Member<'a> {
-    /// An instance without events, access, order or opinion.
+    /// An instance without events, access, order hints or resolutions.
     pub fn new(kind: Kind, id: &str, component: &str) -> Self {
         Self {
             id: id.to_owned(),
@@ -82,8 +82,8 @@ impl<'a> Member<'a> {
         }
     }
 
-    /// Whether a name of an order hint means it: its id, its component with or without the kind, or
-    /// one that it wraps.
+    /// Whether a name in an order hint refers to it: its id, its component with or without the kind,
+    /// or a component that it wraps.
     pub(super) fn is_called(&self, name: &str) -> bool {
         let component =
             |component: &str| component == name || component.rsplit('/').next() == Some(name);
@@ -92,8 +92,8 @@ impl<'a> Member<'a> {
             || self.stands_for.iter().any(|one| component(one))
     }
 
-    /// Its opinion on sharing `path` with a member.
-    pub(super) fn opinion(&self, other: &Member<'_>, path: &str) -> Resolution {
+    /// Its resolution for sharing `path` with a member or what that member wraps.
+    pub(super) fn resolution(&self, other: &Member<'_>, path: &str) -> Resolution {
         let direct = (self.resolve)(&other.component, path);
         let wrapped = || other.stands_for.iter().map(|component| (self.resolve)(component, path));
         if direct != Resolution::NotDefined {

@@ -1,11 +1,17 @@
-//! Run description and catalog to wiring: everything about a run that can be decided before its
-//! first batch is decided here.
+//! Composition: from the instances of a run to the order and dispatch of its callbacks.
 //!
-//! [`compose`] takes plain data, [`Member`]s in run-file order, and gives a [`Composition`]: the
-//! order of the callbacks with the reason of every edge, dispatch lists for each phase and event,
-//! numbers for custom events and state paths. Or it gives all [`Problem`]s at once. Called by the
-//! learner's start and by `fluxbay compose`. It loads nothing, knows no tensors, and the same
-//! members give the same composition: no hash order leaks into it.
+//! [`compose`] takes [`Member`]s in run-file order and returns a [`Composition`]: the order of the
+//! callbacks with the reasons of every edge, and the callbacks to call for each phase and event. If
+//! the members do not fit together, it returns all [`Problem`]s. Called by the session and by
+//! `fluxbay compose`.
+//!
+//! It works on plain data: it loads no plugin and reads no tensor. The result does not depend on
+//! hash order.
+//!
+//! - `member`, `from_manifests`: what is known of each instance.
+//! - `needs`, `conflicts`, `order`: the rules; `problem`: what they can report.
+//! - `graph`, `reason`, `dispatch`, `paths`: their data.
+//! - `overview`: the composition as data; `listing` and `draw` print it.
 
 #![forbid(unsafe_code)]
 
@@ -14,11 +20,11 @@ mod dispatch;
 pub mod draw;
 pub mod from_manifests;
 mod graph;
+pub mod listing;
 mod member;
 mod needs;
 mod order;
 pub mod overview;
-pub mod page;
 pub mod paths;
 mod problem;
 mod reason;
@@ -39,7 +45,7 @@ pub use reason::Reason;
 pub struct Input<'a> {
     /// The instances of the run in the order of the run file.
     pub members: Vec<Member<'a>>,
-    /// Components that could be added to the run; only for the mends of problems.
+    /// Components that could be added to the run, for the help of problems.
     pub offers: Vec<Offer>,
 }
 
@@ -48,21 +54,18 @@ pub struct Input<'a> {
 pub struct Composition {
     /// The callbacks in the order in which they run, as indices of the members.
     pub order: Vec<usize>,
-    /// Why one comes before another.
+    /// Why a callback runs before another.
     pub graph: Graph,
-    /// Names and numbers of events.
+    /// Names and numbers of the events.
     pub events: EventTable,
-    /// Who is called at which event of which phase.
+    /// The callbacks of each event of each phase.
     pub dispatch: Dispatch,
-    /// All state paths that a member reads or writes, sorted; a path's slot is its index.
-    pub slots: Vec<String>,
 }
 
 /// Composes a run.
 ///
 /// # Errors
-/// Every problem of the composition, in a fixed order: access, events, missing writers, conflicts,
-/// cycles.
+/// All problems, in a fixed order: access, events, missing writers, conflicts, cycles.
 pub fn compose(input: &Input<'_>) -> Result<Composition, Vec<Problem>> {
     let mut problems = Vec::new();
     needs::within_bounds(input, &mut problems);
@@ -77,23 +80,5 @@ pub fn compose(input: &Input<'_>) -> Result<Composition, Vec<Problem>> {
         return Err(problems);
     }
     let dispatch = Dispatch::build(&input.members, &order, &events);
-    Ok(Composition { order, graph, events, dispatch, slots: slots(&input.members) })
-}
-
-impl Composition {
-    /// The slot of a state path; none for one that no member named.
-    pub fn slot(&self, path: &str) -> Option<usize> {
-        self.slots.binary_search_by(|known| known.as_str().cmp(path)).ok()
-    }
-}
-
-fn slots(members: &[Member<'_>]) -> Vec<String> {
-    let mut all: Vec<String> = members
-        .iter()
-        .flat_map(|member| member.access.reads.iter().chain(&member.access.writes))
-        .cloned()
-        .collect();
-    all.sort();
-    all.dedup();
-    all
+    Ok(Composition { order, graph, events, dispatch })
 }

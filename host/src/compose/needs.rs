@@ -1,12 +1,12 @@
-//! What each member needs from the run: access within its manifest, events that someone dispatches,
-//! state that someone writes.
+//! What each member needs: access within its manifest, events that are dispatched, state that is
+//! written.
 
 use super::Input;
 use super::dispatch::EventTable;
 use super::paths::{PROVIDED, covers, overlap, root};
 use super::problem::{Problem, Right};
 
-/// Grants must lie within what the manifest declares.
+/// Reports access beyond the manifest.
 pub(super) fn within_bounds(input: &Input<'_>, problems: &mut Vec<Problem>) {
     for (member, one) in input.members.iter().enumerate() {
         let Some(bound) = &one.bound else { continue };
@@ -34,7 +34,7 @@ pub(super) fn within_bounds(input: &Input<'_>, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Every event that a member handles is a standard one, or a phase of the run dispatches it.
+/// Reports handled events that are neither standard nor dispatched by a phase of the run.
 pub(super) fn events_are_emitted(
     input: &Input<'_>,
     events: &EventTable,
@@ -60,7 +60,7 @@ pub(super) fn events_are_emitted(
     }
 }
 
-/// Every path that a member reads is provided by the host, or written by a member.
+/// Reports read paths that neither the host provides nor a member writes.
 pub(super) fn reads_are_written(input: &Input<'_>, problems: &mut Vec<Problem>) {
     let written = |path: &str| {
         input

@@ -1,5 +1,5 @@
-//! The order of the callbacks: order hints become edges, then a sort that keeps the run file's
-//! order where it may.
+//! The order of the callbacks: a topological sort that keeps the order of the run file where the
+//! edges allow it.
 
 use std::collections::BTreeSet;
 
@@ -9,8 +9,7 @@ use super::problem::Problem;
 use super::reason::Reason;
 use crate::library::Kind;
 
-/// Adds the edges of `run-after` and `run-before`. A name that no callback of the run has asks for
-/// nothing.
+/// Adds the edges of `run-after` and `run-before`. Names that match no callback have no effect.
 pub(super) fn add_named_edges(members: &[Member<'_>], graph: &mut Graph) {
     let callbacks =
         || members.iter().enumerate().filter(|(_, member)| member.kind == Kind::Callback);
@@ -26,8 +25,8 @@ pub(super) fn add_named_edges(members: &[Member<'_>], graph: &mut Graph) {
     }
 }
 
-/// The callbacks sorted so that every edge is kept; of those that may come next, the first of the
-/// run file does.
+/// Sorts the callbacks topologically; among those that are ready, the first in the run file comes
+/// next. Reports cycles.
 pub(super) fn sort(
     members: &[Member<'_>],
     graph: &Graph,
@@ -56,20 +55,20 @@ pub(super) fn sort(
     order
 }
 
-/// One shortest cycle for each group of callbacks that wait for each other.
+/// Reports a shortest cycle for each group of callbacks that wait for each other.
 fn report_cycles(graph: &Graph, left: BTreeSet<usize>, problems: &mut Vec<Problem>) {
-    let mut told: BTreeSet<usize> = BTreeSet::new();
+    let mut reported: BTreeSet<usize> = BTreeSet::new();
     for at in left.iter().copied() {
-        if told.contains(&at) {
+        if reported.contains(&at) {
             continue;
         }
         if let Some(edges) = graph.search(at, at, |node| left.contains(&node)) {
-            // All that wait for each other with this one are one knot; it is told once.
-            let knot = left.iter().copied().filter(|other| {
+            // Report each group once.
+            let group = left.iter().copied().filter(|other| {
                 let there = graph.search(at, *other, |node| left.contains(&node)).is_some();
                 there && graph.search(*other, at, |node| left.contains(&node)).is_some()
             });
-            told.extend(knot);
+            reported.extend(group);
             problems.push(Problem::Cycle { edges });
         }
     }

@@ -1,5 +1,5 @@
-//! A composition as data for people and scripts: instances, order, events, edges. Printed by
-//! [`super::page`], and as it is by `--json`.
+//! A composition as data: instances, order, events, edges. [`super::listing`] and [`super::draw`]
+//! print it; `fluxbay compose --json` serialises it.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::run_file::{InstanceSpec, RunDescription};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Basis {
-    /// The created instances themselves.
+    /// The created instances.
     Instances,
     /// Their manifests; no plugin was loaded.
     Manifests,
@@ -32,7 +32,7 @@ pub struct Row {
     pub component: String,
     /// Plugin and version.
     pub plugin: String,
-    /// Where the run names it.
+    /// Where the run file lists it.
     pub origin: String,
     /// Paths that it reads.
     pub reads: Vec<String>,
@@ -42,22 +42,22 @@ pub struct Row {
     pub config: Json,
 }
 
-/// One "runs before".
+/// One edge of the order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Link {
-    /// Id of the one that comes first.
+    /// Id of the callback that runs first.
     pub before: String,
-    /// Id of the one that comes second.
+    /// Id of the callback that runs second.
     pub after: String,
-    /// Why, as sentences.
+    /// The reasons, as sentences.
     pub reasons: Vec<String>,
-    /// Why, in a few words each.
+    /// The reasons, in a few words each.
     #[serde(skip)]
     pub short: Vec<String>,
 }
 
-/// One phase and who is called in it.
+/// One phase and its callbacks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PhaseRow {
@@ -69,11 +69,11 @@ pub struct PhaseRow {
     pub data: String,
     /// Custom events that it dispatches.
     pub emits: Vec<String>,
-    /// Ids of the callbacks of each event that has any.
+    /// Ids of the callbacks at each event that has any.
     pub callbacks: BTreeMap<String, Vec<String>>,
 }
 
-/// One event and who handles it.
+/// One event and its callbacks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct EventRow {
@@ -81,7 +81,7 @@ pub struct EventRow {
     pub name: String,
     /// Its number in this run.
     pub number: u32,
-    /// Ids of the callbacks that handle it, in their order.
+    /// Ids of the callbacks that handle it, in execution order.
     pub callbacks: Vec<String>,
 }
 
@@ -89,7 +89,7 @@ pub struct EventRow {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Overview {
-    /// Grows when a field changes its meaning.
+    /// Format; increases when the meaning of a field changes.
     pub schema: u32,
     /// What it was made from.
     pub basis: Basis,
@@ -99,20 +99,20 @@ pub struct Overview {
     pub epochs: u64,
     /// All instances in the order of the run file.
     pub instances: Vec<Row>,
-    /// Ids of the callbacks in the order in which they run.
+    /// Ids of the callbacks, in execution order.
     pub order: Vec<String>,
     /// The phases in their order.
     pub phases: Vec<PhaseRow>,
-    /// The events that anyone handles.
+    /// The events that a callback handles, and all custom events.
     pub events: Vec<EventRow>,
-    /// Why the order is as it is.
+    /// The reasons of the order.
     pub edges: Vec<Link>,
     /// The resolved run.
     pub run: Json,
 }
 
 impl Overview {
-    /// Puts a composition into words.
+    /// The overview of a composition.
     pub fn new(
         run: &RunDescription,
         catalog: &Catalog,
@@ -151,7 +151,7 @@ impl Overview {
         }
     }
 
-    /// The callbacks of an event that comes outside phases.
+    /// The callbacks of an event that is dispatched outside phases.
     pub fn callbacks_of(&self, event: &str) -> &[String] {
         self.events.iter().find(|row| row.name == event).map_or(&[], |row| &row.callbacks)
     }
@@ -175,13 +175,13 @@ fn row(run: &RunDescription, catalog: &Catalog, member: &Member<'_>, spec: &Inst
     }
 }
 
-/// An edge in words.
+/// An edge with its reasons as text.
 pub fn link(members: &[Member<'_>], edge: &Edge) -> Link {
     let (before, after) = (&members[edge.before], &members[edge.after]);
     Link {
         before: before.id.clone(),
         after: after.id.clone(),
-        reasons: edge.reasons.iter().map(|reason| reason.tell(before, after)).collect(),
+        reasons: edge.reasons.iter().map(|reason| reason.sentence(before, after)).collect(),
         short: edge.reasons.iter().map(super::Reason::short).collect(),
     }
 }

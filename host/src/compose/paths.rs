@@ -1,16 +1,16 @@
-//! State paths: dotted names, of which a shorter one means everything below it.
+//! State paths: dotted names; a path includes everything below it.
 
-/// Paths, or the first part of paths, that the host and the phases provide; reading them needs no
+/// First parts of the paths that the host and the phases write; a read of them needs no other
 /// writer.
 pub const PROVIDED: [&str; 10] =
     ["step", "model", "params", "optimizer", "hyper", "phase", "epoch", "data", "run", "record"];
 
-/// Whether `outer` is `inner` or lies above it.
+/// Whether `outer` equals `inner` or is a prefix of it at a dot.
 pub fn covers(outer: &str, inner: &str) -> bool {
     inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// The longer of two paths, if one covers the other.
+/// The longer of two paths if one covers the other.
 pub fn overlap<'a>(one: &'a str, other: &'a str) -> Option<&'a str> {
     if covers(one, other) {
         Some(other)

@@ -1,34 +1,34 @@
-//! What can be wrong with a composition, and how it is told.
+//! Problems of a composition, and their diagnostics.
 
 use super::graph::Edge;
 use super::member::{Member, Resolution};
 use super::paths::PROVIDED;
 use crate::run_file::{Diagnostic, Place, Sources, nearest};
 
-/// A right on a state path.
+/// Access to a state path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
-    /// To read it.
+    /// Read it.
     Read,
-    /// To write it, and so to read it.
+    /// Write it, which includes reading it.
     Write,
 }
 
 /// One problem. Numbers are indices of the members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
-    /// An instance was granted more than its manifest declares.
+    /// An instance asks for access that its manifest does not declare.
     BeyondManifest {
-        /// Who.
+        /// The instance.
         member: usize,
         /// The path.
         path: String,
-        /// What it wanted to do with it.
+        /// The access that it asked for.
         right: Right,
     },
     /// An instance handles an event that nothing in the run dispatches.
     UnknownEvent {
-        /// Who.
+        /// The instance.
         member: usize,
         /// The event.
         event: String,
@@ -39,14 +39,14 @@ pub enum Problem {
     },
     /// An instance reads state that nothing in the run writes.
     MissingWriter {
-        /// Who.
+        /// The instance.
         member: usize,
         /// The path.
         path: String,
         /// Components of the catalog that write it.
         writers: Vec<String>,
     },
-    /// Two callbacks write one path, and neither says how they live together.
+    /// Two callbacks write the same path, and neither defines a resolution.
     WriteConflict {
         /// The first in the run file.
         first: usize,
@@ -63,10 +63,10 @@ pub enum Problem {
         second: usize,
         /// The path.
         path: String,
-        /// Who says so.
+        /// The one that says so.
         by: usize,
     },
-    /// Two callbacks answer differently how they live together.
+    /// The conflict resolutions of two callbacks contradict each other.
     Contradiction {
         /// The first in the run file.
         first: usize,
@@ -74,18 +74,18 @@ pub enum Problem {
         second: usize,
         /// The path.
         path: String,
-        /// What the first and the second said.
+        /// The resolutions of the first and the second.
         answers: (Resolution, Resolution),
     },
     /// Callbacks wait for each other.
     Cycle {
-        /// The edges; each begins where the one before ends, the last ends where the first begins.
+        /// The edges of the cycle, in order.
         edges: Vec<Edge>,
     },
 }
 
 impl Problem {
-    /// Stable kebab-case name, for scripts.
+    /// Stable name in kebab-case, for scripts.
     pub fn code(&self) -> &'static str {
         match self {
             Problem::BeyondManifest { .. } => "beyond-manifest",
@@ -111,7 +111,7 @@ impl Problem {
                 let text =
                     format!("`{id}` may not {verb} `{path}`: its manifest does not declare it");
                 let found =
-                    self.error(text).help(format!("its author adds \"{path}\" to the `{list}` of {component} in the plugin's manifest"));
+                    self.error(text).help(format!("the author of the plugin has to add \"{path}\" to the `{list}` of {component} in its manifest"));
                 at(found, sources, members[*member].place, "")
             }
             Problem::UnknownEvent { member, event, emitters, known } => {
@@ -126,10 +126,9 @@ impl Problem {
                     ([], Some(near)) => {
                         format!("did you mean `{near}`? Otherwise remove `{}`", id(*member))
                     }
-                    ([], None) => format!(
-                        "no component that was found dispatches it: remove `{}`",
-                        id(*member)
-                    ),
+                    ([], None) => {
+                        format!("no available component dispatches it: remove `{}`", id(*member))
+                    }
                     (some, _) => format!("add a phase that dispatches it: {}", list(some)),
                 };
                 at(self.error(text).help(help), sources, members[*member].place, "")
@@ -140,35 +139,32 @@ impl Problem {
                 let written = members.iter().flat_map(|one| &one.access.writes).map(String::as_str);
                 let help =
                     match (writers.as_slice(), nearest::nearest(path, written.chain(PROVIDED))) {
-                        ([], Some(near)) => format!(
-                            "did its author mean `{near}`? Otherwise remove `{}`",
-                            id(*member)
-                        ),
-                        ([], None) => format!(
-                            "no component that was found writes it: remove `{}`",
-                            id(*member)
-                        ),
+                        ([], Some(near)) => {
+                            format!("is `{near}` meant? Otherwise remove `{}`", id(*member))
+                        }
+                        ([], None) => {
+                            format!("no available component writes it: remove `{}`", id(*member))
+                        }
                         ([only], _) => add(only),
-                        (some, _) => format!("add one that writes it: {}", list(some)),
+                        (some, _) => format!("add a component that writes it: {}", list(some)),
                     };
                 at(self.error(text).help(help), sources, members[*member].place, "")
             }
             Problem::WriteConflict { first, second, path } => {
                 let text = format!(
-                    "`{}` and `{}` both write `{path}`, and neither says which runs first",
+                    "`{}` and `{}` both write `{path}`, and neither defines which runs first",
                     id(*first),
                     id(*second)
                 );
                 let help = format!(
-                    "remove one of them (`--remove {}`), or let one of the two answer `resolve` for the other (its author does)",
+                    "remove one of them (`--remove {}`), or have the author of one implement `resolve` for the other",
                     id(*second)
                 );
                 self.pair(text, members, sources, *first, *second).help(help)
             }
             Problem::Unresolvable { first, second, path, by } => {
                 let text = format!("`{}` and `{}` cannot be in one run", id(*first), id(*second));
-                let note =
-                    format!("both write `{path}`, and `{}` says that this cannot work", id(*by));
+                let note = format!("both access `{path}`, and `{}` rejects the other", id(*by));
                 self.pair(text, members, sources, *first, *second)
                     .note(note)
                     .help(format!("remove one of them: `--remove {}`", id(*second)))
@@ -180,14 +176,14 @@ impl Problem {
                     id(*second)
                 );
                 let note = format!(
-                    "`{}` says {}; `{}` says {}",
+                    "`{}` answers {}; `{}` answers {}",
                     id(*first),
-                    said(answers.0),
+                    name_of(answers.0),
                     id(*second),
-                    said(answers.1)
+                    name_of(answers.1)
                 );
                 let help = format!(
-                    "remove one of them (`--remove {}`); one of the two components has to change its answer",
+                    "remove one of them (`--remove {}`), or have the author of one change its `resolve`",
                     id(*second)
                 );
                 self.pair(text, members, sources, *first, *second).note(note).help(help)
@@ -205,7 +201,7 @@ impl Problem {
         for edge in edges {
             let (before, after) = (&members[edge.before], &members[edge.after]);
             let reasons: Vec<String> =
-                edge.reasons.iter().map(|reason| reason.tell(before, after)).collect();
+                edge.reasons.iter().map(|reason| reason.sentence(before, after)).collect();
             found = found.note(format!(
                 "`{}` before `{}`: {}",
                 before.id,
@@ -256,7 +252,7 @@ fn list(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// How a component is added to a run file.
+/// How to add a component to the run.
 fn add(component: &str) -> String {
     match component.split_once('/') {
         Some((kind, name)) => format!(
@@ -266,11 +262,11 @@ fn add(component: &str) -> String {
     }
 }
 
-fn said(answer: Resolution) -> &'static str {
+fn name_of(answer: Resolution) -> &'static str {
     match answer {
-        Resolution::NotDefined => "nothing",
-        Resolution::Unresolvable => "that they cannot be in one run",
-        Resolution::RunFirst => "that it runs first",
-        Resolution::NoConflict => "that there is no conflict",
+        Resolution::NotDefined => "not defined",
+        Resolution::Unresolvable => "unresolvable",
+        Resolution::RunFirst => "run first",
+        Resolution::NoConflict => "no conflict",
     }
 }

@@ -1,4 +1,4 @@
-//! Why one callback comes before another.
+//! Why a callback runs before another.
 
 use super::member::Member;
 
@@ -10,50 +10,50 @@ pub enum Reason {
         /// The path that both name, the longer where one lies below the other.
         path: String,
     },
-    /// Both touch a path, and the first asked to go first.
+    /// Both access a path, and the first asks to run first.
     RunFirst {
         /// The path.
         path: String,
     },
-    /// The second asked to run after the first.
+    /// The second asks to run after the first.
     RunAfter {
-        /// As the second named the first.
+        /// The name by which the second refers to the first.
         name: String,
     },
-    /// The first asked to run before the second.
+    /// The first asks to run before the second.
     RunBefore {
-        /// As the first named the second.
+        /// The name by which the first refers to the second.
         name: String,
     },
 }
 
 impl Reason {
     /// The reason as a sentence without a full stop.
-    pub fn tell(&self, before: &Member<'_>, after: &Member<'_>) -> String {
+    pub fn sentence(&self, before: &Member<'_>, after: &Member<'_>) -> String {
         let (first, second) = (&before.id, &after.id);
         match self {
             Reason::WriterBeforeReader { path } => {
                 format!("`{first}` writes `{path}`, which `{second}` reads")
             }
             Reason::RunFirst { path } => {
-                format!("both touch `{path}`, and `{first}` asks to run first")
+                format!("both access `{path}`, and `{first}` asks to run first")
             }
             Reason::RunAfter { name } if *name == *first => {
                 format!("`{second}` asks to run after `{name}`")
             }
             Reason::RunAfter { name } => {
-                format!("`{second}` asks to run after `{name}`, which `{first}` is")
+                format!("`{second}` asks to run after `{name}`, which is a name of `{first}`")
             }
             Reason::RunBefore { name } if *name == *second => {
                 format!("`{first}` asks to run before `{name}`")
             }
             Reason::RunBefore { name } => {
-                format!("`{first}` asks to run before `{name}`, which `{second}` is")
+                format!("`{first}` asks to run before `{name}`, which is a name of `{second}`")
             }
         }
     }
 
-    /// The reason in a few words, for graphs.
+    /// The reason in a few words, for drawings.
     pub fn short(&self) -> String {
         match self {
             Reason::WriterBeforeReader { path } => path.clone(),

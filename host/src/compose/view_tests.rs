@@ -1,10 +1,10 @@
-//! What a composition looks like: the page, the reasons, the drawings. Made from manifests alone.
+//! Listing, reasons and drawings of a composition, from manifests.
 
 use serde_json::json;
 
 use super::draw::{Format, draw};
 use super::overview::{Basis, Overview};
-use super::{compose, from_manifests, page};
+use super::{compose, from_manifests, listing};
 use crate::library::{Catalog, Kind};
 use crate::run_file::fixture::{catalog_of, component};
 use crate::run_file::{Diagnostics, Draft, Inputs, RunDescription, resolve};
@@ -95,8 +95,8 @@ fn overview(check: impl FnOnce(Overview)) {
 }
 
 #[test]
-fn the_page_shows_instances_events_the_loop_and_the_reasons() {
-    overview(|overview| insta::assert_snapshot!(page::text(&overview)));
+fn the_listing_shows_instances_events_the_loop_and_the_reasons() {
+    overview(|overview| insta::assert_snapshot!(listing::text(&overview)));
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn the_graph_is_drawn_in_every_format() {
 fn why_tells_the_chain_of_reasons_or_that_there_is_none() {
     with_run(|_, _, input, composition| {
         let at = |id: &str| input.members.iter().position(|member| member.id == id).unwrap();
-        let why = |one, other| page::why(&input.members, composition, at(one), at(other));
+        let why = |one, other| listing::why(&input.members, composition, at(one), at(other));
         assert_eq!(
             why("stopper", "metrics"),
             "`metrics` runs before `stopper`:\n  metrics before printer: `metrics` writes `cbstate.metrics.epoch`, which `printer` reads\n  \
@@ -126,7 +126,7 @@ fn why_tells_the_chain_of_reasons_or_that_there_is_none() {
         assert_eq!(
             why("metrics", "bell"),
             "`bell` runs before `metrics` only because the run file lists it first;\n  \
-             nothing that they read, write or ask for orders them: both only read step.loss\n"
+             no access or order hint orders them: both only read step.loss\n"
         );
     });
 }

@@ -1,5 +1,5 @@
-//! Changing the callbacks of a session between fits. A change that does not compose leaves
-//! everything as it was.
+//! Changes the callbacks of a session between fits. If a change does not compose, the session stays
+//! unchanged.
 
 use std::rc::Rc;
 
@@ -12,16 +12,18 @@ use crate::learner::{Instance, NewInstance, Stop};
 use crate::library::Kind;
 use crate::run_file::Diagnostics;
 
-/// Why a change of the callbacks was not made.
+/// Why the callbacks were not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
-    /// The component cannot be had.
+    /// The component is not available.
     #[error("{0}")]
     Component(String),
-    /// There is one with that id.
-    #[error("there is a callback `{0}` already: give the new one another id, or replace it")]
+    /// The id is in use.
+    #[error(
+        "the id `{0}` is used by another callback: choose another id, or replace that callback"
+    )]
     Taken(String),
-    /// The plugin refused.
+    /// The plugin returned an error.
     #[error(transparent)]
     Refused(#[from] Stop),
     /// The callbacks do not fit together.
@@ -35,11 +37,11 @@ impl Session {
         self.runtime().callbacks()
     }
 
-    /// Adds a callback: a component of the catalog with a configuration, a JSON object, under an id
-    /// of its own.
+    /// Adds a callback with a new id: a component of the catalog with a configuration, which is a
+    /// JSON object.
     ///
     /// # Errors
-    /// [`ChangeError`]; the session is as before then.
+    /// [`ChangeError`]; the session is unchanged then.
     pub fn add_callback(
         &self,
         id: &str,
@@ -52,15 +54,15 @@ impl Session {
         let new = self.new_callback(id, component, config)?;
         let mut callbacks = self.callbacks();
         callbacks.push(Rc::clone(&new));
-        self.take_over(callbacks, &new)?;
+        self.apply(callbacks, &new)?;
         Ok(new)
     }
 
-    /// Puts a callback in the place of another and gives back the old one.
+    /// Replaces a callback and returns the old one; returns none and does nothing if there is no
+    /// callback `id`.
     ///
     /// # Errors
-    /// [`ChangeError`]; the session is as before then. Where there is no callback `id`, nothing is
-    /// done and none is given back.
+    /// [`ChangeError`]; the session is unchanged then.
     pub fn replace_callback(
         &self,
         id: &str,
@@ -73,15 +75,15 @@ impl Session {
         };
         let new = self.new_callback(id, component, config)?;
         let old = std::mem::replace(&mut callbacks[place], Rc::clone(&new));
-        self.take_over(callbacks, &new)?;
+        self.apply(callbacks, &new)?;
         self.runtime().forget(&old);
         Ok(Some(old))
     }
 
-    /// Removes a callback and gives it back; none where there is none of that id.
+    /// Removes a callback and returns it; none if there is no callback `id`.
     ///
     /// # Errors
-    /// [`ChangeError::Composition`] where another needs it; the session is as before then.
+    /// [`ChangeError::Composition`] if another callback needs it; the session is unchanged then.
     pub fn remove_callback(&self, id: &str) -> Result<Option<Rc<Instance>>, ChangeError> {
         let mut callbacks = self.callbacks();
         let Some(place) = callbacks.iter().position(|callback| callback.id == id) else {
@@ -94,10 +96,10 @@ impl Session {
         Ok(Some(old))
     }
 
-    /// Sets all callbacks, each as (id, component, configuration).
+    /// Replaces all callbacks with the given (id, component, configuration).
     ///
     /// # Errors
-    /// [`ChangeError`]; the session is as before then.
+    /// [`ChangeError`]; the session is unchanged then.
     pub fn set_callbacks(&self, callbacks: &[(&str, &str, Json)]) -> Result<(), ChangeError> {
         let mut new = Vec::with_capacity(callbacks.len());
         let made = callbacks.iter().try_for_each(|(id, component, config)| {
@@ -142,12 +144,8 @@ impl Session {
         Ok(self.runtime().create(NewInstance::named(id), prepared)?)
     }
 
-    /// Composes anew and initialises the new callback.
-    fn take_over(
-        &self,
-        callbacks: Vec<Rc<Instance>>,
-        new: &Rc<Instance>,
-    ) -> Result<(), ChangeError> {
+    /// Composes the run with these callbacks and initialises the new one.
+    fn apply(&self, callbacks: Vec<Rc<Instance>>, new: &Rc<Instance>) -> Result<(), ChangeError> {
         let outcome = self.ordered(callbacks).and_then(|ordered| {
             self.runtime().init_callback(new)?;
             Ok(ordered)
@@ -179,7 +177,7 @@ impl Session {
                 .filter(|spec| spec.component_id() == callback.component);
             member(&self.composed.runtime, callback, spec, "")
         }));
-        let input = Input { members, offers: offers(self.composed.shelf.catalog()) };
+        let input = Input { members, offers: offers(self.composed.plugins.catalog()) };
         match compose(&input) {
             Ok(composition) => Ok(composition
                 .order

@@ -1,5 +1,5 @@
-//! A session's state as named bytes, and back: the content of a checkpoint. Where they lie, and
-//! that they are whole, is the record's business.
+//! Converts the state of a session to the files of a checkpoint, and back. The record writes the
+//! files and verifies them.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -17,7 +17,7 @@ use crate::tensor::RandomState;
 /// The files of a checkpoint, by name.
 pub type Files = BTreeMap<String, Content>;
 
-/// Form of [`STATE`]; grows when it changes.
+/// Format of [`STATE`]; increases when it changes.
 const FORM: u32 = 1;
 /// Parameters and buffers.
 pub const MODEL: &str = "model.safetensors";
@@ -25,9 +25,9 @@ pub const MODEL: &str = "model.safetensors";
 pub const OPTIMIZER: &str = "optimizer.safetensors";
 /// Tensors of the state tree.
 pub const TENSORS: &str = "state.safetensors";
-/// The states of all instances, one after the other.
+/// The states of all instances, concatenated.
 pub const INSTANCES: &str = "instances.bin";
-/// Everything else, and which bytes of [`INSTANCES`] are whose.
+/// Everything else, and the number of bytes of each instance in [`INSTANCES`].
 pub const STATE: &str = "learner.json";
 
 #[derive(Serialize, Deserialize)]
@@ -55,18 +55,18 @@ struct WrittenInstance {
     id: String,
     component: String,
     state_version: u32,
-    /// Bytes that it has in [`INSTANCES`].
+    /// Number of its bytes in [`INSTANCES`].
     bytes: usize,
 }
 
-fn odd(what: impl std::fmt::Display) -> Stop {
+fn unusable(what: impl std::fmt::Display) -> Stop {
     Stop::host(format!("the checkpoint cannot be used: {what}"))
 }
 
 /// The files of a snapshot.
 ///
 /// # Errors
-/// Where a tensor cannot be written.
+/// A tensor cannot be written.
 pub fn to_files(snapshot: &Snapshot) -> Flow<Files> {
     let mut files = Files::new();
     for (name, tensors) in [
@@ -121,20 +121,24 @@ pub fn from_files(files: &Files) -> Flow<Snapshot> {
         files
             .get(name)
             .map(Content::bytes)
-            .ok_or_else(|| odd(format_args!("it has no file `{name}`")))
+            .ok_or_else(|| unusable(format_args!("it has no file `{name}`")))
     };
-    let decode =
-        |name: &str| -> Flow<Vec<(String, Tensor)>> { tensors::decode(&file(name)?).map_err(odd) };
-    let written: Written = serde_json::from_slice(&file(STATE)?).map_err(odd)?;
+    let decode = |name: &str| -> Flow<Vec<(String, Tensor)>> {
+        tensors::decode(&file(name)?).map_err(unusable)
+    };
+    let written: Written = serde_json::from_slice(&file(STATE)?).map_err(unusable)?;
     if written.form != FORM {
-        return Err(odd(format_args!("it has form {}, this host reads form {FORM}", written.form)));
+        return Err(unusable(format_args!(
+            "it has format {}, this host reads format {FORM}",
+            written.form
+        )));
     }
     let states = file(INSTANCES)?;
     let mut rest = &states[..];
     let instance = |one: WrittenInstance| -> Flow<SavedInstance> {
-        let bytes = rest
-            .split_off(..one.bytes)
-            .ok_or_else(|| odd(format_args!("`{INSTANCES}` ends within `{}`", one.id)))?;
+        let bytes = rest.split_off(..one.bytes).ok_or_else(|| {
+            unusable(format_args!("`{INSTANCES}` ends in the state of `{}`", one.id))
+        })?;
         Ok(SavedInstance {
             id: one.id,
             component: one.component,
@@ -170,17 +174,17 @@ impl Session {
         to_files(&self.runtime().snapshot()?)
     }
 
-    /// Puts a state back that [`Session::checkpoint`] gave, into a session of the same run that has
-    /// not trained.
+    /// Restores a state of [`Session::checkpoint`] in a session of the same run that has not
+    /// trained.
     ///
     /// # Errors
-    /// What does not fit. The session should not be used then.
+    /// Something does not fit. The session should not be used then.
     pub fn restore(&self, files: &Files) -> Flow {
         self.runtime().restore(&from_files(files)?)
     }
 
-    /// As [`Session::restore`], into a session of a changed run: what the checkpoint has beyond it
-    /// is left out, what it lacks begins anew. Answers what did not fit.
+    /// As [`Session::restore`], in a session of a changed run: what the run does not have is left
+    /// out, what the checkpoint does not have keeps its initial value. Returns what did not fit.
     ///
     /// # Errors
     /// A parameter of another shape, an instance that refuses its state. The session should not be
@@ -189,15 +193,15 @@ impl Session {
         self.runtime().restore_what_fits(&from_files(files)?)
     }
 
-    /// Has `action` called at moments at which everything can be saved: take [`to_files`] of the
-    /// runtime's snapshot there. After every epoch of a phase; between two steps where an instance
-    /// asked for a checkpoint, where a signal ends the run, and after [`Runtime::watch_steps`]
-    /// always. Its failure ends the fit.
+    /// Sets the action that writes checkpoints, from [`to_files`] of the runtime's snapshot. It is
+    /// called after every epoch of a phase, and between two steps if an instance asked for a
+    /// checkpoint, a signal ends the run, or [`Runtime::watch_steps`] was called. An error ends the
+    /// fit.
     pub fn on_checkpoint(&self, action: impl Fn(&Runtime, Moment) -> Flow + 'static) {
         *self.runtime().on_checkpoint.borrow_mut() = Some(Rc::new(action));
     }
 
-    /// Runs what is left of the run description's epochs, after [`Session::restore`].
+    /// Runs the remaining epochs of the run description, after [`Session::restore`].
     pub fn fit_rest(&self) -> crate::learner::FitReport {
         let done = self.runtime().epochs_done.get();
         self.fit_epochs(self.run().run.epochs.saturating_sub(done))

@@ -1,5 +1,5 @@
-//! From run description to composition: plugins are loaded, instances created, the order is
-//! decided.
+//! From a run description to a session: loads plugins, creates instances, composes them, and opens
+//! data and models.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use candle_core::Device as CandleDevice;
 use serde_json::Value as Json;
 
 use super::members::{member, offers, stand_in};
-use super::shelf::Shelf;
+use super::plugins::LoadedPlugins;
 use super::{Session, Surroundings};
 use crate::bridge::dataset::PluginSamples;
 use crate::compose::{Composition, Input, Member, compose};
@@ -27,10 +27,10 @@ use crate::run_file::{
 };
 use crate::tensor::{Engine, EngineOptions};
 
-/// A run whose instances exist and whose order is decided; no data was read.
+/// A run whose instances are created and composed; its data is not open yet.
 pub struct Composed {
     pub(super) runtime: Rc<Runtime>,
-    pub(super) shelf: Rc<Shelf>,
+    pub(super) plugins: Rc<LoadedPlugins>,
     pub(super) run: RunDescription,
     pub(super) composition: RefCell<Composition>,
     /// In the order of the run description's sections.
@@ -44,10 +44,10 @@ impl std::fmt::Debug for Composed {
     }
 }
 
-/// What is gathered while instances are created.
+/// Collects instances, members and problems while instances are created.
 struct Builder<'a> {
     runtime: &'a Rc<Runtime>,
-    shelf: &'a Shelf,
+    plugins: &'a LoadedPlugins,
     run: &'a RunDescription,
     diagnostics: Diagnostics,
     instances: Vec<Option<Rc<Instance>>>,
@@ -58,17 +58,17 @@ impl Composed {
     /// Loads the plugins of a run, creates its instances and composes them.
     ///
     /// # Errors
-    /// Every problem that was found, with places and mends.
+    /// All problems, each with its place and help.
     pub fn new(
         catalog: Rc<Catalog>,
         mut run: RunDescription,
         surroundings: Surroundings,
     ) -> Result<Composed, Diagnostics> {
-        let shelf = Rc::new(Shelf::new(catalog));
-        let runtime = runtime(&run, &shelf, surroundings)?;
+        let plugins = Rc::new(LoadedPlugins::new(catalog));
+        let runtime = runtime(&run, &plugins, surroundings)?;
         let mut builder = Builder {
             runtime: &runtime,
-            shelf: &shelf,
+            plugins: &plugins,
             run: &run,
             diagnostics: Diagnostics::new(),
             instances: Vec::new(),
@@ -76,14 +76,14 @@ impl Composed {
         };
         let wanted: Vec<(Kind, String)> =
             run.instances().map(|spec| (spec.kind, spec.lookup())).collect();
-        shelf.fetch(wanted.iter().map(|(kind, name)| (*kind, name.as_str())));
+        plugins.prefetch(wanted.iter().map(|(kind, name)| (*kind, name.as_str())));
         for spec in run.instances() {
             builder.create(spec);
         }
         let phase_kinds = builder.phase_kinds();
         let Builder { mut diagnostics, mut instances, mut members, .. } = builder;
-        leave_out_wrapped_defaults(&runtime, &mut run, &mut instances, &mut members);
-        let input = Input { members, offers: offers(shelf.catalog()) };
+        remove_wrapped_defaults(&runtime, &mut run, &mut instances, &mut members);
+        let input = Input { members, offers: offers(plugins.catalog()) };
         let composition = match compose(&input) {
             Ok(composition) => Some(composition),
             Err(problems) => {
@@ -98,7 +98,7 @@ impl Composed {
         match (composition, instances) {
             (Some(composition), Some(instances)) if !diagnostics.has_errors() => Ok(Composed {
                 runtime,
-                shelf,
+                plugins,
                 run,
                 composition: RefCell::new(composition),
                 instances,
@@ -109,8 +109,8 @@ impl Composed {
     }
 
     /// The plugins of the run.
-    pub fn shelf(&self) -> &Shelf {
-        &self.shelf
+    pub fn plugins(&self) -> &LoadedPlugins {
+        &self.plugins
     }
 
     /// The run's description.
@@ -158,7 +158,7 @@ impl Composed {
     /// Opens the data, builds the models and initialises phases and callbacks.
     ///
     /// # Errors
-    /// What a plugin refused, or what is wrong with the data.
+    /// An error of a plugin, or a problem of the data or of `[fine-tuning]`.
     pub fn open(self) -> Result<Session, Diagnostics> {
         let begin = std::time::Instant::now();
         let loader = self.open_data()?.map(Rc::new);
@@ -175,11 +175,11 @@ impl Composed {
         let assembled = self.parts().and_then(|parts| self.runtime.assemble(parts, order, data));
         match assembled {
             Ok(()) => {
-                log::info!("models built and all instances begun in {:.0?}", begin.elapsed());
+                log::info!("models built and instances initialised in {:.0?}", begin.elapsed());
                 let session = Session { composed: self, loader };
                 match session.freeze() {
                     Ok(frozen) if frozen.is_empty() => {}
-                    Ok(frozen) => log::info!("not trained: {}", frozen.join(", ")),
+                    Ok(frozen) => log::info!("frozen: {}", frozen.join(", ")),
                     Err(text) => {
                         return Err(faulty_setting(session.run(), "fine-tuning.freeze", text));
                     }
@@ -190,7 +190,7 @@ impl Composed {
         }
     }
 
-    /// A failure while the run was set up, at the place of the instance that failed.
+    /// An error of an instance, with the place of the instance.
     fn refused(&self, stop: Stop) -> Diagnostics {
         let mut diagnostics = Diagnostics::new();
         diagnostics.push(instance_refused(&self.run, self.run.instance(&stop.0.by), &stop));
@@ -252,19 +252,19 @@ impl Composed {
     }
 }
 
-/// Takes default callbacks out of the run of which another callback has one within itself, such as
-/// a throttled recorder: with both, the two would write the same state.
-fn leave_out_wrapped_defaults(
+/// Removes default callbacks that another callback already wraps, such as a throttled recorder:
+/// both would write the same state.
+fn remove_wrapped_defaults(
     runtime: &Runtime,
     run: &mut RunDescription,
     instances: &mut Vec<Option<Rc<Instance>>>,
     members: &mut Vec<Member<'static>>,
 ) {
-    fn has_within(instance: &Instance, component: &str) -> bool {
+    fn wraps(instance: &Instance, component: &str) -> bool {
         instance
             .children
             .iter()
-            .any(|child| child.component == component || has_within(child, component))
+            .any(|child| child.component == component || wraps(child, component))
     }
     let is_default = |spec: &InstanceSpec| {
         spec.place.is_none()
@@ -273,16 +273,15 @@ fn leave_out_wrapped_defaults(
     };
     let wrapped = |spec: &InstanceSpec| {
         is_default(spec)
-            && instances.iter().flatten().any(|instance| {
-                instance.id != spec.id && has_within(instance, &spec.component_id())
-            })
+            && instances
+                .iter()
+                .flatten()
+                .any(|instance| instance.id != spec.id && wraps(instance, &spec.component_id()))
     };
     let left_out: Vec<String> =
         run.callbacks.iter().filter(|spec| wrapped(spec)).map(|spec| spec.id.clone()).collect();
     for id in left_out {
-        log::info!(
-            "the default callback `{id}` is left out: another callback of the run has one within itself"
-        );
+        log::info!("the default callback `{id}` is left out: another callback wraps one");
         run.callbacks.retain(|spec| spec.id != id);
         members.retain(|member| member.id != id);
         if let Some(place) =
@@ -306,7 +305,7 @@ fn optimizer_of<'a>(run: &'a RunDescription, model: &Named) -> Option<&'a Instan
 
 fn runtime(
     run: &RunDescription,
-    shelf: &Rc<Shelf>,
+    plugins: &Rc<LoadedPlugins>,
     surroundings: Surroundings,
 ) -> Result<Rc<Runtime>, Diagnostics> {
     let fail = |code, text: String| {
@@ -344,13 +343,13 @@ fn runtime(
     let ports = Ports {
         sink: surroundings.sink,
         display: surroundings.display,
-        components: Rc::clone(shelf) as Rc<_>,
+        components: Rc::clone(plugins) as Rc<_>,
     };
     let folders = Folders { base: run.run.base_dir.clone(), run: surroundings.run_dir };
     Runtime::new(engine, ports, folders).map_err(|stop| fail("internal", stop.to_string()))
 }
 
-/// A setting that cannot be followed, at its place in the run file.
+/// A setting that cannot be applied, with its place in the run file.
 pub(super) fn faulty_setting(run: &RunDescription, key: &str, text: String) -> Diagnostics {
     let mut diagnostics = Diagnostics::new();
     let place =
@@ -378,7 +377,7 @@ fn placed(diagnostic: Diagnostic, run: &RunDescription, spec: Option<&InstanceSp
 fn instance_refused(run: &RunDescription, spec: Option<&InstanceSpec>, stop: &Stop) -> Diagnostic {
     let mut diagnostic = Diagnostic::error("instance-refused", stop.to_string());
     diagnostic.help = spec.map(|spec| {
-        format!("`fluxbay inspect {}/{}` shows its settings with an example, and what it may read and write", spec.kind, spec.component)
+        format!("`fluxbay inspect {}/{}` shows its settings, an example, and what it may read and write", spec.kind, spec.component)
     });
     placed(diagnostic, run, spec)
 }
@@ -392,7 +391,7 @@ pub(super) fn hyper_prefix(run: &RunDescription, spec: &InstanceSpec) -> String 
     }
 }
 
-/// The identity of an instance.
+/// Id, hyper-parameter prefix and error policy of a new instance.
 pub(super) fn new_instance(run: &RunDescription, spec: &InstanceSpec) -> NewInstance {
     NewInstance {
         id: spec.id.clone(),
@@ -405,20 +404,23 @@ pub(super) fn new_instance(run: &RunDescription, spec: &InstanceSpec) -> NewInst
 }
 
 impl Builder<'_> {
-    /// Creates one instance, or notes why it could not be.
+    /// Creates one instance, or adds a problem and a stand-in.
     fn create(&mut self, spec: &InstanceSpec) {
-        let prepared =
-            match self.shelf.take(spec.kind, &spec.lookup(), &Json::Object(spec.config.clone())) {
-                Ok(prepared) => prepared,
-                Err(error) => {
-                    let diagnostic = Diagnostic::error(
-                        "plugin-refused",
-                        format!("`{}` cannot be used: {error}", spec.id),
-                    );
-                    self.diagnostics.push(placed(diagnostic, self.run, Some(spec)));
-                    return self.stand_in(spec);
-                }
-            };
+        let prepared = match self.plugins.take(
+            spec.kind,
+            &spec.lookup(),
+            &Json::Object(spec.config.clone()),
+        ) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                let diagnostic = Diagnostic::error(
+                    "plugin-refused",
+                    format!("`{}` cannot be used: {error}", spec.id),
+                );
+                self.diagnostics.push(placed(diagnostic, self.run, Some(spec)));
+                return self.stand_in(spec);
+            }
+        };
         match self.runtime.create(new_instance(self.run, spec), prepared) {
             Ok(instance) => {
                 self.members.push(member(
@@ -437,14 +439,14 @@ impl Builder<'_> {
     }
 
     fn stand_in(&mut self, spec: &InstanceSpec) {
-        if let Ok(found) = self.shelf.catalog().find(spec.kind, &spec.lookup()) {
+        if let Ok(found) = self.plugins.catalog().find(spec.kind, &spec.lookup()) {
             self.members.push(stand_in(spec, found.manifest));
         }
         self.instances.push(None);
     }
 
     fn phase_kind(&self, spec: &InstanceSpec) -> Option<String> {
-        let found = self.shelf.catalog().find(spec.kind, &spec.lookup()).ok()?;
+        let found = self.plugins.catalog().find(spec.kind, &spec.lookup()).ok()?;
         (spec.kind == Kind::Phase).then(|| found.manifest.phase_kind.clone())
     }
 

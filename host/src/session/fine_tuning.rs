@@ -1,4 +1,4 @@
-//! Starting from parameters of a file, and leaving parameters as they are: `[fine-tuning]`.
+//! `[fine-tuning]`: starts from the parameters of a file, and freezes parameters.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,58 +11,58 @@ use crate::library::escape;
 use crate::record::tensors;
 use crate::run_file::{Diagnostics, FineTuningSettings};
 
-/// What became of a file that parameters start from.
+/// Which parameters were loaded from a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FineTuningReport {
-    /// Parameters that were taken, each with its name in the file.
+    /// Parameters that were loaded, each with its name in the file.
     pub taken: Vec<(String, String)>,
-    /// Parameters that the file does not have; they keep their first values.
+    /// Parameters that the file does not have; they keep their initial values.
     pub missing: Vec<String>,
-    /// Tensors of the file that no parameter took.
+    /// Tensors of the file that match no parameter.
     pub unused: Vec<String>,
-    /// Parameters whose shape in the file is another: name, shape here, shape there.
+    /// Parameters with another shape in the file: (name, shape in the run, shape in the file).
     pub other_shape: Vec<(String, Vec<usize>, Vec<usize>)>,
 }
 
 impl FineTuningReport {
-    /// Whether every parameter was taken.
+    /// Whether every parameter was loaded.
     pub fn is_complete(&self) -> bool {
         self.missing.is_empty() && self.other_shape.is_empty()
     }
 
-    /// What a person should know of it, in a few lines.
+    /// The report as a few lines of text.
     pub fn text(&self) -> String {
         let all = self.taken.len() + self.missing.len() + self.other_shape.len();
-        let mut text = format!("{} of {all} parameters taken", self.taken.len());
+        let mut text = format!("{} of {all} parameters loaded", self.taken.len());
         let mut list = |what: &str, names: Vec<String>| {
             if !names.is_empty() {
                 text.push_str(&format!("\n  {what}: {}", names.join(", ")));
             }
         };
         let shapes = self.other_shape.iter().map(|(name, here, there)| {
-            format!("{} is {here:?} here, {there:?} there", escape::text(name))
+            format!("{} is {here:?} in the run, {there:?} in the file", escape::text(name))
         });
-        list("another shape", shapes.collect());
+        list("different shape", shapes.collect());
         list(
             "not in the file",
             self.missing.iter().map(|name| escape::text(name).to_string()).collect(),
         );
         list(
-            "in the file alone",
+            "only in the file",
             self.unused.iter().map(|name| escape::text(name).to_string()).collect(),
         );
         text
     }
 }
 
-/// Whether `pattern`, in which `*` stands for any text, describes all of `text`.
+/// Whether `pattern`, in which `*` matches any text, matches `text`.
 fn matches(pattern: &str, text: &str) -> bool {
     let Some((first, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(after) = text.strip_prefix(first) else { return false };
     (0..=after.len()).filter(|&at| after.is_char_boundary(at)).any(|at| matches(rest, &after[at..]))
 }
 
-/// A name of the file as it is in the run: by the first change that fits.
+/// The name in the run for a name in the file: the first matching prefix is replaced.
 fn renamed(name: &str, map: &[(&str, &str)]) -> String {
     let fits = map.iter().find_map(|(old, new)| Some(format!("{new}{}", name.strip_prefix(old)?)));
     fits.unwrap_or_else(|| name.to_owned())
@@ -73,11 +73,10 @@ fn full_name(parameter: &ParameterSummary) -> String {
 }
 
 impl Session {
-    /// Leaves the parameters that `[fine-tuning] freeze` describes as they are. Answers their
-    /// names.
+    /// Freezes the parameters that match `[fine-tuning] freeze` and returns their names.
     ///
     /// # Errors
-    /// A text about a pattern that describes none.
+    /// A pattern that matches no parameter.
     pub(super) fn freeze(&self) -> Result<Vec<String>, String> {
         let mut frozen = Vec::new();
         let names: Vec<(String, usize)> = {
@@ -98,7 +97,7 @@ impl Session {
             if found.is_empty() {
                 let some: Vec<&str> = names.iter().take(6).map(|(name, _)| name.as_str()).collect();
                 return Err(format!(
-                    "`freeze` names `{}`, but no parameter is called so; there are {} and others",
+                    "`{}` in `freeze` matches no parameter; parameters are {} and others",
                     escape::text(pattern),
                     some.join(", ")
                 ));
@@ -117,16 +116,16 @@ impl Session {
         Ok(frozen)
     }
 
-    /// Starts from the file that `[fine-tuning] from` names; none where it names none. For a new
-    /// run: one that is resumed has its parameters in the checkpoint.
+    /// Loads the parameters of the file that `[fine-tuning] from` names; returns none if it names
+    /// none. For new runs only: a resumed one has its parameters in the checkpoint.
     ///
     /// # Errors
-    /// The file cannot be used, no parameter was found in it, or not all of them although `strict`.
+    /// The file cannot be used, has none of the parameters, or not all of them despite `strict`.
     pub fn start_from_file(&self) -> Result<Option<FineTuningReport>, Diagnostics> {
-        self.take_file().map_err(|text| faulty_setting(self.run(), "fine-tuning.from", text))
+        self.load_file().map_err(|text| faulty_setting(self.run(), "fine-tuning.from", text))
     }
 
-    fn take_file(&self) -> Result<Option<FineTuningReport>, String> {
+    fn load_file(&self) -> Result<Option<FineTuningReport>, String> {
         let settings = &self.run().fine_tuning;
         if settings.from.is_empty() {
             return Ok(None);
@@ -136,28 +135,28 @@ impl Session {
             .map_err(|error| format!("cannot read {}: {error}", escape::path(&path)))?;
         let file =
             tensors::decode(&bytes).map_err(|error| format!("{} {error}", escape::path(&path)))?;
-        let report = self.take_parameters(file, settings)?;
+        let report = self.load_parameters(file, settings)?;
         if report.taken.is_empty() || (settings.strict && !report.is_complete()) {
-            let help = "change names with `map = [\"OLD=NEW\"]` in [fine-tuning]";
+            let help = "rename parameters with `map = [\"OLD=NEW\"]` in [fine-tuning]";
             return Err(format!("{}: {}\n{help}", escape::path(&path), report.text()));
         }
         Ok(Some(report))
     }
 
-    fn take_parameters(
+    fn load_parameters(
         &self,
         file: Vec<(String, Tensor)>,
         settings: &FineTuningSettings,
     ) -> Result<FineTuningReport, String> {
         let map: Option<Vec<(&str, &str)>> =
             settings.map.iter().map(|change| change.split_once('=')).collect();
-        let map = map.ok_or("a change of names in `map` is written OLD=NEW")?;
+        let map = map.ok_or("an entry of `map` has the form OLD=NEW")?;
         let mut found: BTreeMap<String, (String, Tensor)> = BTreeMap::new();
         for (name, tensor) in file {
             let here = renamed(&name, &map);
             if let Some((other, _)) = found.insert(here.clone(), (name.clone(), tensor)) {
                 return Err(format!(
-                    "`{}` and `{}` of the file are both `{}` here: look at `map`",
+                    "`map` renames both `{}` and `{}` of the file to `{}`",
                     escape::text(&other),
                     escape::text(&name),
                     escape::text(&here)
@@ -169,7 +168,7 @@ impl Session {
         let mut report = FineTuningReport::default();
         for parameter in &parameters {
             let name = full_name(parameter);
-            // Files of other libraries do not know the names that models have in a run.
+            // Files of other libraries do not contain the name of the model.
             let key = if found.contains_key(&name) || !only_model {
                 name.clone()
             } else {
@@ -184,7 +183,7 @@ impl Session {
                 continue;
             }
             self.set_parameter(parameter, &tensor)
-                .map_err(|error| format!("`{}` cannot be taken: {error}", escape::text(&name)))?;
+                .map_err(|error| format!("`{}` cannot be loaded: {error}", escape::text(&name)))?;
             report.taken.push((name, there));
         }
         report.unused = found.into_values().map(|(name, _)| name).collect();
@@ -196,7 +195,8 @@ impl Session {
         let found = engine.parameters().find(|p| {
             p.path == parameter.path && engine.model_name(p.model) == Some(&parameter.model)
         });
-        let (index, handle) = found.map(|p| (p.index, p.handle)).ok_or("it is not there")?;
+        let (index, handle) =
+            found.map(|p| (p.index, p.handle)).ok_or("the run has no such parameter")?;
         let like = engine.value(handle).map_err(|error| error.to_string())?;
         let tensor = tensor
             .to_dtype(like.dtype())
@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stars_stand_for_any_text() {
+    fn stars_match_any_text() {
         assert!(
             matches("model.layers.*", "model.layers.0.weight")
                 && matches("*.bias", "model.a.bias")
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_change_of_a_name_wins() {
+    fn the_first_matching_prefix_is_replaced() {
         let map = [("bert.", "model.encoder."), ("", "model.")];
         assert_eq!(renamed("bert.w", &map), "model.encoder.w");
         assert_eq!(renamed("head.w", &map), "model.head.w");

@@ -1,17 +1,16 @@
-//! Instances as the composition sees them: what they said, and what their children said, as plain
-//! data.
+//! Converts created instances to members of a composition: what they and their children declared.
 
 use std::rc::Rc;
 
 use fluxbay_plugin::abi::callback::resolution;
 
-use super::shelf::{declared, kind_of};
+use super::plugins::{declared, kind_of};
 use crate::compose::{Access, Member, Offer, Resolution};
 use crate::learner::{Instance, Runtime};
 use crate::library::{Catalog, ComponentManifest, Kind};
 use crate::run_file::InstanceSpec;
 
-/// A member for an instance that was created.
+/// The member for a created instance.
 pub fn member(
     runtime: &Rc<Runtime>,
     instance: &Rc<Instance>,
@@ -31,7 +30,7 @@ pub fn member(
     member
 }
 
-/// Access and order of an instance and of its children: an instance answers for what belongs to it.
+/// Adds access and order of an instance and, recursively, of its children.
 fn gather(instance: &Instance, member: &mut Member<'_>) {
     let add = |to: &mut Vec<String>, from: &[String]| {
         for text in from {
@@ -52,7 +51,7 @@ fn gather(instance: &Instance, member: &mut Member<'_>) {
     }
 }
 
-/// The instance's answer, or that of the first child that has one.
+/// The conflict resolution of the instance, or of the first child that defines one.
 fn resolve(instance: &Instance, other: &str, path: &str) -> Resolution {
     let own = match instance.plugin_side().callback_resolve(other, path) {
         resolution::UNRESOLVABLE => Resolution::Unresolvable,
@@ -70,8 +69,8 @@ fn resolve(instance: &Instance, other: &str, path: &str) -> Resolution {
         .unwrap_or(Resolution::NotDefined)
 }
 
-/// A member for an instance that could not be created: what its manifest says stands in for it, so
-/// that the others' problems are told as they are.
+/// The member for an instance that could not be created, from its manifest, so that the problems of
+/// the other instances are reported correctly.
 pub fn stand_in(spec: &InstanceSpec, manifest: &ComponentManifest) -> Member<'static> {
     let mut member = Member::new(spec.kind, &spec.id, &spec.component_id());
     let declared = declared(manifest);
@@ -82,12 +81,12 @@ pub fn stand_in(spec: &InstanceSpec, manifest: &ComponentManifest) -> Member<'st
     member.emits = declared.emits;
     member.phase_kind = manifest.phase_kind.clone();
     member.place = spec.place;
-    // Its own answers are not known; nothing is demanded of it.
+    // Its resolutions are unknown, so it causes no conflict.
     member.resolve = Box::new(|_, _| Resolution::NoConflict);
     member
 }
 
-/// What could be added to a run.
+/// Components that could be added to the run.
 pub fn offers(catalog: &Catalog) -> Vec<Offer> {
     let offer = |component: crate::library::ComponentRef<'_>| Offer {
         component: component.id(),

@@ -1,14 +1,14 @@
-//! A run as a library: catalog and run description become something that trains.
+//! From a run description to a session that trains: the library interface of a run.
 //!
-//! Three stages, each a type, so that a step cannot be left out: [`Composed::new`] loads the
-//! plugins, creates every instance and decides the order; all problems come back at once, and no
-//! data was read. [`Composed::open`] opens the data, builds the models and gives a [`Session`],
-//! which runs fits, epochs and steps, and whose callbacks can be changed in between.
+//! Each stage is a type, so that none can be left out. [`Composed::new`] loads the plugins, creates
+//! the instances and decides their order; it reads no data and returns all problems together.
+//! [`Composed::open`] opens the data, builds the models and returns a [`Session`], which runs fits,
+//! epochs and steps, and whose callbacks can be changed in between.
 //!
-//! Used by the command line and by embedders. It writes no files itself: the record and the display
-//! are handed in.
+//! Used by the command line and by programs that embed fluxbay. It writes no files: the caller
+//! provides the record and the display, see [`Surroundings`].
 //!
-//! A run from a file, trained, looked at, and changed in between:
+//! A run from a file that is trained, inspected, and changed in between:
 //!
 //! ```no_run
 //! use std::rc::Rc;
@@ -26,20 +26,20 @@
 //! let catalog = Catalog::scan(&path, &ScanOptions::default());
 //! let run = resolve(draft, &catalog, &mut problems);
 //!
-//! let told = |problems: Diagnostics| render(&problems, Colours::Never);
-//! let session = Composed::new(Rc::new(catalog), run, Surroundings::default()).and_then(Composed::open).map_err(told)?;
+//! let text = |problems: Diagnostics| render(&problems, Colours::Never);
+//! let session = Composed::new(Rc::new(catalog), run, Surroundings::default()).and_then(Composed::open).map_err(text)?;
 //! let report = session.fit_epochs(5);
 //! println!("{:?} after {} epochs", report.ending, report.epochs);
 //!
-//! // Callbacks are got, added, replaced, removed and set; a change that does not compose leaves everything as it was.
+//! // Callbacks can be changed between fits. A change that does not compose has no effect.
 //! session.add_callback("clip", "gradient-clipping", &serde_json::json!({ "norm": 1.0 }))?;
 //! let old = session.replace_callback("clip", "gradient-clipping", &serde_json::json!({ "value": 0.5 }))?;
-//! assert!(old.is_some() && session.callback("nobody").is_none());
+//! assert!(old.is_some() && session.callback("unknown").is_none());
 //! session.run_epoch(0)?;
 //! session.remove_callback("clip")?;
 //! session.set_callbacks(&[("history", "recorder", serde_json::json!({}))])?;
 //!
-//! // One step of the first phase, on a batch of one's own: 8 samples with 4 features each, and their classes.
+//! // One step of the first phase on a custom batch: 8 samples of 4 features, and their classes.
 //! let xs = Tensor::zeros((8, 4), DType::F32, &Device::Cpu)?;
 //! let ys = Tensor::zeros(8, DType::U32, &Device::Cpu)?;
 //! session.run_step(0, DataBatch { fields: vec![xs, ys], samples: 8, index: 0 })?;
@@ -57,8 +57,8 @@ pub mod checkpoint;
 mod composed;
 mod fine_tuning;
 mod members;
+pub(crate) mod plugins;
 mod preview;
-pub(crate) mod shelf;
 
 use std::borrow::Borrow;
 use std::rc::Rc;
@@ -77,21 +77,21 @@ use crate::run_file::RunDescription;
 pub use callbacks::ChangeError;
 pub use composed::Composed;
 pub use fine_tuning::FineTuningReport;
+pub use plugins::LoadedPlugins;
 pub use preview::SchedulePreview;
-pub use shelf::Shelf;
 
-/// What surrounds a run.
+/// What a session needs from its caller.
 pub struct Surroundings {
-    /// Where figures and events go.
+    /// Receives metrics and events.
     pub sink: Rc<dyn Sink>,
-    /// Where text and progress go.
+    /// Receives text and progress.
     pub display: Rc<dyn Display>,
-    /// Folder of the run, for instances that keep files; empty where the run keeps none.
+    /// Run folder, for instances that write files; empty if there is none.
     pub run_dir: String,
 }
 
 impl Default for Surroundings {
-    /// Nothing is kept and nothing is shown.
+    /// Keeps nothing and shows nothing.
     fn default() -> Surroundings {
         Surroundings { sink: Rc::new(NoSink), display: Rc::new(NoDisplay), run_dir: String::new() }
     }
@@ -106,11 +106,11 @@ pub struct ParameterSummary {
     pub path: String,
     /// Its shape.
     pub shape: Vec<usize>,
-    /// Whether an optimizer changes it.
+    /// Whether an optimizer updates it.
     pub trainable: bool,
 }
 
-/// A run that can train.
+/// A run that is ready to train.
 pub struct Session {
     composed: Composed,
     loader: Option<Rc<Loader>>,
@@ -133,10 +133,10 @@ impl Session {
         self.runtime().fit(epochs)
     }
 
-    /// Runs one epoch of one phase, by its number.
+    /// Runs one epoch of one phase, given by its index.
     ///
     /// # Errors
-    /// What ended the fit or failed.
+    /// The stop or failure that ended the fit.
     pub fn run_epoch(&self, phase: usize) -> Flow {
         self.runtime().run_epoch(phase)
     }
@@ -144,16 +144,15 @@ impl Session {
     /// Runs one step of one phase on a batch.
     ///
     /// # Errors
-    /// What ended more than the step, or failed.
+    /// A failure, or a stop of more than the step.
     pub fn run_step(&self, phase: usize, batch: DataBatch) -> Flow {
         self.runtime().run_step(phase, batch)
     }
 
-    /// Runs steps of one phase on batches, one after the other: a loop of one's own that is entered
-    /// and left once.
+    /// Runs steps of one phase on batches, without leaving the learner between them.
     ///
     /// # Errors
-    /// What ended more than a step or failed; batches after that are not taken.
+    /// A failure, or a stop of more than the step; the remaining batches are not used.
     pub fn run_steps(
         &self,
         phase: usize,
@@ -162,15 +161,15 @@ impl Session {
         self.runtime().run_steps(phase, batches)
     }
 
-    /// Flushes and closes the loggers: the last call before the session is dropped.
+    /// Flushes and closes the loggers. Call it last.
     ///
     /// # Errors
-    /// What a logger could not write.
+    /// A logger that cannot write.
     pub fn finish(&self) -> Flow {
         self.runtime().close_loggers()
     }
 
-    /// Set it to a signal's number in a signal handler: the fit then ends after the step.
+    /// A flag that ends the fit after the current step; set it to the number of a signal.
     pub fn interrupt(&self) -> Arc<AtomicU32> {
         self.runtime().interrupt()
     }
@@ -190,7 +189,7 @@ impl Session {
         &self.composed
     }
 
-    /// The data, where the run has any.
+    /// The data, if the run has any.
     pub fn loader(&self) -> Option<&Loader> {
         self.loader.as_deref()
     }
@@ -247,7 +246,7 @@ impl Session {
         }
     }
 
-    /// Names of what lies below a state path and has a value, sorted.
+    /// Names of the children of a state path that have a value, sorted.
     pub fn names(&self, path: &str) -> Vec<String> {
         let state = self.runtime().state.borrow();
         let Some(node) = state.find(path) else { return Vec::new() };
@@ -266,7 +265,7 @@ impl Session {
         }
     }
 
-    /// The gradient that the last step left for a parameter of a model, where it has one.
+    /// The gradient of a parameter after the last step, if it has one.
     pub fn gradient(&self, model: &str, path: &str) -> Option<Tensor> {
         let mut engine = self.runtime().engine.borrow_mut();
         let found = engine
@@ -279,11 +278,10 @@ impl Session {
         tensor
     }
 
-    /// Gives all parameters and buffers other values: those of [`Session::model_tensors`] of the
-    /// same run.
+    /// Sets all parameters and buffers, from [`Session::model_tensors`] of the same run.
     ///
     /// # Errors
-    /// A tensor that is missing, unknown or of another shape; those before it are set then.
+    /// A tensor that is missing, unknown or has another shape; the ones before it are set then.
     pub fn set_model_tensors(&self, tensors: &[(String, Tensor)]) -> Result<(), String> {
         let mut engine = self.runtime().engine.borrow_mut();
         let known: Vec<(String, usize)> = engine
@@ -312,7 +310,7 @@ impl Session {
     /// All parameters and buffers with their values, as `MODEL.PATH`; the tensors are copies.
     ///
     /// # Errors
-    /// Where a tensor cannot be copied.
+    /// A tensor cannot be copied.
     pub fn model_tensors(&self) -> Result<Vec<(String, Tensor)>, candle_core::Error> {
         let engine = self.runtime().engine.borrow();
         let named = |p: crate::tensor::ParameterInfo<'_>| {

@@ -1,4 +1,4 @@
-//! A schedule's values without a training.
+//! The values of a schedule without training.
 
 use serde_json::{Map, Value as Json};
 
@@ -7,21 +7,21 @@ use crate::learner::instances::Doing;
 use crate::learner::{Components as _, NewInstance};
 use crate::library::Kind;
 
-/// What a schedule gives over its time.
+/// The values of a schedule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SchedulePreview {
-    /// After how many times its value stays, where it says so.
+    /// Time from which on the value is constant, if the schedule declares it.
     pub length: Option<u64>,
-    /// Its values at the times 1, 2, 3 and so on.
+    /// Its values at the times 1, 2, 3, ...
     pub values: Vec<f64>,
 }
 
-/// Times that are shown of a schedule without a length.
+/// Number of values of a schedule without a length.
 const TIMES: u64 = 100;
 
 impl Composed {
-    /// The values of a schedule as a run file writes it: a number, a component's name, or a table
-    /// with `component` and its keys. Without `times` it goes as far as the schedule's own length.
+    /// The values of a schedule, given as in a run file: a number, a component's name, or a table
+    /// with `component` and its settings. Without `times`, up to the schedule's own length.
     ///
     /// # Errors
     /// What is wrong with the schedule, as a text.
@@ -54,7 +54,7 @@ impl Composed {
         };
         let kind =
             Kind::ALL.iter().position(|kind| *kind == Kind::Schedule).unwrap_or_default() as u32;
-        let prepared = self.shelf.prepare(kind, &component, &Json::Object(config).to_string())?;
+        let prepared = self.plugins.prepare(kind, &component, &Json::Object(config).to_string())?;
         let instance = self
             .runtime
             .create(NewInstance::named("schedule-preview"), prepared)

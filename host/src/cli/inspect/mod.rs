@@ -9,7 +9,10 @@ use clap_complete::engine::ArgValueCompleter;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
-use super::{Exit, Failure, Outcome, PluginPath, completions, print, print_json};
+use super::candidates;
+use super::outcome::{Exit, Failure, Outcome};
+use super::output::{print, print_json};
+use super::plugin_path::PluginPath;
 use crate::library::{
     Built, Candidate, Catalog, ComponentManifest, FileReport, Inspection, Kind, Limits, Manifest,
     Quarantine, ScanOptions, escape,
@@ -21,7 +24,7 @@ use crate::run_file::nearest;
 pub struct Arguments {
     /// A component (recorder, callback/recorder, PLUGIN:callback/recorder), a plugin's name, or a
     /// file.
-    #[arg(value_name = "NAME|FILE", add = ArgValueCompleter::new(completions::inspectable))]
+    #[arg(value_name = "NAME|FILE", add = ArgValueCompleter::new(candidates::inspectable))]
     name: String,
     #[command(flatten)]
     path: PluginPath,

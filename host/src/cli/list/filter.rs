@@ -2,7 +2,7 @@
 
 use clap_complete::engine::ArgValueCompleter;
 
-use crate::cli::completions;
+use crate::cli::candidates;
 use crate::compose::paths::overlap;
 use crate::library::{Catalog, ComponentRef, Kind, escape};
 use crate::run_file::nearest;
@@ -14,16 +14,16 @@ pub struct Filter {
     #[arg(long, help_heading = "Show only", value_name = "KIND", value_parser = kind)]
     kind: Vec<Kind>,
     /// What this plugin offers.
-    #[arg(long, help_heading = "Show only", value_name = "NAME", add = ArgValueCompleter::new(completions::plugins))]
+    #[arg(long, help_heading = "Show only", value_name = "NAME", add = ArgValueCompleter::new(candidates::plugins))]
     plugin: Option<String>,
     /// What handles or dispatches this event, such as step-end.
-    #[arg(long, help_heading = "Show only", value_name = "EVENT", add = ArgValueCompleter::new(completions::events))]
+    #[arg(long, help_heading = "Show only", value_name = "EVENT", add = ArgValueCompleter::new(candidates::events))]
     event: Option<String>,
     /// What reads this state path, or a part of it.
-    #[arg(long, help_heading = "Show only", value_name = "PATH", add = ArgValueCompleter::new(completions::paths))]
+    #[arg(long, help_heading = "Show only", value_name = "PATH", add = ArgValueCompleter::new(candidates::paths))]
     reads: Option<String>,
     /// What writes this state path, or a part of it.
-    #[arg(long, help_heading = "Show only", value_name = "PATH", add = ArgValueCompleter::new(completions::paths))]
+    #[arg(long, help_heading = "Show only", value_name = "PATH", add = ArgValueCompleter::new(candidates::paths))]
     writes: Option<String>,
 }
 

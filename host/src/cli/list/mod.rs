@@ -9,7 +9,9 @@ use serde::Serialize;
 
 use filter::Filter;
 
-use super::{Exit, Failure, Outcome, PluginPath, print, print_json};
+use super::outcome::{Exit, Failure, Outcome};
+use super::output::{print, print_json};
+use super::plugin_path::PluginPath;
 use crate::library::{
     Catalog, ComponentRef, DirReport, FileReport, FileState, Kind, RefusalReason, Standing, escape,
 };

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use author::Author;
 
-use super::{Exit, Failure, Outcome, print};
+use super::outcome::{Exit, Failure, Outcome};
+use super::output::print;
 use crate::library::{Kind, escape};
 
 /// Arguments of `fluxbay new`.

@@ -1,9 +1,12 @@
 //! `fluxbay runs compare`.
 
+use std::ffi::OsString;
+
 use serde_json::json;
 
-use super::{Place, names};
-use crate::cli::{Outcome, json_number, print, print_json};
+use super::folder::{Place, names};
+use crate::cli::outcome::Outcome;
+use crate::cli::output::{json_number, print, print_json};
 use crate::display::{columns, number};
 use crate::library::escape;
 use crate::record::{
@@ -15,12 +18,12 @@ use crate::record::{
 pub struct Arguments {
     /// A run's folder, its name or a part of it, or `last`.
     ///
-    /// The beginning or the end of a name below `runs` will do where it fits one run.
+    /// The beginning or the end of a name below `runs` is enough if only one run matches.
     #[arg(value_name = "RUN", add = names())]
-    one: String,
-    /// The other.
+    one: OsString,
+    /// The other run.
     #[arg(value_name = "OTHER", add = names())]
-    other: String,
+    other: OsString,
     #[command(flatten)]
     place: Place,
     /// Write JSON, as `fluxbay schema runs-compare` describes.
@@ -33,9 +36,9 @@ struct Comparison {
     one: RunEntry,
     other: RunEntry,
     configuration: Vec<Difference>,
-    /// Name, and what each run has: version and hash.
+    /// (name, version and hash in each run)
     plugins: Vec<(String, Option<String>, Option<String>)>,
-    /// Phase and name, last and best of each.
+    /// (phase, metric, its values in each run)
     figures: Vec<(String, String, Option<EpochMetric>, Option<EpochMetric>)>,
 }
 
@@ -50,7 +53,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
 impl Comparison {
     fn of(one: RunEntry, other: RunEntry) -> Comparison {
         let mut configuration = differences(&one.resolved(), &other.resolved(), Pairing::ById);
-        // Where plugins were found says nothing of the run: their hashes do.
+        // Folders of plugins do not matter: their hashes are compared.
         configuration.retain(|difference| {
             !matches!(difference.key.as_str(), "plugins.dirs" | "run.base-dir")
         });
@@ -105,13 +108,18 @@ impl Comparison {
             .configuration
             .iter()
             .map(|one| vec![escape::text(&one.key), said(&one.before), said(&one.now)]);
-        section(&mut out, head("configuration"), configuration.collect(), "the same configuration");
+        section(
+            &mut out,
+            head("configuration"),
+            configuration.collect(),
+            "configuration: identical",
+        );
         let hash = |text: &Option<String>| escape::text(text.as_deref().unwrap_or("-"));
         let plugins = self
             .plugins
             .iter()
             .map(|(name, one, other)| vec![escape::text(name), hash(one), hash(other)]);
-        section(&mut out, head("plugins"), plugins.collect(), "the same plugins, to the byte");
+        section(&mut out, head("plugins"), plugins.collect(), "plugins: identical");
         let best = |figure: &Option<EpochMetric>| {
             figure
                 .as_ref()
@@ -123,9 +131,9 @@ impl Comparison {
         });
         section(
             &mut out,
-            ["best figures", "one", "other"].map(str::to_owned).to_vec(),
+            ["best metrics", "one", "other"].map(str::to_owned).to_vec(),
             figures.collect(),
-            "no figures",
+            "metrics: none",
         );
         out
     }
@@ -142,10 +150,10 @@ fn section(out: &mut String, head: Vec<String>, rows: Vec<Vec<String>>, none: &s
     out.push_str(&columns(&all, "", &[]));
 }
 
-/// A value on one line, of a length that leaves room for another.
+/// A value on one line, shortened so that two fit side by side.
 fn brief(value: &toml::Value) -> String {
     let text = match value {
-        toml::Value::Table(table) if table.contains_key("component") => "there".to_owned(),
+        toml::Value::Table(table) if table.contains_key("component") => "present".to_owned(),
         value => value.to_string(),
     };
     if text.chars().count() > 28 {

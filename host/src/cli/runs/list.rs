@@ -2,8 +2,10 @@
 
 use serde_json::json;
 
-use super::{Place, headline, json_figure};
-use crate::cli::{Outcome, print, print_json};
+use super::folder::Place;
+use super::metrics::{headline, json_figure};
+use crate::cli::outcome::Outcome;
+use crate::cli::output::{print, print_json};
 use crate::display::{columns, number};
 use crate::library::escape;
 use crate::record::RunEntry;
@@ -26,7 +28,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     }
     if index.runs().is_empty() {
         return print(&format!(
-            "no runs below {}; `fluxbay train` makes one\n",
+            "no runs below {}; `fluxbay train` creates one\n",
             escape::path(&arguments.place.folder)
         ));
     }
@@ -36,7 +38,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     print(&columns(&rows, "", &[2, 3]))
 }
 
-/// Epochs that a run was to have.
+/// The number of epochs that a run is set to.
 pub(super) fn epochs(run: &RunEntry) -> Option<i64> {
     run.resolved().get("run")?.get("epochs")?.as_integer()
 }
@@ -50,7 +52,7 @@ fn row(run: &RunEntry) -> Vec<String> {
         Some((figure, (best, _))) => (number(best), format!("{} {}", figure.phase, figure.name)),
         None => ("-".to_owned(), String::new()),
     };
-    // To the minute, as people remember it.
+    // To the minute.
     let started: String =
         started.chars().take(16).map(|ch| if ch == 'T' { ' ' } else { ch }).collect();
     [run.id.clone(), run.standing(), epoch, best, name, started]

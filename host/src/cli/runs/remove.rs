@@ -1,9 +1,11 @@
 //! `fluxbay runs remove`.
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 
-use super::{Place, names};
-use crate::cli::{Exit, Failure, Outcome, print};
+use super::folder::{Place, names};
+use crate::cli::outcome::{Exit, Failure, Outcome};
+use crate::cli::output::print;
 use crate::display::bytes;
 use crate::library::escape;
 use crate::record::RunEntry;
@@ -13,7 +15,7 @@ use crate::record::RunEntry;
 pub struct Arguments {
     /// Runs: folders, names, beginnings or ends of names, or `last`.
     #[arg(value_name = "RUN", required = true, add = names())]
-    runs: Vec<String>,
+    runs: Vec<OsString>,
     #[command(flatten)]
     place: Place,
     /// Do not ask.
@@ -22,7 +24,7 @@ pub struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
-    // All are looked up before the first is touched.
+    // Look up all runs before removing the first one.
     let mut runs: Vec<RunEntry> =
         arguments.runs.iter().map(|text| arguments.place.find(text)).collect::<Result<_, _>>()?;
     runs.sort_by(|one, other| one.path.cmp(&other.path));
@@ -38,17 +40,17 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// Asks, where there is somebody to ask.
+/// Asks for confirmation; fails if stdin is not a terminal.
 fn agreed(runs: &[RunEntry]) -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::new(
             Exit::Configuration,
-            "nobody can be asked here whether the runs may go: say so with --yes",
+            "stdin is not a terminal, so removing cannot be confirmed: pass --yes",
         ));
     }
     let mut stderr = io::stderr();
     for run in runs {
-        // A closed stderr leaves nobody to ask; the answer below is then no.
+        // If stderr is closed, the answer below is no.
         let _ = writeln!(
             stderr,
             "  {} ({}), {}",

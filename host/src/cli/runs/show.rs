@@ -1,11 +1,15 @@
 //! `fluxbay runs show`.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 
 use serde_json::{Value as Json, json};
 
-use super::{Place, json_figure, list::epochs, names};
-use crate::cli::{Outcome, print, print_json};
+use super::folder::{Place, names};
+use super::list::epochs;
+use super::metrics::json_figure;
+use crate::cli::outcome::Outcome;
+use crate::cli::output::{print, print_json};
 use crate::display::{bytes, columns, number};
 use crate::library::escape;
 use crate::record::{EpochMetric, RunEntry, Status};
@@ -18,9 +22,9 @@ const HASH: usize = 12;
 pub struct Arguments {
     /// A run's folder, its name or a part of it, or `last`.
     ///
-    /// The beginning or the end of a name below `runs` will do where it fits one run.
+    /// The beginning or the end of a name below `runs` is enough if only one run matches.
     #[arg(value_name = "RUN", default_value = "last", add = names())]
-    run: String,
+    run: OsString,
     #[command(flatten)]
     place: Place,
     /// Write JSON, as `fluxbay schema runs-show` describes.
@@ -135,7 +139,7 @@ fn figures(out: &mut String, figures: &[EpochMetric]) {
     if figures.is_empty() {
         return;
     }
-    out.push_str("\nfigures\n");
+    out.push_str("\nmetrics\n");
     let mut rows = vec![["", "", "last", "best", "in epoch"].map(str::to_owned).to_vec()];
     for figure in figures {
         let (best, epoch) = figure.best.map_or(("-".to_owned(), String::new()), |(best, epoch)| {
@@ -158,7 +162,7 @@ fn shown_columns(rows: Vec<Vec<String>>) -> String {
     columns(&rows, "  ", &[])
 }
 
-/// What can be done with it.
+/// Commands that can be used next.
 fn next(run: &RunEntry) -> String {
     let path = escape::path(&run.path);
     let ended = run.state.as_ref().is_ok_and(|state| state.status == Status::Finished);

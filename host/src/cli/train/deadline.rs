@@ -1,5 +1,4 @@
-//! The time that a run may take: when it is up, the fit ends after the step, as if it had been
-//! asked to.
+//! The time limit of a run: when it expires, the fit ends after the current step.
 
 use std::{
     io,
@@ -14,17 +13,18 @@ use std::{
 
 use crate::learner::TIME_IS_UP;
 
-/// Watches the time until it is dropped.
+/// A timer that runs until it is dropped.
 pub(super) struct Deadline {
     stop: Option<mpsc::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Deadline {
-    /// Begins to watch; `seconds` of 0 are no limit. A signal that came before stays what it is.
+    /// Starts the timer; 0 seconds means no limit. When it expires, `interrupt` becomes
+    /// [`TIME_IS_UP`], unless it holds a signal already.
     ///
     /// # Errors
-    /// Where no thread can be started.
+    /// The timer's thread cannot be started.
     pub(super) fn begin(interrupt: Arc<AtomicU32>, seconds: f64) -> io::Result<Deadline> {
         let Some(limit) =
             Duration::try_from_secs_f64(seconds).ok().filter(|limit| !limit.is_zero())
@@ -46,7 +46,7 @@ impl Drop for Deadline {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // It ends with the channel; a panic in it has nothing left to spoil.
+            // It ends when the channel closes; a panic in it does not matter any more.
             let _ = thread.join();
         }
     }
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_time_is_up_once_and_a_signal_before_it_stays() {
+    fn the_timer_expires_once_and_keeps_an_earlier_signal() {
         let interrupt = Arc::new(AtomicU32::new(0));
         let deadline = Deadline::begin(Arc::clone(&interrupt), 1e-3).unwrap();
         while interrupt.load(Ordering::Relaxed) == 0 {
@@ -65,7 +65,7 @@ mod tests {
         }
         drop(deadline);
         assert_eq!(interrupt.load(Ordering::Relaxed), TIME_IS_UP);
-        // Dropped before the time is up, and without a limit: nothing happens.
+        // Dropped before it expires, or without a limit: nothing happens.
         for seconds in [1e6, 0.0] {
             let interrupt = Arc::new(AtomicU32::new(0));
             drop(Deadline::begin(Arc::clone(&interrupt), seconds).unwrap());

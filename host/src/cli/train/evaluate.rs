@@ -1,10 +1,12 @@
-//! `fluxbay evaluate`: measures the model of a run again, with the run's own validation and
-//! metrics, on its data or other.
+//! `fluxbay evaluate`: evaluates the model of a run with the run's validation phases and metrics,
+//! on its data or other data.
 //!
-//! Only what measures takes part: phases that validate, and callbacks that change nothing but their
-//! own figures. Nothing is written into the run's folder.
+//! Only validation phases take part, and callbacks that write nothing but their own state. Nothing
+//! is written to the run folder.
 
-use std::{cell::RefCell, path::PathBuf, rc::Rc, sync::atomic::Ordering, time::Duration};
+use std::{
+    cell::RefCell, ffi::OsString, path::PathBuf, rc::Rc, sync::atomic::Ordering, time::Duration,
+};
 
 use candle_core::Tensor;
 use clap_complete::engine::ArgValueCompleter;
@@ -12,13 +14,17 @@ use serde_json::json;
 
 use super::{
     deadline::Deadline,
-    plugins_lock, scratch,
+    opening::{self, read_saved, scratch},
+    provenance::plugins_lock,
     shortcuts::{batches, threads, time},
 };
 use crate::{
     cli::{
-        Exit, Failure, Outcome, PluginPath, RUNS, completions, json_number, print, print_json,
-        run_arguments::tell,
+        candidates,
+        outcome::{Exit, Failure, Outcome},
+        output::{json_number, print, print_json},
+        plugin_path::PluginPath,
+        run_lookup,
     },
     display::{Bars, Look, Screen, columns, number},
     durable::changes,
@@ -27,11 +33,9 @@ use crate::{
         ports::{At, NoDisplay, Scope, Sink, SinkError},
     },
     library::{Catalog, Kind, escape},
-    record::{RunEntry, RunIndex, checkpoint, file, tensors},
-    run_file::{
-        Diagnostics, Draft, Inputs, InstanceSpec, PhaseData, PhaseSpec, RunDescription, resolve,
-    },
-    session::{Composed, Session, Surroundings, checkpoint::MODEL},
+    record::{RunEntry, checkpoint, file, tensors},
+    run_file::{InstanceSpec, PhaseData, PhaseSpec, RunDescription},
+    session::{Session, Surroundings, checkpoint::MODEL},
 };
 
 /// Arguments of `fluxbay evaluate`.
@@ -39,26 +43,26 @@ use crate::{
 pub struct Arguments {
     /// A run's folder, its name or a part of it.
     ///
-    /// The beginning or the end of a name below `runs` will do where it fits one run; `last` is the
-    /// one that began last.
-    #[arg(value_name = "RUN", default_value = "last", add = ArgValueCompleter::new(completions::runs))]
-    run: String,
-    /// Measure the model of this one, not the last.
+    /// The beginning or the end of a name below `runs` is enough if only one run matches; `last` is
+    /// the run that was started last.
+    #[arg(value_name = "RUN", default_value = "last", add = ArgValueCompleter::new(candidates::runs))]
+    run: OsString,
+    /// Evaluate this checkpoint, not the final model.
     #[arg(long, value_name = "DIR")]
     checkpoint: Option<PathBuf>,
-    /// Measure on the training or the validation data.
+    /// Evaluate on the training or the validation data.
     ///
-    /// Without it, on the part that each phase reads.
+    /// Without it, on the split that each phase reads.
     #[arg(long, value_enum, value_name = "PART", hide_possible_values = true)]
     data: Option<Part>,
     /// Set a value: data.images=other.gz.
     ///
-    /// May be given several times. Environment variables set nothing here: the run is the one that
-    /// was trained.
+    /// May be given several times. Environment variables set nothing here, so that the run is the
+    /// one that was trained.
     #[arg(long, value_name = "KEY.PATH=VALUE")]
     set: Vec<String>,
     /// Add a phase or callback: 'phase/validation'.
-    #[arg(long, value_name = "KIND/NAME{...}", add = ArgValueCompleter::new(completions::addable))]
+    #[arg(long, value_name = "KIND/NAME{...}", add = ArgValueCompleter::new(candidates::addable))]
     add: Vec<String>,
     /// Write JSON, as `fluxbay schema evaluate` describes.
     #[arg(long)]
@@ -66,10 +70,10 @@ pub struct Arguments {
     /// Compute on N threads; same N, same bits.
     #[arg(long, value_name = "N", value_parser = threads)]
     threads: Option<usize>,
-    /// Say what would be measured, and stop.
+    /// Show what would be evaluated, and stop.
     #[arg(long, help_heading = "Trying it", conflicts_with_all = ["fast_dev_run", "json"])]
     dry_run: bool,
-    /// Measure on N batches: does everything work?
+    /// Evaluate on N batches, to see whether it works.
     ///
     /// N is 1 unless given.
     #[arg(long, help_heading = "Trying it", value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1", value_parser = batches, conflicts_with = "limit_batches")]
@@ -79,10 +83,10 @@ pub struct Arguments {
     limit_batches: Option<u64>,
     /// Give up after a time: 90s, 10m, 1h30m, 2d.
     ///
-    /// Then there are no figures: those of a part of the data that nobody chose would say little.
+    /// Then no metrics are printed, because they would cover an arbitrary part of the data.
     #[arg(long, help_heading = "Trying it", value_name = "TIME", value_parser = time)]
     max_time: Option<Duration>,
-    /// As in `train`; here there is nothing to overfit.
+    /// Rejected with an explanation: nothing is trained here.
     #[arg(long, value_name = "N", value_parser = batches, hide = true)]
     overfit_batches: Option<u64>,
     #[command(flatten)]
@@ -100,16 +104,16 @@ impl Arguments {
     }
 }
 
-/// Parts of the data.
+/// Splits of the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
-    /// What the run trained on.
+    /// The data that the run trained on.
     Training,
-    /// What it was validated on.
+    /// The data that it was validated on.
     Validation,
 }
 
-/// Keeps the figures of epochs.
+/// Collects epoch metrics as (phase, name, value).
 #[derive(Debug, Default)]
 struct Figures(RefCell<Vec<(String, String, f64)>>);
 
@@ -128,46 +132,38 @@ impl Sink for Figures {
     }
 }
 
-/// The parameters to measure, and where they come from.
+/// The parameters to evaluate.
 struct Weights {
+    /// File or checkpoint that they come from.
     path: PathBuf,
     tensors: Vec<(String, Tensor)>,
-    /// Plugins of the run that made them.
+    /// Text of the lock of the run that wrote them.
     plugins: String,
 }
 
-/// Measures.
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let configuration = |text: String| Failure::new(Exit::Configuration, text);
-    let entry = RunIndex::read(RUNS.as_ref()).find(&arguments.run).map_err(configuration)?;
+    let entry = run_lookup::find(&arguments.run)?;
     if let Some(batches) = arguments.overfit_batches {
         let resolved = escape::path(&entry.path.join(file::RESOLVED));
         return Err(configuration(format!(
-            "nothing is trained here, so nothing can be overfitted. To measure on {batches} batches: `--limit-batches {batches}`; to see \
-             whether the model can learn so many by heart: `fluxbay train {resolved} --overfit-batches {batches}`"
+            "`evaluate` trains nothing, so it cannot overfit. To evaluate on {batches} batches, use `--limit-batches {batches}`; to see \
+             whether the model can overfit them, `fluxbay train {resolved} --overfit-batches {batches}`"
         )));
     }
     let weights = weights(&entry, arguments).map_err(configuration)?;
-    let mut diagnostics = Diagnostics::new();
-    let inputs = Inputs {
-        files: vec![entry.path.join(file::RESOLVED)],
-        set: arguments.settings(),
-        add: arguments.add.clone(),
-        ..Inputs::default()
-    };
-    let draft = Draft::read(&inputs, &mut diagnostics);
-    let mut dirs = draft.plugin_dirs();
-    dirs.extend(changes::folders(&weights.plugins));
-    let catalog = arguments.path.scan_without(&dirs, &draft.plugins.disable);
-    let mut run = resolve(draft, &catalog, &mut diagnostics);
-    tell(&diagnostics);
-    if diagnostics.has_errors() {
-        return Ok(Exit::of_problems(&diagnostics));
-    }
-    only_what_measures(&mut run, &catalog);
+    let read = read_saved(
+        &entry.path,
+        &weights.plugins,
+        arguments.settings(),
+        arguments.add.clone(),
+        &arguments.path,
+    );
+    let (mut run, catalog) = read.accept()?;
+    keep_what_measures(&mut run, &catalog);
     if run.phases.is_empty() {
         return Err(configuration(
-            "the run has no phase that validates: add one with --add phase/validation".to_owned(),
+            "the run has no validation phase: add one with --add phase/validation".to_owned(),
         ));
     }
     if let Some(part) = arguments.data {
@@ -177,7 +173,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let (path, from) = (escape::path(&entry.path), escape::path(&weights.path));
     let session = open(run, catalog, &weights, screen)?;
     if arguments.dry_run {
-        screen.print(&format!("{from}\n{}\ndry run: nothing was measured", plan(&session)));
+        screen.print(&format!("{from}\n{}\ndry run: nothing was evaluated", plan(&session)));
         return Ok(Exit::Done);
     }
     let figures = session.measure(arguments.max_time)?;
@@ -193,26 +189,26 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     print(&format!("{from}\n{}", columns(&rows, "  ", &[2])))
 }
 
-/// A session that is about to measure.
-struct Measuring {
+/// A session that is ready to evaluate.
+struct Evaluation {
     session: Session,
     figures: Rc<Figures>,
-    /// Instances that keep files need a folder; nothing of it stays.
+    /// Folder for instances that write files; removed at the end.
     _scratch: tempfile::TempDir,
 }
 
-/// Opens the data and gives the run's model its parameters.
+/// Opens the session and loads the parameters into its models.
 fn open(
     run: RunDescription,
     catalog: Catalog,
     weights: &Weights,
     screen: &Screen,
-) -> Result<Measuring, Failure> {
+) -> Result<Evaluation, Failure> {
     let scratch = scratch()?;
     let figures = Rc::new(Figures::default());
     let surroundings = Surroundings {
         sink: Rc::clone(&figures) as Rc<_>,
-        // Its figures are the answer; what callbacks print while they measure is not asked for.
+        // The metrics are the result; what callbacks print is left out.
         display: if screen.look() == Look::Bars {
             Rc::new(Bars::new(screen.clone()))
         } else {
@@ -220,36 +216,28 @@ fn open(
         },
         run_dir: scratch.path().to_string_lossy().into_owned(),
     };
-    let session = Composed::new(Rc::new(catalog), run, surroundings)
-        .and_then(Composed::open)
-        .map_err(|diagnostics| {
-            tell(&diagnostics);
-            Failure::new(
-                Exit::of_problems(&diagnostics),
-                "the run cannot be composed for measuring",
-            )
-        })?;
+    let session = opening::open(run, catalog, surroundings)?;
     for other in changes::of_plugins(&weights.plugins, &plugins_lock(&session)) {
-        log::warn!("{}: the figures may differ from those of the run", escape::text(&other));
+        log::warn!("{}: the metrics may differ from those of the run", escape::text(&other));
     }
     session.set_model_tensors(&weights.tensors).map_err(|error| {
         Failure::new(
             Exit::Configuration,
-            format!("{} does not fit the run's model: {error}", escape::path(&weights.path)),
+            format!("{} does not fit the model of the run: {error}", escape::path(&weights.path)),
         )
     })?;
-    Ok(Measuring { session, figures, _scratch: scratch })
+    Ok(Evaluation { session, figures, _scratch: scratch })
 }
 
-/// What would be measured: phases with their data, and who measures.
-fn plan(measuring: &Measuring) -> String {
-    let session = &measuring.session;
+/// What would be evaluated: phases with their data, and callbacks.
+fn plan(evaluation: &Evaluation) -> String {
+    let session = &evaluation.session;
     let run = session.run();
     let batches = |phase: &PhaseSpec| {
         let part = session.loader().and_then(|loader| {
             Some((loader, loader.parts().iter().find(|part| part.name == phase.data.name())?))
         });
-        part.map_or("no data of the run's".to_owned(), |(loader, part)| {
+        part.map_or("no data of the run".to_owned(), |(loader, part)| {
             format!(
                 "{} batches of {}, {} data",
                 loader.batches(part),
@@ -268,20 +256,20 @@ fn plan(measuring: &Measuring) -> String {
     columns(&rows, "  ", &[])
 }
 
-impl Measuring {
-    /// The figures of an epoch of each phase.
+impl Evaluation {
+    /// Runs one epoch of each phase and returns the metrics as (phase, name, value).
     fn measure(&self, limit: Option<Duration>) -> Result<Vec<(String, String, f64)>, Failure> {
         let failed = |text: String| Failure::new(Exit::Failed, text);
         let session = &self.session;
         let interrupt = session.interrupt();
         let seconds = limit.map_or(0.0, |limit| limit.as_secs_f64());
         let _deadline = Deadline::begin(interrupt.clone(), seconds)
-            .map_err(|error| failed(format!("the time cannot be watched: {error}")))?;
+            .map_err(|error| failed(format!("cannot start the timer of --max-time: {error}")))?;
         for (phase, name) in session.phases().iter().enumerate() {
             session.run_epoch(phase).map_err(|stop| match interrupt.load(Ordering::Relaxed) {
                 TIME_IS_UP => failed(format!(
-                    "the time is up before `{}` has read all of its data, so there are no figures: give it more with --max-time, or choose a \
-                     part of the data with --limit-batches",
+                    "the time limit was reached before `{}` had read all of its data, so there are no metrics: allow more with --max-time, or \
+                     limit the data with --limit-batches",
                     escape::text(name)
                 )),
                 _ => failed(escape::paragraph(&stop.to_string())),
@@ -292,9 +280,9 @@ impl Measuring {
     }
 }
 
-/// Leaves phases that validate, and callbacks that write nothing but their own state, as long as
-/// somebody writes what they read.
-fn only_what_measures(run: &mut RunDescription, catalog: &Catalog) {
+/// Keeps the validation phases, and the callbacks that write nothing but their own state and read
+/// only what the remaining callbacks write.
+fn keep_what_measures(run: &mut RunDescription, catalog: &Catalog) {
     let manifest = |spec: &InstanceSpec| {
         catalog.find(spec.kind, &spec.lookup()).ok().map(|found| found.manifest)
     };
@@ -303,7 +291,7 @@ fn only_what_measures(run: &mut RunDescription, catalog: &Catalog) {
     });
     run.loggers.clear();
     run.callbacks.retain(|spec| {
-        // Of the standard ones that nobody named, only those that measure and show.
+        // Of the default callbacks only those that measure and show progress.
         let wanted =
             spec.place.is_some() || matches!(spec.component.as_str(), "metrics" | "progress");
         let harmless = manifest(spec).is_some_and(|manifest| {
@@ -333,8 +321,8 @@ fn only_what_measures(run: &mut RunDescription, catalog: &Catalog) {
     debug_assert!(run.callbacks.iter().all(|spec| spec.kind == Kind::Callback));
 }
 
-/// The model of the checkpoint that was named, of the end of the run, or of its newest whole
-/// checkpoint.
+/// The parameters of the checkpoint that was named; else the final model; else those of the newest
+/// intact checkpoint.
 fn weights(entry: &RunEntry, arguments: &Arguments) -> Result<Weights, String> {
     let lock = std::fs::read_to_string(entry.path.join(file::PLUGINS)).unwrap_or_default();
     let decode = |path: PathBuf, bytes: &[u8]| {
@@ -343,10 +331,8 @@ fn weights(entry: &RunEntry, arguments: &Arguments) -> Result<Weights, String> {
         Ok(Weights { path, tensors, plugins: lock.clone() })
     };
     let of = |path: PathBuf, data: &checkpoint::CheckpointData| {
-        let bytes = data
-            .files
-            .get(MODEL)
-            .ok_or_else(|| format!("{} holds no model", escape::path(&path)))?;
+        let bytes =
+            data.files.get(MODEL).ok_or_else(|| format!("{} has no model", escape::path(&path)))?;
         decode(path.join(MODEL), &bytes.bytes())
     };
     if let Some(path) = &arguments.checkpoint {
@@ -365,7 +351,7 @@ fn weights(entry: &RunEntry, arguments: &Arguments) -> Result<Weights, String> {
         }
     }
     Err(format!(
-        "{} has neither a model nor a whole checkpoint yet: train it further",
+        "{} has neither a model nor an intact checkpoint yet: train it further",
         escape::path(&entry.path)
     ))
 }

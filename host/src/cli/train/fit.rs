@@ -1,11 +1,11 @@
-//! From the first step to the last line: the fit itself, its checkpoints, its record's end, and
-//! what is said of it.
+//! Trains a session whose record has begun: launch banner, signals, checkpoints, end of the record,
+//! summary, exit code. Called by `train` and `resume`.
 
 use std::{rc::Rc, sync::atomic::Ordering, time::Duration};
 
-use super::{deadline::Deadline, launch, signals, threads};
+use super::{deadline::Deadline, launch, signals};
 use crate::{
-    cli::{Exit, Failure, Outcome},
+    cli::outcome::{Exit, Failure, Outcome},
     display::{Conclusion, HostLog, Screen, Summary},
     durable::{CheckpointSaver, DeferredRecord, profile},
     learner::{Ending, FitReport, TIME_IS_UP, ports::PhaseKind, profile::Work},
@@ -15,27 +15,27 @@ use crate::{
     supervisor::worker::{self, Patience},
 };
 
-/// What is left of a run when it has ended.
+/// How long a run's record lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kept {
-    /// Its record.
-    Record,
-    /// Nothing: it was only tried.
-    Nothing,
+pub(super) enum Lifetime {
+    /// It stays.
+    Kept,
+    /// It is removed at the end, because the run is only tried.
+    Temporary,
 }
 
 /// A session whose record has begun.
 pub(super) struct Ready<'a> {
     pub(super) session: &'a Session,
     pub(super) sink: &'a Rc<DeferredRecord>,
-    pub(super) kept: Kept,
-    /// Steps after which the run is interrupted as by SIGINT.
+    pub(super) lifetime: Lifetime,
+    /// Number of steps after which the run is interrupted as by SIGINT.
     pub(super) interrupt_at: Option<u64>,
-    /// The plugins as they stand in `plugins.lock`.
+    /// Text of the run's `plugins.lock`.
     pub(super) plugins: String,
 }
 
-/// Trains what is left of the run, and ends its record.
+/// Trains the remaining epochs and ends the record.
 pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
     let session = ready.session;
     let Some(record) = ready.sink.get() else {
@@ -47,36 +47,32 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
     let listening = signals::listen(interrupt.clone(), screen.clone()).map_err(|error| {
         Failure::new(Exit::Failed, format!("cannot listen for signals: {error}"))
     })?;
-    let path = match ready.kept {
-        Kept::Record => record.path().to_string_lossy().into_owned(),
-        Kept::Nothing => String::new(),
+    let path = match ready.lifetime {
+        Lifetime::Kept => record.path().to_string_lossy().into_owned(),
+        Lifetime::Temporary => String::new(),
     };
-    screen.print(&format!(
-        "{}\n",
-        launch::launch(session, threads(session.run()), &path)
-            .text(screen.colors(), screen.columns())
-    ));
+    screen.print(&format!("{}\n", launch::text(session, &path, screen)));
 
     watch(session)?;
     let saver =
         CheckpointSaver::begin(session, ready.sink, ready.plugins.clone(), ready.interrupt_at)
             .map_err(|error| {
-                Failure::new(Exit::Failed, format!("cannot keep checkpoints: {error}"))
+                Failure::new(Exit::Failed, format!("cannot write checkpoints: {error}"))
             })?;
     let deadline =
         Deadline::begin(interrupt.clone(), session.run().run.max_time).map_err(|error| {
-            Failure::new(Exit::Failed, format!("the time of the run cannot be watched: {error}"))
+            Failure::new(Exit::Failed, format!("cannot start the timer of run.max-time: {error}"))
         })?;
     let report = session.fit_rest();
     drop(deadline);
     let signal = Some(interrupt.load(Ordering::Relaxed)).filter(|signal| *signal != 0);
-    let outcome = Outcomes { report, signal };
+    let outcome = FitOutcome { report, signal };
     let mut problems = Vec::new();
     let mut note = |problem: Option<String>| problems.extend(problem);
-    let kept = saver.as_ref().map_or(Ok(false), |saver| saver.finish());
-    let resumable =
-        kept.as_ref().is_ok_and(|kept| *kept) && !matches!(outcome.report.ending, Ending::Finished);
-    note(kept.err());
+    let saved = saver.as_ref().map_or(Ok(false), |saver| saver.finish());
+    let resumable = saved.as_ref().is_ok_and(|saved| *saved)
+        && !matches!(outcome.report.ending, Ending::Finished);
+    note(saved.err());
     note(session.finish().err().map(|stop| stop.to_string()));
     note(write_model(session, record).err());
     note(profile::write(session.runtime(), record).err().map(|error| error.to_string()));
@@ -92,12 +88,15 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
         figures: record.epoch_metrics(),
         times: record.times(),
         callbacks: callback_times(session),
-        resume: if resumable && ready.kept == Kept::Record {
+        resume: if resumable && ready.lifetime == Lifetime::Kept {
             format!("fluxbay resume {path}")
         } else {
             String::new()
         },
-        evaluate: if ready.kept == Kept::Record && problems.is_empty() && has_validation(session) {
+        evaluate: if ready.lifetime == Lifetime::Kept
+            && problems.is_empty()
+            && has_validation(session)
+        {
             format!("fluxbay evaluate {path}")
         } else {
             String::new()
@@ -108,7 +107,7 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
     outcome.exit(&problems)
 }
 
-/// Whether there is a phase that `fluxbay evaluate` could run.
+/// Whether the run has a phase that `fluxbay evaluate` can run.
 fn has_validation(session: &Session) -> bool {
     session
         .runtime()
@@ -116,7 +115,7 @@ fn has_validation(session: &Session) -> bool {
         .is_ok_and(|parts| parts.phases.iter().any(|phase| phase.kind == PhaseKind::Validation))
 }
 
-/// The time of each callback at all events, scaled up from what was timed.
+/// The time that each callback took at all events, extrapolated from the timed calls.
 fn callback_times(session: &Session) -> Vec<(String, Duration)> {
     let rows = session.runtime().profile.rows();
     let seconds = |number: u32| {
@@ -133,7 +132,7 @@ fn callback_times(session: &Session) -> Vec<(String, Duration)> {
         .collect()
 }
 
-/// Has calls that do not return told, and ended where the run says so.
+/// Warns about calls that hang; ends the process at the limit of the run's settings.
 fn watch(session: &Session) -> Result<(), Failure> {
     let settings = &session.run().run;
     let patience = Patience {
@@ -141,7 +140,7 @@ fn watch(session: &Session) -> Result<(), Failure> {
         limit: seconds(settings.handler_limit),
     };
     worker::watch(patience).map_err(|error| {
-        Failure::new(Exit::Failed, format!("calls of plugins cannot be watched: {error}"))
+        Failure::new(Exit::Failed, format!("cannot start the watchdog for plugin calls: {error}"))
     })
 }
 
@@ -151,22 +150,22 @@ fn seconds(number: f64) -> Duration {
 
 fn write_model(session: &Session, record: &RunRecord) -> Result<(), String> {
     let tensors =
-        session.model_tensors().map_err(|error| format!("the model cannot be copied: {error}"))?;
+        session.model_tensors().map_err(|error| format!("cannot copy the model: {error}"))?;
     record.write_model(&tensors).map_err(|error| error.to_string())
 }
 
-/// A fit that has ended, and the signal that came, if any.
-struct Outcomes {
+/// How a fit ended, and the signal that arrived during it.
+struct FitOutcome {
     report: FitReport,
     signal: Option<u32>,
 }
 
-impl Outcomes {
-    /// How it ended, for the person and for `state.json`; `spoiled` where the record could not be
+impl FitOutcome {
+    /// How it ended, for the summary and for `state.json`. `incomplete`: the record could not be
     /// completed.
-    fn conclude(&self, spoiled: bool) -> (Conclusion, RunEnd) {
+    fn conclude(&self, incomplete: bool) -> (Conclusion, RunEnd) {
         let ended = |status, reason: &str, by: &str, exit: Exit| {
-            let exit = if spoiled { Exit::Failed } else { exit };
+            let exit = if incomplete { Exit::Failed } else { exit };
             RunEnd { status, reason: reason.to_owned(), by: by.to_owned(), exit_code: exit.code() }
         };
         match &self.report.ending {
@@ -194,7 +193,7 @@ impl Outcomes {
         }
     }
 
-    /// What the command answers; `problems` came up after the fit.
+    /// What the command returns; `problems` are those of ending the record.
     fn exit(&self, problems: &[String]) -> Outcome {
         let mut texts: Vec<String> = Vec::new();
         if let Ending::Failed(stop) = &self.report.ending {

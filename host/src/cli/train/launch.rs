@@ -1,36 +1,40 @@
-//! What is said of a session before it trains.
+//! Gathers the banner that is shown before a run trains.
 
+use super::opening::threads;
 use crate::{
-    display::{Launch, LaunchData, LaunchModel, LaunchPlugin},
+    display::{Launch, LaunchData, LaunchModel, LaunchPlugin, Screen},
     loader::Loader,
     run_file::{InstanceSpec, LoaderSettings, Named},
     session::Session,
 };
 
-/// Gathers it.
-pub(super) fn launch(session: &Session, threads: usize, directory: &str) -> Launch {
+/// The banner of a session, for a screen. `directory` is the run folder, empty if none is kept.
+pub(super) fn text(session: &Session, directory: &str, screen: &Screen) -> String {
+    launch(session, directory).text(screen.colors(), screen.columns())
+}
+
+fn launch(session: &Session, directory: &str) -> Launch {
     let run = session.run();
     let ids = |specs: &mut dyn Iterator<Item = &InstanceSpec>| {
-        specs.map(|spec| said(&spec.id, &spec.component)).collect()
+        specs.map(|spec| named(&spec.id, &spec.component)).collect()
     };
-    let named = |specs: &[Named]| {
-        specs.iter().map(|named| said(&named.spec.component, &named.name)).collect()
-    };
+    let by_name =
+        |specs: &[Named]| specs.iter().map(|one| named(&one.spec.component, &one.name)).collect();
     let loss = if run.losses.len() == 1 {
         ids(&mut run.losses.iter().map(|loss| &loss.spec))
     } else {
-        named(&run.losses)
+        by_name(&run.losses)
     };
     let optimizers = match &run.optimizers[..] {
         [only] => vec![only.spec.component.clone()],
-        several => named(several),
+        several => by_name(several),
     };
     Launch {
         name: run.run.name.clone(),
         host: env!("CARGO_PKG_VERSION").to_owned(),
         seed: run.run.seed,
         device: String::from(run.run.device),
-        threads,
+        threads: threads(run),
         epochs: run.run.epochs,
         epochs_done: session.runtime().epochs_done.get(),
         data: session
@@ -57,9 +61,9 @@ fn absolute(path: &std::path::Path) -> String {
     std::path::absolute(path).as_deref().unwrap_or(path).to_string_lossy().into_owned()
 }
 
-/// The plugins that were loaded, by name.
+/// The loaded plugins, sorted by name.
 pub(super) fn plugins(session: &Session) -> Vec<LaunchPlugin> {
-    let loaded = session.composed().shelf().loaded();
+    let loaded = session.composed().plugins().loaded();
     let mut plugins: Vec<LaunchPlugin> = loaded
         .iter()
         .map(|loaded| {
@@ -76,7 +80,8 @@ pub(super) fn plugins(session: &Session) -> Vec<LaunchPlugin> {
     plugins
 }
 
-fn said(id: &str, component: &str) -> String {
+/// An id with its component, unless they are equal.
+fn named(id: &str, component: &str) -> String {
     if id == component { id.to_owned() } else { format!("{id} ({component})") }
 }
 
@@ -89,7 +94,7 @@ fn data(loader: &Loader, spec: &InstanceSpec, settings: &LoaderSettings) -> Laun
         .parts()
         .iter()
         .map(|part| (part.name.clone(), part.samples() as u64, loader.batches(part) as u64));
-    let order = if settings.shuffle { "shuffled" } else { "in the data's own order" };
+    let order = if settings.shuffle { "shuffled" } else { "in order" };
     LaunchData {
         component: spec.component.clone(),
         splits: splits.collect(),

@@ -1,7 +1,8 @@
-//! Ways to look at a run before it trains in earnest: without a step, with a few, for a while.
+//! Options of `train` and `resume` that try a run: without a step, on a few batches, for a limited
+//! time.
 //!
-//! All but `--dry-run` stand for settings of the run file, so that the record says what was done
-//! and `resume` does the same.
+//! All but `--dry-run` stand for settings of the run file, so that the record holds them and
+//! `resume` does the same.
 
 use std::time::Duration;
 
@@ -10,64 +11,62 @@ use std::time::Duration;
 pub struct Shortcuts {
     /// Compute on N threads; same N, same bits.
     ///
-    /// Sets run.threads. It wins over the run file and FLUXBAY__RUN__THREADS; without any of them,
-    /// as many as there are processors. Sums over another number of threads may differ in their
-    /// last bits.
+    /// Sets run.threads, and overrides the run file and FLUXBAY__RUN__THREADS. The default is the
+    /// number of processors. With another number of threads, sums may differ in their last bits.
     #[arg(long, value_name = "N", value_parser = threads)]
     threads: Option<usize>,
-    /// Say what would be trained, and stop.
+    /// Show what would be trained, and stop.
     ///
-    /// The data is opened and the models are built; no step is made and nothing is kept. Of a run
-    /// that is resumed, the checkpoint is read and everything is put back, and the run's folder
-    /// stays as it is.
+    /// Opens the data and builds the models, but runs no step and keeps nothing. When resuming, the
+    /// checkpoint is read and restored, and the run folder stays unchanged.
     #[arg(long, help_heading = HEADING, conflicts_with = "fast_dev_run")]
     dry_run: bool,
     /// One epoch of N batches of each phase, nothing kept.
     ///
-    /// To see whether everything works, from the data to the last callback. N is 1 unless given. Of
-    /// a run that is resumed, the next N batches; the run's folder stays as it is.
+    /// To see whether everything works, from the data to the last callback. N is 1 unless given.
+    /// When resuming, the next N batches; the run folder stays unchanged.
     #[arg(long, help_heading = HEADING, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1", value_parser = batches)]
     fast_dev_run: Option<u64>,
     /// Train and validate on the same N batches.
     ///
-    /// To see whether the model can learn at all: the loss should come close to nothing. Sets
+    /// To see whether the model can learn at all: the loss should approach its minimum. Sets
     /// loader.overfit-batches.
     #[arg(long, help_heading = HEADING, value_name = "N", value_parser = batches, conflicts_with = "fast_dev_run")]
     overfit_batches: Option<u64>,
-    /// Read at most N batches in an epoch of any phase.
+    /// Use at most N batches in an epoch of any phase.
     ///
     /// Sets loader.limit-batches.
     #[arg(long, help_heading = HEADING, value_name = "N", value_parser = batches, conflicts_with = "fast_dev_run")]
     limit_batches: Option<u64>,
     /// End the fit after a time: 90s, 10m, 1h30m, 2d.
     ///
-    /// It ends after the step, in an orderly way, and can be resumed. Sets run.max-time.
+    /// The fit ends after the current step and can be resumed. Sets run.max-time.
     #[arg(long, help_heading = HEADING, value_name = "TIME", value_parser = time)]
     max_time: Option<Duration>,
 }
 
 const HEADING: &str = "Trying a run";
 
-/// What is only tried keeps no checkpoint either.
+/// A run that is only tried writes no checkpoints.
 const NO_CHECKPOINTS: [&str; 2] = ["checkpoints.every-epochs=0", "checkpoints.at-end=false"];
 
-/// What is kept of a run.
+/// Why a run is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// It trains and keeps its record.
+    /// To train, and keep the record.
     Train,
-    /// It trains a little and keeps nothing.
+    /// To train on a few batches, and keep nothing.
     Try,
-    /// It does not train.
+    /// To show what would be trained, without training.
     Look,
 }
 
-/// How far a run has come that goes on.
+/// How much of a resumed run is done.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Progress {
-    /// Whole epochs.
+    /// Complete epochs.
     pub(super) epochs: u64,
-    /// Batches of the epoch that is not whole yet.
+    /// Batches of the incomplete epoch.
     pub(super) batches: u64,
 }
 
@@ -80,7 +79,7 @@ impl Shortcuts {
         }
     }
 
-    /// The settings that the options stand for, and after them those of `--set`, which win.
+    /// The settings that the options stand for, followed by those of `--set`, which override them.
     pub(super) fn settings(&self, from: Progress, by_hand: &[String]) -> Vec<String> {
         let mut set = Vec::new();
         if let Some(batches) = self.fast_dev_run {
@@ -147,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_read_as_people_write_them() {
+    fn times_have_units_from_seconds_to_days() {
         let seconds = |text| time(text).map(|time| time.as_secs_f64());
         assert_eq!(
             ["90", "90s", "1h30m", "0.5m", "2d"].map(seconds),

@@ -1,5 +1,5 @@
-//! Signals while a run trains: the first SIGINT or SIGTERM asks for an orderly end, the second ends
-//! the process at once.
+//! Signals while a run trains: the first SIGINT or SIGTERM ends the fit after the current step, the
+//! second ends the process immediately.
 
 use std::{
     io,
@@ -17,29 +17,29 @@ use signal_hook::{
     low_level,
 };
 
-use crate::{cli::Exit, display::Screen, learner::TIME_IS_UP, supervisor};
+use crate::{cli::outcome::Exit, display::Screen, learner::TIME_IS_UP, supervisor};
 
-/// Signals within this time are one: a terminal sends to every process of a group, and supervisors
-/// such as this program's own, or `timeout`, send once more.
-const ONE: Duration = Duration::from_millis(100);
+/// Signals within this time count as one: a terminal signals every process of the group, and
+/// supervisors such as this program's own, or `timeout`, then forward the signal.
+const SAME_SIGNAL: Duration = Duration::from_millis(100);
 
-/// Listens until it is dropped.
+/// Handles signals until it is dropped.
 pub(super) struct Listening {
     handle: Handle,
     thread: Option<thread::JoinHandle<()>>,
 }
 
-/// Listens from now on. `interrupt` becomes the number of the first signal.
+/// Starts to handle signals. `interrupt` becomes the number of the first one.
 ///
 /// # Errors
-/// Where the system refuses.
+/// The handlers or the thread cannot be installed.
 pub(super) fn listen(interrupt: Arc<AtomicU32>, screen: Screen) -> io::Result<Listening> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let handle = signals.handle();
     let thread = thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let mut first: Option<Instant> = None;
         for signal in signals.forever() {
-            if first.is_some_and(|first| first.elapsed() < ONE) {
+            if first.is_some_and(|first| first.elapsed() < SAME_SIGNAL) {
                 continue;
             }
             first.get_or_insert_with(Instant::now);
@@ -48,7 +48,7 @@ pub(super) fn listen(interrupt: Arc<AtomicU32>, screen: Screen) -> io::Result<Li
                 low_level::exit(i32::from(exit(signal.unsigned_abs()).code()));
             }
             screen.print(&format!(
-                "{}: the run ends after this step; once more ends it at once",
+                "{}: the run ends after this step; send it again to end it immediately",
                 name(signal.unsigned_abs())
             ));
         }
@@ -60,7 +60,7 @@ impl Drop for Listening {
     fn drop(&mut self) {
         self.handle.close();
         if let Some(thread) = self.thread.take() {
-            // It ends with the handle; a panic in it has nothing left to spoil.
+            // It ends when the handle closes; a panic in it does not matter any more.
             let _ = thread.join();
         }
     }
@@ -71,7 +71,7 @@ pub(super) fn name(signal: u32) -> &'static str {
     if signal == SIGTERM.unsigned_abs() { "SIGTERM" } else { "SIGINT" }
 }
 
-/// How the command ends after a signal.
+/// The exit code after a signal.
 pub(super) fn exit(signal: u32) -> Exit {
     if signal == SIGTERM.unsigned_abs() { Exit::Terminated } else { Exit::Interrupted }
 }

@@ -1,5 +1,5 @@
-//! `fluxbay verify-resume`: trains a run straight through and with interruptions, in processes of
-//! their own, and compares all that is left behind.
+//! `fluxbay verify-resume`: trains a run once without and once with interruptions, in child
+//! processes, and compares everything that the two runs leave.
 
 use std::{
     collections::BTreeSet,
@@ -11,7 +11,11 @@ use std::{
 use serde_json::json;
 
 use crate::{
-    cli::{Exit, Failure, Outcome, RunArguments, print, print_json},
+    cli::{
+        outcome::{Exit, Failure, Outcome},
+        output::{print, print_json},
+        run_arguments::RunArguments,
+    },
     display::Screen,
     durable::compare::{Comparison, directories},
     library::escape,
@@ -27,12 +31,12 @@ pub struct Arguments {
     /// How often the run is interrupted.
     #[arg(long, value_name = "N", default_value_t = 3)]
     interruptions: u64,
-    /// Seed of the steps at which that is.
+    /// Seed of the steps at which it is interrupted.
     #[arg(long, value_name = "N", default_value_t = 1)]
     interruption_seed: u64,
-    /// Leave the runs' folders in DIR, which must be new.
+    /// Keep the run folders in DIR, which must be new.
     ///
-    /// Without it they are removed.
+    /// Without it they are removed at the end.
     #[arg(long, value_name = "DIR")]
     keep_in: Option<PathBuf>,
     /// Write JSON, as `fluxbay schema verify-resume` describes.
@@ -48,7 +52,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let scratch = tempfile::Builder::new()
         .prefix("fluxbay-verify-")
         .tempdir()
-        .map_err(|error| failed(format!("no scratch folder: {error}")))?;
+        .map_err(|error| failed(format!("cannot create a temporary folder: {error}")))?;
     let folder = match &arguments.keep_in {
         Some(dir) => {
             std::fs::create_dir(dir).map_err(|error| {
@@ -66,7 +70,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let steps = steps(&straight)?;
     let stops = stops(steps, arguments.interruptions, arguments.interruption_seed);
     screen.print(&format!(
-        "{steps} steps straight through; interrupting before the end of step {}",
+        "{steps} steps without interruption; interrupting in step {}",
         list(&stops)
     ));
     runs.train(&interrupted, stops.first().copied())?;
@@ -76,18 +80,18 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let mut comparison = directories(&straight, &interrupted).map_err(failed)?;
     let mut varying = BTreeSet::new();
     if !comparison.differences.is_empty() {
-        // What differs between two straight runs, such as a time that a callback keeps, is not
-        // resuming's doing.
+        // Fields that differ between two uninterrupted runs as well, such as times that a callback
+        // keeps, do not count.
         let again = runs.folder.join("again");
         runs.train(&again, None)?;
         let by_itself = directories(&straight, &again).map_err(failed)?;
         varying = by_itself.differences.into_iter().map(|difference| difference.field).collect();
         comparison.differences.retain(|difference| !varying.contains(&difference.field));
     }
-    tell(arguments, &comparison, &varying, &stops)
+    show(arguments, &comparison, &varying, &stops)
 }
 
-fn tell(
+fn show(
     arguments: &Arguments,
     comparison: &Comparison,
     varying: &BTreeSet<String>,
@@ -108,11 +112,14 @@ fn tell(
     }
     let mut text = String::new();
     for field in varying {
-        text.push_str(&format!("differs from run to run by itself: {}\n", escape::text(field)));
+        text.push_str(&format!(
+            "differs between two uninterrupted runs as well: {}\n",
+            escape::text(field)
+        ));
     }
     let Some(first) = comparison.differences.first() else {
         text.push_str(&format!(
-            "the same: {} fields, interrupted {} times\n",
+            "identical: {} fields, interrupted {} times\n",
             comparison.fields,
             stops.len()
         ));
@@ -121,8 +128,8 @@ fn tell(
     print(&text)?;
     let others = comparison.differences.len() - 1;
     Err(failed(format!(
-        "the interrupted run differs from the straight one, first in {}: {} straight, {} interrupted{}\nSave what this depends on in the \
-         component's `save`, and take it back in `load`",
+        "the interrupted run differs from the uninterrupted one, first in {}: {} uninterrupted, {} interrupted{}\nSave what this depends on \
+         in the component's `save`, and restore it in `load`",
         escape::text(&first.field),
         escape::text(&first.first),
         escape::text(&first.second),
@@ -143,12 +150,12 @@ fn steps(run_dir: &Path) -> Result<u64, Failure> {
     let found = checkpoint::scan(&run_dir.join(file::CHECKPOINTS));
     let last = found.last().and_then(|found| found.about.as_ref().ok());
     last.map(|about| about.sequence).ok_or_else(|| {
-        failed("the straight run left no checkpoint at its end: was it cancelled within an epoch?")
+        failed("the uninterrupted run left no checkpoint at its end: was it cancelled within an epoch?")
     })
 }
 
-/// Steps after which the run is interrupted: the first, the one before the last, and others at
-/// random, ascending.
+/// Steps after which the run is interrupted, ascending: the first, the last but one, and random
+/// ones.
 fn stops(steps: u64, count: u64, seed: u64) -> Vec<u64> {
     let mut stops = BTreeSet::new();
     let most = count.min(steps);
@@ -170,7 +177,7 @@ struct Runs<'a> {
 }
 
 impl Runs<'_> {
-    /// Trains the run into a folder. Answers how the command ends where the run cannot even begin.
+    /// Trains the run into a folder. Returns an exit code if the run cannot start.
     fn train(&self, into: &Path, interrupt_at: Option<u64>) -> Result<Option<Exit>, Failure> {
         let run = &self.arguments.run;
         let mut command = self.command("train");
@@ -180,8 +187,8 @@ impl Runs<'_> {
         {
             command.args(values.iter().map(|value| format!("{option}={value}")));
         }
-        // Checkpoints come from the interruptions alone, and the last one tells the state at the
-        // end.
+        // Only interruptions and the end of the run write checkpoints; the one of the end holds the
+        // final state.
         for setting in [
             "every-epochs=0",
             "every-steps=0",

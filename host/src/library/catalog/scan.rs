@@ -60,6 +60,18 @@ impl Default for ScanOptions {
     }
 }
 
+impl ScanOptions {
+    /// The defaults with the user's trusted keys, quarantine and cache.
+    pub fn of_user() -> Self {
+        Self {
+            keys: Keys::of_user(),
+            quarantine: Quarantine::open(),
+            cache_dir: super::super::discover::user_cache_dir(),
+            ..Self::default()
+        }
+    }
+}
+
 /// The result for one candidate.
 enum Outcome {
     Ordinary,

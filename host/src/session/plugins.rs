@@ -1,4 +1,4 @@
-//! The plugins of a run: loaded from the catalog when the first instance of them is made.
+//! The plugins of a run, each loaded from the catalog when its first component is needed.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,27 +13,27 @@ use crate::library::{
 };
 use crate::run_file::{Diagnostics, Severity, check_json};
 
-/// A catalog, and what of it is loaded.
-pub struct Shelf {
+/// A catalog, and the plugins of it that are loaded.
+pub struct LoadedPlugins {
     catalog: Rc<Catalog>,
     loader: RefCell<Option<Rc<PluginLoader>>>,
     loaded: RefCell<Vec<Loaded>>,
-    /// Plugins that are known to be refused.
+    /// Plugins that were refused.
     refused: RefCell<Vec<(Sha256, LoadError)>>,
 }
 
-/// Why a component cannot be had.
+/// Why a component is not available.
 #[derive(Debug, thiserror::Error)]
-pub enum ShelfError {
-    /// It is not in the catalog, or not under that name alone.
+pub enum PluginError {
+    /// It is not in the catalog, or the name is ambiguous.
     #[error(transparent)]
     Find(#[from] crate::library::FindError),
     /// Its plugin was refused.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The plugin's table lacks it, although its manifest has it.
+    /// The plugin's manifest lists it, but the plugin does not have it.
     #[error(
-        "plugin `{plugin}` does not have the {component} that its manifest lists; build it anew"
+        "the manifest of plugin `{plugin}` lists {component}, but the plugin does not have it; rebuild it"
     )]
     Missing {
         /// The plugin.
@@ -43,7 +43,7 @@ pub enum ShelfError {
     },
 }
 
-/// What a manifest allows.
+/// What a manifest declares.
 pub fn declared(manifest: &ComponentManifest) -> Declared {
     Declared {
         events: manifest.events.clone(),
@@ -56,15 +56,15 @@ pub fn declared(manifest: &ComponentManifest) -> Declared {
     }
 }
 
-/// The contract's numbers follow the order of the kinds.
+/// The kind with a number of the contract.
 pub fn kind_of(number: u32) -> Option<Kind> {
     Kind::ALL.get(number as usize).copied()
 }
 
-impl Shelf {
-    /// Nothing is loaded yet.
-    pub fn new(catalog: Rc<Catalog>) -> Shelf {
-        Shelf {
+impl LoadedPlugins {
+    /// A catalog of which nothing is loaded.
+    pub fn new(catalog: Rc<Catalog>) -> LoadedPlugins {
+        LoadedPlugins {
             catalog,
             loader: RefCell::default(),
             loaded: RefCell::default(),
@@ -77,14 +77,14 @@ impl Shelf {
         &self.catalog
     }
 
-    /// The plugins that were loaded, in the order in which they were.
+    /// The loaded plugins, in the order of loading.
     pub fn loaded(&self) -> Vec<Loaded> {
         self.loaded.borrow().clone()
     }
 
-    /// Loads the plugins of several components at once, which is quicker than one by one. What is
-    /// wrong with one of them is told when it is taken.
-    pub fn fetch<'a>(&self, components: impl IntoIterator<Item = (Kind, &'a str)>) {
+    /// Loads the plugins of several components in parallel. An error is reported later, by
+    /// [`LoadedPlugins::take`].
+    pub fn prefetch<'a>(&self, components: impl IntoIterator<Item = (Kind, &'a str)>) {
         let mut plugins: Vec<&PluginEntry> = Vec::new();
         for (kind, name) in components {
             let Ok(found) = self.catalog.find(kind, name) else { continue };
@@ -128,12 +128,12 @@ impl Shelf {
         loader.load(plugin, &HOST)
     }
 
-    /// Takes a component, with a complete configuration, from the shelf; loads its plugin if need
-    /// be.
+    /// A component with a complete configuration, ready to create an instance; loads its plugin if
+    /// necessary.
     ///
     /// # Errors
-    /// `ShelfError`.
-    pub fn take(&self, kind: Kind, name: &str, config: &Json) -> Result<Prepared, ShelfError> {
+    /// The component is unknown, or its plugin was refused.
+    pub fn take(&self, kind: Kind, name: &str, config: &Json) -> Result<Prepared, PluginError> {
         let found = self.catalog.find(kind, name)?;
         let component = {
             let mut loaded = self.loaded.borrow_mut();
@@ -147,7 +147,7 @@ impl Shelf {
                 };
             loaded[place].component(kind, &found.manifest.name)
         };
-        let missing = || ShelfError::Missing {
+        let missing = || PluginError::Missing {
             plugin: found.plugin.name().to_owned(),
             component: found.id(),
         };
@@ -165,7 +165,7 @@ impl Shelf {
     }
 }
 
-impl Components for Shelf {
+impl Components for LoadedPlugins {
     fn prepare(&self, kind: u32, name: &str, config: &str) -> Result<Prepared, String> {
         let kind = kind_of(kind)
             .ok_or_else(|| format!("there is no kind of component with number {kind}"))?;

@@ -1,5 +1,5 @@
-//! A composition as a page of text: the instances, who handles what, the loop with the callbacks at
-//! each event, and why the order is as it is.
+//! A composition as text, as `fluxbay compose` prints it: instances, callbacks with their access,
+//! events, the loop, and the reasons of the order.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use super::overview::{Basis, Overview, PhaseRow};
 use super::paths::PROVIDED;
 use super::{Composition, Member};
 
-/// The whole page.
+/// The whole listing.
 pub fn text(overview: &Overview) -> String {
     let mut out = String::new();
     let _ = writeln!(
@@ -18,7 +18,7 @@ pub fn text(overview: &Overview) -> String {
         overview.order.len()
     );
     if overview.basis == Basis::Manifests {
-        out.push_str("by the manifests: no plugin was loaded, an instance may ask for less than its manifest declares\n");
+        out.push_str("from the manifests alone: no plugin was loaded, and an instance may need less than its manifest declares\n");
     }
     instances(&mut out, overview);
     callbacks(&mut out, overview);
@@ -39,7 +39,7 @@ fn instances(out: &mut String, overview: &Overview) {
 }
 
 fn callbacks(out: &mut String, overview: &Overview) {
-    let _ = writeln!(out, "\ncallbacks, in the order in which they run");
+    let _ = writeln!(out, "\ncallbacks, in execution order");
     let rows: Vec<[String; 4]> = overview
         .order
         .iter()
@@ -61,9 +61,9 @@ fn access(verb: &str, paths: &[String]) -> String {
     if paths.is_empty() { String::new() } else { format!("{verb} {}", paths.join(", ")) }
 }
 
-/// Events down, callbacks across by their number.
+/// A matrix: a row for each event, a column for each callback.
 fn events(out: &mut String, overview: &Overview) {
-    let _ = writeln!(out, "\nevents and the callbacks that handle them, by number");
+    let _ = writeln!(out, "\nevents, with the numbers of the callbacks that handle them");
     let width = overview.events.iter().map(|row| row.name.len()).max().unwrap_or(0);
     let _ = write!(out, "  {:width$}", "");
     for number in 1..=overview.order.len() {
@@ -79,7 +79,7 @@ fn events(out: &mut String, overview: &Overview) {
     }
 }
 
-/// The loop as it runs, from the first event to the last.
+/// The loop from the first event to the last.
 fn the_loop(out: &mut String, overview: &Overview) {
     let _ = writeln!(out, "\nthe loop");
     event(out, 1, "fit-begin", overview.callbacks_of("fit-begin"));
@@ -90,7 +90,7 @@ fn the_loop(out: &mut String, overview: &Overview) {
     event(out, 1, "fit-end", overview.callbacks_of("fit-end"));
     let exceptions = ["step-cancelled", "epoch-cancelled", "fit-cancelled", "error"];
     if exceptions.iter().any(|name| !overview.callbacks_of(name).is_empty()) {
-        let _ = writeln!(out, "  when it happens");
+        let _ = writeln!(out, "  on cancellation and errors");
         for name in exceptions {
             if !overview.callbacks_of(name).is_empty() {
                 event(out, 2, name, overview.callbacks_of(name));
@@ -125,7 +125,7 @@ fn one_phase(out: &mut String, phase: &PhaseRow) {
             event(out, 4, "loss-begin", of("loss-begin"));
             work(out, "loss: step.loss");
         }
-        _ => work(out, "what the phase does"),
+        _ => work(out, "work of the phase"),
     }
     for name in &phase.emits {
         event(out, 4, name, of(name));
@@ -149,15 +149,15 @@ fn work(out: &mut String, what: &str) {
 }
 
 fn edges(out: &mut String, overview: &Overview) {
-    let _ = writeln!(out, "\nwhy this order");
+    let _ = writeln!(out, "\nreasons of this order");
     for link in &overview.edges {
         let _ =
             writeln!(out, "  {} before {}: {}", link.before, link.after, link.reasons.join("; "));
     }
-    out.push_str("  all others are in the order of the run file\n");
+    out.push_str("  otherwise the order of the run file\n");
 }
 
-/// Why one callback comes before another, or that nothing orders them.
+/// Why a callback runs before another, or that nothing orders them.
 pub fn why(members: &[Member<'_>], composition: &Composition, one: usize, other: usize) -> String {
     let place = |at: usize| composition.order.iter().position(|member| *member == at);
     let (first, second) = if place(one) <= place(other) { (one, other) } else { (other, one) };
@@ -183,17 +183,13 @@ pub fn why(members: &[Member<'_>], composition: &Composition, one: usize, other:
                 "`{}` runs before `{}` only because the run file lists it first;",
                 a.id, b.id
             );
-            let _ = writeln!(
-                out,
-                "  nothing that they read, write or ask for orders them: {}",
-                shared(a, b)
-            );
+            let _ = writeln!(out, "  no access or order hint orders them: {}", shared(a, b));
         }
     }
     out
 }
 
-/// What two unordered callbacks have to do with each other.
+/// The state that two unordered callbacks share.
 fn shared(a: &Member<'_>, b: &Member<'_>) -> String {
     let reads = |member: &Member<'_>| member.access.reads.clone();
     let both: Vec<String> = reads(a).into_iter().filter(|path| reads(b).contains(path)).collect();
@@ -206,7 +202,7 @@ fn shared(a: &Member<'_>, b: &Member<'_>) -> String {
     }
 }
 
-/// Columns with two spaces between; the last is as wide as it is.
+/// Aligned columns, separated by two spaces.
 fn table<const N: usize>(out: &mut String, rows: &[[String; N]]) {
     let width =
         |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
