@@ -58,7 +58,7 @@ fn evaluate_gives_the_very_figures_of_the_last_validation_and_touches_nothing() 
         serde_json::from_str::<Value>(&training.stdout).unwrap()["figures"],
         answer["figures"]
     );
-    // A model of another shape is told, with the parameter.
+    // The error for a model of another shape names the parameter.
     let other = run(fluxbay(dir.path(), plugins.path()).args([
         "evaluate",
         "out",
@@ -67,7 +67,7 @@ fn evaluate_gives_the_very_figures_of_the_last_validation_and_touches_nothing() 
     ]));
     assert_eq!(other.code, Some(2), "{}", other.stderr);
     assert!(
-        other.stderr.contains("model.safetensors does not fit the run's model: parameter"),
+        other.stderr.contains("model.safetensors does not fit the model of the run: parameter"),
         "{}",
         other.stderr
     );
@@ -131,7 +131,7 @@ fn runs_are_listed_compared_shown_and_removed() {
         "optimizer.learning-rate",
         "0.01",
         "callback.recorder",
-        "the same plugins",
+        "plugins: identical",
         "validation accuracy",
     ] {
         assert!(compared.contains(part), "{part} is missing in\n{compared}");
@@ -142,13 +142,13 @@ fn runs_are_listed_compared_shown_and_removed() {
     {
         assert!(shown.contains(part), "{part} is missing in\n{shown}");
     }
-    // The command as it was typed.
+    // The command line of the user, without internal options.
     assert!(
         shown.contains("fluxbay train --set run.epochs=2 --limit-batches 8")
             && !shown.contains("--supervised"),
         "{shown}"
     );
-    // Nobody can be asked here.
+    // Stdin is not a terminal.
     let asked = run(fluxbay(dir.path(), plugins.path())
         .args(["runs", "remove", "first"])
         .stdin(std::process::Stdio::null()));

@@ -124,7 +124,7 @@ fn verbose_says_more_quiet_less_and_the_variable_wins() {
     let (more, most) = (
         [
             "the run: the built-in digits",
-            "for plugins (",
+            "searched ",
             "loaded fluxbay-models 0.1.0 from ",
             "data opened in ",
         ],

@@ -196,10 +196,10 @@ fn a_run_can_be_tried_before_it_is_resumed_and_stays_as_it_is() {
     let looked = command(&["resume", "out", "--dry-run"]);
     assert_eq!(looked.code, Some(0), "{}", looked.stderr);
     for part in [
-        "going on from out/checkpoints/",
+        "resuming from out/checkpoints/",
         "epochs 2 to 3",
         "record     out",
-        "dry run: nothing was trained, and the run is as it was",
+        "dry run: nothing was trained, and the run is unchanged",
     ] {
         assert!(looked.stderr.contains(part), "{part} is missing in\n{}", looked.stderr);
     }
@@ -267,7 +267,7 @@ fn measuring_can_be_tried_limited_and_given_up() {
         "out/model.safetensors",
         "validation  12 batches of 32, validation data",
         "metrics",
-        "dry run: nothing was measured",
+        "dry run: nothing was evaluated",
     ] {
         assert!(looked.stderr.contains(part), "{part} is missing in\n{}", looked.stderr);
     }
@@ -280,7 +280,7 @@ fn measuring_can_be_tried_limited_and_given_up() {
     assert_ne!(figure(&["--fast-dev-run"]), figure(&["--limit-batches", "2"]));
     let nothing = command(&["evaluate", "out", "--overfit-batches", "2"]);
     assert!(
-        nothing.code == Some(2) && nothing.stderr.contains("nothing can be overfitted"),
+        nothing.code == Some(2) && nothing.stderr.contains("trains nothing, so it cannot overfit"),
         "{}",
         nothing.stderr
     );
@@ -307,7 +307,7 @@ fn measuring_can_be_tried_limited_and_given_up() {
     let given_up = command(&[&["evaluate", "slow", "--max-time", "0.001s"], &whole[..]].concat());
     assert!(given_up.code == Some(1) && given_up.stdout.is_empty(), "{}", given_up.stderr);
     assert!(
-        given_up.stderr.contains("the time is up before `validation`")
+        given_up.stderr.contains("the time limit was reached before `validation`")
             && given_up.stderr.contains("--limit-batches"),
         "{}",
         given_up.stderr
@@ -340,7 +340,7 @@ fn threads_are_an_option_and_the_same_number_gives_the_same_bits() {
     let by_variable = train("four", &[], Some("1"));
     assert_eq!(by_variable.0, 1);
     assert!(by_variable == train("five", &["--threads", "1"], None));
-    // A run that was begun on two threads may go on with one, and is told what that means.
+    // Resuming with another number of threads warns about the last bits.
     let resumed = succeed(fluxbay(dir.path(), plugins.path()).args([
         "resume",
         "one",
@@ -350,7 +350,7 @@ fn threads_are_an_option_and_the_same_number_gives_the_same_bits() {
         "1",
     ]));
     assert!(
-        resumed.stderr.contains("began with 2 threads and goes on with 1")
+        resumed.stderr.contains("was started with 2 threads and continues with 1")
             && resumed.stderr.contains("`--threads 2`"),
         "{}",
         resumed.stderr

@@ -29,7 +29,7 @@ const FIRST_STEPS: [(&str, &str); 4] = [
 const OPTIONS: [(&str, &str); 4] = [
     ("-v, --verbose", "Print more on stderr; twice for everything"),
     ("-q, --quiet", "Print errors only"),
-    ("-h, --help", "Help: -h for a screen, --help for everything; also after a command"),
+    ("-h, --help", "Short help; --help prints everything; also after a command"),
     ("-V, --version", "Print version"),
 ];
 

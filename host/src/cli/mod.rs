@@ -235,7 +235,7 @@ struct Arguments {
 const ENVIRONMENT_AND_EXIT_CODES: &str = "\
 Environment:
   FLUXBAY_PLUGIN_PATH     folders with plugins, separated by colons
-  FLUXBAY__SECTION__KEY   a value of the run file, such as FLUXBAY__RUN__EPOCHS=3
+  FLUXBAY__SECTION__KEY   a run file setting: FLUXBAY__RUN__EPOCHS=3
   FLUXBAY_SUPERVISOR      off: plugins run in the main process, for debuggers
   RUST_LOG                log filter, such as debug or fluxbay=trace; overrides
                           --quiet and --verbose
