@@ -1,4 +1,4 @@
-//! The learner's display: bars of plugins, and their lines.
+//! The display of the learner: progress bars and lines of plugins.
 
 use std::{cell::RefCell, time::Duration};
 
@@ -7,11 +7,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{Colors, Look, Screen};
 use crate::{learner::ports::Display, library::escape};
 
-/// What the learner prints to. Used on the training thread.
+/// Implements the learner's display. Used on the training thread.
 #[derive(Debug)]
 pub struct Bars {
     screen: Screen,
-    /// Bars by the id of their instance, in the order in which they began.
+    /// Bars by the id of their instance, in the order of creation.
     open: RefCell<Vec<(String, ProgressBar)>>,
 }
 
@@ -77,7 +77,7 @@ impl Display for Bars {
     }
 }
 
-/// The narrower the terminal, the shorter the bar: what is said beside it is worth more.
+/// The bar gets shorter on a narrow terminal, to leave space for the message beside it.
 fn style(total: u64, colors: Colors, columns: usize) -> ProgressStyle {
     let width = columns.saturating_sub(88).clamp(8, 24);
     let template = match (total, colors) {
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bar_without_a_terminal_is_no_bar_and_templates_are_right() {
+    fn bars_need_a_terminal_and_templates_are_valid() {
         let bars = Bars::new(Screen::new(Look::Quiet, Colors::Off));
         bars.progress_begin("progress", "epoch 1", 10);
         assert!(bars.open.borrow().is_empty());
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn each_instance_has_one_bar_and_close_ends_all() {
+    fn each_instance_has_one_bar_and_close_clears_all() {
         let bars = Bars::new(Screen::new(Look::Bars, Colors::Off));
         bars.screen.bars().set_draw_target(indicatif::ProgressDrawTarget::hidden());
         for (by, total) in [("a", 3), ("b", 0), ("a", 5)] {

@@ -1,4 +1,4 @@
-//! What is said before the first step: what will be trained, on what, with which plugins.
+//! The banner before a run: models, data, components and plugins.
 
 use super::{
     Colors,
@@ -7,14 +7,14 @@ use super::{
 };
 use crate::library::escape;
 
-/// Parameters that are listed one by one at most, per model.
+/// Number of parameters that are listed for each model.
 const MOST_LISTED: usize = 12;
 /// Digits of a hash that are shown.
 const HASH: usize = 8;
-/// How the label of a model begins.
+/// First word of the label of a model.
 const MODEL: &str = "model";
 
-/// A run that is about to begin.
+/// What the banner shows.
 #[derive(Clone, Debug, Default)]
 pub struct Launch {
     /// Name of the run.
@@ -23,22 +23,21 @@ pub struct Launch {
     pub host: String,
     /// Seed.
     pub seed: u64,
-    /// Where tensors live.
+    /// Device of the tensors.
     pub device: String,
     /// Threads for tensor work.
     pub threads: usize,
-    /// Epochs of the fit.
+    /// Epochs of the run.
     pub epochs: u64,
-    /// Epochs that were run before, where a run goes on.
+    /// Epochs that are done already, if the run is resumed.
     pub epochs_done: u64,
-    /// The data; none for runs whose phases make their own.
+    /// The data; none if the phases make their own.
     pub data: Option<LaunchData>,
     /// The models.
     pub models: Vec<LaunchModel>,
-    /// Everything else that takes part, as (what, components): losses, optimizers, phases,
-    /// callbacks, loggers.
+    /// The other components, as (label, components): losses, optimizers, phases, callbacks, loggers.
     pub parts: Vec<(String, Vec<String>)>,
-    /// The plugins that take part.
+    /// The plugins of the run.
     pub plugins: Vec<LaunchPlugin>,
     /// Folder of the run.
     pub directory: String,
@@ -49,11 +48,11 @@ pub struct Launch {
 pub struct LaunchData {
     /// Component.
     pub component: String,
-    /// Splits with samples and batches of an epoch.
+    /// (name, samples, batches per epoch) of each split.
     pub splits: Vec<(String, u64, u64)>,
-    /// Fields with element type, shape per sample and classes (0 for none).
+    /// (name, element type, shape per sample, classes or 0) of each field.
     pub fields: Vec<(String, String, Vec<usize>, u64)>,
-    /// How it is read, such as `batches of 32, shuffled, 2 made ahead`.
+    /// How it is read, such as `batches of 32, shuffled`.
     pub loader: String,
 }
 
@@ -64,7 +63,7 @@ pub struct LaunchModel {
     pub name: String,
     /// Component.
     pub component: String,
-    /// Path, shape, and whether it is trained.
+    /// (path, shape, whether it is trained) of each parameter.
     pub parameters: Vec<(String, Vec<usize>, bool)>,
 }
 
@@ -77,14 +76,12 @@ pub struct LaunchPlugin {
     pub version: String,
     /// sha256 in hexadecimal.
     pub sha256: String,
-    /// File that it was found as.
+    /// Its file.
     pub path: String,
 }
 
 impl Launch {
-    /// The text, of several lines.
-    ///
-    /// Lines have at most `columns` characters, as far as words allow that.
+    /// The banner. Lines are wrapped at `columns` characters, between items.
     pub fn text(&self, colors: Colors, columns: usize) -> String {
         let name = colors.paint(Paint::Bold, &escape::text(&self.name));
         let host = colors.paint(Paint::Dim, &format!("fluxbay {}", self.host));
@@ -159,7 +156,7 @@ impl LaunchData {
             .iter()
             .map(|(name, _, steps)| format!("{} {name} steps", thousands(*steps)))
             .collect();
-        rows.push(row("loader", format!("{}; {} an epoch", self.loader, list(&steps))));
+        rows.push(row("loader", format!("{}; {} per epoch", self.loader, list(&steps))));
     }
 }
 
@@ -203,7 +200,7 @@ impl LaunchPlugin {
     }
 }
 
-/// Items behind a label, broken between two of them, indented below the first.
+/// Wraps a list between items, indented below the first one.
 fn wrapped(items: &str, indent: usize, columns: usize) -> String {
     let mut text = String::new();
     let mut used = indent;
@@ -279,14 +276,14 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_matters_is_on_one_screen() {
+    fn the_banner_of_a_run() {
         insta::assert_snapshot!(digits().text(Colors::Off, 80), @r"
         digits  fluxbay 0.1.0
           run      10 epochs, seed 42, cpu on 2 threads
           data     digits: 1,438 training, 359 validation
           sample   xs f32 [64]; ys u32 scalar, 10 classes
           loader   batches of 32, shuffled; 45 training steps,
-                   12 validation steps an epoch
+                   12 validation steps per epoch
           model    mlp: 4,160 parameters, 64 values that are not trained
                    layers.0.bias      [64]         64
                    layers.0.weight    [64, 64]  4,096
@@ -298,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn long_lists_go_on_below_the_first_item() {
+    fn long_lists_are_wrapped_below_the_first_item() {
         let names = (0..9).map(|number| format!("callback-{number}")).collect();
         let launch = Launch { parts: vec![("callbacks".to_owned(), names)], ..Launch::default() };
         let text = launch.text(Colors::Off, 60);
@@ -307,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn long_models_are_cut_and_resumed_runs_say_so() {
+    fn long_models_are_cut_and_resumed_runs_show_their_epochs() {
         let mut launch = digits();
         launch.epochs_done = 4;
         launch.models[0].parameters =

@@ -1,8 +1,8 @@
-//! The log of the process: what people ask to see stands on the screen, above the bars; what
-//! happened goes to `log.txt`.
+//! The log of the process: lines that pass the filter go to the screen, lines of level info and
+//! above to `log.txt` of the run.
 //!
-//! Lines of plugins arrive here as well, with the plugin's name in their target. Texts are escaped,
-//! and a target that floods is held back, with a line that says how much was left out.
+//! Log lines of plugins arrive here as well, with the plugin's name as target. Text is escaped. A
+//! target that logs too much is limited; a line reports how many were left out.
 
 use std::{
     collections::BTreeMap,
@@ -19,25 +19,25 @@ use crate::{
     record::{Lines, RecordError, Timestamp},
 };
 
-/// Lines of one target that are taken in one [`WINDOW`].
+/// Lines of one target that are logged in one [`WINDOW`].
 const MOST_LINES: u32 = 200;
-/// See [`MOST_LINES`].
+/// Time over which [`MOST_LINES`] counts.
 const WINDOW: Duration = Duration::from_secs(1);
 /// Longest line, in characters.
 const LONGEST: usize = 4000;
 
 static LOG: OnceLock<HostLog> = OnceLock::new();
 
-/// How much is shown on the screen where `RUST_LOG` is not set.
+/// What is shown on the screen if `RUST_LOG` is not set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verbosity {
     /// Errors.
     Quiet,
-    /// Warnings too.
+    /// Warnings as well.
     Normal,
-    /// Information too.
+    /// Information as well.
     Verbose,
-    /// Everything but traces.
+    /// Everything except traces.
     Debug,
 }
 
@@ -55,11 +55,11 @@ struct Window {
     lines: u32,
 }
 
-/// What is to be done with a line.
+/// What happens to a line.
 #[derive(Debug, PartialEq, Eq)]
 enum Pass {
     Yes,
-    /// Take it, and say that so many before it were left out.
+    /// It is logged, after a line that reports how many were left out.
     After(u32),
     No,
 }
@@ -69,8 +69,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl HostLog {
-    /// Becomes the logger of this process. Called once, before anything is logged; a second call
-    /// changes nothing.
+    /// Installs the logger of this process. Called once, before anything is logged; a second call
+    /// has no effect.
     pub fn install(verbosity: Verbosity, screen: Screen) {
         let default = match verbosity {
             Verbosity::Quiet => "error",
@@ -92,11 +92,10 @@ impl HostLog {
         }
     }
 
-    /// From now on everything of level information and above goes to a file too, until
-    /// [`HostLog::close_file`].
+    /// Starts to write lines of level info and above to a file, until [`HostLog::close_file`].
     ///
     /// # Errors
-    /// Where the file cannot be opened.
+    /// The file cannot be opened.
     pub fn open_file(path: &Path) -> Result<(), RecordError> {
         let Some(log) = LOG.get() else { return Ok(()) };
         let lines =
@@ -106,10 +105,10 @@ impl HostLog {
         Ok(())
     }
 
-    /// Writes what is left and closes the file.
+    /// Writes the remaining lines and closes the file.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// The file cannot be written.
     pub fn close_file() -> Result<(), RecordError> {
         let Some(log) = LOG.get() else { return Ok(()) };
         log::set_max_level(log.filter.filter());
@@ -141,7 +140,7 @@ impl HostLog {
             Level::Trace => (Paint::Dim, "trace"),
         };
         let name = self.screen.colors().paint(paint, name);
-        let from = speaker(target).map(|plugin| format!(" [{plugin}]")).unwrap_or_default();
+        let from = plugin_of(target).map(|plugin| format!(" [{plugin}]")).unwrap_or_default();
         self.screen.print_always(&format!("{name}{from}: {text}"));
     }
 
@@ -156,13 +155,13 @@ impl HostLog {
         if let Err(error) = lines.push(|buffer| buffer.extend_from_slice(line.as_bytes())) {
             *file = None;
             drop(file);
-            self.show(Level::Error, "", &format!("the log is not written any more: {error}"));
+            self.show(Level::Error, "", &format!("log.txt is no longer written: {error}"));
         }
     }
 }
 
-/// The plugin that a target names, escaped.
-fn speaker(target: &str) -> Option<&str> {
+/// The plugin that a target names.
+fn plugin_of(target: &str) -> Option<&str> {
     target.strip_prefix("plugin::").map(|rest| rest.split("::").next().unwrap_or(rest))
 }
 
@@ -200,7 +199,7 @@ impl Log for HostLog {
 
     fn flush(&self) {
         if let Some(lines) = &mut *lock(&self.file) {
-            // The next line meets the same disk and reports it.
+            // The next line fails in the same way and reports it.
             let _ = lines.flush();
         }
     }
@@ -222,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_is_held_back_and_counted_per_target() {
+    fn lines_are_limited_and_counted_per_target() {
         let log = log();
         let begin = Instant::now();
         let passed = (0..1000).filter(|_| log.pass("plugin::loud", begin) == Pass::Yes).count();
@@ -233,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_name_the_plugin_and_stay_lines() {
+    fn lines_name_the_plugin_and_are_escaped() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.txt");
         let log = log();
@@ -244,7 +243,7 @@ mod tests {
         assert!(text.ends_with("Z warn  plugin::mean::module: two\\nlines \\x1b[31m\n"), "{text}");
         assert_eq!(text.lines().count(), 1);
         assert_eq!(
-            (speaker("plugin::mean::module"), speaker("fluxbay::loader")),
+            (plugin_of("plugin::mean::module"), plugin_of("fluxbay::loader")),
             (Some("mean"), None)
         );
     }

@@ -1,9 +1,13 @@
-//! What a person sees while a run goes on: bars on a terminal, plain lines elsewhere, nothing when
-//! asked to be quiet.
+//! Progress and diagnostics on stderr: bars on a terminal, plain lines elsewhere, nothing with
+//! `--quiet`.
 //!
-//! Everything goes to stderr, through one [`Screen`], so that lines of the log and of plugins stand
-//! above the bars and never tear them. Texts of plugins are escaped here, at the last moment.
-//! Nothing here knows how a run is trained.
+//! All output goes through one [`Screen`], so that log lines and lines of plugins appear above the
+//! bars without breaking them. Text of plugins is escaped here. Used by the command line; the
+//! learner prints through the trait `learner::ports::Display`, which [`Bars`] implements.
+//!
+//! - `screen`, `log`, `bars`: the terminal, the process log, progress bars.
+//! - `launch`, `summary`: the banner before a run and the summary after it.
+//! - `table`, `plot`, `width`: aligned columns, numbers, curves, the width of stdout.
 
 #![forbid(unsafe_code)]
 

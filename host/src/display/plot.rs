@@ -1,4 +1,4 @@
-//! A curve in text, for previews.
+//! A curve as text.
 
 use std::fmt::Write as _;
 
@@ -7,14 +7,14 @@ const WIDTH: usize = 64;
 /// Rows of the curve.
 const HEIGHT: usize = 12;
 
-/// Draws values at the times 1, 2, 3 and so on. Values that are not finite are left out.
+/// Draws values at the times 1, 2, 3, ... Values that are not finite are left out.
 pub fn plot(values: &[f64]) -> String {
     let finite = values.iter().copied().filter(|value| value.is_finite());
     let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
         (low.min(value), high.max(value))
     });
     if !low.is_finite() {
-        return "nothing to draw: no value is finite\n".to_owned();
+        return "nothing to draw: no finite value\n".to_owned();
     }
     let width = WIDTH.min(values.len());
     let mut rows = vec![vec![' '; width]; HEIGHT];
@@ -40,7 +40,7 @@ pub fn plot(values: &[f64]) -> String {
     out
 }
 
-/// The value that a column shows: the first column the first one, the last column the last one.
+/// Index of the value in a column: the first and last columns show the first and last values.
 fn index_of(column: usize, width: usize, count: usize) -> usize {
     if width < 2 { 0 } else { column * (count - 1) / (width - 1) }
 }
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_rises_from_the_left_below_to_the_right_above() {
+    fn a_rising_line_goes_from_the_lower_left_to_the_upper_right() {
         let drawn = plot(&(0..64).map(f64::from).collect::<Vec<_>>());
         let rows: Vec<&str> = drawn.lines().collect();
         assert_eq!(rows.len(), HEIGHT + 2);
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn one_value_a_level_line_and_what_is_not_finite_are_drawn_too() {
+    fn single_constant_and_non_finite_values_are_drawn() {
         assert!(plot(&[2.0]).contains("|*"));
         assert!(plot(&[2.0; 5]).lines().nth(HEIGHT - 1).unwrap().ends_with("|*****"));
         assert!(plot(&[1.0, f64::NAN, 2.0]).contains("|  *"));

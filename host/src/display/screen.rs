@@ -1,31 +1,30 @@
-//! The terminal, or what stands in its place: where lines go, and whether there are bars and
-//! colours.
+//! Where output to stderr goes, and whether it has bars and colours.
 
 use std::io::{IsTerminal, Write};
 
 use indicatif::{MultiProgress, ProgressDrawTarget};
 
-/// How things are shown.
+/// How output is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
-    /// Bars that move, lines above them.
+    /// Progress bars, with lines above them.
     Bars,
-    /// Lines only: stderr is a file or a pipe.
+    /// Lines only, because stderr is a file or a pipe.
     Lines,
-    /// Nothing but errors.
+    /// Errors only.
     Quiet,
 }
 
 /// Whether colours are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colors {
-    /// They are.
+    /// Colours are used.
     On,
-    /// They are not: no terminal, or `NO_COLOR` is set.
+    /// No colours: not a terminal, or `NO_COLOR` is set.
     Off,
 }
 
-/// The one place through which text reaches stderr. Copies share the terminal.
+/// Writes to stderr without breaking progress bars. Clones share the bars.
 #[derive(Clone, Debug)]
 pub struct Screen {
     look: Look,
@@ -34,8 +33,8 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// What fits this process: bars on a terminal that can move its cursor, lines elsewhere,
-    /// nothing where `quiet` is asked.
+    /// The screen for this process: bars on a terminal that can move its cursor, lines elsewhere,
+    /// errors only if `quiet`.
     pub fn of_process(quiet: bool) -> Screen {
         let terminal = std::io::stderr().is_terminal()
             && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
@@ -44,12 +43,12 @@ impl Screen {
             (false, true) => Look::Bars,
             (false, false) => Look::Lines,
         };
-        // See no-color.org: set and not empty.
+        // As defined by no-color.org: set and not empty.
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Screen::new(look, if terminal && !refused { Colors::On } else { Colors::Off })
     }
 
-    /// A screen with a certain look.
+    /// A screen with the given look.
     pub fn new(look: Look, colors: Colors) -> Screen {
         let target = if look == Look::Bars {
             ProgressDrawTarget::stderr_with_hz(15)
@@ -59,7 +58,7 @@ impl Screen {
         Screen { look, colors, bars: MultiProgress::with_draw_target(target) }
     }
 
-    /// How things are shown.
+    /// How output is shown.
     pub fn look(&self) -> Look {
         self.look
     }
@@ -69,7 +68,7 @@ impl Screen {
         self.colors
     }
 
-    /// Characters in a line: those of the terminal, or a hundred.
+    /// Characters in a line: the width of the terminal, or 100.
     pub fn columns(&self) -> usize {
         let of_terminal = rustix::termios::tcgetwinsize(std::io::stderr())
             .ok()
@@ -77,22 +76,22 @@ impl Screen {
         of_terminal.filter(|columns| *columns >= 40).unwrap_or(100)
     }
 
-    /// Prints lines above the bars, unless the look is quiet. The text is printed as it is: escape
-    /// what comes from others.
+    /// Prints lines above the bars, unless the look is quiet. The text is not escaped: callers
+    /// escape text of plugins and files.
     pub fn print(&self, text: &str) {
         if self.look != Look::Quiet {
             self.print_always(text);
         }
     }
 
-    /// Prints lines above the bars, also where the look is quiet: for what went wrong.
+    /// Prints lines above the bars, even if the look is quiet: for errors.
     pub fn print_always(&self, text: &str) {
         let text = text.trim_end_matches('\n');
         self.bars.suspend(|| {
             let mut line = String::with_capacity(text.len() + 1);
             line.push_str(text);
             line.push('\n');
-            // A closed stderr leaves nobody to tell.
+            // If stderr is closed, there is nothing left to do.
             let _ = std::io::stderr().lock().write_all(line.as_bytes());
         });
     }
@@ -102,7 +101,7 @@ impl Screen {
     }
 }
 
-/// Text in a colour of the terminal's own palette, or plain.
+/// Colours and styles of the terminal's palette.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Paint {
     Bold,
@@ -114,7 +113,7 @@ pub(super) enum Paint {
 }
 
 impl Colors {
-    /// `text` painted.
+    /// `text` with the style, or unchanged without colours.
     pub(super) fn paint(self, paint: Paint, text: &str) -> String {
         let code = match paint {
             Paint::Bold => "1",

@@ -1,5 +1,4 @@
-//! What is said after the last step: how it ended, what came out, where the time went, where
-//! everything is.
+//! The summary after a run: how it ended, its metrics, where the time went, where the record is.
 
 use std::time::Duration;
 
@@ -13,36 +12,36 @@ use crate::{
     record::{EpochMetric, PhaseTime},
 };
 
-/// Callbacks whose time is told one by one.
+/// Number of callbacks whose time is listed.
 const MOST_CALLBACKS: usize = 3;
 
-/// How a run ended, for a person.
+/// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Conclusion {
-    /// All epochs were run.
+    /// All epochs are done.
     Finished,
-    /// A plugin ended it early and orderly.
+    /// A plugin or the time limit ended it early.
     Stopped {
         /// Why.
         reason: String,
-        /// The instance.
+        /// The instance; empty for the time limit.
         by: String,
     },
     /// A signal ended it.
     Interrupted {
-        /// Which, such as `SIGINT`.
+        /// Name of the signal, such as `SIGINT`.
         signal: String,
     },
-    /// Something failed; the error is told elsewhere.
+    /// It failed; the error is reported separately.
     Failed,
 }
 
-/// A run that has ended.
+/// What the summary shows.
 #[derive(Clone, Debug)]
 pub struct Summary {
-    /// How.
+    /// How the run ended.
     pub conclusion: Conclusion,
-    /// Epochs that were completed.
+    /// Completed epochs.
     pub epochs: u64,
     /// Time from the first to the last event.
     pub elapsed: Duration,
@@ -52,11 +51,11 @@ pub struct Summary {
     pub times: Vec<PhaseTime>,
     /// Time of each callback, estimated.
     pub callbacks: Vec<(String, Duration)>,
-    /// Folder of the run; empty where there is none.
+    /// Run folder; empty if none is kept.
     pub directory: String,
-    /// Command that goes on with it; empty where there is nothing to go on with.
+    /// Command that resumes the run; empty if it cannot be resumed.
     pub resume: String,
-    /// Command that measures the model again; empty where there is none.
+    /// Command that evaluates the model; empty if there is no validation phase.
     pub evaluate: String,
 }
 
@@ -135,7 +134,7 @@ impl Summary {
         columns(&rows, "  ", &[2, 3, 4])
     }
 
-    /// The callbacks that took most of the time.
+    /// The callbacks that took the most time.
     fn callback_line(&self) -> Option<String> {
         let mut all: Vec<&(String, Duration)> =
             self.callbacks.iter().filter(|(_, time)| !time.is_zero()).collect();
@@ -221,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_run_on_one_screen() {
+    fn the_summary_of_a_run() {
         insta::assert_snapshot!(summary(Conclusion::Finished).text(Colors::Off), @r"
         finished 10 epochs in 2.50 s
                                   last    best  in epoch

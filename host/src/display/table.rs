@@ -1,8 +1,8 @@
-//! Texts in columns, numbers and times that are easy to read.
+//! Aligned columns, and readable numbers, times and sizes.
 
 use std::time::Duration;
 
-/// Rows whose columns are as wide as their widest text; the last column is not filled up.
+/// Rows as aligned columns, without trailing spaces. Columns in `align_right` are right-aligned.
 pub(crate) fn columns(rows: &[Vec<String>], indent: &str, align_right: &[usize]) -> String {
     let width = |column: usize| {
         rows.iter()

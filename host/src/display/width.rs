@@ -1,9 +1,9 @@
-//! How wide the terminal is that data goes to.
+//! The width of stdout.
 
 use std::io::{self, IsTerminal as _};
 
-/// Columns of the terminal that stdout is; none where it is a file or a pipe, whose readers want
-/// whole lines.
+/// Columns of the terminal on stdout; none if stdout is a file or a pipe, where lines are not
+/// wrapped.
 pub(crate) fn width_of_stdout() -> Option<usize> {
     let stdout = io::stdout();
     if !stdout.is_terminal() {
