@@ -66,7 +66,7 @@ impl ScanOptions {
         Self {
             keys: Keys::of_user(),
             quarantine: Quarantine::open(),
-            cache_dir: super::super::discover::user_cache_dir(),
+            cache_dir: super::super::user_cache_dir(),
             ..Self::default()
         }
     }
