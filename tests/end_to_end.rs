@@ -154,7 +154,7 @@ impl Phase for Half {
             return Ok(());
         }
         learner.run_step(batch, |step| {
-            let loss = step.loss(&step.forward(&step.xs()?)?, &step.ys()?)?;
+            let loss = step.compute_loss(&step.forward(&step.xs()?)?, &step.ys()?)?;
             step.backward(&loss)?;
             step.update()
         })

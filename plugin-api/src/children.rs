@@ -1,8 +1,8 @@
-//! Instances that belong to another instance, whatever plugin they come from.
+//! Instances that belong to another instance. Their components may come from any plugin.
 
-use crate::{Event, EventKind, Result, metric::MetricInput, trampoline::calls};
+use crate::{Event, EventKind, Result, event::EVERY, metric::MetricInput, trampoline::calls};
 
-/// A metric that belongs to this instance.
+/// A metric that belongs to this instance, from [`Setup::metric`](crate::Setup::metric).
 #[derive(Debug)]
 pub struct ChildMetric(u32);
 
@@ -11,28 +11,44 @@ impl ChildMetric {
         ChildMetric(index)
     }
 
-    /// Forgets what was gathered.
+    pub(crate) fn index(&self) -> u32 {
+        self.0
+    }
+
+    /// Forgets all steps.
+    ///
+    /// # Errors
+    /// Those of the metric.
     pub fn reset(&self) -> Result<()> {
         calls::metric_reset(self.0)
     }
 
-    /// Takes in one step and gives the value for that step alone.
+    /// Adds one step and returns the value of that step alone.
+    ///
+    /// # Errors
+    /// Those of the metric.
     pub fn update(&self, input: &MetricInput) -> Result<f64> {
         calls::metric_update(self.0, &input.raw())
     }
 
-    /// The value over everything gathered since `reset`; NaN where nothing was.
+    /// The value over all steps since `reset`; NaN if there were none.
+    ///
+    /// # Errors
+    /// Those of the metric.
     pub fn compute(&self) -> Result<f64> {
         calls::metric_compute(self.0)
     }
 
-    /// More than one number, as JSON; empty where there is no more.
+    /// More than one number, as a JSON text; empty if there is nothing more.
+    ///
+    /// # Errors
+    /// Those of the metric.
     pub fn details(&self) -> Result<String> {
         calls::metric_details(self.0)
     }
 }
 
-/// A schedule that belongs to this instance.
+/// A schedule that belongs to this instance, from [`Setup::schedule`](crate::Setup::schedule).
 #[derive(Debug)]
 pub struct ChildSchedule(u32);
 
@@ -41,19 +57,25 @@ impl ChildSchedule {
         ChildSchedule(index)
     }
 
-    /// Value at time `t`, from 1.
+    /// The value at time `t`, counted from 1.
+    ///
+    /// # Errors
+    /// Those of the schedule.
     pub fn value(&self, t: f64) -> Result<f64> {
         calls::schedule_value(self.0, t)
     }
 
-    /// Number of times after which the value stays; none for a schedule without end.
+    /// The time from which the value no longer changes; none if there is no such time.
+    ///
+    /// # Errors
+    /// Those of the schedule.
     pub fn length(&self) -> Result<Option<u64>> {
         let length = calls::schedule_length(self.0)?;
         Ok((length > 0).then_some(length))
     }
 }
 
-/// A callback that belongs to this instance.
+/// A callback that belongs to this instance, from [`Setup::callback`](crate::Setup::callback).
 #[derive(Debug)]
 pub struct ChildCallback(u32);
 
@@ -62,21 +84,26 @@ impl ChildCallback {
         ChildCallback(index)
     }
 
-    /// Lets it handle an event, with its own grants.
+    /// Lets it handle an event, with its own access to the state.
+    ///
+    /// # Errors
+    /// Those of the callback, including its cancelling.
     pub fn on(&self, event: &Event) -> Result<()> {
         calls::callback_on(self.0, event.raw())
     }
 
-    /// The events that it subscribed to with their names, custom ones too.
+    /// The events that it subscribes to, with their names, custom events included.
+    ///
+    /// # Errors
+    /// Outside a call of the host.
     pub fn events(&self) -> Result<Vec<(EventKind, String)>> {
         let mut events = Vec::new();
-        for event in EventKind::STANDARD {
+        for event in EVERY {
             if self.handles(event)? {
                 events.push((event, event.name().to_owned()));
             }
         }
-        // Custom events are numbered one after the other; the first number without a name ends
-        // them.
+        // Custom events are numbered without gaps: the first number without a name ends them.
         for event in (crate::abi::event::CUSTOM..).map(EventKind::from_raw) {
             let Ok(name) = calls::event_name(event.number()) else { break };
             if self.handles(event)? {
@@ -86,7 +113,10 @@ impl ChildCallback {
         Ok(events)
     }
 
-    /// Whether it subscribed to an event.
+    /// Whether it subscribes to an event.
+    ///
+    /// # Errors
+    /// Outside a call of the host.
     pub fn handles(&self, event: EventKind) -> Result<bool> {
         calls::callback_handles(self.0, event.number())
     }

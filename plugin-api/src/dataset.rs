@@ -6,49 +6,186 @@ use crate::{
     tensor::DType,
 };
 
-/// Samples by index, written into the host's buffers.
+/// Samples by index, written into buffers of the host.
 ///
-/// `open` and `prepare` run on the training thread before the first batch; `fill` runs on several
-/// threads at a time, also for parts of one batch. Shuffling, splitting and batching are the
-/// host's.
+/// The host shuffles, divides and batches; a data set returns samples by their index. `open` and
+/// `prepare` are called on the training thread before the first batch, `fill` on several loader
+/// threads at a time, also for parts of one batch, but never while another function of the instance
+/// runs. A data set that learns from its samples keeps what it learned with
+/// [`learns!`](crate::learns!).
+///
+/// ```
+/// # use fluxbay_plugin::prelude::*;
+/// /// Points on the line `y = 2 x`.
+/// struct Line;
+///
+/// impl Component for Line {
+///     type Config = NoConfig;
+///
+///     fn new(_: NoConfig, _: &mut Setup) -> Result<Self> {
+///         Ok(Line)
+///     }
+/// }
+///
+/// impl Dataset for Line {
+///     fn open(&mut self) -> Result<()> {
+///         Ok(())
+///     }
+///
+///     fn fields(&self) -> Vec<Field> {
+///         vec![Field::new("xs", DType::F32, &[1]), Field::new("ys", DType::F32, &[1])]
+///     }
+///
+///     fn splits(&self) -> Vec<Split> {
+///         vec![Split::new("all", 100)]
+///     }
+///
+///     fn fill(&self, _: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {
+///         for (x, index) in buffers.f32(0)?.iter_mut().zip(indices) {
+///             *x = *index as f32;
+///         }
+///         for (y, index) in buffers.f32(1)?.iter_mut().zip(indices) {
+///             *y = 2.0 * *index as f32;
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
 pub trait Dataset: Component + Send + Sync {
-    /// Opens files, checks them and learns shapes; called once.
+    /// Opens and checks the files and determines fields and splits. Called once, after the
+    /// composition was accepted and before any other function here. `[training thread]`
+    ///
+    /// # Errors
+    /// The run does not start. Name the file, and the line where there is one.
     fn open(&mut self) -> Result<()>;
 
-    /// The fields of a sample: by custom `xs` first and `ys` second.
+    /// The fields of a sample: by convention `xs`, then `ys`. `[training thread]`
     fn fields(&self) -> Vec<Field>;
 
-    /// The parts: either `training` and `validation`, or `all`, which the host then divides.
+    /// The splits: either `training` and `validation`, or `all`, which the host then divides.
+    /// `[training thread]`
     fn splits(&self) -> Vec<Split>;
 
-    /// Tells which samples of `split` are for training, so that statistics (means, medians) come
-    /// from them alone.
+    /// Receives the indices of the samples of `split` that are used for training, so that statistics
+    /// (means, medians, categories) are computed from them alone. Called before the first `fill`; if
+    /// called again, the last call counts. `[training thread]`
+    ///
+    /// # Errors
+    /// The run does not start.
     fn prepare(&mut self, split: usize, indices: &[u64]) -> Result<()> {
         let _ = (split, indices);
         Ok(())
     }
 
-    /// Writes the samples of `split` at `indices`, one after the other, into each field's buffer.
-    /// The indices are below the split's number of samples. All of each buffer has to be written:
-    /// it holds what an earlier batch left there.
+    /// Writes the samples of `split` at `indices`, one after the other, into the buffer of each
+    /// field. The indices are below the split's number of samples. Every element of every buffer
+    /// must be written: a buffer still holds an earlier batch. `[loader threads, several at a time]`
+    ///
+    /// # Errors
+    /// The step that needs the batch ends with the error, which names the split and the samples.
     fn fill(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()>;
+
+    /// What `open` and `prepare` learned from the data: statistics, categories, class order, a
+    /// vocabulary. Saved with the run and the model. Called after `prepare`, if `plugin!` has
+    /// `learns: true`; normally written by [`learns!`](crate::learns!). `[training thread]`
+    ///
+    /// # Errors
+    /// The run does not start.
+    fn learnt(&self) -> Result<Vec<u8>> {
+        Err(Error::new("this data set has `learns: true` in `plugin!`, but no function `learnt`"))
+    }
+
+    /// Takes what another instance learned, in the format of the component's state version
+    /// `version`. Called before `open`, where a model is used again: when a run is resumed, evaluated
+    /// or fine-tuned. `open` and `prepare` then learn nothing; they refuse data that does not fit,
+    /// such as a class that was not there. `[training thread]`
+    ///
+    /// # Errors
+    /// If the bytes cannot be read.
+    fn restore(&mut self, version: u32, bytes: &[u8]) -> Result<()> {
+        let _ = (version, bytes);
+        Err(Error::new("this data set has `learns: true` in `plugin!`, but no function `restore`"))
+    }
+}
+
+/// Keeps what a data set learns from its training samples: a line in its `impl Dataset` that expands
+/// to [`Dataset::learnt`] and [`Dataset::restore`].
+///
+/// `learns!(statistics);` names a field that holds an `Option`: `open` or `prepare` fills it if it
+/// is none, and uses it as it is otherwise. `plugin!` needs the line `learns: true`.
+///
+/// ```
+/// # use fluxbay_plugin::prelude::*;
+/// struct Centred {
+///     values: Vec<f32>,
+///     /// Mean of the training samples.
+///     mean: Option<f32>,
+/// }
+///
+/// # impl Component for Centred {
+/// #     type Config = NoConfig;
+/// #     fn new(_: NoConfig, _: &mut Setup) -> Result<Self> {
+/// #         Ok(Centred { values: vec![1.0, 2.0, 6.0], mean: None })
+/// #     }
+/// # }
+/// impl Dataset for Centred {
+///     learns!(mean);
+///
+///     fn prepare(&mut self, _: usize, indices: &[u64]) -> Result<()> {
+///         if self.mean.is_none() {
+///             let sum: f32 = indices.iter().map(|index| self.values[*index as usize]).sum();
+///             self.mean = Some(sum / indices.len() as f32);
+///         }
+///         Ok(())
+///     }
+/// #     fn open(&mut self) -> Result<()> { Ok(()) }
+/// #     fn fields(&self) -> Vec<Field> { vec![Field::new("xs", DType::F32, &[])] }
+/// #     fn splits(&self) -> Vec<Split> { vec![Split::new("all", self.values.len())] }
+///
+///     fn fill(&self, _: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {
+///         let mean = self.mean.unwrap_or(0.0);
+///         for (x, index) in buffers.f32(0)?.iter_mut().zip(indices) {
+///             *x = self.values[*index as usize] - mean;
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// plugin! {
+///     summary: "Numbers around 0.",
+///     dataset "centred" => Centred { summary: "Numbers minus their mean.", learns: true },
+/// }
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! learns {
+    ($field:ident) => {
+        fn learnt(&self) -> $crate::Result<::std::vec::Vec<u8>> {
+            $crate::to_bytes(&self.$field)
+        }
+
+        fn restore(&mut self, _version: u32, bytes: &[u8]) -> $crate::Result<()> {
+            self.$field = $crate::from_bytes(bytes)?;
+            ::core::result::Result::Ok(())
+        }
+    };
 }
 
 /// One field of a sample.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// `xs`, `ys`, or a name of its own.
+    /// `xs`, `ys`, or another name; its state path is `step.NAME`.
     pub name: String,
     /// Element type.
     pub dtype: DType,
     /// Dimensions of one sample, without the batch's; empty for a scalar.
     pub shape: Vec<usize>,
-    /// Number of classes where the field holds class labels (`u32`, below this number).
+    /// Number of classes if the field holds class labels (`u32`, below this number).
     pub classes: Option<usize>,
 }
 
 impl Field {
-    /// A field of numbers.
+    /// A field of numbers, with the shape of one sample: `&[]` for a scalar.
     pub fn new(name: &str, dtype: DType, shape: &[usize]) -> Field {
         Field { name: name.to_owned(), dtype, shape: shape.to_vec(), classes: None }
     }
@@ -63,7 +200,7 @@ impl Field {
         }
     }
 
-    /// Elements of one sample.
+    /// Number of elements of one sample.
     pub fn elements(&self) -> usize {
         self.shape.iter().product()
     }
@@ -88,13 +225,13 @@ pub struct Split {
 }
 
 impl Split {
-    /// A split.
+    /// A split called `training`, `validation` or `all`.
     pub fn new(name: &str, samples: usize) -> Split {
         Split { name: name.to_owned(), samples }
     }
 }
 
-/// The fields of the run's data: what a model has to fit.
+/// The fields of the run's data, which a model is built for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataSpec {
     /// Fields of a batch; shapes are per sample.
@@ -103,17 +240,26 @@ pub struct DataSpec {
 
 impl DataSpec {
     /// The field of inputs: `xs`, or the first.
+    ///
+    /// # Errors
+    /// If the data set has no fields.
     pub fn xs(&self) -> Result<&Field> {
         self.named("xs", 0)
     }
 
     /// The field of targets: `ys`, or the second.
+    ///
+    /// # Errors
+    /// If the data set has one field only.
     pub fn ys(&self) -> Result<&Field> {
         self.named("ys", 1)
     }
 
-    /// Values per sample that the model has to predict: the classes of the targets, or their
+    /// Number of values per sample that a model has to predict: the classes of the targets, or their
     /// elements.
+    ///
+    /// # Errors
+    /// As [`DataSpec::ys`].
     pub fn outputs(&self) -> Result<usize> {
         let ys = self.ys()?;
         Ok(ys.classes.unwrap_or_else(|| ys.elements()))
@@ -138,7 +284,10 @@ pub struct Buffers<'a> {
 
 macro_rules! buffers {
     ($($name:ident: $type:ty = $dtype:ident),+ $(,)?) => { $(
-        #[doc = concat!("The `", stringify!($type), "` elements of field `index`: samples one after the other.")]
+        #[doc = concat!("The `", stringify!($type), "` elements of field `index`, `[samples, ...]` in row-major order.")]
+        ///
+        /// # Errors
+        /// If there is no such field, or it has another element type.
         pub fn $name(&mut self, index: usize) -> Result<&mut [$type]> {
             self.elements(index, DType::$dtype)
         }

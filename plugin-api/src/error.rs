@@ -1,30 +1,43 @@
-//! Errors, and cancelling, as values that travel with `?`.
+//! Errors and cancelling, as values that are returned with `?`.
 
 use std::fmt;
 
 use crate::abi::status;
 
-/// What most functions of this crate give.
+/// The result of most functions of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a call did not complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Something is wrong: the run ends, or goes on without this instance where `on-error` says so.
+    /// Something failed: the run ends, or continues without this instance if its `on-error` says so.
     Failed,
-    /// The current step ends here; training goes on with the next batch.
+    /// Ends the current step; training continues with the next batch.
     CancelStep,
-    /// The current epoch ends here; the next phase goes on.
+    /// Ends the current epoch; the next phase runs.
     CancelEpoch,
-    /// The fit ends here, in an orderly way.
+    /// Ends the fit early, without an error.
     CancelFit,
-    /// A plugin panicked on the way.
+    /// A plugin panicked during the call.
     Panicked,
 }
 
-/// An error, or a request to leave a step, an epoch or the fit, with a text for the person who
-/// reads it.
-// In a box, so that a `Result` fits into registers where all goes well.
+/// An error, or a request to end a step, an epoch or the fit, with a text for the user.
+///
+/// ```
+/// # use fluxbay_plugin::prelude::*;
+/// fn first_line(path: &str) -> Result<String> {
+///     let text = std::fs::read_to_string(path).context(path)?;
+///     match text.lines().next() {
+///         Some(line) => Ok(line.to_owned()),
+///         None => bail!("{path} is empty"),
+///     }
+/// }
+///
+/// assert!(first_line("missing.csv").unwrap_err().message().starts_with("missing.csv: "));
+/// assert!(Error::cancel_fit("the loss is low enough").message().contains("low"));
+/// ```
+// Boxed, so that a `Result` fits into registers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error(Box<Inner>);
 
@@ -35,22 +48,22 @@ struct Inner {
 }
 
 impl Error {
-    /// Something is wrong.
+    /// An error with a text.
     pub fn new(message: impl Into<String>) -> Error {
         Error::of(Reason::Failed, message.into())
     }
 
-    /// Leaves the current step: return it from a callback or a phase.
+    /// Ends the current step when a callback or a phase returns it. The text is the reason.
     pub fn cancel_step(why: impl Into<String>) -> Error {
         Error::of(Reason::CancelStep, why.into())
     }
 
-    /// Leaves the current epoch.
+    /// Ends the current epoch. The text is the reason.
     pub fn cancel_epoch(why: impl Into<String>) -> Error {
         Error::of(Reason::CancelEpoch, why.into())
     }
 
-    /// Leaves the fit.
+    /// Ends the fit. The text is the reason.
     pub fn cancel_fit(why: impl Into<String>) -> Error {
         Error::of(Reason::CancelFit, why.into())
     }
@@ -59,7 +72,7 @@ impl Error {
         Error(Box::new(Inner { reason, message }))
     }
 
-    /// What kind of error it is.
+    /// Whether it is an error, a request to end something, or a panic.
     pub fn reason(&self) -> Reason {
         self.0.reason
     }
@@ -129,9 +142,12 @@ impl From<&str> for Error {
     }
 }
 
-/// Adds to the error of a `Result` what was being done.
+/// Adds to the error of a `Result` what was being done: `read(path).context(path)?`.
 pub trait Context<T> {
     /// Puts `what` before the text of the error.
+    ///
+    /// # Errors
+    /// The error of the result itself.
     fn context(self, what: impl fmt::Display) -> Result<T>;
 }
 

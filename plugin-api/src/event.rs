@@ -1,4 +1,4 @@
-//! Events, as callbacks see them.
+//! Events, as callbacks receive them.
 
 use crate::{
     Result,
@@ -6,90 +6,41 @@ use crate::{
     trampoline::calls,
 };
 
-/// Which event it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum EventKind {
-    /// Before the first epoch of a fit.
-    FitBegin,
-    /// After the last epoch of a fit, however it ended.
-    FitEnd,
-    /// Before the first step of a phase's epoch.
-    EpochBegin,
-    /// After the last step of a phase's epoch; also after a cancelled one.
-    EpochEnd,
-    /// A batch is there: `step.xs` and `step.ys` may be read and changed.
-    StepBegin,
-    /// The step is complete.
-    StepEnd,
-    /// `step.yhats` is there, the loss is not.
-    LossBegin,
-    /// `step.loss` is there, the gradients are not.
-    BackwardBegin,
-    /// `step.grads` is there, the parameters are not updated yet.
-    BackwardEnd,
-    /// The step was cancelled; takes the place of step-end.
-    StepCancelled,
-    /// The epoch was cancelled; epoch-end follows.
-    EpochCancelled,
-    /// The fit was cancelled; fit-end follows.
-    FitCancelled,
-    /// Something failed; takes the place of the ends that are still owed.
-    Error,
-    /// Every reader of epoch-end has run: state may be saved now.
-    Checkpoint,
-    /// An event of a phase's own, by the number that `Setup::event` gave for its name.
-    Custom(u32),
+macro_rules! define_kinds {
+    ($($(#[doc = $doc:literal])+ $constant:ident = $number:literal, $variant:ident, $name:literal;)+) => {
+        /// Which event it is.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum EventKind {
+            $( $(#[doc = $doc])+ $variant, )+
+            /// An event that a phase declares and dispatches itself, by the number that
+            /// [`Setup::event`](crate::Setup::event) returns for its name.
+            Custom(u32),
+        }
+
+        /// Every standard event: `on: EVERY` in [`plugin!`](crate::plugin!) subscribes to all of them.
+        pub const EVERY: [EventKind; event::STANDARD as usize] = [ $(EventKind::$variant),+ ];
+
+        impl EventKind {
+            /// The number of this event in the contract.
+            pub const fn number(self) -> u32 {
+                match self {
+                    $( EventKind::$variant => $number, )+
+                    EventKind::Custom(number) => number,
+                }
+            }
+        }
+    };
 }
 
+event::events!(define_kinds);
+
 impl EventKind {
-    pub(crate) const STANDARD: [EventKind; event::STANDARD as usize] = [
-        EventKind::FitBegin,
-        EventKind::FitEnd,
-        EventKind::EpochBegin,
-        EventKind::EpochEnd,
-        EventKind::StepBegin,
-        EventKind::StepEnd,
-        EventKind::LossBegin,
-        EventKind::BackwardBegin,
-        EventKind::BackwardEnd,
-        EventKind::StepCancelled,
-        EventKind::EpochCancelled,
-        EventKind::FitCancelled,
-        EventKind::Error,
-        EventKind::Checkpoint,
-    ];
-
     pub(crate) const fn from_raw(kind: u32) -> EventKind {
-        if kind < event::STANDARD {
-            EventKind::STANDARD[kind as usize]
-        } else {
-            EventKind::Custom(kind)
-        }
+        if kind < event::STANDARD { EVERY[kind as usize] } else { EventKind::Custom(kind) }
     }
 
-    /// The number of this event in the contract.
-    pub const fn number(self) -> u32 {
-        match self {
-            EventKind::FitBegin => event::FIT_BEGIN,
-            EventKind::FitEnd => event::FIT_END,
-            EventKind::EpochBegin => event::EPOCH_BEGIN,
-            EventKind::EpochEnd => event::EPOCH_END,
-            EventKind::StepBegin => event::STEP_BEGIN,
-            EventKind::StepEnd => event::STEP_END,
-            EventKind::LossBegin => event::LOSS_BEGIN,
-            EventKind::BackwardBegin => event::BACKWARD_BEGIN,
-            EventKind::BackwardEnd => event::BACKWARD_END,
-            EventKind::StepCancelled => event::STEP_CANCELLED,
-            EventKind::EpochCancelled => event::EPOCH_CANCELLED,
-            EventKind::FitCancelled => event::FIT_CANCELLED,
-            EventKind::Error => event::ERROR,
-            EventKind::Checkpoint => event::CHECKPOINT,
-            EventKind::Custom(number) => number,
-        }
-    }
-
-    /// The name of a standard event; custom ones are known by name to the run alone
-    /// (`Event::name`).
+    /// The name of a standard event; `custom` for a custom one, whose name only the run knows
+    /// ([`Event::name`]).
     pub const fn name(self) -> &'static str {
         match self {
             EventKind::Custom(_) => "custom",
@@ -101,15 +52,27 @@ impl EventKind {
 /// What a phase is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PhaseKind {
-    /// It updates parameters.
+    /// Updates parameters.
     Training,
-    /// It measures; parameters stay as they are.
+    /// Measures; parameters do not change.
     Validation,
     /// Anything else.
     Other,
 }
 
-/// An event and where in the run it happened.
+impl PhaseKind {
+    /// The kind with this number in the contract; none for "no phase".
+    pub(crate) fn from_raw(number: u32) -> Option<PhaseKind> {
+        match number {
+            phase_kind::TRAINING => Some(PhaseKind::Training),
+            phase_kind::VALIDATION => Some(PhaseKind::Validation),
+            phase_kind::OTHER => Some(PhaseKind::Other),
+            _ => None,
+        }
+    }
+}
+
+/// An event, and where in the run it was fired.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[repr(transparent)]
 pub struct Event(pub(crate) EventRaw);
@@ -121,18 +84,16 @@ impl Event {
     }
 
     /// Name of the event, also of a custom one.
+    ///
+    /// # Errors
+    /// Outside a call of the host.
     pub fn name(&self) -> Result<String> {
         calls::event_name(self.0.kind)
     }
 
-    /// What the running phase is for; none outside phases (fit-begin, fit-end).
+    /// The kind of the running phase; none outside phases (fit-begin, fit-end).
     pub fn phase_kind(&self) -> Option<PhaseKind> {
-        match self.0.phase_kind {
-            phase_kind::TRAINING => Some(PhaseKind::Training),
-            phase_kind::VALIDATION => Some(PhaseKind::Validation),
-            phase_kind::OTHER => Some(PhaseKind::Other),
-            _ => None,
-        }
+        PhaseKind::from_raw(self.0.phase_kind)
     }
 
     /// Whether the running phase is a training phase.
@@ -151,6 +112,9 @@ impl Event {
     }
 
     /// Instance id of the running phase, such as `training`; empty outside phases.
+    ///
+    /// # Errors
+    /// Outside a call of the host.
     pub fn phase_name(&self) -> Result<String> {
         match self.phase() {
             Some(_) => calls::phase_name(self.0.phase),
@@ -158,22 +122,22 @@ impl Event {
         }
     }
 
-    /// Epoch of the fit, from 1; 0 before the first.
+    /// Epoch of the fit, counted from 1; 0 before the first.
     pub fn epoch(&self) -> u64 {
         self.0.epoch
     }
 
-    /// Step within the epoch, from 1; 0 outside steps.
+    /// Step within the epoch, counted from 1; 0 outside steps.
     pub fn step(&self) -> u64 {
         self.0.step
     }
 
-    /// Steps that this phase has begun since the run began, this one included.
+    /// Number of steps that this phase has begun since the run began, this one included.
     pub fn total_steps(&self) -> u64 {
         self.0.total_steps
     }
 
-    /// Steps that an epoch of this phase has; none where unknown.
+    /// Number of steps in an epoch of this phase; none if unknown.
     pub fn steps_per_epoch(&self) -> Option<u64> {
         (self.0.steps_per_epoch > 0).then_some(self.0.steps_per_epoch)
     }

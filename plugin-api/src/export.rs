@@ -1,23 +1,27 @@
 //! The export macro.
 
-/// Makes a plugin of a crate: its manifest, its entry, the one symbol that it exports.
+/// Exports a crate's components as a plugin: manifest, entry, and the one symbol that the host
+/// looks for.
 ///
 /// Write it once in a `cdylib` crate. Name, version, licence and authors come from the crate's
-/// `Cargo.toml`. For each component stand its kind, its name, its Rust type, and what the host may
-/// know before it runs any code:
+/// `Cargo.toml`. Each component is a line `KIND "NAME" => TYPE { ... }`: one of the kinds `phase`,
+/// `callback`, `model`, `loss`, `dataset`, `metric`, `schedule`, `logger`, `optimizer`, a name in
+/// kebab-case, the Rust type, and what the host reads from the file before it runs any code:
 ///
-/// | line | what it says |
+/// | key | value |
 /// |---|---|
-/// | `summary` | one line: what it is for |
+/// | `summary` | what the component is for, in one line |
 /// | `details` | a longer text |
 /// | `example` | lines for a run file |
-/// | `on` | standard events that a callback handles |
-/// | `on_custom`, `emits` | events of a phase's own, by name |
-/// | `reads`, `writes` | state paths: the most that an instance may ask for |
-/// | `run_after`, `run_before` | order beside what access demands |
+/// | `on` | standard events that a callback handles: a list, or [`EVERY`](crate::event::EVERY) |
+/// | `on_custom` | custom events that a callback handles, by name |
+/// | `emits` | custom events that a phase dispatches, by name |
+/// | `reads`, `writes` | state paths that an instance may ask for in `new`; others are refused |
+/// | `run_after`, `run_before` | order in addition to what state access requires |
 /// | `hyper_parameters` | numbers that schedules may change |
-/// | `phase_kind` | `training`, `validation` or `other` |
-/// | `state_version` | raise it when the saved form changes |
+/// | `phase_kind` | of a phase: `"training"`, `"validation"` or `"other"` |
+/// | `learns` | of a data set: `true` if it keeps what it learns, see [`learns!`](crate::learns!) |
+/// | `state_version` | version of the saved state, 1 by default; raise it when the format changes |
 ///
 /// ```
 /// # use fluxbay_plugin::prelude::*;
@@ -39,6 +43,23 @@
 /// }
 /// # fn main() {}
 /// ```
+///
+/// A kind that does not exist and a name that is not kebab-case are compile errors:
+///
+/// ```compile_fail
+/// # use fluxbay_plugin::prelude::*;
+/// # struct Any;
+/// # impl Component for Any {
+/// #     type Config = NoConfig;
+/// #     fn new(_: NoConfig, _: &mut Setup) -> Result<Self> { Ok(Any) }
+/// # }
+/// # impl Schedule for Any { fn value(&self, _: f64) -> Result<f64> { Ok(1.0) } }
+/// plugin! {
+///     summary: "A plugin.",
+///     schedule "Not_Kebab" => Any { summary: "A schedule." },
+/// }
+/// # fn main() {}
+/// ```
 #[macro_export]
 macro_rules! plugin {
     (
@@ -47,7 +68,7 @@ macro_rules! plugin {
     ) => {
         const _: () = {
             #[allow(unused_imports)]
-            use $crate::event::EventKind::*;
+            use $crate::event::{EVERY, EventKind::*};
             use $crate::{__private as private, abi::entry, manifest::{ComponentManifest, PluginManifest}};
 
             const COMPONENTS: &[ComponentManifest] = &[ $(
@@ -55,8 +76,13 @@ macro_rules! plugin {
                     ::core::stringify!($kind),
                     $name,
                     <<$type as $crate::Component>::Config as $crate::config::Described>::SCHEMA,
-                ) $( .$key(&$value) )*
+                ) $( .$key(&$value) )* .checked()
             ),+ ];
+
+            $( $crate::manifest::check_name($name, ::core::concat!(
+                "`", $name, "` is no name of a component: ",
+                "use small letters, digits and hyphens, beginning with a letter",
+            )); )+
 
             const MANIFEST: PluginManifest = PluginManifest {
                 name: ::core::env!("CARGO_PKG_NAME"),
@@ -78,15 +104,49 @@ macro_rules! plugin {
                     let version = COMPONENTS[index].get_state_version();
                     index += 1;
                     let _ = index;
-                    $crate::trampoline::$kind::component::<$type>($name, version)
+                    $crate::__component!($kind: $type, $name, version)
                 } ),+ ]
             };
+
+            static METRICS: &[$crate::abi::metric::MetricRow] = {
+                const ALL: &[Option<$crate::abi::metric::MetricRow>] =
+                    &[ $( $crate::__metric_row!($kind: $type, $name) ),+ ];
+                const ROWS: [$crate::abi::metric::MetricRow; private::count(ALL)] =
+                    private::rows(ALL);
+                &ROWS
+            };
+
+            static DATASET_STATES: &[$crate::abi::dataset::DatasetStateRow] = {
+                const ALL: &[Option<$crate::abi::dataset::DatasetStateRow>] = &{
+                    let mut index = 0;
+                    [ $( {
+                        let learns = COMPONENTS[index].get_learns();
+                        index += 1;
+                        let _ = index;
+                        if learns { $crate::__dataset_state_row!($kind: $type, $name) } else { None }
+                    } ),+ ]
+                };
+                const ROWS: [$crate::abi::dataset::DatasetStateRow; private::count(ALL)] =
+                    private::rows(ALL);
+                &ROWS
+            };
+
+            static EXTENSIONS: private::Extensions = private::Extensions::new(METRICS, DATASET_STATES);
+
+            unsafe extern "C" fn extension(id: $crate::abi::text::Text) -> *const () {
+                private::extension(&EXTENSIONS, id)
+            }
 
             unsafe extern "C" fn init(host: *const $crate::abi::host::HostTable) -> i32 {
                 private::init(::core::env!("CARGO_PKG_NAME"), host)
             }
 
-            static ENTRY: entry::Entry = private::entry($crate::manifest::json_of(&SECTION), TABLES, init);
+            static ENTRY: entry::Entry = private::entry(
+                $crate::manifest::json_of(&SECTION),
+                TABLES,
+                init,
+                extension,
+            );
 
             extern "C" fn root() -> private::ConstructorResult {
                 private::root(&ENTRY)

@@ -64,6 +64,7 @@ pub mod dataset;
 mod error;
 pub mod event;
 mod export;
+mod figures;
 mod json;
 mod learner;
 mod log_bridge;
@@ -89,13 +90,14 @@ pub use config::{Config, NoConfig};
 pub use dataset::{Buffers, DataSpec, Dataset, Field, Split};
 pub use error::{Context, Error, Reason, Result};
 pub use event::{Event, EventKind, PhaseKind};
+pub use figures::{Figure, WatchedFigure};
 pub use learner::{
-    Batch, Better, Epoch, Learner, LossIndex, ModelIndex, PhaseLearner, Progress, Ranking,
+    Batch, Better, Epoch, Learner, LossIndex, ModelIndex, PhaseLearner, Position, Ranking,
     Rehearsal, Step,
 };
 pub use logger::{Logger, Record, RecordValue};
 pub use loss::Loss;
-pub use metric::{Metric, MetricInput};
+pub use metric::{Direction, Metric, MetricInput};
 pub use model::Model;
 pub use nn::{Activation, Init, Module, Params};
 pub use optimizer::{Optimizer, Update};
@@ -121,18 +123,20 @@ mod pages {
 /// What most plugins use.
 pub mod prelude {
     pub use crate::{
-        Activation, Batch, Buffers, Callback, Component, Context, DType, DataSpec, Dataset, Error,
-        Event, EventKind, EventKind::*, Field, Init, Json, Learner, Logger, Loss, Metric,
-        MetricInput, Model, Module, NoConfig, Node, Optimizer, Params, Phase, PhaseLearner, Read,
-        Record, RecordValue, Resolution, Result, Schedule, Series, Setup, Split, Step, Tensor,
-        Tensors, Update, Write, bail, choice, config, from_bytes, log, plugin, serde_json,
-        to_bytes, variants,
+        Activation, Batch, Buffers, Callback, Component, Context, DType, DataSpec, Dataset,
+        Direction, Error, Event, EventKind, EventKind::*, Field, Init, Json, Learner, Logger, Loss,
+        Metric, MetricInput, Model, Module, NoConfig, Node, Optimizer, Params, Phase, PhaseLearner,
+        Read, Record, RecordValue, Resolution, Result, Schedule, Series, Setup, Split, Step,
+        Tensor, Tensors, Update, Write, bail, choice, config, from_bytes, learns, log, plugin,
+        serde_json, state, to_bytes, variants,
     };
 }
 
 /// What the macros need.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::trampoline::plugin::{ConstructorResult, LibHeader, entry, header, init, root};
+    pub use crate::trampoline::plugin::{
+        ConstructorResult, Extensions, LibHeader, count, entry, extension, header, init, root, rows,
+    };
     pub use serde;
 }

@@ -11,34 +11,81 @@ use crate::{
     },
 };
 
-/// A backend that records what callbacks log. `[training thread]`
+/// Writes the records that callbacks log: to a file, a service, a terminal. `[training thread]`
+///
+/// An error disables the logger, and the run continues, unless its `on-error` is `stop`. After a
+/// resume, records that were written after the checkpoint come again: save the length of a file and
+/// cut it in `open`.
+///
+/// ```
+/// # use fluxbay_plugin::prelude::*;
+/// /// Prints every number to standard error.
+/// struct Stderr;
+///
+/// impl Component for Stderr {
+///     type Config = NoConfig;
+///
+///     fn new(_: NoConfig, _: &mut Setup) -> Result<Self> {
+///         Ok(Stderr)
+///     }
+/// }
+///
+/// impl Logger for Stderr {
+///     fn open(&mut self, _: &std::path::Path) -> Result<()> {
+///         Ok(())
+///     }
+///
+///     fn write(&mut self, record: &Record<'_>) -> Result<()> {
+///         if let RecordValue::Scalar(value) = record.value {
+///             eprintln!("{} {} {value}", record.step, record.tag);
+///         }
+///         Ok(())
+///     }
+///
+///     fn flush(&mut self) -> Result<()> {
+///         Ok(())
+///     }
+/// }
+/// ```
 pub trait Logger: Component {
-    /// Opens the backend; `dir` is a folder of the run that belongs to this instance. Called once
-    /// before the first record.
+    /// Opens the backend. `dir` is this instance's folder in the run; it may not exist yet. Called
+    /// once, before the first record.
+    ///
+    /// # Errors
+    /// If the backend cannot be opened: name the file or address.
     fn open(&mut self, dir: &Path) -> Result<()>;
 
-    /// Writes one record.
+    /// Writes one record. Records of kinds that the backend cannot hold are skipped.
+    ///
+    /// # Errors
+    /// If writing fails.
     fn write(&mut self, record: &Record<'_>) -> Result<()>;
 
-    /// Everything written so far is on its way to the disk.
+    /// Writes out what is buffered. Called before a checkpoint.
+    ///
+    /// # Errors
+    /// If writing fails.
     fn flush(&mut self) -> Result<()>;
 
-    /// The last call: flushes and closes.
+    /// Flushes and closes. The last call of a run.
+    ///
+    /// # Errors
+    /// If writing fails.
     fn close(&mut self) -> Result<()> {
         self.flush()
     }
 }
 
-/// One record: what, where on its axis, when.
+/// One record: a value under a tag, with its position on the tag's axis and its time.
 #[derive(Clone, Debug)]
 pub struct Record<'a> {
     /// Tag such as `step/training/metrics/loss`.
     pub tag: Cow<'a, str>,
     /// Position on the tag's axis: steps or epochs.
     pub step: u64,
-    /// Unix time in seconds; the host fills it in.
+    /// Unix time in seconds; set by the host.
     pub time: f64,
-    /// The thing itself.
+    /// The value.
     pub value: RecordValue<'a>,
 }
 
@@ -49,16 +96,16 @@ pub enum RecordValue<'a> {
     Scalar(f64),
     /// A text.
     Text(Cow<'a, str>),
-    /// Values whose distribution is wanted.
+    /// A tensor of any shape whose distribution is recorded.
     Histogram(Tensor),
     /// `[height, width]` or `[channels, height, width]`, values from 0 to 1.
     Image(Tensor),
-    /// Hyper-parameters, a JSON object.
+    /// Hyper-parameters, as the text of a JSON object.
     HyperParameters(Cow<'a, str>),
 }
 
 impl<'a> Record<'a> {
-    /// A record; the host adds the time.
+    /// A record of any value. The host sets the time.
     pub fn new(tag: impl Into<Cow<'a, str>>, step: u64, value: RecordValue<'a>) -> Record<'a> {
         Record { tag: tag.into(), step, time: 0.0, value }
     }

@@ -47,6 +47,7 @@ pub struct ComponentManifest {
     hyper_parameters: &'static [&'static str],
     phase_kind: &'static str,
     state_version: u32,
+    learns: bool,
 }
 
 macro_rules! lists {
@@ -79,6 +80,7 @@ impl ComponentManifest {
             hyper_parameters: &[],
             phase_kind: "",
             state_version: 1,
+            learns: false,
         }
     }
 
@@ -128,6 +130,37 @@ impl ComponentManifest {
     /// Version of the state that it saves, 1 by default. Raise it when the saved form changes.
     pub const fn state_version(mut self, version: &u32) -> Self {
         self.state_version = *version;
+        self
+    }
+
+    /// Whether a data set learns from its samples, see [`learns!`](crate::learns!). Not written into
+    /// the manifest: the host finds it in the extension `fluxbay.dataset-state/1`.
+    pub const fn learns(mut self, learns: &bool) -> Self {
+        self.learns = *learns;
+        self
+    }
+
+    /// That flag.
+    pub const fn get_learns(&self) -> bool {
+        self.learns
+    }
+
+    /// Panics, at compile time, where a line is missing that the host requires.
+    #[doc(hidden)]
+    pub const fn checked(self) -> Self {
+        let phase_kind = equal(self.phase_kind, "training")
+            || equal(self.phase_kind, "validation")
+            || equal(self.phase_kind, "other");
+        if self.learns && !equal(self.kind, "dataset") {
+            panic!(
+                "only data sets have a line `learns`; other components save state with `state!`"
+            );
+        }
+        if equal(self.kind, "phase") && !phase_kind {
+            panic!(
+                "a phase needs a line `phase_kind: \"training\"`, `\"validation\"` or `\"other\"`"
+            );
+        }
         self
     }
 
@@ -252,6 +285,31 @@ const fn equal(a: &str, b: &str) -> bool {
     index == a.len() && index == b.len()
 }
 
+/// Panics with `message`, at compile time, unless `name` can be the name of a component.
+#[doc(hidden)]
+pub const fn check_name(name: &str, message: &'static str) {
+    if !is_name(name) {
+        panic!("{}", message);
+    }
+}
+
+/// Whether the host accepts `text` as a name: small letters, digits and hyphens, a letter first, at
+/// most 64 bytes.
+const fn is_name(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    if bytes.is_empty() || bytes.len() > 64 || !bytes[0].is_ascii_lowercase() {
+        return false;
+    }
+    let mut index = 0;
+    while index < bytes.len() {
+        if !matches!(bytes[index], b'a'..=b'z' | b'0'..=b'9' | b'-') {
+            return false;
+        }
+        index += 1;
+    }
+    true
+}
+
 /// The JSON within a section.
 pub const fn json_of(section: &'static [u8]) -> &'static [u8] {
     section.split_at(MANIFEST_HEADER).1
@@ -280,6 +338,22 @@ mod tests {
         components: COMPONENTS,
     };
     static SECTION: [u8; MANIFEST.section_len()] = MANIFEST.section();
+
+    #[test]
+    fn names_are_kebab_case() {
+        for good in ["a", "low-loss", "top-5"] {
+            assert!(is_name(good), "{good}");
+        }
+        for bad in ["", "LowLoss", "low_loss", "5-top", "-a", "größe", &"a".repeat(65)] {
+            assert!(!is_name(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "phase_kind")]
+    fn a_phase_has_a_phase_kind() {
+        ComponentManifest::new("phase", "own", Schema::Object(&[])).checked();
+    }
 
     #[test]
     fn the_section_holds_a_header_and_the_manifest_as_json() {

@@ -2,18 +2,57 @@
 
 use crate::{Component, Error, Params, Result, Tensor, dataset::DataSpec};
 
-/// A model: layers over parameters that the host keeps. `[training thread]`
+/// Layers over parameters that the host keeps, trains and saves. `[training thread]`
+///
+/// ```
+/// use fluxbay_plugin::{
+///     nn::{Linear, linear},
+///     prelude::*,
+/// };
+///
+/// struct Line;
+///
+/// impl Component for Line {
+///     type Config = NoConfig;
+///
+///     fn new(_: NoConfig, _: &mut Setup) -> Result<Self> {
+///         Ok(Line)
+///     }
+/// }
+///
+/// impl Model for Line {
+///     type Network = Linear;
+///
+///     fn build(&self, data: &DataSpec, params: Params) -> Result<Linear> {
+///         linear(data.xs()?.elements(), data.outputs()?, params)
+///     }
+///
+///     fn forward(&self, network: &Linear, xs: &Tensor) -> Result<Tensor> {
+///         network.forward_flat(xs)
+///     }
+/// }
+/// ```
 pub trait Model: Component {
-    /// The layers, holding their parameters.
+    /// The layers with their parameters.
     type Network: 'static;
 
-    /// Makes the layers so that they fit the data; called once.
+    /// Creates the layers for the shapes of the data. Called once, before the first forward pass.
+    ///
+    /// # Errors
+    /// If the model cannot be built for this data: name the shape. The run does not start.
     fn build(&self, data: &DataSpec, params: Params) -> Result<Self::Network>;
 
-    /// From inputs `[batch, ...]` to predictions `[batch, ...]`.
+    /// Computes predictions `[batch, ...]` from inputs `[batch, ...]`.
+    ///
+    /// # Errors
+    /// The error is returned by the phase that runs the model.
     fn forward(&self, network: &Self::Network, xs: &Tensor) -> Result<Tensor>;
 
-    /// A forward pass with several inputs or outputs.
+    /// Computes a forward pass with several inputs or outputs. The default passes a single input to
+    /// [`Model::forward`].
+    ///
+    /// # Errors
+    /// As [`Model::forward`]; the default also if there are several inputs.
     fn forward_many(&self, network: &Self::Network, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
         match inputs {
             [xs] => Ok(vec![self.forward(network, xs)?]),

@@ -14,14 +14,24 @@ use std::{
 
 use abi_stable::{StableAbi, type_layout::TypeLayout};
 use fluxbay_plugin::abi::{
-    callback, dataset, entry, event, handle, learner, logger,
+    callback, dataset, entry, event, figures, handle, learner, logger, metric,
     operation::{OPERATIONS, activation, reduction},
     state, status, tensor,
 };
 
-/// Everything that can be reached from `layout`, one block per type, sorted by name.
-fn describe(layout: &'static TypeLayout) -> String {
-    let (mut blocks, mut seen, mut queue) = (BTreeMap::new(), BTreeSet::new(), vec![layout]);
+/// The tables of extensions, which the root module does not reach.
+const EXTENSIONS: [&TypeLayout; 3] = [
+    <metric::MetricRows as StableAbi>::LAYOUT,
+    <dataset::DatasetStateRows as StableAbi>::LAYOUT,
+    <figures::FiguresTable as StableAbi>::LAYOUT,
+];
+
+/// Everything that can be reached from the root module and the extensions, one block per type,
+/// sorted by name.
+fn describe() -> String {
+    let (mut blocks, mut seen) = (BTreeMap::new(), BTreeSet::new());
+    let mut queue = vec![<entry::RootRef as StableAbi>::LAYOUT];
+    queue.extend(EXTENSIONS);
     while let Some(layout) = queue.pop() {
         let name = layout.full_type().to_string();
         if !seen.insert(name.clone()) {
@@ -78,6 +88,8 @@ fn numbers() -> String {
         learner::ALL, learner::FIELDS, learner::mode::RECORDING, learner::mode::TRAINING,
         logger::record::SCALAR, logger::record::TEXT, logger::record::HISTOGRAM, logger::record::IMAGE, logger::record::HYPER_PARAMETERS,
         logger::scope::STEP, logger::scope::EPOCH,
+        metric::METRIC_EXTENSION, metric::direction::UNKNOWN, metric::direction::LOWER, metric::direction::HIGHER,
+        dataset::DATASET_STATE_EXTENSION, figures::FIGURES_EXTENSION,
         tensor::MAX_RANK, tensor::init::CONSTANT, tensor::init::UNIFORM, tensor::init::NORMAL,
         activation::NONE, activation::RELU, activation::GELU, activation::GELU_ERF, activation::SILU, activation::SIGMOID, activation::TANH,
         reduction::MEAN, reduction::SUM, reduction::NONE,
@@ -101,7 +113,7 @@ fn the_contract_is_the_one_that_is_written_down() {
         "contract {}.{}\n\n{}\n{}",
         entry::CONTRACT.major,
         entry::CONTRACT.minor,
-        describe(<entry::RootRef as StableAbi>::LAYOUT),
+        describe(),
         numbers()
     );
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/contract.txt");
@@ -126,7 +138,7 @@ fn the_contract_is_the_one_that_is_written_down() {
 
 #[test]
 fn the_table_of_every_kind_is_part_of_the_checked_layout() {
-    let text = describe(<entry::RootRef as StableAbi>::LAYOUT);
+    let text = describe();
     for table in [
         "PhaseTable",
         "CallbackTable",
@@ -145,10 +157,13 @@ fn the_table_of_every_kind_is_part_of_the_checked_layout() {
         "RecordTable",
         "DisplayTable",
         "ChildTable",
+        "MetricRows",
+        "DatasetStateRows",
+        "FiguresTable",
     ] {
         assert!(
             text.contains(&format!("\n{table}: ")),
-            "{table} is not reached from the root module, so that nothing checks it"
+            "{table} is reached neither from the root module nor from an extension"
         );
     }
 }

@@ -17,7 +17,7 @@ impl Phase for Forward {
     fn step(&mut self, batch: &Batch, learner: &PhaseLearner) -> Result<()> {
         learner.run_step(batch, |step| {
             let yhats = step.forward(&step.xs()?)?;
-            step.loss(&yhats, &step.ys()?)?;
+            step.compute_loss(&yhats, &step.ys()?)?;
             Ok(())
         })
     }

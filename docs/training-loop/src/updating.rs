@@ -17,7 +17,7 @@ impl Phase for Updating {
     fn step(&mut self, batch: &Batch, learner: &PhaseLearner) -> Result<()> {
         learner.run_step(batch, |step| {
             let yhats = step.forward(&step.xs()?)?;
-            let loss = step.loss(&yhats, &step.ys()?)?;
+            let loss = step.compute_loss(&yhats, &step.ys()?)?;
             step.backward(&loss)?;
             step.update()
         })

@@ -88,8 +88,9 @@ pub(super) fn removable(typed: &OsStr) -> Vec<CompletionCandidate> {
 
 /// Names of standard and custom events.
 pub(super) fn events(typed: &OsStr) -> Vec<CompletionCandidate> {
-    let standard =
-        fluxbay_plugin::abi::event::NAMES.iter().map(|name| ((*name).to_owned(), String::new()));
+    let standard = fluxbay_plugin::abi::event::EVENTS
+        .iter()
+        .map(|event| (event.name.to_owned(), event.summary().to_owned()));
     let catalog = catalog();
     let custom = catalog
         .components()

@@ -2,7 +2,7 @@
 
 use abi_stable::StableAbi;
 
-use super::{entry::Instance, event::EventRaw, text::Text};
+use super::{event::EventRaw, handle::Instance, text::Text};
 
 /// What a callback answers when it shares a write path with another one.
 pub mod resolution {

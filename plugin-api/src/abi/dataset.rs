@@ -1,8 +1,8 @@
-//! Data sets: samples by index, written into the host's buffers by the loader's threads.
+//! Data sets: samples by index, written into the host's buffers on the loader's threads.
 
 use abi_stable::StableAbi;
 
-use super::{entry::Instance, text::Text};
+use super::{handle::Instance, text::Text};
 
 /// One field of a sample.
 #[repr(C)]
@@ -32,7 +32,7 @@ pub struct SplitSpec {
     pub samples: u64,
 }
 
-/// Room for one field of a batch.
+/// Buffer for one field of a batch.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct BufferRaw {
@@ -46,8 +46,8 @@ pub struct BufferRaw {
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct DatasetTable {
-    /// Opens files and learns shapes; called once, after the composition was found good.
-    /// `[training]`
+    /// Opens files and determines fields and splits; called once, after the composition was
+    /// accepted. `[training]`
     pub open: unsafe extern "C" fn(this: Instance) -> i32,
     /// Number of fields. `[training]`
     pub field_count: unsafe extern "C" fn(this: Instance) -> usize,
@@ -57,8 +57,8 @@ pub struct DatasetTable {
     pub split_count: unsafe extern "C" fn(this: Instance) -> usize,
     /// Split `index`; pointers in it stay valid as long as the instance. `[training]`
     pub split: unsafe extern "C" fn(this: Instance, index: usize, spec: *mut SplitSpec) -> i32,
-    /// Tells which samples are for training, so that statistics (means, medians) come from them
-    /// alone; called before the first `fill`, and again where the division is known only then: the
+    /// Passes the indices of the samples that are used for training, so that statistics (means,
+    /// medians) are computed from them alone. Called before the first `fill`; if called again, the
     /// last call counts. `[training]`
     pub prepare: unsafe extern "C" fn(
         this: Instance,
@@ -66,7 +66,8 @@ pub struct DatasetTable {
         indices: *const u64,
         count: usize,
     ) -> i32,
-    /// Writes the samples of `split` at `indices` into one buffer per field. `[loader]`
+    /// Writes the samples of `split` at `indices` into one buffer per field. Called by several threads
+    /// at a time, but never while another function of this instance runs. `[loader]`
     pub fill: unsafe extern "C" fn(
         this: Instance,
         split: usize,
@@ -76,3 +77,49 @@ pub struct DatasetTable {
         buffer_count: usize,
     ) -> i32,
 }
+
+/// Id of the plugin extension that holds [`DatasetStateRows`].
+pub const DATASET_STATE_EXTENSION: &str = "fluxbay.dataset-state/1";
+
+/// Addition to a data set that learns from its training samples: statistics, categories, class
+/// order, a vocabulary. The host saves what it learned with the run, and restores it where the same
+/// model is used on other data.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct DatasetStateRow {
+    /// [`DATASET`](super::kind::DATASET).
+    pub kind: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Name of the component.
+    pub component: Text,
+    /// What was learned, valid until the next call of this instance. Called after `open` and
+    /// `prepare`, while no `fill` of this instance runs. `[training]`
+    pub learnt: unsafe extern "C" fn(this: Instance, bytes: *mut Text) -> i32,
+    /// Takes what another instance of this component learned, in the format of state version
+    /// `version`. Called after `create` and before `open`. `open` and `prepare` then learn nothing;
+    /// they refuse data that does not fit, naming the value (an unknown class, a letter outside the
+    /// vocabulary). `[training]`
+    pub restore: unsafe extern "C" fn(this: Instance, version: u32, bytes: Text) -> i32,
+}
+
+/// The rows of a plugin: what its `extension` returns for [`DATASET_STATE_EXTENSION`].
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct DatasetStateRows {
+    /// Size of a row in bytes, as the plugin was built.
+    pub size: u64,
+    /// First row.
+    pub first: *const DatasetStateRow,
+    /// Number of rows, each for another component.
+    pub count: usize,
+}
+
+// SAFETY: immutable data of the plugin's, whose functions state their own threads.
+unsafe impl Send for DatasetStateRows {}
+// SAFETY: as above.
+unsafe impl Sync for DatasetStateRows {}
+// SAFETY: as above.
+unsafe impl Send for DatasetStateRow {}
+// SAFETY: as above.
+unsafe impl Sync for DatasetStateRow {}

@@ -7,12 +7,14 @@ use super::{
     loss::LossTable, metric::MetricTable, model::ModelTable, optimizer::OptimizerTable,
     phase::PhaseTable, schedule::ScheduleTable, text::Text,
 };
+pub use super::{
+    handle::Instance,
+    kind,
+    version::{CONTRACT, Version},
+};
 
 /// `FLUXBAY1` in ASCII, little-endian: first word of an [`Entry`].
 pub const MAGIC: u64 = u64::from_le_bytes(*b"FLUXBAY1");
-
-/// Version of the contract that this crate describes.
-pub const CONTRACT: Version = Version { major: 1, minor: 0 };
 
 /// The C door: name under which a plugin that is not written in Rust exports its [`Entry`] as data.
 pub const C_SYMBOL: &str = "fluxbay_entry";
@@ -25,55 +27,6 @@ pub const MANIFEST_MAGIC: [u8; 8] = *b"FLUXBAYM";
 pub const MANIFEST_FORMAT: u32 = 1;
 /// Bytes of that section before the JSON text.
 pub const MANIFEST_HEADER: usize = 16;
-
-/// Version of the contract. Equal major versions understand each other.
-#[repr(C)]
-#[derive(StableAbi, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Version {
-    /// Breaks.
-    pub major: u32,
-    /// Grows.
-    pub minor: u32,
-}
-
-/// Kinds of components.
-pub mod kind {
-    /// A training, validation or other phase.
-    pub const PHASE: u32 = 0;
-    /// A callback.
-    pub const CALLBACK: u32 = 1;
-    /// A model.
-    pub const MODEL: u32 = 2;
-    /// A loss function.
-    pub const LOSS: u32 = 3;
-    /// A data set.
-    pub const DATASET: u32 = 4;
-    /// A metric.
-    pub const METRIC: u32 = 5;
-    /// A schedule of a hyper-parameter.
-    pub const SCHEDULE: u32 = 6;
-    /// A backend that records what callbacks log.
-    pub const LOGGER: u32 = 7;
-    /// An optimizer.
-    pub const OPTIMIZER: u32 = 8;
-    /// Names of the kinds, by number.
-    pub const NAMES: [&str; 9] = [
-        "phase",
-        "callback",
-        "model",
-        "loss",
-        "dataset",
-        "metric",
-        "schedule",
-        "logger",
-        "optimizer",
-    ];
-}
-
-/// An instance of a component: a pointer of the plugin's that the host only hands back.
-#[repr(transparent)]
-#[derive(StableAbi, Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Instance(pub *mut ());
 
 /// One component. The table of its kind is present, all others are null.
 #[repr(C)]

@@ -2,56 +2,102 @@
 
 use abi_stable::StableAbi;
 
-/// Before the first epoch of a fit.
-pub const FIT_BEGIN: u32 = 0;
-/// After the last epoch of a fit, however it ended.
-pub const FIT_END: u32 = 1;
-/// Before the first step of a phase's epoch.
-pub const EPOCH_BEGIN: u32 = 2;
-/// After the last step of a phase's epoch; also after a cancelled one.
-pub const EPOCH_END: u32 = 3;
-/// A batch is there: `step.xs` and `step.ys` may be read and changed.
-pub const STEP_BEGIN: u32 = 4;
-/// The step is complete.
-pub const STEP_END: u32 = 5;
-/// `step.yhats` is there, the loss is not.
-pub const LOSS_BEGIN: u32 = 6;
-/// `step.loss` is there, the gradients are not.
-pub const BACKWARD_BEGIN: u32 = 7;
-/// `step.grads` is there, the parameters are not updated yet.
-pub const BACKWARD_END: u32 = 8;
-/// The step was cancelled; takes the place of step-end.
-pub const STEP_CANCELLED: u32 = 9;
-/// The epoch was cancelled; epoch-end follows, unless the fit ends too: then this stands in for it.
-pub const EPOCH_CANCELLED: u32 = 10;
-/// The fit was cancelled; fit-end follows.
-pub const FIT_CANCELLED: u32 = 11;
-/// Something failed; takes the place of the ends that are still owed to whoever saw a begin.
-pub const ERROR: u32 = 12;
-/// Every reader of epoch-end has run: state may be saved now.
-pub const CHECKPOINT: u32 = 13;
+/// Passes the table of the standard events to macro `$define`.
+///
+/// One line per event: documentation, constant, number, variant of `EventKind`, name. Constants,
+/// [`EVENTS`], `EventKind`, the C header, completions and the host's lists all follow from this
+/// table. A released number never changes its meaning.
+macro_rules! events {
+    ($define:ident) => {
+        $define! {
+            /// Before the first epoch of a fit.
+            FIT_BEGIN = 0, FitBegin, "fit-begin";
+            /// After the last epoch of a fit, however the fit ended.
+            FIT_END = 1, FitEnd, "fit-end";
+            /// Before the first step of a phase's epoch.
+            EPOCH_BEGIN = 2, EpochBegin, "epoch-begin";
+            /// After the last step of a phase's epoch; also after a cancelled epoch.
+            EPOCH_END = 3, EpochEnd, "epoch-end";
+            /// A batch is ready: `step.xs` and `step.ys` may be read and changed.
+            STEP_BEGIN = 4, StepBegin, "step-begin";
+            /// The step is complete.
+            STEP_END = 5, StepEnd, "step-end";
+            /// `step.yhats` is set, `step.loss` is not.
+            LOSS_BEGIN = 6, LossBegin, "loss-begin";
+            /// `step.loss` is set, the gradients are not.
+            BACKWARD_BEGIN = 7, BackwardBegin, "backward-begin";
+            /// `step.grads` is set, the parameters are not updated yet.
+            BACKWARD_END = 8, BackwardEnd, "backward-end";
+            /// The step was cancelled. Fired instead of step-end.
+            STEP_CANCELLED = 9, StepCancelled, "step-cancelled";
+            /// The epoch was cancelled. Fired before epoch-end, or instead of it if the fit ends too.
+            EPOCH_CANCELLED = 10, EpochCancelled, "epoch-cancelled";
+            /// The fit was cancelled. Fired before fit-end.
+            FIT_CANCELLED = 11, FitCancelled, "fit-cancelled";
+            /// The run failed. Fired instead of the end events that subscribers still await.
+            ERROR = 12, Error, "error";
+            /// Every callback has handled epoch-end: state may be saved now.
+            CHECKPOINT = 13, Checkpoint, "checkpoint";
+        }
+    };
+}
+pub(crate) use events;
+
+macro_rules! define_constants {
+    ($($(#[doc = $doc:literal])+ $constant:ident = $number:literal, $variant:ident, $name:literal;)+) => {
+        $( $(#[doc = $doc])+ pub const $constant: u32 = $number; )+
+
+        /// The standard events, by number.
+        pub const EVENTS: &[EventInfo] = &[ $( EventInfo {
+            number: $number,
+            name: $name,
+            constant: stringify!($constant),
+            variant: stringify!($variant),
+            doc: concat!($($doc),+),
+        } ),+ ];
+
+        /// Names of the standard events, by number.
+        pub const NAMES: [&str; STANDARD as usize] = [ $($name),+ ];
+    };
+}
+
+/// What the table of standard events says about one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventInfo {
+    /// Number in [`EventRaw::kind`].
+    pub number: u32,
+    /// Name in kebab-case, as written in manifests and run files.
+    pub name: &'static str,
+    /// Name of its constant in this module.
+    pub constant: &'static str,
+    /// Name of its variant in `EventKind`.
+    pub variant: &'static str,
+    /// Its documentation, one line.
+    pub doc: &'static str,
+}
+
+impl EventInfo {
+    /// The documentation without the space that a doc comment begins with.
+    pub fn summary(&self) -> &'static str {
+        self.doc.trim_start()
+    }
+}
+
+events!(define_constants);
+
 /// Number of standard events.
-pub const STANDARD: u32 = 14;
-/// Custom events are numbered from here, run by run.
+pub const STANDARD: u32 = EVENTS.len() as u32;
+/// First number of a custom event. Custom events are numbered anew in each run.
 pub const CUSTOM: u32 = 64;
 
-/// Names of the standard events, by number.
-pub const NAMES: [&str; STANDARD as usize] = [
-    "fit-begin",
-    "fit-end",
-    "epoch-begin",
-    "epoch-end",
-    "step-begin",
-    "step-end",
-    "loss-begin",
-    "backward-begin",
-    "backward-end",
-    "step-cancelled",
-    "epoch-cancelled",
-    "fit-cancelled",
-    "error",
-    "checkpoint",
-];
+const _: () = {
+    let mut index = 0;
+    while index < EVENTS.len() {
+        assert!(EVENTS[index].number as usize == index, "events are listed by number");
+        index += 1;
+    }
+    assert!(STANDARD <= CUSTOM, "the numbers of standard events reach into the custom ones");
+};
 
 /// Kinds of phases.
 pub mod phase_kind {

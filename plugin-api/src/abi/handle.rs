@@ -1,11 +1,12 @@
-//! Handles of tensors: numbers that the host checks at every use.
+//! What stands for an object of the other side: handles of the host's tensors, and instances of the
+//! plugin's components.
 
 use abi_stable::StableAbi;
 
 /// A tensor of the host: slot index in the low 32 bits, generation in the high 32.
 ///
-/// A stale, foreign or invented handle is answered with an error, never with undefined behaviour.
-/// Whoever receives a handle as a result owns one reference and gives it back with `release`; a
+/// The host checks it at every use: a stale, foreign or invented handle is an error, never undefined
+/// behaviour. A handle that a function returns is one reference, to be given back with `release`; a
 /// handle passed as an argument stays with the caller.
 #[repr(transparent)]
 #[derive(StableAbi, Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,6 +16,11 @@ impl Handle {
     /// The handle that names no tensor.
     pub const NONE: Handle = Handle(u64::MAX);
 }
+
+/// An instance of a component: a pointer of the plugin's that the host only passes back.
+#[repr(transparent)]
+#[derive(StableAbi, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instance(pub *mut ());
 
 /// Element types of tensors.
 pub mod dtype {

@@ -3,9 +3,9 @@
 use abi_stable::StableAbi;
 
 use super::{
-    child::ChildTable, display::DisplayTable, entry::Version, learner::LearnerTable,
-    log::LogRecordRaw, logger::RecordTable, setup::SetupTable, state::StateTable,
-    tensor::TensorTable, text::Text,
+    child::ChildTable, display::DisplayTable, learner::LearnerTable, log::LogRecordRaw,
+    logger::RecordTable, setup::SetupTable, state::StateTable, tensor::TensorTable, text::Text,
+    version::Version,
 };
 
 /// The host's functions. One static table per host process, valid for ever.

@@ -2,7 +2,10 @@
 
 use abi_stable::StableAbi;
 
-use super::{entry::Instance, handle::Handle, text::Text};
+use super::{
+    handle::{Handle, Instance},
+    text::Text,
+};
 
 /// Kinds of records.
 pub mod record {

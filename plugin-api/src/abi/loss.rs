@@ -2,7 +2,7 @@
 
 use abi_stable::StableAbi;
 
-use super::{entry::Instance, handle::Handle};
+use super::handle::{Handle, Instance};
 
 /// Functions of a loss. All `[training]`.
 #[repr(C)]

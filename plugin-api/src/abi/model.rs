@@ -2,7 +2,10 @@
 
 use abi_stable::StableAbi;
 
-use super::{dataset::FieldSpec, entry::Instance, handle::Handle};
+use super::{
+    dataset::FieldSpec,
+    handle::{Handle, Instance},
+};
 
 /// What a model has to fit: the fields of the data.
 #[repr(C)]

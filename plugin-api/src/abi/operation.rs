@@ -27,6 +27,10 @@ pub struct OperationInfo {
     pub summary: &'static str,
     /// Whether gradients flow from its floating outputs to its floating inputs.
     pub differentiable: bool,
+    /// Name of its constant in [`op`].
+    pub constant: &'static str,
+    /// Its documentation: inputs, attributes, outputs.
+    pub doc: &'static str,
 }
 
 /// Looks an operation up by its code.
@@ -49,15 +53,20 @@ static PLACES: [u8; OPERATIONS[OPERATIONS.len() - 1].code as usize + 1] = {
 };
 
 macro_rules! operations {
-    ($($(#[$doc:meta])* $constant:ident = $code:literal, $name:literal, $summary:literal, $differentiable:ident;)*) => {
+    ($($(#[doc = $doc:literal])+ $constant:ident = $code:literal, $name:literal, $summary:literal, $differentiable:ident;)*) => {
         /// The codes.
         pub mod op {
-            $($(#[$doc])* pub const $constant: u32 = $code;)*
+            $($(#[doc = $doc])+ pub const $constant: u32 = $code;)*
         }
         /// All operations, ascending by code.
-        pub const OPERATIONS: &[OperationInfo] = &[
-            $(OperationInfo { code: $code, name: $name, summary: $summary, differentiable: operations!(@ $differentiable) },)*
-        ];
+        pub const OPERATIONS: &[OperationInfo] = &[ $( OperationInfo {
+            code: $code,
+            name: $name,
+            summary: $summary,
+            differentiable: operations!(@ $differentiable),
+            constant: stringify!($constant),
+            doc: concat!($($doc, "\n"),+),
+        } ),* ];
     };
     (@ yes) => { true };
     (@ no) => { false };
@@ -65,7 +74,6 @@ macro_rules! operations {
 
 operations! {
     // ---- two inputs, broadcasting
-    // -------------------------------------------------------------------------------------
     /// `a + b`. Inputs: a, b (broadcasting; any one dtype).
     ADD = 1, "add", "sum of two tensors", yes;
     /// `a - b`, as [`ADD`].
@@ -82,7 +90,6 @@ operations! {
     POW = 7, "pow", "power with a tensor as exponent", yes;
 
     // ---- one input, element by element: floating input, same shape
-    // ----------------------------------------------------
     /// `x mul + add`. Floats: mul, add.
     AFFINE = 20, "affine", "multiply by and add a number", yes;
     /// `-x`.
@@ -137,7 +144,6 @@ operations! {
     ERF = 45, "erf", "error function", yes;
 
     // ---- comparison: inputs a, b (broadcasting, one dtype); result u8
-    // -------------------------------------------------
     /// `a == b`.
     EQ = 60, "eq", "equal", no;
     /// `a != b`.
@@ -155,7 +161,6 @@ operations! {
     WHERE_COND = 66, "where-cond", "choose between two tensors by a condition", yes;
 
     // ---- reduction: input x; ints keepdim (0 or 1), dims...
-    // -----------------------------------------------------------
     /// Sum over dims. Any dtype.
     SUM = 80, "sum", "sum over dimensions", yes;
     /// Mean over dims.
@@ -182,7 +187,6 @@ operations! {
     TOP_K = 91, "top-k", "largest values and their places", yes;
 
     // ---- products
-    // -----------------------------------------------------------------------------------------------------
     /// Inputs: a `[.., m, k]`, b `[.., k, n]`; leading dimensions broadcast. Output `[.., m, n]`.
     MATMUL = 110, "matmul", "matrix product", yes;
     /// Inputs: x `[.., in]`, w `[out, in]`, b? `[out]`. Ints: activation = 0 (see
@@ -193,7 +197,6 @@ operations! {
     FLAT_LINEAR = 112, "flat-linear", "affine map of flattened samples", yes;
 
     // ---- shape
-    // --------------------------------------------------------------------------------------------------------
     /// Same elements, new shape. Ints: shape; one may be -1.
     RESHAPE = 130, "reshape", "same elements in another shape", yes;
     /// Ints: two dimensions to swap.
@@ -220,7 +223,6 @@ operations! {
     FLIP = 141, "flip", "reverse dimensions", yes;
 
     // ---- indexing: indices are u32 or i64, every one is checked
-    // -------------------------------------------------------
     /// Inputs: x, indices `[n]`. Ints: dim. Output: x with that dimension replaced by n picked
     /// slices.
     INDEX_SELECT = 160, "index-select", "pick slices of a dimension", yes;
@@ -236,7 +238,6 @@ operations! {
     ONE_HOT = 164, "one-hot", "1 at the index, 0 elsewhere", no;
 
     // ---- convolution and pooling
-    // --------------------------------------------------------------------------------------
     /// Inputs: x `[n, in, l]`, w `[out, in / groups, k]`, b? `[out]`. Ints: stride = 1, padding =
     /// 0, dilation = 1, groups = 1, activation = 0.
     CONV1D = 180, "conv1d", "convolution over one axis", yes;
@@ -255,7 +256,6 @@ operations! {
     UPSAMPLE_NEAREST2D = 185, "upsample-nearest2d", "nearest-neighbour enlargement", yes;
 
     // ---- probabilities and losses
-    // -------------------------------------------------------------------------------------
     /// Ints: dim = -1.
     SOFTMAX = 200, "softmax", "softmax along a dimension", yes;
     /// Ints: dim = -1.
@@ -278,7 +278,6 @@ operations! {
     BCE_WITH_LOGITS = 207, "bce-with-logits", "binary cross-entropy of logits", yes;
 
     // ---- normalisation, dropout, attention
-    // ----------------------------------------------------------------------------
     /// Inputs: x `[.., c]`, w? `[c]`, b? `[c]`. Floats: epsilon = 1e-5. Over the last dimension (Ba
     /// et al. 2016).
     LAYER_NORM = 220, "layer-norm", "layer normalisation over the last dimension", yes;
@@ -299,7 +298,6 @@ operations! {
     ATTENTION = 225, "attention", "multi-head self-attention on packed qkv", yes;
 
     // ---- conversion
-    // ---------------------------------------------------------------------------------------------------
     /// Ints: dtype code. Between floating dtypes the gradient is converted back; to an integer
     /// dtype the result is a constant.
     TO_DTYPE = 240, "to-dtype", "convert the element type", yes;
@@ -307,7 +305,6 @@ operations! {
     DETACH = 241, "detach", "stop the gradient", no;
 
     // ---- creation: no inputs
-    // ------------------------------------------------------------------------------------------
     /// Ints: stream (-1: the engine's current), dtype, shape... Floats: low = 0, high = 1. In
     /// `[low, high)`.
     UNIFORM = 260, "uniform", "uniformly distributed random numbers", no;
@@ -327,7 +324,6 @@ operations! {
     ARANGE = 267, "arange", "evenly spaced numbers", no;
 
     // ---- statistics
-    // ---------------------------------------------------------------------------------------------------
     /// Inputs: one or more floating tensors. Euclidean norm over all their elements together, f32
     /// or f64 scalar.
     GLOBAL_NORM = 280, "global-norm", "Euclidean norm over several tensors", no;
@@ -335,10 +331,9 @@ operations! {
     /// are not counted; max counts in the last.
     HISTOGRAM = 281, "histogram", "counts over equal bins", no;
 
-    // ---- in place: the first input (and the named states) are overwritten, there are no outputs
-    // ----------------------- Targets are parameters, buffers or other leaf tensors that own their
-    // elements; a value of the tape is refused. Other tensors that were made from the target before
-    // (views, what the tape keeps) keep the old values.
+    // ---- in place: the first input (and the named states) are overwritten, there are no outputs.
+    // Targets are parameters, buffers or other leaf tensors that own their elements; a value of the
+    // tape is refused. Views of the target and values on the tape keep the old elements.
     /// Inputs: parameter, gradient, momentum buffer? . Floats: learning rate, momentum = 0,
     /// dampening = 0, weight decay = 0, nesterov = 0. Ints: step, counted from 1 (the first step
     /// sets the buffer to the gradient). PyTorch's `SGD`.

@@ -3,7 +3,10 @@
 
 use abi_stable::StableAbi;
 
-use super::{entry::Instance, handle::Handle, text::Text};
+use super::{
+    handle::{Handle, Instance},
+    text::Text,
+};
 
 /// One parameter to update.
 #[repr(C)]

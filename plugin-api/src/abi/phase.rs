@@ -2,7 +2,7 @@
 
 use abi_stable::StableAbi;
 
-use super::{entry::Instance, learner::BatchRaw};
+use super::{handle::Instance, learner::BatchRaw};
 
 /// Functions of a phase. All `[training]`.
 #[repr(C)]

@@ -2,7 +2,7 @@
 
 use abi_stable::StableAbi;
 
-use super::entry::Instance;
+use super::handle::Instance;
 
 /// Functions of a schedule. All `[training]`.
 #[repr(C)]

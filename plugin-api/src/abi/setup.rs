@@ -36,7 +36,7 @@ pub struct SetupTable {
     /// several, and `hyper.INSTANCE.NAME` for all other instances.
     pub hyper_parameter: unsafe extern "C" fn(name: Text, initial: f64, slot: *mut Slot) -> i32,
     /// Creates an instance that belongs to this one: `kind` is a number of
-    /// [`kind`](super::entry::kind), `component` its name, `config` a JSON object. It ends with its
+    /// [`kind`](super::kind), `component` its name, `config` a JSON object. It ends with its
     /// owner.
     pub child:
         unsafe extern "C" fn(kind: u32, component: Text, config: Text, child: *mut u32) -> i32,

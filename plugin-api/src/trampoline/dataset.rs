@@ -7,7 +7,7 @@ use super::{
 use crate::{
     Dataset, Error, Result,
     abi::{
-        dataset::{BufferRaw, DatasetTable, FieldSpec, SplitSpec},
+        dataset::{BufferRaw, DatasetStateRow, DatasetTable, FieldSpec, SplitSpec},
         entry::{Component, Instance, kind},
         text::Text,
     },
@@ -15,9 +15,10 @@ use crate::{
     setup::Setup,
 };
 
-/// A data set with the fields and splits that it told when it was opened.
+/// A data set with its fields and splits after `open`, and the bytes of its last `learnt`.
 pub struct DatasetCell<D> {
     dataset: D,
+    learnt: Vec<u8>,
     fields: Vec<(Field, Vec<u64>)>,
     splits: Vec<Split>,
 }
@@ -26,7 +27,7 @@ impl<D: Dataset> Cell for DatasetCell<D> {
     type Inner = D;
 
     fn wrap(dataset: D, _: &mut Setup) -> Result<Self> {
-        Ok(DatasetCell { dataset, fields: Vec::new(), splits: Vec::new() })
+        Ok(DatasetCell { dataset, learnt: Vec::new(), fields: Vec::new(), splits: Vec::new() })
     }
 
     fn inner(&self) -> &D {
@@ -109,6 +110,37 @@ unsafe extern "C" fn prepare<D: Dataset>(
         check_indices(&cell.splits, split, indices)?;
         cell.dataset.prepare(split, indices)
     })
+}
+
+unsafe extern "C" fn learnt<D: Dataset>(this: Instance, bytes: *mut Text) -> i32 {
+    guard(|| {
+        // SAFETY: as above.
+        let cell = unsafe { cell::<DatasetCell<D>>(this) };
+        cell.learnt = cell.dataset.learnt()?;
+        // SAFETY: the host gives a place for the result; the buffer lives until the next call of
+        // this instance.
+        unsafe { *bytes = Text::bytes(&cell.learnt) };
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn restore<D: Dataset>(this: Instance, version: u32, bytes: Text) -> i32 {
+    guard(|| {
+        // SAFETY: as above; the bytes are borrowed for the call.
+        let (cell, bytes) = unsafe { (cell::<DatasetCell<D>>(this), bytes.as_bytes()) };
+        cell.dataset.restore(version, bytes)
+    })
+}
+
+/// The row of data set `D` in the extension `fluxbay.dataset-state/1`.
+pub const fn state_row<D: Dataset>(name: &'static str) -> DatasetStateRow {
+    DatasetStateRow {
+        kind: kind::DATASET,
+        reserved: 0,
+        component: Text::new(name),
+        learnt: learnt::<D>,
+        restore: restore::<D>,
+    }
 }
 
 unsafe extern "C" fn fill<D: Dataset>(

@@ -8,14 +8,14 @@ use crate::{
     Metric, Result,
     abi::{
         entry::{Component, Instance, kind},
-        metric::{MetricInput as MetricInputRaw, MetricTable},
+        metric::{MetricInput as MetricInputRaw, MetricRow, MetricTable},
         text::Text,
     },
     metric::MetricInput,
     setup::Setup,
 };
 
-/// A metric with the details it told last.
+/// A metric with the text of its last `details`.
 pub struct MetricCell<M> {
     metric: M,
     details: String,
@@ -80,6 +80,26 @@ unsafe extern "C" fn details<M: Metric>(this: Instance, json: *mut Text) -> i32 
         unsafe { *json = Text::new(&cell.details) };
         Ok(())
     })
+}
+
+unsafe extern "C" fn direction<M: Metric>(this: Instance, direction: *mut u32) -> i32 {
+    guard(|| {
+        // SAFETY: as above.
+        let answer = unsafe { cell::<MetricCell<M>>(this) }.metric.direction();
+        // SAFETY: the host gives a place for the result.
+        unsafe { *direction = answer.number() };
+        Ok(())
+    })
+}
+
+/// The row of metric `M` in the extension `fluxbay.metric/1`.
+pub const fn row<M: Metric>(name: &'static str) -> MetricRow {
+    MetricRow {
+        kind: kind::METRIC,
+        reserved: 0,
+        component: Text::new(name),
+        direction: direction::<M>,
+    }
 }
 
 struct Table<M>(std::marker::PhantomData<M>);

@@ -18,3 +18,51 @@ pub mod optimizer;
 pub mod phase;
 pub mod plugin;
 pub mod schedule;
+
+/// The table entry of a component, by its kind as [`plugin!`](crate::plugin!) names it.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __component {
+    (phase: $($rest:tt)+) => { $crate::__component!(@ phase $($rest)+) };
+    (callback: $($rest:tt)+) => { $crate::__component!(@ callback $($rest)+) };
+    (model: $($rest:tt)+) => { $crate::__component!(@ model $($rest)+) };
+    (loss: $($rest:tt)+) => { $crate::__component!(@ loss $($rest)+) };
+    (dataset: $($rest:tt)+) => { $crate::__component!(@ dataset $($rest)+) };
+    (metric: $($rest:tt)+) => { $crate::__component!(@ metric $($rest)+) };
+    (schedule: $($rest:tt)+) => { $crate::__component!(@ schedule $($rest)+) };
+    (logger: $($rest:tt)+) => { $crate::__component!(@ logger $($rest)+) };
+    (optimizer: $($rest:tt)+) => { $crate::__component!(@ optimizer $($rest)+) };
+    (@ $kind:ident $type:ty, $name:expr, $version:expr) => {
+        $crate::trampoline::$kind::component::<$type>($name, $version)
+    };
+    ($kind:ident: $($rest:tt)+) => {
+        ::core::compile_error!(::core::concat!(
+            "`", ::core::stringify!($kind), "` is no kind of component; kinds are phase, callback, ",
+            "model, loss, dataset, metric, schedule, logger, optimizer",
+        ))
+    };
+}
+
+/// The row of a component in the extension `fluxbay.metric/1`, if it is a metric.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __metric_row {
+    (metric: $type:ty, $name:expr) => {
+        ::core::option::Option::Some($crate::trampoline::metric::row::<$type>($name))
+    };
+    ($($other:tt)+) => {
+        ::core::option::Option::None
+    };
+}
+
+/// The row of a component in the extension `fluxbay.dataset-state/1`, if it is a data set.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __dataset_state_row {
+    (dataset: $type:ty, $name:expr) => {
+        ::core::option::Option::Some($crate::trampoline::dataset::state_row::<$type>($name))
+    };
+    ($($other:tt)+) => {
+        ::core::option::Option::None
+    };
+}

@@ -1,5 +1,7 @@
 //! What the export macro puts together: the entry, the root module, the connection to the host.
 
+use std::{mem::MaybeUninit, ptr};
+
 use abi_stable::{
     library::{__call_root_module_loader, RootModuleResult},
     prefix_type::PrefixTypeTrait,
@@ -8,8 +10,10 @@ use abi_stable::{
 use super::{calls, guard};
 use crate::{
     abi::{
+        dataset::{DATASET_STATE_EXTENSION, DatasetStateRow, DatasetStateRows},
         entry::{CONTRACT, Component, Entry, EntryPointer, MAGIC, Root, RootRef},
         host::HostTable,
+        metric::{METRIC_EXTENSION, MetricRow, MetricRows},
         status,
         text::Text,
     },
@@ -39,12 +43,72 @@ pub unsafe extern "C" fn set_log_level(level: u32) {
     log_bridge::set_level(level);
 }
 
-/// This SDK offers no extension beyond contract 1.0.
-///
-/// # Safety
-/// None is needed; it is a function of the contract.
-pub unsafe extern "C" fn extension(_id: Text) -> *const () {
-    std::ptr::null()
+/// The tables of a plugin beyond contract 1.0.
+#[derive(Debug)]
+pub struct Extensions {
+    metrics: MetricRows,
+    dataset_states: DatasetStateRows,
+}
+
+impl Extensions {
+    /// The tables with these rows.
+    pub const fn new(
+        metrics: &'static [MetricRow],
+        dataset_states: &'static [DatasetStateRow],
+    ) -> Extensions {
+        Extensions {
+            metrics: MetricRows {
+                size: size_of::<MetricRow>() as u64,
+                first: metrics.as_ptr(),
+                count: metrics.len(),
+            },
+            dataset_states: DatasetStateRows {
+                size: size_of::<DatasetStateRow>() as u64,
+                first: dataset_states.as_ptr(),
+                count: dataset_states.len(),
+            },
+        }
+    }
+}
+
+/// The table with this id; null if there is none, or it has no rows.
+pub fn extension(extensions: &'static Extensions, id: Text) -> *const () {
+    // SAFETY: the host lends the text for the call.
+    let id = unsafe { id.as_bytes() };
+    let (table, rows) = if id == METRIC_EXTENSION.as_bytes() {
+        (ptr::from_ref(&extensions.metrics).cast(), extensions.metrics.count)
+    } else if id == DATASET_STATE_EXTENSION.as_bytes() {
+        (ptr::from_ref(&extensions.dataset_states).cast(), extensions.dataset_states.count)
+    } else {
+        (ptr::null(), 0)
+    };
+    if rows == 0 { ptr::null() } else { table }
+}
+
+/// Number of components that have a row.
+pub const fn count<T: Copy>(all: &[Option<T>]) -> usize {
+    let (mut index, mut count) = (0, 0);
+    while index < all.len() {
+        count += all[index].is_some() as usize;
+        index += 1;
+    }
+    count
+}
+
+/// The rows, without the components that have none. `N` is [`count`] of them.
+pub const fn rows<T: Copy, const N: usize>(all: &[Option<T>]) -> [T; N] {
+    let mut rows = [const { MaybeUninit::<T>::uninit() }; N];
+    let (mut index, mut next) = (0, 0);
+    while index < all.len() {
+        if let Some(row) = all[index] {
+            rows[next] = MaybeUninit::new(row);
+            next += 1;
+        }
+        index += 1;
+    }
+    assert!(next == N, "fewer rows than places");
+    // SAFETY: all `N` places were written, and `MaybeUninit<T>` has the layout of `T`.
+    unsafe { ptr::read(ptr::from_ref(&rows).cast()) }
 }
 
 /// The entry of a plugin.
@@ -52,6 +116,7 @@ pub const fn entry(
     manifest: &'static [u8],
     components: &'static [Component],
     init: unsafe extern "C" fn(*const HostTable) -> i32,
+    extension: unsafe extern "C" fn(Text) -> *const (),
 ) -> Entry {
     Entry {
         magic: MAGIC,

@@ -141,7 +141,7 @@ impl Callback for GradientAccumulation {
             return Ok(());
         }
         self.restore()?;
-        let at = learner.progress()?;
+        let at = learner.position()?;
         let update = self.gathered.add(at.samples, self.steps, at.step, at.steps_per_epoch);
         if update && self.gathered.steps == 1 {
             // One step alone: its gradients are the mean already.

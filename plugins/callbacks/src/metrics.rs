@@ -200,7 +200,7 @@ impl Metrics {
     fn step(&mut self, phase: usize, learner: &Learner) -> Result<()> {
         let Some(Some(place)) = self.places.get(phase) else { return Ok(()) };
         let Some(loss) = learner.find(&self.loss)? else { return Ok(()) };
-        let at = learner.progress()?;
+        let at = learner.position()?;
         let x = at.total_steps as f64;
         let record =
             self.record_every > 0 && (at.total_steps - 1).is_multiple_of(self.record_every);

@@ -64,7 +64,7 @@ impl Callback for MetricsPrinter {
             }
             EpochEnd
                 if event.phase().is_some_and(|phase| {
-                    learner.progress().is_ok_and(|at| phase + 1 == at.phases)
+                    learner.position().is_ok_and(|at| phase + 1 == at.phases)
                 }) =>
             {
                 self.print(learner)

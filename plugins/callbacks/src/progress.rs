@@ -36,7 +36,7 @@ impl Component for Progress {
 impl Progress {
     fn begin(&mut self, event: &Event, learner: &Learner) -> Result<()> {
         let phase = event.phase_name()?;
-        let at = learner.progress()?;
+        let at = learner.position()?;
         let label = format!("epoch {}/{} {phase}", at.epoch, at.epochs);
         learner.progress_begin(&label, at.steps_per_epoch)?;
         let metrics = self.metrics.child(&phase)?;
@@ -47,7 +47,7 @@ impl Progress {
 
     fn step(&mut self, learner: &Learner) -> Result<()> {
         let Some(bar) = &mut self.bar else { return Ok(()) };
-        let at = learner.progress()?;
+        let at = learner.position()?;
         bar.samples += at.samples;
         bar.steps = at.step;
         if learner.is_interactive() && bar.shown.is_none_or(|shown| shown.elapsed() >= EVERY) {

@@ -116,7 +116,7 @@ impl Callback for Recorder {
             Some(counts) => counts,
             None => self.counts.entry(place.phase.clone()).or_default(),
         };
-        let samples = if event.kind() == StepEnd { learner.progress()?.samples } else { 0 };
+        let samples = if event.kind() == StepEnd { learner.position()?.samples } else { 0 };
         counts.on(event.kind(), samples);
         place.publish(*counts, learner)
     }

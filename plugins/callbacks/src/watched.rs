@@ -108,7 +108,7 @@ impl Watched {
         }
         let last = event
             .phase()
-            .is_some_and(|phase| learner.progress().is_ok_and(|at| phase + 1 == at.phases));
+            .is_some_and(|phase| learner.position().is_ok_and(|at| phase + 1 == at.phases));
         let measures =
             matches!(event.phase_kind(), Some(PhaseKind::Training | PhaseKind::Validation));
         let value = if measures { self.value(&name, event.epoch())? } else { f64::NAN };

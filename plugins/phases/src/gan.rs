@@ -60,7 +60,7 @@ impl Phase for Gan {
             let verdict = step.run_model(critic, &step.yhats()?)?;
             step.set_loss(&verdict.bce_with_logits(&verdict.ones_like()?)?)?;
             step.dispatch(BackwardBegin)?;
-            step.backward_for(generator, &step.current_loss()?)?;
+            step.backward_for(generator, &step.loss()?)?;
             step.dispatch(BackwardEnd)?;
             step.update_for(generator)
         })

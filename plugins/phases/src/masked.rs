@@ -43,7 +43,7 @@ impl Phase for MaskedReconstruction {
             step.dispatch(LossBegin)?;
             step.set_loss(&step.yhats()?.mse(&whole.flatten_from(1)?)?)?;
             step.dispatch(BackwardBegin)?;
-            let loss = step.current_loss()?;
+            let loss = step.loss()?;
             step.backward(&loss)?;
             step.dispatch(BackwardEnd)?;
             step.update_for(encoder)?;

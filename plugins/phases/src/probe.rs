@@ -22,7 +22,7 @@ impl Models {
         let features = step.without_gradients(|| step.run_model(self.encoder, &step.xs()?))?;
         step.set_yhats(&step.run_model(self.probe, &features)?)?;
         step.dispatch(LossBegin)?;
-        step.loss(&step.yhats()?, &step.ys()?)?;
+        step.compute_loss(&step.yhats()?, &step.ys()?)?;
         Ok(())
     }
 }
@@ -59,7 +59,7 @@ probes! {
     LinearProbe => |models, step| {
         models.predict(step)?;
         step.dispatch(BackwardBegin)?;
-        step.backward_for(models.probe, &step.current_loss()?)?;
+        step.backward_for(models.probe, &step.loss()?)?;
         step.dispatch(BackwardEnd)?;
         step.update_for(models.probe)
     },

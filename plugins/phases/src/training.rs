@@ -18,9 +18,9 @@ impl Phase for Training {
         learner.run_step(batch, |step| {
             step.forward(&step.xs()?)?;
             step.dispatch(LossBegin)?;
-            step.loss(&step.yhats()?, &step.ys()?)?;
+            step.compute_loss(&step.yhats()?, &step.ys()?)?;
             step.dispatch(BackwardBegin)?;
-            step.backward(&step.current_loss()?)?;
+            step.backward(&step.loss()?)?;
             step.dispatch(BackwardEnd)?;
             step.update()
         })

@@ -19,7 +19,7 @@ impl Phase for Validation {
         learner.run_step(batch, |step| {
             step.forward(&step.xs()?)?;
             step.dispatch(LossBegin)?;
-            step.loss(&step.yhats()?, &step.ys()?)?;
+            step.compute_loss(&step.yhats()?, &step.ys()?)?;
             Ok(())
         })
     }

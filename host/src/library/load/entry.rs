@@ -395,7 +395,7 @@ mod tests {
     #[test]
     fn tables_are_listed_by_the_numbers_of_their_kinds() {
         for (number, (kind, _)) in TABLES.iter().enumerate() {
-            assert_eq!(fluxbay_plugin::abi::entry::kind::NAMES[number], kind.name());
+            assert_eq!(kind.number() as usize, number);
         }
     }
 }

@@ -15,6 +15,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use fluxbay_plugin::abi::kind::{Kind, UnknownKind};
 pub(super) use section::text as section_text;
 pub use section::{FORMAT, HEADER, MAGIC, MAX_BYTES, SECTION, encode};
 
@@ -36,99 +37,6 @@ pub struct ManifestError {
 impl ManifestError {
     fn prefix(&self) -> String {
         if self.field.is_empty() { String::new() } else { format!("field `{}`: ", self.field) }
-    }
-}
-
-/// The kinds of components that plugins offer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// Defines what an epoch and a step do.
-    Phase,
-    /// Handles events of the loop.
-    Callback,
-    /// Parameters and a forward pass.
-    Model,
-    /// A number to minimise, from predictions and targets.
-    Loss,
-    /// Samples by index.
-    Dataset,
-    /// A number computed over the steps of an epoch.
-    Metric,
-    /// A number as a function of progress.
-    Schedule,
-    /// Writes records.
-    Logger,
-    /// Updates parameters from gradients.
-    Optimizer,
-}
-
-impl Kind {
-    /// All kinds in the order in which listings show them.
-    pub const ALL: [Kind; 9] = [
-        Kind::Phase,
-        Kind::Callback,
-        Kind::Model,
-        Kind::Loss,
-        Kind::Dataset,
-        Kind::Metric,
-        Kind::Schedule,
-        Kind::Logger,
-        Kind::Optimizer,
-    ];
-
-    /// The name in run files and manifests.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Phase => "phase",
-            Kind::Callback => "callback",
-            Kind::Model => "model",
-            Kind::Loss => "loss",
-            Kind::Dataset => "dataset",
-            Kind::Metric => "metric",
-            Kind::Schedule => "schedule",
-            Kind::Logger => "logger",
-            Kind::Optimizer => "optimizer",
-        }
-    }
-
-    /// The heading of a list of this kind.
-    pub fn plural(self) -> &'static str {
-        match self {
-            Kind::Phase => "phases",
-            Kind::Callback => "callbacks",
-            Kind::Model => "models",
-            Kind::Loss => "losses",
-            Kind::Dataset => "data sets",
-            Kind::Metric => "metrics",
-            Kind::Schedule => "schedules",
-            Kind::Logger => "loggers",
-            Kind::Optimizer => "optimizers",
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-/// A text that is not the name of a kind.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is no kind of component; kinds are phase, callback, model, loss, dataset, metric, schedule, logger, optimizer"
-)]
-pub struct UnknownKind(pub String);
-
-impl FromStr for Kind {
-    type Err = UnknownKind;
-
-    fn from_str(text: &str) -> Result<Self, UnknownKind> {
-        Kind::ALL
-            .into_iter()
-            .find(|kind| kind.name() == text)
-            .ok_or_else(|| UnknownKind(text.to_owned()))
     }
 }
 
