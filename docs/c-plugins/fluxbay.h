@@ -1,11 +1,17 @@
-/* The contract of fluxbay 1.0 in C: the same tables that `fluxbay-plugin` describes in Rust, for plugins in other languages.
+/* The contract of fluxbay 1.0 in C, for plugins in languages other than Rust.
  *
- * A plugin is a shared library that exports one object, `const struct fluxbay_entry fluxbay_entry`, and carries its manifest, JSON
- * behind a header of 16 bytes, in the section `.fluxbay.manifest`; README.md beside this file shows how, with a plugin that the tests build.
+ * Generated from the Rust tables in `plugin-api/src/abi`: do not edit it, see
+ * `docs/changing-the-contract.md`.
  *
- * Every function says in brackets on which threads it may be called: `[training]` the thread that trains, `[loader]` threads that
- * prepare batches, `[any]` all. Nothing may unwind or jump out of a plugin's function. Who gives memory frees it. Text is UTF-8 and
- * borrowed for the call unless a function says otherwise.
+ * A plugin is a shared library that exports one object, `const struct fluxbay_entry fluxbay_entry`,
+ * and carries its manifest (JSON after a header of 16 bytes) in the section `.fluxbay.manifest`.
+ * README.md beside this file explains both, with an example that the tests build.
+ *
+ * Every function names in brackets the threads that may call it: `[training]` the thread that
+ * trains, `[loader]` the threads that prepare batches, `[any]` all. The host calls one function of
+ * an instance at a time, except `[loader]` functions. No function of a plugin may unwind or jump
+ * out. Memory is freed by the side that allocated it. Text is UTF-8 and borrowed for the call
+ * unless a function says otherwise. Functions that return `int32_t` return a `FLUXBAY_` status.
  */
 #ifndef FLUXBAY_H
 #define FLUXBAY_H
@@ -17,15 +23,55 @@
 extern "C" {
 #endif
 
-/* Name of the ELF section that holds the manifest. */
-#define FLUXBAY_MANIFEST_SECTION ".fluxbay.manifest"
 /* Version of the contract that this header describes, for `struct fluxbay_entry`. */
 #define FLUXBAY_CONTRACT_MAJOR 1
 #define FLUXBAY_CONTRACT_MINOR 0
 
+struct fluxbay_text;
+struct fluxbay_version;
+struct fluxbay_event;
+struct fluxbay_setup_table;
+struct fluxbay_point;
+struct fluxbay_state_table;
+struct fluxbay_field_spec;
+struct fluxbay_split_spec;
+struct fluxbay_buffer;
+struct fluxbay_dataset_table;
+struct fluxbay_dataset_state_row;
+struct fluxbay_dataset_state_rows;
+struct fluxbay_tensor_info;
+struct fluxbay_view;
+struct fluxbay_init;
+struct fluxbay_tensor_table;
 struct fluxbay_apply;
+struct fluxbay_batch;
+struct fluxbay_progress;
+struct fluxbay_learner_table;
+struct fluxbay_display_table;
+struct fluxbay_log_record;
+struct fluxbay_record;
+struct fluxbay_checkpoint_request;
+struct fluxbay_logger_table;
+struct fluxbay_record_table;
+struct fluxbay_metric_input;
+struct fluxbay_metric_table;
+struct fluxbay_metric_row;
+struct fluxbay_metric_rows;
+struct fluxbay_figures_table;
+struct fluxbay_model_spec;
+struct fluxbay_model_table;
+struct fluxbay_loss_table;
+struct fluxbay_phase_table;
+struct fluxbay_callback_table;
+struct fluxbay_schedule_table;
+struct fluxbay_update;
+struct fluxbay_optimizer_table;
+struct fluxbay_child_table;
+struct fluxbay_host_table;
+struct fluxbay_component;
+struct fluxbay_entry;
 
-/* ---- text ------------------------------------------------------------------ */
+/* ---- text ------------------------------------------------------------------------------------ */
 /* Borrowed UTF-8 text and byte slices. */
 
 /* Borrowed UTF-8 text: `len` bytes at `ptr`. An empty text may have any pointer. */
@@ -36,8 +82,9 @@ struct fluxbay_text {
     size_t len;
 };
 
-/* ---- status ---------------------------------------------------------------- */
+/* ---- status ---------------------------------------------------------------------------------- */
 /* Results of calls across the contract. */
+
 /* Done. */
 #define FLUXBAY_OK 0
 /* Failed; the text says why. */
@@ -50,18 +97,21 @@ struct fluxbay_text {
 #define FLUXBAY_CANCEL_FIT 4
 /* The plugin panicked; the instance must not be called again. The text is message and place. */
 #define FLUXBAY_PANIC 5
+/* ---- handle ---------------------------------------------------------------------------------- */
+/* What stands for an object of the other side: handles of the host's tensors, and instances of
+   the plugin's components. */
 
-/* ---- handle ---------------------------------------------------------------- */
-/* Handles of tensors: numbers that the host checks at every use. */
+/* A tensor of the host: slot index in the low 32 bits, generation in the high 32.
 
-/* A tensor of the host: slot index in the low 32 bits, generation in the high 32. A stale, foreign or invented handle is answered
-   with an error, never with undefined behaviour. Whoever receives a handle as a result owns one reference and gives it back with
+   The host checks it at every use: a stale, foreign or invented handle is an error, never
+   undefined behaviour. A handle that a function returns is one reference, to be given back with
    `release`; a handle passed as an argument stays with the caller. */
 typedef uint64_t fluxbay_handle;
-/* An instance of a component: a pointer of the plugin's that the host only hands back. */
-typedef void *fluxbay_instance;
 /* The handle that names no tensor. */
 #define FLUXBAY_NO_TENSOR UINT64_MAX
+
+/* An instance of a component: a pointer of the plugin's that the host only passes back. */
+typedef void *fluxbay_instance;
 
 /* Element types of tensors. */
 /* Unsigned 8-bit integer; also the type of comparisons' results. */
@@ -79,39 +129,75 @@ typedef void *fluxbay_instance;
 /* IEEE double precision. */
 #define FLUXBAY_DTYPE_F64 6
 
-/* ---- event ----------------------------------------------------------------- */
+/* ---- version --------------------------------------------------------------------------------- */
+/* The version of the contract. */
+
+/* Version of the contract. Equal major versions understand each other. */
+struct fluxbay_version {
+    /* Changes when a table changes. */
+    uint32_t major;
+    /* Changes when something is added. */
+    uint32_t minor;
+};
+
+/* ---- kind ------------------------------------------------------------------------------------ */
+/* Kinds of components. */
+
+/* What a step and an epoch do: training, validation, or anything else. */
+#define FLUXBAY_KIND_PHASE 0
+/* Code that handles events of the loop. */
+#define FLUXBAY_KIND_CALLBACK 1
+/* Layers over parameters that the host keeps. */
+#define FLUXBAY_KIND_MODEL 2
+/* The number that training minimises, from predictions and targets. */
+#define FLUXBAY_KIND_LOSS 3
+/* Samples by index. */
+#define FLUXBAY_KIND_DATASET 4
+/* A number gathered over the steps of an epoch. */
+#define FLUXBAY_KIND_METRIC 5
+/* A hyper-parameter's value over time. */
+#define FLUXBAY_KIND_SCHEDULE 6
+/* Writes what callbacks log: to a file, a service, a terminal. */
+#define FLUXBAY_KIND_LOGGER 7
+/* The rule that updates a parameter from its gradient. */
+#define FLUXBAY_KIND_OPTIMIZER 8
+
+/* ---- event ----------------------------------------------------------------------------------- */
 /* Events: what a phase dispatches and a callback handles. */
+
 /* Before the first epoch of a fit. */
 #define FLUXBAY_EVENT_FIT_BEGIN 0
-/* After the last epoch of a fit, however it ended. */
+/* After the last epoch of a fit, however the fit ended. */
 #define FLUXBAY_EVENT_FIT_END 1
 /* Before the first step of a phase's epoch. */
 #define FLUXBAY_EVENT_EPOCH_BEGIN 2
-/* After the last step of a phase's epoch; also after a cancelled one. */
+/* After the last step of a phase's epoch; also after a cancelled epoch. */
 #define FLUXBAY_EVENT_EPOCH_END 3
-/* A batch is there: `step.xs` and `step.ys` may be read and changed. */
+/* A batch is ready: `step.xs` and `step.ys` may be read and changed. */
 #define FLUXBAY_EVENT_STEP_BEGIN 4
 /* The step is complete. */
 #define FLUXBAY_EVENT_STEP_END 5
-/* `step.yhats` is there, the loss is not. */
+/* `step.yhats` is set, `step.loss` is not. */
 #define FLUXBAY_EVENT_LOSS_BEGIN 6
-/* `step.loss` is there, the gradients are not. */
+/* `step.loss` is set, the gradients are not. */
 #define FLUXBAY_EVENT_BACKWARD_BEGIN 7
-/* `step.grads` is there, the parameters are not updated yet. */
+/* `step.grads` is set, the parameters are not updated yet. */
 #define FLUXBAY_EVENT_BACKWARD_END 8
-/* The step was cancelled; takes the place of step-end. */
+/* The step was cancelled. Fired instead of step-end. */
 #define FLUXBAY_EVENT_STEP_CANCELLED 9
-/* The epoch was cancelled; epoch-end follows, unless the fit ends too: then this stands in for it. */
+/* The epoch was cancelled. Fired before epoch-end, or instead of it if the fit ends too. */
 #define FLUXBAY_EVENT_EPOCH_CANCELLED 10
-/* The fit was cancelled; fit-end follows. */
+/* The fit was cancelled. Fired before fit-end. */
 #define FLUXBAY_EVENT_FIT_CANCELLED 11
-/* Something failed; takes the place of the ends that are still owed to whoever saw a begin. */
+/* The run failed. Fired instead of the end events that subscribers still await. */
 #define FLUXBAY_EVENT_ERROR 12
-/* Every reader of epoch-end has run: state may be saved now. */
+/* Every callback has handled epoch-end: state may be saved now. */
 #define FLUXBAY_EVENT_CHECKPOINT 13
+
 /* Number of standard events. */
 #define FLUXBAY_EVENT_STANDARD 14
-/* Custom events are numbered from here, run by run. */
+
+/* First number of a custom event. Custom events are numbered anew in each run. */
 #define FLUXBAY_EVENT_CUSTOM 64
 
 /* Kinds of phases. */
@@ -128,9 +214,9 @@ typedef void *fluxbay_instance;
 struct fluxbay_event {
     /* A number of this module, or a custom one. */
     uint32_t kind;
-    /* Index of the running phase in the run; `u32::MAX` where none runs. */
+    /* Index of the running phase in the run; `UINT32_MAX` where none runs. */
     uint32_t phase;
-    /* A number of `phase_kind`. */
+    /* A number of `FLUXBAY_PHASE_*`. */
     uint32_t phase_kind;
     /* 0. */
     uint32_t reserved;
@@ -144,11 +230,13 @@ struct fluxbay_event {
     uint64_t steps_per_epoch;
 };
 
-/* ---- setup ----------------------------------------------------------------- */
-/* What an instance says of itself while it is created: its access to the state, its order, its children.
+/* ---- setup ----------------------------------------------------------------------------------- */
+/* What an instance says of itself while it is created: its access to the state, its order, its
+   children.
 
-   All functions here are `[training]` and may be called only within `create`; the host collects the answers and checks
-   them against the manifest, which is the upper bound of what an instance may ask for. */
+   All functions here are `[training]` and may be called only within `create`; the host collects
+   the answers and checks them against the manifest, which is the upper bound of what an instance
+   may ask for. */
 
 /* The setup functions. */
 struct fluxbay_setup_table {
@@ -160,34 +248,40 @@ struct fluxbay_setup_table {
     int32_t (*run_after)(struct fluxbay_text name);
     /* This instance runs before those of the component or instance named. */
     int32_t (*run_before)(struct fluxbay_text name);
-    /* Narrows the subscription to the events named; without a call, all events of the manifest are subscribed. */
+    /* Narrows the subscription to the events named; without a call, all events of the manifest
+       are subscribed. */
     int32_t (*subscribe)(struct fluxbay_text event);
     /* The number of a standard event, or of a custom one that this instance emits or handles. */
     int32_t (*event)(struct fluxbay_text name, uint32_t *kind);
-    /* Declares a hyper-parameter of this instance with its initial value; schedules may change it. The slot reads it.
+    /* Declares a hyper-parameter of this instance with its initial value; schedules may change
+       it. The slot reads it.
 
-       Its state path is `optimizer.NAME` for the only optimizer, `optimizer.MODEL.NAME` for one of several, and
-       `hyper.INSTANCE.NAME` for all other instances. */
+       Its state path is `optimizer.NAME` for the only optimizer, `optimizer.MODEL.NAME` for one
+       of several, and `hyper.INSTANCE.NAME` for all other instances. */
     int32_t (*hyper_parameter)(struct fluxbay_text name, double initial, uint32_t *slot);
-    /* Creates an instance that belongs to this one: `kind` is a number of `kind`, `component`
-       its name, `config` a JSON object. It ends with its owner. */
-    int32_t (*child)(uint32_t kind, struct fluxbay_text component, struct fluxbay_text config, uint32_t *child);
-    /* Names one tensor of state that this optimizer keeps per parameter, such as `momentum`. Order matters. */
+    /* Creates an instance that belongs to this one: `kind` is a number of `FLUXBAY_KIND_*`,
+       `component` its name, `config` a JSON object. It ends with its owner. */
+    int32_t (*child)(uint32_t kind, struct fluxbay_text component, struct fluxbay_text config,
+        uint32_t *child);
+    /* Names one tensor of state that this optimizer keeps per parameter, such as `momentum`.
+       Order matters. */
     int32_t (*optimizer_state)(struct fluxbay_text name);
     /* The instance id in this run. */
     int32_t (*instance_id)(struct fluxbay_text *id);
     /* Folder that relative paths of the configuration start from: the run file's. */
     int32_t (*base_dir)(struct fluxbay_text *path);
-    /* Folder of the run, where an instance may keep files of its own below its instance id; empty where there is none. */
+    /* Folder of the run, where an instance may keep files of its own below its instance id;
+       empty where there is none. */
     int32_t (*run_dir)(struct fluxbay_text *path);
 };
 
-/* ---- state ----------------------------------------------------------------- */
-/* The state tree: typed values under dotted paths, behind the grants that each instance asked for.
+/* ---- state ----------------------------------------------------------------------------------- */
+/* The state tree: typed values under dotted paths, behind the grants that each instance asked
+   for.
 
-   All functions are `[training]` and need a slot of the calling instance; reading without a grant, and writing with a
-   read grant, is an error that names instance, path and the line to add. A read grant on `model` or `params` is deep:
-   nothing reached through it can be changed. */
+   All functions are `[training]` and need a slot of the calling instance; reading without a
+   grant, and writing with a read grant, is an error that names instance, path and the line to
+   add. A read grant on `model` or `params` is deep: nothing reached through it can be changed. */
 
 /* Types of values. */
 /* Nothing was written yet. */
@@ -219,7 +313,7 @@ struct fluxbay_point {
 
 /* The state functions. */
 struct fluxbay_state_table {
-    /* Type of the value, a number of `value`. */
+    /* Type of the value, a number of `FLUXBAY_VALUE_*`. */
     int32_t (*kind)(uint32_t slot, uint32_t *kind);
     /* Reads a number or a flag, or a tensor with one element. */
     int32_t (*get_number)(uint32_t slot, double *number);
@@ -243,27 +337,29 @@ struct fluxbay_state_table {
     int32_t (*series)(uint32_t slot, const struct fluxbay_point **points, size_t *count);
     /* Forgets the value and everything below it. */
     int32_t (*clear)(uint32_t slot);
-    /* A slot for the child called `name`, with the same rights; asking again gives the same slot. */
+    /* A slot for the child called `name`, with the same rights; asking again gives the same
+       slot. */
     int32_t (*child)(uint32_t slot, struct fluxbay_text name, uint32_t *child);
     /* Number of children of a node that have a value, or of tensors in a map. */
     int32_t (*count)(uint32_t slot, size_t *count);
     /* Name of child or tensor `index`, sorted by name, valid until the next call of the host. */
     int32_t (*name)(uint32_t slot, size_t index, struct fluxbay_text *name);
-    /* Tensor `index` of a map: one reference for the caller; `Handle::NONE` where it has no value (no gradient). */
+    /* Tensor `index` of a map: one reference for the caller; `FLUXBAY_NO_TENSOR` where it has no
+       value (no gradient). */
     int32_t (*tensor_at)(uint32_t slot, size_t index, fluxbay_handle *tensor);
-    /* Replaces tensor `index` of a map. Shape and type must fit. `Handle::NONE` takes a gradient away: its parameter is left out
-       of the next update. */
+    /* Replaces tensor `index` of a map. Shape and type must fit. `FLUXBAY_NO_TENSOR` takes a
+       gradient away: its parameter is left out of the next update. */
     int32_t (*set_tensor_at)(uint32_t slot, size_t index, fluxbay_handle tensor);
 };
 
-/* ---- dataset --------------------------------------------------------------- */
-/* Data sets: samples by index, written into the host's buffers by the loader's threads. */
+/* ---- dataset --------------------------------------------------------------------------------- */
+/* Data sets: samples by index, written into the host's buffers on the loader's threads. */
 
 /* One field of a sample. */
 struct fluxbay_field_spec {
     /* `xs`, `ys`, or a name of its own; its state path is `step.NAME`. */
     struct fluxbay_text name;
-    /* Element type, a number of `dtype`. */
+    /* Element type, a number of `FLUXBAY_DTYPE_*`. */
     uint32_t dtype;
     /* 0. */
     uint32_t reserved;
@@ -283,7 +379,7 @@ struct fluxbay_split_spec {
     uint64_t samples;
 };
 
-/* Room for one field of a batch. */
+/* Buffer for one field of a batch. */
 struct fluxbay_buffer {
     /* First byte, aligned for the field's element type; samples lie one after the other. */
     uint8_t *ptr;
@@ -293,7 +389,8 @@ struct fluxbay_buffer {
 
 /* Functions of a data set. */
 struct fluxbay_dataset_table {
-    /* Opens files and learns shapes; called once, after the composition was found good. `[training]` */
+    /* Opens files and determines fields and splits; called once, after the composition was
+       accepted. `[training]` */
     int32_t (*open)(fluxbay_instance self);
     /* Number of fields. `[training]` */
     size_t (*field_count)(fluxbay_instance self);
@@ -303,24 +400,61 @@ struct fluxbay_dataset_table {
     size_t (*split_count)(fluxbay_instance self);
     /* Split `index`; pointers in it stay valid as long as the instance. `[training]` */
     int32_t (*split)(fluxbay_instance self, size_t index, struct fluxbay_split_spec *spec);
-    /* Tells which samples are for training, so that statistics (means, medians) come from them alone; called before
-       the first `fill`, and again where the division is known only then: the last call counts. `[training]` */
+    /* Passes the indices of the samples that are used for training, so that statistics (means,
+       medians) are computed from them alone. Called before the first `fill`; if called again,
+       the last call counts. `[training]` */
     int32_t (*prepare)(fluxbay_instance self, size_t split, const uint64_t *indices, size_t count);
-    /* Writes the samples of `split` at `indices` into one buffer per field. `[loader]` */
-    int32_t (*fill)(fluxbay_instance self, size_t split, const uint64_t *indices, size_t count, const struct fluxbay_buffer *buffers, size_t buffer_count);
+    /* Writes the samples of `split` at `indices` into one buffer per field. Called by several
+       threads at a time, but never while another function of this instance runs. `[loader]` */
+    int32_t (*fill)(fluxbay_instance self, size_t split, const uint64_t *indices, size_t count,
+        const struct fluxbay_buffer *buffers, size_t buffer_count);
 };
 
-/* ---- tensor ---------------------------------------------------------------- */
+/* Id of the plugin extension that holds `struct fluxbay_dataset_state_rows`. */
+#define FLUXBAY_DATASET_STATE_EXTENSION "fluxbay.dataset-state/1"
+
+/* Addition to a data set that learns from its training samples: statistics, categories, class
+   order, a vocabulary. The host saves what it learned with the run, and restores it where the
+   same model is used on other data. */
+struct fluxbay_dataset_state_row {
+    /* `DATASET`. */
+    uint32_t kind;
+    /* 0. */
+    uint32_t reserved;
+    /* Name of the component. */
+    struct fluxbay_text component;
+    /* What was learned, valid until the next call of this instance. Called after `open` and
+       `prepare`, while no `fill` of this instance runs. `[training]` */
+    int32_t (*learnt)(fluxbay_instance self, struct fluxbay_text *bytes);
+    /* Takes what another instance of this component learned, in the format of state version
+       `version`. Called after `create` and before `open`. `open` and `prepare` then learn
+       nothing; they refuse data that does not fit, naming the value (an unknown class, a letter
+       outside the vocabulary). `[training]` */
+    int32_t (*restore)(fluxbay_instance self, uint32_t version, struct fluxbay_text bytes);
+};
+
+/* The rows of a plugin: what its `extension` returns for `FLUXBAY_DATASET_STATE_EXTENSION`. */
+struct fluxbay_dataset_state_rows {
+    /* Size of a row in bytes, as the plugin was built. */
+    uint64_t size;
+    /* First row. */
+    const struct fluxbay_dataset_state_row *first;
+    /* Number of rows, each for another component. */
+    size_t count;
+};
+
+/* ---- tensor ---------------------------------------------------------------------------------- */
 /* Tensors: handles, operations, parameters.
 
-   All functions are `[training]`. Operations are numbers of `operation`, with integer and
+   All functions are `[training]`. Operations are numbers of `FLUXBAY_OP_*`, with integer and
    floating-point attributes; a new operation is a new number, not a new function. */
+
 /* Most dimensions of a tensor. */
 #define FLUXBAY_MAX_RANK 8
 
 /* Shape and type of a tensor. */
 struct fluxbay_tensor_info {
-    /* Element type, a number of `dtype`. */
+    /* Element type, a number of `FLUXBAY_DTYPE_*`. */
     uint32_t dtype;
     /* Number of dimensions. */
     uint32_t rank;
@@ -348,9 +482,10 @@ struct fluxbay_view {
 /* Normal with mean `a` and standard deviation `b`. */
 #define FLUXBAY_INIT_NORMAL 2
 
-/* A parameter's first values. They depend on the run's seed, the model's name and the path, not on the order of creation. */
+/* A parameter's first values. They depend on the run's seed, the model's name and the path, not
+   on the order of creation. */
 struct fluxbay_init {
-    /* A number of `init`. */
+    /* A number of `FLUXBAY_INIT_*`. */
     uint32_t kind;
     /* 1 for a buffer that no optimizer touches (such as running statistics), 0 for a parameter. */
     uint32_t buffer;
@@ -363,7 +498,8 @@ struct fluxbay_init {
 /* The tensor functions. */
 struct fluxbay_tensor_table {
     /* Makes a tensor of elements of type `dtype` from `bytes` in row-major order. */
-    int32_t (*create)(uint32_t dtype, const uint64_t *shape, size_t rank, struct fluxbay_text bytes, fluxbay_handle *tensor);
+    int32_t (*create)(uint32_t dtype, const uint64_t *shape, size_t rank,
+        struct fluxbay_text bytes, fluxbay_handle *tensor);
     /* Adds a reference. */
     int32_t (*retain)(fluxbay_handle tensor);
     /* Gives a reference back. */
@@ -372,14 +508,18 @@ struct fluxbay_tensor_table {
     int32_t (*info)(fluxbay_handle tensor, struct fluxbay_tensor_info *info);
     /* Copies the elements, converted to type `dtype` and in row-major order, to `bytes`. */
     int32_t (*read)(fluxbay_handle tensor, uint32_t dtype, uint8_t *bytes, size_t len);
-    /* The elements themselves, without a copy, valid while the reference is held and the tensor is not changed in place;
-       an error where they are elsewhere or not contiguous. */
+    /* The elements themselves, without a copy, valid while the reference is held and the tensor
+       is not changed in place; an error where they are elsewhere or not contiguous. */
     int32_t (*view)(fluxbay_handle tensor, struct fluxbay_view *view);
-    /* Applies an operation. Gives `output_count` outputs, at most `capacity`, each one reference for the caller. */
-    int32_t (*apply)(const struct fluxbay_apply *request, fluxbay_handle *outputs, size_t capacity, size_t *output_count);
-    /* Makes a parameter of the model that is being built; only within a model's `build`. One reference for the caller. */
-    int32_t (*parameter)(struct fluxbay_text path, const uint64_t *shape, size_t rank, const struct fluxbay_init *init, fluxbay_handle *tensor);
-    /* The mode of the current forward pass, see `mode`. */
+    /* Applies an operation. Gives `output_count` outputs, at most `capacity`, each one reference
+       for the caller. */
+    int32_t (*apply)(const struct fluxbay_apply *request, fluxbay_handle *outputs,
+        size_t capacity, size_t *output_count);
+    /* Makes a parameter of the model that is being built; only within a model's `build`. One
+       reference for the caller. */
+    int32_t (*parameter)(struct fluxbay_text path, const uint64_t *shape, size_t rank,
+        const struct fluxbay_init *init, fluxbay_handle *tensor);
+    /* The mode of the current forward pass, see `FLUXBAY_MODE_*`. */
     int32_t (*mode)(uint32_t *mode);
     /* Names the device, such as `cpu` or `cuda:0`. */
     int32_t (*device)(struct fluxbay_text *name);
@@ -387,7 +527,7 @@ struct fluxbay_tensor_table {
 
 /* An operation with its inputs and attributes. Borrowed for the call. */
 struct fluxbay_apply {
-    /* A number of `operation`. */
+    /* A number of `FLUXBAY_OP_*`. */
     uint32_t operation;
     /* 0. */
     uint32_t reserved;
@@ -405,27 +545,32 @@ struct fluxbay_apply {
     size_t float_count;
 };
 
-/* ---- operation ------------------------------------------------------------- */
-/* Codes of the tensor operations that the host offers through `apply(code, inputs, ints, floats) -> outputs`.
+/* ---- operation ------------------------------------------------------------------------------- */
+/* Codes of the tensor operations that the host offers through `apply(code, inputs, ints, floats)
+   -> outputs`.
 
-   A released code never changes its meaning; new operations get new codes. Conventions of the documentation below:
-   * `inputs` are shapes; `[..]` stands for any leading dimensions, `w?` for an input that may be left out (at the end of the
-     list). `ints` and `floats` are the attribute lists in their order; a name with `= v` may be left out and is then `v`.
+   A released code never changes its meaning; new operations get new codes. Conventions of the
+   documentation below:
+   * `inputs` are shapes; `[..]` stands for any leading dimensions, `w?` for an input that may be
+     left out (at the end of the list). `ints` and `floats` are the attribute lists in their
+     order; a name with `= v` may be left out and is then `v`.
    * Dimensions may be negative: `-1` is the last one. `dims...` empty means all dimensions.
    * "Broadcasting" is numpy's: shapes are aligned at the right, a 1 stretches.
-   * Floating inputs of one call have one dtype. f32 and f64 are computed as they are, bf16 and f16 through f32.
-   * Gradients flow to floating inputs only. Results of integer dtype are constants. An operation marked as not
-     differentiable answers with an error when a gradient would have to flow through it.
-   * Any wrong shape, dtype, attribute count or dimension is an error that names the operation; nothing is undefined. */
+   * Floating inputs of one call have one dtype. f32 and f64 are computed as they are, bf16 and
+     f16 through f32.
+   * Gradients flow to floating inputs only. Results of integer dtype are constants. An operation
+     marked as not differentiable answers with an error when a gradient would have to flow
+     through it.
+   * Any wrong shape, dtype, attribute count or dimension is an error that names the operation;
+     nothing is undefined. */
 
-/* The codes. */
 /* `a + b`. Inputs: a, b (broadcasting; any one dtype). */
 #define FLUXBAY_OP_ADD 1
-/* `a - b`, as `ADD`. */
+/* `a - b`, as `FLUXBAY_OP_ADD`. */
 #define FLUXBAY_OP_SUB 2
-/* `a * b`, as `ADD`. */
+/* `a * b`, as `FLUXBAY_OP_ADD`. */
 #define FLUXBAY_OP_MUL 3
-/* `a / b`, as `ADD`. */
+/* `a / b`, as `FLUXBAY_OP_ADD`. */
 #define FLUXBAY_OP_DIV 4
 /* `min(a, b)`; where both are equal the gradient goes to `a`. */
 #define FLUXBAY_OP_MINIMUM 5
@@ -486,24 +631,31 @@ struct fluxbay_apply {
 /* Error function. */
 #define FLUXBAY_OP_ERF 45
 /* `a == b`.
+
    Not differentiable. */
 #define FLUXBAY_OP_EQ 60
 /* `a != b`.
+
    Not differentiable. */
 #define FLUXBAY_OP_NE 61
 /* `a < b`.
+
    Not differentiable. */
 #define FLUXBAY_OP_LT 62
 /* `a <= b`.
+
    Not differentiable. */
 #define FLUXBAY_OP_LE 63
 /* `a > b`.
+
    Not differentiable. */
 #define FLUXBAY_OP_GT 64
 /* `a >= b`.
+
    Not differentiable. */
 #define FLUXBAY_OP_GE 65
-/* Inputs: condition (u8, u32 or i64), a, b; all broadcasting. `a` where the condition is not 0, else `b`. */
+/* Inputs: condition (u8, u32 or i64), a, b; all broadcasting. `a` where the condition is not 0,
+   else `b`. */
 #define FLUXBAY_OP_WHERE_COND 66
 /* Sum over dims. Any dtype. */
 #define FLUXBAY_OP_SUM 80
@@ -518,9 +670,11 @@ struct fluxbay_apply {
 /* Euclidean norm over all elements, a scalar; gradient 0 where the norm is 0. */
 #define FLUXBAY_OP_NORM 85
 /* Index (u32) of the first largest value. Ints: keepdim, dim.
+
    Not differentiable. */
 #define FLUXBAY_OP_ARGMAX 86
 /* Index (u32) of the first smallest value. Ints: keepdim, dim.
+
    Not differentiable. */
 #define FLUXBAY_OP_ARGMIN 87
 /* `ln sum e^x` over dims, without overflow. */
@@ -533,9 +687,11 @@ struct fluxbay_apply {
 #define FLUXBAY_OP_TOP_K 91
 /* Inputs: a `[.., m, k]`, b `[.., k, n]`; leading dimensions broadcast. Output `[.., m, n]`. */
 #define FLUXBAY_OP_MATMUL 110
-/* Inputs: x `[.., in]`, w `[out, in]`, b? `[out]`. Ints: activation = 0 (see `activation`). Output `[.., out]`: `act(x w^T + b)`. */
+/* Inputs: x `[.., in]`, w `[out, in]`, b? `[out]`. Ints: activation = 0 (see
+   `FLUXBAY_ACTIVATION_*`). Output `[.., out]`: `act(x w^T + b)`. */
 #define FLUXBAY_OP_LINEAR 111
-/* As `LINEAR` of samples of any shape: x `[batch, ..]`, whose other dimensions are taken as one and have `in` elements together. Output `[batch, out]`. */
+/* As `FLUXBAY_OP_LINEAR` of samples of any shape: x `[batch, ..]`, whose other dimensions are
+   taken as one and have `in` elements together. Output `[batch, out]`. */
 #define FLUXBAY_OP_FLAT_LINEAR 112
 /* Same elements, new shape. Ints: shape; one may be -1. */
 #define FLUXBAY_OP_RESHAPE 130
@@ -561,30 +717,34 @@ struct fluxbay_apply {
 #define FLUXBAY_OP_PAD 140
 /* Ints: dims to reverse. */
 #define FLUXBAY_OP_FLIP 141
-/* Inputs: x, indices `[n]`. Ints: dim. Output: x with that dimension replaced by n picked slices. */
+/* Inputs: x, indices `[n]`. Ints: dim. Output: x with that dimension replaced by n picked
+   slices. */
 #define FLUXBAY_OP_INDEX_SELECT 160
-/* Inputs: x, indices (rank of x; other dimensions not larger). Ints: dim. `out[i][j] = x[indices[i][j]][j]` for dim 0. */
+/* Inputs: x, indices (rank of x; other dimensions not larger). Ints: dim. `out[i][j] =
+   x[indices[i][j]][j]` for dim 0. */
 #define FLUXBAY_OP_GATHER 161
-/* Inputs: x, indices, source (shape of indices). Ints: dim. Adds source at the places that gather would read. */
+/* Inputs: x, indices, source (shape of indices). Ints: dim. Adds source at the places that
+   gather would read. */
 #define FLUXBAY_OP_SCATTER_ADD 162
 /* Inputs: weights `[n, c]`, ids `[..]`. Output `[.., c]`. */
 #define FLUXBAY_OP_EMBEDDING 163
 /* Inputs: ids `[..]`. Ints: classes, dtype = f32. Output `[.., classes]`.
+
    Not differentiable. */
 #define FLUXBAY_OP_ONE_HOT 164
-/* Inputs: x `[n, in, l]`, w `[out, in / groups, k]`, b? `[out]`. Ints: stride = 1, padding = 0, dilation = 1, groups = 1,
-   activation = 0. */
+/* Inputs: x `[n, in, l]`, w `[out, in / groups, k]`, b? `[out]`. Ints: stride = 1, padding = 0,
+   dilation = 1, groups = 1, activation = 0. */
 #define FLUXBAY_OP_CONV1D 180
-/* Inputs: x `[n, in, h, w]`, w `[out, in / groups, kh, kw]`, b? `[out]`. Ints: stride h, w = 1, padding h, w = 0,
-   dilation h, w = 1, groups = 1, activation = 0. */
+/* Inputs: x `[n, in, h, w]`, w `[out, in / groups, kh, kw]`, b? `[out]`. Ints: stride h, w = 1,
+   padding h, w = 0, dilation h, w = 1, groups = 1, activation = 0. */
 #define FLUXBAY_OP_CONV2D 181
-/* Inputs: x `[n, in, h, w]`, w `[in, out / groups, kh, kw]`, b? `[out]`. Ints: stride h, w = 1, padding h, w = 0,
-   output padding h, w = 0, dilation h, w = 1, groups = 1. */
+/* Inputs: x `[n, in, h, w]`, w `[in, out / groups, kh, kw]`, b? `[out]`. Ints: stride h, w = 1,
+   padding h, w = 0, output padding h, w = 0, dilation h, w = 1, groups = 1. */
 #define FLUXBAY_OP_CONV_TRANSPOSE2D 182
-/* Input `[n, c, h, w]`. Ints: kernel h, w, stride h, w = kernel, padding h, w = 0 (at most half the kernel). Ties: the first
-   largest of a window gets the gradient. */
+/* Input `[n, c, h, w]`. Ints: kernel h, w, stride h, w = kernel, padding h, w = 0 (at most half
+   the kernel). Ties: the first largest of a window gets the gradient. */
 #define FLUXBAY_OP_MAX_POOL2D 183
-/* As `MAX_POOL2D`; zeros of the padding count. */
+/* As `FLUXBAY_OP_MAX_POOL2D`; zeros of the padding count. */
 #define FLUXBAY_OP_AVG_POOL2D 184
 /* Input `[n, c, h, w]`. Ints: new h, new w. Nearest neighbour: `out[i] = x[i h / new h]`. */
 #define FLUXBAY_OP_UPSAMPLE_NEAREST2D 185
@@ -592,118 +752,174 @@ struct fluxbay_apply {
 #define FLUXBAY_OP_SOFTMAX 200
 /* Ints: dim = -1. */
 #define FLUXBAY_OP_LOG_SOFTMAX 201
-/* Inputs: logits `[.., c]`, target: labels (u32 or i64) `[..]` or probabilities `[.., c]`. Ints: reduction = mean (see
-   `reduction`), ignored label = none (i64 minimum). Floats: label smoothing = 0. The mean is over labels that are not ignored. Gradient
-   to the logits only. */
+/* Inputs: logits `[.., c]`, target: labels (u32 or i64) `[..]` or probabilities `[.., c]`. Ints:
+   reduction = mean (see `FLUXBAY_REDUCTION_*`), ignored label = none (i64 minimum). Floats:
+   label smoothing = 0. The mean is over labels that are not ignored. Gradient to the logits
+   only. */
 #define FLUXBAY_OP_CROSS_ENTROPY 202
 /* Inputs: log-probabilities `[.., c]`, labels `[..]`. Ints: reduction = mean. `-x[label]`. */
 #define FLUXBAY_OP_NLL 203
-/* Inputs: prediction, target (same shape). Ints: reduction = mean. `(x - y)^2`. Gradient to both. */
+/* Inputs: prediction, target (same shape). Ints: reduction = mean. `(x - y)^2`. Gradient to
+   both. */
 #define FLUXBAY_OP_MSE 204
-/* As `MSE`, `|x - y|`. */
+/* As `FLUXBAY_OP_MSE`, `|x - y|`. */
 #define FLUXBAY_OP_MAE 205
-/* As `MSE`. Floats: delta = 1. `d^2/2` within delta, else `delta (|d| - delta/2)`. */
+/* As `FLUXBAY_OP_MSE`. Floats: delta = 1. `d^2/2` within delta, else `delta (|d| - delta/2)`. */
 #define FLUXBAY_OP_HUBER 206
 /* Inputs: logits, target probabilities (same shape). Ints: reduction = mean. Gradient to both. */
 #define FLUXBAY_OP_BCE_WITH_LOGITS 207
-/* Inputs: x `[.., c]`, w? `[c]`, b? `[c]`. Floats: epsilon = 1e-5. Over the last dimension (Ba et al. 2016). */
+/* Inputs: x `[.., c]`, w? `[c]`, b? `[c]`. Floats: epsilon = 1e-5. Over the last dimension (Ba
+   et al. 2016). */
 #define FLUXBAY_OP_LAYER_NORM 220
 /* Inputs: x `[.., c]`, w? `[c]`. Floats: epsilon = 1e-5. `x / sqrt(mean x^2 + epsilon) w`. */
 #define FLUXBAY_OP_RMS_NORM 221
-/* Inputs: x `[n, c, ..]`, w `[c]`, b `[c]`, running mean `[c]`, running variance `[c]`. Ints: mode = 0 (engine's mode; 1 training,
-   2 evaluation). Floats: epsilon = 1e-5, momentum = 0.1. Training uses the batch's statistics and updates the running ones in
-   place (variance with n - 1), as PyTorch does. */
+/* Inputs: x `[n, c, ..]`, w `[c]`, b `[c]`, running mean `[c]`, running variance `[c]`. Ints:
+   mode = 0 (engine's mode; 1 training, 2 evaluation). Floats: epsilon = 1e-5, momentum = 0.1.
+   Training uses the batch's statistics and updates the running ones in place (variance with n
+   - 1), as PyTorch does. */
 #define FLUXBAY_OP_BATCH_NORM 222
 /* Inputs: x `[n, c, ..]`, w? `[c]`, b? `[c]`. Ints: groups. Floats: epsilon = 1e-5. */
 #define FLUXBAY_OP_GROUP_NORM 223
-/* Ints: stream = -1 (the engine's current). Floats: p. Training: zero with probability p, else `x / (1 - p)`; evaluation: `x`. */
+/* Ints: stream = -1 (the engine's current). Floats: p. Training: zero with probability p, else
+   `x / (1 - p)`; evaluation: `x`. */
 #define FLUXBAY_OP_DROPOUT 224
-/* Input: packed queries, keys and values `[b, t, 3 c]`. Ints: heads, causal (0 or 1). Output `[b, t, c]`:
-   `softmax(q k^T / sqrt(c / heads)) v` per head. */
+/* Input: packed queries, keys and values `[b, t, 3 c]`. Ints: heads, causal (0 or 1). Output
+   `[b, t, c]`: `softmax(q k^T / sqrt(c / heads)) v` per head. */
 #define FLUXBAY_OP_ATTENTION 225
-/* Ints: dtype code. Between floating dtypes the gradient is converted back; to an integer dtype the result is a constant. */
+/* Ints: dtype code. Between floating dtypes the gradient is converted back; to an integer dtype
+   the result is a constant. */
 #define FLUXBAY_OP_TO_DTYPE 240
 /* The same values as a constant.
+
    Not differentiable. */
 #define FLUXBAY_OP_DETACH 241
-/* Ints: stream (-1: the engine's current), dtype, shape... Floats: low = 0, high = 1. In `[low, high)`.
+/* Ints: stream (-1: the engine's current), dtype, shape... Floats: low = 0, high = 1. In `[low,
+   high)`.
+
    Not differentiable. */
 #define FLUXBAY_OP_UNIFORM 260
-/* Ints as `UNIFORM`. Floats: mean = 0, standard deviation = 1.
+/* Ints as `FLUXBAY_OP_UNIFORM`. Floats: mean = 0, standard deviation = 1.
+
    Not differentiable. */
 #define FLUXBAY_OP_NORMAL 261
-/* Ints as `UNIFORM`. Floats: probability of 1.
+/* Ints as `FLUXBAY_OP_UNIFORM`. Floats: probability of 1.
+
    Not differentiable. */
 #define FLUXBAY_OP_BERNOULLI 262
 /* Ints: stream, n. A random order of `0..n`, u32.
+
    Not differentiable. */
 #define FLUXBAY_OP_PERMUTATION 263
 /* Ints: dtype, shape...
+
    Not differentiable. */
 #define FLUXBAY_OP_ZEROS 264
 /* Ints: dtype, shape...
+
    Not differentiable. */
 #define FLUXBAY_OP_ONES 265
 /* Ints: dtype, shape... Floats: value.
+
    Not differentiable. */
 #define FLUXBAY_OP_FULL 266
 /* Ints: dtype. Floats: start, end, step = 1. `start, start + step, ..` below end.
+
    Not differentiable. */
 #define FLUXBAY_OP_ARANGE 267
-/* Inputs: one or more floating tensors. Euclidean norm over all their elements together, f32 or f64 scalar.
+/* Inputs: one or more floating tensors. Euclidean norm over all their elements together, f32 or
+   f64 scalar.
+
    Not differentiable. */
 #define FLUXBAY_OP_GLOBAL_NORM 280
-/* Ints: bins. Floats: min, max. Counts (u32, `[bins]`) of equal bins; values outside and NaN are not counted; max counts in the last.
+/* Ints: bins. Floats: min, max. Counts (u32, `[bins]`) of equal bins; values outside and NaN are
+   not counted; max counts in the last.
+
    Not differentiable. */
 #define FLUXBAY_OP_HISTOGRAM 281
-/* Inputs: parameter, gradient, momentum buffer? . Floats: learning rate, momentum = 0, dampening = 0, weight decay = 0, nesterov = 0.
-   Ints: step, counted from 1 (the first step sets the buffer to the gradient). PyTorch's `SGD`.
+/* Inputs: parameter, gradient, momentum buffer? . Floats: learning rate, momentum = 0, dampening
+   = 0, weight decay = 0, nesterov = 0. Ints: step, counted from 1 (the first step sets the
+   buffer to the gradient). PyTorch's `SGD`.
+
    Not differentiable. */
 #define FLUXBAY_OP_SGD_UPDATE 300
-/* Inputs: parameter, gradient, first moment, second moment. Ints: step, counted from 1. Floats: learning rate, beta1 = 0.9,
-   beta2 = 0.999, epsilon = 1e-8, weight decay = 0 (added to the gradient). PyTorch's `Adam`.
+/* Inputs: parameter, gradient, first moment, second moment. Ints: step, counted from 1. Floats:
+   learning rate, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight decay = 0 (added to the
+   gradient). PyTorch's `Adam`.
+
    Not differentiable. */
 #define FLUXBAY_OP_ADAM_UPDATE 301
-/* As `ADAM_UPDATE`, weight decay = 0.01, decoupled. PyTorch's `AdamW`.
+/* As `FLUXBAY_OP_ADAM_UPDATE`, weight decay = 0.01, decoupled. PyTorch's `AdamW`.
+
    Not differentiable. */
 #define FLUXBAY_OP_ADAMW_UPDATE 302
-/* Inputs: parameter, gradient, square average, momentum buffer? , gradient average? (present when centred). Floats: learning rate,
-   alpha = 0.99, epsilon = 1e-8, weight decay = 0, momentum = 0. Ints: centred = 0 (then the buffer must be given too). PyTorch's `RMSprop`.
+/* Inputs: parameter, gradient, square average, momentum buffer? , gradient average? (present
+   when centred). Floats: learning rate, alpha = 0.99, epsilon = 1e-8, weight decay = 0, momentum
+   = 0. Ints: centred = 0 (then the buffer must be given too). PyTorch's `RMSprop`.
+
    Not differentiable. */
 #define FLUXBAY_OP_RMSPROP_UPDATE 303
-/* Inputs: parameter, gradient, momentum. Floats: learning rate, beta1 = 0.9, beta2 = 0.99, weight decay = 0 (decoupled).
-   Lion (Chen et al. 2023, algorithm 2).
+/* Inputs: parameter, gradient, momentum. Floats: learning rate, beta1 = 0.9, beta2 = 0.99,
+   weight decay = 0 (decoupled). Lion (Chen et al. 2023, algorithm 2).
+
    Not differentiable. */
 #define FLUXBAY_OP_LION_UPDATE 304
 /* Inputs: target, source (same shape and dtype). `target = source`.
+
    Not differentiable. */
 #define FLUXBAY_OP_ASSIGN 305
 /* Inputs: target, source. Floats: weight. `target += weight (source - target)`.
+
    Not differentiable. */
 #define FLUXBAY_OP_LERP_ 306
 /* Inputs: target. Floats: factor. `target *= factor`.
+
    Not differentiable. */
 #define FLUXBAY_OP_SCALE_ 307
 /* Inputs: target, source. Floats: factor. `target += factor source`.
+
    Not differentiable. */
 #define FLUXBAY_OP_ADD_SCALED_ 308
 
-/* Activations fused into `op::LINEAR`, `op::FLAT_LINEAR` and the convolutions. */
+/* Activations fused into `FLUXBAY_OP_LINEAR`, `FLUXBAY_OP_FLAT_LINEAR` and the convolutions. */
+/* None. */
+#define FLUXBAY_ACTIVATION_NONE 0
+/* As `FLUXBAY_OP_RELU`. */
+#define FLUXBAY_ACTIVATION_RELU 1
+/* As `FLUXBAY_OP_GELU`. */
+#define FLUXBAY_ACTIVATION_GELU 2
+/* As `FLUXBAY_OP_GELU_ERF`. */
+#define FLUXBAY_ACTIVATION_GELU_ERF 3
+/* As `FLUXBAY_OP_SILU`. */
+#define FLUXBAY_ACTIVATION_SILU 4
+/* As `FLUXBAY_OP_SIGMOID`. */
+#define FLUXBAY_ACTIVATION_SIGMOID 5
+/* As `FLUXBAY_OP_TANH`. */
+#define FLUXBAY_ACTIVATION_TANH 6
 
 /* What a loss makes of its values. */
+/* Their mean, a scalar. */
+#define FLUXBAY_REDUCTION_MEAN 0
+/* Their sum, a scalar. */
+#define FLUXBAY_REDUCTION_SUM 1
+/* Themselves: one per sample. */
+#define FLUXBAY_REDUCTION_NONE 2
 
-/* ---- learner --------------------------------------------------------------- */
+/* ---- learner --------------------------------------------------------------------------------- */
 /* The learner: where the run stands, and the step table that the host hands to a phase.
 
-   All functions are `[training]`. Those under "for phases" may be called only while a phase's `step` or `epoch` runs,
-   and only by that phase: a callback that calls them is refused. `forward` and `loss` are also open to instances with a read
-   grant on `model`, at any time: then nothing is recorded, and the model is in evaluation mode. */
+   All functions are `[training]`. Those under "for phases" may be called only while a phase's
+   `step` or `epoch` runs, and only by that phase: a callback that calls them is refused.
+   `forward` and `loss` are also open to instances with a read grant on `model`, at any time:
+   then nothing is recorded, and the model is in evaluation mode. */
+
 /* All models at once, where a function takes the index of one. */
 #define FLUXBAY_ALL_MODELS UINT32_MAX
+
 /* Most tensors that a batch has. */
 #define FLUXBAY_BATCH_FIELDS 4
 
-/* One batch: the tensors of its fields, in the data set's order. Field 0 is `xs`, field 1 is `ys`.
+/* One batch: the tensors of its fields, in the data set's order. Field 0 is `xs`, field 1 is
+   `ys`.
 
    The handles are borrowed: the host keeps them until the step has ended. */
 struct fluxbay_batch {
@@ -745,7 +961,7 @@ struct fluxbay_learner_table {
     int32_t (*progress)(struct fluxbay_progress *progress);
     /* Instance id of phase `index`. */
     int32_t (*phase_name)(uint32_t index, struct fluxbay_text *name);
-    /* What phase `index` is for, a number of `phase_kind`. */
+    /* What phase `index` is for, a number of `FLUXBAY_PHASE_*`. */
     int32_t (*phase_kind)(uint32_t index, uint32_t *kind);
     /* Name of a custom or standard event. */
     int32_t (*event_name)(uint32_t kind, struct fluxbay_text *name);
@@ -755,54 +971,65 @@ struct fluxbay_learner_table {
     int32_t (*loss_index)(struct fluxbay_text name, uint32_t *index);
     /* Begins an epoch: fires epoch-begin.
 
-       In a run that is resumed within an epoch, the phase's `epoch` is called anew: its first `epoch_begin` fires nothing
-       then, and `next_batch` goes on with the first batch that was not worked on. What an epoch gathers over its steps
-       belongs into the instance's state, not into local variables. */
+       In a run that is resumed within an epoch, the phase's `epoch` is called anew: its first
+       `epoch_begin` fires nothing then, and `next_batch` goes on with the first batch that was
+       not worked on. What an epoch gathers over its steps belongs into the instance's state, not
+       into local variables. */
     int32_t (*epoch_begin)(void);
     /* The next batch of the epoch; `field_count` 0 after the last. */
     int32_t (*next_batch)(struct fluxbay_batch *batch);
-    /* Ends the epoch that ended with `status`: fires epoch-end, after epoch-cancelled where it was cancelled.
+    /* Ends the epoch that ended with `status`: fires epoch-end, after epoch-cancelled where it
+       was cancelled.
 
-       Answers what the epoch's caller must see: `OK` also for a cancelled epoch, else the status that goes on upwards. */
+       Answers what the epoch's caller must see: `OK` also for a cancelled epoch, else the status
+       that goes on upwards. */
     int32_t (*epoch_end)(int32_t status);
     /* Runs this phase's own `step` on a batch. For an epoch that drives its own loop. */
     int32_t (*step)(const struct fluxbay_batch *batch);
-    /* Begins a step: empties the step state, puts the batch's fields there (`step.xs`, `step.ys`), fires step-begin. */
+    /* Begins a step: empties the step state, puts the batch's fields there (`step.xs`,
+       `step.ys`), fires step-begin. */
     int32_t (*step_begin)(const struct fluxbay_batch *batch);
     /* Ends the step that ended with `status`: fires step-end, or step-cancelled in its place.
 
-       Answers what the step's caller must see: `OK` also for a cancelled step, else the status that goes on upwards. */
+       Answers what the step's caller must see: `OK` also for a cancelled step, else the status
+       that goes on upwards. */
     int32_t (*step_end)(int32_t status);
     /* Sends an event, standard or custom, to its subscribers in their order. */
     int32_t (*dispatch)(uint32_t kind);
-    /* Runs model `model` on its inputs. Gives at most `capacity` outputs, each one reference for the caller. */
-    int32_t (*forward)(uint32_t model, const fluxbay_handle *inputs, size_t input_count, fluxbay_handle *outputs, size_t capacity, size_t *output_count);
+    /* Runs model `model` on its inputs. Gives at most `capacity` outputs, each one reference for
+       the caller. */
+    int32_t (*forward)(uint32_t model, const fluxbay_handle *inputs, size_t input_count,
+        fluxbay_handle *outputs, size_t capacity, size_t *output_count);
     /* Runs loss `loss` on predictions and targets; gives a tensor with one element. */
     int32_t (*loss)(uint32_t loss, fluxbay_handle yhats, fluxbay_handle ys, fluxbay_handle *value);
-    /* Gradients of `loss` for the parameters of model `model`, or of `ALL`, in place of those that they had; they appear
-       as `step.grads`. */
+    /* Gradients of `loss` for the parameters of model `model`, or of `FLUXBAY_ALL_MODELS`, in
+       place of those that they had; they appear as `step.grads`. */
     int32_t (*backward)(uint32_t model, fluxbay_handle loss);
-    /* Applies `step.grads` to the parameters of model `model`, or of `ALL`, with their optimizers. */
+    /* Applies `step.grads` to the parameters of model `model`, or of `FLUXBAY_ALL_MODELS`, with
+       their optimizers. */
     int32_t (*update)(uint32_t model);
-    /* Sets the `mode` of forward passes until the end of the step, and answers the one before. Training phases begin
-       with both, validation phases with neither. */
+    /* Sets the `FLUXBAY_MODE_*` of forward passes until the end of the step, and answers the one
+       before. Training phases begin with both, validation phases with neither. */
     int32_t (*set_mode)(uint32_t mode, uint32_t *old);
-    /* Begins a rehearsal of phase `index`. Only between epochs, such as at fit-begin, and one at a time. */
+    /* Begins a rehearsal of phase `index`. Only between epochs, such as at fit-begin, and one at
+       a time. */
     int32_t (*rehearse_begin)(uint32_t index);
-    /* Runs one step of the rehearsed phase on its next batch; after the last one it begins anew. No callback hears of it, nothing
-       is recorded, shown or logged. The step state stays readable until the next step. */
+    /* Runs one step of the rehearsed phase on its next batch; after the last one it begins anew.
+       No callback hears of it, nothing is recorded, shown or logged. The step state stays
+       readable until the next step. */
     int32_t (*rehearse_step)(void);
-    /* Ends the rehearsal: parameters, optimizer states, random numbers, counts, the state tree and the states of phases are what
-       they were when it began. So what the caller wants to keep in the state tree it writes afterwards. */
+    /* Ends the rehearsal: parameters, optimizer states, random numbers, counts, the state tree
+       and the states of phases are what they were when it began. So what the caller wants to
+       keep in the state tree it writes afterwards. */
     int32_t (*rehearse_end)(void);
-    /* Gives memory that is held for later use back to the system; `resident` is what the process then occupies, in bytes, 0 where
-       unknown. */
+    /* Gives memory that is held for later use back to the system; `resident` is what the process
+       then occupies, in bytes, 0 where unknown. */
     int32_t (*trim_memory)(uint64_t *resident);
 };
 
-/* ---- display --------------------------------------------------------------- */
-/* Text and progress for the person at the terminal. The host decides how it looks: a bar on a terminal, plain lines
-   elsewhere, nothing when asked to be quiet. */
+/* ---- display --------------------------------------------------------------------------------- */
+/* Text and progress for the person at the terminal. The host decides how it looks: a bar on a
+   terminal, plain lines elsewhere, nothing when asked to be quiet. */
 
 /* The display functions. All `[training]`. */
 struct fluxbay_display_table {
@@ -814,11 +1041,12 @@ struct fluxbay_display_table {
     int32_t (*progress_set)(uint64_t position, struct fluxbay_text message);
     /* Ends the bar; `message` stays as a line. */
     int32_t (*progress_end)(struct fluxbay_text message);
-    /* Whether progress is drawn as a bar (1) or not (0), so that nobody formats what nobody sees. */
+    /* Whether progress is drawn as a bar (1) or not (0), so that nobody formats what nobody
+       sees. */
     uint32_t (*interactive)(void);
 };
 
-/* ---- log ------------------------------------------------------------------- */
+/* ---- log ------------------------------------------------------------------------------------- */
 /* Lines of the log. */
 
 /* One line of the log. Borrowed for the call. */
@@ -837,7 +1065,7 @@ struct fluxbay_log_record {
     struct fluxbay_text text;
 };
 
-/* ---- logger ---------------------------------------------------------------- */
+/* ---- logger ---------------------------------------------------------------------------------- */
 /* Recording: what callbacks report, and loggers that write it somewhere. */
 
 /* Kinds of records. */
@@ -860,7 +1088,7 @@ struct fluxbay_log_record {
 
 /* One record. Borrowed for the call. */
 struct fluxbay_record {
-    /* A number of `record`. */
+    /* A number of `FLUXBAY_RECORD_*`. */
     uint32_t kind;
     /* 0. */
     uint32_t reserved;
@@ -874,14 +1102,14 @@ struct fluxbay_record {
     double value;
     /* A text. */
     struct fluxbay_text text;
-    /* A tensor, borrowed, or `Handle::NONE`. */
+    /* A tensor, borrowed, or `FLUXBAY_NO_TENSOR`. */
     fluxbay_handle tensor;
 };
 
 /* A checkpoint that an instance wants. Borrowed for the call. */
 struct fluxbay_checkpoint_request {
-    /* Metric that ranks checkpoints, as `PHASE/NAME` such as `validation/loss`: the last value of an epoch that was reported for
-       the run's metrics files. */
+    /* Metric that ranks checkpoints, as `PHASE/NAME` such as `validation/loss`: the last value
+       of an epoch that was reported for the run's metrics files. */
     struct fluxbay_text metric;
     /* How many of the best ones stay, beside the newest; 0 keeps all. */
     uint64_t keep;
@@ -893,7 +1121,8 @@ struct fluxbay_checkpoint_request {
 
 /* Functions of a logger. All `[training]`. */
 struct fluxbay_logger_table {
-    /* Opens the backend; `dir` is a folder of the run that belongs to this instance. Called once before the first record. */
+    /* Opens the backend; `dir` is a folder of the run that belongs to this instance. Called once
+       before the first record. */
     int32_t (*open)(fluxbay_instance self, struct fluxbay_text dir);
     /* Writes one record. */
     int32_t (*write)(fluxbay_instance self, const struct fluxbay_record *record);
@@ -905,19 +1134,22 @@ struct fluxbay_logger_table {
 
 /* The host's recording functions. All `[training]`. */
 struct fluxbay_record_table {
-    /* A figure of the running phase for the run's metrics files; `scope` is a number of `scope`, `name` kebab-case. */
+    /* A figure of the running phase for the run's metrics files; `scope` is a number of
+       `FLUXBAY_SCOPE_*`, `name` kebab-case. */
     int32_t (*metric)(uint32_t scope, struct fluxbay_text name, double value);
     /* Hands a record to every logger of the run; `time` is filled in by the host. */
     int32_t (*log)(const struct fluxbay_record *record);
     /* Number of loggers of the run. */
     int32_t (*loggers)(size_t *count);
-    /* Asks for a checkpoint at the end of this epoch of the fit, once every callback has heard its last checkpoint event; asked for
-       within a step, as soon as that step is over. `kept` is 1 where the run keeps checkpoints, else 0. The last request counts for what stays of those that this instance asked for. */
+    /* Asks for a checkpoint at the end of this epoch of the fit, once every callback has heard
+       its last checkpoint event; asked for within a step, as soon as that step is over. `kept`
+       is 1 where the run keeps checkpoints, else 0. The last request counts for what stays of
+       those that this instance asked for. */
     int32_t (*checkpoint)(const struct fluxbay_checkpoint_request *request, uint32_t *kept);
 };
 
-/* ---- metric ---------------------------------------------------------------- */
-/* Metrics: numbers gathered over the batches of an epoch. */
+/* ---- metric ---------------------------------------------------------------------------------- */
+/* Metrics: numbers gathered over the steps of an epoch. */
 
 /* What a metric sees of a step. */
 struct fluxbay_metric_input {
@@ -936,20 +1168,88 @@ struct fluxbay_metric_table {
     /* Forgets what was gathered. */
     int32_t (*reset)(fluxbay_instance self);
     /* Takes in one step and gives the value for that step alone. */
-    int32_t (*update)(fluxbay_instance self, const struct fluxbay_metric_input *input, double *value);
+    int32_t (*update)(fluxbay_instance self, const struct fluxbay_metric_input *input,
+        double *value);
     /* The value over everything gathered since `reset`; NaN where nothing was. */
     int32_t (*compute)(fluxbay_instance self, double *value);
-    /* More than one number, as JSON (a confusion matrix, values per class), valid until the next call of this instance;
-       empty where there is no more. */
+    /* More than one number, as JSON (a confusion matrix, values per class), valid until the next
+       call of this instance; empty where there is no more. */
     int32_t (*details)(fluxbay_instance self, struct fluxbay_text *json);
 };
 
-/* ---- model ----------------------------------------------------------------- */
+/* Id of the plugin extension that holds `struct fluxbay_metric_rows`. */
+#define FLUXBAY_METRIC_EXTENSION "fluxbay.metric/1"
+
+/* Which values of a metric are better. */
+/* Unknown: whatever ranks by the metric needs a setting that says it. */
+#define FLUXBAY_DIRECTION_UNKNOWN 0
+/* Lower values, as of a loss. */
+#define FLUXBAY_DIRECTION_LOWER 1
+/* Higher values, as of an accuracy. */
+#define FLUXBAY_DIRECTION_HIGHER 2
+
+/* Addition to a metric. A metric without a row has an unknown direction. */
+struct fluxbay_metric_row {
+    /* `METRIC`. */
+    uint32_t kind;
+    /* 0. */
+    uint32_t reserved;
+    /* Name of the component. */
+    struct fluxbay_text component;
+    /* Which values are better, a number of `FLUXBAY_DIRECTION_*`. Called once, after `create`,
+       since it may depend on the configuration. `[training]` */
+    int32_t (*direction)(fluxbay_instance self, uint32_t *direction);
+};
+
+/* The rows of a plugin: what its `extension` returns for `FLUXBAY_METRIC_EXTENSION`. */
+struct fluxbay_metric_rows {
+    /* Size of a row in bytes, as the plugin was built. */
+    uint64_t size;
+    /* First row. */
+    const struct fluxbay_metric_row *first;
+    /* Number of rows, each for another component. */
+    size_t count;
+};
+
+/* ---- figures --------------------------------------------------------------------------------- */
+/* Figures of a run: the numbers that instances report at the end of an epoch, such as
+   `validation/accuracy`. An instance declares the figures that it reports, and requests those
+   that it watches; the host finds out before the first step whether each of them exists, in
+   which phase, and which values are better.
+
+   A host extension, see `FLUXBAY_FIGURES_EXTENSION`. All functions are `[training]`. */
+
+/* Id of the host extension that is a `struct fluxbay_figures_table`. */
+#define FLUXBAY_FIGURES_EXTENSION "fluxbay.figures/1"
+
+/* The functions for figures. */
+struct fluxbay_figures_table {
+    /* Size of this struct in bytes, as the host was built. */
+    uint64_t size;
+    /* Declares that this instance reports figure `name` at the end of every epoch of `phase` (an
+       instance id; empty for every phase that it handles). `direction` is a number of
+       `FLUXBAY_DIRECTION_*`. Only within `create`. */
+    int32_t (*declare)(struct fluxbay_text phase, struct fluxbay_text name, uint32_t direction);
+    /* As `declare`, with the direction of a child metric. Only within `create`. */
+    int32_t (*declare_child)(struct fluxbay_text phase, struct fluxbay_text name, uint32_t child);
+    /* Requests figure `metric` of `phase` (an instance id; empty for the phase that reports it,
+       validation before training). `better` is a number of `FLUXBAY_DIRECTION_*`; unknown takes
+       the declared direction. Only within `create`; resolved when the composition is complete,
+       and reported there if there is no such figure. */
+    int32_t (*watch)(struct fluxbay_text metric, struct fluxbay_text phase, uint32_t better,
+        uint32_t *watched);
+    /* What request `watched` was resolved to: the phase's instance id, valid until the next call
+       of the host, and the direction. From `init` on. */
+    int32_t (*watched)(uint32_t watched, struct fluxbay_text *phase, uint32_t *direction);
+};
+
+/* ---- model ----------------------------------------------------------------------------------- */
 /* Models: parameters that the host keeps, and a forward pass over them. */
 
 /* What a model has to fit: the fields of the data. */
 struct fluxbay_model_spec {
-    /* Fields of a batch in the data set's order, shapes per sample. Field 0 is `xs`, field 1 is `ys`. */
+    /* Fields of a batch in the data set's order, shapes per sample. Field 0 is `xs`, field 1 is
+       `ys`. */
     const struct fluxbay_field_spec *fields;
     /* Number of fields. */
     size_t field_count;
@@ -957,22 +1257,27 @@ struct fluxbay_model_spec {
 
 /* Functions of a model. All `[training]`. */
 struct fluxbay_model_table {
-    /* Makes the parameters with the tensor table's `parameter`; called once, before any forward pass. */
+    /* Makes the parameters with the tensor table's `parameter`; called once, before any forward
+       pass. */
     int32_t (*build)(fluxbay_instance self, const struct fluxbay_model_spec *spec);
-    /* From inputs to outputs, each output one reference for the host. `outputs` has room for `capacity`. */
-    int32_t (*forward)(fluxbay_instance self, const fluxbay_handle *inputs, size_t input_count, fluxbay_handle *outputs, size_t capacity, size_t *output_count);
+    /* From inputs to outputs, each output one reference for the host. `outputs` has room for
+       `capacity`. */
+    int32_t (*forward)(fluxbay_instance self, const fluxbay_handle *inputs, size_t input_count,
+        fluxbay_handle *outputs, size_t capacity, size_t *output_count);
 };
 
-/* ---- loss ------------------------------------------------------------------ */
+/* ---- loss ------------------------------------------------------------------------------------ */
 /* Loss functions. */
 
 /* Functions of a loss. All `[training]`. */
 struct fluxbay_loss_table {
-    /* From predictions and targets to a tensor with one element, the mean over the samples; one reference for the host. */
-    int32_t (*forward)(fluxbay_instance self, fluxbay_handle yhats, fluxbay_handle ys, fluxbay_handle *value);
+    /* From predictions and targets to a tensor with one element, the mean over the samples; one
+       reference for the host. */
+    int32_t (*forward)(fluxbay_instance self, fluxbay_handle yhats, fluxbay_handle ys,
+        fluxbay_handle *value);
 };
 
-/* ---- phase ----------------------------------------------------------------- */
+/* ---- phase ----------------------------------------------------------------------------------- */
 /* Phases: what a step and an epoch do. */
 
 /* Functions of a phase. All `[training]`. */
@@ -981,11 +1286,12 @@ struct fluxbay_phase_table {
     int32_t (*init)(fluxbay_instance self);
     /* One step on one batch, between the host's `step_begin` and `step_end`. */
     int32_t (*step)(fluxbay_instance self, const struct fluxbay_batch *batch);
-    /* One epoch, between the host's `epoch_begin` and `epoch_end`. Null: every batch is given to `step` in turn. */
+    /* One epoch, between the host's `epoch_begin` and `epoch_end`. Null: every batch is given to
+       `step` in turn. */
     int32_t (*epoch)(fluxbay_instance self);
 };
 
-/* ---- callback -------------------------------------------------------------- */
+/* ---- callback -------------------------------------------------------------------------------- */
 /* Callbacks: code that handles events. */
 
 /* What a callback answers when it shares a write path with another one. */
@@ -1004,12 +1310,14 @@ struct fluxbay_callback_table {
     int32_t (*init)(fluxbay_instance self);
     /* Handles an event that this instance subscribed to. */
     int32_t (*on)(fluxbay_instance self, const struct fluxbay_event *event);
-    /* How to live with an instance of component `other` (such as `callback/scheduler`) that writes `path` too: a number of
-       `resolution`. Called during composition; no host function may be called. */
-    uint32_t (*resolve)(fluxbay_instance self, struct fluxbay_text other, struct fluxbay_text path);
+    /* How to live with an instance of component `other` (such as `callback/scheduler`) that
+       writes `path` too: a number of `FLUXBAY_RESOLUTION_*`. Called during composition; no host
+       function may be called. */
+    uint32_t (*resolve)(fluxbay_instance self, struct fluxbay_text other,
+        struct fluxbay_text path);
 };
 
-/* ---- schedule -------------------------------------------------------------- */
+/* ---- schedule -------------------------------------------------------------------------------- */
 /* Schedules: a hyper-parameter's value over time. */
 
 /* Functions of a schedule. All `[training]`. */
@@ -1020,9 +1328,10 @@ struct fluxbay_schedule_table {
     int32_t (*length)(fluxbay_instance self, uint64_t *length);
 };
 
-/* ---- optimizer ------------------------------------------------------------- */
-/* Optimizers: the rule of an update. State tensors and their saving are the host's, the arithmetic is a fused
-   operation of the tensor table; an optimizer says which, with which hyper-parameters. */
+/* ---- optimizer ------------------------------------------------------------------------------- */
+/* Optimizers: the rule of an update. State tensors and their saving are the host's, the
+   arithmetic is a fused operation of the tensor table; an optimizer says which, with which
+   hyper-parameters. */
 
 /* One parameter to update. */
 struct fluxbay_update {
@@ -1032,7 +1341,8 @@ struct fluxbay_update {
     fluxbay_handle parameter;
     /* Its gradient. Borrowed. */
     fluxbay_handle gradient;
-    /* State tensors of this parameter, zeros at first, in the order of `optimizer_state`. Borrowed. */
+    /* State tensors of this parameter, zeros at first, in the order of `optimizer_state`.
+       Borrowed. */
     const fluxbay_handle *states;
     /* Number of state tensors. */
     size_t state_count;
@@ -1048,18 +1358,21 @@ struct fluxbay_optimizer_table {
     int32_t (*update)(fluxbay_instance self, const struct fluxbay_update *request);
 };
 
-/* ---- child ----------------------------------------------------------------- */
-/* Instances that belong to another instance: the metrics of a metrics callback, the schedule of a scheduler, the
-   callback inside a throttle. They may come from any plugin; the host carries each call over.
+/* ---- child ----------------------------------------------------------------------------------- */
+/* Instances that belong to another instance: the metrics of a metrics callback, the schedule of
+   a scheduler, the callback inside a throttle. They may come from any plugin; the host carries
+   each call over.
 
-   All functions are `[training]`; `child` is a number that the calling instance got from setup's `child`. */
+   All functions are `[training]`; `child` is a number that the calling instance got from setup's
+   `child`. */
 
 /* The child functions. */
 struct fluxbay_child_table {
     /* Calls a metric's `reset`. */
     int32_t (*metric_reset)(uint32_t child);
     /* Calls a metric's `update`. */
-    int32_t (*metric_update)(uint32_t child, const struct fluxbay_metric_input *input, double *value);
+    int32_t (*metric_update)(uint32_t child, const struct fluxbay_metric_input *input,
+        double *value);
     /* Calls a metric's `compute`. */
     int32_t (*metric_compute)(uint32_t child, double *value);
     /* Calls a metric's `details`; valid until the next call of the host. */
@@ -1074,15 +1387,8 @@ struct fluxbay_child_table {
     int32_t (*callback_handles)(uint32_t child, uint32_t kind, uint32_t *handles);
 };
 
-/* ---- host and entry --------------------------------------------------------- */
-
-/* Version of the contract. Equal major versions understand each other. */
-struct fluxbay_version {
-    /* Breaks. */
-    uint32_t major;
-    /* Grows. */
-    uint32_t minor;
-};
+/* ---- host ------------------------------------------------------------------------------------ */
+/* What the host offers to every plugin. */
 
 /* The host's functions. One static table per host process, valid for ever. */
 struct fluxbay_host_table {
@@ -1113,32 +1419,19 @@ struct fluxbay_host_table {
     /* Instances that belong to another instance. */
     const struct fluxbay_child_table *child;
 };
-/* `FLUXBAY1` in ASCII, little-endian: first word of an `Entry`. */
+
+/* ---- entry ----------------------------------------------------------------------------------- */
+/* The entry of a plugin: what the host finds when it opens the file. */
+
+/* `FLUXBAY1` in ASCII, little-endian: first word of an `struct fluxbay_entry`. */
 #define FLUXBAY_MAGIC UINT64_C(0x3159414258554c46)
 
-/* Kinds of components. */
-/* A training, validation or other phase. */
-#define FLUXBAY_KIND_PHASE 0
-/* A callback. */
-#define FLUXBAY_KIND_CALLBACK 1
-/* A model. */
-#define FLUXBAY_KIND_MODEL 2
-/* A loss function. */
-#define FLUXBAY_KIND_LOSS 3
-/* A data set. */
-#define FLUXBAY_KIND_DATASET 4
-/* A metric. */
-#define FLUXBAY_KIND_METRIC 5
-/* A schedule of a hyper-parameter. */
-#define FLUXBAY_KIND_SCHEDULE 6
-/* A backend that records what callbacks log. */
-#define FLUXBAY_KIND_LOGGER 7
-/* An optimizer. */
-#define FLUXBAY_KIND_OPTIMIZER 8
+/* Name of the ELF section that holds the manifest. */
+#define FLUXBAY_MANIFEST_SECTION ".fluxbay.manifest"
 
 /* One component. The table of its kind is present, all others are null. */
 struct fluxbay_component {
-    /* A number of `kind`. */
+    /* A number of `FLUXBAY_KIND_*`. */
     uint32_t kind;
     /* Version of the state that `save` writes. */
     uint32_t state_version;
@@ -1146,14 +1439,17 @@ struct fluxbay_component {
     struct fluxbay_text name;
     /* Makes an instance. `[training]`
 
-       `config` is a JSON object that fits the manifest's schema, defaults filled in. Only the host's setup functions
-       may be called. On success `instance` is filled; the host calls `destroy` once for it. */
+       `config` is a JSON object that fits the manifest's schema, defaults filled in. Only the
+       host's setup functions may be called. On success `instance` is filled; the host calls
+       `destroy` once for it. */
     int32_t (*create)(struct fluxbay_text config, fluxbay_instance *instance);
     /* Ends an instance, also a poisoned one. `[training]` */
     int32_t (*destroy)(fluxbay_instance self);
-    /* Writes the state into a buffer of the plugin's that stays valid until the next call of this instance. `[training]` */
+    /* Writes the state into a buffer of the plugin's that stays valid until the next call of
+       this instance. `[training]` */
     int32_t (*save)(fluxbay_instance self, struct fluxbay_text *bytes);
-    /* Reads a state that version `state_version` of this component saved; on failure the old state stays. `[training]` */
+    /* Reads a state that version `state_version` of this component saved; on failure the old
+       state stays. `[training]` */
     int32_t (*load)(fluxbay_instance self, uint32_t state_version, struct fluxbay_text bytes);
     /* Table of a phase. */
     const struct fluxbay_phase_table *phase;
@@ -1177,7 +1473,7 @@ struct fluxbay_component {
 
 /* All that a plugin offers. */
 struct fluxbay_entry {
-    /* `MAGIC`. */
+    /* `FLUXBAY_MAGIC`. */
     uint64_t magic;
     /* Size of this struct in bytes, as the plugin was built. */
     uint64_t size;
@@ -1189,7 +1485,8 @@ struct fluxbay_entry {
     const struct fluxbay_component *components;
     /* Number of components. */
     size_t component_count;
-    /* Hands the host's functions to the plugin; called once per loaded file, before anything else. `[any]`
+    /* Hands the host's functions to the plugin; called once per loaded file, before anything
+       else. `[any]`
 
        Calling it again with the same table changes nothing. */
     int32_t (*init)(const struct fluxbay_host_table *host);
@@ -1198,6 +1495,7 @@ struct fluxbay_entry {
     /* A table that the plugin offers beyond 1.0, or null. `[any]` */
     const void *(*extension)(struct fluxbay_text id);
 };
+
 
 #ifdef __cplusplus
 }
