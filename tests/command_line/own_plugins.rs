@@ -43,6 +43,9 @@ fn is_at_work(kind: &str, name: &str, dir: &Path, stderr: &str) -> bool {
         }),
         "model" => stderr.contains(&format!("{name}: 4,810 parameters")),
         "dataset" => stderr.contains(&format!("{name}: 800 training, 200 validation")),
+        "schedule" => read("resolved.toml").contains(&format!("= \"{name}\"")),
+        "optimizer" => read("resolved.toml")
+            .contains(&format!("component = \"{name}\"\nlearning-rate = 0.001")),
         "loss" => {
             read("resolved.toml").contains(&format!("component = \"{name}\"\ntemperature = 2.0"))
         }
@@ -53,7 +56,17 @@ fn is_at_work(kind: &str, name: &str, dir: &Path, stderr: &str) -> bool {
 #[test]
 fn three_commands_lead_from_nothing_to_a_component_at_work() {
     let (dir, plugins) = (scratch(), plugin_dir());
-    for kind in ["callback", "phase", "model", "loss", "dataset", "metric", "logger"] {
+    for kind in [
+        "callback",
+        "phase",
+        "model",
+        "loss",
+        "dataset",
+        "metric",
+        "schedule",
+        "logger",
+        "optimizer",
+    ] {
         let name = format!("my-{kind}");
         let author = repository().join("plugin-api");
         let mut new = fluxbay(dir.path(), plugins.path());

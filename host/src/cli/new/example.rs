@@ -11,6 +11,9 @@ const OPTIMIZER: &str = "[optimizer]\ncomponent = \"adamw\"\nlearning-rate = 3e-
 fn lines(kind: Kind, name: &str) -> String {
     match kind {
         Kind::Metric => format!("[[callback]]\ncomponent = \"metrics\"\nmetrics = [\"{name}\"]\n"),
+        Kind::Schedule => format!(
+            "[[callback]]\ncomponent = \"scheduler\"\nschedules = {{ \"optimizer.learning-rate\" = \"{name}\" }}\n"
+        ),
         kind => {
             let section = crate::run_file::layout::section_of(kind)
                 .map(crate::run_file::layout::header)
@@ -30,7 +33,7 @@ pub(super) fn run_file(kind: Kind, name: &str) -> String {
         or(Kind::Dataset, DATA),
         or(Kind::Model, MODEL),
         or(Kind::Loss, LOSS),
-        OPTIMIZER.to_owned(),
+        or(Kind::Optimizer, OPTIMIZER),
     ];
     match kind {
         Kind::Phase => sections.extend([own, "[[phase]]\ncomponent = \"validation\"\n".to_owned()]),
@@ -39,7 +42,7 @@ pub(super) fn run_file(kind: Kind, name: &str) -> String {
                 .to_owned(),
             own,
         ]),
-        Kind::Callback | Kind::Metric => sections.push(own),
+        Kind::Callback | Kind::Metric | Kind::Schedule => sections.push(own),
         _ => {}
     }
     sections.join("\n")

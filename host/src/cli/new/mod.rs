@@ -9,6 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use author::Author;
+use clap::builder::TypedValueParser as _;
+use fluxbay_plugin::abi::event::EVENTS;
 
 use super::outcome::{Exit, Failure, Outcome};
 use super::output::print;
@@ -18,8 +20,8 @@ use crate::library::{Kind, escape};
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// What the component is.
-    #[arg(value_enum)]
-    kind: NewKind,
+    #[arg(value_parser = kinds())]
+    kind: Kind,
     /// Its name, in kebab-case: also the crate's and its folder's.
     #[arg(value_name = "NAME")]
     name: String,
@@ -35,48 +37,26 @@ pub struct Arguments {
     plugin_api: Option<PathBuf>,
 }
 
-/// Kinds that there is a template for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum NewKind {
-    /// What a step and an epoch do.
-    Phase,
-    /// What happens at events.
-    Callback,
-    /// Layers over parameters.
-    Model,
-    /// What is minimised.
-    Loss,
-    /// Samples.
-    Dataset,
-    /// A figure of an epoch.
-    Metric,
-    /// Where figures are sent.
-    Logger,
+/// A kind by its name, listed with what it is for.
+fn kinds() -> impl clap::builder::TypedValueParser<Value = Kind> {
+    let values = Kind::ALL.map(|kind| {
+        clap::builder::PossibleValue::new(kind.name()).help(kind.summary().trim_end_matches('.'))
+    });
+    clap::builder::PossibleValuesParser::new(values).try_map(|name| name.parse::<Kind>())
 }
 
-impl NewKind {
-    fn kind(self) -> Kind {
-        match self {
-            NewKind::Phase => Kind::Phase,
-            NewKind::Callback => Kind::Callback,
-            NewKind::Model => Kind::Model,
-            NewKind::Loss => Kind::Loss,
-            NewKind::Dataset => Kind::Dataset,
-            NewKind::Metric => Kind::Metric,
-            NewKind::Logger => Kind::Logger,
-        }
-    }
-
-    fn template(self) -> &'static str {
-        match self {
-            NewKind::Phase => include_str!("templates/phase.rs"),
-            NewKind::Callback => include_str!("templates/callback.rs"),
-            NewKind::Model => include_str!("templates/model.rs"),
-            NewKind::Loss => include_str!("templates/loss.rs"),
-            NewKind::Dataset => include_str!("templates/dataset.rs"),
-            NewKind::Metric => include_str!("templates/metric.rs"),
-            NewKind::Logger => include_str!("templates/logger.rs"),
-        }
+/// The source of a new crate with a component of a kind.
+fn template(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Phase => include_str!("templates/phase.rs"),
+        Kind::Callback => include_str!("templates/callback.rs"),
+        Kind::Model => include_str!("templates/model.rs"),
+        Kind::Loss => include_str!("templates/loss.rs"),
+        Kind::Dataset => include_str!("templates/dataset.rs"),
+        Kind::Metric => include_str!("templates/metric.rs"),
+        Kind::Schedule => include_str!("templates/schedule.rs"),
+        Kind::Logger => include_str!("templates/logger.rs"),
+        Kind::Optimizer => include_str!("templates/optimizer.rs"),
     }
 }
 
@@ -114,10 +94,9 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
 }
 
 /// The files of the crate.
-fn files(kind: NewKind, name: &str, author: &Author) -> Vec<(&'static str, String)> {
-    let fill = |text: &str| {
-        text.replace("{{name}}", name).replace("{{Type}}", &type_name(name, kind.kind()))
-    };
+fn files(kind: Kind, name: &str, author: &Author) -> Vec<(&'static str, String)> {
+    let fill =
+        |text: &str| text.replace("{{name}}", name).replace("{{Type}}", &type_name(name, kind));
     let manifest = format!(
         "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n# What others may do with it; nothing as long as no licence is named.\n# license = \"MIT OR Apache-2.0\"\n\n[lib]\n# A shared library: what fluxbay loads.\ncrate-type = \
          [\"cdylib\"]\n\n[dependencies]\nfluxbay-plugin = {}\n\n# A workspace of its own, wherever the folder lies.\n[workspace]\n",
@@ -126,9 +105,9 @@ fn files(kind: NewKind, name: &str, author: &Author) -> Vec<(&'static str, Strin
     vec![
         ("Cargo.toml", manifest),
         (".gitignore", "/target\n".to_owned()),
-        ("src/lib.rs", fill(kind.template())),
-        ("run.toml", example::run_file(kind.kind(), name)),
-        ("README.md", example::readme(kind.kind(), name)),
+        ("src/lib.rs", fill(template(kind))),
+        ("run.toml", example::run_file(kind, name)),
+        ("README.md", example::readme(kind, name)),
     ]
 }
 
@@ -137,11 +116,10 @@ fn write(folder: &Path, files: &[(&str, String)]) -> std::io::Result<()> {
     files.iter().try_for_each(|(name, text)| fs::write(folder.join(name), text))
 }
 
-/// What was made, and the two commands that lead to a run.
-fn said(kind: NewKind, folder: &Path) -> String {
+/// What was made, and the commands that lead to a run.
+fn said(kind: Kind, folder: &Path) -> String {
     let shown = escape::path(folder);
     let shown = shown.strip_prefix("./").unwrap_or(&shown);
-    let kind = kind.kind();
     let mut out = format!("{shown}: a crate with a {kind}, its test, and a run that uses it\n\n");
     let rows = [
         (format!("{shown}/src/lib.rs"), format!("the {kind}: change it")),
@@ -156,7 +134,7 @@ fn said(kind: NewKind, folder: &Path) -> String {
 }
 
 /// Names that cargo or the compiler keeps for itself.
-const TAKEN: [&str; 52] = [
+const TAKEN: &[&str] = &[
     "abstract",
     "alloc",
     "as",
@@ -251,16 +229,13 @@ fn kebab_of(name: &str) -> String {
     parts.join("-").trim_start_matches(|ch: char| !ch.is_ascii_lowercase()).to_owned()
 }
 
-/// Types that the author's prelude or a template has already.
-const TYPES: [&str; 62] = [
+/// Types of the prelude and of the templates, besides the events.
+const TYPES: &[&str] = &[
     "Activation",
     "Batch",
-    "BackwardBegin",
-    "BackwardEnd",
     "Box",
     "Buffers",
     "Callback",
-    "Checkpoint",
     "Clone",
     "Component",
     "Config",
@@ -274,16 +249,10 @@ const TYPES: [&str; 62] = [
     "Default",
     "Err",
     "Error",
-    "EpochBegin",
-    "EpochCancelled",
-    "EpochEnd",
     "Event",
     "EventKind",
     "Field",
     "File",
-    "FitBegin",
-    "FitCancelled",
-    "FitEnd",
     "From",
     "Init",
     "Into",
@@ -292,7 +261,6 @@ const TYPES: [&str; 62] = [
     "Linear",
     "Logger",
     "Loss",
-    "LossBegin",
     "Lowest",
     "Metric",
     "Model",
@@ -314,7 +282,11 @@ const TYPES: [&str; 62] = [
     "Some",
     "Split",
     "Step",
+    "String",
     "Tensor",
+    "Vec",
+    "Weights",
+    "Write",
 ];
 
 /// `lowest-loss` becomes `LowestLoss`.
@@ -330,11 +302,7 @@ fn type_name(name: &str, kind: Kind) -> String {
         text.split('-').map(capital).collect()
     };
     let own = pascal(name);
-    let taken = TYPES.contains(&own.as_str())
-        || matches!(
-            own.as_str(),
-            "StepBegin" | "StepEnd" | "StepCancelled" | "String" | "Vec" | "Write"
-        );
+    let taken = TYPES.contains(&own.as_str()) || EVENTS.iter().any(|event| event.variant == own);
     if taken {
         format!("My{own}{}", if own == pascal(kind.name()) { "" } else { "Component" })
     } else {
@@ -344,8 +312,6 @@ fn type_name(name: &str, kind: Kind) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::ValueEnum as _;
-
     use super::*;
 
     #[test]
@@ -376,8 +342,8 @@ mod tests {
 
     #[test]
     fn every_kind_has_a_whole_crate() {
-        for kind in NewKind::value_variants() {
-            let files = files(*kind, "lowest-loss", &Author::Published);
+        for kind in Kind::ALL {
+            let files = files(kind, "lowest-loss", &Author::Published);
             assert_eq!(
                 files.iter().map(|file| file.0).collect::<Vec<_>>(),
                 ["Cargo.toml", ".gitignore", "src/lib.rs", "run.toml", "README.md"]
@@ -385,7 +351,6 @@ mod tests {
             for (name, text) in &files {
                 assert!(!text.contains("{{"), "{kind:?} {name}:\n{text}");
             }
-            let kind = kind.kind();
             let (manifest, run, readme) = (&files[0].1, &files[3].1, &files[4].1);
             assert!(
                 toml::from_str::<toml::Table>(manifest).is_ok()

@@ -37,20 +37,12 @@ impl Component for {{Type}} {
         Ok({{Type}} { every: config.every, loss: setup.read("step.loss")?, lowest: None })
     }
 
-    // A resumed run goes on as if it had never stopped: whatever an instance remembers is saved and
-    // loaded.
-    fn save(&self) -> Result<Vec<u8>> {
-        to_bytes(&self.lowest)
-    }
-
-    fn load(&mut self, _version: u32, bytes: &[u8]) -> Result<()> {
-        self.lowest = from_bytes(bytes)?;
-        Ok(())
-    }
+    // Saved with the run, so that a resumed run continues as if it had never stopped.
+    state!(lowest);
 }
 
 impl Callback for {{Type}} {
-    // `return Err(Error::cancel_fit("why"))` would end the training here, in an orderly way.
+    // `return Err(Error::cancel_fit("why"))` would end the training here, without an error.
     fn on(&mut self, event: &Event, learner: &Learner) -> Result<()> {
         if !event.is_training() {
             return Ok(());
@@ -73,7 +65,7 @@ plugin! {
     callback "{{name}}" => {{Type}} {
         summary: "Prints the lowest training loss of an epoch.",
         on: [StepEnd, EpochEnd],
-        // What it may read and write: what `setup` asks for has to stand here.
+        // The paths that `setup` may ask for.
         reads: ["step.loss"],
     },
 }

@@ -16,7 +16,7 @@ struct {{Type}} {
     config: Config,
 }
 
-/// Point `index`; points of even and odd index lie on different arms, the later the farther out.
+/// Point `index`: even indices lie on one arm, odd ones on the other, larger ones farther out.
 fn point(config: &Config, index: usize) -> [f32; 2] {
     let way = (index / 2 + 1) as f64 / (config.samples as f64 / 2.0);
     let angle = std::f64::consts::TAU * config.turns * way + std::f64::consts::PI * (index % 2) as f64;
@@ -41,7 +41,8 @@ impl Dataset for {{Type}} {
         vec![Field::new("xs", DType::F32, &[2]), Field::labels("ys", 2)]
     }
 
-    // The host divides `all` into training and validation; name the two where they are given.
+    // The host divides `all` into training and validation. Data that comes divided has two splits,
+    // `training` and `validation`.
     fn splits(&self) -> Vec<Split> {
         vec![Split::new("all", self.config.samples)]
     }

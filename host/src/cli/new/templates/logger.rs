@@ -35,7 +35,7 @@ impl Component for {{Type}} {
         Ok({{Type}} { name: config.file, file: None, resume: None })
     }
 
-    // A checkpoint keeps how long the file was; a resumed run cuts off what was written after it.
+    // A checkpoint stores the length of the file; a resumed run removes what was written after it.
     fn save(&self) -> Result<Vec<u8>> {
         let length = match &self.file {
             Some(file) => file.metadata()?.len(),

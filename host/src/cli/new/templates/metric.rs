@@ -23,16 +23,8 @@ impl Component for {{Type}} {
         Ok({{Type}}::default())
     }
 
-    // A resumed run goes on as if it had never stopped: whatever an instance remembers is saved and
-    // loaded.
-    fn save(&self) -> Result<Vec<u8>> {
-        to_bytes(self)
-    }
-
-    fn load(&mut self, _version: u32, bytes: &[u8]) -> Result<()> {
-        *self = from_bytes(bytes)?;
-        Ok(())
-    }
+    // Saved with the run, so that a resumed run continues with the same counts.
+    state!(self);
 }
 
 impl Metric for {{Type}} {

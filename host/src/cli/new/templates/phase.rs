@@ -32,16 +32,16 @@ impl Component for {{Type}} {
 
 impl Phase for {{Type}} {
     fn step(&mut self, batch: &Batch, learner: &PhaseLearner) -> Result<()> {
-        let noise = strength(&self.config, learner.progress()?.epoch);
+        let noise = strength(&self.config, learner.position()?.epoch);
         learner.run_step(batch, |step| {
             let xs = step.xs()?;
             step.forward(&xs.add(&Tensor::randn(0.0, noise, xs.dims()?, xs.dtype()?)?)?)?;
-            // Callbacks hear of each part of the step, and may change what lies between two of
-            // them.
+            // Callbacks handle each of these events and may change `step.yhats` and `step.loss`: so
+            // both are read back after the event.
             step.dispatch(LossBegin)?;
-            step.loss(&step.yhats()?, &step.ys()?)?;
+            step.compute_loss(&step.yhats()?, &step.ys()?)?;
             step.dispatch(BackwardBegin)?;
-            step.backward(&step.current_loss()?)?;
+            step.backward(&step.loss()?)?;
             step.dispatch(BackwardEnd)?;
             step.update()
         })
