@@ -20,8 +20,8 @@ fn figures() -> Result<Option<&'static FiguresTable>> {
 
 pub(crate) fn figure_declare(phase: &str, name: &str, direction: u32) -> Result<()> {
     match figures()? {
-        // SAFETY: the texts are borrowed for the call.
         Some(table) => {
+            // SAFETY: the texts are borrowed for the call.
             check(unsafe { (table.declare)(Text::new(phase), Text::new(name), direction) })
         }
         // A host that does not know figures needs no declarations.
@@ -31,8 +31,8 @@ pub(crate) fn figure_declare(phase: &str, name: &str, direction: u32) -> Result<
 
 pub(crate) fn figure_declare_child(phase: &str, name: &str, child: u32) -> Result<()> {
     match figures()? {
-        // SAFETY: the texts are borrowed for the call.
         Some(table) => {
+            // SAFETY: the texts are borrowed for the call.
             check(unsafe { (table.declare_child)(Text::new(phase), Text::new(name), child) })
         }
         None => Ok(()),
