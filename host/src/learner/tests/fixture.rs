@@ -120,9 +120,9 @@ impl Phase for Training {
         learner.run_step(batch, |step| {
             step.forward(&step.xs()?)?;
             step.dispatch(LossBegin)?;
-            step.loss(&step.yhats()?, &step.ys()?)?;
+            step.compute_loss(&step.yhats()?, &step.ys()?)?;
             step.dispatch(BackwardBegin)?;
-            step.backward(&step.current_loss()?)?;
+            step.backward(&step.loss()?)?;
             step.dispatch(BackwardEnd)?;
             step.update()
         })
@@ -143,7 +143,7 @@ impl Phase for Validation {
         learner.run_step(batch, |step| {
             step.forward(&step.xs()?)?;
             step.dispatch(LossBegin)?;
-            step.loss(&step.yhats()?, &step.ys()?)?;
+            step.compute_loss(&step.yhats()?, &step.ys()?)?;
             Ok(())
         })
     }
