@@ -4,6 +4,8 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
 };
 
 use fluxbay_tests::{build_plugin, fluxbay, plugin_dir, run, scratch, standard_plugins, write};
@@ -117,7 +119,9 @@ fn passes(theme: &str, components: usize) {
         .find(|file| file.ends_with(format!("libfluxbay_{theme}.so")))
         .unwrap();
     let runs = runs(dir.path());
-    let more: Vec<&str> = runs.iter().flat_map(|run| ["--run", run.to_str().unwrap()]).collect();
+    let mut more: Vec<&str> =
+        runs.iter().flat_map(|run| ["--run", run.to_str().unwrap()]).collect();
+    more.extend(["--budget", "2h"]);
     let (code, report) = check(&file, &more);
     let all = report["outcomes"].as_array().unwrap();
     let failed: Vec<_> = all.iter().filter(|one| one["verdict"] == "failed").collect();
@@ -164,7 +168,7 @@ passes! {
 #[test]
 fn every_mistake_is_found_by_its_check_and_a_crash_is_the_result_of_one_check_alone() {
     let file = build_plugin("mistaken", include_str!("check/mistaken_plugin.rs"));
-    let (code, report) = check(&file, &[]);
+    let (code, report) = check(&file, &["--budget", "2h"]);
     assert_eq!(code, Some(1));
     for (check, component, words) in [
         ("created", "callback/crasher", "SIGSEGV"),
@@ -212,6 +216,100 @@ fn every_mistake_is_found_by_its_check_and_a_crash_is_the_result_of_one_check_al
         all.filter(|one| one["component"] == component && one["verdict"] == "failed").count()
     };
     assert_eq!(failed("callback/good"), 0, "{report:#}");
+}
+
+#[test]
+fn changes_of_the_process_hangs_and_invalid_answers_are_found() {
+    let file = build_plugin("careless", include_str!("check/careless_plugin.rs"));
+    let only = [
+        "loads",
+        "created",
+        "settings-hostile",
+        "surroundings-kept-in-use",
+        "threads-of-training-ended",
+        "conflicts-resolved",
+        "records-written",
+        "details-are-json",
+        "parameters-finite",
+    ];
+    let mut more: Vec<&str> = only.iter().flat_map(|check| ["--only", check]).collect();
+    more.extend(["--budget", "2h"]);
+    let (code, report) = check(&file, &more);
+    assert_eq!(code, Some(1));
+    for (check, component, words) in [
+        ("surroundings-kept-in-use", "callback/mask", "umask"),
+        ("surroundings-kept-in-use", "callback/folder", "working folder"),
+        ("surroundings-kept-in-use", "callback/silence", "standard descriptor"),
+        ("surroundings-kept-in-use", "callback/rounding", "rounding mode"),
+        ("surroundings-kept-in-use", "callback/variable", "environment"),
+        ("surroundings-kept-in-use", "callback/twin", "process"),
+        ("threads-of-training-ended", "callback/threads", "threads"),
+        ("created", "callback/sleeper", "sleeper"),
+        ("conflicts-resolved", "callback/resolver", "SIGSEGV"),
+        ("records-written", "logger/crashing", "SIGSEGV"),
+        ("records-written", "logger/failing", "disk of the logger"),
+        ("records-written", "logger/scalars", "only numbers"),
+        ("details-are-json", "metric/gossip", "no JSON"),
+        ("parameters-finite", "optimizer/divider", "not finite"),
+    ] {
+        let (verdict, message) = verdict(&report, check, component);
+        assert!(
+            verdict == "failed" && message.contains(words),
+            "{check} {component}: {verdict}: {message}"
+        );
+    }
+    // After a hang in `created`, the other checks of the component are skipped.
+    let (skipped, message) = verdict(&report, "settings-hostile", "callback/sleeper");
+    assert!(skipped == "skipped" && message.contains("see `created`"), "{message}");
+    for good in ["callback/harmless", "logger/quiet"] {
+        let all = report["outcomes"].as_array().unwrap().iter();
+        let failed: Vec<_> =
+            all.filter(|one| one["component"] == good && one["verdict"] == "failed").collect();
+        assert!(failed.is_empty(), "{failed:#?}");
+    }
+}
+
+#[test]
+fn a_resnet_with_batch_normalisation_fails_no_check_within_its_budget() {
+    let file = build_plugin("resnet", include_str!("check/resnet_plugin.rs"));
+    let (code, report) = check(&file, &["--budget", "30s"]);
+    let all = report["outcomes"].as_array().unwrap();
+    let failed: Vec<_> = all.iter().filter(|one| one["verdict"] == "failed").collect();
+    assert!(code == Some(0) && failed.is_empty(), "{failed:#?}");
+    assert_eq!(verdict(&report, "created", "model/resnet18").0, "passed");
+    // How much fits depends on the machine; what does not is skipped with the reason.
+    for one in all.iter().filter(|one| one["verdict"] == "skipped") {
+        assert!(one["message"].as_str().unwrap().contains("--budget"), "{one}");
+    }
+}
+
+#[test]
+fn without_a_budget_nothing_is_trained_and_the_reason_is_given() {
+    let file = build_plugin("careless", include_str!("check/careless_plugin.rs"));
+    let (code, report) = check(&file, &["--budget", "1s", "--only", "loads", "--only", "trains"]);
+    assert_eq!(code, Some(0), "{report:#}");
+    let skipped = outcomes(&report, "trains").into_iter().filter(|one| {
+        one["verdict"] == "skipped" && one["message"].as_str().unwrap().contains("--budget")
+    });
+    assert!(skipped.count() > 0, "{report:#}");
+}
+
+#[test]
+fn an_interrupted_check_leaves_no_folders() {
+    let file = build_plugin("careless", include_str!("check/careless_plugin.rs"));
+    let (home, plugins, folders) = (scratch(), plugin_dir(), scratch());
+    let mut check = fluxbay(home.path(), plugins.path());
+    check.env("TMPDIR", folders.path()).arg("check").arg(&file).args(["--only", "created"]);
+    let mut check = check.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let count = || fs::read_dir(folders.path()).unwrap().count();
+    while count() == 0 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // The sleeper keeps the check busy for seconds.
+    let pid = check.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert_eq!(check.wait().unwrap().code(), Some(130));
+    assert_eq!(count(), 0);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The child's side: runs the checks that need the plugin's code, one after the other, and announces
 //! each before it begins.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -12,13 +13,14 @@ use serde::{Deserialize, Serialize};
 
 use super::harness::Harness;
 use super::report::{CheckOutcome, Found, failed, passed, skipped, warning};
+use super::surroundings::Surroundings;
 use super::{Check, Item, data, instance, log_counter, plan, resuming, training};
 use crate::bridge::HOST;
 use crate::library::{Catalog, Loaded, ScanOptions, SearchOrigin, SearchPath, Sha256, load};
 use crate::supervisor::worker::{self, Patience};
 
-/// Time limit of one call of a plugin.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longest and shortest time limit of one call of a plugin.
+const CALL_LIMIT: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(5));
 /// Longest time of loading without a warning.
 const QUICK: Duration = Duration::from_millis(200);
 
@@ -41,6 +43,12 @@ pub struct Task {
     pub only: Vec<String>,
     /// Folder for the output of trainings.
     pub scratch: PathBuf,
+    /// Time for all checks.
+    pub budget: Duration,
+    /// Time that is left of it.
+    pub left: Duration,
+    /// Indices of components of which no instance can be created.
+    pub without_instance: BTreeSet<usize>,
 }
 
 /// A message on the channel, one JSON text per line.
@@ -64,8 +72,14 @@ pub fn run(task: &str) -> io::Result<()> {
     let mut channel = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
     log_counter::install();
-    worker::watch(Patience { warning: Duration::ZERO, limit: PATIENCE })?;
+    let limit = (task.budget / 4).min(CALL_LIMIT.0).max(CALL_LIMIT.1);
+    worker::watch(Patience { warning: Duration::ZERO, limit })?;
+    let process = std::process::id();
     let mut say = |message: &Message| -> io::Result<()> {
+        if std::process::id() != process {
+            // A process that the plugin forked has come back from its call: it must not report.
+            std::process::abort();
+        }
         let mut text = serde_json::to_vec(message)?;
         text.push(b'\n');
         channel.write_all(&text)
@@ -77,12 +91,10 @@ pub fn run(task: &str) -> io::Result<()> {
     }
     let catalog = Catalog::scan(&path, &ScanOptions::default());
     let sha256 = Sha256::from_hex(&task.sha256).ok_or(io::ErrorKind::InvalidInput)?;
-    let harness = Harness::new(catalog, sha256, task.seed, task.runs.clone(), &task.scratch)
-        .map_err(io::Error::other)?;
+    let harness = Harness::new(catalog, sha256, &task).map_err(io::Error::other)?;
     let kinds: Vec<_> = harness.components.iter().map(|component| component.kind).collect();
     let mut plugin = None;
-    // Components of which no instance can be created; all their other checks are skipped.
-    let mut without_instance = BTreeSet::new();
+    let mut without_instance = task.without_instance.clone();
     for (number, item) in plan(&kinds).into_iter().enumerate() {
         // Every check needs the loaded plugin, so `loads` always runs.
         let is_wanted =
@@ -98,13 +110,14 @@ pub fn run(task: &str) -> io::Result<()> {
         let found = match (item.check, &plugin) {
             (Check::Loads, _) => load_it(&harness, sha256, &mut plugin),
             (_, None) => skipped("it does not load"),
-            _ if without_instance.contains(&item.component) => {
+            _ if item.component.is_some_and(|place| without_instance.contains(&place)) => {
                 skipped("no instance can be created, see `created`")
             }
+            _ if harness.budget.is_spent() => skipped(harness.budget.spent()),
             (_, Some(loaded)) => apply(&harness, item, loaded),
         };
         if item.check == Check::Created && found.0 == super::Verdict::Failed {
-            without_instance.insert(item.component);
+            without_instance.extend(item.component);
         }
         let component = item.component.map(|place| harness.components[place].id());
         let took = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -122,45 +135,13 @@ pub fn run(task: &str) -> io::Result<()> {
 struct LoadedPlugin {
     loaded: Loaded,
     took: Duration,
-    disturbed: Vec<String>,
+    disturbed: Vec<&'static str>,
+    /// State of the process with which it is compared after a check.
+    surroundings: RefCell<Surroundings>,
 }
 
-/// State of the process that a plugin must not change.
-#[derive(Debug, PartialEq, Eq)]
-struct Surroundings {
-    folder: Option<PathBuf>,
-    handlers: String,
-    threads: usize,
-    environment: usize,
-}
-
-impl Surroundings {
-    fn now() -> Self {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        Self {
-            folder: std::env::current_dir().ok(),
-            handlers: status
-                .lines()
-                .filter(|line| line.starts_with("SigCgt") || line.starts_with("SigIgn"))
-                .collect(),
-            threads: std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count),
-            environment: std::env::vars_os().count(),
-        }
-    }
-
-    fn differences(&self, after: &Self) -> Vec<String> {
-        let mut found = Vec::new();
-        let mut note = |differs: bool, what: &str| {
-            if differs {
-                found.push(what.to_owned());
-            }
-        };
-        note(self.folder != after.folder, "the working folder was changed");
-        note(self.handlers != after.handlers, "handlers of signals were changed");
-        note(self.threads < after.threads, "threads were started");
-        note(self.environment != after.environment, "environment variables were added or removed");
-        found
-    }
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
 }
 
 fn load_it(harness: &Harness, sha256: Sha256, place: &mut Option<LoadedPlugin>) -> Found {
@@ -168,16 +149,17 @@ fn load_it(harness: &Harness, sha256: Sha256, place: &mut Option<LoadedPlugin>) 
     else {
         return failed("it is not found");
     };
-    let before = Surroundings::now();
+    let (before, threads) = (Surroundings::now(), threads());
     let begin = Instant::now();
     match load(entry, &HOST) {
         Ok(loaded) => {
             let took = begin.elapsed();
-            *place = Some(LoadedPlugin {
-                loaded,
-                took,
-                disturbed: before.differences(&Surroundings::now()),
-            });
+            let after = Surroundings::now();
+            let mut disturbed = before.differences(&after);
+            if self::threads() > threads {
+                disturbed.push("threads were started");
+            }
+            *place = Some(LoadedPlugin { loaded, took, disturbed, surroundings: after.into() });
             passed()
         }
         Err(error) => failed(error.refusal.to_string()),
@@ -216,6 +198,18 @@ fn apply(harness: &Harness, item: Item, plugin: &LoadedPlugin) -> Found {
         }
         Check::SurroundingsKept if plugin.disturbed.is_empty() => return passed(),
         Check::SurroundingsKept => return failed(plugin.disturbed.join("; ")),
+        Check::SurroundingsKeptInUse => {
+            training::use_once(harness, place);
+            let now = Surroundings::now();
+            let before = plugin.surroundings.replace(now.clone());
+            let differences = before.differences(&now);
+            return if differences.is_empty() { passed() } else { failed(differences.join("; ")) };
+        }
+        Check::ThreadsOfTrainingEnded => instance::threads_of_training,
+        Check::DetailsAreJson => data::details_are_json,
+        Check::ConflictsResolved => instance::conflicts_resolved,
+        Check::RecordsWritten => training::records_written,
+        Check::ParametersFinite => training::parameters_finite,
         Check::Created => instance::created,
         Check::CreatedOften => instance::created_often,
         Check::MemoryGivenBack => instance::memory,

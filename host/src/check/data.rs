@@ -253,6 +253,28 @@ pub(super) fn metric_forgets(harness: &Harness, place: usize) -> Found {
     })
 }
 
+pub(super) fn details_are_json(harness: &Harness, place: usize) -> Found {
+    with_instance(harness, place, |runtime, instance| {
+        let (side, number) = (instance.plugin_side(), instance.number);
+        if let Err(failure) = side.metric_reset(runtime, number) {
+            return failed(failure.text);
+        }
+        for input in inputs(runtime) {
+            if side.metric_update(runtime, number, &input).is_ok() {
+                break;
+            }
+        }
+        match side.metric_details(runtime, number) {
+            Ok(details) if details.is_empty() => passed(),
+            Ok(details) => match serde_json::from_str::<serde_json::Value>(&details) {
+                Ok(_) => passed(),
+                Err(error) => failed(format!("its details are no JSON: {error}")),
+            },
+            Err(failure) => failed(failure.text),
+        }
+    })
+}
+
 /// Predictions and targets of a classification and a regression.
 fn inputs(runtime: &Runtime) -> Vec<MetricInput> {
     let cpu = &Device::Cpu;

@@ -5,9 +5,12 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
+use super::budget::{self, Budget, Measured, Size};
+use super::child::Task;
 use super::file::example;
 use super::troublemaker;
 use crate::learner::ports::{NoDisplay, NoSink};
@@ -33,12 +36,17 @@ pub(super) struct Harness {
     pub(super) components: Vec<ComponentManifest>,
     pub(super) plugin: String,
     pub(super) seed: u64,
+    pub(super) budget: Budget,
     /// The author's run files. A component in none of them is run in a generated run.
     runs: Vec<PathBuf>,
     /// Folder for generated files; removed with the child.
     dir: PathBuf,
     run_kinds: RefCell<BTreeMap<usize, Result<RunKind, String>>>,
     configs: RefCell<BTreeMap<String, Result<Value, String>>>,
+    /// Sizes of the trainings, by component.
+    sizes: RefCell<BTreeMap<usize, Size>>,
+    /// How long the creation of an instance takes, by component.
+    creations: RefCell<BTreeMap<usize, Duration>>,
 }
 
 /// The run that a component is trained in.
@@ -57,8 +65,10 @@ pub(super) enum RunKind {
 pub(super) struct Trial {
     /// Number of epochs; 0 for two.
     pub(super) epochs: u64,
-    /// Batch size; 0 for the default of the run.
+    /// Batch size; 0 for the one that fits the budget.
     pub(super) batch_size: u64,
+    /// Batches in an epoch of each phase; 0 for as many as fit the budget.
+    pub(super) batches: u64,
     /// What the [`troublemaker`](super::troublemaker) does.
     pub(super) trouble: Option<&'static str>,
     /// Adds a phase without steps.
@@ -68,13 +78,7 @@ pub(super) struct Trial {
 }
 
 impl Harness {
-    pub(super) fn new(
-        catalog: Catalog,
-        sha256: Sha256,
-        seed: u64,
-        runs: Vec<PathBuf>,
-        dir: &Path,
-    ) -> Result<Self, String> {
+    pub(super) fn new(catalog: Catalog, sha256: Sha256, task: &Task) -> Result<Self, String> {
         let catalog = Rc::new(catalog);
         let found = catalog.plugins().iter().find(|plugin| plugin.sha256() == sha256);
         let found = found.ok_or("the copy of the plugin cannot be used: others can change the folder for temporary files")?;
@@ -85,11 +89,14 @@ impl Harness {
             shelf,
             components,
             plugin,
-            seed,
-            runs,
-            dir: dir.to_owned(),
+            seed: task.seed,
+            budget: Budget::new(task.budget, task.left),
+            runs: task.runs.clone(),
+            dir: task.scratch.clone(),
             run_kinds: RefCell::default(),
             configs: RefCell::default(),
+            sizes: RefCell::default(),
+            creations: RefCell::default(),
         })
     }
 
@@ -175,6 +182,9 @@ impl Harness {
         if trial.batch_size > 0 {
             set.push(format!("loader.batch-size={}", trial.batch_size));
         }
+        if trial.batches > 0 {
+            set.push(format!("loader.limit-batches={}", trial.batches));
+        }
         let mut diagnostics = Diagnostics::new();
         let draft = Draft::read(
             &Inputs { files: vec![file.to_owned()], set, ..Inputs::default() },
@@ -238,14 +248,13 @@ impl Harness {
     fn find_run_kind(&self, place: usize) -> Result<RunKind, String> {
         let component = &self.components[place];
         if self.given_run(component, &Trial::default()).is_some() {
+            // What is wrong with the run is found by `trains`.
+            let _ = self.measure(place, RunKind::Given);
             return Ok(RunKind::Given);
         }
         let mut problems = Vec::new();
         for run_kind in [RunKind::Classification, RunKind::Regression] {
-            let tried = self
-                .open(place, run_kind, &Trial { epochs: 1, ..Trial::default() })
-                .and_then(|session| finished(&session.fit()));
-            match tried {
+            match self.measure(place, run_kind) {
                 Ok(()) => return Ok(run_kind),
                 // A panic would recur: stop trying.
                 Err(problem)
@@ -269,12 +278,81 @@ impl Harness {
         ))
     }
 
+    /// Trains for a few steps, and chooses the size of further trainings.
+    ///
+    /// # Errors
+    /// Why it does not train.
+    fn measure(&self, place: usize, run_kind: RunKind) -> Result<(), String> {
+        let time = self.budget.training(self.components.len() - place);
+        let few = Trial { epochs: 1, batch_size: 4, batches: 4, ..Trial::default() };
+        let (mut measured, batch, steps) = self.measure_with(place, run_kind, &few)?;
+        if measured.step < budget::CHEAP {
+            let few = Trial { batch_size: batch, ..few };
+            if let Ok((again, _, _)) = self.measure_with(place, run_kind, &few) {
+                measured = again;
+            }
+        }
+        let size = budget::size(&measured, batch, steps, time);
+        log::debug!("{}: {measured:?}, {size:?}", self.components[place].id());
+        self.sizes.borrow_mut().insert(place, size);
+        Ok(())
+    }
+
+    /// Durations of a training, the batch size of the run, and its steps in an epoch of all phases.
+    fn measure_with(
+        &self,
+        place: usize,
+        run_kind: RunKind,
+        trial: &Trial,
+    ) -> Result<(Measured, u64, u64), String> {
+        let begin = Instant::now();
+        let session = self.open(place, run_kind, trial)?;
+        let opening = begin.elapsed();
+        let begin = Instant::now();
+        finished(&session.fit_epochs(1))?;
+        let done = u32::try_from(session.runtime().steps_begun()).unwrap_or(u32::MAX).max(1);
+        let step = begin.elapsed() / done;
+        let batch = match run_kind {
+            RunKind::Classification => 128,
+            RunKind::Regression => 16,
+            RunKind::Given => self
+                .given_run(&self.components[place], &Trial::default())
+                .map_or(1, |(run, _)| run.loader.batch_size as u64),
+        };
+        let samples = session.loader().map_or(0, |loader| {
+            loader.parts().iter().map(|part| part.samples() as u64).sum::<u64>()
+        });
+        let measured = Measured { opening, step, batch: trial.batch_size };
+        Ok((measured, batch, samples.div_ceil(batch.max(1)) + 1))
+    }
+
+    /// Records how long the creation of an instance took.
+    pub(super) fn set_creation(&self, place: usize, took: Duration) {
+        self.creations.borrow_mut().insert(place, took);
+    }
+
+    /// Number of instances to create in a check that creates `full` of them if there is time.
+    pub(super) fn count(&self, place: usize, full: usize) -> usize {
+        let each = self.creations.borrow().get(&place).copied().unwrap_or_default();
+        let time = self.budget.training(self.components.len() - place);
+        let fitting = time.as_nanos() / each.as_nanos().max(1);
+        usize::try_from(fitting).unwrap_or(full).clamp(4.min(full), full)
+    }
+
     /// A session with the component, before its first step.
     ///
     /// # Errors
     /// Why it cannot be opened.
     pub(super) fn session(&self, place: usize, trial: &Trial) -> Result<Session, String> {
-        self.open(place, self.run_kind(place)?, trial)
+        let run_kind = self.run_kind(place)?;
+        let size = self.sizes.borrow().get(&place).copied().unwrap_or_default();
+        let or = |given: u64, fitting: u64| if given == 0 { fitting } else { given };
+        let trial = Trial {
+            batch_size: or(trial.batch_size, size.batch),
+            batches: or(trial.batches, size.batches),
+            ..*trial
+        };
+        self.open(place, run_kind, &trial)
     }
 
     fn open(&self, place: usize, run_kind: RunKind, trial: &Trial) -> Result<Session, String> {
@@ -338,7 +416,10 @@ impl Harness {
             "run": { "epochs": if trial.epochs == 0 { 2 } else { trial.epochs }, "seed": self.seed & 0xffff_ffff, "threads": 1, "default-callbacks": false,
                      "base-dir": self.dir.to_string_lossy() },
             "data": data,
-            "loader": { "batch-size": if trial.batch_size == 0 { batch } else { trial.batch_size } },
+            "loader": {
+                "batch-size": if trial.batch_size == 0 { batch } else { trial.batch_size },
+                "limit-batches": trial.batches,
+            },
             "model": { "component": "mlp", "hidden": [8] },
             "loss": { "component": loss },
             "optimizer": { "component": "sgd", "learning-rate": 0.05 },

@@ -1,9 +1,9 @@
 //! Checks of single instances: creation, settings, access, saved state.
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use fluxbay_plugin::abi::status;
+use fluxbay_plugin::abi::{callback::resolution, status};
 use serde_json::json;
 
 use super::fuzz::{Random, configuration, damaged};
@@ -46,14 +46,18 @@ macro_rules! usual {
 
 pub(super) fn created(harness: &Harness, place: usize) -> Found {
     let config = usual!(harness, place);
-    cycle(harness, &harness.components[place], &config).map_or_else(failed, |()| passed())
+    let begin = Instant::now();
+    let created = cycle(harness, &harness.components[place], &config);
+    harness.set_creation(place, begin.elapsed());
+    created.map_or_else(failed, |()| passed())
 }
 
 pub(super) fn created_often(harness: &Harness, place: usize) -> Found {
     let config = usual!(harness, place);
     let component = &harness.components[place];
+    let count = harness.count(place, 50);
     let together = || -> Result<(), String> {
-        let runtimes = (0..50).map(|_| harness.empty()).collect::<Result<Vec<_>, _>>()?;
+        let runtimes = (0..count).map(|_| harness.empty()).collect::<Result<Vec<_>, _>>()?;
         let mut held = Vec::new();
         for runtime in &runtimes {
             held.push(
@@ -64,7 +68,7 @@ pub(super) fn created_often(harness: &Harness, place: usize) -> Found {
         }
         Ok(())
     };
-    (0..50)
+    (0..count)
         .try_for_each(|_| cycle(harness, component, &config))
         .and_then(|()| together())
         .map_or_else(failed, |()| passed())
@@ -79,7 +83,8 @@ fn resident() -> u64 {
 pub(super) fn memory(harness: &Harness, place: usize) -> Found {
     let config = usual!(harness, place);
     let component = &harness.components[place];
-    let round = || (0..ROUND).try_for_each(|_| cycle(harness, component, &config));
+    let in_a_round = harness.count(place, ROUND);
+    let round = || (0..in_a_round).try_for_each(|_| cycle(harness, component, &config));
     let mut growths = Vec::new();
     for _ in 0..=ROUNDS {
         let before = resident();
@@ -90,7 +95,7 @@ pub(super) fn memory(harness: &Harness, place: usize) -> Found {
     }
     // The first round also fills caches.
     if growths[1..].iter().all(|growth| *growth > GROWTH) {
-        let each = growths[1..].iter().sum::<u64>() / (ROUNDS * ROUND) as u64;
+        let each = growths[1..].iter().sum::<u64>() / (ROUNDS * in_a_round) as u64;
         return failed(format!("each instance leaks about {} KiB", each.div_ceil(1024)));
     }
     passed()
@@ -119,6 +124,25 @@ pub(super) fn threads(harness: &Harness, place: usize) -> Found {
 pub(super) fn descriptors(harness: &Harness, place: usize) -> Found {
     let config = usual!(harness, place);
     leaves(harness, place, &config, "/proc/self/fd", "open files")
+}
+
+pub(super) fn threads_of_training(harness: &Harness, place: usize) -> Found {
+    let train = || {
+        let one_epoch = Trial { epochs: 1, ..Trial::default() };
+        harness.session(place, &one_epoch).map(|session| drop(session.fit()))
+    };
+    // The first training also starts threads of the host that stay.
+    if train().is_err() {
+        return skipped("it does not train, see `trains`");
+    }
+    let before = entries("/proc/self/task");
+    if train().is_err() || settles("/proc/self/task", before) {
+        return passed();
+    }
+    failed(format!(
+        "a training left {} threads behind: end them when the instance is dropped",
+        entries("/proc/self/task").saturating_sub(before)
+    ))
 }
 
 fn leaves(harness: &Harness, place: usize, config: &str, dir: &str, what: &str) -> Found {
@@ -157,6 +181,26 @@ fn with_instance(
         Ok((runtime, instance)) => f(&runtime, &instance),
         Err(problem) => skipped(problem),
     }
+}
+
+/// Asks `resolve` for every callback of the catalog, and for paths that it writes and others.
+pub(super) fn conflicts_resolved(harness: &Harness, place: usize) -> Found {
+    let component = &harness.components[place];
+    with_instance(harness, place, |_, instance| {
+        let others = harness.catalog.of_kind(Kind::Callback).map(|other| other.id());
+        let others: Vec<String> =
+            others.chain(["callback/unknown".to_owned(), String::new()]).collect();
+        let paths = component.writes.iter().map(String::as_str).chain(["step.loss", ""]);
+        for (path, other) in paths.flat_map(|path| others.iter().map(move |other| (path, other))) {
+            let answer = instance.plugin_side().callback_resolve(other, path);
+            if answer > resolution::NO_CONFLICT {
+                return failed(format!(
+                    "for {other} and `{path}` it returns {answer}, which is no resolution"
+                ));
+            }
+        }
+        passed()
+    })
 }
 
 pub(super) fn access_used(harness: &Harness, place: usize) -> Found {
@@ -244,7 +288,8 @@ pub(super) fn settings_fuzzed(harness: &Harness, place: usize) -> Found {
     let component = &harness.components[place];
     let mut random = Random::new(harness.seed, &component.id());
     let mut created = 0;
-    for _ in 0..200 {
+    let count = harness.count(place, 200);
+    for _ in 0..count {
         let made = json!(configuration(&component.config, &mut random));
         let mut diagnostics = crate::run_file::Diagnostics::new();
         let complete =
@@ -257,7 +302,7 @@ pub(super) fn settings_fuzzed(harness: &Harness, place: usize) -> Found {
             Err(problem) => return failed(problem),
         }
     }
-    (super::Verdict::Passed, format!("{created} of 200 were created"))
+    (super::Verdict::Passed, format!("{created} of {count} were created"))
 }
 
 pub(super) fn settings_hostile(harness: &Harness, place: usize) -> Found {

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod budget;
 mod child;
 mod data;
 mod file;
@@ -17,11 +18,12 @@ mod log_counter;
 mod parent;
 mod report;
 mod resuming;
+mod surroundings;
 mod training;
 mod troublemaker;
 
 pub use child::run as run_child;
-pub use parent::{Options, check};
+pub use parent::{Options, Progress, check};
 pub use report::{CheckOutcome, CheckReport, Verdict};
 
 /// Name of the hidden command that is the child.
@@ -88,7 +90,7 @@ checks! {
     InitTwice = "init-twice", Scope::Plugin, "a second call of init succeeds";
     UnknownExtension = "unknown-extension", Scope::Plugin, "it returns no table for an unknown extension";
     LogLevels = "log-levels", Scope::Plugin, "any log level can be set";
-    SurroundingsKept = "surroundings-kept", Scope::Plugin, "loading leaves working folder, signal handlers and threads as they were";
+    SurroundingsKept = "surroundings-kept", Scope::Plugin, "loading leaves the state of the process as it was: folder, signals, descriptors, umask, rounding, threads";
     Created = "created", Scope::Component, "an instance can be created with its defaults or its example, and destroyed";
     CreatedOften = "created-often", Scope::Component, "100 instances can be created and destroyed, one after the other and together";
     MemoryGivenBack = "memory-given-back", Scope::Component, "destroyed instances leak no memory";
@@ -102,6 +104,8 @@ checks! {
     StateRandomRefused = "state-random-refused", Scope::Component, "300 random and damaged states are accepted or refused with a text, without a panic; a refused one changes nothing";
     StateEmptyRefused = "state-empty-refused", Scope::Component, "an empty state is refused by a component that has state";
     Trains = "trains", Scope::Component, "a small training with it finishes";
+    SurroundingsKeptInUse = "surroundings-kept-in-use", Scope::Component, "instances and trainings leave the state of the process as it was";
+    ThreadsOfTrainingEnded = "threads-of-training-ended", Scope::Component, "a training leaves no threads behind";
     TrainsTwiceTheSame = "trains-twice-the-same", Scope::Component, "the same training gives the same bits again";
     ResumesTheSame = "resumes-the-same", Scope::Component, "a training resumed from a checkpoint gives the same bits as an uninterrupted one";
     VerifyResume = "verify-resume", Scope::Component, "a training interrupted within epochs and resumed ends the same: parameters, optimizer, state, counters, every instance";
@@ -112,7 +116,7 @@ checks! {
     ErrorElsewhere = "error-elsewhere", Scope::Component, "an error of another callback is reported unchanged";
     NotANumber = "not-a-number", Scope::Component, "inputs that are NaN give at most an error with a text";
     EmptyEpoch = "empty-epoch", Scope::Component, "an epoch without steps does not make it fail";
-    SmallBatches = "small-batches", Scope::Component, "batches of one sample do not make it fail";
+    SmallBatches = "small-batches", Scope::Component, "batches of one sample do not make it fail; a model may refuse them in training";
     TensorsGivenBack = "tensors-given-back", Scope::Component, "it has no more tensors after four epochs than after two";
     TimePerStep = "time-per-step", Scope::Kind(Kind::Callback), "it takes less than 1 ms of each step of a small training";
     LogsLittle = "logs-little", Scope::Component, "it logs less than one line per step";
@@ -123,6 +127,10 @@ checks! {
     ScheduleSameAgain = "schedule-same-again", Scope::Kind(Kind::Schedule), "the same time gives the same value, in any order";
     ScheduleFinite = "schedule-finite", Scope::Kind(Kind::Schedule), "values are finite from 1 to a million and do not change after its length";
     MetricForgets = "metric-forgets", Scope::Kind(Kind::Metric), "a reset discards everything that was gathered";
+    DetailsAreJson = "details-are-json", Scope::Kind(Kind::Metric), "its details are JSON or empty";
+    ConflictsResolved = "conflicts-resolved", Scope::Kind(Kind::Callback), "resolve answers for every component and path";
+    RecordsWritten = "records-written", Scope::Kind(Kind::Logger), "records of every kind are written without an error";
+    ParametersFinite = "parameters-finite", Scope::Kind(Kind::Optimizer), "parameters stay finite in a small training";
     GradientsReachAll = "gradients-reach-all", Scope::Kind(Kind::Model), "every trainable parameter gets a gradient";
     LossLowered = "loss-lowered", Scope::Kind(Kind::Optimizer), "training with it lowers the loss";
     Quiet = "quiet", Scope::Plugin, "nothing is written to standard output";

@@ -1,12 +1,17 @@
 //! The parent's side: checks the file, starts the child, and restarts it after a check that ended it.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, Permissions};
-use std::io::{self, Read as _};
+use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::child::{Message, Task};
 use super::report::{CheckOutcome, CheckReport, Found, failed, passed, warning};
@@ -17,6 +22,10 @@ use crate::library::{
 };
 use crate::supervisor::{Ended, Supervised};
 
+/// Interval at which signals and the end of the child are checked.
+const POLL: Duration = Duration::from_millis(50);
+/// Time to wait for output after the child has ended.
+const LAST_OUTPUT: Duration = Duration::from_secs(1);
 /// Limit of the plugin's output in a message, in bytes.
 const OUTPUT: usize = 2000;
 
@@ -33,13 +42,32 @@ pub struct Options {
     pub seed: u64,
     /// Names of the checks to run; all if empty.
     pub only: Vec<String>,
+    /// Time for all checks. Trainings are made so small that they fit; checks that do not fit are
+    /// skipped.
+    pub budget: Duration,
 }
 
-/// Checks a file.
+/// What [`check`] reports while it runs.
+#[derive(Clone, Copy, Debug)]
+pub enum Progress<'a> {
+    /// A check begins.
+    Begun {
+        /// Its name.
+        check: &'a str,
+        /// The component as `kind/name`, if it is about one.
+        component: Option<&'a str>,
+    },
+    /// A check has ended.
+    Ended(&'a CheckOutcome),
+}
+
+/// Checks a file, and calls `progress` for each check.
 ///
 /// # Errors
-/// No child can be started, or no folder created. Faults of the plugin are in the report.
-pub fn check(options: &Options) -> io::Result<CheckReport> {
+/// No child can be started, or no folder created; `Interrupted` after SIGINT or SIGTERM. Faults of
+/// the plugin are in the report.
+pub fn check(options: &Options, progress: &mut dyn FnMut(Progress<'_>)) -> io::Result<CheckReport> {
+    let interrupted = Interrupted::listen()?;
     let mut report = CheckReport {
         file: escape::path(&options.file),
         plugin: None,
@@ -82,11 +110,45 @@ pub fn check(options: &Options) -> io::Result<CheckReport> {
     for (check, component, found) in file::checks(&bytes, &manifest) {
         report.outcomes.push(CheckOutcome::new(check, component, found, 0));
     }
-    run_it(options, &bytes, &manifest, &mut report.outcomes)?;
+    report.outcomes.iter().for_each(|outcome| progress(Progress::Ended(outcome)));
+    run_it(options, &bytes, &manifest, &mut report.outcomes, &interrupted, progress)?;
     if !options.only.is_empty() {
         report.outcomes.retain(|outcome| options.only.contains(&outcome.check));
     }
     Ok(report)
+}
+
+/// Whether a signal asked this process to end. Without the default action of the signals, the
+/// folders of the check are removed before the process ends.
+struct Interrupted {
+    flag: Arc<AtomicBool>,
+    registered: Vec<signal_hook::SigId>,
+}
+
+impl Interrupted {
+    fn listen() -> io::Result<Self> {
+        let flag = Arc::new(AtomicBool::new(false));
+        let registered = [SIGINT, SIGTERM, SIGHUP]
+            .into_iter()
+            .map(|signal| signal_hook::flag::register(signal, Arc::clone(&flag)))
+            .collect::<io::Result<_>>()?;
+        Ok(Self { flag, registered })
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.flag.load(Ordering::Relaxed) {
+            return Err(io::Error::new(io::ErrorKind::Interrupted, "the check was interrupted"));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Interrupted {
+    fn drop(&mut self) {
+        for id in self.registered.drain(..) {
+            signal_hook::low_level::unregister(id);
+        }
+    }
 }
 
 fn since(begin: Instant) -> u64 {
@@ -123,6 +185,8 @@ fn run_it(
     bytes: &[u8],
     manifest: &Manifest,
     outcomes: &mut Vec<CheckOutcome>,
+    interrupted: &Interrupted,
+    progress: &mut dyn FnMut(Progress<'_>),
 ) -> io::Result<()> {
     let private = || {
         tempfile::Builder::new()
@@ -145,12 +209,28 @@ fn run_it(
         from: 0,
         only: options.only.clone(),
         scratch: scratch.path().to_owned(),
+        budget: options.budget,
+        left: options.budget,
+        without_instance: BTreeSet::new(),
     };
+    let begin = Instant::now();
     let kinds: Vec<_> = manifest.components.iter().map(|component| component.kind).collect();
     let plan = plan(&kinds);
+    let id = |item: &Item| item.component.map(|place| manifest.components[place].id());
     let mut printed = Vec::new();
     while task.from < plan.len() {
-        let turn = Turn::run(&task)?;
+        task.left = options.budget.saturating_sub(begin.elapsed());
+        let turn = Turn::run(&task, interrupted, &mut |message| match message {
+            Message::Begin(number) => {
+                if let Some(item) = plan.get(*number) {
+                    let component = id(item);
+                    let (check, component) = (item.check.name(), component.as_deref());
+                    progress(Progress::Begun { check, component });
+                }
+            }
+            Message::Ended(_, outcome) => progress(Progress::Ended(outcome)),
+            Message::Done => {}
+        })?;
         printed.extend(turn.printed);
         outcomes.extend(turn.outcomes);
         if turn.done {
@@ -163,10 +243,14 @@ fn run_it(
             text.push_str(&format!("\nits last output: {}", escape::paragraph(&turn.errors)));
         }
         let Item { check, component } = plan[at];
-        let component = component.map(|place| manifest.components[place].id());
-        outcomes.push(CheckOutcome::new(check, component, failed(text), 0));
+        let outcome = CheckOutcome::new(check, id(&plan[at]), failed(text), 0);
+        progress(Progress::Ended(&outcome));
+        outcomes.push(outcome);
         if check == Check::Loads {
             return Ok(());
+        }
+        if check == Check::Created {
+            task.without_instance.extend(component);
         }
         task.from = at + 1;
     }
@@ -196,14 +280,19 @@ struct Turn {
 }
 
 impl Turn {
-    fn run(task: &Task) -> io::Result<Self> {
-        let (mut channel, theirs) = io::pipe()?;
+    /// Runs a child to its end; `told` is called for each of its messages.
+    fn run(
+        task: &Task,
+        interrupted: &Interrupted,
+        told: &mut dyn FnMut(&Message),
+    ) -> io::Result<Self> {
+        let (channel, theirs) = io::pipe()?;
         let (stdout, their_stdout) = io::pipe()?;
         let (stderr, their_stderr) = io::pipe()?;
         let text = serde_json::to_string(task)?;
         let supervised = Supervised::start(|option, number| {
             let mut command = Command::new("/proc/self/exe");
-            command.arg(option).arg(number).arg(COMMAND).arg(&text).current_dir("/");
+            command.arg(option).arg(number).arg(COMMAND).arg(&text).current_dir(&task.scratch);
             command
                 .stdin(Stdio::from(OwnedFd::from(theirs)))
                 .stdout(their_stdout)
@@ -212,46 +301,63 @@ impl Turn {
         })?;
         let printed = std::thread::spawn(move || read_all(File::from(OwnedFd::from(stdout))));
         let errors = std::thread::spawn(move || read_all(File::from(OwnedFd::from(stderr))));
-        let lines = std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            let _ = channel.read_to_end(&mut bytes);
-            bytes
-        });
-        let ended = supervised.wait()?;
-        // A process that the plugin started may keep the pipes open, so wait for a second at most.
-        let collect = |thread: std::thread::JoinHandle<Vec<u8>>| {
-            for _ in 0..100 {
-                if thread.is_finished() {
-                    return thread.join().unwrap_or_default();
+        let (sender, messages) = mpsc::channel();
+        std::thread::spawn(move || {
+            let lines = BufReader::new(channel).split(b'\n').map_while(Result::ok);
+            for message in lines.filter_map(|line| serde_json::from_slice::<Message>(&line).ok()) {
+                if sender.send(message).is_err() {
+                    return;
                 }
-                std::thread::sleep(std::time::Duration::from_millis(10));
             }
-            Vec::new()
+        });
+        let waiting = std::thread::spawn(move || supervised.wait());
+        let (mut outcomes, mut begun, mut done) = (Vec::new(), None, false);
+        // A process that the plugin started may keep the pipes open, so once the child has ended,
+        // wait for a second at most.
+        let mut ended_since: Option<Instant> = None;
+        loop {
+            interrupted.check()?;
+            match messages.recv_timeout(POLL) {
+                Ok(message) => {
+                    told(&message);
+                    match message {
+                        Message::Begin(number) => begun = Some(number),
+                        Message::Ended(_, outcome) => outcomes.push(*outcome),
+                        Message::Done => done = true,
+                    }
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) if waiting.is_finished() => break,
+                Err(mpsc::RecvTimeoutError::Disconnected) => std::thread::sleep(POLL),
+                Err(mpsc::RecvTimeoutError::Timeout) if waiting.is_finished() => {
+                    if ended_since.get_or_insert_with(Instant::now).elapsed() > LAST_OUTPUT {
+                        break;
+                    }
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+            }
+        }
+        let ended = waiting.join().unwrap_or_else(|_| Err(io::Error::other("waiting failed")))?;
+        let collect = |thread: std::thread::JoinHandle<Vec<u8>>| {
+            let begin = Instant::now();
+            while !thread.is_finished() && begin.elapsed() < LAST_OUTPUT {
+                std::thread::sleep(POLL / 10);
+            }
+            if thread.is_finished() { thread.join().unwrap_or_default() } else { Vec::new() }
         };
-        let (printed, errors, lines) = (collect(printed), collect(errors), collect(lines));
-        let mut turn = Self {
-            outcomes: Vec::new(),
-            begun: None,
-            done: false,
+        let (printed, errors) = (collect(printed), collect(errors));
+        Ok(Self {
+            outcomes,
+            begun,
+            done,
             problem: match ended {
                 Ended::Broken { text, .. } => text.lines().next().unwrap_or_default().to_owned(),
                 Ended::Itself(code) => {
-                    format!("the process that runs the checks left with exit code {code}")
+                    format!("the process that runs the checks ended with exit code {code}")
                 }
             },
             printed,
             errors: last(&errors),
-        };
-        for message in
-            lines.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok())
-        {
-            match message {
-                Message::Begin(number) => turn.begun = Some(number),
-                Message::Ended(_, outcome) => turn.outcomes.push(*outcome),
-                Message::Done => turn.done = true,
-            }
-        }
-        Ok(turn)
+        })
     }
 }
 

@@ -21,6 +21,18 @@ pub enum Verdict {
     Skipped,
 }
 
+impl Verdict {
+    /// The word in reports.
+    pub fn mark(self) -> &'static str {
+        match self {
+            Verdict::Passed => "ok",
+            Verdict::Failed => "FAILED",
+            Verdict::Warning => "warning",
+            Verdict::Skipped => "skipped",
+        }
+    }
+}
+
 /// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -105,23 +117,27 @@ impl CheckReport {
 
     /// Text for people: one line per check, with the message below it.
     pub fn text(&self) -> String {
+        self.text_of(|_| true)
+    }
+
+    /// As [`CheckReport::text`], without checks that passed.
+    pub fn problems(&self) -> String {
+        self.text_of(|outcome| outcome.verdict != Verdict::Passed)
+    }
+
+    fn text_of(&self, is_shown: impl Fn(&CheckOutcome) -> bool) -> String {
         let mut out = format!("{}\n", self.file);
         if let (Some(plugin), Some(sha256)) = (&self.plugin, &self.sha256) {
             let _ = writeln!(out, "{plugin}, sha256 {sha256}, seed {}", self.seed);
         }
         let mut component = None;
-        for outcome in &self.outcomes {
+        for outcome in self.outcomes.iter().filter(|outcome| is_shown(outcome)) {
             if outcome.component != component {
                 component.clone_from(&outcome.component);
                 let _ = writeln!(out, "\n{}", component.as_deref().unwrap_or("the plugin"));
             }
-            let mark = match outcome.verdict {
-                Verdict::Passed => "ok     ",
-                Verdict::Failed => "FAILED ",
-                Verdict::Warning => "warning",
-                Verdict::Skipped => "skipped",
-            };
-            let _ = writeln!(out, "  {mark}  {:<24} {}", outcome.check, outcome.about);
+            let mark = outcome.verdict.mark();
+            let _ = writeln!(out, "  {mark:<7}  {:<26} {}", outcome.check, outcome.about);
             for line in outcome.message.lines() {
                 let _ = writeln!(out, "           {line}");
             }
@@ -164,10 +180,10 @@ mod tests {
         insta::assert_snapshot!(report.text(), @r"
         x.so
         x 1.0.0, sha256 ab, seed 7
-          ok       loads                    the file loads: symbols, layout, and a running description equal to the manifest
+          ok       loads                      the file loads: symbols, layout, and a running description equal to the manifest
 
         loss/x
-          FAILED   trains                   a small training with it finishes
+          FAILED   trains                     a small training with it finishes
                    bad \x1b[2J luck
 
         1 passed, 1 failed, 0 warnings, 0 skipped

@@ -15,7 +15,7 @@ use crate::session::Session;
 use crate::session::checkpoint::{Files, to_files};
 
 const TRIAL: Trial =
-    Trial { epochs: 2, batch_size: 0, trouble: None, empty: false, without: false };
+    Trial { epochs: 2, batch_size: 0, batches: 0, trouble: None, empty: false, without: false };
 
 /// Where a training is interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,6 +6,8 @@ use super::harness::{Harness, Trial, bits, finished, without_panic};
 use super::report::{Found, failed, passed, skipped, warning};
 use super::{Verdict, log_counter, troublemaker};
 use crate::learner::{Ending, StopKind};
+use crate::library::Kind;
+use crate::run_file::PhaseData;
 use crate::session::Session;
 
 /// A session; returns from the check if there is none.
@@ -132,12 +134,57 @@ pub(super) fn empty_epoch(harness: &Harness, place: usize) -> Found {
     }
 }
 
+/// Batches of one sample, in every phase that measures and then in training. Normalisation over a
+/// batch is not defined for one sample in training, so a model may refuse it there.
 pub(super) fn small_batches(harness: &Harness, place: usize) -> Found {
-    let session = session!(harness, place, Trial { batch_size: 1, epochs: 1, ..Trial::default() });
+    let trial = Trial { batch_size: 1, batches: 8, epochs: 1, ..Trial::default() };
+    let session = session!(harness, place, trial);
+    for (index, phase) in session.run().phases.iter().enumerate() {
+        if phase.data == PhaseData::Validation
+            && let Err(stop) = session.run_epoch(index)
+        {
+            return failed(format!("in the phase {}: {stop}", phase.spec.id));
+        }
+    }
+    let may_refuse = harness.components[place].kind == Kind::Model;
+    let session = session!(harness, place, trial);
     let report = session.fit();
     match &report.ending {
+        Ending::Failed(stop) if may_refuse && without_panic(&report).is_ok() => {
+            (Verdict::Passed, format!("it refuses to train on one sample: {stop}"))
+        }
         Ending::Failed(stop) => failed(stop.to_string()),
         _ => passed(),
+    }
+}
+
+/// Creates an instance and trains with it, for checks of what that leaves behind.
+pub(super) fn use_once(harness: &Harness, place: usize) {
+    super::instance::created(harness, place);
+    if let Ok(session) = harness.session(place, &Trial { epochs: 1, ..Trial::default() }) {
+        session.fit();
+    }
+}
+
+pub(super) fn records_written(harness: &Harness, place: usize) -> Found {
+    trouble(harness, place, "records", |ending| matches!(ending, Ending::Finished))
+}
+
+pub(super) fn parameters_finite(harness: &Harness, place: usize) -> Found {
+    let session = session!(harness, place, Trial::default());
+    session.fit();
+    match bits(&session) {
+        Err(problem) => failed(problem),
+        Ok(parameters) => {
+            let is_finite =
+                |values: &[u32]| values.iter().all(|bits| f32::from_bits(*bits).is_finite());
+            match parameters.iter().find(|(_, values)| !is_finite(values)) {
+                None => passed(),
+                Some((name, _)) => failed(format!(
+                    "after a small training with its default settings, {name} is not finite"
+                )),
+            }
+        }
     }
 }
 

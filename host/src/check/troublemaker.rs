@@ -10,7 +10,7 @@ use crate::learner::{Declared, Prepared};
 config! {
     /// Configuration of the callback.
     pub struct Trouble {
-        /// `cancel-step`, `cancel-epoch`, `cancel-fit`, `error` or `nan`.
+        /// `cancel-step`, `cancel-epoch`, `cancel-fit`, `error`, `records` or `nan`.
         what: String,
     }
 }
@@ -39,12 +39,32 @@ impl Callback for Troublemaker {
             "cancel-epoch" => Err(Error::cancel_epoch(WORDS)),
             "cancel-fit" => Err(Error::cancel_fit(WORDS)),
             "error" => Err(Error::new(WORDS)),
+            "records" => records(learner, &learner.get(&self.xs)?),
             _ => {
                 let xs = learner.get(&self.xs)?;
                 learner.set(&self.xs, xs.zeros_like()?.affine(0.0, f64::NAN)?)
             }
         }
     }
+}
+
+/// Logs a record of every kind.
+fn records(learner: &Learner, xs: &Tensor) -> Result<()> {
+    let image = match xs.dims()?[..] {
+        [_, _, _] => xs.narrow(0, 0, 1)?,
+        _ => Tensor::zeros((1, 2, 2), DType::F32)?,
+    };
+    for (tag, value) in [
+        ("check/scalar", RecordValue::Scalar(0.5)),
+        ("check/not-a-number", RecordValue::Scalar(f64::NAN)),
+        ("check/text", RecordValue::Text("a text\nof two lines".into())),
+        ("check/histogram", RecordValue::Histogram(xs.clone())),
+        ("check/image", RecordValue::Image(image)),
+        ("check/hyper-parameters", RecordValue::HyperParameters("{\"rate\":0.1}".into())),
+    ] {
+        learner.log(&Record::new(tag, 3, value))?;
+    }
+    Ok(())
 }
 
 /// The text of its errors.

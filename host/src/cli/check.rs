@@ -1,10 +1,15 @@
 //! `fluxbay check`: checks a plugin for its author.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::outcome::{Exit, Failure, Outcome};
 use super::output::{print, print_json};
+use super::check_progress::{self as progress, CheckProgress};
+use super::train::shortcuts::time;
 use crate::check::{self, Check, Options, Verdict};
+use crate::display::Screen;
 use crate::library::escape;
 
 /// Arguments of `fluxbay check`.
@@ -32,6 +37,11 @@ pub struct Arguments {
     /// The standard plugins are found without it.
     #[arg(long = "plugin-dir", value_name = "DIR")]
     plugin_dirs: Vec<PathBuf>,
+    /// Time for all checks: 30s, 5m.
+    ///
+    /// Trainings are made so small that all checks fit; what does not fit is skipped.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
+    budget: Duration,
     /// Fail for warnings, too.
     #[arg(long)]
     strict: bool,
@@ -50,7 +60,7 @@ struct Published<'a> {
     report: &'a check::CheckReport,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Outcome {
+pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     if let Some(unknown) =
         arguments.only.iter().find(|name| Check::ALL.iter().all(|check| check.name() != *name))
     {
@@ -69,17 +79,18 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         runs: arguments.runs.clone(),
         seed: arguments.seed,
         only: arguments.only.clone(),
+        budget: arguments.budget,
     };
-    let report = check::check(&options).map_err(|error| {
-        Failure::new(
-            Exit::Failed,
-            format!("{} cannot be checked: {error}", escape::path(&options.file)),
-        )
+    let mut progress = CheckProgress::new(screen);
+    let report = check::check(&options, &mut |event| progress.show(event)).map_err(|error| {
+        progress::failure(&error, &format!("{} cannot be checked", escape::path(&options.file)))
     })?;
     if arguments.json {
         print_json(&Published { schema: 1, report: &report })?;
     } else {
-        print(&report.text())?;
+        // A terminal shows the checks that passed already.
+        let is_shown = progress.shows_lines() && std::io::stdout().is_terminal();
+        print(&if is_shown { report.problems() } else { report.text() })?;
     }
     let wrong = report.count(Verdict::Failed)
         + if arguments.strict { report.count(Verdict::Warning) } else { 0 };
@@ -97,7 +108,7 @@ fn list(json: bool) -> Outcome {
     print(
         &Check::ALL
             .iter()
-            .map(|check| format!("{:<24} {}\n", check.name(), check.about()))
+            .map(|check| format!("{:<26} {}\n", check.name(), check.about()))
             .collect::<String>(),
     )
 }

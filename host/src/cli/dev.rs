@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value as Json;
 
 use super::outcome::{Exit, Failure, Outcome};
 use super::output::print;
+use super::check_progress::{self as progress, CheckProgress};
+use super::train::shortcuts::time;
 use crate::bridge::HOST;
 use crate::check::{self, CheckReport, Options, Verdict};
 use crate::display::Screen;
@@ -26,6 +29,11 @@ pub struct Arguments {
     /// Build without optimisations: faster to build, slower in a run.
     #[arg(long)]
     debug: bool,
+    /// Time for all checks: 30s, 5m.
+    ///
+    /// Trainings are made so small that all checks fit; what does not fit is skipped.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
+    budget: Duration,
     /// Install it without the checks of `fluxbay check`.
     ///
     /// A file that every run would refuse, such as one without a manifest, is refused nevertheless.
@@ -47,7 +55,7 @@ pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         Some(dir) => dir.clone(),
         None => beside(&arguments.folder).map_err(configuration)?,
     };
-    let installed = install(&built, &into, arguments.no_check, screen)?;
+    let installed = install(&built, &into, arguments, screen)?;
     let run_file = arguments.folder.join("run.toml");
     let next = if run_file.is_file() {
         format!("fluxbay train {}", plain(&run_file))
@@ -129,7 +137,7 @@ struct Installed {
 fn install(
     built: &Path,
     into: &Path,
-    unchecked: bool,
+    arguments: &Arguments,
     screen: &Screen,
 ) -> Result<Installed, Failure> {
     let failed = |error: std::io::Error| {
@@ -149,10 +157,10 @@ fn install(
     fs::copy(built, &copy).map_err(failed)?;
     let catalog = scan(aside.path());
     let plugin = found(&catalog)?;
-    if unchecked {
+    if arguments.no_check {
         load(plugin, &HOST).map_err(|error| refused(&error.refusal.to_string()))?;
     } else {
-        screen.print(&check_copy(copy.clone(), built, &into.join(name))?);
+        screen.print(&check_copy(copy.clone(), built, &into.join(name), arguments.budget, screen)?);
     }
     let offers = offers(plugin);
     let path = into.join(name);
@@ -193,16 +201,25 @@ fn found(catalog: &Catalog) -> Result<&PluginEntry, Failure> {
 
 /// Runs every check of `fluxbay check`; trainings can use the plugins that are already installed.
 /// Returns a line that counts the results.
-fn check_copy(copy: PathBuf, built: &Path, target: &Path) -> Result<String, Failure> {
+fn check_copy(
+    copy: PathBuf,
+    built: &Path,
+    target: &Path,
+    budget: Duration,
+    screen: &Screen,
+) -> Result<String, Failure> {
     let options = Options {
         file: copy,
         dirs: target.parent().map(Path::to_owned).into_iter().collect(),
         runs: Vec::new(),
         seed: 1,
         only: Vec::new(),
+        budget,
     };
-    let report = check::check(&options).map_err(|error| {
-        Failure::new(Exit::Failed, format!("the plugin cannot be checked: {error}; `fluxbay dev --no-check` installs it without"))
+    let mut progress = CheckProgress::new(screen);
+    let report = check::check(&options, &mut |event| progress.show(event)).map_err(|error| {
+        let text = "the plugin cannot be checked (`fluxbay dev --no-check` installs it without)";
+        progress::failure(&error, text)
     })?;
     summary(&report, built, target).map_err(|text| Failure::new(Exit::Failed, text))
 }

@@ -19,6 +19,7 @@
 mod candidates;
 mod check;
 mod check_child;
+mod check_progress;
 mod completions;
 mod compose;
 mod dev;
@@ -175,10 +176,12 @@ commands! {
 
     /// Test a plugin with valid and invalid input, for its author.
     Check(check::Arguments), WritePlugins, Summary, plugin calls: No,
-    |arguments, _| check::run(arguments);
+    |arguments, screen| check::run(arguments, screen);
 
     /// Pin the exact plugins that a run uses in plugins.lock.
-    Lock(lock::Arguments), ChoosePlugins, Name, plugin calls: No,
+    ///
+    /// The run is composed to find out which these are, so code of the plugins runs.
+    Lock(lock::Arguments), ChoosePlugins, Name, plugin calls: Yes,
     |arguments, _| lock::run(arguments);
 
     /// Manage the keys whose signatures are trusted.

@@ -10,7 +10,7 @@ mod launch;
 mod opening;
 mod provenance;
 pub mod resume;
-mod shortcuts;
+pub(in crate::cli) mod shortcuts;
 mod signals;
 pub mod verify;
 

@@ -116,7 +116,7 @@ pub(super) fn batches(text: &str) -> Result<u64, String> {
 }
 
 /// `90`, `90s`, `1h30m`, `2d`.
-pub(super) fn time(text: &str) -> Result<Duration, String> {
+pub(in crate::cli) fn time(text: &str) -> Result<Duration, String> {
     let wrong = || "a time such as 90s, 10m, 1h30m or 2d is needed".to_owned();
     let mut seconds = 0.0;
     let mut number = String::new();
