@@ -8,7 +8,10 @@ use std::{
     process::Command,
 };
 
-use fluxbay_tests::{fluxbay, plugin_dir, run, schema, scratch, standard_plugins, succeed, write};
+use fluxbay_tests::{
+    Finished, fluxbay, plugin_dir, repository, run, schema, scratch, standard_plugins, succeed,
+    write,
+};
 use serde_json::Value;
 
 /// `fluxbay list --json` of a plugin folder.
@@ -404,4 +407,99 @@ fn keys_are_kept_and_plugins_without_their_signature_refused_before_they_run() {
     );
     assert_eq!(command(&["trust", "remove", "team"]).code, Some(0));
     assert_eq!(command(&["train", "--set", "run.epochs=1"]).code, Some(0));
+}
+
+#[test]
+fn a_run_that_needs_a_refused_or_missing_plugin_names_it_and_exits_with_3() {
+    let (home, plugins) = (scratch(), plugin_dir());
+    let arguments = ["--fast-dev-run"];
+    let kept = ["--set", "run.epochs=1", "--limit-batches", "2", "--run-dir", "out"];
+    succeed(fluxbay(home.path(), plugins.path()).arg("train").args(kept));
+    let models = plugins.path().join("libfluxbay_models.so");
+    let whole = fs::read(&models).unwrap();
+    let says = |finished: &Finished, parts: &[&str]| {
+        assert_eq!(finished.code, Some(3), "{}", finished.stderr);
+        for part in parts {
+            assert!(finished.stderr.contains(part), "{part} is missing in {}", finished.stderr);
+        }
+    };
+    // Its end is missing, but not its manifest.
+    fs::write(&models, &whole[..whole.len() - 64]).unwrap();
+    let refused = run(fluxbay(home.path(), plugins.path()).arg("train").args(arguments));
+    says(&refused, &["model `mlp`", "fluxbay-models 0.1.0", "truncated", "libfluxbay_models.so"]);
+    // Writable by everybody.
+    fs::write(&models, &whole).unwrap();
+    fs::set_permissions(&models, fs::Permissions::from_mode(0o666)).unwrap();
+    let refused = run(fluxbay(home.path(), plugins.path()).arg("train").args(arguments));
+    says(&refused, &["fluxbay-models 0.1.0", "untrusted", "sha256", "--allow-untrusted"]);
+    // Gone.
+    fs::remove_file(&models).unwrap();
+    for command in ["resume", "evaluate"] {
+        let missing = run(fluxbay(home.path(), plugins.path()).args([command, "out"]));
+        says(
+            &missing,
+            &["plugin fluxbay-models 0.1.0", "sha256", "libfluxbay_models.so", "--plugin-dir"],
+        );
+    }
+    // What only observes is not needed to measure a model.
+    fs::write(&models, &whole).unwrap();
+    fs::remove_file(plugins.path().join("libfluxbay_loggers.so")).unwrap();
+    succeed(fluxbay(home.path(), plugins.path()).args(["evaluate", "out"]));
+}
+
+#[test]
+fn every_promise_of_the_documentation_names_a_test_that_exists() {
+    let page = fs::read_to_string(repository().join("docs/safety.md")).unwrap();
+    let promises = page.split("## The promises").nth(1).unwrap();
+    let promises = promises.split("## What is not protected").next().unwrap();
+    let mut number = 0;
+    for promise in
+        promises.split('\n').filter(|line| line.starts_with(|ch: char| ch.is_ascii_digit()))
+    {
+        number += 1;
+        assert!(promise.starts_with(&format!("{number}. ")), "{promise}");
+    }
+    let cited: Vec<(&str, &str)> =
+        promises.split('`').filter_map(|word| word.split_once("::")).collect();
+    assert!(number >= 15 && cited.len() >= number, "{number} promises, {} tests", cited.len());
+    for (file, test) in cited {
+        let source = fs::read_to_string(repository().join(file)).unwrap_or_default();
+        assert!(source.contains(&format!("fn {test}(")), "{file} has no test {test}");
+    }
+}
+
+#[test]
+fn a_file_instead_of_a_folder_of_plugins_and_a_missing_file_are_named_as_such() {
+    let (home, plugins) = (scratch(), plugin_dir());
+    let file = plugins.path().join("libfluxbay_models.so");
+    let train = run(fluxbay(home.path(), plugins.path())
+        .args(["train", "--fast-dev-run", "--plugin-dir"])
+        .arg(&file));
+    assert!(train.stderr.contains("it is a file, but a directory is expected"), "{}", train.stderr);
+    let listed =
+        run(fluxbay(home.path(), plugins.path()).args(["list", "--plugin-dir"]).arg(&file));
+    assert!(listed.stdout.contains("a directory is expected"), "{}", listed.stdout);
+    for command in ["check", "inspect"] {
+        let missing = run(fluxbay(home.path(), plugins.path()).args([command, "nowhere.so"]));
+        let text = missing.stdout + &missing.stderr;
+        assert!(
+            text.contains("there is no such file") && !text.contains("symbolic link"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_damaged_lock_file_is_one_error_without_line_breaks() {
+    let (home, plugins) = (scratch(), plugin_dir());
+    fs::write(home.path().join("plugins.lock"), "version = 1\nplugin = [\n{ name = }\n").unwrap();
+    let locked =
+        run(fluxbay(home.path(), plugins.path()).args(["train", "--fast-dev-run", "--locked"]));
+    assert_eq!(locked.code, Some(2));
+    assert!(
+        locked.stderr.contains("plugins.lock: line ") && !locked.stderr.contains("\\n"),
+        "{}",
+        locked.stderr
+    );
+    assert!(!locked.stderr.contains("no plugin was found"), "{}", locked.stderr);
 }

@@ -94,6 +94,7 @@ pub fn run(task: &str) -> io::Result<()> {
     let harness = Harness::new(catalog, sha256, &task).map_err(io::Error::other)?;
     let kinds: Vec<_> = harness.components.iter().map(|component| component.kind).collect();
     let mut plugin = None;
+    let original = Surroundings::now();
     let mut without_instance = task.without_instance.clone();
     for (number, item) in plan(&kinds).into_iter().enumerate() {
         // Every check needs the loaded plugin, so `loads` always runs.
@@ -106,6 +107,7 @@ pub fn run(task: &str) -> io::Result<()> {
         if is_due {
             say(&Message::Begin(number))?;
         }
+        original.restore();
         let begin = Instant::now();
         let found = match (item.check, &plugin) {
             (Check::Loads, _) => load_it(&harness, sha256, &mut plugin),

@@ -4,22 +4,10 @@ use serde_json::{Value, json};
 
 use super::Check;
 use super::report::{Found, failed, passed, skipped, warning};
-use crate::library::elf::linking::Linking;
+use crate::library::elf::linking::{COMMON_LIBRARIES, Linking};
 use crate::library::{ComponentManifest, Kind, Manifest};
 use crate::run_file::{Diagnostics, check_json, layout};
 
-/// Libraries that every supported system has.
-const COMMON: &[&str] = &[
-    "libc.so.6",
-    "libm.so.6",
-    "libgcc_s.so.1",
-    "libdl.so.2",
-    "libpthread.so.0",
-    "librt.so.1",
-    "libutil.so.1",
-    "ld-linux-x86-64.so.2",
-    "ld-linux-aarch64.so.1",
-];
 /// Size in bytes from which there is a warning.
 const LARGE: usize = 32 << 20;
 
@@ -77,8 +65,12 @@ fn run_path(linking: &Linking) -> Found {
 }
 
 fn libraries(linking: &Linking) -> Found {
-    let others: Vec<&str> =
-        linking.needed.iter().map(String::as_str).filter(|name| !COMMON.contains(name)).collect();
+    let others: Vec<&str> = linking
+        .needed
+        .iter()
+        .map(String::as_str)
+        .filter(|name| !COMMON_LIBRARIES.contains(name))
+        .collect();
     if others.is_empty() {
         return passed();
     }

@@ -65,6 +65,18 @@ impl Surroundings {
         }
     }
 
+    /// Puts back the working folder and the umask, so that a plugin that changes them only fails its
+    /// own checks.
+    pub(super) fn restore(&self) {
+        if let Some(folder) = &self.folder {
+            let _ = std::env::set_current_dir(folder);
+        }
+        let octal = self.umask.as_deref().and_then(|line| line.split_whitespace().nth(1));
+        if let Some(mask) = octal.and_then(|octal| u32::from_str_radix(octal, 8).ok()) {
+            rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
+        }
+    }
+
     /// What differs `after` a plugin's code ran.
     pub(super) fn differences(&self, after: &Self) -> Vec<&'static str> {
         let mut processes = after.processes.iter();

@@ -4,9 +4,9 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::check_progress::{self as progress, CheckProgress};
 use super::outcome::{Exit, Failure, Outcome};
 use super::output::{print, print_json};
-use super::check_progress::{self as progress, CheckProgress};
 use super::train::shortcuts::time;
 use crate::check::{self, Check, Options, Verdict};
 use crate::display::Screen;

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
+use super::check_progress::{self as progress, CheckProgress};
 use super::outcome::{Exit, Failure, Outcome};
 use super::output::print;
-use super::check_progress::{self as progress, CheckProgress};
 use super::train::shortcuts::time;
 use crate::bridge::HOST;
 use crate::check::{self, CheckReport, Options, Verdict};

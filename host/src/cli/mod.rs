@@ -239,6 +239,8 @@ const ENVIRONMENT_AND_EXIT_CODES: &str = "\
 Environment:
   FLUXBAY_PLUGIN_PATH     folders with plugins, separated by colons
   FLUXBAY__SECTION__KEY   a run file setting: FLUXBAY__RUN__EPOCHS=3
+  FLUXBAY_PROBE_LIMIT     seconds that loading a plugin may take when it is
+                          tried for the first time (10)
   FLUXBAY_SUPERVISOR      off: plugins run in the main process, for debuggers
   RUST_LOG                log filter, such as debug or fluxbay=trace; overrides
                           --quiet and --verbose

@@ -25,7 +25,8 @@ pub enum Exit {
 impl Exit {
     /// The exit code for a run that cannot start because of these problems.
     pub fn of_problems(problems: &Diagnostics) -> Self {
-        let is_refused = |code: &str| matches!(code, "plugin-refused" | "refused-component");
+        let is_refused =
+            |code: &str| matches!(code, "plugin-refused" | "refused-component" | "plugin-missing");
         if problems.iter().any(|one| is_refused(&one.code)) {
             Exit::PluginRefused
         } else {

@@ -6,6 +6,8 @@ use clap_complete::engine::ArgValueCompleter;
 
 use super::candidates;
 use crate::library::{Catalog, ScanOptions, SearchOrigin, SearchPath, escape};
+use crate::record::used_plugins;
+use crate::run_file::{Diagnostic, Diagnostics};
 
 /// Where plugins are looked for, and which folders are trusted.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -89,6 +91,33 @@ pub(super) fn warn_of_directories(catalog: &Catalog) {
             escape::path(&dir.path),
             refusal.message,
             refusal.help
+        );
+    }
+}
+
+/// If a recorded run cannot be composed, adds which plugins of its `plugins.lock` are not found.
+pub(super) fn explain_missing(lock: &str, catalog: &Catalog, diagnostics: &mut Diagnostics) {
+    if !diagnostics.has_errors() {
+        return;
+    }
+    let is_found =
+        |name: &str| catalog.reports().iter().any(|report| report.plugin.as_deref() == Some(name));
+    for plugin in used_plugins(lock).into_iter().filter(|plugin| !is_found(&plugin.name)) {
+        let text = format!(
+            "the plugin {} {} of this run is not found",
+            escape::text(&plugin.name),
+            escape::text(&plugin.version)
+        );
+        diagnostics.push(
+            Diagnostic::error("plugin-missing", text)
+                .note(format!(
+                    "the run used {}, sha256 {}",
+                    escape::text(&plugin.path),
+                    escape::text(&plugin.sha256)
+                ))
+                .help(
+                    "put the file back, or name the folder where it is now with --plugin-dir DIR",
+                ),
         );
     }
 }

@@ -63,15 +63,16 @@ impl ReadRun {
     /// Reads a run, scans the search path, and resolves the run with the plugins found.
     ///
     /// `folders` are searched after those that the run file names. `lock` is the lock file that
-    /// pins the plugins, if one is required.
+    /// pins the plugins, if one is required. `prepare` can change the run before it is resolved.
     pub fn read(
         inputs: &Inputs,
         path: &PluginPath,
         folders: Vec<PathBuf>,
         lock: Option<&Path>,
+        prepare: impl FnOnce(&mut Draft, &Catalog),
     ) -> ReadRun {
         let mut diagnostics = Diagnostics::new();
-        let draft = Draft::read(inputs, &mut diagnostics);
+        let mut draft = Draft::read(inputs, &mut diagnostics);
         let mut options = path.scan_options();
         options.disabled.extend_from_slice(&draft.plugins.disable);
         match lock.map(Lock::read) {
@@ -86,6 +87,7 @@ impl ReadRun {
         let mut project = draft.plugin_dirs();
         project.extend(folders);
         let catalog = path.scan_with(&project, &options);
+        prepare(&mut draft, &catalog);
         let run = resolve(draft, &catalog, &mut diagnostics);
         ReadRun { run, catalog, diagnostics }
     }
@@ -126,7 +128,8 @@ impl RunArguments {
             if files.is_empty() { "the built-in digits".to_owned() } else { files.join(", then ") }
         );
         let lock = self.locked.then(|| lock_file(&self.files));
-        let read = ReadRun::read(&self.inputs(), &self.path, Vec::new(), lock.as_deref());
+        let read =
+            ReadRun::read(&self.inputs(), &self.path, Vec::new(), lock.as_deref(), |_, _| {});
         warn_of_directories(&read.catalog);
         read
     }

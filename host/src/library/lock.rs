@@ -109,8 +109,12 @@ impl Lock {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let file: LockFile = toml::from_str(text)
-            .map_err(|error| escape::paragraph(error.to_string().trim_end()))?;
+        let file: LockFile = toml::from_str(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start.min(text.len()));
+            let line = 1 + text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count();
+            let message: Vec<&str> = error.message().lines().map(str::trim).collect();
+            format!("line {line}: {}", escape::text(&message.join(", ")))
+        })?;
         if file.version != VERSION {
             return Err(format!(
                 "version {} of the lock file is not known; this host reads {VERSION}",
@@ -221,6 +225,8 @@ mod tests {
         ] {
             assert!(Lock::parse(text).is_err(), "{text:?}");
         }
+        let problem = Lock::parse("version = 1\nname = [\n").expect_err("no TOML");
+        assert!(problem.contains("line ") && !problem.contains('\n'), "{problem}");
         let short = "version = 1\n[[plugin]]\nname = \"a\"\nversion = \"1.0.0\"\nsha256 = \"ab\"";
         assert!(Lock::parse(short).is_err_and(|problem| problem.contains("64 hexadecimal digits")));
         assert!(matches!(

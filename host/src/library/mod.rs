@@ -38,6 +38,7 @@ pub mod plugin_loader;
 pub mod probe;
 pub mod quarantine;
 pub mod report;
+mod shared_names;
 pub mod store;
 pub mod trust;
 pub mod trusted;

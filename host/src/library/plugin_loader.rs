@@ -14,6 +14,7 @@ use super::load::{LoadError, Loaded};
 use super::probe::{self, ProbeLimits};
 use super::quarantine::Quarantine;
 use super::report::Refusal;
+use super::shared_names::SharedNames;
 use super::store::{Store, Stored};
 use super::{escape, workers};
 
@@ -22,6 +23,8 @@ use super::{escape, workers};
 pub struct PluginLoader {
     store: Store,
     quarantine: Option<Quarantine>,
+    /// Names of the plugins loaded so far, to warn about those that are shared.
+    shared_names: Mutex<Vec<(String, SharedNames)>>,
 }
 
 /// Loads a plugin from the user's store and connects it to `host`. If probing is enabled
@@ -58,7 +61,11 @@ impl PluginLoader {
 
     /// As [`PluginLoader::open`], with a given store.
     pub fn at(store: Store) -> Self {
-        Self { store, quarantine: probe::program().and_then(|_| Quarantine::open()) }
+        Self {
+            store,
+            quarantine: probe::program().and_then(|_| Quarantine::open()),
+            shared_names: Mutex::default(),
+        }
     }
 
     /// Loads one plugin and connects it to `host`.
@@ -70,7 +77,7 @@ impl PluginLoader {
         plugin: &PluginEntry,
         host: &'static HostTable,
     ) -> Result<Loaded, LoadError> {
-        finish(plugin, self.prepare(plugin), host)
+        self.finish(plugin, self.prepare(plugin), host)
     }
 
     /// Loads several plugins in their order; hashes and probes them on several threads.
@@ -97,7 +104,7 @@ impl PluginLoader {
             }
             let take = |(at, &plugin): (usize, &&PluginEntry)| {
                 let stored = jobs.wait_for(at, |at| Some(self.prepare(plugins.get(at)?)));
-                finish(plugin, stored, host)
+                self.finish(plugin, stored, host)
             };
             plugins.iter().enumerate().map(take).collect()
         })
@@ -109,23 +116,40 @@ impl PluginLoader {
         admit(&stored, self.quarantine.as_ref())?;
         Ok(stored)
     }
-}
 
-fn finish(
-    plugin: &PluginEntry,
-    stored: Result<Stored, Refusal>,
-    host: &'static HostTable,
-) -> Result<Loaded, LoadError> {
-    let loaded = stored.and_then(|stored| stored.load(host));
-    if loaded.is_ok() {
-        log::info!(
-            "loaded {} {} from {}",
-            escape::text(plugin.name()),
-            escape::text(plugin.version()),
-            escape::path(plugin.path())
-        );
+    /// Loads a prepared plugin into this process.
+    fn finish(
+        &self,
+        plugin: &PluginEntry,
+        stored: Result<Stored, Refusal>,
+        host: &'static HostTable,
+    ) -> Result<Loaded, LoadError> {
+        let loaded = stored.and_then(|stored| {
+            let shared_names = stored.shared_names.clone();
+            let loaded = stored.load(host)?;
+            self.warn_of_shared_names(plugin.name(), shared_names);
+            Ok(loaded)
+        });
+        if loaded.is_ok() {
+            log::info!(
+                "loaded {} {} from {}",
+                escape::text(plugin.name()),
+                escape::text(plugin.version()),
+                escape::path(plugin.path())
+            );
+        }
+        loaded.map_err(|refusal| LoadError { path: plugin.path().to_owned(), refusal })
     }
-    loaded.map_err(|refusal| LoadError { path: plugin.path().to_owned(), refusal })
+
+    fn warn_of_shared_names(&self, name: &str, names: SharedNames) {
+        let mut loaded = self.shared_names.lock().unwrap_or_else(PoisonError::into_inner);
+        for (other_name, other) in loaded.iter() {
+            for warning in names.warnings(name, other, other_name) {
+                log::warn!("{warning}");
+            }
+        }
+        loaded.push((name.to_owned(), names));
+    }
 }
 
 /// Numbered jobs that several threads do, with their results.
@@ -185,7 +209,7 @@ fn admit(stored: &Stored, quarantine: Option<&Quarantine>) -> Result<(), Refusal
         }
     }
     log::debug!("probing {} in a child process", escape::path(stored.plugin.path()));
-    let verdict = stored.probe(program, &ProbeLimits::default());
+    let verdict = stored.probe(program, &ProbeLimits::of_environment());
     match (&verdict, quarantine) {
         (Ok(()), Some(quarantine)) => quarantine.set_passed(sha256),
         (Err(failure), Some(quarantine)) => quarantine.add(&stored.plugin, failure),

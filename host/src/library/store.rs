@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::file::{self, FileId, SETTLED, Sha256};
 use super::inspect::Inspected;
 use super::report::{Refusal, RefusalReason, Stage};
+use super::shared_names::SharedNames;
 use super::trusted::Trusted;
 use super::{directories, escape};
 
@@ -35,6 +36,7 @@ pub struct Stored {
     pub(super) plugin: Inspected,
     pub(super) path: PathBuf,
     pub(super) note: Note,
+    pub(super) shared_names: SharedNames,
 }
 
 /// Results of checks of a copy, saved beside it (`SHA256.checked`) because the checks take longer
@@ -58,6 +60,9 @@ struct Facts {
     hashed: Option<FileId>,
     /// The host that compared the layout of the tables, see [`host`].
     compared_by: String,
+    /// Names that the dynamic linker shares with other plugins.
+    #[serde(default)]
+    shared_names: Option<SharedNames>,
 }
 
 impl Note {
@@ -80,6 +85,15 @@ impl Note {
             host.clone_into(&mut self.facts.compared_by);
             self.is_new = true;
         }
+    }
+
+    /// The names that the plugin at `copy` shares with others.
+    fn shared_names(&mut self, copy: &Path) -> SharedNames {
+        let known = &mut self.facts.shared_names;
+        if known.is_none() {
+            self.is_new = true;
+        }
+        known.get_or_insert_with(|| SharedNames::read(copy)).clone()
     }
 
     /// Records that the copy was hashed in this state, unless it changed too recently
@@ -210,7 +224,8 @@ impl Trusted {
             };
             file::replace_durably(&path, &bytes, 0o500).map_err(space)?;
         }
-        Ok(Stored { plugin: plugin.clone(), path, note })
+        let shared_names = note.shared_names(&path);
+        Ok(Stored { plugin: plugin.clone(), path, note, shared_names })
     }
 }
 

@@ -23,7 +23,7 @@ use super::settings::{
 };
 use super::source::{Place, SourceKind, Sources};
 use super::tree::{Node, Table, Value};
-use crate::library::Kind;
+use crate::library::{Catalog, FindError, Kind};
 
 /// A run whose components have not been looked up yet.
 #[derive(Clone, Debug)]
@@ -51,6 +51,26 @@ pub struct Draft {
 }
 
 impl Draft {
+    /// Removes callbacks and loggers that no usable plugin offers, and returns their ids with the
+    /// reasons. For commands that only measure a model.
+    pub fn remove_unavailable(&mut self, catalog: &Catalog) -> Vec<(String, FindError)> {
+        let mut removed = Vec::new();
+        self.instances.retain(|instance| {
+            let lookup = match &instance.plugin {
+                Some(plugin) => format!("{plugin}:{}/{}", instance.kind, instance.component),
+                None => instance.component.clone(),
+            };
+            match catalog.find(instance.kind, &lookup) {
+                Err(error) if matches!(instance.kind, Kind::Callback | Kind::Logger) => {
+                    removed.push((instance.id.clone(), error));
+                    false
+                }
+                _ => true,
+            }
+        });
+        removed
+    }
+
     /// Reads run files and overrides. Errors are added to `diagnostics`; the readable rest is
     /// returned nevertheless, so that `resolve` can report its errors too.
     pub fn read(inputs: &Inputs, diagnostics: &mut Diagnostics) -> Draft {

@@ -39,6 +39,9 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     print(&text(&catalog, filter, width))
 }
 
+/// Characters of a summary that are shown at most.
+const MAX_SUMMARY: usize = 300;
+
 /// Numbers of listed things.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -211,7 +214,8 @@ fn component_row(component: &ComponentRef<'_>) -> [String; 3] {
         _ => format!("({}) ", standing(component)),
     };
     let plugin = format!("{} {}", component.plugin.name(), component.plugin.version());
-    [component.manifest.name.clone(), plugin, note + &escape::text(&component.manifest.summary)]
+    let summary = escape::text(&component.manifest.summary);
+    [component.manifest.name.clone(), plugin, note + &cut(&summary, MAX_SUMMARY)]
 }
 
 fn plugin_row(file: &FileReport) -> [String; 3] {
@@ -403,6 +407,16 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("\n  recorder  standard 0.1.0      (ambiguous) kee...\n"), "{text}");
+    }
+
+    #[test]
+    fn a_huge_summary_is_cut() {
+        let summary = "long ".repeat(100_000);
+        let manifest = serde_json::json!({ "schema": 1, "contract": "1.0", "plugin": { "name": "a", "version": "1.0.0" },
+            "components": [{ "kind": "loss", "name": "l", "summary": summary }] });
+        let catalog = Catalog::described([Manifest::parse(&manifest.to_string()).expect("good")]);
+        let text = text(&catalog, &Filter::default(), usize::MAX);
+        assert!(text.len() < 1000 && text.contains("long..."), "{}", text.len());
     }
 
     #[test]

@@ -158,6 +158,11 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         arguments.settings(),
         arguments.add.clone(),
         &arguments.path,
+        |draft, catalog| {
+            for (id, error) in draft.remove_unavailable(catalog) {
+                log::warn!("`{}` is left out of the evaluation: {error}", escape::text(&id));
+            }
+        },
     );
     let (mut run, catalog) = read.accept()?;
     keep_what_measures(&mut run, &catalog);

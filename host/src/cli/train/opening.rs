@@ -5,30 +5,34 @@ use std::{path::Path, rc::Rc};
 use crate::{
     cli::{
         outcome::{Exit, Failure},
-        plugin_path::PluginPath,
+        plugin_path::{PluginPath, explain_missing},
         run_arguments::ReadRun,
     },
     display::{Bars, Screen},
     durable::{DeferredRecord, changes},
     library::Catalog,
     record::{RunDirectory, file},
-    run_file::{Inputs, RunDescription},
+    run_file::{Draft, Inputs, RunDescription},
     session::{Composed, Session, Surroundings},
 };
 
 /// Reads the run that a run folder holds, with changed settings and added components.
 ///
 /// `plugins` is the text of the run's lock: the folders that it names are searched as well.
-/// Environment variables set nothing.
+/// Environment variables set nothing. `prepare` can change the run before it is resolved. Plugins of
+/// the lock that are not found are among the problems.
 pub(super) fn read_saved(
     folder: &Path,
     plugins: &str,
     set: Vec<String>,
     add: Vec<String>,
     path: &PluginPath,
+    prepare: impl FnOnce(&mut Draft, &Catalog),
 ) -> ReadRun {
     let inputs = Inputs { files: vec![folder.join(file::RESOLVED)], set, add, ..Inputs::default() };
-    ReadRun::read(&inputs, path, changes::folders(plugins), None)
+    let mut read = ReadRun::read(&inputs, path, changes::folders(plugins), None, prepare);
+    explain_missing(plugins, &read.catalog, &mut read.diagnostics);
+    read
 }
 
 /// Composes the run, opens its data and builds its models.

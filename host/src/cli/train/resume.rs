@@ -99,7 +99,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         Some(point) => point.text(PLUGINS),
         None => std::fs::read_to_string(directory.file(file::PLUGINS)).unwrap_or_default(),
     };
-    let read = read_saved(directory.path(), &lock, set, Vec::new(), &arguments.path);
+    let read = read_saved(directory.path(), &lock, set, Vec::new(), &arguments.path, |_, _| {});
     let (run, catalog) = read.accept()?;
     let limit = run.loader.limit_batches as u64;
     if limit != 0 && limit < progress.batches {

@@ -9,6 +9,18 @@ use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _, Sym as _}
 
 use crate::library::{escape, file};
 
+/// Libraries that every supported system has.
+pub const COMMON_LIBRARIES: &[&str] = &[
+    "libc.so.6",
+    "libm.so.6",
+    "libgcc_s.so.1",
+    "libdl.so.2",
+    "libpthread.so.0",
+    "librt.so.1",
+    "libutil.so.1",
+    "ld-linux-x86-64.so.2",
+    "ld-linux-aarch64.so.1",
+];
 /// Size limit of a file that is read, in bytes.
 const MAX_BYTES: u64 = 256 << 20;
 

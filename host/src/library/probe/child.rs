@@ -11,6 +11,7 @@ use fluxbay_plugin::abi::host::HostTable;
 use super::frame::{self, Kind, NONCE};
 use super::verdict::Answer;
 use super::{ProbeLimits, limits, refuse};
+use crate::library::shared_names::SharedNames;
 use crate::library::store::{Note, Stored};
 use crate::library::{Candidate, HostContract, Inspection, Limits, Refusal, RefusalReason};
 
@@ -24,7 +25,7 @@ pub fn run(path: &Path, host: &'static HostTable) -> io::Result<std::convert::In
     channel.read_exact(&mut nonce)?;
     // The plugin cannot reach the channel through its standard input.
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
-    limits::apply(&ProbeLimits::default());
+    limits::apply(&ProbeLimits::of_environment());
     let mut say =
         |kind: Kind, payload: &[u8]| channel.write_all(&frame::encode(&nonce, kind, payload));
     say(Kind::Step, b"inspecting")?;
@@ -51,6 +52,7 @@ fn inspect(path: &Path) -> Result<Stored, Refusal> {
             path: plugin.resolved().to_owned(),
             plugin: *plugin,
             note: Note::default(),
+            shared_names: SharedNames::default(),
         }),
         Inspection::OrdinaryLibrary => {
             Err(refuse(RefusalReason::Changed, "the copy is no plugin", "run the command again"))

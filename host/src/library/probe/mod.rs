@@ -53,6 +53,26 @@ impl Default for ProbeLimits {
     }
 }
 
+/// Environment variable with the time limit of a probe in seconds.
+pub const LIMIT_VARIABLE: &str = "FLUXBAY_PROBE_LIMIT";
+
+impl ProbeLimits {
+    /// The default limits, with the time of [`LIMIT_VARIABLE`] if that is set. The child of a probe
+    /// inherits the variable.
+    pub fn of_environment() -> Self {
+        let Some(text) = std::env::var_os(LIMIT_VARIABLE) else { return Self::default() };
+        Self::with_time(&text.to_string_lossy()).unwrap_or_else(|| {
+            log::warn!("{LIMIT_VARIABLE} is no number of seconds from 1 to 3600 and is ignored");
+            Self::default()
+        })
+    }
+
+    fn with_time(seconds: &str) -> Option<Self> {
+        let seconds = seconds.trim().parse().ok().filter(|seconds| (1..=3600).contains(seconds))?;
+        Some(Self { time: Duration::from_secs(seconds), ..Self::default() })
+    }
+}
+
 /// Why a plugin failed the probe.
 #[derive(Clone, Debug)]
 pub struct ProbeFailure {

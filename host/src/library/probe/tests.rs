@@ -221,3 +221,12 @@ fn a_program_that_cannot_be_started_or_never_answers_is_no_success() {
     assert_eq!(at("/bin/true"), RefusalReason::Exited);
     assert_eq!(at("/bin/echo"), RefusalReason::Exited);
 }
+
+#[test]
+fn the_time_limit_is_a_number_of_seconds() {
+    let time = |text: &str| ProbeLimits::with_time(text).map(|limits| limits.time.as_secs());
+    assert_eq!([time("30"), time(" 1 "), time("3600")], [Some(30), Some(1), Some(3600)]);
+    for wrong in ["", "0", "3601", "-5", "10s", "1e3"] {
+        assert_eq!(time(wrong), None, "{wrong}");
+    }
+}

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
-use super::refuse;
+use super::{LIMIT_VARIABLE, refuse};
 use crate::library::escape;
 use crate::library::report::{Refusal, RefusalReason, Stage};
 
@@ -68,7 +68,9 @@ pub(super) fn timed_out(doing: &str, seconds: u64) -> Refusal {
     refuse(
         RefusalReason::TimedOut,
         format!("{doing} took longer than {seconds} s"),
-        "tell its author: loading must not wait, sleep or compute",
+        format!(
+            "tell its author: loading must not wait, sleep or compute; on a slow machine, {LIMIT_VARIABLE}=SECONDS gives it more time"
+        ),
     )
 }
 
