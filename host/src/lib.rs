@@ -58,6 +58,7 @@ pub mod record;
 pub mod run_file;
 pub mod session;
 pub mod supervisor;
+pub mod surroundings;
 
 /// Tensors of a run: handles, operations with gradients, parameters, random numbers. A separate
 /// crate, so that the host compiles without recompiling the kernels.
