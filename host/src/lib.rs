@@ -55,6 +55,7 @@ pub mod learner;
 pub mod library;
 pub mod loader;
 pub mod record;
+pub mod report;
 pub mod run_file;
 pub mod session;
 pub mod supervisor;

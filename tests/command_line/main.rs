@@ -3,6 +3,7 @@
 
 mod json;
 mod own_plugins;
+mod report;
 mod runs;
 mod screens;
 mod terminal;

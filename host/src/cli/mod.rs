@@ -36,6 +36,7 @@ mod probe_child;
 pub mod program;
 mod quarantine;
 mod reference;
+mod report;
 mod run_arguments;
 mod run_lookup;
 mod runs;
@@ -128,6 +129,12 @@ commands! {
     /// List runs, show one, compare two, remove some.
     Runs(runs::Arguments), Train, Summary, plugin calls: No,
     |arguments, _| runs::run(arguments);
+
+    /// Write a report on runs with their curves as one HTML file.
+    ///
+    /// The file needs no other file and no network. Several runs share their curves.
+    Report(report::Arguments), Train, Summary, plugin calls: No,
+    |arguments, _| report::run(arguments);
 
     /// Prove that a run can be interrupted, by comparing every bit.
     ///

@@ -59,7 +59,7 @@ pub enum RecordError {
 
 impl RecordError {
     /// For `map_err`.
-    pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RecordError {
+    pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RecordError {
         let path = path.to_owned();
         move |error| RecordError::Io { doing, path, error }
     }

@@ -12,7 +12,7 @@ use crate::record::{RunEntry, RunIndex};
 
 /// The folder that runs are looked for in.
 #[derive(Clone, Debug, clap::Args)]
-pub(super) struct Place {
+pub(in crate::cli) struct Place {
     /// The folder that contains the run folders.
     #[arg(long = "in", value_name = "DIR", default_value = RUNS)]
     pub(super) folder: PathBuf,
@@ -23,12 +23,12 @@ impl Place {
         RunIndex::read(&self.folder)
     }
 
-    pub(super) fn find(&self, text: &OsStr) -> Result<RunEntry, Failure> {
+    pub(in crate::cli) fn find(&self, text: &OsStr) -> Result<RunEntry, Failure> {
         run_lookup::find_in(&self.index(), text)
     }
 }
 
 /// Completes names of runs.
-pub(super) fn names() -> ArgValueCompleter {
+pub(in crate::cli) fn names() -> ArgValueCompleter {
     ArgValueCompleter::new(candidates::runs)
 }

@@ -7,6 +7,8 @@ mod metrics;
 mod remove;
 mod show;
 
+pub(super) use folder::{Place, names};
+
 use super::outcome::Outcome;
 
 /// Arguments of `fluxbay runs`.

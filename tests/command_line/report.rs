@@ -1,0 +1,123 @@
+//! `fluxbay report`: the page is written from records alone, whatever state they are in.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use fluxbay_tests::{fluxbay, plugin_dir, run, scratch, succeed};
+use serde_json::Value;
+
+/// The data that a page carries.
+fn data(page: &Path) -> Value {
+    let text = fs::read_to_string(page).unwrap();
+    let begin = "<script id=\"data\" type=\"application/json\">";
+    let (_, after) = text.split_once(begin).expect("the page has its data");
+    let (data, _) = after.split_once("</script>").unwrap();
+    serde_json::from_str(data).unwrap()
+}
+
+fn train(dir: &Path, plugins: &Path, name: &str, more: &[&str]) -> PathBuf {
+    let common = ["train", "--set", "run.epochs=2", "--limit-batches", "40", "--run-dir", name];
+    succeed(fluxbay(dir, plugins).args(common).args(more));
+    dir.join(name)
+}
+
+fn series<'a>(run: &'a Value, scope: &str, phase: &str, name: &str) -> &'a Value {
+    let all = run["series"].as_array().unwrap();
+    let wanted =
+        |one: &&Value| one["scope"] == scope && one["phase"] == phase && one["name"] == name;
+    all.iter().find(wanted).unwrap_or_else(|| panic!("no {scope} {phase} {name}"))
+}
+
+#[test]
+fn a_page_holds_curves_configuration_plugins_and_asks_nothing_of_other_places() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    let record = train(dir.path(), plugins.path(), "one", &["--set", "run.seed=3"]);
+    succeed(fluxbay(dir.path(), plugins.path()).args(["report", "one", "-o", "one.html"]));
+    let page = dir.path().join("one.html");
+    let text = fs::read_to_string(&page).unwrap();
+    // The library's name and address in its licence line are text, not a request.
+    for request in ["src=\"http", "href=\"http", "url(http", "@import", "fetch(", "XMLHttpRequest"]
+    {
+        assert!(!text.contains(request), "{request}");
+    }
+    let data = data(&page);
+    let one = &data["runs"][0];
+    assert_eq!(one["id"], "one");
+    assert_eq!(one["status"], "finished");
+    // Every figure of the record is in the curves.
+    let lines = fs::read_to_string(record.join("metrics.jsonl")).unwrap();
+    for line in lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+        let text = |key: &str| line[key].as_str().unwrap();
+        let curve = series(one, text("scope"), text("phase"), text("name"));
+        let value = line["value"].as_f64().unwrap();
+        let near = |y: &Value| (y.as_f64().unwrap() - value).abs() <= 1e-6 * value.abs();
+        assert!(curve["y"].as_array().unwrap().iter().any(near), "{line}");
+    }
+    let row = |key: &str| {
+        one["configuration"].as_array().unwrap().iter().find(|row| row[0] == key).cloned()
+    };
+    assert_eq!(row("run.seed").unwrap()[1], "3");
+    assert!(one["plugins"].as_array().unwrap().iter().any(|one| one["name"] == "fluxbay-models"));
+    assert!(!one["profile"]["phases"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn several_runs_share_a_page_and_a_missing_run_is_an_error_that_writes_nothing() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    train(dir.path(), plugins.path(), "one", &[]);
+    train(dir.path(), plugins.path(), "two", &["--set", "run.seed=9"]);
+    succeed(fluxbay(dir.path(), plugins.path()).args(["report", "one", "two"]));
+    let data = data(&dir.path().join("report.html"));
+    assert_eq!(data["runs"].as_array().unwrap().len(), 2);
+    let failed =
+        run(fluxbay(dir.path(), plugins.path()).args(["report", "one", "three", "-o", "no.html"]));
+    assert_eq!(failed.code, Some(2), "{}", failed.stderr);
+    assert!(failed.stderr.contains("three"), "{}", failed.stderr);
+    assert!(!dir.path().join("no.html").exists());
+}
+
+#[test]
+fn a_torn_line_damaged_lines_and_texts_that_look_like_html_do_no_harm() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    let record = train(dir.path(), plugins.path(), "one", &[]);
+    let mut metrics =
+        fs::OpenOptions::new().append(true).open(record.join("metrics.jsonl")).unwrap();
+    metrics.write_all(b"not json\n").unwrap();
+    let name = "</script><script>alert(1)</script>";
+    writeln!(
+        metrics,
+        "{{\"time\":1,\"phase\":\"training\",\"scope\":\"epoch\",\"epoch\":1,\"step\":1,\"name\":{name:?},\"value\":\"NaN\"}}"
+    )
+    .unwrap();
+    metrics.write_all(b"{\"time\":1,\"phase\":\"trai").unwrap();
+    succeed(fluxbay(dir.path(), plugins.path()).args(["report", "one", "-o", "one.html"]));
+    let data = data(&dir.path().join("one.html"));
+    let one = &data["runs"][0];
+    assert_eq!(one["notes"].as_array().unwrap().len(), 1, "{}", one["notes"]);
+    assert_eq!(series(one, "epoch", "training", name)["y"][0], "NaN");
+}
+
+#[test]
+fn a_long_record_gives_a_small_page() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    let record = train(dir.path(), plugins.path(), "one", &[]);
+    let mut lines = String::new();
+    for step in 1..=100_000_u32 {
+        let value = f64::from(step % 977) / 1000.0;
+        lines.push_str(&format!(
+            "{{\"time\":1.0,\"phase\":\"training\",\"scope\":\"step\",\"epoch\":1,\"step\":{step},\"name\":\"loss\",\"value\":{value}}}\n"
+        ));
+    }
+    fs::write(record.join("metrics.jsonl"), lines).unwrap();
+    succeed(fluxbay(dir.path(), plugins.path()).args(["report", "one", "-o", "one.html"]));
+    let page = dir.path().join("one.html");
+    assert!(fs::metadata(&page).unwrap().len() < 500_000);
+    let data = data(&page);
+    let curve = series(&data["runs"][0], "step", "training", "loss");
+    assert_eq!(curve["count"], 100_000);
+    let points = curve["x"].as_array().unwrap().len();
+    assert!((1000..=4000).contains(&points), "{points}");
+}
