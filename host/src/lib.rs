@@ -45,7 +45,9 @@
 //! a plugin, and a glossary. `docs/how-to-add.md` lists the files to change for a new command,
 //! event, operation and others.
 
+pub mod breadcrumb;
 pub mod bridge;
+pub mod calls;
 pub mod check;
 pub mod cli;
 pub mod compose;

@@ -5,9 +5,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use fluxbay::learner::instances::Doing;
+use fluxbay::breadcrumb::{self, Activity};
 use fluxbay::session::Session;
-use fluxbay::supervisor::crumb;
 
 #[path = "../behaviours/data.rs"]
 #[allow(dead_code)]
@@ -80,11 +79,11 @@ fn benches(criterion: &mut Criterion) {
             &format!("breadcrumbs of an event to {listeners} callbacks"),
             |bencher| {
                 bencher.iter(|| {
-                    let trail = crumb::begin();
+                    let guard = breadcrumb::begin();
                     (0..listeners).for_each(|listener| {
-                        trail.at(black_box(listener), Doing::Event(black_box(70)))
+                        guard.set(black_box(listener), Activity::Event(black_box(70)))
                     });
-                    trail.end();
+                    guard.end();
                 });
             },
         );

@@ -208,6 +208,33 @@ fn train_with(
     (dir, finished)
 }
 
+/// As [`train_with`] in C, with two loggers; `None` without a compiler.
+pub(super) fn train_with_loggers(
+    name: &str,
+    body: &str,
+) -> Option<(tempfile::TempDir, fluxbay_tests::Finished)> {
+    let (dir, plugins) = (scratch(), variants(&[name], body)?);
+    let loggers = "[[logger]]\ncomponent = \"csv\"\n[[logger]]\ncomponent = \"jsonl\"\n";
+    let callback = format!("[[callback]]\ncomponent = \"{name}\"\nbelow = 0\n{loggers}");
+    run_file(dir.path(), "", "", &callback);
+    let mut command = fluxbay(dir.path(), plugins.path());
+    Some((dir, run(command.args(["train", "run.toml", "--run-dir", "out"]))))
+}
+
+/// A folder with the standard plugins, the faulty one, and variants of the plugin in C; `None`
+/// without a compiler.
+pub(super) fn variants(names: &[&str], body: &str) -> Option<tempfile::TempDir> {
+    if !has("cc") {
+        return None;
+    }
+    let plugins = plugin_dir();
+    fs::copy(super::plugins().join("faulty.so"), plugins.path().join("faulty.so")).unwrap();
+    for name in names {
+        variant(plugins.path(), name, "cc", body);
+    }
+    Some(plugins)
+}
+
 #[test]
 fn an_exception_that_leaves_a_plugin_ends_the_run_with_its_name() {
     if !has("c++") || !has("cc") {

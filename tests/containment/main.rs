@@ -3,6 +3,7 @@
 //! checkpoint is intact.
 
 mod foreign;
+mod returned;
 
 use std::{
     fs,
@@ -203,7 +204,10 @@ fn a_panic_anywhere_is_an_error_with_its_message_and_place_and_stops_the_run() {
     // These panic after everything has been written, so the run succeeds.
     let (dir, finished) = fault("panic-in-destroy", "");
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
-    says(&finished, &["no goodbye"]);
+    says(
+        &finished,
+        &["`fault` (callback/fault of faulty) failed while it was destroyed", "no goodbye"],
+    );
     assert_eq!(state(dir.path())["status"], "finished");
 }
 

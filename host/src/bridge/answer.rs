@@ -1,31 +1,38 @@
-//! Between raw arguments and safe types, and between answers and statuses.
+//! From raw arguments to safe types, and from answers to statuses.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use fluxbay_plugin::abi::{status, text::Text};
 
-use super::ambient;
+use crate::calls::context;
 use crate::learner::Runtime;
-use crate::learner::runtime::{Answer, Refusal};
+use crate::learner::refusal::{Answer, Refusal};
 
-/// Runs a host function: finds the runtime, catches panics, turns the answer into a status and a
-/// text.
+/// Runs a host function for the calling instance: finds the runtime, catches panics, turns the
+/// answer into a status and an error text.
 #[inline]
 pub fn answer(f: impl FnOnce(&Runtime, u32) -> Answer) -> i32 {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let served = ambient::with_current(|runtime, caller| match f(runtime, caller) {
+        let served = with_current(|runtime, caller| match f(runtime, caller) {
             Ok(()) => status::OK,
             Err(refusal) => refuse(runtime, refusal),
         });
-        served.unwrap_or_else(nobody)
+        served.unwrap_or_else(no_host)
     }));
     outcome.unwrap_or_else(panicked)
 }
 
+/// Calls `f` with the runtime and the instance of the call in progress on this thread.
+#[inline]
+pub fn with_current<T>(f: impl FnOnce(&Runtime, u32) -> T) -> Result<T, &'static str> {
+    // SAFETY: `Runtime` is the only `Host` of this program.
+    unsafe { context::with_current::<Runtime, T>(f) }
+}
+
 #[cold]
 #[inline(never)]
-fn nobody(why: &str) -> i32 {
-    ambient::leave_error(why);
+fn no_host(why: &str) -> i32 {
+    context::set_error(why);
     status::ERROR
 }
 
@@ -34,7 +41,7 @@ fn nobody(why: &str) -> i32 {
 fn panicked(payload: Box<dyn std::any::Any + Send>) -> i32 {
     let text = payload.downcast_ref::<&str>().copied().map(str::to_owned);
     let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
-    ambient::leave_error(&format!("the host itself panicked, please report it: {text}"));
+    context::set_error(&format!("the host itself panicked, please report it: {text}"));
     // Dropping a payload may panic again.
     std::mem::forget(payload);
     status::ERROR
@@ -45,14 +52,14 @@ fn panicked(payload: Box<dyn std::any::Any + Send>) -> i32 {
 fn refuse(runtime: &Runtime, refusal: Refusal) -> i32 {
     match refusal {
         Refusal::Text(text) => {
-            ambient::leave_error(&text);
+            context::set_error(&text);
             status::ERROR
         }
         Refusal::Stop(stop) => {
-            ambient::leave_error(&stop.0.text);
+            context::set_error(&stop.0.text);
             let status = stop.kind().status();
             runtime.leave_pending(stop);
-            // A panic elsewhere is an error for who called.
+            // A panic of another instance is an error for the caller.
             if status == status::PANIC { status::ERROR } else { status }
         }
     }
@@ -104,17 +111,17 @@ pub unsafe fn slice<'a, T>(ptr: *const T, len: usize) -> Answer<&'a [T]> {
     Ok(unsafe { std::slice::from_raw_parts(ptr, len) })
 }
 
-/// Room that a plugin offers for results.
+/// Buffer of a plugin for results.
 ///
 /// # Safety
 /// As [`slice`], for writes.
 #[inline]
-pub unsafe fn room<'a, T>(ptr: *mut T, len: usize) -> Answer<&'a mut [T]> {
+pub unsafe fn buffer<'a, T>(ptr: *mut T, len: usize) -> Answer<&'a mut [T]> {
     if len == 0 {
         return Ok(&mut []);
     }
     if ptr.is_null() {
-        return Err(null_of("the pointer to the room", len));
+        return Err(null_of("the pointer to the buffer", len));
     }
     // SAFETY: promised by the caller, and not null.
     Ok(unsafe { std::slice::from_raw_parts_mut(ptr, len) })
@@ -135,7 +142,7 @@ pub unsafe fn borrowed<'a, T>(ptr: *const T) -> Answer<&'a T> {
 pub struct Out<T>(*mut T);
 
 impl<T> Out<T> {
-    /// Checks the place before anything is done for it.
+    /// Checks the pointer before the result is computed.
     ///
     /// # Safety
     /// `ptr` must be valid for a write during the call, or null.
@@ -147,7 +154,7 @@ impl<T> Out<T> {
         Ok(Out(ptr))
     }
 
-    /// Puts the result there.
+    /// Writes the result.
     #[inline]
     pub fn put(self, value: T) {
         // SAFETY: `new` was promised a place that is valid for a write, and checked that it is not

@@ -4,10 +4,11 @@ use std::rc::Rc;
 
 use fluxbay_plugin::abi::{child::ChildTable, event::EventRaw, metric::MetricInput, text::Text};
 
-use super::ambient::lend;
 use super::answer::{Out, answer, borrowed};
-use crate::learner::runtime::{Answer, Refusal, stopped};
-use crate::learner::{Instance, Runtime, instances::Doing};
+use crate::breadcrumb::Activity;
+use crate::calls::context::lend;
+use crate::learner::refusal::{Answer, Refusal, stopped};
+use crate::learner::{Instance, Runtime};
 
 pub static TABLE: ChildTable = ChildTable {
     metric_reset,
@@ -34,9 +35,7 @@ fn own(runtime: &Runtime, caller: u32, child: u32) -> Answer<Rc<Instance>> {
 unsafe extern "C" fn metric_reset(child: u32) -> i32 {
     answer(|runtime, caller| {
         let metric = own(runtime, caller, child)?;
-        stopped(
-            metric.call(runtime, Doing::Resetting, |plugin| plugin.metric_reset(runtime, child)),
-        )
+        stopped(metric.call(runtime, Activity::Resetting, |call| call.metric_reset()))
     })
 }
 
@@ -45,9 +44,9 @@ unsafe extern "C" fn metric_update(child: u32, input: *const MetricInput, value:
         // SAFETY: lent for the call.
         let (input, value) = unsafe { (borrowed(input)?, Out::new(value)?) };
         let metric = own(runtime, caller, child)?;
-        value.put(stopped(metric.call(runtime, Doing::TakingIn, |plugin| {
-            plugin.metric_update(runtime, child, input)
-        }))?);
+        value.put(stopped(
+            metric.call(runtime, Activity::Measuring, |call| call.metric_update(input)),
+        )?);
         Ok(())
     })
 }
@@ -57,9 +56,8 @@ unsafe extern "C" fn metric_compute(child: u32, value: *mut f64) -> i32 {
         // SAFETY: lent for the call.
         let value = unsafe { Out::new(value)? };
         let metric = own(runtime, caller, child)?;
-        value.put(stopped(
-            metric.call(runtime, Doing::Computing, |plugin| plugin.metric_compute(runtime, child)),
-        )?);
+        value
+            .put(stopped(metric.call(runtime, Activity::Computing, |call| call.metric_compute()))?);
         Ok(())
     })
 }
@@ -70,7 +68,7 @@ unsafe extern "C" fn metric_details(child: u32, json: *mut Text) -> i32 {
         let json = unsafe { Out::new(json)? };
         let metric = own(runtime, caller, child)?;
         json.put(lend(stopped(
-            metric.call(runtime, Doing::Details, |plugin| plugin.metric_details(runtime, child)),
+            metric.call(runtime, Activity::Details, |call| call.metric_details()),
         )?));
         Ok(())
     })
@@ -81,9 +79,7 @@ unsafe extern "C" fn schedule_value(child: u32, t: f64, value: *mut f64) -> i32 
         // SAFETY: lent for the call.
         let value = unsafe { Out::new(value)? };
         let schedule = own(runtime, caller, child)?;
-        value.put(stopped(
-            schedule.call(runtime, Doing::Value, |plugin| plugin.schedule_value(runtime, child, t)),
-        )?);
+        value.put(stopped(runtime.schedule_value(&schedule, t))?);
         Ok(())
     })
 }
@@ -93,9 +89,8 @@ unsafe extern "C" fn schedule_length(child: u32, length: *mut u64) -> i32 {
         // SAFETY: lent for the call.
         let length = unsafe { Out::new(length)? };
         let schedule = own(runtime, caller, child)?;
-        length.put(stopped(
-            schedule.call(runtime, Doing::Length, |plugin| plugin.schedule_length(runtime, child)),
-        )?);
+        length
+            .put(stopped(schedule.call(runtime, Activity::Length, |call| call.schedule_length()))?);
         Ok(())
     })
 }

@@ -2,8 +2,8 @@
 
 use fluxbay_plugin::abi::{display::DisplayTable, text::Text};
 
-use super::ambient;
-use super::answer::{answer, text};
+use super::answer::{answer, text, with_current};
+use crate::calls::bounded;
 use crate::learner::Runtime;
 use crate::learner::ports::{Display, NoDisplay};
 
@@ -14,8 +14,8 @@ fn caller_id(runtime: &Runtime, caller: u32) -> String {
     runtime.state.borrow().owner_id(caller)
 }
 
-/// Nothing is shown of a step that is only rehearsed.
-fn shown(runtime: &Runtime) -> &dyn Display {
+/// The display; one that shows nothing while a step is rehearsed.
+fn display(runtime: &Runtime) -> &dyn Display {
     if runtime.is_muted() { &NoDisplay } else { &*runtime.ports.display }
 }
 
@@ -23,7 +23,7 @@ unsafe extern "C" fn print(message: Text) -> i32 {
     answer(|runtime, caller| {
         // SAFETY: lent for the call.
         let message = unsafe { text(message)? };
-        shown(runtime).print(&caller_id(runtime, caller), message);
+        display(runtime).print(&caller_id(runtime, caller), &bounded(message));
         Ok(())
     })
 }
@@ -32,7 +32,7 @@ unsafe extern "C" fn progress_begin(label: Text, total: u64) -> i32 {
     answer(|runtime, caller| {
         // SAFETY: lent for the call.
         let label = unsafe { text(label)? };
-        shown(runtime).progress_begin(&caller_id(runtime, caller), label, total);
+        display(runtime).progress_begin(&caller_id(runtime, caller), &bounded(label), total);
         Ok(())
     })
 }
@@ -41,7 +41,7 @@ unsafe extern "C" fn progress_set(position: u64, message: Text) -> i32 {
     answer(|runtime, caller| {
         // SAFETY: lent for the call.
         let message = unsafe { text(message)? };
-        shown(runtime).progress_set(&caller_id(runtime, caller), position, message);
+        display(runtime).progress_set(&caller_id(runtime, caller), position, &bounded(message));
         Ok(())
     })
 }
@@ -50,14 +50,13 @@ unsafe extern "C" fn progress_end(message: Text) -> i32 {
     answer(|runtime, caller| {
         // SAFETY: lent for the call.
         let message = unsafe { text(message)? };
-        shown(runtime).progress_end(&caller_id(runtime, caller), message);
+        display(runtime).progress_end(&caller_id(runtime, caller), &bounded(message));
         Ok(())
     })
 }
 
 unsafe extern "C" fn interactive() -> u32 {
-    let shown = std::panic::catch_unwind(|| {
-        ambient::with_current(|runtime, _| runtime.ports.display.interactive())
-    });
+    let shown =
+        std::panic::catch_unwind(|| with_current(|runtime, _| runtime.ports.display.interactive()));
     u32::from(matches!(shown, Ok(Ok(true))))
 }

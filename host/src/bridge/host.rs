@@ -2,7 +2,8 @@
 
 use fluxbay_plugin::abi::{entry::CONTRACT, host::HostTable, text::Text};
 
-use super::{ambient, child, display, learner, log, record, setup, state, tensor};
+use super::{child, display, learner, log, record, setup, state, tensor};
+use crate::calls::context;
 
 /// The host's functions, for the entry's `init` of every plugin.
 pub static HOST: HostTable = HostTable {
@@ -24,13 +25,13 @@ pub static HOST: HostTable = HostTable {
 unsafe extern "C" fn fail(text: Text) {
     // SAFETY: the contract lends the text for the call.
     let text = unsafe { text.to_text() };
-    ambient::leave_error(&text);
+    context::set_error(&text);
 }
 
 unsafe extern "C" fn last_error(text: *mut Text) {
     if !text.is_null() {
         // SAFETY: not null, and the contract lends the place for the call.
-        unsafe { text.write(ambient::last_error()) }
+        unsafe { text.write(context::last_error()) }
     }
 }
 

@@ -7,9 +7,9 @@ use fluxbay_plugin::abi::{
     text::Text,
 };
 
-use super::ambient::{self, lend};
-use super::answer::{Out, answer, borrowed, room, slice, text};
-use crate::learner::runtime::{Answer, Refusal, stopped};
+use super::answer::{Out, answer, borrowed, buffer, slice, text};
+use crate::calls::context::{self, lend};
+use crate::learner::refusal::{Answer, Refusal, stopped};
 use crate::tensor::{Behaviour, Mode, Recording};
 
 pub static TABLE: LearnerTable = LearnerTable {
@@ -41,14 +41,14 @@ unsafe extern "C" fn progress(progress: *mut ProgressRaw) -> i32 {
     answer(|runtime, _| {
         // SAFETY: lent for the call.
         let progress = unsafe { Out::new(progress)? };
-        let parts = runtime.parts.get();
+        let roles = runtime.roles.get();
         progress.put(ProgressRaw {
             at: runtime.at(),
             epochs: runtime.position.epochs.get(),
             samples_per_epoch: runtime.position.samples_per_epoch.get(),
             samples: runtime.position.samples.get(),
-            phases: parts.map_or(0, |parts| parts.phases.len() as u32),
-            models: parts.map_or(0, |parts| parts.models.len() as u32),
+            phases: roles.map_or(0, |roles| roles.phases.len() as u32),
+            models: roles.map_or(0, |roles| roles.models.len() as u32),
         });
         Ok(())
     })
@@ -58,7 +58,7 @@ unsafe extern "C" fn phase_name(index: u32, name: *mut Text) -> i32 {
     answer(|runtime, _| {
         // SAFETY: lent for the call.
         let name = unsafe { Out::new(name)? };
-        let phases = &stopped(runtime.parts())?.phases;
+        let phases = &stopped(runtime.roles())?.phases;
         let phase = phases.get(index as usize).ok_or_else(|| {
             format!("there is no phase number {index}; this run has {}", phases.len())
         })?;
@@ -71,7 +71,7 @@ unsafe extern "C" fn phase_kind(index: u32, kind: *mut u32) -> i32 {
     answer(|runtime, _| {
         // SAFETY: lent for the call.
         let kind = unsafe { Out::new(kind)? };
-        let phases = &stopped(runtime.parts())?.phases;
+        let phases = &stopped(runtime.roles())?.phases;
         let phase = phases.get(index as usize).ok_or_else(|| {
             format!("there is no phase number {index}; this run has {}", phases.len())
         })?;
@@ -127,7 +127,7 @@ unsafe extern "C" fn next_batch(batch: *mut BatchRaw) -> i32 {
 }
 
 unsafe extern "C" fn epoch_end(status: i32) -> i32 {
-    let text = ambient::take_error();
+    let text = context::take_error();
     answer(|runtime, caller| {
         runtime.require_phase(caller, "end an epoch")?;
         stopped(runtime.epoch_end(status, &text))
@@ -156,7 +156,7 @@ unsafe extern "C" fn step_end(status: i32) -> i32 {
     let text = if status == fluxbay_plugin::abi::status::OK {
         String::new()
     } else {
-        ambient::take_error()
+        context::take_error()
     };
     answer(|runtime, caller| {
         runtime.require_phase(caller, "end a step")?;
@@ -182,7 +182,7 @@ unsafe extern "C" fn forward(
     answer(|runtime, caller| {
         // SAFETY: lent for the call.
         let (inputs, outputs, count) = unsafe {
-            (slice(inputs, input_count)?, room(outputs, capacity)?, Out::new(output_count)?)
+            (slice(inputs, input_count)?, buffer(outputs, capacity)?, Out::new(output_count)?)
         };
         count.put(runtime.forward(caller, model, inputs, outputs)?);
         Ok(())

@@ -6,6 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use fluxbay_plugin::abi::log::LogRecordRaw;
 use log::{Level, Record};
 
+use crate::calls::bounded;
+
 thread_local! {
     /// Set while a line is on its way: where host and plugin share one `log` (components linked
     /// into the host), the host's logger is the plugin's, and would hand the line back for ever.
@@ -39,6 +41,7 @@ pub unsafe extern "C" fn log(record: *const LogRecordRaw) {
         };
         let file = (!file.is_empty()).then_some(&*file);
         let line = (raw.line != 0).then_some(raw.line);
+        let text = bounded(&text);
         let arguments = format_args!("{text}");
         log::logger().log(
             &Record::builder()

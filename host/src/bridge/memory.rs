@@ -1,4 +1,4 @@
-//! What the process occupies, and giving back what nobody uses.
+//! Memory of the process: its resident size, and returning free memory to the system.
 
 /// Has the system's allocator, which plugins use, give free memory back. The host's own gives it
 /// back by itself.

@@ -1,15 +1,12 @@
-//! The host's side of the contract: the tables that plugins call, and the calls into theirs.
+//! The host functions that plugins call: one table per topic, all in [`HOST`].
 //!
-//! Each function here is thin: it checks pointers, turns them into safe types, asks the
-//! [`Runtime`](crate::learner::Runtime) that is calling the plugin on this thread, and turns the
-//! answer into a status and a text. No panic of the host leaves it. This is the only part of the
-//! learner with `unsafe`; what things mean is decided in [`learner`](crate::learner).
+//! Each function is thin: it checks pointers, turns them into safe types, asks the
+//! [`Runtime`](crate::learner::Runtime) of the call in progress on this thread, and turns the
+//! answer into a status and an error text. Panics of the host are caught here. The learner decides
+//! what things mean; calls in the other direction are in [`calls`](crate::calls).
 
-pub(crate) mod ambient;
 mod answer;
-pub mod call;
 mod child;
-pub mod dataset;
 mod display;
 mod host;
 mod learner;

@@ -22,8 +22,8 @@ unsafe extern "C" fn log(record: *const RecordRaw) -> i32 {
         // SAFETY: lent for the call.
         let record = unsafe { borrowed(record)? };
         // SAFETY: as above; loggers get texts that are UTF-8.
-        unsafe { (text(record.tag)?, text(record.text)?) };
-        runtime.record_log(record)
+        let (_, text) = unsafe { (text(record.tag)?, text(record.text)?) };
+        runtime.record_log(record, text)
     })
 }
 

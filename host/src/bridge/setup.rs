@@ -5,8 +5,8 @@ use fluxbay_plugin::abi::{
     text::Text,
 };
 
-use super::ambient::lend;
 use super::answer::{Out, answer, text};
+use crate::calls::context::lend;
 use crate::learner::state::Rights;
 
 pub static TABLE: SetupTable = SetupTable {

@@ -7,8 +7,8 @@ use fluxbay_plugin::abi::{
     text::Text,
 };
 
-use super::ambient::lend;
 use super::answer::{Out, answer, text};
+use crate::calls::context::lend;
 use crate::learner::state::Value;
 
 pub static TABLE: StateTable = StateTable {
@@ -35,7 +35,7 @@ unsafe extern "C" fn kind(slot: Slot, kind: *mut u32) -> i32 {
     answer(|runtime, caller| {
         // SAFETY: lent for the call.
         let kind = unsafe { Out::new(kind)? };
-        kind.put(runtime.value_kind(caller, slot)?);
+        kind.put(runtime.values().value_kind(caller, slot)?);
         Ok(())
     })
 }
@@ -44,24 +44,27 @@ unsafe extern "C" fn get_number(slot: Slot, number: *mut f64) -> i32 {
     answer(|runtime, caller| {
         // SAFETY: lent for the call.
         let number = unsafe { Out::new(number)? };
-        number.put(runtime.get_number(caller, slot)?);
+        number.put(runtime.values().get_number(caller, slot)?);
         Ok(())
     })
 }
 
 unsafe extern "C" fn set_number(slot: Slot, number: f64) -> i32 {
-    answer(|runtime, caller| runtime.set_number(caller, slot, number))
+    answer(|runtime, caller| {
+        let written = runtime.values().set_number(caller, slot, number);
+        written.map_err(|refusal| runtime.name_schedule(caller, number, refusal))
+    })
 }
 
 unsafe extern "C" fn set_flag(slot: Slot, flag: u32) -> i32 {
-    answer(|runtime, caller| runtime.set_value(caller, slot, Value::Flag(flag != 0)))
+    answer(|runtime, caller| runtime.values().set_value(caller, slot, Value::Flag(flag != 0)))
 }
 
 unsafe extern "C" fn get_bytes(slot: Slot, bytes: *mut Text) -> i32 {
     answer(|runtime, caller| {
         // SAFETY: lent for the call.
         let bytes = unsafe { Out::new(bytes)? };
-        let (ptr, len) = runtime.get_bytes(caller, slot)?;
+        let (ptr, len) = runtime.values().get_bytes(caller, slot)?;
         bytes.put(Text { ptr, len });
         Ok(())
     })
@@ -71,7 +74,7 @@ unsafe extern "C" fn set_text(slot: Slot, value: Text) -> i32 {
     answer(|runtime, caller| {
         // SAFETY: lent for the call.
         let value = unsafe { text(value)? };
-        runtime.set_value(caller, slot, Value::Text(value.to_owned()))
+        runtime.values().set_value(caller, slot, Value::Text(value.to_owned()))
     })
 }
 
@@ -79,7 +82,7 @@ unsafe extern "C" fn set_bytes(slot: Slot, bytes: Text) -> i32 {
     answer(|runtime, caller| {
         // SAFETY: lent for the call.
         let bytes = unsafe { bytes.as_bytes() };
-        runtime.set_value(caller, slot, Value::Bytes(bytes.to_owned()))
+        runtime.values().set_value(caller, slot, Value::Bytes(bytes.to_owned()))
     })
 }
 
@@ -87,24 +90,26 @@ unsafe extern "C" fn get_tensor(slot: Slot, tensor: *mut Handle) -> i32 {
     answer(|runtime, caller| {
         // SAFETY: lent for the call.
         let tensor = unsafe { Out::new(tensor)? };
-        tensor.put(runtime.get_tensor(caller, slot)?);
+        let found = runtime.values().get_tensor(caller, slot)?;
+        runtime.own(found, caller);
+        tensor.put(found);
         Ok(())
     })
 }
 
 unsafe extern "C" fn set_tensor(slot: Slot, tensor: Handle) -> i32 {
-    answer(|runtime, caller| runtime.set_tensor(caller, slot, tensor))
+    answer(|runtime, caller| runtime.values().set_tensor(caller, slot, tensor))
 }
 
 unsafe extern "C" fn push(slot: Slot, point: Point) -> i32 {
-    answer(|runtime, caller| runtime.push_point(caller, slot, point))
+    answer(|runtime, caller| runtime.values().push_point(caller, slot, point))
 }
 
 unsafe extern "C" fn series(slot: Slot, points: *mut *const Point, count: *mut usize) -> i32 {
     answer(|runtime, caller| {
         // SAFETY: lent for the call.
         let (points, count) = unsafe { (Out::new(points)?, Out::new(count)?) };
-        let (ptr, len) = runtime.get_series(caller, slot)?;
+        let (ptr, len) = runtime.values().get_series(caller, slot)?;
         points.put(ptr);
         count.put(len);
         Ok(())
@@ -112,14 +117,14 @@ unsafe extern "C" fn series(slot: Slot, points: *mut *const Point, count: *mut u
 }
 
 unsafe extern "C" fn clear(slot: Slot) -> i32 {
-    answer(|runtime, caller| runtime.clear_value(caller, slot))
+    answer(|runtime, caller| runtime.values().clear_value(caller, slot))
 }
 
 unsafe extern "C" fn child(slot: Slot, name: Text, child: *mut Slot) -> i32 {
     answer(|runtime, caller| {
         // SAFETY: lent for the call.
         let (name, child) = unsafe { (text(name)?, Out::new(child)?) };
-        child.put(runtime.child_slot(caller, slot, name)?);
+        child.put(runtime.values().child_slot(caller, slot, name)?);
         Ok(())
     })
 }
@@ -128,7 +133,7 @@ unsafe extern "C" fn count(slot: Slot, count: *mut usize) -> i32 {
     answer(|runtime, caller| {
         // SAFETY: lent for the call.
         let count = unsafe { Out::new(count)? };
-        count.put(runtime.count(caller, slot)?);
+        count.put(runtime.values().count(caller, slot)?);
         Ok(())
     })
 }
@@ -137,7 +142,7 @@ unsafe extern "C" fn name(slot: Slot, index: usize, name: *mut Text) -> i32 {
     answer(|runtime, caller| {
         // SAFETY: lent for the call.
         let name = unsafe { Out::new(name)? };
-        name.put(lend(runtime.name_at(caller, slot, index)?));
+        name.put(lend(runtime.values().name_at(caller, slot, index)?));
         Ok(())
     })
 }
@@ -146,11 +151,15 @@ unsafe extern "C" fn tensor_at(slot: Slot, index: usize, tensor: *mut Handle) ->
     answer(|runtime, caller| {
         // SAFETY: lent for the call.
         let tensor = unsafe { Out::new(tensor)? };
-        tensor.put(runtime.tensor_at(caller, slot, index)?);
+        let found = runtime.values().tensor_at(caller, slot, index)?;
+        if found != Handle::NONE {
+            runtime.own(found, caller);
+        }
+        tensor.put(found);
         Ok(())
     })
 }
 
 unsafe extern "C" fn set_tensor_at(slot: Slot, index: usize, tensor: Handle) -> i32 {
-    answer(|runtime, caller| runtime.set_tensor_at(caller, slot, index, tensor))
+    answer(|runtime, caller| runtime.values().set_tensor_at(caller, slot, index, tensor))
 }

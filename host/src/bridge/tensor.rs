@@ -2,15 +2,15 @@
 
 use fluxbay_plugin::abi::{
     handle::Handle,
-    tensor::{ApplyRaw, InitRaw, MAX_RANK, TensorInfo, TensorTable, ViewRaw, init},
+    tensor::{ApplyRaw, InitRaw, MAX_RANK, TensorInfo, TensorTable, ViewRaw},
     text::Text,
 };
 
-use super::ambient::lend;
-use super::answer::{Out, answer, borrowed, room, slice, text};
+use super::answer::{Out, answer, borrowed, buffer, slice, text};
 use super::learner::mode_code;
+use crate::calls::context::lend;
 use crate::learner::Runtime;
-use crate::learner::runtime::{Answer, Refusal};
+use crate::learner::refusal::{Answer, Refusal};
 use crate::tensor::{Init, Kind};
 
 pub static TABLE: TensorTable =
@@ -42,21 +42,23 @@ unsafe extern "C" fn create(
     bytes: Text,
     tensor: *mut Handle,
 ) -> i32 {
-    answer(|runtime, _| {
+    answer(|runtime, caller| {
         // SAFETY: lent for the call.
         let (dims, bytes, tensor) =
             unsafe { (shape(dims, rank)?, bytes.as_bytes(), Out::new(tensor)?) };
-        tensor.put(runtime.engine.borrow_mut().from_bytes(dtype, &dims, bytes)?);
+        let created = runtime.engine.borrow_mut().from_bytes(dtype, &dims, bytes)?;
+        runtime.own(created, caller);
+        tensor.put(created);
         Ok(())
     })
 }
 
 unsafe extern "C" fn retain(tensor: Handle) -> i32 {
-    answer(|runtime, _| Ok(runtime.engine.borrow_mut().retain(tensor)?))
+    answer(|runtime, caller| runtime.retain(caller, tensor))
 }
 
 unsafe extern "C" fn release(tensor: Handle) -> i32 {
-    answer(|runtime, _| Ok(runtime.engine.borrow_mut().release(tensor)?))
+    answer(|runtime, caller| runtime.release(caller, tensor))
 }
 
 unsafe extern "C" fn info(tensor: Handle, info: *mut TensorInfo) -> i32 {
@@ -83,7 +85,7 @@ unsafe extern "C" fn info(tensor: Handle, info: *mut TensorInfo) -> i32 {
 unsafe extern "C" fn read(tensor: Handle, dtype: u32, bytes: *mut u8, len: usize) -> i32 {
     answer(|runtime, _| {
         // SAFETY: lent for the call.
-        let into = unsafe { room(bytes, len)? };
+        let into = unsafe { buffer(bytes, len)? };
         copy_elements(runtime, tensor, dtype, into)
     })
 }
@@ -111,7 +113,7 @@ fn copy_elements(runtime: &Runtime, tensor: Handle, dtype: u32, into: &mut [u8])
 fn copy(elements: &[u8], into: &mut [u8]) -> Answer {
     if elements.len() != into.len() {
         return Err(Refusal::Text(format!(
-            "the tensor's elements take {} bytes, the room for them has {}",
+            "the tensor's elements take {} bytes, the buffer for them has {}",
             elements.len(),
             into.len()
         )));
@@ -139,7 +141,7 @@ unsafe extern "C" fn apply(
     answer(|runtime, caller| {
         // SAFETY: lent for the call.
         let (request, outputs, count) =
-            unsafe { (borrowed(request)?, room(outputs, capacity)?, Out::new(output_count)?) };
+            unsafe { (borrowed(request)?, buffer(outputs, capacity)?, Out::new(output_count)?) };
         // SAFETY: as above.
         let (inputs, ints, floats) = unsafe {
             (
@@ -152,24 +154,25 @@ unsafe extern "C" fn apply(
         if overwritten != 0 {
             for (index, &input) in inputs.iter().enumerate() {
                 if overwritten >> index & 1 == 1 {
-                    runtime.check_target(caller, input)?;
+                    runtime.values().check_target(caller, input)?;
                 }
             }
         }
-        let mut results = runtime.results.take();
+        let mut results = runtime.step.results.take();
         results.clear();
         runtime.engine.borrow_mut().apply(request.operation, inputs, ints, floats, &mut results)?;
-        let Some(room) = outputs.get_mut(..results.len()) else {
+        let Some(places) = outputs.get_mut(..results.len()) else {
             return Err(no_room(runtime, &results, capacity));
         };
-        room.copy_from_slice(&results);
+        places.copy_from_slice(&results);
+        results.iter().for_each(|&result| runtime.own(result, caller));
         count.put(results.len());
-        runtime.results.set(results);
+        runtime.step.results.set(results);
         Ok(())
     })
 }
 
-/// Gives results back that the caller has no room for.
+/// Releases results that do not fit into the caller's buffer.
 #[cold]
 #[inline(never)]
 fn no_room(runtime: &Runtime, results: &[Handle], capacity: usize) -> Refusal {
@@ -194,26 +197,17 @@ unsafe extern "C" fn parameter(
         // SAFETY: lent for the call.
         let (path, dims, init, tensor) =
             unsafe { (text(path)?, shape(dims, rank)?, borrowed(init)?, Out::new(tensor)?) };
-        tensor.put(runtime.make_parameter(
-            caller,
-            path,
-            &dims,
-            first_values(init)?,
-            kind_of(init)?,
-        )?);
+        let (init, kind) = (first_values(init)?, kind_of(init)?);
+        let parameter = runtime.make_parameter(caller, path, &dims, init, kind)?;
+        runtime.own(parameter, caller);
+        tensor.put(parameter);
         Ok(())
     })
 }
 
 fn first_values(raw: &InitRaw) -> Answer<Init> {
-    Ok(match raw.kind {
-        init::CONSTANT => Init::Constant(raw.a),
-        init::UNIFORM => Init::Uniform { low: raw.a, high: raw.b },
-        init::NORMAL => Init::Normal { mean: raw.a, std: raw.b },
-        other => {
-            return Err(Refusal::Text(format!("there is no distribution with number {other}")));
-        }
-    })
+    Init::from_code(raw.kind, raw.a, raw.b)
+        .ok_or_else(|| Refusal::Text(format!("there is no distribution with number {}", raw.kind)))
 }
 
 fn kind_of(raw: &InitRaw) -> Answer<Kind> {

@@ -7,9 +7,9 @@ use fluxbay_plugin::abi::metric::MetricInput;
 
 use super::harness::Harness;
 use super::report::{Found, failed, passed, skipped};
-use crate::bridge::dataset::PluginSamples;
+use crate::breadcrumb::Activity;
 use crate::learner::{Instance, Runtime};
-use crate::loader::{SampleError, Samples};
+use crate::loader::{PluginSamples, SampleError, Samples};
 
 /// Limit of samples that are read.
 const MOST: u64 = 64;
@@ -28,8 +28,9 @@ fn with_samples(
             let instance = harness
                 .instance(&runtime, harness.prepared(component, &config)?)
                 .map_err(|stop| stop.to_string())?;
-            let opened =
-                PluginSamples::open(&runtime, instance.number, Arc::clone(instance.plugin_side()));
+            let side = instance.plugin_side();
+            let opened = side
+                .call(&*runtime, Activity::OpeningData, |_| PluginSamples::open(Arc::clone(side)));
             Ok((runtime, instance, opened.map_err(|failure| failure.text)?))
         };
     match made() {
@@ -167,7 +168,7 @@ fn values(runtime: &Runtime, instance: &Instance, times: &[f64]) -> Result<Vec<f
     let value = |t: &f64| {
         instance
             .plugin_side()
-            .schedule_value(runtime, instance.number, *t)
+            .call(runtime, Activity::Value, |call| call.schedule_value(*t))
             .map_err(|failure| failure.text)
     };
     times.iter().map(value).collect()
@@ -202,7 +203,10 @@ pub(super) fn schedule_finite(harness: &Harness, place: usize) -> Found {
         if let Some((t, value)) = times.iter().zip(&found).find(|(_, value)| !value.is_finite()) {
             return failed(format!("at {t} it is {value}"));
         }
-        let length = match instance.plugin_side().schedule_length(runtime, instance.number) {
+        let length = match instance
+            .plugin_side()
+            .call(runtime, Activity::Length, |call| call.schedule_length())
+        {
             Ok(length) => length,
             Err(failure) => return failed(failure.text),
         };
@@ -225,23 +229,23 @@ pub(super) fn schedule_finite(harness: &Harness, place: usize) -> Found {
 pub(super) fn metric_forgets(harness: &Harness, place: usize) -> Found {
     with_instance(harness, place, |runtime, instance| {
         let side = instance.plugin_side();
-        let number = instance.number;
-        if let Err(failure) = side.metric_reset(runtime, number) {
+        if let Err(failure) = side.call(runtime, Activity::Resetting, |call| call.metric_reset()) {
             return failed(failure.text);
         }
-        let Ok(fresh) = side.metric_compute(runtime, number) else {
+        let Ok(fresh) = side.call(runtime, Activity::Computing, |call| call.metric_compute())
+        else {
             return skipped("it has no value before the first step");
         };
-        let took = inputs(runtime)
-            .into_iter()
-            .any(|input| side.metric_update(runtime, number, &input).is_ok());
+        let took = inputs(runtime).into_iter().any(|input| {
+            side.call(runtime, Activity::Measuring, |call| call.metric_update(&input)).is_ok()
+        });
         if !took {
             return skipped("it takes neither class scores with labels nor numbers with numbers");
         }
-        if let Err(failure) = side.metric_reset(runtime, number) {
+        if let Err(failure) = side.call(runtime, Activity::Resetting, |call| call.metric_reset()) {
             return failed(failure.text);
         }
-        match side.metric_compute(runtime, number) {
+        match side.call(runtime, Activity::Computing, |call| call.metric_compute()) {
             Ok(again)
                 if again.to_bits() == fresh.to_bits() || (again.is_nan() && fresh.is_nan()) =>
             {

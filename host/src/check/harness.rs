@@ -148,7 +148,7 @@ impl Harness {
         let created = self.empty().and_then(|runtime| {
             let prepared = self.prepared(component, &config.to_string())?;
             let instance = self.instance(&runtime, prepared).map_err(|stop| stop.to_string())?;
-            runtime.forget(&instance);
+            runtime.remove(&instance);
             Ok(())
         });
         created.is_ok()

@@ -9,7 +9,8 @@ use serde_json::json;
 use super::fuzz::{Random, configuration, damaged};
 use super::harness::{Harness, Trial, finished};
 use super::report::{Found, failed, passed, skipped, warning};
-use crate::bridge::call::Called;
+use crate::breadcrumb::Activity;
+use crate::calls::CallResult;
 use crate::learner::{Instance, Runtime, StopKind};
 use crate::library::{ComponentManifest, Kind};
 
@@ -26,7 +27,7 @@ fn cycle(harness: &Harness, component: &ComponentManifest, config: &str) -> Resu
     let instance = harness
         .instance(&runtime, harness.prepared(component, config)?)
         .map_err(|stop| stop.to_string())?;
-    runtime.forget(&instance);
+    runtime.remove(&instance);
     Ok(())
 }
 
@@ -207,7 +208,7 @@ pub(super) fn access_used(harness: &Harness, place: usize) -> Found {
     let component = &harness.components[place];
     with_instance(harness, place, |_, instance| {
         let asked: Vec<&String> =
-            instance.answers.reads.iter().chain(&instance.answers.writes).collect();
+            instance.requested.reads.iter().chain(&instance.requested.writes).collect();
         let covers = |declared: &str| {
             asked.iter().any(|path| *path == declared || path.starts_with(&format!("{declared}.")))
         };
@@ -231,7 +232,7 @@ pub(super) fn access_refused(harness: &Harness, place: usize) -> Found {
     let needs = {
         let mut needs = false;
         with_instance(harness, place, |_, instance| {
-            needs = !(instance.answers.reads.is_empty() && instance.answers.writes.is_empty());
+            needs = !(instance.requested.reads.is_empty() && instance.requested.writes.is_empty());
             passed()
         });
         needs
@@ -268,7 +269,7 @@ fn tolerates(
     let runtime = harness.empty()?;
     match harness.instance(&runtime, harness.prepared(component, config)?) {
         Ok(instance) => {
-            runtime.forget(&instance);
+            runtime.remove(&instance);
             Ok(true)
         }
         Err(stop) if is_panic(&stop.0.text) => Err(format!("{}\nwith {config}", stop.0.text)),
@@ -356,12 +357,12 @@ fn with_trained(
     })
 }
 
-fn save(runtime: &Runtime, instance: &Instance) -> Called<Vec<u8>> {
-    instance.plugin_side().save(runtime, instance.number)
+fn save(runtime: &Runtime, instance: &Instance) -> CallResult<Vec<u8>> {
+    instance.plugin_side().call(runtime, Activity::Saving, |call| call.save(0))
 }
 
-fn load(runtime: &Runtime, instance: &Instance, version: u32, bytes: &[u8]) -> Called {
-    instance.plugin_side().load(runtime, instance.number, version, bytes)
+fn load(runtime: &Runtime, instance: &Instance, version: u32, bytes: &[u8]) -> CallResult {
+    instance.plugin_side().call(runtime, Activity::Loading, |call| call.load(version, bytes))
 }
 
 pub(super) fn state_round_trip(harness: &Harness, place: usize) -> Found {

@@ -10,7 +10,7 @@ use super::harness::{Harness, Trial, finished};
 use super::report::{Found, failed, skipped};
 use super::training::untried;
 use crate::durable::compare::{Difference, states};
-use crate::learner::{Ending, saving::Moment};
+use crate::learner::{Ending, saving::SavePoint};
 use crate::session::Session;
 use crate::session::checkpoint::{Files, to_files};
 
@@ -133,7 +133,9 @@ fn until(session: &Session, stop: At) -> Result<Files, String> {
         let reached = match stop {
             At::Step(step) => runtime.steps_begun() >= step,
             At::Epoch(epoch) => {
-                moment == Moment::Epoch && runtime.at_end_of_epoch() && runtime.at().epoch >= epoch
+                moment == SavePoint::Epoch
+                    && runtime.at_end_of_epoch()
+                    && runtime.at().epoch >= epoch
             }
         };
         if reached {

@@ -48,7 +48,10 @@ fn supervise(arguments: &Arguments) -> Result<Option<u8>, Failure> {
         let by_hand = |error| {
             Failure::new(
                 Exit::Configuration,
-                format!("only the host itself can pass `{}` ({error})", supervisor::OPTION),
+                format!(
+                    "only the host itself can pass `{}` ({error})",
+                    crate::breadcrumb::WORKER_OPTION
+                ),
             )
         };
         return supervisor::worker::begin(number).map(|()| None).map_err(by_hand);

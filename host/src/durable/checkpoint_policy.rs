@@ -125,6 +125,7 @@ mod tests {
             keep_best: 0,
             metric: "validation/loss".to_owned(),
             better: "auto".to_owned(),
+            instance_state: 256,
         }
     }
 

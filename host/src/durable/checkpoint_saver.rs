@@ -1,4 +1,4 @@
-//! Takes the checkpoints of a session: asks the policy at each moment that the learner offers, and
+//! Takes the checkpoints of a session: asks the policy at each point that the learner offers, and
 //! hands snapshots to the writer thread.
 
 use std::{
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     learner::{
         Flow, Runtime, Stop,
-        saving::{Moment, Wish},
+        saving::{CheckpointRequest, SavePoint},
         snapshot::Snapshot,
     },
     record::{
@@ -84,13 +84,13 @@ impl CheckpointSaver {
             policy,
         });
         let action = Rc::clone(&saver);
-        session.on_checkpoint(move |runtime, moment| action.at(runtime, moment));
+        session.on_checkpoint(move |runtime, point| action.at(runtime, point));
         runtime.watch_steps(saver.policy.watches_steps() || interrupt_at.is_some());
         Ok(Some(saver))
     }
 
     /// Takes a checkpoint if one is due or requested.
-    fn at(&self, runtime: &Runtime, moment: Moment) -> Flow {
+    fn at(&self, runtime: &Runtime, point: SavePoint) -> Flow {
         let steps = runtime.steps_begun();
         if self.interrupt_at.is_some_and(|at| steps >= at) && runtime.signal() == 0 {
             runtime.interrupt().store(
@@ -99,10 +99,10 @@ impl CheckpointSaver {
             );
         }
         let Some(record) = self.record.get() else { return Ok(()) };
-        let cause = self.cause(runtime, moment, steps);
+        let cause = self.cause(runtime, point, steps);
         let at_end =
-            moment == Moment::Epoch && (runtime.at_end_of_epoch() || runtime.is_stopping());
-        let is_requested = runtime.has_wishes(at_end);
+            point == SavePoint::Epoch && (runtime.at_end_of_epoch() || runtime.is_stopping());
+        let is_requested = runtime.has_checkpoint_requests(at_end);
         if cause.is_none() && !is_requested {
             return Ok(());
         }
@@ -110,7 +110,7 @@ impl CheckpointSaver {
             steps,
             epochs: runtime.epochs_done(),
             phase: runtime.next_phase(),
-            after_epoch: moment == Moment::Epoch,
+            after_epoch: point == SavePoint::Epoch,
         };
         if !is_requested && self.last.get().position == Some(position) {
             return Ok(());
@@ -118,30 +118,30 @@ impl CheckpointSaver {
         let mut writer = self.writer.borrow_mut();
         let waits = is_requested || cause.is_some_and(|cause| cause.waits);
         if !waits && !writer.is_free().map_err(failed)? {
-            // Stays due: the writer may be free at the next moment.
+            // Stays due: the writer may be free at the next point.
             return Ok(());
         }
         writer.wait().map_err(failed)?;
-        let wishes = runtime.take_wishes(at_end);
+        let requests = runtime.take_checkpoint_requests(at_end);
         let snapshot = runtime.snapshot()?;
-        let about = about(&snapshot, cause, &wishes);
-        let keep = self.retentions(&wishes);
+        let about = about(&snapshot, cause, &requests);
+        let keep = self.retentions(&requests);
         log::info!("checkpoint after {} steps ({})", about.sequence, about.reason);
         let (produce, before) = self.produce(record, snapshot, about)?;
         writer.submit(produce, before, keep).map_err(failed)?;
         let epochs =
-            if moment == Moment::Epoch { runtime.at().epoch } else { runtime.epochs_done() };
+            if point == SavePoint::Epoch { runtime.at().epoch } else { runtime.epochs_done() };
         let position = Some(position);
         self.last.set(LastCheckpoint { epochs, steps, time: Instant::now(), position });
         Ok(())
     }
 
     /// Why the run's settings make a checkpoint due now.
-    fn cause(&self, runtime: &Runtime, moment: Moment, steps: u64) -> Option<Cause> {
-        let at_end = moment == Moment::Epoch && runtime.at_end_of_epoch();
+    fn cause(&self, runtime: &Runtime, point: SavePoint, steps: u64) -> Option<Cause> {
+        let at_end = point == SavePoint::Epoch && runtime.at_end_of_epoch();
         let epoch = runtime.at().epoch;
         let ends = (at_end && epoch >= self.last_epoch)
-            || (moment == Moment::Epoch && runtime.is_stopping());
+            || (point == SavePoint::Epoch && runtime.is_stopping());
         let now = Occasion {
             is_signalled: runtime.signal() != 0,
             ends,
@@ -152,17 +152,17 @@ impl CheckpointSaver {
         self.policy.due(&now, &self.last.get())
     }
 
-    /// What each requester keeps, updated with `wishes`.
-    fn retentions(&self, wishes: &[Wish]) -> Retentions {
+    /// What each requester keeps, updated with `requests`.
+    fn retentions(&self, requests: &[CheckpointRequest]) -> Retentions {
         let mut keep = self.keep.borrow_mut();
-        for wish in wishes {
+        for request in requests {
             // With a number, the newest and the best are kept, else all.
-            let best = wish.keep.map(|keep| KeepBest {
-                metric: wish.metric.clone(),
-                better: if wish.higher_is_better { Better::Higher } else { Better::Lower },
+            let best = request.keep.map(|keep| KeepBest {
+                metric: request.metric.clone(),
+                better: if request.higher_is_better { Better::Higher } else { Better::Lower },
                 count: usize::try_from(keep).unwrap_or(usize::MAX),
             });
-            keep.insert(wish.by.clone(), Retention { last: usize::from(best.is_some()), best });
+            keep.insert(request.by.clone(), Retention { last: usize::from(best.is_some()), best });
         }
         keep.clone()
     }
@@ -200,7 +200,11 @@ impl CheckpointSaver {
     }
 }
 
-fn about(snapshot: &Snapshot, cause: Option<Cause>, wishes: &[Wish]) -> CheckpointInfo {
+fn about(
+    snapshot: &Snapshot,
+    cause: Option<Cause>,
+    requests: &[CheckpointRequest],
+) -> CheckpointInfo {
     let metrics: BTreeMap<String, f64> = snapshot
         .metrics
         .iter()
@@ -208,9 +212,10 @@ fn about(snapshot: &Snapshot, cause: Option<Cause>, wishes: &[Wish]) -> Checkpoi
         .filter(|(_, value)| value.is_finite())
         .collect();
     let reasons = cause.map(|cause| cause.text.to_owned()).into_iter();
-    let reasons = reasons.chain(wishes.iter().map(|wish| format!("asked for by {}", wish.by)));
+    let reasons =
+        reasons.chain(requests.iter().map(|request| format!("asked for by {}", request.by)));
     let mut asked_by: Vec<String> = cause.map(|_| RUN.to_owned()).into_iter().collect();
-    asked_by.extend(wishes.iter().map(|wish| wish.by.clone()));
+    asked_by.extend(requests.iter().map(|request| request.by.clone()));
     CheckpointInfo {
         sequence: snapshot.phase_steps.iter().map(|(_, steps)| steps).sum(),
         epochs: snapshot.epochs,

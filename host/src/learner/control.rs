@@ -1,19 +1,21 @@
-//! How a step, an epoch or a fit is left before its time: cancelled by a plugin, or failed.
+//! Early ends of a step, an epoch or a fit: cancelled by a plugin, or failed.
 //!
-//! Nothing unwinds. A [`Stop`] travels upwards as a value; over the contract it is a status and a
-//! text, and the host keeps the value itself aside so that the instance that began it is not
-//! forgotten on the way.
+//! A [`Stop`] is returned as a value; nothing unwinds. Across the contract it is a status and a
+//! text; meanwhile the host keeps the value as a [`PendingStop`], so that the instance that caused
+//! it is still known when the status comes back.
+
+use std::cell::RefCell;
 
 use fluxbay_plugin::abi::status;
 
-/// What is left, from the smallest to the largest.
+/// The scope that a stop ends, smallest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StopKind {
     /// This step.
     CancelStep,
     /// This epoch of this phase.
     CancelEpoch,
-    /// The fit, orderly.
+    /// The fit, in an orderly way.
     CancelFit,
     /// The fit, because something failed.
     Error,
@@ -44,25 +46,25 @@ impl StopKind {
         }
     }
 
-    /// Whether something failed.
+    /// Whether it is a failure.
     pub fn is_failure(self) -> bool {
         self >= StopKind::Error
     }
 }
 
-/// Why and by whom.
+/// The cause of a stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StopReason {
-    /// What is left.
+    /// The scope that ends.
     pub kind: StopKind,
-    /// Instance that began it; empty for the host itself.
+    /// Instance that caused it; empty for the host itself.
     pub by: String,
     /// Its component, such as `callback/stop-on-nan`.
     pub component: String,
     /// Its plugin.
     pub plugin: String,
     /// What it was doing, such as `handling step-end in epoch 2, step 17 of phase training`.
-    pub doing: String,
+    pub activity: String,
     /// Reason or error text.
     pub text: String,
 }
@@ -71,11 +73,11 @@ pub struct StopReason {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stop(pub Box<StopReason>);
 
-/// What parts of the loop answer.
+/// What parts of the loop return.
 pub type Flow<T = ()> = Result<T, Stop>;
 
 impl Stop {
-    /// A failure of the host's own making, such as an unreadable file.
+    /// A failure of the host itself, such as an unreadable file.
     #[cold]
     #[inline(never)]
     pub fn host(text: impl Into<String>) -> Stop {
@@ -84,7 +86,7 @@ impl Stop {
             by: String::new(),
             component: String::new(),
             plugin: String::new(),
-            doing: String::new(),
+            activity: String::new(),
             text: text.into(),
         }))
     }
@@ -96,12 +98,33 @@ impl Stop {
         stop
     }
 
-    /// What is left.
+    /// An engine's error in an operation that the loop itself asked for.
+    #[cold]
+    #[inline(never)]
+    pub fn engine(error: impl std::fmt::Display) -> Stop {
+        Stop::host(error.to_string())
+    }
+
+    /// The error for a step that was cancelled while none was running.
+    pub(super) fn outside_a_step(mut self) -> Stop {
+        self.0.kind = StopKind::Error;
+        self.0.text = format!("it cancelled a step where none was running ({})", self.0.text);
+        self
+    }
+
+    /// The error for an epoch that was cancelled while none was running.
+    pub(super) fn outside_an_epoch(mut self) -> Stop {
+        self.0.kind = StopKind::Error;
+        self.0.text = format!("it cancelled an epoch where none was running ({})", self.0.text);
+        self
+    }
+
+    /// The scope that ends.
     pub fn kind(&self) -> StopKind {
         self.0.kind
     }
 
-    /// The weightier of two.
+    /// The one that ends the larger scope; `self` if both end the same.
     pub fn or_worse(self, other: Stop) -> Stop {
         if other.kind() > self.kind() { other } else { self }
     }
@@ -109,7 +132,7 @@ impl Stop {
 
 impl std::fmt::Display for Stop {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let StopReason { kind, by, component, plugin, doing, text } = &*self.0;
+        let StopReason { kind, by, component, plugin, activity, text } = &*self.0;
         if by.is_empty() {
             return f.write_str(text);
         }
@@ -121,8 +144,8 @@ impl std::fmt::Display for Stop {
             StopKind::Panic => "panicked",
         };
         write!(f, "`{by}` ({component} of {plugin}) {verb}")?;
-        if !doing.is_empty() {
-            write!(f, " {doing}")?;
+        if !activity.is_empty() {
+            write!(f, " {activity}")?;
         }
         write!(f, ": {text}")
     }
@@ -130,12 +153,13 @@ impl std::fmt::Display for Stop {
 
 impl std::error::Error for Stop {}
 
-/// The first and worst of several outcomes, for places where everybody has to be called.
+/// Collects the outcomes of calls that are all made, whatever the others return: the worst counts,
+/// and of equals the first.
 #[derive(Debug, Default)]
 pub struct Worst(Option<Stop>);
 
 impl Worst {
-    /// Takes an outcome in.
+    /// Adds an outcome.
     pub fn note(&mut self, flow: Flow) {
         if let Err(stop) = flow {
             self.0 = Some(match self.0.take() {
@@ -145,9 +169,34 @@ impl Worst {
         }
     }
 
-    /// The outcome of all.
+    /// The worst outcome.
     pub fn flow(self) -> Flow {
         self.0.map_or(Ok(()), Err)
+    }
+}
+
+/// A stop that is kept while its status passes through a plugin.
+#[derive(Debug, Default)]
+pub struct PendingStop(RefCell<Option<Stop>>);
+
+impl PendingStop {
+    /// Keeps a stop.
+    pub fn set(&self, stop: Stop) {
+        *self.0.borrow_mut() = Some(stop);
+    }
+
+    /// Takes the stop if its status, or another failure, came back: a panic passes through other
+    /// instances as an error.
+    pub fn take(&self, kind: StopKind) -> Option<Stop> {
+        let same =
+            |stop: &Stop| stop.kind() == kind || (stop.kind().is_failure() && kind.is_failure());
+        self.0.borrow_mut().take().filter(same)
+    }
+
+    /// Drops the stop.
+    #[inline]
+    pub fn clear(&self) {
+        self.0.take();
     }
 }
 
@@ -156,7 +205,7 @@ impl Worst {
 pub enum Ending {
     /// All epochs were run.
     Finished,
-    /// A plugin, or a signal, ended it early and orderly.
+    /// A plugin, or a signal, ended it early, in an orderly way.
     Stopped {
         /// Why.
         reason: String,
@@ -167,7 +216,7 @@ pub enum Ending {
     Failed(Stop),
 }
 
-/// What a fit leaves to say.
+/// The result of a fit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FitReport {
     /// How it ended.

@@ -1,48 +1,33 @@
 //! Dispatching: an event goes to its subscribers, in their order, without search, sorting or
 //! allocation.
 //!
-//! Begins and ends are paired: who saw a begin hears exactly once how it ended, and who was not
-//! reached by a begin hears nothing of its end.
+//! Begins and ends are paired: a callback that received a begin receives exactly one event that
+//! ends it; one that the begin did not reach receives none.
 
 use std::cell::Cell;
-use std::rc::Rc;
 
 use fluxbay_plugin::abi::event::{self, EventRaw};
 use fluxbay_plugin::abi::status;
 
 use super::control::{Flow, Stop, Worst};
-use super::events::{DispatchLists, Subscriber};
-use super::instances::{Doing, Instance, OnError, Span};
+use super::events::Subscriber;
+use super::instance::{Instance, OnError};
+use super::mode::records;
 use super::profile::Work;
-use super::runtime::{Runtime, records};
-use crate::bridge::call::{Failure, Round};
-use crate::supervisor::crumb::{self, Trail};
+use super::runtime::Runtime;
+use super::span::Span;
+use crate::breadcrumb::{self, Activity, CallGuard};
+use crate::calls::{CallError, EventRound};
 use crate::tensor::{Mode, Recording};
 
-/// The span that an event begins or ends.
-#[inline]
-fn span_of(kind: u32) -> Option<Span> {
-    match kind {
-        event::FIT_BEGIN | event::FIT_END => Some(Span::Fit),
-        event::EPOCH_BEGIN | event::EPOCH_END => Some(Span::Epoch),
-        event::STEP_BEGIN | event::STEP_END => Some(Span::Step),
-        _ => None,
-    }
-}
-
 impl Runtime {
-    #[inline]
-    fn current_lists(&self) -> Rc<DispatchLists> {
-        Rc::clone(&self.lists.borrow())
-    }
-
-    /// Sends an event to its subscribers. The first that stops ends the round.
+    /// Sends an event to its subscribers. The first one that stops ends the round.
     #[inline]
     pub fn dispatch(&self, kind: u32) -> Flow {
-        let lists = self.current_lists();
+        let lists = self.members.lists();
         match lists.of(self.position.phase(), kind) {
             Some([]) => Ok(()),
-            Some(_) if self.muted.get() => Ok(()),
+            Some(_) if self.rehearsals.is_muted() => Ok(()),
             Some(subscribers) => self.round(subscribers, kind),
             None => Err(no_event(kind)),
         }
@@ -52,103 +37,108 @@ impl Runtime {
     fn round(&self, subscribers: &[Subscriber], kind: u32) -> Flow {
         let event = self.position.event(kind);
         let recording = if records(kind) { None } else { self.pause_recording() };
-        let trail = crumb::begin();
-        let flow = if span_of(kind).is_none() && !self.profile.is_timing() {
-            self.round_along(&trail, subscribers, &event, |_| {}, |_| {})
+        let guard = breadcrumb::begin();
+        let flow = if Span::of_event(kind).is_none() && !self.profile.is_timing() {
+            self.round_along(&guard, subscribers, &event, |_| {}, |_| {})
         } else {
-            self.thorough_round(&trail, subscribers, &event)
+            self.thorough_round(&guard, subscribers, &event)
         };
-        trail.end();
+        guard.end();
         self.resume_recording(recording);
         flow
     }
 
     /// A round that begins or ends a span, or that is timed.
     #[inline(never)]
-    fn thorough_round(&self, trail: &Trail, subscribers: &[Subscriber], event: &EventRaw) -> Flow {
-        let serial = span_of(event.kind).map_or(0, |span| self.spans[span as usize].get());
+    fn thorough_round(
+        &self,
+        guard: &CallGuard,
+        subscribers: &[Subscriber],
+        event: &EventRaw,
+    ) -> Flow {
+        let serial = Span::of_event(event.kind).map_or(0, |span| self.spans.serial(span));
         let mark = |instance: &Instance| instance.mark(event.kind, serial);
         let Some(begin) = self.profile.begin() else {
-            return self.round_along(trail, subscribers, event, mark, |_| {});
+            return self.round_along(guard, subscribers, event, mark, |_| {});
         };
         let clock = Cell::new(begin);
         let lap =
             |number| clock.set(self.profile.add(clock.get(), Work::Callback(number, event.kind)));
-        self.round_along(trail, subscribers, event, mark, lap)?;
+        self.round_along(guard, subscribers, event, mark, lap)?;
         self.profile.span(begin, clock.get(), Work::Event(event.kind));
         Ok(())
     }
 
-    /// Calls those that have not failed before, one after the other. Before it `mark`, after it
-    /// `called` hears who it is.
+    /// Calls the subscribers that can be called, one after the other; `mark` before and `called`
+    /// after each.
     #[inline(always)]
     fn round_along(
         &self,
-        trail: &Trail,
+        guard: &CallGuard,
         subscribers: &[Subscriber],
         event: &EventRaw,
         mark: impl Fn(&Instance),
         called: impl Fn(u32),
     ) -> Flow {
-        let round = Round::begin(self);
+        let round = EventRound::begin(self);
         for Subscriber { handler, instance } in subscribers {
             mark(instance);
-            if !instance.claim() {
+            if !instance.try_enter() {
                 self.deliver(instance, event)?;
                 continue;
             }
-            trail.at(handler.number(), Doing::Event(event.kind));
+            guard.set(handler.number(), Activity::Event(event.kind));
             let code = round.call(handler, event);
-            instance.release();
+            instance.leave();
             called(handler.number());
             if code != status::OK {
-                self.bear(
+                self.disable_or_stop(
                     instance,
-                    instance.failed(self, Doing::Event(event.kind), Failure::of(code)),
+                    instance.failed(self, Activity::Event(event.kind), CallError::of(code)),
                 )?;
-            } else if round.take_left() {
-                self.forget_pending();
+            } else if round.take_leftovers() {
+                self.pending.clear();
             }
         }
         Ok(())
     }
 
-    /// Sends an event that tells how `span` ended to all who have not heard it yet; nobody can stop
+    /// Sends an event that ends `span` to all subscribers that await its end; a stop does not end
     /// the round.
     pub(super) fn dispatch_closing(&self, kind: u32, span: Span) -> Flow {
-        let serial = self.spans[span as usize].get();
+        let serial = self.spans.serial(span);
         self.dispatch_to_all(kind, |instance| {
-            let owed = instance.is_owed(span, serial);
+            let awaits = instance.awaits_end(span, serial);
             instance.mark(span.end(), serial);
-            owed
+            awaits
         })
     }
 
-    /// Sends an event that only says something, to all who are within `span`; nobody can stop the
-    /// round.
+    /// Sends an event without other effect to all subscribers that await the end of `span`; a stop
+    /// does not end the round.
     pub(super) fn dispatch_notice(&self, kind: u32, span: Span) -> Flow {
-        let serial = self.spans[span as usize].get();
-        self.dispatch_to_all(kind, |instance| instance.is_owed(span, serial))
+        let serial = self.spans.serial(span);
+        self.dispatch_to_all(kind, |instance| instance.awaits_end(span, serial))
     }
 
-    /// Sends `error` in place of all ends that are still owed.
+    /// Sends `error` in place of all ends that subscribers await.
     pub(super) fn dispatch_error(&self) -> Flow {
         self.dispatch_to_all(event::ERROR, |instance| {
-            let mut owed = false;
+            let mut awaits = false;
             for span in Span::ALL {
-                let serial = self.spans[span as usize].get();
-                owed |= instance.is_owed(span, serial);
+                let serial = self.spans.serial(span);
+                awaits |= instance.awaits_end(span, serial);
                 instance.mark(span.end(), serial);
             }
-            owed
+            awaits
         })
     }
 
     fn dispatch_to_all(&self, kind: u32, mut wants: impl FnMut(&Instance) -> bool) -> Flow {
-        if self.muted.get() {
+        if self.rehearsals.is_muted() {
             return Ok(());
         }
-        let lists = self.current_lists();
+        let lists = self.members.lists();
         let event = self.position.event(kind);
         let mut worst = Worst::default();
         let recording = self.pause_recording();
@@ -166,16 +156,15 @@ impl Runtime {
         if instance.is_disabled() {
             return Ok(());
         }
-        let outcome = instance.call(self, Doing::Event(event.kind), |plugin| {
-            plugin.callback_on(self, instance.number, event)
-        });
-        outcome.or_else(|stop| self.bear(instance, stop))
+        let outcome =
+            instance.call(self, Activity::Event(event.kind), |call| call.callback_on(event));
+        outcome.or_else(|stop| self.disable_or_stop(instance, stop))
     }
 
-    /// Lives on without an instance that failed, where its `on-error` says so.
+    /// Disables the instance if it failed and its `on-error` allows it; otherwise returns the stop.
     #[cold]
     #[inline(never)]
-    fn bear(&self, instance: &Instance, stop: Stop) -> Flow {
+    fn disable_or_stop(&self, instance: &Instance, stop: Stop) -> Flow {
         if stop.kind().is_failure()
             && instance.on_error == OnError::Disable
             && stop.0.by == instance.id
@@ -210,7 +199,7 @@ impl Runtime {
         }
     }
 
-    /// Lets the child callback of another instance handle an event.
+    /// Sends an event to a child callback of another instance.
     pub(crate) fn child_event(&self, child: &Instance, event: &EventRaw) -> Flow {
         if !child.handles(event.kind) {
             return Ok(());

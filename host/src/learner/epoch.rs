@@ -1,40 +1,31 @@
 //! One epoch of one phase: from epoch-begin to epoch-end, and the batches in between.
 
-use fluxbay_plugin::abi::{event, handle::Handle, learner::BatchRaw, learner::FIELDS, status};
+use fluxbay_plugin::abi::{event, learner::BatchRaw, learner::FIELDS, status};
 
+use super::batches::NO_BATCH;
 use super::control::{Flow, Stop, StopKind, Worst};
-use super::instances::{Doing, Span};
-use super::ports::Batches;
 use super::profile::Work;
-use super::runtime::{PhaseSlot, Runtime};
-use super::saving::Moment;
+use super::roles::PhaseSlot;
+use super::runtime::Runtime;
+use super::saving::SavePoint;
+use super::span::Span;
 use super::state::Value;
-
-/// The data of the epoch that is running.
-pub(crate) struct OpenEpoch {
-    pub(super) batches: Option<Box<dyn Batches>>,
-    /// Batches whose handles the host still holds.
-    pub(super) held: Vec<BatchRaw>,
-}
-
-/// The batch that says: there are no more.
-pub(crate) const NO_BATCH: BatchRaw =
-    BatchRaw { fields: [Handle::NONE; FIELDS], field_count: 0, samples: 0, index: 0 };
+use crate::breadcrumb::Activity;
 
 impl Runtime {
-    /// Runs one epoch of phase `index` and answers what goes on upwards.
+    /// Runs one epoch of phase `index`, and returns what the caller must propagate.
     pub(super) fn phase_epoch(&self, index: usize, epoch: u64) -> Flow {
         let phase = self.enter_phase(index, epoch)?;
-        self.epochs_within.set(0);
-        self.epoch_complete.set(false);
+        self.epochs.begun_by_phase.set(0);
+        self.epochs.is_complete.set(false);
         let mut flow = if phase.instance.plugin_side().has_epoch() {
             let instance = &phase.instance;
-            instance.call(self, Doing::Epoch, |plugin| plugin.phase_epoch(self, instance.number))
+            instance.call(self, Activity::Epoch, |call| call.phase_epoch())
         } else {
             self.default_epoch()
         };
-        if self.open_epoch.borrow().is_some() {
-            // The phase left without ending its epoch: the host does it.
+        if self.epochs.is_open() {
+            // The phase returned without ending its epoch.
             flow = match flow {
                 Ok(()) => self.epoch_end(status::OK, ""),
                 Err(stop) => self.close_epoch(Err(stop)),
@@ -44,11 +35,11 @@ impl Runtime {
         self.leave_phase(flow)
     }
 
-    /// A phase has done its epoch: everything can be saved, also where the fit ends with it.
+    /// Offers a save point after an epoch of a phase, also if the fit ends with it.
     fn after_epoch(&self, flow: Flow) -> Flow {
         match flow {
             Ok(()) => self.checkpoint(None),
-            Err(stop) if stop.kind() == StopKind::CancelFit && self.epoch_complete.get() => {
+            Err(stop) if stop.kind() == StopKind::CancelFit && self.epochs.is_complete.get() => {
                 match self.checkpoint(Some(&stop)) {
                     Ok(()) => Err(stop),
                     Err(other) => Err(stop.or_worse(other)),
@@ -60,16 +51,10 @@ impl Runtime {
 
     /// Makes a phase the running one.
     pub(super) fn enter_phase(&self, index: usize, epoch: u64) -> Flow<&PhaseSlot> {
-        let Some(phase) = self.parts()?.phases.get(index) else {
+        let Some(phase) = self.roles()?.phases.get(index) else {
             return Err(Stop::host(format!("there is no phase number {index}")));
         };
-        let size = {
-            let data = self.data.borrow();
-            phase
-                .split
-                .as_deref()
-                .and_then(|split| data.as_ref().and_then(|data| data.split(split)))
-        };
+        let size = phase.split.as_deref().and_then(|split| self.data.split(split));
         self.position.change(|at| {
             at.phase = index as u32;
             at.phase_kind = phase.kind.code();
@@ -82,12 +67,12 @@ impl Runtime {
         self.profile.enter_phase(index as u32);
         self.position.samples_per_epoch.set(size.map_or(0, |size| size.samples));
         let mut state = self.state.borrow_mut();
-        state.set(self.root.epoch, Value::Number(epoch as f64));
-        state.set(self.root.phase, Value::Text(phase.instance.id.clone()));
+        state.set(self.nodes.epoch, Value::Number(epoch as f64));
+        state.set(self.nodes.phase, Value::Text(phase.instance.id.clone()));
         Ok(phase)
     }
 
-    /// After a failure the position stays, so that the message and `error` tell where.
+    /// Leaves the phase. After a failure the position is kept for the message and for `error`.
     pub(super) fn leave_phase(&self, flow: Flow) -> Flow {
         if !matches!(&flow, Err(stop) if stop.kind().is_failure()) {
             self.position.leave_phase();
@@ -109,34 +94,33 @@ impl Runtime {
         self.close_epoch(flow)
     }
 
-    /// Begins an epoch of the running phase: fires epoch-begin.
+    /// Begins an epoch of the running phase: sends epoch-begin.
     pub(crate) fn epoch_begin(&self) -> Flow {
-        if self.open_epoch.borrow().is_some() {
-            return Err(Stop::host(
+        if self.epochs.is_open() {
+            return Err(self.misuse(
                 "an epoch begins while the one before has not ended: call epoch_end first",
             ));
         }
         let at = self.position.get();
-        let Some(phase) = self.parts()?.phases.get(at.phase as usize) else {
+        let Some(phase) = self.roles()?.phases.get(at.phase as usize) else {
             return Err(Stop::host("an epoch begins while no phase is running"));
         };
-        self.epochs_within.set(self.epochs_within.get() + 1);
+        self.epochs.begun_by_phase.set(self.epochs.begun_by_phase.get() + 1);
         if let Some(batches) =
-            self.take_up_epoch(&phase.instance.id, phase.split.as_deref().unwrap_or_default())?
+            self.resume_epoch(&phase.instance.id, phase.split.as_deref().unwrap_or_default())?
         {
-            *self.open_epoch.borrow_mut() =
-                Some(OpenEpoch { batches: Some(batches), held: Vec::with_capacity(2) });
+            self.epochs.begin(Some(batches));
             return Ok(());
         }
-        let data = self.data.borrow().clone();
+        let data = self.data.source();
         let batches = match (&phase.split, data) {
             (Some(split), Some(data)) if data.split(split).is_some() => {
                 Some(data.epoch(split, at.epoch).map_err(Stop::host)?)
             }
             _ => None,
         };
-        *self.open_epoch.borrow_mut() = Some(OpenEpoch { batches, held: Vec::with_capacity(2) });
-        self.spans[Span::Epoch as usize].set(self.next_serial());
+        self.epochs.begin(batches);
+        self.spans.open(Span::Epoch);
         self.record_event("epoch-begin", &phase.instance.id, "")?;
         self.dispatch(event::EPOCH_BEGIN)
     }
@@ -144,27 +128,28 @@ impl Runtime {
     /// The next batch; one without fields after the last.
     pub(crate) fn next_batch(&self) -> Flow<BatchRaw> {
         self.profile.next_step();
-        if (self.signal() != 0 || self.offer_steps.get()) && !self.pause_between_steps()? {
+        if (self.signal() != 0 || self.saving.offers_steps()) && !self.pause_between_steps()? {
             return Ok(NO_BATCH);
         }
-        // The loader may wait here; it never calls back into the learner.
+        // May wait for the loader, which never calls back into the learner.
         let next = {
-            let mut open = self.open_epoch.borrow_mut();
+            let mut open = self.epochs.open.borrow_mut();
             let Some(open) = open.as_mut() else {
-                return Err(Stop::host(
-                    "a batch is asked for outside of an epoch: call epoch_begin first",
-                ));
+                return Err(
+                    self.misuse("a batch is asked for outside of an epoch: call epoch_begin first")
+                );
             };
             let Some(batches) = open.batches.as_mut() else { return Err(self.no_split()) };
             let mut engine = self.engine.borrow_mut();
-            while let Some(room) = engine.take_returned() {
-                batches.take_back(room);
+            while let Some(buffer) = engine.take_returned() {
+                batches.take_back(buffer);
             }
-            self.profile.time(Work::Data, || batches.next_batch(&*engine)).map_err(Stop::host)?
+            self.profile.time(Work::Data, || batches.next_batch(&*engine))
         };
+        let next = next.map_err(|text| self.data_failed(text))?;
         let Some(batch) = next else { return Ok(NO_BATCH) };
         if batch.fields.is_empty() || batch.fields.len() > FIELDS {
-            return Err(Stop::host(format!(
+            return Err(self.data_failed(format!(
                 "a batch has {} fields; 1 to {FIELDS} are possible",
                 batch.fields.len()
             )));
@@ -180,15 +165,13 @@ impl Runtime {
             *field = engine.insert_lent(tensor);
         }
         drop(engine);
-        if let Some(open) = self.open_epoch.borrow_mut().as_mut() {
-            open.held.push(raw);
-        }
+        self.epochs.hold(raw);
         Ok(raw)
     }
 
     fn no_split(&self) -> Stop {
         let phase =
-            self.parts.get().and_then(|parts| parts.phases.get(self.position.get().phase as usize));
+            self.roles.get().and_then(|roles| roles.phases.get(self.position.get().phase as usize));
         let (id, split) =
             phase.map_or(("", None), |phase| (phase.instance.id.as_str(), phase.split.as_deref()));
         Stop::host(match split {
@@ -202,26 +185,7 @@ impl Runtime {
         })
     }
 
-    /// Gives back the handles of a batch that was worked on.
-    pub(super) fn release_batch(&self, batch: &BatchRaw) {
-        let mut open = self.open_epoch.borrow_mut();
-        let Some(open) = open.as_mut() else { return };
-        if let Some(place) = open.held.iter().position(|held| held.fields == batch.fields) {
-            let held = open.held.swap_remove(place);
-            self.release_fields(&held);
-        }
-    }
-
-    fn release_fields(&self, batch: &BatchRaw) {
-        let mut engine = self.engine.borrow_mut();
-        for &field in &batch.fields[..batch.field_count as usize] {
-            if let Err(error) = engine.release(field) {
-                log::warn!("a plugin gave back a batch that it had only borrowed: {error}");
-            }
-        }
-    }
-
-    /// Ends the epoch that ended with `code` and answers what goes on upwards.
+    /// Ends the epoch with the phase's status, and returns what the caller must propagate.
     pub(crate) fn epoch_end(&self, code: i32, text: &str) -> Flow {
         let mut flow = if code == status::OK { Ok(()) } else { Err(self.returned(code, text)) };
         if self.in_step() {
@@ -230,16 +194,16 @@ impl Runtime {
         self.close_epoch(flow)
     }
 
-    /// Tells the outcome of the epoch to those who have not heard it, and leaves it.
+    /// Sends the outcome of the epoch to the callbacks that await its end, and closes the epoch.
     pub(super) fn close_epoch(&self, flow: Flow) -> Flow {
-        if self.open_epoch.borrow().is_none() {
+        if !self.epochs.is_open() {
             return flow;
         }
         self.profile.outside_steps();
         let complete = flow.is_ok();
         let flow = match flow {
             Ok(()) => self.finish_epoch(),
-            Err(stop) if stop.kind() == StopKind::CancelStep => Err(outside_a_step(stop)),
+            Err(stop) if stop.kind() == StopKind::CancelStep => Err(stop.outside_a_step()),
             Err(stop) if stop.kind() == StopKind::CancelEpoch => self.cancel_epoch(stop),
             Err(stop) => Err(stop),
         };
@@ -247,21 +211,19 @@ impl Runtime {
             Err(stop) if stop.kind() == StopKind::CancelFit => self.abandon_epoch(stop, complete),
             flow => flow,
         };
-        if let Some(open) = self.open_epoch.borrow_mut().take() {
-            open.held.iter().for_each(|batch| self.release_fields(batch));
-        }
+        self.epochs.close(&self.engine);
         if !matches!(&flow, Err(stop) if stop.kind().is_failure()) {
-            self.spans[Span::Epoch as usize].set(0);
+            self.spans.close(Span::Epoch);
         }
         flow
     }
 
-    /// All batches were worked on: epoch-end, then checkpoint.
+    /// Sends epoch-end after the last batch.
     fn finish_epoch(&self) -> Flow {
         self.position.change(|at| at.step = 0);
         let flow = match self.dispatch(event::EPOCH_END) {
-            Err(stop) if stop.kind() == StopKind::CancelStep => Err(outside_a_step(stop)),
-            // The epoch is over anyway; the others still hear its end.
+            Err(stop) if stop.kind() == StopKind::CancelStep => Err(stop.outside_a_step()),
+            // The epoch is over anyway; the others still receive its end.
             Err(stop) if stop.kind() == StopKind::CancelEpoch => {
                 self.dispatch_closing(event::EPOCH_END, Span::Epoch)
             }
@@ -272,25 +234,23 @@ impl Runtime {
     }
 
     fn epoch_ended(&self) -> Flow {
-        self.epoch_complete.set(true);
+        self.epochs.is_complete.set(true);
         let phase = self.with_at(|at| at.phase.to_owned());
         self.record_event("epoch-end", &phase, "")
     }
 
-    /// Everything can be saved. `stop` is what ends the fit afterwards.
+    /// Sends checkpoint and offers a save point. `stop` is what ends the fit afterwards.
     fn checkpoint(&self, stop: Option<&Stop>) -> Flow {
         let flow = self.dispatch(event::CHECKPOINT);
-        self.ports.sink.flush().map_err(|error| {
-            Stop::host(format!("the record of the run cannot be written: {error}"))
-        })?;
+        self.flush_record()?;
         flow?;
-        *self.stopping.borrow_mut() = stop.cloned();
-        let offered = self.offer(Moment::Epoch);
-        *self.stopping.borrow_mut() = None;
+        *self.saving.stopping.borrow_mut() = stop.cloned();
+        let offered = self.offer(SavePoint::Epoch);
+        *self.saving.stopping.borrow_mut() = None;
         offered
     }
 
-    /// The epoch was cancelled: epoch-cancelled tells so, epoch-end follows.
+    /// Sends epoch-cancelled, then epoch-end.
     fn cancel_epoch(&self, stop: Stop) -> Flow {
         self.position.change(|at| at.step = 0);
         self.record_event("epoch-cancelled", &stop.0.by, &stop.0.text)?;
@@ -304,22 +264,15 @@ impl Runtime {
         self.epoch_ended()
     }
 
-    /// The fit ends within the epoch: epoch-cancelled stands in for epoch-end.
+    /// The fit ends within the epoch: sends epoch-cancelled in place of epoch-end.
     fn abandon_epoch(&self, stop: Stop, complete: bool) -> Flow {
-        let told = self.record_event("epoch-cancelled", &stop.0.by, &stop.0.text);
-        let told = told.and_then(|()| self.dispatch_closing(event::EPOCH_CANCELLED, Span::Epoch));
-        // An epoch whose batches are all done can be saved, also if an epoch-end ended the fit.
-        let told = if complete { told.and_then(|()| self.epoch_ended()) } else { told };
-        match told {
+        let sent = self.record_event("epoch-cancelled", &stop.0.by, &stop.0.text);
+        let sent = sent.and_then(|()| self.dispatch_closing(event::EPOCH_CANCELLED, Span::Epoch));
+        // An epoch whose batches are all done can be saved, also if a callback ended the fit at epoch-end.
+        let sent = if complete { sent.and_then(|()| self.epoch_ended()) } else { sent };
+        match sent {
             Err(other) => Err(stop.or_worse(other)),
             Ok(()) => Err(stop),
         }
     }
-}
-
-/// A step can be cancelled only while one runs.
-pub(super) fn outside_a_step(mut stop: Stop) -> Stop {
-    stop.0.kind = StopKind::Error;
-    stop.0.text = format!("it cancelled a step where none was running ({})", stop.0.text);
-    stop
 }

@@ -1,13 +1,13 @@
-//! Events by number, and the dispatch lists: who is called at which event of which phase, decided
+//! Events by number, and the dispatch lists: the callbacks of each event of each phase, computed
 //! once per composition.
 
 use std::rc::Rc;
 
 use fluxbay_plugin::abi::event;
 
-use super::instances::Instance;
-use crate::bridge::call::Handler;
-use crate::supervisor::{self, Line};
+use super::instance::Instance;
+use crate::breadcrumb::{self, Line};
+use crate::calls::EventHandler;
 
 /// Names of custom events, numbered from [`event::CUSTOM`] in the order in which they were first
 /// named.
@@ -24,7 +24,7 @@ impl EventNames {
         }
         let number = event::CUSTOM + self.custom.len() as u32;
         self.custom.push(name.to_owned());
-        supervisor::write(&Line::Event { number, name: name.to_owned() });
+        breadcrumb::write(&Line::Event { number, name: name.to_owned() });
         number
     }
 
@@ -48,7 +48,7 @@ impl EventNames {
         }
     }
 
-    /// How many custom events there are.
+    /// Number of custom events.
     pub fn custom_count(&self) -> usize {
         self.custom.len()
     }
@@ -68,14 +68,14 @@ fn column(number: u32, columns: usize) -> Option<usize> {
 /// One instance in a dispatch list.
 #[derive(Clone, Debug)]
 pub struct Subscriber {
-    /// Its handling of events.
-    pub handler: Handler,
+    /// Its function for events.
+    pub handler: EventHandler,
     /// The instance.
     pub instance: Rc<Instance>,
 }
 
-/// For each phase (and for "no phase", the last row) and each event the instances to call, in their
-/// order.
+/// The instances to call for each event of each phase, in their order. The last row is for events
+/// outside phases.
 #[derive(Debug, Default)]
 pub struct DispatchLists {
     columns: usize,
@@ -105,7 +105,7 @@ impl DispatchLists {
                 };
                 let instances = subscribers((row < phases).then_some(row), number).into_iter();
                 let ready = instances.filter_map(|instance| {
-                    Some(Subscriber { handler: instance.plugin_side().handler()?, instance })
+                    Some(Subscriber { handler: instance.plugin_side().event_handler()?, instance })
                 });
                 lists.lists.push(ready.collect());
             }
@@ -113,7 +113,7 @@ impl DispatchLists {
         lists
     }
 
-    /// The instances to call; `None` where the number is no event of this run.
+    /// The instances to call; `None` if the number is no event of this run.
     #[inline]
     pub fn of(&self, phase: u32, number: u32) -> Option<&[Subscriber]> {
         let row = (phase as usize).min(self.phases) * self.columns;

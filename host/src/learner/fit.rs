@@ -6,54 +6,53 @@ use std::borrow::Borrow;
 use fluxbay_plugin::abi::event;
 
 use super::control::{Ending, FitReport, Flow, Stop, StopKind, Worst};
-use super::epoch::outside_a_step;
-use super::instances::Span;
 use super::ports::DataBatch;
 use super::runtime::Runtime;
+use super::span::Span;
 
 impl Runtime {
     /// Runs `epochs` more epochs of every phase.
     pub fn fit(&self, epochs: u64) -> FitReport {
-        self.position.epochs.set(self.epochs_done.get() + epochs);
+        self.position.epochs.set(self.epochs_done() + epochs);
         self.position.leave_phase();
         let flow = self.begin_fit().and_then(|()| self.run_epochs(epochs));
         let ending = self.end_fit(flow);
         self.ports.display.close();
-        FitReport { ending, epochs: self.epochs_done.get(), metrics: self.metrics.borrow().clone() }
+        FitReport { ending, epochs: self.epochs_done(), metrics: self.metrics.borrow().values() }
     }
 
     fn begin_fit(&self) -> Flow {
-        if self.take_up_fit() {
-            return self.decided_stop();
+        if self.resume_fit() {
+            return self.saved_stop();
         }
-        self.spans[Span::Fit as usize].set(self.next_serial());
+        self.spans.open(Span::Fit);
         self.record_event("fit-begin", "", "")?;
         let flow = self.dispatch(event::FIT_BEGIN);
         // A callback that failed within its rehearsal left it open.
-        let put_back = self.put_back_after_rehearsal();
-        flow.and(put_back)
+        let restored = self.restore_after_rehearsal();
+        flow.and(restored)
     }
 
     fn run_epochs(&self, epochs: u64) -> Flow {
-        let phases = self.parts()?.phases.len();
+        let phases = self.roles()?.phases.len();
         for _ in 0..epochs {
-            for index in self.next_phase.get()..phases {
+            for index in self.epochs.next_phase.get()..phases {
                 self.pause_between_phases()?;
-                let flow = self.phase_epoch(index, self.epochs_done.get() + 1);
-                let is_complete = flow.is_ok() || self.epoch_complete.get();
+                let flow = self.phase_epoch(index, self.epochs_done() + 1);
+                let is_complete = flow.is_ok() || self.epochs.is_complete.get();
                 if is_complete && index + 1 == phases {
-                    self.epochs_done.set(self.epochs_done.get() + 1);
+                    self.epochs.done.set(self.epochs_done() + 1);
                 }
                 flow?;
-                self.next_phase.set((index + 1) % phases);
+                self.epochs.next_phase.set((index + 1) % phases);
             }
         }
         Ok(())
     }
 
-    /// Tells everybody how the fit ended.
+    /// Sends the outcome of the fit to the callbacks that await its end.
     fn end_fit(&self, flow: Flow) -> Ending {
-        self.next_phase.set(0);
+        self.epochs.next_phase.set(0);
         let (ending, mut worst) = match flow {
             Ok(()) => (Ending::Finished, Worst::default()),
             Err(stop) if stop.kind() == StopKind::CancelFit => {
@@ -66,7 +65,7 @@ impl Runtime {
         };
         worst.note(self.dispatch_closing(event::FIT_END, Span::Fit));
         worst.note(self.record_event("fit-end", "", ""));
-        self.spans[Span::Fit as usize].set(0);
+        self.spans.close(Span::Fit);
         match worst.flow() {
             Err(stop) if stop.kind().is_failure() => self.fail(stop),
             _ => ending,
@@ -77,26 +76,26 @@ impl Runtime {
         Ending::Failed(self.announce_failure(stop))
     }
 
-    /// Sends `error` to all who are owed an end, and leaves everything.
+    /// Sends `error` to the callbacks that await an end, and closes all spans.
     fn announce_failure(&self, stop: Stop) -> Stop {
         if let Err(other) = self.record_event("error", &stop.0.by, &stop.to_string()) {
             log::error!("{other}");
         }
         if let Err(other) = self.dispatch_error() {
-            log::error!("while the failure was told to the callbacks: {other}");
+            log::error!("while the failure was sent to the callbacks: {other}");
         }
-        self.spans.iter().for_each(|span| span.set(0));
+        self.spans.close_all();
         self.position.leave_phase();
         stop
     }
 
     /// Runs one epoch of phase `index` outside of a fit, such as a validation alone. A cancelled
-    /// fit is answered as a stop.
+    /// fit is returned as a stop.
     ///
     /// # Errors
     /// What cancelled the fit, or failed.
     pub fn run_epoch(&self, index: usize) -> Flow {
-        let flow = self.phase_epoch(index, self.epochs_done.get() + 1);
+        let flow = self.phase_epoch(index, self.epochs_done() + 1);
         self.settle(flow)
     }
 
@@ -118,7 +117,7 @@ impl Runtime {
         index: usize,
         batches: impl IntoIterator<Item = impl Borrow<DataBatch>>,
     ) -> Flow {
-        let flow = self.enter_phase(index, self.epochs_done.get() + 1);
+        let flow = self.enter_phase(index, self.epochs_done() + 1);
         let flow = flow
             .and_then(|_| batches.into_iter().try_for_each(|batch| self.step_on(batch.borrow())));
         let flow = self.leave_phase(flow);
@@ -132,15 +131,11 @@ impl Runtime {
     }
 }
 
-/// A step or an epoch cancelled where there is none is an error.
-fn misplaced(mut stop: Stop) -> Stop {
+/// A cancelled step or epoch where none was running is an error.
+fn misplaced(stop: Stop) -> Stop {
     match stop.kind() {
-        StopKind::CancelStep => outside_a_step(stop),
-        StopKind::CancelEpoch => {
-            stop.0.kind = StopKind::Error;
-            stop.0.text = format!("it cancelled an epoch where none was running ({})", stop.0.text);
-            stop
-        }
+        StopKind::CancelStep => stop.outside_a_step(),
+        StopKind::CancelEpoch => stop.outside_an_epoch(),
         _ => stop,
     }
 }

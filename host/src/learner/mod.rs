@@ -1,38 +1,57 @@
-//! The learner: the loop that drives phases, and everything that a plugin sees of a run.
+//! The learner: the training loop, and everything of a run that plugins see.
 //!
-//! [`session`](crate::session) builds it, [`bridge`](crate::bridge) carries calls between it and
-//! the plugins. It is single-threaded. It never opens a plugin, a data file or a terminal: those
-//! stand behind the traits of [`ports`].
+//! [`Runtime`] holds the parts of a run; the loop is in `fit`, `epoch` and `step`, events in
+//! `dispatch`, what phases ask for in `models`. [`session`](crate::session) builds it;
+//! [`bridge`](crate::bridge) serves the calls of plugins with it, [`calls`](crate::calls) makes the
+//! calls into them. It is single-threaded. It opens no plugin, file or terminal: those are behind
+//! the traits of [`ports`].
 
 #![forbid(unsafe_code)]
 
-mod callbacks;
+mod assemble;
+mod batches;
+mod blame;
+mod calling;
 pub mod control;
+mod create;
 mod dispatch;
 mod epoch;
 pub mod events;
 mod fit;
-pub mod instances;
+pub mod instance;
+mod members;
+mod metrics;
+mod mode;
 mod models;
-pub mod optimizers;
+mod optimizers;
+mod pausing;
 pub mod ports;
 mod position;
 pub mod profile;
 mod recording;
+mod references;
+pub mod refusal;
 mod rehearsal;
+mod rehearsing;
+mod restore;
+mod results;
+mod roles;
+mod run_data;
 pub mod runtime;
 pub mod saving;
+mod schedules;
 mod setup;
 pub mod snapshot;
+mod span;
 pub mod state;
 mod step;
+mod take_snapshot;
 #[cfg(test)]
 mod tests;
 mod values;
 
 pub use control::{Ending, FitReport, Flow, Stop, StopKind, StopReason};
-pub use instances::{Answers, Components, Declared, Instance, OnError, Prepared};
-pub use models::FieldSpecs;
-pub use optimizers::OptimizerSlot;
-pub use runtime::{Folders, LossSlot, ModelSlot, Parts, PhaseSlot, Ports, Runtime, TIME_IS_UP};
+pub use instance::{Components, Declared, Instance, OnError, Prepared, Requested};
+pub use roles::{LossSlot, ModelSlot, OptimizerSlot, PhaseSlot, Roles};
+pub use runtime::{Folders, Ports, Runtime, TIME_IS_UP};
 pub use setup::NewInstance;

@@ -1,59 +1,33 @@
-//! Models, losses, the backward pass: the mechanism that a phase's step is made of.
+//! Models, losses, the backward pass: what the steps of phases consist of.
 
 use candle_core::DeviceLocation;
-use fluxbay_plugin::abi::{dataset::FieldSpec, handle::Handle, learner::ALL, text::Text};
+use fluxbay_plugin::abi::{handle::Handle, learner::ALL};
 
 use super::control::{Flow, Stop};
-use super::instances::Doing;
+use super::mode::OUTSIDE_STEPS;
 use super::ports::DataField;
 use super::profile::Work;
-use super::runtime::{Answer, LossSlot, ModelSlot, Refusal, Runtime, stopped};
-use super::state::{Rights, TensorSet, Value};
-use super::step::{QUIET, engine_error};
+use super::refusal::{Answer, Refusal, stopped};
+use super::roles::{LossSlot, ModelSlot};
+use super::runtime::Runtime;
+use super::state::{Rights, State, TensorSet, Value};
+use crate::breadcrumb::Activity;
+use crate::calls::FieldSpecs;
 use crate::tensor::{Init, Kind};
 
-/// Fields of the data in the contract's form, and what they point at.
-pub struct FieldSpecs<'a> {
-    /// One per field.
-    pub specs: Vec<FieldSpec>,
-    /// The shapes that `specs` points at.
-    _shapes: Vec<Vec<u64>>,
-    _fields: &'a [DataField],
-}
-
-impl<'a> FieldSpecs<'a> {
-    fn new(fields: &'a [DataField]) -> FieldSpecs<'a> {
-        let shapes: Vec<Vec<u64>> = fields
-            .iter()
-            .map(|field| field.shape.iter().map(|&size| size as u64).collect())
-            .collect();
-        let spec = |(field, shape): (&DataField, &Vec<u64>)| FieldSpec {
-            name: Text::new(&field.name),
-            dtype: field.dtype,
-            reserved: 0,
-            shape: shape.as_ptr(),
-            rank: shape.len(),
-            classes: field.classes,
-        };
-        let specs = fields.iter().zip(&shapes).map(spec).collect();
-        FieldSpecs { specs, _shapes: shapes, _fields: fields }
-    }
-}
-
 impl Runtime {
-    /// Lets every model make its parameters, for data with these fields; sets `params` and `model`
-    /// up.
+    /// Builds every model for data with these fields, and adds `params`, `model` and `step.grads` to
+    /// the state tree.
     pub(super) fn build_models(&self, models: &[ModelSlot], fields: &[DataField]) -> Flow {
         let specs = FieldSpecs::new(fields);
         let single = models.len() == 1;
         for (index, model) in models.iter().enumerate() {
             let number = self.engine.borrow_mut().model(&model.name);
             debug_assert_eq!(number, index);
-            self.building.set(Some((number, model.instance.number)));
-            let built = model.instance.call(self, Doing::Building, |plugin| {
-                plugin.model_build(self, model.instance.number, &specs)
-            });
-            self.building.set(None);
+            self.step.building.set(Some((number, model.instance.number)));
+            let built =
+                model.instance.call(self, Activity::Building, |call| call.model_build(&specs));
+            self.step.building.set(None);
             built?;
         }
         let mut state = self.state.borrow_mut();
@@ -69,15 +43,15 @@ impl Runtime {
 
     fn host_set(
         &self,
-        state: &mut super::state::State,
+        state: &mut State,
         path: &str,
         set: TensorSet,
         models: &[ModelSlot],
     ) -> Flow {
         let mut put = |path: &str, set: TensorSet| -> Flow {
-            let node = state.node(path).map_err(engine_error)?;
+            let node = state.node(path).map_err(Stop::engine)?;
             state.set(node, Value::Tensors(set));
-            // Slots below it that were asked for earlier now lead to single tensors.
+            // Slots below it that were granted earlier now lead to single tensors.
             state.host_below(node, set);
             Ok(())
         };
@@ -88,7 +62,7 @@ impl Runtime {
         Ok(())
     }
 
-    /// Makes a parameter of the model that is being built.
+    /// Creates a parameter of the model that is being built.
     pub(crate) fn make_parameter(
         &self,
         caller: u32,
@@ -97,7 +71,7 @@ impl Runtime {
         init: Init,
         kind: Kind,
     ) -> Answer<Handle> {
-        match self.building.get() {
+        match self.step.building.get() {
             Some((model, number)) if number == caller => {
                 Ok(self.engine.borrow_mut().parameter(model, path, shape, init, kind)?)
             }
@@ -117,7 +91,7 @@ impl Runtime {
     }
 
     fn model_at(&self, index: u32) -> Answer<&ModelSlot> {
-        let models = &stopped(self.parts())?.models;
+        let models = &stopped(self.roles())?.models;
         models.get(index as usize).ok_or_else(|| {
             Refusal::Text(format!(
                 "there is no model number {index}; this run has {}",
@@ -127,14 +101,14 @@ impl Runtime {
     }
 
     fn loss_at(&self, index: u32) -> Answer<&LossSlot> {
-        let losses = &stopped(self.parts())?.losses;
+        let losses = &stopped(self.roles())?.losses;
         losses.get(index as usize).ok_or_else(|| {
             Refusal::Text(format!("there is no loss number {index}; this run has {}", losses.len()))
         })
     }
 
-    /// Runs a model. The running phase may, and who has a read grant on `model`: then without
-    /// recording, in evaluation mode.
+    /// Runs a model for the running phase, or for an instance with a read grant on `model`: then
+    /// without recording, in evaluation mode.
     pub(crate) fn forward(
         &self,
         caller: u32,
@@ -145,8 +119,10 @@ impl Runtime {
         let slot = self.model_at(model)?;
         let mut run = || {
             let instance = &slot.instance;
-            instance.call(self, Doing::Forward, |plugin| {
-                plugin.model_forward(self, instance.number, inputs, outputs)
+            instance.call(self, Activity::Forward, |call| {
+                let count = call.model_forward(inputs, outputs)?;
+                self.accept_outputs(instance, caller, &outputs[..count])?;
+                Ok(count)
             })
         };
         if self.require_phase(caller, "run a model").is_ok() {
@@ -154,13 +130,13 @@ impl Runtime {
         }
         self.require_read(caller, "model")?;
         let before = self.engine.borrow().mode();
-        self.engine.borrow_mut().set_mode(QUIET);
+        self.engine.borrow_mut().set_mode(OUTSIDE_STEPS);
         let flow = run();
         self.engine.borrow_mut().set_mode(before);
         stopped(flow)
     }
 
-    /// Runs a loss. The running phase may, and who has a read grant on `model`.
+    /// Runs a loss for the running phase, or for an instance with a read grant on `model`.
     pub(crate) fn loss(&self, caller: u32, loss: u32, yhats: Handle, ys: Handle) -> Answer<Handle> {
         let slot = self.loss_at(loss)?;
         if self.require_phase(caller, "run a loss").is_err() {
@@ -168,8 +144,10 @@ impl Runtime {
         }
         let instance = &slot.instance;
         let run = || {
-            instance.call(self, Doing::Judging, |plugin| {
-                plugin.loss_forward(self, instance.number, yhats, ys)
+            instance.call(self, Activity::Loss, |call| {
+                let value = call.loss_forward(yhats, ys)?;
+                self.accept_loss(instance, caller, value, [yhats, ys])?;
+                Ok(value)
             })
         };
         stopped(self.profile.time(Work::Loss, run))
@@ -187,14 +165,14 @@ impl Runtime {
         )))
     }
 
-    /// Gradients of `loss`, in place of those that the model had.
+    /// Computes the gradients of `loss`, in place of those of the model.
     pub(crate) fn backward(&self, caller: u32, model: u32, loss: Handle) -> Answer {
         self.require_phase(caller, "run a backward pass")?;
         let model = self.one_or_all(model)?;
         let mut engine = self.engine.borrow_mut();
         engine.clear_gradients(model);
         self.profile.time(Work::Backward, || engine.backward(loss, model))?;
-        self.grads_ready.set(true);
+        self.step.has_gradients.set(true);
         Ok(())
     }
 
@@ -210,12 +188,12 @@ impl Runtime {
     pub(crate) fn update(&self, caller: u32, model: u32) -> Answer {
         self.require_phase(caller, "update parameters")?;
         let only = self.one_or_all(model)?;
-        if !self.grads_ready.get() {
+        if !self.step.has_gradients.get() {
             return Err(Refusal::Text(
                 "there are no gradients to apply: run `backward` first, in the same step".into(),
             ));
         }
-        let models = &stopped(self.parts())?.models;
+        let models = &stopped(self.roles())?.models;
         for (index, slot) in models.iter().enumerate() {
             if only.is_none_or(|only| only == index) {
                 stopped(self.update_model(slot))?;
@@ -237,14 +215,14 @@ impl Runtime {
     /// Index of the model, or of the only one for an empty name.
     pub(crate) fn model_index(&self, name: &str) -> Answer<u32> {
         let names: Vec<&str> =
-            stopped(self.parts())?.models.iter().map(|model| model.name.as_str()).collect();
+            stopped(self.roles())?.models.iter().map(|model| model.name.as_str()).collect();
         index_of(&names, name, "model")
     }
 
     /// Index of the loss, or of the only one for an empty name.
     pub(crate) fn loss_number(&self, name: &str) -> Answer<u32> {
         let names: Vec<&str> =
-            stopped(self.parts())?.losses.iter().map(|loss| loss.name.as_str()).collect();
+            stopped(self.roles())?.losses.iter().map(|loss| loss.name.as_str()).collect();
         index_of(&names, name, "loss")
     }
 }

@@ -1,8 +1,8 @@
 //! What the learner needs from the rest of the host, as traits: data, the record of a run, the
 //! display.
 //!
-//! The loader, the run directory and the terminal implement them; tests implement them in a few
-//! lines. The learner never opens a file and never writes to a terminal itself.
+//! The loader, the run directory and the terminal implement them; tests have implementations of a
+//! few lines. The learner itself opens no file and writes to no terminal.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use candle_core::{CpuStorage, Tensor};
 use fluxbay_plugin::abi::event::phase_kind;
 use serde::{Deserialize, Serialize};
 
+pub use crate::calls::DataField;
 use crate::tensor::{Engine, Idle};
 
 /// What a phase is for; decides its mode and its data.
@@ -19,7 +20,7 @@ pub enum PhaseKind {
     Training,
     /// Measures; reads the split `validation`.
     Validation,
-    /// Anything else; reads no data unless told so.
+    /// Anything else; reads no data by default.
     Other,
 }
 
@@ -53,7 +54,7 @@ impl PhaseKind {
     }
 }
 
-/// Where a run stands when something is recorded.
+/// The position of a run when something is recorded.
 #[derive(Clone, Copy, Debug)]
 pub struct At<'a> {
     /// Instance id of the running phase; empty outside phases.
@@ -87,29 +88,29 @@ impl Scope {
     }
 }
 
-/// Why the record of a run could not be kept, such as a full disk. It ends the run.
+/// Why the record of a run could not be written, such as a full disk. It ends the run.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct SinkError(pub String);
 
-/// The lasting record of a run. Called on the training thread, between tensor work: implementations
-/// buffer.
+/// The record of a run on disk. Called on the training thread, between tensor operations, so
+/// implementations buffer.
 pub trait Sink {
     /// One figure, for `metrics.jsonl` and `metrics.csv`.
     fn metric(&self, at: &At<'_>, scope: Scope, name: &str, value: f64) -> Result<(), SinkError>;
 
-    /// Something that happened in the life of the run, for `events.jsonl`: `fit-begin`,
+    /// An event in the life of the run, for `events.jsonl`: `fit-begin`,
     /// `epoch-begin`, `epoch-end`, `epoch-cancelled`, `step-cancelled`, `fit-cancelled`, `error`,
     /// `fit-end`, `instance-disabled`. `by` is the instance that caused it (or empty), `detail` the
-    /// reason. Ordinary steps are not told.
+    /// reason. Ordinary steps are not recorded.
     fn event(&self, at: &At<'_>, kind: &str, by: &str, detail: &str) -> Result<(), SinkError>;
 
-    /// Called at the end of each phase's epoch, after every reader of epoch-end: what is buffered
-    /// goes to the disk.
+    /// Writes what is buffered to the disk. Called at the end of each phase's epoch, after all
+    /// callbacks of epoch-end.
     fn flush(&self) -> Result<(), SinkError>;
 }
 
-/// A record that keeps nothing.
+/// A record that discards everything.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoSink;
 
@@ -125,20 +126,20 @@ impl Sink for NoSink {
     }
 }
 
-/// What the person at the terminal sees. `by` is the id of the instance that speaks; each has at
-/// most one bar.
+/// What the user sees in the terminal. `by` is the id of the calling instance; each has at most one
+/// bar.
 pub trait Display {
     /// Prints lines above any bar.
     fn print(&self, by: &str, text: &str);
-    /// Begins a bar of `total` units; 0 where unknown.
+    /// Begins a bar of `total` units; 0 if unknown.
     fn progress_begin(&self, by: &str, label: &str, total: u64);
-    /// Moves it.
+    /// Moves the bar.
     fn progress_set(&self, by: &str, position: u64, message: &str);
-    /// Ends it; the message stays as a line.
+    /// Ends the bar and leaves the message as a line.
     fn progress_end(&self, by: &str, message: &str);
     /// Whether bars are drawn.
     fn interactive(&self) -> bool;
-    /// Ends all bars that are still open; called when a fit ends, however it ended.
+    /// Ends all open bars; called when a fit ends, for whatever reason.
     fn close(&self);
 }
 
@@ -155,19 +156,6 @@ impl Display for NoDisplay {
         false
     }
     fn close(&self) {}
-}
-
-/// One field of the data, as the data set states it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DataField {
-    /// `xs`, `ys`, or a name of its own.
-    pub name: String,
-    /// Element type, a number of the contract's `dtype`.
-    pub dtype: u32,
-    /// Shape of one sample.
-    pub shape: Vec<usize>,
-    /// Number of classes where the field holds class labels, else 0.
-    pub classes: u64,
 }
 
 /// One batch, ready for the engine: a tensor `[samples, ...]` per field, in the order of the
@@ -191,14 +179,14 @@ pub struct SplitSize {
     pub steps: u64,
 }
 
-/// Threads that have nothing to do while a batch is waited for, the caller's among them.
+/// Threads that can make batches while the training thread waits for one, including the caller's.
 pub trait Helpers {
-    /// How many.
+    /// Number of threads.
     fn threads(&self) -> usize;
-    /// Does `task` for each number below `count`, and returns when all are done.
+    /// Runs `task` for each number below `count`, and returns when all are done.
     fn share(&self, count: usize, task: &(dyn Fn(usize) + Sync));
-    /// Lets others than the caller do `task`, piece by piece, whenever they have nothing else to
-    /// do. They may never come round to it.
+    /// Offers `task` to the other threads, piece by piece, whenever they are idle. It may never
+    /// run.
     fn idle(&self, task: Arc<Idle>);
 }
 
@@ -230,16 +218,16 @@ impl Helpers for Engine {
 
 /// The batches of one epoch, in order.
 pub trait Batches {
-    /// The next one, or `None` after the last. An error ends the run; its text says what and where.
+    /// The next batch, or `None` after the last. An error ends the run; its text says what failed.
     fn next_batch(&mut self, helpers: &dyn Helpers) -> Result<Option<DataBatch>, String>;
 
-    /// Room of a tensor that an earlier batch held, for another.
-    fn take_back(&mut self, room: CpuStorage) {
-        drop(room);
+    /// Returns the buffer of a tensor of an earlier batch, to be used again.
+    fn take_back(&mut self, buffer: CpuStorage) {
+        drop(buffer);
     }
 
-    /// Where it stands, for [`Data::resume`]; `None` after the last batch, and where the data
-    /// cannot tell: such a run can be saved only after an epoch of a phase.
+    /// The position, for [`Data::resume`]; `None` after the last batch, and if the data has no
+    /// positions: such a run can be saved only after an epoch of a phase.
     fn position(&self) -> Option<BatchPosition> {
         None
     }
@@ -256,7 +244,7 @@ pub trait Batches {
 pub struct BatchPosition {
     /// The next batch, from 0.
     pub next: u64,
-    /// Tells one order of samples from another.
+    /// Hash of the order of the samples.
     pub fingerprint: u64,
 }
 
@@ -264,12 +252,12 @@ pub struct BatchPosition {
 pub trait Data {
     /// The fields of every sample.
     fn fields(&self) -> &[DataField];
-    /// The size of a split, or `None` where the data has no such split.
+    /// The size of a split, or `None` if the data has no such split.
     fn split(&self, name: &str) -> Option<SplitSize>;
     /// Begins epoch `epoch` (from 1) of a split.
     fn epoch(&self, split: &str, epoch: u64) -> Result<Box<dyn Batches>, String>;
-    /// Takes up an epoch at a position that [`Batches::position`] gave; an error where it would
-    /// read something else.
+    /// Resumes an epoch at a position from [`Batches::position`]; an error if it would read other
+    /// samples.
     fn resume(
         &self,
         split: &str,
@@ -277,7 +265,7 @@ pub trait Data {
         at: &BatchPosition,
     ) -> Result<Box<dyn Batches>, String> {
         Err(format!(
-            "epoch {epoch} of split `{split}` cannot be taken up at batch {}: this data begins only whole epochs",
+            "epoch {epoch} of split `{split}` cannot be resumed at batch {}: this data begins only whole epochs",
             at.next
         ))
     }

@@ -1,18 +1,18 @@
-//! Where the run stands: phase, epoch, step. Small copies, read at every event.
+//! The position of the run: phase, epoch, step. Copied at every event.
 
 use std::cell::Cell;
 
 use fluxbay_plugin::abi::event::{EventRaw, phase_kind};
 
-use crate::supervisor::crumb;
+use crate::breadcrumb;
 
 /// The position, with the parts that an event does not carry.
 #[derive(Debug)]
 pub struct Position {
     at: Cell<EventRaw>,
-    /// Number of the running phase's instance; [`NO_PHASE`] where none runs.
+    /// Number of the running phase's instance; [`NO_PHASE`] if none runs.
     pub phase_instance: Cell<u32>,
-    /// Epochs that the fit will have run in all.
+    /// Epochs that the fit runs in total.
     pub epochs: Cell<u64>,
     /// Samples of the current batch; 0 outside steps.
     pub samples: Cell<u64>,
@@ -20,7 +20,7 @@ pub struct Position {
     pub samples_per_epoch: Cell<u64>,
 }
 
-/// No instance has this number, and no caller: `NOBODY` is another.
+/// Neither an instance nor `NO_INSTANCE` has this number.
 const NO_PHASE: u32 = u32::MAX - 1;
 
 const OUTSIDE: EventRaw = EventRaw {
@@ -53,7 +53,7 @@ impl Position {
         EventRaw { kind, ..self.at.get() }
     }
 
-    /// Number of the running phase; `u32::MAX` where none runs.
+    /// Number of the running phase; `u32::MAX` if none runs.
     #[inline]
     pub fn phase(&self) -> u32 {
         self.at.get().phase
@@ -70,13 +70,13 @@ impl Position {
         let mut at = self.at.get();
         change(&mut at);
         self.at.set(at);
-        crumb::position(at.phase, at.epoch, at.step);
+        breadcrumb::position(at.phase, at.epoch, at.step);
     }
 
-    /// Leaves the phase; the epoch stays.
+    /// Leaves the phase; the epoch is kept.
     pub fn leave_phase(&self) {
         let epoch = self.at.get().epoch;
-        crumb::position(OUTSIDE.phase, epoch, 0);
+        breadcrumb::position(OUTSIDE.phase, epoch, 0);
         self.at.set(EventRaw { epoch, ..OUTSIDE });
         self.phase_instance.set(NO_PHASE);
         self.samples.set(0);

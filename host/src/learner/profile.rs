@@ -1,23 +1,23 @@
-//! Where the time goes: per phase, event and callback, always on.
+//! Time measurements per phase, event and callback, always on.
 //!
-//! Reading a clock costs more than calling a callback, so not every step is timed: one in
-//! [`EVERY`], of long runs one in [`LATER`], chosen at random but the same in every run; what is
-//! outside of steps is always timed. Counts are exact, times of steps are scaled up from those that
-//! were timed, each of which counts for as many as it was chosen from (the estimator of Horvitz and
-//! Thompson, 1952, as a ratio). While a step is not timed, an event costs one load and one branch.
+//! Reading a clock costs more than calling a callback, so only a sample of the steps is timed: one
+//! in [`EVERY`], later one in [`LATER`], chosen at random but identically in every run. Work outside
+//! of steps is always timed. Counts are exact; times of steps are estimated from the timed ones,
+//! each weighted by the inverse of its probability (Horvitz and Thompson, 1952, as a ratio). While
+//! a step is not timed, an event costs one load and one branch.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// One step in so many is timed.
+/// One in this many steps is timed.
 pub const EVERY: u32 = 16;
-/// One step in so many is timed after the first [`EARLY`].
+/// One in this many steps is timed after the first [`EARLY`].
 pub const LATER: u32 = 256;
-/// Steps of a run that are many enough for a good picture.
+/// Steps after which fewer are timed.
 pub const EARLY: u64 = 4096;
 
-/// What time is spent on.
+/// Work that is timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Work {
     /// Waiting for a batch.
@@ -32,45 +32,44 @@ pub enum Work {
     Backward,
     /// An update by the optimizers.
     Update,
-    /// An event, by its number: all who handle it.
+    /// An event, by its number: all callbacks that handle it.
     Event(u32),
     /// A callback, by its number, at an event.
     Callback(u32, u32),
 }
 
-/// Time that was measured.
+/// Measured time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spent {
-    /// How often, in timed steps and outside of steps.
+    /// Number of measurements, in timed steps and outside of steps.
     pub timed: u64,
-    /// How long, each time as often as its step counts.
+    /// Total time, each measurement weighted like its step.
     pub time: Duration,
 }
 
 /// Steps of a phase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Steps {
-    /// Those that were begun.
+    /// Begun.
     pub begun: u64,
-    /// Those of them that were timed.
+    /// Timed.
     pub timed: u64,
-    /// What those that were timed stand for.
+    /// Sum of the weights of the timed steps.
     pub weight: u64,
 }
 
 /// Phase, whether it belongs to a step, and work.
 type Key = (u32, bool, Work);
 
-/// Room for so many kinds of work before more is asked for: in the middle of a step nothing should
-/// be allocated.
-const ROOM: usize = 512;
+/// Initial capacity for kinds of work, so that steps do not allocate.
+const CAPACITY: usize = 512;
 
 /// The measurements of a run.
 #[derive(Debug)]
 pub struct Profile {
     timing: Cell<bool>,
     in_step: Cell<bool>,
-    /// Whether it was decided if the next step is timed.
+    /// Whether the decision about timing the next step was made.
     decided: Cell<bool>,
     step_began: Cell<Option<Instant>>,
     random: Cell<u64>,
@@ -81,7 +80,7 @@ pub struct Profile {
     /// Sorted by key.
     spent: RefCell<Vec<(Key, Spent)>>,
     steps: RefCell<BTreeMap<u32, Steps>>,
-    /// Steps of the running phase that are not in `steps` yet.
+    /// Steps of the running phase that are not yet in `steps`.
     current: Cell<Steps>,
 }
 
@@ -96,7 +95,7 @@ impl Default for Profile {
             seen: Cell::new(0),
             clock_reads: Cell::new(0),
             phase: Cell::new(u32::MAX),
-            spent: RefCell::new(Vec::with_capacity(ROOM)),
+            spent: RefCell::new(Vec::with_capacity(CAPACITY)),
             steps: RefCell::default(),
             current: Cell::default(),
         }
@@ -108,16 +107,16 @@ impl Default for Profile {
 pub struct Row {
     /// Number of the phase; `u32::MAX` outside of phases.
     pub phase: u32,
-    /// What.
+    /// The work.
     pub work: Work,
-    /// How often it was timed.
+    /// Number of measurements.
     pub timed: u64,
-    /// Time in all, scaled up from the timed steps.
+    /// Total time, estimated from the timed steps.
     pub seconds: f64,
 }
 
 impl Profile {
-    /// The time now, where this moment is timed.
+    /// The current time if this moment is timed.
     #[inline]
     pub fn begin(&self) -> Option<Instant> {
         if self.timing.get() { Some(self.now()) } else { None }
@@ -141,7 +140,7 @@ impl Profile {
         self.add_time(end - begin, work);
     }
 
-    /// Runs `f` and adds its time, where this moment is timed.
+    /// Runs `f` and adds its time if this moment is timed.
     #[inline]
     pub fn time<T>(&self, work: Work, f: impl FnOnce() -> T) -> T {
         let begin = self.begin();
@@ -152,7 +151,7 @@ impl Profile {
         answer
     }
 
-    /// Adds the time since `begin`, and answers the time now.
+    /// Adds the time since `begin`, and returns the current time.
     #[cold]
     #[inline(never)]
     pub fn add(&self, begin: Instant, work: Work) -> Instant {
@@ -176,7 +175,7 @@ impl Profile {
         spent.time += if in_step { time * self.every() } else { time };
     }
 
-    /// A phase runs from now on; `u32::MAX` for none.
+    /// Sets the running phase; `u32::MAX` for none.
     pub fn enter_phase(&self, phase: u32) {
         self.count();
         self.outside_steps();
@@ -194,16 +193,16 @@ impl Profile {
         }
     }
 
-    /// One step in so many is timed now.
+    /// One in this many steps is currently timed.
     #[inline]
     fn every(&self) -> u32 {
         if self.seen.get() < EARLY { EVERY } else { LATER }
     }
 
-    /// The next step, with the wait for its batch, is timed or not: it is decided here.
+    /// Decides whether the next step, with the wait for its batch, is timed.
     #[inline]
     pub fn next_step(&self) {
-        // xorshift64* (Vigna 2016): no stride of a callback can fall together with the timed steps.
+        // xorshift64* (Vigna 2016): so that timed steps do not coincide with the interval of a callback.
         let mut x = self.random.get();
         x ^= x >> 12;
         x ^= x << 25;
@@ -243,12 +242,12 @@ impl Profile {
         self.seen.set(self.seen.get() + 1);
     }
 
-    /// What comes now is timed in any case.
+    /// Work outside of steps follows: it is always timed.
     pub fn outside_steps(&self) {
         self.timing.set(true);
     }
 
-    /// What is known so far.
+    /// The measurements so far.
     pub fn rows(&self) -> Vec<Row> {
         self.count();
         let steps = self.steps.borrow();
@@ -274,7 +273,7 @@ impl Profile {
         self.steps.borrow().clone()
     }
 
-    /// How often a clock was read, and how long one reading takes here.
+    /// Number of clock readings, and the time of one.
     pub fn cost(&self) -> (u64, Duration) {
         const TRIES: u32 = 2000;
         let begin = Instant::now();

@@ -1,12 +1,14 @@
-//! The state tree as plugins use it: by slot, with rights checked, tensors counted. Called by the
-//! bridge.
+//! The state tree as plugins use it: by slot, with rights checked and tensors reference-counted.
+//! Called by the bridge.
 
-use std::cell::RefMut;
+use std::cell::{RefCell, RefMut};
 
 use fluxbay_plugin::abi::{entry::kind, handle::Handle, state::Point, state::value};
 
-use super::runtime::{Answer, Refusal, Runtime};
-use super::state::{NodeId, Rights, State, TensorSet, Value};
+use super::members::Members;
+use super::refusal::{Answer, Refusal};
+use super::roles::Roles;
+use super::state::{NodeId, Rights, State, StateError, TensorSet, Value, release_dropped};
 use crate::tensor::{Engine, Kind, ParameterInfo};
 
 /// Which tensor of a set.
@@ -24,13 +26,24 @@ struct Found {
     handle: Handle,
 }
 
-impl Runtime {
+/// The state tree for plugins, and what it needs of a run.
+#[derive(Clone, Copy)]
+pub(crate) struct Values<'a> {
+    pub(super) engine: &'a RefCell<Engine>,
+    pub(super) state: &'a RefCell<State>,
+    pub(super) members: &'a Members,
+    /// `None` until the run is composed.
+    pub(super) roles: Option<&'a Roles>,
+    pub(super) has_gradients: bool,
+}
+
+impl Values<'_> {
     /// Type of the value behind a slot.
     pub(crate) fn value_kind(&self, caller: u32, slot: u32) -> Answer<u32> {
         let state = self.state.borrow();
         let node = state.reach(caller, slot, Rights::Read)?;
         Ok(match state.value(node) {
-            Value::Tensors(TensorSet::Gradients(_)) if !self.grads_ready.get() => value::ABSENT,
+            Value::Tensors(TensorSet::Gradients(_)) if !self.has_gradients => value::ABSENT,
             Value::Member(set, name) => match self.find(*set, Which::Name(name)) {
                 Some(found) if self.is_there(found) => value::TENSOR,
                 _ => value::ABSENT,
@@ -70,6 +83,7 @@ impl Runtime {
     pub(crate) fn set_value(&self, caller: u32, slot: u32, value: Value) -> Answer {
         let state = self.state.borrow_mut();
         let node = self.writable(&state, caller, slot)?;
+        state.check_range(caller, node, &value)?;
         self.overwrite(state, node, value)
     }
 
@@ -80,7 +94,7 @@ impl Runtime {
         state.set(node, value);
         drop(state);
         if held {
-            self.release_dropped()?;
+            release_dropped(self.state, self.engine)?;
         }
         Ok(())
     }
@@ -122,6 +136,7 @@ impl Runtime {
     pub(crate) fn push_point(&self, caller: u32, slot: u32, point: Point) -> Answer {
         let mut state = self.state.borrow_mut();
         let node = self.writable(&state, caller, slot)?;
+        state.check_range(caller, node, &Value::Series(Vec::new()))?;
         Ok(state.push(caller, node, point)?)
     }
 
@@ -129,9 +144,10 @@ impl Runtime {
     pub(crate) fn clear_value(&self, caller: u32, slot: u32) -> Answer {
         let mut state = self.state.borrow_mut();
         let node = self.writable(&state, caller, slot)?;
+        state.check_range(caller, node, &Value::Absent)?;
         state.clear(node);
         drop(state);
-        Ok(self.release_dropped()?)
+        Ok(release_dropped(self.state, self.engine)?)
     }
 
     /// A slot for a child.
@@ -191,6 +207,7 @@ impl Runtime {
             value if value.is_hosted() => return Err(state.hosted(caller, node).into()),
             _ => {}
         }
+        state.check_range(caller, node, &Value::Tensor(tensor))?;
         self.engine.borrow_mut().retain(tensor)?;
         self.overwrite(state, node, Value::Tensor(tensor))
     }
@@ -262,7 +279,7 @@ impl Runtime {
     }
 
     fn model_count(&self) -> usize {
-        self.parts.get().map_or(1, |parts| parts.models.len())
+        self.roles.map_or(1, |roles| roles.models.len())
     }
 
     fn member_names(&self, set: TensorSet) -> Vec<String> {
@@ -343,11 +360,7 @@ impl Runtime {
     /// Checks that `caller` may change `tensor` in place: what belongs to the model or lies in the
     /// state tree needs a write grant there, whatever the way to its handle was.
     pub(crate) fn check_target(&self, caller: u32, tensor: Handle) -> Answer {
-        let kind = self
-            .instances
-            .borrow()
-            .get(caller as usize)
-            .and_then(|instance| instance.as_ref().map(|instance| instance.kind()));
+        let kind = self.members.kind(caller);
         if kind == Some(kind::OPTIMIZER) {
             // It changes what it was given for an update; it reaches nothing else.
             return Ok(());
@@ -380,7 +393,7 @@ impl Runtime {
                 Err(named(state.refuse_write(caller, "params"), &path))
             };
         }
-        let gradient = self.grads_ready.get() && self.is_gradient(tensor);
+        let gradient = self.has_gradients && self.is_gradient(tensor);
         if gradient && !state.may(caller, "step.grads", Rights::Write) {
             return Err(state.refuse_write(caller, "step.grads").into());
         }
@@ -397,6 +410,6 @@ impl Runtime {
     }
 }
 
-fn named(error: super::state::StateError, path: &str) -> Refusal {
+fn named(error: StateError, path: &str) -> Refusal {
     Refusal::Text(format!("{error} (the tensor is parameter `{path}`)"))
 }

@@ -26,6 +26,10 @@ const TAIL: usize = 8;
 /// Patterns that the buffers hold before the first and the second fill.
 const POISON: [u8; 2] = [0xA5, 0x5A];
 
+/// Bytes behind each buffer that the data set must not write, and their value.
+const GUARD: usize = 8;
+const GUARD_VALUE: u8 = 0xC3;
+
 /// Bytes of a batch from which several threads fill it. Handing a part to a thread takes about as
 /// long as writing this many bytes.
 const WORTH_SHARING: usize = 64 * 1024;
@@ -78,6 +82,7 @@ fn finish(
 ) -> Result<Vec<Column>, LoaderError> {
     let PartialBatch { mut columns, filled, looks_untouched } = partial;
     let rest_does = fill(job, &mut columns, filled..job.indices.len(), POISON[0], helpers)?;
+    remove_guards(job, &mut columns)?;
     if looks_untouched || rest_does {
         columns = fill_again(job, columns, helpers)?;
     }
@@ -95,6 +100,7 @@ fn fill_again(
     let &Job { samples, source, indices, verification, .. } = job;
     let mut second = buffers(job)?;
     fill(job, &mut second, 0..indices.len(), POISON[1], helpers)?;
+    remove_guards(job, &mut second)?;
     for (number, field) in samples.fields().iter().enumerate() {
         let both = chunks(first[number].bytes(), field.bytes())
             .zip(chunks(second[number].bytes(), field.bytes()));
@@ -116,13 +122,27 @@ fn fill_again(
 fn buffers(job: &Job<'_>) -> Result<Vec<Column>, LoaderError> {
     let fields = job.samples.fields().iter();
     let columns = fields.map(|field| {
-        let buffer = job.buffers.take(field.dtype, job.indices.len() * field.elements());
-        buffer.ok_or_else(|| LoaderError::ElementType {
-            field: field.name.clone(),
-            dtype: field.dtype.as_str(),
-        })
+        let len = job.indices.len() * field.elements();
+        let guard = GUARD / field.dtype.size_in_bytes().max(1);
+        let mut buffer = job.buffers.take(field.dtype, len + guard).ok_or_else(|| {
+            LoaderError::ElementType { field: field.name.clone(), dtype: field.dtype.as_str() }
+        })?;
+        buffer.bytes_mut()[job.indices.len() * field.bytes()..].fill(GUARD_VALUE);
+        Ok(buffer)
     });
     columns.collect()
+}
+
+/// Checks and removes the guards behind the buffers.
+fn remove_guards(job: &Job<'_>, columns: &mut [Column]) -> Result<(), LoaderError> {
+    for (column, field) in columns.iter_mut().zip(job.samples.fields()) {
+        let guard = &column.bytes()[job.indices.len() * field.bytes()..];
+        if guard.iter().any(|&byte| byte != GUARD_VALUE) {
+            return Err(LoaderError::Overrun { at: job.range(), field: field.name.clone() });
+        }
+        column.resize(job.indices.len() * field.elements());
+    }
+    Ok(())
 }
 
 fn chunks(bytes: &[u8], sample: usize) -> impl Iterator<Item = &[u8]> {

@@ -125,6 +125,14 @@ pub enum LoaderError {
         /// The field.
         field: String,
     },
+    /// A data set that wrote beyond the end of a buffer.
+    #[error("{at}: the data set wrote beyond the end of the buffer of field `{field}`")]
+    Overrun {
+        /// Split and samples.
+        at: SampleRange,
+        /// The field.
+        field: String,
+    },
     /// The data set's own error.
     #[error("{at}: {error}")]
     Samples {

@@ -25,6 +25,7 @@ mod division;
 mod epoch;
 mod error;
 mod idle_fill;
+mod plugin_samples;
 mod ports;
 mod prefetch;
 mod random;
@@ -45,6 +46,7 @@ pub use self::{
     division::Part,
     epoch::{Epoch, Position},
     error::{LoaderError, SampleRange},
+    plugin_samples::PluginSamples,
     ports::element_type,
     samples::{Field, SampleError, Samples, Split},
 };

@@ -129,7 +129,7 @@ impl RunDirectory {
         let noted = file
             .set_len(0)
             .and_then(|()| file.rewind())
-            .and_then(|()| writeln!(file, "{}", crate::supervisor::worker::process()));
+            .and_then(|()| writeln!(file, "{}", crate::breadcrumb::command_process()));
         noted.map_err(RecordError::io("write", &lock))?;
         atomic::sync_folder(path)?;
         Ok(RunDirectory { path: path.to_owned(), _lock: file })

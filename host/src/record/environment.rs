@@ -65,7 +65,7 @@ impl Environment {
 /// The arguments without those that the supervisor adds for its worker.
 fn as_typed(arguments: impl Iterator<Item = String>) -> Vec<String> {
     let mut arguments: Vec<String> = arguments.collect();
-    if arguments.get(1).is_some_and(|first| first == crate::supervisor::OPTION) {
+    if arguments.get(1).is_some_and(|first| first == crate::breadcrumb::WORKER_OPTION) {
         arguments.drain(1..arguments.len().min(3));
     }
     arguments

@@ -83,7 +83,7 @@ impl RunState {
             step: 0,
             started: now.clone(),
             updated: now,
-            process: crate::supervisor::worker::process(),
+            process: crate::breadcrumb::command_process(),
             resumed: 0,
         }
     }

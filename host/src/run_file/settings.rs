@@ -123,6 +123,14 @@ pub struct CheckpointSettings {
     pub metric: String,
     /// Which of its values are better: `lower`, `higher`, or `auto` by its name.
     pub better: String,
+    /// Most MiB of state that one instance may save; 0 for no limit.
+    #[serde(default = "default_instance_state")]
+    pub instance_state: u64,
+}
+
+/// For runs that were resolved before the setting existed.
+fn default_instance_state() -> u64 {
+    256
 }
 
 /// `[fine-tuning]`.
@@ -191,7 +199,9 @@ pub fn schema(section: &str) -> Option<Json> {
             "keep-best": { "type": "integer", "minimum": 0, "default": 0, "description": "Number of best checkpoints that are kept in addition." },
             "metric": { "type": "string", "default": "validation/loss", "description": "Epoch metric that ranks the checkpoints, as PHASE/NAME." },
             "better": { "type": "string", "enum": ["auto", "lower", "higher"], "default": "auto",
-                "description": "Which of its values are better; auto goes by its name: losses and errors are better low, all others high." }
+                "description": "Which of its values are better; auto goes by its name: losses and errors are better low, all others high." },
+            "instance-state": { "type": "integer", "minimum": 0, "maximum": 1_048_576, "default": 256,
+                "description": "Most MiB of state that one instance may save; 0 for no limit." }
         }),
         "fine-tuning" => json!({
             "from": { "type": "string", "default": "",

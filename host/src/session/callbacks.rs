@@ -76,7 +76,7 @@ impl Session {
         let new = self.new_callback(id, component, config)?;
         let old = std::mem::replace(&mut callbacks[place], Rc::clone(&new));
         self.apply(callbacks, &new)?;
-        self.runtime().forget(&old);
+        self.runtime().remove(&old);
         Ok(Some(old))
     }
 
@@ -92,7 +92,7 @@ impl Session {
         let old = callbacks.remove(place);
         let ordered = self.ordered(callbacks)?;
         self.runtime().set_callback_order(ordered);
-        self.runtime().forget(&old);
+        self.runtime().remove(&old);
         Ok(Some(old))
     }
 
@@ -117,11 +117,11 @@ impl Session {
             Ok(ordered) => {
                 let old = self.callbacks();
                 self.runtime().set_callback_order(ordered);
-                old.iter().for_each(|callback| self.runtime().forget(callback));
+                old.iter().for_each(|callback| self.runtime().remove(callback));
                 Ok(())
             }
             Err(error) => {
-                new.iter().for_each(|callback| self.runtime().forget(callback));
+                new.iter().for_each(|callback| self.runtime().remove(callback));
                 Err(error)
             }
         }
@@ -156,7 +156,7 @@ impl Session {
                 Ok(())
             }
             Err(error) => {
-                self.runtime().forget(new);
+                self.runtime().remove(new);
                 Err(error)
             }
         }

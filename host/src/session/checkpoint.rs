@@ -8,7 +8,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::Session;
-use crate::learner::saving::{Moment, SavedEpoch, SavedStop};
+use crate::learner::saving::{SavePoint, SavedEpoch, SavedStop};
 use crate::learner::snapshot::{SavedInstance, SavedValue, Snapshot};
 use crate::learner::{Flow, Runtime, Stop};
 use crate::record::{checkpoint::Content, tensors};
@@ -197,13 +197,13 @@ impl Session {
     /// called after every epoch of a phase, and between two steps if an instance asked for a
     /// checkpoint, a signal ends the run, or [`Runtime::watch_steps`] was called. An error ends the
     /// fit.
-    pub fn on_checkpoint(&self, action: impl Fn(&Runtime, Moment) -> Flow + 'static) {
-        *self.runtime().on_checkpoint.borrow_mut() = Some(Rc::new(action));
+    pub fn on_checkpoint(&self, action: impl Fn(&Runtime, SavePoint) -> Flow + 'static) {
+        self.runtime().set_on_save_point(Some(Rc::new(action)));
     }
 
     /// Runs the remaining epochs of the run description, after [`Session::restore`].
     pub fn fit_rest(&self) -> crate::learner::FitReport {
-        let done = self.runtime().epochs_done.get();
+        let done = self.runtime().epochs_done();
         self.fit_epochs(self.run().run.epochs.saturating_sub(done))
     }
 }

@@ -11,19 +11,18 @@ use serde_json::Value as Json;
 use super::members::{member, offers, stand_in};
 use super::plugins::LoadedPlugins;
 use super::{Session, Surroundings};
-use crate::bridge::dataset::PluginSamples;
+use crate::breadcrumb::Activity;
 use crate::compose::{Composition, Input, Member, compose};
-use crate::learner::instances::Doing;
 use crate::learner::ports::{Data, PhaseKind};
 use crate::learner::{
-    Folders, Instance, LossSlot, ModelSlot, NewInstance, OnError, OptimizerSlot, Parts, PhaseSlot,
-    Ports, Runtime, Stop,
+    Folders, Instance, LossSlot, ModelSlot, NewInstance, OptimizerSlot, PhaseSlot, Ports, Roles,
+    Runtime, Stop,
 };
 use crate::library::{Catalog, Kind};
-use crate::loader::Loader;
+use crate::loader::{Loader, PluginSamples};
 use crate::run_file::{
-    DEFAULT_CALLBACKS, Device, Diagnostic, Diagnostics, InstanceSpec, Named,
-    OnError as SpecOnError, Origin, PhaseData, RunDescription,
+    DEFAULT_CALLBACKS, Device, Diagnostic, Diagnostics, InstanceSpec, Named, Origin, PhaseData,
+    RunDescription,
 };
 use crate::tensor::{Engine, EngineOptions};
 
@@ -172,7 +171,7 @@ impl Composed {
             .filter_map(|&index| self.instances.get(index).cloned())
             .collect();
         let data = loader.clone().map(|loader| loader as Rc<dyn Data>);
-        let assembled = self.parts().and_then(|parts| self.runtime.assemble(parts, order, data));
+        let assembled = self.roles().and_then(|roles| self.runtime.assemble(roles, order, data));
         match assembled {
             Ok(()) => {
                 log::info!("models built and instances initialised in {:.0?}", begin.elapsed());
@@ -201,9 +200,8 @@ impl Composed {
         let Some(spec) = &self.run.data else { return Ok(None) };
         let Some(instance) = self.instance(&spec.id) else { return Ok(None) };
         let side = Arc::clone(instance.plugin_side());
-        let opened = instance.call(&self.runtime, Doing::OpeningData, |_| {
-            PluginSamples::open(&self.runtime, instance.number, side)
-        });
+        let opened =
+            instance.call(&self.runtime, Activity::OpeningData, |_| PluginSamples::open(side));
         let samples = opened.map_err(|stop| self.refused(stop))?;
         let loader = Loader::open(Arc::new(samples), self.run.loader.clone(), self.run.run.seed);
         loader.map(Some).map_err(|error| {
@@ -217,38 +215,39 @@ impl Composed {
         })
     }
 
-    fn parts(&self) -> Result<Parts, Stop> {
+    fn roles(&self) -> Result<Roles, Stop> {
         let find = |spec: &InstanceSpec| {
             self.instance(&spec.id)
                 .ok_or_else(|| Stop::host(format!("instance `{}` was not created", spec.id)))
         };
-        let mut parts = Parts::default();
+        let mut roles = Roles::default();
         for (index, model) in self.run.models.iter().enumerate() {
             let optimizer = optimizer_of(&self.run, model).map(&find).transpose()?;
             let optimizer = optimizer.map(|optimizer| OptimizerSlot::new(optimizer, index));
-            parts.models.push(ModelSlot {
+            roles.models.push(ModelSlot {
                 name: model.name.clone(),
                 instance: find(&model.spec)?,
                 optimizer,
             });
         }
         for loss in &self.run.losses {
-            parts.losses.push(LossSlot { name: loss.name.clone(), instance: find(&loss.spec)? });
+            roles.losses.push(LossSlot { name: loss.name.clone(), instance: find(&loss.spec)? });
         }
         for (phase, &kind) in self.run.phases.iter().zip(&self.phase_kinds) {
             let split = match phase.data {
                 PhaseData::None => None,
                 data => Some(data.name().to_owned()),
             };
-            parts.phases.push(PhaseSlot {
+            roles.phases.push(PhaseSlot {
                 instance: find(&phase.spec)?,
                 kind,
                 split,
                 total_steps: Default::default(),
             });
         }
-        parts.loggers = self.run.loggers.iter().map(&find).collect::<Result<_, _>>()?;
-        Ok(parts)
+        roles.dataset = self.run.data.as_ref().and_then(|spec| self.instance(&spec.id));
+        roles.loggers = self.run.loggers.iter().map(&find).collect::<Result<_, _>>()?;
+        Ok(roles)
     }
 }
 
@@ -288,7 +287,7 @@ fn remove_wrapped_defaults(
             instances.iter().position(|one| one.as_ref().is_some_and(|instance| instance.id == id))
             && let Some(instance) = instances.remove(place)
         {
-            runtime.forget(&instance);
+            runtime.remove(&instance);
         }
     }
 }
@@ -346,7 +345,10 @@ fn runtime(
         components: Rc::clone(plugins) as Rc<_>,
     };
     let folders = Folders { base: run.run.base_dir.clone(), run: surroundings.run_dir };
-    Runtime::new(engine, ports, folders).map_err(|stop| fail("internal", stop.to_string()))
+    let runtime = Runtime::new(engine, ports, folders);
+    let runtime = runtime.map_err(|stop| fail("internal", stop.to_string()))?;
+    runtime.set_state_limit(run.checkpoints.instance_state << 20);
+    Ok(runtime)
 }
 
 /// A setting that cannot be applied, with its place in the run file.
@@ -396,10 +398,7 @@ pub(super) fn new_instance(run: &RunDescription, spec: &InstanceSpec) -> NewInst
     NewInstance {
         id: spec.id.clone(),
         hyper_prefix: hyper_prefix(run, spec),
-        on_error: match spec.on_error {
-            SpecOnError::Stop => OnError::Stop,
-            SpecOnError::Disable => OnError::Disable,
-        },
+        on_error: spec.on_error,
     }
 }
 

@@ -20,7 +20,7 @@ pub fn member(
     let kind = kind_of(instance.kind()).unwrap_or(Kind::Callback);
     let mut member = Member::new(kind, &instance.id, &instance.component);
     member.events =
-        instance.answers.events.iter().filter_map(|&number| runtime.event_name(number)).collect();
+        instance.requested.events.iter().filter_map(|&number| runtime.event_name(number)).collect();
     member.emits = instance.declared.emits.clone();
     member.phase_kind = phase_kind.to_owned();
     member.place = spec.and_then(|spec| spec.place);
@@ -39,10 +39,10 @@ fn gather(instance: &Instance, member: &mut Member<'_>) {
             }
         }
     };
-    add(&mut member.access.reads, &instance.answers.reads);
-    add(&mut member.access.writes, &instance.answers.writes);
-    add(&mut member.run_after, &instance.answers.run_after);
-    add(&mut member.run_before, &instance.answers.run_before);
+    add(&mut member.access.reads, &instance.requested.reads);
+    add(&mut member.access.writes, &instance.requested.writes);
+    add(&mut member.run_after, &instance.requested.run_after);
+    add(&mut member.run_before, &instance.requested.run_before);
     for child in &instance.children {
         if !member.stands_for.contains(&child.component) {
             member.stands_for.push(child.component.clone());

@@ -196,9 +196,9 @@ impl Session {
 
     /// Instance ids of the phases, in their order.
     pub fn phases(&self) -> Vec<String> {
-        let parts = self.runtime().parts();
-        parts
-            .map(|parts| parts.phases.iter().map(|phase| phase.instance.id.clone()).collect())
+        let roles = self.runtime().roles();
+        roles
+            .map(|roles| roles.phases.iter().map(|phase| phase.instance.id.clone()).collect())
             .unwrap_or_default()
     }
 

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use serde_json::Value as Json;
 
 use crate::bridge::HOST;
+use crate::learner::state::Range;
 use crate::learner::{Components, Declared, Prepared};
 use crate::library::{
     Catalog, ComponentManifest, ComponentRef, Kind, LoadError, Loaded, PluginEntry, PluginLoader,
@@ -53,6 +54,11 @@ pub fn declared(manifest: &ComponentManifest) -> Declared {
         run_before: manifest.run_before.clone(),
         emits: manifest.emits.clone(),
         hyper_parameters: manifest.hyper_parameters.clone(),
+        ranges: manifest
+            .hyper_parameters
+            .iter()
+            .map(|name| (name.clone(), Range::of_schema(&manifest.config["properties"][name])))
+            .collect(),
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json};
 
 use super::Composed;
-use crate::learner::instances::Doing;
+use crate::breadcrumb::Activity;
 use crate::learner::{Components as _, NewInstance};
 use crate::library::Kind;
 
@@ -59,20 +59,18 @@ impl Composed {
             .runtime
             .create(NewInstance::named("schedule-preview"), prepared)
             .map_err(|stop| stop.0.text.clone())?;
-        let (runtime, number) = (&self.runtime, instance.number);
-        let asked = Doing::Value;
+        let runtime = &self.runtime;
         let length = instance
-            .call(runtime, asked, |plugin| plugin.schedule_length(runtime, number))
+            .call(runtime, Activity::Length, |call| call.schedule_length())
             .map_err(|stop| stop.to_string())?;
         let length = (length > 0).then_some(length);
-        let value = |t: u64| {
-            instance.call(runtime, asked, |plugin| plugin.schedule_value(runtime, number, t as f64))
-        };
+        let value =
+            |t: u64| instance.call(runtime, Activity::Value, |call| call.schedule_value(t as f64));
         let values = (1..=times.or(length).unwrap_or(TIMES))
             .map(value)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|stop| stop.to_string());
-        runtime.forget(&instance);
+        runtime.remove(&instance);
         Ok(SchedulePreview { length, values: values? })
     }
 }

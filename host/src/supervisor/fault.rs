@@ -1,10 +1,10 @@
-//! Writes down, in the worker, which thread met a fatal signal or called `exit`; then everything
-//! goes its usual way.
+//! Signal and exit handlers of the worker: they record which thread received a fatal signal or
+//! called `exit`, and then let the previous handler run.
 
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use super::page::{PAGE, thread, word};
+use crate::breadcrumb::memory::{PAGE, thread, word};
 
 const SIGNALS: [i32; 7] = [
     libc::SIGSEGV,
@@ -50,7 +50,7 @@ extern "C" fn on_exit() {
     PAGE.words[word::EXIT_THREAD].store(thread(), Relaxed);
 }
 
-/// Atomic stores, then the handler that was there before, by way of the same signal again.
+/// Stores the fault, restores the previous handler, and lets the signal arrive again.
 extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let words = &PAGE.words;
     if words[word::SIGNAL]
@@ -65,11 +65,11 @@ extern "C" fn on_signal(signal: i32, info: *mut libc::siginfo_t, context: *mut l
     let before = SIGNALS.iter().position(|known| *known == signal);
     // SAFETY: written once, before this handler was installed for the signal.
     let before = before.and_then(|index| unsafe { (&raw const BEFORE[index]).read() });
-    // SAFETY: sets back what the system gave; all-zero bytes are the default disposition.
+    // SAFETY: restores what the system returned; all-zero bytes are the default disposition.
     unsafe {
         libc::sigaction(signal, &before.unwrap_or_else(|| std::mem::zeroed()), ptr::null_mut())
     };
-    // A fault happens again by itself; a signal that was sent has to be sent again.
+    // A fault recurs by itself; a signal that was sent has to be sent again.
     // SAFETY: reads a field of the kernel's description, and sends a signal to this thread.
     unsafe {
         if (*info).si_code <= 0 {

@@ -1,27 +1,22 @@
-//! Keeps watch over the process that runs plugins.
+//! Supervision of the process that runs plugins.
 //!
 //! Commands that call plugins run in a child process, the worker; the command itself only waits.
-//! Before each call into a plugin the worker leaves a breadcrumb in memory that both share: which
-//! instance, for what, where in the run. So when a plugin takes the worker down (a crash, an abort,
-//! `exit`), or does not return, the supervisor still tells who it was, writes how the run ended
-//! into its record, and answers with a code that is no success. Nothing here makes a plugin's
-//! memory safe from another's: it makes their ends told.
+//! When a plugin ends the worker (a crash, an abort, `exit`) or a call does not return, the
+//! supervisor reads the [`breadcrumb`](crate::breadcrumb) in the memory that both share, reports
+//! the instance and the position of the run, writes the outcome into the record of the run, and
+//! exits with a failure code. It does not protect memory from plugins; it only makes sure that
+//! crashes are reported.
 //!
-//! [`crumb`] is what the learner leaves, [`worker`] the child's side, `watch` the parent's,
-//! `report` the words.
+//! [`worker`] is the child's side, `watch` the parent's, `report` the wording.
 
-pub mod crumb;
 mod fault;
-mod page;
 mod report;
-mod roster;
 mod watch;
 pub mod worker;
 
-pub use roster::{Line, write};
-pub use watch::{Ended, OPTION, Supervised, supervise};
+pub use watch::{Ended, Supervised, supervise};
 
-/// Environment variable that turns it off when set to `off`, for debuggers.
+/// Environment variable that turns supervision off if set to `off`, for debuggers.
 pub const VARIABLE: &str = "FLUXBAY_SUPERVISOR";
 
 /// Whether commands run their plugins in a child process.

@@ -1,4 +1,4 @@
-//! The supervisor's side: start the worker, pass signals on, wait, and tell how it ended.
+//! The supervisor's side: start the worker, forward signals, wait, and report how it ended.
 
 use std::fs::File;
 use std::io;
@@ -17,17 +17,15 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::page::{BYTES, USED, word};
-use super::report::{Cause, Crumb, Report, Scene, Stuck, report};
-use super::roster::Roster;
+use super::report::{Breadcrumb, Cause, Report, Scene, Stuck, report};
+use crate::breadcrumb::memory::{BYTES, USED, word};
+use crate::breadcrumb::{Names, WORKER_OPTION};
 use crate::library::escape;
 use crate::record::{RunState, STATE, Status, checkpoint, file};
 
-/// The hidden option that makes a process the worker.
-pub const OPTION: &str = "--supervised";
-/// How often the worker's calls are looked at.
+/// Interval at which the worker's calls are checked.
 const TICK: Duration = Duration::from_millis(100);
-/// How long a worker that is done may take to go.
+/// Time that a worker may take to exit once it is done.
 const FAREWELL: Duration = Duration::from_secs(10);
 /// Exit code of a command whose worker was ended.
 const FAILED: u8 = 1;
@@ -37,16 +35,16 @@ const FAILED: u8 = 1;
 pub enum Ended {
     /// By itself, with this code.
     Itself(u8),
-    /// It was ended; what to tell, and the code to answer with.
+    /// By a plugin, a signal or the supervisor; what to print, and the exit code.
     Broken {
-        /// What, where, why, and what to do.
+        /// What happened and where, and what to do.
         text: String,
         /// Exit code.
         code: u8,
     },
 }
 
-/// Runs this process' command line once more, as a worker, to its end.
+/// Runs this process' command line again as a worker, until it ends.
 ///
 /// # Errors
 /// Where no process can be started.
@@ -80,8 +78,8 @@ pub struct Supervised {
     guard: JoinHandle<Option<TooLong>>,
 }
 
-/// What a worker was ended for: how long it was waited for, and what was seen then.
-type TooLong = (Duration, Scene, Crumb);
+/// The call that a worker was ended for: the time limit, and the breadcrumbs at that time.
+type TooLong = (Duration, Scene, Breadcrumb);
 
 impl Supervised {
     /// Starts the worker. `command` gets the hidden option and its value, which have to come first
@@ -99,17 +97,17 @@ impl Supervised {
             8 * word::SUPERVISOR as u64,
         )?;
         let worker =
-            Arc::new(Worker::new(command(OPTION, shared.as_raw_fd().to_string()).spawn()?));
+            Arc::new(Worker::new(command(WORKER_OPTION, shared.as_raw_fd().to_string()).spawn()?));
         fcntl_setfd(&shared, FdFlags::CLOEXEC)?;
         let guard = Guard { shared: shared.try_clone()?, worker: Arc::clone(&worker) };
         let guard = std::thread::spawn(move || guard.watch());
         Ok(Self { shared, worker, guard })
     }
 
-    /// Waits for its end and tells how it was.
+    /// Waits for the worker's end, and returns how it ended.
     ///
     /// # Errors
-    /// Where that cannot be told.
+    /// If the system cannot report it.
     pub fn wait(self) -> io::Result<Ended> {
         let status = self.worker.wait()?;
         self.guard.thread().unpark();
@@ -118,7 +116,7 @@ impl Supervised {
     }
 }
 
-/// The worker, whose number is used only while it is not reaped.
+/// The worker. Its process id is used only until it is reaped.
 #[derive(Debug)]
 struct Worker {
     pid: Pid,
@@ -144,7 +142,7 @@ impl Worker {
         child.is_some() && matches!(waitid(WaitId::Pid(self.pid), options), Ok(None))
     }
 
-    /// Waits for its end; until then signals can be sent.
+    /// Waits for its end; signals can be sent meanwhile.
     fn wait(&self) -> io::Result<ExitStatus> {
         loop {
             match waitid(WaitId::Pid(self.pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
@@ -161,14 +159,14 @@ impl Worker {
     }
 }
 
-/// Ends a worker whose call does not return, or that does not go when it is done.
+/// Ends a worker whose call does not return, or that does not exit once it is done.
 struct Guard {
     shared: File,
     worker: Arc<Worker>,
 }
 
 impl Guard {
-    /// Until the worker has gone. Tells what it was ended for.
+    /// Runs until the worker has ended. Returns the call that it was ended for, if any.
     fn watch(&self) -> Option<TooLong> {
         let mut stuck = Stuck::default();
         let mut done_since = None;
@@ -182,9 +180,9 @@ impl Guard {
                 continue;
             }
             match stuck.look(&scene, Instant::now()) {
-                Some((since, crumb)) if !scene.limit.is_zero() && since > scene.limit => {
+                Some((since, breadcrumb)) if !scene.limit.is_zero() && since > scene.limit => {
                     self.worker.send(Signal::KILL.as_raw());
-                    return Some((scene.limit, scene, crumb));
+                    return Some((scene.limit, scene, breadcrumb));
                 }
                 _ => {}
             }
@@ -215,20 +213,20 @@ fn judge(shared: &File, status: ExitStatus, too_long: Option<TooLong>) -> io::Re
         }
         return Ok(Ended::Itself(code));
     }
-    let roster = Roster::read(shared)?;
+    let names = Names::read(shared)?;
     let report = match (too_long, status.signal()) {
-        (Some((limit, scene, crumb)), _) => {
-            report(Cause::TooLong(limit), &scene, Some(crumb), &roster)
+        (Some((limit, scene, breadcrumb)), _) => {
+            report(Cause::TooLong(limit), &scene, Some(breadcrumb), &names)
         }
-        // Before the worker listens, these end it as they end any process.
+        // Before the worker handles these signals, they end it like any process.
         (None, Some(signal @ (SIGINT | SIGTERM))) => {
             return Ok(Ended::Itself(if signal == SIGINT { 130 } else { 143 }));
         }
-        (None, Some(signal)) => report(Cause::Signal(signal), &now, None, &roster),
-        (None, None) => report(Cause::Exit(status.code().unwrap_or_default()), &now, None, &roster),
+        (None, Some(signal)) => report(Cause::Signal(signal), &now, None, &names),
+        (None, None) => report(Cause::Exit(status.code().unwrap_or_default()), &now, None, &names),
     };
     let mut text = format!("{}\n  what to do: {}", report.text, report.help);
-    if let Some(directory) = &roster.directory {
+    if let Some(directory) = &names.directory {
         if let Some(path) = path_of(directory, &report.plugin) {
             text.push_str(&format!("\n  plugin file: {}", escape::path(&path)));
         }
@@ -237,7 +235,7 @@ fn judge(shared: &File, status: ExitStatus, too_long: Option<TooLong>) -> io::Re
     Ok(Ended::Broken { text, code: FAILED })
 }
 
-/// Where the record says that a plugin was found.
+/// The path of a plugin according to the record.
 fn path_of(directory: &Path, plugin: &str) -> Option<PathBuf> {
     let lock: toml::Table =
         std::fs::read_to_string(directory.join(file::PLUGINS)).ok()?.parse().ok()?;
@@ -249,7 +247,7 @@ fn path_of(directory: &Path, plugin: &str) -> Option<PathBuf> {
     Some(found.get("path")?.as_str()?.into())
 }
 
-/// Writes into the record how the run ended, and says how to go on.
+/// Writes the outcome into the record, and returns text about it and about resuming.
 fn close_record(directory: &Path, report: &Report) -> String {
     let path = directory.join(STATE);
     let written = RunState::read(&path).and_then(|mut state| {

@@ -1,4 +1,4 @@
-//! The worker's side: shared memory, names, and a thread that says when a call takes long.
+//! The worker's side: shared memory, names, and a thread that warns about calls that hang.
 
 use std::io;
 use std::path::Path;
@@ -8,22 +8,22 @@ use std::time::{Duration, Instant};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::fault;
-use super::page::{PAGE, adopt, word};
 use super::report::{Scene, Stuck};
-use super::roster::{self, Line};
+use crate::breadcrumb::memory::{PAGE, adopt, word};
+use crate::breadcrumb::{self, HostThread, Line};
 
-/// How often calls that take long are looked for.
+/// Interval of the check for calls that hang.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Becomes the worker of the supervisor that handed on descriptor `number`. Called on the training
-/// thread.
+/// Makes this process the worker of the supervisor that passed descriptor `number`. Called on the
+/// training thread.
 ///
 /// # Errors
-/// Somebody called the hidden option by hand.
+/// If a user gave the hidden option by hand.
 pub fn begin(number: i32) -> io::Result<()> {
-    roster::open(adopt(number)?);
+    breadcrumb::open(adopt(number)?);
     fault::install();
-    // A run that nobody watches any more would train on unseen.
+    // Without its supervisor, a run would continue without anyone noticing.
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let supervisor = PAGE.words[word::SUPERVISOR].load(Relaxed);
     if rustix::process::getppid()
@@ -35,42 +35,33 @@ pub fn begin(number: i32) -> io::Result<()> {
     Ok(())
 }
 
-/// Number of the process that people know: the command that they started, which is the supervisor's
-/// where there is one.
-pub fn process() -> u32 {
-    match u32::try_from(PAGE.words[word::SUPERVISOR].load(Relaxed)) {
-        Ok(supervisor) if supervisor != 0 => supervisor,
-        _ => std::process::id(),
-    }
-}
-
-/// The command is done and answers with `code`; what plugins do when the process ends changes
-/// nothing any more.
+/// Records that the command is done and exits with `code`, whatever plugins do while the process
+/// ends.
 pub fn done(code: u8) {
     PAGE.words[word::ENDED].store(u64::from(code) + 1, Relaxed);
 }
 
-/// Where the record of the run is kept.
+/// Records the folder of the run's record.
 pub fn record_in(directory: &Path) {
-    roster::write(&Line::Directory(
+    breadcrumb::write(&Line::Directory(
         std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned()),
     ));
 }
 
-/// What is done about calls that do not return.
+/// Limits for calls that do not return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// After this time it is said; zero for never.
+    /// Time after which a warning is logged; zero for never.
     pub warning: Duration,
-    /// After this time the process is ended; zero for never. Only where there is a supervisor to do
-    /// it.
+    /// Time after which the supervisor ends the process; zero for never. Without a supervisor it has
+    /// no effect.
     pub limit: Duration,
 }
 
-/// Watches calls for the rest of the process.
+/// Watches calls until the process ends.
 ///
 /// # Errors
-/// Where no thread can be started.
+/// If no thread can be started.
 pub fn watch(patience: Patience) -> io::Result<()> {
     PAGE.words[word::LIMIT]
         .store(u64::try_from(patience.limit.as_millis()).unwrap_or(u64::MAX), Relaxed);
@@ -79,7 +70,10 @@ pub fn watch(patience: Patience) -> io::Result<()> {
     }
     std::thread::Builder::new()
         .name("watchdog".to_owned())
-        .spawn(move || warn(patience.warning))
+        .spawn(move || {
+            breadcrumb::host_thread(HostThread::Watchdog);
+            warn(patience.warning);
+        })
         .map(drop)
 }
 
@@ -90,11 +84,11 @@ fn warn(after: Duration) {
         std::thread::sleep(TICK.min(after));
         let scene = Scene::of(|place| PAGE.words[place].load(Relaxed));
         match stuck.look(&scene, Instant::now()) {
-            Some((since, crumb)) if since >= next => {
-                let who = roster::here().map(|roster| scene.told(crumb, &roster));
-                let who = who.unwrap_or_else(|| "a plugin".to_owned());
+            Some((since, breadcrumb)) if since >= next => {
+                let call = breadcrumb::here().map(|names| scene.describe(breadcrumb, &names));
+                let call = call.unwrap_or_else(|| "a plugin".to_owned());
                 log::warn!(
-                    "{who} has not returned for {} s; the run waits for it",
+                    "{call} has not returned for {} s; the run waits for it",
                     since.as_secs()
                 );
                 next *= 2;

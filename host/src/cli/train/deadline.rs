@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use crate::breadcrumb::{self, HostThread};
 use crate::learner::TIME_IS_UP;
 
 /// A timer that runs until it is dropped.
@@ -33,6 +34,7 @@ impl Deadline {
         };
         let (stop, stopped) = mpsc::channel();
         let thread = thread::Builder::new().name("deadline".to_owned()).spawn(move || {
+            breadcrumb::host_thread(HostThread::Deadline);
             if stopped.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let _ =
                     interrupt.compare_exchange(0, TIME_IS_UP, Ordering::Relaxed, Ordering::Relaxed);

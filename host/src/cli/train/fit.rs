@@ -111,7 +111,7 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
 fn has_validation(session: &Session) -> bool {
     session
         .runtime()
-        .parts()
+        .roles()
         .is_ok_and(|parts| parts.phases.iter().any(|phase| phase.kind == PhaseKind::Validation))
 }
 

@@ -36,7 +36,7 @@ fn launch(session: &Session, directory: &str) -> Launch {
         device: String::from(run.run.device),
         threads: threads(run),
         epochs: run.run.epochs,
-        epochs_done: session.runtime().epochs_done.get(),
+        epochs_done: session.runtime().epochs_done(),
         data: session
             .loader()
             .zip(run.data.as_ref())

@@ -17,6 +17,7 @@ use signal_hook::{
     low_level,
 };
 
+use crate::breadcrumb::{self, HostThread};
 use crate::{cli::outcome::Exit, display::Screen, learner::TIME_IS_UP, supervisor};
 
 /// Signals within this time count as one: a terminal signals every process of the group, and
@@ -37,6 +38,7 @@ pub(super) fn listen(interrupt: Arc<AtomicU32>, screen: Screen) -> io::Result<Li
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let handle = signals.handle();
     let thread = thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        breadcrumb::host_thread(HostThread::Signals);
         let mut first: Option<Instant> = None;
         for signal in signals.forever() {
             if first.is_some_and(|first| first.elapsed() < SAME_SIGNAL) {

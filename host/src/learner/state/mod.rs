@@ -1,17 +1,18 @@
-//! The state tree: typed values under dotted paths, and the grants through which instances reach
+//! The state tree: typed values under dotted paths, and the grants through which instances access
 //! them.
 //!
-//! The bridge asks with a slot and the number of the calling instance; nothing is found by name
-//! while a run goes on. What the engine holds (parameters, gradients) has nodes here that only say
-//! where to look. Tensors in the tree are references; those that the tree gives up are collected in
-//! [`State::take_dropped`] for the engine to release.
+//! The bridge asks with a slot and the number of the calling instance; nothing is looked up by name
+//! during training. What the engine holds (parameters, gradients) has nodes here that only say
+//! where to find it. Tensors in the tree are references; those that the tree drops are collected
+//! in [`State::take_dropped`] for the engine to release.
 
-mod access;
 mod path;
+mod range;
 mod tree;
 mod value;
 
-pub use access::{Access, Grant, Rights};
-pub use path::{PathError, check as check_path, covers};
-pub use tree::{NodeId, State};
+pub use crate::compose::paths::covers;
+pub use path::{PathError, check as check_path};
+pub use range::Range;
+pub use tree::{NodeId, Rights, State, release_dropped};
 pub use value::{StateError, TensorSet, Value};

@@ -1,4 +1,4 @@
-//! State paths: names joined by dots, such as `step.loss`. A path covers itself and all below it.
+//! State paths: names joined by dots, such as `step.loss`.
 
 /// Why a text is not a state path.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,23 +33,9 @@ pub fn check(path: &str) -> Result<(), PathError> {
     }
 }
 
-/// Whether a grant on `outer` covers `inner`: the same path, or one below it.
-pub fn covers(outer: &str, inner: &str) -> bool {
-    inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_path_covers_what_is_below_it_only() {
-        assert!(covers("a.b", "a.b"));
-        assert!(covers("a.b", "a.b.c"));
-        assert!(!covers("a.b", "a.bc"));
-        assert!(!covers("a.b.c", "a.b"));
-        assert!(!covers("a.b.x", "a.b.y"));
-    }
 
     #[test]
     fn odd_paths_are_refused() {

@@ -1,33 +1,63 @@
 //! The tree itself: an arena of nodes, and the table of grants. A slot is an index into that table.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
 use fluxbay_plugin::abi::{handle::Handle, state::Point};
 
 use super::{
-    access::{Access, Grant, Rights},
     path,
+    range::Range,
     value::{StateError, TensorSet, Value},
 };
+use crate::compose::paths::covers;
+use crate::tensor::Engine;
 
 /// Number of a node; nodes live as long as the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(u32);
+
+/// What a grant allows, or what an access needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rights {
+    /// Reading.
+    Read,
+    /// Reading and writing.
+    Write,
+}
+
+/// The access that a slot gives.
+#[derive(Clone, Copy, Debug)]
+struct Grant {
+    /// Number of the instance.
+    owner: u32,
+    node: NodeId,
+    /// They hold for everything below the node too.
+    rights: Rights,
+}
 
 #[derive(Debug)]
 struct Node {
     path: String,
     value: Value,
     children: BTreeMap<String, NodeId>,
-    /// The children once more, without their names: the one made last, and by `sibling` the one
-    /// before each.
+    /// The children as a linked list, for fast clearing: the last one, and each one's predecessor.
     last_child: Option<NodeId>,
     sibling: Option<NodeId>,
+    /// Set for a hyper-parameter.
+    range: Option<Box<Range>>,
 }
 
 impl Node {
     fn new(path: String, value: Value) -> Node {
-        Node { path, value, children: BTreeMap::new(), last_child: None, sibling: None }
+        Node {
+            path,
+            value,
+            children: BTreeMap::new(),
+            last_child: None,
+            sibling: None,
+            range: None,
+        }
     }
 }
 
@@ -66,7 +96,7 @@ impl State {
         }
     }
 
-    /// Makes instance number `owner` known by its names.
+    /// Sets the names of instance number `owner`, for messages.
     pub fn name_owner(&mut self, owner: u32, id: &str, component: &str) {
         let index = owner as usize;
         if self.owners.len() <= index {
@@ -75,7 +105,7 @@ impl State {
         self.owners[index] = Owner { id: id.to_owned(), component: component.to_owned() };
     }
 
-    /// The node at `path`, made where it is missing.
+    /// The node at `path`, created if it is missing.
     pub fn node(&mut self, path: &str) -> Result<NodeId, StateError> {
         path::check(path)?;
         let mut at = NodeId(0);
@@ -85,7 +115,7 @@ impl State {
         Ok(at)
     }
 
-    /// The node at `path`, where it exists.
+    /// The node at `path`, if it exists.
     pub fn find(&self, path: &str) -> Option<NodeId> {
         path.split('.')
             .try_fold(NodeId(0), |at, name| self.nodes[at.0 as usize].children.get(name).copied())
@@ -110,7 +140,7 @@ impl State {
         id
     }
 
-    /// Grants `owner` access to `path` and answers the slot. Asking again gives the same slot.
+    /// Grants `owner` access to `path` and returns the slot. The same request again returns the same slot.
     pub fn grant(&mut self, owner: u32, path: &str, rights: Rights) -> Result<u32, StateError> {
         let node = self.node(path)?;
         Ok(self.slot_for(owner, node, rights))
@@ -144,9 +174,9 @@ impl State {
         }
     }
 
-    /// The node behind a slot, if its owner asks and may do that.
+    /// The node behind a slot, if `owner` owns the slot and it has the rights.
     #[inline]
-    pub fn reach(&self, owner: u32, slot: u32, access: Access) -> Result<NodeId, StateError> {
+    pub fn reach(&self, owner: u32, slot: u32, access: Rights) -> Result<NodeId, StateError> {
         match self.grants.get(slot as usize) {
             Some(grant) if grant.owner == owner && grant.rights >= access => Ok(grant.node),
             Some(grant) if grant.owner == owner => Err(self.read_only(owner, grant.node)),
@@ -169,7 +199,7 @@ impl State {
         self.grants.iter().any(|grant| {
             grant.owner == owner
                 && grant.rights >= rights
-                && path::covers(&self.nodes[grant.node.0 as usize].path, path)
+                && covers(&self.nodes[grant.node.0 as usize].path, path)
         })
     }
 
@@ -204,7 +234,7 @@ impl State {
         &self.nodes[node.0 as usize].value
     }
 
-    /// The value at a path: for the host itself, which needs no grant.
+    /// The value at a path, without a grant: for the host itself.
     pub fn value_at(&self, path: &str) -> Option<&Value> {
         self.find(path).map(|node| self.value(node))
     }
@@ -215,7 +245,7 @@ impl State {
         node.value != Value::Absent || node.children.values().any(|&child| self.has_value(child))
     }
 
-    /// Replaces the value of a node. A tensor that was there is given up.
+    /// Replaces the value of a node. A previous tensor is dropped.
     #[inline]
     pub fn set(&mut self, node: NodeId, value: Value) {
         let old = std::mem::replace(&mut self.nodes[node.0 as usize].value, value);
@@ -224,12 +254,36 @@ impl State {
         }
     }
 
-    /// Replaces a number by another one; false where the value is no number yet.
+    /// Replaces a number by another one; false if the value is no number or is a hyper-parameter.
     #[inline]
     pub fn renumber(&mut self, node: NodeId, number: f64) -> bool {
-        let Value::Number(old) = &mut self.nodes[node.0 as usize].value else { return false };
+        let Node { value: Value::Number(old), range: None, .. } = &mut self.nodes[node.0 as usize]
+        else {
+            return false;
+        };
         *old = number;
         true
+    }
+
+    /// Makes a node a hyper-parameter with these values.
+    pub fn set_range(&mut self, node: NodeId, range: Range) {
+        self.nodes[node.0 as usize].range = Some(Box::new(range));
+    }
+
+    /// Checks that a node can have a value: a hyper-parameter only one in its range.
+    pub fn check_range(&self, owner: u32, node: NodeId, value: &Value) -> Result<(), StateError> {
+        let Some(range) = &self.nodes[node.0 as usize].range else { return Ok(()) };
+        let found = match value {
+            Value::Number(number) if range.contains(*number) => return Ok(()),
+            Value::Number(number) => number.to_string(),
+            other => other.kind_name().to_owned(),
+        };
+        Err(StateError::Range {
+            instance: self.owner_id(owner),
+            path: self.path(node).to_owned(),
+            found,
+            allowed: range.describe(),
+        })
     }
 
     /// Appends a point to a series; an absent value becomes an empty series first.
@@ -245,9 +299,10 @@ impl State {
         Err(self.wrong_type(owner, node, "a series"))
     }
 
-    /// Forgets the value of a node and of all below it, except what the engine holds.
+    /// Clears the value of a node and of all below it, except hyper-parameters and what the engine
+    /// holds.
     pub fn clear(&mut self, node: NodeId) {
-        if !self.value(node).is_hosted() {
+        if !self.value(node).is_hosted() && self.nodes[node.0 as usize].range.is_none() {
             self.set(node, Value::Absent);
         }
         let mut next = self.nodes[node.0 as usize].last_child;
@@ -311,7 +366,7 @@ impl State {
             .map(|node| (node.path.as_str(), &node.value))
     }
 
-    /// References that the tree gave up since the last call.
+    /// A reference that the tree dropped and the engine has to release.
     pub fn take_dropped(&mut self) -> Option<Handle> {
         self.dropped.pop()
     }
@@ -353,6 +408,18 @@ impl State {
             .filter(move |grant| grant.owner == owner)
             .map(|grant| (self.path(grant.node), grant.rights))
     }
+}
+
+/// Releases the tensors that the tree dropped.
+pub fn release_dropped(
+    state: &RefCell<State>,
+    engine: &RefCell<Engine>,
+) -> crate::tensor::Result<()> {
+    let (mut state, mut engine) = (state.borrow_mut(), engine.borrow_mut());
+    while let Some(handle) = state.take_dropped() {
+        engine.release(handle)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -415,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn clearing_gives_up_every_tensor_below() {
+    fn clearing_drops_every_tensor_below() {
         let mut state = tree();
         let xs = state.node("step.xs").unwrap();
         let deep = state.node("step.a.b").unwrap();

@@ -167,17 +167,29 @@ pub enum StateError {
         /// The index.
         index: usize,
     },
+    /// A hyper-parameter cannot have this value.
+    #[error("`{path}` cannot be {found}, written by `{instance}`: it is {allowed}")]
+    Range {
+        /// The calling instance.
+        instance: String,
+        /// The path.
+        path: String,
+        /// What was written.
+        found: String,
+        /// The values that it can have.
+        allowed: String,
+    },
     /// Not a path.
     #[error(transparent)]
     Path(#[from] PathError),
 }
 
-/// When the values of a step are there.
+/// From which event on the values of a step exist.
 fn hint(path: &str) -> &'static str {
     match path {
-        "step.yhats" => " (it is there from loss-begin)",
-        "step.loss" => " (it is there from backward-begin)",
-        "step.grads" => " (they are there from backward-end, in training phases only)",
+        "step.yhats" => " (it exists from loss-begin)",
+        "step.loss" => " (it exists from backward-begin)",
+        "step.grads" => " (they exist from backward-end, in training phases only)",
         _ => "",
     }
 }

@@ -1,4 +1,4 @@
-//! Cancelling, failing, and who hears of it.
+//! Cancelled and failed runs, and the events that callbacks receive.
 
 use super::fixture::*;
 use crate::learner::*;
@@ -7,7 +7,7 @@ fn count(text: &str, event: &str) -> usize {
     text.split(' ').filter(|seen| *seen == event).count()
 }
 
-/// Whoever saw a begin saw exactly one end of it.
+/// A callback that received a begin received exactly one end.
 fn assert_paired(seen: &str) {
     assert_eq!(
         count(seen, "step-begin"),
@@ -45,7 +45,7 @@ fn a_cancelled_step_goes_on_with_the_next() {
 }
 
 #[test]
-fn who_was_not_reached_by_a_begin_hears_nothing_of_its_end() {
+fn a_callback_that_a_begin_did_not_reach_receives_no_end() {
     let runtime = learner(&["training"], &[("a", ""), ("b", "step-begin:step:1"), ("c", "")]);
     runtime.fit(1);
     let seen = seen();
@@ -59,7 +59,7 @@ fn who_was_not_reached_by_a_begin_hears_nothing_of_its_end() {
 }
 
 #[test]
-fn who_saw_the_end_is_not_told_that_it_was_cancelled() {
+fn a_callback_that_received_the_end_does_not_receive_the_cancellation() {
     let runtime = learner(&["training"], &[("a", ""), ("b", "step-end:fit:1"), ("c", "")]);
     let report = runtime.fit(3);
     assert_eq!(report.ending, Ending::Stopped { reason: "scripted".into(), by: "b".into() });

@@ -321,18 +321,18 @@ pub fn learner(phases: &[&str], probes: &[(&str, &str)]) -> Rc<Runtime> {
     let optimizer =
         NewInstance { hyper_prefix: "optimizer".into(), ..NewInstance::named("optimizer") };
     let optimizer = runtime.create(optimizer, prepared("optimizer/sgd", "{}")).unwrap();
-    let mut parts = Parts::default();
+    let mut roles = Roles::default();
     let model = make("model", "model/scalar", "{}");
-    parts.models.push(ModelSlot {
+    roles.models.push(ModelSlot {
         name: "model".into(),
         instance: model,
         optimizer: Some(OptimizerSlot::new(optimizer, 0)),
     });
-    parts.losses.push(LossSlot { name: "loss".into(), instance: make("loss", "loss/mae", "{}") });
+    roles.losses.push(LossSlot { name: "loss".into(), instance: make("loss", "loss/mae", "{}") });
     for phase in phases {
         let kind = PhaseKind::named(phase).unwrap();
         let instance = make(phase, &format!("phase/{phase}"), "{}");
-        parts.phases.push(PhaseSlot {
+        roles.phases.push(PhaseSlot {
             instance,
             kind,
             split: Some(kind.name().into()),
@@ -343,7 +343,7 @@ pub fn learner(phases: &[&str], probes: &[(&str, &str)]) -> Rc<Runtime> {
         make(id, "callback/probe", &format!("{{\"script\":\"{script}\"}}"))
     };
     let callbacks = probes.iter().map(probe).collect();
-    runtime.assemble(parts, callbacks, Some(Rc::new(Numbers::new()))).unwrap();
+    runtime.assemble(roles, callbacks, Some(Rc::new(Numbers::new()))).unwrap();
     runtime
 }
 

@@ -46,10 +46,10 @@ fn the_step_state_is_there_after_a_step() {
     for path in ["step.xs", "step.ys", "step.yhats", "step.loss"] {
         assert!(matches!(runtime.state.borrow().value_at(path), Some(Value::Tensor(_))), "{path}");
     }
-    assert!(runtime.grads_ready.get());
+    assert!(runtime.step.has_gradients.get());
     let before = c(&runtime);
     runtime.run_step(1, batch(1)).unwrap();
-    assert!(!runtime.grads_ready.get(), "a validation step has no gradients");
+    assert!(!runtime.step.has_gradients.get(), "a validation step has no gradients");
     assert_eq!(before, c(&runtime), "a validation step changes no parameter");
 }
 
@@ -57,11 +57,11 @@ fn the_step_state_is_there_after_a_step() {
 fn steps_on_batches_of_ones_own_are_counted_and_stop_at_a_failure() {
     let runtime = learner(&["training"], &[]);
     runtime.run_steps(0, [batch(0), batch(1), batch(2)]).unwrap();
-    assert_eq!(runtime.parts().unwrap().phases[0].total_steps.get(), 3);
+    assert_eq!(runtime.roles().unwrap().phases[0].total_steps.get(), 3);
     let wrong = DataBatch { fields: Vec::new(), samples: 0, index: 1 };
     assert!(runtime.run_steps(0, [batch(0), wrong, batch(2)]).is_err());
     assert_eq!(
-        runtime.parts().unwrap().phases[0].total_steps.get(),
+        runtime.roles().unwrap().phases[0].total_steps.get(),
         5,
         "the batch after the failure was taken"
     );

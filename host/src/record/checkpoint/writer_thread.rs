@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{CheckpointData, Retentions, write};
+use crate::breadcrumb::{self, HostThread};
 use crate::record::RecordError;
 
 /// Builds the files of a checkpoint on the writer thread.
@@ -42,6 +43,7 @@ impl WriterThread {
         let (report, done) = channel();
         let thread =
             std::thread::Builder::new().name("checkpoints".to_owned()).spawn(move || {
+                breadcrumb::host_thread(HostThread::Checkpoints);
                 for Job { produce, before, keep } in queue {
                     let synced = before
                         .iter()

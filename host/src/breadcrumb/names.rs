@@ -1,8 +1,7 @@
-//! The names that go with the numbers of the breadcrumb, one JSON text a line behind the shared
-//! page.
+//! The names behind the numbers of a breadcrumb: JSON lines after the shared page.
 //!
-//! Written when instances come to be, not when they are called; by system calls, so that a plugin
-//! that writes where it should not cannot spoil them.
+//! Written when instances are created, not when they are called. They are written by system calls
+//! into the file, which is not mapped here, so that a stray write of a plugin cannot damage them.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,9 +12,9 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::page::BYTES;
+use super::memory::BYTES;
 
-/// The most text that is believed.
+/// Most bytes of names that are read.
 const MOST: usize = 16 << 20;
 
 /// One line.
@@ -33,83 +32,86 @@ pub enum Line {
         /// Its plugin.
         plugin: String,
     },
-    /// A phase has a number.
+    /// The number of a phase.
     Phase {
         /// Its number.
         number: u32,
         /// Its instance's id.
         id: String,
     },
-    /// An event of a plugin's own has a number.
+    /// The number of a custom event.
     Event {
         /// Its number.
         number: u32,
         /// Its name.
         name: String,
     },
-    /// The run keeps its record here.
+    /// Folder of the run's record.
     Directory(PathBuf),
 }
 
 static FILE: OnceLock<Mutex<(File, u64)>> = OnceLock::new();
 
-/// From now on lines are written.
-pub(super) fn open(file: File) {
+/// Sets the file that lines are written to.
+pub fn open(file: File) {
     let _ = FILE.set(Mutex::new((file, BYTES as u64)));
 }
 
-/// Writes a line, where there is a supervisor to read it.
+/// Writes a line if the process has a supervisor.
 pub fn write(line: &Line) {
     let Some(file) = FILE.get() else { return };
     let (file, end) = &mut *file.lock().unwrap_or_else(PoisonError::into_inner);
     let Ok(mut text) = serde_json::to_vec(line) else { return };
     text.push(b'\n');
-    // Without it a report names numbers only.
+    // If it cannot be written, a report has numbers instead of names.
     if file.write_all_at(&text, *end).is_ok() {
         *end += text.len() as u64;
     }
 }
 
 /// The names that this process has written.
-pub(super) fn here() -> Option<Roster> {
+pub fn here() -> Option<Names> {
     let file = FILE.get()?.lock().unwrap_or_else(PoisonError::into_inner);
-    Roster::read(&file.0).ok()
+    Names::read(&file.0).ok()
 }
 
 /// The names, as the supervisor reads them.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Roster {
+pub struct Names {
     /// Id, component and plugin by number.
-    pub(super) instances: BTreeMap<u32, (String, String, String)>,
-    pub(super) phases: BTreeMap<u32, String>,
-    pub(super) events: BTreeMap<u32, String>,
-    pub(super) directory: Option<PathBuf>,
+    pub instances: BTreeMap<u32, (String, String, String)>,
+    /// Instance ids of phases by number.
+    pub phases: BTreeMap<u32, String>,
+    /// Names of custom events by number.
+    pub events: BTreeMap<u32, String>,
+    /// Folder of the run's record.
+    pub directory: Option<PathBuf>,
 }
 
-impl Roster {
-    /// Reads what was written; what is no line is passed over.
-    pub(super) fn read(file: &File) -> io::Result<Self> {
+impl Names {
+    /// Reads what was written; skips what is no line.
+    pub fn read(file: &File) -> io::Result<Self> {
         let end = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
         let mut bytes = vec![0; end.saturating_sub(BYTES).min(MOST)];
         file.read_exact_at(&mut bytes, BYTES as u64)?;
-        let mut roster = Self::default();
+        let mut names = Self::default();
         for line in
             bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok())
         {
             match line {
                 Line::Instance { number, id, component, plugin } => {
-                    roster.instances.insert(number, (id, component, plugin));
+                    names.instances.insert(number, (id, component, plugin));
                 }
                 Line::Phase { number, id } => {
-                    roster.phases.insert(number, id);
+                    names.phases.insert(number, id);
                 }
                 Line::Event { number, name } => {
-                    roster.events.insert(number, name);
+                    names.events.insert(number, name);
                 }
-                Line::Directory(path) => roster.directory = Some(path),
+                Line::Directory(path) => names.directory = Some(path),
             }
         }
-        Ok(roster)
+        Ok(names)
     }
 }
 
@@ -118,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_read_back_and_garbage_between_them_is_passed_over() {
+    fn lines_are_read_back_and_garbage_between_them_is_skipped() {
         let file = tempfile::tempfile().expect("temporary file");
         let line = Line::Instance {
             number: 3,
@@ -132,11 +134,11 @@ mod tests {
             serde_json::to_vec(&Line::Event { number: 64, name: "half".into() }).expect("plain"),
         );
         file.write_all_at(&text, BYTES as u64).expect("room");
-        let roster = Roster::read(&file).expect("readable");
+        let names = Names::read(&file).expect("readable");
         assert_eq!(
-            roster.instances[&3],
+            names.instances[&3],
             ("a\n\"b".to_owned(), "callback/x".to_owned(), "p".to_owned())
         );
-        assert_eq!(roster.events[&64], "half");
+        assert_eq!(names.events[&64], "half");
     }
 }

@@ -1,0 +1,133 @@
+//! A data set of a plugin: opened on the training thread, read by several threads.
+
+use std::sync::Arc;
+
+use fluxbay_plugin::abi::dataset::{BufferRaw, DatasetTable, FieldSpec, SplitSpec};
+use fluxbay_plugin::abi::{entry, text::Text};
+
+use super::context;
+use super::error::{CallError, CallResult, check};
+use super::fields::DataField;
+use super::plugin_instance::{PluginInstance, Table};
+use crate::breadcrumb::{self, Activity};
+
+/// Most fields, splits and dimensions that are accepted.
+const MOST: usize = 64;
+
+/// An opened data set, with the fields and splits that it states.
+#[derive(Debug)]
+pub struct OpenDataset {
+    instance: Arc<PluginInstance>,
+    table: &'static DatasetTable,
+    /// Fields of every sample.
+    pub fields: Vec<DataField>,
+    /// Name and number of samples of each split.
+    pub splits: Vec<(String, u64)>,
+}
+
+// SAFETY: on other threads than the training thread only `fill` is called, which the contract
+// allows there; the last owner is the loader or the runtime, both on the training thread, and the
+// loader's threads have ended by then.
+unsafe impl Send for OpenDataset {}
+// SAFETY: as above; `fill` may be called by several threads at a time.
+unsafe impl Sync for OpenDataset {}
+
+impl OpenDataset {
+    /// Opens a data set within a call into `instance`, and reads its fields and splits.
+    pub fn open(instance: Arc<PluginInstance>) -> CallResult<OpenDataset> {
+        let Table::Dataset(table) = instance.table else {
+            return Err(instance.wrong_kind("data set"));
+        };
+        let raw = instance.raw;
+        // SAFETY: `raw` belongs to the table's component.
+        check(unsafe { (table.open)(raw) })?;
+        // SAFETY: as above.
+        let counts = unsafe { ((table.field_count)(raw), (table.split_count)(raw)) };
+        let fields = (0..accepted(counts.0, "fields")?).map(|index| field(table, raw, index));
+        let fields = fields.collect::<CallResult<Vec<_>>>()?;
+        let splits = (0..accepted(counts.1, "splits")?).map(|index| {
+            let mut spec = SplitSpec { name: Text::EMPTY, samples: 0 };
+            // SAFETY: as above; the place is lent for the call.
+            check(unsafe { (table.split)(raw, index, &mut spec) })?;
+            // SAFETY: the contract keeps the name valid as long as the instance.
+            Ok((unsafe { spec.name.to_text() }.into_owned(), spec.samples))
+        });
+        let splits = splits.collect::<CallResult<Vec<_>>>()?;
+        Ok(OpenDataset { instance, table, fields, splits })
+    }
+
+    /// States which samples are for training. Called on the training thread.
+    pub fn prepare(&self, split: usize, indices: &[u64]) -> CallResult {
+        let guard = breadcrumb::call(self.instance.number(), Activity::PreparingData);
+        // SAFETY: `raw` belongs to the table's component; the indices are lent for the call, which
+        // the loader makes on the training thread, before its own threads begin.
+        let code = unsafe {
+            (self.table.prepare)(self.instance.raw, split, indices.as_ptr(), indices.len())
+        };
+        guard.end();
+        check(code)
+    }
+
+    /// Writes samples into one buffer per field. Called on any thread.
+    pub fn fill(&self, split: usize, indices: &[u64], buffers: &mut [&mut [u8]]) -> CallResult {
+        let raw_buffers: Vec<BufferRaw> = buffers
+            .iter_mut()
+            .map(|buffer| BufferRaw { ptr: buffer.as_mut_ptr(), len: buffer.len() })
+            .collect();
+        // Batches are made on the training thread or on another; host functions answer as on
+        // another in either case.
+        let _entered = context::enter_without_host();
+        let guard = breadcrumb::side_call(self.instance.number(), Activity::Filling);
+        // SAFETY: `raw` belongs to the table's component, whose `fill` any thread may call; indices
+        // and buffers are lent for the call.
+        let code = unsafe {
+            (self.table.fill)(
+                self.instance.raw,
+                split,
+                indices.as_ptr(),
+                indices.len(),
+                raw_buffers.as_ptr(),
+                raw_buffers.len(),
+            )
+        };
+        guard.end();
+        check(code)
+    }
+}
+
+fn accepted(count: usize, what: &str) -> CallResult<usize> {
+    if count > MOST {
+        Err(CallError::new(format!("it announces {count} {what}; at most {MOST} are possible")))
+    } else {
+        Ok(count)
+    }
+}
+
+fn field(table: &DatasetTable, raw: entry::Instance, index: usize) -> CallResult<DataField> {
+    let mut spec = FieldSpec {
+        name: Text::EMPTY,
+        dtype: 0,
+        reserved: 0,
+        shape: std::ptr::null(),
+        rank: 0,
+        classes: 0,
+    };
+    // SAFETY: `raw` belongs to the table's component; the place is lent for the call.
+    check(unsafe { (table.field)(raw, index, &mut spec) })?;
+    // SAFETY: the contract keeps the name valid as long as the instance.
+    let name = unsafe { spec.name.to_text() }.into_owned();
+    let rank = accepted(spec.rank, "dimensions")?;
+    if rank > 0 && spec.shape.is_null() {
+        return Err(CallError::new(format!("the shape of field `{name}` is missing")));
+    }
+    let shape: &[u64] = if rank == 0 {
+        &[]
+    } else {
+        // SAFETY: not null, and the contract keeps the shape valid as long as the instance.
+        unsafe { std::slice::from_raw_parts(spec.shape, rank) }
+    };
+    let shape = shape.iter().map(|&size| usize::try_from(size)).collect::<Result<Vec<_>, _>>();
+    let shape =
+        shape.map_err(|_| CallError::new(format!("a dimension of field `{name}` is too large")))?;
+    Ok(DataField { name, dtype: spec.dtype, shape, classes: spec.classes })
+}

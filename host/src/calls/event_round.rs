@@ -1,0 +1,55 @@
+//! Events to several callbacks in a row, without looking anything up.
+
+use std::sync::Arc;
+
+use fluxbay_plugin::abi::{entry, event::EventRaw};
+
+use super::PluginInstance;
+use super::context::{self, Entered, Host, NO_INSTANCE};
+
+/// A callback's function for events, ready to be called.
+#[derive(Clone, Debug)]
+pub struct EventHandler {
+    pub(super) on: unsafe extern "C" fn(entry::Instance, *const EventRaw) -> i32,
+    pub(super) raw: entry::Instance,
+    pub(super) number: u32,
+    /// Keeps `raw` alive.
+    pub(super) _instance: Arc<PluginInstance>,
+}
+
+impl EventHandler {
+    /// Number of the instance.
+    #[inline]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+}
+
+/// Calls of several callbacks in a row, for one host.
+pub struct EventRound(Entered);
+
+impl EventRound {
+    /// Begins a round; it ends when dropped.
+    #[inline]
+    pub fn begin<H: Host>(host: &H) -> EventRound {
+        EventRound(context::enter(host, NO_INSTANCE))
+    }
+
+    /// Calls a callback for an event and returns its status. The callback gets a copy of the event,
+    /// so that what it writes there does not reach the next one.
+    #[inline(always)]
+    pub fn call(&self, handler: &EventHandler, event: &EventRaw) -> i32 {
+        self.0.switch_to(handler.number);
+        let mut copy = *event;
+        // SAFETY: `raw` belongs to the component of `on`, and the handler keeps it alive; the copy
+        // is lent for the call.
+        unsafe { (handler.on)(handler.raw, &raw mut copy) }
+    }
+
+    /// Whether the call that returned OK had set an error text, which is dropped, or a pending
+    /// stop.
+    #[inline]
+    pub fn take_leftovers(&self) -> bool {
+        self.0.take_leftovers()
+    }
+}

@@ -1,0 +1,159 @@
+//! Taking a snapshot.
+
+use super::control::{Flow, Stop};
+use super::instance::Instance;
+use super::runtime::Runtime;
+use super::saving::{SavedEpoch, SavedStop};
+use super::snapshot::{SavedInstance, SavedValue, Snapshot};
+use super::span::Span;
+use super::state::{Value, covers};
+use crate::breadcrumb::Activity;
+
+impl Runtime {
+    /// Whether the running phase is the last of an epoch of the fit.
+    pub fn at_end_of_epoch(&self) -> bool {
+        self.roles
+            .get()
+            .is_some_and(|roles| self.position.get().phase as usize + 1 == roles.phases.len())
+    }
+
+    /// Completed epochs of the fit, the phase that comes next or is running, and its position.
+    fn progress(&self) -> Flow<(u64, usize, Option<SavedEpoch>)> {
+        let phases = self.roles()?.phases.len();
+        let (at, done) = (self.position.get(), self.epochs.done.get());
+        if self.epochs.is_open() {
+            let within = self.position_in_epoch().ok_or_else(|| {
+                Stop::host("the state of a run cannot be saved here: batches of the epoch are on their way")
+            })?;
+            return Ok((done, at.phase as usize, Some(within)));
+        }
+        let next = match at.phase {
+            u32::MAX => self.epochs.next_phase.get(),
+            phase => phase as usize + 1,
+        };
+        Ok(if next < phases { (done, next, None) } else { (done + 1, 0, None) })
+    }
+
+    /// The state of the learner. Between steps only.
+    ///
+    /// # Errors
+    /// An instance that cannot save its state, or a step that is running.
+    pub fn snapshot(&self) -> Flow<Snapshot> {
+        self.snapshot_of(|_| true)
+    }
+
+    /// As [`Runtime::snapshot`], with the states of some instances only.
+    pub(super) fn snapshot_of(&self, wanted: impl Fn(&Instance) -> bool) -> Flow<Snapshot> {
+        if self.in_step() {
+            return Err(Stop::host("the state of a run can be saved only between steps"));
+        }
+        let roles = self.roles()?;
+        let (epochs, next_phase, in_epoch) = self.progress()?;
+        let instances = self.members.all();
+        let disabled =
+            instances.iter().filter(|instance| instance.is_disabled() || instance.is_poisoned());
+        let disabled = disabled.map(|instance| instance.id.clone()).collect();
+        let instances =
+            instances.iter().filter(|instance| !instance.is_poisoned() && wanted(instance));
+        // Before anything is borrowed: an instance that saves tensors calls back.
+        let instances =
+            instances.map(|instance| self.save_instance(instance)).collect::<Flow<Vec<_>>>()?;
+        let random = self.engine.borrow().random_state();
+        let mut snapshot = Snapshot {
+            epochs,
+            next_phase,
+            in_fit: self.spans.is_open(Span::Fit),
+            in_epoch,
+            stop: self.saving.stopping.borrow().as_ref().map(|stop| SavedStop {
+                by: stop.0.by.clone(),
+                component: stop.0.component.clone(),
+                plugin: stop.0.plugin.clone(),
+                text: stop.0.text.clone(),
+            }),
+            disabled,
+            phase_steps: roles
+                .phases
+                .iter()
+                .map(|phase| (phase.instance.id.clone(), phase.total_steps.get()))
+                .collect(),
+            random,
+            parameters: Vec::new(),
+            optimizer_states: Vec::new(),
+            updates: Vec::new(),
+            values: Vec::new(),
+            tensors: Vec::new(),
+            metrics: self.metrics.borrow().to_bits(),
+            instances,
+        };
+        self.save_tensors(&mut snapshot)?;
+        self.save_values(&mut snapshot)?;
+        Ok(snapshot)
+    }
+
+    /// An instance may be saved while it is being called: a checkpointer asks for it.
+    fn save_instance(&self, instance: &Instance) -> Flow<SavedInstance> {
+        let limit = self.saving.state_limit.get();
+        let bytes = instance.call_nested(self, Activity::Saving, |call| call.save(limit))?;
+        let state_version = instance.plugin_side().state_version();
+        Ok(SavedInstance {
+            id: instance.id.clone(),
+            component: instance.component.clone(),
+            state_version,
+            bytes,
+        })
+    }
+
+    fn save_tensors(&self, snapshot: &mut Snapshot) -> Flow {
+        let engine = self.engine.borrow();
+        let copy =
+            |handle| engine.value(handle).map_err(Stop::engine)?.copy().map_err(Stop::engine);
+        for p in engine.parameters() {
+            snapshot.parameters.push((
+                format!("{}.{}", engine.model_name(p.model).unwrap_or_default(), p.path),
+                copy(p.handle)?,
+            ));
+        }
+        for model in &self.roles()?.models {
+            let Some(optimizer) = &model.optimizer else { continue };
+            for tracked in optimizer.tracked().iter() {
+                let name = format!("{}.{}", model.name, tracked.path);
+                for (state, &handle) in
+                    optimizer.instance.requested.optimizer_state.iter().zip(&tracked.states)
+                {
+                    snapshot.optimizer_states.push((format!("{name}.{state}"), copy(handle)?));
+                }
+                snapshot.updates.push((name, tracked.updates.get()));
+            }
+        }
+        Ok(())
+    }
+
+    fn save_values(&self, snapshot: &mut Snapshot) -> Flow {
+        let state = self.state.borrow();
+        for (path, value) in state.values().filter(|(path, _)| !covers("step", path)) {
+            let saved = match value {
+                Value::Number(number) => SavedValue::Number(number.to_bits()),
+                Value::Flag(flag) => SavedValue::Flag(*flag),
+                Value::Text(text) => SavedValue::Text(text.clone()),
+                Value::Bytes(bytes) => SavedValue::Bytes(bytes.clone()),
+                Value::Series(points) => SavedValue::Series(
+                    points.iter().map(|point| (point.x.to_bits(), point.y.to_bits())).collect(),
+                ),
+                Value::Tensor(handle) => {
+                    let copy = self
+                        .engine
+                        .borrow()
+                        .value(*handle)
+                        .map_err(Stop::engine)?
+                        .copy()
+                        .map_err(Stop::engine)?;
+                    snapshot.tensors.push((path.to_owned(), copy));
+                    continue;
+                }
+                Value::Absent | Value::Tensors(_) | Value::Member(..) => continue,
+            };
+            snapshot.values.push((path.to_owned(), saved));
+        }
+        Ok(())
+    }
+}
