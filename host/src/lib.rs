@@ -15,8 +15,8 @@
 //! 4. [`session`] creates the instances, opens the data with [`loader`], builds the models, and
 //!    returns a [`Session`](session::Session). Start there to embed fluxbay in a program; the page
 //!    has an example.
-//! 5. [`learner`] runs the training loop and calls the plugins at its events. Plugins call back
-//!    through the function tables of [`bridge`].
+//! 5. [`learner`] runs the training loop and calls the plugins through [`calls`], which leaves a
+//!    [`breadcrumb`] of each call. Plugins call back through the function tables of [`bridge`].
 //! 6. [`tensor`] computes: operations, gradients, parameters, random numbers. It is a crate of its
 //!    own.
 //! 7. [`record`] writes the run folder, [`durable`] decides which checkpoints exist and resumes from
@@ -35,9 +35,9 @@
 //! |---|---|
 //! | commands | `cli` |
 //! | uses of a run | `check`, `durable`, `session` |
-//! | the loop | `learner`, `bridge`, `loader`, `display` |
-//! | descriptions | `compose`, `run_file`, `record`, `supervisor` |
-//! | plugins | `library` |
+//! | the loop | `supervisor`, `record`, `bridge`, `loader`, `display`, `learner` |
+//! | descriptions | `compose`, `run_file` |
+//! | plugins | `library`, `calls`, `breadcrumb` |
 //! | tensors | crate `fluxbay-tensor` |
 //! | contract with plugins | crate `fluxbay-plugin` |
 //!
