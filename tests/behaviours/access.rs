@@ -1,4 +1,4 @@
-//! What an instance may reach: behaviours 36 to 39.
+//! State access of instances: behaviours 36 to 39.
 
 use fluxbay::learner::Ending;
 
@@ -50,7 +50,7 @@ fn behaviour_39_a_read_grant_on_the_model_cannot_change_a_parameter() {
 }
 
 #[test]
-fn sizes_of_a_tensor_are_the_same_however_they_are_asked_for() {
+fn every_way_to_ask_for_the_sizes_of_a_tensor_agrees() {
     let report = session(&format!(
         "{SCALAR}[[phase]]\ncomponent = \"training\"\n[[callback]]\ncomponent = \"surveyor\"\n"
     ))

@@ -1,4 +1,4 @@
-//! A run that is resumed gives the same bits as one that never stopped.
+//! A resumed run gives the same bits as an uninterrupted one.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use fluxbay::session::{Session, Surroundings};
 
 use crate::run::*;
 
-/// A record in memory.
+/// A run record in memory.
 #[derive(Default)]
 struct Lines(RefCell<Vec<String>>);
 
@@ -43,12 +43,12 @@ fn recorded(text: &str) -> (Session, Rc<Lines>) {
     (whole_session(&fixture(text), surroundings), lines)
 }
 
-/// Everything that the run is afterwards.
+/// The complete state after the run.
 fn state(session: &Session) -> Files {
     session.checkpoint().unwrap()
 }
 
-/// Checkpoints of a run, each with the lines that were written until then.
+/// Checkpoints of a run, each with the lines written before it.
 type Saved = Rc<RefCell<Vec<(Files, usize)>>>;
 
 fn keep(session: &Session, lines: &Rc<Lines>) -> Saved {
@@ -61,8 +61,8 @@ fn keep(session: &Session, lines: &Rc<Lines>) -> Saved {
     saved
 }
 
-/// Trains `text` straight through with a checkpoint at every moment, goes on from each, and
-/// compares all that there is.
+/// Trains `text` without interruption with a checkpoint at every opportunity, resumes from each of
+/// them, and compares the results.
 fn resumes_everywhere(text: &str, moments: usize) {
     let (whole, lines) = recorded(text);
     let saved = keep(&whole, &lines);
@@ -70,7 +70,7 @@ fn resumes_everywhere(text: &str, moments: usize) {
     let report = whole.fit_rest();
     assert_eq!(saved.borrow().len(), moments);
     let whole_state = state(&whole);
-    // A stride that visits the beginning, the middle and the end of both phases.
+    // The stride covers the beginning, the middle and the end of both phases.
     for (number, (files, at)) in saved.borrow().iter().enumerate().step_by(moments / 12) {
         let (resumed, rest) = recorded(text);
         resumed.restore(files).unwrap();
@@ -94,8 +94,8 @@ const PHASES: &str = "[[phase]]\ncomponent = \"training\"\n[[phase]]\ncomponent 
 
 #[test]
 fn resuming_between_any_two_steps_and_epochs_gives_the_same_bits() {
-    // 5 epochs of 2 phases of 16 steps: before each step but the first of a phase's epoch, and
-    // after each phase.
+    // 5 epochs of 2 phases of 16 steps: before each step except the first of an epoch of a phase,
+    // and after each phase.
     resumes_everywhere(
         &format!(
             "{MODEL}{PHASES}[[callback]]\ncomponent = \"recorder\"\n[[callback]]\ncomponent = \"metrics\"\n"

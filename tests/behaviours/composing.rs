@@ -1,4 +1,4 @@
-//! How a run is put together: behaviours 34 and 40 to 45.
+//! Composition of a run: behaviours 34 and 40 to 45.
 
 use fluxbay::session::{Composed, Surroundings};
 
@@ -7,7 +7,7 @@ use crate::run::*;
 const TRAINING: &str = "[[phase]]\ncomponent = \"training\"\n";
 const RECORDER: &str = "[[callback]]\ncomponent = \"recorder\"\n";
 
-/// A callback that reads and writes what is listed.
+/// A callback that reads and writes the listed paths.
 fn link(id: &str, reads: &[&str], writes: &[&str], more: &str) -> String {
     format!(
         "[[callback]]\ncomponent = \"link\"\nid = \"{id}\"\nreads = {reads:?}\nwrites = {writes:?}\n{more}\n"
@@ -153,7 +153,7 @@ fn behaviour_43_a_read_that_nobody_writes_names_the_component_that_would() {
     );
 }
 
-/// Three faults: two writers of one path, a cycle, a read that nobody writes.
+/// Three faults: two writers of one path, a cycle, a read without a writer.
 fn three_faults() -> String {
     link("first-writer", &[], &["cbstate.shared"], "")
         + &link("second-writer", &[], &["cbstate.shared"], "")
@@ -164,7 +164,7 @@ fn three_faults() -> String {
 
 #[test]
 fn behaviour_44_three_faults_are_told_in_one_go_with_lines_and_mends_before_any_data_is_opened() {
-    // Opening the data would fail, and would be told.
+    // Opening the data would fail and be reported.
     let text = fixture(&run(&three_faults())).replace(
         "component = \"triples\"",
         "component = \"csv\"\npath = \"nowhere.csv\"\ntarget = \"y\"",
@@ -177,7 +177,7 @@ fn behaviour_44_three_faults_are_told_in_one_go_with_lines_and_mends_before_any_
     let line =
         |id: &str| 1 + text.lines().position(|line| line == format!("id = \"{id}\"")).unwrap();
     for id in ["lonely", "second-writer", "early"] {
-        // The component's line stands above the id's.
+        // The line of the component is above that of the id.
         let places = [line(id) - 2, line(id) - 1, line(id)].map(|line| format!("run.toml:{line}:"));
         assert!(
             places.iter().any(|place| told.contains(place)),
@@ -186,7 +186,7 @@ fn behaviour_44_three_faults_are_told_in_one_go_with_lines_and_mends_before_any_
     }
     assert_eq!(told.matches("= help:").count(), 3, "{told}");
     assert!(!told.contains("nowhere"), "{told}");
-    // Without the faults, the data is what is wrong.
+    // Without the faults, the data is reported.
     let fine = fixture(&run("")).replace(
         "component = \"triples\"",
         "component = \"csv\"\npath = \"nowhere.csv\"\ntarget = \"y\"",
@@ -236,7 +236,7 @@ fn behaviour_45_whoever_does_not_subscribe_is_not_called() {
     assert_eq!(events(&session, "listener"), ["halfway"; 16]);
 }
 
-/// What a run leaves: parameters as bits, and every number and series of the callbacks' state.
+/// The result of a run: parameters as bits, and every number and series of the callback state.
 fn bits(session: &fluxbay::session::Session) -> Vec<u8> {
     let files = session.checkpoint().unwrap();
     let kept = ["model.safetensors", "optimizer.safetensors"];

@@ -1,10 +1,10 @@
-//! Cancelling, failing, pairing: behaviours 7, 8 and 15.
+//! Cancelled and failed spans, and their pairs of events: behaviours 7, 8 and 15.
 
 use fluxbay::learner::{Ending, StopKind};
 
 use crate::run::*;
 
-/// Begins and ends of a span that a probe saw; an error within the span counts as its end.
+/// Begin and end events of a span recorded by a probe; an error within the span counts as its end.
 fn assert_paired(session: &fluxbay::session::Session, id: &str) {
     let seen = events(session, id);
     for span in ["step", "epoch", "fit"] {
@@ -173,7 +173,7 @@ fn an_instance_that_may_be_left_out_is_left_out_after_an_error() {
 
 #[test]
 fn behaviour_15_an_ordinary_error_closes_progress_bars_and_loggers_too() {
-    let (dir, display) = (fluxbay_tests::scratch(), Spoken::default());
+    let (dir, display) = (fluxbay_tests::scratch(), Recording::default());
     let mut surroundings = display.surroundings();
     surroundings.run_dir = dir.path().to_string_lossy().into_owned();
     let callbacks = "[[callback]]\ncomponent = \"progress\"\n[[callback]]\ncomponent = \"metrics\"\n[[callback]]\ncomponent = \"log-metrics\"\n\

@@ -1,4 +1,4 @@
-//! Batches that a test makes itself.
+//! Batches created by tests.
 
 use fluxbay::learner::ports::DataBatch;
 use fluxbay::session::Tensor;

@@ -1,5 +1,4 @@
-//! Callbacks that take part in the training: clipping, accumulation, averages, softened and mixed
-//! targets.
+//! Callbacks that change training: clipping, accumulation, averages, softened and mixed targets.
 
 use fluxbay::session::Session;
 
@@ -12,7 +11,7 @@ fn callback(component: &str, more: &str) -> String {
     format!("[[callback]]\ncomponent = \"{component}\"\n{more}\n")
 }
 
-/// How far one step moves `c`, and the session afterwards.
+/// The change of `c` in one step, and the session afterwards.
 fn step(callbacks: &str) -> (f64, Session) {
     let model = SCALAR.replace("0.001", "1.0");
     let session = session(&format!("{model}{TRAINING}{callbacks}"));

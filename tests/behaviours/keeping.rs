@@ -1,4 +1,4 @@
-//! Checkpoints that stay: behaviour 25, through the binary.
+//! Which checkpoints are kept: behaviour 25, through the binary.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use fluxbay_tests::{fluxbay, scratch, succeed, write};
 
 use crate::run::*;
 
-/// Epochs of the checkpoints of a run of so many epochs.
+/// Epochs of the checkpoints that are left after a run of `epochs` epochs.
 fn kept(epochs: u64, checkpointer: &str, more: &str) -> Vec<u64> {
     let dir = scratch();
     let phases = "[[phase]]\ncomponent = \"training\"\n[[phase]]\ncomponent = \"validation\"\n";

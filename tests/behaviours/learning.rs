@@ -1,5 +1,5 @@
-//! Phases of other kinds learn what they are for: adversarial, self-supervised, with an end of
-//! their own.
+//! Phases other than `training` train successfully: adversarial, self-supervised, and with a custom
+//! epoch.
 
 use fluxbay::learner::{Ending, ports::DataBatch};
 use fluxbay::session::{Device, Session, Tensor};
@@ -48,7 +48,7 @@ fn coverage(session: &Session) -> ([usize; 8], usize) {
     let count = 2048;
     let xs = Tensor::zeros((count, 2), fluxbay::session::DType::F32, &Device::Cpu).unwrap();
     session.run_step(0, DataBatch { fields: vec![xs], samples: count, index: 0 }).unwrap();
-    // The step's fakes come from the generator as it was before the step's update of it.
+    // The fakes of a step are from the generator before its update in that step.
     let fakes = session.tensor("step.yhats").unwrap().to_vec2::<f32>().unwrap();
     let mut modes = [0; 8];
     for point in &fakes {
@@ -62,8 +62,8 @@ fn coverage(session: &Session) -> ([usize; 8], usize) {
     (modes, count)
 }
 
-/// The bar: all 8 modes with at least 2 % of the samples each, and 60 % of them near a mode.
-/// (Evenly spread would be 12.5 % each.)
+/// Requires all 8 modes with at least 2 % of the samples each, and 60 % of the samples near a mode.
+/// (An even spread would be 12.5 % each.)
 fn passes((modes, count): ([usize; 8], usize)) -> bool {
     modes.iter().all(|hits| *hits * 50 >= count) && modes.iter().sum::<usize>() * 10 >= count * 6
 }

@@ -1,4 +1,4 @@
-//! The list of the behaviours, and that none is missing.
+//! Checks that every behaviour has a test.
 
 use std::collections::BTreeMap;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! What goes to loggers: behaviour 26.
+//! Records of loggers: behaviour 26.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -68,7 +68,7 @@ fn behaviour_26_everything_is_logged_under_its_tag_to_every_logger() {
         .map(|record| record["value"].as_f64().unwrap())
         .collect();
     let traced = values(&session, "cbstate.traces.training.loss");
-    // A number of JSON is not read back to the last bit.
+    // Numbers lose their last bit through JSON.
     assert!(
         logged.len() == 32 && logged.iter().zip(&traced).all(|(a, b)| (a / b - 1.0).abs() < 1e-12),
         "{logged:?} {traced:?}"
@@ -85,8 +85,8 @@ fn behaviour_26_everything_is_logged_under_its_tag_to_every_logger() {
         stripped(records(&dir.path().join("two"))),
         "both loggers got the same"
     );
-    // The table holds the same figures, and the event file a record of each tag (read back whole by
-    // `tests/reference/tensorboard_events.py`).
+    // The table has the same values, and the event file a record of each tag (read back completely
+    // by `tests/reference/tensorboard_events.py`).
     let table = std::fs::read_to_string(dir.path().join("csv/records.csv")).unwrap();
     let of_table = table
         .lines()

@@ -1,4 +1,4 @@
-//! What is measured: behaviours 21, 22, 27 and 35.
+//! Measured values: behaviours 21, 22, 27 and 35.
 
 use fluxbay::learner::Ending;
 
@@ -10,7 +10,7 @@ fn metrics(list: &str) -> String {
     format!("[[callback]]\ncomponent = \"metrics\"\nmetrics = {list}\n")
 }
 
-/// Two classes, read off the inputs.
+/// Two classes that follow from the inputs.
 fn classes(right: f64, metrics: &str) -> String {
     format!(
         "[run]\nseed = 7\nthreads = 1\ndefault-callbacks = false\n[data]\ncomponent = \"rows\"\nright = {right:?}\n[loader]\nbatch-size = 8\n[loss]\n\

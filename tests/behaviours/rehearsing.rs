@@ -1,19 +1,18 @@
-//! Steps that leave no trace: the learning-rate finder.
+//! Rehearsed steps, as used by the learning-rate finder.
 
 use fluxbay::learner::Ending;
 use fluxbay::session::Session;
 
 use crate::run::*;
 
-/// Everything that can differ between two runs: dropout draws random numbers, the data is shuffled,
-/// Adam remembers.
+/// A run with all kinds of state: random numbers of dropout, shuffled data, moments of Adam.
 const RUN: &str = "[run]\nseed = 3\nthreads = 1\ndefault-callbacks = false\n[data]\ncomponent = \"triples\"\n[loader]\nbatch-size = 8\n[loss]\ncomponent = \
     \"mse\"\n[model]\ncomponent = \"mlp\"\nhidden = [8]\ndropout = 0.2\n[optimizer]\ncomponent = \"adam\"\nlearning-rate = 0.01\n[[phase]]\ncomponent \
     = \"training\"\n[[phase]]\ncomponent = \"validation\"\n[[callback]]\ncomponent = \"metrics\"\n[[callback]]\ncomponent = \"recorder\"\n";
 const FINDER: &str = "[[callback]]\ncomponent = \"lr-finder\"\nsteps = 40\nstart = 1e-5\n";
 
-/// What a run leaves: parameters, optimizer, counts of updates and steps, random counters, and the
-/// callbacks' figures.
+/// The result of a run: parameters, optimizer, counts of updates and steps, random counters, and
+/// the values of the callbacks.
 fn left(session: &Session) -> (Vec<Vec<u8>>, serde_json::Value) {
     let files = session.checkpoint().unwrap();
     let mut state: serde_json::Value =
@@ -31,7 +30,7 @@ fn left(session: &Session) -> (Vec<Vec<u8>>, serde_json::Value) {
 }
 
 fn trained(callbacks: &str) -> (Session, String) {
-    let display = Spoken::default();
+    let display = Recording::default();
     let session = whole_session(&format!("{RUN}{callbacks}"), display.surroundings());
     assert_eq!(session.fit_epochs(3).ending, Ending::Finished);
     (session, display.text())

@@ -1,4 +1,4 @@
-//! Sessions from the text of a run file, with the standard plugins and the fixture's.
+//! Sessions from the text of a run file, with the standard plugins and the fixture.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -11,10 +11,10 @@ use fluxbay::run_file::{Diagnostics, Draft, Inputs, resolve};
 use fluxbay::session::{Composed, Session, Surroundings};
 use fluxbay_tests::{FIXTURE, build_plugin, plugin_dir, scratch, write};
 
-/// A folder with the standard plugins and the fixture's, made once.
+/// A folder with the standard plugins and the fixture, created once.
 pub fn plugins() -> &'static PathBuf {
     static DIR: OnceLock<Option<PathBuf>> = OnceLock::new();
-    // A fixture that does not compile is compiled once, not once for each test.
+    // A fixture that does not compile is tried once, not once per test.
     let made = DIR.get_or_init(|| std::panic::catch_unwind(make_plugins).ok());
     made.as_ref().expect("the fixture could not be built; the first failure says why")
 }
@@ -26,7 +26,7 @@ fn make_plugins() -> PathBuf {
     dir
 }
 
-/// What every run of the fixture has in common.
+/// Settings of every run of the fixture.
 const COMMON: &str = r#"
 [run]
 seed = 7
@@ -42,7 +42,7 @@ shuffle = false
 component = "mae"
 "#;
 
-/// The fixture's model and optimizer.
+/// Model and optimizer of the fixture.
 pub const SCALAR: &str = r#"
 [model]
 component = "scalar"
@@ -78,19 +78,19 @@ pub fn compose_whole(text: &str) -> Result<Composed, Diagnostics> {
     try_compose_whole(text, Surroundings::default())
 }
 
-/// A session of a run whose file is all of `text`, with what surrounds it.
+/// A session of a run whose file is all of `text`.
 pub fn whole_session(text: &str, surroundings: Surroundings) -> Session {
     let composed = try_compose_whole(text, surroundings)
         .unwrap_or_else(|problems| panic!("{}", messages(&problems)));
     composed.open().unwrap_or_else(|problems| panic!("{}", messages(&problems)))
 }
 
-/// The fixture's run file with some lines of its own.
+/// The run file of the fixture with additional lines.
 pub fn fixture(text: &str) -> String {
     format!("{COMMON}{text}")
 }
 
-/// What is said when a run cannot begin.
+/// The errors of a run that cannot begin.
 pub fn refusal(text: &str) -> String {
     match try_compose(text).and_then(Composed::open) {
         Ok(_) => panic!("it composes and opens"),
@@ -98,7 +98,7 @@ pub fn refusal(text: &str) -> String {
     }
 }
 
-/// The values of a series, by position.
+/// The points of a series.
 pub fn series(session: &Session, path: &str) -> Vec<(f64, f64)> {
     session.series(path).unwrap_or_default().into_iter().map(|point| (point.x, point.y)).collect()
 }
@@ -117,7 +117,7 @@ pub fn messages(diagnostics: &Diagnostics) -> String {
         .join("\n")
 }
 
-/// A session that has to come about.
+/// A session of the fixture; panics if it cannot be opened.
 pub fn session(text: &str) -> Session {
     let composed = try_compose(text).unwrap_or_else(|problems| panic!("{}", messages(&problems)));
     composed.open().unwrap_or_else(|problems| panic!("{}", messages(&problems)))
@@ -137,12 +137,12 @@ pub fn probed(phases: &[&str], probes: &[(&str, &str)]) -> Session {
     session(&text)
 }
 
-/// What a probe wrote down: events, each with the parts of the step that were there.
+/// The log of a probe: events, each with the available parts of the step.
 pub fn log(session: &Session, id: &str) -> String {
     session.text(&format!("cbstate.{id}")).unwrap_or_default()
 }
 
-/// The events of a probe, without what was there.
+/// The events of a probe.
 pub fn events(session: &Session, id: &str) -> Vec<String> {
     log(session, id)
         .split(' ')
@@ -150,9 +150,9 @@ pub fn events(session: &Session, id: &str) -> Vec<String> {
         .collect()
 }
 
-/// How often a probe saw an event.
+/// How often a probe was called for an event.
 pub fn count(session: &Session, id: &str, event: &str) -> usize {
-    events(session, id).iter().filter(|seen| *seen == event).count()
+    events(session, id).iter().filter(|name| *name == event).count()
 }
 
 /// The only element of a parameter.
@@ -170,34 +170,34 @@ pub fn c(session: &Session) -> f64 {
     parameter(session, "model.c")
 }
 
-/// A display that remembers what was said.
+/// A display that records its output.
 #[derive(Clone, Debug, Default)]
-pub struct Spoken {
-    said: Rc<RefCell<String>>,
+pub struct Recording {
+    printed: Rc<RefCell<String>>,
     open: Rc<RefCell<Vec<String>>>,
     closed: Rc<RefCell<u32>>,
 }
 
-impl Spoken {
+impl Recording {
     /// Surroundings with this display.
     pub fn surroundings(&self) -> Surroundings {
         Surroundings { display: Rc::new(self.clone()), ..Surroundings::default() }
     }
 
-    /// What was printed.
+    /// The printed text.
     pub fn text(&self) -> String {
-        self.said.borrow().clone()
+        self.printed.borrow().clone()
     }
 
-    /// Bars that are open, by whose they are; and how often all were closed.
+    /// Owners of the open bars, and how often all bars were closed.
     pub fn bars(&self) -> (Vec<String>, u32) {
         (self.open.borrow().clone(), *self.closed.borrow())
     }
 }
 
-impl Display for Spoken {
+impl Display for Recording {
     fn print(&self, _: &str, text: &str) {
-        self.said.borrow_mut().push_str(&format!("{text}\n"));
+        self.printed.borrow_mut().push_str(&format!("{text}\n"));
     }
     fn progress_begin(&self, by: &str, _: &str, _: u64) {
         self.open.borrow_mut().push(by.to_owned());

@@ -108,7 +108,7 @@ fn schedules_count_updates_and_not_the_steps_that_only_accumulate() {
         scheduler("{ component = \"exp\", start = 1.0, decay = 0.5 }")
     ));
     session.fit_epochs(1);
-    // 16 steps: three updates of five each, and one that takes what is left.
+    // 16 steps: three updates of five steps each, and one of the last step.
     let expected: Vec<f64> = (0..16).map(|step| 0.5_f64.powi(step / 5)).collect();
     assert_eq!(values(&session, "cbstate.traces.training.rate"), expected);
     let two = |session: &Session| session.fit_epochs(1);

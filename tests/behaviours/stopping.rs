@@ -1,4 +1,4 @@
-//! What ends a fit: behaviours 23, 24 and 30.
+//! Callbacks that end a fit: behaviours 23, 24 and 30.
 
 use fluxbay::learner::Ending;
 use fluxbay::session::Session;
@@ -32,19 +32,19 @@ fn behaviour_23_a_loss_that_is_not_finite_ends_the_fit_before_the_update() {
         assert!(reason.to_lowercase().contains(loss) && reason.contains("step 3"), "{reason}");
         assert_eq!(run.number("cbstate.history.training.epochs"), Some(0.0));
         assert_eq!(run.number("cbstate.history.training.steps"), Some(2.0));
-        // As if the third step had not been.
+        // Equal to a run without the third step.
         let two = session(&format!(
             "{SCALAR}{TRAINING}[[callback]]\ncomponent = \"probe\"\nid = \"p\"\nscript = \"step-end:cancel-fit:2\"\n"
         ));
         two.fit_epochs(1);
         assert_eq!(c(&run), c(&two), "the parameter was not touched");
-        // A validation loss ends nothing.
+        // A validation loss does not end the fit.
         let run = session(&format!("{SCALAR}{PHASES}{}{others}", forced(false)));
         assert_eq!(run.fit_epochs(2).ending, Ending::Finished);
     }
 }
 
-/// Epoch in which early stopping ends a fit of 12 epochs; none where it does not.
+/// The epoch in which early stopping ends a fit of 12 epochs, if it does.
 fn stops_in(rate: f64, criterion: &str) -> Option<u64> {
     let model = SCALAR.replace("0.001", &format!("{rate:?}"));
     let stopping =
@@ -104,7 +104,7 @@ fn behaviour_24_every_criterion_ends_a_run_where_it_should() {
     );
 }
 
-/// The validation losses up to the stop where they are forced up from epoch 4 on.
+/// The validation losses until the fit ends; they are forced up from epoch 4 on.
 fn losses_until_a_stop(criterion: &str) -> Vec<f64> {
     let forced =
         "[[callback]]\ncomponent = \"forced\"\nloss = \"1e5\"\nfrom-epoch = 4\ntraining = false\n";
@@ -135,9 +135,9 @@ fn behaviour_24_criteria_that_look_back_see_the_loss_rise() {
     assert_eq!(values(&session, "cbstate.metrics-epoch.validation.loss").len(), 3);
 }
 
-/// What the sanity check prints, and how the fit ends.
+/// The output of the sanity check, and how the fit ends.
 fn sanity(text: &str) -> (String, Ending) {
-    let display = Spoken::default();
+    let display = Recording::default();
     let session = whole_session(text, display.surroundings());
     let ending = session.fit_epochs(2).ending;
     (display.text(), ending)
@@ -155,8 +155,8 @@ fn failure(ending: Ending) -> String {
 #[test]
 fn behaviour_30_a_sane_run_is_checked_once_and_trains_as_if_it_had_not_been() {
     let text = fixture(&format!("{SCALAR}{PHASES}{CHECK}[[callback]]\ncomponent = \"recorder\"\n"));
-    let (said, ending) = sanity(&text);
-    assert_eq!((said.as_str(), ending), ("sanity check: 0/8 failed\n", Ending::Finished));
+    let (printed, ending) = sanity(&text);
+    assert_eq!((printed.as_str(), ending), ("sanity check: 0/8 failed\n", Ending::Finished));
     let run = |text: &str| {
         let session = whole_session(text, Default::default());
         session.fit_epochs(2);
@@ -174,12 +174,12 @@ fn behaviour_30_a_sane_run_is_checked_once_and_trains_as_if_it_had_not_been() {
 fn behaviour_30_no_validation_data_is_a_warning() {
     let text = fixture(&format!("{SCALAR}{TRAINING}{CHECK}"))
         .replace("component = \"triples\"\n", "component = \"triples\"\nvalidation = 0\n");
-    let (said, ending) = sanity(&text);
+    let (printed, ending) = sanity(&text);
     assert!(
-        said.starts_with(
+        printed.starts_with(
             "sanity check: 1/5 failed\n  warning: not true that there is validation data"
         ),
-        "{said}"
+        "{printed}"
     );
     assert_eq!(ending, Ending::Finished);
 }
@@ -187,16 +187,17 @@ fn behaviour_30_no_validation_data_is_a_warning() {
 #[test]
 fn behaviour_30_no_training_data_ends_the_run() {
     let common = "[run]\ndefault-callbacks = false\n[model]\ncomponent = \"mlp\"\ninputs = 1\noutputs = 1\n[optimizer]\ncomponent = \"sgd\"\n";
-    let (said, ending) =
+    let (printed, ending) =
         sanity(&format!("{common}[[phase]]\ncomponent = \"quitter\"\ndata = \"none\"\n{CHECK}"));
     assert!(
-        said.starts_with("sanity check: 2/2 failed\n  error: not true that there is training data"),
-        "{said}"
+        printed
+            .starts_with("sanity check: 2/2 failed\n  error: not true that there is training data"),
+        "{printed}"
     );
     assert!(
         failure(ending).contains("the sanity check failed: not true that there is training data")
     );
-    // Data that leaves its training split empty is refused before.
+    // A data set with an empty training split is refused before.
     let text = fixture(&format!("{SCALAR}{TRAINING}{CHECK}"))
         .replace("component = \"triples\"\n", "component = \"triples\"\ntraining = 0\n");
     let refused = try_compose_whole(&text, Default::default()).unwrap().open().unwrap_err();
@@ -207,8 +208,8 @@ fn behaviour_30_no_training_data_ends_the_run() {
 fn behaviour_30_a_batch_without_targets_ends_the_run() {
     let text = fixture(&format!("{SCALAR}{TRAINING}{CHECK}"))
         .replace("component = \"triples\"\n", "component = \"triples\"\ntargets = false\n");
-    let (said, ending) = sanity(&text);
-    assert!(said.contains("error: not true that training batches are pairs of inputs and targets: the batch has no targets"), "{said}");
+    let (printed, ending) = sanity(&text);
+    assert!(printed.contains("error: not true that training batches are pairs of inputs and targets: the batch has no targets"), "{printed}");
     failure(ending);
 }
 
@@ -216,15 +217,15 @@ fn behaviour_30_a_batch_without_targets_ends_the_run() {
 fn behaviour_30_a_model_or_loss_that_cannot_run_ends_the_run_with_the_true_cause() {
     let model = SCALAR.replace("\"scalar\"", "\"mlp\"\ninputs = 5");
     let text = fixture(&format!("{model}{PHASES}{CHECK}"));
-    let (said, ending) = sanity(&text);
+    let (printed, ending) = sanity(&text);
     let plain = whole_session(&text.replace(CHECK, ""), Default::default());
     let Ending::Failed(stop) = plain.fit_epochs(1).ending else { panic!("it trains") };
     assert!(
-        said.contains("error: not true that model and loss run on a training batch")
-            && said.contains(&stop.0.text),
-        "{said}\n{stop}"
+        printed.contains("error: not true that model and loss run on a training batch")
+            && printed.contains(&stop.0.text),
+        "{printed}\n{stop}"
     );
-    assert!(said.contains("(batch 1)"), "{said}");
+    assert!(printed.contains("(batch 1)"), "{printed}");
     assert!(failure(ending).contains(&stop.0.text));
 }
 
@@ -232,8 +233,11 @@ fn behaviour_30_a_model_or_loss_that_cannot_run_ends_the_run_with_the_true_cause
 fn behaviour_30_a_loss_that_is_not_finite_is_found_in_a_later_batch() {
     let text = fixture(&format!("{SCALAR}{TRAINING}{CHECK}"))
         .replace("learning-rate = 0.001", "learning-rate = 1e38");
-    let (said, ending) = sanity(&text);
-    assert!(said.contains("error: not true that the training loss is one finite number"), "{said}");
-    assert!(said.contains("(batch 2)") || said.contains("(batch 3)"), "{said}");
+    let (printed, ending) = sanity(&text);
+    assert!(
+        printed.contains("error: not true that the training loss is one finite number"),
+        "{printed}"
+    );
+    assert!(printed.contains("(batch 2)") || printed.contains("(batch 3)"), "{printed}");
     failure(ending);
 }

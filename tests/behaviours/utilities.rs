@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::run::*;
 
 #[test]
-fn behaviour_33_callbacks_are_got_added_replaced_removed_and_set() {
+fn behaviour_33_callbacks_are_read_added_replaced_removed_and_set() {
     let session = probed(&["training"], &[("a", "")]);
     assert!(session.callback("a").is_some() && session.callback("b").is_none());
     session.add_callback("b", "probe", &json!({})).unwrap();

@@ -1,4 +1,4 @@
-//! Callbacks within callbacks: behaviours 19 and 20.
+//! Callbacks that wrap other callbacks: behaviours 19 and 20.
 
 use crate::run::*;
 
@@ -29,7 +29,7 @@ fn behaviour_19_a_throttled_recorder_records_every_nth_step_and_all_else() {
 }
 
 #[test]
-fn behaviour_19_each_phase_is_counted_for_itself() {
+fn behaviour_19_each_phase_is_counted_separately() {
     let session = session(&format!(
         "{SCALAR}{TRAINING}{VALIDATION}{}",
         throttle("recorder", "step-end", "every = 3")
@@ -80,7 +80,7 @@ fn behaviour_19_access_order_and_conflicts_are_those_of_the_wrapped_one() {
 }
 
 #[test]
-fn behaviour_19_an_event_of_a_phase_s_own_is_throttled_too() {
+fn behaviour_19_a_custom_event_is_throttled() {
     let announcer = "[[phase]]\ncomponent = \"announcer\"\n";
     let session =
         session(&format!("{SCALAR}{announcer}{}", throttle("listener", "halfway", "every = 4")));
@@ -92,7 +92,7 @@ fn behaviour_19_an_event_of_a_phase_s_own_is_throttled_too() {
 }
 
 #[test]
-fn conditions_hold_for_events_of_a_phase_s_own_too() {
+fn conditions_apply_to_custom_events() {
     let phase = "[[phase]]\ncomponent = \"announcer\"\n";
     let conditional = "[[callback]]\ncomponent = \"conditional\"\ncallback = \"listener\"\nfrom-step = 5\nuntil-step = 7\n";
     let session = session(&format!("{SCALAR}{phase}{conditional}"));

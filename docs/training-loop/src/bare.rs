@@ -2,7 +2,7 @@
 
 use fluxbay_plugin::prelude::*;
 
-/// A step that does nothing yet.
+/// A step without a body.
 pub struct Bare;
 
 impl Component for Bare {

@@ -4,7 +4,7 @@ use fluxbay_plugin::prelude::*;
 
 use crate::training::FullTraining;
 
-/// Training with the default epoch written out.
+/// Training with an explicit copy of the default epoch loop.
 pub struct DefaultEpoch(FullTraining);
 
 impl Component for DefaultEpoch {

@@ -12,12 +12,12 @@ use fluxbay_plugin::prelude::*;
 
 plugin! {
     summary: "The phases of the training-loop tutorial.",
-    phase "bare" => bare::Bare { summary: "Step 1: fires step-begin and step-end.", phase_kind: "training" },
+    phase "bare" => bare::Bare { summary: "Step 1: dispatches step-begin and step-end.", phase_kind: "training" },
     phase "forward" => forward::Forward { summary: "Step 2: a forward pass and a loss.", phase_kind: "training" },
-    phase "updating" => updating::Updating { summary: "Step 3: learns.", phase_kind: "training" },
-    phase "full-training" => training::FullTraining { summary: "Step 4: learns, with every event.", phase_kind: "training" },
-    phase "full-validation" => validation::FullValidation { summary: "Step 5: measures.", phase_kind: "validation" },
-    phase "default-epoch" => default_epoch::DefaultEpoch { summary: "Step 6: the default epoch, written out.", phase_kind: "training" },
+    phase "updating" => updating::Updating { summary: "Step 3: updates the parameters.", phase_kind: "training" },
+    phase "full-training" => training::FullTraining { summary: "Step 4: dispatches every event.", phase_kind: "training" },
+    phase "full-validation" => validation::FullValidation { summary: "Step 5: validation.", phase_kind: "validation" },
+    phase "default-epoch" => default_epoch::DefaultEpoch { summary: "Step 6: the default epoch loop.", phase_kind: "training" },
     phase "until-low-loss" => low_loss::LowLoss {
         summary: "Step 7: ends the fit when the mean loss of an epoch is low.",
         phase_kind: "training",

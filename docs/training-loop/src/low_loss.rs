@@ -5,7 +5,7 @@ use fluxbay_plugin::prelude::*;
 use crate::training::FullTraining;
 
 config! {
-    /// When it is enough.
+    /// When the fit ends.
     pub struct Config {
         /// Mean loss of an epoch below which the fit ends.
         below: f64 = 0.1 => 0.0..,

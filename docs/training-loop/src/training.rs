@@ -2,7 +2,7 @@
 
 use fluxbay_plugin::prelude::*;
 
-/// The whole training step: callbacks can look at, and change, everything on the way.
+/// The complete training step with all events for callbacks.
 pub struct FullTraining;
 
 impl Component for FullTraining {

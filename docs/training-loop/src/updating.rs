@@ -2,7 +2,7 @@
 
 use fluxbay_plugin::prelude::*;
 
-/// A step that learns.
+/// A step that updates the parameters.
 pub struct Updating;
 
 impl Component for Updating {

@@ -2,7 +2,7 @@
 
 use fluxbay_plugin::prelude::*;
 
-/// Forward pass and loss, nothing more.
+/// Forward pass and loss.
 pub struct FullValidation;
 
 impl Component for FullValidation {

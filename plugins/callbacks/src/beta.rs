@@ -1,4 +1,5 @@
-//! Draws from a Beta distribution with two equal parameters, from uniform numbers of the host.
+//! Draws from a Beta distribution with two equal parameters, using uniform random numbers of the
+//! host.
 
 use fluxbay_plugin::prelude::*;
 
@@ -9,7 +10,7 @@ pub struct Uniforms<F> {
 }
 
 impl<F: FnMut(usize) -> Result<Vec<f64>>> Uniforms<F> {
-    /// `draw` gives as many numbers as asked for.
+    /// `draw` returns the given number of values.
     pub fn new(draw: F) -> Self {
         Uniforms { draw, left: Vec::new() }
     }
@@ -21,7 +22,7 @@ impl<F: FnMut(usize) -> Result<Vec<f64>>> Uniforms<F> {
         self.left.pop().ok_or_else(|| Error::new("no random numbers were drawn"))
     }
 
-    /// Normal, by the polar method (Marsaglia and Bray 1964).
+    /// A standard normal variate, by the polar method (Marsaglia and Bray 1964).
     fn normal(&mut self) -> Result<f64> {
         loop {
             let (u, v) = (2.0 * self.next()? - 1.0, 2.0 * self.next()? - 1.0);
@@ -32,8 +33,8 @@ impl<F: FnMut(usize) -> Result<Vec<f64>>> Uniforms<F> {
         }
     }
 
-    /// Logarithm of a Gamma variate of shape `alpha` (Marsaglia and Tsang 2000); logarithms keep
-    /// tiny ones apart.
+    /// Logarithm of a Gamma variate of shape `alpha` (Marsaglia and Tsang 2000); the logarithm
+    /// avoids underflow for small `alpha`.
     fn log_gamma(&mut self, alpha: f64) -> Result<f64> {
         if alpha < 1.0 {
             return Ok(self.log_gamma(alpha + 1.0)? + (1.0 - self.next()?).ln() / alpha);

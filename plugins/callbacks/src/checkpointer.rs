@@ -1,19 +1,19 @@
-//! Asks for a checkpoint after each epoch, and says which of them stay: all, or the best by some
-//! metric and the newest.
+//! Requests a checkpoint after each epoch and says which of them are kept: all, or the newest and
+//! the best by some metric.
 //!
-//! The host writes, verifies and removes the files; what is asked for here stays beside those that
-//! it keeps for resuming.
+//! The host writes, verifies and removes the files. Checkpoints requested here are kept in addition
+//! to those of `[checkpoints]`.
 
 use fluxbay_plugin::{PhaseKind, Ranking, prelude::*};
 
 use crate::watched::{Better, Watched};
 
 config! {
-    /// When checkpoints are kept, and which stay.
+    /// When checkpoints are saved, and which are kept.
     pub struct Config {
-        /// After every how many epochs.
+        /// Number of epochs between checkpoints.
         every: u64 = 1 => 1..,
-        /// How many of the best stay; the newest stays whatever its value is. By default all stay.
+        /// How many of the best are kept, beside the newest; by default all are kept.
         keep_top_k: Option<u64> = null => 1..,
         /// The metric that ranks them.
         metric: String = "loss",
@@ -28,10 +28,10 @@ config! {
 /// The callback `checkpointer`.
 pub struct Checkpointer {
     config: Config,
-    /// Where they are ranked: to be sure that the metric is measured.
+    /// The ranking metric, read to make sure that it is measured.
     watched: Option<Watched>,
     phase: String,
-    told: bool,
+    warned: bool,
 }
 
 impl Component for Checkpointer {
@@ -42,11 +42,11 @@ impl Component for Checkpointer {
             Some(_) => Some(Watched::new(config.metric.clone(), config.phase.clone(), setup)?),
             None => None,
         };
-        Ok(Checkpointer { config, watched, phase: String::new(), told: false })
+        Ok(Checkpointer { config, watched, phase: String::new(), warned: false })
     }
 }
 
-/// The instance id of the phase that is meant.
+/// The instance id of the configured phase.
 fn phase_id(wanted: Option<&str>, learner: &Learner) -> Result<String> {
     let names = learner.phase_names()?;
     if let Some(wanted) = wanted.filter(|wanted| names.iter().any(|name| name == wanted)) {
@@ -85,11 +85,9 @@ impl Callback for Checkpointer {
             keep: self.config.keep_top_k,
             better: self.config.better.into(),
         };
-        if !learner.request_checkpoint(&ranking)? && !self.told {
-            self.told = true;
-            log::warn!(
-                "this run keeps no checkpoints, so none is kept of those that are asked for"
-            );
+        if !learner.request_checkpoint(&ranking)? && !self.warned {
+            self.warned = true;
+            log::warn!("this run keeps no checkpoints, so `checkpointer` has no effect");
         }
         Ok(())
     }

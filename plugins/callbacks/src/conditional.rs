@@ -1,4 +1,4 @@
-//! Lets another callback run only in some phases, epochs or steps.
+//! Runs another callback only in some phases, epochs or steps.
 
 use fluxbay_plugin::prelude::*;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::{inner::Inner, nested::Nested, phases::Chosen};
 
 config! {
-    /// What is run, and when.
+    /// Which callback runs, and when.
     pub struct Config {
         /// The callback: a name, or a table with `component` and its keys.
         callback: Value,
@@ -31,7 +31,7 @@ pub struct Conditional {
     steps: Span,
 }
 
-/// From a number to a number, both included, each where there is one.
+/// An inclusive range; a missing bound is open.
 #[derive(Clone, Copy, Debug)]
 struct Span {
     from: u64,

@@ -1,8 +1,7 @@
-//! When to stop: the criteria of EarlyStopping.jl, as pure functions over losses whose lower values
-//! are better.
+//! The criteria of EarlyStopping.jl as pure functions of losses (lower is better), used by
+//! early-stopping.
 //!
-//! GL, PQ and UP (here `patience`) are from Prechelt 1998, "Early Stopping - But When?". Early
-//! stopping is what uses them.
+//! GL, PQ and UP (here `patience`) are from Prechelt 1998, "Early Stopping - But When?".
 
 use fluxbay_plugin::{prelude::*, serde};
 use serde_json::Value;
@@ -16,13 +15,13 @@ use serde_json::Value;
     deny_unknown_fields
 )]
 pub enum Criterion {
-    /// Not at all.
+    /// Never.
     Never {},
     /// At a loss that is NaN or infinite.
     InvalidValue {},
     /// After some time.
     TimeLimit { seconds: f64 },
-    /// When the loss is more than `alpha` percent above the lowest one.
+    /// When the loss is more than `alpha` percent above the lowest.
     Gl {
         #[serde(default = "gl_alpha")]
         alpha: f64,
@@ -37,17 +36,17 @@ pub enum Criterion {
     },
     /// After `n` increases in a row.
     Patience { n: u64 },
-    /// After `n` losses without a new lowest one.
+    /// After `n` losses without a new lowest.
     NumberSinceBest { n: u64 },
     /// After `n` losses.
     NumberLimit { n: u64 },
     /// At a loss below `value`.
     Threshold { value: f64 },
-    /// As another one, which does not see the first `n` losses.
+    /// As another criterion that ignores the first `n` losses.
     Warmup { n: u64, criterion: Value },
-    /// As any one of several.
+    /// When any of several criteria stops.
     AnyOf { criteria: Vec<Value> },
-    /// `warmup` and `any-of` with what is in them; made from the two, never read.
+    /// What `warmup` and `any-of` are parsed into; never read from a configuration itself.
     #[serde(skip)]
     Within { skipped: u64, criteria: Vec<Criterion> },
 }
@@ -64,7 +63,7 @@ fn pq_k() -> usize {
     5
 }
 
-/// What a criterion has seen. Each uses the part that it needs.
+/// The saved state of a criterion. Each kind uses some of the fields.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(crate = "fluxbay_plugin::serde")]
 pub struct State {
@@ -145,7 +144,7 @@ impl Criterion {
         State { within, ..State::default() }
     }
 
-    /// Whether a state has this criterion's form.
+    /// Whether a state was made by a criterion of the same form.
     pub fn fits(&self, state: &State) -> bool {
         match self {
             Criterion::Within { criteria, .. } => {
@@ -159,7 +158,7 @@ impl Criterion {
         }
     }
 
-    /// Whether training losses matter to it.
+    /// Whether the criterion uses training losses.
     pub fn needs_training_losses(&self) -> bool {
         match self {
             Criterion::Pq { .. } | Criterion::InvalidValue {} => true,
@@ -170,7 +169,7 @@ impl Criterion {
         }
     }
 
-    /// Takes in a training loss.
+    /// Adds a training loss.
     pub fn update_training(&self, loss: f64, state: &mut State) {
         match self {
             Criterion::InvalidValue {} => state.invalid |= !loss.is_finite(),
@@ -189,7 +188,7 @@ impl Criterion {
         }
     }
 
-    /// Takes in a loss, `elapsed` seconds after the beginning.
+    /// Adds a loss, `elapsed` seconds after the beginning.
     pub fn update(&self, loss: f64, elapsed: f64, state: &mut State) {
         state.updates += 1;
         state.elapsed = elapsed;
@@ -217,7 +216,7 @@ impl Criterion {
         }
     }
 
-    /// Why to stop now, if so.
+    /// The reason to stop now, if there is one.
     pub fn done(&self, state: &State) -> Option<String> {
         if state.updates == 0 {
             return None;
@@ -273,7 +272,7 @@ impl Criterion {
     }
 }
 
-/// `1000 (mean / min - 1)` of training losses, with the minimum's size below the line.
+/// `1000 (mean - min) / |min|` of training losses.
 fn progress(losses: &[f64]) -> f64 {
     let mean = losses.iter().sum::<f64>() / losses.len() as f64;
     let least = losses.iter().copied().fold(f64::INFINITY, f64::min);
@@ -285,12 +284,12 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// After how many losses it stops; none where it does not.
+    /// The number of losses after which it stops; `None` if it does not.
     fn stops(criterion: Value, losses: &[f64]) -> Option<usize> {
         stops_with(criterion, losses, &[])
     }
 
-    /// The same with a training loss before each loss.
+    /// The same, with a training loss added before each loss.
     fn stops_with(criterion: Value, losses: &[f64], training: &[f64]) -> Option<usize> {
         let criterion = Criterion::from_value(&criterion).unwrap();
         let mut state = criterion.begin();
@@ -298,7 +297,7 @@ mod tests {
             if let Some(&training) = training.get(index) {
                 criterion.update_training(training, &mut state);
             }
-            // Each state goes through a file, as in a resumed run.
+            // The state is saved and loaded each time, as in a resumed run.
             state = from_bytes(&to_bytes(&state).unwrap()).unwrap();
             assert!(criterion.fits(&state));
             criterion.update(loss, index as f64, &mut state);
@@ -333,7 +332,7 @@ mod tests {
         // 100 (8.3 / 7 - 1) = 18.57 is the first above 15; 9 / 8 is 12.5.
         assert_eq!(stops(json!({"type": "gl", "alpha": 15.0}), &LOSSES), Some(7));
         assert_eq!(stops(json!({"type": "gl", "alpha": 12.0}), &LOSSES), Some(3));
-        // Below zero the size of the best counts.
+        // A negative best counts by its magnitude.
         assert_eq!(stops(json!({"type": "gl", "alpha": 12.0}), &[-10.0, -9.0, -8.5]), Some(3));
     }
 

@@ -1,4 +1,4 @@
-//! Ends the fit when a metric says that going on is no use.
+//! Ends the fit when a metric meets a stopping criterion.
 
 use std::time::Instant;
 
@@ -14,12 +14,12 @@ config! {
     /// When the fit ends.
     pub struct Config {
         /// When to stop: a whole number n (n epochs without a new best value), a table such as
-        /// `{ type = "patience", n = 5 }`, or a list of which any one is enough. Types: never,
+        /// `{ type = "patience", n = 5 }`, or a list of which any one suffices. Types: never,
         /// invalid-value, time-limit (seconds), gl (alpha), pq (alpha, k), patience (n consecutive
         /// increases), number-since-best (n), number-limit (n epochs), threshold (value), warmup
         /// (n, criterion), any-of (criteria).
         criterion: Value = 6,
-        /// Another way to write `criterion = n`.
+        /// Short for `criterion = n`.
         patience: Option<u64> = null => 1..,
         /// The metric that is watched.
         metric: String = "loss",
@@ -42,12 +42,12 @@ pub struct EarlyStopping {
     since: Option<Instant>,
 }
 
-/// What a resumed run needs.
+/// The saved state.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 #[serde(crate = "fluxbay_plugin::serde")]
 struct Saved {
     criterion: State,
-    /// Seconds before this process took over.
+    /// Seconds of training before this process.
     elapsed: f64,
 }
 

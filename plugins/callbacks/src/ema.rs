@@ -1,4 +1,4 @@
-//! Keeps an exponential moving average of the parameters; validation phases see it in their place
+//! Keeps an exponential moving average of the parameters; validation phases run with it
 //! (Polyak and Juditsky 1992).
 
 use fluxbay_plugin::{prelude::*, serde};
@@ -6,16 +6,16 @@ use fluxbay_plugin::{prelude::*, serde};
 use crate::saved_tensors::{SavedTensor, copy};
 
 config! {
-    /// How the average is taken and where it is used.
+    /// How the average is computed and where it is used.
     pub struct Config {
         /// Weight of the old average in each update.
         decay: f64 = 0.999 => 0.0..=1.0,
-        /// Whether the weight begins low, as (1 + n) / (10 + n) after n updates, so that the first
-        /// values are soon forgotten.
+        /// Whether the weight starts lower, as (1 + n) / (10 + n) after n updates, so that the
+        /// initial values lose their influence quickly.
         warmup: bool = true,
-        /// Whether validation phases run with the average.
+        /// Whether validation phases use the average.
         validate: bool = true,
-        /// Whether the model keeps the average when the fit ends.
+        /// Whether the model holds the average when the fit ends.
         keep: bool = true,
     }
 }
@@ -28,7 +28,7 @@ pub struct Ema {
     skipped: Read<bool>,
     updates: u64,
     averages: Vec<Tensor>,
-    /// The trained values, while the averages stand in their place.
+    /// The trained values while the averages replace them in the model.
     trained: Vec<Tensor>,
     loaded: Option<Saved>,
 }
@@ -110,7 +110,7 @@ impl Ema {
         }
         if parameters.len() != self.averages.len() {
             bail!(
-                "the run has {} parameters, but averages of {} were kept",
+                "the run has {} parameters, but there are averages of {}",
                 parameters.len(),
                 self.averages.len()
             );
@@ -125,7 +125,7 @@ impl Ema {
         Ok(())
     }
 
-    /// Puts the averages in place of the parameters.
+    /// Replaces the parameters by the averages.
     fn enter(&mut self) -> Result<()> {
         if self.averages.is_empty() || !self.trained.is_empty() {
             return Ok(());
@@ -137,7 +137,7 @@ impl Ema {
             .try_for_each(|(index, average)| self.params.set(index, average))
     }
 
-    /// Puts the trained values back.
+    /// Restores the trained values.
     fn leave(&mut self) -> Result<()> {
         let trained = std::mem::take(&mut self.trained);
         trained.iter().enumerate().try_for_each(|(index, value)| self.params.set(index, value))

@@ -1,14 +1,14 @@
-//! Updates the parameters once for several steps, with the mean of their gradients: as if the
-//! batches were one.
+//! Updates the parameters once for several steps, with the mean of their gradients, as if the
+//! batches were one batch.
 
 use fluxbay_plugin::{prelude::*, serde};
 
 use crate::saved_tensors::SavedTensor;
 
 config! {
-    /// How many steps make one update.
+    /// How many steps form one update.
     pub struct Config {
-        /// How many steps make one update. The last update of an epoch takes what is left.
+        /// How many steps form one update. The last update of an epoch uses the steps that are left.
         steps: u64 => 1..,
     }
 }
@@ -18,9 +18,9 @@ pub struct GradientAccumulation {
     steps: u64,
     gradients: Write<Tensors>,
     skipped: Write<bool>,
-    gathered: Gathered,
-    /// Sums, each gradient times the samples of its step; none for parameters without a gradient so
-    /// far.
+    pending: Pending,
+    /// Sums of gradients, each times the samples of its step; `None` for parameters without a
+    /// gradient so far.
     sums: Vec<Option<Tensor>>,
     loaded: Vec<Option<SavedTensor>>,
 }
@@ -28,7 +28,7 @@ pub struct GradientAccumulation {
 /// Steps and samples since the last update.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(crate = "fluxbay_plugin::serde")]
-struct Gathered {
+struct Pending {
     steps: u64,
     samples: u64,
 }
@@ -36,13 +36,14 @@ struct Gathered {
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(crate = "fluxbay_plugin::serde")]
 struct Saved {
-    gathered: Gathered,
+    #[serde(rename = "gathered")]
+    pending: Pending,
     sums: Vec<Option<SavedTensor>>,
 }
 
-impl Gathered {
-    /// Takes in a step; answers whether it brings the update. `step` counts within the epoch, whose
-    /// length may be unknown.
+impl Pending {
+    /// Adds a step; returns whether it updates the parameters. `step` counts within the epoch;
+    /// `steps_per_epoch` is 0 if unknown.
     fn add(&mut self, samples: u64, every: u64, step: u64, steps_per_epoch: u64) -> bool {
         self.steps += 1;
         self.samples += samples;
@@ -58,7 +59,7 @@ impl Component for GradientAccumulation {
             steps: config.steps,
             gradients: setup.write("step.grads")?,
             skipped: setup.write("step.update-skipped")?,
-            gathered: Gathered::default(),
+            pending: Pending::default(),
             sums: Vec::new(),
             loaded: Vec::new(),
         })
@@ -73,12 +74,12 @@ impl Component for GradientAccumulation {
                 .map(|sum| sum.as_ref().map(SavedTensor::of).transpose())
                 .collect::<Result<_>>()?;
         }
-        to_bytes(&Saved { gathered: self.gathered, sums })
+        to_bytes(&Saved { pending: self.pending, sums })
     }
 
     fn load(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
         let saved: Saved = from_bytes(bytes)?;
-        (self.gathered, self.loaded) = (saved.gathered, saved.sums);
+        (self.pending, self.loaded) = (saved.pending, saved.sums);
         self.sums.clear();
         Ok(())
     }
@@ -97,8 +98,8 @@ impl GradientAccumulation {
         Ok(())
     }
 
-    /// Adds the step's gradients to the sums.
-    fn gather(&mut self, samples: u64) -> Result<()> {
+    /// Adds the gradients of the step to the sums.
+    fn add(&mut self, samples: u64) -> Result<()> {
         let count = self.gradients.len()?;
         self.sums.resize_with(count, || None);
         for (index, sum) in self.sums.iter_mut().enumerate() {
@@ -112,20 +113,20 @@ impl GradientAccumulation {
         Ok(())
     }
 
-    /// Puts the mean in place of the step's gradients.
+    /// Replaces the gradients of the step by the mean.
     fn deliver(&mut self) -> Result<()> {
-        let share = 1.0 / self.gathered.samples as f64;
+        let share = 1.0 / self.pending.samples as f64;
         for (index, sum) in self.sums.iter_mut().enumerate() {
             if let Some(sum) = sum.take() {
                 self.gradients.set(index, &sum.affine(share, 0.0)?)?;
             }
         }
-        self.gathered = Gathered::default();
+        self.pending = Pending::default();
         Ok(())
     }
 
-    /// Takes the step's gradients away, so that its update changes nothing.
-    fn withhold(&self) -> Result<()> {
+    /// Removes the gradients of the step, so that its update changes nothing.
+    fn remove(&self) -> Result<()> {
         for index in 0..self.sums.len() {
             if self.gradients.get(index)?.is_some() {
                 self.gradients.remove(index)?;
@@ -142,21 +143,21 @@ impl Callback for GradientAccumulation {
         }
         self.restore()?;
         let at = learner.position()?;
-        let update = self.gathered.add(at.samples, self.steps, at.step, at.steps_per_epoch);
-        if update && self.gathered.steps == 1 {
-            // One step alone: its gradients are the mean already.
-            self.gathered = Gathered::default();
+        let update = self.pending.add(at.samples, self.steps, at.step, at.steps_per_epoch);
+        if update && self.pending.steps == 1 {
+            // The gradients of a single step are the mean already.
+            self.pending = Pending::default();
             return Ok(());
         }
-        self.gather(at.samples)?;
+        self.add(at.samples)?;
         if update {
             return self.deliver();
         }
-        self.withhold()?;
+        self.remove()?;
         learner.set(&self.skipped, true)
     }
 
-    /// What changes gradients wants the accumulated ones.
+    /// Runs before other writers of gradients, which get the accumulated ones.
     fn resolve(&self, _: &str, path: &str) -> Resolution {
         if path.starts_with("step.grads") { Resolution::RunFirst } else { Resolution::NotDefined }
     }
@@ -167,20 +168,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_so_many_steps_and_the_tail_bring_an_update() {
-        let mut gathered = Gathered::default();
+    fn every_nth_step_and_the_last_of_an_epoch_update() {
+        let mut pending = Pending::default();
         let updates: Vec<bool> = (1..=7)
             .map(|step| {
-                let update = gathered.add(8, 3, step, 7);
+                let update = pending.add(8, 3, step, 7);
                 if update {
-                    gathered = Gathered::default();
+                    pending = Pending::default();
                 }
                 update
             })
             .collect();
         assert_eq!(updates, [false, false, true, false, false, true, true]);
-        // An epoch of unknown length carries on into the next.
-        assert!(!gathered.add(8, 3, 1, 0));
-        assert_eq!(gathered, Gathered { steps: 1, samples: 8 });
+        // Steps of an epoch of unknown length are added to those of the next.
+        assert!(!pending.add(8, 3, 1, 0));
+        assert_eq!(pending, Pending { steps: 1, samples: 8 });
     }
 }

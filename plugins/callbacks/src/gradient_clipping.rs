@@ -1,14 +1,14 @@
-//! Keeps gradients small: their common norm, or each of their values (Pascanu et al. 2012,
+//! Limits the common norm of the gradients, or each of their values (Pascanu et al. 2012,
 //! arXiv:1211.5063).
 
 use fluxbay_plugin::prelude::*;
 
 config! {
-    /// How far gradients are clipped.
+    /// Limits of the gradients.
     pub struct Config {
-        /// Longest allowed Euclidean norm of all gradients together; longer ones are scaled down.
+        /// Largest allowed Euclidean norm of all gradients together; larger ones are scaled down.
         norm: Option<f64> = null => 0.0..,
-        /// Largest allowed size of each value; applied before the norm.
+        /// Largest allowed magnitude of each value; applied before the norm.
         value: Option<f64> = null => 0.0..,
     }
 }
@@ -42,8 +42,8 @@ impl Component for GradientClipping {
     }
 }
 
-/// The factor that brings `norm` down to `limit`. A norm that is not a number is left as it is:
-/// stop-on-nan tells of it.
+/// The factor that scales `norm` down to `limit`. Gradients with an infinite or NaN norm are left
+/// unchanged; stop-on-nan reports them.
 fn factor(norm: f64, limit: f64) -> Option<f64> {
     (norm > limit && norm.is_finite()).then(|| limit / (norm + 1e-6))
 }

@@ -1,17 +1,17 @@
-//! A callback within a callback: created, asked for its events, called.
+//! A callback wrapped by another callback.
 
 use fluxbay_plugin::{ChildCallback, EventKind, prelude::*};
 
 use crate::nested::Nested;
 
-/// A callback that belongs to this one, with the events that it handles.
+/// The wrapped callback and the events that it handles.
 pub struct Inner {
     callback: ChildCallback,
     events: Vec<EventKind>,
 }
 
 impl Inner {
-    /// Creates it, and subscribes its owner to the same events.
+    /// Creates it and subscribes the wrapper to the same events.
     pub fn new(nested: &Nested, setup: &mut Setup) -> Result<Inner> {
         let callback = setup
             .callback(&nested.component, &nested.config)
@@ -31,7 +31,7 @@ impl Inner {
         self.events.contains(&event)
     }
 
-    /// Lets it handle an event.
+    /// Passes an event to it.
     pub fn on(&self, event: &Event) -> Result<()> {
         self.callback.on(event)
     }

@@ -1,11 +1,11 @@
-//! Softens class labels for the loss alone: metrics see the labels as they were.
+//! Softens class labels for the training loss; metrics use the original labels.
 
 use fluxbay_plugin::prelude::*;
 
 use crate::targets::{as_rows, smooth};
 
 config! {
-    /// How far labels are softened.
+    /// How much labels are softened.
     pub struct Config {
         /// Share of each label that is spread over all classes.
         amount: f64 = 0.1 => 0.0..=1.0,
@@ -43,7 +43,7 @@ impl Callback for LabelSmoothing {
                 self.hard = Some(hard);
                 learner.set(&self.ys, smooth(&rows, learner.get(&self.amount)?)?)
             }
-            // The loss is there: what comes after sees the labels themselves.
+            // The loss is computed: restore the labels for the events that follow.
             BackwardBegin => match self.hard.take() {
                 Some(hard) => learner.set(&self.ys, hard),
                 None => Ok(()),

@@ -1,4 +1,31 @@
-//! The standard callbacks.
+//! The standard callbacks, one module each. The `plugin!` table below registers them with their
+//! summary, the events that they handle and the state paths that they access.
+//!
+//! A callback is a [`Component`](fluxbay_plugin::Component) that implements
+//! [`Callback`](fluxbay_plugin::Callback). The host creates it from the run file, orders all
+//! callbacks by their access to the state, and calls `on` for each event in the table. A callback
+//! never calls another one; callbacks exchange values through the state (`cbstate.*`).
+//!
+//! | purpose | modules |
+//! |---|---|
+//! | measure and record | `recorder`, `metrics`, `traces`, `memory_trim` |
+//! | display | `progress`, `metrics_printer` |
+//! | log | `log_metrics`, `log_traces`, `log_hyperparameters`, `log_histograms`, `log_images` |
+//! | stop | `early_stopping`, `stop_on_nan` |
+//! | hyper-parameters | `scheduler`, `reduce_on_plateau`, `lr_finder` |
+//! | gradients and parameters | `gradient_clipping`, `gradient_accumulation`, `ema` |
+//! | inputs and targets | `mixup`, `label_smoothing`, `to_device` |
+//! | checks and checkpoints | `sanity_check`, `checkpointer` |
+//! | wrappers of other callbacks | `throttle`, `conditional` |
+//!
+//! Shared code: `watched` (one metric of one phase, for callbacks that compare it between epochs),
+//! `criterion` (stopping criteria), `phases` (the setting `phase`), `nested` (components inside a
+//! configuration), `inner` (wrapped callbacks), `saved_tensors` (tensors in saved state), `targets`
+//! (labels as rows), `table` and `beta`.
+//!
+//! To add a callback: write a module, add it to the table, regenerate `docs/reference` (see
+//! `tests/reference_pages.rs`), and add tests to `tests/behaviours`. `docs/how-to-add.md` has the
+//! list of files.
 
 mod beta;
 mod checkpointer;
@@ -68,28 +95,28 @@ plugin! {
     summary: "The standard callbacks: recording, measuring, displaying, stopping, scheduling.",
     callback "recorder" => Recorder {
         summary: "Counts the epochs, steps and samples of each phase.",
-        details: "Others read cbstate.history.PHASE.epochs, .steps, .epoch-steps and .samples; a phase that has not run reads 0.",
+        details: "Values are at cbstate.history.PHASE.epochs, .steps, .epoch-steps and .samples; 0 for a phase that has not run.",
         on: [FitBegin, EpochBegin, StepEnd, EpochEnd],
         writes: ["cbstate.history"],
         example: "[[callback]]\ncomponent = \"recorder\"\n",
     },
     callback "metrics" => Metrics {
-        summary: "Measures the loss and any metrics, per step and exactly over each epoch.",
-        details: "The loss always comes first. A metric is a name, or a table with `component`, its configuration, and where wanted `name` and `phase`. Values stand under cbstate.metrics-step.PHASE.NAME and cbstate.metrics-epoch.PHASE.NAME and in the run's metrics files.",
+        summary: "Measures the loss and any metrics, for each step and exactly over each epoch.",
+        details: "The loss is always the first metric. A metric is a name, or a table with `component`, the component's own keys, and optionally `name` and `phase`. Values are at cbstate.metrics-step.PHASE.NAME and cbstate.metrics-epoch.PHASE.NAME, and in the metrics files of the run.",
         on: [EpochBegin, StepEnd, EpochEnd],
         reads: ["step.loss", "step.yhats", "step.ys"],
         writes: ["cbstate.metrics-step", "cbstate.metrics-epoch"],
         example: "[[callback]]\ncomponent = \"metrics\"\nmetrics = [\"accuracy\", { component = \"top-k\", k = 3, phase = \"validation\" }]\n",
     },
     callback "metrics-printer" => MetricsPrinter {
-        summary: "Prints a line per epoch with the metrics of all phases.",
+        summary: "Prints one line per epoch with the metrics of all phases.",
         on: [EpochBegin, EpochEnd, FitEnd],
         reads: ["cbstate.metrics-epoch"],
         example: "[[callback]]\ncomponent = \"metrics-printer\"\n",
     },
     callback "progress" => Progress {
-        summary: "Shows how far the running phase is, with its loss, its metrics and the rate.",
-        details: "A bar on a terminal, a line per epoch and phase elsewhere.",
+        summary: "Shows the progress of the running phase with its loss, its metrics and the samples per second.",
+        details: "On a terminal it is a bar; elsewhere one line per epoch and phase.",
         on: [EpochBegin, StepEnd, EpochEnd, EpochCancelled, FitEnd, Error],
         reads: ["cbstate.metrics-step"],
         example: "[[callback]]\ncomponent = \"progress\"\n",
@@ -101,7 +128,7 @@ plugin! {
         example: "[[callback]]\ncomponent = \"stop-on-nan\"\n",
     },
     callback "early-stopping" => EarlyStopping {
-        summary: "Ends the fit when a metric says that going on is no use.",
+        summary: "Ends the fit when a metric stops improving or meets another criterion.",
         details: "Criteria of EarlyStopping.jl: never, invalid-value, time-limit, gl, pq, patience, number-since-best, number-limit, threshold, warmup, any-of. A whole number means number-since-best.",
         on: [FitBegin, EpochEnd],
         reads: ["cbstate.metrics-epoch"],
@@ -109,23 +136,23 @@ plugin! {
         example: "[[callback]]\ncomponent = \"early-stopping\"\ncriterion = [5, { type = \"time-limit\", seconds = 3600 }]\n",
     },
     callback "scheduler" => Scheduler {
-        summary: "Lets hyper-parameters follow schedules.",
-        details: "Counts updates of training phases (or epochs), from 1. Any number that a component declares as a hyper-parameter can follow a schedule.",
+        summary: "Sets hyper-parameters from schedules.",
+        details: "Counts updates of training phases (or epochs), from 1. Any number that a component declares as a hyper-parameter can be scheduled.",
         on: [EpochBegin, StepBegin, StepEnd, EpochEnd],
         reads: ["step.update-skipped"],
         writes: ["optimizer", "hyper"],
         example: "[[callback]]\ncomponent = \"scheduler\"\n\n[callback.schedules]\n\"optimizer.learning-rate\" = { component = \"onecycle\", steps = 1000, max = 0.01 }\n",
     },
     callback "reduce-on-plateau" => ReduceOnPlateau {
-        summary: "Lowers the learning rate when a metric stops getting better.",
+        summary: "Lowers the learning rate when a metric stops improving.",
         on: [EpochEnd],
         reads: ["cbstate.metrics-epoch"],
         writes: ["optimizer", "hyper"],
         example: "[[callback]]\ncomponent = \"reduce-on-plateau\"\nfactor = 0.5\npatience = 3\n",
     },
     callback "gradient-clipping" => GradientClipping {
-        summary: "Keeps the gradients' norm, or each of their values, below a limit.",
-        details: "The norm before clipping stands in step.gradient-norm. Where gradients are accumulated, it clips the accumulated ones.",
+        summary: "Limits the norm of all gradients, or each of their values.",
+        details: "step.gradient-norm holds the norm before clipping. With gradient-accumulation, the accumulated gradients are clipped.",
         on: [BackwardEnd],
         reads: ["step.update-skipped"],
         writes: ["step.grads", "step.gradient-norm"],
@@ -133,14 +160,14 @@ plugin! {
         example: "[[callback]]\ncomponent = \"gradient-clipping\"\nnorm = 1.0\n",
     },
     callback "gradient-accumulation" => GradientAccumulation {
-        summary: "Updates the parameters once for several steps, as if their batches were one.",
-        details: "Each step counts by its samples. The last update of an epoch takes what is left. Steps without an update set step.update-skipped; schedules count updates.",
+        summary: "Updates the parameters once for several steps, as if their batches were one batch.",
+        details: "Each step is weighted by its samples. The last update of an epoch uses the steps that are left. Steps without an update set step.update-skipped; schedules count updates.",
         on: [BackwardEnd],
         writes: ["step.grads", "step.update-skipped"],
         example: "[[callback]]\ncomponent = \"gradient-accumulation\"\nsteps = 4\n",
     },
     callback "ema" => Ema {
-        summary: "Keeps a moving average of the parameters, and validates with it.",
+        summary: "Keeps an exponential moving average of the parameters and validates with it.",
         on: [EpochBegin, StepEnd, EpochEnd, EpochCancelled, FitEnd, Error],
         reads: ["step.update-skipped"],
         writes: ["params"],
@@ -148,7 +175,7 @@ plugin! {
         example: "[[callback]]\ncomponent = \"ema\"\ndecay = 0.999\n",
     },
     callback "label-smoothing" => LabelSmoothing {
-        summary: "Softens class labels for the loss of training phases; metrics see the labels themselves.",
+        summary: "Softens class labels for the training loss; metrics use the original labels.",
         on: [LossBegin, BackwardBegin, StepCancelled],
         reads: ["step.yhats"],
         writes: ["step.ys"],
@@ -156,7 +183,7 @@ plugin! {
         example: "[[callback]]\ncomponent = \"label-smoothing\"\namount = 0.1\n",
     },
     callback "mixup" => Mixup {
-        summary: "Trains on mixtures of two samples; metrics see the labels themselves.",
+        summary: "Trains on mixtures of two samples; metrics use the original labels.",
         on: [StepBegin, LossBegin, BackwardBegin, StepCancelled],
         reads: ["step.yhats"],
         writes: ["step.xs", "step.ys"],
@@ -164,52 +191,52 @@ plugin! {
         example: "[[callback]]\ncomponent = \"mixup\"\nalpha = 0.4\n",
     },
     callback "traces" => Traces {
-        summary: "Keeps named values of every step of a phase.",
-        details: "Any state path of a number or a tensor; of a tensor with several elements the mean, norm, least or largest one. They stand under cbstate.traces.PHASE.NAME.",
+        summary: "Records named values of each step of a phase.",
+        details: "A value is the state path of a number or a tensor; a tensor with several elements is reduced to its mean, norm, minimum or maximum. Values are at cbstate.traces.PHASE.NAME.",
         on: [StepEnd],
         reads: ["step", "params", "model", "optimizer", "hyper", "cbstate"],
         writes: ["cbstate.traces"],
         example: "[[callback]]\ncomponent = \"traces\"\nvalues = { loss = \"step.loss\", rate = \"optimizer.learning-rate\" }\n",
     },
     callback "log-metrics" => LogMetrics {
-        summary: "Hands the measured metrics to the run's loggers.",
+        summary: "Logs the measured metrics.",
         on: [StepEnd, EpochEnd],
         reads: ["cbstate.metrics-step", "cbstate.metrics-epoch"],
         example: "[[callback]]\ncomponent = \"log-metrics\"\n",
     },
     callback "log-traces" => LogTraces {
-        summary: "Hands the values that `traces` keeps to the run's loggers.",
+        summary: "Logs the values that `traces` records.",
         on: [StepEnd],
         reads: ["cbstate.traces"],
         example: "[[callback]]\ncomponent = \"log-traces\"\n",
     },
     callback "log-hyperparameters" => LogHyperparameters {
-        summary: "Hands the hyper-parameters to the run's loggers, at the beginning and at each step.",
+        summary: "Logs the hyper-parameters at the beginning of the fit and at each step.",
         on: [FitBegin, StepEnd],
         reads: ["optimizer", "hyper"],
         example: "[[callback]]\ncomponent = \"log-hyperparameters\"\n",
     },
     callback "log-histograms" => LogHistograms {
-        summary: "Hands the distributions of weights and gradients to the run's loggers.",
+        summary: "Logs histograms of weights and gradients.",
         on: [BackwardEnd],
         reads: ["params", "step.grads"],
         example: "[[callback]]\ncomponent = \"log-histograms\"\nevery = 100\n",
     },
     callback "log-images" => LogImages {
-        summary: "Hands pictures out of the batches to the run's loggers.",
+        summary: "Logs images from the batches.",
         on: [StepEnd],
         reads: ["step"],
         example: "[[callback]]\ncomponent = \"log-images\"\nevery = 100\nshape = [8, 8]\n",
     },
     callback "sanity-check" => SanityCheck {
-        summary: "Looks whether data, batches, model and loss can work, once, before the first epoch.",
-        details: "Batches of the training and of the validation phase are tried in rehearsed steps, which leave no trace. No validation data is a warning; everything else that is wrong ends the run with its reason.",
+        summary: "Checks data, batches, model and loss once, before the first epoch.",
+        details: "Batches of the training and the validation phase are tried in rehearsed steps, which are undone afterwards. Missing validation data is a warning; every other problem ends the run with its reason.",
         on: [FitBegin],
         reads: ["data", "step.xs", "step.ys", "step.loss"],
         example: "[[callback]]\ncomponent = \"sanity-check\"\n",
     },
     callback "lr-finder" => LrFinder {
-        summary: "Looks for a learning rate before the training, with steps that leave no trace.",
+        summary: "Searches for a learning rate before training, with steps that are undone afterwards.",
         details: "The rate grows by the same factor from step to step until the averaged loss explodes; the rate is suggested at which the loss falls fastest over the logarithm of the rate. No other callback takes part in these steps. Losses over rates stand under cbstate.lr-finder.loss, what is suggested under cbstate.lr-finder.suggestion.",
         on: [FitBegin],
         reads: ["step.loss"],
@@ -217,35 +244,35 @@ plugin! {
         example: "[[callback]]\ncomponent = \"lr-finder\"\nsteps = 100\n",
     },
     callback "checkpointer" => Checkpointer {
-        summary: "Keeps a checkpoint after each epoch, all of them or the best by a metric.",
-        details: "The newest always stays, so that with keep-top-k there may be one more. They lie among the run's own checkpoints, and a run can be resumed from them.",
+        summary: "Saves a checkpoint after each epoch and keeps all of them, or the best by a metric.",
+        details: "The newest checkpoint is always kept, so with keep-top-k there may be one more. They are stored with the checkpoints of the run, and a run can be resumed from them.",
         on: [Checkpoint],
         reads: ["cbstate.metrics-epoch"],
         example: "[[callback]]\ncomponent = \"checkpointer\"\nkeep-top-k = 3\nmetric = \"accuracy\"\nbetter = \"higher\"\n",
     },
     callback "to-device" => ToDevice {
-        summary: "Brings the inputs of each batch into the wanted element type, and makes sure of the run's device.",
-        details: "Models, optimizer states and batches lie on the run's device by themselves.",
+        summary: "Converts the inputs of each batch to an element type, and checks the device of the run.",
+        details: "The host already places models, optimizer states and batches on the device of the run.",
         on: [StepBegin],
         writes: ["step.xs"],
         run_before: ["scheduler"],
         example: "[[callback]]\ncomponent = \"to-device\"\ndtype = \"f32\"\n",
     },
     callback "memory-trim" => MemoryTrim {
-        summary: "Gives memory that nobody uses back to the system every so many steps.",
-        details: "How much the process then occupies, in bytes, stands under cbstate.memory.PHASE.",
+        summary: "Returns unused memory to the operating system every `every` steps.",
+        details: "The resident memory of the process afterwards, in bytes, is at cbstate.memory.PHASE.",
         on: [StepEnd],
         writes: ["cbstate.memory"],
         example: "[[callback]]\ncomponent = \"memory-trim\"\nevery = 1000\n",
     },
     callback "throttle" => Throttle {
-        summary: "Lets another callback handle an event only every so many times or seconds.",
-        details: "The first one passes, then every n-th, counted per phase. Other events pass.",
+        summary: "Runs another callback for an event only every so many times or seconds.",
+        details: "The first event passes, then every n-th, counted per phase. Other events always pass.",
         on: [FitBegin, FitEnd, EpochBegin, EpochEnd, StepBegin, StepEnd, LossBegin, BackwardBegin, BackwardEnd, StepCancelled, EpochCancelled, FitCancelled, Error, Checkpoint],
         example: "[[callback]]\ncomponent = \"throttle\"\nevent = \"step-end\"\nevery = 10\ncallback = { component = \"log-traces\" }\n",
     },
     callback "conditional" => Conditional {
-        summary: "Lets another callback run only in some phases, epochs or steps.",
+        summary: "Runs another callback only in some phases, epochs or steps.",
         on: [FitBegin, FitEnd, EpochBegin, EpochEnd, StepBegin, StepEnd, LossBegin, BackwardBegin, BackwardEnd, StepCancelled, EpochCancelled, FitCancelled, Error, Checkpoint],
         example: "[[callback]]\ncomponent = \"conditional\"\nfrom-epoch = 5\ncallback = { component = \"ema\", decay = 0.99 }\n",
     },

@@ -1,16 +1,16 @@
-//! Hands the distributions of weights and gradients to the run's loggers:
-//! `step/histograms/weights/<path>` and `.../gradients/<path>`.
+//! Logs histograms of weights and gradients under `step/histograms/weights/<path>` and
+//! `step/histograms/gradients/<path>`.
 
 use fluxbay_plugin::prelude::*;
 
 config! {
     /// What is logged, and how often.
     pub struct Config {
-        /// Every how many training steps.
+        /// Number of training steps between records.
         every: u64 = 100 => 1..,
         /// Whether weights are logged.
         weights: bool = true,
-        /// Whether gradients are logged, as they are when the update begins.
+        /// Whether gradients are logged, as they are before the update.
         gradients: bool = true,
     }
 }

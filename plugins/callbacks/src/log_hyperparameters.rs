@@ -1,8 +1,7 @@
-//! Hands the hyper-parameters to the run's loggers: all at the beginning, and at each step their
-//! values then.
+//! Logs the hyper-parameters: all of them at the beginning of the fit, and their values at each
+//! step.
 //!
-//! Tags leave out what is the same for all: `optimizer.learning-rate` is
-//! `step/hparams/learning-rate`.
+//! Tags omit the common prefix: `optimizer.learning-rate` becomes `step/hparams/learning-rate`.
 
 use fluxbay_plugin::prelude::*;
 use serde_json::{Map, Value};
@@ -10,7 +9,7 @@ use serde_json::{Map, Value};
 config! {
     /// How often hyper-parameters are logged.
     pub struct Config {
-        /// Every how many training steps.
+        /// Number of training steps between records.
         every: u64 = 1 => 1..,
     }
 }
@@ -34,7 +33,7 @@ impl Component for LogHyperparameters {
     }
 }
 
-/// Names and values of all numbers below a node, in the order of their names.
+/// Appends the names and values of all numbers below a node, ordered by name.
 fn numbers(
     node: &Read<Node>,
     prefix: &str,

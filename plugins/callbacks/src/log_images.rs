@@ -1,23 +1,23 @@
-//! Hands pictures out of the step state to the run's loggers: `step/<phase>/images/<number>`.
+//! Logs images from the step state under `step/<phase>/images/<number>`.
 
 use fluxbay_plugin::prelude::*;
 
 use crate::phases::Chosen;
 
 config! {
-    /// Which pictures are logged.
+    /// Which images are logged.
     pub struct Config {
-        /// Every how many steps.
+        /// Number of steps between records.
         every: u64 = 100 => 1..,
         /// How many samples of the batch.
         count: u64 = 4 => 1..,
-        /// State path of the pictures: `[samples, channels, height, width]`,
-        /// `[samples, height, width]`, or with `shape` anything.
+        /// State path of the images: `[samples, channels, height, width]`,
+        /// `[samples, height, width]`, or any shape if `shape` is given.
         path: String = "step.xs",
-        /// Shape of one picture where the samples have another: `[height, width]` or
+        /// Shape of one image if the samples have another shape: `[height, width]` or
         /// `[channels, height, width]`.
         shape: Option<Vec<usize>> = null,
-        /// Whether each picture's values are stretched to the range from 0 to 1.
+        /// Whether the values of each image are stretched to the range from 0 to 1.
         stretch: bool = true,
         /// The phase, by id or kind; by default all.
         phase: Option<String> = null,
@@ -43,18 +43,18 @@ impl Component for LogImages {
     }
 }
 
-/// The picture in sample `sample` of shape `dims`.
-fn picture_shape(dims: &[usize], shape: Option<&Vec<usize>>) -> Result<Vec<usize>> {
+/// The shape of the image in a sample of shape `dims`.
+fn image_shape(dims: &[usize], shape: Option<&Vec<usize>>) -> Result<Vec<usize>> {
     let shape = shape.map_or(dims, Vec::as_slice);
     if shape.iter().product::<usize>() != dims.iter().product::<usize>() {
         bail!(
-            "a picture of shape {shape:?} has not as many elements as a sample of shape {dims:?}"
+            "an image of shape {shape:?} and a sample of shape {dims:?} have different numbers of elements"
         );
     }
     match shape.len() {
         2 | 3 => Ok(shape.to_vec()),
         _ => bail!(
-            "a sample of shape {shape:?} is no picture: give `shape` as [height, width] or [channels, height, width]"
+            "a sample of shape {shape:?} is not an image: give `shape` as [height, width] or [channels, height, width]"
         ),
     }
 }
@@ -65,15 +65,15 @@ fn stretching(low: f64, high: f64) -> (f64, f64) {
 }
 
 impl LogImages {
-    fn picture(&self, batch: &Tensor, sample: usize, shape: &[usize]) -> Result<Tensor> {
-        let picture = batch.narrow(0, sample, 1)?.reshape(shape)?.to_dtype(DType::F32)?;
+    fn image(&self, batch: &Tensor, sample: usize, shape: &[usize]) -> Result<Tensor> {
+        let image = batch.narrow(0, sample, 1)?.reshape(shape)?.to_dtype(DType::F32)?;
         if !self.config.stretch {
-            return Ok(picture);
+            return Ok(image);
         }
         let (low, high) =
-            (picture.min_all()?.to_scalar::<f64>()?, picture.max_all()?.to_scalar::<f64>()?);
+            (image.min_all()?.to_scalar::<f64>()?, image.max_all()?.to_scalar::<f64>()?);
         let (factor, summand) = stretching(low, high);
-        picture.affine(factor, summand)
+        image.affine(factor, summand)
     }
 }
 
@@ -89,17 +89,17 @@ impl Callback for LogImages {
         let batch = batch.detach()?;
         let dims = batch.dims()?;
         let Some((&samples, dims)) = dims.split_first() else {
-            bail!("`{}` is a single number, no pictures", self.config.path)
+            bail!("`{}` is a single number, not a batch of images", self.config.path)
         };
-        let shape = picture_shape(dims, self.config.shape.as_ref())
+        let shape = image_shape(dims, self.config.shape.as_ref())
             .context(format_args!("`{}`", self.config.path))?;
         let phase = event.phase_name()?;
         for sample in 0..samples.min(self.config.count as usize) {
-            let picture = self.picture(&batch, sample, &shape)?;
+            let image = self.image(&batch, sample, &shape)?;
             learner.log(&Record::new(
                 format!("step/{phase}/images/{sample}"),
                 event.total_steps(),
-                RecordValue::Image(picture),
+                RecordValue::Image(image),
             ))?;
         }
         Ok(())
@@ -111,11 +111,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn samples_become_pictures_where_they_can() {
-        assert_eq!(picture_shape(&[1, 8, 8], None).unwrap(), [1, 8, 8]);
-        assert_eq!(picture_shape(&[64], Some(&vec![8, 8])).unwrap(), [8, 8]);
-        assert!(picture_shape(&[64], None).unwrap_err().message().contains("`shape`"));
-        assert!(picture_shape(&[64], Some(&vec![8, 9])).is_err());
+    fn samples_with_a_fitting_shape_become_images() {
+        assert_eq!(image_shape(&[1, 8, 8], None).unwrap(), [1, 8, 8]);
+        assert_eq!(image_shape(&[64], Some(&vec![8, 8])).unwrap(), [8, 8]);
+        assert!(image_shape(&[64], None).unwrap_err().message().contains("`shape`"));
+        assert!(image_shape(&[64], Some(&vec![8, 9])).is_err());
     }
 
     #[test]

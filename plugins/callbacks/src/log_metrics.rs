@@ -1,4 +1,4 @@
-//! Hands what `metrics` measured to the run's loggers: `step/<phase>/metrics/<name>` and
+//! Logs the values of `metrics` under `step/<phase>/metrics/<name>` and
 //! `epoch/<phase>/metrics/<name>`.
 
 use fluxbay_plugin::prelude::*;
@@ -6,7 +6,7 @@ use fluxbay_plugin::prelude::*;
 config! {
     /// How often values are logged.
     pub struct Config {
-        /// Every how many steps step values are logged; 0 leaves them out.
+        /// Number of steps between records of step values; 0 disables them.
         every: u64 = 1,
     }
 }

@@ -1,4 +1,4 @@
-//! Hands what `traces` kept to the run's loggers: `step/<phase>/traces/<name>`.
+//! Logs the values of `traces` under `step/<phase>/traces/<name>`.
 
 use fluxbay_plugin::prelude::*;
 

@@ -1,14 +1,13 @@
-//! Looks for a learning rate before the training: steps with a rate that grows until the loss
-//! explodes (Smith 2015, "Cyclical Learning Rates for Training Neural Networks", arXiv:1506.01186),
+//! Searches for a learning rate before training: steps with a growing rate until the loss explodes (Smith 2015, "Cyclical Learning Rates for Training Neural Networks", arXiv:1506.01186),
 //! in the manner of fastai's `lr_find`.
 //!
-//! The steps are rehearsed: afterwards parameters, optimizer, random numbers and counts are as if
-//! there had been none.
+//! The steps are rehearsed: afterwards parameters, optimizer, random numbers and counters are
+//! restored.
 
 use fluxbay_plugin::{PhaseKind, prelude::*};
 
 config! {
-    /// How the rate is looked for.
+    /// How the rate is searched for.
     pub struct Config {
         /// The hyper-parameter.
         path: String = "optimizer.learning-rate",
@@ -18,13 +17,13 @@ config! {
         end: f64 = 10.0,
         /// Steps from the first value to the last; each is the one before times the same factor.
         steps: u64 = 100 => 5..,
-        /// Weight of the old average when losses are averaged.
+        /// Weight of the old average in the moving average of the losses.
         smoothing: f64 = 0.98 => 0.0..1.0,
         /// The search ends when the averaged loss is this many times the lowest one.
         diverged: f64 = 4.0 => 1.0..,
         /// The training phase, by id; by default the first.
         phase: Option<String> = null,
-        /// Whether the training begins with the rate that was found; else it is only told.
+        /// Whether training begins with the suggested rate; otherwise it is only reported.
         apply: bool = false,
     }
 }
@@ -38,7 +37,7 @@ pub struct LrFinder {
     done: bool,
 }
 
-/// What the search went through.
+/// The points of a search.
 #[derive(Debug, Default)]
 struct Curve {
     /// Rate and averaged loss.
@@ -48,7 +47,7 @@ struct Curve {
 }
 
 impl Curve {
-    /// Takes in the loss at a rate; answers whether to go on.
+    /// Adds the loss at a rate; returns whether to continue.
     fn add(&mut self, rate: f64, loss: f64, config: &Config) -> bool {
         let count = self.points.len() as i32 + 1;
         self.average = config.smoothing * self.average + (1.0 - config.smoothing) * loss;
@@ -120,7 +119,7 @@ impl LrFinder {
         Ok(curve)
     }
 
-    fn tell(&self, curve: &Curve, learner: &Learner) -> Result<()> {
+    fn report(&self, curve: &Curve, learner: &Learner) -> Result<()> {
         let losses: Write<Series> = self.found.child("loss")?;
         for (step, (rate, loss)) in curve.points.iter().enumerate() {
             losses.push(*rate, *loss)?;
@@ -165,7 +164,7 @@ impl Callback for LrFinder {
             None => learner.first_phase(PhaseKind::Training)?,
         };
         match phase {
-            Some(phase) => self.tell(&self.search(phase, learner)?, learner),
+            Some(phase) => self.report(&self.search(phase, learner)?, learner),
             None => bail!(
                 "there is no training phase to look for a rate with; this run has {}",
                 names.join(", ")
@@ -173,7 +172,7 @@ impl Callback for LrFinder {
         }
     }
 
-    /// What it writes while it looks is put back before anybody else sees it.
+    /// Writes during the search are undone before any other callback runs.
     fn resolve(&self, _: &str, path: &str) -> Resolution {
         match path.starts_with("cbstate") {
             true => Resolution::NotDefined,

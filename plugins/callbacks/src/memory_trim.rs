@@ -1,12 +1,12 @@
-//! Gives memory that nobody uses back to the system every so many steps, and keeps how much the
-//! process then occupies.
+//! Returns unused memory to the operating system every few steps, and records the resident memory
+//! of the process afterwards.
 
 use fluxbay_plugin::prelude::*;
 
 config! {
     /// How often.
     pub struct Config {
-        /// Every how many steps of a phase.
+        /// Number of steps of a phase between two trims.
         every: u64 = 100 => 1..,
     }
 }

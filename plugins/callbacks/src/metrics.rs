@@ -1,7 +1,8 @@
-//! Measures: the loss and any metrics, per step and over each epoch.
+//! Measures the loss and any metrics, for each step and over each epoch.
 //!
-//! Values go to `cbstate.metrics-step.<phase>.<name>` and `cbstate.metrics-epoch.<phase>.<name>`,
-//! series over the phase's steps and the fit's epochs, and into the run's metrics files.
+//! Values are series over the steps of the phase in `cbstate.metrics-step.<phase>.<name>` and over
+//! the epochs of the fit in `cbstate.metrics-epoch.<phase>.<name>`, and are written to the metrics
+//! files of the run.
 
 use fluxbay_plugin::{ChildMetric, prelude::*, serde};
 use serde_json::Value;
@@ -14,46 +15,48 @@ use crate::{
 config! {
     /// What is measured.
     pub struct Config {
-        /// Metrics beside the loss: names, or tables with `component`, the metric's own keys, and
-        /// where wanted `name` (how it is reported) and `phase` (the only phase, or kind of phases,
-        /// that it is for).
+        /// Metrics besides the loss: names, or tables with `component`, the metric's own keys, and
+        /// optionally `name` (how it is reported) and `phase` (the only phase, or kind of phase,
+        /// in which it is measured).
         metrics: Vec<Value> = [],
-        /// Every how many steps the step values go into the run's files; 0 keeps them out.
+        /// Number of steps between step values in the files of the run; 0 omits step values.
         record_every: u64 = 1,
     }
 }
 
-/// One metric as the configuration asks for it.
+/// One entry of `metrics`.
 #[derive(Debug, PartialEq)]
-struct Wanted {
+struct MetricEntry {
     component: String,
     name: String,
     phase: Option<String>,
     config: Value,
 }
 
-impl Wanted {
-    fn from_value(value: &Value) -> Result<Wanted> {
+impl MetricEntry {
+    fn from_value(value: &Value) -> Result<MetricEntry> {
         let Nested { component, mut config } = Nested::new(value, "metric")?;
         let mut text = |key: &str| match config.as_object_mut().and_then(|table| table.remove(key))
         {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(other) => Err(Error::new(format!("`{key}` of a metric is a text, not {other}"))),
+            Some(other) => {
+                Err(Error::new(format!("`{key}` of a metric must be a text, not {other}")))
+            }
         };
         let (name, phase) = (text("name")?, text("phase")?);
         let name = name.unwrap_or_else(|| bare(&component).to_owned());
-        Ok(Wanted { component, name, phase, config })
+        Ok(MetricEntry { component, name, phase, config })
     }
 
-    fn all(values: &[Value]) -> Result<Vec<Wanted>> {
-        let mut all: Vec<Wanted> = Vec::new();
+    fn all(values: &[Value]) -> Result<Vec<MetricEntry>> {
+        let mut all: Vec<MetricEntry> = Vec::new();
         for value in values {
-            let wanted = Wanted::from_value(value)?;
+            let entry = MetricEntry::from_value(value)?;
             check_name(&wanted.name, "metric")?;
             if wanted.name == "loss" {
                 bail!(
-                    "the loss is always measured and is the first metric; take `loss` out of `metrics`, or give the metric another `name`"
+                    "the loss is always measured as the first metric: remove `loss` from `metrics`, or give the metric another `name`"
                 );
             }
             if all.iter().any(|other| other.name == wanted.name) {
@@ -65,14 +68,14 @@ impl Wanted {
     }
 }
 
-/// A metric with what it is called.
+/// A metric and the name under which it is reported.
 struct Measured {
     name: String,
     phase: Option<String>,
     metric: ChildMetric,
 }
 
-/// Loss over an epoch, each step weighted by its samples.
+/// Mean loss over an epoch, each step weighted by its samples.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
 #[serde(crate = "fluxbay_plugin::serde")]
 struct LossSum {
@@ -91,14 +94,14 @@ impl LossSum {
     }
 }
 
-/// What one phase measures, and where it goes.
-struct Place {
-    loss: Pair,
-    /// Index into the metrics, and slots.
-    metrics: Vec<(usize, Pair)>,
+/// The state slots of one phase.
+struct PhaseSlots {
+    loss: Slots,
+    /// Index into the metrics, and the slots.
+    metrics: Vec<(usize, Slots)>,
 }
 
-struct Pair {
+struct Slots {
     step: Write<Series>,
     epoch: Write<Series>,
 }
@@ -112,15 +115,15 @@ pub struct Metrics {
     step_values: Write<Node>,
     epoch_values: Write<Node>,
     metrics: Vec<Measured>,
-    /// By phase index; none for phases that have not run.
-    places: Vec<Option<Place>>,
-    gathered: Gathered,
+    /// By phase index; `None` for phases that have not run.
+    phases: Vec<Option<PhaseSlots>>,
+    epoch: EpochState,
 }
 
-/// What a resumed run needs beside the metrics' own state, which the host keeps.
+/// The saved state. The host saves the state of the metrics themselves.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
 #[serde(crate = "fluxbay_plugin::serde")]
-struct Gathered {
+struct EpochState {
     loss: LossSum,
     /// Whether any step of the epoch had predictions and targets.
     measured: bool,
@@ -131,7 +134,7 @@ impl Component for Metrics {
 
     fn new(config: Config, setup: &mut Setup) -> Result<Self> {
         let mut metrics = Vec::new();
-        for wanted in Wanted::all(&config.metrics)? {
+        for entry in MetricEntry::all(&config.metrics)? {
             let metric = setup
                 .metric(&wanted.component, &wanted.config)
                 .context(format!("metric `{}`", wanted.name))?;
@@ -145,85 +148,85 @@ impl Component for Metrics {
             step_values: setup.write("cbstate.metrics-step")?,
             epoch_values: setup.write("cbstate.metrics-epoch")?,
             metrics,
-            places: Vec::new(),
-            gathered: Gathered::default(),
+            phases: Vec::new(),
+            epoch: EpochState::default(),
         })
     }
 
     fn save(&self) -> Result<Vec<u8>> {
-        to_bytes(&self.gathered)
+        to_bytes(&self.epoch)
     }
 
     fn load(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
-        self.gathered = from_bytes(bytes)?;
+        self.epoch = from_bytes(bytes)?;
         Ok(())
     }
 }
 
 impl Metrics {
-    /// Makes the slots of the running phase where they are missing; answers its index.
-    fn arrange(&mut self, event: &Event) -> Result<Option<usize>> {
+    /// Creates the slots of the running phase if they are missing; returns the index of the phase.
+    fn prepare(&mut self, event: &Event) -> Result<Option<usize>> {
         let Some(phase) = event.phase() else { return Ok(None) };
-        if self.places.len() <= phase {
-            self.places.resize_with(phase + 1, || None);
+        if self.phases.len() <= phase {
+            self.phases.resize_with(phase + 1, || None);
         }
-        if self.places[phase].is_none() {
+        if self.phases[phase].is_none() {
             let name = event.phase_name()?;
             let kind = event.phase_kind().map_or("", kind_name);
-            self.places[phase] = Some(self.place_of(&name, kind)?);
+            self.phases[phase] = Some(self.slots_of(&name, kind)?);
         }
         Ok(Some(phase))
     }
 
-    fn place_of(&self, phase: &str, kind: &str) -> Result<Place> {
+    fn slots_of(&self, phase: &str, kind: &str) -> Result<PhaseSlots> {
         let (steps, epochs): (Write<Node>, Write<Node>) =
             (self.step_values.child(phase)?, self.epoch_values.child(phase)?);
-        let pair = |name: &str| -> Result<Pair> {
-            Ok(Pair { step: steps.child(name)?, epoch: epochs.child(name)? })
+        let slots = |name: &str| -> Result<Slots> {
+            Ok(Slots { step: steps.child(name)?, epoch: epochs.child(name)? })
         };
         let for_this = |measured: &Measured| {
             measured.phase.as_ref().is_none_or(|wanted| wanted == phase || wanted == kind)
         };
         let metrics = self.metrics.iter().enumerate().filter(|(_, measured)| for_this(measured));
         let metrics = metrics
-            .map(|(index, measured)| Ok((index, pair(&measured.name)?)))
+            .map(|(index, measured)| Ok((index, slots(&measured.name)?)))
             .collect::<Result<_>>()?;
-        Ok(Place { loss: pair("loss")?, metrics })
+        Ok(PhaseSlots { loss: slots("loss")?, metrics })
     }
 
     fn reset(&mut self, phase: usize) -> Result<()> {
-        self.gathered = Gathered::default();
-        let Some(Some(place)) = self.places.get(phase) else { return Ok(()) };
-        place.metrics.iter().try_for_each(|(index, _)| self.metrics[*index].metric.reset())
+        self.epoch = EpochState::default();
+        let Some(Some(slots)) = self.phases.get(phase) else { return Ok(()) };
+        slots.metrics.iter().try_for_each(|(index, _)| self.metrics[*index].metric.reset())
     }
 
     fn step(&mut self, phase: usize, learner: &Learner) -> Result<()> {
-        let Some(Some(place)) = self.places.get(phase) else { return Ok(()) };
+        let Some(Some(slots)) = self.phases.get(phase) else { return Ok(()) };
         let Some(loss) = learner.find(&self.loss)? else { return Ok(()) };
         let at = learner.position()?;
         let x = at.total_steps as f64;
         let record =
             self.record_every > 0 && (at.total_steps - 1).is_multiple_of(self.record_every);
-        self.gathered.loss.add(loss, at.samples);
-        place.loss.step.push(x, loss)?;
+        self.epoch.loss.add(loss, at.samples);
+        slots.loss.step.push(x, loss)?;
         if record {
             learner.record_step("loss", loss)?;
         }
-        if place.metrics.is_empty() {
+        if slots.metrics.is_empty() {
             return Ok(());
         }
         let (Some(yhats), Some(ys)) = (learner.find(&self.yhats)?, learner.find(&self.ys)?) else {
             return Ok(());
         };
         let input = MetricInput::new(yhats, ys, loss, at.samples);
-        self.gathered.measured = true;
-        for (index, pair) in &place.metrics {
+        self.epoch.measured = true;
+        for (index, slots) in &slots.metrics {
             let measured = &self.metrics[*index];
             let value = measured
                 .metric
                 .update(&input)
                 .context(format_args!("metric `{}`", measured.name))?;
-            pair.step.push(x, value)?;
+            slots.step.push(x, value)?;
             if record {
                 learner.record_step(&measured.name, value)?;
             }
@@ -232,18 +235,18 @@ impl Metrics {
     }
 
     fn epoch_end(&self, phase: usize, epoch: u64, learner: &Learner) -> Result<()> {
-        let Some(Some(place)) = self.places.get(phase) else { return Ok(()) };
-        if self.gathered.loss.samples == 0 {
+        let Some(Some(slots)) = self.phases.get(phase) else { return Ok(()) };
+        if self.epoch.loss.samples == 0 {
             return Ok(());
         }
-        let loss = self.gathered.loss.mean();
-        place.loss.epoch.push(epoch as f64, loss)?;
+        let loss = self.epoch.loss.mean();
+        slots.loss.epoch.push(epoch as f64, loss)?;
         learner.record_epoch("loss", loss)?;
-        for (index, pair) in place.metrics.iter().filter(|_| self.gathered.measured) {
+        for (index, slots) in slots.metrics.iter().filter(|_| self.epoch.measured) {
             let measured = &self.metrics[*index];
             let value =
                 measured.metric.compute().context(format_args!("metric `{}`", measured.name))?;
-            pair.epoch.push(epoch as f64, value)?;
+            slots.epoch.push(epoch as f64, value)?;
             learner.record_epoch(&measured.name, value)?;
         }
         Ok(())
@@ -252,7 +255,7 @@ impl Metrics {
 
 impl Callback for Metrics {
     fn on(&mut self, event: &Event, learner: &Learner) -> Result<()> {
-        let Some(phase) = self.arrange(event)? else { return Ok(()) };
+        let Some(phase) = self.prepare(event)? else { return Ok(()) };
         match event.kind() {
             EpochBegin => self.reset(phase),
             StepEnd => self.step(phase, learner),
@@ -269,14 +272,14 @@ mod tests {
 
     #[test]
     fn a_metric_is_a_name_or_a_table() {
-        let wanted = Wanted::all(&[
+        let wanted = MetricEntry::all(&[
             json!("accuracy"),
             json!({"component": "own:metric/top-k", "k": 3, "phase": "validation"}),
         ])
         .unwrap();
         assert_eq!(
             wanted[0],
-            Wanted {
+            MetricEntry {
                 component: "accuracy".into(),
                 name: "accuracy".into(),
                 phase: None,
@@ -289,7 +292,7 @@ mod tests {
 
     #[test]
     fn behaviour_21_two_metrics_of_one_name_are_refused() {
-        let refused = |values: &[Value]| Wanted::all(values).unwrap_err().to_string();
+        let refused = |values: &[Value]| MetricEntry::all(values).unwrap_err().to_string();
         assert!(
             refused(&[json!("accuracy"), json!("accuracy")])
                 .contains("two metrics are called `accuracy`")
@@ -298,7 +301,7 @@ mod tests {
             json!({"component": "top-k", "k": 1, "name": "top-1"}),
             json!({"component": "top-k", "k": 5}),
         ];
-        assert_eq!(Wanted::all(&named).unwrap().len(), 2);
+        assert_eq!(MetricEntry::all(&named).unwrap().len(), 2);
         assert!(refused(&[json!("loss")]).contains("always measured"));
         assert!(refused(&[json!({"k": 3})]).contains("needs `component`"));
         assert!(refused(&[json!({"component": "a", "name": "b.c"})]).contains("'.'"));

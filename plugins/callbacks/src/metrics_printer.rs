@@ -10,7 +10,7 @@ use crate::table::Table;
 pub struct MetricsPrinter {
     metrics: Read<Node>,
     table: Table,
-    /// When the epoch began whose line is owed.
+    /// The epoch whose line is not printed yet, and when it began.
     pending: Option<(u64, Instant)>,
 }
 
@@ -27,7 +27,7 @@ impl Component for MetricsPrinter {
 }
 
 impl MetricsPrinter {
-    /// Values of `epoch`, phase by phase, the loss first.
+    /// The values of `epoch`, phase by phase, the loss first.
     fn row(&self, epoch: u64, learner: &Learner) -> Result<Vec<(String, f64)>> {
         let mut row = Vec::new();
         for phase in learner.phase_names()? {
@@ -69,7 +69,7 @@ impl Callback for MetricsPrinter {
             {
                 self.print(learner)
             }
-            // A fit that was cancelled within an epoch has not come to its last phase.
+            // A fit that was cancelled within an epoch never reached its last phase.
             FitEnd => self.print(learner),
             _ => Ok(()),
         }

@@ -1,5 +1,5 @@
-//! Trains on mixtures of two samples (Zhang et al. 2017, arXiv:1710.09412). Metrics see the labels
-//! as they were.
+//! Trains on mixtures of two samples (Zhang et al. 2017, arXiv:1710.09412). Metrics use the original
+//! labels.
 
 use fluxbay_plugin::prelude::*;
 
@@ -11,10 +11,10 @@ use crate::{
 config! {
     /// How samples are mixed.
     pub struct Config {
-        /// Both parameters of the Beta distribution that the share of the first sample is drawn
-        /// from; higher ones mix more evenly.
+        /// Both parameters of the Beta distribution from which the share of the first sample is
+        /// drawn; higher values mix more evenly.
         alpha: f64 = 0.4,
-        /// Share of each label that is spread over all classes, as by label-smoothing.
+        /// Share of each label that is spread over all classes, as in label-smoothing.
         label_smoothing: f64 = 0.0 => 0.0..=1.0,
     }
 }
@@ -29,7 +29,7 @@ pub struct Mixup {
     mixture: Option<Mixture>,
 }
 
-/// What is mixed in the current step.
+/// The mixture of the current step.
 struct Mixture {
     share: f64,
     partners: Tensor,
@@ -66,7 +66,7 @@ impl Mixup {
     fn mix_inputs(&mut self, learner: &Learner) -> Result<()> {
         let xs = learner.get(&self.xs)?;
         let samples = xs.dims()?.first().copied().unwrap_or(1);
-        // The host's random numbers: a resumed run draws the same ones.
+        // Random numbers of the host, so that a resumed run draws the same ones.
         let mut uniforms =
             Uniforms::new(|count| Tensor::rand(0.0, 1.0, [count], DType::F64)?.to_vec());
         let share = beta(learner.get(&self.alpha)?, &mut uniforms)?;
@@ -98,7 +98,7 @@ impl Callback for Mixup {
         match event.kind() {
             StepBegin if event.is_training() => self.mix_inputs(learner),
             LossBegin if event.is_training() => self.mix_targets(learner),
-            // The loss is there: what comes after sees the labels themselves.
+            // The loss is computed: restore the labels for the events that follow.
             BackwardBegin => match self.mixture.take().and_then(|mixture| mixture.hard) {
                 Some(hard) => learner.set(&self.ys, hard),
                 None => Ok(()),

@@ -1,5 +1,5 @@
-//! Components named within a configuration: a name, or a table with `component` and the component's
-//! own keys.
+//! Components inside a configuration: a name, or a table with `component` and the component's own
+//! keys.
 
 use fluxbay_plugin::prelude::*;
 use serde_json::{Map, Value};
@@ -12,7 +12,7 @@ pub struct Nested {
 }
 
 impl Nested {
-    /// From a configuration value; `what` says in messages what it is, such as `callback`.
+    /// Parses a configuration value; `what` names it in error texts, such as `callback`.
     pub fn new(value: &Value, what: &str) -> Result<Nested> {
         match value {
             Value::String(component) => {
@@ -32,12 +32,12 @@ impl Nested {
     }
 }
 
-/// A component's name without plugin and kind.
+/// The name of a component without plugin and kind.
 pub fn bare(component: &str) -> &str {
     component.rsplit(['/', ':']).next().unwrap_or(component)
 }
 
-/// Whether `text` can be part of a state path.
+/// Returns an error unless `text` can be part of a state path.
 pub fn check_name(text: &str, what: &str) -> Result<()> {
     match text.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))) {
         _ if text.is_empty() => bail!("a {what} needs a name"),

@@ -1,8 +1,8 @@
-//! Which phases a callback is for, as run files write it: by a phase's id or by its kind.
+//! The `phase` setting of callbacks: the id or the kind of a phase.
 
 use fluxbay_plugin::{PhaseKind, prelude::*};
 
-/// All kinds.
+/// Names of all kinds.
 pub const KINDS: [&str; 3] = ["training", "validation", "other"];
 
 /// `training`, `validation` or `other`.
@@ -14,17 +14,17 @@ pub fn kind_name(kind: PhaseKind) -> &'static str {
     }
 }
 
-/// The phases that something is for: all, or one by id, or all of a kind.
+/// The selected phases: all, one by id, or all of a kind.
 #[derive(Clone, Debug, Default)]
 pub struct Chosen(Option<String>);
 
 impl Chosen {
-    /// From a configuration; none means all.
+    /// From a setting; `None` selects all phases.
     pub fn new(phase: Option<String>) -> Chosen {
         Chosen(phase)
     }
 
-    /// Whether the event's phase is one of them. Outside phases it is not, unless all are meant.
+    /// Whether the phase of the event is selected. Events outside phases match only `None`.
     pub fn includes(&self, event: &Event) -> Result<bool> {
         match &self.0 {
             None => Ok(true),

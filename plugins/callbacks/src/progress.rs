@@ -1,4 +1,4 @@
-//! Shows how far the running phase is, with its loss and metrics. The host draws the bar.
+//! Shows the progress of the running phase with its loss and metrics. The host draws the bar.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use fluxbay_plugin::prelude::*;
 
 use crate::table::{duration, number};
 
-/// A bar's text is made at most this often.
+/// Shortest time between two updates of the bar.
 const EVERY: Duration = Duration::from_millis(100);
 
 /// The callback `progress`.
@@ -15,7 +15,7 @@ pub struct Progress {
     bar: Option<Bar>,
 }
 
-/// The bar of a phase's epoch.
+/// The bar of one epoch of a phase.
 struct Bar {
     label: String,
     metrics: Read<Node>,
@@ -59,7 +59,7 @@ impl Progress {
 
     fn end(&mut self, learner: &Learner) -> Result<()> {
         let Some(bar) = self.bar.take() else { return Ok(()) };
-        // On a terminal the bar goes; elsewhere a line tells of the epoch.
+        // On a terminal the bar is removed; elsewhere a summary line is printed.
         let message = if learner.is_interactive() { String::new() } else { bar.summary() };
         learner.progress_end(&message)
     }
@@ -76,7 +76,7 @@ impl Bar {
                 text.push_str(&format!("{name} {}  ", number(point.y)));
             }
         }
-        // Short, for a bar leaves little room: samples per second.
+        // Shortened, because there is little space beside the bar.
         text.push_str(&rate(self.samples, self.began.elapsed()).replace(" samples/s", "/s"));
         Ok(text)
     }
@@ -115,7 +115,7 @@ impl Callback for Progress {
                 }
                 self.step(learner)
             }
-            // A cancelled epoch may or may not end with epoch-end; the bar ends once.
+            // A cancelled epoch may or may not get epoch-end; `end` does nothing the second time.
             _ => self.end(learner),
         }
     }

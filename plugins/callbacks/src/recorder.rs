@@ -1,7 +1,5 @@
-//! Counts epochs, steps and samples of each phase.
-//!
-//! Others read `cbstate.history.<phase>.epochs` and its siblings; phases that have not run yet read
-//! 0.
+//! Counts the epochs, steps and samples of each phase in `cbstate.history.<phase>.epochs`, `.steps`,
+//! `.epoch-steps` and `.samples`; all are 0 before the phase runs.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +9,11 @@ use fluxbay_plugin::{prelude::*, serde};
 pub struct Recorder {
     history: Write<Node>,
     counts: BTreeMap<String, Counts>,
-    /// The running phase's slots, by phase index.
-    places: Vec<Option<Place>>,
+    /// By phase index.
+    phases: Vec<PhaseSlots>,
 }
 
-/// What one phase has done.
+/// The counts of one phase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(crate = "fluxbay_plugin::serde")]
 struct Counts {
@@ -25,9 +23,9 @@ struct Counts {
     samples: u64,
 }
 
-/// Slots of one phase.
+/// The state slots of one phase.
 #[derive(Clone)]
-struct Place {
+struct PhaseSlots {
     phase: String,
     epochs: Write<u64>,
     steps: Write<u64>,
@@ -35,10 +33,10 @@ struct Place {
     samples: Write<u64>,
 }
 
-impl Place {
-    fn new(history: &Write<Node>, phase: String) -> Result<Place> {
+impl PhaseSlots {
+    fn new(history: &Write<Node>, phase: String) -> Result<PhaseSlots> {
         let node: Write<Node> = history.child(&phase)?;
-        Ok(Place {
+        Ok(PhaseSlots {
             epochs: node.child("epochs")?,
             steps: node.child("steps")?,
             epoch_steps: node.child("epoch-steps")?,
@@ -56,7 +54,7 @@ impl Place {
 }
 
 impl Counts {
-    /// Takes in an event of its phase; `samples` is the size of the current batch.
+    /// Counts an event of the phase; `samples` is the size of the current batch.
     fn on(&mut self, event: EventKind, samples: u64) {
         match event {
             EpochBegin => self.epoch_steps = 0,
@@ -73,11 +71,11 @@ impl Counts {
 
 impl Recorder {
     fn publish_all(&mut self, learner: &Learner) -> Result<()> {
-        self.places.clear();
+        self.phases.clear();
         for phase in learner.phase_names()? {
-            let place = Place::new(&self.history, phase)?;
-            place.publish(self.counts.get(&place.phase).copied().unwrap_or_default(), learner)?;
-            self.places.push(Some(place));
+            let slots = PhaseSlots::new(&self.history, phase)?;
+            slots.publish(self.counts.get(&slots.phase).copied().unwrap_or_default(), learner)?;
+            self.phases.push(slots);
         }
         Ok(())
     }
@@ -90,7 +88,7 @@ impl Component for Recorder {
         Ok(Recorder {
             history: setup.write("cbstate.history")?,
             counts: BTreeMap::new(),
-            places: Vec::new(),
+            phases: Vec::new(),
         })
     }
 
@@ -111,14 +109,14 @@ impl Callback for Recorder {
 
     fn on(&mut self, event: &Event, learner: &Learner) -> Result<()> {
         let Some(phase) = event.phase() else { return self.publish_all(learner) };
-        let Some(Some(place)) = self.places.get(phase) else { return Ok(()) };
-        let counts = match self.counts.get_mut(&place.phase) {
+        let Some(slots) = self.phases.get(phase) else { return Ok(()) };
+        let counts = match self.counts.get_mut(&slots.phase) {
             Some(counts) => counts,
-            None => self.counts.entry(place.phase.clone()).or_default(),
+            None => self.counts.entry(slots.phase.clone()).or_default(),
         };
         let samples = if event.kind() == StepEnd { learner.position()?.samples } else { 0 };
         counts.on(event.kind(), samples);
-        place.publish(*counts, learner)
+        slots.publish(*counts, learner)
     }
 }
 

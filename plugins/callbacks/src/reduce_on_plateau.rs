@@ -1,11 +1,11 @@
-//! Lowers a hyper-parameter when a metric stops getting better.
+//! Lowers a hyper-parameter when a metric stops improving.
 
 use fluxbay_plugin::{prelude::*, serde};
 
 use crate::watched::{Better, Watched};
 
 config! {
-    /// When and how far it is lowered.
+    /// When and by how much it is lowered.
     pub struct Config {
         /// The hyper-parameter.
         path: String = "optimizer.learning-rate",
@@ -16,15 +16,15 @@ config! {
         phase: Option<String> = null,
         /// Which values are better.
         better: Better = "lower",
-        /// What it is multiplied with.
+        /// Factor that it is multiplied by.
         factor: f64 = 0.1 => 0.0..1.0,
         /// Epochs without a better value before it is lowered.
         patience: u64 = 10,
-        /// How much better, relative to the best, a value must be.
+        /// Relative improvement over the best value that counts as better.
         threshold: f64 = 1e-4 => 0.0..,
-        /// Epochs after a reduction in which nothing is counted.
+        /// Epochs after a reduction that are not counted.
         cooldown: u64 = 0,
-        /// It is not lowered below this.
+        /// Lower limit.
         minimum: f64 = 0.0,
     }
 }
@@ -47,7 +47,7 @@ struct State {
 }
 
 impl State {
-    /// Takes in a loss; answers whether to lower.
+    /// Adds a loss; returns whether to lower.
     fn update(&mut self, loss: f64, config: &Config) -> bool {
         let better = self.best.is_none_or(|best| loss < best - config.threshold * best.abs());
         self.cooldown = self.cooldown.saturating_sub(1);
@@ -61,7 +61,7 @@ impl State {
             return false;
         }
         self.count = 0;
-        // The epoch that ends now is not one of them.
+        // One more, because the next call counts down before it is checked.
         self.cooldown = config.cooldown + 1;
         true
     }

@@ -1,14 +1,14 @@
-//! Looks whether a run can work, once, before its first epoch: data, batches, model, loss.
+//! Checks data, batches, model and loss once, before the first epoch.
 //!
-//! Batches, model and loss are tried in rehearsed steps of the training phase and of the validation
-//! phase, which leave no trace; what fails there is told with its own reason.
+//! Batches, model and loss are tried in rehearsed steps of the training and the validation phase,
+//! which are undone afterwards. A failure is reported with its original reason.
 
 use fluxbay_plugin::{PhaseKind, Reason, Rehearsal, prelude::*};
 
 config! {
-    /// How much is tried.
+    /// How much is checked.
     pub struct Config {
-        /// Batches of each phase that are tried.
+        /// How many batches of each phase are tried.
         steps: u64 = 1 => 1..,
     }
 }
@@ -23,7 +23,7 @@ pub struct SanityCheck {
     finished: bool,
 }
 
-/// What one check found.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq)]
 struct Outcome {
     what: &'static str,
@@ -41,12 +41,12 @@ impl Outcome {
         Outcome { what, fault: fault.map(Fault::Error) }
     }
 
-    fn doubtful(what: &'static str, fault: Option<String>) -> Outcome {
+    fn warning(what: &'static str, fault: Option<String>) -> Outcome {
         Outcome { what, fault: fault.map(Fault::Warning) }
     }
 }
 
-/// What is checked of a phase's batches.
+/// Names of the checks of a phase.
 struct Names {
     pairs: &'static str,
     model: &'static str,
@@ -88,7 +88,7 @@ impl Component for SanityCheck {
     }
 }
 
-/// How the checks of the data went, from the samples of each split.
+/// The checks of the data, given the number of samples of each split.
 fn data_outcomes(training: Option<f64>, validation: Option<f64>) -> Vec<Outcome> {
     let lacks = |samples: Option<f64>| {
         let has = samples.is_some_and(|samples| samples > 0.0);
@@ -96,7 +96,7 @@ fn data_outcomes(training: Option<f64>, validation: Option<f64>) -> Vec<Outcome>
     };
     vec![
         Outcome::new("there is training data", lacks(training)),
-        Outcome::doubtful("there is validation data", lacks(validation)),
+        Outcome::warning("there is validation data", lacks(validation)),
     ]
 }
 
@@ -121,7 +121,7 @@ fn report(done: &[Outcome]) -> (String, Option<String>) {
     (text, error)
 }
 
-/// What is wrong with a batch of inputs and targets of these shapes.
+/// The problem of a batch with inputs and targets of these shapes, if there is one.
 fn pairs_fault(xs: Option<Vec<usize>>, ys: Option<Vec<usize>>) -> Option<String> {
     match (xs, ys) {
         (Some(xs), Some(ys)) if xs.first() == ys.first() => None,
@@ -154,10 +154,10 @@ impl SanityCheck {
         Ok((!value.is_finite()).then(|| format!("it is {value}")))
     }
 
-    /// One rehearsed step; what comes after the first fault cannot be judged.
+    /// Checks one rehearsed step; stops at the first fault.
     fn try_step(&self, names: &Names, rehearsal: &Rehearsal<'_>) -> Result<Vec<Outcome>> {
         let ran = rehearsal.step();
-        // Whoever ends the fit, by a signal say, has not said anything about the data.
+        // A request to end the fit, such as a signal, is not a fault of the run.
         if let Some(ended) = ran.as_ref().err().filter(|error| error.reason() == Reason::CancelFit)
         {
             return Err(ended.clone());

@@ -1,9 +1,9 @@
-//! Tensors within a component's saved state.
+//! Tensors in the saved state of a component.
 
 use fluxbay_plugin::{prelude::*, serde};
 
-/// A tensor's shape, type and elements. Every element of the floating-point types fits 64 bits
-/// exactly.
+/// Shape, element type and elements of a tensor. `f64` holds the elements of all floating-point
+/// types exactly.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(crate = "fluxbay_plugin::serde")]
 pub struct SavedTensor {
@@ -22,7 +22,7 @@ impl SavedTensor {
         })
     }
 
-    /// The tensor again.
+    /// Creates the tensor.
     pub fn restore(&self) -> Result<Tensor> {
         let dtype = DType::from_number(self.dtype)
             .ok_or_else(|| Error::new(format!("element type {} is unknown", self.dtype)))?;
@@ -30,8 +30,8 @@ impl SavedTensor {
     }
 }
 
-/// A tensor of its own with the same elements, whatever happens to the first one.
+/// A copy that does not share storage with `tensor`.
 pub fn copy(tensor: &Tensor) -> Result<Tensor> {
-    // x * 1 + (-0) is x, bit for bit, also for -0.
+    // x * 1 + (-0) equals x bit for bit, including -0.
     tensor.detach()?.affine(1.0, -0.0)
 }

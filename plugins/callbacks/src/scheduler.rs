@@ -1,5 +1,4 @@
-//! Binds schedules to hyper-parameters: of the optimizer, of a callback, of anything that declares
-//! them.
+//! Sets hyper-parameters of optimizers, callbacks and other components from schedules.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +8,10 @@ use serde_json::Value;
 use crate::{nested::Nested, phases::Chosen};
 
 choice! {
-    /// What the schedules count.
+    /// The time of the schedules.
     pub enum Unit {
-        /// Updates of the parameters: steps of training phases that were neither cancelled nor only
-        /// accumulated.
+        /// Updates of the parameters: steps of training phases except cancelled ones and those that
+        /// only accumulate gradients.
         Updates,
         /// Epochs of training phases.
         Epochs,
@@ -20,15 +19,15 @@ choice! {
 }
 
 config! {
-    /// Which hyper-parameters follow which schedules.
+    /// The scheduled hyper-parameters.
     pub struct Config {
-        /// For each hyper-parameter's path (`optimizer.learning-rate`, `optimizer.MODEL.NAME`,
-        /// `hyper.INSTANCE.NAME`) a number, a schedule's name, or a table with `component` and its
-        /// keys.
+        /// For each path of a hyper-parameter (`optimizer.learning-rate`, `optimizer.MODEL.NAME`,
+        /// `hyper.INSTANCE.NAME`) a number, the name of a schedule, or a table with `component`
+        /// and its keys.
         schedules: BTreeMap<String, Value> = {},
-        /// What the schedules count.
+        /// The time of the schedules.
         unit: Unit = "updates",
-        /// The training phase that counts, by id; by default every training phase.
+        /// The training phase whose updates or epochs are counted, by id; by default all of them.
         phase: Option<String> = null,
     }
 }
@@ -42,7 +41,7 @@ pub struct Scheduler {
     counted: Counted,
 }
 
-/// One hyper-parameter.
+/// One scheduled hyper-parameter.
 struct Bound {
     path: String,
     slot: Write<f64>,
@@ -62,7 +61,7 @@ struct Counted {
 }
 
 impl Counted {
-    /// Takes in an event of a training phase; answers the time of the values to set now.
+    /// Counts an event of a training phase; returns the time for which to set values now, if any.
     fn on(&mut self, event: EventKind, unit: Unit, skipped: bool) -> Option<f64> {
         match (event, unit) {
             (StepBegin, Unit::Updates) => return Some((self.updates + 1) as f64),
@@ -103,7 +102,7 @@ impl Component for Scheduler {
         for (path, value) in config.schedules {
             if !path.starts_with("optimizer.") && !path.starts_with("hyper.") {
                 bail!(
-                    "`{path}` is not a hyper-parameter's path: those are optimizer.NAME, optimizer.MODEL.NAME and hyper.INSTANCE.NAME"
+                    "`{path}` is not the path of a hyper-parameter; such paths are optimizer.NAME, optimizer.MODEL.NAME and hyper.INSTANCE.NAME"
                 );
             }
             let context = format!("schedule of `{path}`");
@@ -133,8 +132,8 @@ impl Callback for Scheduler {
         for bound in &self.bound {
             if learner.find(&bound.slot)?.is_none() {
                 bail!(
-                    "this run has no hyper-parameter `{}`: those of the only optimizer are optimizer.NAME, those of a model's own \
-                     optimizer optimizer.MODEL.NAME, those of another instance hyper.INSTANCE.NAME",
+                    "this run has no hyper-parameter `{}`; paths are optimizer.NAME with one optimizer, optimizer.MODEL.NAME with one \
+                     per model, and hyper.INSTANCE.NAME for other instances",
                     bound.path
                 );
             }

@@ -1,4 +1,4 @@
-//! Ends the fit when a training loss is not a number, before the parameters are touched by it.
+//! Ends the fit when a training loss is NaN or infinite, before the parameters are updated with it.
 
 use fluxbay_plugin::prelude::*;
 

@@ -1,15 +1,15 @@
-//! Lines of a table that grows downwards: a heading where the columns change, and a line per epoch.
+//! A table printed line by line: one line per epoch, and a heading whenever the columns change.
 
 use std::time::Duration;
 
-/// Remembers the columns of the heading that was printed last.
+/// Remembers the columns of the last printed heading.
 #[derive(Debug, Default)]
 pub struct Table {
     columns: Vec<String>,
 }
 
 impl Table {
-    /// The line of an epoch, below a heading where there is none yet for these columns.
+    /// The line of an epoch, preceded by a heading if the columns changed.
     pub fn line(&mut self, epoch: u64, row: &[(String, f64)], elapsed: Duration) -> String {
         let mut text = String::new();
         if self.columns.len() != row.len()

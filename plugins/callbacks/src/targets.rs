@@ -2,8 +2,8 @@
 
 use fluxbay_plugin::prelude::*;
 
-/// Class labels as one-hot rows `[samples, classes]` of the predictions' type; rows of numbers stay
-/// as they are.
+/// Class labels as one-hot rows `[samples, classes]` of the element type of the predictions;
+/// targets that are rows of numbers already are only converted to that type.
 pub fn as_rows(ys: &Tensor, yhats: &Tensor) -> Result<Tensor> {
     let dtype = yhats.dtype()?;
     match ys.dtype()? {

@@ -1,4 +1,4 @@
-//! Lets another callback handle an event only now and then.
+//! Runs another callback for an event only every so many times or seconds.
 
 use std::{
     collections::BTreeMap,
@@ -11,15 +11,15 @@ use serde_json::Value;
 use crate::{inner::Inner, nested::Nested};
 
 config! {
-    /// What is throttled and how far.
+    /// Which event is throttled, and how much.
     pub struct Config {
         /// The callback: a name, or a table with `component` and its keys.
         callback: Value,
-        /// The event that is throttled; others pass.
+        /// The throttled event; others always pass.
         event: String = "step-end",
-        /// It passes the first time, then every so many times; counted per phase.
+        /// Passes the first event and then every n-th, counted per phase.
         every: Option<u64> = null => 1..,
-        /// It passes when so many seconds have gone by since it passed last.
+        /// Passes an event if this many seconds have gone by since the last one that passed.
         seconds: Option<f64> = null => 0.0..,
     }
 }
@@ -29,12 +29,12 @@ pub struct Throttle {
     inner: Inner,
     event: EventKind,
     gate: Gate,
-    /// Phase of the events outside phases is the empty name.
+    /// Events by phase; the name is empty for events outside phases.
     counted: BTreeMap<String, u64>,
     passed: Option<Instant>,
 }
 
-/// When an event passes.
+/// The condition for an event to pass.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Gate {
     Every(u64),
@@ -54,8 +54,8 @@ impl Gate {
         }
     }
 
-    /// Whether the event passes, the `count`-th of its phase, counted from 0; `since` is the time
-    /// since one passed last.
+    /// Whether an event passes. `count` is its number in its phase, from 0; `since` is the time
+    /// since the last one that passed.
     fn opens(self, count: u64, since: Option<Duration>) -> bool {
         match self {
             Gate::Every(every) => count.is_multiple_of(every),
@@ -71,11 +71,11 @@ impl Component for Throttle {
         let gate = Gate::new(config.every, config.seconds)?;
         let nested = Nested::new(&config.callback, "callback")?;
         let inner = Inner::new(&nested, setup)?;
-        // After the inner one: the event may be one of a phase's own that only the inner one knows.
+        // Created after the inner callback, which may declare a custom event of a phase.
         let event = setup.event(&config.event)?;
         if !inner.handles(event) {
             bail!(
-                "`{}` does not handle {}, so there is nothing to throttle; set `event` to one that it handles",
+                "`{}` does not handle {}, so `event` must name another one",
                 nested.component,
                 config.event
             );

@@ -1,10 +1,8 @@
-//! Brings batches into the form that the model wants: on the run's device, and with the element
-//! type that is asked for.
+//! Converts the inputs of batches to an element type, such as image bytes to floats, and checks the
+//! device of the run.
 //!
-//! Models, their optimizers' states and batches lie on the run's device from the beginning
-//! (`device` in `[run]`): nothing that an optimizer remembers is ever moved or lost. So what is
-//! left to do here is to make sure that it is the device that is wanted, and to turn inputs such as
-//! bytes of pictures into floats.
+//! It moves nothing: the host creates models, optimizer states and batches on the device of the run
+//! (`device` in `[run]`).
 
 use fluxbay_plugin::prelude::*;
 
@@ -23,11 +21,11 @@ choice! {
 }
 
 config! {
-    /// Where batches go and what they become.
+    /// The required device and the element type of the inputs.
     pub struct Config {
-        /// The device that the run must train on, such as `cpu` or `cuda:0`; by default any.
+        /// Device that the run must use, such as `cpu` or `cuda:0`; by default any.
         device: Option<String> = null,
-        /// Element type that inputs are turned into; by default they stay as they are.
+        /// Element type to which inputs are converted; by default they are left unchanged.
         dtype: Option<Elements> = null,
     }
 }
@@ -74,7 +72,7 @@ impl Callback for ToDevice {
         }
     }
 
-    /// Whatever else changes the inputs works on what they have become.
+    /// Runs before other writers of the inputs, which get the converted ones.
     fn resolve(&self, _: &str, _: &str) -> Resolution {
         Resolution::RunFirst
     }

@@ -1,4 +1,4 @@
-//! Keeps named values of every step of one phase as series, for loggers and for the end of the run.
+//! Records named values of each step of a phase as series.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use fluxbay_plugin::prelude::*;
 use crate::{nested::check_name, phases::Chosen};
 
 choice! {
-    /// What is kept of a tensor with several elements.
+    /// How a tensor with several elements becomes one number.
     pub enum Summary {
         /// Mean of the elements.
         Mean,
@@ -23,13 +23,13 @@ choice! {
 config! {
     /// What is traced.
     pub struct Config {
-        /// For each name the state path of a number or tensor, such as `loss = "step.loss"`.
+        /// The state path of a number or tensor for each name, such as `loss = "step.loss"`.
         values: BTreeMap<String, String>,
         /// The phase, by id or kind.
         phase: String = "training",
-        /// What is kept of a tensor with several elements.
+        /// How a tensor with several elements becomes one number.
         summary: Summary = "mean",
-        /// Every how many steps.
+        /// Number of steps between values.
         every: u64 = 1 => 1..,
     }
 }

@@ -1,4 +1,5 @@
-//! One metric of one phase, as early stopping and its like look at it after each epoch.
+//! One metric of one phase, read after each epoch by early-stopping, reduce-on-plateau and
+//! checkpointer.
 
 use fluxbay_plugin::{PhaseKind, prelude::*};
 
@@ -7,9 +8,9 @@ use crate::phases::{KINDS, kind_name};
 choice! {
     /// Which values of a metric are better.
     pub enum Better {
-        /// Lower ones, as of a loss.
+        /// Lower values, such as a loss.
         Lower,
-        /// Higher ones, as of an accuracy.
+        /// Higher values, such as an accuracy.
         Higher,
     }
 }
@@ -24,7 +25,7 @@ impl From<Better> for fluxbay_plugin::Better {
 }
 
 impl Better {
-    /// A value whose lower ones are better.
+    /// The value with the sign changed where needed, so that lower is better.
     pub fn as_loss(self, value: f64) -> f64 {
         match self {
             Better::Lower => value,
@@ -33,8 +34,8 @@ impl Better {
     }
 }
 
-/// A metric of a phase: the phase by its id or kind, or the validation phase where there is one and
-/// else the training phase.
+/// A metric of a phase. Without a configured phase it is the validation phase if there is one, else
+/// the training phase.
 pub struct Watched {
     metrics: Read<Node>,
     metric: String,
@@ -42,7 +43,7 @@ pub struct Watched {
     candidate: Candidate,
 }
 
-/// Where no phase is asked for: what the epoch has brought so far.
+/// Without a configured phase: what the phases of the running epoch have measured so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Candidate {
     epoch: u64,
@@ -51,8 +52,9 @@ struct Candidate {
 }
 
 impl Candidate {
-    /// Takes in a phase's value and answers which one counts: a validation phase's at once, a
-    /// training phase's once all phases of the epoch have run and none of them validated.
+    /// Adds the value of a phase and returns the value to use, if it is known now: that of a
+    /// validation phase at once, that of a training phase after the last phase of the epoch if
+    /// none of them is a validation phase.
     fn choose(
         &mut self,
         epoch: u64,
@@ -76,7 +78,7 @@ impl Candidate {
 }
 
 impl Watched {
-    /// Asks for access to the metrics.
+    /// Declares read access to the metrics.
     pub fn new(metric: String, phase: Option<String>, setup: &mut Setup) -> Result<Watched> {
         Ok(Watched {
             metrics: setup.read("cbstate.metrics-epoch")?,
@@ -86,7 +88,7 @@ impl Watched {
         })
     }
 
-    /// Refuses a phase that the run does not have. Kinds are known only once a phase runs.
+    /// Returns an error if the run has no such phase.
     pub fn check(&self, learner: &Learner) -> Result<()> {
         let names = learner.phase_names()?;
         match &self.phase {
@@ -97,8 +99,8 @@ impl Watched {
         }
     }
 
-    /// The metric's value that the end of this epoch of a phase brings; none where it is another
-    /// phase's turn.
+    /// The value that the end of this epoch of a phase determines; `None` if it is not the watched
+    /// phase.
     pub fn at_epoch_end(&mut self, event: &Event, learner: &Learner) -> Result<Option<f64>> {
         let name = event.phase_name()?;
         if let Some(phase) = &self.phase {
@@ -115,7 +117,7 @@ impl Watched {
         Ok(self.candidate.choose(event.epoch(), event.phase_kind(), value, last))
     }
 
-    /// The value of `epoch` of a phase.
+    /// The value of a phase in `epoch`.
     pub fn value(&self, phase: &str, epoch: u64) -> Result<f64> {
         let node: Read<Node> = self.metrics.child(phase)?;
         if let Some(point) =

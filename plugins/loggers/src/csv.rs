@@ -1,4 +1,4 @@
-//! Records as a table: one line each.
+//! The logger `csv`: one line per record.
 
 use std::{borrow::Cow, path::Path};
 
@@ -7,9 +7,9 @@ use fluxbay_plugin::prelude::*;
 use crate::{histogram::Histogram, log_file::LogFile};
 
 config! {
-    /// Where the table goes.
+    /// The output file.
     pub struct Config {
-        /// Name of the file, within the logger's folder.
+        /// Name of the file in the folder of the logger.
         file: String = "records.csv",
     }
 }
@@ -36,7 +36,7 @@ impl Component for Csv {
     }
 }
 
-/// A field, in quotes where it needs them (RFC 4180).
+/// A field, quoted if necessary (RFC 4180).
 fn quoted(text: &str) -> Cow<'_, str> {
     if text.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\"")).into()

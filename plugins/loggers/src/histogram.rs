@@ -1,9 +1,10 @@
-//! A distribution in equal bins, with its moments.
+//! A histogram with equal bins, and the moments of the values.
 
 /// Number of bins.
 const BINS: usize = 30;
 
-/// Counts between least and largest value. Values that are not finite are counted apart.
+/// Counts of the finite values, in bins from the smallest to the largest. Other values are only
+/// counted in `not_finite`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Histogram {
     pub count: u64,
@@ -12,13 +13,13 @@ pub struct Histogram {
     pub max: f64,
     pub sum: f64,
     pub sum_squares: f64,
-    /// Upper end of each bin; the bins begin at `min`.
+    /// Upper end of each bin; the first bin starts at `min`.
     pub limits: Vec<f64>,
     pub counts: Vec<f64>,
 }
 
 impl Histogram {
-    /// Of any values.
+    /// The histogram of `values`.
     pub fn of(values: &[f64]) -> Histogram {
         let finite = || values.iter().copied().filter(|value| value.is_finite());
         let count = finite().count() as u64;
@@ -48,12 +49,12 @@ impl Histogram {
         histogram
     }
 
-    /// Mean; NaN of nothing.
+    /// Mean of the finite values; NaN if there are none.
     pub fn mean(&self) -> f64 {
         self.sum / self.count as f64
     }
 
-    /// Standard deviation of the values themselves.
+    /// Population standard deviation of the finite values.
     pub fn deviation(&self) -> f64 {
         (self.sum_squares / self.count as f64 - self.mean().powi(2)).max(0.0).sqrt()
     }
@@ -80,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_values_and_no_values_have_a_histogram_too() {
+    fn equal_values_and_no_values_have_a_histogram() {
         let same = Histogram::of(&[2.0, 2.0]);
         assert_eq!((same.limits, same.counts), (vec![2.0], vec![2.0]));
         assert_eq!(Histogram::of(&[f64::NAN]).count, 0);

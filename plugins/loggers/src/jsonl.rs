@@ -1,4 +1,4 @@
-//! Records as JSON objects, one a line; pictures as PNG files beside them.
+//! The logger `jsonl`: one JSON object per line, and images as PNG files.
 
 use std::{
     fs,
@@ -8,12 +8,12 @@ use std::{
 use fluxbay_plugin::prelude::*;
 use serde_json::{Value, json};
 
-use crate::{histogram::Histogram, log_file::LogFile, picture::Picture};
+use crate::{histogram::Histogram, image::Image, log_file::LogFile};
 
 config! {
-    /// Where the records go.
+    /// The output file.
     pub struct Config {
-        /// Name of the file, within the logger's folder.
+        /// Name of the file in the folder of the logger.
         file: String = "records.jsonl",
     }
 }
@@ -41,7 +41,7 @@ impl Component for JsonLines {
     }
 }
 
-/// A number; JSON has none for NaN and the infinities, which become texts.
+/// A JSON number; NaN and infinities, which JSON lacks, become texts.
 fn number(value: f64) -> Value {
     if value.is_finite() { json!(value) } else { json!(value.to_string()) }
 }
@@ -59,8 +59,9 @@ fn histogram(histogram: &Histogram) -> Value {
     })
 }
 
-/// A file name for a tag and a step: everything but letters, digits, `-` and `_` becomes `-`.
-fn picture_name(tag: &str, step: u64) -> String {
+/// The file name of an image: characters of the tag other than letters, digits, `-` and `_` become
+/// `-`.
+fn image_name(tag: &str, step: u64) -> String {
     let safe: String = tag
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '-' })
@@ -78,11 +79,11 @@ impl JsonLines {
                 ("histogram", histogram(&Histogram::of(&tensor.to_vec()?)))
             }
             RecordValue::Image(tensor) => {
-                let name = picture_name(&record.tag, record.step);
+                let name = image_name(&record.tag, record.step);
                 let folder = self.dir.join("images");
                 fs::create_dir_all(&folder).context(folder.display())?;
                 let path = folder.join(&name);
-                fs::write(&path, Picture::new(&tensor.to_vec()?, &tensor.dims()?)?.png()?)
+                fs::write(&path, Image::new(&tensor.to_vec()?, &tensor.dims()?)?.png()?)
                     .context(path.display())?;
                 ("image", json!(format!("images/{name}")))
             }
@@ -136,8 +137,8 @@ mod tests {
     }
 
     #[test]
-    fn pictures_have_plain_file_names() {
-        assert_eq!(picture_name("step/training/images/0", 7), "step-training-images-0-7.png");
-        assert_eq!(picture_name("../x", 1), "---x-1.png");
+    fn file_names_of_images_are_sanitized() {
+        assert_eq!(image_name("step/training/images/0", 7), "step-training-images-0-7.png");
+        assert_eq!(image_name("../x", 1), "---x-1.png");
     }
 }

@@ -1,5 +1,5 @@
-//! The file behind a logger: grows at its end, and is cut back to where a checkpoint left it when a
-//! run is resumed.
+//! The file of a logger. Records are appended; on resume the file is truncated to its length at the
+//! checkpoint.
 
 use std::{
     cell::RefCell,
@@ -10,12 +10,12 @@ use std::{
 
 use fluxbay_plugin::{prelude::*, serde};
 
-/// A file that records are appended to.
+/// An append-only file.
 #[derive(Debug, Default)]
 pub struct LogFile {
-    /// A checkpoint is taken from a shared reference, and writes out what is still in memory.
+    /// In a cell, because `save` takes a shared reference and flushes the file.
     open: Option<RefCell<Open>>,
-    /// Length to continue from, known before the file is opened.
+    /// Length to truncate to when the file is opened.
     resume: Option<u64>,
 }
 
@@ -26,7 +26,7 @@ struct Open {
     len: u64,
 }
 
-/// What a checkpoint keeps of it.
+/// The saved state.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 #[serde(crate = "fluxbay_plugin::serde")]
 struct Saved {
@@ -34,10 +34,10 @@ struct Saved {
 }
 
 impl LogFile {
-    /// Opens `dir/name`. `head` is written where the file is new.
+    /// Opens `dir/name`, and writes `head` if the file is new.
     pub fn open(&mut self, dir: &Path, name: &str, head: &[u8]) -> Result<()> {
         if dir.as_os_str().is_empty() {
-            bail!("this run keeps no files, so there is no place for {name}: give it a folder");
+            bail!("this run writes no files, so {name} cannot be written: give the run a folder");
         }
         let path = dir.join(name);
         self.begin(&path, head).context(path.display())
@@ -68,7 +68,7 @@ impl LogFile {
         open.append(bytes).context(open.path.display())
     }
 
-    /// Hands everything to the operating system.
+    /// Writes buffered bytes to the file.
     pub fn flush(&mut self) -> Result<()> {
         match &mut self.open {
             Some(open) => open.get_mut().flush(),
@@ -89,7 +89,7 @@ impl LogFile {
         to_bytes(&Saved { len: len.unwrap_or(0) })
     }
 
-    /// Goes on from where a checkpoint was: what was written after it is dropped.
+    /// Truncates the file to its length at the checkpoint.
     pub fn load(&mut self, bytes: &[u8]) -> Result<()> {
         let saved: Saved = from_bytes(bytes)?;
         match &mut self.open {
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_resumed_file_goes_on_where_the_checkpoint_was() {
+    fn a_resumed_file_continues_at_the_checkpoint() {
         let dir = tempfile::tempdir().unwrap();
         let read = || fs::read_to_string(dir.path().join("deep/log")).unwrap();
         let deep = dir.path().join("deep");
@@ -140,12 +140,12 @@ mod tests {
         first.open(&deep, "log", b"head\n").unwrap();
         first.append(b"one\n").unwrap();
         let saved = first.save().unwrap();
-        assert_eq!(read(), "head\none\n", "what a checkpoint counts is in the file");
+        assert_eq!(read(), "head\none\n", "save flushes the file");
         first.append(b"two\n").unwrap();
         first.flush().unwrap();
         assert_eq!(read(), "head\none\ntwo\n");
         drop(first);
-        // Loaded before it is opened, as well as after.
+        // `load` works before and after `open`.
         for load_first in [true, false] {
             let mut next = LogFile::default();
             if load_first {
@@ -168,7 +168,7 @@ mod tests {
                 .open(Path::new(""), "log", b"")
                 .unwrap_err()
                 .message()
-                .contains("keeps no files")
+                .contains("writes no files")
         );
     }
 }

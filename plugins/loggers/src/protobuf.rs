@@ -1,9 +1,9 @@
-//! The wire format of protocol buffers, as far as event files need it: varints, doubles, floats,
+//! The part of the protocol buffers wire format that event files use: varints, doubles, floats,
 //! bytes, messages.
 //!
 //! See <https://protobuf.dev/programming-guides/encoding/>.
 
-/// A message that is being written: fields are appended by number.
+/// A message under construction. Fields are appended by number.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Message {
     bytes: Vec<u8>,
@@ -15,17 +15,17 @@ const BYTES: u64 = 2;
 const FIXED32: u64 = 5;
 
 impl Message {
-    /// An empty one.
+    /// An empty message.
     pub fn new() -> Message {
         Message::default()
     }
 
-    /// The bytes on the wire.
+    /// The encoded message.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 
-    /// An integer or an enum value.
+    /// Appends an integer or an enum value.
     pub fn integer(mut self, field: u32, value: i64) -> Message {
         self.key(field, VARINT);
         // Negative numbers are written as their 64-bit pattern.
@@ -33,21 +33,21 @@ impl Message {
         self
     }
 
-    /// A double.
+    /// Appends a double.
     pub fn double(mut self, field: u32, value: f64) -> Message {
         self.key(field, FIXED64);
         self.bytes.extend_from_slice(&value.to_le_bytes());
         self
     }
 
-    /// A float.
+    /// Appends a float.
     pub fn float(mut self, field: u32, value: f32) -> Message {
         self.key(field, FIXED32);
         self.bytes.extend_from_slice(&value.to_le_bytes());
         self
     }
 
-    /// Bytes or a text.
+    /// Appends bytes or a text.
     pub fn bytes(mut self, field: u32, value: impl AsRef<[u8]>) -> Message {
         self.key(field, BYTES);
         self.varint(value.as_ref().len() as u64);
@@ -55,12 +55,12 @@ impl Message {
         self
     }
 
-    /// A message within the message.
+    /// Appends a nested message.
     pub fn message(self, field: u32, value: Message) -> Message {
         self.bytes(field, value.bytes)
     }
 
-    /// Repeated doubles, packed.
+    /// Appends packed repeated doubles.
     pub fn doubles(self, field: u32, values: &[f64]) -> Message {
         let packed: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.bytes(field, packed)
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_written_as_the_encoding_guide_shows() {
+    fn fields_are_encoded_as_in_the_encoding_guide() {
         assert_eq!(Message::new().integer(1, 150).into_bytes(), [0x08, 0x96, 0x01]);
         assert_eq!(
             Message::new().bytes(2, "testing").into_bytes(),

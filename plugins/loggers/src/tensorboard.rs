@@ -10,10 +10,10 @@ use crc::{CRC_32_ISCSI, Crc};
 use fluxbay_plugin::prelude::*;
 use serde_json::{Map, Value};
 
-use crate::{histogram::Histogram, log_file::LogFile, picture::Picture, protobuf::Message};
+use crate::{histogram::Histogram, image::Image, log_file::LogFile, protobuf::Message};
 
-/// The name needs `tfevents` in it; it is always the same, so that a resumed run goes on in its
-/// file.
+/// TensorBoard requires `tfevents` in the name. The name is fixed, so that a resumed run continues the
+/// same file.
 const FILE: &str = "events.out.tfevents.0.fluxbay";
 
 /// The logger `tensorboard`.
@@ -55,7 +55,7 @@ impl Logger for TensorBoard {
     }
 }
 
-/// A TFRecord: length, its checksum, the data, its checksum.
+/// A TFRecord: length, checksum of the length, data, checksum of the data.
 fn frame(data: &[u8]) -> Vec<u8> {
     let len = (data.len() as u64).to_le_bytes();
     let mut bytes = Vec::with_capacity(data.len() + 16);
@@ -66,7 +66,7 @@ fn frame(data: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// CRC-32C, rotated and shifted as TFRecord files have it.
+/// CRC-32C, masked as in TFRecord files.
 fn masked_crc(bytes: &[u8]) -> u32 {
     const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
     CRC.checksum(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
@@ -89,7 +89,9 @@ fn values(record: &Record<'_>) -> Result<Vec<Message>> {
             vec![tagged().message(5, histogram(&Histogram::of(&tensor.to_vec()?)))]
         }
         RecordValue::Image(tensor) => {
-            vec![tagged().message(4, image(&Picture::new(&tensor.to_vec()?, &tensor.dims()?)?)?)]
+            vec![
+                tagged().message(4, image_proto(&Image::new(&tensor.to_vec()?, &tensor.dims()?)?)?),
+            ]
         }
         RecordValue::Text(text) => {
             vec![tagged().message(8, string_tensor(text)).message(9, metadata("text", &[]))]
@@ -111,24 +113,24 @@ fn histogram(histogram: &Histogram) -> Message {
 }
 
 /// `Summary.Image`.
-fn image(picture: &Picture) -> Result<Message> {
-    let sizes = Message::new().integer(1, picture.height.into()).integer(2, picture.width.into());
-    Ok(sizes.integer(3, picture.channels.into()).bytes(4, picture.png()?))
+fn image_proto(image: &Image) -> Result<Message> {
+    let sizes = Message::new().integer(1, image.height.into()).integer(2, image.width.into());
+    Ok(sizes.integer(3, image.channels.into()).bytes(4, image.png()?))
 }
 
-/// `TensorProto` with one text: dtype 1 (DT_STRING is 7), tensor_shape 2, string_val 8.
+/// `TensorProto` with one text: dtype 1 (`DT_STRING` = 7), tensor_shape 2, string_val 8.
 fn string_tensor(text: &str) -> Message {
     let one = Message::new().message(2, Message::new().integer(1, 1));
     Message::new().integer(1, 7).message(2, one).bytes(8, text)
 }
 
-/// `SummaryMetadata` with a plugin's name and its own data.
+/// `SummaryMetadata` with the name and the data of a TensorBoard plugin.
 fn metadata(plugin: &str, content: &[u8]) -> Message {
     Message::new().message(1, Message::new().bytes(1, plugin).bytes(2, content))
 }
 
-/// The summaries that the plugin `hparams` looks for: what there is, what this session has, that it
-/// has begun.
+/// The summaries of the TensorBoard plugin `hparams`: the experiment with its parameters, and the
+/// session with their values.
 fn hyper_parameters(json: &str, time: f64) -> Result<Vec<Message>> {
     let all: Map<String, Value> = serde_json::from_str(json).context("hyper-parameters")?;
     let mut experiment = Message::new().double(3, time);
@@ -175,7 +177,8 @@ mod tests {
         );
     }
 
-    /// Writes a file with every kind of record that needs no host, for the check script.
+    /// Writes a file with every kind of record that needs no host, for the check by
+    /// `tests/reference/tensorboard_events.py`.
     #[test]
     fn a_file_with_scalars_texts_and_hyper_parameters_is_written() {
         let scratch = tempfile::tempdir().unwrap();
@@ -198,13 +201,13 @@ mod tests {
             Message::new().bytes(1, "histogram").message(5, histogram(&Histogram::of(&values)));
         logger.file.append(&frame(&event(1.0, 7, histo).into_bytes())).unwrap();
         let pixels: Vec<f32> = (0..48).map(|value| value as f32 / 47.0).collect();
-        let picture = Message::new()
+        let image = Message::new()
             .bytes(1, "image")
-            .message(4, image(&Picture::new(&pixels, &[3, 4, 4]).unwrap()).unwrap());
-        logger.file.append(&frame(&event(1.0, 8, picture).into_bytes())).unwrap();
+            .message(4, image_proto(&Image::new(&pixels, &[3, 4, 4]).unwrap()).unwrap());
+        logger.file.append(&frame(&event(1.0, 8, image).into_bytes())).unwrap();
         logger.close().unwrap();
 
-        // Every frame is whole, and its checksums hold.
+        // Every frame is complete and its checksums match.
         let bytes = std::fs::read(dir.join(FILE)).unwrap();
         let (mut rest, mut frames) = (&bytes[..], 0);
         while !rest.is_empty() {

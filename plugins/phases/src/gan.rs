@@ -4,18 +4,17 @@
 use fluxbay_plugin::{ModelIndex, prelude::*};
 
 config! {
-    /// The game.
+    /// Settings of the adversarial training.
     pub struct Config {
-        /// Width of the generator's noise.
+        /// Number of noise values per sample.
         latent: usize = 8 => 1..,
-        /// Share of the critic's targets for real samples that is taken off (one-sided label
+        /// How much the targets of the critic for real samples are lowered below 1 (one-sided label
         /// smoothing, Salimans et al. 2016).
         smoothing: f64 = 0.0 => 0.0..1.0,
     }
 }
 
-/// Two models that play against each other: `model.generator` and `model.critic`, each with an
-/// optimizer of its own.
+/// The phase `gan`: trains `model.generator` against `model.critic`, each with its own optimizer.
 pub struct Gan {
     config: Config,
     critic_end: EventKind,

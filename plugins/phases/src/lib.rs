@@ -1,4 +1,17 @@
 //! The standard phases: supervised, adversarial and self-supervised training, and validation.
+//!
+//! The host calls `step` of a phase for each batch, or `epoch` for a custom loop. The phase runs
+//! models and losses through the step that it gets, and dispatches the events at which callbacks
+//! run. After each dispatch it reads the values again, because callbacks may have changed them.
+//! `docs/training-loop` builds a phase step by step.
+//!
+//! | module | phases |
+//! |---|---|
+//! | `training`, `validation` | training, validation |
+//! | `low_loss` | low-loss, an example of a custom epoch |
+//! | `gan` | gan |
+//! | `masked` | masked-reconstruction |
+//! | `probe` | linear-probe, linear-probe-validation |
 
 mod gan;
 mod low_loss;
@@ -23,29 +36,29 @@ plugin! {
         example: "[[phase]]\ncomponent = \"training\"\n",
     },
     phase "validation" => Validation {
-        summary: "Forward pass and loss without gradients; parameters stay as they are.",
+        summary: "Forward pass and loss without gradients or updates.",
         phase_kind: "validation",
         example: "[[phase]]\ncomponent = \"validation\"\n",
     },
     phase "low-loss" => LowLoss {
-        summary: "Training that ends the fit once the mean loss of an epoch is low.",
+        summary: "Training that ends the fit when the mean loss of an epoch is low.",
         phase_kind: "training",
         example: "[[phase]]\ncomponent = \"low-loss\"\nbelow = 0.1\n",
     },
     phase "gan" => Gan {
         summary: "Adversarial training of model.generator against model.critic.",
-        details: "The generator takes noise [batch, latent] and gives samples in the shape of xs; the critic gives one logit per sample. Each step updates the critic, fires critic-end, then updates the generator.",
+        details: "The generator maps noise [batch, latent] to samples in the shape of xs; the critic returns one logit per sample. Each step updates the critic, dispatches critic-end, then updates the generator.",
         phase_kind: "training",
         emits: ["critic-end"],
         example: "[model.generator]\ncomponent = \"mlp\"\ninputs = 8\noutputs = 2\n\n[model.critic]\ncomponent = \"mlp\"\noutputs = 1\n\n[[phase]]\ncomponent = \"gan\"\nlatent = 8\n",
     },
     phase "masked-reconstruction" => MaskedReconstruction {
-        summary: "Self-supervised training: model.decoder restores from model.encoder's features what was hidden in xs.",
+        summary: "Self-supervised training: model.decoder reconstructs masked values of xs from the features of model.encoder.",
         phase_kind: "training",
         example: "[model.encoder]\ncomponent = \"mlp\"\noutputs = 32\n\n[model.decoder]\ncomponent = \"mlp\"\ninputs = 32\noutputs = 64\n\n[[phase]]\ncomponent = \"masked-reconstruction\"\nmask = 0.5\n",
     },
     phase "linear-probe" => LinearProbe {
-        summary: "Trains model.probe alone, on the features of model.encoder.",
+        summary: "Trains only model.probe, on the features of model.encoder.",
         phase_kind: "training",
         example: "[[phase]]\ncomponent = \"linear-probe\"\n",
     },

@@ -1,11 +1,11 @@
-//! Training with an epoch of its own.
+//! A training phase with its own epoch loop.
 
 use fluxbay_plugin::{prelude::*, serde};
 
 use crate::training::Training;
 
 config! {
-    /// When it is enough.
+    /// When the fit ends.
     pub struct Config {
         /// Mean loss of an epoch below which the fit ends.
         below: f64 = 0.1 => 0.0..,
@@ -17,13 +17,13 @@ pub struct LowLoss {
     below: f64,
     training: Training,
     loss: Read<f64>,
-    gathered: Gathered,
+    epoch: EpochLoss,
 }
 
-/// What the running epoch has come to: state, so that a run can be resumed within the epoch.
+/// Loss of the running epoch; saved, so that a run can be resumed within the epoch.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
 #[serde(crate = "fluxbay_plugin::serde")]
-struct Gathered {
+struct EpochLoss {
     total: f64,
     samples: usize,
 }
@@ -36,16 +36,16 @@ impl Component for LowLoss {
             below: config.below,
             training: Training,
             loss: setup.read("step.loss")?,
-            gathered: Gathered::default(),
+            epoch: EpochLoss::default(),
         })
     }
 
     fn save(&self) -> Result<Vec<u8>> {
-        to_bytes(&self.gathered)
+        to_bytes(&self.epoch)
     }
 
     fn load(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
-        self.gathered = from_bytes(bytes)?;
+        self.epoch = from_bytes(bytes)?;
         Ok(())
     }
 }
@@ -60,13 +60,13 @@ impl Phase for LowLoss {
             while let Some(batch) = epoch.next_batch()? {
                 self.step(&batch, learner)?;
                 if let Some(loss) = learner.find(&self.loss)? {
-                    self.gathered.total += loss * batch.samples() as f64;
-                    self.gathered.samples += batch.samples();
+                    self.epoch.total += loss * batch.samples() as f64;
+                    self.epoch.samples += batch.samples();
                 }
             }
             Ok(())
         })?;
-        let Gathered { total, samples } = std::mem::take(&mut self.gathered);
+        let EpochLoss { total, samples } = std::mem::take(&mut self.epoch);
         let mean = total / samples as f64;
         if mean < self.below {
             return Err(Error::cancel_fit(format!("mean loss {mean:.4} is below {}", self.below)));

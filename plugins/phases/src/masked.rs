@@ -1,17 +1,18 @@
-//! Self-supervised training by masked reconstruction, in the manner of denoising autoencoders
-//! (Vincent et al. 2008).
+//! Self-supervised training by masked reconstruction, as in denoising autoencoders (Vincent et al.
+//! 2008).
 
 use fluxbay_plugin::{ModelIndex, prelude::*};
 
 config! {
-    /// What is hidden.
+    /// How much is masked.
     pub struct Config {
-        /// Share of the inputs that is hidden.
+        /// Share of the inputs that is masked.
         mask: f64 = 0.5 => 0.0..1.0,
     }
 }
 
-/// Hides values of `xs` at random; the decoder restores the whole from the encoder's features.
+/// The phase `masked-reconstruction`: sets random values of `xs` to 0 and trains encoder and decoder
+/// to reconstruct the original.
 pub struct MaskedReconstruction {
     mask: f64,
     models: Option<(ModelIndex, ModelIndex)>,

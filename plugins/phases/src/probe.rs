@@ -1,9 +1,9 @@
-//! Linear probes: how much of the target the features of an encoder hold (Alain and Bengio 2016,
-//! arXiv:1610.01644).
+//! Linear probes: how well a linear model predicts the target from the features of an encoder
+//! (Alain and Bengio 2016, arXiv:1610.01644).
 
 use fluxbay_plugin::{ModelIndex, prelude::*};
 
-/// `model.encoder`, whose features nothing here changes, and `model.probe` on top of them.
+/// `model.encoder`, which is not trained, and `model.probe` on its features.
 struct Models {
     encoder: ModelIndex,
     probe: ModelIndex,
@@ -17,7 +17,7 @@ impl Models {
         }))
     }
 
-    /// Predictions and loss, with the encoder held fixed.
+    /// Computes predictions and loss, without gradients of the encoder.
     fn predict(&self, step: &Step<'_>) -> Result<()> {
         let features = step.without_gradients(|| step.run_model(self.encoder, &step.xs()?))?;
         step.set_yhats(&step.run_model(self.probe, &features)?)?;
@@ -55,7 +55,7 @@ macro_rules! probes {
 }
 
 probes! {
-    /// Trains the probe alone.
+    /// The phase `linear-probe`: trains the probe.
     LinearProbe => |models, step| {
         models.predict(step)?;
         step.dispatch(BackwardBegin)?;
@@ -63,6 +63,6 @@ probes! {
         step.dispatch(BackwardEnd)?;
         step.update_for(models.probe)
     },
-    /// Measures the probe.
+    /// The phase `linear-probe-validation`: evaluates the probe.
     LinearProbeValidation => |models, step| models.predict(step),
 }

@@ -1,4 +1,4 @@
-//! The training phase.
+//! The phase `training`.
 
 use fluxbay_plugin::prelude::*;
 

@@ -1,9 +1,8 @@
-//! The validation phase.
+//! The phase `validation`.
 
 use fluxbay_plugin::prelude::*;
 
-/// Forward pass and loss. The host runs it without recording gradients and with dropout switched
-/// off.
+/// Forward pass and loss. The host runs validation phases without gradients and without dropout.
 pub struct Validation;
 
 impl Component for Validation {

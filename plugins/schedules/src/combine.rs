@@ -1,4 +1,4 @@
-//! Schedules made of schedules: one after the other, repeated, shifted, stretched, warmed up.
+//! Schedules that combine other schedules: in sequence, repeated, shifted, stretched, with a warm-up.
 
 use std::f64::consts::{FRAC_PI_2, PI};
 
@@ -8,30 +8,30 @@ use serde_json::Value;
 use crate::formula::{Curve, Inner};
 
 config! {
-    /// One schedule after the other.
+    /// Schedules in sequence.
     pub struct SequenceConfig {
-        /// Tables with `steps` (how long the part lasts; not for the last one) and `component` with
-        /// its keys, or `value` for a constant part.
+        /// Tables with `steps` (the length of the part; optional for the last part) and `component`
+        /// with its keys, or `value` for a constant part.
         parts: Vec<Value>,
     }
 }
 
 config! {
-    /// A schedule again and again.
+    /// A repeated schedule.
     pub struct LoopConfig {
         /// The schedule: a name, or a table with `component`.
         schedule: Value,
-        /// After how many times it begins anew.
+        /// Length of one repetition.
         period: u64 => 1..,
     }
 }
 
 config! {
-    /// A schedule that is entered later.
+    /// A schedule that starts at a later time.
     pub struct ShiftedConfig {
         /// The schedule: a name, or a table with `component`.
         schedule: Value,
-        /// The schedule's own time at time 1.
+        /// Time of the inner schedule at time 1.
         offset: u64 = 1 => 1..,
     }
 }
@@ -39,21 +39,21 @@ config! {
 choice! {
     /// How fractions of the inner time are treated.
     pub enum Rounding {
-        /// Rounded up: each inner time lasts for `rate` times.
+        /// Rounded up: each value of the inner schedule is kept for `rate` times.
         Ceil,
         /// Rounded down.
         Floor,
-        /// Kept: the inner schedule is seen in between its times.
+        /// Kept: the inner schedule is evaluated at fractional times.
         None,
     }
 }
 
 config! {
-    /// A schedule that is stretched, such as one in epochs that is asked at each step.
+    /// A schedule whose time is stretched, such as one in epochs that is evaluated at each step.
     pub struct InterpolatorConfig {
         /// The schedule: a name, or a table with `component`.
         schedule: Value,
-        /// How many times make one of the inner schedule.
+        /// Number of times that correspond to one time of the inner schedule.
         rate: f64,
         /// How fractions of the inner time are treated.
         rounding: Rounding = "ceil",
@@ -67,17 +67,17 @@ choice! {
         Linear,
         /// The first quarter of a sine.
         Sin,
-        /// Half a cosine: level at both ends.
+        /// Half a cosine: flat at both ends.
         Cos,
     }
 }
 
 config! {
-    /// A rise before another schedule.
+    /// A rise to the first value of another schedule.
     pub struct WarmupConfig {
         /// The schedule that follows: a number, a name, or a table with `component`.
         schedule: Value,
-        /// How long the rise takes.
+        /// Length of the rise.
         steps: u64 => 1..,
         /// Value at time 1.
         start: f64 = 0.0,
@@ -86,7 +86,7 @@ config! {
     }
 }
 
-/// Parts with their lengths.
+/// Parts and their lengths.
 pub struct Parts<C>(Vec<(C, f64)>);
 
 impl<C: Curve> Parts<C> {
@@ -122,7 +122,7 @@ fn inner_time(t: f64, rate: f64, rounding: Rounding) -> f64 {
     .max(1.0)
 }
 
-/// A rise before a schedule.
+/// A rise to the first value of a schedule.
 struct Warm<C> {
     schedule: C,
     steps: f64,
@@ -165,7 +165,7 @@ impl Component for Sequence {
                 Some(steps) => steps,
                 None if index == last => f64::INFINITY,
                 None => bail!(
-                    "part {} of the sequence needs `steps`: only the last part may go on for ever",
+                    "part {} of the sequence needs `steps`: only the last part may omit it",
                     index + 1
                 ),
             };
@@ -175,23 +175,25 @@ impl Component for Sequence {
     }
 }
 
-/// A part's schedule and its length.
+/// The schedule and the length of a part.
 fn part_of(part: &Value) -> Result<(Value, Option<f64>)> {
     let Value::Object(table) = part else {
-        bail!("it is a table with `steps` and `component` or `value`, not {part}")
+        bail!("it must be a table with `steps` and `component` or `value`, not {part}")
     };
     let mut table = table.clone();
     let steps = match table.remove("steps") {
         None => None,
         Some(steps) => match steps.as_u64() {
             Some(count) if count > 0 => Some(count as f64),
-            _ => bail!("`steps` is a whole number from 1, not {steps}"),
+            _ => bail!("`steps` must be a whole number from 1, not {steps}"),
         },
     };
     match table.remove("value") {
         Some(value) if value.is_number() && table.is_empty() => Ok((value, steps)),
         Some(value) => {
-            bail!("`value` is a number and stands alone beside `steps`; here it is {value}")
+            bail!(
+                "`value` must be a number and can be combined only with `steps`; here it is {value}"
+            )
         }
         None => Ok((Value::Object(table), steps)),
     }
@@ -221,7 +223,7 @@ impl Component for Loop {
     }
 }
 
-/// `t` within a period, from 1 to the period.
+/// `t` wrapped into a period, from 1 to the period.
 fn looped(t: f64, period: f64) -> f64 {
     let within = t.rem_euclid(period);
     if within == 0.0 { period } else { within }
@@ -270,10 +272,7 @@ impl Component for Interpolator {
 
     fn new(config: InterpolatorConfig, setup: &mut Setup) -> Result<Self> {
         if config.rate.is_nan() || config.rate <= 0.0 {
-            bail!(
-                "`rate` is {}, but it must be above 0: how many times make one of the inner schedule",
-                config.rate
-            );
+            bail!("`rate` is {}, but it must be above 0", config.rate);
         }
         Ok(Interpolator {
             schedule: Inner::new(&config.schedule, setup)?,
@@ -334,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_follow_each_other_each_with_its_own_time() {
+    fn parts_follow_each_other_each_starting_at_its_own_time_1() {
         let parts = Parts(vec![(exp(), 3.0), (exp(), 2.0)]);
         let values: Vec<f64> = (1..=7).map(|t| parts.value(t as f64).unwrap()).collect();
         assert_eq!(values, [8., 4., 2., 8., 4., 2., 1.]);
@@ -363,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_begins_anew_after_its_period() {
+    fn a_loop_restarts_after_its_period() {
         assert_eq!([1.0, 3.0, 4.0, 6.0, 7.0].map(|t| looped(t, 3.0)), [1.0, 3.0, 1.0, 3.0, 1.0]);
     }
 

@@ -1,4 +1,4 @@
-//! Schedules that fall: step, exp, poly, inv; and those that stand still or go straight.
+//! Falling schedules: step, exp, poly, inv; and piecewise linear ones: constant, linear, points.
 //!
 //! Formulas of ParameterSchedulers.jl, with `t` from 1.
 
@@ -7,7 +7,7 @@ use fluxbay_plugin::prelude::*;
 use crate::formula::{Formula, schedule};
 
 config! {
-    /// One value for ever.
+    /// A constant value.
     pub struct ConstantConfig {
         /// The value.
         value: f64,
@@ -25,13 +25,13 @@ impl Formula for ConstantConfig {
 }
 
 config! {
-    /// A straight line, then level.
+    /// Linear interpolation, then constant.
     pub struct LinearConfig {
         /// Value at time 1.
         start: f64,
-        /// Value after `steps` times, and from there on.
+        /// Value after `steps` times, and afterwards.
         end: f64,
-        /// How long it takes.
+        /// Length of the change.
         steps: u64 => 1..,
     }
 }
@@ -48,22 +48,22 @@ impl Formula for LinearConfig {
 }
 
 config! {
-    /// Falls by a factor every so often.
+    /// Falls by a factor at intervals.
     pub struct StepConfig {
         /// Value at time 1.
         start: f64,
-        /// Factor at each step.
+        /// Factor at the end of each interval.
         decay: f64 = 0.1,
-        /// Lengths of the stairs; after the last one the value stays.
+        /// Lengths of the intervals; the value of the last one is kept.
         sizes: Vec<u64> = [],
-        /// Length of every stair, where `sizes` is empty.
+        /// Length of every interval, if `sizes` is empty.
         every: Option<u64> = null => 1..,
     }
 }
 
 impl StepConfig {
-    /// Number of stairs that are done at time `t`.
-    fn stairs(&self, t: f64) -> f64 {
+    /// Number of completed intervals at time `t`.
+    fn intervals(&self, t: f64) -> f64 {
         if let (true, Some(every)) = (self.sizes.is_empty(), self.every) {
             return ((t - 1.0) / every as f64).floor().max(0.0);
         }
@@ -78,7 +78,7 @@ impl StepConfig {
 
 impl Formula for StepConfig {
     fn at(&self, t: f64) -> f64 {
-        self.start * self.decay.powf(self.stairs(t))
+        self.start * self.decay.powf(self.intervals(t))
     }
 
     fn length(&self) -> Option<u64> {
@@ -88,9 +88,11 @@ impl Formula for StepConfig {
     fn check(&self) -> Result<()> {
         match (self.sizes.is_empty(), self.every) {
             (true, None) => Err(Error::new(
-                "a step schedule needs `every` (one length for all stairs) or `sizes` (a length for each)",
+                "a step schedule needs `every` (one length for all intervals) or `sizes` (a length for each)",
             )),
-            (false, Some(_)) => Err(Error::new("a step schedule has `every` or `sizes`, not both")),
+            (false, Some(_)) => {
+                Err(Error::new("a step schedule takes `every` or `sizes`, not both"))
+            }
             _ => Ok(()),
         }
     }
@@ -113,13 +115,13 @@ impl Formula for ExpConfig {
 }
 
 config! {
-    /// Falls to 0 along a power.
+    /// Polynomial decay to 0.
     pub struct PolyConfig {
         /// Value at time 1.
         start: f64,
-        /// The power: 1 is a straight line.
+        /// Exponent: 1 is linear.
         degree: f64 = 1.0 => 0.0..,
-        /// How long it takes.
+        /// Length of the change.
         steps: u64 => 1..,
     }
 }
@@ -135,13 +137,13 @@ impl Formula for PolyConfig {
 }
 
 config! {
-    /// Falls like the inverse of a power of the time.
+    /// Inverse decay.
     pub struct InvConfig {
         /// Value at time 1.
         start: f64,
-        /// How fast.
+        /// Decay rate.
         decay: f64 => 0.0..,
-        /// The power.
+        /// Exponent.
         degree: f64 = 1.0,
     }
 }
@@ -153,9 +155,9 @@ impl Formula for InvConfig {
 }
 
 config! {
-    /// Straight lines between points.
+    /// Linear interpolation between points.
     pub struct PointsConfig {
-        /// Pairs of time and value, such as `[[1, 0.0], [100, 0.1]]`, the times rising; level
+        /// Pairs of time and value with rising times, such as `[[1, 0.0], [100, 0.1]]`; constant
         /// before the first and after the last.
         points: Vec<Vec<f64>>,
     }
@@ -181,7 +183,7 @@ impl Formula for PointsConfig {
     fn check(&self) -> Result<()> {
         if self.points.is_empty() || self.points.iter().any(|point| point.len() != 2) {
             bail!(
-                "`points` is a list of pairs of time and value, such as [[1, 0.0], [100, 0.1]], with at least one pair"
+                "`points` must be a list of pairs of time and value with at least one pair, such as [[1, 0.0], [100, 0.1]]"
             );
         }
         if let Some(pair) = self.points.windows(2).find(|pair| pair[0][0] >= pair[1][0]) {
@@ -226,7 +228,7 @@ mod tests {
     use crate::formula::tests::close;
 
     #[test]
-    fn stairs_have_the_lengths_asked_for() {
+    fn intervals_have_the_configured_lengths() {
         let sizes = StepConfig { start: 1.0, decay: 0.5, sizes: vec![2, 3, 1], every: None };
         let values: Vec<f64> = (1..=9).map(|t| sizes.at(t as f64)).collect();
         assert_eq!(values, [1., 1., 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25]);

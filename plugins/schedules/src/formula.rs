@@ -1,26 +1,26 @@
-//! What schedules are made of: formulas that need nothing but their configuration, and schedules
-//! within schedules.
+//! Building blocks of schedules: formulas that depend only on their configuration, and nested
+//! schedules.
 
 use fluxbay_plugin::{ChildSchedule, prelude::*};
 use serde_json::{Map, Value};
 
-/// A value over time, from its configuration alone.
+/// A configuration that defines a value over time.
 pub trait Formula {
     /// Value at time `t`, from 1.
     fn at(&self, t: f64) -> f64;
 
-    /// After how many times the value stays.
+    /// The time from which the value is constant, if there is one.
     fn length(&self) -> Option<u64> {
         None
     }
 
-    /// Refuses a configuration whose numbers do not fit together.
+    /// Returns an error if the settings contradict each other.
     fn check(&self) -> Result<()> {
         Ok(())
     }
 }
 
-/// Makes a component of a configuration that is a [`Formula`].
+/// Defines the schedule component of a configuration that implements [`Formula`].
 macro_rules! schedule {
     ($(#[$doc:meta])* $name:ident: $config:ty) => {
         $(#[$doc])*
@@ -48,19 +48,19 @@ macro_rules! schedule {
 }
 pub(crate) use schedule;
 
-/// A schedule within a schedule: what the combining ones need of it.
+/// A schedule that can be combined with others.
 pub trait Curve {
     /// Value at time `t`, from 1.
     fn value(&self, t: f64) -> Result<f64>;
-    /// After how many times the value stays.
+    /// The time from which the value is constant, if there is one.
     fn length(&self) -> Result<Option<u64>>;
 }
 
 /// A number, or a schedule of any plugin.
 pub enum Inner {
-    /// Always this value.
+    /// A constant.
     Constant(f64),
-    /// Another component's.
+    /// A schedule component.
     Child(ChildSchedule),
 }
 
@@ -81,7 +81,9 @@ impl Inner {
                 }
             }
             other => {
-                bail!("a schedule is a number, a name, or a table with `component`, not {other}")
+                bail!(
+                    "a schedule must be a number, a name, or a table with `component`, not {other}"
+                )
             }
         }
     }
@@ -114,7 +116,7 @@ impl Curve for Inner {
 pub mod tests {
     use super::*;
 
-    /// A formula stands in for a schedule of a plugin.
+    /// A formula in place of a schedule component.
     pub struct Plain<F>(pub F);
 
     impl<F: Formula> Curve for Plain<F> {

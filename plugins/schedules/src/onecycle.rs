@@ -1,5 +1,5 @@
-//! One rise and one fall over a whole training (Smith and Topin 2017, arXiv:1708.07120), along
-//! sines.
+//! One rise and one fall over the whole training (Smith and Topin 2017, arXiv:1708.07120), in
+//! quarter sines.
 
 use std::f64::consts::FRAC_PI_2;
 
@@ -10,15 +10,15 @@ use crate::formula::{Formula, schedule};
 config! {
     /// One rise and one fall.
     pub struct Config {
-        /// Length of the whole.
+        /// Length of rise and fall together.
         steps: u64 => 1..,
         /// Highest value.
         max: f64,
-        /// Share of the steps that the rise takes.
+        /// Share of the steps used for the rise.
         warmup: f64 = 0.25 => 0.0..=1.0,
         /// The first value is `max` divided by this.
         div: f64 = 25.0 => 1.0..,
-        /// The last value is `max` divided by this; it is kept from there on.
+        /// The last value is `max` divided by this; it is kept afterwards.
         final_div: f64 = 1e5 => 1.0..,
     }
 }
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cycle_without_a_rise_or_a_fall_has_no_gap() {
+    fn a_cycle_without_a_rise_or_a_fall_is_defined_everywhere() {
         let cycle = |warmup| Config { steps: 4, max: 1.0, warmup, div: 2.0, final_div: 4.0 };
         assert_eq!(cycle(0.0).at(1.0), 1.0);
         assert_eq!(cycle(1.0).at(1.0), 0.5);

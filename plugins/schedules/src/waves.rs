@@ -1,8 +1,7 @@
-//! Schedules that go up and down: triangles and sines with their fading forms, and cosine
-//! annealing.
+//! Triangle and sine waves with constant or decaying height, and cosine annealing.
 //!
-//! Formulas of ParameterSchedulers.jl, with `t` from 1: `low + (high - low) * wave(t) * fading(t)`,
-//! where both waves begin at 0 and reach 1 after half a period.
+//! Formulas of ParameterSchedulers.jl, with `t` from 1: `low + (high - low) * wave(t) * height(t)`,
+//! where both waves start at 0 and reach 1 after half a period.
 
 use std::f64::consts::PI;
 
@@ -10,7 +9,7 @@ use fluxbay_plugin::prelude::*;
 
 use crate::formula::{Formula, schedule};
 
-/// Straight up and down: `2/pi |asin(sin(pi (t-1) / period))|`.
+/// `2/pi |asin(sin(pi (t-1) / period))|`.
 fn triangle(t: f64, period: f64) -> f64 {
     let position = (t - 1.0).rem_euclid(period) / period;
     1.0 - (2.0 * position - 1.0).abs()
@@ -21,7 +20,7 @@ fn sine(t: f64, period: f64) -> f64 {
     (PI * (t - 1.0) / period).sin().abs()
 }
 
-/// Half the height in each period.
+/// The height, halved after each period.
 fn halved(t: f64, period: f64) -> f64 {
     0.5f64.powf(((t - 1.0) / period).floor())
 }
@@ -69,14 +68,14 @@ macro_rules! wave {
     };
 }
 
-macro_rules! fading_wave {
+macro_rules! decaying_wave {
     ($config:ident, $component:ident, $name:literal, $wave:ident) => {
         config! {
-            /// A wave between two values whose height falls by a factor at each time.
+            /// A wave between two values whose height decays exponentially.
             pub struct $config {
                 /// Lowest value, at time 1.
                 low: f64,
-                /// Highest value of a wave that does not fade.
+                /// Highest value before decay.
                 high: f64,
                 /// Length of one wave.
                 period: u64 => 1..,
@@ -109,21 +108,21 @@ macro_rules! fading_wave {
 wave!(TriangleConfig, Triangle, "triangle", |t, period| triangle(t, period));
 wave!(TriangleDecay2Config, TriangleDecay2, "triangle-decay2", |t, period| triangle(t, period)
     * halved(t, period));
-fading_wave!(TriangleExpConfig, TriangleExp, "triangle-exp", triangle);
+decaying_wave!(TriangleExpConfig, TriangleExp, "triangle-exp", triangle);
 wave!(SinConfig, Sin, "sin", |t, period| sine(t, period));
 wave!(SinDecay2Config, SinDecay2, "sin-decay2", |t, period| sine(t, period) * halved(t, period));
-fading_wave!(SinExpConfig, SinExp, "sin-exp", sine);
+decaying_wave!(SinExpConfig, SinExp, "sin-exp", sine);
 
 config! {
     /// Half a cosine from high to low (Loshchilov and Hutter 2016, arXiv:1608.03983).
     pub struct CosAnnealConfig {
         /// Value at time 1.
         high: f64,
-        /// Value that is reached after `period` times.
+        /// Value after `period` times.
         low: f64 = 0.0,
-        /// How long it takes.
+        /// Length of the half cosine.
         period: u64 => 1..,
-        /// Whether it begins anew at the end; otherwise it stays at `low`.
+        /// Whether it starts again at the end; otherwise it stays at `low`.
         restart: bool = true,
     }
 }
