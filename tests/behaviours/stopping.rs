@@ -156,7 +156,10 @@ fn failure(ending: Ending) -> String {
 fn behaviour_30_a_sane_run_is_checked_once_and_trains_as_if_it_had_not_been() {
     let text = fixture(&format!("{SCALAR}{PHASES}{CHECK}[[callback]]\ncomponent = \"recorder\"\n"));
     let (printed, ending) = sanity(&text);
-    assert_eq!((printed.as_str(), ending), ("sanity check: 0/8 failed\n", Ending::Finished));
+    assert_eq!(
+        (printed.as_str(), ending),
+        ("sanity check: 0 of 8 checks failed\n", Ending::Finished)
+    );
     let run = |text: &str| {
         let session = whole_session(text, Default::default());
         session.fit_epochs(2);
@@ -177,7 +180,7 @@ fn behaviour_30_no_validation_data_is_a_warning() {
     let (printed, ending) = sanity(&text);
     assert!(
         printed.starts_with(
-            "sanity check: 1/5 failed\n  warning: not true that there is validation data"
+            "sanity check: 1 of 5 checks failed\n  warning: validation data: there are no samples"
         ),
         "{printed}"
     );
@@ -190,13 +193,12 @@ fn behaviour_30_no_training_data_ends_the_run() {
     let (printed, ending) =
         sanity(&format!("{common}[[phase]]\ncomponent = \"quitter\"\ndata = \"none\"\n{CHECK}"));
     assert!(
-        printed
-            .starts_with("sanity check: 2/2 failed\n  error: not true that there is training data"),
+        printed.starts_with(
+            "sanity check: 2 of 2 checks failed\n  error: training data: there are no samples"
+        ),
         "{printed}"
     );
-    assert!(
-        failure(ending).contains("the sanity check failed: not true that there is training data")
-    );
+    assert!(failure(ending).contains("the sanity check failed: training data"));
     // A data set with an empty training split is refused before.
     let text = fixture(&format!("{SCALAR}{TRAINING}{CHECK}"))
         .replace("component = \"triples\"\n", "component = \"triples\"\ntraining = 0\n");
@@ -209,7 +211,10 @@ fn behaviour_30_a_batch_without_targets_ends_the_run() {
     let text = fixture(&format!("{SCALAR}{TRAINING}{CHECK}"))
         .replace("component = \"triples\"\n", "component = \"triples\"\ntargets = false\n");
     let (printed, ending) = sanity(&text);
-    assert!(printed.contains("error: not true that training batches are pairs of inputs and targets: the batch has no targets"), "{printed}");
+    assert!(
+        printed.contains("error: inputs and targets of a training batch: the batch has no targets"),
+        "{printed}"
+    );
     failure(ending);
 }
 
@@ -221,7 +226,7 @@ fn behaviour_30_a_model_or_loss_that_cannot_run_ends_the_run_with_the_true_cause
     let plain = whole_session(&text.replace(CHECK, ""), Default::default());
     let Ending::Failed(stop) = plain.fit_epochs(1).ending else { panic!("it trains") };
     assert!(
-        printed.contains("error: not true that model and loss run on a training batch")
+        printed.contains("error: model and loss on a training batch")
             && printed.contains(&stop.0.text),
         "{printed}\n{stop}"
     );
@@ -234,10 +239,7 @@ fn behaviour_30_a_loss_that_is_not_finite_is_found_in_a_later_batch() {
     let text = fixture(&format!("{SCALAR}{TRAINING}{CHECK}"))
         .replace("learning-rate = 0.001", "learning-rate = 1e38");
     let (printed, ending) = sanity(&text);
-    assert!(
-        printed.contains("error: not true that the training loss is one finite number"),
-        "{printed}"
-    );
+    assert!(printed.contains("error: training loss: it is"), "{printed}");
     assert!(printed.contains("(batch 2)") || printed.contains("(batch 3)"), "{printed}");
     failure(ending);
 }

@@ -131,7 +131,7 @@ impl LrFinder {
         let path = &self.config.path;
         let (Some(rate), Some(lowest)) = (curve.steepest(), curve.lowest_at()) else {
             return learner.print(&format!(
-                "lr-finder: the loss does not fall at any `{path}` from {} to {}",
+                "lr-finder: the loss does not fall at any {path} from {} to {}",
                 self.config.start, self.config.end
             ));
         };
@@ -165,10 +165,7 @@ impl Callback for LrFinder {
         };
         match phase {
             Some(phase) => self.report(&self.search(phase, learner)?, learner),
-            None => bail!(
-                "there is no training phase to look for a rate with; this run has {}",
-                names.join(", ")
-            ),
+            None => bail!("there is no training phase; this run has {}", names.join(", ")),
         }
     }
 

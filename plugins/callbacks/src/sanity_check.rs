@@ -26,7 +26,7 @@ pub struct SanityCheck {
 /// The result of one check.
 #[derive(Clone, Debug, PartialEq)]
 struct Outcome {
-    what: &'static str,
+    check: &'static str,
     fault: Option<Fault>,
 }
 
@@ -37,12 +37,12 @@ enum Fault {
 }
 
 impl Outcome {
-    fn new(what: &'static str, fault: Option<String>) -> Outcome {
-        Outcome { what, fault: fault.map(Fault::Error) }
+    fn new(check: &'static str, fault: Option<String>) -> Outcome {
+        Outcome { check, fault: fault.map(Fault::Error) }
     }
 
-    fn warning(what: &'static str, fault: Option<String>) -> Outcome {
-        Outcome { what, fault: fault.map(Fault::Warning) }
+    fn warning(check: &'static str, fault: Option<String>) -> Outcome {
+        Outcome { check, fault: fault.map(Fault::Warning) }
     }
 }
 
@@ -54,14 +54,14 @@ struct Names {
 }
 
 const TRAINING: Names = Names {
-    pairs: "training batches are pairs of inputs and targets",
-    model: "model and loss run on a training batch",
-    loss: "the training loss is one finite number",
+    pairs: "inputs and targets of a training batch",
+    model: "model and loss on a training batch",
+    loss: "training loss",
 };
 const VALIDATION: Names = Names {
-    pairs: "validation batches are pairs of inputs and targets",
-    model: "model and loss run on a validation batch",
-    loss: "the validation loss is one finite number",
+    pairs: "inputs and targets of a validation batch",
+    model: "model and loss on a validation batch",
+    loss: "validation loss",
 };
 
 impl Component for SanityCheck {
@@ -92,18 +92,18 @@ impl Component for SanityCheck {
 fn data_outcomes(training: Option<f64>, validation: Option<f64>) -> Vec<Outcome> {
     let lacks = |samples: Option<f64>| {
         let has = samples.is_some_and(|samples| samples > 0.0);
-        (!has).then(|| "the data set gives no samples for it".to_owned())
+        (!has).then(|| "there are no samples".to_owned())
     };
     vec![
-        Outcome::new("there is training data", lacks(training)),
-        Outcome::warning("there is validation data", lacks(validation)),
+        Outcome::new("training data", lacks(training)),
+        Outcome::warning("validation data", lacks(validation)),
     ]
 }
 
 /// The report that is printed, and the error that stops the run.
 fn report(done: &[Outcome]) -> (String, Option<String>) {
     let failed = done.iter().filter(|outcome| outcome.fault.is_some()).count();
-    let mut text = format!("sanity check: {failed}/{} failed", done.len());
+    let mut text = format!("sanity check: {failed} of {} checks failed", done.len());
     let mut error = None;
     for outcome in done {
         let (kind, why) = match &outcome.fault {
@@ -111,12 +111,12 @@ fn report(done: &[Outcome]) -> (String, Option<String>) {
             Some(Fault::Warning(why)) => ("warning", why),
             Some(Fault::Error(why)) => {
                 error.get_or_insert_with(|| {
-                    format!("the sanity check failed: not true that {}: {why}", outcome.what)
+                    format!("the sanity check failed: {}: {why}", outcome.check)
                 });
                 ("error", why)
             }
         };
-        text.push_str(&format!("\n  {kind}: not true that {}: {why}", outcome.what));
+        text.push_str(&format!("\n  {kind}: {}: {why}", outcome.check));
     }
     (text, error)
 }
@@ -148,7 +148,7 @@ impl SanityCheck {
             return Ok(Some("the phase left no `step.loss`".into()));
         };
         if loss.elem_count()? != 1 {
-            return Ok(Some(format!("it has shape {:?}", loss.dims()?)));
+            return Ok(Some(format!("it has shape {:?} instead of one element", loss.dims()?)));
         }
         let value: f64 = loss.to_scalar()?;
         Ok((!value.is_finite()).then(|| format!("it is {value}")))
@@ -233,16 +233,16 @@ mod tests {
         assert_eq!(error, None);
         assert!(
             text.starts_with(
-                "sanity check: 1/2 failed\n  warning: not true that there is validation data"
+                "sanity check: 1 of 2 checks failed\n  warning: validation data: there are no samples"
             ),
             "{text}"
         );
         let (text, error) = report(&data_outcomes(None, Some(0.0)));
-        assert!(text.starts_with("sanity check: 2/2 failed"), "{text}");
+        assert!(text.starts_with("sanity check: 2 of 2 checks failed"), "{text}");
         assert!(error.unwrap().contains("training data"));
         assert_eq!(
             report(&data_outcomes(Some(1.0), Some(1.0))),
-            ("sanity check: 0/2 failed".into(), None)
+            ("sanity check: 0 of 2 checks failed".into(), None)
         );
     }
 
