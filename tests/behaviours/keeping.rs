@@ -60,6 +60,18 @@ fn behaviour_25_any_metric_ranks_in_either_direction() {
 }
 
 #[test]
+fn behaviour_25_the_phase_that_measures_the_metric_ranks() {
+    let of = |phase: &str| {
+        let scripted = format!(
+            "metrics = [{{ component = \"scripted\", name = \"s\", phase = \"{phase}\", values = [\"nan\", \"3\", \"1\", \"2\", \"4\"] }}]\n"
+        );
+        kept(5, "keep-top-k = 2\nmetric = \"s\"\nbetter = \"lower\"\n", &scripted)
+    };
+    assert_eq!(of("validation"), [3, 4, 5]);
+    assert_eq!(of("training"), [3, 4, 5]);
+}
+
+#[test]
 fn behaviour_25_a_metric_that_is_not_measured_is_refused() {
     let dir = scratch();
     let callbacks = "[[callback]]\ncomponent = \"metrics\"\n[[callback]]\ncomponent = \"checkpointer\"\nkeep-top-k = 2\nmetric = \"accuracy\"\n";
@@ -78,7 +90,7 @@ fn behaviour_25_a_metric_that_is_not_measured_is_refused() {
     assert!(
         finished
             .stderr
-            .contains("phase `training` measured no `accuracy` in epoch 1; it measures loss"),
+            .contains("`accuracy` was not measured in epoch 1: phase `training` measures loss"),
         "{}",
         finished.stderr
     );

@@ -18,4 +18,5 @@ mod run;
 mod schedules;
 mod stopping;
 mod utilities;
+mod watching;
 mod wrappers;

@@ -38,14 +38,14 @@ fn trained(callbacks: &str) -> (Session, String) {
 
 #[test]
 fn a_learning_rate_finder_leaves_no_trace_in_the_run() {
-    let ((plain, _), (with, said)) = (trained(""), trained(FINDER));
+    let ((plain, _), (with, printed)) = (trained(""), trained(FINDER));
     assert!(left(&plain) == left(&with), "the run was changed");
     let losses = series(&with, "cbstate.lr-finder.loss");
     assert!(losses.len() > 10, "{losses:?}");
     assert!(losses.windows(2).all(|pair| pair[0].0 < pair[1].0), "rates grow: {losses:?}");
     let suggestion = with.number("cbstate.lr-finder.suggestion").unwrap();
     assert!((1e-5..10.0).contains(&suggestion), "{suggestion}");
-    assert!(said.contains("the loss falls fastest at optimizer.learning-rate ="), "{said}");
+    assert!(printed.contains("the loss falls fastest at optimizer.learning-rate ="), "{printed}");
     assert_eq!(with.number("optimizer.learning-rate"), Some(0.01));
 }
 

@@ -71,7 +71,7 @@ fn behaviour_24_a_plain_number_stops_a_rate_that_is_too_high() {
     ));
     let (reason, by) = stopped(&session, 100);
     assert_eq!(by, "early-stopping");
-    assert!(reason.contains("no new best value for 1 epochs"), "{reason}");
+    assert!(reason.contains("no new best value for 1 epoch"), "{reason}");
     let ids: Vec<String> = session.callbacks().iter().map(|callback| callback.id.clone()).collect();
     assert_eq!(ids, ["metrics", "early-stopping"], "it runs after metrics, wherever it is listed");
 }

@@ -4,9 +4,9 @@
 //! The host writes, verifies and removes the files. Checkpoints requested here are kept in addition
 //! to those of `[checkpoints]`.
 
-use fluxbay_plugin::{PhaseKind, Ranking, prelude::*};
+use fluxbay_plugin::{Ranking, prelude::*};
 
-use crate::watched::{Better, Watched};
+use crate::{comparison::Better, phases::default_phase, watched::Watched};
 
 config! {
     /// When checkpoints are saved, and which are kept.
@@ -28,8 +28,9 @@ config! {
 /// The callback `checkpointer`.
 pub struct Checkpointer {
     config: Config,
-    /// The ranking metric, read to make sure that it is measured.
+    /// The ranking metric, if there is a ranking.
     watched: Option<Watched>,
+    /// Without a ranking: the phase after which checkpoints are requested.
     phase: String,
     warned: bool,
 }
@@ -46,42 +47,29 @@ impl Component for Checkpointer {
     }
 }
 
-/// The instance id of the configured phase.
-fn phase_id(wanted: Option<&str>, learner: &Learner) -> Result<String> {
-    let names = learner.phase_names()?;
-    if let Some(wanted) = wanted.filter(|wanted| names.iter().any(|name| name == wanted)) {
-        return Ok(wanted.to_owned());
-    }
-    let kinds: &[PhaseKind] = match wanted {
-        None => &[PhaseKind::Validation, PhaseKind::Training, PhaseKind::Other],
-        Some("training") => &[PhaseKind::Training],
-        Some("validation") => &[PhaseKind::Validation],
-        Some("other") => &[PhaseKind::Other],
-        Some(wanted) => bail!("there is no phase `{wanted}`; this run has {}", names.join(", ")),
-    };
-    for &kind in kinds {
-        if let Some(index) = learner.first_phase(kind)? {
-            return Ok(names[index].clone());
+impl Checkpointer {
+    /// The phase whose checkpoint event is used, if it is that of `event`.
+    fn phase(&self, event: &Event, learner: &Learner) -> Result<Option<String>> {
+        match &self.watched {
+            Some(watched) => Ok(watched.at_epoch_end(event, learner)?.map(|found| found.phase)),
+            None => Ok(Some(event.phase_name()?).filter(|name| *name == self.phase)),
         }
     }
-    bail!("this run has no such phase; it has {}", names.join(", "))
 }
 
 impl Callback for Checkpointer {
     fn init(&mut self, learner: &Learner) -> Result<()> {
-        self.phase = phase_id(self.config.phase.as_deref(), learner)?;
+        self.phase = default_phase(self.config.phase.as_deref(), learner)?;
         Ok(())
     }
 
     fn on(&mut self, event: &Event, learner: &Learner) -> Result<()> {
-        if !event.epoch().is_multiple_of(self.config.every) || event.phase_name()? != self.phase {
+        if !event.epoch().is_multiple_of(self.config.every) {
             return Ok(());
         }
-        if let Some(watched) = &self.watched {
-            watched.value(&self.phase, event.epoch())?;
-        }
+        let Some(phase) = self.phase(event, learner)? else { return Ok(()) };
         let ranking = Ranking {
-            metric: format!("{}/{}", self.phase, self.config.metric),
+            metric: format!("{phase}/{}", self.config.metric),
             keep: self.config.keep_top_k,
             better: self.config.better.into(),
         };

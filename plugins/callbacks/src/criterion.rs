@@ -6,6 +6,8 @@
 use fluxbay_plugin::{prelude::*, serde};
 use serde_json::Value;
 
+use crate::comparison::{Better, improves, percent_worse, worsens};
+
 /// When to stop.
 #[derive(Clone, Debug, PartialEq, serde::Deserialize)]
 #[serde(
@@ -40,7 +42,7 @@ pub enum Criterion {
     NumberSinceBest { n: u64 },
     /// After `n` losses.
     NumberLimit { n: u64 },
-    /// At a loss below `value`.
+    /// When the metric is better than `value`.
     Threshold { value: f64 },
     /// As another criterion that ignores the first `n` losses.
     Warmup { n: u64, criterion: Value },
@@ -69,6 +71,7 @@ fn pq_k() -> usize {
 pub struct State {
     updates: u64,
     loss: f64,
+    /// NaN before the first number.
     best: f64,
     /// Increases in a row, or losses since the best.
     count: u64,
@@ -141,7 +144,7 @@ impl Criterion {
             Criterion::Within { criteria, .. } => criteria.iter().map(Criterion::begin).collect(),
             _ => Vec::new(),
         };
-        State { within, ..State::default() }
+        State { within, best: f64::NAN, ..State::default() }
     }
 
     /// Whether a state was made by a criterion of the same form.
@@ -158,14 +161,21 @@ impl Criterion {
         }
     }
 
-    /// Whether the criterion uses training losses.
+    /// Whether the criterion uses training losses, if they are measured.
+    pub fn uses_training_losses(&self) -> bool {
+        self.any(|one| matches!(one, Criterion::Pq { .. } | Criterion::InvalidValue {}))
+    }
+
+    /// Whether the criterion cannot work without training losses.
     pub fn needs_training_losses(&self) -> bool {
+        self.any(|one| matches!(one, Criterion::Pq { .. }))
+    }
+
+    /// Whether `test` is true of the criterion or one within it.
+    fn any(&self, test: fn(&Criterion) -> bool) -> bool {
         match self {
-            Criterion::Pq { .. } | Criterion::InvalidValue {} => true,
-            Criterion::Within { criteria, .. } => {
-                criteria.iter().any(Criterion::needs_training_losses)
-            }
-            _ => false,
+            Criterion::Within { criteria, .. } => criteria.iter().any(|one| one.any(test)),
+            _ => test(self),
         }
     }
 
@@ -194,10 +204,11 @@ impl Criterion {
         state.elapsed = elapsed;
         state.invalid |= !loss.is_finite();
         let (first, before) = (state.updates == 1, state.loss);
-        let is_best = first || loss < state.best || state.best.is_nan();
+        let best = if first { f64::NAN } else { state.best };
+        let is_best = improves(loss, best);
         match self {
             Criterion::Patience { .. } => {
-                state.count = if !first && loss > before { state.count + 1 } else { 0 }
+                state.count = if !first && worsens(loss, before) { state.count + 1 } else { 0 }
             }
             Criterion::NumberSinceBest { .. } => {
                 state.count = if is_best { 0 } else { state.count + 1 }
@@ -211,27 +222,23 @@ impl Criterion {
             _ => {}
         }
         state.loss = loss;
-        if is_best {
-            state.best = loss;
-        }
+        state.best = if is_best { loss } else { best };
     }
 
-    /// The reason to stop now, if there is one.
-    pub fn done(&self, state: &State) -> Option<String> {
+    /// The reason to stop now, if there is one. `better` is the direction of the metric.
+    pub fn done(&self, better: Better, state: &State) -> Option<String> {
         if state.updates == 0 {
             return None;
         }
-        let generalization_loss = || 100.0 * (state.loss - state.best) / state.best.abs();
         match self {
             Criterion::Never {} | Criterion::Warmup { .. } | Criterion::AnyOf { .. } => None,
             Criterion::InvalidValue {} => {
                 state.invalid.then(|| "a value was NaN or infinite".to_owned())
             }
-            Criterion::TimeLimit { seconds } => {
-                (state.elapsed > *seconds).then(|| format!("{seconds} seconds are over"))
-            }
+            Criterion::TimeLimit { seconds } => (state.elapsed > *seconds)
+                .then(|| format!("the limit of {seconds} seconds is reached")),
             Criterion::Gl { alpha } => {
-                let loss = generalization_loss();
+                let loss = percent_worse(state.loss, state.best);
                 (loss > *alpha).then(|| {
                     format!("the value is {loss:.3} % worse than the best one, more than {alpha} %")
                 })
@@ -244,7 +251,7 @@ impl Criterion {
                 if progress.is_nan() || progress <= f64::EPSILON {
                     return Some("training makes no progress".to_owned());
                 }
-                let quotient = generalization_loss() / progress;
+                let quotient = percent_worse(state.loss, state.best) / progress;
                 (quotient > *alpha).then(|| {
                     format!(
                         "generalisation loss over training progress is {quotient:.3}, above {alpha}"
@@ -255,21 +262,29 @@ impl Criterion {
                 (state.count >= *n).then(|| format!("the value became worse {n} times in a row"))
             }
             Criterion::NumberSinceBest { n } => {
-                (state.count >= *n).then(|| format!("no new best value for {n} epochs"))
+                (state.count >= *n).then(|| format!("no new best value for {}", epochs(*n)))
             }
             Criterion::NumberLimit { n } => {
-                (state.updates >= *n).then(|| format!("{n} epochs are over"))
+                (state.updates >= *n).then(|| format!("the limit of {} is reached", epochs(*n)))
             }
             Criterion::Threshold { value } => {
-                (state.loss < *value).then(|| format!("the value passed {}", value.abs()))
+                (state.loss < better.as_loss(*value)).then(|| match better {
+                    Better::Lower => format!("the value is below {value}"),
+                    Better::Higher => format!("the value is above {value}"),
+                })
             }
             Criterion::Within { skipped, criteria } if state.updates > *skipped => criteria
                 .iter()
                 .zip(&state.within)
-                .find_map(|(criterion, state)| criterion.done(state)),
+                .find_map(|(criterion, state)| criterion.done(better, state)),
             Criterion::Within { .. } => None,
         }
     }
+}
+
+/// `1 epoch`, `2 epochs`.
+fn epochs(n: u64) -> String {
+    format!("{n} epoch{}", if n == 1 { "" } else { "s" })
 }
 
 /// `1000 (mean - min) / |min|` of training losses.
@@ -301,7 +316,7 @@ mod tests {
             state = from_bytes(&to_bytes(&state).unwrap()).unwrap();
             assert!(criterion.fits(&state));
             criterion.update(loss, index as f64, &mut state);
-            criterion.done(&state).map(|_| index + 1)
+            criterion.done(Better::Lower, &state).map(|_| index + 1)
         })
     }
 
@@ -404,7 +419,45 @@ mod tests {
 
     #[test]
     fn a_nan_is_never_the_best() {
-        assert_eq!(stops(json!(2), &[f64::NAN, 3.0, f64::NAN, 2.0, 2.5]), None);
-        assert_eq!(stops(json!(2), &[1.0, f64::NAN, f64::NAN]), Some(3));
+        const NAN: f64 = f64::NAN;
+        assert_eq!(stops(json!(2), &[NAN, 3.0, NAN, 2.0, 2.5]), None);
+        assert_eq!(stops(json!(2), &[1.0, NAN, NAN]), Some(3));
+        assert_eq!(stops(json!(3), &[NAN; 8]), Some(3));
+        assert_eq!(stops(json!(3), &[NAN, f64::INFINITY, NAN, NAN, NAN]), Some(5));
+        // Consecutive values that are worse.
+        assert_eq!(stops(json!({"type": "patience", "n": 3}), &[1.0, NAN, NAN, NAN]), Some(4));
+        assert_eq!(stops(json!({"type": "patience", "n": 2}), &[NAN, 5.0, NAN, 4.0, NAN]), None);
+        assert_eq!(stops(json!({"type": "gl", "alpha": 10.0}), &[1.0, NAN]), Some(2));
+        assert_eq!(stops(json!({"type": "threshold", "value": 1.0}), &[NAN, NAN, 0.5]), Some(3));
+        assert_eq!(
+            stops(json!({"type": "warmup", "n": 2, "criterion": 2}), &[NAN, 1.0, NAN, NAN]),
+            Some(4)
+        );
+    }
+
+    #[test]
+    fn a_threshold_has_the_direction_of_the_metric() {
+        let stops = |value: f64, better: Better, values: &[f64]| {
+            let criterion =
+                Criterion::from_value(&json!({"type": "threshold", "value": value})).unwrap();
+            let mut state = criterion.begin();
+            values.iter().position(|&value| {
+                criterion.update(better.as_loss(value), 0.0, &mut state);
+                criterion.done(better, &state).is_some()
+            })
+        };
+        assert_eq!(stops(0.99, Better::Higher, &[0.6, 0.99, 0.991]), Some(2));
+        assert_eq!(stops(-0.5, Better::Higher, &[-0.9, -0.5, -0.4]), Some(2));
+        assert_eq!(stops(0.0, Better::Higher, &[-1.0, 0.0, 1e-9]), Some(2));
+        assert_eq!(stops(-0.5, Better::Lower, &[0.0, -0.5, -0.6]), Some(2));
+    }
+
+    #[test]
+    fn a_state_saved_before_the_first_value_has_no_best() {
+        // The best was saved as 0 by an earlier version.
+        let criterion = Criterion::from_value(&json!(1)).unwrap();
+        let mut state = State { best: 0.0, ..criterion.begin() };
+        criterion.update(5.0, 0.0, &mut state);
+        assert_eq!((state.best, state.count), (5.0, 0));
     }
 }

@@ -6,8 +6,9 @@ use fluxbay_plugin::{prelude::*, serde};
 use serde_json::Value;
 
 use crate::{
+    comparison::Better,
     criterion::{Criterion, State},
-    watched::{Better, Watched},
+    watched::{Measurement, Watched},
 };
 
 config! {
@@ -37,7 +38,6 @@ pub struct EarlyStopping {
     better: Better,
     metric: String,
     watched: Watched,
-    training_metric: Watched,
     state: Saved,
     since: Option<Instant>,
 }
@@ -68,7 +68,6 @@ impl Component for EarlyStopping {
             criterion,
             better: config.better,
             watched: Watched::new(config.metric.clone(), config.phase, setup)?,
-            training_metric: Watched::new(config.metric.clone(), Some("training".into()), setup)?,
             metric: config.metric,
             since: None,
         })
@@ -99,15 +98,25 @@ impl Callback for EarlyStopping {
         if event.kind() != EpochEnd {
             return Ok(());
         }
-        if self.criterion.needs_training_losses()
-            && let Some(loss) = self.training_metric.at_epoch_end(event, learner)?
-        {
-            self.criterion.update_training(self.better.as_loss(loss), &mut self.state.criterion);
+        if self.criterion.uses_training_losses() && event.is_training() {
+            let name = event.phase_name()?;
+            match self.watched.value(&name, event.epoch())? {
+                Some(loss) => self
+                    .criterion
+                    .update_training(self.better.as_loss(loss), &mut self.state.criterion),
+                None if self.criterion.needs_training_losses() => bail!(
+                    "phase `{name}` does not measure `{}`, which the criterion `pq` needs",
+                    self.metric
+                ),
+                None => {}
+            }
         }
-        let Some(value) = self.watched.at_epoch_end(event, learner)? else { return Ok(()) };
+        let Some(Measurement { value, .. }) = self.watched.at_epoch_end(event, learner)? else {
+            return Ok(());
+        };
         let elapsed = self.elapsed();
         self.criterion.update(self.better.as_loss(value), elapsed, &mut self.state.criterion);
-        match self.criterion.done(&self.state.criterion) {
+        match self.criterion.done(self.better, &self.state.criterion) {
             Some(why) => Err(Error::cancel_fit(format!(
                 "stopped early in epoch {}: {why} ({} is {value})",
                 event.epoch(),

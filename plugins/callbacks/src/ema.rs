@@ -3,7 +3,7 @@
 
 use fluxbay_plugin::{prelude::*, serde};
 
-use crate::saved_tensors::{SavedTensor, copy};
+use crate::{averages::Averages, saved_tensors::SavedTensor};
 
 config! {
     /// How the average is computed and where it is used.
@@ -24,12 +24,9 @@ config! {
 pub struct Ema {
     config: Config,
     decay: Read<f64>,
-    params: Write<Tensors>,
+    averages: Averages,
     skipped: Read<bool>,
     updates: u64,
-    averages: Vec<Tensor>,
-    /// The trained values while the averages replace them in the model.
-    trained: Vec<Tensor>,
     loaded: Option<Saved>,
 }
 
@@ -48,11 +45,9 @@ impl Component for Ema {
         Ok(Ema {
             decay: setup.hyper_parameter("decay", config.decay)?,
             config,
-            params: setup.write("params")?,
+            averages: Averages::new(setup.write("params")?),
             skipped: setup.read("step.update-skipped")?,
             updates: 0,
-            averages: Vec::new(),
-            trained: Vec::new(),
             loaded: None,
         })
     }
@@ -61,12 +56,8 @@ impl Component for Ema {
         if let Some(loaded) = &self.loaded {
             return to_bytes(loaded);
         }
-        let saved = |tensors: &[Tensor]| tensors.iter().map(SavedTensor::of).collect::<Result<_>>();
-        to_bytes(&Saved {
-            updates: self.updates,
-            averages: saved(&self.averages)?,
-            trained: saved(&self.trained)?,
-        })
+        let (averages, trained) = self.averages.save()?;
+        to_bytes(&Saved { updates: self.updates, averages, trained })
     }
 
     fn load(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
@@ -84,63 +75,21 @@ fn weight(decay: f64, warmup: bool, updates: u64) -> f64 {
 impl Ema {
     fn restore(&mut self) -> Result<()> {
         if let Some(Saved { updates, averages, trained }) = self.loaded.take() {
-            let restored = |tensors: &[SavedTensor]| {
-                tensors.iter().map(SavedTensor::restore).collect::<Result<_>>()
-            };
-            (self.updates, self.averages, self.trained) =
-                (updates, restored(&averages)?, restored(&trained)?);
+            self.updates = updates;
+            self.averages.restore(&averages, &trained)?;
         }
         Ok(())
-    }
-
-    fn parameters(&self) -> Result<Vec<Tensor>> {
-        let get = |index| {
-            self.params
-                .get(index)?
-                .ok_or_else(|| Error::new(format!("parameter {index} has no value")))
-        };
-        (0..self.params.len()?).map(get).collect()
     }
 
     fn update(&mut self, decay: f64) -> Result<()> {
-        let parameters = self.parameters()?;
         if self.averages.is_empty() {
-            self.averages = parameters.iter().map(copy).collect::<Result<_>>()?;
-            return Ok(());
-        }
-        if parameters.len() != self.averages.len() {
-            bail!(
-                "the run has {} parameters, but there are averages of {}",
-                parameters.len(),
-                self.averages.len()
-            );
+            return self.averages.begin();
         }
         self.updates += 1;
         let weight = weight(decay, self.config.warmup, self.updates);
-        for (average, parameter) in self.averages.iter_mut().zip(&parameters) {
-            *average = average
-                .affine(weight, 0.0)?
-                .add(&parameter.detach()?.affine(1.0 - weight, 0.0)?)?;
-        }
-        Ok(())
-    }
-
-    /// Replaces the parameters by the averages.
-    fn enter(&mut self) -> Result<()> {
-        if self.averages.is_empty() || !self.trained.is_empty() {
-            return Ok(());
-        }
-        self.trained = self.parameters()?.iter().map(copy).collect::<Result<_>>()?;
-        self.averages
-            .iter()
-            .enumerate()
-            .try_for_each(|(index, average)| self.params.set(index, average))
-    }
-
-    /// Restores the trained values.
-    fn leave(&mut self) -> Result<()> {
-        let trained = std::mem::take(&mut self.trained);
-        trained.iter().enumerate().try_for_each(|(index, value)| self.params.set(index, value))
+        self.averages.update(|average, parameter| {
+            average.affine(weight, 0.0)?.add(&parameter.affine(1.0 - weight, 0.0)?)
+        })
     }
 }
 
@@ -151,17 +100,11 @@ impl Callback for Ema {
             StepEnd if event.is_training() && !learner.find(&self.skipped)?.unwrap_or(false) => {
                 self.update(learner.get(&self.decay)?)
             }
-            EpochBegin if event.is_validation() && self.config.validate => self.enter(),
-            EpochEnd | EpochCancelled | Error => self.leave(),
+            EpochBegin if event.is_validation() && self.config.validate => self.averages.enter(),
+            EpochEnd | EpochCancelled | Error => self.averages.leave(),
             FitEnd => {
-                self.leave()?;
-                if self.config.keep {
-                    self.averages
-                        .iter()
-                        .enumerate()
-                        .try_for_each(|(index, average)| self.params.set(index, average))?;
-                }
-                Ok(())
+                self.averages.leave()?;
+                if self.config.keep { self.averages.apply() } else { Ok(()) }
             }
             _ => Ok(()),
         }

@@ -42,6 +42,37 @@ impl Component for GradientClipping {
     }
 }
 
+/// The Euclidean norm of a tensor. Where the sum of squares leaves the range of the element type, the
+/// tensor is scaled by its largest magnitude first.
+fn norm(tensor: &Tensor) -> Result<f64> {
+    let norm: f64 = tensor.norm()?.to_scalar()?;
+    if norm.is_finite() && norm > 0.0 {
+        return Ok(norm);
+    }
+    let largest: f64 = tensor.abs()?.max_all()?.to_scalar()?;
+    if !largest.is_finite() || largest == 0.0 {
+        // NaN, an infinite value or zero.
+        return Ok(norm);
+    }
+    let scaled: f64 = scale(tensor, 1.0 / largest)?.norm()?.to_scalar()?;
+    Ok(largest * scaled)
+}
+
+/// `factor * tensor`, in two steps where the factor alone would leave the range of the element type.
+fn scale(tensor: &Tensor, factor: f64) -> Result<Tensor> {
+    let range = if tensor.dtype()? == DType::F16 { 1e4 } else { 1e30 };
+    if factor < range && factor > 1.0 / range {
+        return tensor.affine(factor, 0.0);
+    }
+    let root = factor.sqrt();
+    tensor.affine(root, 0.0)?.affine(root, 0.0)
+}
+
+/// The norm of all tensors together, given the norm of each.
+fn total(norms: &[f64]) -> f64 {
+    norms.iter().map(|norm| norm.powi(2)).sum::<f64>().sqrt()
+}
+
 /// The factor that scales `norm` down to `limit`. Gradients with an infinite or NaN norm are left
 /// unchanged; stop-on-nan reports them.
 fn factor(norm: f64, limit: f64) -> Option<f64> {
@@ -73,13 +104,13 @@ impl Callback for GradientClipping {
         }
         let Some(limit) = &self.norm else { return Ok(()) };
         let all = self.all()?;
-        let squares =
-            all.iter().map(|(_, gradient)| Ok(gradient.norm()?.to_scalar::<f64>()?.powi(2)));
-        let norm = squares.sum::<Result<f64>>()?.sqrt();
+        let norms: Vec<f64> =
+            all.iter().map(|(_, gradient)| norm(gradient)).collect::<Result<_>>()?;
+        let norm = total(&norms);
         learner.set(&self.measured, norm)?;
         if let Some(factor) = factor(norm, learner.get(limit)?) {
             for (index, gradient) in all {
-                self.gradients.set(index, &gradient.affine(factor, 0.0)?)?;
+                self.gradients.set(index, &scale(&gradient, factor)?)?;
             }
         }
         Ok(())

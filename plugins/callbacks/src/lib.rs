@@ -13,13 +13,13 @@
 //! | log | `log_metrics`, `log_traces`, `log_hyperparameters`, `log_histograms`, `log_images` |
 //! | stop | `early_stopping`, `stop_on_nan` |
 //! | hyper-parameters | `scheduler`, `reduce_on_plateau`, `lr_finder` |
-//! | gradients and parameters | `gradient_clipping`, `gradient_accumulation`, `ema` |
+//! | gradients and parameters | `gradient_clipping`, `gradient_accumulation`, `ema`, `swa` |
 //! | inputs and targets | `mixup`, `label_smoothing`, `to_device` |
 //! | checks and checkpoints | `sanity_check`, `checkpointer` |
 //! | wrappers of other callbacks | `throttle`, `conditional` |
 //!
-//! Shared code: `watched` (one metric of one phase, for callbacks that compare it between epochs),
-//! `criterion` (stopping criteria), `phases` (the setting `phase`), `nested` (components inside a
+//! Shared code: `watched` (one metric of one phase) and `comparison` (which value is better), for callbacks
+//! that compare a metric between epochs, `averages` (averages that replace the model's values), `criterion` (stopping criteria), `phases` (the setting `phase`), `nested` (components inside a
 //! configuration), `inner` (wrapped callbacks), `saved_tensors` (tensors in saved state), `targets`
 //! (labels as rows), `table` and `beta`.
 //!
@@ -27,8 +27,10 @@
 //! `tests/reference_pages.rs`), and add tests to `tests/behaviours`. `docs/how-to-add.md` has the
 //! list of files.
 
+mod averages;
 mod beta;
 mod checkpointer;
+mod comparison;
 mod conditional;
 mod criterion;
 mod early_stopping;
@@ -56,6 +58,7 @@ mod sanity_check;
 mod saved_tensors;
 mod scheduler;
 mod stop_on_nan;
+mod swa;
 mod table;
 mod targets;
 mod throttle;
@@ -87,6 +90,7 @@ use reduce_on_plateau::ReduceOnPlateau;
 use sanity_check::SanityCheck;
 use scheduler::Scheduler;
 use stop_on_nan::StopOnNan;
+use swa::Swa;
 use throttle::Throttle;
 use to_device::ToDevice;
 use traces::Traces;
@@ -174,6 +178,13 @@ plugin! {
         hyper_parameters: ["decay"],
         example: "[[callback]]\ncomponent = \"ema\"\ndecay = 0.999\n",
     },
+    callback "swa" => Swa {
+        summary: "Stochastic weight averaging: averages the model over the last epochs, and validates with it.",
+        details: "The average has equal weights. Combine it with a constant or cyclical learning rate in the averaged epochs, such as a `sequence` of the callback `scheduler`.",
+        on: [EpochBegin, EpochEnd, EpochCancelled, FitEnd, Error],
+        writes: ["params", "model"],
+        example: "[[callback]]\ncomponent = \"swa\"\nstart = 8\n",
+    },
     callback "label-smoothing" => LabelSmoothing {
         summary: "Softens class labels for the training loss; metrics use the original labels.",
         on: [LossBegin, BackwardBegin, StepCancelled],
@@ -237,7 +248,7 @@ plugin! {
     },
     callback "lr-finder" => LrFinder {
         summary: "Searches for a learning rate before training, with steps that are undone afterwards.",
-        details: "The rate grows by the same factor from step to step until the averaged loss explodes; the rate is suggested at which the loss falls fastest over the logarithm of the rate. No other callback takes part in these steps. Losses over rates stand under cbstate.lr-finder.loss, what is suggested under cbstate.lr-finder.suggestion.",
+        details: "The rate grows by a constant factor from step to step until the averaged loss explodes. The suggestion is the rate at which the loss falls fastest over the logarithm of the rate; a rate that trains worse than the current one over `compare` steps is not suggested. Other callbacks are not called in these steps. Averaged losses over rates are at cbstate.lr-finder.loss, the suggestion at cbstate.lr-finder.suggestion.",
         on: [FitBegin],
         reads: ["step.loss"],
         writes: ["cbstate.lr-finder", "optimizer", "hyper"],

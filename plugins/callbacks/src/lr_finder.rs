@@ -4,7 +4,7 @@
 //! The steps are rehearsed: afterwards parameters, optimizer, random numbers and counters are
 //! restored.
 
-use fluxbay_plugin::{PhaseKind, prelude::*};
+use fluxbay_plugin::{PhaseKind, Rehearsal, prelude::*};
 
 config! {
     /// How the rate is searched for.
@@ -21,6 +21,9 @@ config! {
         smoothing: f64 = 0.98 => 0.0..1.0,
         /// The search ends when the averaged loss is this many times the lowest one.
         diverged: f64 = 4.0 => 1.0..,
+        /// Steps with the suggested and with the current rate whose losses are compared; a rate that
+        /// trains worse than the current one is not suggested. 0 disables the comparison.
+        compare: u64 = 100,
         /// The training phase, by id; by default the first.
         phase: Option<String> = null,
         /// Whether training begins with the suggested rate; otherwise it is only reported.
@@ -40,10 +43,17 @@ pub struct LrFinder {
 /// The points of a search.
 #[derive(Debug, Default)]
 struct Curve {
-    /// Rate and averaged loss.
-    points: Vec<(f64, f64)>,
+    points: Vec<Point>,
     average: f64,
     lowest: f64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    rate: f64,
+    loss: f64,
+    /// Moving average of the losses so far.
+    average: f64,
 }
 
 impl Curve {
@@ -51,27 +61,46 @@ impl Curve {
     fn add(&mut self, rate: f64, loss: f64, config: &Config) -> bool {
         let count = self.points.len() as i32 + 1;
         self.average = config.smoothing * self.average + (1.0 - config.smoothing) * loss;
-        let smooth = self.average / (1.0 - config.smoothing.powi(count));
-        if !smooth.is_finite() || (count > 1 && smooth > config.diverged * self.lowest) {
+        let average = self.average / (1.0 - config.smoothing.powi(count));
+        if !average.is_finite() || (count > 1 && average > config.diverged * self.lowest) {
             return false;
         }
-        self.lowest = if count == 1 { smooth } else { self.lowest.min(smooth) };
-        self.points.push((rate, smooth));
+        self.lowest = if count == 1 { average } else { self.lowest.min(average) };
+        self.points.push(Point { rate, loss, average });
         true
     }
 
-    /// The rate at which the loss falls fastest over the logarithm of the rate.
-    fn steepest(&self) -> Option<f64> {
-        let slope =
-            |pair: &[(f64, f64)]| (pair[1].1 - pair[0].1) / (pair[1].0.ln() - pair[0].0.ln());
-        let steepest = self.points.windows(2).min_by(|a, b| slope(a).total_cmp(&slope(b)))?;
-        (slope(steepest) < 0.0).then(|| (steepest[0].0 * steepest[1].0).sqrt())
+    /// The rate at which the loss falls fastest over the logarithm of the rate. The slope is that of
+    /// a line fitted to the losses in a window of a fifth of the steps, so that the noise of single
+    /// batches does not count; a fall that is not clearly larger than the noise is ignored.
+    fn steepest(&self, steps: u64) -> Option<f64> {
+        let window = (steps as usize / 5).max(3);
+        let fits = self.points.windows(window).filter_map(|points| {
+            let (slope, error) = fit(points);
+            let clear = slope < 0.0 && -slope > 3.0 * error;
+            clear.then(|| (slope, points[window / 2].rate))
+        });
+        fits.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, rate)| rate)
     }
 
-    /// The rate with the lowest loss.
+    /// The rate with the lowest average.
     fn lowest_at(&self) -> Option<f64> {
-        self.points.iter().min_by(|a, b| a.1.total_cmp(&b.1)).map(|point| point.0)
+        self.points.iter().min_by(|a, b| a.average.total_cmp(&b.average)).map(|point| point.rate)
     }
+}
+
+/// Slope of the least-squares line through losses over the logarithm of the rate, and its standard
+/// error.
+fn fit(points: &[Point]) -> (f64, f64) {
+    let count = points.len() as f64;
+    let mean = |of: fn(&Point) -> f64| points.iter().map(of).sum::<f64>() / count;
+    let (x_mean, y_mean) = (mean(|point| point.rate.ln()), mean(|point| point.loss));
+    let x = |point: &Point| point.rate.ln() - x_mean;
+    let squares: f64 = points.iter().map(|point| x(point).powi(2)).sum();
+    let slope = points.iter().map(|point| x(point) * (point.loss - y_mean)).sum::<f64>() / squares;
+    let rest = |point: &Point| (point.loss - y_mean - slope * x(point)).powi(2);
+    let variance = points.iter().map(rest).sum::<f64>() / (count - 2.0);
+    (slope, (variance / squares).sqrt())
 }
 
 impl Component for LrFinder {
@@ -97,6 +126,7 @@ impl Component for LrFinder {
 }
 
 impl LrFinder {
+    /// Rehearses steps with growing rates.
     fn search(&self, phase: usize, learner: &Learner) -> Result<Curve> {
         let Config { start, end, steps, .. } = self.config;
         let factor = (end / start).powf(1.0 / (steps - 1) as f64);
@@ -104,11 +134,7 @@ impl LrFinder {
         learner.rehearse(phase, |rehearsal| {
             let mut rate = start;
             for _ in 0..steps {
-                rehearsal.set(&self.slot, rate)?;
-                rehearsal.step()?;
-                let Some(loss) = rehearsal.find(&self.loss)? else {
-                    bail!("the phase leaves no `step.loss`")
-                };
+                let loss = self.step(rate, rehearsal)?;
                 if !curve.add(rate, loss, &self.config) {
                     break;
                 }
@@ -119,30 +145,84 @@ impl LrFinder {
         Ok(curve)
     }
 
-    fn report(&self, curve: &Curve, learner: &Learner) -> Result<()> {
-        let losses: Write<Series> = self.found.child("loss")?;
-        for (step, (rate, loss)) in curve.points.iter().enumerate() {
-            losses.push(*rate, *loss)?;
-            if learner.loggers()? > 0 {
-                learner.log(&Record::scalar("lr-finder/loss", step as u64 + 1, *loss))?;
-                learner.log(&Record::scalar("lr-finder/rate", step as u64 + 1, *rate))?;
+    fn step(&self, rate: f64, rehearsal: &Rehearsal<'_>) -> Result<f64> {
+        rehearsal.set(&self.slot, rate)?;
+        rehearsal.step()?;
+        match rehearsal.find(&self.loss)? {
+            Some(loss) => Ok(loss),
+            None => bail!("the phase leaves no `step.loss`"),
+        }
+    }
+
+    /// Rehearses training with one rate; returns the mean loss of the last half of the steps,
+    /// infinite if it is not a number.
+    fn trained(&self, rate: f64, phase: usize, learner: &Learner) -> Result<f64> {
+        let steps = self.config.compare;
+        let half = (steps / 2).max(1);
+        learner.rehearse(phase, |rehearsal| {
+            let mut sum = 0.0;
+            for step in 1..=steps {
+                let loss = self.step(rate, rehearsal)?;
+                sum += if step > steps - half { loss } else { 0.0 };
+            }
+            let mean = sum / half as f64;
+            Ok(if mean.is_nan() { f64::INFINITY } else { mean })
+        })
+    }
+
+    /// The first of the candidates that trains at least as well as the current rate.
+    fn compared(&self, candidates: &[f64], phase: usize, learner: &Learner) -> Result<Option<f64>> {
+        if self.config.compare == 0 {
+            return Ok(candidates.first().copied());
+        }
+        let current = self.trained(learner.get(&self.slot)?, phase, learner)?;
+        for &candidate in candidates {
+            if self.trained(candidate, phase, learner)? <= current {
+                return Ok(Some(candidate));
             }
         }
-        let path = &self.config.path;
-        let (Some(rate), Some(lowest)) = (curve.steepest(), curve.lowest_at()) else {
+        Ok(None)
+    }
+
+    fn record(&self, curve: &Curve, learner: &Learner) -> Result<()> {
+        let losses: Write<Series> = self.found.child("loss")?;
+        for (step, point) in curve.points.iter().enumerate() {
+            losses.push(point.rate, point.average)?;
+            if learner.loggers()? > 0 {
+                let step = step as u64 + 1;
+                learner.log(&Record::scalar("lr-finder/loss", step, point.average))?;
+                learner.log(&Record::scalar("lr-finder/rate", step, point.rate))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Searches, reports the suggestion and applies it.
+    fn find(&self, phase: usize, learner: &Learner) -> Result<()> {
+        let Config { path, start, end, steps, apply, .. } = &self.config;
+        let curve = self.search(phase, learner)?;
+        self.record(&curve, learner)?;
+        let (Some(steepest), Some(lowest)) = (curve.steepest(*steps), curve.lowest_at()) else {
             return learner.print(&format!(
-                "lr-finder: the loss does not fall at any {path} from {} to {}",
-                self.config.start, self.config.end
+                "lr-finder: the loss does not fall clearly at any {path} from {start} to {end}"
+            ));
+        };
+        let last = curve.points.last().map_or(steepest, |point| point.rate);
+        let found = format!(
+            "lr-finder: the loss falls fastest at {path} = {steepest:.3e}, is lowest at {lowest:.3e}; tried {} values up to {last:.3e}",
+            curve.points.len()
+        );
+        let current = learner.get(&self.slot)?;
+        let candidates = [steepest, steepest / 3.0, steepest / 10.0];
+        let Some(rate) = self.compared(&candidates, phase, learner)? else {
+            return learner.print(&format!(
+                "{found}; the current value {current:.3e} trains better and is kept"
             ));
         };
         learner.set(&self.found.child("suggestion")?, rate)?;
-        let last = curve.points.last().map_or(rate, |point| point.0);
-        learner.print(&format!(
-            "lr-finder: the loss falls fastest at {path} = {rate:.3e}, is lowest at {lowest:.3e}; looked at {} values up to {last:.3e}{}",
-            curve.points.len(),
-            if self.config.apply { "; training begins with the first" } else { "" }
-        ))?;
-        if self.config.apply { learner.set(&self.slot, rate) } else { Ok(()) }
+        let applied = if *apply { "training starts with it" } else { "not applied" };
+        learner.print(&format!("{found}; suggested: {rate:.3e}, {applied}"))?;
+        if *apply { learner.set(&self.slot, rate) } else { Ok(()) }
     }
 }
 
@@ -164,7 +244,7 @@ impl Callback for LrFinder {
             None => learner.first_phase(PhaseKind::Training)?,
         };
         match phase {
-            Some(phase) => self.report(&self.search(phase, learner)?, learner),
+            Some(phase) => self.find(phase, learner),
             None => bail!("there is no training phase; this run has {}", names.join(", ")),
         }
     }
@@ -183,8 +263,28 @@ mod tests {
     use super::*;
     use fluxbay_plugin::Config as _;
 
+    /// A curve over `steps` rates from 1e-7 to 10.
+    fn curve(steps: u64, loss: impl Fn(f64, u64) -> f64) -> Curve {
+        let config = Config::from_json("{}").unwrap();
+        let factor = (config.end / config.start).powf(1.0 / (steps - 1) as f64);
+        let mut curve = Curve::default();
+        let mut rate = config.start;
+        for step in 0..steps {
+            if !curve.add(rate, loss(rate, step), &config) {
+                break;
+            }
+            rate *= factor;
+        }
+        curve
+    }
+
+    /// Falls from 2.3 to 0.3 around a rate of 1e-2 and explodes above 1.
+    fn typical(rate: f64) -> f64 {
+        2.3 - 2.0 / (1.0 + (-2.0 * (rate.log10() + 2.0)).exp()) + rate.powi(3)
+    }
+
     #[test]
-    fn the_steepest_fall_is_found_and_an_explosion_ends_the_search() {
+    fn an_explosion_ends_the_search() {
         let config = Config::from_json(r#"{"smoothing": 0.0}"#).unwrap();
         let mut curve = Curve::default();
         let losses = [1.0, 0.99, 0.9, 0.4, 0.3, 0.29, 0.5, 1.3, 9.0];
@@ -194,8 +294,24 @@ mod tests {
             .take_while(|(step, loss)| curve.add(10f64.powi(*step as i32 - 6), **loss, &config))
             .count();
         assert_eq!(taken, 7, "1.3 is more than 4 times 0.29");
-        assert!((curve.steepest().unwrap() / 10f64.powf(-3.5) - 1.0).abs() < 1e-12);
         assert!((curve.lowest_at().unwrap() / 1e-1 - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_steepest_fall_is_found() {
+        let steepest = curve(100, |rate, _| typical(rate)).steepest(100).unwrap();
+        assert!((5e-3..2e-2).contains(&steepest), "{steepest}");
+    }
+
+    #[test]
+    fn noise_is_not_taken_for_a_fall() {
+        // Noise as of small batches; the first batches have large losses by chance.
+        let noise = |step: u64| 0.5 * (step as f64 * 12.9898).sin();
+        let start = |step: u64| 3.0 * (-(step as f64)).exp();
+        let noisy = curve(100, |rate, step| typical(rate) + noise(step) + start(step));
+        let steepest = noisy.steepest(100).unwrap();
+        assert!((1e-3..1e-1).contains(&steepest), "{steepest}");
+        assert_eq!(curve(100, |_, step| 2.3 + noise(step)).steepest(100), None);
     }
 
     #[test]
@@ -203,7 +319,7 @@ mod tests {
         let config = Config::from_json("{}").unwrap();
         let mut curve = Curve::default();
         assert!((0..5).all(|step| curve.add(10f64.powi(step), 1.0 + f64::from(step), &config)));
-        assert_eq!(curve.steepest(), None);
+        assert_eq!(curve.steepest(5), None);
         assert!(!curve.add(1e9, f64::NAN, &config));
     }
 }

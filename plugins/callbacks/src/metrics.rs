@@ -53,16 +53,16 @@ impl MetricEntry {
         let mut all: Vec<MetricEntry> = Vec::new();
         for value in values {
             let entry = MetricEntry::from_value(value)?;
-            check_name(&wanted.name, "metric")?;
-            if wanted.name == "loss" {
+            check_name(&entry.name, "metric")?;
+            if entry.name == "loss" {
                 bail!(
                     "the loss is always measured as the first metric: remove `loss` from `metrics`, or give the metric another `name`"
                 );
             }
-            if all.iter().any(|other| other.name == wanted.name) {
-                bail!("two metrics are called `{}`: give one of them another `name`", wanted.name);
+            if all.iter().any(|other| other.name == entry.name) {
+                bail!("two metrics are called `{}`: give one of them another `name`", entry.name);
             }
-            all.push(wanted);
+            all.push(entry);
         }
         Ok(all)
     }
@@ -136,9 +136,9 @@ impl Component for Metrics {
         let mut metrics = Vec::new();
         for entry in MetricEntry::all(&config.metrics)? {
             let metric = setup
-                .metric(&wanted.component, &wanted.config)
-                .context(format!("metric `{}`", wanted.name))?;
-            metrics.push(Measured { name: wanted.name, phase: wanted.phase, metric });
+                .metric(&entry.component, &entry.config)
+                .context(format!("metric `{}`", entry.name))?;
+            metrics.push(Measured { name: entry.name, phase: entry.phase, metric });
         }
         Ok(Metrics {
             record_every: config.record_every,

@@ -2,8 +2,7 @@
 
 use fluxbay_plugin::{PhaseKind, prelude::*};
 
-/// Names of all kinds.
-pub const KINDS: [&str; 3] = ["training", "validation", "other"];
+const KINDS: [PhaseKind; 3] = [PhaseKind::Validation, PhaseKind::Training, PhaseKind::Other];
 
 /// `training`, `validation` or `other`.
 pub fn kind_name(kind: PhaseKind) -> &'static str {
@@ -11,6 +10,32 @@ pub fn kind_name(kind: PhaseKind) -> &'static str {
         PhaseKind::Training => "training",
         PhaseKind::Validation => "validation",
         PhaseKind::Other => "other",
+    }
+}
+
+/// The id of the phase selected by a setting that is an id or a kind: the phase itself, or the first
+/// one of the kind. Without a setting: the first validation phase, else the first training phase,
+/// else any.
+///
+/// # Errors
+/// The run has no such phase.
+pub fn default_phase(setting: Option<&str>, learner: &Learner) -> Result<String> {
+    let names = learner.phase_names()?;
+    if let Some(name) = setting.and_then(|wanted| names.iter().find(|name| *name == wanted)) {
+        return Ok(name.clone());
+    }
+    for kind in KINDS {
+        if setting.is_none_or(|wanted| wanted == kind_name(kind))
+            && let Some(index) = learner.first_phase(kind)?
+        {
+            return Ok(names[index].clone());
+        }
+    }
+    match setting {
+        Some(wanted) => {
+            bail!("there is no phase `{wanted}`; this run has {}", names.join(", "))
+        }
+        None => bail!("this run has no phases"),
     }
 }
 

@@ -2,7 +2,10 @@
 
 use fluxbay_plugin::{prelude::*, serde};
 
-use crate::watched::{Better, Watched};
+use crate::{
+    comparison::{Better, improves_by},
+    watched::{Measurement, Watched},
+};
 
 config! {
     /// When and by how much it is lowered.
@@ -49,7 +52,7 @@ struct State {
 impl State {
     /// Adds a loss; returns whether to lower.
     fn update(&mut self, loss: f64, config: &Config) -> bool {
-        let better = self.best.is_none_or(|best| loss < best - config.threshold * best.abs());
+        let better = improves_by(loss, self.best.unwrap_or(f64::NAN), config.threshold);
         self.cooldown = self.cooldown.saturating_sub(1);
         if better {
             self.best = Some(loss);
@@ -95,7 +98,9 @@ impl Callback for ReduceOnPlateau {
     }
 
     fn on(&mut self, event: &Event, learner: &Learner) -> Result<()> {
-        let Some(value) = self.watched.at_epoch_end(event, learner)? else { return Ok(()) };
+        let Some(Measurement { value, .. }) = self.watched.at_epoch_end(event, learner)? else {
+            return Ok(());
+        };
         if !self.state.update(self.config.better.as_loss(value), &self.config) {
             return Ok(());
         }
@@ -103,7 +108,7 @@ impl Callback for ReduceOnPlateau {
         let new = (old * self.config.factor).max(self.config.minimum);
         if new < old {
             log::info!(
-                "`{}` goes from {old} to {new}: `{}` has not improved",
+                "`{}` changes from {old} to {new}: `{}` has not improved",
                 self.config.path,
                 self.config.metric
             );
@@ -135,5 +140,17 @@ mod tests {
             reductions(r#"{"patience": 1, "threshold": 0.1}"#, &[1.0, 0.95, 0.91, 0.8]),
             [3]
         );
+    }
+
+    #[test]
+    fn a_nan_or_an_infinity_is_not_the_best_for_ever() {
+        let falling = [5.0, 4.0, 3.0, 2.0, 1.0, 0.5, 0.2];
+        for first in [f64::NAN, f64::INFINITY] {
+            let losses: Vec<f64> = [first].into_iter().chain(falling).collect();
+            assert_eq!(reductions(r#"{"patience": 1}"#, &losses), [] as [usize; 0], "{first}");
+        }
+        let nan = f64::NAN;
+        assert_eq!(reductions(r#"{"patience": 1}"#, &[nan, nan, nan, 1.0, nan]), [2]);
+        assert_eq!(reductions(r#"{"patience": 1}"#, &[1.0, nan, nan, 0.5, 0.4]), [3]);
     }
 }

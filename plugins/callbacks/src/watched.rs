@@ -3,131 +3,115 @@
 
 use fluxbay_plugin::{PhaseKind, prelude::*};
 
-use crate::phases::{KINDS, kind_name};
+use crate::phases::{default_phase, kind_name};
 
-choice! {
-    /// Which values of a metric are better.
-    pub enum Better {
-        /// Lower values, such as a loss.
-        Lower,
-        /// Higher values, such as an accuracy.
-        Higher,
-    }
-}
-
-impl From<Better> for fluxbay_plugin::Better {
-    fn from(better: Better) -> Self {
-        match better {
-            Better::Lower => fluxbay_plugin::Better::Lower,
-            Better::Higher => fluxbay_plugin::Better::Higher,
-        }
-    }
-}
-
-impl Better {
-    /// The value with the sign changed where needed, so that lower is better.
-    pub fn as_loss(self, value: f64) -> f64 {
-        match self {
-            Better::Lower => value,
-            Better::Higher => -value,
-        }
-    }
-}
-
-/// A metric of a phase. Without a configured phase it is the validation phase if there is one, else
-/// the training phase.
+/// A metric of a phase. Without a configured phase it is, in each epoch, that of a validation phase
+/// if one measured it, else that of a training phase, else that of another phase.
 pub struct Watched {
     metrics: Read<Node>,
     metric: String,
     phase: Option<String>,
-    candidate: Candidate,
 }
 
-/// Without a configured phase: what the phases of the running epoch have measured so far.
-#[derive(Clone, Copy, Debug, Default)]
-struct Candidate {
-    epoch: u64,
-    training: Option<f64>,
-    validated: bool,
+/// A value of a watched metric.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measurement {
+    /// Id of the phase that measured it.
+    pub phase: String,
+    pub value: f64,
 }
 
-impl Candidate {
-    /// Adds the value of a phase and returns the value to use, if it is known now: that of a
-    /// validation phase at once, that of a training phase after the last phase of the epoch if
-    /// none of them is a validation phase.
-    fn choose(
-        &mut self,
-        epoch: u64,
-        kind: Option<PhaseKind>,
-        value: f64,
-        last: bool,
-    ) -> Option<f64> {
-        if self.epoch != epoch {
-            *self = Candidate { epoch, ..Candidate::default() };
-        }
-        match kind {
-            Some(PhaseKind::Validation) => {
-                self.validated = true;
-                return Some(value);
-            }
-            Some(PhaseKind::Training) => self.training = Some(value),
-            _ => {}
-        }
-        if last && !self.validated { self.training.take() } else { None }
+/// What a phase of the running epoch measured.
+#[derive(Clone, Debug)]
+struct Measured {
+    kind: PhaseKind,
+    phase: String,
+    value: Option<f64>,
+}
+
+/// Selects the measurement to report when phase `current` ends its epoch: that of a validation phase
+/// at once; after the last phase, if no validation phase measured the metric, that of the last
+/// training phase, else that of the last other phase. The error is that no phase measured it.
+fn choose(phases: &[Measured], current: usize) -> std::result::Result<Option<Measurement>, ()> {
+    let measurement = |measured: &Measured| {
+        measured.value.map(|value| Measurement { phase: measured.phase.clone(), value })
+    };
+    let of_kind =
+        |kind| phases.iter().rev().filter(move |one| one.kind == kind).find_map(measurement);
+    let now = phases.get(current).filter(|one| one.kind == PhaseKind::Validation);
+    if let Some(found) = now.and_then(measurement) {
+        return Ok(Some(found));
     }
+    if current + 1 < phases.len() || of_kind(PhaseKind::Validation).is_some() {
+        return Ok(None);
+    }
+    of_kind(PhaseKind::Training).or_else(|| of_kind(PhaseKind::Other)).map(Some).ok_or(())
 }
 
 impl Watched {
     /// Declares read access to the metrics.
     pub fn new(metric: String, phase: Option<String>, setup: &mut Setup) -> Result<Watched> {
-        Ok(Watched {
-            metrics: setup.read("cbstate.metrics-epoch")?,
-            metric,
-            phase,
-            candidate: Candidate::default(),
-        })
+        Ok(Watched { metrics: setup.read("cbstate.metrics-epoch")?, metric, phase })
     }
 
     /// Returns an error if the run has no such phase.
     pub fn check(&self, learner: &Learner) -> Result<()> {
-        let names = learner.phase_names()?;
-        match &self.phase {
-            Some(phase) if !names.contains(phase) && !KINDS.contains(&phase.as_str()) => {
-                bail!("there is no phase `{phase}`; this run has {}", names.join(", "))
-            }
-            _ => Ok(()),
-        }
+        default_phase(self.phase.as_deref(), learner).map(|_| ())
     }
 
-    /// The value that the end of this epoch of a phase determines; `None` if it is not the watched
-    /// phase.
-    pub fn at_epoch_end(&mut self, event: &Event, learner: &Learner) -> Result<Option<f64>> {
+    /// The measurement that the end of this epoch of a phase determines; `None` if a different phase
+    /// determines it.
+    ///
+    /// # Errors
+    /// The watched phase, or every phase of the epoch, ended without measuring the metric.
+    pub fn at_epoch_end(&self, event: &Event, learner: &Learner) -> Result<Option<Measurement>> {
         let name = event.phase_name()?;
+        let epoch = event.epoch();
         if let Some(phase) = &self.phase {
             let wanted =
                 *phase == name || event.phase_kind().is_some_and(|kind| kind_name(kind) == phase);
-            return if wanted { self.value(&name, event.epoch()).map(Some) } else { Ok(None) };
+            if !wanted {
+                return Ok(None);
+            }
+            let value =
+                self.value(&name, epoch)?.ok_or_else(|| self.missing(&[name.clone()], epoch))?;
+            return Ok(Some(Measurement { phase: name, value }));
         }
-        let last = event
-            .phase()
-            .is_some_and(|phase| learner.position().is_ok_and(|at| phase + 1 == at.phases));
-        let measures =
-            matches!(event.phase_kind(), Some(PhaseKind::Training | PhaseKind::Validation));
-        let value = if measures { self.value(&name, event.epoch())? } else { f64::NAN };
-        Ok(self.candidate.choose(event.epoch(), event.phase_kind(), value, last))
+        let names = learner.phase_names()?;
+        let measured = |(index, name): (usize, &String)| {
+            Ok(Measured {
+                kind: learner.phase_kind(index)?,
+                phase: name.clone(),
+                value: self.value(name, epoch)?,
+            })
+        };
+        let phases: Vec<Measured> =
+            names.iter().enumerate().map(measured).collect::<Result<_>>()?;
+        let Some(current) = event.phase() else { return Ok(None) };
+        choose(&phases, current).map_err(|()| self.missing(&names, epoch))
     }
 
-    /// The value of a phase in `epoch`.
-    pub fn value(&self, phase: &str, epoch: u64) -> Result<f64> {
+    /// The value of a phase in `epoch`, if it measured the metric.
+    pub fn value(&self, phase: &str, epoch: u64) -> Result<Option<f64>> {
         let node: Read<Node> = self.metrics.child(phase)?;
-        if let Some(point) =
-            node.child::<Series>(&self.metric)?.last()?.filter(|point| point.x == epoch as f64)
-        {
-            return Ok(point.y);
-        }
-        let names = node.names()?;
-        let known = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-        bail!("phase `{phase}` measured no `{}` in epoch {epoch}; it measures {known}", self.metric)
+        let last = node.child::<Series>(&self.metric)?.last()?;
+        Ok(last.filter(|point| point.x == epoch as f64).map(|point| point.y))
+    }
+
+    /// The error that none of the phases measured the metric, with what they measure.
+    fn missing(&self, phases: &[String], epoch: u64) -> Error {
+        let measures = |phase: &String| {
+            let node: Result<Read<Node>> = self.metrics.child(phase);
+            let names = node.and_then(|node| node.names()).unwrap_or_default();
+            let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+            format!("phase `{phase}` measures {names}")
+        };
+        let measured: Vec<String> = phases.iter().map(measures).collect();
+        Error::new(format!(
+            "`{}` was not measured in epoch {epoch}: {}",
+            self.metric,
+            measured.join("; ")
+        ))
     }
 }
 
@@ -135,20 +119,39 @@ impl Watched {
 mod tests {
     use super::*;
 
-    #[test]
-    fn validation_counts_where_there_is_one() {
-        let (training, validation) = (Some(PhaseKind::Training), Some(PhaseKind::Validation));
-        let mut candidate = Candidate::default();
-        assert_eq!(candidate.choose(1, training, 1.0, false), None);
-        assert_eq!(candidate.choose(1, validation, 2.0, true), Some(2.0));
-        assert_eq!(candidate.choose(2, validation, 3.0, false), Some(3.0));
-        assert_eq!(candidate.choose(2, training, 4.0, true), None);
-        assert_eq!(candidate.choose(3, training, 5.0, false), None);
-        assert_eq!(candidate.choose(3, Some(PhaseKind::Other), f64::NAN, true), Some(5.0));
+    fn phases(values: &[(PhaseKind, Option<f64>)]) -> Vec<Measured> {
+        let one = |(index, (kind, value)): (usize, &(PhaseKind, Option<f64>))| Measured {
+            kind: *kind,
+            phase: format!("p{index}"),
+            value: *value,
+        };
+        values.iter().enumerate().map(one).collect()
+    }
+
+    /// The phase reported at the end of each phase.
+    fn chosen(values: &[(PhaseKind, Option<f64>)]) -> Vec<Option<String>> {
+        (0..values.len())
+            .map(|current| {
+                // Later phases have not run yet.
+                let mut so_far = phases(values);
+                so_far[current + 1..].iter_mut().for_each(|one| one.value = None);
+                choose(&so_far, current).unwrap().map(|found| found.phase)
+            })
+            .collect()
     }
 
     #[test]
-    fn higher_is_better_turns_the_sign() {
-        assert_eq!((Better::Lower.as_loss(2.0), Better::Higher.as_loss(2.0)), (2.0, -2.0));
+    fn the_validation_phase_is_watched_if_it_measures_the_metric() {
+        let (training, validation, other) =
+            (PhaseKind::Training, PhaseKind::Validation, PhaseKind::Other);
+        let p = |index: usize| Some(format!("p{index}"));
+        assert_eq!(chosen(&[(training, Some(1.0)), (validation, Some(2.0))]), [None, p(1)]);
+        assert_eq!(chosen(&[(validation, Some(1.0)), (training, Some(2.0))]), [p(0), None]);
+        assert_eq!(chosen(&[(training, None), (validation, Some(2.0))]), [None, p(1)]);
+        assert_eq!(chosen(&[(validation, None), (training, Some(2.0))]), [None, p(1)]);
+        assert_eq!(chosen(&[(training, Some(1.0)), (validation, None)]), [None, p(0)]);
+        assert_eq!(chosen(&[(training, Some(1.0)), (other, Some(2.0))]), [None, p(0)]);
+        assert_eq!(chosen(&[(training, None), (other, Some(f64::NAN))]), [None, p(1)]);
+        assert!(choose(&phases(&[(training, None), (validation, None)]), 1).is_err());
     }
 }

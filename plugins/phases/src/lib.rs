@@ -8,6 +8,7 @@
 //! | module | phases |
 //! |---|---|
 //! | `training`, `validation` | training, validation |
+//! | `sam` | sam |
 //! | `low_loss` | low-loss, an example of a custom epoch |
 //! | `gan` | gan |
 //! | `masked` | masked-reconstruction |
@@ -17,6 +18,7 @@ mod gan;
 mod low_loss;
 mod masked;
 mod probe;
+mod sam;
 mod training;
 mod validation;
 
@@ -25,15 +27,22 @@ use gan::Gan;
 use low_loss::LowLoss;
 use masked::MaskedReconstruction;
 use probe::{LinearProbe, LinearProbeValidation};
+use sam::Sam;
 use training::Training;
 use validation::Validation;
 
 plugin! {
-    summary: "The standard phases: training, validation, low-loss, gan, masked-reconstruction, linear-probe.",
+    summary: "The standard phases: training, sam, validation, low-loss, gan, masked-reconstruction, linear-probe.",
     phase "training" => Training {
         summary: "Forward pass, loss, backward pass, update: one optimizer step per batch.",
         phase_kind: "training",
         example: "[[phase]]\ncomponent = \"training\"\n",
+    },
+    phase "sam" => Sam {
+        summary: "Sharpness-aware minimisation: training with the gradient at a nearby point of higher loss.",
+        details: "Each step runs the model twice. Callbacks get each event once: loss-begin in the first pass, backward-begin in the second, and backward-end with the gradients of the update. Targets that a callback changes at loss-begin are used in both passes. At step-end, step.yhats and step.loss are those of the first pass. Running statistics are updated in the first pass only.",
+        phase_kind: "training",
+        example: "[[phase]]\ncomponent = \"sam\"\nrho = 0.05\n",
     },
     phase "validation" => Validation {
         summary: "Forward pass and loss without gradients or updates.",
