@@ -32,6 +32,44 @@ fn gradients_are_clipped_by_norm_and_by_value() {
     assert!((clipped - 0.5).abs() < 1e-4, "{clipped}");
 }
 
+/// Norm before clipping to 1, and the Euclidean distance that the parameters move in one step with
+/// a rate of 1e-3. All gradients of the weights are `value`.
+fn clipped(value: &str, inputs: usize) -> (f64, f64) {
+    let dir = fluxbay_tests::scratch();
+    let names: Vec<String> = (0..inputs).map(|index| format!("x{index}")).collect();
+    let row = format!("{},0\n", vec![value; inputs].join(","));
+    let table = format!("{},y\n{}", names.join(","), row.repeat(5));
+    let path = fluxbay_tests::write(dir.path(), "data.csv", &table);
+    let text = format!(
+        "[run]\nseed = 7\nthreads = 1\ndefault-callbacks = false\n[data]\ncomponent = \"csv\"\npath = \"{}\"\ntarget = \"y\"\ntask = \"regression\"\nstandardize = false\n[loader]\nvalidation = 0.2\n[model]\ncomponent = \"sequential\"\n[[model.layers]]\ntype = \"linear\"\nout = 1\n[loss]\ncomponent = \"mae\"\n[optimizer]\ncomponent = \"sgd\"\nlearning-rate = 1e-3\n{TRAINING}{}",
+        path.display(),
+        callback("gradient-clipping", "norm = 1.0")
+    );
+    let session = whole_session(&text, Default::default());
+    let parameters = || {
+        let all = session.model_tensors().unwrap();
+        let flat = |tensor: &fluxbay::session::Tensor| {
+            tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        };
+        all.iter().flat_map(|(_, tensor)| flat(tensor)).collect::<Vec<f32>>()
+    };
+    let before = parameters();
+    session.fit_epochs(1);
+    let moves = before.iter().zip(parameters()).map(|(a, b)| f64::from(a - b).powi(2));
+    (session.number("step.gradient-norm").unwrap(), moves.sum::<f64>().sqrt())
+}
+
+#[test]
+fn huge_finite_gradients_are_clipped_too() {
+    // The squares, the norm itself, and the factor overflow or underflow 32 bits.
+    for (value, inputs) in [("1e20", 1), ("1e38", 16), ("3e38", 4)] {
+        let (norm, moved) = clipped(value, inputs);
+        let expected = value.parse::<f64>().unwrap() * (inputs as f64).sqrt();
+        assert!((norm / expected - 1.0).abs() < 1e-5, "{value}: {norm}");
+        assert!((moved - 1e-3).abs() < 1e-6, "{value}: {moved}");
+    }
+}
+
 /// Parameter and number of updates after an epoch.
 fn epoch(batch: usize, callbacks: &str) -> (f64, u64) {
     let text = fixture(&format!("{SCALAR}{TRAINING}{callbacks}"))

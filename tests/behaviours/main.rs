@@ -13,6 +13,7 @@ mod list;
 mod logging;
 mod measuring;
 mod phases;
+mod references;
 mod rehearsing;
 mod run;
 mod schedules;

@@ -174,6 +174,7 @@ def models(binary):
     return results
 
 
-torch.set_num_threads(1)
-json.dump({"torch": torch.__version__, "optimizers": optimizers(), "models": models(sys.argv[1])}, sys.stdout, indent=1)
-print()
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    json.dump({"torch": torch.__version__, "optimizers": optimizers(), "models": models(sys.argv[1])}, sys.stdout, indent=1)
+    print()
