@@ -59,7 +59,11 @@ fn a_metric_that_is_never_a_number_runs_out_of_patience() {
     let increases = format!("{lower}criterion = {{ type = \"patience\", n = 2 }}");
     assert_eq!(stops_in("validation", &["1", "nan"], &increases), Some(3));
     assert_eq!(
-        stops_in("validation", &["nan", "3", "2", "1"], &format!("{lower}patience = 2")),
+        stops_in(
+            "validation",
+            &["nan", "9", "8", "7", "6", "5", "4", "3", "2"],
+            &format!("{lower}patience = 2")
+        ),
         None
     );
 }

@@ -93,7 +93,7 @@ def first_weights(binary, name):
     """What a run begins with: those of a run whose learning rate is 0."""
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "record"
-        changes = ["--set", "optimizer.learning-rate=0", "--checkpoint-every", "0"]
+        changes = ["--set", "optimizer.learning-rate=0"]
         subprocess.run([binary, "train", HERE / f"{name}.toml", "--quiet", "--run-dir", record, *changes], check=True)
         found = tensors(record / "model.safetensors")
     return {path.removeprefix("model."): nn.Parameter(tensor) for path, tensor in found.items()}

@@ -248,7 +248,7 @@ plugin! {
     },
     callback "lr-finder" => LrFinder {
         summary: "Searches for a learning rate before training, with steps that are undone afterwards.",
-        details: "The rate grows by a constant factor from step to step until the averaged loss explodes. The suggestion is the rate at which the loss falls fastest over the logarithm of the rate; a rate that trains worse than the current one over `compare` steps is not suggested. Other callbacks are not called in these steps. Averaged losses over rates are at cbstate.lr-finder.loss, the suggestion at cbstate.lr-finder.suggestion.",
+        details: "The rate grows by a constant factor from step to step until the averaged loss explodes. The suggestion is the rate at which the loss falls fastest over the logarithm of the rate, or a smaller one, whichever trains best over `compare` steps; a rate that trains worse than the current one is not suggested. Other callbacks are not called in these steps. Averaged losses over rates are at cbstate.lr-finder.loss, the suggestion at cbstate.lr-finder.suggestion.",
         on: [FitBegin],
         reads: ["step.loss"],
         writes: ["cbstate.lr-finder", "optimizer", "hyper"],

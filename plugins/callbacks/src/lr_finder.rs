@@ -21,9 +21,10 @@ config! {
         smoothing: f64 = 0.98 => 0.0..1.0,
         /// The search ends when the averaged loss is this many times the lowest one.
         diverged: f64 = 4.0 => 1.0..,
-        /// Steps with the suggested and with the current rate whose losses are compared; a rate that
-        /// trains worse than the current one is not suggested. 0 disables the comparison.
-        compare: u64 = 100,
+        /// Number of steps with which the rate of the steepest fall, smaller ones and the current
+        /// rate are compared, so that no rate is suggested that trains worse than the current one; by
+        /// default those of an epoch, from 100 to 1000. 0 disables the comparison.
+        compare: Option<u64> = null,
         /// The training phase, by id; by default the first.
         phase: Option<String> = null,
         /// Whether training begins with the suggested rate; otherwise it is only reported.
@@ -72,12 +73,12 @@ impl Curve {
 
     /// The rate at which the loss falls fastest over the logarithm of the rate. The slope is that of
     /// a line fitted to the losses in a window of a fifth of the steps, so that the noise of single
-    /// batches does not count; a fall that is not clearly larger than the noise is ignored.
+    /// batches does not count; a fall that is not larger than twice its standard error is ignored.
     fn steepest(&self, steps: u64) -> Option<f64> {
         let window = (steps as usize / 5).max(3);
         let fits = self.points.windows(window).filter_map(|points| {
             let (slope, error) = fit(points);
-            let clear = slope < 0.0 && -slope > 3.0 * error;
+            let clear = slope < 0.0 && -slope > 2.0 * error;
             clear.then(|| (slope, points[window / 2].rate))
         });
         fits.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, rate)| rate)
@@ -157,9 +158,10 @@ impl LrFinder {
     /// Rehearses training with one rate; returns the mean loss of the last half of the steps,
     /// infinite if it is not a number.
     fn trained(&self, rate: f64, phase: usize, learner: &Learner) -> Result<f64> {
-        let steps = self.config.compare;
-        let half = (steps / 2).max(1);
         learner.rehearse(phase, |rehearsal| {
+            let epoch = rehearsal.progress()?.steps_per_epoch;
+            let steps = self.config.compare.unwrap_or(epoch.clamp(100, 1000));
+            let half = (steps / 2).max(1);
             let mut sum = 0.0;
             for step in 1..=steps {
                 let loss = self.step(rate, rehearsal)?;
@@ -170,18 +172,19 @@ impl LrFinder {
         })
     }
 
-    /// The first of the candidates that trains at least as well as the current rate.
+    /// The candidate that trains best; `None` if the current rate trains better than all of them.
     fn compared(&self, candidates: &[f64], phase: usize, learner: &Learner) -> Result<Option<f64>> {
-        if self.config.compare == 0 {
+        if self.config.compare == Some(0) {
             return Ok(candidates.first().copied());
         }
-        let current = self.trained(learner.get(&self.slot)?, phase, learner)?;
+        let mut best = (self.trained(learner.get(&self.slot)?, phase, learner)?, None);
         for &candidate in candidates {
-            if self.trained(candidate, phase, learner)? <= current {
-                return Ok(Some(candidate));
+            let loss = self.trained(candidate, phase, learner)?;
+            if loss < best.0 {
+                best = (loss, Some(candidate));
             }
         }
-        Ok(None)
+        Ok(best.1)
     }
 
     fn record(&self, curve: &Curve, learner: &Learner) -> Result<()> {

@@ -42,6 +42,7 @@ plugin! {
         summary: "Sharpness-aware minimisation: training with the gradient at a nearby point of higher loss.",
         details: "Each step runs the model twice. Callbacks get each event once: loss-begin in the first pass, backward-begin in the second, and backward-end with the gradients of the update. Targets that a callback changes at loss-begin are used in both passes. At step-end, step.yhats and step.loss are those of the first pass. Running statistics are updated in the first pass only.",
         phase_kind: "training",
+        writes: ["params", "model"],
         example: "[[phase]]\ncomponent = \"sam\"\nrho = 0.05\n",
     },
     phase "validation" => Validation {
