@@ -73,8 +73,9 @@ impl Watched {
             if !wanted {
                 return Ok(None);
             }
-            let value =
-                self.value(&name, epoch)?.ok_or_else(|| self.missing(&[name.clone()], epoch))?;
+            let value = self
+                .value(&name, epoch)?
+                .ok_or_else(|| self.missing(std::slice::from_ref(&name), epoch))?;
             return Ok(Some(Measurement { phase: name, value }));
         }
         let names = learner.phase_names()?;
