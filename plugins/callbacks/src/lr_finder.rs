@@ -159,7 +159,7 @@ impl LrFinder {
     /// infinite if it is not a number.
     fn trained(&self, rate: f64, phase: usize, learner: &Learner) -> Result<f64> {
         learner.rehearse(phase, |rehearsal| {
-            let epoch = rehearsal.progress()?.steps_per_epoch;
+            let epoch = rehearsal.position()?.steps_per_epoch;
             let steps = self.config.compare.unwrap_or(epoch.clamp(100, 1000));
             let half = (steps / 2).max(1);
             let mut sum = 0.0;

@@ -105,7 +105,7 @@ impl Callback for Swa {
         self.restore()?;
         match event.kind() {
             EpochEnd if event.is_training() => {
-                let epochs = learner.progress()?.epochs;
+                let epochs = learner.position()?.epochs;
                 let Config { start, every, .. } = self.config;
                 let averaged = is_averaged(event.epoch(), epochs, start, every);
                 if averaged && self.phase.includes(event)? { self.update() } else { Ok(()) }
