@@ -116,14 +116,7 @@ impl Component for LrFinder {
         Ok(LrFinder { config, slot, loss, found, done: false })
     }
 
-    fn save(&self) -> Result<Vec<u8>> {
-        to_bytes(&self.done)
-    }
-
-    fn load(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
-        self.done = from_bytes(bytes)?;
-        Ok(())
-    }
+    state!(done);
 }
 
 impl LrFinder {

@@ -153,14 +153,7 @@ impl Component for Metrics {
         })
     }
 
-    fn save(&self) -> Result<Vec<u8>> {
-        to_bytes(&self.epoch)
-    }
-
-    fn load(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
-        self.epoch = from_bytes(bytes)?;
-        Ok(())
-    }
+    state!(epoch);
 }
 
 impl Metrics {

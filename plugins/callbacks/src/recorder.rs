@@ -92,14 +92,7 @@ impl Component for Recorder {
         })
     }
 
-    fn save(&self) -> Result<Vec<u8>> {
-        to_bytes(&self.counts)
-    }
-
-    fn load(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
-        self.counts = from_bytes(bytes)?;
-        Ok(())
-    }
+    state!(counts);
 }
 
 impl Callback for Recorder {

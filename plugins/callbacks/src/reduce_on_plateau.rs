@@ -79,14 +79,7 @@ impl Component for ReduceOnPlateau {
         Ok(ReduceOnPlateau { config, slot, watched, state: State::default() })
     }
 
-    fn save(&self) -> Result<Vec<u8>> {
-        to_bytes(&self.state)
-    }
-
-    fn load(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
-        self.state = from_bytes(bytes)?;
-        Ok(())
-    }
+    state!(state);
 }
 
 impl Callback for ReduceOnPlateau {

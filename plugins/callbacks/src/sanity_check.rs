@@ -78,14 +78,7 @@ impl Component for SanityCheck {
         })
     }
 
-    fn save(&self) -> Result<Vec<u8>> {
-        to_bytes(&self.finished)
-    }
-
-    fn load(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
-        self.finished = from_bytes(bytes)?;
-        Ok(())
-    }
+    state!(finished);
 }
 
 /// The checks of the data, given the number of samples of each split.

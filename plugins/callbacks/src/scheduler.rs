@@ -117,14 +117,7 @@ impl Component for Scheduler {
         })
     }
 
-    fn save(&self) -> Result<Vec<u8>> {
-        to_bytes(&self.counted)
-    }
-
-    fn load(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
-        self.counted = from_bytes(bytes)?;
-        Ok(())
-    }
+    state!(counted);
 }
 
 impl Callback for Scheduler {

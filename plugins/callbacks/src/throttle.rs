@@ -83,14 +83,7 @@ impl Component for Throttle {
         Ok(Throttle { inner, event, gate, counted: BTreeMap::new(), passed: None })
     }
 
-    fn save(&self) -> Result<Vec<u8>> {
-        to_bytes(&self.counted)
-    }
-
-    fn load(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
-        self.counted = from_bytes(bytes)?;
-        Ok(())
-    }
+    state!(counted);
 }
 
 impl Callback for Throttle {

@@ -93,9 +93,9 @@ impl Sam {
     /// The second pass: leaves the gradients at the nearby point.
     fn descend(&self, step: &Step<'_>, ys: &Tensor) -> Result<()> {
         step.forward(&step.xs()?)?;
-        step.loss(&step.yhats()?, ys)?;
+        step.compute_loss(&step.yhats()?, ys)?;
         step.dispatch(BackwardBegin)?;
-        step.backward(&step.current_loss()?)
+        step.backward(&step.loss()?)
     }
 }
 
@@ -113,8 +113,8 @@ impl Phase for Sam {
             step.dispatch(LossBegin)?;
             // Callbacks may have changed the targets for the loss; both passes use them.
             let (yhats, ys) = (step.yhats()?, step.ys()?);
-            let loss = step.loss(&yhats, &ys)?.detach()?;
-            step.backward(&step.current_loss()?)?;
+            let loss = step.compute_loss(&yhats, &ys)?;
+            step.backward(&loss)?;
 
             // The second pass does not count in running statistics.
             let buffers = step.without_gradients(|| copies(&self.model, &self.buffers))?;
@@ -127,7 +127,7 @@ impl Phase for Sam {
             step.update()?;
             // Metrics measure the model itself, not the nearby point.
             step.set_yhats(&yhats)?;
-            step.set_loss(&loss)
+            step.set_loss(&loss.detach()?)
         })
     }
 }
