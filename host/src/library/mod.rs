@@ -53,7 +53,7 @@ pub(crate) use file::replace_durably;
 pub use file::{FileId, Ownership, Sha256};
 pub use inspect::{HostContract, Inspected, Inspection, Limits};
 pub use keys::Keys;
-pub use load::{LoadError, Loaded};
+pub use load::{ComponentRows, LoadError, Loaded};
 pub use lock::{Lock, LockError};
 pub use manifest::{
     ComponentManifest, ContractVersion, Kind, Manifest, ManifestError, PanicStrategy, PluginInfo,

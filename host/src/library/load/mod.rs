@@ -7,6 +7,7 @@
 
 mod entry;
 mod entry_point;
+mod extensions;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod image;
@@ -29,6 +30,8 @@ use super::manifest::{Kind, Manifest};
 use super::report::{Refusal, RefusalReason, Stage};
 use super::store::Stored;
 
+pub use extensions::ComponentRows;
+use extensions::Extensions;
 use image::Image;
 
 /// A plugin that could not be loaded, and why.
@@ -50,6 +53,7 @@ pub struct Loaded {
     manifest: Manifest,
     entry: &'static Entry,
     components: Vec<(Kind, &'static Component)>,
+    extensions: Extensions,
 }
 
 impl Loaded {
@@ -110,6 +114,11 @@ impl Loaded {
             .filter(|(found, _)| *found == kind)
             .map(|(_, component)| *component)
     }
+
+    /// What a component offers beyond contract 1.0.
+    pub fn rows(&self, kind: Kind, name: &str) -> ComponentRows {
+        self.extensions.of(kind, name)
+    }
 }
 
 fn refuse<T>(
@@ -125,7 +134,7 @@ impl Stored {
     ///
     /// # Errors
     /// `link-failed`, `no-entry`, `layout-mismatch`, `contract-too-new`, `manifest-mismatch`,
-    /// `contract-violation` or `init-failed`. For all but the last, no code of the plugin but its
+    /// `contract-violation` or `init-failed`. Before `init`, no code of the plugin but its
     /// constructors has run.
     pub fn load(mut self, host: &'static HostTable) -> Result<Loaded, Refusal> {
         let library = linker::open(&self.path)?;
@@ -133,6 +142,8 @@ impl Stored {
         let entry = entry_point::find(library, &image, &mut self.note)?;
         let checked = entry::check(entry, &image, &self.plugin)?;
         init(checked.entry, host)?;
+        let components = &self.plugin.manifest.components;
+        let extensions = Extensions::read(checked.entry, &image, components)?;
         self.note.save();
         Ok(Loaded {
             path: self.plugin.candidate.path,
@@ -141,6 +152,7 @@ impl Stored {
             manifest: self.plugin.manifest,
             entry: checked.entry,
             components: checked.components,
+            extensions,
         })
     }
 }

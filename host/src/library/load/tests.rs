@@ -69,6 +69,28 @@ fn every_fault_of_the_entry_is_named_by_its_field_and_nothing_is_followed() {
 }
 
 #[test]
+fn every_fault_of_an_extension_is_named_by_its_field() {
+    if !has_compiler() {
+        return;
+    }
+    for (fault, word) in [
+        ("ROWS_SIZE", "`fluxbay.metric/1.size`"),
+        ("ROWS_WILD", "`fluxbay.metric/1.first`"),
+        ("ROWS_COUNT", "`fluxbay.metric/1.first`"),
+        ("ROWS_KIND", "`fluxbay.metric/1[0].kind`"),
+        ("ROWS_TEXT", "`fluxbay.metric/1[0].component`"),
+        // The fixture's only component is a loss: a row for a metric belongs to nothing.
+        ("ROWS_OF_NOTHING", "there is no metric/c-loss"),
+    ] {
+        let options = ["-DROWS".to_owned(), format!("-D{fault}")];
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        let refusal = load_fixture(&options, MANIFEST).expect_err(fault);
+        assert_eq!(refusal.reason, RefusalReason::ContractViolation, "{fault}: {refusal}");
+        assert!(refusal.message.contains(word), "{fault}: {refusal}");
+    }
+}
+
+#[test]
 fn a_running_plugin_that_says_something_else_than_its_file_is_refused_with_the_field() {
     if !has_compiler() {
         return;

@@ -1,0 +1,194 @@
+//! The tables of a plugin beyond contract 1.0: read and checked once, when the plugin is loaded.
+//!
+//! An extension of components is a list of rows, one per component that supports it. All pointers
+//! are checked as those of the entry are; a component without a row behaves as in 1.0.
+
+use fluxbay_plugin::abi::dataset::{DATASET_STATE_EXTENSION, DatasetStateRow};
+use fluxbay_plugin::abi::entry::Entry;
+use fluxbay_plugin::abi::metric::{METRIC_EXTENSION, MetricRow};
+use fluxbay_plugin::abi::text::Text;
+
+use super::image::Image;
+use super::refuse;
+use crate::library::escape;
+use crate::library::manifest::{ComponentManifest, Kind};
+use crate::library::report::{Refusal, RefusalReason};
+
+/// The rows of all components of a plugin.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Extensions {
+    metrics: Vec<(String, &'static MetricRow)>,
+    dataset_states: Vec<(String, &'static DatasetStateRow)>,
+}
+
+/// The rows of one component; none of those that it has not.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ComponentRows {
+    /// Row in `fluxbay.metric/1`.
+    pub metric: Option<&'static MetricRow>,
+    /// Row in `fluxbay.dataset-state/1`.
+    pub dataset_state: Option<&'static DatasetStateRow>,
+}
+
+impl Extensions {
+    /// Requests the extensions that this host knows, after `init`.
+    pub(super) fn read(
+        entry: &'static Entry,
+        image: &Image,
+        components: &[ComponentManifest],
+    ) -> Result<Self, Refusal> {
+        let list = List { entry, image, components };
+        Ok(Self { metrics: list.rows()?, dataset_states: list.rows()? })
+    }
+
+    /// The rows of component `name`.
+    pub(super) fn of(&self, kind: Kind, name: &str) -> ComponentRows {
+        fn find<T>(
+            of: Kind,
+            kind: Kind,
+            rows: &[(String, &'static T)],
+            name: &str,
+        ) -> Option<&'static T> {
+            rows.iter().find(|row| of == kind && row.0 == name).map(|row| row.1)
+        }
+        ComponentRows {
+            metric: find(kind, Kind::Metric, &self.metrics, name),
+            dataset_state: find(kind, Kind::Dataset, &self.dataset_states, name),
+        }
+    }
+}
+
+/// A row type of the contract. All begin with a [`Head`], followed by functions only.
+trait Row: 'static {
+    const ID: &'static str;
+    const KIND: Kind;
+    const FUNCTIONS: &'static [&'static str];
+}
+
+impl Row for MetricRow {
+    const ID: &'static str = METRIC_EXTENSION;
+    const KIND: Kind = Kind::Metric;
+    const FUNCTIONS: &'static [&'static str] = &["direction"];
+}
+
+impl Row for DatasetStateRow {
+    const ID: &'static str = DATASET_STATE_EXTENSION;
+    const KIND: Kind = Kind::Dataset;
+    const FUNCTIONS: &'static [&'static str] = &["learnt", "restore"];
+}
+
+/// A list of rows of any type.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Rows {
+    size: u64,
+    first: *const u8,
+    count: usize,
+}
+
+/// The beginning of a row of any type.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Head {
+    kind: u32,
+    reserved: u32,
+    component: Text,
+}
+
+struct List<'a> {
+    entry: &'static Entry,
+    image: &'a Image,
+    components: &'a [ComponentManifest],
+}
+
+impl List<'_> {
+    fn rows<T: Row>(&self) -> Result<Vec<(String, &'static T)>, Refusal> {
+        const { assert!(size_of::<T>() == size_of::<Head>() + T::FUNCTIONS.len() * size_of::<usize>()) };
+        // SAFETY: `entry::check` found the function in executable memory of a loaded library; the
+        // text is lent for the call.
+        let table = unsafe { (self.entry.extension)(Text::new(T::ID)) };
+        if table.is_null() {
+            return Ok(Vec::new());
+        }
+        if !self.image.has_data(table as usize, size_of::<Rows>(), align_of::<Rows>()) {
+            return violation::<T, _>("", format_args!("{table:p} lies in no loaded library"));
+        }
+        // SAFETY: the whole table is readable; numbers and a pointer.
+        let rows = unsafe { table.cast::<Rows>().read() };
+        if rows.size != size_of::<T>() as u64 {
+            let expected = size_of::<T>();
+            return violation::<T, _>(
+                "size",
+                format_args!("rows of {} bytes, this host knows rows of {expected}", rows.size),
+            );
+        }
+        let bytes = rows.count.saturating_mul(size_of::<T>());
+        if rows.count > 0 && !self.image.has_data(rows.first as usize, bytes, align_of::<T>()) {
+            return violation::<T, _>(
+                "first",
+                format_args!("{} rows at {:p} lie in no loaded library", rows.count, rows.first),
+            );
+        }
+        let mut found: Vec<(String, &'static T)> = Vec::new();
+        for index in 0..rows.count {
+            let row = rows.first.wrapping_add(index * size_of::<T>());
+            let name = self.check_row::<T>(index, row)?;
+            if found.iter().any(|(known, _)| *known == name) {
+                return violation::<T, _>("component", format_args!("{name} has two rows"));
+            }
+            // SAFETY: every field has been checked, and a library is never unmapped.
+            found.push((name, unsafe { &*row.cast::<T>() }));
+        }
+        Ok(found)
+    }
+
+    /// Checks a readable row; returns the name of its component.
+    fn check_row<T: Row>(&self, index: usize, row: *const u8) -> Result<String, Refusal> {
+        // SAFETY: the row is readable and begins with these fields: numbers and a pointer.
+        let head = unsafe { row.cast::<Head>().read() };
+        let field = |name: &str| format!("[{index}].{name}");
+        if head.kind != T::KIND.number() {
+            return violation::<T, _>(
+                &field("kind"),
+                format_args!("{}, expected {} ({})", head.kind, T::KIND.number(), T::KIND),
+            );
+        }
+        if !self.image.has_data(head.component.ptr as usize, head.component.len, 1) {
+            return violation::<T, _>(&field("component"), "its text lies in no loaded library");
+        }
+        // SAFETY: the bytes lie in a segment of a library, which is never unmapped.
+        let name = unsafe { head.component.as_bytes() };
+        let known = |one: &&ComponentManifest| one.kind == T::KIND && one.name.as_bytes() == name;
+        let Some(component) = self.components.iter().find(known) else {
+            return violation::<T, _>(
+                &field("component"),
+                format_args!(
+                    "there is no {}/{} in its manifest",
+                    T::KIND,
+                    escape::bytes(&name[..name.len().min(64)])
+                ),
+            );
+        };
+        for (place, function) in T::FUNCTIONS.iter().enumerate() {
+            let place = size_of::<Head>() + place * size_of::<usize>();
+            // SAFETY: within the readable row; a function pointer, read as a number.
+            let address = unsafe { row.add(place).cast::<usize>().read() };
+            if !self.image.has_code(address) {
+                return violation::<T, _>(
+                    &field(function),
+                    format_args!("{address:#x} is no address of a function"),
+                );
+            }
+        }
+        Ok(component.name.clone())
+    }
+}
+
+fn violation<T: Row, R>(field: &str, problem: impl std::fmt::Display) -> Result<R, Refusal> {
+    let dot = if field.is_empty() || field.starts_with('[') { "" } else { "." };
+    refuse(
+        RefusalReason::ContractViolation,
+        format!("field `{}{dot}{field}` of its extensions: {problem}", T::ID),
+        "tell its author; a plugin made with the export macro has no such fault",
+    )
+}
