@@ -89,13 +89,14 @@ struct fluxbay_text {
 #define FLUXBAY_OK 0
 /* Failed; the text says why. */
 #define FLUXBAY_ERROR 1
-/* Leave the current step; training goes on with the next batch. The text is the reason. */
+/* End the current step; training continues with the next batch. The text is the reason. */
 #define FLUXBAY_CANCEL_STEP 2
-/* Leave the current epoch; the next phase goes on. The text is the reason. */
+/* End the current epoch; the next phase runs. The text is the reason. */
 #define FLUXBAY_CANCEL_EPOCH 3
-/* Leave the fit: an orderly, early end. The text is the reason. */
+/* End the fit early, without an error. The text is the reason. */
 #define FLUXBAY_CANCEL_FIT 4
-/* The plugin panicked; the instance must not be called again. The text is message and place. */
+/* The plugin panicked; the instance is not called again, except by `destroy`. The text is
+   message and place. */
 #define FLUXBAY_PANIC 5
 /* ---- handle ---------------------------------------------------------------------------------- */
 /* What stands for an object of the other side: handles of the host's tensors, and instances of
@@ -203,58 +204,58 @@ struct fluxbay_version {
 /* Kinds of phases. */
 /* Updates parameters. */
 #define FLUXBAY_PHASE_TRAINING 0
-/* Measures; parameters stay as they are. */
+/* Measures; parameters do not change. */
 #define FLUXBAY_PHASE_VALIDATION 1
 /* Anything else. */
 #define FLUXBAY_PHASE_OTHER 2
 /* No phase is running (fit-begin, fit-end). */
 #define FLUXBAY_PHASE_NONE 3
 
-/* One event, as a callback sees it. Borrowed for the call. */
+/* One event, as a callback receives it. Borrowed for the call; not to be written to. */
 struct fluxbay_event {
     /* A number of this module, or a custom one. */
     uint32_t kind;
-    /* Index of the running phase in the run; `UINT32_MAX` where none runs. */
+    /* Index of the running phase in the run; `UINT32_MAX` if none is running. */
     uint32_t phase;
     /* A number of `FLUXBAY_PHASE_*`. */
     uint32_t phase_kind;
     /* 0. */
     uint32_t reserved;
-    /* Epoch of the fit, from 1; 0 before the first. */
+    /* Epoch of the fit, counted from 1; 0 before the first. */
     uint64_t epoch;
-    /* Step within the epoch, from 1; 0 outside steps. */
+    /* Step within the epoch, counted from 1; 0 outside steps. */
     uint64_t step;
-    /* Steps that this phase has begun since the run began, this one included. */
+    /* Number of steps that this phase has begun since the run began, this one included. */
     uint64_t total_steps;
-    /* Steps that an epoch of this phase has; 0 where unknown. */
+    /* Number of steps in an epoch of this phase; 0 if unknown. */
     uint64_t steps_per_epoch;
 };
 
 /* ---- setup ----------------------------------------------------------------------------------- */
-/* What an instance says of itself while it is created: its access to the state, its order, its
+/* What an instance declares while it is created: its access to the state, its order, its
    children.
 
-   All functions here are `[training]` and may be called only within `create`; the host collects
-   the answers and checks them against the manifest, which is the upper bound of what an instance
-   may ask for. */
+   All functions here are `[training]` and may be called only within `create`. The manifest is
+   the upper bound: what it does not list is refused. */
 
 /* The setup functions. */
 struct fluxbay_setup_table {
-    /* Asks for read access to a state path such as `step.loss`. */
+    /* Requests read access to a state path such as `step.loss`. */
     int32_t (*read)(struct fluxbay_text path, uint32_t *slot);
-    /* Asks for write access, which includes reading. */
+    /* Requests write access, which includes reading. */
     int32_t (*write)(struct fluxbay_text path, uint32_t *slot);
-    /* This instance runs after those of the component or instance named. */
+    /* Makes this instance run after instance `name`, or after the instances of component `name`. */
     int32_t (*run_after)(struct fluxbay_text name);
-    /* This instance runs before those of the component or instance named. */
+    /* Makes this instance run before instance `name`, or before the instances of component
+       `name`. */
     int32_t (*run_before)(struct fluxbay_text name);
-    /* Narrows the subscription to the events named; without a call, all events of the manifest
-       are subscribed. */
+    /* Narrows the subscription to the events named in such calls. Without a call, the instance
+       subscribes to all events of the manifest. */
     int32_t (*subscribe)(struct fluxbay_text event);
     /* The number of a standard event, or of a custom one that this instance emits or handles. */
     int32_t (*event)(struct fluxbay_text name, uint32_t *kind);
-    /* Declares a hyper-parameter of this instance with its initial value; schedules may change
-       it. The slot reads it.
+    /* Declares a hyper-parameter of this instance with its initial value. Read it through the
+       slot whenever it is used, since schedules may change it.
 
        Its state path is `optimizer.NAME` for the only optimizer, `optimizer.MODEL.NAME` for one
        of several, and `hyper.INSTANCE.NAME` for all other instances. */
@@ -263,28 +264,29 @@ struct fluxbay_setup_table {
        `component` its name, `config` a JSON object. It ends with its owner. */
     int32_t (*child)(uint32_t kind, struct fluxbay_text component, struct fluxbay_text config,
         uint32_t *child);
-    /* Names one tensor of state that this optimizer keeps per parameter, such as `momentum`.
-       Order matters. */
+    /* Declares a state tensor that this optimizer keeps per parameter, such as `momentum`. They
+       are numbered in the order of these calls. */
     int32_t (*optimizer_state)(struct fluxbay_text name);
     /* The instance id in this run. */
     int32_t (*instance_id)(struct fluxbay_text *id);
     /* Folder that relative paths of the configuration start from: the run file's. */
     int32_t (*base_dir)(struct fluxbay_text *path);
-    /* Folder of the run, where an instance may keep files of its own below its instance id;
-       empty where there is none. */
+    /* Folder of the run, where an instance may keep files below its instance id; empty if there
+       is none. */
     int32_t (*run_dir)(struct fluxbay_text *path);
 };
 
 /* ---- state ----------------------------------------------------------------------------------- */
-/* The state tree: typed values under dotted paths, behind the grants that each instance asked
-   for.
+/* The state tree: typed values under dotted paths. Each instance reads and writes the paths that
+   it was granted.
 
-   All functions are `[training]` and need a slot of the calling instance; reading without a
-   grant, and writing with a read grant, is an error that names instance, path and the line to
-   add. A read grant on `model` or `params` is deep: nothing reached through it can be changed. */
+   All functions are `[training]` and need a slot of the calling instance. Reading without a
+   grant, and writing with a read grant, is an error that names the instance, the path and the
+   line to add. A read grant on `model` or `params` is deep: nothing that is reached through it
+   can be changed. */
 
 /* Types of values. */
-/* Nothing was written yet. */
+/* Nothing has been written yet. */
 #define FLUXBAY_VALUE_ABSENT 0
 /* A number (`f64`). A tensor with one element reads as one too. */
 #define FLUXBAY_VALUE_NUMBER 1
@@ -292,7 +294,7 @@ struct fluxbay_setup_table {
 #define FLUXBAY_VALUE_FLAG 2
 /* UTF-8 text. */
 #define FLUXBAY_VALUE_TEXT 3
-/* Bytes; structured values travel as JSON. */
+/* Bytes; structured values are stored as JSON. */
 #define FLUXBAY_VALUE_BYTES 4
 /* A tensor. */
 #define FLUXBAY_VALUE_TENSOR 5
@@ -335,7 +337,7 @@ struct fluxbay_state_table {
     int32_t (*push)(uint32_t slot, struct fluxbay_point point);
     /* The points of a series, valid until the next call of the host. */
     int32_t (*series)(uint32_t slot, const struct fluxbay_point **points, size_t *count);
-    /* Forgets the value and everything below it. */
+    /* Removes the value and everything below it. */
     int32_t (*clear)(uint32_t slot);
     /* A slot for the child called `name`, with the same rights; asking again gives the same
        slot. */
@@ -344,11 +346,11 @@ struct fluxbay_state_table {
     int32_t (*count)(uint32_t slot, size_t *count);
     /* Name of child or tensor `index`, sorted by name, valid until the next call of the host. */
     int32_t (*name)(uint32_t slot, size_t index, struct fluxbay_text *name);
-    /* Tensor `index` of a map: one reference for the caller; `FLUXBAY_NO_TENSOR` where it has no
+    /* Tensor `index` of a map: one reference for the caller; `FLUXBAY_NO_TENSOR` if it has no
        value (no gradient). */
     int32_t (*tensor_at)(uint32_t slot, size_t index, fluxbay_handle *tensor);
-    /* Replaces tensor `index` of a map. Shape and type must fit. `FLUXBAY_NO_TENSOR` takes a
-       gradient away: its parameter is left out of the next update. */
+    /* Replaces tensor `index` of a map. Shape and type must fit. `FLUXBAY_NO_TENSOR` removes a
+       gradient: the next update skips its parameter. */
     int32_t (*set_tensor_at)(uint32_t slot, size_t index, fluxbay_handle tensor);
 };
 
@@ -449,7 +451,7 @@ struct fluxbay_dataset_state_rows {
    All functions are `[training]`. Operations are numbers of `FLUXBAY_OP_*`, with integer and
    floating-point attributes; a new operation is a new number, not a new function. */
 
-/* Most dimensions of a tensor. */
+/* Largest number of dimensions of a tensor. */
 #define FLUXBAY_MAX_RANK 8
 
 /* Shape and type of a tensor. */
@@ -474,7 +476,7 @@ struct fluxbay_view {
     uint32_t reserved;
 };
 
-/* Distributions of a parameter's first values. */
+/* Distributions of a parameter's initial values. */
 /* Every element is `a`. */
 #define FLUXBAY_INIT_CONSTANT 0
 /* Uniform in `[a, b)`. */
@@ -482,8 +484,8 @@ struct fluxbay_view {
 /* Normal with mean `a` and standard deviation `b`. */
 #define FLUXBAY_INIT_NORMAL 2
 
-/* A parameter's first values. They depend on the run's seed, the model's name and the path, not
-   on the order of creation. */
+/* A parameter's initial values. They depend on the run's seed, the model's name and the path,
+   not on the order of creation. */
 struct fluxbay_init {
     /* A number of `FLUXBAY_INIT_*`. */
     uint32_t kind;
@@ -502,26 +504,26 @@ struct fluxbay_tensor_table {
         struct fluxbay_text bytes, fluxbay_handle *tensor);
     /* Adds a reference. */
     int32_t (*retain)(fluxbay_handle tensor);
-    /* Gives a reference back. */
+    /* Releases a reference. */
     int32_t (*release)(fluxbay_handle tensor);
     /* Shape and type. */
     int32_t (*info)(fluxbay_handle tensor, struct fluxbay_tensor_info *info);
     /* Copies the elements, converted to type `dtype` and in row-major order, to `bytes`. */
     int32_t (*read)(fluxbay_handle tensor, uint32_t dtype, uint8_t *bytes, size_t len);
-    /* The elements themselves, without a copy, valid while the reference is held and the tensor
-       is not changed in place; an error where they are elsewhere or not contiguous. */
+    /* The elements without a copy, valid while the reference is held and the tensor is not
+       changed in place. An error if they are on another device or not contiguous. */
     int32_t (*view)(fluxbay_handle tensor, struct fluxbay_view *view);
-    /* Applies an operation. Gives `output_count` outputs, at most `capacity`, each one reference
-       for the caller. */
+    /* Applies an operation. Writes `output_count` outputs, at most `capacity`, each one
+       reference for the caller. */
     int32_t (*apply)(const struct fluxbay_apply *request, fluxbay_handle *outputs,
         size_t capacity, size_t *output_count);
-    /* Makes a parameter of the model that is being built; only within a model's `build`. One
+    /* Creates a parameter of the model that is being built. Only within a model's `build`. One
        reference for the caller. */
     int32_t (*parameter)(struct fluxbay_text path, const uint64_t *shape, size_t rank,
         const struct fluxbay_init *init, fluxbay_handle *tensor);
     /* The mode of the current forward pass, see `FLUXBAY_MODE_*`. */
     int32_t (*mode)(uint32_t *mode);
-    /* Names the device, such as `cpu` or `cuda:0`. */
+    /* Name of the device, such as `cpu` or `cuda:0`. */
     int32_t (*device)(struct fluxbay_text *name);
 };
 
@@ -905,7 +907,7 @@ struct fluxbay_apply {
 #define FLUXBAY_REDUCTION_NONE 2
 
 /* ---- learner --------------------------------------------------------------------------------- */
-/* The learner: where the run stands, and the step table that the host hands to a phase.
+/* The learner: where the run is, and the step table for phases.
 
    All functions are `[training]`. Those under "for phases" may be called only while a phase's
    `step` or `epoch` runs, and only by that phase: a callback that calls them is refused.
@@ -915,7 +917,7 @@ struct fluxbay_apply {
 /* All models at once, where a function takes the index of one. */
 #define FLUXBAY_ALL_MODELS UINT32_MAX
 
-/* Most tensors that a batch has. */
+/* Largest number of tensors in a batch. */
 #define FLUXBAY_BATCH_FIELDS 4
 
 /* One batch: the tensors of its fields, in the data set's order. Field 0 is `xs`, field 1 is
@@ -925,39 +927,39 @@ struct fluxbay_apply {
 struct fluxbay_batch {
     /* `[samples, ...]` each. */
     fluxbay_handle fields[FLUXBAY_BATCH_FIELDS];
-    /* How many of them are there. */
+    /* Number of fields. */
     uint32_t field_count;
     /* Number of samples, at least 1; the last batch of an epoch may be smaller. */
     uint32_t samples;
-    /* Position of the batch in its epoch, from 0. */
+    /* Position of the batch in its epoch, counted from 0. */
     uint64_t index;
 };
 
-/* Where the run stands. */
+/* Where the run is. */
 struct fluxbay_progress {
-    /* The event's view of it: phase, epoch, step. */
+    /* Phase, epoch and step, as in an event; `kind` has no meaning. */
     struct fluxbay_event at;
-    /* Epochs that the fit will run. */
+    /* Number of epochs that the fit will run. */
     uint64_t epochs;
-    /* Samples that an epoch of the running phase reads; 0 where unknown. */
+    /* Number of samples that an epoch of the running phase reads; 0 if unknown. */
     uint64_t samples_per_epoch;
-    /* Samples of the current batch; 0 outside steps. */
+    /* Number of samples in the current batch; 0 outside steps. */
     uint64_t samples;
-    /* Phases of the run. */
+    /* Number of phases in the run. */
     uint32_t phases;
-    /* Models of the run. */
+    /* Number of models in the run. */
     uint32_t models;
 };
 
 /* Modes of a forward pass, added up. */
 /* Operations are recorded for a backward pass. */
 #define FLUXBAY_MODE_RECORDING 1
-/* Dropout drops and batch normalisation uses the batch's own statistics. */
+/* Dropout is active, batch normalisation uses the statistics of the batch. */
 #define FLUXBAY_MODE_TRAINING 2
 
 /* The learner's functions. */
 struct fluxbay_learner_table {
-    /* Where the run stands. */
+    /* Where the run is. */
     int32_t (*progress)(struct fluxbay_progress *progress);
     /* Instance id of phase `index`. */
     int32_t (*phase_name)(uint32_t index, struct fluxbay_text *name);
@@ -971,65 +973,65 @@ struct fluxbay_learner_table {
     int32_t (*loss_index)(struct fluxbay_text name, uint32_t *index);
     /* Begins an epoch: fires epoch-begin.
 
-       In a run that is resumed within an epoch, the phase's `epoch` is called anew: its first
-       `epoch_begin` fires nothing then, and `next_batch` goes on with the first batch that was
-       not worked on. What an epoch gathers over its steps belongs into the instance's state, not
+       A run that is resumed within an epoch calls the phase's `epoch` anew: its first
+       `epoch_begin` then fires nothing, and `next_batch` returns the first batch after the
+       checkpoint. What an epoch sums up over its steps belongs into the instance's state, not
        into local variables. */
     int32_t (*epoch_begin)(void);
     /* The next batch of the epoch; `field_count` 0 after the last. */
     int32_t (*next_batch)(struct fluxbay_batch *batch);
-    /* Ends the epoch that ended with `status`: fires epoch-end, after epoch-cancelled where it
-       was cancelled.
+    /* Ends the epoch that ended with `status`: fires epoch-end, and before it epoch-cancelled if
+       the epoch was cancelled.
 
-       Answers what the epoch's caller must see: `OK` also for a cancelled epoch, else the status
-       that goes on upwards. */
+       Returns the status that the phase must return: `OK` also for a cancelled epoch. */
     int32_t (*epoch_end)(int32_t status);
     /* Runs this phase's own `step` on a batch. For an epoch that drives its own loop. */
     int32_t (*step)(const struct fluxbay_batch *batch);
-    /* Begins a step: empties the step state, puts the batch's fields there (`step.xs`,
-       `step.ys`), fires step-begin. */
+    /* Begins a step: clears the step state, sets `step.xs` and `step.ys` to the batch, fires
+       step-begin. */
     int32_t (*step_begin)(const struct fluxbay_batch *batch);
-    /* Ends the step that ended with `status`: fires step-end, or step-cancelled in its place.
+    /* Ends the step that ended with `status`: fires step-end, or step-cancelled instead.
 
-       Answers what the step's caller must see: `OK` also for a cancelled step, else the status
-       that goes on upwards. */
+       Returns the status that the phase must return: `OK` also for a cancelled step. */
     int32_t (*step_end)(int32_t status);
-    /* Sends an event, standard or custom, to its subscribers in their order. */
+    /* Calls the subscribers of an event, standard or custom, in their order. */
     int32_t (*dispatch)(uint32_t kind);
-    /* Runs model `model` on its inputs. Gives at most `capacity` outputs, each one reference for
-       the caller. */
+    /* Runs model `model` on its inputs. Writes at most `capacity` outputs, each one reference
+       for the caller. The phase itself sets `step.yhats` with the state table. */
     int32_t (*forward)(uint32_t model, const fluxbay_handle *inputs, size_t input_count,
         fluxbay_handle *outputs, size_t capacity, size_t *output_count);
-    /* Runs loss `loss` on predictions and targets; gives a tensor with one element. */
+    /* Computes loss `loss` of predictions and targets: a tensor with one element. The phase
+       itself sets `step.loss` with the state table; without it, no callback or metric has a
+       loss. */
     int32_t (*loss)(uint32_t loss, fluxbay_handle yhats, fluxbay_handle ys, fluxbay_handle *value);
-    /* Gradients of `loss` for the parameters of model `model`, or of `FLUXBAY_ALL_MODELS`, in
-       place of those that they had; they appear as `step.grads`. */
+    /* Computes the gradients of `loss` for the parameters of model `model`, or of
+       `FLUXBAY_ALL_MODELS`, and sets `step.grads` to them. */
     int32_t (*backward)(uint32_t model, fluxbay_handle loss);
     /* Applies `step.grads` to the parameters of model `model`, or of `FLUXBAY_ALL_MODELS`, with
        their optimizers. */
     int32_t (*update)(uint32_t model);
-    /* Sets the `FLUXBAY_MODE_*` of forward passes until the end of the step, and answers the one
-       before. Training phases begin with both, validation phases with neither. */
+    /* Sets the `FLUXBAY_MODE_*` of forward passes until the end of the step; `old` is the mode
+       before. Training phases begin with both bits, validation phases with none. */
     int32_t (*set_mode)(uint32_t mode, uint32_t *old);
-    /* Begins a rehearsal of phase `index`. Only between epochs, such as at fit-begin, and one at
-       a time. */
+    /* Begins a rehearsal of phase `index`. Allowed between epochs only, such as at fit-begin,
+       and one at a time. */
     int32_t (*rehearse_begin)(uint32_t index);
-    /* Runs one step of the rehearsed phase on its next batch; after the last one it begins anew.
-       No callback hears of it, nothing is recorded, shown or logged. The step state stays
-       readable until the next step. */
+    /* Runs one step of the rehearsed phase on its next batch; after the last batch the data
+       begins again. Callbacks do not receive its events, nothing is recorded, displayed or
+       logged. The step state can be read until the next step. */
     int32_t (*rehearse_step)(void);
     /* Ends the rehearsal: parameters, optimizer states, random numbers, counts, the state tree
-       and the states of phases are what they were when it began. So what the caller wants to
-       keep in the state tree it writes afterwards. */
+       and the states of phases are restored to what they were when it began. Values that should
+       stay in the state tree must be written afterwards. */
     int32_t (*rehearse_end)(void);
-    /* Gives memory that is held for later use back to the system; `resident` is what the process
-       then occupies, in bytes, 0 where unknown. */
+    /* Returns cached memory to the system; `resident` is the resident memory of the process
+       afterwards, in bytes, 0 if unknown. */
     int32_t (*trim_memory)(uint64_t *resident);
 };
 
 /* ---- display --------------------------------------------------------------------------------- */
-/* Text and progress for the person at the terminal. The host decides how it looks: a bar on a
-   terminal, plain lines elsewhere, nothing when asked to be quiet. */
+/* Text and progress on the terminal. The host decides how it looks: a bar on a terminal, plain
+   lines elsewhere, nothing with `--quiet`. */
 
 /* The display functions. All `[training]`. */
 struct fluxbay_display_table {
@@ -1037,12 +1039,11 @@ struct fluxbay_display_table {
     int32_t (*print)(struct fluxbay_text text);
     /* Begins this instance's bar: a label and the number of units; 0 where unknown. */
     int32_t (*progress_begin)(struct fluxbay_text label, uint64_t total);
-    /* Moves the bar; `message` stands beside it. */
+    /* Moves the bar to unit `position` and sets the text beside it. */
     int32_t (*progress_set)(uint64_t position, struct fluxbay_text message);
-    /* Ends the bar; `message` stays as a line. */
+    /* Ends the bar and prints `message` in its place. */
     int32_t (*progress_end)(struct fluxbay_text message);
-    /* Whether progress is drawn as a bar (1) or not (0), so that nobody formats what nobody
-       sees. */
+    /* Whether progress is drawn as a bar: 1 or 0. If not, its texts need not be formatted. */
     uint32_t (*interactive)(void);
 };
 
@@ -1066,7 +1067,7 @@ struct fluxbay_log_record {
 };
 
 /* ---- logger ---------------------------------------------------------------------------------- */
-/* Recording: what callbacks report, and loggers that write it somewhere. */
+/* Records: what callbacks report, and loggers that write it. */
 
 /* Kinds of records. */
 /* `value`. */
@@ -1111,7 +1112,7 @@ struct fluxbay_checkpoint_request {
     /* Metric that ranks checkpoints, as `PHASE/NAME` such as `validation/loss`: the last value
        of an epoch that was reported for the run's metrics files. */
     struct fluxbay_text metric;
-    /* How many of the best ones stay, beside the newest; 0 keeps all. */
+    /* Number of best checkpoints that are kept besides the newest; 0 keeps all. */
     uint64_t keep;
     /* 1 where higher values are better, else 0. */
     uint32_t higher_is_better;
@@ -1121,12 +1122,12 @@ struct fluxbay_checkpoint_request {
 
 /* Functions of a logger. All `[training]`. */
 struct fluxbay_logger_table {
-    /* Opens the backend; `dir` is a folder of the run that belongs to this instance. Called once
-       before the first record. */
+    /* Opens the backend; `dir` is this instance's folder in the run, which may not exist yet.
+       Called once, before the first record. */
     int32_t (*open)(fluxbay_instance self, struct fluxbay_text dir);
     /* Writes one record. */
     int32_t (*write)(fluxbay_instance self, const struct fluxbay_record *record);
-    /* Everything written so far is on its way to the disk. */
+    /* Writes out what is buffered. */
     int32_t (*flush)(fluxbay_instance self);
     /* The last call: flushes and closes. */
     int32_t (*close)(fluxbay_instance self);
@@ -1134,24 +1135,24 @@ struct fluxbay_logger_table {
 
 /* The host's recording functions. All `[training]`. */
 struct fluxbay_record_table {
-    /* A figure of the running phase for the run's metrics files; `scope` is a number of
-       `FLUXBAY_SCOPE_*`, `name` kebab-case. */
+    /* Records a metric of the running phase in the run's metrics files; `scope` is a number of
+       `FLUXBAY_SCOPE_*`, `name` in kebab-case. */
     int32_t (*metric)(uint32_t scope, struct fluxbay_text name, double value);
-    /* Hands a record to every logger of the run; `time` is filled in by the host. */
+    /* Passes a record to every logger of the run; the host sets `time`. */
     int32_t (*log)(const struct fluxbay_record *record);
     /* Number of loggers of the run. */
     int32_t (*loggers)(size_t *count);
-    /* Asks for a checkpoint at the end of this epoch of the fit, once every callback has heard
-       its last checkpoint event; asked for within a step, as soon as that step is over. `kept`
-       is 1 where the run keeps checkpoints, else 0. The last request counts for what stays of
-       those that this instance asked for. */
+    /* Requests a checkpoint: at the end of this epoch of the fit, after its last checkpoint
+       event, or after the current step if requested within one. `kept` is 1 if the run keeps
+       checkpoints, else 0. The last request decides how many of this instance's checkpoints are
+       kept. */
     int32_t (*checkpoint)(const struct fluxbay_checkpoint_request *request, uint32_t *kept);
 };
 
 /* ---- metric ---------------------------------------------------------------------------------- */
 /* Metrics: numbers gathered over the steps of an epoch. */
 
-/* What a metric sees of a step. */
+/* One step, as a metric sees it. */
 struct fluxbay_metric_input {
     /* Predictions `[samples, ...]`, borrowed. */
     fluxbay_handle yhats;
@@ -1165,15 +1166,15 @@ struct fluxbay_metric_input {
 
 /* Functions of a metric. All `[training]`. */
 struct fluxbay_metric_table {
-    /* Forgets what was gathered. */
+    /* Forgets all steps. */
     int32_t (*reset)(fluxbay_instance self);
-    /* Takes in one step and gives the value for that step alone. */
+    /* Adds one step; `value` is that of the step alone. */
     int32_t (*update)(fluxbay_instance self, const struct fluxbay_metric_input *input,
         double *value);
-    /* The value over everything gathered since `reset`; NaN where nothing was. */
+    /* The value over all steps since `reset`; NaN if there were none. */
     int32_t (*compute)(fluxbay_instance self, double *value);
     /* More than one number, as JSON (a confusion matrix, values per class), valid until the next
-       call of this instance; empty where there is no more. */
+       call of this instance; empty if there is nothing more. */
     int32_t (*details)(fluxbay_instance self, struct fluxbay_text *json);
 };
 
@@ -1246,7 +1247,7 @@ struct fluxbay_figures_table {
 /* ---- model ----------------------------------------------------------------------------------- */
 /* Models: parameters that the host keeps, and a forward pass over them. */
 
-/* What a model has to fit: the fields of the data. */
+/* The fields of the data, which a model is built for. */
 struct fluxbay_model_spec {
     /* Fields of a batch in the data set's order, shapes per sample. Field 0 is `xs`, field 1 is
        `ys`. */
@@ -1260,8 +1261,7 @@ struct fluxbay_model_table {
     /* Makes the parameters with the tensor table's `parameter`; called once, before any forward
        pass. */
     int32_t (*build)(fluxbay_instance self, const struct fluxbay_model_spec *spec);
-    /* From inputs to outputs, each output one reference for the host. `outputs` has room for
-       `capacity`. */
+    /* Computes outputs from inputs: at most `capacity`, each one reference for the host. */
     int32_t (*forward)(fluxbay_instance self, const fluxbay_handle *inputs, size_t input_count,
         fluxbay_handle *outputs, size_t capacity, size_t *output_count);
 };
@@ -1271,8 +1271,8 @@ struct fluxbay_model_table {
 
 /* Functions of a loss. All `[training]`. */
 struct fluxbay_loss_table {
-    /* From predictions and targets to a tensor with one element, the mean over the samples; one
-       reference for the host. */
+    /* Computes the loss of predictions and targets `[samples, ...]`: a tensor with one element,
+       the mean over the samples; one reference for the host. */
     int32_t (*forward)(fluxbay_instance self, fluxbay_handle yhats, fluxbay_handle ys,
         fluxbay_handle *value);
 };
@@ -1282,22 +1282,24 @@ struct fluxbay_loss_table {
 
 /* Functions of a phase. All `[training]`. */
 struct fluxbay_phase_table {
-    /* Called once when the composition stands and before the first epoch. */
+    /* Called once, when all instances exist and before the first epoch. */
     int32_t (*init)(fluxbay_instance self);
-    /* One step on one batch, between the host's `step_begin` and `step_end`. */
+    /* One step on one batch. The phase itself calls the learner's `step_begin` and `step_end`,
+       and between them sets `step.yhats` and `step.loss` (write access) and dispatches the
+       events of the loop. */
     int32_t (*step)(fluxbay_instance self, const struct fluxbay_batch *batch);
-    /* One epoch, between the host's `epoch_begin` and `epoch_end`. Null: every batch is given to
-       `step` in turn. */
+    /* One epoch. The phase itself calls the learner's `epoch_begin` and `epoch_end`. Null: the
+       host passes every batch to `step`. */
     int32_t (*epoch)(fluxbay_instance self);
 };
 
 /* ---- callback -------------------------------------------------------------------------------- */
 /* Callbacks: code that handles events. */
 
-/* What a callback answers when it shares a write path with another one. */
-/* It has no opinion. */
+/* How a callback gets along with another one that writes the same path. */
+/* It does not decide it. */
 #define FLUXBAY_RESOLUTION_NOT_DEFINED 0
-/* The two cannot work in one run. */
+/* The two cannot be in one run. */
 #define FLUXBAY_RESOLUTION_UNRESOLVABLE 1
 /* This one runs first. */
 #define FLUXBAY_RESOLUTION_RUN_FIRST 2
@@ -1306,13 +1308,13 @@ struct fluxbay_phase_table {
 
 /* Functions of a callback. All `[training]`. */
 struct fluxbay_callback_table {
-    /* Called once when the composition stands and before the first event; state may be written. */
+    /* Called once, when all instances exist and before the first event; state may be written. */
     int32_t (*init)(fluxbay_instance self);
     /* Handles an event that this instance subscribed to. */
     int32_t (*on)(fluxbay_instance self, const struct fluxbay_event *event);
-    /* How to live with an instance of component `other` (such as `callback/scheduler`) that
-       writes `path` too: a number of `FLUXBAY_RESOLUTION_*`. Called during composition; no host
-       function may be called. */
+    /* How this instance gets along with an instance of component `other` (such as
+       `callback/scheduler`) that also writes `path`: a number of `FLUXBAY_RESOLUTION_*`. Called
+       during composition; no host function may be called. */
     uint32_t (*resolve)(fluxbay_instance self, struct fluxbay_text other,
         struct fluxbay_text path);
 };
@@ -1322,16 +1324,16 @@ struct fluxbay_callback_table {
 
 /* Functions of a schedule. All `[training]`. */
 struct fluxbay_schedule_table {
-    /* Value at time `t`, from 1. The same `t` always gives the same value. */
+    /* The value at time `t`, counted from 1. It must be finite and depend on nothing but `t` and
+       the configuration. */
     int32_t (*value)(fluxbay_instance self, double t, double *value);
-    /* Number of times after which the value stays; 0 for a schedule without end. */
+    /* The time from which the value no longer changes; 0 if there is none. */
     int32_t (*length)(fluxbay_instance self, uint64_t *length);
 };
 
 /* ---- optimizer ------------------------------------------------------------------------------- */
-/* Optimizers: the rule of an update. State tensors and their saving are the host's, the
-   arithmetic is a fused operation of the tensor table; an optimizer says which, with which
-   hyper-parameters. */
+/* Optimizers: the rule that updates a parameter from its gradient. The host keeps and saves the
+   state tensors; the arithmetic runs through the tensor table, in place. */
 
 /* One parameter to update. */
 struct fluxbay_update {
@@ -1346,13 +1348,13 @@ struct fluxbay_update {
     const fluxbay_handle *states;
     /* Number of state tensors. */
     size_t state_count;
-    /* Which update of this parameter this is, from 1. */
+    /* Number of this update of the parameter, counted from 1. */
     uint64_t step;
 };
 
 /* Functions of an optimizer. All `[training]`. */
 struct fluxbay_optimizer_table {
-    /* Called before the updates of a step: read hyper-parameters here. */
+    /* Called once per step, before its updates: read hyper-parameters here. */
     int32_t (*begin)(fluxbay_instance self);
     /* Updates one parameter in place. */
     int32_t (*update)(fluxbay_instance self, const struct fluxbay_update *request);
@@ -1360,8 +1362,8 @@ struct fluxbay_optimizer_table {
 
 /* ---- child ----------------------------------------------------------------------------------- */
 /* Instances that belong to another instance: the metrics of a metrics callback, the schedule of
-   a scheduler, the callback inside a throttle. They may come from any plugin; the host carries
-   each call over.
+   a scheduler, the callback inside a throttle. They may come from any plugin; the host passes
+   each call on.
 
    All functions are `[training]`; `child` is a number that the calling instance got from setup's
    `child`. */
@@ -1381,22 +1383,23 @@ struct fluxbay_child_table {
     int32_t (*schedule_value)(uint32_t child, double t, double *value);
     /* Calls a schedule's `length`. */
     int32_t (*schedule_length)(uint32_t child, uint64_t *length);
-    /* Lets a callback handle an event, with that callback's own grants. */
+    /* Lets a callback handle an event, with that callback's own access to the state. */
     int32_t (*callback_on)(uint32_t child, const struct fluxbay_event *event);
-    /* Whether a callback subscribed to event `kind` (1) or not (0). */
+    /* Whether a callback subscribes to event `kind`: 1 or 0. */
     int32_t (*callback_handles)(uint32_t child, uint32_t kind, uint32_t *handles);
 };
 
 /* ---- host ------------------------------------------------------------------------------------ */
 /* What the host offers to every plugin. */
 
-/* The host's functions. One static table per host process, valid for ever. */
+/* The host's functions. One static table per host process, valid until it ends. */
 struct fluxbay_host_table {
     /* Size of this struct in bytes, as the host was built. */
     uint64_t size;
     /* Contract that the host serves. */
     struct fluxbay_version contract;
-    /* Leaves the text of the error that the caller is about to return on this thread. `[any]` */
+    /* Leaves the text of the error whose status the caller is about to return, on this thread.
+       `[any]` */
     void (*fail)(struct fluxbay_text text);
     /* The text of the last error on this thread, valid until the next call of the host. `[any]` */
     void (*last_error)(struct fluxbay_text *text);
@@ -1404,24 +1407,24 @@ struct fluxbay_host_table {
     void (*log)(const struct fluxbay_log_record *record);
     /* A table that the host offers beyond 1.0, or null. `[any]` */
     const void *(*extension)(struct fluxbay_text id);
-    /* What an instance says of itself while it is created. */
+    /* What an instance declares while it is created. */
     const struct fluxbay_setup_table *setup;
     /* Tensors. */
     const struct fluxbay_tensor_table *tensor;
     /* The state tree. */
     const struct fluxbay_state_table *state;
-    /* The learner: where the run stands, and the step table for phases. */
+    /* The learner: where the run is, and the step table for phases. */
     const struct fluxbay_learner_table *learner;
-    /* Figures, texts and pictures of the run. */
+    /* Metrics and records of the run. */
     const struct fluxbay_record_table *record;
-    /* Progress and text for the person at the terminal. */
+    /* Text and progress on the terminal. */
     const struct fluxbay_display_table *display;
     /* Instances that belong to another instance. */
     const struct fluxbay_child_table *child;
 };
 
 /* ---- entry ----------------------------------------------------------------------------------- */
-/* The entry of a plugin: what the host finds when it opens the file. */
+/* The entry of a plugin: what the host finds when it has opened the file. */
 
 /* `FLUXBAY1` in ASCII, little-endian: first word of an `struct fluxbay_entry`. */
 #define FLUXBAY_MAGIC UINT64_C(0x3159414258554c46)
@@ -1443,13 +1446,13 @@ struct fluxbay_component {
        host's setup functions may be called. On success `instance` is filled; the host calls
        `destroy` once for it. */
     int32_t (*create)(struct fluxbay_text config, fluxbay_instance *instance);
-    /* Ends an instance, also a poisoned one. `[training]` */
+    /* Ends an instance, also one that panicked. `[training]` */
     int32_t (*destroy)(fluxbay_instance self);
     /* Writes the state into a buffer of the plugin's that stays valid until the next call of
        this instance. `[training]` */
     int32_t (*save)(fluxbay_instance self, struct fluxbay_text *bytes);
-    /* Reads a state that version `state_version` of this component saved; on failure the old
-       state stays. `[training]` */
+    /* Restores a state that was saved in the format of `state_version`; on failure the old state
+       must stay. `[training]` */
     int32_t (*load)(fluxbay_instance self, uint32_t state_version, struct fluxbay_text bytes);
     /* Table of a phase. */
     const struct fluxbay_phase_table *phase;
@@ -1471,7 +1474,7 @@ struct fluxbay_component {
     const struct fluxbay_optimizer_table *optimizer;
 };
 
-/* All that a plugin offers. */
+/* Everything that a plugin offers. */
 struct fluxbay_entry {
     /* `FLUXBAY_MAGIC`. */
     uint64_t magic;
@@ -1485,7 +1488,7 @@ struct fluxbay_entry {
     const struct fluxbay_component *components;
     /* Number of components. */
     size_t component_count;
-    /* Hands the host's functions to the plugin; called once per loaded file, before anything
+    /* Passes the host's functions to the plugin; called once per loaded file, before anything
        else. `[any]`
 
        Calling it again with the same table changes nothing. */

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::abi::status;
 
-/// The result of most functions of this crate.
+/// The result of most functions of this crate: [`Error`] unless another error type is named.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a call did not complete.

@@ -1,10 +1,10 @@
-//! All that a fluxbay plugin depends on.
+//! The crate that a fluxbay plugin depends on.
 //!
-//! A plugin is a shared library that offers components: callbacks, phases, models, losses, data
+//! A plugin is a shared library that offers components: phases, callbacks, models, losses, data
 //! sets, metrics, schedules, loggers, optimizers. Each is a Rust type that implements [`Component`]
-//! (how it is made from its configuration) and the trait of its kind; [`plugin!`] exports them. The
-//! host finds the file in a directory, reads its manifest without running it, checks that it fits,
-//! and calls it.
+//! (created from a configuration) and the trait of its kind; [`plugin!`] exports them. The host
+//! finds the file in a folder, reads its description without running it, checks that it fits, and
+//! calls it.
 //!
 //! A whole plugin, a callback that ends the training when the loss is low enough:
 //!
@@ -43,14 +43,42 @@
 //!
 //! plugin! {
 //!     summary: "Ends the training at a low loss.",
-//!     callback "low-loss" => LowLoss { summary: "Ends the fit below a loss.", on: [StepEnd], reads: ["step.loss"] },
+//!     callback "low-loss" => LowLoss {
+//!         summary: "Ends the fit below a loss.",
+//!         on: [StepEnd],
+//!         reads: ["step.loss"],
+//!     },
 //! }
 //! # fn main() {}
 //! ```
 //!
 //! In its `Cargo.toml`: `crate-type = ["cdylib"]` and `fluxbay-plugin` as the only dependency.
-//! Panics are caught at the border, `log`'s macros reach the host's log, and errors travel with
-//! `?`.
+//! `fluxbay new KIND NAME` makes such a crate, and `fluxbay dev` builds, checks and installs it.
+//!
+//! # Where to look
+//!
+//! | for | see |
+//! |---|---|
+//! | the trait of a kind, each with an example | [`Phase`], [`Callback`], [`Model`], [`Loss`], [`Dataset`], [`Metric`], [`Schedule`], [`Optimizer`], [`Logger`] |
+//! | settings from a run file | [`config!`], [`choice!`], [`variants!`] |
+//! | what a new instance declares: access, order, children | [`Setup`] |
+//! | state of the run, records, the terminal | [`Learner`], and for phases [`PhaseLearner`] and [`Step`] |
+//! | slots of the state tree | [`Read`], [`Write`], [`Value`] |
+//! | events | [`Event`], [`EventKind`] |
+//! | tensors and layers | [`Tensor`], [`nn`] |
+//! | state that survives a resume | [`state!`], and for data sets [`learns!`] |
+//! | errors and cancelling | [`Error`], [`bail!`], [`Context`] |
+//! | what crosses the border, for other languages | [`abi`] |
+//!
+//! # What the host promises
+//!
+//! Functions marked `[training thread]` are called by one thread, one instance at a time; a type so
+//! marked cannot leave it. A panic is caught at the border and ends the use of that instance.
+//! Records of `log`'s macros reach the host's log. Errors are returned with `?`, and so are the
+//! requests to cancel a step, an epoch or the fit.
+//!
+//! The repository's `docs/writing-plugins.md` is the guide, and `docs/how-to-add.md` lists the files
+//! for an addition to this crate.
 
 // The macros name this crate by its name, also within its own tests.
 extern crate self as fluxbay_plugin;
@@ -111,7 +139,7 @@ pub use log;
 pub use serde;
 pub use serde_json;
 
-/// The code of the author's guide and of the first page, compiled with this crate's own examples.
+/// The code of the author's guide and of the repository's first page, compiled with the examples.
 #[cfg(doctest)]
 mod pages {
     #[doc = include_str!("../../docs/writing-plugins.md")]
@@ -120,7 +148,8 @@ mod pages {
     struct Readme;
 }
 
-/// What most plugins use.
+/// What most plugins use: `use fluxbay_plugin::prelude::*;`. It includes the standard events as
+/// plain names (`StepEnd`) and the macros.
 pub mod prelude {
     pub use crate::{
         Activation, Batch, Buffers, Callback, Component, Context, DType, DataSpec, Dataset,

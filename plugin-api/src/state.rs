@@ -15,7 +15,9 @@ use crate::{
 
 pub use crate::abi::state::Point;
 
-/// A type that a state path can hold.
+/// A type that a state path can hold: `f64`, `u64`, `bool`, `String`, [`Tensor`], or any serde type
+/// as [`Json`]. Read with [`Learner::get`](crate::Learner::get), written with
+/// [`Learner::set`](crate::Learner::set).
 pub trait Value: Sized {
     /// Reads it.
     #[doc(hidden)]
@@ -84,7 +86,7 @@ impl Value for Tensor {
     }
 }
 
-/// Any serde type as a value; it travels as JSON.
+/// Any serde type as a value of the state tree, stored as JSON: `Read<Json<Vec<f64>>>`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Json<T>(pub T);
 
@@ -98,34 +100,38 @@ impl<T: Serialize + DeserializeOwned> Value for Json<T> {
     }
 }
 
-/// Points (x, y), appended one by one; in a [`Read`] or [`Write`] slot, not as a value.
+/// Marks a slot of points (x, y), which are appended one by one: `Write<Series>` has `push`, both
+/// kinds of slots have `points` and `last`. It has no values of its own.
 #[derive(Clone, Copy, Debug)]
 pub enum Series {}
 
-/// Named tensors, such as `params` and `step.grads`; in a [`Read`] or [`Write`] slot, not as a
-/// value.
+/// Marks a slot of named tensors, such as `params` and `step.grads`: `Read<Tensors>` has `names` and
+/// `get`, `Write<Tensors>` also `set` and `remove`. It has no values of its own.
 #[derive(Clone, Copy, Debug)]
 pub enum Tensors {}
 
-/// A node with named children; in a [`Read`] or [`Write`] slot, not as a value.
+/// Marks a slot of a node with named children: `Read<Node>` has `names` and `child`. It has no values
+/// of its own.
 #[derive(Clone, Copy, Debug)]
 pub enum Node {}
 
-/// The right to read a state path that holds a `T`.
+/// The right to read a state path that holds a `T`. Requested once with
+/// [`Setup::read`](crate::Setup::read), used with [`Learner::get`](crate::Learner::get).
 #[derive(Debug)]
 pub struct Read<T> {
     slot: setup::Slot,
     marker: PhantomData<fn() -> T>,
 }
 
-/// The right to write and read a state path that holds a `T`.
+/// The right to write and read a state path that holds a `T`. Requested once with
+/// [`Setup::write`](crate::Setup::write), used with [`Learner::set`](crate::Learner::set).
 #[derive(Debug)]
 pub struct Write<T> {
     slot: setup::Slot,
     marker: PhantomData<fn() -> T>,
 }
 
-/// A slot that can be read: [`Read`] and [`Write`].
+/// A slot that can be read: [`Read`] and [`Write`]. Functions that only read take `&impl Readable`.
 pub trait Readable<T> {
     #[doc(hidden)]
     fn slot(&self) -> setup::Slot;
@@ -168,11 +174,17 @@ macro_rules! slots {
 
         impl $name<Node> {
             /// The child called `name`, with the same rights. Asking again gives the same slot.
+            ///
+            /// # Errors
+            /// If the name is not one.
             pub fn child<U>(&self, name: &str) -> Result<$name<U>> {
                 Ok($name::new(calls::state_child(self.slot, name)?))
             }
 
             /// Names of the children that have a value, sorted.
+            ///
+            /// # Errors
+            /// Outside a call of the host.
             pub fn names(&self) -> Result<Vec<String>> {
                 names(self.slot)
             }
@@ -180,6 +192,9 @@ macro_rules! slots {
 
         impl $name<Series> {
             /// All points, in the order in which they were appended.
+            ///
+            /// # Errors
+            /// If the value is no series.
             pub fn points(&self) -> Result<Vec<Point>> {
                 if calls::state_kind(self.slot)? == value::ABSENT {
                     return Ok(Vec::new());
@@ -188,6 +203,9 @@ macro_rules! slots {
             }
 
             /// The point that was appended last, without copying the others.
+            ///
+            /// # Errors
+            /// If the value is no series.
             pub fn last(&self) -> Result<Option<Point>> {
                 if calls::state_kind(self.slot)? == value::ABSENT {
                     return Ok(None);
@@ -198,22 +216,34 @@ macro_rules! slots {
 
         impl $name<Tensors> {
             /// Number of tensors.
+            ///
+            /// # Errors
+            /// If the value holds no tensors.
             pub fn len(&self) -> Result<usize> {
                 calls::state_count(self.slot)
             }
 
             /// Whether there are none.
+            ///
+            /// # Errors
+            /// If the value holds no tensors.
             pub fn is_empty(&self) -> Result<bool> {
                 Ok(self.len()? == 0)
             }
 
             /// Names of the tensors, sorted; the position in this list is the index that `get`
             /// takes.
+            ///
+            /// # Errors
+            /// Outside a call of the host.
             pub fn names(&self) -> Result<Vec<String>> {
                 names(self.slot)
             }
 
-            /// Tensor `index`; none where it has no value, such as a parameter without a gradient.
+            /// Tensor `index`; none if it has no value, such as a parameter without a gradient.
+            ///
+            /// # Errors
+            /// If there is no tensor `index`.
             pub fn get(&self, index: usize) -> Result<Option<Tensor>> {
                 let handle = calls::tensor_at(self.slot, index)?;
                 Ok((handle != Handle::NONE).then(|| Tensor::from_handle(handle)))
@@ -230,7 +260,10 @@ impl<T> Write<T> {
         Read::new(self.slot)
     }
 
-    /// Forgets the value and everything below it.
+    /// Removes the value and everything below it.
+    ///
+    /// # Errors
+    /// If the host owns the path.
     pub fn clear(&self) -> Result<()> {
         calls::clear(self.slot)
     }
@@ -238,6 +271,9 @@ impl<T> Write<T> {
 
 impl Write<Series> {
     /// Appends a point.
+    ///
+    /// # Errors
+    /// If the value is no series.
     pub fn push(&self, x: f64, y: f64) -> Result<()> {
         calls::push(self.slot, x, y)
     }
@@ -245,12 +281,17 @@ impl Write<Series> {
 
 impl Write<Tensors> {
     /// Replaces tensor `index`. Shape and type must be those of the parameter.
+    ///
+    /// # Errors
+    /// If there is no tensor `index`, or shape or element type differ.
     pub fn set(&self, index: usize, tensor: &Tensor) -> Result<()> {
         calls::set_tensor_at(self.slot, index, tensor.handle())
     }
 
-    /// Takes gradient `index` away: the next update leaves its parameter as it is. Parameters
-    /// cannot be taken away.
+    /// Removes gradient `index`: the next update skips its parameter. Parameters cannot be removed.
+    ///
+    /// # Errors
+    /// If there is no gradient `index`, or these are no gradients.
     pub fn remove(&self, index: usize) -> Result<()> {
         calls::set_tensor_at(self.slot, index, Handle::NONE)
     }
@@ -260,8 +301,7 @@ fn names(slot: setup::Slot) -> Result<Vec<String>> {
     (0..calls::state_count(slot)?).map(|index| calls::state_name(slot, index)).collect()
 }
 
-/// What to answer to whom reading a slot gave an error: nothing where nothing was written under its
-/// path, else the error.
+/// After reading a slot failed: none if nothing has been written under its path, else the error.
 #[cold]
 #[inline(never)]
 pub(crate) fn none_if_absent<T>(slot: setup::Slot, error: Error) -> Result<Option<T>> {

@@ -1,6 +1,6 @@
 //! Instances that belong to another instance: the metrics of a metrics callback, the schedule of a
-//! scheduler, the callback inside a throttle. They may come from any plugin; the host carries each
-//! call over.
+//! scheduler, the callback inside a throttle. They may come from any plugin; the host passes each
+//! call on.
 //!
 //! All functions are `[training]`; `child` is a number that the calling instance got from setup's
 //! `child`.
@@ -26,8 +26,8 @@ pub struct ChildTable {
     pub schedule_value: unsafe extern "C" fn(child: u32, t: f64, value: *mut f64) -> i32,
     /// Calls a schedule's `length`.
     pub schedule_length: unsafe extern "C" fn(child: u32, length: *mut u64) -> i32,
-    /// Lets a callback handle an event, with that callback's own grants.
+    /// Lets a callback handle an event, with that callback's own access to the state.
     pub callback_on: unsafe extern "C" fn(child: u32, event: *const EventRaw) -> i32,
-    /// Whether a callback subscribed to event `kind` (1) or not (0).
+    /// Whether a callback subscribes to event `kind`: 1 or 0.
     pub callback_handles: unsafe extern "C" fn(child: u32, kind: u32, handles: *mut u32) -> i32,
 }

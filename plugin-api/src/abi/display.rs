@@ -1,5 +1,5 @@
-//! Text and progress for the person at the terminal. The host decides how it looks: a bar on a
-//! terminal, plain lines elsewhere, nothing when asked to be quiet.
+//! Text and progress on the terminal. The host decides how it looks: a bar on a terminal, plain lines
+//! elsewhere, nothing with `--quiet`.
 
 use abi_stable::StableAbi;
 
@@ -13,10 +13,10 @@ pub struct DisplayTable {
     pub print: unsafe extern "C" fn(text: Text) -> i32,
     /// Begins this instance's bar: a label and the number of units; 0 where unknown.
     pub progress_begin: unsafe extern "C" fn(label: Text, total: u64) -> i32,
-    /// Moves the bar; `message` stands beside it.
+    /// Moves the bar to unit `position` and sets the text beside it.
     pub progress_set: unsafe extern "C" fn(position: u64, message: Text) -> i32,
-    /// Ends the bar; `message` stays as a line.
+    /// Ends the bar and prints `message` in its place.
     pub progress_end: unsafe extern "C" fn(message: Text) -> i32,
-    /// Whether progress is drawn as a bar (1) or not (0), so that nobody formats what nobody sees.
+    /// Whether progress is drawn as a bar: 1 or 0. If not, its texts need not be formatted.
     pub interactive: unsafe extern "C" fn() -> u32,
 }

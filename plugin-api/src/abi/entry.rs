@@ -1,4 +1,4 @@
-//! The entry of a plugin: what the host finds when it opens the file.
+//! The entry of a plugin: what the host finds when it has opened the file.
 
 use abi_stable::{StableAbi, library::RootModule, sabi_types::VersionStrings};
 
@@ -44,13 +44,13 @@ pub struct Component {
     /// host's setup functions may be called. On success `instance` is filled; the host calls
     /// `destroy` once for it.
     pub create: unsafe extern "C" fn(config: Text, instance: *mut Instance) -> i32,
-    /// Ends an instance, also a poisoned one. `[training]`
+    /// Ends an instance, also one that panicked. `[training]`
     pub destroy: unsafe extern "C" fn(this: Instance) -> i32,
     /// Writes the state into a buffer of the plugin's that stays valid until the next call of this
     /// instance. `[training]`
     pub save: unsafe extern "C" fn(this: Instance, bytes: *mut Text) -> i32,
-    /// Reads a state that version `state_version` of this component saved; on failure the old state
-    /// stays. `[training]`
+    /// Restores a state that was saved in the format of `state_version`; on failure the old state must
+    /// stay. `[training]`
     pub load: unsafe extern "C" fn(this: Instance, state_version: u32, bytes: Text) -> i32,
     /// Table of a phase.
     pub phase: *const PhaseTable,
@@ -109,7 +109,7 @@ impl Component {
     }
 }
 
-/// All that a plugin offers.
+/// Everything that a plugin offers.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct Entry {
@@ -125,7 +125,7 @@ pub struct Entry {
     pub components: *const Component,
     /// Number of components.
     pub component_count: usize,
-    /// Hands the host's functions to the plugin; called once per loaded file, before anything else.
+    /// Passes the host's functions to the plugin; called once per loaded file, before anything else.
     /// `[any]`
     ///
     /// Calling it again with the same table changes nothing.
@@ -141,7 +141,7 @@ unsafe impl Send for Entry {}
 // SAFETY: as above.
 unsafe impl Sync for Entry {}
 
-/// Where the entry lies: in the plugin's static memory, never null.
+/// Address of the entry: in the plugin's static memory, never null.
 #[repr(transparent)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct EntryPointer(pub *const Entry);

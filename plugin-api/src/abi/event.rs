@@ -103,7 +103,7 @@ const _: () = {
 pub mod phase_kind {
     /// Updates parameters.
     pub const TRAINING: u32 = 0;
-    /// Measures; parameters stay as they are.
+    /// Measures; parameters do not change.
     pub const VALIDATION: u32 = 1;
     /// Anything else.
     pub const OTHER: u32 = 2;
@@ -111,24 +111,24 @@ pub mod phase_kind {
     pub const NONE: u32 = 3;
 }
 
-/// One event, as a callback sees it. Borrowed for the call.
+/// One event, as a callback receives it. Borrowed for the call; not to be written to.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventRaw {
     /// A number of this module, or a custom one.
     pub kind: u32,
-    /// Index of the running phase in the run; `u32::MAX` where none runs.
+    /// Index of the running phase in the run; `u32::MAX` if none is running.
     pub phase: u32,
     /// A number of [`phase_kind`].
     pub phase_kind: u32,
     /// 0.
     pub reserved: u32,
-    /// Epoch of the fit, from 1; 0 before the first.
+    /// Epoch of the fit, counted from 1; 0 before the first.
     pub epoch: u64,
-    /// Step within the epoch, from 1; 0 outside steps.
+    /// Step within the epoch, counted from 1; 0 outside steps.
     pub step: u64,
-    /// Steps that this phase has begun since the run began, this one included.
+    /// Number of steps that this phase has begun since the run began, this one included.
     pub total_steps: u64,
-    /// Steps that an epoch of this phase has; 0 where unknown.
+    /// Number of steps in an epoch of this phase; 0 if unknown.
     pub steps_per_epoch: u64,
 }

@@ -8,7 +8,7 @@ use super::{
     version::Version,
 };
 
-/// The host's functions. One static table per host process, valid for ever.
+/// The host's functions. One static table per host process, valid until it ends.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct HostTable {
@@ -16,7 +16,7 @@ pub struct HostTable {
     pub size: u64,
     /// Contract that the host serves.
     pub contract: Version,
-    /// Leaves the text of the error that the caller is about to return on this thread. `[any]`
+    /// Leaves the text of the error whose status the caller is about to return, on this thread. `[any]`
     pub fail: unsafe extern "C" fn(text: Text),
     /// The text of the last error on this thread, valid until the next call of the host. `[any]`
     pub last_error: unsafe extern "C" fn(text: *mut Text),
@@ -24,17 +24,17 @@ pub struct HostTable {
     pub log: unsafe extern "C" fn(record: *const LogRecordRaw),
     /// A table that the host offers beyond 1.0, or null. `[any]`
     pub extension: unsafe extern "C" fn(id: Text) -> *const (),
-    /// What an instance says of itself while it is created.
+    /// What an instance declares while it is created.
     pub setup: *const SetupTable,
     /// Tensors.
     pub tensor: *const TensorTable,
     /// The state tree.
     pub state: *const StateTable,
-    /// The learner: where the run stands, and the step table for phases.
+    /// The learner: where the run is, and the step table for phases.
     pub learner: *const LearnerTable,
-    /// Figures, texts and pictures of the run.
+    /// Metrics and records of the run.
     pub record: *const RecordTable,
-    /// Progress and text for the person at the terminal.
+    /// Text and progress on the terminal.
     pub display: *const DisplayTable,
     /// Instances that belong to another instance.
     pub child: *const ChildTable,

@@ -1,4 +1,4 @@
-//! Recording: what callbacks report, and loggers that write it somewhere.
+//! Records: what callbacks report, and loggers that write it.
 
 use abi_stable::StableAbi;
 
@@ -58,7 +58,7 @@ pub struct CheckpointRequest {
     /// Metric that ranks checkpoints, as `PHASE/NAME` such as `validation/loss`: the last value of
     /// an epoch that was reported for the run's metrics files.
     pub metric: Text,
-    /// How many of the best ones stay, beside the newest; 0 keeps all.
+    /// Number of best checkpoints that are kept besides the newest; 0 keeps all.
     pub keep: u64,
     /// 1 where higher values are better, else 0.
     pub higher_is_better: u32,
@@ -70,12 +70,12 @@ pub struct CheckpointRequest {
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct LoggerTable {
-    /// Opens the backend; `dir` is a folder of the run that belongs to this instance. Called once
-    /// before the first record.
+    /// Opens the backend; `dir` is this instance's folder in the run, which may not exist yet. Called
+    /// once, before the first record.
     pub open: unsafe extern "C" fn(this: Instance, dir: Text) -> i32,
     /// Writes one record.
     pub write: unsafe extern "C" fn(this: Instance, record: *const RecordRaw) -> i32,
-    /// Everything written so far is on its way to the disk.
+    /// Writes out what is buffered.
     pub flush: unsafe extern "C" fn(this: Instance) -> i32,
     /// The last call: flushes and closes.
     pub close: unsafe extern "C" fn(this: Instance) -> i32,
@@ -85,16 +85,15 @@ pub struct LoggerTable {
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct RecordTable {
-    /// A figure of the running phase for the run's metrics files; `scope` is a number of [`scope`],
-    /// `name` kebab-case.
+    /// Records a metric of the running phase in the run's metrics files; `scope` is a number of
+    /// [`scope`], `name` in kebab-case.
     pub metric: unsafe extern "C" fn(scope: u32, name: Text, value: f64) -> i32,
-    /// Hands a record to every logger of the run; `time` is filled in by the host.
+    /// Passes a record to every logger of the run; the host sets `time`.
     pub log: unsafe extern "C" fn(record: *const RecordRaw) -> i32,
     /// Number of loggers of the run.
     pub loggers: unsafe extern "C" fn(count: *mut usize) -> i32,
-    /// Asks for a checkpoint at the end of this epoch of the fit, once every callback has heard its
-    /// last checkpoint event; asked for within a step, as soon as that step is over. `kept` is 1
-    /// where the run keeps checkpoints, else 0. The last request counts for what stays of those
-    /// that this instance asked for.
+    /// Requests a checkpoint: at the end of this epoch of the fit, after its last checkpoint event, or
+    /// after the current step if requested within one. `kept` is 1 if the run keeps checkpoints, else
+    /// 0. The last request decides how many of this instance's checkpoints are kept.
     pub checkpoint: unsafe extern "C" fn(request: *const CheckpointRequest, kept: *mut u32) -> i32,
 }

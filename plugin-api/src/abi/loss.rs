@@ -8,8 +8,8 @@ use super::handle::{Handle, Instance};
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct LossTable {
-    /// From predictions and targets to a tensor with one element, the mean over the samples; one
-    /// reference for the host.
+    /// Computes the loss of predictions and targets `[samples, ...]`: a tensor with one element, the
+    /// mean over the samples; one reference for the host.
     pub forward:
         unsafe extern "C" fn(this: Instance, yhats: Handle, ys: Handle, value: *mut Handle) -> i32,
 }

@@ -7,7 +7,7 @@ use super::{
     text::Text,
 };
 
-/// What a metric sees of a step.
+/// One step, as a metric sees it.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct MetricInput {
@@ -25,15 +25,15 @@ pub struct MetricInput {
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct MetricTable {
-    /// Forgets what was gathered.
+    /// Forgets all steps.
     pub reset: unsafe extern "C" fn(this: Instance) -> i32,
-    /// Takes in one step and gives the value for that step alone.
+    /// Adds one step; `value` is that of the step alone.
     pub update:
         unsafe extern "C" fn(this: Instance, input: *const MetricInput, value: *mut f64) -> i32,
-    /// The value over everything gathered since `reset`; NaN where nothing was.
+    /// The value over all steps since `reset`; NaN if there were none.
     pub compute: unsafe extern "C" fn(this: Instance, value: *mut f64) -> i32,
     /// More than one number, as JSON (a confusion matrix, values per class), valid until the next
-    /// call of this instance; empty where there is no more.
+    /// call of this instance; empty if there is nothing more.
     pub details: unsafe extern "C" fn(this: Instance, json: *mut Text) -> i32,
 }
 

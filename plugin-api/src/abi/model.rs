@@ -7,7 +7,7 @@ use super::{
     handle::{Handle, Instance},
 };
 
-/// What a model has to fit: the fields of the data.
+/// The fields of the data, which a model is built for.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct ModelSpec {
@@ -25,8 +25,7 @@ pub struct ModelTable {
     /// Makes the parameters with the tensor table's `parameter`; called once, before any forward
     /// pass.
     pub build: unsafe extern "C" fn(this: Instance, spec: *const ModelSpec) -> i32,
-    /// From inputs to outputs, each output one reference for the host. `outputs` has room for
-    /// `capacity`.
+    /// Computes outputs from inputs: at most `capacity`, each one reference for the host.
     pub forward: unsafe extern "C" fn(
         this: Instance,
         inputs: *const Handle,

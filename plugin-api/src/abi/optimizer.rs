@@ -1,5 +1,5 @@
-//! Optimizers: the rule of an update. State tensors and their saving are the host's, the arithmetic
-//! is a fused operation of the tensor table; an optimizer says which, with which hyper-parameters.
+//! Optimizers: the rule that updates a parameter from its gradient. The host keeps and saves the
+//! state tensors; the arithmetic runs through the tensor table, in place.
 
 use abi_stable::StableAbi;
 
@@ -23,7 +23,7 @@ pub struct UpdateRaw {
     pub states: *const Handle,
     /// Number of state tensors.
     pub state_count: usize,
-    /// Which update of this parameter this is, from 1.
+    /// Number of this update of the parameter, counted from 1.
     pub step: u64,
 }
 
@@ -31,7 +31,7 @@ pub struct UpdateRaw {
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct OptimizerTable {
-    /// Called before the updates of a step: read hyper-parameters here.
+    /// Called once per step, before its updates: read hyper-parameters here.
     pub begin: unsafe extern "C" fn(this: Instance) -> i32,
     /// Updates one parameter in place.
     pub update: unsafe extern "C" fn(this: Instance, request: *const UpdateRaw) -> i32,

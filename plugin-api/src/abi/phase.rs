@@ -8,11 +8,13 @@ use super::{handle::Instance, learner::BatchRaw};
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct PhaseTable {
-    /// Called once when the composition stands and before the first epoch.
+    /// Called once, when all instances exist and before the first epoch.
     pub init: unsafe extern "C" fn(this: Instance) -> i32,
-    /// One step on one batch, between the host's `step_begin` and `step_end`.
+    /// One step on one batch. The phase itself calls the learner's `step_begin` and `step_end`, and
+    /// between them sets `step.yhats` and `step.loss` (write access) and dispatches the events of the
+    /// loop.
     pub step: unsafe extern "C" fn(this: Instance, batch: *const BatchRaw) -> i32,
-    /// One epoch, between the host's `epoch_begin` and `epoch_end`. Null: every batch is given to
-    /// `step` in turn.
+    /// One epoch. The phase itself calls the learner's `epoch_begin` and `epoch_end`. Null: the host
+    /// passes every batch to `step`.
     pub epoch: Option<unsafe extern "C" fn(this: Instance) -> i32>,
 }

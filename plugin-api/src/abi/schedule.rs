@@ -8,8 +8,9 @@ use super::handle::Instance;
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug)]
 pub struct ScheduleTable {
-    /// Value at time `t`, from 1. The same `t` always gives the same value.
+    /// The value at time `t`, counted from 1. It must be finite and depend on nothing but `t` and the
+    /// configuration.
     pub value: unsafe extern "C" fn(this: Instance, t: f64, value: *mut f64) -> i32,
-    /// Number of times after which the value stays; 0 for a schedule without end.
+    /// The time from which the value no longer changes; 0 if there is none.
     pub length: unsafe extern "C" fn(this: Instance, length: *mut u64) -> i32,
 }

@@ -1,8 +1,9 @@
-//! The state tree: typed values under dotted paths, behind the grants that each instance asked for.
+//! The state tree: typed values under dotted paths. Each instance reads and writes the paths that it
+//! was granted.
 //!
-//! All functions are `[training]` and need a slot of the calling instance; reading without a grant,
-//! and writing with a read grant, is an error that names instance, path and the line to add. A read
-//! grant on `model` or `params` is deep: nothing reached through it can be changed.
+//! All functions are `[training]` and need a slot of the calling instance. Reading without a grant,
+//! and writing with a read grant, is an error that names the instance, the path and the line to add.
+//! A read grant on `model` or `params` is deep: nothing that is reached through it can be changed.
 
 use abi_stable::StableAbi;
 
@@ -10,7 +11,7 @@ use super::{handle::Handle, setup::Slot, text::Text};
 
 /// Types of values.
 pub mod value {
-    /// Nothing was written yet.
+    /// Nothing has been written yet.
     pub const ABSENT: u32 = 0;
     /// A number (`f64`). A tensor with one element reads as one too.
     pub const NUMBER: u32 = 1;
@@ -18,7 +19,7 @@ pub mod value {
     pub const FLAG: u32 = 2;
     /// UTF-8 text.
     pub const TEXT: u32 = 3;
-    /// Bytes; structured values travel as JSON.
+    /// Bytes; structured values are stored as JSON.
     pub const BYTES: u32 = 4;
     /// A tensor.
     pub const TENSOR: u32 = 5;
@@ -67,7 +68,7 @@ pub struct StateTable {
     /// The points of a series, valid until the next call of the host.
     pub series:
         unsafe extern "C" fn(slot: Slot, points: *mut *const Point, count: *mut usize) -> i32,
-    /// Forgets the value and everything below it.
+    /// Removes the value and everything below it.
     pub clear: unsafe extern "C" fn(slot: Slot) -> i32,
     /// A slot for the child called `name`, with the same rights; asking again gives the same slot.
     pub child: unsafe extern "C" fn(slot: Slot, name: Text, child: *mut Slot) -> i32,
@@ -75,10 +76,10 @@ pub struct StateTable {
     pub count: unsafe extern "C" fn(slot: Slot, count: *mut usize) -> i32,
     /// Name of child or tensor `index`, sorted by name, valid until the next call of the host.
     pub name: unsafe extern "C" fn(slot: Slot, index: usize, name: *mut Text) -> i32,
-    /// Tensor `index` of a map: one reference for the caller; `Handle::NONE` where it has no value
-    /// (no gradient).
+    /// Tensor `index` of a map: one reference for the caller; `Handle::NONE` if it has no value (no
+    /// gradient).
     pub tensor_at: unsafe extern "C" fn(slot: Slot, index: usize, tensor: *mut Handle) -> i32,
-    /// Replaces tensor `index` of a map. Shape and type must fit. `Handle::NONE` takes a gradient
-    /// away: its parameter is left out of the next update.
+    /// Replaces tensor `index` of a map. Shape and type must fit. `Handle::NONE` removes a gradient:
+    /// the next update skips its parameter.
     pub set_tensor_at: unsafe extern "C" fn(slot: Slot, index: usize, tensor: Handle) -> i32,
 }

@@ -4,11 +4,12 @@
 pub const OK: i32 = 0;
 /// Failed; the text says why.
 pub const ERROR: i32 = 1;
-/// Leave the current step; training goes on with the next batch. The text is the reason.
+/// End the current step; training continues with the next batch. The text is the reason.
 pub const CANCEL_STEP: i32 = 2;
-/// Leave the current epoch; the next phase goes on. The text is the reason.
+/// End the current epoch; the next phase runs. The text is the reason.
 pub const CANCEL_EPOCH: i32 = 3;
-/// Leave the fit: an orderly, early end. The text is the reason.
+/// End the fit early, without an error. The text is the reason.
 pub const CANCEL_FIT: i32 = 4;
-/// The plugin panicked; the instance must not be called again. The text is message and place.
+/// The plugin panicked; the instance is not called again, except by `destroy`. The text is message
+/// and place.
 pub const PANIC: i32 = 5;

@@ -7,7 +7,7 @@ use abi_stable::StableAbi;
 
 use super::{handle::Handle, text::Text};
 
-/// Most dimensions of a tensor.
+/// Largest number of dimensions of a tensor.
 pub const MAX_RANK: usize = 8;
 
 /// Shape and type of a tensor.
@@ -43,7 +43,7 @@ pub struct ViewRaw {
     pub reserved: u32,
 }
 
-/// Distributions of a parameter's first values.
+/// Distributions of a parameter's initial values.
 pub mod init {
     /// Every element is `a`.
     pub const CONSTANT: u32 = 0;
@@ -53,8 +53,8 @@ pub mod init {
     pub const NORMAL: u32 = 2;
 }
 
-/// A parameter's first values. They depend on the run's seed, the model's name and the path, not on
-/// the order of creation.
+/// A parameter's initial values. They depend on the run's seed, the model's name and the path, not
+/// on the order of creation.
 #[repr(C)]
 #[derive(StableAbi, Clone, Copy, Debug, PartialEq)]
 pub struct InitRaw {
@@ -82,24 +82,24 @@ pub struct TensorTable {
     ) -> i32,
     /// Adds a reference.
     pub retain: unsafe extern "C" fn(tensor: Handle) -> i32,
-    /// Gives a reference back.
+    /// Releases a reference.
     pub release: unsafe extern "C" fn(tensor: Handle) -> i32,
     /// Shape and type.
     pub info: unsafe extern "C" fn(tensor: Handle, info: *mut TensorInfo) -> i32,
     /// Copies the elements, converted to type `dtype` and in row-major order, to `bytes`.
     pub read: unsafe extern "C" fn(tensor: Handle, dtype: u32, bytes: *mut u8, len: usize) -> i32,
-    /// The elements themselves, without a copy, valid while the reference is held and the tensor is
-    /// not changed in place; an error where they are elsewhere or not contiguous.
+    /// The elements without a copy, valid while the reference is held and the tensor is not changed in
+    /// place. An error if they are on another device or not contiguous.
     pub view: unsafe extern "C" fn(tensor: Handle, view: *mut ViewRaw) -> i32,
-    /// Applies an operation. Gives `output_count` outputs, at most `capacity`, each one reference
-    /// for the caller.
+    /// Applies an operation. Writes `output_count` outputs, at most `capacity`, each one reference for
+    /// the caller.
     pub apply: unsafe extern "C" fn(
         request: *const ApplyRaw,
         outputs: *mut Handle,
         capacity: usize,
         output_count: *mut usize,
     ) -> i32,
-    /// Makes a parameter of the model that is being built; only within a model's `build`. One
+    /// Creates a parameter of the model that is being built. Only within a model's `build`. One
     /// reference for the caller.
     pub parameter: unsafe extern "C" fn(
         path: Text,
@@ -110,7 +110,7 @@ pub struct TensorTable {
     ) -> i32,
     /// The mode of the current forward pass, see [`mode`](super::learner::mode).
     pub mode: unsafe extern "C" fn(mode: *mut u32) -> i32,
-    /// Names the device, such as `cpu` or `cuda:0`.
+    /// Name of the device, such as `cpu` or `cuda:0`.
     pub device: unsafe extern "C" fn(name: *mut Text) -> i32,
 }
 

@@ -1,10 +1,11 @@
 //! The macros that declare configurations.
 
-/// Declares a component's configuration: a struct with a documentation comment, a type, and where
-/// they apply a default and a range for each key.
+/// Declares a component's configuration: a struct whose fields have a documentation comment, a type,
+/// and optionally a default and a range.
 ///
 /// Users write the keys in kebab-case. A key without a default is required. Defaults are JSON:
-/// `0.98`, `"relu"`, `[64, 32]`, `null` for an `Option`.
+/// `0.98`, `"relu"`, `[64, 32]`, `null` for an `Option`. The host checks a run file against types
+/// and ranges before the component is created, and `fluxbay inspect` shows the comments.
 ///
 /// ```
 /// fluxbay_plugin::config! {

@@ -1,5 +1,6 @@
-//! Configuration of components: a struct whose schema is known at compile time, so that the
-//! manifest can hold it.
+//! Configurations of components: structs whose JSON Schema is a constant, so that the manifest can
+//! hold it. Declared with [`config!`](crate::config!), [`choice!`](crate::choice!) and
+//! [`variants!`](crate::variants!).
 
 mod macros;
 mod schema;
@@ -11,9 +12,14 @@ use serde_json::Value;
 
 use crate::{Error, Result};
 
-/// A component's configuration. Made with [`config!`](crate::config!).
+/// A component's configuration: a struct declared with [`config!`](crate::config!), or
+/// [`NoConfig`]. The host passes a JSON object that fits the schema.
 pub trait Config: Described + DeserializeOwned {
-    /// Reads a JSON object; keys that are missing get their defaults.
+    /// Reads a JSON object; missing keys get their defaults. Useful in tests:
+    /// `Config::from_json("{}")`.
+    ///
+    /// # Errors
+    /// If a key is unknown, missing, or has a wrong type; the error names the key.
     fn from_json(text: &str) -> Result<Self> {
         let mut value: Value = if text.trim().is_empty() {
             Value::Object(Default::default())
@@ -25,7 +31,8 @@ pub trait Config: Described + DeserializeOwned {
     }
 }
 
-/// The configuration of a component that has nothing to configure.
+/// The configuration of a component without settings: `type Config = NoConfig;`. Any key in the run
+/// file is an error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoConfig {}

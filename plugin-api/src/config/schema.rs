@@ -5,7 +5,9 @@ use serde_json::{Map, Value};
 
 use crate::{Error, Result, json::Sink};
 
-/// A type whose schema is known at compile time.
+/// A type that can be a value in a configuration, with its schema as a constant. Implemented for
+/// numbers, texts, lists, maps and options, and by [`choice!`](crate::choice!) and
+/// [`variants!`](crate::variants!).
 pub trait Described {
     /// The schema.
     const SCHEMA: Schema;

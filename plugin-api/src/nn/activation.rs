@@ -4,7 +4,7 @@ use super::Module;
 use crate::{Result, Tensor, abi::operation::activation};
 
 crate::choice! {
-    /// Function behind a layer.
+    /// Activation after a layer, as a setting of a run file and as a [`Module`].
     pub enum Activation {
         /// The value itself.
         None,

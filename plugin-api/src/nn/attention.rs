@@ -15,7 +15,10 @@ pub struct SelfAttention {
 /// Self-attention. Parameters below `qkv` (`[3 width, width]`) and `proj` (`[width, width]`), each
 /// with a bias.
 ///
-/// A causal one lets each position see itself and those before it.
+/// If `causal`, each position attends to itself and earlier ones only.
+///
+/// # Errors
+/// Outside [`Model::build`](crate::Model::build), or if the model has a parameter of that path already. Also if the sizes do not fit together.
 pub fn self_attention(
     width: usize,
     heads: usize,

@@ -3,7 +3,8 @@
 use super::{Activation, Init, Module, Params};
 use crate::{Error, Result, Tensor, abi::operation::op};
 
-/// How a convolution moves. The same in both directions.
+/// Geometry of a convolution, the same in both directions. The default has stride 1, no padding and a
+/// bias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConvConfig {
     /// Steps between windows.
@@ -12,11 +13,11 @@ pub struct ConvConfig {
     pub padding: usize,
     /// Steps between the elements of a window.
     pub dilation: usize,
-    /// Groups of channels that do not see each other.
+    /// Number of groups of channels that are convolved apart.
     pub groups: usize,
     /// Whether a bias is added.
     pub bias: bool,
-    /// Function behind it, in the same pass.
+    /// Activation after it, in the same pass.
     pub activation: Activation,
 }
 
@@ -70,7 +71,8 @@ convolutions! {
     /// Convolution over two axes: `[batch, in, height, width]` becomes
     /// `[batch, out, height', width']`.
     Conv2d;
-    /// Transposed convolution over two axes.
+    /// Transposed convolution over two axes: `[batch, in, height, width]` becomes
+    /// `[batch, out, height', width']`, enlarged by the stride.
     ConvTranspose2d;
 }
 
@@ -99,6 +101,9 @@ fn bias_of(
 
 /// A convolution over one axis. Parameters `weight` `[out, in / groups, kernel]` and `bias`
 /// `[out]`.
+///
+/// # Errors
+/// Outside [`Model::build`](crate::Model::build), or if the model has a parameter of that path already. Also if the sizes do not fit together.
 pub fn conv1d(
     inputs: usize,
     outputs: usize,
@@ -115,6 +120,9 @@ pub fn conv1d(
 
 /// A convolution over two axes. Parameters `weight` `[out, in / groups, kernel, kernel]` and `bias`
 /// `[out]`, both uniform within `1 / sqrt(in / groups * kernel^2)` at first.
+///
+/// # Errors
+/// Outside [`Model::build`](crate::Model::build), or if the model has a parameter of that path already. Also if the sizes do not fit together.
 pub fn conv2d(
     inputs: usize,
     outputs: usize,
@@ -131,6 +139,9 @@ pub fn conv2d(
 
 /// A transposed convolution over two axes. Parameters `weight` `[in, out / groups, kernel, kernel]`
 /// and `bias` `[out]`.
+///
+/// # Errors
+/// Outside [`Model::build`](crate::Model::build), or if the model has a parameter of that path already. Also if the sizes do not fit together.
 pub fn conv_transpose2d(
     inputs: usize,
     outputs: usize,
@@ -213,16 +224,25 @@ impl Module for Pool2d {
 impl Tensor {
     /// Largest value of each square window of `[batch, channels, height, width]`; windows do not
     /// overlap.
+    ///
+    /// # Errors
+    /// Outside [`Model::build`](crate::Model::build), or if the model has a parameter of that path already. Also if the sizes do not fit together.
     pub fn max_pool2d(&self, kernel: usize) -> Result<Tensor> {
         pool2d(Pool::Max, kernel, kernel, 0).forward(self)
     }
 
     /// Mean of each square window of `[batch, channels, height, width]`; windows do not overlap.
+    ///
+    /// # Errors
+    /// Outside [`Model::build`](crate::Model::build), or if the model has a parameter of that path already. Also if the sizes do not fit together.
     pub fn avg_pool2d(&self, kernel: usize) -> Result<Tensor> {
         pool2d(Pool::Avg, kernel, kernel, 0).forward(self)
     }
 
     /// Nearest-neighbour enlargement of `[batch, channels, height, width]`.
+    ///
+    /// # Errors
+    /// Outside [`Model::build`](crate::Model::build), or if the model has a parameter of that path already. Also if the sizes do not fit together.
     pub fn upsample_nearest2d(&self, height: usize, width: usize) -> Result<Tensor> {
         Tensor::apply(op::UPSAMPLE_NEAREST2D, &[self], &[height as i64, width as i64], &[])
     }

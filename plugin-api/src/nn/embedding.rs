@@ -11,6 +11,9 @@ pub struct Embedding {
 
 /// A table of `entries` vectors. Parameter `weight` `[entries, width]`, normal with standard
 /// deviation `std` at first.
+///
+/// # Errors
+/// Outside [`Model::build`](crate::Model::build), or if the model has a parameter of that path already.
 pub fn embedding(entries: usize, width: usize, std: f64, params: Params) -> Result<Embedding> {
     Ok(Embedding {
         weight: params.get((entries, width), "weight", Init::Normal { mean: 0.0, std })?,

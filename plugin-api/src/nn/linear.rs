@@ -13,6 +13,9 @@ pub struct Linear {
 
 /// A fully connected layer. Parameters `weight` `[out, in]` and `bias` `[out]`, both uniform within
 /// `1 / sqrt(in)` at first.
+///
+/// # Errors
+/// Outside [`Model::build`](crate::Model::build), or if the model has a parameter of that path already.
 pub fn linear(inputs: usize, outputs: usize, params: Params) -> Result<Linear> {
     let first = Init::symmetric(1.0 / (inputs.max(1) as f64).sqrt());
     let bias = params.get(outputs, "bias", first)?;
@@ -20,6 +23,9 @@ pub fn linear(inputs: usize, outputs: usize, params: Params) -> Result<Linear> {
 }
 
 /// A fully connected layer without a bias.
+///
+/// # Errors
+/// Outside [`Model::build`](crate::Model::build), or if the model has a parameter of that path already.
 pub fn linear_no_bias(inputs: usize, outputs: usize, params: Params) -> Result<Linear> {
     let first = Init::symmetric(1.0 / (inputs.max(1) as f64).sqrt());
     Ok(Linear {
@@ -30,7 +36,7 @@ pub fn linear_no_bias(inputs: usize, outputs: usize, params: Params) -> Result<L
 }
 
 impl Linear {
-    /// A layer over tensors that are there already: `weight` `[out, in]`, `bias` `[out]`.
+    /// A layer over existing tensors: `weight` `[out, in]`, `bias` `[out]`.
     pub fn new(weight: Tensor, bias: Option<Tensor>) -> Linear {
         Linear { weight, bias, activation: Activation::None }
     }
@@ -52,6 +58,9 @@ impl Linear {
 
     /// As [`Module::forward`], of samples of any shape: `[batch, ..]` becomes `[batch, out]`. All
     /// dimensions but the first are taken as one, which saves flattening them.
+    ///
+    /// # Errors
+    /// If the sizes do not fit.
     pub fn forward_flat(&self, xs: &Tensor) -> Result<Tensor> {
         self.run(op::FLAT_LINEAR, xs)
     }

@@ -1,7 +1,22 @@
 //! Layers over parameters that the host keeps, with candle-nn's names.
 //!
-//! A layer is made from sizes and a place for its parameters, `linear(784, 128, params.pp("fc1"))`,
-//! and run with [`Module::forward`]. First values are PyTorch's unless the layer says otherwise.
+//! A layer is created from sizes and a path for its parameters, and run with [`Module::forward`].
+//! Initial values are PyTorch's unless the layer says otherwise.
+//!
+//! ```
+//! use fluxbay_plugin::{
+//!     nn::{Sequential, linear, seq},
+//!     prelude::*,
+//! };
+//!
+//! /// `[batch, 784]` to `[batch, 10]`, with parameters `fc1.weight`, `fc1.bias`, `fc2.weight`, ...
+//! fn classifier(params: Params) -> Result<Sequential> {
+//!     Ok(seq()
+//!         .add(linear(784, 128, params.pp("fc1"))?)
+//!         .add(|xs: &Tensor| xs.relu())
+//!         .add(linear(128, 10, params.pp("fc2"))?))
+//! }
+//! ```
 
 mod activation;
 mod attention;
@@ -30,9 +45,13 @@ pub use sequential::{Sequential, seq};
 
 use crate::{Result, Tensor};
 
-/// Something with a forward pass: one tensor in, one out.
+/// A layer or a function with a forward pass: one tensor in, one out. Closures
+/// `|xs: &Tensor| xs.relu()` are modules too.
 pub trait Module {
-    /// From input to output.
+    /// Computes the output from the input.
+    ///
+    /// # Errors
+    /// If shape or element type do not fit; the error names both.
     fn forward(&self, xs: &Tensor) -> Result<Tensor>;
 }
 

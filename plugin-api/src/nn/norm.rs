@@ -12,6 +12,9 @@ pub struct LayerNorm {
 }
 
 /// Layer normalisation. Parameters `weight` and `bias` `[width]`.
+///
+/// # Errors
+/// Outside [`Model::build`](crate::Model::build), or if the model has a parameter of that path already.
 pub fn layer_norm(width: usize, epsilon: f64, params: Params) -> Result<LayerNorm> {
     Ok(LayerNorm {
         weight: params.get(width, "weight", Init::ONES)?,
@@ -35,6 +38,9 @@ pub struct RmsNorm {
 }
 
 /// Root-mean-square normalisation. Parameter `weight` `[width]`.
+///
+/// # Errors
+/// Outside [`Model::build`](crate::Model::build), or if the model has a parameter of that path already.
 pub fn rms_norm(width: usize, epsilon: f64, params: Params) -> Result<RmsNorm> {
     Ok(RmsNorm { weight: params.get(width, "weight", Init::ONES)?, epsilon })
 }
@@ -59,6 +65,9 @@ pub struct BatchNorm {
 
 /// Batch normalisation. Parameters `weight` and `bias`, buffers `running_mean` and `running_var`,
 /// all `[channels]`.
+///
+/// # Errors
+/// Outside [`Model::build`](crate::Model::build), or if the model has a parameter of that path already.
 pub fn batch_norm(channels: usize, params: Params) -> Result<BatchNorm> {
     Ok(BatchNorm {
         weight: params.get(channels, "weight", Init::ONES)?,
@@ -88,6 +97,9 @@ pub struct GroupNorm {
 }
 
 /// Group normalisation. Parameters `weight` and `bias` `[channels]`.
+///
+/// # Errors
+/// Outside [`Model::build`](crate::Model::build), or if the model has a parameter of that path already.
 pub fn group_norm(
     groups: usize,
     channels: usize,

@@ -7,7 +7,7 @@ use crate::{
     trampoline::calls,
 };
 
-/// Distribution of a parameter's first values.
+/// Distribution of a parameter's initial values.
 ///
 /// They depend on the run's seed, the model's name and the parameter's path, not on the order of
 /// creation.
@@ -60,8 +60,8 @@ impl Init {
     }
 }
 
-/// The parameters of a model, under dotted paths. Made by the host for
-/// [`Model::build`](crate::Model::build).
+/// The parameters of a model, under dotted paths. [`Model::build`](crate::Model::build) receives
+/// the root; [`Params::pp`] makes the path of a layer.
 #[derive(Clone, Debug)]
 pub struct Params {
     prefix: String,
@@ -77,12 +77,18 @@ impl Params {
         Params { prefix: self.path(&name.to_string()) }
     }
 
-    /// Makes the trainable parameter `name`.
+    /// Creates the trainable parameter `name`.
+    ///
+    /// # Errors
+    /// Outside [`Model::build`](crate::Model::build), or if the model has a parameter of that path already.
     pub fn get(&self, shape: impl Shape, name: &str, init: Init) -> Result<Tensor> {
         self.make(&shape, name, init, 0)
     }
 
-    /// Makes the buffer `name`: saved with the model, but no optimizer touches it.
+    /// Creates the buffer `name`: saved with the model, but not updated by optimizers.
+    ///
+    /// # Errors
+    /// Outside [`Model::build`](crate::Model::build), or if the model has a parameter of that path already.
     pub fn buffer(&self, shape: impl Shape, name: &str, init: Init) -> Result<Tensor> {
         self.make(&shape, name, init, 1)
     }

@@ -3,7 +3,7 @@
 use super::Module;
 use crate::{Result, Tensor};
 
-/// Layers one after the other.
+/// Layers that run one after the other, each on the output of the one before.
 #[derive(Default)]
 pub struct Sequential {
     layers: Vec<Box<dyn Module>>,

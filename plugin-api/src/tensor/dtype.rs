@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::abi::handle::dtype;
 
-/// Element type of a tensor.
+/// Element type of a tensor. Gradients flow to floating-point tensors only; class labels and indices
+/// are `u32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DType {
     /// Unsigned 8-bit integer.
@@ -51,7 +52,7 @@ impl fmt::Display for DType {
     }
 }
 
-/// A Rust type that tensors can be made from and read as.
+/// A Rust type that tensors can be created from and read as: `u8`, `u32`, `i64`, `f32`, `f64`.
 pub trait Element: Copy + Default + sealed::Sealed + 'static {
     /// Its element type.
     const DTYPE: DType;

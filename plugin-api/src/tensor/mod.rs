@@ -1,7 +1,7 @@
-//! Tensors: handles to the host's, with candle's names.
+//! Tensors: handles of the host's tensors, with candle's names.
 //!
 //! A [`Tensor`] is a number that the host checks at each use. Cloning adds a reference, dropping
-//! gives one back. The device is the host's business: the same plugin file trains on any.
+//! releases one. The host decides the device: the same plugin file trains on any.
 
 mod dtype;
 mod ops;
@@ -18,9 +18,22 @@ use crate::{
     trampoline::calls,
 };
 
-/// A tensor of the host. `[training thread]`
-// As its handle, so that handles which the host lends for a call can be looked at as tensors that
-// are not released.
+/// A tensor of the host: a handle, not the elements. `[training thread]`
+///
+/// Methods are candle's (`x.matmul(&w)?.relu()?`); `&a + &b` works too. Each runs on the run's
+/// device and, in a training phase, is recorded for the backward pass. A tensor that is kept beyond
+/// its step keeps the recorded operations of that step: [`detach`](Tensor::detach) it first. Outside
+/// a call of the host every method returns an error.
+///
+/// ```
+/// # use fluxbay_plugin::prelude::*;
+/// /// Shares of the classes `[batch, classes]`, of logits divided by a temperature.
+/// fn shares(logits: &Tensor, temperature: f64) -> Result<Tensor> {
+///     logits.affine(1.0 / temperature, 0.0)?.softmax(-1)
+/// }
+/// ```
+// Transparent, so that handles which the host lends for a call can be used as tensors that are not
+// released.
 #[repr(transparent)]
 #[derive(Debug)]
 pub struct Tensor {
@@ -34,7 +47,7 @@ impl Tensor {
         Tensor { handle, marker: PhantomData }
     }
 
-    /// Adds a reference to a handle that belongs to somebody else.
+    /// Adds a reference to a borrowed handle.
     pub(crate) fn from_borrowed(handle: Handle) -> Result<Tensor> {
         calls::retain(handle)?;
         Ok(Tensor::from_handle(handle))
@@ -47,12 +60,15 @@ impl Tensor {
         handle
     }
 
-    /// The handle, which stays this tensor's.
+    /// The handle. The reference stays with this tensor.
     pub fn handle(&self) -> Handle {
         self.handle
     }
 
     /// Applies an operation of the contract by its number; the named methods are built on this.
+    ///
+    /// # Errors
+    /// If the operation does not exist or its inputs do not fit, or if it has not exactly one output.
     pub fn apply(
         operation: u32,
         inputs: &[&Tensor],
@@ -69,6 +85,9 @@ impl Tensor {
     }
 
     /// Applies an operation with several outputs, or none.
+    ///
+    /// # Errors
+    /// If the operation does not exist or its inputs do not fit.
     pub fn apply_many(
         operation: u32,
         inputs: &[&Tensor],
@@ -81,6 +100,9 @@ impl Tensor {
     }
 
     /// A tensor of `shape` from its elements in row-major order.
+    ///
+    /// # Errors
+    /// If the number of elements is not that of the shape.
     pub fn from_slice<T: Element>(elements: &[T], shape: impl Shape) -> Result<Tensor> {
         let shape: Vec<u64> = shape.sizes().iter().map(|size| *size as u64).collect();
         let count: u64 = shape.iter().product();
@@ -93,14 +115,20 @@ impl Tensor {
         Ok(Tensor::from_handle(calls::create(T::DTYPE.number(), &shape, T::bytes(elements))?))
     }
 
-    /// All elements in row-major order, converted to `T`.
+    /// Copies all elements in row-major order, converted to `T`.
+    ///
+    /// # Errors
+    /// Outside a call of the host.
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
         let mut elements = vec![T::default(); self.elem_count()?];
         calls::read(self.handle, T::DTYPE.number(), T::bytes_mut(&mut elements))?;
         Ok(elements)
     }
 
-    /// The only element, converted to `T`; an error where there are more or none.
+    /// The only element, converted to `T`.
+    ///
+    /// # Errors
+    /// If it has not exactly one element.
     pub fn to_scalar<T: Element>(&self) -> Result<T> {
         let count = self.elem_count()?;
         if count != 1 {
@@ -114,8 +142,10 @@ impl Tensor {
         Ok(element[0])
     }
 
-    /// Lets `body` look at the elements without a copy, in row-major order; they must be of type
-    /// `T` and on the processor.
+    /// Passes the elements to `body` without a copy, in row-major order.
+    ///
+    /// # Errors
+    /// If the elements have another type, are not on the processor, or are not contiguous.
     pub fn with_slice<T: Element, R>(&self, body: impl FnOnce(&[T]) -> R) -> Result<R> {
         let view = calls::view(self.handle)?;
         if view.dtype != T::DTYPE.number() {
@@ -129,11 +159,17 @@ impl Tensor {
     }
 
     /// Dimensions, such as `[batch, features]`.
+    ///
+    /// # Errors
+    /// Outside a call of the host.
     pub fn dims(&self) -> Result<Vec<usize>> {
         Ok(self.info()?.dims().iter().map(|size| *size as usize).collect())
     }
 
-    /// Size of one dimension; negative ones count from the end.
+    /// Size of one dimension; negative dimensions count from the end.
+    ///
+    /// # Errors
+    /// If there is no such dimension.
     pub fn dim(&self, dim: i64) -> Result<usize> {
         let info = self.info()?;
         let index = if dim < 0 { dim + i64::from(info.rank) } else { dim };
@@ -144,16 +180,25 @@ impl Tensor {
     }
 
     /// Number of dimensions.
+    ///
+    /// # Errors
+    /// Outside a call of the host.
     pub fn rank(&self) -> Result<usize> {
         Ok(self.info()?.rank as usize)
     }
 
     /// Number of elements.
+    ///
+    /// # Errors
+    /// Outside a call of the host.
     pub fn elem_count(&self) -> Result<usize> {
         Ok(self.info()?.dims().iter().product::<u64>() as usize)
     }
 
     /// Element type.
+    ///
+    /// # Errors
+    /// If the element type is newer than this crate.
     pub fn dtype(&self) -> Result<DType> {
         let number = self.info()?.dtype;
         DType::from_number(number)

@@ -1,5 +1,5 @@
-//! The named operations, as candle names them. Each is one of the contract's operations, whose page
-//! in [`operation`](crate::abi::operation) gives shapes, formula and gradient.
+//! The operations by name, as candle names them. Each is an operation of the contract, whose
+//! constant in [`op`] documents shapes, formula and gradient.
 
 use super::{DType, Dims, Shape, Tensor};
 use crate::{
@@ -14,6 +14,9 @@ use crate::{
 macro_rules! unary {
     ($($(#[$doc:meta])* $name:ident = $code:ident),+ $(,)?) => { $(
         $(#[$doc])*
+        ///
+        /// # Errors
+        /// If shapes or element types do not fit; the error names the operation.
         pub fn $name(&self) -> Result<Tensor> {
             Tensor::apply(op::$code, &[self], &[], &[])
         }
@@ -23,6 +26,9 @@ macro_rules! unary {
 macro_rules! binary {
     ($($(#[$doc:meta])* $name:ident = $code:ident),+ $(,)?) => { $(
         $(#[$doc])*
+        ///
+        /// # Errors
+        /// If shapes or element types do not fit; the error names the operation.
         pub fn $name(&self, other: &Tensor) -> Result<Tensor> {
             Tensor::apply(op::$code, &[self, other], &[], &[])
         }
@@ -32,16 +38,25 @@ macro_rules! binary {
 macro_rules! reduce {
     ($($(#[$doc:meta])* $name:ident, $keepdim:ident, $all:ident = $code:ident),+ $(,)?) => { $(
         $(#[$doc])*
+        ///
+        /// # Errors
+        /// If there is no such dimension.
         pub fn $name(&self, dims: impl Dims) -> Result<Tensor> {
             self.reduce(op::$code, false, &dims)
         }
 
         #[doc = concat!("As [`Tensor::", stringify!($name), "`], keeping the dimensions with size 1.")]
+        ///
+        /// # Errors
+        /// If there is no such dimension.
         pub fn $keepdim(&self, dims: impl Dims) -> Result<Tensor> {
             self.reduce(op::$code, true, &dims)
         }
 
         #[doc = concat!("As [`Tensor::", stringify!($name), "`] over all dimensions: a scalar.")]
+        ///
+        /// # Errors
+        /// If the element type does not fit.
         pub fn $all(&self) -> Result<Tensor> {
             self.reduce(op::$code, false, &[0_i64; 0])
         }
@@ -133,36 +148,57 @@ impl Tensor {
     }
 
     /// `self * mul + add`.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn affine(&self, mul: f64, add: f64) -> Result<Tensor> {
         Tensor::apply(op::AFFINE, &[self], &[], &[mul, add])
     }
 
     /// `self ^ exponent`.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn powf(&self, exponent: f64) -> Result<Tensor> {
         Tensor::apply(op::POWF, &[self], &[], &[exponent])
     }
 
     /// Kept within `[min, max]`.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn clamp(&self, min: f64, max: f64) -> Result<Tensor> {
         Tensor::apply(op::CLAMP, &[self], &[], &[min, max])
     }
 
     /// `x` where positive, else `alpha (e^x - 1)`.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn elu(&self, alpha: f64) -> Result<Tensor> {
         Tensor::apply(op::ELU, &[self], &[], &[alpha])
     }
 
     /// `x` where positive, else `slope x`.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn leaky_relu(&self, slope: f64) -> Result<Tensor> {
         Tensor::apply(op::LEAKY_RELU, &[self], &[], &[slope])
     }
 
     /// `yes` where this is not 0, else `no`; broadcasting. This tensor holds `u8`, `u32` or `i64`.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn where_cond(&self, yes: &Tensor, no: &Tensor) -> Result<Tensor> {
         Tensor::apply(op::WHERE_COND, &[self, yes, no], &[], &[])
     }
 
     /// Converted to another element type.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn to_dtype(&self, dtype: DType) -> Result<Tensor> {
         Tensor::apply(op::TO_DTYPE, &[self], &[i64::from(dtype.number())], &[])
     }
@@ -190,6 +226,9 @@ impl Tensor {
     }
 
     /// Variance over dimensions, divided by the count less `correction` (1 for the unbiased one).
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn var(&self, dims: impl Dims, correction: usize) -> Result<Tensor> {
         let mut ints = vec![0, correction as i64];
         ints.extend(dims.dims());
@@ -197,37 +236,58 @@ impl Tensor {
     }
 
     /// Index (`u32`) of the first largest value along a dimension.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn argmax(&self, dim: i64) -> Result<Tensor> {
         Tensor::apply(op::ARGMAX, &[self], &[0, dim], &[])
     }
 
     /// Index (`u32`) of the first smallest value along a dimension.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn argmin(&self, dim: i64) -> Result<Tensor> {
         Tensor::apply(op::ARGMIN, &[self], &[0, dim], &[])
     }
 
     /// Running sum along a dimension.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn cumsum(&self, dim: i64) -> Result<Tensor> {
         Tensor::apply(op::CUMSUM, &[self], &[dim], &[])
     }
 
     /// Values and indices (`u32`) in ascending order along a dimension; equal values keep their
     /// order.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn sort(&self, dim: i64) -> Result<(Tensor, Tensor)> {
         pair(Tensor::apply_many(op::SORT, &[self], &[dim, 0], &[])?)
     }
 
     /// Values and indices (`u32`) of the `k` largest along the last dimension, in descending order.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn top_k(&self, k: usize) -> Result<(Tensor, Tensor)> {
         pair(Tensor::apply_many(op::TOP_K, &[self], &[k as i64], &[])?)
     }
 
     /// Softmax along a dimension.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn softmax(&self, dim: i64) -> Result<Tensor> {
         Tensor::apply(op::SOFTMAX, &[self], &[dim], &[])
     }
 
     /// Logarithm of softmax along a dimension.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn log_softmax(&self, dim: i64) -> Result<Tensor> {
         Tensor::apply(op::LOG_SOFTMAX, &[self], &[dim], &[])
     }
@@ -244,11 +304,17 @@ fn pair(outputs: Vec<Tensor>) -> Result<(Tensor, Tensor)> {
 /// Shape and position.
 impl Tensor {
     /// The same elements in another shape.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn reshape(&self, shape: impl Shape) -> Result<Tensor> {
         Tensor::apply(op::RESHAPE, &[self], &shape.sizes(), &[])
     }
 
     /// All dimensions from `dim` on become one: `flatten_from(1)` makes `[batch, features]`.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn flatten_from(&self, dim: usize) -> Result<Tensor> {
         let info = self.info()?;
         let (kept, merged) = info.dims().split_at(dim.min(info.dims().len()));
@@ -261,81 +327,129 @@ impl Tensor {
     }
 
     /// Two dimensions swapped.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn transpose(&self, a: i64, b: i64) -> Result<Tensor> {
         Tensor::apply(op::TRANSPOSE, &[self], &[a, b], &[])
     }
 
     /// The last two dimensions swapped.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn t(&self) -> Result<Tensor> {
         self.transpose(-2, -1)
     }
 
     /// Dimensions in another order.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn permute(&self, dims: impl Dims) -> Result<Tensor> {
         Tensor::apply(op::PERMUTE, &[self], &dims.dims(), &[])
     }
 
     /// `length` entries of a dimension from `start` on.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn narrow(&self, dim: i64, start: usize, length: usize) -> Result<Tensor> {
         Tensor::apply(op::NARROW, &[self], &[dim, start as i64, length as i64], &[])
     }
 
     /// Without a dimension of size 1.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn squeeze(&self, dim: i64) -> Result<Tensor> {
         Tensor::apply(op::SQUEEZE, &[self], &[dim], &[])
     }
 
     /// With a new dimension of size 1.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn unsqueeze(&self, dim: i64) -> Result<Tensor> {
         Tensor::apply(op::UNSQUEEZE, &[self], &[dim], &[])
     }
 
     /// Stretched to a shape by repeating dimensions of size 1.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn broadcast_as(&self, shape: impl Shape) -> Result<Tensor> {
         Tensor::apply(op::BROADCAST_AS, &[self], &shape.sizes(), &[])
     }
 
     /// Tensors joined along a dimension.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn cat(tensors: &[&Tensor], dim: i64) -> Result<Tensor> {
         Tensor::apply(op::CAT, tensors, &[dim], &[])
     }
 
     /// Tensors of one shape joined along a new dimension.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn stack(tensors: &[&Tensor], dim: i64) -> Result<Tensor> {
         Tensor::apply(op::STACK, tensors, &[dim], &[])
     }
 
     /// A border of `value` on a dimension.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn pad(&self, dim: i64, before: usize, after: usize, value: f64) -> Result<Tensor> {
         Tensor::apply(op::PAD, &[self], &[dim, before as i64, after as i64], &[value])
     }
 
     /// Dimensions reversed.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn flip(&self, dims: impl Dims) -> Result<Tensor> {
         Tensor::apply(op::FLIP, &[self], &dims.dims(), &[])
     }
 
     /// The slices of a dimension that `indices` `[n]` name.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn index_select(&self, indices: &Tensor, dim: i64) -> Result<Tensor> {
         Tensor::apply(op::INDEX_SELECT, &[self, indices], &[dim], &[])
     }
 
     /// The elements that `indices` name along a dimension.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn gather(&self, indices: &Tensor, dim: i64) -> Result<Tensor> {
         Tensor::apply(op::GATHER, &[self, indices], &[dim], &[])
     }
 
     /// `source` added at the places that `indices` name along a dimension.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn scatter_add(&self, indices: &Tensor, source: &Tensor, dim: i64) -> Result<Tensor> {
         Tensor::apply(op::SCATTER_ADD, &[self, indices, source], &[dim], &[])
     }
 
     /// Rows of this table `[n, c]` by `ids` `[..]`: `[.., c]`.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn embedding(&self, ids: &Tensor) -> Result<Tensor> {
         Tensor::apply(op::EMBEDDING, &[self, ids], &[], &[])
     }
 
     /// 1 at each index, 0 elsewhere: `[..]` becomes `[.., classes]`, `f32`.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn one_hot(&self, classes: usize) -> Result<Tensor> {
         Tensor::apply(op::ONE_HOT, &[self], &[classes as i64], &[])
     }
@@ -344,36 +458,57 @@ impl Tensor {
 /// New tensors.
 impl Tensor {
     /// All 0.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn zeros(shape: impl Shape, dtype: DType) -> Result<Tensor> {
         Tensor::full(0.0, shape, dtype)
     }
 
     /// All 1.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn ones(shape: impl Shape, dtype: DType) -> Result<Tensor> {
         Tensor::full(1.0, shape, dtype)
     }
 
     /// All one value.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn full(value: f64, shape: impl Shape, dtype: DType) -> Result<Tensor> {
         Tensor::apply(op::FULL, &[], &of_shape(&[i64::from(dtype.number())], &shape), &[value])
     }
 
     /// All 0, with the shape and type of this one.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn zeros_like(&self) -> Result<Tensor> {
         Tensor::zeros(self.dims()?, self.dtype()?)
     }
 
     /// All 1, with the shape and type of this one.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn ones_like(&self) -> Result<Tensor> {
         Tensor::ones(self.dims()?, self.dtype()?)
     }
 
     /// `start, start + step, ..` below `end`.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn arange(start: f64, end: f64, step: f64, dtype: DType) -> Result<Tensor> {
         Tensor::apply(op::ARANGE, &[], &[i64::from(dtype.number())], &[start, end, step])
     }
 
     /// Uniform random numbers in `[low, high)`, from the run's seeded generator.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn rand(low: f64, high: f64, shape: impl Shape, dtype: DType) -> Result<Tensor> {
         Tensor::apply(
             op::UNIFORM,
@@ -384,6 +519,9 @@ impl Tensor {
     }
 
     /// Normal random numbers, from the run's seeded generator.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn randn(mean: f64, std: f64, shape: impl Shape, dtype: DType) -> Result<Tensor> {
         Tensor::apply(
             op::NORMAL,
@@ -394,6 +532,9 @@ impl Tensor {
     }
 
     /// Random zeros and ones, from the run's seeded generator; 1 with this probability.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn bernoulli(probability: f64, shape: impl Shape, dtype: DType) -> Result<Tensor> {
         Tensor::apply(
             op::BERNOULLI,
@@ -404,6 +545,9 @@ impl Tensor {
     }
 
     /// A random order of `0..n`, `u32` `[n]`, from the run's seeded generator.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn permutation(n: usize) -> Result<Tensor> {
         Tensor::apply(op::PERMUTATION, &[], &[-1, n as i64], &[])
     }
@@ -419,11 +563,17 @@ fn of_shape(first: &[i64], shape: &impl Shape) -> Vec<i64> {
 impl Tensor {
     /// Softmax cross-entropy of logits `[.., c]` against labels (`u32`) `[..]` or probabilities
     /// `[.., c]`.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn cross_entropy(&self, target: &Tensor, label_smoothing: f64) -> Result<Tensor> {
         Tensor::apply(op::CROSS_ENTROPY, &[self, target], &[reduction::MEAN], &[label_smoothing])
     }
 
     /// As [`Tensor::cross_entropy`], one value per sample.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn cross_entropy_per_sample(
         &self,
         target: &Tensor,
@@ -433,21 +583,33 @@ impl Tensor {
     }
 
     /// Mean squared error; both of one shape.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn mse(&self, target: &Tensor) -> Result<Tensor> {
         Tensor::apply(op::MSE, &[self, target], &[], &[])
     }
 
     /// Mean absolute error; both of one shape.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn mae(&self, target: &Tensor) -> Result<Tensor> {
         Tensor::apply(op::MAE, &[self, target], &[], &[])
     }
 
     /// Mean Huber loss; both of one shape.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn huber(&self, target: &Tensor, delta: f64) -> Result<Tensor> {
         Tensor::apply(op::HUBER, &[self, target], &[], &[delta])
     }
 
     /// Mean binary cross-entropy of logits against probabilities of one shape.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn bce_with_logits(&self, target: &Tensor) -> Result<Tensor> {
         Tensor::apply(op::BCE_WITH_LOGITS, &[self, target], &[], &[])
     }
@@ -456,11 +618,17 @@ impl Tensor {
 /// Statistics that no gradient flows through.
 impl Tensor {
     /// Euclidean norm over all elements of all tensors together: a scalar.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn global_norm(tensors: &[&Tensor]) -> Result<Tensor> {
         Tensor::apply(op::GLOBAL_NORM, tensors, &[], &[])
     }
 
     /// Counts (`u32`, `[bins]`) of equal bins between `min` and `max`.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn histogram(&self, bins: usize, min: f64, max: f64) -> Result<Tensor> {
         Tensor::apply(op::HISTOGRAM, &[self], &[bins as i64], &[min, max])
     }
@@ -469,26 +637,41 @@ impl Tensor {
 /// In place, on parameters, buffers and other tensors that no gradient needs.
 impl Tensor {
     /// Overwritten by `source`.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn assign(&self, source: &Tensor) -> Result<()> {
         in_place(op::ASSIGN, &[self, source], &[], &[])
     }
 
     /// Moved towards `source`: `self += weight (source - self)`.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn lerp_(&self, source: &Tensor, weight: f64) -> Result<()> {
         in_place(op::LERP_, &[self, source], &[], &[weight])
     }
 
     /// Multiplied by `factor`.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn scale_(&self, factor: f64) -> Result<()> {
         in_place(op::SCALE_, &[self], &[], &[factor])
     }
 
     /// `self += factor source`.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn add_scaled_(&self, source: &Tensor, factor: f64) -> Result<()> {
         in_place(op::ADD_SCALED_, &[self, source], &[], &[factor])
     }
 
     /// Applies an in-place operation of the contract by its number, such as an optimizer's update.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn apply_in_place(
         operation: u32,
         inputs: &[&Tensor],

@@ -1,6 +1,6 @@
 //! Shapes and dimensions as arguments.
 
-/// A shape: a tuple, an array or a slice of sizes. `()` is a scalar's.
+/// A shape as an argument: a number, a tuple, an array or a slice of sizes. `()` is that of a scalar.
 pub trait Shape {
     /// The sizes.
     fn sizes(&self) -> Vec<i64>;
@@ -61,7 +61,8 @@ tuples!(a, b, c);
 tuples!(a, b, c, d);
 tuples!(a, b, c, d, e);
 
-/// Dimensions: one, or several in an array. Negative ones count from the end: `-1` is the last.
+/// Dimensions as an argument: one, or several in an array. Negative dimensions count from the end:
+/// `-1` is the last. An empty array means all dimensions.
 pub trait Dims {
     /// The dimensions.
     fn dims(&self) -> Vec<i64>;
