@@ -259,16 +259,16 @@ pub(super) fn metric_forgets(harness: &Harness, place: usize) -> Found {
 
 pub(super) fn details_are_json(harness: &Harness, place: usize) -> Found {
     with_instance(harness, place, |runtime, instance| {
-        let (side, number) = (instance.plugin_side(), instance.number);
-        if let Err(failure) = side.metric_reset(runtime, number) {
+        let side = instance.plugin_side();
+        if let Err(failure) = side.call(runtime, Activity::Resetting, |call| call.metric_reset()) {
             return failed(failure.text);
         }
         for input in inputs(runtime) {
-            if side.metric_update(runtime, number, &input).is_ok() {
+            if side.call(runtime, Activity::Measuring, |call| call.metric_update(&input)).is_ok() {
                 break;
             }
         }
-        match side.metric_details(runtime, number) {
+        match side.call(runtime, Activity::Details, |call| call.metric_details()) {
             Ok(details) if details.is_empty() => passed(),
             Ok(details) => match serde_json::from_str::<serde_json::Value>(&details) {
                 Ok(_) => passed(),
