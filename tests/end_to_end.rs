@@ -107,6 +107,38 @@ fn penguins_are_classified_with_missing_values_filled_or_dropped() {
     }
 }
 
+#[test]
+fn rows_that_cannot_be_read_are_refused_or_counted_in_the_output_and_the_record() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    let rows: String = (0..80).map(|row| format!("{row}.5,{}\n", row % 2)).collect();
+    write(dir.path(), "table.csv", &format!("a,y\n{rows}one,1\n2.5\n"));
+    write(
+        dir.path(),
+        "run.toml",
+        &format!(
+            "{}[data]\ncomponent = \"csv\"\npath = \"table.csv\"\ntarget = \"y\"\n",
+            BASE.replace("[data]\ncomponent = \"digits\"\n", "")
+        ),
+    );
+    let train = |more: &[&str]| {
+        let mut command = fluxbay(dir.path(), plugins.path());
+        run(command.args(["train", "run.toml", "--run-dir", "out"]).args(more))
+    };
+    let refused = train(&[]);
+    assert_says((refused.code, refused.stderr), 2, &["table.csv:83: 1 values instead of 2"]);
+    let trained = train(&["--set", "data.on-bad-row=\"skip\""]);
+    assert_says(
+        (trained.code, trained.stderr),
+        0,
+        &["2 of 82 rows are skipped", "line 82: column `a`: \"one\" is not a number"],
+    );
+    let record = json(&dir.path().join("out/skipped-rows.json"));
+    assert_eq!(
+        (&record["files"][0]["read"], &record["files"][0]["skipped"]),
+        (&80.into(), &2.into())
+    );
+}
+
 const COUNTER: &str = r#"
 use fluxbay_plugin::prelude::*;
 

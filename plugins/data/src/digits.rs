@@ -2,7 +2,7 @@
 
 use fluxbay_plugin::prelude::*;
 
-use crate::idx_file;
+use crate::idx_file::{self, Elements};
 
 static IMAGES: &[u8] = include_bytes!("../digits/images-idx3-ubyte.gz");
 static LABELS: &[u8] = include_bytes!("../digits/labels-idx1-ubyte.gz");
@@ -26,9 +26,13 @@ impl Component for Digits {
 
 impl Dataset for Digits {
     fn open(&mut self) -> Result<()> {
-        let images = idx_file::read(IMAGES).context("the embedded digits")?;
-        self.labels = idx_file::read(LABELS).context("the embedded labels")?.bytes;
-        self.images = images.bytes.iter().map(|pixel| f32::from(*pixel) / WHITE).collect();
+        let bytes = |file: &'static [u8]| match idx_file::read(file)?.elements {
+            Elements::U8(bytes) => Ok(bytes),
+            other => bail!("{} instead of bytes", other.type_name()),
+        };
+        self.labels = bytes(LABELS).context("the embedded labels")?;
+        let images = bytes(IMAGES).context("the embedded digits")?;
+        self.images = images.iter().map(|pixel| f32::from(*pixel) / WHITE).collect();
         Ok(())
     }
 

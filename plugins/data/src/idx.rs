@@ -1,10 +1,17 @@
 //! Data set `idx`: images and labels in IDX files, the format of MNIST.
 
-use std::{fs::File, path::PathBuf};
+use std::{
+    fs::File,
+    io::BufReader,
+    path::{Path, PathBuf},
+};
 
-use fluxbay_plugin::prelude::*;
+use fluxbay_plugin::{prelude::*, serde};
 
-use crate::idx_file;
+use crate::{
+    idx_file::{self, Elements, IdxFile},
+    statistics::{Deviations, Sums},
+};
 
 config! {
     /// Files, relative to the run file.
@@ -30,15 +37,25 @@ pub struct Idx {
     config: Config,
     parts: Vec<Part>,
     sample: Vec<usize>,
+    learned: Learned,
+    /// Whether `learned` comes from another instance.
+    restored: bool,
+}
+
+/// What the training images determine.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(crate = "fluxbay_plugin::serde", deny_unknown_fields)]
+struct Learned {
     classes: usize,
+    /// Values are `element * scale + shift`.
     scale: f32,
     shift: f32,
 }
 
 struct Part {
     name: &'static str,
-    images: Vec<u8>,
-    labels: Vec<u8>,
+    images: Elements,
+    labels: Vec<u32>,
 }
 
 impl Component for Idx {
@@ -56,21 +73,22 @@ impl Component for Idx {
         {
             *path = setup.resolve_path(&*path)?;
         }
-        Ok(Idx {
-            config,
-            parts: Vec::new(),
-            sample: Vec::new(),
-            classes: 0,
-            scale: 1.0 / 255.0,
-            shift: 0.0,
-        })
+        Ok(Idx::with(config))
     }
 }
 
 impl Idx {
+    fn with(config: Config) -> Idx {
+        let learned = Learned { classes: 0, scale: 1.0, shift: 0.0 };
+        Idx { config, parts: Vec::new(), sample: Vec::new(), learned, restored: false }
+    }
+
     fn read(&mut self, name: &'static str, images: &PathBuf, labels: &PathBuf) -> Result<()> {
-        let open = |path: &PathBuf| -> Result<idx_file::IdxFile> {
-            File::open(path).map_err(Error::from).and_then(idx_file::read).context(path.display())
+        let open = |path: &PathBuf| -> Result<IdxFile> {
+            File::open(path)
+                .map_err(Error::from)
+                .and_then(|file| idx_file::read(BufReader::new(file)))
+                .context(path.display())
         };
         let (pixels, classes) = (open(images)?, open(labels)?);
         if pixels.shape.len() < 2 {
@@ -105,25 +123,67 @@ impl Idx {
             );
         }
         self.sample = sample;
-        if let (Some(limit), Some(place)) = (
-            self.config.classes,
-            self.config.classes.and_then(|limit| {
-                classes.bytes.iter().position(|label| usize::from(*label) >= limit)
-            }),
-        ) {
+        let elements: usize = self.sample.iter().product();
+        let floating = matches!(pixels.elements, Elements::F32(_) | Elements::F64(_));
+        let all = pixels.elements.as_f64(0, if floating { pixels.elements.len() } else { 0 });
+        if let Some(place) = all.map(|element| element as f32).position(|one| !one.is_finite()) {
             bail!(
-                "{}: label {} of image {place} is out of range: classes = {limit} allows 0 to {}",
-                labels.display(),
-                classes.bytes[place],
-                limit - 1
+                "{}: image {} holds a value that is not finite in single precision",
+                images.display(),
+                place / elements.max(1)
             );
         }
-        self.parts.push(Part { name, images: pixels.bytes, labels: classes.bytes });
+        let labels = self.labels(labels, &classes)?;
+        self.parts.push(Part { name, images: pixels.elements, labels });
         Ok(())
+    }
+
+    /// The labels of a file, checked against the number of classes as far as it is known.
+    fn labels(&self, path: &Path, file: &IdxFile) -> Result<Vec<u32>> {
+        if let Elements::F32(_) | Elements::F64(_) = file.elements {
+            bail!("{}: labels are {}, not integers", path.display(), file.elements.type_name());
+        }
+        let limit = match (self.config.classes, self.restored) {
+            (Some(limit), _) => Some((limit, "classes =")),
+            (None, true) => Some((self.learned.classes, "the number of classes in training,")),
+            (None, false) => None,
+        };
+        let mut labels = Vec::with_capacity(file.elements.len());
+        for (place, label) in file.elements.as_f64(0, file.elements.len()).enumerate() {
+            if let Some((limit, origin)) = limit
+                && !(0.0..limit as f64).contains(&label)
+            {
+                bail!(
+                    "{}: label {label} of image {place} is out of range: {origin} {limit} allows 0 to {}",
+                    path.display(),
+                    limit.saturating_sub(1)
+                );
+            }
+            if label < 0.0 {
+                bail!("{}: label {label} of image {place} is negative", path.display());
+            }
+            labels.push(label as u32);
+        }
+        Ok(labels)
     }
 
     fn elements(&self) -> usize {
         self.sample.iter().product()
+    }
+}
+
+impl Idx {
+    fn learned_bytes(&self) -> Result<Vec<u8>> {
+        to_bytes(&self.learned)
+    }
+
+    fn restore_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        let learned: Learned = from_bytes(bytes)?;
+        if learned.classes == 0 || !learned.scale.is_finite() || !learned.shift.is_finite() {
+            bail!("the saved statistics of the images are damaged: {learned:?}");
+        }
+        (self.restored, self.learned) = (true, learned);
+        Ok(())
     }
 }
 
@@ -137,18 +197,21 @@ impl Dataset for Idx {
         {
             self.read("validation", images, labels)?;
         }
-        let largest = self
-            .parts
-            .iter()
-            .flat_map(|part| &part.labels)
-            .max()
-            .map_or(0, |label| usize::from(*label));
-        self.classes = config.classes.unwrap_or(largest + 1);
+        let bytes = self.parts.iter().any(|part| matches!(part.images, Elements::U8(_)));
+        if !self.restored {
+            let largest = self.parts.iter().flat_map(|part| &part.labels).max();
+            let largest = largest.map_or(0, |label| *label as usize);
+            self.learned = Learned {
+                classes: config.classes.unwrap_or(largest + 1),
+                scale: if bytes { 1.0 / 255.0 } else { 1.0 },
+                shift: 0.0,
+            };
+        }
         Ok(())
     }
 
     fn fields(&self) -> Vec<Field> {
-        vec![Field::new("xs", DType::F32, &self.sample), Field::labels("ys", self.classes)]
+        vec![Field::new("xs", DType::F32, &self.sample), Field::labels("ys", self.learned.classes)]
     }
 
     fn splits(&self) -> Vec<Split> {
@@ -156,53 +219,160 @@ impl Dataset for Idx {
     }
 
     fn prepare(&mut self, split: usize, indices: &[u64]) -> Result<()> {
-        if !self.config.standardize || indices.is_empty() {
+        if !self.config.standardize || self.restored || indices.is_empty() {
             return Ok(());
         }
-        let elements = self.elements();
-        let mut counts = [0_u64; 256];
-        for index in indices {
-            let start = *index as usize * elements;
-            for pixel in &self.parts[split].images[start..start + elements] {
-                counts[usize::from(*pixel)] += 1;
-            }
-        }
-        let total = (indices.len() * elements) as f64;
-        let moment = |power: i32| {
-            (0..256).map(|value| counts[value] as f64 * (value as f64).powi(power)).sum::<f64>()
-                / total
+        let (elements, images) = (self.elements(), &self.parts[split].images);
+        let (mean, deviation) = match images {
+            Elements::U8(pixels) => of_bytes(pixels, indices, elements),
+            _ => of_numbers(images, indices, elements),
         };
-        let mean = moment(1);
-        let deviation = (moment(2) - mean * mean).max(0.0).sqrt();
-        let deviation = if deviation > 0.0 { deviation } else { 1.0 };
-        self.scale = (1.0 / deviation) as f32;
-        self.shift = (-mean / deviation) as f32;
+        self.learned.scale = (1.0 / deviation) as f32;
+        self.learned.shift = (-mean / deviation) as f32;
         Ok(())
     }
 
     fn fill(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {
         let (part, elements) = (&self.parts[split], self.elements());
-        let image =
-            |index: u64| &part.images[index as usize * elements..(index as usize + 1) * elements];
-        for (at, place) in
-            buffers.f32(0)?.chunks_exact_mut(elements.max(1)).take(indices.len()).enumerate()
-        {
-            if let Some(next) = indices.get(at + 1) {
-                prefetch(image(*next));
+        let places = buffers.f32(0)?.chunks_exact_mut(elements.max(1)).take(indices.len());
+        let Learned { scale, shift, .. } = self.learned;
+        if let Elements::U8(pixels) = &part.images {
+            let image =
+                |index: u64| &pixels[index as usize * elements..(index as usize + 1) * elements];
+            for (at, place) in places.enumerate() {
+                if let Some(next) = indices.get(at + 1) {
+                    prefetch(image(*next));
+                }
+                for (value, pixel) in place.iter_mut().zip(image(indices[at])) {
+                    *value = f32::from(*pixel) * scale + shift;
+                }
             }
-            for (value, pixel) in place.iter_mut().zip(image(indices[at])) {
-                *value = f32::from(*pixel) * self.scale + self.shift;
+        } else {
+            for (place, index) in places.zip(indices) {
+                let start = *index as usize * elements;
+                for (value, element) in
+                    place.iter_mut().zip(part.images.as_f64(start, start + elements))
+                {
+                    *value = element as f32 * scale + shift;
+                }
             }
         }
         for (place, index) in buffers.u32(1)?.iter_mut().zip(indices) {
-            *place = u32::from(part.labels[*index as usize]);
+            *place = part.labels[*index as usize];
         }
         Ok(())
     }
+}
+
+/// Mean and standard deviation (1 if it is 0) of the images at `indices`, from the number of times
+/// that each value occurs.
+fn of_bytes(pixels: &[u8], indices: &[u64], elements: usize) -> (f64, f64) {
+    let mut counts = [0_u64; 256];
+    for index in indices {
+        let start = *index as usize * elements;
+        for pixel in &pixels[start..start + elements] {
+            counts[usize::from(*pixel)] += 1;
+        }
+    }
+    let total = (indices.len() * elements) as f64;
+    let moment = |power: i32| {
+        (0..256).map(|value| counts[value] as f64 * (value as f64).powi(power)).sum::<f64>() / total
+    };
+    let mean = moment(1);
+    let deviation = (moment(2) - mean * mean).max(0.0).sqrt();
+    (mean, if deviation > 0.0 { deviation } else { 1.0 })
+}
+
+/// As [`of_bytes`] for the other types of elements.
+fn of_numbers(images: &Elements, indices: &[u64], elements: usize) -> (f64, f64) {
+    let all = || {
+        indices.iter().flat_map(|index| {
+            let start = *index as usize * elements;
+            images.as_f64(start, start + elements)
+        })
+    };
+    let mut sums = Sums::default();
+    all().for_each(|value| sums.add(value));
+    let mut deviations = Deviations::from(sums.mean());
+    all().for_each(|value| deviations.add(value));
+    let scaling = deviations.scaling(sums.count);
+    (scaling.mean, scaling.scale)
 }
 
 /// Reads one byte per cache line, so that the image is in the cache when it is converted. Shuffled
 /// images are not adjacent in memory.
 fn prefetch(image: &[u8]) {
     std::hint::black_box(image.iter().step_by(64).fold(0, |sum, pixel| sum ^ pixel));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn idx(images: Elements, labels: Vec<u32>) -> Idx {
+        let mut idx = Idx::with(
+            <Config as fluxbay_plugin::Config>::from_json(
+                r#"{"images": "i", "labels": "l", "standardize": true}"#,
+            )
+            .unwrap(),
+        );
+        idx.sample = vec![1, images.len() / labels.len()];
+        idx.parts.push(Part { name: "all", images, labels });
+        idx
+    }
+
+    #[test]
+    fn all_element_types_are_standardised() {
+        for images in [
+            Elements::U8(vec![1, 3, 100, 100]),
+            Elements::I8(vec![1, 3, 100, 100]),
+            Elements::I16(vec![1, 3, 100, 100]),
+            Elements::I32(vec![1, 3, 100, 100]),
+            Elements::F32(vec![1.0, 3.0, 100.0, 100.0]),
+            Elements::F64(vec![1.0, 3.0, 100.0, 100.0]),
+        ] {
+            let mut idx = idx(images, vec![0, 1]);
+            idx.prepare(0, &[0]).unwrap();
+            assert_eq!((idx.learned.scale, idx.learned.shift), (1.0, -2.0));
+            // A constant image is only shifted.
+            idx.prepare(0, &[1]).unwrap();
+            assert_eq!((idx.learned.scale, idx.learned.shift), (1.0, -100.0));
+        }
+    }
+
+    #[test]
+    fn labels_are_integers_in_range() {
+        let labels = |elements: Elements, classes: Option<usize>| {
+            let mut idx = idx(Elements::U8(vec![0]), vec![0]);
+            idx.config.classes = classes;
+            let shape = vec![elements.len()];
+            idx.labels(Path::new("l"), &IdxFile { shape, elements })
+        };
+        assert_eq!(labels(Elements::I32(vec![70_000, 0]), None).unwrap(), [70_000, 0]);
+        assert_eq!(labels(Elements::I16(vec![2, 0]), Some(3)).unwrap(), [2, 0]);
+        let message =
+            |elements, classes| labels(elements, classes).unwrap_err().message().to_owned();
+        assert!(
+            message(Elements::I8(vec![0, -1]), None).contains("label -1 of image 1 is negative")
+        );
+        assert!(message(Elements::I16(vec![0, 3]), Some(3)).contains("classes = 3 allows 0 to 2"));
+        assert!(message(Elements::F32(vec![0.0]), None).contains("not integers"));
+    }
+
+    #[test]
+    fn the_statistics_of_training_scale_other_images() {
+        let mut first = idx(Elements::U8(vec![1, 3, 100, 100]), vec![0, 1]);
+        first.learned.classes = 2;
+        first.prepare(0, &[0]).unwrap();
+        let mut other = idx(Elements::U8(vec![5, 7]), vec![0]);
+        other.restore_bytes(&first.learned_bytes().unwrap()).unwrap();
+        other.prepare(0, &[0]).unwrap();
+        assert_eq!(other.learned, first.learned);
+        let labels = IdxFile { shape: vec![1], elements: Elements::U8(vec![2]) };
+        let refused = other.labels(Path::new("l"), &labels).unwrap_err().message().to_owned();
+        assert!(
+            refused.contains("the number of classes in training, 2 allows 0 to 1"),
+            "{refused}"
+        );
+    }
 }

@@ -1,17 +1,19 @@
 #![doc = include_str!("../README.md")]
 
+mod csv;
 mod digits;
 mod idx;
 mod idx_file;
 mod mixture;
-mod table;
+mod source;
+mod statistics;
 mod text;
 
+use self::csv::Csv;
 use digits::Digits;
 use fluxbay_plugin::prelude::*;
 use idx::Idx;
 use mixture::Mixture;
-use table::Csv;
 use text::CharacterText;
 
 plugin! {
@@ -23,7 +25,7 @@ plugin! {
     },
     dataset "idx" => Idx {
         summary: "Images and labels in IDX files, such as MNIST and Fashion-MNIST, gzipped or not.",
-        details: "xs is [height, width] with values from 0 to 1 (bytes are divided by 255), ys is the label.",
+        details: "xs is [height, width], ys is the label. Unsigned bytes are divided by 255, so that values are from 0 to 1; elements of other types are taken as they are.",
         example: "[data]\ncomponent = \"idx\"\nimages = \"train-images-idx3-ubyte.gz\"\nlabels = \"train-labels-idx1-ubyte.gz\"\nvalidation-images = \"t10k-images-idx3-ubyte.gz\"\nvalidation-labels = \"t10k-labels-idx1-ubyte.gz\"\n",
     },
     dataset "csv" => Csv {

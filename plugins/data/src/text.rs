@@ -1,13 +1,15 @@
 //! Data set `text`: windows of a text file as character ids.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{collections::BTreeSet, io::Read, path::PathBuf};
 
-use fluxbay_plugin::prelude::*;
+use fluxbay_plugin::{prelude::*, serde};
+
+use crate::source;
 
 config! {
     /// The file and its windows.
     pub struct Config {
-        /// UTF-8 text file, relative to the run file.
+        /// UTF-8 text file, gzipped or not, relative to the run file.
         path: PathBuf,
         /// Characters of a window.
         context: usize = 128 => 1..,
@@ -23,6 +25,8 @@ config! {
 pub struct CharacterText {
     config: Config,
     vocabulary: Vec<char>,
+    /// Whether the vocabulary comes from another instance.
+    restored: bool,
     ids: Vec<u32>,
     /// Per split: name, first position, number of windows, distance between their starts.
     parts: Vec<(&'static str, usize, usize, usize)>,
@@ -33,18 +37,45 @@ impl Component for CharacterText {
 
     fn new(mut config: Config, setup: &mut Setup) -> Result<Self> {
         config.path = setup.resolve_path(&config.path)?;
-        Ok(CharacterText { config, vocabulary: Vec::new(), ids: Vec::new(), parts: Vec::new() })
+        Ok(CharacterText::with(config))
     }
 }
 
+/// What the text determines.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+#[serde(crate = "fluxbay_plugin::serde", deny_unknown_fields)]
+struct Learned {
+    /// Sorted.
+    vocabulary: Vec<char>,
+}
+
 impl CharacterText {
+    fn with(config: Config) -> CharacterText {
+        CharacterText {
+            config,
+            vocabulary: Vec::new(),
+            restored: false,
+            ids: Vec::new(),
+            parts: Vec::new(),
+        }
+    }
+
     fn take(&mut self, text: &str) -> Result<()> {
-        let characters: BTreeSet<char> = text.chars().collect();
-        self.vocabulary = characters.into_iter().collect();
-        self.ids = text
-            .chars()
-            .map(|character| self.vocabulary.binary_search(&character).map_or(0, |id| id as u32))
-            .collect();
+        if !self.restored {
+            let characters: BTreeSet<char> = text.chars().collect();
+            self.vocabulary = characters.into_iter().collect();
+        }
+        let id = |character: char| match self.vocabulary.binary_search(&character) {
+            Ok(id) => Ok(id as u32),
+            Err(_) => {
+                let before = text.split(character).next().unwrap_or("");
+                let line = before.matches('\n').count() + 1;
+                bail!(
+                    "line {line} has the character {character:?}, which is not in the vocabulary of the training text"
+                )
+            }
+        };
+        self.ids = text.chars().map(id).collect::<Result<_>>()?;
         let (context, total) = (self.config.context, self.ids.len());
         let held = (total as f64 * self.config.validation).round() as usize;
         let cut = total - held;
@@ -68,11 +99,27 @@ impl CharacterText {
     }
 }
 
+impl CharacterText {
+    fn learned_bytes(&self) -> Result<Vec<u8>> {
+        to_bytes(&Learned { vocabulary: self.vocabulary.clone() })
+    }
+
+    fn restore_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        let Learned { vocabulary } = from_bytes(bytes)?;
+        if !vocabulary.is_sorted_by(|a, b| a < b) {
+            bail!("the saved vocabulary is damaged: it is not sorted");
+        }
+        (self.restored, self.vocabulary) = (true, vocabulary);
+        Ok(())
+    }
+}
+
 impl Dataset for CharacterText {
     fn open(&mut self) -> Result<()> {
-        let text =
-            std::fs::read_to_string(&self.config.path).context(self.config.path.display())?;
-        self.take(&text).context(self.config.path.display())
+        let path = self.config.path.clone();
+        let mut text = String::new();
+        source::open_text(&path)?.read_to_string(&mut text).context(path.display())?;
+        self.take(&text).context(path.display())
     }
 
     fn fields(&self) -> Vec<Field> {
@@ -107,8 +154,7 @@ mod tests {
 
     fn text(content: &str, context: usize, validation: f64) -> Result<CharacterText> {
         let config = Config { path: PathBuf::new(), context, validation, stride: None };
-        let mut text =
-            CharacterText { config, vocabulary: Vec::new(), ids: Vec::new(), parts: Vec::new() };
+        let mut text = CharacterText::with(config);
         text.take(content)?;
         Ok(text)
     }
@@ -128,5 +174,18 @@ mod tests {
         assert!(
             text("abc", 8, 0.0).err().unwrap().message().contains("shorter than context + 1 = 9")
         );
+    }
+
+    #[test]
+    fn the_vocabulary_of_training_encodes_other_texts() {
+        let first = text(&"abcd\n".repeat(9), 4, 0.0).unwrap();
+        let again = |content: &str| {
+            let mut other = CharacterText::with(first.config.clone());
+            other.restore_bytes(&first.learned_bytes().unwrap()).unwrap();
+            other.take(content).map(|()| other.ids)
+        };
+        assert_eq!(again("dadad").unwrap(), [4, 1, 4, 1, 4]);
+        let refused = again("ab\ncxd").unwrap_err().message().to_owned();
+        assert!(refused.contains("line 2 has the character 'x'"), "{refused}");
     }
 }
