@@ -2,6 +2,8 @@
 
 use fluxbay_plugin::prelude::*;
 
+use crate::targets::matched;
+
 config! {
     /// Limit of the quadratic part.
     pub struct HuberConfig {
@@ -40,20 +42,4 @@ losses! {
     /// The loss `huber`: mean of `d^2 / 2` where `d = |yhat - y|` is at most `delta`, else `delta
     /// (d - delta / 2)` (Huber 1964).
     Huber(HuberConfig) => |self, yhats, ys| yhats.huber(ys, self.0.delta),
-}
-
-/// Targets converted to the type of the predictions, and reshaped if only dimensions of size 1
-/// differ, such as `[n]` and `[n, 1]`.
-fn matched(yhats: &Tensor, ys: &Tensor) -> Result<Tensor> {
-    let (wanted, found) = (yhats.dims()?, ys.dims()?);
-    let ys = if yhats.dtype()? == ys.dtype()? { ys.clone() } else { ys.to_dtype(yhats.dtype()?)? };
-    let significant =
-        |dims: &[usize]| dims.iter().copied().filter(|size| *size != 1).collect::<Vec<_>>();
-    if wanted == found {
-        Ok(ys)
-    } else if significant(&wanted) == significant(&found) {
-        ys.reshape(wanted)
-    } else {
-        bail!("predictions {wanted:?} and targets {found:?} differ in shape");
-    }
 }
