@@ -1,52 +1,145 @@
 //! The standard models and optimizers against PyTorch: with equal weights and batches, the losses
 //! of all steps agree.
 //!
-//! `tests/reference/training.py` records the expected losses and the versions.
+//! `tests/reference/training.py` and `tests/reference/runs.py` record the expected losses and the
+//! versions.
 
-use std::fs;
+use std::{fs, path::Path};
 
-use fluxbay_tests::{fluxbay, plugin_dir, repository, scratch};
+use fluxbay_tests::{build_plugin, fluxbay, plugin_dir, repository, scratch, write};
+use serde_json::Value;
 
 /// Largest relative difference of a loss. Observed: 6e-7, from another order of summation.
 const TOLERANCE: f64 = 1e-5;
 
-fn trains_like_pytorch(name: &str) {
-    let (dir, plugins) = (scratch(), plugin_dir());
-    let reference = repository().join("tests/reference");
-    let numbers = fs::read_to_string(reference.join("pytorch.json")).expect("the recorded numbers");
-    let numbers: serde_json::Value = serde_json::from_str(&numbers).expect("recorded as JSON");
-    let expected: Vec<f64> = numbers["models"][name]
-        .as_array()
-        .expect("a model")
-        .iter()
-        .filter_map(|loss| loss.as_f64())
-        .collect();
-    let record = dir.path().join("record");
-    let mut train = fluxbay(dir.path(), plugins.path());
-    train
-        .arg("train")
-        .arg(reference.join(format!("{name}.toml")))
-        .arg("--run-dir")
-        .arg(&record)
-        .arg("--quiet");
+fn recorded(file: &str) -> Value {
+    let text = fs::read_to_string(repository().join("tests/reference").join(file));
+    serde_json::from_str(&text.expect("the recorded numbers")).expect("recorded as JSON")
+}
+
+/// Trains with a run file and compares the losses of all steps with the recorded ones.
+fn compare(name: &str, run_file: &Path, dir: &Path, plugins: &Path, expected: &Value) {
+    let expected: Vec<f64> =
+        expected.as_array().expect("losses").iter().filter_map(Value::as_f64).collect();
+    let record = dir.join("record");
+    let mut train = fluxbay(dir, plugins);
+    train.arg("train").arg(run_file).arg("--run-dir").arg(&record).arg("--quiet");
     let output = train.output().expect("the binary starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     let lines = fs::read_to_string(record.join("metrics.jsonl")).expect("the run's metrics");
     let losses: Vec<f64> = lines
         .lines()
-        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a line is JSON"))
+        .map(|line| serde_json::from_str::<Value>(line).expect("a line is JSON"))
         .filter(|line| line["scope"] == "step" && line["name"] == "loss")
         .filter_map(|line| line["value"].as_f64())
         .collect();
-    assert_eq!(losses.len(), expected.len());
-    assert!(expected.len() > 10);
+    assert_eq!(losses.len(), expected.len(), "{name}");
+    assert!(expected.len() >= 10);
     for (step, (ours, theirs)) in losses.iter().zip(&expected).enumerate() {
         assert!(
             (ours - theirs).abs() < TOLERANCE * theirs,
-            "{name}, step {}: loss {ours}, PyTorch has {theirs}",
+            "{name}, step {}: loss {ours}, the reference has {theirs}",
             step + 1
         );
     }
+}
+
+fn trains_like_pytorch(name: &str) {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    let run_file = repository().join(format!("tests/reference/{name}.toml"));
+    let expected = &recorded("pytorch.json")["models"][name];
+    compare(name, &run_file, dir.path(), plugins.path(), expected);
+}
+
+/// A data set with class probabilities as targets.
+const SOFT: &str = r#"
+use fluxbay_plugin::prelude::*;
+
+struct Soft;
+
+impl Component for Soft {
+    type Config = NoConfig;
+    fn new(_: NoConfig, _: &mut Setup) -> Result<Self> {
+        Ok(Soft)
+    }
+}
+
+impl Dataset for Soft {
+    fn open(&mut self) -> Result<()> {
+        Ok(())
+    }
+    fn fields(&self) -> Vec<Field> {
+        vec![Field::new("xs", DType::F32, &[4]), Field::new("ys", DType::F32, &[3])]
+    }
+    fn splits(&self) -> Vec<Split> {
+        vec![Split::new("training", 64)]
+    }
+    fn fill(&self, _: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {
+        for (row, i) in buffers.f32(0)?.chunks_exact_mut(4).zip(indices) {
+            row.iter_mut().zip(1..).for_each(|(x, k)| *x = (*i as f64 * f64::from(k)).sin() as f32);
+        }
+        for (row, i) in buffers.f32(1)?.chunks_exact_mut(3).zip(indices) {
+            let y = [0.0, 2.0, 4.0].map(|k| 1.0 + (*i as f64 + k).sin());
+            row.iter_mut().zip(y).for_each(|(to, y0)| *to = (y0 / y.iter().sum::<f64>()) as f32);
+        }
+        Ok(())
+    }
+}
+
+plugin! {
+    summary: "Soft targets.",
+    dataset "soft" => Soft { summary: "Inputs [4] with probabilities of 3 classes." },
+}
+"#;
+
+/// Runs the cases of `runs.json` whose sections mention `section`.
+fn runs_like_the_reference(section: &str, soft: bool) {
+    let (recorded, plugins) = (recorded("runs.json"), plugin_dir());
+    if soft {
+        fs::copy(build_plugin("soft", SOFT), plugins.path().join("soft.so")).unwrap();
+    }
+    let digits = repository().join("plugins/data/digits");
+    let mut count = 0;
+    for (name, case) in recorded["cases"].as_object().unwrap() {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let (base, sections) = (text(&case["base"]), text(&case["sections"]));
+        if !sections.contains(section) || (base == "soft") != soft {
+            continue;
+        }
+        let dir = scratch();
+        write(dir.path(), "table.csv", recorded["table"].as_str().unwrap());
+        let run = format!("{}{sections}", text(&recorded["bases"][base.as_str()]))
+            .replace("IMAGES", &digits.join("images-idx3-ubyte.gz").display().to_string())
+            .replace("LABELS", &digits.join("labels-idx1-ubyte.gz").display().to_string());
+        let run_file = write(dir.path(), "run.toml", &run);
+        compare(name, &run_file, dir.path(), plugins.path(), &case["losses"]);
+        let model = dir.path().join("record/model.safetensors");
+        let model = candle_core::safetensors::load(model, &candle_core::Device::Cpu).unwrap();
+        let bias = model["model.output.bias"].to_vec1::<f32>().unwrap();
+        for (ours, theirs) in bias.iter().zip(case["bias"].as_array().unwrap()) {
+            let (ours, theirs) = (f64::from(*ours), theirs.as_f64().unwrap());
+            assert!((ours - theirs).abs() < 1e-5, "{name}: bias {ours}, the reference has {theirs}");
+        }
+        count += 1;
+    }
+    assert!(count >= 2, "{count} cases");
+}
+
+#[test]
+fn losses_agree_with_pytorch() {
+    runs_like_the_reference("component = \"sgd\"", false);
+}
+
+#[test]
+fn losses_of_soft_targets_agree_with_pytorch() {
+    runs_like_the_reference("component = \"sgd\"", true);
+}
+
+#[test]
+fn optimizers_agree_with_their_references() {
+    runs_like_the_reference("component = \"ada", false);
+    runs_like_the_reference("component = \"muon", false);
+    runs_like_the_reference("component = \"schedule-free", false);
 }
 
 #[test]

@@ -9,20 +9,20 @@ Models: the weights that a run of the product begins with are put into the same 
 the same batches; kept is the loss of each step. Optimizers: five numbers over 100 steps.
 """
 
-import gzip
 import json
 import math
-import struct
 import subprocess
 import sys
 import tempfile
 import tomllib
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from shared import digits, tensors  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 KEPT = (1, 2, 5, 10, 50, 100)
@@ -77,18 +77,6 @@ def optimizers():
     return results
 
 
-def tensors(path):
-    """A safetensors file."""
-    raw = Path(path).read_bytes()
-    (length,) = struct.unpack("<Q", raw[:8])
-    body = raw[8 + length :]
-    return {
-        name: torch.tensor(np.frombuffer(body[slice(*entry["data_offsets"])], dtype=np.float32).reshape(entry["shape"]).copy())
-        for name, entry in json.loads(raw[8 : 8 + length]).items()
-        if name != "__metadata__"
-    }
-
-
 def first_weights(binary, name):
     """What a run begins with: those of a run whose learning rate is 0."""
     with tempfile.TemporaryDirectory() as folder:
@@ -97,16 +85,6 @@ def first_weights(binary, name):
         subprocess.run([binary, "train", HERE / f"{name}.toml", "--quiet", "--run-dir", record, *changes], check=True)
         found = tensors(record / "model.safetensors")
     return {path.removeprefix("model."): nn.Parameter(tensor) for path, tensor in found.items()}
-
-
-def digits(size):
-    folder = HERE.parent.parent / "plugins/data/digits"
-    images = gzip.open(folder / "images-idx3-ubyte.gz").read()
-    labels = gzip.open(folder / "labels-idx1-ubyte.gz").read()
-    x = torch.tensor(np.frombuffer(images, np.uint8, offset=16).reshape(-1, 8, 8).astype(np.float64))
-    x = ((x - x.mean()) / x.std(correction=0)).float()
-    y = torch.tensor(np.frombuffer(labels, np.uint8, offset=8).astype(np.int64))
-    return [(x[at : at + size], y[at : at + size]) for at in range(0, len(x) - size + 1, size)]
 
 
 def text(size, context):
