@@ -5,8 +5,9 @@ use std::collections::HashMap;
 
 use super::number::{Number, NumberFormat, quotient};
 
-/// Rows per chunk. Chunks grow without copying what is there, and can be freed one by one.
-pub const CHUNK: usize = 1 << 14;
+/// Rows per chunk. Chunks grow without copying what is there. They are large enough for the allocator
+/// to return each to the system when it is freed.
+pub const CHUNK: usize = 1 << 16;
 
 /// A list in chunks of [`CHUNK`] elements.
 #[derive(Debug)]
@@ -22,7 +23,11 @@ impl<T: Copy> Chunks<T> {
     pub fn push(&mut self, value: T) {
         match self.0.last_mut() {
             Some(chunk) if chunk.len() < CHUNK => chunk.push(value),
-            _ => self.0.push(vec![value]),
+            _ => {
+                let mut chunk = Vec::with_capacity(CHUNK);
+                chunk.push(value);
+                self.0.push(chunk);
+            }
         }
     }
 
