@@ -69,14 +69,7 @@ impl Component for Accuracy {
         Ok(Accuracy { threshold: config.threshold, gathered: Counts::default() })
     }
 
-    fn save(&self) -> Result<Vec<u8>> {
-        to_bytes(&self.gathered)
-    }
-
-    fn load(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
-        self.gathered = from_bytes(bytes)?;
-        Ok(())
-    }
+    state!(gathered);
 }
 
 impl Metric for Accuracy {
@@ -92,6 +85,10 @@ impl Metric for Accuracy {
         self.gathered.right += step.right;
         self.gathered.samples += step.samples;
         Ok(step.share())
+    }
+
+    fn direction(&self) -> Direction {
+        Direction::Higher
     }
 
     fn compute(&self) -> Result<f64> {

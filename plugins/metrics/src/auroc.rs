@@ -116,14 +116,7 @@ impl Component for Auroc {
         Ok(Auroc { scores: config.scores, gathered: Ranked::default() })
     }
 
-    fn save(&self) -> Result<Vec<u8>> {
-        to_bytes(&self.gathered)
-    }
-
-    fn load(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
-        self.gathered = from_bytes(bytes)?;
-        Ok(())
-    }
+    state!(gathered);
 }
 
 impl Metric for Auroc {
@@ -135,6 +128,10 @@ impl Metric for Auroc {
         let step = Ranked::of(&Samples::read(input)?, self.scores);
         self.gathered.add(&step)?;
         Ok(step.mean())
+    }
+
+    fn direction(&self) -> Direction {
+        Direction::Higher
     }
 
     fn compute(&self) -> Result<f64> {

@@ -118,14 +118,7 @@ macro_rules! averaged {
                 Ok($name { config, gathered: Confusion::default() })
             }
 
-            fn save(&self) -> Result<Vec<u8>> {
-                to_bytes(&self.gathered)
-            }
-
-            fn load(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
-                self.gathered = from_bytes(bytes)?;
-                Ok(())
-            }
+            state!(gathered);
         }
 
         impl Metric for $name {
@@ -137,6 +130,10 @@ macro_rules! averaged {
                 let step = Confusion::of(&Samples::read(input)?, self.config.threshold);
                 self.gathered.add(&step);
                 Ok(average(&step, self.config.average, self.config.positive, $score))
+            }
+
+            fn direction(&self) -> Direction {
+                Direction::Higher
             }
 
             fn compute(&self) -> Result<f64> {

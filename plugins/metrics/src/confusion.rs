@@ -119,14 +119,7 @@ impl Component for ConfusionMatrix {
         Ok(ConfusionMatrix { threshold: config.threshold, gathered: Confusion::default() })
     }
 
-    fn save(&self) -> Result<Vec<u8>> {
-        to_bytes(&self.gathered)
-    }
-
-    fn load(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
-        self.gathered = from_bytes(bytes)?;
-        Ok(())
-    }
+    state!(gathered);
 }
 
 impl Metric for ConfusionMatrix {
@@ -138,6 +131,10 @@ impl Metric for ConfusionMatrix {
         let step = Confusion::of(&Samples::read(input)?, self.threshold);
         self.gathered.add(&step);
         Ok(step.accuracy())
+    }
+
+    fn direction(&self) -> Direction {
+        Direction::Higher
     }
 
     fn compute(&self) -> Result<f64> {

@@ -57,14 +57,7 @@ impl Component for Perplexity {
         Ok(Perplexity { scores: config.scores, gathered: Likelihood::default() })
     }
 
-    fn save(&self) -> Result<Vec<u8>> {
-        to_bytes(&self.gathered)
-    }
-
-    fn load(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
-        self.gathered = from_bytes(bytes)?;
-        Ok(())
-    }
+    state!(gathered);
 }
 
 impl Metric for Perplexity {
@@ -77,6 +70,10 @@ impl Metric for Perplexity {
         self.gathered.negative_log += step.negative_log;
         self.gathered.samples += step.samples;
         Ok(step.perplexity())
+    }
+
+    fn direction(&self) -> Direction {
+        Direction::Lower
     }
 
     fn compute(&self) -> Result<f64> {

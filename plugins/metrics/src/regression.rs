@@ -80,14 +80,7 @@ macro_rules! errors {
                 Ok($name { gathered: ErrorSum::default() })
             }
 
-            fn save(&self) -> Result<Vec<u8>> {
-                to_bytes(&self.gathered)
-            }
-
-            fn load(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
-                self.gathered = from_bytes(bytes)?;
-                Ok(())
-            }
+            state!(gathered);
         }
 
         impl Metric for $name {
@@ -99,6 +92,10 @@ macro_rules! errors {
                 let step = ErrorSum::of(&Pairs::read(input)?, $size);
                 self.gathered.add(step);
                 Ok($finish(step.mean()))
+            }
+
+            fn direction(&self) -> Direction {
+                Direction::Lower
             }
 
             fn compute(&self) -> Result<f64> {
@@ -188,14 +185,7 @@ impl Component for R2 {
         Ok(R2 { gathered: Vec::new() })
     }
 
-    fn save(&self) -> Result<Vec<u8>> {
-        to_bytes(&self.gathered)
-    }
-
-    fn load(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
-        self.gathered = from_bytes(bytes)?;
-        Ok(())
-    }
+    state!(gathered);
 }
 
 impl Metric for R2 {
@@ -209,6 +199,10 @@ impl Metric for R2 {
         add_rows(&mut step, &pairs)?;
         add_rows(&mut self.gathered, &pairs)?;
         Ok(mean_r2(&step))
+    }
+
+    fn direction(&self) -> Direction {
+        Direction::Higher
     }
 
     fn compute(&self) -> Result<f64> {

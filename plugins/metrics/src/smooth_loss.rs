@@ -43,14 +43,7 @@ impl Component for SmoothLoss {
         Ok(SmoothLoss { weight: config.weight, average: Average::default() })
     }
 
-    fn save(&self) -> Result<Vec<u8>> {
-        to_bytes(&self.average)
-    }
-
-    fn load(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
-        self.average = from_bytes(bytes)?;
-        Ok(())
-    }
+    state!(average);
 }
 
 impl Metric for SmoothLoss {
@@ -61,6 +54,10 @@ impl Metric for SmoothLoss {
     fn update(&mut self, input: &MetricInput) -> Result<f64> {
         self.average.add(self.weight, input.loss());
         Ok(self.average.value())
+    }
+
+    fn direction(&self) -> Direction {
+        Direction::Lower
     }
 
     fn compute(&self) -> Result<f64> {

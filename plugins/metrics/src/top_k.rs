@@ -58,14 +58,7 @@ impl Component for TopK {
         Ok(TopK { k: config.k as usize, gathered: Counts::default() })
     }
 
-    fn save(&self) -> Result<Vec<u8>> {
-        to_bytes(&self.gathered)
-    }
-
-    fn load(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
-        self.gathered = from_bytes(bytes)?;
-        Ok(())
-    }
+    state!(gathered);
 }
 
 impl Metric for TopK {
@@ -78,6 +71,10 @@ impl Metric for TopK {
         self.gathered.right += step.right;
         self.gathered.samples += step.samples;
         Ok(step.share())
+    }
+
+    fn direction(&self) -> Direction {
+        Direction::Higher
     }
 
     fn compute(&self) -> Result<f64> {
