@@ -172,12 +172,12 @@ impl Idx {
     }
 }
 
-impl Idx {
-    fn learned_bytes(&self) -> Result<Vec<u8>> {
+impl Dataset for Idx {
+    fn learnt(&self) -> Result<Vec<u8>> {
         to_bytes(&self.learned)
     }
 
-    fn restore_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+    fn restore(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
         let learned: Learned = from_bytes(bytes)?;
         if learned.classes == 0 || !learned.scale.is_finite() || !learned.shift.is_finite() {
             bail!("the saved statistics of the images are damaged: {learned:?}");
@@ -185,9 +185,7 @@ impl Idx {
         (self.restored, self.learned) = (true, learned);
         Ok(())
     }
-}
 
-impl Dataset for Idx {
     fn open(&mut self) -> Result<()> {
         let config = self.config.clone();
         self.parts.clear();
@@ -365,7 +363,7 @@ mod tests {
         first.learned.classes = 2;
         first.prepare(0, &[0]).unwrap();
         let mut other = idx(Elements::U8(vec![5, 7]), vec![0]);
-        other.restore_bytes(&first.learned_bytes().unwrap()).unwrap();
+        other.restore(1, &first.learnt().unwrap()).unwrap();
         other.prepare(0, &[0]).unwrap();
         assert_eq!(other.learned, first.learned);
         let labels = IdxFile { shape: vec![1], elements: Elements::U8(vec![2]) };

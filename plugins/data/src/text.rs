@@ -99,12 +99,12 @@ impl CharacterText {
     }
 }
 
-impl CharacterText {
-    fn learned_bytes(&self) -> Result<Vec<u8>> {
+impl Dataset for CharacterText {
+    fn learnt(&self) -> Result<Vec<u8>> {
         to_bytes(&Learned { vocabulary: self.vocabulary.clone() })
     }
 
-    fn restore_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+    fn restore(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
         let Learned { vocabulary } = from_bytes(bytes)?;
         if !vocabulary.is_sorted_by(|a, b| a < b) {
             bail!("the saved vocabulary is damaged: it is not sorted");
@@ -112,9 +112,7 @@ impl CharacterText {
         (self.restored, self.vocabulary) = (true, vocabulary);
         Ok(())
     }
-}
 
-impl Dataset for CharacterText {
     fn open(&mut self) -> Result<()> {
         let path = self.config.path.clone();
         let mut text = String::new();
@@ -181,7 +179,7 @@ mod tests {
         let first = text(&"abcd\n".repeat(9), 4, 0.0).unwrap();
         let again = |content: &str| {
             let mut other = CharacterText::with(first.config.clone());
-            other.restore_bytes(&first.learned_bytes().unwrap()).unwrap();
+            other.restore(1, &first.learnt().unwrap()).unwrap();
             other.take(content).map(|()| other.ids)
         };
         assert_eq!(again("dadad").unwrap(), [4, 1, 4, 1, 4]);

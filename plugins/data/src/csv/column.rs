@@ -60,7 +60,14 @@ pub enum Numbers {
 }
 
 /// A missing value in [`Numbers::Scaled`]. [`Numbers::Wide`] has NaN instead.
-pub const MISSING: i32 = i32::MIN;
+const MISSING: i32 = i32::MIN;
+/// -0 in [`Numbers::Scaled`].
+const NEGATIVE_ZERO: i32 = i32::MIN + 1;
+
+/// Whether an element of [`Numbers::Scaled`] is a number with digits.
+fn has_digits(element: i32) -> bool {
+    element > NEGATIVE_ZERO
+}
 
 impl Default for Numbers {
     fn default() -> Numbers {
@@ -70,16 +77,22 @@ impl Default for Numbers {
 
 /// The value of an element of [`Numbers::Scaled`].
 pub fn unscaled(digits: i32, decimals: u32) -> Option<f64> {
-    (digits != MISSING).then(|| quotient(i64::from(digits), decimals))
+    match digits {
+        MISSING => None,
+        NEGATIVE_ZERO => Some(-0.0),
+        digits => Some(quotient(i64::from(digits), decimals)),
+    }
 }
 
 impl Numbers {
     pub fn push(&mut self, number: Option<Number>) {
         if let Numbers::Scaled { values, decimals, largest } = self {
             let Some(number) = number else { return values.push(MISSING) };
-            if let Some(digits) =
-                number.exact.and_then(|exact| fit(exact, values, decimals, largest))
-            {
+            if number.value == 0.0 && number.value.is_sign_negative() {
+                return values.push(NEGATIVE_ZERO);
+            }
+            let exact = number.exact;
+            if let Some(digits) = exact.and_then(|exact| fit(exact, values, decimals, largest)) {
                 *largest = (*largest).max(digits.abs());
                 return values.push(digits);
             }
@@ -101,19 +114,25 @@ fn fit(
     decimals: &mut u32,
     largest: &mut i32,
 ) -> Option<i32> {
+    if places == *decimals {
+        return i32::try_from(digits).ok().filter(|digits| has_digits(*digits));
+    }
     while places > *decimals && digits % 10 == 0 {
         (digits, places) = (digits / 10, places - 1);
     }
     if places > *decimals {
         let factor = 10_i32.checked_pow(places - *decimals)?;
         let raised = largest.checked_mul(factor)?;
-        i32::try_from(digits).ok().filter(|digits| *digits != MISSING)?;
-        values
-            .change(|digits| *digits = if *digits == MISSING { MISSING } else { *digits * factor });
+        i32::try_from(digits).ok().filter(|digits| has_digits(*digits))?;
+        values.change(|digits| {
+            if has_digits(*digits) {
+                *digits *= factor;
+            }
+        });
         (*largest, *decimals) = (raised, places);
     }
     let digits = digits.checked_mul(10_i64.checked_pow(*decimals - places)?)?;
-    i32::try_from(digits).ok().filter(|digits| *digits != MISSING)
+    i32::try_from(digits).ok().filter(|digits| has_digits(*digits))
 }
 
 /// A word of a column.
@@ -209,13 +228,15 @@ mod tests {
     fn numbers_are_stored_exactly_in_four_bytes_or_in_eight() {
         for (scaled, texts) in [
             (true, vec!["1", "0.5", "", "-0.25", "1e-9"]),
-            (true, vec!["2147483647", "-2147483647", "7.000"]),
+            (true, vec!["2147483647", "-2147483646", "7.000"]),
+            (true, vec!["0", "-0", "-0.00", "0.25", "", "-0"]),
             (false, vec!["2147483647", "0.1"]),
             (false, vec!["0.1", "", "1234567890.5"]),
-            (false, vec!["0", "-0"]),
+            (false, vec!["0.1", "-0", "", "0.12345678901"]),
             (false, vec!["0.12345678901234567", "3"]),
             (false, vec!["1.5", "1e300", "1e-300"]),
             (false, vec!["1", "-2147483648"]),
+            (false, vec!["1", "-2147483647"]),
         ] {
             let (found, values) = stored(&texts);
             let expected: Vec<_> = texts.iter().map(|text| text.parse::<f64>().ok()).collect();

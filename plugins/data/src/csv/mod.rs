@@ -403,20 +403,18 @@ impl Learned {
     }
 }
 
-impl Csv {
-    fn learned_bytes(&self) -> Result<Vec<u8>> {
+impl Dataset for Csv {
+    fn learnt(&self) -> Result<Vec<u8>> {
         to_bytes(&self.learned)
     }
 
-    fn restore_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+    fn restore(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
         let learned: Option<Learned> = from_bytes(bytes)?;
         learned.as_ref().map_or(Ok(()), Learned::check)?;
         (self.restored, self.learned) = (learned.is_some(), learned);
         Ok(())
     }
-}
 
-impl Dataset for Csv {
     fn open(&mut self) -> Result<()> {
         self.open_with(&|path| source::open_text(path))
     }

@@ -13,7 +13,7 @@ pub struct NumberFormat {
 pub struct Number {
     /// The nearest `f64`.
     pub value: f64,
-    /// The number as `digits / 10^decimals`; `None` if it has too many digits, and for -0.
+    /// The number as `digits / 10^decimals`, but for the sign of -0; `None` if it has too many digits.
     pub exact: Option<(i64, u32)>,
 }
 
@@ -37,6 +37,12 @@ impl NumberFormat {
             b'+' => (false, &text[1..]),
             _ => (false, text),
         };
+        if let Some((value, decimals)) = self.short(digits) {
+            let exact = if negative { -value } else { value };
+            let value = quotient(exact, decimals);
+            let value = if negative && value == 0.0 { -0.0 } else { value };
+            return Some(Number { value, exact: Some((exact, decimals)) });
+        }
         let end =
             digits.iter().position(|byte| *byte == b'e' || *byte == b'E').unwrap_or(digits.len());
         let exponent: i32 = match digits.get(end + 1..) {
@@ -61,8 +67,26 @@ impl NumberFormat {
             _ => self.slow(text)?,
         };
         let value = if negative && value == 0.0 { -0.0 } else { value };
-        let exact = exact.filter(|(digits, _)| !(negative && *digits == 0));
         value.is_finite().then_some(Number { value, exact })
+    }
+
+    /// Digits with an optional decimal separator, at most 15 digits: `value / 10^decimals`. The
+    /// usual case, in one loop.
+    fn short(&self, digits: &[u8]) -> Option<(i64, u32)> {
+        let (mut value, mut point) = (0, None);
+        if digits.len() > 16 {
+            return None;
+        }
+        for (index, byte) in digits.iter().enumerate() {
+            match byte.wrapping_sub(b'0') {
+                digit @ 0..=9 => value = value * 10 + i64::from(digit),
+                _ if *byte == self.decimal && point.is_none() => point = Some(index),
+                _ => return None,
+            }
+        }
+        let count = digits.len() - usize::from(point.is_some());
+        let decimals = point.map_or(0, |point| digits.len() - point - 1);
+        (1..=15).contains(&count).then_some((value, decimals as u32))
     }
 
     /// The digits before the decimal separator. With a thousands separator all groups but the first
@@ -165,7 +189,6 @@ mod tests {
             let (digits, decimals) = exact.unwrap();
             assert!(digits.abs() >= 1 << 53 || quotient(digits, decimals) == value, "{text}");
         }
-        assert_eq!(PLAIN.parse(b"-0.0").unwrap().exact, None);
         assert!(PLAIN.parse(b"-0.0").unwrap().value.is_sign_negative());
         assert_eq!(PLAIN.parse(b"1e-30").unwrap().exact, None);
     }

@@ -74,10 +74,21 @@ pub struct Column {
 }
 
 /// One value of a row.
-enum Cell<'a> {
+#[derive(Clone, Copy)]
+enum Cell {
     Missing,
     Number(Number),
-    Word(&'a str),
+    /// UTF-8 text.
+    Word,
+}
+
+/// A value of the row without white space around it.
+fn value(record: &ByteRecord, index: usize) -> &[u8] {
+    let text = record[index].trim_ascii();
+    if text.is_ascii() {
+        return text;
+    }
+    std::str::from_utf8(text).map_or(text, |text| text.trim().as_bytes())
 }
 
 impl Column {
@@ -103,13 +114,13 @@ impl Column {
     }
 
     /// The value in the row at `line`; an error describes why it is bad. `rows` rows are stored.
-    fn cell<'a>(
+    fn cell(
         &mut self,
-        text: &'a [u8],
+        text: &[u8],
         line: u64,
         rows: usize,
         format: NumberFormat,
-    ) -> std::result::Result<Cell<'a>, String> {
+    ) -> std::result::Result<Cell, String> {
         if matches!(self.values, Values::Empty) {
             self.begin(text, rows, format);
         }
@@ -124,7 +135,7 @@ impl Column {
             return Err(self.other(text, line));
         }
         std::str::from_utf8(text)
-            .map(Cell::Word)
+            .map(|_| Cell::Word)
             .map_err(|_| format!("column `{}` is not UTF-8", self.name))
     }
 
@@ -151,8 +162,9 @@ impl Column {
     }
 
     /// The number of a word; new ones enter the dictionary unless the list is fixed.
-    fn word(&mut self, word: &str, line: u64) -> u32 {
+    fn word(&mut self, word: &[u8], line: u64) -> u32 {
         let Values::Words(_, dictionary) = &mut self.values else { return NO_WORD };
+        let word = std::str::from_utf8(word).unwrap_or_default();
         if !matches!(self.kind, Kind::Known(_)) {
             return dictionary.add(word, line);
         }
@@ -163,9 +175,9 @@ impl Column {
         })
     }
 
-    fn push(&mut self, cell: &Cell<'_>, word: u32) {
+    fn push(&mut self, cell: Cell, word: u32) {
         match (&mut self.values, cell) {
-            (Values::Numbers(numbers), Cell::Number(number)) => numbers.push(Some(*number)),
+            (Values::Numbers(numbers), Cell::Number(number)) => numbers.push(Some(number)),
             (Values::Numbers(numbers), _) => numbers.push(None),
             (Values::Words(words, _), _) => words.push(word),
             (Values::Empty, _) => {}
@@ -319,13 +331,12 @@ impl<'a> Rows<'a> {
             .quoting(config.quotes)
             .has_headers(config.header)
             .flexible(true)
-            .trim(::csv::Trim::All)
             .buffer_capacity(1 << 16)
             .from_reader(source);
         let mut names = Vec::new();
         if config.header {
             let header = reader.headers().map_err(|error| unreadable(path, &error))?;
-            names = header.iter().map(str::to_owned).collect();
+            names = header.iter().map(|name| name.trim().to_owned()).collect();
         }
         let mut first = ByteRecord::new();
         let any = reader.read_byte_record(&mut first).map_err(|error| unreadable(path, &error))?;
@@ -371,7 +382,7 @@ impl<'a> Rows<'a> {
         let mut skipped = Skipped::default();
         let mut rows = 0;
         let (mut record, width) = (ByteRecord::new(), self.header.names.len());
-        let mut words = Vec::new();
+        let (mut cells, mut words) = (Vec::new(), Vec::new());
         while self.next(&mut record)? {
             let line = record.position().map_or(0, ::csv::Position::line);
             if record.len() != width {
@@ -386,9 +397,9 @@ impl<'a> Rows<'a> {
                 continue;
             }
             let (mut bad, mut gap) = (None, None);
-            let mut cells = Vec::with_capacity(columns.len());
+            cells.clear();
             for (at, column) in columns.iter_mut().enumerate() {
-                let text = &record[column.index];
+                let text = value(&record, column.index);
                 if missing_words.contains(text) {
                     gap = gap.or(Some(at));
                     cells.push(Cell::Missing);
@@ -407,11 +418,10 @@ impl<'a> Rows<'a> {
             }
             words.clear();
             for (column, cell) in columns.iter_mut().zip(&cells) {
-                let Cell::Word(word) = cell else {
-                    words.push(NO_WORD);
-                    continue;
-                };
-                words.push(column.word(word, line));
+                words.push(match cell {
+                    Cell::Word => column.word(value(&record, column.index), line),
+                    Cell::Missing | Cell::Number(_) => NO_WORD,
+                });
             }
             if let Some(at) = gap {
                 let column = &columns[at];
@@ -420,7 +430,7 @@ impl<'a> Rows<'a> {
                         "{}:{line}: column `{}` has no value ({:?}): set missing = \"drop\" or \"fill\", or leave the column out with `ignore`",
                         path.display(),
                         column.name,
-                        String::from_utf8_lossy(&record[column.index])
+                        String::from_utf8_lossy(value(&record, column.index))
                     ),
                     Missing::Drop => continue,
                     Missing::Fill if matches!(cells.last(), Some(Cell::Missing)) => continue,
@@ -428,12 +438,11 @@ impl<'a> Rows<'a> {
                 }
             }
             for ((column, cell), word) in columns.iter_mut().zip(&cells).zip(&words) {
-                column.push(cell, *word);
+                column.push(*cell, *word);
             }
             rows += 1;
-            if let (Some(Cell::Word(word)), Some(target)) = (cells.last(), columns.last_mut())
-                && target.is_target
-                && let Some(number) = format.parse(word.as_bytes())
+            if let (Some(Cell::Word), Some(target)) = (cells.last(), columns.last_mut())
+                && let Some(number) = format.parse(value(&record, target.index))
                 && target.becomes_number(&number, format)
             {
                 target.to_numbers(format);

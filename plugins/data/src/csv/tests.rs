@@ -380,7 +380,7 @@ fn restored(training: &str, other: &str) -> Result<(Csv, Csv)> {
     let rows = (0..first.parts[0].rows() as u64).collect::<Vec<_>>();
     first.prepare(0, &rows)?;
     let mut second = Csv::with(config(target_y));
-    second.restore_bytes(&first.learned_bytes()?)?;
+    second.restore(1, &first.learnt()?)?;
     open(&mut second, &[("birds.csv", other.as_bytes())])?;
     second.prepare(0, &[0])?;
     Ok((first, second))
@@ -404,13 +404,13 @@ fn what_training_learned_encodes_other_data() {
 #[test]
 fn damaged_encodings_are_refused() {
     let (mut csv, _) = restored("a,b,y\n1,u,p\n2,v,q\n", "a,b,y\n1,u,p\n").unwrap();
-    let good = csv.learned_bytes().unwrap();
+    let good = csv.learnt().unwrap();
     for at in 0..good.len() {
-        assert!(csv.restore_bytes(&good[..at]).is_err());
+        assert!(csv.restore(1, &good[..at]).is_err());
     }
     if let Some(learned) = &mut csv.learned {
         learned.features[0].encoding = Encoding::Number { fill: 0.0, shift: 0.0, scale: 0.0 };
     }
-    let wrong = csv.learned_bytes().unwrap();
-    assert!(csv.restore_bytes(&wrong).unwrap_err().message().contains("column `a` is damaged"));
+    let wrong = csv.learnt().unwrap();
+    assert!(csv.restore(1, &wrong).unwrap_err().message().contains("column `a` is damaged"));
 }
