@@ -118,7 +118,10 @@ fn runs_like_the_reference(section: &str, soft: bool) {
         let bias = model["model.output.bias"].to_vec1::<f32>().unwrap();
         for (ours, theirs) in bias.iter().zip(case["bias"].as_array().unwrap()) {
             let (ours, theirs) = (f64::from(*ours), theirs.as_f64().unwrap());
-            assert!((ours - theirs).abs() < 1e-5, "{name}: bias {ours}, the reference has {theirs}");
+            assert!(
+                (ours - theirs).abs() < 1e-5,
+                "{name}: bias {ours}, the reference has {theirs}"
+            );
         }
         count += 1;
     }

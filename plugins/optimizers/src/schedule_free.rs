@@ -92,14 +92,7 @@ impl Component for ScheduleFree {
         })
     }
 
-    fn save(&self) -> Result<Vec<u8>> {
-        to_bytes(&self.averaging)
-    }
-
-    fn load(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
-        self.averaging = from_bytes(bytes)?;
-        Ok(())
-    }
+    state!(averaging);
 }
 
 impl Optimizer for ScheduleFree {
