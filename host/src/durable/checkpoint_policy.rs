@@ -1,4 +1,7 @@
 //! When a run's own settings make a checkpoint due.
+//!
+//! Except for `every-minutes` and signals, this depends on the run alone: neither on the speed of
+//! the machine or the disk, nor on earlier interruptions.
 
 use std::time::{Duration, Instant};
 
@@ -19,6 +22,8 @@ pub(super) struct CheckpointPolicy {
     at_end: bool,
     on_signal: bool,
     pub(super) retention: Retention,
+    /// Whether the model of the best checkpoint becomes the final model.
+    pub(super) restore_best: bool,
 }
 
 /// A moment at which a checkpoint could be taken.
@@ -56,7 +61,8 @@ pub(super) struct Position {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cause {
     pub(super) text: &'static str,
-    /// Whether training waits for the checkpoint that is being written.
+    /// Whether training waits for the checkpoint that is being written; otherwise this one is taken
+    /// later.
     pub(super) waits: bool,
 }
 
@@ -67,7 +73,8 @@ impl CheckpointPolicy {
             "higher" => Better::Higher,
             _ => Better::of(&settings.metric),
         };
-        let best = KeepBest { metric: settings.metric.clone(), better, count: settings.keep_best };
+        let count = settings.keep_best.max(usize::from(settings.restore_best));
+        let best = KeepBest { metric: settings.metric.clone(), better, count };
         CheckpointPolicy {
             epochs: settings.every_epochs,
             steps: settings.every_steps,
@@ -79,6 +86,7 @@ impl CheckpointPolicy {
                 last: settings.keep_last,
                 best: (best.count > 0).then_some(best),
             },
+            restore_best: settings.restore_best,
         }
     }
 
@@ -95,19 +103,22 @@ impl CheckpointPolicy {
         if self.at_end && now.ends {
             return Some(Cause { text: "end", waits: true });
         }
-        let by_epochs =
-            self.epochs > 0 && now.epoch.is_some_and(|epoch| epoch >= last.epochs + self.epochs);
-        let by_steps = self.steps > 0 && now.steps >= last.steps + self.steps;
+        // Multiples, and not distances from the last checkpoint, which may have had another cause.
+        if now.epoch.is_some_and(|epoch| passes(self.epochs, last.epochs, epoch)) {
+            return Some(Cause { text: "epochs", waits: true });
+        }
+        if passes(self.steps, last.steps, now.steps) {
+            return Some(Cause { text: "steps", waits: true });
+        }
         let by_time =
             self.time.is_some_and(|time| now.time.saturating_duration_since(last.time) >= time);
-        let text = match (by_epochs, by_steps, by_time) {
-            (true, ..) => "epochs",
-            (_, true, _) => "steps",
-            (.., true) => "time",
-            _ => return None,
-        };
-        Some(Cause { text, waits: false })
+        by_time.then_some(Cause { text: "time", waits: false })
     }
+}
+
+/// Whether a multiple of `every` is above `before` and at most `now`; never for 0.
+fn passes(every: u64, before: u64, now: u64) -> bool {
+    every > 0 && now / every > before / every
 }
 
 #[cfg(test)]
@@ -126,6 +137,7 @@ mod tests {
             metric: "validation/loss".to_owned(),
             better: "auto".to_owned(),
             instance_state: 256,
+            restore_best: false,
         }
     }
 
@@ -174,15 +186,33 @@ mod tests {
         });
         assert_eq!(causes(&policy, &[(9, 1e6), (10, 0.0)]), [None, Some("steps")]);
         let time = Instant::now();
-        let last = LastCheckpoint { epochs: 3, steps: 100, time, position: None };
-        let now = Occasion { is_signalled: false, ends: false, epoch: Some(4), steps: 101, time };
+        let last = LastCheckpoint { epochs: 4, steps: 101, time, position: None };
+        let now = Occasion { is_signalled: false, ends: false, epoch: Some(5), steps: 109, time };
         assert_eq!(policy.due(&now, &last), None);
         let due = |now: &Occasion| policy.due(now, &last).map(|cause| (cause.text, cause.waits));
-        assert_eq!(due(&Occasion { epoch: Some(5), ..now }), Some(("epochs", false)));
+        assert_eq!(due(&Occasion { epoch: Some(6), ..now }), Some(("epochs", true)));
+        assert_eq!(due(&Occasion { steps: 110, ..now }), Some(("steps", true)));
         assert_eq!(due(&Occasion { ends: true, ..now }), Some(("end", true)));
         assert_eq!(
             due(&Occasion { ends: true, is_signalled: true, ..now }),
             Some(("signal", true))
         );
+    }
+
+    #[test]
+    fn the_schedule_does_not_depend_on_checkpoints_of_other_causes() {
+        let policy = CheckpointPolicy::of(&CheckpointSettings { every_steps: 10, ..settings() });
+        let time = Instant::now();
+        let due_from = |last: u64| {
+            let last = LastCheckpoint { epochs: 0, steps: last, time, position: None };
+            (last.steps + 1..)
+                .find(|&steps| {
+                    let now =
+                        Occasion { is_signalled: false, ends: false, epoch: None, steps, time };
+                    policy.due(&now, &last).is_some()
+                })
+                .unwrap()
+        };
+        assert_eq!([0, 7, 9, 10, 15].map(due_from), [10, 10, 10, 20, 20]);
     }
 }

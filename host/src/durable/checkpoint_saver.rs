@@ -1,10 +1,14 @@
 //! Takes the checkpoints of a session: asks the policy at each point that the learner offers, and
 //! hands snapshots to the writer thread.
+//!
+//! Training waits for the writer if the previous checkpoint is not written yet. So no checkpoint is
+//! left out, and those that are kept do not depend on the speed of the disk.
 
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     fs::File,
+    path::PathBuf,
     rc::Rc,
     time::Instant,
 };
@@ -22,11 +26,12 @@ use crate::{
     record::{
         Better, RecordError, RunRecord,
         checkpoint::{
-            CheckpointData, CheckpointInfo, KeepBest, Produce, Retention, Retentions, WriterThread,
+            self, CheckpointData, CheckpointInfo, KeepBest, Produce, Retention, Retentions,
+            WriterThread,
         },
         file,
     },
-    session::{Session, checkpoint::to_files},
+    session::{SavedData, Session, checkpoint::to_files},
 };
 
 /// File of a checkpoint: lengths of the record's growing files.
@@ -46,6 +51,7 @@ pub struct CheckpointSaver {
     last_epoch: u64,
     last: Cell<LastCheckpoint>,
     keep: RefCell<Retentions>,
+    data: Option<SavedData>,
     resolved: String,
     plugins: String,
     /// Steps after which the run is interrupted as by SIGINT, for tests of resuming.
@@ -78,6 +84,7 @@ impl CheckpointSaver {
                 position: None,
             }),
             keep: RefCell::new(Retentions::from([(RUN.to_owned(), policy.retention.clone())])),
+            data: session.saved_data().cloned(),
             resolved: session.run().to_toml(),
             plugins,
             interrupt_at,
@@ -121,6 +128,7 @@ impl CheckpointSaver {
             // Stays due: the writer may be free at the next point.
             return Ok(());
         }
+        // Before the snapshot, so that a second copy of the state is never held.
         writer.wait().map_err(failed)?;
         let requests = runtime.take_checkpoint_requests(at_end);
         let snapshot = runtime.snapshot()?;
@@ -152,6 +160,16 @@ impl CheckpointSaver {
         self.policy.due(&now, &self.last.get())
     }
 
+    /// The best checkpoint and the value of its ranking metric, if its model is to become the final
+    /// one.
+    pub fn best_to_restore(&self) -> Option<(PathBuf, String, f64)> {
+        let best = self.policy.retention.best.as_ref().filter(|_| self.policy.restore_best)?;
+        let folder = self.record.get()?.path().join(file::CHECKPOINTS);
+        let found = checkpoint::scan(&folder);
+        let (path, value) = checkpoint::best(&found, RUN, best)?;
+        Some((path.clone(), best.metric.clone(), value))
+    }
+
     /// What each requester keeps, updated with `requests`.
     fn retentions(&self, requests: &[CheckpointRequest]) -> Retentions {
         let mut keep = self.keep.borrow_mut();
@@ -178,9 +196,13 @@ impl CheckpointSaver {
         let marks = serde_json::to_vec_pretty(&marks).map_err(failed)?;
         let (resolved, plugins) = (self.resolved.clone(), self.plugins.clone());
         let path = record.path().join(file::CHECKPOINTS);
+        let data = self.data.clone();
         let produce = move || {
             let mut files = to_files(&snapshot)
                 .map_err(|stop| RecordError::Content { path, problem: stop.to_string() })?;
+            for (name, bytes) in data.iter().flat_map(SavedData::to_files) {
+                files.insert(name.to_owned(), bytes.into());
+            }
             files.insert(MARKS.to_owned(), marks.into());
             files.insert(RESOLVED.to_owned(), resolved.into_bytes().into());
             files.insert(PLUGINS.to_owned(), plugins.into_bytes().into());

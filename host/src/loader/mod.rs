@@ -8,6 +8,7 @@
 //! | file | content |
 //! |---|---|
 //! | `samples` | the trait of a data set, and typed buffers |
+//! | `summary` | fields and splits, to recognise other data |
 //! | `division` | which samples belong to which split |
 //! | `epoch` | the batches of one epoch in order, with a position to resume from |
 //! | `batch` | one batch: buffers, fill, verification, tensors |
@@ -30,6 +31,7 @@ mod ports;
 mod prefetch;
 mod random;
 mod samples;
+mod summary;
 mod timings;
 
 use std::sync::Arc;
@@ -48,7 +50,8 @@ pub use self::{
     error::{LoaderError, SampleRange},
     plugin_samples::PluginSamples,
     ports::element_type,
-    samples::{Field, SampleError, Samples, Split},
+    samples::{Field, Learnt, SampleError, Samples, Split},
+    summary::{DataSummary, FieldSummary, SplitSummary},
 };
 
 /// Most fields that a batch has.
@@ -115,6 +118,14 @@ impl Loader {
     /// The splits as phases read them.
     pub fn parts(&self) -> &[Part] {
         &self.parts
+    }
+
+    /// What the data set learnt from the training samples; `None` if it does not support this.
+    ///
+    /// # Errors
+    /// If the data set cannot provide it.
+    pub fn learnt(&self) -> Result<Option<Learnt>, SampleError> {
+        self.samples.learnt()
     }
 
     /// The settings.

@@ -123,6 +123,8 @@ pub struct CheckpointSettings {
     pub metric: String,
     /// Which of its values are better: `lower`, `higher`, or `auto` by its name.
     pub better: String,
+    /// Whether the final model is that of the best checkpoint; keeps at least one best.
+    pub restore_best: bool,
     /// Most MiB of state that one instance may save; 0 for no limit.
     #[serde(default = "default_instance_state")]
     pub instance_state: u64,
@@ -200,6 +202,8 @@ pub fn schema(section: &str) -> Option<Json> {
             "metric": { "type": "string", "default": "validation/loss", "description": "Epoch metric that ranks the checkpoints, as PHASE/NAME." },
             "better": { "type": "string", "enum": ["auto", "lower", "higher"], "default": "auto",
                 "description": "Which of its values are better; auto goes by its name: losses and errors are better low, all others high." },
+            "restore-best": { "type": "boolean", "default": false,
+                "description": "Whether the model of the best checkpoint becomes the final model when the fit ends; keeps at least one best." },
             "instance-state": { "type": "integer", "minimum": 0, "maximum": 1_048_576, "default": 256,
                 "description": "Most MiB of state that one instance may save; 0 for no limit." }
         }),

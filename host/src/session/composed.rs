@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 
 use super::members::{member, offers, stand_in};
 use super::plugins::LoadedPlugins;
-use super::{Session, Surroundings};
+use super::{SavedData, Session, Surroundings};
 use crate::breadcrumb::Activity;
 use crate::compose::{Composition, Input, Member, compose};
 use crate::learner::ports::{Data, PhaseKind};
@@ -160,7 +160,8 @@ impl Composed {
     /// An error of a plugin, or a problem of the data or of `[fine-tuning]`.
     pub fn open(self) -> Result<Session, Diagnostics> {
         let begin = std::time::Instant::now();
-        let loader = self.open_data()?.map(Rc::new);
+        let (loader, saved) = self.open_data()?.unzip();
+        let loader = loader.map(Rc::new);
         log::info!("data opened in {:.0?}", begin.elapsed());
         let begin = std::time::Instant::now();
         let order: Vec<Rc<Instance>> = self
@@ -175,7 +176,7 @@ impl Composed {
         match assembled {
             Ok(()) => {
                 log::info!("models built and instances initialised in {:.0?}", begin.elapsed());
-                let session = Session { composed: self, loader };
+                let session = Session { composed: self, loader, data: saved };
                 match session.freeze() {
                     Ok(frozen) if frozen.is_empty() => {}
                     Ok(frozen) => log::info!("frozen: {}", frozen.join(", ")),
@@ -196,15 +197,14 @@ impl Composed {
         diagnostics
     }
 
-    fn open_data(&self) -> Result<Option<Loader>, Diagnostics> {
+    fn open_data(&self) -> Result<Option<(Loader, SavedData)>, Diagnostics> {
         let Some(spec) = &self.run.data else { return Ok(None) };
         let Some(instance) = self.instance(&spec.id) else { return Ok(None) };
         let side = Arc::clone(instance.plugin_side());
         let opened =
             instance.call(&self.runtime, Activity::OpeningData, |_| PluginSamples::open(side));
         let samples = opened.map_err(|stop| self.refused(stop))?;
-        let loader = Loader::open(Arc::new(samples), self.run.loader.clone(), self.run.run.seed);
-        loader.map(Some).map_err(|error| {
+        let unusable = |error: &dyn std::fmt::Display| {
             let mut diagnostics = Diagnostics::new();
             let diagnostic = Diagnostic::error(
                 "data",
@@ -212,7 +212,15 @@ impl Composed {
             );
             diagnostics.push(placed(diagnostic, &self.run, Some(spec)));
             diagnostics
-        })
+        };
+        let loader = Loader::open(Arc::new(samples), self.run.loader.clone(), self.run.run.seed)
+            .map_err(|error| unusable(&error))?;
+        let saved = SavedData {
+            component: spec.component_id(),
+            summary: loader.summary(),
+            learnt: loader.learnt().map_err(|error| unusable(&error))?,
+        };
+        Ok(Some((loader, saved)))
     }
 
     fn roles(&self) -> Result<Roles, Stop> {

@@ -59,6 +59,7 @@ mod fine_tuning;
 mod members;
 pub(crate) mod plugins;
 mod preview;
+mod saved_data;
 
 use std::borrow::Borrow;
 use std::rc::Rc;
@@ -79,6 +80,7 @@ pub use composed::Composed;
 pub use fine_tuning::FineTuningReport;
 pub use plugins::LoadedPlugins;
 pub use preview::SchedulePreview;
+pub use saved_data::{DATA, DATA_STATE, SavedData};
 
 /// What a session needs from its caller.
 pub struct Surroundings {
@@ -114,6 +116,7 @@ pub struct ParameterSummary {
 pub struct Session {
     composed: Composed,
     loader: Option<Rc<Loader>>,
+    data: Option<SavedData>,
 }
 
 impl std::fmt::Debug for Session {
@@ -123,6 +126,11 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
+    /// What is kept of the run's data; `None` for a run without data.
+    pub fn saved_data(&self) -> Option<&SavedData> {
+        self.data.as_ref()
+    }
+
     /// Runs the epochs of the run description.
     pub fn fit(&self) -> FitReport {
         self.fit_epochs(self.composed.run.run.epochs)

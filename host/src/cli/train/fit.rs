@@ -1,17 +1,17 @@
 //! Trains a session whose record has begun: launch banner, signals, checkpoints, end of the record,
 //! summary, exit code. Called by `train` and `resume`.
 
-use std::{rc::Rc, sync::atomic::Ordering, time::Duration};
+use std::{path::Path, rc::Rc, sync::atomic::Ordering, time::Duration};
 
 use super::{deadline::Deadline, launch, signals};
 use crate::{
     cli::outcome::{Exit, Failure, Outcome},
-    display::{Conclusion, HostLog, Screen, Summary},
+    display::{Conclusion, HostLog, Screen, Summary, number},
     durable::{CheckpointSaver, DeferredRecord, profile},
     learner::{Ending, FitReport, TIME_IS_UP, ports::PhaseKind, profile::Work},
     library::escape,
-    record::{RunEnd, RunRecord, Status, file},
-    session::Session,
+    record::{RunEnd, RunRecord, Status, atomic, checkpoint, file, tensors},
+    session::{Session, checkpoint::MODEL},
     supervisor::worker::{self, Patience},
 };
 
@@ -74,6 +74,18 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
         && !matches!(outcome.report.ending, Ending::Finished);
     note(saved.err());
     note(session.finish().err().map(|stop| stop.to_string()));
+    let best = saver.as_ref().filter(|_| outcome.ends_the_run());
+    if let Some((path, metric, value)) = best.and_then(|saver| saver.best_to_restore()) {
+        match restore_model(session, &path) {
+            Ok(()) => screen.print(&format!(
+                "{} is the model of {}: {metric} {}",
+                file::MODEL,
+                escape::path(&path),
+                number(value)
+            )),
+            Err(text) => note(Some(text)),
+        }
+    }
     note(write_model(session, record).err());
     note(profile::write(session.runtime(), record).err().map(|error| error.to_string()));
     note(HostLog::close_file().err().map(|error| error.to_string()));
@@ -148,10 +160,24 @@ fn seconds(number: f64) -> Duration {
     Duration::try_from_secs_f64(number).unwrap_or(Duration::ZERO)
 }
 
+/// Gives the session the model of a checkpoint.
+fn restore_model(session: &Session, path: &Path) -> Result<(), String> {
+    let failed = |text: String| format!("the best model cannot be restored: {text}");
+    let data = checkpoint::read(path).map_err(|damage| failed(damage.to_string()))?;
+    let bytes = data.files.get(MODEL).map(|content| content.bytes()).unwrap_or_default();
+    let tensors = tensors::decode(&bytes).map_err(|error| failed(error.to_string()))?;
+    session.set_model_tensors(&tensors).map_err(|error| failed(error.to_string()))
+}
+
+/// Writes the final model, and beside it what is known of the run's data.
 fn write_model(session: &Session, record: &RunRecord) -> Result<(), String> {
     let tensors =
         session.model_tensors().map_err(|error| format!("cannot copy the model: {error}"))?;
-    record.write_model(&tensors).map_err(|error| error.to_string())
+    record.write_model(&tensors).map_err(|error| error.to_string())?;
+    for (name, bytes) in session.saved_data().map(|data| data.to_files()).unwrap_or_default() {
+        atomic::replace(&record.path().join(name), &bytes).map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }
 
 /// How a fit ended, and the signal that arrived during it.
@@ -161,6 +187,15 @@ struct FitOutcome {
 }
 
 impl FitOutcome {
+    /// Whether the fit ended by itself, not by an error or a signal.
+    fn ends_the_run(&self) -> bool {
+        match &self.report.ending {
+            Ending::Finished => true,
+            Ending::Stopped { .. } => self.signal.is_none_or(|signal| signal == TIME_IS_UP),
+            Ending::Failed(_) => false,
+        }
+    }
+
     /// How it ended, for the summary and for `state.json`. `incomplete`: the record could not be
     /// completed.
     fn conclude(&self, incomplete: bool) -> (Conclusion, RunEnd) {

@@ -21,7 +21,7 @@ use super::tensors::Encoded;
 
 pub use self::{
     read::{FoundCheckpoint, newer_than, newest, read, scan, verify},
-    retention::{KeepBest, Retention, Retentions},
+    retention::{KeepBest, Retention, Retentions, best},
     write::{remove, set_aside, write},
     writer_thread::{Produce, WriterThread},
 };

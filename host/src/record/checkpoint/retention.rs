@@ -60,6 +60,24 @@ impl Retention {
     }
 }
 
+/// The best checkpoint of a requester by a metric; of equal ones, the oldest.
+pub fn best<'a>(
+    found: &'a [FoundCheckpoint],
+    requester: &str,
+    best: &KeepBest,
+) -> Option<(&'a PathBuf, f64)> {
+    let values = found.iter().filter_map(|found| {
+        let about = found.about.as_ref().ok()?;
+        let is_mine = about.asked_by.iter().any(|by| by == requester);
+        is_mine.then_some((&found.path, *about.metrics.get(&best.metric)?))
+    });
+    values.reduce(
+        |best_so_far, next| {
+            if best.better.beats(next.1, best_so_far.1) { next } else { best_so_far }
+        },
+    )
+}
+
 /// The checkpoints to remove, of those found, sorted oldest first. The newest is always kept, and so
 /// are those of requesters that are not in `keep`. Damaged ones are never removed: the user may want
 /// to recover them.
