@@ -8,4 +8,6 @@ mod faults;
 mod fine_tuning;
 mod place;
 mod policies;
+mod ranking;
+mod release;
 mod stopping;

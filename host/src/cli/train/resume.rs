@@ -26,14 +26,14 @@ use crate::{
     display::Screen,
     durable::{DeferredRecord, MARKS, PLUGINS, RESOLVED, changes},
     learner::{Flow, Stop},
-    library::escape,
+    library::{Catalog, escape},
     record::{
         Marks, RecordError, RunDirectory, RunRecord, atomic,
         checkpoint::{self, CheckpointData, newest, read},
         file,
     },
-    run_file::RunDescription,
-    session::{Session, checkpoint::from_files},
+    run_file::{Diagnostics, Draft, Inputs, RunDescription, resolve},
+    session::{DATA, DATA_STATE, SavedData, Session, checkpoint::from_files},
     supervisor,
 };
 
@@ -67,6 +67,11 @@ pub struct Arguments {
     /// Continue although plugins have changed.
     #[arg(long)]
     allow_other_plugins: bool,
+    /// Continue although the data has changed.
+    ///
+    /// Its fields, or its division into splits.
+    #[arg(long)]
+    allow_other_data: bool,
     /// Continue after a stop by a callback.
     ///
     /// Without it, a run that a callback such as early-stopping has ended stays ended.
@@ -111,7 +116,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     }
     let other_settings = point
         .as_ref()
-        .map(|point| changes::of_settings(&point.text(RESOLVED), &run.to_toml()))
+        .map(|point| changes::of_settings(&point.resolved(&catalog), &run.to_toml()))
         .unwrap_or_default();
     if purpose != Purpose::Try {
         allow(&other_settings, "settings", arguments.allow_other_settings)?;
@@ -138,6 +143,10 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
             "plugins",
             arguments.allow_other_plugins,
         )?;
+        let other_data = data_changes(point, &session).map_err(configuration)?;
+        // Other settings may divide the data in another way.
+        let allow_data = arguments.allow_other_data || !other_settings.is_empty();
+        allow(&other_data, "data", allow_data)?;
         let restored = if other_settings.is_empty() {
             session.restore(&point.data.files)
         } else {
@@ -158,6 +167,15 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     sink.begin(record(&session, directory, point.as_ref(), &plugins)?);
     let interrupt_at = arguments.interrupt_at;
     fit(&Ready { session: &session, sink: &sink, lifetime, interrupt_at, plugins }, screen)
+}
+
+/// What differs between the data of the checkpoint and that of the session.
+fn data_changes(point: &Point, session: &Session) -> Result<Vec<String>, String> {
+    let saved = point.data()?;
+    Ok(match (saved, session.saved_data()) {
+        (Some(saved), Some(now)) => saved.summary.differences(&now.summary),
+        _ => Vec::new(),
+    })
 }
 
 fn unusable(stop: &Stop) -> Failure {
@@ -182,16 +200,18 @@ fn copied(from: &RunDirectory, into: &Path) -> Result<RunDirectory, Failure> {
         }
         Ok(())
     }
-    copy(from.path(), into, &[file::CHECKPOINTS, file::MODEL, ".lock"]).map_err(|error| {
-        let help = "free some space, or set TMPDIR to a folder that can be written to";
-        Failure::new(
-            Exit::Failed,
-            format!(
-                "cannot copy {} to a temporary folder: {error}; {help}",
-                escape::path(from.path())
-            ),
-        )
-    })?;
+    copy(from.path(), into, &[file::CHECKPOINTS, file::MODEL, DATA, DATA_STATE, ".lock"]).map_err(
+        |error| {
+            let help = "free some space, or set TMPDIR to a folder that can be written to";
+            Failure::new(
+                Exit::Failed,
+                format!(
+                    "cannot copy {} to a temporary folder: {error}; {help}",
+                    escape::path(from.path())
+                ),
+            )
+        },
+    )?;
     RunDirectory::open(into).map_err(configuration)
 }
 
@@ -212,6 +232,25 @@ impl Point {
     }
 
     /// Content of a text file of the checkpoint; empty if there is none.
+    /// The run of the checkpoint with the defaults of this release, so that settings that its
+    /// release did not have are no change.
+    fn resolved(&self, catalog: &Catalog) -> String {
+        let inputs = Inputs { files: vec![self.path.join(RESOLVED)], ..Inputs::default() };
+        let mut diagnostics = Diagnostics::new();
+        let draft = Draft::read(&inputs, &mut diagnostics);
+        let run = resolve(draft, catalog, &mut diagnostics);
+        if diagnostics.has_errors() { self.text(RESOLVED) } else { run.to_toml() }
+    }
+
+    /// The run's data when the checkpoint was written; `None` in those of older releases.
+    fn data(&self) -> Result<Option<SavedData>, String> {
+        SavedData::from_files(|name| {
+            let content = self.data.files.get(name);
+            let content = content.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound));
+            content.map(|content| content.bytes().into_owned())
+        })
+    }
+
     fn text(&self, name: &str) -> String {
         self.data
             .files
