@@ -11,7 +11,7 @@ use super::learner::mode_code;
 use crate::calls::context::lend;
 use crate::learner::Runtime;
 use crate::learner::refusal::{Answer, Refusal};
-use crate::tensor::{Init, Kind};
+use crate::tensor::{Init, Kind, View};
 
 pub static TABLE: TensorTable =
     TensorTable { create, retain, release, info, read, view, apply, parameter, mode, device };
@@ -92,8 +92,9 @@ unsafe extern "C" fn read(tensor: Handle, dtype: u32, bytes: *mut u8, len: usize
 
 fn copy_elements(runtime: &Runtime, tensor: Handle, dtype: u32, into: &mut [u8]) -> Answer {
     let mut engine = runtime.engine.borrow_mut();
-    if engine.dtype(tensor)? == dtype && engine.value(tensor)?.device().is_cpu() {
-        let view = engine.view(tensor)?;
+    if engine.dtype(tensor)? == dtype
+        && let Ok(view) = engine.view(tensor)
+    {
         // SAFETY: the view's bytes are valid while the engine is borrowed, and nothing changes them
         // meanwhile.
         let elements = unsafe { slice(view.pointer, view.bytes)? };
@@ -101,13 +102,10 @@ fn copy_elements(runtime: &Runtime, tensor: Handle, dtype: u32, into: &mut [u8])
     }
     let to = crate::tensor::dtype_of(dtype)
         .ok_or_else(|| format!("there is no element type with number {dtype}"))?;
-    let converted = engine.value(tensor)?.to_device(&candle_core::Device::Cpu)?.to_dtype(to)?;
-    let converted = engine.insert(converted);
-    let view = engine.view(converted)?;
-    // SAFETY: as above.
-    let copied = copy(unsafe { slice(view.pointer, view.bytes)? }, into);
-    engine.release(converted)?;
-    copied
+    let converted = engine.value(tensor)?.to_dtype(to)?.contiguous()?;
+    let view = View::of(&converted)?;
+    // SAFETY: the view's bytes are those of `converted`, which nothing changes.
+    copy(unsafe { slice(view.pointer, view.bytes)? }, into)
 }
 
 fn copy(elements: &[u8], into: &mut [u8]) -> Answer {

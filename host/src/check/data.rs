@@ -288,8 +288,9 @@ fn inputs(runtime: &Runtime) -> Vec<MetricInput> {
     let numbers = Tensor::new(&[[0.5f32], [1.5], [-0.5], [0.25]], cpu);
     let others = Tensor::new(&[[0.4f32], [1.0], [-1.0], [0.5]], cpu);
     let mut engine = runtime.engine.borrow_mut();
-    let mut put =
-        |tensor: candle_core::Result<Tensor>| tensor.map(|tensor| engine.insert(tensor)).ok();
+    let mut put = |tensor: candle_core::Result<Tensor>| {
+        tensor.ok().and_then(|tensor| engine.insert(tensor).ok())
+    };
     let pairs = [(put(scores), put(labels)), (put(numbers), put(others))];
     let input = |(yhats, ys)| Some(MetricInput { yhats: yhats?, ys: ys?, loss: 0.5, samples: 4 });
     pairs.into_iter().filter_map(input).collect()

@@ -162,7 +162,7 @@ impl Runtime {
         };
         let mut engine = self.engine.borrow_mut();
         for (field, tensor) in raw.fields.iter_mut().zip(batch.fields) {
-            *field = engine.insert_lent(tensor);
+            *field = engine.insert_lent(tensor).map_err(Stop::engine)?;
         }
         drop(engine);
         self.epochs.hold(raw);

@@ -1,6 +1,5 @@
 //! Models, losses, the backward pass: what the steps of phases consist of.
 
-use candle_core::DeviceLocation;
 use fluxbay_plugin::abi::{handle::Handle, learner::ALL};
 
 use super::control::{Flow, Stop};
@@ -83,11 +82,7 @@ impl Runtime {
 
     /// The device that the run trains on, such as `cpu`.
     pub(crate) fn device_name(&self) -> String {
-        match self.engine.borrow().device().location() {
-            DeviceLocation::Cpu => "cpu".into(),
-            DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
-            DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
-        }
+        self.engine.borrow().device_name()
     }
 
     fn model_at(&self, index: u32) -> Answer<&ModelSlot> {

@@ -147,7 +147,7 @@ impl Runtime {
                         continue;
                     };
                     let mut engine = self.engine.borrow_mut();
-                    let value = engine.insert(value.clone());
+                    let value = engine.insert(value.clone()).map_err(Stop::engine)?;
                     let assigned =
                         engine.apply(op::ASSIGN, &[handle, value], &[], &[], &mut Vec::new());
                     engine.release(value).map_err(Stop::engine)?;
@@ -182,7 +182,8 @@ impl Runtime {
             self.restore_value(path, value)?;
         }
         for (path, tensor) in &snapshot.tensors {
-            let handle = self.engine.borrow_mut().insert(tensor.clone());
+            let handle =
+                self.engine.borrow_mut().insert(tensor.clone()).map_err(Stop::engine)?;
             self.restore_value(path, Value::Tensor(handle))?;
         }
         release_dropped(&self.state, &self.engine).map_err(Stop::engine)

@@ -101,7 +101,7 @@ impl OptimizerSlot {
             for _ in 0..names {
                 let value = engine.value(handle).map_err(Stop::engine)?;
                 let zeros = value.zeros_like().map_err(Stop::engine)?;
-                states.push(engine.insert(zeros));
+                states.push(engine.insert(zeros).map_err(Stop::engine)?);
             }
             tracked.push(Tracked { parameter, path, handle, states, updates: Cell::new(0) });
         }

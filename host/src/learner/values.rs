@@ -351,7 +351,7 @@ impl Values<'_> {
                 Ok(engine.set_gradient(found.parameter, gradient)?)
             }
             _ => {
-                let value = engine.value(tensor)?.clone();
+                let value = engine.value(tensor)?;
                 Ok(engine.set_parameter(found.parameter, &value)?)
             }
         }

@@ -5,7 +5,6 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use candle_core::Device as CandleDevice;
 use serde_json::Value as Json;
 
 use super::members::{member, offers, stand_in};
@@ -320,32 +319,16 @@ fn runtime(
         diagnostics.push(Diagnostic::error(code, text));
         diagnostics
     };
-    let device = match run.run.device {
-        Device::Cpu => CandleDevice::Cpu,
-        Device::Cuda(number) if !candle_core::utils::cuda_is_available() => {
-            return Err(fail(
-                "device",
-                format!(
-                    "the device `cuda:{number}` cannot be used: this host was built without CUDA; use `device = \"cpu\"`"
-                ),
-            ));
-        }
-        Device::Cuda(number) => CandleDevice::new_cuda(number).map_err(|error| {
-            let first = error.to_string().lines().next().unwrap_or_default().to_owned();
-            fail(
-                "device",
-                format!(
-                    "the device `cuda:{number}` cannot be used: {first}; use `device = \"cpu\"`"
-                ),
-            )
-        })?,
-    };
-    let options = EngineOptions {
-        device,
-        seed: run.run.seed,
-        threads: run.run.threads,
-        ..EngineOptions::default()
-    };
+    if let Device::Cuda(number) = run.run.device {
+        return Err(fail(
+            "device",
+            format!(
+                "the device `cuda:{number}` cannot be used: this host was built without CUDA; use `device = \"cpu\"`"
+            ),
+        ));
+    }
+    let options =
+        EngineOptions { seed: run.run.seed, threads: run.run.threads, ..EngineOptions::default() };
     let engine = Engine::new(options).map_err(|error| fail("device", error.to_string()))?;
     let ports = Ports {
         sink: surroundings.sink,

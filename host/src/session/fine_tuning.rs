@@ -198,10 +198,7 @@ impl Session {
         let (index, handle) =
             found.map(|p| (p.index, p.handle)).ok_or("the run has no such parameter")?;
         let like = engine.value(handle).map_err(|error| error.to_string())?;
-        let tensor = tensor
-            .to_dtype(like.dtype())
-            .and_then(|tensor| tensor.to_device(like.device()))
-            .map_err(|error| error.to_string())?;
+        let tensor = tensor.to_dtype(like.dtype()).map_err(|error| error.to_string())?;
         engine.set_parameter(index, &tensor).map_err(|error| error.to_string())
     }
 }

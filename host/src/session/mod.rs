@@ -268,7 +268,7 @@ impl Session {
     /// The tensor at a state path, such as `step.yhats`; it shares its elements with the run's.
     pub fn tensor(&self, path: &str) -> Option<Tensor> {
         match self.runtime().state.borrow().value_at(path)? {
-            Value::Tensor(handle) => self.runtime().engine.borrow().value(*handle).ok().cloned(),
+            Value::Tensor(handle) => self.runtime().engine.borrow().value(*handle).ok(),
             _ => None,
         }
     }
@@ -281,7 +281,7 @@ impl Session {
             .find(|p| p.path == path && engine.model_name(p.model) == Some(model))
             .map(|p| p.index)?;
         let handle = engine.gradient(found).ok().flatten()?;
-        let tensor = engine.value(handle).ok().cloned();
+        let tensor = engine.value(handle).ok();
         engine.release(handle).ok()?;
         tensor
     }

@@ -3,7 +3,7 @@
 use fluxbay_plugin::abi::handle::Handle;
 use thiserror::Error;
 
-/// What the engine answers to a request that it cannot carry out.
+/// A request that the engine cannot carry out.
 #[derive(Debug, Error)]
 pub enum TensorError {
     /// The handle names no living tensor of this engine.
@@ -26,7 +26,7 @@ pub enum TensorError {
         /// How many there are.
         known: usize,
     },
-    /// An operation cannot be applied to what it was given.
+    /// An operation does not accept its inputs or attributes.
     #[error("{operation}: {message}")]
     Operation {
         /// Its name.
@@ -34,7 +34,7 @@ pub enum TensorError {
         /// What does not fit, with shapes.
         message: String,
     },
-    /// A gradient would have to flow through something that has none.
+    /// A gradient cannot pass an operation or value.
     #[error("{operation}: {message}")]
     Gradient {
         /// The operation where it stopped, or `backward`.
@@ -55,7 +55,7 @@ pub enum TensorError {
     /// Any other wrong request to the engine itself.
     #[error("{0}")]
     Request(String),
-    /// candle refused something.
+    /// candle returned an error.
     #[error("{operation}: {source}")]
     Candle {
         /// What was being done.
@@ -91,6 +91,5 @@ impl From<candle_core::Error> for Box<TensorError> {
     }
 }
 
-/// Shorthand for results of the engine. Errors are in a box, so that a result fits into registers
-/// where all goes well.
+/// Results of the engine. Errors are boxed, so that a successful result fits into registers.
 pub type Result<T, E = Box<TensorError>> = std::result::Result<T, E>;

@@ -1,13 +1,24 @@
 //! Tensors of a run: handles, operations with gradients, parameters, random numbers.
 //!
-//! candle's `Tensor` is the storage; autograd and the CPU kernels are ours (see
-//! `docs/decisions/tensor-engine.md`). The learner and the bridge to the plugins use [`Engine`];
-//! nothing here knows of plugins, phases or files.
+//! ```text
+//! engine       handles, the tape, parameters, random streams: what the host calls
+//!   operations   one per code of the contract: checks, shapes, gradients
+//!     backend      what a device must do: traits of kernels
+//!       cpu          the processor: candle's tensors as storage, kernels over slices
+//! ```
+//!
+//! The learner and the bridge to the plugins use [`Engine`]; nothing here knows of plugins, phases or
+//! files. Operations call kernels through [`backend::Backend`] and never ask where elements are; a
+//! device is one more implementation of its traits. Why the engine is the project's own, on candle's
+//! storage, is explained in `docs/decisions/tensor-engine.md`; `README.md` beside this crate lists
+//! the files to touch for a new operation and for a new device.
 
+pub mod backend;
 mod context;
+mod cpu;
+mod dtype;
 mod engine;
 mod error;
-mod kernels;
 mod operations;
 mod parameters;
 mod pool;
@@ -17,12 +28,15 @@ mod tape;
 mod value;
 
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod tests;
 
 pub use context::{Behaviour, Mode, Recording};
+pub use dtype::dtype_of;
 pub use engine::{Engine, EngineOptions, View};
 pub use error::{DisplayHandle, Result, TensorError};
 pub use parameters::{Init, Kind, ParameterInfo};
 pub use pool::{Idle, Left};
-pub use random::{RandomState, philox};
-pub use value::dtype_of;
+pub use random::{RandomState, Words, philox};
+pub use value::{DeviceArray, Value};

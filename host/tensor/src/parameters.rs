@@ -4,12 +4,12 @@
 //! model's name and the path alone, never on the order in which parameters are made. Listings
 //! follow (model, path).
 
-use candle_core::DType;
+use candle_core::{DType, Device, Tensor};
 use fluxbay_plugin::abi::handle::Handle;
 use fluxbay_plugin::abi::tensor::init as code;
 
-use super::random::{Random, unit_f64};
-use super::value::{Value, value};
+use super::error::Result as TensorResult;
+use super::random::{Random, normal_f64, unit_f64};
 
 /// First values of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,7 +50,7 @@ impl Init {
         dtype: DType,
         random: &Random,
         name: &str,
-    ) -> Value {
+    ) -> TensorResult<Tensor> {
         let count: usize = shape.iter().product();
         let words = random.named(name);
         let sample = |index: usize| {
@@ -61,19 +61,13 @@ impl Init {
                 Init::Normal { mean, std } => mean + std * normal_f64(block),
             }
         };
-        if dtype == DType::F64 {
-            value((0..count).map(sample).collect::<Vec<f64>>(), shape)
+        Ok(if dtype == DType::F64 {
+            Tensor::from_vec((0..count).map(sample).collect::<Vec<f64>>(), shape, &Device::Cpu)?
         } else {
-            value((0..count).map(|index| sample(index) as f32).collect::<Vec<f32>>(), shape)
-        }
+            let values: Vec<f32> = (0..count).map(|index| sample(index) as f32).collect();
+            Tensor::from_vec(values, shape, &Device::Cpu)?
+        })
     }
-}
-
-/// A standard normal number from one block: Box and Muller (1958), the cosine branch.
-#[inline(always)]
-pub(crate) fn normal_f64([a, b, c, d]: [u32; 4]) -> f64 {
-    let radius = (-2.0 * (1.0 - unit_f64(a, b)).ln()).sqrt();
-    radius * (std::f64::consts::TAU * unit_f64(c, d)).cos()
 }
 
 /// Whether the optimizer changes it.
@@ -164,7 +158,7 @@ mod tests {
         let random = Random::new(5);
         let numbers = |init: Init| {
             init.values(&[200, 100], DType::F64, &random, "w")
-                .tensor
+                .unwrap()
                 .flatten_all()
                 .unwrap()
                 .to_vec1::<f64>()

@@ -1,10 +1,10 @@
-//! A fork-join pool for kernels: the caller works too, and never waits for a worker that has not
-//! started.
+//! A fork-join pool for kernels. The calling thread takes part, and never waits for a worker that has
+//! not started.
 //!
-//! Workers spin for some microseconds after a job, because the next kernel follows at once, and
-//! park when none does. Tasks are taken from a shared counter, so a core that is busy elsewhere
-//! does not hold the others up. Which task computes what is fixed by the caller, never by which
-//! thread took it: results do not depend on timing.
+//! Workers spin for some microseconds after a job, because the next kernel usually follows at once,
+//! and then park. Each thread takes its own tasks first and then those that other threads have not
+//! started, so a core that is busy with another process delays nothing. What a task computes is fixed
+//! by the caller and does not depend on the thread: results do not depend on timing.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -13,23 +13,23 @@ use std::thread::JoinHandle;
 
 /// Rounds of `spin_loop` before a worker parks: some 50 microseconds.
 const SPINS: u32 = 4_000;
-/// Bit of `state` that says: a job can be joined. The bits below count the workers that are in it.
+/// Bit of `state` that is set while a job can be joined. The bits below count the workers in it.
 const OPEN: u64 = 1 << 32;
 
 type Task<'a> = dyn Fn(usize) + Sync + 'a;
 
-/// What workers do a piece at a time while no job is open; see
+/// A task that workers call repeatedly while no job is open, see
 /// [`Engine::idle`](crate::Engine::idle).
 pub type Idle = dyn Fn() -> Left + Send + Sync;
 
-/// What is left of an [`Idle`] task.
+/// What an [`Idle`] task returns: whether there is more to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Left {
-    /// Another piece.
+    /// Call it again.
     More,
-    /// Nothing for this thread, while another one is at it.
+    /// Nothing for this thread: another one has the last piece.
     Elsewhere,
-    /// Nothing: it is not called again.
+    /// Nothing: do not call it again.
     Nothing,
 }
 
@@ -40,10 +40,10 @@ struct Line<T>(T);
 struct Shared {
     /// `OPEN` | number of workers inside; the upper bits count jobs.
     state: AtomicU64,
-    /// Written only while no job is open and nobody is inside.
+    /// Written only while no job is open and no worker is inside.
     task: std::cell::UnsafeCell<Option<*const Task<'static>>>,
-    /// Per thread the next of its tasks, with the job's number above it: whose number is another
-    /// one has not begun.
+    /// For each thread its next task, with the number of the job in the upper bits; another number
+    /// means that the thread has not started on the job.
     next: Box<[Line<AtomicU64>]>,
     count: AtomicUsize,
     sleepers: AtomicUsize,
@@ -55,7 +55,7 @@ struct Shared {
     has_idle: AtomicBool,
 }
 
-// SAFETY: `task` is written by the one caller (the pool is `!Sync`) while nobody is inside, and
+// SAFETY: `task` is written by the one caller (the pool is `!Sync`) while no worker is inside, and
 // read only by workers that entered through `state` while the job is open; the task itself is
 // `Sync`.
 unsafe impl Sync for Shared {}
@@ -108,9 +108,8 @@ impl Pool {
             return;
         }
         let shared = &*self.shared;
-        // SAFETY: no job is open and nobody is inside (the end of `run` waits for that), so the
-        // cell is ours; the lifetime is made longer only for the time in which `run` keeps the
-        // borrow alive.
+        // SAFETY: no job is open and no worker is inside (the end of `run` waits for that), so
+        // nothing else uses the cell; the longer lifetime is used only while `run` holds the borrow.
         unsafe {
             *shared.task.get() =
                 Some(std::mem::transmute::<*const Task<'_>, *const Task<'static>>(task))
@@ -122,7 +121,7 @@ impl Pool {
             drop(shared.lock.lock());
             shared.wake.notify_all();
         }
-        // The guard closes the job also when the caller's own task panics, so that nobody uses the
+        // The guard closes the job even if the caller's own task panics, so that no worker uses the
         // task afterwards.
         let guard = Close(shared);
         take_tasks(shared, task, 0, job >> 33);
@@ -143,7 +142,7 @@ impl Pool {
     pub fn ranges(&self, length: usize, grain: usize, task: impl Fn(Range<usize>) + Sync) {
         let threads = self.threads();
         let parts = (length / grain.max(1)).clamp(1, threads * if threads > 1 { 2 } else { 1 });
-        // So that no thread has one more than the others.
+        // The same number for each thread.
         let parts = if parts > threads { parts / threads * threads } else { parts };
         if parts == 1 {
             if length > 0 {
@@ -173,13 +172,13 @@ impl Drop for Close<'_> {
     }
 }
 
-/// Does the tasks of thread `me`, then what others have not come round to.
+/// Runs the tasks of thread `me`, then those that other threads have not started.
 fn take_tasks(shared: &Shared, task: &Task<'_>, me: usize, job: u64) {
     let count = shared.count.load(Ordering::Relaxed);
     let threads = shared.next.len();
-    for whose in (me..threads).chain(0..me) {
-        let (from, to) = (whose * count / threads, (whose + 1) * count / threads);
-        while let Some(index) = take(&shared.next[whose].0, job, from, to) {
+    for owner in (me..threads).chain(0..me) {
+        let (from, to) = (owner * count / threads, (owner + 1) * count / threads);
+        while let Some(index) = take(&shared.next[owner].0, job, from, to) {
             task(index);
         }
     }
@@ -236,8 +235,8 @@ fn work(shared: &Shared, me: usize) {
             continue;
         }
         last_job = state >> 33;
-        // SAFETY: entered while the job was open: the caller waits until we leave, so the task is
-        // alive.
+        // SAFETY: this worker entered while the job was open, and the caller waits until it leaves:
+        // the task is alive.
         let task = unsafe { (*shared.task.get()).map(|task| &*task) };
         if let Some(task) = task {
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -255,14 +254,14 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// One piece of the idle task; whether there was one.
+/// Calls the idle task once; returns whether it did something.
 fn do_idle(shared: &Shared) -> bool {
     let Some(task) = lock(&shared.idle).clone() else { return false };
     let left =
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| task())).unwrap_or(Left::Nothing);
     if left == Left::Nothing {
         let mut idle = lock(&shared.idle);
-        // It may be another one by now.
+        // It may have been replaced meanwhile.
         if idle.as_ref().is_some_and(|now| Arc::ptr_eq(now, &task)) {
             *idle = None;
             shared.has_idle.store(false, Ordering::Release);
@@ -308,7 +307,7 @@ unsafe impl<T: Send> Sync for Parts<T> {}
 unsafe impl<T: Send> Send for Parts<T> {}
 
 impl<T> Parts<T> {
-    /// Lends out `elements` in parts.
+    /// Shares `elements`, part by part.
     pub fn new(elements: &mut [T]) -> Self {
         Self(elements.as_mut_ptr(), elements.len())
     }
@@ -316,7 +315,7 @@ impl<T> Parts<T> {
     /// One part.
     ///
     /// # Safety
-    /// While the result lives no other part may overlap it.
+    /// No other part that exists at the same time may overlap it.
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn part(&self, range: Range<usize>) -> &mut [T] {
         assert!(range.start <= range.end && range.end <= self.1, "part {range:?} of {}", self.1);
@@ -404,14 +403,11 @@ mod tests {
         assert_eq!(sum.into_inner(), 45);
     }
 
-    /// Runs jobs until it is so: workers that have parked do nothing until one wakes them.
+    /// Runs jobs until the condition holds: parked workers do nothing until a job wakes them.
     fn until(pool: &Pool, so: impl Fn() -> bool) {
         let begin = std::time::Instant::now();
         while !so() {
-            assert!(
-                begin.elapsed() < std::time::Duration::from_secs(60),
-                "nobody comes round to it"
-            );
+            assert!(begin.elapsed() < std::time::Duration::from_secs(60), "it is not called");
             pool.run(4, &|_| {});
         }
     }
@@ -429,7 +425,7 @@ mod tests {
         };
         pool.idle(up_to(100));
         until(&pool, || calls.load(Ordering::SeqCst) >= 100 && lock(&pool.shared.idle).is_none());
-        // Both workers may have been at it when the last piece was done.
+        // Both workers may have been in a call when the last piece was done.
         assert!(calls.load(Ordering::SeqCst) <= 101);
         let before = calls.load(Ordering::SeqCst);
         (0..1000).for_each(|_| pool.run(4, &|_| {}));

@@ -85,6 +85,13 @@ pub fn unit_f64(low: u32, high: u32) -> f64 {
     ((u64::from(high) << 32 | u64::from(low)) >> 11) as f64 * (1.0 / 9_007_199_254_740_992.0)
 }
 
+/// A standard normal number from one block: Box and Muller (1958), the cosine branch.
+#[inline(always)]
+pub fn normal_f64([a, b, c, d]: [u32; 4]) -> f64 {
+    let radius = (-2.0 * (1.0 - unit_f64(a, b)).ln()).sqrt();
+    radius * (std::f64::consts::TAU * unit_f64(c, d)).cos()
+}
+
 /// The streams of an engine.
 #[derive(Clone, Debug)]
 pub struct Random {

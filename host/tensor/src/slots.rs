@@ -6,12 +6,12 @@ use super::error::{DisplayHandle, Result, TensorError};
 use super::tape::Source;
 use super::value::Value;
 
-/// What a handle stands for.
+/// The tensor behind a handle.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub value: Value,
     pub source: Source,
-    /// Whether its room is wanted back, see `Engine::insert_lent`.
+    /// Whether its buffer is returned, see `Engine::insert_lent`.
     pub lent: bool,
 }
 
@@ -28,7 +28,7 @@ struct Slot {
     entry: Option<Entry>,
 }
 
-/// All tensors that somebody holds.
+/// All tensors with a reference.
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
     slots: Vec<Slot>,
@@ -81,7 +81,7 @@ impl Slots {
         Ok(())
     }
 
-    /// Gives a reference back; with the last one comes what the handle stood for.
+    /// Releases a reference; the last one returns the entry.
     pub fn release(&mut self, handle: Handle) -> Result<Option<Entry>> {
         let index = handle.0 as u32;
         let slot = self.slot(handle)?;
@@ -90,8 +90,7 @@ impl Slots {
             return Ok(None);
         }
         slot.generation = slot.generation.wrapping_add(1);
-        // A slot whose generations are used up is not given out again, so that no old handle comes
-        // alive.
+        // A slot whose generations are used up is not reused, so that no old handle becomes valid.
         let again = slot.generation != 0 && slot.generation != u32::MAX;
         let entry = slot.entry.take();
         if again {

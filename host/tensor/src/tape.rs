@@ -1,9 +1,8 @@
-//! The tape: what was computed from what, in order, and how to go back.
+//! The tape: recorded operations in order, with their backward functions.
 //!
-//! Nodes stand in the order of the forward pass, so going back is a loop over indices. Gradients
+//! Nodes are in the order of the forward pass, so a backward pass is a loop over indices. Gradients
 //! are moved from a node to its inputs; only a second gradient for the same value causes an
-//! addition, in place. The engine owns the tape and is the only caller; operations only hand it
-//! their backward function.
+//! addition, in place. The engine owns the tape; operations return their backward functions to it.
 
 use smallvec::SmallVec;
 
@@ -51,14 +50,14 @@ pub(crate) type Backward = Box<dyn FnOnce(&mut Context, Gradients) -> Result<Inp
 pub(crate) struct Node {
     pub operation: &'static str,
     pub inputs: SmallVec<[Source; 4]>,
-    /// Of the outputs, to check what is handed on.
+    /// Of the outputs, to check the gradients.
     #[cfg(debug_assertions)]
     pub shapes: SmallVec<[candle_core::Shape; 1]>,
     /// `Err`: why no gradient passes.
     pub backward: Result<Backward, &'static str>,
 }
 
-/// The tape. A node that was used is taken out; its place remembers that.
+/// The tape. A used node is replaced by `None`.
 #[derive(Default)]
 pub(crate) struct Tape {
     base: u64,
@@ -85,8 +84,9 @@ impl Tape {
         self.nodes.iter().flatten().count()
     }
 
-    /// Goes back from `loss`. `is_target` says whose gradient is wanted; `found` receives each,
-    /// finished for tape values, piecewise for parameters and watched tensors (to be added up).
+    /// Computes gradients from `loss` backwards. `is_target` selects the values whose gradient is
+    /// wanted; `found` is called with each: once with the whole gradient of a value of the tape, and
+    /// with parts to be added up for parameters and watched tensors.
     pub fn backward(
         &mut self,
         context: &mut Context,
@@ -125,8 +125,7 @@ impl Tape {
         self.wanted.clear();
         for index in 0..=last {
             let wanted = match &self.nodes[index] {
-                // Gone: whether it led to a target is not known any more, so reaching it must be an
-                // error.
+                // A used node: whether it led to a target is unknown, so reaching it is an error.
                 None => true,
                 Some(node) => node.inputs.iter().any(|&input| self.is_wanted(input, is_target)),
             };
@@ -183,7 +182,7 @@ impl Tape {
                 outputs
                     .iter()
                     .zip(&node.shapes)
-                    .all(|(g, s)| g.as_ref().is_none_or(|g| g.tensor.shape() == s))
+                    .all(|(g, s)| g.as_ref().is_none_or(|g| g.shape() == s))
             );
             let mut results = backward(context, Gradients { outputs, wants: &wants })?.into_iter();
             for (input, (&source, &wanted)) in node.inputs.iter().zip(&wants).enumerate() {

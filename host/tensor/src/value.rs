@@ -1,244 +1,212 @@
-//! A tensor as the engine keeps it, and access to its elements on the CPU.
+//! A tensor as the engine keeps it: elements, their layout, and a token that counts the sharers.
 //!
-//! candle's `Tensor` is the storage. Beside it goes a token that counts, within this engine, who
-//! shares the elements: views and what the tape keeps clone the token, so "may this buffer be
-//! overwritten?" is one comparison. Nothing here computes.
+//! Elements are either on the host, in a candle tensor, or in a buffer that only its backend can
+//! read. Views and values that the tape keeps clone the token, so "may this buffer be overwritten?"
+//! is one comparison. Nothing here computes; moving elements is the backend's part.
 
-use std::cell::RefCell;
-use std::ops::Deref;
+use std::any::Any;
 use std::rc::Rc;
 
-use candle_core::op::BackpropOp;
-use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Shape, Storage, Tensor, WithDType};
-use fluxbay_plugin::abi::handle::dtype as code;
-use half::{bf16, f16};
+use candle_core::{DType, Layout, Shape, Tensor};
 
 use super::error::{Result, TensorError};
 
-/// A tensor and the token that its sharers hold.
+/// A tensor of an engine.
 #[derive(Clone, Debug)]
-pub(crate) struct Value {
-    pub tensor: Tensor,
+pub struct Value {
+    elements: Elements,
     token: Rc<()>,
 }
 
+#[derive(Clone, Debug)]
+enum Elements {
+    Host(Tensor),
+    Device(Box<DeviceArray>),
+}
+
+/// Elements in a buffer of a backend.
+#[derive(Clone, Debug)]
+pub struct DeviceArray {
+    /// The backend's own buffer; freed when the last value that refers to it is gone.
+    pub buffer: Rc<dyn Any>,
+    /// Shape, strides and offset within the buffer, counted in elements.
+    pub layout: Layout,
+    /// Element type.
+    pub dtype: DType,
+}
+
 impl Value {
-    /// Wraps a tensor whose elements nobody else in this engine refers to.
-    pub fn new(tensor: Tensor) -> Self {
-        Self { tensor, token: Rc::new(()) }
+    /// Wraps a host tensor whose elements nothing else in the engine refers to.
+    pub fn from_host(tensor: Tensor) -> Self {
+        Self { elements: Elements::Host(tensor), token: Rc::new(()) }
     }
 
-    /// Wraps a tensor that shares elements with `self`.
-    pub fn view(&self, tensor: Tensor) -> Self {
-        Self { tensor, token: self.token.clone() }
+    /// Wraps a device array whose elements nothing else in the engine refers to.
+    pub fn from_device(array: DeviceArray) -> Self {
+        Self { elements: Elements::Device(Box::new(array)), token: Rc::new(()) }
     }
 
-    /// Whether nobody else in this engine sees the elements, and they lie in order: then they may
-    /// be overwritten.
+    /// The host tensor.
+    ///
+    /// # Errors
+    /// If the elements are on a device.
+    #[inline]
+    pub fn host(&self) -> Result<&Tensor> {
+        match &self.elements {
+            Elements::Host(tensor) => Ok(tensor),
+            Elements::Device(_) => Err(on_a_device()),
+        }
+    }
+
+    /// The device array.
+    ///
+    /// # Errors
+    /// If the elements are on the host.
+    pub fn device(&self) -> Result<&DeviceArray> {
+        match &self.elements {
+            Elements::Device(array) => Ok(array),
+            Elements::Host(_) => Err(TensorError::request("the elements are not on the device")),
+        }
+    }
+
+    /// Whether no other value refers to the elements and they are contiguous: then they may be
+    /// overwritten.
     pub fn is_unique(&self) -> bool {
-        Rc::strong_count(&self.token) == 1 && self.tensor.is_contiguous()
+        Rc::strong_count(&self.token) == 1 && self.is_contiguous()
     }
 
-    /// The elements, where nobody else in this engine sees them and they lie in the processor's
-    /// memory.
-    pub fn into_room(self) -> Option<CpuStorage> {
-        if !self.is_unique() {
-            return None;
-        }
-        let mut room = None;
-        let take = |storage: &mut CpuStorage, _, _| {
-            room = Some(std::mem::replace(storage, CpuStorage::U8(Vec::new())))
-        };
-        self.tensor.inplace_op1(&Overwrite(RefCell::new(Some(take)))).ok()?;
-        room
+    /// Whether both are the same view of the same elements.
+    pub fn is_same(&self, other: &Value) -> bool {
+        Rc::ptr_eq(&self.token, &other.token)
     }
 
-    /// A fresh copy of the elements.
-    pub fn copied(&self) -> Result<Self> {
-        Ok(Self::new(self.tensor.force_contiguous()?))
-    }
-
-    /// The same elements in row-major order: itself where they are.
-    pub fn contiguous(&self) -> Result<Self> {
-        if self.tensor.is_contiguous() {
-            Ok(self.clone())
-        } else {
-            Ok(Self::new(self.tensor.contiguous()?))
+    /// Shape, strides and offset.
+    #[inline]
+    pub fn layout(&self) -> &Layout {
+        match &self.elements {
+            Elements::Host(tensor) => tensor.layout(),
+            Elements::Device(array) => &array.layout,
         }
     }
 
-    /// The same elements with another shape (of as many elements); copies only if they are not in
-    /// order.
-    pub fn reshaped(&self, shape: impl Into<Shape>) -> Result<Self> {
-        let tensor = self.tensor.reshape(shape.into())?;
-        Ok(if self.tensor.is_contiguous() { self.view(tensor) } else { Self::new(tensor) })
+    /// Its shape.
+    #[inline]
+    pub fn shape(&self) -> &Shape {
+        self.layout().shape()
     }
 
+    /// Its dimensions.
+    #[inline]
     pub fn dims(&self) -> &[usize] {
-        self.tensor.dims()
+        self.layout().dims()
     }
 
-    pub fn dtype(&self) -> DType {
-        self.tensor.dtype()
+    /// Whether the elements are in row-major order without gaps.
+    #[inline]
+    pub fn is_contiguous(&self) -> bool {
+        self.layout().is_contiguous()
     }
 
+    /// Number of elements.
+    #[inline]
     pub fn count(&self) -> usize {
-        self.tensor.elem_count()
+        self.shape().elem_count()
+    }
+
+    /// Element type.
+    #[inline]
+    pub fn dtype(&self) -> DType {
+        match &self.elements {
+            Elements::Host(tensor) => tensor.dtype(),
+            Elements::Device(array) => array.dtype,
+        }
+    }
+
+    /// A view of the same elements, whose layout `host` or `device` computes.
+    fn view(
+        &self,
+        host: impl FnOnce(&Tensor) -> candle_core::Result<Tensor>,
+        device: impl FnOnce(&Layout) -> candle_core::Result<Layout>,
+    ) -> Result<Self> {
+        let elements = match &self.elements {
+            Elements::Host(tensor) => Elements::Host(host(tensor)?),
+            Elements::Device(array) => Elements::Device(Box::new(DeviceArray {
+                buffer: array.buffer.clone(),
+                layout: device(&array.layout)?,
+                dtype: array.dtype,
+            })),
+        };
+        Ok(Self { elements, token: self.token.clone() })
+    }
+
+    /// A view with dimensions `a` and `b` exchanged.
+    pub fn transpose(&self, a: usize, b: usize) -> Result<Self> {
+        self.view(|tensor| tensor.transpose(a, b), |layout| layout.transpose(a, b))
+    }
+
+    /// A view whose dimension `i` is dimension `order[i]`.
+    pub fn permute(&self, order: &[usize]) -> Result<Self> {
+        self.view(|tensor| tensor.permute(order), |layout| layout.permute(order))
+    }
+
+    /// A view of `length` indices of a dimension, from `start` on.
+    pub fn narrow(&self, dim: usize, start: usize, length: usize) -> Result<Self> {
+        self.view(
+            |tensor| tensor.narrow(dim, start, length),
+            |layout| layout.narrow(dim, start, length),
+        )
+    }
+
+    /// A view with the strides 0 where dimensions of size 1 are repeated.
+    pub fn broadcast_as(&self, shape: impl Into<Shape>) -> Result<Self> {
+        let shape = shape.into();
+        self.view(
+            |tensor| tensor.broadcast_as(shape.clone()),
+            |layout| layout.broadcast_as(shape.clone()),
+        )
+    }
+
+    /// A view without dimension `dim`, whose size is 1.
+    pub fn squeeze(&self, dim: usize) -> Result<Self> {
+        let device = |layout: &Layout| {
+            let (mut dims, mut strides) = (layout.dims().to_vec(), layout.stride().to_vec());
+            dims.remove(dim);
+            strides.remove(dim);
+            Ok(Layout::new(Shape::from(dims), strides, layout.start_offset()))
+        };
+        self.view(|tensor| tensor.squeeze(dim), device)
+    }
+
+    /// A view with a dimension of size 1 before dimension `dim`.
+    pub fn unsqueeze(&self, dim: usize) -> Result<Self> {
+        let device = |layout: &Layout| {
+            let (mut dims, mut strides) = (layout.dims().to_vec(), layout.stride().to_vec());
+            dims.insert(dim, 1);
+            strides.insert(dim, 1);
+            Ok(Layout::new(Shape::from(dims), strides, layout.start_offset()))
+        };
+        self.view(|tensor| tensor.unsqueeze(dim), device)
+    }
+
+    /// A view of contiguous elements with another shape of as many elements.
+    ///
+    /// # Errors
+    /// If the elements are not contiguous, see
+    /// [`Storage::reshaped`](crate::backend::Storage::reshaped).
+    pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Self> {
+        if !self.is_contiguous() {
+            return Err(TensorError::request("only contiguous elements can be reshaped in place"));
+        }
+        let shape = shape.into();
+        self.view(
+            |tensor| tensor.reshape(shape.clone()),
+            |layout| Ok(Layout::contiguous_with_offset(shape.clone(), layout.start_offset())),
+        )
     }
 }
 
-/// Element types that tensors of the contract have.
-pub(crate) trait Element: WithDType + Default + PartialOrd + 'static {
-    fn slice_mut(storage: &mut CpuStorage) -> Option<&mut [Self]>;
-}
-
-macro_rules! element {
-    ($($type:ty, $variant:ident);*) => { $(impl Element for $type {
-        fn slice_mut(storage: &mut CpuStorage) -> Option<&mut [Self]> {
-            match storage { CpuStorage::$variant(data) => Some(data), _ => None }
-        }
-    })* };
-}
-element!(u8, U8; u32, U32; i64, I64; bf16, BF16; f16, F16; f32, F32; f64, F64);
-
-/// Read access to the elements of a contiguous CPU tensor.
-pub(crate) struct Data<'a, T> {
-    storage: candle_core::StorageRef<'a>,
-    start: usize,
-    end: usize,
-    element: std::marker::PhantomData<T>,
-}
-
-impl<T: Element> Deref for Data<'_, T> {
-    type Target = [T];
-    fn deref(&self) -> &[T] {
-        match &*self.storage {
-            Storage::Cpu(storage) => {
-                T::cpu_storage_as_slice(storage).map_or(&[], |data| &data[self.start..self.end])
-            }
-            _ => &[],
-        }
-    }
-}
-
-/// The elements of a contiguous CPU tensor of type `T`.
-pub(crate) fn data<T: Element>(tensor: &Tensor) -> Result<Data<'_, T>> {
-    let (storage, layout) = tensor.storage_and_layout();
-    let (start, end) = layout.contiguous_offsets().ok_or_else(|| {
-        TensorError::request("elements that are not contiguous cannot be read in place")
-    })?;
-    match &*storage {
-        Storage::Cpu(cpu) => {
-            T::cpu_storage_as_slice(cpu)?;
-        }
-        _ => return Err(elsewhere()),
-    }
-    Ok(Data { storage, start, end, element: std::marker::PhantomData })
-}
-
-/// The error for elements that are not in the processor's memory.
 #[cold]
 #[inline(never)]
-pub(crate) fn elsewhere() -> Box<TensorError> {
-    TensorError::request("elements of another device cannot be read in place")
-}
-
-/// A new CPU tensor that takes over `elements`.
-pub(crate) fn tensor<T: Element>(elements: Vec<T>, shape: impl Into<Shape>) -> Tensor {
-    let shape = shape.into();
-    debug_assert_eq!(elements.len(), shape.elem_count());
-    Tensor::from_storage(
-        Storage::Cpu(T::to_cpu_storage_owned(elements)),
-        shape,
-        BackpropOp::none(),
-        false,
-    )
-}
-
-/// As [`tensor`], as a value of its own.
-pub(crate) fn value<T: Element>(elements: Vec<T>, shape: impl Into<Shape>) -> Value {
-    Value::new(tensor(elements, shape))
-}
-
-/// A vector of `length` elements that the caller overwrites before it reads any.
-pub(crate) fn unwritten<T: Element>(length: usize) -> Vec<T> {
-    let mut elements = Vec::with_capacity(length);
-    // SAFETY: the capacity is there, every bit pattern is a valid number, and each kernel writes
-    // all elements of its output before any is read.
-    #[allow(clippy::uninit_vec)]
-    unsafe {
-        elements.set_len(length)
-    };
-    elements
-}
-
-struct Overwrite<F>(RefCell<Option<F>>);
-
-impl<F: FnOnce(&mut CpuStorage, usize, usize)> InplaceOp1 for Overwrite<F> {
-    fn name(&self) -> &'static str {
-        "overwrite"
-    }
-    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
-        let Some((start, end)) = layout.contiguous_offsets() else {
-            candle_core::bail!("a tensor that is not contiguous cannot be overwritten")
-        };
-        if let Some(action) = self.0.borrow_mut().take() {
-            action(storage, start, end);
-        }
-        Ok(())
-    }
-}
-
-/// Gives `action` the elements of a contiguous CPU tensor for writing. The caller has made sure
-/// that nobody else uses them (see [`Value::is_unique`]) and holds no [`Data`] of them.
-pub(crate) fn overwrite<T: Element, R>(
-    tensor: &Tensor,
-    action: impl FnOnce(&mut [T]) -> R,
-) -> Result<R> {
-    let mut result = None;
-    tensor.inplace_op1(&Overwrite(RefCell::new(Some(
-        |storage: &mut CpuStorage, start, end| {
-            result = T::slice_mut(storage).map(|data| action(&mut data[start..end]));
-        },
-    ))))?;
-    result.ok_or_else(|| {
-        TensorError::request(format!(
-            "expected elements of {:?}, found {:?}",
-            T::DTYPE,
-            tensor.dtype()
-        ))
-    })
-}
-
-/// candle's element type of a contract's code.
-pub fn dtype_of(dtype: u32) -> Option<DType> {
-    Some(match dtype {
-        code::U8 => DType::U8,
-        code::U32 => DType::U32,
-        code::I64 => DType::I64,
-        code::BF16 => DType::BF16,
-        code::F16 => DType::F16,
-        code::F32 => DType::F32,
-        code::F64 => DType::F64,
-        _ => return None,
-    })
-}
-
-/// The contract's code of candle's element type.
-pub(crate) fn code_of(dtype: DType) -> Option<u32> {
-    Some(match dtype {
-        DType::U8 => code::U8,
-        DType::U32 => code::U32,
-        DType::I64 => code::I64,
-        DType::BF16 => code::BF16,
-        DType::F16 => code::F16,
-        DType::F32 => code::F32,
-        DType::F64 => code::F64,
-        _ => return None,
-    })
-}
-
-/// Whether gradients can flow to tensors of this type.
-pub(crate) fn is_floating(dtype: DType) -> bool {
-    matches!(dtype, DType::F32 | DType::F64 | DType::BF16 | DType::F16)
+fn on_a_device() -> Box<TensorError> {
+    TensorError::request("elements of a device cannot be read in place")
 }

@@ -34,7 +34,7 @@ impl Trainer {
         };
         let handle = self.engine.parameter(0, &path, shape, init, Kind::Trainable).unwrap();
         let zeros = || Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
-        let moments = (self.engine.insert(zeros()), self.engine.insert(zeros()));
+        let moments = (self.engine.insert(zeros()).unwrap(), self.engine.insert(zeros()).unwrap());
         self.parameters.push(handle);
         self.moments.push(moments);
         handle
@@ -97,8 +97,8 @@ fn mlp(threads: usize, widths: &[usize], batch: usize, adamw: bool) -> Box<dyn F
     let mut trainer = Trainer::new(threads);
     let layers: Vec<[Handle; 2]> =
         widths.windows(2).map(|pair| trainer.linear(pair[0], pair[1])).collect();
-    let x = trainer.engine.insert(images(&[batch, widths[0]]));
-    let y = trainer.engine.insert(labels(batch, 10));
+    let x = trainer.engine.insert(images(&[batch, widths[0]])).unwrap();
+    let y = trainer.engine.insert(labels(batch, 10)).unwrap();
     Box::new(move || {
         let mut h = x;
         for (at, [w, b]) in layers.iter().enumerate() {
@@ -115,8 +115,8 @@ fn cnn(threads: usize) -> Box<dyn FnMut()> {
     let (w1, b1) = (trainer.parameter(&[16, 1, 3, 3], 0.3), trainer.parameter(&[16], 0.3));
     let (w2, b2) = (trainer.parameter(&[32, 16, 3, 3], 0.08), trainer.parameter(&[32], 0.08));
     let [w3, b3] = trainer.linear(32 * 5 * 5, 10);
-    let x = trainer.engine.insert(images(&[64, 1, 28, 28]));
-    let y = trainer.engine.insert(labels(64, 10));
+    let x = trainer.engine.insert(images(&[64, 1, 28, 28])).unwrap();
+    let y = trainer.engine.insert(labels(64, 10)).unwrap();
     Box::new(move || {
         let conv = [1, 1, 0, 0, 1, 1, 1, activation::RELU];
         let h = trainer.apply(op::CONV2D, &[x, w1, b1], &conv, &[]);
@@ -185,8 +185,8 @@ pub fn sgemm(threads: usize) -> f64 {
     let mut best = 0.0_f64;
     for size in [512, 1024, 2048] {
         let (a, b) = (
-            trainer.engine.insert(images(&[size, size])),
-            trainer.engine.insert(images(&[size, size])),
+            trainer.engine.insert(images(&[size, size])).unwrap(),
+            trainer.engine.insert(images(&[size, size])).unwrap(),
         );
         for _ in 0..6 {
             let begin = std::time::Instant::now();

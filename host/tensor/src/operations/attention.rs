@@ -2,16 +2,14 @@
 
 use smallvec::smallvec;
 
-use super::{Call, Produced, for_real};
+use super::{Call, Produced};
+use crate::backend::Heads;
 use crate::context::Context;
 use crate::error::Result;
-use crate::kernels::attention::{self, Heads};
-use crate::kernels::simd::Real;
-use crate::value::{data, value};
 
 pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
     call.expect(1..=1, 2..=2, 0..=0)?;
-    let dtype = call.real([0])?;
+    call.real([0])?;
     let &[batch, time, packed] = call.shape(0) else {
         return Err(call.error(format!("takes [b, t, 3 c], got shape {:?}", call.shape(0))));
     };
@@ -28,22 +26,11 @@ pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
         other => return Err(call.error(format!("causal must be 0 or 1, it is {other}"))),
     };
     let heads = Heads { batch, time, heads, width: packed / 3 / heads, causal };
-    for_real!(dtype, T => attend::<T>(context, call, heads))
-}
-
-fn attend<T: Real>(context: &mut Context, call: &Call, heads: Heads) -> Result<Produced> {
-    let qkv = call.inputs[0].contiguous()?;
-    let (out, weights) = attention::forward(&context.pool, &heads, &data::<T>(&qkv.tensor)?);
-    let out = value(out, (heads.batch, heads.time, heads.heads * heads.width));
+    let qkv = context.backend.contiguous(call.inputs[0])?;
+    let (out, weights) = context.backend.attention(&heads, &qkv)?;
     Ok(Produced::one(call, out, move |context, mut gradients| {
-        let gradient = gradients.only()?.contiguous()?;
-        let full = attention::gradient(
-            &context.pool,
-            &heads,
-            &data::<T>(&qkv.tensor)?,
-            &weights,
-            &data::<T>(&gradient.tensor)?,
-        );
-        Ok(smallvec![Some(value(full, qkv.tensor.shape().clone()))])
+        let gradient = context.backend.contiguous(&gradients.only()?)?;
+        let full = context.backend.attention_gradient(&heads, &qkv, &weights, &gradient)?;
+        Ok(smallvec![Some(full)])
     }))
 }

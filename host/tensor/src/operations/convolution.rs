@@ -4,29 +4,26 @@ use candle_core::Shape;
 use fluxbay_plugin::abi::operation::op;
 use smallvec::smallvec;
 
-use super::unary::{Activation, Kept, KeptElements};
-use super::{Call, Produced, for_real};
+use super::unary::activation;
+use super::{Call, Produced};
+use crate::backend::{Activation, Geometry, Windows};
 use crate::context::Context;
 use crate::error::Result;
-use crate::kernels::convolution::{Geometry, Wanted, add_bias, backward, forward, input_gradient};
-use crate::kernels::pooling::{self, Windows};
-use crate::kernels::reduce::sum;
-use crate::kernels::simd::Real;
-use crate::value::{data, overwrite, value};
 
 pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
     let pooled = matches!(call.info.code, op::MAX_POOL2D | op::AVG_POOL2D | op::UPSAMPLE_NEAREST2D);
     if pooled {
-        return for_real!(call.real([0])?, T => pool::<T>(context, call));
+        call.real([0])?;
+        return pool(context, call);
     }
     call.expect(2..=3, 0..=9, 0..=0)?;
-    let dtype = call.real(0..call.inputs.len())?;
+    call.real(0..call.inputs.len())?;
     let (geometry, activation) = match call.info.code {
         op::CONV1D => conv1d(call)?,
         op::CONV2D => conv2d(call)?,
-        _ => return for_real!(dtype, T => transposed::<T>(context, call, conv_transpose2d(call)?)),
+        _ => return transposed(context, call, conv_transpose2d(call)?),
     };
-    for_real!(dtype, T => convolve::<T>(context, call, geometry, activation))
+    convolve(context, call, geometry, activation)
 }
 
 /// Size of the result along one axis, if the kernel fits.
@@ -65,7 +62,7 @@ fn conv1d(call: &Call) -> Result<(Geometry, Activation)> {
         padding: [0, padding],
         dilation: [1, dilation],
     };
-    Ok((checked(call, geometry, group_inputs)?, Activation::of(call, call.int(4, 0))?))
+    Ok((checked(call, geometry, group_inputs)?, activation(call, call.int(4, 0))?))
 }
 
 fn conv2d(call: &Call) -> Result<(Geometry, Activation)> {
@@ -90,7 +87,7 @@ fn conv2d(call: &Call) -> Result<(Geometry, Activation)> {
         padding: [call.size(2, "padding", 0)?, call.size(3, "padding", 0)?],
         dilation: [call.size(4, "dilation", 1)?, call.size(5, "dilation", 1)?],
     };
-    Ok((checked(call, geometry, group_inputs)?, Activation::of(call, call.int(7, 0))?))
+    Ok((checked(call, geometry, group_inputs)?, activation(call, call.int(7, 0))?))
 }
 
 /// Checks the sizes and fills in the result's.
@@ -125,71 +122,39 @@ fn bias_fits(call: &Call, outputs: usize) -> Result<()> {
     }
 }
 
-fn convolve<T: Real>(
+fn convolve(
     context: &mut Context,
     call: &Call,
     geometry: Geometry,
     activation: Activation,
 ) -> Result<Produced> {
-    let (x, w) = (call.inputs[0].contiguous()?, call.inputs[1].contiguous()?);
-    let area = geometry.output[0] * geometry.output[1];
-    let bias = call.inputs.get(2).map(|value| value.contiguous()).transpose()?;
+    let backend = &context.backend;
+    let (x, w) = (backend.contiguous(call.inputs[0])?, backend.contiguous(call.inputs[1])?);
+    let bias = call.inputs.get(2).map(|bias| backend.contiguous(bias)).transpose()?;
     let has_bias = bias.is_some();
-    let flat = x.dims().len() == 3;
-    let shape = match flat {
-        true => Shape::from((geometry.images, geometry.outputs, geometry.output[1])),
-        false => {
-            Shape::from((geometry.images, geometry.outputs, geometry.output[0], geometry.output[1]))
-        }
+    let Geometry { images, outputs, output: [height, width], .. } = geometry;
+    let shape = match x.dims().len() == 3 {
+        true => Shape::from((images, outputs, width)),
+        false => Shape::from((images, outputs, height, width)),
     };
-    let elements = bias.as_ref().map(|bias| data::<T>(&bias.tensor)).transpose()?;
-    let bias = elements.as_deref();
-    // Bias and activation go over each image while it is in the cache, unless the derivative has to
-    // be kept beside the value.
-    let (y, kept) = {
-        let (x, w) = (data::<T>(&x.tensor)?, data::<T>(&w.tensor)?);
-        let slopes = activation.keeps_slope(call.records());
-        let finish = |_, z: &mut [T]| {
-            if !slopes {
-                activation.finish_planes_here(z, bias, area)
-            }
-        };
-        let mut z = forward(&context.pool, &geometry, &x, &w, &finish);
-        let out = slopes.then(|| activation.finish_planes(context, &mut z, bias, area));
-        activation.outcome(z, out, shape, call.records())
-    };
+    let (y, kept) = backend.convolve_fused(
+        &geometry,
+        &x,
+        &w,
+        bias.as_ref(),
+        activation,
+        call.records(),
+        shape,
+    )?;
     Ok(Produced::one(call, y, move |context, mut gradients| {
         let gradient = gradients.only()?;
-        let gradient = if gradient.is_unique() { gradient } else { gradient.copied()? };
-        let wanted = Wanted {
-            input: gradients.wants(0),
-            weights: gradients.wants(1),
-            bias: gradients.wants(2),
-        };
-        let kept = match &kept {
-            Kept::Nothing => None,
-            Kept::Values(saved) | Kept::Slopes(saved) => {
-                Some((data::<T>(&saved.tensor)?, matches!(kept, Kept::Values(_))))
-            }
-        };
-        let kept = match &kept {
-            None => KeptElements::Nothing,
-            Some((values, true)) => KeptElements::Values(values),
-            Some((slopes, false)) => KeptElements::Slopes(slopes),
-        };
-        let (elements, weights) = (data::<T>(&x.tensor)?, data::<T>(&w.tensor)?);
-        let full = overwrite(&gradient.tensor, |gradient| {
-            let prepare = |start: usize, gradient: &mut [T]| {
-                kept.deactivate_here(activation, start, gradient)
-            };
-            backward(&context.pool, &geometry, &elements, &weights, gradient, &prepare, wanted)
-        })?;
-        let mut results = smallvec![
-            wanted.input.then(|| value(full.input, x.tensor.shape().clone())),
-            wanted.weights.then(|| value(full.weights, w.tensor.shape().clone())),
-        ];
+        let wants = [0, 1, 2].map(|input| gradients.wants(input));
+        let [to_x, to_w, to_bias] = context
+            .backend
+            .convolve_fused_gradient(&geometry, &x, &w, activation, &kept, gradient, wants)?;
+        let mut results = smallvec![to_x, to_w];
         if has_bias {
-            results.push(wanted.bias.then(|| value(full.bias, geometry.outputs)));
+            results.push(to_bias);
         }
         Ok(results)
     }))
@@ -253,43 +218,27 @@ fn conv_transpose2d(call: &Call) -> Result<Geometry> {
     })
 }
 
-fn transposed<T: Real>(context: &mut Context, call: &Call, geometry: Geometry) -> Result<Produced> {
-    let (x, w) = (call.inputs[0].contiguous()?, call.inputs[1].contiguous()?);
-    let [height, width] = geometry.input;
-    let mut out =
-        input_gradient(&context.pool, &geometry, &data::<T>(&x.tensor)?, &data::<T>(&w.tensor)?);
+fn transposed(context: &mut Context, call: &Call, geometry: Geometry) -> Result<Produced> {
+    let backend = &context.backend;
+    let (x, w) = (backend.contiguous(call.inputs[0])?, backend.contiguous(call.inputs[1])?);
+    let mut out = backend.convolve_input(&geometry, &x, &w)?;
     let has_bias = call.inputs.len() == 3;
     if has_bias {
-        let bias = call.inputs[2].contiguous()?;
-        add_bias(&context.pool, &mut out, &data::<T>(&bias.tensor)?, height * width);
+        out = backend.add_bias(out, &backend.contiguous(call.inputs[2])?)?;
     }
-    let out = value(out, (geometry.images, geometry.inputs, height, width));
     Ok(Produced::one(call, out, move |context, mut gradients| {
-        let gradient = gradients.only()?.contiguous()?;
-        let g = data::<T>(&gradient.tensor)?;
-        let mut results = smallvec![None, None, None];
-        if gradients.wants(0) {
-            let full = forward(&context.pool, &geometry, &g, &data::<T>(&w.tensor)?, &|_, _| {});
-            results[0] = Some(value(full, x.tensor.shape().clone()));
-        }
-        if gradients.wants(1) {
-            // The convolution's input is the gradient here, its result's gradient the input:
-            // nothing of it is changed.
-            let mut x = data::<T>(&x.tensor)?.to_vec();
-            let wanted = Wanted { input: false, weights: true, bias: false };
-            let full = backward(&context.pool, &geometry, &g, &[], &mut x, &|_, _| {}, wanted);
-            results[1] = Some(value(full.weights, w.tensor.shape().clone()));
-        }
-        if gradients.wants(2) {
-            let planes =
-                sum(&context.pool, &g, geometry.images * geometry.inputs, height * width, 1);
-            results[2] = Some(value(
-                sum(&context.pool, &planes, 1, geometry.images, geometry.inputs),
-                geometry.inputs,
-            ));
-        }
-        if !has_bias {
-            results.truncate(2);
+        let backend = &context.backend;
+        let gradient = backend.contiguous(&gradients.only()?)?;
+        // The gradient here is the input of the convolution.
+        let to_x = || backend.convolve(&geometry, &gradient, &w);
+        let to_w = || backend.convolve_weights(&geometry, &gradient, &x);
+        let to_bias = || backend.sum(&gradient, &[0, 2, 3], None, &Shape::from(geometry.inputs));
+        let mut results = smallvec![
+            gradients.wants(0).then(to_x).transpose()?,
+            gradients.wants(1).then(to_w).transpose()?,
+        ];
+        if has_bias {
+            results.push(gradients.wants(2).then(to_bias).transpose()?);
         }
         Ok(results)
     }))
@@ -336,49 +285,38 @@ fn windows(call: &Call) -> Result<Windows> {
     Ok(Windows { planes, input, output: [size(0)?, size(1)?], kernel, stride, padding })
 }
 
-fn pool<T: Real>(context: &mut Context, call: &Call) -> Result<Produced> {
+fn pool(context: &mut Context, call: &Call) -> Result<Produced> {
     call.expect(1..=1, 2..=6, 0..=0)?;
     let windows = windows(call)?;
-    let x = call.inputs[0].contiguous()?;
-    let before = x.tensor.shape().clone();
-    let shape = (call.shape(0)[0], call.shape(0)[1], windows.output[0], windows.output[1]);
-    let elements = data::<T>(&x.tensor)?;
+    let backend = &context.backend;
+    let x = backend.contiguous(call.inputs[0])?;
+    let before = x.shape().clone();
+    let shape =
+        Shape::from((call.shape(0)[0], call.shape(0)[1], windows.output[0], windows.output[1]));
     match call.info.code {
         op::MAX_POOL2D => {
-            let (out, places) = pooling::max(&context.pool, &windows, &elements);
-            Ok(Produced::one(call, value(out, shape), move |context, mut gradients| {
-                let gradient = gradients.only()?.contiguous()?;
-                let full = pooling::max_gradient(
-                    &context.pool,
-                    &windows,
-                    &data::<T>(&gradient.tensor)?,
-                    &places,
-                );
-                Ok(smallvec![Some(value(full, before))])
+            let (out, places) = backend.max_pool(&windows, &x, &shape)?;
+            Ok(Produced::one(call, out, move |context, mut gradients| {
+                let gradient = context.backend.contiguous(&gradients.only()?)?;
+                let full =
+                    context.backend.max_pool_gradient(&windows, &gradient, &places, &before)?;
+                Ok(smallvec![Some(full)])
             }))
         }
         op::AVG_POOL2D => {
-            let out = pooling::average(&context.pool, &windows, &elements);
-            Ok(Produced::one(call, value(out, shape), move |context, mut gradients| {
-                let gradient = gradients.only()?.contiguous()?;
-                let full = pooling::average_gradient(
-                    &context.pool,
-                    &windows,
-                    &data::<T>(&gradient.tensor)?,
-                );
-                Ok(smallvec![Some(value(full, before))])
+            let out = backend.average_pool(&windows, &x, &shape)?;
+            Ok(Produced::one(call, out, move |context, mut gradients| {
+                let gradient = context.backend.contiguous(&gradients.only()?)?;
+                let full = context.backend.average_pool_gradient(&windows, &gradient, &before)?;
+                Ok(smallvec![Some(full)])
             }))
         }
         _ => {
-            let out = pooling::nearest(&context.pool, &windows, &elements);
-            Ok(Produced::one(call, value(out, shape), move |context, mut gradients| {
-                let gradient = gradients.only()?.contiguous()?;
-                let full = pooling::nearest_gradient(
-                    &context.pool,
-                    &windows,
-                    &data::<T>(&gradient.tensor)?,
-                );
-                Ok(smallvec![Some(value(full, before))])
+            let out = backend.enlarge(&windows, &x, &shape)?;
+            Ok(Produced::one(call, out, move |context, mut gradients| {
+                let gradient = context.backend.contiguous(&gradients.only()?)?;
+                let full = context.backend.enlarge_gradient(&windows, &gradient, &before)?;
+                Ok(smallvec![Some(full)])
             }))
         }
     }

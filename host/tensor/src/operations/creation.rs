@@ -1,19 +1,19 @@
 //! Conversion, constants and random tensors.
 
-use candle_core::{DType, Shape, Tensor};
+use candle_core::{DType, Device, Shape, Tensor};
 use fluxbay_plugin::abi::operation::op;
 use smallvec::smallvec;
 
 use super::{Call, Produced};
+use crate::backend::Distribution;
 use crate::context::Context;
+use crate::dtype::{dtype_of, is_floating};
 use crate::error::Result;
-use crate::parameters::normal_f64;
-use crate::random::{Words, unit_f32, unit_f64};
-use crate::value::{Value, dtype_of, is_floating, value};
+use crate::random::Words;
 
 pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
     match call.info.code {
-        op::TO_DTYPE => convert(call),
+        op::TO_DTYPE => convert(context, call),
         op::DETACH => {
             call.expect(1..=1, 0..=0, 0..=0)?;
             Ok(Produced::constant(call.inputs[0].clone()))
@@ -33,18 +33,18 @@ fn dtype(call: &Call, index: usize) -> Result<DType> {
         .ok_or_else(|| call.error(format!("there is no element type with code {code}")))
 }
 
-fn shape(call: &Call, from: usize) -> Result<Vec<usize>> {
+fn shape(call: &Call, from: usize) -> Result<Shape> {
     let shape = (from..call.ints.len())
         .map(|at| call.size(at, "a dimension", 0))
         .collect::<Result<Vec<_>>>()?;
     let count = shape.iter().try_fold(1_usize, |count, &size| count.checked_mul(size));
     match count.filter(|&count| count < 1 << 40) {
-        Some(_) => Ok(shape),
+        Some(_) => Ok(Shape::from(shape)),
         None => Err(call.error(format!("shape {shape:?} is too large"))),
     }
 }
 
-fn convert(call: &Call) -> Result<Produced> {
+fn convert(context: &Context, call: &Call) -> Result<Produced> {
     call.expect(1..=1, 1..=1, 0..=0)?;
     let to = dtype(call, 0)?;
     let x = call.inputs[0];
@@ -54,12 +54,12 @@ fn convert(call: &Call) -> Result<Produced> {
             Ok(smallvec![Some(gradients.only()?)])
         }));
     }
-    let out = Value::new(x.tensor.to_dtype(to)?);
+    let out = context.backend.convert(x, to)?;
     if !is_floating(from) || !is_floating(to) {
         return Ok(Produced::constant(out));
     }
-    Ok(Produced::one(call, out, move |_, mut gradients| {
-        Ok(smallvec![Some(Value::new(gradients.only()?.tensor.to_dtype(from)?))])
+    Ok(Produced::one(call, out, move |context, mut gradients| {
+        Ok(smallvec![Some(context.backend.convert(&gradients.only()?, from)?)])
     }))
 }
 
@@ -67,18 +67,12 @@ fn filled(context: &Context, call: &Call) -> Result<Produced> {
     let floats = usize::from(call.info.code == op::FULL);
     call.expect(0..=0, 1..=usize::MAX, floats..=floats)?;
     let (dtype, shape) = (dtype(call, 0)?, shape(call, 1)?);
-    let fill = match call.info.code {
+    let number = match call.info.code {
         op::ZEROS => 0.0,
         op::ONES => 1.0,
         _ => call.floats[0],
     };
-    let tensor = match dtype {
-        DType::F32 => value(vec![fill as f32; shape.iter().product()], Shape::from(shape))
-            .tensor
-            .to_device(&context.device)?,
-        _ => Tensor::full(fill, shape, &context.device)?.to_dtype(dtype)?.force_contiguous()?,
-    };
-    Ok(Produced::constant(Value::new(tensor)))
+    Ok(Produced::constant(context.backend.fill(dtype, &shape, number)?))
 }
 
 fn arange(context: &Context, call: &Call) -> Result<Produced> {
@@ -93,9 +87,8 @@ fn arange(context: &Context, call: &Call) -> Result<Produced> {
     let numbers: Vec<f64> =
         (0..count.max(0.0) as usize).map(|at| start + step * at as f64).collect();
     let count = numbers.len();
-    Ok(Produced::constant(Value::new(
-        value(numbers, count).tensor.to_dtype(dtype)?.to_device(&context.device)?,
-    )))
+    let tensor = Tensor::from_vec(numbers, count, &Device::Cpu)?.to_dtype(dtype)?;
+    Ok(Produced::constant(context.backend.upload(tensor)?))
 }
 
 /// Reserves words of the stream that an attribute names (-1: the current one).
@@ -114,9 +107,8 @@ fn random(context: &mut Context, call: &Call) -> Result<Produced> {
     let floats = if call.info.code == op::BERNOULLI { 1..=1 } else { 0..=2 };
     call.expect(0..=0, 2..=usize::MAX, floats)?;
     let (dtype, shape) = (dtype(call, 1)?, shape(call, 2)?);
-    let count: usize = shape.iter().product();
     let (a, b) = (call.float(0, 0.0), call.float(1, 1.0));
-    match call.info.code {
+    let distribution = match call.info.code {
         op::UNIFORM if b.is_nan() || a.is_nan() || a > b => {
             return Err(call.error(format!("low {a} is above high {b}")));
         }
@@ -126,44 +118,13 @@ fn random(context: &mut Context, call: &Call) -> Result<Produced> {
         op::BERNOULLI if !(0.0..=1.0).contains(&a) => {
             return Err(call.error(format!("the probability is {a}")));
         }
-        _ => {}
-    }
-    // A block of four words makes one normal number, or two of double precision, or four others.
-    let per_block = if call.info.code == op::NORMAL {
-        1
-    } else if dtype == DType::F64 {
-        2
-    } else {
-        4
+        op::UNIFORM => Distribution::Uniform(a, b),
+        op::NORMAL => Distribution::Normal(a, b),
+        _ => Distribution::Bernoulli(a),
     };
-    let words = take(context, call, call.ints[0], count.div_ceil(per_block) * 4)?;
-    let unit = |at: usize| {
-        let block = words.block((at / per_block) as u64);
-        match per_block {
-            2 => unit_f64(block[at % 2 * 2], block[at % 2 * 2 + 1]),
-            _ => f64::from(unit_f32(block[at % 4])),
-        }
-    };
-    let sample = |at: usize| match call.info.code {
-        op::NORMAL => a + b * normal_f64(words.block(at as u64)),
-        op::BERNOULLI => f64::from(u8::from(unit(at) < a)),
-        _ => a + (b - a) * unit(at),
-    };
-    let out = match dtype {
-        DType::F32 => {
-            // Rounding to f32 may reach the bound that the interval excludes.
-            let bound = (b as f32).next_down().max(a as f32);
-            let limit = |x: f64| {
-                if call.info.code == op::UNIFORM { (x as f32).min(bound) } else { x as f32 }
-            };
-            value((0..count).map(|at| limit(sample(at))).collect::<Vec<f32>>(), Shape::from(shape))
-                .tensor
-        }
-        _ => value((0..count).map(sample).collect::<Vec<f64>>(), Shape::from(shape))
-            .tensor
-            .to_dtype(dtype)?,
-    };
-    Ok(Produced::constant(Value::new(out.to_device(&context.device)?)))
+    let blocks = shape.elem_count().div_ceil(distribution.per_block(dtype));
+    let words = take(context, call, call.ints[0], blocks * 4)?;
+    Ok(Produced::constant(context.backend.random(distribution, words, dtype, &shape)?))
 }
 
 fn permutation(context: &mut Context, call: &Call) -> Result<Produced> {
@@ -179,5 +140,6 @@ fn permutation(context: &mut Context, call: &Call) -> Result<Produced> {
         let pick = (u64::from(words.word(last)) * (last as u64 + 1)) >> 32;
         order.swap(last, pick as usize);
     }
-    Ok(Produced::constant(Value::new(value(order, count).tensor.to_device(&context.device)?)))
+    let order = Tensor::from_vec(order, count, &Device::Cpu)?;
+    Ok(Produced::constant(context.backend.upload(order)?))
 }

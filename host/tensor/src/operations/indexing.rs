@@ -4,12 +4,11 @@ use candle_core::{DType, Shape};
 use fluxbay_plugin::abi::operation::op;
 use smallvec::smallvec;
 
-use super::binary::for_element;
-use super::{Call, Produced, for_real};
+use super::{Call, Produced};
 use crate::context::Context;
+use crate::dtype::dtype_of;
 use crate::error::Result;
-use crate::kernels::simd::Real;
-use crate::value::{Element, Value, data, dtype_of, value};
+use crate::value::Value;
 
 pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
     match call.info.code {
@@ -23,7 +22,7 @@ pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
             }
             let mut out = call.shape(0).to_vec();
             out[dim] = call.shape(1)[0];
-            select(call, dim, out)
+            select(context, call, dim, out)
         }
         op::EMBEDDING => {
             call.expect(2..=2, 0..=0, 0..=0)?;
@@ -33,87 +32,32 @@ pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
                 );
             };
             let out = call.shape(1).iter().copied().chain([width]).collect();
-            select(call, 0, out)
+            select(context, call, 0, out)
         }
-        op::ONE_HOT => one_hot(call),
-        op::GATHER => gather(call),
+        op::ONE_HOT => one_hot(context, call),
+        op::GATHER => gather(context, call),
         _ => scatter_add(context, call),
     }
 }
 
-/// The indices of an input, all below `bound`.
-pub(super) fn indices(call: &Call, input: usize, bound: usize) -> Result<Vec<u32>> {
-    let tensor = &call.inputs[input].contiguous()?.tensor;
-    let refuse = |index: String| {
-        call.error(format!(
-            "index {index} of input {input} is out of range: it must be below {bound}"
-        ))
-    };
-    match tensor.dtype() {
-        DType::U32 => {
-            let indices = data::<u32>(tensor)?;
-            match indices.iter().find(|&&index| index as usize >= bound) {
-                Some(index) => Err(refuse(index.to_string())),
-                None => Ok(indices.to_vec()),
-            }
-        }
-        DType::I64 => data::<i64>(tensor)?
-            .iter()
-            .map(|&index| {
-                u32::try_from(index)
-                    .ok()
-                    .filter(|&small| (small as usize) < bound)
-                    .ok_or_else(|| refuse(index.to_string()))
-            })
-            .collect(),
-        other => Err(call.error(format!("indices must be u32 or i64, input {input} is {other:?}"))),
-    }
-}
-
 /// Slices of dimension `dim` at the indices of input 1.
-fn select(call: &Call, dim: usize, out: Vec<usize>) -> Result<Produced> {
-    let x = call.inputs[0].contiguous()?;
-    let dims = x.dims();
-    let (outer, size, inner) = (
-        dims[..dim].iter().product::<usize>(),
-        dims[dim],
-        dims[dim + 1..].iter().product::<usize>(),
-    );
-    let picks = indices(call, 1, size)?;
-    let dtype = x.dtype();
-    let result = for_element!(dtype, T => {
-        let elements = data::<T>(&x.tensor)?;
-        let mut result: Vec<T> = Vec::with_capacity(outer * picks.len() * inner);
-        for block in 0..outer {
-            for &pick in &picks {
-                let start = (block * size + pick as usize) * inner;
-                result.extend_from_slice(&elements[start..start + inner]);
-            }
-        }
-        value(result, Shape::from(out))
-    }, other => return Err(call.error(format!("element type {other:?} is not supported"))));
-    if !matches!(dtype, DType::F32 | DType::F64) {
+fn select(context: &mut Context, call: &Call, dim: usize, out: Vec<usize>) -> Result<Produced> {
+    let backend = &context.backend;
+    let x = backend.contiguous(call.inputs[0])?;
+    let index = backend.indices(call.inputs[1], 1, x.dims()[dim])?;
+    let result = backend.index_select(&x, dim, &index, &Shape::from(out))?;
+    if !matches!(x.dtype(), DType::F32 | DType::F64) {
         return Ok(Produced::constant(result));
     }
-    let shape = x.tensor.shape().clone();
-    Ok(Produced::one(call, result, move |_, mut gradients| {
-        let gradient = gradients.only()?.contiguous()?;
-        for_real!(dtype, T => {
-            let gradient = data::<T>(&gradient.tensor)?;
-            let mut full: Vec<T> = vec![0.0; outer * size * inner];
-            for (row, slice) in gradient.chunks_exact(inner.max(1)).enumerate() {
-                let (block, pick) = (row / picks.len(), picks[row % picks.len()] as usize);
-                let start = (block * size + pick) * inner;
-                for (sum, &g) in full[start..start + inner].iter_mut().zip(slice) {
-                    *sum += g;
-                }
-            }
-            Ok(smallvec![Some(value(full, shape))])
-        })
+    let shape = x.shape().clone();
+    Ok(Produced::one(call, result, move |context, mut gradients| {
+        let gradient = context.backend.contiguous(&gradients.only()?)?;
+        let full = context.backend.index_select_gradient(&gradient, dim, &index, &shape)?;
+        Ok(smallvec![Some(full)])
     }))
 }
 
-fn one_hot(call: &Call) -> Result<Produced> {
+fn one_hot(context: &mut Context, call: &Call) -> Result<Produced> {
     call.expect(1..=1, 1..=2, 0..=0)?;
     let classes = call.size(0, "classes", 0)?;
     let code = call.int(1, i64::from(fluxbay_plugin::abi::handle::dtype::F32));
@@ -121,44 +65,12 @@ fn one_hot(call: &Call) -> Result<Produced> {
         .ok()
         .and_then(dtype_of)
         .ok_or_else(|| call.error(format!("there is no element type with code {code}")))?;
-    let ids = indices(call, 0, classes)?;
-    let mut hot = vec![0_u8; ids.len() * classes];
-    for (row, &id) in ids.iter().enumerate() {
-        hot[row * classes + id as usize] = 1;
-    }
-    let shape: Vec<usize> = call.shape(0).iter().copied().chain([classes]).collect();
-    Ok(Produced::constant(Value::new(value(hot, Shape::from(shape)).tensor.to_dtype(dtype)?)))
+    let index = context.backend.indices(call.inputs[0], 0, classes)?;
+    Ok(Produced::constant(context.backend.one_hot(&index, classes, dtype)?))
 }
 
-/// For every element of an index tensor, the place in a tensor of shape `dims` that it names along
-/// `dim`.
-fn places(picks: &[u32], index_dims: &[usize], dims: &[usize], dim: usize) -> Vec<usize> {
-    let rank = dims.len();
-    let mut strides = vec![1; rank];
-    for at in (0..rank.saturating_sub(1)).rev() {
-        strides[at] = strides[at + 1] * dims[at + 1];
-    }
-    let mut at = vec![0; rank];
-    let mut base = 0;
-    picks
-        .iter()
-        .map(|&pick| {
-            let place = base + pick as usize * strides[dim];
-            for d in (0..rank).rev() {
-                at[d] += 1;
-                base += if d == dim { 0 } else { strides[d] };
-                if at[d] < index_dims[d] {
-                    break;
-                }
-                base -= if d == dim { 0 } else { strides[d] * at[d] };
-                at[d] = 0;
-            }
-            place
-        })
-        .collect()
-}
-
-fn checked_places(call: &Call) -> Result<Vec<usize>> {
+/// The dimension and the checked indices of a gather or scatter.
+fn checked_indices(context: &Context, call: &Call) -> Result<(usize, Value)> {
     let (dims, index_dims) = (call.shape(0), call.shape(1));
     let dim = call.dim(call.ints[0], dims.len())?;
     let fits = dims.len() == index_dims.len()
@@ -168,44 +80,28 @@ fn checked_places(call: &Call) -> Result<Vec<usize>> {
             "indices of shape {index_dims:?} do not fit {dims:?} along dimension {dim}"
         )));
     }
-    Ok(places(&indices(call, 1, dims[dim])?, index_dims, dims, dim))
+    Ok((dim, context.backend.indices(call.inputs[1], 1, dims[dim])?))
 }
 
-fn gather(call: &Call) -> Result<Produced> {
+fn gather(context: &mut Context, call: &Call) -> Result<Produced> {
     call.expect(2..=2, 1..=1, 0..=0)?;
-    let x = call.inputs[0].contiguous()?;
-    let places = checked_places(call)?;
-    let dtype = x.dtype();
-    let out = Shape::from(call.shape(1));
-    let result = for_element!(dtype, T => {
-        let elements = data::<T>(&x.tensor)?;
-        value(places.iter().map(|&place| elements[place]).collect::<Vec<T>>(), out)
-    }, other => return Err(call.error(format!("element type {other:?} is not supported"))));
-    if !matches!(dtype, DType::F32 | DType::F64) {
+    let x = context.backend.contiguous(call.inputs[0])?;
+    let (dim, index) = checked_indices(context, call)?;
+    let result = context.backend.gather(&x, dim, &index)?;
+    if !matches!(x.dtype(), DType::F32 | DType::F64) {
         return Ok(Produced::constant(result));
     }
-    let shape = x.tensor.shape().clone();
-    Ok(Produced::one(call, result, move |_, mut gradients| {
-        let gradient = gradients.only()?;
-        for_real!(dtype, T => {
-            let zeros: Vec<T> = vec![0.0; shape.elem_count()];
-            Ok(smallvec![Some(value(added(zeros, &places, &gradient)?, shape))])
-        })
+    let (dtype, shape) = (x.dtype(), x.shape().clone());
+    Ok(Produced::one(call, result, move |context, mut gradients| {
+        let zeros = context.backend.fill(dtype, &shape, 0.0)?;
+        let full = context.backend.scatter_add(&zeros, dim, &index, &gradients.only()?)?;
+        Ok(smallvec![Some(full)])
     }))
 }
 
-/// `target[places[i]] += source[i]`.
-fn added<T: Real>(mut target: Vec<T>, places: &[usize], source: &Value) -> Result<Vec<T>> {
-    let source = source.contiguous()?;
-    for (&place, &x) in places.iter().zip(data::<T>(&source.tensor)?.iter()) {
-        target[place] += x;
-    }
-    Ok(target)
-}
-
-fn scatter_add(_: &mut Context, call: &Call) -> Result<Produced> {
+fn scatter_add(context: &mut Context, call: &Call) -> Result<Produced> {
     call.expect(3..=3, 1..=1, 0..=0)?;
-    let dtype = call.real([0, 2])?;
+    call.real([0, 2])?;
     if call.shape(1) != call.shape(2) {
         return Err(call.error(format!(
             "indices of shape {:?} and source of shape {:?} differ",
@@ -213,29 +109,13 @@ fn scatter_add(_: &mut Context, call: &Call) -> Result<Produced> {
             call.shape(2)
         )));
     }
-    let places = checked_places(call)?;
-    let x = call.inputs[0].contiguous()?;
-    let source_shape = call.inputs[2].tensor.shape().clone();
-    for_real!(dtype, T => {
-        let target = data::<T>(&x.tensor)?.to_vec();
-        let out = value(added(target, &places, call.inputs[2])?, x.tensor.shape().clone());
-        Ok(Produced::one(call, out, move |_, mut gradients| {
-            let gradient = gradients.only()?.contiguous()?;
-            let source = match gradients.wants(2) {
-                true => {
-                    let g = data::<T>(&gradient.tensor)?;
-                    Some(value(places.iter().map(|&place| g[place]).collect::<Vec<T>>(), source_shape))
-                }
-                false => None,
-            };
-            Ok(smallvec![Some(gradient), None, source])
-        }))
-    })
-}
-
-impl Value {
-    /// The elements, copied out in order.
-    pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
-        Ok(data::<T>(&self.contiguous()?.tensor)?.to_vec())
-    }
+    let (dim, index) = checked_indices(context, call)?;
+    let x = context.backend.contiguous(call.inputs[0])?;
+    let out = context.backend.scatter_add(&x, dim, &index, call.inputs[2])?;
+    Ok(Produced::one(call, out, move |context, mut gradients| {
+        let gradient = context.backend.contiguous(&gradients.only()?)?;
+        let to_source = || context.backend.gather(&gradient, dim, &index);
+        let source = gradients.wants(2).then(to_source).transpose()?;
+        Ok(smallvec![Some(gradient), None, source])
+    }))
 }

@@ -1,29 +1,25 @@
-//! Losses: of log-probabilities, and of pairs of equal shape.
+//! Losses: of log-probabilities, of pairs of equal shape, and the cross-entropy of logits.
 
-use candle_core::Shape;
+use candle_core::{DType, Shape};
 use fluxbay_plugin::abi::operation::{op, reduction};
 use smallvec::smallvec;
 
-use super::indexing::indices;
-use super::{Call, Produced, for_real};
+use super::{Call, Produced};
+use crate::backend::{CrossEntropy, Function, Pair, PairLoss, Targets};
 use crate::context::Context;
 use crate::error::Result;
-use crate::kernels::elementwise::{map, zip};
-use crate::kernels::reduce::sum_all;
-use crate::kernels::simd::{Plain, Real};
-use crate::operations::unary::Affine;
-use crate::value::{Value, data, overwrite, value};
+use crate::value::Value;
 
-/// What becomes of the single losses.
+/// How the losses are reduced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reduction {
+enum Reduction {
     Mean,
     Sum,
     None,
 }
 
 impl Reduction {
-    pub fn of(call: &Call, code: i64) -> Result<Self> {
+    fn of(call: &Call, code: i64) -> Result<Self> {
         Ok(match code {
             reduction::MEAN => Reduction::Mean,
             reduction::SUM => Reduction::Sum,
@@ -31,53 +27,49 @@ impl Reduction {
             _ => return Err(call.error(format!("there is no reduction with code {code}"))),
         })
     }
-}
 
-/// `full` times the gradient of its row's loss: one for each `width` elements, or a single one for
-/// all.
-pub(super) fn scaled_by_rows<T: Real>(
-    context: &Context,
-    full: Value,
-    gradient: &Value,
-    width: usize,
-) -> Result<Value> {
-    let gradient = data::<T>(&gradient.tensor)?;
-    if let [factor] = gradient[..] {
-        return scaled(context, full, factor);
+    /// Factor of each of `count` losses.
+    fn factor(self, count: usize) -> f64 {
+        if self == Reduction::Mean { 1.0 / count as f64 } else { 1.0 }
     }
-    let full = if full.is_unique() { full } else { full.copied()? };
-    overwrite(&full.tensor, |full: &mut [T]| {
-        for (row, &g) in full.chunks_exact_mut(width.max(1)).zip(gradient.iter()) {
-            row.iter_mut().for_each(|x| *x *= g);
+
+    /// The losses themselves, or their sum times `factor`.
+    fn apply(self, context: &Context, losses: Value, factor: f64) -> Result<Value> {
+        if self == Reduction::None {
+            return Ok(losses);
         }
-    })?;
-    Ok(full)
-}
-
-fn scaled<T: Real>(context: &Context, full: Value, factor: T) -> Result<Value> {
-    if factor == T::ONE {
-        return Ok(full);
+        let sum = context.backend.sum_all(&losses)?;
+        if factor == 1.0 { Ok(sum) } else { context.backend.map(Function::Scale(factor), &sum) }
     }
-    let shape = full.tensor.shape().clone();
-    Ok(value(map(&context.pool, Affine(factor.wide()), &data::<T>(&full.tensor)?), shape))
 }
 
 pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
-    if call.info.code == op::NLL {
-        call.expect(2..=2, 0..=1, 0..=0)?;
-        return for_real!(call.real([0])?, T => nll::<T>(context, call));
-    }
     let floats = if call.info.code == op::HUBER { 0..=1 } else { 0..=0 };
     call.expect(2..=2, 0..=1, floats)?;
-    let dtype = call.real([0, 1])?;
+    if call.info.code == op::NLL {
+        call.real([0])?;
+        return nll(context, call);
+    }
+    call.real([0, 1])?;
     if call.shape(0) != call.shape(1) {
         return Err(call.error(format!("takes two tensors of one shape, got {}", call.shapes())));
     }
-    let reduction = Reduction::of(call, call.int(0, 0))?;
-    for_real!(dtype, T => pairs::<T>(context, call, reduction))
+    let loss = match call.info.code {
+        op::MSE => PairLoss::SquaredError,
+        op::MAE => PairLoss::AbsoluteError,
+        op::HUBER => {
+            let delta = call.float(0, 1.0);
+            if delta.is_nan() || delta <= 0.0 {
+                return Err(call.error(format!("delta must be above 0, it is {delta}")));
+            }
+            PairLoss::Huber(delta)
+        }
+        _ => PairLoss::LogitEntropy,
+    };
+    pairs(context, call, loss)
 }
 
-fn nll<T: Real>(context: &mut Context, call: &Call) -> Result<Produced> {
+fn nll(context: &mut Context, call: &Call) -> Result<Produced> {
     let Some((&classes, lead)) = call.shape(0).split_last() else {
         return Err(call.error("log-probabilities must be [.., classes], got a scalar"));
     };
@@ -87,115 +79,94 @@ fn nll<T: Real>(context: &mut Context, call: &Call) -> Result<Produced> {
         );
     }
     let reduction = Reduction::of(call, call.int(0, 0))?;
-    let labels = indices(call, 1, classes)?;
-    let x = call.inputs[0].contiguous()?;
-    let elements = data::<T>(&x.tensor)?;
-    let losses: Vec<T> = labels
-        .iter()
-        .enumerate()
-        .map(|(row, &label)| -elements[row * classes + label as usize])
-        .collect();
-    let factor = if reduction == Reduction::Mean { 1.0 / labels.len() as f64 } else { 1.0 };
-    let out = match reduction {
-        Reduction::None => value(losses, Shape::from(lead)),
-        _ => value(vec![sum_all(&context.pool, &losses) * T::of(factor)], ()),
-    };
-    let shape = x.tensor.shape().clone();
-    Ok(Produced::one(call, out, move |_, mut gradients| {
-        let gradient = gradients.only()?.contiguous()?;
-        let gradient = data::<T>(&gradient.tensor)?;
-        let mut full = vec![T::ZERO; shape.elem_count()];
-        for (row, &label) in labels.iter().enumerate() {
-            full[row * classes + label as usize] =
-                -gradient[if gradient.len() == 1 { 0 } else { row }] * T::of(factor);
-        }
-        Ok(smallvec![Some(value(full, shape))])
+    let labels = context.backend.indices(call.inputs[1], 1, classes)?;
+    let x = context.backend.contiguous(call.inputs[0])?;
+    let losses = context.backend.nll(&x, &labels, classes)?;
+    let factor = reduction.factor(losses.count());
+    let out = reduction.apply(context, losses, factor)?;
+    let shape = x.shape().clone();
+    Ok(Produced::one(call, out, move |context, mut gradients| {
+        let gradient = context.backend.contiguous(&gradients.only()?)?;
+        let full = context.backend.nll_gradient(&gradient, &labels, classes, factor)?;
+        Ok(smallvec![Some(full.reshape(shape)?)])
     }))
 }
 
-/// One pair's loss, and its derivatives with respect to the first and the second.
-#[expect(clippy::type_complexity, reason = "three closures, which have no names")]
-fn pair<T: Real>(
-    code: u32,
-    delta: T,
-) -> (
-    impl Fn(T, T) -> T + Copy + Sync,
-    impl Fn(T, T) -> T + Copy + Sync,
-    impl Fn(T, T) -> T + Copy + Sync,
-) {
-    let half = T::of(0.5);
-    let step = |x: T| {
-        if x > T::ZERO {
-            T::ONE
-        } else if x < T::ZERO {
-            -T::ONE
-        } else {
-            x
-        }
-    };
-    let value = move |x: T, y: T| {
-        let d = x - y;
-        match code {
-            op::MSE => d * d,
-            op::MAE => d.abs(),
-            op::HUBER => {
-                if d.abs() <= delta {
-                    half * d * d
-                } else {
-                    delta * (d.abs() - half * delta)
-                }
-            }
-            _ => x.larger(T::ZERO) - x * y + (-x.abs()).exp(Plain).log1p(),
-        }
-    };
-    let first = move |x: T, y: T| {
-        let d = x - y;
-        match code {
-            op::MSE => d + d,
-            op::MAE => step(d),
-            op::HUBER => {
-                if d.abs() <= delta {
-                    d
-                } else {
-                    delta * step(d)
-                }
-            }
-            _ => x.sigmoid(Plain) - y,
-        }
-    };
-    let second = move |x: T, y: T| if code == op::BCE_WITH_LOGITS { -x } else { -first(x, y) };
-    (value, first, second)
+fn pairs(context: &mut Context, call: &Call, loss: PairLoss) -> Result<Produced> {
+    let reduction = Reduction::of(call, call.int(0, 0))?;
+    let backend = &context.backend;
+    let (x, y) = (backend.contiguous(call.inputs[0])?, backend.contiguous(call.inputs[1])?);
+    let losses = backend.zip(Pair::Loss(loss), &x, &y, x.shape())?;
+    let factor = reduction.factor(losses.count());
+    let out = reduction.apply(context, losses, factor)?;
+    Ok(Produced::one(call, out, move |context, mut gradients| {
+        let backend = &context.backend;
+        let gradient = backend.contiguous(&gradients.only()?)?;
+        let part = |slope: Pair| -> Result<Value> {
+            let slopes = backend.zip(slope, &x, &y, x.shape())?;
+            let full = match factor == 1.0 {
+                true => slopes,
+                false => backend.map(Function::Scale(factor), &slopes)?,
+            };
+            backend.scale_rows(full, &gradient, 1)
+        };
+        let to_first = gradients.wants(0).then(|| part(Pair::PredictionSlope(loss)));
+        let to_second = gradients.wants(1).then(|| part(Pair::TargetSlope(loss)));
+        Ok(smallvec![to_first.transpose()?, to_second.transpose()?])
+    }))
 }
 
-fn pairs<T: Real>(context: &mut Context, call: &Call, reduction: Reduction) -> Result<Produced> {
-    let code = call.info.code;
-    let delta = call.float(0, 1.0);
-    if delta.is_nan() || delta <= 0.0 {
-        return Err(call.error(format!("delta must be above 0, it is {delta}")));
+/// The targets of a cross-entropy, and how many rows count.
+fn targets(context: &Context, call: &Call, classes: usize) -> Result<(Targets, usize)> {
+    let (logits, target) = (call.shape(0), call.inputs[1]);
+    if matches!(target.dtype(), DType::U32 | DType::I64) {
+        if target.dims() != &logits[..logits.len() - 1] {
+            return Err(call.error(format!(
+                "labels must have the shape of the logits without the last dimension, got {}",
+                call.shapes()
+            )));
+        }
+        let ignored = call.ints.get(1).copied();
+        let (labels, counted) = context.backend.labels(target, classes, ignored)?;
+        return Ok((Targets::Labels(labels), counted));
     }
-    let (x, y) = (call.inputs[0].contiguous()?, call.inputs[1].contiguous()?);
-    let (loss, first, second) = pair::<T>(code, T::of(delta));
-    let losses = zip(&context.pool, &data::<T>(&x.tensor)?, &data::<T>(&y.tensor)?, loss);
-    let factor = if reduction == Reduction::Mean { 1.0 / losses.len() as f64 } else { 1.0 };
-    let out = match reduction {
-        Reduction::None => value(losses, x.tensor.shape().clone()),
-        _ => value(vec![sum_all(&context.pool, &losses) * T::of(factor)], ()),
+    call.real([0, 1])?;
+    if target.dims() != logits {
+        return Err(call.error(format!(
+            "probabilities must have the shape of the logits, got {}",
+            call.shapes()
+        )));
+    }
+    let rows = target.count() / classes;
+    Ok((Targets::Probabilities(context.backend.contiguous(target)?), rows))
+}
+
+pub(super) fn cross_entropy(context: &mut Context, call: &Call) -> Result<Produced> {
+    call.expect(2..=2, 0..=2, 0..=1)?;
+    call.real([0])?;
+    let Some((&classes, lead)) = call.shape(0).split_last().filter(|(classes, _)| **classes > 0)
+    else {
+        return Err(
+            call.error(format!("logits must be [.., classes], got shape {:?}", call.shape(0)))
+        );
     };
+    let smoothing = call.float(0, 0.0);
+    if !(0.0..=1.0).contains(&smoothing) {
+        return Err(call.error(format!("label smoothing must be from 0 to 1, it is {smoothing}")));
+    }
+    let reduction = Reduction::of(call, call.int(0, 0))?;
+    let (targets, counted) = targets(context, call, classes)?;
+    let x = context.backend.contiguous(call.inputs[0])?;
+    let factor = reduction.factor(counted);
+    let settings = CrossEntropy { classes, smoothing, factor };
+    let (losses, full) = context.backend.cross_entropy(&settings, &x, &targets)?;
+    let out = match reduction {
+        Reduction::None => losses.reshape(Shape::from(lead))?,
+        _ => reduction.apply(context, losses, factor)?,
+    };
+    let width = if reduction == Reduction::None { classes } else { usize::MAX };
     Ok(Produced::one(call, out, move |context, mut gradients| {
-        let gradient = gradients.only()?.contiguous()?;
-        let shape = x.tensor.shape().clone();
-        let (a, b) = (data::<T>(&x.tensor)?, data::<T>(&y.tensor)?);
-        let part = |slopes: Vec<T>| -> Result<Value> {
-            let full = match factor == 1.0 {
-                true => value(slopes, shape.clone()),
-                false => value(map(&context.pool, Affine(factor), &slopes), shape.clone()),
-            };
-            scaled_by_rows::<T>(context, full, &gradient, 1)
-        };
-        let to_first =
-            gradients.wants(0).then(|| part(zip(&context.pool, &a, &b, first))).transpose()?;
-        let to_second =
-            gradients.wants(1).then(|| part(zip(&context.pool, &a, &b, second))).transpose()?;
-        Ok(smallvec![to_first, to_second])
+        let gradient = context.backend.contiguous(&gradients.only()?)?;
+        Ok(smallvec![Some(context.backend.scale_rows(full, &gradient, width)?)])
     }))
 }

@@ -1,17 +1,18 @@
 //! The operations: what each code means, with its gradient. One file per theme.
 //!
-//! An operation checks its inputs and attributes, computes with the kernels, and hands back its
-//! results together with the function that carries gradients from the results to the inputs. It
-//! never touches handles or the tape: the engine does.
+//! An operation checks its inputs and attributes, computes with the kernels of the backend, and
+//! returns its results with the function that carries gradients from the results to the inputs. It
+//! does not know where the elements are, and never touches handles or the tape.
 
-use candle_core::{DType, Device};
+use candle_core::DType;
 use fluxbay_plugin::abi::operation::{OperationInfo, op};
 use smallvec::{SmallVec, smallvec};
 
-use super::context::{Context, Mode};
+use super::context::{Behaviour, Context, Mode, Recording};
+use super::dtype::is_floating;
 use super::error::{Result, TensorError};
 use super::tape::{Backward, Gradients, InputGradients};
-use super::value::{Value, overwrite};
+use super::value::Value;
 
 mod attention;
 mod binary;
@@ -39,16 +40,16 @@ pub(crate) struct Call<'a> {
     pub floats: &'a [f64],
 }
 
-/// How gradients get from the results to the inputs.
+/// How gradients are carried from the results to the inputs.
 pub(crate) enum Gradient {
     Function(Backward),
     /// The result is a constant.
     Constant,
-    /// There is none: going through is an error.
+    /// There is none: a backward pass through it is an error.
     Missing,
 }
 
-/// What an operation gives.
+/// The results of an operation.
 pub(crate) struct Produced {
     pub outputs: SmallVec<[Value; 1]>,
     pub gradient: Gradient,
@@ -214,23 +215,6 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Runs the same generic function for f32 and f64.
-macro_rules! for_real {
-    ($dtype:expr, $T:ident => $body:expr) => {
-        match $dtype {
-            candle_core::DType::F64 => {
-                type $T = f64;
-                $body
-            }
-            _ => {
-                type $T = f32;
-                $body
-            }
-        }
-    };
-}
-pub(crate) use for_real;
-
 /// Bits of the inputs that an operation overwrites.
 pub(crate) fn targets(code: u32, inputs: usize, ints: &[i64], mode: Mode) -> u32 {
     let mask = match code {
@@ -240,7 +224,7 @@ pub(crate) fn targets(code: u32, inputs: usize, ints: &[i64], mode: Mode) -> u32
         op::LION_UPDATE => 0b101,
         op::ASSIGN | op::LERP_ | op::SCALE_ | op::ADD_SCALED_ => 1,
         op::BATCH_NORM => match ints.first().copied().unwrap_or(0) {
-            0 if mode.behaviour == super::context::Behaviour::Training => 0b11000,
+            0 if mode.behaviour == Behaviour::Training => 0b11000,
             1 => 0b11000,
             _ => 0,
         },
@@ -249,8 +233,8 @@ pub(crate) fn targets(code: u32, inputs: usize, ints: &[i64], mode: Mode) -> u32
     mask & ((1_u64 << inputs.min(32)) - 1) as u32
 }
 
-/// Whether an operation works on bits of any type and place, so that nothing must be converted for
-/// it.
+/// Whether an operation moves elements of any type without reading them, so that half precision needs
+/// no conversion.
 fn moves_only(code: u32) -> bool {
     matches!(
         code,
@@ -270,8 +254,6 @@ pub(crate) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
         .find(|dtype| matches!(dtype, DType::BF16 | DType::F16))
     {
         converted(context, call, half)
-    } else if call.inputs.iter().any(|value| !value.tensor.device().is_cpu()) {
-        elsewhere(context, call)
     } else {
         native(context, call)
     };
@@ -296,130 +278,58 @@ fn named(call: &Call, error: TensorError) -> Box<TensorError> {
 /// Half precision is computed through f32: results and gradients are rounded once.
 #[inline(never)]
 fn converted(context: &mut Context, call: &Call, half: DType) -> Result<Produced> {
-    let convert = |value: &&Value| -> Result<Value> {
-        Ok(if value.dtype() == half {
-            Value::new(value.tensor.to_dtype(DType::F32)?)
-        } else {
-            Value::clone(value)
-        })
+    let widen = move |context: &Context, value: &Value| -> Result<Value> {
+        match value.dtype() == half {
+            true => context.backend.convert(value, DType::F32),
+            false => Ok(value.clone()),
+        }
     };
-    let inputs = call.inputs.iter().map(convert).collect::<Result<SmallVec<[Value; 6]>>>()?;
-    if let Some(stray) = call
+    let narrow = move |context: &Context, value: Value| -> Result<Value> {
+        match value.dtype() == DType::F32 {
+            true => context.backend.convert(&value, half),
+            false => Ok(value),
+        }
+    };
+    let inputs = call
         .inputs
         .iter()
-        .find(|value| super::value::is_floating(value.dtype()) && value.dtype() != half)
+        .map(|value| widen(context, value))
+        .collect::<Result<SmallVec<[Value; 6]>>>()?;
+    if let Some(stray) =
+        call.inputs.iter().find(|value| is_floating(value.dtype()) && value.dtype() != half)
     {
         return Err(call.error(format!(
             "inputs have different element types: {:?} and {half:?}",
             stray.dtype()
         )));
     }
-    let produced = apply(context, &Call { inputs: &borrowed(&inputs), ..*call })?;
-    finish_elsewhere(
-        call,
-        &inputs,
-        produced,
-        move |value| {
-            Ok(if value.dtype() == DType::F32 {
-                Value::new(value.tensor.to_dtype(half)?)
-            } else {
-                value
-            })
-        },
-        move |value| {
-            Ok(if value.dtype() == half {
-                Value::new(value.tensor.to_dtype(DType::F32)?)
-            } else {
-                value
-            })
-        },
-    )
-}
-
-/// What has no kernel on another device is computed on the CPU and sent back.
-#[inline(never)]
-fn elsewhere(context: &mut Context, call: &Call) -> Result<Produced> {
-    let device = context.device.clone();
-    let inputs = call
-        .inputs
-        .iter()
-        .map(|&value| {
-            Ok(if value.tensor.device().is_cpu() {
-                value.clone()
-            } else {
-                Value::new(value.tensor.to_device(&Device::Cpu)?)
-            })
-        })
-        .collect::<Result<SmallVec<[Value; 6]>>>()?;
-    let produced = native(context, &Call { inputs: &borrowed(&inputs), ..*call })?;
-    finish_elsewhere(
-        call,
-        &inputs,
-        produced,
-        move |value| Ok(Value::new(value.tensor.to_device(&device)?)),
-        |value| Ok(Value::new(value.tensor.to_device(&Device::Cpu)?)),
-    )
-}
-
-fn borrowed(values: &[Value]) -> SmallVec<[&Value; 6]> {
-    values.iter().collect()
-}
-
-fn finish_elsewhere(
-    call: &Call,
-    inputs: &[Value],
-    produced: Produced,
-    back: impl Fn(Value) -> Result<Value> + 'static,
-    there: impl Fn(Value) -> Result<Value> + 'static,
-) -> Result<Produced> {
-    // In place: the converted target was changed, the real one takes its values over.
-    let mode = Mode {
-        recording: super::context::Recording::Off,
-        behaviour: super::context::Behaviour::Training,
-    };
+    let borrowed: SmallVec<[&Value; 6]> = inputs.iter().collect();
+    let Produced { outputs, gradient } = apply(context, &Call { inputs: &borrowed, ..*call })?;
+    // In place: the converted target was changed, and is copied back.
+    let mode = Mode { recording: Recording::Off, behaviour: Behaviour::Training };
     let changed = targets(call.info.code, call.inputs.len(), call.ints, mode);
-    for (index, (real, computed)) in call.inputs.iter().zip(inputs).enumerate() {
-        let same = std::ptr::eq(real.tensor.layout(), computed.tensor.layout());
-        if changed >> index & 1 == 1 && !same {
-            take_over(real, &back(computed.clone())?)?;
+    for (index, (real, computed)) in call.inputs.iter().zip(&inputs).enumerate() {
+        if changed >> index & 1 == 1 && !real.is_same(computed) {
+            let narrowed = narrow(context, computed.clone())?;
+            context.backend.write(real, &narrowed)?;
         }
     }
-    let Produced { outputs, gradient } = produced;
-    let outputs = outputs.into_iter().map(&back).collect::<Result<_>>()?;
+    let outputs = outputs.into_iter().map(|value| narrow(context, value)).collect::<Result<_>>()?;
     let gradient = match gradient {
         Gradient::Function(function) => {
             Gradient::Function(Box::new(move |context: &mut Context, gradients: Gradients| {
                 let Gradients { outputs, wants } = gradients;
                 let outputs = outputs
                     .into_iter()
-                    .map(|g| g.map(&there).transpose())
+                    .map(|g| g.map(|g| widen(context, &g)).transpose())
                     .collect::<Result<_>>()?;
                 let results = function(context, Gradients { outputs, wants })?;
-                results.into_iter().map(|g| g.map(&back).transpose()).collect()
+                results.into_iter().map(|g| g.map(|g| narrow(context, g)).transpose()).collect()
             }))
         }
         other => other,
     };
     Ok(Produced { outputs, gradient })
-}
-
-/// Copies the elements of `source` over those of `target`, on any device.
-pub(crate) fn take_over(target: &Value, source: &Value) -> Result<()> {
-    use super::value::data;
-    let source = source.contiguous()?;
-    macro_rules! copy {
-        ($($variant:ident $type:ty),*) => { match target.dtype() {
-            $(DType::$variant if target.tensor.device().is_cpu() => {
-                let from = data::<$type>(&source.tensor)?;
-                overwrite(&target.tensor, |into: &mut [$type]| into.copy_from_slice(&from))
-            })*
-            _ => {
-                target.tensor.slice_set(&source.tensor, 0, 0)?;
-                Ok(())
-            }
-        } };
-    }
-    copy!(U8 u8, U32 u32, I64 i64, BF16 half::bf16, F16 half::f16, F32 f32, F64 f64)
 }
 
 fn native(context: &mut Context, call: &Call) -> Result<Produced> {
@@ -436,7 +346,7 @@ fn native(context: &mut Context, call: &Call) -> Result<Produced> {
         op::INDEX_SELECT..=op::ONE_HOT => indexing::apply(context, call),
         op::CONV1D..=op::UPSAMPLE_NEAREST2D => convolution::apply(context, call),
         op::SOFTMAX | op::LOG_SOFTMAX => softmax::apply(context, call),
-        op::CROSS_ENTROPY => softmax::cross_entropy(context, call),
+        op::CROSS_ENTROPY => loss::cross_entropy(context, call),
         op::NLL..=op::BCE_WITH_LOGITS => loss::apply(context, call),
         op::LAYER_NORM..=op::DROPOUT => normalization::apply(context, call),
         op::ATTENTION => attention::apply(context, call),

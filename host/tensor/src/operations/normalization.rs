@@ -1,19 +1,13 @@
 //! Layer, root-mean-square, group and batch normalisation; dropout.
 
-use candle_core::Shape;
 use fluxbay_plugin::abi::operation::op;
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
 
-use super::{Call, Produced, for_real};
+use super::{Call, Produced};
+use crate::backend::{Centre, Channels, Pair, Update};
 use crate::context::{Behaviour, Context};
 use crate::error::Result;
-use crate::kernels::elementwise::GRAIN;
-use crate::kernels::normalize::{Centre, affine_gradient, rows, rows_gradient};
-use crate::kernels::reduce::sum;
-use crate::kernels::simd::Real;
-use crate::pool::{Parts, Pool};
-use crate::random::Words;
-use crate::value::{Data, Value, data, overwrite, unwritten, value};
+use crate::value::Value;
 
 pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
     match call.info.code {
@@ -49,114 +43,63 @@ fn per_channel(call: &Call, channels: usize) -> Result<()> {
 }
 
 fn over_last(context: &mut Context, call: &Call, centre: Centre) -> Result<Produced> {
-    let dtype = call.real(0..call.inputs.len())?;
+    call.real(0..call.inputs.len())?;
     let Some(&width) = call.shape(0).last().filter(|&&width| width > 0) else {
         return Err(call.error(format!("takes [.., c], got shape {:?}", call.shape(0))));
     };
     per_channel(call, width)?;
     let epsilon = epsilon(call)?;
-    for_real!(dtype, T => over_last_of::<T>(context, call, width, centre, epsilon))
-}
-
-/// The elements of an input that may be missing.
-fn optional<T: Real>(input: Option<&Value>) -> Result<Option<Data<'_, T>>> {
-    input.map(|value| data::<T>(&value.tensor)).transpose()
-}
-
-fn over_last_of<T: Real>(
-    context: &mut Context,
-    call: &Call,
-    width: usize,
-    centre: Centre,
-    epsilon: f64,
-) -> Result<Produced> {
-    let inputs = call.inputs.iter().map(|value| value.contiguous()).collect::<Result<Vec<_>>>()?;
-    let (weights, bias) = (optional::<T>(inputs.get(1))?, optional::<T>(inputs.get(2))?);
-    let elements = data::<T>(&inputs[0].tensor)?;
-    let (out, moments) = rows(
-        &context.pool,
-        &elements,
+    let inputs = contiguous(context, call.inputs)?;
+    let (out, moments) = context.backend.normalize_rows(
+        &inputs[0],
         width,
         centre,
-        T::of(epsilon),
-        weights.as_deref(),
-        bias.as_deref(),
-    );
-    let out = value(out, inputs[0].tensor.shape().clone());
-    drop((weights, bias, elements));
+        epsilon,
+        inputs.get(1),
+        inputs.get(2),
+    )?;
     Ok(Produced::one(call, out, move |context, mut gradients| {
-        let gradient = gradients.only()?.contiguous()?;
-        let g = data::<T>(&gradient.tensor)?;
-        let x = data::<T>(&inputs[0].tensor)?;
-        let weights = optional::<T>(inputs.get(1))?;
+        let backend = &context.backend;
+        let gradient = backend.contiguous(&gradients.only()?)?;
+        let x = &inputs[0];
         let mut results = smallvec![None; inputs.len()];
         if gradients.wants(0) {
+            let weights = inputs.get(1);
             let full =
-                rows_gradient(&context.pool, &x, &g, width, centre, weights.as_deref(), &moments);
-            results[0] = Some(value(full, inputs[0].tensor.shape().clone()));
+                backend.normalize_rows_gradient(x, &gradient, width, centre, weights, &moments)?;
+            results[0] = Some(full);
         }
         if gradients.wants(1) || gradients.wants(2) {
-            let (to_weights, to_bias) = affine_gradient(&context.pool, &x, &g, width, &moments);
-            results[1] = Some(value(to_weights, width));
+            let (to_weights, to_bias) =
+                backend.normalize_affine_gradient(x, &gradient, width, &moments)?;
+            results[1] = Some(to_weights);
             if inputs.len() == 3 {
-                results[2] = Some(value(to_bias, width));
+                results[2] = Some(to_bias);
             }
         }
         Ok(results)
     }))
 }
 
-/// [n, c, ..] as (n, c, elements of a channel).
-fn channels(call: &Call) -> Result<(usize, usize, usize)> {
+fn contiguous(context: &Context, inputs: &[&Value]) -> Result<SmallVec<[Value; 3]>> {
+    inputs.iter().map(|value| context.backend.contiguous(value)).collect()
+}
+
+/// `[n, c, ..]` as images, channels and elements of a channel.
+fn channels(call: &Call) -> Result<Channels> {
     match call.shape(0) {
         [images, channels, rest @ ..] if call.inputs[0].count() > 0 => {
-            Ok((*images, *channels, rest.iter().product()))
+            Ok(Channels { images: *images, channels: *channels, area: rest.iter().product() })
         }
         other => Err(call.error(format!("takes [n, c, ..] with elements, got shape {other:?}"))),
     }
 }
 
-/// `f(x, channel)` for each element of [n, c, area].
-fn by_channel<T: Real>(
-    pool: &Pool,
-    x: &[T],
-    other: &[T],
-    channels: usize,
-    area: usize,
-    f: impl Fn(usize, T, T) -> T + Sync,
-) -> Vec<T> {
-    let mut out = unwritten(x.len());
-    let parts = Parts::new(&mut out);
-    pool.ranges(x.len() / area, (GRAIN / area).max(1), |range| {
-        for plane in range {
-            let span = plane * area..(plane + 1) * area;
-            // SAFETY: each plane is written by one task.
-            let out = unsafe { parts.part(span.clone()) };
-            let channel = plane % channels;
-            for ((out, &x), &y) in out.iter_mut().zip(&x[span.clone()]).zip(&other[span]) {
-                *out = f(channel, x, y);
-            }
-        }
-    });
-    out
-}
-
-/// Sums of [n, c, area] per channel.
-fn channel_sums<T: Real>(
-    pool: &Pool,
-    x: &[T],
-    images: usize,
-    channels: usize,
-    area: usize,
-) -> Vec<T> {
-    let planes = sum(pool, x, images * channels, area, 1);
-    sum(pool, &planes, 1, images, channels)
-}
-
 fn group(context: &mut Context, call: &Call) -> Result<Produced> {
     call.expect(1..=3, 1..=1, 0..=1)?;
-    let dtype = call.real(0..call.inputs.len())?;
-    let (_, count, _) = channels(call)?;
+    call.real(0..call.inputs.len())?;
+    let sizes = channels(call)?;
+    let count = sizes.channels;
     per_channel(call, count)?;
     let groups = call.size(0, "groups", 1)?;
     if groups == 0 || !count.is_multiple_of(groups) {
@@ -166,59 +109,37 @@ fn group(context: &mut Context, call: &Call) -> Result<Produced> {
         )));
     }
     let epsilon = epsilon(call)?;
-    for_real!(dtype, T => group_of::<T>(context, call, groups, epsilon))
-}
-
-fn group_of<T: Real>(
-    context: &mut Context,
-    call: &Call,
-    groups: usize,
-    epsilon: f64,
-) -> Result<Produced> {
-    let (images, count, area) = channels(call)?;
-    let width = count / groups * area;
-    let inputs = call.inputs.iter().map(|value| value.contiguous()).collect::<Result<Vec<_>>>()?;
-    let elements = data::<T>(&inputs[0].tensor)?;
+    let width = count / groups * sizes.area;
+    let inputs = contiguous(context, call.inputs)?;
+    let backend = &context.backend;
     let (normal, moments) =
-        rows(&context.pool, &elements, width, Centre::Mean, T::of(epsilon), None, None);
-    let (weights, bias) = (optional::<T>(inputs.get(1))?, optional::<T>(inputs.get(2))?);
-    let out = match &weights {
+        backend.normalize_rows(&inputs[0], width, Centre::Mean, epsilon, None, None)?;
+    let out = match inputs.get(1) {
         None => normal,
-        Some(w) => by_channel(&context.pool, &normal, &normal, count, area, |channel, x, _| {
-            x * w[channel] + bias.as_ref().map_or(T::ZERO, |bias| bias[channel])
-        }),
+        Some(weights) => backend.scale_channels(sizes, &normal, weights, inputs.get(2))?,
     };
-    let out = value(out, inputs[0].tensor.shape().clone());
-    drop((weights, bias, elements));
     Ok(Produced::one(call, out, move |context, mut gradients| {
-        let gradient = gradients.only()?.contiguous()?;
-        let pool = &context.pool;
-        let g = data::<T>(&gradient.tensor)?;
-        let x = data::<T>(&inputs[0].tensor)?;
-        let weights = optional::<T>(inputs.get(1))?;
+        let backend = &context.backend;
+        let gradient = backend.contiguous(&gradients.only()?)?;
+        let x = &inputs[0];
         let mut results = smallvec![None; inputs.len()];
         if gradients.wants(0) {
-            let inner = weights
-                .as_ref()
-                .map(|w| by_channel(pool, &g, &g, count, area, |channel, g, _| g * w[channel]));
-            let full = rows_gradient(
-                pool,
-                &x,
-                inner.as_deref().unwrap_or(&g),
-                width,
-                Centre::Mean,
-                None,
-                &moments,
-            );
-            results[0] = Some(value(full, inputs[0].tensor.shape().clone()));
+            let inner = match inputs.get(1) {
+                None => gradient.clone(),
+                Some(weights) => backend.scale_channels(sizes, &gradient, weights, None)?,
+            };
+            let full =
+                backend.normalize_rows_gradient(x, &inner, width, Centre::Mean, None, &moments)?;
+            results[0] = Some(full);
         }
         if gradients.wants(1) {
-            let (normal, _) = rows(pool, &x, width, Centre::Mean, T::of(epsilon), None, None);
-            let products = by_channel(pool, &g, &normal, count, area, |_, g, x| g * x);
-            results[1] = Some(value(channel_sums(pool, &products, images, count, area), count));
+            let (normal, _) =
+                backend.normalize_rows(x, width, Centre::Mean, epsilon, None, None)?;
+            let products = backend.zip(Pair::Mul, &gradient, &normal, gradient.shape())?;
+            results[1] = Some(backend.channel_sums(sizes, &products)?);
         }
         if gradients.wants(2) {
-            results[2] = Some(value(channel_sums(pool, &g, images, count, area), count));
+            results[2] = Some(backend.channel_sums(sizes, &gradient)?);
         }
         Ok(results)
     }))
@@ -226,9 +147,9 @@ fn group_of<T: Real>(
 
 fn batch(context: &mut Context, call: &Call) -> Result<Produced> {
     call.expect(5..=5, 0..=1, 0..=2)?;
-    let dtype = call.real(0..5)?;
-    let (_, count, _) = channels(call)?;
-    per_channel(call, count)?;
+    call.real(0..5)?;
+    let sizes = channels(call)?;
+    per_channel(call, sizes.channels)?;
     let epsilon = epsilon(call)?;
     let training = match call.int(0, 0) {
         0 => context.mode.behaviour == Behaviour::Training,
@@ -236,88 +157,44 @@ fn batch(context: &mut Context, call: &Call) -> Result<Produced> {
         2 => false,
         other => return Err(call.error(format!("mode must be 0, 1 or 2, it is {other}"))),
     };
-    for_real!(dtype, T => batch_of::<T>(context, call, epsilon, training))
-}
-
-fn batch_of<T: Real>(
-    context: &mut Context,
-    call: &Call,
-    epsilon: f64,
-    training: bool,
-) -> Result<Produced> {
-    let (images, channels, area) = channels(call)?;
-    let count = images * area;
+    let count = sizes.images * sizes.area;
     if training && count < 2 {
         return Err(call.error(format!(
             "training needs more than one value per channel, got shape {:?}",
             call.shape(0)
         )));
     }
-    let inputs =
-        call.inputs[..3].iter().map(|value| value.contiguous()).collect::<Result<Vec<_>>>()?;
-    let pool = &context.pool;
-    let x = data::<T>(&inputs[0].tensor)?;
-    let divisor = T::of(count as f64);
+    let inputs = contiguous(context, &call.inputs[..3])?;
+    let backend = &context.backend;
+    let (x, weights, bias) = (&inputs[0], &inputs[1], &inputs[2]);
+    let running = [call.inputs[3], call.inputs[4]];
     let (mean, variance) = if training {
-        let mut mean = channel_sums(pool, &x, images, channels, area);
-        mean.iter_mut().for_each(|sum| *sum /= divisor);
-        let squares = by_channel(pool, &x, &x, channels, area, |channel, x, _| {
-            (x - mean[channel]) * (x - mean[channel])
-        });
-        let mut variance = channel_sums(pool, &squares, images, channels, area);
-        variance.iter_mut().for_each(|sum| *sum /= divisor);
-        let momentum = T::of(call.float(1, 0.1));
-        let unbiased = T::of(count as f64 / (count as f64 - 1.0));
-        let blend = |running: &mut [T], fresh: &[T], factor: T| {
-            running.iter_mut().zip(fresh).for_each(|(old, &new)| {
-                *old = *old * (T::ONE - momentum) + momentum * new * factor
-            });
-        };
-        overwrite(&call.inputs[3].tensor, |running| blend(running, &mean, T::ONE))?;
-        overwrite(&call.inputs[4].tensor, |running| blend(running, &variance, unbiased))?;
+        let (mean, variance) = backend.channel_moments(sizes, x)?;
+        let momentum = call.float(1, 0.1);
+        let unbiased = count as f64 / (count as f64 - 1.0);
+        for (running, fresh, factor) in
+            [(running[0], &mean, 1.0), (running[1], &variance, unbiased)]
+        {
+            backend.update(&Update::Blend { momentum, factor }, &[running], Some(fresh))?;
+        }
         (mean, variance)
     } else {
-        (call.inputs[3].to_vec::<T>()?, call.inputs[4].to_vec::<T>()?)
+        (backend.contiguous(running[0])?, backend.contiguous(running[1])?)
     };
-    let scale: Vec<T> =
-        variance.iter().map(|&variance| T::ONE / (variance + T::of(epsilon)).sqrt()).collect();
-    let (w, b) = (data::<T>(&inputs[1].tensor)?, data::<T>(&inputs[2].tensor)?);
-    let out = by_channel(pool, &x, &x, channels, area, |channel, x, _| {
-        (x - mean[channel]) * scale[channel] * w[channel] + b[channel]
-    });
-    let out = value(out, inputs[0].tensor.shape().clone());
-    drop((x, w, b));
+    let (out, scale) =
+        backend.normalize_channels(sizes, x, [&mean, &variance], epsilon, [weights, bias])?;
     Ok(Produced::one(call, out, move |context, mut gradients| {
-        let gradient = gradients.only()?.contiguous()?;
-        let pool = &context.pool;
-        let (g, x, w) = (
-            data::<T>(&gradient.tensor)?,
-            data::<T>(&inputs[0].tensor)?,
-            data::<T>(&inputs[1].tensor)?,
-        );
-        let to_bias = channel_sums(pool, &g, images, channels, area);
-        let products = by_channel(pool, &g, &x, channels, area, |channel, g, x| {
-            g * (x - mean[channel]) * scale[channel]
-        });
-        let to_weights = channel_sums(pool, &products, images, channels, area);
-        let mut results = smallvec![None; 5];
-        if gradients.wants(0) {
-            let full = by_channel(pool, &g, &x, channels, area, |channel, g, x| {
-                let inner = match training {
-                    true => {
-                        g - (to_bias[channel]
-                            + (x - mean[channel]) * scale[channel] * to_weights[channel])
-                            / divisor
-                    }
-                    false => g,
-                };
-                inner * w[channel] * scale[channel]
-            });
-            results[0] = Some(value(full, inputs[0].tensor.shape().clone()));
-        }
-        results[1] = Some(value(to_weights, channels));
-        results[2] = Some(value(to_bias, channels));
-        Ok(results)
+        let gradient = context.backend.contiguous(&gradients.only()?)?;
+        let [to_x, to_weights, to_bias] = context.backend.normalize_channels_gradient(
+            sizes,
+            &inputs[0],
+            &gradient,
+            [&mean, &scale],
+            &inputs[1],
+            training,
+            gradients.wants(0),
+        )?;
+        Ok(smallvec![to_x, to_weights, to_bias, None, None])
     }))
 }
 
@@ -329,41 +206,20 @@ fn dropout(context: &mut Context, call: &Call) -> Result<Produced> {
             call.error(format!("the probability must be at least 0 and below 1, it is {p}"))
         );
     }
-    let dtype = call.real([0])?;
+    call.real([0])?;
     if p == 0.0 || context.mode.behaviour == Behaviour::Evaluation {
         let same = call.inputs[0].clone();
         return Ok(Produced::one(call, same, |_, mut gradients| {
             Ok(smallvec![Some(gradients.only()?)])
         }));
     }
-    let x = call.inputs[0].contiguous()?;
+    let x = context.backend.contiguous(call.inputs[0])?;
     let words = super::creation::take(context, call, call.int(0, -1), x.count())?;
-    for_real!(dtype, T => {
-        let out = value(dropped::<T>(&context.pool, &data::<T>(&x.tensor)?, words, p), x.tensor.shape().clone());
-        Ok(Produced::one(call, out, move |context, mut gradients| {
-            // The mask is made again from the same words.
-            let gradient = gradients.only()?.contiguous()?;
-            let full = dropped::<T>(&context.pool, &data::<T>(&gradient.tensor)?, words, p);
-            Ok(smallvec![Some(value(full, Shape::from(gradient.dims())))])
-        }))
-    })
-}
-
-fn dropped<T: Real>(pool: &Pool, x: &[T], words: Words, p: f64) -> Vec<T> {
-    let limit = (p * 4_294_967_296.0) as u32;
-    let scale = T::of(1.0 / (1.0 - p));
-    let mut out = unwritten(x.len());
-    let parts = Parts::new(&mut out);
-    pool.ranges(x.len().div_ceil(4), GRAIN / 16, |range| {
-        let span = range.start * 4..(range.end * 4).min(x.len());
-        // SAFETY: the ranges of one call do not overlap.
-        let out = unsafe { parts.part(span.clone()) };
-        for (block, (out, x)) in out.chunks_mut(4).zip(x[span].chunks(4)).enumerate() {
-            let random = words.block((range.start + block) as u64);
-            for ((out, &x), &word) in out.iter_mut().zip(x).zip(&random) {
-                *out = if word < limit { T::ZERO } else { x * scale };
-            }
-        }
-    });
-    out
+    let (limit, scale) = ((p * 4_294_967_296.0) as u32, 1.0 / (1.0 - p));
+    let out = context.backend.drop_out(&x, words, limit, scale)?;
+    Ok(Produced::one(call, out, move |context, mut gradients| {
+        // The mask is made again from the same words.
+        let gradient = context.backend.contiguous(&gradients.only()?)?;
+        Ok(smallvec![Some(context.backend.drop_out(&gradient, words, limit, scale)?)])
+    }))
 }

@@ -1,6 +1,6 @@
 //! Operations that move elements and compute nothing; most give views of the same elements.
 
-use candle_core::{DType, Shape, Tensor};
+use candle_core::{DType, Device, Shape, Tensor};
 use fluxbay_plugin::abi::operation::op;
 use smallvec::{SmallVec, smallvec};
 
@@ -10,15 +10,15 @@ use crate::error::Result;
 use crate::tape::{Gradients, InputGradients};
 use crate::value::Value;
 
-pub(super) fn apply(_: &mut Context, call: &Call) -> Result<Produced> {
+pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
     match call.info.code {
-        op::CAT | op::STACK => return join(call),
-        op::PAD => return pad(call),
+        op::CAT | op::STACK => return join(context, call),
+        op::PAD => return pad(context, call),
         _ => {}
     }
     call.expect(1..=1, 0..=usize::MAX, 0..=0)?;
     match call.info.code {
-        op::RESHAPE => reshape(call),
+        op::RESHAPE => reshape(context, call),
         op::TRANSPOSE => transpose(call),
         op::PERMUTE => permute(call),
         op::NARROW => narrow(call),
@@ -27,26 +27,22 @@ pub(super) fn apply(_: &mut Context, call: &Call) -> Result<Produced> {
         op::BROADCAST_AS => broadcast_as(call),
         op::CONTIGUOUS => {
             call.expect(1..=1, 0..=0, 0..=0)?;
-            // A copy of its own where it shares elements would change nothing that can be seen.
-            Ok(Produced::one(call, call.inputs[0].contiguous()?, |_, mut gradients| {
-                Ok(smallvec![Some(gradients.only()?)])
-            }))
+            // Contiguous elements are shared: a copy would not be noticed.
+            let out = context.backend.contiguous(call.inputs[0])?;
+            Ok(Produced::one(call, out, |_, mut gradients| Ok(smallvec![Some(gradients.only()?)])))
         }
-        _ => flip(call),
+        _ => flip(context, call),
     }
 }
 
 /// A view, whose gradient is another view of the gradient.
 fn view(
     call: &Call,
-    tensor: Tensor,
-    back: impl FnOnce(&Tensor) -> candle_core::Result<Tensor> + 'static,
+    out: Value,
+    back: impl FnOnce(&Value) -> Result<Value> + 'static,
 ) -> Result<Produced> {
-    let out = call.inputs[0].view(tensor);
     Ok(Produced::one(call, out, move |_, mut gradients| {
-        let gradient = gradients.only()?;
-        let tensor = back(&gradient.tensor)?;
-        Ok(smallvec![Some(gradient.view(tensor))])
+        Ok(smallvec![Some(back(&gradients.only()?)?)])
     }))
 }
 
@@ -79,16 +75,16 @@ fn wanted_shape(call: &Call, count: usize) -> Result<SmallVec<[usize; 6]>> {
     Ok(shape)
 }
 
-fn reshape(call: &Call) -> Result<Produced> {
+fn reshape(context: &Context, call: &Call) -> Result<Produced> {
     let x = call.inputs[0];
     let shape = wanted_shape(call, x.count())?;
-    let out = x.reshaped(&shape[..])?;
+    let out = context.backend.reshaped(x, &Shape::from(&shape[..]))?;
     if !call.records() {
         return Ok(Produced::constant(out));
     }
-    let before = x.tensor.shape().clone();
-    Ok(Produced::one(call, out, move |_, mut gradients| {
-        Ok(smallvec![Some(gradients.only()?.reshaped(before)?)])
+    let before = x.shape().clone();
+    Ok(Produced::one(call, out, move |context, mut gradients| {
+        Ok(smallvec![Some(context.backend.reshaped(&gradients.only()?, &before)?)])
     }))
 }
 
@@ -96,7 +92,7 @@ fn transpose(call: &Call) -> Result<Produced> {
     call.expect(1..=1, 2..=2, 0..=0)?;
     let rank = call.shape(0).len();
     let (a, b) = (call.dim(call.ints[0], rank)?, call.dim(call.ints[1], rank)?);
-    view(call, call.inputs[0].tensor.transpose(a, b)?, move |gradient| gradient.transpose(a, b))
+    view(call, call.inputs[0].transpose(a, b)?, move |gradient| gradient.transpose(a, b))
 }
 
 fn permute(call: &Call) -> Result<Produced> {
@@ -113,7 +109,7 @@ fn permute(call: &Call) -> Result<Produced> {
             call.shape(0)
         )));
     }
-    view(call, call.inputs[0].tensor.permute(order)?, move |gradient| gradient.permute(inverse))
+    view(call, call.inputs[0].permute(&order)?, move |gradient| gradient.permute(&inverse))
 }
 
 fn narrow(call: &Call) -> Result<Produced> {
@@ -128,34 +124,33 @@ fn narrow(call: &Call) -> Result<Produced> {
         )));
     }
     let after = shape[dim] - start - length;
-    let out = call.inputs[0].view(call.inputs[0].tensor.narrow(dim, start, length)?);
-    Ok(Produced::one(call, out, move |_, mut gradients| {
-        Ok(smallvec![Some(Value::new(bordered(
-            &gradients.only()?.tensor,
-            dim,
-            start,
-            after,
-            0.0
-        )?))])
+    let out = call.inputs[0].narrow(dim, start, length)?;
+    Ok(Produced::one(call, out, move |context, mut gradients| {
+        let full = bordered(context, &gradients.only()?, dim, start, after, 0.0)?;
+        Ok(smallvec![Some(full)])
     }))
 }
 
-/// A border of one value before and after, along a dimension.
-fn bordered(x: &Tensor, dim: usize, before: usize, after: usize, fill: f64) -> Result<Tensor> {
-    let border = |size: usize| -> Result<Tensor> {
+/// A border of one number before and after, along a dimension.
+fn bordered(
+    context: &Context,
+    x: &Value,
+    dim: usize,
+    before: usize,
+    after: usize,
+    number: f64,
+) -> Result<Value> {
+    let border = |size: usize| -> Result<Value> {
         let mut shape = x.dims().to_vec();
         shape[dim] = size;
-        Ok(Tensor::full(fill, shape, x.device())?.to_dtype(x.dtype())?)
+        context.backend.fill(x.dtype(), &Shape::from(shape), number)
     };
-    let mut parts: SmallVec<[Tensor; 3]> = SmallVec::new();
-    if before > 0 {
-        parts.push(border(before)?);
-    }
-    parts.push(x.clone());
-    if after > 0 {
-        parts.push(border(after)?);
-    }
-    Ok(Tensor::cat(&parts, dim)?)
+    let borders =
+        [before, after].map(|size| if size > 0 { border(size).map(Some) } else { Ok(None) });
+    let [first, last] = borders;
+    let (first, last) = (first?, last?);
+    let parts: SmallVec<[&Value; 3]> = first.iter().chain([x]).chain(last.iter()).collect();
+    context.backend.concatenate(&parts, dim)
 }
 
 fn squeeze(call: &Call) -> Result<Produced> {
@@ -165,13 +160,13 @@ fn squeeze(call: &Call) -> Result<Produced> {
     if shape[dim] != 1 {
         return Err(call.error(format!("dimension {dim} of {shape:?} is not 1")));
     }
-    view(call, call.inputs[0].tensor.squeeze(dim)?, move |gradient| gradient.unsqueeze(dim))
+    view(call, call.inputs[0].squeeze(dim)?, move |gradient| gradient.unsqueeze(dim))
 }
 
 fn unsqueeze(call: &Call) -> Result<Produced> {
     call.expect(1..=1, 1..=1, 0..=0)?;
     let dim = call.dim(call.ints[0], call.shape(0).len() + 1)?;
-    view(call, call.inputs[0].tensor.unsqueeze(dim)?, move |gradient| gradient.squeeze(dim))
+    view(call, call.inputs[0].unsqueeze(dim)?, move |gradient| gradient.squeeze(dim))
 }
 
 fn broadcast_as(call: &Call) -> Result<Produced> {
@@ -186,54 +181,45 @@ fn broadcast_as(call: &Call) -> Result<Produced> {
     if !fits {
         return Err(call.error(format!("shape {:?} does not stretch to {shape:?}", x.dims())));
     }
-    let before = x.tensor.shape().clone();
-    let dtype = x.dtype();
-    let out = x.view(x.tensor.broadcast_as(shape)?);
+    let before = x.shape().clone();
+    let out = x.broadcast_as(shape)?;
     Ok(Produced::one(call, out, move |context, mut gradients| {
+        let backend = &context.backend;
         let gradient = gradients.only()?;
+        let dtype = gradient.dtype();
+        // Half precision is added as f32.
         let sum = match dtype {
-            DType::F32 if gradient.tensor.device().is_cpu() => {
-                super::reduction::sum_to_shape::<f32>(context, gradient, before.dims())?
+            DType::BF16 | DType::F16 => {
+                let wide = backend.convert(&gradient, DType::F32)?;
+                backend.convert(&backend.sum_to_shape(wide, &before)?, dtype)?
             }
-            DType::F64 if gradient.tensor.device().is_cpu() => {
-                super::reduction::sum_to_shape::<f64>(context, gradient, before.dims())?
-            }
-            _ => Value::new(sum_to(&gradient.tensor, &before)?),
+            _ => backend.sum_to_shape(gradient, &before)?,
         };
         Ok(smallvec![Some(sum)])
     }))
 }
 
-/// Sums a stretched gradient with candle's operations: for half precision and other devices. Half
-/// precision is added as f32.
-fn sum_to(gradient: &Tensor, shape: &Shape) -> Result<Tensor> {
-    let lead = gradient.rank() - shape.rank();
-    let dims: Vec<usize> = (0..gradient.rank())
-        .filter(|&dim| dim < lead || shape.dims()[dim - lead] != gradient.dims()[dim])
-        .collect();
-    Ok(gradient
-        .to_dtype(DType::F32)?
-        .sum_keepdim(dims)?
-        .reshape(shape)?
-        .to_dtype(gradient.dtype())?)
-}
-
-fn flip(call: &Call) -> Result<Produced> {
+fn flip(context: &mut Context, call: &Call) -> Result<Produced> {
     let x = call.inputs[0];
     let dims = call.dim_list(call.ints, x.dims().len())?;
-    let reversed = move |x: &Tensor| -> candle_core::Result<Tensor> {
-        dims.iter().try_fold(x.clone(), |x, &dim| {
-            let size = x.dims()[dim] as u32;
-            x.contiguous()?.index_select(&Tensor::from_iter((0..size).rev(), x.device())?, dim)
-        })
+    let reversed = move |context: &Context, x: &Value| -> Result<Value> {
+        let backend = &context.backend;
+        let mut out = backend.contiguous(x)?;
+        for &dim in &dims {
+            let size = x.dims()[dim];
+            let index: Vec<u32> = (0..size as u32).rev().collect();
+            let index = backend.upload(Tensor::from_vec(index, size, &Device::Cpu)?)?;
+            out = backend.index_select(&out, dim, &index, x.shape())?;
+        }
+        if dims.is_empty() { backend.copy(&out) } else { Ok(out) }
     };
-    let out = Value::new(reversed(&x.tensor)?.force_contiguous()?);
-    Ok(Produced::one(call, out, move |_, mut gradients| {
-        Ok(smallvec![Some(Value::new(reversed(&gradients.only()?.tensor)?.force_contiguous()?))])
+    let out = reversed(context, x)?;
+    Ok(Produced::one(call, out, move |context, mut gradients| {
+        Ok(smallvec![Some(reversed(context, &gradients.only()?)?)])
     }))
 }
 
-fn join(call: &Call) -> Result<Produced> {
+fn join(context: &Context, call: &Call) -> Result<Produced> {
     call.expect(1..=usize::MAX, 1..=1, 0..=0)?;
     let stack = call.info.code == op::STACK;
     let first = call.inputs[0];
@@ -251,11 +237,17 @@ fn join(call: &Call) -> Result<Produced> {
             )));
         }
     }
-    let tensors: Vec<&Tensor> = call.inputs.iter().map(|value| &value.tensor).collect();
-    let out = if stack { Tensor::stack(&tensors, dim)? } else { Tensor::cat(&tensors, dim)? };
-    // A single tensor is not copied by candle.
-    let out =
-        Value::new(if tensors.len() == 1 { out.force_contiguous()? } else { out.contiguous()? });
+    let out = match stack {
+        true => {
+            let parts = call
+                .inputs
+                .iter()
+                .map(|value| value.unsqueeze(dim))
+                .collect::<Result<SmallVec<[Value; 6]>>>()?;
+            context.backend.concatenate(&parts.iter().collect::<SmallVec<[&Value; 6]>>(), dim)?
+        }
+        false => context.backend.concatenate(call.inputs, dim)?,
+    };
     let sizes: Vec<usize> =
         call.inputs.iter().map(|value| if stack { 1 } else { value.dims()[dim] }).collect();
     Ok(Produced::one(call, out, move |_, mut gradients: Gradients| {
@@ -263,38 +255,36 @@ fn join(call: &Call) -> Result<Produced> {
         let mut start = 0;
         let mut results = InputGradients::new();
         for (index, &size) in sizes.iter().enumerate() {
-            let part = gradient.tensor.narrow(dim, start, size)?;
+            let part = gradient.narrow(dim, start, size)?;
             let part = if stack { part.squeeze(dim)? } else { part };
-            results.push(gradients.wants(index).then(|| gradient.view(part)));
+            results.push(gradients.wants(index).then_some(part));
             start += size;
         }
         Ok(results)
     }))
 }
 
-fn pad(call: &Call) -> Result<Produced> {
+fn pad(context: &Context, call: &Call) -> Result<Produced> {
     call.expect(1..=1, 3..=usize::MAX, 0..=1)?;
     let x = call.inputs[0];
     if !call.ints.len().is_multiple_of(3) {
         return Err(call.error(format!("takes triples (dim, before, after), got {:?}", call.ints)));
     }
     let mut borders = Vec::new();
-    let mut out = x.tensor.clone();
+    let mut out = x.clone();
     for at in (0..call.ints.len()).step_by(3) {
         let dim = call.dim(call.ints[at], x.dims().len())?;
         let (before, after) = (call.size(at + 1, "before", 0)?, call.size(at + 2, "after", 0)?);
-        out = bordered(&out, dim, before, after, call.float(0, 0.0))?;
+        out = bordered(context, &out, dim, before, after, call.float(0, 0.0))?;
         borders.push((dim, before, out.dims()[dim] - before - after));
     }
-    let out = Value::new(out.force_contiguous()?);
+    // With an empty list of borders nothing was copied.
+    let out = if borders.is_empty() { context.backend.copy(&out)? } else { out };
     Ok(Produced::one(call, out, move |_, mut gradients| {
-        let gradient = gradients.only()?;
-        let inner = borders
-            .iter()
-            .rev()
-            .try_fold(gradient.tensor.clone(), |inner, &(dim, before, size)| {
+        let inner =
+            borders.iter().rev().try_fold(gradients.only()?, |inner, &(dim, before, size)| {
                 inner.narrow(dim, before, size)
             })?;
-        Ok(smallvec![Some(gradient.view(inner))])
+        Ok(smallvec![Some(inner)])
     }))
 }

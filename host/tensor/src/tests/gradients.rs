@@ -490,7 +490,6 @@ fn check(code: u32, name: &str, round: usize) {
     }
 }
 
-#[test]
 fn every_differentiable_operation_agrees_with_central_differences() {
     for info in OPERATIONS.iter().filter(|info| info.differentiable) {
         assert!(
@@ -516,7 +515,6 @@ fn no_operation_has_a_case_but_claims_no_gradient() {
 }
 
 /// The three that candle 0.11.1 gets wrong or leaves out.
-#[test]
 fn max_pool_sends_the_gradient_to_the_largest_only() {
     let mut engine = double(0);
     let x = f64s(&mut engine, &[1, 1, 2, 2], &[1.0, 2.0, 3.0, 4.0]);
@@ -534,7 +532,6 @@ fn max_pool_sends_the_gradient_to_the_largest_only() {
     assert_eq!(engine.read_f64(gradient).unwrap(), [1.0, 0.0, 0.0, 0.0]);
 }
 
-#[test]
 fn layer_norm_and_softmax_pass_a_gradient_to_their_input() {
     for (code, ints, floats) in
         [(op::LAYER_NORM, &[][..], &[1e-5][..]), (op::SOFTMAX, &[-1][..], &[][..])]
@@ -549,3 +546,9 @@ fn layer_norm_and_softmax_pass_a_gradient_to_their_input() {
         assert!(engine.read_f64(gradient).unwrap().iter().any(|g| g.abs() > 0.01));
     }
 }
+
+on_each_backend!(
+    every_differentiable_operation_agrees_with_central_differences,
+    max_pool_sends_the_gradient_to_the_largest_only,
+    layer_norm_and_softmax_pass_a_gradient_to_their_input,
+);

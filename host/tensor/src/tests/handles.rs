@@ -11,7 +11,6 @@ fn why_not<T: std::fmt::Debug>(answer: crate::Result<T>) -> TensorError {
     *answer.expect_err("it is refused")
 }
 
-#[test]
 fn stale_unknown_and_empty_handles_are_errors() {
     let mut engine = single(0);
     let x = f32s(&mut engine, &[1], &[1.0]);
@@ -34,13 +33,13 @@ fn stale_unknown_and_empty_handles_are_errors() {
 }
 
 #[test]
-fn lent_elements_come_back_once_nobody_sees_them() {
+fn lent_elements_come_back_once_nothing_refers_to_them() {
     let mut engine = single(0);
     let lent = |engine: &mut Engine| {
-        engine.insert_lent(Tensor::from_slice(&[1.0_f32, 2.0], 2, &Device::Cpu).unwrap())
+        engine.insert_lent(Tensor::from_slice(&[1.0_f32, 2.0], 2, &Device::Cpu).unwrap()).unwrap()
     };
     let come_back = |engine: &mut Engine| {
-        engine.take_returned().map(|room| room.as_slice::<f32>().unwrap().to_vec())
+        engine.take_returned().map(|buffer| buffer.as_slice::<f32>().unwrap().to_vec())
     };
 
     let x = lent(&mut engine);
@@ -76,14 +75,13 @@ fn lent_elements_come_back_once_nobody_sees_them() {
     assert_eq!(come_back(&mut engine), None, "it was not lent");
 }
 
-#[test]
 fn nonsense_is_answered_with_errors_for_every_operation() {
     let mut engine = single(0);
     let scalar = f32s(&mut engine, &[], &[1.0]);
     let empty = f32s(&mut engine, &[0, 3], &[]);
     let wide = f32s(&mut engine, &[2, 3, 4, 5, 1], &[0.5; 120]);
     let ids = u32s(&mut engine, &[2], &[9, 1]);
-    let bytes = engine.insert(Tensor::from_slice(&[1_u8, 2], 2, &Device::Cpu).unwrap());
+    let bytes = engine.insert(Tensor::from_slice(&[1_u8, 2], 2, &Device::Cpu).unwrap()).unwrap();
     let doubles = f64s(&mut engine, &[2], &[1.0, 2.0]);
     let attributes: [(&[i64], &[f64]); 6] = [
         (&[], &[]),
@@ -121,7 +119,6 @@ fn nonsense_is_answered_with_errors_for_every_operation() {
     ));
 }
 
-#[test]
 fn errors_name_the_operation_and_both_shapes() {
     let mut engine = single(0);
     let a = f32s(&mut engine, &[2, 3], &[0.0; 6]);
@@ -135,7 +132,6 @@ fn errors_name_the_operation_and_both_shapes() {
     assert!(text.contains("[2, 3]") && text.contains("[2, 4]"), "{text}");
 }
 
-#[test]
 fn a_parameter_keeps_its_handle_and_gets_gradients_of_its_model_only() {
     let mut engine = double(3);
     let (generator, critic) = (engine.model("generator"), engine.model("critic"));
@@ -170,7 +166,6 @@ fn a_parameter_keeps_its_handle_and_gets_gradients_of_its_model_only() {
     assert!(engine.gradient(0).unwrap().is_some());
 }
 
-#[test]
 fn in_place_changes_leave_views_and_the_tape_alone() {
     let mut engine = double(0);
     let model = engine.model("m");
@@ -201,7 +196,6 @@ fn in_place_changes_leave_views_and_the_tape_alone() {
     assert!(text.contains("overwritten"), "{text}");
 }
 
-#[test]
 fn a_gradient_never_stops_silently() {
     let mut engine = double(0);
     let x = f64s(&mut engine, &[2], &[1.0, 2.0]);
@@ -233,7 +227,6 @@ fn a_gradient_never_stops_silently() {
     assert!(engine.gradient_of(late, &[x]).unwrap_err().to_string().contains("cleared"));
 }
 
-#[test]
 fn going_back_for_one_model_leaves_the_rest_of_the_tape() {
     let mut engine = double(0);
     let (a, b) = (engine.model("a"), engine.model("b"));
@@ -248,7 +241,6 @@ fn going_back_for_one_model_leaves_the_rest_of_the_tape() {
     assert_eq!((engine.scalar(ga).unwrap(), engine.scalar(gb).unwrap()), (20.0, 4.0));
 }
 
-#[test]
 fn parameters_are_listed_by_model_and_path_and_seeded_by_name() {
     let values = |order: &[(&str, &str)]| {
         let mut engine = single(11);
@@ -274,7 +266,6 @@ fn parameters_are_listed_by_model_and_path_and_seeded_by_name() {
     assert_ne!(one[0].2, one[2].2, "the same path in another model has other values");
 }
 
-#[test]
 fn parameters_refuse_what_does_not_fit() {
     let mut engine = single(0);
     let model = engine.model("net");
@@ -299,7 +290,6 @@ fn parameters_refuse_what_does_not_fit() {
     assert_eq!(engine.read_f32(handle).unwrap(), [1.0; 6]);
 }
 
-#[test]
 fn frozen_parameters_and_buffers_are_constants() {
     let mut engine = single(0);
     let model = engine.model("net");
@@ -314,7 +304,6 @@ fn frozen_parameters_and_buffers_are_constants() {
     assert!(engine.gradient(0).unwrap().is_some() && engine.gradient(1).unwrap().is_none());
 }
 
-#[test]
 fn nothing_is_recorded_while_recording_is_off_or_without_parameters() {
     let mut engine = single(0);
     let model = engine.model("net");
@@ -342,3 +331,17 @@ fn views_show_the_elements_in_order() {
     assert!(engine.from_bytes(fluxbay_plugin::abi::handle::dtype::F32, &[3], &bytes).is_err());
     assert!(engine.from_bytes(99, &[2], &bytes).is_err());
 }
+
+on_each_backend!(
+    stale_unknown_and_empty_handles_are_errors,
+    nonsense_is_answered_with_errors_for_every_operation,
+    errors_name_the_operation_and_both_shapes,
+    a_parameter_keeps_its_handle_and_gets_gradients_of_its_model_only,
+    in_place_changes_leave_views_and_the_tape_alone,
+    a_gradient_never_stops_silently,
+    going_back_for_one_model_leaves_the_rest_of_the_tape,
+    parameters_are_listed_by_model_and_path_and_seeded_by_name,
+    parameters_refuse_what_does_not_fit,
+    frozen_parameters_and_buffers_are_constants,
+    nothing_is_recorded_while_recording_is_off_or_without_parameters,
+);

@@ -42,9 +42,9 @@ fn follows(mut engine: Engine, dtype: DType, tolerance: f64, case: &Case) {
     let tiled: Vec<f64> = START.repeat(COPIES);
     let tensor =
         |values: &[f64]| Tensor::new(values, &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
-    let p = engine.insert(tensor(&tiled));
+    let p = engine.insert(tensor(&tiled)).unwrap();
     let states: Vec<Handle> =
-        (0..states).map(|_| engine.insert(tensor(&vec![0.0; tiled.len()]))).collect();
+        (0..states).map(|_| engine.insert(tensor(&vec![0.0; tiled.len()])).unwrap()).collect();
     let recorded = recorded(name);
     assert_eq!(recorded.last().map(|(step, _)| *step), Some(100));
     for step in 1..=100 {
@@ -54,7 +54,7 @@ fn follows(mut engine: Engine, dtype: DType, tolerance: f64, case: &Case) {
             .enumerate()
             .map(|(at, p)| p - 0.3 + 0.5 * (step as f64 * ((at % START.len()) as f64 + 1.0)).sin())
             .collect();
-        let g = engine.insert(tensor(&gradient));
+        let g = engine.insert(tensor(&gradient)).unwrap();
         let inputs: Vec<Handle> = [p, g].into_iter().chain(states.iter().copied()).collect();
         engine.apply(code, &inputs, &ints(step), floats, &mut Vec::new()).unwrap();
         engine.release(g).unwrap();
@@ -69,7 +69,6 @@ fn follows(mut engine: Engine, dtype: DType, tolerance: f64, case: &Case) {
     }
 }
 
-#[test]
 fn optimizers_follow_pytorch_over_100_steps() {
     let case = |name, code, floats, states| Case {
         name,
@@ -105,7 +104,6 @@ fn optimizers_follow_pytorch_over_100_steps() {
     }
 }
 
-#[test]
 fn other_changes_in_place_do_what_they_say() {
     let mut engine = single(0);
     let apply = |engine: &mut Engine, code: u32, inputs: &[Handle], floats: &[f64]| {
@@ -125,3 +123,5 @@ fn other_changes_in_place_do_what_they_say() {
         engine.apply(op::ASSIGN, &[x, narrow], &[], &[], &mut Vec::new()).unwrap_err().to_string();
     assert!(text.contains("[2]") && text.contains("[1]"), "{text}");
 }
+
+on_each_backend!(optimizers_follow_pytorch_over_100_steps, other_changes_in_place_do_what_they_say,);

@@ -8,7 +8,6 @@ use super::super::{Engine, EngineOptions, Init, Kind};
 use super::gradients::Dice;
 use super::{f32s, single, u32s};
 
-#[test]
 fn bfloat16_is_computed_through_single_precision_and_keeps_its_type() {
     let mut engine = single(0);
     let half = i64::from(dtype::BF16);
@@ -41,7 +40,6 @@ fn bfloat16_is_computed_through_single_precision_and_keeps_its_type() {
     }
 }
 
-#[test]
 fn in_place_changes_of_half_precision_reach_the_tensor() {
     let mut engine = single(0);
     let x = f32s(&mut engine, &[2], &[1.0, 2.0]);
@@ -51,7 +49,6 @@ fn in_place_changes_of_half_precision_reach_the_tensor() {
     assert_eq!(engine.read_f32(x).unwrap(), [3.0, 6.0]);
 }
 
-#[test]
 fn mixed_types_are_refused() {
     let mut engine = single(0);
     let x = f32s(&mut engine, &[2], &[1.0, 2.0]);
@@ -69,13 +66,8 @@ fn mixed_types_are_refused() {
 
 /// Trains a small convolutional model for some steps and gives all of its parameters' bits.
 fn trained(threads: usize) -> Vec<u32> {
-    let mut engine = Engine::new(EngineOptions {
-        seed: 5,
-        threads,
-        parameter_dtype: DType::F32,
-        ..EngineOptions::default()
-    })
-    .unwrap();
+    let mut engine =
+        Engine::new(EngineOptions { seed: 5, threads, parameter_dtype: DType::F32 }).unwrap();
     let model = engine.model("net");
     let init = Init::Uniform { low: -0.2, high: 0.2 };
     let w1 = engine.parameter(model, "conv.w", &[8, 1, 3, 3], init, Kind::Trainable).unwrap();
@@ -116,3 +108,9 @@ fn the_same_run_gives_the_same_bits() {
     assert_eq!(first, trained(2));
     assert_eq!(trained(1), trained(1));
 }
+
+on_each_backend!(
+    bfloat16_is_computed_through_single_precision_and_keeps_its_type,
+    in_place_changes_of_half_precision_reach_the_tensor,
+    mixed_types_are_refused,
+);

@@ -1,17 +1,16 @@
-//! Matrix products, split over the pool: over the `gemm` crate, or read in place where they are
-//! small.
+//! Matrix products, split over the pool: by the `gemm` crate, or by loops in place if they are small.
 
 use std::any::TypeId;
 
 use super::elementwise::Block;
-use super::simd::Real;
+use super::number::Real;
 use super::unpacked;
 use crate::pool::{Parts, Pool};
 
 /// Multiply-adds below which a product is not split.
 const SPLIT: usize = 256 * 1024;
 
-/// A matrix inside a slice: element (row, column) lies at
+/// A matrix inside a slice: element (row, column) is at
 /// `start + row row_stride + column column_stride`.
 #[derive(Clone, Copy)]
 pub(crate) struct Matrix<'a, T> {
@@ -62,7 +61,7 @@ pub(crate) struct Target<'a, T> {
     pub column_stride: usize,
 }
 
-/// What happens to what is there already.
+/// How a product is combined with the elements of its target.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Into {
     Overwrite,
@@ -163,9 +162,9 @@ pub(crate) fn product<T: Real>(
     let length = out.len();
     let parts = Parts::new(out);
     let pieces = if m * n * k < SPLIT { 1 } else { pool.threads() };
-    // Along the longer side, so that least is read by all. Where more is written than read, by
-    // rows: whoever goes over the result afterwards, an optimizer for one, splits it so too, and
-    // finds its part in the cache of its core.
+    // Along the longer side, so that all threads together read least. If more is written than read,
+    // by rows: loops over the result, such as an optimizer's, are split in the same way and find
+    // their part in the cache of their core.
     let by_rows = m >= n || m * n >= (m + n) * k;
     let (size, unit) = if by_rows { (m, 8) } else { (n, 16) };
     let units = size.div_ceil(unit);

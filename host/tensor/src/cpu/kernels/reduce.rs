@@ -1,10 +1,11 @@
 //! Sums along one of three axes, in an order that does not depend on the number of threads.
 
-use super::simd::{Isa, Kernel, Real, dispatch};
+use super::isa::{Isa, Kernel, dispatch};
+use super::number::Real;
+use crate::cpu::data::unwritten;
 use crate::pool::{Parts, Pool};
-use crate::value::unwritten;
 
-/// Rows that one partial sum takes at least, where columns are summed.
+/// Fewest rows of one partial sum of columns.
 const ROWS: usize = 64;
 /// Most partial sums.
 const PARTIALS: usize = 16;
@@ -18,8 +19,8 @@ impl<T: Real> Kernel for SumSlice<'_, T> {
     }
 }
 
-/// `combine` of `before` and `f(x, y)` over as many pairs as fill `W` lanes, from `at` on; answers
-/// where it ended. Loops over indices: see `optimize`.
+/// `combine` of `before` and `f(x, y)` over as many pairs as fill `W` lanes, from `at` on; returns
+/// the first index that is left. Loops over indices: see `optimize`.
 #[inline(always)]
 fn in_lanes<T: Real, const W: usize>(
     (x, y): (&[T], &[T]),
@@ -53,8 +54,8 @@ fn in_lanes<T: Real, const W: usize>(
     (at, combine(before, lanes[0]))
 }
 
-/// `combine` of `start` and `f(x, y)` over all pairs: in 32 lanes, what is left in 8, and the last
-/// ones in order.
+/// `combine` of `start` and `f(x, y)` over all pairs: in 32 lanes, the rest in 8, and the last ones
+/// in order.
 #[inline(always)]
 fn reduce<T: Real>(
     x: &[T],

@@ -1,9 +1,10 @@
-//! Softmax along rows, its logarithm, and the cross-entropy whose gradient is made on the way.
+//! Softmax along rows, its logarithm, and the cross-entropy with its gradient in one pass.
 
+use super::isa::{Isa, Kernel, dispatch};
+use super::number::Real;
 use super::reduce::{max_lanes, sum_lanes, sum_lanes2};
-use super::simd::{Isa, Kernel, Real, dispatch};
+use crate::cpu::data::unwritten;
 use crate::pool::{Parts, Pool};
-use crate::value::unwritten;
 
 fn grain(width: usize) -> usize {
     (8 * 1024 / width.max(1)).max(1)
@@ -29,7 +30,7 @@ pub(crate) fn each_row<T: Real>(
     });
 }
 
-/// `softmax(scale x)` of one row.
+/// `softmax(x)` of one row.
 pub(crate) struct SoftmaxRow<'a, T> {
     pub x: &'a [T],
     pub out: &'a mut [T],
@@ -113,7 +114,7 @@ pub(crate) fn softmax_gradient<T: Real>(
 /// What rows of logits are compared with.
 #[derive(Clone, Copy)]
 pub(crate) enum Target<'a, T> {
-    /// One label a row; a row with `u32::MAX` is not counted.
+    /// One label a row; rows with `u32::MAX` are ignored.
     Labels(&'a [u32]),
     /// A row of probabilities for each row of logits.
     Probabilities(&'a [T]),
@@ -131,8 +132,8 @@ pub(crate) struct CrossEntropyRows<'a, T> {
     pub out: &'a mut [T],
 }
 
-/// Elements whose exponentials are taken together: of several short rows at once, so that few are
-/// left over that fill no vector.
+/// Elements whose exponentials are computed in one loop: of several short rows at once, so that few
+/// are left that do not fill a vector.
 const TOGETHER: usize = 1024;
 
 impl<T: Real> Kernel for CrossEntropyRows<'_, T> {

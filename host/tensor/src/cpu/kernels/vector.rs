@@ -1,16 +1,16 @@
-//! Vectors of numbers as registers: what the compiler does not make of plain loops once more than a
-//! dozen sums are kept at a time.
+//! Vectors of numbers as registers: for loops that keep more than a dozen sums at a time, which the
+//! compiler does not vectorise by itself.
 //!
-//! Each instruction set of [`simd`](super::simd) has a vector for f32 and one for f64; an array of
+//! Each instruction set of [`isa`](super::isa) has a vector for f32 and one for f64; an array of
 //! eight stands in where there is none.
 
-use super::simd::{Plain, Real};
+use std::ops::{Add, Mul};
 
 /// A register of [`LANES`](Vector::LANES) numbers.
 ///
 /// # Safety
 /// All functions may be called only where the instruction set is there: in a
-/// [`Kernel`](super::simd::Kernel) that runs with it.
+/// [`Kernel`](super::isa::Kernel) that runs with it.
 pub(crate) trait Vector<T>: Copy {
     const LANES: usize;
     unsafe fn splat(value: T) -> Self;
@@ -28,10 +28,9 @@ pub(crate) trait Vector<T>: Copy {
     unsafe fn sums(vectors: [Self; 4]) -> [T; 4];
 }
 
-/// Asks for the line of the cache in which a number lies, which will be read soon. The address may
-/// be any.
+/// Prefetches the cache line at `from`, which may be any address.
 #[inline(always)]
-pub(crate) fn call_for<T>(from: *const T) {
+pub(crate) fn prefetch<T>(from: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: nothing is read; every processor of this architecture has the instruction.
     unsafe {
@@ -43,7 +42,7 @@ pub(crate) fn call_for<T>(from: *const T) {
 
 const PLAIN: usize = 8;
 
-impl<T: Real> Vector<T> for [T; PLAIN] {
+impl<T: Copy + Default + Add<Output = T> + Mul<Output = T>> Vector<T> for [T; PLAIN] {
     const LANES: usize = PLAIN;
     #[inline(always)]
     unsafe fn splat(value: T) -> Self {
@@ -56,7 +55,7 @@ impl<T: Real> Vector<T> for [T; PLAIN] {
     }
     #[inline(always)]
     unsafe fn load_part(from: *const T, count: usize) -> Self {
-        let mut part = [T::ZERO; PLAIN];
+        let mut part = [T::default(); PLAIN];
         for (lane, value) in part.iter_mut().enumerate().take(count) {
             // SAFETY: promised by the caller.
             *value = unsafe { *from.add(lane) };
@@ -81,7 +80,7 @@ impl<T: Real> Vector<T> for [T; PLAIN] {
     }
     #[inline(always)]
     unsafe fn fma(self, a: Self, b: Self) -> Self {
-        std::array::from_fn(|lane| self[lane].fma(a[lane], b[lane], Plain))
+        std::array::from_fn(|lane| self[lane] * a[lane] + b[lane])
     }
     #[inline(always)]
     unsafe fn sums(vectors: [Self; 4]) -> [T; 4] {
@@ -305,7 +304,7 @@ mod x86 {
         let fours = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
         let sums = _mm_add_ps(_mm256_castps256_ps128(fours), _mm256_extractf128_ps::<1>(fours));
         let mut all = [0.0; 4];
-        // SAFETY: four numbers have room there.
+        // SAFETY: the array has four numbers.
         unsafe { _mm_storeu_ps(all.as_mut_ptr(), sums) };
         all
     }
@@ -319,7 +318,7 @@ mod x86 {
             _mm256_permute2f128_pd::<0x31>(first, last),
         );
         let mut all = [0.0; 4];
-        // SAFETY: four numbers have room there.
+        // SAFETY: the array has four numbers.
         unsafe { _mm256_storeu_pd(all.as_mut_ptr(), sums) };
         all
     }

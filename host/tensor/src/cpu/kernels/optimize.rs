@@ -1,7 +1,8 @@
 //! Optimizer updates in one pass over a parameter, its gradient and its state.
 
 use super::elementwise::GRAIN;
-use super::simd::{Isa, Kernel, Real, dispatch};
+use super::isa::{Isa, Kernel, dispatch};
+use super::number::Real;
 use crate::pool::{Parts, Pool};
 
 struct Step<'a, T, F, const N: usize>([&'a mut [T]; N], &'a [T], F);
@@ -15,9 +16,9 @@ impl<T: Real, F: Fn([T; N], T) -> [T; N], const N: usize> Kernel for Step<'_, T,
         for state in &states {
             assert_eq!(state.len(), length);
         }
-        // Pointers and plain loops, because iterators over several slices are calls that stay calls
-        // here: compilers do not inline functions that hand aggregates on into one with more vector
-        // instructions.
+        // Pointers and plain loops: iterators over several slices are not inlined here, because the
+        // compiler does not inline functions with aggregate arguments into one that is compiled for
+        // more vector instructions.
         let pointers: [*mut T; N] =
             states.each_mut().map(|state: &mut &mut [T]| state.as_mut_ptr());
         let mut at = 0;

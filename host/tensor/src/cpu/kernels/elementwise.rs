@@ -1,33 +1,21 @@
 //! Loops over equally long slices, in parallel above some size.
 
-use super::simd::{Isa, Kernel, Real, dispatch};
+use super::isa::{Isa, Kernel, dispatch};
+use super::number::Real;
+use crate::cpu::data::{Element, unwritten};
 use crate::pool::{Parts, Pool};
-use crate::value::{Element, unwritten};
 
 /// Elements below which a loop is not split.
 pub(crate) const GRAIN: usize = 32 * 1024;
 
 /// A function of one number, and its derivative.
 pub(crate) trait Unary: Copy + Sync + Send + 'static {
-    /// What the derivative is written in.
-    const NEEDS: Needs;
     fn value<T: Real, S: Isa>(&self, x: T, isa: S) -> T;
-    /// The derivative at `x`, where the function is `y` (only those of `NEEDS` are meaningful).
+    /// The derivative at `x`, where the function is `y` (only what [`Function::needs`](crate::backend::Function::needs) says is meaningful).
     fn slope<T: Real, S: Isa>(&self, x: T, y: T, isa: S) -> T;
 }
 
-/// What a derivative is computed from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Needs {
-    /// The argument.
-    Input,
-    /// The value.
-    Output,
-    /// Neither.
-    Nothing,
-}
-
-/// Runs `kernel` on ranges of `0..length`, in parallel above [`GRAIN`].
+/// A struct with the arguments of a loop, and the loop as its [`Kernel`].
 macro_rules! kernel {
     ($(#[$meta:meta])* $name:ident<$($generic:ident: $bound:path),*> { $($field:ident: $type:ty),* $(,)? } -> $output:ty, |$isa:ident| $body:expr) => {
         struct $name<'a, $($generic: $bound),*> { $($field: $type,)* lifetime: std::marker::PhantomData<&'a ($($generic,)*)> }
@@ -71,7 +59,7 @@ pub(crate) fn map<T: Real, U: Unary>(pool: &Pool, function: U, x: &[T]) -> Vec<T
     out
 }
 
-/// `gradient f'(.)`, where `saved` is the argument or the value, as `NEEDS` says.
+/// `gradient f'(.)`, where `saved` is the argument or the value, as [`Function::needs`](crate::backend::Function::needs) says.
 pub(crate) fn slope<T: Real, U: Unary>(
     pool: &Pool,
     function: U,
@@ -217,9 +205,8 @@ pub(crate) fn add_into<T: Real>(pool: &Pool, target: &mut [T], source: &[T]) {
     update(pool, target, source, |target, source| *target += source);
 }
 
-/// Adds a bias to one number after the other, each its own or `None`, and applies the function,
-/// unless the sum is all that is wanted. Where there is an `out`, the value goes there and the
-/// derivative stays.
+/// Adds the bias of each place (or none) and applies the function, if there is one. If there is an
+/// `out`, the values go there and the derivative stays in `z`.
 #[inline(always)]
 fn finish_loop<T: Real, U: Unary, S: Isa>(
     z: &mut [T],
@@ -255,8 +242,8 @@ fn finish_loop<T: Real, U: Unary, S: Isa>(
     }
 }
 
-/// Some rows of a matrix, or some columns of them: `rows` of `columns` elements, the first at
-/// `start`, each `pitch` after the one before.
+/// A block of a matrix: `rows` rows of `columns` elements, the first at `start`, with a distance of
+/// `pitch`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Block {
     pub start: usize,
@@ -283,7 +270,7 @@ impl<T: Real, U: Unary> Kernel for FinishRows<'_, T, U> {
         let mut row = 0;
         while row < block.rows {
             let start = block.start + row * block.pitch;
-            // SAFETY: the block is the caller's alone, as `finish_rows` was promised.
+            // SAFETY: no other thread uses the block, as the caller of `finish_rows` promises.
             let (z, out) = unsafe {
                 (z.part(start..start + columns), out.map(|out| out.part(start..start + columns)))
             };
@@ -305,11 +292,11 @@ impl<T: Real, U: Unary> Kernel for FinishRows<'_, T, U> {
 }
 
 /// `f(z + bias)` in place on this thread, where `bias` has a number for each column of the whole
-/// matrix. With `out` the values go there, and `z` becomes `f'(z + bias)`. `None` as the function
-/// adds the bias only.
+/// matrix. With `out` the values go there, and `z` becomes `f'(z + bias)`. Without a function
+/// only the bias is added.
 ///
 /// # Safety
-/// Nobody else may use the block, in `z` or in `out`.
+/// No other thread may use the block, in `z` or in `out`.
 pub(crate) unsafe fn finish_rows<T: Real, U: Unary>(
     z: &Parts<T>,
     out: Option<&Parts<T>>,
@@ -322,7 +309,7 @@ pub(crate) unsafe fn finish_rows<T: Real, U: Unary>(
     }
 }
 
-/// Planes of `area` elements each, with a bias for each plane, going round from plane `first` on.
+/// Planes of `area` elements, with a bias for each channel; the first has the number `first`.
 struct FinishPlanes<'a, T, U> {
     z: &'a mut [T],
     out: Option<&'a mut [T]>,

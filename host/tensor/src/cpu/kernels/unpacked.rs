@@ -1,25 +1,26 @@
-//! Products of matrices that lie in the cache as they are: two register-tiled loops that read their
-//! operands in place.
+//! Products of matrices that fit in the cache: two register-tiled loops that read their operands in
+//! place.
 //!
-//! A general product first copies its operands into panels. That pays when they are large; for the
-//! layers of small networks the copying takes as long as a fifth of the product. Each result is the
-//! sum of its terms in one fixed order, whatever tile it falls in.
+//! A general product first copies its operands into panels. That pays off for large ones; for the
+//! layers of small networks the copying takes up to a fifth of the product's time. Each result is the
+//! sum of its terms in one fixed order, which does not depend on its tile.
 
 use std::ops::Range;
 
-use super::simd::{Isa, Kernel, Real, dispatch};
-use super::vector::{Vector, call_for};
+use super::isa::{Isa, Kernel, dispatch};
+use super::number::Real;
+use super::vector::{Vector, prefetch};
 
-/// Most elements of both operands together for [`Dots`]: they are read again and again.
+/// Most elements of both operands together for [`Dots`], which reads them repeatedly.
 const OPERANDS: usize = 256 * 1024;
-/// Most terms of a sum for [`Outer`]: so many rows of the right operand stay in the first cache, 64
-/// bytes of each.
+/// Most terms of a sum for [`Outer`]: 64 bytes of as many rows of the right operand stay in the
+/// first-level cache.
 const TERMS: usize = 256;
-/// Bytes of a line of the cache.
+/// Bytes of a cache line.
 const LINE: usize = 64;
 
-/// A product `out (+)= a b` by pointers: element (row, column) of a matrix lies
-/// `row row_stride + column column_stride` after its first.
+/// A product `out (+)= a b` by pointers: element (row, column) of a matrix is at
+/// `row row_stride + column column_stride` from its first.
 #[derive(Clone, Copy)]
 pub(super) struct Product<T> {
     pub m: usize,
@@ -35,11 +36,10 @@ pub(super) struct Product<T> {
 }
 
 impl<T: Real> Product<T> {
-    /// Computes it, where one of the two loops fits its sizes and strides; otherwise nothing
-    /// happened.
+    /// Computes it if one of the two loops fits its sizes and strides. Returns whether it did.
     ///
     /// # Safety
-    /// All elements lie in memory that may be read, those of `out` in memory that nobody else uses.
+    /// All elements may be read, and no other thread uses those of `out`.
     pub unsafe fn run(self) -> bool {
         let Product { m, n, k, .. } = self;
         if k == 0 || self.out_strides[1] != 1 {
@@ -58,15 +58,15 @@ impl<T: Real> Product<T> {
     }
 }
 
-/// Both operands have their sums' terms one after the other: each result is a sum in the lanes of a
-/// vector, added up at the end.
+/// For operands in which the terms of each sum are consecutive: each result is summed in the lanes
+/// of a vector, which are added at the end.
 struct Dots<T>(Product<T>);
 
 impl<T: Real> Kernel for Dots<T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Isa>(self, _: S) {
-        // SAFETY: the matrices are sound, as `Product::run` was promised, and the vectors those of
+        // SAFETY: the caller of `Product::run` promises the matrices, and the vectors are those of
         // the instruction set.
         unsafe {
             match (S::WIDE, S::FMA) {
@@ -84,7 +84,7 @@ impl<T: Real> Kernel for Dots<T> {
 /// As [`Product::run`], with a vector of the instruction set.
 #[inline(always)]
 unsafe fn all_dots<T: Real, V: Vector<T>, const R: usize, const C: usize>(product: &Product<T>) {
-    call_for_rows(product.a, product.a_strides[0], product.m.min(R), 0..product.k);
+    prefetch_rows(product.a, product.a_strides[0], product.m.min(R), 0..product.k);
     let mut i = 0;
     while i < product.m {
         // SAFETY: promised by the caller.
@@ -99,11 +99,11 @@ unsafe fn all_dots<T: Real, V: Vector<T>, const R: usize, const C: usize>(produc
     }
 }
 
-/// How many of the rows that are left are taken at once: `R`, 4, 2 or 1.
+/// How many of the remaining rows the next tile has: `R`, 4, 2 or 1.
 #[inline(always)]
 fn band<const R: usize>(left: usize) -> usize {
     match left {
-        // So that not two are left, which have too few independent sums to keep the units busy.
+        // Avoids a rest of two, which has too few independent sums to keep the units busy.
         _ if left >= R && left != R + 2 => R,
         4.. => 4,
         2.. => 2,
@@ -111,17 +111,17 @@ fn band<const R: usize>(left: usize) -> usize {
     }
 }
 
-/// How many of the columns (or vectors of columns) that are left are taken at once: `C` or fewer.
+/// How many of the remaining columns (or vectors of columns) the next tile has: `C` or fewer.
 #[inline(always)]
 fn stripe<const C: usize>(left: usize) -> usize {
     match left {
-        // A tile of one is as slow as one of two, for want of independent sums.
+        // A tile of one is as slow as one of two: it has too few independent sums.
         _ if left == C + 1 => C - 1,
         _ => left.min(C),
     }
 }
 
-/// `R` rows of the result from row `i` on; answers `R`.
+/// `R` rows of the result from row `i` on; returns `R`.
 ///
 /// # Safety
 /// As [`all_dots`], with the rows inside the result.
@@ -135,8 +135,8 @@ unsafe fn row_of_dots<T: Real, V: Vector<T>, const R: usize, const C: usize>(
     let mut j = 0;
     while j < n {
         let columns = stripe::<C>(n - j);
-        // A part of the rows that come next, which another core may have written.
-        call_for_rows(
+        // A part of the next rows, which another core may have written.
+        prefetch_rows(
             a.wrapping_add((i + R) * a_strides[0]),
             a_strides[0],
             rows_after,
@@ -156,21 +156,21 @@ unsafe fn row_of_dots<T: Real, V: Vector<T>, const R: usize, const C: usize>(
     R
 }
 
-/// Asks for the lines of the cache with some columns of rows that lie `stride` apart.
+/// Prefetches some columns of rows with a distance of `stride`.
 #[inline(always)]
-fn call_for_rows<T>(first: *const T, stride: usize, rows: usize, columns: Range<usize>) {
+fn prefetch_rows<T>(first: *const T, stride: usize, rows: usize, columns: Range<usize>) {
     let mut row = 0;
     while row < rows {
         let mut at = columns.start;
         while at < columns.end {
-            call_for(first.wrapping_add(row * stride + at));
+            prefetch(first.wrapping_add(row * stride + at));
             at += LINE / size_of::<T>();
         }
         row += 1;
     }
 }
 
-/// `R` rows by `C` columns of the result from (i, j) on. Loops over indices: see `simd` for why.
+/// `R` rows by `C` columns of the result from (i, j) on. Loops over indices: see `optimize`.
 ///
 /// # Safety
 /// As [`all_dots`], with the tile inside the result.
@@ -181,8 +181,7 @@ unsafe fn dots<T: Real, V: Vector<T>, const R: usize, const C: usize>(
     j: usize,
 ) {
     let (k, a_row, b_row) = (product.k, product.a_strides[0], product.b_strides[1]);
-    // SAFETY: promised by the caller; of vectors that go over the end of the sum only the part that
-    // is its terms is read.
+    // SAFETY: promised by the caller; of vectors beyond the end of the sum only its terms are read.
     unsafe {
         let (a, b) = (product.a.add(i * a_row), product.b.add(j * b_row));
         let mut sums = [[V::splat(T::ZERO); C]; R];
@@ -216,7 +215,7 @@ unsafe fn dots<T: Real, V: Vector<T>, const R: usize, const C: usize>(
     }
 }
 
-/// A vector from each of `N` rows that lie `stride` apart.
+/// A vector from each of `N` rows with a distance of `stride`.
 ///
 /// # Safety
 /// As `load`.
@@ -265,15 +264,15 @@ unsafe fn multiply<T: Real, V: Vector<T>, const R: usize, const C: usize>(
     }
 }
 
-/// The right operand's rows and the result's lie one element after the other: sums of rows, each
-/// times one element of the left operand.
+/// For right operands and results with consecutive elements in their rows: sums of rows, each times
+/// one element of the left operand.
 struct Outer<T>(Product<T>);
 
 impl<T: Real> Kernel for Outer<T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Isa>(self, _: S) {
-        // SAFETY: the matrices are sound, as `Product::run` was promised, and the vectors those of
+        // SAFETY: the caller of `Product::run` promises the matrices, and the vectors are those of
         // the instruction set.
         unsafe {
             match (S::WIDE, S::FMA) {
@@ -309,8 +308,7 @@ unsafe fn all_outer<T: Real, V: Vector<T>, const I: usize, const J: usize>(produ
     }
 }
 
-/// All rows of `columns` columns from column `j` on, which are `J` vectors, the last of which may
-/// be one in part.
+/// All rows of `columns` columns from column `j` on: `J` vectors, of which the last may be partial.
 ///
 /// # Safety
 /// As [`all_outer`], with the columns inside the result.
@@ -392,9 +390,9 @@ unsafe fn outer<T: Real, V: Vector<T>, const I: usize, const J: usize>(
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::simd::Plain;
+    use super::super::isa::Plain;
     #[cfg(target_arch = "x86_64")]
-    use super::super::simd::{Avx2, Avx512};
+    use super::super::isa::{Avx2, Avx512};
     use super::*;
 
     /// Rows with a gap after each, transposed or not: elements and strides.

@@ -2,20 +2,12 @@
 //! never computed.
 
 use super::gemm::{Into, Matrix, Target, product_here};
+use super::isa::{Isa, Kernel, dispatch};
+use super::number::Real;
 use super::reduce::{max_lanes, sum_lanes, sum_lanes2};
-use super::simd::{Isa, Kernel, Real, dispatch};
+use crate::backend::Heads;
+use crate::cpu::data::unwritten;
 use crate::pool::{Parts, Pool};
-use crate::value::unwritten;
-
-/// Sizes of an attention over [batch, time, 3 heads width].
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Heads {
-    pub batch: usize,
-    pub time: usize,
-    pub heads: usize,
-    pub width: usize,
-    pub causal: bool,
-}
 
 /// Queries computed together.
 const BLOCK: usize = 64;
@@ -105,9 +97,8 @@ impl<T: Real> Kernel for ScoresGradient<'_, T> {
     }
 }
 
-/// The result [batch, time, channels], and for the way back the attention weights: of each
-/// sequence, head and block of queries, a row a query with as many elements as the block looks at
-/// keys.
+/// The result [batch, time, channels], and the attention weights for the backward pass: for each
+/// sequence, head and block of queries a row per query, with as many elements as the block has keys.
 pub(crate) fn forward<T: Real>(pool: &Pool, heads: &Heads, qkv: &[T]) -> (Vec<T>, Vec<T>) {
     let Heads { batch, time, width, .. } = *heads;
     let channels = heads.channels();

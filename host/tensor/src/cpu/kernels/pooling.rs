@@ -1,19 +1,10 @@
 //! Pooling over windows of images, and nearest-neighbour enlargement.
 
-use super::simd::{Isa, Kernel, Real, dispatch};
+use super::isa::{Isa, Kernel, dispatch};
+use super::number::Real;
+use crate::backend::Windows;
+use crate::cpu::data::unwritten;
 use crate::pool::{Parts, Pool};
-use crate::value::unwritten;
-
-/// Sizes of a pooling: `planes` = images times channels.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Windows {
-    pub planes: usize,
-    pub input: [usize; 2],
-    pub output: [usize; 2],
-    pub kernel: [usize; 2],
-    pub stride: [usize; 2],
-    pub padding: [usize; 2],
-}
 
 impl Windows {
     fn input_area(&self) -> usize {
@@ -25,7 +16,7 @@ impl Windows {
     fn grain(&self) -> usize {
         (32 * 1024 / (self.output_area() * self.kernel[0] * self.kernel[1]).max(1)).max(1)
     }
-    /// Windows of two by two side by side: what most networks have.
+    /// Adjacent windows of two by two, which most networks use.
     fn is_halving(&self) -> bool {
         self.kernel == [2, 2] && self.stride == [2, 2] && self.padding == [0, 0]
     }
@@ -88,8 +79,8 @@ fn max_plane<T: Real>(windows: &Windows, x: &[T], out: &mut [T], places: &mut [u
     }
 }
 
-/// Windows of two by two whose four elements were put into four rows: plain loops that vectorise
-/// however small the images are.
+/// Windows of two by two, with their four elements in four rows: plain loops that vectorise for
+/// images of any size.
 struct Halve<'a, T> {
     corners: [&'a [T]; 4],
     out: &'a mut [T],
@@ -119,7 +110,7 @@ impl<T: Real> Kernel for Halve<'_, T> {
     }
 }
 
-/// The gradient through [`Halve`]: one of four corners gets it, the others nothing.
+/// The gradient through [`Halve`]: it goes to one of four corners, the others are 0.
 struct HalveGradient<'a, T> {
     gradient: &'a [T],
     which: &'a [u32],
@@ -146,15 +137,15 @@ impl<T: Real> Kernel for HalveGradient<'_, T> {
     }
 }
 
-/// Splits room for the four corners of `area` windows.
+/// Splits a buffer for the four corners of `area` windows.
 fn corners<T>(scratch: &mut [T], area: usize) -> [&mut [T]; 4] {
     let (upper, lower) = scratch.split_at_mut(2 * area);
     let ((a, b), (c, d)) = (upper.split_at_mut(area), lower.split_at_mut(area));
     [a, b, c, d]
 }
 
-/// Deals the elements of `line` out to `even` and `odd`. An index loop: calls of iterators stay
-/// calls where this is inlined.
+/// Splits the elements of `line` into `even` and `odd` ones. An index loop: iterators are not inlined
+/// here, see `optimize`.
 #[inline(always)]
 fn part<T: Real>(line: &[T], even: &mut [T], odd: &mut [T]) {
     let count = even.len();
@@ -167,7 +158,7 @@ fn part<T: Real>(line: &[T], even: &mut [T], odd: &mut [T]) {
     }
 }
 
-/// Puts together what [`part`] takes apart.
+/// The reverse of [`part`].
 #[inline(always)]
 fn join<T: Real>(even: &[T], odd: &[T], line: &mut [T]) {
     let count = even.len();

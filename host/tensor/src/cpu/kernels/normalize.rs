@@ -5,26 +5,16 @@
 //! `r = 1 / sqrt(variance + epsilon)`; gradient as in Ioffe and Szegedy 2015:
 //! `dx = r (g - mean(g) - x^ mean(g x^))` with `g` the gradient of `x^`.
 
+use super::isa::{Isa, Kernel, dispatch};
+use super::number::Real;
 use super::reduce::{sum_lanes, sum_lanes2};
-use super::simd::{Isa, Kernel, Real, dispatch};
 use super::softmax::each_row;
+use crate::backend::Centre;
+use crate::cpu::data::unwritten;
 use crate::pool::{Parts, Pool};
-use crate::value::unwritten;
 
 /// Mean and `1 / sqrt(variance + epsilon)` of a group.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Moments<T> {
-    pub mean: T,
-    pub scale: T,
-}
-
-/// What is subtracted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Centre {
-    Mean,
-    /// Nothing: root mean square.
-    Zero,
-}
+pub(crate) type Moments<T> = [T; 2];
 
 struct Statistics<'a, T>(&'a [T], Centre, T);
 impl<T: Real> Kernel for Statistics<'_, T> {
@@ -34,7 +24,7 @@ impl<T: Real> Kernel for Statistics<'_, T> {
         let count = T::of(self.0.len() as f64);
         let mean = if self.1 == Centre::Mean { sum_lanes(self.0, |x| x) / count } else { T::ZERO };
         let variance = sum_lanes(self.0, |x| (x - mean) * (x - mean)) / count;
-        Moments { mean, scale: T::ONE / (variance + self.2).sqrt() }
+        [mean, T::ONE / (variance + self.2).sqrt()]
     }
 }
 
@@ -49,7 +39,7 @@ impl<T: Real> Kernel for NormalizeRow<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Isa>(self, _: S) {
-        let Self { x, moments: Moments { mean, scale }, weights, bias, out } = self;
+        let Self { x, moments: [mean, scale], weights, bias, out } = self;
         let rows = out.iter_mut().zip(x);
         match (weights, bias) {
             (Some(w), Some(b)) => rows
@@ -75,7 +65,7 @@ pub(crate) fn rows<T: Real>(
     bias: Option<&[T]>,
 ) -> (Vec<T>, Vec<Moments<T>>) {
     let mut out = unwritten(x.len());
-    let mut moments = vec![Moments { mean: T::ZERO, scale: T::ONE }; x.len() / width.max(1)];
+    let mut moments = vec![[T::ZERO, T::ONE]; x.len() / width.max(1)];
     let parts = Parts::new(&mut moments);
     each_row(pool, &mut out, width, |at, out| {
         let x = &x[at * width..(at + 1) * width];
@@ -100,7 +90,7 @@ impl<T: Real> Kernel for RowGradient<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Isa>(self, _: S) {
-        let Self { x, gradient, weights, moments: Moments { mean, scale }, centre, out } = self;
+        let Self { x, gradient, weights, moments: [mean, scale], centre, out } = self;
         match weights {
             Some(w) => {
                 out.iter_mut().zip(gradient.iter().zip(w)).for_each(|(out, (&g, &w))| *out = g * w)
@@ -154,7 +144,7 @@ impl<T: Real> Kernel for AffineRows<'_, T> {
     #[inline(always)]
     fn run<S: Isa>(self, _: S) {
         let width = self.weights.len();
-        for ((x, g), &Moments { mean, scale }) in
+        for ((x, g), &[mean, scale]) in
             self.x.chunks_exact(width).zip(self.gradient.chunks_exact(width)).zip(self.moments)
         {
             for (((w, b), &x), &g) in

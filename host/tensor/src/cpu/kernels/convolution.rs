@@ -6,26 +6,12 @@
 //! not depend on the threads.
 
 use super::gemm::{Into, Matrix, Target, product_here};
+use super::isa::{Isa, Kernel, dispatch};
+use super::number::Real;
 use super::reduce::sum_slice;
-use super::simd::{Isa, Kernel, Real, dispatch};
+use crate::backend::Geometry;
+use crate::cpu::data::unwritten;
 use crate::pool::{Parts, Pool};
-use crate::value::unwritten;
-
-/// Sizes of a convolution from [images, inputs, h, w] to [images, outputs, oh, ow].
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Geometry {
-    pub images: usize,
-    pub inputs: usize,
-    pub outputs: usize,
-    pub groups: usize,
-    /// Height and width of the input, the result and the kernel.
-    pub input: [usize; 2],
-    pub output: [usize; 2],
-    pub kernel: [usize; 2],
-    pub stride: [usize; 2],
-    pub padding: [usize; 2],
-    pub dilation: [usize; 2],
-}
 
 /// Partial sums of the weights' gradient.
 const PARTIALS: usize = 8;
@@ -54,7 +40,7 @@ impl Geometry {
         self.outputs * self.output_area()
     }
     /// Elements of the weights.
-    pub fn weights(&self) -> usize {
+    fn weights(&self) -> usize {
         self.outputs * self.depth()
     }
     /// Whether an image is its own unfolding.
@@ -69,18 +55,18 @@ impl Geometry {
     }
 }
 
-/// The range of output columns whose input column lies inside, for a kernel column at `offset` =
+/// The range of output columns that have an input column, for a kernel column at `offset` =
 /// column dilation - padding.
 #[inline(always)]
 fn inside(offset: isize, stride: usize, input: usize, output: usize) -> (usize, usize) {
     let from = if offset >= 0 { 0 } else { (offset.unsigned_abs()).div_ceil(stride) };
-    let room = input as isize - offset;
-    let to = if room <= 0 { 0 } else { (room as usize).div_ceil(stride) };
+    let reach = input as isize - offset;
+    let to = if reach <= 0 { 0 } else { (reach as usize).div_ceil(stride) };
     let to = to.min(output);
     (from.min(to), to)
 }
 
-/// Copies a few elements: as a call to the system's copy it would take longer than the copying.
+/// Copies a few elements: a call of the system's copy would take longer than the copying.
 #[inline(always)]
 fn copy_run<T: Real>(into: &mut [T], from: &[T]) {
     const CHUNK: usize = 8;
@@ -230,8 +216,8 @@ fn fold_rows<T: Real>(geometry: &Geometry, columns: &[T], x: &mut [T]) {
     }
 }
 
-/// Changes the result or the gradient of one image, while it is still in the cache; told where it
-/// begins within all of them.
+/// Changes the result or the gradient of one image while it is in the cache; gets its start within
+/// all of them.
 pub(crate) type Touch<'a, T> = dyn Fn(usize, &mut [T]) + Sync + 'a;
 
 /// `x` [images, inputs, h, w] with `w` [outputs, inputs / groups, kh, kw]; `finish` gets each
@@ -316,7 +302,7 @@ pub(crate) fn input_gradient<T: Real>(
     out
 }
 
-/// What [`backward`] is to compute.
+/// The gradients that [`backward`] computes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted {
     pub input: bool,

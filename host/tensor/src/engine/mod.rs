@@ -1,0 +1,164 @@
+//! The engine: all tensors of a run behind handles, operations on them, gradients, parameters,
+//! random numbers.
+//!
+//! One thread owns it (it is `!Send`). The learner and the bridge to the plugins call it; it knows
+//! neither of them. A wrong request returns a [`TensorError`] and changes nothing.
+
+mod apply;
+mod gradients;
+mod parameters;
+mod tensors;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use candle_core::{CpuStorage, DType};
+
+use super::backend::Backend;
+use super::context::{Behaviour, Context, Mode, Recording};
+use super::cpu::Cpu;
+use super::error::{Result, TensorError};
+use super::parameters::Parameters;
+use super::pool::{Idle, Pool};
+use super::random::{Random, RandomState};
+use super::slots::Slots;
+use super::tape::Tape;
+
+pub use tensors::View;
+
+/// How to make an [`Engine`].
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// Seed of all random numbers.
+    pub seed: u64,
+    /// Threads that kernels compute on, the caller's among them; 0 takes what the machine offers.
+    pub threads: usize,
+    /// Element type of new parameters: f32, or f64 for tests of gradients.
+    pub parameter_dtype: DType,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self { seed: 0, threads: 0, parameter_dtype: DType::F32 }
+    }
+}
+
+/// All tensors of a run: see the module's text.
+pub struct Engine {
+    context: Context,
+    pool: Rc<Pool>,
+    slots: Slots,
+    tape: Tape,
+    parameters: Parameters,
+    parameter_dtype: DType,
+    watched: u32,
+    returned: Vec<CpuStorage>,
+}
+
+/// Most buffers that are kept for [`Engine::take_returned`]; others are freed.
+const MOST_RETURNED: usize = 16;
+
+impl Engine {
+    /// An engine without tensors, whose tensors are on the processor.
+    ///
+    /// # Errors
+    /// If no thread can be started, or parameters are of another type than f32 or f64.
+    pub fn new(options: EngineOptions) -> Result<Self> {
+        Self::with_backend(options, |pool| Box::new(Cpu::new(pool)))
+    }
+
+    /// An engine without tensors, whose tensors are on a device. The device gets the engine's thread
+    /// pool.
+    ///
+    /// # Errors
+    /// See [`Engine::new`].
+    pub(crate) fn with_backend(
+        options: EngineOptions,
+        backend: impl FnOnce(Rc<Pool>) -> Box<dyn Backend>,
+    ) -> Result<Self> {
+        if !matches!(options.parameter_dtype, DType::F32 | DType::F64) {
+            return Err(TensorError::request(format!(
+                "parameters are kept as f32 or f64, not {:?}",
+                options.parameter_dtype
+            )));
+        }
+        let threads = match options.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        let pool = Pool::new(threads).map_err(|error| {
+            TensorError::request(format!(
+                "cannot start {threads} threads for tensor kernels: {error}"
+            ))
+        })?;
+        let pool = Rc::new(pool);
+        Ok(Self {
+            context: Context {
+                backend: backend(pool.clone()),
+                random: Random::new(options.seed),
+                mode: Mode { recording: Recording::On, behaviour: Behaviour::Training },
+            },
+            pool,
+            slots: Slots::default(),
+            tape: Tape::default(),
+            parameters: Parameters::default(),
+            parameter_dtype: options.parameter_dtype,
+            watched: 0,
+            returned: Vec::new(),
+        })
+    }
+
+    /// Name of the device that tensors are on, such as `cpu`.
+    pub fn device_name(&self) -> String {
+        self.context.backend.name()
+    }
+
+    /// Computes `task` for each number below `count` on the threads of the kernels, the caller's
+    /// among them.
+    pub fn share(&self, count: usize, task: &(dyn Fn(usize) + Sync)) {
+        self.pool.run(count, task);
+    }
+
+    /// Sets a task for threads that would otherwise wait for the next kernel; it replaces the one
+    /// before. It is called piece by piece; a kernel starts without the threads that are in a piece,
+    /// so pieces should be short. No thread is woken for it, and it may never be called.
+    pub fn idle(&self, task: Arc<Idle>) {
+        self.pool.idle(task);
+    }
+
+    /// Recording and training behaviour of what follows.
+    #[inline]
+    pub fn set_mode(&mut self, mode: Mode) {
+        self.context.mode = mode;
+    }
+
+    /// The present mode.
+    pub fn mode(&self) -> Mode {
+        self.context.mode
+    }
+
+    /// Threads that kernels compute on.
+    pub fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+
+    /// The number of the random stream of this name, for operations that take one.
+    pub fn stream(&mut self, name: &str) -> i64 {
+        self.context.random.stream(name) as i64
+    }
+
+    /// Makes a stream the current one; returns the number of the one before.
+    pub fn set_stream(&mut self, stream: i64) -> i64 {
+        self.context.random.set_current(usize::try_from(stream).unwrap_or(0)) as i64
+    }
+
+    /// Seed and counters of all streams.
+    pub fn random_state(&self) -> RandomState {
+        self.context.random.state()
+    }
+
+    /// Goes back to a state.
+    pub fn set_random_state(&mut self, state: &RandomState) {
+        self.context.random.restore(state);
+    }
+}
