@@ -103,8 +103,7 @@ impl Runtime {
     pub(super) fn step_on(&self, batch: &DataBatch) -> Flow {
         let mut raw = BatchRaw { samples: batch.samples as u32, index: batch.index, ..NO_BATCH };
         for (field, tensor) in raw.fields.iter_mut().zip(&batch.fields) {
-            *field =
-                self.engine.borrow_mut().insert(tensor.clone()).map_err(Stop::engine)?;
+            *field = self.engine.borrow_mut().insert(tensor.clone()).map_err(Stop::engine)?;
             raw.field_count += 1;
         }
         let flow = self.phase_step(&raw);

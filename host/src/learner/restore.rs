@@ -182,8 +182,7 @@ impl Runtime {
             self.restore_value(path, value)?;
         }
         for (path, tensor) in &snapshot.tensors {
-            let handle =
-                self.engine.borrow_mut().insert(tensor.clone()).map_err(Stop::engine)?;
+            let handle = self.engine.borrow_mut().insert(tensor.clone()).map_err(Stop::engine)?;
             self.restore_value(path, Value::Tensor(handle))?;
         }
         release_dropped(&self.state, &self.engine).map_err(Stop::engine)

@@ -151,13 +151,12 @@ pub trait Reduction: Indexing {
         self.zip(Pair::Mul, &shares, &gradient, x.shape())?.reshape(rows.shape().clone())
     }
 
-    /// The root of the sum of all squares, as a scalar.
+    /// The root of the sum of all squares, as a scalar; overflows only if the root does.
     ///
     /// # Errors
     /// If the element type is not floating.
     fn norm(&self, x: &Value) -> Result<Value> {
-        let squares = self.map(Function::Sqr, x)?;
-        self.map(Function::Sqrt, &self.sum_all(&squares)?)
+        self.global_norm(std::slice::from_ref(x))
     }
 
     /// The gradient of `x` from that of its [`norm`](Self::norm); 0 where the norm is 0.
@@ -173,18 +172,36 @@ pub trait Reduction: Indexing {
         self.zip(Pair::Mul, x, &factor, x.shape())
     }
 
-    /// The root of the sum of all squares of several tensors, as a scalar.
+    /// The root of the sum of all squares of several tensors, as a scalar; overflows only if the root
+    /// does.
     ///
     /// # Errors
     /// If the element type is not floating.
     fn global_norm(&self, inputs: &[Value]) -> Result<Value> {
-        let scalar = Shape::from(());
-        let mut total = self.fill(inputs[0].dtype(), &scalar, 0.0)?;
+        let (dtype, scalar) = (inputs[0].dtype(), Shape::from(()));
+        let number = |number: f64| self.fill(dtype, &scalar, number);
+        // Squares are taken relative to the largest element, so that they stay within range.
+        let mut largest = number(0.0)?;
+        for input in inputs.iter().filter(|input| input.count() > 0) {
+            let magnitudes = self.map(Function::Abs, &input.reshape((1, input.count()))?)?;
+            let place =
+                self.first_extreme(&magnitudes, input.count(), true, &Shape::from((1, 1)))?;
+            let found = self.gather(&magnitudes, 1, &place)?.reshape(())?;
+            largest = self.zip(Pair::Maximum, &largest, &found, &scalar)?;
+        }
+        let (zero, infinity) = (number(0.0)?, number(f64::INFINITY)?);
+        let mut unit = largest;
+        for exception in [&zero, &infinity] {
+            let differs = self.zip(Pair::Ne, &unit, exception, &scalar)?;
+            unit = self.select(&differs, &unit, &number(1.0)?, &scalar)?;
+        }
+        let mut total = zero;
         for input in inputs {
-            let squares = self.map(Function::Sqr, input)?;
+            let relative = self.zip(Pair::Div, input, &unit, input.shape())?;
+            let squares = self.map(Function::Sqr, &relative)?;
             total = self.zip(Pair::Add, &total, &self.sum_all(&squares)?, &scalar)?;
         }
-        self.map(Function::Sqrt, &total)
+        self.zip(Pair::Mul, &self.map(Function::Sqrt, &total)?, &unit, &scalar)
     }
 }
 

@@ -156,7 +156,12 @@ impl Reduction for Cpu {
         for_real!(x.dtype(), T => {
             let elements = data::<T>(x)?;
             let squares = zip(&self.pool, &elements, &elements, |x: T, y: T| x * y);
-            Ok(value(vec![sum_all(&self.pool, &squares).sqrt()], ()))
+            let sum = sum_all(&self.pool, &squares);
+            let norm = match is_ordinary::<T>(sum.wide()) {
+                true => sum.sqrt(),
+                false => T::of(scaled_norm(&[&elements])),
+            };
+            Ok(value(vec![norm], ()))
         })
     }
 
@@ -171,11 +176,13 @@ impl Reduction for Cpu {
 
     fn global_norm(&self, inputs: &[Value]) -> Result<Value> {
         for_real!(inputs[0].dtype(), T => {
-            let mut total = 0.0;
-            for input in inputs {
-                total += sum_squares(&self.pool, &data::<T>(input)?);
-            }
-            Ok(value(vec![T::of(total.sqrt())], ()))
+            let inputs = inputs.iter().map(data::<T>).collect::<Result<Vec<_>>>()?;
+            let total: f64 = inputs.iter().map(|input| sum_squares(&self.pool, input)).sum();
+            let norm = match is_ordinary::<T>(total) {
+                true => total.sqrt(),
+                false => scaled_norm(&inputs.iter().map(|input| &input[..]).collect::<Vec<_>>()),
+            };
+            Ok(value(vec![T::of(norm)], ()))
         })
     }
 }
@@ -211,6 +218,29 @@ impl Cpu {
             None => data::<T>(&x)?.to_vec(),
         })
     }
+}
+
+/// Whether a sum of squares lost nothing to the range of its type: no square overflowed, and those
+/// that are too small for it do not matter.
+fn is_ordinary<T: Real>(sum: f64) -> bool {
+    let smallest = if T::DTYPE == DType::F64 { 1e-280 } else { 1e-30 };
+    sum >= smallest && sum.is_finite()
+}
+
+/// The root of the sum of squares of numbers whose squares leave the range of their type: relative
+/// to the largest number, in double precision.
+#[cold]
+#[inline(never)]
+fn scaled_norm<T: Real>(inputs: &[&[T]]) -> f64 {
+    let numbers = || inputs.iter().flat_map(|input| input.iter()).map(|x| x.wide());
+    let largest = numbers().map(f64::abs).fold(0.0, f64::max);
+    if numbers().any(f64::is_nan) {
+        return f64::NAN;
+    }
+    if largest == 0.0 || largest.is_infinite() {
+        return largest;
+    }
+    largest * numbers().map(|x| (x / largest) * (x / largest)).sum::<f64>().sqrt()
 }
 
 /// Place of the first largest (or smallest) of each row; NaN counts as the extreme.
