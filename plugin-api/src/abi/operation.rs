@@ -276,6 +276,15 @@ operations! {
     HUBER = 206, "huber", "Huber loss", yes;
     /// Inputs: logits, target probabilities (same shape). Ints: reduction = mean. Gradient to both.
     BCE_WITH_LOGITS = 207, "bce-with-logits", "binary cross-entropy of logits", yes;
+    /// Inputs: logits `[.., c]`, target: labels (u32 or i64) `[..]` or probabilities `[.., c]`, class
+    /// weights `[c]`. Ints and floats as [`CROSS_ENTROPY`]. Each class's share of the target is
+    /// multiplied by its weight; the mean of labels is divided by the sum of their weights, that of
+    /// probabilities by the number of rows. Gradient to the logits only.
+    WEIGHTED_CROSS_ENTROPY = 208, "weighted-cross-entropy", "cross-entropy of logits with class weights", yes;
+    /// Inputs: logits x, target probabilities y (same shape), weights p of positive targets
+    /// (broadcasting to that shape). Ints: reduction = mean.
+    /// `(1 - y) softplus(x) + p y softplus(-x)`. Gradient to the logits and the targets.
+    WEIGHTED_BCE_WITH_LOGITS = 209, "weighted-bce-with-logits", "binary cross-entropy of logits with weighted positives", yes;
 
     // ---- normalisation, dropout, attention
     /// Inputs: x `[.., c]`, w? `[c]`, b? `[c]`. Floats: epsilon = 1e-5. Over the last dimension (Ba

@@ -87,6 +87,35 @@ pub trait Softmax: Product {
     /// If a label is neither `ignored` nor below `classes`, naming it.
     fn labels(&self, x: &Value, classes: usize, ignored: Option<i64>) -> Result<(Value, usize)>;
 
+    /// The share of each class in each row's target, `[rows, classes]`, with smoothing: `(1 -
+    /// smoothing) p + smoothing / classes`; and for labels which rows are not ignored, `[rows, 1]` as
+    /// u8. Ignored rows have the shares of class 0.
+    ///
+    /// # Errors
+    /// If the element type is not floating.
+    fn soft_targets(
+        &self,
+        targets: &Targets,
+        classes: usize,
+        smoothing: f64,
+        dtype: DType,
+    ) -> Result<(Value, Option<Value>)> {
+        let (shares, counted) = match targets {
+            Targets::Probabilities(p) => (p.reshape((p.count() / classes, classes))?, None),
+            Targets::Labels(labels) => {
+                let rows = labels.count();
+                let labels = labels.reshape(rows)?;
+                let ignored = self.fill(DType::U32, &Shape::from(()), f64::from(u32::MAX))?;
+                let counted = self.zip(Pair::Ne, &labels, &ignored, labels.shape())?;
+                let first = self.fill(DType::U32, &Shape::from(()), 0.0)?;
+                let labels = self.select(&counted, &labels, &first, labels.shape())?;
+                (self.one_hot(&labels, classes, dtype)?, Some(counted.reshape((rows, 1))?))
+            }
+        };
+        let smooth = Function::Affine(1.0 - smoothing, smoothing / classes as f64);
+        Ok((self.map(smooth, &shares)?, counted))
+    }
+
     /// The loss of each row, `[rows]`, and the gradient of the logits for a gradient of 1 of each
     /// loss, times the factor.
     ///
@@ -104,20 +133,7 @@ pub trait Softmax: Product {
         let (matrix, column) = (Shape::from((rows, classes)), Shape::from((rows, 1)));
         let x = logits.reshape(matrix.clone())?;
         let zero = self.fill(dtype, &Shape::from(()), 0.0)?;
-        let (weights, counted) = match targets {
-            Targets::Probabilities(p) => (p.reshape(matrix.clone())?, None),
-            Targets::Labels(labels) => {
-                let labels = labels.reshape(rows)?;
-                let ignored = self.fill(DType::U32, &Shape::from(()), f64::from(u32::MAX))?;
-                let counted = self.zip(Pair::Ne, &labels, &ignored, labels.shape())?;
-                let first = self.fill(DType::U32, &Shape::from(()), 0.0)?;
-                let labels = self.select(&counted, &labels, &first, labels.shape())?;
-                (self.one_hot(&labels, classes, dtype)?, Some(counted.reshape(column.clone())?))
-            }
-        };
-        // Targets with smoothing: kept p + share.
-        let targets =
-            self.map(Function::Affine(1.0 - smoothing, smoothing / classes as f64), &weights)?;
+        let (targets, counted) = self.soft_targets(targets, classes, smoothing, dtype)?;
         let logs = self.softmax(&x, classes, true)?;
         let products = self.zip(Pair::Mul, &targets, &logs, &matrix)?;
         // A class without a share counts 0, though the logarithm may be infinite.

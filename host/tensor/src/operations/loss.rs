@@ -141,8 +141,21 @@ fn targets(context: &Context, call: &Call, classes: usize) -> Result<(Targets, u
     Ok((Targets::Probabilities(context.backend.contiguous(target)?), rows))
 }
 
-pub(super) fn cross_entropy(context: &mut Context, call: &Call) -> Result<Produced> {
-    call.expect(2..=2, 0..=2, 0..=1)?;
+/// What the two cross-entropies have in common.
+struct Logits<'a> {
+    /// The logits, contiguous.
+    x: Value,
+    classes: usize,
+    /// Their shape without the classes.
+    lead: &'a [usize],
+    smoothing: f64,
+    reduction: Reduction,
+    targets: Targets,
+    /// How many rows are not ignored.
+    counted: usize,
+}
+
+fn logits<'a>(context: &Context, call: &Call<'a>) -> Result<Logits<'a>> {
     call.real([0])?;
     let Some((&classes, lead)) = call.shape(0).split_last().filter(|(classes, _)| **classes > 0)
     else {
@@ -157,6 +170,13 @@ pub(super) fn cross_entropy(context: &mut Context, call: &Call) -> Result<Produc
     let reduction = Reduction::of(call, call.int(0, 0))?;
     let (targets, counted) = targets(context, call, classes)?;
     let x = context.backend.contiguous(call.inputs[0])?;
+    Ok(Logits { x, classes, lead, smoothing, reduction, targets, counted })
+}
+
+pub(super) fn cross_entropy(context: &mut Context, call: &Call) -> Result<Produced> {
+    call.expect(2..=2, 0..=2, 0..=1)?;
+    let Logits { x, classes, lead, smoothing, reduction, targets, counted } =
+        logits(context, call)?;
     let factor = reduction.factor(counted);
     let settings = CrossEntropy { classes, smoothing, factor };
     let (losses, full) = context.backend.cross_entropy(&settings, &x, &targets)?;
@@ -168,5 +188,110 @@ pub(super) fn cross_entropy(context: &mut Context, call: &Call) -> Result<Produc
     Ok(Produced::one(call, out, move |context, mut gradients| {
         let gradient = context.backend.contiguous(&gradients.only()?)?;
         Ok(smallvec![Some(context.backend.scale_rows(full, &gradient, width)?)])
+    }))
+}
+
+/// Class weights multiply the shares of the classes in the targets: then it is a cross-entropy of
+/// probabilities, whose sum need not be 1.
+pub(super) fn weighted_cross_entropy(context: &mut Context, call: &Call) -> Result<Produced> {
+    call.expect(3..=3, 0..=2, 0..=1)?;
+    let dtype = call.real([0, 2])?;
+    let Logits { x, classes, lead, smoothing, reduction, targets, counted } =
+        logits(context, call)?;
+    if call.shape(2) != [classes] {
+        return Err(
+            call.error(format!("class weights must be [{classes}], got shape {:?}", call.shape(2)))
+        );
+    }
+    let backend = &context.backend;
+    let (scalar, rows) = (Shape::from(()), x.count() / classes);
+    let weights = backend.contiguous(call.inputs[2])?;
+    let zero = backend.fill(dtype, &scalar, 0.0)?;
+    let (shares, is_counted) = backend.soft_targets(&targets, classes, smoothing, dtype)?;
+    let mut shares = backend.zip(Pair::Mul, &shares, &weights, shares.shape())?;
+    let mut divisor = backend.fill(dtype, &scalar, counted as f64)?;
+    if let (Some(is_counted), Targets::Labels(labels)) = (is_counted, &targets) {
+        shares = backend.select(&is_counted, &shares, &zero, shares.shape())?;
+        let rows = Shape::from(rows);
+        let is_counted = is_counted.reshape(rows.clone())?;
+        let first = backend.fill(DType::U32, &scalar, 0.0)?;
+        let labels = backend.select(&is_counted, &labels.reshape(rows.clone())?, &first, &rows)?;
+        let chosen = backend.index_select(&weights, 0, &labels, &rows)?;
+        divisor = backend.sum_all(&backend.select(&is_counted, &chosen, &zero, &rows)?)?;
+    }
+    let settings = CrossEntropy { classes, smoothing: 0.0, factor: 1.0 };
+    let (losses, full) = backend.cross_entropy(&settings, &x, &Targets::Probabilities(shares))?;
+    let out = match reduction {
+        Reduction::None => losses.reshape(Shape::from(lead))?,
+        Reduction::Sum => backend.sum_all(&losses)?,
+        Reduction::Mean => backend.zip(Pair::Div, &backend.sum_all(&losses)?, &divisor, &scalar)?,
+    };
+    let width = if reduction == Reduction::None { classes } else { usize::MAX };
+    Ok(Produced::one(call, out, move |context, mut gradients| {
+        let backend = &context.backend;
+        let mut gradient = backend.contiguous(&gradients.only()?)?;
+        if reduction == Reduction::Mean {
+            gradient = backend.zip(Pair::Div, &gradient, &divisor, &Shape::from(()))?;
+        }
+        Ok(smallvec![Some(backend.scale_rows(full, &gradient, width)?)])
+    }))
+}
+
+/// `(1 - y) softplus(x) + p y softplus(-x)`: no difference of large numbers.
+pub(super) fn weighted_logit_entropy(context: &mut Context, call: &Call) -> Result<Produced> {
+    call.expect(3..=3, 0..=1, 0..=0)?;
+    call.real([0, 1, 2])?;
+    let fits = super::binary::broadcast_shape(call, call.shape(0), call.shape(2))
+        .is_ok_and(|shape| &shape[..] == call.shape(0));
+    if call.shape(0) != call.shape(1) || !fits {
+        return Err(call.error(format!(
+            "takes logits and targets of one shape and weights that broadcast to it, got {}",
+            call.shapes()
+        )));
+    }
+    let reduction = Reduction::of(call, call.int(0, 0))?;
+    let backend = &context.backend;
+    let x = backend.contiguous(call.inputs[0])?;
+    let y = backend.contiguous(call.inputs[1])?;
+    let shape = x.shape().clone();
+    let weights = call.inputs[2].clone();
+    // The two sides of the sum, each of a function of x and of -x.
+    let negative = backend.map(Function::Affine(-1.0, 1.0), &y)?;
+    let positive = backend.zip(Pair::Mul, &y, &weights, &shape)?;
+    let flipped = backend.map(Function::Neg, &x)?;
+    let up = backend.map(Function::Softplus, &x)?;
+    let down = backend.map(Function::Softplus, &flipped)?;
+    let losses = backend.zip(
+        Pair::Add,
+        &backend.zip(Pair::Mul, &negative, &up, &shape)?,
+        &backend.zip(Pair::Mul, &positive, &down, &shape)?,
+        &shape,
+    )?;
+    let factor = reduction.factor(losses.count());
+    let out = reduction.apply(context, losses, factor)?;
+    Ok(Produced::one(call, out, move |context, mut gradients| {
+        let backend = &context.backend;
+        let gradient = backend.contiguous(&gradients.only()?)?;
+        let scaled = |slopes: Value| -> Result<Value> {
+            let full = match factor == 1.0 {
+                true => slopes,
+                false => backend.map(Function::Scale(factor), &slopes)?,
+            };
+            backend.scale_rows(full, &gradient, 1)
+        };
+        let to_logits = || {
+            let rise = backend.map(Function::Sigmoid, &x)?;
+            let fall = backend.map(Function::Sigmoid, &flipped)?;
+            let rise = backend.zip(Pair::Mul, &negative, &rise, &shape)?;
+            let fall = backend.zip(Pair::Mul, &positive, &fall, &shape)?;
+            scaled(backend.zip(Pair::Sub, &rise, &fall, &shape)?)
+        };
+        let to_targets = || {
+            let gain = backend.zip(Pair::Mul, &down, &weights, &shape)?;
+            scaled(backend.zip(Pair::Sub, &gain, &up, &shape)?)
+        };
+        let to_logits = gradients.wants(0).then(to_logits).transpose()?;
+        let to_targets = gradients.wants(1).then(to_targets).transpose()?;
+        Ok(smallvec![to_logits, to_targets, None])
     }))
 }

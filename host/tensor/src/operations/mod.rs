@@ -245,7 +245,9 @@ fn moves_only(code: u32) -> bool {
 
 /// Carries out a call.
 pub(crate) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
-    let outcome = if moves_only(call.info.code) {
+    let outcome = if let Err(error) = admit_copies(context, call) {
+        Err(error)
+    } else if moves_only(call.info.code) {
         native(context, call)
     } else if let Some(half) = call
         .inputs
@@ -260,7 +262,22 @@ pub(crate) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
     outcome.map_err(|error| named(call, *error))
 }
 
-/// An error that says in which operation.
+/// Checks that a copy of each input can be allocated: most operations return a tensor of the shape
+/// of an input, and copy inputs that are not contiguous.
+#[inline]
+fn admit_copies(context: &Context, call: &Call) -> Result<()> {
+    if targets(call.info.code, call.inputs.len(), call.ints, context.mode) != 0 {
+        return Ok(());
+    }
+    for input in call.inputs {
+        if !moves_only(call.info.code) || !input.is_contiguous() {
+            context.admit(input.dtype(), input.dims())?;
+        }
+    }
+    Ok(())
+}
+
+/// An error that names the operation.
 #[cold]
 #[inline(never)]
 fn named(call: &Call, error: TensorError) -> Box<TensorError> {
@@ -348,6 +365,8 @@ fn native(context: &mut Context, call: &Call) -> Result<Produced> {
         op::SOFTMAX | op::LOG_SOFTMAX => softmax::apply(context, call),
         op::CROSS_ENTROPY => loss::cross_entropy(context, call),
         op::NLL..=op::BCE_WITH_LOGITS => loss::apply(context, call),
+        op::WEIGHTED_CROSS_ENTROPY => loss::weighted_cross_entropy(context, call),
+        op::WEIGHTED_BCE_WITH_LOGITS => loss::weighted_logit_entropy(context, call),
         op::LAYER_NORM..=op::DROPOUT => normalization::apply(context, call),
         op::ATTENTION => attention::apply(context, call),
         op::TO_DTYPE..=op::ARANGE => creation::apply(context, call),

@@ -338,6 +338,40 @@ fn case(code: u32, dice: &mut Dice) -> Option<Case> {
                 }
             }
         }
+        op::WEIGHTED_CROSS_ENTROPY => {
+            let (mut lead, classes) = (dice.any_shape(), dice.pick(2, 6));
+            let smoothing = if dice.unit() < 0.5 { 0.0 } else { 0.2 };
+            let ints = [dice.pick(0, 2) as i64, 1];
+            let labels = indices(dice, &lead, classes);
+            lead.push(classes);
+            let x = real(dice, &lead);
+            let weights = (0..classes).map(|_| dice.within(0.2, 2.0)).collect();
+            let weights = Input::Constant(vec![classes], weights);
+            let Input::Indices(shape, mut values) = labels else { unreachable!() };
+            // A row at least is not ignored.
+            values[0] = 0;
+            match dice.pick(0, 2) {
+                0 => of(vec![x, Input::Indices(shape, values), weights], &ints[..1], &[smoothing]),
+                1 => of(vec![x, Input::Indices(shape, values), weights], &ints, &[smoothing]),
+                _ => {
+                    let p = (0..count(&lead)).map(|_| dice.unit() / classes as f64).collect();
+                    of(vec![x, Input::Constant(lead, p), weights], &ints[..1], &[smoothing])
+                }
+            }
+        }
+        op::WEIGHTED_BCE_WITH_LOGITS => {
+            let weights = if dice.unit() < 0.5 { vec![4] } else { vec![3, 1] };
+            let values = (0..count(&weights)).map(|_| dice.within(0.2, 3.0)).collect();
+            of(
+                vec![
+                    real(dice, &[3, 4]),
+                    real_in(dice, &[3, 4], 0.1, 0.9),
+                    Input::Constant(weights, values),
+                ],
+                &[dice.pick(0, 2) as i64],
+                &[],
+            )
+        }
         op::NLL => {
             of(vec![real(dice, &[3, 4]), indices(dice, &[3], 4)], &[dice.pick(0, 2) as i64], &[])
         }
