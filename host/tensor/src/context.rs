@@ -1,7 +1,9 @@
 //! What operations compute with: the backend, the random streams, the mode.
 
+use candle_core::DType;
+
 use super::backend::Backend;
-use super::error::Result;
+use super::error::{Result, TensorError};
 use super::random::Random;
 use super::value::Value;
 
@@ -32,6 +34,9 @@ pub struct Mode {
     pub behaviour: Behaviour,
 }
 
+/// Bytes from which on memory is asked for before it is used.
+const LARGE: usize = 64 << 20;
+
 /// What every operation gets beside its inputs.
 pub(crate) struct Context {
     pub backend: Box<dyn Backend>,
@@ -45,4 +50,52 @@ impl Context {
         let (target, other) = if a.is_unique() || !b.is_unique() { (a, b) } else { (b, a) };
         self.backend.add_into(target, &other)
     }
+
+    /// Checks that a tensor of this shape can be allocated. Operations call it before they compute a
+    /// result that is larger than their inputs.
+    ///
+    /// # Errors
+    /// If the bytes cannot be addressed, or the device does not have the memory: with shape, element
+    /// type and bytes.
+    #[inline]
+    pub fn admit(&self, dtype: DType, dims: &[usize]) -> Result<()> {
+        match bytes(dtype, dims) {
+            Some(bytes) if bytes < LARGE => Ok(()),
+            _ => self.admit_large(dtype, dims),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn admit_large(&self, dtype: DType, dims: &[usize]) -> Result<()> {
+        let bytes = self.addressable(dtype, dims)?;
+        self.backend.fits(bytes).map_err(|left| {
+            let left = left.map_or_else(String::new, |left| format!("; {left} are available"));
+            TensorError::request(format!(
+                "there is no memory for a tensor of shape {dims:?} of {dtype:?}, which takes {bytes} bytes{left}"
+            ))
+        })
+    }
+
+    /// Bytes of a tensor.
+    ///
+    /// # Errors
+    /// If they cannot be addressed.
+    pub fn addressable(&self, dtype: DType, dims: &[usize]) -> Result<usize> {
+        bytes(dtype, dims).ok_or_else(|| {
+            let size = dtype.size_in_bytes() as f64;
+            let bytes = dims.iter().fold(size, |bytes, &size| bytes * size as f64);
+            TensorError::request(format!(
+                "a tensor of shape {dims:?} of {dtype:?} takes {bytes:.3e} bytes: more than can be addressed"
+            ))
+        })
+    }
+}
+
+/// Bytes of a tensor, if they can be addressed.
+#[inline]
+fn bytes(dtype: DType, dims: &[usize]) -> Option<usize> {
+    dims.iter()
+        .try_fold(dtype.size_in_bytes(), |bytes, &size| bytes.checked_mul(size))
+        .filter(|&bytes| bytes <= isize::MAX as usize)
 }

@@ -52,6 +52,16 @@ pub trait Storage {
     /// If the device has no memory left.
     fn concatenate(&self, parts: &[&Value], dim: usize) -> Result<Value>;
 
+    /// Whether a buffer of this size can be allocated; the error is the number of bytes that are
+    /// left, if it is known. Called for large buffers only. By default each fits.
+    ///
+    /// # Errors
+    /// If it does not fit.
+    fn fits(&self, bytes: usize) -> Result<(), Option<u64>> {
+        let _ = bytes;
+        Ok(())
+    }
+
     /// The only element as a number.
     ///
     /// # Errors

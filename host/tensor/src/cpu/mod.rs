@@ -12,6 +12,7 @@ mod functions;
 mod indexing;
 mod kernels;
 mod loss;
+pub(crate) mod memory;
 mod normalization;
 mod optimizer;
 mod pooling;

@@ -2,8 +2,8 @@
 
 use candle_core::{CpuStorage, DType, Device, Shape, Storage as CandleStorage, Tensor};
 
-use super::Cpu;
 use super::data::{contiguous, data, for_any, into_buffer, overwrite, value};
+use super::{Cpu, memory};
 use crate::backend::{Storage, number_of};
 use crate::error::Result;
 use crate::value::Value;
@@ -62,6 +62,10 @@ impl Storage for Cpu {
             1 => out.force_contiguous()?,
             _ => out.contiguous()?,
         }))
+    }
+
+    fn fits(&self, bytes: usize) -> Result<(), Option<u64>> {
+        memory::fits(bytes)
     }
 
     #[inline]

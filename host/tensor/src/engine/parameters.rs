@@ -4,7 +4,6 @@ use candle_core::Tensor;
 use fluxbay_plugin::abi::handle::Handle;
 
 use super::Engine;
-use super::tensors::element_count;
 use crate::error::{Result, TensorError};
 use crate::parameters::{Init, Kind, Parameter, ParameterInfo};
 use crate::slots::Entry;
@@ -49,7 +48,9 @@ impl Engine {
             }
             Err(place) => place,
         };
-        element_count(shape).ok_or_else(|| refuse(format!("shape {shape:?} is too large")))?;
+        self.context
+            .admit(self.parameter_dtype, shape)
+            .map_err(|error| refuse(error.to_string()))?;
         let values = init.values(
             shape,
             self.parameter_dtype,

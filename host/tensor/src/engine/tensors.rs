@@ -157,7 +157,7 @@ impl Engine {
 }
 
 /// Elements of a shape, if their bytes can be addressed.
-pub(super) fn element_count(shape: &[usize]) -> Option<usize> {
+fn element_count(shape: &[usize]) -> Option<usize> {
     let count = shape.iter().try_fold(1_usize, |count, &size| count.checked_mul(size))?;
     (count <= isize::MAX as usize / 8).then_some(count)
 }

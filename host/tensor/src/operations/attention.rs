@@ -26,6 +26,7 @@ pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
         other => return Err(call.error(format!("causal must be 0 or 1, it is {other}"))),
     };
     let heads = Heads { batch, time, heads, width: packed / 3 / heads, causal };
+    context.admit(call.inputs[0].dtype(), &[batch, heads.heads, time, time])?;
     let qkv = context.backend.contiguous(call.inputs[0])?;
     let (out, weights) = context.backend.attention(&heads, &qkv)?;
     Ok(Produced::one(call, out, move |context, mut gradients| {

@@ -52,6 +52,7 @@ pub(super) fn arithmetic(context: &mut Context, call: &Call) -> Result<Produced>
         op::MAXIMUM => Pair::Maximum,
         _ => Pair::Pow,
     };
+    context.admit(dtype, shape.dims())?;
     let out = context.backend.zip(pair, a, b, &shape)?;
     if !matches!(dtype, DType::F32 | DType::F64) {
         return Ok(Produced::constant(out));
@@ -104,6 +105,7 @@ pub(super) fn comparison(context: &mut Context, call: &Call) -> Result<Produced>
         op::GT => Pair::Gt,
         _ => Pair::Ge,
     };
+    context.admit(DType::U8, shape.dims())?;
     Ok(Produced::constant(context.backend.zip(pair, a, b, &shape)?))
 }
 
@@ -125,6 +127,7 @@ pub(super) fn where_cond(context: &mut Context, call: &Call) -> Result<Produced>
     };
     let shape = broadcast_shape(call, call.shape(1), call.shape(2))?;
     let shape = Shape::from(&broadcast_shape(call, &shape, call.shape(0))?[..]);
+    context.admit(dtype, shape.dims())?;
     let out = backend.select(&condition, call.inputs[1], call.inputs[2], &shape)?;
     if !matches!(dtype, DType::F32 | DType::F64) {
         return Ok(Produced::constant(out));

@@ -137,6 +137,7 @@ fn convolve(
         true => Shape::from((images, outputs, width)),
         false => Shape::from((images, outputs, height, width)),
     };
+    context.admit(x.dtype(), shape.dims())?;
     let (y, kept) = backend.convolve_fused(
         &geometry,
         &x,
@@ -196,10 +197,12 @@ fn conv_transpose2d(call: &Call) -> Result<Geometry> {
     }
     let kernel = [kernel_height, kernel_width];
     let size = |axis: usize, input: usize| {
-        let whole = input
-            .checked_sub(1)
-            .zip(kernel[axis].checked_sub(1))
-            .map(|(steps, span)| steps * stride[axis] + dilation[axis] * span + extra[axis] + 1);
+        let whole =
+            input.checked_sub(1).zip(kernel[axis].checked_sub(1)).and_then(|(steps, span)| {
+                let (steps, span) =
+                    (steps.checked_mul(stride[axis])?, dilation[axis].checked_mul(span)?);
+                steps.checked_add(span)?.checked_add(extra[axis] + 1)
+            });
         whole.and_then(|whole| whole.checked_sub(2 * padding[axis])).ok_or_else(|| {
             call.error(format!("nothing is left: shapes {}, padding {padding:?}", call.shapes()))
         })
@@ -221,6 +224,8 @@ fn conv_transpose2d(call: &Call) -> Result<Geometry> {
 fn transposed(context: &mut Context, call: &Call, geometry: Geometry) -> Result<Produced> {
     let backend = &context.backend;
     let (x, w) = (backend.contiguous(call.inputs[0])?, backend.contiguous(call.inputs[1])?);
+    let [height, width] = geometry.input;
+    context.admit(x.dtype(), &[geometry.images, geometry.inputs, height, width])?;
     let mut out = backend.convolve_input(&geometry, &x, &w)?;
     let has_bias = call.inputs.len() == 3;
     if has_bias {
@@ -293,6 +298,7 @@ fn pool(context: &mut Context, call: &Call) -> Result<Produced> {
     let before = x.shape().clone();
     let shape =
         Shape::from((call.shape(0)[0], call.shape(0)[1], windows.output[0], windows.output[1]));
+    context.admit(x.dtype(), shape.dims())?;
     match call.info.code {
         op::MAX_POOL2D => {
             let (out, places) = backend.max_pool(&windows, &x, &shape)?;

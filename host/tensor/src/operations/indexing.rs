@@ -45,6 +45,7 @@ fn select(context: &mut Context, call: &Call, dim: usize, out: Vec<usize>) -> Re
     let backend = &context.backend;
     let x = backend.contiguous(call.inputs[0])?;
     let index = backend.indices(call.inputs[1], 1, x.dims()[dim])?;
+    context.admit(x.dtype(), &out)?;
     let result = backend.index_select(&x, dim, &index, &Shape::from(out))?;
     if !matches!(x.dtype(), DType::F32 | DType::F64) {
         return Ok(Produced::constant(result));
@@ -65,6 +66,7 @@ fn one_hot(context: &mut Context, call: &Call) -> Result<Produced> {
         .ok()
         .and_then(dtype_of)
         .ok_or_else(|| call.error(format!("there is no element type with code {code}")))?;
+    context.admit(dtype, &[call.shape(0), &[classes]].concat())?;
     let index = context.backend.indices(call.inputs[0], 0, classes)?;
     Ok(Produced::constant(context.backend.one_hot(&index, classes, dtype)?))
 }
@@ -87,6 +89,7 @@ fn gather(context: &mut Context, call: &Call) -> Result<Produced> {
     call.expect(2..=2, 1..=1, 0..=0)?;
     let x = context.backend.contiguous(call.inputs[0])?;
     let (dim, index) = checked_indices(context, call)?;
+    context.admit(x.dtype(), index.dims())?;
     let result = context.backend.gather(&x, dim, &index)?;
     if !matches!(x.dtype(), DType::F32 | DType::F64) {
         return Ok(Produced::constant(result));

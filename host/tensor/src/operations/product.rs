@@ -27,6 +27,7 @@ pub(super) fn matmul(context: &mut Context, call: &Call) -> Result<Produced> {
     }
     let batch =
         broadcast_shape(call, &a.dims()[..a.dims().len() - 2], &b.dims()[..b.dims().len() - 2])?;
+    context.admit(a.dtype(), &[&batch[..], &[m, n]].concat())?;
     let out = context.backend.matmul(&a, &b, &batch)?;
     Ok(Produced::one(call, out, move |context, mut gradients| {
         let gradient = gradients.only()?;
@@ -98,6 +99,7 @@ fn affine(
     let has_bias = bias.is_some();
     let affine = Affine { rows: leading.iter().product(), inputs, outputs, activation };
     let shape: SmallVec<[usize; 6]> = leading.iter().copied().chain([outputs]).collect();
+    context.admit(x.dtype(), &shape)?;
     let out = Shape::from(&shape[..]);
     let (y, kept) = backend.affine(&affine, &x, &w, bias.as_ref(), call.records(), out)?;
     Ok(Produced::one(call, y, move |context, mut gradients| {

@@ -24,7 +24,7 @@ pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
         op::NARROW => narrow(call),
         op::SQUEEZE => squeeze(call),
         op::UNSQUEEZE => unsqueeze(call),
-        op::BROADCAST_AS => broadcast_as(call),
+        op::BROADCAST_AS => broadcast_as(context, call),
         op::CONTIGUOUS => {
             call.expect(1..=1, 0..=0, 0..=0)?;
             // Contiguous elements are shared: a copy would not be noticed.
@@ -169,7 +169,7 @@ fn unsqueeze(call: &Call) -> Result<Produced> {
     view(call, call.inputs[0].unsqueeze(dim)?, move |gradient| gradient.squeeze(dim))
 }
 
-fn broadcast_as(call: &Call) -> Result<Produced> {
+fn broadcast_as(context: &Context, call: &Call) -> Result<Produced> {
     let x = call.inputs[0];
     let shape = (0..call.ints.len())
         .map(|at| call.size(at, "a dimension", 0))
@@ -181,6 +181,8 @@ fn broadcast_as(call: &Call) -> Result<Produced> {
     if !fits {
         return Err(call.error(format!("shape {:?} does not stretch to {shape:?}", x.dims())));
     }
+    // A view takes no memory, but its elements must be countable.
+    context.addressable(x.dtype(), &shape)?;
     let before = x.shape().clone();
     let out = x.broadcast_as(shape)?;
     Ok(Produced::one(call, out, move |context, mut gradients| {
@@ -202,6 +204,7 @@ fn broadcast_as(call: &Call) -> Result<Produced> {
 fn flip(context: &mut Context, call: &Call) -> Result<Produced> {
     let x = call.inputs[0];
     let dims = call.dim_list(call.ints, x.dims().len())?;
+    context.admit(x.dtype(), x.dims())?;
     let reversed = move |context: &Context, x: &Value| -> Result<Value> {
         let backend = &context.backend;
         let mut out = backend.contiguous(x)?;
@@ -237,6 +240,12 @@ fn join(context: &Context, call: &Call) -> Result<Produced> {
             )));
         }
     }
+    let mut shape = first.dims().to_vec();
+    match stack {
+        true => shape.insert(dim, call.inputs.len()),
+        false => shape[dim] = call.inputs.iter().map(|value| value.dims()[dim]).sum(),
+    }
+    context.admit(first.dtype(), &shape)?;
     let out = match stack {
         true => {
             let parts = call
@@ -272,9 +281,13 @@ fn pad(context: &Context, call: &Call) -> Result<Produced> {
     }
     let mut borders = Vec::new();
     let mut out = x.clone();
+    context.admit(x.dtype(), x.dims())?;
     for at in (0..call.ints.len()).step_by(3) {
         let dim = call.dim(call.ints[at], x.dims().len())?;
         let (before, after) = (call.size(at + 1, "before", 0)?, call.size(at + 2, "after", 0)?);
+        let mut shape = out.dims().to_vec();
+        shape[dim] += before + after;
+        context.admit(x.dtype(), &shape)?;
         out = bordered(context, &out, dim, before, after, call.float(0, 0.0))?;
         borders.push((dim, before, out.dims()[dim] - before - after));
     }

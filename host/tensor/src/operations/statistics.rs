@@ -1,5 +1,6 @@
 //! Numbers about tensors: the norm of many, histograms.
 
+use candle_core::DType;
 use fluxbay_plugin::abi::operation::op;
 
 use super::{Call, Produced};
@@ -22,6 +23,7 @@ pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
     if bins == 0 || high <= low || !low.is_finite() || !high.is_finite() {
         return Err(call.error(format!("{bins} bins from {low} to {high} hold nothing")));
     }
+    context.admit(DType::U32, &[bins])?;
     let x = backend.contiguous(call.inputs[0])?;
     Ok(Produced::constant(backend.histogram(&x, bins, low, high)?))
 }

@@ -42,6 +42,11 @@ impl Storage for Reference {
         Ok(())
     }
 
+    fn fits(&self, bytes: usize) -> Result<(), Option<u64>> {
+        // Each element takes 8 bytes here.
+        crate::cpu::memory::fits(bytes.saturating_mul(8).min(isize::MAX as usize))
+    }
+
     fn concatenate(&self, parts: &[&Value], dim: usize) -> Result<Value> {
         let mut dims = parts[0].dims().to_vec();
         dims[dim] = parts.iter().map(|part| part.dims()[dim]).sum();

@@ -51,7 +51,9 @@ mod gradients;
 mod handles;
 mod optimizers;
 mod precision;
+mod ranges;
 mod values;
+mod weighted;
 
 /// An engine on the test's device.
 fn engine(options: EngineOptions) -> Engine {
