@@ -98,7 +98,7 @@ impl Limit {
             |limit: Option<u64>| limit.map_or("unlimited".to_owned(), |limit| limit.to_string());
         let detail =
             format!("{}: from {} to {}", self.name, shown(self.value.current), shown(now.current));
-        let restored = setrlimit(self.resource, self.value.clone()).is_ok() || {
+        let restored = setrlimit(self.resource, self.value).is_ok() || {
             let possible = Rlimit { current: now.maximum, maximum: now.maximum };
             let _ = setrlimit(self.resource, possible);
             false
