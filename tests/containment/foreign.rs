@@ -156,6 +156,26 @@ fn the_plugin_in_c_of_the_documentation_trains() {
     assert_eq!(wrong.code, Some(2), "{}", wrong.stderr);
 }
 
+#[test]
+fn the_metric_in_c_of_the_documentation_measures_and_says_its_direction() {
+    if !has("cc") {
+        return;
+    }
+    let (dir, plugins) = (scratch(), plugin_dir());
+    let file = plugins.path().join("highest_loss.so");
+    compile("cc", &docs().join("highest_loss.c"), &file, &["-std=c11", "-Wpedantic"]);
+    let run_toml = "[run]\nepochs = 2\n[checkpoints]\nevery-epochs = 1\nkeep-best = 1\n\
+                    metric = \"validation/highest-loss-c\"\n\
+                    [data]\ncomponent = \"digits\"\n[model]\ncomponent = \"mlp\"\n\
+                    [loss]\ncomponent = \"cross-entropy\"\n[optimizer]\ncomponent = \"adamw\"\n\
+                    [[callback]]\ncomponent = \"metrics\"\nmetrics = [\"highest-loss-c\"]\n";
+    write(dir.path(), "run.toml", run_toml);
+    succeed(fluxbay(dir.path(), plugins.path()).args(["train", "run.toml", "--run-dir", "out"]));
+    let metrics = fs::read_to_string(dir.path().join("out/metrics.jsonl")).unwrap();
+    assert!(metrics.contains("\"name\":\"highest-loss-c\""), "{metrics}");
+    succeed(fluxbay(dir.path(), plugins.path()).arg("check").arg(&file));
+}
+
 /// Compiles a variant of the valid plugin, called `name`, whose `on` function runs `body`.
 fn variant(dir: &Path, name: &str, compiler: &str, body: &str) -> PathBuf {
     let source = fs::read_to_string(docs().join("low_loss.c")).unwrap();
