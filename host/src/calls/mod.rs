@@ -14,6 +14,7 @@ pub mod context;
 pub mod dataset;
 mod error;
 mod event_round;
+mod extension;
 mod fields;
 mod methods;
 mod plugin_instance;

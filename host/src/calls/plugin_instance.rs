@@ -21,6 +21,7 @@ use super::context::{self, Host};
 use super::error::{CallError, CallResult, check};
 use super::event_round::EventHandler;
 use crate::breadcrumb::{self, Activity};
+use crate::library::ComponentRows;
 
 /// The table of a component's kind. Plugins are never unloaded, so the reference stays valid.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +47,7 @@ pub struct PluginInstance {
     pub(super) raw: entry::Instance,
     pub(super) component: &'static Component,
     pub(super) table: Table,
+    pub(super) rows: ComponentRows,
 }
 
 /// A call into an instance that is in progress: host functions on this thread serve the instance.
@@ -61,6 +63,7 @@ impl PluginInstance {
         number: u32,
         label: String,
         component: &'static Component,
+        rows: ComponentRows,
         config: &str,
     ) -> CallResult<PluginInstance> {
         let table = table_of(component)?;
@@ -74,7 +77,7 @@ impl PluginInstance {
         };
         guard.end();
         created?;
-        Ok(PluginInstance { host: host.weak(), number, label, raw, component, table })
+        Ok(PluginInstance { host: host.weak(), number, label, raw, component, table, rows })
     }
 
     /// The component's kind, a number of the contract's `kind`.
@@ -90,6 +93,11 @@ impl PluginInstance {
     /// Version of the state that [`Call::save`] returns.
     pub fn state_version(&self) -> u32 {
         self.component.state_version
+    }
+
+    /// Whether the data set keeps what it learns.
+    pub fn keeps_learnt(&self) -> bool {
+        self.rows.dataset_state.is_some()
     }
 
     /// Whether the phase has an `epoch` function of its own.

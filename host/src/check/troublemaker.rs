@@ -6,6 +6,7 @@ use fluxbay_plugin::{abi::entry, abi::event, trampoline};
 
 use crate::bridge::HOST;
 use crate::learner::{Declared, Prepared};
+use crate::library::ComponentRows;
 
 config! {
     /// Configuration of the callback.
@@ -80,6 +81,7 @@ pub(super) fn prepared(what: &str) -> Prepared {
     let at = if what == "nan" { event::STEP_BEGIN } else { event::BACKWARD_BEGIN };
     Prepared {
         component: &COMPONENT,
+        rows: ComponentRows::default(),
         name: "callback/troublemaker".into(),
         plugin: "fluxbay-check".into(),
         config: serde_json::json!({ "what": what }).to_string(),

@@ -47,8 +47,14 @@ impl Runtime {
             plugin: prepared.plugin.clone(),
         });
         let label = format!("`{}` ({} of {})", new.id, prepared.name, prepared.plugin);
-        let created =
-            PluginInstance::create(self, number, label, prepared.component, &prepared.config);
+        let created = PluginInstance::create(
+            self,
+            number,
+            label,
+            prepared.component,
+            prepared.rows,
+            &prepared.config,
+        );
         let frame = self.setup.pop();
         let plugin_side = created
             .map_err(|error| self.create_error(&new.id, &prepared, error.reason().to_owned()))?;

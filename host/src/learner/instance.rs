@@ -10,6 +10,7 @@ use fluxbay_plugin::abi::{entry, event};
 use super::span::{Span, SpanMarks};
 use super::state::Range;
 use crate::calls::PluginInstance;
+use crate::library::ComponentRows;
 pub use crate::run_file::OnError;
 
 /// What a component's manifest allows its instances: the upper bound of what they may ask for.
@@ -38,6 +39,8 @@ pub struct Declared {
 pub struct Prepared {
     /// The component's functions.
     pub component: &'static entry::Component,
+    /// What it offers beyond contract 1.0.
+    pub rows: ComponentRows,
     /// Its id, such as `callback/recorder`.
     pub name: String,
     /// Name of its plugin.

@@ -141,7 +141,7 @@ impl LoadedPlugins {
     /// The component is unknown, or its plugin was refused.
     pub fn take(&self, kind: Kind, name: &str, config: &Json) -> Result<Prepared, PluginError> {
         let found = self.catalog.find(kind, name)?;
-        let component = {
+        let (component, rows) = {
             let mut loaded = self.loaded.borrow_mut();
             let place =
                 match loaded.iter().position(|plugin| plugin.sha256() == found.plugin.sha256()) {
@@ -151,7 +151,8 @@ impl LoadedPlugins {
                         loaded.len() - 1
                     }
                 };
-            loaded[place].component(kind, &found.manifest.name)
+            let name = &found.manifest.name;
+            (loaded[place].component(kind, name), loaded[place].rows(kind, name))
         };
         let missing = || PluginError::Missing {
             plugin: found.plugin.name().to_owned(),
@@ -159,6 +160,7 @@ impl LoadedPlugins {
         };
         Ok(Prepared {
             component: component.ok_or_else(missing)?,
+            rows,
             name: found.id(),
             plugin: found.plugin.name().to_owned(),
             config: config.to_string(),

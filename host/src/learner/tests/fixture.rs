@@ -15,6 +15,7 @@ use crate::learner::ports::{
     Batches, Data, DataBatch, DataField, Helpers, NoDisplay, NoSink, PhaseKind, SplitSize,
 };
 use crate::learner::*;
+use crate::library::ComponentRows;
 use crate::tensor::{Engine, EngineOptions};
 
 thread_local! {
@@ -245,6 +246,7 @@ pub fn prepared(name: &str, config: &str) -> Prepared {
     };
     Prepared {
         component,
+        rows: ComponentRows::default(),
         name: name.into(),
         plugin: "fixture".into(),
         config: config.into(),
