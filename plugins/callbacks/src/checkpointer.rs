@@ -20,8 +20,8 @@ config! {
         /// Its phase, by id or kind; by default the validation phase, or the training phase where
         /// there is none.
         phase: Option<String> = null,
-        /// Which values are better.
-        better: Better = "lower",
+        /// Which values are better; by default as the metric declares.
+        better: Option<Better> = null,
     }
 }
 
@@ -40,7 +40,12 @@ impl Component for Checkpointer {
 
     fn new(config: Config, setup: &mut Setup) -> Result<Self> {
         let watched = match config.keep_top_k {
-            Some(_) => Some(Watched::new(config.metric.clone(), config.phase.clone(), setup)?),
+            Some(_) => Some(Watched::new(
+                config.metric.clone(),
+                config.phase.clone(),
+                config.better,
+                setup,
+            )?),
             None => None,
         };
         Ok(Checkpointer { config, watched, phase: String::new(), warned: false })
@@ -59,8 +64,13 @@ impl Checkpointer {
 
 impl Callback for Checkpointer {
     fn init(&mut self, learner: &Learner) -> Result<()> {
-        self.phase = default_phase(self.config.phase.as_deref(), learner)?;
-        Ok(())
+        match &mut self.watched {
+            Some(watched) => watched.resolve(learner),
+            None => {
+                self.phase = default_phase(self.config.phase.as_deref(), learner)?;
+                Ok(())
+            }
+        }
     }
 
     fn on(&mut self, event: &Event, learner: &Learner) -> Result<()> {
@@ -68,10 +78,14 @@ impl Callback for Checkpointer {
             return Ok(());
         }
         let Some(phase) = self.phase(event, learner)? else { return Ok(()) };
+        let better = match &self.watched {
+            Some(watched) => watched.better()?,
+            None => Better::Lower,
+        };
         let ranking = Ranking {
             metric: format!("{phase}/{}", self.config.metric),
             keep: self.config.keep_top_k,
-            better: self.config.better.into(),
+            better: better.into(),
         };
         if !learner.request_checkpoint(&ranking)? && !self.warned {
             self.warned = true;

@@ -25,6 +25,15 @@ impl From<Better> for fluxbay_plugin::Better {
     }
 }
 
+impl From<fluxbay_plugin::Better> for Better {
+    fn from(better: fluxbay_plugin::Better) -> Self {
+        match better {
+            fluxbay_plugin::Better::Lower => Better::Lower,
+            fluxbay_plugin::Better::Higher => Better::Higher,
+        }
+    }
+}
+
 impl Better {
     /// The value with the sign changed where needed, so that lower is better. Every number that is
     /// compared with a metric has to be converted too.

@@ -27,15 +27,14 @@ config! {
         /// Its phase, by id or kind; by default the validation phase, or the training phase where
         /// there is none.
         phase: Option<String> = null,
-        /// Which values are better.
-        better: Better = "lower",
+        /// Which values are better; by default as the metric declares.
+        better: Option<Better> = null,
     }
 }
 
 /// The callback `early-stopping`.
 pub struct EarlyStopping {
     criterion: Criterion,
-    better: Better,
     metric: String,
     watched: Watched,
     state: Saved,
@@ -66,8 +65,7 @@ impl Component for EarlyStopping {
         Ok(EarlyStopping {
             state: Saved { criterion: criterion.begin(), elapsed: 0.0 },
             criterion,
-            better: config.better,
-            watched: Watched::new(config.metric.clone(), config.phase, setup)?,
+            watched: Watched::new(config.metric.clone(), config.phase, config.better, setup)?,
             metric: config.metric,
             since: None,
         })
@@ -90,7 +88,7 @@ impl Component for EarlyStopping {
 
 impl Callback for EarlyStopping {
     fn init(&mut self, learner: &Learner) -> Result<()> {
-        self.watched.check(learner)
+        self.watched.resolve(learner)
     }
 
     fn on(&mut self, event: &Event, learner: &Learner) -> Result<()> {
@@ -98,12 +96,13 @@ impl Callback for EarlyStopping {
         if event.kind() != EpochEnd {
             return Ok(());
         }
+        let better = self.watched.better()?;
         if self.criterion.uses_training_losses() && event.is_training() {
             let name = event.phase_name()?;
             match self.watched.value(&name, event.epoch())? {
-                Some(loss) => self
-                    .criterion
-                    .update_training(self.better.as_loss(loss), &mut self.state.criterion),
+                Some(loss) => {
+                    self.criterion.update_training(better.as_loss(loss), &mut self.state.criterion)
+                }
                 None if self.criterion.needs_training_losses() => bail!(
                     "phase `{name}` does not measure `{}`, which the criterion `pq` needs",
                     self.metric
@@ -115,8 +114,8 @@ impl Callback for EarlyStopping {
             return Ok(());
         };
         let elapsed = self.elapsed();
-        self.criterion.update(self.better.as_loss(value), elapsed, &mut self.state.criterion);
-        match self.criterion.done(self.better, &self.state.criterion) {
+        self.criterion.update(better.as_loss(value), elapsed, &mut self.state.criterion);
+        match self.criterion.done(better, &self.state.criterion) {
             Some(why) => Err(Error::cancel_fit(format!(
                 "stopped early in epoch {}: {why} ({} is {value})",
                 event.epoch(),

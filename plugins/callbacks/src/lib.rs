@@ -259,7 +259,7 @@ plugin! {
         details: "The newest checkpoint is always kept, so with keep-top-k there may be one more. They are stored with the checkpoints of the run, and a run can be resumed from them.",
         on: [Checkpoint],
         reads: ["cbstate.metrics-epoch"],
-        example: "[[callback]]\ncomponent = \"checkpointer\"\nkeep-top-k = 3\nmetric = \"accuracy\"\nbetter = \"higher\"\n",
+        example: "[[callback]]\ncomponent = \"checkpointer\"\nkeep-top-k = 3\nmetric = \"accuracy\"\n",
     },
     callback "to-device" => ToDevice {
         summary: "Converts the inputs of each batch to an element type, and checks the device of the run.",

@@ -133,11 +133,13 @@ impl Component for Metrics {
     type Config = Config;
 
     fn new(config: Config, setup: &mut Setup) -> Result<Self> {
+        setup.declare_figure(None, "loss", Direction::Lower)?;
         let mut metrics = Vec::new();
         for entry in MetricEntry::all(&config.metrics)? {
             let metric = setup
                 .metric(&entry.component, &entry.config)
                 .context(format!("metric `{}`", entry.name))?;
+            setup.declare_metric(entry.phase.as_deref(), &entry.name, &metric)?;
             metrics.push(Measured { name: entry.name, phase: entry.phase, metric });
         }
         Ok(Metrics {

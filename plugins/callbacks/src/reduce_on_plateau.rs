@@ -17,8 +17,8 @@ config! {
         /// Its phase, by id or kind; by default the validation phase, or the training phase where
         /// there is none.
         phase: Option<String> = null,
-        /// Which values are better.
-        better: Better = "lower",
+        /// Which values are better; by default as the metric declares.
+        better: Option<Better> = null,
         /// Factor that it is multiplied by.
         factor: f64 = 0.1 => 0.0..1.0,
         /// Epochs without a better value before it is lowered.
@@ -75,7 +75,8 @@ impl Component for ReduceOnPlateau {
 
     fn new(config: Config, setup: &mut Setup) -> Result<Self> {
         let slot = setup.write(&config.path)?;
-        let watched = Watched::new(config.metric.clone(), config.phase.clone(), setup)?;
+        let watched =
+            Watched::new(config.metric.clone(), config.phase.clone(), config.better, setup)?;
         Ok(ReduceOnPlateau { config, slot, watched, state: State::default() })
     }
 
@@ -87,14 +88,14 @@ impl Callback for ReduceOnPlateau {
         if learner.find(&self.slot)?.is_none() {
             bail!("this run has no hyper-parameter `{}`", self.config.path);
         }
-        self.watched.check(learner)
+        self.watched.resolve(learner)
     }
 
     fn on(&mut self, event: &Event, learner: &Learner) -> Result<()> {
         let Some(Measurement { value, .. }) = self.watched.at_epoch_end(event, learner)? else {
             return Ok(());
         };
-        if !self.state.update(self.config.better.as_loss(value), &self.config) {
+        if !self.state.update(self.watched.better()?.as_loss(value), &self.config) {
             return Ok(());
         }
         let old = learner.get(&self.slot)?;

@@ -1,16 +1,25 @@
 //! One metric of one phase, read after each epoch by early-stopping, reduce-on-plateau and
 //! checkpointer.
 
-use fluxbay_plugin::{PhaseKind, prelude::*};
+use fluxbay_plugin::{PhaseKind, WatchedFigure, prelude::*};
 
-use crate::phases::{default_phase, kind_name};
+use crate::{
+    comparison::Better,
+    phases::{default_phase, kind_name},
+};
 
-/// A metric of a phase. Without a configured phase it is, in each epoch, that of a validation phase
-/// if one measured it, else that of a training phase, else that of another phase.
+/// A metric of a phase, and its direction.
+///
+/// The host resolves phase and direction from what the callbacks of the run declare. For a metric
+/// that no callback declares, the phase is found while the run trains: in each epoch a validation
+/// phase if it measured the metric, else a training phase, else another phase.
 pub struct Watched {
     metrics: Read<Node>,
     metric: String,
     phase: Option<String>,
+    better: Option<Better>,
+    /// `None` in a host that does not resolve metrics.
+    figure: Option<WatchedFigure>,
 }
 
 /// A value of a watched metric.
@@ -49,14 +58,44 @@ fn choose(phases: &[Measured], current: usize) -> std::result::Result<Option<Mea
 }
 
 impl Watched {
-    /// Declares read access to the metrics.
-    pub fn new(metric: String, phase: Option<String>, setup: &mut Setup) -> Result<Watched> {
-        Ok(Watched { metrics: setup.read("cbstate.metrics-epoch")?, metric, phase })
+    /// Watches `metric`; `phase` and `better` are the settings of these names.
+    pub fn new(
+        metric: String,
+        phase: Option<String>,
+        better: Option<Better>,
+        setup: &mut Setup,
+    ) -> Result<Watched> {
+        let metrics = setup.read("cbstate.metrics-epoch")?;
+        let figure = setup.watch_figure(&metric, phase.as_deref(), better.map(Into::into)).ok();
+        Ok(Watched { metrics, metric, phase, better, figure })
     }
 
-    /// Returns an error if the run has no such phase.
-    pub fn check(&self, learner: &Learner) -> Result<()> {
-        default_phase(self.phase.as_deref(), learner).map(|_| ())
+    /// Finds the phase and the direction; called in `init`.
+    ///
+    /// # Errors
+    /// The run has no such phase, or the direction is neither declared nor set.
+    pub fn resolve(&mut self, learner: &Learner) -> Result<()> {
+        if let Some(figure) = &self.figure {
+            let figure = figure.resolve().context("set `better` to \"lower\" or \"higher\"")?;
+            self.better = Some(figure.better.into());
+            if !figure.phase.is_empty() {
+                self.phase = Some(figure.phase);
+            }
+        }
+        default_phase(self.phase.as_deref(), learner)?;
+        self.better().map(|_| ())
+    }
+
+    /// The direction of the metric.
+    pub fn better(&self) -> Result<Better> {
+        match self.better {
+            Some(better) => Ok(better),
+            None if self.metric == "loss" => Ok(Better::Lower),
+            None => bail!(
+                "it is not known which values of `{}` are better: set `better` to \"lower\" or \"higher\"",
+                self.metric
+            ),
+        }
     }
 
     /// The measurement that the end of this epoch of a phase determines; `None` if a different phase
