@@ -152,10 +152,12 @@ fn gpt(threads: usize) -> Box<dyn FnMut()> {
     let hw = trainer.parameter(&[vocabulary, width], 0.08);
     let x = trainer
         .engine
-        .insert(labels(batch * context, vocabulary as u32).reshape((batch, context)).unwrap());
+        .insert(labels(batch * context, vocabulary as u32).reshape((batch, context)).unwrap())
+        .unwrap();
     let y = trainer
         .engine
-        .insert(labels(batch * context, vocabulary as u32).reshape((batch, context)).unwrap());
+        .insert(labels(batch * context, vocabulary as u32).reshape((batch, context)).unwrap())
+        .unwrap();
     Box::new(move || {
         let t = &mut trainer;
         let h = t.apply(op::EMBEDDING, &[tokens, x], &[], &[]);

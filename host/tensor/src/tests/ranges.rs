@@ -6,6 +6,9 @@ use fluxbay_plugin::abi::operation::op;
 use super::super::{Engine, Init, Kind};
 use super::{double, f32s, f64s, single, u32s};
 
+/// Name, operation, inputs, integers and numbers of a call.
+type Case<'a> = (&'a str, u32, &'a [Handle], &'a [i64], &'a [f64]);
+
 /// The error of a call that asks for too much.
 fn refusal(
     engine: &mut Engine,
@@ -30,7 +33,7 @@ fn results_that_no_memory_holds_are_errors_of_the_operation() {
     let wide = engine.apply1(op::BROADCAST_AS, &[column], &[2, MANY], &[]).unwrap();
     let long = engine.apply1(op::BROADCAST_AS, &[row], &[MANY, 2], &[]).unwrap();
     let ids = engine.apply1(op::BROADCAST_AS, &[id], &[MANY], &[]).unwrap();
-    let cases: [(&str, u32, &[Handle], &[i64], &[f64]); 18] = [
+    let cases: [Case<'_>; 18] = [
         ("upsample-nearest2d", op::UPSAMPLE_NEAREST2D, &[image], &[1 << 31, 1 << 31], &[]),
         ("upsample-nearest2d", op::UPSAMPLE_NEAREST2D, &[image], &[1 << 19, 1 << 20], &[]),
         ("conv-transpose2d", op::CONV_TRANSPOSE2D, &[image, image], &[MANY, MANY], &[]),
