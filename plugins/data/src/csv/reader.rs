@@ -202,7 +202,7 @@ impl Column {
     }
 
     /// Turns the words of a target into numbers.
-    fn to_numbers(&mut self, format: NumberFormat) {
+    fn make_numbers(&mut self, format: NumberFormat) {
         if let Values::Words(words, dictionary) = &mut self.values {
             let parsed: Vec<Option<Number>> = dictionary
                 .entries
@@ -445,7 +445,7 @@ impl<'a> Rows<'a> {
                 && let Some(number) = format.parse(value(&record, target.index))
                 && target.becomes_number(&number, format)
             {
-                target.to_numbers(format);
+                target.make_numbers(format);
             }
         }
         finish(config, path, Columns { columns, rows, skipped }, kinds)
