@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fluxbay::compose::{compose, from_manifests};
+use fluxbay::compose::{compose, diagnostics, from_manifests};
 use fluxbay::library::{Catalog, Manifest};
 use fluxbay::run_file::{Colours, Diagnostics, Draft, Inputs, Severity, render, resolve};
 use fluxbay_tests::{fluxbay, repository, run, scratch, write};
@@ -38,9 +38,7 @@ fn problems(file: &Path) -> Diagnostics {
     let run = resolve(Draft::read(&inputs, &mut found), &catalog, &mut found);
     let input = from_manifests::input(&run, &catalog);
     if let Err(problems) = compose(&input) {
-        problems
-            .iter()
-            .for_each(|problem| found.push(problem.diagnostic(&input.members, &run.sources)));
+        found.append(diagnostics(&problems, &input.members, &run.sources));
     }
     found
 }

@@ -20,6 +20,7 @@
 /// | `run_after`, `run_before` | order in addition to what state access requires |
 /// | `hyper_parameters` | numbers that schedules may change |
 /// | `phase_kind` | of a phase: `"training"`, `"validation"` or `"other"` |
+/// | `targets` | of a loss: the targets that it takes, of `"classes"` (whole numbers), `"probabilities"` (a row per sample) and `"numbers"`; the host compares them with the data before training |
 /// | `learns` | of a data set: `true` if it keeps what it learns, see [`learns!`](crate::learns!) |
 /// | `state_version` | version of the saved state, 1 by default; raise it when the format changes |
 ///

@@ -46,6 +46,7 @@ pub struct ComponentManifest {
     run_before: &'static [&'static str],
     hyper_parameters: &'static [&'static str],
     phase_kind: &'static str,
+    targets: &'static [&'static str],
     state_version: u32,
     learns: bool,
 }
@@ -79,6 +80,7 @@ impl ComponentManifest {
             run_before: &[],
             hyper_parameters: &[],
             phase_kind: "",
+            targets: &[],
             state_version: 1,
             learns: false,
         }
@@ -101,6 +103,8 @@ impl ComponentManifest {
         run_before: &'static str,
         /// Numbers of its configuration that schedules may change.
         hyper_parameters: &'static str,
+        /// Kinds of targets that a loss takes: `classes`, `probabilities`, `numbers`.
+        targets: &'static str,
     }
 
     /// One line that says what it is for.
@@ -155,6 +159,19 @@ impl ComponentManifest {
             panic!(
                 "only data sets have a line `learns`; other components save state with `state!`"
             );
+        }
+        let mut index = 0;
+        while index < self.targets.len() {
+            let target = self.targets[index];
+            let known = equal(target, "classes")
+                || equal(target, "probabilities")
+                || equal(target, "numbers");
+            if !known || !equal(self.kind, "loss") {
+                panic!(
+                    "`targets` of a loss are `\"classes\"`, `\"probabilities\"` and `\"numbers\"`"
+                );
+            }
+            index += 1;
         }
         if equal(self.kind, "phase") && !phase_kind {
             panic!(
@@ -214,6 +231,10 @@ impl ComponentManifest {
         sink.texts(self.hyper_parameters);
         sink.raw(",\"phase-kind\":");
         sink.text(self.phase_kind);
+        if !self.targets.is_empty() {
+            sink.raw(",\"targets\":");
+            sink.texts(self.targets);
+        }
         sink.raw(",\"requires\":[],\"state-version\":");
         sink.integer(self.state_version);
         sink.raw(",\"example\":");

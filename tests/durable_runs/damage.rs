@@ -59,7 +59,7 @@ fn every_flipped_byte_of_a_checkpoint_is_found_before_training_goes_on() {
             assert_eq!(refused.code, Some(2), "{}", refused.stderr);
             let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
             assert!(
-                refused.stderr.contains(&name(last)) && refused.stderr.contains("is whole"),
+                refused.stderr.contains(&name(last)) && refused.stderr.contains("is intact"),
                 "{}",
                 refused.stderr
             );

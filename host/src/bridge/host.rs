@@ -1,8 +1,10 @@
 //! The one table that every plugin gets.
 
-use fluxbay_plugin::abi::{entry::CONTRACT, host::HostTable, text::Text};
+use fluxbay_plugin::abi::{
+    entry::CONTRACT, figures::FIGURES_EXTENSION, host::HostTable, text::Text,
+};
 
-use super::{child, display, learner, log, record, setup, state, tensor};
+use super::{child, display, figures, learner, log, record, setup, state, tensor};
 use crate::calls::context;
 
 /// The host's functions, for the entry's `init` of every plugin.
@@ -35,6 +37,10 @@ unsafe extern "C" fn last_error(text: *mut Text) {
     }
 }
 
-unsafe extern "C" fn extension(_id: Text) -> *const () {
-    std::ptr::null()
+unsafe extern "C" fn extension(id: Text) -> *const () {
+    // SAFETY: the contract lends the text for the call.
+    match &*unsafe { id.to_text() } {
+        FIGURES_EXTENSION => (&raw const figures::TABLE).cast(),
+        _ => std::ptr::null(),
+    }
 }

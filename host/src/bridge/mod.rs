@@ -8,6 +8,7 @@
 mod answer;
 mod child;
 mod display;
+mod figures;
 mod host;
 mod learner;
 mod log;

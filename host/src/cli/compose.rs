@@ -11,7 +11,7 @@ use super::output::{print, print_json};
 use super::run_arguments::{ReadRun, RunArguments};
 use crate::compose::draw::{Format, draw};
 use crate::compose::overview::{Basis, Overview};
-use crate::compose::{Composition, Member, compose, from_manifests, listing};
+use crate::compose::{self, Composition, Member, from_manifests, listing};
 use crate::library::{Catalog, Kind};
 use crate::run_file::{Diagnostic, Diagnostics, RunDescription, nearest};
 use crate::session::{Composed, Surroundings};
@@ -35,6 +35,9 @@ pub struct Arguments {
     /// Use the manifests only; load no plugin.
     #[arg(long)]
     no_load: bool,
+    /// Do not open the data to look for problems.
+    #[arg(long)]
+    no_data: bool,
     /// Write JSON, as `fluxbay schema compose` describes.
     #[arg(long, conflicts_with_all = ["why", "graph"])]
     json: bool,
@@ -69,12 +72,10 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     // Instances can be created only for a run without errors; manifests suffice to look for more.
     if arguments.no_load || diagnostics.has_errors() {
         let input = from_manifests::input(&run, &catalog);
-        let composition = match compose(&input) {
+        let composition = match compose::compose(&input) {
             Ok(composition) => composition,
             Err(problems) => {
-                problems.iter().for_each(|problem| {
-                    diagnostics.push(problem.diagnostic(&input.members, &run.sources))
-                });
+                diagnostics.append(compose::diagnostics(&problems, &input.members, &run.sources));
                 return Err(Failure::problems(diagnostics));
             }
         };
@@ -90,6 +91,12 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let catalog = Rc::new(catalog);
     match Composed::new(Rc::clone(&catalog), run, Surroundings::default()) {
         Ok(composed) => {
+            if !arguments.no_data
+                && let Err(problems) = composed.check_data()
+            {
+                diagnostics.append(problems);
+                return Err(Failure::problems(diagnostics));
+            }
             let (members, composition) = (composed.members(), composed.composition());
             let view = View {
                 run: composed.run(),

@@ -1,5 +1,7 @@
 //! Numbers of the events, and the callbacks of each event of each phase.
 
+use std::collections::{HashMap, HashSet};
+
 use fluxbay_plugin::abi::event;
 
 use super::member::Member;
@@ -10,7 +12,10 @@ use crate::library::Kind;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventTable {
     custom: Vec<String>,
-    emitted: Vec<String>,
+    /// Index in `custom` by name.
+    indices: HashMap<String, usize>,
+    /// Custom events that a phase of the run dispatches.
+    emitted: HashSet<String>,
 }
 
 impl EventTable {
@@ -18,14 +23,13 @@ impl EventTable {
         let mut table = Self::default();
         for member in members {
             for name in member.emits.iter().chain(&member.events) {
-                if !event::NAMES.contains(&name.as_str()) && !table.custom.contains(name) {
+                if !event::NAMES.contains(&name.as_str()) && !table.indices.contains_key(name) {
+                    table.indices.insert(name.clone(), table.custom.len());
                     table.custom.push(name.clone());
                 }
             }
-            for name in member.emits.iter().filter(|_| member.kind == Kind::Phase) {
-                if !table.emitted.contains(name) {
-                    table.emitted.push(name.clone());
-                }
+            if member.kind == Kind::Phase {
+                table.emitted.extend(member.emits.iter().cloned());
             }
         }
         table
@@ -39,9 +43,7 @@ impl EventTable {
     /// The number of an event.
     pub fn number(&self, name: &str) -> Option<u32> {
         let standard = event::NAMES.iter().position(|known| *known == name).map(|at| at as u32);
-        standard.or_else(|| {
-            self.custom.iter().position(|known| known == name).map(|at| event::CUSTOM + at as u32)
-        })
+        standard.or_else(|| self.indices.get(name).map(|at| event::CUSTOM + *at as u32))
     }
 
     /// The name of an event.
@@ -59,16 +61,7 @@ impl EventTable {
 
     /// Whether the host or a phase of the run dispatches it.
     pub fn is_emitted(&self, name: &str) -> bool {
-        event::NAMES.contains(&name) || self.emitted.iter().any(|known| known == name)
-    }
-
-    /// All events that the host or a phase of the run dispatches.
-    pub(super) fn emitted(&self) -> Vec<String> {
-        event::NAMES
-            .iter()
-            .map(|name| (*name).to_owned())
-            .chain(self.emitted.iter().cloned())
-            .collect()
+        event::NAMES.contains(&name) || self.emitted.contains(name)
     }
 
     fn columns(&self) -> usize {
@@ -99,19 +92,20 @@ impl Dispatch {
             members.iter().filter(|member| member.kind == Kind::Phase).collect();
         let (rows, columns) = (phases.len() + 1, events.columns());
         let mut lists = vec![Vec::new(); rows * columns];
-        for row in 0..rows {
-            for number in events.numbers() {
-                let Some(name) = events.name(number) else { continue };
-                // Only phases that declare a custom event dispatch it.
-                let standard = number < event::STANDARD;
-                let reachable = standard
-                    || phases
-                        .get(row)
-                        .is_some_and(|phase| phase.emits.iter().any(|emitted| emitted == name));
-                if let Some(column) = events.column(number).filter(|_| reachable) {
-                    let handles =
-                        |at: &usize| members[*at].events.iter().any(|event| event == name);
-                    lists[row * columns + column] = order.iter().copied().filter(handles).collect();
+        // Only phases that declare a custom event dispatch it.
+        let emits: Vec<HashSet<&str>> =
+            phases.iter().map(|phase| phase.emits.iter().map(String::as_str).collect()).collect();
+        for &at in order {
+            for name in &members[at].events {
+                let Some(number) = events.number(name) else { continue };
+                let Some(column) = events.column(number) else { continue };
+                for row in 0..rows {
+                    let reachable = number < event::STANDARD
+                        || emits.get(row).is_some_and(|emits| emits.contains(name.as_str()));
+                    let list = &mut lists[row * columns + column];
+                    if reachable && list.last() != Some(&at) {
+                        list.push(at);
+                    }
                 }
             }
         }

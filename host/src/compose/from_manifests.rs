@@ -16,7 +16,7 @@ pub fn input(run: &RunDescription, catalog: &Catalog) -> Input<'static> {
             members.push(member(spec, found.manifest));
         }
     }
-    Input { members, offers: offers(catalog) }
+    Input { members, offers: offers(catalog), ranking: None }
 }
 
 /// All components that can write state or dispatch events, for the help of problems.

@@ -1,9 +1,10 @@
 //! A composition as text, as `fluxbay compose` prints it: instances, callbacks with their access,
 //! events, the loop, and the reasons of the order.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
-use super::overview::{Basis, Overview, PhaseRow};
+use super::overview::{Basis, Overview, PhaseRow, Row};
 use super::paths::PROVIDED;
 use super::{Composition, Member};
 
@@ -40,12 +41,14 @@ fn instances(out: &mut String, overview: &Overview) {
 
 fn callbacks(out: &mut String, overview: &Overview) {
     let _ = writeln!(out, "\ncallbacks, in execution order");
+    let rows: HashMap<&String, &Row> =
+        overview.instances.iter().map(|row| (&row.id, row)).collect();
     let rows: Vec<[String; 4]> = overview
         .order
         .iter()
         .enumerate()
         .filter_map(|(at, id)| {
-            let row = overview.instances.iter().find(|row| row.id == *id)?;
+            let row = rows.get(id)?;
             Some([
                 format!("{:>2}", at + 1),
                 id.clone(),
@@ -72,8 +75,9 @@ fn events(out: &mut String, overview: &Overview) {
     out.push('\n');
     for row in &overview.events {
         let _ = write!(out, "  {:width$}", row.name);
+        let callbacks: HashSet<&String> = row.callbacks.iter().collect();
         for id in &overview.order {
-            out.push_str(if row.callbacks.contains(id) { "  x" } else { "  ." });
+            out.push_str(if callbacks.contains(id) { "  x" } else { "  ." });
         }
         out.push('\n');
     }

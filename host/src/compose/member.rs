@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::figures::{Reported, Watched};
 use crate::library::Kind;
 use crate::run_file::Place;
 
@@ -19,7 +20,7 @@ pub enum Resolution {
 }
 
 /// State paths that are read and written.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Access {
     /// Paths that are read.
     pub reads: Vec<String>,
@@ -56,6 +57,10 @@ pub struct Member<'a> {
     pub emits: Vec<String>,
     /// `training`, `validation` or `other` for a phase, else empty.
     pub phase_kind: String,
+    /// Figures that it reports at the end of an epoch.
+    pub reports: Vec<Reported>,
+    /// Figures that it ranks by.
+    pub watches: Vec<Watched>,
     /// Its conflict resolutions.
     pub resolve: Resolve<'a>,
     /// Where the run file lists it.
@@ -77,19 +82,20 @@ impl<'a> Member<'a> {
             run_before: Vec::new(),
             emits: Vec::new(),
             phase_kind: String::new(),
+            reports: Vec::new(),
+            watches: Vec::new(),
             resolve: Box::new(|_, _| Resolution::NotDefined),
             place: None,
         }
     }
 
-    /// Whether a name in an order hint refers to it: its id, its component with or without the kind,
-    /// or a component that it wraps.
-    pub(super) fn is_called(&self, name: &str) -> bool {
-        let component =
-            |component: &str| component == name || component.rsplit('/').next() == Some(name);
-        self.id == name
-            || component(&self.component)
-            || self.stands_for.iter().any(|one| component(one))
+    /// The names by which an order hint can refer to it: its id, its component with and without
+    /// the kind, and the components that it wraps.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        let components = std::iter::once(&self.component).chain(&self.stands_for);
+        std::iter::once(self.id.as_str()).chain(components.flat_map(|component| {
+            [component.as_str(), component.rsplit('/').next().unwrap_or(component)]
+        }))
     }
 
     /// Its resolution for sharing `path` with a member or what that member wraps.

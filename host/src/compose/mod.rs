@@ -9,7 +9,7 @@
 //! hash order.
 //!
 //! - `member`, `from_manifests`: what is known of each instance.
-//! - `needs`, `conflicts`, `order`: the rules; `problem`: what they can report.
+//! - `needs`, `figures`, `conflicts`, `order`: the rules; `problem`: what they can report.
 //! - `graph`, `reason`, `dispatch`, `paths`: their data.
 //! - `overview`: the composition as data; `listing` and `draw` print it.
 
@@ -18,6 +18,7 @@
 mod conflicts;
 mod dispatch;
 pub mod draw;
+pub mod figures;
 pub mod from_manifests;
 mod graph;
 pub mod listing;
@@ -35,9 +36,10 @@ mod tests;
 mod view_tests;
 
 pub use dispatch::{Dispatch, EventTable};
+pub use figures::{Figures, Ranking};
 pub use graph::{Edge, Graph};
 pub use member::{Access, Member, Offer, Resolution};
-pub use problem::{Problem, Right};
+pub use problem::{Problem, Right, diagnostics};
 pub use reason::Reason;
 
 /// All that a composition is made from.
@@ -47,6 +49,9 @@ pub struct Input<'a> {
     pub members: Vec<Member<'a>>,
     /// Components that could be added to the run, for the help of problems.
     pub offers: Vec<Offer>,
+    /// The figure that `[checkpoints]` ranks by; none if it ranks by none, or if the figures of the
+    /// members are not known.
+    pub ranking: Option<Ranking>,
 }
 
 /// How a run is wired.
@@ -60,18 +65,21 @@ pub struct Composition {
     pub events: EventTable,
     /// The callbacks of each event of each phase.
     pub dispatch: Dispatch,
+    /// The figures of the run.
+    pub figures: Figures,
 }
 
 /// Composes a run.
 ///
 /// # Errors
-/// All problems, in a fixed order: access, events, missing writers, conflicts, cycles.
+/// All problems, in a fixed order: access, events, missing writers, figures, conflicts, cycles.
 pub fn compose(input: &Input<'_>) -> Result<Composition, Vec<Problem>> {
     let mut problems = Vec::new();
     needs::within_bounds(input, &mut problems);
     let events = EventTable::of(&input.members);
     needs::events_are_emitted(input, &events, &mut problems);
     needs::reads_are_written(input, &mut problems);
+    let figures = figures::resolve(&input.members, input.ranking.as_ref(), &mut problems);
     let mut graph = Graph::new(input.members.len());
     conflicts::add_edges(&input.members, &mut graph, &mut problems);
     order::add_named_edges(&input.members, &mut graph);
@@ -80,5 +88,5 @@ pub fn compose(input: &Input<'_>) -> Result<Composition, Vec<Problem>> {
         return Err(problems);
     }
     let dispatch = Dispatch::build(&input.members, &order, &events);
-    Ok(Composition { order, graph, events, dispatch })
+    Ok(Composition { order, graph, events, dispatch, figures })
 }

@@ -1,9 +1,11 @@
 //! What each member needs: access within its manifest, events that are dispatched, state that is
 //! written.
 
+use std::collections::BTreeSet;
+
 use super::Input;
 use super::dispatch::EventTable;
-use super::paths::{PROVIDED, covers, overlap, root};
+use super::paths::{PROVIDED, covers, overlap, prefixes, root};
 use super::problem::{Problem, Right};
 
 /// Reports access beyond the manifest.
@@ -50,24 +52,19 @@ pub(super) fn events_are_emitted(
                 .collect();
             emitters.sort();
             emitters.dedup();
-            problems.push(Problem::UnknownEvent {
-                member,
-                event: event.clone(),
-                emitters,
-                known: events.emitted(),
-            });
+            problems.push(Problem::UnknownEvent { member, event: event.clone(), emitters });
         }
     }
 }
 
 /// Reports read paths that neither the host provides nor a member writes.
 pub(super) fn reads_are_written(input: &Input<'_>, problems: &mut Vec<Problem>) {
+    let writes: BTreeSet<&str> =
+        input.members.iter().flat_map(|one| &one.access.writes).map(String::as_str).collect();
     let written = |path: &str| {
-        input
-            .members
-            .iter()
-            .flat_map(|one| &one.access.writes)
-            .any(|write| overlap(write, path).is_some())
+        let below = format!("{path}.");
+        prefixes(path).any(|prefix| writes.contains(prefix))
+            || writes.range(below.as_str()..).next().is_some_and(|next| next.starts_with(&below))
     };
     for (member, one) in input.members.iter().enumerate() {
         let mut missing: Vec<&String> = one

@@ -1,7 +1,7 @@
 //! A composition as data: instances, order, events, edges. [`super::listing`] and [`super::draw`]
 //! print it; `fluxbay compose --json` serialises it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use fluxbay_plugin::abi::event;
 use serde::Serialize;
@@ -124,13 +124,15 @@ impl Overview {
         let rows = members
             .iter()
             .filter_map(|member| Some(row(run, catalog, member, run.instance(&member.id)?)));
-        let callbacks_of = |name: &str| {
-            let handles = |at: &&usize| members[**at].events.iter().any(|event| event == name);
-            composition.order.iter().filter(handles).map(id).collect::<Vec<_>>()
-        };
+        let mut handling: HashMap<&str, Vec<String>> = HashMap::new();
+        for at in &composition.order {
+            for event in &members[*at].events {
+                handling.entry(event).or_default().push(id(at));
+            }
+        }
         let events = composition.events.numbers().filter_map(|number| {
             let name = composition.events.name(number)?.to_owned();
-            let callbacks = callbacks_of(&name);
+            let callbacks = handling.remove(name.as_str()).unwrap_or_default();
             (!callbacks.is_empty() || number >= event::CUSTOM).then_some(EventRow {
                 name,
                 number,

@@ -21,6 +21,11 @@ pub fn overlap<'a>(one: &'a str, other: &'a str) -> Option<&'a str> {
     }
 }
 
+/// A path and its prefixes, longest first: `a.b.c`, `a.b`, `a`.
+pub fn prefixes(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |path| Some(path.rsplit_once('.')?.0))
+}
+
 /// The first part of a path.
 pub fn root(path: &str) -> &str {
     path.split('.').next().unwrap_or(path)
@@ -37,5 +42,6 @@ mod tests {
         assert_eq!(overlap("a", "a.b"), Some("a.b"));
         assert_eq!(overlap("a.b", "a.c"), None);
         assert_eq!(root("cbstate.history.loss"), "cbstate");
+        assert_eq!(prefixes("a.b.c").collect::<Vec<_>>(), ["a.b.c", "a.b", "a"]);
     }
 }

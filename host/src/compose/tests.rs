@@ -1,13 +1,15 @@
 //! Compositions of plain members: the rules one by one, then properties of random ones.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use fluxbay_plugin::abi::event;
 use proptest::prelude::*;
 
 use super::*;
 use crate::library::Kind;
-use crate::run_file::{Colours, Diagnostics, SourceKind, Sources, render};
+use crate::run_file::{Colours, SourceKind, Sources, render};
 
 fn callback(id: &str, reads: &[&str], writes: &[&str]) -> Member<'static> {
     let mut member = Member::new(Kind::Callback, id, &format!("callback/{id}"));
@@ -33,7 +35,7 @@ fn phase(id: &str, emits: &[&str]) -> Member<'static> {
 }
 
 fn run(members: Vec<Member<'static>>) -> Result<Composition, Vec<Problem>> {
-    compose(&Input { members, offers: Vec::new() })
+    compose(&Input { members, offers: Vec::new(), ranking: None })
 }
 
 fn ids(members: Vec<Member<'static>>) -> Vec<String> {
@@ -157,7 +159,7 @@ fn behaviour_42_a_cycle_is_told_with_its_path_and_every_reason() {
 }
 
 #[test]
-fn two_knots_are_two_cycles() {
+fn two_separate_cycles_are_two_problems() {
     let knot = |one: &str, two: &str| {
         let path = |name: &str| format!("cbstate.{name}");
         vec![
@@ -181,7 +183,7 @@ fn behaviour_43_a_read_of_callback_state_that_nobody_writes_names_who_would() {
         &["cbstate.metrics.epoch", "step.loss", "params", "cbstate"],
         &[],
     )];
-    let problems = compose(&Input { members, offers }).unwrap_err();
+    let problems = compose(&Input { members, offers, ranking: None }).unwrap_err();
     assert_eq!(
         problems,
         [Problem::MissingWriter {
@@ -254,12 +256,106 @@ fn behaviour_44_all_problems_are_told_together_with_the_lines_of_the_run_file() 
         let start = text.find(&format!("'{}'", member.id)).unwrap();
         member.place = Some(Place { source: id, start, end: start + member.id.len() + 2 });
     }
-    let input = Input { members, offers: Vec::new() };
-    let mut told = Diagnostics::new();
-    for problem in compose(&input).unwrap_err() {
-        told.push(problem.diagnostic(&input.members, &sources));
-    }
-    insta::assert_snapshot!(render(&told, Colours::Never));
+    let input = Input { members, offers: Vec::new(), ranking: None };
+    let found = diagnostics(&compose(&input).unwrap_err(), &input.members, &sources);
+    insta::assert_snapshot!(render(&found, Colours::Never));
+}
+
+/// The messages of the diagnostics.
+fn messages(members: Vec<Member<'static>>) -> Vec<String> {
+    let input = Input { members, offers: Vec::new(), ranking: None };
+    let problems = compose(&input).unwrap_err();
+    let found = diagnostics(&problems, &input.members, &Sources::new());
+    found.iter().map(|one| one.message.clone()).collect()
+}
+
+#[test]
+fn many_writers_of_a_path_are_one_problem_and_each_is_asked_once() {
+    let asked = Rc::new(Cell::new(0));
+    let writer = |at: usize, path: &str| {
+        let mut member = callback(&format!("c{at}"), &[], &[path]);
+        member.component = "callback/writer".to_owned();
+        let asked = Rc::clone(&asked);
+        member.resolve = Box::new(move |_, _| {
+            asked.set(asked.get() + 1);
+            Resolution::NotDefined
+        });
+        member
+    };
+    let members = || (0..1000).map(|at| writer(at, "cbstate.x"));
+    let problems = run(members().collect()).unwrap_err();
+    let all: Vec<usize> = (0..1000).collect();
+    assert_eq!(problems, [Problem::WriteConflict { writers: all, path: "cbstate.x".into() }]);
+    assert_eq!(asked.get(), 2000);
+    assert_eq!(
+        messages(members().collect()),
+        [
+            "`c0`, `c1`, `c2`, `c3`, `c4`, `c5`, `c6`, `c7` and 992 more all write `cbstate.x`, and none defines which runs first"
+        ]
+    );
+    // Two paths are two problems, in the order of the run file.
+    let two = (0..4).map(|at| writer(at, if at % 2 == 0 { "cbstate.b" } else { "cbstate.a" }));
+    let problems = run(two.collect()).unwrap_err();
+    let conflict = |writers: [usize; 2], path: &str| Problem::WriteConflict {
+        writers: writers.to_vec(),
+        path: path.to_owned(),
+    };
+    assert_eq!(problems, [conflict([0, 2], "cbstate.b"), conflict([1, 3], "cbstate.a")]);
+}
+
+#[test]
+fn instances_of_one_component_are_compared_by_their_own_answers() {
+    use Resolution::{NoConflict, NotDefined, RunFirst};
+    let of = |answers: &[Resolution]| -> Vec<Member<'static>> {
+        let member = |(at, answer): (usize, &Resolution)| {
+            let mut member = answering(callback(&format!("c{at}"), &[], &["cbstate.x"]), *answer);
+            member.component = "callback/writer".to_owned();
+            member
+        };
+        answers.iter().enumerate().map(member).collect()
+    };
+    // A single callback without an answer does not conflict with itself.
+    assert_eq!(ids(of(&[NoConflict, NotDefined, NoConflict])), ["c0", "c1", "c2"]);
+    assert_eq!(ids(of(&[NotDefined, RunFirst])), ["c1", "c0"]);
+    let problems = run(of(&[NotDefined, NoConflict, NotDefined])).unwrap_err();
+    let writers = vec![0, 2];
+    assert_eq!(problems, [Problem::WriteConflict { writers, path: "cbstate.x".into() }]);
+    assert_eq!(codes(of(&[RunFirst, RunFirst])), ["contradicting-answers"]);
+}
+
+#[test]
+fn long_lists_of_problems_are_cut_with_a_count() {
+    let members =
+        (0..10_000).map(|at| callback(&format!("c{at}"), &[&format!("cbstate.x{at}")], &[]));
+    let found = messages(members.collect());
+    assert_eq!(found.len(), 21);
+    assert!(found[0].starts_with("`c0` reads `cbstate.x0`"), "{}", found[0]);
+    assert_eq!(found[20], "9980 more problems of this kind");
+    // Each kind is counted apart.
+    let mut members: Vec<_> =
+        (0..30).map(|at| callback(&format!("c{at}"), &["cbstate.x"], &[])).collect();
+    members.push(on(callback("listener", &[], &[]), &["nothing"]));
+    let found = messages(members);
+    assert_eq!(found.len(), 22, "{found:?}");
+    assert!(found.iter().any(|message| message.contains("`nothing`")), "{found:?}");
+}
+
+#[test]
+fn many_cycles_are_reported_once_each() {
+    let knots = (0..300).flat_map(|knot| {
+        let path = |end: &str| format!("cbstate.{end}{knot}");
+        [("a", "b"), ("b", "a")]
+            .map(|(one, other)| callback(&format!("{one}{knot}"), &[&path(other)], &[&path(one)]))
+    });
+    // A callback behind the cycles is no cycle.
+    let last = callback("last", &["cbstate.a0"], &[]);
+    let problems = run(knots.chain([last]).collect()).unwrap_err();
+    assert_eq!(problems.len(), 300);
+    assert!(
+        problems
+            .iter()
+            .all(|problem| matches!(problem, Problem::Cycle { edges } if edges.len() == 2))
+    );
 }
 
 use crate::run_file::Place;

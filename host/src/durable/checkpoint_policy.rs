@@ -67,14 +67,14 @@ pub(super) struct Cause {
 }
 
 impl CheckpointPolicy {
-    pub(super) fn of(settings: &CheckpointSettings) -> CheckpointPolicy {
-        let better = match settings.better.as_str() {
-            "lower" => Better::Lower,
-            "higher" => Better::Higher,
-            _ => Better::of(&settings.metric),
-        };
+    /// The policy of the settings; `ranking` is the figure and direction that the metric of the
+    /// settings was resolved to, if checkpoints are ranked.
+    pub(super) fn of(
+        settings: &CheckpointSettings,
+        ranking: Option<(String, Better)>,
+    ) -> CheckpointPolicy {
         let count = settings.keep_best.max(usize::from(settings.restore_best));
-        let best = KeepBest { metric: settings.metric.clone(), better, count };
+        let best = ranking.map(|(metric, better)| KeepBest { metric, better, count });
         CheckpointPolicy {
             epochs: settings.every_epochs,
             steps: settings.every_steps,
@@ -84,7 +84,7 @@ impl CheckpointPolicy {
             on_signal: settings.on_signal,
             retention: Retention {
                 last: settings.keep_last,
-                best: (best.count > 0).then_some(best),
+                best: best.filter(|best| best.count > 0),
             },
             restore_best: settings.restore_best,
         }
@@ -160,7 +160,8 @@ mod tests {
 
     #[test]
     fn minutes_are_counted_from_the_last_checkpoint_by_a_monotonic_clock() {
-        let policy = CheckpointPolicy::of(&CheckpointSettings { every_minutes: 1.5, ..settings() });
+        let policy =
+            CheckpointPolicy::of(&CheckpointSettings { every_minutes: 1.5, ..settings() }, None);
         assert!(policy.watches_steps());
         assert_eq!(
             causes(&policy, &[(1, 0.0), (1000, 89.9), (1001, 90.0), (1002, 1e6)]),
@@ -179,11 +180,10 @@ mod tests {
 
     #[test]
     fn epochs_steps_the_end_and_signals_are_separate_causes() {
-        let policy = CheckpointPolicy::of(&CheckpointSettings {
-            every_epochs: 2,
-            every_steps: 10,
-            ..settings()
-        });
+        let policy = CheckpointPolicy::of(
+            &CheckpointSettings { every_epochs: 2, every_steps: 10, ..settings() },
+            None,
+        );
         assert_eq!(causes(&policy, &[(9, 1e6), (10, 0.0)]), [None, Some("steps")]);
         let time = Instant::now();
         let last = LastCheckpoint { epochs: 4, steps: 101, time, position: None };
@@ -201,7 +201,8 @@ mod tests {
 
     #[test]
     fn the_schedule_does_not_depend_on_checkpoints_of_other_causes() {
-        let policy = CheckpointPolicy::of(&CheckpointSettings { every_steps: 10, ..settings() });
+        let policy =
+            CheckpointPolicy::of(&CheckpointSettings { every_steps: 10, ..settings() }, None);
         let time = Instant::now();
         let due_from = |last: u64| {
             let last = LastCheckpoint { epochs: 0, steps: last, time, position: None };

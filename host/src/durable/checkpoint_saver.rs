@@ -71,7 +71,7 @@ impl CheckpointSaver {
         interrupt_at: Option<u64>,
     ) -> std::io::Result<Option<Rc<CheckpointSaver>>> {
         let Some(run_record) = record.get() else { return Ok(None) };
-        let policy = CheckpointPolicy::of(&session.run().checkpoints);
+        let policy = CheckpointPolicy::of(&session.run().checkpoints, session.composed().ranking());
         let runtime = session.runtime();
         let saver = Rc::new(CheckpointSaver {
             writer: RefCell::new(WriterThread::new(run_record.path().join(file::CHECKPOINTS))?),

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use fluxbay_plugin::abi::event;
+use fluxbay_plugin::abi::{entry::kind, event, metric::direction};
 
 use super::control::{Flow, Stop};
 use super::instance::{Identity, Instance, OnError, Prepared, Requested};
@@ -58,6 +58,14 @@ impl Runtime {
         let frame = self.setup.pop();
         let plugin_side = created
             .map_err(|error| self.create_error(&new.id, &prepared, error.reason().to_owned()))?;
+        let direction = match plugin_side.kind() {
+            kind::METRIC => {
+                plugin_side.call(self, Activity::Creating, |call| call.metric_direction()).map_err(
+                    |error| self.create_error(&new.id, &prepared, error.reason().to_owned()),
+                )?
+            }
+            _ => direction::UNKNOWN,
+        };
         let Some(mut frame) = frame else {
             return Err(self.create_error(&new.id, &prepared, "its setup was lost".into()));
         };
@@ -68,7 +76,7 @@ impl Runtime {
         }
         frame.requested.run_after.extend(frame.declared.run_after.iter().cloned());
         frame.requested.run_before.extend(frame.declared.run_before.iter().cloned());
-        let identity = Identity { number, id: new.id, on_error: new.on_error, owner };
+        let identity = Identity { number, id: new.id, on_error: new.on_error, owner, direction };
         let instance = Rc::new(Instance::new(
             identity,
             prepared,

@@ -1,6 +1,6 @@
 //! Instances of components: what the host knows of one.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -76,6 +76,41 @@ pub struct Requested {
     pub optimizer_state: Vec<String>,
     /// Hyper-parameters, by state path.
     pub hyper_parameters: Vec<String>,
+    /// Figures that it reports at the end of an epoch.
+    pub reports: Vec<ReportedFigure>,
+    /// Figures that it watches.
+    pub watches: Vec<WatchedFigure>,
+}
+
+/// A figure that an instance reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportedFigure {
+    /// Id or kind of the phase; empty for every phase that the instance handles.
+    pub phase: String,
+    /// Its name.
+    pub name: String,
+    /// A number of the contract's `metric::direction`.
+    pub direction: u32,
+}
+
+/// A figure that an instance watches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchedFigure {
+    /// Name of the figure.
+    pub metric: String,
+    /// Id or kind of the phase; empty for the phase that reports it.
+    pub phase: String,
+    /// A number of the contract's `metric::direction`; unknown for the declared one.
+    pub better: u32,
+}
+
+/// What a watched figure was resolved to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolvedFigure {
+    /// Id of the phase.
+    pub phase: String,
+    /// A number of the contract's `metric::direction`.
+    pub direction: u32,
 }
 
 /// It is being called.
@@ -106,6 +141,11 @@ pub struct Instance {
     pub requested: Requested,
     /// Instances that belong to it.
     pub children: Vec<Rc<Instance>>,
+    /// Which values of it are better, if it is a metric; a number of the contract's
+    /// `metric::direction`.
+    pub direction: u32,
+    /// What the figures that it watches were resolved to.
+    pub(super) watched: RefCell<Vec<ResolvedFigure>>,
     plugin_side: Arc<PluginInstance>,
     /// Standard events that it handles, one bit each.
     subscribed: u32,
@@ -121,6 +161,7 @@ pub(super) struct Identity {
     pub id: String,
     pub on_error: OnError,
     pub owner: Option<u32>,
+    pub direction: u32,
 }
 
 impl Instance {
@@ -146,6 +187,8 @@ impl Instance {
             declared: prepared.declared,
             requested,
             children,
+            direction: identity.direction,
+            watched: RefCell::default(),
             // Shared with the loader, whose threads use only what the contract allows there.
             #[expect(
                 clippy::arc_with_non_send_sync,

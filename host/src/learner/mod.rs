@@ -17,6 +17,7 @@ mod create;
 mod dispatch;
 mod epoch;
 pub mod events;
+mod figures;
 mod fit;
 pub mod instance;
 mod members;
@@ -51,7 +52,7 @@ mod tests;
 mod values;
 
 pub use control::{Ending, FitReport, Flow, Stop, StopKind, StopReason};
-pub use instance::{Components, Declared, Instance, OnError, Prepared, Requested};
+pub use instance::{Components, Declared, Instance, OnError, Prepared, Requested, ResolvedFigure};
 pub use roles::{LossSlot, ModelSlot, OptimizerSlot, PhaseSlot, Roles};
 pub use runtime::{Folders, Ports, Runtime, TIME_IS_UP};
 pub use setup::NewInstance;

@@ -71,7 +71,7 @@ pub const CONTRACT: ContractVersion = {
     ContractVersion::new(version.major as u16, version.minor as u16)
 };
 /// Ids of the host's extensions that plugins can require.
-pub const EXTENSIONS: &[&str] = &[];
+pub const EXTENSIONS: &[&str] = &[fluxbay_plugin::abi::figures::FIGURES_EXTENSION];
 
 /// Number of threads for `jobs` independent jobs, including the caller's: 1 to 8. The number of
 /// processors is queried once and only for several jobs, because that takes longer than a cache hit.

@@ -200,11 +200,18 @@ fn described(state: &RunState) -> String {
     }
 }
 
+/// Bytes of a run's name in a folder's name; file systems allow 255 for the whole.
+const LONGEST_NAME: usize = 200;
+
 /// A run's name as part of a folder's name.
 fn folder_name(name: &str) -> String {
-    let plain =
-        |ch: char| if ch.is_ascii_alphanumeric() || matches!(ch, '-' | '_') { ch } else { '-' };
-    let name: String = name.chars().take(60).map(plain).collect();
+    let plain = |ch: char| if ch.is_alphanumeric() || matches!(ch, '-' | '_') { ch } else { '-' };
+    let mut bytes = 0;
+    let fits = |ch: &char| {
+        bytes += ch.len_utf8();
+        bytes <= LONGEST_NAME
+    };
+    let name: String = name.chars().take(60).map(plain).take_while(fits).collect();
     if name.trim_matches('-').is_empty() { "run".to_owned() } else { name }
 }
 
@@ -252,6 +259,11 @@ mod tests {
             (0..3).map(|_| RunDirectory::fresh(runs.path(), "../my run").unwrap()).collect();
         assert!(all.iter().all(|run| run.path().parent() == Some(runs.path())));
         assert!(all[0].path().to_string_lossy().ends_with("-my-run"));
+        for (name, folder) in [("ü", "-ü"), ("größe/2 µm", "-größe-2-µm"), ("実験", "-実験")]
+        {
+            let run = RunDirectory::fresh(runs.path(), name).unwrap();
+            assert!(run.path().to_string_lossy().ends_with(folder), "{name}: {:?}", run.path());
+        }
         assert_ne!(all[0].path(), all[1].path());
     }
 }

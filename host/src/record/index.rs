@@ -124,7 +124,7 @@ impl RunEntry {
     /// # Errors
     /// If `metrics.jsonl` cannot be read.
     pub fn epoch_metrics(&self) -> Result<Vec<EpochMetric>, RecordError> {
-        read_summary(&self.path.join(file::METRICS)).map(|summary| summary.epoch_metrics)
+        read_summary(&self.path).map(|summary| summary.epoch_metrics)
     }
 
     /// The run with all defaults; empty if it cannot be read.

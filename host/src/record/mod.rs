@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 pub mod atomic;
+mod better;
 pub mod checkpoint;
 mod difference;
 mod directory;
@@ -34,6 +35,7 @@ pub mod tensors;
 mod timestamp;
 
 pub use self::{
+    better::{Better, Directions},
     difference::{Difference, Pairing, differences},
     directory::{RunDirectory, STATE},
     environment::Environment,
@@ -43,6 +45,6 @@ pub use self::{
     plugins::{PluginDifference, UsedPlugin, plugin_differences, used_plugins},
     run::{Marks, RunEnd, RunInputs, RunRecord, file},
     state::{RunState, Status},
-    summary::{Better, EpochMetric, PhaseTime},
+    summary::{EpochMetric, PhaseTime},
     timestamp::Timestamp,
 };

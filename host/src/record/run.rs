@@ -13,8 +13,8 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Environment, EpochMetric, Lines, PhaseTime, RecordError, RunDirectory, RunState, STATE, Status,
-    Timestamp, atomic,
+    Directions, Environment, EpochMetric, Lines, PhaseTime, RecordError, RunDirectory, RunState,
+    STATE, Status, Timestamp, atomic,
     line::{COLUMNS, event_json, metric_json, metric_row},
     summary::RunSummary,
     tensors,
@@ -31,6 +31,8 @@ pub mod file {
     pub const PLUGINS: &str = "plugins.lock";
     /// Host, hardware and command line.
     pub const ENVIRONMENT: &str = "environment.json";
+    /// Which values of each epoch metric are better, as far as that is declared.
+    pub const DIRECTIONS: &str = "directions.json";
     /// One metric value per line, as JSON.
     pub const METRICS: &str = "metrics.jsonl";
     /// The same values as a table.
@@ -61,6 +63,8 @@ pub struct RunInputs<'a> {
     pub plugins: &'a str,
     /// Host, hardware and command line.
     pub environment: &'a Environment,
+    /// Which values of each epoch metric are better.
+    pub directions: &'a Directions,
 }
 
 /// How a run ended, for `state.json`.
@@ -118,6 +122,7 @@ impl RunRecord {
         let mut environment = serde_json::to_vec_pretty(given.environment).unwrap_or_default();
         environment.push(b'\n');
         atomic::replace(&directory.file(file::ENVIRONMENT), &environment)?;
+        atomic::replace(&directory.file(file::DIRECTIONS), &given.directions.to_json())?;
         let lines = new_lines(&directory)?;
         RunRecord::with(directory, lines, RunState::begin())
     }
@@ -143,6 +148,7 @@ impl RunRecord {
         let mut environment = serde_json::to_vec_pretty(given.environment).unwrap_or_default();
         environment.push(b'\n');
         atomic::replace(&directory.file(file::ENVIRONMENT), &environment)?;
+        atomic::replace(&directory.file(file::DIRECTIONS), &given.directions.to_json())?;
         let lines = new_lines(&directory)?;
         let state =
             RunState { started: before.started, resumed: before.resumed + 1, ..RunState::begin() };
@@ -167,7 +173,7 @@ impl RunRecord {
         let before = RunState::read(&directory.file(STATE))?;
         let state =
             RunState { started: before.started, resumed: before.resumed + 1, ..RunState::begin() };
-        let summary = read_summary(&directory.file(file::METRICS))?;
+        let summary = read_summary(directory.path())?;
         let record = RunRecord::with(directory, [metrics, table, events], state)?;
         record.inner.borrow_mut().summary = summary;
         Ok(record)
@@ -186,7 +192,7 @@ impl RunRecord {
             events,
             state,
             state_written: now,
-            summary: RunSummary::default(),
+            summary: RunSummary::new(Directions::read(&directory.file(file::DIRECTIONS))),
             begun: now,
         };
         Ok(RunRecord { directory, inner: RefCell::new(inner) })
@@ -316,7 +322,8 @@ fn new_lines(directory: &RunDirectory) -> Result<[Lines; 3], RecordError> {
 }
 
 /// Reads the epoch metrics of a `metrics.jsonl`.
-pub(super) fn read_summary(path: &Path) -> Result<RunSummary, RecordError> {
+pub(super) fn read_summary(folder: &Path) -> Result<RunSummary, RecordError> {
+    let path = &folder.join(file::METRICS);
     #[derive(Deserialize)]
     struct Line {
         phase: String,
@@ -325,7 +332,7 @@ pub(super) fn read_summary(path: &Path) -> Result<RunSummary, RecordError> {
         name: String,
         value: serde_json::Value,
     }
-    let mut summary = RunSummary::default();
+    let mut summary = RunSummary::new(Directions::read(&folder.join(file::DIRECTIONS)));
     let lines = BufReader::new(File::open(path).map_err(RecordError::io("open", path))?).lines();
     for (number, line) in lines.enumerate() {
         let line = line.map_err(RecordError::io("read", path))?;
@@ -368,6 +375,7 @@ mod tests {
             resolved: "seed = 42\n",
             plugins: "",
             environment: &environment,
+            directions: &Directions::default(),
         };
         RunRecord::begin(RunDirectory::at(folder).unwrap(), &given).unwrap()
     }

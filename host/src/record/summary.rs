@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::Directions;
+
 /// One epoch metric of one phase.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EpochMetric {
@@ -11,46 +13,9 @@ pub struct EpochMetric {
     pub name: String,
     /// Last value, and its epoch.
     pub last: (f64, u64),
-    /// Best finite value, and the first epoch that reached it.
+    /// Best finite value, and the first epoch that reached it; none if it is unknown which values
+    /// are better.
     pub best: Option<(f64, u64)>,
-}
-
-/// Which values of a metric are better.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Better {
-    /// Lower values, as of a loss.
-    Lower,
-    /// Higher values, as of an accuracy.
-    Higher,
-}
-
-impl Better {
-    /// Guesses by the metric's name: lower for losses, errors and perplexities, else higher.
-    pub fn of(name: &str) -> Better {
-        let low = |word: &str| {
-            matches!(
-                word,
-                "loss"
-                    | "error"
-                    | "errors"
-                    | "mse"
-                    | "mae"
-                    | "rmse"
-                    | "perplexity"
-                    | "divergence"
-                    | "distance"
-            )
-        };
-        if name.split(['-', '/', '.', '_']).any(low) { Better::Lower } else { Better::Higher }
-    }
-
-    /// Whether `new` is better than `old`.
-    pub fn beats(self, new: f64, old: f64) -> bool {
-        match self {
-            Better::Lower => new < old,
-            Better::Higher => new > old,
-        }
-    }
 }
 
 /// Duration of the epochs of one phase.
@@ -67,19 +32,26 @@ pub struct PhaseTime {
 /// Collects both during a run.
 #[derive(Debug, Default)]
 pub(super) struct RunSummary {
+    pub(super) directions: Directions,
     pub(super) epoch_metrics: Vec<EpochMetric>,
     pub(super) times: Vec<PhaseTime>,
     open: Option<(String, Instant)>,
 }
 
 impl RunSummary {
+    /// An empty summary of figures with these directions.
+    pub(super) fn new(directions: Directions) -> RunSummary {
+        RunSummary { directions, ..RunSummary::default() }
+    }
+
     /// Adds the value of an epoch.
     pub(super) fn add(&mut self, phase: &str, name: &str, epoch: u64, value: f64) {
+        let better = self.directions.better(phase, name);
+        let candidate = (value.is_finite() && better.is_some()).then_some((value, epoch));
         let found = self
             .epoch_metrics
             .iter_mut()
             .find(|metric| metric.name == name && metric.phase == phase);
-        let candidate = value.is_finite().then_some((value, epoch));
         let Some(metric) = found else {
             self.epoch_metrics.push(EpochMetric {
                 phase: phase.to_owned(),
@@ -90,10 +62,12 @@ impl RunSummary {
             return;
         };
         metric.last = (value, epoch);
-        let better = Better::of(name);
-        if candidate
-            .is_some_and(|(new, _)| metric.best.is_none_or(|(old, _)| better.beats(new, old)))
-        {
+        let beats = |new: f64| match (metric.best, better) {
+            (Some((old, _)), Some(better)) => better.beats(new, old),
+            (None, _) => true,
+            (_, None) => false,
+        };
+        if candidate.is_some_and(|(new, _)| beats(new)) {
             metric.best = candidate;
         }
     }
@@ -121,16 +95,19 @@ impl RunSummary {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Better;
 
     #[test]
     fn the_best_is_the_first_of_the_best_finite_ones() {
         let mut summary = RunSummary::default();
+        summary.directions.set("training", "top-5-accuracy", Better::Higher);
         for (epoch, loss) in
             [(1, f64::NAN), (2, 0.5), (3, 0.25), (4, 0.25), (5, f64::NEG_INFINITY), (6, 0.75)]
         {
             summary.add("training", "loss", epoch, loss);
             summary.add("training", "top-5-accuracy", epoch, loss);
             summary.add("validation", "loss", epoch, -loss);
+            summary.add("validation", "unknown", epoch, loss);
         }
         let best = |index: usize| summary.epoch_metrics[index].best;
         assert_eq!(
@@ -138,7 +115,7 @@ mod tests {
             (Some((0.25, 3)), Some((0.75, 6)), Some((-0.75, 6)))
         );
         assert_eq!(summary.epoch_metrics[0].last, (0.75, 6));
-        assert_eq!(Better::of("smooth-loss"), Better::Lower);
-        assert_eq!(Better::of("lossless"), Better::Higher);
+        // Without a direction there is no best.
+        assert_eq!(best(3), None);
     }
 }

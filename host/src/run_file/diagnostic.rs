@@ -5,6 +5,7 @@
 //! [`super::render()`]) or serialised for `--json`.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use serde::Serialize;
 
@@ -115,6 +116,9 @@ impl Diagnostic {
 #[serde(transparent)]
 pub struct Diagnostics {
     list: Vec<Diagnostic>,
+    /// Indices of the diagnostics by message, file, line and column, to find duplicates.
+    #[serde(skip)]
+    indices: HashMap<(String, Option<(String, usize, usize)>), Vec<usize>>,
 }
 
 impl Diagnostics {
@@ -125,7 +129,11 @@ impl Diagnostics {
 
     /// Adds a problem, unless an equal one was added before.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        if !self.list.contains(&diagnostic) {
+        let place = diagnostic.location.as_ref();
+        let place = place.map(|place| (place.file.clone(), place.line, place.column));
+        let alike = self.indices.entry((diagnostic.message.clone(), place)).or_default();
+        if !alike.iter().any(|at| self.list[*at] == diagnostic) {
+            alike.push(self.list.len());
             self.list.push(diagnostic);
         }
     }

@@ -19,6 +19,9 @@ pub enum Colours {
     Always,
 }
 
+/// Number of diagnostics that are printed.
+const MOST_SHOWN: usize = 100;
+
 /// Most characters of a source line that are shown; longer lines are cut around the place.
 const WINDOW: usize = 120;
 
@@ -26,9 +29,13 @@ const WINDOW: usize = 120;
 pub fn render(diagnostics: &Diagnostics, colours: Colours) -> String {
     let paint = Paint(colours);
     let mut out = String::new();
-    for diagnostic in diagnostics.iter() {
+    for diagnostic in diagnostics.iter().take(MOST_SHOWN) {
         render_one(&mut out, diagnostic, paint);
         out.push('\n');
+    }
+    let left_out = diagnostics.iter().count().saturating_sub(MOST_SHOWN);
+    if left_out > 0 {
+        let _ = writeln!(out, "{left_out} more are not shown\n");
     }
     let (errors, warnings) = (diagnostics.errors(), diagnostics.warnings());
     if errors + warnings > 0 {

@@ -33,6 +33,22 @@ pub struct Source {
     pub kind: SourceKind,
     /// The whole text.
     pub text: String,
+    /// First byte of each line.
+    line_starts: Vec<usize>,
+}
+
+impl Source {
+    fn new(name: String, kind: SourceKind, text: String) -> Self {
+        let newlines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let line_starts = std::iter::once(0).chain(newlines.map(|(at, _)| at + 1)).collect();
+        Self { name, kind, text, line_starts }
+    }
+
+    /// Number of the line with a byte, from 1, and its first byte.
+    fn line(&self, byte: usize) -> (usize, usize) {
+        let line = self.line_starts.partition_point(|start| *start <= byte).max(1);
+        (line, self.line_starts[line - 1])
+    }
 }
 
 /// Number of a source within its [`Sources`].
@@ -85,7 +101,7 @@ impl Sources {
         kind: SourceKind,
         text: impl Into<String>,
     ) -> SourceId {
-        self.list.push(Source { name: name.into(), kind, text: text.into() });
+        self.list.push(Source::new(name.into(), kind, text.into()));
         SourceId(u32::try_from(self.list.len() - 1).unwrap_or(u32::MAX))
     }
 
@@ -119,9 +135,8 @@ impl Sources {
         let text = source.text.as_str();
         let start = floor_boundary(text, place.start);
         let end = floor_boundary(text, place.end).max(start);
-        let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
+        let (line, line_start) = source.line(start);
         let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
-        let line = text[..start].bytes().filter(|b| *b == b'\n').count() + 1;
         let shown = text[line_start..line_end].trim_end_matches('\r');
         let column = text[line_start..start].chars().count() + 1;
         let marked = text[start..end.min(line_end)].chars().count().max(1);

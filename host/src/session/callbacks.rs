@@ -6,8 +6,9 @@ use std::rc::Rc;
 use serde_json::Value as Json;
 
 use super::Session;
-use super::members::{member, offers};
-use crate::compose::{Input, compose};
+use super::composed::ranking;
+use super::members::{member, offers, set_watched};
+use crate::compose::{self, Input};
 use crate::learner::{Instance, NewInstance, Stop};
 use crate::library::Kind;
 use crate::run_file::Diagnostics;
@@ -177,20 +178,28 @@ impl Session {
                 .filter(|spec| spec.component_id() == callback.component);
             member(&self.composed.runtime, callback, spec, "")
         }));
-        let input = Input { members, offers: offers(self.composed.plugins.catalog()) };
-        match compose(&input) {
-            Ok(composition) => Ok(composition
-                .order
-                .iter()
-                .filter_map(|&index| callbacks.get(index.checked_sub(others)?).cloned())
-                .collect()),
-            Err(problems) => {
-                let mut diagnostics = Diagnostics::new();
-                problems.iter().for_each(|problem| {
-                    diagnostics.push(problem.diagnostic(&input.members, &self.run().sources))
-                });
-                Err(ChangeError::Composition(diagnostics))
+        let input = Input {
+            members,
+            offers: offers(self.composed.plugins.catalog()),
+            ranking: ranking(self.run()),
+        };
+        match compose::compose(&input) {
+            Ok(composition) => {
+                let watched = composition.figures.watched.iter().skip(others);
+                for (callback, resolved) in callbacks.iter().zip(watched) {
+                    set_watched(callback, resolved);
+                }
+                Ok(composition
+                    .order
+                    .iter()
+                    .filter_map(|&index| callbacks.get(index.checked_sub(others)?).cloned())
+                    .collect())
             }
+            Err(problems) => Err(ChangeError::Composition(compose::diagnostics(
+                &problems,
+                &input.members,
+                &self.run().sources,
+            ))),
         }
     }
 }

@@ -7,20 +7,24 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::members::{member, offers, stand_in};
+use super::data_problems;
+use super::members::{member, offers, set_watched, stand_in};
+use super::places::{faulty_setting, given_at, placed};
 use super::plugins::LoadedPlugins;
 use super::{SavedData, Session, Surroundings};
 use crate::breadcrumb::Activity;
-use crate::compose::{Composition, Input, Member, compose};
+use crate::compose::figures::Watched;
+use crate::compose::{self, Composition, Input, Member, Ranking};
 use crate::learner::ports::{Data, PhaseKind};
 use crate::learner::{
     Folders, Instance, LossSlot, ModelSlot, NewInstance, OptimizerSlot, PhaseSlot, Ports, Roles,
     Runtime, Stop,
 };
-use crate::library::{Catalog, Kind};
+use crate::library::{Catalog, Kind, escape};
 use crate::loader::{Loader, PluginSamples};
+use crate::record::{Better, Directions};
 use crate::run_file::{
-    DEFAULT_CALLBACKS, Device, Diagnostic, Diagnostics, InstanceSpec, Named, Origin, PhaseData,
+    DEFAULT_CALLBACKS, Device, Diagnostic, Diagnostics, InstanceSpec, Named, PhaseData,
     RunDescription,
 };
 use crate::tensor::{Engine, EngineOptions};
@@ -81,27 +85,38 @@ impl Composed {
         let phase_kinds = builder.phase_kinds();
         let Builder { mut diagnostics, mut instances, mut members, .. } = builder;
         remove_wrapped_defaults(&runtime, &mut run, &mut instances, &mut members);
-        let input = Input { members, offers: offers(plugins.catalog()) };
-        let composition = match compose(&input) {
-            Ok(composition) => Some(composition),
+        let input = Input { members, offers: offers(plugins.catalog()), ranking: ranking(&run) };
+        let composition = match compose::compose(&input) {
+            Ok(composition) => {
+                let doubts = &composition.figures.doubts;
+                let doubts = compose::diagnostics(doubts, &input.members, &run.sources);
+                for doubt in doubts.iter() {
+                    let help = doubt.help.as_deref().unwrap_or_default();
+                    log::warn!("{}; {}", escape::text(&doubt.message), escape::text(help));
+                }
+                Some(composition)
+            }
             Err(problems) => {
-                problems.iter().for_each(|problem| {
-                    diagnostics.push(problem.diagnostic(&input.members, &run.sources))
-                });
+                diagnostics.append(compose::diagnostics(&problems, &input.members, &run.sources));
                 None
             }
         };
         drop(input);
         let instances: Option<Vec<Rc<Instance>>> = instances.into_iter().collect();
         match (composition, instances) {
-            (Some(composition), Some(instances)) if !diagnostics.has_errors() => Ok(Composed {
-                runtime,
-                plugins,
-                run,
-                composition: RefCell::new(composition),
-                instances,
-                phase_kinds,
-            }),
+            (Some(composition), Some(instances)) if !diagnostics.has_errors() => {
+                for (instance, resolved) in instances.iter().zip(&composition.figures.watched) {
+                    set_watched(instance, resolved);
+                }
+                Ok(Composed {
+                    runtime,
+                    plugins,
+                    run,
+                    composition: RefCell::new(composition),
+                    instances,
+                    phase_kinds,
+                })
+            }
             _ => Err(diagnostics),
         }
     }
@@ -119,6 +134,20 @@ impl Composed {
     /// Order, reasons and dispatch lists; indices are those of [`Composed::instances`].
     pub fn composition(&self) -> std::cell::Ref<'_, Composition> {
         self.composition.borrow()
+    }
+
+    /// The figure that checkpoints are ranked by, as `PHASE/NAME`, and its direction; none if
+    /// `[checkpoints]` keeps no best ones.
+    pub fn ranking(&self) -> Option<(String, Better)> {
+        let resolved = self.composition.borrow().figures.ranking.clone()?;
+        let metric = &self.run.checkpoints.metric;
+        let name = metric.split_once('/').map_or(metric.as_str(), |(_, name)| name);
+        Some((format!("{}/{name}", resolved.phase), resolved.better))
+    }
+
+    /// Which values of each declared figure are better.
+    pub fn directions(&self) -> Directions {
+        self.composition.borrow().figures.directions()
     }
 
     /// The instances in the order of the run description's sections: data, models, losses,
@@ -180,7 +209,11 @@ impl Composed {
                     Ok(frozen) if frozen.is_empty() => {}
                     Ok(frozen) => log::info!("frozen: {}", frozen.join(", ")),
                     Err(text) => {
-                        return Err(faulty_setting(session.run(), "fine-tuning.freeze", text));
+                        return Err(faulty_setting(
+                            session.run(),
+                            "fine-tuning.freeze",
+                            text.into(),
+                        ));
                     }
                 }
                 Ok(session)
@@ -214,12 +247,24 @@ impl Composed {
         };
         let loader = Loader::open(Arc::new(samples), self.run.loader.clone(), self.run.run.seed)
             .map_err(|error| unusable(&error))?;
+        let problems = data_problems::find(&self.run, self.plugins.catalog(), &loader);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
         let saved = SavedData {
             component: spec.component_id(),
             summary: loader.summary(),
             learnt: loader.learnt().map_err(|error| unusable(&error))?,
         };
         Ok(Some((loader, saved)))
+    }
+
+    /// Opens the data and closes it again, to find its problems without building the models.
+    ///
+    /// # Errors
+    /// The data cannot be opened, or a phase reads a split without batches.
+    pub fn check_data(&self) -> Result<(), Diagnostics> {
+        self.open_data().map(drop)
     }
 
     fn roles(&self) -> Result<Roles, Stop> {
@@ -342,29 +387,18 @@ fn runtime(
     Ok(runtime)
 }
 
-/// A setting that cannot be applied, with its place in the run file.
-pub(super) fn faulty_setting(run: &RunDescription, key: &str, text: String) -> Diagnostics {
-    let mut diagnostics = Diagnostics::new();
-    let place =
-        run.origins.iter().find(|(known, _)| known.starts_with(key)).and_then(|(_, origin)| {
-            match origin {
-                Origin::Given(place) => Some(*place),
-                _ => None,
-            }
-        });
-    let diagnostic = Diagnostic::error("fine-tuning", text);
-    diagnostics.push(match place {
-        Some(place) => diagnostic.at(&run.sources, place, ""),
-        None => diagnostic,
-    });
-    diagnostics
-}
-
-fn placed(diagnostic: Diagnostic, run: &RunDescription, spec: Option<&InstanceSpec>) -> Diagnostic {
-    match spec.and_then(|spec| spec.place) {
-        Some(place) => diagnostic.at(&run.sources, place, ""),
-        None => diagnostic,
-    }
+/// The figure that `[checkpoints]` ranks by.
+pub(super) fn ranking(run: &RunDescription) -> Option<Ranking> {
+    let settings = &run.checkpoints;
+    let (phase, metric) = settings.metric.split_once('/').unwrap_or(("", &settings.metric));
+    let watched = Watched {
+        metric: metric.to_owned(),
+        phase: phase.to_owned(),
+        better: Better::named(&settings.better),
+    };
+    let place = given_at(run, "checkpoints.metric");
+    let ranks = settings.keep_best > 0 || settings.restore_best;
+    ranks.then_some(Ranking { watched, place })
 }
 
 fn instance_refused(run: &RunDescription, spec: Option<&InstanceSpec>, stop: &Stop) -> Diagnostic {

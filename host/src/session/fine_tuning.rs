@@ -5,7 +5,7 @@ use std::path::Path;
 
 use candle_core::Tensor;
 
-use super::composed::faulty_setting;
+use super::places::{Fault, faulty_setting};
 use super::{ParameterSummary, Session};
 use crate::library::escape;
 use crate::record::tensors;
@@ -125,7 +125,7 @@ impl Session {
         self.load_file().map_err(|text| faulty_setting(self.run(), "fine-tuning.from", text))
     }
 
-    fn load_file(&self) -> Result<Option<FineTuningReport>, String> {
+    fn load_file(&self) -> Result<Option<FineTuningReport>, Fault> {
         let settings = &self.run().fine_tuning;
         if settings.from.is_empty() {
             return Ok(None);
@@ -137,8 +137,10 @@ impl Session {
             tensors::decode(&bytes).map_err(|error| format!("{} {error}", escape::path(&path)))?;
         let report = self.load_parameters(file, settings)?;
         if report.taken.is_empty() || (settings.strict && !report.is_complete()) {
-            let help = "rename parameters with `map = [\"OLD=NEW\"]` in [fine-tuning]";
-            return Err(format!("{}: {}\n{help}", escape::path(&path), report.text()));
+            return Err(Fault {
+                text: format!("{}: {}", escape::path(&path), report.text()),
+                help: Some("rename parameters with `map = [\"OLD=NEW\"]` in [fine-tuning]"),
+            });
         }
         Ok(Some(report))
     }

@@ -2,12 +2,14 @@
 
 use std::rc::Rc;
 
-use fluxbay_plugin::abi::callback::resolution;
+use fluxbay_plugin::abi::{callback::resolution, metric::direction};
 
 use super::plugins::{declared, kind_of};
+use crate::compose::figures::{Reported, Resolved, Watched};
 use crate::compose::{Access, Member, Offer, Resolution};
-use crate::learner::{Instance, Runtime};
+use crate::learner::{Instance, ResolvedFigure, Runtime};
 use crate::library::{Catalog, ComponentManifest, Kind};
+use crate::record::Better;
 use crate::run_file::InstanceSpec;
 
 /// The member for a created instance.
@@ -43,12 +45,52 @@ fn gather(instance: &Instance, member: &mut Member<'_>) {
     add(&mut member.access.writes, &instance.requested.writes);
     add(&mut member.run_after, &instance.requested.run_after);
     add(&mut member.run_before, &instance.requested.run_before);
+    member.reports.extend(instance.requested.reports.iter().map(|figure| Reported {
+        phase: figure.phase.clone(),
+        name: figure.name.clone(),
+        better: better(figure.direction),
+    }));
+    member.watches.extend(instance.requested.watches.iter().map(|figure| Watched {
+        metric: figure.metric.clone(),
+        phase: figure.phase.clone(),
+        better: better(figure.better),
+    }));
     for child in &instance.children {
         if !member.stands_for.contains(&child.component) {
             member.stands_for.push(child.component.clone());
         }
         gather(child, member);
     }
+}
+
+/// The direction with a number of the contract.
+fn better(number: u32) -> Option<Better> {
+    match number {
+        direction::LOWER => Some(Better::Lower),
+        direction::HIGHER => Some(Better::Higher),
+        _ => None,
+    }
+}
+
+/// Sets what the figures that an instance and its children watch were resolved to, in the order in
+/// which [`member`] lists them. Returns the rest of `resolved`.
+pub fn set_watched<'a>(instance: &Instance, resolved: &'a [Resolved]) -> &'a [Resolved] {
+    let (own, mut rest) = resolved.split_at(instance.requested.watches.len().min(resolved.len()));
+    instance.set_watched(
+        own.iter()
+            .map(|figure| ResolvedFigure {
+                phase: figure.phase.clone(),
+                direction: match figure.better {
+                    Better::Lower => direction::LOWER,
+                    Better::Higher => direction::HIGHER,
+                },
+            })
+            .collect(),
+    );
+    for child in &instance.children {
+        rest = set_watched(child, rest);
+    }
+    rest
 }
 
 /// The conflict resolution of the instance, or of the first child that defines one.

@@ -55,8 +55,10 @@
 mod callbacks;
 pub mod checkpoint;
 mod composed;
+mod data_problems;
 mod fine_tuning;
 mod members;
+mod places;
 pub(crate) mod plugins;
 mod preview;
 mod saved_data;

@@ -18,6 +18,7 @@ plugin! {
     summary: "The standard losses: cross-entropy, binary cross-entropy, focal, Kullback-Leibler divergence, mean squared and absolute error, Huber.",
     loss "cross-entropy" => CrossEntropy {
         summary: "Softmax cross-entropy of logits against class labels or class probabilities.",
+        targets: ["classes", "probabilities"],
         example: "[loss]\ncomponent = \"cross-entropy\"\nlabel-smoothing = 0.1\n",
     },
     loss "bce-with-logits" => BinaryCrossEntropy {
@@ -37,14 +38,17 @@ plugin! {
     },
     loss "mse" => MeanSquaredError {
         summary: "Mean squared error.",
+        targets: ["numbers", "probabilities"],
         example: "[loss]\ncomponent = \"mse\"\n",
     },
     loss "mae" => MeanAbsoluteError {
         summary: "Mean absolute error.",
+        targets: ["numbers", "probabilities"],
         example: "[loss]\ncomponent = \"mae\"\n",
     },
     loss "huber" => Huber {
         summary: "Squared error up to delta, absolute error above.",
+        targets: ["numbers", "probabilities"],
         example: "[loss]\ncomponent = \"huber\"\ndelta = 1.0\n",
     },
 }

@@ -69,6 +69,14 @@ pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     };
     let directory = match (&temporary, &arguments.run_dir) {
         (Some(temporary), _) => RunDirectory::at(temporary.path()),
+        // Plugins get the path as text.
+        (None, Some(path)) if path.to_str().is_none() => {
+            let text = format!(
+                "the name of the run folder {} is not valid UTF-8: choose another one",
+                escape::path(path)
+            );
+            return Err(Failure::new(Exit::Configuration, text));
+        }
         (None, Some(path)) => RunDirectory::at(path),
         (None, None) => RunDirectory::fresh(RUNS.as_ref(), &run.run.name),
     };

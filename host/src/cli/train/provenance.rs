@@ -22,11 +22,13 @@ pub(super) fn with_given<T>(session: &Session, begin: impl FnOnce(&RunInputs<'_>
     let environment =
         Environment::gather(threads(run), &String::from(run.run.device), run.run.seed);
     let (run_files, resolved, plugins) = (run_files(run), run.to_toml(), plugins_lock(session));
+    let directions = session.composed().directions();
     begin(&RunInputs {
         run_files: &run_files,
         resolved: &resolved,
         plugins: &plugins,
         environment: &environment,
+        directions: &directions,
     })
 }
 

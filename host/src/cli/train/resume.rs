@@ -299,6 +299,8 @@ fn record(
     atomic::replace(&directory.file(file::RESOLVED), session.run().to_toml().as_bytes())
         .map_err(failed)?;
     atomic::replace(&directory.file(file::PLUGINS), plugins.as_bytes()).map_err(failed)?;
+    let directions = session.composed().directions().to_json();
+    atomic::replace(&directory.file(file::DIRECTIONS), &directions).map_err(failed)?;
     let folder = directory.file(file::CHECKPOINTS);
     let record = RunRecord::resume(directory, Some(&marks)).map_err(failed)?;
     // Newer checkpoints are not part of the run any more.

@@ -185,6 +185,10 @@ pub struct ComponentManifest {
     /// For a phase: `training`, `validation` or `other`; otherwise empty.
     #[serde(default)]
     pub phase_kind: String,
+    /// For a loss: the targets that it takes, of `classes`, `probabilities` and `numbers`; empty if
+    /// that is not declared.
+    #[serde(default)]
+    pub targets: Vec<String>,
     /// Hyper-parameters that can be set on it during a run.
     #[serde(default)]
     pub hyper_parameters: Vec<String>,

@@ -49,6 +49,7 @@ impl Retention {
             let mut ranked: Vec<(f64, &PathBuf)> = mine
                 .iter()
                 .filter_map(|(path, about)| Some((*about.metrics.get(&best.metric)?, *path)))
+                .filter(|(value, _)| !value.is_nan())
                 .collect();
             ranked.sort_by(|(a, _), (b, _)| {
                 let ascending = a.total_cmp(b);

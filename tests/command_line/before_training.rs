@@ -1,0 +1,88 @@
+//! Problems that are reported before the first step: by `train`, by its dry run and by `compose`.
+
+use std::path::Path;
+
+use fluxbay_tests::{Finished, fluxbay, plugin_dir, run, scratch, write};
+
+/// The three commands that report problems of a run.
+const COMMANDS: [&[&str]; 3] =
+    [&["train", "--run-dir", "out"], &["train", "--dry-run"], &["compose"]];
+
+/// Runs the three commands; each must fail with 2 and all parts of the message, and train nothing.
+fn refused(dir: &Path, plugins: &Path, arguments: &[&str], parts: &[&str]) {
+    for command in COMMANDS {
+        let finished: Finished = run(fluxbay(dir, plugins).args(command).args(arguments));
+        assert_eq!(finished.code, Some(2), "{command:?} {arguments:?}: {}", finished.stderr);
+        for part in parts {
+            assert!(finished.stderr.contains(part), "{part} is missing in\n{}", finished.stderr);
+        }
+        assert!(!dir.join("out").exists(), "{command:?} {arguments:?} left a record");
+    }
+}
+
+/// A table with a feature and a target.
+fn table(dir: &Path, name: &str, target: impl Fn(usize) -> String) {
+    let rows: String = (0..100).map(|row| format!("{row},{}\n", target(row))).collect();
+    write(dir, name, &format!("a,y\n{rows}"));
+}
+
+const CSV: &str = "
+[run]
+epochs = 1
+[data]
+component = 'csv'
+path = 'table.csv'
+target = 'y'
+[loader]
+batch-size = 10
+validation = 0.2
+[model]
+component = 'mlp'
+[loss]
+component = 'cross-entropy'
+[optimizer]
+component = 'sgd'
+";
+
+#[test]
+fn a_split_without_samples() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    table(dir.path(), "table.csv", |row| ["no", "yes"][row % 2].to_owned());
+    write(dir.path(), "csv.toml", CSV);
+    let none = "phase `validation` reads the validation data, but there is none";
+    let parts = [none, "loader.validation = 0.2", "--remove validation"];
+    refused(dir.path(), plugins.path(), &["--set", "loader.validation=0.0"], &parts);
+    refused(dir.path(), plugins.path(), &["csv.toml", "--set", "loader.validation=0.0"], &parts);
+    let training = ["--set", "loader.validation=0.0", "--remove", "validation"];
+    let dry = run(fluxbay(dir.path(), plugins.path()).args(["train", "--dry-run"]).args(training));
+    assert_eq!(dry.code, Some(0), "{}", dry.stderr);
+    let composed = run(fluxbay(dir.path(), plugins.path()).args([
+        "compose",
+        "--no-data",
+        "--set",
+        "loader.validation=0.0",
+    ]));
+    assert_eq!(composed.code, Some(0), "{}", composed.stderr);
+}
+
+#[test]
+fn targets_that_the_loss_does_not_take() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    write(dir.path(), "csv.toml", CSV);
+    // Whole numbers that look like a regression, without `task`.
+    table(dir.path(), "table.csv", |row| (row % 25).to_string());
+    let numbers = [
+        "the loss `cross-entropy` takes class labels or rows of class probabilities",
+        "the target `y` of the data set `csv` is one number per sample (f32)",
+        "set `task = \"classification\"` in [data]",
+    ];
+    refused(dir.path(), plugins.path(), &["csv.toml"], &numbers);
+    let task = ["train", "csv.toml", "--set", "data.task=classification", "--dry-run"];
+    let fixed = run(fluxbay(dir.path(), plugins.path()).args(task));
+    assert_eq!(fixed.code, Some(0), "{}", fixed.stderr);
+    table(dir.path(), "table.csv", |row| format!("{row}.5"));
+    refused(dir.path(), plugins.path(), &["csv.toml"], &numbers);
+    // The reverse: labels for a loss of numbers.
+    let labels = ["the loss `mse` takes numbers", "has labels of 10 classes (u32)"];
+    refused(dir.path(), plugins.path(), &["--set", "loss.component=mse"], &labels);
+}
