@@ -1,5 +1,7 @@
 //! What operations compute with: the backend, the random streams, the mode.
 
+use std::cell::Cell;
+
 use candle_core::DType;
 
 use super::backend::Backend;
@@ -42,6 +44,8 @@ pub(crate) struct Context {
     pub backend: Box<dyn Backend>,
     pub random: Random,
     pub mode: Mode,
+    /// Bytes of large tensors that fit without asking the backend.
+    pub allowance: Cell<u64>,
 }
 
 impl Context {
@@ -69,12 +73,18 @@ impl Context {
     #[inline(never)]
     fn admit_large(&self, dtype: DType, dims: &[usize]) -> Result<()> {
         let bytes = self.addressable(dtype, dims)?;
-        self.backend.fits(bytes).map_err(|left| {
+        if let Some(left) = self.allowance.get().checked_sub(bytes as u64) {
+            self.allowance.set(left);
+            return Ok(());
+        }
+        let allowance = self.backend.fits(bytes).map_err(|left| {
             let left = left.map_or_else(String::new, |left| format!("; {left} are available"));
             TensorError::request(format!(
                 "there is no memory for a tensor of shape {dims:?} of {dtype:?}, which takes {bytes} bytes{left}"
             ))
-        })
+        })?;
+        self.allowance.set(allowance);
+        Ok(())
     }
 
     /// Bytes of a tensor.

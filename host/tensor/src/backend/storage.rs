@@ -52,14 +52,14 @@ pub trait Storage {
     /// If the device has no memory left.
     fn concatenate(&self, parts: &[&Value], dim: usize) -> Result<Value>;
 
-    /// Whether a buffer of this size can be allocated; the error is the number of bytes that are
-    /// left, if it is known. Called for large buffers only. By default each fits.
+    /// Whether a buffer of this size can be allocated. Returns how many bytes of further large
+    /// buffers can be allocated before the next call. By default every buffer fits.
     ///
     /// # Errors
-    /// If it does not fit.
-    fn fits(&self, bytes: usize) -> Result<(), Option<u64>> {
+    /// If it does not fit: the number of bytes that are left, if it is known.
+    fn fits(&self, bytes: usize) -> Result<u64, Option<u64>> {
         let _ = bytes;
-        Ok(())
+        Ok(u64::MAX)
     }
 
     /// The only element as a number.

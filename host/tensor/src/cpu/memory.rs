@@ -3,14 +3,16 @@
 use std::fs;
 
 /// Whether a block of this size can be used: the system has the memory, and this process may map it.
-/// The error is how much there is, if that is known.
-pub(crate) fn fits(bytes: usize) -> Result<(), Option<u64>> {
-    match available() {
-        Some(available) if bytes as u64 > available => return Err(Some(available)),
-        _ => {}
+/// Returns how many bytes can be allocated before it is worth asking again; the error is how much
+/// memory there is, if that is known.
+pub(crate) fn fits(bytes: usize) -> Result<u64, Option<u64>> {
+    let available = available();
+    if available.is_some_and(|available| bytes as u64 > available) {
+        return Err(available);
     }
     // The block is mapped and released again: limits of the process are noticed, no page is touched.
-    Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| None)
+    Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| None)?;
+    Ok(available.map_or(0, |available| (available - bytes as u64) / 2))
 }
 
 /// An upper bound of the memory that a block can have: what the system or the control group has

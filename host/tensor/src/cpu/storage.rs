@@ -64,7 +64,7 @@ impl Storage for Cpu {
         }))
     }
 
-    fn fits(&self, bytes: usize) -> Result<(), Option<u64>> {
+    fn fits(&self, bytes: usize) -> Result<u64, Option<u64>> {
         memory::fits(bytes)
     }
 

@@ -9,6 +9,7 @@ mod gradients;
 mod parameters;
 mod tensors;
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -97,6 +98,7 @@ impl Engine {
                 backend: backend(pool.clone()),
                 random: Random::new(options.seed),
                 mode: Mode { recording: Recording::On, behaviour: Behaviour::Training },
+                allowance: Cell::new(0),
             },
             pool,
             slots: Slots::default(),

@@ -42,7 +42,7 @@ impl Storage for Reference {
         Ok(())
     }
 
-    fn fits(&self, bytes: usize) -> Result<(), Option<u64>> {
+    fn fits(&self, bytes: usize) -> Result<u64, Option<u64>> {
         // Each element takes 8 bytes here.
         crate::cpu::memory::fits(bytes.saturating_mul(8).min(isize::MAX as usize))
     }
