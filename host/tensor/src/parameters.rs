@@ -1,8 +1,8 @@
-//! Parameters and buffers of models: identity, first values, order.
+//! Parameters and buffers of models: identity, initial values, order.
 //!
-//! A parameter belongs to a model and has a dotted path; its first values depend on the seed, the
-//! model's name and the path alone, never on the order in which parameters are made. Listings
-//! follow (model, path).
+//! A parameter belongs to a model and has a dotted path. Its initial values depend on the seed, the
+//! model's name and the path only, not on the order of creation. Listings are ordered by (model,
+//! path).
 
 use candle_core::{DType, Device, Tensor};
 use fluxbay_plugin::abi::handle::Handle;
@@ -11,7 +11,7 @@ use fluxbay_plugin::abi::tensor::init as code;
 use super::error::Result as TensorResult;
 use super::random::{Random, normal_f64, unit_f64};
 
-/// First values of a parameter.
+/// Initial values of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Init {
     /// All one value.
@@ -79,7 +79,7 @@ pub enum Kind {
     Buffer,
 }
 
-/// One parameter as listings show it.
+/// One parameter in a listing.
 #[derive(Clone, Copy, Debug)]
 pub struct ParameterInfo<'a> {
     /// Its number: stable for the engine's life, in the order of creation.

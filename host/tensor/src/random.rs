@@ -37,12 +37,12 @@ pub fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
 pub struct RandomState {
     /// The run's seed.
     pub seed: u64,
-    /// How many blocks of four words each named stream has given out.
+    /// How many blocks of four words were taken from each named stream.
     pub counters: BTreeMap<String, u64>,
 }
 
-/// A stretch of random words that was reserved from a stream: any of them can be computed, in any
-/// order, on any thread.
+/// Random words that were reserved from a stream: each can be computed in any order and on any
+/// thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Words {
     key: [u32; 2],
@@ -144,8 +144,7 @@ impl Random {
         Some(words)
     }
 
-    /// Words that belong to a name alone: the same however often and in whatever order they are
-    /// asked for.
+    /// Words that depend on the seed and a name only.
     pub fn named(&self, name: &str) -> Words {
         Words { key: self.key(), stream: identity(name), first: 0 }
     }
@@ -160,7 +159,7 @@ impl Random {
         RandomState { seed: self.seed, counters }
     }
 
-    /// Goes back to a state. Streams keep their numbers; one that the state lacks starts anew.
+    /// Restores a state. Streams keep their numbers; one that the state lacks starts at 0.
     pub fn restore(&mut self, state: &RandomState) {
         self.seed = state.seed;
         for stream in &mut self.streams {
@@ -177,7 +176,7 @@ impl Random {
     }
 }
 
-/// 64 bits of a name: FNV-1a, then the finaliser of SplitMix64 so that similar names lie apart.
+/// 64 bits of a name: FNV-1a, then the finaliser of SplitMix64 so that similar names give distant numbers.
 fn identity(name: &str) -> u64 {
     let mut hash = 0xCBF2_9CE4_8422_2325_u64;
     for byte in name.bytes() {

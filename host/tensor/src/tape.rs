@@ -30,7 +30,7 @@ pub(crate) struct Gradients<'a> {
 }
 
 impl Gradients<'_> {
-    /// The gradient of the only output; an operation with one output is called only if it is there.
+    /// The gradient of the only output. It exists: backward functions are called only with one.
     pub fn only(&mut self) -> Result<Value> {
         self.outputs[0]
             .take()
@@ -41,10 +41,10 @@ impl Gradients<'_> {
     }
 }
 
-/// Gradients of a node's inputs, in their order; may end early.
+/// Gradients of a node's inputs, in their order; missing ones at the end are `None`.
 pub(crate) type InputGradients = SmallVec<[Option<Value>; 4]>;
 
-/// From the gradients of the outputs to those of the inputs.
+/// Computes the gradients of the inputs from those of the outputs.
 pub(crate) type Backward = Box<dyn FnOnce(&mut Context, Gradients) -> Result<InputGradients>>;
 
 pub(crate) struct Node {

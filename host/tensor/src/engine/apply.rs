@@ -82,7 +82,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Bits of the inputs that an operation would overwrite in the present mode; the caller checks
+    /// Bits of the inputs that an operation would overwrite in the current mode; the caller checks
     /// whether that is allowed.
     pub fn overwrites(&self, code: u32, inputs: usize, ints: &[i64]) -> u32 {
         operations::targets(code, inputs, ints, self.context.mode)

@@ -10,9 +10,13 @@ use crate::tape::Source;
 use crate::value::Value;
 
 impl Engine {
-    /// Goes back from a scalar and adds to each parameter's gradient; of one model only if asked.
-    /// Uses up the part of the tape it went through. A parameter that did not take part keeps what
-    /// it had (none, after [`Engine::clear_gradients`]).
+    /// Computes gradients of a scalar and adds them to the gradients of all parameters, or of one
+    /// model's. Consumes the nodes of the tape that it passes. The gradient of a parameter that the
+    /// scalar does not depend on stays unchanged.
+    ///
+    /// # Errors
+    /// If `loss` is not one number or does not depend on any parameter, or an operation on the way
+    /// has no gradient.
     pub fn backward(&mut self, loss: Handle, model: Option<usize>) -> Result<()> {
         let seed = self.seed(loss)?;
         let Self { context, tape, parameters, slots, .. } = self;
@@ -38,8 +42,11 @@ impl Engine {
     }
 
     /// Gradients of a scalar with respect to tensors: watched ones, parameters, or values of the
-    /// tape. Uses up the part of the tape it went through. A tensor that did not take part gets
-    /// zeros.
+    /// tape. Consumes the nodes of the tape that it passes. The gradient of a tensor that the scalar
+    /// does not depend on is zero.
+    ///
+    /// # Errors
+    /// As [`Engine::backward`]; if an input is a constant.
     pub fn gradient_of(&mut self, loss: Handle, inputs: &[Handle]) -> Result<Vec<Handle>> {
         let seed = self.seed(loss)?;
         let mut targets = Vec::with_capacity(inputs.len());
@@ -101,8 +108,11 @@ impl Engine {
         Ok((entry.source, self.context.backend.fill(value.dtype(), value.shape(), 1.0)?))
     }
 
-    /// Lets gradients flow to a constant floating tensor in what is computed from now on, as long
-    /// as the tensor lives.
+    /// Records operations on a constant floating tensor from now on, so that
+    /// [`Engine::gradient_of`] can compute its gradient.
+    ///
+    /// # Errors
+    /// If the tensor is not floating.
     pub fn watch(&mut self, handle: Handle) -> Result<()> {
         let entry = self.slots.get_mut(handle)?;
         if !is_floating(entry.value.dtype()) {
@@ -173,13 +183,13 @@ impl Engine {
             if model.is_none_or(|model| model == parameter.model)
                 && let Some(handle) = parameter.gradient.take()
             {
-                // The engine's own reference: it is there.
+                // The engine's own reference exists.
                 drop(self.slots.release(handle));
             }
         }
     }
 
-    /// Forgets what was recorded; called at the end of every step.
+    /// Drops all recorded operations. Called at the end of every step.
     pub fn clear_tape(&mut self) {
         self.tape.clear();
     }

@@ -27,12 +27,12 @@ use super::tape::Tape;
 
 pub use tensors::View;
 
-/// How to make an [`Engine`].
+/// Options of an [`Engine`].
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
     /// Seed of all random numbers.
     pub seed: u64,
-    /// Threads that kernels compute on, the caller's among them; 0 takes what the machine offers.
+    /// Threads of the kernels, including the calling one; 0 uses all that the machine has.
     pub threads: usize,
     /// Element type of new parameters: f32, or f64 for tests of gradients.
     pub parameter_dtype: DType,
@@ -128,13 +128,13 @@ impl Engine {
         self.pool.idle(task);
     }
 
-    /// Recording and training behaviour of what follows.
+    /// Sets recording and behaviour of the following operations.
     #[inline]
     pub fn set_mode(&mut self, mode: Mode) {
         self.context.mode = mode;
     }
 
-    /// The present mode.
+    /// The current mode.
     pub fn mode(&self) -> Mode {
         self.context.mode
     }
@@ -159,7 +159,7 @@ impl Engine {
         self.context.random.state()
     }
 
-    /// Goes back to a state.
+    /// Restores a state.
     pub fn set_random_state(&mut self, state: &RandomState) {
         self.context.random.restore(state);
     }

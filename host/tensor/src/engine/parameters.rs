@@ -10,8 +10,8 @@ use crate::slots::Entry;
 use crate::tape::Source;
 
 impl Engine {
-    /// The number of the model of this name; models are listed in the order in which they are first
-    /// named.
+    /// The number of the model of this name. Models are listed in the order of the first call with
+    /// their name.
     pub fn model(&mut self, name: &str) -> usize {
         self.parameters.model(name)
     }
@@ -21,8 +21,11 @@ impl Engine {
         self.parameters.models.get(model).map(String::as_str)
     }
 
-    /// Makes a parameter. The engine keeps a reference as long as it lives; the caller gets one of
-    /// its own. A path that is taken is an error: share a parameter by passing its handle on.
+    /// Creates a parameter. The engine keeps a reference as long as it lives; the caller gets another.
+    /// To share a parameter, pass its handle on.
+    ///
+    /// # Errors
+    /// If the path is empty or taken, or the memory does not suffice.
     pub fn parameter(
         &mut self,
         model: usize,
@@ -113,7 +116,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Treats a parameter as a constant, or not any more.
+    /// Sets whether a parameter is treated as a constant.
     pub fn freeze(&mut self, index: usize, frozen: bool) -> Result<()> {
         let parameter = self.parameter_mut(index)?;
         parameter.frozen = frozen;

@@ -161,8 +161,8 @@ fn convolve(
     }))
 }
 
-/// The convolution whose input gradient this transposed convolution is: from the result's size back
-/// to the input's.
+/// Sizes of the convolution whose input gradient is this transposed convolution: its input is the
+/// result here, and its result the input.
 fn conv_transpose2d(call: &Call) -> Result<Geometry> {
     call.expect(2..=3, 0..=9, 0..=0)?;
     let (&[images, inputs, height, width], &[rows, group_outputs, kernel_height, kernel_width]) =

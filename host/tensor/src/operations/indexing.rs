@@ -1,4 +1,4 @@
-//! Picking and adding by index. Every index is checked before anything is touched.
+//! Picking and adding by index. Every index is checked before an element is read or written.
 
 use candle_core::{DType, Shape};
 use fluxbay_plugin::abi::operation::op;

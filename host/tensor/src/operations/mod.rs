@@ -56,7 +56,7 @@ pub(crate) struct Produced {
 }
 
 impl Produced {
-    /// One result and the way back, which is dropped unless the call is recorded.
+    /// One result and its backward function, which is dropped unless the call is recorded.
     pub fn one(
         call: &Call,
         output: Value,
@@ -70,7 +70,7 @@ impl Produced {
         Self { outputs: smallvec![output], gradient }
     }
 
-    /// One result that no gradient passes.
+    /// One result without a gradient.
     pub fn without_gradient(output: Value) -> Self {
         Self { outputs: smallvec![output], gradient: Gradient::Missing }
     }
@@ -243,7 +243,7 @@ fn moves_only(code: u32) -> bool {
     )
 }
 
-/// Carries out a call.
+/// Applies an operation.
 pub(crate) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
     let outcome = if let Err(error) = admit_copies(context, call) {
         Err(error)

@@ -1,4 +1,4 @@
-//! Dimensions brought together as rows, and operations along them: cumulative sum, sorting.
+//! Tensors as rows along chosen dimensions, and operations along them: cumulative sum, sorting.
 
 use candle_core::DType;
 use fluxbay_plugin::abi::operation::op;
