@@ -192,7 +192,7 @@ fn what_cannot_be_made_or_built_is_told_and_installs_nothing() {
     };
     assert_eq!(new("mine").code, Some(0));
     let again = new("mine");
-    assert!(again.code == Some(2) && again.stderr.contains("is there already"), "{}", again.stderr);
+    assert!(again.code == Some(2) && again.stderr.contains("exists already"), "{}", again.stderr);
     let elsewhere = run(fluxbay(dir.path(), plugins.path()).args([
         "new",
         "callback",

@@ -14,7 +14,7 @@ pub(super) enum Author {
 }
 
 impl Author {
-    /// A folder that somebody named.
+    /// The folder that the user named.
     pub(super) fn at(path: &Path) -> Result<Author, String> {
         if !is_it(path) {
             let text = format!(
@@ -26,14 +26,14 @@ impl Author {
         Ok(Author::Folder(std::path::absolute(path).unwrap_or_else(|_| path.to_owned())))
     }
 
-    /// The clone that this program was built from, while it is there.
+    /// The clone that this program was built from, if it still exists.
     pub(super) fn of_this_build() -> Author {
         let beside =
             Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(|clone| clone.join("plugin-api"));
         beside.filter(|path| is_it(path)).map_or(Author::Published, Author::Folder)
     }
 
-    /// What stands behind `fluxbay-plugin =`.
+    /// The value of `fluxbay-plugin =` in a manifest.
     pub(super) fn dependency(&self) -> String {
         match self {
             Author::Folder(path) => {

@@ -7,7 +7,7 @@ const MODEL: &str = "[model]\ncomponent = \"mlp\"\n";
 const LOSS: &str = "[loss]\ncomponent = \"cross-entropy\"\n";
 const OPTIMIZER: &str = "[optimizer]\ncomponent = \"adamw\"\nlearning-rate = 3e-3\n";
 
-/// The lines that put the component into a run: the two lines of the README.
+/// The lines of a run file that use the component.
 fn lines(kind: Kind, name: &str) -> String {
     match kind {
         Kind::Metric => format!("[[callback]]\ncomponent = \"metrics\"\nmetrics = [\"{name}\"]\n"),
@@ -48,7 +48,7 @@ pub(super) fn run_file(kind: Kind, name: &str) -> String {
     sections.join("\n")
 }
 
-/// How to build, try and use it.
+/// How to build, test and use it.
 pub(super) fn readme(kind: Kind, name: &str) -> String {
     let (own, file) = (lines(kind, name), format!("lib{}.so", name.replace('-', "_")));
     let count = if own.lines().count() == 2 { "two lines" } else { "lines" };
@@ -56,6 +56,7 @@ pub(super) fn readme(kind: Kind, name: &str) -> String {
         "# {name}\n\nA {kind} for fluxbay, in `src/lib.rs`.\n\n\
          ```sh\ncargo test                 # its own test\nfluxbay dev .              # builds and checks it, and installs it into ../plugins\nfluxbay train run.toml     # a short run with it\n\
          ```\n\nIn a run file it is these {count}:\n\n```toml\n{own}```\n\nand its settings, which `fluxbay inspect {kind}/{name} --plugin-dir ../plugins` shows.\n\n\
-         To hand it on, copy `{file}` into a folder that the other run names under `[plugins] dirs`; fluxbay itself is not built anew.\n"
+         To share it, copy `{file}` into a folder that another run lists under `[plugins] dirs`; fluxbay itself is not rebuilt.\n\n\
+         The first build compiles `fluxbay-plugin`, about a minute. Crates share that work if they share a target folder: set `CARGO_TARGET_DIR`.\n"
     )
 }

@@ -31,8 +31,8 @@ pub struct Arguments {
     /// Depend on the author's crate in PATH (the folder `plugin-api` of a clone) instead of the
     /// published one.
     ///
-    /// Without this, the clone that this fluxbay was built from is used while it is still there,
-    /// and the published version of the same number otherwise.
+    /// By default it is the clone that this fluxbay was built from, if it still exists, and otherwise
+    /// the published crate of the same version.
     #[arg(long, value_name = "PATH")]
     plugin_api: Option<PathBuf>,
 }
@@ -71,7 +71,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let folder = arguments.parent.join(name);
     if folder.exists() {
         return Err(configuration(format!(
-            "{} is there already: choose another name, or another folder with --in",
+            "{} exists already: choose another name, or another folder with --in",
             escape::path(&folder)
         )));
     }
@@ -79,15 +79,14 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         Failure::new(
             Exit::Failed,
             format!(
-                "{} cannot be written: {error}; write where you may, with --in DIR",
+                "{} cannot be written: {error}; choose another folder with --in DIR",
                 escape::path(&folder)
             ),
         )
     };
     write(&folder, &files(arguments.kind, name, &author)).map_err(failed)?;
     if let Some(lock) = author.lock_file() {
-        // The versions that fluxbay itself was built with: they are there already, and known to
-        // work.
+        // The versions that fluxbay itself was built with: known to work, and already downloaded.
         fs::copy(lock, folder.join("Cargo.lock")).map_err(failed)?;
     }
     print(&said(arguments.kind, &folder))
@@ -98,8 +97,8 @@ fn files(kind: Kind, name: &str, author: &Author) -> Vec<(&'static str, String)>
     let fill =
         |text: &str| text.replace("{{name}}", name).replace("{{Type}}", &type_name(name, kind));
     let manifest = format!(
-        "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n# What others may do with it; nothing as long as no licence is named.\n# license = \"MIT OR Apache-2.0\"\n\n[lib]\n# A shared library: what fluxbay loads.\ncrate-type = \
-         [\"cdylib\"]\n\n[dependencies]\nfluxbay-plugin = {}\n\n# A workspace of its own, wherever the folder lies.\n[workspace]\n",
+        "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n# Others may use it only under a licence.\n# license = \"MIT OR Apache-2.0\"\n\n[lib]\n# A shared library: what fluxbay loads.\ncrate-type = \
+         [\"cdylib\"]\n\n[dependencies]\nfluxbay-plugin = {}\n\n# Its own workspace, also within the folder of another one.\n[workspace]\n",
         author.dependency()
     );
     vec![
@@ -133,7 +132,7 @@ fn said(kind: Kind, folder: &Path) -> String {
     out
 }
 
-/// Names that cargo or the compiler keeps for itself.
+/// Names that cargo or the compiler reserves.
 const TAKEN: &[&str] = &[
     "abstract",
     "alloc",
@@ -201,19 +200,17 @@ fn check_name(name: &str) -> Result<(), String> {
             format!("`{near}`")
         };
         return Err(format!(
-            "`{}` is no name for a component: small letters, digits and hyphens, a letter first; try {help}",
+            "`{}` is no name for a component: use small letters, digits and hyphens, beginning with a letter; try {help}",
             escape::text(name)
         ));
     }
     if TAKEN.contains(&name) {
-        return Err(format!(
-            "`{name}` means something else to cargo or the compiler: try `my-{name}`"
-        ));
+        return Err(format!("`{name}` is reserved by cargo or the compiler: try `my-{name}`"));
     }
     Ok(())
 }
 
-/// What was probably meant.
+/// The nearest name in kebab-case; empty if there is none.
 fn kebab_of(name: &str) -> String {
     let mut out = String::new();
     let mut before = None;
