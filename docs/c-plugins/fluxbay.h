@@ -771,13 +771,13 @@ struct fluxbay_apply {
 /* Inputs: logits, target probabilities (same shape). Ints: reduction = mean. Gradient to both. */
 #define FLUXBAY_OP_BCE_WITH_LOGITS 207
 /* Inputs: logits `[.., c]`, target: labels (u32 or i64) `[..]` or probabilities `[.., c]`, class
-   weights `[c]`. Ints and floats as `FLUXBAY_OP_CROSS_ENTROPY`. Each class's share of the target is
-   multiplied by its weight; the mean of labels is divided by the sum of their weights, that of
-   probabilities by the number of rows. Gradient to the logits only. */
+   weights `[c]`. Ints and floats as `FLUXBAY_OP_CROSS_ENTROPY`. Each class's share of the target
+   is multiplied by its weight; the mean of labels is divided by the sum of their weights, that
+   of probabilities by the number of rows. Gradient to the logits only. */
 #define FLUXBAY_OP_WEIGHTED_CROSS_ENTROPY 208
 /* Inputs: logits x, target probabilities y (same shape), weights p of positive targets
-   (broadcasting to that shape). Ints: reduction = mean. `(1 - y) softplus(x) + p y softplus(-x)`.
-   Gradient to the logits and the targets. */
+   (broadcasting to that shape). Ints: reduction = mean. `(1 - y) softplus(x) + p y
+   softplus(-x)`. Gradient to the logits and the targets. */
 #define FLUXBAY_OP_WEIGHTED_BCE_WITH_LOGITS 209
 /* Inputs: x `[.., c]`, w? `[c]`, b? `[c]`. Floats: epsilon = 1e-5. Over the last dimension (Ba
    et al. 2016). */

@@ -4,6 +4,7 @@ use crate::{
     Component, Error, Result,
     abi::dataset::{BufferRaw, FieldSpec},
     tensor::DType,
+    trampoline::memory,
 };
 
 /// Samples by index, written into buffers of the host.
@@ -317,7 +318,7 @@ impl<'a> Buffers<'a> {
 
     buffers! { u8: u8 = U8, u32: u32 = U32, i64: i64 = I64, f32: f32 = F32, f64: f64 = F64 }
 
-    fn elements<T>(&mut self, index: usize, dtype: DType) -> Result<&mut [T]> {
+    fn elements<T: memory::Number>(&mut self, index: usize, dtype: DType) -> Result<&mut [T]> {
         let Some((field, _)) = self.fields.get(index) else {
             return Err(Error::new(format!(
                 "the data set has {} fields, there is no field {index}",
@@ -338,6 +339,6 @@ impl<'a> Buffers<'a> {
                 field.name, raw.len
             )));
         }
-        Ok(crate::trampoline::dataset::elements(self, raw, count))
+        Ok(memory::buffer_elements(self, raw, count))
     }
 }

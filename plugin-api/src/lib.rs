@@ -133,7 +133,7 @@ pub use phase::Phase;
 pub use schedule::Schedule;
 pub use setup::Setup;
 pub use state::{Json, Node, Point, Read, Readable, Series, Tensors, Value, Write};
-pub use tensor::{DType, Dims, Element, Shape, Tensor};
+pub use tensor::{CrossEntropy, DType, Dims, Element, Shape, Tensor};
 
 pub use log;
 pub use serde;

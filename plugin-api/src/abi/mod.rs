@@ -19,8 +19,10 @@
 //! - **One call at a time**: the host calls one function of an instance at a time. While a function
 //!   of an instance runs, no other function of that instance is called, not even through a function
 //!   of the host that the running one calls: the host refuses that call with an error. So a plugin
-//!   may hold its instance exclusively during a call. `[loader]` functions are the exception: they
-//!   run beside each other and share the instance, but never beside another function of it.
+//!   may hold its instance exclusively during a call. There are two exceptions. `[loader]` functions
+//!   run beside each other and share the instance, but never beside another function of it. And a
+//!   phase whose `epoch` calls the learner's `step` is called back in its own `step`; the author's
+//!   crate does not offer that function.
 //! - **Growth**: a table of 1.0 never changes. New abilities are extensions, requested by id on both
 //!   sides: [`Entry::extension`](entry::Entry) and [`HostTable::extension`](host::HostTable).
 //!

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::abi::handle::dtype;
+use crate::{abi::handle::dtype, trampoline::memory};
 
 /// Element type of a tensor. Gradients flow to floating-point tensors only; class labels and indices
 /// are `u32`.
@@ -53,26 +53,21 @@ impl fmt::Display for DType {
 }
 
 /// A Rust type that tensors can be created from and read as: `u8`, `u32`, `i64`, `f32`, `f64`.
-pub trait Element: Copy + Default + sealed::Sealed + 'static {
+pub trait Element: memory::Number {
     /// Its element type.
     const DTYPE: DType;
     #[doc(hidden)]
     fn bytes(elements: &[Self]) -> &[u8] {
-        crate::trampoline::calls::bytes_of(elements)
+        memory::bytes_of(elements)
     }
     #[doc(hidden)]
     fn bytes_mut(elements: &mut [Self]) -> &mut [u8] {
-        crate::trampoline::calls::bytes_of_mut(elements)
+        memory::bytes_of_mut(elements)
     }
-}
-
-mod sealed {
-    pub trait Sealed {}
 }
 
 macro_rules! elements {
     ($($type:ty: $dtype:ident),+) => { $(
-        impl sealed::Sealed for $type {}
         impl Element for $type {
             const DTYPE: DType = DType::$dtype;
         }

@@ -8,6 +8,7 @@ mod ops;
 mod shape;
 
 pub use dtype::{DType, Element};
+pub use ops::CrossEntropy;
 pub use shape::{Dims, Shape};
 
 use std::marker::PhantomData;
@@ -15,7 +16,7 @@ use std::marker::PhantomData;
 use crate::{
     Error, Result,
     abi::{handle::Handle, tensor::TensorInfo},
-    trampoline::calls,
+    trampoline::{calls, memory},
 };
 
 /// A tensor of the host: a handle, not the elements. `[training thread]`
@@ -76,7 +77,7 @@ impl Tensor {
         floats: &[f64],
     ) -> Result<Tensor> {
         let mut output = [Handle::NONE];
-        match calls::apply_to(operation, inputs, ints, floats, &mut output)? {
+        match apply_to(operation, inputs, ints, floats, &mut output)? {
             1 => Ok(Tensor::from_handle(output[0])),
             count => Err(Error::new(format!(
                 "operation {operation} gave {count} outputs, one was expected"
@@ -95,7 +96,7 @@ impl Tensor {
         floats: &[f64],
     ) -> Result<Vec<Tensor>> {
         let mut outputs = [Handle::NONE; 8];
-        let count = calls::apply_to(operation, inputs, ints, floats, &mut outputs)?;
+        let count = apply_to(operation, inputs, ints, floats, &mut outputs)?;
         Ok(outputs[..count].iter().map(|handle| Tensor::from_handle(*handle)).collect())
     }
 
@@ -155,7 +156,7 @@ impl Tensor {
                 T::DTYPE
             )));
         }
-        Ok(body(calls::view_elements(self, &view)))
+        Ok(body(memory::view_elements(self, &view)))
     }
 
     /// Dimensions, such as `[batch, features]`.
@@ -222,4 +223,26 @@ impl Drop for Tensor {
     fn drop(&mut self) {
         let _ = calls::release(self.handle);
     }
+}
+
+/// Inputs of an operation that need no list on the heap.
+const INPUTS: usize = 8;
+
+/// Applies an operation to tensors.
+fn apply_to(
+    operation: u32,
+    inputs: &[&Tensor],
+    ints: &[i64],
+    floats: &[f64],
+    outputs: &mut [Handle],
+) -> Result<usize> {
+    let mut handles = [Handle::NONE; INPUTS];
+    if inputs.len() > INPUTS {
+        let many: Vec<Handle> = inputs.iter().map(|tensor| tensor.handle()).collect();
+        return calls::apply(operation, &many, ints, floats, outputs);
+    }
+    for (place, tensor) in handles.iter_mut().zip(inputs) {
+        *place = tensor.handle();
+    }
+    calls::apply(operation, &handles[..inputs.len()], ints, floats, outputs)
 }

@@ -176,22 +176,6 @@ fn check_indices(splits: &[Split], split: usize, indices: &[u64]) -> Result<()> 
     }
 }
 
-/// The elements of a buffer that the host lends, after its length and alignment were checked.
-pub(crate) fn elements<'a, T>(
-    owner: &'a mut Buffers<'_>,
-    raw: &BufferRaw,
-    count: usize,
-) -> &'a mut [T] {
-    let _ = owner;
-    if count == 0 {
-        return &mut [];
-    }
-    // SAFETY: the host lends each buffer exclusively for the call, zeroed, `raw.len` bytes, which
-    // the caller compared with `count`; elements are plain numbers. The borrow of `owner` keeps a
-    // second slice of it from being made.
-    unsafe { std::slice::from_raw_parts_mut(raw.ptr.cast(), count) }
-}
-
 /// A field as the host describes it.
 ///
 /// # Safety

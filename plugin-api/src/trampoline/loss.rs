@@ -1,9 +1,9 @@
 //! Tables of losses.
 
 use super::{
-    calls,
     guard::guard,
     instance::{self, Plain, plain},
+    lent::lent_one,
 };
 use crate::{
     Loss,
@@ -23,7 +23,7 @@ unsafe extern "C" fn forward<L: Loss>(
     guard(|| {
         // SAFETY: the host hands back what `create` gave and uses one instance at a time.
         let loss = unsafe { plain::<L>(this) };
-        let result = loss.forward(calls::lent_one(&yhats), calls::lent_one(&ys))?;
+        let result = loss.forward(lent_one(&yhats), lent_one(&ys))?;
         // SAFETY: the host gives a place for the result; the reference goes to the host.
         unsafe { *value = result.into_handle() };
         Ok(())

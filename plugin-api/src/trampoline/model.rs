@@ -1,9 +1,10 @@
 //! Tables of models.
 
 use super::{
-    calls, dataset,
+    dataset,
     guard::guard,
     instance::{self, Cell, cell},
+    lent::lent,
 };
 use crate::{
     Error, Model, Params, Result, Tensor,
@@ -70,7 +71,7 @@ unsafe extern "C" fn forward<M: Model>(
         };
         // SAFETY: the host gives room for `capacity` handles and for their count.
         unsafe {
-            match calls::lent(inputs) {
+            match lent(inputs) {
                 [xs] => give(
                     std::iter::once(cell.model.forward(network, xs)?),
                     outputs,

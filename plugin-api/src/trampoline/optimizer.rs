@@ -1,9 +1,9 @@
 //! Tables of optimizers.
 
 use super::{
-    calls,
     guard::guard,
     instance::{self, Plain, plain},
+    lent::{lent, lent_one},
 };
 use crate::{
     Learner, Optimizer,
@@ -26,10 +26,9 @@ unsafe extern "C" fn update<O: Optimizer>(this: Instance, request: *const Update
         let states = match raw.state_count {
             0 => &[],
             // SAFETY: `state_count` handles at `states`, borrowed for the call.
-            count => calls::lent(unsafe { std::slice::from_raw_parts(raw.states, count) }),
+            count => lent(unsafe { std::slice::from_raw_parts(raw.states, count) }),
         };
-        let (parameter, gradient) =
-            (calls::lent_one(&raw.parameter), calls::lent_one(&raw.gradient));
+        let (parameter, gradient) = (lent_one(&raw.parameter), lent_one(&raw.gradient));
         // SAFETY: borrowed for the call.
         let path = unsafe { raw.path.as_bytes() };
         optimizer.update(&Update { path, parameter, gradient, states, step: raw.step })
