@@ -4,6 +4,7 @@
 mod changes;
 mod components;
 mod damage;
+mod data;
 mod faults;
 mod fine_tuning;
 mod place;

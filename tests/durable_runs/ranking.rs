@@ -27,6 +27,18 @@ fn evaluated(place: &Place, run: &str, checkpoint: Option<&str>, name: &str) -> 
     found.unwrap_or_else(|| panic!("{answer}"))["value"].as_f64().unwrap()
 }
 
+/// Asserts that every checkpoint with a metric of the validation has the model that it measured.
+fn assert_credited(place: &Place, run: &str) -> usize {
+    let credited: Vec<(String, f64)> = checkpoints(place, run)
+        .into_iter()
+        .filter_map(|(path, about)| Some((path, *about.metrics.get("validation/loss")?)))
+        .collect();
+    for (path, loss) in &credited {
+        assert_eq!(evaluated(place, run, Some(path), "loss"), *loss, "{path}");
+    }
+    credited.len()
+}
+
 /// Sleeps in `fsync`, a few milliseconds or none, as a busy disk does.
 const SLOW_DISK: &str = r#"
 #define _GNU_SOURCE
@@ -71,6 +83,85 @@ fn equal_runs_keep_equal_checkpoints_however_slow_the_disk() {
         let name = format!("slow-{number}");
         succeed(place.fluxbay(&["train", "run.toml", "--run-dir", &name]).env("LD_PRELOAD", &disk));
         assert_eq!(listed(&name), expected, "{name}");
+    }
+    assert!(assert_credited(&place, "first") >= 2);
+}
+
+#[test]
+fn checkpoints_between_steps_are_not_ranked_by_an_earlier_measurement() {
+    // Four steps of training an epoch: no checkpoint by steps falls on the end of one.
+    for every in [3, 7] {
+        let place = Place::new(&digits(&format!(
+            "{MLP}{ADAMW}[checkpoints]\nevery-epochs = 0\nevery-steps = {every}\nat-end = false\nkeep-last = 1\nkeep-best = 2\n"
+        )));
+        succeed(&mut place.fluxbay(&["train", "run.toml", "--run-dir", "out"]));
+        assert_eq!(assert_credited(&place, "out"), 2, "every {every} steps");
+    }
+}
+
+#[test]
+fn a_metric_measured_before_training_ranks_the_model_that_it_measured() {
+    let reversed = "[[phase]]\ncomponent = \"validation\"\n[[phase]]\ncomponent = \"training\"\n";
+    let text = digits(&format!(
+        "{MLP}{ADAMW}[checkpoints]\nkeep-last = 1\nkeep-best = 1\n[[callback]]\ncomponent = \"checkpointer\"\nkeep-top-k = 2\n"
+    ))
+    .replace(
+        "[[phase]]\ncomponent = \"training\"\n[[phase]]\ncomponent = \"validation\"\n",
+        reversed,
+    );
+    assert!(text.contains(reversed));
+    let place = Place::new(&text);
+    succeed(&mut place.fluxbay(&["train", "run.toml", "--run-dir", "out"]));
+    assert!(assert_credited(&place, "out") >= 2);
+}
+
+const EMA: &str = "[[callback]]\ncomponent = \"ema\"\ndecay = 0.9\n";
+
+#[test]
+fn with_averaged_weights_the_measured_model_is_in_the_checkpoint_and_the_trained_one_resumes() {
+    let place = Place::new(&digits(&format!(
+        "{MLP}{ADAMW}{EMA}[checkpoints]\nkeep-last = 0\nkeep-best = 1\n"
+    )));
+    succeed(&mut place.fluxbay(&["train", "run.toml", "--run-dir", "straight"]));
+    assert_eq!(assert_credited(&place, "straight"), 3);
+    // The last checkpoint and the final model are those of the last validation.
+    let all = checkpoints(&place, "straight");
+    let last = &all.last().unwrap().1;
+    assert_eq!(evaluated(&place, "straight", None, "loss"), last.metrics["validation/loss"]);
+    // Resuming starts from the trained weights: it gives the same bits, from any of them.
+    for (number, (path, _)) in all.iter().enumerate().take(2) {
+        let name = format!("from-{number}");
+        succeed(Command::new("cp").arg("-r").args([place.path("straight"), place.path(&name)]));
+        let from = path.replace("straight", &name);
+        succeed(&mut place.fluxbay(&["resume", "--from", &from]));
+        place.assert_same("straight", &name);
+    }
+}
+
+#[test]
+fn interrupted_within_a_validation_of_averaged_weights_it_ends_the_same() {
+    let place = Place::new(
+        &digits(&format!("{MLP}{ADAMW}{EMA}[checkpoints]\nkeep-last = 0\n"))
+            .replace("batch-size = 360", "batch-size = 120"),
+    );
+    succeed(&mut place.fluxbay(&["train", "run.toml", "--run-dir", "straight"]));
+    // 12 steps of training and 3 of validation an epoch: within the first and second validation.
+    for steps in [13, 29] {
+        let name = format!("out-{steps}");
+        let stopped = run(&mut place.fluxbay(&[
+            "train",
+            "run.toml",
+            "--run-dir",
+            &name,
+            "--interrupt-at",
+            &steps.to_string(),
+        ]));
+        assert_eq!(stopped.code, Some(130), "{}", stopped.stderr);
+        let (_, about) = checkpoints(&place, &name).pop().unwrap();
+        assert_eq!(about.phase, "validation");
+        succeed(&mut place.fluxbay(&["resume", &name]));
+        place.assert_same("straight", &name);
+        assert_eq!(assert_credited(&place, &name), 3);
     }
 }
 

@@ -14,7 +14,12 @@ use crate::place::{ADAMW, MLP, Place, Random, Running, digits, long, wait_for};
 fn a_signal_ends_the_run_after_its_step_and_it_goes_on_as_if_nothing_had_happened() {
     let place = Place::new(&long(60));
     succeed(&mut place.fluxbay(&["train", "run.toml", "--run-dir", "straight"]));
-    for (signal, code, status) in [("-INT", 130, "SIGINT"), ("-TERM", 143, "SIGTERM")] {
+    for (signal, code, status) in [
+        ("-INT", 130, "SIGINT"),
+        ("-TERM", 143, "SIGTERM"),
+        ("-HUP", 129, "SIGHUP"),
+        ("-USR2", 140, "SIGUSR2"),
+    ] {
         let name = status.to_lowercase();
         let running = Running::start(place.fluxbay(&["train", "run.toml", "--run-dir", &name]));
         let metrics = place.path(&name).join("metrics.jsonl");
@@ -33,6 +38,48 @@ fn a_signal_ends_the_run_after_its_step_and_it_goes_on_as_if_nothing_had_happene
         succeed(&mut place.fluxbay(&["resume", &name]));
         place.assert_same("straight", &name);
     }
+}
+
+#[test]
+fn a_signal_to_save_does_not_end_the_run() {
+    let slow = "[[callback]]\ncomponent = \"slow\"\nmilliseconds = 5\n";
+    let text = format!("{}{slow}[checkpoints]\nkeep-last = 0\n", long(12));
+    let place = Place::new(&text).with_slow();
+    succeed(&mut place.fluxbay(&["train", "run.toml", "--run-dir", "straight"]));
+    let given: [(&str, &[&str]); 3] = [
+        ("-USR1", &[]),
+        ("-USR2", &["--save-on", "usr2"]),
+        ("-HUP", &["--save-on", "usr1", "--save-on", "hup"]),
+    ];
+    for (signal, more) in given {
+        let name = format!("saved{signal}");
+        let mut command = place.fluxbay(&["train", "run.toml", "--run-dir", &name]);
+        command.args(more);
+        let running = Running::start(command);
+        let metrics = place.path(&name).join("metrics.jsonl");
+        wait_for("training", || fs::metadata(&metrics).is_ok_and(|metadata| metadata.len() > 0));
+        running.signal(signal);
+        let saved = || {
+            let all = checkpoint::scan(&place.path(&name).join("checkpoints"));
+            let reasons = all.into_iter().filter_map(|found| found.about.ok());
+            reasons.map(|about| about.reason).any(|reason| reason == "signal")
+        };
+        wait_for("the checkpoint", saved);
+        let (code, said) = running.finish();
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.contains(&format!("SIG{}: saving", &signal[1..])), "{said}");
+        place.assert_same("straight", &name);
+    }
+    // What does not save ends the run.
+    let mut command = place.fluxbay(&["train", "run.toml", "--run-dir", "ended"]);
+    command.args(["--save-on", "usr2"]);
+    let running = Running::start(command);
+    let metrics = place.path("ended/metrics.jsonl");
+    wait_for("training", || fs::metadata(&metrics).is_ok_and(|metadata| metadata.len() > 0));
+    running.signal("-USR1");
+    let (code, said) = running.finish();
+    assert_eq!(code, Some(138), "{said}");
+    assert_eq!(place.state("ended")["reason"], "SIGUSR1");
 }
 
 #[test]

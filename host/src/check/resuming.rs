@@ -139,7 +139,7 @@ fn until(session: &Session, stop: At) -> Result<Files, String> {
             }
         };
         if reached {
-            runtime.interrupt().store(2, std::sync::atomic::Ordering::Relaxed);
+            runtime.interrupt().end(2);
             *place.borrow_mut() = Some(to_files(&runtime.snapshot()?)?);
         }
         Ok(())

@@ -118,7 +118,7 @@ pub(super) fn not_a_number(harness: &Harness, place: usize) -> Found {
 
 pub(super) fn interrupted(harness: &Harness, place: usize) -> Found {
     let session = session!(harness, place, Trial::default());
-    session.interrupt().store(2, std::sync::atomic::Ordering::Relaxed);
+    session.interrupt().end(2);
     match session.fit().ending {
         Ending::Stopped { .. } => passed(),
         Ending::Finished => failed("the fit continued"),

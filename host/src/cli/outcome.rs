@@ -20,6 +20,8 @@ pub enum Exit {
     Interrupted,
     /// Ended by SIGTERM after everything was saved.
     Terminated,
+    /// Ended by another signal after everything was saved.
+    Signalled(u32),
 }
 
 impl Exit {
@@ -43,6 +45,7 @@ impl Exit {
             Exit::PluginRefused => 3,
             Exit::Interrupted => 130,
             Exit::Terminated => 143,
+            Exit::Signalled(signal) => 128 + signal as u8,
         }
     }
 }

@@ -30,11 +30,15 @@ pub(super) struct CheckpointPolicy {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Occasion {
     pub(super) is_signalled: bool,
+    /// Whether a signal asks to save and continue.
+    pub(super) save_requested: bool,
     /// Whether the fit ends here.
     pub(super) ends: bool,
     /// The epoch that all phases have just ended, if one has.
     pub(super) epoch: Option<u64>,
     pub(super) steps: u64,
+    /// Whether the ranking metric was measured here, and ranks among the best.
+    pub(super) is_best: bool,
     pub(super) time: Instant,
 }
 
@@ -97,7 +101,7 @@ impl CheckpointPolicy {
 
     /// Why a checkpoint is due, if one is.
     pub(super) fn due(&self, now: &Occasion, last: &LastCheckpoint) -> Option<Cause> {
-        if self.on_signal && now.is_signalled {
+        if (self.on_signal && now.is_signalled) || now.save_requested {
             return Some(Cause { text: "signal", waits: true });
         }
         if self.at_end && now.ends {
@@ -110,6 +114,9 @@ impl CheckpointPolicy {
         if passes(self.steps, last.steps, now.steps) {
             return Some(Cause { text: "steps", waits: true });
         }
+        if now.is_best {
+            return Some(Cause { text: "best", waits: true });
+        }
         let by_time =
             self.time.is_some_and(|time| now.time.saturating_duration_since(last.time) >= time);
         by_time.then_some(Cause { text: "time", waits: false })
@@ -119,6 +126,35 @@ impl CheckpointPolicy {
 /// Whether a multiple of `every` is above `before` and at most `now`; never for 0.
 fn passes(every: u64, before: u64, now: u64) -> bool {
     every > 0 && now / every > before / every
+}
+
+/// The best values of the ranking metric so far, to know whether another one ranks among them.
+#[derive(Clone, Debug)]
+pub(super) struct BestValues {
+    better: Better,
+    count: usize,
+    /// Best first, at most `count`.
+    values: Vec<f64>,
+}
+
+impl BestValues {
+    pub(super) fn new(best: &KeepBest) -> BestValues {
+        BestValues { better: best.better, count: best.count, values: Vec::new() }
+    }
+
+    /// Whether a checkpoint with this value would be kept: of equal ones, the older is better.
+    pub(super) fn accepts(&self, value: f64) -> bool {
+        let is_full = self.values.len() >= self.count;
+        value.is_finite()
+            && (!is_full || self.values.last().is_some_and(|last| self.better.beats(value, *last)))
+    }
+
+    /// Adds the value of a checkpoint.
+    pub(super) fn add(&mut self, value: f64) {
+        let at = self.values.partition_point(|known| !self.better.beats(value, *known));
+        self.values.insert(at, value);
+        self.values.truncate(self.count);
+    }
 }
 
 #[cfg(test)]
@@ -136,8 +172,8 @@ mod tests {
             keep_best: 0,
             metric: "validation/loss".to_owned(),
             better: "auto".to_owned(),
-            instance_state: 256,
             restore_best: false,
+            instance_state: 256,
         }
     }
 
@@ -148,9 +184,11 @@ mod tests {
         let at = |&(steps, seconds): &(u64, f64)| {
             let now = Occasion {
                 is_signalled: false,
+                save_requested: false,
                 ends: false,
                 epoch: None,
                 steps,
+                is_best: false,
                 time: begin + Duration::from_secs_f64(seconds),
             };
             policy.due(&now, &last).map(|cause| cause.text)
@@ -174,12 +212,20 @@ mod tests {
             time: begin + Duration::from_secs(3600),
             position: None,
         };
-        let now = Occasion { is_signalled: false, ends: false, epoch: None, steps: 5, time: begin };
+        let now = Occasion {
+            is_signalled: false,
+            save_requested: false,
+            ends: false,
+            epoch: None,
+            steps: 5,
+            is_best: false,
+            time: begin,
+        };
         assert_eq!(policy.due(&now, &last), None, "a last checkpoint in the future is not overdue");
     }
 
     #[test]
-    fn epochs_steps_the_end_and_signals_are_separate_causes() {
+    fn epochs_steps_the_best_the_end_and_signals_are_separate_causes() {
         let policy = CheckpointPolicy::of(
             &CheckpointSettings { every_epochs: 2, every_steps: 10, ..settings() },
             None,
@@ -187,11 +233,20 @@ mod tests {
         assert_eq!(causes(&policy, &[(9, 1e6), (10, 0.0)]), [None, Some("steps")]);
         let time = Instant::now();
         let last = LastCheckpoint { epochs: 4, steps: 101, time, position: None };
-        let now = Occasion { is_signalled: false, ends: false, epoch: Some(5), steps: 109, time };
+        let now = Occasion {
+            is_signalled: false,
+            save_requested: false,
+            ends: false,
+            epoch: Some(5),
+            steps: 109,
+            is_best: false,
+            time,
+        };
         assert_eq!(policy.due(&now, &last), None);
         let due = |now: &Occasion| policy.due(now, &last).map(|cause| (cause.text, cause.waits));
         assert_eq!(due(&Occasion { epoch: Some(6), ..now }), Some(("epochs", true)));
         assert_eq!(due(&Occasion { steps: 110, ..now }), Some(("steps", true)));
+        assert_eq!(due(&Occasion { is_best: true, ..now }), Some(("best", true)));
         assert_eq!(due(&Occasion { ends: true, ..now }), Some(("end", true)));
         assert_eq!(
             due(&Occasion { ends: true, is_signalled: true, ..now }),
@@ -208,12 +263,36 @@ mod tests {
             let last = LastCheckpoint { epochs: 0, steps: last, time, position: None };
             (last.steps + 1..)
                 .find(|&steps| {
-                    let now =
-                        Occasion { is_signalled: false, ends: false, epoch: None, steps, time };
+                    let now = Occasion {
+                        is_signalled: false,
+                        save_requested: false,
+                        ends: false,
+                        epoch: None,
+                        steps,
+                        is_best: false,
+                        time,
+                    };
                     policy.due(&now, &last).is_some()
                 })
                 .unwrap()
         };
         assert_eq!([0, 7, 9, 10, 15].map(due_from), [10, 10, 10, 20, 20]);
+    }
+
+    #[test]
+    fn a_value_ranks_among_the_best_unless_as_many_are_at_least_as_good() {
+        let best = KeepBest { metric: String::new(), better: Better::Lower, count: 2 };
+        let mut values = BestValues::new(&best);
+        assert!(values.accepts(9.0) && !values.accepts(f64::NAN));
+        [3.0, 5.0].into_iter().for_each(|value| values.add(value));
+        assert_eq!(
+            [6.0, 5.0, 4.0, 1.0].map(|value| values.accepts(value)),
+            [false, false, true, true]
+        );
+        values.add(1.0);
+        assert!(!values.accepts(3.0) && values.accepts(2.0));
+        let mut values = BestValues::new(&KeepBest { better: Better::Higher, count: 1, ..best });
+        values.add(0.5);
+        assert!(values.accepts(0.75) && !values.accepts(0.5) && !values.accepts(0.25));
     }
 }

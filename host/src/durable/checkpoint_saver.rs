@@ -1,5 +1,5 @@
-//! Takes the checkpoints of a session: asks the policy at each point that the learner offers, and
-//! hands snapshots to the writer thread.
+//! Takes the checkpoints of a session: asks the policy at each save point of the learner, and hands
+//! snapshots to the writer thread.
 //!
 //! Training waits for the writer if the previous checkpoint is not written yet. So no checkpoint is
 //! left out, and those that are kept do not depend on the speed of the disk.
@@ -8,13 +8,13 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     fs::File,
-    path::PathBuf,
+    path::{Path, PathBuf},
     rc::Rc,
     time::Instant,
 };
 
 use super::{
-    checkpoint_policy::{Cause, CheckpointPolicy, LastCheckpoint, Occasion, Position},
+    checkpoint_policy::{BestValues, Cause, CheckpointPolicy, LastCheckpoint, Occasion, Position},
     deferred_record::DeferredRecord,
 };
 use crate::{
@@ -51,6 +51,8 @@ pub struct CheckpointSaver {
     last_epoch: u64,
     last: Cell<LastCheckpoint>,
     keep: RefCell<Retentions>,
+    /// Values of the ranking metric of the best checkpoints; `None` without ranking.
+    best: RefCell<Option<BestValues>>,
     data: Option<SavedData>,
     resolved: String,
     plugins: String,
@@ -71,10 +73,11 @@ impl CheckpointSaver {
         interrupt_at: Option<u64>,
     ) -> std::io::Result<Option<Rc<CheckpointSaver>>> {
         let Some(run_record) = record.get() else { return Ok(None) };
+        let folder = run_record.path().join(file::CHECKPOINTS);
         let policy = CheckpointPolicy::of(&session.run().checkpoints, session.composed().ranking());
         let runtime = session.runtime();
         let saver = Rc::new(CheckpointSaver {
-            writer: RefCell::new(WriterThread::new(run_record.path().join(file::CHECKPOINTS))?),
+            writer: RefCell::new(WriterThread::new(folder.clone())?),
             record: Rc::clone(record),
             last_epoch: session.run().run.epochs,
             last: Cell::new(LastCheckpoint {
@@ -84,6 +87,7 @@ impl CheckpointSaver {
                 position: None,
             }),
             keep: RefCell::new(Retentions::from([(RUN.to_owned(), policy.retention.clone())])),
+            best: RefCell::new(known_best(&folder, &policy)),
             data: session.saved_data().cloned(),
             resolved: session.run().to_toml(),
             plugins,
@@ -91,7 +95,7 @@ impl CheckpointSaver {
             policy,
         });
         let action = Rc::clone(&saver);
-        session.on_checkpoint(move |runtime, point| action.at(runtime, point));
+        session.on_checkpoint(move |runtime, moment| action.at(runtime, moment));
         runtime.watch_steps(saver.policy.watches_steps() || interrupt_at.is_some());
         Ok(Some(saver))
     }
@@ -100,16 +104,11 @@ impl CheckpointSaver {
     fn at(&self, runtime: &Runtime, point: SavePoint) -> Flow {
         let steps = runtime.steps_begun();
         if self.interrupt_at.is_some_and(|at| steps >= at) && runtime.signal() == 0 {
-            runtime.interrupt().store(
-                signal_hook::consts::SIGINT.unsigned_abs(),
-                std::sync::atomic::Ordering::Relaxed,
-            );
+            runtime.interrupt().end(signal_hook::consts::SIGINT.unsigned_abs());
         }
         let Some(record) = self.record.get() else { return Ok(()) };
         let cause = self.cause(runtime, point, steps);
-        let at_end =
-            point == SavePoint::Epoch && (runtime.at_end_of_epoch() || runtime.is_stopping());
-        let is_requested = runtime.has_checkpoint_requests(at_end);
+        let is_requested = runtime.has_checkpoint_requests(point);
         if cause.is_none() && !is_requested {
             return Ok(());
         }
@@ -125,14 +124,16 @@ impl CheckpointSaver {
         let mut writer = self.writer.borrow_mut();
         let waits = is_requested || cause.is_some_and(|cause| cause.waits);
         if !waits && !writer.is_free().map_err(failed)? {
-            // Stays due: the writer may be free at the next point.
+            // Stays due: the writer may be free at the next moment.
             return Ok(());
         }
         // Before the snapshot, so that a second copy of the state is never held.
         writer.wait().map_err(failed)?;
-        let requests = runtime.take_checkpoint_requests(at_end);
-        let snapshot = runtime.snapshot()?;
-        let about = about(&snapshot, cause, &requests);
+        let requests = runtime.take_checkpoint_requests(point);
+        let mut snapshot = runtime.snapshot()?;
+        let metrics = self.metrics_of_model(&mut snapshot, &requests);
+        let about = about(&snapshot, cause, &requests, metrics);
+        self.add_to_best(&about);
         let keep = self.retentions(&requests);
         log::info!("checkpoint after {} steps ({})", about.sequence, about.reason);
         let (produce, before) = self.produce(record, snapshot, about)?;
@@ -152,12 +153,64 @@ impl CheckpointSaver {
             || (point == SavePoint::Epoch && runtime.is_stopping());
         let now = Occasion {
             is_signalled: runtime.signal() != 0,
+            save_requested: runtime.interrupt().wants_save(),
+            is_best: point == SavePoint::Epoch && self.ranks_among_the_best(runtime),
             ends,
             epoch: at_end.then_some(epoch),
             steps,
             time: Instant::now(),
         };
         self.policy.due(&now, &self.last.get())
+    }
+
+    /// Whether the ranking metric measured the present model, with a value among the best.
+    fn ranks_among_the_best(&self, runtime: &Runtime) -> bool {
+        let best = self.best.borrow();
+        let (Some(values), Some(best)) = (&*best, &self.policy.retention.best) else {
+            return false;
+        };
+        runtime.measured_metric(&best.metric).is_some_and(|value| values.accepts(value))
+    }
+
+    fn add_to_best(&self, about: &CheckpointInfo) {
+        let best = &self.policy.retention.best;
+        let value = best.as_ref().and_then(|best| about.metrics.get(&best.metric));
+        if let (Some(values), Some(value)) = (&mut *self.best.borrow_mut(), value)
+            && about.asked_by.iter().any(|by| by == RUN)
+        {
+            values.add(*value);
+        }
+    }
+
+    /// The metrics of the model that the checkpoint will hold, by `PHASE/NAME`. That is the model
+    /// that was measured last, unless all rankings are by other phases.
+    fn metrics_of_model(
+        &self,
+        snapshot: &mut Snapshot,
+        requests: &[CheckpointRequest],
+    ) -> BTreeMap<String, f64> {
+        let of_run = self.policy.retention.best.as_ref().map(|best| &best.metric);
+        let of_requests = requests.iter().filter(|request| request.keep.is_some());
+        let rankings: Vec<&String> =
+            of_run.into_iter().chain(of_requests.map(|request| &request.metric)).collect();
+        let measured_by = snapshot.measured.as_ref().map(|measured| measured.phase.clone());
+        let is_of = |metric: &str, phase: &str| metric.split('/').next() == Some(phase);
+        let drops_measured = measured_by.as_ref().is_some_and(|phase| {
+            !rankings.is_empty() && !rankings.iter().any(|metric| is_of(metric, phase))
+        });
+        let of_model = |phase: &str| match &measured_by {
+            None => true,
+            Some(measured_by) => (phase == measured_by) != drops_measured,
+        };
+        let metrics = snapshot
+            .measured_metrics()
+            .filter(|(phase, _, value)| value.is_finite() && of_model(phase))
+            .map(|(phase, name, value)| (format!("{phase}/{name}"), value))
+            .collect();
+        if drops_measured {
+            snapshot.measured = None;
+        }
+        metrics
     }
 
     /// The best checkpoint and the value of its ranking metric, if its model is to become the final
@@ -222,17 +275,25 @@ impl CheckpointSaver {
     }
 }
 
+/// The values of the best checkpoints of a run that is resumed.
+fn known_best(folder: &Path, policy: &CheckpointPolicy) -> Option<BestValues> {
+    let best = policy.retention.best.as_ref()?;
+    let mut values = BestValues::new(best);
+    for found in checkpoint::scan(folder) {
+        let about = found.about.ok().filter(|about| about.asked_by.iter().any(|by| by == RUN));
+        if let Some(value) = about.and_then(|about| about.metrics.get(&best.metric).copied()) {
+            values.add(value);
+        }
+    }
+    Some(values)
+}
+
 fn about(
     snapshot: &Snapshot,
     cause: Option<Cause>,
     requests: &[CheckpointRequest],
+    metrics: BTreeMap<String, f64>,
 ) -> CheckpointInfo {
-    let metrics: BTreeMap<String, f64> = snapshot
-        .metrics
-        .iter()
-        .map(|(phase, name, bits)| (format!("{phase}/{name}"), f64::from_bits(*bits)))
-        .filter(|(_, value)| value.is_finite())
-        .collect();
     let reasons = cause.map(|cause| cause.text.to_owned()).into_iter();
     let reasons =
         reasons.chain(requests.iter().map(|request| format!("asked for by {}", request.by)));

@@ -14,7 +14,7 @@ use ciborium::Value as Cbor;
 use serde_json::Value as Json;
 
 use crate::{
-    learner::snapshot::{SavedInstance, Snapshot},
+    learner::snapshot::{SavedInstance, SavedMetric, Snapshot},
     record::{STATE, checkpoint, file, tensors},
     session::checkpoint::{Files, from_files},
 };
@@ -272,9 +272,15 @@ impl Comparison {
         };
         self.pairs("state", &shown(first), &shown(second));
         self.tensors("state", &first.tensors, &second.tensors);
+        let measured = |snapshot: &Snapshot| -> Vec<(String, Tensor)> {
+            snapshot.measured.as_ref().map(|model| model.parameters.clone()).unwrap_or_default()
+        };
+        self.tensors("measured parameter", &measured(first), &measured(second));
         let metrics = |snapshot: &Snapshot| {
-            let metric = |(phase, name, bits): &(String, String, u64)| {
-                (format!("{phase}/{name}"), format!("{:?}", f64::from_bits(*bits)))
+            let metric = |metric: &SavedMetric| {
+                let value = f64::from_bits(metric.bits);
+                let text = format!("{value:?} after {:?} updates", metric.updates);
+                (format!("{}/{}", metric.phase, metric.name), text)
             };
             snapshot.metrics.iter().map(metric).collect::<Vec<_>>()
         };

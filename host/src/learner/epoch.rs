@@ -120,6 +120,7 @@ impl Runtime {
             _ => None,
         };
         self.epochs.begin(batches);
+        self.measured.begin_epoch();
         self.spans.open(Span::Epoch);
         self.record_event("epoch-begin", &phase.instance.id, "")?;
         self.dispatch(event::EPOCH_BEGIN)
@@ -128,7 +129,9 @@ impl Runtime {
     /// The next batch; one without fields after the last.
     pub(crate) fn next_batch(&self) -> Flow<BatchRaw> {
         self.profile.next_step();
-        if (self.signal() != 0 || self.saving.offers_steps()) && !self.pause_between_steps()? {
+        if (self.interrupt.is_pending() || self.saving.offers_steps())
+            && !self.pause_between_steps()?
+        {
             return Ok(NO_BATCH);
         }
         // May wait for the loader, which never calls back into the learner.
@@ -221,6 +224,7 @@ impl Runtime {
     /// Sends epoch-end after the last batch.
     fn finish_epoch(&self) -> Flow {
         self.position.change(|at| at.step = 0);
+        self.capture_measured()?;
         let flow = match self.dispatch(event::EPOCH_END) {
             Err(stop) if stop.kind() == StopKind::CancelStep => Err(stop.outside_a_step()),
             // The epoch is over anyway; the others still receive its end.

@@ -20,6 +20,8 @@ pub mod events;
 mod figures;
 mod fit;
 pub mod instance;
+mod interrupt;
+mod measured;
 mod members;
 mod metrics;
 mod mode;
@@ -53,6 +55,8 @@ mod values;
 
 pub use control::{Ending, FitReport, Flow, Stop, StopKind, StopReason};
 pub use instance::{Components, Declared, Instance, OnError, Prepared, Requested, ResolvedFigure};
+pub use interrupt::{Interrupt, TIME_IS_UP};
+pub use measured::MeasuredModel;
 pub use roles::{LossSlot, ModelSlot, OptimizerSlot, PhaseSlot, Roles};
-pub use runtime::{Folders, Ports, Runtime, TIME_IS_UP};
+pub use runtime::{Folders, Ports, Runtime};
 pub use setup::NewInstance;

@@ -4,8 +4,6 @@
 //! The loop offers save points; the host or an embedder takes a snapshot at those that it wants.
 //! Plugins are not notified: saving a run does not change it.
 
-use std::sync::atomic::Ordering;
-
 use fluxbay_plugin::abi::event;
 
 use super::control::{Flow, Stop, StopKind};
@@ -43,15 +41,24 @@ impl Runtime {
         Ok(true)
     }
 
-    /// Takes the checkpoint requests that are due: all at the end of an epoch of the fit, else
-    /// those for the end of a step.
-    pub fn take_checkpoint_requests(&self, at_end_of_epoch: bool) -> Vec<CheckpointRequest> {
-        self.saving.take_requests(at_end_of_epoch)
+    /// Takes the checkpoint requests that are due at a save point: those for the end of a step,
+    /// those whose metric has just measured the present model, and all at the end of an epoch of
+    /// the fit.
+    pub fn take_checkpoint_requests(&self, point: SavePoint) -> Vec<CheckpointRequest> {
+        self.saving.take_requests(|request| self.is_due(request, point))
     }
 
     /// Whether [`Runtime::take_checkpoint_requests`] would return any.
-    pub fn has_checkpoint_requests(&self, at_end_of_epoch: bool) -> bool {
-        self.saving.has_requests(at_end_of_epoch)
+    pub fn has_checkpoint_requests(&self, point: SavePoint) -> bool {
+        self.saving.has_requests(|request| self.is_due(request, point))
+    }
+
+    fn is_due(&self, request: &CheckpointRequest, point: SavePoint) -> bool {
+        let after_epoch = point == SavePoint::Epoch
+            && (self.at_end_of_epoch()
+                || self.is_stopping()
+                || self.measured_metric(&request.metric).is_some());
+        request.after_step || after_epoch
     }
 
     /// Sets whether save points between steps are offered even if no instance asked for one.
@@ -66,7 +73,7 @@ impl Runtime {
 
     /// The signal that ends the run; 0 for none.
     pub fn signal(&self) -> u32 {
-        self.interrupt.load(Ordering::Relaxed)
+        self.interrupt.signal()
     }
 
     /// Completed epochs of the fit.
@@ -105,11 +112,16 @@ impl Runtime {
     /// Offers a save point.
     pub(super) fn offer(&self, point: SavePoint) -> Flow {
         let action = self.on_save_point.borrow().clone();
-        action.map_or(Ok(()), |action| action(self, point))
+        let wants_save = self.interrupt.wants_save();
+        action.map_or(Ok(()), |action| action(self, point))?;
+        if wants_save {
+            self.interrupt.saved();
+        }
+        Ok(())
     }
 
     /// Called before the next batch is taken if save points between steps are offered or a signal
-    /// came. False if all batches of the epoch are done, so that the epoch should be ended first.
+    /// or a request to save came. False if all batches of the epoch are done, so that the epoch should be ended first.
     pub(super) fn pause_between_steps(&self) -> Flow<bool> {
         let signal = self.signal();
         match self.position_in_epoch() {
@@ -124,8 +136,9 @@ impl Runtime {
 
     /// Called between phases and epochs: a signal ends the fit here, after a last save point.
     pub(super) fn pause_between_phases(&self) -> Flow {
-        if self.signal() != 0 {
-            self.offer(SavePoint::Interrupt)?;
+        if self.interrupt.is_pending() {
+            let ends = self.signal() != 0;
+            self.offer(if ends { SavePoint::Interrupt } else { SavePoint::Step })?;
         }
         self.check_interrupt()
     }
@@ -140,7 +153,8 @@ impl Runtime {
         let batches = open.as_ref()?.batches.as_ref()?.position()?;
         let at = self.position.get();
         let phase = self.roles.get()?.phases.get(at.phase as usize)?.instance.id.clone();
-        Some(SavedEpoch { phase, step: at.step, batches })
+        let parameters_set = self.measured.were_set();
+        Some(SavedEpoch { phase, step: at.step, batches, parameters_set })
     }
 
     /// Resumes the epoch within which the restored snapshot was taken, if there is one: instances
@@ -160,6 +174,7 @@ impl Runtime {
         let batches =
             data.resume(split, self.position.get().epoch, &saved.batches).map_err(Stop::host)?;
         self.position.change(|at| at.step = saved.step);
+        self.measured.resume_epoch(saved.parameters_set);
         self.resume_span(Span::Epoch, event::EPOCH_BEGIN);
         Ok(Some(batches))
     }

@@ -40,7 +40,8 @@ impl Runtime {
         }
         self.with_at(|at| self.ports.sink.metric(at, scope, name, value))?;
         if scope == Scope::Epoch {
-            self.with_at(|at| self.metrics.borrow_mut().set(at.phase, name, value));
+            let updates = self.model_updates();
+            self.with_at(|at| self.metrics.borrow_mut().set(at.phase, name, value, updates));
         }
         Ok(())
     }

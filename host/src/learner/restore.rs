@@ -61,7 +61,8 @@ impl Runtime {
             }
         }
         self.engine.borrow_mut().set_random_state(&snapshot.random);
-        self.metrics.borrow_mut().set_bits(&snapshot.metrics);
+        self.metrics.borrow_mut().restore(&snapshot.metrics);
+        self.measured.restore(snapshot.measured.as_ref());
         Ok(misfits)
     }
 

@@ -6,7 +6,6 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use fluxbay_plugin::abi::event::EventRaw;
 use fluxbay_plugin::abi::{handle::Handle, learner::BatchRaw};
@@ -14,6 +13,8 @@ use fluxbay_plugin::abi::{handle::Handle, learner::BatchRaw};
 use super::batches::{Epochs, NO_BATCH};
 use super::control::{Flow, PendingStop, Stop};
 use super::instance::{Components, Instance};
+use super::interrupt::{Interrupt, TIME_IS_UP};
+use super::measured::Measured;
 use super::members::Members;
 use super::metrics::LastMetrics;
 use super::ports::{At, Display, Sink};
@@ -56,9 +57,6 @@ pub struct Folders {
 /// What is done at a save point. A failure ends the fit.
 pub type OnSavePoint = Rc<dyn Fn(&Runtime, SavePoint) -> Flow>;
 
-/// Value of the interrupt when the run's time limit is reached; all others are signal numbers.
-pub const TIME_IS_UP: u32 = u32::MAX;
-
 /// See the module.
 pub struct Runtime {
     me: Weak<Runtime>,
@@ -82,7 +80,8 @@ pub struct Runtime {
     pub(super) on_save_point: RefCell<Option<OnSavePoint>>,
     pub(super) rehearsals: Rehearsals,
     pub(super) metrics: RefCell<LastMetrics>,
-    pub(super) interrupt: Arc<AtomicU32>,
+    pub(super) measured: Measured,
+    pub(super) interrupt: Arc<Interrupt>,
     pub(super) pending: PendingStop,
     /// References that instances own.
     references: RefCell<References>,
@@ -160,6 +159,7 @@ impl Runtime {
             on_save_point: RefCell::default(),
             rehearsals: Rehearsals::default(),
             metrics: RefCell::default(),
+            measured: Measured::default(),
             interrupt: Arc::default(),
             pending: PendingStop::default(),
             references: RefCell::default(),
@@ -169,12 +169,12 @@ impl Runtime {
 
     /// Set by a signal handler to the signal's number: the fit then ends after the step, in an
     /// orderly way.
-    pub fn interrupt(&self) -> Arc<AtomicU32> {
+    pub fn interrupt(&self) -> Arc<Interrupt> {
         Arc::clone(&self.interrupt)
     }
 
     pub(super) fn check_interrupt(&self) -> Flow {
-        match self.interrupt.load(Ordering::Relaxed) {
+        match self.interrupt.signal() {
             0 => Ok(()),
             TIME_IS_UP => Err(Stop::fit("the time that the run may take is up")),
             signal => Err(Stop::fit(format!("interrupted by signal {signal}"))),
@@ -238,6 +238,7 @@ impl Runtime {
             members: &self.members,
             roles: self.roles.get(),
             has_gradients: self.step.has_gradients.get(),
+            measured: &self.measured,
         }
     }
 

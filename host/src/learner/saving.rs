@@ -30,7 +30,8 @@ pub struct CheckpointRequest {
     pub keep: Option<u64>,
     /// Which values are better.
     pub higher_is_better: bool,
-    /// Whether it is to be saved after the step; otherwise at the end of the epoch of the fit.
+    /// Whether it is to be saved after the step; otherwise after the epoch of the phase that measured
+    /// the metric, or at the end of the epoch of the fit.
     pub after_step: bool,
 }
 
@@ -44,6 +45,10 @@ pub struct SavedEpoch {
     pub step: u64,
     /// Position of its data.
     pub batches: BatchPosition,
+    /// Whether callbacks have set parameters in it, so that it measures another model than the
+    /// trained one.
+    #[serde(default)]
+    pub parameters_set: bool,
 }
 
 /// An end of the fit that was decided when a snapshot was taken.
@@ -96,21 +101,19 @@ impl Saving {
         self.update_offer();
     }
 
-    /// Takes the requests that are due: all at the end of an epoch of the fit, else those for the
-    /// end of a step.
-    pub(super) fn take_requests(&self, at_end_of_epoch: bool) -> Vec<CheckpointRequest> {
-        let due = self
-            .requests
-            .borrow_mut()
-            .extract_if(.., |request| at_end_of_epoch || request.after_step)
-            .collect();
+    /// Takes the requests that are due.
+    pub(super) fn take_requests(
+        &self,
+        is_due: impl Fn(&CheckpointRequest) -> bool,
+    ) -> Vec<CheckpointRequest> {
+        let due = self.requests.borrow_mut().extract_if(.., |request| is_due(request)).collect();
         self.update_offer();
         due
     }
 
     /// Whether [`Saving::take_requests`] would return any.
-    pub(super) fn has_requests(&self, at_end_of_epoch: bool) -> bool {
-        self.requests.borrow().iter().any(|request| at_end_of_epoch || request.after_step)
+    pub(super) fn has_requests(&self, is_due: impl Fn(&CheckpointRequest) -> bool) -> bool {
+        self.requests.borrow().iter().any(is_due)
     }
 
     /// Sets whether save points between steps are offered without a request.
@@ -120,7 +123,8 @@ impl Saving {
     }
 
     fn update_offer(&self) {
-        self.offer_steps.set(self.watch_steps.get() || self.has_requests(false));
+        let requested = self.has_requests(|request| request.after_step);
+        self.offer_steps.set(self.watch_steps.get() || requested);
     }
 
     /// Whether save points between steps are offered.

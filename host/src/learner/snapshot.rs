@@ -7,6 +7,7 @@
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::measured::MeasuredModel;
 use super::saving::{SavedEpoch, SavedStop};
 use crate::tensor::RandomState;
 
@@ -39,6 +40,19 @@ pub struct SavedInstance {
     pub bytes: Vec<u8>,
 }
 
+/// The last value of an epoch metric.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedMetric {
+    /// The phase, by instance id.
+    pub phase: String,
+    /// Its name.
+    pub name: String,
+    /// Bits of its value.
+    pub bits: u64,
+    /// Updates of the parameters when it was measured; `None` in checkpoints of older releases.
+    pub updates: Option<u64>,
+}
+
 /// The state of a learner.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -68,8 +82,22 @@ pub struct Snapshot {
     pub values: Vec<(String, SavedValue)>,
     /// Tensors of the state tree.
     pub tensors: Vec<(String, Tensor)>,
-    /// Last value of each epoch metric, as (phase, name, bits).
-    pub metrics: Vec<(String, String, u64)>,
+    /// Last value of each epoch metric.
+    pub metrics: Vec<SavedMetric>,
+    /// The model that was measured last, if it differs from the parameters.
+    pub measured: Option<MeasuredModel>,
     /// All instances, including children.
     pub instances: Vec<SavedInstance>,
+}
+
+impl Snapshot {
+    /// The epoch metrics that measured its model, as (phase, name, value).
+    pub fn measured_metrics(&self) -> impl Iterator<Item = (&str, &str, f64)> {
+        let updates: u64 = self.updates.iter().map(|(_, updates)| updates).sum();
+        // Within an epoch with other parameters, those of the snapshot are measured by none.
+        let is_mixed = self.in_epoch.as_ref().is_some_and(|epoch| epoch.parameters_set);
+        let of_model = move |metric: &&SavedMetric| !is_mixed && metric.updates == Some(updates);
+        let values = self.metrics.iter().filter(of_model);
+        values.map(|metric| (&*metric.phase, &*metric.name, f64::from_bits(metric.bits)))
+    }
 }

@@ -1,5 +1,7 @@
 //! Taking a snapshot.
 
+use candle_core::Tensor;
+
 use super::control::{Flow, Stop};
 use super::instance::Instance;
 use super::runtime::Runtime;
@@ -82,7 +84,8 @@ impl Runtime {
             updates: Vec::new(),
             values: Vec::new(),
             tensors: Vec::new(),
-            metrics: self.metrics.borrow().to_bits(),
+            metrics: self.metrics.borrow().save(),
+            measured: self.measured_model(),
             instances,
         };
         self.save_tensors(&mut snapshot)?;
@@ -103,16 +106,23 @@ impl Runtime {
         })
     }
 
-    fn save_tensors(&self, snapshot: &mut Snapshot) -> Flow {
+    /// Copies of all parameters and buffers, as `MODEL.PATH`.
+    pub(super) fn parameter_copies(&self) -> Flow<Vec<(String, Tensor)>> {
         let engine = self.engine.borrow();
         let copy =
             |handle| engine.value(handle).map_err(Stop::engine)?.copy().map_err(Stop::engine);
-        for p in engine.parameters() {
-            snapshot.parameters.push((
-                format!("{}.{}", engine.model_name(p.model).unwrap_or_default(), p.path),
-                copy(p.handle)?,
-            ));
-        }
+        let copies = engine.parameters().map(|p| {
+            let name = format!("{}.{}", engine.model_name(p.model).unwrap_or_default(), p.path);
+            Ok((name, copy(p.handle)?))
+        });
+        copies.collect()
+    }
+
+    fn save_tensors(&self, snapshot: &mut Snapshot) -> Flow {
+        snapshot.parameters = self.parameter_copies()?;
+        let engine = self.engine.borrow();
+        let copy =
+            |handle| engine.value(handle).map_err(Stop::engine)?.copy().map_err(Stop::engine);
         for model in &self.roles()?.models {
             let Some(optimizer) = &model.optimizer else { continue };
             for tracked in optimizer.tracked().iter() {

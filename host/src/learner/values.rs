@@ -5,6 +5,7 @@ use std::cell::{RefCell, RefMut};
 
 use fluxbay_plugin::abi::{entry::kind, handle::Handle, state::Point, state::value};
 
+use super::measured::Measured;
 use super::members::Members;
 use super::refusal::{Answer, Refusal};
 use super::roles::Roles;
@@ -35,6 +36,7 @@ pub(crate) struct Values<'a> {
     /// `None` until the run is composed.
     pub(super) roles: Option<&'a Roles>,
     pub(super) has_gradients: bool,
+    pub(super) measured: &'a Measured,
 }
 
 impl Values<'_> {
@@ -352,6 +354,7 @@ impl Values<'_> {
             }
             _ => {
                 let value = engine.value(tensor)?;
+                self.measured.note_write();
                 Ok(engine.set_parameter(found.parameter, &value)?)
             }
         }

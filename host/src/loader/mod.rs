@@ -50,7 +50,7 @@ pub use self::{
     error::{LoaderError, SampleRange},
     plugin_samples::PluginSamples,
     ports::element_type,
-    samples::{Field, Learnt, SampleError, Samples, Split},
+    samples::{Field, SampleError, Samples, Split},
     summary::{DataSummary, FieldSummary, SplitSummary},
 };
 
@@ -118,14 +118,6 @@ impl Loader {
     /// The splits as phases read them.
     pub fn parts(&self) -> &[Part] {
         &self.parts
-    }
-
-    /// What the data set learnt from the training samples; `None` if it does not support this.
-    ///
-    /// # Errors
-    /// If the data set cannot provide it.
-    pub fn learnt(&self) -> Result<Option<Learnt>, SampleError> {
-        self.samples.learnt()
     }
 
     /// The settings.

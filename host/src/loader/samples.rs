@@ -45,15 +45,6 @@ pub struct Split {
 #[error("{0}")]
 pub struct SampleError(pub String);
 
-/// What a data set learnt from the training samples, such as means or classes, in its own format.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Learnt {
-    /// State version of the component.
-    pub version: u32,
-    /// The bytes.
-    pub bytes: Vec<u8>,
-}
-
 /// A data set: samples by index. `fill` is called by several threads at a time, also for parts of
 /// one batch; all other methods are called on the training thread.
 pub trait Samples: Send + Sync {
@@ -69,14 +60,6 @@ pub trait Samples: Send + Sync {
     /// # Errors
     /// If the data set cannot use these samples.
     fn prepare(&self, split: usize, indices: &[u64]) -> Result<(), SampleError>;
-
-    /// What it learnt; `None` if it does not support this. Called after `prepare`.
-    ///
-    /// # Errors
-    /// If it cannot be provided.
-    fn learnt(&self) -> Result<Option<Learnt>, SampleError> {
-        Ok(None)
-    }
 
     /// Writes the samples at `indices` of a split, one after the other, into one buffer per field.
     ///

@@ -148,6 +148,10 @@ pub struct FineTuningSettings {
     pub strict: bool,
     /// Frozen parameters: patterns over `MODEL.PATH`, in which `*` matches any text.
     pub freeze: Vec<String>,
+    /// Whether the data set learns from the present data, instead of using what that of the file's
+    /// run learnt.
+    #[serde(default)]
+    pub refit: bool,
 }
 
 /// Schema of a section of settings; `None` for sections of instances.
@@ -215,7 +219,9 @@ pub fn schema(section: &str) -> Option<Json> {
             "strict": { "type": "boolean", "default": false,
                 "description": "Whether parameters that are missing in the file, or have another shape there, are an error." },
             "freeze": { "type": "array", "items": { "type": "string" }, "default": [],
-                "description": "Frozen parameters: patterns over MODEL.PATH, in which * matches any text." }
+                "description": "Frozen parameters: patterns over MODEL.PATH, in which * matches any text." },
+            "refit": { "type": "boolean", "default": false,
+                "description": "Whether the data set learns from the present data, instead of using what that of the file's run learnt." }
         }),
         _ => return None,
     };

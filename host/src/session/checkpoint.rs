@@ -9,18 +9,20 @@ use serde::{Deserialize, Serialize};
 
 use super::Session;
 use crate::learner::saving::{SavePoint, SavedEpoch, SavedStop};
-use crate::learner::snapshot::{SavedInstance, SavedValue, Snapshot};
-use crate::learner::{Flow, Runtime, Stop};
+use crate::learner::snapshot::{SavedInstance, SavedMetric, SavedValue, Snapshot};
+use crate::learner::{Flow, MeasuredModel, Runtime, Stop};
 use crate::record::{checkpoint::Content, tensors};
 use crate::tensor::RandomState;
 
 /// The files of a checkpoint, by name.
 pub type Files = BTreeMap<String, Content>;
 
-/// Format of [`STATE`]; increases when it changes.
-const FORM: u32 = 1;
-/// Parameters and buffers.
+/// Format of [`STATE`]; increases when it changes. Older formats are read.
+const FORM: u32 = 2;
+/// Parameters and buffers; the measured ones, if they differ from the trained ones.
 pub const MODEL: &str = "model.safetensors";
+/// The trained parameters and buffers, if [`MODEL`] holds those that were measured.
+pub const TRAINED: &str = "trained.safetensors";
 /// State tensors of the optimizers.
 pub const OPTIMIZER: &str = "optimizer.safetensors";
 /// Tensors of the state tree.
@@ -46,6 +48,12 @@ struct Written {
     updates: Vec<(String, u64)>,
     values: Vec<(String, SavedValue)>,
     metrics: Vec<(String, String, u64)>,
+    /// Updates of the parameters when each of `metrics` was measured.
+    #[serde(default)]
+    metric_updates: Vec<Option<u64>>,
+    /// The phase that measured [`MODEL`], if that is not the trained model.
+    #[serde(default)]
+    measured_by: Option<String>,
     instances: Vec<WrittenInstance>,
 }
 
@@ -69,11 +77,12 @@ fn unusable(what: impl std::fmt::Display) -> Stop {
 /// A tensor cannot be written.
 pub fn to_files(snapshot: &Snapshot) -> Flow<Files> {
     let mut files = Files::new();
-    for (name, tensors) in [
-        (MODEL, &snapshot.parameters),
-        (OPTIMIZER, &snapshot.optimizer_states),
-        (TENSORS, &snapshot.tensors),
-    ] {
+    let (model, trained) = match &snapshot.measured {
+        Some(measured) => (&measured.parameters, Some((TRAINED, &snapshot.parameters))),
+        None => (&snapshot.parameters, None),
+    };
+    let states = [(OPTIMIZER, &snapshot.optimizer_states), (TENSORS, &snapshot.tensors)];
+    for (name, tensors) in [(MODEL, model)].into_iter().chain(trained).chain(states) {
         let encoded = tensors::prepare(tensors)
             .map_err(|error| Stop::host(format!("the checkpoint cannot be written: {error}")))?;
         files.insert(name.to_owned(), Content::Tensors(encoded));
@@ -103,7 +112,13 @@ pub fn to_files(snapshot: &Snapshot) -> Flow<Files> {
         phase_steps: snapshot.phase_steps.clone(),
         updates: snapshot.updates.clone(),
         values: snapshot.values.clone(),
-        metrics: snapshot.metrics.clone(),
+        metrics: snapshot
+            .metrics
+            .iter()
+            .map(|metric| (metric.phase.clone(), metric.name.clone(), metric.bits))
+            .collect(),
+        metric_updates: snapshot.metrics.iter().map(|metric| metric.updates).collect(),
+        measured_by: snapshot.measured.as_ref().map(|measured| measured.phase.clone()),
         instances,
     };
     let state = serde_json::to_vec_pretty(&written)
@@ -127,9 +142,9 @@ pub fn from_files(files: &Files) -> Flow<Snapshot> {
         tensors::decode(&file(name)?).map_err(unusable)
     };
     let written: Written = serde_json::from_slice(&file(STATE)?).map_err(unusable)?;
-    if written.form != FORM {
+    if written.form > FORM {
         return Err(unusable(format_args!(
-            "it has format {}, this host reads format {FORM}",
+            "it has format {}, this host reads up to {FORM}: use the newer host that wrote it",
             written.form
         )));
     }
@@ -146,6 +161,15 @@ pub fn from_files(files: &Files) -> Flow<Snapshot> {
             bytes: bytes.to_vec(),
         })
     };
+    let updates = written.updates.iter().map(|(_, updates)| updates).sum();
+    let (parameters, measured) = match written.measured_by {
+        Some(phase) => (decode(TRAINED)?, Some(MeasuredModel::new(phase, decode(MODEL)?, updates))),
+        None => (decode(MODEL)?, None),
+    };
+    let measured_at = written.metric_updates.into_iter().chain(std::iter::repeat(None));
+    let metrics = written.metrics.into_iter().zip(measured_at);
+    let metrics =
+        metrics.map(|((phase, name, bits), updates)| SavedMetric { phase, name, bits, updates });
     Ok(Snapshot {
         epochs: written.epochs,
         next_phase: written.next_phase,
@@ -155,12 +179,13 @@ pub fn from_files(files: &Files) -> Flow<Snapshot> {
         disabled: written.disabled,
         phase_steps: written.phase_steps,
         random: RandomState { seed: written.seed, counters: written.random_counters },
-        parameters: decode(MODEL)?,
+        parameters,
         optimizer_states: decode(OPTIMIZER)?,
         updates: written.updates,
         values: written.values,
         tensors: decode(TENSORS)?,
-        metrics: written.metrics,
+        metrics: metrics.collect(),
+        measured,
         instances: written.instances.into_iter().map(instance).collect::<Flow<_>>()?,
     })
 }

@@ -2,6 +2,7 @@
 //! data and models.
 
 use std::cell::RefCell;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use super::data_problems;
 use super::members::{member, offers, set_watched, stand_in};
 use super::places::{faulty_setting, given_at, placed};
 use super::plugins::LoadedPlugins;
-use super::{SavedData, Session, Surroundings};
+use super::{DataState, Learnt, SavedData, Session, Surroundings};
 use crate::breadcrumb::Activity;
 use crate::compose::figures::Watched;
 use crate::compose::{self, Composition, Input, Member, Ranking};
@@ -187,8 +188,16 @@ impl Composed {
     /// # Errors
     /// An error of a plugin, or a problem of the data or of `[fine-tuning]`.
     pub fn open(self) -> Result<Session, Diagnostics> {
+        self.open_with(&DataState::New)
+    }
+
+    /// As [`Composed::open`], with what the data set learnt earlier.
+    ///
+    /// # Errors
+    /// As [`Composed::open`], or if what it learnt does not fit.
+    pub fn open_with(self, data: &DataState) -> Result<Session, Diagnostics> {
         let begin = std::time::Instant::now();
-        let (loader, saved) = self.open_data()?.unzip();
+        let (loader, saved) = self.open_data(data)?.unzip();
         let loader = loader.map(Rc::new);
         log::info!("data opened in {:.0?}", begin.elapsed());
         let begin = std::time::Instant::now();
@@ -229,13 +238,11 @@ impl Composed {
         diagnostics
     }
 
-    fn open_data(&self) -> Result<Option<(Loader, SavedData)>, Diagnostics> {
+    fn open_data(&self, data: &DataState) -> Result<Option<(Loader, SavedData)>, Diagnostics> {
         let Some(spec) = &self.run.data else { return Ok(None) };
         let Some(instance) = self.instance(&spec.id) else { return Ok(None) };
         let side = Arc::clone(instance.plugin_side());
-        let opened =
-            instance.call(&self.runtime, Activity::OpeningData, |_| PluginSamples::open(side));
-        let samples = opened.map_err(|stop| self.refused(stop))?;
+        let version = side.state_version();
         let unusable = |error: &dyn std::fmt::Display| {
             let mut diagnostics = Diagnostics::new();
             let diagnostic = Diagnostic::error(
@@ -245,16 +252,35 @@ impl Composed {
             diagnostics.push(placed(diagnostic, &self.run, Some(spec)));
             diagnostics
         };
+        let restored = self.learnt_before(data, spec)?;
+        if let Some(newer) = restored.as_ref().filter(|learnt| learnt.version > version) {
+            return Err(unusable(&format_args!(
+                "what it learnt has version {}, but the plugin reads up to version {version}: use \
+                 the newer plugin that wrote it",
+                newer.version
+            )));
+        }
+        let opened = instance.call(&self.runtime, Activity::OpeningData, |call| {
+            if let Some(learnt) = &restored {
+                call.dataset_restore(learnt.version, &learnt.bytes)?;
+            }
+            PluginSamples::open(side)
+        });
+        let samples = opened.map_err(|stop| self.refused(stop))?;
         let loader = Loader::open(Arc::new(samples), self.run.loader.clone(), self.run.run.seed)
             .map_err(|error| unusable(&error))?;
         let problems = data_problems::find(&self.run, self.plugins.catalog(), &loader);
         if !problems.is_empty() {
             return Err(problems);
         }
+        let limit = self.run.checkpoints.instance_state << 20;
+        let learnt = instance
+            .call(&self.runtime, Activity::Saving, |call| call.dataset_learnt(limit))
+            .map_err(|stop| self.refused(stop))?;
         let saved = SavedData {
             component: spec.component_id(),
             summary: loader.summary(),
-            learnt: loader.learnt().map_err(|error| unusable(&error))?,
+            learnt: learnt.map(|bytes| Learnt { version, bytes }),
         };
         Ok(Some((loader, saved)))
     }
@@ -264,7 +290,43 @@ impl Composed {
     /// # Errors
     /// The data cannot be opened, or a phase reads a split without batches.
     pub fn check_data(&self) -> Result<(), Diagnostics> {
-        self.open_data().map(drop)
+        self.open_data(&DataState::New).map(drop)
+    }
+
+    /// What the data set `spec` learnt earlier and uses again.
+    fn learnt_before(
+        &self,
+        data: &DataState,
+        spec: &InstanceSpec,
+    ) -> Result<Option<Learnt>, Diagnostics> {
+        let settings = &self.run.fine_tuning;
+        match data {
+            DataState::Refit => Ok(None),
+            DataState::Saved(saved) if saved.component == spec.component_id() => {
+                Ok(saved.learnt.clone())
+            }
+            DataState::Saved(saved) if saved.learnt.is_none() => Ok(None),
+            DataState::Saved(saved) => {
+                let text = format!(
+                    "the model was trained on `{}`, and what that learnt is not for `{}`",
+                    saved.component,
+                    spec.component_id()
+                );
+                let found = Diagnostic::error("data", text)
+                    .help("to let the data set learn from the present data, add `--refit`");
+                let mut diagnostics = Diagnostics::new();
+                diagnostics.push(placed(found, &self.run, Some(spec)));
+                Err(diagnostics)
+            }
+            DataState::New if settings.from.is_empty() || settings.refit => Ok(None),
+            DataState::New => {
+                let file = Path::new(&self.run.run.base_dir).join(&settings.from);
+                let saved = SavedData::of_folder(file.parent().unwrap_or(Path::new(".")))
+                    .map_err(|text| faulty_setting(&self.run, "fine-tuning.from", text.into()))?;
+                let same = saved.filter(|saved| saved.component == spec.component_id());
+                Ok(same.and_then(|saved| saved.learnt))
+            }
+        }
     }
 
     fn roles(&self) -> Result<Roles, Stop> {

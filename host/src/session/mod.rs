@@ -66,14 +66,13 @@ mod saved_data;
 use std::borrow::Borrow;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 pub use candle_core::{DType, Device, Tensor};
 pub use fluxbay_plugin::abi::state::Point;
 
 use crate::learner::ports::{DataBatch, Display, NoDisplay, NoSink, Sink};
 use crate::learner::state::Value;
-use crate::learner::{FitReport, Flow, Instance, Runtime};
+use crate::learner::{FitReport, Flow, Instance, Interrupt, Runtime};
 use crate::loader::Loader;
 use crate::run_file::RunDescription;
 
@@ -82,7 +81,7 @@ pub use composed::Composed;
 pub use fine_tuning::FineTuningReport;
 pub use plugins::LoadedPlugins;
 pub use preview::SchedulePreview;
-pub use saved_data::{DATA, DATA_STATE, SavedData};
+pub use saved_data::{DATA, DATA_STATE, DataState, Learnt, SavedData};
 
 /// What a session needs from its caller.
 pub struct Surroundings {
@@ -180,7 +179,7 @@ impl Session {
     }
 
     /// A flag that ends the fit after the current step; set it to the number of a signal.
-    pub fn interrupt(&self) -> Arc<AtomicU32> {
+    pub fn interrupt(&self) -> Arc<Interrupt> {
         self.runtime().interrupt()
     }
 

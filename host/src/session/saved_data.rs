@@ -5,7 +5,8 @@ use std::{io, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use crate::loader::{DataSummary, Learnt};
+use crate::loader::DataSummary;
+use crate::record::checkpoint::CheckpointData;
 
 /// File with the summary of the data.
 pub const DATA: &str = "data.json";
@@ -14,6 +15,27 @@ pub const DATA_STATE: &str = "data-state.bin";
 
 /// Version of the format of [`DATA`].
 const FORMAT: u32 = 1;
+
+/// What a data set learnt from the training samples, such as means or classes, in its own format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Learnt {
+    /// State version of the component.
+    pub version: u32,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// Where a data set gets what it learns.
+#[derive(Clone, Debug, Default)]
+pub enum DataState {
+    /// From the run of the fine-tuning file, or from the data.
+    #[default]
+    New,
+    /// From the data.
+    Refit,
+    /// From a run, whatever the data is.
+    Saved(SavedData),
+}
 
 /// The data of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +104,18 @@ impl SavedData {
             }
         };
         Ok(Some(SavedData { component: written.component, summary: written.summary, learnt }))
+    }
+
+    /// Reads the files of a checkpoint.
+    ///
+    /// # Errors
+    /// As [`SavedData::from_files`].
+    pub fn of_checkpoint(data: &CheckpointData) -> Result<Option<SavedData>, String> {
+        SavedData::from_files(|name| {
+            let content = data.files.get(name);
+            let content = content.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound));
+            content.map(|content| content.bytes().into_owned())
+        })
     }
 
     /// Reads the files of a folder.

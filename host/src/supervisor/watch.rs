@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use super::report::{Breadcrumb, Cause, Report, Scene, Stuck, report};
@@ -49,7 +49,7 @@ pub enum Ended {
 /// # Errors
 /// Where no process can be started.
 pub fn supervise() -> io::Result<Ended> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2])?;
     let supervised = Supervised::start(|option, number| {
         let mut arguments = std::env::args_os();
         let mut command = Command::new("/proc/self/exe");
@@ -219,8 +219,8 @@ fn judge(shared: &File, status: ExitStatus, too_long: Option<TooLong>) -> io::Re
             report(Cause::TooLong(limit), &scene, Some(breadcrumb), &names)
         }
         // Before the worker handles these signals, they end it like any process.
-        (None, Some(signal @ (SIGINT | SIGTERM))) => {
-            return Ok(Ended::Itself(if signal == SIGINT { 130 } else { 143 }));
+        (None, Some(signal @ (SIGINT | SIGTERM | SIGHUP | SIGUSR1 | SIGUSR2))) => {
+            return Ok(Ended::Itself(128 + signal.unsigned_abs() as u8));
         }
         (None, Some(signal)) => report(Cause::Signal(signal), &now, None, &names),
         (None, None) => report(Cause::Exit(status.code().unwrap_or_default()), &now, None, &names),

@@ -2,17 +2,13 @@
 
 use std::{
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-        mpsc,
-    },
+    sync::{Arc, mpsc},
     thread,
     time::Duration,
 };
 
 use crate::breadcrumb::{self, HostThread};
-use crate::learner::TIME_IS_UP;
+use crate::learner::Interrupt;
 
 /// A timer that runs until it is dropped.
 pub(super) struct Deadline {
@@ -26,7 +22,7 @@ impl Deadline {
     ///
     /// # Errors
     /// The timer's thread cannot be started.
-    pub(super) fn begin(interrupt: Arc<AtomicU32>, seconds: f64) -> io::Result<Deadline> {
+    pub(super) fn begin(interrupt: Arc<Interrupt>, seconds: f64) -> io::Result<Deadline> {
         let Some(limit) =
             Duration::try_from_secs_f64(seconds).ok().filter(|limit| !limit.is_zero())
         else {
@@ -36,8 +32,7 @@ impl Deadline {
         let thread = thread::Builder::new().name("deadline".to_owned()).spawn(move || {
             breadcrumb::host_thread(HostThread::Deadline);
             if stopped.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
-                let _ =
-                    interrupt.compare_exchange(0, TIME_IS_UP, Ordering::Relaxed, Ordering::Relaxed);
+                interrupt.end_in_time();
             }
         })?;
         Ok(Deadline { stop: Some(stop), thread: Some(thread) })
@@ -57,21 +52,22 @@ impl Drop for Deadline {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::learner::TIME_IS_UP;
 
     #[test]
     fn the_timer_expires_once_and_keeps_an_earlier_signal() {
-        let interrupt = Arc::new(AtomicU32::new(0));
+        let interrupt = Arc::new(Interrupt::default());
         let deadline = Deadline::begin(Arc::clone(&interrupt), 1e-3).unwrap();
-        while interrupt.load(Ordering::Relaxed) == 0 {
+        while interrupt.signal() == 0 {
             thread::yield_now();
         }
         drop(deadline);
-        assert_eq!(interrupt.load(Ordering::Relaxed), TIME_IS_UP);
+        assert_eq!(interrupt.signal(), TIME_IS_UP);
         // Dropped before it expires, or without a limit: nothing happens.
         for seconds in [1e6, 0.0] {
-            let interrupt = Arc::new(AtomicU32::new(0));
+            let interrupt = Arc::new(Interrupt::default());
             drop(Deadline::begin(Arc::clone(&interrupt), seconds).unwrap());
-            assert_eq!(interrupt.load(Ordering::Relaxed), 0);
+            assert_eq!(interrupt.signal(), 0);
         }
     }
 }

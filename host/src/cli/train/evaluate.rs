@@ -4,9 +4,7 @@
 //! Only validation phases take part, and callbacks that write nothing but their own state. Nothing
 //! is written to the run folder.
 
-use std::{
-    cell::RefCell, ffi::OsString, path::PathBuf, rc::Rc, sync::atomic::Ordering, time::Duration,
-};
+use std::{cell::RefCell, ffi::OsString, path::PathBuf, rc::Rc, time::Duration};
 
 use candle_core::Tensor;
 use clap_complete::engine::ArgValueCompleter;
@@ -35,7 +33,7 @@ use crate::{
     library::{Catalog, Kind, escape},
     record::{RunEntry, checkpoint, file, tensors},
     run_file::{InstanceSpec, PhaseData, PhaseSpec, RunDescription},
-    session::{Session, Surroundings, checkpoint::MODEL},
+    session::{DataState, SavedData, Session, Surroundings, checkpoint::MODEL},
 };
 
 /// Arguments of `fluxbay evaluate`.
@@ -64,6 +62,11 @@ pub struct Arguments {
     /// Add a phase or callback: 'phase/validation'.
     #[arg(long, value_name = "KIND/NAME{...}", add = ArgValueCompleter::new(candidates::addable))]
     add: Vec<String>,
+    /// Let the data set learn again, from this data.
+    ///
+    /// Without it, means, classes and the like are those that training learnt.
+    #[arg(long)]
+    refit: bool,
     /// Write JSON, as `fluxbay schema evaluate` describes.
     #[arg(long)]
     json: bool,
@@ -139,6 +142,8 @@ struct Weights {
     tensors: Vec<(String, Tensor)>,
     /// Text of the lock of the run that wrote them.
     plugins: String,
+    /// The data that they were trained on; `None` for those of older releases.
+    data: Option<SavedData>,
 }
 
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
@@ -176,7 +181,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         run.phases.iter_mut().for_each(|phase| phase.data = part);
     }
     let (path, from) = (escape::path(&entry.path), escape::path(&weights.path));
-    let session = open(run, catalog, &weights, screen)?;
+    let session = open(run, catalog, &weights, arguments.refit, screen)?;
     if arguments.dry_run {
         screen.print(&format!("{from}\n{}\ndry run: nothing was evaluated", plan(&session)));
         return Ok(Exit::Done);
@@ -207,6 +212,7 @@ fn open(
     run: RunDescription,
     catalog: Catalog,
     weights: &Weights,
+    refit: bool,
     screen: &Screen,
 ) -> Result<Evaluation, Failure> {
     let scratch = scratch()?;
@@ -221,7 +227,14 @@ fn open(
         },
         run_dir: scratch.path().to_string_lossy().into_owned(),
     };
-    let session = opening::open(run, catalog, surroundings)?;
+    let data = match &weights.data {
+        Some(saved) if !refit => DataState::Saved(saved.clone()),
+        _ => DataState::Refit,
+    };
+    let session = opening::open(run, catalog, surroundings, &data)?;
+    if let DataState::Saved(saved) = &data {
+        warn_of_learning(saved, &session);
+    }
     for other in changes::of_plugins(&weights.plugins, &plugins_lock(&session)) {
         log::warn!("{}: the metrics may differ from those of the run", escape::text(&other));
     }
@@ -232,6 +245,18 @@ fn open(
         )
     })?;
     Ok(Evaluation { session, figures, _scratch: scratch })
+}
+
+/// Warns of other data if the data set learns from it what the model does not know.
+fn warn_of_learning(trained_on: &SavedData, session: &Session) {
+    let (Some(now), Some(spec)) = (session.saved_data(), &session.run().data) else { return };
+    if now.learnt.is_none() && now.summary != trained_on.summary {
+        log::warn!(
+            "the data set `{}` does not keep what it learns: means, classes and the like come from \
+             this data, and the metrics may be wrong",
+            escape::text(&spec.component)
+        );
+    }
 }
 
 /// What would be evaluated: phases with their data, and callbacks.
@@ -271,7 +296,7 @@ impl Evaluation {
         let _deadline = Deadline::begin(interrupt.clone(), seconds)
             .map_err(|error| failed(format!("cannot start the timer of --max-time: {error}")))?;
         for (phase, name) in session.phases().iter().enumerate() {
-            session.run_epoch(phase).map_err(|stop| match interrupt.load(Ordering::Relaxed) {
+            session.run_epoch(phase).map_err(|stop| match interrupt.signal() {
                 TIME_IS_UP => failed(format!(
                     "the time limit was reached before `{}` had read all of its data, so there are no metrics: allow more with --max-time, or \
                      limit the data with --limit-batches",
@@ -330,15 +355,18 @@ fn keep_what_measures(run: &mut RunDescription, catalog: &Catalog) {
 /// intact checkpoint.
 fn weights(entry: &RunEntry, arguments: &Arguments) -> Result<Weights, String> {
     let lock = std::fs::read_to_string(entry.path.join(file::PLUGINS)).unwrap_or_default();
-    let decode = |path: PathBuf, bytes: &[u8]| {
+    let decode = |path: PathBuf, bytes: &[u8]| -> Result<Weights, String> {
         let tensors =
             tensors::decode(bytes).map_err(|error| format!("{} {error}", escape::path(&path)))?;
-        Ok(Weights { path, tensors, plugins: lock.clone() })
+        Ok(Weights { path, tensors, plugins: lock.clone(), data: None })
     };
     let of = |path: PathBuf, data: &checkpoint::CheckpointData| {
         let bytes =
             data.files.get(MODEL).ok_or_else(|| format!("{} has no model", escape::path(&path)))?;
-        decode(path.join(MODEL), &bytes.bytes())
+        let mut weights = decode(path.join(MODEL), &bytes.bytes())?;
+        weights.data = SavedData::of_checkpoint(data)
+            .map_err(|problem| format!("{}: {problem}", escape::path(&path)))?;
+        Ok(weights)
     };
     if let Some(path) = &arguments.checkpoint {
         let data = checkpoint::read(path).map_err(|damage| {
@@ -348,7 +376,10 @@ fn weights(entry: &RunEntry, arguments: &Arguments) -> Result<Weights, String> {
     }
     let model = entry.path.join(file::MODEL);
     if let Ok(bytes) = std::fs::read(&model) {
-        return decode(model, &bytes);
+        let mut weights = decode(model, &bytes)?;
+        weights.data = SavedData::of_folder(&entry.path)
+            .map_err(|problem| format!("{}: {problem}", escape::path(&entry.path)))?;
+        return Ok(weights);
     }
     for found in entry.checkpoints().into_iter().rev() {
         if let Ok(data) = checkpoint::read(&found.path) {

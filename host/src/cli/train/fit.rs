@@ -1,7 +1,7 @@
 //! Trains a session whose record has begun: launch banner, signals, checkpoints, end of the record,
 //! summary, exit code. Called by `train` and `resume`.
 
-use std::{path::Path, rc::Rc, sync::atomic::Ordering, time::Duration};
+use std::{path::Path, rc::Rc, time::Duration};
 
 use super::{deadline::Deadline, launch, signals};
 use crate::{
@@ -24,13 +24,25 @@ pub(super) enum Lifetime {
     Temporary,
 }
 
+/// Arguments about the fit itself, of the commands that train.
+#[derive(Debug, clap::Args)]
+pub(super) struct FitArguments {
+    /// Save and continue on a signal: usr1, usr2, hup.
+    ///
+    /// May be given several times; usr1 unless given. All other signals end the run.
+    #[arg(long, value_enum, value_name = "SIGNAL", hide_possible_values = true)]
+    save_on: Vec<signals::SaveSignal>,
+    /// Interrupt the run as SIGINT does when so many steps have begun; for tests of resuming.
+    #[arg(long, value_name = "STEPS", hide = true)]
+    interrupt_at: Option<u64>,
+}
+
 /// A session whose record has begun.
 pub(super) struct Ready<'a> {
     pub(super) session: &'a Session,
     pub(super) sink: &'a Rc<DeferredRecord>,
     pub(super) lifetime: Lifetime,
-    /// Number of steps after which the run is interrupted as by SIGINT.
-    pub(super) interrupt_at: Option<u64>,
+    pub(super) arguments: &'a FitArguments,
     /// Text of the run's `plugins.lock`.
     pub(super) plugins: String,
 }
@@ -44,9 +56,10 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
     HostLog::open_file(&record.path().join(file::LOG))
         .map_err(|error| Failure::new(Exit::Failed, error))?;
     let interrupt = session.interrupt();
-    let listening = signals::listen(interrupt.clone(), screen.clone()).map_err(|error| {
-        Failure::new(Exit::Failed, format!("cannot listen for signals: {error}"))
-    })?;
+    let listening = signals::listen(interrupt.clone(), &ready.arguments.save_on, screen.clone())
+        .map_err(|error| {
+            Failure::new(Exit::Failed, format!("cannot listen for signals: {error}"))
+        })?;
     let path = match ready.lifetime {
         Lifetime::Kept => record.path().to_string_lossy().into_owned(),
         Lifetime::Temporary => String::new(),
@@ -54,18 +67,20 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
     screen.print(&format!("{}\n", launch::text(session, &path, screen)));
 
     watch(session)?;
-    let saver =
-        CheckpointSaver::begin(session, ready.sink, ready.plugins.clone(), ready.interrupt_at)
-            .map_err(|error| {
-                Failure::new(Exit::Failed, format!("cannot write checkpoints: {error}"))
-            })?;
+    let saver = CheckpointSaver::begin(
+        session,
+        ready.sink,
+        ready.plugins.clone(),
+        ready.arguments.interrupt_at,
+    )
+    .map_err(|error| Failure::new(Exit::Failed, format!("cannot write checkpoints: {error}")))?;
     let deadline =
         Deadline::begin(interrupt.clone(), session.run().run.max_time).map_err(|error| {
             Failure::new(Exit::Failed, format!("cannot start the timer of run.max-time: {error}"))
         })?;
     let report = session.fit_rest();
     drop(deadline);
-    let signal = Some(interrupt.load(Ordering::Relaxed)).filter(|signal| *signal != 0);
+    let signal = Some(interrupt.signal()).filter(|signal| *signal != 0);
     let outcome = FitOutcome { report, signal };
     let mut problems = Vec::new();
     let mut note = |problem: Option<String>| problems.extend(problem);

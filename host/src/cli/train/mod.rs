@@ -16,7 +16,7 @@ pub mod verify;
 
 use std::{path::PathBuf, rc::Rc};
 
-use fit::{Lifetime, Ready, fit};
+use fit::{FitArguments, Lifetime, Ready, fit};
 use opening::{open, scratch, surroundings};
 use provenance::{plugins_lock, run_files, with_given};
 use shortcuts::{Progress, Purpose, Shortcuts};
@@ -31,6 +31,7 @@ use crate::{
     durable::DeferredRecord,
     library::escape,
     record::{RunDirectory, RunRecord},
+    session::DataState,
     supervisor,
 };
 
@@ -44,9 +45,8 @@ pub struct Arguments {
     /// Without it, in a new folder below `runs`.
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
-    /// Interrupt the run as SIGINT does when so many steps have begun; for tests of resuming.
-    #[arg(long, value_name = "STEPS", hide = true)]
-    interrupt_at: Option<u64>,
+    #[command(flatten)]
+    fit: FitArguments,
     #[command(flatten)]
     shortcuts: Shortcuts,
 }
@@ -85,7 +85,8 @@ pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         .announce(&run_files(&run), &run.to_toml())
         .map_err(|error| Failure::new(Exit::Failed, error))?;
     let sink = Rc::new(DeferredRecord::default());
-    let opened = open(run, catalog, surroundings(&directory, &sink, screen));
+    let surroundings = surroundings(&directory, &sink, screen);
+    let opened = open(run, catalog, surroundings, &DataState::New);
     let started = opened.and_then(|session| {
         let report = session.start_from_file().map_err(Failure::problems)?;
         Ok((session, report))
@@ -114,6 +115,6 @@ pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         .map_err(|error| Failure::new(Exit::Failed, error))?;
     sink.begin(record);
     let lifetime = if temporary.is_some() { Lifetime::Temporary } else { Lifetime::Kept };
-    let (interrupt_at, plugins) = (arguments.interrupt_at, plugins_lock(&session));
-    fit(&Ready { session: &session, sink: &sink, lifetime, interrupt_at, plugins }, screen)
+    let (arguments, plugins) = (&arguments.fit, plugins_lock(&session));
+    fit(&Ready { session: &session, sink: &sink, lifetime, arguments, plugins }, screen)
 }

@@ -13,7 +13,7 @@ use crate::{
     library::Catalog,
     record::{RunDirectory, file},
     run_file::{Draft, Inputs, RunDescription},
-    session::{Composed, Session, Surroundings},
+    session::{Composed, DataState, Session, Surroundings},
 };
 
 /// Reads the run that a run folder holds, with changed settings and added components.
@@ -35,7 +35,8 @@ pub(super) fn read_saved(
     read
 }
 
-/// Composes the run, opens its data and builds its models.
+/// Composes the run, opens its data and builds its models. `data` is what the data set learnt
+/// earlier.
 ///
 /// # Errors
 /// All problems that composing or opening found.
@@ -43,9 +44,10 @@ pub(super) fn open(
     run: RunDescription,
     catalog: Catalog,
     surroundings: Surroundings,
+    data: &DataState,
 ) -> Result<Session, Failure> {
     Composed::new(Rc::new(catalog), run, surroundings)
-        .and_then(Composed::open)
+        .and_then(|composed| composed.open_with(data))
         .map_err(Failure::problems)
 }
 

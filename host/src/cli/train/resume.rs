@@ -10,7 +10,7 @@ use std::{
 use clap_complete::engine::ArgValueCompleter;
 
 use super::{
-    fit::{Lifetime, Ready, fit},
+    fit::{FitArguments, Lifetime, Ready, fit},
     launch,
     opening::{open, read_saved, scratch, surroundings, threads},
     provenance::{plugins_lock, with_given},
@@ -33,7 +33,7 @@ use crate::{
         file,
     },
     run_file::{Diagnostics, Draft, Inputs, RunDescription, resolve},
-    session::{DATA, DATA_STATE, SavedData, Session, checkpoint::from_files},
+    session::{DATA, DATA_STATE, DataState, SavedData, Session, checkpoint::from_files},
     supervisor,
 };
 
@@ -77,9 +77,8 @@ pub struct Arguments {
     /// Without it, a run that a callback such as early-stopping has ended stays ended.
     #[arg(long)]
     past_stop: bool,
-    /// Interrupt the run as SIGINT does when so many steps have begun; for tests of resuming.
-    #[arg(long, value_name = "STEPS", hide = true)]
-    interrupt_at: Option<u64>,
+    #[command(flatten)]
+    fit: FitArguments,
     #[command(flatten)]
     shortcuts: Shortcuts,
     #[command(flatten)]
@@ -131,7 +130,17 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         clear_loggers(&directory, &run);
     }
     let sink = Rc::new(DeferredRecord::default());
-    let session = open(run, catalog, surroundings(&directory, &sink, screen))?;
+    let saved_data = point
+        .as_ref()
+        .map_or(Ok(None), |point| SavedData::of_checkpoint(&point.data))
+        .map_err(configuration)?;
+    let data = match (&point, &saved_data) {
+        (None, _) => DataState::New,
+        (Some(_), Some(saved)) => DataState::Saved(saved.clone()),
+        // Of a release whose data sets learnt again.
+        (Some(_), None) => DataState::Refit,
+    };
+    let session = open(run, catalog, surroundings(&directory, &sink, screen), &data)?;
     if point.is_none() {
         // Without a checkpoint the run starts again, from its fine-tuning file if it has one.
         session.start_from_file().map_err(Failure::problems)?;
@@ -143,7 +152,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
             "plugins",
             arguments.allow_other_plugins,
         )?;
-        let other_data = data_changes(point, &session).map_err(configuration)?;
+        let other_data = data_changes(saved_data.as_ref(), &session);
         // Other settings may divide the data in another way.
         let allow_data = arguments.allow_other_data || !other_settings.is_empty();
         allow(&other_data, "data", allow_data)?;
@@ -165,17 +174,16 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let lifetime = if temporary.is_some() { Lifetime::Temporary } else { Lifetime::Kept };
     let plugins = plugins_lock(&session);
     sink.begin(record(&session, directory, point.as_ref(), &plugins)?);
-    let interrupt_at = arguments.interrupt_at;
-    fit(&Ready { session: &session, sink: &sink, lifetime, interrupt_at, plugins }, screen)
+    let arguments = &arguments.fit;
+    fit(&Ready { session: &session, sink: &sink, lifetime, arguments, plugins }, screen)
 }
 
 /// What differs between the data of the checkpoint and that of the session.
-fn data_changes(point: &Point, session: &Session) -> Result<Vec<String>, String> {
-    let saved = point.data()?;
-    Ok(match (saved, session.saved_data()) {
+fn data_changes(saved: Option<&SavedData>, session: &Session) -> Vec<String> {
+    match (saved, session.saved_data()) {
         (Some(saved), Some(now)) => saved.summary.differences(&now.summary),
         _ => Vec::new(),
-    })
+    }
 }
 
 fn unusable(stop: &Stop) -> Failure {
@@ -240,15 +248,6 @@ impl Point {
         let draft = Draft::read(&inputs, &mut diagnostics);
         let run = resolve(draft, catalog, &mut diagnostics);
         if diagnostics.has_errors() { self.text(RESOLVED) } else { run.to_toml() }
-    }
-
-    /// The run's data when the checkpoint was written; `None` in those of older releases.
-    fn data(&self) -> Result<Option<SavedData>, String> {
-        SavedData::from_files(|name| {
-            let content = self.data.files.get(name);
-            let content = content.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound));
-            content.map(|content| content.bytes().into_owned())
-        })
     }
 
     fn text(&self, name: &str) -> String {

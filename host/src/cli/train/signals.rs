@@ -1,28 +1,52 @@
-//! Signals while a run trains: the first SIGINT or SIGTERM ends the fit after the current step, the
-//! second ends the process immediately.
+//! Signals while a run trains. SIGINT, SIGTERM, SIGHUP and SIGUSR2 end the fit after the current
+//! step, a second one ends the process immediately. SIGUSR1, or those of `--save-on`, save and
+//! continue.
 
 use std::{
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use signal_hook::{
-    consts::{SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2},
     iterator::{Handle, Signals},
     low_level,
 };
 
-use crate::breadcrumb::{self, HostThread};
-use crate::{cli::outcome::Exit, display::Screen, learner::TIME_IS_UP, supervisor};
+use crate::{
+    breadcrumb::{self, HostThread},
+    cli::outcome::Exit,
+    display::Screen,
+    learner::{Interrupt, TIME_IS_UP},
+    supervisor,
+};
 
 /// Signals within this time count as one: a terminal signals every process of the group, and
 /// supervisors such as this program's own, or `timeout`, then forward the signal.
 const SAME_SIGNAL: Duration = Duration::from_millis(100);
+
+/// A signal that schedulers send, for `--save-on`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum SaveSignal {
+    /// SIGHUP.
+    Hup,
+    /// SIGUSR1.
+    Usr1,
+    /// SIGUSR2.
+    Usr2,
+}
+
+impl SaveSignal {
+    fn number(self) -> i32 {
+        match self {
+            SaveSignal::Hup => SIGHUP,
+            SaveSignal::Usr1 => SIGUSR1,
+            SaveSignal::Usr2 => SIGUSR2,
+        }
+    }
+}
 
 /// Handles signals until it is dropped.
 pub(super) struct Listening {
@@ -30,28 +54,43 @@ pub(super) struct Listening {
     thread: Option<thread::JoinHandle<()>>,
 }
 
-/// Starts to handle signals. `interrupt` becomes the number of the first one.
+/// Starts to handle signals. `save_on` are those that save and continue, by default SIGUSR1; all
+/// others end the run.
 ///
 /// # Errors
 /// The handlers or the thread cannot be installed.
-pub(super) fn listen(interrupt: Arc<AtomicU32>, screen: Screen) -> io::Result<Listening> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+pub(super) fn listen(
+    interrupt: Arc<Interrupt>,
+    save_on: &[SaveSignal],
+    screen: Screen,
+) -> io::Result<Listening> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2])?;
+    let saving: Vec<i32> = match save_on {
+        [] => vec![SIGUSR1],
+        given => given.iter().map(|signal| signal.number()).collect(),
+    };
     let handle = signals.handle();
     let thread = thread::Builder::new().name("signals".to_owned()).spawn(move || {
         breadcrumb::host_thread(HostThread::Signals);
         let mut first: Option<Instant> = None;
         for signal in signals.forever() {
+            let number = signal.unsigned_abs();
+            if saving.contains(&signal) {
+                interrupt.save();
+                screen.print(&format!("{}: saving after this step", name(number)));
+                continue;
+            }
             if first.is_some_and(|first| first.elapsed() < SAME_SIGNAL) {
                 continue;
             }
             first.get_or_insert_with(Instant::now);
-            if !matches!(interrupt.swap(signal.unsigned_abs(), Ordering::Relaxed), 0 | TIME_IS_UP) {
-                supervisor::worker::done(exit(signal.unsigned_abs()).code());
-                low_level::exit(i32::from(exit(signal.unsigned_abs()).code()));
+            if !matches!(interrupt.end(number), 0 | TIME_IS_UP) {
+                supervisor::worker::done(exit(number).code());
+                low_level::exit(i32::from(exit(number).code()));
             }
             screen.print(&format!(
                 "{}: the run ends after this step; send it again to end it immediately",
-                name(signal.unsigned_abs())
+                name(number)
             ));
         }
     })?;
@@ -62,18 +101,28 @@ impl Drop for Listening {
     fn drop(&mut self) {
         self.handle.close();
         if let Some(thread) = self.thread.take() {
-            // It ends when the handle closes; a panic in it does not matter any more.
+            // The thread ends with the handle; a panic in it needs no handling.
             let _ = thread.join();
         }
     }
 }
 
-/// `SIGINT` or `SIGTERM`.
+/// The name of a signal, such as `SIGINT`.
 pub(super) fn name(signal: u32) -> &'static str {
-    if signal == SIGTERM.unsigned_abs() { "SIGTERM" } else { "SIGINT" }
+    match i32::try_from(signal) {
+        Ok(SIGTERM) => "SIGTERM",
+        Ok(SIGHUP) => "SIGHUP",
+        Ok(SIGUSR1) => "SIGUSR1",
+        Ok(SIGUSR2) => "SIGUSR2",
+        _ => "SIGINT",
+    }
 }
 
 /// The exit code after a signal.
 pub(super) fn exit(signal: u32) -> Exit {
-    if signal == SIGTERM.unsigned_abs() { Exit::Terminated } else { Exit::Interrupted }
+    match i32::try_from(signal) {
+        Ok(SIGTERM) => Exit::Terminated,
+        Ok(SIGHUP | SIGUSR1 | SIGUSR2) => Exit::Signalled(signal),
+        _ => Exit::Interrupted,
+    }
 }

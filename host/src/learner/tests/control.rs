@@ -178,7 +178,7 @@ fn a_read_grant_does_not_let_a_parameter_be_changed_in_place() {
 #[test]
 fn a_signal_ends_the_fit_after_the_step() {
     let runtime = learner(&["training"], &[("a", "")]);
-    runtime.interrupt().store(2, std::sync::atomic::Ordering::Relaxed);
+    runtime.interrupt().end(2);
     let report = runtime.fit(1);
     assert!(matches!(report.ending, Ending::Stopped { .. }), "{report:?}");
     assert!(seen_by(&seen(), "a").ends_with("fit-cancelled fit-end"));

@@ -1,0 +1,117 @@
+//! The model that a phase measured, if callbacks replaced the parameters for it.
+//!
+//! A callback such as `ema` puts averages in place of the parameters while a phase measures, and
+//! the trained values back at the end of its epoch. A checkpoint needs both: the measured model for
+//! its metrics, the trained one for resuming. So the parameters are copied before epoch-end is
+//! sent, if callbacks have set any since the epoch began.
+
+use std::cell::{Cell, RefCell};
+
+use candle_core::Tensor;
+
+use super::control::Flow;
+use super::ports::PhaseKind;
+use super::runtime::Runtime;
+
+/// What is known of the measured model.
+#[derive(Debug, Default)]
+pub(crate) struct Measured {
+    /// Number of times that a callback has set a parameter.
+    writes: Cell<u64>,
+    /// The same at the begin of the epoch that is open.
+    writes_at_begin: Cell<u64>,
+    model: RefCell<Option<MeasuredModel>>,
+}
+
+/// A copy of the parameters that a phase measured.
+#[derive(Clone, Debug)]
+pub struct MeasuredModel {
+    /// The phase, by instance id.
+    pub phase: String,
+    /// The parameters, as `MODEL.PATH`.
+    pub parameters: Vec<(String, Tensor)>,
+    updates: u64,
+    writes: u64,
+}
+
+impl MeasuredModel {
+    /// A model that was measured after `updates` updates.
+    pub fn new(phase: String, parameters: Vec<(String, Tensor)>, updates: u64) -> MeasuredModel {
+        MeasuredModel { phase, parameters, updates, writes: 0 }
+    }
+}
+
+impl Measured {
+    /// Called when a callback sets a parameter.
+    #[inline]
+    pub(super) fn note_write(&self) {
+        self.writes.set(self.writes.get() + 1);
+    }
+
+    /// Called before an epoch begins.
+    pub(super) fn begin_epoch(&self) {
+        self.writes_at_begin.set(self.writes.get());
+    }
+
+    /// Called when an epoch is resumed within which parameters were set.
+    pub(super) fn resume_epoch(&self, were_set: bool) {
+        self.note_write();
+        self.writes_at_begin.set(self.writes.get() - u64::from(were_set));
+    }
+
+    /// Restores the measured model of a snapshot, whose parameters are the trained ones.
+    pub(super) fn restore(&self, model: Option<&MeasuredModel>) {
+        let writes = self.writes.get();
+        self.note_write();
+        *self.model.borrow_mut() = model.map(|model| MeasuredModel { writes, ..model.clone() });
+    }
+
+    /// Whether parameters were set in the epoch that is open.
+    pub(super) fn were_set(&self) -> bool {
+        self.writes.get() != self.writes_at_begin.get()
+    }
+}
+
+impl Runtime {
+    /// Updates of all parameters by optimizers since the run began: changes whenever the trained
+    /// model does.
+    pub(super) fn model_updates(&self) -> u64 {
+        let models = self.roles.get().map(|roles| roles.models.iter()).into_iter().flatten();
+        let optimizers = models.filter_map(|model| model.optimizer.as_ref());
+        let updates = |optimizer: &super::OptimizerSlot| -> u64 {
+            optimizer.tracked().iter().map(|tracked| tracked.updates.get()).sum()
+        };
+        optimizers.map(updates).sum()
+    }
+
+    /// The last value of the epoch metric `PHASE/NAME`, if it measured the present model.
+    pub fn measured_metric(&self, metric: &str) -> Option<f64> {
+        self.metrics.borrow().of_model(metric, self.model_updates())
+    }
+
+    /// Copies the parameters at the end of an epoch that measured others than the trained ones.
+    pub(super) fn capture_measured(&self) -> Flow {
+        let kind = self.with_at(|at| at.kind);
+        if kind == Some(PhaseKind::Training) || !self.measured.were_set() {
+            return Ok(());
+        }
+        let model = MeasuredModel {
+            phase: self.with_at(|at| at.phase.to_owned()),
+            parameters: self.parameter_copies()?,
+            updates: self.model_updates(),
+            writes: self.measured.writes.get(),
+        };
+        *self.measured.model.borrow_mut() = Some(model);
+        Ok(())
+    }
+
+    /// The model that was measured last, if it was trained to the present state and differs from
+    /// the present parameters.
+    pub(super) fn measured_model(&self) -> Option<MeasuredModel> {
+        let model = self.measured.model.borrow();
+        let is_present = |model: &&MeasuredModel| {
+            model.updates == self.model_updates() && model.writes != self.measured.writes.get()
+        };
+        model.as_ref().filter(is_present).cloned()
+    }
+}
