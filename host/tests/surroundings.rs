@@ -28,36 +28,34 @@ fn every_change_of_the_process_is_found_and_undone() {
         }),
         [What::FileModeMask]
     );
-    // SAFETY: the test runs alone, and restores what it changes.
-    assert_eq!(
-        after(|| unsafe {
+    let ignore_signals = || {
+        // SAFETY: the test runs alone, and restores what it changes.
+        unsafe {
             libc::signal(libc::SIGTERM, libc::SIG_IGN);
             libc::signal(libc::SIGUSR1, libc::SIG_IGN);
-        }),
-        [What::SignalHandler, What::SignalHandler]
-    );
-    assert_eq!(
-        // SAFETY: as above.
-        after(|| unsafe {
+        }
+    };
+    assert_eq!(after(ignore_signals), [What::SignalHandler, What::SignalHandler]);
+    let block_a_signal = || {
+        // SAFETY: as above; the set is initialised before it is used.
+        unsafe {
             let mut set = std::mem::zeroed();
             libc::sigemptyset(&raw mut set);
             libc::sigaddset(&raw mut set, libc::SIGINT);
             libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
-        }),
-        [What::SignalMask]
-    );
-    // SAFETY: as above.
-    assert_eq!(
-        after(|| unsafe { std::env::set_var("FLUXBAY_TEST_OF_SURROUNDINGS", "1") }),
-        [What::Environment]
-    );
-    // SAFETY: as above.
-    assert_eq!(
-        after(|| unsafe {
-            libc::dup2(libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY), 0);
-        }),
-        [What::StandardDescriptor]
-    );
+        }
+    };
+    assert_eq!(after(block_a_signal), [What::SignalMask]);
+    let set_a_variable = || {
+        // SAFETY: as above.
+        unsafe { std::env::set_var("FLUXBAY_TEST_OF_SURROUNDINGS", "1") }
+    };
+    assert_eq!(after(set_a_variable), [What::Environment]);
+    let replace_standard_input = || {
+        // SAFETY: as above.
+        unsafe { libc::dup2(libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY), 0) };
+    };
+    assert_eq!(after(replace_standard_input), [What::StandardDescriptor]);
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let fewer = rustix::process::Rlimit { current: Some(64), maximum: files.maximum };
     assert_eq!(
