@@ -77,6 +77,8 @@ activities! {
     Loading = 24, "while its state was loaded",
     /// `destroy`.
     Destroying = 25, "while it was destroyed",
+    /// A plugin's constructors and `init`, before it has instances.
+    LoadingPlugin = 26, "while it was loaded",
 }
 
 /// Codes from here on are events.
@@ -92,6 +94,27 @@ impl Activity {
                 .find(|(_, number, _)| *number == code)
                 .map(|(activity, ..)| *activity),
         }
+    }
+
+    /// Whether such a call happens a few times in a run, so that a thorough check around it costs
+    /// nothing.
+    #[inline]
+    pub fn is_rare(self) -> bool {
+        matches!(
+            self,
+            Activity::Init
+                | Activity::OpeningData
+                | Activity::Opening
+                | Activity::Building
+                | Activity::Loading
+        )
+    }
+
+    /// The activity in words, with the names of the standard events.
+    pub fn standard_phrase(self) -> String {
+        self.phrase(|number| {
+            fluxbay_plugin::abi::event::NAMES.get(number as usize).map(|&name| name.to_owned())
+        })
     }
 
     /// The activity in words, for a message; `event_name` gives the name of an event.

@@ -2,6 +2,7 @@
 
 use std::rc::Weak;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fluxbay_plugin::abi::{
     callback::{CallbackTable, resolution},
@@ -22,6 +23,7 @@ use super::error::{CallError, CallResult, check};
 use super::event_round::EventHandler;
 use crate::breadcrumb::{self, Activity};
 use crate::library::ComponentRows;
+use crate::surroundings::{self, float, process};
 
 /// The table of a component's kind. Plugins are never unloaded, so the reference stays valid.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +50,8 @@ pub struct PluginInstance {
     pub(super) component: &'static Component,
     pub(super) table: Table,
     pub(super) rows: ComponentRows,
+    /// Whether a change of the floating-point control was reported.
+    warned: AtomicBool,
 }
 
 /// A call into an instance that is in progress: host functions on this thread serve the instance.
@@ -71,13 +75,27 @@ impl PluginInstance {
         let guard = breadcrumb::call(number, Activity::Creating);
         let created = {
             let _entered = context::enter(host, number);
-            // SAFETY: the component was checked when its plugin was loaded; config and place are
-            // lent for the call.
-            check(unsafe { (component.create)(Text::new(config), &mut raw) })
+            surroundings::guarded(
+                || format!("{label}, while it was created"),
+                || {
+                    // SAFETY: the component was checked when its plugin was loaded; config and
+                    // place are lent for the call.
+                    check(unsafe { (component.create)(Text::new(config), &mut raw) })
+                },
+            )
         };
         guard.end();
         created?;
-        Ok(PluginInstance { host: host.weak(), number, label, raw, component, table, rows })
+        Ok(PluginInstance {
+            host: host.weak(),
+            number,
+            label,
+            raw,
+            component,
+            table,
+            rows,
+            warned: AtomicBool::new(false),
+        })
     }
 
     /// The component's kind, a number of the contract's `kind`.
@@ -116,10 +134,38 @@ impl PluginInstance {
         let guard = breadcrumb::call(self.number, activity);
         let result = {
             let _entered = context::enter(host, self.number);
-            f(Call(self))
+            if activity.is_rare() {
+                surroundings::guarded(
+                    || format!("{}, {}", self.label, activity.standard_phrase()),
+                    || f(Call(self)),
+                )
+            } else {
+                f(Call(self))
+            }
         };
+        if !float::Control::STANDARD.holds() || process::is_copy() {
+            self.restore_after(activity);
+        }
         guard.end();
         result
+    }
+
+    /// Restores floating-point control after a call that changed it, and ends a forked copy.
+    #[cold]
+    #[inline(never)]
+    pub fn restore_after(&self, activity: Activity) {
+        let whose = format!("{}, {}", self.label, activity.standard_phrase());
+        if process::is_copy() {
+            surroundings::end_copy(&whose);
+        }
+        let now = float::Control::read();
+        float::Control::STANDARD.write();
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            log::warn!(
+                "{whose}: the floating-point control was changed ({}); restored, and not reported again for this instance",
+                now.difference(float::Control::STANDARD)
+            );
+        }
     }
 
     /// A callback's function for events, for the dispatch lists; `None` for other kinds.

@@ -3,17 +3,27 @@
 use std::io::{self, Write as _};
 
 use super::outcome::{Exit, Failure, Outcome};
+use crate::surroundings::own_output;
 
 /// Writes data to stdout. A reader that closes the pipe early, such as `head`, is not a failure.
 pub(crate) fn print(text: &str) -> Outcome {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match write(text) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(
             Exit::Failed,
             format!("cannot write to stdout: {error}; free some space, or redirect it elsewhere"),
         )),
         _ => Ok(Exit::Done),
     }
+}
+
+/// Writes to the host's own copy of descriptor 1: in a process that runs plugins, descriptor 1 itself
+/// leads to stderr.
+fn write(text: &str) -> io::Result<()> {
+    if let Ok(mut output) = own_output(1) {
+        return output.write_all(text.as_bytes());
+    }
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
 }
 
 /// Writes data to stdout as indented JSON.

@@ -12,6 +12,7 @@ use super::{Arguments, Command, PluginCalls, completions, help};
 use crate::display::{HostLog, Screen, Verbosity};
 use crate::library::probe;
 use crate::supervisor;
+use crate::surroundings;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
@@ -34,7 +35,15 @@ pub fn main() -> ExitCode {
     }
     let exit = match supervise(&arguments) {
         Ok(Some(code)) => return ExitCode::from(code),
-        Ok(None) => arguments.command.run(&screen).unwrap_or_else(|failure| failure.report()),
+        Ok(None) => {
+            if arguments.command.plugin_calls() == PluginCalls::Yes {
+                surroundings::watch();
+                // Plugins can hang while they are loaded, before the limits of the run are known.
+                // Without the thread, calls that hang are not reported.
+                let _ = supervisor::worker::watch(supervisor::worker::Patience::DEFAULT);
+            }
+            arguments.command.run(&screen).unwrap_or_else(|failure| failure.report())
+        }
         Err(failure) => failure.report(),
     };
     supervisor::worker::done(exit.code());

@@ -92,7 +92,10 @@ impl Screen {
             line.push_str(text);
             line.push('\n');
             // If stderr is closed, there is nothing left to do.
-            let _ = std::io::stderr().lock().write_all(line.as_bytes());
+            let _ = match crate::surroundings::own_output(2) {
+                Ok(mut output) => output.write_all(line.as_bytes()),
+                Err(_) => std::io::stderr().lock().write_all(line.as_bytes()),
+            };
         });
     }
 

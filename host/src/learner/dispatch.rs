@@ -18,6 +18,8 @@ use super::runtime::Runtime;
 use super::span::Span;
 use crate::breadcrumb::{self, Activity, CallGuard};
 use crate::calls::{CallError, EventRound};
+use crate::surroundings::float::Control;
+use crate::surroundings::{self, process};
 use crate::tensor::{Mode, Recording};
 
 impl Runtime {
@@ -43,9 +45,37 @@ impl Runtime {
         } else {
             self.thorough_round(&guard, subscribers, &event)
         };
+        if !Control::STANDARD.holds() || process::is_copy() {
+            self.restore_after_round(subscribers, kind);
+        }
         guard.end();
         self.resume_recording(recording);
         flow
+    }
+
+    /// Restores floating-point control after a round in which a callback changed it, and names the
+    /// callbacks of the round: which one it was is known only if there is one.
+    #[cold]
+    #[inline(never)]
+    fn restore_after_round(&self, subscribers: &[Subscriber], kind: u32) {
+        let activity = Activity::Event(kind);
+        if let [Subscriber { instance, .. }] = subscribers {
+            return instance.plugin_side().restore_after(activity);
+        }
+        let names: Vec<String> =
+            subscribers.iter().map(|one| format!("`{}`", one.instance.id)).collect();
+        let whose = format!("one of {}, {}", names.join(", "), self.describe(activity));
+        if process::is_copy() {
+            surroundings::end_copy(&whose);
+        }
+        let now = Control::read();
+        Control::STANDARD.write();
+        let change = now.difference(Control::STANDARD);
+        if !self.reported_float_control.replace(true) {
+            log::warn!(
+                "{whose}: the floating-point control was changed ({change}); restored, and not reported again in this run"
+            );
+        }
     }
 
     /// A round that begins or ends a span, or that is timed.

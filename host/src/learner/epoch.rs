@@ -233,8 +233,21 @@ impl Runtime {
             }
             flow => flow,
         };
+        self.restore_surroundings();
         flow?;
         self.epoch_ended()
+    }
+
+    /// Restores the surroundings of the process that plugins changed in this epoch, before the host
+    /// writes files for it.
+    fn restore_surroundings(&self) {
+        if let Some(before) = &*self.surroundings.borrow() {
+            before.restore_and_warn(|| {
+                self.with_at(|at| {
+                    format!("a plugin called in epoch {} of phase {}", at.epoch, at.phase)
+                })
+            });
+        }
     }
 
     fn epoch_ended(&self) -> Flow {

@@ -9,12 +9,14 @@ use super::control::{Ending, FitReport, Flow, Stop, StopKind, Worst};
 use super::ports::DataBatch;
 use super::runtime::Runtime;
 use super::span::Span;
+use crate::surroundings;
 
 impl Runtime {
     /// Runs `epochs` more epochs of every phase.
     pub fn fit(&self, epochs: u64) -> FitReport {
         self.position.epochs.set(self.epochs_done() + epochs);
         self.position.leave_phase();
+        *self.surroundings.borrow_mut() = surroundings::captured();
         let flow = self.begin_fit().and_then(|()| self.run_epochs(epochs));
         let ending = self.end_fit(flow);
         self.ports.display.close();

@@ -33,6 +33,7 @@ use super::values::Values;
 use crate::breadcrumb::{Activity, location};
 use crate::calls::Host;
 use crate::calls::context::{self, Context};
+use crate::surroundings::Surroundings;
 use crate::tensor::Engine;
 
 /// The world outside the learner.
@@ -83,6 +84,10 @@ pub struct Runtime {
     pub(super) measured: Measured,
     pub(super) interrupt: Arc<Interrupt>,
     pub(super) pending: PendingStop,
+    /// Whether a change of the floating-point control by one of several callbacks was reported.
+    pub(super) reported_float_control: Cell<bool>,
+    /// The surroundings of the process when the fit began.
+    pub(super) surroundings: RefCell<Option<Surroundings>>,
     /// References that instances own.
     references: RefCell<References>,
     /// Time measurements.
@@ -162,6 +167,8 @@ impl Runtime {
             measured: Measured::default(),
             interrupt: Arc::default(),
             pending: PendingStop::default(),
+            reported_float_control: Cell::new(false),
+            surroundings: RefCell::new(None),
             references: RefCell::default(),
             profile: Profile::default(),
         }))

@@ -22,7 +22,10 @@ const LOCK: &str = ".lock";
 /// The folder of a run, locked by this process until dropped.
 #[derive(Debug)]
 pub struct RunDirectory {
+    /// Absolute, so that a change of the working folder does not matter.
     path: PathBuf,
+    /// As it was given, for messages.
+    shown: PathBuf,
     /// Open for the lock, which ends with the file, also if the process is killed.
     _lock: File,
 }
@@ -132,12 +135,18 @@ impl RunDirectory {
             .and_then(|()| writeln!(file, "{}", crate::breadcrumb::command_process()));
         noted.map_err(RecordError::io("write", &lock))?;
         atomic::sync_folder(path)?;
-        Ok(RunDirectory { path: path.to_owned(), _lock: file })
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Ok(RunDirectory { path: absolute, shown: path.to_owned(), _lock: file })
     }
 
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Its path as it was given, for messages.
+    pub fn shown(&self) -> &Path {
+        &self.shown
     }
 
     /// Writes the state and the run files, before anything is loaded: from here on the run can be

@@ -203,6 +203,11 @@ impl RunRecord {
         self.directory.path()
     }
 
+    /// The run's folder as it was given, for messages.
+    pub fn shown(&self) -> &Path {
+        self.directory.shown()
+    }
+
     /// Flushes and syncs the growing files, and returns their lengths.
     ///
     /// # Errors

@@ -27,7 +27,7 @@ pub(super) struct Breadcrumb {
 /// The shared memory at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Scene {
-    training: Option<Breadcrumb>,
+    pub(super) training: Option<Breadcrumb>,
     /// Calls in progress on other threads.
     others: Vec<Breadcrumb>,
     /// What is known of threads that are in no call.

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -27,6 +28,12 @@ use crate::record::{RunState, STATE, Status, checkpoint, file};
 const TICK: Duration = Duration::from_millis(100);
 /// Time that a worker may take to exit once it is done.
 const FAREWELL: Duration = Duration::from_secs(10);
+/// Time within which signals count as one.
+const SAME_SIGNAL: Duration = Duration::from_millis(100);
+/// Time that a worker has to end after the second signal.
+const SECOND_SIGNAL: Duration = Duration::from_secs(2);
+/// Time after which a stopped worker is reported.
+const STOPPED: Duration = Duration::from_secs(2);
 /// Exit code of a command whose worker was ended.
 const FAILED: u8 = 1;
 
@@ -59,15 +66,44 @@ pub fn supervise() -> io::Result<Ended> {
     })?;
     let handle = signals.handle();
     let worker = Arc::clone(&supervised.worker);
-    let forwarder = std::thread::spawn(move || {
-        for signal in signals.forever() {
-            worker.send(signal);
-        }
-    });
+    let forwarder = std::thread::spawn(move || forward(&mut signals, &worker));
     let ended = supervised.wait();
     handle.close();
-    let _ = forwarder.join();
-    ended
+    let forced = forwarder.join().ok().flatten();
+    match (ended, forced) {
+        (Ok(Ended::Broken { text, .. }), Some(signal)) => {
+            let code = if signal == SIGINT { 130 } else { 143 };
+            let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
+            let text =
+                format!("ended by a second {name}, to which the process did not react\n{text}");
+            Ok(Ended::Broken { text, code })
+        }
+        (ended, _) => ended,
+    }
+}
+
+/// Forwards signals to the worker until the list of signals is closed. A worker that is still there
+/// [`SECOND_SIGNAL`] after the second signal is ended: plugins can make it ignore signals. Returns the
+/// signal that it was ended for.
+fn forward(signals: &mut Signals, worker: &Arc<Worker>) -> Option<i32> {
+    let forced = Arc::new(AtomicI32::new(0));
+    let mut first: Option<Instant> = None;
+    for signal in signals.forever() {
+        worker.send(signal);
+        // A terminal and a parent process may both send one: that counts as one.
+        let is_second = first.get_or_insert_with(Instant::now).elapsed() > SAME_SIGNAL;
+        if is_second && forced.load(Relaxed) == 0 {
+            let (worker, forced) = (Arc::clone(worker), Arc::clone(&forced));
+            std::thread::spawn(move || {
+                std::thread::sleep(SECOND_SIGNAL);
+                if worker.is_there() {
+                    forced.store(signal, Relaxed);
+                    worker.send(Signal::KILL.as_raw());
+                }
+            });
+        }
+    }
+    Some(forced.load(Relaxed)).filter(|signal| *signal != 0)
 }
 
 /// A worker that is being watched.
@@ -170,9 +206,20 @@ impl Guard {
     fn watch(&self) -> Option<TooLong> {
         let mut stuck = Stuck::default();
         let mut done_since = None;
+        let mut stopped = StoppedWorker::default();
         while self.worker.is_there() {
             std::thread::park_timeout(TICK);
             let Ok(scene) = scene(&self.shared) else { continue };
+            if stopped.look(self.worker.pid) {
+                let call = Names::read(&self.shared)
+                    .ok()
+                    .and_then(|names| Some(scene.describe(scene.training?, &names)));
+                let call = call.unwrap_or_else(|| "no plugin".to_owned());
+                log::warn!(
+                    "the process that runs the plugins is stopped, as by SIGSTOP; called at that time: {call}; `kill -CONT {}` continues it",
+                    self.worker.pid.as_raw_nonzero()
+                );
+            }
             if scene.ended.is_some() {
                 if done_since.get_or_insert_with(Instant::now).elapsed() > FAREWELL {
                     self.worker.send(Signal::KILL.as_raw());
@@ -189,6 +236,33 @@ impl Guard {
         }
         None
     }
+}
+
+/// Notices that the worker is stopped. Its own watchdog cannot: it is stopped as well.
+#[derive(Default)]
+struct StoppedWorker {
+    since: Option<Instant>,
+    reported: bool,
+}
+
+impl StoppedWorker {
+    /// Whether to report now that the worker is stopped: once each time, after [`STOPPED`].
+    fn look(&mut self, pid: Pid) -> bool {
+        if !is_stopped(pid) {
+            *self = Self::default();
+            return false;
+        }
+        let due = self.since.get_or_insert_with(Instant::now).elapsed() >= STOPPED;
+        due && !std::mem::replace(&mut self.reported, due)
+    }
+}
+
+fn is_stopped(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    // The state follows the name, which stands in brackets and may hold any characters.
+    stat.ok()
+        .and_then(|text| text.rsplit_once(") ").map(|(_, after)| after.starts_with('T')))
+        .unwrap_or(false)
 }
 
 fn scene(shared: &File) -> io::Result<Scene> {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, set_parent_process_death_signal};
@@ -58,30 +58,50 @@ pub struct Patience {
     pub limit: Duration,
 }
 
-/// Watches calls until the process ends.
+impl Patience {
+    /// The default of `run.handler-warning` and `run.handler-limit`.
+    pub const DEFAULT: Patience =
+        Patience { warning: Duration::from_secs(60), limit: Duration::ZERO };
+}
+
+/// Time in milliseconds after which a call is warned about; 0 for never.
+static WARNING: AtomicU64 = AtomicU64::new(0);
+
+/// Watches calls until the process ends. Called first when the process starts, since a plugin can hang
+/// while it is loaded, and again with the limits of the run file.
 ///
 /// # Errors
 /// If no thread can be started.
 pub fn watch(patience: Patience) -> io::Result<()> {
-    PAGE.words[word::LIMIT]
-        .store(u64::try_from(patience.limit.as_millis()).unwrap_or(u64::MAX), Relaxed);
-    if patience.warning.is_zero() {
+    static STARTED: AtomicBool = AtomicBool::new(false);
+    let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    PAGE.words[word::LIMIT].store(milliseconds(patience.limit), Relaxed);
+    WARNING.store(milliseconds(patience.warning), Relaxed);
+    if STARTED.swap(true, Relaxed) {
         return Ok(());
     }
     std::thread::Builder::new()
         .name("watchdog".to_owned())
-        .spawn(move || {
+        .spawn(|| {
             breadcrumb::host_thread(HostThread::Watchdog);
-            warn(patience.warning);
+            warn();
         })
         .map(drop)
 }
 
-fn warn(after: Duration) {
+fn warn() {
     let mut stuck = Stuck::default();
+    let mut after = Duration::ZERO;
     let mut next = after;
     loop {
-        std::thread::sleep(TICK.min(after));
+        std::thread::sleep(if after.is_zero() { TICK } else { TICK.min(after) });
+        let wanted = Duration::from_millis(WARNING.load(Relaxed));
+        if wanted != after {
+            (after, next) = (wanted, wanted);
+        }
+        if after.is_zero() {
+            continue;
+        }
         let scene = Scene::of(|place| PAGE.words[place].load(Relaxed));
         match stuck.look(&scene, Instant::now()) {
             Some((since, breadcrumb)) if since >= next => {

@@ -74,3 +74,12 @@ pub fn own_output(number: RawFd) -> io::Result<&'static File> {
     });
     file.as_ref().ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))
 }
+
+/// Sends what plugins print to standard output to standard error instead, so that it does not mix with
+/// data that the host prints there. The host prints to its own copy ([`own_output`]).
+pub(super) fn redirect_prints_of_plugins() {
+    if own_output(1).is_ok() && own_output(2).is_ok() {
+        // SAFETY: `dup2` replaces descriptor 1, which no `OwnedFd` of the host owns.
+        unsafe { libc::dup2(2, 1) };
+    }
+}

@@ -13,6 +13,9 @@ pub struct Control {
 #[cfg(target_arch = "x86_64")]
 const CONTROL: u32 = !0x3f;
 
+const STANDARD_WORD: u32 = if cfg!(target_arch = "x86_64") { 0x1f80 } else { 0 };
+const STANDARD_X87: u16 = if cfg!(target_arch = "x86_64") { 0x37f } else { 0 };
+
 impl Control {
     /// Reads the control words. A few nanoseconds.
     #[inline]
@@ -31,6 +34,10 @@ impl Control {
     pub fn holds(self) -> bool {
         word() == self.word
     }
+
+    /// The control word that a process starts with: round to nearest, denormals kept, no exceptions
+    /// trapped. The host computes with it.
+    pub const STANDARD: Control = Control { word: STANDARD_WORD, x87: STANDARD_X87 };
 
     /// What differs from `before`, for a message.
     pub fn difference(self, before: Control) -> String {

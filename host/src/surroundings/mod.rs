@@ -7,16 +7,23 @@
 //! Loading a plugin and creating an instance are compared in full. Calls in a step compare what costs
 //! next to nothing: [`float::Control`] and [`process::is_copy`].
 //!
-//! Nothing here knows plugins, calls them, or prints.
+//! Nothing here knows plugins or calls them.
 
 mod descriptors;
 pub mod float;
 pub mod process;
 mod signals;
 
-use std::{collections::BTreeMap, ffi::OsString, fmt, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fmt,
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 pub use descriptors::own_output;
+use descriptors::redirect_prints_of_plugins;
 
 /// What was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -165,4 +172,60 @@ impl Surroundings {
         }
         changes
     }
+}
+
+static WATCHED: AtomicBool = AtomicBool::new(false);
+
+/// Declares that the surroundings of this process belong to the host: from here on they are compared
+/// and restored, prints of plugins go to standard error, and forked copies are ended. Called once, at
+/// the start of a process that runs plugins; a program that embeds the host decides for itself.
+pub fn watch() {
+    redirect_prints_of_plugins();
+    process::mark_copies();
+    WATCHED.store(true, Ordering::Relaxed);
+}
+
+/// The surroundings now, if they belong to the host.
+pub fn captured() -> Option<Surroundings> {
+    WATCHED.load(Ordering::Relaxed).then(Surroundings::capture)
+}
+
+/// Runs `call`, which runs code of a plugin, restores what it changed of the surroundings, and logs a
+/// warning for each change. `whose` names the plugin and what was called.
+///
+/// A process that the plugin forked and that comes back here is ended: two processes would write one
+/// record.
+///
+/// Only in a process that called [`watch`]; elsewhere it just calls.
+pub fn guarded<T>(whose: impl Fn() -> String, call: impl FnOnce() -> T) -> T {
+    let Some(before) = captured() else { return call() };
+    let result = call();
+    if process::is_copy() {
+        end_copy(&whose());
+    }
+    before.restore_and_warn(whose);
+    result
+}
+
+impl Surroundings {
+    /// As [`Surroundings::restore`]; logs a warning for each change.
+    pub fn restore_and_warn(&self, whose: impl Fn() -> String) {
+        for change in self.restore() {
+            log::warn!("{}: {change}", whose());
+        }
+    }
+}
+
+/// Ends this process, a copy that a plugin forked, with a line on stderr. The original process
+/// continues.
+#[cold]
+#[inline(never)]
+pub fn end_copy(whose: &str) -> ! {
+    if let Ok(mut output) = own_output(2) {
+        let line = format!(
+            "warning: {whose}: it called fork, and the new process came back to the host; that process is ended, the run continues\n"
+        );
+        let _ = std::io::Write::write_all(&mut output, line.as_bytes());
+    }
+    process::end_copy()
 }

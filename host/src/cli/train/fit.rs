@@ -61,7 +61,7 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
             Failure::new(Exit::Failed, format!("cannot listen for signals: {error}"))
         })?;
     let path = match ready.lifetime {
-        Lifetime::Kept => record.path().to_string_lossy().into_owned(),
+        Lifetime::Kept => record.shown().to_string_lossy().into_owned(),
         Lifetime::Temporary => String::new(),
     };
     screen.print(&format!("{}\n", launch::text(session, &path, screen)));

@@ -19,6 +19,7 @@ mod matrix;
 mod tests;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use fluxbay_plugin::abi::entry::{Component, Entry};
 use fluxbay_plugin::abi::host::HostTable;
@@ -29,6 +30,8 @@ use super::file::Sha256;
 use super::manifest::{Kind, Manifest};
 use super::report::{Refusal, RefusalReason, Stage};
 use super::store::Stored;
+use crate::breadcrumb::{self, Activity, Line};
+use crate::surroundings;
 
 pub use extensions::ComponentRows;
 use extensions::Extensions;
@@ -121,6 +124,9 @@ impl Loaded {
     }
 }
 
+/// Numbers of plugins in breadcrumbs: above those of all instances.
+static FIRST_PLUGIN: AtomicU32 = AtomicU32::new(0xF000_0000);
+
 fn refuse<T>(
     reason: RefusalReason,
     message: impl Into<String>,
@@ -136,7 +142,23 @@ impl Stored {
     /// `link-failed`, `no-entry`, `layout-mismatch`, `contract-too-new`, `manifest-mismatch`,
     /// `contract-violation` or `init-failed`. Before `init`, no code of the plugin but its
     /// constructors has run.
-    pub fn load(mut self, host: &'static HostTable) -> Result<Loaded, Refusal> {
+    pub fn load(self, host: &'static HostTable) -> Result<Loaded, Refusal> {
+        let name = self.plugin.manifest.plugin.name.clone();
+        let number = FIRST_PLUGIN.fetch_add(1, Ordering::Relaxed);
+        breadcrumb::write(&Line::Instance {
+            number,
+            id: name.clone(),
+            component: "plugin".to_owned(),
+            plugin: name.clone(),
+        });
+        let guard = breadcrumb::call(number, Activity::LoadingPlugin);
+        let whose = || format!("plugin `{}`, while it was loaded", escape::text(&name));
+        let loaded = surroundings::guarded(whose, || self.open(host));
+        guard.end();
+        loaded
+    }
+
+    fn open(mut self, host: &'static HostTable) -> Result<Loaded, Refusal> {
         let library = linker::open(&self.path)?;
         let image = Image::now();
         let entry = entry_point::find(library, &image, &mut self.note)?;
