@@ -62,10 +62,10 @@ fn fails(what: &str, by: &str, (dir, finished): &(TempDir, Finished), words: &[&
 fn a_loss_that_returns_no_tensor_of_its_own_or_no_number_is_named_with_the_shapes() {
     let computing = "`loss` (loss/wrong-loss of wrong) failed computing the loss in epoch 1, step";
     for (what, why) in [
-        ("invented", "unknown"),
+        ("invented", "stale"),
         ("empty", "empty"),
         ("borrowed", "it does not own the tensor"),
-        ("repeated", "it does not own the tensor"),
+        ("repeated", "stale"),
         ("shape", "its value is shape [8, 1] of f32"),
         ("integer", "its value is shape [1] of u32"),
     ] {
@@ -78,10 +78,16 @@ fn a_loss_that_returns_no_tensor_of_its_own_or_no_number_is_named_with_the_shape
 
 #[test]
 fn a_model_that_returns_no_tensor_of_its_own_is_named() {
-    for what in ["borrowed", "invented", "parameter"] {
+    for (what, why) in [
+        ("borrowed", "its output 0 cannot be used: it does not own the tensor"),
+        ("invented", "its output 0 cannot be used"),
+        ("parameter", "its output 0 cannot be used: it does not own the tensor"),
+        ("twice", "output"),
+        ("none", "it returned no output"),
+    ] {
         let run = train(&component("[model]", "wrong-model", what));
         let forward = "`model` (model/wrong-model of wrong) failed in its forward pass in epoch 1";
-        fails(what, "model", &run, &[forward, "its output 0 cannot be used"]);
+        fails(what, "model", &run, &[forward, why]);
     }
 }
 
@@ -219,7 +225,7 @@ fn a_record_that_loggers_cannot_use_is_an_error_of_the_callback_and_not_of_the_l
                   host->tensor->create(FLUXBAY_DTYPE_F32, &n, 1, (struct fluxbay_text){(const uint8_t *)&x, 4}, &t);";
     for (name, body, why) in [
         ("bad-kind", record("r.kind = 77;", ""), "77 is no kind of record"),
-        ("bad-tensor", record("r.kind = 2; r.tensor = t;", stale), "unknown"),
+        ("bad-tensor", record("r.kind = 2; r.tensor = t;", stale), "stale"),
         ("bad-image", record("r.kind = 3; r.tensor = t;", vector), "an image is"),
         ("bad-json", record("r.kind = 4; r.text = text(\"[1]\");", ""), "JSON object"),
     ] {

@@ -82,7 +82,7 @@ impl Model for WrongModel {
     type Network = Tensor;
 
     fn build(&self, _: &DataSpec, params: Params) -> Result<Tensor> {
-        params.get([2, 1], "weight", Init::Constant(0.5))
+        params.get([2, 1], "weight", Init::Const(0.5))
     }
 
     fn forward(&self, weight: &Tensor, xs: &Tensor) -> Result<Tensor> {
@@ -98,6 +98,15 @@ impl Model for WrongModel {
             _ => {}
         }
         Tensor::apply(op::MATMUL, &[xs, weight], &[], &[])
+    }
+
+    fn forward_many(&self, weight: &Tensor, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+        let output = self.forward(weight, &inputs[0])?;
+        Ok(match self.what.as_str() {
+            "none" => Vec::new(),
+            "twice" => vec![alias(&output), output],
+            _ => vec![output],
+        })
     }
 }
 

@@ -2,22 +2,11 @@
 
 use std::fmt;
 
+pub use fluxbay_plugin::Resolution;
+
 use super::figures::{Reported, Watched};
 use crate::library::Kind;
 use crate::run_file::Place;
-
-/// A callback's answer to how it shares a state path with another callback.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resolution {
-    /// No answer.
-    NotDefined,
-    /// The two cannot be in the same run.
-    Unresolvable,
-    /// This callback runs first.
-    RunFirst,
-    /// Any order works.
-    NoConflict,
-}
 
 /// State paths that are read and written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

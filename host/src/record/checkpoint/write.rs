@@ -15,6 +15,7 @@ use super::{
     retention::superfluous,
     scan,
 };
+use crate::breadcrumb::{self, HostThread};
 use crate::record::{RecordError, atomic::sync_folder};
 
 /// Writes a checkpoint into `folder`, which is created if needed, and removes the old ones that
@@ -86,7 +87,10 @@ fn write_files(
             .iter()
             .map(|(name, content)| {
                 let path = temporary.join(name);
-                scope.spawn(move || write_synced(&path, content))
+                scope.spawn(move || {
+                    breadcrumb::host_thread(HostThread::Checkpoints);
+                    write_synced(&path, content)
+                })
             })
             .collect();
         let mut files = BTreeMap::new();
