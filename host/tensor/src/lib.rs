@@ -39,4 +39,4 @@ pub use error::{DisplayHandle, Result, TensorError};
 pub use parameters::{Init, Kind, ParameterInfo};
 pub use pool::{Idle, Left};
 pub use random::{RandomState, Words, philox};
-pub use value::{DeviceArray, Value};
+pub use value::{DeviceArray, Value, host_tensor};

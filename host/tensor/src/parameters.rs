@@ -4,12 +4,13 @@
 //! model's name and the path only, not on the order of creation. Listings are ordered by (model,
 //! path).
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use fluxbay_plugin::abi::handle::Handle;
 use fluxbay_plugin::abi::tensor::init as code;
 
 use super::error::Result as TensorResult;
 use super::random::{Random, normal_f64, unit_f64};
+use super::value::host_tensor;
 
 /// Initial values of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,10 +63,10 @@ impl Init {
             }
         };
         Ok(if dtype == DType::F64 {
-            Tensor::from_vec((0..count).map(sample).collect::<Vec<f64>>(), shape, &Device::Cpu)?
+            host_tensor((0..count).map(sample).collect::<Vec<f64>>(), shape)?
         } else {
             let values: Vec<f32> = (0..count).map(|index| sample(index) as f32).collect();
-            Tensor::from_vec(values, shape, &Device::Cpu)?
+            host_tensor(values, shape)?
         })
     }
 }

@@ -7,7 +7,7 @@
 use std::any::Any;
 use std::rc::Rc;
 
-use candle_core::{DType, Layout, Shape, Tensor};
+use candle_core::{DType, Device, Layout, Shape, Tensor, WithDType};
 
 use super::error::{Result, TensorError};
 
@@ -203,6 +203,14 @@ impl Value {
             |layout| Ok(Layout::contiguous_with_offset(shape.clone(), layout.start_offset())),
         )
     }
+}
+
+/// A tensor on the host, to be uploaded.
+///
+/// # Errors
+/// If the shape has another number of elements.
+pub fn host_tensor<T: WithDType>(elements: Vec<T>, shape: impl Into<Shape>) -> Result<Tensor> {
+    Ok(Tensor::from_vec(elements, shape.into(), &Device::Cpu)?)
 }
 
 #[cold]

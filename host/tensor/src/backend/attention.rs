@@ -1,10 +1,10 @@
 //! Multi-head self-attention on packed queries, keys and values.
 
-use candle_core::{Device, Shape, Tensor};
+use candle_core::{Shape, Tensor};
 
 use super::{Function, Softmax};
 use crate::error::Result;
-use crate::value::Value;
+use crate::value::{Value, host_tensor};
 
 /// Sizes of an attention over `[batch, time, 3 heads width]`.
 #[derive(Clone, Copy, Debug)]
@@ -101,5 +101,5 @@ fn split<B: Attention + ?Sized>(backend: &B, heads: &Heads, qkv: &Value) -> Resu
 /// 1 where a query (row) sees a key (column) under a causal mask.
 fn seen(time: usize) -> Result<Tensor> {
     let seen: Vec<u8> = (0..time * time).map(|at| u8::from(at % time <= at / time)).collect();
-    Ok(Tensor::from_vec(seen, (time, time), &Device::Cpu)?)
+    host_tensor(seen, (time, time))
 }

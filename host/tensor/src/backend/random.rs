@@ -1,12 +1,12 @@
 //! Random tensors. A number is a function of the words reserved for it ([`Words`]): every backend
 //! gives the same ones.
 
-use candle_core::{DType, Device, Shape, Tensor};
+use candle_core::{DType, Shape};
 
 use super::{Elementwise, Function};
 use crate::error::Result;
 use crate::random::{Words, normal_f64, unit_f32, unit_f64};
-use crate::value::Value;
+use crate::value::{Value, host_tensor};
 
 /// A distribution of random numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -70,11 +70,11 @@ pub trait RandomNumbers: Elementwise {
                     _ => x as f32,
                 };
                 let numbers: Vec<f32> = (0..count).map(|at| rounded(number(at))).collect();
-                Tensor::from_vec(numbers, shape.clone(), &Device::Cpu)?
+                host_tensor(numbers, shape.clone())?
             }
             _ => {
                 let numbers: Vec<f64> = (0..count).map(number).collect();
-                Tensor::from_vec(numbers, shape.clone(), &Device::Cpu)?.to_dtype(dtype)?
+                host_tensor(numbers, shape.clone())?.to_dtype(dtype)?
             }
         };
         self.upload(tensor)
@@ -86,7 +86,7 @@ pub trait RandomNumbers: Elementwise {
     /// If the element type is not floating.
     fn drop_out(&self, x: &Value, words: Words, limit: u32, scale: f64) -> Result<Value> {
         let kept: Vec<u8> = (0..x.count()).map(|at| u8::from(words.word(at) >= limit)).collect();
-        let kept = self.upload(Tensor::from_vec(kept, x.shape().clone(), &Device::Cpu)?)?;
+        let kept = self.upload(host_tensor(kept, x.shape().clone())?)?;
         let scaled = self.map(Function::Scale(scale), x)?;
         let zero = self.fill(x.dtype(), &Shape::from(()), 0.0)?;
         self.select(&kept, &scaled, &zero, x.shape())

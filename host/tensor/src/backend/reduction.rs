@@ -7,7 +7,7 @@ use candle_core::{DType, Shape};
 
 use super::{Elementwise, Function, Indexing, Pair};
 use crate::error::Result;
-use crate::value::Value;
+use crate::value::{Value, host_tensor};
 
 /// Reductions.
 pub trait Reduction: Indexing {
@@ -57,7 +57,7 @@ pub trait Reduction: Indexing {
         for x in elements.into_iter().filter(|x| (low..=high).contains(x)) {
             counts[(((x - low) * factor) as usize).min(bins - 1)] += 1;
         }
-        self.upload(candle_core::Tensor::from_vec(counts, bins, &candle_core::Device::Cpu)?)
+        self.upload(host_tensor(counts, bins)?)
     }
 
     /// Sums of a tensor of any layout over the dimensions in which `shape` was broadcast to it.

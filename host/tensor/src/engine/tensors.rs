@@ -1,6 +1,6 @@
 //! Tensors behind handles: adding, reading and releasing them.
 
-use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
+use candle_core::{CpuStorage, DType, Storage, Tensor};
 use fluxbay_plugin::abi::handle::Handle;
 
 use super::{Engine, MOST_RETURNED};
@@ -8,6 +8,7 @@ use crate::dtype::{code_of, dtype_of, is_floating};
 use crate::error::{Result, TensorError};
 use crate::slots::Entry;
 use crate::tape::Source;
+use crate::value::host_tensor;
 
 /// The elements of a contiguous tensor, for reading without a copy.
 #[derive(Clone, Copy, Debug)]
@@ -188,7 +189,7 @@ fn tensor_from_bytes(dtype: u32, shape: &[usize], bytes: &[u8]) -> Result<Tensor
                     raw.copy_from_slice(chunk);
                     <$type>::from_ne_bytes(raw)
                 }).collect();
-                Tensor::from_vec(elements, shape, &Device::Cpu)?
+                host_tensor(elements, shape)?
             })*
             other => return Err(TensorError::request(format!("element type {other:?} is not offered"))),
         } };

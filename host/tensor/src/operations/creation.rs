@@ -1,6 +1,6 @@
 //! Conversion, constants and random tensors.
 
-use candle_core::{DType, Device, Shape, Tensor};
+use candle_core::{DType, Shape};
 use fluxbay_plugin::abi::operation::op;
 use smallvec::smallvec;
 
@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::dtype::{dtype_of, is_floating};
 use crate::error::Result;
 use crate::random::Words;
+use crate::value::host_tensor;
 
 pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
     match call.info.code {
@@ -85,7 +86,7 @@ fn arange(context: &Context, call: &Call) -> Result<Produced> {
     let count = count.max(0.0) as usize;
     context.admit(DType::F64, &[count])?;
     let numbers: Vec<f64> = (0..count).map(|at| start + step * at as f64).collect();
-    let tensor = Tensor::from_vec(numbers, count, &Device::Cpu)?.to_dtype(dtype)?;
+    let tensor = host_tensor(numbers, count)?.to_dtype(dtype)?;
     Ok(Produced::constant(context.backend.upload(tensor)?))
 }
 
@@ -140,6 +141,6 @@ fn permutation(context: &mut Context, call: &Call) -> Result<Produced> {
         let pick = (u64::from(words.word(last)) * (last as u64 + 1)) >> 32;
         order.swap(last, pick as usize);
     }
-    let order = Tensor::from_vec(order, count, &Device::Cpu)?;
+    let order = host_tensor(order, count)?;
     Ok(Produced::constant(context.backend.upload(order)?))
 }

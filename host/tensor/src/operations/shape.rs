@@ -1,6 +1,6 @@
 //! Operations that move elements and compute nothing; most give views of the same elements.
 
-use candle_core::{DType, Device, Shape, Tensor};
+use candle_core::{DType, Shape};
 use fluxbay_plugin::abi::operation::op;
 use smallvec::{SmallVec, smallvec};
 
@@ -8,7 +8,7 @@ use super::{Call, Produced};
 use crate::context::Context;
 use crate::error::Result;
 use crate::tape::{Gradients, InputGradients};
-use crate::value::Value;
+use crate::value::{Value, host_tensor};
 
 pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
     match call.info.code {
@@ -211,7 +211,7 @@ fn flip(context: &mut Context, call: &Call) -> Result<Produced> {
         for &dim in &dims {
             let size = x.dims()[dim];
             let index: Vec<u32> = (0..size as u32).rev().collect();
-            let index = backend.upload(Tensor::from_vec(index, size, &Device::Cpu)?)?;
+            let index = backend.upload(host_tensor(index, size)?)?;
             out = backend.index_select(&out, dim, &index, x.shape())?;
         }
         if dims.is_empty() { backend.copy(&out) } else { Ok(out) }
