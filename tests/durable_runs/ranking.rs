@@ -67,8 +67,9 @@ fn equal_runs_keep_equal_checkpoints_however_slow_the_disk() {
     );
     let source = write(place.dir.path(), "slow.c", SLOW_DISK);
     let disk = place.path("slow.so");
-    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&disk).arg(source);
-    if !compiled.status().is_ok_and(|status| status.success()) {
+    let compiled =
+        Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&disk).arg(source).status();
+    if !compiled.is_ok_and(|status| status.success()) {
         eprintln!("skipped: there is no C compiler `cc`");
         return;
     }

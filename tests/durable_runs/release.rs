@@ -16,7 +16,11 @@ fn copy(from: &Path, into: &Path) {
     fs::create_dir(into).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let (path, copy_of) = (entry.path(), into.join(entry.file_name()));
-        if path.is_dir() { copy(&path, &copy_of) } else { drop(fs::copy(path, copy_of).unwrap()) }
+        if path.is_dir() {
+            copy(&path, &copy_of);
+        } else {
+            fs::copy(path, copy_of).unwrap();
+        }
     }
 }
 
