@@ -110,3 +110,37 @@ fn every_example_is_a_piece_of_a_run_file() {
     }
     assert!(seen.len() > 80, "{seen:?}");
 }
+
+#[test]
+fn every_standard_metric_declares_its_direction() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    let mut path = SearchPath::new();
+    path.push(plugins.path(), SearchOrigin::CommandLine);
+    let catalog = Catalog::scan(&path, &ScanOptions::default());
+    let metrics: Vec<&str> = catalog
+        .components()
+        .filter(|component| component.id().starts_with("metric/"))
+        .map(|component| component.manifest.name.as_str())
+        .collect();
+    assert!(metrics.len() >= 13, "{metrics:?}");
+    let named: Vec<String> = metrics
+        .iter()
+        .map(|name| format!("{{ component = \"{name}\", name = \"{name}\" }}"))
+        .collect();
+    let watched: String = metrics
+        .iter()
+        .map(|name| {
+            format!(
+                "[[callback]]\ncomponent = \"early-stopping\"\nid = \"stop-{name}\"\nmetric = \"{name}\"\n"
+            )
+        })
+        .collect();
+    let run = format!(
+        "[data]\ncomponent = \"digits\"\n[model]\ncomponent = \"mlp\"\n[loss]\ncomponent = \"cross-entropy\"\n\
+         [optimizer]\ncomponent = \"sgd\"\n[[callback]]\ncomponent = \"metrics\"\nmetrics = [{}]\n{watched}",
+        named.join(", ")
+    );
+    write(dir.path(), "run.toml", &run);
+    // An unknown direction is a problem that asks for `better`.
+    succeed(fluxbay(dir.path(), plugins.path()).args(["compose", "run.toml"]));
+}

@@ -1,6 +1,6 @@
 //! Loss `bce-with-logits`: binary cross-entropy of logits.
 
-use fluxbay_plugin::prelude::*;
+use fluxbay_plugin::{abi::operation::reduction, prelude::*};
 
 use crate::targets::{check_weights, matched, per_class};
 
@@ -29,16 +29,16 @@ impl Component for BinaryCrossEntropy {
 impl Loss for BinaryCrossEntropy {
     fn forward(&self, yhats: &Tensor, ys: &Tensor) -> Result<Tensor> {
         let ys = matched(yhats, ys)?;
-        // (1 - y) x + (1 + (p - 1) y) log(1 + e^-x)
-        let factor = match self.0.pos_weight.as_slice() {
-            [] => return yhats.bce_with_logits(&ys),
-            [weight] => ys.affine(weight - 1.0, 1.0)?,
-            weights => {
-                let weights = per_class("pos-weight", weights, yhats)?.affine(1.0, -1.0)?;
-                ys.mul(&weights)?.affine(1.0, 1.0)?
+        match self.0.pos_weight.as_slice() {
+            [] => yhats.bce_with_logits(&ys),
+            [weight] => {
+                let weight = Tensor::full(*weight, (), yhats.dtype()?)?;
+                yhats.weighted_bce_with_logits(&ys, &weight, reduction::MEAN)
             }
-        };
-        let linear = ys.affine(-1.0, 1.0)?.mul(yhats)?;
-        linear.add(&factor.mul(&yhats.neg()?.softplus()?)?)?.mean_all()
+            weights => {
+                let weights = per_class("pos-weight", weights, yhats)?;
+                yhats.weighted_bce_with_logits(&ys, &weights, reduction::MEAN)
+            }
+        }
     }
 }
