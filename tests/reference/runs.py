@@ -31,7 +31,6 @@ RUN = """[run]
 seed = 7
 epochs = {epochs}
 threads = 1
-default-callbacks = false
 [data]
 {data}
 [loader]
