@@ -2,18 +2,15 @@
 //! each before it begins.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
-
-use serde::{Deserialize, Serialize};
 
 use super::harness::Harness;
 use super::report::{CheckOutcome, Found, failed, passed, skipped, warning};
 use super::surroundings::Surroundings;
+use super::task::{Message, Task};
 use super::{Check, Item, data, instance, log_counter, plan, resuming, training};
 use crate::bridge::HOST;
 use crate::library::{Catalog, Loaded, ScanOptions, SearchOrigin, SearchPath, Sha256, load};
@@ -23,45 +20,6 @@ use crate::supervisor::worker::{self, Patience};
 const CALL_LIMIT: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(5));
 /// Longest time of loading without a warning.
 const QUICK: Duration = Duration::from_millis(200);
-
-/// The child's argument, as JSON.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Task {
-    /// Folder that contains only the copy of the plugin.
-    pub front: PathBuf,
-    /// Further folders of the search path.
-    pub dirs: Vec<PathBuf>,
-    /// Hash of the plugin.
-    pub sha256: String,
-    /// Seed of all generated inputs.
-    pub seed: u64,
-    /// The author's run files.
-    pub runs: Vec<PathBuf>,
-    /// First item of the plan to run.
-    pub from: usize,
-    /// Names of the checks to run; all if empty.
-    pub only: Vec<String>,
-    /// Folder for the output of trainings.
-    pub scratch: PathBuf,
-    /// Time for all checks.
-    pub budget: Duration,
-    /// Time that is left of it.
-    pub left: Duration,
-    /// Indices of components of which no instance can be created.
-    pub without_instance: BTreeSet<usize>,
-}
-
-/// A message on the channel, one JSON text per line.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Message {
-    /// An item of the plan begins.
-    Begin(usize),
-    /// It has ended.
-    Ended(usize, Box<CheckOutcome>),
-    /// All items have ended.
-    Done,
-}
 
 /// Runs the checks of `task`. The channel is the standard input.
 ///
@@ -118,6 +76,9 @@ pub fn run(task: &str) -> io::Result<()> {
             _ if harness.budget.is_spent() => skipped(harness.budget.spent()),
             (_, Some(loaded)) => apply(&harness, item, loaded),
         };
+        if item.check == Check::Loads {
+            say(&Message::Loaded)?;
+        }
         if item.check == Check::Created && found.0 == super::Verdict::Failed {
             without_instance.extend(item.component);
         }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 
 use super::budget::{self, Budget, Measured, Size};
-use super::child::Task;
 use super::file::example;
+use super::task::Task;
 use super::troublemaker;
 use crate::learner::ports::{NoDisplay, NoSink};
 use crate::learner::{

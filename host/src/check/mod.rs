@@ -19,6 +19,7 @@ mod parent;
 mod report;
 mod resuming;
 mod surroundings;
+mod task;
 mod training;
 mod troublemaker;
 

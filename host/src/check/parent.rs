@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::child::{Message, Task};
 use super::report::{CheckOutcome, CheckReport, Found, failed, passed, warning};
+use super::task::{Message, Task};
 use super::{COMMAND, Check, Item, file, plan};
 use crate::library::{
     Candidate, HostContract, Inspected, Inspection, Limits, Manifest, Refusal, Sha256, Trust,
@@ -24,6 +24,10 @@ use crate::supervisor::{Ended, Supervised};
 
 /// Interval at which signals and the end of the child are checked.
 const POLL: Duration = Duration::from_millis(50);
+/// Time for loading the plugin.
+const LOADING: Duration = Duration::from_secs(20);
+/// Time that the last check may take after the budget is spent.
+const OVERTIME: Duration = Duration::from_secs(30);
 /// Time to wait for output after the child has ended.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
 /// Limit of the plugin's output in a message, in bytes.
@@ -229,7 +233,7 @@ fn run_it(
                 }
             }
             Message::Ended(_, outcome) => progress(Progress::Ended(outcome)),
-            Message::Done => {}
+            Message::Loaded | Message::Done => {}
         })?;
         printed.extend(turn.printed);
         outcomes.extend(turn.outcomes);
@@ -280,7 +284,8 @@ struct Turn {
 }
 
 impl Turn {
-    /// Runs a child to its end; `told` is called for each of its messages.
+    /// Runs a child to its end, or kills it when it takes too long; `told` is called for each of its
+    /// messages.
     fn run(
         task: &Task,
         interrupted: &Interrupted,
@@ -310,19 +315,35 @@ impl Turn {
                 }
             }
         });
+        let kill = supervised.killer();
         let waiting = std::thread::spawn(move || supervised.wait());
+        // The limit of calls does not cover the constructors of the library.
+        let begin = Instant::now();
+        let mut limit = LOADING;
+        let mut too_long = false;
         let (mut outcomes, mut begun, mut done) = (Vec::new(), None, false);
         // A process that the plugin started may keep the pipes open, so once the child has ended,
         // wait for a second at most.
         let mut ended_since: Option<Instant> = None;
         loop {
-            interrupted.check()?;
+            if let Err(error) = interrupted.check() {
+                kill();
+                let _ = waiting.join();
+                return Err(error);
+            }
+            if begin.elapsed() > limit && !too_long {
+                too_long = true;
+                kill();
+            }
             match messages.recv_timeout(POLL) {
                 Ok(message) => {
                     told(&message);
                     match message {
                         Message::Begin(number) => begun = Some(number),
-                        Message::Ended(_, outcome) => outcomes.push(*outcome),
+                        Message::Ended(_, outcome) => {
+                            outcomes.push(*outcome);
+                        }
+                        Message::Loaded => limit = task.left.saturating_add(OVERTIME),
                         Message::Done => done = true,
                     }
                 }
@@ -350,6 +371,7 @@ impl Turn {
             begun,
             done,
             problem: match ended {
+                _ if too_long => "it did not end in time, and its process was killed".to_owned(),
                 Ended::Broken { text, .. } => text.lines().next().unwrap_or_default().to_owned(),
                 Ended::Itself(code) => {
                     format!("the process that runs the checks ended with exit code {code}")

@@ -180,7 +180,7 @@ mod tests {
         insta::assert_snapshot!(report.text(), @r"
         x.so
         x 1.0.0, sha256 ab, seed 7
-          ok       loads                      the file loads: symbols, layout, and a running description equal to the manifest
+          ok       loads                      the file loads: symbols, layout, and a description at run time equal to the manifest
 
         loss/x
           FAILED   trains                     a small training with it finishes

@@ -416,7 +416,7 @@ mod tests {
             "components": [{ "kind": "loss", "name": "l", "summary": summary }] });
         let catalog = Catalog::described([Manifest::parse(&manifest.to_string()).expect("good")]);
         let text = text(&catalog, &Filter::default(), usize::MAX);
-        assert!(text.len() < 1000 && text.contains("long..."), "{}", text.len());
+        assert!(text.len() < 1000 && text.contains("..."), "{}", text.len());
     }
 
     #[test]
