@@ -244,10 +244,10 @@ fn changes_of_the_process_hangs_and_invalid_answers_are_found() {
     let (code, report) = check(&file, &more);
     assert_eq!(code, Some(1));
     for (check, component, words) in [
-        ("surroundings-kept-in-use", "callback/mask", "umask"),
+        ("surroundings-kept-in-use", "callback/mask", "file mode mask"),
         ("surroundings-kept-in-use", "callback/folder", "working folder"),
         ("surroundings-kept-in-use", "callback/silence", "standard descriptor"),
-        ("surroundings-kept-in-use", "callback/rounding", "rounding mode"),
+        ("surroundings-kept-in-use", "callback/rounding", "floating-point"),
         ("surroundings-kept-in-use", "callback/variable", "environment"),
         ("surroundings-kept-in-use", "callback/twin", "process"),
         ("threads-of-training-ended", "callback/threads", "threads"),

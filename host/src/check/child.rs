@@ -1,7 +1,7 @@
 //! The child's side: runs the checks that need the plugin's code, one after the other, and announces
 //! each before it begins.
 
-use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use super::harness::Harness;
 use super::report::{CheckOutcome, Found, failed, passed, skipped, warning};
-use super::surroundings::Surroundings;
 use super::task::{Message, Task};
 use super::{Check, Item, data, instance, log_counter, plan, resuming, training};
 use crate::bridge::HOST;
 use crate::library::{Catalog, Loaded, ScanOptions, SearchOrigin, SearchPath, Sha256, load};
 use crate::supervisor::worker::{self, Patience};
+use crate::surroundings::{Surroundings, process};
 
 /// Longest and shortest time limit of one call of a plugin.
 const CALL_LIMIT: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(5));
@@ -32,11 +32,11 @@ pub fn run(task: &str) -> io::Result<()> {
     log_counter::install();
     let limit = (task.budget / 4).min(CALL_LIMIT.0).max(CALL_LIMIT.1);
     worker::watch(Patience { warning: Duration::ZERO, limit })?;
-    let process = std::process::id();
+    let own = std::process::id();
     let mut say = |message: &Message| -> io::Result<()> {
-        if std::process::id() != process {
-            // A process that the plugin forked has come back from its call: it must not report.
-            std::process::abort();
+        if std::process::id() != own {
+            // A copy of the process, which the plugin made with `fork`, must not report.
+            process::end_copy();
         }
         let mut text = serde_json::to_vec(message)?;
         text.push(b'\n');
@@ -52,7 +52,9 @@ pub fn run(task: &str) -> io::Result<()> {
     let harness = Harness::new(catalog, sha256, &task).map_err(io::Error::other)?;
     let kinds: Vec<_> = harness.components.iter().map(|component| component.kind).collect();
     let mut plugin = None;
-    let original = Surroundings::now();
+    let surroundings = Surroundings::capture();
+    // What components changed so far; a process cannot be restored.
+    let mut changed = Changed { component: None, changes: Vec::new(), processes: processes() };
     let mut without_instance = task.without_instance.clone();
     for (number, item) in plan(&kinds).into_iter().enumerate() {
         // Every check needs the loaded plugin, so `loads` always runs.
@@ -65,7 +67,9 @@ pub fn run(task: &str) -> io::Result<()> {
         if is_due {
             say(&Message::Begin(number))?;
         }
-        original.restore();
+        if changed.component != item.component {
+            changed = Changed { component: item.component, changes: Vec::new(), ..changed };
+        }
         let begin = Instant::now();
         let found = match (item.check, &plugin) {
             (Check::Loads, _) => load_it(&harness, sha256, &mut plugin),
@@ -74,11 +78,17 @@ pub fn run(task: &str) -> io::Result<()> {
                 skipped("no instance can be created, see `created`")
             }
             _ if harness.budget.is_spent() => skipped(harness.budget.spent()),
+            (Check::SurroundingsKeptInUse, _) => {
+                training::use_once(&harness, item.component.unwrap_or_default());
+                changed.add(&surroundings);
+                changed.verdict()
+            }
             (_, Some(loaded)) => apply(&harness, item, loaded),
         };
         if item.check == Check::Loads {
             say(&Message::Loaded)?;
         }
+        changed.add(&surroundings);
         if item.check == Check::Created && found.0 == super::Verdict::Failed {
             without_instance.extend(item.component);
         }
@@ -98,9 +108,41 @@ pub fn run(task: &str) -> io::Result<()> {
 struct LoadedPlugin {
     loaded: Loaded,
     took: Duration,
-    disturbed: Vec<&'static str>,
-    /// State of the process with which it is compared after a check.
-    surroundings: RefCell<Surroundings>,
+    disturbed: Vec<String>,
+}
+
+/// What a component changed in the process.
+struct Changed {
+    component: Option<usize>,
+    changes: Vec<String>,
+    processes: BTreeSet<String>,
+}
+
+impl Changed {
+    /// Restores the surroundings after a check, and adds what differed.
+    fn add(&mut self, surroundings: &Surroundings) {
+        self.changes.extend(surroundings.restore().iter().map(ToString::to_string));
+        let now = processes();
+        if now.difference(&self.processes).next().is_some() {
+            self.changes.push("a process was started and left behind".to_owned());
+        }
+        self.processes = now;
+    }
+
+    fn verdict(&mut self) -> Found {
+        self.changes.dedup();
+        if self.changes.is_empty() { passed() } else { failed(self.changes.join("; ")) }
+    }
+}
+
+/// Numbers of the processes that this one has started and that have not been waited for.
+fn processes() -> BTreeSet<String> {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let children =
+        tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+    children
+        .flat_map(|text| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        .collect()
 }
 
 fn threads() -> usize {
@@ -112,17 +154,17 @@ fn load_it(harness: &Harness, sha256: Sha256, place: &mut Option<LoadedPlugin>) 
     else {
         return failed("it is not found");
     };
-    let (before, threads) = (Surroundings::now(), threads());
+    let (before, threads) = (Surroundings::capture(), threads());
     let begin = Instant::now();
     match load(entry, &HOST) {
         Ok(loaded) => {
             let took = begin.elapsed();
-            let after = Surroundings::now();
-            let mut disturbed = before.differences(&after);
+            let mut disturbed: Vec<String> =
+                before.restore().iter().map(ToString::to_string).collect();
             if self::threads() > threads {
-                disturbed.push("threads were started");
+                disturbed.push("threads were started".to_owned());
             }
-            *place = Some(LoadedPlugin { loaded, took, disturbed, surroundings: after.into() });
+            *place = Some(LoadedPlugin { loaded, took, disturbed });
             passed()
         }
         Err(error) => failed(error.refusal.to_string()),
@@ -161,13 +203,6 @@ fn apply(harness: &Harness, item: Item, plugin: &LoadedPlugin) -> Found {
         }
         Check::SurroundingsKept if plugin.disturbed.is_empty() => return passed(),
         Check::SurroundingsKept => return failed(plugin.disturbed.join("; ")),
-        Check::SurroundingsKeptInUse => {
-            training::use_once(harness, place);
-            let now = Surroundings::now();
-            let before = plugin.surroundings.replace(now.clone());
-            let differences = before.differences(&now);
-            return if differences.is_empty() { passed() } else { failed(differences.join("; ")) };
-        }
         Check::ThreadsOfTrainingEnded => instance::threads_of_training,
         Check::DetailsAreJson => data::details_are_json,
         Check::ConflictsResolved => instance::conflicts_resolved,

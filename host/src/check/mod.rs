@@ -18,7 +18,6 @@ mod log_counter;
 mod parent;
 mod report;
 mod resuming;
-mod surroundings;
 mod task;
 mod training;
 mod troublemaker;

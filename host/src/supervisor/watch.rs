@@ -140,6 +140,12 @@ impl Supervised {
         Ok(Self { shared, worker, guard })
     }
 
+    /// A function that kills the worker; it can be called from any thread and at any time.
+    pub fn killer(&self) -> impl Fn() + Send + 'static {
+        let worker = Arc::clone(&self.worker);
+        move || worker.send(Signal::KILL.as_raw())
+    }
+
     /// Waits for the worker's end, and returns how it ended.
     ///
     /// # Errors
