@@ -161,7 +161,7 @@ fn a_plugin_that_fails_a_check_is_not_installed_unless_asked_for() {
     for part in [
         "nothing was installed",
         "callback/mine: trains\n",
-        "should be so: a small training with it finishes",
+        "expected: a small training with it finishes",
         "unlucky",
         "--no-check",
     ] {

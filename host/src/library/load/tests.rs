@@ -120,3 +120,38 @@ fn a_missing_library_is_named() {
     assert_eq!(refusal.reason, RefusalReason::LinkFailed);
     assert!(refusal.message.contains("libgone-for-ever.so"), "{refusal}");
 }
+
+#[test]
+fn the_run_path_and_unique_symbols_of_a_compiled_plugin_are_read() {
+    if !has_compiler() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let options = ["-DUNIQUE", "-Wl,-soname,libfixture.so", "-Wl,-rpath,$ORIGIN/lib"];
+    let file = compile(dir.path(), "fixture", &options, MANIFEST);
+    let linking = crate::library::elf::linking::Linking::read(&file).expect("a shared library");
+    assert_eq!(linking.soname.as_deref(), Some("libfixture.so"));
+    assert_eq!(linking.run_path.as_deref(), Some("$ORIGIN/lib"));
+    assert_eq!(linking.unique_symbols, ["shared_counter"]);
+}
+
+#[test]
+fn a_library_beside_the_plugin_is_not_found_and_the_error_says_why() {
+    if !has_compiler() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let status = std::process::Command::new("cc")
+        .args(["-shared", "-x", "c", "/dev/null", "-o"])
+        .arg(dir.path().join("libbeside.so"))
+        .status();
+    assert!(status.expect("the compiler runs").success());
+    let library = format!("-L{}", dir.path().display());
+    let options = ["-Wl,--no-as-needed", &library, "-lbeside", "-Wl,-rpath,$ORIGIN"];
+    let refusal = load_fixture(&options, MANIFEST).expect_err("needs a library");
+    assert_eq!(refusal.reason, RefusalReason::LinkFailed);
+    assert!(
+        refusal.message.contains("libbeside.so") && refusal.message.contains("$ORIGIN"),
+        "{refusal}"
+    );
+}
