@@ -115,6 +115,7 @@ fn place(component: &str, more: &str) -> Place {
     write(place.dir.path(), "all.txt", &ROWS.join("\n"));
     write(place.dir.path(), "low.txt", &ROWS[..4].join("\n"));
     write(place.dir.path(), "high.txt", &ROWS[4..].join("\n"));
+    write(place.dir.path(), "mixed.txt", "5 a\n6 b\n7 a\n8 b\n");
     write(place.dir.path(), "unknown.txt", "1 a\n2 c\n");
     succeed(&mut place.fluxbay(&["train", "run.toml", "--run-dir", "out"]));
     place
@@ -145,9 +146,10 @@ fn evaluating_on_other_data_uses_what_training_learnt() {
     let refused = run(&mut place.fluxbay(&["evaluate", "out", "--set", "data.path=unknown.txt"]));
     assert_eq!(refused.code, Some(2), "{}", refused.stderr);
     assert!(refused.stderr.contains("class `c` of unknown.txt is unknown"), "{}", refused.stderr);
-    // Learning again is asked for: one class and another mean.
-    let refitted = loss(&place, &["--set", &high, "--refit"]);
-    assert_ne!(refitted, loss(&place, &["--set", &high]));
+    // Learning again is asked for: another mean.
+    let mixed = other("mixed.txt");
+    let refitted = loss(&place, &["--set", &mixed, "--refit"]);
+    assert_ne!(refitted, loss(&place, &["--set", &mixed]));
 }
 
 #[test]
@@ -162,7 +164,7 @@ fn fine_tuning_uses_what_the_first_run_learnt_unless_it_refits() {
             "--set",
             "fine-tuning.from=out/model.safetensors",
             "--set",
-            "data.path=low.txt",
+            "data.path=mixed.txt",
         ];
         succeed(place.fluxbay(&arguments).args(more));
         fs::read(place.path(name).join("data-state.bin")).unwrap()
@@ -183,9 +185,9 @@ fn a_data_set_that_does_not_keep_what_it_learns_is_reported() {
     let finished =
         run(&mut place.fluxbay(&["evaluate", "out", "--set", "data.path=all.txt", "--json"]));
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
-    write(place.dir.path(), "mixed.txt", "1 a\n9 b\n9 b\n");
+    write(place.dir.path(), "fewer.txt", "1 a\n9 b\n9 b\n");
     let other =
-        run(&mut place.fluxbay(&["evaluate", "out", "--set", "data.path=mixed.txt", "--json"]));
+        run(&mut place.fluxbay(&["evaluate", "out", "--set", "data.path=fewer.txt", "--json"]));
     assert_eq!(other.code, Some(0), "{}", other.stderr);
     assert!(
         other.stderr.contains("data set `forgetful` does not keep what it learns"),

@@ -90,7 +90,7 @@ fn equal_runs_keep_equal_checkpoints_however_slow_the_disk() {
 
 #[test]
 fn checkpoints_between_steps_are_not_ranked_by_an_earlier_measurement() {
-    // Four steps of training an epoch: no checkpoint by steps falls on the end of one.
+    // Four steps of training and one of validation an epoch.
     for every in [3, 7] {
         let place = Place::new(&digits(&format!(
             "{MLP}{ADAMW}[checkpoints]\nevery-epochs = 0\nevery-steps = {every}\nat-end = false\nkeep-last = 1\nkeep-best = 2\n"
@@ -187,7 +187,7 @@ fn the_best_model_is_restored_when_the_fit_ends() {
     let best = losses.iter().copied().fold(f64::INFINITY, f64::min);
     assert!(losses.len() == 5 && *losses.last().unwrap() > best, "{losses:?}");
     assert_eq!(evaluated(&place, "out", None, "loss"), best);
-    assert!(finished.stdout.contains("model.safetensors is the model of"), "{}", finished.stdout);
+    assert!(finished.stderr.contains("model.safetensors is the model of"), "{}", finished.stderr);
     // The newest checkpoint is there for training on.
     assert_eq!(checkpoints(&place, "out").last().unwrap().1.epochs, 5);
     succeed(&mut place.fluxbay(&["resume", "out", "--set", "run.epochs=6"]));

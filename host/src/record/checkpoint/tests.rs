@@ -152,7 +152,7 @@ fn a_failed_write_leaves_the_older_ones() {
 fn the_newest_and_the_best_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let best = KeepBest { metric: "validation/loss".to_owned(), better: Better::Lower, count: 2 };
-    let keep = keep(1, Some(best));
+    let keep = keep(1, Some(best.clone()));
     for (sequence, loss) in [(1, 0.9), (2, 0.3), (3, 0.5), (4, 0.2), (5, 0.8)] {
         write(folder.path(), &data(sequence, loss), &keep).unwrap();
     }
@@ -160,6 +160,14 @@ fn the_newest_and_the_best_are_kept() {
         scan(folder.path()).iter().map(|found| found.about.as_ref().unwrap().sequence).collect();
     assert_eq!(kept, [2, 4, 5]);
     assert_eq!(names(folder.path()).len(), 3, "no temporary folder is left");
+    let found = scan(folder.path());
+    let best_of = |requester: &str, better| {
+        let ranking = KeepBest { better, ..best.clone() };
+        super::best(&found, requester, &ranking).map(|(_, value)| value)
+    };
+    assert_eq!(best_of("run", Better::Lower), Some(0.2));
+    assert_eq!(best_of("run", Better::Higher), Some(0.8));
+    assert_eq!(best_of("another", Better::Lower), None);
 }
 
 #[test]
