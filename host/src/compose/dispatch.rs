@@ -1,19 +1,17 @@
-//! Numbers of the events, and the callbacks of each event of each phase.
+//! The events of a run, and the callbacks of each event of each phase.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use fluxbay_plugin::abi::event;
 
+use super::event_names::{EventNames, column};
 use super::member::Member;
 use crate::library::Kind;
 
-/// The events of a run: standard ones have the numbers of the contract, custom ones are numbered
-/// from [`event::CUSTOM`] in the order in which the members name them.
+/// The events of a run: their names and numbers, and which of them are dispatched.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventTable {
-    custom: Vec<String>,
-    /// Index in `custom` by name.
-    indices: HashMap<String, usize>,
+    names: EventNames,
     /// Custom events that a phase of the run dispatches.
     emitted: HashSet<String>,
 }
@@ -23,10 +21,7 @@ impl EventTable {
         let mut table = Self::default();
         for member in members {
             for name in member.emits.iter().chain(&member.events) {
-                if !event::NAMES.contains(&name.as_str()) && !table.indices.contains_key(name) {
-                    table.indices.insert(name.clone(), table.custom.len());
-                    table.custom.push(name.clone());
-                }
+                table.names.add(name);
             }
             if member.kind == Kind::Phase {
                 table.emitted.extend(member.emits.iter().cloned());
@@ -35,28 +30,19 @@ impl EventTable {
         table
     }
 
-    /// The custom events; the first has the number [`event::CUSTOM`].
-    pub fn custom(&self) -> &[String] {
-        &self.custom
-    }
-
     /// The number of an event.
     pub fn number(&self, name: &str) -> Option<u32> {
-        let standard = event::NAMES.iter().position(|known| *known == name).map(|at| at as u32);
-        standard.or_else(|| self.indices.get(name).map(|at| event::CUSTOM + *at as u32))
+        self.names.number(name)
     }
 
     /// The name of an event.
     pub fn name(&self, number: u32) -> Option<&str> {
-        match number.checked_sub(event::CUSTOM) {
-            Some(at) => self.custom.get(at as usize).map(String::as_str),
-            None => event::NAMES.get(number as usize).copied(),
-        }
+        self.names.name(number)
     }
 
     /// All numbers in ascending order.
     pub fn numbers(&self) -> impl Iterator<Item = u32> {
-        (0..event::STANDARD).chain((event::CUSTOM..).take(self.custom.len()))
+        self.names.numbers()
     }
 
     /// Whether the host or a phase of the run dispatches it.
@@ -65,16 +51,11 @@ impl EventTable {
     }
 
     fn columns(&self) -> usize {
-        event::STANDARD as usize + self.custom.len()
+        self.names.columns()
     }
 
     fn column(&self, number: u32) -> Option<usize> {
-        let column = match number.checked_sub(event::CUSTOM) {
-            Some(custom) => event::STANDARD as usize + custom as usize,
-            None if number < event::STANDARD => number as usize,
-            None => return None,
-        };
-        (column < self.columns()).then_some(column)
+        column(number, self.columns())
     }
 }
 

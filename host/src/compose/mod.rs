@@ -18,6 +18,7 @@
 mod conflicts;
 mod dispatch;
 pub mod draw;
+mod event_names;
 pub mod figures;
 pub mod from_manifests;
 mod graph;
@@ -36,6 +37,7 @@ mod tests;
 mod view_tests;
 
 pub use dispatch::{Dispatch, EventTable};
+pub use event_names::{EventNames, column};
 pub use figures::{Figures, Ranking};
 pub use graph::{Edge, Graph};
 pub use member::{Access, Member, Offer, Resolution};

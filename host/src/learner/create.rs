@@ -5,6 +5,7 @@ use std::rc::Rc;
 use fluxbay_plugin::abi::{entry::kind, event, metric::direction};
 
 use super::control::{Flow, Stop};
+use super::events::number_of;
 use super::instance::{Identity, Instance, OnError, Prepared, Requested};
 use super::refusal::{Answer, Refusal};
 use super::runtime::Runtime;
@@ -72,7 +73,7 @@ impl Runtime {
         if !frame.has_subscribed {
             let mut names = self.members.events.borrow_mut();
             frame.requested.events =
-                frame.declared.events.iter().map(|name| names.number(name)).collect();
+                frame.declared.events.iter().map(|name| number_of(&mut names, name)).collect();
         }
         frame.requested.run_after.extend(frame.declared.run_after.iter().cloned());
         frame.requested.run_before.extend(frame.declared.run_before.iter().cloned());
@@ -138,7 +139,7 @@ impl Runtime {
     /// The number of a standard event, or of a custom one that the instance handles or emits or one
     /// of its children handles.
     pub(crate) fn setup_event(&self, caller: u32, name: &str) -> Answer<u32> {
-        let number = self.members.events.borrow().known(name);
+        let number = self.members.events.borrow().number(name);
         self.setup.with(caller, |frame| {
             let declared = [&frame.declared.events, &frame.declared.emits];
             let known = declared.iter().any(|names| names.iter().any(|known| known == name))
@@ -149,7 +150,7 @@ impl Runtime {
                 Err(frame.undeclared("use the custom event", name, "events` or `emits"))
             }
         })?;
-        Ok(self.members.events.borrow_mut().number(name))
+        Ok(number_of(&mut self.members.events.borrow_mut(), name))
     }
 
     /// Declares a hyper-parameter and writes its first value to the state tree.

@@ -3,66 +3,18 @@
 
 use std::rc::Rc;
 
-use fluxbay_plugin::abi::event;
-
 use super::instance::Instance;
 use crate::breadcrumb::{self, Line};
 use crate::calls::EventHandler;
+use crate::compose::{EventNames, column};
 
-/// Names of custom events, numbered from [`event::CUSTOM`] in the order in which they were first
-/// named.
-#[derive(Debug, Default)]
-pub struct EventNames {
-    custom: Vec<String>,
-}
-
-impl EventNames {
-    /// The number of an event; a name that is not a standard one becomes a custom event.
-    pub fn number(&mut self, name: &str) -> u32 {
-        if let Some(number) = self.known(name) {
-            return number;
-        }
-        let number = event::CUSTOM + self.custom.len() as u32;
-        self.custom.push(name.to_owned());
+/// The number of an event; a name that is not known yet becomes a custom event.
+pub(super) fn number_of(names: &mut EventNames, name: &str) -> u32 {
+    let (number, is_new) = names.add(name);
+    if is_new {
         breadcrumb::write(&Line::Event { number, name: name.to_owned() });
-        number
     }
-
-    /// The number of an event that was named before.
-    pub fn known(&self, name: &str) -> Option<u32> {
-        let standard =
-            event::NAMES.iter().position(|known| *known == name).map(|index| index as u32);
-        standard.or_else(|| {
-            self.custom
-                .iter()
-                .position(|known| known == name)
-                .map(|index| event::CUSTOM + index as u32)
-        })
-    }
-
-    /// The name of an event.
-    pub fn name(&self, number: u32) -> Option<&str> {
-        match number.checked_sub(event::CUSTOM) {
-            Some(custom) => self.custom.get(custom as usize).map(String::as_str),
-            None => event::NAMES.get(number as usize).copied(),
-        }
-    }
-
-    /// Number of custom events.
-    pub fn custom_count(&self) -> usize {
-        self.custom.len()
-    }
-}
-
-/// Position of an event in a row of the lists; `None` for numbers that are no event.
-#[inline]
-fn column(number: u32, columns: usize) -> Option<usize> {
-    let column = match number.checked_sub(event::CUSTOM) {
-        Some(custom) => event::STANDARD as usize + custom as usize,
-        None if number < event::STANDARD => number as usize,
-        None => return None,
-    };
-    (column < columns).then_some(column)
+    number
 }
 
 /// One instance in a dispatch list.
@@ -92,17 +44,11 @@ impl DispatchLists {
         names: &EventNames,
         mut subscribers: impl FnMut(Option<usize>, u32) -> Vec<Rc<Instance>>,
     ) -> DispatchLists {
-        let columns = event::STANDARD as usize + names.custom_count();
+        let columns = names.columns();
         let mut lists =
             DispatchLists { columns, phases, lists: Vec::with_capacity((phases + 1) * columns) };
         for row in 0..=phases {
-            for column in 0..columns {
-                let standard = event::STANDARD as usize;
-                let number = if column < standard {
-                    column as u32
-                } else {
-                    event::CUSTOM + (column - standard) as u32
-                };
+            for number in names.numbers() {
                 let instances = subscribers((row < phases).then_some(row), number).into_iter();
                 let ready = instances.filter_map(|instance| {
                     Some(Subscriber { handler: instance.plugin_side().event_handler()?, instance })
@@ -123,20 +69,9 @@ impl DispatchLists {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use fluxbay_plugin::abi::event;
 
-    #[test]
-    fn custom_events_get_numbers_of_their_own() {
-        let mut names = EventNames::default();
-        assert_eq!(names.number("step-end"), event::STEP_END);
-        assert_eq!(names.number("loss-low"), 64);
-        assert_eq!(names.number("other"), 65);
-        assert_eq!(names.number("loss-low"), 64);
-        assert_eq!(names.name(65), Some("other"));
-        assert_eq!(names.name(66), None);
-        assert_eq!(names.name(20), None);
-        assert_eq!(names.name(event::CHECKPOINT), Some("checkpoint"));
-    }
+    use super::*;
 
     #[test]
     fn numbers_between_standard_and_custom_are_no_events() {

@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::events::{DispatchLists, EventNames};
+use super::events::DispatchLists;
 use super::instance::Instance;
+use crate::compose::EventNames;
 
 /// The instances of a run, its callbacks in their order, and its events.
 #[derive(Debug, Default)]
