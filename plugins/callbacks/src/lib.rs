@@ -279,12 +279,12 @@ plugin! {
     callback "throttle" => Throttle {
         summary: "Runs another callback for an event only every so many times or seconds.",
         details: "The first event passes, then every n-th, counted per phase. Other events always pass.",
-        on: [FitBegin, FitEnd, EpochBegin, EpochEnd, StepBegin, StepEnd, LossBegin, BackwardBegin, BackwardEnd, StepCancelled, EpochCancelled, FitCancelled, Error, Checkpoint],
+        on: EVERY,
         example: "[[callback]]\ncomponent = \"throttle\"\nevent = \"step-end\"\nevery = 10\ncallback = { component = \"log-traces\" }\n",
     },
     callback "conditional" => Conditional {
         summary: "Runs another callback only in some phases, epochs or steps.",
-        on: [FitBegin, FitEnd, EpochBegin, EpochEnd, StepBegin, StepEnd, LossBegin, BackwardBegin, BackwardEnd, StepCancelled, EpochCancelled, FitCancelled, Error, Checkpoint],
+        on: EVERY,
         example: "[[callback]]\ncomponent = \"conditional\"\nfrom-epoch = 5\ncallback = { component = \"ema\", decay = 0.99 }\n",
     },
 }
