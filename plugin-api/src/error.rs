@@ -157,7 +157,9 @@ impl<T, E: Into<Error>> Context<T> for std::result::Result<T, E> {
     }
 }
 
-/// Returns an [`Error`] with a formatted text: `bail!("{path} has {n} columns, not 4")`.
+/// Returns an [`Error`](crate::Error) with a formatted text from the function around it:
+/// `bail!("{path} has {n} columns, not 4")`. For use in functions that return a
+/// [`Result`](crate::Result).
 #[macro_export]
 macro_rules! bail {
     ($($arguments:tt)+) => {

@@ -331,7 +331,7 @@ const fn is_name(text: &str) -> bool {
     true
 }
 
-/// The JSON within a section.
+/// The JSON text within a manifest section, without the header. Used by [`plugin!`](crate::plugin!).
 pub const fn json_of(section: &'static [u8]) -> &'static [u8] {
     section.split_at(MANIFEST_HEADER).1
 }

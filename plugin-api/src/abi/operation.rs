@@ -33,7 +33,7 @@ pub struct OperationInfo {
     pub doc: &'static str,
 }
 
-/// Looks an operation up by its code.
+/// Finds an operation by its code; none if there is no such code. Constant time.
 #[inline]
 pub fn find(code: u32) -> Option<&'static OperationInfo> {
     let place = *PLACES.get(code as usize)?;

@@ -7,7 +7,8 @@ use abi_stable::StableAbi;
 
 use super::text::Text;
 
-/// A granted state path: a number that only the instance that requested it can use.
+/// A granted state path: a number that only the instance that requested it can use. Valid until the
+/// instance ends.
 pub type Slot = u32;
 
 /// The setup functions.

@@ -205,7 +205,8 @@ pub struct Pool2d {
     padding: usize,
 }
 
-/// Pooling with square windows.
+/// Pooling with square windows of `kernel` elements a side, `stride` elements apart, over inputs with
+/// `padding` elements on each border: `[batch, channels, height, width]` in and out.
 pub fn pool2d(pool: Pool, kernel: usize, stride: usize, padding: usize) -> Pool2d {
     Pool2d { pool, kernel, stride, padding }
 }

@@ -9,7 +9,8 @@ pub struct Sequential {
     layers: Vec<Box<dyn Module>>,
 }
 
-/// No layers yet: add them with [`Sequential::add`].
+/// An empty sequence of layers: add them with [`Sequential::add`]. Without layers it returns its
+/// input.
 pub fn seq() -> Sequential {
     Sequential::default()
 }
