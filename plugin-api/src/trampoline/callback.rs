@@ -16,7 +16,7 @@ use crate::{
 };
 
 unsafe extern "C" fn init<C: Callback>(this: Instance) -> i32 {
-    // SAFETY: the host hands back what `create` gave and uses one instance at a time.
+    // SAFETY: the host passes back what `create` returned and calls one function of an instance at a time.
     guard(|| unsafe { plain::<C>(this) }.init(&Learner::new()))
 }
 

@@ -41,7 +41,7 @@ impl<D: Dataset> Cell for DatasetCell<D> {
 
 unsafe extern "C" fn open<D: Dataset>(this: Instance) -> i32 {
     guard(|| {
-        // SAFETY: the host hands back what `create` gave, and no other call runs meanwhile.
+        // SAFETY: the host passes back what `create` returned, and no other call runs meanwhile.
         let cell = unsafe { cell::<DatasetCell<D>>(this) };
         cell.dataset.open()?;
         let widen = |field: Field| {
@@ -164,7 +164,7 @@ unsafe extern "C" fn fill<D: Dataset>(
     })
 }
 
-/// Whether the samples are among those that the data set told of, so that none has to look.
+/// Checks that the indices are below the number of samples of the split, so that data sets need not.
 fn check_indices(splits: &[Split], split: usize, indices: &[u64]) -> Result<()> {
     let split = splits.get(split).ok_or_else(|| Error::new(format!("no split {split}")))?;
     match indices.iter().find(|&&index| index >= split.samples as u64) {

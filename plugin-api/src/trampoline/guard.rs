@@ -1,4 +1,4 @@
-//! Panics stop here: they become a status and a text.
+//! Catches panics and turns them into a status and a text.
 
 use std::{
     cell::Cell,
@@ -10,15 +10,13 @@ use super::calls;
 use crate::{Error, Result, abi::status};
 
 thread_local! {
-    /// Place and backtrace of the last panic of this plugin on this thread, as its panic hook saw
-    /// it.
+    /// File and line of the last panic of this plugin on this thread, stored by its panic hook.
     static PLACE: Cell<Option<String>> = const { Cell::new(None) };
 }
 
-/// Takes over this plugin's panic hook: a panic's place is kept for the report, and nothing is
-/// printed.
+/// Sets this plugin's panic hook, which stores the place of a panic for the report and prints nothing.
 ///
-/// Each plugin has a standard library of its own, so this touches nobody else's hook.
+/// Each plugin has its own copy of the standard library, so no other hook is replaced.
 pub(super) fn install_hook() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -31,7 +29,7 @@ pub(super) fn install_hook() {
     });
 }
 
-/// Runs `body`, and turns what it gives, an error or a panic, into a status.
+/// Runs `body` and turns its result, or a panic, into a status.
 #[inline]
 pub(super) fn guard(body: impl FnOnce() -> Result<()>) -> i32 {
     match panic::catch_unwind(AssertUnwindSafe(body)) {

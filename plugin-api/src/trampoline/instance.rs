@@ -1,4 +1,4 @@
-//! What all kinds share: creating, ending, saving and loading an instance.
+//! What all kinds share: creating, destroying, saving and loading an instance.
 
 use super::guard::guard;
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     setup::Setup,
 };
 
-/// An author's component together with what its kind keeps beside it.
+/// An author's component, with what the functions of its kind need besides it.
 pub trait Cell: Sized + 'static {
     /// The author's type.
     type Inner: Component;
@@ -29,11 +29,11 @@ pub struct Boxed<C> {
     saved: Vec<u8>,
 }
 
-/// The instance behind the pointer that the host hands back.
+/// The instance behind the pointer that the host passes back.
 ///
 /// # Safety
-/// `this` must come from `create` of the same `C`, must not be destroyed, and nobody else may use
-/// it during `'a`.
+/// `this` must come from `create` of the same `C`, must not be destroyed, and must not be used
+/// otherwise during `'a`.
 #[inline]
 pub(super) unsafe fn cell<'a, C>(this: Instance) -> &'a mut C {
     // SAFETY: promised by the caller.
@@ -64,7 +64,7 @@ unsafe extern "C" fn destroy<C: Cell>(this: Instance) -> i32 {
 
 unsafe extern "C" fn save<C: Cell>(this: Instance, bytes: *mut Text) -> i32 {
     guard(|| {
-        // SAFETY: the host hands back what `create` gave and uses one instance at a time.
+        // SAFETY: the host passes back what `create` returned and calls one function of an instance at a time.
         let boxed = unsafe { &mut *this.0.cast::<Boxed<C>>() };
         boxed.saved = boxed.cell.inner().save()?;
         // SAFETY: the host gives a place for the result; the buffer lives until the next call of
@@ -76,7 +76,7 @@ unsafe extern "C" fn save<C: Cell>(this: Instance, bytes: *mut Text) -> i32 {
 
 unsafe extern "C" fn load<C: Cell>(this: Instance, version: u32, bytes: Text) -> i32 {
     guard(|| {
-        // SAFETY: the host hands back what `create` gave; the bytes are borrowed for this call.
+        // SAFETY: the host passes back what `create` returned; the bytes are borrowed for this call.
         let (cell, bytes) = unsafe { (cell::<C>(this), bytes.as_bytes()) };
         cell.inner_mut().load(version, bytes)
     })
@@ -98,7 +98,7 @@ pub(super) const fn component<C: Cell>(
     )
 }
 
-/// A cell that keeps nothing beside the author's type.
+/// A cell that holds the author's type alone.
 pub struct Plain<T>(pub(super) T);
 
 impl<T: Component> Cell for Plain<T> {

@@ -18,7 +18,7 @@ use crate::{
 
 unsafe extern "C" fn open<L: Logger>(this: Instance, dir: Text) -> i32 {
     guard(|| {
-        // SAFETY: the host hands back what `create` gave; the text is borrowed for the call.
+        // SAFETY: the host passes back what `create` returned; the text is borrowed for the call.
         let (logger, dir) = unsafe { (plain::<L>(this), dir.to_text()) };
         logger.open(Path::new(&*dir))
     })

@@ -21,7 +21,7 @@ unsafe extern "C" fn forward<L: Loss>(
     value: *mut Handle,
 ) -> i32 {
     guard(|| {
-        // SAFETY: the host hands back what `create` gave and uses one instance at a time.
+        // SAFETY: the host passes back what `create` returned and calls one function of an instance at a time.
         let loss = unsafe { plain::<L>(this) };
         let result = loss.forward(lent_one(&yhats), lent_one(&ys))?;
         // SAFETY: the host gives a place for the result; the reference goes to the host.

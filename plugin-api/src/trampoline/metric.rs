@@ -39,7 +39,7 @@ impl<M: Metric> Cell for MetricCell<M> {
 
 unsafe extern "C" fn reset<M: Metric>(this: Instance) -> i32 {
     guard(|| {
-        // SAFETY: the host hands back what `create` gave and uses one instance at a time.
+        // SAFETY: the host passes back what `create` returned and calls one function of an instance at a time.
         unsafe { cell::<MetricCell<M>>(this) }.metric.reset();
         Ok(())
     })

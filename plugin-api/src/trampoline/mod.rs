@@ -1,9 +1,9 @@
-//! The crossing between safe Rust and the contract's tables: the only place of this crate, beside
-//! `abi`, with `unsafe`.
+//! Between safe Rust and the contract's tables: the only folder of this crate, besides `abi`, with
+//! `unsafe`.
 //!
-//! `calls` goes from the plugin to the host; the other files hold, for each kind of component, the
-//! functions that the host calls. Each of those catches panics, so that nothing unwinds into the
-//! host.
+//! `calls` has the functions of the host, as safe functions. The other files hold, for each kind of
+//! component, the functions that the host calls; each of them catches panics, so that nothing unwinds
+//! into the host.
 
 pub mod callback;
 pub(crate) mod calls;

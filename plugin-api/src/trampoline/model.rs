@@ -41,7 +41,7 @@ impl<M: Model> Cell for ModelCell<M> {
 
 unsafe extern "C" fn build<M: Model>(this: Instance, spec: *const ModelSpec) -> i32 {
     guard(|| {
-        // SAFETY: the host hands back what `create` gave; the specification is borrowed for the
+        // SAFETY: the host passes back what `create` returned; the specification is borrowed for the
         // call.
         let (cell, spec) = unsafe { (cell::<ModelCell<M>>(this), &*spec) };
         // SAFETY: `field_count` fields at `fields`, borrowed for the call.
@@ -62,7 +62,7 @@ unsafe extern "C" fn forward<M: Model>(
     output_count: *mut usize,
 ) -> i32 {
     guard(|| {
-        // SAFETY: the host hands back what `create` gave; the inputs are borrowed for the call.
+        // SAFETY: the host passes back what `create` returned; the inputs are borrowed for the call.
         let (cell, inputs) = unsafe {
             (cell::<ModelCell<M>>(this), std::slice::from_raw_parts(inputs, input_count))
         };
@@ -89,7 +89,7 @@ unsafe extern "C" fn forward<M: Model>(
     })
 }
 
-/// Gives the host the references to the results.
+/// Writes the results to `outputs`; their references go to the host.
 ///
 /// # Safety
 /// `outputs` must be valid for writes of `capacity` handles, `count` for one write.

@@ -15,7 +15,7 @@ use crate::{
 };
 
 unsafe extern "C" fn begin<O: Optimizer>(this: Instance) -> i32 {
-    // SAFETY: the host hands back what `create` gave and uses one instance at a time.
+    // SAFETY: the host passes back what `create` returned and calls one function of an instance at a time.
     guard(|| unsafe { plain::<O>(this) }.begin(&Learner::new()))
 }
 

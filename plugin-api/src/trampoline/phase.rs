@@ -38,7 +38,7 @@ impl<P: Phase> Cell for PhaseCell<P> {
 
 unsafe extern "C" fn init<P: Phase>(this: Instance) -> i32 {
     guard(|| {
-        // SAFETY: the host hands back what `create` gave and uses one instance at a time.
+        // SAFETY: the host passes back what `create` returned and calls one function of an instance at a time.
         let cell = unsafe { cell::<PhaseCell<P>>(this) };
         cell.phase.init(&cell.learner)
     })

@@ -1,4 +1,4 @@
-//! What the export macro puts together: the entry, the root module, the connection to the host.
+//! What [`plugin!`](crate::plugin!) is made of: the entry, the root module, the connection to the host.
 
 use std::{mem::MaybeUninit, ptr};
 
@@ -152,7 +152,7 @@ pub const fn header(constructor: extern "C" fn() -> RootModuleResult) -> LibHead
 
 #[cfg(test)]
 mod tests {
-    /// The export macro has to spell the symbol's name; abi_stable decides it.
+    /// `plugin!` writes the name as a literal, but abi_stable defines it.
     #[test]
     fn the_exported_symbol_is_the_one_that_abi_stable_looks_for() {
         assert_eq!(crate::trampoline::plugin::SYMBOL, abi_stable::library::ROOT_MODULE_LOADER_NAME);

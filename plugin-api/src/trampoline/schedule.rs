@@ -14,7 +14,7 @@ use crate::{
 
 unsafe extern "C" fn value<S: Schedule>(this: Instance, t: f64, value: *mut f64) -> i32 {
     guard(|| {
-        // SAFETY: the host hands back what `create` gave and a place for the result.
+        // SAFETY: the host passes back what `create` returned and a place for the result.
         unsafe { *value = plain::<S>(this).value(t)? };
         Ok(())
     })
