@@ -1,257 +1,269 @@
-//! Columns while a file is read: numbers in four bytes where that is exact, words as numbers of a
-//! dictionary.
+//! A column while a file is read: which kind of values it holds, and its values.
 
-use std::collections::HashMap;
+use std::path::Path;
 
-use super::number::{Number, NumberFormat, quotient};
+use fluxbay_plugin::prelude::*;
 
-/// Rows per chunk. Chunks grow without copying what is there. They are large enough for the allocator
-/// to return each to the system when it is freed.
-pub const CHUNK: usize = 1 << 16;
+use super::{
+    config::{Config, OnBadRow},
+    number::{Number, NumberFormat},
+    storage::{Chunks, Dictionary, Numbers},
+};
 
-/// A list in chunks of [`CHUNK`] elements.
-#[derive(Debug)]
-pub struct Chunks<T>(Vec<Vec<T>>);
+/// A missing word, among the numbers of words.
+pub const NO_WORD: u32 = u32::MAX;
+/// A category that the training data lack.
+pub const UNKNOWN_WORD: u32 = u32::MAX - 1;
 
-impl<T> Default for Chunks<T> {
-    fn default() -> Chunks<T> {
-        Chunks(Vec::new())
-    }
+/// Largest number of different whole numbers that count as classes of a target.
+const MOST_CLASSES: usize = 20;
+
+/// What a column holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    /// Follows from the values.
+    Auto,
+    /// Numbers.
+    Numbers,
+    /// Numbers that may be names of classes.
+    Numerals,
+    /// Words; numbers are words, too.
+    Words,
+    /// Words of a known list.
+    Known(Vec<String>),
 }
 
-impl<T: Copy> Chunks<T> {
-    pub fn push(&mut self, value: T) {
-        match self.0.last_mut() {
-            Some(chunk) if chunk.len() < CHUNK => chunk.push(value),
-            _ => {
-                let mut chunk = Vec::with_capacity(CHUNK);
-                chunk.push(value);
-                self.0.push(chunk);
-            }
-        }
-    }
-
-    /// Takes chunk `index` out and frees it with the returned value.
-    pub fn take(&mut self, index: usize) -> Vec<T> {
-        self.0.get_mut(index).map(std::mem::take).unwrap_or_default()
-    }
-
-    fn map<U>(&self, convert: impl Fn(T) -> U) -> Chunks<U> {
-        Chunks(
-            self.0
-                .iter()
-                .map(|chunk| chunk.iter().map(|value| convert(*value)).collect())
-                .collect(),
-        )
-    }
-
-    fn change(&mut self, change: impl Fn(&mut T)) {
-        self.0.iter_mut().flatten().for_each(change);
-    }
-}
-
-/// Numbers of a column, missing ones included.
-#[derive(Debug)]
-pub enum Numbers {
-    /// `value / 10^decimals`, the same decimals for all.
-    Scaled { values: Chunks<i32>, decimals: u32, largest: i32 },
-    /// As they are.
-    Wide(Chunks<f64>),
-}
-
-/// A missing value in [`Numbers::Scaled`]. [`Numbers::Wide`] has NaN instead.
-const MISSING: i32 = i32::MIN;
-/// -0 in [`Numbers::Scaled`].
-const NEGATIVE_ZERO: i32 = i32::MIN + 1;
-
-/// Whether an element of [`Numbers::Scaled`] is a number with digits.
-fn has_digits(element: i32) -> bool {
-    element > NEGATIVE_ZERO
-}
-
-impl Default for Numbers {
-    fn default() -> Numbers {
-        Numbers::Scaled { values: Chunks::default(), decimals: 0, largest: 0 }
-    }
-}
-
-/// The value of an element of [`Numbers::Scaled`].
-pub fn unscaled(digits: i32, decimals: u32) -> Option<f64> {
-    match digits {
-        MISSING => None,
-        NEGATIVE_ZERO => Some(-0.0),
-        digits => Some(quotient(i64::from(digits), decimals)),
-    }
-}
-
-impl Numbers {
-    pub fn push(&mut self, number: Option<Number>) {
-        if let Numbers::Scaled { values, decimals, largest } = self {
-            let Some(number) = number else { return values.push(MISSING) };
-            if number.value == 0.0 && number.value.is_sign_negative() {
-                return values.push(NEGATIVE_ZERO);
-            }
-            let exact = number.exact;
-            if let Some(digits) = exact.and_then(|exact| fit(exact, values, decimals, largest)) {
-                *largest = (*largest).max(digits.abs());
-                return values.push(digits);
-            }
-            let decimals = *decimals;
-            *self =
-                Numbers::Wide(values.map(|digits| unscaled(digits, decimals).unwrap_or(f64::NAN)));
-        }
-        if let Numbers::Wide(values) = self {
-            values.push(number.map_or(f64::NAN, |number| number.value));
-        }
-    }
-}
-
-/// `digits / 10^places` with the column's decimals, which are raised if necessary. `None` if that
-/// overflows.
-fn fit(
-    (mut digits, mut places): (i64, u32),
-    values: &mut Chunks<i32>,
-    decimals: &mut u32,
-    largest: &mut i32,
-) -> Option<i32> {
-    if places == *decimals {
-        return i32::try_from(digits).ok().filter(|digits| has_digits(*digits));
-    }
-    while places > *decimals && digits % 10 == 0 {
-        (digits, places) = (digits / 10, places - 1);
-    }
-    if places > *decimals {
-        let factor = 10_i32.checked_pow(places - *decimals)?;
-        let raised = largest.checked_mul(factor)?;
-        i32::try_from(digits).ok().filter(|digits| has_digits(*digits))?;
-        values.change(|digits| {
-            if has_digits(*digits) {
-                *digits *= factor;
-            }
-        });
-        (*largest, *decimals) = (raised, places);
-    }
-    let digits = digits.checked_mul(10_i64.checked_pow(*decimals - places)?)?;
-    i32::try_from(digits).ok().filter(|digits| has_digits(*digits))
-}
-
-/// A word of a column.
-#[derive(Debug)]
-pub struct Entry {
-    pub text: String,
-    /// Number of rows.
-    pub count: u64,
-    /// Line of the first one.
+/// A place in the file with the text found there.
+#[derive(Clone, Debug)]
+pub struct Found {
     pub line: u64,
+    pub text: String,
 }
 
-/// The different words of a column, in the order in which they occur.
-#[derive(Debug, Default)]
-pub struct Dictionary {
-    ids: HashMap<String, u32>,
-    pub entries: Vec<Entry>,
+/// The values of a column.
+#[derive(Debug)]
+pub enum Values {
+    /// No value has been read.
+    Empty,
+    Numbers(Numbers),
+    /// Numbers of words in the dictionary, [`NO_WORD`] or [`UNKNOWN_WORD`].
+    Words(Chunks<u32>, Dictionary),
 }
 
-impl Dictionary {
-    /// The number of `word`, which is counted.
-    pub fn add(&mut self, word: &str, line: u64) -> u32 {
-        if let Some(&id) = self.ids.get(word) {
-            self.entries[id as usize].count += 1;
-            return id;
-        }
-        let id = self.entries.len() as u32;
-        self.ids.insert(word.to_owned(), id);
-        self.entries.push(Entry { text: word.to_owned(), count: 1, line });
-        id
-    }
-
-    /// The number of `word`, if it is known.
-    pub fn find(&self, word: &str) -> Option<u32> {
-        self.ids.get(word).copied()
-    }
-
-    /// A dictionary of given words, none of them counted.
-    pub fn of(words: &[String]) -> Dictionary {
-        let mut dictionary = Dictionary::default();
-        for word in words {
-            dictionary.add(word, 0);
-        }
-        dictionary.entries.iter_mut().for_each(|entry| entry.count = 0);
-        dictionary
-    }
-
-    /// All words, numbers in their order if all are numbers, else alphabetically; and the position
-    /// of each entry in that list.
-    pub fn sorted(&self, format: NumberFormat) -> (Vec<String>, Vec<u32>) {
-        let mut order: Vec<usize> = (0..self.entries.len()).collect();
-        order.sort_by(|a, b| self.entries[*a].text.cmp(&self.entries[*b].text));
-        let number = |index: usize| format.parse(self.entries[index].text.as_bytes());
-        if order.iter().all(|index| number(*index).is_some()) {
-            let value = |index: usize| number(index).map_or(0.0, |number| number.value);
-            order.sort_by(|a, b| value(*a).total_cmp(&value(*b)));
-        }
-        let mut positions = vec![0; order.len()];
-        for (position, &index) in order.iter().enumerate() {
-            positions[index] = position as u32;
-        }
-        (order.iter().map(|index| self.entries[*index].text.clone()).collect(), positions)
-    }
+/// A column while it is read.
+#[derive(Debug)]
+pub struct Column {
+    pub name: String,
+    pub index: usize,
+    kind: Kind,
+    is_target: bool,
+    pub values: Values,
+    /// Values that are numbers, and others, in a column of numbers.
+    numbers: u64,
+    others: u64,
+    first_other: Option<Found>,
+    /// Values outside a known list, and the first of them.
+    pub unknown: u64,
+    pub first_unknown: Option<Found>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// One value of a row.
+#[derive(Clone, Copy)]
+pub enum Cell {
+    Missing,
+    Number(Number),
+    /// UTF-8 text.
+    Word,
+}
 
-    const PLAIN: NumberFormat = NumberFormat { decimal: b'.', thousands: None };
-
-    fn stored(texts: &[&str]) -> (bool, Vec<Option<f64>>) {
-        let mut numbers = Numbers::default();
-        for text in texts {
-            numbers.push(PLAIN.parse(text.as_bytes()));
+impl Column {
+    pub fn new(name: &str, index: usize, kind: Kind, is_target: bool) -> Column {
+        let values = match &kind {
+            Kind::Numbers => Values::Numbers(Numbers::default()),
+            Kind::Known(words) => Values::Words(Chunks::default(), Dictionary::of(words)),
+            Kind::Words => Values::Words(Chunks::default(), Dictionary::default()),
+            Kind::Auto | Kind::Numerals => Values::Empty,
+        };
+        Column {
+            name: name.to_owned(),
+            index,
+            kind,
+            is_target,
+            values,
+            numbers: 0,
+            others: 0,
+            first_other: None,
+            unknown: 0,
+            first_unknown: None,
         }
-        match numbers {
-            Numbers::Scaled { mut values, decimals, .. } => {
-                (true, values.take(0).into_iter().map(|value| unscaled(value, decimals)).collect())
+    }
+
+    /// The value in the row at `line`; an error describes why it is bad. `rows` rows are stored.
+    pub fn cell(
+        &mut self,
+        text: &[u8],
+        line: u64,
+        rows: usize,
+        format: NumberFormat,
+    ) -> std::result::Result<Cell, String> {
+        if matches!(self.values, Values::Empty) {
+            self.begin(text, rows, format);
+        }
+        if let Values::Numbers(_) = self.values {
+            if let Some(number) = format.parse(text) {
+                self.numbers += 1;
+                return Ok(Cell::Number(number));
             }
-            Numbers::Wide(mut values) => (
-                false,
-                values
-                    .take(0)
-                    .into_iter()
-                    .map(|value| (!value.is_nan()).then_some(value))
-                    .collect(),
+            return Err(self.other(text, line));
+        }
+        if self.kind == Kind::Numerals && format.parse(text).is_none() {
+            return Err(self.other(text, line));
+        }
+        std::str::from_utf8(text)
+            .map(|_| Cell::Word)
+            .map_err(|_| format!("column `{}` is not UTF-8", self.name))
+    }
+
+    /// Counts a value that is not a number and describes it.
+    fn other(&mut self, text: &[u8], line: u64) -> String {
+        let text = String::from_utf8_lossy(text).into_owned();
+        let reason = format!("column `{}`: {text:?} is not a number", self.name);
+        self.others += 1;
+        self.first_other.get_or_insert(Found { line, text });
+        reason
+    }
+
+    /// The first value decides how the column is stored. A target begins as words.
+    fn begin(&mut self, text: &[u8], rows: usize, format: NumberFormat) {
+        if !self.is_target && format.parse(text).is_some() {
+            let mut numbers = Numbers::default();
+            (0..rows).for_each(|_| numbers.push(None));
+            self.values = Values::Numbers(numbers);
+        } else {
+            let mut words = Chunks::default();
+            (0..rows).for_each(|_| words.push(NO_WORD));
+            self.values = Values::Words(words, Dictionary::default());
+        }
+    }
+
+    /// The number of a word; new ones enter the dictionary unless the list is fixed.
+    pub fn word(&mut self, word: &[u8], line: u64) -> u32 {
+        let Values::Words(_, dictionary) = &mut self.values else { return NO_WORD };
+        let word = std::str::from_utf8(word).unwrap_or_default();
+        if !matches!(self.kind, Kind::Known(_)) {
+            return dictionary.add(word, line);
+        }
+        dictionary.find(word).unwrap_or_else(|| {
+            self.unknown += 1;
+            self.first_unknown.get_or_insert_with(|| Found { line, text: word.to_owned() });
+            UNKNOWN_WORD
+        })
+    }
+
+    pub fn push(&mut self, cell: Cell, word: u32) {
+        match (&mut self.values, cell) {
+            (Values::Numbers(numbers), Cell::Number(number)) => numbers.push(Some(number)),
+            (Values::Numbers(numbers), _) => numbers.push(None),
+            (Values::Words(words, _), _) => words.push(word),
+            (Values::Empty, _) => {}
+        }
+    }
+
+    /// Whether an undecided target has turned out to be a number: all values so far are numbers,
+    /// and `value` has a fraction or is one too many for classes.
+    pub fn becomes_number(&self, value: &Number, format: NumberFormat) -> bool {
+        match &self.values {
+            Values::Words(_, dictionary)
+                if matches!(self.kind, Kind::Auto | Kind::Numerals) && self.is_target =>
+            {
+                (value.value.fract() != 0.0 || dictionary.entries.len() > MOST_CLASSES)
+                    && dictionary
+                        .entries
+                        .iter()
+                        .all(|entry| format.parse(entry.text.as_bytes()).is_some())
+            }
+            _ => false,
+        }
+    }
+
+    /// Turns the words of a target into numbers.
+    pub fn make_numbers(&mut self, format: NumberFormat) {
+        if let Values::Words(words, dictionary) = &mut self.values {
+            let parsed: Vec<Option<Number>> = dictionary
+                .entries
+                .iter()
+                .map(|entry| format.parse(entry.text.as_bytes()))
+                .collect();
+            self.numbers = dictionary.entries.iter().map(|entry| entry.count).sum();
+            let mut numbers = Numbers::default();
+            for chunk in 0.. {
+                let ids = words.take(chunk);
+                if ids.is_empty() {
+                    break;
+                }
+                ids.iter().for_each(|id| numbers.push(parsed.get(*id as usize).copied().flatten()));
+            }
+            self.values = Values::Numbers(numbers);
+        }
+    }
+
+    /// What the values say against the way in which the column was read: the kind to read it as
+    /// instead, or an error.
+    pub fn judge(&self, config: &Config, path: &Path) -> std::result::Result<Option<Kind>, Mixed> {
+        let format = config.format();
+        let (numbers, others, first_other) = match &self.values {
+            Values::Numbers(_) => (self.numbers, self.others, self.first_other.clone()),
+            Values::Words(_, dictionary) if self.kind == Kind::Auto => {
+                let is_number = |text: &str| format.parse(text.as_bytes()).is_some();
+                let (mut numbers, mut others, mut first) = (0, 0, None);
+                for entry in &dictionary.entries {
+                    if is_number(&entry.text) {
+                        numbers += entry.count;
+                    } else {
+                        others += entry.count;
+                        first.get_or_insert(Found { line: entry.line, text: entry.text.clone() });
+                    }
+                }
+                (numbers, others, first)
+            }
+            _ => return Ok(None),
+        };
+        let Some(first_other) = first_other.filter(|_| numbers > 0 || self.kind == Kind::Numbers)
+        else {
+            return Ok(None);
+        };
+        let as_words = matches!(self.values, Values::Words(..));
+        if self.kind == Kind::Auto && others > numbers {
+            if !as_words {
+                return Ok(Some(Kind::Words));
+            }
+            log::warn!(
+                "{}: column `{}` holds {others} words and {numbers} numbers, all are read as categories: list it in `categorical` if that is right",
+                path.display(),
+                self.name
+            );
+            return Ok(None);
+        }
+        if config.on_bad_row == OnBadRow::Skip {
+            let numbers = if self.is_target { Kind::Numerals } else { Kind::Numbers };
+            return Ok(as_words.then_some(numbers));
+        }
+        let meant = if self.is_target { "task = \"classification\"" } else { "`categorical`" };
+        Err(Mixed {
+            line: first_other.line,
+            text: format!(
+                "{}:{}: column `{}` holds numbers, but {:?} is none ({others} such values): add it to `missing-values`, set `decimal` and `thousands`, use {meant} if the values are names, or set on-bad-row = \"skip\"",
+                path.display(),
+                first_other.line,
+                self.name,
+                first_other.text
             ),
-        }
+        })
     }
+}
 
-    #[test]
-    fn numbers_are_stored_exactly_in_four_bytes_or_in_eight() {
-        for (scaled, texts) in [
-            (true, vec!["1", "0.5", "", "-0.25", "1e-9"]),
-            (true, vec!["2147483647", "-2147483646", "7.000"]),
-            (true, vec!["0", "-0", "-0.00", "0.25", "", "-0"]),
-            (false, vec!["2147483647", "0.1"]),
-            (false, vec!["0.1", "", "1234567890.5"]),
-            (false, vec!["0.1", "-0", "", "0.12345678901"]),
-            (false, vec!["0.12345678901234567", "3"]),
-            (false, vec!["1.5", "1e300", "1e-300"]),
-            (false, vec!["1", "-2147483648"]),
-            (false, vec!["1", "-2147483647"]),
-        ] {
-            let (found, values) = stored(&texts);
-            let expected: Vec<_> = texts.iter().map(|text| text.parse::<f64>().ok()).collect();
-            assert_eq!(found, scaled, "{texts:?}");
-            let bits = |values: &[Option<f64>]| {
-                values.iter().map(|v| v.map(f64::to_bits)).collect::<Vec<_>>()
-            };
-            assert_eq!(bits(&values), bits(&expected), "{texts:?}");
-        }
-    }
-
-    #[test]
-    fn chunks_keep_their_order() {
-        let mut chunks = Chunks::default();
-        (0..CHUNK * 2 + 5).for_each(|value| chunks.push(value));
-        assert_eq!((chunks.take(1)[0], chunks.take(2).len()), (CHUNK, 5));
-    }
+/// A column of numbers with other values.
+pub struct Mixed {
+    pub line: u64,
+    pub text: String,
 }

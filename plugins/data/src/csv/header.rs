@@ -4,7 +4,7 @@ use std::path::Path;
 
 use fluxbay_plugin::prelude::*;
 
-use super::Config;
+use super::config::Config;
 
 /// Column names of a file.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,176 +1,37 @@
 //! Data set `csv`: rows of a table, numbers and categories.
+//!
+//! `reader` turns a file into typed columns (`column`, `storage`, `number`), `part` stores them as
+//! rows, and `encoding` keeps what the training rows determine.
 
 mod column;
+mod config;
+mod encoding;
 mod header;
 mod number;
 mod part;
 mod quotes;
 mod reader;
+mod storage;
 #[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
 
-use fluxbay_plugin::{prelude::*, serde};
+use fluxbay_plugin::prelude::*;
 
+pub use self::config::Config;
 use self::{
+    column::Kind,
+    config::{OnBadRow, Task},
+    encoding::{Encoding, Feature, Learned},
     header::Chosen,
-    number::NumberFormat,
-    part::{Categories, Part, Value},
-    reader::{Columns, Kind, Rows, Skipped},
+    part::{Part, Value},
+    reader::{Columns, Rows, Skipped},
 };
 use crate::{
     source::{self, Source},
     statistics::{Deviations, Sums},
 };
-
-choice! {
-    /// What is done where a value is missing.
-    pub enum Missing {
-        /// The file is refused, with line and column.
-        Error,
-        /// The row is left out.
-        Drop,
-        /// Numbers are replaced by the mean of the training rows, words by their most frequent one.
-        /// Rows without a target are left out.
-        Fill,
-    }
-}
-
-choice! {
-    /// What is done with a row that cannot be read: a wrong number of values, a word in a column of
-    /// numbers, or text that is not UTF-8.
-    pub enum OnBadRow {
-        /// The file is refused, with line, column and value.
-        Error,
-        /// The row is left out. The number of such rows is logged and written to
-        /// `skipped-rows.json` in the run's folder.
-        Skip,
-    }
-}
-
-choice! {
-    /// Kind of the target.
-    pub enum Task {
-        /// Numbers with a fraction or with more than 20 different values are predicted as numbers,
-        /// everything else as classes.
-        Auto,
-        /// One of the words or numbers in the target column.
-        Classification,
-        /// A number.
-        Regression,
-    }
-}
-
-config! {
-    /// The file and its columns.
-    pub struct Config {
-        /// CSV file, gzipped or not, relative to the run file.
-        path: PathBuf,
-        /// CSV file with the same columns for validation; without it the loader divides `path`.
-        validation_path: Option<PathBuf> = null,
-        /// Column to predict: its name, or its number from 0.
-        target: String,
-        /// Kind of the target.
-        task: Task = "auto",
-        /// Columns to predict from, by name or number; by default all but the target.
-        columns: Option<Vec<String>> = null,
-        /// Columns left out of the default.
-        ignore: Vec<String> = [],
-        /// Columns that hold names of categories, even if these are numbers.
-        categorical: Vec<String> = [],
-        /// Whether the first row holds the names of the columns; without it they are numbered from
-        /// 0.
-        header: bool = true,
-        /// Character between values.
-        delimiter: String = ",",
-        /// Whether values may be enclosed in double quotes.
-        quotes: bool = true,
-        /// Decimal separator of numbers.
-        decimal: String = ".",
-        /// Thousands separator of numbers, between groups of three digits.
-        thousands: Option<String> = null,
-        /// What is done where a value is missing.
-        missing: Missing = "error",
-        /// Words that mean that a value is missing.
-        missing_values: Vec<String> = [
-            "", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "NULL", "null", "?"
-        ],
-        /// What is done with a row that cannot be read.
-        on_bad_row: OnBadRow = "error",
-        /// Whether numbers are scaled to mean 0 and standard deviation 1 of the training rows.
-        standardize: bool = true,
-    }
-}
-
-impl Config {
-    fn format(&self) -> NumberFormat {
-        let byte = |text: &str| text.as_bytes().first().copied();
-        NumberFormat {
-            decimal: byte(&self.decimal).unwrap_or(b'.'),
-            thousands: self.thousands.as_deref().and_then(byte),
-        }
-    }
-
-    fn check(&self) -> Result<()> {
-        let one = |key: &str, text: &str| -> Result<()> {
-            if text.len() != 1 || !text.is_ascii() {
-                bail!("{key} = {text:?}: one ASCII character is needed");
-            }
-            Ok(())
-        };
-        one("delimiter", &self.delimiter)?;
-        for (key, text) in
-            [("decimal", Some(&self.decimal)), ("thousands", self.thousands.as_ref())]
-        {
-            let Some(text) = text else { continue };
-            one(key, text)?;
-            if text.starts_with(|c: char| c.is_ascii_alphanumeric() || "+-\"".contains(c)) {
-                bail!("{key} = {text:?}: this character cannot separate digits");
-            }
-        }
-        if self.thousands.as_ref() == Some(&self.decimal) {
-            bail!("decimal and thousands are both {:?}", self.decimal);
-        }
-        Ok(())
-    }
-}
-
-/// What the training rows determine: the encoding of every column.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(crate = "fluxbay_plugin::serde")]
-struct Learned {
-    features: Vec<Feature>,
-    target: String,
-    /// Names of the classes in their order; `None` if numbers are predicted.
-    classes: Option<Vec<String>>,
-}
-
-/// Encoding of a feature.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(crate = "fluxbay_plugin::serde")]
-struct Feature {
-    name: String,
-    encoding: Encoding,
-}
-
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(crate = "fluxbay_plugin::serde", rename_all = "kebab-case")]
-enum Encoding {
-    /// `(value - shift) / scale`; missing values are replaced by `fill`.
-    Number { fill: f64, shift: f64, scale: f64 },
-    /// One-hot over `categories`; missing values are replaced by category `fill`.
-    Category { categories: Vec<String>, fill: Option<usize> },
-}
-
-impl Encoding {
-    fn width(&self) -> usize {
-        match self {
-            Encoding::Number { .. } => 1,
-            Encoding::Category { categories, .. } => categories.len(),
-        }
-    }
-}
 
 /// The data set `csv`.
 pub struct Csv {
@@ -331,75 +192,6 @@ impl Csv {
 
     fn features(&self) -> &[Feature] {
         self.learned.as_ref().map_or(&[], |learned| &learned.features)
-    }
-}
-
-impl Learned {
-    /// Fails if the numbers are not usable, as after a change by hand.
-    fn check(&self) -> Result<()> {
-        for Feature { name, encoding } in &self.features {
-            let usable = match encoding {
-                Encoding::Number { fill, shift, scale } => {
-                    fill.is_finite() && shift.is_finite() && scale.is_finite() && *scale > 0.0
-                }
-                Encoding::Category { categories, fill } => {
-                    fill.is_none_or(|fill| fill < categories.len())
-                }
-            };
-            if !usable {
-                bail!("the saved encoding of column `{name}` is damaged");
-            }
-        }
-        Ok(())
-    }
-
-    fn new(names: Vec<String>, categories: Categories) -> Learned {
-        let mut columns = names.into_iter().zip(categories);
-        let last = columns.next_back();
-        let (target, classes) = last.unwrap_or_default();
-        let feature = |(name, categories)| Feature {
-            name,
-            encoding: match categories {
-                Some(categories) => Encoding::Category { categories, fill: None },
-                None => Encoding::Number { fill: 0.0, shift: 0.0, scale: 1.0 },
-            },
-        };
-        Learned { features: columns.map(feature).collect(), target, classes }
-    }
-
-    fn categories(&self) -> Categories {
-        let feature = |feature: &Feature| match &feature.encoding {
-            Encoding::Number { .. } => None,
-            Encoding::Category { categories, .. } => Some(categories.clone()),
-        };
-        self.features.iter().map(feature).chain([self.classes.clone()]).collect()
-    }
-
-    /// Kinds of the columns of another file.
-    ///
-    /// # Errors
-    /// The file has other columns than those that this was learnt from.
-    fn kinds(&self, path: &Path, rows: &Rows<'_>, chosen: &Chosen) -> Result<Vec<Kind>> {
-        let names = |indices: &[usize]| -> Vec<String> {
-            indices.iter().map(|index| rows.header.names[*index].clone()).collect()
-        };
-        let expected: Vec<&String> = self.features.iter().map(|feature| &feature.name).collect();
-        let found = names(&chosen.features);
-        if found.iter().ne(expected.iter().copied())
-            || names(&[chosen.target]) != [self.target.clone()]
-        {
-            bail!(
-                "{}: the training data have features {expected:?} and target {:?}, this file has {found:?} and {:?}",
-                path.display(),
-                self.target,
-                rows.header.names[chosen.target]
-            );
-        }
-        Ok(self
-            .categories()
-            .into_iter()
-            .map(|categories| categories.map_or(Kind::Numbers, Kind::Known))
-            .collect())
     }
 }
 

@@ -1,9 +1,10 @@
 //! Rows of one split in memory: features row by row in 32-bit cells, targets beside them.
 
 use super::{
-    column::{CHUNK, Numbers, unscaled},
+    column::{NO_WORD, UNKNOWN_WORD, Values},
     number::NumberFormat,
-    reader::{Columns, NO_WORD, UNKNOWN_WORD, Values},
+    reader::Columns,
+    storage::{CHUNK, Numbers, unscaled},
 };
 
 /// How a feature is stored in the cells of a row.

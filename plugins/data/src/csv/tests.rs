@@ -1,6 +1,6 @@
 use std::io::Cursor;
 
-use super::*;
+use super::{config::Missing, *};
 use crate::source::{self, tests::gzip};
 
 const BIRDS: &str = "species,island,mass,year\nAdelie,Dream,3700,2007\nGentoo,Biscoe,NA,2008\nAdelie,Dream,3900,2008\nChinstrap,NA,3800,2009\n";
