@@ -4,6 +4,7 @@
 
 mod foreign;
 mod returned;
+mod surroundings;
 
 use std::{
     fs,
