@@ -99,15 +99,6 @@ impl Model for WrongModel {
         }
         Tensor::apply(op::MATMUL, &[xs, weight], &[], &[])
     }
-
-    fn forward_many(&self, weight: &Tensor, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
-        let output = self.forward(weight, &inputs[0])?;
-        Ok(match self.what.as_str() {
-            "none" => Vec::new(),
-            "twice" => vec![alias(&output), output],
-            _ => vec![output],
-        })
-    }
 }
 
 struct WrongSchedule {
