@@ -98,6 +98,13 @@ fn runs(dir: &Path) -> Vec<PathBuf> {
             &format!("{mlp}{sgd}[loss]\ncomponent = \"bce-with-logits\"\n{phases}"),
         ),
         run(
+            "schedule-free.toml",
+            "component = \"digits\"",
+            &format!(
+                "{mlp}[optimizer]\ncomponent = \"schedule-free-adamw\"\n{cross}{phases}[[callback]]\ncomponent = \"schedule-free-average\"\n"
+            ),
+        ),
+        run(
             "images.toml",
             "component = \"idx\"\nimages = \"images\"\nlabels = \"labels\"",
             &format!("{mlp}{sgd}{cross}{phases}"),
