@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fluxbay_tests::{Finished, fluxbay, plugin_dir, run, scratch, write};
+use fluxbay_tests::{Finished, fluxbay, plugin_dir, run, scratch, succeed, write};
 
 /// The three commands that report problems of a run.
 const COMMANDS: [&[&str]; 3] =
@@ -85,4 +85,59 @@ fn targets_that_the_loss_does_not_take() {
     // The reverse: labels for a loss of numbers.
     let labels = ["the loss `mse` takes numbers", "has labels of 10 classes (u32)"];
     refused(dir.path(), plugins.path(), &["--set", "loss.component=mse"], &labels);
+}
+
+/// Adds the callback `metrics` with accuracy in the validation phase alone.
+const ACCURACY: [&str; 2] =
+    ["--add", "callback/metrics{metrics = [{component = 'accuracy', phase = 'validation'}]}"];
+
+#[test]
+fn figures_that_nothing_reports() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    let accuracy = "`validation/accuracy`";
+    let misspelt = ["did you mean `accuracy`?", "`training/loss`", accuracy];
+    let check = |more: &[&str], parts: &[&str]| {
+        refused(dir.path(), plugins.path(), &[&ACCURACY, more].concat(), parts);
+    };
+    for keep in ["checkpoints.keep-best=2", "checkpoints.restore-best=true"] {
+        let settings = ["--set", keep, "--set", "checkpoints.metric=validation/acuracy"];
+        check(&settings, &[&["`checkpoints.metric` ranks by"][..], &misspelt].concat());
+    }
+    for callback in ["early-stopping", "reduce-on-plateau", "checkpointer"] {
+        let add = |settings: &str| format!("callback/{callback}{{{settings}}}");
+        let keep = if callback == "checkpointer" { ", keep-top-k = 1" } else { "" };
+        let wrong = add(&format!("metric = 'acuracy'{keep}"));
+        check(&["--add", &wrong], &[&[callback, "`acuracy`"][..], &misspelt].concat());
+        let elsewhere = add(&format!("metric = 'accuracy', phase = 'training'{keep}"));
+        check(&["--add", &elsewhere], &["of phase `training`", accuracy]);
+        let nowhere = add(&format!("phase = 'test'{keep}"));
+        check(&["--add", &nowhere], &["phase `test`", "`training`, `validation`"]);
+        // The phase that measures it is found, and its direction is known.
+        let right = add(&format!("metric = 'accuracy'{keep}"));
+        let arguments = [&["compose"][..], &ACCURACY, &["--add", &right]].concat();
+        let fine = run(fluxbay(dir.path(), plugins.path()).args(arguments));
+        assert_eq!(fine.code, Some(0), "{callback}: {}", fine.stderr);
+    }
+}
+
+#[test]
+fn the_name_of_a_run_folder_is_text() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let (dir, plugins) = (scratch(), plugin_dir());
+    let name = OsStr::from_bytes(b"run-\xff");
+    let mut train = fluxbay(dir.path(), plugins.path());
+    let refused = run(train.args(["train", "--run-dir"]).arg(name));
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+    assert!(refused.stderr.contains("not valid UTF-8"), "{}", refused.stderr);
+    assert!(!dir.path().join(name).exists());
+    // A folder of an earlier release is read.
+    let small = ["train", "--set", "run.epochs=1", "--limit-batches", "2", "--run-dir", "out"];
+    succeed(fluxbay(dir.path(), plugins.path()).args(small));
+    std::fs::rename(dir.path().join("out"), dir.path().join(name)).unwrap();
+    succeed(fluxbay(dir.path(), plugins.path()).arg("evaluate").arg(name));
+    succeed(fluxbay(dir.path(), plugins.path()).args(["runs", "show"]).arg(name));
+    let mut resume = fluxbay(dir.path(), plugins.path());
+    succeed(resume.arg("resume").arg(name).args(["--set", "run.epochs=2"]));
 }

@@ -121,7 +121,7 @@ pub struct CheckpointSettings {
     pub keep_best: usize,
     /// Epoch metric that ranks the checkpoints, as `PHASE/NAME`.
     pub metric: String,
-    /// Which of its values are better: `lower`, `higher`, or `auto` by its name.
+    /// Which of its values are better: `lower`, `higher`, or `auto` for the declared one.
     pub better: String,
     /// Whether the final model is that of the best checkpoint; keeps at least one best.
     pub restore_best: bool,
@@ -205,7 +205,7 @@ pub fn schema(section: &str) -> Option<Json> {
             "keep-best": { "type": "integer", "minimum": 0, "default": 0, "description": "Number of best checkpoints that are kept in addition." },
             "metric": { "type": "string", "default": "validation/loss", "description": "Epoch metric that ranks the checkpoints, as PHASE/NAME." },
             "better": { "type": "string", "enum": ["auto", "lower", "higher"], "default": "auto",
-                "description": "Which of its values are better; auto goes by its name: losses and errors are better low, all others high." },
+                "description": "Which of its values are better; auto takes the direction that the metric declares, and a metric without one is an error." },
             "restore-best": { "type": "boolean", "default": false,
                 "description": "Whether the model of the best checkpoint becomes the final model when the fit ends; keeps at least one best." },
             "instance-state": { "type": "integer", "minimum": 0, "maximum": 1_048_576, "default": 256,
