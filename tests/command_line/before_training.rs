@@ -141,3 +141,26 @@ fn the_name_of_a_run_folder_is_text() {
     let mut resume = fluxbay(dir.path(), plugins.path());
     succeed(resume.arg("resume").arg(name).args(["--set", "run.epochs=2"]));
 }
+
+#[test]
+fn a_run_that_ranks_by_training_figures_can_be_evaluated() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    let ranked = [
+        "train",
+        "--run-dir",
+        "out",
+        "--limit-batches",
+        "2",
+        "--set",
+        "run.epochs=1",
+        "--set",
+        "checkpoints.keep-best=1",
+        "--set",
+        "checkpoints.metric=training/loss",
+        "--add",
+        "callback/early-stopping{phase = 'training'}",
+    ];
+    succeed(fluxbay(dir.path(), plugins.path()).args(ranked));
+    let evaluated = succeed(fluxbay(dir.path(), plugins.path()).args(["evaluate", "out"]));
+    assert!(evaluated.stdout.contains("validation  loss"), "{}", evaluated.stdout);
+}

@@ -108,7 +108,8 @@ struct Run<'a> {
     undeclared: bool,
 }
 
-/// Resolves all watched figures. Reports unknown figures and phases, and unknown directions.
+/// Resolves all watched figures. Reports unknown figures and phases, and unknown directions, if the
+/// run has a training phase.
 pub(super) fn resolve(
     members: &[Member<'_>],
     ranking: Option<&Ranking>,
@@ -124,10 +125,13 @@ pub(super) fn resolve(
     };
     let undeclared = members.iter().any(|one| one.reports.is_empty() && publishes(one));
     let run = Run { all: declared(members, &phases), phases, undeclared };
+    // `evaluate` leaves out the training phases, but not the callbacks that watch their figures.
+    let trains = run.phases.iter().any(|(_, kind)| *kind == "training");
     let mut doubts = Vec::new();
     let mut find = |watched: &Watched, by: Watcher| {
         run.resolve(watched, by).unwrap_or_else(|(problem, resolved)| {
             match problem {
+                _ if !trains => {}
                 Problem::UnknownFigure { certain: false, .. } => doubts.push(problem),
                 problem => problems.push(problem),
             }
@@ -322,6 +326,16 @@ mod tests {
         };
         assert_eq!(ranking("f1").unwrap(), Some(resolved("check", Better::Higher)));
         assert_eq!(ranking("f2").unwrap_err()[0].code(), "unknown-figure");
+    }
+
+    #[test]
+    fn a_run_without_a_training_phase_may_watch_figures_of_one() {
+        let watches = vec![watched("speed", "training", None), watched("f1", "", None)];
+        let mut members = run(watches);
+        members.remove(0);
+        let figures = composed(members).unwrap();
+        assert_eq!(figures.watched[2][1], resolved("check", Better::Higher));
+        assert_eq!(figures.doubts, []);
     }
 
     #[test]

@@ -310,6 +310,10 @@ impl Evaluation {
     }
 }
 
+/// Standard callbacks that write no state but have no use here: they print what is the result, or
+/// decide about training.
+const LEFT_OUT: [&str; 3] = ["metrics-printer", "early-stopping", "checkpointer"];
+
 /// Keeps the validation phases, and the callbacks that write nothing but their own state and read
 /// only what the remaining callbacks write.
 fn keep_what_measures(run: &mut RunDescription, catalog: &Catalog) {
@@ -327,7 +331,7 @@ fn keep_what_measures(run: &mut RunDescription, catalog: &Catalog) {
         let harmless = manifest(spec).is_some_and(|manifest| {
             manifest.writes.iter().all(|path| path.starts_with("cbstate."))
         });
-        wanted && harmless && spec.component != "metrics-printer"
+        wanted && harmless && !LEFT_OUT.contains(&spec.component.as_str())
     });
     loop {
         let written: Vec<String> = run
