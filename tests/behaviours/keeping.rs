@@ -86,12 +86,12 @@ fn behaviour_25_a_metric_that_is_not_measured_is_refused() {
         "--run-dir",
         "out",
     ]));
-    assert_eq!(finished.code, Some(1), "{}", finished.stderr);
-    assert!(
-        finished
-            .stderr
-            .contains("`accuracy` was not measured in epoch 1: phase `training` measures loss"),
-        "{}",
-        finished.stderr
-    );
+    assert_eq!(finished.code, Some(2), "{}", finished.stderr);
+    for part in [
+        "`checkpointer` ranks by the figure `accuracy`, which nothing in this run reports",
+        "figures of this run: `training/loss`",
+    ] {
+        assert!(finished.stderr.contains(part), "{part} is missing in\n{}", finished.stderr);
+    }
+    assert!(!dir.path().join("out").exists());
 }
