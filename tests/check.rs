@@ -196,7 +196,7 @@ fn every_mistake_is_found_by_its_check_and_a_crash_is_the_result_of_one_check_al
         ("state-empty-refused", "callback/credulous", "panicked"),
         ("access-refused", "callback/stubborn", "although the host refused"),
         ("settings-fuzzed", "callback/touchy", "panicked"),
-        ("memory-given-back", "callback/leaky", "behind"),
+        ("memory-given-back", "callback/leaky", "leaks"),
         ("threads-ended", "callback/busy", "threads"),
         ("tensors-given-back", "callback/hoarder", "tensors"),
         ("trains-twice-the-same", "callback/moody", "different parameters"),
