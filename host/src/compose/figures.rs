@@ -129,14 +129,15 @@ pub(super) fn resolve(
     let trains = run.phases.iter().any(|(_, kind)| *kind == "training");
     let mut doubts = Vec::new();
     let mut find = |watched: &Watched, by: Watcher| {
-        run.resolve(watched, by).unwrap_or_else(|(problem, resolved)| {
-            match problem {
-                _ if !trains => {}
-                Problem::UnknownFigure { certain: false, .. } => doubts.push(problem),
-                problem => problems.push(problem),
+        let (resolved, problem) = run.resolve(watched, by);
+        match problem {
+            Some(doubt @ Problem::UnknownFigure { certain: false, .. }) if trains => {
+                doubts.push(doubt);
             }
-            resolved
-        })
+            Some(problem) if trains => problems.push(problem),
+            _ => {}
+        }
+        resolved
     };
     let mut watched = Vec::with_capacity(members.len());
     for (at, member) in members.iter().enumerate() {
@@ -183,8 +184,8 @@ impl Run<'_> {
         phases.into_iter().map(|(id, _)| *id).collect()
     }
 
-    /// The resolved figure; or the problem, with a stand-in that lets composing continue.
-    fn resolve(&self, watched: &Watched, by: Watcher) -> Result<Resolved, (Problem, Resolved)> {
+    /// The resolved figure. With a problem it is a stand-in that lets composing continue.
+    fn resolve(&self, watched: &Watched, by: Watcher) -> (Resolved, Option<Problem>) {
         let candidates = self.candidates(watched);
         let resolved = |phase: &str, better: Option<Better>| Resolved {
             phase: phase.to_owned(),
@@ -193,7 +194,7 @@ impl Run<'_> {
         let Some(first) = candidates.first() else {
             let known = self.phases.iter().map(|(id, _)| (*id).to_owned()).collect();
             let problem = Problem::UnknownPhase { by, phase: watched.phase.clone(), known };
-            return Err((problem, resolved(&watched.phase, watched.better)));
+            return (resolved(&watched.phase, watched.better), Some(problem));
         };
         let of = |phase: &&str| {
             self.all.iter().find(|one| one.phase == **phase && one.name == watched.metric)
@@ -213,14 +214,15 @@ impl Run<'_> {
                 certain: !self.undeclared,
             };
             if !self.undeclared || better.is_some() {
-                return Err((problem, resolved(phase, better)));
+                return (resolved(phase, better), Some(problem));
             }
         }
         if better.is_none() {
             let figure = format!("{phase}/{}", watched.metric);
-            return Err((Problem::UnknownDirection { by, figure }, resolved(phase, None)));
+            let problem = Problem::UnknownDirection { by, figure };
+            return (resolved(phase, None), Some(problem));
         }
-        Ok(resolved(phase, better))
+        (resolved(phase, better), None)
     }
 }
 

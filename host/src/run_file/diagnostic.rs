@@ -111,6 +111,9 @@ impl Diagnostic {
     }
 }
 
+/// Message, file, line and column of a diagnostic.
+type Position = (String, Option<(String, usize, usize)>);
+
 /// All problems found so far, in the order in which they were found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
@@ -118,7 +121,7 @@ pub struct Diagnostics {
     list: Vec<Diagnostic>,
     /// Indices of the diagnostics by message, file, line and column, to find duplicates.
     #[serde(skip)]
-    indices: HashMap<(String, Option<(String, usize, usize)>), Vec<usize>>,
+    indices: HashMap<Position, Vec<usize>>,
 }
 
 impl Diagnostics {
