@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use candle_core::DType;
 
-use super::backend::Backend;
+use super::backend::{Backend, LARGE};
 use super::error::{Result, TensorError};
 use super::random::Random;
 use super::value::Value;
@@ -35,9 +35,6 @@ pub struct Mode {
     /// Training or evaluation.
     pub behaviour: Behaviour,
 }
-
-/// Bytes from which on memory is asked for before it is used.
-const LARGE: usize = 64 << 20;
 
 /// What every operation gets beside its inputs.
 pub(crate) struct Context {

@@ -42,8 +42,8 @@ pub use random::{Distribution, RandomNumbers};
 pub use reduction::Reduction;
 pub(crate) use softmax::label_error;
 pub use softmax::{CrossEntropy, Softmax, Targets};
-pub use storage::Storage;
 pub(crate) use storage::number_of;
+pub use storage::{LARGE, Storage};
 
 use candle_core::DType;
 

@@ -5,6 +5,9 @@ use candle_core::{CpuStorage, DType, Shape, Tensor};
 use crate::error::{Result, TensorError};
 use crate::value::Value;
 
+/// Bytes from which on a buffer is large: [`Storage::fits`] is asked before it is allocated.
+pub const LARGE: usize = 64 << 20;
+
 /// Storage of a device.
 pub trait Storage {
     /// Name of the device as users see it, such as `cpu`.

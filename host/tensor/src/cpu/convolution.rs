@@ -2,16 +2,38 @@
 
 use candle_core::Shape;
 
-use super::Cpu;
 use super::activation::{KeptElements, finish_planes, finish_planes_here, outcome};
 use super::data::{data, for_real, overwrite, to_vec, value};
 use super::kernels::convolution::{Wanted, add_bias, backward, forward, input_gradient};
-use crate::backend::{Activation, Convolution, Geometry, Kept, Storage};
-use crate::error::Result;
+use super::{Cpu, memory};
+use crate::backend::{Activation, Convolution, Geometry, Kept, LARGE, Storage};
+use crate::error::{Result, TensorError};
 use crate::value::Value;
+
+impl Cpu {
+    /// Checks that the unfolded images of all threads can be allocated.
+    fn admit_unfolded(&self, geometry: &Geometry, x: &Value) -> Result<()> {
+        let bytes = geometry
+            .unfolded()
+            .and_then(|elements| elements.checked_mul(self.pool.threads()))
+            .and_then(|elements| elements.checked_mul(x.dtype().size_in_bytes()))
+            .filter(|&bytes| bytes <= isize::MAX as usize);
+        match bytes {
+            Some(bytes) if bytes < LARGE || memory::fits(bytes).is_ok() => Ok(()),
+            _ => Err(TensorError::request(format!(
+                "there is no memory for the windows of {:?} of images of {:?}: on {} threads they take {} bytes",
+                geometry.kernel,
+                geometry.input,
+                self.pool.threads(),
+                bytes.map_or_else(|| "too many".to_owned(), |bytes| bytes.to_string())
+            ))),
+        }
+    }
+}
 
 impl Convolution for Cpu {
     fn convolve(&self, geometry: &Geometry, x: &Value, w: &Value) -> Result<Value> {
+        self.admit_unfolded(geometry, x)?;
         let [height, width] = geometry.output;
         for_real!(x.dtype(), T => {
             let (x, w) = (data::<T>(x)?, data::<T>(w)?);
@@ -21,6 +43,7 @@ impl Convolution for Cpu {
     }
 
     fn convolve_input(&self, geometry: &Geometry, gradient: &Value, w: &Value) -> Result<Value> {
+        self.admit_unfolded(geometry, gradient)?;
         let [height, width] = geometry.input;
         for_real!(gradient.dtype(), T => {
             let (gradient, w) = (data::<T>(gradient)?, data::<T>(w)?);
@@ -63,6 +86,7 @@ impl Convolution for Cpu {
         records: bool,
         out: Shape,
     ) -> Result<(Value, Kept)> {
+        self.admit_unfolded(geometry, x)?;
         let area = geometry.output[0] * geometry.output[1];
         for_real!(x.dtype(), T => {
             let elements = bias.map(data::<T>).transpose()?;

@@ -65,6 +65,25 @@ fn results_that_no_memory_holds_are_errors_of_the_operation() {
     assert_eq!(engine.scalar(sum).unwrap(), 4.0);
 }
 
+/// The result is small, but the windows of the images are not. Only the processor unfolds images.
+#[test]
+fn windows_that_no_memory_holds_are_errors_of_the_convolution() {
+    let mut engine = single(0);
+    // 2^22 windows of 2^16 elements each.
+    let image = engine.apply1(op::ZEROS, &[], &[i64::from(dtype::F32), 1, 1, 1, 1], &[]).unwrap();
+    let kernel =
+        engine.apply1(op::ZEROS, &[], &[i64::from(dtype::F32), 1, 1, 256, 256], &[]).unwrap();
+    let padding = 1 << 10;
+    let text = refusal(
+        &mut engine,
+        op::CONV2D,
+        &[image, kernel],
+        &[1, 1, padding + 128, padding + 128],
+        &[],
+    );
+    assert!(text.starts_with("conv2d: ") && text.contains("bytes"), "{text}");
+}
+
 fn parameters_that_no_memory_holds_are_errors_with_their_name() {
     let mut engine = single(0);
     let model = engine.model("net");

@@ -43,12 +43,20 @@ impl Geometry {
     fn weights(&self) -> usize {
         self.outputs * self.depth()
     }
+    /// Elements of an unfolded image of one group, of which each thread has one; 0 if an image is its
+    /// own unfolding, `None` if they cannot be counted.
+    pub(crate) fn unfolded(&self) -> Option<usize> {
+        match self.is_pointwise() {
+            true => Some(0),
+            false => self.depth().checked_mul(self.output_area()),
+        }
+    }
     /// Whether an image is its own unfolding.
     fn is_pointwise(&self) -> bool {
         self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0, 0]
     }
     fn work(&self) -> usize {
-        self.output_area() * self.depth() * self.outputs
+        self.output_area().saturating_mul(self.depth()).saturating_mul(self.outputs)
     }
     fn grain(&self) -> usize {
         (256 * 1024 / self.work().max(1)).max(1)
