@@ -269,8 +269,10 @@ fn admit_copies(context: &Context, call: &Call) -> Result<()> {
     if targets(call.info.code, call.inputs.len(), call.ints, context.mode) != 0 {
         return Ok(());
     }
+    let is_view = moves_only(call.info.code);
+    let may_copy = matches!(call.info.code, op::RESHAPE | op::CONTIGUOUS);
     for input in call.inputs {
-        if !moves_only(call.info.code) || !input.is_contiguous() {
+        if !is_view || (may_copy && !input.is_contiguous()) {
             context.admit(input.dtype(), input.dims())?;
         }
     }

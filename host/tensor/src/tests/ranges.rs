@@ -60,6 +60,9 @@ fn results_that_no_memory_holds_are_errors_of_the_operation() {
     }
     let text = refusal(&mut engine, op::BROADCAST_AS, &[row], &[MANY, MANY, 2], &[]);
     assert!(text.starts_with("broadcast-as: ") && text.contains("addressed"), "{text}");
+    // Views need no memory.
+    let part = engine.apply1(op::NARROW, &[wide], &[1, 5, 2], &[]).unwrap();
+    assert_eq!(engine.read_f32(part).unwrap(), [1.0; 4]);
     // Nothing is lost by the refusals.
     let sum = engine.apply1(op::SUM, &[image], &[0], &[]).unwrap();
     assert_eq!(engine.scalar(sum).unwrap(), 4.0);
