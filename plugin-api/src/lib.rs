@@ -84,6 +84,7 @@
 extern crate self as fluxbay_plugin;
 
 pub mod abi;
+mod anomaly;
 mod callback;
 mod children;
 mod component;
@@ -111,6 +112,7 @@ mod tensor;
 #[doc(hidden)]
 pub mod trampoline;
 
+pub use anomaly::Anomaly;
 pub use callback::{Callback, Resolution};
 pub use children::{ChildCallback, ChildMetric, ChildSchedule};
 pub use component::{Component, from_bytes, to_bytes};

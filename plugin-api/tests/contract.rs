@@ -14,16 +14,18 @@ use std::{
 
 use abi_stable::{StableAbi, type_layout::TypeLayout};
 use fluxbay_plugin::abi::{
-    callback, dataset, entry, event, figures, handle, learner, logger, metric,
+    anomaly, callback, dataset, entry, event, figures, handle, learner, logger, metric,
     operation::{OPERATIONS, activation, reduction},
     state, status, tensor,
 };
 
 /// The tables of extensions, which the root module does not reach.
-const EXTENSIONS: [&TypeLayout; 3] = [
+const EXTENSIONS: [&TypeLayout; 5] = [
     <metric::MetricRows as StableAbi>::LAYOUT,
     <dataset::DatasetStateRows as StableAbi>::LAYOUT,
     <figures::FiguresTable as StableAbi>::LAYOUT,
+    <anomaly::AnomalyTable as StableAbi>::LAYOUT,
+    <anomaly::AnomalyRaw as StableAbi>::LAYOUT,
 ];
 
 /// Everything that can be reached from the root module and the extensions, one block per type,
@@ -90,6 +92,7 @@ fn numbers() -> String {
         logger::scope::STEP, logger::scope::EPOCH,
         metric::METRIC_EXTENSION, metric::direction::UNKNOWN, metric::direction::LOWER, metric::direction::HIGHER,
         dataset::DATASET_STATE_EXTENSION, figures::FIGURES_EXTENSION,
+        anomaly::ANOMALY_EXTENSION, anomaly::detect::NAN, anomaly::detect::INFINITE,
         tensor::MAX_RANK, tensor::init::CONSTANT, tensor::init::UNIFORM, tensor::init::NORMAL,
         activation::NONE, activation::RELU, activation::GELU, activation::GELU_ERF, activation::SILU, activation::SIGMOID, activation::TANH,
         reduction::MEAN, reduction::SUM, reduction::NONE,
@@ -160,6 +163,8 @@ fn the_table_of_every_kind_is_part_of_the_checked_layout() {
         "MetricRows",
         "DatasetStateRows",
         "FiguresTable",
+        "AnomalyTable",
+        "AnomalyRaw",
     ] {
         assert!(
             text.contains(&format!("\n{table}: ")),

@@ -150,3 +150,37 @@ fn inputs_are_mixed_and_the_labels_come_back() {
     );
     assert_eq!(after, labels);
 }
+
+/// Trains an epoch of digits with batch normalisation, of which all is frozen, and the frozen bias of
+/// a layer. Returns the names of the tensors whose bits changed.
+fn changed(callbacks: &str) -> Vec<String> {
+    let text = format!(
+        "[run]\nseed = 7\nepochs = 1\nthreads = 1\ndefault-callbacks = false\n[data]\ncomponent = \"digits\"\n[loader]\nvalidation = 0.2\n[model]\ncomponent = \"sequential\"\n[[model.layers]]\ntype = \"flatten\"\n[[model.layers]]\ntype = \"batch-norm\"\n[[model.layers]]\ntype = \"linear\"\nout = 10\n[fine-tuning]\nfreeze = [\"model.1.*\", \"model.2.bias\"]\n[loss]\ncomponent = \"cross-entropy\"\n[optimizer]\ncomponent = \"adamw\"\nweight-decay = 0.1\n{PHASES}{callbacks}"
+    );
+    let session = whole_session(&text, Default::default());
+    let bits = || {
+        let tensors = session.model_tensors().unwrap();
+        let of = |tensor: &fluxbay::session::Tensor| {
+            let values = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            values.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+        };
+        tensors.iter().map(|(name, tensor)| (name.clone(), of(tensor))).collect::<Vec<_>>()
+    };
+    let before = bits();
+    assert_eq!(before.len(), 6, "{before:?}");
+    assert_eq!(session.fit_epochs(1).ending, fluxbay::learner::Ending::Finished);
+    let after = bits();
+    before
+        .into_iter()
+        .zip(after)
+        .filter(|(before, after)| before.1 != after.1)
+        .map(|(before, _)| before.0)
+        .collect()
+}
+
+#[test]
+fn frozen_parameters_and_buffers_stay_as_they_are_bit_for_bit() {
+    assert_eq!(changed(""), ["model.2.weight"]);
+    assert_eq!(changed(&callback("ema", "decay = 0.9\nwarmup = false")), ["model.2.weight"]);
+    assert_eq!(changed(&callback("swa", "start = 1")), ["model.2.weight"]);
+}

@@ -1,6 +1,7 @@
 //! The behaviours of the training loop, by number, against plugins loaded from files.
 
 mod access;
+mod anomalies;
 mod callbacks;
 mod checkpoints;
 mod composing;

@@ -1,10 +1,11 @@
 //! The one table that every plugin gets.
 
 use fluxbay_plugin::abi::{
-    entry::CONTRACT, figures::FIGURES_EXTENSION, host::HostTable, text::Text,
+    anomaly::ANOMALY_EXTENSION, entry::CONTRACT, figures::FIGURES_EXTENSION, host::HostTable,
+    text::Text,
 };
 
-use super::{child, display, figures, learner, log, record, setup, state, tensor};
+use super::{anomaly, child, display, figures, learner, log, record, setup, state, tensor};
 use crate::calls::context;
 
 /// The host's functions, for the entry's `init` of every plugin.
@@ -41,6 +42,7 @@ unsafe extern "C" fn extension(id: Text) -> *const () {
     // SAFETY: the contract lends the text for the call.
     match &*unsafe { id.to_text() } {
         FIGURES_EXTENSION => (&raw const figures::TABLE).cast(),
+        ANOMALY_EXTENSION => (&raw const anomaly::TABLE).cast(),
         _ => std::ptr::null(),
     }
 }

@@ -5,6 +5,7 @@
 //! answer into a status and an error text. Panics of the host are caught here. The learner decides
 //! what things mean; calls in the other direction are in [`calls`](crate::calls).
 
+mod anomaly;
 mod answer;
 mod child;
 mod display;

@@ -352,6 +352,8 @@ impl Values<'_> {
                 let gradient = (tensor != Handle::NONE).then_some(tensor);
                 Ok(engine.set_gradient(found.parameter, gradient)?)
             }
+            // Callbacks that write all parameters, such as averages, leave frozen ones as they are.
+            _ if engine.is_frozen(found.parameter) => Ok(()),
             _ => {
                 let value = engine.value(tensor)?;
                 self.measured.note_write();

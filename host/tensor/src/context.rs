@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use candle_core::DType;
 
+use super::anomaly::Detection;
 use super::backend::{Backend, LARGE};
 use super::error::{Result, TensorError};
 use super::random::Random;
@@ -43,6 +44,8 @@ pub(crate) struct Context {
     pub mode: Mode,
     /// Bytes of large tensors that fit without asking the backend.
     pub allowance: Cell<u64>,
+    /// Detection of NaN and infinities, if it is on.
+    pub detection: Option<Box<Detection>>,
 }
 
 impl Context {

@@ -13,6 +13,7 @@
 //! storage, is explained in `docs/decisions/tensor-engine.md`; `README.md` beside this crate lists
 //! the files to touch for a new operation and for a new device.
 
+mod anomaly;
 pub mod backend;
 mod context;
 mod cpu;
@@ -32,6 +33,7 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
+pub use anomaly::{Anomaly, Detected};
 pub use context::{Behaviour, Mode, Recording};
 pub use dtype::dtype_of;
 pub use engine::{Engine, EngineOptions, View};

@@ -11,13 +11,15 @@ use super::value::Value;
 pub(crate) struct Entry {
     pub value: Value,
     pub source: Source,
+    /// Whether it is a frozen parameter or buffer: operations do not overwrite it.
+    pub frozen: bool,
     /// Whether its buffer is returned, see `Engine::insert_lent`.
     pub lent: bool,
 }
 
 impl Entry {
     pub fn new(value: Value, source: Source) -> Entry {
-        Entry { value, source, lent: false }
+        Entry { value, source, frozen: false, lent: false }
     }
 }
 

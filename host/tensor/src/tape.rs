@@ -6,6 +6,7 @@
 
 use smallvec::SmallVec;
 
+use super::anomaly::Computed;
 use super::context::Context;
 use super::error::{Result, TensorError};
 use super::value::Value;
@@ -184,7 +185,11 @@ impl Tape {
                     .zip(&node.shapes)
                     .all(|(g, s)| g.as_ref().is_none_or(|g| g.shape() == s))
             );
-            let mut results = backward(context, Gradients { outputs, wants: &wants })?.into_iter();
+            let results = backward(context, Gradients { outputs, wants: &wants })?;
+            if context.detection.is_some() {
+                self.read_gradients(context, index, &node.inputs, node.operation, &results)?;
+            }
+            let mut results = results.into_iter();
             for (input, (&source, &wanted)) in node.inputs.iter().zip(&wants).enumerate() {
                 let gradient = results.next().flatten();
                 if !wanted {
@@ -212,6 +217,45 @@ impl Tape {
             }
         }
         Ok(())
+    }
+}
+
+impl Tape {
+    /// Reads the gradients that node `index` returned for the detection of NaN and infinities.
+    #[cold]
+    fn read_gradients(
+        &self,
+        context: &mut Context,
+        index: usize,
+        inputs: &[Source],
+        operation: &'static str,
+        gradients: &InputGradients,
+    ) -> Result<()> {
+        let Some(mut detection) = context.detection.take() else { return Ok(()) };
+        let parameter_of = |inputs: &[Source]| {
+            inputs.iter().find_map(|source| match source {
+                Source::Parameter(index) => Some(*index as usize),
+                _ => None,
+            })
+        };
+        let before = self.nodes[..index].iter().rev().flatten();
+        let results: Vec<&Value> = gradients.iter().flatten().collect();
+        let outcome = detection.read(
+            &*context.backend,
+            &Computed {
+                operation,
+                backward: true,
+                inputs: &[],
+                results: &results,
+                parameter: parameter_of(inputs),
+                earlier: before
+                    .map(|node| parameter_of(&node.inputs))
+                    .find(Option::is_some)
+                    .flatten(),
+            },
+        );
+        context.detection = Some(detection);
+        outcome
     }
 }
 

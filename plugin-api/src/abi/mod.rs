@@ -28,6 +28,7 @@
 //!
 //! Three tables hold the numbers that grow: [`kind`], [`event`] and [`operation`].
 
+pub mod anomaly;
 pub mod callback;
 pub mod child;
 pub mod dataset;

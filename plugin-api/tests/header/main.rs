@@ -10,6 +10,7 @@ mod render;
 use std::path::Path;
 
 use fluxbay_plugin::abi::{
+    anomaly::ANOMALY_EXTENSION,
     dataset::DATASET_STATE_EXTENSION,
     entry::{CONTRACT, MAGIC, MANIFEST_SECTION},
     event::{self, EVENTS},
@@ -42,6 +43,7 @@ const FILES: &[&str] = &[
     "logger",
     "metric",
     "figures",
+    "anomaly",
     "model",
     "loss",
     "phase",
@@ -93,6 +95,7 @@ fn special() -> Vec<(&'static str, &'static str, String)> {
             format!("{DATASET_STATE_EXTENSION:?}"),
         ),
         ("FIGURES_EXTENSION", "FLUXBAY_FIGURES_EXTENSION", format!("{FIGURES_EXTENSION:?}")),
+        ("ANOMALY_EXTENSION", "FLUXBAY_ANOMALY_EXTENSION", format!("{ANOMALY_EXTENSION:?}")),
     ]
 }
 

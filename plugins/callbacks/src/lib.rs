@@ -11,7 +11,7 @@
 //! | measure and record | `recorder`, `metrics`, `traces`, `memory_trim` |
 //! | display | `progress`, `metrics_printer` |
 //! | log | `log_metrics`, `log_traces`, `log_hyperparameters`, `log_histograms`, `log_images` |
-//! | stop | `early_stopping`, `stop_on_nan` |
+//! | stop | `early_stopping`, `stop_on_nan`, `anomaly_detection` |
 //! | hyper-parameters | `scheduler`, `reduce_on_plateau`, `lr_finder` |
 //! | gradients and parameters | `gradient_clipping`, `gradient_accumulation`, `ema`, `swa` |
 //! | inputs and targets | `mixup`, `label_smoothing`, `to_device` |
@@ -27,6 +27,7 @@
 //! `tests/reference_pages.rs`), and add tests to `tests/behaviours`. `docs/how-to-add.md` has the
 //! list of files.
 
+mod anomaly_detection;
 mod averages;
 mod beta;
 mod checkpointer;
@@ -66,6 +67,7 @@ mod to_device;
 mod traces;
 mod watched;
 
+use anomaly_detection::AnomalyDetection;
 use checkpointer::Checkpointer;
 use conditional::Conditional;
 use early_stopping::EarlyStopping;
@@ -130,6 +132,14 @@ plugin! {
         on: [BackwardBegin, StepEnd],
         reads: ["step.loss"],
         example: "[[callback]]\ncomponent = \"stop-on-nan\"\n",
+    },
+    callback "anomaly-detection" => AnomalyDetection {
+        summary: "Finds the operation that first produces a NaN or an infinity, and its layer.",
+        details: "Reads the results of every operation and every gradient, so steps are several times slower. The report names the operation, the parameter that it uses or that was used last before it, and whether an input was not finite already; it is at cbstate.anomaly. For finding the cause of a failure, not for every run.",
+        on: [StepBegin, LossBegin, BackwardBegin, BackwardEnd, StepEnd, StepCancelled, Error],
+        writes: ["cbstate.anomaly"],
+        run_before: ["stop-on-nan"],
+        example: "[[callback]]\ncomponent = \"anomaly-detection\"\n",
     },
     callback "early-stopping" => EarlyStopping {
         summary: "Ends the fit when a metric stops improving or meets another criterion.",

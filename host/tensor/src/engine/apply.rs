@@ -5,13 +5,51 @@ use fluxbay_plugin::abi::operation::{self, OPERATIONS, OperationInfo};
 use smallvec::SmallVec;
 
 use super::Engine;
-use crate::context::Recording;
+use crate::anomaly::Computed;
+use crate::context::{Context, Recording};
 use crate::dtype::is_floating;
 use crate::error::{Result, TensorError};
 use crate::operations::{self, Call, Gradient, Produced};
+use crate::parameters::{Parameter, Parameters};
 use crate::slots::Entry;
 use crate::tape::{Node, Source};
 use crate::value::Value;
+
+/// The mode of batch normalisation that uses the running statistics and leaves them as they are.
+const EVALUATION: i64 = 2;
+
+/// Reads the results of an operation and what it overwrote for the detection of NaN and infinities.
+#[cold]
+fn read_results(
+    context: &mut Context,
+    parameters: &Parameters,
+    call: &Call,
+    handles: &[Handle],
+    targets: u32,
+    results: &[Value],
+) -> Result<()> {
+    let Some(mut detection) = context.detection.take() else { return Ok(()) };
+    let is_target = |index: usize| targets >> index & 1 == 1;
+    let values = call.inputs.iter().copied().enumerate();
+    let (overwritten, inputs): (Vec<_>, Vec<_>) = values.partition(|(index, _)| is_target(*index));
+    let values = |indexed: Vec<(usize, _)>| indexed.into_iter().map(|(_, value)| value);
+    let results: Vec<&Value> = results.iter().chain(values(overwritten)).collect();
+    let inputs: Vec<&Value> = values(inputs).collect();
+    let used = |parameter: &Parameter| handles.contains(&parameter.handle);
+    let outcome = detection.read(
+        &*context.backend,
+        &Computed {
+            operation: call.info.name,
+            backward: false,
+            inputs: &inputs,
+            results: &results,
+            parameter: parameters.list.iter().position(used),
+            earlier: None,
+        },
+    );
+    context.detection = Some(detection);
+    outcome
+}
 
 impl Engine {
     /// Applies an operation and appends its results, one reference each, to `outputs`. See
@@ -27,10 +65,22 @@ impl Engine {
         let info = operation::find(code).ok_or_else(|| {
             Box::new(TensorError::UnknownOperation { code, known: OPERATIONS.len() })
         })?;
-        let targets = operations::targets(code, inputs.len(), ints, self.context.mode);
-        for (index, &handle) in inputs.iter().enumerate() {
-            if targets >> index & 1 == 1 {
-                self.own_target(info, inputs, index, handle)?;
+        let mut ints = ints;
+        let mut targets = operations::targets(code, inputs.len(), ints, self.context.mode);
+        let mut spared = SmallVec::<[(usize, Value); 0]>::new();
+        if targets != 0 {
+            if code == operation::op::BATCH_NORM && self.overwrites_frozen(inputs, targets) {
+                ints = &[EVALUATION];
+                targets = 0;
+            }
+            for (index, &handle) in inputs.iter().enumerate() {
+                if targets >> index & 1 == 1 {
+                    self.own_target(info, inputs, index, handle)?;
+                    if self.slots.get(handle)?.frozen {
+                        let value = self.context.backend.copy(&self.slots.get(handle)?.value)?;
+                        spared.push((index, value));
+                    }
+                }
             }
         }
         let mut values: SmallVec<[&Value; 6]> = SmallVec::new();
@@ -44,8 +94,14 @@ impl Engine {
             wants.push(source != Source::None);
             sources.push(source);
         }
+        for (index, value) in &spared {
+            values[*index] = value;
+        }
         let call = Call { info, inputs: &values, wants: &wants, ints, floats };
         let Produced { outputs: results, gradient } = operations::apply(&mut self.context, &call)?;
+        if self.context.detection.is_some() {
+            read_results(&mut self.context, &self.parameters, &call, inputs, targets, &results)?;
+        }
         let records = call.records();
         let node = match gradient {
             _ if !records => None,
@@ -80,6 +136,13 @@ impl Engine {
             outputs.push(self.slots.insert(Entry::new(value, source)));
         }
         Ok(())
+    }
+
+    #[cold]
+    fn overwrites_frozen(&self, inputs: &[Handle], targets: u32) -> bool {
+        let mut overwritten =
+            inputs.iter().enumerate().filter(|(index, _)| targets >> index & 1 == 1);
+        overwritten.any(|(_, &handle)| self.slots.get(handle).is_ok_and(|entry| entry.frozen))
     }
 
     /// Bits of the inputs that an operation would overwrite in the current mode; the caller checks

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use candle_core::{CpuStorage, DType};
 
+use super::anomaly::{Anomaly, Detected, Detection};
 use super::backend::Backend;
 use super::context::{Behaviour, Context, Mode, Recording};
 use super::cpu::Cpu;
@@ -99,6 +100,7 @@ impl Engine {
                 random: Random::new(options.seed),
                 mode: Mode { recording: Recording::On, behaviour: Behaviour::Training },
                 allowance: Cell::new(0),
+                detection: None,
             },
             pool,
             slots: Slots::default(),
@@ -137,6 +139,16 @@ impl Engine {
     /// The current mode.
     pub fn mode(&self) -> Mode {
         self.context.mode
+    }
+
+    /// Starts detection of NaN and infinities anew, or ends it.
+    pub fn detect_anomalies(&mut self, detected: Option<Detected>) {
+        self.context.detection = detected.map(|detected| Box::new(Detection::new(detected)));
+    }
+
+    /// The first anomaly since detection began.
+    pub fn first_anomaly(&self) -> Option<&Anomaly> {
+        self.context.detection.as_ref()?.first.as_ref()
     }
 
     /// Threads that kernels compute on.

@@ -116,15 +116,23 @@ impl Engine {
         Ok(())
     }
 
-    /// Sets whether a parameter is treated as a constant.
+    /// Sets whether a parameter or buffer is treated as a constant. A frozen one has no gradient, and
+    /// operations that overwrite it leave it as it is. Batch normalisation with frozen running
+    /// statistics normalises with them, as in evaluation.
     pub fn freeze(&mut self, index: usize, frozen: bool) -> Result<()> {
         let parameter = self.parameter_mut(index)?;
         parameter.frozen = frozen;
         let trains = parameter.kind == Kind::Trainable && !frozen;
         let handle = parameter.handle;
-        self.slots.get_mut(handle)?.source =
-            if trains { Source::Parameter(index as u32) } else { Source::None };
+        let entry = self.slots.get_mut(handle)?;
+        entry.source = if trains { Source::Parameter(index as u32) } else { Source::None };
+        entry.frozen = frozen;
         Ok(())
+    }
+
+    /// Whether a parameter or buffer is frozen.
+    pub fn is_frozen(&self, index: usize) -> bool {
+        self.parameters.list.get(index).is_some_and(|parameter| parameter.frozen)
     }
 
     pub(super) fn parameter_mut(&mut self, index: usize) -> Result<&mut Parameter> {

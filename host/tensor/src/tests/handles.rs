@@ -304,6 +304,83 @@ fn frozen_parameters_and_buffers_are_constants() {
     assert!(engine.gradient(0).unwrap().is_some() && engine.gradient(1).unwrap().is_none());
 }
 
+fn frozen_tensors_are_not_overwritten() {
+    let mut engine = single(0);
+    let model = engine.model("net");
+    let mut make = |path: &str, value: f64, kind| {
+        engine.parameter(model, path, &[2], Init::Constant(value), kind).unwrap()
+    };
+    let (w, b) = (make("w", 1.0, Kind::Trainable), make("b", 0.0, Kind::Trainable));
+    let (mean, variance) = (make("mean", 0.5, Kind::Buffer), make("variance", 4.0, Kind::Buffer));
+    let x = f32s(&mut engine, &[2, 2], &[1.5, 2.5, 4.5, 8.5]);
+    let norm = |engine: &mut Engine| {
+        let y = engine.apply1(op::BATCH_NORM, &[x, w, b, mean, variance], &[], &[1e-30]).unwrap();
+        engine.read_f32(y).unwrap()
+    };
+    for index in [2, 3] {
+        engine.freeze(index, true).unwrap();
+    }
+    // (x - 0.5) / 2: the frozen statistics are used.
+    assert_eq!(norm(&mut engine), [0.5, 1.0, 2.0, 4.0]);
+    assert_eq!(engine.read_f32(mean).unwrap(), [0.5, 0.5]);
+    assert_eq!(engine.read_f32(variance).unwrap(), [4.0, 4.0]);
+    // A buffer that a model overwrites itself, and a parameter that a callback overwrites.
+    let one = f32s(&mut engine, &[2], &[1.0, 1.0]);
+    engine.freeze(0, true).unwrap();
+    for (target, value) in [(mean, 0.5), (w, 1.0)] {
+        engine.apply(op::LERP_, &[target, one], &[], &[0.5], &mut Vec::new()).unwrap();
+        engine.apply(op::SCALE_, &[target], &[], &[3.0], &mut Vec::new()).unwrap();
+        assert_eq!(engine.read_f32(target).unwrap(), [value, value]);
+    }
+    for index in [0, 2, 3] {
+        engine.freeze(index, false).unwrap();
+    }
+    norm(&mut engine);
+    assert_ne!(engine.read_f32(mean).unwrap(), [0.5, 0.5]);
+}
+
+fn the_first_result_that_is_not_finite_is_found() {
+    let both = Some(Detected { nan: true, infinite: true });
+    let mut engine = single(0);
+    let model = engine.model("net");
+    let w = engine.parameter(model, "w", &[1], Init::Constant(0.0), Kind::Trainable).unwrap();
+    engine.detect_anomalies(both);
+    let y = engine.apply1(op::SQR, &[w], &[], &[]).unwrap();
+    let z = engine.apply1(op::LOG, &[y], &[], &[]).unwrap();
+    engine.apply1(op::SQR, &[z], &[], &[]).unwrap();
+    let found = engine.first_anomaly().cloned().unwrap();
+    assert_eq!((found.operation, found.backward, found.nan), ("log", false, false));
+    assert_eq!((found.from_input, found.parameter, found.direct), (false, Some(0), false));
+    assert_eq!(found.number, 1);
+
+    // The square root of 0 is finite, its gradient is not.
+    engine.detect_anomalies(both);
+    let y = engine.apply1(op::SQRT, &[w], &[], &[]).unwrap();
+    assert_eq!(engine.first_anomaly(), None);
+    engine.backward(y, None).unwrap();
+    let found = engine.first_anomaly().cloned().unwrap();
+    assert_eq!((found.operation, found.backward, found.direct), ("sqrt", true, true));
+
+    // An infinity is not detected if only NaN is.
+    engine.clear_tape();
+    engine.detect_anomalies(Some(Detected { nan: true, infinite: false }));
+    let y = engine.apply1(op::LOG, &[w], &[], &[]).unwrap();
+    assert_eq!(engine.first_anomaly(), None);
+    engine.apply1(op::SUB, &[y, y], &[], &[]).unwrap();
+    let found = engine.first_anomaly().cloned().unwrap();
+    assert_eq!((found.operation, found.nan), ("sub", true));
+
+    // Overwritten tensors are read, too; an input that is not finite is named as such.
+    engine.detect_anomalies(both);
+    let bad = f32s(&mut engine, &[1], &[f32::NAN]);
+    let target = f32s(&mut engine, &[1], &[1.0]);
+    engine.apply(op::ASSIGN, &[target, bad], &[], &[], &mut Vec::new()).unwrap();
+    let found = engine.first_anomaly().cloned().unwrap();
+    assert_eq!((found.operation, found.from_input, found.parameter), ("assign", true, None));
+    engine.detect_anomalies(None);
+    assert_eq!(engine.first_anomaly(), None);
+}
+
 fn nothing_is_recorded_while_recording_is_off_or_without_parameters() {
     let mut engine = single(0);
     let model = engine.model("net");
@@ -343,5 +420,7 @@ on_each_backend!(
     parameters_are_listed_by_model_and_path_and_seeded_by_name,
     parameters_refuse_what_does_not_fit,
     frozen_parameters_and_buffers_are_constants,
+    frozen_tensors_are_not_overwritten,
+    the_first_result_that_is_not_finite_is_found,
     nothing_is_recorded_while_recording_is_off_or_without_parameters,
 );

@@ -1,6 +1,7 @@
 //! From the plugin to the host: one safe function for each function of the host's tables, a file per
 //! table. Nothing else in this crate touches those tables.
 
+mod anomaly;
 mod children;
 mod figures;
 mod learner;
@@ -24,7 +25,7 @@ use crate::{
 };
 
 pub(crate) use self::{
-    children::*, figures::*, learner::*, record::*, setup::*, state::*, tensor::*,
+    anomaly::*, children::*, figures::*, learner::*, record::*, setup::*, state::*, tensor::*,
 };
 
 static HOST: AtomicPtr<HostTable> = AtomicPtr::new(ptr::null_mut());
