@@ -61,14 +61,17 @@ fn behaviour_25_any_metric_ranks_in_either_direction() {
 
 #[test]
 fn behaviour_25_the_phase_that_measures_the_metric_ranks() {
-    let of = |phase: &str| {
+    let of = |phase: &str, better: &str, first: &str| {
         let scripted = format!(
-            "metrics = [{{ component = \"scripted\", name = \"s\", phase = \"{phase}\", values = [\"nan\", \"3\", \"1\", \"2\", \"4\"] }}]\n"
+            "metrics = [{{ component = \"scripted\", name = \"s\", phase = \"{phase}\", values = [\"{first}\", \"3\", \"1\", \"2\", \"4\"] }}]\n"
         );
-        kept(5, "keep-top-k = 2\nmetric = \"s\"\nbetter = \"lower\"\n", &scripted)
+        let ranked = format!("keep-top-k = 2\nmetric = \"s\"\nbetter = \"{better}\"\n");
+        kept(5, &ranked, &scripted)
     };
-    assert_eq!(of("validation"), [3, 4, 5]);
-    assert_eq!(of("training"), [3, 4, 5]);
+    assert_eq!(of("training", "lower", "nan"), [3, 4, 5]);
+    // NaN of either sign is never among the best.
+    assert_eq!(of("validation", "lower", "-nan"), [3, 4, 5]);
+    assert_eq!(of("validation", "higher", "nan"), [2, 5]);
 }
 
 #[test]

@@ -53,7 +53,12 @@ impl Retention {
                 .collect();
             ranked.sort_by(|(a, _), (b, _)| {
                 let ascending = a.total_cmp(b);
-                if best.better == Better::Lower { ascending } else { ascending.reverse() }
+                let better = match best.better {
+                    Better::Lower => ascending,
+                    Better::Higher => ascending.reverse(),
+                };
+                // NaN of either sign is worse than every number.
+                a.is_nan().cmp(&b.is_nan()).then(better)
             });
             kept.extend(ranked.into_iter().take(best.count).map(|(_, path)| path));
         }
