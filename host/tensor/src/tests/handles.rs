@@ -4,7 +4,7 @@ use candle_core::{Device, Tensor};
 use fluxbay_plugin::abi::handle::Handle;
 use fluxbay_plugin::abi::operation::{OPERATIONS, op};
 
-use super::super::{Behaviour, Engine, Init, Kind, Mode, Recording, TensorError};
+use super::super::{Behaviour, Detected, Engine, Init, Kind, Mode, Recording, TensorError};
 use super::{double, f32s, f64s, single, u32s};
 
 fn why_not<T: std::fmt::Debug>(answer: crate::Result<T>) -> TensorError {
