@@ -58,6 +58,8 @@ struct fluxbay_metric_table;
 struct fluxbay_metric_row;
 struct fluxbay_metric_rows;
 struct fluxbay_figures_table;
+struct fluxbay_anomaly_table;
+struct fluxbay_anomaly;
 struct fluxbay_model_spec;
 struct fluxbay_model_table;
 struct fluxbay_loss_table;
@@ -1251,6 +1253,57 @@ struct fluxbay_figures_table {
     /* What request `watched` was resolved to: the phase's instance id, valid until the next call
        of the host, and the direction. From `init` on. */
     int32_t (*watched)(uint32_t watched, struct fluxbay_text *phase, uint32_t *direction);
+};
+
+/* ---- anomaly --------------------------------------------------------------------------------- */
+/* Detection of NaN and infinities: which operation of a step first produced one.
+
+   A host extension, see `FLUXBAY_ANOMALY_EXTENSION`. All functions are `[training]`. */
+
+/* Id of the host extension that is a `struct fluxbay_anomaly_table`. */
+#define FLUXBAY_ANOMALY_EXTENSION "fluxbay.anomaly/1"
+
+/* Which elements are detected; bits of the number that `watch` takes. */
+/* NaN. */
+#define FLUXBAY_DETECT_NAN 1
+/* Infinities of either sign. */
+#define FLUXBAY_DETECT_INFINITE 2
+
+/* The functions for detection. */
+struct fluxbay_anomaly_table {
+    /* Size of this struct in bytes, as the host was built. */
+    uint64_t size;
+    /* Starts detection anew for the given bits of `FLUXBAY_DETECT_*`; 0 ends it. While it is on,
+       the results of every operation and every gradient are read, which makes steps several times
+       slower. */
+    int32_t (*watch)(uint32_t elements);
+    /* The first result with such an element since `watch`. The caller sets `found.size`. */
+    int32_t (*first)(struct fluxbay_anomaly *found);
+};
+
+/* A result of an operation that has an element that is NaN or infinite. */
+struct fluxbay_anomaly {
+    /* Size of this struct in bytes, as the caller was built. */
+    uint64_t size;
+    /* 1 if there is one; otherwise the other fields are not set. */
+    uint32_t found;
+    /* 1 if it is a gradient, computed in a backward pass. */
+    uint32_t backward;
+    /* 1 if the element is NaN, 0 if it is infinite. */
+    uint32_t nan;
+    /* 1 if an input of the operation had such an element already. */
+    uint32_t from_input;
+    /* 1 if the operation uses `parameter`, 0 if the parameter was used before it. */
+    uint32_t direct;
+    /* 0. */
+    uint32_t reserved;
+    /* Number of results that were read before it. */
+    uint64_t number;
+    /* Name of the operation, valid until the next call of the host. */
+    struct fluxbay_text operation;
+    /* Model and path of the parameter that was used last, such as `model.hidden.0.weight`; empty
+       if there is none. Valid until the next call of the host. */
+    struct fluxbay_text parameter;
 };
 
 /* ---- model ----------------------------------------------------------------------------------- */
