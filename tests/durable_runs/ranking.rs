@@ -168,12 +168,10 @@ fn interrupted_within_a_validation_of_averaged_weights_it_ends_the_same() {
 
 #[test]
 fn the_best_model_is_restored_when_the_fit_ends() {
-    // The learning rate makes the loss rise again.
-    let rising = ADAMW.replace("0.01", "0.3");
-    let place = Place::new(
-        &digits(&format!("{MLP}{rising}[checkpoints]\nkeep-last = 1\nrestore-best = true\n"))
-            .replace("epochs = 3", "epochs = 5"),
-    );
+    // The loss falls, so that the highest one is the first.
+    let place = Place::new(&digits(&format!(
+        "{MLP}{ADAMW}[checkpoints]\nkeep-last = 1\nrestore-best = true\nbetter = \"higher\"\n"
+    )));
     let finished = succeed(&mut place.fluxbay(&["train", "run.toml", "--run-dir", "out"]));
     let metrics = fs::read_to_string(place.path("out/metrics.jsonl")).unwrap();
     let losses: Vec<f64> = metrics
@@ -184,11 +182,11 @@ fn the_best_model_is_restored_when_the_fit_ends() {
         })
         .map(|line| line["value"].as_f64().unwrap())
         .collect();
-    let best = losses.iter().copied().fold(f64::INFINITY, f64::min);
-    assert!(losses.len() == 5 && *losses.last().unwrap() > best, "{losses:?}");
+    let best = losses.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    assert!(losses.len() == 3 && *losses.last().unwrap() < best, "{losses:?}");
     assert_eq!(evaluated(&place, "out", None, "loss"), best);
     assert!(finished.stderr.contains("model.safetensors is the model of"), "{}", finished.stderr);
     // The newest checkpoint is there for training on.
-    assert_eq!(checkpoints(&place, "out").last().unwrap().1.epochs, 5);
-    succeed(&mut place.fluxbay(&["resume", "out", "--set", "run.epochs=6"]));
+    assert_eq!(checkpoints(&place, "out").last().unwrap().1.epochs, 3);
+    succeed(&mut place.fluxbay(&["resume", "out", "--set", "run.epochs=4"]));
 }
