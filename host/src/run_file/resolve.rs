@@ -65,18 +65,26 @@ pub fn resolve(
 }
 
 fn no_plugins(catalog: &Catalog) -> Diagnostic {
-    let mut found =
-        Diagnostic::error("no-plugins", "no plugin was found, so there is nothing to train with");
+    let refused: Vec<_> = catalog
+        .reports()
+        .iter()
+        .filter_map(|report| Some((&report.path, report.refusal.as_ref()?)))
+        .collect();
+    let mut found = if refused.is_empty() {
+        Diagnostic::error("no-plugins", "no plugin was found, so there is nothing to train with")
+    } else {
+        Diagnostic::error("plugin-refused", "all plugins were refused")
+    };
     for dir in catalog.dirs() {
         found = found.note(format!("searched {}", dir.path.display()));
     }
-    let refused = catalog
-        .reports()
-        .iter()
-        .filter(|report| report.state == crate::library::FileState::Refused)
-        .count();
-    if refused > 0 {
-        found = found.note(format!("{refused} files were refused; `fluxbay list` says why"));
+    for (path, refusal) in refused.iter().take(3) {
+        let path = escape::path(path);
+        found = found.note(format!("{path} is refused: {}: {}", refusal.reason, refusal.message));
+    }
+    if !refused.is_empty() {
+        found =
+            found.note(format!("{} files were refused; `fluxbay list` says why", refused.len()));
     }
     found.help("name the directory that holds the plugins: `--plugin-dir DIR`, or `[plugins] dirs = [\"DIR\"]` in the run file")
 }
