@@ -1260,7 +1260,7 @@ struct fluxbay_figures_table {
 
    A host extension, see `FLUXBAY_ANOMALY_EXTENSION`. All functions are `[training]`. */
 
-/* Id of the host extension that is a `struct fluxbay_anomaly_table`. */
+/* Id of the host extension that holds `struct fluxbay_anomaly_table`. */
 #define FLUXBAY_ANOMALY_EXTENSION "fluxbay.anomaly/1"
 
 /* Which elements are detected; bits of the number that `watch` takes. */

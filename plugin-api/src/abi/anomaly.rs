@@ -6,7 +6,7 @@ use abi_stable::StableAbi;
 
 use super::text::Text;
 
-/// Id of the host extension that is an [`AnomalyTable`].
+/// Id of the host extension that holds [`AnomalyTable`].
 pub const ANOMALY_EXTENSION: &str = "fluxbay.anomaly/1";
 
 /// Which elements are detected; bits of the number that `watch` takes.

@@ -14,6 +14,7 @@ const PREFIXES: &[(&str, &str)] = &[
     ("value", "VALUE_"),
     ("init", "INIT_"),
     ("direction", "DIRECTION_"),
+    ("detect", "DETECT_"),
     ("activation", "ACTIVATION_"),
     ("reduction", "REDUCTION_"),
     ("mode", "MODE_"),
