@@ -53,7 +53,7 @@ fn every_change_of_the_process_is_found_and_undone() {
     assert_eq!(after(set_a_variable), [What::Environment]);
     let replace_standard_input = || {
         // SAFETY: as above.
-        unsafe { libc::dup2(libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY), 0) };
+        unsafe { libc::dup2(libc::open(c"/dev/zero".as_ptr(), libc::O_RDONLY), 0) };
     };
     assert_eq!(after(replace_standard_input), [What::StandardDescriptor]);
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);

@@ -56,7 +56,9 @@ fn behaviour_25_any_metric_ranks_in_either_direction() {
         [1, 2, 5],
         "the two worst, and the newest"
     );
-    assert_eq!(kept(5, "keep-top-k = 3\nphase = \"training\"\n", ""), [3, 4, 5]);
+    // A checkpoint ranked by a training metric is taken right after the training phase, when the
+    // epoch is not done yet: those of epochs 3 to 5 count 2 to 4. The last one is of the whole run.
+    assert_eq!(kept(5, "keep-top-k = 3\nphase = \"training\"\n", ""), [2, 3, 4, 5]);
 }
 
 #[test]
@@ -68,7 +70,8 @@ fn behaviour_25_the_phase_that_measures_the_metric_ranks() {
         let ranked = format!("keep-top-k = 2\nmetric = \"s\"\nbetter = \"{better}\"\n");
         kept(5, &ranked, &scripted)
     };
-    assert_eq!(of("training", "lower", "nan"), [3, 4, 5]);
+    // Taken within epochs 3, 4 (the best) and 5 (the newest), and at the end of the run.
+    assert_eq!(of("training", "lower", "nan"), [2, 3, 4, 5]);
     // NaN of either sign is never among the best.
     assert_eq!(of("validation", "lower", "-nan"), [3, 4, 5]);
     assert_eq!(of("validation", "higher", "nan"), [2, 5]);

@@ -133,7 +133,7 @@ commands! {
     /// Write a report on runs with their curves as one HTML file.
     ///
     /// The file needs no other file and no network. Several runs share their curves.
-    Report(report::Arguments), Train, Summary, plugin calls: No,
+    Report(report::Arguments), Train, Name, plugin calls: No,
     |arguments, _| report::run(arguments);
 
     /// Prove that a run can be interrupted, by comparing every bit.

@@ -361,7 +361,9 @@ fn a_returned_buffer_is_reused_and_hides_no_unwritten_sample() {
     let loader = open(samples, LoaderSettings { shuffle: false, ..settings(10, 0) }).unwrap();
     let mut epoch = loader.epoch("training", 1).unwrap();
     epoch.next_batch(&Alone).unwrap();
-    let old = vec![7.0_f32; 30];
+    // As buffers of finished batches: with room for the guard behind the samples.
+    let mut old = Vec::with_capacity(32);
+    old.resize(30, 7.0_f32);
     let buffer = old.as_ptr();
     epoch.take_back(candle_core::CpuStorage::F32(old));
     let mut next = || epoch.next_batch(&Alone).map(Option::unwrap);

@@ -31,6 +31,9 @@ impl Component for AnomalyDetection {
     type Config = Config;
 
     fn new(config: Config, setup: &mut Setup) -> Result<Self> {
+        // The value is not used: callbacks that write the loss run first, so that a NaN of theirs is
+        // found at the event that they handled.
+        setup.read::<f64>("step.loss")?;
         Ok(AnomalyDetection {
             phase: Chosen::new(config.phase.clone()),
             config,

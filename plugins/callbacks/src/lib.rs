@@ -137,6 +137,7 @@ plugin! {
         summary: "Finds the operation that first produces a NaN or an infinity, and its layer.",
         details: "Reads the results of every operation and every gradient, so steps are several times slower. The report names the operation, the parameter that it uses or that was used last before it, and whether an input was not finite already; it is at cbstate.anomaly. For finding the cause of a failure, not for every run.",
         on: [StepBegin, LossBegin, BackwardBegin, BackwardEnd, StepEnd, StepCancelled, Error],
+        reads: ["step.loss"],
         writes: ["cbstate.anomaly"],
         run_before: ["stop-on-nan"],
         example: "[[callback]]\ncomponent = \"anomaly-detection\"\n",

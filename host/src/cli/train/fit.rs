@@ -30,7 +30,13 @@ pub(super) struct FitArguments {
     /// Save and continue on a signal: usr1, usr2, hup.
     ///
     /// May be given several times; usr1 unless given. All other signals end the run.
-    #[arg(long, value_enum, value_name = "SIGNAL", hide_possible_values = true)]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "SIGNAL",
+        hide_possible_values = true,
+        hide_short_help = true
+    )]
     save_on: Vec<signals::SaveSignal>,
     /// Interrupt the run as SIGINT does when so many steps have begun; for tests of resuming.
     #[arg(long, value_name = "STEPS", hide = true)]
