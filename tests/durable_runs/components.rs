@@ -97,7 +97,39 @@ fn standard_runs(data: &Path) -> Vec<String> {
         data.join("images"),
         data.join("labels")
     );
-    vec![classification, convolution, adversarial, features, text, regression, two_classes]
+    let with_loss = |run: String, loss: &str| {
+        run.replace("component = \"cross-entropy\"", &format!("component = \"{loss}\""))
+    };
+    let sharpness = digits(&format!(
+        "{MLP}[optimizer]\ncomponent = \"muon\"\nlearning-rate = 0.01\n[[callback]]\ncomponent = \"swa\"\n\
+         [[callback]]\ncomponent = \"anomaly-detection\"\n"
+    ))
+    .replace("component = \"training\"", "component = \"sam\"");
+    let schedule_free = digits(&format!(
+        "{MLP}[optimizer]\ncomponent = \"schedule-free-adamw\"\nlearning-rate = 0.01\n\
+         [[callback]]\ncomponent = \"schedule-free-average\"\n"
+    ));
+    let factored = digits(&format!("{MLP}[optimizer]\ncomponent = \"adafactor\"\n"));
+    let binary = format!(
+        "[run]\nepochs = 2\nseed = 3\nthreads = 1\n[data]\ncomponent = \"idx\"\nimages = {:?}\nlabels = {:?}\n[loader]\nbatch-size = 8\n[model]\n\
+         component = \"mlp\"\nhidden = [4]\noutputs = 1\n[optimizer]\ncomponent = \"adagrad\"\nlearning-rate = 0.01\n\
+         [loss]\ncomponent = \"bce-with-logits\"\n[[phase]]\ncomponent = \"training\"\n[[phase]]\ncomponent = \"validation\"\n",
+        data.join("images"),
+        data.join("labels")
+    );
+    vec![
+        classification,
+        convolution,
+        adversarial,
+        features,
+        text,
+        regression,
+        two_classes,
+        with_loss(sharpness, "focal"),
+        with_loss(schedule_free, "kl-divergence"),
+        factored,
+        binary,
+    ]
 }
 
 fn standard_data() -> TempDir {
@@ -171,6 +203,10 @@ verified! {
     a_transformer_goes_on_in_the_middle_of_an_epoch: 4,
     regression_goes_on_in_the_middle_of_an_epoch: 5,
     images_from_files_go_on_in_the_middle_of_an_epoch: 6,
+    a_search_for_flat_minima_with_averaged_weights_resumes_within_an_epoch: 7,
+    an_optimizer_without_schedule_resumes_within_an_epoch: 8,
+    a_factored_optimizer_resumes_within_an_epoch: 9,
+    a_binary_classification_resumes_within_an_epoch: 10,
 }
 
 /// A callback that keeps what it needs in places of its own.
