@@ -1274,8 +1274,8 @@ struct fluxbay_anomaly_table {
     /* Size of this struct in bytes, as the host was built. */
     uint64_t size;
     /* Starts detection anew for the given bits of `FLUXBAY_DETECT_*`; 0 ends it. While it is on,
-       the results of every operation and every gradient are read, which makes steps several times
-       slower. */
+       the results of every operation and every gradient are read, which makes steps several
+       times slower. */
     int32_t (*watch)(uint32_t elements);
     /* The first result with such an element since `watch`. The caller sets `found.size`. */
     int32_t (*first)(struct fluxbay_anomaly *found);
