@@ -158,12 +158,10 @@ impl PluginInstance {
         if process::is_copy() {
             surroundings::end_copy(&whose);
         }
-        let now = float::Control::read();
-        float::Control::STANDARD.write();
+        let change = float::restore_standard();
         if !self.warned.swap(true, Ordering::Relaxed) {
             log::warn!(
-                "{whose}: the floating-point control was changed ({}); restored, and not reported again for this instance",
-                now.difference(float::Control::STANDARD)
+                "{whose}: the floating-point control was changed ({change}); restored, and not reported again for this instance"
             );
         }
     }

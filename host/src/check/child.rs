@@ -14,7 +14,7 @@ use super::{Check, Item, data, instance, log_counter, plan, resuming, training};
 use crate::bridge::HOST;
 use crate::library::{Catalog, Loaded, ScanOptions, SearchOrigin, SearchPath, Sha256, load};
 use crate::supervisor::worker::{self, Patience};
-use crate::surroundings::{Surroundings, process};
+use crate::surroundings::{Surroundings, float, process};
 
 /// Longest and shortest time limit of one call of a plugin.
 const CALL_LIMIT: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(5));
@@ -122,6 +122,10 @@ impl Changed {
     /// Restores the surroundings after a check, and adds what differed.
     fn add(&mut self, surroundings: &Surroundings) {
         self.changes.extend(surroundings.restore().iter().map(ToString::to_string));
+        let of_calls = float::take_restored().into_iter();
+        self.changes.extend(
+            of_calls.map(|change| format!("a call changed the floating-point control ({change})")),
+        );
         let now = processes();
         if now.difference(&self.processes).next().is_some() {
             self.changes.push("a process was started and left behind".to_owned());

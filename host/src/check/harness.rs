@@ -467,7 +467,12 @@ impl Harness {
                     push(&mut run["callback"], named)
                 }
             }
-            Kind::Logger => run["logger"] = json!([named]),
+            Kind::Logger => {
+                // In a run a logger that fails is left out; a check has to see the failure.
+                let mut logger = named;
+                logger["on-error"] = json!("stop");
+                run["logger"] = json!([logger]);
+            }
             Kind::Metric => replace(
                 &mut run["callback"],
                 "metrics",

@@ -18,7 +18,7 @@ use super::runtime::Runtime;
 use super::span::Span;
 use crate::breadcrumb::{self, Activity, CallGuard};
 use crate::calls::{CallError, EventRound};
-use crate::surroundings::float::Control;
+use crate::surroundings::float::{self, Control};
 use crate::surroundings::{self, process};
 use crate::tensor::{Mode, Recording};
 
@@ -68,9 +68,7 @@ impl Runtime {
         if process::is_copy() {
             surroundings::end_copy(&whose);
         }
-        let now = Control::read();
-        Control::STANDARD.write();
-        let change = now.difference(Control::STANDARD);
+        let change = float::restore_standard();
         if !self.reported_float_control.replace(true) {
             log::warn!(
                 "{whose}: the floating-point control was changed ({change}); restored, and not reported again in this run"

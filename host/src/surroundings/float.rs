@@ -1,5 +1,7 @@
 //! Floating-point control: rounding mode, flush-to-zero, exception masks of the calling thread.
 
+use std::sync::{Mutex, PoisonError};
+
 /// The control words of the calling thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Control {
@@ -66,6 +68,28 @@ impl Control {
         }
         parts.join(", ")
     }
+}
+
+/// Differences that [`restore_standard`] found and that were not taken yet.
+static RESTORED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// Most of them that are kept.
+const MOST_RESTORED: usize = 16;
+
+/// Restores the standard control word after a call that changed it, and returns what differed.
+#[cold]
+pub fn restore_standard() -> String {
+    let difference = Control::read().difference(Control::STANDARD);
+    Control::STANDARD.write();
+    let mut restored = RESTORED.lock().unwrap_or_else(PoisonError::into_inner);
+    if restored.len() < MOST_RESTORED {
+        restored.push(difference.clone());
+    }
+    difference
+}
+
+/// Takes what [`restore_standard`] found since the last call, for a check of a plugin.
+pub fn take_restored() -> Vec<String> {
+    std::mem::take(&mut RESTORED.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 #[cfg(target_arch = "x86_64")]
