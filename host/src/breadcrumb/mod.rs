@@ -3,7 +3,7 @@
 //! The caller of a plugin writes them with a few stores into memory that it shares with the
 //! [`supervisor`](crate::supervisor), which reads them when the process ends by a signal, exits, or
 //! does not return from a call. In a process without a supervisor the memory is private and not
-//! read. [`Activity`] says what a call is for, [`write`] records the names behind the numbers.
+//! read. [`Activity`] says what a call is for, `write` records the names behind the numbers.
 
 mod activity;
 mod guard;

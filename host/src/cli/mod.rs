@@ -8,7 +8,7 @@
 //! screens follow from it. To add a command:
 //!
 //! 1. write `NAME.rs` with `Arguments` and `run`,
-//! 2. add it here: `mod NAME;` and an entry in [`commands!`],
+//! 2. add it here: `mod NAME;` and an entry in `commands!`,
 //! 3. bless the help screens: `INSTA_UPDATE=always cargo test -p fluxbay-tests --test command_line`
 //!    (changes `tests/command_line/screens/help.snap`).
 //!

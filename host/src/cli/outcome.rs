@@ -52,7 +52,7 @@ impl Exit {
 
 /// Why a command failed.
 ///
-/// Commands return it; only [`Failure::report`] prints it.
+/// Commands return it; only `Failure::report` prints it.
 #[derive(Debug)]
 pub struct Failure {
     exit: Exit,

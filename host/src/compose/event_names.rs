@@ -39,7 +39,7 @@ impl EventNames {
         }
     }
 
-    /// All numbers in ascending order: those of [`column`] 0, 1, and so on.
+    /// All numbers in ascending order: those of `column` 0, 1, and so on.
     pub fn numbers(&self) -> impl Iterator<Item = u32> {
         (0..event::STANDARD).chain((event::CUSTOM..).take(self.custom.len()))
     }

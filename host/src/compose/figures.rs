@@ -1,7 +1,7 @@
 //! Figures of a run: the numbers that instances report at the end of an epoch, such as
 //! `validation/accuracy`, and the instances and settings that rank by one.
 //!
-//! [`resolve`] finds the phase and direction of every watched figure before the first step, or
+//! `resolve` finds the phase and direction of every watched figure before the first step, or
 //! reports that there is no such figure.
 
 use super::member::Member;

@@ -1,7 +1,7 @@
 //! Regular files: opening them without blocking, and what identifies their contents.
 //!
 //! [`Sha256`] is the hash of the bytes, [`FileId`] identifies one state of a file without reading
-//! it, [`Ownership`] says who may write to it. [`replace`] writes a file atomically.
+//! it, [`Ownership`] says who may write to it. `replace` writes a file atomically.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read as _, Seek as _, Write as _};

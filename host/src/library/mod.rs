@@ -13,7 +13,7 @@
 //!    refers to. Commands that only show plugins end here.
 //! 5. [`store`]: the bytes are copied to a file named by their hash; the result is [`Stored`].
 //! 6. [`probe`]: a child process loads the copy under limits. Its result is saved.
-//! 7. [`load`]: the copy is opened in this process, its tables are checked, `init` is called; the
+//! 7. `load`: the copy is opened in this process, its tables are checked, `init` is called; the
 //!    result is [`Loaded`]. [`plugin_loader`] does steps 5 to 7 for several plugins.
 //! 8. The learner creates instances of its components. A library stays loaded until the process
 //!    ends.

@@ -2,7 +2,7 @@
 //!
 //! [`page`] reads the folders that a run leaves behind, also while the run still trains, and never
 //! writes to them. The page holds its data, its script and the plotting library (uPlot, MIT licence), and
-//! requests nothing. Curves are thinned while they are read ([`curves`]), so the size of the page does
+//! requests nothing. Curves are thinned while they are read (`curves`), so the size of the page does
 //! not depend on the length of a run.
 
 mod configuration;

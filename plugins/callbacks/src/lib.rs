@@ -1,8 +1,8 @@
 //! The standard callbacks, one module each. The `plugin!` table below registers them with their
 //! summary, the events that they handle and the state paths that they access.
 //!
-//! A callback is a [`Component`](fluxbay_plugin::Component) that implements
-//! [`Callback`](fluxbay_plugin::Callback). The host creates it from the run file, orders all
+//! A callback is a `Component` that implements
+//! `Callback`. The host creates it from the run file, orders all
 //! callbacks by their access to the state, and calls `on` for each event in the table. A callback
 //! never calls another one; callbacks exchange values through the state (`cbstate.*`).
 //!
