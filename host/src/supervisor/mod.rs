@@ -14,7 +14,7 @@ mod report;
 mod watch;
 pub mod worker;
 
-pub use watch::{Ended, Supervised, supervise};
+pub use watch::{Ended, SAME_SIGNAL, Supervised, supervise};
 
 /// Environment variable that turns supervision off if set to `off`, for debuggers.
 pub const VARIABLE: &str = "FLUXBAY_SUPERVISOR";

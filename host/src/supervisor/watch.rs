@@ -28,8 +28,9 @@ use crate::record::{RunState, STATE, Status, checkpoint, file};
 const TICK: Duration = Duration::from_millis(100);
 /// Time that a worker may take to exit once it is done.
 const FAREWELL: Duration = Duration::from_secs(10);
-/// Time within which signals count as one.
-const SAME_SIGNAL: Duration = Duration::from_millis(100);
+/// Signals within this time count as one: a terminal signals every process of the group, and
+/// supervisors such as this one, or `timeout`, then forward the signal.
+pub const SAME_SIGNAL: Duration = Duration::from_millis(100);
 /// Time that a worker has to end after the second signal.
 const SECOND_SIGNAL: Duration = Duration::from_secs(2);
 /// Time after which a stopped worker is reported.
@@ -83,13 +84,17 @@ pub fn supervise() -> io::Result<Ended> {
 }
 
 /// Forwards signals to the worker until the list of signals is closed. A worker that is still there
-/// [`SECOND_SIGNAL`] after the second signal is ended: plugins can make it ignore signals. Returns the
+/// [`SECOND_SIGNAL`] after the second SIGINT or SIGTERM is ended: plugins can make it ignore signals. Returns the
 /// signal that it was ended for.
 fn forward(signals: &mut Signals, worker: &Arc<Worker>) -> Option<i32> {
     let forced = Arc::new(AtomicI32::new(0));
     let mut first: Option<Instant> = None;
     for signal in signals.forever() {
         worker.send(signal);
+        // The others can ask to save and continue, as often as a scheduler likes.
+        if !matches!(signal, SIGINT | SIGTERM) {
+            continue;
+        }
         // A terminal and a parent process may both send one: that counts as one.
         let is_second = first.get_or_insert_with(Instant::now).elapsed() > SAME_SIGNAL;
         if is_second && forced.load(Relaxed) == 0 {

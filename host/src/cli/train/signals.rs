@@ -2,12 +2,7 @@
 //! step, a second one ends the process immediately. SIGUSR1, or those of `--save-on`, save and
 //! continue.
 
-use std::{
-    io,
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{io, sync::Arc, thread, time::Instant};
 
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2},
@@ -22,10 +17,6 @@ use crate::{
     learner::{Interrupt, TIME_IS_UP},
     supervisor,
 };
-
-/// Signals within this time count as one: a terminal signals every process of the group, and
-/// supervisors such as this program's own, or `timeout`, then forward the signal.
-const SAME_SIGNAL: Duration = Duration::from_millis(100);
 
 /// A signal that schedulers send, for `--save-on`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -80,7 +71,7 @@ pub(super) fn listen(
                 screen.print(&format!("{}: saving after this step", name(number)));
                 continue;
             }
-            if first.is_some_and(|first| first.elapsed() < SAME_SIGNAL) {
+            if first.is_some_and(|first| first.elapsed() < supervisor::SAME_SIGNAL) {
                 continue;
             }
             first.get_or_insert_with(Instant::now);
