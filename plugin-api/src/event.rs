@@ -49,26 +49,44 @@ impl EventKind {
     }
 }
 
-/// What a phase is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a phase is for; decides its mode and its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PhaseKind {
-    /// Updates parameters.
+    /// Updates parameters; reads the split `training`.
     Training,
-    /// Measures; parameters do not change.
+    /// Measures, and parameters do not change; reads the split `validation`.
     Validation,
-    /// Anything else.
+    /// Anything else; reads no data by default.
     Other,
 }
 
 impl PhaseKind {
+    /// All kinds, with number and name.
+    const ALL: [(PhaseKind, u32, &'static str); 3] = [
+        (PhaseKind::Training, phase_kind::TRAINING, "training"),
+        (PhaseKind::Validation, phase_kind::VALIDATION, "validation"),
+        (PhaseKind::Other, phase_kind::OTHER, "other"),
+    ];
+
+    /// The number in the contract.
+    pub fn number(self) -> u32 {
+        PhaseKind::ALL[self as usize].1
+    }
+
+    /// The name in manifests and files: `training`, `validation`, `other`.
+    pub fn name(self) -> &'static str {
+        PhaseKind::ALL[self as usize].2
+    }
+
+    /// The kind called `name` in a manifest; an empty name is [`PhaseKind::Other`].
+    pub fn named(name: &str) -> Option<PhaseKind> {
+        let name = if name.is_empty() { "other" } else { name };
+        PhaseKind::ALL.iter().find(|kind| kind.2 == name).map(|kind| kind.0)
+    }
+
     /// The kind with this number in the contract; none for "no phase".
     pub(crate) fn from_raw(number: u32) -> Option<PhaseKind> {
-        match number {
-            phase_kind::TRAINING => Some(PhaseKind::Training),
-            phase_kind::VALIDATION => Some(PhaseKind::Validation),
-            phase_kind::OTHER => Some(PhaseKind::Other),
-            _ => None,
-        }
+        PhaseKind::ALL.iter().find(|kind| kind.1 == number).map(|kind| kind.0)
     }
 }
 

@@ -3,6 +3,7 @@
 //! checkpoint is intact.
 
 mod foreign;
+mod random;
 mod returned;
 mod surroundings;
 

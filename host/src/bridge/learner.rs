@@ -75,7 +75,7 @@ unsafe extern "C" fn phase_kind(index: u32, kind: *mut u32) -> i32 {
         let phase = phases.get(index as usize).ok_or_else(|| {
             format!("there is no phase number {index}; this run has {}", phases.len())
         })?;
-        kind.put(phase.kind.code());
+        kind.put(phase.kind.number());
         Ok(())
     })
 }

@@ -6,31 +6,10 @@
 
 use super::member::Member;
 use super::problem::Problem;
+pub use super::watched::{Reported, Watched, Watcher};
 use crate::library::Kind;
 use crate::record::{Better, Directions};
 use crate::run_file::Place;
-
-/// A figure that an instance reports.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reported {
-    /// Id or kind of the phase; empty for every phase.
-    pub phase: String,
-    /// Its name, such as `loss`.
-    pub name: String,
-    /// Which values are better, if that is known.
-    pub better: Option<Better>,
-}
-
-/// A figure that an instance or a setting ranks by.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Watched {
-    /// Name of the figure.
-    pub metric: String,
-    /// Id or kind of the phase; empty for the phase that reports it, validation before training.
-    pub phase: String,
-    /// Which values are better; none for the direction that is declared.
-    pub better: Option<Better>,
-}
 
 /// The figure that `[checkpoints]` ranks by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,15 +18,6 @@ pub struct Ranking {
     pub watched: Watched,
     /// Where the run file sets it.
     pub place: Option<Place>,
-}
-
-/// What watches a figure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Watcher {
-    /// A member, by its index.
-    Member(usize),
-    /// The setting `checkpoints.metric`.
-    Checkpoints(Option<Place>),
 }
 
 /// A figure of a phase.

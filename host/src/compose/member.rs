@@ -4,7 +4,7 @@ use std::fmt;
 
 pub use fluxbay_plugin::Resolution;
 
-use super::figures::{Reported, Watched};
+use super::watched::{Reported, Watched};
 use crate::library::Kind;
 use crate::run_file::Place;
 

@@ -10,7 +10,7 @@
 //!
 //! - `member`, `from_manifests`: what is known of each instance.
 //! - `needs`, `figures`, `conflicts`, `order`: the rules; `problem`: what they can report.
-//! - `graph`, `reason`, `dispatch`, `paths`: their data.
+//! - `graph`, `reason`, `dispatch`, `paths`, `watched`: their data.
 //! - `overview`: the composition as data; `listing` and `draw` print it.
 
 #![forbid(unsafe_code)]
@@ -30,6 +30,7 @@ pub mod overview;
 pub mod paths;
 mod problem;
 mod reason;
+mod watched;
 
 #[cfg(test)]
 mod tests;

@@ -2,10 +2,10 @@
 
 use fluxbay_plugin::abi::event;
 
-use super::figures::Watcher;
 use super::graph::Edge;
 use super::member::{Member, Resolution};
 use super::paths::PROVIDED;
+use super::watched::Watcher;
 use crate::run_file::{Diagnostic, Diagnostics, Place, Sources, nearest};
 
 /// Access to a state path.

@@ -57,7 +57,7 @@ impl Runtime {
         let size = phase.split.as_deref().and_then(|split| self.data.split(split));
         self.position.change(|at| {
             at.phase = index as u32;
-            at.phase_kind = phase.kind.code();
+            at.phase_kind = phase.kind.number();
             at.epoch = epoch;
             at.step = 0;
             at.total_steps = phase.total_steps.get();

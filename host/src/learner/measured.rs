@@ -9,18 +9,15 @@ use std::cell::{Cell, RefCell};
 
 use candle_core::Tensor;
 
-use super::control::Flow;
-use super::ports::PhaseKind;
-use super::runtime::Runtime;
-
 /// What is known of the measured model.
 #[derive(Debug, Default)]
 pub(crate) struct Measured {
     /// Number of times that a callback has set a parameter.
-    writes: Cell<u64>,
+    pub(super) writes: Cell<u64>,
     /// The same at the begin of the epoch that is open.
     writes_at_begin: Cell<u64>,
-    model: RefCell<Option<MeasuredModel>>,
+    /// The copy of the last measured model.
+    pub(super) model: RefCell<Option<MeasuredModel>>,
 }
 
 /// A copy of the parameters that a phase measured.
@@ -30,8 +27,8 @@ pub struct MeasuredModel {
     pub phase: String,
     /// The parameters, as `MODEL.PATH`.
     pub parameters: Vec<(String, Tensor)>,
-    updates: u64,
-    writes: u64,
+    pub(super) updates: u64,
+    pub(super) writes: u64,
 }
 
 impl MeasuredModel {
@@ -69,49 +66,5 @@ impl Measured {
     /// Whether parameters were set in the epoch that is open.
     pub(super) fn were_set(&self) -> bool {
         self.writes.get() != self.writes_at_begin.get()
-    }
-}
-
-impl Runtime {
-    /// Updates of all parameters by optimizers since the run began: changes whenever the trained
-    /// model does.
-    pub(super) fn model_updates(&self) -> u64 {
-        let models = self.roles.get().map(|roles| roles.models.iter()).into_iter().flatten();
-        let optimizers = models.filter_map(|model| model.optimizer.as_ref());
-        let updates = |optimizer: &super::OptimizerSlot| -> u64 {
-            optimizer.tracked().iter().map(|tracked| tracked.updates.get()).sum()
-        };
-        optimizers.map(updates).sum()
-    }
-
-    /// The last value of the epoch metric `PHASE/NAME`, if it measured the present model.
-    pub fn measured_metric(&self, metric: &str) -> Option<f64> {
-        self.metrics.borrow().of_model(metric, self.model_updates())
-    }
-
-    /// Copies the parameters at the end of an epoch that measured others than the trained ones.
-    pub(super) fn capture_measured(&self) -> Flow {
-        let kind = self.with_at(|at| at.kind);
-        if kind == Some(PhaseKind::Training) || !self.measured.were_set() {
-            return Ok(());
-        }
-        let model = MeasuredModel {
-            phase: self.with_at(|at| at.phase.to_owned()),
-            parameters: self.parameter_copies()?,
-            updates: self.model_updates(),
-            writes: self.measured.writes.get(),
-        };
-        *self.measured.model.borrow_mut() = Some(model);
-        Ok(())
-    }
-
-    /// The model that was measured last, if it was trained to the present state and differs from
-    /// the present parameters.
-    pub(super) fn measured_model(&self) -> Option<MeasuredModel> {
-        let model = self.measured.model.borrow();
-        let is_present = |model: &&MeasuredModel| {
-            model.updates == self.model_updates() && model.writes != self.measured.writes.get()
-        };
-        model.as_ref().filter(is_present).cloned()
     }
 }

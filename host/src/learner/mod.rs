@@ -22,6 +22,7 @@ mod fit;
 pub mod instance;
 mod interrupt;
 mod measured;
+mod measuring;
 mod members;
 mod metrics;
 mod mode;

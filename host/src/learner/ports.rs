@@ -7,52 +7,11 @@
 use std::sync::Arc;
 
 use candle_core::{CpuStorage, Tensor};
-use fluxbay_plugin::abi::event::phase_kind;
+pub use fluxbay_plugin::PhaseKind;
 use serde::{Deserialize, Serialize};
 
 pub use crate::calls::DataField;
 use crate::tensor::{Engine, Idle};
-
-/// What a phase is for; decides its mode and its data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum PhaseKind {
-    /// Updates parameters; reads the split `training`.
-    Training,
-    /// Measures; reads the split `validation`.
-    Validation,
-    /// Anything else; reads no data by default.
-    Other,
-}
-
-impl PhaseKind {
-    /// The contract's number.
-    pub fn code(self) -> u32 {
-        match self {
-            PhaseKind::Training => phase_kind::TRAINING,
-            PhaseKind::Validation => phase_kind::VALIDATION,
-            PhaseKind::Other => phase_kind::OTHER,
-        }
-    }
-
-    /// The name in manifests and files: `training`, `validation`, `other`.
-    pub fn name(self) -> &'static str {
-        match self {
-            PhaseKind::Training => "training",
-            PhaseKind::Validation => "validation",
-            PhaseKind::Other => "other",
-        }
-    }
-
-    /// The kind called `name` in a manifest; an empty name is [`PhaseKind::Other`].
-    pub fn named(name: &str) -> Option<PhaseKind> {
-        match name {
-            "training" => Some(PhaseKind::Training),
-            "validation" => Some(PhaseKind::Validation),
-            "other" | "" => Some(PhaseKind::Other),
-            _ => None,
-        }
-    }
-}
 
 /// The position of a run when something is recorded.
 #[derive(Clone, Copy, Debug)]
