@@ -39,6 +39,8 @@ struct fluxbay_buffer;
 struct fluxbay_dataset_table;
 struct fluxbay_dataset_state_row;
 struct fluxbay_dataset_state_rows;
+struct fluxbay_dataset_inputs_row;
+struct fluxbay_dataset_inputs_rows;
 struct fluxbay_tensor_info;
 struct fluxbay_view;
 struct fluxbay_init;
@@ -443,6 +445,45 @@ struct fluxbay_dataset_state_rows {
     uint64_t size;
     /* First row. */
     const struct fluxbay_dataset_state_row *first;
+    /* Number of rows, each for another component. */
+    size_t count;
+};
+
+/* Id of the plugin extension that holds `struct fluxbay_dataset_inputs_rows`. */
+#define FLUXBAY_DATASET_INPUTS_EXTENSION "fluxbay.dataset-inputs/1"
+
+/* Addition to a data set that reads files to predict from: samples without targets, one piece of
+   the files after the other, with constant memory. */
+struct fluxbay_dataset_inputs_row {
+    /* `DATASET`. */
+    uint32_t kind;
+    /* 0. */
+    uint32_t reserved;
+    /* Name of the component. */
+    struct fluxbay_text component;
+    /* Begins to read `count` files in this order, in place of those of the configuration. Called
+       instead of `open` and `prepare`, after `create` and `restore`, and again for other files.
+       The fields are then those of training; there is no split. `[training]` */
+    int32_t (*begin)(fluxbay_instance self, const struct fluxbay_text *paths, size_t count);
+    /* Reads the next samples, at most `most`; `count` 0 means that there are no more. They are
+       the samples of split 0 that `fill` writes, by their index from 0, until the next `read`.
+       Where a file has no targets, their fields are 0. `[training]` */
+    int32_t (*read)(fluxbay_instance self, size_t most, size_t *count);
+    /* What identifies sample `index` of the last `read` to the user, such as its line or file
+       name. Valid until the next call of this instance. `[training]` */
+    int32_t (*key)(fluxbay_instance self, size_t index, struct fluxbay_text *key);
+    /* Name of class `class` of field `field`; empty if it has none. Also called after `open`.
+       Valid until the next call of this instance. `[training]` */
+    int32_t (*class_name)(fluxbay_instance self, size_t field, uint64_t class,
+        struct fluxbay_text *name);
+};
+
+/* The rows of a plugin: what its `extension` returns for `FLUXBAY_DATASET_INPUTS_EXTENSION`. */
+struct fluxbay_dataset_inputs_rows {
+    /* Size of a row in bytes, as the plugin was built. */
+    uint64_t size;
+    /* First row. */
+    const struct fluxbay_dataset_inputs_row *first;
     /* Number of rows, each for another component. */
     size_t count;
 };

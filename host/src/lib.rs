@@ -34,7 +34,7 @@
 //! | layer | folders |
 //! |---|---|
 //! | commands | `cli` |
-//! | uses of a run | `check`, `durable`, `session` |
+//! | uses of a run | `check`, `durable`, `predict`, `bundle`, `session` |
 //! | the loop | `supervisor`, `record`, `bridge`, `loader`, `display`, `learner` |
 //! | descriptions | `compose`, `run_file` |
 //! | plugins | `library`, `calls`, `breadcrumb` |
@@ -47,6 +47,7 @@
 
 pub mod breadcrumb;
 pub mod bridge;
+pub mod bundle;
 pub mod calls;
 pub mod check;
 pub mod cli;
@@ -56,12 +57,15 @@ pub mod durable;
 pub mod learner;
 pub mod library;
 pub mod loader;
+pub mod predict;
 pub mod record;
 pub mod report;
 pub mod run_file;
 pub mod session;
 pub mod supervisor;
 pub mod surroundings;
+
+pub use predict::Predictor;
 
 /// Tensors of a run: handles, operations with gradients, parameters, random numbers. A separate
 /// crate, so that the host compiles without recompiling the kernels.

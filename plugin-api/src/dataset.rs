@@ -1,5 +1,7 @@
 //! Data sets.
 
+use std::path::PathBuf;
+
 use crate::{
     Component, Error, Result,
     abi::dataset::{BufferRaw, FieldSpec},
@@ -106,6 +108,46 @@ pub trait Dataset: Component + Send + Sync {
     fn restore(&mut self, version: u32, bytes: &[u8]) -> Result<()> {
         let _ = (version, bytes);
         Err(Error::new("this data set has `learns: true` in `plugin!`, but no function `restore`"))
+    }
+
+    /// Begins to read files to predict from, in this order, in place of those of the configuration.
+    /// Called instead of `open` and `prepare`, after `restore`, and again for other files, if
+    /// `plugin!` has `predicts: true`. `fields` then returns what it returned in training.
+    /// `[training thread]`
+    ///
+    /// # Errors
+    /// Nothing is predicted. Name the file, and what it lacks.
+    fn open_inputs(&mut self, files: &[PathBuf]) -> Result<()> {
+        let _ = files;
+        Err(Error::new(
+            "this data set has `predicts: true` in `plugin!`, but no function `open_inputs`",
+        ))
+    }
+
+    /// Reads the next samples of the files, at most `most`, and returns their number; 0 at the end.
+    /// `fill` then writes these samples, as split 0 with indices from 0. Targets that the files do
+    /// not have are 0. `[training thread]`
+    ///
+    /// # Errors
+    /// Nothing more is predicted. Name the file and the line.
+    fn read_inputs(&mut self, most: usize) -> Result<usize> {
+        let _ = most;
+        Err(Error::new(
+            "this data set has `predicts: true` in `plugin!`, but no function `read_inputs`",
+        ))
+    }
+
+    /// What identifies sample `index` of the last `read_inputs` to the user: its line, its file.
+    /// `[training thread]`
+    fn input_key(&self, index: usize) -> String {
+        index.to_string()
+    }
+
+    /// Name of a class of a field, if it has one: the word that labels it in the training data.
+    /// Called after `open` or `open_inputs`, if `plugin!` has `predicts: true`. `[training thread]`
+    fn class_name(&self, field: usize, class: usize) -> Option<String> {
+        let _ = (field, class);
+        None
     }
 }
 

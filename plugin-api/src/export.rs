@@ -22,6 +22,7 @@
 /// | `phase_kind` | of a phase: `"training"`, `"validation"` or `"other"` |
 /// | `targets` | of a loss: the targets that it takes, of `"classes"` (whole numbers), `"probabilities"` (a row per sample) and `"numbers"`; the host compares them with the data before training |
 /// | `learns` | of a data set: `true` if it keeps what it learns, see [`learns!`](crate::learns!) |
+/// | `predicts` | of a data set: `true` if it reads files without targets, see [`Dataset::open_inputs`](crate::Dataset::open_inputs) |
 /// | `state_version` | version of the saved state, 1 by default; raise it when the format changes |
 ///
 /// ```
@@ -132,7 +133,23 @@ macro_rules! plugin {
                 &ROWS
             };
 
-            static EXTENSIONS: private::Extensions = private::Extensions::new(METRICS, DATASET_STATES);
+            static DATASET_INPUTS: &[$crate::abi::dataset::DatasetInputsRow] = {
+                const ALL: &[Option<$crate::abi::dataset::DatasetInputsRow>] = &{
+                    let mut index = 0;
+                    [ $( {
+                        let predicts = COMPONENTS[index].get_predicts();
+                        index += 1;
+                        let _ = index;
+                        if predicts { $crate::__dataset_inputs_row!($kind: $type, $name) } else { None }
+                    } ),+ ]
+                };
+                const ROWS: [$crate::abi::dataset::DatasetInputsRow; private::count(ALL)] =
+                    private::rows(ALL);
+                &ROWS
+            };
+
+            static EXTENSIONS: private::Extensions =
+                private::Extensions::new(METRICS, DATASET_STATES, DATASET_INPUTS);
 
             unsafe extern "C" fn extension(id: $crate::abi::text::Text) -> *const () {
                 private::extension(&EXTENSIONS, id)

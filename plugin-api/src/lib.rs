@@ -146,6 +146,8 @@ pub use serde_json;
 mod pages {
     #[doc = include_str!("../../docs/writing-plugins.md")]
     struct Guide;
+    #[doc = include_str!("../../docs/using-a-model.md")]
+    struct Using;
     #[doc = include_str!("../../README.md")]
     struct Readme;
 }

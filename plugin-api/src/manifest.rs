@@ -49,6 +49,7 @@ pub struct ComponentManifest {
     targets: &'static [&'static str],
     state_version: u32,
     learns: bool,
+    predicts: bool,
 }
 
 macro_rules! lists {
@@ -83,6 +84,7 @@ impl ComponentManifest {
             targets: &[],
             state_version: 1,
             learns: false,
+            predicts: false,
         }
     }
 
@@ -149,6 +151,19 @@ impl ComponentManifest {
         self.learns
     }
 
+    /// Whether a data set reads files without targets, see
+    /// [`Dataset::open_inputs`](crate::Dataset::open_inputs). Not written into the manifest: the host
+    /// finds it in the extension `fluxbay.dataset-inputs/1`.
+    pub const fn predicts(mut self, predicts: &bool) -> Self {
+        self.predicts = *predicts;
+        self
+    }
+
+    /// Whether it reads files without targets.
+    pub const fn get_predicts(&self) -> bool {
+        self.predicts
+    }
+
     /// Panics, at compile time, where a line is missing that the host requires.
     #[doc(hidden)]
     pub const fn checked(self) -> Self {
@@ -159,6 +174,9 @@ impl ComponentManifest {
             panic!(
                 "only data sets have a line `learns`; other components save state with `state!`"
             );
+        }
+        if self.predicts && !equal(self.kind, "dataset") {
+            panic!("only data sets have a line `predicts`");
         }
         let mut index = 0;
         while index < self.targets.len() {

@@ -20,9 +20,10 @@ use fluxbay_plugin::abi::{
 };
 
 /// The tables of extensions, which the root module does not reach.
-const EXTENSIONS: [&TypeLayout; 5] = [
+const EXTENSIONS: [&TypeLayout; 6] = [
     <metric::MetricRows as StableAbi>::LAYOUT,
     <dataset::DatasetStateRows as StableAbi>::LAYOUT,
+    <dataset::DatasetInputsRows as StableAbi>::LAYOUT,
     <figures::FiguresTable as StableAbi>::LAYOUT,
     <anomaly::AnomalyTable as StableAbi>::LAYOUT,
     <anomaly::AnomalyRaw as StableAbi>::LAYOUT,
@@ -91,7 +92,7 @@ fn numbers() -> String {
         logger::record::SCALAR, logger::record::TEXT, logger::record::HISTOGRAM, logger::record::IMAGE, logger::record::HYPER_PARAMETERS,
         logger::scope::STEP, logger::scope::EPOCH,
         metric::METRIC_EXTENSION, metric::direction::UNKNOWN, metric::direction::LOWER, metric::direction::HIGHER,
-        dataset::DATASET_STATE_EXTENSION, figures::FIGURES_EXTENSION,
+        dataset::DATASET_STATE_EXTENSION, dataset::DATASET_INPUTS_EXTENSION, figures::FIGURES_EXTENSION,
         anomaly::ANOMALY_EXTENSION, anomaly::detect::NAN, anomaly::detect::INFINITE,
         tensor::MAX_RANK, tensor::init::CONSTANT, tensor::init::UNIFORM, tensor::init::NORMAL,
         activation::NONE, activation::RELU, activation::GELU, activation::GELU_ERF, activation::SILU, activation::SIGMOID, activation::TANH,
@@ -162,6 +163,7 @@ fn the_table_of_every_kind_is_part_of_the_checked_layout() {
         "ChildTable",
         "MetricRows",
         "DatasetStateRows",
+        "DatasetInputsRows",
         "FiguresTable",
         "AnomalyTable",
         "AnomalyRaw",

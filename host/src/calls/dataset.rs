@@ -41,11 +41,10 @@ impl OpenDataset {
         let raw = instance.raw;
         // SAFETY: `raw` belongs to the table's component.
         check(unsafe { (table.open)(raw) })?;
+        let fields = fields(table, raw)?;
         // SAFETY: as above.
-        let counts = unsafe { ((table.field_count)(raw), (table.split_count)(raw)) };
-        let fields = (0..accepted(counts.0, "fields")?).map(|index| field(table, raw, index));
-        let fields = fields.collect::<CallResult<Vec<_>>>()?;
-        let splits = (0..accepted(counts.1, "splits")?).map(|index| {
+        let count = unsafe { (table.split_count)(raw) };
+        let splits = (0..accepted(count, "splits")?).map(|index| {
             let mut spec = SplitSpec { name: Text::EMPTY, samples: 0 };
             // SAFETY: as above; the place is lent for the call.
             check(unsafe { (table.split)(raw, index, &mut spec) })?;
@@ -54,6 +53,16 @@ impl OpenDataset {
         });
         let splits = splits.collect::<CallResult<Vec<_>>>()?;
         Ok(OpenDataset { instance, table, fields, splits })
+    }
+
+    /// The data set within a call into `instance` that reads files to predict from: its fields, and
+    /// one split for the samples that it read last.
+    pub fn of_inputs(instance: Arc<PluginInstance>) -> CallResult<OpenDataset> {
+        let Table::Dataset(table) = instance.table else {
+            return Err(instance.wrong_kind("data set"));
+        };
+        let fields = fields(table, instance.raw)?;
+        Ok(OpenDataset { instance, table, fields, splits: vec![("inputs".to_owned(), 0)] })
     }
 
     /// States which samples are for training. Called on the training thread.
@@ -101,6 +110,13 @@ fn accepted(count: usize, what: &str) -> CallResult<usize> {
     } else {
         Ok(count)
     }
+}
+
+/// The fields that an opened data set states.
+fn fields(table: &DatasetTable, raw: entry::Instance) -> CallResult<Vec<DataField>> {
+    // SAFETY: `raw` belongs to the table's component.
+    let count = unsafe { (table.field_count)(raw) };
+    (0..accepted(count, "fields")?).map(|index| field(table, raw, index)).collect()
 }
 
 fn field(table: &DatasetTable, raw: entry::Instance, index: usize) -> CallResult<DataField> {

@@ -1,5 +1,8 @@
 //! Functions of a component beyond contract 1.0, for components that have them.
 
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+
 use fluxbay_plugin::abi::{metric::direction, text::Text};
 
 use super::error::{CallError, CallResult, check};
@@ -47,4 +50,53 @@ impl Call<'_> {
         // SAFETY: `raw` belongs to the row's component; the bytes are lent for the call.
         check(unsafe { (row.restore)(self.0.raw, version, Text::bytes(bytes)) })
     }
+
+    /// Lets the data set read files to predict from. Only after its state was restored.
+    pub fn dataset_begin_inputs(self, files: &[PathBuf]) -> CallResult {
+        let Some(row) = self.0.rows.dataset_inputs else { return Err(reads_no_inputs()) };
+        let paths: Vec<Text> =
+            files.iter().map(|file| Text::bytes(file.as_os_str().as_bytes())).collect();
+        // SAFETY: `raw` belongs to the row's component; the paths are lent for the call.
+        check(unsafe { (row.begin)(self.0.raw, paths.as_ptr(), paths.len()) })
+    }
+
+    /// Lets the data set read the next samples of the files, at most `most`; returns their number.
+    pub fn dataset_read_inputs(self, most: usize) -> CallResult<usize> {
+        let Some(row) = self.0.rows.dataset_inputs else { return Err(reads_no_inputs()) };
+        let mut count = 0;
+        // SAFETY: `raw` belongs to the row's component; the place is lent for the call.
+        check(unsafe { (row.read)(self.0.raw, most, &mut count) })?;
+        if count > most {
+            return Err(CallError::new(format!(
+                "it read {count} samples where it was asked for at most {most}"
+            )));
+        }
+        Ok(count)
+    }
+
+    /// What identifies sample `index` of those that were read last.
+    pub fn dataset_input_key(self, index: usize) -> CallResult<String> {
+        let Some(row) = self.0.rows.dataset_inputs else { return Err(reads_no_inputs()) };
+        let mut key = Text::EMPTY;
+        // SAFETY: `raw` belongs to the row's component; the place is lent for the call.
+        check(unsafe { (row.key)(self.0.raw, index, &mut key) })?;
+        // SAFETY: the contract keeps the text valid until the next call of this instance.
+        Ok(unsafe { key.to_text() }.into_owned())
+    }
+
+    /// Name of a class of a field; none if the data set does not name it.
+    pub fn dataset_class_name(self, field: usize, class: u64) -> CallResult<Option<String>> {
+        let Some(row) = self.0.rows.dataset_inputs else { return Ok(None) };
+        let mut name = Text::EMPTY;
+        // SAFETY: `raw` belongs to the row's component; the place is lent for the call.
+        check(unsafe { (row.class_name)(self.0.raw, field, class, &mut name) })?;
+        // SAFETY: the contract keeps the text valid until the next call of this instance.
+        let name = unsafe { name.to_text() }.into_owned();
+        Ok((!name.is_empty()).then_some(name))
+    }
+}
+
+#[cold]
+fn reads_no_inputs() -> CallError {
+    CallError::new("it does not read files to predict from (`predicts: true` in its `plugin!`)")
 }

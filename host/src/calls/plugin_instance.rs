@@ -118,6 +118,11 @@ impl PluginInstance {
         self.rows.dataset_state.is_some()
     }
 
+    /// Whether the data set reads files to predict from.
+    pub fn reads_inputs(&self) -> bool {
+        self.rows.dataset_inputs.is_some()
+    }
+
     /// Whether the phase has an `epoch` function of its own.
     pub fn has_epoch(&self) -> bool {
         matches!(self.table, Table::Phase(PhaseTable { epoch: Some(_), .. }))

@@ -126,6 +126,17 @@ commands! {
     Evaluate(train::evaluate::Arguments), Train, Summary, plugin calls: Yes,
     |arguments, screen| train::evaluate::run(arguments, screen);
 
+    /// Apply the model of a run or bundle to files, or to the run's data.
+    Predict(train::predict::Arguments), Train, Summary, plugin calls: Yes,
+    |arguments, screen| train::predict::run(arguments, screen);
+
+    /// Write the model of a run as a bundle, or as an ONNX file.
+    ///
+    /// A bundle is a folder with all that is needed to apply the model: parameters, configuration,
+    /// what the data set learnt, a model card, and hashes.
+    Export(train::export::Arguments), Train, Summary, plugin calls: Yes,
+    |arguments, screen| train::export::run(arguments, screen);
+
     /// List runs, show one, compare two, remove some.
     Runs(runs::Arguments), Train, Summary, plugin calls: No,
     |arguments, _| runs::run(arguments);
@@ -146,7 +157,7 @@ commands! {
     List(list::Arguments), Look, Summary, plugin calls: No,
     |arguments, _| list::run(arguments);
 
-    /// Describe a component, plugin or file in full.
+    /// Describe a component, plugin, file or bundle in full.
     ///
     /// Runs none of its code.
     Inspect(inspect::Arguments), Look, Summary, plugin calls: No,

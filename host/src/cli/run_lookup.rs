@@ -1,8 +1,10 @@
 //! The arguments that name an existing run.
 
 use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use super::outcome::{Exit, Failure};
+use crate::bundle::is_bundle;
 use crate::library::escape;
 use crate::record::{RunEntry, RunIndex};
 
@@ -30,4 +32,16 @@ pub(super) fn find_in(index: &RunIndex, text: &OsStr) -> Result<RunEntry, Failur
             .ok_or_else(|| format!("{} is not a run folder", escape::path(text.as_ref()))),
     };
     found.map_err(|error| Failure::new(Exit::Configuration, error))
+}
+
+/// The folder of the bundle or run that an argument names.
+///
+/// # Errors
+/// No run matches, or several do.
+pub(super) fn find_model(text: &OsStr) -> Result<PathBuf, Failure> {
+    let path = Path::new(text);
+    if is_bundle(path) {
+        return Ok(path.to_owned());
+    }
+    find(text).map(|run| run.path)
 }

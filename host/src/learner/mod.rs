@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod applying;
 mod assemble;
 mod batches;
 mod blame;
@@ -54,6 +55,7 @@ mod take_snapshot;
 mod tests;
 mod values;
 
+pub use applying::ModelTrace;
 pub use control::{Ending, FitReport, Flow, Stop, StopKind, StopReason};
 pub use instance::{Components, Declared, Instance, OnError, Prepared, Requested, ResolvedFigure};
 pub use interrupt::{Interrupt, TIME_IS_UP};

@@ -345,17 +345,44 @@ impl Plan {
     ) -> Result<DataBatch, LoaderError> {
         let job = self.job(index, verification);
         let columns = finish(&job, partial, helpers)?;
-        let mut fields = Vec::with_capacity(columns.len());
-        for (column, field) in columns.into_iter().zip(self.samples.fields()) {
-            let mut shape = Vec::with_capacity(field.shape.len() + 1);
-            shape.push(job.indices.len());
-            shape.extend_from_slice(&field.shape);
-            let tensor = column.into_tensor(shape).map_err(|error| LoaderError::Tensor {
-                field: field.name.clone(),
-                message: error.to_string(),
-            })?;
-            fields.push(tensor);
-        }
-        Ok(DataBatch { fields, samples: job.indices.len(), index: index as u64 })
+        tensors(&job, columns, index as u64)
     }
+}
+
+/// The batch of filled and verified fields.
+fn tensors(job: &Job<'_>, columns: Vec<Column>, index: u64) -> Result<DataBatch, LoaderError> {
+    let mut fields = Vec::with_capacity(columns.len());
+    for (column, field) in columns.into_iter().zip(job.samples.fields()) {
+        let mut shape = Vec::with_capacity(field.shape.len() + 1);
+        shape.push(job.indices.len());
+        shape.extend_from_slice(&field.shape);
+        let tensor = column.into_tensor(shape).map_err(|error| LoaderError::Tensor {
+            field: field.name.clone(),
+            message: error.to_string(),
+        })?;
+        fields.push(tensor);
+    }
+    Ok(DataBatch { fields, samples: job.indices.len(), index })
+}
+
+/// The first `count` samples of the first split as one batch: those that a data set has read to
+/// predict from.
+///
+/// # Errors
+/// The data set cannot write them, or leaves bytes out.
+pub fn batch_of_first(
+    samples: &dyn Samples,
+    count: usize,
+    helpers: &dyn Helpers,
+) -> Result<DataBatch, LoaderError> {
+    let indices: Vec<u64> = (0..count as u64).collect();
+    let buffers = BufferPool::default();
+    let job = Job {
+        samples,
+        source: 0,
+        indices: &indices,
+        verification: Verification::Tails,
+        buffers: &buffers,
+    };
+    tensors(&job, columns(&job, helpers)?, 0)
 }

@@ -45,11 +45,12 @@ use crate::learner::ports::DataField;
 use crate::run_file::LoaderSettings;
 
 pub use self::{
+    batch::batch_of_first,
     division::Part,
     epoch::{Epoch, Position},
     error::{LoaderError, SampleRange},
     plugin_samples::PluginSamples,
-    ports::element_type,
+    ports::{element_code, element_type},
     samples::{Field, SampleError, Samples, Split},
     summary::{DataSummary, FieldSummary, SplitSummary},
 };

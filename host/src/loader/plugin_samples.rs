@@ -23,7 +23,16 @@ pub struct PluginSamples {
 impl PluginSamples {
     /// Opens the data set within a call into `instance`, and checks its fields.
     pub fn open(instance: Arc<PluginInstance>) -> CallResult<PluginSamples> {
-        let dataset = OpenDataset::open(instance)?;
+        PluginSamples::of(OpenDataset::open(instance)?)
+    }
+
+    /// The samples that a data set reads from files to predict from, within a call into `instance`.
+    /// Its only split holds those that were read last.
+    pub fn of_inputs(instance: Arc<PluginInstance>) -> CallResult<PluginSamples> {
+        PluginSamples::of(OpenDataset::of_inputs(instance)?)
+    }
+
+    fn of(dataset: OpenDataset) -> CallResult<PluginSamples> {
         let memory = memory();
         let field = |stated| field(stated, memory);
         let fields = dataset.fields.iter().map(field).collect::<CallResult<Vec<Field>>>()?;

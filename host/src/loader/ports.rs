@@ -9,7 +9,7 @@ use crate::learner::ports::{
 };
 
 /// The contract's number of an element type that a field can have.
-fn code(dtype: DType) -> Option<u32> {
+pub fn element_code(dtype: DType) -> Option<u32> {
     Some(match dtype {
         DType::U8 => dtype::U8,
         DType::U32 => dtype::U32,
@@ -42,7 +42,7 @@ impl Field {
         let classes = self.classes.map_or(0, u64::from);
         Some(DataField {
             name: self.name.clone(),
-            dtype: code(self.dtype)?,
+            dtype: element_code(self.dtype)?,
             shape: self.shape.clone(),
             classes,
         })

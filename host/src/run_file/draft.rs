@@ -71,6 +71,17 @@ impl Draft {
         removed
     }
 
+    /// Keeps only the models, and the data set if `data` is set: what a trained model is applied with.
+    pub fn keep_models(&mut self, data: bool) {
+        self.instances.retain(|instance| {
+            instance.kind == Kind::Model || data && instance.kind == Kind::Dataset
+        });
+        self.run.default_callbacks = false;
+        self.removed.clear();
+        self.fine_tuning.from.clear();
+        self.fine_tuning.freeze.clear();
+    }
+
     /// Reads run files and overrides. Errors are added to `diagnostics`; the readable rest is
     /// returned nevertheless, so that `resolve` can report its errors too.
     pub fn read(inputs: &Inputs, diagnostics: &mut Diagnostics) -> Draft {

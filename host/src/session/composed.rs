@@ -198,8 +198,26 @@ impl Composed {
     pub fn open_with(self, data: &DataState) -> Result<Session, Diagnostics> {
         let begin = std::time::Instant::now();
         let (loader, saved) = self.open_data(data)?.unzip();
-        let loader = loader.map(Rc::new);
         log::info!("data opened in {:.0?}", begin.elapsed());
+        let loader = loader.map(Rc::new);
+        let source = loader.clone().map(|loader| loader as Rc<dyn Data>);
+        self.assemble(source, loader, saved)
+    }
+
+    /// Builds the models for data of a given form, without opening any: for a model that is applied.
+    ///
+    /// # Errors
+    /// An error of a plugin.
+    pub fn open_for(self, data: Rc<dyn Data>) -> Result<Session, Diagnostics> {
+        self.assemble(Some(data), None, None)
+    }
+
+    fn assemble(
+        self,
+        data: Option<Rc<dyn Data>>,
+        loader: Option<Rc<Loader>>,
+        saved: Option<SavedData>,
+    ) -> Result<Session, Diagnostics> {
         let begin = std::time::Instant::now();
         let order: Vec<Rc<Instance>> = self
             .composition
@@ -208,7 +226,6 @@ impl Composed {
             .iter()
             .filter_map(|&index| self.instances.get(index).cloned())
             .collect();
-        let data = loader.clone().map(|loader| loader as Rc<dyn Data>);
         let assembled = self.roles().and_then(|roles| self.runtime.assemble(roles, order, data));
         match assembled {
             Ok(()) => {

@@ -26,6 +26,7 @@ mod pool;
 mod random;
 mod slots;
 mod tape;
+mod trace;
 mod value;
 
 #[cfg(test)]
@@ -41,4 +42,5 @@ pub use error::{DisplayHandle, Result, TensorError};
 pub use parameters::{Init, Kind, ParameterInfo};
 pub use pool::{Idle, Left};
 pub use random::{RandomState, Words, philox};
+pub use trace::{Traced, TracedResult};
 pub use value::{DeviceArray, Value, host_tensor};

@@ -123,3 +123,59 @@ unsafe impl Sync for DatasetStateRows {}
 unsafe impl Send for DatasetStateRow {}
 // SAFETY: as above.
 unsafe impl Sync for DatasetStateRow {}
+
+/// Id of the plugin extension that holds [`DatasetInputsRows`].
+pub const DATASET_INPUTS_EXTENSION: &str = "fluxbay.dataset-inputs/1";
+
+/// Addition to a data set that reads files to predict from: samples without targets, one piece of the
+/// files after the other, with constant memory.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct DatasetInputsRow {
+    /// [`DATASET`](super::kind::DATASET).
+    pub kind: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Name of the component.
+    pub component: Text,
+    /// Begins to read `count` files in this order, in place of those of the configuration. Called
+    /// instead of `open` and `prepare`, after `create` and `restore`, and again for other files. The
+    /// fields are then those of training; there is no split. `[training]`
+    pub begin: unsafe extern "C" fn(this: Instance, paths: *const Text, count: usize) -> i32,
+    /// Reads the next samples, at most `most`; `count` 0 means that there are no more. They are the
+    /// samples of split 0 that `fill` writes, by their index from 0, until the next `read`. Where a
+    /// file has no targets, their fields are 0. `[training]`
+    pub read: unsafe extern "C" fn(this: Instance, most: usize, count: *mut usize) -> i32,
+    /// What identifies sample `index` of the last `read` to the user, such as its line or file name.
+    /// Valid until the next call of this instance. `[training]`
+    pub key: unsafe extern "C" fn(this: Instance, index: usize, key: *mut Text) -> i32,
+    /// Name of class `class` of field `field`; empty if it has none. Also called after `open`. Valid
+    /// until the next call of this instance. `[training]`
+    pub class_name: unsafe extern "C" fn(
+        this: Instance,
+        field: usize,
+        class: u64,
+        name: *mut Text,
+    ) -> i32,
+}
+
+/// The rows of a plugin: what its `extension` returns for [`DATASET_INPUTS_EXTENSION`].
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct DatasetInputsRows {
+    /// Size of a row in bytes, as the plugin was built.
+    pub size: u64,
+    /// First row.
+    pub first: *const DatasetInputsRow,
+    /// Number of rows, each for another component.
+    pub count: usize,
+}
+
+// SAFETY: immutable data of the plugin's, whose functions state their own threads.
+unsafe impl Send for DatasetInputsRows {}
+// SAFETY: as above.
+unsafe impl Sync for DatasetInputsRows {}
+// SAFETY: as above.
+unsafe impl Send for DatasetInputsRow {}
+// SAFETY: as above.
+unsafe impl Sync for DatasetInputsRow {}

@@ -1,5 +1,7 @@
 //! Tables of data sets.
 
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::PathBuf};
+
 use super::{
     guard::guard,
     instance::{self, Cell, cell},
@@ -7,7 +9,9 @@ use super::{
 use crate::{
     Dataset, Error, Result,
     abi::{
-        dataset::{BufferRaw, DatasetStateRow, DatasetTable, FieldSpec, SplitSpec},
+        dataset::{
+            BufferRaw, DatasetInputsRow, DatasetStateRow, DatasetTable, FieldSpec, SplitSpec,
+        },
         entry::{Component, Instance, kind},
         text::Text,
     },
@@ -15,10 +19,12 @@ use crate::{
     setup::Setup,
 };
 
-/// A data set with its fields and splits after `open`, and the bytes of its last `learnt`.
+/// A data set with its fields and splits after `open`, the bytes of its last `learnt`, and the text of
+/// its last `key` or `class_name`.
 pub struct DatasetCell<D> {
     dataset: D,
     learnt: Vec<u8>,
+    text: String,
     fields: Vec<(Field, Vec<u64>)>,
     splits: Vec<Split>,
 }
@@ -27,7 +33,13 @@ impl<D: Dataset> Cell for DatasetCell<D> {
     type Inner = D;
 
     fn wrap(dataset: D, _: &mut Setup) -> Result<Self> {
-        Ok(DatasetCell { dataset, learnt: Vec::new(), fields: Vec::new(), splits: Vec::new() })
+        Ok(DatasetCell {
+            dataset,
+            learnt: Vec::new(),
+            text: String::new(),
+            fields: Vec::new(),
+            splits: Vec::new(),
+        })
     }
 
     fn inner(&self) -> &D {
@@ -44,14 +56,19 @@ unsafe extern "C" fn open<D: Dataset>(this: Instance) -> i32 {
         // SAFETY: the host passes back what `create` returned, and no other call runs meanwhile.
         let cell = unsafe { cell::<DatasetCell<D>>(this) };
         cell.dataset.open()?;
-        let widen = |field: Field| {
-            let shape = field.shape.iter().map(|size| *size as u64).collect();
-            (field, shape)
-        };
-        cell.fields = cell.dataset.fields().into_iter().map(widen).collect();
+        cell.fields = widened(cell.dataset.fields());
         cell.splits = cell.dataset.splits();
         Ok(())
     })
+}
+
+/// Fields with their shapes as the contract passes them.
+fn widened(fields: Vec<Field>) -> Vec<(Field, Vec<u64>)> {
+    let widen = |field: Field| {
+        let shape = field.shape.iter().map(|size| *size as u64).collect();
+        (field, shape)
+    };
+    fields.into_iter().map(widen).collect()
 }
 
 unsafe extern "C" fn field_count<D: Dataset>(this: Instance) -> usize {
@@ -140,6 +157,87 @@ pub const fn state_row<D: Dataset>(name: &'static str) -> DatasetStateRow {
         component: Text::new(name),
         learnt: learnt::<D>,
         restore: restore::<D>,
+    }
+}
+
+/// Name of the split that holds the samples of the last `read`.
+const INPUTS: &str = "inputs";
+
+unsafe extern "C" fn begin_inputs<D: Dataset>(
+    this: Instance,
+    paths: *const Text,
+    count: usize,
+) -> i32 {
+    guard(|| {
+        // SAFETY: as above; the paths are borrowed for the call.
+        let (cell, paths) = unsafe { (cell::<DatasetCell<D>>(this), slice(paths, count)) };
+        let path = |path: &Text| {
+            // SAFETY: as above.
+            PathBuf::from(OsStr::from_bytes(unsafe { path.as_bytes() }))
+        };
+        let paths: Vec<PathBuf> = paths.iter().map(path).collect();
+        cell.dataset.open_inputs(&paths)?;
+        cell.fields = widened(cell.dataset.fields());
+        cell.splits = vec![Split::new(INPUTS, 0)];
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn read_inputs<D: Dataset>(
+    this: Instance,
+    most: usize,
+    count: *mut usize,
+) -> i32 {
+    guard(|| {
+        // SAFETY: as above.
+        let cell = unsafe { cell::<DatasetCell<D>>(this) };
+        let read = cell.dataset.read_inputs(most)?;
+        cell.splits = vec![Split::new(INPUTS, read)];
+        // SAFETY: the host gives a place for the result.
+        unsafe { *count = read };
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn input_key<D: Dataset>(this: Instance, index: usize, key: *mut Text) -> i32 {
+    guard(|| {
+        // SAFETY: as above.
+        let cell = unsafe { cell::<DatasetCell<D>>(this) };
+        check_indices(&cell.splits, 0, &[index as u64])?;
+        cell.text = cell.dataset.input_key(index);
+        // SAFETY: the host gives a place for the result; the text lives until the next call of this
+        // instance.
+        unsafe { *key = Text::new(&cell.text) };
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn class_name<D: Dataset>(
+    this: Instance,
+    field: usize,
+    class: u64,
+    name: *mut Text,
+) -> i32 {
+    guard(|| {
+        // SAFETY: as above.
+        let cell = unsafe { cell::<DatasetCell<D>>(this) };
+        cell.text = cell.dataset.class_name(field, class as usize).unwrap_or_default();
+        // SAFETY: as above.
+        unsafe { *name = Text::new(&cell.text) };
+        Ok(())
+    })
+}
+
+/// The row of data set `D` in the extension `fluxbay.dataset-inputs/1`.
+pub const fn inputs_row<D: Dataset>(name: &'static str) -> DatasetInputsRow {
+    DatasetInputsRow {
+        kind: kind::DATASET,
+        reserved: 0,
+        component: Text::new(name),
+        begin: begin_inputs::<D>,
+        read: read_inputs::<D>,
+        key: input_key::<D>,
+        class_name: class_name::<D>,
     }
 }
 

@@ -68,3 +68,15 @@ macro_rules! __dataset_state_row {
         ::core::option::Option::None
     };
 }
+
+/// The row of a component in the extension `fluxbay.dataset-inputs/1`, if it is a data set.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __dataset_inputs_row {
+    (dataset: $type:ty, $name:expr) => {
+        ::core::option::Option::Some($crate::trampoline::dataset::inputs_row::<$type>($name))
+    };
+    ($($other:tt)+) => {
+        ::core::option::Option::None
+    };
+}

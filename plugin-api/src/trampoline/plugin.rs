@@ -10,7 +10,10 @@ use abi_stable::{
 use super::{calls, guard};
 use crate::{
     abi::{
-        dataset::{DATASET_STATE_EXTENSION, DatasetStateRow, DatasetStateRows},
+        dataset::{
+            DATASET_INPUTS_EXTENSION, DATASET_STATE_EXTENSION, DatasetInputsRow, DatasetInputsRows,
+            DatasetStateRow, DatasetStateRows,
+        },
         entry::{CONTRACT, Component, Entry, EntryPointer, MAGIC, Root, RootRef},
         host::HostTable,
         metric::{METRIC_EXTENSION, MetricRow, MetricRows},
@@ -48,6 +51,7 @@ pub unsafe extern "C" fn set_log_level(level: u32) {
 pub struct Extensions {
     metrics: MetricRows,
     dataset_states: DatasetStateRows,
+    dataset_inputs: DatasetInputsRows,
 }
 
 impl Extensions {
@@ -55,6 +59,7 @@ impl Extensions {
     pub const fn new(
         metrics: &'static [MetricRow],
         dataset_states: &'static [DatasetStateRow],
+        dataset_inputs: &'static [DatasetInputsRow],
     ) -> Extensions {
         Extensions {
             metrics: MetricRows {
@@ -66,6 +71,11 @@ impl Extensions {
                 size: size_of::<DatasetStateRow>() as u64,
                 first: dataset_states.as_ptr(),
                 count: dataset_states.len(),
+            },
+            dataset_inputs: DatasetInputsRows {
+                size: size_of::<DatasetInputsRow>() as u64,
+                first: dataset_inputs.as_ptr(),
+                count: dataset_inputs.len(),
             },
         }
     }
@@ -79,6 +89,8 @@ pub fn extension(extensions: &'static Extensions, id: Text) -> *const () {
         (ptr::from_ref(&extensions.metrics).cast(), extensions.metrics.count)
     } else if id == DATASET_STATE_EXTENSION.as_bytes() {
         (ptr::from_ref(&extensions.dataset_states).cast(), extensions.dataset_states.count)
+    } else if id == DATASET_INPUTS_EXTENSION.as_bytes() {
+        (ptr::from_ref(&extensions.dataset_inputs).cast(), extensions.dataset_inputs.count)
     } else {
         (ptr::null(), 0)
     };

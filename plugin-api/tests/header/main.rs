@@ -11,7 +11,7 @@ use std::path::Path;
 
 use fluxbay_plugin::abi::{
     anomaly::ANOMALY_EXTENSION,
-    dataset::DATASET_STATE_EXTENSION,
+    dataset::{DATASET_INPUTS_EXTENSION, DATASET_STATE_EXTENSION},
     entry::{CONTRACT, MAGIC, MANIFEST_SECTION},
     event::{self, EVENTS},
     figures::FIGURES_EXTENSION,
@@ -93,6 +93,11 @@ fn special() -> Vec<(&'static str, &'static str, String)> {
             "DATASET_STATE_EXTENSION",
             "FLUXBAY_DATASET_STATE_EXTENSION",
             format!("{DATASET_STATE_EXTENSION:?}"),
+        ),
+        (
+            "DATASET_INPUTS_EXTENSION",
+            "FLUXBAY_DATASET_INPUTS_EXTENSION",
+            format!("{DATASET_INPUTS_EXTENSION:?}"),
         ),
         ("FIGURES_EXTENSION", "FLUXBAY_FIGURES_EXTENSION", format!("{FIGURES_EXTENSION:?}")),
         ("ANOMALY_EXTENSION", "FLUXBAY_ANOMALY_EXTENSION", format!("{ANOMALY_EXTENSION:?}")),

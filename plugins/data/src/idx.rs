@@ -1,8 +1,10 @@
 //! Data set `idx`: images and labels in IDX files, the format of MNIST.
 
 use std::{
+    collections::VecDeque,
     fs::File,
     io::BufReader,
+    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -40,6 +42,19 @@ pub struct Idx {
     learned: Learned,
     /// Whether `learned` comes from another instance.
     restored: bool,
+    inputs: Inputs,
+}
+
+/// Files of images that are predicted from. The images of the present one are the first part.
+#[derive(Default)]
+struct Inputs {
+    /// Files that were not read yet.
+    files: VecDeque<PathBuf>,
+    /// The present file, if there are several.
+    name: Option<PathBuf>,
+    several: bool,
+    /// The images of the last piece.
+    piece: Range<usize>,
 }
 
 /// What the training images determine.
@@ -80,24 +95,18 @@ impl Component for Idx {
 impl Idx {
     fn with(config: Config) -> Idx {
         let learned = Learned { classes: 0, scale: 1.0, shift: 0.0 };
-        Idx { config, parts: Vec::new(), sample: Vec::new(), learned, restored: false }
+        Idx {
+            config,
+            parts: Vec::new(),
+            sample: Vec::new(),
+            learned,
+            restored: false,
+            inputs: Inputs::default(),
+        }
     }
 
     fn read(&mut self, name: &'static str, images: &PathBuf, labels: &PathBuf) -> Result<()> {
-        let open = |path: &PathBuf| -> Result<IdxFile> {
-            File::open(path)
-                .map_err(Error::from)
-                .and_then(|file| idx_file::read(BufReader::new(file)))
-                .context(path.display())
-        };
-        let (pixels, classes) = (open(images)?, open(labels)?);
-        if pixels.shape.len() < 2 {
-            bail!(
-                "{}: images need at least two dimensions, this file has {:?}; are images and labels swapped?",
-                images.display(),
-                pixels.shape
-            );
-        }
+        let (pixels, classes) = (read_images(images)?, read_file(labels)?);
         if classes.shape.len() != 1 {
             bail!(
                 "{}: labels need one dimension, this file has {:?}; are images and labels swapped?",
@@ -123,19 +132,24 @@ impl Idx {
             );
         }
         self.sample = sample;
-        let elements: usize = self.sample.iter().product();
-        let floating = matches!(pixels.elements, Elements::F32(_) | Elements::F64(_));
-        let all = pixels.elements.as_f64(0, if floating { pixels.elements.len() } else { 0 });
-        if let Some(place) = all.map(|element| element as f32).position(|one| !one.is_finite()) {
-            bail!(
-                "{}: image {} holds a value that is not finite in single precision",
-                images.display(),
-                place / elements.max(1)
-            );
-        }
         let labels = self.labels(labels, &classes)?;
         self.parts.push(Part { name, images: pixels.elements, labels });
         Ok(())
+    }
+
+    /// Reads the next file of images to predict from; false after the last.
+    fn next_input(&mut self) -> Result<bool> {
+        let Some(path) = self.inputs.files.pop_front() else { return Ok(false) };
+        let pixels = read_images(&path)?;
+        let sample = pixels.shape[1..].to_vec();
+        if !self.sample.is_empty() && self.sample != sample {
+            bail!("{}: images are {sample:?}, those before are {:?}", path.display(), self.sample);
+        }
+        self.sample = sample;
+        let labels = vec![0; pixels.shape[0]];
+        self.parts = vec![Part { name: "inputs", images: pixels.elements, labels }];
+        (self.inputs.piece, self.inputs.name) = (0..0, self.inputs.several.then_some(path));
+        Ok(true)
     }
 
     /// The labels of a file, checked against the number of classes as far as it is known.
@@ -170,6 +184,37 @@ impl Idx {
     fn elements(&self) -> usize {
         self.sample.iter().product()
     }
+}
+
+/// Reads an IDX file, gzipped or not.
+fn read_file(path: &Path) -> Result<IdxFile> {
+    File::open(path)
+        .map_err(Error::from)
+        .and_then(|file| idx_file::read(BufReader::new(file)))
+        .context(path.display())
+}
+
+/// Reads an IDX file of images.
+fn read_images(path: &Path) -> Result<IdxFile> {
+    let pixels = read_file(path)?;
+    if pixels.shape.len() < 2 {
+        bail!(
+            "{}: images need at least two dimensions, this file has {:?}; are images and labels swapped?",
+            path.display(),
+            pixels.shape
+        );
+    }
+    let elements: usize = pixels.shape[1..].iter().product();
+    let floating = matches!(pixels.elements, Elements::F32(_) | Elements::F64(_));
+    let all = pixels.elements.as_f64(0, if floating { pixels.elements.len() } else { 0 });
+    if let Some(place) = all.map(|element| element as f32).position(|one| !one.is_finite()) {
+        bail!(
+            "{}: image {} holds a value that is not finite in single precision",
+            path.display(),
+            place / elements.max(1)
+        );
+    }
+    Ok(pixels)
 }
 
 impl Dataset for Idx {
@@ -230,7 +275,55 @@ impl Dataset for Idx {
         Ok(())
     }
 
+    fn open_inputs(&mut self, files: &[PathBuf]) -> Result<()> {
+        self.inputs = Inputs {
+            files: files.iter().cloned().collect(),
+            several: files.len() > 1,
+            ..Inputs::default()
+        };
+        self.next_input().map(drop)
+    }
+
+    fn read_inputs(&mut self, most: usize) -> Result<usize> {
+        loop {
+            let (start, images) =
+                (self.inputs.piece.end, self.parts.first().map_or(0, |part| part.labels.len()));
+            if start < images {
+                self.inputs.piece = start..images.min(start + most);
+                return Ok(self.inputs.piece.len());
+            }
+            if !self.next_input()? {
+                return Ok(0);
+            }
+        }
+    }
+
+    fn input_key(&self, index: usize) -> String {
+        let image = self.inputs.piece.start + index;
+        match &self.inputs.name {
+            Some(path) => format!("{}:{image}", path.display()),
+            None => image.to_string(),
+        }
+    }
+
     fn fill(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {
+        if self.inputs.piece.start > 0 {
+            let first = self.inputs.piece.start as u64;
+            let within: Vec<u64> = indices.iter().map(|index| first + index).collect();
+            return self.fill_from(split, &within, buffers);
+        }
+        self.fill_from(split, indices, buffers)
+    }
+}
+
+impl Idx {
+    /// Writes the images at `indices` of a part.
+    fn fill_from(
+        &self,
+        split: usize,
+        indices: &[u64],
+        buffers: &mut Buffers<'_>,
+    ) -> Result<()> {
         let (part, elements) = (&self.parts[split], self.elements());
         let places = buffers.f32(0)?.chunks_exact_mut(elements.max(1)).take(indices.len());
         let Learned { scale, shift, .. } = self.learned;

@@ -87,7 +87,7 @@ elements! {
 ///
 /// # Errors
 /// The file cannot be read, is damaged, or is not an IDX file. Errors say what was found.
-pub fn read(raw: impl BufRead + 'static) -> Result<IdxFile> {
+pub fn read(raw: impl BufRead + Send + 'static) -> Result<IdxFile> {
     let mut content = Vec::new();
     source::unpacked(raw)?.take(LIMIT + 1).read_to_end(&mut content)?;
     if content.len() as u64 > LIMIT {

@@ -27,12 +27,14 @@ plugin! {
         summary: "Images and labels in IDX files, such as MNIST and Fashion-MNIST, gzipped or not.",
         details: "xs is [height, width], ys is the label. Unsigned bytes are divided by 255, so that values are from 0 to 1; elements of other types are taken as they are.",
         learns: true,
+        predicts: true,
         example: "[data]\ncomponent = \"idx\"\nimages = \"train-images-idx3-ubyte.gz\"\nlabels = \"train-labels-idx1-ubyte.gz\"\nvalidation-images = \"t10k-images-idx3-ubyte.gz\"\nvalidation-labels = \"t10k-labels-idx1-ubyte.gz\"\n",
     },
     dataset "csv" => Csv {
         summary: "Rows of a CSV file: numbers are standardised, categories are one-hot encoded, one column is the target.",
         details: "Means, deviations and replacements for missing values are computed from the training rows only.",
         learns: true,
+        predicts: true,
         example: "[data]\ncomponent = \"csv\"\npath = \"penguins.csv\"\ntarget = \"species\"\nmissing = \"fill\"\n",
     },
     dataset "text" => CharacterText {

@@ -10,7 +10,7 @@ use flate2::bufread::GzDecoder;
 use fluxbay_plugin::prelude::*;
 
 /// An open data file.
-pub type Source = Box<dyn BufRead>;
+pub type Source = Box<dyn BufRead + Send>;
 
 /// Opens a file and unpacks it if it is gzipped, whatever its name.
 ///
@@ -33,7 +33,7 @@ pub fn open_text(path: &Path) -> Result<Source> {
 ///
 /// # Errors
 /// The first bytes cannot be read.
-pub fn unpacked(mut raw: impl BufRead + 'static) -> Result<Source> {
+pub fn unpacked(mut raw: impl BufRead + Send + 'static) -> Result<Source> {
     if raw.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
         return Ok(Box::new(BufReader::with_capacity(1 << 16, Members::new(raw))));
     }

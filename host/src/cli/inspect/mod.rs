@@ -13,6 +13,7 @@ use super::candidates;
 use super::outcome::{Exit, Failure, Outcome};
 use super::output::{print, print_json};
 use super::plugin_path::PluginPath;
+use crate::bundle::{self, BundleInfo};
 use crate::library::{
     Built, Candidate, Catalog, ComponentManifest, FileReport, Inspection, Kind, Limits, Manifest,
     Quarantine, ScanOptions, escape,
@@ -22,8 +23,8 @@ use crate::run_file::nearest;
 /// Arguments of `fluxbay inspect`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// A component (recorder, callback/recorder, PLUGIN:callback/recorder), a plugin's name, or a
-    /// file.
+    /// A component (recorder, callback/recorder, PLUGIN:callback/recorder), a plugin's name, a
+    /// file, or the folder of a bundle, whose files are verified.
     #[arg(value_name = "NAME|FILE", add = ArgValueCompleter::new(candidates::inspectable))]
     name: String,
     #[command(flatten)]
@@ -71,6 +72,13 @@ struct Neighbour {
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     let name = arguments.name.as_str();
+    if bundle::is_bundle(Path::new(name)) {
+        let (folder, failed) =
+            (Path::new(name), |text: String| Failure::new(Exit::Configuration, text));
+        bundle::verify(folder).map_err(failed)?;
+        let info = BundleInfo::read(folder).map_err(failed)?;
+        return if arguments.json { print_json(&info) } else { print(&sheet::bundle(&info)) };
+    }
     if name.ends_with(".so") || Path::new(name).is_file() {
         let sheet = of_file(Path::new(name))?;
         return if arguments.json { print_json(&sheet) } else { print(&sheet::plugin(&sheet)) };

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use serde_json::Value as Json;
 
 use super::{ComponentSheet, PluginSheet};
-use crate::display::{bytes, width_of_stdout};
+use crate::bundle::BundleInfo;
+use crate::display::{bytes, columns, number, width_of_stdout};
 use crate::library::{ComponentManifest, Kind, escape};
 use crate::run_file::schema::{default_text, type_text};
 
@@ -53,6 +54,65 @@ pub(super) fn plugin(sheet: &PluginSheet) -> String {
         for one in of_kind {
             let _ = writeln!(out, "  {:width$}  {}", one.name, escape::text(&one.summary));
         }
+    }
+    out
+}
+
+/// A bundle whose files were verified: model, data, figures, plugins.
+pub(super) fn bundle(info: &BundleInfo) -> String {
+    let mut out = format!("{}: a bundle, all files are as they were written\n\n", escape::text(&info.run));
+    let started = format!(
+        "{}, begun {}, {} epochs, by fluxbay {}",
+        info.status, info.started, info.epochs, info.fluxbay
+    );
+    wrapped(&mut out, &format!("{:<11} ", "training"), &escape::text(&started));
+    for model in &info.models {
+        let text = format!(
+            "{} ({}), {} values in {} parameters and buffers",
+            model.name, model.component, model.elements, model.tensors
+        );
+        wrapped(&mut out, &format!("{:<11} ", "model"), &escape::text(&text));
+    }
+    if let Some(data) = &info.data {
+        let splits: Vec<String> =
+            data.splits.iter().map(|split| format!("{} {}", split.samples, split.name)).collect();
+        let text = format!("{}: {}", data.component, splits.join(", "));
+        wrapped(&mut out, &format!("{:<11} ", "data"), &escape::text(&text));
+        for field in &data.fields {
+            let classes =
+                field.classes.map_or(String::new(), |classes| format!(", {classes} classes"));
+            let text = format!("{} {} {:?}{classes}", field.name, field.dtype, field.shape);
+            wrapped(&mut out, &format!("{:<11} ", "field"), &escape::text(&text));
+        }
+    }
+    let license = if info.license.is_empty() { "not stated" } else { &info.license };
+    wrapped(&mut out, &format!("{:<11} ", "licence"), &escape::text(license));
+    if !info.figures.is_empty() {
+        let value = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), number);
+        let rows: Vec<Vec<String>> = info
+            .figures
+            .iter()
+            .map(|figure| {
+                vec![
+                    format!("  {}", escape::text(&figure.phase)),
+                    escape::text(&figure.name),
+                    value(figure.last),
+                    figure.best.map_or_else(String::new, |best| format!("best {}", number(best))),
+                ]
+            })
+            .collect();
+        let _ = write!(out, "\nfigures\n{}", columns(&rows, "  ", &[2]));
+    }
+    out.push_str("\nplugins\n");
+    for plugin in &info.plugins {
+        let _ = writeln!(
+            out,
+            "  {} {} {} {}",
+            escape::text(&plugin.name),
+            escape::text(&plugin.version),
+            escape::text(&plugin.license),
+            escape::text(&plugin.sha256)
+        );
     }
     out
 }

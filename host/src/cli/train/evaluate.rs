@@ -6,7 +6,6 @@
 
 use std::{cell::RefCell, ffi::OsString, path::PathBuf, rc::Rc, time::Duration};
 
-use candle_core::Tensor;
 use clap_complete::engine::ArgValueCompleter;
 use serde_json::json;
 
@@ -17,6 +16,7 @@ use super::{
     shortcuts::{batches, threads, time},
 };
 use crate::{
+    bundle::Source,
     cli::{
         candidates,
         outcome::{Exit, Failure, Outcome},
@@ -31,15 +31,15 @@ use crate::{
         ports::{At, NoDisplay, Scope, Sink, SinkError},
     },
     library::{Catalog, Kind, escape},
-    record::{RunEntry, checkpoint, file, tensors},
+    record::file,
     run_file::{InstanceSpec, PhaseData, PhaseSpec, RunDescription},
-    session::{DataState, SavedData, Session, Surroundings, checkpoint::MODEL},
+    session::{DataState, SavedData, Session, Surroundings},
 };
 
 /// Arguments of `fluxbay evaluate`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// A run's folder, its name or a part of it.
+    /// A run's folder, its name or a part of it; or a bundle.
     ///
     /// The beginning or the end of a name below `runs` is enough if only one run matches; `last` is
     /// the run that was started last.
@@ -135,30 +135,20 @@ impl Sink for Figures {
     }
 }
 
-/// The parameters to evaluate.
-struct Weights {
-    /// File or checkpoint that they come from.
-    path: PathBuf,
-    tensors: Vec<(String, Tensor)>,
-    /// Text of the lock of the run that wrote them.
-    plugins: String,
-    /// The data that they were trained on; `None` for those of older releases.
-    data: Option<SavedData>,
-}
-
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let configuration = |text: String| Failure::new(Exit::Configuration, text);
-    let entry = run_lookup::find(&arguments.run)?;
+    let folder = run_lookup::find_model(&arguments.run)?;
     if let Some(batches) = arguments.overfit_batches {
-        let resolved = escape::path(&entry.path.join(file::RESOLVED));
+        let resolved = escape::path(&folder.join(file::RESOLVED));
         return Err(configuration(format!(
             "`evaluate` trains nothing, so it cannot overfit. To evaluate on {batches} batches, use `--limit-batches {batches}`; to see \
              whether the model can overfit them, `fluxbay train {resolved} --overfit-batches {batches}`"
         )));
     }
-    let weights = weights(&entry, arguments).map_err(configuration)?;
+    let weights =
+        Source::open(&folder, arguments.checkpoint.as_deref()).map_err(configuration)?;
     let read = read_saved(
-        &entry.path,
+        &folder,
         &weights.plugins,
         arguments.settings(),
         arguments.add.clone(),
@@ -180,7 +170,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         let part = if part == Part::Training { PhaseData::Training } else { PhaseData::Validation };
         run.phases.iter_mut().for_each(|phase| phase.data = part);
     }
-    let (path, from) = (escape::path(&entry.path), escape::path(&weights.path));
+    let (path, from) = (escape::path(&folder), escape::path(&weights.model));
     let session = open(run, catalog, &weights, arguments.refit, screen)?;
     if arguments.dry_run {
         screen.print(&format!("{from}\n{}\ndry run: nothing was evaluated", plan(&session)));
@@ -211,7 +201,7 @@ struct Evaluation {
 fn open(
     run: RunDescription,
     catalog: Catalog,
-    weights: &Weights,
+    weights: &Source,
     refit: bool,
     screen: &Screen,
 ) -> Result<Evaluation, Failure> {
@@ -241,7 +231,7 @@ fn open(
     session.set_model_tensors(&weights.tensors).map_err(|error| {
         Failure::new(
             Exit::Configuration,
-            format!("{} does not fit the model of the run: {error}", escape::path(&weights.path)),
+            format!("{} does not fit the model of the run: {error}", escape::path(&weights.model)),
         )
     })?;
     Ok(Evaluation { session, figures, _scratch: scratch })
@@ -353,45 +343,4 @@ fn keep_what_measures(run: &mut RunDescription, catalog: &Catalog) {
         }
     }
     debug_assert!(run.callbacks.iter().all(|spec| spec.kind == Kind::Callback));
-}
-
-/// The parameters of the checkpoint that was named; else the final model; else those of the newest
-/// intact checkpoint.
-fn weights(entry: &RunEntry, arguments: &Arguments) -> Result<Weights, String> {
-    let lock = std::fs::read_to_string(entry.path.join(file::PLUGINS)).unwrap_or_default();
-    let decode = |path: PathBuf, bytes: &[u8]| -> Result<Weights, String> {
-        let tensors =
-            tensors::decode(bytes).map_err(|error| format!("{} {error}", escape::path(&path)))?;
-        Ok(Weights { path, tensors, plugins: lock.clone(), data: None })
-    };
-    let of = |path: PathBuf, data: &checkpoint::CheckpointData| {
-        let bytes =
-            data.files.get(MODEL).ok_or_else(|| format!("{} has no model", escape::path(&path)))?;
-        let mut weights = decode(path.join(MODEL), &bytes.bytes())?;
-        weights.data = SavedData::of_checkpoint(data)
-            .map_err(|problem| format!("{}: {problem}", escape::path(&path)))?;
-        Ok(weights)
-    };
-    if let Some(path) = &arguments.checkpoint {
-        let data = checkpoint::read(path).map_err(|damage| {
-            format!("the checkpoint {} cannot be used: {damage}", escape::path(path))
-        })?;
-        return of(path.clone(), &data);
-    }
-    let model = entry.path.join(file::MODEL);
-    if let Ok(bytes) = std::fs::read(&model) {
-        let mut weights = decode(model, &bytes)?;
-        weights.data = SavedData::of_folder(&entry.path)
-            .map_err(|problem| format!("{}: {problem}", escape::path(&entry.path)))?;
-        return Ok(weights);
-    }
-    for found in entry.checkpoints().into_iter().rev() {
-        if let Ok(data) = checkpoint::read(&found.path) {
-            return of(found.path, &data);
-        }
-    }
-    Err(format!(
-        "{} has neither a model nor an intact checkpoint yet: train it further",
-        escape::path(&entry.path)
-    ))
 }

@@ -5,12 +5,13 @@ use std::{path::Path, rc::Rc, time::Duration};
 
 use super::{deadline::Deadline, launch, signals};
 use crate::{
+    bundle,
     cli::outcome::{Exit, Failure, Outcome},
     display::{Conclusion, HostLog, Screen, Summary, number},
     durable::{CheckpointSaver, DeferredRecord, profile},
     learner::{Ending, FitReport, TIME_IS_UP, ports::PhaseKind, profile::Work},
     library::escape,
-    record::{RunEnd, RunRecord, Status, atomic, checkpoint, file, tensors},
+    record::{RunEnd, RunEntry, RunRecord, Status, atomic, checkpoint, file, tensors},
     session::{Session, checkpoint::MODEL},
     supervisor::worker::{self, Patience},
 };
@@ -112,6 +113,9 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
     note(HostLog::close_file().err().map(|error| error.to_string()));
     let (conclusion, ended) = outcome.conclude(!problems.is_empty());
     problems.extend(record.end(&ended).err().map(|error| error.to_string()));
+    if ready.lifetime == Lifetime::Kept && problems.is_empty() && outcome.ends_the_run() {
+        problems.extend(write_bundle(session, record).err());
+    }
     drop(listening);
 
     let summary = Summary {
@@ -199,6 +203,14 @@ fn write_model(session: &Session, record: &RunRecord) -> Result<(), String> {
         atomic::replace(&record.path().join(name), &bytes).map_err(|error| error.to_string())?;
     }
     Ok(())
+}
+
+/// Writes the bundle of a run that ended by itself.
+fn write_bundle(session: &Session, record: &RunRecord) -> Result<(), String> {
+    let run = RunEntry::read(record.path())
+        .ok_or_else(|| "the record of the run cannot be read for its bundle".to_owned())?;
+    let plugins = session.composed().plugins().catalog().plugins();
+    bundle::write_into_run(&run, bundle::Origin { plugins, license: "" })
 }
 
 /// How a fit ended, and the signal that arrived during it.

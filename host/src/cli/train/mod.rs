@@ -5,9 +5,11 @@
 
 mod deadline;
 pub mod evaluate;
+pub mod export;
 mod fit;
 mod launch;
 mod opening;
+pub mod predict;
 mod provenance;
 pub mod resume;
 pub(in crate::cli) mod shortcuts;

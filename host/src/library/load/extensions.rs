@@ -3,7 +3,9 @@
 //! An extension of components is a list of rows, one per component that supports it. All pointers
 //! are checked as those of the entry are; a component without a row behaves as in 1.0.
 
-use fluxbay_plugin::abi::dataset::{DATASET_STATE_EXTENSION, DatasetStateRow};
+use fluxbay_plugin::abi::dataset::{
+    DATASET_INPUTS_EXTENSION, DATASET_STATE_EXTENSION, DatasetInputsRow, DatasetStateRow,
+};
 use fluxbay_plugin::abi::entry::Entry;
 use fluxbay_plugin::abi::metric::{METRIC_EXTENSION, MetricRow};
 use fluxbay_plugin::abi::text::Text;
@@ -19,6 +21,7 @@ use crate::library::report::{Refusal, RefusalReason};
 pub(super) struct Extensions {
     metrics: Vec<(String, &'static MetricRow)>,
     dataset_states: Vec<(String, &'static DatasetStateRow)>,
+    dataset_inputs: Vec<(String, &'static DatasetInputsRow)>,
 }
 
 /// The rows of one component; none of those that it has not.
@@ -28,6 +31,8 @@ pub struct ComponentRows {
     pub metric: Option<&'static MetricRow>,
     /// Row in `fluxbay.dataset-state/1`.
     pub dataset_state: Option<&'static DatasetStateRow>,
+    /// Row in `fluxbay.dataset-inputs/1`.
+    pub dataset_inputs: Option<&'static DatasetInputsRow>,
 }
 
 impl Extensions {
@@ -38,7 +43,11 @@ impl Extensions {
         components: &[ComponentManifest],
     ) -> Result<Self, Refusal> {
         let list = List { entry, image, components };
-        Ok(Self { metrics: list.rows()?, dataset_states: list.rows()? })
+        Ok(Self {
+            metrics: list.rows()?,
+            dataset_states: list.rows()?,
+            dataset_inputs: list.rows()?,
+        })
     }
 
     /// The rows of component `name`.
@@ -54,6 +63,7 @@ impl Extensions {
         ComponentRows {
             metric: find(kind, Kind::Metric, &self.metrics, name),
             dataset_state: find(kind, Kind::Dataset, &self.dataset_states, name),
+            dataset_inputs: find(kind, Kind::Dataset, &self.dataset_inputs, name),
         }
     }
 }
@@ -75,6 +85,12 @@ impl Row for DatasetStateRow {
     const ID: &'static str = DATASET_STATE_EXTENSION;
     const KIND: Kind = Kind::Dataset;
     const FUNCTIONS: &'static [&'static str] = &["learnt", "restore"];
+}
+
+impl Row for DatasetInputsRow {
+    const ID: &'static str = DATASET_INPUTS_EXTENSION;
+    const KIND: Kind = Kind::Dataset;
+    const FUNCTIONS: &'static [&'static str] = &["begin", "read", "key", "class_name"];
 }
 
 /// A list of rows of any type.

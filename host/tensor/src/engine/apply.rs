@@ -13,6 +13,7 @@ use crate::operations::{self, Call, Gradient, Produced};
 use crate::parameters::{Parameter, Parameters};
 use crate::slots::Entry;
 use crate::tape::{Node, Source};
+use crate::trace::{Traced, TracedResult};
 use crate::value::Value;
 
 /// The mode of batch normalisation that uses the running statistics and leaves them as they are.
@@ -126,6 +127,7 @@ impl Engine {
             _ => None,
         };
         drop(values);
+        let first = outputs.len();
         for (output, value) in results.into_iter().enumerate() {
             let source = match source {
                 Some(id) if is_floating(value.dtype()) => {
@@ -135,6 +137,51 @@ impl Engine {
             };
             outputs.push(self.slots.insert(Entry::new(value, source)));
         }
+        if self.trace.is_some() {
+            self.record_in_trace(info, inputs, ints, floats, &outputs[first..])?;
+        }
+        Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn record_in_trace(
+        &mut self,
+        operation: &'static OperationInfo,
+        inputs: &[Handle],
+        ints: &[i64],
+        floats: &[f64],
+        outputs: &[Handle],
+    ) -> Result<()> {
+        let Some(mut trace) = self.trace.take() else { return Ok(()) };
+        let mut given: Vec<(Handle, candle_core::Tensor)> = Vec::new();
+        for &input in inputs {
+            let is_known = trace.iter().any(|one| {
+                one.results.iter().any(|result| result.handle == input)
+                    || one.given.iter().any(|(handle, _)| *handle == input)
+            });
+            if !is_known && given.iter().all(|(handle, _)| *handle != input) {
+                given.push((input, self.value(input)?));
+            }
+        }
+        let mut results = Vec::with_capacity(outputs.len());
+        for &handle in outputs {
+            let value = &self.slots.get(handle)?.value;
+            results.push(TracedResult {
+                handle,
+                dtype: value.dtype(),
+                shape: value.dims().to_vec(),
+            });
+        }
+        trace.push(Traced {
+            operation,
+            inputs: inputs.to_vec(),
+            ints: ints.to_vec(),
+            floats: floats.to_vec(),
+            results,
+            given,
+        });
+        self.trace = Some(trace);
         Ok(())
     }
 

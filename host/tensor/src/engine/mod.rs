@@ -25,6 +25,7 @@ use super::pool::{Idle, Pool};
 use super::random::{Random, RandomState};
 use super::slots::Slots;
 use super::tape::Tape;
+use super::trace::Traced;
 
 pub use tensors::View;
 
@@ -55,6 +56,8 @@ pub struct Engine {
     parameter_dtype: DType,
     watched: u32,
     returned: Vec<CpuStorage>,
+    /// The operations applied since a trace began.
+    trace: Option<Box<Vec<Traced>>>,
 }
 
 /// Most buffers that are kept for [`Engine::take_returned`]; others are freed.
@@ -109,6 +112,7 @@ impl Engine {
             parameter_dtype: options.parameter_dtype,
             watched: 0,
             returned: Vec::new(),
+            trace: None,
         })
     }
 
@@ -149,6 +153,16 @@ impl Engine {
     /// The first anomaly since detection began.
     pub fn first_anomaly(&self) -> Option<&Anomaly> {
         self.context.detection.as_ref()?.first.as_ref()
+    }
+
+    /// Begins to record the operations that are applied.
+    pub fn begin_trace(&mut self) {
+        self.trace = Some(Box::default());
+    }
+
+    /// Ends the recording, and returns the operations in their order; none if there was no recording.
+    pub fn end_trace(&mut self) -> Vec<Traced> {
+        self.trace.take().map_or_else(Vec::new, |trace| *trace)
     }
 
     /// Threads that kernels compute on.

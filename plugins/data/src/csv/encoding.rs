@@ -4,7 +4,12 @@ use std::path::Path;
 
 use fluxbay_plugin::{prelude::*, serde};
 
-use super::{column::Kind, header::Chosen, part::Categories, reader::Rows};
+use super::{
+    column::Kind,
+    header::Chosen,
+    part::{Categories, Value},
+    reader::Rows,
+};
 
 /// What the training rows determine: the encoding of every column.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -38,6 +43,28 @@ impl Encoding {
         match self {
             Encoding::Number { .. } => 1,
             Encoding::Category { categories, .. } => categories.len(),
+        }
+    }
+
+    /// Writes a value to `place`, which has [`Encoding::width`] elements.
+    #[inline]
+    pub fn write(&self, value: Value, place: &mut [f32]) {
+        match self {
+            Encoding::Number { fill, shift, scale } => {
+                let value = if let Value::Number(value) = value { value } else { *fill };
+                place[0] = ((value - shift) / scale) as f32;
+            }
+            Encoding::Category { fill, .. } => {
+                place.fill(0.0);
+                let position = match value {
+                    Value::Category(position) => Some(position),
+                    Value::Missing => *fill,
+                    Value::Number(_) | Value::Unknown => None,
+                };
+                if let Some(position) = position {
+                    place[position] = 1.0;
+                }
+            }
         }
     }
 }

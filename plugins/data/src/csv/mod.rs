@@ -1,12 +1,13 @@
 //! Data set `csv`: rows of a table, numbers and categories.
 //!
 //! `reader` turns a file into typed columns (`column`, `storage`, `number`), `part` stores them as
-//! rows, and `encoding` keeps what the training rows determine.
+//! rows, and `encoding` keeps what the training rows determine. `inputs` reads files to predict from.
 
 mod column;
 mod config;
 mod encoding;
 mod header;
+mod inputs;
 mod number;
 mod part;
 mod quotes;
@@ -25,6 +26,7 @@ use self::{
     config::{OnBadRow, Task},
     encoding::{Encoding, Feature, Learned},
     header::Chosen,
+    inputs::Inputs,
     part::{Part, Value},
     reader::{Columns, Rows, Skipped},
 };
@@ -41,6 +43,8 @@ pub struct Csv {
     /// Whether `learned` comes from another instance, so that nothing is learned here.
     restored: bool,
     parts: Vec<Part>,
+    /// Files that are predicted from, in place of `parts`.
+    inputs: Option<Inputs>,
 }
 
 impl Component for Csv {
@@ -58,7 +62,14 @@ impl Component for Csv {
 
 impl Csv {
     fn with(config: Config) -> Csv {
-        Csv { config, run_dir: None, learned: None, restored: false, parts: Vec::new() }
+        Csv {
+            config,
+            run_dir: None,
+            learned: None,
+            restored: false,
+            parts: Vec::new(),
+            inputs: None,
+        }
     }
 
     /// Reads a file, again where the first pass shows that columns hold something else than
@@ -186,6 +197,25 @@ impl Csv {
         std::fs::write(&file, text + "\n").map_err(Error::from).context(file.display())
     }
 
+    /// Writes rows that were read to predict from. Their targets are 0.
+    fn fill_inputs(
+        &self,
+        inputs: &Inputs,
+        indices: &[u64],
+        buffers: &mut Buffers<'_>,
+    ) -> Result<()> {
+        let width = self.width();
+        for (place, index) in buffers.f32(0)?.chunks_exact_mut(width.max(1)).zip(indices) {
+            place.copy_from_slice(inputs.row(*index as usize));
+        }
+        if self.learned.as_ref().is_some_and(|learned| learned.classes.is_some()) {
+            buffers.u32(1)?.fill(0);
+        } else {
+            buffers.f32(1)?.fill(0.0);
+        }
+        Ok(())
+    }
+
     fn width(&self) -> usize {
         self.features().iter().map(|feature| feature.encoding.width()).sum()
     }
@@ -281,33 +311,42 @@ impl Dataset for Csv {
         Ok(())
     }
 
+    fn open_inputs(&mut self, files: &[PathBuf]) -> Result<()> {
+        let Some(learned) = &self.learned else {
+            bail!("the encoding of the columns is not known: it is learnt in training");
+        };
+        self.inputs = Some(Inputs::new(&self.config, learned, files)?);
+        Ok(())
+    }
+
+    fn read_inputs(&mut self, most: usize) -> Result<usize> {
+        match &mut self.inputs {
+            Some(inputs) => inputs.read(&self.config, most),
+            None => Ok(0),
+        }
+    }
+
+    fn input_key(&self, index: usize) -> String {
+        self.inputs.as_ref().map_or_else(String::new, |inputs| inputs.key(index))
+    }
+
+    fn class_name(&self, field: usize, class: usize) -> Option<String> {
+        let classes = self.learned.as_ref()?.classes.as_ref()?;
+        if field == 1 { classes.get(class).cloned() } else { None }
+    }
+
     fn fill(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {
+        if let Some(inputs) = &self.inputs {
+            return self.fill_inputs(inputs, indices, buffers);
+        }
         let (part, features, width) = (&self.parts[split], self.features(), self.width());
         for (place, index) in buffers.f32(0)?.chunks_exact_mut(width.max(1)).zip(indices) {
             let row = part.row(*index as usize);
             let mut start = 0;
             for (feature, slot) in features.iter().zip(&part.slots) {
-                let value = slot.value(row);
-                match &feature.encoding {
-                    Encoding::Number { fill, shift, scale } => {
-                        let value = if let Value::Number(value) = value { value } else { *fill };
-                        place[start] = ((value - shift) / scale) as f32;
-                        start += 1;
-                    }
-                    Encoding::Category { categories, fill } => {
-                        let cells = &mut place[start..start + categories.len()];
-                        cells.fill(0.0);
-                        let position = match value {
-                            Value::Category(position) => Some(position),
-                            Value::Missing => *fill,
-                            Value::Number(_) | Value::Unknown => None,
-                        };
-                        if let Some(position) = position {
-                            cells[position] = 1.0;
-                        }
-                        start += categories.len();
-                    }
-                }
+                let end = start + feature.encoding.width();
+                feature.encoding.write(slot.value(row), &mut place[start..end]);
+                start = end;
             }
         }
         if self.learned.as_ref().is_some_and(|learned| learned.classes.is_some()) {

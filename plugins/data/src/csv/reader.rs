@@ -17,7 +17,7 @@ use crate::source::Source;
 const DESCRIBED: usize = 5;
 
 /// A value of the row without white space around it.
-fn value(record: &ByteRecord, index: usize) -> &[u8] {
+pub fn value(record: &ByteRecord, index: usize) -> &[u8] {
     let text = record[index].trim_ascii();
     if text.is_ascii() {
         return text;
@@ -51,11 +51,35 @@ pub struct Columns {
     pub skipped: Skipped,
 }
 
+/// The parser of a file.
+pub type Parser = ::csv::Reader<Quotes<Source>>;
+
+/// A parser of `source` with the separators of the configuration.
+pub fn parser(config: &Config, source: Source) -> Parser {
+    let delimiter = config.delimiter.as_bytes()[0];
+    ::csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .quoting(config.quotes)
+        .has_headers(config.header)
+        .flexible(true)
+        .buffer_capacity(1 << 16)
+        .from_reader(Quotes::new(source, delimiter, config.quotes))
+}
+
+/// Names of the columns in the header.
+///
+/// # Errors
+/// A header that is not UTF-8, a quote that is not closed.
+pub fn header_names(reader: &mut Parser, path: &Path) -> Result<Vec<String>> {
+    let header = reader.headers().map_err(|error| unreadable(path, &error))?;
+    Ok(header.iter().map(|name| name.trim().to_owned()).collect())
+}
+
 /// A file at its first row.
 pub struct Rows<'a> {
     config: &'a Config,
     path: &'a Path,
-    reader: ::csv::Reader<Quotes<Source>>,
+    reader: Parser,
     pub header: Header,
     first: Option<ByteRecord>,
 }
@@ -66,19 +90,10 @@ impl<'a> Rows<'a> {
     /// # Errors
     /// A file without rows, a header that is not UTF-8, a quote that is not closed.
     pub fn open(config: &'a Config, path: &'a Path, source: Source) -> Result<Rows<'a>> {
-        let delimiter = config.delimiter.as_bytes()[0];
-        let source = Quotes::new(source, delimiter, config.quotes);
-        let mut reader = ::csv::ReaderBuilder::new()
-            .delimiter(delimiter)
-            .quoting(config.quotes)
-            .has_headers(config.header)
-            .flexible(true)
-            .buffer_capacity(1 << 16)
-            .from_reader(source);
+        let mut reader = parser(config, source);
         let mut names = Vec::new();
         if config.header {
-            let header = reader.headers().map_err(|error| unreadable(path, &error))?;
-            names = header.iter().map(|name| name.trim().to_owned()).collect();
+            names = header_names(&mut reader, path)?;
         }
         let mut first = ByteRecord::new();
         let any = reader.read_byte_record(&mut first).map_err(|error| unreadable(path, &error))?;
@@ -257,7 +272,7 @@ fn finish(
 }
 
 /// An error of the CSV parser or of the file.
-fn unreadable(path: &Path, error: &::csv::Error) -> Error {
+pub fn unreadable(path: &Path, error: &::csv::Error) -> Error {
     if let ::csv::ErrorKind::Io(io) = error.kind() {
         let quote = io.get_ref().and_then(|inner| inner.downcast_ref::<QuoteError>());
         return match quote {
@@ -269,7 +284,7 @@ fn unreadable(path: &Path, error: &::csv::Error) -> Error {
 }
 
 /// The words that mean that a value is missing.
-struct MissingWords<'a> {
+pub struct MissingWords<'a> {
     words: &'a [String],
     /// Whether a word begins with this byte.
     begins: [bool; 256],
@@ -277,7 +292,7 @@ struct MissingWords<'a> {
 }
 
 impl MissingWords<'_> {
-    fn new(words: &[String]) -> MissingWords<'_> {
+    pub fn new(words: &[String]) -> MissingWords<'_> {
         let mut begins = [false; 256];
         for word in words {
             if let Some(first) = word.as_bytes().first() {
@@ -287,7 +302,7 @@ impl MissingWords<'_> {
         MissingWords { words, begins, empty: words.iter().any(String::is_empty) }
     }
 
-    fn contains(&self, text: &[u8]) -> bool {
+    pub fn contains(&self, text: &[u8]) -> bool {
         match text.first() {
             None => self.empty,
             Some(first) => {

@@ -414,3 +414,84 @@ fn damaged_encodings_are_refused() {
     let wrong = csv.learnt().unwrap();
     assert!(csv.restore(1, &wrong).unwrap_err().message().contains("column `a` is damaged"));
 }
+
+/// What the data set writes for rows of a file to predict from, and the keys of the rows.
+fn predicted(csv: &mut Csv, content: &str, most: usize) -> Result<(Vec<Vec<f32>>, Vec<String>)> {
+    let folder = std::env::temp_dir().join(format!("fluxbay-csv-{}-{most}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let path = folder.join("inputs.csv");
+    std::fs::write(&path, content)?;
+    let outcome = csv.open_inputs(&[path]).and_then(|()| {
+        let (mut rows, mut keys) = (Vec::new(), Vec::new());
+        loop {
+            let count = csv.read_inputs(most)?;
+            if count == 0 {
+                return Ok((rows, keys));
+            }
+            assert!(count <= most);
+            let inputs = csv.inputs.as_ref().unwrap();
+            rows.extend((0..count).map(|row| inputs.row(row).to_vec()));
+            keys.extend((0..count).map(|row| csv.input_key(row)));
+        }
+    });
+    std::fs::remove_dir_all(&folder)?;
+    outcome
+}
+
+/// What `fill` writes for the rows of the first split.
+fn encoded(csv: &Csv) -> Vec<Vec<f32>> {
+    let part = &csv.parts[0];
+    let rows = (0..part.rows()).map(|row| {
+        let mut place = vec![0.0; csv.width()];
+        let mut start = 0;
+        for (feature, slot) in csv.features().iter().zip(&part.slots) {
+            let end = start + feature.encoding.width();
+            feature.encoding.write(slot.value(part.row(row)), &mut place[start..end]);
+            start = end;
+        }
+        place
+    });
+    rows.collect()
+}
+
+#[test]
+fn rows_to_predict_from_are_encoded_as_in_training_whatever_their_columns_and_pieces() {
+    let training = "a,b,y\n1.5,u,p\n0.1,v,q\n-3e2,u,p\n12345.678,u,q\n";
+    let (first, mut other) = restored(training, training).unwrap();
+    let expected = encoded(&first);
+    for most in [1, 3, 100] {
+        let read = predicted(&mut other, "b,x,a\nu,?,1.5\nv,?,0.1\nu,?,-3e2\nu,?,12345.678\n", most);
+        assert_eq!(read.unwrap(), (expected.clone(), ["2", "3", "4", "5"].map(str::to_owned).to_vec()));
+    }
+    assert_eq!(other.class_name(1, 1).as_deref(), Some("q"));
+    assert_eq!((other.class_name(1, 2), other.class_name(0, 0)), (None, None));
+    let refused = |other: &mut Csv, content: &str| {
+        predicted(other, content, 7).unwrap_err().message().to_owned()
+    };
+    assert!(refused(&mut other, "b,c\nu,1\n").contains("column `a`, the file has: b, c"));
+    assert!(refused(&mut other, "a,a,b\n1,1,u\n").contains("two columns are called `a`"));
+    assert!(refused(&mut other, "a,b\n1\n").contains("inputs.csv:2: 1 values instead of 2"));
+    assert!(refused(&mut other, "a,b\nNA,u\n").contains("column `a` has no value"));
+    // An unknown category is all zeros.
+    assert_eq!(predicted(&mut other, "a,b\n1.5,w\n", 9).unwrap().0[0][1..], [0.0, 0.0]);
+    other.config.on_bad_row = OnBadRow::Skip;
+    other.config.missing = Missing::Drop;
+    let read = predicted(&mut other, "a,b\nx,u\nNA,u\n1.5\n1.5,u\n", 9).unwrap();
+    assert_eq!(read, (vec![expected[0].clone()], vec!["5".to_owned()]));
+}
+
+#[test]
+fn columns_without_names_move_down_where_the_target_is_missing() {
+    let without_header = |config: &mut Config| {
+        (config.header, config.target) = (false, "1".into());
+    };
+    let mut first = opened("1,7.5,3\n2,8.5,4\n4,9.25,9\n", without_header).unwrap();
+    first.prepare(0, &[0, 1, 2]).unwrap();
+    let expected = encoded(&first);
+    let mut other = Csv::with(config(without_header));
+    other.restore(1, &first.learnt().unwrap()).unwrap();
+    assert_eq!(predicted(&mut other, "1,3\n2,4\n4,9\n", 2).unwrap().0, expected);
+    assert_eq!(predicted(&mut other, "1,0,3\n2,0,4\n4,0,9\n", 11).unwrap().0, expected);
+    let refused = predicted(&mut other, "1\n", 5).unwrap_err();
+    assert!(refused.message().contains("up to number 2, the file has 1"), "{}", refused.message());
+}

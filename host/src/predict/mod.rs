@@ -1,0 +1,26 @@
+//! Applying a trained model: predictions for files, and the model as a function for programs.
+//!
+//! | file | content |
+//! |---|---|
+//! | `applied` | a model with its parameters and, where it is needed, its data set |
+//! | `stream` | batches of a run's data or of files, with the key of each sample |
+//! | `reading` | what the outputs of a model mean: classes with probabilities, or values |
+//! | `table` | predictions as rows of CSV or JSON lines |
+//! | `predictor` | the interface for programs: named inputs and outputs, usable from any thread |
+//!
+//! `fluxbay predict` and `fluxbay-serve` are made of these. The model runs in evaluation mode, as a
+//! validation phase runs it; phases, callbacks and losses of the run take no part.
+
+#![forbid(unsafe_code)]
+
+mod applied;
+mod predictor;
+mod reading;
+mod stream;
+mod table;
+
+pub use applied::{Applied, DataUse, PredictError};
+pub use predictor::{Port, Predictor, PredictorOptions};
+pub use reading::{Meaning, Prediction, Reading};
+pub use stream::{KeyedBatch, Stream};
+pub use table::{Format, Table, TableOptions};

@@ -1,0 +1,99 @@
+//! Batches to predict from, in order, each sample with its key.
+
+use std::rc::Rc;
+
+use candle_core::Tensor;
+
+use super::{Applied, PredictError};
+use crate::breadcrumb::Activity;
+use crate::learner::{Instance, ports::Alone};
+use crate::loader::{Epoch, PluginSamples, Samples as _, batch_of_first};
+
+/// Some samples.
+#[derive(Debug)]
+pub struct KeyedBatch {
+    /// What identifies each sample: its line, its file, or its number.
+    pub keys: Vec<String>,
+    /// A tensor `[samples, ...]` for each field.
+    pub fields: Vec<Tensor>,
+    /// Whether the field of targets holds them; otherwise it is 0.
+    pub has_targets: bool,
+}
+
+enum From {
+    Files { instance: Rc<Instance>, samples: PluginSamples },
+    Split(Box<Epoch>),
+}
+
+/// The samples of files or of a split, batch by batch.
+pub struct Stream<'a> {
+    applied: &'a Applied,
+    from: From,
+    most: usize,
+    next: usize,
+}
+
+impl<'a> Stream<'a> {
+    pub(super) fn of_files(
+        applied: &'a Applied,
+        instance: Rc<Instance>,
+        samples: PluginSamples,
+        most: usize,
+    ) -> Result<Stream<'a>, PredictError> {
+        let differences = applied.other_fields(samples.fields());
+        if !differences.is_empty() {
+            return Err(PredictError::Text(format!(
+                "the inputs do not have the form of the training data: {}",
+                differences.join("; ")
+            )));
+        }
+        Ok(Stream { applied, from: From::Files { instance, samples }, most: most.max(1), next: 0 })
+    }
+
+    pub(super) fn of_split(applied: &'a Applied, name: &str) -> Result<Stream<'a>, PredictError> {
+        let Some(loader) = applied.session().loader() else {
+            return Err(PredictError::Text(
+                "the run has no data of its own: name a file to predict from".to_owned(),
+            ));
+        };
+        let epoch = loader.epoch(name, 1).map_err(|error| error.to_string())?;
+        let most = loader.settings().batch_size;
+        Ok(Stream { applied, from: From::Split(Box::new(epoch)), most, next: 0 })
+    }
+
+    /// The next batch; none after the last sample.
+    ///
+    /// # Errors
+    /// A sample that cannot be read, with its file and line where the data set knows them.
+    pub fn next_batch(&mut self) -> Result<Option<KeyedBatch>, PredictError> {
+        let runtime = self.applied.session().runtime();
+        let text = |error: &dyn std::fmt::Display| PredictError::Text(error.to_string());
+        match &mut self.from {
+            From::Files { instance, samples } => {
+                let most = self.most;
+                let (count, keys) = instance
+                    .call(runtime, Activity::PreparingData, |call| {
+                        let count = call.dataset_read_inputs(most)?;
+                        let keys = (0..count).map(|index| call.dataset_input_key(index));
+                        Ok((count, keys.collect::<Result<Vec<String>, _>>()?))
+                    })
+                    .map_err(|stop| text(&stop))?;
+                if count == 0 {
+                    return Ok(None);
+                }
+                let batch =
+                    batch_of_first(samples, count, &Alone).map_err(|error| text(&error))?;
+                Ok(Some(KeyedBatch { keys, fields: batch.fields, has_targets: false }))
+            }
+            From::Split(epoch) => {
+                let Some(batch) = epoch.next().transpose().map_err(|error| text(&error))? else {
+                    return Ok(None);
+                };
+                let keys = epoch.order()[self.next..self.next + batch.samples].iter();
+                let keys = keys.map(u64::to_string).collect();
+                self.next += batch.samples;
+                Ok(Some(KeyedBatch { keys, fields: batch.fields, has_targets: true }))
+            }
+        }
+    }
+}
