@@ -11,12 +11,14 @@ use crate::{Trained, rows};
 fn a_run_has_a_bundle_that_predicts_and_evaluates_as_the_run() {
     let trained = Trained::shared();
     let card = trained.read("run/bundle/README.md");
-    for part in ["library_name: fluxbay", "## Data", "| ys | u32 | [] | 3 |", "accuracy", "Licence"] {
+    for part in ["library_name: fluxbay", "## Data", "| ys | u32 | [] | 3 |", "accuracy", "Licence"]
+    {
         assert!(card.contains(part), "{part}\n{card}");
     }
     succeed(trained.fluxbay(&["export", "run", "away", "--license", "CC0-1.0"]));
     assert!(trained.read("away/README.md").contains("license: \"CC0-1.0\""));
-    let predict = |model: &str| succeed(trained.fluxbay(&["predict", model, "penguins.csv"])).stdout;
+    let predict =
+        |model: &str| succeed(trained.fluxbay(&["predict", model, "penguins.csv"])).stdout;
     let of_run = predict("run");
     assert!(rows(&of_run).len() > 300);
     assert_eq!(predict("run/bundle"), of_run);
@@ -42,9 +44,14 @@ fn a_bundle_is_described_and_one_changed_bit_is_refused() {
     let json = succeed(trained.fluxbay(&["inspect", "whole", "--json"])).stdout;
     let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap();
     fluxbay_tests::schema::check(&parsed(&schema), &parsed(&json), "").unwrap();
-    for name in
-        ["model.safetensors", "data-state.bin", "resolved.toml", "bundle.json", "plugins.lock", "README.md"]
-    {
+    for name in [
+        "model.safetensors",
+        "data-state.bin",
+        "resolved.toml",
+        "bundle.json",
+        "plugins.lock",
+        "README.md",
+    ] {
         let path = trained.path("whole").join(name);
         let before = fs::read(&path).unwrap();
         let mut changed = before.clone();
@@ -55,7 +62,9 @@ fn a_bundle_is_described_and_one_changed_bit_is_refused() {
             let refused = run(trained.fluxbay(arguments));
             assert!(
                 refused.code == Some(2)
-                    && refused.stderr.contains(&format!("`{name}` of the bundle whole was changed")),
+                    && refused
+                        .stderr
+                        .contains(&format!("`{name}` of the bundle whole was changed")),
                 "{name}: {}",
                 refused.stderr
             );

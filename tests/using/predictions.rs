@@ -22,12 +22,10 @@ fn without_species(trained: &Trained) -> String {
 fn files_without_the_target_are_predicted_with_classes_by_name_and_lines_as_keys() {
     let trained = Trained::shared();
     write(trained.dir.path(), "unknown.csv", &without_species(trained));
-    let table = succeed(trained.fluxbay(&["predict", "run", "unknown.csv", "--probabilities"])).stdout;
+    let table =
+        succeed(trained.fluxbay(&["predict", "run", "unknown.csv", "--probabilities"])).stdout;
     let table = rows(&table);
-    assert_eq!(
-        table[0].join(","),
-        "key,class,probability,p(Adelie),p(Chinstrap),p(Gentoo)"
-    );
+    assert_eq!(table[0].join(","), "key,class,probability,p(Adelie),p(Chinstrap),p(Gentoo)");
     assert_eq!(table.len(), trained.penguins().len());
     // The key is the line in the file; the header is line 1.
     assert_eq!(table[1][0], "2");
@@ -111,7 +109,8 @@ fn several_files_and_stdin_are_read_in_order_and_top_classes_are_listed() {
     piped.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let output = piped.wait_with_output().unwrap();
     let piped = rows(&String::from_utf8(output.stdout).unwrap());
-    let cells = |table: &[Vec<String>]| table.iter().map(|row| row[1..].to_vec()).collect::<Vec<_>>();
+    let cells =
+        |table: &[Vec<String>]| table.iter().map(|row| row[1..].to_vec()).collect::<Vec<_>>();
     assert_eq!(cells(&piped), cells(&both));
 }
 
@@ -182,7 +181,15 @@ fn data_sets_without_files_predict_for_the_data_of_the_run() {
         "digits.toml",
         "[run]\nepochs = 1\n[data]\ncomponent = \"digits\"\n[loader]\nvalidation = 0.1\n[model]\ncomponent = \"mlp\"\nhidden = [16]\n[loss]\ncomponent = \"cross-entropy\"\n[optimizer]\ncomponent = \"adamw\"\n",
     );
-    succeed(trained.fluxbay(&["train", "digits.toml", "--run-dir", "digits", "-q", "--limit-batches", "4"]));
+    succeed(trained.fluxbay(&[
+        "train",
+        "digits.toml",
+        "--run-dir",
+        "digits",
+        "-q",
+        "--limit-batches",
+        "4",
+    ]));
     let table = rows(&succeed(trained.fluxbay(&["predict", "digits"])).stdout);
     assert_eq!(table[0].join(","), "key,target,class,probability");
     assert_eq!(table.len(), 181);

@@ -62,7 +62,8 @@ pub(super) fn text(info: &BundleInfo) -> String {
     out.push_str("\n## Use\n\n```sh\nfluxbay predict FOLDER INPUT -o predictions.csv\nfluxbay inspect FOLDER\nsha256sum -c SHA256SUMS\n```\n");
     out.push_str("\n`FOLDER` is the folder of this file. The plugins below must be installed.\n");
     if let Some(data) = &info.data {
-        let _ = writeln!(out, "\n## Data\n\nTrained on the data set `{}`.\n", plain(&data.component));
+        let _ =
+            writeln!(out, "\n## Data\n\nTrained on the data set `{}`.\n", plain(&data.component));
         out.push_str("| field | type | shape of a sample | classes |\n|---|---|---|---|\n");
         for field in &data.fields {
             let classes = field.classes.map_or("-".to_owned(), |classes| classes.to_string());
@@ -76,7 +77,8 @@ pub(super) fn text(info: &BundleInfo) -> String {
         }
         out.push_str("\n| split | samples |\n|---|---|\n");
         for split in &data.splits {
-            let _ = writeln!(out, "| {} | {} |", plain(&split.name), thousands(split.samples as u64));
+            let _ =
+                writeln!(out, "| {} | {} |", plain(&split.name), thousands(split.samples as u64));
         }
         if data.keeps_learnt {
             out.push_str("\nWhat the data set learnt from the training samples (statistics, categories, classes, vocabulary) is in `data-state.bin`.\n");

@@ -10,8 +10,7 @@ use crate::record::file;
 use crate::session::{DATA, DATA_STATE};
 
 /// Files of a bundle that are never read unless their hash is listed.
-const KNOWN: [&str; 7] =
-    [INFO, CARD, file::MODEL, file::RESOLVED, file::PLUGINS, DATA, DATA_STATE];
+const KNOWN: [&str; 7] = [INFO, CARD, file::MODEL, file::RESOLVED, file::PLUGINS, DATA, DATA_STATE];
 
 /// The line of a file, as `sha256sum` writes it.
 pub(super) fn line(name: &str, hash: &str) -> String {
@@ -58,9 +57,8 @@ pub fn verify(folder: &Path) -> Result<(), String> {
     {
         return Err(format!("`{SUMS}` of the bundle {place} does not list `{missing}`"));
     }
-    if let Some(extra) = KNOWN
-        .into_iter()
-        .find(|name| !listed.contains_key(name) && folder.join(name).exists())
+    if let Some(extra) =
+        KNOWN.into_iter().find(|name| !listed.contains_key(name) && folder.join(name).exists())
     {
         return Err(format!(
             "the bundle {place} has a file `{extra}` that `{SUMS}` does not list: remove it, or copy the whole folder again"

@@ -4,9 +4,7 @@ use std::{fs, io, path::Path};
 
 use super::{
     CARD, FOLDER, INFO, SUMS, card,
-    info::{
-        BundleInfo, DataInfo, FORMAT, FieldInfo, FigureInfo, ModelInfo, PluginInfo, SplitInfo,
-    },
+    info::{BundleInfo, DataInfo, FORMAT, FieldInfo, FigureInfo, ModelInfo, PluginInfo, SplitInfo},
     sums,
 };
 use crate::library::{PluginEntry, escape};
@@ -73,9 +71,8 @@ fn fill(run: &RunEntry, to: &Path, origin: Origin<'_>, transfer: Transfer) -> Re
     remove(&beside).map_err(failed)?;
     fs::create_dir_all(&beside).map_err(failed)?;
     let filled = files(run, &beside, origin, transfer);
-    let renamed = filled.and_then(|()| {
-        remove(&whole).and_then(|()| fs::rename(&beside, &whole)).map_err(failed)
-    });
+    let renamed = filled
+        .and_then(|()| remove(&whole).and_then(|()| fs::rename(&beside, &whole)).map_err(failed));
     if renamed.is_err() {
         // The first error counts.
         let _ = remove(&beside);
@@ -90,12 +87,7 @@ fn remove(folder: &Path) -> io::Result<()> {
     }
 }
 
-fn files(
-    run: &RunEntry,
-    to: &Path,
-    origin: Origin<'_>,
-    transfer: Transfer,
-) -> Result<(), String> {
+fn files(run: &RunEntry, to: &Path, origin: Origin<'_>, transfer: Transfer) -> Result<(), String> {
     let unreadable = |name: &str, error: io::Error| {
         format!("`{name}` of the run {} cannot be used: {error}", escape::path(&run.path))
     };
@@ -108,9 +100,9 @@ fn files(
     let mut json = serde_json::to_vec_pretty(&info).unwrap_or_default();
     json.push(b'\n');
     for (name, bytes) in [(CARD, card::text(&info).into_bytes()), (INFO, json)] {
-        fs::write(to.join(name), bytes)
-            .and_then(|()| listed(name))
-            .map_err(|error| format!("{} cannot be written: {error}", escape::path(&to.join(name))))?;
+        fs::write(to.join(name), bytes).and_then(|()| listed(name)).map_err(|error| {
+            format!("{} cannot be written: {error}", escape::path(&to.join(name)))
+        })?;
     }
     for (name, optional) in [
         (DATA, true),
@@ -156,7 +148,9 @@ fn describe(run: &RunEntry, origin: Origin<'_>) -> Result<BundleInfo, String> {
     let plugin = |used: UsedPlugin| {
         let known = origin.plugins.iter().find(|plugin| plugin.sha256().hex() == used.sha256);
         PluginInfo {
-            license: known.map(|plugin| plugin.manifest().plugin.license.clone()).unwrap_or_default(),
+            license: known
+                .map(|plugin| plugin.manifest().plugin.license.clone())
+                .unwrap_or_default(),
             name: used.name,
             version: used.version,
             sha256: used.sha256,

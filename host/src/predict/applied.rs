@@ -293,9 +293,9 @@ impl Applied {
             shape: field.shape.clone(),
             classes: field.classes,
         });
-        let without_splits =
-            |fields| DataSummary { fields, splits: Vec::new() };
-        without_splits(self.trained_on.fields.clone()).differences(&without_splits(fields.collect()))
+        let without_splits = |fields| DataSummary { fields, splits: Vec::new() };
+        without_splits(self.trained_on.fields.clone())
+            .differences(&without_splits(fields.collect()))
     }
 }
 
@@ -337,7 +337,10 @@ fn fields_of(summary: &DataSummary) -> Result<Vec<DataField>, String> {
         let dtype = field.dtype.parse::<DType>().ok();
         let code = dtype.and_then(crate::loader::element_code);
         let dtype = code.ok_or_else(|| {
-            format!("field `{}` of the saved data has an unknown type `{}`", field.name, field.dtype)
+            format!(
+                "field `{}` of the saved data has an unknown type `{}`",
+                field.name, field.dtype
+            )
         })?;
         Ok(DataField {
             name: field.name.clone(),
@@ -348,4 +351,3 @@ fn fields_of(summary: &DataSummary) -> Result<Vec<DataField>, String> {
     };
     summary.fields.iter().map(field).collect()
 }
-

@@ -197,9 +197,8 @@ impl Predictor {
     }
 
     fn apply(&self, input: &Tensor) -> Result<Vec<Tensor>, PredictError> {
-        let refused = |what: String| {
-            PredictError::Text(format!("the input `{}` {what}", self.input.name))
-        };
+        let refused =
+            |what: String| PredictError::Text(format!("the input `{}` {what}", self.input.name));
         if !input.device().is_cpu() {
             return Err(refused("is not on the processor: move it with `to_device`".to_owned()));
         }

@@ -81,8 +81,7 @@ impl<'a> Stream<'a> {
                 if count == 0 {
                     return Ok(None);
                 }
-                let batch =
-                    batch_of_first(samples, count, &Alone).map_err(|error| text(&error))?;
+                let batch = batch_of_first(samples, count, &Alone).map_err(|error| text(&error))?;
                 Ok(Some(KeyedBatch { keys, fields: batch.fields, has_targets: false }))
             }
             From::Split(epoch) => {

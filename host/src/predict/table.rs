@@ -192,8 +192,10 @@ impl<W: Write> Table<W> {
                     let all = probabilities.iter().enumerate().map(|(class, probability)| {
                         format!("{}:{}", text(&self.class(class)), json_number(*probability))
                     });
-                    members
-                        .push(format!("\"probabilities\":{{{}}}", all.collect::<Vec<_>>().join(",")));
+                    members.push(format!(
+                        "\"probabilities\":{{{}}}",
+                        all.collect::<Vec<_>>().join(",")
+                    ));
                 }
             }
             Prediction::Values(values) if values.len() == 1 => {

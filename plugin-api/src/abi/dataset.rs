@@ -151,12 +151,8 @@ pub struct DatasetInputsRow {
     pub key: unsafe extern "C" fn(this: Instance, index: usize, key: *mut Text) -> i32,
     /// Name of class `class` of field `field`; empty if it has none. Also called after `open`. Valid
     /// until the next call of this instance. `[training]`
-    pub class_name: unsafe extern "C" fn(
-        this: Instance,
-        field: usize,
-        class: u64,
-        name: *mut Text,
-    ) -> i32,
+    pub class_name:
+        unsafe extern "C" fn(this: Instance, field: usize, class: u64, name: *mut Text) -> i32,
 }
 
 /// The rows of a plugin: what its `extension` returns for [`DATASET_INPUTS_EXTENSION`].

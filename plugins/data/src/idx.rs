@@ -318,12 +318,7 @@ impl Dataset for Idx {
 
 impl Idx {
     /// Writes the images at `indices` of a part.
-    fn fill_from(
-        &self,
-        split: usize,
-        indices: &[u64],
-        buffers: &mut Buffers<'_>,
-    ) -> Result<()> {
+    fn fill_from(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {
         let (part, elements) = (&self.parts[split], self.elements());
         let places = buffers.f32(0)?.chunks_exact_mut(elements.max(1)).take(indices.len());
         let Learned { scale, shift, .. } = self.learned;

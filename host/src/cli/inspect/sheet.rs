@@ -60,7 +60,8 @@ pub(super) fn plugin(sheet: &PluginSheet) -> String {
 
 /// A bundle whose files were verified: model, data, figures, plugins.
 pub(super) fn bundle(info: &BundleInfo) -> String {
-    let mut out = format!("{}: a bundle, all files are as they were written\n\n", escape::text(&info.run));
+    let mut out =
+        format!("{}: a bundle, all files are as they were written\n\n", escape::text(&info.run));
     let started = format!(
         "{}, begun {}, {} epochs, by fluxbay {}",
         info.status, info.started, info.epochs, info.fluxbay

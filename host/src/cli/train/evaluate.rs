@@ -145,8 +145,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
              whether the model can overfit them, `fluxbay train {resolved} --overfit-batches {batches}`"
         )));
     }
-    let weights =
-        Source::open(&folder, arguments.checkpoint.as_deref()).map_err(configuration)?;
+    let weights = Source::open(&folder, arguments.checkpoint.as_deref()).map_err(configuration)?;
     let read = read_saved(
         &folder,
         &weights.plugins,

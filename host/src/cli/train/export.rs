@@ -41,6 +41,10 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let catalog = arguments.path.scan(&changes::folders(&lock));
     let origin = bundle::Origin { plugins: catalog.plugins(), license: &arguments.license };
     bundle::write(&run, &arguments.bundle, origin).map_err(failed)?;
-    screen.print(&format!("bundle of {} in {}", escape::text(&run.id), escape::path(&arguments.bundle)));
+    screen.print(&format!(
+        "bundle of {} in {}",
+        escape::text(&run.id),
+        escape::path(&arguments.bundle)
+    ));
     Ok(Exit::Done)
 }

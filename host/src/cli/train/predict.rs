@@ -57,7 +57,13 @@ pub struct Arguments {
     #[arg(long, conflicts_with_all = ["top", "probabilities"])]
     raw: bool,
     /// Predict for the training or the validation data of the run.
-    #[arg(long, value_enum, value_name = "PART", hide_possible_values = true, conflicts_with = "inputs")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "PART",
+        hide_possible_values = true,
+        conflicts_with = "inputs"
+    )]
     data: Option<Part>,
     /// Use this checkpoint, not the final model.
     #[arg(long, value_name = "DIR")]
@@ -108,7 +114,11 @@ impl Arguments {
             "loader.overfit-batches=0",
             "loader.limit-batches=0",
         ];
-        threads.into_iter().chain(order.map(str::to_owned)).chain(self.set.iter().cloned()).collect()
+        threads
+            .into_iter()
+            .chain(order.map(str::to_owned))
+            .chain(self.set.iter().cloned())
+            .collect()
     }
 
     fn is_stdout(&self) -> bool {
@@ -158,8 +168,8 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let (run, catalog) = read.accept()?;
     let batch_size = run.loader.batch_size;
     let data = if arguments.inputs.is_empty() { DataUse::Run } else { DataUse::Files };
-    let applied = Applied::open(run, Rc::new(catalog), &source, &arguments.model, data)
-        .map_err(failure)?;
+    let applied =
+        Applied::open(run, Rc::new(catalog), &source, &arguments.model, data).map_err(failure)?;
     let mut stream = match data {
         DataUse::Run => {
             let training = arguments.data == Some(Part::Training);
@@ -227,9 +237,7 @@ impl Ended {
         match self {
             Ended::Output(error) => Failure::new(
                 Exit::Failed,
-                format!(
-                    "cannot write to {place}: {error}; free some space, or write it elsewhere"
-                ),
+                format!("cannot write to {place}: {error}; free some space, or write it elsewhere"),
             ),
             Ended::Error(error) => failure(error),
         }
@@ -255,8 +263,7 @@ fn predict<W: Write>(
         && let Some(batch) = stream.next_batch().map_err(Ended::Error)?
     {
         let outputs = applied.forward(&batch.fields[input..=input]).map_err(Ended::Error)?;
-        let predictions =
-            reading.read(&outputs[0], batch.keys.len()).map_err(Ended::Error)?;
+        let predictions = reading.read(&outputs[0], batch.keys.len()).map_err(Ended::Error)?;
         let targets = match target.filter(|_| batch.has_targets) {
             Some(number) => Some(rows(&batch.fields[number]).map_err(Ended::Error)?),
             None => None,

@@ -460,8 +460,12 @@ fn rows_to_predict_from_are_encoded_as_in_training_whatever_their_columns_and_pi
     let (first, mut other) = restored(training, training).unwrap();
     let expected = encoded(&first);
     for most in [1, 3, 100] {
-        let read = predicted(&mut other, "b,x,a\nu,?,1.5\nv,?,0.1\nu,?,-3e2\nu,?,12345.678\n", most);
-        assert_eq!(read.unwrap(), (expected.clone(), ["2", "3", "4", "5"].map(str::to_owned).to_vec()));
+        let read =
+            predicted(&mut other, "b,x,a\nu,?,1.5\nv,?,0.1\nu,?,-3e2\nu,?,12345.678\n", most);
+        assert_eq!(
+            read.unwrap(),
+            (expected.clone(), ["2", "3", "4", "5"].map(str::to_owned).to_vec())
+        );
     }
     assert_eq!(other.class_name(1, 1).as_deref(), Some("q"));
     assert_eq!((other.class_name(1, 2), other.class_name(0, 0)), (None, None));
