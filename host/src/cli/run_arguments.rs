@@ -2,6 +2,7 @@
 //! are.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap_complete::engine::ArgValueCompleter;
 
@@ -9,7 +10,10 @@ use super::candidates;
 use super::outcome::{Failure, report};
 use super::plugin_path::{PluginPath, warn_of_directories};
 use crate::library::{Catalog, Lock, escape, lock};
-use crate::run_file::{Diagnostic, Diagnostics, Draft, Inputs, RunDescription, resolve};
+use crate::run_file::{
+    Diagnostic, Diagnostics, Draft, Inputs, RunDescription, RunSettings, resolve,
+};
+use crate::supervisor::worker::{self, Patience};
 
 /// Which run, and what to change in it.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -89,6 +93,7 @@ impl ReadRun {
         let catalog = path.scan_with(&project, &options);
         prepare(&mut draft, &catalog);
         let run = resolve(draft, &catalog, &mut diagnostics);
+        limit_calls(&run.run, &mut diagnostics);
         ReadRun { run, catalog, diagnostics }
     }
 
@@ -102,6 +107,17 @@ impl ReadRun {
         }
         report(&self.diagnostics);
         Ok((self.run, self.catalog))
+    }
+}
+
+/// Sets the limits of the run for calls into plugins, from the first instance on.
+fn limit_calls(settings: &RunSettings, diagnostics: &mut Diagnostics) {
+    let time = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO);
+    let patience =
+        Patience { warning: time(settings.handler_warning), limit: time(settings.handler_limit) };
+    if let Err(error) = worker::watch(patience) {
+        let text = format!("cannot start the watchdog for plugin calls: {error}");
+        diagnostics.push(Diagnostic::error("watchdog", text));
     }
 }
 

@@ -13,7 +13,6 @@ use crate::{
     library::escape,
     record::{RunEnd, RunEntry, RunRecord, Status, atomic, checkpoint, file, tensors},
     session::{Session, checkpoint::MODEL},
-    supervisor::worker::{self, Patience},
 };
 
 /// How long a run's record lasts.
@@ -73,7 +72,6 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
     };
     screen.print(&format!("{}\n", launch::text(session, &path, screen)));
 
-    watch(session)?;
     let saver = CheckpointSaver::begin(
         session,
         ready.sink,
@@ -167,22 +165,6 @@ fn callback_times(session: &Session) -> Vec<(String, Duration)> {
         .iter()
         .map(|callback| (callback.id.clone(), time(callback.number)))
         .collect()
-}
-
-/// Warns about calls that hang; ends the process at the limit of the run's settings.
-fn watch(session: &Session) -> Result<(), Failure> {
-    let settings = &session.run().run;
-    let patience = Patience {
-        warning: seconds(settings.handler_warning),
-        limit: seconds(settings.handler_limit),
-    };
-    worker::watch(patience).map_err(|error| {
-        Failure::new(Exit::Failed, format!("cannot start the watchdog for plugin calls: {error}"))
-    })
-}
-
-fn seconds(number: f64) -> Duration {
-    Duration::try_from_secs_f64(number).unwrap_or(Duration::ZERO)
 }
 
 /// Gives the session the model of a checkpoint.

@@ -86,6 +86,10 @@ pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     directory
         .announce(&run_files(&run), &run.to_toml())
         .map_err(|error| Failure::new(Exit::Failed, error))?;
+    // From here on the record says that the run is running: the supervisor closes it after a crash.
+    if purpose != Purpose::Look {
+        supervisor::worker::record_in(directory.path());
+    }
     let sink = Rc::new(DeferredRecord::default());
     let surroundings = surroundings(&directory, &sink, screen);
     let opened = open(run, catalog, surroundings, &DataState::New);
@@ -112,7 +116,6 @@ pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         screen.print("\ndry run: nothing was trained or kept");
         return Ok(Exit::Done);
     }
-    supervisor::worker::record_in(directory.path());
     let record = with_given(&session, |given| RunRecord::begin(directory, given))
         .map_err(|error| Failure::new(Exit::Failed, error))?;
     sink.begin(record);
