@@ -83,6 +83,47 @@ fn a_signal_to_save_does_not_end_the_run() {
 }
 
 #[test]
+fn signals_to_save_in_short_succession_do_not_end_the_run() {
+    // More than two seconds of steps after the second signal: a supervisor that took it for a second
+    // request to end would kill the run by then.
+    let slow = "[[callback]]\ncomponent = \"slow\"\nmilliseconds = 50\n";
+    let place = Place::new(&format!("{}{slow}", long(3))).with_slow();
+    let running = Running::start(place.fluxbay(&["train", "run.toml", "--run-dir", "out"]));
+    let metrics = place.path("out/metrics.jsonl");
+    wait_for("training", || fs::metadata(&metrics).is_ok_and(|metadata| metadata.len() > 0));
+    running.signal("-USR1");
+    std::thread::sleep(Duration::from_millis(300));
+    running.signal("-USR1");
+    let begin = Instant::now();
+    let (code, said) = running.finish();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(begin.elapsed() > Duration::from_secs(2), "it ended too early to tell");
+    assert_eq!(place.state("out")["status"], "finished");
+    assert_eq!(said.matches("SIGUSR1: saving").count(), 2, "{said}");
+}
+
+#[test]
+fn a_signal_before_the_first_step_is_not_lost() {
+    let place = Place::new(&long(60));
+    for (signal, code) in [("-INT", 130), ("-TERM", 143), ("-USR1", 0)] {
+        let name = format!("early{signal}");
+        let running = Running::start(place.fluxbay(&["train", "run.toml", "--run-dir", &name]));
+        // The folder is there before plugins and data are opened.
+        wait_for("the folder", || place.path(&name).join("resolved.toml").exists());
+        running.signal(signal);
+        let (found, said) = running.finish();
+        assert_eq!(found, Some(code), "{said}");
+        let status = if code == 0 { "finished" } else { "interrupted" };
+        assert_eq!(place.state(&name)["status"], status);
+        if code != 0 {
+            succeed(&mut place.fluxbay(&["resume", &name]));
+        }
+    }
+    place.assert_same("early-INT", "early-TERM");
+    place.assert_same("early-INT", "early-USR1");
+}
+
+#[test]
 fn a_second_signal_ends_the_run_at_once_and_a_running_folder_is_locked() {
     let slow = "[[callback]]\ncomponent = \"slow\"\nstep = 3\nmilliseconds = 600_000\n";
     let place = Place::new(&digits(&format!("{MLP}{ADAMW}[checkpoints]\nevery-steps = 1\n{slow}")))

@@ -14,6 +14,7 @@ use ciborium::Value as Cbor;
 use serde_json::Value as Json;
 
 use crate::{
+    bundle,
     learner::snapshot::{SavedInstance, SavedMetric, Snapshot},
     record::{STATE, checkpoint, file, tensors},
     session::checkpoint::{Files, from_files},
@@ -40,8 +41,20 @@ pub struct Comparison {
 }
 
 /// Files about the process rather than the run.
-const OF_THE_PROCESS: [&str; 7] =
-    [STATE, file::ENVIRONMENT, file::LOG, file::PROFILE, file::PLUGINS, ".lock", file::RESOLVED];
+const OF_THE_PROCESS: [&str; 10] = [
+    STATE,
+    file::ENVIRONMENT,
+    file::LOG,
+    file::PROFILE,
+    file::PLUGINS,
+    ".lock",
+    file::RESOLVED,
+    // It names the run files, and a run that starts again is read from another one.
+    file::COMPOSITION,
+    file::REPORT,
+    // Its files are links to those of the run, or texts that name the run's folder.
+    bundle::FOLDER,
+];
 
 /// Compares two run directories.
 ///
@@ -261,6 +274,11 @@ impl Comparison {
             "position in the epoch",
             format!("{:?}", first.in_epoch),
             format!("{:?}", second.in_epoch),
+        );
+        self.same(
+            "validation within the epoch",
+            format!("{:?}", first.in_validation),
+            format!("{:?}", second.in_validation),
         );
         self.pairs("steps of phase", &first.phase_steps, &second.phase_steps);
         let shown = |snapshot: &Snapshot| {

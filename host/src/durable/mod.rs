@@ -13,6 +13,7 @@
 //! | `compare` | compares two run directories bit by bit |
 //! | `deferred_record` | a record that starts once all instances exist |
 //! | `profile` | writes `profile.json` |
+//! | `trace` | writes a trace for Perfetto |
 
 #![forbid(unsafe_code)]
 
@@ -22,6 +23,7 @@ mod checkpoint_saver;
 pub mod compare;
 mod deferred_record;
 pub mod profile;
+pub mod trace;
 
 pub use self::{
     checkpoint_saver::{CheckpointSaver, MARKS, PLUGINS, RESOLVED},

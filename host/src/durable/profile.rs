@@ -27,16 +27,11 @@ pub fn write(runtime: &Runtime, record: &RunRecord) -> Result<(), RecordError> {
     atomic::replace(&record.path().join(file::PROFILE), &text)
 }
 
-fn name(work: Work) -> &'static str {
-    match work {
-        Work::Data => "data",
-        Work::Step => "step",
-        Work::Forward => "forward",
-        Work::Loss => "loss",
-        Work::Backward => "backward",
-        Work::Update => "update",
-        Work::Event(_) | Work::Callback(..) => "event",
-    }
+/// Largest resident memory of this process in bytes, as the system reports it.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(1024 * line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?)
 }
 
 fn rounded(seconds: f64) -> f64 {
@@ -68,7 +63,7 @@ fn profile(runtime: &Runtime, times: &[PhaseTime], elapsed: f64) -> Json {
             }
             work => {
                 let of_phase = works.entry(phase(row.phase)).or_default();
-                of_phase.insert(name(work).to_owned(), json!(rounded(row.seconds)));
+                of_phase.insert(work.name().to_owned(), json!(rounded(row.seconds)));
             }
         }
     }
@@ -95,6 +90,7 @@ fn profile(runtime: &Runtime, times: &[PhaseTime], elapsed: f64) -> Json {
         "format": 1,
         "about": format!("since the last start of the run; one step in {EVERY} is timed, after {EARLY} steps one in {LATER}; times are scaled to all steps"),
         "seconds": rounded(elapsed),
+        "peak-memory": peak_memory(),
         "phases": phases,
         "events": events,
         "callbacks": callbacks,

@@ -14,7 +14,7 @@ use crate::tensor::Traced;
 const MOST_OUTPUTS: usize = 16;
 
 /// A forward pass as the operations that the model applied.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ModelTrace {
     /// The operations, in their order.
     pub operations: Vec<Traced>,

@@ -24,13 +24,10 @@ impl Runtime {
         callbacks: Vec<Rc<Instance>>,
         data: Option<Rc<dyn Data>>,
     ) -> Flow {
-        self.data.set(data);
-        self.data.describe(&mut self.state.borrow_mut())?;
-        self.build_models(&roles.models, &self.data.fields())?;
+        self.build(&roles, data)?;
         for model in &roles.models {
-            if let Some(optimizer) = &model.optimizer {
-                optimizer.prepare(&mut self.engine.borrow_mut())?;
-            }
+            model.prepare_optimizers(&mut self.engine.borrow_mut())?;
+            model.optimizers.iter().try_for_each(|optimizer| optimizer.scale(self))?;
         }
         for logger in &roles.loggers {
             let dir = if self.folders.run.is_empty() {
@@ -55,6 +52,16 @@ impl Runtime {
             self.init_callback(&callback)?;
         }
         Ok(())
+    }
+
+    /// Builds the models for the fields of the data, and nothing else.
+    ///
+    /// # Errors
+    /// What a model refused.
+    pub fn build(&self, roles: &Roles, data: Option<Rc<dyn Data>>) -> Flow {
+        self.data.set(data);
+        self.data.describe(&mut self.state.borrow_mut())?;
+        self.build_models(&roles.models, &self.data.fields())
     }
 
     /// The callbacks in their order.

@@ -19,6 +19,13 @@ pub(crate) struct OpenEpoch {
     held: Vec<BatchRaw>,
 }
 
+/// An epoch that another one interrupts.
+pub(super) struct SuspendedEpoch {
+    open: Option<OpenEpoch>,
+    begun_by_phase: u32,
+    is_complete: bool,
+}
+
 /// The epochs of a run: which is open, how far they are.
 #[derive(Default)]
 pub(crate) struct Epochs {
@@ -38,6 +45,22 @@ impl Epochs {
     /// Opens an epoch.
     pub(super) fn begin(&self, batches: Option<Box<dyn Batches>>) {
         *self.open.borrow_mut() = Some(OpenEpoch { batches, held: Vec::with_capacity(2) });
+    }
+
+    /// Takes out the open epoch, so that another one can begin.
+    pub(super) fn suspend(&self) -> SuspendedEpoch {
+        SuspendedEpoch {
+            open: self.open.borrow_mut().take(),
+            begun_by_phase: self.begun_by_phase.replace(0),
+            is_complete: self.is_complete.replace(false),
+        }
+    }
+
+    /// Makes a suspended epoch the open one.
+    pub(super) fn resume(&self, epoch: SuspendedEpoch) {
+        *self.open.borrow_mut() = epoch.open;
+        self.begun_by_phase.set(epoch.begun_by_phase);
+        self.is_complete.set(epoch.is_complete);
     }
 
     /// Whether an epoch is open.

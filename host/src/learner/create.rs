@@ -9,7 +9,7 @@ use super::events::number_of;
 use super::instance::{Identity, Instance, OnError, Prepared, Requested};
 use super::refusal::{Answer, Refusal};
 use super::runtime::Runtime;
-use super::setup::{NewInstance, SetupFrame};
+use super::setup::{GroupSettings, NewInstance, SetupFrame};
 use super::state::{Rights, Value, check_path};
 use crate::breadcrumb::{self, Activity, Line};
 use crate::calls::PluginInstance;
@@ -36,6 +36,7 @@ impl Runtime {
             id: new.id.clone(),
             component: prepared.name.clone(),
             hyper_prefix: new.hyper_prefix,
+            group: new.group,
             declared: prepared.declared.clone(),
             requested: Requested::default(),
             has_subscribed: false,
@@ -168,7 +169,9 @@ impl Runtime {
                     "hyper-parameters",
                 ));
             }
-            let path = format!("{}.{name}", frame.hyper_prefix);
+            let group = frame.group.as_ref();
+            let shared = group.and_then(|group| self.shared_hyper_parameter(group, name, initial));
+            let path = shared.unwrap_or_else(|| format!("{}.{name}", frame.hyper_prefix));
             frame.requested.hyper_parameters.push(path.clone());
             Ok((path, frame.declared.ranges.get(name).cloned().unwrap_or_default()))
         })?;
@@ -179,6 +182,27 @@ impl Runtime {
         state.set(node, Value::Number(initial));
         state.set_range(node, range);
         Ok(slot)
+    }
+
+    /// The path of the hyper-parameter that a parameter group shares with another instance: the
+    /// nearest one of its name, if it begins at the same value and the group has none of its own.
+    fn shared_hyper_parameter(
+        &self,
+        group: &GroupSettings,
+        name: &str,
+        initial: f64,
+    ) -> Option<String> {
+        if group.own.iter().any(|own| own == name) {
+            return None;
+        }
+        let state = self.state.borrow();
+        let number = |path: &str| match state.value_at(path) {
+            Some(Value::Number(number)) => Some(*number),
+            _ => None,
+        };
+        let mut paths = group.from.iter().map(|above| format!("{above}.{name}"));
+        let nearest = paths.find(|path| number(path).is_some())?;
+        (number(&nearest)?.to_bits() == initial.to_bits()).then_some(nearest)
     }
 
     /// Creates an instance that belongs to the one being created, and returns its number.
@@ -195,7 +219,7 @@ impl Runtime {
         let hyper_prefix = format!("hyper.{}", id.replace(['/', '.'], "-"));
         let child = self
             .create_owned(
-                NewInstance { id, hyper_prefix, on_error: OnError::Stop },
+                NewInstance { id, hyper_prefix, group: None, on_error: OnError::Stop },
                 prepared,
                 Some(caller),
             )

@@ -4,6 +4,7 @@ use fluxbay_plugin::abi::{event, learner::BatchRaw, learner::FIELDS, status};
 
 use super::batches::NO_BATCH;
 use super::control::{Flow, Stop, StopKind, Worst};
+use super::ports::PhaseKind;
 use super::profile::Work;
 use super::roles::PhaseSlot;
 use super::runtime::Runtime;
@@ -11,6 +12,7 @@ use super::saving::SavePoint;
 use super::span::Span;
 use super::state::Value;
 use crate::breadcrumb::Activity;
+use crate::tensor::timeline::{self, Name};
 
 impl Runtime {
     /// Runs one epoch of phase `index`, and returns what the caller must propagate.
@@ -18,6 +20,7 @@ impl Runtime {
         let phase = self.enter_phase(index, epoch)?;
         self.epochs.begun_by_phase.set(0);
         self.epochs.is_complete.set(false);
+        let begin = timeline::begin();
         let mut flow = if phase.instance.plugin_side().has_epoch() {
             let instance = &phase.instance;
             instance.call(self, Activity::Epoch, |call| call.phase_epoch())
@@ -31,6 +34,7 @@ impl Runtime {
                 Err(stop) => self.close_epoch(Err(stop)),
             };
         }
+        timeline::end(begin, "epoch", Name::Numbers(index as u64, epoch));
         let flow = self.after_epoch(flow);
         self.leave_phase(flow)
     }
@@ -120,6 +124,9 @@ impl Runtime {
             _ => None,
         };
         self.epochs.begin(batches);
+        if at.phase_kind == PhaseKind::Training.number() {
+            self.intervals.validated.set(0);
+        }
         self.measured.begin_epoch();
         self.spans.open(Span::Epoch);
         self.record_event("epoch-begin", &phase.instance.id, "")?;
@@ -128,6 +135,7 @@ impl Runtime {
 
     /// The next batch; one without fields after the last.
     pub(crate) fn next_batch(&self) -> Flow<BatchRaw> {
+        self.validate_if_due()?;
         self.profile.next_step();
         if (self.interrupt.is_pending() || self.saving.offers_steps())
             && !self.pause_between_steps()?

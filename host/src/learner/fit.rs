@@ -16,6 +16,7 @@ impl Runtime {
     pub fn fit(&self, epochs: u64) -> FitReport {
         self.position.epochs.set(self.epochs_done() + epochs);
         self.position.leave_phase();
+        self.intervals.reset();
         *self.surroundings.borrow_mut() = surroundings::captured();
         let flow = self.begin_fit().and_then(|()| self.run_epochs(epochs));
         let ending = self.end_fit(flow);

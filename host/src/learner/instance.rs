@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use fluxbay_plugin::abi::{entry, event};
 
-use super::span::{Span, SpanMarks};
+use super::span::{Marks, Span, SpanMarks};
 use super::state::Range;
 use crate::calls::PluginInstance;
 use crate::library::ComponentRows;
@@ -270,6 +270,16 @@ impl Instance {
     #[inline]
     pub(super) fn mark(&self, event: u32, serial: u64) {
         self.marks.mark(event, serial);
+    }
+
+    /// The spans whose begin and end it received last.
+    pub(super) fn marks(&self) -> Marks {
+        self.marks.get()
+    }
+
+    /// Sets the spans whose begin and end it received last.
+    pub(super) fn set_marks(&self, marks: Marks) {
+        self.marks.set(marks);
     }
 
     /// Whether it still has to receive the end of the span `serial`: it received the begin, or does

@@ -56,6 +56,11 @@ impl Measured {
         self.writes_at_begin.set(self.writes.get() - u64::from(were_set));
     }
 
+    /// Called when an epoch goes on after one within it; `were_set` as before that.
+    pub(super) fn resume_outer(&self, were_set: bool) {
+        self.writes_at_begin.set(self.writes.get().wrapping_sub(u64::from(were_set)));
+    }
+
     /// Restores the measured model of a snapshot, whose parameters are the trained ones.
     pub(super) fn restore(&self, model: Option<&MeasuredModel>) {
         let writes = self.writes.get();

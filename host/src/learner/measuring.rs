@@ -11,7 +11,7 @@ impl Runtime {
     /// model does.
     pub(super) fn model_updates(&self) -> u64 {
         let models = self.roles.get().map(|roles| roles.models.iter()).into_iter().flatten();
-        let optimizers = models.filter_map(|model| model.optimizer.as_ref());
+        let optimizers = models.flat_map(|model| &model.optimizers);
         let updates = |optimizer: &super::OptimizerSlot| -> u64 {
             optimizer.tracked().iter().map(|tracked| tracked.updates.get()).sum()
         };

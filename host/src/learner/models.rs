@@ -198,13 +198,14 @@ impl Runtime {
     }
 
     fn update_model(&self, model: &ModelSlot) -> Flow {
-        let Some(optimizer) = &model.optimizer else {
+        if model.optimizers.is_empty() {
             return Err(Stop::host(format!(
                 "model `{0}` has no optimizer, so its parameters cannot be updated: add `[optimizer]`, or `[optimizer.{0}]` for this model",
                 model.name
             )));
-        };
-        self.profile.time(Work::Update, || optimizer.update(self))
+        }
+        let update = || model.optimizers.iter().try_for_each(|optimizer| optimizer.update(self));
+        self.profile.time(Work::Update, update)
     }
 
     /// Index of the model, or of the only one for an empty name.

@@ -5,6 +5,7 @@ use fluxbay_plugin::abi::{optimizer::UpdateRaw, text::Text};
 use super::control::{Flow, Stop};
 use super::roles::OptimizerSlot;
 use super::runtime::Runtime;
+use super::state::Value;
 use crate::breadcrumb::Activity;
 
 impl OptimizerSlot {
@@ -12,6 +13,7 @@ impl OptimizerSlot {
     pub(super) fn update(&self, runtime: &Runtime) -> Flow {
         let instance = &self.instance;
         let tracked = self.tracked();
+        self.scale(runtime)?;
         instance.call(runtime, Activity::BeginningUpdate, |call| call.optimizer_begin())?;
         for entry in tracked.iter() {
             let Some(gradient) = runtime.engine.borrow().lent_gradient(entry.parameter) else {
@@ -30,6 +32,20 @@ impl OptimizerSlot {
                 .call(runtime, Activity::Updating, |call| call.optimizer_update(&request))
                 .map_err(|stop| name_parameter(stop, &entry.path))?;
             entry.updates.set(step);
+        }
+        Ok(())
+    }
+
+    /// Sets the hyper-parameters of a group that are multiples of others.
+    pub(super) fn scale(&self, runtime: &Runtime) -> Flow {
+        let scaled = self.group.iter().flat_map(|group| &group.scaled);
+        for (path, of, factor) in scaled {
+            let mut state = runtime.state.borrow_mut();
+            if let Some(Value::Number(number)) = state.value_at(of) {
+                let value = number * factor;
+                let node = state.node(path).map_err(Stop::engine)?;
+                state.set(node, Value::Number(value));
+            }
         }
         Ok(())
     }

@@ -7,7 +7,7 @@
 use fluxbay_plugin::abi::event;
 
 use super::control::{Flow, Stop, StopKind};
-use super::ports::Batches;
+use super::ports::{Batches, PhaseKind};
 use super::refusal::{Answer, Refusal};
 use super::runtime::Runtime;
 use super::saving::{CheckpointRequest, SavePoint, SavedEpoch, SavedStop};
@@ -154,7 +154,11 @@ impl Runtime {
         let at = self.position.get();
         let phase = self.roles.get()?.phases.get(at.phase as usize)?.instance.id.clone();
         let parameters_set = self.measured.were_set();
-        Some(SavedEpoch { phase, step: at.step, batches, parameters_set })
+        let validated = match at.phase_kind == PhaseKind::Training.number() {
+            true => self.intervals.validated.get(),
+            false => 0,
+        };
+        Some(SavedEpoch { phase, step: at.step, batches, parameters_set, validated })
     }
 
     /// Resumes the epoch within which the restored snapshot was taken, if there is one: instances
@@ -175,6 +179,9 @@ impl Runtime {
             data.resume(split, self.position.get().epoch, &saved.batches).map_err(Stop::host)?;
         self.position.change(|at| at.step = saved.step);
         self.measured.resume_epoch(saved.parameters_set);
+        if self.position.get().phase_kind == PhaseKind::Training.number() {
+            self.intervals.validated.set(saved.validated);
+        }
         self.resume_span(Span::Epoch, event::EPOCH_BEGIN);
         Ok(Some(batches))
     }

@@ -10,6 +10,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::tensor::timeline::{self, Name};
+
 /// One in this many steps is timed.
 pub const EVERY: u32 = 16;
 /// One in this many steps is timed after the first [`EARLY`].
@@ -36,6 +38,21 @@ pub enum Work {
     Event(u32),
     /// A callback, by its number, at an event.
     Callback(u32, u32),
+}
+
+impl Work {
+    /// Its name in `profile.json` and in traces.
+    pub fn name(self) -> &'static str {
+        match self {
+            Work::Data => "data",
+            Work::Step => "step",
+            Work::Forward => "forward",
+            Work::Loss => "loss",
+            Work::Backward => "backward",
+            Work::Update => "update",
+            Work::Event(_) | Work::Callback(..) => "event",
+        }
+    }
 }
 
 /// Measured time.
@@ -138,6 +155,20 @@ impl Profile {
     /// Adds the time between two readings.
     pub fn span(&self, begin: Instant, end: Instant, work: Work) {
         self.add_time(end - begin, work);
+        self.trace(begin, end, work);
+    }
+
+    /// Keeps a measurement for a trace of the run, if one is taken.
+    fn trace(&self, begin: Instant, end: Instant, work: Work) {
+        if !timeline::is_on() {
+            return;
+        }
+        let (category, name) = match work {
+            Work::Event(event) => ("event", Name::Numbers(0, event.into())),
+            Work::Callback(by, event) => ("callback", Name::Numbers(by.into(), event.into())),
+            work => ("phase", Name::Text(work.name())),
+        };
+        timeline::add(begin, end, category, name);
     }
 
     /// Runs `f` and adds its time if this moment is timed.
@@ -157,6 +188,7 @@ impl Profile {
     pub fn add(&self, begin: Instant, work: Work) -> Instant {
         let now = self.now();
         self.add_time(now - begin, work);
+        self.trace(begin, now, work);
         now
     }
 
@@ -209,7 +241,8 @@ impl Profile {
         x ^= x >> 27;
         self.random.set(x);
         self.timing.set(
-            (x.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32).is_multiple_of(u64::from(self.every())),
+            (x.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32).is_multiple_of(u64::from(self.every()))
+                || timeline::is_on(),
         );
         self.decided.set(true);
     }

@@ -5,7 +5,7 @@ use fluxbay_plugin::abi::logger::{RecordRaw, record as kind, scope};
 
 use super::control::{Flow, Stop, Worst};
 use super::instance::OnError;
-use super::ports::{Scope, SinkError};
+use super::ports::{At, Scope, SinkError};
 use super::refusal::{Answer, Refusal};
 use super::runtime::Runtime;
 use crate::breadcrumb::Activity;
@@ -38,7 +38,12 @@ impl Runtime {
         if self.rehearsals.is_muted() {
             return Ok(());
         }
-        self.with_at(|at| self.ports.sink.metric(at, scope, name, value))?;
+        // The value of an epoch within a training epoch has the step of the latter.
+        let within = self.intervals.outer_step().filter(|_| scope == Scope::Epoch);
+        self.with_at(|at| {
+            let at = At { step: within.unwrap_or(at.step), ..*at };
+            self.ports.sink.metric(&at, scope, name, value)
+        })?;
         if scope == Scope::Epoch {
             let updates = self.model_updates();
             self.with_at(|at| self.metrics.borrow_mut().set(at.phase, name, value, updates));

@@ -82,11 +82,12 @@ impl Runtime {
         *self.saving.resumption.borrow_mut() = Resumption {
             fit_begun: snapshot.in_fit,
             epoch: snapshot.in_epoch.clone(),
+            validation: snapshot.in_validation.clone(),
             stop: snapshot.stop.clone(),
         };
     }
 
-    fn load_instance(&self, saved: &SavedInstance, misfits: &mut Vec<String>) -> Flow {
+    pub(super) fn load_instance(&self, saved: &SavedInstance, misfits: &mut Vec<String>) -> Flow {
         let Some(instance) = self.members.named(&saved.id) else {
             misfits.push(format!("the run has no instance `{}` ({})", saved.id, saved.component));
             return Ok(());
@@ -133,8 +134,10 @@ impl Runtime {
     }
 
     fn restore_optimizers(&self, snapshot: &Snapshot, misfits: &mut Vec<String>) -> Flow {
-        for model in &self.roles()?.models {
-            let Some(optimizer) = &model.optimizer else { continue };
+        let models = self.roles()?.models.iter();
+        let optimizers = models
+            .flat_map(|model| model.optimizers.iter().map(move |optimizer| (model, optimizer)));
+        for (model, optimizer) in optimizers {
             for tracked in optimizer.tracked().iter() {
                 let name = format!("{}.{}", model.name, tracked.path);
                 for (state, &handle) in

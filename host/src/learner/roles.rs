@@ -8,6 +8,7 @@ use fluxbay_plugin::abi::handle::Handle;
 use super::control::{Flow, Stop};
 use super::instance::Instance;
 use super::ports::PhaseKind;
+use crate::run_file::Selection;
 use crate::tensor::{Engine, Kind};
 
 /// One phase of the run.
@@ -30,8 +31,34 @@ pub struct ModelSlot {
     pub name: String,
     /// The instance.
     pub instance: Rc<Instance>,
-    /// Its optimizer.
-    pub optimizer: Option<OptimizerSlot>,
+    /// Its optimizers: one for each parameter group, tried in order, and last the one for all other
+    /// parameters; empty if it has none.
+    pub optimizers: Vec<OptimizerSlot>,
+}
+
+impl ModelSlot {
+    /// The trainable parameters of each optimizer, once they exist: number, path and handle.
+    pub fn divided(&self, engine: &Engine) -> Vec<Vec<(usize, String, Handle)>> {
+        let mut parts = vec![Vec::new(); self.optimizers.len()];
+        let Some(last) = self.optimizers.last() else { return parts };
+        for p in engine.parameters() {
+            if p.model != last.model || p.kind != Kind::Trainable {
+                continue;
+            }
+            let dimensions = engine.shape(p.handle).map_or(0, <[usize]>::len);
+            let wants = |slot: &OptimizerSlot| slot.wants(&self.name, p.path, dimensions);
+            if let Some(part) = self.optimizers.iter().position(wants) {
+                parts[part].push((p.index, p.path.to_owned(), p.handle));
+            }
+        }
+        parts
+    }
+
+    /// Divides the parameters among the optimizers, once they exist, and creates the state tensors.
+    pub(super) fn prepare_optimizers(&self, engine: &mut Engine) -> Flow {
+        let parts = self.divided(engine);
+        self.optimizers.iter().zip(parts).try_for_each(|(slot, part)| slot.prepare(engine, part))
+    }
 }
 
 /// One loss of the run.
@@ -72,29 +99,50 @@ pub struct Tracked {
     pub updates: Cell<u64>,
 }
 
-/// The optimizer of one model.
+/// The optimizer of one model, or of a group of its parameters.
 #[derive(Debug)]
 pub struct OptimizerSlot {
     /// The instance; several models may share one.
     pub instance: Rc<Instance>,
     /// The model's index.
     pub model: usize,
+    /// The group; `None` for the parameters that no group has.
+    pub group: Option<Group>,
     tracked: RefCell<Rc<Vec<Tracked>>>,
+}
+
+/// A group of parameters.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// A parameter belongs to it if all of them match and no earlier group has it.
+    pub selections: Vec<Selection>,
+    /// Hyper-parameters that follow others: path, path of the other, factor.
+    pub scaled: Vec<(String, String, f64)>,
 }
 
 impl OptimizerSlot {
     /// The optimizer `instance` for model `model`.
     pub fn new(instance: Rc<Instance>, model: usize) -> OptimizerSlot {
-        OptimizerSlot { instance, model, tracked: RefCell::default() }
+        OptimizerSlot { instance, model, group: None, tracked: RefCell::default() }
+    }
+
+    /// The optimizer `instance` for a group of parameters of model `model`.
+    pub fn of_group(instance: Rc<Instance>, model: usize, group: Group) -> OptimizerSlot {
+        OptimizerSlot { group: Some(group), ..OptimizerSlot::new(instance, model) }
+    }
+
+    /// Whether a parameter at `path` with `dimensions` dimensions belongs to it, if no earlier one
+    /// has it.
+    fn wants(&self, model: &str, path: &str, dimensions: usize) -> bool {
+        let selections = self.group.iter().flat_map(|group| &group.selections);
+        selections.into_iter().all(|selection| selection.matches(model, path, dimensions))
     }
 
     /// Creates the state tensors, all zeros, once the model's parameters exist.
-    pub(super) fn prepare(&self, engine: &mut Engine) -> Flow {
+    fn prepare(&self, engine: &mut Engine, parameters: Vec<(usize, String, Handle)>) -> Flow {
         let names = self.instance.requested.optimizer_state.len();
-        let own =
-            engine.parameters().filter(|p| p.model == self.model && p.kind == Kind::Trainable);
-        let parameters: Vec<(usize, String, Handle)> =
-            own.map(|p| (p.index, p.path.to_owned(), p.handle)).collect();
         let mut tracked = Vec::with_capacity(parameters.len());
         for (parameter, path, handle) in parameters {
             let mut states = Vec::with_capacity(names);

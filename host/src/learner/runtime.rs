@@ -14,6 +14,7 @@ use super::batches::{Epochs, NO_BATCH};
 use super::control::{Flow, PendingStop, Stop};
 use super::instance::{Components, Instance};
 use super::interrupt::{Interrupt, TIME_IS_UP};
+use super::intervals::Intervals;
 use super::measured::Measured;
 use super::members::Members;
 use super::metrics::LastMetrics;
@@ -83,6 +84,7 @@ pub struct Runtime {
     pub(super) metrics: RefCell<LastMetrics>,
     pub(super) measured: Measured,
     pub(super) interrupt: Arc<Interrupt>,
+    pub(super) intervals: Intervals,
     pub(super) pending: PendingStop,
     /// Whether a change of the floating-point control by one of several callbacks was reported.
     pub(super) reported_float_control: Cell<bool>,
@@ -166,6 +168,7 @@ impl Runtime {
             metrics: RefCell::default(),
             measured: Measured::default(),
             interrupt: Arc::default(),
+            intervals: Intervals::default(),
             pending: PendingStop::default(),
             reported_float_control: Cell::new(false),
             surroundings: RefCell::new(None),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::control::Stop;
 use super::ports::BatchPosition;
+use super::snapshot::SavedInstance;
 
 /// A moment at which the state of a run can be saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,24 @@ pub struct SavedEpoch {
     /// trained one.
     #[serde(default)]
     pub parameters_set: bool,
+    /// Step after which validation phases last ran within it; 0 if none did.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub validated: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// Validation within an epoch of a training phase, as part of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedValidation {
+    /// Number of the validation phase that is running or comes next.
+    pub next_phase: usize,
+    /// Its epoch, if it is running.
+    pub epoch: Option<SavedEpoch>,
+    /// States of the metrics in it; the snapshot's own are those of the training epoch.
+    pub metrics: Vec<SavedInstance>,
 }
 
 /// An end of the fit that was decided when a snapshot was taken.
@@ -72,6 +91,8 @@ pub(crate) struct Resumption {
     pub fit_begun: bool,
     /// The epoch to continue.
     pub epoch: Option<SavedEpoch>,
+    /// The validation within that epoch to continue.
+    pub validation: Option<SavedValidation>,
     /// The fit was about to end.
     pub stop: Option<SavedStop>,
 }

@@ -14,8 +14,19 @@ pub struct NewInstance {
     pub id: String,
     /// State path above its hyper-parameters: `optimizer`, `optimizer.MODEL` or `hyper.ID`.
     pub hyper_prefix: String,
+    /// For a parameter group: what it shares with other instances of the optimizer.
+    pub group: Option<GroupSettings>,
     /// What happens when it fails.
     pub on_error: OnError,
+}
+
+/// What a parameter group shares with the optimizer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupSettings {
+    /// Hyper-parameters that are the group's own.
+    pub own: Vec<String>,
+    /// State paths above the hyper-parameters that it uses otherwise, the nearest first.
+    pub from: Vec<String>,
 }
 
 impl NewInstance {
@@ -24,6 +35,7 @@ impl NewInstance {
         NewInstance {
             id: id.to_owned(),
             hyper_prefix: format!("hyper.{id}"),
+            group: None,
             on_error: OnError::Stop,
         }
     }
@@ -36,6 +48,7 @@ pub(super) struct SetupFrame {
     pub(super) id: String,
     pub(super) component: String,
     pub(super) hyper_prefix: String,
+    pub(super) group: Option<GroupSettings>,
     pub(super) declared: Declared,
     pub(super) requested: Requested,
     /// Whether it subscribed to events itself; otherwise it gets all that it declares.

@@ -8,7 +8,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::measured::MeasuredModel;
-use super::saving::{SavedEpoch, SavedStop};
+use super::saving::{SavedEpoch, SavedStop, SavedValidation};
 use crate::tensor::RandomState;
 
 /// A value of the state tree, with numbers as bits.
@@ -64,6 +64,8 @@ pub struct Snapshot {
     pub in_fit: bool,
     /// The epoch within which it was taken; `None` between two.
     pub in_epoch: Option<SavedEpoch>,
+    /// The validation within that epoch that was running or came next.
+    pub in_validation: Option<SavedValidation>,
     /// The end of the fit, if it was already decided.
     pub stop: Option<SavedStop>,
     /// Instances that were disabled after an error.
@@ -95,7 +97,9 @@ impl Snapshot {
     pub fn measured_metrics(&self) -> impl Iterator<Item = (&str, &str, f64)> {
         let updates: u64 = self.updates.iter().map(|(_, updates)| updates).sum();
         // Within an epoch with other parameters, those of the snapshot are measured by none.
-        let is_mixed = self.in_epoch.as_ref().is_some_and(|epoch| epoch.parameters_set);
+        let validation =
+            self.in_validation.as_ref().and_then(|validation| validation.epoch.as_ref());
+        let is_mixed = self.in_epoch.iter().chain(validation).any(|epoch| epoch.parameters_set);
         let of_model = move |metric: &&SavedMetric| !is_mixed && metric.updates == Some(updates);
         let values = self.metrics.iter().filter(of_model);
         values.map(|metric| (&*metric.phase, &*metric.name, f64::from_bits(metric.bits)))

@@ -72,6 +72,11 @@ impl OpenSpans {
         self.serials[span as usize].set(0);
     }
 
+    /// Opens a span again under the serial number that it had.
+    pub fn reopen(&self, span: Span, serial: u64) {
+        self.serials[span as usize].set(serial);
+    }
+
     /// Closes all spans.
     pub fn close_all(&self) {
         self.serials.iter().for_each(|serial| serial.set(0));
@@ -99,6 +104,9 @@ const _: () = assert!(EVENTS == 2 * Span::ALL.len());
 #[derive(Debug, Default)]
 pub struct SpanMarks([Cell<u64>; EVENTS]);
 
+/// A copy of [`SpanMarks`].
+pub type Marks = [u64; EVENTS];
+
 impl SpanMarks {
     /// Records that the instance received an event of the span `serial`; does nothing for events
     /// that begin or end no span.
@@ -107,6 +115,16 @@ impl SpanMarks {
         if let Some(mark) = self.0.get(event as usize) {
             mark.set(serial);
         }
+    }
+
+    /// A copy of all.
+    pub fn get(&self) -> Marks {
+        self.0.each_ref().map(Cell::get)
+    }
+
+    /// Sets all to those of a copy.
+    pub fn set(&self, marks: Marks) {
+        self.0.iter().zip(marks).for_each(|(mark, serial)| mark.set(serial));
     }
 
     /// Whether the instance received `event` for the span `serial`.

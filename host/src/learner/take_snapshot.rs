@@ -1,5 +1,7 @@
 //! Taking a snapshot.
 
+use std::rc::Rc;
+
 use candle_core::Tensor;
 
 use super::control::{Flow, Stop};
@@ -17,12 +19,16 @@ impl Runtime {
         self.roles
             .get()
             .is_some_and(|roles| self.position.get().phase as usize + 1 == roles.phases.len())
+            && !self.intervals.is_within()
     }
 
     /// Completed epochs of the fit, the phase that comes next or is running, and its position.
     fn progress(&self) -> Flow<(u64, usize, Option<SavedEpoch>)> {
         let phases = self.roles()?.phases.len();
         let (at, done) = (self.position.get(), self.epochs.done.get());
+        if let Some((phase, within)) = self.intervals.outer() {
+            return Ok((done, phase, Some(within)));
+        }
         if self.epochs.is_open() {
             let within = self.position_in_epoch().ok_or_else(|| {
                 Stop::host("the state of a run cannot be saved here: batches of the epoch are on their way")
@@ -51,6 +57,8 @@ impl Runtime {
         }
         let roles = self.roles()?;
         let (epochs, next_phase, in_epoch) = self.progress()?;
+        let in_validation = self.saved_validation()?;
+        let outer_metrics = self.intervals.outer_metrics();
         let instances = self.members.all();
         let disabled =
             instances.iter().filter(|instance| instance.is_disabled() || instance.is_poisoned());
@@ -58,14 +66,21 @@ impl Runtime {
         let instances =
             instances.iter().filter(|instance| !instance.is_poisoned() && wanted(instance));
         // Before anything is borrowed: an instance that saves tensors calls back.
-        let instances =
-            instances.map(|instance| self.save_instance(instance)).collect::<Flow<Vec<_>>>()?;
+        let save = |instance: &Rc<Instance>| {
+            // The snapshot is of the training epoch, if validation has suspended one.
+            match outer_metrics.iter().find(|saved| saved.id == instance.id) {
+                Some(saved) => Ok(saved.clone()),
+                None => self.save_instance(instance),
+            }
+        };
+        let instances = instances.map(save).collect::<Flow<Vec<_>>>()?;
         let random = self.engine.borrow().random_state();
         let mut snapshot = Snapshot {
             epochs,
             next_phase,
             in_fit: self.spans.is_open(Span::Fit),
             in_epoch,
+            in_validation,
             stop: self.saving.stopping.borrow().as_ref().map(|stop| SavedStop {
                 by: stop.0.by.clone(),
                 component: stop.0.component.clone(),
@@ -94,7 +109,7 @@ impl Runtime {
     }
 
     /// An instance may be saved while it is being called: a checkpointer asks for it.
-    fn save_instance(&self, instance: &Instance) -> Flow<SavedInstance> {
+    pub(super) fn save_instance(&self, instance: &Instance) -> Flow<SavedInstance> {
         let limit = self.saving.state_limit.get();
         let bytes = instance.call_nested(self, Activity::Saving, |call| call.save(limit))?;
         let state_version = instance.plugin_side().state_version();
@@ -124,15 +139,16 @@ impl Runtime {
         let copy =
             |handle| engine.value(handle).map_err(Stop::engine)?.copy().map_err(Stop::engine);
         for model in &self.roles()?.models {
-            let Some(optimizer) = &model.optimizer else { continue };
-            for tracked in optimizer.tracked().iter() {
-                let name = format!("{}.{}", model.name, tracked.path);
-                for (state, &handle) in
-                    optimizer.instance.requested.optimizer_state.iter().zip(&tracked.states)
-                {
-                    snapshot.optimizer_states.push((format!("{name}.{state}"), copy(handle)?));
+            for optimizer in &model.optimizers {
+                for tracked in optimizer.tracked().iter() {
+                    let name = format!("{}.{}", model.name, tracked.path);
+                    for (state, &handle) in
+                        optimizer.instance.requested.optimizer_state.iter().zip(&tracked.states)
+                    {
+                        snapshot.optimizer_states.push((format!("{name}.{state}"), copy(handle)?));
+                    }
+                    snapshot.updates.push((name, tracked.updates.get()));
                 }
-                snapshot.updates.push((name, tracked.updates.get()));
             }
         }
         Ok(())

@@ -23,16 +23,19 @@ plugin! {
     },
     loss "bce-with-logits" => BinaryCrossEntropy {
         summary: "Binary cross-entropy of logits against targets from 0 to 1.",
+        targets: ["binary", "probabilities", "numbers"],
         details: "Predictions and targets have the same shape, such as [batch, 1]. A model whose target has two classes needs outputs = 1.",
         example: "[loss]\ncomponent = \"bce-with-logits\"\npos-weight = [3.0]\n",
     },
     loss "focal" => Focal {
         summary: "Cross-entropy with less weight on samples that are predicted well.",
+        targets: ["classes", "binary", "probabilities", "numbers"],
         details: "Takes class scores with labels, or binary logits with 0/1 targets of the same shape.",
         example: "[loss]\ncomponent = \"focal\"\ngamma = 2.0\n",
     },
     loss "kl-divergence" => KlDivergence {
         summary: "Kullback-Leibler divergence of the predicted distribution from the target.",
+        targets: ["classes", "probabilities"],
         details: "Targets are class probabilities of the shape of the predictions, or labels.",
         example: "[loss]\ncomponent = \"kl-divergence\"\n",
     },

@@ -328,7 +328,7 @@ pub fn learner(phases: &[&str], probes: &[(&str, &str)]) -> Rc<Runtime> {
     roles.models.push(ModelSlot {
         name: "model".into(),
         instance: model,
-        optimizer: Some(OptimizerSlot::new(optimizer, 0)),
+        optimizers: vec![OptimizerSlot::new(optimizer, 0)],
     });
     roles.losses.push(LossSlot { name: "loss".into(), instance: make("loss", "loss/mae", "{}") });
     for phase in phases {
