@@ -88,6 +88,31 @@ pub trait Dataset: Component + Send + Sync {
     /// The step that needs the batch ends with the error, which names the split and the samples.
     fn fill(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()>;
 
+    /// As [`Dataset::fill`], which it calls by default, with more of the circumstances: the epoch, the
+    /// fields that are wanted ([`Buffers::wants`]), and a way to leave out samples that cannot be read
+    /// ([`FillContext::leave_out`]). Called instead of `fill` if `plugin!` has `context: true`.
+    /// `[loader threads, several at a time]`
+    ///
+    /// # Errors
+    /// As [`Dataset::fill`].
+    fn fill_with(
+        &self,
+        context: &mut FillContext<'_>,
+        indices: &[u64],
+        buffers: &mut Buffers<'_>,
+    ) -> Result<()> {
+        self.fill(context.split, indices, buffers)
+    }
+
+    /// The key of a sample, such as the path of its file: a text that stays the same if other samples
+    /// are added or the data is stored in another way. Random transforms draw by it. None by default;
+    /// draws then depend on the index. Used if `plugin!` has `context: true`.
+    /// `[loader threads, several at a time]`
+    fn key(&self, split: usize, index: u64) -> Option<String> {
+        let _ = (split, index);
+        None
+    }
+
     /// What `open` and `prepare` learned from the data: statistics, categories, class order, a
     /// vocabulary. Saved with the run and the model. Called after `prepare`, if `plugin!` has
     /// `learns: true`; normally written by [`learns!`](crate::learns!). `[training thread]`
@@ -317,6 +342,31 @@ impl DataSpec {
     }
 }
 
+/// The circumstances in which samples are read, for [`Dataset::fill_with`].
+#[derive(Debug)]
+pub struct FillContext<'a> {
+    /// The run's seed.
+    pub seed: u64,
+    /// Epoch, counted from 1; 0 outside of an epoch.
+    pub epoch: u64,
+    /// Whether the samples are read for training.
+    pub training: bool,
+    /// Index of the split.
+    pub split: usize,
+    pub(crate) left_out: &'a mut [u8],
+}
+
+impl FillContext<'_> {
+    /// Leaves the sample at `place` of the requested ones out of its batch, which then has one sample
+    /// fewer. For samples that cannot be read: whether a sample is left out must depend on nothing
+    /// but the data and the configuration. The sample's part of the buffers need not be written.
+    pub fn leave_out(&mut self, place: usize) {
+        if let Some(mark) = self.left_out.get_mut(place) {
+            *mark = 1;
+        }
+    }
+}
+
 /// The host's buffers for one batch, one per field.
 #[derive(Debug)]
 pub struct Buffers<'a> {
@@ -353,6 +403,12 @@ impl<'a> Buffers<'a> {
         Ok(Buffers { buffers, fields, samples })
     }
 
+    /// Whether the host wants field `index`. A buffer of an unwanted field is empty. Only a data set
+    /// with `context: true` in `plugin!` is asked for single fields.
+    pub fn wants(&self, index: usize) -> bool {
+        self.buffers.get(index).is_some_and(|buffer| !buffer.ptr.is_null())
+    }
+
     /// Number of samples to write.
     pub fn samples(&self) -> usize {
         self.samples
@@ -373,8 +429,8 @@ impl<'a> Buffers<'a> {
                 field.name, field.dtype
             )));
         }
-        let count = self.samples * field.elements();
         let raw = &self.buffers[index];
+        let count = if raw.ptr.is_null() { 0 } else { self.samples * field.elements() };
         if raw.len != count * size_of::<T>() || !raw.ptr.cast::<T>().is_aligned() {
             return Err(Error::new(format!(
                 "the host's buffer for field `{}` has {} bytes, {count} elements are due",

@@ -5,8 +5,9 @@
 ///
 /// Write it once in a `cdylib` crate. Name, version, licence and authors come from the crate's
 /// `Cargo.toml`. Each component is a line `KIND "NAME" => TYPE { ... }`: one of the kinds `phase`,
-/// `callback`, `model`, `loss`, `dataset`, `metric`, `schedule`, `logger`, `optimizer`, a name in
-/// kebab-case, the Rust type, and what the host reads from the file before it runs any code:
+/// `callback`, `model`, `loss`, `dataset`, `metric`, `schedule`, `logger`, `optimizer`, `transform`,
+/// `sampler`, a name in kebab-case, the Rust type, and what the host reads from the file before it
+/// runs any code:
 ///
 /// | key | value |
 /// |---|---|
@@ -20,9 +21,11 @@
 /// | `run_after`, `run_before` | order in addition to what state access requires |
 /// | `hyper_parameters` | numbers that schedules may change |
 /// | `phase_kind` | of a phase: `"training"`, `"validation"` or `"other"` |
-/// | `targets` | of a loss: the targets that it takes, of `"classes"` (whole numbers), `"probabilities"` (a row per sample) and `"numbers"`; the host compares them with the data before training |
+/// | `targets` | of a loss: the targets that it takes, of `"classes"` (whole numbers), `"binary"` (two classes), `"probabilities"` (a row per sample) and `"numbers"`; the host compares them with the data before training |
 /// | `learns` | of a data set: `true` if it keeps what it learns, see [`learns!`](crate::learns!) |
 /// | `predicts` | of a data set: `true` if it reads files without targets, see [`Dataset::open_inputs`](crate::Dataset::open_inputs) |
+/// | `context` | of a data set: `true` if it has [`fill_with`](crate::Dataset::fill_with) or [`key`](crate::Dataset::key) |
+/// | `augments` | of a transform: `true` if it is applied to training samples only, unless the run file sets `when` |
 /// | `state_version` | version of the saved state, 1 by default; raise it when the format changes |
 ///
 /// ```
@@ -100,14 +103,32 @@ macro_rules! plugin {
             #[unsafe(link_section = ".fluxbay.manifest")]
             static SECTION: [u8; MANIFEST.section_len()] = MANIFEST.section();
 
-            static TABLES: &[entry::Component] = &{
-                let mut index = 0;
-                [ $( {
-                    let version = COMPONENTS[index].get_state_version();
-                    index += 1;
-                    let _ = index;
-                    $crate::__component!($kind: $type, $name, version)
-                } ),+ ]
+            static TABLES: &[entry::Component] = {
+                const ALL: &[Option<entry::Component>] = &{
+                    let mut index = 0;
+                    [ $( {
+                        let _version = COMPONENTS[index].get_state_version();
+                        index += 1;
+                        let _ = index;
+                        $crate::__component!($kind: $type, $name, _version)
+                    } ),+ ]
+                };
+                const ROWS: [entry::Component; private::count(ALL)] = private::rows(ALL);
+                &ROWS
+            };
+
+            static KINDS: &[$crate::abi::kinds::KindRow] = {
+                const ALL: &[Option<$crate::abi::kinds::KindRow>] = &{
+                    let mut index = 0;
+                    [ $( {
+                        let _version = COMPONENTS[index].get_state_version();
+                        index += 1;
+                        let _ = index;
+                        $crate::__kind_row!($kind: $type, $name, _version)
+                    } ),+ ]
+                };
+                const ROWS: [$crate::abi::kinds::KindRow; private::count(ALL)] = private::rows(ALL);
+                &ROWS
             };
 
             static METRICS: &[$crate::abi::metric::MetricRow] = {
@@ -148,8 +169,38 @@ macro_rules! plugin {
                 &ROWS
             };
 
+            static MODEL_NAMES: &[$crate::abi::model::ModelNamesRow] = {
+                const ALL: &[Option<$crate::abi::model::ModelNamesRow>] =
+                    &[ $( $crate::__model_names_row!($kind: $type, $name) ),+ ];
+                const ROWS: [$crate::abi::model::ModelNamesRow; private::count(ALL)] =
+                    private::rows(ALL);
+                &ROWS
+            };
+
+            static DATASET_FILLS: &[$crate::abi::dataset::DatasetFillRow] = {
+                const ALL: &[Option<$crate::abi::dataset::DatasetFillRow>] = &{
+                    let mut index = 0;
+                    [ $( {
+                        let context = COMPONENTS[index].get_context();
+                        index += 1;
+                        let _ = index;
+                        if context { $crate::__dataset_fill_row!($kind: $type, $name) } else { None }
+                    } ),+ ]
+                };
+                const ROWS: [$crate::abi::dataset::DatasetFillRow; private::count(ALL)] =
+                    private::rows(ALL);
+                &ROWS
+            };
+
             static EXTENSIONS: private::Extensions =
-                private::Extensions::new(METRICS, DATASET_STATES, DATASET_INPUTS);
+                private::Extensions::new(
+                    METRICS,
+                    DATASET_STATES,
+                    DATASET_INPUTS,
+                    MODEL_NAMES,
+                    DATASET_FILLS,
+                    KINDS,
+                );
 
             unsafe extern "C" fn extension(id: $crate::abi::text::Text) -> *const () {
                 private::extension(&EXTENSIONS, id)

@@ -50,6 +50,8 @@ pub struct ComponentManifest {
     state_version: u32,
     learns: bool,
     predicts: bool,
+    context: bool,
+    augments: bool,
 }
 
 macro_rules! lists {
@@ -85,6 +87,8 @@ impl ComponentManifest {
             state_version: 1,
             learns: false,
             predicts: false,
+            context: false,
+            augments: false,
         }
     }
 
@@ -105,7 +109,7 @@ impl ComponentManifest {
         run_before: &'static str,
         /// Numbers of its configuration that schedules may change.
         hyper_parameters: &'static str,
-        /// Kinds of targets that a loss takes: `classes`, `probabilities`, `numbers`.
+        /// Kinds of targets that a loss takes: `classes`, `binary`, `probabilities`, `numbers`.
         targets: &'static str,
     }
 
@@ -164,6 +168,25 @@ impl ComponentManifest {
         self.predicts
     }
 
+    /// Whether a data set is asked for samples with their context, see
+    /// [`Dataset::fill_with`](crate::Dataset::fill_with). Not written into the manifest: the host finds
+    /// it in the extension `fluxbay.dataset-fill/1`.
+    pub const fn context(mut self, context: &bool) -> Self {
+        self.context = *context;
+        self
+    }
+
+    /// That flag.
+    pub const fn get_context(&self) -> bool {
+        self.context
+    }
+
+    /// Whether a transform is applied to training samples only, unless the run file says otherwise.
+    pub const fn augments(mut self, augments: &bool) -> Self {
+        self.augments = *augments;
+        self
+    }
+
     /// Panics, at compile time, where a line is missing that the host requires.
     #[doc(hidden)]
     pub const fn checked(self) -> Self {
@@ -178,15 +201,22 @@ impl ComponentManifest {
         if self.predicts && !equal(self.kind, "dataset") {
             panic!("only data sets have a line `predicts`");
         }
+        if self.context && !equal(self.kind, "dataset") {
+            panic!("only data sets have a line `context`");
+        }
+        if self.augments && !equal(self.kind, "transform") {
+            panic!("only transforms have a line `augments`");
+        }
         let mut index = 0;
         while index < self.targets.len() {
             let target = self.targets[index];
             let known = equal(target, "classes")
+                || equal(target, "binary")
                 || equal(target, "probabilities")
                 || equal(target, "numbers");
             if !known || !equal(self.kind, "loss") {
                 panic!(
-                    "`targets` of a loss are `\"classes\"`, `\"probabilities\"` and `\"numbers\"`"
+                    "`targets` of a loss are `\"classes\"`, `\"binary\"`, `\"probabilities\"` and `\"numbers\"`"
                 );
             }
             index += 1;
@@ -252,6 +282,9 @@ impl ComponentManifest {
         if !self.targets.is_empty() {
             sink.raw(",\"targets\":");
             sink.texts(self.targets);
+        }
+        if self.augments {
+            sink.raw(",\"augments\":true");
         }
         sink.raw(",\"requires\":[],\"state-version\":");
         sink.integer(self.state_version);

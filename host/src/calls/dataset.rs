@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fluxbay_plugin::abi::dataset::{BufferRaw, DatasetTable, FieldSpec, SplitSpec};
+use fluxbay_plugin::abi::dataset::{BufferRaw, DatasetTable, FieldSpec, FillRequest, SplitSpec};
 use fluxbay_plugin::abi::{entry, text::Text};
 
 use super::context;
@@ -77,31 +77,102 @@ impl OpenDataset {
         check(code)
     }
 
-    /// Writes samples into one buffer per field. Called on any thread.
-    pub fn fill(&self, split: usize, indices: &[u64], buffers: &mut [&mut [u8]]) -> CallResult {
+    /// Whether it can be asked for single fields: the buffers of other fields are empty.
+    pub fn reads_single_fields(&self) -> bool {
+        self.instance.rows.dataset_fill.is_some()
+    }
+
+    /// Writes samples into one buffer per field, and marks those that it leaves out with 1 in
+    /// `left_out`. Called on any thread.
+    pub fn fill(
+        &self,
+        wanted: &Wanted<'_>,
+        buffers: &mut [&mut [u8]],
+        left_out: &mut [u8],
+    ) -> CallResult {
         let raw_buffers: Vec<BufferRaw> = buffers
             .iter_mut()
-            .map(|buffer| BufferRaw { ptr: buffer.as_mut_ptr(), len: buffer.len() })
+            .map(|buffer| match buffer.len() {
+                0 if self.reads_single_fields() => BufferRaw { ptr: std::ptr::null_mut(), len: 0 },
+                len => BufferRaw { ptr: buffer.as_mut_ptr(), len },
+            })
             .collect();
+        let Wanted { seed, epoch, training, split, indices } = *wanted;
         // Batches are made on the training thread or on another; host functions answer as on
         // another in either case.
         let _entered = context::enter_without_host();
         let guard = breadcrumb::side_call(self.instance.number(), Activity::Filling);
-        // SAFETY: `raw` belongs to the table's component, whose `fill` any thread may call; indices
-        // and buffers are lent for the call.
-        let code = unsafe {
-            (self.table.fill)(
-                self.instance.raw,
-                split,
-                indices.as_ptr(),
-                indices.len(),
-                raw_buffers.as_ptr(),
-                raw_buffers.len(),
-            )
+        let code = match self.instance.rows.dataset_fill {
+            Some(row) => {
+                let request = FillRequest {
+                    size: size_of::<FillRequest>() as u64,
+                    seed,
+                    epoch,
+                    split,
+                    training: u32::from(training),
+                    reserved: 0,
+                    indices: indices.as_ptr(),
+                    count: indices.len(),
+                    buffers: raw_buffers.as_ptr(),
+                    buffer_count: raw_buffers.len(),
+                    left_out: left_out.as_mut_ptr(),
+                };
+                debug_assert_eq!(left_out.len(), indices.len());
+                // SAFETY: `raw` belongs to the row's component, whose `fill` any thread may call; the
+                // request and what it points at are lent for the call.
+                unsafe { (row.fill)(self.instance.raw, &request) }
+            }
+            // SAFETY: `raw` belongs to the table's component, whose `fill` any thread may call; indices
+            // and buffers are lent for the call.
+            None => unsafe {
+                (self.table.fill)(
+                    self.instance.raw,
+                    split,
+                    indices.as_ptr(),
+                    indices.len(),
+                    raw_buffers.as_ptr(),
+                    raw_buffers.len(),
+                )
+            },
         };
         guard.end();
         check(code)
     }
+
+    /// The key of a sample; `None` if it has none. Called on any thread.
+    pub fn key(&self, split: usize, index: u64) -> Option<String> {
+        let row = self.instance.rows.dataset_fill?;
+        let mut key = [0_u8; KEY];
+        let mut length = 0;
+        let _entered = context::enter_without_host();
+        let guard = breadcrumb::side_call(self.instance.number(), Activity::Filling);
+        // SAFETY: `raw` belongs to the row's component, whose `key` any thread may call; the places
+        // are lent for the call.
+        let code = unsafe {
+            (row.key)(self.instance.raw, split, index, key.as_mut_ptr(), key.len(), &mut length)
+        };
+        guard.end();
+        let written = &key[..length.min(KEY)];
+        (check(code).is_ok() && length > 0).then(|| String::from_utf8_lossy(written).into_owned())
+    }
+}
+
+/// Most bytes of a key that are used.
+const KEY: usize = 1024;
+
+/// Samples that are asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The run's seed.
+    pub seed: u64,
+    /// Epoch, counted from 1; 0 outside of an epoch.
+    pub epoch: u64,
+    /// Whether the samples are read for training.
+    pub training: bool,
+    /// Index of the split.
+    pub split: usize,
+    /// Indices of the samples within the split.
+    pub indices: &'a [u64],
 }
 
 fn accepted(count: usize, what: &str) -> CallResult<usize> {
@@ -130,7 +201,16 @@ fn field(table: &DatasetTable, raw: entry::Instance, index: usize) -> CallResult
     };
     // SAFETY: `raw` belongs to the table's component; the place is lent for the call.
     check(unsafe { (table.field)(raw, index, &mut spec) })?;
-    // SAFETY: the contract keeps the name valid as long as the instance.
+    // SAFETY: the contract keeps name and shape valid as long as the instance.
+    unsafe { stated(&spec) }
+}
+
+/// A field as a plugin states it.
+///
+/// # Safety
+/// The name and the shape of `spec` must be valid.
+pub(super) unsafe fn stated(spec: &FieldSpec) -> CallResult<DataField> {
+    // SAFETY: promised by the caller.
     let name = unsafe { spec.name.to_text() }.into_owned();
     let rank = accepted(spec.rank, "dimensions")?;
     if rank > 0 && spec.shape.is_null() {
@@ -139,7 +219,7 @@ fn field(table: &DatasetTable, raw: entry::Instance, index: usize) -> CallResult
     let shape: &[u64] = if rank == 0 {
         &[]
     } else {
-        // SAFETY: not null, and the contract keeps the shape valid as long as the instance.
+        // SAFETY: not null, and valid as the caller promises.
         unsafe { std::slice::from_raw_parts(spec.shape, rank) }
     };
     let shape = shape.iter().map(|&size| usize::try_from(size)).collect::<Result<Vec<_>, _>>();

@@ -51,6 +51,23 @@ impl Call<'_> {
         check(unsafe { (row.restore)(self.0.raw, version, Text::bytes(bytes)) })
     }
 
+    /// What the model says of published weights, as JSON; none for a model of no published family.
+    pub fn model_names(self) -> CallResult<Option<String>> {
+        let Some(row) = self.0.rows.model_names else { return Ok(None) };
+        let mut json = Text::EMPTY;
+        // SAFETY: `raw` belongs to the row's component; the place is lent for the call.
+        check(unsafe { (row.names)(self.0.raw, &mut json) })?;
+        // SAFETY: the contract keeps the text valid until the next call of this instance.
+        let json = unsafe { json.as_bytes() };
+        if json.is_empty() {
+            return Ok(None);
+        }
+        match std::str::from_utf8(json) {
+            Ok(json) => Ok(Some(json.to_owned())),
+            Err(error) => Err(CallError::new(format!("its names are no UTF-8: {error}"))),
+        }
+    }
+
     /// Lets the data set read files to predict from. Only after its state was restored.
     pub fn dataset_begin_inputs(self, files: &[PathBuf]) -> CallResult {
         let Some(row) = self.0.rows.dataset_inputs else { return Err(reads_no_inputs()) };

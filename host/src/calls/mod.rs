@@ -3,7 +3,8 @@
 //! A [`PluginInstance`] is the plugin's side of one instance. [`PluginInstance::call`] writes the
 //! breadcrumb, sets the [`context`] in which host functions answer on this thread, and runs the
 //! methods of [`Call`], which turn a status into a [`CallResult`]. Events have a shorter way:
-//! [`EventHandler`] and [`EventRound`]. [`dataset`] opens and reads data sets, on any thread.
+//! [`EventHandler`] and [`EventRound`]. [`dataset`] opens and reads data sets and [`transform`] changes
+//! their samples, on any thread; [`sampler`] orders them.
 //!
 //! Nothing here knows the learner: what serves host functions is a [`Host`]. Together with
 //! [`bridge`](crate::bridge), the functions that plugins call, it contains all unsafe code of
@@ -18,6 +19,8 @@ mod extension;
 mod fields;
 mod methods;
 mod plugin_instance;
+pub mod sampler;
+pub mod transform;
 
 pub use bounded::{TEXT_LIMIT, bounded};
 pub use context::Host;

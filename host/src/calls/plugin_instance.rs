@@ -14,8 +14,10 @@ use fluxbay_plugin::abi::{
     model::ModelTable,
     optimizer::OptimizerTable,
     phase::PhaseTable,
+    sampler::SamplerTable,
     schedule::ScheduleTable,
     text::Text,
+    transform::TransformTable,
 };
 
 use super::context::{self, Host};
@@ -37,6 +39,8 @@ pub(super) enum Table {
     Schedule(&'static ScheduleTable),
     Logger(&'static LoggerTable),
     Optimizer(&'static OptimizerTable),
+    Transform(&'static TransformTable),
+    Sampler(&'static SamplerTable),
 }
 
 /// The plugin's side of an instance. Dropping it destroys the instance.
@@ -70,7 +74,7 @@ impl PluginInstance {
         rows: ComponentRows,
         config: &str,
     ) -> CallResult<PluginInstance> {
-        let table = table_of(component)?;
+        let table = table_of(component, &rows)?;
         let mut raw = entry::Instance(std::ptr::null_mut());
         let guard = breadcrumb::call(number, Activity::Creating);
         let created = {
@@ -221,9 +225,11 @@ impl Drop for PluginInstance {
 }
 
 /// The table that belongs to the component's kind.
-fn table_of(component: &'static Component) -> CallResult<Table> {
-    // SAFETY: the pointers of a component are null or point at static tables of the plugin, which
-    // is never unloaded.
+fn table_of(component: &'static Component, rows: &ComponentRows) -> CallResult<Table> {
+    let later = rows.kind.map_or(std::ptr::null(), |row| row.table);
+    // SAFETY: the pointers of a component and of its row are null or point at static tables of the
+    // plugin, which is never unloaded; the table of a row is that of its kind, and has at least the
+    // functions that the host knows.
     let table = unsafe {
         match component.kind {
             kind::PHASE => component.phase.as_ref().map(Table::Phase),
@@ -235,6 +241,8 @@ fn table_of(component: &'static Component) -> CallResult<Table> {
             kind::SCHEDULE => component.schedule.as_ref().map(Table::Schedule),
             kind::LOGGER => component.logger.as_ref().map(Table::Logger),
             kind::OPTIMIZER => component.optimizer.as_ref().map(Table::Optimizer),
+            kind::TRANSFORM => later.cast::<TransformTable>().as_ref().map(Table::Transform),
+            kind::SAMPLER => later.cast::<SamplerTable>().as_ref().map(Table::Sampler),
             _ => None,
         }
     };

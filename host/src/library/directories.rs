@@ -25,6 +25,17 @@ pub(super) fn user_config_dir() -> Option<PathBuf> {
     base_dir("XDG_CONFIG_HOME", ".config")
 }
 
+/// A directory of the package that this program was installed from, relative to its prefix: programs
+/// are in `bin` there. None if it is not there.
+pub fn installed(name: &str) -> Option<PathBuf> {
+    installed_beside(&std::env::current_exe().ok()?, name)
+}
+
+fn installed_beside(program: &Path, name: &str) -> Option<PathBuf> {
+    let bin = program.parent().filter(|folder| folder.ends_with("bin"))?;
+    bin.parent().map(|prefix| prefix.join(name)).filter(|dir| dir.is_dir())
+}
+
 fn base_dir(variable: &str, below_home: &str) -> Option<PathBuf> {
     // The XDG specification says to ignore a relative path.
     let absolute =
@@ -66,4 +77,21 @@ pub(super) fn private_dir(dir: &Path) -> Result<(), Refusal> {
 
 fn failed(message: impl Into<String>, help: impl Into<String>) -> Refusal {
     Refusal::new(Stage::Store, RefusalReason::StoreFailed, message, help)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_of_a_package_are_beside_the_one_of_its_programs() {
+        let prefix = tempfile::tempdir().unwrap();
+        let plugins = prefix.path().join("lib/fluxbay/plugins");
+        let program = prefix.path().join("bin/fluxbay");
+        assert_eq!(installed_beside(&program, "lib/fluxbay/plugins"), None);
+        fs::create_dir_all(&plugins).unwrap();
+        assert_eq!(installed_beside(&program, "lib/fluxbay/plugins"), Some(plugins));
+        let elsewhere = prefix.path().join("target/fluxbay");
+        assert_eq!(installed_beside(&elsewhere, "lib/fluxbay/plugins"), None);
+    }
 }

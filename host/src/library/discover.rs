@@ -40,7 +40,8 @@ impl SearchPath {
     }
 
     /// The search path of a command: `given` (command line), the environment's directories,
-    /// `project` (run file), the user's data directory, the executable's directory.
+    /// `project` (run file), the user's data directory, the executable's directory, the plugins of
+    /// its package.
     pub fn standard(given: &[PathBuf], project: &[PathBuf]) -> Self {
         let mut path = Self::new();
         for dir in given {
@@ -60,6 +61,9 @@ impl SearchPath {
         if let Some(dir) =
             std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned))
         {
+            path.push(dir, SearchOrigin::Executable);
+        }
+        if let Some(dir) = directories::installed("lib/fluxbay/plugins") {
             path.push(dir, SearchOrigin::Executable);
         }
         path

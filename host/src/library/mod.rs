@@ -47,7 +47,7 @@ use std::sync::OnceLock;
 
 pub use built::Built;
 pub use catalog::{Catalog, ComponentRef, FindError, PluginEntry, ScanOptions, Standing};
-pub use directories::user_cache_dir;
+pub use directories::{installed, user_cache_dir};
 pub use discover::{Candidate, DirReport, SearchDir, SearchPath};
 pub(crate) use file::replace_durably;
 pub use file::{FileId, Ownership, Sha256};

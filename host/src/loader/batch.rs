@@ -9,7 +9,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{LoaderError, SampleRange, Samples, buffer_pool::BufferPool, samples::Column};
+use super::{
+    LoaderError, SampleError, SampleRange, Samples,
+    buffer_pool::BufferPool,
+    left_out::LeftOut,
+    samples::{Column, Occasion, Request},
+};
 use crate::learner::ports::{Alone, DataBatch, Helpers};
 
 /// Which bytes are checked for being written by the data set.
@@ -43,6 +48,7 @@ pub(super) struct Job<'a> {
     pub(super) samples: &'a dyn Samples,
     pub(super) source: usize,
     pub(super) indices: &'a [u64],
+    pub(super) occasion: Occasion,
     pub(super) verification: Verification,
     pub(super) buffers: &'a BufferPool,
 }
@@ -60,17 +66,24 @@ impl Job<'_> {
 /// Buffers of a batch whose first samples are filled.
 pub(super) struct PartialBatch {
     columns: Vec<Column>,
+    /// One byte per sample: 1 for one that the data set leaves out.
+    left_out: Vec<u8>,
     filled: usize,
     looks_untouched: bool,
 }
 
 /// Takes buffers for all samples; none is filled yet.
 fn allocate(job: &Job<'_>) -> Result<PartialBatch, LoaderError> {
-    Ok(PartialBatch { columns: buffers(job)?, filled: 0, looks_untouched: false })
+    let left_out = vec![0; job.indices.len()];
+    Ok(PartialBatch { columns: buffers(job)?, left_out, filled: 0, looks_untouched: false })
 }
 
-/// Fills and verifies the fields of the samples.
-pub(super) fn columns(job: &Job<'_>, helpers: &dyn Helpers) -> Result<Vec<Column>, LoaderError> {
+/// Fills and verifies the fields of the samples; samples that the data set leaves out hold zeros.
+/// Returns the columns, and one byte per sample: 1 for one that is left out.
+pub(super) fn columns(
+    job: &Job<'_>,
+    helpers: &dyn Helpers,
+) -> Result<(Vec<Column>, Vec<u8>), LoaderError> {
     finish(job, allocate(job)?, helpers)
 }
 
@@ -79,15 +92,16 @@ fn finish(
     job: &Job<'_>,
     partial: PartialBatch,
     helpers: &dyn Helpers,
-) -> Result<Vec<Column>, LoaderError> {
-    let PartialBatch { mut columns, filled, looks_untouched } = partial;
-    let rest_does = fill(job, &mut columns, filled..job.indices.len(), POISON[0], helpers)?;
+) -> Result<(Vec<Column>, Vec<u8>), LoaderError> {
+    let PartialBatch { mut columns, mut left_out, filled, looks_untouched } = partial;
+    let wanted = filled..job.indices.len();
+    let rest_does = fill(job, &mut columns, &mut left_out, wanted, POISON[0], helpers)?;
     remove_guards(job, &mut columns)?;
     if looks_untouched || rest_does {
-        columns = fill_again(job, columns, helpers)?;
+        columns = fill_again(job, columns, &mut left_out, helpers)?;
     }
     check_labels(job.samples, job.source, job.indices, &columns)?;
-    Ok(columns)
+    Ok((columns, left_out))
 }
 
 /// Fills once more over the other pattern: a byte that equals the pattern both times was not
@@ -95,11 +109,13 @@ fn finish(
 fn fill_again(
     job: &Job<'_>,
     first: Vec<Column>,
+    left_out: &mut [u8],
     helpers: &dyn Helpers,
 ) -> Result<Vec<Column>, LoaderError> {
     let &Job { samples, source, indices, verification, .. } = job;
     let mut second = buffers(job)?;
-    fill(job, &mut second, 0..indices.len(), POISON[1], helpers)?;
+    left_out.fill(0);
+    fill(job, &mut second, left_out, 0..indices.len(), POISON[1], helpers)?;
     remove_guards(job, &mut second)?;
     for (number, field) in samples.fields().iter().enumerate() {
         let both = chunks(first[number].bytes(), field.bytes())
@@ -177,22 +193,48 @@ fn looks_untouched(bytes: &[u8], sample: usize, value: u8, verification: Verific
     }
 }
 
+/// Sets the samples that are left out to zeros.
+fn clear(bytes: &mut [u8], sample: usize, left_out: &[u8]) {
+    for (bytes, _) in
+        bytes.chunks_exact_mut(sample.max(1)).zip(left_out).filter(|(_, out)| **out != 0)
+    {
+        bytes.fill(0);
+    }
+}
+
+/// Removes the samples that are left out; the others keep their order.
+fn compact(column: &mut Column, sample_bytes: usize, elements: usize, left_out: &[u8]) {
+    let bytes = column.bytes_mut();
+    let mut to = 0;
+    for (from, _) in left_out.iter().enumerate().filter(|(_, out)| **out == 0) {
+        bytes.copy_within(from * sample_bytes..(from + 1) * sample_bytes, to * sample_bytes);
+        to += 1;
+    }
+    column.resize(to * elements);
+}
+
 /// Some samples of a batch and their part of each buffer.
 struct Piece<'a> {
     indices: &'a [u64],
     buffers: Vec<&'a mut [u8]>,
+    left_out: &'a mut [u8],
 }
 
 impl Piece<'_> {
     /// Poisons the buffers with `value`, calls the data set's `fill`, and returns whether `value`
     /// may still be there. All on one thread, so that the buffers stay in its cache.
     fn fill(&mut self, job: &Job<'_>, value: u8) -> Result<bool, LoaderError> {
-        let Piece { indices, buffers } = self;
+        let Piece { indices, buffers, left_out } = self;
         for (buffer, field) in buffers.iter_mut().zip(job.samples.fields()) {
             poison(buffer, field.bytes(), value, job.verification);
         }
-        match catch_unwind(AssertUnwindSafe(|| job.samples.fill(job.source, indices, buffers))) {
+        let request = Request { occasion: job.occasion, split: job.source, indices };
+        let filled = || job.samples.fill(&request, buffers, left_out);
+        match catch_unwind(AssertUnwindSafe(filled)) {
             Ok(Ok(())) => {
+                for (buffer, field) in buffers.iter_mut().zip(job.samples.fields()) {
+                    clear(buffer, field.bytes(), left_out);
+                }
                 let mut fields = buffers.iter().zip(job.samples.fields());
                 Ok(fields.any(|(buffer, field)| {
                     looks_untouched(buffer, field.bytes(), value, job.verification)
@@ -211,6 +253,7 @@ impl Piece<'_> {
 fn fill<'a>(
     job: &Job<'a>,
     columns: &mut [Column],
+    left_out: &mut [u8],
     wanted: Range<usize>,
     value: u8,
     helpers: &dyn Helpers,
@@ -232,7 +275,12 @@ fn fill<'a>(
             .map(|(rest, field)| rest.split_off_mut(..count * field.bytes()).unwrap_or_default())
             .collect()
     };
-    let mut piece = |indices: &'a [u64]| Piece { indices, buffers: cut(indices.len()) };
+    let mut marks = &mut left_out[wanted.clone()];
+    let mut piece = |indices: &'a [u64]| Piece {
+        indices,
+        buffers: cut(indices.len()),
+        left_out: marks.split_off_mut(..indices.len()).unwrap_or_default(),
+    };
     let indices = &job.indices[wanted];
     if threads == 1 {
         return piece(indices).fill(job, value);
@@ -291,7 +339,9 @@ pub(super) struct Plan {
     pub(super) source: usize,
     pub(super) order: Arc<[u64]>,
     pub(super) batch_size: usize,
+    pub(super) occasion: Occasion,
     pub(super) buffers: Arc<BufferPool>,
+    pub(super) left_out: Arc<LeftOut>,
 }
 
 impl Plan {
@@ -302,6 +352,7 @@ impl Plan {
             samples: &*self.samples,
             source: self.source,
             indices,
+            occasion: self.occasion,
             verification,
             buffers: &self.buffers,
         }
@@ -325,17 +376,18 @@ impl Plan {
         partial: &mut Option<PartialBatch>,
     ) -> Result<bool, LoaderError> {
         let job = self.job(index, Verification::Tails);
-        let Some(PartialBatch { columns, filled, looks_untouched }) = partial else {
+        let Some(PartialBatch { columns, left_out, filled, looks_untouched }) = partial else {
             *partial = Some(allocate(&job)?);
             return Ok(true);
         };
         let to = job.indices.len().min(*filled + job.indices.len().div_ceil(IDLE_PIECES));
-        *looks_untouched |= fill(&job, columns, *filled..to, POISON[0], &Alone)?;
+        *looks_untouched |= fill(&job, columns, left_out, *filled..to, POISON[0], &Alone)?;
         *filled = to;
         Ok(to < job.indices.len())
     }
 
-    /// Fills the missing samples of batch `index` and makes its tensors.
+    /// Fills the missing samples of batch `index` and makes its tensors. A batch of which every sample
+    /// is left out has no tensors.
     pub(super) fn finish(
         &self,
         index: usize,
@@ -344,17 +396,33 @@ impl Plan {
         helpers: &dyn Helpers,
     ) -> Result<DataBatch, LoaderError> {
         let job = self.job(index, verification);
-        let columns = finish(&job, partial, helpers)?;
-        tensors(&job, columns, index as u64)
+        let (mut columns, left_out) = finish(&job, partial, helpers)?;
+        let samples = left_out.iter().filter(|out| **out == 0).count();
+        if samples < job.indices.len() {
+            self.left_out.add(self.source, job.indices, &left_out);
+            for (column, field) in columns.iter_mut().zip(self.samples.fields()) {
+                compact(column, field.bytes(), field.elements(), &left_out);
+            }
+            if samples == 0 {
+                columns.into_iter().for_each(|column| self.buffers.give(column));
+                return Ok(DataBatch { fields: Vec::new(), samples, index: index as u64 });
+            }
+        }
+        tensors(&job, columns, samples, index as u64)
     }
 }
 
 /// The batch of filled and verified fields.
-fn tensors(job: &Job<'_>, columns: Vec<Column>, index: u64) -> Result<DataBatch, LoaderError> {
+fn tensors(
+    job: &Job<'_>,
+    columns: Vec<Column>,
+    samples: usize,
+    index: u64,
+) -> Result<DataBatch, LoaderError> {
     let mut fields = Vec::with_capacity(columns.len());
     for (column, field) in columns.into_iter().zip(job.samples.fields()) {
         let mut shape = Vec::with_capacity(field.shape.len() + 1);
-        shape.push(job.indices.len());
+        shape.push(samples);
         shape.extend_from_slice(&field.shape);
         let tensor = column.into_tensor(shape).map_err(|error| LoaderError::Tensor {
             field: field.name.clone(),
@@ -362,7 +430,7 @@ fn tensors(job: &Job<'_>, columns: Vec<Column>, index: u64) -> Result<DataBatch,
         })?;
         fields.push(tensor);
     }
-    Ok(DataBatch { fields, samples: job.indices.len(), index })
+    Ok(DataBatch { fields, samples, index })
 }
 
 /// The first `count` samples of the first split as one batch: those that a data set has read to
@@ -381,8 +449,15 @@ pub fn batch_of_first(
         samples,
         source: 0,
         indices: &indices,
+        occasion: Occasion::default(),
         verification: Verification::Tails,
         buffers: &buffers,
     };
-    tensors(&job, columns(&job, helpers)?, 0)
+    let (columns, left_out) = columns(&job, helpers)?;
+    if let Some(place) = left_out.iter().position(|out| *out != 0) {
+        let text = "it cannot be read, and a prediction needs every sample".to_owned();
+        let at = SampleRange { sample: indices[place], count: 1, ..job.range() };
+        return Err(LoaderError::Samples { at, error: SampleError(text) });
+    }
+    tensors(&job, columns, count, 0)
 }

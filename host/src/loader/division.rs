@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Field, LoaderError, Samples, batch, buffer_pool::BufferPool, random::Draws};
+use super::{
+    Field, LoaderError, Occasion, SampleRange, Samples, batch, buffer_pool::BufferPool, folds,
+    random::Draws,
+};
 use crate::learner::ports::Alone;
 
 /// Number of samples whose labels are read at a time.
@@ -37,12 +40,21 @@ impl Part {
 }
 
 /// How `all` is divided.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Division {
     /// Share of the samples that goes to `validation`, at least 0 and below 1.
     pub(super) validation: f64,
     /// The run's seed.
     pub(super) seed: u64,
+    /// Whether every class keeps its share.
+    pub(super) stratify: bool,
+    /// A field, or a file with a line per sample, that tells which samples belong together; empty
+    /// for nothing.
+    pub(super) groups: String,
+    /// Number of folds; 0 for none.
+    pub(super) folds: usize,
+    /// The fold that is the validation data, from 1.
+    pub(super) fold: usize,
 }
 
 /// Determines the splits that phases read, and calls the data set's `prepare` with the training
@@ -68,6 +80,9 @@ pub(super) fn parts(samples: &dyn Samples, division: &Division) -> Result<Vec<Pa
         return Err(LoaderError::EmptySplit(empty.name.clone()));
     }
     let all = names.iter().position(|name| name == "all");
+    if all.is_none() && (division.folds > 0 || !division.groups.is_empty()) {
+        return Err(LoaderError::Undivided(names));
+    }
     let mut parts = Vec::new();
     for (source, split) in samples.splits().iter().enumerate() {
         if Some(source) == all {
@@ -85,7 +100,11 @@ pub(super) fn parts(samples: &dyn Samples, division: &Division) -> Result<Vec<Pa
     Ok(parts)
 }
 
-fn prepare(samples: &dyn Samples, source: usize, indices: &[u64]) -> Result<(), LoaderError> {
+pub(super) fn prepare(
+    samples: &dyn Samples,
+    source: usize,
+    indices: &[u64],
+) -> Result<(), LoaderError> {
     samples.prepare(source, indices).map_err(|error| LoaderError::Prepare {
         split: samples.splits()[source].name.clone(),
         error,
@@ -99,6 +118,18 @@ fn divide(
 ) -> Result<Vec<Part>, LoaderError> {
     let split = &samples.splits()[source];
     let everything: Vec<u64> = (0..split.samples).collect();
+    if division.folds > 0 || !division.groups.is_empty() {
+        let validation = chosen(samples, source, division)?;
+        let part = |wanted: bool| -> Vec<u64> {
+            let indices = everything.iter().zip(&validation);
+            indices.filter(|(_, is)| **is == wanted).map(|(index, _)| *index).collect()
+        };
+        let parts = [("training", part(false)), ("validation", part(true))];
+        if let Some((name, _)) = parts.iter().find(|(_, indices)| indices.is_empty()) {
+            return Err(LoaderError::EmptyPart { part: name, samples: split.samples });
+        }
+        return Ok(parts.map(|(name, indices)| Part::new(name, source, indices)).into());
+    }
     if division.validation == 0.0 {
         return Ok(vec![Part::new("training", source, everything)]);
     }
@@ -114,12 +145,13 @@ fn divide(
         });
     }
     let target = samples.fields().iter().position(|field| field.classes.is_some());
-    let groups = match target {
+    let groups = match target.filter(|_| division.stratify) {
         Some(field) => {
-            // A data set may need a first `prepare` before `fill`; the call with the training
-            // samples follows.
-            prepare(samples, source, &everything)?;
-            by_class(samples, source, field)?
+            let mut groups: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+            for (index, label) in (0..).zip(labels(samples, source, field)?) {
+                groups.entry(label).or_default().push(index);
+            }
+            groups.into_values().collect()
         }
         None => vec![everything],
     };
@@ -127,37 +159,134 @@ fn divide(
     Ok(vec![Part::new("training", source, training), Part::new("validation", source, validation)])
 }
 
-/// The indices of the samples, one list per class, classes ascending.
-fn by_class(
+/// Whether each sample is validation data, with folds or groups.
+fn chosen(
+    samples: &dyn Samples,
+    source: usize,
+    division: &Division,
+) -> Result<Vec<bool>, LoaderError> {
+    let count = samples.splits()[source].samples;
+    let folds = division.folds;
+    if folds > 0 && !((1..=folds).contains(&division.fold) && folds >= 2 && folds as u64 <= count) {
+        return Err(LoaderError::Fold { fold: division.fold, folds, samples: count });
+    }
+    if !division.groups.is_empty() {
+        let groups = group_of_each(samples, source, &division.groups)?;
+        if folds == 0 {
+            let kept = (division.validation * count as f64).round() as u64;
+            return Ok(folds::share_of_groups(&groups, kept, division.seed));
+        }
+        let of_samples = folds::by_group(&groups, folds);
+        return Ok(of_samples.into_iter().map(|fold| fold + 1 == division.fold).collect());
+    }
+    let target = samples.fields().iter().position(|field| field.classes.is_some());
+    let labels = match target.filter(|_| division.stratify) {
+        Some(field) => labels(samples, source, field)?,
+        None => vec![0; count as usize],
+    };
+    let of_samples = folds::by_label(&labels, folds, division.seed);
+    Ok(of_samples.into_iter().map(|fold| fold + 1 == division.fold).collect())
+}
+
+/// The group of each sample, as a number: of a field, or of a file with a line per sample.
+fn group_of_each(
+    samples: &dyn Samples,
+    source: usize,
+    groups: &str,
+) -> Result<Vec<u64>, LoaderError> {
+    if let Some(field) = samples.fields().iter().position(|field| field.name == groups) {
+        return Ok(labels(samples, source, field)?.into_iter().map(u64::from).collect());
+    }
+    let mut numbers: BTreeMap<String, u64> = BTreeMap::new();
+    let lines = lines_per_sample(samples, source, groups, "groups")?;
+    let number = |line: String| {
+        let next = numbers.len() as u64;
+        *numbers.entry(line).or_insert(next)
+    };
+    Ok(lines.into_iter().map(number).collect())
+}
+
+/// The lines of a file that has one for each sample of a split.
+pub(super) fn lines_per_sample(
+    samples: &dyn Samples,
+    source: usize,
+    path: &str,
+    setting: &'static str,
+) -> Result<Vec<String>, LoaderError> {
+    let text = std::fs::read_to_string(path).map_err(|error| LoaderError::PerSample {
+        setting,
+        path: path.to_owned(),
+        reason: format!("cannot be read: {error}"),
+    })?;
+    let lines: Vec<String> = text.lines().map(|line| line.trim().to_owned()).collect();
+    let split = &samples.splits()[source];
+    if lines.len() as u64 != split.samples {
+        return Err(LoaderError::PerSample {
+            setting,
+            path: path.to_owned(),
+            reason: format!(
+                "has {} lines, but split `{}` has {} samples",
+                lines.len(),
+                split.name,
+                split.samples
+            ),
+        });
+    }
+    Ok(lines)
+}
+
+/// The label of each sample of a split, from a field of `u32`. Prepares the data set for it: the
+/// call of `prepare` with the training samples has to follow.
+pub(super) fn labels(
     samples: &dyn Samples,
     source: usize,
     target: usize,
-) -> Result<Vec<Vec<u64>>, LoaderError> {
+) -> Result<Vec<u32>, LoaderError> {
+    let everything: Vec<u64> = (0..samples.splits()[source].samples).collect();
+    prepare(samples, source, &everything)?;
+    labels_of(samples, source, target, &everything)
+}
+
+/// The labels of some samples: the first one of those that have several in field `target`.
+pub(super) fn labels_of(
+    samples: &dyn Samples,
+    source: usize,
+    target: usize,
+    wanted: &[u64],
+) -> Result<Vec<u32>, LoaderError> {
     let fields: &[Field] = samples.fields();
-    let split = &samples.splits()[source];
-    let mut groups: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+    if fields[target].dtype != candle_core::DType::U32 {
+        let (field, dtype) = (fields[target].name.clone(), fields[target].dtype.as_str());
+        return Err(LoaderError::LabelType { field, dtype });
+    }
+    let per_sample = fields[target].elements().max(1);
     let buffers = BufferPool::default();
-    let mut first = 0;
-    while first < split.samples {
-        let indices: Vec<u64> = (first..split.samples.min(first + LABEL_CHUNK as u64)).collect();
+    let mut all = Vec::with_capacity(wanted.len());
+    for indices in wanted.chunks(LABEL_CHUNK) {
+        if let Some(read) = samples.labels(source, target, indices) {
+            let at = || SampleRange {
+                split: samples.splits()[source].name.clone(),
+                sample: indices[0],
+                count: indices.len(),
+            };
+            let read = read.map_err(|error| LoaderError::Samples { at: at(), error })?;
+            all.extend(read.chunks(per_sample).map(|labels| labels[0]));
+            continue;
+        }
         let job = batch::Job {
             samples,
             source,
-            indices: &indices,
+            indices,
+            occasion: Occasion::default(),
             verification: batch::Verification::Tails,
             buffers: &buffers,
         };
-        let columns = batch::columns(&job, &Alone)?;
-        // A label field may hold several labels per sample; the first one counts.
-        let per_sample = fields[target].elements().max(1);
+        let (columns, _) = batch::columns(&job, &Alone)?;
         let labels = columns[target].labels().unwrap_or_default();
-        for (&index, labels) in indices.iter().zip(labels.chunks(per_sample)) {
-            groups.entry(labels[0]).or_default().push(index);
-        }
+        all.extend(labels.chunks(per_sample).map(|labels| labels[0]));
         columns.into_iter().for_each(|column| buffers.give(column));
-        first += LABEL_CHUNK as u64;
     }
-    Ok(groups.into_values().collect())
+    Ok(all)
 }
 
 /// Draws `kept` samples for validation, from each group its share (largest remainders first).

@@ -142,20 +142,29 @@ impl Epoch {
         Ok(batch)
     }
 
-    /// The next batch. Without prefetching, it is filled here with the help of `helpers`.
+    /// The next batch that has samples. Without prefetching, it is filled here with the help of
+    /// `helpers`.
     pub fn next_with(&mut self, helpers: &dyn Helpers) -> Option<Result<DataBatch, LoaderError>> {
-        if self.failed || self.next >= self.end {
-            return None;
-        }
-        let batch = self.make(helpers);
-        match &batch {
-            Ok(_) => self.next += 1,
-            Err(_) => {
-                self.failed = true;
-                self.prefetch = None;
+        loop {
+            if self.failed || self.next >= self.end {
+                return None;
             }
+            let batch = self.make(helpers);
+            match &batch {
+                Ok(batch) => {
+                    self.next += 1;
+                    // Every sample of it is left out.
+                    if batch.samples == 0 {
+                        continue;
+                    }
+                }
+                Err(_) => {
+                    self.failed = true;
+                    self.prefetch = None;
+                }
+            }
+            return Some(batch);
         }
-        Some(batch)
     }
 }
 

@@ -66,6 +66,28 @@ pub enum LoaderError {
         /// The splits of the data set.
         found: Vec<String>,
     },
+    /// Chains of transforms that end differently.
+    #[error(
+        "the transforms of training turn field `{field}` into {} of shape {:?}, those of evaluation into {} of shape {:?}: \
+         a model takes one shape, so let both end alike, with `when = \"evaluation\"` for transforms of evaluation alone",
+        .training.0, .training.1, .evaluation.0, .evaluation.1
+    )]
+    Chains {
+        /// The field.
+        field: String,
+        /// Element type and shape after the transforms of training.
+        training: (&'static str, Vec<usize>),
+        /// Element type and shape after those of evaluation.
+        evaluation: (&'static str, Vec<usize>),
+    },
+    /// A sampler that failed.
+    #[error("the sampler `{id}`: {text}")]
+    Sampler {
+        /// Id of its instance.
+        id: String,
+        /// Its text.
+        text: String,
+    },
     /// A split without samples.
     #[error("split `{0}` of the data set has no samples")]
     EmptySplit(String),
@@ -84,6 +106,51 @@ pub enum LoaderError {
         /// Samples that would be left for validation.
         validation: u64,
     },
+    /// Folds or groups for data that is already divided.
+    #[error(
+        "`[loader] folds` and `groups` divide the samples of a split `all`, but the data set has the splits {}: use a data set \
+         without splits of its own, such as one file",
+        list(.0)
+    )]
+    Undivided(Vec<String>),
+    /// A fold that does not exist.
+    #[error(
+        "there is no fold {fold} of {folds} of {samples} samples: `[loader] folds` is from 2 to the number of samples, and `fold` from 1 \
+         to `folds`; `--fold 1/5` sets both"
+    )]
+    Fold {
+        /// The fold.
+        fold: usize,
+        /// Number of folds.
+        folds: usize,
+        /// Samples to divide.
+        samples: u64,
+    },
+    /// A split without samples after division by groups or folds.
+    #[error(
+        "no sample of {samples} would be left for {part}: there are too few groups for the folds, or for `[loader] validation`"
+    )]
+    EmptyPart {
+        /// The split.
+        part: &'static str,
+        /// Samples to divide.
+        samples: u64,
+    },
+    /// A file with a line per sample that cannot be used.
+    #[error(
+        "`[loader] {setting}`: {path} {reason}; it needs a line for each sample, in the order of the data"
+    )]
+    PerSample {
+        /// The setting that names it.
+        setting: &'static str,
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Weights that samples cannot be drawn by.
+    #[error("`[loader] sampling`: {0}")]
+    Sampling(String),
     /// A fraction outside of 0 to 1.
     #[error(
         "`[loader] validation` is {0}: it is the part of the samples kept for validation, at least 0 and below 1"

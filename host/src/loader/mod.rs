@@ -8,8 +8,13 @@
 //! | file | content |
 //! |---|---|
 //! | `samples` | the trait of a data set, and typed buffers |
+//! | `chain` | transforms between data set and batch |
+//! | `sampler` | the order of an epoch, where a sampler decides it |
+//! | `left_out` | samples that cannot be read and were left out |
 //! | `summary` | fields and splits, to recognise other data |
 //! | `division` | which samples belong to which split |
+//! | `folds` | folds of a cross-validation, divisions that keep groups together |
+//! | `sampling` | training samples drawn by weight |
 //! | `epoch` | the batches of one epoch in order, with a position to resume from |
 //! | `batch` | one batch: buffers, fill, verification, tensors |
 //! | `prefetch` | threads that make batches ahead |
@@ -22,44 +27,62 @@
 
 mod batch;
 mod buffer_pool;
+mod chain;
 mod division;
 mod epoch;
 mod error;
+mod folds;
 mod idle_fill;
+mod left_out;
 mod plugin_samples;
 mod ports;
 mod prefetch;
 mod random;
+mod sampler;
 mod samples;
+mod sampling;
 mod summary;
 mod timings;
 
 use std::sync::Arc;
 
 use buffer_pool::BufferPool;
+use left_out::LeftOut;
 use prefetch::Pool;
 use random::Draws;
+use sampling::Weighted;
 use timings::SplitTimings;
 
 use crate::learner::ports::DataField;
-use crate::run_file::LoaderSettings;
+use crate::run_file::{LoaderSettings, Sampling};
 
 pub use self::{
     batch::batch_of_first,
+    chain::{Chained, Chains, Step, Transform},
     division::Part,
     epoch::{Epoch, Position},
     error::{LoaderError, SampleRange},
     plugin_samples::PluginSamples,
     ports::{element_code, element_type},
-    samples::{Field, SampleError, Samples, Split},
+    sampler::{NamedSampler, Sampler},
+    samples::{Field, Occasion, Request, SampleError, Samples, Split},
     summary::{DataSummary, FieldSummary, SplitSummary},
 };
 
 /// Most fields that a batch has.
 pub const FIELDS: usize = fluxbay_plugin::abi::learner::FIELDS;
 
-/// Most threads that make batches.
+/// Most threads that make batches, unless the settings say otherwise.
 const MOST_THREADS: usize = 4;
+
+/// How a run reads its data, besides the settings.
+#[derive(Default)]
+pub struct Reading {
+    /// Decides the order of an epoch of training.
+    pub sampler: Option<NamedSampler>,
+    /// Whether nothing is trained: also the training samples are then read as for evaluation.
+    pub only_evaluates: bool,
+}
 
 /// A data set, divided into splits and ready to be read.
 pub struct Loader {
@@ -68,31 +91,62 @@ pub struct Loader {
     seed: u64,
     stated: Vec<DataField>,
     parts: Vec<Part>,
+    /// How training samples are drawn; `None` if each is read once.
+    weighted: Option<Weighted>,
     timings: Vec<Arc<SplitTimings>>,
     pool: Option<Arc<Pool>>,
     buffers: Arc<BufferPool>,
+    reading: Reading,
+    left_out: Arc<LeftOut>,
 }
 
 impl Loader {
-    /// Checks fields and splits, divides `all`, calls the data set's `prepare` with the training
-    /// samples, and starts the threads.
+    /// Opens a data set without a sampler.
     ///
     /// # Errors
-    /// [`LoaderError`]; then no sample was read for training.
+    /// As [`Loader::open_with`].
     pub fn open(
         samples: Arc<dyn Samples>,
         settings: LoaderSettings,
         seed: u64,
     ) -> Result<Loader, LoaderError> {
+        Loader::open_with(samples, settings, seed, Reading::default())
+    }
+
+    /// Checks fields and splits, divides `all`, calls the data set's `prepare` with the training
+    /// samples, and starts the threads.
+    ///
+    /// # Errors
+    /// [`LoaderError`]; then no sample was read for training.
+    pub fn open_with(
+        samples: Arc<dyn Samples>,
+        settings: LoaderSettings,
+        seed: u64,
+        reading: Reading,
+    ) -> Result<Loader, LoaderError> {
         if settings.batch_size == 0 {
             return Err(LoaderError::BatchSize);
         }
         let stated = check_fields(samples.fields(), settings.batch_size)?;
-        let division = division::Division { validation: settings.validation, seed };
+        let division = division::Division {
+            validation: settings.validation,
+            seed,
+            stratify: settings.stratify,
+            groups: settings.groups.clone(),
+            folds: settings.folds,
+            fold: settings.fold,
+        };
+        if reading.sampler.is_some() && settings.sampling != Sampling::Once {
+            let text = "the run has a `[sampler]`, too: leave out one of them";
+            return Err(LoaderError::Sampling(text.to_owned()));
+        }
         let mut parts = division::parts(&*samples, &division)?;
         if settings.overfit_batches > 0 {
             let samples = settings.overfit_batches.saturating_mul(settings.batch_size);
             parts = overfit_parts(parts, samples, seed);
+        }
+        if let Some(sampler) = reading.sampler.as_ref().filter(|_| settings.overfit_batches == 0) {
+            open_sampler(sampler, &*samples, &parts)?;
         }
         for part in &parts {
             let dropped = settings.drop_last && part.name == "training";
@@ -105,10 +159,23 @@ impl Loader {
                 });
             }
         }
-        let pool = if settings.prefetch == 0 { None } else { start(settings.prefetch) };
+        let weighted = weights(&*samples, &settings, &parts)?;
+        let pool = if settings.prefetch == 0 { None } else { start(&settings) };
         let timings = parts.iter().map(|_| Arc::default()).collect();
-        let buffers = Arc::default();
-        Ok(Loader { samples, settings, seed, stated, parts, timings, pool, buffers })
+        let (buffers, left_out) = Default::default();
+        Ok(Loader {
+            samples,
+            settings,
+            seed,
+            stated,
+            parts,
+            weighted,
+            timings,
+            pool,
+            buffers,
+            reading,
+            left_out,
+        })
     }
 
     /// The fields of a sample.
@@ -144,10 +211,11 @@ impl Loader {
     /// Batches of an epoch of a split.
     pub fn batches(&self, part: &Part) -> usize {
         let drop_last = self.settings.drop_last && part.name == "training";
+        let samples = self.epoch_samples(part);
         let all = if drop_last {
-            part.samples() / self.settings.batch_size
+            samples / self.settings.batch_size
         } else {
-            part.samples().div_ceil(self.settings.batch_size)
+            samples.div_ceil(self.settings.batch_size)
         };
         match self.settings.limit_batches {
             0 => all,
@@ -157,15 +225,47 @@ impl Loader {
 
     /// Samples that an epoch of a split reads.
     pub fn samples_read(&self, part: &Part) -> usize {
-        part.samples().min(self.batches(part) * self.settings.batch_size)
+        self.epoch_samples(part).min(self.batches(part) * self.settings.batch_size)
+    }
+
+    /// The sampler of a split, if one decides its order.
+    fn sampler_of(&self, part: &Part) -> Option<&NamedSampler> {
+        let decides = self.settings.overfit_batches == 0 && part.name == "training";
+        self.reading.sampler.as_ref().filter(|_| decides)
+    }
+
+    /// Samples of a whole epoch of a split.
+    fn epoch_samples(&self, part: &Part) -> usize {
+        self.sampler_of(part).map_or(part.samples(), NamedSampler::count)
+    }
+
+    /// The class labels of the samples of a split, from field `field`; the first one of those that have
+    /// several.
+    ///
+    /// # Errors
+    /// A sample that cannot be read.
+    pub fn labels(&self, part: &Part, field: usize) -> Result<Vec<u32>, LoaderError> {
+        division::labels_of(&*self.samples, part.source, field, &part.indices)
+    }
+
+    /// Number of different samples of a split that were left out so far because they cannot be read.
+    pub fn left_out(&self, part: &Part) -> usize {
+        self.left_out.count(part.source, &part.indices)
     }
 
     /// The order in which an epoch reads a split: indices within the data set's own split.
     ///
     /// # Errors
-    /// [`LoaderError::NoSplit`].
+    /// [`LoaderError::NoSplit`], or [`LoaderError::Sampler`].
     pub fn order(&self, split: &str, epoch: u64) -> Result<Arc<[u64]>, LoaderError> {
         let part = self.part(split)?;
+        if let Some(weighted) = self.weighted.as_ref().filter(|_| part.name == "training") {
+            let drawn = weighted.draw(self.seed, epoch);
+            return Ok(drawn.into_iter().map(|place| part.indices[place]).collect());
+        }
+        if let Some(sampler) = self.sampler_of(part) {
+            return sampler.order(self.seed, epoch, &part.indices);
+        }
         if !self.settings.shuffle || self.settings.overfit_batches > 0 || part.name != "training" {
             return Ok(Arc::clone(&part.indices));
         }
@@ -209,7 +309,13 @@ impl Loader {
             source: part.source,
             order: self.order(split, epoch)?,
             batch_size: self.settings.batch_size,
+            occasion: Occasion {
+                seed: self.seed,
+                epoch,
+                training: part.name == "training" && !self.reading.only_evaluates,
+            },
             buffers: Arc::clone(&self.buffers),
+            left_out: Arc::clone(&self.left_out),
         });
         let threads = self.pool.as_ref().map(|pool| (Arc::clone(pool), self.settings.prefetch));
         Ok(Epoch::new(
@@ -221,6 +327,55 @@ impl Loader {
             threads,
         ))
     }
+}
+
+/// How training samples are drawn by the settings.
+fn weights(
+    samples: &dyn Samples,
+    settings: &LoaderSettings,
+    parts: &[Part],
+) -> Result<Option<Weighted>, LoaderError> {
+    let training = parts.iter().find(|part| part.name == "training");
+    let Some(training) = training.filter(|_| settings.overfit_batches == 0) else {
+        return Ok(None);
+    };
+    let refused = |reason: &str| LoaderError::Sampling(reason.to_owned());
+    let labels = || -> Result<Vec<u32>, LoaderError> {
+        let target = samples.fields().iter().position(|field| field.classes.is_some());
+        let target = target.ok_or_else(|| refused("the data has no field with class labels"))?;
+        let all = division::labels(samples, training.source, target)?;
+        // The statistics are those of the training samples.
+        division::prepare(samples, training.source, &training.indices)?;
+        Ok(training.indices.iter().map(|&index| all[index as usize]).collect())
+    };
+    let weights = match settings.sampling {
+        Sampling::Once => return Ok(None),
+        Sampling::Balanced => sampling::balanced(&labels()?),
+        Sampling::Weighted if !settings.sample_weights.is_empty() => {
+            let (path, source) = (&settings.sample_weights, training.source);
+            let lines = division::lines_per_sample(samples, source, path, "sample-weights")?;
+            let number = |&index: &u64| {
+                let line = &lines[index as usize];
+                line.parse().map_err(|_| refused(&format!("{line:?} in {path} is no weight")))
+            };
+            training.indices.iter().map(number).collect::<Result<Vec<f64>, _>>()?
+        }
+        Sampling::Weighted if settings.class_weights.is_empty() => {
+            return Err(refused("it needs `class-weights` or `sample-weights`"));
+        }
+        Sampling::Weighted => {
+            let of_class = |label: u32| settings.class_weights.get(label as usize).copied();
+            let weight = |label| {
+                of_class(label)
+                    .ok_or_else(|| refused(&format!("`class-weights` has none for class {label}")))
+            };
+            labels()?.into_iter().map(weight).collect::<Result<Vec<f64>, _>>()?
+        }
+    };
+    let weighted = Weighted::new(&weights);
+    weighted
+        .map(Some)
+        .ok_or_else(|| refused("weights are finite and not negative, and at least one is above 0"))
 }
 
 /// Replaces every part by the same few samples of `training`, drawn at random.
@@ -239,9 +394,33 @@ fn overfit_parts(parts: Vec<Part>, samples: usize, seed: u64) -> Vec<Part> {
         .collect()
 }
 
-fn start(prefetch: usize) -> Option<Arc<Pool>> {
+/// Passes the training samples to a sampler, with their labels if the data has any.
+fn open_sampler(
+    sampler: &NamedSampler,
+    samples: &dyn Samples,
+    parts: &[Part],
+) -> Result<(), LoaderError> {
+    let Some(training) = parts.iter().find(|part| part.name == "training") else { return Ok(()) };
+    let mut fields = samples.fields().iter().enumerate();
+    let target = fields.find_map(|(number, field)| Some((number, field.classes?)));
+    let labels = match target {
+        Some((field, classes)) => {
+            let labels = division::labels_of(samples, training.source, field, &training.indices)?;
+            Some((labels, u64::from(classes)))
+        }
+        None => None,
+    };
+    let labels = labels.as_ref().map(|(labels, classes)| (&labels[..], *classes));
+    sampler.open(training.samples(), labels)
+}
+
+fn start(settings: &LoaderSettings) -> Option<Arc<Pool>> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    match Pool::new(prefetch.min(processors / 2).min(MOST_THREADS)) {
+    let threads = match settings.threads {
+        0 => settings.prefetch.min(processors / 2).min(MOST_THREADS),
+        threads => threads,
+    };
+    match Pool::new(threads) {
         Ok(pool) => Some(Arc::new(pool)),
         Err(error) => {
             log::warn!(

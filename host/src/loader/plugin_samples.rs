@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Field, SampleError, Samples, Split};
-use crate::calls::dataset::OpenDataset;
+use super::{Field, Request, SampleError, Samples, Split};
+use crate::calls::dataset::{OpenDataset, Wanted};
 use crate::calls::{CallError, CallResult, DataField, PluginInstance};
 use crate::tensor::dtype_of;
 
@@ -61,6 +61,11 @@ fn split(name: &str, samples: u64, memory: u64) -> CallResult<Split> {
     Ok(Split { name: name.to_owned(), samples })
 }
 
+/// A field as a transform describes it, if one of its samples fits into the memory of this machine.
+pub(super) fn transformed(stated: &DataField) -> CallResult<Field> {
+    field(stated, memory())
+}
+
 /// A field, if one of its samples fits into `memory` bytes.
 fn field(stated: &DataField, memory: u64) -> CallResult<Field> {
     let DataField { name, dtype, shape, classes } = stated;
@@ -109,11 +114,41 @@ impl Samples for PluginSamples {
 
     fn fill(
         &self,
-        split: usize,
-        indices: &[u64],
+        request: &Request<'_>,
         buffers: &mut [&mut [u8]],
+        left_out: &mut [u8],
     ) -> Result<(), SampleError> {
-        sample_result(self.dataset.fill(split, indices, buffers))
+        let Request { occasion, split, indices } = *request;
+        let wanted = Wanted {
+            seed: occasion.seed,
+            epoch: occasion.epoch,
+            training: occasion.training,
+            split,
+            indices,
+        };
+        sample_result(self.dataset.fill(&wanted, buffers, left_out))
+    }
+
+    fn labels(
+        &self,
+        split: usize,
+        field: usize,
+        indices: &[u64],
+    ) -> Option<Result<Vec<u32>, SampleError>> {
+        if !self.dataset.reads_single_fields() {
+            return None;
+        }
+        let mut labels = vec![0_u32; indices.len() * self.fields[field].elements()];
+        let mut buffers: Vec<&mut [u8]> = self.fields.iter().map(|_| &mut [][..]).collect();
+        buffers[field] = bytemuck::cast_slice_mut(&mut labels);
+        let wanted = Wanted { seed: 0, epoch: 0, training: false, split, indices };
+        let mut left_out = vec![0; indices.len()];
+        let filled = self.dataset.fill(&wanted, &mut buffers, &mut left_out);
+        Some(sample_result(filled).map(|()| labels))
+    }
+
+    fn key(&self, split: usize, index: u64) -> Option<String> {
+        self.dataset.key(split, index)
     }
 }
 

@@ -19,6 +19,7 @@ use super::{
     batch::{Plan, Verification, panic_message},
 };
 use crate::learner::ports::{Alone, DataBatch};
+use crate::tensor::timeline;
 
 /// The threads that make batches.
 pub(super) struct Pool {
@@ -110,6 +111,7 @@ fn work(queue: &Queue) {
         if run.cancelled.load(Ordering::Acquire) {
             continue;
         }
+        let begin = timeline::begin();
         let made =
             catch_unwind(AssertUnwindSafe(|| run.plan.make(batch, Verification::Tails, &Alone)))
                 .unwrap_or_else(|payload| {
@@ -120,6 +122,7 @@ fn work(queue: &Queue) {
                     };
                     Err(LoaderError::Panic { at, message: panic_message(payload) })
                 });
+        timeline::end(begin, "loader", timeline::Name::Text("make batch"));
         let mut slots = lock(&run.slots);
         let slot = batch % slots.len();
         slots[slot] = Some(made);

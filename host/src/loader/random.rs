@@ -27,6 +27,11 @@ impl Draws {
         }
     }
 
+    /// The first 128 bits of the sequence.
+    fn number(mut self) -> [u64; 2] {
+        [self.next(), self.next()]
+    }
+
     fn next(&mut self) -> u64 {
         if let Some(spare) = self.spare.take() {
             return spare;
@@ -38,6 +43,11 @@ impl Draws {
         self.block += 1;
         self.spare = Some(u64::from(c) | u64::from(d) << 32);
         u64::from(a) | u64::from(b) << 32
+    }
+
+    /// A number from 0 to below 1.
+    pub(super) fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// A number below `bound` (at least 1), each equally likely (Lemire, "Fast random integer
@@ -58,6 +68,14 @@ impl Draws {
             items.swap(last, other);
         }
     }
+}
+
+/// The number that all draws of instance `id` for one sample of an epoch derive from.
+pub(super) fn draw(seed: u64, id: &str, epoch: u64, sample: u64) -> [u64; 2] {
+    let mut draws = Draws::new(seed, "instance", epoch);
+    draws.purpose = fold(fnv1a(id.as_bytes()));
+    draws.block = sample;
+    draws.number()
 }
 
 /// FNV-1a, 64 bits: a fixed hash that no release of a library can change.

@@ -45,6 +45,28 @@ pub struct Split {
 #[error("{0}")]
 pub struct SampleError(pub String);
 
+/// The circumstances in which samples are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Occasion {
+    /// The run's seed.
+    pub seed: u64,
+    /// Epoch, counted from 1; 0 outside of an epoch.
+    pub epoch: u64,
+    /// Whether the samples are read for training.
+    pub training: bool,
+}
+
+/// Samples that are asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The circumstances.
+    pub occasion: Occasion,
+    /// Index of the split.
+    pub split: usize,
+    /// Indices of the samples within the split.
+    pub indices: &'a [u64],
+}
+
 /// A data set: samples by index. `fill` is called by several threads at a time, also for parts of
 /// one batch; all other methods are called on the training thread.
 pub trait Samples: Send + Sync {
@@ -61,16 +83,35 @@ pub trait Samples: Send + Sync {
     /// If the data set cannot use these samples.
     fn prepare(&self, split: usize, indices: &[u64]) -> Result<(), SampleError>;
 
-    /// Writes the samples at `indices` of a split, one after the other, into one buffer per field.
+    /// Writes the requested samples, one after the other, into one buffer per field. A sample that
+    /// cannot be read may be marked with 1 in `left_out`, which has one byte per sample.
     ///
     /// # Errors
     /// If a sample cannot be read.
     fn fill(
         &self,
-        split: usize,
-        indices: &[u64],
+        request: &Request<'_>,
         buffers: &mut [&mut [u8]],
+        left_out: &mut [u8],
     ) -> Result<(), SampleError>;
+
+    /// The class labels of samples, read without their other fields: all of field `field`, one sample
+    /// after the other. `None` if the data set reads only whole samples.
+    fn labels(
+        &self,
+        split: usize,
+        field: usize,
+        indices: &[u64],
+    ) -> Option<Result<Vec<u32>, SampleError>> {
+        let _ = (split, field, indices);
+        None
+    }
+
+    /// The key of a sample, if it has one: a text that stays the same if other samples are added.
+    fn key(&self, split: usize, index: u64) -> Option<String> {
+        let _ = (split, index);
+        None
+    }
 }
 
 /// The elements of one field of a batch. Becomes a tensor without a copy.

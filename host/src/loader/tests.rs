@@ -36,6 +36,8 @@ enum Fault {
     Unfilled(u64),
     Error(u64),
     Panic(u64),
+    /// Every sample with such a multiple as index is left out.
+    LeftOut(u64),
 }
 
 impl Counting {
@@ -74,9 +76,9 @@ impl Samples for Counting {
 
     fn fill(
         &self,
-        split: usize,
-        indices: &[u64],
+        &Request { split, indices, .. }: &Request<'_>,
         buffers: &mut [&mut [u8]],
+        left_out: &mut [u8],
     ) -> Result<(), SampleError> {
         if !self.slow.is_zero() {
             std::thread::sleep(self.slow);
@@ -89,6 +91,10 @@ impl Samples for Counting {
                 }
                 Fault::Panic(bad) if bad == index => panic!("sample {bad} bites"),
                 Fault::Unfilled(bad) if bad == index => continue,
+                Fault::LeftOut(each) if index % each == 0 => {
+                    left_out[at] = 1;
+                    continue;
+                }
                 _ => {}
             }
             for element in 0..3 {
@@ -268,8 +274,9 @@ fn faults_in_a_shared_batch_are_reported_as_in_any_other() {
 /// All of a data set as one epoch in its own order.
 fn plan(samples: &Arc<Counting>, batch_size: usize) -> Arc<Plan> {
     let order = (0..samples.splits[0].samples).collect();
-    let buffers = Arc::default();
-    Arc::new(Plan { samples: samples.clone(), source: 0, order, batch_size, buffers })
+    let (occasion, buffers, left_out) = Default::default();
+    let samples: Arc<dyn Samples> = samples.clone();
+    Arc::new(Plan { samples, source: 0, order, batch_size, occasion, buffers, left_out })
 }
 
 #[test]
@@ -515,9 +522,9 @@ fn a_sample_that_looks_like_the_poison_is_no_error() {
         }
         fn fill(
             &self,
-            _: usize,
-            indices: &[u64],
+            &Request { indices, .. }: &Request<'_>,
             buffers: &mut [&mut [u8]],
+            _: &mut [u8],
         ) -> Result<(), SampleError> {
             buffers[0].fill(if indices.contains(&3) { 0x5A } else { 0xA5 });
             Ok(())
@@ -562,3 +569,5 @@ fn a_position_of_other_data_is_refused() {
     position.next = 6;
     assert!(matches!(loader(20).resume(&position), Err(LoaderError::Position { batches: 5, .. })));
 }
+
+mod chains;

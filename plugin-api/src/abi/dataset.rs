@@ -175,3 +175,83 @@ unsafe impl Sync for DatasetInputsRows {}
 unsafe impl Send for DatasetInputsRow {}
 // SAFETY: as above.
 unsafe impl Sync for DatasetInputsRow {}
+
+/// Id of the plugin extension that holds [`DatasetFillRows`].
+pub const DATASET_FILL_EXTENSION: &str = "fluxbay.dataset-fill/1";
+
+/// A request for samples. Borrowed for the call.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct FillRequest {
+    /// Size of this struct in bytes, as the host was built.
+    pub size: u64,
+    /// The run's seed.
+    pub seed: u64,
+    /// Epoch, counted from 1; 0 outside of an epoch, such as while labels are counted.
+    pub epoch: u64,
+    /// Index of the split.
+    pub split: usize,
+    /// 1 if the samples are read for training, else 0.
+    pub training: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Indices of the samples within the split.
+    pub indices: *const u64,
+    /// Number of samples.
+    pub count: usize,
+    /// One buffer per field. A field whose buffer has a null pointer is not wanted.
+    pub buffers: *const BufferRaw,
+    /// Number of fields.
+    pub buffer_count: usize,
+    /// One byte per sample, 0 at the call: 1 leaves the sample out of its batch, for a sample that
+    /// cannot be read. Its part of the buffers is ignored.
+    pub left_out: *mut u8,
+}
+
+/// Addition to a data set: samples that depend on the epoch, single fields, samples that are left out,
+/// and keys.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct DatasetFillRow {
+    /// [`DATASET`](super::kind::DATASET).
+    pub kind: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Name of the component.
+    pub component: Text,
+    /// Used instead of `fill` of [`DatasetTable`], under the same conditions. `[loader]`
+    pub fill: unsafe extern "C" fn(this: Instance, request: *const FillRequest) -> i32,
+    /// The key of a sample, such as the path of its file: a text that stays the same if other samples
+    /// are added or the data is stored in another way. At most `capacity` bytes of it are written to
+    /// `key`, and `length` is set to its whole length; 0 if the sample has none. Called as `fill` is.
+    /// `[loader]`
+    pub key: unsafe extern "C" fn(
+        this: Instance,
+        split: usize,
+        index: u64,
+        key: *mut u8,
+        capacity: usize,
+        length: *mut usize,
+    ) -> i32,
+}
+
+/// The rows of a plugin: what its `extension` returns for [`DATASET_FILL_EXTENSION`].
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct DatasetFillRows {
+    /// Size of a row in bytes, as the plugin was built.
+    pub size: u64,
+    /// First row.
+    pub first: *const DatasetFillRow,
+    /// Number of rows, each for another component.
+    pub count: usize,
+}
+
+// SAFETY: immutable data of the plugin's, whose functions state their own threads.
+unsafe impl Send for DatasetFillRows {}
+// SAFETY: as above.
+unsafe impl Sync for DatasetFillRows {}
+// SAFETY: as above.
+unsafe impl Send for DatasetFillRow {}
+// SAFETY: as above.
+unsafe impl Sync for DatasetFillRow {}

@@ -71,9 +71,23 @@ kinds! {
     LOGGER = 7, Logger, "logger", "loggers";
     /// The rule that updates a parameter from its gradient.
     OPTIMIZER = 8, Optimizer, "optimizer", "optimizers";
+    /// Changes one field of a sample before it becomes part of a batch, such as an augmentation.
+    TRANSFORM = 9, Transform, "transform", "transforms";
+    /// The order in which an epoch reads the training samples.
+    SAMPLER = 10, Sampler, "sampler", "samplers";
 }
 
+/// Number of kinds that [`Component`](super::entry::Component) has a table for. Components of later
+/// kinds are listed in the extension `fluxbay.kinds/1`.
+pub const KINDS_OF_THE_ENTRY: u32 = 9;
+
 impl Kind {
+    /// Whether the entry of a plugin has a table for this kind; the tables of other kinds are in the
+    /// extension `fluxbay.kinds/1`.
+    pub const fn is_of_the_entry(self) -> bool {
+        self.number() < KINDS_OF_THE_ENTRY
+    }
+
     /// The kind with this number in the contract.
     pub fn from_number(number: u32) -> Option<Kind> {
         Kind::ALL.get(usize::try_from(number).ok()?).copied()
@@ -121,11 +135,11 @@ mod tests {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
             assert_eq!(NAMES[number as usize], kind.name());
         }
-        assert_eq!(Kind::from_number(9), None);
+        assert_eq!(Kind::from_number(NAMES.len() as u32), None);
         assert_eq!(
             "calback".parse::<Kind>().unwrap_err().to_string(),
             "`calback` is no kind of component; kinds are phase, callback, model, loss, dataset, \
-             metric, schedule, logger, optimizer"
+             metric, schedule, logger, optimizer, transform, sampler"
         );
     }
 }

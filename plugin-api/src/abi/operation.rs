@@ -254,6 +254,13 @@ operations! {
     AVG_POOL2D = 184, "avg-pool2d", "mean of each window", yes;
     /// Input `[n, c, h, w]`. Ints: new h, new w. Nearest neighbour: `out[i] = x[i h / new h]`.
     UPSAMPLE_NEAREST2D = 185, "upsample-nearest2d", "nearest-neighbour enlargement", yes;
+    /// Input `[n, c, h, w]`. Ints: new h, new w, method = 0 (0 bilinear, 1 bicubic), antialias = 0,
+    /// align corners = 0. PyTorch's `interpolate`: pixels are squares whose centres are mapped, or
+    /// their corners are; with antialias the filter grows with the reduction, as Pillow's does.
+    RESIZE2D = 186, "resize2d", "bilinear or bicubic resize", yes;
+    /// Input `[n, c, h, w]`. Ints: new h, new w. `out[i]` is the mean from `floor(i h / new h)` to
+    /// `ceil((i + 1) h / new h)`, along each axis.
+    ADAPTIVE_AVG_POOL2D = 187, "adaptive-avg-pool2d", "mean of equal parts of each axis", yes;
 
     // ---- probabilities and losses
     /// Ints: dim = -1.
@@ -305,6 +312,18 @@ operations! {
     /// Input: packed queries, keys and values `[b, t, 3 c]`. Ints: heads, causal (0 or 1). Output
     /// `[b, t, c]`: `softmax(q k^T / sqrt(c / heads)) v` per head.
     ATTENTION = 225, "attention", "multi-head self-attention on packed qkv", yes;
+    /// Inputs: q `[b, h, n, d]`, k and v `[b, g, m, d]` with h a multiple of g (head i reads group
+    /// `i g / h`), bias? (floating, broadcasting to `[b, h, n, m]`, added to the scores), lengths?
+    /// (u32 or i64 `[b]`: keys of each sequence, the rest is padding). Ints: causal = 0, window = 0
+    /// (0: none), stream = -1 (of the dropout). Floats: scale = `1 / sqrt(d)` (0 or left out),
+    /// dropout = 0. The queries are the last n of the m places: query i is at place `i + m - n`. If
+    /// causal, it sees keys up to its place; with a window w, keys less than w places away. Output
+    /// `[b, h, n, d]`: `softmax(scale q k^T + bias) v` over the keys seen; 0 where there are none.
+    SCALED_ATTENTION = 226, "scaled-attention", "attention of queries, keys and values", yes;
+    /// Inputs: x `[.., t, d]`, cosines and sines `[t, d / 2]`, or `[b, t, d / 2]` for x of `[b, ..,
+    /// t, d]`. Ints: interleaved = 0. Rotates pairs of channels: (i, i + d / 2), or (2 i, 2 i + 1) if
+    /// interleaved. Gradient to x only.
+    ROTARY = 227, "rotary", "rotation of pairs of channels by position", yes;
 
     // ---- conversion
     /// Ints: dtype code. Between floating dtypes the gradient is converted back; to an integer

@@ -10,12 +10,13 @@ use crate::{
     Dataset, Error, Result,
     abi::{
         dataset::{
-            BufferRaw, DatasetInputsRow, DatasetStateRow, DatasetTable, FieldSpec, SplitSpec,
+            BufferRaw, DatasetFillRow, DatasetInputsRow, DatasetStateRow, DatasetTable, FieldSpec,
+            FillRequest, SplitSpec,
         },
         entry::{Component, Instance, kind},
         text::Text,
     },
-    dataset::{Buffers, Field, Split},
+    dataset::{Buffers, Field, FillContext, Split},
     setup::Setup,
 };
 
@@ -241,6 +242,71 @@ pub const fn inputs_row<D: Dataset>(name: &'static str) -> DatasetInputsRow {
     }
 }
 
+unsafe extern "C" fn fill_with<D: Dataset>(this: Instance, request: *const FillRequest) -> i32 {
+    guard(|| {
+        // SAFETY: as in `fill`; the request and what it points at are borrowed for the call.
+        let (cell, request) =
+            unsafe { (&(*this.0.cast::<instance::Boxed<DatasetCell<D>>>()).cell, &*request) };
+        // SAFETY: the host lends these arrays for the call; nothing else uses `left_out` meanwhile.
+        let (indices, buffers, left_out) = unsafe {
+            let count = if request.left_out.is_null() { 0 } else { request.count };
+            let left_out = if count == 0 {
+                &mut [][..]
+            } else {
+                std::slice::from_raw_parts_mut(request.left_out, count)
+            };
+            (
+                slice(request.indices, request.count),
+                slice(request.buffers, request.buffer_count),
+                left_out,
+            )
+        };
+        check_indices(&cell.splits, request.split, indices)?;
+        let mut buffers = Buffers::from_parts(&cell.fields, buffers, indices.len())?;
+        let mut context = FillContext {
+            seed: request.seed,
+            epoch: request.epoch,
+            training: request.training != 0,
+            split: request.split,
+            left_out,
+        };
+        cell.dataset.fill_with(&mut context, indices, &mut buffers)
+    })
+}
+
+unsafe extern "C" fn key<D: Dataset>(
+    this: Instance,
+    split: usize,
+    index: u64,
+    key: *mut u8,
+    capacity: usize,
+    length: *mut usize,
+) -> i32 {
+    guard(|| {
+        // SAFETY: as in `fill`.
+        let cell = unsafe { &(*this.0.cast::<instance::Boxed<DatasetCell<D>>>()).cell };
+        check_indices(&cell.splits, split, &[index])?;
+        let text = cell.dataset.key(split, index).unwrap_or_default();
+        // SAFETY: the host lends `capacity` bytes for the key and a place for its length.
+        unsafe {
+            std::ptr::copy_nonoverlapping(text.as_ptr(), key, text.len().min(capacity));
+            *length = text.len();
+        }
+        Ok(())
+    })
+}
+
+/// The row of data set `D` in the extension `fluxbay.dataset-fill/1`.
+pub const fn fill_row<D: Dataset>(name: &'static str) -> DatasetFillRow {
+    DatasetFillRow {
+        kind: kind::DATASET,
+        reserved: 0,
+        component: Text::new(name),
+        fill: fill_with::<D>,
+        key: key::<D>,
+    }
+}
+
 unsafe extern "C" fn fill<D: Dataset>(
     this: Instance,
     split: usize,
@@ -288,7 +354,7 @@ pub(super) unsafe fn field_from(raw: &FieldSpec) -> Field {
 ///
 /// # Safety
 /// `count` values must be at `ptr` during `'a`.
-unsafe fn slice<'a, T>(ptr: *const T, count: usize) -> &'a [T] {
+pub(super) unsafe fn slice<'a, T>(ptr: *const T, count: usize) -> &'a [T] {
     if count == 0 {
         return &[];
     }

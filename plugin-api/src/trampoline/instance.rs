@@ -5,6 +5,7 @@ use crate::{
     Component, Result,
     abi::{
         entry::{self, Instance},
+        kinds::KindRow,
         text::Text,
     },
     config::Config,
@@ -96,6 +97,25 @@ pub(super) const fn component<C: Cell>(
         save::<C>,
         load::<C>,
     )
+}
+
+/// A component of a kind that the entry has no table for.
+pub(super) const fn kind_row<C: Cell>(
+    kind: u32,
+    name: &'static str,
+    state_version: u32,
+    table: *const (),
+) -> KindRow {
+    KindRow {
+        kind,
+        state_version,
+        component: Text::new(name),
+        create: create::<C>,
+        destroy: destroy::<C>,
+        save: save::<C>,
+        load: load::<C>,
+        table,
+    }
 }
 
 /// A cell that holds the author's type alone.

@@ -30,6 +30,32 @@ pub(crate) fn bytes_of_mut<T: Number>(elements: &mut [T]) -> &mut [u8] {
     unsafe { std::slice::from_raw_parts_mut(elements.as_mut_ptr().cast(), size_of_val(elements)) }
 }
 
+/// Bytes as numbers; none if they are misaligned or their count is no multiple.
+pub(crate) fn elements<T: Number>(bytes: &[u8]) -> Option<&[T]> {
+    let count = bytes.len() / size_of::<T>();
+    if count == 0 && bytes.is_empty() {
+        return Some(&[]);
+    }
+    if bytes.len() != count * size_of::<T>() || !bytes.as_ptr().cast::<T>().is_aligned() {
+        return None;
+    }
+    // SAFETY: aligned, within the slice, and every pattern of bytes is a number.
+    Some(unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), count) })
+}
+
+/// Bytes as numbers that may be overwritten; none as for [`elements`].
+pub(crate) fn elements_mut<T: Number>(bytes: &mut [u8]) -> Option<&mut [T]> {
+    let count = bytes.len() / size_of::<T>();
+    if count == 0 && bytes.is_empty() {
+        return Some(&mut []);
+    }
+    if bytes.len() != count * size_of::<T>() || !bytes.as_ptr().cast::<T>().is_aligned() {
+        return None;
+    }
+    // SAFETY: as above; the slice is borrowed exclusively.
+    Some(unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), count) })
+}
+
 /// The elements of a view of the tensor `owner`, whose type was compared with `T`.
 pub(crate) fn view_elements<'a, O, T: Number>(owner: &'a O, view: &ViewRaw) -> &'a [T] {
     let _ = owner;

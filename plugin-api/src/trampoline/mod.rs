@@ -19,9 +19,12 @@ pub mod model;
 pub mod optimizer;
 pub mod phase;
 pub mod plugin;
+pub mod sampler;
 pub mod schedule;
+pub mod transform;
 
-/// The table entry of a component, by its kind as [`plugin!`](crate::plugin!) names it.
+/// The table entry of a component, by its kind as [`plugin!`](crate::plugin!) names it; none for kinds
+/// that the entry has no table for.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __component {
@@ -34,14 +37,35 @@ macro_rules! __component {
     (schedule: $($rest:tt)+) => { $crate::__component!(@ schedule $($rest)+) };
     (logger: $($rest:tt)+) => { $crate::__component!(@ logger $($rest)+) };
     (optimizer: $($rest:tt)+) => { $crate::__component!(@ optimizer $($rest)+) };
+    (transform: $($rest:tt)+) => { ::core::option::Option::None };
+    (sampler: $($rest:tt)+) => { ::core::option::Option::None };
     (@ $kind:ident $type:ty, $name:expr, $version:expr) => {
-        $crate::trampoline::$kind::component::<$type>($name, $version)
+        ::core::option::Option::Some($crate::trampoline::$kind::component::<$type>($name, $version))
     };
     ($kind:ident: $($rest:tt)+) => {
         ::core::compile_error!(::core::concat!(
             "`", ::core::stringify!($kind), "` is no kind of component; kinds are phase, callback, ",
-            "model, loss, dataset, metric, schedule, logger, optimizer",
+            "model, loss, dataset, metric, schedule, logger, optimizer, transform, sampler",
         ))
+    };
+}
+
+/// The row of a component in the extension `fluxbay.kinds/1`, if the entry has no table for its kind.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __kind_row {
+    (transform: $type:ty, $name:expr, $version:expr) => {
+        ::core::option::Option::Some($crate::trampoline::transform::kind_row::<$type>(
+            $name, $version,
+        ))
+    };
+    (sampler: $type:ty, $name:expr, $version:expr) => {
+        ::core::option::Option::Some($crate::trampoline::sampler::kind_row::<$type>(
+            $name, $version,
+        ))
+    };
+    ($($other:tt)+) => {
+        ::core::option::Option::None
     };
 }
 
@@ -57,12 +81,36 @@ macro_rules! __metric_row {
     };
 }
 
+/// The row of a component in the extension `fluxbay.model-names/1`, if it is a model.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __model_names_row {
+    (model: $type:ty, $name:expr) => {
+        ::core::option::Option::Some($crate::trampoline::model::row::<$type>($name))
+    };
+    ($($other:tt)+) => {
+        ::core::option::Option::None
+    };
+}
+
 /// The row of a component in the extension `fluxbay.dataset-state/1`, if it is a data set.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __dataset_state_row {
     (dataset: $type:ty, $name:expr) => {
         ::core::option::Option::Some($crate::trampoline::dataset::state_row::<$type>($name))
+    };
+    ($($other:tt)+) => {
+        ::core::option::Option::None
+    };
+}
+
+/// The row of a component in the extension `fluxbay.dataset-fill/1`, if it is a data set.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __dataset_fill_row {
+    (dataset: $type:ty, $name:expr) => {
+        ::core::option::Option::Some($crate::trampoline::dataset::fill_row::<$type>($name))
     };
     ($($other:tt)+) => {
         ::core::option::Option::None

@@ -11,7 +11,8 @@ use crate::{
     abi::{
         entry::{Component, Instance, kind},
         handle::Handle,
-        model::{ModelSpec, ModelTable},
+        model::{ModelNamesRow, ModelSpec, ModelTable},
+        text::Text,
     },
     dataset::DataSpec,
     setup::Setup,
@@ -21,13 +22,15 @@ use crate::{
 pub struct ModelCell<M: Model> {
     model: M,
     network: Option<M::Network>,
+    /// What `names` returned last.
+    names: String,
 }
 
 impl<M: Model> Cell for ModelCell<M> {
     type Inner = M;
 
     fn wrap(model: M, _: &mut Setup) -> Result<Self> {
-        Ok(ModelCell { model, network: None })
+        Ok(ModelCell { model, network: None, names: String::new() })
     }
 
     fn inner(&self) -> &M {
@@ -113,6 +116,27 @@ unsafe fn give(
         }
     }
     Ok(())
+}
+
+unsafe extern "C" fn names<M: Model>(this: Instance, json: *mut Text) -> i32 {
+    guard(|| {
+        // SAFETY: as above.
+        let cell = unsafe { cell::<ModelCell<M>>(this) };
+        cell.names = match cell.model.names()? {
+            None => String::new(),
+            Some(names) => serde_json::to_string(&names)
+                .map_err(|error| Error::new(format!("the names cannot be written: {error}")))?,
+        };
+        // SAFETY: the host gives a place for the result; the text lives until the next call of this
+        // instance.
+        unsafe { *json = Text::new(&cell.names) };
+        Ok(())
+    })
+}
+
+/// The row of model `M` in the extension `fluxbay.model-names/1`.
+pub const fn row<M: Model>(name: &'static str) -> ModelNamesRow {
+    ModelNamesRow { kind: kind::MODEL, reserved: 0, component: Text::new(name), names: names::<M> }
 }
 
 struct Table<M>(std::marker::PhantomData<M>);

@@ -11,12 +11,15 @@ use super::{calls, guard};
 use crate::{
     abi::{
         dataset::{
-            DATASET_INPUTS_EXTENSION, DATASET_STATE_EXTENSION, DatasetInputsRow, DatasetInputsRows,
-            DatasetStateRow, DatasetStateRows,
+            DATASET_FILL_EXTENSION, DATASET_INPUTS_EXTENSION, DATASET_STATE_EXTENSION,
+            DatasetFillRow, DatasetFillRows, DatasetInputsRow, DatasetInputsRows, DatasetStateRow,
+            DatasetStateRows,
         },
         entry::{CONTRACT, Component, Entry, EntryPointer, MAGIC, Root, RootRef},
         host::HostTable,
+        kinds::{KINDS_EXTENSION, KindRow, KindRows},
         metric::{METRIC_EXTENSION, MetricRow, MetricRows},
+        model::{MODEL_NAMES_EXTENSION, ModelNamesRow, ModelNamesRows},
         status,
         text::Text,
     },
@@ -52,6 +55,9 @@ pub struct Extensions {
     metrics: MetricRows,
     dataset_states: DatasetStateRows,
     dataset_inputs: DatasetInputsRows,
+    model_names: ModelNamesRows,
+    dataset_fills: DatasetFillRows,
+    kinds: KindRows,
 }
 
 impl Extensions {
@@ -60,6 +66,9 @@ impl Extensions {
         metrics: &'static [MetricRow],
         dataset_states: &'static [DatasetStateRow],
         dataset_inputs: &'static [DatasetInputsRow],
+        model_names: &'static [ModelNamesRow],
+        dataset_fills: &'static [DatasetFillRow],
+        kinds: &'static [KindRow],
     ) -> Extensions {
         Extensions {
             metrics: MetricRows {
@@ -77,24 +86,43 @@ impl Extensions {
                 first: dataset_inputs.as_ptr(),
                 count: dataset_inputs.len(),
             },
+            model_names: ModelNamesRows {
+                size: size_of::<ModelNamesRow>() as u64,
+                first: model_names.as_ptr(),
+                count: model_names.len(),
+            },
+            dataset_fills: DatasetFillRows {
+                size: size_of::<DatasetFillRow>() as u64,
+                first: dataset_fills.as_ptr(),
+                count: dataset_fills.len(),
+            },
+            kinds: KindRows {
+                size: size_of::<KindRow>() as u64,
+                first: kinds.as_ptr(),
+                count: kinds.len(),
+            },
         }
     }
 }
 
 /// The table with this id; null if there is none, or it has no rows.
 pub fn extension(extensions: &'static Extensions, id: Text) -> *const () {
+    let Extensions { metrics, dataset_states, dataset_inputs, model_names, dataset_fills, kinds } =
+        extensions;
+    let tables: [(&str, *const (), usize); 6] = [
+        (MODEL_NAMES_EXTENSION, ptr::from_ref(model_names).cast(), model_names.count),
+        (METRIC_EXTENSION, ptr::from_ref(metrics).cast(), metrics.count),
+        (DATASET_STATE_EXTENSION, ptr::from_ref(dataset_states).cast(), dataset_states.count),
+        (DATASET_INPUTS_EXTENSION, ptr::from_ref(dataset_inputs).cast(), dataset_inputs.count),
+        (DATASET_FILL_EXTENSION, ptr::from_ref(dataset_fills).cast(), dataset_fills.count),
+        (KINDS_EXTENSION, ptr::from_ref(kinds).cast(), kinds.count),
+    ];
     // SAFETY: the host lends the text for the call.
     let id = unsafe { id.as_bytes() };
-    let (table, rows) = if id == METRIC_EXTENSION.as_bytes() {
-        (ptr::from_ref(&extensions.metrics).cast(), extensions.metrics.count)
-    } else if id == DATASET_STATE_EXTENSION.as_bytes() {
-        (ptr::from_ref(&extensions.dataset_states).cast(), extensions.dataset_states.count)
-    } else if id == DATASET_INPUTS_EXTENSION.as_bytes() {
-        (ptr::from_ref(&extensions.dataset_inputs).cast(), extensions.dataset_inputs.count)
-    } else {
-        (ptr::null(), 0)
-    };
-    if rows == 0 { ptr::null() } else { table }
+    tables
+        .into_iter()
+        .find(|(known, _, rows)| known.as_bytes() == id && *rows > 0)
+        .map_or(ptr::null(), |(_, table, _)| table)
 }
 
 /// Number of components that have a row.

@@ -4,6 +4,13 @@ use std::path::{Path, PathBuf};
 
 use crate::library::escape;
 
+/// The folder `host` of the clone that this program was built from. Packages know none: they are the same
+/// wherever they are built.
+const CLONE: Option<&str> = match option_env!("FLUXBAY_PACKAGED") {
+    Some(_) => None,
+    None => Some(env!("CARGO_MANIFEST_DIR")),
+};
+
 /// Where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Author {
@@ -26,11 +33,12 @@ impl Author {
         Ok(Author::Folder(std::path::absolute(path).unwrap_or_else(|_| path.to_owned())))
     }
 
-    /// The clone that this program was built from, if it still exists.
+    /// The clone that this program was built from, if it still exists; else what its package installed;
+    /// else the published crate.
     pub(super) fn of_this_build() -> Author {
-        let beside =
-            Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(|clone| clone.join("plugin-api"));
-        beside.filter(|path| is_it(path)).map_or(Author::Published, Author::Folder)
+        let clone = CLONE.and_then(|host| Path::new(host).parent());
+        let found = clone.map(|clone| clone.join("plugin-api")).filter(|path| is_it(path));
+        found.or_else(installed).map_or(Author::Published, Author::Folder)
     }
 
     /// The value of `fluxbay-plugin =` in a manifest.
@@ -48,6 +56,11 @@ impl Author {
         let Author::Folder(path) = self else { return None };
         path.parent().map(|clone| clone.join("Cargo.lock")).filter(|lock| lock.is_file())
     }
+}
+
+/// The folder that the package of this program installed.
+fn installed() -> Option<PathBuf> {
+    crate::library::installed("share/fluxbay/plugin-api").filter(|path| is_it(path))
 }
 
 /// Whether a folder holds the author's crate.

@@ -31,8 +31,8 @@ pub struct Arguments {
     /// Depend on the author's crate in PATH (the folder `plugin-api` of a clone) instead of the
     /// published one.
     ///
-    /// By default it is the clone that this fluxbay was built from, if it still exists, and otherwise
-    /// the published crate of the same version.
+    /// By default it is the clone that this fluxbay was built from, if it still exists, or what its package
+    /// installed, and otherwise the published crate of the same version.
     #[arg(long, value_name = "PATH")]
     plugin_api: Option<PathBuf>,
 }
@@ -57,6 +57,8 @@ fn template(kind: Kind) -> &'static str {
         Kind::Schedule => include_str!("templates/schedule.rs"),
         Kind::Logger => include_str!("templates/logger.rs"),
         Kind::Optimizer => include_str!("templates/optimizer.rs"),
+        Kind::Transform => include_str!("templates/transform.rs"),
+        Kind::Sampler => include_str!("templates/sampler.rs"),
     }
 }
 
@@ -244,12 +246,14 @@ const TYPES: &[&str] = &[
     "Dataset",
     "Debug",
     "Default",
+    "Draws",
     "Err",
     "Error",
     "Event",
     "EventKind",
     "Field",
     "File",
+    "FillContext",
     "From",
     "Init",
     "Into",
@@ -273,6 +277,9 @@ const TYPES: &[&str] = &[
     "Read",
     "Record",
     "Result",
+    "Sample",
+    "SampleMut",
+    "Sampler",
     "Schedule",
     "Series",
     "Setup",
@@ -281,6 +288,8 @@ const TYPES: &[&str] = &[
     "Step",
     "String",
     "Tensor",
+    "TrainingSamples",
+    "Transform",
     "Vec",
     "Weights",
     "Write",

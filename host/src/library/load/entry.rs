@@ -11,7 +11,7 @@ use fluxbay_plugin::abi::text::Text;
 use fluxbay_plugin::abi::{
     callback::CallbackTable, dataset::DatasetTable, logger::LoggerTable, loss::LossTable,
     metric::MetricTable, model::ModelTable, optimizer::OptimizerTable, phase::PhaseTable,
-    schedule::ScheduleTable,
+    sampler::SamplerTable, schedule::ScheduleTable, transform::TransformTable,
 };
 
 use super::image::Image;
@@ -24,21 +24,21 @@ use crate::library::report::{Refusal, RefusalReason};
 /// An entry whose pointers have all been checked.
 pub(super) struct Checked {
     pub(super) entry: &'static Entry,
-    /// In the order of the manifest.
+    /// Those of the kinds of contract 1.0, in the order of the manifest.
     pub(super) components: Vec<(Kind, &'static Component)>,
 }
 
 /// A function of a kind's table: its name, and whether it may be null.
-type Function = (&'static str, Need);
+pub(super) type Function = (&'static str, Need);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Need {
+pub(super) enum Need {
     Must,
     May,
 }
 use Need::{May, Must};
 
-/// The functions of each kind's table in their order, by the number of the kind.
+/// The functions of the tables of contract 1.0 in their order, by the number of the kind.
 const TABLES: [(Kind, &[Function]); 9] = [
     (Kind::Phase, &[("init", Must), ("step", Must), ("epoch", May)]),
     (Kind::Callback, &[("init", Must), ("on", Must), ("resolve", Must)]),
@@ -62,6 +62,19 @@ const TABLES: [(Kind, &[Function]); 9] = [
     (Kind::Optimizer, &[("begin", Must), ("update", Must)]),
 ];
 
+/// The functions of the tables of later kinds in their order, behind the size of the table.
+pub(super) const LATER_TABLES: [(Kind, &[Function]); 2] = [
+    (Kind::Transform, &[("describe", Must), ("apply", Must)]),
+    (Kind::Sampler, &[("open", Must), ("order", Must)]),
+];
+
+const fn words_behind_size<T>(index: usize) {
+    assert!(
+        (LATER_TABLES[index].1.len() + 1) * size_of::<usize>() == size_of::<T>(),
+        "a table has other functions than are listed here"
+    );
+}
+
 const fn words<T>(kind: usize) {
     assert!(
         TABLES[kind].1.len() * size_of::<usize>() == size_of::<T>(),
@@ -78,6 +91,8 @@ const _: () = {
     words::<ScheduleTable>(6);
     words::<LoggerTable>(7);
     words::<OptimizerTable>(8);
+    words_behind_size::<TransformTable>(0);
+    words_behind_size::<SamplerTable>(1);
 };
 
 fn violation<T>(field: &str, problem: impl std::fmt::Display) -> Result<T, Refusal> {
@@ -244,10 +259,11 @@ fn check_components(
     let described = &plugin.manifest.components;
     // SAFETY: readable entry; a pointer and a number.
     let (first, count) = unsafe { ((*entry).components, (*entry).component_count) };
-    if count != described.len() {
+    let expected = described.iter().filter(|one| one.kind.is_of_the_entry()).count();
+    if count != expected {
         return mismatch(
             "components",
-            format!("{} in the file, {count} in the running plugin", described.len()),
+            format!("{expected} in the file, {count} in the running plugin"),
         );
     }
     let bytes = count.saturating_mul(size_of::<Component>());
@@ -268,7 +284,7 @@ fn check_components(
             );
         }
     }
-    // As many as in the manifest and none twice, so all are found.
+    // As many as in the manifest and none twice, so all are found; later kinds have no place here.
     Ok(found.into_iter().flatten().collect())
 }
 
@@ -394,8 +410,9 @@ mod tests {
 
     #[test]
     fn tables_are_listed_by_the_numbers_of_their_kinds() {
-        for (number, (kind, _)) in TABLES.iter().enumerate() {
+        for (number, (kind, _)) in TABLES.iter().chain(&LATER_TABLES).enumerate() {
             assert_eq!(kind.number() as usize, number);
         }
+        assert_eq!(TABLES.len(), fluxbay_plugin::abi::kind::KINDS_OF_THE_ENTRY as usize);
     }
 }

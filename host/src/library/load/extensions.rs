@@ -4,14 +4,17 @@
 //! are checked as those of the entry are; a component without a row behaves as in 1.0.
 
 use fluxbay_plugin::abi::dataset::{
-    DATASET_INPUTS_EXTENSION, DATASET_STATE_EXTENSION, DatasetInputsRow, DatasetStateRow,
+    DATASET_FILL_EXTENSION, DATASET_INPUTS_EXTENSION, DATASET_STATE_EXTENSION, DatasetFillRow,
+    DatasetInputsRow, DatasetStateRow,
 };
 use fluxbay_plugin::abi::entry::Entry;
+use fluxbay_plugin::abi::kinds::KindRow;
 use fluxbay_plugin::abi::metric::{METRIC_EXTENSION, MetricRow};
+use fluxbay_plugin::abi::model::{MODEL_NAMES_EXTENSION, ModelNamesRow};
 use fluxbay_plugin::abi::text::Text;
 
 use super::image::Image;
-use super::refuse;
+use super::{later_kinds, refuse};
 use crate::library::escape;
 use crate::library::manifest::{ComponentManifest, Kind};
 use crate::library::report::{Refusal, RefusalReason};
@@ -22,6 +25,9 @@ pub(super) struct Extensions {
     metrics: Vec<(String, &'static MetricRow)>,
     dataset_states: Vec<(String, &'static DatasetStateRow)>,
     dataset_inputs: Vec<(String, &'static DatasetInputsRow)>,
+    model_names: Vec<(String, &'static ModelNamesRow)>,
+    dataset_fills: Vec<(String, &'static DatasetFillRow)>,
+    pub(super) kinds: Vec<(Kind, String, &'static KindRow)>,
 }
 
 /// The rows of one component; none of those that it has not.
@@ -33,6 +39,12 @@ pub struct ComponentRows {
     pub dataset_state: Option<&'static DatasetStateRow>,
     /// Row in `fluxbay.dataset-inputs/1`.
     pub dataset_inputs: Option<&'static DatasetInputsRow>,
+    /// Row in `fluxbay.model-names/1`.
+    pub model_names: Option<&'static ModelNamesRow>,
+    /// Row in `fluxbay.dataset-fill/1`.
+    pub dataset_fill: Option<&'static DatasetFillRow>,
+    /// Row in `fluxbay.kinds/1`, of a component whose kind the entry has no table for.
+    pub kind: Option<&'static KindRow>,
 }
 
 impl Extensions {
@@ -47,6 +59,9 @@ impl Extensions {
             metrics: list.rows()?,
             dataset_states: list.rows()?,
             dataset_inputs: list.rows()?,
+            model_names: list.rows()?,
+            dataset_fills: list.rows()?,
+            kinds: later_kinds::read(entry, image, components)?,
         })
     }
 
@@ -64,6 +79,9 @@ impl Extensions {
             metric: find(kind, Kind::Metric, &self.metrics, name),
             dataset_state: find(kind, Kind::Dataset, &self.dataset_states, name),
             dataset_inputs: find(kind, Kind::Dataset, &self.dataset_inputs, name),
+            model_names: find(kind, Kind::Model, &self.model_names, name),
+            dataset_fill: find(kind, Kind::Dataset, &self.dataset_fills, name),
+            kind: self.kinds.iter().find(|row| row.0 == kind && row.1 == name).map(|row| row.2),
         }
     }
 }
@@ -93,13 +111,25 @@ impl Row for DatasetInputsRow {
     const FUNCTIONS: &'static [&'static str] = &["begin", "read", "key", "class_name"];
 }
 
+impl Row for ModelNamesRow {
+    const ID: &'static str = MODEL_NAMES_EXTENSION;
+    const KIND: Kind = Kind::Model;
+    const FUNCTIONS: &'static [&'static str] = &["names"];
+}
+
+impl Row for DatasetFillRow {
+    const ID: &'static str = DATASET_FILL_EXTENSION;
+    const KIND: Kind = Kind::Dataset;
+    const FUNCTIONS: &'static [&'static str] = &["fill", "key"];
+}
+
 /// A list of rows of any type.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Rows {
-    size: u64,
-    first: *const u8,
-    count: usize,
+pub(super) struct Rows {
+    pub(super) size: u64,
+    pub(super) first: *const u8,
+    pub(super) count: usize,
 }
 
 /// The beginning of a row of any type.

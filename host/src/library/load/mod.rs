@@ -11,6 +11,7 @@ mod extensions;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod image;
+mod later_kinds;
 mod layout;
 mod linker;
 #[cfg(test)]
@@ -166,6 +167,16 @@ impl Stored {
         init(checked.entry, host)?;
         let components = &self.plugin.manifest.components;
         let extensions = Extensions::read(checked.entry, &image, components)?;
+        let mut of_entry = checked.components.into_iter();
+        // In the order of the manifest.
+        let all = components.iter().filter_map(|described| {
+            if described.kind.is_of_the_entry() {
+                return of_entry.next();
+            }
+            let row = extensions.of(described.kind, &described.name).kind?;
+            Some((described.kind, later_kinds::component(row)))
+        });
+        let all = all.collect();
         self.note.save();
         Ok(Loaded {
             path: self.plugin.candidate.path,
@@ -173,7 +184,7 @@ impl Stored {
             sha256: self.plugin.sha256,
             manifest: self.plugin.manifest,
             entry: checked.entry,
-            components: checked.components,
+            components: all,
             extensions,
         })
     }

@@ -1,14 +1,19 @@
 //! Tests of loading, with plugins in C that the test compiles.
 
-use super::fixtures::{MANIFEST, compile, has_compiler, scan};
+use super::fixtures::{MANIFEST, compile, compile_as, has_compiler, scan};
 use super::*;
 use crate::bridge::HOST;
 use crate::library::{Store, load_from};
 
 /// Loads the fixture that was compiled with `options`.
 fn load_fixture(options: &[&str], run_time: &str) -> Result<Loaded, Refusal> {
+    load_as(options, MANIFEST, run_time)
+}
+
+/// As [`load_fixture`], with another manifest in the file.
+fn load_as(options: &[&str], manifest: &str, run_time: &str) -> Result<Loaded, Refusal> {
     let dir = tempfile::tempdir().expect("temporary directory");
-    compile(dir.path(), "fixture", options, run_time);
+    compile_as(dir.path(), "fixture", options, manifest, run_time);
     let catalog = scan(dir.path());
     assert_eq!(catalog.plugins().len(), 1, "{:?}", catalog.reports());
     let store = Store::at(&dir.path().join("store")).expect("private");
@@ -88,6 +93,39 @@ fn every_fault_of_an_extension_is_named_by_its_field() {
         assert_eq!(refusal.reason, RefusalReason::ContractViolation, "{fault}: {refusal}");
         assert!(refusal.message.contains(word), "{fault}: {refusal}");
     }
+}
+
+#[test]
+fn components_of_later_kinds_are_loaded_and_every_fault_of_them_is_named_by_its_field() {
+    if !has_compiler() {
+        return;
+    }
+    // A transform before the loss: components are found whatever their order.
+    let transform = r#""components":[{"kind":"transform","name":"c-flip"},"#;
+    let manifest = MANIFEST.replace("\"components\":[", transform);
+    let loaded = load_as(&["-DKINDS"], &manifest, &manifest).expect("sound");
+    assert!(loaded.component(Kind::Loss, "c-loss").is_some_and(|it| !it.loss.is_null()));
+    let found = loaded.component(Kind::Transform, "c-flip").expect("offered");
+    let row = loaded.rows(Kind::Transform, "c-flip").kind.expect("its row");
+    assert_eq!((found.kind, found.create as usize), (9, row.create as usize));
+    for (fault, reason, word) in [
+        ("KINDS_KIND", RefusalReason::ContractViolation, "`fluxbay.kinds/1[0].kind`"),
+        ("KINDS_VERSION", RefusalReason::ContractViolation, "`fluxbay.kinds/1[0].state_version`"),
+        ("KINDS_NAME", RefusalReason::ContractViolation, "there is no transform/other"),
+        ("KINDS_CREATE", RefusalReason::ContractViolation, "`fluxbay.kinds/1[0].create`"),
+        ("KINDS_TABLE", RefusalReason::ContractViolation, "`fluxbay.kinds/1[0].table`"),
+        ("KINDS_TABLE_SIZE", RefusalReason::ContractViolation, "`fluxbay.kinds/1[0].table.size`"),
+        ("KINDS_FUNCTION", RefusalReason::ContractViolation, "`fluxbay.kinds/1[0].table.apply`"),
+        ("KINDS_SIZE", RefusalReason::ContractViolation, "`fluxbay.kinds/1.size`"),
+        ("KINDS_NONE", RefusalReason::ManifestMismatch, "1 components of later kinds"),
+    ] {
+        let refusal = load_as(&["-DKINDS", &format!("-D{fault}")], &manifest, &manifest);
+        let refusal = refusal.expect_err(fault);
+        assert_eq!(refusal.reason, reason, "{fault}: {refusal}");
+        assert!(refusal.message.contains(word), "{fault}: {refusal}");
+    }
+    let refusal = load_as(&[], &manifest, &manifest).expect_err("no row");
+    assert_eq!(refusal.reason, RefusalReason::ManifestMismatch);
 }
 
 #[test]

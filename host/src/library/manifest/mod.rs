@@ -185,10 +185,14 @@ pub struct ComponentManifest {
     /// For a phase: `training`, `validation` or `other`; otherwise empty.
     #[serde(default)]
     pub phase_kind: String,
-    /// For a loss: the targets that it takes, of `classes`, `probabilities` and `numbers`; empty if
+    /// For a loss: the targets that it takes, of `classes`, `binary`, `probabilities` and `numbers`; empty if
     /// that is not declared.
     #[serde(default)]
     pub targets: Vec<String>,
+    /// For a transform: whether it is applied to training samples only, unless the run file sets
+    /// `when`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub augments: bool,
     /// Hyper-parameters that can be set on it during a run.
     #[serde(default)]
     pub hyper_parameters: Vec<String>,

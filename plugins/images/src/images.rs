@@ -1,0 +1,594 @@
+//! Data set `images`: files of images with class labels.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::OpenOptions,
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use fluxbay_plugin::prelude::*;
+
+use crate::{
+    decode::{self, Channels, Pixels},
+    listing::{self, Columns, Entry},
+    resample::{self, Filter},
+};
+
+choice! {
+    /// How an image of another size is brought to `size`.
+    pub enum Fit {
+        /// Scaled until it covers the size, and the middle is cut out.
+        Cover,
+        /// Scaled until it fits into the size, and filled up with black.
+        Contain,
+        /// Height and width are scaled on their own.
+        Stretch,
+    }
+}
+
+choice! {
+    /// The numbers of a sample.
+    pub enum Values {
+        /// f32 from 0 to 1.
+        Unit,
+        /// u8 from 0 to 255, for a transform such as `normalize`.
+        Bytes,
+    }
+}
+
+choice! {
+    /// What happens with an image that cannot be read.
+    pub enum OnBadSample {
+        /// The run ends with the name of the file and the reason.
+        Stop,
+        /// The sample is left out of its batch. Its file and the reason are logged, and written to
+        /// `skipped-images.jsonl` in the run's folder.
+        Skip,
+    }
+}
+
+config! {
+    /// The files, and the form of a sample.
+    pub struct Config {
+        /// Folder with one folder of images for each class, relative to the run file. With `labels`,
+        /// the folder where the paths in that file start.
+        folder: PathBuf,
+        /// CSV or JSONL file that lists images and labels, relative to the run file; without it the
+        /// folders are the classes.
+        labels: Option<PathBuf> = null,
+        /// Folder for validation; without one, and without `validation-labels`, the loader holds out
+        /// a share of the images.
+        validation_folder: Option<PathBuf> = null,
+        /// File that lists the images for validation.
+        validation_labels: Option<PathBuf> = null,
+        /// Column or key of the paths in files of labels.
+        path_column: String = "path",
+        /// Column or key of the labels in files of labels.
+        label_column: String = "label",
+        /// Text between several labels of one image, such as `|`. An image then has any number of
+        /// labels, and ys has 1 or 0 for each class.
+        label_separator: Option<String> = null,
+        /// Height and width of a sample; one number for a square.
+        size: Vec<usize> = [224, 224],
+        /// How an image of another size is brought to that size.
+        fit: Fit = "cover",
+        /// How pixels are interpolated. Reductions are antialiased.
+        filter: Filter = "bilinear",
+        /// The channels of a sample.
+        channels: Channels = "rgb",
+        /// The numbers of a sample.
+        values: Values = "unit",
+        /// What happens with an image that cannot be read.
+        on_bad_sample: OnBadSample = "stop",
+        /// With `on-bad-sample = "skip"`, most images that are left out; one more ends the run.
+        bad_sample_limit: usize = 100,
+        /// Pixels beyond which an image counts as one that cannot be read, so that no file fills the
+        /// memory.
+        max_pixels: u64 = 100000000 => 1..,
+    }
+}
+
+struct Part {
+    name: &'static str,
+    folder: PathBuf,
+    entries: Vec<Entry>,
+    /// Classes of each entry.
+    classes: Vec<Vec<u32>>,
+}
+
+/// The data set `images`.
+pub struct Images {
+    config: Config,
+    size: [usize; 2],
+    parts: Vec<Part>,
+    /// Names of the classes, by number.
+    classes: Option<Vec<String>>,
+    /// Files to predict from that were not read yet.
+    inputs: std::vec::IntoIter<PathBuf>,
+    /// Images that were left out, by split and index.
+    bad: Mutex<BTreeSet<(usize, u64)>>,
+    run_dir: Option<PathBuf>,
+}
+
+/// File in the run's folder with the images that were left out.
+const SKIPPED: &str = "skipped-images.jsonl";
+
+impl Component for Images {
+    type Config = Config;
+
+    fn new(mut config: Config, setup: &mut Setup) -> Result<Self> {
+        config.folder = setup.resolve_path(&config.folder)?;
+        for path in
+            [&mut config.labels, &mut config.validation_folder, &mut config.validation_labels]
+                .into_iter()
+                .flatten()
+        {
+            *path = setup.resolve_path(&*path)?;
+        }
+        Ok(Images { run_dir: setup.run_dir()?, ..Images::with(config)? })
+    }
+}
+
+impl Images {
+    fn with(config: Config) -> Result<Images> {
+        let size = match config.size[..] {
+            [side] => [side, side],
+            [height, width] => [height, width],
+            _ => bail!("`size` has {} numbers; it is [height, width]", config.size.len()),
+        };
+        if size.iter().any(|side| !(1..=1 << 16).contains(side)) {
+            bail!("`size` is {size:?}; each side has 1 to 65536 pixels");
+        }
+        if config.validation_labels.is_some() && config.labels.is_none() {
+            bail!("`validation-labels` needs `labels`: both list images, or neither");
+        }
+        if config.label_separator.is_some() && config.labels.is_none() {
+            bail!("`label-separator` needs `labels`: an image in a folder has one class");
+        }
+        if config.label_separator.as_deref() == Some("") {
+            bail!("`label-separator` is empty; leave it out for one label per image");
+        }
+        let (parts, inputs, bad) = Default::default();
+        Ok(Images { config, size, parts, classes: None, inputs, bad, run_dir: None })
+    }
+
+    fn read(&mut self, name: &'static str, folder: &Path, labels: Option<&Path>) -> Result<()> {
+        let columns = Columns {
+            path: &self.config.path_column,
+            label: &self.config.label_column,
+            separator: self.config.label_separator.as_deref(),
+        };
+        let entries = match labels {
+            Some(file) => listing::of_file(file, columns)?,
+            None => listing::of_folder(folder)?,
+        };
+        let part = Part { name, folder: folder.to_owned(), entries, classes: Vec::new() };
+        self.parts.push(part);
+        Ok(())
+    }
+
+    /// Numbers the classes of all images by the known ones, or by those of the first part.
+    fn number(&mut self) -> Result<()> {
+        if self.classes.is_none() {
+            let labels = self.parts[0].entries.iter().flat_map(|entry| &entry.labels);
+            let found: BTreeSet<&String> = labels.collect();
+            self.classes = Some(found.into_iter().cloned().collect());
+        }
+        let names = self.classes.as_deref().unwrap_or_default();
+        if names.is_empty() {
+            bail!("{}: no image has a label", self.parts[0].folder.display());
+        }
+        let numbers: BTreeMap<&str, u32> = names.iter().map(String::as_str).zip(0..).collect();
+        for part in &mut self.parts {
+            for entry in &part.entries {
+                let number = |label: &String| {
+                    numbers.get(label.as_str()).copied().ok_or_else(|| {
+                        Error::new(format!(
+                            "{}: the class `{label}` is not one of those that were learned: {}",
+                            part.folder.join(&entry.key).display(),
+                            names.join(", ")
+                        ))
+                    })
+                };
+                part.classes.push(entry.labels.iter().map(number).collect::<Result<_>>()?);
+            }
+        }
+        Ok(())
+    }
+
+    fn several(&self) -> bool {
+        self.config.label_separator.is_some()
+    }
+
+    /// The pixels of a sample, brought to its size.
+    fn pixels(&self, path: &Path) -> Result<Vec<u8>> {
+        let Config { channels, fit, filter, max_pixels, .. } = self.config;
+        let decoded = decode::decode(path, channels, max_pixels)?;
+        Ok(fitted(decoded, channels.count(), self.size, fit, filter))
+    }
+
+    /// Notes an image that cannot be read; an error if the run does not go on without it.
+    fn bad_sample(&self, split: usize, index: u64, error: &Error) -> Result<()> {
+        let part = &self.parts[split];
+        let path = part.folder.join(&part.entries[index as usize].key);
+        let text = format!("{}: {}", path.display(), error.message());
+        if self.config.on_bad_sample == OnBadSample::Stop {
+            bail!("{text}; to go on without such images, set `on-bad-sample = \"skip\"`");
+        }
+        let mut bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner);
+        if !bad.insert((split, index)) {
+            return Ok(());
+        }
+        if bad.len() > self.config.bad_sample_limit {
+            bail!(
+                "{text}; this is one more than the {} images that may be left out \
+                 (`bad-sample-limit`)",
+                self.config.bad_sample_limit
+            );
+        }
+        log::warn!("{text}; the image is left out");
+        if let Some(dir) = self.run_dir.as_ref().filter(|dir| dir.is_dir()) {
+            let line = serde_json::json!({ "file": path, "reason": error.message() });
+            let (file, line) = (dir.join(SKIPPED), line.to_string());
+            // A resumed run meets the same images again.
+            let noted = std::fs::read_to_string(&file).unwrap_or_default();
+            if !noted.lines().any(|known| known == line) {
+                writeln!(OpenOptions::new().create(true).append(true).open(&file)?, "{line}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Pixels in the size of a sample, channels interleaved.
+fn fitted(decoded: Pixels, channels: usize, size: [usize; 2], fit: Fit, filter: Filter) -> Vec<u8> {
+    let from = [decoded.height, decoded.width];
+    if from == size {
+        return decoded.bytes;
+    }
+    let scaled = |side: usize, by: usize, to: usize| {
+        (((side * to) as f64 / by as f64).round() as usize).max(1)
+    };
+    // Whether the width decides the scale.
+    let by_width = match fit {
+        Fit::Stretch => return resample::resize(&decoded.bytes, from, channels, size, filter),
+        Fit::Cover => from[0] * size[1] >= from[1] * size[0],
+        Fit::Contain => from[0] * size[1] <= from[1] * size[0],
+    };
+    let whole = if by_width {
+        [scaled(from[0], from[1], size[1]), size[1]]
+    } else {
+        [size[0], scaled(from[1], from[0], size[0])]
+    };
+    let resized = resample::resize(&decoded.bytes, from, channels, whole, filter);
+    let mut out = vec![0; size[0] * size[1] * channels];
+    let shared = [whole[0].min(size[0]), whole[1].min(size[1])];
+    // The middle of one lies on the middle of the other.
+    let start = |all: [usize; 2]| [(all[0] - shared[0]) / 2, (all[1] - shared[1]) / 2];
+    let (source, target) = (start(whole), start(size));
+    let line = shared[1] * channels;
+    for row in 0..shared[0] {
+        let at = |start: [usize; 2], width: usize| ((start[0] + row) * width + start[1]) * channels;
+        out[at(target, size[1])..][..line]
+            .copy_from_slice(&resized[at(source, whole[1])..][..line]);
+    }
+    out
+}
+
+impl Dataset for Images {
+    learns!(classes);
+
+    fn open(&mut self) -> Result<()> {
+        self.parts.clear();
+        let config = self.config.clone();
+        let validates = config.validation_folder.is_some() || config.validation_labels.is_some();
+        let first = if validates { "training" } else { "all" };
+        self.read(first, &config.folder, config.labels.as_deref())?;
+        if validates {
+            let folder = config.validation_folder.as_ref().unwrap_or(&config.folder);
+            self.read("validation", folder, config.validation_labels.as_deref())?;
+        }
+        self.number()
+    }
+
+    fn open_inputs(&mut self, files: &[PathBuf]) -> Result<()> {
+        if self.classes.is_none() {
+            bail!("the model was saved without the classes that its data set learned");
+        }
+        let mut all = Vec::new();
+        for path in files {
+            if path.is_dir() {
+                all.extend(listing::in_folder(path)?);
+            } else {
+                all.push(path.clone());
+            }
+        }
+        (self.inputs, self.parts) = (all.into_iter(), Vec::new());
+        Ok(())
+    }
+
+    fn read_inputs(&mut self, most: usize) -> Result<usize> {
+        let key = |path: PathBuf| match path.into_os_string().into_string() {
+            Ok(key) => Ok(Entry { key, labels: Vec::new() }),
+            Err(name) => {
+                Err(Error::new(format!("{}: rename it, its name is not UTF-8", name.display())))
+            }
+        };
+        let entries: Vec<Entry> =
+            self.inputs.by_ref().take(most).map(key).collect::<Result<_>>()?;
+        let (count, folder) = (entries.len(), PathBuf::new());
+        let classes = vec![Vec::new(); count];
+        self.parts = vec![Part { name: "inputs", folder, entries, classes }];
+        Ok(count)
+    }
+
+    fn input_key(&self, index: usize) -> String {
+        self.parts[0].entries[index].key.clone()
+    }
+
+    fn class_name(&self, _field: usize, class: usize) -> Option<String> {
+        self.classes.as_ref()?.get(class).cloned()
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        let dtype = match self.config.values {
+            Values::Unit => DType::F32,
+            Values::Bytes => DType::U8,
+        };
+        let shape = [self.config.channels.count(), self.size[0], self.size[1]];
+        let classes = self.classes.as_ref().map_or(0, Vec::len);
+        let ys = if self.several() {
+            Field::new("ys", DType::F32, &[classes])
+        } else {
+            Field::labels("ys", classes)
+        };
+        vec![Field::new("xs", dtype, &shape), ys]
+    }
+
+    fn splits(&self) -> Vec<Split> {
+        self.parts.iter().map(|part| Split::new(part.name, part.entries.len())).collect()
+    }
+
+    fn fill(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {
+        // Whole samples without a way to leave one out: for hosts that do not pass a context.
+        let (part, channels) = (&self.parts[split], self.config.channels.count());
+        for (place, &index) in indices.iter().enumerate() {
+            let key = &part.entries[index as usize].key;
+            let path = part.folder.join(key);
+            let pixels = self.pixels(&path).context(path.display())?;
+            self.write(place, &pixels, channels, buffers)?;
+        }
+        self.write_labels(split, indices, buffers)
+    }
+
+    fn fill_with(
+        &self,
+        context: &mut FillContext<'_>,
+        indices: &[u64],
+        buffers: &mut Buffers<'_>,
+    ) -> Result<()> {
+        let (part, channels) = (&self.parts[context.split], self.config.channels.count());
+        if buffers.wants(0) {
+            for (place, &index) in indices.iter().enumerate() {
+                let path = part.folder.join(&part.entries[index as usize].key);
+                match self.pixels(&path) {
+                    Ok(pixels) => self.write(place, &pixels, channels, buffers)?,
+                    Err(error) => {
+                        self.bad_sample(context.split, index, &error)?;
+                        context.leave_out(place);
+                    }
+                }
+            }
+        }
+        if buffers.wants(1) {
+            self.write_labels(context.split, indices, buffers)?;
+        }
+        Ok(())
+    }
+
+    fn key(&self, split: usize, index: u64) -> Option<String> {
+        Some(self.parts[split].entries[index as usize].key.clone())
+    }
+}
+
+impl Images {
+    /// Writes interleaved pixels as one plane per channel.
+    fn write(
+        &self,
+        place: usize,
+        pixels: &[u8],
+        channels: usize,
+        buffers: &mut Buffers<'_>,
+    ) -> Result<()> {
+        fn planes<T>(pixels: &[u8], channels: usize, out: &mut [T], value: impl Fn(u8) -> T) {
+            let plane = pixels.len() / channels;
+            for (channel, out) in out.chunks_exact_mut(plane).enumerate() {
+                for (out, byte) in out.iter_mut().zip(pixels[channel..].iter().step_by(channels)) {
+                    *out = value(*byte);
+                }
+            }
+        }
+        let range = place * pixels.len()..(place + 1) * pixels.len();
+        match self.config.values {
+            Values::Unit => planes(pixels, channels, &mut buffers.f32(0)?[range], |byte| {
+                f32::from(byte) / 255.0
+            }),
+            Values::Bytes => planes(pixels, channels, &mut buffers.u8(0)?[range], |byte| byte),
+        }
+        Ok(())
+    }
+
+    fn write_labels(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {
+        let classes = indices.iter().map(|&index| &self.parts[split].classes[index as usize]);
+        if !self.several() {
+            for (label, classes) in buffers.u32(1)?.iter_mut().zip(classes) {
+                // Images to predict from have no class.
+                *label = classes.first().copied().unwrap_or(0);
+            }
+            return Ok(());
+        }
+        let count = self.classes.as_ref().map_or(0, Vec::len);
+        for (row, classes) in buffers.f32(1)?.chunks_exact_mut(count.max(1)).zip(classes) {
+            row.fill(0.0);
+            classes.iter().for_each(|class| row[*class as usize] = 1.0);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fluxbay_plugin::Config as _;
+
+    use super::*;
+
+    fn images(dir: &Path, more: &str) -> Images {
+        let folder = serde_json::json!(dir);
+        let config = Config::from_json(&format!("{{\"folder\":{folder},\"size\":[4,6]{more}}}"));
+        Images::with(config.unwrap()).unwrap()
+    }
+
+    fn save(dir: &Path, key: &str, size: [u32; 2]) {
+        let path = dir.join(key);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        image::RgbImage::from_fn(size[1], size[0], |x, y| image::Rgb([x as u8, y as u8, 9]))
+            .save(path)
+            .unwrap();
+    }
+
+    #[test]
+    fn an_image_covers_or_fits_into_the_size_with_its_middle_in_the_middle() {
+        let pixels =
+            || Pixels { height: 4, width: 8, bytes: (0..32).map(|it| it % 8 * 10).collect() };
+        let fit = |fit, size| fitted(pixels(), 1, size, fit, Filter::Nearest);
+        assert_eq!(fit(Fit::Cover, [4, 4]), [20, 30, 40, 50].repeat(4));
+        assert_eq!(fit(Fit::Cover, [2, 2]), [30, 50].repeat(2));
+        assert_eq!(fit(Fit::Contain, [4, 4])[..4], [0; 4]);
+        assert_eq!(fit(Fit::Contain, [4, 4])[4..12], [10, 30, 50, 70].repeat(2));
+        assert_eq!(fit(Fit::Stretch, [1, 4]), [10, 30, 50, 70]);
+        assert_eq!(fit(Fit::Contain, [8, 8])[..16], [0; 16]);
+    }
+
+    #[test]
+    fn classes_are_those_of_training_in_order_and_other_ones_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        for key in ["training/b/1.png", "training/a/2.png", "held/b/3.png", "other/c/4.png"] {
+            save(dir.path(), key, [4, 6]);
+        }
+        let held = |name: &str| {
+            format!(",\"validation-folder\":{}", serde_json::json!(dir.path().join(name)))
+        };
+        let mut all = images(&dir.path().join("training"), &held("held"));
+        all.open().unwrap();
+        assert_eq!(all.classes, Some(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(all.splits(), [Split::new("training", 2), Split::new("validation", 1)]);
+        assert_eq!(all.fields()[0], Field::new("xs", DType::F32, &[3, 4, 6]));
+        assert_eq!(all.parts[1].classes, [[1]]);
+        assert_eq!(all.key(0, 1).as_deref(), Some("b/1.png"));
+        let error = images(&dir.path().join("training"), &held("other")).open().unwrap_err();
+        assert!(error.message().contains("the class `c`"), "{error}");
+
+        // What was learned stays: the folder of `held` has one class, but it is still number 1.
+        let mut restored = images(&dir.path().join("held"), "");
+        restored.restore(1, &all.learnt().unwrap()).unwrap();
+        restored.open().unwrap();
+        assert_eq!(restored.parts[0].classes, [[1]]);
+        assert_eq!(restored.splits(), [Split::new("all", 1)]);
+    }
+
+    #[test]
+    fn every_damaged_file_is_an_error_and_none_panics() {
+        let dir = tempfile::tempdir().unwrap();
+        let formats = ["jpg", "png", "webp", "bmp", "gif", "tiff"];
+        let mut draws = Draws::new(5);
+        let mut refused = 0;
+        for format in formats {
+            let name = format!("whole.{format}");
+            save(dir.path(), &name, [40, 30]);
+            let whole = std::fs::read(dir.path().join(&name)).unwrap();
+            for round in 0..10 {
+                let mut bytes = whole.clone();
+                if round % 2 == 0 {
+                    bytes.truncate(draws.below(bytes.len()));
+                }
+                for _ in 0..4 * round {
+                    let at = draws.below(bytes.len().max(1)).min(bytes.len().saturating_sub(1));
+                    if let Some(byte) = bytes.get_mut(at) {
+                        *byte = draws.bits() as u8;
+                    }
+                }
+                let path = dir.path().join(format!("{round}.{format}"));
+                std::fs::write(&path, bytes).unwrap();
+                // Some damage only changes pixels.
+                if let Err(error) = decode::decode(&path, Channels::Rgb, 1 << 16) {
+                    refused += 1;
+                    assert!(!error.message().is_empty());
+                }
+            }
+        }
+        assert!(refused > 30, "{refused} of 60");
+    }
+
+    #[test]
+    fn a_bad_image_stops_the_run_or_is_noted_up_to_the_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        save(dir.path(), "a/1.png", [4, 6]);
+        for key in ["a/2.png", "a/3.png"] {
+            std::fs::write(dir.path().join(key), "no image").unwrap();
+        }
+        let mut stopping = images(dir.path(), "");
+        stopping.open().unwrap();
+        let error = stopping.pixels(&dir.path().join("a/2.png")).unwrap_err();
+        let text = stopping.bad_sample(0, 1, &error).unwrap_err();
+        assert!(text.message().contains("a/2.png: it is no image"), "{text}");
+
+        let more = ",\"on-bad-sample\":\"skip\",\"bad-sample-limit\":1";
+        let mut skipping = Images { run_dir: Some(dir.path().into()), ..images(dir.path(), more) };
+        skipping.open().unwrap();
+        for _ in 0..2 {
+            skipping.bad_sample(0, 1, &error).unwrap();
+        }
+        let text = skipping.bad_sample(0, 2, &error).unwrap_err();
+        assert!(text.message().contains("one more than the 1 images"), "{text}");
+        let noted = std::fs::read_to_string(dir.path().join(SKIPPED)).unwrap();
+        assert!(noted.lines().count() == 1 && noted.contains("a/2.png"), "{noted}");
+    }
+
+    #[test]
+    fn files_and_folders_to_predict_from_are_read_in_pieces() {
+        let dir = tempfile::tempdir().unwrap();
+        for key in ["a/1.png", "b/2.png", "new/x/3.png", "new/4.png"] {
+            save(dir.path(), key, [4, 6]);
+        }
+        let mut all = images(dir.path(), "");
+        assert!(all.open_inputs(&[]).unwrap_err().message().contains("classes"));
+        all.restore(1, &to_bytes(&Some(vec!["cat".to_owned(), "dog".to_owned()])).unwrap())
+            .unwrap();
+        all.open_inputs(&[dir.path().join("new"), dir.path().join("a/1.png")]).unwrap();
+        let mut keys = Vec::new();
+        for expected in [2, 1, 0] {
+            assert_eq!(all.read_inputs(2).unwrap(), expected);
+            keys.extend((0..expected).map(|index| all.input_key(index)));
+        }
+        let expected = ["new/4.png", "new/x/3.png", "a/1.png"];
+        let expected = expected.map(|key| dir.path().join(key).to_str().unwrap().to_owned());
+        assert_eq!(keys, expected);
+        assert_eq!(all.class_name(1, 1).as_deref(), Some("dog"));
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other_are_refused() {
+        for (more, part) in [
+            (",\"size\":[1,2,3]", "`size` has 3 numbers"),
+            (",\"size\":[0]", "each side"),
+            (",\"label-separator\":\"|\"", "needs `labels`"),
+            (",\"validation-labels\":\"x.csv\"", "needs `labels`"),
+        ] {
+            let config = Config::from_json(&format!("{{\"folder\":\"x\"{more}}}")).unwrap();
+            let error = Images::with(config).err().unwrap();
+            assert!(error.message().contains(part), "{error}");
+        }
+    }
+}
