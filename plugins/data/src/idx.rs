@@ -9,11 +9,9 @@ use std::{
 };
 
 use fluxbay_plugin::{prelude::*, serde};
+use fluxbay_table::statistics::{Deviations, Sums};
 
-use crate::{
-    idx_file::{self, Elements, IdxFile},
-    statistics::{Deviations, Sums},
-};
+use crate::idx_file::{self, Elements, IdxFile};
 
 config! {
     /// Files, relative to the run file.
@@ -105,7 +103,7 @@ impl Idx {
         }
     }
 
-    fn read(&mut self, name: &'static str, images: &PathBuf, labels: &PathBuf) -> Result<()> {
+    fn read(&mut self, name: &'static str, images: &Path, labels: &Path) -> Result<()> {
         let (pixels, classes) = (read_images(images)?, read_file(labels)?);
         if classes.shape.len() != 1 {
             bail!(

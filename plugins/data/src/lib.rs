@@ -1,15 +1,18 @@
 #![doc = include_str!("../README.md")]
 
+mod arrays;
+mod balanced;
 mod csv;
 mod digits;
 mod idx;
 mod idx_file;
 mod mixture;
 mod source;
-mod statistics;
 mod text;
 
 use self::csv::Csv;
+use arrays::ArrayData;
+use balanced::Balanced;
 use digits::Digits;
 use fluxbay_plugin::prelude::*;
 use idx::Idx;
@@ -17,7 +20,7 @@ use mixture::Mixture;
 use text::CharacterText;
 
 plugin! {
-    summary: "The standard data sets: digits, idx, csv, text, mixture.",
+    summary: "The standard data sets: digits, idx, csv, arrays, text, mixture.",
     dataset "digits" => Digits {
         summary: "1,797 handwritten digits of 8 x 8 pixels, embedded in the plugin.",
         details: "xs is [8, 8] with values from 0 to 1, ys is the digit. There is one split, which the loader divides into training and validation.",
@@ -37,6 +40,12 @@ plugin! {
         predicts: true,
         example: "[data]\ncomponent = \"csv\"\npath = \"penguins.csv\"\ntarget = \"species\"\nmissing = \"fill\"\n",
     },
+    dataset "arrays" => ArrayData {
+        summary: "Arrays of NumPy files (.npy, .npz) and tensors of safetensors files.",
+        details: "Samples lie along the first dimension. xs has the shape of a sample; ys is the class if the targets are whole numbers, else the values. Samples are read from the file when a batch needs them; only compressed arrays are held in memory.",
+        learns: true,
+        example: "[data]\ncomponent = \"arrays\"\npath = \"measurements.npz\"\ninputs = \"x\"\ntargets = \"y\"\n",
+    },
     dataset "text" => CharacterText {
         summary: "Windows of a text file as character ids; the target is the window one character later.",
         details: "The first part of the text is used for training, the last part for validation. The vocabulary is the set of characters in the file.",
@@ -47,5 +56,10 @@ plugin! {
         summary: "Points of a mixture of Gaussians on a ring.",
         details: "xs is [2], ys is the index of the Gaussian.",
         example: "[data]\ncomponent = \"mixture\"\nmodes = 8\n",
+    },
+    sampler "balanced" => Balanced {
+        summary: "Every class equally often, however many samples it has.",
+        details: "An epoch reads as many samples as there are for training: those of rare classes several times, those of frequent ones in part, others in each epoch.",
+        example: "[sampler]\ncomponent = \"balanced\"\n",
     },
 }

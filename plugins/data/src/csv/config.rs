@@ -3,46 +3,7 @@
 use std::path::PathBuf;
 
 use fluxbay_plugin::prelude::*;
-
-use super::number::NumberFormat;
-
-choice! {
-    /// What is done where a value is missing.
-    pub enum Missing {
-        /// The file is refused, with line and column.
-        Error,
-        /// The row is left out.
-        Drop,
-        /// Numbers are replaced by the mean of the training rows, words by their most frequent one.
-        /// Rows without a target are left out.
-        Fill,
-    }
-}
-
-choice! {
-    /// What is done with a row that cannot be read: a wrong number of values, a word in a column of
-    /// numbers, or text that is not UTF-8.
-    pub enum OnBadRow {
-        /// The file is refused, with line, column and value.
-        Error,
-        /// The row is left out. The number of such rows is logged and written to
-        /// `skipped-rows.json` in the run's folder.
-        Skip,
-    }
-}
-
-choice! {
-    /// Kind of the target.
-    pub enum Task {
-        /// Numbers with a fraction or with more than 20 different values are predicted as numbers,
-        /// everything else as classes.
-        Auto,
-        /// One of the words or numbers in the target column.
-        Classification,
-        /// A number.
-        Regression,
-    }
-}
+use fluxbay_table::{Missing, NumberFormat, OnBadRow, Settings, Task};
 
 config! {
     /// The file and its columns.
@@ -82,16 +43,33 @@ config! {
         on_bad_row: OnBadRow = "error",
         /// Whether numbers are scaled to mean 0 and standard deviation 1 of the training rows.
         standardize: bool = true,
+        /// Whether a number that is predicted is scaled to mean 0 and standard deviation 1 of the
+        /// training rows, too. Losses and metrics are then in standard deviations.
+        standardize_target: bool = false,
     }
 }
 
 impl Config {
-    /// How numbers are written.
-    pub fn format(&self) -> NumberFormat {
+    /// Those that all tables have.
+    pub fn settings(&self) -> Settings {
         let byte = |text: &str| text.as_bytes().first().copied();
-        NumberFormat {
-            decimal: byte(&self.decimal).unwrap_or(b'.'),
-            thousands: self.thousands.as_deref().and_then(byte),
+        Settings {
+            path: self.path.clone(),
+            validation_path: self.validation_path.clone(),
+            target: self.target.clone(),
+            task: self.task,
+            columns: self.columns.clone(),
+            ignore: self.ignore.clone(),
+            categorical: self.categorical.clone(),
+            missing: self.missing,
+            missing_values: self.missing_values.clone(),
+            on_bad_row: self.on_bad_row,
+            standardize: self.standardize,
+            standardize_target: self.standardize_target,
+            format: NumberFormat {
+                decimal: byte(&self.decimal).unwrap_or(b'.'),
+                thousands: self.thousands.as_deref().and_then(byte),
+            },
         }
     }
 

@@ -8,13 +8,13 @@ use std::{
 
 use ::csv::ByteRecord;
 use fluxbay_plugin::prelude::*;
+use fluxbay_table::{
+    Encoding, Feature as Learnt, Learned, Missing, MissingWords, NumberFormat, OnBadRow, Value,
+};
 
 use super::{
-    config::{Config, Missing, OnBadRow},
-    encoding::{self, Encoding, Learned},
-    number::NumberFormat,
-    part::Value,
-    reader::{MissingWords, Parser, header_names, parser, unreadable, value},
+    config::Config,
+    reader::{Parser, header_names, parser, unreadable, value},
 };
 use crate::source;
 
@@ -30,7 +30,9 @@ pub struct Inputs {
     width: usize,
     /// Encoded rows, one after the other, and where each begins in its file.
     rows: Vec<f32>,
-    keys: Vec<(PathBuf, u64)>,
+    keys: Vec<(usize, u64)>,
+    /// The files that were opened, which keys refer to.
+    opened: Vec<PathBuf>,
     skipped: u64,
     unknown: u64,
 }
@@ -61,7 +63,7 @@ impl Inputs {
     /// # Errors
     /// The first file cannot be read, or lacks a feature.
     pub fn new(config: &Config, learned: &Learned, files: &[PathBuf]) -> Result<Inputs> {
-        let feature = |feature: &encoding::Feature| {
+        let feature = |feature: &Learnt| {
             let positions = match &feature.encoding {
                 Encoding::Number { .. } => HashMap::new(),
                 Encoding::Category { categories, .. } => {
@@ -81,6 +83,7 @@ impl Inputs {
             width,
             rows: Vec::new(),
             keys: Vec::new(),
+            opened: Vec::new(),
             skipped: 0,
             unknown: 0,
         };
@@ -92,6 +95,7 @@ impl Inputs {
     /// Opens the next file; none after the last.
     fn next_file(&mut self, config: &Config) -> Result<Option<OpenFile>> {
         let Some(path) = self.files.pop_front() else { return Ok(None) };
+        self.opened.push(path.clone());
         let mut parser = parser(config, source::open_text(&path)?);
         let (columns, width, first) = if config.header {
             let names = header_names(&mut parser, &path)?;
@@ -187,7 +191,7 @@ impl Inputs {
     /// Reads rows of a file; false at its end.
     fn read_file(&mut self, config: &Config, file: &mut OpenFile, most: usize) -> Result<bool> {
         let missing = MissingWords::new(&config.missing_values);
-        let format = config.format();
+        let format = config.settings().format;
         let mut record = ByteRecord::new();
         while self.keys.len() < most {
             if let Some(first) = file.first.take() {
@@ -204,7 +208,7 @@ impl Inputs {
             let start = self.rows.len();
             self.rows.resize(start + self.width, 0.0);
             match self.encode(config, file, &record, line, start, &missing, format) {
-                Ok(true) => self.keys.push((file.path.clone(), line)),
+                Ok(true) => self.keys.push((self.opened.len() - 1, line)),
                 Ok(false) => {
                     self.rows.truncate(start);
                     self.skipped += 1;
@@ -293,7 +297,9 @@ impl Inputs {
     /// The line of row `index`; with its file, if there are several.
     pub fn key(&self, index: usize) -> String {
         match self.keys.get(index) {
-            Some((path, line)) if self.several => format!("{}:{line}", path.display()),
+            Some((file, line)) if self.several => {
+                format!("{}:{line}", self.opened[*file].display())
+            }
             Some((_, line)) => line.to_string(),
             None => String::new(),
         }

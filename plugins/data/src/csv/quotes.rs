@@ -61,7 +61,12 @@ pub struct Quotes<R> {
 impl<R: BufRead> Quotes<R> {
     /// Passes everything on if not `enabled`.
     pub fn new(source: R, delimiter: u8, enabled: bool) -> Quotes<R> {
-        Quotes { source, delimiter, state: State::Start, line: 1, opened: 0, enabled }
+        Quotes::at(source, delimiter, enabled, 1)
+    }
+
+    /// For the rest of a file from the beginning of `line` on.
+    pub fn at(source: R, delimiter: u8, enabled: bool, line: u64) -> Quotes<R> {
+        Quotes { source, delimiter, state: State::Start, line, opened: 0, enabled }
     }
 
     fn check(&mut self, bytes: &[u8]) -> Result<(), QuoteError> {

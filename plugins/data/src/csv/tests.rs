@@ -1,6 +1,8 @@
 use std::io::Cursor;
 
-use super::{config::Missing, *};
+use fluxbay_table::{Encoding, Feature, Missing, OnBadRow, Task, Value};
+
+use super::*;
 use crate::source::{self, tests::gzip};
 
 const BIRDS: &str = "species,island,mass,year\nAdelie,Dream,3700,2007\nGentoo,Biscoe,NA,2008\nAdelie,Dream,3900,2008\nChinstrap,NA,3800,2009\n";
@@ -47,10 +49,10 @@ fn target_y(config: &mut Config) {
 
 /// What `fill` writes for all rows of split `split`.
 fn features(csv: &Csv, split: usize) -> Vec<f32> {
-    let part = &csv.parts[split];
+    let part = &csv.table.parts[split];
     let mut all = Vec::new();
     for row in 0..part.rows() {
-        for (feature, slot) in csv.features().iter().zip(&part.slots) {
+        for (feature, slot) in csv.table.features().iter().zip(&part.slots) {
             match (&feature.encoding, slot.value(part.row(row))) {
                 (Encoding::Number { shift, scale, .. }, Value::Number(value)) => {
                     all.push(((value - shift) / scale) as f32);
@@ -68,7 +70,7 @@ fn numbers(csv: &Csv) -> Vec<(f64, f64, f64)> {
         Encoding::Number { fill, shift, scale } => Some((fill, shift, scale)),
         Encoding::Category { .. } => None,
     };
-    csv.features().iter().filter_map(number).collect()
+    csv.table.features().iter().filter_map(number).collect()
 }
 
 #[test]
@@ -90,7 +92,7 @@ fn gaps_can_be_filled_from_the_training_rows_alone() {
     csv.prepare(0, &[0, 2, 3]).unwrap();
     assert_eq!(numbers(&csv)[0].0, 3800.0);
     assert_eq!(
-        csv.features()[0].encoding,
+        csv.table.features()[0].encoding,
         Encoding::Category { categories: vec!["Biscoe".into(), "Dream".into()], fill: Some(1) }
     );
     // island one-hot, mass, year
@@ -100,7 +102,7 @@ fn gaps_can_be_filled_from_the_training_rows_alone() {
 #[test]
 fn tasks_follow_from_the_target() {
     let classes = |content: &str, change: &dyn Fn(&mut Config)| {
-        opened(content, |config| change(config)).unwrap().learned.unwrap().classes
+        opened(content, |config| change(config)).unwrap().table.learned.unwrap().classes
     };
     let mass = classes(BIRDS, &|config| {
         config.target = "mass".into();
@@ -116,8 +118,8 @@ fn tasks_follow_from_the_target() {
     let late = format!("a,b\n{}", "1,2\n3,4\n".repeat(50) + "5,6.5\n");
     assert_eq!(classes(&late, &b), None);
     let csv = opened(&late, b).unwrap();
-    assert_eq!(f32::from_bits(csv.parts[0].targets[1]), 4.0);
-    assert_eq!(f32::from_bits(csv.parts[0].targets[100]), 6.5);
+    assert_eq!(f32::from_bits(csv.table.parts[0].targets[1]), 4.0);
+    assert_eq!(f32::from_bits(csv.table.parts[0].targets[100]), 6.5);
 }
 
 #[test]
@@ -271,7 +273,7 @@ fn names_that_occur_twice_are_refused_with_both_columns() {
     assert!(message("a,b,a,y\n1,2,3,4\n", target_y).contains("columns 0 and 2"));
     // By number it is clear which one is meant.
     let csv = opened(content, by_number("2")).unwrap();
-    assert_eq!(csv.features()[0].name, "y");
+    assert_eq!(csv.table.features()[0].name, "y");
     let twice = message(content.replace("y,a,y", "x,a,y"), |config| {
         target_y(config);
         config.columns = Some(vec!["x".into(), "0".into()]);
@@ -301,7 +303,7 @@ fn rows_that_cannot_be_read_are_refused_or_skipped_and_counted() {
         target_y(config);
         config.on_bad_row = OnBadRow::Skip;
     }));
-    csv.run_dir = Some(dir.clone());
+    csv.table.run_dir = Some(dir.clone());
     open(&mut csv, &[("birds.csv", content)]).unwrap();
     let text = std::fs::read_to_string(dir.join("skipped-rows.json")).unwrap();
     std::fs::remove_dir_all(&dir).unwrap();
@@ -318,7 +320,7 @@ fn a_byte_order_mark_and_gzip_members_are_read() {
     let packed = [gzip(b"\xef\xbb\xbfy,a\n1,2"), gzip(b"\n3,4\n")].concat();
     let csv = opened(packed, target_y).unwrap();
     assert_eq!(features(&csv, 0), features(&plain, 0));
-    assert_eq!(csv.features()[0].name, "a");
+    assert_eq!(csv.table.features()[0].name, "a");
 }
 
 #[test]
@@ -334,7 +336,7 @@ fn the_validation_file_is_encoded_like_the_training_file() {
     };
     let csv = open("a,b,y\n9,v,q\n").unwrap();
     assert_eq!(features(&csv, 1), [9.0, 1.0]);
-    assert_eq!(csv.parts[1].targets, [1]);
+    assert_eq!(csv.table.parts[1].targets, [1]);
     let refused = |held: &str| open(held).err().unwrap().message().to_owned();
     assert!(refused("a,b,y\n9,v,r\n").contains("held.csv:2: class \"r\" of column `y`"));
     assert!(
@@ -343,7 +345,7 @@ fn the_validation_file_is_encoded_like_the_training_file() {
     assert!(refused("b,a,y\nu,1,q\n").contains("has columns"));
     // A category that the training data lack is encoded as zeros.
     let csv = open("a,b,y\n9,w,q\n").unwrap();
-    assert_eq!(csv.parts[1].slots[1].value(csv.parts[1].row(0)), Value::Unknown);
+    assert_eq!(csv.table.parts[1].slots[1].value(csv.table.parts[1].row(0)), Value::Unknown);
 }
 
 /// Recorded from scikit-learn by `tests/reference/standard_scaler.py`.
@@ -374,10 +376,99 @@ fn means_and_deviations_are_those_of_scikit_learn() {
     }
 }
 
+#[test]
+fn a_number_that_is_predicted_is_scaled_if_asked_for() {
+    let content = "a,y\n1,10.5\n2,20.5\n3,99.5\n";
+    let mut csv = opened(content, |config| {
+        target_y(config);
+        config.standardize_target = true;
+    })
+    .unwrap();
+    csv.prepare(0, &[0, 1]).unwrap();
+    assert_eq!(csv.table.learned.as_ref().unwrap().target_scaling, Some((15.5, 5.0)));
+    // Kept with the run, and not learned anew.
+    let mut other = Csv::with(csv.config.clone());
+    other.restore(1, &csv.learnt().unwrap()).unwrap();
+    open(&mut other, &[("birds.csv", content.as_bytes())]).unwrap();
+    other.prepare(0, &[2]).unwrap();
+    assert_eq!(other.table.learned, csv.table.learned);
+    // Classes are not scaled, and without the setting nothing is kept.
+    let mut plain = opened(content, target_y).unwrap();
+    plain.prepare(0, &[0, 1]).unwrap();
+    assert_eq!(plain.table.learned.unwrap().target_scaling, None);
+}
+
+/// Rows of many blocks. Some are irregular at the places where `odd` says so.
+fn many(odd: &dyn Fn(usize) -> Option<String>) -> String {
+    let mut content = String::from("n,w,f,y\n");
+    for row in 0..4_000_usize {
+        content += &odd(row).unwrap_or_else(|| {
+            let fraction = (row * 7919 % 100_000) as f64 / 1e3;
+            format!("{},word{},-{fraction},{}\n", row % 977, row % 13, ["p", "q"][row % 2])
+        });
+    }
+    content
+}
+
+/// All that a data set holds: what it learned, and the cells of each row.
+fn held(csv: &Csv) -> (Vec<u8>, Vec<Vec<Value>>, Vec<u32>) {
+    let part = &csv.table.parts[0];
+    let values = |row| part.slots.iter().map(|slot| slot.value(part.row(row))).collect();
+    (csv.learnt().unwrap(), (0..part.rows()).map(values).collect(), part.targets.clone())
+}
+
+#[test]
+fn blocks_of_rows_give_what_single_rows_give() {
+    let fill = |config: &mut Config| {
+        target_y(config);
+        config.missing = Missing::Fill;
+        config.on_bad_row = OnBadRow::Skip;
+    };
+    // Quotes are read row by row, from the first one on.
+    let quoted = |content: &str| content.replacen("n,w,f,y\n0,", "n,w,f,y\n\"0\",", 1);
+    type Case<'a> = (&'a str, &'a dyn Fn(usize) -> Option<String>);
+    let cases: [Case<'_>; 8] = [
+        ("regular", &|_| None),
+        ("missing", &|row| (row % 500 == 7).then(|| String::from("1,NA,?,p\n"))),
+        ("short", &|row| (row == 2_100).then(|| String::from("1,word1\n"))),
+        ("no number", &|row| (row == 3_999).then(|| String::from("one,word1,2,q\n"))),
+        ("new word", &|row| (row == 3_000).then(|| String::from("1,\u{e9}t\u{e9} ,2e-3,r\n"))),
+        ("long", &|row| (row == 3_001).then(|| String::from("1,a,0.12345678901234567,q\n"))),
+        ("line ends", &|row| (row % 3 == 0).then(|| format!(" {row},b, -0.0 ,q\r\n"))),
+        ("blank", &|row| (row == 2_500).then(|| String::from("\n\n1,c,+5,p\n"))),
+    ];
+    for (name, odd) in cases {
+        let content = many(odd);
+        let (fast, slow) =
+            (opened(&content, fill).unwrap(), opened(quoted(&content), fill).unwrap());
+        assert!(held(&fast) == held(&slow), "{name}");
+        assert!(fast.table.parts[0].rows() >= 3_998, "{name}");
+    }
+    // Many words are no classes, so that the target becomes a number within a later block.
+    let late = |row: usize| (row > 2_000).then(|| format!("{row},a,1,{}\n", row % 100));
+    let late = many(&late).replace(",p\n", ",1\n").replace(",q\n", ",2\n");
+    let (fast, slow) = (opened(&late, fill).unwrap(), opened(quoted(&late), fill).unwrap());
+    assert!(held(&fast) == held(&slow) && fast.fields()[1] == Field::new("ys", DType::F32, &[1]));
+}
+
+#[test]
+fn problems_in_later_blocks_have_their_line() {
+    for (odd, words) in [
+        ("1,NA,2,p\n", "birds.csv:3502: column `w` has no value"),
+        ("1,a,2\n", "birds.csv:3502: 3 values instead of 4"),
+        ("x,a,2,p\n", "birds.csv:3502: column `n` holds numbers, but \"x\" is none (1 such"),
+        ("1,\"a,2,p\n", "birds.csv:3502: the quote that opens in this line is never closed"),
+    ] {
+        let content = many(&|row| (row == 3_500).then(|| odd.to_owned()));
+        let refused = message(&content, target_y);
+        assert!(refused.starts_with(words), "{refused}");
+    }
+}
+
 /// What `training` learns, and the data set `other` with it.
 fn restored(training: &str, other: &str) -> Result<(Csv, Csv)> {
     let mut first = opened(training, target_y)?;
-    let rows = (0..first.parts[0].rows() as u64).collect::<Vec<_>>();
+    let rows = (0..first.table.parts[0].rows() as u64).collect::<Vec<_>>();
     first.prepare(0, &rows)?;
     let mut second = Csv::with(config(target_y));
     second.restore(1, &first.learnt()?)?;
@@ -390,10 +481,10 @@ fn restored(training: &str, other: &str) -> Result<(Csv, Csv)> {
 fn what_training_learned_encodes_other_data() {
     let training = "a,b,y\n1,u,p\n2,v,q\n3,u,p\n";
     let (first, second) = restored(training, "a,b,y\n3,v,q\n9,v,q\n").unwrap();
-    assert_eq!(second.learned, first.learned);
+    assert_eq!(second.table.learned, first.table.learned);
     assert_eq!(second.fields(), first.fields());
     assert_eq!(features(&second, 0)[..2], [features(&first, 0)[4], 1.0]);
-    assert_eq!(second.parts[0].targets, [1, 1]);
+    assert_eq!(second.table.parts[0].targets, [1, 1]);
     let refused = |other: &str| restored(training, other).err().unwrap().message().to_owned();
     assert!(refused("a,b,y\n1,u,r\n").contains("class \"r\" of column `y` does not occur"));
     assert!(refused("a,b,y\nx,u,p\n").contains("column `a` holds numbers, but \"x\" is none"));
@@ -408,7 +499,7 @@ fn damaged_encodings_are_refused() {
     for at in 0..good.len() {
         assert!(csv.restore(1, &good[..at]).is_err());
     }
-    if let Some(learned) = &mut csv.learned {
+    if let Some(learned) = &mut csv.table.learned {
         learned.features[0].encoding = Encoding::Number { fill: 0.0, shift: 0.0, scale: 0.0 };
     }
     let wrong = csv.learnt().unwrap();
@@ -440,11 +531,11 @@ fn predicted(csv: &mut Csv, content: &str, most: usize) -> Result<(Vec<Vec<f32>>
 
 /// What `fill` writes for the rows of the first split.
 fn encoded(csv: &Csv) -> Vec<Vec<f32>> {
-    let part = &csv.parts[0];
+    let part = &csv.table.parts[0];
     let rows = (0..part.rows()).map(|row| {
-        let mut place = vec![0.0; csv.width()];
+        let mut place = vec![0.0; csv.table.width()];
         let mut start = 0;
-        for (feature, slot) in csv.features().iter().zip(&part.slots) {
+        for (feature, slot) in csv.table.features().iter().zip(&part.slots) {
             let end = start + feature.encoding.width();
             feature.encoding.write(slot.value(part.row(row)), &mut place[start..end]);
             start = end;

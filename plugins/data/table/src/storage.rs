@@ -3,7 +3,10 @@
 
 use std::collections::HashMap;
 
-use super::number::{Number, NumberFormat, quotient};
+use crate::{
+    block::Digits,
+    number::{Number, NumberFormat, quotient},
+};
 
 /// Rows per chunk. Chunks grow without copying what is there. They are large enough for the allocator
 /// to return each to the system when it is freed.
@@ -106,6 +109,24 @@ impl Numbers {
     }
 }
 
+impl Numbers {
+    /// Appends the numbers of a block.
+    pub fn extend(&mut self, block: &Digits) {
+        for (row, (digits, places)) in block.digits.iter().zip(&block.decimals).enumerate() {
+            if let Numbers::Scaled { values, decimals, largest } = self
+                && u32::from(*places) == *decimals
+                && let Ok(digits) = i32::try_from(*digits)
+                && has_digits(digits)
+            {
+                *largest = (*largest).max(digits.abs());
+                values.push(digits);
+                continue;
+            }
+            self.push(block.get(row));
+        }
+    }
+}
+
 /// `digits / 10^places` with the column's decimals, which are raised if necessary. `None` if that
 /// overflows.
 fn fit(
@@ -155,13 +176,18 @@ pub struct Dictionary {
 impl Dictionary {
     /// The number of `word`, which is counted.
     pub fn add(&mut self, word: &str, line: u64) -> u32 {
+        self.add_times(word, line, 1)
+    }
+
+    /// As [`Dictionary::add`] for a word that occurs `count` times, first in `line`.
+    pub fn add_times(&mut self, word: &str, line: u64, count: u64) -> u32 {
         if let Some(&id) = self.ids.get(word) {
-            self.entries[id as usize].count += 1;
+            self.entries[id as usize].count += count;
             return id;
         }
         let id = self.entries.len() as u32;
         self.ids.insert(word.to_owned(), id);
-        self.entries.push(Entry { text: word.to_owned(), count: 1, line });
+        self.entries.push(Entry { text: word.to_owned(), count, line });
         id
     }
 

@@ -1,27 +1,30 @@
 //! Rows of one split in memory: features row by row in 32-bit cells, targets beside them.
 
-use super::{
+use crate::{
     column::{NO_WORD, UNKNOWN_WORD, Values},
     number::NumberFormat,
-    reader::Columns,
+    rows::Columns,
     storage::{CHUNK, Numbers, unscaled},
 };
 
 /// How a feature is stored in the cells of a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the variants describe their numbers")]
 pub enum Slot {
     /// `i32 / 10^decimals` in the cell `at`.
     Scaled { at: usize, decimals: u32 },
     /// `f64` in the cells `at` and `at + 1`.
     Wide { at: usize },
-    /// Position of a category in the cell `at`, [`NO_WORD`] or [`UNKNOWN_WORD`].
+    /// Position of a category in the cell `at`, `NO_WORD` or `UNKNOWN_WORD`.
     Category { at: usize },
 }
 
 /// A value of a feature.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value {
+    /// None.
     Missing,
+    /// A number.
     Number(f64),
     /// Position in the list of categories.
     Category(usize),
@@ -30,6 +33,7 @@ pub enum Value {
 }
 
 impl Slot {
+    /// The value in the cells of a row.
     #[inline]
     pub fn value(self, row: &[u32]) -> Value {
         let number = |number: Option<f64>| number.map_or(Value::Missing, Value::Number);
@@ -51,7 +55,9 @@ impl Slot {
 /// The rows of a split.
 #[derive(Debug, Default)]
 pub struct Part {
+    /// Name of the split.
     pub name: &'static str,
+    /// How each feature is stored.
     pub slots: Vec<Slot>,
     /// Cells per row.
     width: usize,
@@ -77,7 +83,7 @@ impl Part {
 
     /// Moves the columns of a file into rows, chunk by chunk. Returns the categories of the
     /// features and the target, too.
-    pub fn new(
+    pub(crate) fn new(
         name: &'static str,
         mut read: Columns,
         known: Option<Categories>,

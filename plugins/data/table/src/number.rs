@@ -2,9 +2,11 @@
 //! separator.
 
 /// How numbers are written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NumberFormat {
+    /// Decimal separator.
     pub decimal: u8,
+    /// Separator between groups of three digits before the decimal separator.
     pub thousands: Option<u8>,
 }
 
@@ -29,6 +31,9 @@ pub fn quotient(digits: i64, decimals: u32) -> f64 {
 }
 
 impl NumberFormat {
+    /// Numbers as programs write them: a point before the decimals, nothing between groups.
+    pub const PLAIN: NumberFormat = NumberFormat { decimal: b'.', thousands: None };
+
     /// Parses a finite number: an optional sign, digits, and optionally decimals and an exponent.
     /// Returns `None` for anything else.
     pub fn parse(&self, text: &[u8]) -> Option<Number> {
@@ -107,12 +112,42 @@ impl NumberFormat {
 
     /// The value of a number that was found well-formed, of any length.
     fn slow(&self, text: &[u8]) -> Option<f64> {
+        if self.decimal == b'.' && self.thousands.is_none() {
+            return std::str::from_utf8(text).ok()?.parse().ok();
+        }
         let plain: String = text
             .iter()
             .filter(|byte| Some(**byte) != self.thousands)
             .map(|byte| if *byte == self.decimal { '.' } else { char::from(*byte) })
             .collect();
         plain.parse().ok()
+    }
+}
+
+impl Number {
+    /// `digits / 10^decimals`; `None` if it has too many decimals.
+    pub fn decimal(digits: i64, decimals: u32) -> Option<Number> {
+        if decimals as usize >= POWERS.len() {
+            return None;
+        }
+        let value = match digits.abs() < 1 << 53 {
+            true => quotient(digits, decimals),
+            false => format!("{digits}e-{decimals}").parse().ok()?,
+        };
+        Some(Number { value, exact: Some((digits, decimals)) })
+    }
+
+    /// A finite number.
+    pub fn float(value: f64) -> Number {
+        Number { value, exact: None }
+    }
+
+    /// How programs write it: whole numbers of a float have the decimal 0.
+    pub fn text(&self) -> String {
+        match self.exact {
+            Some((digits, 0)) => digits.to_string(),
+            _ => format!("{:?}", self.value),
+        }
     }
 }
 

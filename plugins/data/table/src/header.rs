@@ -4,7 +4,7 @@ use std::path::Path;
 
 use fluxbay_plugin::prelude::*;
 
-use super::config::Config;
+use crate::config::Settings;
 
 /// Column names of a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,7 +27,7 @@ impl Header {
     /// # Errors
     /// A name that the file lacks or has twice, a column listed twice, no column left to predict
     /// from, or the target among the features.
-    pub fn choose(&self, path: &Path, config: &Config) -> Result<Chosen> {
+    pub fn choose(&self, path: &Path, config: &Settings) -> Result<Chosen> {
         let list = |key: &str, names: &[String]| -> Result<Vec<usize>> {
             let mut found = Vec::new();
             for name in names {

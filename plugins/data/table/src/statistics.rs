@@ -3,6 +3,7 @@
 /// First pass: count, sum and range.
 #[derive(Clone, Copy, Debug)]
 pub struct Sums {
+    /// Number of values.
     pub count: u64,
     sum: f64,
     least: f64,
@@ -16,6 +17,7 @@ impl Default for Sums {
 }
 
 impl Sums {
+    /// Takes a value into account.
     pub fn add(&mut self, value: f64) {
         self.count += 1;
         self.sum += value;
@@ -40,15 +42,19 @@ pub struct Deviations {
 /// Standardised values are `(value - mean) / scale`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scaling {
+    /// The mean.
     pub mean: f64,
+    /// The standard deviation, or 1.
     pub scale: f64,
 }
 
 impl Deviations {
+    /// Deviations from `mean`.
     pub fn from(mean: f64) -> Deviations {
         Deviations { mean, sum: 0.0, squares: 0.0 }
     }
 
+    /// Takes a value into account.
     pub fn add(&mut self, value: f64) {
         let deviation = value - self.mean;
         self.sum += deviation;
@@ -73,10 +79,10 @@ impl Deviations {
 }
 
 #[cfg(test)]
-pub mod tests {
+mod tests {
     use super::*;
 
-    pub fn scaling(values: &[f64]) -> Scaling {
+    fn scaling(values: &[f64]) -> Scaling {
         let mut sums = Sums::default();
         values.iter().for_each(|value| sums.add(*value));
         let mut deviations = Deviations::from(sums.mean());

@@ -4,33 +4,40 @@ use std::path::Path;
 
 use fluxbay_plugin::{prelude::*, serde};
 
-use super::{
+use crate::{
     column::Kind,
-    header::Chosen,
+    header::{Chosen, Header},
     part::{Categories, Value},
-    reader::Rows,
 };
 
 /// What the training rows determine: the encoding of every column.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(crate = "fluxbay_plugin::serde")]
 pub struct Learned {
+    /// The features in their order.
     pub features: Vec<Feature>,
+    /// Name of the target.
     pub target: String,
     /// Names of the classes in their order; `None` if numbers are predicted.
     pub classes: Option<Vec<String>>,
+    /// Mean and scale of the target, if it is standardised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_scaling: Option<(f64, f64)>,
 }
 
 /// Encoding of a feature.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(crate = "fluxbay_plugin::serde")]
 pub struct Feature {
+    /// Name of the column.
     pub name: String,
+    /// How its values are encoded.
     pub encoding: Encoding,
 }
 
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(crate = "fluxbay_plugin::serde", rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the variants describe their numbers")]
 pub enum Encoding {
     /// `(value - shift) / scale`; missing values are replaced by `fill`.
     Number { fill: f64, shift: f64, scale: f64 },
@@ -39,6 +46,7 @@ pub enum Encoding {
 }
 
 impl Encoding {
+    /// Number of inputs that it becomes.
     pub fn width(&self) -> usize {
         match self {
             Encoding::Number { .. } => 1,
@@ -71,7 +79,7 @@ impl Encoding {
 
 impl Learned {
     /// Fails if the numbers are not usable, as after a change by hand.
-    pub fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         for Feature { name, encoding } in &self.features {
             let usable = match encoding {
                 Encoding::Number { fill, shift, scale } => {
@@ -85,10 +93,15 @@ impl Learned {
                 bail!("the saved encoding of column `{name}` is damaged");
             }
         }
+        let usable =
+            |(mean, scale): (f64, f64)| mean.is_finite() && scale.is_finite() && scale > 0.0;
+        if !self.target_scaling.is_none_or(usable) {
+            bail!("the saved scaling of the target is damaged");
+        }
         Ok(())
     }
 
-    pub fn new(names: Vec<String>, categories: Categories) -> Learned {
+    pub(crate) fn new(names: Vec<String>, categories: Categories) -> Learned {
         let mut columns = names.into_iter().zip(categories);
         let last = columns.next_back();
         let (target, classes) = last.unwrap_or_default();
@@ -99,10 +112,10 @@ impl Learned {
                 None => Encoding::Number { fill: 0.0, shift: 0.0, scale: 1.0 },
             },
         };
-        Learned { features: columns.map(feature).collect(), target, classes }
+        Learned { features: columns.map(feature).collect(), target, classes, target_scaling: None }
     }
 
-    pub fn categories(&self) -> Categories {
+    pub(crate) fn categories(&self) -> Categories {
         let feature = |feature: &Feature| match &feature.encoding {
             Encoding::Number { .. } => None,
             Encoding::Category { categories, .. } => Some(categories.clone()),
@@ -114,9 +127,9 @@ impl Learned {
     ///
     /// # Errors
     /// The file has other columns than those that this was learnt from.
-    pub fn kinds(&self, path: &Path, rows: &Rows<'_>, chosen: &Chosen) -> Result<Vec<Kind>> {
+    pub(crate) fn kinds(&self, path: &Path, header: &Header, chosen: &Chosen) -> Result<Vec<Kind>> {
         let names = |indices: &[usize]| -> Vec<String> {
-            indices.iter().map(|index| rows.header.names[*index].clone()).collect()
+            indices.iter().map(|index| header.names[*index].clone()).collect()
         };
         let expected: Vec<&String> = self.features.iter().map(|feature| &feature.name).collect();
         let found = names(&chosen.features);
@@ -127,7 +140,7 @@ impl Learned {
                 "{}: the training data have features {expected:?} and target {:?}, this file has {found:?} and {:?}",
                 path.display(),
                 self.target,
-                rows.header.names[chosen.target]
+                header.names[chosen.target]
             );
         }
         Ok(self

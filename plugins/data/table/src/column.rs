@@ -1,12 +1,14 @@
 //! A column while a file is read: which kind of values it holds, and its values.
 
-use std::path::Path;
+use std::{ops::Range, path::Path};
 
 use fluxbay_plugin::prelude::*;
 
-use super::{
-    config::{Config, OnBadRow},
+use crate::{
+    block::{self, Plan},
+    config::{OnBadRow, Settings},
     number::{Number, NumberFormat},
+    rows::Raw,
     storage::{Chunks, Dictionary, Numbers},
 };
 
@@ -54,7 +56,6 @@ pub enum Values {
 #[derive(Debug)]
 pub struct Column {
     pub name: String,
-    pub index: usize,
     kind: Kind,
     is_target: bool,
     pub values: Values,
@@ -77,7 +78,7 @@ pub enum Cell {
 }
 
 impl Column {
-    pub fn new(name: &str, index: usize, kind: Kind, is_target: bool) -> Column {
+    pub fn new(name: &str, kind: Kind, is_target: bool) -> Column {
         let values = match &kind {
             Kind::Numbers => Values::Numbers(Numbers::default()),
             Kind::Known(words) => Values::Words(Chunks::default(), Dictionary::of(words)),
@@ -86,7 +87,6 @@ impl Column {
         };
         Column {
             name: name.to_owned(),
-            index,
             kind,
             is_target,
             values,
@@ -101,13 +101,29 @@ impl Column {
     /// The value in the row at `line`; an error describes why it is bad. `rows` rows are stored.
     pub fn cell(
         &mut self,
-        text: &[u8],
+        raw: Raw<'_>,
         line: u64,
         rows: usize,
         format: NumberFormat,
     ) -> std::result::Result<Cell, String> {
+        let text = match raw {
+            Raw::Missing => return Ok(Cell::Missing),
+            Raw::Number(number) => {
+                if matches!(self.values, Values::Empty) {
+                    self.begin(true, rows);
+                }
+                return Ok(match self.values {
+                    Values::Numbers(_) => {
+                        self.numbers += 1;
+                        Cell::Number(number)
+                    }
+                    _ => Cell::Word,
+                });
+            }
+            Raw::Text(text) => text,
+        };
         if matches!(self.values, Values::Empty) {
-            self.begin(text, rows, format);
+            self.begin(format.parse(text).is_some(), rows);
         }
         if let Values::Numbers(_) = self.values {
             if let Some(number) = format.parse(text) {
@@ -134,8 +150,8 @@ impl Column {
     }
 
     /// The first value decides how the column is stored. A target begins as words.
-    fn begin(&mut self, text: &[u8], rows: usize, format: NumberFormat) {
-        if !self.is_target && format.parse(text).is_some() {
+    fn begin(&mut self, is_number: bool, rows: usize) {
+        if !self.is_target && is_number {
             let mut numbers = Numbers::default();
             (0..rows).for_each(|_| numbers.push(None));
             self.values = Values::Numbers(numbers);
@@ -158,6 +174,64 @@ impl Column {
             self.first_unknown.get_or_insert_with(|| Found { line, text: word.to_owned() });
             UNKNOWN_WORD
         })
+    }
+
+    /// How blocks of its values are parsed. None as long as its first value, or all of its values, have
+    /// to be looked at one by one. `missing` says whether values may be missing.
+    pub fn plan(&self, missing: bool) -> Option<Plan> {
+        match &self.values {
+            Values::Empty => None,
+            Values::Numbers(_) => Some(Plan::Numbers { missing }),
+            Values::Words(..) if self.kind == Kind::Numerals => None,
+            Values::Words(..) => Some(Plan::Words { missing }),
+        }
+    }
+
+    /// Whether [`Column::merge`] can take these values: a target that may turn out to be a number has no
+    /// new word among them, and a known list has them all.
+    pub fn takes(&self, block: &block::Values, text: &[u8]) -> bool {
+        let (Values::Words(_, dictionary), block::Values::Words(spans)) = (&self.values, block)
+        else {
+            return true;
+        };
+        let fixed = match self.kind {
+            Kind::Known(_) => true,
+            Kind::Auto => self.is_target,
+            _ => false,
+        };
+        let known = |range: &Range<usize>| {
+            let word = std::str::from_utf8(&text[range.clone()]).unwrap_or_default();
+            dictionary.find(word).is_some()
+        };
+        !fixed || spans.words.iter().all(|(range, _, _)| known(range))
+    }
+
+    /// Appends the values of a block whose first row is in `line`.
+    pub fn merge(&mut self, block: &block::Values, text: &[u8], line: u64) {
+        match (&mut self.values, block) {
+            (Values::Numbers(numbers), block::Values::Numbers(digits)) => {
+                self.numbers += digits.numbers();
+                numbers.extend(digits);
+            }
+            (Values::Words(words, dictionary), block::Values::Words(spans)) => {
+                let known = matches!(self.kind, Kind::Known(_));
+                let ids: Vec<u32> = spans
+                    .words
+                    .iter()
+                    .map(|(range, count, row)| {
+                        let word = std::str::from_utf8(&text[range.clone()]).unwrap_or_default();
+                        match known {
+                            true => dictionary.find(word).unwrap_or(UNKNOWN_WORD),
+                            false => dictionary.add_times(word, line + *row as u64, *count),
+                        }
+                    })
+                    .collect();
+                for id in &spans.ids {
+                    words.push(ids.get(*id as usize).copied().unwrap_or(NO_WORD));
+                }
+            }
+            _ => {}
+        }
     }
 
     pub fn push(&mut self, cell: Cell, word: u32) {
@@ -209,8 +283,12 @@ impl Column {
 
     /// What the values say against the way in which the column was read: the kind to read it as
     /// instead, or an error.
-    pub fn judge(&self, config: &Config, path: &Path) -> std::result::Result<Option<Kind>, Mixed> {
-        let format = config.format();
+    pub fn judge(
+        &self,
+        config: &Settings,
+        path: &Path,
+    ) -> std::result::Result<Option<Kind>, Mixed> {
+        let format = config.format;
         let (numbers, others, first_other) = match &self.values {
             Values::Numbers(_) => (self.numbers, self.others, self.first_other.clone()),
             Values::Words(_, dictionary) if self.kind == Kind::Auto => {

@@ -1,0 +1,22 @@
+#![doc = include_str!("../README.md")]
+
+mod block;
+mod column;
+mod config;
+mod encoding;
+mod header;
+mod number;
+mod part;
+mod rows;
+pub mod statistics;
+mod storage;
+mod table;
+
+pub use block::{Block, Plans};
+pub use column::Kind;
+pub use config::{Missing, OnBadRow, Settings, Task};
+pub use encoding::{Encoding, Feature, Learned};
+pub use number::{Number, NumberFormat};
+pub use part::{Part, Slot, Value};
+pub use rows::{MissingWords, Raw, Rows};
+pub use table::{Reader, Table};

@@ -1,0 +1,336 @@
+//! A data set of tables, of any format.
+
+use std::path::{Path, PathBuf};
+
+use fluxbay_plugin::prelude::*;
+
+use crate::{
+    column::Kind,
+    config::{OnBadRow, Settings, Task},
+    encoding::{Encoding, Feature, Learned},
+    header::{Chosen, Header},
+    part::{Part, Value},
+    rows::{Columns, Rows, Skipped},
+    statistics::{Deviations, Sums},
+};
+
+/// A file with columns, at its first row.
+pub trait Reader {
+    /// Names of the columns.
+    fn names(&self) -> &[String];
+
+    /// What a column holds, if the file says so. Otherwise it follows from the values.
+    fn kind(&self, column: usize) -> Option<Kind> {
+        let _ = column;
+        None
+    }
+
+    /// Passes all rows to `rows`.
+    ///
+    /// # Errors
+    /// The file cannot be read; or those of `rows`.
+    fn read(self: Box<Self>, rows: &mut Rows<'_>) -> Result<()>;
+}
+
+/// Opens a file.
+pub type Open<'a> = &'a dyn Fn(&Path) -> Result<Box<dyn Reader + 'a>>;
+
+/// The rows of one or two files, and what was learned from them.
+#[derive(Debug)]
+pub struct Table {
+    /// Which columns are read, and how.
+    pub settings: Settings,
+    /// Where rows that are left out are reported.
+    pub run_dir: Option<PathBuf>,
+    /// What the training rows determine; none before the data set is opened.
+    pub learned: Option<Learned>,
+    /// Whether `learned` comes from another instance, so that nothing is learned here.
+    restored: bool,
+    /// The splits.
+    pub parts: Vec<Part>,
+}
+
+impl Table {
+    /// A table that is not open.
+    pub fn new(settings: Settings) -> Table {
+        Table { settings, run_dir: None, learned: None, restored: false, parts: Vec::new() }
+    }
+
+    /// Reads a file, again where the first pass shows that columns hold something else than
+    /// assumed.
+    fn read(
+        &self,
+        path: &Path,
+        open: Open<'_>,
+        kinds: impl FnOnce(&dyn Reader, &Header) -> Result<(Chosen, Vec<Kind>)>,
+    ) -> Result<Columns> {
+        let mut reader = open(path)?;
+        let header = Header { names: reader.names().to_vec() };
+        let (chosen, mut expected) = kinds(&*reader, &header)?;
+        loop {
+            let mut rows = Rows::new(&self.settings, path, &header, &chosen, &expected);
+            reader.read(&mut rows)?;
+            match rows.finish()? {
+                Ok(columns) => return Ok(columns),
+                Err(other) => expected = other,
+            }
+            reader = open(path)?;
+        }
+    }
+
+    /// Kinds of the columns that follow from the settings and the file.
+    fn configured(&self, reader: &dyn Reader, chosen: &Chosen) -> Vec<Kind> {
+        let feature = |index: &usize| match chosen.categorical.contains(index) {
+            true => Kind::Words,
+            false => reader.kind(*index).unwrap_or(Kind::Auto),
+        };
+        let target = match self.settings.task {
+            // Numbers may be classes.
+            Task::Auto => {
+                reader.kind(chosen.target).filter(|kind| *kind == Kind::Words).unwrap_or(Kind::Auto)
+            }
+            Task::Classification => Kind::Words,
+            Task::Regression => Kind::Numbers,
+        };
+        chosen.features.iter().map(feature).chain([target]).collect()
+    }
+
+    /// Reads all files. `open` opens one.
+    ///
+    /// # Errors
+    /// A file cannot be read, or does not have what the settings or an earlier run expect.
+    pub fn open(&mut self, open: Open<'_>) -> Result<()> {
+        let path = self.settings.path.clone();
+        let mut names = Vec::new();
+        let columns = self.read(&path, open, |reader, header| {
+            names.clone_from(&header.names);
+            let chosen = header.choose(&path, &self.settings)?;
+            let kinds = match &self.learned {
+                Some(learned) => learned.kinds(&path, header, &chosen)?,
+                None => self.configured(reader, &chosen),
+            };
+            Ok((chosen, kinds))
+        })?;
+        let mut skipped = vec![(path.clone(), columns.rows, columns.skipped.clone())];
+        let format = self.settings.format;
+        let known = self.learned.as_ref().map(Learned::categories);
+        let column_names: Vec<String> =
+            columns.columns.iter().map(|column| column.name.clone()).collect();
+        let validation = self.settings.validation_path.clone();
+        let name = if validation.is_some() { "training" } else { "all" };
+        let (part, categories) = Part::new(name, columns, known, format);
+        self.parts = vec![part];
+        let learned =
+            self.learned.get_or_insert_with(|| Learned::new(column_names, categories)).clone();
+        if let Some(validation) = validation {
+            let held = self.read(&validation, open, |_, header| {
+                if header.names != names {
+                    bail!(
+                        "{} has columns {}, {} has {}",
+                        validation.display(),
+                        header.names.join(", "),
+                        path.display(),
+                        names.join(", ")
+                    );
+                }
+                let chosen = header.choose(&validation, &self.settings)?;
+                let kinds = learned.kinds(&validation, header, &chosen)?;
+                Ok((chosen, kinds))
+            })?;
+            skipped.push((validation.clone(), held.rows, held.skipped.clone()));
+            let known = Some(learned.categories());
+            self.parts.push(Part::new("validation", held, known, format).0);
+        }
+        self.report(&skipped)
+    }
+
+    /// Logs the rows that were skipped and writes them to the run's folder.
+    fn report(&self, files: &[(PathBuf, usize, Skipped)]) -> Result<()> {
+        if self.settings.on_bad_row == OnBadRow::Error {
+            return Ok(());
+        }
+        for (path, rows, skipped) in files.iter().filter(|(_, _, skipped)| skipped.rows > 0) {
+            let described: Vec<String> = skipped
+                .described
+                .iter()
+                .map(|(line, reason)| format!("line {line}: {reason}"))
+                .collect();
+            let more = if skipped.rows > described.len() as u64 { "; ..." } else { "" };
+            log::warn!(
+                "{}: {} of {} rows are skipped because they cannot be read: {}{more}",
+                path.display(),
+                skipped.rows,
+                *rows as u64 + skipped.rows,
+                described.join("; ")
+            );
+        }
+        let Some(dir) = self.run_dir.as_ref().filter(|dir| dir.is_dir()) else { return Ok(()) };
+        let files: Vec<_> = files
+            .iter()
+            .map(|(path, rows, skipped)| {
+                let first: Vec<_> = skipped
+                    .described
+                    .iter()
+                    .map(|(line, reason)| serde_json::json!({"line": line, "reason": reason}))
+                    .collect();
+                serde_json::json!({
+                    "path": path.display().to_string(),
+                    "read": rows,
+                    "skipped": skipped.rows,
+                    "first": first,
+                })
+            })
+            .collect();
+        let file = dir.join("skipped-rows.json");
+        let text = serde_json::json!({ "files": files }).to_string();
+        std::fs::write(&file, text + "\n").map_err(Error::from).context(file.display())
+    }
+
+    /// Number of inputs of a row.
+    pub fn width(&self) -> usize {
+        self.features().iter().map(|feature| feature.encoding.width()).sum()
+    }
+
+    /// The encoding of the features.
+    pub fn features(&self) -> &[Feature] {
+        self.learned.as_ref().map_or(&[], |learned| &learned.features)
+    }
+
+    /// As [`Dataset::learnt`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn learnt(&self) -> Result<Vec<u8>> {
+        to_bytes(&self.learned)
+    }
+
+    /// As [`Dataset::restore`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn restore(&mut self, bytes: &[u8]) -> Result<()> {
+        let learned: Option<Learned> = from_bytes(bytes)?;
+        learned.as_ref().map_or(Ok(()), Learned::check)?;
+        (self.restored, self.learned) = (learned.is_some(), learned);
+        Ok(())
+    }
+
+    /// As [`Dataset::fields`].
+    pub fn fields(&self) -> Vec<Field> {
+        let ys = match self.learned.as_ref().and_then(|learned| learned.classes.as_ref()) {
+            Some(classes) => Field::labels("ys", classes.len()),
+            None => Field::new("ys", DType::F32, &[1]),
+        };
+        vec![Field::new("xs", DType::F32, &[self.width()]), ys]
+    }
+
+    /// As [`Dataset::splits`].
+    pub fn splits(&self) -> Vec<Split> {
+        self.parts.iter().map(|part| Split::new(part.name, part.rows())).collect()
+    }
+
+    /// As [`Dataset::prepare`].
+    pub fn prepare(&mut self, split: usize, indices: &[u64]) {
+        if self.restored {
+            return;
+        }
+        let (part, standardize) = (&self.parts[split], self.settings.standardize);
+        let Some(learned) = &mut self.learned else { return };
+        let features = &learned.features;
+        let mut sums = vec![Sums::default(); features.len()];
+        let mut counts: Vec<Vec<u64>> = features
+            .iter()
+            .map(|feature| match &feature.encoding {
+                Encoding::Number { .. } => Vec::new(),
+                Encoding::Category { categories, .. } => vec![0; categories.len()],
+            })
+            .collect();
+        for index in indices {
+            let row = part.row(*index as usize);
+            for (at, slot) in part.slots.iter().enumerate() {
+                match slot.value(row) {
+                    Value::Number(value) => sums[at].add(value),
+                    Value::Category(position) => counts[at][position] += 1,
+                    Value::Missing | Value::Unknown => {}
+                }
+            }
+        }
+        let mut deviations: Vec<_> =
+            sums.iter().map(|sums| Deviations::from(sums.mean())).collect();
+        if standardize {
+            for index in indices {
+                let row = part.row(*index as usize);
+                for (slot, deviations) in part.slots.iter().zip(&mut deviations) {
+                    if let Value::Number(value) = slot.value(row) {
+                        deviations.add(value);
+                    }
+                }
+            }
+        }
+        if self.settings.standardize_target && learned.classes.is_none() {
+            let target = |index: &u64| f64::from(f32::from_bits(part.targets[*index as usize]));
+            let mut sums = Sums::default();
+            indices.iter().for_each(|index| sums.add(target(index)));
+            let mut deviations = Deviations::from(sums.mean());
+            indices.iter().for_each(|index| deviations.add(target(index)));
+            let scaling = deviations.scaling(sums.count);
+            learned.target_scaling = (sums.count > 0).then_some((scaling.mean, scaling.scale));
+        }
+        for (at, feature) in learned.features.iter_mut().enumerate() {
+            match &mut feature.encoding {
+                Encoding::Number { .. } if sums[at].count == 0 => {}
+                Encoding::Number { fill, shift, scale } => {
+                    *fill = sums[at].mean();
+                    if standardize {
+                        let scaling = deviations[at].scaling(sums[at].count);
+                        (*fill, *shift, *scale) = (scaling.mean, scaling.mean, scaling.scale);
+                    }
+                }
+                Encoding::Category { fill, .. } => {
+                    let most = counts[at].iter().max().copied().filter(|most| *most > 0);
+                    // The first of the most frequent.
+                    *fill =
+                        most.and_then(|most| counts[at].iter().position(|count| *count == most));
+                }
+            }
+        }
+    }
+
+    /// As [`Dataset::class_name`].
+    pub fn class_name(&self, field: usize, class: usize) -> Option<String> {
+        let classes = self.learned.as_ref()?.classes.as_ref()?;
+        if field == 1 { classes.get(class).cloned() } else { None }
+    }
+
+    /// As [`Dataset::fill`].
+    ///
+    /// # Errors
+    /// Those of the buffers.
+    pub fn fill(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {
+        let (part, features, width) = (&self.parts[split], self.features(), self.width());
+        for (place, index) in buffers.f32(0)?.chunks_exact_mut(width.max(1)).zip(indices) {
+            let row = part.row(*index as usize);
+            let mut start = 0;
+            for (feature, slot) in features.iter().zip(&part.slots) {
+                let end = start + feature.encoding.width();
+                feature.encoding.write(slot.value(row), &mut place[start..end]);
+                start = end;
+            }
+        }
+        if self.learned.as_ref().is_some_and(|learned| learned.classes.is_some()) {
+            for (place, index) in buffers.u32(1)?.iter_mut().zip(indices) {
+                *place = part.targets[*index as usize];
+            }
+        } else {
+            let scaling = self.learned.as_ref().and_then(|learned| learned.target_scaling);
+            for (place, index) in buffers.f32(1)?.iter_mut().zip(indices) {
+                let value = f32::from_bits(part.targets[*index as usize]);
+                *place = match scaling {
+                    Some((mean, scale)) => ((f64::from(value) - mean) / scale) as f32,
+                    None => value,
+                };
+            }
+        }
+        Ok(())
+    }
+}

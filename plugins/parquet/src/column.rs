@@ -1,0 +1,221 @@
+//! What the values of a column mean.
+
+use fluxbay_plugin::prelude::*;
+use fluxbay_table::{Kind, Number, Raw};
+use parquet::{
+    basic::{ConvertedType, LogicalType, TimeUnit, Type},
+    column::reader::ColumnReader,
+    data_type::{ByteArray, FixedLenByteArray, Int96},
+    schema::types::ColumnDescriptor,
+};
+
+/// Meaning of the values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Meaning {
+    /// `true` and `false`.
+    Truth,
+    /// Whole numbers divided by this power of ten: decimals, points in time.
+    Scaled(u32),
+    /// Whole numbers without a sign.
+    Unsigned,
+    /// Numbers in floating point, of any width.
+    Float,
+    /// Half precision in two bytes.
+    Half,
+    /// Points in time of 96 bits, as old programs write them.
+    Moment,
+    /// Decimals as bytes, the most significant one first.
+    Bytes(u32),
+    /// UTF-8 text.
+    Text,
+    /// Something that is no value: a list, or bytes without meaning.
+    Other(&'static str),
+}
+
+/// What a column of a file holds.
+pub fn meaning(column: &ColumnDescriptor) -> Meaning {
+    if column.max_rep_level() > 0 {
+        return Meaning::Other("lists");
+    }
+    let digits = |unit: TimeUnit| match unit {
+        TimeUnit::MILLIS => 3,
+        TimeUnit::MICROS => 6,
+        TimeUnit::NANOS => 9,
+    };
+    let scale = match (column.logical_type_ref(), column.converted_type()) {
+        (Some(LogicalType::Decimal(_)), _) | (None, ConvertedType::DECIMAL) => {
+            column.type_scale().unsigned_abs()
+        }
+        (Some(LogicalType::Timestamp(time) | LogicalType::Time(time)), _) => digits(time.unit),
+        (None, ConvertedType::TIMESTAMP_MILLIS | ConvertedType::TIME_MILLIS) => 3,
+        (None, ConvertedType::TIMESTAMP_MICROS | ConvertedType::TIME_MICROS) => 6,
+        _ => 0,
+    };
+    let unsigned = match (column.logical_type_ref(), column.converted_type()) {
+        (Some(LogicalType::Integer(integer)), _) => !integer.is_signed,
+        (_, converted) => matches!(
+            converted,
+            ConvertedType::UINT_8
+                | ConvertedType::UINT_16
+                | ConvertedType::UINT_32
+                | ConvertedType::UINT_64
+        ),
+    };
+    let decimal = matches!(column.logical_type_ref(), Some(LogicalType::Decimal(_)))
+        || column.converted_type() == ConvertedType::DECIMAL;
+    match column.physical_type() {
+        Type::BOOLEAN => Meaning::Truth,
+        Type::INT32 | Type::INT64 if unsigned => Meaning::Unsigned,
+        Type::INT32 | Type::INT64 => Meaning::Scaled(scale),
+        Type::INT96 => Meaning::Moment,
+        Type::FLOAT | Type::DOUBLE => Meaning::Float,
+        Type::BYTE_ARRAY | Type::FIXED_LEN_BYTE_ARRAY if decimal => Meaning::Bytes(scale),
+        Type::BYTE_ARRAY => Meaning::Text,
+        Type::FIXED_LEN_BYTE_ARRAY => match column.logical_type_ref() {
+            Some(LogicalType::Float16) => Meaning::Half,
+            _ => Meaning::Other("bytes"),
+        },
+    }
+}
+
+impl Meaning {
+    /// How a table reads it.
+    pub fn kind(self) -> Kind {
+        match self {
+            Meaning::Truth | Meaning::Text | Meaning::Other(_) => Kind::Words,
+            _ => Kind::Numbers,
+        }
+    }
+}
+
+/// A value.
+pub enum Cell {
+    Missing,
+    Number(Number),
+    Text(ByteArray),
+    Word(&'static str),
+}
+
+impl Cell {
+    pub fn raw(&self) -> Raw<'_> {
+        match self {
+            Cell::Missing => Raw::Missing,
+            Cell::Number(number) => Raw::Number(*number),
+            Cell::Text(text) => Raw::Text(text.data().trim_ascii()),
+            Cell::Word(word) => Raw::Text(word.as_bytes()),
+        }
+    }
+
+    fn whole(value: i64, decimals: u32) -> Cell {
+        let float = || Number::float(value as f64 / 10_f64.powi(decimals as i32));
+        Cell::Number(Number::decimal(value, decimals).unwrap_or_else(float))
+    }
+
+    /// NaN is a missing value; an infinite one is a word, since no column of numbers can hold it.
+    fn float(value: f64) -> Cell {
+        match value {
+            _ if value.is_nan() => Cell::Missing,
+            f64::INFINITY => Cell::Word("inf"),
+            f64::NEG_INFINITY => Cell::Word("-inf"),
+            _ => Cell::Number(Number::float(value)),
+        }
+    }
+
+    fn decimal(bytes: &[u8], decimals: u32) -> Cell {
+        // As many bytes as 38 digits need.
+        let negative = bytes.first().is_some_and(|byte| byte & 0x80 != 0);
+        let fill = if negative { 0xff } else { 0 };
+        let mut wide = [fill; 16];
+        let bytes = &bytes[bytes.len().saturating_sub(16)..];
+        wide[16 - bytes.len()..].copy_from_slice(bytes);
+        let value = i128::from_be_bytes(wide);
+        match i64::try_from(value) {
+            Ok(value) => Cell::whole(value, decimals),
+            Err(_) => Cell::float(format!("{value}e-{decimals}").parse().unwrap_or(f64::NAN)),
+        }
+    }
+}
+
+/// Reads the next `rows` values of a column into `cells`.
+///
+/// # Errors
+/// The file is damaged, or the column ends before.
+pub fn read(
+    reader: &mut ColumnReader,
+    meaning: Meaning,
+    max_level: i16,
+    rows: usize,
+    cells: &mut Vec<Cell>,
+) -> Result<()> {
+    let mut levels = Vec::new();
+    cells.clear();
+    macro_rules! values {
+        ($reader:expr, $type:ty, $cell:expr) => {{
+            let mut values: Vec<$type> = Vec::new();
+            let levels_given = (max_level > 0).then_some(&mut levels);
+            let (records, found, _) = $reader
+                .read_records(rows, levels_given, None, &mut values)
+                .map_err(|error| Error::new(error.to_string()))?;
+            if records != rows || (max_level == 0 && found != rows) {
+                bail!("{records} values are left of a row group that needs {rows}");
+            }
+            let cell: fn($type, Meaning) -> Cell = $cell;
+            let mut values = values.into_iter().map(|value| cell(value, meaning));
+            if max_level == 0 {
+                cells.extend(values);
+            } else {
+                for level in &levels {
+                    cells.push(match *level == max_level {
+                        true => values.next().unwrap_or(Cell::Missing),
+                        false => Cell::Missing,
+                    });
+                }
+            }
+        }};
+    }
+    match reader {
+        ColumnReader::BoolColumnReader(reader) => {
+            values!(reader, bool, |value, _| { Cell::Word(if value { "true" } else { "false" }) })
+        }
+        ColumnReader::Int32ColumnReader(reader) => values!(reader, i32, |value, meaning| {
+            match meaning {
+                Meaning::Unsigned => Cell::whole(i64::from(value.cast_unsigned()), 0),
+                Meaning::Scaled(decimals) => Cell::whole(i64::from(value), decimals),
+                _ => Cell::whole(i64::from(value), 0),
+            }
+        }),
+        ColumnReader::Int64ColumnReader(reader) => values!(reader, i64, |value, meaning| {
+            match meaning {
+                Meaning::Unsigned if value < 0 => Cell::float(value.cast_unsigned() as f64),
+                Meaning::Scaled(decimals) => Cell::whole(value, decimals),
+                _ => Cell::whole(value, 0),
+            }
+        }),
+        ColumnReader::Int96ColumnReader(reader) => {
+            values!(reader, Int96, |value, _| Cell::whole(value.to_nanos(), 9));
+        }
+        ColumnReader::FloatColumnReader(reader) => {
+            values!(reader, f32, |value, _| Cell::float(f64::from(value)));
+        }
+        ColumnReader::DoubleColumnReader(reader) => {
+            values!(reader, f64, |value, _| Cell::float(value));
+        }
+        ColumnReader::ByteArrayColumnReader(reader) => {
+            values!(reader, ByteArray, |value, meaning| match meaning {
+                Meaning::Bytes(decimals) => Cell::decimal(value.data(), decimals),
+                _ => Cell::Text(value),
+            });
+        }
+        ColumnReader::FixedLenByteArrayColumnReader(reader) => {
+            values!(reader, FixedLenByteArray, |value, meaning| match meaning {
+                Meaning::Half => match *value.data() {
+                    [low, high] => Cell::float(f64::from(half::f16::from_le_bytes([low, high]))),
+                    _ => Cell::Missing,
+                },
+                Meaning::Bytes(decimals) => Cell::decimal(value.data(), decimals),
+                _ => Cell::Missing,
+            });
+        }
+    }
+    Ok(())
+}

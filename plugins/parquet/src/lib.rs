@@ -1,0 +1,127 @@
+#![doc = include_str!("../README.md")]
+
+mod column;
+mod file;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use file::File;
+use fluxbay_plugin::prelude::*;
+use fluxbay_table::{Missing, NumberFormat, OnBadRow, Settings, Table, Task};
+
+config! {
+    /// The file and its columns.
+    pub struct Config {
+        /// Parquet file, or a folder of `.parquet` files with the same columns, which are read in the
+        /// order of their names; relative to the run file.
+        path: PathBuf,
+        /// File or folder with the same columns for validation; without it the loader divides `path`.
+        validation_path: Option<PathBuf> = null,
+        /// Column to predict: its name, or its number from 0.
+        target: String,
+        /// Kind of the target.
+        task: Task = "auto",
+        /// Columns to predict from, by name or number; by default all but the target. A field of a
+        /// structure is `structure.field`.
+        columns: Option<Vec<String>> = null,
+        /// Columns left out of the default.
+        ignore: Vec<String> = [],
+        /// Columns that hold names of categories, even if these are numbers.
+        categorical: Vec<String> = [],
+        /// What is done where a value is missing: null, or NaN.
+        missing: Missing = "error",
+        /// Texts that mean that a value is missing, too.
+        missing_values: Vec<String> = [],
+        /// What is done with a row that cannot be read.
+        on_bad_row: OnBadRow = "error",
+        /// Whether numbers are scaled to mean 0 and standard deviation 1 of the training rows.
+        standardize: bool = true,
+        /// Whether a number that is predicted is scaled to mean 0 and standard deviation 1 of the
+        /// training rows, too. Losses and metrics are then in standard deviations.
+        standardize_target: bool = false,
+    }
+}
+
+/// The data set `parquet`.
+pub struct Parquet {
+    table: Table,
+}
+
+impl Component for Parquet {
+    type Config = Config;
+
+    fn new(mut config: Config, setup: &mut Setup) -> Result<Self> {
+        config.path = setup.resolve_path(&config.path)?;
+        if let Some(path) = &mut config.validation_path {
+            *path = setup.resolve_path(&*path)?;
+        }
+        let mut parquet = Parquet::with(config);
+        parquet.table.run_dir = setup.run_dir()?;
+        Ok(parquet)
+    }
+}
+
+impl Parquet {
+    fn with(config: Config) -> Parquet {
+        Parquet {
+            table: Table::new(Settings {
+                path: config.path,
+                validation_path: config.validation_path,
+                target: config.target,
+                task: config.task,
+                columns: config.columns,
+                ignore: config.ignore,
+                categorical: config.categorical,
+                missing: config.missing,
+                missing_values: config.missing_values,
+                on_bad_row: config.on_bad_row,
+                standardize: config.standardize,
+                standardize_target: config.standardize_target,
+                format: NumberFormat::PLAIN,
+            }),
+        }
+    }
+}
+
+impl Dataset for Parquet {
+    fn learnt(&self) -> Result<Vec<u8>> {
+        self.table.learnt()
+    }
+
+    fn restore(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
+        self.table.restore(bytes)
+    }
+
+    fn open(&mut self) -> Result<()> {
+        self.table.open(&|path: &Path| Ok(Box::new(File::open(path)?)))
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        self.table.fields()
+    }
+
+    fn splits(&self) -> Vec<Split> {
+        self.table.splits()
+    }
+
+    fn prepare(&mut self, split: usize, indices: &[u64]) -> Result<()> {
+        self.table.prepare(split, indices);
+        Ok(())
+    }
+
+    fn fill(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {
+        self.table.fill(split, indices, buffers)
+    }
+}
+
+plugin! {
+    summary: "Parquet files as data.",
+    dataset "parquet" => Parquet {
+        summary: "Rows of Parquet files: numbers are standardised, categories are one-hot encoded, one column is the target.",
+        details: "The settings are those of csv, and the same table gives the same batches. Only the columns that are used are read, row group by row group. Dates become days and points in time seconds since 1970. Means, deviations and replacements for missing values are computed from the training rows only.",
+        learns: true,
+        example: "[data]\ncomponent = \"parquet\"\npath = \"penguins.parquet\"\ntarget = \"species\"\nmissing = \"fill\"\n",
+    },
+}

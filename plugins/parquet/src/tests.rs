@@ -1,0 +1,126 @@
+use fluxbay_table::Value;
+
+use super::*;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
+}
+
+fn opened(path: &Path, more: &str) -> Result<Parquet> {
+    let json = format!(r#"{{"path": {path:?}, "target": "y"{more}}}"#);
+    let config = <Config as fluxbay_plugin::Config>::from_json(&json).unwrap();
+    let mut parquet = Parquet::with(config);
+    parquet.open()?;
+    Ok(parquet)
+}
+
+fn column(name: &str) -> Vec<Value> {
+    let more = format!(r#", "columns": ["{name}"], "missing": "fill""#);
+    let parquet = opened(&folder().join("types.parquet"), &more)
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    let part = &parquet.table.parts[0];
+    assert_eq!(part.rows(), 3, "{name}");
+    (0..3).map(|row| part.slots[0].value(part.row(row))).collect()
+}
+
+#[test]
+fn values_of_every_type_are_read_and_nulls_are_missing() {
+    use Value::{Category, Missing, Number};
+    let moment = Number(1_000_000_000.25);
+    for (name, first, last) in [
+        ("int8", Number(-1.0), Number(2.0)),
+        ("uint32", Number(4_294_967_295.0), Number(2.0)),
+        ("uint64", Number(18_446_744_073_709_551_615.0), Number(2.0)),
+        ("float16", Number(0.5), Number(-2.0)),
+        ("float", Number(0.5), Number(-2.0)),
+        ("double", Number(0.1), Missing),
+        ("decimal", Number(-12.34), Number(5.0)),
+        ("wide", Number(-12_345_678_901_234_567_890.5), Number(0.5)),
+        ("date", Number(10.0), Number(-1.0)),
+        ("seconds", moment, moment),
+        ("micros", moment, moment),
+        ("nanos", moment, moment),
+        ("time", Number(3600.5), Number(7200.0)),
+        ("truth", Category(1), Category(0)),
+        ("text", Category(1), Category(0)),
+        ("dictionary", Category(1), Category(0)),
+        ("structure.inner", Number(7.0), Number(8.0)),
+    ] {
+        assert_eq!(column(name), [first, Missing, last], "{name}");
+    }
+}
+
+#[test]
+fn every_codec_is_read() {
+    let files = ["none", "snappy", "gzip", "zstd", "lz4"];
+    for file in files {
+        let path = folder().join(format!("{file}.parquet"));
+        let parquet = opened(&path, r#", "missing": "drop""#).unwrap();
+        assert_eq!(parquet.splits(), [Split::new("all", 1)], "{file}");
+        // A number and two categories, of which one is in a row that is left out.
+        assert_eq!(parquet.fields()[0].shape, [3], "{file}");
+    }
+}
+
+#[test]
+fn the_files_of_a_folder_follow_one_another() {
+    let dir = tempfile::tempdir().unwrap();
+    for (from, to) in [("zstd", "b"), ("none", "a")] {
+        let to = dir.path().join(format!("{to}.parquet"));
+        std::fs::copy(folder().join(format!("{from}.parquet")), to).unwrap();
+    }
+    let parquet = opened(dir.path(), r#", "missing": "fill""#).unwrap();
+    assert_eq!(parquet.splits(), [Split::new("all", 6)]);
+    std::fs::copy(folder().join("penguins.parquet"), dir.path().join("c.parquet")).unwrap();
+    let refused = opened(dir.path(), "").err().unwrap();
+    assert!(refused.message().contains("has columns species, island"), "{refused}");
+    let empty = tempfile::tempdir().unwrap();
+    let refused = opened(empty.path(), "").err().unwrap();
+    assert!(refused.message().contains("no .parquet files"), "{refused}");
+}
+
+#[test]
+fn problems_name_the_file_the_row_and_what_to_do() {
+    let path = folder().join("types.parquet");
+    for (more, words) in [
+        (r#", "columns": ["int8"]"#, "types.parquet:2: column `int8` has no value (null)"),
+        (r#", "columns": ["list.list.element"]"#, "holds lists, which cannot be read"),
+        (r#", "columns": ["none"]"#, "columns names column `none`, the file has: int8"),
+    ] {
+        let found = opened(&path, more).err().expect(more).message().to_owned();
+        assert!(found.contains(words), "{more}: {found}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    let damaged = dir.path().join("damaged.parquet");
+    for share in 0..20 {
+        std::fs::write(&damaged, &whole[..whole.len() * share / 20]).unwrap();
+        let refused = opened(&damaged, "").err().unwrap();
+        assert!(refused.message().contains("damaged.parquet: "), "{refused}");
+    }
+}
+
+#[test]
+fn whole_numbers_are_classes_and_categories_where_asked_for() {
+    let penguins = |more: &str| {
+        let json = format!(
+            r#"{{"path": {:?}, "target": "species", "missing": "fill"{more}}}"#,
+            folder().join("penguins.parquet")
+        );
+        let mut parquet =
+            Parquet::with(<Config as fluxbay_plugin::Config>::from_json(&json).unwrap());
+        parquet.open().unwrap();
+        parquet
+    };
+    let all = penguins("");
+    assert_eq!(all.splits(), [Split::new("all", 344)]);
+    // Three islands, four measurements, two sexes, the year.
+    assert_eq!(all.fields(), [Field::new("xs", DType::F32, &[10]), Field::labels("ys", 3)]);
+    let years = penguins(r#", "categorical": ["year"]"#);
+    assert_eq!(years.fields()[0].shape, [12]);
+    let json = penguins("").learnt().unwrap();
+    let mut again = penguins("");
+    again.restore(1, &json).unwrap();
+    again.open().unwrap();
+    assert_eq!(again.fields(), all.fields());
+}
