@@ -1,6 +1,6 @@
 //! Models.
 
-use crate::{Component, Error, Params, Result, Tensor, dataset::DataSpec};
+use crate::{Component, Error, Names, Params, Result, Tensor, dataset::DataSpec};
 
 /// Layers over parameters that the host keeps, trains and saves. `[training thread]`
 ///
@@ -58,5 +58,15 @@ pub trait Model: Component {
             [xs] => Ok(vec![self.forward(network, xs)?]),
             _ => Err(Error::new(format!("this model takes one input, not {}", inputs.len()))),
         }
+    }
+
+    /// Where published weights come from and how their names become those of this model's parameters;
+    /// none for a model of no published family. The host asks once, after the model is built: a new
+    /// run starts from the weights, and the trained weights are written under the published names.
+    ///
+    /// # Errors
+    /// The run does not start.
+    fn names(&self) -> Result<Option<Names>> {
+        Ok(None)
     }
 }

@@ -26,6 +26,7 @@ mod pool;
 mod random;
 mod slots;
 mod tape;
+pub mod timeline;
 mod trace;
 mod value;
 

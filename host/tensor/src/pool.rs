@@ -239,9 +239,11 @@ fn work(shared: &Shared, me: usize) {
         // the task is alive.
         let task = unsafe { (*shared.task.get()).map(|task| &*task) };
         if let Some(task) = task {
+            let begin = crate::timeline::begin();
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 take_tasks(shared, task, me, last_job)
             }));
+            crate::timeline::end(begin, "kernel", crate::timeline::Name::Text("kernel"));
             if outcome.is_err() {
                 shared.panicked.store(true, Ordering::Relaxed);
             }

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::anomaly::Computed;
 use super::context::Context;
 use super::error::{Result, TensorError};
+use super::timeline;
 use super::value::Value;
 
 /// Where a value's gradient goes.
@@ -185,7 +186,9 @@ impl Tape {
                     .zip(&node.shapes)
                     .all(|(g, s)| g.as_ref().is_none_or(|g| g.shape() == s))
             );
+            let begin = timeline::begin();
             let results = backward(context, Gradients { outputs, wants: &wants })?;
+            timeline::end(begin, "gradient", timeline::Name::Text(node.operation));
             if context.detection.is_some() {
                 self.read_gradients(context, index, &node.inputs, node.operation, &results)?;
             }

@@ -1,7 +1,7 @@
-//! Multi-head self-attention.
+//! Multi-head attention.
 
 use super::{Linear, Module, Params, linear};
-use crate::{Error, Result, Tensor, abi::operation::op};
+use crate::{Attention, Error, Result, Tensor, abi::operation::op};
 
 /// Multi-head self-attention over `[batch, time, width]` (Vaswani et al. 2017, arXiv:1706.03762).
 #[derive(Debug)]
@@ -44,4 +44,47 @@ impl Module for SelfAttention {
         )?;
         self.projection.forward(&mixed)
     }
+}
+
+/// Attention of projected queries `[batch, queries, heads width]` to projected keys and values
+/// `[batch, keys, groups width]`: `[batch, queries, heads width]`. Has no parameters: models project
+/// with layers of their own names.
+///
+/// # Errors
+/// If the sizes do not fit together.
+pub fn attend(
+    [queries, keys, values]: [&Tensor; 3],
+    [heads, groups]: [usize; 2],
+    options: &Attention<'_>,
+) -> Result<Tensor> {
+    let (queries, keys, values) =
+        (split_heads(queries, heads)?, split_heads(keys, groups)?, split_heads(values, groups)?);
+    merge_heads(&queries.attention(&keys, &values, options)?)
+}
+
+/// `[batch, time, heads width]` as `[batch, heads, time, width]`.
+///
+/// # Errors
+/// If the last dimension cannot be divided into heads.
+pub fn split_heads(xs: &Tensor, heads: usize) -> Result<Tensor> {
+    let (&[batch, time, channels], true) = (&xs.dims()?[..], heads > 0) else {
+        return Err(Error::new(format!("{:?} cannot be divided into {heads} heads", xs.dims()?)));
+    };
+    if !channels.is_multiple_of(heads) {
+        return Err(Error::new(format!(
+            "{channels} channels cannot be divided into {heads} heads"
+        )));
+    }
+    xs.reshape((batch, time, heads, channels / heads))?.transpose(1, 2)
+}
+
+/// `[batch, heads, time, width]` as `[batch, time, heads width]`.
+///
+/// # Errors
+/// If it has not four dimensions.
+pub fn merge_heads(xs: &Tensor) -> Result<Tensor> {
+    let &[batch, heads, time, width] = &xs.dims()?[..] else {
+        return Err(Error::new(format!("{:?} is not [batch, heads, time, width]", xs.dims()?)));
+    };
+    xs.transpose(1, 2)?.contiguous()?.reshape((batch, time, heads * width))
 }

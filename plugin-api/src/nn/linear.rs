@@ -1,6 +1,6 @@
 //! Fully connected layers.
 
-use super::{Activation, Init, Module, Params};
+use super::{Activation, Init, Module, Params, lora::Adapter};
 use crate::{Result, Tensor, abi::operation::op};
 
 /// `act(x w^T + b)`: `[.., in]` becomes `[.., out]`.
@@ -9,6 +9,8 @@ pub struct Linear {
     weight: Tensor,
     bias: Option<Tensor>,
     activation: Activation,
+    /// Added before the activation.
+    adapter: Option<Adapter>,
 }
 
 /// A fully connected layer. Parameters `weight` `[out, in]` and `bias` `[out]`, both uniform within
@@ -32,13 +34,14 @@ pub fn linear_no_bias(inputs: usize, outputs: usize, params: Params) -> Result<L
         weight: params.get((outputs, inputs), "weight", first)?,
         bias: None,
         activation: Activation::None,
+        adapter: params.adapter([inputs, outputs])?,
     })
 }
 
 impl Linear {
     /// A layer over existing tensors: `weight` `[out, in]`, `bias` `[out]`.
     pub fn new(weight: Tensor, bias: Option<Tensor>) -> Linear {
-        Linear { weight, bias, activation: Activation::None }
+        Linear { weight, bias, activation: Activation::None, adapter: None }
     }
 
     /// With an activation in the same pass.
@@ -62,11 +65,14 @@ impl Linear {
     /// # Errors
     /// If the sizes do not fit.
     pub fn forward_flat(&self, xs: &Tensor) -> Result<Tensor> {
-        self.run(op::FLAT_LINEAR, xs)
+        match &self.adapter {
+            Some(_) => self.forward(&xs.flatten_from(1)?),
+            None => self.run(op::FLAT_LINEAR, xs, self.activation),
+        }
     }
 
-    fn run(&self, operation: u32, xs: &Tensor) -> Result<Tensor> {
-        let ints = [self.activation.code()];
+    fn run(&self, operation: u32, xs: &Tensor, activation: Activation) -> Result<Tensor> {
+        let ints = [activation.code()];
         match &self.bias {
             Some(bias) => Tensor::apply(operation, &[xs, &self.weight, bias], &ints, &[]),
             None => Tensor::apply(operation, &[xs, &self.weight], &ints, &[]),
@@ -76,6 +82,12 @@ impl Linear {
 
 impl Module for Linear {
     fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        self.run(op::LINEAR, xs)
+        match &self.adapter {
+            None => self.run(op::LINEAR, xs, self.activation),
+            Some(adapter) => {
+                let sum = self.run(op::LINEAR, xs, Activation::None)?.add(&adapter.forward(xs)?)?;
+                self.activation.forward(&sum)
+            }
+        }
     }
 }

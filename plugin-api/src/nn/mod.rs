@@ -24,12 +24,15 @@ mod conv;
 mod dropout;
 mod embedding;
 mod linear;
+mod lora;
 mod norm;
 mod params;
+mod recurrent;
+mod rotary;
 mod sequential;
 
 pub use activation::Activation;
-pub use attention::{SelfAttention, self_attention};
+pub use attention::{SelfAttention, attend, merge_heads, self_attention, split_heads};
 pub use conv::{
     Conv1d, Conv2d, ConvConfig, ConvTranspose2d, Pool, Pool2d, conv_transpose2d, conv1d, conv2d,
     pool2d,
@@ -37,10 +40,14 @@ pub use conv::{
 pub use dropout::{Dropout, dropout};
 pub use embedding::{Embedding, embedding};
 pub use linear::{Linear, linear, linear_no_bias};
+pub use lora::Lora;
 pub use norm::{
     BatchNorm, GroupNorm, LayerNorm, RmsNorm, batch_norm, group_norm, layer_norm, rms_norm,
+    rms_norm_offset,
 };
 pub use params::{Init, Params};
+pub use recurrent::{Gru, Lstm, gru, lstm};
+pub use rotary::{RotaryEmbedding, RotaryScaling, rotary};
 pub use sequential::{Sequential, seq};
 
 use crate::{Result, Tensor};

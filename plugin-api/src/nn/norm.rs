@@ -35,6 +35,7 @@ impl Module for LayerNorm {
 pub struct RmsNorm {
     weight: Tensor,
     epsilon: f64,
+    offset: f64,
 }
 
 /// Root-mean-square normalisation. Parameter `weight` `[width]`.
@@ -42,12 +43,26 @@ pub struct RmsNorm {
 /// # Errors
 /// Outside [`Model::build`](crate::Model::build), or if the model has a parameter of that path already.
 pub fn rms_norm(width: usize, epsilon: f64, params: Params) -> Result<RmsNorm> {
-    Ok(RmsNorm { weight: params.get(width, "weight", Init::ONES)?, epsilon })
+    rms_norm_offset(width, epsilon, 0.0, params)
+}
+
+/// Root-mean-square normalisation that multiplies by `weight + offset`. Parameter `weight`
+/// `[width]`, `1 - offset` at first.
+///
+/// # Errors
+/// Outside [`Model::build`](crate::Model::build), or if the model has a parameter of that path already.
+pub fn rms_norm_offset(width: usize, epsilon: f64, offset: f64, params: Params) -> Result<RmsNorm> {
+    let weight = params.get(width, "weight", Init::Const(1.0 - offset))?;
+    Ok(RmsNorm { weight, epsilon, offset })
 }
 
 impl Module for RmsNorm {
     fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        Tensor::apply(op::RMS_NORM, &[xs, &self.weight], &[], &[self.epsilon])
+        if self.offset == 0.0 {
+            return Tensor::apply(op::RMS_NORM, &[xs, &self.weight], &[], &[self.epsilon]);
+        }
+        let weight = self.weight.affine(1.0, self.offset)?;
+        Tensor::apply(op::RMS_NORM, &[xs, &weight], &[], &[self.epsilon])
     }
 }
 

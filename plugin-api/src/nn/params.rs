@@ -1,5 +1,8 @@
 //! Where a model's parameters come from.
 
+use std::rc::Rc;
+
+use super::lora::{Adapter, Adapters, Lora};
 use crate::{
     Result, Tensor,
     abi::tensor::{InitRaw, init},
@@ -65,16 +68,44 @@ impl Init {
 #[derive(Clone, Debug)]
 pub struct Params {
     prefix: String,
+    adapters: Option<Rc<Adapters>>,
 }
 
 impl Params {
     pub(crate) fn root() -> Params {
-        Params { prefix: String::new() }
+        Params { prefix: String::new(), adapters: None }
     }
 
     /// Parameters below `name`: `params.pp("encoder").pp(0)` is `encoder.0`.
     pub fn pp(&self, name: impl std::fmt::Display) -> Params {
-        Params { prefix: self.path(&name.to_string()) }
+        Params { prefix: self.path(&name.to_string()), adapters: self.adapters.clone() }
+    }
+
+    /// With low-rank adapters: linear layers that `lora` names get one, and of all other parameters
+    /// only those that it names are trained. Without `lora` as before.
+    pub fn with_lora(&self, lora: Option<&Lora>) -> Params {
+        Params { prefix: self.prefix.clone(), adapters: lora.map(Adapters::new) }
+    }
+
+    /// Checks that each layer that the adapters are for was made. Call it when all layers are.
+    ///
+    /// # Errors
+    /// For a name in `lora.targets` that no linear layer has.
+    pub fn check_lora(&self) -> Result<()> {
+        self.adapters.as_ref().map_or(Ok(()), |adapters| adapters.check())
+    }
+
+    /// The adapter of a linear layer at this path, if it has one.
+    pub(crate) fn adapter(&self, sizes: [usize; 2]) -> Result<Option<Adapter>> {
+        match &self.adapters {
+            Some(adapters) => adapters.of(&self.prefix, sizes, self),
+            None => Ok(None),
+        }
+    }
+
+    /// Creates a parameter that is trained whether or not there are adapters.
+    pub(crate) fn own(&self, shape: impl Shape, name: &str, init: Init) -> Result<Tensor> {
+        Params { prefix: self.prefix.clone(), adapters: None }.get(shape, name, init)
     }
 
     /// Creates the trainable parameter `name`.
@@ -100,7 +131,10 @@ impl Params {
             Init::Normal { mean, std } => (init::NORMAL, mean, std),
         };
         let shape: Vec<u64> = shape.sizes().iter().map(|size| *size as u64).collect();
-        let handle = calls::parameter(&self.path(name), &shape, &InitRaw { kind, buffer, a, b })?;
+        let path = self.path(name);
+        let frozen = self.adapters.as_ref().is_some_and(|adapters| !adapters.trains(&path));
+        let buffer = if frozen { 1 } else { buffer };
+        let handle = calls::parameter(&path, &shape, &InitRaw { kind, buffer, a, b })?;
         Ok(Tensor::from_handle(handle))
     }
 

@@ -8,7 +8,7 @@ mod ops;
 mod shape;
 
 pub use dtype::{DType, Element};
-pub use ops::CrossEntropy;
+pub use ops::{Attention, CrossEntropy, Resize};
 pub use shape::{Dims, Shape};
 
 use std::marker::PhantomData;

@@ -1,10 +1,12 @@
 #![doc = include_str!("../README.md")]
 
+mod bag;
 mod cnn;
 mod gpt;
 mod mlp;
 mod sequential;
 
+use bag::Bag;
 use cnn::Cnn;
 use fluxbay_plugin::prelude::*;
 use gpt::Gpt;
@@ -12,7 +14,7 @@ use mlp::Mlp;
 use sequential::Sequential;
 
 plugin! {
-    summary: "The standard models: mlp, cnn, sequential, gpt.",
+    summary: "The standard models: mlp, cnn, sequential, gpt, bag-of-embeddings.",
     model "mlp" => Mlp {
         summary: "Fully connected layers with an activation between them.",
         details: "Inputs of any shape are flattened. The last layer has one output per class, or per value of the target.",
@@ -32,5 +34,10 @@ plugin! {
         summary: "A causal transformer that predicts the next token.",
         details: "Inputs are token ids [time]; the predictions are logits [time, vocabulary].",
         example: "[model]\ncomponent = \"gpt\"\nlayers = 4\nwidth = 128\nheads = 4\n",
+    },
+    model "bag-of-embeddings" => Bag {
+        summary: "The mean of the tokens' embeddings, then fully connected layers: a fast classifier of texts.",
+        details: "Inputs are token ids [time]; padding is left out of the mean. The last layer has one output per class, or per value of the target.",
+        example: "[model]\ncomponent = \"bag-of-embeddings\"\nwidth = 64\nhidden = [64]\ndropout = 0.1\n",
     },
 }

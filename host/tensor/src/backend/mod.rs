@@ -26,7 +26,8 @@ mod reduction;
 mod softmax;
 mod storage;
 
-pub use attention::{Attention, Heads};
+pub use attention::{Attention, Dropped, Heads, Reach, Rotation};
+pub(crate) use attention::{composed_attend, composed_attend_gradient};
 pub use convolution::{Convolution, Geometry};
 pub use elementwise::Elementwise;
 pub use function::{Activation, Function, Kept, Needs, Pair, PairLoss};

@@ -57,7 +57,7 @@ pub struct Engine {
     watched: u32,
     returned: Vec<CpuStorage>,
     /// The operations applied since a trace began.
-    trace: Option<Box<Vec<Traced>>>,
+    trace: Option<Vec<Traced>>,
 }
 
 /// Most buffers that are kept for [`Engine::take_returned`]; others are freed.
@@ -157,12 +157,12 @@ impl Engine {
 
     /// Begins to record the operations that are applied.
     pub fn begin_trace(&mut self) {
-        self.trace = Some(Box::default());
+        self.trace = Some(Vec::new());
     }
 
     /// Ends the recording, and returns the operations in their order; none if there was no recording.
     pub fn end_trace(&mut self) -> Vec<Traced> {
-        self.trace.take().map_or_else(Vec::new, |trace| *trace)
+        self.trace.take().unwrap_or_default()
     }
 
     /// Threads that kernels compute on.

@@ -24,6 +24,7 @@ mod normalization;
 mod optimizer;
 mod product;
 mod reduction;
+mod resampling;
 mod rows;
 mod shape;
 mod softmax;
@@ -363,6 +364,7 @@ fn native(context: &mut Context, call: &Call) -> Result<Produced> {
         op::LINEAR | op::FLAT_LINEAR => product::linear(context, call),
         op::RESHAPE..op::INDEX_SELECT => shape::apply(context, call),
         op::INDEX_SELECT..op::CONV1D => indexing::apply(context, call),
+        op::RESIZE2D | op::ADAPTIVE_AVG_POOL2D => resampling::apply(context, call),
         op::CONV1D..op::SOFTMAX => convolution::apply(context, call),
         op::SOFTMAX | op::LOG_SOFTMAX => softmax::apply(context, call),
         op::CROSS_ENTROPY => loss::cross_entropy(context, call),
@@ -371,6 +373,8 @@ fn native(context: &mut Context, call: &Call) -> Result<Produced> {
         op::WEIGHTED_BCE_WITH_LOGITS => loss::weighted_logit_entropy(context, call),
         op::LAYER_NORM..=op::DROPOUT => normalization::apply(context, call),
         op::ATTENTION => attention::apply(context, call),
+        op::SCALED_ATTENTION => attention::scaled(context, call),
+        op::ROTARY => attention::rotary(context, call),
         op::TO_DTYPE..op::GLOBAL_NORM => creation::apply(context, call),
         op::GLOBAL_NORM..op::SGD_UPDATE => statistics::apply(context, call),
         op::SGD_UPDATE.. => optimizer::apply(context, call),

@@ -418,6 +418,50 @@ fn case(code: u32, dice: &mut Dice) -> Option<Case> {
             let shape = [dice.pick(1, 2), [1, 3, 5, 67][dice.pick(0, 3)], 3 * heads * width];
             of(vec![real(dice, &shape)], &[heads as i64, dice.pick(0, 1) as i64], &[])
         }
+        op::SCALED_ATTENTION => {
+            let (batch, groups, shared) = (dice.pick(1, 2), dice.pick(1, 2), dice.pick(1, 2));
+            let (width, heads) = (dice.pick(1, 3), groups * shared);
+            let keys = [2, 5, 70][dice.pick(0, 2)];
+            let queries = [1, keys, keys.min(66)][dice.pick(0, 2)];
+            let shape = [batch, groups, keys, width];
+            let mut all = vec![real(dice, &[batch, heads, queries, width])];
+            all.extend([real(dice, &shape), real(dice, &shape)]);
+            if dice.unit() < 0.5 {
+                let bias = stretching(dice, &[batch, heads, queries, keys]);
+                all.push(real(dice, &bias));
+            }
+            if dice.unit() < 0.5 {
+                all.push(indices(dice, &[batch], keys + 1));
+            }
+            let causal = dice.pick(0, 1) as i64;
+            let window = [0, 2, 40][dice.pick(0, 2)];
+            let dropout = if dice.unit() < 0.7 { 0.0 } else { 0.3 };
+            of(all, &[causal, window], &[dice.within(0.2, 1.2), dropout])
+        }
+        op::ROTARY => {
+            let (batch, time, half) = (dice.pick(1, 2), dice.pick(1, 4), dice.pick(1, 3));
+            let own = dice.unit() < 0.5;
+            let table = if own { vec![batch, time, half] } else { vec![time, half] };
+            let angles: Vec<f64> = (0..count(&table)).map(|_| dice.within(-3.0, 3.0)).collect();
+            let of_angles = |f: fn(f64) -> f64| {
+                Input::Constant(table.clone(), angles.iter().map(|&angle| f(angle)).collect())
+            };
+            let (cosines, sines) = (of_angles(f64::cos), of_angles(f64::sin));
+            let x = real(dice, &[batch, 2, time, 2 * half]);
+            of(vec![x, cosines, sines], &[dice.pick(0, 1) as i64], &[])
+        }
+        op::RESIZE2D => {
+            let antialias = dice.pick(0, 1) as i64;
+            let corners = if antialias == 1 { 0 } else { dice.pick(0, 1) as i64 };
+            let (height, width) = (dice.pick(1, 7) as i64, dice.pick(1, 7) as i64);
+            let method = dice.pick(0, 1) as i64;
+            let x = real(dice, &[1, 2, 4, 5]);
+            of(vec![x], &[height, width, method, antialias, corners], &[])
+        }
+        op::ADAPTIVE_AVG_POOL2D => {
+            let (height, width) = (dice.pick(1, 6) as i64, dice.pick(1, 6) as i64);
+            of(vec![real(dice, &[2, 1, 4, 5])], &[height, width], &[])
+        }
         op::TO_DTYPE => of(
             vec![real(dice, &[2, 3])],
             &[i64::from(fluxbay_plugin::abi::handle::dtype::F64)],

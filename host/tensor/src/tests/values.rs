@@ -211,6 +211,128 @@ fn attention_agrees_with_its_parts() {
     }
 }
 
+fn scaled_attention_of_equal_sizes_is_attention_on_packed_inputs() {
+    for (time, causal) in [(5, 1), (70, 0), (130, 1)] {
+        let mut engine = single(0);
+        let (batch, heads, width) = (2, 3, 4);
+        let channels = heads * width;
+        let qkv = random(&mut engine, "qkv", &[batch, time, 3 * channels]);
+        let packed = engine.apply1(op::ATTENTION, &[qkv], &[heads as i64, causal], &[]).unwrap();
+        let expected = engine.value(packed).unwrap();
+        let part = |engine: &mut Engine, which: usize| {
+            let start = (which * channels) as i64;
+            let part = engine.apply1(op::NARROW, &[qkv], &[2, start, channels as i64], &[]);
+            let sizes = [batch as i64, time as i64, heads as i64, width as i64];
+            let part = engine.apply1(op::RESHAPE, &[part.unwrap()], &sizes, &[]).unwrap();
+            engine.apply1(op::TRANSPOSE, &[part], &[1, 2], &[]).unwrap()
+        };
+        let parts = [0, 1, 2].map(|which| part(&mut engine, which));
+        let ours = engine.apply1(op::SCALED_ATTENTION, &parts, &[causal], &[]).unwrap();
+        let ours = engine.apply1(op::TRANSPOSE, &[ours], &[1, 2], &[]).unwrap();
+        let sizes = [batch as i64, time as i64, channels as i64];
+        let ours = engine.apply1(op::RESHAPE, &[ours], &sizes, &[]).unwrap();
+        close(&engine, ours, &expected, 1e-5);
+    }
+}
+
+fn scaled_attention_sees_what_its_lengths_window_and_bias_leave() {
+    let mut engine = double(0);
+    // One head of width 1 whose scores are 0: the result is the mean of the values seen.
+    let ones =
+        |engine: &mut Engine, count: usize| f64s(engine, &[2, 1, count, 1], &vec![0.0; 2 * count]);
+    let (q, k) = (ones(&mut engine, 3), ones(&mut engine, 4));
+    let values: Vec<f64> = (1..=8).map(f64::from).collect();
+    let v = f64s(&mut engine, &[2, 1, 4, 1], &values);
+    let lengths = u32s(&mut engine, &[2], &[4, 1]);
+    let rounded = |values: Vec<f64>| -> Vec<f64> {
+        values.into_iter().map(|x| (x * 1e9).round() / 1e9).collect()
+    };
+    let mut mean = |inputs: &[Handle], ints: &[i64]| {
+        let out = engine.apply1(op::SCALED_ATTENTION, inputs, ints, &[]).unwrap();
+        rounded(engine.read_f64(out).unwrap())
+    };
+    // The three queries are the last of four places.
+    assert_eq!(mean(&[q, k, v], &[1]), [1.5, 2.0, 2.5, 5.5, 6.0, 6.5]);
+    assert_eq!(mean(&[q, k, v, lengths], &[]), [2.5, 2.5, 2.5, 5.0, 5.0, 5.0]);
+    assert_eq!(mean(&[q, k, v], &[0, 2]), [2.0, 3.0, 3.5, 6.0, 7.0, 7.5]);
+    assert_eq!(mean(&[q, k, v, lengths], &[1, 2]), [1.5, 2.5, 3.5, 5.0, 0.0, 0.0]);
+    let hidden = [0.0, f64::NEG_INFINITY, 0.0, f64::NEG_INFINITY];
+    let bias = f64s(&mut engine, &[1, 4], &hidden);
+    let out = engine.apply1(op::SCALED_ATTENTION, &[q, k, v, bias], &[], &[]).unwrap();
+    assert_eq!(rounded(engine.read_f64(out).unwrap()), [2.0, 2.0, 2.0, 6.0, 6.0, 6.0]);
+    let long = u32s(&mut engine, &[2], &[4, 5]);
+    for (inputs, words) in [
+        (&[q, k, v, long][..], "a length is 5"),
+        (&[q, k, v, lengths, bias], "one too many"),
+        (&[q, v, lengths], "takes q [b, h, n, d]"),
+        (&[q, k, v, k], "does not broadcast"),
+    ] {
+        let refused = engine.apply1(op::SCALED_ATTENTION, inputs, &[], &[]).unwrap_err();
+        assert!(refused.to_string().contains(words), "{refused}");
+    }
+}
+
+fn rotary_rotates_pairs_by_their_angles() {
+    let mut engine = double(0);
+    let x = f64s(&mut engine, &[1, 1, 2, 4], &[1.0, 2.0, 3.0, 4.0, 1.0, 2.0, 3.0, 4.0]);
+    let cosines = f64s(&mut engine, &[2, 2], &[1.0, 1.0, 0.0, 0.6]);
+    let sines = f64s(&mut engine, &[2, 2], &[0.0, 0.0, 1.0, 0.8]);
+    let mut rotated = |ints: &[i64]| {
+        let out = engine.apply1(op::ROTARY, &[x, cosines, sines], ints, &[]).unwrap();
+        engine.read_f64(out).unwrap()
+    };
+    let near = |ours: Vec<f64>, theirs: [f64; 8]| {
+        ours.iter().zip(theirs).for_each(|(a, b)| assert!((a - b).abs() < 1e-12, "{ours:?}"));
+    };
+    near(rotated(&[]), [1.0, 2.0, 3.0, 4.0, -3.0, -2.0, 1.0, 4.0]);
+    near(rotated(&[1]), [1.0, 2.0, 3.0, 4.0, -2.0, 1.0, -1.4, 4.8]);
+    let refused = engine.apply1(op::ROTARY, &[x, cosines, x], &[], &[]).unwrap_err().to_string();
+    assert!(refused.contains("cosines and sines"), "{refused}");
+}
+
+/// Against PyTorch 2.15 (`interpolate`, `adaptive_avg_pool2d`).
+fn resizing_agrees_with_pytorch() {
+    let mut engine = double(0);
+    let numbers = [1.0, 2.0, 4.0, 8.0, 0.0, -1.0, 3.0, 5.0, 2.0, 7.0, 1.0, -3.0];
+    let x = f64s(&mut engine, &[1, 1, 3, 4], &numbers);
+    let cases: [(u32, &[i64], &[f64]); 6] = [
+        (op::RESIZE2D, &[2, 5], &[0.75, 1.1, 2.5, 4.8, 7.25, 1.5, 3.95, 3.25, 0.75, -1.0]),
+        (op::RESIZE2D, &[2, 5, 0, 0, 1], &[1.0, 1.75, 3.0, 5.0, 8.0, 2.0, 5.75, 4.0, 0.0, -3.0]),
+        (op::RESIZE2D, &[2, 2, 0, 1], &[1.160714286, 4.625, 2.5, 1.321428571]),
+        (
+            op::RESIZE2D,
+            &[2, 5, 1],
+            &[
+                0.682716797,
+                0.636119141,
+                2.120605469,
+                5.201396484,
+                7.829849609,
+                1.294822266,
+                4.489876953,
+                3.838867188,
+                0.257654297,
+                -1.457658203,
+            ],
+        ),
+        (op::RESIZE2D, &[2, 2, 1, 1], &[0.726576284, 5.100400621, 2.660301394, 1.05612008]),
+        (op::ADAPTIVE_AVG_POOL2D, &[2, 3], &[0.5, 2.0, 5.0, 2.0, 2.5, 1.5]),
+    ];
+    for (code, ints, expected) in cases {
+        let ours = engine.apply1(code, &[x], ints, &[]).unwrap();
+        let ours = engine.read_f64(ours).unwrap();
+        assert_eq!(ours.len(), expected.len());
+        for (a, b) in ours.iter().zip(expected) {
+            assert!((a - b).abs() < 1e-8, "{ints:?}: {ours:?} instead of {expected:?}");
+        }
+    }
+    for (ints, words) in [(&[0, 2][..], "cannot become"), (&[2, 2, 0, 1, 1], "exclude each other")]
+    {
+        let refused = engine.apply1(op::RESIZE2D, &[x], ints, &[]).unwrap_err().to_string();
+        assert!(refused.contains(words), "{refused}");
+    }
+}
+
 fn batch_norm_trains_and_evaluates_with_running_statistics() {
     let mut engine = double(0);
     let x = f64s(&mut engine, &[4, 1], &[1.0, 2.0, 3.0, 6.0]);
@@ -345,6 +467,10 @@ on_each_backend!(
     reductions_and_softmax_agree_with_candle,
     cross_entropy_agrees_with_the_definition,
     attention_agrees_with_its_parts,
+    scaled_attention_of_equal_sizes_is_attention_on_packed_inputs,
+    scaled_attention_sees_what_its_lengths_window_and_bias_leave,
+    rotary_rotates_pairs_by_their_angles,
+    resizing_agrees_with_pytorch,
     batch_norm_trains_and_evaluates_with_running_statistics,
     dropout_drops_the_share_asked_for_and_keeps_the_mean,
     random_tensors_follow_their_distribution_and_their_stream,

@@ -2,6 +2,7 @@
 //! contract, whose constant in [`op`](crate::abi::operation::op) documents shapes, formula and
 //! gradient.
 
+mod attention;
 mod create;
 mod elementwise;
 mod in_place;
@@ -9,4 +10,5 @@ mod layout;
 mod loss;
 mod reduce;
 
+pub use attention::{Attention, Resize};
 pub use loss::CrossEntropy;

@@ -3,6 +3,7 @@
 //! They know numbers and sizes, not tensors. Callers check the sizes; a kernel that gets wrong ones
 //! panics at a slice bound rather than reading elsewhere.
 
+pub(crate) mod attend;
 pub(crate) mod attention;
 pub(crate) mod convolution;
 pub(crate) mod elementwise;

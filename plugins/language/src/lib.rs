@@ -1,0 +1,38 @@
+#![doc = include_str!("../README.md")]
+
+mod bert;
+mod gpt2;
+mod llama;
+
+use bert::Bert;
+use fluxbay_plugin::prelude::*;
+use gpt2::Gpt2;
+use llama::Llama;
+
+plugin! {
+    summary: "Published language models: bert, gpt2, llama.",
+    model "bert" => Bert {
+        summary: "BERT, RoBERTa or DistilBERT under their published names.",
+        details: "Inputs are token ids [time]. With `from`, sizes and weights come from a folder with config.json and safetensors files; `model_type` there tells which of the three it is.",
+        example: "[model]\ncomponent = \"bert\"\nfrom = \"bert-base-uncased\"\nhead = \"classification\"\n",
+    },
+    model "gpt2" => Gpt2 {
+        summary: "GPT-2 under its published names.",
+        details: "Inputs are token ids [time]; the predictions are logits [time, vocabulary]. With `from`, sizes and weights come from a folder with config.json and safetensors files.",
+        example: "[model]\ncomponent = \"gpt2\"\nfrom = \"gpt2\"\n",
+    },
+    model "llama" => Llama {
+        summary: "LLaMA, Mistral, Qwen 2, Qwen 3 or Gemma under their published names.",
+        details: "Inputs are token ids [time]; the predictions are logits [time, vocabulary]. With `from`, sizes and weights come from a folder with config.json and safetensors files; `model_type` there tells the family.",
+        example: "[model]\ncomponent = \"llama\"\nfrom = \"Qwen3-0.6B\"\n",
+    },
+}
+
+/// Length of a sequence and size of the vocabulary of data whose samples are token ids.
+fn tokens(data: &DataSpec) -> Result<(usize, Option<usize>)> {
+    let (xs, ys) = (data.xs()?, data.ys()?);
+    let &[time] = &xs.shape[..] else {
+        bail!("this model takes token ids [time], the data set has {:?} per sample", xs.shape);
+    };
+    Ok((time, xs.classes.or(ys.classes)))
+}

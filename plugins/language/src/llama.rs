@@ -1,0 +1,249 @@
+//! Model `llama`: LLaMA (Touvron et al. 2023), Mistral, Qwen 2, Qwen 3 and Gemma, under the names that
+//! transformers gives their parameters.
+
+use std::{cell::Cell, path::PathBuf};
+
+use fluxbay_plugin::{Attention, Names, Pretrained, Rule, nn::*, prelude::*};
+
+use crate::tokens;
+
+config! {
+    /// Sizes default to those of `from`, and without it to a small LLaMA.
+    pub struct Config {
+        /// Folder with `config.json` and safetensors files, relative to the run file.
+        from: Option<PathBuf> = null,
+        /// Number of blocks.
+        layers: Option<usize> = null => 1..,
+        /// Width of the residual stream.
+        width: Option<usize> = null => 1..,
+        /// Heads of the queries.
+        heads: Option<usize> = null => 1..,
+        /// Heads of keys and values, a divisor of `heads`.
+        groups: Option<usize> = null => 1..,
+        /// Width of each feed-forward layer.
+        feed_forward: Option<usize> = null => 1..,
+        /// Longest sequence.
+        places: Option<usize> = null => 1..,
+        /// Low-rank adapters: train these instead of the weights.
+        lora: Option<Lora> = null,
+    }
+}
+
+const RULES: &[Rule] = &[
+    Rule::Rename { from: "embed_tokens.*", to: "model.embed_tokens.*" },
+    Rule::Rename { from: "layers.*", to: "model.layers.*" },
+    Rule::Rename { from: "norm.weight", to: "model.norm.weight" },
+    Rule::Ignore { names: "*.rotary_emb.inv_freq" },
+];
+
+/// The model `llama`.
+pub struct Llama {
+    sizes: Pretrained,
+    /// Size of the vocabulary, once it is known.
+    vocabulary: Cell<usize>,
+    lora: Option<Lora>,
+}
+
+struct Block {
+    norms: [RmsNorm; 2],
+    /// Query, key, value, output.
+    attention: [Linear; 4],
+    /// Of queries and keys of a head.
+    head_norms: Option<[RmsNorm; 2]>,
+    /// Gate, up, down.
+    feed: [Linear; 3],
+    window: Option<usize>,
+}
+
+pub struct Network {
+    tokens: Embedding,
+    scale: f64,
+    rotary: RotaryEmbedding,
+    blocks: Vec<Block>,
+    norm: RmsNorm,
+    output: Linear,
+    heads: [usize; 2],
+}
+
+impl Component for Llama {
+    type Config = Config;
+
+    fn new(config: Config, setup: &mut Setup) -> Result<Self> {
+        let mut sizes = Pretrained::open(
+            setup,
+            config.from.as_deref(),
+            serde_json::json!({
+                "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 128,
+                "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2,
+                "intermediate_size": 352, "hidden_act": "silu", "max_position_embeddings": 2048,
+                "rms_norm_eps": 1e-5, "rope_theta": 1e4, "tie_word_embeddings": false,
+            }),
+        )?;
+        sizes.set(&["num_hidden_layers"], config.layers);
+        sizes.set(&["hidden_size"], config.width);
+        sizes.set(&["num_attention_heads"], config.heads);
+        sizes.set(&["num_key_value_heads"], config.groups);
+        sizes.set(&["intermediate_size"], config.feed_forward);
+        sizes.set(&["max_position_embeddings"], config.places);
+        match sizes.text(&["model_type"]) {
+            "llama" | "mistral" | "qwen2" | "qwen3" | "gemma" => Ok(Llama {
+                sizes,
+                vocabulary: Cell::new(0),
+                lora: Lora::resolved(config.lora, setup)?,
+            }),
+            other => bail!("model_type `{other}` is none of llama, mistral, qwen2, qwen3, gemma"),
+        }
+    }
+}
+
+impl Llama {
+    /// Whether the output layer is the table of tokens.
+    fn tied(&self) -> bool {
+        let default = self.sizes.text(&["model_type"]) == "gemma";
+        self.sizes.flag_or(&["tie_word_embeddings"], default)
+    }
+
+    fn scaling(&self) -> Result<RotaryScaling> {
+        let rule = |key: &str| [format!("rope_parameters.{key}"), format!("rope_scaling.{key}")];
+        let number = |key: &str| {
+            let keys = rule(key);
+            self.sizes.number_or(&[&keys[0], &keys[1]], 1.0)
+        };
+        let [new, old] = rule("rope_type");
+        Ok(match self.sizes.text(&[&new, &old, "rope_scaling.type"]) {
+            "" | "default" => RotaryScaling::None,
+            "linear" => RotaryScaling::Linear { factor: number("factor") },
+            "llama3" => RotaryScaling::Llama3 {
+                factor: number("factor"),
+                low: number("low_freq_factor"),
+                high: number("high_freq_factor"),
+                original: number("original_max_position_embeddings"),
+            },
+            other => bail!("rotary scaling `{other}` is none of default, linear, llama3"),
+        })
+    }
+}
+
+impl Model for Llama {
+    type Network = Network;
+
+    fn build(&self, data: &DataSpec, params: Params) -> Result<Network> {
+        let sizes = &self.sizes;
+        let (time, vocabulary) = tokens(data)?;
+        let vocabulary = sizes.vocabulary(vocabulary)?;
+        self.vocabulary.set(vocabulary);
+        let family = sizes.text(&["model_type"]);
+        let width = sizes.size(&["hidden_size"])?;
+        let heads = sizes.size(&["num_attention_heads"])?;
+        let groups = sizes.size_or(&["num_key_value_heads"], heads);
+        let head = sizes.size_or(&["head_dim"], width / heads.max(1));
+        let places = sizes.size(&["max_position_embeddings"])?;
+        if time > places || groups == 0 || !heads.is_multiple_of(groups) {
+            bail!(
+                "{time} tokens with {places} places, {heads} heads with {groups} groups do not fit"
+            );
+        }
+        let epsilon = sizes.number_or(&["rms_norm_eps"], 1e-6);
+        // Gemma multiplies by 1 + weight, and the embeddings by the root of the width.
+        let gemma = family == "gemma";
+        let norm =
+            |width, params| rms_norm_offset(width, epsilon, if gemma { 1.0 } else { 0.0 }, params);
+        let activation = sizes.activation(&["hidden_activation", "hidden_act"])?;
+        let wide = sizes.size(&["intermediate_size"])?;
+        let biased = family == "qwen2" || sizes.flag_or(&["attention_bias"], false);
+        let biased_output = family != "qwen2" && biased;
+        let dense = |inputs, outputs, biased, params| match biased {
+            true => linear(inputs, outputs, params),
+            false => linear_no_bias(inputs, outputs, params),
+        };
+        let windowed = family == "mistral" || sizes.flag_or(&["use_sliding_window"], false);
+        let window = sizes.size(&["sliding_window"]).ok().filter(|_| windowed);
+        let full_below = match family {
+            "qwen2" | "qwen3" => sizes.size_or(&["max_window_layers"], 0),
+            _ => 0,
+        };
+        let params = params.with_lora(self.lora.as_ref());
+        let all = params.pp("model");
+        let block = |index: usize| -> Result<Block> {
+            let params = all.pp("layers").pp(index);
+            let (own, feed) = (params.pp("self_attn"), params.pp("mlp"));
+            let head_norms = match family {
+                "qwen3" => Some([norm(head, own.pp("q_norm"))?, norm(head, own.pp("k_norm"))?]),
+                _ => None,
+            };
+            Ok(Block {
+                norms: [
+                    norm(width, params.pp("input_layernorm"))?,
+                    norm(width, params.pp("post_attention_layernorm"))?,
+                ],
+                attention: [
+                    dense(width, heads * head, biased, own.pp("q_proj"))?,
+                    dense(width, groups * head, biased, own.pp("k_proj"))?,
+                    dense(width, groups * head, biased, own.pp("v_proj"))?,
+                    dense(heads * head, width, biased_output, own.pp("o_proj"))?,
+                ],
+                head_norms,
+                feed: [
+                    linear_no_bias(width, wide, feed.pp("gate_proj"))?.with_activation(activation),
+                    linear_no_bias(width, wide, feed.pp("up_proj"))?,
+                    linear_no_bias(wide, width, feed.pp("down_proj"))?,
+                ],
+                window: window.filter(|_| index >= full_below),
+            })
+        };
+        let tokens = embedding(vocabulary, width, 0.02, all.pp("embed_tokens"))?;
+        let output = match self.tied() {
+            true => Linear::new(tokens.weight().clone(), None),
+            false => linear_no_bias(width, vocabulary, params.pp("lm_head"))?,
+        };
+        let base = sizes.number_or(&["rope_parameters.rope_theta", "rope_theta"], 1e4);
+        let network = Network {
+            scale: if gemma { (width as f64).sqrt() } else { 1.0 },
+            tokens,
+            rotary: rotary(head, base, self.scaling()?, false)?,
+            blocks: (0..sizes.size(&["num_hidden_layers"])?).map(block).collect::<Result<_>>()?,
+            norm: norm(width, all.pp("norm"))?,
+            output,
+            heads: [heads, groups],
+        };
+        params.check_lora()?;
+        Ok(network)
+    }
+
+    fn forward(&self, network: &Network, xs: &Tensor) -> Result<Tensor> {
+        let mut hidden = network.tokens.forward(xs)?;
+        if network.scale != 1.0 {
+            hidden = hidden.affine(network.scale, 0.0)?;
+        }
+        let [heads, groups] = network.heads;
+        for block in &network.blocks {
+            let normal = block.norms[0].forward(&hidden)?;
+            let [query, key, value, out] = &block.attention;
+            let mut q = split_heads(&query.forward(&normal)?, heads)?;
+            let mut k = split_heads(&key.forward(&normal)?, groups)?;
+            if let Some([of_q, of_k]) = &block.head_norms {
+                (q, k) = (of_q.forward(&q)?, of_k.forward(&k)?);
+            }
+            let (q, k) = (network.rotary.forward(&q)?, network.rotary.forward(&k)?);
+            let v = split_heads(&value.forward(&normal)?, groups)?;
+            let options = Attention { causal: true, window: block.window, ..Attention::default() };
+            let mixed = merge_heads(&q.attention(&k, &v, &options)?)?;
+            hidden = hidden.add(&out.forward(&mixed)?)?;
+            let normal = block.norms[1].forward(&hidden)?;
+            let [gate, up, down] = &block.feed;
+            let fed = down.forward(&gate.forward(&normal)?.mul(&up.forward(&normal)?)?)?;
+            hidden = hidden.add(&fed)?;
+        }
+        network.output.forward(&network.norm.forward(&hidden)?)
+    }
+
+    fn names(&self) -> Result<Option<Names>> {
+        let names = self.sizes.names(RULES);
+        let names = names.with_lora(self.lora.as_ref());
+        let mut names = names.with_size("vocab_size", self.vocabulary.get());
+        if self.tied() {
+            names.rules.push(Rule::Ignore { names: "lm_head.weight" });
+        }
+        Ok(Some(names))
+    }
+}

@@ -1,0 +1,46 @@
+#![doc = include_str!("../README.md")]
+
+mod convnext;
+mod resnet;
+mod vit;
+
+use convnext::ConvNext;
+use fluxbay_plugin::prelude::*;
+use resnet::ResNet;
+use vit::Vit;
+
+plugin! {
+    summary: "Published image models: resnet, vit, convnext.",
+    model "resnet" => ResNet {
+        summary: "ResNet under the names of torchvision and timm.",
+        details: "Inputs are [channels, height, width] or [height, width]. With `from`, sizes and weights come from a folder with config.json and safetensors files.",
+        example: "[model]\ncomponent = \"resnet\"\ndepth = 18\n",
+    },
+    model "vit" => Vit {
+        summary: "Vision transformer under timm's names.",
+        details: "Inputs are [channels, height, width] or [height, width]. With `from`, sizes and weights come from a folder with config.json and safetensors files, of timm or transformers.",
+        example: "[model]\ncomponent = \"vit\"\nfrom = \"vit_tiny_patch16_224\"\n",
+    },
+    model "convnext" => ConvNext {
+        summary: "ConvNeXt under timm's names.",
+        details: "Inputs are [channels, height, width] or [height, width]. With `from`, sizes and weights come from a folder with config.json and safetensors files.",
+        example: "[model]\ncomponent = \"convnext\"\nfrom = \"convnext_tiny\"\n",
+    },
+}
+
+/// Channels, height and width of data whose samples are images.
+fn image(data: &DataSpec) -> Result<[usize; 3]> {
+    match data.xs()?.shape[..] {
+        [height, width] => Ok([1, height, width]),
+        [channels, height, width] => Ok([channels, height, width]),
+        _ => bail!(
+            "this model takes images [channels, height, width], the data set has {:?} per sample",
+            data.xs()?.shape
+        ),
+    }
+}
+
+/// A batch of images `[batch, channels, height, width]`, also of those without channels.
+fn images(xs: &Tensor) -> Result<Tensor> {
+    if xs.rank()? == 3 { xs.unsqueeze(1) } else { Ok(xs.clone()) }
+}
