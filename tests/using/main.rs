@@ -1,7 +1,11 @@
-//! Using what was trained: predictions, bundles.
+//! Using what was trained: predictions, bundles, ONNX files.
 
 mod bundles;
+mod comparing;
+mod onnx;
 mod predictions;
+mod programs;
+mod serving;
 
 use std::{
     fs,

@@ -10,7 +10,7 @@
 //! | `plugins.lock` | the plugins by sha256 |
 //! | `SHA256SUMS` | hashes of all files above, as `sha256sum` writes them |
 //!
-//! [`write`] makes one from the folder of a run; [`Source::open`] reads one, or the folder of a run,
+//! [`write()`] makes one from the folder of a run; [`Source::open`] reads one, or the folder of a run,
 //! and refuses a bundle with a changed file.
 
 #![forbid(unsafe_code)]

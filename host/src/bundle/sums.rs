@@ -7,10 +7,11 @@ use sha2::Digest as _;
 use super::{CARD, INFO, SUMS};
 use crate::library::{Sha256, escape};
 use crate::record::file;
-use crate::session::{DATA, DATA_STATE};
+use crate::session::{CONFIG, DATA, DATA_STATE};
 
 /// Files of a bundle that are never read unless their hash is listed.
-const KNOWN: [&str; 7] = [INFO, CARD, file::MODEL, file::RESOLVED, file::PLUGINS, DATA, DATA_STATE];
+const KNOWN: [&str; 8] =
+    [INFO, CARD, file::MODEL, file::RESOLVED, file::PLUGINS, DATA, DATA_STATE, CONFIG];
 
 /// The line of a file, as `sha256sum` writes it.
 pub(super) fn line(name: &str, hash: &str) -> String {

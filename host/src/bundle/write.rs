@@ -9,7 +9,7 @@ use super::{
 };
 use crate::library::{PluginEntry, escape};
 use crate::record::{RunEntry, UsedPlugin, file};
-use crate::session::{DATA, DATA_STATE, SavedData};
+use crate::session::{CONFIG, DATA, DATA_STATE, SavedData};
 
 /// What a bundle says beyond the files of its run.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,7 +50,7 @@ pub fn write(run: &RunEntry, to: &Path, origin: Origin<'_>) -> Result<(), String
 /// linked where the file system allows it.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_into_run(run: &RunEntry, origin: Origin<'_>) -> Result<(), String> {
     fill(run, &run.path.join(FOLDER), origin, Transfer::Link)
 }
@@ -107,6 +107,7 @@ fn files(run: &RunEntry, to: &Path, origin: Origin<'_>, transfer: Transfer) -> R
     for (name, optional) in [
         (DATA, true),
         (DATA_STATE, true),
+        (CONFIG, true),
         (file::MODEL, false),
         (file::PLUGINS, false),
         (file::RESOLVED, false),

@@ -15,7 +15,7 @@ use crate::library::{Catalog, escape};
 use crate::loader::{DataSummary, PluginSamples};
 use crate::record::used_plugins;
 use crate::run_file::{Colours, Diagnostics, RunDescription, render};
-use crate::session::{Composed, DataState, SavedData, Session, Surroundings};
+use crate::session::{Composed, DataState, SavedData, Session, Surroundings, sizes_from};
 
 /// Why a model cannot be applied.
 #[derive(Debug)]
@@ -120,6 +120,8 @@ impl Applied {
         let model = model_number(&run, model)?;
         let fields = fields_of(&saved.summary)?;
         let surroundings = Surroundings::default();
+        let mut run = run;
+        sizes_from(&mut run, &source.folder);
         let composed = Composed::new(catalog, run, surroundings)?;
         let spec = composed.run().data.clone();
         let instance = |composed: &Composed| {
@@ -240,6 +242,11 @@ impl Applied {
         &self.class_names
     }
 
+    /// Whether it was opened with a data set that reads files to predict from.
+    pub fn reads_files(&self) -> bool {
+        self.data.as_ref().is_some_and(|instance| instance.plugin_side().reads_inputs())
+    }
+
     /// Number of the model that is applied.
     pub fn model(&self) -> usize {
         self.model
@@ -274,6 +281,11 @@ impl Applied {
                 PluginSamples::of_inputs(side)
             })
             .map_err(|stop| stop.to_string())?;
+        let samples = self
+            .session
+            .composed()
+            .transformed_inputs(std::sync::Arc::new(samples))
+            .map_err(PredictError::Text)?;
         Stream::of_files(self, Rc::clone(instance), samples, most)
     }
 

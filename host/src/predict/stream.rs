@@ -1,13 +1,14 @@
 //! Batches to predict from, in order, each sample with its key.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use candle_core::Tensor;
 
 use super::{Applied, PredictError};
 use crate::breadcrumb::Activity;
 use crate::learner::{Instance, ports::Alone};
-use crate::loader::{Epoch, PluginSamples, Samples as _, batch_of_first};
+use crate::loader::{Epoch, Samples, batch_of_first};
 
 /// Some samples.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ pub struct KeyedBatch {
 }
 
 enum From {
-    Files { instance: Rc<Instance>, samples: PluginSamples },
+    Files { instance: Rc<Instance>, samples: Arc<dyn Samples> },
     Split(Box<Epoch>),
 }
 
@@ -37,7 +38,7 @@ impl<'a> Stream<'a> {
     pub(super) fn of_files(
         applied: &'a Applied,
         instance: Rc<Instance>,
-        samples: PluginSamples,
+        samples: Arc<dyn Samples>,
         most: usize,
     ) -> Result<Stream<'a>, PredictError> {
         let differences = applied.other_fields(samples.fields());
@@ -81,7 +82,8 @@ impl<'a> Stream<'a> {
                 if count == 0 {
                     return Ok(None);
                 }
-                let batch = batch_of_first(samples, count, &Alone).map_err(|error| text(&error))?;
+                let batch =
+                    batch_of_first(&**samples, count, &Alone).map_err(|error| text(&error))?;
                 Ok(Some(KeyedBatch { keys, fields: batch.fields, has_targets: false }))
             }
             From::Split(epoch) => {
