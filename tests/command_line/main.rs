@@ -9,3 +9,4 @@ mod runs;
 mod screens;
 mod terminal;
 mod trying;
+mod watch;

@@ -121,3 +121,48 @@ fn a_long_record_gives_a_small_page() {
     let points = curve["x"].as_array().unwrap().len();
     assert!((1000..=4000).contains(&points), "{points}");
 }
+
+#[test]
+fn a_run_leaves_its_report_with_classes_loop_and_reasons_if_it_is_asked_to() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    let more = [
+        "--set",
+        "run.report=true",
+        "--set",
+        "callback.metrics.metrics=[\"confusion-matrix\", \"f1\"]",
+        "--add",
+        "callback/worst-samples{count = 5, shape = [8, 8]}",
+    ];
+    let record = train(dir.path(), plugins.path(), "one", &more);
+    let data = data(&record.join("report.html"));
+    let one = &data["runs"][0];
+    assert_eq!(one["standing"], "finished");
+    let details = one["details"].as_array().unwrap();
+    let of = |phase: &str, metric: &str| {
+        let wanted = |one: &&Value| one["phase"] == phase && one["metric"] == metric;
+        details.iter().find(wanted).unwrap_or_else(|| panic!("no {phase} {metric}"))
+    };
+    let matrix = of("validation", "confusion-matrix");
+    assert_eq!(matrix["epoch"], 2);
+    let rows = matrix["details"]["matrix"].as_array().unwrap();
+    let sum: u64 =
+        rows.iter().flat_map(|row| row.as_array().unwrap()).map(|one| one.as_u64().unwrap()).sum();
+    assert_eq!((rows.len(), sum), (10, 359), "the digits that are held out");
+    assert_eq!(of("training", "f1")["details"]["classes"].as_array().unwrap().len(), 10);
+    let worst = of("validation", "worst-samples")["details"]["samples"].as_array().unwrap();
+    let losses: Vec<f64> = worst.iter().map(|one| one["loss"].as_f64().unwrap()).collect();
+    assert_eq!((losses.len(), worst[0]["pixels"].as_array().unwrap().len()), (5, 64));
+    assert!(losses.is_sorted_by(|one, other| one >= other) && losses[0] > 0.5, "{losses:?}");
+    let composition = &one["composition"];
+    assert!(composition["order"].as_array().unwrap().contains(&"metrics-printer".into()));
+    let training = &composition["phases"][0]["callbacks"]["step-end"];
+    assert!(training.as_array().unwrap().contains(&"metrics".into()), "{composition}");
+    let because = |edge: &Value| !edge["reasons"][0].as_str().unwrap().is_empty();
+    assert!(composition["edges"].as_array().unwrap().iter().all(because));
+    assert!(one["peak_memory"].as_u64().unwrap() > 1_000_000);
+    let shown = succeed(fluxbay(dir.path(), plugins.path()).args(["runs", "show", "one"])).stdout;
+    assert!(shown.contains("report      one/report.html"), "{shown}");
+    // Without the setting there is none, and metrics with one number leave no details.
+    let plain = train(dir.path(), plugins.path(), "two", &[]);
+    assert!(!plain.join("report.html").exists() && !plain.join("details").exists());
+}

@@ -371,3 +371,47 @@ fn threads_are_an_option_and_the_same_number_gives_the_same_bits() {
     let wrong = run(fluxbay(dir.path(), plugins.path()).args(["train", "--threads", "0"]));
     assert!(wrong.code == Some(2) && wrong.stderr.contains("from 1 to 1024"), "{}", wrong.stderr);
 }
+
+#[test]
+fn a_trace_is_in_the_format_of_chrome_and_shows_what_ran_when() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    let arguments = ["train", "--set", "run.epochs=1", "--limit-batches", "3", "--threads", "2"];
+    let mut train = fluxbay(dir.path(), plugins.path());
+    let said = succeed(train.args(arguments).args(["--run-dir", "out", "--trace", "trace.json"]));
+    assert!(said.stderr.contains("spans: trace.json"), "{}", said.stderr);
+    let trace = json(&dir.path().join("trace.json"));
+    let events = trace["traceEvents"].as_array().unwrap();
+    let threads: Vec<(u64, &str)> = events
+        .iter()
+        .filter(|event| event["ph"] == "M" && event["name"] == "thread_name")
+        .map(|event| (event["tid"].as_u64().unwrap(), event["args"]["name"].as_str().unwrap()))
+        .collect();
+    assert!(threads.iter().any(|(_, name)| *name == "main"), "{threads:?}");
+    let spans: Vec<&Value> = events.iter().filter(|event| event["ph"] == "X").collect();
+    let of = |category: &str, name: &str| -> Vec<(f64, f64)> {
+        let of = spans.iter().filter(|span| span["cat"] == category && span["name"] == name);
+        let number = |span: &Value, key: &str| span[key].as_f64().unwrap();
+        of.map(|span| (number(span, "ts"), number(span, "ts") + number(span, "dur"))).collect()
+    };
+    let epoch = of("epoch", "training epoch 1")[0];
+    let steps = of("phase", "step");
+    assert_eq!((steps.len(), of("epoch", "validation epoch 1").len()), (6, 1));
+    let within = |inner: (f64, f64), outer: (f64, f64)| {
+        inner.0 >= outer.0 - 0.002 && inner.1 <= outer.1 + 0.002
+    };
+    assert_eq!(steps.iter().filter(|step| within(**step, epoch)).count(), 3);
+    for (category, name, least) in [
+        ("operation", "linear", 6),
+        ("gradient", "linear", 3),
+        ("callback", "metrics step-end", 6),
+        ("event", "step-end", 6),
+        ("phase", "backward", 3),
+        ("phase", "update", 3),
+    ] {
+        let found = of(category, name).len();
+        let names: std::collections::BTreeSet<String> =
+            spans.iter().map(|span| format!("{} {}", span["cat"], span["name"])).collect();
+        assert!(found >= least, "{found} of {category} {name}: {names:?}");
+    }
+    assert_eq!(trace["otherData"]["complete"], true);
+}

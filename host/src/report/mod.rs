@@ -111,6 +111,8 @@ fn describe(run: &RunEntry, curves: Curves, points: usize) -> Result<Json, Recor
         "spikes": curves.spikes.to_json(),
         "series": curves.to_json(points),
         "profile": profile,
+        "composition": whole_json(&run.path.join(file::COMPOSITION)),
+        "details": details(&run.path.join(file::DETAILS)),
         "configuration": configuration::rows(&run.resolved(), &run.path),
         "plugins": plugins.collect::<Vec<_>>(),
         "checkpoints": checkpoints.collect::<Vec<_>>(),
@@ -164,6 +166,14 @@ pub(crate) fn each_line(path: &Path, mut take: impl FnMut(&[u8])) -> Result<(), 
             return Ok(());
         }
     }
+}
+
+/// More than one number of a metric, such as a confusion matrix: the files of a folder, by name.
+fn details(folder: &Path) -> Vec<Json> {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = files.map(|file| file.path()).collect();
+    paths.sort();
+    paths.iter().filter_map(|path| whole_json(path)).collect()
 }
 
 /// The first and last events of a run, and how many there are.

@@ -150,6 +150,70 @@
   if (!addCharts(steps, "step", one => !isHyper(one))) steps.append(element("p", { class: "soft" }, "Nothing was recorded by step."));
   if (runs.some(run => run.series.some(isHyper))) addCharts(section("hyper", "Hyper-parameters"), "step", isHyper);
 
+  // ---- classes
+
+  const share = (part, whole) => whole > 0 ? part / whole : NaN;
+  const perClass = matrix => matrix.map((row, index) => {
+    const right = row[index], support = row.reduce((a, b) => a + b, 0), predicted = matrix.reduce((sum, other) => sum + other[index], 0);
+    const precision = share(right, predicted), recall = share(right, support);
+    return [index, support, predicted, precision, recall, share(2 * precision * recall, precision + recall)];
+  });
+  const matrixTable = (matrix, title) => {
+    const most = Math.max(1, ...matrix.map(row => Math.max(0, ...row)));
+    const cell = (value, row, column) => element("td", { class: "n", style: `background: color-mix(in srgb, var(${row === column ? "--c2" : "--c1"}) ${(70 * value / most).toFixed(0)}%, transparent)` }, String(value));
+    return element("div", { class: "scroll" }, element("table", { "aria-label": title },
+      element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "class \\ predicted"), ...matrix.map((_, column) => element("th", { scope: "col", class: "n" }, String(column))))),
+      element("tbody", {}, ...matrix.map((row, index) => element("tr", {}, element("th", { scope: "row" }, String(index)), ...row.map((value, column) => cell(value, index, column)))))));
+  };
+  const isWorst = one => Array.isArray(one.details.samples);
+  if (runs.some(run => run.details.some(one => !isWorst(one)))) {
+    const classes = section("classes", "Classes");
+    runs.forEach(run => run.details.filter(one => !isWorst(one)).forEach(one => {
+      const title = `${several ? `${runName(run)} ` : ""}${one.phase} ${one.metric}, epoch ${one.epoch}`;
+      classes.append(element("h3", {}, title));
+      const matrix = one.details.matrix;
+      if (Array.isArray(matrix) && matrix.every(row => Array.isArray(row) && row.length === matrix.length)) {
+        if (matrix.length <= 40) classes.append(matrixTable(matrix, title));
+        const rows = perClass(matrix);
+        const most = Math.max(0, ...matrix.flatMap((row, index) => row.filter((_, column) => column !== index)));
+        classes.append(table(["class", "samples", "predicted", "precision", "recall", "F1"], rows.map(row => row.map((value, column) => column < 3 ? value : number(value))), [0, 1, 2, 3, 4, 5]));
+        if (most > 0) {
+          const confused = matrix.flatMap((row, from) => row.map((count, to) => [from, to, count])).filter(([from, to, count]) => from !== to && count > 0).sort((a, b) => b[2] - a[2]).slice(0, 10);
+          classes.append(element("details", {}, element("summary", {}, "Most often confused"), table(["class", "predicted as", "samples"], confused, [0, 1, 2])));
+        }
+      } else if (Array.isArray(one.details.classes)) {
+        classes.append(table(["class", one.metric], one.details.classes.map((value, index) => [index, number(value)]), [0, 1]));
+      } else {
+        classes.append(element("pre", { class: "scroll" }, JSON.stringify(one.details, null, 2)));
+      }
+    }));
+  }
+
+  // ---- worst samples
+
+  const picture = (shape, pixels, text) => {
+    const [height, width] = shape.slice(-2), channels = shape.length === 3 ? shape[0] : 1, size = height * width;
+    const canvas = element("canvas", { width, height, role: "img", "aria-label": text, class: "sample" });
+    const context = canvas.getContext("2d"), image = context.createImageData(width, height);
+    for (let at = 0; at < size; at++) for (let channel = 0; channel < 4; channel++) image.data[4 * at + channel] = channel === 3 ? 255 : pixels[(channels === 3 ? channel : 0) * size + at];
+    context.putImageData(image, 0, 0);
+    return canvas;
+  };
+  if (runs.some(run => run.details.some(isWorst))) {
+    const worst = section("worst", "Worst samples");
+    worst.append(element("p", { class: "soft" }, "Samples of the last epoch with the highest loss. The number is the place in the epoch."));
+    runs.forEach(run => run.details.filter(isWorst).forEach(one => {
+      worst.append(element("h3", {}, `${several ? `${runName(run)} ` : ""}${one.phase}, epoch ${one.epoch}`));
+      const grid = element("div", { class: "tiles" });
+      for (const sample of one.details.samples) {
+        const text = `sample ${sample.sample}: target ${sample.target}, predicted ${sample.predicted}, loss ${number(sample.loss)}`;
+        grid.append(element("div", { class: "card" }, sample.pixels.length ? picture(sample.shape, sample.pixels, text) : null,
+          element("div", {}, `target ${number(sample.target)}, predicted ${number(sample.predicted)}`), element("div", { class: "soft" }, `loss ${number(sample.loss)}, sample ${sample.sample}`)));
+      }
+      worst.append(grid);
+    }));
+  }
+
   // ---- spikes
 
   if (runs.some(run => run.spikes.length)) {
@@ -179,6 +243,29 @@
       for (const one of callbacks) sums.set(one.callback, (sums.get(one.callback) ?? 0) + one.seconds);
       if (sums.size) grid.append(element("div", { class: "card" }, element("h3", {}, "By callback"), bars(["callback"], [...sums].map(([name, value]) => ({ cells: [name], seconds: value })).sort((a, b) => b.seconds - a.seconds))));
       time.append(grid);
+    });
+  }
+
+  // ---- loop
+
+  if (runs.some(run => run.composition)) {
+    const loop = section("loop", "Loop");
+    runs.forEach(run => {
+      const composition = run.composition;
+      if (!composition) return;
+      if (several) loop.append(element("h3", {}, runName(run)));
+      loop.append(element("p", {}, "Callbacks in their order: ", element("code", {}, composition.order.join(", "))));
+      const numbers = new Map(composition.events.map(event => [event.name, event.number]));
+      const grid = element("div", { class: "charts" });
+      for (const phase of composition.phases) {
+        const events = Object.entries(phase.callbacks).filter(([event]) => !event.startsWith("fit-")).sort((a, b) => numbers.get(a[0]) - numbers.get(b[0]));
+        grid.append(element("div", { class: "card" }, element("h3", {}, `${phase.id} (${phase.data} data)`),
+          events.length ? table(["event", "callbacks, in the order of their calls"], events.map(([event, callbacks]) => [element("code", {}, event), callbacks.join(", ")])) : element("p", { class: "soft" }, "No callback handles its events.")));
+      }
+      const outside = composition.events.filter(event => event.name.startsWith("fit-") || event.name === "error").filter(event => event.callbacks.length);
+      if (outside.length) grid.append(element("div", { class: "card" }, element("h3", {}, "Outside of phases"), table(["event", "callbacks"], outside.map(event => [element("code", {}, event.name), event.callbacks.join(", ")]))));
+      loop.append(grid);
+      if (composition.edges.length) loop.append(element("details", {}, element("summary", {}, "Why this order"), table(["first", "then", "because"], composition.edges.map(edge => [edge.before, edge.after, edge.reasons.join("; ")]))));
     });
   }
 

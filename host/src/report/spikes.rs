@@ -12,6 +12,9 @@ const WINDOW: usize = 200;
 const LEAST: usize = 30;
 /// Median absolute deviations above the median from which a step counts.
 const DEVIATIONS: f64 = 6.0;
+/// Smallest deviation, as a share of the loss at the beginning: near a loss of 0 the deviations
+/// themselves are next to nothing.
+const FLOOR: f64 = 5e-3;
 /// Spikes of a run that are kept, the largest ones.
 const MOST: usize = 100;
 
@@ -30,6 +33,8 @@ struct Spike {
 pub(super) struct Spikes {
     phase: String,
     window: VecDeque<f64>,
+    /// Median of the first full comparison.
+    first: Option<f64>,
     found: Vec<Spike>,
 }
 
@@ -46,8 +51,9 @@ impl Spikes {
         }
         if self.window.len() >= LEAST {
             let (median, deviation) = self.median_and_deviation();
-            let height =
-                (value - median) / deviation.max(1e-3 * median.abs()).max(f64::MIN_POSITIVE);
+            let floor = FLOOR * self.first.get_or_insert(median).abs();
+            let least = floor.max(1e-3 * median.abs()).max(f64::MIN_POSITIVE);
+            let height = (value - median) / deviation.max(least);
             if !value.is_finite() || height > DEVIATIONS {
                 let height = if value.is_finite() { height } else { f64::INFINITY };
                 self.keep(Spike { phase: phase.to_owned(), epoch, step, value, median, height });
@@ -108,6 +114,19 @@ mod tests {
         }
         let steps: Vec<u64> = spikes.found.iter().map(|spike| spike.step).collect();
         assert_eq!(steps, [321]);
+    }
+
+    #[test]
+    fn near_a_loss_of_zero_only_what_matters_beside_the_first_losses_counts() {
+        let mut spikes = Spikes::default();
+        for step in 1..=400_u64 {
+            // Falls from 2 to 1e-7, with steps of a hundred times the median.
+            let noise = if step % 20 == 0 { 1e-5 } else { 1e-7 };
+            let value = if step <= 60 { 2.0 } else { noise };
+            spikes.take("training", 1, step, if step == 333 { 0.5 } else { value });
+        }
+        let steps: Vec<u64> = spikes.found.iter().map(|spike| spike.step).collect();
+        assert_eq!(steps, [333]);
     }
 
     #[test]

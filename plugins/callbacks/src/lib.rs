@@ -34,6 +34,7 @@ mod checkpointer;
 mod comparison;
 mod conditional;
 mod criterion;
+mod details;
 mod early_stopping;
 mod ema;
 mod gradient_accumulation;
@@ -66,6 +67,7 @@ mod throttle;
 mod to_device;
 mod traces;
 mod watched;
+mod worst_samples;
 
 use anomaly_detection::AnomalyDetection;
 use checkpointer::Checkpointer;
@@ -96,6 +98,7 @@ use swa::Swa;
 use throttle::Throttle;
 use to_device::ToDevice;
 use traces::Traces;
+use worst_samples::WorstSamples;
 
 plugin! {
     summary: "The standard callbacks: recording, measuring, displaying, stopping, scheduling.",
@@ -249,6 +252,13 @@ plugin! {
         on: [StepEnd],
         reads: ["step"],
         example: "[[callback]]\ncomponent = \"log-images\"\nevery = 100\nshape = [8, 8]\n",
+    },
+    callback "worst-samples" => WorstSamples {
+        summary: "Keeps the samples with the highest loss, for the report.",
+        details: "They are those of the last epoch of the phase, with loss, target, prediction and pixels, in the file `details/PHASE.worst-samples.json` of the run's folder. `fluxbay report` shows them.",
+        on: [EpochBegin, StepEnd, EpochEnd],
+        reads: ["step"],
+        example: "[[callback]]\ncomponent = \"worst-samples\"\nshape = [8, 8]\n",
     },
     callback "sanity-check" => SanityCheck {
         summary: "Checks data, batches, model and loss once, before the first epoch.",

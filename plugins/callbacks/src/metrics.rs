@@ -2,12 +2,16 @@
 //!
 //! Values are series over the steps of the phase in `cbstate.metrics-step.<phase>.<name>` and over
 //! the epochs of the fit in `cbstate.metrics-epoch.<phase>.<name>`, and are written to the metrics
-//! files of the run.
+//! files of the run. A metric that has more than one number, such as `confusion-matrix`, leaves those of
+//! the last epoch in `details/<phase>.<name>.json` of the run's folder.
+
+use std::path::PathBuf;
 
 use fluxbay_plugin::{ChildMetric, prelude::*, serde};
 use serde_json::Value;
 
 use crate::{
+    details,
     nested::{Nested, bare, check_name},
     phases::kind_name,
 };
@@ -21,6 +25,9 @@ config! {
         metrics: Vec<Value> = [],
         /// Number of steps between step values in the files of the run; 0 omits step values.
         record_every: u64 = 1,
+        /// Whether metrics with more than one number, such as a confusion matrix, leave them in the
+        /// folder of the run after each epoch.
+        record_details: bool = true,
     }
 }
 
@@ -118,15 +125,41 @@ pub struct Metrics {
     /// By phase index; `None` for phases that have not run.
     phases: Vec<Option<PhaseSlots>>,
     epoch: EpochState,
+    /// Folder of details; none if they are not kept.
+    details: Option<PathBuf>,
 }
 
 /// The saved state. The host saves the state of the metrics themselves.
-#[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 #[serde(crate = "fluxbay_plugin::serde")]
 struct EpochState {
     loss: LossSum,
     /// Whether any step of the epoch had predictions and targets.
     measured: bool,
+    /// The phase whose epoch is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    phase: Option<usize>,
+    /// The epoch within which this one runs: validation within a training epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    outer: Option<Box<EpochState>>,
+}
+
+impl EpochState {
+    /// An epoch of `phase` begins.
+    fn begin(&mut self, phase: usize) {
+        let before = std::mem::take(self);
+        self.phase = Some(phase);
+        // An epoch of the same phase was cancelled.
+        self.outer = match before.phase {
+            Some(open) if open != phase => Some(Box::new(before)),
+            _ => None,
+        };
+    }
+
+    /// The epoch ended: goes back to the one around it.
+    fn end(&mut self) {
+        *self = self.outer.take().map(|outer| *outer).unwrap_or_default();
+    }
 }
 
 impl Component for Metrics {
@@ -142,6 +175,7 @@ impl Component for Metrics {
             setup.declare_metric(entry.phase.as_deref(), &entry.name, &metric)?;
             metrics.push(Measured { name: entry.name, phase: entry.phase, metric });
         }
+        let has_metrics = !metrics.is_empty();
         Ok(Metrics {
             record_every: config.record_every,
             loss: setup.read("step.loss")?,
@@ -152,6 +186,11 @@ impl Component for Metrics {
             metrics,
             phases: Vec::new(),
             epoch: EpochState::default(),
+            details: if config.record_details && has_metrics {
+                setup.run_dir()?.map(|dir| dir.join(details::FOLDER))
+            } else {
+                None
+            },
         })
     }
 
@@ -190,7 +229,7 @@ impl Metrics {
     }
 
     fn reset(&mut self, phase: usize) -> Result<()> {
-        self.epoch = EpochState::default();
+        self.epoch.begin(phase);
         let Some(Some(slots)) = self.phases.get(phase) else { return Ok(()) };
         slots.metrics.iter().try_for_each(|(index, _)| self.metrics[*index].metric.reset())
     }
@@ -202,6 +241,7 @@ impl Metrics {
         let x = at.total_steps as f64;
         let record =
             self.record_every > 0 && (at.total_steps - 1).is_multiple_of(self.record_every);
+        self.epoch.phase = Some(phase);
         self.epoch.loss.add(loss, at.samples);
         slots.loss.step.push(x, loss)?;
         if record {
@@ -229,7 +269,20 @@ impl Metrics {
         Ok(())
     }
 
-    fn epoch_end(&self, phase: usize, epoch: u64, learner: &Learner) -> Result<()> {
+    /// Writes what a metric has besides its value.
+    fn write_details(&self, phase: &str, measured: &Measured, epoch: u64) -> Result<()> {
+        let Some(folder) = &self.details else { return Ok(()) };
+        let text = measured.metric.details()?;
+        if text.is_empty() {
+            return Ok(());
+        }
+        let details: Value = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        details::write(folder, phase, &measured.name, epoch, details);
+        Ok(())
+    }
+
+    fn epoch_end(&self, event: &Event, phase: usize, learner: &Learner) -> Result<()> {
+        let epoch = event.epoch();
         let Some(Some(slots)) = self.phases.get(phase) else { return Ok(()) };
         if self.epoch.loss.samples == 0 {
             return Ok(());
@@ -243,6 +296,8 @@ impl Metrics {
                 measured.metric.compute().context(format_args!("metric `{}`", measured.name))?;
             slots.epoch.push(epoch as f64, value)?;
             learner.record_epoch(&measured.name, value)?;
+            self.write_details(&event.phase_name()?, measured, epoch)
+                .context(format_args!("metric `{}`", measured.name))?;
         }
         Ok(())
     }
@@ -254,7 +309,11 @@ impl Callback for Metrics {
         match event.kind() {
             EpochBegin => self.reset(phase),
             StepEnd => self.step(phase, learner),
-            EpochEnd => self.epoch_end(phase, event.epoch(), learner),
+            EpochEnd => {
+                let flow = self.epoch_end(event, phase, learner);
+                self.epoch.end();
+                flow
+            }
             _ => Ok(()),
         }
     }
@@ -300,6 +359,23 @@ mod tests {
         assert!(refused(&[json!("loss")]).contains("always measured"));
         assert!(refused(&[json!({"k": 3})]).contains("needs `component`"));
         assert!(refused(&[json!({"component": "a", "name": "b.c"})]).contains("'.'"));
+    }
+
+    #[test]
+    fn an_epoch_within_another_leaves_its_sums_alone() {
+        let mut epoch = EpochState::default();
+        epoch.begin(0);
+        epoch.loss.add(1.0, 8);
+        epoch.begin(1);
+        epoch.loss.add(5.0, 8);
+        assert_eq!((epoch.loss.mean(), epoch.phase), (5.0, Some(1)));
+        epoch.end();
+        assert_eq!((epoch.loss.mean(), epoch.phase), (1.0, Some(0)));
+        // Cancelled, without an end.
+        epoch.begin(0);
+        assert!(epoch.outer.is_none() && epoch.loss.samples == 0);
+        epoch.end();
+        assert_eq!(epoch.phase, None);
     }
 
     #[test]

@@ -13,10 +13,14 @@ const EVERY: Duration = Duration::from_millis(100);
 pub struct Progress {
     metrics: Read<Node>,
     bar: Option<Bar>,
+    /// The bar of the training epoch within which a validation phase runs.
+    outer: Option<Bar>,
 }
 
 /// The bar of one epoch of a phase.
 struct Bar {
+    phase: Option<usize>,
+    total: u64,
     label: String,
     metrics: Read<Node>,
     began: Instant,
@@ -29,7 +33,7 @@ impl Component for Progress {
     type Config = NoConfig;
 
     fn new(_: NoConfig, setup: &mut Setup) -> Result<Self> {
-        Ok(Progress { metrics: setup.read("cbstate.metrics-step")?, bar: None })
+        Ok(Progress { metrics: setup.read("cbstate.metrics-step")?, bar: None, outer: None })
     }
 }
 
@@ -40,8 +44,17 @@ impl Progress {
         let label = format!("epoch {}/{} {phase}", at.epoch, at.epochs);
         learner.progress_begin(&label, at.steps_per_epoch)?;
         let metrics = self.metrics.child(&phase)?;
-        self.bar =
-            Some(Bar { label, metrics, began: Instant::now(), shown: None, samples: 0, steps: 0 });
+        let bar = Bar {
+            phase: event.phase(),
+            total: at.steps_per_epoch,
+            label,
+            metrics,
+            began: Instant::now(),
+            shown: None,
+            samples: 0,
+            steps: 0,
+        };
+        self.outer = self.bar.replace(bar).filter(|outer| outer.phase != event.phase());
         Ok(())
     }
 
@@ -57,11 +70,18 @@ impl Progress {
         Ok(())
     }
 
-    fn end(&mut self, learner: &Learner) -> Result<()> {
-        let Some(bar) = self.bar.take() else { return Ok(()) };
+    fn end(&mut self, event: &Event, learner: &Learner) -> Result<()> {
+        let ends = |bar: &mut Bar| event.phase().is_none() || bar.phase == event.phase();
+        let Some(bar) = self.bar.take_if(ends) else { return Ok(()) };
         // On a terminal the bar is removed; elsewhere a summary line is printed.
         let message = if learner.is_interactive() { String::new() } else { bar.summary() };
-        learner.progress_end(&message)
+        learner.progress_end(&message)?;
+        if let Some(mut outer) = self.outer.take() {
+            outer.began += bar.began.elapsed();
+            learner.progress_begin(&outer.label, outer.total)?;
+            self.bar = Some(outer);
+        }
+        Ok(())
     }
 }
 
@@ -116,7 +136,7 @@ impl Callback for Progress {
                 self.step(learner)
             }
             // A cancelled epoch may or may not get epoch-end; `end` does nothing the second time.
-            _ => self.end(learner),
+            _ => self.end(event, learner),
         }
     }
 }

@@ -4,7 +4,11 @@
 
 use fluxbay_plugin::{prelude::*, serde};
 
-use crate::{averages::Averages, phases::Chosen, saved_tensors::SavedTensor};
+use crate::{
+    averages::Averages,
+    phases::Chosen,
+    saved_tensors::{SavedTensor, copy},
+};
 
 config! {
     /// What is averaged, when, and where the average is used.
@@ -18,7 +22,10 @@ config! {
         /// phase.
         phase: Option<String> = null,
         /// Whether buffers, such as running statistics of batch normalisation, are averaged too
-        /// (`use_buffers` of PyTorch). Otherwise the model keeps its own buffers.
+        /// (`use_buffers` of PyTorch); integer buffers are those of the last model. The average
+        /// approximates the statistics of the averaged weights, which PyTorch's `update_bn` measures
+        /// in a pass over the data. Otherwise the model keeps its own buffers, which belong to the
+        /// last weights.
         buffers: bool = true,
         /// Whether validation phases use the average.
         validate: bool = true,
@@ -95,8 +102,10 @@ impl Swa {
             return self.averages.begin();
         }
         let share = 1.0 / self.count as f64;
-        self.averages
-            .update(|average, current| average.add(&current.sub(average)?.affine(share, 0.0)?))
+        self.averages.update(|average, current| match current.dtype()? {
+            DType::U8 | DType::U32 | DType::I64 => copy(current),
+            _ => average.add(&current.sub(average)?.affine(share, 0.0)?),
+        })
     }
 }
 

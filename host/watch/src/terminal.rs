@@ -1,0 +1,152 @@
+//! The loop of the dashboard: read, draw, wait for a key.
+
+use std::{
+    io::{self, IsTerminal as _},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use ratatui::crossterm::event::{self, Event, KeyEventKind};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::{
+    Host,
+    app::{After, App},
+    memory::resident,
+    record::Record,
+    view,
+};
+
+/// Time between two looks at the files.
+const TICK: Duration = Duration::from_millis(250);
+/// Time for reading before a key is looked for again.
+const READING: Duration = Duration::from_millis(120);
+/// Looks at the files between two looks at memory, lock and clock.
+const SLOW: u32 = 4;
+
+/// Why the dashboard was left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// The user left it.
+    ByUser,
+    /// The host closed it.
+    ByHost,
+    /// A signal ended it.
+    BySignal(i32),
+}
+
+/// Shows a run on the terminal of stdin and stdout until the user leaves, the host closes it, or a
+/// signal arrives. The terminal is as before afterwards.
+///
+/// # Errors
+/// Stdin or stdout is no terminal, or it cannot be used.
+pub fn watch(id: &str, folder: &Path, colors: bool, host: &mut dyn Host) -> io::Result<Left> {
+    if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+        return Err(io::Error::other("stdin and stdout are no terminal"));
+    }
+    let signals = Signals::listen()?;
+    let mut app = App::new(Record::new(id, folder), colors);
+    app.ends_run = host.ends_run();
+    let mut terminal = ratatui::try_init()?;
+    let left = show(&mut terminal, &mut app, host, &signals);
+    let restored = ratatui::try_restore();
+    let left = left?;
+    restored.map(|()| left)
+}
+
+fn show(
+    terminal: &mut ratatui::DefaultTerminal,
+    app: &mut App,
+    host: &mut dyn Host,
+    signals: &Signals,
+) -> io::Result<Left> {
+    let mut ticks = 0_u32;
+    let mut next = Instant::now();
+    let mut dirty = true;
+    let mut more = false;
+    loop {
+        if more || Instant::now() >= next {
+            next = Instant::now() + TICK;
+            if ticks.is_multiple_of(SLOW) {
+                dirty |= look(app, host);
+            }
+            ticks = ticks.wrapping_add(1);
+            let updated = app.update(READING);
+            more = updated.more;
+            dirty |= updated.changed;
+        }
+        if dirty {
+            terminal.draw(|frame| view::draw(frame, app))?;
+            dirty = false;
+        }
+        if host.is_over() {
+            return Ok(Left::ByHost);
+        }
+        if let Some(signal) = signals.arrived() {
+            return Ok(Left::BySignal(signal));
+        }
+        let wait =
+            if more { Duration::ZERO } else { next.saturating_duration_since(Instant::now()) };
+        if event::poll(wait)? {
+            dirty = true;
+            if let Event::Key(key) = event::read()?
+                && key.kind != KeyEventKind::Release
+            {
+                match app.key(key, &*host) {
+                    After::Stay => {}
+                    After::Leave => return Ok(Left::ByUser),
+                    After::Interrupt => {
+                        host.interrupt();
+                        app.notice =
+                            "the run ends after this step; again to end it at once".to_owned();
+                    }
+                }
+            }
+            // A run to compare with is read at once.
+            next = if app.other.is_some() { Instant::now() } else { next };
+        }
+    }
+}
+
+/// Looks at what no file says. Returns whether it has changed.
+fn look(app: &mut App, host: &dyn Host) -> bool {
+    let live = host.is_live(&app.run.folder);
+    let process = app.run.state.as_ref().map(|state| state.process);
+    let memory = process.filter(|_| live).and_then(resident);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+    let changed = live || live != app.live || memory != app.memory;
+    (app.live, app.memory, app.now) = (live, memory, now);
+    changed
+}
+
+/// Signals that leave the dashboard, so that the terminal is restored.
+struct Signals(Vec<(i32, Arc<AtomicBool>, signal_hook::SigId)>);
+
+impl Signals {
+    fn listen() -> io::Result<Signals> {
+        let mut listening = Signals(Vec::new());
+        for signal in [SIGHUP, SIGINT, SIGTERM] {
+            let arrived = Arc::new(AtomicBool::new(false));
+            let id = signal_hook::flag::register(signal, Arc::clone(&arrived))?;
+            listening.0.push((signal, arrived, id));
+        }
+        Ok(listening)
+    }
+
+    fn arrived(&self) -> Option<i32> {
+        let arrived = self.0.iter().find(|(_, arrived, _)| arrived.load(Relaxed));
+        arrived.map(|(signal, _, _)| *signal)
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        for (_, _, id) in &self.0 {
+            signal_hook::low_level::unregister(*id);
+        }
+    }
+}

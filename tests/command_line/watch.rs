@@ -1,0 +1,153 @@
+//! `fluxbay watch` and `train --watch`: a dashboard on a terminal, from another process than the one that
+//! trains.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{Read as _, Write as _},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use fluxbay_tests::{fluxbay, plugin_dir, run, scratch, succeed};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+/// What a program that covers the screen writes first and last.
+const COVERS: &str = "\x1b[?1049h";
+const UNCOVERS: &str = "\x1b[?1049l";
+
+/// A command on a terminal of 80 columns and 24 rows.
+struct OnTerminal {
+    child: Child,
+    keys: File,
+    written: Arc<Mutex<Vec<u8>>>,
+    reader: thread::JoinHandle<()>,
+}
+
+impl OnTerminal {
+    fn start(command: &mut Command) -> OnTerminal {
+        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+        grantpt(&controller).and_then(|()| unlockpt(&controller)).expect("its other side");
+        let name = ptsname(&controller, Vec::new()).expect("its name").into_string().unwrap();
+        let terminal = OpenOptions::new().read(true).write(true).open(name).expect("it opens");
+        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&terminal, size).expect("its size");
+        let side = || terminal.try_clone().expect("a copy of the descriptor");
+        command.env("TERM", "xterm-256color");
+        let child = command.stdin(side()).stdout(side()).stderr(side()).spawn().expect("it starts");
+        // Only the child holds the terminal from here on: reading ends when it does.
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        drop(terminal);
+        let mut screen = File::from(controller);
+        let keys = screen.try_clone().expect("a copy of the descriptor");
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let into = Arc::clone(&written);
+        let reader = thread::spawn(move || {
+            let mut part = [0; 4096];
+            // A terminal whose other side is gone ends with an error.
+            while let Ok(read @ 1..) = screen.read(&mut part) {
+                into.lock().unwrap().extend_from_slice(&part[..read]);
+            }
+        });
+        OnTerminal { child, keys, written, reader }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.written.lock().unwrap()).into_owned()
+    }
+
+    /// Waits until the command has written a word. Spaces that were there before are not written.
+    fn wait_for(&self, text: &str) {
+        let began = Instant::now();
+        while !self.text().contains(text) {
+            assert!(began.elapsed() < Duration::from_secs(60), "{text:?} in {:?}", self.text());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).expect("the terminal takes keys");
+    }
+
+    /// Exit code and all that was written.
+    fn end(mut self) -> (Option<i32>, String) {
+        let code = self.child.wait().expect("the command ends").code();
+        self.reader.join().expect("the reader ends");
+        let text = String::from_utf8_lossy(&self.written.lock().unwrap()).into_owned();
+        (code, text)
+    }
+}
+
+#[test]
+fn a_finished_run_is_shown_until_the_user_leaves() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    let train = ["train", "--set", "run.epochs=2", "--limit-batches", "9", "--run-dir", "one"];
+    succeed(fluxbay(dir.path(), plugins.path()).args(train));
+    let mut shown = OnTerminal::start(fluxbay(dir.path(), plugins.path()).args(["watch", "one"]));
+    shown.wait_for("accuracy");
+    shown.press("?");
+    shown.wait_for("logarithmic");
+    shown.press("xq");
+    let (code, text) = shown.end();
+    assert_eq!(code, Some(0), "{text:?}");
+    for part in ["finished", "loss", "2/2", "100", "figures"] {
+        assert!(text.contains(part), "{part:?} is missing in {text:?}");
+    }
+    // The terminal is as before, and without colours nothing sets one.
+    let (from, to) = (text.find(COVERS).expect("covers"), text.rfind(UNCOVERS).expect("uncovers"));
+    assert!(from < to && !text.contains("\x1b[38;5;"), "{text:?}");
+}
+
+#[test]
+fn a_run_that_is_watched_trains_the_same_and_prints_its_summary_when_the_dashboard_closes() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    let train = |name: &str, more: &[&str]| {
+        let mut command = fluxbay(dir.path(), plugins.path());
+        command.args(["train", "--set", "run.epochs=3", "--run-dir", name]).args(more);
+        command
+    };
+    succeed(&mut train("plain", &[]));
+    let (code, text) = OnTerminal::start(&mut train("watched", &["--watch"])).end();
+    assert_eq!(code, Some(0), "{text:?}");
+    let after = text.rsplit(UNCOVERS).next().unwrap();
+    assert!(text.contains(COVERS), "{text:?}");
+    assert!(after.contains("epoch 3/3 training") && after.contains("finished"), "{after:?}");
+    let model =
+        |name: &str| std::fs::read(dir.path().join(name).join("model.safetensors")).unwrap();
+    assert_eq!(model("plain"), model("watched"));
+}
+
+#[test]
+fn leaving_the_dashboard_does_not_end_the_run_and_ctrl_c_does() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    let mut command = fluxbay(dir.path(), plugins.path());
+    command.args(["train", "--set", "run.epochs=100000", "--run-dir", "one", "--watch"]);
+    let mut watched = OnTerminal::start(&mut command);
+    watched.wait_for("steps/s");
+    watched.press("\x03");
+    let (code, text) = watched.end();
+    assert_eq!(code, Some(130), "{text:?}");
+    assert!(text.rsplit(UNCOVERS).next().unwrap().contains("fluxbay resume one"), "{text:?}");
+
+    let mut command = fluxbay(dir.path(), plugins.path());
+    command.args(["train", "--set", "run.epochs=60", "--run-dir", "two", "--watch"]);
+    let mut watched = OnTerminal::start(&mut command);
+    watched.wait_for("steps/s");
+    watched.press("q");
+    let (code, text) = watched.end();
+    assert_eq!(code, Some(0), "{text:?}");
+    assert!(text.rsplit(UNCOVERS).next().unwrap().contains("finished"), "{text:?}");
+}
+
+#[test]
+fn without_a_terminal_the_dashboard_is_refused_with_what_to_use_instead() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    for arguments in [["watch", "last"], ["train", "--watch"]] {
+        let refused = run(fluxbay(dir.path(), plugins.path()).args(arguments));
+        assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+        assert!(refused.stderr.contains("fluxbay report"), "{}", refused.stderr);
+    }
+    assert!(!dir.path().join("runs").exists());
+}
