@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use fluxbay_tests::{build_plugin, fluxbay, plugin_dir, run, scratch, standard_plugins, write};
+use fluxbay_tests::{
+    build_plugin, fluxbay, plugin_dir, repository, run, scratch, standard_plugins, write,
+};
 use serde_json::Value;
 
 /// Checks a plugin file. Returns the exit code and the JSON report.
@@ -56,6 +58,31 @@ fn runs(dir: &Path) -> Vec<PathBuf> {
     .unwrap();
     fs::write(dir.join("labels"), idx(&[60], (0..60_u32).map(|x| (x % 2) as u8).collect()))
         .unwrap();
+    let rows: String = (0..60)
+        .map(|x| {
+            let label = ["low", "high"][x % 2];
+            format!(
+                "{{\"text\": \"{label} and {x}\", \"other\": \"{x}\", \"label\": \"{label}\"}}\n"
+            )
+        })
+        .collect();
+    write(dir, "texts.jsonl", &rows);
+    let array = |kind: &str, shape: &str, elements: Vec<u8>| {
+        let header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}}}\n");
+        let length = (header.len() as u16).to_le_bytes();
+        [b"\x93NUMPY\x01\0", &length[..], header.as_bytes(), &elements].concat()
+    };
+    let numbers = (0..120_i16).flat_map(|x| (x * 37 % 11).to_le_bytes()).collect();
+    fs::write(dir.join("x.npy"), array("<i2", "(60, 2)", numbers)).unwrap();
+    fs::write(dir.join("y.npy"), array("|u1", "(60,)", (0..60).map(|x| x % 3).collect())).unwrap();
+    let penguins = repository().join("plugins/parquet/tests/penguins.parquet");
+    fs::copy(penguins, dir.join("penguins.parquet")).unwrap();
+    let sound = repository().join("plugins/audio/tests/s16.wav");
+    for file in 0..40 {
+        let class = dir.join("sounds").join(["a", "b"][file % 2]);
+        fs::create_dir_all(&class).unwrap();
+        fs::copy(&sound, class.join(format!("{file}.wav"))).unwrap();
+    }
     let run = |name: &str, data: &str, rest: &str| {
         let head = format!(
             "[run]\nepochs = 2\nseed = 3\nthreads = 1\ndefault-callbacks = false\nbase-dir = {dir:?}\n[data]\n{data}\n"
@@ -79,7 +106,33 @@ fn runs(dir: &Path) -> Vec<PathBuf> {
                   [[callback]]\ncomponent = \"throttle\"\nevent = \"step-end\"\nevery = 3\ncallback = { component = \"log-traces\" }\n";
     let log_traces =
         "[[callback]]\ncomponent = \"log-traces\"\n[[logger]]\ncomponent = \"jsonl\"\n";
+    let bag = "[model]\ncomponent = \"bag-of-embeddings\"\nwidth = 4\nhidden = [4]\n";
     vec![
+        run(
+            "jsonl.toml",
+            "component = \"jsonl\"\npath = \"texts.jsonl\"\npair = \"other\"\nvocabulary = 300\nlength = 8",
+            &format!("{bag}{sgd}{cross}{phases}"),
+        ),
+        run(
+            "tokens.toml",
+            "component = \"tokens\"\npath = \"text.txt\"\nvocabulary = 258\ncontext = 8",
+            &format!("{gpt}{sgd}{cross}{phases}"),
+        ),
+        run(
+            "arrays.toml",
+            "component = \"arrays\"\npath = \"x.npy\"\ntargets = \"y.npy\"\nstandardize = true",
+            &format!("{mlp}{sgd}{cross}{phases}"),
+        ),
+        run(
+            "parquet.toml",
+            "component = \"parquet\"\npath = \"penguins.parquet\"\ntarget = \"species\"\nmissing = \"fill\"",
+            &format!("{mlp}{sgd}{cross}{phases}"),
+        ),
+        run(
+            "audio.toml",
+            "component = \"audio\"\nfolder = \"sounds\"\nseconds = 0.1\nrate = 8000\nmels = 4\nwindow = 256",
+            &format!("{mlp}{sgd}{cross}{phases}"),
+        ),
         run("gan.toml", "component = \"mixture\"\nsamples = 96", gan),
         run("features.toml", "component = \"digits\"", features),
         run(
@@ -169,14 +222,17 @@ macro_rules! passes {
 
 passes! {
     the_standard_callbacks_pass_every_check: "callbacks", 20;
-    the_standard_data_sets_pass_every_check: "data", 5;
+    the_standard_data_sets_pass_every_check: "data", 6;
     the_standard_loggers_pass_every_check: "loggers", 3;
     the_standard_losses_pass_every_check: "losses", 7;
     the_standard_metrics_pass_every_check: "metrics", 10;
-    the_standard_models_pass_every_check: "models", 4;
+    the_standard_models_pass_every_check: "models", 5;
+    the_parquet_data_set_passes_every_check: "parquet", 1;
     the_standard_optimizers_pass_every_check: "optimizers", 9;
     the_standard_phases_pass_every_check: "phases", 6;
     the_standard_schedules_pass_every_check: "schedules", 15;
+    the_audio_data_set_passes_every_check: "audio", 1;
+    the_text_data_sets_pass_every_check: "text", 2;
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The standard models and optimizers against PyTorch: with equal weights and batches, the losses
 //! of all steps agree.
 //!
-//! `tests/reference/training.py` and `tests/reference/runs.py` record the expected losses and the
-//! versions.
+//! `training.py`, `runs.py` and `parameter_groups.py` of `tests/reference` record the expected losses
+//! and the versions.
 
 use std::{fs, path::Path};
 
@@ -94,7 +94,12 @@ plugin! {
 
 /// Runs the cases of `runs.json` whose sections mention `section`.
 fn runs_like_the_reference(section: &str, soft: bool) {
-    let (recorded, plugins) = (recorded("runs.json"), plugin_dir());
+    runs_of("runs.json", section, soft);
+}
+
+/// Runs the cases of a recorded file whose sections mention `section`.
+fn runs_of(file: &str, section: &str, soft: bool) {
+    let (recorded, plugins) = (recorded(file), plugin_dir());
     if soft {
         fs::copy(build_plugin("soft", SOFT), plugins.path().join("soft.so")).unwrap();
     }
@@ -143,6 +148,12 @@ fn optimizers_agree_with_their_references() {
     runs_like_the_reference("component = \"ada", false);
     runs_like_the_reference("component = \"muon", false);
     runs_like_the_reference("component = \"schedule-free", false);
+}
+
+#[test]
+fn parameter_groups_agree_with_pytorch() {
+    runs_of("parameter_groups.json", "decay-exempt", false);
+    runs_of("parameter_groups.json", "[[optimizer.group]]", false);
 }
 
 #[test]

@@ -41,6 +41,9 @@ struct fluxbay_dataset_state_row;
 struct fluxbay_dataset_state_rows;
 struct fluxbay_dataset_inputs_row;
 struct fluxbay_dataset_inputs_rows;
+struct fluxbay_fill_request;
+struct fluxbay_dataset_fill_row;
+struct fluxbay_dataset_fill_rows;
 struct fluxbay_tensor_info;
 struct fluxbay_view;
 struct fluxbay_init;
@@ -64,12 +67,22 @@ struct fluxbay_anomaly_table;
 struct fluxbay_anomaly;
 struct fluxbay_model_spec;
 struct fluxbay_model_table;
+struct fluxbay_model_names_row;
+struct fluxbay_model_names_rows;
 struct fluxbay_loss_table;
 struct fluxbay_phase_table;
 struct fluxbay_callback_table;
 struct fluxbay_schedule_table;
 struct fluxbay_update;
 struct fluxbay_optimizer_table;
+struct fluxbay_kind_row;
+struct fluxbay_kind_rows;
+struct fluxbay_transform_context;
+struct fluxbay_sample;
+struct fluxbay_transform_table;
+struct fluxbay_sampler_spec;
+struct fluxbay_order_context;
+struct fluxbay_sampler_table;
 struct fluxbay_child_table;
 struct fluxbay_host_table;
 struct fluxbay_component;
@@ -166,6 +179,10 @@ struct fluxbay_version {
 #define FLUXBAY_KIND_LOGGER 7
 /* The rule that updates a parameter from its gradient. */
 #define FLUXBAY_KIND_OPTIMIZER 8
+/* Changes one field of a sample before it becomes part of a batch, such as an augmentation. */
+#define FLUXBAY_KIND_TRANSFORM 9
+/* The order in which an epoch reads the training samples. */
+#define FLUXBAY_KIND_SAMPLER 10
 
 /* ---- event ----------------------------------------------------------------------------------- */
 /* Events: what a phase dispatches and a callback handles. */
@@ -488,6 +505,66 @@ struct fluxbay_dataset_inputs_rows {
     size_t count;
 };
 
+/* Id of the plugin extension that holds `struct fluxbay_dataset_fill_rows`. */
+#define FLUXBAY_DATASET_FILL_EXTENSION "fluxbay.dataset-fill/1"
+
+/* A request for samples. Borrowed for the call. */
+struct fluxbay_fill_request {
+    /* Size of this struct in bytes, as the host was built. */
+    uint64_t size;
+    /* The run's seed. */
+    uint64_t seed;
+    /* Epoch, counted from 1; 0 outside of an epoch, such as while labels are counted. */
+    uint64_t epoch;
+    /* Index of the split. */
+    size_t split;
+    /* 1 if the samples are read for training, else 0. */
+    uint32_t training;
+    /* 0. */
+    uint32_t reserved;
+    /* Indices of the samples within the split. */
+    const uint64_t *indices;
+    /* Number of samples. */
+    size_t count;
+    /* One buffer per field. A field whose buffer has a null pointer is not wanted. */
+    const struct fluxbay_buffer *buffers;
+    /* Number of fields. */
+    size_t buffer_count;
+    /* One byte per sample, 0 at the call: 1 leaves the sample out of its batch, for a sample
+       that cannot be read. Its part of the buffers is ignored. */
+    uint8_t *left_out;
+};
+
+/* Addition to a data set: samples that depend on the epoch, single fields, samples that are left
+   out, and keys. */
+struct fluxbay_dataset_fill_row {
+    /* `DATASET`. */
+    uint32_t kind;
+    /* 0. */
+    uint32_t reserved;
+    /* Name of the component. */
+    struct fluxbay_text component;
+    /* Used instead of `fill` of `struct fluxbay_dataset_table`, under the same conditions.
+       `[loader]` */
+    int32_t (*fill)(fluxbay_instance self, const struct fluxbay_fill_request *request);
+    /* The key of a sample, such as the path of its file: a text that stays the same if other
+       samples are added or the data is stored in another way. At most `capacity` bytes of it are
+       written to `key`, and `length` is set to its whole length; 0 if the sample has none.
+       Called as `fill` is. `[loader]` */
+    int32_t (*key)(fluxbay_instance self, size_t split, uint64_t index, uint8_t *key,
+        size_t capacity, size_t *length);
+};
+
+/* The rows of a plugin: what its `extension` returns for `FLUXBAY_DATASET_FILL_EXTENSION`. */
+struct fluxbay_dataset_fill_rows {
+    /* Size of a row in bytes, as the plugin was built. */
+    uint64_t size;
+    /* First row. */
+    const struct fluxbay_dataset_fill_row *first;
+    /* Number of rows, each for another component. */
+    size_t count;
+};
+
 /* ---- tensor ---------------------------------------------------------------------------------- */
 /* Tensors: handles, operations, parameters.
 
@@ -793,6 +870,13 @@ struct fluxbay_apply {
 #define FLUXBAY_OP_AVG_POOL2D 184
 /* Input `[n, c, h, w]`. Ints: new h, new w. Nearest neighbour: `out[i] = x[i h / new h]`. */
 #define FLUXBAY_OP_UPSAMPLE_NEAREST2D 185
+/* Input `[n, c, h, w]`. Ints: new h, new w, method = 0 (0 bilinear, 1 bicubic), antialias = 0,
+   align corners = 0. PyTorch's `interpolate`: pixels are squares whose centres are mapped, or
+   their corners are; with antialias the filter grows with the reduction, as Pillow's does. */
+#define FLUXBAY_OP_RESIZE2D 186
+/* Input `[n, c, h, w]`. Ints: new h, new w. `out[i]` is the mean from `floor(i h / new h)` to
+   `ceil((i + 1) h / new h)`, along each axis. */
+#define FLUXBAY_OP_ADAPTIVE_AVG_POOL2D 187
 /* Ints: dim = -1. */
 #define FLUXBAY_OP_SOFTMAX 200
 /* Ints: dim = -1. */
@@ -840,6 +924,18 @@ struct fluxbay_apply {
 /* Input: packed queries, keys and values `[b, t, 3 c]`. Ints: heads, causal (0 or 1). Output
    `[b, t, c]`: `softmax(q k^T / sqrt(c / heads)) v` per head. */
 #define FLUXBAY_OP_ATTENTION 225
+/* Inputs: q `[b, h, n, d]`, k and v `[b, g, m, d]` with h a multiple of g (head i reads group `i
+   g / h`), bias? (floating, broadcasting to `[b, h, n, m]`, added to the scores), lengths? (u32
+   or i64 `[b]`: keys of each sequence, the rest is padding). Ints: causal = 0, window = 0 (0:
+   none), stream = -1 (of the dropout). Floats: scale = `1 / sqrt(d)` (0 or left out), dropout =
+   0. The queries are the last n of the m places: query i is at place `i + m - n`. If causal, it
+   sees keys up to its place; with a window w, keys less than w places away. Output `[b, h, n,
+   d]`: `softmax(scale q k^T + bias) v` over the keys seen; 0 where there are none. */
+#define FLUXBAY_OP_SCALED_ATTENTION 226
+/* Inputs: x `[.., t, d]`, cosines and sines `[t, d / 2]`, or `[b, t, d / 2]` for x of `[b, ..,
+   t, d]`. Ints: interleaved = 0. Rotates pairs of channels: (i, i + d / 2), or (2 i, 2 i + 1) if
+   interleaved. Gradient to x only. */
+#define FLUXBAY_OP_ROTARY 227
 /* Ints: dtype code. Between floating dtypes the gradient is converted back; to an integer dtype
    the result is a constant. */
 #define FLUXBAY_OP_TO_DTYPE 240
@@ -1369,6 +1465,41 @@ struct fluxbay_model_table {
         fluxbay_handle *outputs, size_t capacity, size_t *output_count);
 };
 
+/* Id of the plugin extension that holds `struct fluxbay_model_names_rows`. */
+#define FLUXBAY_MODEL_NAMES_EXTENSION "fluxbay.model-names/1"
+
+/* Addition to a model of a published family: where its weights come from, and the rules that
+   turn published names into paths of parameters. */
+struct fluxbay_model_names_row {
+    /* `MODEL`. */
+    uint32_t kind;
+    /* 0. */
+    uint32_t reserved;
+    /* Name of the component. */
+    struct fluxbay_text component;
+    /* A JSON object, valid until the next call of this instance; empty for a model of no
+       published family. `from`: a folder with safetensors files, or null. `config`: what is
+       written as `config.json` beside trained weights, or null. `rules`: a list, applied in
+       order to the names of a file, each an object with one key: `rename` {from, to}, `ignore`
+       {names}, `transpose` {names}, `merge` {from: list, to, dim}, `split` {from, to: list,
+       dim}, `fresh` {names}: parameters that may be missing or have another shape. In patterns
+       `*` stands for any text and `#` for digits, and in results for what they matched.
+       `adapter`: null, or for a model with parameters `lora_A.weight` and `lora_B.weight` below
+       paths of layers an object: `from` (a folder, or null), `config` (written as
+       `adapter_config.json`), `scale`. Called after `build`. `[training]` */
+    int32_t (*names)(fluxbay_instance self, struct fluxbay_text *json);
+};
+
+/* The rows of a plugin: what its `extension` returns for `FLUXBAY_MODEL_NAMES_EXTENSION`. */
+struct fluxbay_model_names_rows {
+    /* Size of a row in bytes, as the plugin was built. */
+    uint64_t size;
+    /* First row. */
+    const struct fluxbay_model_names_row *first;
+    /* Number of rows, each for another component. */
+    size_t count;
+};
+
 /* ---- loss ------------------------------------------------------------------------------------ */
 /* Loss functions. */
 
@@ -1461,6 +1592,135 @@ struct fluxbay_optimizer_table {
     int32_t (*begin)(fluxbay_instance self);
     /* Updates one parameter in place. */
     int32_t (*update)(fluxbay_instance self, const struct fluxbay_update *request);
+};
+
+/* ---- kinds ----------------------------------------------------------------------------------- */
+/* Components of kinds that contract 1.0 did not have: the extension `fluxbay.kinds/1`. */
+
+/* Id of the plugin extension that holds `struct fluxbay_kind_rows`. */
+#define FLUXBAY_KINDS_EXTENSION "fluxbay.kinds/1"
+
+/* One component of a later kind. Its first fields are those of `struct fluxbay_component`, with
+   the same meaning. */
+struct fluxbay_kind_row {
+    /* A number of `FLUXBAY_KIND_*`, above those of contract 1.0. */
+    uint32_t kind;
+    /* Version of the state that `save` writes. */
+    uint32_t state_version;
+    /* Name in kebab-case, unique within kind and plugin. */
+    struct fluxbay_text component;
+    /* Makes an instance. `[training]` */
+    int32_t (*create)(struct fluxbay_text config, fluxbay_instance *instance);
+    /* Ends an instance, also one that panicked. `[training]` */
+    int32_t (*destroy)(fluxbay_instance self);
+    /* Writes the state into a buffer of the plugin's that stays valid until the next call of
+       this instance. `[training]` */
+    int32_t (*save)(fluxbay_instance self, struct fluxbay_text *bytes);
+    /* Restores a state that was saved in the format of `state_version`; on failure the old state
+       must stay. `[training]` */
+    int32_t (*load)(fluxbay_instance self, uint32_t state_version, struct fluxbay_text bytes);
+    /* Table of the kind. Its first word is its size in bytes, as the plugin was built. */
+    const void *table;
+};
+
+/* The rows of a plugin: what its `extension` returns for `FLUXBAY_KINDS_EXTENSION`. */
+struct fluxbay_kind_rows {
+    /* Size of a row in bytes, as the plugin was built. */
+    uint64_t size;
+    /* First row. */
+    const struct fluxbay_kind_row *first;
+    /* Number of rows, each for another component. */
+    size_t count;
+};
+
+/* ---- transform ------------------------------------------------------------------------------- */
+/* Transforms: a field of a sample in, a field of a sample out, on the loader's threads. */
+
+/* The sample that a transform is applied to. Borrowed for the call. */
+struct fluxbay_transform_context {
+    /* Size of this struct in bytes, as the host was built. */
+    uint64_t size;
+    /* Epoch, counted from 1; 0 outside of an epoch. */
+    uint64_t epoch;
+    /* Index of the sample within its split of the data set. */
+    uint64_t index;
+    /* 1 if the sample is read for training, else 0. */
+    uint32_t training;
+    /* 0. */
+    uint32_t reserved;
+    /* Lower half of the number that all random draws of this call derive from. It depends on the
+       run's seed, the epoch, the sample and the transform's id, so that the result does not
+       depend on threads or on what was read before. */
+    uint64_t draw_low;
+    /* Upper half of that number. */
+    uint64_t draw_high;
+};
+
+/* One field of one sample. */
+struct fluxbay_sample {
+    /* What the field is: name, element type and shape. */
+    const struct fluxbay_field_spec *field;
+    /* First byte, aligned for the element type; elements in row-major order. */
+    uint8_t *ptr;
+    /* Number of bytes. */
+    size_t len;
+};
+
+/* Functions of a transform. */
+struct fluxbay_transform_table {
+    /* Size of this struct in bytes, as the plugin was built. */
+    uint64_t size;
+    /* Checks a field, and says what it becomes. Pointers in `output` stay valid until the next
+       call of this instance. Called for each chain that the transform is part of. `[training]` */
+    int32_t (*describe)(fluxbay_instance self, const struct fluxbay_field_spec *input,
+        struct fluxbay_field_spec *output);
+    /* Transforms one sample. Every element of `output` must be written. `input` must not be
+       changed. Called by several threads at a time, but never while another function of this
+       instance runs. `[loader]` */
+    int32_t (*apply)(fluxbay_instance self, const struct fluxbay_transform_context *context,
+        const struct fluxbay_sample *input, const struct fluxbay_sample *output);
+};
+
+/* ---- sampler --------------------------------------------------------------------------------- */
+/* Samplers: the order in which an epoch reads the training samples. */
+
+/* The training samples, as a sampler sees them. Borrowed for the call. */
+struct fluxbay_sampler_spec {
+    /* Size of this struct in bytes, as the host was built. */
+    uint64_t size;
+    /* Number of training samples, at least 1. */
+    uint64_t samples;
+    /* The class label of each sample; null where the data has no field of class labels. */
+    const uint32_t *labels;
+    /* Number of classes; 0 where `labels` is null. */
+    uint64_t classes;
+};
+
+/* The epoch whose order is wanted. Borrowed for the call. */
+struct fluxbay_order_context {
+    /* Size of this struct in bytes, as the host was built. */
+    uint64_t size;
+    /* Epoch, counted from 1. */
+    uint64_t epoch;
+    /* Lower half of the number that all random draws of this call derive from; it depends on the
+       run's seed, the epoch and the sampler's id. */
+    uint64_t draw_low;
+    /* Upper half of that number. */
+    uint64_t draw_high;
+};
+
+/* Functions of a sampler. All `[training]`. */
+struct fluxbay_sampler_table {
+    /* Size of this struct in bytes, as the plugin was built. */
+    uint64_t size;
+    /* Receives the training samples; `count` is set to the number of samples that an epoch
+       reads, at least 1. Called once, before `order`. */
+    int32_t (*open)(fluxbay_instance self, const struct fluxbay_sampler_spec *spec,
+        uint64_t *count);
+    /* Writes the order of an epoch: `count` places among the training samples, each below their
+       number. It must depend on the context alone, so that a resumed run reads the same samples. */
+    int32_t (*order)(fluxbay_instance self, const struct fluxbay_order_context *context,
+        uint64_t *places, size_t count);
 };
 
 /* ---- child ----------------------------------------------------------------------------------- */

@@ -34,7 +34,7 @@
 //! | layer | folders |
 //! |---|---|
 //! | commands | `cli` |
-//! | uses of a run | `check`, `durable`, `predict`, `bundle`, `session` |
+//! | uses of a run | `check`, `durable`, `export`, `predict`, `bundle`, `session` |
 //! | the loop | `supervisor`, `record`, `bridge`, `loader`, `display`, `learner` |
 //! | descriptions | `compose`, `run_file` |
 //! | plugins | `library`, `calls`, `breadcrumb` |
@@ -54,6 +54,7 @@ pub mod cli;
 pub mod compose;
 pub mod display;
 pub mod durable;
+pub mod export;
 pub mod learner;
 pub mod library;
 pub mod loader;

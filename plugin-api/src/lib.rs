@@ -1,7 +1,7 @@
 //! The crate that a fluxbay plugin depends on.
 //!
 //! A plugin is a shared library that offers components: phases, callbacks, models, losses, data
-//! sets, metrics, schedules, loggers, optimizers. Each is a Rust type that implements [`Component`]
+//! sets, metrics, schedules, loggers, optimizers, transforms, samplers. Each is a Rust type that implements [`Component`]
 //! (created from a configuration) and the trait of its kind; [`plugin!`] exports them. The host
 //! finds the file in a folder, reads its description without running it, checks that it fits, and
 //! calls it.
@@ -59,7 +59,7 @@
 //!
 //! | for | see |
 //! |---|---|
-//! | the trait of a kind, each with an example | [`Phase`], [`Callback`], [`Model`], [`Loss`], [`Dataset`], [`Metric`], [`Schedule`], [`Optimizer`], [`Logger`] |
+//! | the trait of a kind, each with an example | [`Phase`], [`Callback`], [`Model`], [`Loss`], [`Dataset`], [`Metric`], [`Schedule`], [`Optimizer`], [`Logger`], [`Transform`], [`Sampler`] |
 //! | settings from a run file | [`config!`], [`choice!`], [`variants!`] |
 //! | what a new instance declares: access, order, children | [`Setup`] |
 //! | state of the run, records, the terminal | [`Learner`], and for phases [`PhaseLearner`] and [`Step`] |
@@ -90,6 +90,7 @@ mod children;
 mod component;
 pub mod config;
 pub mod dataset;
+mod draws;
 mod error;
 pub mod event;
 mod export;
@@ -105,19 +106,23 @@ mod model;
 pub mod nn;
 mod optimizer;
 mod phase;
+mod pretrained;
+mod sampler;
 mod schedule;
 mod setup;
 mod state;
 mod tensor;
 #[doc(hidden)]
 pub mod trampoline;
+mod transform;
 
 pub use anomaly::Anomaly;
 pub use callback::{Callback, Resolution};
 pub use children::{ChildCallback, ChildMetric, ChildSchedule};
 pub use component::{Component, from_bytes, to_bytes};
 pub use config::{Config, NoConfig};
-pub use dataset::{Buffers, DataSpec, Dataset, Field, Split};
+pub use dataset::{Buffers, DataSpec, Dataset, Field, FillContext, Split};
+pub use draws::Draws;
 pub use error::{Context, Error, Reason, Result};
 pub use event::{Event, EventKind, PhaseKind};
 pub use figures::{Figure, WatchedFigure};
@@ -132,10 +137,13 @@ pub use model::Model;
 pub use nn::{Activation, Init, Module, Params};
 pub use optimizer::{Optimizer, Update};
 pub use phase::Phase;
+pub use pretrained::{AdapterNames, Names, Pretrained, Rule};
+pub use sampler::{Sampler, TrainingSamples};
 pub use schedule::Schedule;
 pub use setup::Setup;
 pub use state::{Json, Node, Point, Read, Readable, Series, Tensors, Value, Write};
-pub use tensor::{CrossEntropy, DType, Dims, Element, Shape, Tensor};
+pub use tensor::{Attention, CrossEntropy, DType, Dims, Element, Resize, Shape, Tensor};
+pub use transform::{Sample, SampleMut, Transform, transformed};
 
 pub use log;
 pub use serde;
@@ -157,10 +165,11 @@ mod pages {
 pub mod prelude {
     pub use crate::{
         Activation, Batch, Buffers, Callback, Component, Context, DType, DataSpec, Dataset,
-        Direction, Error, Event, EventKind, EventKind::*, Field, Init, Json, Learner, Logger, Loss,
-        Metric, MetricInput, Model, Module, NoConfig, Node, Optimizer, Params, Phase, PhaseLearner,
-        Read, Record, RecordValue, Resolution, Result, Schedule, Series, Setup, Split, Step,
-        Tensor, Tensors, Update, Write, bail, choice, config, from_bytes, learns, log, plugin,
+        Direction, Draws, Error, Event, EventKind, EventKind::*, Field, FillContext, Init, Json,
+        Learner, Logger, Loss, Metric, MetricInput, Model, Module, NoConfig, Node, Optimizer,
+        Params, Phase, PhaseLearner, Read, Record, RecordValue, Resolution, Result, Sample,
+        SampleMut, Sampler, Schedule, Series, Setup, Split, Step, Tensor, Tensors, TrainingSamples,
+        Transform, Update, Write, bail, choice, config, from_bytes, learns, log, plugin,
         serde_json, state, to_bytes, variants,
     };
 }

@@ -14,16 +14,27 @@ use std::{
 
 use abi_stable::{StableAbi, type_layout::TypeLayout};
 use fluxbay_plugin::abi::{
-    anomaly, callback, dataset, entry, event, figures, handle, learner, logger, metric,
+    anomaly, callback, dataset, entry, event, figures, handle, kinds, learner, logger, metric,
+    model,
     operation::{OPERATIONS, activation, reduction},
-    state, status, tensor,
+    sampler, state, status, tensor, transform,
 };
 
 /// The tables of extensions, which the root module does not reach.
-const EXTENSIONS: [&TypeLayout; 6] = [
+const EXTENSIONS: [&TypeLayout; 16] = [
     <metric::MetricRows as StableAbi>::LAYOUT,
     <dataset::DatasetStateRows as StableAbi>::LAYOUT,
     <dataset::DatasetInputsRows as StableAbi>::LAYOUT,
+    <model::ModelNamesRows as StableAbi>::LAYOUT,
+    <dataset::DatasetFillRows as StableAbi>::LAYOUT,
+    <dataset::FillRequest as StableAbi>::LAYOUT,
+    <kinds::KindRows as StableAbi>::LAYOUT,
+    <transform::TransformTable as StableAbi>::LAYOUT,
+    <transform::TransformContext as StableAbi>::LAYOUT,
+    <transform::SampleRaw as StableAbi>::LAYOUT,
+    <sampler::SamplerTable as StableAbi>::LAYOUT,
+    <sampler::SamplerSpec as StableAbi>::LAYOUT,
+    <sampler::OrderContext as StableAbi>::LAYOUT,
     <figures::FiguresTable as StableAbi>::LAYOUT,
     <anomaly::AnomalyTable as StableAbi>::LAYOUT,
     <anomaly::AnomalyRaw as StableAbi>::LAYOUT,
@@ -92,7 +103,8 @@ fn numbers() -> String {
         logger::record::SCALAR, logger::record::TEXT, logger::record::HISTOGRAM, logger::record::IMAGE, logger::record::HYPER_PARAMETERS,
         logger::scope::STEP, logger::scope::EPOCH,
         metric::METRIC_EXTENSION, metric::direction::UNKNOWN, metric::direction::LOWER, metric::direction::HIGHER,
-        dataset::DATASET_STATE_EXTENSION, dataset::DATASET_INPUTS_EXTENSION, figures::FIGURES_EXTENSION,
+        dataset::DATASET_STATE_EXTENSION, dataset::DATASET_INPUTS_EXTENSION, model::MODEL_NAMES_EXTENSION,
+        dataset::DATASET_FILL_EXTENSION, kinds::KINDS_EXTENSION, figures::FIGURES_EXTENSION,
         anomaly::ANOMALY_EXTENSION, anomaly::detect::NAN, anomaly::detect::INFINITE,
         tensor::MAX_RANK, tensor::init::CONSTANT, tensor::init::UNIFORM, tensor::init::NORMAL,
         activation::NONE, activation::RELU, activation::GELU, activation::GELU_ERF, activation::SILU, activation::SIGMOID, activation::TANH,
@@ -164,6 +176,16 @@ fn the_table_of_every_kind_is_part_of_the_checked_layout() {
         "MetricRows",
         "DatasetStateRows",
         "DatasetInputsRows",
+        "ModelNamesRows",
+        "DatasetFillRows",
+        "FillRequest",
+        "KindRows",
+        "TransformTable",
+        "TransformContext",
+        "SampleRaw",
+        "SamplerTable",
+        "SamplerSpec",
+        "OrderContext",
         "FiguresTable",
         "AnomalyTable",
         "AnomalyRaw",

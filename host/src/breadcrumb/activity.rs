@@ -79,6 +79,12 @@ activities! {
     Destroying = 25, "while it was destroyed",
     /// A plugin's constructors and `init`, before it has instances.
     LoadingPlugin = 26, "while it was loaded",
+    /// A transform's `describe`.
+    Describing = 27, "describing a field",
+    /// A transform's `apply`.
+    Transforming = 28, "transforming a sample",
+    /// A sampler's `open` and `order`.
+    Ordering = 29, "ordering the samples",
 }
 
 /// Codes from here on are events.

@@ -2,6 +2,7 @@
 
 use fluxbay_plugin::abi::{
     handle::Handle,
+    operation,
     tensor::{ApplyRaw, InitRaw, MAX_RANK, TensorInfo, TensorTable, ViewRaw},
     text::Text,
 };
@@ -11,7 +12,7 @@ use super::learner::mode_code;
 use crate::calls::context::lend;
 use crate::learner::Runtime;
 use crate::learner::refusal::{Answer, Refusal};
-use crate::tensor::{Init, Kind, View};
+use crate::tensor::{Init, Kind, View, timeline};
 
 pub static TABLE: TensorTable =
     TensorTable { create, retain, release, info, read, view, apply, parameter, mode, device };
@@ -158,7 +159,12 @@ unsafe extern "C" fn apply(
         }
         let mut results = runtime.step.results.take();
         results.clear();
+        let begin = timeline::begin();
         runtime.engine.borrow_mut().apply(request.operation, inputs, ints, floats, &mut results)?;
+        if begin.is_some() {
+            let name = operation::find(request.operation).map_or("operation", |info| info.name);
+            timeline::end(begin, "operation", timeline::Name::Text(name));
+        }
         let Some(places) = outputs.get_mut(..results.len()) else {
             return Err(no_room(runtime, &results, capacity));
         };

@@ -247,6 +247,8 @@ fn apply(harness: &Harness, item: Item, plugin: &LoadedPlugin) -> Found {
         Check::SamplesBeyondRefused => data::beyond,
         Check::ScheduleSameAgain => data::schedule_again,
         Check::ScheduleFinite => data::schedule_finite,
+        Check::TransformSameAgain => data::transform_again,
+        Check::OrderSameAgain => data::order_again,
         Check::MetricForgets => data::metric_forgets,
         other => return (super::Verdict::Skipped, format!("`{}` is not made here", other.name())),
     };

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 use fluxbay_plugin::abi::metric::MetricInput;
 
-use super::harness::Harness;
+use super::harness::{Harness, Trial};
 use super::report::{Found, failed, passed, skipped};
 use crate::breadcrumb::Activity;
+use crate::learner::ports::DataBatch;
 use crate::learner::{Instance, Runtime};
-use crate::loader::{PluginSamples, SampleError, Samples};
+use crate::loader::{Loader, LoaderError, Occasion, PluginSamples, Request, SampleError, Samples};
 
 /// Limit of samples that are read.
 const MOST: u64 = 64;
@@ -62,7 +63,9 @@ fn read(samples: &PluginSamples, indices: &[u64]) -> Result<Vec<Vec<u8>>, Sample
         })
         .collect();
     let mut views: Vec<&mut [u8]> = buffers.iter_mut().map(Vec::as_mut_slice).collect();
-    samples.fill(0, indices, &mut views)?;
+    let request = Request { occasion: Occasion::default(), split: 0, indices };
+    let mut left_out = vec![0; indices.len()];
+    samples.fill(&request, &mut views, &mut left_out)?;
     Ok(buffers)
 }
 
@@ -223,6 +226,62 @@ pub(super) fn schedule_finite(harness: &Harness, place: usize) -> Found {
             }
             Err(problem) => failed(problem),
         }
+    })
+}
+
+/// Calls `f` with the loader of a run that uses the component.
+fn with_loader(harness: &Harness, place: usize, f: impl FnOnce(&Loader) -> Found) -> Found {
+    match harness.session(place, &Trial::default()) {
+        Err(problem) => skipped(problem),
+        Ok(session) => match session.loader() {
+            Some(loader) => f(loader),
+            None => skipped("the run has no data"),
+        },
+    }
+}
+
+/// Batches of an epoch that are compared.
+const BATCHES: usize = 8;
+
+pub(super) fn transform_again(harness: &Harness, place: usize) -> Found {
+    let read = |loader: &Loader| -> Result<Vec<Vec<u64>>, String> {
+        let epoch = loader.epoch("training", 1).map_err(|error| error.to_string())?;
+        let bits = |batch: Result<DataBatch, LoaderError>| {
+            let batch = batch.map_err(|error| error.to_string())?;
+            let fields = batch.fields.iter().map(|field| {
+                let values = field.to_dtype(candle_core::DType::F64)?.flatten_all()?;
+                Ok(values.to_vec1::<f64>()?.into_iter().map(f64::to_bits).collect::<Vec<u64>>())
+            });
+            let fields: candle_core::Result<Vec<Vec<u64>>> = fields.collect();
+            fields.map(|fields| fields.concat()).map_err(|error| error.to_string())
+        };
+        epoch.take(BATCHES).map(bits).collect()
+    };
+    with_loader(harness, place, |loader| match (read(loader), read(loader)) {
+        (Ok(first), Ok(second)) if first == second => passed(),
+        (Ok(_), Ok(_)) => failed(
+            "transformed twice, the same samples differ: every random choice must come from the \
+             draws that the host passes, and nothing may be kept between samples",
+        ),
+        (Err(error), _) | (_, Err(error)) => failed(error),
+    })
+}
+
+pub(super) fn order_again(harness: &Harness, place: usize) -> Found {
+    with_loader(harness, place, |loader| {
+        for epoch in [1, 2, 1] {
+            match (loader.order("training", epoch), loader.order("training", epoch)) {
+                (Ok(first), Ok(second)) if first == second => {}
+                (Ok(_), Ok(_)) => {
+                    return failed(format!(
+                        "epoch {epoch}, asked for twice, has two orders: every random choice must \
+                         come from the draws that the host passes"
+                    ));
+                }
+                (Err(error), _) | (_, Err(error)) => return failed(error.to_string()),
+            }
+        }
+        passed()
     })
 }
 

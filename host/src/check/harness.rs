@@ -453,7 +453,11 @@ impl Harness {
             Kind::Dataset => run["data"] = named,
             Kind::Model => run["model"] = named,
             Kind::Loss => run["loss"] = named,
-            Kind::Optimizer => run["optimizer"] = named,
+            Kind::Optimizer => {
+                // A second instance, which must not disturb the first.
+                run["optimizer"] = named;
+                run["optimizer"]["group"] = json!([{ "id": "biases", "match": "*.bias" }]);
+            }
             Kind::Phase => match component.phase_kind.as_str() {
                 "training" => replace(&mut run["phase"], "training", named),
                 "validation" => replace(&mut run["phase"], "validation", named),
@@ -478,6 +482,13 @@ impl Harness {
                 "metrics",
                 json!({ "component": "metrics", "metrics": [component.name] }),
             ),
+            Kind::Transform => {
+                // A model takes one shape, in training and evaluation.
+                let mut transform = named;
+                transform["when"] = json!("always");
+                run["transform"] = json!([transform]);
+            }
+            Kind::Sampler => run["sampler"] = named,
             Kind::Schedule => push(
                 &mut run["callback"],
                 json!({ "component": "scheduler", "schedules": { "optimizer.learning-rate": named } }),

@@ -126,6 +126,8 @@ checks! {
     SamplesBeyondRefused = "samples-beyond-refused", Scope::Kind(Kind::Dataset), "an index beyond the last sample is refused with a text";
     ScheduleSameAgain = "schedule-same-again", Scope::Kind(Kind::Schedule), "the same time gives the same value, in any order";
     ScheduleFinite = "schedule-finite", Scope::Kind(Kind::Schedule), "values are finite from 1 to a million and do not change after its length";
+    TransformSameAgain = "transform-same-again", Scope::Kind(Kind::Transform), "a sample transformed twice has the same bytes";
+    OrderSameAgain = "order-same-again", Scope::Kind(Kind::Sampler), "an epoch asked for twice has the same order";
     MetricForgets = "metric-forgets", Scope::Kind(Kind::Metric), "a reset discards everything that was gathered";
     DetailsAreJson = "details-are-json", Scope::Kind(Kind::Metric), "its details are JSON or empty";
     ConflictsResolved = "conflicts-resolved", Scope::Kind(Kind::Callback), "resolve answers for every component and path";

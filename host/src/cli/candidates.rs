@@ -60,7 +60,8 @@ pub(super) fn plugins(typed: &OsStr) -> Vec<CompletionCandidate> {
 /// Values of `--add`: phases, callbacks and loggers as `KIND/NAME`.
 pub(super) fn addable(typed: &OsStr) -> Vec<CompletionCandidate> {
     let catalog = catalog();
-    let listed = |kind: Kind| matches!(kind, Kind::Phase | Kind::Callback | Kind::Logger);
+    let listed =
+        |kind: Kind| matches!(kind, Kind::Phase | Kind::Transform | Kind::Callback | Kind::Logger);
     let all = catalog.components().filter(|one| listed(one.manifest.kind));
     starting_with(typed, all.map(|one| (one.id(), one.manifest.summary.clone())))
 }

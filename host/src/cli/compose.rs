@@ -10,11 +10,11 @@ use super::outcome::{Failure, Outcome, report};
 use super::output::{print, print_json};
 use super::run_arguments::{ReadRun, RunArguments};
 use crate::compose::draw::{Format, draw};
-use crate::compose::overview::{Basis, Overview};
+use crate::compose::overview::{Basis, GroupRow, Overview};
 use crate::compose::{self, Composition, Member, from_manifests, listing};
 use crate::library::{Catalog, Kind};
 use crate::run_file::{Diagnostic, Diagnostics, RunDescription, nearest};
-use crate::session::{Composed, Surroundings};
+use crate::session::{Composed, GroupSummary, Surroundings};
 
 /// Arguments of `fluxbay compose`.
 #[derive(Debug, clap::Args)]
@@ -85,18 +85,21 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
             members: &input.members,
             composition: &composition,
             basis: Basis::Manifests,
+            groups: Vec::new(),
         };
         return view.show(arguments, diagnostics);
     }
     let catalog = Rc::new(catalog);
     match Composed::new(Rc::clone(&catalog), run, Surroundings::default()) {
         Ok(composed) => {
-            if !arguments.no_data
-                && let Err(problems) = composed.check_data()
-            {
+            let groups = match arguments.no_data {
+                true => Ok(Vec::new()),
+                false => composed.parameter_groups(),
+            };
+            let groups = groups.map_err(|problems| {
                 diagnostics.append(problems);
-                return Err(Failure::problems(diagnostics));
-            }
+                Failure::problems(std::mem::take(&mut diagnostics))
+            })?;
             let (members, composition) = (composed.members(), composed.composition());
             let view = View {
                 run: composed.run(),
@@ -104,6 +107,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
                 members: &members,
                 composition: &composition,
                 basis: Basis::Instances,
+                groups,
             };
             view.show(arguments, diagnostics)
         }
@@ -121,6 +125,8 @@ struct View<'a> {
     members: &'a [Member<'a>],
     composition: &'a Composition,
     basis: Basis,
+    /// The parameters of each optimizer and parameter group; empty for a run without groups.
+    groups: Vec<GroupSummary>,
 }
 
 impl View<'_> {
@@ -140,13 +146,25 @@ impl View<'_> {
                 print(&self.run.to_toml_with_origins())
             };
         }
-        let overview =
+        let mut overview =
             Overview::new(self.run, self.catalog, self.members, self.composition, self.basis);
+        overview.groups = self.groups.iter().map(group_row).collect();
         match arguments.graph {
             Some(format) => print(&draw(&overview, format.format())),
             None if arguments.json => print_json(&overview),
             None => print(&listing::text(&overview)),
         }
+    }
+}
+
+/// A parameter group as the listing and the JSON show it.
+fn group_row(group: &GroupSummary) -> GroupRow {
+    GroupRow {
+        id: group.id.clone(),
+        tensors: group.tensors,
+        parameters: group.parameters,
+        settings: group.settings.clone(),
+        scale: group.scale.clone(),
     }
 }
 

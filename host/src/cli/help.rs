@@ -72,7 +72,7 @@ fn short(command: &Command) -> String {
     screen.head("Start with");
     FIRST_STEPS
         .iter()
-        .filter(|(what, _)| !what.contains("inspect"))
+        .filter(|(what, _)| !what.contains("inspect") && !what.contains("list"))
         .for_each(|(what, why)| screen.line(what, 25, why));
     screen.head("Commands");
     let mut others = Vec::new();

@@ -22,8 +22,10 @@ mod check_child;
 mod check_progress;
 mod completions;
 mod compose;
+mod data;
 mod dev;
 pub mod help;
+mod init;
 mod inspect;
 mod list;
 mod lock;
@@ -42,8 +44,10 @@ mod run_lookup;
 mod runs;
 mod schedule;
 mod schema;
+pub mod serve;
 mod train;
 mod trust;
+mod watch;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
@@ -118,6 +122,13 @@ commands! {
     Train(train::Arguments), Train, Summary, plugin calls: Yes,
     |arguments, screen| train::run(arguments, screen);
 
+    /// Look at data and write a run file that trains with it.
+    ///
+    /// Tables, JSON lines, texts, arrays, and folders of images. Each guess has a comment with what
+    /// else is possible.
+    Init(init::Arguments), Train, Summary, plugin calls: No,
+    |arguments, _| init::run(arguments);
+
     /// Continue a run from its newest intact checkpoint.
     Resume(train::resume::Arguments), Train, Summary, plugin calls: Yes,
     |arguments, screen| train::resume::run(arguments, screen);
@@ -134,8 +145,19 @@ commands! {
     ///
     /// A bundle is a folder with all that is needed to apply the model: parameters, configuration,
     /// what the data set learnt, a model card, and hashes.
-    Export(train::export::Arguments), Train, Summary, plugin calls: Yes,
+    Export(train::export::Arguments), Train, Name, plugin calls: Yes,
     |arguments, screen| train::export::run(arguments, screen);
+
+    /// Compare two trained models on the same samples, with McNemar's test.
+    CompareModels(train::compare_models::Arguments), Train, Name, plugin calls: Yes,
+    |arguments, _| train::compare_models::run(arguments);
+
+    /// Serve the model of a bundle or run over HTTP, on this machine.
+    ///
+    /// `POST /predict` answers JSON or files of the data set; `/openapi.json` describes it all. The
+    /// program `fluxbay-serve` beside this one does it.
+    Serve(serve::Arguments), Train, Name, plugin calls: No,
+    |arguments, _| serve::run(arguments);
 
     /// List runs, show one, compare two, remove some.
     Runs(runs::Arguments), Train, Summary, plugin calls: No,
@@ -146,6 +168,13 @@ commands! {
     /// The file needs no other file and no network. Several runs share their curves.
     Report(report::Arguments), Train, Name, plugin calls: No,
     |arguments, _| report::run(arguments);
+
+    /// Show a run in the terminal: curves, progress, times, log.
+    ///
+    /// Reads only the record of the run, while it trains or later, so that training is not slowed. The
+    /// key `?` lists all keys.
+    Watch(watch::Arguments), Train, Name, plugin calls: No,
+    |arguments, screen| watch::run(arguments, screen);
 
     /// Prove that a run can be interrupted, by comparing every bit.
     ///
@@ -166,6 +195,10 @@ commands! {
     /// Show a run without training it: order, events, loop, reasons.
     Compose(compose::Arguments), Look, Summary, plugin calls: Yes,
     |arguments, _| compose::run(arguments);
+
+    /// Look at the data of a run, or measure how fast it is read.
+    Data(data::Arguments), Look, Name, plugin calls: Yes,
+    |arguments, screen| data::run(arguments, screen);
 
     /// Plot the schedules of a run, or any schedule.
     Schedule(schedule::Arguments), Look, Name, plugin calls: Yes,
@@ -193,7 +226,7 @@ commands! {
     |arguments, screen| dev::run(arguments, screen);
 
     /// Test a plugin with valid and invalid input, for its author.
-    Check(check::Arguments), WritePlugins, Summary, plugin calls: No,
+    Check(check::Arguments), WritePlugins, Name, plugin calls: No,
     |arguments, screen| check::run(arguments, screen);
 
     /// Pin the exact plugins that a run uses in plugins.lock.
@@ -229,11 +262,28 @@ commands! {
     |arguments, _| probe_child::run(arguments);
 }
 
+impl Command {
+    /// Where the record of the run appears that the command shows in a dashboard, if it does.
+    fn watched(&self) -> Option<train::watched::Place> {
+        match self {
+            Command::Train(arguments) => arguments.watched(),
+            Command::Resume(arguments) => arguments.watched(),
+            _ => None,
+        }
+    }
+}
+
+/// The version; of packages, also the commit that they were built from.
+const VERSION: &str = match option_env!("FLUXBAY_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 /// Trains candle models with phases, callbacks, models and data from plugins.
 #[derive(Debug, Parser)]
 #[command(
     name = "fluxbay",
-    version,
+    version = VERSION,
     max_term_width = 100,
     disable_help_subcommand = true,
     after_long_help = ENVIRONMENT_AND_EXIT_CODES

@@ -8,7 +8,7 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use clap_complete::CompleteEnv;
 
 use super::outcome::{Exit, Failure};
-use super::{Arguments, Command, PluginCalls, completions, help};
+use super::{Arguments, Command, PluginCalls, completions, help, train::watched};
 use crate::display::{HostLog, Screen, Verbosity};
 use crate::library::probe;
 use crate::supervisor;
@@ -50,7 +50,8 @@ pub fn main() -> ExitCode {
     ExitCode::from(exit.code())
 }
 
-/// Runs a command that calls plugins in a supervised child process and returns its exit code.
+/// Runs a command that calls plugins in a supervised child process and returns its exit code; with
+/// `--watch`, that process is supervised by one more, which this process shows the record of.
 /// Returns none in that child, and for other commands: those run in this process.
 fn supervise(arguments: &Arguments) -> Result<Option<u8>, Failure> {
     if let Some(number) = arguments.supervised {
@@ -64,6 +65,9 @@ fn supervise(arguments: &Arguments) -> Result<Option<u8>, Failure> {
             )
         };
         return supervisor::worker::begin(number).map(|()| None).map_err(by_hand);
+    }
+    if let Some(place) = arguments.command.watched() {
+        return watched::run(&place).map(Some);
     }
     if arguments.command.plugin_calls() == PluginCalls::No || !supervisor::is_wanted() {
         return Ok(None);

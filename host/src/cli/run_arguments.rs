@@ -32,13 +32,13 @@ pub struct RunArguments {
     pub set: Vec<String>,
     /// Add one: 'callback/early-stopping{patience = 3}'.
     ///
-    /// A phase, callback or logger, with its settings as TOML in braces; may be given several
+    /// A phase, transform, callback or logger, with its settings as TOML in braces; may be given several
     /// times.
     #[arg(long, value_name = "KIND/NAME{...}", add = ArgValueCompleter::new(candidates::addable))]
     pub add: Vec<String>,
     /// Leave out the instance with this id.
     ///
-    /// A phase, callback or logger; default callbacks such as progress too.
+    /// A phase, transform, callback or logger; default callbacks such as progress too.
     #[arg(long, value_name = "ID", add = ArgValueCompleter::new(candidates::removable))]
     pub remove: Vec<String>,
     /// Use only plugins that plugins.lock pins.

@@ -41,14 +41,20 @@ enum Subject {
     Inspect,
     /// Output of `compose --json`.
     Compose,
+    /// Output of `data inspect --json`.
+    DataInspect,
     /// Output of `evaluate --json`.
     Evaluate,
+    /// Output of `compare-models --json`.
+    CompareModels,
     /// Output of `runs list --json`.
     RunsList,
     /// Output of `runs show --json`.
     RunsShow,
     /// Output of `runs compare --json`.
     RunsCompare,
+    /// Output of `runs folds --json`.
+    RunsFolds,
     /// Output of `schedule --json`.
     Schedule,
     /// Output of `check --json`.
@@ -71,10 +77,13 @@ impl Subject {
             Subject::List => Some(include_str!("schemas/list.json")),
             Subject::Inspect => Some(include_str!("schemas/inspect.json")),
             Subject::Compose => Some(include_str!("schemas/compose.json")),
+            Subject::DataInspect => Some(include_str!("schemas/data-inspect.json")),
             Subject::Evaluate => Some(include_str!("schemas/evaluate.json")),
+            Subject::CompareModels => Some(include_str!("schemas/compare-models.json")),
             Subject::RunsList => Some(include_str!("schemas/runs-list.json")),
             Subject::RunsShow => Some(include_str!("schemas/runs-show.json")),
             Subject::RunsCompare => Some(include_str!("schemas/runs-compare.json")),
+            Subject::RunsFolds => Some(include_str!("schemas/runs-folds.json")),
             Subject::Schedule => Some(include_str!("schemas/schedule.json")),
             Subject::Check => Some(include_str!("schemas/check.json")),
             Subject::CheckList => Some(include_str!("schemas/check-list.json")),

@@ -22,6 +22,8 @@ pub fn text(overview: &Overview) -> String {
         out.push_str("from the manifests alone: no plugin was loaded, and an instance may need less than its manifest declares\n");
     }
     instances(&mut out, overview);
+    groups(&mut out, overview);
+    chains(&mut out, overview);
     callbacks(&mut out, overview);
     events(&mut out, overview);
     the_loop(&mut out, overview);
@@ -35,6 +37,47 @@ fn instances(out: &mut String, overview: &Overview) {
         .instances
         .iter()
         .map(|row| [row.id.clone(), row.component.clone(), row.plugin.clone(), row.origin.clone()])
+        .collect();
+    table(out, &rows);
+}
+
+fn groups(out: &mut String, overview: &Overview) {
+    if overview.groups.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\nparameter groups; a parameter belongs to the first that selects it");
+    let rows: Vec<[String; 4]> = overview
+        .groups
+        .iter()
+        .map(|row| {
+            let own = row.settings.iter().map(|(key, value)| format!("{key} = {value}"));
+            let scaled = row.scale.iter().map(|(key, factor)| format!("{key} x {factor}"));
+            let settings: Vec<String> = own.chain(scaled).collect();
+            [
+                row.id.clone(),
+                format!("{} {}", row.tensors, if row.tensors == 1 { "tensor" } else { "tensors" }),
+                format!("{} parameters", row.parameters),
+                settings.join(", "),
+            ]
+        })
+        .collect();
+    table(out, &rows);
+}
+
+/// What samples pass through before they become batches.
+fn chains(out: &mut String, overview: &Overview) {
+    if overview.transforms.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\ntransforms of the samples, in order");
+    let rows: Vec<[String; 2]> = overview
+        .transforms
+        .iter()
+        .map(|chain| {
+            let ids =
+                if chain.transforms.is_empty() { "-".into() } else { chain.transforms.join(", ") };
+            [format!("for {}", chain.samples), ids]
+        })
         .collect();
     table(out, &rows);
 }

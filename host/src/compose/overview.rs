@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use super::graph::Edge;
 use super::{Composition, Member};
 use crate::library::{Catalog, Kind};
-use crate::run_file::{InstanceSpec, RunDescription};
+use crate::run_file::{INPUTS, InstanceSpec, RunDescription, TransformSpec, When};
 
 /// What the composition was made from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -42,6 +42,22 @@ pub struct Row {
     pub config: Json,
 }
 
+/// The parameters of an optimizer, or of one of its groups.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct GroupRow {
+    /// Id of the instance.
+    pub id: String,
+    /// Number of tensors.
+    pub tensors: usize,
+    /// Number of values in them.
+    pub parameters: u64,
+    /// The settings that differ from the optimizer's.
+    pub settings: serde_json::Map<String, Json>,
+    /// Hyper-parameters as multiples of the optimizer's.
+    pub scale: serde_json::Map<String, Json>,
+}
+
 /// One edge of the order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -55,6 +71,16 @@ pub struct Link {
     /// The reasons, in a few words each.
     #[serde(skip)]
     pub short: Vec<String>,
+}
+
+/// The transforms of one kind of samples.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Chain {
+    /// `training` or `evaluation`.
+    pub samples: String,
+    /// Ids of the transforms, each with the field that it changes unless that is the inputs.
+    pub transforms: Vec<String>,
 }
 
 /// One phase and its callbacks.
@@ -99,6 +125,13 @@ pub struct Overview {
     pub epochs: u64,
     /// All instances in the order of the run file.
     pub instances: Vec<Row>,
+    /// The parameters of each optimizer and parameter group, if the run has groups and its models
+    /// could be built.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupRow>,
+    /// Ids of the transforms that samples pass through for training and for anything else, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub transforms: Vec<Chain>,
     /// Ids of the callbacks, in execution order.
     pub order: Vec<String>,
     /// The phases in their order.
@@ -145,6 +178,8 @@ impl Overview {
             name: run.run.name.clone(),
             epochs: run.run.epochs,
             instances: rows.collect(),
+            groups: Vec::new(),
+            transforms: chains(run),
             order: composition.order.iter().map(id).collect(),
             phases: phases(run, members, composition),
             events: events.collect(),
@@ -175,6 +210,23 @@ fn row(run: &RunDescription, catalog: &Catalog, member: &Member<'_>, spec: &Inst
         writes: member.access.writes.clone(),
         config: Json::Object(spec.config.clone()),
     }
+}
+
+/// The chains of transforms; none for a run without transforms.
+fn chains(run: &RunDescription) -> Vec<Chain> {
+    if run.transforms.is_empty() {
+        return Vec::new();
+    }
+    let chain = |samples: When| {
+        let applied =
+            run.transforms.iter().filter(|one| [samples, When::Always].contains(&one.when));
+        let name = |one: &TransformSpec| match one.field.as_str() {
+            INPUTS => one.spec.id.clone(),
+            field => format!("{} ({field})", one.spec.id),
+        };
+        Chain { samples: samples.name().to_owned(), transforms: applied.map(name).collect() }
+    };
+    [When::Training, When::Evaluation].map(chain).into()
 }
 
 /// An edge with its reasons as text.

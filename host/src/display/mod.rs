@@ -29,6 +29,6 @@ pub use self::{
     summary::{Conclusion, Summary},
 };
 pub(crate) use self::{
-    table::{bytes, columns, number},
+    table::{bytes, columns, number, shape, thousands},
     width::width_of_stdout,
 };

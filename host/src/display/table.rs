@@ -33,7 +33,7 @@ pub(crate) fn columns(rows: &[Vec<String>], indent: &str, align_right: &[usize])
 }
 
 /// `1,234,567`.
-pub(super) fn thousands(number: u64) -> String {
+pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -81,7 +81,7 @@ pub(crate) fn bytes(count: u64) -> String {
 }
 
 /// `[1, 28, 28]`; `scalar` for no dimensions.
-pub(super) fn shape(shape: &[usize]) -> String {
+pub(crate) fn shape(shape: &[usize]) -> String {
     if shape.is_empty() { "scalar".to_owned() } else { format!("{shape:?}") }
 }
 

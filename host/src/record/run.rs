@@ -33,6 +33,14 @@ pub mod file {
     pub const ENVIRONMENT: &str = "environment.json";
     /// Which values of each epoch metric are better, as far as that is declared.
     pub const DIRECTIONS: &str = "directions.json";
+    /// Steps of an epoch of each phase, as far as the data tells.
+    pub const PHASES: &str = "phases.json";
+    /// The loop, the order of the callbacks and its reasons.
+    pub const COMPOSITION: &str = "composition.json";
+    /// The report that `run.report` asks for.
+    pub const REPORT: &str = "report.html";
+    /// Folder with more than one number of a metric: a file for each phase and metric.
+    pub const DETAILS: &str = "details";
     /// One metric value per line, as JSON.
     pub const METRICS: &str = "metrics.jsonl";
     /// The same values as a table.
@@ -65,6 +73,23 @@ pub struct RunInputs<'a> {
     pub environment: &'a Environment,
     /// Which values of each epoch metric are better.
     pub directions: &'a Directions,
+    /// Id and steps of an epoch of each phase that reads the data.
+    pub phases: &'a [(String, u64)],
+    /// The composition as JSON.
+    pub composition: &'a serde_json::Value,
+}
+
+impl RunInputs<'_> {
+    /// Writes the files about what the run uses.
+    fn write(&self, directory: &RunDirectory) -> Result<(), RecordError> {
+        let phases: serde_json::Map<String, serde_json::Value> =
+            self.phases.iter().map(|(id, steps)| (id.clone(), (*steps).into())).collect();
+        atomic::replace(&directory.file(file::PLUGINS), self.plugins.as_bytes())?;
+        atomic::replace(&directory.file(file::ENVIRONMENT), &pretty(self.environment))?;
+        atomic::replace(&directory.file(file::PHASES), &pretty(&phases))?;
+        atomic::replace(&directory.file(file::COMPOSITION), &pretty(self.composition))?;
+        atomic::replace(&directory.file(file::DIRECTIONS), &self.directions.to_json())
+    }
 }
 
 /// How a run ended, for `state.json`.
@@ -118,11 +143,7 @@ impl RunRecord {
     /// If a file cannot be written.
     pub fn begin(directory: RunDirectory, given: &RunInputs<'_>) -> Result<RunRecord, RecordError> {
         directory.announce(given.run_files, given.resolved)?;
-        atomic::replace(&directory.file(file::PLUGINS), given.plugins.as_bytes())?;
-        let mut environment = serde_json::to_vec_pretty(given.environment).unwrap_or_default();
-        environment.push(b'\n');
-        atomic::replace(&directory.file(file::ENVIRONMENT), &environment)?;
-        atomic::replace(&directory.file(file::DIRECTIONS), &given.directions.to_json())?;
+        given.write(&directory)?;
         let lines = new_lines(&directory)?;
         RunRecord::with(directory, lines, RunState::begin())
     }
@@ -144,11 +165,7 @@ impl RunRecord {
                 _ => {}
             }
         }
-        atomic::replace(&directory.file(file::PLUGINS), given.plugins.as_bytes())?;
-        let mut environment = serde_json::to_vec_pretty(given.environment).unwrap_or_default();
-        environment.push(b'\n');
-        atomic::replace(&directory.file(file::ENVIRONMENT), &environment)?;
-        atomic::replace(&directory.file(file::DIRECTIONS), &given.directions.to_json())?;
+        given.write(&directory)?;
         let lines = new_lines(&directory)?;
         let state =
             RunState { started: before.started, resumed: before.resumed + 1, ..RunState::begin() };
@@ -317,6 +334,13 @@ impl Sink for RunRecord {
     }
 }
 
+/// A value as the content of a JSON file.
+fn pretty(value: &impl Serialize) -> Vec<u8> {
+    let mut text = serde_json::to_vec_pretty(value).unwrap_or_default();
+    text.push(b'\n');
+    text
+}
+
 /// The growing files of a new run.
 fn new_lines(directory: &RunDirectory) -> Result<[Lines; 3], RecordError> {
     Ok([
@@ -381,6 +405,8 @@ mod tests {
             plugins: "",
             environment: &environment,
             directions: &Directions::default(),
+            phases: &[("training".to_owned(), 45)],
+            composition: &serde_json::json!({ "order": [] }),
         };
         RunRecord::begin(RunDirectory::at(folder).unwrap(), &given).unwrap()
     }
@@ -402,6 +428,8 @@ mod tests {
                 exit_code: 0,
             })
             .unwrap();
+        let phases = fs::read_to_string(folder.path().join(file::PHASES)).unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&phases).unwrap()["training"], 45);
         let lines = fs::read_to_string(folder.path().join(file::METRICS)).unwrap();
         let lines: Vec<Value> =
             lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -35,7 +35,8 @@ pub(super) struct RunSummary {
     pub(super) directions: Directions,
     pub(super) epoch_metrics: Vec<EpochMetric>,
     pub(super) times: Vec<PhaseTime>,
-    open: Option<(String, Instant)>,
+    /// The epochs that are open, each within the one before, with the time of those within it.
+    open: Vec<(String, Instant, Duration)>,
 }
 
 impl RunSummary {
@@ -73,21 +74,27 @@ impl RunSummary {
     }
 
     pub(super) fn epoch_begins(&mut self, phase: &str) {
-        self.open = Some((phase.to_owned(), Instant::now()));
+        // One that was cancelled has not ended.
+        if let Some(at) = self.open.iter().position(|(open, ..)| open == phase) {
+            self.open.truncate(at);
+        }
+        self.open.push((phase.to_owned(), Instant::now(), Duration::ZERO));
     }
 
     pub(super) fn epoch_ends(&mut self, phase: &str) {
-        let Some((_, begin)) = self.open.take().filter(|(open, _)| open == phase) else { return };
+        let Some(at) = self.open.iter().position(|(open, ..)| open == phase) else { return };
+        let Some((_, begin, within)) = self.open.drain(at..).next() else { return };
+        let elapsed = begin.elapsed();
+        if let Some((_, _, outer)) = self.open.last_mut() {
+            *outer += elapsed;
+        }
+        let time = elapsed.saturating_sub(within);
         match self.times.iter_mut().find(|time| time.phase == phase) {
             Some(known) => {
                 known.epochs += 1;
-                known.time += begin.elapsed();
+                known.time += time;
             }
-            None => self.times.push(PhaseTime {
-                phase: phase.to_owned(),
-                epochs: 1,
-                time: begin.elapsed(),
-            }),
+            None => self.times.push(PhaseTime { phase: phase.to_owned(), epochs: 1, time }),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
+use super::groups::{GroupSpec, Selection};
 use super::schema::Origin;
 use super::settings::{
     CheckpointSettings, FineTuningSettings, LoaderSettings, PluginSettings, RunSettings,
@@ -21,6 +22,10 @@ pub struct RunDescription {
     pub plugins: PluginSettings,
     /// The data set; `None` for runs whose phases create their own data.
     pub data: Option<InstanceSpec>,
+    /// What changes the samples before they become batches, in order.
+    pub transforms: Vec<TransformSpec>,
+    /// Which training samples an epoch reads; `None` for all of them.
+    pub sampler: Option<InstanceSpec>,
     /// How samples become batches.
     pub loader: LoaderSettings,
     /// When checkpoints are written, and which are kept.
@@ -34,6 +39,11 @@ pub struct RunDescription {
     /// The optimizers in the order of the file. A single one has the name `optimizer`; several have
     /// the names of the models that they update.
     pub optimizers: Vec<Named>,
+    /// Parameters without weight decay, by the name of the optimizer.
+    pub decay_exempt: BTreeMap<String, Selection>,
+    /// The parameter groups of all optimizers: those of the file, then those that `decay-exempt`
+    /// splits off.
+    pub groups: Vec<GroupSpec>,
     /// The phases of each epoch, in order.
     pub phases: Vec<PhaseSpec>,
     /// The callbacks in the order of the file, default ones at the end.
@@ -64,6 +74,51 @@ pub struct PhaseSpec {
     pub data: PhaseData,
     /// Whether `data` was given or comes from the phase's kind.
     pub data_origin: Origin,
+}
+
+/// A transform with the host's keys.
+#[derive(Clone, Debug)]
+pub struct TransformSpec {
+    /// The instance.
+    pub spec: InstanceSpec,
+    /// The samples that it is applied to.
+    pub when: When,
+    /// Whether `when` was given or comes from the component.
+    pub when_origin: Origin,
+    /// The field of the samples that it changes.
+    pub field: String,
+    /// Whether `field` was given.
+    pub field_origin: Origin,
+}
+
+/// The samples that a transform is applied to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Those that are read for training.
+    Training,
+    /// Those that are read for anything else.
+    Evaluation,
+    /// All.
+    Always,
+}
+
+impl When {
+    /// All values.
+    pub const ALL: [When; 3] = [When::Training, When::Evaluation, When::Always];
+
+    /// The name in run files.
+    pub fn name(self) -> &'static str {
+        match self {
+            When::Training => "training",
+            When::Evaluation => "evaluation",
+            When::Always => "always",
+        }
+    }
+
+    /// The value with this name.
+    pub fn named(name: &str) -> Option<When> {
+        When::ALL.into_iter().find(|when| when.name() == name)
+    }
 }
 
 /// The split that a phase reads.
@@ -179,7 +234,33 @@ impl RunDescription {
             self.models.iter().chain(&self.losses).chain(&self.optimizers).map(|named| &named.spec);
         let listed =
             self.phases.iter().map(|phase| &phase.spec).chain(&self.callbacks).chain(&self.loggers);
-        self.data.iter().chain(named).chain(listed)
+        let groups = self.groups.iter().map(|group| &group.spec);
+        let transforms = self.transforms.iter().map(|transform| &transform.spec);
+        let data = self.data.iter().chain(transforms).chain(&self.sampler);
+        data.chain(named).chain(groups).chain(listed)
+    }
+
+    /// The groups of an optimizer in the order in which they are tried: the first that matches a
+    /// parameter has it.
+    pub fn groups_of(&self, optimizer: &str) -> Vec<&GroupSpec> {
+        let all = || self.groups.iter().filter(|group| group.optimizer == optimizer);
+        let mut groups = Vec::new();
+        for group in all().filter(|group| !group.implied) {
+            let is_split =
+                |one: &&GroupSpec| one.implied && one.parent.as_ref() == Some(&group.name);
+            groups.extend(all().filter(is_split));
+            groups.push(group);
+        }
+        groups.extend(all().filter(|one| one.implied && one.parent.is_none()));
+        groups
+    }
+
+    /// The groups of an optimizer that the run file lists.
+    pub(super) fn written_groups<'a>(
+        &'a self,
+        optimizer: &'a str,
+    ) -> impl Iterator<Item = &'a GroupSpec> {
+        self.groups.iter().filter(move |group| group.optimizer == optimizer && !group.implied)
     }
 
     /// The instance with this id.

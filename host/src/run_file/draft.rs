@@ -71,10 +71,12 @@ impl Draft {
         removed
     }
 
-    /// Keeps only the models, and the data set if `data` is set: what a trained model is applied with.
+    /// Keeps only the models, and the data set with its transforms if `data` is set: what a trained
+    /// model is applied with.
     pub fn keep_models(&mut self, data: bool) {
         self.instances.retain(|instance| {
-            instance.kind == Kind::Model || data && instance.kind == Kind::Dataset
+            let is_data = matches!(instance.kind, Kind::Dataset | Kind::Transform);
+            instance.kind == Kind::Model || data && is_data
         });
         self.run.default_callbacks = false;
         self.removed.clear();
@@ -217,6 +219,7 @@ fn typed<T: DeserializeOwned>(
         Checker { sources: &layered.sources, owner: &owner, place, also: &[], diagnostics }
             .check(&schema, table);
     device(layered, &mut checked, diagnostics);
+    validate_every(layered, &mut checked, diagnostics);
     for (path, origin) in checked.origins {
         origins.insert(format!("{section}.{path}"), origin);
     }
@@ -250,6 +253,22 @@ fn device(layered: &Layered, checked: &mut Checked, diagnostics: &mut Diagnostic
         diagnostics.push(found);
         checked.config.remove("device");
     }
+}
+
+/// Checks that `validate-every` is a whole number of steps or a share of an epoch.
+fn validate_every(layered: &Layered, checked: &mut Checked, diagnostics: &mut Diagnostics) {
+    let Some(every) = checked.config.get("validate-every").and_then(Json::as_f64) else { return };
+    if every < 1.0 || every.fract() == 0.0 {
+        return;
+    }
+    let text = format!("`validate-every` of [run] must be a whole number of steps, but is {every}");
+    let help = "write a whole number of steps, or a share of an epoch below 1, such as `0.25`";
+    let mut found = Diagnostic::error("out-of-range", text).help(help);
+    if let Some(Origin::Given(place)) = checked.origins.get("validate-every") {
+        found = found.at(&layered.sources, *place, "");
+    }
+    diagnostics.push(found);
+    checked.config.remove("validate-every");
 }
 
 fn instances(

@@ -4,7 +4,8 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::layout::{self, SECTIONS, Section, SectionForm};
-use super::{OnError, PhaseData, settings};
+use super::resolve::INPUTS;
+use super::{OnError, PhaseData, When, groups, settings};
 use crate::library::{Catalog, Kind};
 
 /// The schema of a run file that may use the components of `catalog`.
@@ -60,6 +61,11 @@ fn instance(kind: Kind, catalog: &Catalog) -> Json {
         if !schema.get("properties").is_some_and(Json::is_object) {
             schema["properties"] = json!({});
         }
+        if kind == Kind::Optimizer {
+            for (key, host) in groups::schema(&manifest.config) {
+                schema["properties"][key] = host;
+            }
+        }
         for (key, host) in host_keys(kind) {
             schema["properties"][key] = host;
         }
@@ -92,6 +98,16 @@ fn host_keys(kind: Kind) -> Vec<(&'static str, Json)> {
         keys.push((
             layout::DATA,
             json!({ "enum": splits, "description": "Which split of the data the phase reads." }),
+        ));
+    }
+    if kind == Kind::Transform {
+        keys.push((
+            layout::WHEN,
+            json!({ "enum": When::ALL.map(When::name), "description": "The samples that it is applied to; by default training for a random transform, and always for others." }),
+        ));
+        keys.push((
+            layout::FIELD,
+            json!({ "type": "string", "default": INPUTS, "description": "The field of the samples that it changes." }),
         ));
     }
     keys

@@ -1,6 +1,7 @@
 //! An instance as the run file has it, before its component is looked up.
 
-use super::description::{OnError, PhaseData};
+use super::description::{OnError, PhaseData, When};
+use super::groups::{RawGroup, Selection};
 use super::source::Place;
 use super::tree::Table;
 use crate::library::Kind;
@@ -18,6 +19,12 @@ pub(super) struct RawInstance {
     pub config: Table,
     pub on_error: OnError,
     pub data: Option<(PhaseData, Option<Place>)>,
+    /// Parameter groups of an optimizer.
+    pub groups: Vec<RawGroup>,
+    /// Parameters of an optimizer without weight decay.
+    pub decay_exempt: Option<(Selection, Option<Place>)>,
+    pub when: Option<(When, Option<Place>)>,
+    pub field: Option<(String, Option<Place>)>,
     pub place: Option<Place>,
     pub component_place: Option<Place>,
 }
@@ -35,6 +42,10 @@ impl RawInstance {
             config: Table::default(),
             on_error: OnError::default_of(kind),
             data: None,
+            groups: Vec::new(),
+            decay_exempt: None,
+            when: None,
+            field: None,
             place: None,
             component_place: None,
         }

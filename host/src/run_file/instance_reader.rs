@@ -1,9 +1,10 @@
 //! Reads instance tables: takes out the host's keys; the rest is the component's configuration.
 
-use super::description::{OnError, PhaseData};
+use super::description::{OnError, PhaseData, When};
 use super::diagnostic::{Diagnostic, Diagnostics};
+use super::groups::GroupReader;
 use super::instance::{RawInstance, is_kebab};
-use super::layout::{self, COMPONENT, DATA, ID, ON_ERROR, Section};
+use super::layout::{self, COMPONENT, DATA, FIELD, ID, ON_ERROR, Section, WHEN};
 use super::nearest;
 use super::source::{Place, Sources};
 use super::tree::{Entry, Node, Table, Value};
@@ -79,10 +80,23 @@ impl InstanceReader<'_> {
         let id = config.remove(ID);
         let on_error = config.remove(ON_ERROR);
         let data = if self.kind == Kind::Phase { config.remove(DATA) } else { None };
+        let (groups, decay_exempt) = if self.kind == Kind::Optimizer {
+            let mut reader =
+                GroupReader { sources: self.sources, diagnostics: &mut *self.diagnostics };
+            (reader.groups(&mut config), reader.decay_exempt(&mut config))
+        } else {
+            (Vec::new(), None)
+        };
         let on_error = on_error
             .and_then(|entry| self.on_error(&entry))
             .unwrap_or(OnError::default_of(self.kind));
         let data = data.and_then(|entry| Some((self.data(&entry)?, entry.node.place)));
+        let of_transform = |config: &mut Table, key: &str| {
+            if self.kind == Kind::Transform { config.remove(key) } else { None }
+        };
+        let (when, field) = (of_transform(&mut config, WHEN), of_transform(&mut config, FIELD));
+        let when = when.and_then(|entry| Some((self.when(&entry)?, entry.node.place)));
+        let field = field.and_then(|entry| Some((self.field(&entry)?, entry.node.place)));
         let given = id.and_then(|entry| self.id(&entry));
         let Some(component) = component else {
             self.no_component(section, table, place);
@@ -100,6 +114,10 @@ impl InstanceReader<'_> {
             config,
             on_error,
             data,
+            groups,
+            decay_exempt,
+            when,
+            field,
             place: place.or(component.key_place),
             component_place: component.node.place,
         })
@@ -244,6 +262,33 @@ impl InstanceReader<'_> {
             self.fault("unknown-choice", text, entry.node.place, &help);
         }
         found
+    }
+
+    fn when(&mut self, entry: &Entry) -> Option<When> {
+        let found = entry.node.text().and_then(When::named);
+        if found.is_none() {
+            let names = When::ALL.map(When::name);
+            let text = format!(
+                "`when` of a transform must be `training`, `evaluation` or `always`, but is {}",
+                entry.node.value.shown()
+            );
+            let near = entry.node.text().and_then(|text| nearest::nearest(text, names));
+            let help = near.map_or(
+                "it names the samples that the transform is applied to".to_owned(),
+                |near| format!("did you mean `{near}`?"),
+            );
+            self.fault("unknown-choice", text, entry.node.place, &help);
+        }
+        found
+    }
+
+    fn field(&mut self, entry: &Entry) -> Option<String> {
+        if let Some(text) = entry.node.text() {
+            return Some(text.to_owned());
+        }
+        let text = format!("`field` must be the name of a field, not {}", entry.node.value.noun());
+        self.fault("wrong-type", text, entry.node.place, "write it in double quotes: `\"xs\"`");
+        None
     }
 
     fn fault(&mut self, code: &'static str, text: String, place: Option<Place>, help: &str) {

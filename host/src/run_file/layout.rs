@@ -1,6 +1,7 @@
 //! The sections of a run file, as one table that merging, reading, writing and the exported schema
 //! share.
 
+use super::groups::{DECAY_EXEMPT, GROUP};
 use crate::library::Kind;
 
 /// Form of a section.
@@ -30,7 +31,7 @@ pub struct Section {
 }
 
 /// All sections in the order in which a resolved run lists them.
-pub const SECTIONS: [Section; 12] = [
+pub const SECTIONS: [Section; 14] = [
     Section {
         name: "run",
         form: SectionForm::Settings,
@@ -48,6 +49,18 @@ pub const SECTIONS: [Section; 12] = [
         form: SectionForm::One,
         kind: Some(Kind::Dataset),
         summary: "the samples",
+    },
+    Section {
+        name: "transform",
+        form: SectionForm::List,
+        kind: Some(Kind::Transform),
+        summary: "what changes the samples before they become batches, in order",
+    },
+    Section {
+        name: "sampler",
+        form: SectionForm::One,
+        kind: Some(Kind::Sampler),
+        summary: "which training samples an epoch reads, and in which order",
     },
     Section {
         name: "loader",
@@ -113,11 +126,17 @@ pub const ID: &str = "id";
 pub const ON_ERROR: &str = "on-error";
 /// Key of a phase: the split that it reads.
 pub const DATA: &str = "data";
+/// Key of a transform: the samples that it is applied to.
+pub const WHEN: &str = "when";
+/// Key of a transform: the field that it changes.
+pub const FIELD: &str = "field";
 
 /// The keys of an instance table that belong to the host; all others configure the component.
 pub fn reserved(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Phase => &[COMPONENT, ID, ON_ERROR, DATA],
+        Kind::Optimizer => &[COMPONENT, ID, ON_ERROR, GROUP, DECAY_EXEMPT],
+        Kind::Transform => &[COMPONENT, ID, ON_ERROR, WHEN, FIELD],
         _ => &[COMPONENT, ID, ON_ERROR],
     }
 }

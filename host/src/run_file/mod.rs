@@ -19,6 +19,7 @@
 //! | `inputs`, `layers`, `merge`, `overrides` | reading and merging all layers |
 //! | `layout`, `settings` | the sections of a run file; schemas of the host's sections |
 //! | `draft`, `instance`, `instance_reader` | sections and instances before components are known |
+//! | `groups` | parameter groups of optimizers |
 //! | `schema`, `resolve` | checking configurations against the catalog |
 //! | `description`, `writer`, `export` | the result, written as TOML or JSON; the JSON Schema |
 //! | `diagnostic`, `render`, `nearest` | problems and how they are shown |
@@ -31,6 +32,7 @@ mod draft;
 mod export;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod groups;
 mod inputs;
 mod instance;
 mod instance_reader;
@@ -51,17 +53,21 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use description::{InstanceSpec, Named, OnError, PhaseData, PhaseSpec, RunDescription};
+pub use description::{
+    InstanceSpec, Named, OnError, PhaseData, PhaseSpec, RunDescription, TransformSpec, When,
+};
 pub use diagnostic::{Diagnostic, Diagnostics, Related, Severity};
 pub use draft::Draft;
 pub use export::json_schema;
+pub use groups::{GroupSpec, Selection};
 pub use inputs::Inputs;
 pub use layers::BUILT_IN;
 pub use overrides::PREFIX as ENVIRONMENT_PREFIX;
 pub use render::{Colours, render};
-pub use resolve::{DEFAULT_CALLBACKS, resolve};
+pub use resolve::{DEFAULT_CALLBACKS, INPUTS, resolve};
 pub use schema::{Checked, Origin, check_json};
 pub use settings::{
     CheckpointSettings, Device, FineTuningSettings, LoaderSettings, PluginSettings, RunSettings,
+    Sampling,
 };
 pub use source::{Location, Place, SourceKind, Sources};

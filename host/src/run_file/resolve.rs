@@ -3,9 +3,12 @@
 
 use serde_json::Value as Json;
 
-use super::description::{InstanceSpec, Named, PhaseData, PhaseSpec, RunDescription};
+use super::description::{
+    InstanceSpec, Named, PhaseData, PhaseSpec, RunDescription, TransformSpec, When,
+};
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::draft::{Draft, header_of};
+use super::groups::{self, GroupSpec, Selection};
 use super::instance::RawInstance;
 use super::layout;
 use super::nearest;
@@ -16,6 +19,9 @@ use crate::library::{Catalog, ComponentManifest, FindError, Kind, escape};
 /// Callbacks of every run, unless it lists one of the same component or switches them off.
 pub const DEFAULT_CALLBACKS: [&str; 5] =
     ["progress", "metrics-printer", "stop-on-nan", "recorder", "metrics"];
+
+/// Name of the field that transforms change unless they name another.
+pub const INPUTS: &str = "xs";
 
 /// Phases of the standard plugins that need a loss.
 const PHASES_WITH_LOSS: [&str; 2] = ["training", "validation"];
@@ -34,12 +40,16 @@ pub fn resolve(
         run: draft.run.clone(),
         plugins: draft.plugins.clone(),
         data: None,
+        transforms: Vec::new(),
+        sampler: None,
         loader: draft.loader.clone(),
         checkpoints: draft.checkpoints.clone(),
         fine_tuning: draft.fine_tuning.clone(),
         models: Vec::new(),
         losses: Vec::new(),
         optimizers: Vec::new(),
+        decay_exempt: Default::default(),
+        groups: Vec::new(),
         phases: Vec::new(),
         callbacks: Vec::new(),
         loggers: Vec::new(),
@@ -60,6 +70,16 @@ pub fn resolve(
         unknown_removals(&run, &draft, &[], diagnostics);
     }
     needs(&run, &raw, &kinds, &draft.misspelt, diagnostics);
+    if run.run.validate_every > 0.0 && !kinds.iter().any(|kind| kind == "validation") {
+        let text = "this run has no validation phase for `validate-every` of [run]";
+        let found = Diagnostic::error("missing-phase", text)
+            .help("add `[[phase]]` with `component = \"validation\"`, or remove `validate-every`");
+        let place = match run.origins.get("run.validate-every") {
+            Some(Origin::Given(place)) => Some(*place),
+            _ => None,
+        };
+        diagnostics.push(at(found, &draft, place));
+    }
     optimizers_name_models(&run, &raw, diagnostics);
     run
 }
@@ -98,7 +118,11 @@ fn place(
     catalog: &Catalog,
     diagnostics: &mut Diagnostics,
 ) {
+    let before = diagnostics.iter().count();
     let Some((spec, manifest)) = instance(raw, draft, catalog, diagnostics) else { return };
+    if raw.kind == Kind::Optimizer && diagnostics.iter().count() == before {
+        groups(run, raw, &spec, manifest, draft, diagnostics);
+    }
     let named = |spec| Named { name: raw.name.clone(), spec };
     match raw.kind {
         Kind::Dataset => run.data = Some(spec),
@@ -115,6 +139,21 @@ fn place(
             };
             run.phases.push(PhaseSpec { spec, data, data_origin });
             kinds.push(manifest.phase_kind.clone());
+        }
+        Kind::Sampler => run.sampler = Some(spec),
+        Kind::Transform => {
+            let given = |place: Option<Place>| place.map_or(Origin::Default, Origin::Given);
+            let by_component = if manifest.augments { When::Training } else { When::Always };
+            let (when, when_origin) = match raw.when {
+                Some((when, place)) => (when, given(place)),
+                None => (by_component, Origin::Default),
+            };
+            let (field, field_origin) = match &raw.field {
+                Some((field, place)) => (field.clone(), given(*place)),
+                None => (INPUTS.to_owned(), Origin::Default),
+            };
+            let transform = TransformSpec { spec, when, when_origin, field, field_origin };
+            run.transforms.push(transform);
         }
         // These have no section; callbacks create them.
         Kind::Metric | Kind::Schedule => {}
@@ -160,6 +199,128 @@ fn instance<'c>(
     spec.origins = checked.origins;
     spec.keys = checked.keys;
     Some((spec, manifest))
+}
+
+/// Adds the parameter groups of an optimizer whose own settings are right.
+fn groups(
+    run: &mut RunDescription,
+    raw: &RawInstance,
+    base: &InstanceSpec,
+    manifest: &ComponentManifest,
+    draft: &Draft,
+    diagnostics: &mut Diagnostics,
+) {
+    let first = run.groups.len();
+    for group in &raw.groups {
+        let owner = format!("group `{}` of optimizer `{}`", group.name, raw.component);
+        let mut config = raw.config.clone();
+        group.config.entries.iter().for_each(|entry| config.set(entry.clone()));
+        let mut checker = Checker {
+            sources: &draft.sources,
+            owner: &owner,
+            place: group.place.or(raw.place),
+            also: &[groups::MATCH, groups::MAX_DIMENSIONS, groups::SCALE, layout::ID],
+            diagnostics,
+        };
+        let checked = checker.check(schema_of(manifest), &config);
+        let own: Vec<String> = group.config.entries.iter().map(|entry| entry.key.clone()).collect();
+        for name in group.scale.keys() {
+            let (text, help) = if !manifest.hyper_parameters.contains(name) {
+                let known = manifest.hyper_parameters.iter().map(String::as_str);
+                (
+                    format!("{owner} scales `{name}`, which is no hyper-parameter of it"),
+                    nearest::suggestion(name, known),
+                )
+            } else if own.contains(name) {
+                (
+                    format!("{owner} both sets and scales `{name}`"),
+                    Some("remove one of them".to_owned()),
+                )
+            } else {
+                continue;
+            };
+            let mut found = Diagnostic::error("bad-group", text);
+            found.help = help;
+            diagnostics.push(at(found, draft, group.place));
+        }
+        if manifest.hyper_parameters.contains(&group.name) {
+            let text =
+                format!("a group cannot have the name of a hyper-parameter, `{}`", group.name);
+            let found = Diagnostic::error("bad-name", text).help("give it another `id`");
+            diagnostics.push(at(found, draft, group.place));
+        }
+        let spec = InstanceSpec {
+            id: format!("{}.{}", base.id, group.name),
+            config: checked.config,
+            origins: checked.origins,
+            keys: checked.keys,
+            place: group.place.or(raw.place),
+            ..base.clone()
+        };
+        run.groups.push(GroupSpec {
+            optimizer: raw.name.clone(),
+            name: group.name.clone(),
+            selections: vec![group.selection.clone()],
+            own,
+            scale: group.scale.clone(),
+            parent: None,
+            implied: false,
+            spec,
+        });
+    }
+    let Some((selection, place)) = &raw.decay_exempt else { return };
+    if !base.config.contains_key(groups::WEIGHT_DECAY) {
+        let text =
+            format!("optimizer `{}` has no weight decay to exempt parameters from", raw.component);
+        let found = Diagnostic::error("bad-group", text).help("remove `decay-exempt`");
+        return diagnostics.push(at(found, draft, *place));
+    }
+    run.decay_exempt.insert(raw.name.clone(), selection.clone());
+    // A group with a weight decay of its own keeps it.
+    let split: Vec<GroupSpec> = run.groups[first..]
+        .iter()
+        .filter(|group| !group.own.iter().any(|key| key == groups::WEIGHT_DECAY))
+        .map(|group| exempt(Some(group), &raw.name, &group.spec, base, selection))
+        .chain([exempt(None, &raw.name, base, base, selection)])
+        .collect();
+    for group in split {
+        if run.groups[first..].iter().any(|other| other.name == group.name) {
+            let text =
+                format!("`decay-exempt` adds a group `{}`, which is there already", group.name);
+            let found = Diagnostic::error("duplicate-id", text).help("give the group another `id`");
+            diagnostics.push(at(found, draft, *place));
+            continue;
+        }
+        run.groups.push(group);
+    }
+}
+
+/// What `decay-exempt` splits off a group, or off the optimizer's own parameters.
+fn exempt(
+    parent: Option<&GroupSpec>,
+    optimizer: &str,
+    settings: &InstanceSpec,
+    base: &InstanceSpec,
+    selection: &Selection,
+) -> GroupSpec {
+    let name = match parent {
+        Some(parent) => format!("{}-{}", parent.name, groups::DECAY_EXEMPT),
+        None => groups::DECAY_EXEMPT.to_owned(),
+    };
+    let mut spec = InstanceSpec { id: format!("{}.{name}", base.id), ..settings.clone() };
+    spec.config.insert(groups::WEIGHT_DECAY.to_owned(), Json::from(0.0));
+    let mut selections = parent.map(|parent| parent.selections.clone()).unwrap_or_default();
+    selections.push(selection.clone());
+    GroupSpec {
+        optimizer: optimizer.to_owned(),
+        name,
+        selections,
+        own: vec![groups::WEIGHT_DECAY.to_owned()],
+        scale: Default::default(),
+        parent: parent.map(|parent| parent.name.clone()),
+        implied: true,
+        spec,
+    }
 }
 
 fn schema_of(manifest: &ComponentManifest) -> &Json {

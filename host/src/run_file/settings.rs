@@ -30,6 +30,13 @@ pub struct RunSettings {
     pub base_dir: String,
     /// Seconds after which the fit stops; 0 for no limit.
     pub max_time: f64,
+    /// How often validation phases run within an epoch of a training phase: a number of steps from
+    /// 1, or a share of the epoch below 1; 0 for only where they are listed.
+    #[serde(default)]
+    pub validate_every: f64,
+    /// Whether the report is written into the run's folder when the run ends.
+    #[serde(default)]
+    pub report: bool,
 }
 
 /// Where tensors live, as text `cpu`, `cuda` or `cuda:N`.
@@ -94,11 +101,53 @@ pub struct LoaderSettings {
     pub validation: f64,
     /// Batches prepared ahead; 0 prepares each when it is needed.
     pub prefetch: usize,
+    /// Threads that prepare batches ahead; 0 for a number by the processors.
+    #[serde(default)]
+    pub threads: usize,
     /// Most batches that an epoch of any phase reads; 0 reads all.
     pub limit_batches: usize,
     /// Number of training batches that all phases read in every epoch, unshuffled; 0 for the whole
     /// data.
     pub overfit_batches: usize,
+    /// Whether every class keeps its share in each split or fold.
+    #[serde(default = "yes")]
+    pub stratify: bool,
+    /// What tells which samples belong together and are never divided: a field of whole numbers, or
+    /// a file with a line per sample; empty for nothing.
+    #[serde(default)]
+    pub groups: String,
+    /// Number of folds of a cross-validation; 0 for none.
+    #[serde(default)]
+    pub folds: usize,
+    /// The fold that is the validation data, from 1; 0 without folds.
+    #[serde(default)]
+    pub fold: usize,
+    /// Which training samples an epoch reads.
+    #[serde(default)]
+    pub sampling: Sampling,
+    /// Weight of each class for `sampling = "weighted"`.
+    #[serde(default)]
+    pub class_weights: Vec<f64>,
+    /// File with the weight of each sample for `sampling = "weighted"`, a line each; empty for none.
+    #[serde(default)]
+    pub sample_weights: String,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Which training samples an epoch reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sampling {
+    /// Each once.
+    #[default]
+    Once,
+    /// As many as there are, drawn with replacement so that all classes are equally likely.
+    Balanced,
+    /// As many as there are, drawn with replacement by weight.
+    Weighted,
 }
 
 /// `[checkpoints]`.
@@ -173,7 +222,11 @@ pub fn schema(section: &str) -> Option<Json> {
             "base-dir": { "type": "string",
                 "description": "Folder where relative paths start; the folder of the first run file unless given." },
             "max-time": { "type": "number", "minimum": 0, "default": 0.0,
-                "description": "Seconds after which the fit stops; 0 for no limit." }
+                "description": "Seconds after which the fit stops; 0 for no limit." },
+            "validate-every": { "type": "number", "minimum": 0, "default": 0,
+                "description": "Training steps, or share of an epoch below 1, between two validations within a training epoch; 0 for validation only where its phase is listed." },
+            "report": { "type": "boolean", "default": false,
+                "description": "Whether report.html, as fluxbay report writes it, is written into the run's folder when the run ends." }
         }),
         "plugins" => json!({
             "dirs": { "type": "array", "items": { "type": "string" }, "default": [],
@@ -189,10 +242,26 @@ pub fn schema(section: &str) -> Option<Json> {
                 "description": "Share of the samples that is held out for validation if the data has no validation split." },
             "prefetch": { "type": "integer", "minimum": 0, "maximum": 1024, "default": 2,
                 "description": "Batches prepared ahead; 0 prepares each when it is needed." },
+            "threads": { "type": "integer", "minimum": 0, "maximum": 256, "default": 0,
+                "description": "Threads that prepare batches ahead, if a batch takes long enough; 0 for a number by the processors. Batches are the same with any number." },
             "limit-batches": { "type": "integer", "minimum": 0, "default": 0,
                 "description": "Most batches that an epoch of any phase reads; 0 reads all." },
             "overfit-batches": { "type": "integer", "minimum": 0, "default": 0,
-                "description": "Number of training batches that all phases read in every epoch, to see whether a model can learn them; 0 for the whole data." }
+                "description": "Number of training batches that all phases read in every epoch, to see whether a model can learn them; 0 for the whole data." },
+            "stratify": { "type": "boolean", "default": true,
+                "description": "Whether every class keeps its share when samples are divided." },
+            "groups": { "type": "string", "default": "",
+                "description": "What tells which samples belong together and are never divided: a field of whole numbers, or a file with a line per sample." },
+            "folds": { "type": "integer", "minimum": 0, "maximum": 1_000_000, "default": 0,
+                "description": "Number of folds of a cross-validation, in place of validation; 0 for none." },
+            "fold": { "type": "integer", "minimum": 0, "maximum": 1_000_000, "default": 0,
+                "description": "The fold that is the validation data, from 1." },
+            "sampling": { "type": "string", "enum": ["once", "balanced", "weighted"], "default": "once",
+                "description": "Which training samples an epoch reads: each once, or as many drawn with replacement, with equal classes or by weight." },
+            "class-weights": { "type": "array", "items": { "type": "number", "minimum": 0 }, "default": [],
+                "description": "Weight of each class for sampling = weighted." },
+            "sample-weights": { "type": "string", "default": "",
+                "description": "File with the weight of each sample for sampling = weighted, a line per sample." }
         }),
         "checkpoints" => json!({
             "every-epochs": { "type": "integer", "minimum": 0, "default": 1, "description": "Epochs between two checkpoints; 0 for none after epochs." },

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use serde_json::{Map, Value as Json, json};
 
 use super::description::{InstanceSpec, Named, OnError, RunDescription};
+use super::groups::{self, DECAY_EXEMPT};
 use super::layout;
 use super::schema::Origin;
 use super::schema::{key_text, toml_text};
@@ -44,12 +45,20 @@ fn write(run: &RunDescription, comments: Comments) -> String {
     if let Some(data) = &run.data {
         writer.instance("[data]", "data", data, &[]);
     }
+    for transform in &run.transforms {
+        let when = ("when", json!(transform.when.name()), transform.when_origin);
+        let field = ("field", json!(transform.field), transform.field_origin);
+        writer.instance("[[transform]]", "", &transform.spec, &[when, field]);
+    }
+    if let Some(sampler) = &run.sampler {
+        writer.instance("[sampler]", "sampler", sampler, &[]);
+    }
     writer.settings("loader", &to_map(&run.loader));
     writer.settings("checkpoints", &to_map(&run.checkpoints));
     writer.settings("fine-tuning", &to_map(&run.fine_tuning));
     writer.named("model", &run.models);
     writer.named("loss", &run.losses);
-    writer.named("optimizer", &run.optimizers);
+    writer.optimizers();
     for phase in &run.phases {
         let data = ("data", json!(phase.data.name()), phase.data_origin);
         writer.instance("[[phase]]", "", &phase.spec, &[data]);
@@ -70,6 +79,18 @@ fn to_json(run: &RunDescription) -> Json {
     if let Some(data) = &run.data {
         root.insert("data".into(), instance_json(data));
     }
+    if !run.transforms.is_empty() {
+        let transforms = run.transforms.iter().map(|transform| {
+            let mut json = instance_json(&transform.spec);
+            json[layout::WHEN] = json!(transform.when.name());
+            json[layout::FIELD] = json!(transform.field);
+            json
+        });
+        root.insert("transform".into(), Json::Array(transforms.collect()));
+    }
+    if let Some(sampler) = &run.sampler {
+        root.insert("sampler".into(), instance_json(sampler));
+    }
     root.insert("loader".into(), Json::Object(to_map(&run.loader)));
     root.insert("checkpoints".into(), Json::Object(to_map(&run.checkpoints)));
     root.insert("fine-tuning".into(), Json::Object(to_map(&run.fine_tuning)));
@@ -79,11 +100,11 @@ fn to_json(run: &RunDescription) -> Json {
         match all.as_slice() {
             [] => {}
             [only] if only.name == section => {
-                root.insert(section.into(), instance_json(&only.spec));
+                root.insert(section.into(), named_json(run, only));
             }
             several => {
                 let table =
-                    several.iter().map(|named| (named.name.clone(), instance_json(&named.spec)));
+                    several.iter().map(|named| (named.name.clone(), named_json(run, named)));
                 root.insert(section.into(), Json::Object(table.collect()));
             }
         }
@@ -97,6 +118,24 @@ fn to_json(run: &RunDescription) -> Json {
     root.insert("callback".into(), Json::Array(run.callbacks.iter().map(instance_json).collect()));
     root.insert("logger".into(), Json::Array(run.loggers.iter().map(instance_json).collect()));
     Json::Object(root)
+}
+
+/// An instance of a section with names; an optimizer with its groups.
+fn named_json(run: &RunDescription, named: &Named) -> Json {
+    let mut json = instance_json(&named.spec);
+    if named.spec.kind == Kind::Optimizer {
+        if let Some(selection) = run.decay_exempt.get(&named.name) {
+            json[DECAY_EXEMPT] = groups::exempt_json(selection);
+        }
+        let groups: Vec<Json> = run
+            .written_groups(&named.name)
+            .map(|group| Json::Object(groups::group_json(group)))
+            .collect();
+        if !groups.is_empty() {
+            json[groups::GROUP] = Json::Array(groups);
+        }
+    }
+    json
 }
 
 fn instance_json(spec: &InstanceSpec) -> Json {
@@ -172,6 +211,32 @@ impl Writer<'_> {
         }
     }
 
+    fn optimizers(&mut self) {
+        let run = self.run;
+        for optimizer in &run.optimizers {
+            let path = match optimizer.name.as_str() {
+                "optimizer" => "optimizer".to_owned(),
+                name => format!("optimizer.{name}"),
+            };
+            self.instance(&format!("[{path}]"), &path, &optimizer.spec, &[]);
+            if let Some(selection) = run.decay_exempt.get(&optimizer.name) {
+                self.line(DECAY_EXEMPT, &groups::exempt_json(selection), None);
+            }
+            for group in run.written_groups(&optimizer.name) {
+                self.header(&format!("[[{path}.{}]]", groups::GROUP));
+                for (key, value) in groups::group_json(group) {
+                    let origin = match group.spec.origins.get(&key) {
+                        Some(Origin::Given(place)) if group.own.contains(&key) => {
+                            Some(self.origin(Origin::Given(*place), ""))
+                        }
+                        _ => None,
+                    };
+                    self.line(&key, &value, origin);
+                }
+            }
+        }
+    }
+
     /// `implied` is the id that the section gives; empty if the id is the component's name.
     fn instance(
         &mut self,
@@ -197,7 +262,13 @@ impl Writer<'_> {
             self.line(layout::ON_ERROR, &json!(spec.on_error.name()), None);
         }
         for (key, value, origin) in host {
-            let origin = self.origin(*origin, "by the phase's kind");
+            let origin = self.origin(
+                *origin,
+                match spec.kind {
+                    Kind::Phase => "by the phase's kind",
+                    _ => "default",
+                },
+            );
             self.line(key, value, Some(origin));
         }
         for (key, value) in &spec.config {

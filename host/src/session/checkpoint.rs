@@ -8,7 +8,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::Session;
-use crate::learner::saving::{SavePoint, SavedEpoch, SavedStop};
+use crate::learner::saving::{SavePoint, SavedEpoch, SavedStop, SavedValidation};
 use crate::learner::snapshot::{SavedInstance, SavedMetric, SavedValue, Snapshot};
 use crate::learner::{Flow, MeasuredModel, Runtime, Stop};
 use crate::record::{checkpoint::Content, tensors};
@@ -55,6 +55,17 @@ struct Written {
     #[serde(default)]
     measured_by: Option<String>,
     instances: Vec<WrittenInstance>,
+    /// The validation within `in_epoch`; the states of its metrics follow those of `instances`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    in_validation: Option<WrittenValidation>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct WrittenValidation {
+    next_phase: usize,
+    epoch: Option<SavedEpoch>,
+    metrics: Vec<WrittenInstance>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -87,17 +98,25 @@ pub fn to_files(snapshot: &Snapshot) -> Flow<Files> {
             .map_err(|error| Stop::host(format!("the checkpoint cannot be written: {error}")))?;
         files.insert(name.to_owned(), Content::Tensors(encoded));
     }
-    let (mut instances, mut states) = (Vec::new(), Vec::new());
-    for saved in &snapshot.instances {
-        states.extend_from_slice(&saved.bytes);
-        let (id, component) = (saved.id.clone(), saved.component.clone());
-        instances.push(WrittenInstance {
-            id,
-            component,
-            state_version: saved.state_version,
-            bytes: saved.bytes.len(),
-        });
-    }
+    let mut states = Vec::new();
+    let mut write = |instances: &[SavedInstance]| -> Vec<WrittenInstance> {
+        let one = |saved: &SavedInstance| {
+            states.extend_from_slice(&saved.bytes);
+            WrittenInstance {
+                id: saved.id.clone(),
+                component: saved.component.clone(),
+                state_version: saved.state_version,
+                bytes: saved.bytes.len(),
+            }
+        };
+        instances.iter().map(one).collect()
+    };
+    let instances = write(&snapshot.instances);
+    let in_validation = snapshot.in_validation.as_ref().map(|validation| WrittenValidation {
+        next_phase: validation.next_phase,
+        epoch: validation.epoch.clone(),
+        metrics: write(&validation.metrics),
+    });
     files.insert(INSTANCES.to_owned(), states.into());
     let written = Written {
         form: FORM,
@@ -120,6 +139,7 @@ pub fn to_files(snapshot: &Snapshot) -> Flow<Files> {
         metric_updates: snapshot.metrics.iter().map(|metric| metric.updates).collect(),
         measured_by: snapshot.measured.as_ref().map(|measured| measured.phase.clone()),
         instances,
+        in_validation,
     };
     let state = serde_json::to_vec_pretty(&written)
         .map_err(|error| Stop::host(format!("the checkpoint cannot be written: {error}")))?;
@@ -150,7 +170,7 @@ pub fn from_files(files: &Files) -> Flow<Snapshot> {
     }
     let states = file(INSTANCES)?;
     let mut rest = &states[..];
-    let instance = |one: WrittenInstance| -> Flow<SavedInstance> {
+    let mut instance = |one: WrittenInstance| -> Flow<SavedInstance> {
         let bytes = rest.split_off(..one.bytes).ok_or_else(|| {
             unusable(format_args!("`{INSTANCES}` ends in the state of `{}`", one.id))
         })?;
@@ -160,6 +180,15 @@ pub fn from_files(files: &Files) -> Flow<Snapshot> {
             state_version: one.state_version,
             bytes: bytes.to_vec(),
         })
+    };
+    let instances = written.instances.into_iter().map(&mut instance).collect::<Flow<_>>()?;
+    let in_validation = match written.in_validation {
+        None => None,
+        Some(validation) => Some(SavedValidation {
+            next_phase: validation.next_phase,
+            epoch: validation.epoch,
+            metrics: validation.metrics.into_iter().map(instance).collect::<Flow<_>>()?,
+        }),
     };
     let updates = written.updates.iter().map(|(_, updates)| updates).sum();
     let (parameters, measured) = match written.measured_by {
@@ -175,6 +204,7 @@ pub fn from_files(files: &Files) -> Flow<Snapshot> {
         next_phase: written.next_phase,
         in_fit: written.in_fit,
         in_epoch: written.in_epoch,
+        in_validation,
         stop: written.stop,
         disabled: written.disabled,
         phase_steps: written.phase_steps,
@@ -186,7 +216,7 @@ pub fn from_files(files: &Files) -> Flow<Snapshot> {
         tensors: decode(TENSORS)?,
         metrics: metrics.collect(),
         measured,
-        instances: written.instances.into_iter().map(instance).collect::<Flow<_>>()?,
+        instances,
     })
 }
 

@@ -12,21 +12,23 @@ use super::data_problems;
 use super::members::{member, offers, set_watched, stand_in};
 use super::places::{faulty_setting, given_at, placed};
 use super::plugins::LoadedPlugins;
+use super::transforms::Failed;
 use super::{DataState, Learnt, SavedData, Session, Surroundings};
 use crate::breadcrumb::Activity;
 use crate::compose::figures::Watched;
 use crate::compose::{self, Composition, Input, Member, Ranking};
+use crate::learner::intervals::Interval;
 use crate::learner::ports::{Data, PhaseKind};
 use crate::learner::{
-    Folders, Instance, LossSlot, ModelSlot, NewInstance, OptimizerSlot, PhaseSlot, Ports, Roles,
-    Runtime, Stop,
+    Folders, Group, GroupSettings, Instance, LossSlot, ModelSlot, NewInstance, OptimizerSlot,
+    PhaseSlot, Ports, Roles, Runtime, Stop,
 };
 use crate::library::{Catalog, Kind, escape};
-use crate::loader::{Loader, PluginSamples};
+use crate::loader::{Loader, PluginSamples, Samples};
 use crate::record::{Better, Directions};
 use crate::run_file::{
-    DEFAULT_CALLBACKS, Device, Diagnostic, Diagnostics, InstanceSpec, Named, PhaseData,
-    RunDescription,
+    DEFAULT_CALLBACKS, Device, Diagnostic, Diagnostics, GroupSpec, InstanceSpec, LoaderSettings,
+    Named, PhaseData, RunDescription,
 };
 use crate::tensor::{Engine, EngineOptions};
 
@@ -151,8 +153,8 @@ impl Composed {
         self.composition.borrow().figures.directions()
     }
 
-    /// The instances in the order of the run description's sections: data, models, losses,
-    /// optimizers, phases, callbacks, loggers.
+    /// The instances in the order of the run description's sections: data, transforms,
+    /// sampler, models, losses, optimizers, phases, callbacks, loggers.
     pub fn instances(&self) -> &[Rc<Instance>] {
         &self.instances
     }
@@ -179,7 +181,7 @@ impl Composed {
             .collect()
     }
 
-    fn instance(&self, id: &str) -> Option<Rc<Instance>> {
+    pub(super) fn instance(&self, id: &str) -> Option<Rc<Instance>> {
         self.instances.iter().find(|instance| instance.id == id).cloned()
     }
 
@@ -231,6 +233,9 @@ impl Composed {
             Ok(()) => {
                 log::info!("models built and instances initialised in {:.0?}", begin.elapsed());
                 let session = Session { composed: self, loader, data: saved };
+                let roles =
+                    session.runtime().roles().map_err(|stop| session.composed.refused(stop))?;
+                session.composed.check_groups(roles)?;
                 match session.freeze() {
                     Ok(frozen) if frozen.is_empty() => {}
                     Ok(frozen) => log::info!("frozen: {}", frozen.join(", ")),
@@ -249,9 +254,21 @@ impl Composed {
     }
 
     /// An error of an instance, with the place of the instance.
-    fn refused(&self, stop: Stop) -> Diagnostics {
+    pub(super) fn refused(&self, stop: Stop) -> Diagnostics {
         let mut diagnostics = Diagnostics::new();
         diagnostics.push(instance_refused(&self.run, self.run.instance(&stop.0.by), &stop));
+        diagnostics
+    }
+
+    /// That the data of `spec` cannot be used.
+    pub(super) fn unusable(
+        &self,
+        spec: &InstanceSpec,
+        error: &dyn std::fmt::Display,
+    ) -> Diagnostics {
+        let mut diagnostics = Diagnostics::new();
+        let text = format!("the data of `{}` cannot be used: {error}", spec.id);
+        diagnostics.push(placed(Diagnostic::error("data", text), &self.run, Some(spec)));
         diagnostics
     }
 
@@ -260,15 +277,7 @@ impl Composed {
         let Some(instance) = self.instance(&spec.id) else { return Ok(None) };
         let side = Arc::clone(instance.plugin_side());
         let version = side.state_version();
-        let unusable = |error: &dyn std::fmt::Display| {
-            let mut diagnostics = Diagnostics::new();
-            let diagnostic = Diagnostic::error(
-                "data",
-                format!("the data of `{}` cannot be used: {error}", spec.id),
-            );
-            diagnostics.push(placed(diagnostic, &self.run, Some(spec)));
-            diagnostics
-        };
+        let unusable = |error: &dyn std::fmt::Display| self.unusable(spec, error);
         let restored = self.learnt_before(data, spec)?;
         if let Some(newer) = restored.as_ref().filter(|learnt| learnt.version > version) {
             return Err(unusable(&format_args!(
@@ -284,7 +293,13 @@ impl Composed {
             PluginSamples::open(side)
         });
         let samples = opened.map_err(|stop| self.refused(stop))?;
-        let loader = Loader::open(Arc::new(samples), self.run.loader.clone(), self.run.run.seed)
+        let samples = self.transformed(Arc::new(samples)).map_err(|failed| match failed {
+            Failed::Problems(problems) => problems,
+            Failed::Chains(error) => unusable(&error),
+        })?;
+        let settings = self.loader_settings(&*samples);
+        let seed = self.run.run.seed;
+        let loader = Loader::open_with(samples, settings, seed, self.reading()?)
             .map_err(|error| unusable(&error))?;
         let problems = data_problems::find(&self.run, self.plugins.catalog(), &loader);
         if !problems.is_empty() {
@@ -302,12 +317,33 @@ impl Composed {
         Ok(Some((loader, saved)))
     }
 
+    /// The settings of the loader, with absolute paths.
+    pub(super) fn loader_settings(&self, samples: &dyn Samples) -> LoaderSettings {
+        let mut settings = self.run.loader.clone();
+        let base = Path::new(&self.run.run.base_dir);
+        let absolute = |path: &str| base.join(path).to_string_lossy().into_owned();
+        let is_field = samples.fields().iter().any(|field| field.name == settings.groups);
+        if !settings.groups.is_empty() && !is_field {
+            settings.groups = absolute(&settings.groups);
+        }
+        if !settings.sample_weights.is_empty() {
+            settings.sample_weights = absolute(&settings.sample_weights);
+        }
+        settings
+    }
+
     /// Opens the data and closes it again, to find its problems without building the models.
     ///
     /// # Errors
     /// The data cannot be opened, or a phase reads a split without batches.
     pub fn check_data(&self) -> Result<(), Diagnostics> {
         self.open_data(&DataState::New).map(drop)
+    }
+
+    /// Opens the data of a new run for the learner.
+    pub(super) fn open_new_data(&self) -> Result<Option<Rc<dyn Data>>, Diagnostics> {
+        let opened = self.open_data(&DataState::New)?;
+        Ok(opened.map(|(loader, _)| Rc::new(loader) as Rc<dyn Data>))
     }
 
     /// What the data set `spec` learnt earlier and uses again.
@@ -346,19 +382,26 @@ impl Composed {
         }
     }
 
-    fn roles(&self) -> Result<Roles, Stop> {
+    pub(super) fn roles(&self) -> Result<Roles, Stop> {
         let find = |spec: &InstanceSpec| {
             self.instance(&spec.id)
                 .ok_or_else(|| Stop::host(format!("instance `{}` was not created", spec.id)))
         };
         let mut roles = Roles::default();
         for (index, model) in self.run.models.iter().enumerate() {
-            let optimizer = optimizer_of(&self.run, model).map(&find).transpose()?;
-            let optimizer = optimizer.map(|optimizer| OptimizerSlot::new(optimizer, index));
+            let mut optimizers = Vec::new();
+            if let Some(optimizer) = optimizer_of(&self.run, model) {
+                for group in self.run.groups_of(&optimizer.name) {
+                    let instance = find(&group.spec)?;
+                    let group = group_of_parameters(&self.run, group);
+                    optimizers.push(OptimizerSlot::of_group(instance, index, group));
+                }
+                optimizers.push(OptimizerSlot::new(find(&optimizer.spec)?, index));
+            }
             roles.models.push(ModelSlot {
                 name: model.name.clone(),
                 instance: find(&model.spec)?,
-                optimizer,
+                optimizers,
             });
         }
         for loss in &self.run.losses {
@@ -424,13 +467,28 @@ fn remove_wrapped_defaults(
 }
 
 /// The optimizer of a model: the one of its name, or the only one.
-fn optimizer_of<'a>(run: &'a RunDescription, model: &Named) -> Option<&'a InstanceSpec> {
+fn optimizer_of<'a>(run: &'a RunDescription, model: &Named) -> Option<&'a Named> {
     let named = run.optimizers.iter().find(|optimizer| optimizer.name == model.name);
     let only = match &run.optimizers[..] {
         [only] if only.name == "optimizer" => Some(only),
         _ => None,
     };
-    named.or(only).map(|optimizer| &optimizer.spec)
+    named.or(only)
+}
+
+/// What the learner needs of a parameter group.
+fn group_of_parameters(run: &RunDescription, group: &GroupSpec) -> Group {
+    let above = hyper_prefix(run, &group.spec);
+    let from = optimizer_prefix(run, &group.optimizer);
+    let scaled = group
+        .scale
+        .iter()
+        .map(|(name, factor)| (format!("{above}.{name}"), format!("{from}.{name}"), *factor));
+    Group {
+        name: group.name.clone(),
+        selections: group.selections.clone(),
+        scaled: scaled.collect(),
+    }
 }
 
 fn runtime(
@@ -463,6 +521,12 @@ fn runtime(
     let runtime = Runtime::new(engine, ports, folders);
     let runtime = runtime.map_err(|stop| fail("internal", stop.to_string()))?;
     runtime.set_state_limit(run.checkpoints.instance_state << 20);
+    let every = run.run.validate_every;
+    runtime.validate_every(match every {
+        ..=0.0 => None,
+        ..1.0 => Some(Interval::Share(every)),
+        _ => Some(Interval::Steps(every as u64)),
+    });
     Ok(runtime)
 }
 
@@ -490,11 +554,34 @@ fn instance_refused(run: &RunDescription, spec: Option<&InstanceSpec>, stop: &St
 
 /// State path above the hyper-parameters of an instance.
 pub(super) fn hyper_prefix(run: &RunDescription, spec: &InstanceSpec) -> String {
-    match run.optimizers.iter().find(|optimizer| optimizer.spec.id == spec.id) {
-        Some(_) if run.optimizers.len() == 1 => "optimizer".to_owned(),
-        Some(optimizer) => format!("optimizer.{}", optimizer.name),
-        None => format!("hyper.{}", spec.id),
+    let optimizer = run.optimizers.iter().find(|optimizer| optimizer.spec.id == spec.id);
+    let group = run.groups.iter().find(|group| group.spec.id == spec.id);
+    match (optimizer, group) {
+        (Some(optimizer), _) => optimizer_prefix(run, &optimizer.name),
+        (None, Some(group)) => {
+            format!("{}.{}", optimizer_prefix(run, &group.optimizer), group.name)
+        }
+        (None, None) => format!("hyper.{}", spec.id),
     }
+}
+
+/// State path above the hyper-parameters of the optimizer with a name.
+fn optimizer_prefix(run: &RunDescription, name: &str) -> String {
+    match run.optimizers.len() {
+        1 => "optimizer".to_owned(),
+        _ => format!("optimizer.{name}"),
+    }
+}
+
+/// What a parameter group shares with its optimizer.
+fn group_settings(run: &RunDescription, spec: &InstanceSpec) -> Option<GroupSettings> {
+    let group = run.groups.iter().find(|group| group.spec.id == spec.id)?;
+    let base = optimizer_prefix(run, &group.optimizer);
+    let parent = group.parent.iter().map(|parent| format!("{base}.{parent}"));
+    Some(GroupSettings {
+        own: group.own.iter().chain(group.scale.keys()).cloned().collect(),
+        from: parent.chain([base.clone()]).collect(),
+    })
 }
 
 /// Id, hyper-parameter prefix and error policy of a new instance.
@@ -502,6 +589,7 @@ pub(super) fn new_instance(run: &RunDescription, spec: &InstanceSpec) -> NewInst
     NewInstance {
         id: spec.id.clone(),
         hyper_prefix: hyper_prefix(run, spec),
+        group: group_settings(run, spec),
         on_error: spec.on_error,
     }
 }

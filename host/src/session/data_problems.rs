@@ -111,8 +111,9 @@ fn kinds(field: &Field) -> &'static [&'static str] {
     let integer = matches!(field.dtype, DType::U8 | DType::U32 | DType::I64);
     let values: usize = field.shape.iter().product();
     match (integer, field.classes) {
+        (true, Some(2)) => &["classes", "binary"],
         (true, Some(_)) => &["classes"],
-        (true, None) => &["classes", "numbers"],
+        (true, None) => &["classes", "binary", "numbers"],
         (false, _) if values > 1 => &["probabilities", "numbers"],
         (false, _) => &["numbers"],
     }
@@ -121,6 +122,7 @@ fn kinds(field: &Field) -> &'static [&'static str] {
 fn described(kind: &str) -> &str {
     match kind {
         "classes" => "class labels",
+        "binary" => "labels of two classes",
         "probabilities" => "rows of class probabilities",
         "numbers" => "numbers",
         other => other,

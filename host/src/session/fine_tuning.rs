@@ -1,19 +1,23 @@
-//! `[fine-tuning]`: starts from the parameters of a file, and freezes parameters.
+//! Starts from the parameters of files, those of `[fine-tuning]` and those that models name, and
+//! freezes parameters.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::Tensor;
 
-use super::places::{Fault, faulty_setting};
+use super::places::{Fault, faulty_instance, faulty_setting};
+use super::published::{Found, is_adapter, read, read_adapter};
 use super::{ParameterSummary, Session};
 use crate::library::escape;
-use crate::record::tensors;
+use crate::run_file::groups::matches;
 use crate::run_file::{Diagnostics, FineTuningSettings};
 
 /// Which parameters were loaded from a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FineTuningReport {
+    /// The file or folder.
+    pub from: String,
     /// Parameters that were loaded, each with its name in the file.
     pub taken: Vec<(String, String)>,
     /// Parameters that the file does not have; they keep their initial values.
@@ -53,13 +57,6 @@ impl FineTuningReport {
         );
         text
     }
-}
-
-/// Whether `pattern`, in which `*` matches any text, matches `text`.
-fn matches(pattern: &str, text: &str) -> bool {
-    let Some((first, rest)) = pattern.split_once('*') else { return pattern == text };
-    let Some(after) = text.strip_prefix(first) else { return false };
-    (0..=after.len()).filter(|&at| after.is_char_boundary(at)).any(|at| matches(rest, &after[at..]))
 }
 
 /// The name in the run for a name in the file: the first matching prefix is replaced.
@@ -116,13 +113,119 @@ impl Session {
         Ok(frozen)
     }
 
-    /// Loads the parameters of the file that `[fine-tuning] from` names; returns none if it names
-    /// none. For new runs only: a resumed one has its parameters in the checkpoint.
+    /// Loads the parameters of the folders that models name, then those of the file that
+    /// `[fine-tuning] from` names; returns a report for each. For new runs only: a resumed one has
+    /// its parameters in the checkpoint.
     ///
     /// # Errors
-    /// The file cannot be used, has none of the parameters, or not all of them despite `strict`.
-    pub fn start_from_file(&self) -> Result<Option<FineTuningReport>, Diagnostics> {
-        self.load_file().map_err(|text| faulty_setting(self.run(), "fine-tuning.from", text))
+    /// A file cannot be used, or has none of the parameters, or not all of them despite `strict`. Of a
+    /// folder that a model names: a parameter that is missing or has another shape, unless the model
+    /// lets it begin anew, or a tensor that the model does not know.
+    pub fn start_from_file(&self) -> Result<Vec<FineTuningReport>, Diagnostics> {
+        let mut reports = Vec::new();
+        for (index, model) in self.run().models.iter().enumerate() {
+            let loaded = self.load_published(index, &model.name);
+            reports
+                .extend(loaded.map_err(|fault| faulty_instance(self.run(), &model.spec, fault))?);
+        }
+        let tuned = self.load_file();
+        reports
+            .extend(tuned.map_err(|fault| faulty_setting(self.run(), "fine-tuning.from", fault))?);
+        Ok(reports)
+    }
+
+    /// Loads the weights of the folder that model `index` names, if it names one.
+    fn load_published(&self, index: usize, name: &str) -> Result<Option<FineTuningReport>, Fault> {
+        let Some(published) = self.published(index)? else { return Ok(None) };
+        let adapter = published.adapter.as_ref().and_then(|adapter| adapter.from.as_ref());
+        let Some(folder) = &published.from else {
+            adapter.map_or(Ok(()), |adapter| self.load_adapter(adapter, name))?;
+            return Ok(None);
+        };
+        let mut found = published.to_model(read(folder)?)?;
+        let shown = escape::path(folder).to_string();
+        let mut report = FineTuningReport { from: shown.clone(), ..FineTuningReport::default() };
+        let mut faults = Vec::new();
+        for parameter in self.parameters().iter().filter(|parameter| parameter.model == name) {
+            let path = escape::text(&parameter.path);
+            match found.remove(&parameter.path) {
+                None if is_adapter(&parameter.path) => {}
+                None if published.is_fresh(&parameter.path) => {
+                    report.missing.push(full_name(parameter));
+                }
+                None => faults.push(format!("`{path}` is not in the file")),
+                Some(Found { tensor, name }) if tensor.dims() == parameter.shape => {
+                    self.set_parameter(parameter, &tensor)
+                        .map_err(|error| format!("`{path}` cannot be loaded: {error}"))?;
+                    report.taken.push((full_name(parameter), name));
+                }
+                Some(Found { tensor, .. }) if published.is_fresh(&parameter.path) => {
+                    let shapes = (parameter.shape.clone(), tensor.dims().to_vec());
+                    report.other_shape.push((full_name(parameter), shapes.0, shapes.1));
+                }
+                Some(Found { tensor, .. }) => faults.push(format!(
+                    "`{path}` is {:?} in the model, {:?} in the file",
+                    parameter.shape,
+                    tensor.dims()
+                )),
+            }
+        }
+        let unknown = found
+            .values()
+            .map(|found| format!("the model does not know `{}`", escape::text(&found.name)));
+        faults.extend(unknown);
+        if faults.is_empty() {
+            adapter.map_or(Ok(()), |adapter| self.load_adapter(adapter, name))?;
+            return Ok(Some(report));
+        }
+        let more = faults.len().saturating_sub(12);
+        faults.truncate(12);
+        if more > 0 {
+            faults.push(format!("and {more} more"));
+        }
+        Err(Fault {
+            text: format!("the weights in {shown} do not fit the model:\n{}", faults.join("\n")),
+            help: Some(
+                "compare the settings of the model with `config.json` in that folder; with `[fine-tuning] from` instead, what does not fit is left out",
+            ),
+        })
+    }
+
+    /// Loads the adapters of a folder; after the weights, since it has trained layers, too.
+    fn load_adapter(&self, folder: &Path, name: &str) -> Result<(), Fault> {
+        let mut found = read_adapter(folder)?;
+        let mut faults = Vec::new();
+        for parameter in self.parameters().iter().filter(|parameter| parameter.model == name) {
+            let path = escape::text(&parameter.path);
+            match found.remove(&parameter.path) {
+                None if is_adapter(&parameter.path) => {
+                    faults.push(format!("`{path}` is not in the file"));
+                }
+                None => {}
+                Some(tensor) if tensor.dims() == parameter.shape => self
+                    .set_parameter(parameter, &tensor)
+                    .map_err(|error| format!("`{path}` cannot be loaded: {error}"))?,
+                Some(tensor) => faults.push(format!(
+                    "`{path}` is {:?} in the model, {:?} in the file",
+                    parameter.shape,
+                    tensor.dims()
+                )),
+            }
+        }
+        faults.extend(
+            found.keys().map(|name| format!("the model does not know `{}`", escape::text(name))),
+        );
+        if faults.is_empty() {
+            return Ok(());
+        }
+        Err(Fault {
+            text: format!(
+                "the adapters in {} do not fit the model:\n{}",
+                escape::path(folder),
+                faults.join("\n")
+            ),
+            help: Some("`rank`, `targets` and `train` in `lora` are those of adapter_config.json"),
+        })
     }
 
     fn load_file(&self) -> Result<Option<FineTuningReport>, Fault> {
@@ -131,11 +234,13 @@ impl Session {
             return Ok(None);
         }
         let path = Path::new(&self.run().run.base_dir).join(&settings.from);
-        let bytes = std::fs::read(&path)
-            .map_err(|error| format!("cannot read {}: {error}", escape::path(&path)))?;
-        let file =
-            tensors::decode(&bytes).map_err(|error| format!("{} {error}", escape::path(&path)))?;
-        let report = self.load_parameters(file, settings)?;
+        let mut file = read(&path)?;
+        if let (1, Some(published)) = (self.run().models.len(), self.published(0)?) {
+            let found = published.to_model(file)?;
+            file = found.into_iter().map(|(path, found)| (path, found.tensor)).collect();
+        }
+        let mut report = self.load_parameters(file, settings)?;
+        report.from.clone_from(&settings.from);
         if report.taken.is_empty() || (settings.strict && !report.is_complete()) {
             return Err(Fault {
                 text: format!("{}: {}", escape::path(&path), report.text()),
@@ -208,21 +313,6 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn stars_match_any_text() {
-        assert!(
-            matches("model.layers.*", "model.layers.0.weight")
-                && matches("*.bias", "model.a.bias")
-                && matches("*", "x")
-        );
-        assert!(matches("m*l.*.weight", "model.0.weight") && matches("a", "a"));
-        assert!(
-            !matches("*.bias", "model.bias.weight")
-                && !matches("model", "model.x")
-                && !matches("", "x")
-        );
-    }
 
     #[test]
     fn the_first_matching_prefix_is_replaced() {

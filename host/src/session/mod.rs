@@ -57,11 +57,14 @@ pub mod checkpoint;
 mod composed;
 mod data_problems;
 mod fine_tuning;
+mod groups;
 mod members;
 mod places;
 pub(crate) mod plugins;
 mod preview;
+mod published;
 mod saved_data;
+mod transforms;
 
 use std::borrow::Borrow;
 use std::rc::Rc;
@@ -79,9 +82,12 @@ use crate::run_file::RunDescription;
 pub use callbacks::ChangeError;
 pub use composed::Composed;
 pub use fine_tuning::FineTuningReport;
+pub use groups::GroupSummary;
 pub use plugins::LoadedPlugins;
 pub use preview::SchedulePreview;
+pub use published::{CONFIG, WrittenModel, sizes_from};
 pub use saved_data::{DATA, DATA_STATE, DataState, Learnt, SavedData};
+pub use transforms::Look;
 
 /// What a session needs from its caller.
 pub struct Surroundings {
@@ -216,6 +222,11 @@ impl Session {
         self.runtime().callback(id)
     }
 
+    /// The parameters of each optimizer and parameter group.
+    pub fn parameter_groups(&self) -> Vec<GroupSummary> {
+        self.runtime().roles().map(|roles| self.composed.summaries(roles)).unwrap_or_default()
+    }
+
     /// All parameters and buffers, by model and path.
     pub fn parameters(&self) -> Vec<ParameterSummary> {
         let engine = self.runtime().engine.borrow();
@@ -287,11 +298,20 @@ impl Session {
         tensor
     }
 
-    /// Sets all parameters and buffers, from [`Session::model_tensors`] of the same run.
+    /// Sets all parameters and buffers, from [`Session::model_tensors`] or
+    /// [`Session::written_model`] of the same run.
     ///
     /// # Errors
     /// A tensor that is missing, unknown or has another shape; the ones before it are set then.
     pub fn set_model_tensors(&self, tensors: &[(String, Tensor)]) -> Result<(), String> {
+        let paths: Vec<String> = self
+            .parameters()
+            .iter()
+            .map(|parameter| format!("{}.{}", parameter.model, parameter.path))
+            .collect();
+        let as_in_run = tensors.iter().all(|(name, _)| paths.iter().any(|path| path == name));
+        let written = if as_in_run { None } else { self.of_written_model(tensors)? };
+        let tensors = written.as_deref().unwrap_or(tensors);
         let mut engine = self.runtime().engine.borrow_mut();
         let known: Vec<(String, usize)> = engine
             .parameters()

@@ -20,6 +20,16 @@ pub(super) struct Fault {
     pub help: Option<&'static str>,
 }
 
+impl Fault {
+    fn diagnostic(self, code: &'static str) -> Diagnostic {
+        let mut lines = self.text.lines();
+        let mut diagnostic = Diagnostic::error(code, lines.next().unwrap_or_default());
+        diagnostic.notes = lines.map(|line| line.trim().to_owned()).collect();
+        diagnostic.help = self.help.map(str::to_owned);
+        diagnostic
+    }
+}
+
 impl From<String> for Fault {
     fn from(text: String) -> Fault {
         Fault { text, help: None }
@@ -28,16 +38,23 @@ impl From<String> for Fault {
 
 /// A setting that cannot be applied, with its place in the run file.
 pub(super) fn faulty_setting(run: &RunDescription, key: &str, fault: Fault) -> Diagnostics {
+    let diagnostic = fault.diagnostic("fine-tuning");
     let mut diagnostics = Diagnostics::new();
-    let mut lines = fault.text.lines();
-    let message = lines.next().unwrap_or_default();
-    let mut diagnostic = Diagnostic::error("fine-tuning", message);
-    diagnostic.notes = lines.map(|line| line.trim().to_owned()).collect();
-    diagnostic.help = fault.help.map(str::to_owned);
     diagnostics.push(match given_at(run, key) {
         Some(place) => diagnostic.at(&run.sources, place, ""),
         None => diagnostic,
     });
+    diagnostics
+}
+
+/// Weights that an instance cannot use, with its place in the run file.
+pub(super) fn faulty_instance(
+    run: &RunDescription,
+    spec: &InstanceSpec,
+    fault: Fault,
+) -> Diagnostics {
+    let mut diagnostics = Diagnostics::new();
+    diagnostics.push(placed(fault.diagnostic("weights"), run, Some(spec)));
     diagnostics
 }
 

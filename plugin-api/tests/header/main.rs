@@ -11,13 +11,15 @@ use std::path::Path;
 
 use fluxbay_plugin::abi::{
     anomaly::ANOMALY_EXTENSION,
-    dataset::{DATASET_INPUTS_EXTENSION, DATASET_STATE_EXTENSION},
+    dataset::{DATASET_FILL_EXTENSION, DATASET_INPUTS_EXTENSION, DATASET_STATE_EXTENSION},
     entry::{CONTRACT, MAGIC, MANIFEST_SECTION},
     event::{self, EVENTS},
     figures::FIGURES_EXTENSION,
     kind::Kind,
+    kinds::KINDS_EXTENSION,
     learner,
     metric::METRIC_EXTENSION,
+    model::MODEL_NAMES_EXTENSION,
     operation::OPERATIONS,
     tensor,
 };
@@ -50,6 +52,9 @@ const FILES: &[&str] = &[
     "callback",
     "schedule",
     "optimizer",
+    "kinds",
+    "transform",
+    "sampler",
     "child",
     "host",
     "entry",
@@ -99,6 +104,17 @@ fn special() -> Vec<(&'static str, &'static str, String)> {
             "FLUXBAY_DATASET_INPUTS_EXTENSION",
             format!("{DATASET_INPUTS_EXTENSION:?}"),
         ),
+        (
+            "MODEL_NAMES_EXTENSION",
+            "FLUXBAY_MODEL_NAMES_EXTENSION",
+            format!("{MODEL_NAMES_EXTENSION:?}"),
+        ),
+        (
+            "DATASET_FILL_EXTENSION",
+            "FLUXBAY_DATASET_FILL_EXTENSION",
+            format!("{DATASET_FILL_EXTENSION:?}"),
+        ),
+        ("KINDS_EXTENSION", "FLUXBAY_KINDS_EXTENSION", format!("{KINDS_EXTENSION:?}")),
         ("FIGURES_EXTENSION", "FLUXBAY_FIGURES_EXTENSION", format!("{FIGURES_EXTENSION:?}")),
         ("ANOMALY_EXTENSION", "FLUXBAY_ANOMALY_EXTENSION", format!("{ANOMALY_EXTENSION:?}")),
     ]

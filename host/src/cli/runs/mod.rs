@@ -2,6 +2,7 @@
 
 mod compare;
 mod folder;
+mod folds;
 mod list;
 mod metrics;
 mod remove;
@@ -26,6 +27,8 @@ enum Command {
     Show(show::Arguments),
     /// Show what differs between two runs: configuration, plugins, metrics.
     Compare(compare::Arguments),
+    /// Show the metrics of a cross-validation over its folds, with mean and standard deviation.
+    Folds(folds::Arguments),
     /// Remove runs with all their files.
     Remove(remove::Arguments),
 }
@@ -35,6 +38,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         Command::List(arguments) => list::run(arguments),
         Command::Show(arguments) => show::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
+        Command::Folds(arguments) => folds::run(arguments),
         Command::Remove(arguments) => remove::run(arguments),
     }
 }

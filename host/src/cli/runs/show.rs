@@ -12,7 +12,7 @@ use crate::cli::outcome::Outcome;
 use crate::cli::output::{print, print_json};
 use crate::display::{bytes, columns, number};
 use crate::library::escape;
-use crate::record::{EpochMetric, RunEntry, Status};
+use crate::record::{EpochMetric, RunEntry, Status, file};
 
 /// Digits of a hash that are shown.
 const HASH: usize = 12;
@@ -59,7 +59,14 @@ fn json(run: &RunEntry) -> Json {
         "checkpoints": checkpoints.collect::<Vec<_>>(),
         "environment": run.environment(),
         "bytes": run.size(),
+        "report": report(run),
     })
+}
+
+/// The report in the run's folder, if there is one.
+fn report(run: &RunEntry) -> Option<String> {
+    let path = run.path.join(file::REPORT);
+    path.is_file().then(|| escape::path(&path))
 }
 
 fn text(run: &RunEntry) -> String {
@@ -96,6 +103,7 @@ fn text(run: &RunEntry) -> String {
     row("host", format!("fluxbay {}, {}", said("host"), said("device")));
     row("seed", environment.get("seed").map(Json::to_string).unwrap_or_default());
     row("folder", format!("{}, {}", escape::path(&run.path), bytes(run.size())));
+    row("report", report(run).unwrap_or_default());
     figures(&mut out, &run.epoch_metrics().unwrap_or_default());
     out.push_str("\nplugins\n");
     let plugins = run
@@ -170,7 +178,7 @@ fn next(run: &RunEntry) -> String {
     if !ended && !run.live && !run.checkpoints().is_empty() {
         commands.push(format!("fluxbay resume {path}"));
     }
-    if !run.checkpoints().is_empty() || run.path.join(crate::record::file::MODEL).is_file() {
+    if !run.checkpoints().is_empty() || run.path.join(file::MODEL).is_file() {
         commands.push(format!("fluxbay evaluate {path}"));
     }
     if commands.is_empty() {

@@ -33,7 +33,7 @@ use crate::{
     library::{Catalog, Kind, escape},
     record::file,
     run_file::{InstanceSpec, PhaseData, PhaseSpec, RunDescription},
-    session::{DataState, SavedData, Session, Surroundings},
+    session::{DataState, SavedData, Session, Surroundings, sizes_from},
 };
 
 /// Arguments of `fluxbay evaluate`.
@@ -170,6 +170,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         run.phases.iter_mut().for_each(|phase| phase.data = part);
     }
     let (path, from) = (escape::path(&folder), escape::path(&weights.model));
+    sizes_from(&mut run, &folder);
     let session = open(run, catalog, &weights, arguments.refit, screen)?;
     if arguments.dry_run {
         screen.print(&format!("{from}\n{}\ndry run: nothing was evaluated", plan(&session)));

@@ -3,16 +3,19 @@
 
 use std::{path::Path, rc::Rc, time::Duration};
 
+use serde_json::{Map, Value as Json, json};
+
 use super::{deadline::Deadline, launch, signals};
 use crate::{
     bundle,
     cli::outcome::{Exit, Failure, Outcome},
     display::{Conclusion, HostLog, Screen, Summary, number},
-    durable::{CheckpointSaver, DeferredRecord, profile},
+    durable::{CheckpointSaver, DeferredRecord, profile, trace},
     learner::{Ending, FitReport, TIME_IS_UP, ports::PhaseKind, profile::Work},
     library::escape,
-    record::{RunEnd, RunEntry, RunRecord, Status, atomic, checkpoint, file, tensors},
-    session::{Session, checkpoint::MODEL},
+    record::{RecordError, RunEnd, RunEntry, RunRecord, Status, atomic, checkpoint, file, tensors},
+    report,
+    session::{CONFIG, Session, WrittenModel, checkpoint::MODEL},
 };
 
 /// How long a run's record lasts.
@@ -38,6 +41,17 @@ pub(super) struct FitArguments {
         hide_short_help = true
     )]
     save_on: Vec<signals::SaveSignal>,
+    /// Write a trace of the first steps for Perfetto or Chrome.
+    ///
+    /// Phases, steps, callbacks and operations of every thread over time. At most 200,000 spans are
+    /// kept; the run trains more slowly meanwhile.
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    trace: Option<std::path::PathBuf>,
+    /// Show the run in a dashboard, as `fluxbay watch` does, instead of a bar.
+    ///
+    /// It closes when the run ends. Leaving it with `q` does not end the run; Ctrl-C does.
+    #[arg(long, hide_short_help = true)]
+    pub(super) watch: bool,
     /// Interrupt the run as SIGINT does when so many steps have begun; for tests of resuming.
     #[arg(long, value_name = "STEPS", hide = true)]
     interrupt_at: Option<u64>,
@@ -51,6 +65,17 @@ pub(super) struct Ready<'a> {
     pub(super) arguments: &'a FitArguments,
     /// Text of the run's `plugins.lock`.
     pub(super) plugins: String,
+    /// The signals to this process.
+    pub(super) listening: signals::Listening,
+}
+
+impl FitArguments {
+    /// Starts to handle signals, before plugins and data are loaded.
+    pub(super) fn listen(&self, screen: &Screen) -> Result<signals::Listening, Failure> {
+        signals::listen(&self.save_on, screen.clone()).map_err(|error| {
+            Failure::new(Exit::Failed, format!("cannot listen for signals: {error}"))
+        })
+    }
 }
 
 /// Trains the remaining epochs and ends the record.
@@ -62,10 +87,7 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
     HostLog::open_file(&record.path().join(file::LOG))
         .map_err(|error| Failure::new(Exit::Failed, error))?;
     let interrupt = session.interrupt();
-    let listening = signals::listen(interrupt.clone(), &ready.arguments.save_on, screen.clone())
-        .map_err(|error| {
-            Failure::new(Exit::Failed, format!("cannot listen for signals: {error}"))
-        })?;
+    ready.listening.attach(interrupt.clone());
     let path = match ready.lifetime {
         Lifetime::Kept => record.shown().to_string_lossy().into_owned(),
         Lifetime::Temporary => String::new(),
@@ -83,12 +105,17 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
         Deadline::begin(interrupt.clone(), session.run().run.max_time).map_err(|error| {
             Failure::new(Exit::Failed, format!("cannot start the timer of run.max-time: {error}"))
         })?;
+    if ready.arguments.trace.is_some() {
+        crate::tensor::timeline::start(trace::MOST);
+    }
     let report = session.fit_rest();
     drop(deadline);
+    let traced = ready.arguments.trace.as_deref().map(|file| write_trace(session, file, screen));
     let signal = Some(interrupt.signal()).filter(|signal| *signal != 0);
     let outcome = FitOutcome { report, signal };
     let mut problems = Vec::new();
     let mut note = |problem: Option<String>| problems.extend(problem);
+    note(traced.and_then(Result::err));
     let saved = saver.as_ref().map_or(Ok(false), |saver| saver.finish());
     let resumable = saved.as_ref().is_ok_and(|saved| *saved)
         && !matches!(outcome.report.ending, Ending::Finished);
@@ -106,15 +133,35 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
             Err(text) => note(Some(text)),
         }
     }
+    let missing = left_out(session);
+    for (split, samples, count) in &missing {
+        screen.print(&format!(
+            "{count} of {samples} {} samples were left out because they cannot be read",
+            escape::text(split)
+        ));
+    }
+    note(write_left_out(record, &missing).err());
     note(write_model(session, record).err());
     note(profile::write(session.runtime(), record).err().map(|error| error.to_string()));
     note(HostLog::close_file().err().map(|error| error.to_string()));
     let (conclusion, ended) = outcome.conclude(!problems.is_empty());
     problems.extend(record.end(&ended).err().map(|error| error.to_string()));
     if ready.lifetime == Lifetime::Kept && problems.is_empty() && outcome.ends_the_run() {
-        problems.extend(write_bundle(session, record).err());
+        // The record is complete without it, and `fluxbay export` writes it again.
+        if let Err(text) = write_bundle(session, record) {
+            log::warn!("the run has no bundle: {}", escape::paragraph(&text));
+        }
     }
-    drop(listening);
+    if session.run().run.report && ready.lifetime == Lifetime::Kept {
+        match write_report(record) {
+            Ok(()) => screen.print(&format!(
+                "\n{} shows the run",
+                escape::path(&record.shown().join(file::REPORT))
+            )),
+            // The record is complete, and `fluxbay report` can write it at any time.
+            Err(error) => screen.print(&format!("\nwarning: the report was not written: {error}")),
+        }
+    }
 
     let summary = Summary {
         conclusion,
@@ -140,6 +187,46 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
     };
     screen.print(&format!("\n{}", summary.text(screen.colors())));
     outcome.exit(&problems)
+}
+
+/// Ends the trace of the fit and writes it.
+fn write_trace(session: &Session, file: &Path, screen: &Screen) -> Result<(), String> {
+    let Some(trace) = crate::tensor::timeline::finish() else { return Ok(()) };
+    trace::write(&trace, session.runtime(), file)
+        .map_err(|error| format!("cannot write the trace {}: {error}", escape::path(file)))?;
+    let more = if trace.is_full { ", then it was full" } else { "" };
+    screen.print(&format!("trace of {} spans{more}: {}", trace.spans.len(), escape::path(file)));
+    Ok(())
+}
+
+/// File of the record with the number of samples that were left out; only if there are any.
+const LEFT_OUT: &str = "left-out.json";
+
+/// Name, samples, and samples that were left out of their batches, of each split that has such.
+fn left_out(session: &Session) -> Vec<(String, usize, usize)> {
+    let Some(loader) = session.loader() else { return Vec::new() };
+    let parts = loader.parts().iter();
+    let counts = parts.map(|part| (part.name.clone(), part.samples(), loader.left_out(part)));
+    counts.filter(|(_, _, count)| *count > 0).collect()
+}
+
+fn write_left_out(record: &RunRecord, missing: &[(String, usize, usize)]) -> Result<(), String> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let split = |(name, samples, count): &(String, usize, usize)| {
+        (name.clone(), json!({ "samples": samples, "left-out": count }))
+    };
+    let splits: Map<String, Json> = missing.iter().map(split).collect();
+    let text = format!("{:#}\n", Json::Object(splits));
+    atomic::replace(&record.path().join(LEFT_OUT), text.as_bytes())
+        .map_err(|error| format!("{LEFT_OUT} cannot be written: {error}"))
+}
+
+/// Writes the report on the run into its folder.
+fn write_report(record: &RunRecord) -> Result<(), RecordError> {
+    let runs: Vec<RunEntry> = RunEntry::read(record.shown()).into_iter().collect();
+    atomic::replace(&record.path().join(file::REPORT), report::page(&runs)?.as_bytes())
 }
 
 /// Whether the run has a phase that `fluxbay evaluate` can run.
@@ -178,9 +265,18 @@ fn restore_model(session: &Session, path: &Path) -> Result<(), String> {
 
 /// Writes the final model, and beside it what is known of the run's data.
 fn write_model(session: &Session, record: &RunRecord) -> Result<(), String> {
-    let tensors =
-        session.model_tensors().map_err(|error| format!("cannot copy the model: {error}"))?;
+    let WrittenModel { tensors, config, adapter } = session.written_model()?;
     record.write_model(&tensors).map_err(|error| error.to_string())?;
+    let mut files = Vec::new();
+    files.extend(config.map(|config| (CONFIG, config.into_bytes())));
+    if let Some((tensors, config)) = adapter {
+        let bytes = tensors::encode(&tensors).map_err(|error| error.to_string())?;
+        files.push(("adapter_model.safetensors", bytes));
+        files.push(("adapter_config.json", config.into_bytes()));
+    }
+    for (name, bytes) in files {
+        atomic::replace(&record.path().join(name), &bytes).map_err(|error| error.to_string())?;
+    }
     for (name, bytes) in session.saved_data().map(|data| data.to_files()).unwrap_or_default() {
         atomic::replace(&record.path().join(name), &bytes).map_err(|error| error.to_string())?;
     }

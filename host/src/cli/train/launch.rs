@@ -25,10 +25,18 @@ fn launch(session: &Session, directory: &str) -> Launch {
     } else {
         by_name(&run.losses)
     };
-    let optimizers = match &run.optimizers[..] {
+    let mut optimizers = match &run.optimizers[..] {
         [only] => vec![only.spec.component.clone()],
         several => by_name(several),
     };
+    if !run.groups.is_empty() {
+        optimizers.extend(
+            session
+                .parameter_groups()
+                .iter()
+                .map(|group| format!("{}: {} parameters", group.id, group.parameters)),
+        );
+    }
     Launch {
         name: run.run.name.clone(),
         host: env!("CARGO_PKG_VERSION").to_owned(),
@@ -43,6 +51,11 @@ fn launch(session: &Session, directory: &str) -> Launch {
             .map(|(loader, spec)| data(loader, spec, &run.loader)),
         models: models(session),
         parts: vec![
+            (
+                "transforms".to_owned(),
+                ids(&mut run.transforms.iter().map(|transform| &transform.spec)),
+            ),
+            ("sampler".to_owned(), ids(&mut run.sampler.iter())),
             ("loss".to_owned(), loss),
             ("optimizer".to_owned(), optimizers),
             ("phases".to_owned(), ids(&mut run.phases.iter().map(|phase| &phase.spec))),

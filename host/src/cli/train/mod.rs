@@ -1,8 +1,9 @@
 //! `fluxbay train`: composes a run, trains it, and keeps its record.
 //!
-//! `resume`, `evaluate` and `verify-resume` are in files of their own. What they share: [`opening`]
+//! `resume`, `evaluate`, `verify-resume` and `--watch` are in files of their own. What they share: [`opening`]
 //! makes a session, [`fit`] trains it to the end of its record.
 
+pub mod compare_models;
 mod deadline;
 pub mod evaluate;
 pub mod export;
@@ -15,6 +16,7 @@ pub mod resume;
 pub(in crate::cli) mod shortcuts;
 mod signals;
 pub mod verify;
+pub(in crate::cli) mod watched;
 
 use std::{path::PathBuf, rc::Rc};
 
@@ -47,6 +49,11 @@ pub struct Arguments {
     /// Without it, in a new folder below `runs`.
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
+    /// Train fold K of N of a cross-validation: 2/5.
+    ///
+    /// Sets loader.fold and loader.folds. `fluxbay runs folds` shows the metrics over the folds.
+    #[arg(long, value_name = "K/N", value_parser = fold)]
+    fold: Option<(usize, usize)>,
     #[command(flatten)]
     fit: FitArguments,
     #[command(flatten)]
@@ -54,14 +61,38 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// Where the record appears, if the run is to be watched.
+    pub(in crate::cli) fn watched(&self) -> Option<watched::Place> {
+        let place = match &self.run_dir {
+            Some(folder) => watched::Place::Folder(folder.clone()),
+            None => watched::Place::Below(RUNS.into()),
+        };
+        self.fit.watch.then_some(place)
+    }
+
     /// The run arguments with the settings that the shortcuts stand for.
     fn with_shortcuts(&self) -> RunArguments {
-        let set = self.shortcuts.settings(Progress::default(), &self.run.set);
+        let fold = self
+            .fold
+            .map(|(fold, folds)| [format!("loader.fold={fold}"), format!("loader.folds={folds}")]);
+        let mut set: Vec<String> = fold.into_iter().flatten().collect();
+        set.extend(self.shortcuts.settings(Progress::default(), &self.run.set));
         RunArguments { set, ..self.run.clone() }
     }
 }
 
+/// `2/5`: the second of five folds.
+fn fold(text: &str) -> Result<(usize, usize), String> {
+    let numbers = text
+        .split_once('/')
+        .and_then(|(fold, folds)| Some((fold.trim().parse().ok()?, folds.trim().parse().ok()?)));
+    numbers
+        .filter(|(fold, folds)| (1..=*folds).contains(fold) && *folds >= 2)
+        .ok_or_else(|| "a fold is K/N with K from 1 to N, such as 2/5".to_owned())
+}
+
 pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
+    let listening = arguments.fit.listen(screen)?;
     let purpose = arguments.shortcuts.purpose();
     let (run, catalog) = arguments.with_shortcuts().read().accept()?;
     // A run that is only tried leaves nothing behind, but its instances may need a folder.
@@ -80,7 +111,13 @@ pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
             return Err(Failure::new(Exit::Configuration, text));
         }
         (None, Some(path)) => RunDirectory::at(path),
-        (None, None) => RunDirectory::fresh(RUNS.as_ref(), &run.run.name),
+        (None, None) => {
+            let name = match run.loader.folds {
+                0 => run.run.name.clone(),
+                folds => format!("{}-fold-{}-of-{folds}", run.run.name, run.loader.fold),
+            };
+            RunDirectory::fresh(RUNS.as_ref(), &name)
+        }
     };
     let directory = directory.map_err(|error| Failure::new(Exit::Configuration, error))?;
     directory
@@ -94,22 +131,18 @@ pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let surroundings = surroundings(&directory, &sink, screen);
     let opened = open(run, catalog, surroundings, &DataState::New);
     let started = opened.and_then(|session| {
-        let report = session.start_from_file().map_err(Failure::problems)?;
-        Ok((session, report))
+        let reports = session.start_from_file().map_err(Failure::problems)?;
+        Ok((session, reports))
     });
-    let (session, report) = match started {
+    let (session, reports) = match started {
         Ok(started) => started,
         Err(failure) => {
             directory.discard();
             return Err(failure);
         }
     };
-    if let Some(report) = report {
-        screen.print(&format!(
-            "fine-tuning from {}: {}",
-            escape::text(&session.run().fine_tuning.from),
-            report.text()
-        ));
+    for report in reports {
+        screen.print(&format!("weights from {}: {}", escape::text(&report.from), report.text()));
     }
     if purpose == Purpose::Look {
         screen.print(&launch::text(&session, "", screen));
@@ -121,5 +154,5 @@ pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     sink.begin(record);
     let lifetime = if temporary.is_some() { Lifetime::Temporary } else { Lifetime::Kept };
     let (arguments, plugins) = (&arguments.fit, plugins_lock(&session));
-    fit(&Ready { session: &session, sink: &sink, lifetime, arguments, plugins }, screen)
+    fit(&Ready { session: &session, sink: &sink, lifetime, arguments, plugins, listening }, screen)
 }

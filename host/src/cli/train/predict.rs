@@ -74,13 +74,13 @@ pub struct Arguments {
     /// Set a value: data.on-bad-row=skip.
     ///
     /// May be given several times. Environment variables set nothing here.
-    #[arg(long, value_name = "KEY.PATH=VALUE")]
+    #[arg(long, value_name = "KEY.PATH=VALUE", hide_short_help = true)]
     set: Vec<String>,
     /// Compute on N threads; same N, same bits.
-    #[arg(long, value_name = "N", value_parser = threads)]
+    #[arg(long, value_name = "N", value_parser = threads, hide_short_help = true)]
     threads: Option<usize>,
     /// Read at most N batches.
-    #[arg(long, value_name = "N", value_parser = batches)]
+    #[arg(long, value_name = "N", value_parser = batches, hide_short_help = true)]
     limit_batches: Option<u64>,
     #[command(flatten)]
     path: PluginPath,
@@ -279,7 +279,7 @@ fn predict<W: Write>(
 }
 
 /// The values of each sample.
-fn rows(field: &Tensor) -> Result<Vec<Vec<f32>>, PredictError> {
+pub(super) fn rows(field: &Tensor) -> Result<Vec<Vec<f32>>, PredictError> {
     let samples = field.dims().first().copied().unwrap_or(1);
     let values: Vec<f32> = field
         .to_dtype(DType::F32)

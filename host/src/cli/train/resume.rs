@@ -15,6 +15,7 @@ use super::{
     opening::{open, read_saved, scratch, surroundings, threads},
     provenance::{plugins_lock, with_given},
     shortcuts::{Progress, Purpose, Shortcuts},
+    watched,
 };
 use crate::{
     cli::{
@@ -85,11 +86,20 @@ pub struct Arguments {
     path: PluginPath,
 }
 
+impl Arguments {
+    /// Where the record is, if the run is to be watched.
+    pub(in crate::cli) fn watched(&self) -> Option<watched::Place> {
+        let folder = run_dir(self).ok().filter(|_| self.fit.watch)?;
+        Some(watched::Place::Folder(folder))
+    }
+}
+
 fn configuration(text: impl ToString) -> Failure {
     Failure::new(Exit::Configuration, text)
 }
 
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
+    let listening = arguments.fit.listen(screen)?;
     let run_dir = run_dir(arguments)?;
     let directory = RunDirectory::open(&run_dir).map_err(configuration)?;
     let point = checkpoint(arguments, &run_dir, screen).map_err(configuration)?;
@@ -175,7 +185,8 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let plugins = plugins_lock(&session);
     sink.begin(record(&session, directory, point.as_ref(), &plugins)?);
     let arguments = &arguments.fit;
-    fit(&Ready { session: &session, sink: &sink, lifetime, arguments, plugins }, screen)
+    let ready = Ready { session: &session, sink: &sink, lifetime, arguments, plugins, listening };
+    fit(&ready, screen)
 }
 
 /// What differs between the data of the checkpoint and that of the session.

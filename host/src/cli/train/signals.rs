@@ -2,7 +2,12 @@
 //! step, a second one ends the process immediately. SIGUSR1, or those of `--save-on`, save and
 //! continue.
 
-use std::{io, sync::Arc, thread, time::Instant};
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Instant,
+};
 
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2},
@@ -41,31 +46,32 @@ impl SaveSignal {
 
 /// Handles signals until it is dropped.
 pub(super) struct Listening {
+    target: Arc<Mutex<Arc<Interrupt>>>,
     handle: Handle,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 /// Starts to handle signals. `save_on` are those that save and continue, by default SIGUSR1; all
-/// others end the run.
+/// others end the run. Until [`Listening::attach`] they are remembered, so that none is lost while
+/// plugins and data are loaded.
 ///
 /// # Errors
 /// The handlers or the thread cannot be installed.
-pub(super) fn listen(
-    interrupt: Arc<Interrupt>,
-    save_on: &[SaveSignal],
-    screen: Screen,
-) -> io::Result<Listening> {
+pub(super) fn listen(save_on: &[SaveSignal], screen: Screen) -> io::Result<Listening> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2])?;
     let saving: Vec<i32> = match save_on {
         [] => vec![SIGUSR1],
         given => given.iter().map(|signal| signal.number()).collect(),
     };
     let handle = signals.handle();
+    let target: Arc<Mutex<Arc<Interrupt>>> = Arc::default();
+    let current = Arc::clone(&target);
     let thread = thread::Builder::new().name("signals".to_owned()).spawn(move || {
         breadcrumb::host_thread(HostThread::Signals);
         let mut first: Option<Instant> = None;
         for signal in signals.forever() {
             let number = signal.unsigned_abs();
+            let interrupt = current.lock().unwrap_or_else(PoisonError::into_inner);
             if saving.contains(&signal) {
                 interrupt.save();
                 screen.print(&format!("{}: saving after this step", name(number)));
@@ -85,7 +91,21 @@ pub(super) fn listen(
             ));
         }
     })?;
-    Ok(Listening { handle, thread: Some(thread) })
+    Ok(Listening { target, handle, thread: Some(thread) })
+}
+
+impl Listening {
+    /// Passes the signals on to a fit, also those that came before.
+    pub(super) fn attach(&self, interrupt: Arc<Interrupt>) {
+        let mut target = self.target.lock().unwrap_or_else(PoisonError::into_inner);
+        if target.signal() != 0 {
+            interrupt.end(target.signal());
+        }
+        if target.wants_save() {
+            interrupt.save();
+        }
+        *target = interrupt;
+    }
 }
 
 impl Drop for Listening {

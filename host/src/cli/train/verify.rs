@@ -86,9 +86,16 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         runs.train(&again, None)?;
         let by_itself = directories(&straight, &again).map_err(failed)?;
         varying = by_itself.differences.into_iter().map(|difference| difference.field).collect();
-        comparison.differences.retain(|difference| !varying.contains(&difference.field));
+        let places: BTreeSet<&str> = varying.iter().map(|field| place(field)).collect();
+        comparison.differences.retain(|difference| !places.contains(place(&difference.field)));
     }
     show(arguments, &comparison, &varying, &stops)
+}
+
+/// A field without the number of its first byte that differs: of a file that varies as a whole, such
+/// as one with hashes, that byte is another one each time.
+fn place(field: &str) -> &str {
+    field.rsplit_once(", byte ").map_or(field, |(file, _)| file)
 }
 
 fn show(

@@ -1,0 +1,174 @@
+//! The chains of transforms and the sampler of a run, between its data set and its loader.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::Composed;
+use super::places::placed;
+use crate::breadcrumb::Activity;
+use crate::calls::sampler::PluginSampler;
+use crate::learner::Instance;
+use crate::learner::ports::PhaseKind;
+use crate::loader::{
+    Chained, Chains, Loader, LoaderError, NamedSampler, PluginSamples, Reading, Samples, Step,
+};
+use crate::run_file::{Diagnostic, Diagnostics, LoaderSettings, TransformSpec, When, nearest};
+
+/// How data is opened to look at it.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// Whether the transforms are applied.
+    pub transforms: bool,
+    /// Whether all samples are read as for evaluation, without a sampler.
+    pub evaluates: bool,
+}
+
+/// The samples of a run with its transforms, or why a chain cannot be made.
+pub(super) enum Failed {
+    /// Problems with a place.
+    Problems(Diagnostics),
+    /// The chains do not fit together.
+    Chains(LoaderError),
+}
+
+impl From<Diagnostics> for Failed {
+    fn from(problems: Diagnostics) -> Failed {
+        Failed::Problems(problems)
+    }
+}
+
+impl Composed {
+    /// The samples with the transforms of the run applied.
+    pub(super) fn transformed(
+        &self,
+        samples: Arc<dyn Samples>,
+    ) -> Result<Arc<dyn Samples>, Failed> {
+        if self.run.transforms.is_empty() {
+            return Ok(samples);
+        }
+        let chains = Chains {
+            training: self.chain(&*samples, When::Evaluation)?,
+            evaluation: self.chain(&*samples, When::Training)?,
+        };
+        Ok(Arc::new(Chained::new(samples, chains).map_err(Failed::Chains)?))
+    }
+
+    /// As [`Composed::transformed`], for samples to predict from.
+    ///
+    /// # Errors
+    /// Why the transforms do not take them, as a text.
+    pub(crate) fn transformed_inputs(
+        &self,
+        samples: Arc<dyn Samples>,
+    ) -> Result<Arc<dyn Samples>, String> {
+        self.transformed(samples).map_err(|failed| match failed {
+            Failed::Problems(problems) => {
+                problems.iter().map(|one| one.message.clone()).collect::<Vec<_>>().join("; ")
+            }
+            Failed::Chains(error) => error.to_string(),
+        })
+    }
+
+    /// The chain of all transforms but those that are applied only to `other` samples.
+    fn chain(&self, samples: &dyn Samples, other: When) -> Result<Vec<Step>, Diagnostics> {
+        let mut fields = samples.fields().to_vec();
+        let mut steps = Vec::new();
+        for transform in self.run.transforms.iter().filter(|transform| transform.when != other) {
+            let id = &transform.spec.id;
+            let Some(number) = fields.iter().position(|field| field.name == transform.field) else {
+                let names = fields.iter().map(|field| field.name.as_str()).collect();
+                return Err(self.unknown_field(transform, names));
+            };
+            let Some(instance) = self.instance(id) else { continue };
+            let side = Arc::clone(instance.plugin_side());
+            let described = instance.call(&self.runtime, Activity::Describing, |_| {
+                Step::describe(id.clone(), number, &fields[number], side)
+            });
+            let step = described.map_err(|stop| self.refused(stop))?;
+            fields[number] = step.output.clone();
+            steps.push(step);
+        }
+        Ok(steps)
+    }
+
+    fn unknown_field(&self, transform: &TransformSpec, names: Vec<&str>) -> Diagnostics {
+        let text = format!(
+            "the transform `{}` changes the field `{}`, but the samples have the fields {}",
+            transform.spec.id,
+            transform.field,
+            names.join(", ")
+        );
+        let mut found = Diagnostic::error("unknown-field", text);
+        found.help = nearest::suggestion(&transform.field, names);
+        let mut problems = Diagnostics::new();
+        problems.push(placed(found, &self.run, Some(&transform.spec)));
+        problems
+    }
+
+    /// Opens the data without a learner, to look at it.
+    ///
+    /// # Errors
+    /// The data cannot be opened, or the transforms do not take it.
+    pub fn open_loader(&self, look: Look) -> Result<Option<Loader>, Diagnostics> {
+        self.open_loader_with(look, |_| {})
+    }
+
+    /// As [`Composed::open_loader`], with other settings of the loader.
+    ///
+    /// # Errors
+    /// As [`Composed::open_loader`].
+    pub fn open_loader_with(
+        &self,
+        look: Look,
+        change: impl FnOnce(&mut LoaderSettings),
+    ) -> Result<Option<Loader>, Diagnostics> {
+        let Some(spec) = &self.run.data else { return Ok(None) };
+        let Some(instance) = self.instance(&spec.id) else { return Ok(None) };
+        let side = Arc::clone(instance.plugin_side());
+        let opened =
+            instance.call(&self.runtime, Activity::OpeningData, |_| PluginSamples::open(side));
+        let samples: Arc<dyn Samples> = Arc::new(opened.map_err(|stop| self.refused(stop))?);
+        let unusable = |error: LoaderError| self.unusable(spec, &error);
+        let samples = if look.transforms {
+            self.transformed(samples).map_err(|failed| match failed {
+                Failed::Problems(problems) => problems,
+                Failed::Chains(error) => unusable(error),
+            })?
+        } else {
+            samples
+        };
+        let mut settings = self.loader_settings(&*samples);
+        change(&mut settings);
+        let reading = match look.evaluates {
+            true => Reading { sampler: None, only_evaluates: true },
+            false => self.reading()?,
+        };
+        let loader = Loader::open_with(samples, settings, self.run.run.seed, reading);
+        loader.map(Some).map_err(unusable)
+    }
+
+    /// The name of a class of a field, if the data set gives one; after the data was opened.
+    pub fn class_name(&self, field: usize, class: u32) -> Option<String> {
+        let instance = self.instance(&self.run.data.as_ref()?.id)?;
+        let name = instance.call(&self.runtime, Activity::PreparingData, |call| {
+            call.dataset_class_name(field, u64::from(class))
+        });
+        name.ok().flatten()
+    }
+
+    /// How the loader reads the samples.
+    pub(super) fn reading(&self) -> Result<Reading, Diagnostics> {
+        let only_evaluates = !self.phase_kinds.contains(&PhaseKind::Training);
+        let sampler = self.run.sampler.as_ref().and_then(|spec| self.instance(&spec.id));
+        let named = |instance: Rc<Instance>| {
+            let side = Arc::clone(instance.plugin_side());
+            let sampler =
+                instance.call(&self.runtime, Activity::Ordering, |_| PluginSampler::new(side));
+            let sampler = sampler.map_err(|stop| self.refused(stop))?;
+            Ok(NamedSampler::new(instance.id.clone(), Box::new(sampler)))
+        };
+        // Nothing is trained without a training phase, so its order does not matter.
+        let sampler = sampler.filter(|_| !only_evaluates).map(named).transpose()?;
+        Ok(Reading { sampler, only_evaluates })
+    }
+}
