@@ -103,107 +103,39 @@ macro_rules! plugin {
             #[unsafe(link_section = ".fluxbay.manifest")]
             static SECTION: [u8; MANIFEST.section_len()] = MANIFEST.section();
 
-            static TABLES: &[entry::Component] = {
-                const ALL: &[Option<entry::Component>] = &{
-                    let mut index = 0;
-                    [ $( {
-                        let _version = COMPONENTS[index].get_state_version();
-                        index += 1;
-                        let _ = index;
-                        $crate::__component!($kind: $type, $name, _version)
-                    } ),+ ]
-                };
-                const ROWS: [entry::Component; private::count(ALL)] = private::rows(ALL);
-                &ROWS
-            };
+            static TABLES: &[entry::Component] = $crate::__rows!(
+                entry::Component, __component, COMPONENTS, $( $kind: $type, $name );+
+            );
 
-            static KINDS: &[$crate::abi::kinds::KindRow] = {
-                const ALL: &[Option<$crate::abi::kinds::KindRow>] = &{
-                    let mut index = 0;
-                    [ $( {
-                        let _version = COMPONENTS[index].get_state_version();
-                        index += 1;
-                        let _ = index;
-                        $crate::__kind_row!($kind: $type, $name, _version)
-                    } ),+ ]
-                };
-                const ROWS: [$crate::abi::kinds::KindRow; private::count(ALL)] = private::rows(ALL);
-                &ROWS
-            };
-
-            static METRICS: &[$crate::abi::metric::MetricRow] = {
-                const ALL: &[Option<$crate::abi::metric::MetricRow>] =
-                    &[ $( $crate::__metric_row!($kind: $type, $name) ),+ ];
-                const ROWS: [$crate::abi::metric::MetricRow; private::count(ALL)] =
-                    private::rows(ALL);
-                &ROWS
-            };
-
-            static DATASET_STATES: &[$crate::abi::dataset::DatasetStateRow] = {
-                const ALL: &[Option<$crate::abi::dataset::DatasetStateRow>] = &{
-                    let mut index = 0;
-                    [ $( {
-                        let learns = COMPONENTS[index].get_learns();
-                        index += 1;
-                        let _ = index;
-                        if learns { $crate::__dataset_state_row!($kind: $type, $name) } else { None }
-                    } ),+ ]
-                };
-                const ROWS: [$crate::abi::dataset::DatasetStateRow; private::count(ALL)] =
-                    private::rows(ALL);
-                &ROWS
-            };
-
-            static DATASET_INPUTS: &[$crate::abi::dataset::DatasetInputsRow] = {
-                const ALL: &[Option<$crate::abi::dataset::DatasetInputsRow>] = &{
-                    let mut index = 0;
-                    [ $( {
-                        let predicts = COMPONENTS[index].get_predicts();
-                        index += 1;
-                        let _ = index;
-                        if predicts { $crate::__dataset_inputs_row!($kind: $type, $name) } else { None }
-                    } ),+ ]
-                };
-                const ROWS: [$crate::abi::dataset::DatasetInputsRow; private::count(ALL)] =
-                    private::rows(ALL);
-                &ROWS
-            };
-
-            static MODEL_NAMES: &[$crate::abi::model::ModelNamesRow] = {
-                const ALL: &[Option<$crate::abi::model::ModelNamesRow>] =
-                    &[ $( $crate::__model_names_row!($kind: $type, $name) ),+ ];
-                const ROWS: [$crate::abi::model::ModelNamesRow; private::count(ALL)] =
-                    private::rows(ALL);
-                &ROWS
-            };
-
-            static DATASET_FILLS: &[$crate::abi::dataset::DatasetFillRow] = {
-                const ALL: &[Option<$crate::abi::dataset::DatasetFillRow>] = &{
-                    let mut index = 0;
-                    [ $( {
-                        let context = COMPONENTS[index].get_context();
-                        index += 1;
-                        let _ = index;
-                        if context { $crate::__dataset_fill_row!($kind: $type, $name) } else { None }
-                    } ),+ ]
-                };
-                const ROWS: [$crate::abi::dataset::DatasetFillRow; private::count(ALL)] =
-                    private::rows(ALL);
-                &ROWS
-            };
-
-            static EXTENSIONS: private::Extensions =
-                private::Extensions::new(
-                    METRICS,
-                    DATASET_STATES,
-                    DATASET_INPUTS,
-                    MODEL_NAMES,
-                    DATASET_FILLS,
-                    KINDS,
-                );
+            static EXTENSIONS: &[private::Extension] = &[
+                private::Extension::new($crate::abi::metric::METRIC_EXTENSION, $crate::__rows!(
+                    $crate::abi::metric::MetricRow,
+                    __metric_row, COMPONENTS, $( $kind: $type, $name );+
+                )),
+                private::Extension::new($crate::abi::model::MODEL_NAMES_EXTENSION, $crate::__rows!(
+                    $crate::abi::model::ModelNamesRow,
+                    __model_names_row, COMPONENTS, $( $kind: $type, $name );+
+                )),
+                private::Extension::new($crate::abi::dataset::DATASET_STATE_EXTENSION, $crate::__rows!(
+                    $crate::abi::dataset::DatasetStateRow,
+                    __dataset_state_row, COMPONENTS, $( $kind: $type, $name );+
+                )),
+                private::Extension::new($crate::abi::dataset::DATASET_INPUTS_EXTENSION, $crate::__rows!(
+                    $crate::abi::dataset::DatasetInputsRow,
+                    __dataset_inputs_row, COMPONENTS, $( $kind: $type, $name );+
+                )),
+                private::Extension::new($crate::abi::dataset::DATASET_FILL_EXTENSION, $crate::__rows!(
+                    $crate::abi::dataset::DatasetFillRow,
+                    __dataset_fill_row, COMPONENTS, $( $kind: $type, $name );+
+                )),
+                private::Extension::new($crate::abi::kinds::KINDS_EXTENSION, $crate::__rows!(
+                    $crate::abi::kinds::KindRow,
+                    __kind_row, COMPONENTS, $( $kind: $type, $name );+
+                )),
+            ];
 
             unsafe extern "C" fn extension(id: $crate::abi::text::Text) -> *const () {
-                private::extension(&EXTENSIONS, id)
+                private::extension(EXTENSIONS, id)
             }
 
             unsafe extern "C" fn init(host: *const $crate::abi::host::HostTable) -> i32 {

@@ -178,7 +178,7 @@ pub mod prelude {
 #[doc(hidden)]
 pub mod __private {
     pub use crate::trampoline::plugin::{
-        ConstructorResult, Extensions, LibHeader, count, entry, extension, header, init, root, rows,
+        ConstructorResult, Extension, LibHeader, count, entry, extension, header, init, root, rows,
     };
     pub use serde;
 }

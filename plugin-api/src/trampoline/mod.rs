@@ -23,6 +23,26 @@ pub mod sampler;
 pub mod schedule;
 pub mod transform;
 
+/// The rows of one table, as a `'static` slice: what the macro `$of` gives for each component from its
+/// kind, its type, its name and its part of the manifest, without those that have none.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __rows {
+    ($row:ty, $of:ident, $components:ident, $( $kind:ident: $type:ty, $name:expr );+) => {{
+        const ALL: &[::core::option::Option<$row>] = &{
+            let mut index = 0;
+            [ $( {
+                let manifest = &$components[index];
+                index += 1;
+                let _ = (index, manifest);
+                $crate::$of!($kind: $type, $name, manifest)
+            } ),+ ]
+        };
+        const ROWS: [$row; $crate::__private::count(ALL)] = $crate::__private::rows(ALL);
+        &ROWS
+    }};
+}
+
 /// The table entry of a component, by its kind as [`plugin!`](crate::plugin!) names it; none for kinds
 /// that the entry has no table for.
 #[doc(hidden)]
@@ -39,8 +59,11 @@ macro_rules! __component {
     (optimizer: $($rest:tt)+) => { $crate::__component!(@ optimizer $($rest)+) };
     (transform: $($rest:tt)+) => { ::core::option::Option::None };
     (sampler: $($rest:tt)+) => { ::core::option::Option::None };
-    (@ $kind:ident $type:ty, $name:expr, $version:expr) => {
-        ::core::option::Option::Some($crate::trampoline::$kind::component::<$type>($name, $version))
+    (@ $kind:ident $type:ty, $name:expr, $manifest:expr) => {
+        ::core::option::Option::Some($crate::trampoline::$kind::component::<$type>(
+            $name,
+            $manifest.get_state_version(),
+        ))
     };
     ($kind:ident: $($rest:tt)+) => {
         ::core::compile_error!(::core::concat!(
@@ -54,14 +77,16 @@ macro_rules! __component {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __kind_row {
-    (transform: $type:ty, $name:expr, $version:expr) => {
+    (transform: $type:ty, $name:expr, $manifest:expr) => {
         ::core::option::Option::Some($crate::trampoline::transform::kind_row::<$type>(
-            $name, $version,
+            $name,
+            $manifest.get_state_version(),
         ))
     };
-    (sampler: $type:ty, $name:expr, $version:expr) => {
+    (sampler: $type:ty, $name:expr, $manifest:expr) => {
         ::core::option::Option::Some($crate::trampoline::sampler::kind_row::<$type>(
-            $name, $version,
+            $name,
+            $manifest.get_state_version(),
         ))
     };
     ($($other:tt)+) => {
@@ -73,7 +98,7 @@ macro_rules! __kind_row {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __metric_row {
-    (metric: $type:ty, $name:expr) => {
+    (metric: $type:ty, $name:expr, $manifest:expr) => {
         ::core::option::Option::Some($crate::trampoline::metric::row::<$type>($name))
     };
     ($($other:tt)+) => {
@@ -85,7 +110,7 @@ macro_rules! __metric_row {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __model_names_row {
-    (model: $type:ty, $name:expr) => {
+    (model: $type:ty, $name:expr, $manifest:expr) => {
         ::core::option::Option::Some($crate::trampoline::model::row::<$type>($name))
     };
     ($($other:tt)+) => {
@@ -93,36 +118,50 @@ macro_rules! __model_names_row {
     };
 }
 
-/// The row of a component in the extension `fluxbay.dataset-state/1`, if it is a data set.
+/// The row of a component in the extension `fluxbay.dataset-state/1`, if it is a data set that learns.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __dataset_state_row {
-    (dataset: $type:ty, $name:expr) => {
-        ::core::option::Option::Some($crate::trampoline::dataset::state_row::<$type>($name))
+    (dataset: $type:ty, $name:expr, $manifest:expr) => {
+        if $manifest.get_learns() {
+            ::core::option::Option::Some($crate::trampoline::dataset::state_row::<$type>($name))
+        } else {
+            ::core::option::Option::None
+        }
     };
     ($($other:tt)+) => {
         ::core::option::Option::None
     };
 }
 
-/// The row of a component in the extension `fluxbay.dataset-fill/1`, if it is a data set.
+/// The row of a component in the extension `fluxbay.dataset-fill/1`, if it is a data set that asks
+/// for the context.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __dataset_fill_row {
-    (dataset: $type:ty, $name:expr) => {
-        ::core::option::Option::Some($crate::trampoline::dataset::fill_row::<$type>($name))
+    (dataset: $type:ty, $name:expr, $manifest:expr) => {
+        if $manifest.get_context() {
+            ::core::option::Option::Some($crate::trampoline::dataset::fill_row::<$type>($name))
+        } else {
+            ::core::option::Option::None
+        }
     };
     ($($other:tt)+) => {
         ::core::option::Option::None
     };
 }
 
-/// The row of a component in the extension `fluxbay.dataset-inputs/1`, if it is a data set.
+/// The row of a component in the extension `fluxbay.dataset-inputs/1`, if it is a data set that
+/// reads files to predict from.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __dataset_inputs_row {
-    (dataset: $type:ty, $name:expr) => {
-        ::core::option::Option::Some($crate::trampoline::dataset::inputs_row::<$type>($name))
+    (dataset: $type:ty, $name:expr, $manifest:expr) => {
+        if $manifest.get_predicts() {
+            ::core::option::Option::Some($crate::trampoline::dataset::inputs_row::<$type>($name))
+        } else {
+            ::core::option::Option::None
+        }
     };
     ($($other:tt)+) => {
         ::core::option::Option::None

@@ -10,16 +10,9 @@ use abi_stable::{
 use super::{calls, guard};
 use crate::{
     abi::{
-        dataset::{
-            DATASET_FILL_EXTENSION, DATASET_INPUTS_EXTENSION, DATASET_STATE_EXTENSION,
-            DatasetFillRow, DatasetFillRows, DatasetInputsRow, DatasetInputsRows, DatasetStateRow,
-            DatasetStateRows,
-        },
         entry::{CONTRACT, Component, Entry, EntryPointer, MAGIC, Root, RootRef},
         host::HostTable,
-        kinds::{KINDS_EXTENSION, KindRow, KindRows},
-        metric::{METRIC_EXTENSION, MetricRow, MetricRows},
-        model::{MODEL_NAMES_EXTENSION, ModelNamesRow, ModelNamesRows},
+        metric::MetricRows,
         status,
         text::Text,
     },
@@ -49,80 +42,34 @@ pub unsafe extern "C" fn set_log_level(level: u32) {
     log_bridge::set_level(level);
 }
 
-/// The tables of a plugin beyond contract 1.0.
+/// A table of a plugin beyond contract 1.0. All of them begin as `MetricRows` does: the size of a row,
+/// the first row, the number of rows.
 #[derive(Debug)]
-pub struct Extensions {
-    metrics: MetricRows,
-    dataset_states: DatasetStateRows,
-    dataset_inputs: DatasetInputsRows,
-    model_names: ModelNamesRows,
-    dataset_fills: DatasetFillRows,
-    kinds: KindRows,
+pub struct Extension {
+    id: &'static str,
+    table: MetricRows,
 }
 
-impl Extensions {
-    /// The tables with these rows.
-    pub const fn new(
-        metrics: &'static [MetricRow],
-        dataset_states: &'static [DatasetStateRow],
-        dataset_inputs: &'static [DatasetInputsRow],
-        model_names: &'static [ModelNamesRow],
-        dataset_fills: &'static [DatasetFillRow],
-        kinds: &'static [KindRow],
-    ) -> Extensions {
-        Extensions {
-            metrics: MetricRows {
-                size: size_of::<MetricRow>() as u64,
-                first: metrics.as_ptr(),
-                count: metrics.len(),
-            },
-            dataset_states: DatasetStateRows {
-                size: size_of::<DatasetStateRow>() as u64,
-                first: dataset_states.as_ptr(),
-                count: dataset_states.len(),
-            },
-            dataset_inputs: DatasetInputsRows {
-                size: size_of::<DatasetInputsRow>() as u64,
-                first: dataset_inputs.as_ptr(),
-                count: dataset_inputs.len(),
-            },
-            model_names: ModelNamesRows {
-                size: size_of::<ModelNamesRow>() as u64,
-                first: model_names.as_ptr(),
-                count: model_names.len(),
-            },
-            dataset_fills: DatasetFillRows {
-                size: size_of::<DatasetFillRow>() as u64,
-                first: dataset_fills.as_ptr(),
-                count: dataset_fills.len(),
-            },
-            kinds: KindRows {
-                size: size_of::<KindRow>() as u64,
-                first: kinds.as_ptr(),
-                count: kinds.len(),
-            },
-        }
+impl Extension {
+    /// The table with this id and these rows. `R` is the type of row that the contract has for `id`.
+    pub const fn new<R>(id: &'static str, rows: &'static [R]) -> Extension {
+        let table = MetricRows {
+            size: size_of::<R>() as u64,
+            first: rows.as_ptr().cast(),
+            count: rows.len(),
+        };
+        Extension { id, table }
     }
 }
 
 /// The table with this id; null if there is none, or it has no rows.
-pub fn extension(extensions: &'static Extensions, id: Text) -> *const () {
-    let Extensions { metrics, dataset_states, dataset_inputs, model_names, dataset_fills, kinds } =
-        extensions;
-    let tables: [(&str, *const (), usize); 6] = [
-        (MODEL_NAMES_EXTENSION, ptr::from_ref(model_names).cast(), model_names.count),
-        (METRIC_EXTENSION, ptr::from_ref(metrics).cast(), metrics.count),
-        (DATASET_STATE_EXTENSION, ptr::from_ref(dataset_states).cast(), dataset_states.count),
-        (DATASET_INPUTS_EXTENSION, ptr::from_ref(dataset_inputs).cast(), dataset_inputs.count),
-        (DATASET_FILL_EXTENSION, ptr::from_ref(dataset_fills).cast(), dataset_fills.count),
-        (KINDS_EXTENSION, ptr::from_ref(kinds).cast(), kinds.count),
-    ];
+pub fn extension(extensions: &'static [Extension], id: Text) -> *const () {
     // SAFETY: the host lends the text for the call.
     let id = unsafe { id.as_bytes() };
-    tables
-        .into_iter()
-        .find(|(known, _, rows)| known.as_bytes() == id && *rows > 0)
-        .map_or(ptr::null(), |(_, table, _)| table)
+    extensions
+        .iter()
+        .find(|known| known.id.as_bytes() == id && known.table.count > 0)
+        .map_or(ptr::null(), |known| ptr::from_ref(&known.table).cast())
 }
 
 /// Number of components that have a row.
