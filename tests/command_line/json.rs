@@ -61,6 +61,7 @@ fn every_json_output_parses_and_fits_its_published_schema() {
                 "--json",
             ],
         ),
+        ("profile", &["profile", "--memory", "--json"]),
         ("quarantine", &["quarantine", "--json"]),
         ("trust-list", &["trust", "list", "--json"]),
     ];

@@ -9,6 +9,7 @@ mod faults;
 mod fine_tuning;
 mod groups;
 mod intervals;
+mod memory;
 mod place;
 mod policies;
 mod ranking;

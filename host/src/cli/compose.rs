@@ -10,11 +10,11 @@ use super::outcome::{Failure, Outcome, report};
 use super::output::{print, print_json};
 use super::run_arguments::{ReadRun, RunArguments};
 use crate::compose::draw::{Format, draw};
-use crate::compose::overview::{Basis, GroupRow, Overview};
+use crate::compose::overview::{Basis, BlockRow, GroupRow, Overview};
 use crate::compose::{self, Composition, Member, from_manifests, listing};
 use crate::library::{Catalog, Kind};
 use crate::run_file::{Diagnostic, Diagnostics, RunDescription, nearest};
-use crate::session::{Composed, GroupSummary, Surroundings};
+use crate::session::{BlockSummary, Composed, GroupSummary, Surroundings};
 
 /// Arguments of `fluxbay compose`.
 #[derive(Debug, clap::Args)]
@@ -86,17 +86,18 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
             composition: &composition,
             basis: Basis::Manifests,
             groups: Vec::new(),
+            blocks: Vec::new(),
         };
         return view.show(arguments, diagnostics);
     }
     let catalog = Rc::new(catalog);
     match Composed::new(Rc::clone(&catalog), run, Surroundings::default()) {
         Ok(composed) => {
-            let groups = match arguments.no_data {
-                true => Ok(Vec::new()),
+            let built = match arguments.no_data {
+                true => Ok((Vec::new(), Vec::new())),
                 false => composed.parameter_groups(),
             };
-            let groups = groups.map_err(|problems| {
+            let (groups, blocks) = built.map_err(|problems| {
                 diagnostics.append(problems);
                 Failure::problems(std::mem::take(&mut diagnostics))
             })?;
@@ -108,6 +109,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
                 composition: &composition,
                 basis: Basis::Instances,
                 groups,
+                blocks,
             };
             view.show(arguments, diagnostics)
         }
@@ -127,6 +129,8 @@ struct View<'a> {
     basis: Basis,
     /// The parameters of each optimizer and parameter group; empty for a run without groups.
     groups: Vec<GroupSummary>,
+    /// The blocks that backward passes compute again.
+    blocks: Vec<BlockSummary>,
 }
 
 impl View<'_> {
@@ -149,6 +153,7 @@ impl View<'_> {
         let mut overview =
             Overview::new(self.run, self.catalog, self.members, self.composition, self.basis);
         overview.groups = self.groups.iter().map(group_row).collect();
+        overview.recomputed = self.blocks.iter().map(block_row).collect();
         match arguments.graph {
             Some(format) => print(&draw(&overview, format.format())),
             None if arguments.json => print_json(&overview),
@@ -165,6 +170,16 @@ fn group_row(group: &GroupSummary) -> GroupRow {
         parameters: group.parameters,
         settings: group.settings.clone(),
         scale: group.scale.clone(),
+    }
+}
+
+/// A block that is computed again as the listing and the JSON show it.
+fn block_row(block: &BlockSummary) -> BlockRow {
+    BlockRow {
+        model: block.model.clone(),
+        path: block.path.clone(),
+        tensors: block.tensors,
+        when: if block.always { "always" } else { "memory-short" },
     }
 }
 

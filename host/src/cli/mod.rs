@@ -35,6 +35,7 @@ pub mod outcome;
 mod output;
 mod plugin_path;
 mod probe_child;
+mod profile;
 pub mod program;
 mod quarantine;
 mod reference;
@@ -199,6 +200,12 @@ commands! {
     /// Look at the data of a run, or measure how fast it is read.
     Data(data::Arguments), Look, Name, plugin calls: Yes,
     |arguments, screen| data::run(arguments, screen);
+
+    /// Show what the training steps of a run need: memory by layer.
+    ///
+    /// Three steps are trained and thrown away; no record is written.
+    Profile(profile::Arguments), Look, Name, plugin calls: Yes,
+    |arguments, _| profile::run(arguments);
 
     /// Plot the schedules of a run, or any schedule.
     Schedule(schedule::Arguments), Look, Name, plugin calls: Yes,

@@ -47,6 +47,8 @@ enum Subject {
     Evaluate,
     /// Output of `compare-models --json`.
     CompareModels,
+    /// Output of `profile --json`.
+    Profile,
     /// Output of `runs list --json`.
     RunsList,
     /// Output of `runs show --json`.
@@ -80,6 +82,7 @@ impl Subject {
             Subject::DataInspect => Some(include_str!("schemas/data-inspect.json")),
             Subject::Evaluate => Some(include_str!("schemas/evaluate.json")),
             Subject::CompareModels => Some(include_str!("schemas/compare-models.json")),
+            Subject::Profile => Some(include_str!("schemas/profile.json")),
             Subject::RunsList => Some(include_str!("schemas/runs-list.json")),
             Subject::RunsShow => Some(include_str!("schemas/runs-show.json")),
             Subject::RunsCompare => Some(include_str!("schemas/runs-compare.json")),

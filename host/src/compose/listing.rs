@@ -23,6 +23,7 @@ pub fn text(overview: &Overview) -> String {
     }
     instances(&mut out, overview);
     groups(&mut out, overview);
+    recomputed(&mut out, overview);
     chains(&mut out, overview);
     callbacks(&mut out, overview);
     events(&mut out, overview);
@@ -58,6 +59,27 @@ fn groups(out: &mut String, overview: &Overview) {
                 format!("{} {}", row.tensors, if row.tensors == 1 { "tensor" } else { "tensors" }),
                 format!("{} parameters", row.parameters),
                 settings.join(", "),
+            ]
+        })
+        .collect();
+    table(out, &rows);
+}
+
+/// The blocks that backward passes compute again.
+fn recomputed(out: &mut String, overview: &Overview) {
+    if overview.recomputed.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\ncomputed again in backward passes, to save memory");
+    let rows: Vec<[String; 4]> = overview
+        .recomputed
+        .iter()
+        .map(|row| {
+            [
+                row.path.clone(),
+                format!("of {}", row.model),
+                format!("{} {}", row.tensors, if row.tensors == 1 { "tensor" } else { "tensors" }),
+                if row.when == "always" { "always" } else { "if memory is short" }.to_owned(),
             ]
         })
         .collect();

@@ -58,6 +58,20 @@ pub struct GroupRow {
     pub scale: serde_json::Map<String, Json>,
 }
 
+/// A block of a model that backward passes compute again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct BlockRow {
+    /// Name of the model.
+    pub model: String,
+    /// Beginning of the paths of its parameters.
+    pub path: String,
+    /// Number of its parameters and buffers.
+    pub tensors: usize,
+    /// `always`, or `memory-short` if only a shortage of memory causes it.
+    pub when: &'static str,
+}
+
 /// One edge of the order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -129,6 +143,10 @@ pub struct Overview {
     /// could be built.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<GroupRow>,
+    /// The blocks that backward passes compute again, if the run asks for that and its models could be
+    /// built.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub recomputed: Vec<BlockRow>,
     /// Ids of the transforms that samples pass through for training and for anything else, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub transforms: Vec<Chain>,
@@ -179,6 +197,7 @@ impl Overview {
             epochs: run.run.epochs,
             instances: rows.collect(),
             groups: Vec::new(),
+            recomputed: Vec::new(),
             transforms: chains(run),
             order: composition.order.iter().map(id).collect(),
             phases: phases(run, members, composition),

@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::{
     Colors,
     screen::Paint,
-    table::{columns, duration, number},
+    table::{bytes, columns, duration, number},
 };
 use crate::{
+    learner::ports::MemoryUse,
     library::escape,
     record::{EpochMetric, PhaseTime},
 };
@@ -49,6 +50,8 @@ pub struct Summary {
     pub figures: Vec<EpochMetric>,
     /// Time of each phase.
     pub times: Vec<PhaseTime>,
+    /// What the tensors of training steps took; `None` if nothing was trained.
+    pub memory: Option<MemoryUse>,
     /// Time of each callback, estimated.
     pub callbacks: Vec<(String, Duration)>,
     /// Run folder; empty if none is kept.
@@ -71,6 +74,10 @@ impl Summary {
         }
         if let Some(callbacks) = self.callback_line() {
             text.push_str(&format!("  {}  {callbacks}\n", colors.paint(Paint::Cyan, "within")));
+        }
+        if let Some(most) = &self.memory {
+            let line = memory_line(most);
+            text.push_str(&format!("  {}  {line}\n", colors.paint(Paint::Cyan, "memory")));
         }
         for (label, content) in
             [("record", &self.directory), ("resume", &self.resume), ("next  ", &self.evaluate)]
@@ -177,6 +184,24 @@ impl Summary {
     }
 }
 
+/// What tensors took, by what they were for.
+pub(crate) fn memory_line(most: &MemoryUse) -> String {
+    let again = match most.recomputed {
+        0 => String::new(),
+        1 => "; 1 block was computed again".to_owned(),
+        count => format!("; {count} blocks were computed again"),
+    };
+    format!(
+        "tensors at most {}: parameters {}, optimizer {}, gradients {}, activations {}, batch {}{again}",
+        bytes(most.peak),
+        bytes(most.parameters),
+        bytes(most.optimizer),
+        bytes(most.gradients),
+        bytes(most.activations),
+        bytes(most.batch),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,6 +238,15 @@ mod tests {
             ]
             .map(|(id, millis)| (id.to_owned(), Duration::from_millis(millis)))
             .to_vec(),
+            memory: Some(MemoryUse {
+                parameters: 43_000_000,
+                optimizer: 86_000_000,
+                gradients: 43_000_000,
+                activations: 310_400_000,
+                batch: 65_536,
+                recomputed: 6,
+                peak: 440_000_000,
+            }),
             directory: "runs/20260301-120000-digits".to_owned(),
             resume: String::new(),
             evaluate: "fluxbay evaluate runs/20260301-120000-digits".to_owned(),
@@ -229,6 +263,7 @@ mod tests {
           validation  loss         NaN       -
           time    training 2.00 s (80 %), validation 0.30 s (12 %), other 0.20 s (8 %)
           within  callbacks: metrics 0.12 s, recorder 3.0 ms, a 2.0 ms, others 3.0 ms
+          memory  tensors at most 440.0 MB: parameters 43.0 MB, optimizer 86.0 MB, gradients 43.0 MB, activations 310.4 MB, batch 65.5 kB; 6 blocks were computed again
           record  runs/20260301-120000-digits
           next    fluxbay evaluate runs/20260301-120000-digits
         ");

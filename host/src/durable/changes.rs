@@ -7,11 +7,12 @@ use std::{
 
 use crate::record::{Pairing, differences, plugin_differences, used_plugins};
 
-/// Settings that may change: duration, threads, retention of checkpoints, locations of files.
-const FREE: [&str; 7] = [
+/// Settings that may change: duration, threads, memory, retention of checkpoints, locations of files.
+const FREE: [&str; 8] = [
     "run.epochs:",
     "run.max-time:",
     "run.threads:",
+    "run.memory:",
     "run.base-dir:",
     "run.name:",
     "plugins.dirs",
@@ -54,8 +55,16 @@ pub fn of_settings(before: &str, now: &str) -> Vec<String> {
     let mut found: Vec<String> = found
         .map(|one| format!("{}: {} then, {} now", one.key, said(one.before), said(one.now)))
         .collect();
-    found.retain(|change| !FREE.iter().any(|free| change.starts_with(free)));
+    found.retain(|change| {
+        !FREE.iter().any(|free| change.starts_with(free)) && !is_recomputation(change)
+    });
     found
+}
+
+/// Whether a change is that of a model's `recompute`, which changes no number.
+fn is_recomputation(change: &str) -> bool {
+    let key = change.split([':', '[']).next().unwrap_or_default();
+    key.starts_with("model.") && key.ends_with(".recompute")
 }
 
 #[cfg(test)]
@@ -74,6 +83,9 @@ mod tests {
             "{found:?}"
         );
         assert!(of_settings(before, before).is_empty());
+        let other = "[run]\nseed = 1\nepochs = 3\nmemory = \"1GiB\"\n[model]\nrecompute = [\"block.*\"]\n[checkpoints]\nkeep-last = 1\n[[callback]]\ncomponent = \"a\"\n";
+        let without = other.replace("recompute = [\"block.*\"]\n", "");
+        assert!(of_settings(&without, other).is_empty() && of_settings(other, &without).is_empty());
     }
 
     #[test]

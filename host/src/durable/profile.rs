@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 use crate::{
     learner::{
         Runtime,
+        ports::MemoryUse,
         profile::{EARLY, EVERY, LATER, Work},
     },
     record::{PhaseTime, RecordError, RunRecord, atomic, file},
@@ -32,6 +33,19 @@ fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(1024 * line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?)
+}
+
+/// Bytes of tensors in training steps.
+fn memory(most: MemoryUse) -> Json {
+    json!({
+        "parameters": most.parameters,
+        "optimizer": most.optimizer,
+        "gradients": most.gradients,
+        "activations": most.activations,
+        "batch": most.batch,
+        "recomputed-blocks": most.recomputed,
+        "peak": most.peak,
+    })
 }
 
 fn rounded(seconds: f64) -> f64 {
@@ -91,6 +105,7 @@ fn profile(runtime: &Runtime, times: &[PhaseTime], elapsed: f64) -> Json {
         "about": format!("since the last start of the run; one step in {EVERY} is timed, after {EARLY} steps one in {LATER}; times are scaled to all steps"),
         "seconds": rounded(elapsed),
         "peak-memory": peak_memory(),
+        "memory": runtime.memory_use().map(memory),
         "phases": phases,
         "events": events,
         "callbacks": callbacks,

@@ -26,6 +26,7 @@ pub mod intervals;
 mod measured;
 mod measuring;
 mod members;
+mod memory;
 mod metrics;
 mod mode;
 mod models;

@@ -167,6 +167,8 @@ impl Runtime {
         let mut engine = self.engine.borrow_mut();
         engine.clear_gradients(model);
         self.profile.time(Work::Backward, || engine.backward(loss, model))?;
+        drop(engine);
+        self.measured_backward();
         self.step.has_gradients.set(true);
         Ok(())
     }

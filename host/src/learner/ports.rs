@@ -129,6 +129,26 @@ pub struct DataBatch {
     pub index: u64,
 }
 
+/// Bytes of the tensors of training steps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Parameters and buffers of the models.
+    pub parameters: u64,
+    /// State of the optimizers.
+    pub optimizer: u64,
+    /// Gradients of the parameters.
+    pub gradients: u64,
+    /// What a training step had at most beside these and its batch: values that are kept for the
+    /// backward pass, and what that computes.
+    pub activations: u64,
+    /// A batch.
+    pub batch: u64,
+    /// Blocks that a backward pass computed again.
+    pub recomputed: u64,
+    /// All tensors together, at most.
+    pub peak: u64,
+}
+
 /// Size of one split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SplitSize {

@@ -17,6 +17,7 @@ use super::interrupt::{Interrupt, TIME_IS_UP};
 use super::intervals::Intervals;
 use super::measured::Measured;
 use super::members::Members;
+use super::memory::MeasuredMemory;
 use super::metrics::LastMetrics;
 use super::ports::{At, Display, Sink};
 use super::position::Position;
@@ -83,6 +84,7 @@ pub struct Runtime {
     pub(super) rehearsals: Rehearsals,
     pub(super) metrics: RefCell<LastMetrics>,
     pub(super) measured: Measured,
+    pub(super) memory: MeasuredMemory,
     pub(super) interrupt: Arc<Interrupt>,
     pub(super) intervals: Intervals,
     pub(super) pending: PendingStop,
@@ -167,6 +169,7 @@ impl Runtime {
             rehearsals: Rehearsals::default(),
             metrics: RefCell::default(),
             measured: Measured::default(),
+            memory: MeasuredMemory::default(),
             interrupt: Arc::default(),
             intervals: Intervals::default(),
             pending: PendingStop::default(),

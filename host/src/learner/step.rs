@@ -41,6 +41,7 @@ impl Runtime {
         self.data.put_batch(&self.state, &self.engine, fields).map_err(|stop| {
             self.misuse(format!("a step begins on a batch that cannot be used: {}", stop.0.text))
         })?;
+        self.measure_memory(fields);
         self.dispatch(event::STEP_BEGIN)
     }
 

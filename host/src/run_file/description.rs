@@ -34,6 +34,8 @@ pub struct RunDescription {
     pub fine_tuning: FineTuningSettings,
     /// The models in the order of the file; a single one has the name `model`.
     pub models: Vec<Named>,
+    /// Blocks that backward passes compute again, as patterns by the name of the model.
+    pub recompute: BTreeMap<String, Vec<String>>,
     /// The losses in the order of the file; a single one has the name `loss`.
     pub losses: Vec<Named>,
     /// The optimizers in the order of the file. A single one has the name `optimizer`; several have

@@ -18,8 +18,8 @@ use super::merge::{self, Layered};
 use super::nearest;
 use super::schema::{Checked, Checker, Origin};
 use super::settings::{
-    self, CheckpointSettings, Device, FineTuningSettings, LoaderSettings, PluginSettings,
-    RunSettings,
+    self, CheckpointSettings, Device, FineTuningSettings, LoaderSettings, MemoryLimit,
+    PluginSettings, RunSettings,
 };
 use super::source::{Place, SourceKind, Sources};
 use super::tree::{Node, Table, Value};
@@ -220,6 +220,7 @@ fn typed<T: DeserializeOwned>(
             .check(&schema, table);
     device(layered, &mut checked, diagnostics);
     validate_every(layered, &mut checked, diagnostics);
+    memory(layered, &mut checked, diagnostics);
     for (path, origin) in checked.origins {
         origins.insert(format!("{section}.{path}"), origin);
     }
@@ -252,6 +253,20 @@ fn device(layered: &Layered, checked: &mut Checked, diagnostics: &mut Diagnostic
         }
         diagnostics.push(found);
         checked.config.remove("device");
+    }
+}
+
+/// Checks `memory`, whose form the schema subset cannot express.
+fn memory(layered: &Layered, checked: &mut Checked, diagnostics: &mut Diagnostics) {
+    let Some(Json::String(text)) = checked.config.get("memory") else { return };
+    if let Err(problem) = MemoryLimit::try_from(text.clone()) {
+        let mut found = Diagnostic::error("wrong-value", problem)
+            .help("write a number and a unit, such as `memory = \"2GiB\"` or `\"500MB\"`");
+        if let Some(Origin::Given(place)) = checked.origins.get("memory") {
+            found = found.at(&layered.sources, *place, "");
+        }
+        diagnostics.push(found);
+        checked.config.remove("memory");
     }
 }
 

@@ -100,6 +100,13 @@ fn host_keys(kind: Kind) -> Vec<(&'static str, Json)> {
             json!({ "enum": splits, "description": "Which split of the data the phase reads." }),
         ));
     }
+    if kind == Kind::Model {
+        let texts = json!({ "type": "array", "items": { "type": "string" }, "minItems": 1 });
+        keys.push((
+            layout::RECOMPUTE,
+            json!({ "anyOf": [{ "type": "string" }, texts], "description": "Blocks whose intermediate values are computed again in backward passes, as patterns over the beginning of parameter paths, in which * matches any text: block.* for block.0, block.1, ..." }),
+        ));
+    }
     if kind == Kind::Transform {
         keys.push((
             layout::WHEN,

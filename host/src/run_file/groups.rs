@@ -59,6 +59,25 @@ pub fn matches(pattern: &str, text: &str) -> bool {
     (0..=after.len()).filter(|&at| after.is_char_boundary(at)).any(|at| matches(rest, &after[at..]))
 }
 
+/// The part of a model's path that a pattern names as a block: as many components of the path as the
+/// pattern has, if each matches; `None` if they do not, or if the path has no more.
+pub fn block<'a>(pattern: &str, model: &str, path: &'a str) -> Option<&'a str> {
+    let named = |pattern: &str| {
+        let mut end = 0;
+        for part in pattern.split('.') {
+            let rest = path.get(end..)?;
+            let length = rest.find('.')?;
+            if !matches(part, &rest[..length]) {
+                return None;
+            }
+            end += length + 1;
+        }
+        path.get(..end - 1)
+    };
+    let of_model = pattern.split_once('.').filter(|(first, _)| matches(first, model));
+    named(pattern).or_else(|| named(of_model?.1))
+}
+
 /// One parameter group of an optimizer.
 #[derive(Clone, Debug)]
 pub struct GroupSpec {
@@ -165,7 +184,8 @@ impl GroupReader<'_> {
         text.map(str::to_owned)
     }
 
-    fn patterns(&mut self, key: &str, entry: &Entry) -> Option<Vec<String>> {
+    /// A pattern, or a list of patterns.
+    pub fn patterns(&mut self, key: &str, entry: &Entry) -> Option<Vec<String>> {
         let list = match &entry.node.value {
             Value::Text(text) => Some(vec![text.clone()]),
             Value::List(items) if !items.is_empty() => {
@@ -333,6 +353,20 @@ mod tests {
                 && !matches("model", "model.x")
                 && !matches("", "x")
         );
+    }
+
+    #[test]
+    fn a_pattern_names_a_block_by_the_beginning_of_the_path() {
+        let of = |pattern: &str, path: &'static str| block(pattern, "model", path);
+        assert_eq!(of("block.*", "block.0.expand.weight"), Some("block.0"));
+        assert_eq!(of("block.*.*", "block.0.expand.weight"), Some("block.0.expand"));
+        assert_eq!(of("layer*.*", "layer1.0.conv1.weight"), Some("layer1.0"));
+        assert_eq!(of("layer*", "layer1.0.conv1.weight"), Some("layer1"));
+        assert_eq!(of("model.block.1", "block.1.weight"), Some("block.1"));
+        assert_eq!(of("*", "0.weight"), Some("0"));
+        assert_eq!(of("block.*", "block.weight"), None, "a parameter is no block");
+        assert_eq!(of("blocks.*", "block.0.weight"), None);
+        assert_eq!(of("critic.*", "block.0.weight"), None);
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(super) struct RawInstance {
     pub groups: Vec<RawGroup>,
     /// Parameters of an optimizer without weight decay.
     pub decay_exempt: Option<(Selection, Option<Place>)>,
+    /// Blocks of a model that backward passes compute again: patterns.
+    pub recompute: Vec<String>,
     pub when: Option<(When, Option<Place>)>,
     pub field: Option<(String, Option<Place>)>,
     pub place: Option<Place>,
@@ -44,6 +46,7 @@ impl RawInstance {
             data: None,
             groups: Vec::new(),
             decay_exempt: None,
+            recompute: Vec::new(),
             when: None,
             field: None,
             place: None,

@@ -4,7 +4,7 @@ use super::description::{OnError, PhaseData, When};
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::groups::GroupReader;
 use super::instance::{RawInstance, is_kebab};
-use super::layout::{self, COMPONENT, DATA, FIELD, ID, ON_ERROR, Section, WHEN};
+use super::layout::{self, COMPONENT, DATA, FIELD, ID, ON_ERROR, RECOMPUTE, Section, WHEN};
 use super::nearest;
 use super::source::{Place, Sources};
 use super::tree::{Entry, Node, Table, Value};
@@ -87,6 +87,12 @@ impl InstanceReader<'_> {
         } else {
             (Vec::new(), None)
         };
+        let recompute = if self.kind == Kind::Model { config.remove(RECOMPUTE) } else { None };
+        let recompute = recompute.and_then(|entry| {
+            let mut reader =
+                GroupReader { sources: self.sources, diagnostics: &mut *self.diagnostics };
+            reader.patterns(RECOMPUTE, &entry)
+        });
         let on_error = on_error
             .and_then(|entry| self.on_error(&entry))
             .unwrap_or(OnError::default_of(self.kind));
@@ -116,6 +122,7 @@ impl InstanceReader<'_> {
             data,
             groups,
             decay_exempt,
+            recompute: recompute.unwrap_or_default(),
             when,
             field,
             place: place.or(component.key_place),

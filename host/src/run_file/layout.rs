@@ -131,10 +131,14 @@ pub const WHEN: &str = "when";
 /// Key of a transform: the field that it changes.
 pub const FIELD: &str = "field";
 
+/// Key of a model: the blocks that backward passes compute again.
+pub const RECOMPUTE: &str = "recompute";
+
 /// The keys of an instance table that belong to the host; all others configure the component.
 pub fn reserved(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Phase => &[COMPONENT, ID, ON_ERROR, DATA],
+        Kind::Model => &[COMPONENT, ID, ON_ERROR, RECOMPUTE],
         Kind::Optimizer => &[COMPONENT, ID, ON_ERROR, GROUP, DECAY_EXEMPT],
         Kind::Transform => &[COMPONENT, ID, ON_ERROR, WHEN, FIELD],
         _ => &[COMPONENT, ID, ON_ERROR],

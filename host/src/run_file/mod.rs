@@ -67,7 +67,7 @@ pub use render::{Colours, render};
 pub use resolve::{DEFAULT_CALLBACKS, INPUTS, resolve};
 pub use schema::{Checked, Origin, check_json};
 pub use settings::{
-    CheckpointSettings, Device, FineTuningSettings, LoaderSettings, PluginSettings, RunSettings,
-    Sampling,
+    CheckpointSettings, Device, FineTuningSettings, LoaderSettings, MemoryLimit, PluginSettings,
+    RunSettings, Sampling,
 };
 pub use source::{Location, Place, SourceKind, Sources};

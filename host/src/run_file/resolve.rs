@@ -46,6 +46,7 @@ pub fn resolve(
         checkpoints: draft.checkpoints.clone(),
         fine_tuning: draft.fine_tuning.clone(),
         models: Vec::new(),
+        recompute: Default::default(),
         losses: Vec::new(),
         optimizers: Vec::new(),
         decay_exempt: Default::default(),
@@ -126,7 +127,12 @@ fn place(
     let named = |spec| Named { name: raw.name.clone(), spec };
     match raw.kind {
         Kind::Dataset => run.data = Some(spec),
-        Kind::Model => run.models.push(named(spec)),
+        Kind::Model => {
+            if !raw.recompute.is_empty() {
+                run.recompute.insert(raw.name.clone(), raw.recompute.clone());
+            }
+            run.models.push(named(spec));
+        }
         Kind::Loss => run.losses.push(named(spec)),
         Kind::Optimizer => run.optimizers.push(named(spec)),
         Kind::Callback => run.callbacks.push(spec),

@@ -37,6 +37,54 @@ pub struct RunSettings {
     /// Whether the report is written into the run's folder when the run ends.
     #[serde(default)]
     pub report: bool,
+    /// Most bytes of tensors; blocks of the models are computed again in backward passes to stay
+    /// below.
+    #[serde(default)]
+    pub memory: MemoryLimit,
+}
+
+/// Most bytes of tensors, as text such as `2GiB`; empty for no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct MemoryLimit(pub Option<u64>);
+
+/// Units of bytes, larger ones first.
+const UNITS: [(&str, u64); 9] = [
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("TB", 1_000_000_000_000),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1000),
+    ("B", 1),
+];
+
+impl TryFrom<String> for MemoryLimit {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text.is_empty() {
+            return Ok(MemoryLimit(None));
+        }
+        let bytes = UNITS.iter().find_map(|(unit, size)| {
+            let number: f64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
+            let bytes = number * *size as f64;
+            (bytes >= 1.0 && bytes < (1_u64 << 53) as f64).then_some(bytes as u64)
+        });
+        bytes
+            .map(|bytes| MemoryLimit(Some(bytes)))
+            .ok_or_else(|| format!("`{text}` is no amount of memory: a number with a unit"))
+    }
+}
+
+impl From<MemoryLimit> for String {
+    fn from(limit: MemoryLimit) -> String {
+        let Some(bytes) = limit.0 else { return String::new() };
+        let whole = UNITS.iter().find(|(_, size)| bytes.is_multiple_of(*size));
+        whole.map_or_else(String::new, |(unit, size)| format!("{}{unit}", bytes / size))
+    }
 }
 
 /// Where tensors live, as text `cpu`, `cuda` or `cuda:N`.
@@ -226,7 +274,9 @@ pub fn schema(section: &str) -> Option<Json> {
             "validate-every": { "type": "number", "minimum": 0, "default": 0,
                 "description": "Training steps, or share of an epoch below 1, between two validations within a training epoch; 0 for validation only where its phase is listed." },
             "report": { "type": "boolean", "default": false,
-                "description": "Whether report.html, as fluxbay report writes it, is written into the run's folder when the run ends." }
+                "description": "Whether report.html, as fluxbay report writes it, is written into the run's folder when the run ends." },
+            "memory": { "type": "string", "default": "",
+                "description": "Most memory of tensors, such as 2GiB: blocks of the models are computed again in backward passes to stay below. The result is the same. Empty for no limit." }
         }),
         "plugins" => json!({
             "dirs": { "type": "array", "items": { "type": "string" }, "default": [],
@@ -311,6 +361,25 @@ impl Default for LoaderSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn amounts_of_memory_are_read_and_written_as_text() {
+        for (text, bytes, written) in [
+            ("2GiB", 2 << 30, "2GiB"),
+            ("1.5 GiB", 3 << 29, "1536MiB"),
+            ("300MB", 300_000_000, "300MB"),
+            ("77B", 77, "77B"),
+        ] {
+            let limit = MemoryLimit::try_from(text.to_owned()).unwrap();
+            assert_eq!(limit, MemoryLimit(Some(bytes)));
+            assert_eq!(String::from(limit), written);
+        }
+        assert_eq!(MemoryLimit::try_from(String::new()), Ok(MemoryLimit(None)));
+        assert_eq!(String::from(MemoryLimit(None)), "");
+        for wrong in ["2", "GiB", "-1GiB", "0B", "2 gigabytes", "1e30GiB"] {
+            assert!(MemoryLimit::try_from(wrong.to_owned()).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn devices_are_read_and_written_as_text() {

@@ -123,6 +123,11 @@ fn to_json(run: &RunDescription) -> Json {
 /// An instance of a section with names; an optimizer with its groups.
 fn named_json(run: &RunDescription, named: &Named) -> Json {
     let mut json = instance_json(&named.spec);
+    if named.spec.kind == Kind::Model
+        && let Some(patterns) = run.recompute.get(&named.name)
+    {
+        json[layout::RECOMPUTE] = json!(patterns);
+    }
     if named.spec.kind == Kind::Optimizer {
         if let Some(selection) = run.decay_exempt.get(&named.name) {
             json[DECAY_EXEMPT] = groups::exempt_json(selection);
@@ -200,14 +205,23 @@ impl Writer<'_> {
     fn named(&mut self, section: &str, all: &[Named]) {
         match all {
             [only] if only.name == section => {
-                self.instance(&format!("[{section}]"), section, &only.spec, &[])
+                self.instance(&format!("[{section}]"), section, &only.spec, &[]);
+                self.recompute(only);
             }
             several => {
                 for named in several {
                     let path = format!("{section}.{}", named.name);
                     self.instance(&format!("[{path}]"), &path, &named.spec, &[]);
+                    self.recompute(named);
                 }
             }
+        }
+    }
+
+    fn recompute(&mut self, named: &Named) {
+        let patterns = self.run.recompute.get(&named.name);
+        if let Some(patterns) = patterns.filter(|_| named.spec.kind == Kind::Model) {
+            self.line(layout::RECOMPUTE, &json!(patterns), None);
         }
     }
 

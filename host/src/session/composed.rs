@@ -247,6 +247,7 @@ impl Composed {
                         ));
                     }
                 }
+                session.composed.recompute()?;
                 Ok(session)
             }
             Err(stop) => Err(self.refused(stop)),

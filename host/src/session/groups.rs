@@ -5,6 +5,7 @@ use serde_json::{Map, Value as Json};
 
 use super::Composed;
 use super::places::placed;
+use super::recompute::BlockSummary;
 use crate::learner::{ModelSlot, Roles};
 use crate::library::escape;
 use crate::run_file::{Diagnostic, Diagnostics, GroupSpec, groups, nearest};
@@ -34,19 +35,24 @@ struct Candidate<'a> {
 
 impl Composed {
     /// Opens the data and builds the models, and returns the parameters of each optimizer and group,
-    /// groups first; empty for a run without groups. The run cannot be opened afterwards.
+    /// groups first, and the blocks that backward passes compute again; each is empty for a run
+    /// without such. The run cannot be opened afterwards.
     ///
     /// # Errors
     /// As [`Composed::open`].
-    pub fn parameter_groups(&self) -> Result<Vec<GroupSummary>, Diagnostics> {
-        if self.run.groups.is_empty() {
-            return self.check_data().map(|()| Vec::new());
+    pub fn parameter_groups(&self) -> Result<(Vec<GroupSummary>, Vec<BlockSummary>), Diagnostics> {
+        let run = &self.run;
+        if run.groups.is_empty() && run.recompute.is_empty() && run.run.memory.0.is_none() {
+            return self.check_data().map(|()| (Vec::new(), Vec::new()));
         }
         let data = self.open_new_data()?;
         let roles = self.roles().map_err(|stop| self.refused(stop))?;
         self.runtime.build(&roles, data).map_err(|stop| self.refused(stop))?;
         self.check_groups(&roles)?;
-        Ok(self.summaries(&roles))
+        let blocks = self.recompute()?;
+        let groups =
+            if run.groups.is_empty() { Vec::new() } else { self.summaries(&roles) };
+        Ok((groups, blocks))
     }
 
     /// The parameters of each optimizer and group of a run whose models are built.

@@ -63,6 +63,7 @@ mod places;
 pub(crate) mod plugins;
 mod preview;
 mod published;
+mod recompute;
 mod saved_data;
 mod transforms;
 
@@ -73,9 +74,9 @@ use std::sync::Arc;
 pub use candle_core::{DType, Device, Tensor};
 pub use fluxbay_plugin::abi::state::Point;
 
-use crate::learner::ports::{DataBatch, Display, NoDisplay, NoSink, Sink};
+use crate::learner::ports::{Data, DataBatch, Display, NoDisplay, NoSink, Sink};
 use crate::learner::state::Value;
-use crate::learner::{FitReport, Flow, Instance, Interrupt, Runtime};
+use crate::learner::{FitReport, Flow, Instance, Interrupt, Runtime, Stop};
 use crate::loader::Loader;
 use crate::run_file::RunDescription;
 
@@ -86,6 +87,7 @@ pub use groups::GroupSummary;
 pub use plugins::LoadedPlugins;
 pub use preview::SchedulePreview;
 pub use published::{CONFIG, WrittenModel, sizes_from};
+pub use recompute::BlockSummary;
 pub use saved_data::{DATA, DATA_STATE, DataState, Learnt, SavedData};
 pub use transforms::Look;
 
@@ -174,6 +176,27 @@ impl Session {
         batches: impl IntoIterator<Item = impl Borrow<DataBatch>>,
     ) -> Flow {
         self.runtime().run_steps(phase, batches)
+    }
+
+    /// Runs the first steps of the first epoch of a phase on its data; returns how many.
+    ///
+    /// # Errors
+    /// The phase reads no data, the data cannot be read, or a step failed.
+    pub fn run_first_steps(&self, phase: usize, most: usize) -> Flow<usize> {
+        let roles = self.runtime().roles()?;
+        let split = roles.phases.get(phase).and_then(|phase| phase.split.as_deref());
+        let (Some(split), Some(loader)) = (split, self.loader()) else {
+            return Err(Stop::host("the phase reads no data, so it has no steps"));
+        };
+        let mut batches = Data::epoch(loader, split, 1).map_err(Stop::host)?;
+        for count in 0..most {
+            let next = batches.next_batch(&*self.runtime().engine.borrow()).map_err(Stop::host)?;
+            match next {
+                Some(batch) => self.run_step(phase, batch)?,
+                None => return Ok(count),
+            }
+        }
+        Ok(most)
     }
 
     /// Flushes and closes the loggers. Call it last.

@@ -44,11 +44,22 @@ pub(crate) struct Context {
     pub mode: Mode,
     /// Bytes of large tensors that fit without asking the backend.
     pub allowance: Cell<u64>,
+    /// Bytes from which on a value is computed again rather than kept, where that is cheap.
+    pub again_from: u64,
     /// Detection of NaN and infinities, if it is on.
     pub detection: Option<Box<Detection>>,
 }
 
+/// What [`Context::again_from`] is in runs: smaller values are not worth the time.
+pub(crate) const AGAIN_FROM: u64 = 4 << 20;
+
 impl Context {
+    /// Whether a value is so large that it is computed again rather than kept, where that is cheap.
+    #[inline]
+    pub fn is_large(&self, value: &Value) -> bool {
+        value.bytes() >= self.again_from
+    }
+
     /// The sum of two gradients, in the buffer of one of them if nothing else refers to it.
     pub fn accumulate(&mut self, a: Value, b: Value) -> Result<Value> {
         let (target, other) = if a.is_unique() || !b.is_unique() { (a, b) } else { (b, a) };

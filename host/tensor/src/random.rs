@@ -7,6 +7,8 @@
 
 use std::collections::BTreeMap;
 
+use smallvec::SmallVec;
+
 const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 
@@ -99,6 +101,20 @@ pub struct Random {
     streams: Vec<Stream>,
     names: BTreeMap<String, usize>,
     current: usize,
+    /// What operations take is also put here, or is taken from here again.
+    tape: Tape,
+}
+
+/// What happens to the words that operations take.
+#[derive(Clone, Debug, Default)]
+enum Tape {
+    /// Nothing further.
+    #[default]
+    Off,
+    /// They are kept.
+    Recording(SmallVec<[Words; 1]>),
+    /// They are those that were kept, and the streams stay as they are.
+    Playing(SmallVec<[Words; 1]>),
 }
 
 #[derive(Clone, Debug)]
@@ -113,7 +129,13 @@ pub const DEFAULT_STREAM: &str = "default";
 impl Random {
     /// Fresh streams of a seed.
     pub fn new(seed: u64) -> Self {
-        let mut random = Self { seed, streams: Vec::new(), names: BTreeMap::new(), current: 0 };
+        let mut random = Self {
+            seed,
+            streams: Vec::new(),
+            names: BTreeMap::new(),
+            current: 0,
+            tape: Tape::Off,
+        };
         random.stream(DEFAULT_STREAM);
         random
     }
@@ -137,11 +159,38 @@ impl Random {
     /// Reserves `count` words of a stream (`None`: the current one). `None` if there is no such
     /// stream.
     pub fn take(&mut self, stream: Option<usize>, count: usize) -> Option<Words> {
+        match &mut self.tape {
+            Tape::Playing(words) if words.is_empty() => return None,
+            Tape::Playing(words) => return Some(words.remove(0)),
+            _ => {}
+        }
         let key = self.key();
         let stream = self.streams.get_mut(stream.unwrap_or(self.current))?;
         let words = Words { key, stream: stream.id, first: stream.counter };
         stream.counter = stream.counter.wrapping_add(count.div_ceil(4) as u64);
+        if let Tape::Recording(taken) = &mut self.tape {
+            taken.push(words);
+        }
         Some(words)
+    }
+
+    /// Keeps the words that are taken from now on, until [`Random::taken`].
+    pub fn keep_taken(&mut self) {
+        self.tape = Tape::Recording(SmallVec::new());
+    }
+
+    /// The words that were taken since [`Random::keep_taken`], in their order.
+    pub fn taken(&mut self) -> SmallVec<[Words; 1]> {
+        match std::mem::take(&mut self.tape) {
+            Tape::Recording(taken) => taken,
+            _ => SmallVec::new(),
+        }
+    }
+
+    /// Returns these words for the next calls of [`Random::take`], one for each, and leaves the
+    /// streams as they are; ended by [`Random::taken`].
+    pub fn take_again(&mut self, words: SmallVec<[Words; 1]>) {
+        self.tape = Tape::Playing(words);
     }
 
     /// Words that depend on the seed and a name only.
@@ -234,6 +283,21 @@ mod tests {
         assert_eq!(one.named("model/w").block(5), two.named("model/w").block(5));
         assert_ne!(one.named("model/w").block(0), one.named("model/b").block(0));
         assert_ne!(one.named("w").block(0), Random::new(4).named("w").block(0));
+    }
+
+    #[test]
+    fn words_that_were_kept_are_taken_again_and_the_streams_stay() {
+        let mut random = Random::new(7);
+        random.keep_taken();
+        let (first, second) = (random.take(None, 6).unwrap(), random.take(None, 1).unwrap());
+        let kept = random.taken();
+        let state = random.state();
+        random.take_again(kept);
+        assert_eq!([random.take(None, 6), random.take(None, 1)], [Some(first), Some(second)]);
+        assert_eq!(random.take(None, 1), None, "nothing more was kept");
+        random.taken();
+        assert_eq!(random.state(), state);
+        assert_ne!(random.take(None, 1), Some(second));
     }
 
     #[test]

@@ -15,11 +15,25 @@ pub(crate) struct Entry {
     pub frozen: bool,
     /// Whether its buffer is returned, see `Engine::insert_lent`.
     pub lent: bool,
+    /// The block that it is a parameter or buffer of, see `Engine::recompute`.
+    pub block: Block,
+}
+
+/// The block of a model that a tensor is a parameter or buffer of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Block {
+    /// It is no parameter.
+    #[default]
+    None,
+    /// A parameter outside of the blocks.
+    Outside,
+    /// The block with this number.
+    Number(u32),
 }
 
 impl Entry {
     pub fn new(value: Value, source: Source) -> Entry {
-        Entry { value, source, frozen: false, lent: false }
+        Entry { value, source, frozen: false, lent: false, block: Block::None }
     }
 }
 

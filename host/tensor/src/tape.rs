@@ -9,6 +9,9 @@ use smallvec::SmallVec;
 use super::anomaly::Computed;
 use super::context::Context;
 use super::error::{Result, TensorError};
+use super::operations::Gradient;
+use super::replay::{self, Replay};
+use super::segments::{Held, Segments};
 use super::timeline;
 use super::value::Value;
 
@@ -55,8 +58,17 @@ pub(crate) struct Node {
     /// Of the outputs, to check the gradients.
     #[cfg(debug_assertions)]
     pub shapes: SmallVec<[candle_core::Shape; 1]>,
-    /// `Err`: why no gradient passes.
-    pub backward: Result<Backward, &'static str>,
+    pub backward: Way,
+}
+
+/// How gradients pass a node.
+pub(crate) enum Way {
+    /// By this function, which has the values that it needs.
+    Function(Backward),
+    /// Not, for this reason.
+    Missing(&'static str),
+    /// By a function that is made by computing the node's part of the tape again.
+    Dropped,
 }
 
 /// The tape. A used node is replaced by `None`.
@@ -64,6 +76,7 @@ pub(crate) struct Node {
 pub(crate) struct Tape {
     base: u64,
     nodes: Vec<Option<Node>>,
+    pub segments: Segments,
     wanted: Vec<bool>,
     gradients: Vec<SmallVec<[Option<Value>; 1]>>,
 }
@@ -72,14 +85,61 @@ const USED: &str = "a gradient reached a computation that was already used by an
 cleared; add the losses and go back once, or detach the value";
 
 impl Tape {
-    pub fn push(&mut self, node: Node) -> u64 {
+    /// Appends a node; `replay` is wanted while a part is open that may be computed again.
+    pub fn push(&mut self, node: Node, replay: Option<Replay>) -> u64 {
+        let id = self.next();
+        if let (Some(segment), Some(replay)) = (self.segments.opened(), replay) {
+            segment.replays.push(replay);
+        }
         self.nodes.push(Some(node));
-        self.base + self.nodes.len() as u64 - 1
+        id
+    }
+
+    /// Number of the next node.
+    pub fn next(&self) -> u64 {
+        self.base + self.nodes.len() as u64
     }
 
     pub fn clear(&mut self) {
         self.base += self.nodes.len() as u64;
         self.nodes.clear();
+        self.segments.clear();
+    }
+
+    /// Frees what the nodes of a part keep.
+    pub fn drop_segment(&mut self, place: usize) {
+        let segment = self.segments.at(place);
+        segment.held = Held::Dropped;
+        let first = (segment.first - self.base) as usize;
+        let nodes = first..first + segment.replays.len();
+        self.segments.dropped += 1;
+        for node in self.nodes[nodes].iter_mut().flatten() {
+            if matches!(node.backward, Way::Function(_)) {
+                node.backward = Way::Dropped;
+            }
+        }
+    }
+
+    /// Computes the part of node `index` again, which gives its nodes their functions.
+    fn compute_again(&mut self, context: &mut Context, index: usize) -> Result<()> {
+        let Self { base, nodes, segments, .. } = self;
+        let segment = segments.of(*base + index as u64).filter(|it| it.held == Held::Dropped);
+        let Some(segment) = segment else {
+            return Err(TensorError::request("a block could not be computed again"));
+        };
+        segment.held = Held::Again;
+        let first = (segment.first - *base) as usize;
+        let begin = timeline::begin();
+        let outcome =
+            replay::apply_all(context, std::mem::take(&mut segment.replays), |number, gradient| {
+                if let (Some(node), Gradient::Function(function)) =
+                    (&mut nodes[first + number], gradient)
+                {
+                    node.backward = Way::Function(function);
+                }
+            });
+        timeline::end(begin, "operation", timeline::Name::Text("recomputation"));
+        outcome
     }
 
     pub fn len(&self) -> usize {
@@ -109,6 +169,7 @@ impl Tape {
                 TensorError::Gradient { operation: "backward", message: USED.into() }.into()
             );
         };
+        self.segments.close();
         self.mark_wanted(last, &is_target);
         let mut gradients = std::mem::take(&mut self.gradients);
         gradients.clear();
@@ -169,6 +230,9 @@ impl Tape {
             if !self.wanted[index] {
                 continue;
             }
+            if matches!(&self.nodes[index], Some(Node { backward: Way::Dropped, .. })) {
+                self.compute_again(context, index)?;
+            }
             let Some(node) = self.nodes[index].take() else {
                 return Err(
                     TensorError::Gradient { operation: "backward", message: USED.into() }.into()
@@ -176,9 +240,16 @@ impl Tape {
             };
             let wants: SmallVec<[bool; 8]> =
                 node.inputs.iter().map(|&input| self.is_wanted(input, is_target)).collect();
-            let backward = node.backward.map_err(|why| {
-                Box::new(TensorError::Gradient { operation: node.operation, message: why.into() })
-            })?;
+            let backward = match node.backward {
+                Way::Function(backward) => backward,
+                Way::Missing(why) => {
+                    let message = why.into();
+                    return Err(TensorError::Gradient { operation: node.operation, message }.into());
+                }
+                Way::Dropped => {
+                    return Err(TensorError::request("a block could not be computed again"));
+                }
+            };
             #[cfg(debug_assertions)]
             assert!(
                 outputs

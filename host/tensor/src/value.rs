@@ -10,12 +10,35 @@ use std::rc::Rc;
 use candle_core::{DType, Device, Layout, Shape, Tensor, WithDType};
 
 use super::error::{Result, TensorError};
+use super::context::Context;
+use super::memory::Counted;
 
 /// A tensor of an engine.
 #[derive(Clone, Debug)]
 pub struct Value {
     elements: Elements,
-    token: Rc<()>,
+    token: Rc<Counted>,
+    recipe: Option<Recipe>,
+}
+
+/// How the elements of a value can be computed again, bit for bit, from others that are kept anyway.
+#[derive(Clone)]
+pub(crate) struct Recipe(Rc<dyn Fn(&Context) -> Result<Value>>);
+
+impl std::fmt::Debug for Recipe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Recipe")
+    }
+}
+
+impl Recipe {
+    /// Computes the value.
+    ///
+    /// # Errors
+    /// Those of the computation.
+    pub fn value(&self, context: &Context) -> Result<Value> {
+        (self.0)(context)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -38,12 +61,25 @@ pub struct DeviceArray {
 impl Value {
     /// Wraps a host tensor whose elements nothing else in the engine refers to.
     pub fn from_host(tensor: Tensor) -> Self {
-        Self { elements: Elements::Host(tensor), token: Rc::new(()) }
+        let token = Rc::new(Counted::new(tensor.elem_count() * tensor.dtype().size_in_bytes()));
+        Self { elements: Elements::Host(tensor), token, recipe: None }
     }
 
     /// Wraps a device array whose elements nothing else in the engine refers to.
     pub fn from_device(array: DeviceArray) -> Self {
-        Self { elements: Elements::Device(Box::new(array)), token: Rc::new(()) }
+        let bytes = array.layout.shape().elem_count() * array.dtype.size_in_bytes();
+        let elements = Elements::Device(Box::new(array));
+        Self { elements, token: Rc::new(Counted::new(bytes)), recipe: None }
+    }
+
+    /// The same value with a way to compute it again.
+    pub(crate) fn with_recipe(self, recipe: impl Fn(&Context) -> Result<Value> + 'static) -> Self {
+        Self { recipe: Some(Recipe(Rc::new(recipe))), ..self }
+    }
+
+    /// The way to compute it again, if there is one.
+    pub(crate) fn recipe(&self) -> Option<&Recipe> {
+        self.recipe.as_ref()
     }
 
     /// The host tensor.
@@ -113,6 +149,11 @@ impl Value {
         self.shape().elem_count()
     }
 
+    /// Bytes of its elements.
+    pub fn bytes(&self) -> u64 {
+        (self.count() * self.dtype().size_in_bytes()) as u64
+    }
+
     /// Element type.
     #[inline]
     pub fn dtype(&self) -> DType {
@@ -136,7 +177,7 @@ impl Value {
                 dtype: array.dtype,
             })),
         };
-        Ok(Self { elements, token: self.token.clone() })
+        Ok(Self { elements, token: self.token.clone(), recipe: None })
     }
 
     /// A view with dimensions `a` and `b` exchanged.

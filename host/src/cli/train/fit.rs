@@ -9,7 +9,7 @@ use super::{deadline::Deadline, launch, signals};
 use crate::{
     bundle,
     cli::outcome::{Exit, Failure, Outcome},
-    display::{Conclusion, HostLog, Screen, Summary, number},
+    display::{Conclusion, HostLog, Screen, Summary, bytes, number},
     durable::{CheckpointSaver, DeferredRecord, profile, trace},
     learner::{Ending, FitReport, TIME_IS_UP, ports::PhaseKind, profile::Work},
     library::escape,
@@ -163,12 +163,14 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
         }
     }
 
+    warn_of_memory(session);
     let summary = Summary {
         conclusion,
         epochs: outcome.report.epochs,
         elapsed: record.elapsed(),
         figures: record.epoch_metrics(),
         times: record.times(),
+        memory: session.runtime().memory_use(),
         callbacks: callback_times(session),
         resume: if resumable && ready.lifetime == Lifetime::Kept {
             format!("fluxbay resume {path}")
@@ -252,6 +254,21 @@ fn callback_times(session: &Session) -> Vec<(String, Duration)> {
         .iter()
         .map(|callback| (callback.id.clone(), time(callback.number)))
         .collect()
+}
+
+/// Says that the tensors took more than `run.memory` allows.
+fn warn_of_memory(session: &Session) {
+    let (limit, most) = (session.run().run.memory.0, session.runtime().memory_use());
+    if let (Some(limit), Some(most)) = (limit, most)
+        && most.peak > limit
+    {
+        log::warn!(
+            "the tensors took {}, more than run.memory = {}: the models have no further block that \
+             could be computed again; use smaller batches, or more gradient accumulation",
+            bytes(most.peak),
+            bytes(limit)
+        );
+    }
 }
 
 /// Gives the session the model of a checkpoint.

@@ -11,8 +11,9 @@ use crate::dtype::is_floating;
 use crate::error::{Result, TensorError};
 use crate::operations::{self, Call, Gradient, Produced};
 use crate::parameters::{Parameter, Parameters};
+use crate::replay::{Given, Replay};
 use crate::slots::Entry;
-use crate::tape::{Node, Source};
+use crate::tape::{Node, Source, Way};
 use crate::trace::{Traced, TracedResult};
 use crate::value::Value;
 
@@ -52,6 +53,26 @@ fn read_results(
     outcome
 }
 
+/// Where the inputs of an operation come from when it is applied again, in a part of the tape that
+/// begins with node `first`.
+#[cold]
+#[inline(never)]
+fn given(
+    values: &[&Value],
+    sources: &[Source],
+    targets: u32,
+    first: u64,
+) -> SmallVec<[Given; 4]> {
+    let of = |(index, (value, source)): (usize, (&&Value, &Source))| match *source {
+        _ if targets >> index & 1 == 1 => Given::Scratch(value.dtype(), value.shape().clone()),
+        Source::Node { id, output } if id >= first => {
+            Given::Result((id - first) as usize, output as usize)
+        }
+        _ => Given::Value((*value).clone()),
+    };
+    values.iter().zip(sources).enumerate().map(of).collect()
+}
+
 impl Engine {
     /// Applies an operation and appends its results, one reference each, to `outputs`. See
     /// [`operation::op`] for the codes.
@@ -84,9 +105,15 @@ impl Engine {
                 }
             }
         }
+        let recording = self.context.mode.recording == Recording::On;
+        if self.recomputation.is_some() && recording {
+            self.enter_block(inputs)?;
+        }
+        if self.layers.is_some() {
+            self.enter_layer(inputs);
+        }
         let mut values: SmallVec<[&Value; 6]> = SmallVec::new();
         let mut sources: SmallVec<[Source; 4]> = SmallVec::new();
-        let recording = self.context.mode.recording == Recording::On;
         let mut wants: SmallVec<[bool; 8]> = SmallVec::new();
         for &handle in inputs {
             let entry = self.slots.get(handle)?;
@@ -99,7 +126,13 @@ impl Engine {
             values[*index] = value;
         }
         let call = Call { info, inputs: &values, wants: &wants, ints, floats };
-        let Produced { outputs: results, gradient } = operations::apply(&mut self.context, &call)?;
+        let replays = self.tape.segments.is_open() && call.records();
+        if replays {
+            self.context.random.keep_taken();
+        }
+        let produced = operations::apply(&mut self.context, &call);
+        let words = if replays { self.context.random.taken() } else { SmallVec::new() };
+        let Produced { outputs: results, gradient } = produced?;
         if self.context.detection.is_some() {
             read_results(&mut self.context, &self.parameters, &call, inputs, targets, &results)?;
         }
@@ -107,22 +140,33 @@ impl Engine {
         let node = match gradient {
             _ if !records => None,
             Gradient::Constant => None,
-            Gradient::Function(backward) => Some(Ok(backward)),
-            Gradient::Missing => {
-                Some(Err("it has no gradient; detach its input, or compute the loss without it"))
-            }
+            Gradient::Function(backward) => Some(Way::Function(backward)),
+            Gradient::Missing => Some(Way::Missing(
+                "it has no gradient; detach its input, or compute the loss without it",
+            )),
         };
         let source = match node {
             Some(backward) if results.iter().any(|value| is_floating(value.dtype())) => {
                 #[cfg(debug_assertions)]
                 let shapes = results.iter().map(|value| value.shape().clone()).collect();
-                Some(self.tape.push(Node {
+                let first = self.tape.segments.opened().map(|segment| segment.first);
+                let replay = first.map(|first| Replay {
+                    info,
+                    inputs: given(&values, &sources, targets, first),
+                    wants,
+                    ints: SmallVec::from_slice(ints),
+                    floats: SmallVec::from_slice(floats),
+                    mode: self.context.mode,
+                    words,
+                });
+                let node = Node {
                     operation: info.name,
                     inputs: sources,
                     #[cfg(debug_assertions)]
                     shapes,
                     backward,
-                }))
+                };
+                Some(self.tape.push(node, replay))
             }
             _ => None,
         };
@@ -136,6 +180,9 @@ impl Engine {
                 _ => Source::None,
             };
             outputs.push(self.slots.insert(Entry::new(value, source)));
+        }
+        if self.recomputation.is_some() {
+            self.make_room();
         }
         if self.trace.is_some() {
             self.record_in_trace(info, inputs, ints, floats, &outputs[first..])?;

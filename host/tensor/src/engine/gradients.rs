@@ -5,6 +5,7 @@ use fluxbay_plugin::abi::handle::Handle;
 use super::Engine;
 use crate::dtype::is_floating;
 use crate::error::{Result, TensorError};
+use crate::memory::add_gradient;
 use crate::slots::Entry;
 use crate::tape::Source;
 use crate::value::Value;
@@ -19,6 +20,7 @@ impl Engine {
     /// has no gradient.
     pub fn backward(&mut self, loss: Handle, model: Option<usize>) -> Result<()> {
         let seed = self.seed(loss)?;
+        self.leave_layers();
         let Self { context, tape, parameters, slots, .. } = self;
         let list = &mut parameters.list;
         let of_model: Vec<bool> =
@@ -29,7 +31,10 @@ impl Engine {
             let Source::Parameter(index) = source else { return Ok(()) };
             let parameter = &mut list[index as usize];
             match parameter.gradient {
-                None => parameter.gradient = Some(slots.insert(Entry::new(gradient, Source::None))),
+                None => {
+                    add_gradient(gradient.bytes());
+                    parameter.gradient = Some(slots.insert(Entry::new(gradient, Source::None)));
+                }
                 Some(handle) => {
                     let entry = slots.get_mut(handle)?;
                     // Taken out of the slot, so that the buffer is unique and can be added to.

@@ -6,7 +6,9 @@
 
 mod apply;
 mod gradients;
+mod memory;
 mod parameters;
+mod recompute;
 mod tensors;
 
 use std::cell::Cell;
@@ -17,7 +19,7 @@ use candle_core::{CpuStorage, DType};
 
 use super::anomaly::{Anomaly, Detected, Detection};
 use super::backend::Backend;
-use super::context::{Behaviour, Context, Mode, Recording};
+use super::context::{AGAIN_FROM, Behaviour, Context, Mode, Recording};
 use super::cpu::Cpu;
 use super::error::{Result, TensorError};
 use super::parameters::Parameters;
@@ -27,6 +29,8 @@ use super::slots::Slots;
 use super::tape::Tape;
 use super::trace::Traced;
 
+pub use memory::LayerMemory;
+pub use recompute::Recomputed;
 pub use tensors::View;
 
 /// Options of an [`Engine`].
@@ -58,6 +62,10 @@ pub struct Engine {
     returned: Vec<CpuStorage>,
     /// The operations applied since a trace began.
     trace: Option<Vec<Traced>>,
+    /// What is computed again in backward passes, if anything.
+    recomputation: Option<recompute::Recomputation>,
+    /// The layers whose memory is counted, while it is.
+    layers: Option<Box<memory::Layers>>,
 }
 
 /// Most buffers that are kept for [`Engine::take_returned`]; others are freed.
@@ -103,6 +111,7 @@ impl Engine {
                 random: Random::new(options.seed),
                 mode: Mode { recording: Recording::On, behaviour: Behaviour::Training },
                 allowance: Cell::new(0),
+                again_from: AGAIN_FROM,
                 detection: None,
             },
             pool,
@@ -113,7 +122,15 @@ impl Engine {
             watched: 0,
             returned: Vec::new(),
             trace: None,
+            recomputation: None,
+            layers: None,
         })
+    }
+
+    /// Sets the bytes from which on values are computed again where that is cheap.
+    #[cfg(test)]
+    pub(crate) fn set_again_from(&mut self, bytes: u64) {
+        self.context.again_from = bytes;
     }
 
     /// Name of the device that tensors are on, such as `cpu`.

@@ -34,8 +34,14 @@ pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
     context.admit(call.inputs[0].dtype(), &[batch, heads.heads, time, time])?;
     let qkv = context.backend.contiguous(call.inputs[0])?;
     let (out, weights) = context.backend.attention(&heads, &qkv)?;
+    // Large weights are computed again.
+    let weights = (!context.is_large(&weights)).then_some(weights);
     Ok(Produced::one(call, out, move |context, mut gradients| {
         let gradient = context.backend.contiguous(&gradients.only()?)?;
+        let weights = match weights {
+            Some(weights) => weights,
+            None => context.backend.attention(&heads, &qkv)?.1,
+        };
         let full = context.backend.attention_gradient(&heads, &qkv, &weights, &gradient)?;
         Ok(smallvec![Some(full)])
     }))
@@ -103,14 +109,22 @@ pub(super) fn scaled(context: &mut Context, call: &Call) -> Result<Produced> {
     let bias = bias.map(|at| call.inputs[at]);
     let (out, weights) =
         context.backend.attend(&reach, [&parts[0], &parts[1], &parts[2]], bias, dropped)?;
+    // Large weights are computed again, also from the bias.
+    let weights = (!context.is_large(&weights)).then_some(weights);
+    let added = bias.filter(|_| weights.is_none()).cloned();
     let bias = bias.map(|bias| bias.shape().clone());
     let optional = call.inputs.len() - 3;
     Ok(Produced::one(call, out, move |context, mut gradients| {
         let gradient = context.backend.contiguous(&gradients.only()?)?;
+        let parts = [&parts[0], &parts[1], &parts[2]];
+        let weights = match weights {
+            Some(weights) => weights,
+            None => context.backend.attend(&reach, parts, added.as_ref(), dropped)?.1,
+        };
         let wants_bias = bias.is_some() && gradients.wants(3);
         let ([q, k, v], scores) = context.backend.attend_gradient(
             &reach,
-            [&parts[0], &parts[1], &parts[2]],
+            parts,
             &weights,
             dropped,
             &gradient,

@@ -4,6 +4,7 @@ use candle_core::{DType, Shape};
 use fluxbay_plugin::abi::operation::op;
 use smallvec::{SmallVec, smallvec};
 
+use super::saved::Saved;
 use super::{Call, Produced};
 use crate::backend::{Function, Pair};
 use crate::context::Context;
@@ -57,9 +58,21 @@ pub(super) fn arithmetic(context: &mut Context, call: &Call) -> Result<Produced>
     if !matches!(dtype, DType::F32 | DType::F64) {
         return Ok(Produced::constant(out));
     }
-    let (a, b) = (a.clone(), b.clone());
+    // Sums need no elements, and products only those of the other side.
+    let wants = |input: usize| call.wants[input];
+    let (of_a, of_b) = match pair {
+        Pair::Add | Pair::Sub => (false, false),
+        Pair::Mul => (wants(1), wants(0)),
+        Pair::Div => (wants(1), true),
+        _ => (true, true),
+    };
+    let (a, b) = (
+        Saved::if_needed(&*context.backend, a, of_a && call.records())?,
+        Saved::if_needed(&*context.backend, b, of_b && call.records())?,
+    );
     Ok(Produced::one(call, out, move |context, mut gradients| {
         let gradient = gradients.only()?;
+        let (a, b) = (a.value(context)?, b.value(context)?);
         let backend = &context.backend;
         let times = |other: &Value| backend.zip(Pair::Mul, &gradient, other, &shape);
         // The gradient times a derivative that is computed from both inputs.

@@ -26,6 +26,7 @@ mod product;
 mod reduction;
 mod resampling;
 mod rows;
+mod saved;
 mod shape;
 mod softmax;
 mod statistics;

@@ -58,6 +58,18 @@ fn over_last(context: &mut Context, call: &Call, centre: Centre) -> Result<Produ
         inputs.get(1),
         inputs.get(2),
     )?;
+    let out = if call.records() && context.is_large(&out) {
+        let inputs = inputs.clone();
+        out.with_recipe(move |context| {
+            let (scale, shift) = (inputs.get(1), inputs.get(2));
+            let again = context.backend.normalize_rows(
+                &inputs[0], width, centre, epsilon, scale, shift,
+            )?;
+            Ok(again.0)
+        })
+    } else {
+        out
+    };
     Ok(Produced::one(call, out, move |context, mut gradients| {
         let backend = &context.backend;
         let gradient = backend.contiguous(&gradients.only()?)?;

@@ -5,9 +5,10 @@ use fluxbay_plugin::abi::operation::op;
 use smallvec::{SmallVec, smallvec};
 
 use super::binary::broadcast_shape;
+use super::saved::Saved;
 use super::unary::activation;
 use super::{Call, Produced};
-use crate::backend::{Activation, Affine};
+use crate::backend::{Activation, Affine, Kept};
 use crate::context::Context;
 use crate::error::Result;
 use crate::value::Value;
@@ -29,8 +30,13 @@ pub(super) fn matmul(context: &mut Context, call: &Call) -> Result<Produced> {
         broadcast_shape(call, &a.dims()[..a.dims().len() - 2], &b.dims()[..b.dims().len() - 2])?;
     context.admit(a.dtype(), &[&batch[..], &[m, n]].concat())?;
     let out = context.backend.matmul(&a, &b, &batch)?;
+    let (a, b) = (
+        Saved::if_needed(&*context.backend, &a, call.wants[1])?,
+        Saved::if_needed(&*context.backend, &b, call.wants[0])?,
+    );
     Ok(Produced::one(call, out, move |context, mut gradients| {
         let gradient = gradients.only()?;
+        let (a, b) = (a.value(context)?, b.value(context)?);
         let backend = &context.backend;
         let mut results = smallvec![None, None];
         if gradients.wants(0) {
@@ -84,6 +90,15 @@ pub(super) fn linear(context: &mut Context, call: &Call) -> Result<Produced> {
     affine(context, call, activation, leading, (outputs, inputs))
 }
 
+/// What the gradients need of `x` and `w`: each only for the gradient of the other.
+fn operands(context: &Context, call: &Call, x: &Value, w: &Value) -> Result<(Saved, Saved)> {
+    let backend = &*context.backend;
+    Ok((
+        Saved::if_needed(backend, x, call.wants[1])?,
+        Saved::if_needed(backend, w, call.wants[0])?,
+    ))
+}
+
 /// `x [leading.., in] w [out, in]`, whatever the dimensions of the elements after `leading`.
 fn affine(
     context: &mut Context,
@@ -101,10 +116,39 @@ fn affine(
     let shape: SmallVec<[usize; 6]> = leading.iter().copied().chain([outputs]).collect();
     context.admit(x.dtype(), &shape)?;
     let out = Shape::from(&shape[..]);
+    // The derivative of a large result is computed again, and the result itself for whoever needs it:
+    // then only the argument of the activation is kept.
+    let function = activation.function().filter(|_| activation.keeps_slope(call.records()));
+    let bytes = (out.elem_count() * x.dtype().size_in_bytes()) as u64;
+    let again = function.filter(|_| bytes >= context.again_from);
+    if let Some(function) = again {
+        let affine = Affine { activation: Activation::None, ..affine };
+        let (z, _) = backend.affine(&affine, &x, &w, bias.as_ref(), false, out)?;
+        let y = backend.map(function, &z)?;
+        let argument = z.clone();
+        let y = y.with_recipe(move |context| context.backend.map(function, &argument));
+        let (x, w) = operands(context, call, &x, &w)?;
+        return Ok(Produced::one(call, y, move |context, mut gradients| {
+            let wants = [0, 1, 2].map(|input| gradients.wants(input));
+            let backend = &context.backend;
+            let gradient = backend.slope(function, &z, gradients.only()?)?;
+            let (x, w) = (x.value(context)?, w.value(context)?);
+            let kept = Kept::Nothing;
+            let [to_x, to_w, to_bias] =
+                backend.affine_gradient(&affine, &x, &w, &kept, gradient, wants)?;
+            let mut results = smallvec![to_x, to_w];
+            if has_bias {
+                results.push(to_bias);
+            }
+            Ok(results)
+        }));
+    }
     let (y, kept) = backend.affine(&affine, &x, &w, bias.as_ref(), call.records(), out)?;
+    let (x, w) = operands(context, call, &x, &w)?;
     Ok(Produced::one(call, y, move |context, mut gradients| {
         let gradient = gradients.only()?;
         let wants = [0, 1, 2].map(|input| gradients.wants(input));
+        let (x, w) = (x.value(context)?, w.value(context)?);
         let [to_x, to_w, to_bias] =
             context.backend.affine_gradient(&affine, &x, &w, &kept, gradient, wants)?;
         let mut results = smallvec![to_x, to_w];

@@ -52,6 +52,7 @@ mod handles;
 mod optimizers;
 mod precision;
 mod ranges;
+mod recompute;
 mod values;
 mod weighted;
 

@@ -1,0 +1,45 @@
+//! Values that a backward function needs, kept in the form that takes the least memory.
+
+use candle_core::Shape;
+
+use crate::backend::Backend;
+use crate::context::Context;
+use crate::error::Result;
+use crate::value::{Recipe, Value};
+
+/// A value that a backward function needs.
+pub(super) enum Saved {
+    /// The value.
+    Value(Value),
+    /// How to compute it, and its shape.
+    Recipe(Recipe, Shape),
+    /// Its shape only, because its elements are not needed.
+    Shape(Value),
+}
+
+impl Saved {
+    /// Keeps a contiguous value, or how to compute it.
+    pub fn of(value: &Value) -> Saved {
+        match value.recipe() {
+            Some(recipe) => Saved::Recipe(recipe.clone(), value.shape().clone()),
+            None => Saved::Value(value.clone()),
+        }
+    }
+
+    /// As [`Saved::of`]; only the shape if the elements are not `needed`.
+    pub fn if_needed(backend: &dyn Backend, value: &Value, needed: bool) -> Result<Saved> {
+        if needed {
+            return Ok(Saved::of(value));
+        }
+        let one = backend.fill(value.dtype(), &Shape::from(()), 0.0)?;
+        Ok(Saved::Shape(one.broadcast_as(value.shape().clone())?))
+    }
+
+    /// The value. One whose elements are not needed has no elements of its own.
+    pub fn value(&self, context: &Context) -> Result<Value> {
+        match self {
+            Saved::Value(value) | Saved::Shape(value) => Ok(value.clone()),
+            Saved::Recipe(recipe, shape) => recipe.value(context)?.reshape(shape.clone()),
+        }
+    }
+}
