@@ -229,7 +229,7 @@ commands! {
     ///
     /// The checks are those of `fluxbay check`, each in a process of its own. If one fails, the
     /// plugin that is installed stays.
-    Dev(dev::Arguments), WritePlugins, Summary, plugin calls: No,
+    Dev(dev::Arguments), WritePlugins, Name, plugin calls: No,
     |arguments, screen| dev::run(arguments, screen);
 
     /// Test a plugin with valid and invalid input, for its author.

@@ -47,9 +47,14 @@ impl Segments {
         self.open = true;
     }
 
-    /// Ends the last part, and returns its place; `None` if none is open.
+    /// Ends the last part, and returns its place; `None` if none is open, or if nothing was recorded
+    /// in it.
     pub fn close(&mut self) -> Option<usize> {
         if !std::mem::take(&mut self.open) {
+            return None;
+        }
+        if self.list.last()?.replays.is_empty() {
+            self.list.pop();
             return None;
         }
         let last = self.list.last_mut()?;

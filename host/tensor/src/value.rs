@@ -82,6 +82,11 @@ impl Value {
         self.recipe.as_ref()
     }
 
+    /// Forgets what is known of the elements, because they are overwritten.
+    pub(crate) fn will_change(&mut self) {
+        self.recipe = None;
+    }
+
     /// The host tensor.
     ///
     /// # Errors

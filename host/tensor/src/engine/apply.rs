@@ -270,6 +270,7 @@ impl Engine {
         if !entry.value.is_unique() {
             entry.value = self.context.backend.copy(&entry.value)?;
         }
+        entry.value.will_change();
         Ok(())
     }
 

@@ -67,8 +67,8 @@ pub(super) fn arithmetic(context: &mut Context, call: &Call) -> Result<Produced>
         _ => (true, true),
     };
     let (a, b) = (
-        Saved::if_needed(&*context.backend, a, of_a && call.records())?,
-        Saved::if_needed(&*context.backend, b, of_b && call.records())?,
+        Saved::if_needed(context, a, of_a && call.records())?,
+        Saved::if_needed(context, b, of_b && call.records())?,
     );
     Ok(Produced::one(call, out, move |context, mut gradients| {
         let gradient = gradients.only()?;

@@ -31,8 +31,8 @@ pub(super) fn matmul(context: &mut Context, call: &Call) -> Result<Produced> {
     context.admit(a.dtype(), &[&batch[..], &[m, n]].concat())?;
     let out = context.backend.matmul(&a, &b, &batch)?;
     let (a, b) = (
-        Saved::if_needed(&*context.backend, &a, call.wants[1])?,
-        Saved::if_needed(&*context.backend, &b, call.wants[0])?,
+        Saved::if_needed(context, &a, call.wants[1])?,
+        Saved::if_needed(context, &b, call.wants[0])?,
     );
     Ok(Produced::one(call, out, move |context, mut gradients| {
         let gradient = gradients.only()?;
@@ -90,13 +90,9 @@ pub(super) fn linear(context: &mut Context, call: &Call) -> Result<Produced> {
     affine(context, call, activation, leading, (outputs, inputs))
 }
 
-/// What the gradients need of `x` and `w`: each only for the gradient of the other.
+/// What the gradients need of `x` and `w`: each only for the gradient of the other. `w` is there anyway.
 fn operands(context: &Context, call: &Call, x: &Value, w: &Value) -> Result<(Saved, Saved)> {
-    let backend = &*context.backend;
-    Ok((
-        Saved::if_needed(backend, x, call.wants[1])?,
-        Saved::if_needed(backend, w, call.wants[0])?,
-    ))
+    Ok((Saved::if_needed(context, x, call.wants[1])?, Saved::of(w)))
 }
 
 /// `x [leading.., in] w [out, in]`, whatever the dimensions of the elements after `leading`.

@@ -2,7 +2,6 @@
 
 use candle_core::Shape;
 
-use crate::backend::Backend;
 use crate::context::Context;
 use crate::error::Result;
 use crate::value::{Recipe, Value};
@@ -27,11 +26,12 @@ impl Saved {
     }
 
     /// As [`Saved::of`]; only the shape if the elements are not `needed`.
-    pub fn if_needed(backend: &dyn Backend, value: &Value, needed: bool) -> Result<Saved> {
-        if needed {
+    pub fn if_needed(context: &Context, value: &Value, needed: bool) -> Result<Saved> {
+        // A small value is not worth a tensor that has its shape only.
+        if needed || value.bytes() < context.again_from / 64 {
             return Ok(Saved::of(value));
         }
-        let one = backend.fill(value.dtype(), &Shape::from(()), 0.0)?;
+        let one = context.backend.fill(value.dtype(), &Shape::from(()), 0.0)?;
         Ok(Saved::Shape(one.broadcast_as(value.shape().clone())?))
     }
 

@@ -276,7 +276,33 @@ fn large_values_are_computed_again_to_the_same_bits() {
     let (kept, all) = transformer(u64::MAX);
     let (again, few) = transformer(1);
     assert_eq!(kept, again);
-    // The result of the norm, the weights of the attention, and a side of the activation.
+    // The result of the norm, the weights of the attention, and a side of the activation. Of each of
+    // four sides of sums a number is kept that has their shape; two are of no other use.
     let [normal, weights, wide] = [2 * 32 * 64, 2 * 4 * 32 * 32, 2 * 32 * 256].map(|n| 4 * n);
-    assert_eq!(all - few, normal + weights + wide);
+    let sides = 2 * normal - 4 * 4;
+    assert_eq!(all - few, normal + weights + wide + sides);
+}
+
+#[test]
+fn a_value_that_is_overwritten_is_not_computed_again_from_what_it_was() {
+    let gradient = |again_from: u64| {
+        let mut engine = single(0);
+        engine.set_again_from(again_from);
+        let model = engine.model("model");
+        let init = Init::Normal { mean: 0.0, std: 1.0 };
+        let w = engine.parameter(model, "w", &[2, 4], init, Kind::Trainable).unwrap();
+        engine.set_mode(Mode { recording: Recording::On, behaviour: Behaviour::Training });
+        let x = f32s(&mut engine, &[1, 4], &[1.0, -2.0, 0.5, 3.0]);
+        engine.watch(x).unwrap();
+        let normal = engine.apply1(op::LAYER_NORM, &[x], &[], &[]).unwrap();
+        let constant = engine.apply1(op::DETACH, &[normal], &[], &[]).unwrap();
+        engine.release(normal).unwrap();
+        engine.clear_tape();
+        engine.apply(op::SCALE_, &[constant], &[], &[3.0], &mut Vec::new()).unwrap();
+        let out = engine.apply1(op::LINEAR, &[constant, w], &[], &[]).unwrap();
+        let loss = engine.apply1(op::SUM, &[out], &[0], &[]).unwrap();
+        engine.backward(loss, None).unwrap();
+        bits(&engine, engine.lent_gradient(0).unwrap())
+    };
+    assert_eq!(gradient(1), gradient(u64::MAX));
 }
