@@ -89,9 +89,9 @@ fn text(most: &MemoryUse, layers: &[Layer]) -> String {
 }
 
 fn as_json(most: &MemoryUse, layers: &[Layer]) -> Json {
-    let layers = layers.iter().map(
-        |layer| json!({ "model": layer.model, "path": layer.path, "bytes": layer.bytes }),
-    );
+    let layers = layers
+        .iter()
+        .map(|layer| json!({ "model": layer.model, "path": layer.path, "bytes": layer.bytes }));
     json!({
         "schema": 1,
         "memory": {

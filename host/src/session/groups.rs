@@ -50,8 +50,7 @@ impl Composed {
         self.runtime.build(&roles, data).map_err(|stop| self.refused(stop))?;
         self.check_groups(&roles)?;
         let blocks = self.recompute()?;
-        let groups =
-            if run.groups.is_empty() { Vec::new() } else { self.summaries(&roles) };
+        let groups = if run.groups.is_empty() { Vec::new() } else { self.summaries(&roles) };
         Ok((groups, blocks))
     }
 

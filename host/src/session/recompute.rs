@@ -78,14 +78,12 @@ impl Composed {
                 }
             }
             for p in of_model() {
-                let named =
-                    patterns.iter().find_map(|one| groups::block(one, &model.name, p.path));
+                let named = patterns.iter().find_map(|one| groups::block(one, &model.name, p.path));
                 let Some(path) = named.or_else(|| part_of(p.path).filter(|_| others)) else {
                     continue;
                 };
-                let is_it = |one: &&mut Found| {
-                    one.summary.model == model.name && one.summary.path == path
-                };
+                let is_it =
+                    |one: &&mut Found| one.summary.model == model.name && one.summary.path == path;
                 match found.iter_mut().find(is_it) {
                     Some(block) => {
                         block.parameters.push(p.index);

@@ -129,13 +129,8 @@ pub const DEFAULT_STREAM: &str = "default";
 impl Random {
     /// Fresh streams of a seed.
     pub fn new(seed: u64) -> Self {
-        let mut random = Self {
-            seed,
-            streams: Vec::new(),
-            names: BTreeMap::new(),
-            current: 0,
-            tape: Tape::Off,
-        };
+        let mut random =
+            Self { seed, streams: Vec::new(), names: BTreeMap::new(), current: 0, tape: Tape::Off };
         random.stream(DEFAULT_STREAM);
         random
     }

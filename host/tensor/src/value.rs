@@ -9,8 +9,8 @@ use std::rc::Rc;
 
 use candle_core::{DType, Device, Layout, Shape, Tensor, WithDType};
 
-use super::error::{Result, TensorError};
 use super::context::Context;
+use super::error::{Result, TensorError};
 use super::memory::Counted;
 
 /// A tensor of an engine.

@@ -57,12 +57,7 @@ fn read_results(
 /// begins with node `first`.
 #[cold]
 #[inline(never)]
-fn given(
-    values: &[&Value],
-    sources: &[Source],
-    targets: u32,
-    first: u64,
-) -> SmallVec<[Given; 4]> {
+fn given(values: &[&Value], sources: &[Source], targets: u32, first: u64) -> SmallVec<[Given; 4]> {
     let of = |(index, (value, source)): (usize, (&&Value, &Source))| match *source {
         _ if targets >> index & 1 == 1 => Given::Scratch(value.dtype(), value.shape().clone()),
         Source::Node { id, output } if id >= first => {

@@ -122,14 +122,9 @@ pub(super) fn scaled(context: &mut Context, call: &Call) -> Result<Produced> {
             None => context.backend.attend(&reach, parts, added.as_ref(), dropped)?.1,
         };
         let wants_bias = bias.is_some() && gradients.wants(3);
-        let ([q, k, v], scores) = context.backend.attend_gradient(
-            &reach,
-            parts,
-            &weights,
-            dropped,
-            &gradient,
-            wants_bias,
-        )?;
+        let ([q, k, v], scores) = context
+            .backend
+            .attend_gradient(&reach, parts, &weights, dropped, &gradient, wants_bias)?;
         let mut all: InputGradients = smallvec![Some(q), Some(k), Some(v)];
         if let (Some(scores), Some(shape)) = (scores, &bias) {
             all.push(Some(context.backend.sum_to_shape(scores, shape)?));

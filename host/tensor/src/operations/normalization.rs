@@ -62,9 +62,8 @@ fn over_last(context: &mut Context, call: &Call, centre: Centre) -> Result<Produ
         let inputs = inputs.clone();
         out.with_recipe(move |context| {
             let (scale, shift) = (inputs.get(1), inputs.get(2));
-            let again = context.backend.normalize_rows(
-                &inputs[0], width, centre, epsilon, scale, shift,
-            )?;
+            let again =
+                context.backend.normalize_rows(&inputs[0], width, centre, epsilon, scale, shift)?;
             Ok(again.0)
         })
     } else {
