@@ -168,6 +168,35 @@ pub trait Dataset: Component + Send + Sync {
         index.to_string()
     }
 
+    /// The ids of a text, without special tokens around it. Called after `restore`, also without
+    /// `open`, if `plugin!` has `texts: true`. `[training thread]`
+    ///
+    /// # Errors
+    /// A text that has no ids, such as a character outside the vocabulary.
+    fn encode(&mut self, text: &str) -> Result<Vec<u32>> {
+        let _ = text;
+        Err(Error::new("this data set has `texts: true` in `plugin!`, but no function `encode`"))
+    }
+
+    /// The text of ids, without special tokens; U+FFFD where the ids end within a character. Called as
+    /// [`Dataset::encode`]. `[training thread]`
+    ///
+    /// # Errors
+    /// An id outside the vocabulary.
+    fn decode(&mut self, ids: &[u32]) -> Result<String> {
+        let _ = ids;
+        Err(Error::new("this data set has `texts: true` in `plugin!`, but no function `decode`"))
+    }
+
+    /// Id of the token that ends a text, if there is one. Called as [`Dataset::encode`].
+    /// `[training thread]`
+    ///
+    /// # Errors
+    /// The ids are not known.
+    fn end_token(&mut self) -> Result<Option<u32>> {
+        Ok(None)
+    }
+
     /// Name of a class of a field, if it has one: the word that labels it in the training data.
     /// Called after `open` or `open_inputs`, if `plugin!` has `predicts: true`. `[training thread]`
     fn class_name(&self, field: usize, class: usize) -> Option<String> {

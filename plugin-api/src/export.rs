@@ -25,6 +25,7 @@
 /// | `learns` | of a data set: `true` if it keeps what it learns, see [`learns!`](crate::learns!) |
 /// | `predicts` | of a data set: `true` if it reads files without targets, see [`Dataset::open_inputs`](crate::Dataset::open_inputs) |
 /// | `context` | of a data set: `true` if it has [`fill_with`](crate::Dataset::fill_with) or [`key`](crate::Dataset::key) |
+/// | `texts` | of a data set: `true` if it turns texts into token ids and back, see [`Dataset::encode`](crate::Dataset::encode) |
 /// | `augments` | of a transform: `true` if it is applied to training samples only, unless the run file sets `when` |
 /// | `state_version` | version of the saved state, 1 by default; raise it when the format changes |
 ///
@@ -127,6 +128,10 @@ macro_rules! plugin {
                 private::Extension::new($crate::abi::dataset::DATASET_FILL_EXTENSION, $crate::__rows!(
                     $crate::abi::dataset::DatasetFillRow,
                     __dataset_fill_row, COMPONENTS, $( $kind: $type, $name );+
+                )),
+                private::Extension::new($crate::abi::dataset::DATASET_TEXT_EXTENSION, $crate::__rows!(
+                    $crate::abi::dataset::DatasetTextRow,
+                    __dataset_text_row, COMPONENTS, $( $kind: $type, $name );+
                 )),
                 private::Extension::new($crate::abi::kinds::KINDS_EXTENSION, $crate::__rows!(
                     $crate::abi::kinds::KindRow,

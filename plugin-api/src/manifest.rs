@@ -51,6 +51,7 @@ pub struct ComponentManifest {
     learns: bool,
     predicts: bool,
     context: bool,
+    texts: bool,
     augments: bool,
 }
 
@@ -88,6 +89,7 @@ impl ComponentManifest {
             learns: false,
             predicts: false,
             context: false,
+            texts: false,
             augments: false,
         }
     }
@@ -181,6 +183,19 @@ impl ComponentManifest {
         self.context
     }
 
+    /// Whether a data set turns texts into token ids and back, see
+    /// [`Dataset::encode`](crate::Dataset::encode). Not written into the manifest: the host finds it in
+    /// the extension `fluxbay.dataset-text/1`.
+    pub const fn texts(mut self, texts: &bool) -> Self {
+        self.texts = *texts;
+        self
+    }
+
+    /// That flag.
+    pub const fn get_texts(&self) -> bool {
+        self.texts
+    }
+
     /// Whether a transform is applied to training samples only, unless the run file says otherwise.
     pub const fn augments(mut self, augments: &bool) -> Self {
         self.augments = *augments;
@@ -203,6 +218,9 @@ impl ComponentManifest {
         }
         if self.context && !equal(self.kind, "dataset") {
             panic!("only data sets have a line `context`");
+        }
+        if self.texts && !equal(self.kind, "dataset") {
+            panic!("only data sets have a line `texts`");
         }
         if self.augments && !equal(self.kind, "transform") {
             panic!("only transforms have a line `augments`");

@@ -14,19 +14,20 @@ use std::{
 
 use abi_stable::{StableAbi, type_layout::TypeLayout};
 use fluxbay_plugin::abi::{
-    anomaly, callback, dataset, entry, event, figures, handle, kinds, learner, logger, metric,
-    model,
+    anomaly, callback, dataset, entry, event, figures, freezing, handle, kinds, learner, logger,
+    metric, model,
     operation::{OPERATIONS, activation, reduction},
-    sampler, state, status, tensor, transform,
+    position, sampler, state, status, tensor, transform,
 };
 
 /// The tables of extensions, which the root module does not reach.
-const EXTENSIONS: [&TypeLayout; 16] = [
+const EXTENSIONS: [&TypeLayout; 19] = [
     <metric::MetricRows as StableAbi>::LAYOUT,
     <dataset::DatasetStateRows as StableAbi>::LAYOUT,
     <dataset::DatasetInputsRows as StableAbi>::LAYOUT,
     <model::ModelNamesRows as StableAbi>::LAYOUT,
     <dataset::DatasetFillRows as StableAbi>::LAYOUT,
+    <dataset::DatasetTextRows as StableAbi>::LAYOUT,
     <dataset::FillRequest as StableAbi>::LAYOUT,
     <kinds::KindRows as StableAbi>::LAYOUT,
     <transform::TransformTable as StableAbi>::LAYOUT,
@@ -38,6 +39,8 @@ const EXTENSIONS: [&TypeLayout; 16] = [
     <figures::FiguresTable as StableAbi>::LAYOUT,
     <anomaly::AnomalyTable as StableAbi>::LAYOUT,
     <anomaly::AnomalyRaw as StableAbi>::LAYOUT,
+    <freezing::FreezingTable as StableAbi>::LAYOUT,
+    <position::PositionTable as StableAbi>::LAYOUT,
 ];
 
 /// Everything that can be reached from the root module and the extensions, one block per type,
@@ -104,7 +107,7 @@ fn numbers() -> String {
         logger::scope::STEP, logger::scope::EPOCH,
         metric::METRIC_EXTENSION, metric::direction::UNKNOWN, metric::direction::LOWER, metric::direction::HIGHER,
         dataset::DATASET_STATE_EXTENSION, dataset::DATASET_INPUTS_EXTENSION, model::MODEL_NAMES_EXTENSION,
-        dataset::DATASET_FILL_EXTENSION, kinds::KINDS_EXTENSION, figures::FIGURES_EXTENSION,
+        dataset::DATASET_FILL_EXTENSION, dataset::DATASET_TEXT_EXTENSION, dataset::NO_TOKEN, position::POSITION_EXTENSION, freezing::FREEZING_EXTENSION, kinds::KINDS_EXTENSION, figures::FIGURES_EXTENSION,
         anomaly::ANOMALY_EXTENSION, anomaly::detect::NAN, anomaly::detect::INFINITE,
         tensor::MAX_RANK, tensor::init::CONSTANT, tensor::init::UNIFORM, tensor::init::NORMAL,
         activation::NONE, activation::RELU, activation::GELU, activation::GELU_ERF, activation::SILU, activation::SIGMOID, activation::TANH,
@@ -178,6 +181,7 @@ fn the_table_of_every_kind_is_part_of_the_checked_layout() {
         "DatasetInputsRows",
         "ModelNamesRows",
         "DatasetFillRows",
+        "DatasetTextRows",
         "FillRequest",
         "KindRows",
         "TransformTable",
@@ -189,6 +193,8 @@ fn the_table_of_every_kind_is_part_of_the_checked_layout() {
         "FiguresTable",
         "AnomalyTable",
         "AnomalyRaw",
+        "PositionTable",
+        "FreezingTable",
     ] {
         assert!(
             text.contains(&format!("\n{table}: ")),

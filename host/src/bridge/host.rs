@@ -1,11 +1,14 @@
 //! The one table that every plugin gets.
 
 use fluxbay_plugin::abi::{
-    anomaly::ANOMALY_EXTENSION, entry::CONTRACT, figures::FIGURES_EXTENSION, host::HostTable,
-    text::Text,
+    anomaly::ANOMALY_EXTENSION, entry::CONTRACT, figures::FIGURES_EXTENSION,
+    freezing::FREEZING_EXTENSION, host::HostTable, position::POSITION_EXTENSION, text::Text,
 };
 
-use super::{anomaly, child, display, figures, learner, log, record, setup, state, tensor};
+use super::{
+    anomaly, child, display, figures, freezing, learner, log, position, record, setup, state,
+    tensor,
+};
 use crate::calls::context;
 
 /// The host's functions, for the entry's `init` of every plugin.
@@ -43,6 +46,8 @@ unsafe extern "C" fn extension(id: Text) -> *const () {
     match &*unsafe { id.to_text() } {
         FIGURES_EXTENSION => (&raw const figures::TABLE).cast(),
         ANOMALY_EXTENSION => (&raw const anomaly::TABLE).cast(),
+        FREEZING_EXTENSION => (&raw const freezing::TABLE).cast(),
+        POSITION_EXTENSION => (&raw const position::TABLE).cast(),
         _ => std::ptr::null(),
     }
 }

@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
-use fluxbay_plugin::abi::{metric::direction, text::Text};
+use fluxbay_plugin::abi::{dataset::NO_TOKEN, metric::direction, text::Text};
 
 use super::error::{CallError, CallResult, check};
 use super::plugin_instance::Call;
@@ -111,6 +111,46 @@ impl Call<'_> {
         let name = unsafe { name.to_text() }.into_owned();
         Ok((!name.is_empty()).then_some(name))
     }
+
+    /// The token ids of a text. Only after the data set's state was restored.
+    pub fn dataset_encode(self, text: &str) -> CallResult<Vec<u32>> {
+        let Some(row) = self.0.rows.dataset_text else { return Err(has_no_texts()) };
+        let (mut ids, mut count) = (std::ptr::null(), 0);
+        // SAFETY: `raw` belongs to the row's component; text and places are lent for the call.
+        check(unsafe { (row.encode)(self.0.raw, Text::new(text), &mut ids, &mut count) })?;
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        if ids.is_null() {
+            return Err(CallError::new("it returned token ids without a place"));
+        }
+        // SAFETY: the contract keeps the ids valid until the next call of this instance.
+        Ok(unsafe { std::slice::from_raw_parts(ids, count) }.to_vec())
+    }
+
+    /// The text of token ids.
+    pub fn dataset_decode(self, ids: &[u32]) -> CallResult<String> {
+        let Some(row) = self.0.rows.dataset_text else { return Err(has_no_texts()) };
+        let mut text = Text::EMPTY;
+        // SAFETY: `raw` belongs to the row's component; ids and place are lent for the call.
+        check(unsafe { (row.decode)(self.0.raw, ids.as_ptr(), ids.len(), &mut text) })?;
+        // SAFETY: the contract keeps the text valid until the next call of this instance.
+        Ok(unsafe { text.to_text() }.into_owned())
+    }
+
+    /// The token that ends a text, if there is one.
+    pub fn dataset_end_token(self) -> CallResult<Option<u32>> {
+        let Some(row) = self.0.rows.dataset_text else { return Err(has_no_texts()) };
+        let mut id = NO_TOKEN;
+        // SAFETY: `raw` belongs to the row's component; the place is lent for the call.
+        check(unsafe { (row.end)(self.0.raw, &mut id) })?;
+        Ok(u32::try_from(id).ok())
+    }
+}
+
+#[cold]
+fn has_no_texts() -> CallError {
+    CallError::new("it does not turn texts into token ids (`texts: true` in its `plugin!`)")
 }
 
 #[cold]

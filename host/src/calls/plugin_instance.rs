@@ -127,6 +127,11 @@ impl PluginInstance {
         self.rows.dataset_inputs.is_some()
     }
 
+    /// Whether it turns texts into token ids and back.
+    pub fn has_texts(&self) -> bool {
+        self.rows.dataset_text.is_some()
+    }
+
     /// Whether the phase has an `epoch` function of its own.
     pub fn has_epoch(&self) -> bool {
         matches!(self.table, Table::Phase(PhaseTable { epoch: Some(_), .. }))

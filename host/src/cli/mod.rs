@@ -142,6 +142,12 @@ commands! {
     Predict(train::predict::Arguments), Train, Summary, plugin calls: Yes,
     |arguments, screen| train::predict::run(arguments, screen);
 
+    /// Continue a text with the language model of a run or bundle.
+    ///
+    /// The text goes to stdout as it comes.
+    Generate(train::generate::Arguments), Train, Name, plugin calls: Yes,
+    |arguments, screen| train::generate::run(arguments, screen);
+
     /// Write the model of a run as a bundle, or as an ONNX file.
     ///
     /// A bundle is a folder with all that is needed to apply the model: parameters, configuration,

@@ -45,6 +45,8 @@ enum Subject {
     DataInspect,
     /// Output of `evaluate --json`.
     Evaluate,
+    /// Output of `generate --json`.
+    Generate,
     /// Output of `compare-models --json`.
     CompareModels,
     /// Output of `profile --json`.
@@ -81,6 +83,7 @@ impl Subject {
             Subject::Compose => Some(include_str!("schemas/compose.json")),
             Subject::DataInspect => Some(include_str!("schemas/data-inspect.json")),
             Subject::Evaluate => Some(include_str!("schemas/evaluate.json")),
+            Subject::Generate => Some(include_str!("schemas/generate.json")),
             Subject::CompareModels => Some(include_str!("schemas/compare-models.json")),
             Subject::Profile => Some(include_str!("schemas/profile.json")),
             Subject::RunsList => Some(include_str!("schemas/runs-list.json")),

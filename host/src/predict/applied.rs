@@ -7,6 +7,7 @@ use candle_core::{DType, Tensor};
 use super::stream::Stream;
 use crate::breadcrumb::Activity;
 use crate::bundle::Source;
+use crate::calls::{Call, CallResult};
 use crate::learner::{
     Instance,
     ports::{Batches, Data, DataField, SplitSize},
@@ -58,6 +59,8 @@ pub enum DataUse {
     None,
     /// It reads files to predict from.
     Files,
+    /// It turns texts into token ids and back.
+    Texts,
     /// It is opened with the files of the run.
     Run,
 }
@@ -139,7 +142,9 @@ impl Applied {
         }
         let session = match data {
             DataUse::Run => composed.open_with(&DataState::Saved(saved.clone()))?,
-            DataUse::None | DataUse::Files => composed.open_for(Rc::new(Form(fields.clone())))?,
+            DataUse::None | DataUse::Files | DataUse::Texts => {
+                composed.open_for(Rc::new(Form(fields.clone())))?
+            }
         };
         warn_of_plugins(&session, &source.plugins);
         session.set_model_tensors(&source.tensors).map_err(|error| {
@@ -155,14 +160,15 @@ impl Applied {
         };
         match data {
             DataUse::None => {}
-            DataUse::Files => applied.prepare_data(saved)?,
+            DataUse::Files => applied.prepare_files(saved)?,
+            DataUse::Texts => applied.prepare_texts(saved)?,
             DataUse::Run => applied.class_names = applied.named_classes()?,
         }
         Ok(applied)
     }
 
-    /// Restores what the data set learnt.
-    fn prepare_data(&mut self, saved: &SavedData) -> Result<(), PredictError> {
+    /// Prepares the data set for files.
+    fn prepare_files(&mut self, saved: &SavedData) -> Result<(), PredictError> {
         let Some(instance) = &self.data else {
             return Err(PredictError::Text(
                 "the run has no data set, so it cannot read files: apply its model from a program"
@@ -178,7 +184,30 @@ impl Applied {
                 instance.component
             )));
         }
-        if let Some(learnt) = &saved.learnt {
+        self.restore(saved)?;
+        self.class_names = self.named_classes()?;
+        Ok(())
+    }
+
+    /// Prepares the data set for texts.
+    fn prepare_texts(&mut self, saved: &SavedData) -> Result<(), PredictError> {
+        match &self.data {
+            Some(instance) if instance.plugin_side().has_texts() => self.restore(saved),
+            Some(instance) => Err(PredictError::Text(format!(
+                "the data set `{}` does not turn texts into token ids (`texts: true` in its \
+                 `plugin!`), as `text`, `tokens` and `jsonl` do",
+                instance.component
+            ))),
+            None => Err(PredictError::Text(
+                "the run has no data set, so its model cannot read or write texts".to_owned(),
+            )),
+        }
+    }
+
+    /// Restores what the data set learnt.
+    fn restore(&self, saved: &SavedData) -> Result<(), PredictError> {
+        if let (Some(instance), Some(learnt)) = (&self.data, &saved.learnt) {
+            let side = instance.plugin_side();
             if learnt.version > side.state_version() {
                 return Err(PredictError::Text(format!(
                     "what the data set `{}` learnt has version {}, but the plugin reads up to version \
@@ -194,8 +223,43 @@ impl Applied {
                 })
                 .map_err(|stop| stop.to_string())?;
         }
-        self.class_names = self.named_classes()?;
         Ok(())
+    }
+
+    /// The token ids of a text, for a model that was opened with [`DataUse::Texts`].
+    ///
+    /// # Errors
+    /// The text has characters that the data set does not know.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, PredictError> {
+        self.ask_data(|call| call.dataset_encode(text))
+    }
+
+    /// The text of token ids; as [`Applied::encode`].
+    ///
+    /// # Errors
+    /// An id that the data set does not know.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, PredictError> {
+        self.ask_data(|call| call.dataset_decode(ids))
+    }
+
+    /// The token that ends a text, if there is one; as [`Applied::encode`].
+    ///
+    /// # Errors
+    /// What the data set refuses.
+    pub fn end_token(&self) -> Result<Option<u32>, PredictError> {
+        self.ask_data(|call| call.dataset_end_token())
+    }
+
+    fn ask_data<T>(
+        &self,
+        question: impl FnOnce(Call<'_>) -> CallResult<T>,
+    ) -> Result<T, PredictError> {
+        let Some(instance) = &self.data else {
+            return Err(PredictError::Text("the model was opened without its data set".to_owned()));
+        };
+        instance
+            .call(self.session.runtime(), Activity::OpeningData, question)
+            .map_err(|stop| PredictError::Text(stop.to_string()))
     }
 
     /// Names of the classes of the target; empty unless all have one.

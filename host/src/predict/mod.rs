@@ -6,6 +6,8 @@
 //! | `stream` | batches of a run's data or of files, with the key of each sample |
 //! | `reading` | what the outputs of a model mean: classes with probabilities, or values |
 //! | `table` | predictions as rows of CSV or JSON lines |
+//! | `generate` | a language model that continues a text |
+//! | `sampling` | how the next token is chosen |
 //! | `predictor` | the interface for programs: named inputs and outputs, usable from any thread |
 //!
 //! `fluxbay predict` and `fluxbay-serve` are made of these. The model runs in evaluation mode, as a
@@ -14,13 +16,17 @@
 #![forbid(unsafe_code)]
 
 mod applied;
+mod generate;
 mod predictor;
 mod reading;
+mod sampling;
 mod stream;
 mod table;
 
 pub use applied::{Applied, DataUse, PredictError};
+pub use generate::Generator;
 pub use predictor::{Port, Predictor, PredictorOptions};
 pub use reading::{Meaning, Prediction, Reading};
+pub use sampling::Sampling;
 pub use stream::{KeyedBatch, Stream};
 pub use table::{Format, Table, TableOptions};

@@ -6,6 +6,7 @@ use candle_core::DType;
 
 use super::anomaly::Detection;
 use super::backend::{Backend, LARGE};
+use super::cache::Cache;
 use super::error::{Result, TensorError};
 use super::random::Random;
 use super::value::Value;
@@ -48,6 +49,8 @@ pub(crate) struct Context {
     pub again_from: u64,
     /// Detection of NaN and infinities, if it is on.
     pub detection: Option<Box<Detection>>,
+    /// Keys and values of attention while a text is generated.
+    pub cache: Option<Box<Cache>>,
 }
 
 /// What [`Context::again_from`] is in runs: smaller values are not worth the time.

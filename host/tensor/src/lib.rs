@@ -15,6 +15,7 @@
 
 mod anomaly;
 pub mod backend;
+mod cache;
 mod context;
 mod cpu;
 mod dtype;

@@ -255,3 +255,57 @@ unsafe impl Sync for DatasetFillRows {}
 unsafe impl Send for DatasetFillRow {}
 // SAFETY: as above.
 unsafe impl Sync for DatasetFillRow {}
+
+/// Id of the plugin extension that holds [`DatasetTextRows`].
+pub const DATASET_TEXT_EXTENSION: &str = "fluxbay.dataset-text/1";
+
+/// Addition to a data set whose samples are token ids: texts to ids and ids to texts, for texts that a
+/// model writes. Called after `create` and `restore`, also without `open`.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct DatasetTextRow {
+    /// [`DATASET`](super::kind::DATASET).
+    pub kind: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Name of the component.
+    pub component: Text,
+    /// The ids of a text, without special tokens around it. Valid until the next call of this
+    /// instance. `[training]`
+    pub encode: unsafe extern "C" fn(
+        this: Instance,
+        text: Text,
+        ids: *mut *const u32,
+        count: *mut usize,
+    ) -> i32,
+    /// The text of `count` ids, without special tokens; U+FFFD where the ids end within a character.
+    /// Valid until the next call of this instance. `[training]`
+    pub decode:
+        unsafe extern "C" fn(this: Instance, ids: *const u32, count: usize, text: *mut Text) -> i32,
+    /// Id of the token that ends a text; [`NO_TOKEN`] if there is none. `[training]`
+    pub end: unsafe extern "C" fn(this: Instance, id: *mut u64) -> i32,
+}
+
+/// What [`DatasetTextRow::end`] answers if no token ends a text.
+pub const NO_TOKEN: u64 = u64::MAX;
+
+/// The rows of a plugin: what its `extension` returns for [`DATASET_TEXT_EXTENSION`].
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct DatasetTextRows {
+    /// Size of a row in bytes, as the plugin was built.
+    pub size: u64,
+    /// First row.
+    pub first: *const DatasetTextRow,
+    /// Number of rows, each for another component.
+    pub count: usize,
+}
+
+// SAFETY: immutable data of the plugin's, whose functions state their own threads.
+unsafe impl Send for DatasetTextRows {}
+// SAFETY: as above.
+unsafe impl Sync for DatasetTextRows {}
+// SAFETY: as above.
+unsafe impl Send for DatasetTextRow {}
+// SAFETY: as above.
+unsafe impl Sync for DatasetTextRow {}

@@ -12,7 +12,7 @@ mod step;
 use std::marker::PhantomData;
 
 use crate::{
-    Result,
+    Error, Result,
     abi::{
         event::phase_kind,
         learner::mode,
@@ -174,12 +174,34 @@ impl Learner {
         calls::model_index(name).map(ModelIndex)
     }
 
+    /// The model of a run that has one.
+    ///
+    /// # Errors
+    /// If the run has several.
+    pub fn only_model(&self) -> Result<ModelIndex> {
+        match calls::progress()?.models {
+            1 => Ok(ModelIndex(0)),
+            count => Err(Error::new(format!("this takes a run with one model, it has {count}"))),
+        }
+    }
+
     /// The loss called `name`. Look it up once, in [`Phase::init`](crate::Phase::init).
     ///
     /// # Errors
     /// If the run has no such loss.
     pub fn loss_named(&self, name: &str) -> Result<LossIndex> {
         calls::loss_index(name).map(LossIndex)
+    }
+
+    /// Freezes or unfreezes the parameters whose path, `PATH` or `MODEL.PATH`, matches a pattern, in which
+    /// `*` stands for any text; returns their number. A frozen parameter has no gradient and is not
+    /// updated. Call it outside of forward and backward passes, such as at step-begin, and again
+    /// after a resume: checkpoints do not keep it.
+    ///
+    /// # Errors
+    /// In a host without the extension `fluxbay.freezing/1`.
+    pub fn freeze(&self, pattern: &str, frozen: bool) -> Result<u64> {
+        calls::freeze(pattern, frozen)
     }
 
     /// Whether forward passes run in training mode: dropout is active, batch normalisation uses the

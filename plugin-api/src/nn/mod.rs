@@ -27,6 +27,7 @@ mod linear;
 mod lora;
 mod norm;
 mod params;
+mod position;
 mod recurrent;
 mod rotary;
 mod sequential;
@@ -46,6 +47,7 @@ pub use norm::{
     rms_norm_offset,
 };
 pub use params::{Init, Params};
+pub use position::{first_position, positions};
 pub use recurrent::{Gru, Lstm, gru, lstm};
 pub use rotary::{RotaryEmbedding, RotaryScaling, rotary};
 pub use sequential::{Sequential, seq};

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use super::first_position;
 use crate::{Error, Result, Tensor};
 
 /// How rotary angles are stretched for longer sequences than a model was trained with.
@@ -34,8 +35,8 @@ pub enum RotaryScaling {
 pub struct RotaryEmbedding {
     frequencies: Vec<f64>,
     interleaved: bool,
-    /// Cosines and sines of the last number of places.
-    table: RefCell<Option<(usize, Tensor, Tensor)>>,
+    /// Cosines and sines of the last first place and number of places.
+    table: RefCell<Option<([usize; 2], Tensor, Tensor)>>,
 }
 
 /// Rotary positions for heads of `width` channels. A pair of channels is `i` and `i + width / 2`, or
@@ -72,21 +73,23 @@ pub fn rotary(
 }
 
 impl RotaryEmbedding {
-    /// Rotates `[.., time, width]`: row `i` is at place `i`.
+    /// Rotates `[.., time, width]`: row `i` is at place `i` from
+    /// [`first_position`](super::first_position) on.
     ///
     /// # Errors
     /// If the shape does not fit.
     pub fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        let time = xs.dim(-2)?;
-        let known = self.table.borrow().as_ref().is_some_and(|(known, ..)| *known == time);
+        let (first, time) = (first_position()?, xs.dim(-2)?);
+        let places = [first, time];
+        let known = self.table.borrow().as_ref().is_some_and(|(known, ..)| *known == places);
         if !known {
             let table = |f: fn(f64) -> f64| -> Result<Tensor> {
-                let angles = (0..time)
+                let angles = (first..first + time)
                     .flat_map(|at| self.frequencies.iter().map(move |step| f(at as f64 * step)));
                 let numbers: Vec<f64> = angles.collect();
                 Tensor::from_slice(&numbers, (time, self.frequencies.len()))?.to_dtype(xs.dtype()?)
             };
-            *self.table.borrow_mut() = Some((time, table(f64::cos)?, table(f64::sin)?));
+            *self.table.borrow_mut() = Some((places, table(f64::cos)?, table(f64::sin)?));
         }
         match &*self.table.borrow() {
             Some((_, cosines, sines)) => xs.rotary(cosines, sines, self.interleaved),

@@ -10,8 +10,8 @@ use crate::{
     Dataset, Error, Result,
     abi::{
         dataset::{
-            BufferRaw, DatasetFillRow, DatasetInputsRow, DatasetStateRow, DatasetTable, FieldSpec,
-            FillRequest, SplitSpec,
+            BufferRaw, DatasetFillRow, DatasetInputsRow, DatasetStateRow, DatasetTable,
+            DatasetTextRow, FieldSpec, FillRequest, NO_TOKEN, SplitSpec,
         },
         entry::{Component, Instance, kind},
         text::Text,
@@ -20,12 +20,13 @@ use crate::{
     setup::Setup,
 };
 
-/// A data set with its fields and splits after `open`, the bytes of its last `learnt`, and the text of
-/// its last `key` or `class_name`.
+/// A data set with its fields and splits after `open`, the bytes of its last `learnt`, the text of its
+/// last `key`, `class_name` or `decode`, and the ids of its last `encode`.
 pub struct DatasetCell<D> {
     dataset: D,
     learnt: Vec<u8>,
     text: String,
+    ids: Vec<u32>,
     fields: Vec<(Field, Vec<u64>)>,
     splits: Vec<Split>,
 }
@@ -38,6 +39,7 @@ impl<D: Dataset> Cell for DatasetCell<D> {
             dataset,
             learnt: Vec::new(),
             text: String::new(),
+            ids: Vec::new(),
             fields: Vec::new(),
             splits: Vec::new(),
         })
@@ -239,6 +241,66 @@ pub const fn inputs_row<D: Dataset>(name: &'static str) -> DatasetInputsRow {
         read: read_inputs::<D>,
         key: input_key::<D>,
         class_name: class_name::<D>,
+    }
+}
+
+unsafe extern "C" fn encode<D: Dataset>(
+    this: Instance,
+    text: Text,
+    ids: *mut *const u32,
+    count: *mut usize,
+) -> i32 {
+    guard(|| {
+        // SAFETY: as above; the text is borrowed for the call.
+        let (cell, text) = unsafe { (cell::<DatasetCell<D>>(this), text.to_text()) };
+        cell.ids = cell.dataset.encode(&text)?;
+        // SAFETY: the host gives places for the results; the ids live until the next call of this
+        // instance.
+        unsafe {
+            *ids = cell.ids.as_ptr();
+            *count = cell.ids.len();
+        }
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn decode<D: Dataset>(
+    this: Instance,
+    ids: *const u32,
+    count: usize,
+    text: *mut Text,
+) -> i32 {
+    guard(|| {
+        // SAFETY: as above; the ids are borrowed for the call.
+        let (cell, ids) = unsafe { (cell::<DatasetCell<D>>(this), slice(ids, count)) };
+        cell.text = cell.dataset.decode(ids)?;
+        // SAFETY: the host gives a place for the result; the text lives until the next call of this
+        // instance.
+        unsafe { *text = Text::new(&cell.text) };
+        Ok(())
+    })
+}
+
+unsafe extern "C" fn end_token<D: Dataset>(this: Instance, id: *mut u64) -> i32 {
+    guard(|| {
+        // SAFETY: as above.
+        let cell = unsafe { cell::<DatasetCell<D>>(this) };
+        let end = cell.dataset.end_token()?.map_or(NO_TOKEN, u64::from);
+        // SAFETY: the host gives a place for the result.
+        unsafe { *id = end };
+        Ok(())
+    })
+}
+
+/// The row of data set `D` in the extension `fluxbay.dataset-text/1`.
+pub const fn text_row<D: Dataset>(name: &'static str) -> DatasetTextRow {
+    DatasetTextRow {
+        kind: kind::DATASET,
+        reserved: 0,
+        component: Text::new(name),
+        encode: encode::<D>,
+        decode: decode::<D>,
+        end: end_token::<D>,
     }
 }
 

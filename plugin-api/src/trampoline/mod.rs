@@ -167,3 +167,20 @@ macro_rules! __dataset_inputs_row {
         ::core::option::Option::None
     };
 }
+
+/// The row of a component in the extension `fluxbay.dataset-text/1`, if it is a data set that turns
+/// texts into ids.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __dataset_text_row {
+    (dataset: $type:ty, $name:expr, $manifest:expr) => {
+        if $manifest.get_texts() {
+            ::core::option::Option::Some($crate::trampoline::dataset::text_row::<$type>($name))
+        } else {
+            ::core::option::Option::None
+        }
+    };
+    ($($other:tt)+) => {
+        ::core::option::Option::None
+    };
+}

@@ -11,16 +11,21 @@ use std::path::Path;
 
 use fluxbay_plugin::abi::{
     anomaly::ANOMALY_EXTENSION,
-    dataset::{DATASET_FILL_EXTENSION, DATASET_INPUTS_EXTENSION, DATASET_STATE_EXTENSION},
+    dataset::{
+        DATASET_FILL_EXTENSION, DATASET_INPUTS_EXTENSION, DATASET_STATE_EXTENSION,
+        DATASET_TEXT_EXTENSION,
+    },
     entry::{CONTRACT, MAGIC, MANIFEST_SECTION},
     event::{self, EVENTS},
     figures::FIGURES_EXTENSION,
+    freezing::FREEZING_EXTENSION,
     kind::Kind,
     kinds::KINDS_EXTENSION,
     learner,
     metric::METRIC_EXTENSION,
     model::MODEL_NAMES_EXTENSION,
     operation::OPERATIONS,
+    position::POSITION_EXTENSION,
     tensor,
 };
 
@@ -46,6 +51,8 @@ const FILES: &[&str] = &[
     "metric",
     "figures",
     "anomaly",
+    "position",
+    "freezing",
     "model",
     "loss",
     "phase",
@@ -116,6 +123,14 @@ fn special() -> Vec<(&'static str, &'static str, String)> {
         ),
         ("KINDS_EXTENSION", "FLUXBAY_KINDS_EXTENSION", format!("{KINDS_EXTENSION:?}")),
         ("FIGURES_EXTENSION", "FLUXBAY_FIGURES_EXTENSION", format!("{FIGURES_EXTENSION:?}")),
+        (
+            "DATASET_TEXT_EXTENSION",
+            "FLUXBAY_DATASET_TEXT_EXTENSION",
+            format!("{DATASET_TEXT_EXTENSION:?}"),
+        ),
+        ("NO_TOKEN", "FLUXBAY_NO_TOKEN", "UINT64_MAX".to_owned()),
+        ("FREEZING_EXTENSION", "FLUXBAY_FREEZING_EXTENSION", format!("{FREEZING_EXTENSION:?}")),
+        ("POSITION_EXTENSION", "FLUXBAY_POSITION_EXTENSION", format!("{POSITION_EXTENSION:?}")),
         ("ANOMALY_EXTENSION", "FLUXBAY_ANOMALY_EXTENSION", format!("{ANOMALY_EXTENSION:?}")),
     ]
 }

@@ -50,6 +50,7 @@ plugin! {
         summary: "Windows of a text file as character ids; the target is the window one character later.",
         details: "The first part of the text is used for training, the last part for validation. The vocabulary is the set of characters in the file.",
         learns: true,
+        texts: true,
         example: "[data]\ncomponent = \"text\"\npath = \"moby_dick.txt\"\ncontext = 128\n",
     },
     dataset "mixture" => Mixture {

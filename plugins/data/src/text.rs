@@ -113,6 +113,25 @@ impl Dataset for CharacterText {
         Ok(())
     }
 
+    fn encode(&mut self, text: &str) -> Result<Vec<u32>> {
+        let id = |character: char| match self.vocabulary.binary_search(&character) {
+            Ok(id) => Ok(id as u32),
+            Err(_) => {
+                bail!("the character {character:?} is not in the vocabulary of the training text")
+            }
+        };
+        text.chars().map(id).collect()
+    }
+
+    fn decode(&mut self, ids: &[u32]) -> Result<String> {
+        let character = |&id: &u32| {
+            self.vocabulary.get(id as usize).copied().ok_or_else(|| {
+                Error::new(format!("there is no character {id}, only {}", self.vocabulary.len()))
+            })
+        };
+        ids.iter().map(character).collect()
+    }
+
     fn open(&mut self) -> Result<()> {
         let path = self.config.path.clone();
         let mut text = String::new();
@@ -183,6 +202,13 @@ mod tests {
             other.take(content).map(|()| other.ids)
         };
         assert_eq!(again("dadad").unwrap(), [4, 1, 4, 1, 4]);
+        let mut other = CharacterText::with(first.config.clone());
+        other.restore(1, &first.learnt().unwrap()).unwrap();
+        assert_eq!(other.encode("cab").unwrap(), [3, 1, 2]);
+        assert_eq!(other.decode(&[3, 1, 2]).unwrap(), "cab");
+        assert!(other.encode("cax").unwrap_err().message().contains("the character 'x'"));
+        assert!(other.decode(&[9]).unwrap_err().message().contains("there is no character 9"));
+        assert_eq!(other.end_token().unwrap(), None);
         let refused = again("ab\ncxd").unwrap_err().message().to_owned();
         assert!(refused.contains("line 2 has the character 'x'"), "{refused}");
     }

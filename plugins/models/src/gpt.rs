@@ -4,7 +4,7 @@
 use fluxbay_plugin::{
     nn::{
         Embedding, LayerNorm, Linear, SelfAttention, dropout, embedding, layer_norm, linear,
-        linear_no_bias, self_attention,
+        linear_no_bias, positions, self_attention,
     },
     prelude::*,
 };
@@ -94,7 +94,8 @@ impl Model for Gpt {
 
     fn forward(&self, network: &Network, xs: &Tensor) -> Result<Tensor> {
         let dropout = dropout(self.0.dropout);
-        let mut hidden = dropout.forward(&network.tokens.forward(xs)?.add(&network.positions)?)?;
+        let places = positions(&network.positions, xs.dim(1)?)?;
+        let mut hidden = dropout.forward(&network.tokens.forward(xs)?.add(&places)?)?;
         for block in &network.blocks {
             let mixed = block.attention.forward(&block.attention_norm.forward(&hidden)?)?;
             hidden = hidden.add(&dropout.forward(&mixed)?)?;

@@ -8,6 +8,7 @@ mod deadline;
 pub mod evaluate;
 pub mod export;
 mod fit;
+pub mod generate;
 mod launch;
 mod opening;
 pub mod predict;

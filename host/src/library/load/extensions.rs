@@ -4,8 +4,8 @@
 //! are checked as those of the entry are; a component without a row behaves as in 1.0.
 
 use fluxbay_plugin::abi::dataset::{
-    DATASET_FILL_EXTENSION, DATASET_INPUTS_EXTENSION, DATASET_STATE_EXTENSION, DatasetFillRow,
-    DatasetInputsRow, DatasetStateRow,
+    DATASET_FILL_EXTENSION, DATASET_INPUTS_EXTENSION, DATASET_STATE_EXTENSION,
+    DATASET_TEXT_EXTENSION, DatasetFillRow, DatasetInputsRow, DatasetStateRow, DatasetTextRow,
 };
 use fluxbay_plugin::abi::entry::Entry;
 use fluxbay_plugin::abi::kinds::KindRow;
@@ -27,6 +27,7 @@ pub(super) struct Extensions {
     dataset_inputs: Vec<(String, &'static DatasetInputsRow)>,
     model_names: Vec<(String, &'static ModelNamesRow)>,
     dataset_fills: Vec<(String, &'static DatasetFillRow)>,
+    dataset_texts: Vec<(String, &'static DatasetTextRow)>,
     pub(super) kinds: Vec<(Kind, String, &'static KindRow)>,
 }
 
@@ -43,6 +44,8 @@ pub struct ComponentRows {
     pub model_names: Option<&'static ModelNamesRow>,
     /// Row in `fluxbay.dataset-fill/1`.
     pub dataset_fill: Option<&'static DatasetFillRow>,
+    /// Row in `fluxbay.dataset-text/1`.
+    pub dataset_text: Option<&'static DatasetTextRow>,
     /// Row in `fluxbay.kinds/1`, of a component whose kind the entry has no table for.
     pub kind: Option<&'static KindRow>,
 }
@@ -61,6 +64,7 @@ impl Extensions {
             dataset_inputs: list.rows()?,
             model_names: list.rows()?,
             dataset_fills: list.rows()?,
+            dataset_texts: list.rows()?,
             kinds: later_kinds::read(entry, image, components)?,
         })
     }
@@ -81,6 +85,7 @@ impl Extensions {
             dataset_inputs: find(kind, Kind::Dataset, &self.dataset_inputs, name),
             model_names: find(kind, Kind::Model, &self.model_names, name),
             dataset_fill: find(kind, Kind::Dataset, &self.dataset_fills, name),
+            dataset_text: find(kind, Kind::Dataset, &self.dataset_texts, name),
             kind: self.kinds.iter().find(|row| row.0 == kind && row.1 == name).map(|row| row.2),
         }
     }
@@ -121,6 +126,12 @@ impl Row for DatasetFillRow {
     const ID: &'static str = DATASET_FILL_EXTENSION;
     const KIND: Kind = Kind::Dataset;
     const FUNCTIONS: &'static [&'static str] = &["fill", "key"];
+}
+
+impl Row for DatasetTextRow {
+    const ID: &'static str = DATASET_TEXT_EXTENSION;
+    const KIND: Kind = Kind::Dataset;
+    const FUNCTIONS: &'static [&'static str] = &["encode", "decode", "end"];
 }
 
 /// A list of rows of any type.

@@ -114,6 +114,19 @@ pub trait Attention: Softmax + RandomNumbers {
         composed_attend(self, reach, parts, bias, dropped)
     }
 
+    /// The result `[batch, heads, queries, width]` of queries over keys and values `[time, batch, groups,
+    /// width]`, of which the first `reach.keys` tokens count; without a gradient.
+    ///
+    /// # Errors
+    /// If the element type is not floating.
+    fn attend_kept(&self, reach: &Reach, parts: [&Value; 3]) -> Result<Value> {
+        let part = |kept: &Value| -> Result<Value> {
+            self.contiguous(&kept.narrow(0, 0, reach.keys)?.permute(&[1, 2, 0, 3])?)
+        };
+        let (keys, values) = (part(parts[1])?, part(parts[2])?);
+        Ok(self.attend(reach, [parts[0], &keys, &values], None, None)?.0)
+    }
+
     /// The gradients of queries, keys and values, and that of the scores with the shape of the
     /// weights if `wants_scores`.
     ///

@@ -2,7 +2,8 @@
 
 use super::Cpu;
 use super::data::{contiguous, data, for_real, value};
-use super::kernels::{attend, attention};
+use super::kernels::attend::{self, Steps};
+use super::kernels::attention;
 use crate::backend::{
     Attention, Dropped, Heads, Reach, Rotation, composed_attend, composed_attend_gradient,
 };
@@ -54,9 +55,18 @@ impl Attention for Cpu {
                 attend::Bias { elements, steps: steps(bias.dims()) }
             });
             let (out, weights) =
-                attend::forward(&self.pool, reach, [&q, &k, &v], bias.as_ref());
+                attend::forward(&self.pool, reach, [&q, &k, &v], bias.as_ref(), Steps::of(reach));
             let full = (reach.batch, reach.heads, reach.queries, reach.keys);
             Ok((value(out, parts[0].shape().clone()), value(weights, full)))
+        })
+    }
+
+    fn attend_kept(&self, reach: &Reach, parts: [&Value; 3]) -> Result<Value> {
+        for_real!(parts[0].dtype(), T => {
+            let [q, k, v] = [data::<T>(parts[0])?, data::<T>(parts[1])?, data::<T>(parts[2])?];
+            let steps = Steps::kept(reach);
+            let (out, _) = attend::forward(&self.pool, reach, [&q, &k, &v], None, steps);
+            Ok(value(out, parts[0].shape().clone()))
         })
     }
 

@@ -113,6 +113,7 @@ impl Engine {
                 allowance: Cell::new(0),
                 again_from: AGAIN_FROM,
                 detection: None,
+                cache: None,
             },
             pool,
             slots: Slots::default(),
@@ -160,6 +161,30 @@ impl Engine {
     /// The current mode.
     pub fn mode(&self) -> Mode {
         self.context.mode
+    }
+
+    /// Begins to keep the keys and values of causal attention from one forward pass to the next, so
+    /// that passes can be given the new tokens only. What was kept before is dropped. Attention that is
+    /// not causal, or has a bias or lengths, is an error until [`Engine::end_cache`].
+    pub fn begin_cache(&mut self) {
+        self.context.cache = Some(Box::default());
+    }
+
+    /// Begins a forward pass of `count` tokens that follow those of the passes before.
+    pub fn cached_pass(&mut self, count: usize) {
+        if let Some(cache) = &mut self.context.cache {
+            cache.begin_pass(count);
+        }
+    }
+
+    /// Drops the keys and values that were kept.
+    pub fn end_cache(&mut self) {
+        self.context.cache = None;
+    }
+
+    /// Number of tokens that the forward passes before the current one have seen; 0 without a cache.
+    pub fn first_position(&self) -> usize {
+        self.context.cache.as_ref().map_or(0, |cache| cache.first())
     }
 
     /// Starts detection of NaN and infinities anew, or ends it.

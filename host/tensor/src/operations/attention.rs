@@ -33,6 +33,9 @@ pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
     let heads = Heads { batch, time, heads, width: packed / 3 / heads, causal };
     context.admit(call.inputs[0].dtype(), &[batch, heads.heads, time, time])?;
     let qkv = context.backend.contiguous(call.inputs[0])?;
+    if context.cache.is_some() {
+        return packed_kept(context, call, &heads, &qkv);
+    }
     let (out, weights) = context.backend.attention(&heads, &qkv)?;
     // Large weights are computed again.
     let weights = (!context.is_large(&weights)).then_some(weights);
@@ -45,6 +48,55 @@ pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
         let full = context.backend.attention_gradient(&heads, &qkv, &weights, &gradient)?;
         Ok(smallvec![Some(full)])
     }))
+}
+
+/// [`apply`] over the keys and values that are kept.
+fn packed_kept(context: &mut Context, call: &Call, heads: &Heads, qkv: &Value) -> Result<Produced> {
+    let Heads { batch, time, heads, width, causal } = *heads;
+    let channels = heads * width;
+    let part = |at: usize| -> Result<Value> {
+        let part = context.backend.contiguous(&qkv.narrow(2, at * channels, channels)?)?;
+        part.reshape((batch, time, heads, width))?.transpose(1, 2)
+    };
+    let parts = [part(0)?, part(1)?, part(2)?];
+    let reach = Reach {
+        batch,
+        heads,
+        groups: heads,
+        queries: time,
+        keys: time,
+        width,
+        scale: 1.0 / (width as f64).sqrt(),
+        causal,
+        window: None,
+        lengths: None,
+    };
+    let out = kept(context, call, reach, [&parts[0], &parts[1], &parts[2]])?;
+    let out = context.backend.contiguous(&out.transpose(1, 2)?)?;
+    Ok(Produced::constant(out.reshape((batch, time, channels))?))
+}
+
+/// Attention of new queries over the keys and values that are kept, to which the new ones are added.
+fn kept(context: &mut Context, call: &Call, mut reach: Reach, parts: [&Value; 3]) -> Result<Value> {
+    if !reach.causal || reach.queries != reach.keys {
+        return Err(call.error(
+            "it is not causal self-attention, so its keys cannot be kept while a text is generated",
+        ));
+    }
+    let time_first = |part: &Value| -> Result<Value> {
+        context.backend.contiguous(&part.permute(&[2, 0, 1, 3])?)
+    };
+    let (keys, values) = (time_first(parts[1])?, time_first(parts[2])?);
+    let query = context.backend.contiguous(parts[0])?;
+    let Some(mut cache) = context.cache.take() else {
+        return Err(call.error("no keys are kept"));
+    };
+    let extended = cache.extend(&*context.backend, [&keys, &values]);
+    context.cache = Some(cache);
+    let ([keys, values], total) = extended?;
+    reach.keys = total;
+    context.admit(query.dtype(), &[reach.batch, reach.heads, reach.queries, total])?;
+    context.backend.attend_kept(&reach, [&query, &keys, &values])
 }
 
 /// Attention of separate queries, keys and values.
@@ -94,6 +146,15 @@ pub(super) fn scaled(context: &mut Context, call: &Call) -> Result<Produced> {
     let window = (window > 0).then_some(window);
     let reach =
         Reach { batch, heads, groups, queries, keys, width, scale, causal, window, lengths };
+    if context.cache.is_some() {
+        if bias.is_some() || reach.lengths.is_some() {
+            return Err(call.error(
+                "it has a bias or lengths, so its keys cannot be kept while a text is generated",
+            ));
+        }
+        let parts = [call.inputs[0], call.inputs[1], call.inputs[2]];
+        return Ok(Produced::constant(kept(context, call, reach, parts)?));
+    }
     context.admit(call.inputs[0].dtype(), full.dims())?;
     let dropped = match p > 0.0 && context.mode.behaviour == Behaviour::Training {
         false => None,

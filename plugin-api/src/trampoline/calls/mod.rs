@@ -4,7 +4,9 @@
 mod anomaly;
 mod children;
 mod figures;
+mod freezing;
 mod learner;
+mod position;
 mod record;
 mod setup;
 mod state;
@@ -25,7 +27,8 @@ use crate::{
 };
 
 pub(crate) use self::{
-    anomaly::*, children::*, figures::*, learner::*, record::*, setup::*, state::*, tensor::*,
+    anomaly::*, children::*, figures::*, freezing::*, learner::*, position::*, record::*, setup::*,
+    state::*, tensor::*,
 };
 
 static HOST: AtomicPtr<HostTable> = AtomicPtr::new(ptr::null_mut());

@@ -19,6 +19,27 @@ pub(crate) struct Bias<'a, T> {
     pub steps: [usize; 4],
 }
 
+/// Distances between keys, and values, counted in elements.
+#[derive(Clone, Copy)]
+pub(crate) struct Steps {
+    /// From a group of a sequence to the next.
+    group: usize,
+    /// From a key to the next.
+    key: usize,
+}
+
+impl Steps {
+    /// Of keys `[batch, groups, keys, width]`.
+    pub(crate) fn of(reach: &Reach) -> Steps {
+        Steps { group: reach.keys * reach.width, key: reach.width }
+    }
+
+    /// Of keys `[time, batch, groups, width]`.
+    pub(crate) fn kept(reach: &Reach) -> Steps {
+        Steps { group: reach.width, key: reach.batch * reach.groups * reach.width }
+    }
+}
+
 /// A block of queries of one head.
 struct Block {
     /// First query, and the first after it.
@@ -125,6 +146,7 @@ pub(crate) fn forward<T: Real>(
     reach: &Reach,
     [q, k, v]: [&[T]; 3],
     bias: Option<&Bias<T>>,
+    steps: Steps,
 ) -> (Vec<T>, Vec<T>) {
     let Reach { batch, heads, groups, queries, keys, width, .. } = *reach;
     let mut out = unwritten::<T>(batch * heads * queries * width);
@@ -134,7 +156,7 @@ pub(crate) fn forward<T: Real>(
     pool.ranges(batch * heads, reach.grain(), |range| {
         for at in range {
             let (sequence, head) = (at / heads, at % heads);
-            let group = (sequence * groups + head * groups / heads) * keys * width;
+            let group = (sequence * groups + head * groups / heads) * steps.group;
             for Block { rows: (from, to), keys: (low, high) } in reach.blocks(sequence) {
                 let (rows, seen) = (to - from, high - low);
                 let query = at * queries + from;
@@ -152,7 +174,7 @@ pub(crate) fn forward<T: Real>(
                     row_stride: width,
                     column_stride: 1,
                 };
-                let key = |part| Matrix::strided(part, group + low * width, width, 1);
+                let key = |part| Matrix::strided(part, group + low * steps.key, steps.key, 1);
                 if seen > 0 {
                     // SAFETY: the weights of each sequence and head belong to one task.
                     unsafe {
