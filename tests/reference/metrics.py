@@ -43,6 +43,11 @@ def case(yhats, ys, expected):
     return {"yhats": tensor(yhats), "ys": tensor(ys), "expected": expected}
 
 
+def overlaps(ys, predicted, labels):
+    flat = {"y_true": ys.ravel(), "y_pred": predicted.ravel().astype(int), "average": "macro", "labels": labels, "zero_division": 0}
+    return {"iou": float(metrics.jaccard_score(**flat)), "dice": float(metrics.f1_score(**flat))}
+
+
 def main():
     cases = {}
 
@@ -81,6 +86,33 @@ def main():
         mse = metrics.mean_squared_error(ys, yhats)
         expected = {"mse": mse, "rmse": float(np.sqrt(mse)), "mae": metrics.mean_absolute_error(ys, yhats), "r2": metrics.r2_score(ys, yhats)}
         cases[name] = case(yhats, ys, expected)
+
+    # Pixels. Of the third case, label 255 and class 0 do not count.
+    ys = rng.integers(0, 4, (2, 5, 6))
+    logits = np.round(rng.normal(size=(2, 4, 5, 6)) + 1.5 * (np.arange(4)[None, :, None, None] == ys[:, None]), 3)
+    predicted = logits.argmax(axis=1)
+    cases["segmentation"] = case(logits, ys, overlaps(ys, predicted, None))
+    unknown = np.where(rng.random(ys.shape) < 0.2, 255, ys)
+    known = unknown != 255
+    cases["segmentation-ignored"] = case(logits, unknown, overlaps(unknown[known], predicted[known], [1, 2, 3]))
+    ys = rng.integers(0, 2, (3, 4, 4))
+    logits = np.round(rng.normal(size=(3, 1, 4, 4)) + 2 * ys[:, None] - 1, 3)
+    cases["segmentation-binary"] = case(logits, ys, overlaps(ys, logits[:, 0] > 0, None))
+
+    # Retrieval. One decimal, so that there are ties.
+    ys, vectors = rng.integers(0, 3, 24), rng.normal(size=(24, 5))
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    precisions = []
+    for query in range(24):
+        others = np.arange(24) != query
+        precisions.append(metrics.average_precision_score(ys[others] == ys[query], (unit @ unit[query])[others]))
+    cases["retrieval-vectors"] = case(vectors, ys, {"mean-average-precision": float(np.mean(precisions))})
+    ys, scores = rng.integers(0, 9, 12), np.round(rng.normal(size=(12, 9)), 1)
+    precisions = [metrics.average_precision_score(np.arange(9) == y, row) for y, row in zip(ys, scores)]
+    cases["retrieval-places"] = case(scores, ys, {"mean-average-precision": float(np.mean(precisions))})
+    ys = (rng.random((12, 9)) < 0.3).astype(float)
+    precisions = [metrics.average_precision_score(y, row) for y, row in zip(ys, scores) if y.any()]
+    cases["retrieval-relevant"] = case(scores, ys, {"mean-average-precision": float(np.mean(precisions))})
 
     json.dump({"scikit-learn": sklearn.__version__, "cases": cases}, sys.stdout, indent=None, separators=(",", ":"))
     sys.stdout.write("\n")

@@ -24,6 +24,11 @@ choice! {
         Regression,
         /// A window of all texts, one after the other; the target is the window one token later.
         LanguageModel,
+        /// Two texts, such as a question and its answer: the input is the first, the target the second.
+        Pairs,
+        /// A prompt and its response for a language model: the target is the input one token later, and
+        /// the field `response` is 1 where a target belongs to the response or ends it.
+        Response,
     }
 }
 
@@ -49,7 +54,7 @@ config! {
         task: Task = "classification",
         /// Field with the text.
         text: String = "text",
-        /// Field with a second text, such as the hypothesis to a premise.
+        /// Field with a second text, such as the hypothesis to a premise, or the response to a prompt.
         pair: Option<String> = null,
         /// Field with the class or number: a text, a number, or a truth value.
         label: String = "label",
@@ -110,6 +115,8 @@ pub struct Jsonl {
     source: Source,
     learned: Option<Learned>,
     tokenizer: Option<Tokenizer>,
+    /// The tokenizer of texts that a model writes, once it was needed.
+    of_texts: Option<Tokenizer>,
     padding: u32,
     parts: Vec<(&'static str, Samples)>,
     /// Files that are predicted from, in place of `parts`.
@@ -158,6 +165,7 @@ impl Jsonl {
             source,
             learned: None,
             tokenizer: None,
+            of_texts: None,
             padding: 0,
             parts: Vec::new(),
             inputs: None,
@@ -174,7 +182,11 @@ impl Jsonl {
 
     /// Reads all rows once: their places and labels.
     fn scan(&self, path: &Path) -> Result<Scanned> {
-        let names = self.names(self.config.task != Task::LanguageModel);
+        if self.has_two_texts() && self.config.pair.is_none() {
+            bail!("the task has two texts: set `pair` to the field of the second");
+        }
+        let labelled = matches!(self.config.task, Task::Classification | Task::Regression);
+        let names = self.names(labelled);
         let (mut labels, mut classes) = (Vec::new(), Vec::new());
         let mut numbers: HashMap<String, u32> = HashMap::new();
         let mut skipped = Skipped::default();
@@ -216,12 +228,27 @@ impl Jsonl {
         Ok(Scanned { path: path.to_owned(), lines, labels, classes, skipped })
     }
 
+    fn of_texts(&mut self) -> Result<&Tokenizer> {
+        if self.of_texts.is_none() {
+            let Some(learned) = &self.learned else { bail!("the run has no tokenizer yet") };
+            self.of_texts = Some(Tokenizer::of_whole_texts(learned.tokenizer.clone())?);
+        }
+        self.of_texts.as_ref().ok_or_else(|| Error::new("the run has no tokenizer yet"))
+    }
+
     /// Makes samples of `length` tokens from now on.
     fn set_tokenizer(&mut self, mut tokenizer: Tokenizer) -> Result<()> {
         let Config { task, length, special_tokens, .. } = self.config;
         if task != Task::LanguageModel {
             self.padding = tokenizer.padding(self.config.padding_token.as_deref())?;
-            tokenizer.truncate(length, self.config.pair.is_some(), special_tokens)?;
+        }
+        match task {
+            Task::Classification | Task::Regression => {
+                tokenizer.truncate(length, self.config.pair.is_some(), special_tokens)?;
+            }
+            Task::Pairs => tokenizer.truncate(length, false, special_tokens)?,
+            Task::Response => tokenizer.keep_whole()?,
+            Task::LanguageModel => {}
         }
         self.tokenizer = Some(tokenizer);
         Ok(())
@@ -281,6 +308,52 @@ impl Jsonl {
             buffers.u32(3)?.copy_from_slice(&types);
         }
         Ok(())
+    }
+
+    fn has_two_texts(&self) -> bool {
+        matches!(self.config.task, Task::Pairs | Task::Response)
+    }
+
+    /// Inputs and targets of samples of two texts.
+    fn pairs(&self, lines: &Lines, indices: &[u64]) -> Result<Vec<Vec<u32>>> {
+        let length = self.config.length;
+        let Some(tokenizer) = &self.tokenizer else { bail!("the data set is not open") };
+        let mut texts = Texts::new(lines, self.names(false));
+        let mut ids = [0, 1].map(|_| vec![0; indices.len() * length]);
+        let [first, second] = &mut ids;
+        let places = first.chunks_exact_mut(length).zip(second.chunks_exact_mut(length));
+        for ((first, second), index) in places.zip(indices) {
+            let row = texts.read(*index as usize)?;
+            let pair = row.pair.as_deref().unwrap_or_default();
+            for (text, place) in [(&*row.text, first), (pair, second)] {
+                let special = self.config.special_tokens;
+                tokenizer.encode((text, None), special, self.padding, place, None)?;
+            }
+        }
+        Ok(ids.into())
+    }
+
+    /// Inputs and targets of prompts with their responses, and which targets belong to a response.
+    fn responses(&self, lines: &Lines, indices: &[u64]) -> Result<Vec<Vec<u32>>> {
+        let length = self.config.length;
+        let Some(tokenizer) = &self.tokenizer else { bail!("the data set is not open") };
+        let end = tokenizer.end(self.config.end_token.as_deref())?;
+        let mut texts = Texts::new(lines, self.names(false));
+        let mut fields = [0, 1, 2].map(|_| Vec::with_capacity(indices.len() * length));
+        for index in indices {
+            let row = texts.read(*index as usize)?;
+            let mut ids = tokenizer.ids(&row.text)?;
+            let prompt = ids.len();
+            ids.extend(tokenizer.ids(row.pair.as_deref().unwrap_or_default())?);
+            ids.push(end);
+            for at in 0..length {
+                let target = ids.get(at + 1).copied();
+                fields[0].push(ids.get(at).copied().unwrap_or(self.padding));
+                fields[1].push(target.unwrap_or(self.padding));
+                fields[2].push(u32::from(target.is_some() && at + 1 >= prompt));
+            }
+        }
+        Ok(fields.into())
     }
 
     fn has_classes(&self) -> bool {
@@ -431,6 +504,18 @@ fn sorted(classes: &[(String, u64)]) -> Vec<String> {
 impl Dataset for Jsonl {
     learns!(learned);
 
+    fn encode(&mut self, text: &str) -> Result<Vec<u32>> {
+        self.of_texts()?.ids(text)
+    }
+
+    fn decode(&mut self, ids: &[u32]) -> Result<String> {
+        self.of_texts()?.text(ids)
+    }
+
+    fn end_token(&mut self) -> Result<Option<u32>> {
+        Ok(self.of_texts()?.known_end())
+    }
+
     fn open(&mut self) -> Result<()> {
         let path = self.config.path.clone();
         let mut scanned = vec![("training", self.scan(&path)?)];
@@ -477,7 +562,16 @@ impl Dataset for Jsonl {
             return windows::fields(length, vocabulary);
         }
         let classes = self.learned.as_ref().and_then(|learned| learned.classes.as_ref());
-        let xs = Field { classes: Some(vocabulary), ..Field::new("xs", DType::U32, &[length]) };
+        let ids =
+            |name| Field { classes: Some(vocabulary), ..Field::new(name, DType::U32, &[length]) };
+        let xs = ids("xs");
+        match self.config.task {
+            Task::Pairs => return vec![xs, ids("ys")],
+            Task::Response => {
+                return vec![xs, ids("ys"), Field::new("response", DType::U32, &[length])];
+            }
+            _ => {}
+        }
         let ys = match classes {
             Some(classes) => Field::labels("ys", classes.len()),
             None => Field::new("ys", DType::F32, &[1]),
@@ -498,8 +592,8 @@ impl Dataset for Jsonl {
     }
 
     fn open_inputs(&mut self, files: &[PathBuf]) -> Result<()> {
-        if self.config.task == Task::LanguageModel {
-            bail!("windows of a language model are no texts to predict from");
+        if !matches!(self.config.task, Task::Classification | Task::Regression) {
+            bail!("samples of this task are no texts to predict from");
         }
         let Some(learned) = &self.learned else {
             bail!("the tokenizer is not known: it is kept with a trained run");
@@ -559,6 +653,17 @@ impl Dataset for Jsonl {
             }
             Samples::Texts(lines, labels) => (lines, labels),
         };
+        let fields = match self.config.task {
+            Task::Pairs => self.pairs(lines, indices)?,
+            Task::Response => self.responses(lines, indices)?,
+            _ => Vec::new(),
+        };
+        if !fields.is_empty() {
+            for (field, values) in fields.iter().enumerate() {
+                buffers.u32(field)?.copy_from_slice(values);
+            }
+            return Ok(());
+        }
         self.fill_texts(lines, indices.iter().map(|index| *index as usize), buffers)?;
         if self.has_classes() {
             for (place, index) in buffers.u32(1)?.iter_mut().zip(indices) {
@@ -686,6 +791,46 @@ mod tests {
         std::fs::write(&files[1], "{\"body\": \"d\"}\n").unwrap();
         let error = reviews.open_inputs(&files[1..]).unwrap_err();
         assert!(error.message().contains("two:1: there is no field `text`"), "{error}");
+    }
+
+    /// The fields of all samples.
+    fn filled(data: &Jsonl) -> Vec<Vec<u32>> {
+        let Samples::Texts(lines, _) = &data.parts[0].1 else { panic!("these are windows") };
+        let fields = match data.config.task {
+            Task::Pairs => data.pairs(lines, &[0, 1]).unwrap(),
+            _ => data.responses(lines, &[0, 1]).unwrap(),
+        };
+        assert_eq!(fields.len(), data.fields().len());
+        fields
+    }
+
+    const ANSWERS: &str = "{\"q\": \"ab\", \"a\": \"cd\"}\n{\"q\": \"abcd\", \"a\": \"abcd\"}\n";
+
+    #[test]
+    fn two_texts_are_input_and_target() {
+        let more = r#", "task": "pairs", "text": "q", "pair": "a", "length": 3"#;
+        let pairs = jsonl(ANSWERS, more).unwrap();
+        let [xs, ys] = &filled(&pairs)[..] else { panic!("two fields") };
+        let ids = |text: &str| pairs.tokenizer.as_ref().unwrap().ids(text).unwrap();
+        assert_eq!((&xs[..2], xs[2], &ys[..2]), (&ids("ab")[..], 0, &ids("cd")[..]));
+        assert_eq!((&xs[3..], &ys[3..]), (&ids("abc")[..], &ids("abc")[..]));
+        let more = more.replace(r#", "pair": "a""#, "");
+        assert!(message(ANSWERS, &more).contains("set `pair`"));
+    }
+
+    #[test]
+    fn targets_of_responses_are_marked() {
+        let more = r#", "task": "response", "text": "q", "pair": "a", "length": 6"#;
+        let answers = jsonl(ANSWERS, more).unwrap();
+        let [xs, ys, response] = &filled(&answers)[..] else { panic!("three fields") };
+        let ids = |text: &str| answers.tokenizer.as_ref().unwrap().ids(text).unwrap();
+        // Padding is 0, the end 1.
+        assert_eq!(xs[..6], [&ids("abcd")[..], &[1, 0]].concat());
+        assert_eq!(ys[..6], [&ids("bcd")[..], &[1, 0, 0]].concat());
+        assert_eq!(response[..6], [0, 1, 1, 1, 0, 0]);
+        // A long response is cut.
+        assert_eq!(xs[6..], ids("abcdab"));
+        assert_eq!(response[6..], [0, 0, 0, 1, 1, 1]);
     }
 
     #[test]

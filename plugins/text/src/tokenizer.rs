@@ -152,6 +152,38 @@ impl Tokenizer {
         Ok(())
     }
 
+    /// A tokenizer of whole texts: none is cut.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::from_json`].
+    pub fn of_whole_texts(json: String) -> Result<Tokenizer> {
+        let mut tokenizer = Tokenizer::from_json(json)?;
+        tokenizer.keep_whole()?;
+        Ok(tokenizer)
+    }
+
+    /// Texts are not cut from now on.
+    ///
+    /// # Errors
+    /// None is known.
+    pub fn keep_whole(&mut self) -> Result<()> {
+        self.inner.with_truncation(None).map_err(|error| wrong(&error))?;
+        Ok(())
+    }
+
+    /// The text of ids, without special tokens.
+    ///
+    /// # Errors
+    /// The tokenizer cannot decode them.
+    pub fn text(&self, ids: &[u32]) -> Result<String> {
+        self.inner.decode(ids, true).map_err(|error| wrong(&error))
+    }
+
+    /// The token between texts, if it is known.
+    pub fn known_end(&self) -> Option<u32> {
+        self.end
+    }
+
     /// The ids of a whole text, without special tokens.
     ///
     /// # Errors

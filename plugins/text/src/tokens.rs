@@ -44,6 +44,8 @@ pub struct Tokens {
     source: Source,
     /// Content of the tokenizer's file.
     learned: Option<String>,
+    /// The tokenizer of texts that a model writes, once it was needed.
+    of_texts: Option<Tokenizer>,
     vocabulary: usize,
     /// The ids of each file, and the parts in them.
     parts: Vec<(usize, Part)>,
@@ -117,7 +119,23 @@ impl Iterator for Pieces {
 impl Tokens {
     fn with(config: Config) -> Tokens {
         let source = source(&config);
-        Tokens { config, source, learned: None, vocabulary: 0, parts: Vec::new(), ids: Vec::new() }
+        Tokens {
+            config,
+            source,
+            learned: None,
+            of_texts: None,
+            vocabulary: 0,
+            parts: Vec::new(),
+            ids: Vec::new(),
+        }
+    }
+
+    fn of_texts(&mut self) -> Result<&Tokenizer> {
+        if self.of_texts.is_none() {
+            let Some(json) = &self.learned else { bail!("the run has no tokenizer yet") };
+            self.of_texts = Some(Tokenizer::of_whole_texts(json.clone())?);
+        }
+        self.of_texts.as_ref().ok_or_else(|| Error::new("the run has no tokenizer yet"))
     }
 
     fn read(&self, tokenizer: &Tokenizer, path: &Path) -> Result<Ids> {
@@ -128,6 +146,18 @@ impl Tokens {
 
 impl Dataset for Tokens {
     learns!(learned);
+
+    fn encode(&mut self, text: &str) -> Result<Vec<u32>> {
+        self.of_texts()?.ids(text)
+    }
+
+    fn decode(&mut self, ids: &[u32]) -> Result<String> {
+        self.of_texts()?.text(ids)
+    }
+
+    fn end_token(&mut self) -> Result<Option<u32>> {
+        Ok(self.of_texts()?.known_end())
+    }
 
     fn open(&mut self) -> Result<()> {
         let path = self.config.path.clone();
@@ -202,6 +232,13 @@ mod tests {
         assert_eq!(all.learned, again.learned);
         let mut other = Tokens::with(again.config.clone());
         other.restore(1, &all.learnt().unwrap()).unwrap();
+        // Texts and ids, before any file is opened.
+        let ids = other.encode("the whale and a sea").unwrap();
+        assert_eq!(other.decode(&ids).unwrap(), "the whale and a sea");
+        assert_eq!(
+            (other.decode(&[1]).unwrap().as_str(), other.end_token().unwrap()),
+            ("", Some(1))
+        );
         let dir = tempfile::tempdir().unwrap();
         other.config.path = dir.path().join("other.txt");
         std::fs::write(&other.config.path, "a sea of letters. ".repeat(60)).unwrap();
