@@ -102,6 +102,27 @@ fn runs(dir: &Path) -> Vec<PathBuf> {
                     \"adam\"\n[optimizer.probe]\ncomponent = \"sgd\"\n[loss]\ncomponent = \"cross-entropy\"\n[[phase]]\ncomponent = \
                     \"masked-reconstruction\"\n[[phase]]\ncomponent = \"linear-probe\"\n[[phase]]\ncomponent = \"linear-probe-validation\"\n";
     let gpt = "[loader]\nbatch-size = 16\n[model]\ncomponent = \"gpt\"\nlayers = 1\nwidth = 8\nheads = 2\ndropout = 0.1\n";
+    let sequences = "[[callback]]\ncomponent = \"metrics\"\nmetrics = [\"bleu\", \"rouge\", \"word-error-rate\", \"exact-match\"]\n";
+    let phase = |name: &str, more: &str| {
+        format!(
+            "[[phase]]\ncomponent = \"{name}\"\n{more}[[phase]]\ncomponent = \"{name}-validation\"\n{more}"
+        )
+    };
+    let tasks = [
+        phase("causal-language", "padding = 1\n"),
+        phase("masked-language", "mask-token = 1\n"),
+        phase("contrastive", "pair = \"xs\"\n"),
+    ]
+    .concat();
+    let small = "component = \"gpt\"\nlayers = 1\nwidth = 4\nheads = 1\n";
+    let pairs: String = ["student", "teacher", "policy", "reference"]
+        .map(|name| format!("[model.{name}]\n{small}[optimizer.{name}]\ncomponent = \"adam\"\n"))
+        .concat();
+    let pairs = format!(
+        "[loader]\nbatch-size = 16\n{pairs}{cross}{}{}",
+        phase("distillation", ""),
+        phase("preference", "")
+    );
     let traces = "[loader]\nbatch-size = 128\n[[callback]]\ncomponent = \"traces\"\nvalues = { loss = \"step.loss\" }\n\
                   [[callback]]\ncomponent = \"throttle\"\nevent = \"step-end\"\nevery = 3\ncallback = { component = \"log-traces\" }\n";
     let log_traces =
@@ -138,8 +159,14 @@ fn runs(dir: &Path) -> Vec<PathBuf> {
         run(
             "gpt.toml",
             "component = \"text\"\npath = \"text.txt\"\ncontext = 8",
-            &format!("{gpt}{sgd}{cross}{phases}"),
+            &format!("{gpt}{sgd}{cross}{phases}{sequences}"),
         ),
+        run(
+            "tasks.toml",
+            "component = \"text\"\npath = \"text.txt\"\ncontext = 8",
+            &format!("{gpt}{sgd}{cross}{tasks}"),
+        ),
+        run("pairs.toml", "component = \"text\"\npath = \"text.txt\"\ncontext = 8", &pairs),
         run(
             "table.toml",
             "component = \"csv\"\npath = \"table.csv\"\ntarget = \"y\"",
@@ -166,6 +193,13 @@ fn runs(dir: &Path) -> Vec<PathBuf> {
             "throttled.toml",
             "component = \"digits\"",
             &format!("{mlp}{sgd}{cross}{phases}{traces}"),
+        ),
+        run(
+            "unfreezing.toml",
+            "component = \"digits\"",
+            &format!(
+                "{mlp}{sgd}{cross}{phases}[[callback]]\ncomponent = \"gradual-unfreezing\"\nparts = [\"*hidden*\"]\n"
+            ),
         ),
         run(
             "traces.toml",
@@ -221,15 +255,15 @@ macro_rules! passes {
 }
 
 passes! {
-    the_standard_callbacks_pass_every_check: "callbacks", 20;
+    the_standard_callbacks_pass_every_check: "callbacks", 21;
     the_standard_data_sets_pass_every_check: "data", 6;
     the_standard_loggers_pass_every_check: "loggers", 3;
     the_standard_losses_pass_every_check: "losses", 7;
-    the_standard_metrics_pass_every_check: "metrics", 10;
+    the_standard_metrics_pass_every_check: "metrics", 17;
     the_standard_models_pass_every_check: "models", 5;
     the_parquet_data_set_passes_every_check: "parquet", 1;
     the_standard_optimizers_pass_every_check: "optimizers", 9;
-    the_standard_phases_pass_every_check: "phases", 6;
+    the_standard_phases_pass_every_check: "phases", 16;
     the_standard_schedules_pass_every_check: "schedules", 15;
     the_audio_data_set_passes_every_check: "audio", 1;
     the_text_data_sets_pass_every_check: "text", 2;

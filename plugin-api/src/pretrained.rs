@@ -87,8 +87,9 @@ pub struct Names {
     pub adapter: Option<AdapterNames>,
 }
 
-/// What a model with low-rank adapters says of them. They are parameters `lora_A.weight` and
-/// `lora_B.weight` below the path of their layer.
+/// What a model with low-rank adapters says of them. They are parameters `lora_A.weight`,
+/// `lora_B.weight` and, if they are weight-decomposed, `lora_magnitude_vector` below the path of their
+/// layer.
 #[derive(Clone, Debug, Serialize)]
 pub struct AdapterNames {
     /// Folder whose adapters a new run starts from; none for initial values.
@@ -117,6 +118,7 @@ impl Names {
         if let Some(lora) = lora {
             self.rules.push(Rule::Fresh { names: "*.lora_A.weight" });
             self.rules.push(Rule::Fresh { names: "*.lora_B.weight" });
+            self.rules.push(Rule::Fresh { names: "*.lora_magnitude_vector" });
             let (from, config, scale) = (lora.from.clone(), lora.peft(), lora.scale());
             self.adapter = Some(AdapterNames { from, config, scale });
         }

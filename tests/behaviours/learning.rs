@@ -151,6 +151,41 @@ fn a_probe_leaves_the_encoder_as_it_is() {
 }
 
 #[test]
+fn parts_of_a_model_join_the_training_in_their_epochs() {
+    let run = |parts: &str| {
+        format!(
+            "[run]\nseed = 1\nthreads = 1\ndefault-callbacks = false\n[data]\ncomponent = \"digits\"\n[loader]\n\
+             batch-size = 256\n[model]\ncomponent = \"mlp\"\nhidden = [8, 8]\n[loss]\ncomponent = \"cross-entropy\"\n\
+             [optimizer]\ncomponent = \"adamw\"\n[[callback]]\ncomponent = \"gradual-unfreezing\"\nparts = {parts}\n"
+        )
+    };
+    let after = |epochs: u64| {
+        let session =
+            whole_session(&run("[\"*hidden.1*\", \"model.hidden.0*\"]"), Default::default());
+        assert_eq!(session.fit_epochs(epochs).ending, Ending::Finished);
+        let tensors = session.model_tensors().unwrap().into_iter();
+        let values = |(name, tensor): (String, fluxbay::session::Tensor)| {
+            (name, tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap())
+        };
+        tensors.map(values).collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let (first, one, two, three) = (after(0), after(1), after(2), after(3));
+    let same = |a: &std::collections::BTreeMap<String, Vec<f32>>,
+                b: &std::collections::BTreeMap<String, Vec<f32>>,
+                part: &str| {
+        let name = a.keys().find(|name| name.contains(part) && name.ends_with("weight")).unwrap();
+        a[name] == b[name]
+    };
+    assert!(same(&first, &one, "hidden.0") && same(&first, &one, "hidden.1"));
+    assert!(!same(&first, &one, "output"));
+    assert!(same(&first, &two, "hidden.0") && !same(&one, &two, "hidden.1"));
+    assert!(!same(&two, &three, "hidden.0"));
+    let session = whole_session(&run("[\"*encoder*\"]"), Default::default());
+    let Ending::Failed(failure) = session.fit_epochs(1).ending else { panic!("it trains") };
+    assert!(format!("{failure:?}").contains("no parameter matches"), "{failure:?}");
+}
+
+#[test]
 fn the_low_loss_phase_ends_the_fit_after_an_epoch_of_its_own() {
     let session = session(&format!(
         "{SCALAR}[[phase]]\ncomponent = \"low-loss\"\nbelow = 5.0\n[[callback]]\ncomponent = \"metrics\"\n"

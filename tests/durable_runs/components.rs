@@ -45,7 +45,7 @@ fn standard_runs(data: &Path) -> Vec<String> {
          steps = 2 }, { component = \"sin-exp\", low = 0.01, high = 0.1, period = 3, decay = 0.9 }] }\n";
     let classification = digits(&format!(
         "{MLP}{ADAMW}[[callback]]\ncomponent = \"gradient-accumulation\"\nsteps = 3\n[[callback]]\ncomponent = \"ema\"\n[[callback]]\ncomponent = \"label-smoothing\"\n{all_schedules}[[callback]]\ncomponent = \"early-stopping\"\n[[callback]]\n\
-         component = \"metrics\"\nmetrics = [\"accuracy\", {{ component = \"top-k\", k = 3 }}, \"precision\", \"recall\", \"f1\", \
+         component = \"metrics\"\nmetrics = [\"accuracy\", \"iou\", \"dice\", \"mean-average-precision\", {{ component = \"top-k\", k = 3 }}, \"precision\", \"recall\", \"f1\", \
          \"confusion-matrix\", \"smooth-loss\", \"perplexity\"]\n\
          [[callback]]\ncomponent = \"recorder\"\n[[callback]]\ncomponent = \"log-metrics\"\n[[callback]]\ncomponent = \"log-hyperparameters\"\n\
          [[callback]]\ncomponent = \"log-histograms\"\nevery = 2\n[[callback]]\ncomponent = \"log-images\"\nevery = 5\nshape = [8, 8]\n\
@@ -80,9 +80,35 @@ fn standard_runs(data: &Path) -> Vec<String> {
     let text = format!(
         "[run]\nepochs = 2\nseed = 3\nthreads = 1\n[data]\ncomponent = \"text\"\npath = {:?}\ncontext = 8\n[loader]\nbatch-size = 16\n[model]\n\
          component = \"gpt\"\nlayers = 1\nwidth = 8\nheads = 2\ndropout = 0.1\n{ADAMW}[loss]\ncomponent = \"cross-entropy\"\n[[phase]]\n\
-         component = \"training\"\n[[phase]]\ncomponent = \"validation\"\n",
+         component = \"training\"\n[[phase]]\ncomponent = \"validation\"\n[[callback]]\ncomponent = \"metrics\"\nmetrics = \
+         [\"bleu\", \"rouge\", \"word-error-rate\", \"exact-match\"]\n",
         data.join("text.txt")
     );
+    let phase = |name: &str, more: &str| {
+        format!(
+            "[[phase]]\ncomponent = \"{name}\"\n{more}[[phase]]\ncomponent = \"{name}-validation\"\n{more}"
+        )
+    };
+    let letters = format!(
+        "[run]\nepochs = 2\nseed = 3\nthreads = 1\n[data]\ncomponent = \"text\"\npath = {:?}\ncontext = 8\n[loader]\nbatch-size = 16\n\
+         [loss]\ncomponent = \"cross-entropy\"\n",
+        data.join("text.txt")
+    );
+    let tasks = format!(
+        "{letters}[model]\ncomponent = \"gpt\"\nlayers = 1\nwidth = 8\nheads = 2\ndropout = 0.1\n{ADAMW}{}{}{}",
+        phase("causal-language", "padding = 1\n"),
+        phase("masked-language", "mask-token = 1\n"),
+        phase("contrastive", "pair = \"xs\"\n"),
+    );
+    let pairs: String = ["student", "teacher", "policy", "reference"]
+        .map(|name| {
+            format!(
+                "[model.{name}]\ncomponent = \"gpt\"\nlayers = 1\nwidth = 4\nheads = 1\n\
+                 [optimizer.{name}]\ncomponent = \"adam\"\nlearning-rate = 0.001\n"
+            )
+        })
+        .concat();
+    let pairs = format!("{letters}{pairs}{}{}", phase("distillation", ""), phase("preference", ""));
     let regression = format!(
         "[run]\nepochs = 2\nseed = 3\nthreads = 1\n[data]\ncomponent = \"csv\"\npath = {:?}\ntarget = \"y\"\n[loader]\nbatch-size = 8\n[model]\n\
          component = \"sequential\"\n[[model.layers]]\ntype = \"linear\"\nout = 4\n[[model.layers]]\ntype = \"linear\"\nout = 1\n{ADAMW}\
@@ -109,7 +135,10 @@ fn standard_runs(data: &Path) -> Vec<String> {
         "{MLP}[optimizer]\ncomponent = \"schedule-free-adamw\"\nlearning-rate = 0.01\n\
          [[callback]]\ncomponent = \"schedule-free-average\"\n"
     ));
-    let factored = digits(&format!("{MLP}[optimizer]\ncomponent = \"adafactor\"\n"));
+    let factored = digits(&format!(
+        "{MLP}[optimizer]\ncomponent = \"adafactor\"\n[[callback]]\ncomponent = \"gradual-unfreezing\"\n\
+         parts = [\"*hidden*\"]\n"
+    ));
     let binary = format!(
         "[run]\nepochs = 2\nseed = 3\nthreads = 1\n[data]\ncomponent = \"idx\"\nimages = {:?}\nlabels = {:?}\n[loader]\nbatch-size = 8\n[model]\n\
          component = \"mlp\"\nhidden = [4]\noutputs = 1\n[optimizer]\ncomponent = \"adagrad\"\nlearning-rate = 0.01\n\
@@ -129,6 +158,8 @@ fn standard_runs(data: &Path) -> Vec<String> {
         with_loss(schedule_free, "kl-divergence"),
         factored,
         binary,
+        tasks,
+        pairs,
     ]
 }
 
@@ -157,9 +188,10 @@ fn standard_data() -> TempDir {
 /// Components that keep nothing from step to step but parameters, which the other models cover:
 /// models of published families, data sets that are read by index, transforms and samplers whose
 /// draws follow from epoch and sample (`transforms.rs`).
-const WITHOUT_STATE: [&str; 24] = [
+const WITHOUT_STATE: [&str; 25] = [
     "bag-of-embeddings",
     "bert",
+    "clip",
     "convnext",
     "gpt2",
     "llama",
@@ -239,6 +271,8 @@ verified! {
     an_optimizer_without_schedule_resumes_within_an_epoch: 8,
     a_factored_optimizer_resumes_within_an_epoch: 9,
     a_binary_classification_resumes_within_an_epoch: 10,
+    phases_of_tasks_of_one_model_resume_within_an_epoch: 11,
+    phases_of_tasks_of_two_models_resume_within_an_epoch: 12,
 }
 
 /// A callback that keeps what it needs in places of its own.

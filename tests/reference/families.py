@@ -21,7 +21,7 @@ import torchvision
 import transformers
 from torch.nn import functional as F
 
-STEPS = 6
+STEPS = 50
 BATCH = 4
 
 
@@ -39,7 +39,7 @@ def weights(name, shape):
         x = 1 + 0.5 * x
     elif len(shape) >= 2:
         x = x * 1.5 / math.sqrt(math.prod(shape[1:]))
-    elif name.endswith(("weight", "gamma", "LayerNorm.gamma")):
+    elif name.endswith(("weight", "gamma", "magnitude_vector")):
         x = 1 + 0.3 * x
     else:
         x = 0.3 * x
@@ -69,8 +69,12 @@ def logits_of(model, case, xs):
     if "vocabulary" in case:
         mask = (xs != case["padding"]).long() if "padding" in case else None
         out = model(input_ids=xs, attention_mask=mask)
+        if hasattr(out, "text_embeds"):
+            return out.text_embeds
         return out.logits if hasattr(out, "logits") else pooled(out.last_hidden_state, mask)
     out = model(xs)
+    if hasattr(out, "image_embeds"):
+        return out.image_embeds
     return out.logits if hasattr(out, "logits") else out
 
 
@@ -142,10 +146,10 @@ class Recurrent(torch.nn.Module):
         return self.net["head"](first[0])
 
 
-def hugging_face(name, model, **case):
+def hugging_face(name, model, keep=(), **case):
     config = json.loads(model.config.to_json_string(use_diff=False))
     wanted = {key: value for key, value in config.items() if value is not None and not isinstance(value, dict) or key.startswith("rope")}
-    for key in list(wanted):
+    for key in [key for key in wanted if key not in keep]:
         if key.startswith(("_", "torch", "transformers", "chunk", "output", "return", "is_", "bos", "eos", "sep", "cls")):
             del wanted[key]
     return record(name, model, wanted, case)
@@ -161,6 +165,14 @@ def cases():
     yield hugging_face("bert", t.BertForSequenceClassification(t.BertConfig(num_labels=5, **bert)), settings={}, **small)
     yield hugging_face("bert-lora", t.BertForSequenceClassification(t.BertConfig(num_labels=5, **bert)), settings={}, **small,
                        lora=dict(r=2, lora_alpha=4, target_modules=["query", "value"], modules_to_save=["classifier"]))
+    yield hugging_face("bert-dora", t.BertForSequenceClassification(t.BertConfig(num_labels=5, **bert)), settings={}, **small,
+                       lora=dict(r=2, lora_alpha=4, target_modules=["query", "value"], modules_to_save=["classifier"], use_dora=True))
+    other = {**bert, "hidden_size": 24, "num_attention_heads": 3, "num_hidden_layers": 1, "intermediate_size": 20}
+    yield hugging_face("bert-wide", t.BertForSequenceClassification(t.BertConfig(num_labels=5, hidden_act="relu", **other)),
+                       settings={}, **small)
+    other = {**bert, "hidden_size": 8, "num_attention_heads": 1, "num_hidden_layers": 3, "type_vocab_size": 3}
+    yield hugging_face("bert-deep", t.BertForSequenceClassification(t.BertConfig(num_labels=5, hidden_act="gelu_new", **other)),
+                       settings={}, **small)
     yield hugging_face("bert-tokens", t.BertForTokenClassification(t.BertConfig(num_labels=5, **bert)),
                        settings={"head": "tokens"}, **{**small, "targets": [7]})
     yield hugging_face("bert-masked", t.BertForMaskedLM(t.BertConfig(hidden_act="relu", **bert)),
@@ -172,15 +184,25 @@ def cases():
                        settings={}, **{**small, "padding": 1})
     yield hugging_face("roberta-masked", t.RobertaForMaskedLM(t.RobertaConfig(**roberta)),
                        settings={"head": "masked-language"}, **{**small, "padding": 1, "targets": [7], "classes": 23})
+    for name, more in [("roberta-wide", dict(hidden_size=24, num_attention_heads=4, num_hidden_layers=1)),
+                       ("roberta-deep", dict(hidden_size=8, num_attention_heads=2, num_hidden_layers=3))]:
+        yield hugging_face(name, t.RobertaForSequenceClassification(t.RobertaConfig(num_labels=5, **{**roberta, **more})),
+                           settings={}, **{**small, "padding": 1})
     distil = dict(vocab_size=23, dim=16, n_layers=2, n_heads=2, hidden_dim=24, max_position_embeddings=12, pad_token_id=0,
                   dropout=0.0, attention_dropout=0.0, seq_classif_dropout=0.0)
     yield hugging_face("distilbert", t.DistilBertForSequenceClassification(t.DistilBertConfig(num_labels=5, **distil)),
                        settings={}, **small)
     yield hugging_face("distilbert-masked", t.DistilBertForMaskedLM(t.DistilBertConfig(**distil)),
                        settings={"head": "masked-language"}, **{**small, "targets": [7], "classes": 23})
+    for name, more in [("distilbert-wide", dict(dim=24, n_heads=3, n_layers=1)), ("distilbert-deep", dict(dim=8, n_heads=1, n_layers=3))]:
+        yield hugging_face(name, t.DistilBertForSequenceClassification(t.DistilBertConfig(num_labels=5, **{**distil, **more})),
+                           settings={}, **small)
     causal = dict(targets=[7], classes=23, settings={}, **text)
     gpt2 = dict(vocab_size=23, n_embd=16, n_layer=2, n_head=2, n_positions=12, embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0)
     yield hugging_face("gpt2", t.GPT2LMHeadModel(t.GPT2Config(**gpt2)), component="gpt2", **causal)
+    for name, more in [("gpt2-wide", dict(n_embd=24, n_head=3, n_layer=1, n_inner=20)),
+                       ("gpt2-deep", dict(n_embd=8, n_head=1, n_layer=3, activation_function="relu"))]:
+        yield hugging_face(name, t.GPT2LMHeadModel(t.GPT2Config(**{**gpt2, **more})), component="gpt2", **causal)
     llama = dict(vocab_size=23, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4,
                  num_key_value_heads=2, max_position_embeddings=64)
     decoders = dict(component="llama", **causal)
@@ -189,6 +211,10 @@ def cases():
         tie_word_embeddings=True, attention_bias=True,
         rope_parameters=dict(rope_type="llama3", rope_theta=100.0, factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0,
                              original_max_position_embeddings=16), **llama)), **decoders)
+    for name, more in [("llama-wide", dict(hidden_size=24, num_attention_heads=6, num_key_value_heads=1, num_hidden_layers=1)),
+                       ("llama-deep", dict(hidden_size=8, num_attention_heads=2, num_key_value_heads=2, num_hidden_layers=3,
+                                           tie_word_embeddings=True))]:
+        yield hugging_face(name, t.LlamaForCausalLM(t.LlamaConfig(**{**llama, **more})), **decoders)
     yield hugging_face("mistral", t.MistralForCausalLM(t.MistralConfig(sliding_window=3, **llama)), **decoders)
     yield hugging_face("qwen2", t.Qwen2ForCausalLM(t.Qwen2Config(**llama)), **decoders)
     yield hugging_face("qwen3", t.Qwen3ForCausalLM(t.Qwen3Config(head_dim=6, **llama)), **decoders)
@@ -198,17 +224,40 @@ def cases():
     for kind in ["basic", "bottleneck"]:
         yield hugging_face(f"resnet-{kind}", t.ResNetForImageClassification(t.ResNetConfig(layer_type=kind, **resnet)),
                            component="resnet", inputs=[3, 40, 40], settings={}, **image)
+    for name, more in [("resnet-narrow", dict(embedding_size=4, hidden_sizes=[4, 8, 12, 16], depths=[1, 1, 1, 1], layer_type="basic")),
+                       ("resnet-deep", dict(embedding_size=8, hidden_sizes=[16, 16, 24, 32], depths=[2, 1, 1, 2], layer_type="bottleneck"))]:
+        yield hugging_face(name, t.ResNetForImageClassification(t.ResNetConfig(**{**resnet, **more})), component="resnet",
+                           inputs=[3, 33, 33], settings={}, **image)
     vit = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24, image_size=12, patch_size=4,
                hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, num_labels=5)
     yield hugging_face("vit-transformers", t.ViTForImageClassification(t.ViTConfig(**vit)), component="vit", inputs=[3, 12, 12],
                        settings={}, **image)
+    more = dict(hidden_size=24, num_hidden_layers=1, num_attention_heads=3, image_size=8, patch_size=2)
+    yield hugging_face("vit-wide", t.ViTForImageClassification(t.ViTConfig(**{**vit, **more})), component="vit", inputs=[3, 8, 8],
+                       settings={}, **image)
     args = dict(img_size=12, patch_size=4, embed_dim=16, depth=2, num_heads=2)
     yield record("vit", timm.models.VisionTransformer(num_classes=5, **args), dict(architecture="vit_tiny_patch4_12", model_args=args),
                  dict(component="vit", inputs=[3, 12, 12], settings={}, **image))
+    for name, more in [("convnext-narrow", dict(patch_size=2, depths=[1, 1, 1, 1], dims=[4, 8, 12, 16])),
+                       ("convnext-deep", dict(patch_size=2, depths=[2, 1, 1, 2], dims=[8, 8, 16, 24]))]:
+        yield record(name, timm.models.ConvNeXt(num_classes=5, in_chans=3, **more),
+                     dict(architecture="convnext_small", model_args=more),
+                     dict(component="convnext", inputs=[3, 32, 32], settings={}, **image))
     args = dict(patch_size=2, depths=[1, 1, 2, 1], dims=[8, 12, 16, 20])
     yield record("convnext", timm.models.ConvNeXt(num_classes=5, in_chans=3, **args),
                  dict(architecture="convnext_small", model_args=args),
                  dict(component="convnext", inputs=[3, 32, 32], settings={}, **image))
+    for name, text_more, image_more in [("", {}, {}),
+                                        ("-wide", dict(hidden_size=24, num_attention_heads=3, hidden_act="gelu", num_hidden_layers=1),
+                                         dict(hidden_size=24, num_attention_heads=3, hidden_act="gelu", num_hidden_layers=1)),
+                                        ("-deep", dict(num_hidden_layers=3, eos_token_id=2), dict(num_hidden_layers=3, patch_size=2))]:
+        clip = dict(hidden_size=16, intermediate_size=24, projection_dim=12, num_hidden_layers=2, num_attention_heads=2)
+        vectors = dict(component="clip", targets=[12], classes=None, loss="mse")
+        yield hugging_face(f"clip-text{name}", t.CLIPTextModelWithProjection(t.CLIPTextConfig(
+            vocab_size=23, max_position_embeddings=9, **{"eos_token_id": 22, **clip, **text_more})), keep=["eos_token_id"],
+            inputs=[7], vocabulary=23, settings={"tower": "text"}, **vectors)
+        yield hugging_face(f"clip-image{name}", t.CLIPVisionModelWithProjection(t.CLIPVisionConfig(
+            image_size=8, **{"patch_size": 4, **clip, **image_more})), inputs=[3, 8, 8], settings={"tower": "image"}, **vectors)
     yield record("recurrent", Recurrent(), dict(width=5),
                  dict(component="recurrent", inputs=[6, 3], settings={}, classes=4, loss="cross-entropy"))
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use candle_core::Tensor;
 
 use super::places::{Fault, faulty_instance, faulty_setting};
-use super::published::{Found, is_adapter, read, read_adapter};
+use super::published::{Found, is_adapter, read, read_adapter, row_lengths, weight_of_magnitude};
 use super::{ParameterSummary, Session};
 use crate::library::escape;
 use crate::run_file::groups::matches;
@@ -131,7 +131,48 @@ impl Session {
         let tuned = self.load_file();
         reports
             .extend(tuned.map_err(|fault| faulty_setting(self.run(), "fine-tuning.from", fault))?);
+        for (index, model) in self.run().models.iter().enumerate() {
+            let set = self.set_magnitudes(index, &model.name, &reports);
+            set.map_err(|text| faulty_instance(self.run(), &model.spec, text.into()))?;
+        }
         Ok(reports)
+    }
+
+    /// Sets the row lengths of weight-decomposed adapters to those of the weights, unless a file had
+    /// them.
+    fn set_magnitudes(
+        &self,
+        index: usize,
+        name: &str,
+        reports: &[FineTuningReport],
+    ) -> Result<(), String> {
+        let known = |parameter: &ParameterSummary| {
+            let name = full_name(parameter);
+            reports.iter().any(|report| report.taken.iter().any(|(taken, _)| *taken == name))
+        };
+        let parameters = self.parameters();
+        let mut new = parameters
+            .iter()
+            .filter(|one| one.model == name && !known(one))
+            .filter_map(|one| Some((one, weight_of_magnitude(&one.path)?)))
+            .peekable();
+        let from_file = || -> Result<bool, String> {
+            let published = self.published(index)?;
+            Ok(published.and_then(|one| one.adapter).is_some_and(|one| one.from.is_some()))
+        };
+        if new.peek().is_none() || from_file()? {
+            return Ok(());
+        }
+        let tensors = self.model_tensors().map_err(|error| error.to_string())?;
+        for (parameter, weight) in new {
+            let weight = format!("{name}.{weight}");
+            let Some((_, tensor)) = tensors.iter().find(|(path, _)| *path == weight) else {
+                return Err(format!("there is no `{}`", escape::text(&weight)));
+            };
+            let lengths = row_lengths(tensor).map_err(|error| error.to_string())?;
+            self.set_parameter(parameter, &lengths)?;
+        }
+        Ok(())
     }
 
     /// Loads the weights of the folder that model `index` names, if it names one.

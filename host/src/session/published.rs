@@ -46,7 +46,8 @@ pub(super) struct Published {
     pub adapter: Option<AdapterNames>,
 }
 
-/// Low-rank adapters: parameters `lora_A.weight` and `lora_B.weight` below the path of their layer.
+/// Low-rank adapters: parameters `lora_A.weight`, `lora_B.weight` and, if they are weight-decomposed,
+/// `lora_magnitude_vector` below the path of their layer.
 #[derive(Debug, Deserialize)]
 pub(super) struct AdapterNames {
     /// Folder whose adapters a new run starts from.
@@ -57,13 +58,27 @@ pub(super) struct AdapterNames {
 
 /// Last parts of the paths of adapters.
 const ADAPTER: [&str; 2] = [".lora_A.weight", ".lora_B.weight"];
+const MAGNITUDE: &str = ".lora_magnitude_vector";
 /// What PEFT puts before the paths of a model, and the names of its files.
 const PEFT: &str = "base_model.model.";
 const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
 
 /// Whether a parameter belongs to an adapter.
 pub(super) fn is_adapter(path: &str) -> bool {
-    ADAPTER.iter().any(|end| path.ends_with(end))
+    ADAPTER.iter().any(|end| path.ends_with(end)) || path.ends_with(MAGNITUDE)
+}
+
+/// The path of the weight whose row lengths a parameter holds, if it is one of those.
+pub(super) fn weight_of_magnitude(path: &str) -> Option<String> {
+    path.strip_suffix(MAGNITUDE).map(|layer| format!("{layer}.weight"))
+}
+
+/// The length of each row of a weight.
+///
+/// # Errors
+/// It has not two dimensions.
+pub(super) fn row_lengths(weight: &Tensor) -> Result<Tensor, candle_core::Error> {
+    weight.sqr()?.sum(1)?.sqrt()
 }
 
 /// The adapters in a folder, by paths of the model.
@@ -101,6 +116,12 @@ fn with_adapters_added(
         let [a, b] = ADAPTER.map(|end| adapters.get(&format!("{layer}{end}")));
         let (Some(a), Some(b)) = (a, b) else { continue };
         let sum = b.matmul(a).and_then(|product| &*weight + (product * scale)?);
+        let sum = match adapters.get(&format!("{layer}{MAGNITUDE}")) {
+            None => sum,
+            Some(magnitude) => sum.and_then(|sum| {
+                sum.broadcast_mul(&(magnitude / row_lengths(&sum)?)?.unsqueeze(1)?)
+            }),
+        };
         *weight = sum.map_err(|error| {
             format!("the adapter of `{}` cannot be added: {error}", escape::text(layer))
         })?;
@@ -454,7 +475,19 @@ impl Session {
         let mut all: Vec<(String, Tensor)> = found.into_iter().map(named).collect();
         if published.adapter.is_some() {
             let new = self.model_tensors().map_err(|error| error.to_string())?;
-            all.extend(new.into_iter().filter(|(name, _)| is_adapter(name)));
+            let new: Vec<_> = new
+                .into_iter()
+                .filter(|(name, _)| is_adapter(name))
+                .map(|(name, tensor)| {
+                    let weight = weight_of_magnitude(&name);
+                    let weight = weight.and_then(|weight| all.iter().find(|one| one.0 == weight));
+                    let lengths = weight.map(|(_, weight)| row_lengths(weight)).transpose();
+                    lengths
+                        .map(|lengths| (name, lengths.unwrap_or(tensor)))
+                        .map_err(|error| error.to_string())
+                })
+                .collect::<Result<_, _>>()?;
+            all.extend(new);
         }
         Ok(Some(all))
     }

@@ -85,8 +85,9 @@ impl Module for Linear {
         match &self.adapter {
             None => self.run(op::LINEAR, xs, self.activation),
             Some(adapter) => {
-                let sum = self.run(op::LINEAR, xs, Activation::None)?.add(&adapter.forward(xs)?)?;
-                self.activation.forward(&sum)
+                let plain = self.run(op::LINEAR, xs, Activation::None)?;
+                let more = adapter.forward(xs, &self.weight, (&plain, self.bias.as_ref()))?;
+                self.activation.forward(&plain.add(&more)?)
             }
         }
     }

@@ -24,6 +24,9 @@ crate::config! {
         rank_stabilized: bool = false,
         /// Dropout probability of what the adapters are given.
         dropout: f64 = 0.0 => 0.0..1.0,
+        /// The length of each row of a weight is trained by itself, and adapters change its direction
+        /// (DoRA, Liu et al. 2024, arXiv:2402.09353).
+        weight_decomposed: bool = false,
     }
 }
 
@@ -40,6 +43,9 @@ pub(crate) struct Adapters {
 pub(crate) struct Adapter {
     a: Tensor,
     b: Tensor,
+    /// Length of each row of the weight, if it is trained by itself. A new run sets it to the lengths of
+    /// the weight that it begins with.
+    magnitude: Option<Tensor>,
     scale: f64,
     dropout: f64,
 }
@@ -70,7 +76,7 @@ impl Lora {
     pub fn peft(&self) -> serde_json::Value {
         serde_json::json!({
             "peft_type": "LORA", "r": self.rank, "lora_alpha": self.alpha, "lora_dropout": self.dropout,
-            "target_modules": self.targets, "use_rslora": self.rank_stabilized, "bias": "none",
+            "target_modules": self.targets, "use_rslora": self.rank_stabilized, "use_dora": self.weight_decomposed, "bias": "none",
             "modules_to_save": if self.train.is_empty() { None } else { Some(&self.train) },
         })
     }
@@ -97,7 +103,7 @@ impl Adapters {
         [inputs, outputs]: [usize; 2],
         params: &Params,
     ) -> Result<Option<Adapter>> {
-        let Lora { rank, targets, dropout, .. } = &self.lora;
+        let Lora { rank, targets, dropout, weight_decomposed, .. } = &self.lora;
         let Some(at) = targets.iter().position(|target| ends_with(path, target)) else {
             return Ok(None);
         };
@@ -106,6 +112,10 @@ impl Adapters {
         Ok(Some(Adapter {
             a: params.own((*rank, inputs), "lora_A.weight", first)?,
             b: params.own((outputs, *rank), "lora_B.weight", Init::ZEROS)?,
+            magnitude: match weight_decomposed {
+                true => Some(params.own(outputs, "lora_magnitude_vector", Init::ONES)?),
+                false => None,
+            },
             scale: self.lora.scale(),
             dropout: *dropout,
         }))
@@ -124,11 +134,28 @@ impl Adapters {
 }
 
 impl Adapter {
-    /// What is added to the layer's result.
-    pub fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        let xs = dropout(self.dropout).forward(xs)?;
-        let low = Tensor::apply(op::LINEAR, &[&xs, &self.a], &[0], &[])?;
-        Tensor::apply(op::LINEAR, &[&low, &self.b], &[0], &[])?.affine(self.scale, 0.0)
+    /// What is added to the result `plain` of the layer with `weight` and `bias`.
+    pub fn forward(
+        &self,
+        xs: &Tensor,
+        weight: &Tensor,
+        (plain, bias): (&Tensor, Option<&Tensor>),
+    ) -> Result<Tensor> {
+        let product =
+            |xs: &Tensor, weight: &Tensor| Tensor::apply(op::LINEAR, &[xs, weight], &[0], &[]);
+        let dropped = dropout(self.dropout).forward(xs)?;
+        let own = product(&product(&dropped, &self.a)?, &self.b)?.affine(self.scale, 0.0)?;
+        let Some(magnitude) = &self.magnitude else { return Ok(own) };
+        // The length of the sum is taken as a constant, as the authors do.
+        let sum = self.b.detach()?.matmul(&self.a.detach()?)?.affine(self.scale, 0.0)?;
+        let sum = weight.detach()?.add(&sum)?;
+        let factor = magnitude.div(&sum.sqr()?.sum(1)?.sqrt()?)?;
+        let without_bias = match bias {
+            _ if self.dropout > 0.0 => product(&dropped, weight)?,
+            Some(bias) => plain.sub(bias)?,
+            None => plain.clone(),
+        };
+        without_bias.mul(&factor.affine(1.0, -1.0)?)?.add(&own.mul(&factor)?)
     }
 }
 
@@ -139,7 +166,7 @@ mod tests {
     fn lora(targets: &[&str], train: &[&str]) -> Lora {
         let config = serde_json::json!({
             "from": null, "rank": 4, "alpha": 8.0, "targets": targets, "train": train,
-            "rank-stabilized": false, "dropout": 0.0,
+            "rank-stabilized": false, "dropout": 0.0, "weight-decomposed": true,
         });
         serde_json::from_value(config).unwrap()
     }
@@ -162,7 +189,10 @@ mod tests {
         assert_eq!(lora.scale(), 2.0);
         lora.rank_stabilized = true;
         assert_eq!(lora.scale(), 4.0);
-        assert_eq!(lora.peft()["use_rslora"], true);
+        assert_eq!(
+            (&lora.peft()["use_rslora"], &lora.peft()["use_dora"]),
+            (&true.into(), &true.into())
+        );
         assert_eq!(lora.peft()["modules_to_save"], serde_json::Value::Null);
     }
 }

@@ -39,6 +39,7 @@ mod early_stopping;
 mod ema;
 mod gradient_accumulation;
 mod gradient_clipping;
+mod gradual_unfreezing;
 mod inner;
 mod label_smoothing;
 mod log_histograms;
@@ -77,6 +78,7 @@ use ema::Ema;
 use fluxbay_plugin::prelude::*;
 use gradient_accumulation::GradientAccumulation;
 use gradient_clipping::GradientClipping;
+use gradual_unfreezing::GradualUnfreezing;
 use label_smoothing::LabelSmoothing;
 use log_histograms::LogHistograms;
 use log_hyperparameters::LogHyperparameters;
@@ -167,6 +169,12 @@ plugin! {
         reads: ["cbstate.metrics-epoch"],
         writes: ["optimizer", "hyper"],
         example: "[[callback]]\ncomponent = \"reduce-on-plateau\"\nfactor = 0.5\npatience = 3\n",
+    },
+    callback "gradual-unfreezing" => GradualUnfreezing {
+        summary: "Freezes parts of a model at first and trains them one after the other.",
+        details: "A frozen parameter has no gradient, so steps are shorter while the first parts of a network are frozen. Optimizers keep their state of a parameter that joins later from then on. A resumed run has the parts of its epoch.",
+        on: [StepBegin],
+        example: "[[callback]]\ncomponent = \"gradual-unfreezing\"\nparts = [\"*.layer4.*\", \"*.layer3.*\"]\n",
     },
     callback "gradient-clipping" => GradientClipping {
         summary: "Limits the norm of all gradients, or each of their values.",

@@ -3,9 +3,9 @@
 
 use std::{cell::Cell, path::PathBuf};
 
-use fluxbay_plugin::{Attention, Names, Pretrained, Rule, nn::*, prelude::*};
+use fluxbay_plugin::{Attention, Names, Rule, nn::*, prelude::*};
 
-use crate::tokens;
+use crate::family::{Family, set};
 
 choice! {
     /// What the model predicts.
@@ -104,11 +104,11 @@ const DISTILBERT: Style = Style {
 
 /// The model `bert`.
 pub struct Bert {
-    config: Config,
-    sizes: Pretrained,
+    head: Head,
+    family: Family,
     style: &'static Style,
-    /// Outputs of the head and size of the vocabulary, once they are known.
-    known: Cell<[usize; 2]>,
+    /// Outputs of the head, once they are known.
+    outputs: Cell<usize>,
 }
 
 struct Block {
@@ -137,32 +137,34 @@ pub struct Network {
 impl Component for Bert {
     type Config = Config;
 
-    fn new(mut config: Config, setup: &mut Setup) -> Result<Self> {
-        config.lora = Lora::resolved(config.lora, setup)?;
-        let mut sizes = Pretrained::open(
+    fn new(config: Config, setup: &mut Setup) -> Result<Self> {
+        let Config { head, layers, width, heads, dropout, .. } = config;
+        let family = Family::open(
             setup,
-            config.from.as_deref(),
+            (config.from.as_deref(), config.lora),
             serde_json::json!({
                 "model_type": "bert", "hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2,
                 "intermediate_size": 512, "hidden_act": "gelu", "hidden_dropout_prob": 0.1,
                 "attention_probs_dropout_prob": 0.1, "max_position_embeddings": 512, "type_vocab_size": 2,
                 "layer_norm_eps": 1e-12,
             }),
+            [
+                set(&["num_hidden_layers", "n_layers"], layers),
+                set(&["hidden_size", "dim"], width),
+                set(&["num_attention_heads", "n_heads"], heads),
+                set(&["intermediate_size", "hidden_dim"], config.feed_forward),
+                set(&["hidden_dropout_prob", "dropout"], dropout),
+                set(&["attention_probs_dropout_prob", "attention_dropout"], dropout),
+                set(&["pad_token_id"], config.padding),
+            ],
         )?;
-        sizes.set(&["num_hidden_layers", "n_layers"], config.layers);
-        sizes.set(&["hidden_size", "dim"], config.width);
-        sizes.set(&["num_attention_heads", "n_heads"], config.heads);
-        sizes.set(&["intermediate_size", "hidden_dim"], config.feed_forward);
-        sizes.set(&["hidden_dropout_prob", "dropout"], config.dropout);
-        sizes.set(&["attention_probs_dropout_prob", "attention_dropout"], config.dropout);
-        sizes.set(&["pad_token_id"], config.padding);
-        let style = match sizes.text(&["model_type"]) {
+        let style = match family.sizes.text(&["model_type"]) {
             "bert" => &BERT,
             "roberta" | "xlm-roberta" | "camembert" => &ROBERTA,
             "distilbert" => &DISTILBERT,
             other => bail!("model_type `{other}` is none of bert, roberta, distilbert"),
         };
-        Ok(Bert { config, sizes, style, known: Cell::new([0; 2]) })
+        Ok(Bert { head, family, style, outputs: Cell::new(0) })
     }
 }
 
@@ -170,12 +172,11 @@ impl Model for Bert {
     type Network = Network;
 
     fn build(&self, data: &DataSpec, params: Params) -> Result<Network> {
-        let params = params.with_lora(self.config.lora.as_ref());
-        let (Bert { sizes, style, .. }, head) = (self, self.config.head);
-        let (time, vocabulary) = tokens(data)?;
+        let &Bert { ref family, style, head, .. } = self;
+        let (time, vocabulary, params) = family.begin(data, params)?;
+        let sizes = &family.sizes;
         let width = sizes.size(&["hidden_size", "dim"])?;
         let heads = sizes.size(&["num_attention_heads", "n_heads"])?;
-        let vocabulary = sizes.vocabulary(vocabulary)?;
         let padding = sizes.size(&["pad_token_id"]).ok().map(|id| id as u32);
         // RoBERTa counts places from the one after its padding.
         let first =
@@ -239,7 +240,7 @@ impl Model for Bert {
             }
         };
         params.check_lora()?;
-        self.known.set([outputs, vocabulary]);
+        self.outputs.set(outputs);
         let dropout = [
             sizes.number_or(&["hidden_dropout_prob", "dropout"], 0.1),
             sizes.number_or(&["attention_probs_dropout_prob", "attention_dropout"], 0.1),
@@ -314,19 +315,12 @@ impl Model for Bert {
     }
 
     fn names(&self) -> Result<Option<Names>> {
-        let [outputs, vocabulary] = self.known.get();
-        let names = self.sizes.names(self.style.rules);
-        let names = names.with_lora(self.config.lora.as_ref());
-        let mut names = names.with_size("vocab_size", vocabulary);
+        let mut names = self.family.names(self.style.rules);
         names.rules.extend(self.style.heads.iter().map(|&(names, heads)| {
-            if heads.contains(&self.config.head) {
-                Rule::Fresh { names }
-            } else {
-                Rule::Ignore { names }
-            }
+            if heads.contains(&self.head) { Rule::Fresh { names } } else { Rule::Ignore { names } }
         }));
-        Ok(Some(match self.config.head {
-            Head::Classification | Head::Tokens => names.with_labels(outputs),
+        Ok(Some(match self.head {
+            Head::Classification | Head::Tokens => names.with_labels(self.outputs.get()),
             Head::MaskedLanguage | Head::Embedding => names,
         }))
     }

@@ -1,10 +1,10 @@
 //! Model `gpt2`: GPT-2 (Radford et al. 2019), under the names that transformers gives its parameters.
 
-use std::{cell::Cell, path::PathBuf};
+use std::path::PathBuf;
 
-use fluxbay_plugin::{Attention, Names, Pretrained, Rule, nn::*, prelude::*};
+use fluxbay_plugin::{Attention, Names, Rule, nn::*, prelude::*};
 
-use crate::tokens;
+use crate::family::{Family, set};
 
 config! {
     /// Sizes default to those of `from`, and without it to a small GPT.
@@ -40,12 +40,7 @@ const RULES: &[Rule] = &[
 ];
 
 /// The model `gpt2`.
-pub struct Gpt2 {
-    sizes: Pretrained,
-    /// Size of the vocabulary, once it is known.
-    vocabulary: Cell<usize>,
-    lora: Option<Lora>,
-}
+pub struct Gpt2(Family);
 
 struct Block {
     norms: [LayerNorm; 2],
@@ -67,23 +62,25 @@ impl Component for Gpt2 {
     type Config = Config;
 
     fn new(config: Config, setup: &mut Setup) -> Result<Self> {
-        let mut sizes = Pretrained::open(
+        let Config { from, layers, width, heads, dropout, lora } = config;
+        let family = Family::open(
             setup,
-            config.from.as_deref(),
+            (from.as_deref(), lora),
             serde_json::json!({
                 "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_embd": 128, "n_layer": 4,
                 "n_head": 4, "n_positions": 1024, "activation_function": "gelu_new",
                 "layer_norm_epsilon": 1e-5, "embd_pdrop": 0.1, "attn_pdrop": 0.1, "resid_pdrop": 0.1,
             }),
-        )?;
-        sizes.set(&["n_layer"], config.layers);
-        sizes.set(&["n_embd"], config.width);
-        sizes.set(&["n_head"], config.heads);
-        for key in ["embd_pdrop", "attn_pdrop", "resid_pdrop"] {
-            sizes.set(&[key], config.dropout);
-        }
-        let lora = Lora::resolved(config.lora, setup)?;
-        Ok(Gpt2 { sizes, vocabulary: Cell::new(0), lora })
+            [
+                set(&["n_layer"], layers),
+                set(&["n_embd"], width),
+                set(&["n_head"], heads),
+                set(&["embd_pdrop"], dropout),
+                set(&["attn_pdrop"], dropout),
+                set(&["resid_pdrop"], dropout),
+            ],
+        );
+        family.map(Gpt2)
     }
 }
 
@@ -91,10 +88,8 @@ impl Model for Gpt2 {
     type Network = Network;
 
     fn build(&self, data: &DataSpec, params: Params) -> Result<Network> {
-        let sizes = &self.sizes;
-        let (time, vocabulary) = tokens(data)?;
-        let vocabulary = sizes.vocabulary(vocabulary)?;
-        self.vocabulary.set(vocabulary);
+        let sizes = &self.0.sizes;
+        let (time, vocabulary, params) = self.0.begin(data, params)?;
         let (width, heads) = (sizes.size(&["n_embd"])?, sizes.size(&["n_head"])?);
         let places = sizes.size(&["n_positions", "n_ctx"])?;
         if time > places || !width.is_multiple_of(heads) {
@@ -105,7 +100,7 @@ impl Model for Gpt2 {
         let epsilon = sizes.number_or(&["layer_norm_epsilon"], 1e-5);
         let wide = sizes.size_or(&["n_inner"], 4 * width);
         let activation = sizes.activation(&["activation_function"])?;
-        let params = params.with_lora(self.lora.as_ref()).pp("transformer");
+        let params = params.pp("transformer");
         let block = |index: usize| -> Result<Block> {
             let params = params.pp("h").pp(index);
             let norm = |name: &str| layer_norm(width, epsilon, params.pp(name));
@@ -138,8 +133,8 @@ impl Model for Gpt2 {
     fn forward(&self, network: &Network, xs: &Tensor) -> Result<Tensor> {
         let [embedding, weights, residual] = network.dropout;
         let residual = dropout(residual);
-        let positions = network.positions.narrow(0, 0, xs.dim(1)?)?;
-        let hidden = network.tokens.forward(xs)?.add(&positions)?;
+        let places = positions(&network.positions, xs.dim(1)?)?;
+        let hidden = network.tokens.forward(xs)?.add(&places)?;
         let mut hidden = dropout(embedding).forward(&hidden)?;
         let options = Attention { causal: true, dropout: weights, ..Attention::default() };
         for Block { norms, attention, feed } in &network.blocks {
@@ -156,11 +151,6 @@ impl Model for Gpt2 {
     }
 
     fn names(&self) -> Result<Option<Names>> {
-        Ok(Some(
-            self.sizes
-                .names(RULES)
-                .with_lora(self.lora.as_ref())
-                .with_size("vocab_size", self.vocabulary.get()),
-        ))
+        Ok(Some(self.0.names(RULES)))
     }
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod bert;
+mod family;
 mod gpt2;
 mod llama;
 
@@ -26,13 +27,4 @@ plugin! {
         details: "Inputs are token ids [time]; the predictions are logits [time, vocabulary]. With `from`, sizes and weights come from a folder with config.json and safetensors files; `model_type` there tells the family.",
         example: "[model]\ncomponent = \"llama\"\nfrom = \"Qwen3-0.6B\"\n",
     },
-}
-
-/// Length of a sequence and size of the vocabulary of data whose samples are token ids.
-fn tokens(data: &DataSpec) -> Result<(usize, Option<usize>)> {
-    let (xs, ys) = (data.xs()?, data.ys()?);
-    let &[time] = &xs.shape[..] else {
-        bail!("this model takes token ids [time], the data set has {:?} per sample", xs.shape);
-    };
-    Ok((time, xs.classes.or(ys.classes)))
 }

@@ -1,11 +1,11 @@
 //! Model `llama`: LLaMA (Touvron et al. 2023), Mistral, Qwen 2, Qwen 3 and Gemma, under the names that
 //! transformers gives their parameters.
 
-use std::{cell::Cell, path::PathBuf};
+use std::path::PathBuf;
 
-use fluxbay_plugin::{Attention, Names, Pretrained, Rule, nn::*, prelude::*};
+use fluxbay_plugin::{Attention, Names, Rule, nn::*, prelude::*};
 
-use crate::tokens;
+use crate::family::{Family, set};
 
 config! {
     /// Sizes default to those of `from`, and without it to a small LLaMA.
@@ -37,12 +37,7 @@ const RULES: &[Rule] = &[
 ];
 
 /// The model `llama`.
-pub struct Llama {
-    sizes: Pretrained,
-    /// Size of the vocabulary, once it is known.
-    vocabulary: Cell<usize>,
-    lora: Option<Lora>,
-}
+pub struct Llama(Family);
 
 struct Block {
     norms: [RmsNorm; 2],
@@ -69,28 +64,26 @@ impl Component for Llama {
     type Config = Config;
 
     fn new(config: Config, setup: &mut Setup) -> Result<Self> {
-        let mut sizes = Pretrained::open(
+        let family = Family::open(
             setup,
-            config.from.as_deref(),
+            (config.from.as_deref(), config.lora),
             serde_json::json!({
                 "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 128,
                 "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2,
                 "intermediate_size": 352, "hidden_act": "silu", "max_position_embeddings": 2048,
                 "rms_norm_eps": 1e-5, "rope_theta": 1e4, "tie_word_embeddings": false,
             }),
+            [
+                set(&["num_hidden_layers"], config.layers),
+                set(&["hidden_size"], config.width),
+                set(&["num_attention_heads"], config.heads),
+                set(&["num_key_value_heads"], config.groups),
+                set(&["intermediate_size"], config.feed_forward),
+                set(&["max_position_embeddings"], config.places),
+            ],
         )?;
-        sizes.set(&["num_hidden_layers"], config.layers);
-        sizes.set(&["hidden_size"], config.width);
-        sizes.set(&["num_attention_heads"], config.heads);
-        sizes.set(&["num_key_value_heads"], config.groups);
-        sizes.set(&["intermediate_size"], config.feed_forward);
-        sizes.set(&["max_position_embeddings"], config.places);
-        match sizes.text(&["model_type"]) {
-            "llama" | "mistral" | "qwen2" | "qwen3" | "gemma" => Ok(Llama {
-                sizes,
-                vocabulary: Cell::new(0),
-                lora: Lora::resolved(config.lora, setup)?,
-            }),
+        match family.sizes.text(&["model_type"]) {
+            "llama" | "mistral" | "qwen2" | "qwen3" | "gemma" => Ok(Llama(family)),
             other => bail!("model_type `{other}` is none of llama, mistral, qwen2, qwen3, gemma"),
         }
     }
@@ -99,18 +92,18 @@ impl Component for Llama {
 impl Llama {
     /// Whether the output layer is the table of tokens.
     fn tied(&self) -> bool {
-        let default = self.sizes.text(&["model_type"]) == "gemma";
-        self.sizes.flag_or(&["tie_word_embeddings"], default)
+        let sizes = &self.0.sizes;
+        sizes.flag_or(&["tie_word_embeddings"], sizes.text(&["model_type"]) == "gemma")
     }
 
     fn scaling(&self) -> Result<RotaryScaling> {
         let rule = |key: &str| [format!("rope_parameters.{key}"), format!("rope_scaling.{key}")];
         let number = |key: &str| {
             let keys = rule(key);
-            self.sizes.number_or(&[&keys[0], &keys[1]], 1.0)
+            self.0.sizes.number_or(&[&keys[0], &keys[1]], 1.0)
         };
         let [new, old] = rule("rope_type");
-        Ok(match self.sizes.text(&[&new, &old, "rope_scaling.type"]) {
+        Ok(match self.0.sizes.text(&[&new, &old, "rope_scaling.type"]) {
             "" | "default" => RotaryScaling::None,
             "linear" => RotaryScaling::Linear { factor: number("factor") },
             "llama3" => RotaryScaling::Llama3 {
@@ -128,10 +121,8 @@ impl Model for Llama {
     type Network = Network;
 
     fn build(&self, data: &DataSpec, params: Params) -> Result<Network> {
-        let sizes = &self.sizes;
-        let (time, vocabulary) = tokens(data)?;
-        let vocabulary = sizes.vocabulary(vocabulary)?;
-        self.vocabulary.set(vocabulary);
+        let sizes = &self.0.sizes;
+        let (time, vocabulary, params) = self.0.begin(data, params)?;
         let family = sizes.text(&["model_type"]);
         let width = sizes.size(&["hidden_size"])?;
         let heads = sizes.size(&["num_attention_heads"])?;
@@ -162,7 +153,6 @@ impl Model for Llama {
             "qwen2" | "qwen3" => sizes.size_or(&["max_window_layers"], 0),
             _ => 0,
         };
-        let params = params.with_lora(self.lora.as_ref());
         let all = params.pp("model");
         let block = |index: usize| -> Result<Block> {
             let params = all.pp("layers").pp(index);
@@ -238,9 +228,7 @@ impl Model for Llama {
     }
 
     fn names(&self) -> Result<Option<Names>> {
-        let names = self.sizes.names(RULES);
-        let names = names.with_lora(self.lora.as_ref());
-        let mut names = names.with_size("vocab_size", self.vocabulary.get());
+        let mut names = self.0.names(RULES);
         if self.tied() {
             names.rules.push(Rule::Ignore { names: "lm_head.weight" });
         }

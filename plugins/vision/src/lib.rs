@@ -1,16 +1,18 @@
 #![doc = include_str!("../README.md")]
 
+mod clip;
 mod convnext;
 mod resnet;
 mod vit;
 
+use clip::Clip;
 use convnext::ConvNext;
 use fluxbay_plugin::prelude::*;
 use resnet::ResNet;
 use vit::Vit;
 
 plugin! {
-    summary: "Published image models: resnet, vit, convnext.",
+    summary: "Published image models: resnet, vit, convnext, clip.",
     model "resnet" => ResNet {
         summary: "ResNet under the names of torchvision and timm.",
         details: "Inputs are [channels, height, width] or [height, width]. With `from`, sizes and weights come from a folder with config.json and safetensors files.",
@@ -25,6 +27,11 @@ plugin! {
         summary: "ConvNeXt under timm's names.",
         details: "Inputs are [channels, height, width] or [height, width]. With `from`, sizes and weights come from a folder with config.json and safetensors files.",
         example: "[model]\ncomponent = \"convnext\"\nfrom = \"convnext_tiny\"\n",
+    },
+    model "clip" => Clip {
+        summary: "The image or the text encoder of CLIP under its published names.",
+        details: "Predictions are vectors [projection-dim], not of length 1. Inputs are images [channels, height, width], or token ids [time]. With `from`, sizes and weights come from a folder with config.json and safetensors files; the other encoder in them is left out. The phase contrastive trains two of them.",
+        example: "[model]\ncomponent = \"clip\"\ntower = \"image\"\nfrom = \"clip-vit-base-patch32\"\n",
     },
 }
 

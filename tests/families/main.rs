@@ -4,6 +4,8 @@
 //!
 //! `tests/reference/families.py` records the expected numbers and the versions.
 
+mod tasks;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -78,6 +80,8 @@ config! {
         targets: Vec<usize> = [],
         /// Classes of a target, if it is one.
         classes: Option<usize> = null,
+        /// Name of a third field, with the shape of a target.
+        third: Option<String> = null,
     }
 }
 
@@ -99,13 +103,17 @@ impl Dataset for Shapes {
             let dtype = if classes.is_some() { DType::U32 } else { DType::F32 };
             Field { classes, ..Field::new(name, dtype, shape) }
         };
-        vec![
+        let third = self.0.third.iter();
+        [
             field("xs", &self.0.inputs, self.0.vocabulary),
             field("ys", &self.0.targets, self.0.classes),
         ]
+        .into_iter()
+        .chain(third.map(|name| field(name, &self.0.targets, Some(2))))
+        .collect()
     }
     fn splits(&self) -> Vec<Split> {
-        vec![Split::new("training", 8)]
+        vec![Split::new("training", 8), Split::new("validation", 8)]
     }
     fn fill(&self, _: usize, _: &[u64], _: &mut Buffers<'_>) -> Result<()> {
         Ok(())
@@ -178,7 +186,10 @@ fn weights(name: &str, shape: &[usize]) -> Tensor {
             1.0 + 0.5 * x
         } else if shape.len() >= 2 {
             x * 1.5 / fan.sqrt()
-        } else if name.ends_with("weight") || name.ends_with("gamma") {
+        } else if name.ends_with("weight")
+            || name.ends_with("gamma")
+            || name.ends_with("magnitude_vector")
+        {
             1.0 + 0.3 * x
         } else {
             0.3 * x
@@ -370,14 +381,18 @@ macro_rules! agree {
 
 agree! {
     bert_agrees_with_transformers: "bert" "bert-tokens" "bert-masked" "bert-embedding",
-    roberta_agrees_with_transformers: "roberta" "roberta-masked",
-    distilbert_agrees_with_transformers: "distilbert" "distilbert-masked",
-    gpt2_agrees_with_transformers: "gpt2",
-    llama_agrees_with_transformers: "llama" "llama-scaled" "mistral",
+    bert_of_other_sizes_agrees_with_transformers: "bert-wide" "bert-deep",
+    roberta_agrees_with_transformers: "roberta" "roberta-masked" "roberta-wide" "roberta-deep",
+    distilbert_agrees_with_transformers: "distilbert" "distilbert-masked" "distilbert-wide" "distilbert-deep",
+    gpt2_agrees_with_transformers: "gpt2" "gpt2-wide" "gpt2-deep",
+    llama_agrees_with_transformers: "llama" "llama-scaled" "llama-wide" "llama-deep" "mistral",
     qwen_and_gemma_agree_with_transformers: "qwen2" "qwen3" "gemma",
-    resnet_agrees_with_transformers: "resnet-basic" "resnet-bottleneck",
-    vit_agrees_with_timm_and_transformers: "vit" "vit-transformers",
-    convnext_agrees_with_timm: "convnext",
+    resnet_agrees_with_transformers: "resnet-basic" "resnet-bottleneck"
+        "resnet-narrow" "resnet-deep",
+    vit_agrees_with_timm_and_transformers: "vit" "vit-transformers" "vit-wide",
+    convnext_agrees_with_timm: "convnext" "convnext-narrow" "convnext-deep",
+    clip_agrees_with_transformers: "clip-text" "clip-text-wide" "clip-text-deep" "clip-image"
+        "clip-image-wide" "clip-image-deep",
     recurrent_layers_agree_with_pytorch: "recurrent",
 }
 
@@ -436,7 +451,34 @@ fn what_does_not_fit_is_named_and_a_head_of_other_classes_begins_anew() {
 
 #[test]
 fn adapters_agree_with_peft_and_are_read_written_and_added() {
-    let (case, dir) = (case("bert-lora"), scratch());
+    adapters_agree("bert-lora", "");
+}
+
+#[test]
+fn weight_decomposed_adapters_agree_with_peft() {
+    adapters_agree("bert-dora", "weight-decomposed = true\n");
+}
+
+#[test]
+fn weight_decomposed_adapters_begin_as_the_weights() {
+    let (case, dir) = (case("bert-dora"), scratch());
+    folder(&dir.path().join("weights"), case);
+    let from = "from = \"weights\"\n";
+    let lora = format!(
+        "{from}[model.lora]\nrank = 2\ntargets = [\"query\", \"value\"]\ntrain = [\"classifier\"]\n\
+         weight-decomposed = true\n"
+    );
+    let losses = [from, &lora].map(|more| {
+        let (session, _) = open(dir.path(), &run_file(case, more)).unwrap();
+        session.run_step(0, batch(case, 0)).unwrap();
+        session.number("step.loss").unwrap()
+    });
+    assert!((losses[0] - losses[1]).abs() < 1e-6, "{losses:?}");
+}
+
+/// Reads the adapters of a case, trains them as PEFT, writes them and adds them to the weights.
+fn adapters_agree(name: &str, more: &str) {
+    let (case, dir) = (case(name), scratch());
     let base = folder(&dir.path().join("weights"), case);
     let adapter: Vec<(String, Tensor)> = case["adapter"]
         .as_object()
@@ -450,9 +492,11 @@ fn adapters_agree_with_peft_and_are_read_written_and_added() {
         fs::write(path, tensors::encode(tensors).unwrap()).unwrap();
     };
     write_adapter(&adapter);
-    let lora = "from = \"weights\"\n[model.lora]\nfrom = \"adapter\"\nrank = 2\nalpha = 4.0\n\
-                targets = [\"query\", \"value\"]\ntrain = [\"classifier\"]\n";
-    let (session, _) = open(dir.path(), &run_file(case, lora)).unwrap();
+    let lora = format!(
+        "from = \"weights\"\n[model.lora]\nfrom = \"adapter\"\nrank = 2\nalpha = 4.0\n\
+         targets = [\"query\", \"value\"]\ntrain = [\"classifier\"]\n{more}"
+    );
+    let (session, _) = open(dir.path(), &run_file(case, &lora)).unwrap();
 
     let written = session.written_model().unwrap();
     let (own, config) = written.adapter.unwrap();
@@ -492,7 +536,7 @@ fn adapters_agree_with_peft_and_are_read_written_and_added() {
     assert!((ours - theirs).abs() < 1e-5, "{ours} with adapters, {theirs} with them added");
 
     write_adapter(&adapter[1..]);
-    let refused = open(dir.path(), &run_file(case, lora)).unwrap_err();
+    let refused = open(dir.path(), &run_file(case, &lora)).unwrap_err();
     assert!(refused.contains("adapters in") && refused.contains("is not in the file"), "{refused}");
     let wrong = lora.replace("\"value\"", "\"values\"");
     let refused = open(dir.path(), &run_file(case, &wrong)).unwrap_err();

@@ -1,0 +1,65 @@
+//! What all families have: published sizes with the settings of the run file over them, adapters, and
+//! the vocabulary.
+
+use std::{cell::Cell, path::Path};
+
+use fluxbay_plugin::{Names, Pretrained, Rule, nn::*, prelude::*};
+use serde_json::Value;
+
+/// Sizes, adapters and vocabulary of a model.
+pub struct Family {
+    /// The content of `config.json`.
+    pub sizes: Pretrained,
+    lora: Option<Lora>,
+    /// Size of the vocabulary, once it is known.
+    vocabulary: Cell<usize>,
+}
+
+/// The names of a size in `config.json`, and the setting that replaces it.
+pub type Setting = (&'static [&'static str], Option<Value>);
+
+impl Family {
+    /// Reads the sizes of folder `from`, or takes `defaults`, with `settings` over them.
+    ///
+    /// # Errors
+    /// Those of [`Pretrained::open`].
+    pub fn open(
+        setup: &Setup,
+        (from, lora): (Option<&Path>, Option<Lora>),
+        defaults: Value,
+        settings: impl IntoIterator<Item = Setting>,
+    ) -> Result<Family> {
+        let mut sizes = Pretrained::open(setup, from, defaults)?;
+        for (keys, setting) in settings {
+            sizes.set(keys, setting);
+        }
+        let lora = Lora::resolved(lora, setup)?;
+        Ok(Family { sizes, lora, vocabulary: Cell::new(0) })
+    }
+
+    /// The length of sequences, the size of the vocabulary, and the parameters with adapters, at the
+    /// beginning of `build`.
+    ///
+    /// # Errors
+    /// The data has no token ids, or more than the model.
+    pub fn begin(&self, data: &DataSpec, params: Params) -> Result<(usize, usize, Params)> {
+        let (xs, ys) = (data.xs()?, data.ys()?);
+        let &[time] = &xs.shape[..] else {
+            bail!("this model takes token ids [time], the data set has {:?} per sample", xs.shape);
+        };
+        let vocabulary = self.sizes.vocabulary(xs.classes.or(ys.classes))?;
+        self.vocabulary.set(vocabulary);
+        Ok((time, vocabulary, params.with_lora(self.lora.as_ref())))
+    }
+
+    /// The published names, with adapters and the size of the vocabulary.
+    pub fn names(&self, rules: &[Rule]) -> Names {
+        let names = self.sizes.names(rules).with_lora(self.lora.as_ref());
+        names.with_size("vocab_size", self.vocabulary.get())
+    }
+}
+
+/// A setting as it replaces sizes.
+pub fn set(keys: &'static [&'static str], given: Option<impl Into<Value>>) -> Setting {
+    (keys, given.map(Into::into))
+}
