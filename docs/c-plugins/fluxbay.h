@@ -44,6 +44,8 @@ struct fluxbay_dataset_inputs_rows;
 struct fluxbay_fill_request;
 struct fluxbay_dataset_fill_row;
 struct fluxbay_dataset_fill_rows;
+struct fluxbay_dataset_text_row;
+struct fluxbay_dataset_text_rows;
 struct fluxbay_tensor_info;
 struct fluxbay_view;
 struct fluxbay_init;
@@ -65,6 +67,8 @@ struct fluxbay_metric_rows;
 struct fluxbay_figures_table;
 struct fluxbay_anomaly_table;
 struct fluxbay_anomaly;
+struct fluxbay_position_table;
+struct fluxbay_freezing_table;
 struct fluxbay_model_spec;
 struct fluxbay_model_table;
 struct fluxbay_model_names_row;
@@ -561,6 +565,43 @@ struct fluxbay_dataset_fill_rows {
     uint64_t size;
     /* First row. */
     const struct fluxbay_dataset_fill_row *first;
+    /* Number of rows, each for another component. */
+    size_t count;
+};
+
+/* Id of the plugin extension that holds `struct fluxbay_dataset_text_rows`. */
+#define FLUXBAY_DATASET_TEXT_EXTENSION "fluxbay.dataset-text/1"
+
+/* Addition to a data set whose samples are token ids: texts to ids and ids to texts, for texts
+   that a model writes. Called after `create` and `restore`, also without `open`. */
+struct fluxbay_dataset_text_row {
+    /* `DATASET`. */
+    uint32_t kind;
+    /* 0. */
+    uint32_t reserved;
+    /* Name of the component. */
+    struct fluxbay_text component;
+    /* The ids of a text, without special tokens around it. Valid until the next call of this
+       instance. `[training]` */
+    int32_t (*encode)(fluxbay_instance self, struct fluxbay_text text, const uint32_t **ids,
+        size_t *count);
+    /* The text of `count` ids, without special tokens; U+FFFD where the ids end within a
+       character. Valid until the next call of this instance. `[training]` */
+    int32_t (*decode)(fluxbay_instance self, const uint32_t *ids, size_t count,
+        struct fluxbay_text *text);
+    /* Id of the token that ends a text; `FLUXBAY_NO_TOKEN` if there is none. `[training]` */
+    int32_t (*end)(fluxbay_instance self, uint64_t *id);
+};
+
+/* What `DatasetTextRow::end` answers if no token ends a text. */
+#define FLUXBAY_NO_TOKEN UINT64_MAX
+
+/* The rows of a plugin: what its `extension` returns for `FLUXBAY_DATASET_TEXT_EXTENSION`. */
+struct fluxbay_dataset_text_rows {
+    /* Size of a row in bytes, as the plugin was built. */
+    uint64_t size;
+    /* First row. */
+    const struct fluxbay_dataset_text_row *first;
     /* Number of rows, each for another component. */
     size_t count;
 };
@@ -1441,6 +1482,45 @@ struct fluxbay_anomaly {
     /* Model and path of the parameter that was used last, such as `model.hidden.0.weight`; empty
        if there is none. Valid until the next call of the host. */
     struct fluxbay_text parameter;
+};
+
+/* ---- position -------------------------------------------------------------------------------- */
+/* Where the tokens of a forward pass stand, for models that are given a text piece by piece.
+
+   A host extension, see `FLUXBAY_POSITION_EXTENSION`. All functions are `[training]`. */
+
+/* Id of the host extension that holds `struct fluxbay_position_table`. */
+#define FLUXBAY_POSITION_EXTENSION "fluxbay.position/1"
+
+/* The place of the first token of a forward pass. */
+struct fluxbay_position_table {
+    /* Size of this struct in bytes, as the host was built. */
+    uint64_t size;
+    /* Number of tokens of the same text that earlier forward passes have seen. It is 0 except
+       while a text is generated with a cache: then the inputs are the new tokens only, and
+       causal attention adds the keys and values of the earlier ones. Models with learnt or
+       rotary positions begin to count them here. */
+    int32_t (*first)(uint64_t *first);
+};
+
+/* ---- freezing -------------------------------------------------------------------------------- */
+/* Parameters that a callback takes out of training, and back in.
+
+   A host extension, see `FLUXBAY_FREEZING_EXTENSION`. All functions are `[training]`. */
+
+/* Id of the host extension that holds `struct fluxbay_freezing_table`. */
+#define FLUXBAY_FREEZING_EXTENSION "fluxbay.freezing/1"
+
+/* The functions for freezing. */
+struct fluxbay_freezing_table {
+    /* Size of this struct in bytes, as the host was built. */
+    uint64_t size;
+    /* Freezes (`frozen` 1) or unfreezes (0) the parameters whose path, `PATH` or `MODEL.PATH`,
+       matches a pattern, in which `*` stands for any text. `count` is set to their number. A
+       frozen parameter is a constant: it has no gradient and no optimizer changes it. To be
+       called outside of forward and backward passes, such as at step-begin. Checkpoints do not
+       keep it. */
+    int32_t (*freeze)(struct fluxbay_text pattern, uint32_t frozen, uint64_t *count);
 };
 
 /* ---- model ----------------------------------------------------------------------------------- */

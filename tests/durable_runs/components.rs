@@ -188,13 +188,14 @@ fn standard_data() -> TempDir {
 /// Components that keep nothing from step to step but parameters, which the other models cover:
 /// models of published families, data sets that are read by index, transforms and samplers whose
 /// draws follow from epoch and sample (`transforms.rs`).
-const WITHOUT_STATE: [&str; 25] = [
+const WITHOUT_STATE: [&str; 26] = [
     "bag-of-embeddings",
     "bert",
     "clip",
     "convnext",
     "gpt2",
     "llama",
+    "modern-bert",
     "resnet",
     "vit",
     "arrays",

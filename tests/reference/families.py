@@ -4,6 +4,7 @@ Weights and batches are functions of names and indices, which the test computes,
 the packages of `requirements-families.txt`:
 
     python tests/reference/families.py            # writes families.json beside it
+    python tests/reference/families.py --new      # adds the cases that it does not have
     python tests/reference/families.py --read DIR # loads what `fluxbay train` wrote, and prints missing and unexpected names
 """
 
@@ -22,6 +23,7 @@ import transformers
 from torch.nn import functional as F
 
 STEPS = 50
+KNOWN = {}  # recorded before, by name
 BATCH = 4
 
 
@@ -85,6 +87,8 @@ def pooled(hidden, mask):
 
 
 def record(name, model, config, case):
+    if name in KNOWN:
+        return KNOWN[name]
     case = {"name": name, **case, "config": config}
     # Without tensors that are tied to others, or derived from the sizes.
     named = [*model.named_parameters(), *model.named_buffers()]
@@ -197,6 +201,16 @@ def cases():
     for name, more in [("distilbert-wide", dict(dim=24, n_heads=3, n_layers=1)), ("distilbert-deep", dict(dim=8, n_heads=1, n_layers=3))]:
         yield hugging_face(name, t.DistilBertForSequenceClassification(t.DistilBertConfig(num_labels=5, **{**distil, **more})),
                            settings={}, **small)
+    modern = dict(vocab_size=23, hidden_size=16, intermediate_size=20, num_hidden_layers=4, num_attention_heads=2, pad_token_id=0,
+                  local_attention=4, max_position_embeddings=32)
+    modern_small = {**small, "component": "modern-bert"}
+    yield hugging_face("modern-bert", t.ModernBertForSequenceClassification(t.ModernBertConfig(num_labels=5, **modern)), settings={},
+                       **modern_small)
+    yield hugging_face("modern-bert-mean", t.ModernBertForSequenceClassification(t.ModernBertConfig(
+        num_labels=5, classifier_pooling="mean", attention_bias=True, mlp_bias=True, norm_bias=True, classifier_bias=True,
+        global_attn_every_n_layers=2, **{**modern, "num_attention_heads": 4, "num_hidden_layers": 2})), settings={}, **modern_small)
+    yield hugging_face("modern-bert-masked", t.ModernBertForMaskedLM(t.ModernBertConfig(**{**modern, "hidden_size": 24, "num_hidden_layers": 2})),
+                       settings={"head": "masked-language"}, **{**modern_small, "targets": [7], "classes": 23})
     causal = dict(targets=[7], classes=23, settings={}, **text)
     gpt2 = dict(vocab_size=23, n_embd=16, n_layer=2, n_head=2, n_positions=12, embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0)
     yield hugging_face("gpt2", t.GPT2LMHeadModel(t.GPT2Config(**gpt2)), component="gpt2", **causal)
@@ -272,6 +286,8 @@ def published_names():
 
 def main():
     out = Path(__file__).with_name("families.json")
+    if sys.argv[1:] == ["--new"]:
+        KNOWN.update((case["name"], case) for case in json.loads(out.read_text())["cases"])
     versions = {package.__name__: package.__version__ for package in [torch, torchvision, transformers, timm, peft, np]}
     lines = [json.dumps(case) for case in cases()]
     names = json.dumps(published_names())

@@ -43,8 +43,8 @@ pub use embedding::{Embedding, embedding};
 pub use linear::{Linear, linear, linear_no_bias};
 pub use lora::Lora;
 pub use norm::{
-    BatchNorm, GroupNorm, LayerNorm, RmsNorm, batch_norm, group_norm, layer_norm, rms_norm,
-    rms_norm_offset,
+    BatchNorm, GroupNorm, LayerNorm, RmsNorm, batch_norm, group_norm, layer_norm,
+    layer_norm_no_bias, rms_norm, rms_norm_offset,
 };
 pub use params::{Init, Params};
 pub use position::{first_position, positions};

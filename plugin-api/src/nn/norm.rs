@@ -23,6 +23,16 @@ pub fn layer_norm(width: usize, epsilon: f64, params: Params) -> Result<LayerNor
     })
 }
 
+/// Layer normalisation without a bias. Parameter `weight` `[width]`.
+///
+/// # Errors
+/// Outside [`Model::build`](crate::Model::build), or if the model has a parameter of that path already.
+pub fn layer_norm_no_bias(width: usize, epsilon: f64, params: Params) -> Result<LayerNorm> {
+    let weight = params.get(width, "weight", Init::ONES)?;
+    let bias = weight.zeros_like()?;
+    Ok(LayerNorm { weight, bias, epsilon })
+}
+
 impl Module for LayerNorm {
     fn forward(&self, xs: &Tensor) -> Result<Tensor> {
         Tensor::apply(op::LAYER_NORM, &[xs, &self.weight, &self.bias], &[], &[self.epsilon])

@@ -5,7 +5,7 @@ use std::{cell::Cell, path::PathBuf};
 
 use fluxbay_plugin::{Attention, Names, Rule, nn::*, prelude::*};
 
-use crate::family::{Family, set};
+use crate::family::{Family, known_tokens, mean_over, padding_bias, set, unit_vectors};
 
 choice! {
     /// What the model predicts.
@@ -263,15 +263,7 @@ impl Model for Bert {
 
     fn forward(&self, network: &Network, xs: &Tensor) -> Result<Tensor> {
         let dtype = network.tokens.weight().dtype()?;
-        let padding = match network.padding {
-            Some(id) => Some(xs.is_number(f64::from(id), dtype)?),
-            None => None,
-        };
-        // A large negative number instead of infinity, as transformers has it.
-        let bias = match &padding {
-            Some(padding) => Some(padding.affine(-1e30, 0.0)?.unsqueeze(1)?.unsqueeze(1)?),
-            None => None,
-        };
+        let bias = padding_bias(xs, network.padding, dtype)?;
         let [dropout, of_weights] = network.dropout;
         let dropout = fluxbay_plugin::nn::dropout(dropout);
         let options =
@@ -302,15 +294,7 @@ impl Model for Bert {
                 Linear::new(network.tokens.weight().clone(), Some(bias.clone())).forward(&hidden)
             }
             ([out], None) => out.forward(&dropout.forward(&hidden)?),
-            _ => {
-                let known = match &padding {
-                    Some(padding) => padding.affine(-1.0, 1.0)?,
-                    None => xs.is_number(-1.0, dtype)?.affine(-1.0, 1.0)?,
-                };
-                let sum = hidden.mul(&known.unsqueeze(2)?)?.sum(1)?;
-                let mean = sum.div(&known.sum_keepdim(1)?.clamp(1e-9, f64::MAX)?)?;
-                mean.div(&mean.sqr()?.sum_keepdim(1)?.sqrt()?.clamp(1e-12, f64::MAX)?)
-            }
+            _ => unit_vectors(&mean_over(&hidden, &known_tokens(xs, network.padding, dtype)?)?),
         }
     }
 

@@ -63,3 +63,39 @@ impl Family {
 pub fn set(keys: &'static [&'static str], given: Option<impl Into<Value>>) -> Setting {
     (keys, given.map(Into::into))
 }
+
+/// 1 for tokens, 0 for padding: `[batch, time]`.
+///
+/// # Errors
+/// Outside of a pass.
+pub fn known_tokens(xs: &Tensor, padding: Option<u32>, dtype: DType) -> Result<Tensor> {
+    xs.is_number(padding.map_or(-1.0, f64::from), dtype)?.affine(-1.0, 1.0)
+}
+
+/// What is added to scores so that padding is not attended to, `[batch, 1, 1, time]`: a large negative
+/// number instead of infinity, as transformers has it.
+///
+/// # Errors
+/// Outside of a pass.
+pub fn padding_bias(xs: &Tensor, padding: Option<u32>, dtype: DType) -> Result<Option<Tensor>> {
+    let Some(id) = padding else { return Ok(None) };
+    let padding = xs.is_number(f64::from(id), dtype)?;
+    padding.affine(-1e30, 0.0)?.unsqueeze(1)?.unsqueeze(1).map(Some)
+}
+
+/// The mean of `[batch, time, width]` over the tokens that are known: `[batch, width]`.
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn mean_over(hidden: &Tensor, known: &Tensor) -> Result<Tensor> {
+    let sum = hidden.mul(&known.unsqueeze(2)?)?.sum(1)?;
+    sum.div(&known.sum_keepdim(1)?.clamp(1e-9, f64::MAX)?)
+}
+
+/// Rows of length 1.
+///
+/// # Errors
+/// Shapes that do not fit.
+pub fn unit_vectors(xs: &Tensor) -> Result<Tensor> {
+    xs.div(&xs.sqr()?.sum_keepdim(1)?.sqrt()?.clamp(1e-12, f64::MAX)?)
+}

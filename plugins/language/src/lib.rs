@@ -4,18 +4,25 @@ mod bert;
 mod family;
 mod gpt2;
 mod llama;
+mod modern_bert;
 
 use bert::Bert;
 use fluxbay_plugin::prelude::*;
 use gpt2::Gpt2;
 use llama::Llama;
+use modern_bert::ModernBert;
 
 plugin! {
-    summary: "Published language models: bert, gpt2, llama.",
+    summary: "Published language models: bert, modern-bert, gpt2, llama.",
     model "bert" => Bert {
         summary: "BERT, RoBERTa or DistilBERT under their published names.",
         details: "Inputs are token ids [time]. With `from`, sizes and weights come from a folder with config.json and safetensors files; `model_type` there tells which of the three it is.",
         example: "[model]\ncomponent = \"bert\"\nfrom = \"bert-base-uncased\"\nhead = \"classification\"\n",
+    },
+    model "modern-bert" => ModernBert {
+        summary: "ModernBERT under its published names.",
+        details: "Inputs are token ids [time]; heads are those of bert. With `from`, sizes and weights come from a folder with config.json and safetensors files.",
+        example: "[model]\ncomponent = \"modern-bert\"\nfrom = \"ModernBERT-base\"\nhead = \"masked-language\"\n",
     },
     model "gpt2" => Gpt2 {
         summary: "GPT-2 under its published names.",
