@@ -359,8 +359,8 @@ mod tests {
             ("\n", 3, false),
             ("two E", 8, false),
             ("n", 8, false),
-            ("ter E", 13, false),
-            ("nd of", 13, true),
+            ("ter E", 14, false),
+            ("nd of", 14, true),
         ] {
             assert_eq!(text.push(piece).unwrap(), stops, "{piece:?}");
             assert_eq!(text.out, out, "{piece:?}: {:?}", text.all);
@@ -385,8 +385,8 @@ mod tests {
             assert_eq!(sampling(&more).unwrap().temperature, 1.0);
         }
         assert_eq!(sampling(&["--top-k", "3", "--temperature", "0.5"]).unwrap().temperature, 0.5);
-        for wrong in [["--top-p", "0"], ["--temperature", "-1"], ["--repetition-penalty", "0"]] {
-            let error = sampling(&wrong).unwrap_err();
+        for wrong in ["--top-p=0", "--temperature=-1", "--repetition-penalty=0"] {
+            let error = sampling(&[wrong]).unwrap_err();
             assert!(error.contains("a number"), "{error}");
         }
     }
