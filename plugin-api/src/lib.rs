@@ -80,6 +80,8 @@
 //! The repository's `docs/writing-plugins.md` is the guide, and `docs/how-to-add.md` lists the files
 //! for an addition to this crate.
 
+#![warn(clippy::missing_errors_doc)]
+
 // The macros name this crate by its name, also within its own tests.
 extern crate self as fluxbay_plugin;
 
