@@ -45,6 +45,7 @@ pub use dtype::dtype_of;
 pub use engine::{Engine, EngineOptions, LayerMemory, Recomputed, View};
 pub use error::{DisplayHandle, Result, TensorError};
 pub use memory::Memory;
+pub use operations::axis_weights;
 pub use parameters::{Init, Kind, ParameterInfo};
 pub use pool::{Idle, Left};
 pub use random::{RandomState, Words, philox};

@@ -1,6 +1,6 @@
 //! A record of the operations that are applied: what an export of a model is made from.
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use fluxbay_plugin::abi::handle::Handle;
 use fluxbay_plugin::abi::operation::OperationInfo;
 
@@ -9,10 +9,8 @@ use fluxbay_plugin::abi::operation::OperationInfo;
 pub struct TracedResult {
     /// Its handle; no other tensor of the trace has the same.
     pub handle: Handle,
-    /// Its element type.
-    pub dtype: DType,
-    /// Its shape.
-    pub shape: Vec<usize>,
+    /// Its value, which shares the elements of the tensor.
+    pub value: Tensor,
 }
 
 /// An operation that was applied while a trace was taken.

@@ -281,6 +281,47 @@ fn of(code: u32, variant: usize) -> Option<Case> {
             let size = [[6, 10], [7, 8], [3, 13]][variant % 3];
             vec![bench.apply(code, &[x], &size, &[])]
         }),
+        op::RESIZE2D => case(&[2, 5 + variant, 7], move |bench, x| {
+            let ints: &[i64] =
+                [&[9, 4, 0, 0, 0][..], &[3, 11, 1, 1, 0], &[8, 8, 1, 0, 1]][variant % 3];
+            vec![bench.apply(code, &[x], ints, &[])]
+        }),
+        op::ADAPTIVE_AVG_POOL2D => case(&[2, 5 + variant, 7], move |bench, x| {
+            let size = [[1, 1], [3, 2], [4, 9]][variant % 3];
+            vec![bench.apply(code, &[x], &size, &[])]
+        }),
+        op::SCALED_ATTENTION => case(&[4, 5 + variant, 6], move |bench, x| {
+            let x = bench.signed(x);
+            let n = bench.samples(x);
+            let k = bench.apply(op::AFFINE, &[x], &[], &[0.5, 0.25]);
+            let k = bench.apply(op::NARROW, &[k], &[1, 0, [4, 2, 1][variant % 3]], &[]);
+            let v = bench.apply(op::COS, &[k], &[], &[]);
+            let q = bench.apply(op::NARROW, &[x], &[2, 1, 4 + variant as i64], &[]);
+            let plain = bench.apply(code, &[q, k, v], &[], &[]);
+            let bias = bench.parameter(&[1, 4, 1, 5 + variant]);
+            let ints: &[i64] = [&[1][..], &[0, 2], &[1, 3]][variant % 3];
+            let masked = bench.apply(code, &[q, k, v, bias], ints, &[0.25]);
+            let lengths = bench.apply(op::ARANGE, &[], &[i64::from(dtype::U32)], &[0.0, n as f64]);
+            let six = bench.indices(&[5], &[1]);
+            let lengths = bench.apply(op::MINIMUM, &[lengths, six], &[], &[]);
+            let short = bench.apply(code, &[q, k, v, lengths], &[1], &[]);
+            vec![plain, masked, short]
+        }),
+        op::ROTARY => case(&[3, 4 + variant, 6], move |bench, x| {
+            let x = bench.signed(x);
+            let n = bench.samples(x);
+            let angles = bench.parameter(&[4 + variant, 3]);
+            let angles = match variant % 3 {
+                1 => bench.apply(op::BROADCAST_AS, &[angles], &[n, 4 + variant as i64, 3], &[]),
+                _ => angles,
+            };
+            let cosines = bench.apply(op::COS, &[angles], &[], &[]);
+            let sines = bench.apply(op::SIN, &[angles], &[], &[]);
+            let turned = |bench: &mut Bench, interleaved: i64| {
+                bench.apply(code, &[x, cosines, sines], &[interleaved], &[])
+            };
+            vec![turned(bench, 0), turned(bench, 1)]
+        }),
         op::SOFTMAX | op::LOG_SOFTMAX => case(&[a, b], move |bench, x| {
             let x = bench.signed(x);
             vec![bench.apply(code, &[x], &[[-1, 1, 2][variant % 3]], &[])]

@@ -325,10 +325,12 @@ fn merged(
                 );
             }
             let shapes: Vec<&[usize]> =
-                all.iter().map(|one| one.results[output].shape.as_slice()).collect();
+                all.iter().map(|one| one.results[output].value.dims()).collect();
             let shape = shape(&sizes, &shapes)
                 .ok_or_else(|| operation.refused("the shape of its result depends on values"))?;
-            operation.results.push(SizedResult { dtype: first.results[output].dtype, shape });
+            operation
+                .results
+                .push(SizedResult { dtype: first.results[output].value.dtype(), shape });
         }
         operations.push(operation);
     }

@@ -208,12 +208,7 @@ impl Engine {
         }
         let mut results = Vec::with_capacity(outputs.len());
         for &handle in outputs {
-            let value = &self.slots.get(handle)?.value;
-            results.push(TracedResult {
-                handle,
-                dtype: value.dtype(),
-                shape: value.dims().to_vec(),
-            });
+            results.push(TracedResult { handle, value: self.value(handle)? });
         }
         trace.push(Traced {
             operation,

@@ -4,6 +4,8 @@
 //! returns its results with the function that carries gradients from the results to the inputs. It
 //! does not know where the elements are, and never touches handles or the tape.
 
+pub use resampling::axis_weights;
+
 use candle_core::DType;
 use fluxbay_plugin::abi::operation::{OperationInfo, op};
 use smallvec::{SmallVec, smallvec};

@@ -25,7 +25,7 @@ pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
     }
     context.admit(dtype, &[images, channels, new[0], new[1]])?;
     context.admit(dtype, &[images, channels, height, new[1]])?;
-    let filter = filter(call)?;
+    let filter = filter(call.info.code, call.ints).map_err(|reason| call.error(reason))?;
     let matrix = |from: usize, to: usize| -> Result<Value> {
         context.admit(DType::F64, &[to, from])?;
         let weights = host_tensor(weights(filter, from, to), (to, from))?;
@@ -52,19 +52,29 @@ enum Filter {
     Interpolation { cubic: bool, antialias: bool, corners: bool },
 }
 
-fn filter(call: &Call) -> Result<Filter> {
-    if call.info.code == op::ADAPTIVE_AVG_POOL2D {
+/// The weights `[to, from]` along an axis, row by row, of a resize or an adaptive pooling with these
+/// attributes; none for another operation or attributes that it refuses.
+pub fn axis_weights(code: u32, ints: &[i64], from: usize, to: usize) -> Option<Vec<f64>> {
+    let known = matches!(code, op::RESIZE2D | op::ADAPTIVE_AVG_POOL2D);
+    (known && from > 0 && to > 0)
+        .then(|| filter(code, ints).ok())
+        .flatten()
+        .map(|filter| weights(filter, from, to))
+}
+
+fn filter(code: u32, ints: &[i64]) -> std::result::Result<Filter, String> {
+    if code == op::ADAPTIVE_AVG_POOL2D {
         return Ok(Filter::Part);
     }
-    let flag = |at: usize, name: &str| match call.int(at, 0) {
+    let flag = |at: usize, name: &str| match ints.get(at).copied().unwrap_or(0) {
         0 => Ok(false),
         1 => Ok(true),
-        other => Err(call.error(format!("{name} must be 0 or 1, it is {other}"))),
+        other => Err(format!("{name} must be 0 or 1, it is {other}")),
     };
     let (cubic, antialias) = (flag(2, "the method")?, flag(3, "antialias")?);
     let corners = flag(4, "align corners")?;
     if antialias && corners {
-        return Err(call.error("antialias and aligned corners exclude each other"));
+        return Err("antialias and aligned corners exclude each other".to_owned());
     }
     Ok(Filter::Interpolation { cubic, antialias, corners })
 }
