@@ -1,11 +1,12 @@
 //! The standard models and optimizers against PyTorch: with equal weights and batches, the losses
 //! of all steps agree.
 //!
-//! `training.py`, `runs.py` and `parameter_groups.py` of `tests/reference` record the expected losses
+//! `training.py`, `runs.py`, `parameter_groups.py` and `ctc.py` of `tests/reference` record the expected losses
 //! and the versions.
 
-use std::{fs, path::Path};
+use std::{collections::HashMap, fs, path::Path};
 
+use candle_core::{DType, Device, Tensor};
 use fluxbay_tests::{build_plugin, fluxbay, plugin_dir, repository, scratch, write};
 use serde_json::Value;
 
@@ -118,19 +119,20 @@ fn runs_of(file: &str, section: &str, soft: bool) {
             .replace("LABELS", &digits.join("labels-idx1-ubyte.gz").display().to_string());
         let run_file = write(dir.path(), "run.toml", &run);
         compare(name, &run_file, dir.path(), plugins.path(), &case["losses"]);
-        let model = dir.path().join("record/model.safetensors");
-        let model = candle_core::safetensors::load(model, &candle_core::Device::Cpu).unwrap();
-        let bias = model["model.output.bias"].to_vec1::<f32>().unwrap();
-        for (ours, theirs) in bias.iter().zip(case["bias"].as_array().unwrap()) {
-            let (ours, theirs) = (f64::from(*ours), theirs.as_f64().unwrap());
-            assert!(
-                (ours - theirs).abs() < 1e-5,
-                "{name}: bias {ours}, the reference has {theirs}"
-            );
-        }
+        same_bias(name, dir.path(), "model.output.bias", &case["bias"]);
         count += 1;
     }
     assert!(count >= 2, "{count} cases");
+}
+
+/// Compares a bias of the trained model with the recorded one.
+fn same_bias(name: &str, dir: &Path, path: &str, expected: &Value) {
+    let model = candle_core::safetensors::load(dir.join("record/model.safetensors"), &Device::Cpu);
+    let bias = model.unwrap()[path].to_vec1::<f32>().unwrap();
+    for (ours, theirs) in bias.iter().zip(expected.as_array().unwrap()) {
+        let (ours, theirs) = (f64::from(*ours), theirs.as_f64().unwrap());
+        assert!((ours - theirs).abs() < 1e-5, "{name}: bias {ours}, the reference has {theirs}");
+    }
 }
 
 #[test]
@@ -154,6 +156,85 @@ fn optimizers_agree_with_their_references() {
 fn parameter_groups_agree_with_pytorch() {
     runs_of("parameter_groups.json", "decay-exempt", false);
     runs_of("parameter_groups.json", "[[optimizer.group]]", false);
+}
+
+/// A tensor of recorded numbers.
+fn tensor(value: &Value) -> Tensor {
+    fn flat(value: &Value, shape: &mut Vec<usize>, depth: usize, numbers: &mut Vec<f32>) {
+        let Some(list) = value.as_array() else {
+            return numbers.push(value.as_f64().unwrap() as f32);
+        };
+        if shape.len() == depth {
+            shape.push(list.len());
+        }
+        list.iter().for_each(|value| flat(value, shape, depth + 1, numbers));
+    }
+    let (mut shape, mut numbers) = (Vec::new(), Vec::new());
+    flat(value, &mut shape, 0, &mut numbers);
+    Tensor::from_vec(numbers, shape, &Device::Cpu).unwrap()
+}
+
+#[test]
+fn ctc_agrees_with_pytorch() {
+    let (recorded, plugins) = (recorded("ctc.json"), plugin_dir());
+    for (name, case) in recorded["cases"].as_object().unwrap() {
+        let dir = scratch();
+        let save = |file: &str, tensors: &[(&str, Tensor)]| {
+            let tensors: HashMap<_, _> = tensors.iter().cloned().collect();
+            candle_core::safetensors::save(&tensors, dir.path().join(file)).unwrap();
+        };
+        let targets = tensor(&case["targets"]).to_dtype(DType::U32).unwrap();
+        save("data.safetensors", &[("x", tensor(&recorded["inputs"])), ("y", targets)]);
+        let start = [("weight", "model.1.weight"), ("bias", "model.1.bias")];
+        save("start.safetensors", &start.map(|(from, to)| (to, tensor(&recorded[from]))));
+        let settings = case["settings"].as_str().unwrap();
+        let run = format!(
+            r#"[run]
+epochs = 12
+threads = 1
+[data]
+component = "arrays"
+path = "data.safetensors"
+inputs = "x"
+targets = "y"
+[loader]
+batch-size = 6
+shuffle = false
+validation = 0.0
+[model]
+component = "sequential"
+[[model.layers]]
+type = "flatten"
+[[model.layers]]
+type = "linear"
+out = 45
+[[model.layers]]
+type = "reshape"
+shape = [9, 5]
+[fine-tuning]
+from = "start.safetensors"
+[[phase]]
+component = "training"
+[optimizer]
+component = "sgd"
+learning-rate = 0.05
+[loss]
+component = "ctc"
+{settings}"#
+        );
+        let run_file = write(dir.path(), "run.toml", &run);
+        compare(name, &run_file, dir.path(), plugins.path(), &case["losses"]);
+        same_bias(name, dir.path(), "model.1.bias", &case["bias"]);
+        if !settings.contains("too-long") {
+            continue;
+        }
+        let refused = write(dir.path(), "refused.toml", &run.replace(settings, ""));
+        let output =
+            fluxbay(dir.path(), plugins.path()).arg("train").arg(refused).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success());
+        assert!(text.contains("has 6 labels and needs 11 frames, the model gives 9"), "{text}");
+    }
 }
 
 #[test]

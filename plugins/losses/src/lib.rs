@@ -2,6 +2,7 @@
 
 mod binary;
 mod cross_entropy;
+mod ctc;
 mod focal;
 mod kl_divergence;
 mod regression;
@@ -9,13 +10,14 @@ mod targets;
 
 use binary::BinaryCrossEntropy;
 use cross_entropy::CrossEntropy;
+use ctc::Ctc;
 use fluxbay_plugin::prelude::*;
 use focal::Focal;
 use kl_divergence::KlDivergence;
 use regression::{Huber, MeanAbsoluteError, MeanSquaredError};
 
 plugin! {
-    summary: "The standard losses: cross-entropy, binary cross-entropy, focal, Kullback-Leibler divergence, mean squared and absolute error, Huber.",
+    summary: "The standard losses: cross-entropy, binary cross-entropy, focal, Kullback-Leibler divergence, CTC, mean squared and absolute error, Huber.",
     loss "cross-entropy" => CrossEntropy {
         summary: "Softmax cross-entropy of logits against class labels or class probabilities.",
         targets: ["classes", "probabilities"],
@@ -38,6 +40,12 @@ plugin! {
         targets: ["classes", "probabilities"],
         details: "Targets are class probabilities of the shape of the predictions, or labels.",
         example: "[loss]\ncomponent = \"kl-divergence\"\n",
+    },
+    loss "ctc" => Ctc {
+        summary: "Connectionist temporal classification: sequences of labels without their places in the input.",
+        targets: ["classes"],
+        details: "Predictions are logits [n, frames, classes], targets labels [n, length], padded at the end with the class of the blank. Every frame counts.",
+        example: "[loss]\ncomponent = \"ctc\"\nblank = 0\n",
     },
     loss "mse" => MeanSquaredError {
         summary: "Mean squared error.",

@@ -100,7 +100,9 @@ impl Model for Sequential {
             network = add(network, layer, &mut shape, params.pp(index)).context(place(&given))?;
         }
         let outputs = data.outputs()?;
-        if shape.iter().product::<usize>() != outputs {
+        // With several labels per sample, each row of outputs has a score for every class.
+        let rows = data.ys()?.elements() > 1 && shape.last() == Some(&outputs);
+        if !rows && shape.iter().product::<usize>() != outputs {
             bail!(
                 "the last layer gives {shape:?} per sample, the target needs {outputs} outputs: add or change a linear layer at the end"
             );
