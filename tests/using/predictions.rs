@@ -88,6 +88,43 @@ fn predictions_give_the_figures_of_evaluate() {
     assert_eq!(raw(&["picked.csv"]), raw(&[]));
 }
 
+/// Columns of a table from `from` on, as numbers.
+fn numbers(table: &str, from: usize) -> Vec<Vec<f64>> {
+    let rows = rows(table);
+    rows[1..]
+        .iter()
+        .map(|row| row[from..].iter().map(|cell| cell.parse().unwrap()).collect())
+        .collect()
+}
+
+#[test]
+fn the_values_of_a_layer_are_written_in_place_of_the_outputs() {
+    let trained = Trained::shared();
+    let table = |arguments: &[&str]| {
+        let files = ["predict", "run", "penguins.csv"];
+        succeed(trained.fluxbay(&[&files, arguments].concat())).stdout
+    };
+    let outputs = table(&["--raw"]);
+    assert_eq!(table(&["--layer", "output"]), outputs);
+    assert_eq!(table(&["--layer", "model.output"]), outputs);
+    // What the last layer takes gives its outputs with its own parameters.
+    let features = numbers(&table(&["--before", "output"]), 1);
+    assert_eq!(numbers(&table(&["--layer", "hidden.0"]), 1), features, "the activation is fused");
+    let model = trained.dir.path().join("run/model.safetensors");
+    let model = candle_core::safetensors::load(model, &candle_core::Device::Cpu).unwrap();
+    let weight = model["model.output.weight"].to_vec2::<f32>().unwrap();
+    let bias = model["model.output.bias"].to_vec1::<f32>().unwrap();
+    for (features, outputs) in features.iter().zip(numbers(&outputs, 1)) {
+        for ((weight, bias), output) in weight.iter().zip(&bias).zip(outputs) {
+            let sum: f64 = weight.iter().zip(features).map(|(w, x)| f64::from(*w) * x).sum();
+            assert!((sum + f64::from(*bias) - output).abs() < 1e-5, "{sum} {bias} {output}");
+        }
+    }
+    let refused = run(trained.fluxbay(&["predict", "run", "penguins.csv", "--layer", "ouput"]));
+    assert!(refused.stderr.contains("no layer `ouput`: did you mean"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("output`?"), "{}", refused.stderr);
+}
+
 #[test]
 fn several_files_and_stdin_are_read_in_order_and_top_classes_are_listed() {
     let trained = Trained::shared();

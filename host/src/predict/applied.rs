@@ -4,12 +4,13 @@ use std::{path::PathBuf, rc::Rc};
 
 use candle_core::{DType, Tensor};
 
+use super::point::Point;
 use super::stream::Stream;
 use crate::breadcrumb::Activity;
 use crate::bundle::Source;
 use crate::calls::{Call, CallResult};
 use crate::learner::{
-    Instance,
+    Instance, Stop,
     ports::{Batches, Data, DataField, SplitSize},
 };
 use crate::library::{Catalog, escape};
@@ -328,6 +329,18 @@ impl Applied {
     pub fn forward(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, PredictError> {
         let runtime = self.session.runtime();
         runtime.apply_model(self.model, inputs).map_err(|stop| PredictError::Text(stop.to_string()))
+    }
+
+    /// Runs the model on inputs `[samples, ...]` and returns what it computes at `point`.
+    ///
+    /// # Errors
+    /// What the model refuses, or no such layer.
+    pub fn forward_to(&self, inputs: &[Tensor], point: &Point) -> Result<Tensor, PredictError> {
+        let runtime = self.session.runtime();
+        let text = |stop: Stop| PredictError::Text(stop.to_string());
+        let trace = runtime.trace_model(self.model, inputs).map_err(text)?;
+        let name = &runtime.roles().map_err(text)?.models[self.model].name;
+        point.find(name, &trace).map_err(PredictError::Text)
     }
 
     /// The samples of files, `most` at a time. Earlier streams end.

@@ -5,6 +5,7 @@
 //! | `applied` | a model with its parameters and, where it is needed, its data set |
 //! | `stream` | batches of a run's data or of files, with the key of each sample |
 //! | `reading` | what the outputs of a model mean: classes with probabilities, or values |
+//! | `point` | a place within a model, whose tensor is read in place of the outputs |
 //! | `table` | predictions as rows of CSV or JSON lines |
 //! | `generate` | a language model that continues a text |
 //! | `sampling` | how the next token is chosen |
@@ -17,6 +18,7 @@
 
 mod applied;
 mod generate;
+mod point;
 mod predictor;
 mod reading;
 mod sampling;
@@ -25,6 +27,7 @@ mod table;
 
 pub use applied::{Applied, DataUse, PredictError};
 pub use generate::Generator;
+pub use point::Point;
 pub use predictor::{Port, Predictor, PredictorOptions};
 pub use reading::{Meaning, Prediction, Reading};
 pub use sampling::Sampling;

@@ -24,7 +24,9 @@ use crate::{
     },
     display::Screen,
     library::escape,
-    predict::{Applied, DataUse, Format, PredictError, Reading, Stream, Table, TableOptions},
+    predict::{
+        Applied, DataUse, Format, Point, PredictError, Reading, Stream, Table, TableOptions,
+    },
     record::atomic,
     surroundings::own_output,
 };
@@ -56,6 +58,12 @@ pub struct Arguments {
     /// Write the outputs of the model as they are.
     #[arg(long, conflicts_with_all = ["top", "probabilities"])]
     raw: bool,
+    /// Write what this layer computes, such as an embedding, in place of the outputs: blocks.5.
+    #[arg(long, value_name = "LAYER", conflicts_with_all = ["top", "probabilities", "before"])]
+    layer: Option<String>,
+    /// Write what this layer takes: the features before the last layer with `--before output`.
+    #[arg(long, value_name = "LAYER", conflicts_with_all = ["top", "probabilities"])]
+    before: Option<String>,
     /// Predict for the training or the validation data of the run.
     #[arg(
         long,
@@ -119,6 +127,12 @@ impl Arguments {
             .chain(order.map(str::to_owned))
             .chain(self.set.iter().cloned())
             .collect()
+    }
+
+    /// What is read of the model.
+    fn wanted(&self) -> Wanted {
+        let after = self.layer.clone().map(Point::After);
+        Wanted { raw: self.raw, point: after.or_else(|| self.before.clone().map(Point::Before)) }
     }
 
     fn is_stdout(&self) -> bool {
@@ -194,7 +208,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
             Err(_) => Box::new(io::stdout()),
         };
         let mut table = Table::new(BufWriter::with_capacity(1 << 16, out), options);
-        let written = predict(&applied, &mut stream, &mut table, arguments.raw, limit);
+        let written = predict(&applied, &mut stream, &mut table, &arguments.wanted(), limit);
         return match written.and_then(|_| table.finish().map(drop).map_err(Ended::Output)) {
             Ok(()) => Ok(Exit::Done),
             // The reader has seen enough.
@@ -208,7 +222,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let mut outcome = Ok(0);
     let replaced = atomic::replace_with(&arguments.output, |file| {
         let mut table = Table::new(BufWriter::with_capacity(1 << 16, file), options);
-        outcome = predict(&applied, &mut stream, &mut table, arguments.raw, limit);
+        outcome = predict(&applied, &mut stream, &mut table, &arguments.wanted(), limit);
         match &outcome {
             Ok(_) => table.finish().map(drop),
             Err(_) => Err(io::ErrorKind::Other.into()),
@@ -223,6 +237,14 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
 /// A file by the name that a data set can open.
 fn named(path: &Path) -> PathBuf {
     if path == Path::new("-") { PathBuf::from("/dev/stdin") } else { path.to_owned() }
+}
+
+/// What is read of the model.
+struct Wanted {
+    /// The outputs as they are.
+    raw: bool,
+    /// A place within the model, in place of its outputs.
+    point: Option<Point>,
 }
 
 /// Why predicting ended early.
@@ -249,21 +271,26 @@ fn predict<W: Write>(
     applied: &Applied,
     stream: &mut Stream<'_>,
     table: &mut Table<W>,
-    raw: bool,
+    wanted: &Wanted,
     limit: Option<u64>,
 ) -> Result<u64, Ended> {
     let (Some((input, _)), target) = (applied.input(), applied.target()) else {
         return Err(Ended::Error(PredictError::Text("the data has no fields".to_owned())));
     };
     let classes = target.map_or(0, |(_, field)| usize::try_from(field.classes).unwrap_or(0));
-    let reading = Reading { classes, raw };
+    let reading = Reading { classes, raw: wanted.raw || wanted.point.is_some() };
     let target = target.map(|(number, _)| number).filter(|number| *number != input);
     let (mut samples, mut batches) = (0, 0);
     while limit.is_none_or(|limit| batches < limit)
         && let Some(batch) = stream.next_batch().map_err(Ended::Error)?
     {
-        let outputs = applied.forward(&batch.fields[input..=input]).map_err(Ended::Error)?;
-        let predictions = reading.read(&outputs[0], batch.keys.len()).map_err(Ended::Error)?;
+        let inputs = &batch.fields[input..=input];
+        let output = match &wanted.point {
+            Some(point) => applied.forward_to(inputs, point),
+            None => applied.forward(inputs).map(|outputs| outputs[0].clone()),
+        };
+        let predictions = output.and_then(|output| reading.read(&output, batch.keys.len()));
+        let predictions = predictions.map_err(Ended::Error)?;
         let targets = match target.filter(|_| batch.has_targets) {
             Some(number) => Some(rows(&batch.fields[number]).map_err(Ended::Error)?),
             None => None,
