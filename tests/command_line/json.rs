@@ -32,7 +32,7 @@ fn every_json_output_parses_and_fits_its_published_schema() {
     ]));
     let losses = plugins.path().join("libfluxbay_losses.so").to_string_lossy().into_owned();
     let file = plugins.path().join("libfluxbay_models.so").to_string_lossy().into_owned();
-    let cases: [(&str, &[&str]); 18] = [
+    let cases: [(&str, &[&str]); 19] = [
         ("list", &["list", "--json"]),
         ("list", &["list", "--kind", "phases", "--event", "fit-begin", "--json"]),
         ("inspect", &["inspect", "mlp", "--json"]),
