@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Trains the workloads W1 to W4 with fluxbay and its alternatives, and compares their speed.
+"""Trains the workloads W1 to W6 with fluxbay and its alternatives, and compares their speed.
 
     python3 tests/benches/compare.py                  # first run: installs the peers; then measures everything
     python3 tests/benches/compare.py --only w3 --peers fluxbay,torch --rounds 9
 
 Runs take turns, one after the other, so that a machine that slows down slows all of them; what is printed are medians
-over rounds, ratios taken round by round, the peak memory of the process, and the share of the matrix product's best rate.
+over rounds, ratios taken round by round to PyTorch's eager mode and to the fastest of its modes in f32, the peak memory of
+the process, and the share of the matrix product's best rate.
 Results go to target/bench: results.json, table.md, plot.svg.
 """
 
@@ -26,11 +27,25 @@ ROOT = HERE.parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 THREADS = 2
 # Steps of a run; about a second or more of PyTorch's time each.
-STEPS = {"w1": 5000, "w2": 60, "w3": 120, "w4": 16}
+STEPS = {"w1": 5000, "w2": 60, "w3": 120, "w4": 16, "w5": 8, "w6": 6}
 # Arithmetic of one step in FLOP: twice the multiply-adds of forward pass and gradients.
-FLOP = {"w1": 0.026e9, "w2": 2.45e9, "w3": 0.242e9, "w4": 11.4e9}
-TITLES = {"w1": "W1 MLP, SGD", "w2": "W2 wide MLP, AdamW", "w3": "W3 CNN, AdamW", "w4": "W4 GPT, AdamW"}
-PEERS = ["fluxbay", "fluxbay-ten-callbacks", "engine-loop", "torch", "torch-fused", "lightning-ten-callbacks", "candle", "burn"]
+FLOP = {"w1": 0.026e9, "w2": 2.45e9, "w3": 0.242e9, "w4": 11.4e9, "w5": 175e9, "w6": 291e9}
+TITLES = {
+    "w1": "W1 MLP, SGD", "w2": "W2 wide MLP, AdamW", "w3": "W3 CNN, AdamW", "w4": "W4 GPT, AdamW", "w5": "W5 ResNet-18, SGD",
+    "w6": "W6 GPT of 10 million, AdamW",
+}  # fmt: skip
+# PyTorch's modes by the names of `torch_peer.py`.
+TORCH = {
+    "torch": "eager", "torch-fused": "fused", "torch-channels-last": "channels-last+fused", "torch-compiled": "compiled+fused",
+    "torch-compiled-channels-last": "compiled+channels-last+fused", "torch-bf16": "bf16+fused",
+    "torch-bf16-compiled": "bf16+compiled+fused", "torch-bf16-channels-last": "bf16+channels-last+fused",
+}  # fmt: skip
+PEERS = ["fluxbay", "fluxbay-ten-callbacks", "engine-loop", *TORCH, "lightning-ten-callbacks", "candle", "burn"]
+# What a peer cannot run or makes no difference.
+WITHOUT = {
+    "candle": ("w5", "w6"), "burn": ("w5", "w6"), "lightning-ten-callbacks": ("w5", "w6"),
+    **{mode: ("w1", "w2", "w4", "w6") for mode in TORCH if "channels-last" in mode},
+}  # fmt: skip
 
 
 def main():
@@ -52,7 +67,7 @@ def main():
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=5, help="runs of each peer and workload")
-    parser.add_argument("--only", default="w1,w2,w3,w4", help="workloads, separated by commas")
+    parser.add_argument("--only", default=",".join(STEPS), help="workloads, separated by commas")
     parser.add_argument("--peers", default=",".join(PEERS), help="who takes part")
     parser.add_argument("--folder", default=TARGET / "bench", help="for peers, data and results")
     parser.add_argument("--no-install", action="store_true", help="everything is installed and built already")
@@ -102,14 +117,14 @@ def data(folder):
         (folder / "images-idx3-ubyte").write_bytes(struct.pack(">IIII", 0x803, images, 28, 28) + numbers.randbytes(images * 784))
     if not (folder / "text.txt").exists():
         letters = "".join(chr(40 + at) for at in range(65))
-        (folder / "text.txt").write_text(letters + "".join(numbers.choices(letters, k=128 * 16 * STEPS["w4"] + 1)))
+        (folder / "text.txt").write_text(letters + "".join(numbers.choices(letters, k=256 * 16 * 16 + 1)))
     for file in (HERE / "runs").glob("*.toml"):
         shutil.copy(file, folder)
 
 
 def measure(folder, python, options):
     results = {"rounds": [], "sgemm": []}
-    peers = [(name, peer) for name in options.only for peer in options.peers]
+    peers = [(name, peer) for name in options.only for peer in options.peers if name not in WITHOUT.get(peer, ())]
     for number in range(options.rounds):
         rates = [sgemm(command) for command in sgemm_commands(python, options)]
         results["sgemm"].append(max(rates))
@@ -148,8 +163,7 @@ def one(folder, python, name, peer):
         "engine-loop": [example("engine_loop"), name, steps],
         "burn": [folder / "burn" / "release" / "burn_loop", name, str(max(int(steps) // 5, 10))],
         "candle": [example("candle_loop"), name, str(max(int(steps) // 5, 10))],
-        "torch": [python, HERE / "torch_peer.py", name, "eager", steps],
-        "torch-fused": [python, HERE / "torch_peer.py", name, "fused", steps],
+        **{peer: [python, HERE / "torch_peer.py", name, modes, steps] for peer, modes in TORCH.items()},
         "lightning-ten-callbacks": [python, HERE / "torch_peer.py", name, "lightning", steps],
     }
     output, peak = watched(commands[peer], folder)
@@ -187,18 +201,28 @@ def table(results):
     rounds = results["rounds"]
     peak = statistics.median(results["sgemm"])
     text = f"Best rate of matrix products, {THREADS} threads: {peak / 1e9:.0f} GFLOP/s.\n\n"
-    text += "| workload | peer | ms per step | steps/s against PyTorch eager | peak MB | share of the product's rate |\n|---|---|---|---|---|---|\n"
+    text += "| workload | peer | ms per step | steps/s against PyTorch eager | against its fastest f32 mode | peak MB | share of the product's rate |\n"
+    text += "|---|---|---|---|---|---|---|\n"
     for name in dict.fromkeys(entry["workload"] for entry in rounds):
         of = lambda peer, key: {entry["round"]: entry[key] for entry in rounds if (entry["workload"], entry["peer"]) == (name, peer)}
         base = of("torch", "seconds")
+        modes = [of(mode, "seconds") for mode in TORCH if "bf16" not in mode]
+        fastest = min(filter(None, modes), key=lambda seconds: statistics.median(seconds.values()), default={})
         for peer in dict.fromkeys(entry["peer"] for entry in rounds):
             seconds = of(peer, "seconds")
+            if not seconds:
+                continue
             middle = statistics.median(seconds.values())
-            ratios = [base[at] / seconds[at] for at in seconds if at in base]
-            ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else ""
+            ratio, best = against(base, seconds), against(fastest, seconds)
             memory = statistics.median(of(peer, "peak").values()) / 1e6
-            text += f"| {TITLES[name]} | {peer} | {middle * 1e3:.3f} | {ratio} | {memory:.0f} | {FLOP[name] / middle / peak:.0%} |\n"
+            text += f"| {TITLES[name]} | {peer} | {middle * 1e3:.3f} | {ratio} | {best} | {memory:.0f} | {FLOP[name] / middle / peak:.0%} |\n"
     return text
+
+
+def against(base, seconds):
+    """The median of the ratios of each round, with their range."""
+    ratios = [base[at] / seconds[at] for at in seconds if at in base]
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else ""
 
 
 main()

@@ -1,4 +1,5 @@
-"""The workloads in PyTorch: `torch_peer.py WORKLOAD VARIANT STEPS`, VARIANT one of eager, fused, lightning.
+"""The workloads in PyTorch: `torch_peer.py WORKLOAD VARIANT STEPS`, VARIANT `lightning`, `eager`, or some of `fused` (optimizer),
+`channels-last`, `compiled` and `bf16` (autocast) with `+` between them.
 
 Prints one JSON object: the median seconds of a step, and the steps counted. Batches are ready in memory; the product reads, shuffles and converts them.
 """
@@ -51,17 +52,47 @@ class Gpt(nn.Module):
         return self.output(self.norm(h))
 
 
+class Block(nn.Module):
+    """Two convolutions of a residual network, with a shortcut."""
+
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs)
+        self.conv2, self.bn2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs)
+        self.downsample = None
+        if stride != 1 or inputs != outputs:
+            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x):
+        h = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        return F.relu(h + (x if self.downsample is None else self.downsample(x)))
+
+
+def resnet18():
+    """As the plugin `resnet` with `small-images`."""
+    stages, inputs = [], 64
+    for outputs, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
+        stages += [Block(inputs, outputs, stride), Block(outputs, outputs, 1)]
+        inputs = outputs
+    stem = [nn.Conv2d(1, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU()]
+    return nn.Sequential(*stem, *stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10))
+
+
 def workload(name):
     """The model, its batches, and the optimizer's class with its settings."""
-    if name == "w4":
-        batches = [(torch.randint(65, (16, 128)), torch.randint(65, (16, 128))) for _ in range(BATCHES)]
-        return Gpt(), batches, (torch.optim.AdamW, {"lr": 1e-3})
+    if name in ("w4", "w6"):
+        sizes = {} if name == "w4" else {"layers": 6, "width": 384, "heads": 6, "context": 256}
+        shape = (16, sizes.get("context", 128))
+        batches = [(torch.randint(65, shape), torch.randint(65, shape)) for _ in range(BATCHES)]
+        return Gpt(**sizes), batches, (torch.optim.AdamW, {"lr": 1e-3})
     size = 256 if name == "w2" else 64
-    shape = (size, 1, 28, 28) if name == "w3" else (size, 784)
+    shape = (size, 1, 28, 28) if name in ("w3", "w5") else (size, 784)
     batches = [(torch.rand(shape), torch.randint(10, (size,))) for _ in range(BATCHES)]
     if name == "w1":
         model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
         return model, batches, (torch.optim.SGD, {"lr": 0.01})
+    if name == "w5":
+        return resnet18(), batches, (torch.optim.SGD, {"lr": 0.01, "momentum": 0.9})
     if name == "w2":
         model = nn.Sequential(nn.Linear(784, 1024), nn.ReLU(), nn.Linear(1024, 1024), nn.ReLU(), nn.Linear(1024, 10))
     else:
@@ -76,15 +107,23 @@ def loss_of(model, x, y):
     return F.cross_entropy(model(x).flatten(0, -2), y.flatten())
 
 
-def plain(name, fused, steps):
+def plain(name, modes, steps):
     model, batches, (optimizer, settings) = workload(name)
-    optimizer = optimizer(model.parameters(), fused=True, **settings) if fused else optimizer(model.parameters(), **settings)
+    if "fused" in modes:
+        settings = {"fused": True, **settings}
+    optimizer = optimizer(model.parameters(), **settings)
+    if "channels-last" in modes:
+        model = model.to(memory_format=torch.channels_last)
+        batches = [(x.to(memory_format=torch.channels_last), y) for x, y in batches]
+    run = torch.compile(model) if "compiled" in modes else model
     times = []
     for step in range(steps):
         begin = time.perf_counter()
         x, y = batches[step % BATCHES]
         optimizer.zero_grad(set_to_none=True)
-        loss_of(model, x, y).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled="bf16" in modes):
+            loss = loss_of(run, x, y)
+        loss.backward()
         optimizer.step()
         times.append(time.perf_counter() - begin)
     return times
@@ -159,8 +198,9 @@ def main():
         print(json.dumps({"flops": sgemm()}))
         return
     name, variant, steps = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    times = lightning(name, steps) if variant == "lightning" else plain(name, variant == "fused", steps)
-    print(json.dumps({"seconds": statistics.median(times[len(times) // 10 :]), "steps": steps}))
+    times = lightning(name, steps) if variant == "lightning" else plain(name, variant.split("+"), steps)
+    # The first steps compile and warm up.
+    print(json.dumps({"seconds": statistics.median(times[max(len(times) // 10, 1) :]), "steps": steps}))
 
 
 main()

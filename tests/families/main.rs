@@ -422,6 +422,19 @@ fn published_sizes_of_resnets_have_the_published_names() {
 }
 
 #[test]
+fn a_resnet_for_small_images_begins_with_three_by_three() {
+    let dir = scratch();
+    let case = json!({
+        "component": "resnet", "settings": { "depth": 18, "small-images": true }, "inputs": [3, 32, 32],
+        "targets": [], "classes": 5, "loss": "cross-entropy",
+    });
+    let (session, _) = open(dir.path(), &run_file(&case, "")).unwrap();
+    let parameters = session.parameters();
+    let first = parameters.iter().find(|one| one.path == "conv1.weight").unwrap();
+    assert_eq!(first.shape, [64, 3, 3, 3]);
+}
+
+#[test]
 fn what_does_not_fit_is_named_and_a_head_of_other_classes_begins_anew() {
     let (case, dir) = (case("distilbert"), scratch());
     let mut tensors = folder(&dir.path().join("weights"), case);

@@ -20,6 +20,9 @@ config! {
         widths: Option<Vec<usize>> = null,
         /// Blocks of each stage.
         blocks: Option<Vec<usize>> = null,
+        /// Whether the first layer is 3 by 3 with stride 1, without pooling: for images of up to 64
+        /// pixels a side, of which the published one leaves 2.
+        small_images: bool = false,
     }
 }
 
@@ -65,6 +68,7 @@ const LAYERS: &[Rule] = &[
 /// The model `resnet`.
 pub struct ResNet {
     sizes: Pretrained,
+    small_images: bool,
     outputs: Cell<usize>,
 }
 
@@ -78,6 +82,7 @@ struct Block {
 
 pub struct Network {
     stem: Layer,
+    pool: Option<Pool2d>,
     blocks: Vec<Block>,
     output: Linear,
 }
@@ -120,7 +125,7 @@ impl Component for ResNet {
         sizes.set(&["embedding_size"], config.stem);
         sizes.set(&["hidden_sizes"], config.widths);
         sizes.set(&["depths"], config.blocks);
-        Ok(ResNet { sizes, outputs: Cell::new(0) })
+        Ok(ResNet { sizes, small_images: config.small_images, outputs: Cell::new(0) })
     }
 }
 
@@ -137,7 +142,9 @@ impl Model for ResNet {
             bail!("widths {widths:?} and blocks {depths:?} are not of the same stages");
         }
         let first = sizes.size(&["embedding_size"])?;
-        let stem = layer([channels, first, 7], 2, params.pp("conv1"), params.pp("bn1"))?;
+        let (kernel, stride) = if self.small_images { (3, 1) } else { (7, 2) };
+        let stem = layer([channels, first, kernel], stride, params.pp("conv1"), params.pp("bn1"))?;
+        let pool = (!self.small_images).then(|| pool2d(Pool::Max, 3, 2, 1));
         let (mut blocks, mut inputs) = (Vec::new(), first);
         for (stage, (&width, &depth)) in widths.iter().zip(&depths).enumerate() {
             for index in 0..depth {
@@ -164,12 +171,14 @@ impl Model for ResNet {
                 inputs = width;
             }
         }
-        Ok(Network { stem, blocks, output: linear(inputs, outputs, params.pp("fc"))? })
+        Ok(Network { stem, pool, blocks, output: linear(inputs, outputs, params.pp("fc"))? })
     }
 
     fn forward(&self, network: &Network, xs: &Tensor) -> Result<Tensor> {
-        let hidden = run(&network.stem, &images(xs)?)?.relu()?;
-        let mut hidden = pool2d(Pool::Max, 3, 2, 1).forward(&hidden)?;
+        let mut hidden = run(&network.stem, &images(xs)?)?.relu()?;
+        if let Some(pool) = &network.pool {
+            hidden = pool.forward(&hidden)?;
+        }
         for Block { layers, shortcut } in &network.blocks {
             let mut branch = hidden.clone();
             for (index, layer) in layers.iter().enumerate() {

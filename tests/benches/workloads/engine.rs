@@ -51,28 +51,38 @@ impl Trainer {
         output
     }
 
-    fn update(&mut self, loss: Handle, adamw: bool) {
+    /// A convolution without bias and its batch normalisation.
+    fn layer(&mut self, inputs: usize, outputs: usize, kernel: usize, stride: i64) -> Layer {
+        let bound = 1.0 / ((inputs * kernel * kernel) as f64).sqrt();
+        let weights = self.parameter(&[outputs, inputs, kernel, kernel], bound);
+        let norm = [self.parameter(&[outputs], 0.0), self.parameter(&[outputs], 0.01)];
+        let running = [0.0_f32, 1.0].map(|value| {
+            let tensor = Tensor::full(value, outputs, &Device::Cpu).unwrap();
+            self.engine.insert(tensor).unwrap()
+        });
+        Layer { weights, norm, running, stride, padding: kernel as i64 / 2 }
+    }
+
+    fn run(&mut self, layer: &Layer, x: Handle) -> Handle {
+        let Layer { weights, norm: [w, b], running: [mean, variance], stride, padding } = *layer;
+        let conv = [stride, stride, padding, padding];
+        let h = self.apply(op::CONV2D, &[x, weights], &conv, &[]);
+        self.apply(op::BATCH_NORM, &[h, w, b, mean, variance], &[1], &[])
+    }
+
+    fn update(&mut self, loss: Handle, rule: Rule) {
         self.step += 1;
         self.engine.backward(loss, None).unwrap();
         let mut none = Vec::new();
         for index in 0..self.parameters.len() {
             let gradient = self.engine.gradient(index).unwrap().unwrap();
             let (parameter, (m, v)) = (self.parameters[index], self.moments[index]);
-            if adamw {
-                self.engine
-                    .apply(
-                        op::ADAMW_UPDATE,
-                        &[parameter, gradient, m, v],
-                        &[self.step],
-                        &[1e-3],
-                        &mut none,
-                    )
-                    .unwrap();
-            } else {
-                self.engine
-                    .apply(op::SGD_UPDATE, &[parameter, gradient], &[self.step], &[0.01], &mut none)
-                    .unwrap();
-            }
+            let (code, inputs, floats): (_, &[Handle], &[f64]) = match rule {
+                Rule::Sgd => (op::SGD_UPDATE, &[parameter, gradient], &[0.01]),
+                Rule::Momentum => (op::SGD_UPDATE, &[parameter, gradient, m], &[0.01, 0.9]),
+                Rule::AdamW => (op::ADAMW_UPDATE, &[parameter, gradient, m, v], &[1e-3]),
+            };
+            self.engine.apply(code, inputs, &[self.step], floats, &mut none).unwrap();
             self.engine.release(gradient).unwrap();
         }
         self.engine.clear_gradients(None);
@@ -83,17 +93,35 @@ impl Trainer {
     }
 }
 
-/// Workloads W1 to W4.
+/// How parameters are updated.
+#[derive(Clone, Copy)]
+enum Rule {
+    Sgd,
+    Momentum,
+    AdamW,
+}
+
+struct Layer {
+    weights: Handle,
+    norm: [Handle; 2],
+    running: [Handle; 2],
+    stride: i64,
+    padding: i64,
+}
+
+/// Workloads W1 to W6.
 pub fn all(threads: usize) -> Vec<Workload> {
     vec![
-        ("w1", Box::new(move || mlp(threads, &[784, 128, 10], 64, false))),
-        ("w2", Box::new(move || mlp(threads, &[784, 1024, 1024, 10], 256, true))),
+        ("w1", Box::new(move || mlp(threads, &[784, 128, 10], 64, Rule::Sgd))),
+        ("w2", Box::new(move || mlp(threads, &[784, 1024, 1024, 10], 256, Rule::AdamW))),
         ("w3", Box::new(move || cnn(threads))),
-        ("w4", Box::new(move || gpt(threads))),
+        ("w4", Box::new(move || gpt(threads, [4, 128, 4, 128]))),
+        ("w5", Box::new(move || resnet(threads))),
+        ("w6", Box::new(move || gpt(threads, [6, 384, 6, 256]))),
     ]
 }
 
-fn mlp(threads: usize, widths: &[usize], batch: usize, adamw: bool) -> Box<dyn FnMut()> {
+fn mlp(threads: usize, widths: &[usize], batch: usize, rule: Rule) -> Box<dyn FnMut()> {
     let mut trainer = Trainer::new(threads);
     let layers: Vec<[Handle; 2]> =
         widths.windows(2).map(|pair| trainer.linear(pair[0], pair[1])).collect();
@@ -106,7 +134,7 @@ fn mlp(threads: usize, widths: &[usize], batch: usize, adamw: bool) -> Box<dyn F
             h = trainer.apply(op::LINEAR, &[h, *w, *b], &[act], &[]);
         }
         let loss = trainer.apply(op::CROSS_ENTROPY, &[h, y], &[], &[]);
-        trainer.update(loss, adamw);
+        trainer.update(loss, rule);
     })
 }
 
@@ -126,12 +154,51 @@ fn cnn(threads: usize) -> Box<dyn FnMut()> {
         let h = trainer.apply(op::RESHAPE, &[h], &[64, -1], &[]);
         let h = trainer.apply(op::LINEAR, &[h, w3, b3], &[], &[]);
         let loss = trainer.apply(op::CROSS_ENTROPY, &[h, y], &[], &[]);
-        trainer.update(loss, true);
+        trainer.update(loss, Rule::AdamW);
     })
 }
 
-fn gpt(threads: usize) -> Box<dyn FnMut()> {
-    let (layers, width, heads, context, vocabulary, batch) = (4, 128, 4, 128, 65, 16);
+/// ResNet-18 with a stem of 3 by 3 and without its pooling.
+fn resnet(threads: usize) -> Box<dyn FnMut()> {
+    let mut trainer = Trainer::new(threads);
+    let stem = trainer.layer(1, 64, 3, 1);
+    let mut blocks = Vec::new();
+    let mut inputs = 64;
+    for (stage, outputs) in [64, 128, 256, 512].into_iter().enumerate() {
+        for index in 0..2 {
+            let stride = if stage > 0 && index == 0 { 2 } else { 1 };
+            let first = trainer.layer(inputs, outputs, 3, stride);
+            let second = trainer.layer(outputs, outputs, 3, 1);
+            let shortcut = (stride > 1).then(|| trainer.layer(inputs, outputs, 1, stride));
+            blocks.push((first, second, shortcut));
+            inputs = outputs;
+        }
+    }
+    let [w, b] = trainer.linear(512, 10);
+    let x = trainer.engine.insert(images(&[64, 1, 28, 28])).unwrap();
+    let y = trainer.engine.insert(labels(64, 10)).unwrap();
+    Box::new(move || {
+        let t = &mut trainer;
+        let h = t.run(&stem, x);
+        let mut h = t.apply(op::RELU, &[h], &[], &[]);
+        for (first, second, shortcut) in &blocks {
+            let branch = t.run(first, h);
+            let branch = t.apply(op::RELU, &[branch], &[], &[]);
+            let branch = t.run(second, branch);
+            let same = shortcut.as_ref().map_or(h, |layer| t.run(layer, h));
+            let sum = t.apply(op::ADD, &[branch, same], &[], &[]);
+            h = t.apply(op::RELU, &[sum], &[], &[]);
+        }
+        let h = t.apply(op::MEAN, &[h], &[0, 2, 3], &[]);
+        let logits = t.apply(op::LINEAR, &[h, w, b], &[], &[]);
+        let loss = t.apply(op::CROSS_ENTROPY, &[logits, y], &[], &[]);
+        t.update(loss, Rule::Momentum);
+    })
+}
+
+/// Layers, width, heads and context; vocabulary 65, batch 16.
+fn gpt(threads: usize, [layers, width, heads, context]: [usize; 4]) -> Box<dyn FnMut()> {
+    let (vocabulary, batch) = (65, 16);
     let mut trainer = Trainer::new(threads);
     let tokens = trainer.parameter(&[vocabulary, width], 0.05);
     let places = trainer.parameter(&[context, width], 0.05);
@@ -176,7 +243,7 @@ fn gpt(threads: usize) -> Box<dyn FnMut()> {
         let h = t.apply(op::LAYER_NORM, &[h, nf, cf], &[], &[]);
         let logits = t.apply(op::LINEAR, &[h, hw], &[], &[]);
         let loss = t.apply(op::CROSS_ENTROPY, &[logits, y], &[], &[]);
-        t.update(loss, true);
+        t.update(loss, Rule::AdamW);
     })
 }
 

@@ -1,8 +1,9 @@
-//! Training steps of four models, each as a function that runs one step.
+//! Training steps of six models, each as a function that runs one step.
 //!
 //! W1: MLP 784-128-10, ReLU, SGD, batch 64. W2: MLP 784-1024-1024-10, AdamW, batch 256. W3: two
 //! convolutions with pooling, AdamW, batch 64 of 28x28. W4: GPT of 4 layers, width 128, 4 heads,
-//! context 128, vocabulary 65, AdamW, batch 16.
+//! context 128, vocabulary 65, AdamW, batch 16. W5: ResNet-18 with a stem of 3x3, SGD with momentum,
+//! batch 64 of 28x28. W6: GPT of 6 layers, width 384, 6 heads, context 256, AdamW, batch 16.
 
 use std::time::Instant;
 

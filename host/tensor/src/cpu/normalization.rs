@@ -2,6 +2,7 @@
 
 use super::Cpu;
 use super::data::{data, for_real, unwritten, value};
+use super::kernels::channels;
 use super::kernels::elementwise::GRAIN;
 use super::kernels::normalize::{Moments, affine_gradient, rows, rows_gradient};
 use super::kernels::number::Real;
@@ -101,15 +102,7 @@ impl Normalization for Cpu {
 
     fn channel_moments(&self, sizes: Channels, x: &Value) -> Result<(Value, Value)> {
         for_real!(x.dtype(), T => {
-            let x = data::<T>(x)?;
-            let divisor = T::of((sizes.images * sizes.area) as f64);
-            let mut mean = channel_sums(&self.pool, &x, sizes);
-            mean.iter_mut().for_each(|sum| *sum /= divisor);
-            let squares = by_channel(&self.pool, &x, &x, sizes, |channel, x, _| {
-                (x - mean[channel]) * (x - mean[channel])
-            });
-            let mut variance = channel_sums(&self.pool, &squares, sizes);
-            variance.iter_mut().for_each(|sum| *sum /= divisor);
+            let [mean, variance] = channels::moments(&self.pool, sizes, &data::<T>(x)?);
             Ok((value(mean, sizes.channels), value(variance, sizes.channels)))
         })
     }
@@ -127,9 +120,8 @@ impl Normalization for Cpu {
             let inverse = |&variance: &T| T::ONE / Real::sqrt(variance + T::of(epsilon));
             let scale: Vec<T> = variance.iter().map(inverse).collect();
             let (elements, w, b) = (data::<T>(x)?, data::<T>(weights)?, data::<T>(bias)?);
-            let out = by_channel(&self.pool, &elements, &elements, sizes, |channel, x, _| {
-                (x - mean[channel]) * scale[channel] * w[channel] + b[channel]
-            });
+            let out =
+                channels::normalize(&self.pool, sizes, &elements, [&mean, &scale, &w, &b]);
             Ok((value(out, x.shape().clone()), value(scale, sizes.channels)))
         })
     }
@@ -147,26 +139,13 @@ impl Normalization for Cpu {
         let pool = &*self.pool;
         for_real!(x.dtype(), T => {
             let (mean, scale) = (data::<T>(mean)?, data::<T>(scale)?);
-            let (mean, scale) = (&mean[..], &scale[..]);
             let (elements, g, w) = (data::<T>(x)?, data::<T>(gradient)?, data::<T>(weights)?);
-            let divisor = T::of((sizes.images * sizes.area) as f64);
-            let to_bias = channel_sums(pool, &g, sizes);
-            let products = by_channel(pool, &g, &elements, sizes, |channel, g, x| {
-                g * (x - mean[channel]) * scale[channel]
-            });
-            let to_weights = channel_sums(pool, &products, sizes);
+            let [to_weights, to_bias] =
+                channels::affine_gradient(pool, sizes, &elements, &g, &mean, &scale);
             let to_x = wants_x.then(|| {
-                let full = by_channel(pool, &g, &elements, sizes, |channel, g, x| {
-                    let inner = match training {
-                        true => {
-                            g - (to_bias[channel]
-                                + (x - mean[channel]) * scale[channel] * to_weights[channel])
-                                / divisor
-                        }
-                        false => g,
-                    };
-                    inner * w[channel] * scale[channel]
-                });
+                let sums = training.then_some([&to_weights[..], &to_bias[..]]);
+                let inner = channels::Inner { mean: &mean, scale: &scale, weights: &w, sums };
+                let full = channels::input_gradient(pool, sizes, &elements, &g, inner);
                 value(full, x.shape().clone())
             });
             let channels = sizes.channels;
@@ -202,11 +181,4 @@ fn by_channel<T: Real>(
         }
     });
     out
-}
-
-/// Sums per channel.
-fn channel_sums<T: Real>(pool: &Pool, x: &[T], sizes: Channels) -> Vec<T> {
-    use super::kernels::reduce::sum;
-    let planes = sum(pool, x, sizes.images * sizes.channels, sizes.area, 1);
-    sum(pool, &planes, 1, sizes.images, sizes.channels)
 }

@@ -1,5 +1,5 @@
 //! Convolution as matrix products over unfolded images: forward, gradient of the input, gradient of
-//! the weights.
+//! the weights. Those of 3 by 3 with many channels are computed by [`winograd`] instead.
 //!
 //! The transposed convolution is the same three with forward and input gradient exchanged. Images
 //! are split over the pool; the weights' gradient is summed over a number of partial sums that does
@@ -9,12 +9,18 @@ use super::gemm::{Into, Matrix, Target, product_here};
 use super::isa::{Isa, Kernel, dispatch};
 use super::number::Real;
 use super::reduce::sum_slice;
+use super::winograd;
 use crate::backend::Geometry;
 use crate::cpu::data::unwritten;
 use crate::pool::{Parts, Pool};
 
 /// Partial sums of the weights' gradient.
 const PARTIALS: usize = 8;
+/// Results of an image below which several images are unfolded beside each other: with few columns a
+/// product takes longer to read the weights than to multiply.
+const SMALL: usize = 100;
+/// Columns of such a product.
+const COLUMNS: usize = 256;
 
 impl Geometry {
     fn group_inputs(&self) -> usize {
@@ -33,27 +39,36 @@ impl Geometry {
     fn depth(&self) -> usize {
         self.group_inputs() * self.kernel[0] * self.kernel[1]
     }
-    fn input_size(&self) -> usize {
+    pub(super) fn input_size(&self) -> usize {
         self.inputs * self.input_area()
     }
-    fn output_size(&self) -> usize {
+    pub(super) fn output_size(&self) -> usize {
         self.outputs * self.output_area()
     }
     /// Elements of the weights.
     fn weights(&self) -> usize {
         self.outputs * self.depth()
     }
-    /// Elements of an unfolded image of one group, of which each thread has one; 0 if an image is its
-    /// own unfolding, `None` if they cannot be counted.
+    /// Elements of an unfolded image of one group, of which each thread has one; 0 if none is made,
+    /// `None` if they cannot be counted.
     pub(crate) fn unfolded(&self) -> Option<usize> {
-        match self.is_pointwise() {
-            true => Some(0),
-            false => self.depth().checked_mul(self.output_area()),
+        match self.is_pointwise() || winograd::fits(self) {
+            true if self.together() == 1 => Some(0),
+            _ => self.depth().checked_mul(self.output_area())?.checked_mul(self.together()),
         }
     }
     /// Whether an image is its own unfolding.
     fn is_pointwise(&self) -> bool {
         self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0, 0]
+    }
+    /// Images that are unfolded beside each other.
+    fn together(&self) -> usize {
+        let area = self.output_area();
+        match self.groups == 1 && (1..SMALL).contains(&area) {
+            // At least as many products as partial sums.
+            true => (COLUMNS / area).clamp(1, (self.images / PARTIALS).max(1)),
+            false => 1,
+        }
     }
     fn work(&self) -> usize {
         self.output_area().saturating_mul(self.depth()).saturating_mul(self.outputs)
@@ -104,40 +119,48 @@ fn add_run<T: Real>(into: &mut [T], from: &[T]) {
     }
 }
 
-struct Unfold<'a, T>(&'a Geometry, &'a [T], &'a mut [T]);
+/// An image's columns among those of several images: the distance of rows, and the first column.
+#[derive(Clone, Copy)]
+struct Place {
+    pitch: usize,
+    start: usize,
+}
+
+struct Unfold<'a, T>(&'a Geometry, &'a [T], &'a mut [T], Place);
 
 impl<T: Real> Kernel for Unfold<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Isa>(self, _: S) {
-        unfold_rows(self.0, self.1, self.2);
+        unfold_rows(self.0, self.1, self.2, self.3);
     }
 }
 
-struct Fold<'a, T>(&'a Geometry, &'a [T], &'a mut [T]);
+struct Fold<'a, T>(&'a Geometry, &'a [T], &'a mut [T], Place);
 
 impl<T: Real> Kernel for Fold<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Isa>(self, _: S) {
-        fold_rows(self.0, self.1, self.2);
+        fold_rows(self.0, self.1, self.2, self.3);
     }
 }
 
 /// Writes the unfolded channels `x` (of one group and image) to `columns` [depth, output area].
 fn unfold<T: Real>(geometry: &Geometry, x: &[T], columns: &mut [T]) {
-    dispatch(Unfold(geometry, x, columns));
+    dispatch(Unfold(geometry, x, columns, Place { pitch: geometry.output_area(), start: 0 }));
 }
 
 #[inline(always)]
-fn unfold_rows<T: Real>(geometry: &Geometry, x: &[T], columns: &mut [T]) {
+fn unfold_rows<T: Real>(geometry: &Geometry, x: &[T], columns: &mut [T], place: Place) {
     let Geometry {
         input: [height, width],
         output: [out_height, out_width],
         kernel: [kernel_height, kernel_width],
         ..
     } = *geometry;
-    let mut rows = columns.chunks_exact_mut(out_height * out_width);
+    let (from, to) = (place.start, place.start + out_height * out_width);
+    let mut rows = columns.chunks_exact_mut(place.pitch).map(|row| &mut row[from..to]);
     for channel in x.chunks_exact(height * width) {
         for ky in 0..kernel_height {
             for kx in 0..kernel_width {
@@ -180,18 +203,19 @@ fn unfold_rows<T: Real>(geometry: &Geometry, x: &[T], columns: &mut [T]) {
 
 /// Adds `columns` [depth, output area] back to where they came from in `x`.
 fn fold<T: Real>(geometry: &Geometry, columns: &[T], x: &mut [T]) {
-    dispatch(Fold(geometry, columns, x));
+    dispatch(Fold(geometry, columns, x, Place { pitch: geometry.output_area(), start: 0 }));
 }
 
 #[inline(always)]
-fn fold_rows<T: Real>(geometry: &Geometry, columns: &[T], x: &mut [T]) {
+fn fold_rows<T: Real>(geometry: &Geometry, columns: &[T], x: &mut [T], place: Place) {
     let Geometry {
         input: [height, width],
         output: [out_height, out_width],
         kernel: [kernel_height, kernel_width],
         ..
     } = *geometry;
-    let mut rows = columns.chunks_exact(out_height * out_width);
+    let (from, to) = (place.start, place.start + out_height * out_width);
+    let mut rows = columns.chunks_exact(place.pitch).map(|row| &row[from..to]);
     for channel in x.chunks_exact_mut(height * width) {
         for ky in 0..kernel_height {
             for kx in 0..kernel_width {
@@ -231,6 +255,23 @@ pub(crate) type Touch<'a, T> = dyn Fn(usize, &mut [T]) + Sync + 'a;
 /// `x` [images, inputs, h, w] with `w` [outputs, inputs / groups, kh, kw]; `finish` gets each
 /// image's result.
 pub(crate) fn forward<T: Real>(
+    pool: &Pool,
+    geometry: &Geometry,
+    x: &[T],
+    w: &[T],
+    finish: &Touch<T>,
+) -> Vec<T> {
+    if winograd::fits(geometry) {
+        winograd::forward(pool, geometry, x, w, finish)
+    } else if geometry.together() > 1 {
+        forward_together(pool, geometry, x, w, finish)
+    } else {
+        forward_unfolded(pool, geometry, x, w, finish)
+    }
+}
+
+/// As [`forward`], by unfolding one image after the other.
+pub(super) fn forward_unfolded<T: Real>(
     pool: &Pool,
     geometry: &Geometry,
     x: &[T],
@@ -282,6 +323,82 @@ pub(crate) fn forward<T: Real>(
     out
 }
 
+/// As [`forward`], by unfolding several images beside each other.
+fn forward_together<T: Real>(
+    pool: &Pool,
+    geometry: &Geometry,
+    x: &[T],
+    w: &[T],
+    finish: &Touch<T>,
+) -> Vec<T> {
+    let (area, depth, size) = (geometry.output_area(), geometry.depth(), geometry.output_size());
+    let mut out = unwritten::<T>(geometry.images * size);
+    if depth == 0 {
+        out.fill(T::ZERO);
+        finish(0, &mut out);
+        return out;
+    }
+    let parts = Parts::new(&mut out);
+    let together = geometry.together();
+    pool.ranges(geometry.images.div_ceil(together), 1, |range| {
+        let mut columns = unwritten::<T>(depth * area * together);
+        let mut product = unwritten::<T>(size * together);
+        for block in range {
+            let images = block * together..((block + 1) * together).min(geometry.images);
+            let pitch = images.len() * area;
+            unfold_together(geometry, x, images.clone(), &mut columns[..depth * pitch]);
+            multiply(
+                [geometry.outputs, pitch, depth],
+                (w, [depth, 1]),
+                (&columns, [pitch, 1]),
+                &mut product,
+                Into::Overwrite,
+            );
+            for (at, image) in images.enumerate() {
+                // SAFETY: each image is written by one task.
+                let out = unsafe { parts.part(image * size..(image + 1) * size) };
+                for (out, row) in out.chunks_exact_mut(area).zip(product.chunks_exact(pitch)) {
+                    out.copy_from_slice(&row[at * area..(at + 1) * area]);
+                }
+                finish(image * size, out);
+            }
+        }
+    });
+    out
+}
+
+/// Unfolds some images beside each other.
+fn unfold_together<T: Real>(
+    geometry: &Geometry,
+    x: &[T],
+    images: std::ops::Range<usize>,
+    columns: &mut [T],
+) {
+    let (area, size) = (geometry.output_area(), geometry.input_size());
+    let pitch = images.len() * area;
+    for (at, image) in images.enumerate() {
+        let x = &x[image * size..(image + 1) * size];
+        dispatch(Unfold(geometry, x, columns, Place { pitch, start: at * area }));
+    }
+}
+
+/// `out (+)= a b` on this thread, of matrices [m, k] and [k, n] with these distances of rows and
+/// columns.
+fn multiply<T: Real>(
+    [m, n, k]: [usize; 3],
+    (a, [a_row, a_column]): (&[T], [usize; 2]),
+    (b, [b_row, b_column]): (&[T], [usize; 2]),
+    out: &mut [T],
+    mode: Into,
+) {
+    let length = out.len();
+    let parts = Parts::new(out);
+    let target = Target { parts: &parts, length, start: 0, row_stride: n, column_stride: 1 };
+    let (a, b) = (Matrix::strided(a, 0, a_row, a_column), Matrix::strided(b, 0, b_row, b_column));
+    // SAFETY: the target is borrowed for this call alone.
+    unsafe { product_here((m, n, k), &target, mode, T::ONE, a, b) };
+}
+
 /// The gradient of the input from that of the result.
 pub(crate) fn input_gradient<T: Real>(
     pool: &Pool,
@@ -328,6 +445,25 @@ pub(crate) struct Backward<T> {
 /// All gradients in one pass over the images. `prepare` changes the gradient of an image before it
 /// is used.
 pub(crate) fn backward<T: Real>(
+    pool: &Pool,
+    geometry: &Geometry,
+    x: &[T],
+    w: &[T],
+    gradient: &mut [T],
+    prepare: &Touch<T>,
+    wanted: Wanted,
+) -> Backward<T> {
+    if winograd::fits(geometry) {
+        winograd::backward(pool, geometry, x, w, gradient, prepare, wanted)
+    } else if geometry.together() > 1 && geometry.depth() > 0 {
+        backward_together(pool, geometry, x, w, gradient, prepare, wanted)
+    } else {
+        backward_unfolded(pool, geometry, x, w, gradient, prepare, wanted)
+    }
+}
+
+/// As [`backward`], by unfolding one image after the other.
+pub(super) fn backward_unfolded<T: Real>(
     pool: &Pool,
     geometry: &Geometry,
     x: &[T],
@@ -391,19 +527,92 @@ pub(crate) fn backward<T: Real>(
     Backward { input, weights: total(weights, size), bias: total(bias, outputs) }
 }
 
+/// As [`backward`], by unfolding several images beside each other.
+fn backward_together<T: Real>(
+    pool: &Pool,
+    geometry: &Geometry,
+    x: &[T],
+    w: &[T],
+    gradient: &mut [T],
+    prepare: &Touch<T>,
+    wanted: Wanted,
+) -> Backward<T> {
+    let (area, depth, outputs) = (geometry.output_area(), geometry.depth(), geometry.outputs);
+    let (size, input_size, output_size) =
+        (geometry.weights(), geometry.input_size(), geometry.output_size());
+    let partials = geometry.images.clamp(1, PARTIALS);
+    let zeros = |wanted: bool, count: usize| vec![T::ZERO; if wanted { count } else { 0 }];
+    let mut input = zeros(wanted.input, geometry.images * input_size);
+    let mut weights = zeros(wanted.weights, partials * size);
+    let mut bias = zeros(wanted.bias, partials * outputs);
+    let (input_parts, weight_parts, bias_parts) =
+        (Parts::new(&mut input), Parts::new(&mut weights), Parts::new(&mut bias));
+    let gradient_parts = Parts::new(gradient);
+    let together = geometry.together();
+    pool.ranges(partials, 1, |range| {
+        let mut columns = unwritten::<T>(depth * area * together);
+        let mut rows = unwritten::<T>(output_size * together);
+        for at in range {
+            let all = at * geometry.images / partials..(at + 1) * geometry.images / partials;
+            for first in all.clone().step_by(together) {
+                let images = first..(first + together).min(all.end);
+                let pitch = images.len() * area;
+                let columns = &mut columns[..depth * pitch];
+                // The gradient of all images: [outputs, images, area].
+                for (place, image) in images.clone().enumerate() {
+                    let start = image * output_size;
+                    // SAFETY: each image is used by one task.
+                    let gradient = unsafe { gradient_parts.part(start..start + output_size) };
+                    prepare(start, gradient);
+                    if wanted.bias {
+                        // SAFETY: each partial sum is written by one task.
+                        let sums = unsafe { bias_parts.part(at * outputs..(at + 1) * outputs) };
+                        add_planes(geometry, gradient, sums);
+                    }
+                    let planes = gradient.chunks_exact(area);
+                    for (row, plane) in rows.chunks_exact_mut(pitch).zip(planes) {
+                        row[place * area..(place + 1) * area].copy_from_slice(plane);
+                    }
+                }
+                if wanted.weights {
+                    unfold_together(geometry, x, images.clone(), columns);
+                    // SAFETY: each partial sum is written by one task.
+                    let sums = unsafe { weight_parts.part(at * size..(at + 1) * size) };
+                    let sizes = [outputs, depth, pitch];
+                    multiply(sizes, (&rows, [pitch, 1]), (columns, [1, pitch]), sums, Into::Add);
+                }
+                if wanted.input {
+                    let sizes = [depth, pitch, outputs];
+                    multiply(sizes, (w, [1, depth]), (&rows, [pitch, 1]), columns, Into::Overwrite);
+                    for (place, image) in images.enumerate() {
+                        let start = image * input_size;
+                        // SAFETY: each image is written by one task.
+                        let x = unsafe { input_parts.part(start..start + input_size) };
+                        let place = Place { pitch, start: place * area };
+                        dispatch(Fold(geometry, columns, x, place));
+                    }
+                }
+            }
+        }
+    });
+    Backward { input, weights: total(weights, size), bias: total(bias, outputs) }
+}
+
 /// The sum of consecutive partial sums.
-fn total<T: Real>(partial: Vec<T>, size: usize) -> Vec<T> {
+fn total<T: Real>(mut partial: Vec<T>, size: usize) -> Vec<T> {
     if partial.is_empty() {
         return partial;
     }
-    let mut out = partial[..size].to_vec();
-    for other in partial[size..].chunks_exact(size.max(1)) {
-        out.iter_mut().zip(other).for_each(|(sum, &x)| *sum += x);
+    let (sums, others) = partial.split_at_mut(size);
+    for other in others.chunks_exact(size.max(1)) {
+        add_run(sums, other);
     }
-    out
+    partial.truncate(size);
+    partial.shrink_to_fit();
+    partial
 }
 
-fn add_planes<T: Real>(geometry: &Geometry, gradient: &[T], sums: &mut [T]) {
+pub(super) fn add_planes<T: Real>(geometry: &Geometry, gradient: &[T], sums: &mut [T]) {
     let area = geometry.output_area();
     for (sum, plane) in sums.iter_mut().zip(gradient.chunks_exact(area.max(1))) {
         *sum += sum_slice(plane);
@@ -495,4 +704,55 @@ pub(crate) fn add_bias<T: Real>(pool: &Pool, out: &mut [T], bias: &[T], area: us
             plane.iter_mut().for_each(|x| *x += bias);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn numbers(count: usize, seed: usize) -> Vec<f64> {
+        (0..count).map(|at| ((at * 7919 + seed * 104_729) % 2003) as f64 / 1001.0 - 1.0).collect()
+    }
+
+    fn close(a: &[f64], b: &[f64]) {
+        assert_eq!(a.len(), b.len());
+        assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-10), "{a:?} instead of {b:?}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn images_beside_each_other_give_what_single_ones_give(
+            images in 1_usize..40, inputs in 1_usize..5, outputs in 1_usize..6, size in 3_usize..9, kernel in 1_usize..4,
+            stride in 1_usize..4, padding in 0_usize..3, dilation in 1_usize..3,
+        ) {
+            let span = dilation * (kernel - 1) + 1;
+            prop_assume!(size + 2 * padding >= span);
+            let output = (size + 2 * padding - span) / stride + 1;
+            let geometry = Geometry {
+                images, inputs, outputs, groups: 1, input: [size; 2], output: [output; 2], kernel: [kernel; 2],
+                stride: [stride; 2], padding: [padding; 2], dilation: [dilation; 2],
+            };
+            let pool = Pool::new(2).unwrap();
+            let x = numbers(images * geometry.input_size(), 1);
+            let w = numbers(geometry.weights(), 2);
+            let gradient = numbers(images * geometry.output_size(), 3);
+            let finish = |_: usize, z: &mut [f64]| z.iter_mut().for_each(|z| *z += 1.0);
+            let prepare = |_: usize, g: &mut [f64]| g.iter_mut().for_each(|g| *g *= 0.5);
+            close(
+                &forward_together(&pool, &geometry, &x, &w, &finish),
+                &forward_unfolded(&pool, &geometry, &x, &w, &finish),
+            );
+            let wanted = Wanted { input: true, weights: true, bias: true };
+            let (mut here, mut there) = (gradient.clone(), gradient);
+            let a = backward_together(&pool, &geometry, &x, &w, &mut here, &prepare, wanted);
+            let b = backward_unfolded(&pool, &geometry, &x, &w, &mut there, &prepare, wanted);
+            close(&here, &there);
+            close(&a.input, &b.input);
+            close(&a.weights, &b.weights);
+            close(&a.bias, &b.bias);
+        }
+    }
 }

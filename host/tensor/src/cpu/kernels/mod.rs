@@ -5,6 +5,7 @@
 
 pub(crate) mod attend;
 pub(crate) mod attention;
+pub(crate) mod channels;
 pub(crate) mod convolution;
 pub(crate) mod elementwise;
 pub(crate) mod gemm;
@@ -12,8 +13,10 @@ pub(crate) mod isa;
 pub(crate) mod normalize;
 pub(crate) mod number;
 pub(crate) mod optimize;
+mod packed;
 pub(crate) mod pooling;
 pub(crate) mod reduce;
 pub(crate) mod softmax;
 mod unpacked;
 mod vector;
+mod winograd;

@@ -101,7 +101,7 @@ unsafe fn all_dots<T: Real, V: Vector<T>, const R: usize, const C: usize>(produc
 
 /// How many of the remaining rows the next tile has: `R`, 4, 2 or 1.
 #[inline(always)]
-fn band<const R: usize>(left: usize) -> usize {
+pub(super) fn band<const R: usize>(left: usize) -> usize {
     match left {
         // Avoids a rest of two, which has too few independent sums to keep the units busy.
         _ if left >= R && left != R + 2 => R,
@@ -242,7 +242,7 @@ unsafe fn rows<T: Real, V: Vector<T>, const N: usize>(
 /// # Safety
 /// As `load`.
 #[inline(always)]
-unsafe fn multiply<T: Real, V: Vector<T>, const R: usize, const C: usize>(
+pub(super) unsafe fn multiply<T: Real, V: Vector<T>, const R: usize, const C: usize>(
     sums: &mut [[V; C]; R],
     left: *const T,
     stride: usize,
