@@ -58,6 +58,22 @@ fn a_table_trains_the_same_from_csv_parquet_and_arrays() {
         trained(dir, plugins, &data, MLP)
     };
     assert!(penguins("csv") == penguins("parquet"));
+    // The model of the last run, applied to rows of the file: the same as to those of the csv.
+    let predict = |file: &str, component: &str| {
+        let mut command = fluxbay(dir, plugins);
+        let data = format!("data.component={component:?}");
+        let path = format!("data.path={file:?}");
+        command.args(["train", "run.toml", "--run-dir", component, "--set", &data, "--set", &path]);
+        // Another component has settings of its own.
+        command.args(["--set", "data.target=\"species\"", "--set", "data.missing=\"fill\""]);
+        succeed(&mut command);
+        let predicted = succeed(fluxbay(dir, plugins).args(["predict", component, file])).stdout;
+        // Keys are lines of a text, and rows of a table.
+        let rows = predicted.lines().map(|line| line.split_once(',').unwrap().1.to_owned());
+        rows.collect::<Vec<String>>()
+    };
+    let of_parquet = predict("penguins.parquet", "parquet");
+    assert!(of_parquet.len() > 300 && of_parquet == predict("penguins.csv", "csv"));
 
     // Numbers that all formats write exactly.
     let rows: Vec<([f32; 3], u8)> = (0..90_u8)
@@ -105,6 +121,20 @@ fn texts_are_classified_and_padding_does_not_change_the_result() {
     let long = train(96);
     let (short, long) = (number(&short, "loss"), number(&long, "loss"));
     assert!((short - long).abs() < 1e-3 * short.max(1e-2), "{short} {long}");
+    // Batches as long as their longest text, and those of texts of similar lengths.
+    let longest = |out: &str, more: &[&str]| {
+        let mut command = fluxbay(dir, plugins);
+        command.args(["train", "reviews.toml", "--run-dir", out, "--set", "data.length=64"]);
+        command.args(["--set", "data.padding=\"longest\""]);
+        command.args(more.iter().flat_map(|setting| ["--set", setting]));
+        succeed(&mut command);
+        let text = fs::read_to_string(dir.join(out).join("metrics.jsonl")).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+    };
+    let loss = number(&longest("longest", &[]), "loss");
+    assert!((short - loss).abs() < 1e-3 * short.max(1e-2), "{short} {loss}");
+    let bucketed = longest("bucketed", &["loader.ragged=\"bucket\"", "loader.pad-multiple=8"]);
+    assert!(number(&bucketed, "accuracy") > 0.9, "{bucketed:?}");
     // The tokenizer that was trained is in the run's folder and gives the same ids.
     let tokenizer = dir.join("out-data.length=64/tokenizer.json");
     fs::copy(tokenizer, dir.join("tokenizer.json")).unwrap();
@@ -121,4 +151,68 @@ fn texts_are_classified_and_padding_does_not_change_the_result() {
     succeed(
         fluxbay(dir, plugins).args(["evaluate", "again", "--data", "training", "--set", other]),
     );
+}
+
+#[test]
+fn texts_are_packed_into_rows_for_a_language_model() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    let (dir, plugins) = (dir.path(), plugins.path());
+    fs::copy(repository().join("docs/examples/runs/reviews.jsonl"), dir.join("reviews.jsonl"))
+        .unwrap();
+    let run = |task: &str, ragged: &str| {
+        format!(
+            "[run]\nepochs = 1\nthreads = 1\n[data]\ncomponent = \"jsonl\"\npath = \"reviews.jsonl\"\n\
+             vocabulary = 300\nlength = 48\ntask = \"{task}\"\npadding = \"longest\"\n[loader]\nbatch-size = 4\n\
+             ragged = \"{ragged}\"\n[model]\ncomponent = \"gpt\"\nlayers = 1\nwidth = 16\nheads = 2\n[loss]\n\
+             component = \"cross-entropy\"\nignore-index = 0\n[optimizer]\ncomponent = \"adamw\"\n"
+        )
+    };
+    write(dir, "pack.toml", &run("language-model", "pack"));
+    succeed(fluxbay(dir, plugins).args(["train", "pack.toml", "--run-dir", "out"]));
+    let seen = succeed(fluxbay(dir, plugins).args(["data", "inspect", "pack.toml", "--json"]));
+    let seen: Value = serde_json::from_str(&seen.stdout).unwrap();
+    let names: Vec<&str> =
+        seen["fields"].as_array().unwrap().iter().filter_map(|it| it["name"].as_str()).collect();
+    assert_eq!(names, ["xs", "ys", "segments", "positions"]);
+    write(dir, "classes.toml", &run("classification", "pack"));
+    let refused = fluxbay_tests::run(fluxbay(dir, plugins).args(["train", "classes.toml"]));
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+    let text = refused.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("that of field `ys` is the same for all"), "{text}");
+}
+
+#[test]
+fn a_tokenizer_is_trained_without_a_run_and_is_that_of_a_run() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    let (dir, plugins) = (dir.path(), plugins.path());
+    for name in ["reviews.jsonl", "reviews.toml"] {
+        fs::copy(repository().join("docs/examples/runs").join(name), dir.join(name)).unwrap();
+    }
+    let train = |more: &[&str]| {
+        let mut command = fluxbay(dir, plugins);
+        fluxbay_tests::run(command.args(["tokenizer", "train", "--vocabulary", "400"]).args(more))
+    };
+    let said = train(&["reviews.jsonl"]);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    assert!(said.stdout.starts_with("tokenizer.json: "), "{}", said.stdout);
+    let refused = train(&["reviews.jsonl"]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("--force"), "{}", refused.stderr);
+    succeed(fluxbay(dir, plugins).args(["train", "reviews.toml", "--run-dir", "out"]));
+    let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap();
+    assert!(read("tokenizer.json") == read("out/tokenizer.json"));
+    // The texts alone, as a file of lines: the same special tokens, other merges at the ends of texts.
+    let texts: String = read("reviews.jsonl")
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<Value>(line).unwrap()["text"].as_str().unwrap().to_owned() + "\n"
+        })
+        .collect();
+    write(dir, "texts.txt", &texts);
+    let said = train(&["texts.txt", "-o", "texts.json"]);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    let tokenizer: Value = serde_json::from_str(&read("texts.json")).unwrap();
+    assert_eq!(tokenizer["model"]["vocab"]["<|endoftext|>"], 1);
+    let refused = train(&["reviews.jsonl", "--force", "--field", "body"]);
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+    assert!(refused.stderr.contains("there is no field `body`"), "{}", refused.stderr);
 }

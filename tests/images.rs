@@ -191,6 +191,17 @@ fn a_damaged_image_is_named_or_left_out_and_counted() {
     assert_eq!(count("training") + count("validation"), 4, "{left_out}");
     let listed = fs::read_to_string(place.path("skipped/skipped-images.jsonl")).unwrap();
     assert_eq!(listed.lines().count(), 4, "{listed}");
+    // Predictions for all images but those that cannot be read.
+    let predicted = place.fluxbay(&["predict", "skipped", "photos"]);
+    assert_eq!(predicted.code, Some(0), "{}", predicted.stderr);
+    assert_eq!(predicted.stdout.lines().count(), 57, "{}", predicted.stdout);
+    let damaged: Vec<String> =
+        written[10..14].iter().map(|(path, _)| path.display().to_string()).collect();
+    assert!(damaged.iter().all(|path| !predicted.stdout.contains(path)), "{}", predicted.stdout);
+    let split = place.fluxbay(&["predict", "skipped", "--data", "training"]);
+    assert_eq!(split.code, Some(0), "{}", split.stderr);
+    let rows = split.stdout.lines().count() as u64 - 1;
+    assert_eq!(rows, 48 - count("training"), "{}", split.stdout);
     let limit = train("limited", &[&skip[..], &["--set", "data.bad-sample-limit=1"]].concat());
     assert_eq!(limit.code, Some(1));
     assert!(limit.stderr.contains("one more than the 1 images"), "{}", limit.stderr);
@@ -257,7 +268,8 @@ fn data_is_inspected_with_classes_damage_and_duplicates() {
     assert_eq!((classes.len(), &classes[3]["name"]), (10, &"digit-3".into()));
     let text = inspect(&["--no-read"]);
     assert!(text.contains("digit-9") && !text.contains("xs from"), "{text}");
-    assert!(inspect(&[]).contains("xs from"));
+    assert!(inspect(&["--sheet", "first.png"]).contains("xs from"));
+    assert!(fs::read(place.path("first.png")).unwrap().starts_with(b"\x89PNG"));
     let measured = place
         .fluxbay(&["data", "bench", "run.toml", "--time", "0.1", set[0], set[1], set[2], set[3]]);
     assert_eq!(measured.stdout.matches("samples/s").count(), 3, "{}", measured.stderr);

@@ -113,6 +113,17 @@ pub trait Dataset: Component + Send + Sync {
         None
     }
 
+    /// Which dimensions of a field differ by sample, such as the number of tokens of a text; none by
+    /// default. Called after `open` and `open_inputs`, if `plugin!` has `ragged: true` and
+    /// `context: true`. The shape of the field states the maximum along such a dimension, samples lie in
+    /// the buffers as if all had it, and `fill_with` states the sizes with
+    /// [`FillContext::set_lengths`]. The loader cuts batches to their longest sample.
+    /// `[training thread]`
+    fn ragged(&self, field: usize) -> Option<Ragged> {
+        let _ = field;
+        None
+    }
+
     /// What `open` and `prepare` learned from the data: statistics, categories, class order, a
     /// vocabulary. Saved with the run and the model. Called after `prepare`, if `plugin!` has
     /// `learns: true`; normally written by [`learns!`](crate::learns!). `[training thread]`
@@ -312,6 +323,22 @@ impl Field {
     }
 }
 
+/// The dimensions of a field along which samples differ.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ragged {
+    /// The dimensions of one sample, counted from 0, ascending.
+    pub dimensions: Vec<usize>,
+    /// What is written behind the end of a shorter sample. For class labels it is a class.
+    pub padding: f64,
+}
+
+impl Ragged {
+    /// Samples that differ along their first dimension.
+    pub fn first(padding: f64) -> Ragged {
+        Ragged { dimensions: vec![0], padding }
+    }
+}
+
 /// One part of a data set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split {
@@ -383,6 +410,9 @@ pub struct FillContext<'a> {
     /// Index of the split.
     pub split: usize,
     pub(crate) left_out: &'a mut [u8],
+    /// Number of dimensions that differ, by field; empty if no lengths are asked for.
+    pub(crate) differing: &'a [usize],
+    pub(crate) lengths: &'a mut [u64],
 }
 
 impl FillContext<'_> {
@@ -393,6 +423,38 @@ impl FillContext<'_> {
         if let Some(mark) = self.left_out.get_mut(place) {
             *mark = 1;
         }
+    }
+
+    /// Whether the host asks for the lengths of the samples. If it wants no field at all
+    /// ([`Buffers::wants`]), the lengths are all that it asks for.
+    pub fn wants_lengths(&self) -> bool {
+        !self.lengths.is_empty()
+    }
+
+    /// States how long the sample at `place` of the requested ones is along each dimension of `field`
+    /// that [`Dataset::ragged`] names. Elements behind that need not be written. Without a call, the
+    /// sample has the maximum.
+    ///
+    /// # Errors
+    /// The field has not as many such dimensions.
+    pub fn set_lengths(&mut self, place: usize, field: usize, lengths: &[usize]) -> Result<()> {
+        let all: usize = self.differing.iter().sum();
+        if all == 0 {
+            return Ok(());
+        }
+        let count = self.differing.get(field).copied().unwrap_or(0);
+        let start = place * all + self.differing.iter().take(field).sum::<usize>();
+        let places = self.lengths.get_mut(start..start + count);
+        let Some(places) = places.filter(|_| count == lengths.len()) else {
+            return Err(Error::new(format!(
+                "field {field} of sample {place} has {count} dimensions that differ, not {}",
+                lengths.len()
+            )));
+        };
+        for (place, length) in places.iter_mut().zip(lengths) {
+            *place = *length as u64;
+        }
+        Ok(())
     }
 }
 
@@ -441,6 +503,21 @@ impl<'a> Buffers<'a> {
     /// Number of samples to write.
     pub fn samples(&self) -> usize {
         self.samples
+    }
+
+    /// The bytes of field `index`, whatever its element type, for a data set that copies whole samples.
+    ///
+    /// # Errors
+    /// If there is no such field.
+    pub fn bytes(&mut self, index: usize) -> Result<&mut [u8]> {
+        let Some(raw) = self.buffers.get(index) else {
+            return Err(Error::new(format!(
+                "the data set has {} fields, there is no field {index}",
+                self.fields.len()
+            )));
+        };
+        let count = if raw.ptr.is_null() { 0 } else { raw.len };
+        Ok(memory::buffer_elements(self, raw, count))
     }
 
     buffers! { u8: u8 = U8, u32: u32 = U32, i64: i64 = I64, f32: f32 = F32, f64: f64 = F64 }

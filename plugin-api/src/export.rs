@@ -133,6 +133,10 @@ macro_rules! plugin {
                     $crate::abi::dataset::DatasetTextRow,
                     __dataset_text_row, COMPONENTS, $( $kind: $type, $name );+
                 )),
+                private::Extension::new($crate::abi::dataset::DATASET_RAGGED_EXTENSION, $crate::__rows!(
+                    $crate::abi::dataset::DatasetRaggedRow,
+                    __dataset_ragged_row, COMPONENTS, $( $kind: $type, $name );+
+                )),
                 private::Extension::new($crate::abi::kinds::KINDS_EXTENSION, $crate::__rows!(
                     $crate::abi::kinds::KindRow,
                     __kind_row, COMPONENTS, $( $kind: $type, $name );+

@@ -123,7 +123,7 @@ pub use callback::{Callback, Resolution};
 pub use children::{ChildCallback, ChildMetric, ChildSchedule};
 pub use component::{Component, from_bytes, to_bytes};
 pub use config::{Config, NoConfig};
-pub use dataset::{Buffers, DataSpec, Dataset, Field, FillContext, Split};
+pub use dataset::{Buffers, DataSpec, Dataset, Field, FillContext, Ragged, Split};
 pub use draws::Draws;
 pub use error::{Context, Error, Reason, Result};
 pub use event::{Event, EventKind, PhaseKind};
@@ -169,7 +169,7 @@ pub mod prelude {
         Activation, Batch, Buffers, Callback, Component, Context, DType, DataSpec, Dataset,
         Direction, Draws, Error, Event, EventKind, EventKind::*, Field, FillContext, Init, Json,
         Learner, Logger, Loss, Metric, MetricInput, Model, Module, NoConfig, Node, Optimizer,
-        Params, Phase, PhaseLearner, Read, Record, RecordValue, Resolution, Result, Sample,
+        Params, Phase, PhaseLearner, Ragged, Read, Record, RecordValue, Resolution, Result, Sample,
         SampleMut, Sampler, Schedule, Series, Setup, Split, Step, Tensor, Tensors, TrainingSamples,
         Transform, Update, Write, bail, choice, config, from_bytes, learns, log, plugin,
         serde_json, state, to_bytes, variants,

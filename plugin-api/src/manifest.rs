@@ -51,6 +51,7 @@ pub struct ComponentManifest {
     learns: bool,
     predicts: bool,
     context: bool,
+    ragged: bool,
     texts: bool,
     augments: bool,
 }
@@ -89,6 +90,7 @@ impl ComponentManifest {
             learns: false,
             predicts: false,
             context: false,
+            ragged: false,
             texts: false,
             augments: false,
         }
@@ -196,6 +198,19 @@ impl ComponentManifest {
         self.texts
     }
 
+    /// Whether the samples of a data set differ in size, see
+    /// [`Dataset::ragged`](crate::Dataset::ragged). Not written into the manifest: the host finds it in
+    /// the extension `fluxbay.dataset-ragged/1`.
+    pub const fn ragged(mut self, ragged: &bool) -> Self {
+        self.ragged = *ragged;
+        self
+    }
+
+    /// That flag.
+    pub const fn get_ragged(&self) -> bool {
+        self.ragged
+    }
+
     /// Whether a transform is applied to training samples only, unless the run file says otherwise.
     pub const fn augments(mut self, augments: &bool) -> Self {
         self.augments = *augments;
@@ -221,6 +236,11 @@ impl ComponentManifest {
         }
         if self.texts && !equal(self.kind, "dataset") {
             panic!("only data sets have a line `texts`");
+        }
+        if self.ragged && !self.context {
+            panic!(
+                "`ragged: true` belongs to a data set with `context: true`: `fill_with` states the lengths"
+            );
         }
         if self.augments && !equal(self.kind, "transform") {
             panic!("only transforms have a line `augments`");

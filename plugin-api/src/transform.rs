@@ -193,6 +193,11 @@ impl<'a> SampleMut<'a> {
         dims(self.shape)
     }
 
+    /// The size of the sample's last dimension; 1 for a single element.
+    pub fn last_size(&self) -> usize {
+        self.shape.last().map_or(1, |size| *size as usize)
+    }
+
     fn elements<T: Element>(&mut self) -> Result<&mut [T]> {
         if self.dtype != T::DTYPE {
             return Err(wrong_type(self.dtype, T::DTYPE));

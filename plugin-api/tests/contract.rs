@@ -21,12 +21,13 @@ use fluxbay_plugin::abi::{
 };
 
 /// The tables of extensions, which the root module does not reach.
-const EXTENSIONS: [&TypeLayout; 19] = [
+const EXTENSIONS: [&TypeLayout; 20] = [
     <metric::MetricRows as StableAbi>::LAYOUT,
     <dataset::DatasetStateRows as StableAbi>::LAYOUT,
     <dataset::DatasetInputsRows as StableAbi>::LAYOUT,
     <model::ModelNamesRows as StableAbi>::LAYOUT,
     <dataset::DatasetFillRows as StableAbi>::LAYOUT,
+    <dataset::DatasetRaggedRows as StableAbi>::LAYOUT,
     <dataset::DatasetTextRows as StableAbi>::LAYOUT,
     <dataset::FillRequest as StableAbi>::LAYOUT,
     <kinds::KindRows as StableAbi>::LAYOUT,
@@ -107,7 +108,7 @@ fn numbers() -> String {
         logger::scope::STEP, logger::scope::EPOCH,
         metric::METRIC_EXTENSION, metric::direction::UNKNOWN, metric::direction::LOWER, metric::direction::HIGHER,
         dataset::DATASET_STATE_EXTENSION, dataset::DATASET_INPUTS_EXTENSION, model::MODEL_NAMES_EXTENSION,
-        dataset::DATASET_FILL_EXTENSION, dataset::DATASET_TEXT_EXTENSION, dataset::NO_TOKEN, position::POSITION_EXTENSION, freezing::FREEZING_EXTENSION, kinds::KINDS_EXTENSION, figures::FIGURES_EXTENSION,
+        dataset::DATASET_FILL_EXTENSION, dataset::DATASET_RAGGED_EXTENSION, dataset::DATASET_TEXT_EXTENSION, dataset::NO_TOKEN, position::POSITION_EXTENSION, freezing::FREEZING_EXTENSION, kinds::KINDS_EXTENSION, figures::FIGURES_EXTENSION,
         anomaly::ANOMALY_EXTENSION, anomaly::detect::NAN, anomaly::detect::INFINITE,
         tensor::MAX_RANK, tensor::init::CONSTANT, tensor::init::UNIFORM, tensor::init::NORMAL,
         activation::NONE, activation::RELU, activation::GELU, activation::GELU_ERF, activation::SILU, activation::SIGMOID, activation::TANH,
@@ -181,6 +182,7 @@ fn the_table_of_every_kind_is_part_of_the_checked_layout() {
         "DatasetInputsRows",
         "ModelNamesRows",
         "DatasetFillRows",
+        "DatasetRaggedRows",
         "DatasetTextRows",
         "FillRequest",
         "KindRows",

@@ -176,6 +176,28 @@ fn the_metric_in_c_of_the_documentation_measures_and_says_its_direction() {
     succeed(fluxbay(dir.path(), plugins.path()).arg("check").arg(&file));
 }
 
+#[test]
+fn the_data_set_and_the_transform_in_c_of_the_documentation_train() {
+    if !has("cc") {
+        return;
+    }
+    let (dir, plugins) = (scratch(), plugin_dir());
+    let file = plugins.path().join("points.so");
+    compile("cc", &docs().join("points.c"), &file, &["-std=c11", "-Wpedantic"]);
+    let run_toml = "[run]\nepochs = 2\n[data]\ncomponent = \"points-c\"\n[[transform]]\ncomponent = \"noise-c\"\n\
+                    [model]\ncomponent = \"mlp\"\nhidden = [4]\n[loss]\ncomponent = \"mse\"\n\
+                    [optimizer]\ncomponent = \"adamw\"\n";
+    write(dir.path(), "run.toml", run_toml);
+    succeed(fluxbay(dir.path(), plugins.path()).args(["train", "run.toml", "--run-dir", "out"]));
+    let hash = |threads: &str| {
+        let mut command = fluxbay(dir.path(), plugins.path());
+        succeed(command.args(["data", "hash", "run.toml", "--epochs", "2", "--set", threads]))
+            .stdout
+    };
+    assert_eq!(hash("loader.threads=1"), hash("loader.threads=4"));
+    succeed(fluxbay(dir.path(), plugins.path()).arg("check").arg(&file));
+}
+
 /// Compiles a variant of the valid plugin, called `name`, whose `on` function runs `body`.
 fn variant(dir: &Path, name: &str, compiler: &str, body: &str) -> PathBuf {
     let source = fs::read_to_string(docs().join("low_loss.c")).unwrap();

@@ -23,6 +23,19 @@ pub struct OpenDataset {
     pub fields: Vec<DataField>,
     /// Name and number of samples of each split.
     pub splits: Vec<(String, u64)>,
+    /// What differs by sample, by field.
+    pub ragged: Vec<Ragged>,
+}
+
+/// A field whose samples differ in size.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ragged {
+    /// Index of the field.
+    pub field: usize,
+    /// The dimensions of one sample that differ, ascending, at least one.
+    pub dimensions: Vec<usize>,
+    /// What shorter samples are filled up with.
+    pub padding: f64,
 }
 
 // SAFETY: on other threads than the training thread only `fill` is called, which the contract
@@ -52,7 +65,8 @@ impl OpenDataset {
             Ok((unsafe { spec.name.to_text() }.into_owned(), spec.samples))
         });
         let splits = splits.collect::<CallResult<Vec<_>>>()?;
-        Ok(OpenDataset { instance, table, fields, splits })
+        let ragged = ragged(&instance, &fields)?;
+        Ok(OpenDataset { instance, table, fields, splits, ragged })
     }
 
     /// The data set within a call into `instance` that reads files to predict from: its fields, and
@@ -62,7 +76,9 @@ impl OpenDataset {
             return Err(instance.wrong_kind("data set"));
         };
         let fields = fields(table, instance.raw)?;
-        Ok(OpenDataset { instance, table, fields, splits: vec![("inputs".to_owned(), 0)] })
+        let ragged = ragged(&instance, &fields)?;
+        let splits = vec![("inputs".to_owned(), 0)];
+        Ok(OpenDataset { instance, table, fields, splits, ragged })
     }
 
     /// States which samples are for training. Called on the training thread.
@@ -82,13 +98,15 @@ impl OpenDataset {
         self.instance.rows.dataset_fill.is_some()
     }
 
-    /// Writes samples into one buffer per field, and marks those that it leaves out with 1 in
-    /// `left_out`. Called on any thread.
+    /// Writes samples into one buffer per field, marks those that it leaves out with 1 in `left_out`, and
+    /// writes their lengths along the dimensions of `ragged` into `lengths`, which holds the maxima.
+    /// Called on any thread.
     pub fn fill(
         &self,
         wanted: &Wanted<'_>,
         buffers: &mut [&mut [u8]],
         left_out: &mut [u8],
+        lengths: &mut [u64],
     ) -> CallResult {
         let raw_buffers: Vec<BufferRaw> = buffers
             .iter_mut()
@@ -116,6 +134,8 @@ impl OpenDataset {
                     buffers: raw_buffers.as_ptr(),
                     buffer_count: raw_buffers.len(),
                     left_out: left_out.as_mut_ptr(),
+                    lengths: lengths.as_mut_ptr(),
+                    length_count: lengths.len() / indices.len().max(1),
                 };
                 debug_assert_eq!(left_out.len(), indices.len());
                 // SAFETY: `raw` belongs to the row's component, whose `fill` any thread may call; the
@@ -155,6 +175,30 @@ impl OpenDataset {
         let written = &key[..length.min(KEY)];
         (check(code).is_ok() && length > 0).then(|| String::from_utf8_lossy(written).into_owned())
     }
+}
+
+/// Asks a data set, within a call into `instance`, what differs by sample.
+fn ragged(instance: &PluginInstance, fields: &[DataField]) -> CallResult<Vec<Ragged>> {
+    let Some(row) = instance.rows.dataset_ragged else { return Ok(Vec::new()) };
+    if instance.rows.dataset_fill.is_none() {
+        let text = "its samples differ in size, but it has no row in fluxbay.dataset-fill/1, whose \
+                    `fill` states the lengths";
+        return Err(CallError::new(text.to_owned()));
+    }
+    let mut found = Vec::new();
+    for (field, stated) in fields.iter().enumerate() {
+        let (mut differs, mut padding) = (vec![0_u8; stated.shape.len()], 0.0);
+        // SAFETY: `raw` belongs to the row's component; the places are lent for the call.
+        check(unsafe {
+            (row.ragged)(instance.raw, field, differs.as_mut_ptr(), differs.len(), &mut padding)
+        })?;
+        let dimensions: Vec<usize> =
+            (0..differs.len()).filter(|dimension| differs[*dimension] != 0).collect();
+        if !dimensions.is_empty() {
+            found.push(Ragged { field, dimensions, padding });
+        }
+    }
+    Ok(found)
 }
 
 /// Most bytes of a key that are used.

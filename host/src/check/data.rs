@@ -10,7 +10,9 @@ use super::report::{Found, failed, passed, skipped};
 use crate::breadcrumb::Activity;
 use crate::learner::ports::DataBatch;
 use crate::learner::{Instance, Runtime};
-use crate::loader::{Loader, LoaderError, Occasion, PluginSamples, Request, SampleError, Samples};
+use crate::loader::{
+    Loader, LoaderError, Occasion, PluginSamples, Remarks, Request, SampleError, Samples,
+};
 
 /// Limit of samples that are read.
 const MOST: u64 = 64;
@@ -65,7 +67,18 @@ fn read(samples: &PluginSamples, indices: &[u64]) -> Result<Vec<Vec<u8>>, Sample
     let mut views: Vec<&mut [u8]> = buffers.iter_mut().map(Vec::as_mut_slice).collect();
     let request = Request { occasion: Occasion::default(), split: 0, indices };
     let mut left_out = vec![0; indices.len()];
-    samples.fill(&request, &mut views, &mut left_out)?;
+    let fields = samples.fields();
+    let maxima = samples.ragged().iter().flat_map(|one| {
+        one.dimensions.iter().map(|dimension| fields[one.field].shape[*dimension] as u64)
+    });
+    let maxima: Vec<u64> = maxima.collect();
+    let mut lengths = maxima.repeat(indices.len());
+    let mut remarks = Remarks { left_out: &mut left_out, lengths: &mut lengths };
+    samples.fill(&request, &mut views, &mut remarks)?;
+    if lengths.iter().zip(maxima.iter().cycle()).any(|(length, most)| length > most) {
+        return Err(SampleError("a sample is longer than the shape of its field says".to_owned()));
+    }
+    buffers.push(lengths.into_iter().flat_map(u64::to_ne_bytes).collect());
     Ok(buffers)
 }
 

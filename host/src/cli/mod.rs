@@ -46,6 +46,7 @@ mod runs;
 mod schedule;
 mod schema;
 pub mod serve;
+mod tokenizer;
 mod train;
 mod trust;
 mod watch;
@@ -203,7 +204,7 @@ commands! {
     Compose(compose::Arguments), Look, Summary, plugin calls: Yes,
     |arguments, _| compose::run(arguments);
 
-    /// Look at the data of a run, or measure how fast it is read.
+    /// Look at the data of a run, measure how fast it is read, pack it into one file.
     Data(data::Arguments), Look, Name, plugin calls: Yes,
     |arguments, screen| data::run(arguments, screen);
 
@@ -212,6 +213,10 @@ commands! {
     /// Three steps are trained and thrown away; no record is written.
     Profile(profile::Arguments), Look, Name, plugin calls: Yes,
     |arguments, _| profile::run(arguments);
+
+    /// Train a tokenizer on a text.
+    Tokenizer(tokenizer::Arguments), Look, Name, plugin calls: Yes,
+    |arguments, _| tokenizer::run(arguments);
 
     /// Plot the schedules of a run, or any schedule.
     Schedule(schedule::Arguments), Look, Name, plugin calls: Yes,

@@ -9,11 +9,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use candle_core::Tensor;
+
 use super::{
-    LoaderError, SampleError, SampleRange, Samples,
+    LoaderError, SampleRange, Samples,
     buffer_pool::BufferPool,
     left_out::LeftOut,
-    samples::{Column, Occasion, Request},
+    ragged::{self, Fitting},
+    samples::{Column, Occasion, Remarks, Request},
 };
 use crate::learner::ports::{Alone, DataBatch, Helpers};
 
@@ -66,24 +69,46 @@ impl Job<'_> {
 /// Buffers of a batch whose first samples are filled.
 pub(super) struct PartialBatch {
     columns: Vec<Column>,
-    /// One byte per sample: 1 for one that the data set leaves out.
-    left_out: Vec<u8>,
+    notes: Notes,
     filled: usize,
     looks_untouched: bool,
 }
 
+/// What the data set said of the samples of a batch.
+pub(super) struct Notes {
+    /// One byte per sample: 1 for one that the data set leaves out.
+    pub(super) left_out: Vec<u8>,
+    /// For each sample one number per dimension that differs.
+    pub(super) lengths: Vec<u64>,
+}
+
+impl Notes {
+    fn new(job: &Job<'_>) -> Notes {
+        let count = job.indices.len();
+        Notes { left_out: vec![0; count], lengths: ragged::maxima(job.samples).repeat(count) }
+    }
+
+    /// Removes the lengths of the samples that are left out.
+    fn compact(&mut self) {
+        let numbers = self.lengths.len() / self.left_out.len().max(1);
+        let kept = self.lengths.chunks(numbers.max(1)).zip(&self.left_out);
+        let kept = kept.filter(|(_, out)| **out == 0).flat_map(|(lengths, _)| lengths);
+        self.lengths = kept.copied().collect();
+    }
+}
+
 /// Takes buffers for all samples; none is filled yet.
 fn allocate(job: &Job<'_>) -> Result<PartialBatch, LoaderError> {
-    let left_out = vec![0; job.indices.len()];
-    Ok(PartialBatch { columns: buffers(job)?, left_out, filled: 0, looks_untouched: false })
+    let notes = Notes::new(job);
+    Ok(PartialBatch { columns: buffers(job)?, notes, filled: 0, looks_untouched: false })
 }
 
 /// Fills and verifies the fields of the samples; samples that the data set leaves out hold zeros.
-/// Returns the columns, and one byte per sample: 1 for one that is left out.
+/// Returns the columns, and what the data set said of the samples.
 pub(super) fn columns(
     job: &Job<'_>,
     helpers: &dyn Helpers,
-) -> Result<(Vec<Column>, Vec<u8>), LoaderError> {
+) -> Result<(Vec<Column>, Notes), LoaderError> {
     finish(job, allocate(job)?, helpers)
 }
 
@@ -92,16 +117,17 @@ fn finish(
     job: &Job<'_>,
     partial: PartialBatch,
     helpers: &dyn Helpers,
-) -> Result<(Vec<Column>, Vec<u8>), LoaderError> {
-    let PartialBatch { mut columns, mut left_out, filled, looks_untouched } = partial;
+) -> Result<(Vec<Column>, Notes), LoaderError> {
+    let PartialBatch { mut columns, mut notes, filled, looks_untouched } = partial;
     let wanted = filled..job.indices.len();
-    let rest_does = fill(job, &mut columns, &mut left_out, wanted, POISON[0], helpers)?;
+    let rest_does = fill(job, &mut columns, &mut notes, wanted, POISON[0], helpers)?;
     remove_guards(job, &mut columns)?;
     if looks_untouched || rest_does {
-        columns = fill_again(job, columns, &mut left_out, helpers)?;
+        notes = Notes::new(job);
+        columns = fill_again(job, columns, &mut notes, helpers)?;
     }
     check_labels(job.samples, job.source, job.indices, &columns)?;
-    Ok((columns, left_out))
+    Ok((columns, notes))
 }
 
 /// Fills once more over the other pattern: a byte that equals the pattern both times was not
@@ -109,13 +135,12 @@ fn finish(
 fn fill_again(
     job: &Job<'_>,
     first: Vec<Column>,
-    left_out: &mut [u8],
+    notes: &mut Notes,
     helpers: &dyn Helpers,
 ) -> Result<Vec<Column>, LoaderError> {
     let &Job { samples, source, indices, verification, .. } = job;
     let mut second = buffers(job)?;
-    left_out.fill(0);
-    fill(job, &mut second, left_out, 0..indices.len(), POISON[1], helpers)?;
+    fill(job, &mut second, notes, 0..indices.len(), POISON[1], helpers)?;
     remove_guards(job, &mut second)?;
     for (number, field) in samples.fields().iter().enumerate() {
         let both = chunks(first[number].bytes(), field.bytes())
@@ -217,23 +242,25 @@ fn compact(column: &mut Column, sample_bytes: usize, elements: usize, left_out: 
 struct Piece<'a> {
     indices: &'a [u64],
     buffers: Vec<&'a mut [u8]>,
-    left_out: &'a mut [u8],
+    remarks: Remarks<'a>,
 }
 
 impl Piece<'_> {
     /// Poisons the buffers with `value`, calls the data set's `fill`, and returns whether `value`
     /// may still be there. All on one thread, so that the buffers stay in its cache.
     fn fill(&mut self, job: &Job<'_>, value: u8) -> Result<bool, LoaderError> {
-        let Piece { indices, buffers, left_out } = self;
+        let Piece { indices, buffers, remarks } = self;
         for (buffer, field) in buffers.iter_mut().zip(job.samples.fields()) {
             poison(buffer, field.bytes(), value, job.verification);
         }
         let request = Request { occasion: job.occasion, split: job.source, indices };
-        let filled = || job.samples.fill(&request, buffers, left_out);
+        let filled = || job.samples.fill(&request, buffers, remarks);
         match catch_unwind(AssertUnwindSafe(filled)) {
             Ok(Ok(())) => {
+                let own = (job.source, &**indices);
+                ragged::finish(job.samples, own, buffers, remarks.lengths)?;
                 for (buffer, field) in buffers.iter_mut().zip(job.samples.fields()) {
-                    clear(buffer, field.bytes(), left_out);
+                    clear(buffer, field.bytes(), remarks.left_out);
                 }
                 let mut fields = buffers.iter().zip(job.samples.fields());
                 Ok(fields.any(|(buffer, field)| {
@@ -253,7 +280,7 @@ impl Piece<'_> {
 fn fill<'a>(
     job: &Job<'a>,
     columns: &mut [Column],
-    left_out: &mut [u8],
+    notes: &mut Notes,
     wanted: Range<usize>,
     value: u8,
     helpers: &dyn Helpers,
@@ -275,11 +302,16 @@ fn fill<'a>(
             .map(|(rest, field)| rest.split_off_mut(..count * field.bytes()).unwrap_or_default())
             .collect()
     };
-    let mut marks = &mut left_out[wanted.clone()];
+    let numbers = ragged::per_sample(job.samples.ragged());
+    let mut marks = &mut notes.left_out[wanted.clone()];
+    let mut lengths = &mut notes.lengths[wanted.start * numbers..];
     let mut piece = |indices: &'a [u64]| Piece {
         indices,
         buffers: cut(indices.len()),
-        left_out: marks.split_off_mut(..indices.len()).unwrap_or_default(),
+        remarks: Remarks {
+            left_out: marks.split_off_mut(..indices.len()).unwrap_or_default(),
+            lengths: lengths.split_off_mut(..indices.len() * numbers).unwrap_or_default(),
+        },
     };
     let indices = &job.indices[wanted];
     if threads == 1 {
@@ -338,7 +370,11 @@ pub(super) struct Plan {
     pub(super) samples: Arc<dyn Samples>,
     pub(super) source: usize,
     pub(super) order: Arc<[u64]>,
+    /// Where the rows of the order begin, and the last one ends, if samples are packed.
+    pub(super) rows: Option<Arc<[usize]>>,
+    /// Samples of a batch, or rows.
     pub(super) batch_size: usize,
+    pub(super) fitting: Fitting,
     pub(super) occasion: Occasion,
     pub(super) buffers: Arc<BufferPool>,
     pub(super) left_out: Arc<LeftOut>,
@@ -347,7 +383,10 @@ pub(super) struct Plan {
 impl Plan {
     fn job(&self, index: usize, verification: Verification) -> Job<'_> {
         let start = index * self.batch_size;
-        let indices = &self.order[start..self.order.len().min(start + self.batch_size)];
+        let indices = match self.rows_of(index) {
+            Some(rows) => &self.order[rows[0]..rows[rows.len() - 1]],
+            None => &self.order[start..self.order.len().min(start + self.batch_size)],
+        };
         Job {
             samples: &*self.samples,
             source: self.source,
@@ -356,6 +395,19 @@ impl Plan {
             verification,
             buffers: &self.buffers,
         }
+    }
+
+    /// Where the rows of batch `index` begin in the order, and the last one ends.
+    fn rows_of(&self, index: usize) -> Option<&[usize]> {
+        let rows = self.rows.as_ref()?;
+        let start = index * self.batch_size;
+        Some(&rows[start..rows.len().min(start + self.batch_size + 1)])
+    }
+
+    /// The samples of batch `index` that were not left out when it was made.
+    pub(super) fn kept(&self, index: usize) -> Vec<u64> {
+        let indices = self.job(index, Verification::Tails).indices.iter().copied();
+        indices.filter(|sample| !self.left_out.contains(self.source, *sample)).collect()
     }
 
     /// Makes batch `index` of the epoch.
@@ -376,12 +428,12 @@ impl Plan {
         partial: &mut Option<PartialBatch>,
     ) -> Result<bool, LoaderError> {
         let job = self.job(index, Verification::Tails);
-        let Some(PartialBatch { columns, left_out, filled, looks_untouched }) = partial else {
+        let Some(PartialBatch { columns, notes, filled, looks_untouched }) = partial else {
             *partial = Some(allocate(&job)?);
             return Ok(true);
         };
         let to = job.indices.len().min(*filled + job.indices.len().div_ceil(IDLE_PIECES));
-        *looks_untouched |= fill(&job, columns, left_out, *filled..to, POISON[0], &Alone)?;
+        *looks_untouched |= fill(&job, columns, notes, *filled..to, POISON[0], &Alone)?;
         *filled = to;
         Ok(to < job.indices.len())
     }
@@ -396,45 +448,82 @@ impl Plan {
         helpers: &dyn Helpers,
     ) -> Result<DataBatch, LoaderError> {
         let job = self.job(index, verification);
-        let (mut columns, left_out) = finish(&job, partial, helpers)?;
-        let samples = left_out.iter().filter(|out| **out == 0).count();
+        let (mut columns, mut notes) = finish(&job, partial, helpers)?;
+        let samples = notes.left_out.iter().filter(|out| **out == 0).count();
         if samples < job.indices.len() {
-            self.left_out.add(self.source, job.indices, &left_out);
-            for (column, field) in columns.iter_mut().zip(self.samples.fields()) {
-                compact(column, field.bytes(), field.elements(), &left_out);
-            }
+            self.left_out.add(self.source, job.indices, &notes.left_out);
             if samples == 0 {
                 columns.into_iter().for_each(|column| self.buffers.give(column));
                 return Ok(DataBatch { fields: Vec::new(), samples, index: index as u64 });
             }
         }
-        tensors(&job, columns, samples, index as u64)
+        let multiple = match self.fitting {
+            Fitting::Pad { multiple } => multiple,
+            Fitting::Pack { length } => return self.pack(&job, index, (columns, &notes), length),
+        };
+        if samples < job.indices.len() {
+            for (column, field) in columns.iter_mut().zip(self.samples.fields()) {
+                compact(column, field.bytes(), field.elements(), &notes.left_out);
+            }
+            notes.compact();
+        }
+        tensors(&job, columns, &notes.lengths, (samples, multiple), index as u64)
+    }
+
+    /// The batch of packed samples.
+    fn pack(
+        &self,
+        job: &Job<'_>,
+        index: usize,
+        (columns, notes): (Vec<Column>, &Notes),
+        length: usize,
+    ) -> Result<DataBatch, LoaderError> {
+        let rows = self.rows_of(index).unwrap_or_default();
+        let rows: Vec<usize> = rows.iter().map(|start| start - rows[0]).collect();
+        let own = (job.source, job.indices);
+        let of_samples = (&columns[..], &notes.lengths[..], &notes.left_out[..]);
+        let (packed, samples) = ragged::pack(job.samples, own, of_samples, &rows, length)?;
+        columns.into_iter().for_each(|column| self.buffers.give(column));
+        let inner = job.samples.fields().iter().map(|field| &field.shape[1..]);
+        let names = job.samples.fields().iter().map(|field| field.name.as_str());
+        let shapes = inner.chain([&[][..]; 2]);
+        let mut fields = Vec::with_capacity(packed.len());
+        for ((column, inner), name) in
+            packed.into_iter().zip(shapes).zip(names.chain(["segments", "positions"]))
+        {
+            let shape = [&[samples, length], inner].concat();
+            fields.push(tensor(column, shape, name)?);
+        }
+        Ok(DataBatch { fields, samples, index: index as u64 })
     }
 }
 
-/// The batch of filled and verified fields.
+/// The batch of filled and verified fields, cut to the longest sample rounded up to `multiple`.
 fn tensors(
     job: &Job<'_>,
-    columns: Vec<Column>,
-    samples: usize,
+    mut columns: Vec<Column>,
+    lengths: &[u64],
+    (samples, multiple): (usize, usize),
     index: u64,
 ) -> Result<DataBatch, LoaderError> {
+    let shapes = ragged::cut(job.samples, &mut columns, lengths, multiple, job.buffers);
     let mut fields = Vec::with_capacity(columns.len());
-    for (column, field) in columns.into_iter().zip(job.samples.fields()) {
-        let mut shape = Vec::with_capacity(field.shape.len() + 1);
-        shape.push(samples);
-        shape.extend_from_slice(&field.shape);
-        let tensor = column.into_tensor(shape).map_err(|error| LoaderError::Tensor {
-            field: field.name.clone(),
-            message: error.to_string(),
-        })?;
-        fields.push(tensor);
+    for ((column, field), shape) in columns.into_iter().zip(job.samples.fields()).zip(shapes) {
+        let shape = [&[samples], &shape[..]].concat();
+        fields.push(tensor(column, shape, &field.name)?);
     }
     Ok(DataBatch { fields, samples, index })
 }
 
+fn tensor(column: Column, shape: Vec<usize>, field: &str) -> Result<Tensor, LoaderError> {
+    column.into_tensor(shape).map_err(|error| LoaderError::Tensor {
+        field: field.to_owned(),
+        message: error.to_string(),
+    })
+}
+
 /// The first `count` samples of the first split as one batch: those that a data set has read to
-/// predict from.
+/// predict from. Also returns which of them are in it, without those that the data set leaves out.
 ///
 /// # Errors
 /// The data set cannot write them, or leaves bytes out.
@@ -442,7 +531,7 @@ pub fn batch_of_first(
     samples: &dyn Samples,
     count: usize,
     helpers: &dyn Helpers,
-) -> Result<DataBatch, LoaderError> {
+) -> Result<(DataBatch, Vec<usize>), LoaderError> {
     let indices: Vec<u64> = (0..count as u64).collect();
     let buffers = BufferPool::default();
     let job = Job {
@@ -453,11 +542,14 @@ pub fn batch_of_first(
         verification: Verification::Tails,
         buffers: &buffers,
     };
-    let (columns, left_out) = columns(&job, helpers)?;
-    if let Some(place) = left_out.iter().position(|out| *out != 0) {
-        let text = "it cannot be read, and a prediction needs every sample".to_owned();
-        let at = SampleRange { sample: indices[place], count: 1, ..job.range() };
-        return Err(LoaderError::Samples { at, error: SampleError(text) });
+    let (mut columns, mut notes) = columns(&job, helpers)?;
+    let kept: Vec<usize> = (0..count).filter(|place| notes.left_out[*place] == 0).collect();
+    if kept.len() < count {
+        for (column, field) in columns.iter_mut().zip(samples.fields()) {
+            compact(column, field.bytes(), field.elements(), &notes.left_out);
+        }
+        notes.compact();
     }
-    tensors(&job, columns, count, 0)
+    let batch = tensors(&job, columns, &notes.lengths, (kept.len(), 1), 0)?;
+    Ok((batch, kept))
 }

@@ -8,7 +8,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{
-    Field, LoaderError, Occasion, Request, SampleError, Samples, Split,
+    Field, LoaderError, Occasion, Ragged, Remarks, Request, SampleError, Samples, Split,
     batch::{self, Job, Verification},
     buffer_pool::BufferPool,
     plugin_samples, random,
@@ -117,6 +117,14 @@ impl Chained {
     /// # Errors
     /// [`LoaderError::Chains`] if the chains end with different fields.
     pub fn new(inner: Arc<dyn Samples>, chains: Chains) -> Result<Chained, LoaderError> {
+        let differs = |step: &&Step| inner.ragged().iter().any(|one| one.field == step.field);
+        if let Some(step) = chains.training.iter().chain(&chains.evaluation).find(differs) {
+            return Err(LoaderError::Ragged(format!(
+                "the transform `{}` takes samples of one size, but those of field `{}` differ",
+                step.id,
+                inner.fields()[step.field].name
+            )));
+        }
         let result = |steps: &[Step]| {
             let mut fields = inner.fields().to_vec();
             steps.iter().for_each(|step| fields[step.field] = step.output.clone());
@@ -235,6 +243,10 @@ impl Samples for Chained {
         self.inner.splits()
     }
 
+    fn ragged(&self) -> &[Ragged] {
+        self.inner.ragged()
+    }
+
     fn prepare(&self, split: usize, indices: &[u64]) -> Result<(), SampleError> {
         self.inner.prepare(split, indices)
     }
@@ -243,9 +255,13 @@ impl Samples for Chained {
         &self,
         request: &Request<'_>,
         buffers: &mut [&mut [u8]],
-        left_out: &mut [u8],
+        remarks: &mut Remarks<'_>,
     ) -> Result<(), SampleError> {
         let Request { occasion, split, indices } = *request;
+        if buffers.iter().all(|buffer| buffer.is_empty()) {
+            return self.inner.fill(request, buffers, remarks);
+        }
+        let numbers = remarks.lengths.len() / indices.len().max(1);
         let sample_bytes: usize = self.inner.fields().iter().map(Field::bytes).sum();
         let chunk = (CHUNK / sample_bytes.max(1)).max(1);
         let mut scratch = self.take_scratch(occasion.training)?;
@@ -259,13 +275,16 @@ impl Samples for Chained {
                 verification: Verification::Tails,
                 buffers: &self.buffers,
             };
-            let (mut columns, out) = batch::columns(&job, &Alone).map_err(|error| match error {
-                LoaderError::Samples { error, .. } => error,
-                other => SampleError(other.to_string()),
-            })?;
-            left_out[done..done + indices.len()].copy_from_slice(&out);
-            for (place, &index) in indices.iter().enumerate().filter(|(place, _)| out[*place] == 0)
-            {
+            let (mut columns, notes) =
+                batch::columns(&job, &Alone).map_err(|error| match error {
+                    LoaderError::Samples { error, .. } => error,
+                    other => SampleError(other.to_string()),
+                })?;
+            let own = done..done + indices.len();
+            remarks.left_out[own.clone()].copy_from_slice(&notes.left_out);
+            remarks.lengths[own.start * numbers..own.end * numbers].copy_from_slice(&notes.lengths);
+            let kept = |(place, _): &(usize, &u64)| notes.left_out[*place] == 0;
+            for (place, &index) in indices.iter().enumerate().filter(kept) {
                 let from = (&mut columns[..], place);
                 let to = (&mut *buffers, done + place);
                 self.one((occasion, split, index), from, &mut scratch, to)?;

@@ -86,12 +86,20 @@ impl Epoch {
         &self.plan.order
     }
 
+    /// The samples of the batch that was returned last, as indices within the data set's own split; those
+    /// that were left out are not among them.
+    pub fn last_samples(&self) -> Vec<u64> {
+        self.next.checked_sub(1).map(|last| self.plan.kept(last)).unwrap_or_default()
+    }
+
     /// The current position.
     pub fn position(&self) -> Position {
         let fingerprint = *self.fingerprint.get_or_init(|| {
             let mut bytes: Vec<u8> =
                 self.plan.order.iter().flat_map(|index| index.to_le_bytes()).collect();
             bytes.extend_from_slice(&(self.plan.batch_size as u64).to_le_bytes());
+            let rows = self.plan.rows.iter().flat_map(|rows| rows.iter());
+            rows.for_each(|start| bytes.extend_from_slice(&(*start as u64).to_le_bytes()));
             fnv1a(&bytes)
         });
         Position { split: self.split.clone(), epoch: self.epoch, next: self.next, fingerprint }

@@ -80,6 +80,23 @@ pub enum LoaderError {
         /// Element type and shape after those of evaluation.
         evaluation: (&'static str, Vec<usize>),
     },
+    /// Samples that differ in size, and settings or transforms that do not go with them.
+    #[error("`[loader] ragged`: {0}")]
+    Ragged(String),
+    /// A sample that is longer than its field says.
+    #[error(
+        "{at}: the data set states {length} elements of field `{field}`, whose maximum is {most}"
+    )]
+    Length {
+        /// Split and sample.
+        at: SampleRange,
+        /// The field.
+        field: String,
+        /// The length that was stated.
+        length: u64,
+        /// The most that the shape of the field allows.
+        most: usize,
+    },
     /// A sampler that failed.
     #[error("the sampler `{id}`: {text}")]
     Sampler {

@@ -17,6 +17,12 @@ impl LeftOut {
         all.extend(marked.map(|(index, _)| (split, *index)));
     }
 
+    /// Whether a sample was left out.
+    pub(super) fn contains(&self, split: usize, index: u64) -> bool {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.contains(&(split, index))
+    }
+
     /// Number of samples that were left out so far, of those at `indices` (ascending) of a split.
     pub(super) fn count(&self, split: usize, indices: &[u64]) -> usize {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);

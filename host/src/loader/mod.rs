@@ -10,6 +10,8 @@
 //! | `samples` | the trait of a data set, and typed buffers |
 //! | `chain` | transforms between data set and batch |
 //! | `sampler` | the order of an epoch, where a sampler decides it |
+//! | `ragged` | samples that differ in size: padding, buckets, packs |
+//! | `whole` | all samples in order, to be written into a file |
 //! | `left_out` | samples that cannot be read and were left out |
 //! | `summary` | fields and splits, to recognise other data |
 //! | `division` | which samples belong to which split |
@@ -37,24 +39,27 @@ mod left_out;
 mod plugin_samples;
 mod ports;
 mod prefetch;
+mod ragged;
 mod random;
 mod sampler;
 mod samples;
 mod sampling;
 mod summary;
 mod timings;
+mod whole;
 
 use std::sync::Arc;
 
 use buffer_pool::BufferPool;
 use left_out::LeftOut;
 use prefetch::Pool;
+use ragged::{Fitting, Rows};
 use random::Draws;
 use sampling::Weighted;
 use timings::SplitTimings;
 
 use crate::learner::ports::DataField;
-use crate::run_file::{LoaderSettings, Sampling};
+use crate::run_file::{LoaderSettings, RaggedRule, Sampling};
 
 pub use self::{
     batch::batch_of_first,
@@ -65,8 +70,9 @@ pub use self::{
     plugin_samples::PluginSamples,
     ports::{element_code, element_type},
     sampler::{NamedSampler, Sampler},
-    samples::{Field, Occasion, Request, SampleError, Samples, Split},
+    samples::{Field, Occasion, Ragged, Remarks, Request, SampleError, Samples, Split},
     summary::{DataSummary, FieldSummary, SplitSummary},
+    whole::Piece,
 };
 
 /// Most fields that a batch has.
@@ -93,6 +99,13 @@ pub struct Loader {
     parts: Vec<Part>,
     /// How training samples are drawn; `None` if each is read once.
     weighted: Option<Weighted>,
+    /// The fields of a batch.
+    fields: Vec<Field>,
+    fitting: Fitting,
+    /// The longest length of each sample by part, where buckets need it; the rows of each part, where
+    /// samples are packed.
+    lengths: Vec<Vec<u64>>,
+    rows: Vec<Rows>,
     timings: Vec<Arc<SplitTimings>>,
     pool: Option<Arc<Pool>>,
     buffers: Arc<BufferPool>,
@@ -127,7 +140,8 @@ impl Loader {
         if settings.batch_size == 0 {
             return Err(LoaderError::BatchSize);
         }
-        let stated = check_fields(samples.fields(), settings.batch_size)?;
+        let (fitting, fields) = Fitting::new(&*samples, &settings)?;
+        let stated = check_fields(&fields, settings.batch_size)?;
         let division = division::Division {
             validation: settings.validation,
             seed,
@@ -160,6 +174,24 @@ impl Loader {
             }
         }
         let weighted = weights(&*samples, &settings, &parts)?;
+        let decides = reading.sampler.is_some() || settings.sampling != Sampling::Once;
+        let (mut lengths, mut rows) = (Vec::new(), Vec::new());
+        if settings.ragged != RaggedRule::Pad && !samples.ragged().is_empty() {
+            if decides {
+                let text = "buckets and packs decide the order of an epoch, as a sampler and \
+                            `sampling` do: leave out one of them";
+                return Err(LoaderError::Ragged(text.to_owned()));
+            }
+            for part in &parts {
+                let of_samples = ragged::lengths(&*samples, part)?;
+                match fitting {
+                    Fitting::Pad { .. } => lengths.push(of_samples),
+                    Fitting::Pack { length } => {
+                        rows.push(Rows::new(part, &of_samples, length, seed)?);
+                    }
+                }
+            }
+        }
         let pool = if settings.prefetch == 0 { None } else { start(&settings) };
         let timings = parts.iter().map(|_| Arc::default()).collect();
         let (buffers, left_out) = Default::default();
@@ -170,6 +202,10 @@ impl Loader {
             stated,
             parts,
             weighted,
+            fields,
+            fitting,
+            lengths,
+            rows,
             timings,
             pool,
             buffers,
@@ -178,9 +214,15 @@ impl Loader {
         })
     }
 
-    /// The fields of a sample.
+    /// The fields of a batch. Their shapes are those of one sample, or of one row of packed samples; along
+    /// a dimension that differs by sample, they state the maximum.
     pub fn fields(&self) -> &[Field] {
-        self.samples.fields()
+        &self.fields
+    }
+
+    /// Whether batches hold rows of several samples each.
+    pub fn packs(&self) -> bool {
+        matches!(self.fitting, Fitting::Pack { .. })
     }
 
     /// The splits as phases read them.
@@ -223,7 +265,7 @@ impl Loader {
         }
     }
 
-    /// Samples that an epoch of a split reads.
+    /// Samples, or rows of packed samples, that an epoch of a split reads.
     pub fn samples_read(&self, part: &Part) -> usize {
         self.epoch_samples(part).min(self.batches(part) * self.settings.batch_size)
     }
@@ -234,8 +276,16 @@ impl Loader {
         self.reading.sampler.as_ref().filter(|_| decides)
     }
 
-    /// Samples of a whole epoch of a split.
+    /// The rows of a split, if its samples are packed.
+    fn rows_of(&self, part: &Part) -> Option<&Rows> {
+        self.find(&part.name).ok().and_then(|number| self.rows.get(number))
+    }
+
+    /// Samples, or rows of packed samples, of a whole epoch of a split.
     fn epoch_samples(&self, part: &Part) -> usize {
+        if let Some(rows) = self.rows_of(part) {
+            return rows.count();
+        }
         self.sampler_of(part).map_or(part.samples(), NamedSampler::count)
     }
 
@@ -258,7 +308,31 @@ impl Loader {
     /// # Errors
     /// [`LoaderError::NoSplit`], or [`LoaderError::Sampler`].
     pub fn order(&self, split: &str, epoch: u64) -> Result<Arc<[u64]>, LoaderError> {
-        let part = self.part(split)?;
+        Ok(self.rows_in_order(split, epoch)?.0)
+    }
+
+    /// The order of an epoch, and the rows in it if samples are packed.
+    fn rows_in_order(&self, split: &str, epoch: u64) -> Result<ragged::Order, LoaderError> {
+        let number = self.find(split)?;
+        let part = &self.parts[number];
+        let shuffles =
+            self.settings.shuffle && self.settings.overfit_batches == 0 && part.name == "training";
+        let draws = |purpose: &str| Draws::new(self.seed, &format!("{purpose}/{split}"), epoch);
+        if let Some(rows) = self.rows.get(number) {
+            return Ok(rows.order(shuffles.then(|| draws("rows"))));
+        }
+        let Some(lengths) = self.lengths.get(number).filter(|_| shuffles) else {
+            return Ok((self.order_of(part, epoch)?, None));
+        };
+        let mut order = self.order_of(part, epoch)?.to_vec();
+        let length =
+            |index: u64| part.indices.binary_search(&index).map_or(0, |place| lengths[place]);
+        ragged::bucketed(&mut order, length, self.settings.batch_size, &mut draws("buckets"));
+        Ok((order.into(), None))
+    }
+
+    /// The order of the samples of an epoch, whatever their lengths.
+    fn order_of(&self, part: &Part, epoch: u64) -> Result<Arc<[u64]>, LoaderError> {
         if let Some(weighted) = self.weighted.as_ref().filter(|_| part.name == "training") {
             let drawn = weighted.draw(self.seed, epoch);
             return Ok(drawn.into_iter().map(|place| part.indices[place]).collect());
@@ -304,11 +378,14 @@ impl Loader {
         if next > batches {
             return Err(LoaderError::Position { split: split.to_owned(), position: next, batches });
         }
+        let (order, rows) = self.rows_in_order(split, epoch)?;
         let plan = Arc::new(batch::Plan {
             samples: Arc::clone(&self.samples),
             source: part.source,
-            order: self.order(split, epoch)?,
+            order,
+            rows,
             batch_size: self.settings.batch_size,
+            fitting: self.fitting.clone(),
             occasion: Occasion {
                 seed: self.seed,
                 epoch,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Field, Request, SampleError, Samples, Split};
+use super::{Field, Ragged, Remarks, Request, SampleError, Samples, Split};
 use crate::calls::dataset::{OpenDataset, Wanted};
 use crate::calls::{CallError, CallResult, DataField, PluginInstance};
 use crate::tensor::dtype_of;
@@ -108,6 +108,10 @@ impl Samples for PluginSamples {
         &self.splits
     }
 
+    fn ragged(&self) -> &[Ragged] {
+        &self.dataset.ragged
+    }
+
     fn prepare(&self, split: usize, indices: &[u64]) -> Result<(), SampleError> {
         sample_result(self.dataset.prepare(split, indices))
     }
@@ -116,7 +120,7 @@ impl Samples for PluginSamples {
         &self,
         request: &Request<'_>,
         buffers: &mut [&mut [u8]],
-        left_out: &mut [u8],
+        remarks: &mut Remarks<'_>,
     ) -> Result<(), SampleError> {
         let Request { occasion, split, indices } = *request;
         let wanted = Wanted {
@@ -126,7 +130,7 @@ impl Samples for PluginSamples {
             split,
             indices,
         };
-        sample_result(self.dataset.fill(&wanted, buffers, left_out))
+        sample_result(self.dataset.fill(&wanted, buffers, remarks.left_out, remarks.lengths))
     }
 
     fn labels(
@@ -143,7 +147,7 @@ impl Samples for PluginSamples {
         buffers[field] = bytemuck::cast_slice_mut(&mut labels);
         let wanted = Wanted { seed: 0, epoch: 0, training: false, split, indices };
         let mut left_out = vec![0; indices.len()];
-        let filled = self.dataset.fill(&wanted, &mut buffers, &mut left_out);
+        let filled = self.dataset.fill(&wanted, &mut buffers, &mut left_out, &mut []);
         Some(sample_result(filled).map(|()| labels))
     }
 

@@ -6,6 +6,8 @@ use bytemuck::{Pod, cast_slice, cast_slice_mut};
 use candle_core::{CpuStorage, DType, Device, Tensor, WithDType};
 use half::{bf16, f16};
 
+pub use crate::calls::dataset::Ragged;
+
 /// One field of a sample, such as `xs` or `ys`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
@@ -67,6 +69,16 @@ pub struct Request<'a> {
     pub indices: &'a [u64],
 }
 
+/// What a data set says of the samples that it writes.
+#[derive(Debug)]
+pub struct Remarks<'a> {
+    /// One byte per sample, 0 at the call: 1 for a sample that cannot be read.
+    pub left_out: &'a mut [u8],
+    /// For each sample one number per dimension that [`Samples::ragged`] names, field by field. They are
+    /// the maxima at the call.
+    pub lengths: &'a mut [u64],
+}
+
 /// A data set: samples by index. `fill` is called by several threads at a time, also for parts of
 /// one batch; all other methods are called on the training thread.
 pub trait Samples: Send + Sync {
@@ -76,6 +88,11 @@ pub trait Samples: Send + Sync {
     /// The splits.
     fn splits(&self) -> &[Split];
 
+    /// The fields whose samples differ in size, in their order.
+    fn ragged(&self) -> &[Ragged] {
+        &[]
+    }
+
     /// Computes what depends on the training samples, such as means. Called before `fill`; a later
     /// call replaces an earlier one.
     ///
@@ -83,8 +100,9 @@ pub trait Samples: Send + Sync {
     /// If the data set cannot use these samples.
     fn prepare(&self, split: usize, indices: &[u64]) -> Result<(), SampleError>;
 
-    /// Writes the requested samples, one after the other, into one buffer per field. A sample that
-    /// cannot be read may be marked with 1 in `left_out`, which has one byte per sample.
+    /// Writes the requested samples, one after the other, into one buffer per field, and what there is to
+    /// say of them into `remarks`. Elements behind the end of a sample need not be written. If all buffers
+    /// are empty, the lengths alone are asked for.
     ///
     /// # Errors
     /// If a sample cannot be read.
@@ -92,7 +110,7 @@ pub trait Samples: Send + Sync {
         &self,
         request: &Request<'_>,
         buffers: &mut [&mut [u8]],
-        left_out: &mut [u8],
+        remarks: &mut Remarks<'_>,
     ) -> Result<(), SampleError>;
 
     /// The class labels of samples, read without their other fields: all of field `field`, one sample

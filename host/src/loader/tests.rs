@@ -78,7 +78,7 @@ impl Samples for Counting {
         &self,
         &Request { split, indices, .. }: &Request<'_>,
         buffers: &mut [&mut [u8]],
-        left_out: &mut [u8],
+        Remarks { left_out, .. }: &mut Remarks<'_>,
     ) -> Result<(), SampleError> {
         if !self.slow.is_zero() {
             std::thread::sleep(self.slow);
@@ -276,7 +276,18 @@ fn plan(samples: &Arc<Counting>, batch_size: usize) -> Arc<Plan> {
     let order = (0..samples.splits[0].samples).collect();
     let (occasion, buffers, left_out) = Default::default();
     let samples: Arc<dyn Samples> = samples.clone();
-    Arc::new(Plan { samples, source: 0, order, batch_size, occasion, buffers, left_out })
+    let fitting = Fitting::Pad { multiple: 1 };
+    Arc::new(Plan {
+        samples,
+        source: 0,
+        order,
+        rows: None,
+        batch_size,
+        fitting,
+        occasion,
+        buffers,
+        left_out,
+    })
 }
 
 #[test]
@@ -524,7 +535,7 @@ fn a_sample_that_looks_like_the_poison_is_no_error() {
             &self,
             &Request { indices, .. }: &Request<'_>,
             buffers: &mut [&mut [u8]],
-            _: &mut [u8],
+            _: &mut Remarks<'_>,
         ) -> Result<(), SampleError> {
             buffers[0].fill(if indices.contains(&3) { 0x5A } else { 0xA5 });
             Ok(())

@@ -31,7 +31,6 @@ pub struct Stream<'a> {
     applied: &'a Applied,
     from: From,
     most: usize,
-    next: usize,
 }
 
 impl<'a> Stream<'a> {
@@ -48,7 +47,7 @@ impl<'a> Stream<'a> {
                 differences.join("; ")
             )));
         }
-        Ok(Stream { applied, from: From::Files { instance, samples }, most: most.max(1), next: 0 })
+        Ok(Stream { applied, from: From::Files { instance, samples }, most: most.max(1) })
     }
 
     pub(super) fn of_split(applied: &'a Applied, name: &str) -> Result<Stream<'a>, PredictError> {
@@ -57,9 +56,16 @@ impl<'a> Stream<'a> {
                 "the run has no data of its own: name a file to predict from".to_owned(),
             ));
         };
+        if loader.packs() {
+            return Err(PredictError::Text(
+                "samples that share rows (`ragged = \"pack\"`) have no predictions of their own: add \
+                 --set loader.ragged='\"pad\"'"
+                    .to_owned(),
+            ));
+        }
         let epoch = loader.epoch(name, 1).map_err(|error| error.to_string())?;
         let most = loader.settings().batch_size;
-        Ok(Stream { applied, from: From::Split(Box::new(epoch)), most, next: 0 })
+        Ok(Stream { applied, from: From::Split(Box::new(epoch)), most })
     }
 
     /// The next batch; none after the last sample.
@@ -70,7 +76,7 @@ impl<'a> Stream<'a> {
         let runtime = self.applied.session().runtime();
         let text = |error: &dyn std::fmt::Display| PredictError::Text(error.to_string());
         match &mut self.from {
-            From::Files { instance, samples } => {
+            From::Files { instance, samples } => loop {
                 let most = self.most;
                 let (count, keys) = instance
                     .call(runtime, Activity::PreparingData, |call| {
@@ -82,17 +88,20 @@ impl<'a> Stream<'a> {
                 if count == 0 {
                     return Ok(None);
                 }
-                let batch =
+                let (batch, kept) =
                     batch_of_first(&**samples, count, &Alone).map_err(|error| text(&error))?;
-                Ok(Some(KeyedBatch { keys, fields: batch.fields, has_targets: false }))
-            }
+                if kept.is_empty() {
+                    // None of these can be read.
+                    continue;
+                }
+                let keys = kept.into_iter().map(|place| keys[place].clone()).collect();
+                return Ok(Some(KeyedBatch { keys, fields: batch.fields, has_targets: false }));
+            },
             From::Split(epoch) => {
                 let Some(batch) = epoch.next().transpose().map_err(|error| text(&error))? else {
                     return Ok(None);
                 };
-                let keys = epoch.order()[self.next..self.next + batch.samples].iter();
-                let keys = keys.map(u64::to_string).collect();
-                self.next += batch.samples;
+                let keys = epoch.last_samples().iter().map(u64::to_string).collect();
                 Ok(Some(KeyedBatch { keys, fields: batch.fields, has_targets: true }))
             }
         }

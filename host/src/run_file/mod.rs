@@ -68,6 +68,6 @@ pub use resolve::{DEFAULT_CALLBACKS, INPUTS, resolve};
 pub use schema::{Checked, Origin, check_json};
 pub use settings::{
     CheckpointSettings, Device, FineTuningSettings, LoaderSettings, MemoryLimit, PluginSettings,
-    RunSettings, Sampling,
+    RaggedRule, RunSettings, Sampling,
 };
 pub use source::{Location, Place, SourceKind, Sources};

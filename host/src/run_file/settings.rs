@@ -179,6 +179,19 @@ pub struct LoaderSettings {
     /// File with the weight of each sample for `sampling = "weighted"`, a line each; empty for none.
     #[serde(default)]
     pub sample_weights: String,
+    /// What is done with samples that differ in size.
+    #[serde(default)]
+    pub ragged: RaggedRule,
+    /// Batches are as long as their longest sample, rounded up to a multiple of this.
+    #[serde(default = "one")]
+    pub pad_multiple: usize,
+    /// Length of the rows of `ragged = "pack"`; 0 for the longest that a sample can be.
+    #[serde(default)]
+    pub pack_length: usize,
+}
+
+fn one() -> usize {
+    1
 }
 
 fn yes() -> bool {
@@ -196,6 +209,19 @@ pub enum Sampling {
     Balanced,
     /// As many as there are, drawn with replacement by weight.
     Weighted,
+}
+
+/// What the loader does with samples that differ in size, such as texts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RaggedRule {
+    /// A batch is as long as its longest sample.
+    #[default]
+    Pad,
+    /// As `pad`, and training batches hold samples of similar lengths.
+    Bucket,
+    /// Several samples share a row.
+    Pack,
 }
 
 /// `[checkpoints]`.
@@ -311,7 +337,13 @@ pub fn schema(section: &str) -> Option<Json> {
             "class-weights": { "type": "array", "items": { "type": "number", "minimum": 0 }, "default": [],
                 "description": "Weight of each class for sampling = weighted." },
             "sample-weights": { "type": "string", "default": "",
-                "description": "File with the weight of each sample for sampling = weighted, a line per sample." }
+                "description": "File with the weight of each sample for sampling = weighted, a line per sample." },
+            "ragged": { "type": "string", "enum": ["pad", "bucket", "pack"], "default": "pad",
+                "description": "What is done with samples that differ in size: pad to the longest of the batch, bucket those of similar lengths, or pack several into a row." },
+            "pad-multiple": { "type": "integer", "minimum": 1, "maximum": 65536, "default": 1,
+                "description": "Batches of samples that differ in size are as long as their longest, rounded up to a multiple of this." },
+            "pack-length": { "type": "integer", "minimum": 0, "default": 0,
+                "description": "Length of the rows of ragged = pack; 0 for the longest that a sample can be." }
         }),
         "checkpoints" => json!({
             "every-epochs": { "type": "integer", "minimum": 0, "default": 1, "description": "Epochs between two checkpoints; 0 for none after epochs." },

@@ -105,18 +105,11 @@ impl Composed {
         problems
     }
 
-    /// Opens the data without a learner, to look at it.
+    /// Opens the data without a learner, to look at it, with settings of the loader that `change` may
+    /// change.
     ///
     /// # Errors
     /// The data cannot be opened, or the transforms do not take it.
-    pub fn open_loader(&self, look: Look) -> Result<Option<Loader>, Diagnostics> {
-        self.open_loader_with(look, |_| {})
-    }
-
-    /// As [`Composed::open_loader`], with other settings of the loader.
-    ///
-    /// # Errors
-    /// As [`Composed::open_loader`].
     pub fn open_loader_with(
         &self,
         look: Look,

@@ -206,6 +206,14 @@ pub struct FillRequest {
     /// One byte per sample, 0 at the call: 1 leaves the sample out of its batch, for a sample that
     /// cannot be read. Its part of the buffers is ignored.
     pub left_out: *mut u8,
+    /// `length_count` numbers per sample: how many elements it has along each dimension that
+    /// [`DatasetRaggedRow::ragged`] names, field by field, in the order of the dimensions. At the call
+    /// they are the maxima. Elements behind them need not be written. If no field is wanted, the
+    /// lengths alone are asked for. A data set that was built before this field existed does not see
+    /// it.
+    pub lengths: *mut u64,
+    /// Numbers per sample; 0 if no dimension differs.
+    pub length_count: usize,
 }
 
 /// Addition to a data set: samples that depend on the epoch, single fields, samples that are left out,
@@ -309,3 +317,52 @@ unsafe impl Sync for DatasetTextRows {}
 unsafe impl Send for DatasetTextRow {}
 // SAFETY: as above.
 unsafe impl Sync for DatasetTextRow {}
+
+/// Id of the plugin extension that holds [`DatasetRaggedRows`].
+pub const DATASET_RAGGED_EXTENSION: &str = "fluxbay.dataset-ragged/1";
+
+/// Addition to a data set whose samples differ in size: texts, sounds. It has a [`DatasetFillRow`],
+/// too. The shape of a field states the maximum along such a dimension, and samples lie in the buffers
+/// of `fill` as if all had it; the host cuts and pads what a batch needs.
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct DatasetRaggedRow {
+    /// [`DATASET`](super::kind::DATASET).
+    pub kind: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Name of the component.
+    pub component: Text,
+    /// Writes 1 into `differs` for each of the `rank` dimensions of field `field` along which samples
+    /// have different numbers of elements, 0 for the others, and the value of the elements that are
+    /// added behind the end of a sample into `padding`. Called after `open`, and after `begin` of
+    /// [`DatasetInputsRow`]. `[training]`
+    pub ragged: unsafe extern "C" fn(
+        this: Instance,
+        field: usize,
+        differs: *mut u8,
+        rank: usize,
+        padding: *mut f64,
+    ) -> i32,
+}
+
+/// The rows of a plugin: what its `extension` returns for [`DATASET_RAGGED_EXTENSION`].
+#[repr(C)]
+#[derive(StableAbi, Clone, Copy, Debug)]
+pub struct DatasetRaggedRows {
+    /// Size of a row in bytes, as the plugin was built.
+    pub size: u64,
+    /// First row.
+    pub first: *const DatasetRaggedRow,
+    /// Number of rows, each for another component.
+    pub count: usize,
+}
+
+// SAFETY: immutable data of the plugin's, whose functions state their own threads.
+unsafe impl Send for DatasetRaggedRows {}
+// SAFETY: as above.
+unsafe impl Sync for DatasetRaggedRows {}
+// SAFETY: as above.
+unsafe impl Send for DatasetRaggedRow {}
+// SAFETY: as above.
+unsafe impl Sync for DatasetRaggedRow {}

@@ -40,6 +40,16 @@ impl DType {
         DType::ALL[self as usize].1
     }
 
+    /// Bytes of one element.
+    pub fn size(self) -> usize {
+        match self {
+            DType::U8 => 1,
+            DType::BF16 | DType::F16 => 2,
+            DType::U32 | DType::F32 => 4,
+            DType::I64 | DType::F64 => 8,
+        }
+    }
+
     /// The type with that number.
     pub fn from_number(number: u32) -> Option<DType> {
         DType::ALL.iter().find(|row| row.1 == number).map(|row| row.0)

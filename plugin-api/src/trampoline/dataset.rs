@@ -1,6 +1,6 @@
 //! Tables of data sets.
 
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::PathBuf};
+use std::{ffi::OsStr, mem::MaybeUninit, os::unix::ffi::OsStrExt as _, path::PathBuf};
 
 use super::{
     guard::guard,
@@ -10,8 +10,8 @@ use crate::{
     Dataset, Error, Result,
     abi::{
         dataset::{
-            BufferRaw, DatasetFillRow, DatasetInputsRow, DatasetStateRow, DatasetTable,
-            DatasetTextRow, FieldSpec, FillRequest, NO_TOKEN, SplitSpec,
+            BufferRaw, DatasetFillRow, DatasetInputsRow, DatasetRaggedRow, DatasetStateRow,
+            DatasetTable, DatasetTextRow, FieldSpec, FillRequest, NO_TOKEN, SplitSpec,
         },
         entry::{Component, Instance, kind},
         text::Text,
@@ -28,7 +28,18 @@ pub struct DatasetCell<D> {
     text: String,
     ids: Vec<u32>,
     fields: Vec<(Field, Vec<u64>)>,
+    /// Number of dimensions that differ by sample, by field.
+    differing: Vec<usize>,
     splits: Vec<Split>,
+}
+
+impl<D: Dataset> DatasetCell<D> {
+    /// Takes the fields from the data set, and which of their dimensions differ.
+    fn describe(&mut self) {
+        self.fields = widened(self.dataset.fields());
+        let differing = |field| self.dataset.ragged(field).map_or(0, |it| it.dimensions.len());
+        self.differing = (0..self.fields.len()).map(differing).collect();
+    }
 }
 
 impl<D: Dataset> Cell for DatasetCell<D> {
@@ -41,6 +52,7 @@ impl<D: Dataset> Cell for DatasetCell<D> {
             text: String::new(),
             ids: Vec::new(),
             fields: Vec::new(),
+            differing: Vec::new(),
             splits: Vec::new(),
         })
     }
@@ -59,7 +71,7 @@ unsafe extern "C" fn open<D: Dataset>(this: Instance) -> i32 {
         // SAFETY: the host passes back what `create` returned, and no other call runs meanwhile.
         let cell = unsafe { cell::<DatasetCell<D>>(this) };
         cell.dataset.open()?;
-        cell.fields = widened(cell.dataset.fields());
+        cell.describe();
         cell.splits = cell.dataset.splits();
         Ok(())
     })
@@ -180,7 +192,7 @@ unsafe extern "C" fn begin_inputs<D: Dataset>(
         };
         let paths: Vec<PathBuf> = paths.iter().map(path).collect();
         cell.dataset.open_inputs(&paths)?;
-        cell.fields = widened(cell.dataset.fields());
+        cell.describe();
         cell.splits = vec![Split::new(INPUTS, 0)];
         Ok(())
     })
@@ -306,11 +318,13 @@ pub const fn text_row<D: Dataset>(name: &'static str) -> DatasetTextRow {
 
 unsafe extern "C" fn fill_with<D: Dataset>(this: Instance, request: *const FillRequest) -> i32 {
     guard(|| {
-        // SAFETY: as in `fill`; the request and what it points at are borrowed for the call.
-        let (cell, request) =
-            unsafe { (&(*this.0.cast::<instance::Boxed<DatasetCell<D>>>()).cell, &*request) };
-        // SAFETY: the host lends these arrays for the call; nothing else uses `left_out` meanwhile.
-        let (indices, buffers, left_out) = unsafe {
+        // SAFETY: as in `fill`.
+        let cell = unsafe { &(*this.0.cast::<instance::Boxed<DatasetCell<D>>>()).cell };
+        // SAFETY: the request and what it points at are borrowed for the call.
+        let request = unsafe { known(request) };
+        // SAFETY: the host lends these arrays for the call; nothing else uses `left_out` and `lengths`
+        // meanwhile.
+        let (indices, buffers, left_out, lengths) = unsafe {
             let count = if request.left_out.is_null() { 0 } else { request.count };
             let left_out = if count == 0 {
                 &mut [][..]
@@ -321,6 +335,7 @@ unsafe extern "C" fn fill_with<D: Dataset>(this: Instance, request: *const FillR
                 slice(request.indices, request.count),
                 slice(request.buffers, request.buffer_count),
                 left_out,
+                lengths(&request, cell.differing.iter().sum()),
             )
         };
         check_indices(&cell.splits, request.split, indices)?;
@@ -331,9 +346,75 @@ unsafe extern "C" fn fill_with<D: Dataset>(this: Instance, request: *const FillR
             training: request.training != 0,
             split: request.split,
             left_out,
+            differing: if lengths.is_empty() { &[] } else { &cell.differing },
+            lengths,
         };
         cell.dataset.fill_with(&mut context, indices, &mut buffers)
     })
+}
+
+/// A request of any host: fields that it was built without are 0.
+///
+/// # Safety
+/// As many bytes as the size of the request says can be read.
+unsafe fn known(request: *const FillRequest) -> FillRequest {
+    let mut known = MaybeUninit::<FillRequest>::zeroed();
+    // SAFETY: the size is the first field of every request; all bytes that are copied can be read; zeros
+    // are numbers and null pointers.
+    unsafe {
+        let size = (&raw const (*request).size).read() as usize;
+        let bytes = size.min(size_of::<FillRequest>());
+        std::ptr::copy_nonoverlapping(request.cast::<u8>(), known.as_mut_ptr().cast(), bytes);
+        known.assume_init()
+    }
+}
+
+/// The lengths that the host asks for, `differing` per sample; empty if it asks for none.
+///
+/// # Safety
+/// The arrays of the request are lent during `'a`.
+unsafe fn lengths<'a>(request: &FillRequest, differing: usize) -> &'a mut [u64] {
+    if differing == 0 || request.lengths.is_null() || request.length_count != differing {
+        return &mut [];
+    }
+    // SAFETY: promised by the caller.
+    unsafe { std::slice::from_raw_parts_mut(request.lengths, request.count * differing) }
+}
+
+unsafe extern "C" fn ragged<D: Dataset>(
+    this: Instance,
+    field: usize,
+    differs: *mut u8,
+    rank: usize,
+    padding: *mut f64,
+) -> i32 {
+    guard(|| {
+        // SAFETY: as in `open`.
+        let cell = unsafe { cell::<DatasetCell<D>>(this) };
+        let Some(ragged) = cell.dataset.ragged(field) else { return Ok(()) };
+        for dimension in ragged.dimensions {
+            if dimension >= rank {
+                return Err(Error::new(format!(
+                    "field {field} has {rank} dimensions: its dimension {dimension} cannot differ"
+                )));
+            }
+            // SAFETY: the host lends `rank` bytes, all 0 at the call.
+            unsafe { *differs.add(dimension) = 1 };
+        }
+        // SAFETY: the host gives a place for the number.
+        unsafe { *padding = ragged.padding };
+        Ok(())
+    })
+}
+
+/// The row of data set `D` in the extension `fluxbay.dataset-ragged/1`.
+pub const fn ragged_row<D: Dataset>(name: &'static str) -> DatasetRaggedRow {
+    DatasetRaggedRow {
+        kind: kind::DATASET,
+        reserved: 0,
+        component: Text::new(name),
+        ragged: ragged::<D>,
+    }
 }
 
 unsafe extern "C" fn key<D: Dataset>(

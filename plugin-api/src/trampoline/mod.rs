@@ -151,6 +151,23 @@ macro_rules! __dataset_fill_row {
     };
 }
 
+/// The row of a component in the extension `fluxbay.dataset-ragged/1`, if it is a data set whose samples
+/// differ in size.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __dataset_ragged_row {
+    (dataset: $type:ty, $name:expr, $manifest:expr) => {
+        if $manifest.get_ragged() {
+            ::core::option::Option::Some($crate::trampoline::dataset::ragged_row::<$type>($name))
+        } else {
+            ::core::option::Option::None
+        }
+    };
+    ($($other:tt)+) => {
+        ::core::option::Option::None
+    };
+}
+
 /// The row of a component in the extension `fluxbay.dataset-inputs/1`, if it is a data set that
 /// reads files to predict from.
 #[doc(hidden)]

@@ -12,8 +12,8 @@ use std::path::Path;
 use fluxbay_plugin::abi::{
     anomaly::ANOMALY_EXTENSION,
     dataset::{
-        DATASET_FILL_EXTENSION, DATASET_INPUTS_EXTENSION, DATASET_STATE_EXTENSION,
-        DATASET_TEXT_EXTENSION,
+        DATASET_FILL_EXTENSION, DATASET_INPUTS_EXTENSION, DATASET_RAGGED_EXTENSION,
+        DATASET_STATE_EXTENSION, DATASET_TEXT_EXTENSION,
     },
     entry::{CONTRACT, MAGIC, MANIFEST_SECTION},
     event::{self, EVENTS},
@@ -120,6 +120,11 @@ fn special() -> Vec<(&'static str, &'static str, String)> {
             "DATASET_FILL_EXTENSION",
             "FLUXBAY_DATASET_FILL_EXTENSION",
             format!("{DATASET_FILL_EXTENSION:?}"),
+        ),
+        (
+            "DATASET_RAGGED_EXTENSION",
+            "FLUXBAY_DATASET_RAGGED_EXTENSION",
+            format!("{DATASET_RAGGED_EXTENSION:?}"),
         ),
         ("KINDS_EXTENSION", "FLUXBAY_KINDS_EXTENSION", format!("{KINDS_EXTENSION:?}")),
         ("FIGURES_EXTENSION", "FLUXBAY_FIGURES_EXTENSION", format!("{FIGURES_EXTENSION:?}")),

@@ -77,6 +77,8 @@ pub struct Audio {
     /// By the rate of the files.
     resamplers: Mutex<HashMap<u32, Arc<Resampler>>>,
     parts: Vec<Part>,
+    /// Files to predict from that were not read yet.
+    inputs: std::vec::IntoIter<PathBuf>,
 }
 
 impl Component for Audio {
@@ -105,9 +107,34 @@ fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
+/// Whether a file is taken for a sound, by its ending.
+fn is_sound(path: &Path) -> bool {
+    let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
+    ["wav", "flac"].iter().any(|known| extension == *known)
+}
+
+/// The sounds in a folder and the folders in it, sorted by path.
+fn all_sounds(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    for path in entries(folder)? {
+        // A link to a folder could lead in a circle.
+        if path.is_dir() && !path.is_symlink() {
+            all_sounds(&path, found)?;
+        } else if is_sound(&path) {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
 impl Audio {
     fn with(config: Config) -> Audio {
-        Audio { config, classes: None, mel: None, resamplers: Mutex::default(), parts: Vec::new() }
+        let (resamplers, parts, inputs) = Default::default();
+        Audio { config, classes: None, mel: None, resamplers, parts, inputs }
+    }
+
+    fn make_mel(&mut self) {
+        let Config { rate, window, hop, mels, .. } = self.config;
+        self.mel = Some(Mel::new(rate, window, hop, mels));
     }
 
     /// Samples of a sound.
@@ -121,8 +148,7 @@ impl Audio {
         for class in entries(folder)?.into_iter().filter(|path| path.is_dir()) {
             let mut files = Vec::new();
             for path in entries(&class)? {
-                let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
-                if !["wav", "flac"].iter().any(|known| extension == *known) {
+                if !is_sound(&path) {
                     continue;
                 }
                 match decode::open(&path) {
@@ -218,9 +244,45 @@ impl Dataset for Audio {
             self.parts.push(Part { name, files });
         }
         self.classes = Some(classes);
-        let Config { rate, window, hop, mels, .. } = self.config;
-        self.mel = Some(Mel::new(rate, window, hop, mels));
+        self.make_mel();
         Ok(())
+    }
+
+    fn open_inputs(&mut self, files: &[PathBuf]) -> Result<()> {
+        if self.classes.is_none() {
+            bail!("the model was saved without the classes that its data set learned");
+        }
+        let mut all = Vec::new();
+        for path in files {
+            if path.is_dir() {
+                let before = all.len();
+                all_sounds(path, &mut all)?;
+                if all.len() == before {
+                    bail!("{}: it has no .wav or .flac files", path.display());
+                }
+            } else {
+                all.push(path.clone());
+            }
+        }
+        (self.inputs, self.parts) = (all.into_iter(), Vec::new());
+        self.make_mel();
+        Ok(())
+    }
+
+    fn read_inputs(&mut self, most: usize) -> Result<usize> {
+        // Sounds to predict from have no class.
+        let files: Vec<_> = self.inputs.by_ref().take(most).map(|path| (path, 0)).collect();
+        let count = files.len();
+        self.parts = vec![Part { name: "inputs", files }];
+        Ok(count)
+    }
+
+    fn input_key(&self, index: usize) -> String {
+        self.parts[0].files[index].0.display().to_string()
+    }
+
+    fn class_name(&self, _field: usize, class: usize) -> Option<String> {
+        self.classes.as_ref()?.get(class).cloned()
     }
 
     fn fields(&self) -> Vec<Field> {
@@ -294,6 +356,27 @@ mod tests {
         folder(other.path(), &["maybe/d.wav"]);
         let error = again.open().unwrap_err();
         assert!(error.message().contains("class \"maybe\""), "{error}");
+    }
+
+    #[test]
+    fn sounds_to_predict_from_are_read_in_pieces_and_need_no_class() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = folder(dir.path(), &["yes/a.wav", "no/c.wav", "new/x/1.wav", "new/2.wav"]);
+        let mut data = audio(&root.join("yes"), "");
+        assert!(data.open_inputs(&[]).unwrap_err().message().contains("classes"));
+        let classes = Some(vec!["no".to_owned(), "yes".to_owned()]);
+        data.restore(1, &to_bytes(&classes).unwrap()).unwrap();
+        data.open_inputs(&[root.join("new"), root.join("no/c.wav")]).unwrap();
+        let mut keys = Vec::new();
+        for expected in [2, 1, 0] {
+            assert_eq!(data.read_inputs(2).unwrap(), expected);
+            keys.extend((0..expected).map(|index| data.input_key(index)));
+        }
+        let expected = ["new/2.wav", "new/x/1.wav", "no/c.wav"];
+        assert_eq!(keys, expected.map(|key| root.join(key).to_str().unwrap().to_owned()));
+        assert_eq!(data.class_name(1, 1).as_deref(), Some("yes"));
+        let error = data.open_inputs(&[Path::new(env!("CARGO_MANIFEST_DIR")).join("src")]);
+        assert!(error.unwrap_err().message().contains("no .wav or .flac"));
     }
 
     #[test]

@@ -7,8 +7,10 @@ mod digits;
 mod idx;
 mod idx_file;
 mod mixture;
+mod packed;
 mod source;
 mod text;
+mod values;
 
 use self::csv::Csv;
 use arrays::ArrayData;
@@ -17,10 +19,12 @@ use digits::Digits;
 use fluxbay_plugin::prelude::*;
 use idx::Idx;
 use mixture::Mixture;
+use packed::Packed;
 use text::CharacterText;
+use values::{Impute, Noise, OneHot, Scale};
 
 plugin! {
-    summary: "The standard data sets: digits, idx, csv, arrays, text, mixture.",
+    summary: "The standard data sets: digits, idx, csv, arrays, text, packed, mixture.",
     dataset "digits" => Digits {
         summary: "1,797 handwritten digits of 8 x 8 pixels, embedded in the plugin.",
         details: "xs is [8, 8] with values from 0 to 1, ys is the digit. There is one split, which the loader divides into training and validation.",
@@ -53,10 +57,36 @@ plugin! {
         texts: true,
         example: "[data]\ncomponent = \"text\"\npath = \"moby_dick.txt\"\ncontext = 128\n",
     },
+    dataset "packed" => Packed {
+        summary: "Ready samples of one file, as fluxbay data pack writes them.",
+        details: "Fields, splits, keys and names of classes are those of the data set that was packed, and so are the bits of batches. Samples are read from their places in the file, and checked, when a batch needs them.",
+        context: true,
+        ragged: true,
+        predicts: true,
+        example: "[data]\ncomponent = \"packed\"\npath = \"photos.pack\"\n",
+    },
     dataset "mixture" => Mixture {
         summary: "Points of a mixture of Gaussians on a ring.",
         details: "xs is [2], ys is the index of the Gaussian.",
         example: "[data]\ncomponent = \"mixture\"\nmodes = 8\n",
+    },
+    transform "noise" => Noise {
+        summary: "Adds normal noise to numbers.",
+        augments: true,
+        example: "[[transform]]\ncomponent = \"noise\"\ndeviation = 0.05\n",
+    },
+    transform "scale" => Scale {
+        summary: "Subtracts, divides and cuts off numbers; bytes become f32.",
+        example: "[[transform]]\ncomponent = \"scale\"\noffset = [0.5]\ndivisor = [0.25]\n",
+    },
+    transform "impute" => Impute {
+        summary: "Replaces missing numbers (NaN), and says where they were if wanted.",
+        example: "[[transform]]\ncomponent = \"impute\"\nvalues = [0]\nindicators = true\n",
+    },
+    transform "one-hot" => OneHot {
+        summary: "Makes rows with a single 1 of classes, by hash if there are many.",
+        details: "Takes fields of class numbers (u32), such as a column of categories in arrays; `csv` and `parquet` encode columns of words themselves.",
+        example: "[[transform]]\ncomponent = \"one-hot\"\nfield = \"ys\"\n",
     },
     sampler "balanced" => Balanced {
         summary: "Every class equally often, however many samples it has.",

@@ -6,7 +6,7 @@ use fluxbay_plugin::prelude::*;
 use crate::{
     affine::{self, Interpolation, Matrix},
     colour::Planes,
-    planes::{self, Value, with_values},
+    planes::{self, Value, configured, with_values},
 };
 
 /// An operation of a policy.
@@ -126,26 +126,17 @@ config! {
     }
 }
 
-/// The transform `rand-augment`.
-pub struct RandAugment {
-    config: RandConfig,
+configured! {
+    /// The transform `rand-augment`.
+    RandAugment: RandConfig
 }
 
 /// The largest magnitude.
 const MOST: f64 = 30.0;
 
-impl Component for RandAugment {
-    type Config = RandConfig;
-
-    fn new(config: RandConfig, _: &mut Setup) -> Result<Self> {
-        Ok(RandAugment { config })
-    }
-}
-
 impl Transform for RandAugment {
     fn describe(&self, input: &Field) -> Result<Field> {
-        planes::dims(input)?;
-        Ok(input.clone())
+        planes::same(input)
     }
 
     fn apply(
@@ -181,8 +172,7 @@ impl Component for TrivialAugment {
 
 impl Transform for TrivialAugment {
     fn describe(&self, input: &Field) -> Result<Field> {
-        planes::dims(input)?;
-        Ok(input.clone())
+        planes::same(input)
     }
 
     fn apply(

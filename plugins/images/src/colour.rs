@@ -4,7 +4,7 @@
 
 use fluxbay_plugin::prelude::*;
 
-use crate::planes::{self, Value, with_values};
+use crate::planes::{self, Value, configured, with_values};
 
 /// Number of planes that hold colours.
 fn colours(channels: usize) -> usize {
@@ -234,23 +234,14 @@ config! {
     }
 }
 
-/// The transform `color-jitter`.
-pub struct ColorJitter {
-    config: JitterConfig,
-}
-
-impl Component for ColorJitter {
-    type Config = JitterConfig;
-
-    fn new(config: JitterConfig, _: &mut Setup) -> Result<Self> {
-        Ok(ColorJitter { config })
-    }
+configured! {
+    /// The transform `color-jitter`.
+    ColorJitter: JitterConfig
 }
 
 impl Transform for ColorJitter {
     fn describe(&self, input: &Field) -> Result<Field> {
-        planes::dims(input)?;
-        Ok(input.clone())
+        planes::same(input)
     }
 
     fn apply(

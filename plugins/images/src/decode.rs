@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::BufReader,
+    io::{BufRead, BufReader, Cursor, Seek},
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
 };
@@ -44,13 +44,23 @@ pub struct Pixels {
 /// Most bytes of a decoded pixel: four channels of 16 bits.
 const PIXEL: u64 = 8;
 
-/// Decodes a file. An image with more than `most_pixels` is refused before its pixels are decoded.
+/// Where the bytes of an image are.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    File(&'a Path),
+    Bytes(&'a [u8]),
+}
+
+trait Input: BufRead + Seek {}
+impl<R: BufRead + Seek> Input for R {}
+
+/// Decodes an image. One with more than `most_pixels` is refused before its pixels are decoded.
 ///
 /// # Errors
-/// If the file cannot be read, is no image, or is damaged; the text does not name the file.
-pub fn decode(path: &Path, channels: Channels, most_pixels: u64) -> Result<Pixels> {
+/// If it cannot be read, is no image, or is damaged; the text does not name the file.
+pub fn decode(source: Source<'_>, channels: Channels, most_pixels: u64) -> Result<Pixels> {
     // A decoder that panics must not end the use of the data set.
-    catch_unwind(AssertUnwindSafe(|| read(path, channels, most_pixels)))
+    catch_unwind(AssertUnwindSafe(|| read(source, channels, most_pixels)))
         .unwrap_or_else(|_| Err(Error::new("the decoder panicked: the file is damaged")))
 }
 
@@ -58,14 +68,21 @@ fn damaged(error: image::ImageError) -> Error {
     Error::new(error.to_string())
 }
 
-fn decoder(path: &Path, most_pixels: u64) -> Result<impl image::ImageDecoder> {
-    let file = File::open(path)?;
+fn decoder(source: Source<'_>, most_pixels: u64) -> Result<impl image::ImageDecoder> {
+    let (input, length): (Box<dyn Input + '_>, u64) = match source {
+        Source::File(path) => {
+            let file = File::open(path)?;
+            let length = file.metadata()?.len();
+            (Box::new(BufReader::new(file)), length)
+        }
+        Source::Bytes(bytes) => (Box::new(Cursor::new(bytes)), bytes.len() as u64),
+    };
     // Decoders read some formats whole before they know the size of the image.
-    let (length, most) = (file.metadata()?.len(), most_pixels.saturating_mul(PIXEL) + (1 << 20));
+    let most = most_pixels.saturating_mul(PIXEL) + (1 << 20);
     if length > most {
         bail!("the file has {length} bytes, more than an image of {most_pixels} pixels needs");
     }
-    let mut reader = ImageReader::new(BufReader::new(file)).with_guessed_format()?;
+    let mut reader = ImageReader::new(input).with_guessed_format()?;
     if reader.format().is_none() {
         bail!("it is no image of a known format (JPEG, PNG, WebP, BMP, GIF, TIFF)");
     }
@@ -84,8 +101,8 @@ fn decoder(path: &Path, most_pixels: u64) -> Result<impl image::ImageDecoder> {
     Ok(decoder)
 }
 
-fn read(path: &Path, channels: Channels, most_pixels: u64) -> Result<Pixels> {
-    let mut decoder = decoder(path, most_pixels)?;
+fn read(source: Source<'_>, channels: Channels, most_pixels: u64) -> Result<Pixels> {
+    let mut decoder = decoder(source, most_pixels)?;
     let orientation = decoder.orientation().map_err(damaged)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
     image.apply_orientation(orientation);
@@ -122,7 +139,7 @@ mod tests {
             std::fs::write(&path, reference::bytes(&case["bytes"])).unwrap();
             let expected_size = reference::size(&case["size"]);
             for (channels, key) in [(Channels::Rgb, "rgb"), (Channels::Grey, "grey")] {
-                let found = decode(&path, channels, MOST).unwrap();
+                let found = decode(Source::File(&path), channels, MOST).unwrap();
                 assert_eq!([found.height, found.width], expected_size, "{name}");
                 let expected = reference::bytes(&case[key]);
                 let most = reference::number(&case["tolerance"]) as u8;
@@ -131,7 +148,7 @@ mod tests {
                 assert!(far <= Some(most), "{name} {key}: {far:?}");
             }
             assert_eq!(
-                decode(&path, Channels::Rgba, MOST).unwrap().bytes.len(),
+                decode(Source::File(&path), Channels::Rgba, MOST).unwrap().bytes.len(),
                 expected_size.iter().product::<usize>() * 4
             );
             seen.extend(path.extension().map(std::ffi::OsStr::to_owned));
@@ -144,13 +161,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("large.png");
         image::GrayImage::new(300, 200).save(&path).unwrap();
-        let error = decode(&path, Channels::Grey, 59_999).unwrap_err();
+        let error = decode(Source::File(&path), Channels::Grey, 59_999).unwrap_err();
         assert!(error.message().contains("300 x 200 pixels"), "{error}");
-        assert!(decode(&path, Channels::Grey, 60_000).is_ok());
+        assert!(decode(Source::File(&path), Channels::Grey, 60_000).is_ok());
         std::fs::write(&path, vec![0; 2 << 20]).unwrap();
-        let error = decode(&path, Channels::Grey, 100).unwrap_err();
+        let error = decode(Source::File(&path), Channels::Grey, 100).unwrap_err();
         assert!(error.message().contains("2097152 bytes"), "{error}");
         std::fs::write(&path, "no image").unwrap();
-        assert!(decode(&path, Channels::Grey, 100).unwrap_err().message().contains("known format"));
+        assert!(
+            decode(Source::File(&path), Channels::Grey, 100)
+                .unwrap_err()
+                .message()
+                .contains("known format")
+        );
     }
 }

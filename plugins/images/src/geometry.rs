@@ -4,7 +4,7 @@ use fluxbay_plugin::prelude::*;
 
 use crate::{
     affine::{self, Interpolation, Matrix},
-    planes::{self, Value, with_values},
+    planes::{self, Value, configured, with_values},
     resample::{self, Filter},
 };
 
@@ -354,23 +354,14 @@ config! {
     }
 }
 
-/// The transform `flip`.
-pub struct Flip {
-    config: FlipConfig,
-}
-
-impl Component for Flip {
-    type Config = FlipConfig;
-
-    fn new(config: FlipConfig, _: &mut Setup) -> Result<Self> {
-        Ok(Flip { config })
-    }
+configured! {
+    /// The transform `flip`.
+    Flip: FlipConfig
 }
 
 impl Transform for Flip {
     fn describe(&self, input: &Field) -> Result<Field> {
-        planes::dims(input)?;
-        Ok(input.clone())
+        planes::same(input)
     }
 
     fn apply(
@@ -410,23 +401,14 @@ config! {
     }
 }
 
-/// The transform `rotation`.
-pub struct Rotation {
-    config: RotationConfig,
-}
-
-impl Component for Rotation {
-    type Config = RotationConfig;
-
-    fn new(config: RotationConfig, _: &mut Setup) -> Result<Self> {
-        Ok(Rotation { config })
-    }
+configured! {
+    /// The transform `rotation`.
+    Rotation: RotationConfig
 }
 
 impl Transform for Rotation {
     fn describe(&self, input: &Field) -> Result<Field> {
-        planes::dims(input)?;
-        Ok(input.clone())
+        planes::same(input)
     }
 
     fn apply(

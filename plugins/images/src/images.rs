@@ -2,52 +2,18 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::OpenOptions,
-    io::Write as _,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
 };
 
 use fluxbay_plugin::prelude::*;
 
 use crate::{
-    decode::{self, Channels, Pixels},
+    bad::{Bad, OnBadSample},
+    decode::Channels,
+    form::{self, Fit, Form, Values},
     listing::{self, Columns, Entry},
-    resample::{self, Filter},
+    resample::Filter,
 };
-
-choice! {
-    /// How an image of another size is brought to `size`.
-    pub enum Fit {
-        /// Scaled until it covers the size, and the middle is cut out.
-        Cover,
-        /// Scaled until it fits into the size, and filled up with black.
-        Contain,
-        /// Height and width are scaled on their own.
-        Stretch,
-    }
-}
-
-choice! {
-    /// The numbers of a sample.
-    pub enum Values {
-        /// f32 from 0 to 1.
-        Unit,
-        /// u8 from 0 to 255, for a transform such as `normalize`.
-        Bytes,
-    }
-}
-
-choice! {
-    /// What happens with an image that cannot be read.
-    pub enum OnBadSample {
-        /// The run ends with the name of the file and the reason.
-        Stop,
-        /// The sample is left out of its batch. Its file and the reason are logged, and written to
-        /// `skipped-images.jsonl` in the run's folder.
-        Skip,
-    }
-}
 
 config! {
     /// The files, and the form of a sample.
@@ -101,19 +67,14 @@ struct Part {
 /// The data set `images`.
 pub struct Images {
     config: Config,
-    size: [usize; 2],
+    form: Form,
     parts: Vec<Part>,
     /// Names of the classes, by number.
     classes: Option<Vec<String>>,
     /// Files to predict from that were not read yet.
     inputs: std::vec::IntoIter<PathBuf>,
-    /// Images that were left out, by split and index.
-    bad: Mutex<BTreeSet<(usize, u64)>>,
-    run_dir: Option<PathBuf>,
+    bad: Bad,
 }
-
-/// File in the run's folder with the images that were left out.
-const SKIPPED: &str = "skipped-images.jsonl";
 
 impl Component for Images {
     type Config = Config;
@@ -127,20 +88,16 @@ impl Component for Images {
         {
             *path = setup.resolve_path(&*path)?;
         }
-        Ok(Images { run_dir: setup.run_dir()?, ..Images::with(config)? })
+        let mut images = Images::with(config)?;
+        images.bad.run_dir = setup.run_dir()?;
+        Ok(images)
     }
 }
 
 impl Images {
     fn with(config: Config) -> Result<Images> {
-        let size = match config.size[..] {
-            [side] => [side, side],
-            [height, width] => [height, width],
-            _ => bail!("`size` has {} numbers; it is [height, width]", config.size.len()),
-        };
-        if size.iter().any(|side| !(1..=1 << 16).contains(side)) {
-            bail!("`size` is {size:?}; each side has 1 to 65536 pixels");
-        }
+        let Config { fit, filter, channels, values, max_pixels, .. } = config;
+        let size = form::sides(&config.size)?;
         if config.validation_labels.is_some() && config.labels.is_none() {
             bail!("`validation-labels` needs `labels`: both list images, or neither");
         }
@@ -150,8 +107,10 @@ impl Images {
         if config.label_separator.as_deref() == Some("") {
             bail!("`label-separator` is empty; leave it out for one label per image");
         }
-        let (parts, inputs, bad) = Default::default();
-        Ok(Images { config, size, parts, classes: None, inputs, bad, run_dir: None })
+        let (parts, inputs) = Default::default();
+        let form = Form { size, fit, filter, channels, values, max_pixels };
+        let bad = Bad::new(config.on_bad_sample, config.bad_sample_limit);
+        Ok(Images { config, form, parts, classes: None, inputs, bad })
     }
 
     fn read(&mut self, name: &'static str, folder: &Path, labels: Option<&Path>) -> Result<()> {
@@ -202,79 +161,11 @@ impl Images {
         self.config.label_separator.is_some()
     }
 
-    /// The pixels of a sample, brought to its size.
-    fn pixels(&self, path: &Path) -> Result<Vec<u8>> {
-        let Config { channels, fit, filter, max_pixels, .. } = self.config;
-        let decoded = decode::decode(path, channels, max_pixels)?;
-        Ok(fitted(decoded, channels.count(), self.size, fit, filter))
-    }
-
-    /// Notes an image that cannot be read; an error if the run does not go on without it.
-    fn bad_sample(&self, split: usize, index: u64, error: &Error) -> Result<()> {
+    /// The file of a sample.
+    fn path(&self, split: usize, index: u64) -> PathBuf {
         let part = &self.parts[split];
-        let path = part.folder.join(&part.entries[index as usize].key);
-        let text = format!("{}: {}", path.display(), error.message());
-        if self.config.on_bad_sample == OnBadSample::Stop {
-            bail!("{text}; to go on without such images, set `on-bad-sample = \"skip\"`");
-        }
-        let mut bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner);
-        if !bad.insert((split, index)) {
-            return Ok(());
-        }
-        if bad.len() > self.config.bad_sample_limit {
-            bail!(
-                "{text}; this is one more than the {} images that may be left out \
-                 (`bad-sample-limit`)",
-                self.config.bad_sample_limit
-            );
-        }
-        log::warn!("{text}; the image is left out");
-        if let Some(dir) = self.run_dir.as_ref().filter(|dir| dir.is_dir()) {
-            let line = serde_json::json!({ "file": path, "reason": error.message() });
-            let (file, line) = (dir.join(SKIPPED), line.to_string());
-            // A resumed run meets the same images again.
-            let noted = std::fs::read_to_string(&file).unwrap_or_default();
-            if !noted.lines().any(|known| known == line) {
-                writeln!(OpenOptions::new().create(true).append(true).open(&file)?, "{line}")?;
-            }
-        }
-        Ok(())
+        part.folder.join(&part.entries[index as usize].key)
     }
-}
-
-/// Pixels in the size of a sample, channels interleaved.
-fn fitted(decoded: Pixels, channels: usize, size: [usize; 2], fit: Fit, filter: Filter) -> Vec<u8> {
-    let from = [decoded.height, decoded.width];
-    if from == size {
-        return decoded.bytes;
-    }
-    let scaled = |side: usize, by: usize, to: usize| {
-        (((side * to) as f64 / by as f64).round() as usize).max(1)
-    };
-    // Whether the width decides the scale.
-    let by_width = match fit {
-        Fit::Stretch => return resample::resize(&decoded.bytes, from, channels, size, filter),
-        Fit::Cover => from[0] * size[1] >= from[1] * size[0],
-        Fit::Contain => from[0] * size[1] <= from[1] * size[0],
-    };
-    let whole = if by_width {
-        [scaled(from[0], from[1], size[1]), size[1]]
-    } else {
-        [size[0], scaled(from[1], from[0], size[0])]
-    };
-    let resized = resample::resize(&decoded.bytes, from, channels, whole, filter);
-    let mut out = vec![0; size[0] * size[1] * channels];
-    let shared = [whole[0].min(size[0]), whole[1].min(size[1])];
-    // The middle of one lies on the middle of the other.
-    let start = |all: [usize; 2]| [(all[0] - shared[0]) / 2, (all[1] - shared[1]) / 2];
-    let (source, target) = (start(whole), start(size));
-    let line = shared[1] * channels;
-    for row in 0..shared[0] {
-        let at = |start: [usize; 2], width: usize| ((start[0] + row) * width + start[1]) * channels;
-        out[at(target, size[1])..][..line]
-            .copy_from_slice(&resized[at(source, whole[1])..][..line]);
-    }
-    out
 }
 
 impl Dataset for Images {
@@ -333,18 +224,13 @@ impl Dataset for Images {
     }
 
     fn fields(&self) -> Vec<Field> {
-        let dtype = match self.config.values {
-            Values::Unit => DType::F32,
-            Values::Bytes => DType::U8,
-        };
-        let shape = [self.config.channels.count(), self.size[0], self.size[1]];
         let classes = self.classes.as_ref().map_or(0, Vec::len);
         let ys = if self.several() {
             Field::new("ys", DType::F32, &[classes])
         } else {
             Field::labels("ys", classes)
         };
-        vec![Field::new("xs", dtype, &shape), ys]
+        vec![self.form.field(), ys]
     }
 
     fn splits(&self) -> Vec<Split> {
@@ -353,12 +239,10 @@ impl Dataset for Images {
 
     fn fill(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {
         // Whole samples without a way to leave one out: for hosts that do not pass a context.
-        let (part, channels) = (&self.parts[split], self.config.channels.count());
         for (place, &index) in indices.iter().enumerate() {
-            let key = &part.entries[index as usize].key;
-            let path = part.folder.join(key);
-            let pixels = self.pixels(&path).context(path.display())?;
-            self.write(place, &pixels, channels, buffers)?;
+            let path = self.path(split, index);
+            let pixels = self.form.pixels_of(&path).context(path.display())?;
+            self.form.write(place, &pixels, buffers)?;
         }
         self.write_labels(split, indices, buffers)
     }
@@ -369,14 +253,14 @@ impl Dataset for Images {
         indices: &[u64],
         buffers: &mut Buffers<'_>,
     ) -> Result<()> {
-        let (part, channels) = (&self.parts[context.split], self.config.channels.count());
         if buffers.wants(0) {
             for (place, &index) in indices.iter().enumerate() {
-                let path = part.folder.join(&part.entries[index as usize].key);
-                match self.pixels(&path) {
-                    Ok(pixels) => self.write(place, &pixels, channels, buffers)?,
+                let path = self.path(context.split, index);
+                match self.form.pixels_of(&path) {
+                    Ok(pixels) => self.form.write(place, &pixels, buffers)?,
                     Err(error) => {
-                        self.bad_sample(context.split, index, &error)?;
+                        let name = path.display().to_string();
+                        self.bad.note(&name, &error)?;
                         context.leave_out(place);
                     }
                 }
@@ -394,32 +278,6 @@ impl Dataset for Images {
 }
 
 impl Images {
-    /// Writes interleaved pixels as one plane per channel.
-    fn write(
-        &self,
-        place: usize,
-        pixels: &[u8],
-        channels: usize,
-        buffers: &mut Buffers<'_>,
-    ) -> Result<()> {
-        fn planes<T>(pixels: &[u8], channels: usize, out: &mut [T], value: impl Fn(u8) -> T) {
-            let plane = pixels.len() / channels;
-            for (channel, out) in out.chunks_exact_mut(plane).enumerate() {
-                for (out, byte) in out.iter_mut().zip(pixels[channel..].iter().step_by(channels)) {
-                    *out = value(*byte);
-                }
-            }
-        }
-        let range = place * pixels.len()..(place + 1) * pixels.len();
-        match self.config.values {
-            Values::Unit => planes(pixels, channels, &mut buffers.f32(0)?[range], |byte| {
-                f32::from(byte) / 255.0
-            }),
-            Values::Bytes => planes(pixels, channels, &mut buffers.u8(0)?[range], |byte| byte),
-        }
-        Ok(())
-    }
-
     fn write_labels(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {
         let classes = indices.iter().map(|&index| &self.parts[split].classes[index as usize]);
         if !self.several() {
@@ -443,6 +301,7 @@ mod tests {
     use fluxbay_plugin::Config as _;
 
     use super::*;
+    use crate::decode::{self, Source};
 
     fn images(dir: &Path, more: &str) -> Images {
         let folder = serde_json::json!(dir);
@@ -456,19 +315,6 @@ mod tests {
         image::RgbImage::from_fn(size[1], size[0], |x, y| image::Rgb([x as u8, y as u8, 9]))
             .save(path)
             .unwrap();
-    }
-
-    #[test]
-    fn an_image_covers_or_fits_into_the_size_with_its_middle_in_the_middle() {
-        let pixels =
-            || Pixels { height: 4, width: 8, bytes: (0..32).map(|it| it % 8 * 10).collect() };
-        let fit = |fit, size| fitted(pixels(), 1, size, fit, Filter::Nearest);
-        assert_eq!(fit(Fit::Cover, [4, 4]), [20, 30, 40, 50].repeat(4));
-        assert_eq!(fit(Fit::Cover, [2, 2]), [30, 50].repeat(2));
-        assert_eq!(fit(Fit::Contain, [4, 4])[..4], [0; 4]);
-        assert_eq!(fit(Fit::Contain, [4, 4])[4..12], [10, 30, 50, 70].repeat(2));
-        assert_eq!(fit(Fit::Stretch, [1, 4]), [10, 30, 50, 70]);
-        assert_eq!(fit(Fit::Contain, [8, 8])[..16], [0; 16]);
     }
 
     #[test]
@@ -522,38 +368,14 @@ mod tests {
                 let path = dir.path().join(format!("{round}.{format}"));
                 std::fs::write(&path, bytes).unwrap();
                 // Some damage only changes pixels.
-                if let Err(error) = decode::decode(&path, Channels::Rgb, 1 << 16) {
+                let read = decode::decode(Source::File(&path), Channels::Rgb, 1 << 16);
+                if let Err(error) = read {
                     refused += 1;
                     assert!(!error.message().is_empty());
                 }
             }
         }
         assert!(refused > 30, "{refused} of 60");
-    }
-
-    #[test]
-    fn a_bad_image_stops_the_run_or_is_noted_up_to_the_limit() {
-        let dir = tempfile::tempdir().unwrap();
-        save(dir.path(), "a/1.png", [4, 6]);
-        for key in ["a/2.png", "a/3.png"] {
-            std::fs::write(dir.path().join(key), "no image").unwrap();
-        }
-        let mut stopping = images(dir.path(), "");
-        stopping.open().unwrap();
-        let error = stopping.pixels(&dir.path().join("a/2.png")).unwrap_err();
-        let text = stopping.bad_sample(0, 1, &error).unwrap_err();
-        assert!(text.message().contains("a/2.png: it is no image"), "{text}");
-
-        let more = ",\"on-bad-sample\":\"skip\",\"bad-sample-limit\":1";
-        let mut skipping = Images { run_dir: Some(dir.path().into()), ..images(dir.path(), more) };
-        skipping.open().unwrap();
-        for _ in 0..2 {
-            skipping.bad_sample(0, 1, &error).unwrap();
-        }
-        let text = skipping.bad_sample(0, 2, &error).unwrap_err();
-        assert!(text.message().contains("one more than the 1 images"), "{text}");
-        let noted = std::fs::read_to_string(dir.path().join(SKIPPED)).unwrap();
-        assert!(noted.lines().count() == 1 && noted.contains("a/2.png"), "{noted}");
     }
 
     #[test]

@@ -2,15 +2,20 @@
 
 mod affine;
 mod augment;
+mod bad;
 mod colour;
 mod decode;
+mod form;
 mod geometry;
 mod images;
+mod index;
 mod listing;
 mod planes;
 #[cfg(test)]
 mod reference;
 mod resample;
+mod shards;
+mod tar;
 mod values;
 
 use augment::{RandAugment, TrivialAugment};
@@ -18,6 +23,7 @@ use colour::ColorJitter;
 use fluxbay_plugin::prelude::*;
 use geometry::{CenterCrop, Flip, RandomCrop, RandomResizedCrop, Resize, Rotation};
 use images::Images;
+use shards::Shards;
 use values::{Normalize, RandomErasing};
 
 plugin! {
@@ -29,6 +35,14 @@ plugin! {
         context: true,
         predicts: true,
         example: "[data]\ncomponent = \"images\"\nfolder = \"photos\"\nsize = [224, 224]\n",
+    },
+    dataset "shards" => Shards {
+        summary: "Images in tar archives, as WebDataset writes them.",
+        details: "Files of one name that follow each other are a sample: an image, and a file with its class. The formats and the form of a sample are those of `images`. Nothing is unpacked: images are read from their places in the archives when they are needed. An index is written beside each archive when it is opened for the first time.",
+        learns: true,
+        context: true,
+        predicts: true,
+        example: "[data]\ncomponent = \"shards\"\npath = \"train-{000..146}.tar\"\nsize = [224, 224]\n",
     },
     transform "resize" => Resize {
         summary: "Resizes images, antialiased.",

@@ -68,6 +68,15 @@ pub fn dims_of(sample: &Sample<'_>) -> Result<[usize; 3]> {
     }
 }
 
+/// The field of images that a transform leaves in their form.
+///
+/// # Errors
+/// As [`dims`].
+pub fn same(field: &Field) -> Result<Field> {
+    dims(field)?;
+    Ok(field.clone())
+}
+
 /// A field of the same kind with another height and width.
 pub fn with_size(field: &Field, size: [usize; 2]) -> Field {
     let mut resized = field.clone();
@@ -108,4 +117,22 @@ macro_rules! with_values {
     };
 }
 
-pub(crate) use with_values;
+/// Defines a transform that keeps its configuration, which has nothing more to check.
+macro_rules! configured {
+    ($(#[$doc:meta])* $name:ident: $config:ty) => {
+        $(#[$doc])*
+        pub struct $name {
+            config: $config,
+        }
+
+        impl Component for $name {
+            type Config = $config;
+
+            fn new(config: $config, _: &mut Setup) -> Result<Self> {
+                Ok($name { config })
+            }
+        }
+    };
+}
+
+pub(crate) use {configured, with_values};

@@ -92,21 +92,22 @@ impl Weights {
         }
         Weights { bounds, weights, stride }
     }
-
-    fn of(&self, at: usize) -> (usize, &[f64]) {
-        let (first, count) = self.bounds[at];
-        (first, &self.weights[at * self.stride..][..count])
-    }
 }
 
 /// A value of a pixel.
 pub trait Value: Copy + Default {
     /// Weights in the form in which they are multiplied.
     type Weight: Copy;
+    /// A sum of weighted values.
+    type Sum: Copy;
+    /// A sum of nothing.
+    const NOTHING: Self::Sum;
     /// A weight in that form.
     fn weight(weight: f64) -> Self::Weight;
-    /// The weighted sum of values that lie `step` apart.
-    fn sum(values: &[Self], step: usize, weights: &[Self::Weight]) -> Self;
+    /// The sum with one more weighted value.
+    fn add(sum: Self::Sum, value: Self, weight: Self::Weight) -> Self::Sum;
+    /// The value for a sum.
+    fn of(sum: Self::Sum) -> Self;
 }
 
 /// Bits of a weight behind the point.
@@ -114,33 +115,44 @@ const PRECISION: u32 = 32 - 8 - 2;
 
 impl Value for u8 {
     type Weight = i32;
+    type Sum = i32;
+    /// Half of the last bit that is kept, for rounding.
+    const NOTHING: i32 = 1 << (PRECISION - 1);
 
     fn weight(weight: f64) -> i32 {
         let scaled = weight * f64::from(1 << PRECISION);
         (if weight < 0.0 { scaled - 0.5 } else { scaled + 0.5 }) as i32
     }
 
-    fn sum(values: &[u8], step: usize, weights: &[i32]) -> u8 {
-        let pairs = values.iter().step_by(step).zip(weights);
-        let sum: i32 = pairs.map(|(value, weight)| i32::from(*value) * weight).sum();
-        ((sum + (1 << (PRECISION - 1))) >> PRECISION).clamp(0, 255) as u8
+    fn add(sum: i32, value: u8, weight: i32) -> i32 {
+        sum + i32::from(value) * weight
+    }
+
+    fn of(sum: i32) -> u8 {
+        (sum >> PRECISION).clamp(0, 255) as u8
     }
 }
 
 impl Value for f32 {
     type Weight = f64;
+    type Sum = f64;
+    /// Added to any number, it leaves it as it is, also -0.
+    const NOTHING: f64 = -0.0;
 
     fn weight(weight: f64) -> f64 {
         weight
     }
 
-    fn sum(values: &[f32], step: usize, weights: &[f64]) -> f32 {
-        let pairs = values.iter().step_by(step).zip(weights);
-        pairs.map(|(value, weight)| f64::from(*value) * weight).sum::<f64>() as f32
+    fn add(sum: f64, value: f32, weight: f64) -> f64 {
+        sum + f64::from(value) * weight
+    }
+
+    fn of(sum: f64) -> f32 {
+        sum as f32
     }
 }
 
-/// Changes the width of rows of pixels.
+/// Changes the width of rows of pixels with any number of channels.
 fn across<V: Value>(
     pixels: &[V],
     width: usize,
@@ -148,18 +160,47 @@ fn across<V: Value>(
     to: usize,
     filter: Filter,
 ) -> Vec<V> {
+    match channels {
+        1 => across_of::<V, 1>(pixels, width, to, filter),
+        2 => across_of::<V, 2>(pixels, width, to, filter),
+        3 => across_of::<V, 3>(pixels, width, to, filter),
+        4 => across_of::<V, 4>(pixels, width, to, filter),
+        // Each channel on its own.
+        _ => {
+            let mut out = vec![V::default(); pixels.len() / width * to];
+            for channel in 0..channels {
+                let plane: Vec<V> = pixels[channel..].iter().step_by(channels).copied().collect();
+                let changed = across_of::<V, 1>(&plane, width, to, filter);
+                let places = out[channel..].iter_mut().step_by(channels);
+                places.zip(changed).for_each(|(place, value)| *place = value);
+            }
+            out
+        }
+    }
+}
+
+/// Changes the width of rows of pixels with `C` channels, whose sums are kept in registers.
+fn across_of<V: Value, const C: usize>(
+    pixels: &[V],
+    width: usize,
+    to: usize,
+    filter: Filter,
+) -> Vec<V> {
     let weights = Weights::new(width, to, filter);
     let scaled: Vec<V::Weight> = weights.weights.iter().map(|it| V::weight(*it)).collect();
-    let height = pixels.len() / (width * channels);
-    let mut out = vec![V::default(); height * to * channels];
-    let rows = pixels.chunks_exact(width * channels);
-    for (row, out) in rows.zip(out.chunks_exact_mut(to * channels)) {
-        for (at, out) in out.chunks_exact_mut(channels).enumerate() {
-            let (first, used) = weights.of(at);
-            let scaled = &scaled[at * weights.stride..][..used.len()];
-            for (channel, out) in out.iter_mut().enumerate() {
-                *out = V::sum(&row[first * channels + channel..], channels, scaled);
+    let mut out = vec![V::default(); pixels.len() / width * to];
+    let rows = pixels.chunks_exact(width * C);
+    for (row, out) in rows.zip(out.chunks_exact_mut(to * C)) {
+        for (at, out) in out.chunks_exact_mut(C).enumerate() {
+            let (first, count) = weights.bounds[at];
+            let scaled = &scaled[at * weights.stride..][..count];
+            let mut sums = [V::NOTHING; C];
+            for (pixel, weight) in row[first * C..].chunks_exact(C).zip(scaled) {
+                for (sum, value) in sums.iter_mut().zip(pixel) {
+                    *sum = V::add(*sum, *value, *weight);
+                }
             }
+            out.iter_mut().zip(sums).for_each(|(out, sum)| *out = V::of(sum));
         }
     }
     out
@@ -170,12 +211,18 @@ fn down<V: Value>(pixels: &[V], line: usize, to: usize, filter: Filter) -> Vec<V
     let weights = Weights::new(pixels.len() / line, to, filter);
     let scaled: Vec<V::Weight> = weights.weights.iter().map(|it| V::weight(*it)).collect();
     let mut out = vec![V::default(); to * line];
+    // Row by row, so that the sums of neighbouring values are computed at once.
+    let mut sums = vec![V::NOTHING; line];
     for (at, out) in out.chunks_exact_mut(line).enumerate() {
-        let (first, used) = weights.of(at);
-        let scaled = &scaled[at * weights.stride..][..used.len()];
-        for (column, out) in out.iter_mut().enumerate() {
-            *out = V::sum(&pixels[first * line + column..], line, scaled);
+        let (first, count) = weights.bounds[at];
+        let scaled = &scaled[at * weights.stride..][..count];
+        sums.fill(V::NOTHING);
+        for (row, weight) in pixels[first * line..].chunks_exact(line).zip(scaled) {
+            for (sum, value) in sums.iter_mut().zip(row) {
+                *sum = V::add(*sum, *value, *weight);
+            }
         }
+        out.iter_mut().zip(&sums).for_each(|(out, sum)| *out = V::of(*sum));
     }
     out
 }
@@ -215,6 +262,38 @@ pub fn with_shorter([height, width]: [usize; 2], shorter: usize) -> [usize; 2] {
     } else {
         [shorter, longer(width, height)]
     }
+}
+
+/// Resizes pixels of red, green, blue and alpha as Pillow does: colours count as much as they are opaque,
+/// so that those of transparent pixels do not show.
+pub fn resize_with_alpha(
+    pixels: &[u8],
+    from: [usize; 2],
+    to: [usize; 2],
+    filter: Filter,
+) -> Vec<u8> {
+    if filter == Filter::Nearest {
+        return resize(pixels, from, 4, to, filter);
+    }
+    let mut multiplied = pixels.to_vec();
+    for pixel in multiplied.chunks_exact_mut(4) {
+        let alpha = u32::from(pixel[3]);
+        for colour in &mut pixel[..3] {
+            let product = u32::from(*colour) * alpha + 128;
+            *colour = ((product + (product >> 8)) >> 8) as u8;
+        }
+    }
+    let mut resized = resize(&multiplied, from, 4, to, filter);
+    for pixel in resized.chunks_exact_mut(4) {
+        let alpha = u32::from(pixel[3]);
+        if alpha == 0 || alpha == 255 {
+            continue;
+        }
+        for colour in &mut pixel[..3] {
+            *colour = (255 * u32::from(*colour) / alpha).min(255) as u8;
+        }
+    }
+    resized
 }
 
 #[cfg(test)]

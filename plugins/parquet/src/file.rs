@@ -25,7 +25,10 @@ pub struct File {
 }
 
 /// The files of a folder, or the file itself.
-fn paths(path: &Path) -> Result<Vec<PathBuf>> {
+///
+/// # Errors
+/// A folder cannot be read, or has no such files.
+pub fn paths(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }

@@ -2,6 +2,7 @@
 
 mod column;
 mod file;
+mod inputs;
 #[cfg(test)]
 mod tests;
 
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use file::File;
 use fluxbay_plugin::prelude::*;
 use fluxbay_table::{Missing, NumberFormat, OnBadRow, Settings, Table, Task};
+use inputs::Inputs;
 
 config! {
     /// The file and its columns.
@@ -47,6 +49,8 @@ config! {
 /// The data set `parquet`.
 pub struct Parquet {
     table: Table,
+    /// Files that are predicted from, in place of those of the table.
+    inputs: Option<Inputs>,
 }
 
 impl Component for Parquet {
@@ -81,6 +85,7 @@ impl Parquet {
                 standardize_target: config.standardize_target,
                 format: NumberFormat::PLAIN,
             }),
+            inputs: None,
         }
     }
 }
@@ -98,6 +103,29 @@ impl Dataset for Parquet {
         self.table.open(&|path: &Path| Ok(Box::new(File::open(path)?)))
     }
 
+    fn open_inputs(&mut self, files: &[PathBuf]) -> Result<()> {
+        let Some(learned) = &self.table.learned else {
+            bail!("the encoding of the columns is not known: it is kept with a trained run");
+        };
+        self.inputs = Some(Inputs::new(learned, files)?);
+        Ok(())
+    }
+
+    fn read_inputs(&mut self, most: usize) -> Result<usize> {
+        match &mut self.inputs {
+            Some(inputs) => inputs.read(&self.table.settings, most),
+            None => Ok(0),
+        }
+    }
+
+    fn input_key(&self, index: usize) -> String {
+        self.inputs.as_ref().map(|inputs| inputs.key(index)).unwrap_or_default()
+    }
+
+    fn class_name(&self, field: usize, class: usize) -> Option<String> {
+        self.table.class_name(field, class)
+    }
+
     fn fields(&self) -> Vec<Field> {
         self.table.fields()
     }
@@ -112,6 +140,9 @@ impl Dataset for Parquet {
     }
 
     fn fill(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {
+        if let Some(inputs) = &self.inputs {
+            return self.table.fill_inputs(|index| inputs.row(index), indices, buffers);
+        }
         self.table.fill(split, indices, buffers)
     }
 }
@@ -122,6 +153,7 @@ plugin! {
         summary: "Rows of Parquet files: numbers are standardised, categories are one-hot encoded, one column is the target.",
         details: "The settings are those of csv, and the same table gives the same batches. Only the columns that are used are read, row group by row group. Dates become days and points in time seconds since 1970. Means, deviations and replacements for missing values are computed from the training rows only.",
         learns: true,
+        predicts: true,
         example: "[data]\ncomponent = \"parquet\"\npath = \"penguins.parquet\"\ntarget = \"species\"\nmissing = \"fill\"\n",
     },
 }

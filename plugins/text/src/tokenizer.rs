@@ -28,7 +28,8 @@ pub struct Tokenizer {
     pub vocabulary: usize,
     padding: Option<u32>,
     end: Option<u32>,
-    pads_left: bool,
+    /// Whether padding comes before the tokens.
+    pub pads_left: bool,
 }
 
 /// An error of the crate, with the name of what it concerns.

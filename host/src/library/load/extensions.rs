@@ -4,8 +4,9 @@
 //! are checked as those of the entry are; a component without a row behaves as in 1.0.
 
 use fluxbay_plugin::abi::dataset::{
-    DATASET_FILL_EXTENSION, DATASET_INPUTS_EXTENSION, DATASET_STATE_EXTENSION,
-    DATASET_TEXT_EXTENSION, DatasetFillRow, DatasetInputsRow, DatasetStateRow, DatasetTextRow,
+    DATASET_FILL_EXTENSION, DATASET_INPUTS_EXTENSION, DATASET_RAGGED_EXTENSION,
+    DATASET_STATE_EXTENSION, DATASET_TEXT_EXTENSION, DatasetFillRow, DatasetInputsRow,
+    DatasetRaggedRow, DatasetStateRow, DatasetTextRow,
 };
 use fluxbay_plugin::abi::entry::Entry;
 use fluxbay_plugin::abi::kinds::KindRow;
@@ -27,6 +28,7 @@ pub(super) struct Extensions {
     dataset_inputs: Vec<(String, &'static DatasetInputsRow)>,
     model_names: Vec<(String, &'static ModelNamesRow)>,
     dataset_fills: Vec<(String, &'static DatasetFillRow)>,
+    dataset_ragged: Vec<(String, &'static DatasetRaggedRow)>,
     dataset_texts: Vec<(String, &'static DatasetTextRow)>,
     pub(super) kinds: Vec<(Kind, String, &'static KindRow)>,
 }
@@ -46,6 +48,8 @@ pub struct ComponentRows {
     pub dataset_fill: Option<&'static DatasetFillRow>,
     /// Row in `fluxbay.dataset-text/1`.
     pub dataset_text: Option<&'static DatasetTextRow>,
+    /// Row in `fluxbay.dataset-ragged/1`.
+    pub dataset_ragged: Option<&'static DatasetRaggedRow>,
     /// Row in `fluxbay.kinds/1`, of a component whose kind the entry has no table for.
     pub kind: Option<&'static KindRow>,
 }
@@ -64,6 +68,7 @@ impl Extensions {
             dataset_inputs: list.rows()?,
             model_names: list.rows()?,
             dataset_fills: list.rows()?,
+            dataset_ragged: list.rows()?,
             dataset_texts: list.rows()?,
             kinds: later_kinds::read(entry, image, components)?,
         })
@@ -85,6 +90,7 @@ impl Extensions {
             dataset_inputs: find(kind, Kind::Dataset, &self.dataset_inputs, name),
             model_names: find(kind, Kind::Model, &self.model_names, name),
             dataset_fill: find(kind, Kind::Dataset, &self.dataset_fills, name),
+            dataset_ragged: find(kind, Kind::Dataset, &self.dataset_ragged, name),
             dataset_text: find(kind, Kind::Dataset, &self.dataset_texts, name),
             kind: self.kinds.iter().find(|row| row.0 == kind && row.1 == name).map(|row| row.2),
         }
@@ -132,6 +138,12 @@ impl Row for DatasetTextRow {
     const ID: &'static str = DATASET_TEXT_EXTENSION;
     const KIND: Kind = Kind::Dataset;
     const FUNCTIONS: &'static [&'static str] = &["encode", "decode", "end"];
+}
+
+impl Row for DatasetRaggedRow {
+    const ID: &'static str = DATASET_RAGGED_EXTENSION;
+    const KIND: Kind = Kind::Dataset;
+    const FUNCTIONS: &'static [&'static str] = &["ragged"];
 }
 
 /// A list of rows of any type.

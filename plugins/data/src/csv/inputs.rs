@@ -1,16 +1,14 @@
 //! Rows of files to predict from: encoded as the training rows were, one piece after the other.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
 use ::csv::ByteRecord;
 use fluxbay_plugin::prelude::*;
-use fluxbay_table::{
-    Encoding, Feature as Learnt, Learned, Missing, MissingWords, NumberFormat, OnBadRow, Value,
-};
+use fluxbay_table::{InputEncoder, Learned, MissingWords, Raw, Settings, bad_row};
 
 use super::{
     config::Config,
@@ -25,23 +23,14 @@ pub struct Inputs {
     several: bool,
     /// Never locked by two threads: it makes the parser shareable.
     open: Mutex<Option<OpenFile>>,
-    features: Vec<Feature>,
+    encoder: InputEncoder,
     target: String,
-    width: usize,
     /// Encoded rows, one after the other, and where each begins in its file.
     rows: Vec<f32>,
     keys: Vec<(usize, u64)>,
     /// The files that were opened, which keys refer to.
     opened: Vec<PathBuf>,
     skipped: u64,
-    unknown: u64,
-}
-
-/// A feature with the positions of its categories.
-struct Feature {
-    name: String,
-    encoding: Encoding,
-    positions: HashMap<String, usize>,
 }
 
 /// The file that is being read.
@@ -63,29 +52,16 @@ impl Inputs {
     /// # Errors
     /// The first file cannot be read, or lacks a feature.
     pub fn new(config: &Config, learned: &Learned, files: &[PathBuf]) -> Result<Inputs> {
-        let feature = |feature: &Learnt| {
-            let positions = match &feature.encoding {
-                Encoding::Number { .. } => HashMap::new(),
-                Encoding::Category { categories, .. } => {
-                    categories.iter().cloned().zip(0..).collect()
-                }
-            };
-            Feature { name: feature.name.clone(), encoding: feature.encoding.clone(), positions }
-        };
-        let features: Vec<Feature> = learned.features.iter().map(feature).collect();
-        let width = features.iter().map(|feature| feature.encoding.width()).sum();
         let mut inputs = Inputs {
             files: files.iter().cloned().collect(),
             several: files.len() > 1,
             open: Mutex::default(),
-            features,
+            encoder: InputEncoder::new(learned),
             target: learned.target.clone(),
-            width,
             rows: Vec::new(),
             keys: Vec::new(),
             opened: Vec::new(),
             skipped: 0,
-            unknown: 0,
         };
         let first = inputs.next_file(config)?;
         *inputs.open.get_mut().unwrap_or_else(PoisonError::into_inner) = first;
@@ -99,7 +75,7 @@ impl Inputs {
         let mut parser = parser(config, source::open_text(&path)?);
         let (columns, width, first) = if config.header {
             let names = header_names(&mut parser, &path)?;
-            (self.by_name(&path, &names)?, names.len(), None)
+            (self.encoder.positions(&path, &names)?, names.len(), None)
         } else {
             let mut first = ByteRecord::new();
             if !parser.read_byte_record(&mut first).map_err(|error| unreadable(&path, &error))? {
@@ -110,33 +86,12 @@ impl Inputs {
         Ok(Some(OpenFile { path, parser, width, columns, first, rows: 0 }))
     }
 
-    /// Positions of the features by the names in the header. Other columns are not read.
-    fn by_name(&self, path: &Path, names: &[String]) -> Result<Vec<usize>> {
-        let position = |feature: &Feature| {
-            let mut found = names.iter().zip(0..).filter(|(name, _)| **name == feature.name);
-            match (found.next(), found.next()) {
-                (Some((_, position)), None) => Ok(position),
-                (None, _) => bail!(
-                    "{}: the model predicts from column `{}`, the file has: {}",
-                    path.display(),
-                    feature.name,
-                    names.join(", ")
-                ),
-                (Some(_), Some(_)) => {
-                    bail!("{}: two columns are called `{}`", path.display(), feature.name)
-                }
-            }
-        };
-        self.features.iter().map(position).collect()
-    }
-
     /// Positions of the features in a file without a header, where names are numbers. If the file has
     /// one column less than training needed, that is the target, and the columns after it move down.
     fn by_number(&self, path: &Path, width: usize) -> Result<Vec<usize>> {
         let number = |name: &str| name.parse::<usize>().unwrap_or(usize::MAX);
         let target = number(&self.target);
-        let features: Vec<usize> =
-            self.features.iter().map(|feature| number(&feature.name)).collect();
+        let features: Vec<usize> = self.encoder.names().map(number).collect();
         let last = features.iter().copied().max().unwrap_or(0);
         let complete = last.max(target).saturating_add(1);
         if width >= complete {
@@ -185,13 +140,13 @@ impl Inputs {
                 file.rows
             );
         }
-        (self.skipped, self.unknown) = (0, 0);
+        self.skipped = 0;
     }
 
     /// Reads rows of a file; false at its end.
     fn read_file(&mut self, config: &Config, file: &mut OpenFile, most: usize) -> Result<bool> {
+        let settings = config.settings();
         let missing = MissingWords::new(&config.missing_values);
-        let format = config.settings().format;
         let mut record = ByteRecord::new();
         while self.keys.len() < most {
             if let Some(first) = file.first.take() {
@@ -205,93 +160,37 @@ impl Inputs {
             }
             file.rows += 1;
             let line = record.position().map_or(0, ::csv::Position::line);
-            let start = self.rows.len();
-            self.rows.resize(start + self.width, 0.0);
-            match self.encode(config, file, &record, line, start, &missing, format) {
+            match self.encode(&settings, file, &record, line, &missing) {
                 Ok(true) => self.keys.push((self.opened.len() - 1, line)),
-                Ok(false) => {
-                    self.rows.truncate(start);
-                    self.skipped += 1;
-                }
+                Ok(false) => self.skipped += 1,
                 Err(problem) => bail!("{}:{line}: {problem}", file.path.display()),
             }
         }
         Ok(true)
     }
 
-    /// Encodes a row; false if it is left out, an error text if that is not configured.
-    #[allow(clippy::too_many_arguments)]
+    /// Encodes a row; false if it is left out.
     fn encode(
         &mut self,
-        config: &Config,
+        settings: &Settings,
         file: &OpenFile,
         record: &ByteRecord,
         line: u64,
-        start: usize,
         missing: &MissingWords<'_>,
-        format: NumberFormat,
-    ) -> std::result::Result<bool, String> {
-        let bad = |problem: String| match config.on_bad_row {
-            OnBadRow::Skip => Ok(false),
-            OnBadRow::Error => {
-                Err(format!("{problem}: correct the row, or set on-bad-row = \"skip\""))
-            }
-        };
+    ) -> Result<bool> {
         if record.len() != file.width {
-            return bad(format!("{} values instead of {}", record.len(), file.width));
+            let problem = format!("{} values instead of {}", record.len(), file.width);
+            return bad_row::<()>(settings, &problem).map(|row| row.is_some());
         }
-        let mut place = start;
-        for (feature, &column) in self.features.iter().zip(&file.columns) {
-            let text = value(record, column);
-            let found = if missing.contains(text) {
-                match config.missing {
-                    Missing::Error => {
-                        return Err(format!(
-                            "column `{}` has no value ({:?}): set missing = \"drop\" or \"fill\"",
-                            feature.name,
-                            String::from_utf8_lossy(text)
-                        ));
-                    }
-                    Missing::Drop => return Ok(false),
-                    Missing::Fill => Value::Missing,
-                }
-            } else if let Encoding::Number { .. } = feature.encoding {
-                match format.parse(text) {
-                    Some(number) => Value::Number(number.value),
-                    None => {
-                        let text = String::from_utf8_lossy(text);
-                        return bad(format!("column `{}`: {text:?} is not a number", feature.name));
-                    }
-                }
-            } else {
-                let Ok(word) = std::str::from_utf8(text) else {
-                    return bad(format!("column `{}` is not UTF-8", feature.name));
-                };
-                match feature.positions.get(word) {
-                    Some(&position) => Value::Category(position),
-                    None => {
-                        if self.unknown == 0 {
-                            log::warn!(
-                                "{}:{line}: category {word:?} of column `{}` does not occur in the training data; such values are encoded as zeros",
-                                file.path.display(),
-                                feature.name
-                            );
-                        }
-                        self.unknown += 1;
-                        Value::Unknown
-                    }
-                }
-            };
-            let end = place + feature.encoding.width();
-            feature.encoding.write(found, &mut self.rows[place..end]);
-            place = end;
-        }
-        Ok(true)
+        let values: Vec<Raw<'_>> =
+            file.columns.iter().map(|column| Raw::Text(value(record, *column))).collect();
+        self.encoder.encode(settings, missing, (&file.path, line), &values, &mut self.rows)
     }
 
     /// The encoded row `index`.
     pub fn row(&self, index: usize) -> &[f32] {
-        &self.rows[index * self.width..][..self.width]
+        let width = self.encoder.width();
+        &self.rows[index * width..][..width]
     }
 
     /// The line of row `index`; with its file, if there are several.

@@ -48,25 +48,6 @@ impl Csv {
         Csv { config, table, inputs: None }
     }
 
-    /// Writes rows that were read to predict from. Their targets are 0.
-    fn fill_inputs(
-        &self,
-        inputs: &Inputs,
-        indices: &[u64],
-        buffers: &mut Buffers<'_>,
-    ) -> Result<()> {
-        let width = self.table.width();
-        for (place, index) in buffers.f32(0)?.chunks_exact_mut(width.max(1)).zip(indices) {
-            place.copy_from_slice(inputs.row(*index as usize));
-        }
-        if self.table.learned.as_ref().is_some_and(|learned| learned.classes.is_some()) {
-            buffers.u32(1)?.fill(0);
-        } else {
-            buffers.f32(1)?.fill(0.0);
-        }
-        Ok(())
-    }
-
     /// Reads all files. `open` opens one.
     fn open_with(&mut self, open: &dyn Fn(&Path) -> Result<Source>) -> Result<()> {
         let config = &self.config;
@@ -125,7 +106,7 @@ impl Dataset for Csv {
 
     fn fill(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {
         if let Some(inputs) = &self.inputs {
-            return self.fill_inputs(inputs, indices, buffers);
+            return self.table.fill_inputs(|index| inputs.row(index), indices, buffers);
         }
         self.table.fill(split, indices, buffers)
     }

@@ -302,6 +302,29 @@ impl Table {
         if field == 1 { classes.get(class).cloned() } else { None }
     }
 
+    /// Writes rows to predict from, each encoded by an [`InputEncoder`](crate::InputEncoder). Their targets
+    /// are 0.
+    ///
+    /// # Errors
+    /// Those of the buffers.
+    pub fn fill_inputs<'r>(
+        &self,
+        row: impl Fn(usize) -> &'r [f32],
+        indices: &[u64],
+        buffers: &mut Buffers<'_>,
+    ) -> Result<()> {
+        let width = self.width();
+        for (place, index) in buffers.f32(0)?.chunks_exact_mut(width.max(1)).zip(indices) {
+            place.copy_from_slice(row(*index as usize));
+        }
+        if self.learned.as_ref().is_some_and(|learned| learned.classes.is_some()) {
+            buffers.u32(1)?.fill(0);
+        } else {
+            buffers.f32(1)?.fill(0.0);
+        }
+        Ok(())
+    }
+
     /// As [`Dataset::fill`].
     ///
     /// # Errors

@@ -1,90 +1,19 @@
-//! `fluxbay data`: looks at the data of a run, and measures how fast it is read.
+//! `fluxbay data inspect`: what the data of a run holds.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::rc::Rc;
-use std::time::Instant;
 
 use candle_core::{DType, Tensor};
-use clap::Subcommand;
 use serde_json::{Value as Json, json};
 
-use super::outcome::{Exit, Failure, Outcome};
-use super::output::{json_number, print, print_json};
-use super::run_arguments::RunArguments;
-use crate::display::{Screen, columns, number, shape, thousands};
+use super::failed;
+use crate::cli::outcome::{Exit, Failure};
+use crate::cli::output::json_number;
+use crate::display::{columns, number, shape, thousands};
 use crate::learner::ports::DataBatch;
 use crate::library::escape;
-use crate::loader::{Field, Loader, LoaderError, Part};
-use crate::session::{Composed, Look, Surroundings};
-
-/// Arguments of `fluxbay data`.
-#[derive(Debug, clap::Args)]
-pub struct Arguments {
-    #[command(subcommand)]
-    action: Action,
-}
-
-#[derive(Debug, Subcommand)]
-enum Action {
-    /// Count samples, classes, damaged and duplicate samples, and show the range of values.
-    ///
-    /// Every sample is read once, through the transforms of evaluation.
-    Inspect {
-        #[command(flatten)]
-        run: RunArguments,
-        /// Do not read the samples: sizes and classes only.
-        #[arg(long)]
-        no_read: bool,
-        /// Write JSON, as `fluxbay schema data-inspect` describes.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Measure samples a second: the data set alone, with transforms, and on the loader's threads.
-    Bench {
-        #[command(flatten)]
-        run: RunArguments,
-        /// Seconds for each measurement.
-        #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
-        time: f64,
-    },
-}
-
-pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
-    match &arguments.action {
-        Action::Inspect { run, no_read, json } => {
-            let composed = composed(run)?;
-            let loader = open(&composed, Look { transforms: true, evaluates: true })?;
-            let seen = Seen::of(&composed, &loader, !no_read)?;
-            if *json { print_json(&seen.json()) } else { print(&seen.text()) }
-        }
-        Action::Bench { run, time } => {
-            if !(*time > 0.0 && *time <= 3600.0) {
-                let text = format!("--time is {time}: it is above 0, at most 3600");
-                return Err(Failure::new(Exit::Configuration, text));
-            }
-            print(&bench(run, *time, screen)?)
-        }
-    }
-}
-
-fn composed(run: &RunArguments) -> Result<Composed, Failure> {
-    let (run, catalog) = run.read().accept()?;
-    let composed = Composed::new(Rc::new(catalog), run, Surroundings::default());
-    composed.map_err(Failure::problems)
-}
-
-fn open(composed: &Composed, look: Look) -> Result<Loader, Failure> {
-    let loader = composed.open_loader(look).map_err(Failure::problems)?;
-    loader.ok_or_else(|| {
-        let text = "the run has no section `[data]`, so there is nothing to look at";
-        Failure::new(Exit::Configuration, text)
-    })
-}
-
-fn failed(error: LoaderError) -> Failure {
-    Failure::new(Exit::Failed, escape::paragraph(&error.to_string()))
-}
+use crate::loader::{Field, Loader, Part};
+use crate::session::Composed;
 
 /// The values of a field of numbers.
 #[derive(Clone, Copy, Debug)]
@@ -149,7 +78,7 @@ struct Read {
 }
 
 /// What was found out about the data of a run.
-struct Seen {
+pub(super) struct Seen {
     component: String,
     fields: Vec<Field>,
     /// Names of the classes, as far as the data set gives them.
@@ -158,7 +87,11 @@ struct Seen {
 }
 
 impl Seen {
-    fn of(composed: &Composed, loader: &Loader, read: bool) -> Result<Seen, Failure> {
+    /// Looks at all splits of the loader; reads every sample once if `read`.
+    ///
+    /// # Errors
+    /// The samples cannot be read.
+    pub(super) fn of(composed: &Composed, loader: &Loader, read: bool) -> Result<Seen, Failure> {
         let target = loader.fields().iter().position(|field| field.classes.is_some());
         let count = target.and_then(|field| loader.fields()[field].classes).unwrap_or(0);
         let mut known = HashMap::new();
@@ -189,7 +122,8 @@ impl Seen {
         })
     }
 
-    fn json(&self) -> Json {
+    /// As `fluxbay schema data-inspect` describes.
+    pub(super) fn json(&self) -> Json {
         let field = |field: &Field| {
             json!({
                 "name": field.name, "dtype": field.dtype.as_str(), "shape": field.shape,
@@ -233,7 +167,8 @@ impl Seen {
         })
     }
 
-    fn text(&self) -> String {
+    /// For a person.
+    pub(super) fn text(&self) -> String {
         let mut out = format!("data set `{}`\n\nfields\n", escape::text(&self.component));
         let fields: Vec<Vec<String>> = self
             .fields
@@ -368,47 +303,4 @@ fn hashes(batch: &DataBatch) -> candle_core::Result<Vec<[u64; 2]>> {
         })
     };
     Ok(all.chunks(each).map(hash).collect())
-}
-
-/// Samples a second in each stage.
-fn bench(run: &RunArguments, time: f64, screen: &Screen) -> Result<String, Failure> {
-    let alone = Look { transforms: false, evaluates: false };
-    let all = Look { transforms: true, evaluates: false };
-    let rows = [
-        ("data set", alone, false),
-        ("with transforms", all, false),
-        ("on the loader's threads", all, true),
-    ];
-    let mut measured = Vec::new();
-    for (what, look, threads) in rows {
-        // A data set is opened once, so each measurement has its own.
-        let composed = composed(run)?;
-        if !threads && look.transforms && composed.run().transforms.is_empty() {
-            continue;
-        }
-        screen.print(&format!("measuring: {what}"));
-        let loader = composed.open_loader_with(look, |settings| {
-            if !threads {
-                settings.prefetch = 0;
-            }
-        });
-        let loader = loader.map_err(Failure::problems)?;
-        let Some(loader) = loader else {
-            let text = "the run has no section `[data]`, so there is nothing to measure";
-            return Err(Failure::new(Exit::Configuration, text));
-        };
-        let (begin, mut samples, mut epoch) = (Instant::now(), 0_u64, 0);
-        while begin.elapsed().as_secs_f64() < time {
-            epoch += 1;
-            for batch in loader.epoch("training", epoch).map_err(failed)? {
-                samples += batch.map_err(failed)?.samples as u64;
-                if begin.elapsed().as_secs_f64() >= time {
-                    break;
-                }
-            }
-        }
-        let rate = samples as f64 / begin.elapsed().as_secs_f64();
-        measured.push(vec![what.to_owned(), format!("{rate:.0} samples/s")]);
-    }
-    Ok(columns(&measured, "  ", &[1]))
 }

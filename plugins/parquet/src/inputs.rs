@@ -1,0 +1,179 @@
+//! Rows of files to predict from, one piece of a row group after the other.
+
+use std::{
+    collections::VecDeque,
+    fs,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
+
+use fluxbay_plugin::prelude::*;
+use fluxbay_table::{InputEncoder, Learned, MissingWords, Raw, Settings};
+use parquet::{
+    column::reader::ColumnReader,
+    file::reader::{FileReader, SerializedFileReader},
+};
+
+use crate::{
+    column::{self, Cell, Meaning},
+    file::paths,
+};
+
+/// The files and the rows that were read last.
+pub struct Inputs {
+    files: VecDeque<PathBuf>,
+    /// Whether keys name the file, too.
+    several: bool,
+    /// Never locked by two threads: it makes the reader shareable.
+    open: Mutex<Option<OpenFile>>,
+    encoder: InputEncoder,
+    /// Encoded rows, one after the other, and file and number of each.
+    rows: Vec<f32>,
+    keys: Vec<(PathBuf, u64)>,
+}
+
+/// The file that is being read.
+struct OpenFile {
+    path: PathBuf,
+    reader: SerializedFileReader<fs::File>,
+    /// Position, meaning and name of each feature.
+    columns: Vec<(usize, Meaning, String)>,
+    /// The next row group, the readers of the present one, and how many of its rows are left.
+    group: usize,
+    readers: Vec<ColumnReader>,
+    left: usize,
+    /// Rows that were read, and those without a prediction.
+    row: u64,
+    skipped: u64,
+}
+
+impl OpenFile {
+    fn new(path: PathBuf, encoder: &InputEncoder) -> Result<OpenFile> {
+        let file = fs::File::open(&path).context(path.display())?;
+        let reader = SerializedFileReader::new(file)
+            .map_err(|error| Error::new(format!("{}: {error}", path.display())))?;
+        let schema = reader.metadata().file_metadata().schema_descr_ptr();
+        let names: Vec<String> =
+            schema.columns().iter().map(|column| column.path().string()).collect();
+        let mut columns = Vec::new();
+        for at in encoder.positions(&path, &names)? {
+            let meaning = column::meaning(&schema.column(at));
+            if let Meaning::Other(what) = meaning {
+                bail!(
+                    "{}: column `{}` holds {what}, which cannot be read",
+                    path.display(),
+                    names[at]
+                );
+            }
+            columns.push((at, meaning, names[at].clone()));
+        }
+        let (group, readers, left, row, skipped) = Default::default();
+        Ok(OpenFile { path, reader, columns, group, readers, left, row, skipped })
+    }
+
+    /// Reads the next rows of a row group, at most `most`, column by column. None at the end.
+    fn cells(&mut self, most: usize) -> Result<Option<Vec<Vec<Cell>>>> {
+        let wrong =
+            |error: &dyn std::fmt::Display| Error::new(format!("{}: {error}", self.path.display()));
+        while self.left == 0 {
+            if self.group == self.reader.num_row_groups() {
+                return Ok(None);
+            }
+            let group = self.reader.get_row_group(self.group).map_err(|error| wrong(&error))?;
+            self.group += 1;
+            self.left = group.metadata().num_rows().max(0) as usize;
+            let readers = self.columns.iter().map(|(at, ..)| group.get_column_reader(*at));
+            self.readers =
+                readers.collect::<std::result::Result<_, _>>().map_err(|error| wrong(&error))?;
+        }
+        let count = self.left.min(most);
+        self.left -= count;
+        let schema = self.reader.metadata().file_metadata().schema_descr();
+        let mut all = Vec::with_capacity(self.columns.len());
+        for (reader, (at, meaning, name)) in self.readers.iter_mut().zip(&self.columns) {
+            let (level, mut cells) = (schema.column(*at).max_def_level(), Vec::new());
+            column::read(reader, *meaning, level, count, &mut cells)
+                .context(format!("{}: column `{name}`", self.path.display()))?;
+            all.push(cells);
+        }
+        Ok(Some(all))
+    }
+}
+
+impl Inputs {
+    /// Reads nothing yet but the columns of the first file.
+    ///
+    /// # Errors
+    /// It cannot be read, or lacks a feature.
+    pub fn new(learned: &Learned, inputs: &[PathBuf]) -> Result<Inputs> {
+        let mut files = VecDeque::new();
+        for path in inputs {
+            files.extend(paths(path)?);
+        }
+        let encoder = InputEncoder::new(learned);
+        let several = files.len() > 1;
+        let first = files.pop_front().map(|path| OpenFile::new(path, &encoder)).transpose()?;
+        let (rows, keys) = Default::default();
+        Ok(Inputs { files, several, open: Mutex::new(first), encoder, rows, keys })
+    }
+
+    /// Reads the next rows, at most `most`; 0 after the last file.
+    ///
+    /// # Errors
+    /// A file that cannot be read or lacks a feature; a row that lacks a value, as far as the settings do
+    /// not leave it out.
+    pub fn read(&mut self, settings: &Settings, most: usize) -> Result<usize> {
+        let missing = MissingWords::new(&settings.missing_values);
+        self.rows.clear();
+        self.keys.clear();
+        let open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner);
+        while self.keys.len() < most
+            && let Some(file) = open
+        {
+            let Some(cells) = file.cells(most - self.keys.len())? else {
+                if file.skipped > 0 {
+                    log::warn!(
+                        "{}: {} of {} rows have no prediction, because they cannot be read or lack a value",
+                        file.path.display(),
+                        file.skipped,
+                        file.row
+                    );
+                }
+                let next = self.files.pop_front();
+                *open = next.map(|path| OpenFile::new(path, &self.encoder)).transpose()?;
+                continue;
+            };
+            for at in 0..cells.first().map_or(0, Vec::len) {
+                file.row += 1;
+                let values: Vec<Raw<'_>> = cells.iter().map(|cells| cells[at].raw()).collect();
+                let place = (&*file.path, file.row);
+                let encoded =
+                    self.encoder.encode(settings, &missing, place, &values, &mut self.rows);
+                let read = encoded.map_err(|problem| {
+                    Error::new(format!("{}: row {}: {problem}", file.path.display(), file.row))
+                })?;
+                if read {
+                    self.keys.push((file.path.clone(), file.row));
+                } else {
+                    file.skipped += 1;
+                }
+            }
+        }
+        Ok(self.keys.len())
+    }
+
+    /// The encoded row `index`.
+    pub fn row(&self, index: usize) -> &[f32] {
+        let width = self.encoder.width();
+        &self.rows[index * width..][..width]
+    }
+
+    /// The number of row `index`, from 1; with its file, if there are several.
+    pub fn key(&self, index: usize) -> String {
+        match self.keys.get(index) {
+            Some((path, row)) if self.several => format!("{}:{row}", path.display()),
+            Some((_, row)) => row.to_string(),
+            None => String::new(),
+        }
+    }
+}
