@@ -102,7 +102,7 @@ fn runs(dir: &Path) -> Vec<PathBuf> {
                     \"adam\"\n[optimizer.probe]\ncomponent = \"sgd\"\n[loss]\ncomponent = \"cross-entropy\"\n[[phase]]\ncomponent = \
                     \"masked-reconstruction\"\n[[phase]]\ncomponent = \"linear-probe\"\n[[phase]]\ncomponent = \"linear-probe-validation\"\n";
     let gpt = "[loader]\nbatch-size = 16\n[model]\ncomponent = \"gpt\"\nlayers = 1\nwidth = 8\nheads = 2\ndropout = 0.1\n";
-    let sequences = "[[callback]]\ncomponent = \"metrics\"\nmetrics = [\"bleu\", \"rouge\", \"word-error-rate\", \"exact-match\"]\n";
+    let sequences = "[[callback]]\nid = \"sequences\"\ncomponent = \"metrics\"\nmetrics = [\"bleu\", \"rouge\", \"word-error-rate\", \"exact-match\"]\n";
     let phase = |name: &str, more: &str| {
         format!(
             "[[phase]]\ncomponent = \"{name}\"\n{more}[[phase]]\ncomponent = \"{name}-validation\"\n{more}"
