@@ -247,7 +247,7 @@ fn a_run_on_augmented_images_is_killed_at_random_moments_and_ends_the_same() {
 }
 
 /// What a run needs besides its data.
-const REST: &str = "[loader]\nprefetch = 0\n[model]\ncomponent = \"mlp\"\n[loss]\ncomponent = \"cross-entropy\"\n\
+const REST: &str = "[loader]\nprefetch = 0\nvalidation = 0\n[model]\ncomponent = \"mlp\"\n[loss]\ncomponent = \"cross-entropy\"\n\
                     [optimizer]\ncomponent = \"adamw\"\n";
 
 /// Changes some bytes of a file, or cuts it.
