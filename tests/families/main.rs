@@ -390,8 +390,7 @@ agree! {
     gpt2_agrees_with_transformers: "gpt2" "gpt2-wide" "gpt2-deep",
     llama_agrees_with_transformers: "llama" "llama-scaled" "llama-wide" "llama-deep" "mistral",
     qwen_and_gemma_agree_with_transformers: "qwen2" "qwen3" "gemma",
-    resnet_agrees_with_transformers: "resnet-basic" "resnet-bottleneck"
-        "resnet-narrow" "resnet-deep",
+    resnet_agrees_with_transformers: "resnet-basic" "resnet-bottleneck" "resnet-narrow",
     vit_agrees_with_timm_and_transformers: "vit" "vit-transformers" "vit-wide",
     convnext_agrees_with_timm: "convnext" "convnext-narrow" "convnext-deep",
     clip_agrees_with_transformers: "clip-text" "clip-text-wide" "clip-text-deep" "clip-image"

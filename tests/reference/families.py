@@ -238,10 +238,9 @@ def cases():
     for kind in ["basic", "bottleneck"]:
         yield hugging_face(f"resnet-{kind}", t.ResNetForImageClassification(t.ResNetConfig(layer_type=kind, **resnet)),
                            component="resnet", inputs=[3, 40, 40], settings={}, **image)
-    for name, more in [("resnet-narrow", dict(embedding_size=4, hidden_sizes=[4, 8, 12, 16], depths=[1, 1, 1, 1], layer_type="basic")),
-                       ("resnet-deep", dict(embedding_size=4, hidden_sizes=[8, 8, 16, 16], depths=[2, 1, 1, 1], layer_type="basic"))]:
-        yield hugging_face(name, t.ResNetForImageClassification(t.ResNetConfig(**{**resnet, **more})), component="resnet",
-                           inputs=[3, 40, 40], settings={}, **image)
+    narrow = dict(embedding_size=4, hidden_sizes=[4, 8, 12, 16], depths=[1, 1, 1, 1], num_labels=5)
+    yield hugging_face("resnet-narrow", t.ResNetForImageClassification(t.ResNetConfig(layer_type="basic", **narrow)), component="resnet",
+                       inputs=[3, 33, 33], settings={}, **image)
     vit = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24, image_size=12, patch_size=4,
                hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, num_labels=5)
     yield hugging_face("vit-transformers", t.ViTForImageClassification(t.ViTConfig(**vit)), component="vit", inputs=[3, 12, 12],
