@@ -159,12 +159,12 @@ fn unfold_rows<T: Real>(geometry: &Geometry, x: &[T], columns: &mut [T], place: 
         kernel: [kernel_height, kernel_width],
         ..
     } = *geometry;
-    let (from, to) = (place.start, place.start + out_height * out_width);
-    let mut rows = columns.chunks_exact_mut(place.pitch).map(|row| &mut row[from..to]);
+    let mut rows = columns.chunks_exact_mut(place.pitch);
     for channel in x.chunks_exact(height * width) {
         for ky in 0..kernel_height {
             for kx in 0..kernel_width {
                 let Some(row) = rows.next() else { return };
+                let row = &mut row[place.start..place.start + out_height * out_width];
                 let offset_y = (ky * geometry.dilation[0]) as isize - geometry.padding[0] as isize;
                 let offset_x = (kx * geometry.dilation[1]) as isize - geometry.padding[1] as isize;
                 let (from, to) = inside(offset_x, geometry.stride[1], width, out_width);
@@ -214,12 +214,12 @@ fn fold_rows<T: Real>(geometry: &Geometry, columns: &[T], x: &mut [T], place: Pl
         kernel: [kernel_height, kernel_width],
         ..
     } = *geometry;
-    let (from, to) = (place.start, place.start + out_height * out_width);
-    let mut rows = columns.chunks_exact(place.pitch).map(|row| &row[from..to]);
+    let mut rows = columns.chunks_exact(place.pitch);
     for channel in x.chunks_exact_mut(height * width) {
         for ky in 0..kernel_height {
             for kx in 0..kernel_width {
                 let Some(row) = rows.next() else { return };
+                let row = &row[place.start..place.start + out_height * out_width];
                 let offset_y = (ky * geometry.dilation[0]) as isize - geometry.padding[0] as isize;
                 let offset_x = (kx * geometry.dilation[1]) as isize - geometry.padding[1] as isize;
                 let (from, to) = inside(offset_x, geometry.stride[1], width, out_width);
