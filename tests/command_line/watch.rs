@@ -18,7 +18,18 @@ use rustix::termios::{Winsize, tcsetwinsize};
 const COVERS: &str = "\x1b[?1049h";
 const UNCOVERS: &str = "\x1b[?1049l";
 
-/// A command on a terminal of 80 columns and 24 rows.
+/// Both sides of a terminal of 80 columns and 24 rows: the one that shows it, the one for programs.
+fn terminal() -> (File, File) {
+    let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    grantpt(&controller).and_then(|()| unlockpt(&controller)).expect("its other side");
+    let name = ptsname(&controller, Vec::new()).expect("its name").into_string().unwrap();
+    let terminal = OpenOptions::new().read(true).write(true).open(name).expect("it opens");
+    let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(&terminal, size).expect("its size");
+    (File::from(controller), terminal)
+}
+
+/// A command on such a terminal.
 struct OnTerminal {
     child: Child,
     keys: File,
@@ -28,19 +39,13 @@ struct OnTerminal {
 
 impl OnTerminal {
     fn start(command: &mut Command) -> OnTerminal {
-        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
-        grantpt(&controller).and_then(|()| unlockpt(&controller)).expect("its other side");
-        let name = ptsname(&controller, Vec::new()).expect("its name").into_string().unwrap();
-        let terminal = OpenOptions::new().read(true).write(true).open(name).expect("it opens");
-        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-        tcsetwinsize(&terminal, size).expect("its size");
+        let (mut screen, terminal) = terminal();
         let side = || terminal.try_clone().expect("a copy of the descriptor");
         command.env("TERM", "xterm-256color");
         let child = command.stdin(side()).stdout(side()).stderr(side()).spawn().expect("it starts");
         // Only the child holds the terminal from here on: reading ends when it does.
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         drop(terminal);
-        let mut screen = File::from(controller);
         let keys = screen.try_clone().expect("a copy of the descriptor");
         let written = Arc::new(Mutex::new(Vec::new()));
         let into = Arc::clone(&written);
@@ -139,6 +144,42 @@ fn leaving_the_dashboard_does_not_end_the_run_and_ctrl_c_does() {
     let (code, text) = watched.end();
     assert_eq!(code, Some(0), "{text:?}");
     assert!(text.rsplit(UNCOVERS).next().unwrap().contains("finished"), "{text:?}");
+}
+
+#[test]
+fn the_dashboard_ends_when_its_terminal_is_closed_and_a_run_goes_on() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    let shown_then_closed = |arguments: &[&str]| {
+        let mut command = fluxbay(dir.path(), plugins.path());
+        command.args(arguments).env("TERM", "xterm-256color");
+        let (mut screen, terminal) = terminal();
+        let side = || terminal.try_clone().expect("a copy of the descriptor");
+        let mut child = command.stdin(side()).stdout(side()).stderr(side()).spawn().unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        drop(terminal);
+        let (mut text, mut part) = (String::new(), [0; 4096]);
+        while !text.contains("figures") {
+            let read = screen.read(&mut part).expect("the dashboard draws");
+            text.push_str(&String::from_utf8_lossy(&part[..read]));
+        }
+        drop(screen);
+        let began = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                return status.code();
+            }
+            if began.elapsed() > Duration::from_secs(60) {
+                child.kill().unwrap();
+                panic!("{arguments:?} goes on without a terminal");
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    };
+    let train = ["train", "--set", "run.epochs=60", "--run-dir", "one"];
+    shown_then_closed(&[&train[..], &["--watch"]].concat());
+    let state = std::fs::read_to_string(dir.path().join("one/state.json")).unwrap();
+    assert!(state.contains("\"finished\""), "{state}");
+    assert_eq!(shown_then_closed(&["watch", "one"]), Some(129));
 }
 
 #[test]

@@ -11,6 +11,8 @@ use std::{
 };
 
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::{
@@ -54,8 +56,28 @@ pub fn watch(id: &str, folder: &Path, colors: bool, host: &mut dyn Host) -> io::
     let mut terminal = ratatui::try_init()?;
     let left = show(&mut terminal, &mut app, host, &signals);
     let restored = ratatui::try_restore();
-    let left = left?;
-    restored.map(|()| left)
+    match left? {
+        // The terminal may be gone.
+        Left::BySignal(signal) => Ok(Left::BySignal(signal)),
+        left => restored.map(|()| left),
+    }
+}
+
+/// Waits until the terminal has input, at most `time`. Returns whether it is still there: reading
+/// events from one that was closed would not return.
+fn has_terminal(time: Duration) -> io::Result<bool> {
+    let stdin = io::stdin();
+    let mut polled = [PollFd::new(&stdin, PollFlags::IN)];
+    let time = Timespec { tv_sec: 0, tv_nsec: i64::from(time.subsec_nanos()) };
+    match poll(&mut polled, Some(&time)) {
+        Ok(_) => {
+            let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
+            Ok(!polled[0].revents().intersects(gone))
+        }
+        // A signal arrived.
+        Err(Errno::INTR) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn show(
@@ -91,7 +113,12 @@ fn show(
         }
         let wait =
             if more { Duration::ZERO } else { next.saturating_duration_since(Instant::now()) };
-        if event::poll(wait)? {
+        if !has_terminal(Duration::ZERO)? {
+            return Ok(Left::BySignal(SIGHUP));
+        }
+        if !event::poll(Duration::ZERO)? {
+            has_terminal(wait)?;
+        } else {
             dirty = true;
             if let Event::Key(key) = event::read()?
                 && key.kind != KeyEventKind::Release
