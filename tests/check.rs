@@ -267,6 +267,7 @@ passes! {
     the_standard_schedules_pass_every_check: "schedules", 15;
     the_audio_data_set_passes_every_check: "audio", 1;
     the_text_data_sets_pass_every_check: "text", 2;
+    the_mpi_communicator_passes_every_check: "mpi", 1;
 }
 
 #[test]

@@ -6,7 +6,7 @@
 /// Write it once in a `cdylib` crate. Name, version, licence and authors come from the crate's
 /// `Cargo.toml`. Each component is a line `KIND "NAME" => TYPE { ... }`: one of the kinds `phase`,
 /// `callback`, `model`, `loss`, `dataset`, `metric`, `schedule`, `logger`, `optimizer`, `transform`,
-/// `sampler`, a name in kebab-case, the Rust type, and what the host reads from the file before it
+/// `sampler`, `communicator`, a name in kebab-case, the Rust type, and what the host reads from the file before it
 /// runs any code:
 ///
 /// | key | value |

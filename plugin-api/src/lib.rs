@@ -1,7 +1,7 @@
 //! The crate that a fluxbay plugin depends on.
 //!
 //! A plugin is a shared library that offers components: phases, callbacks, models, losses, data
-//! sets, metrics, schedules, loggers, optimizers, transforms, samplers. Each is a Rust type that implements [`Component`]
+//! sets, metrics, schedules, loggers, optimizers, transforms, samplers, communicators. Each is a Rust type that implements [`Component`]
 //! (created from a configuration) and the trait of its kind; [`plugin!`] exports them. The host
 //! finds the file in a folder, reads its description without running it, checks that it fits, and
 //! calls it.
@@ -59,7 +59,7 @@
 //!
 //! | for | see |
 //! |---|---|
-//! | the trait of a kind, each with an example | [`Phase`], [`Callback`], [`Model`], [`Loss`], [`Dataset`], [`Metric`], [`Schedule`], [`Optimizer`], [`Logger`], [`Transform`], [`Sampler`] |
+//! | the trait of a kind, each with an example | [`Phase`], [`Callback`], [`Model`], [`Loss`], [`Dataset`], [`Metric`], [`Schedule`], [`Optimizer`], [`Logger`], [`Transform`], [`Sampler`], [`Communicator`] |
 //! | settings from a run file | [`config!`], [`choice!`], [`variants!`] |
 //! | what a new instance declares: access, order, children | [`Setup`] |
 //! | state of the run, records, the terminal | [`Learner`], and for phases [`PhaseLearner`] and [`Step`] |
@@ -89,6 +89,7 @@ pub mod abi;
 mod anomaly;
 mod callback;
 mod children;
+mod communicator;
 mod component;
 pub mod config;
 pub mod dataset;
@@ -121,6 +122,7 @@ mod transform;
 pub use anomaly::Anomaly;
 pub use callback::{Callback, Resolution};
 pub use children::{ChildCallback, ChildMetric, ChildSchedule};
+pub use communicator::{Communicator, Joined, Parts};
 pub use component::{Component, from_bytes, to_bytes};
 pub use config::{Config, NoConfig};
 pub use dataset::{Buffers, DataSpec, Dataset, Field, FillContext, Ragged, Split};
@@ -166,13 +168,13 @@ mod pages {
 /// plain names (`StepEnd`) and the macros.
 pub mod prelude {
     pub use crate::{
-        Activation, Batch, Buffers, Callback, Component, Context, DType, DataSpec, Dataset,
-        Direction, Draws, Error, Event, EventKind, EventKind::*, Field, FillContext, Init, Json,
-        Learner, Logger, Loss, Metric, MetricInput, Model, Module, NoConfig, Node, Optimizer,
-        Params, Phase, PhaseLearner, Ragged, Read, Record, RecordValue, Resolution, Result, Sample,
-        SampleMut, Sampler, Schedule, Series, Setup, Split, Step, Tensor, Tensors, TrainingSamples,
-        Transform, Update, Write, bail, choice, config, from_bytes, learns, log, plugin,
-        serde_json, state, to_bytes, variants,
+        Activation, Batch, Buffers, Callback, Communicator, Component, Context, DType, DataSpec,
+        Dataset, Direction, Draws, Error, Event, EventKind, EventKind::*, Field, FillContext, Init,
+        Joined, Json, Learner, Logger, Loss, Metric, MetricInput, Model, Module, NoConfig, Node,
+        Optimizer, Params, Parts, Phase, PhaseLearner, Ragged, Read, Record, RecordValue,
+        Resolution, Result, Sample, SampleMut, Sampler, Schedule, Series, Setup, Split, Step,
+        Tensor, Tensors, TrainingSamples, Transform, Update, Write, bail, choice, config,
+        from_bytes, learns, log, plugin, serde_json, state, to_bytes, variants,
     };
 }
 

@@ -14,14 +14,14 @@ use std::{
 
 use abi_stable::{StableAbi, type_layout::TypeLayout};
 use fluxbay_plugin::abi::{
-    anomaly, callback, dataset, entry, event, figures, freezing, handle, kinds, learner, logger,
-    metric, model,
+    anomaly, callback, communicator, dataset, entry, event, figures, freezing, handle, kinds,
+    learner, logger, metric, model,
     operation::{OPERATIONS, activation, reduction},
     position, sampler, state, status, tensor, transform,
 };
 
 /// The tables of extensions, which the root module does not reach.
-const EXTENSIONS: [&TypeLayout; 20] = [
+const EXTENSIONS: [&TypeLayout; 22] = [
     <metric::MetricRows as StableAbi>::LAYOUT,
     <dataset::DatasetStateRows as StableAbi>::LAYOUT,
     <dataset::DatasetInputsRows as StableAbi>::LAYOUT,
@@ -37,6 +37,8 @@ const EXTENSIONS: [&TypeLayout; 20] = [
     <sampler::SamplerTable as StableAbi>::LAYOUT,
     <sampler::SamplerSpec as StableAbi>::LAYOUT,
     <sampler::OrderContext as StableAbi>::LAYOUT,
+    <communicator::CommunicatorTable as StableAbi>::LAYOUT,
+    <communicator::JoinedRaw as StableAbi>::LAYOUT,
     <figures::FiguresTable as StableAbi>::LAYOUT,
     <anomaly::AnomalyTable as StableAbi>::LAYOUT,
     <anomaly::AnomalyRaw as StableAbi>::LAYOUT,
@@ -192,6 +194,8 @@ fn the_table_of_every_kind_is_part_of_the_checked_layout() {
         "SamplerTable",
         "SamplerSpec",
         "OrderContext",
+        "CommunicatorTable",
+        "JoinedRaw",
         "FiguresTable",
         "AnomalyTable",
         "AnomalyRaw",

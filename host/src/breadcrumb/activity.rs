@@ -85,6 +85,8 @@ activities! {
     Transforming = 28, "transforming a sample",
     /// A sampler's `open` and `order`.
     Ordering = 29, "ordering the samples",
+    /// A communicator's functions.
+    Communicating = 30, "exchanging bytes with the other ranks",
 }
 
 /// Codes from here on are events.

@@ -48,6 +48,8 @@ pub enum Line {
     },
     /// Folder of the run's record.
     Directory(PathBuf),
+    /// File with the state of this process, in a run on several.
+    Rank(PathBuf),
 }
 
 static FILE: OnceLock<Mutex<(File, u64)>> = OnceLock::new();
@@ -86,6 +88,8 @@ pub struct Names {
     pub events: BTreeMap<u32, String>,
     /// Folder of the run's record.
     pub directory: Option<PathBuf>,
+    /// File with the state of this process, in a run on several.
+    pub rank: Option<PathBuf>,
 }
 
 impl Names {
@@ -109,6 +113,7 @@ impl Names {
                     names.events.insert(number, name);
                 }
                 Line::Directory(path) => names.directory = Some(path),
+                Line::Rank(path) => names.rank = Some(path),
             }
         }
         Ok(names)

@@ -103,8 +103,7 @@ unsafe extern "C" fn base_dir(path: *mut Text) -> i32 {
     answer(|runtime, caller| {
         // SAFETY: lent for the call.
         let path = unsafe { Out::new(path)? };
-        runtime.setup_instance_id(caller)?;
-        path.put(lend(runtime.folders.base.clone()));
+        path.put(lend(runtime.setup_base_dir(caller)?));
         Ok(())
     })
 }

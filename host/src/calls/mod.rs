@@ -5,12 +5,14 @@
 //! methods of [`Call`], which turn a status into a [`CallResult`]. Events have a shorter way:
 //! [`EventHandler`] and [`EventRound`]. [`dataset`] opens and reads data sets and [`transform`] changes
 //! their samples, on any thread; [`sampler`] orders them.
+//! [`communicator`] connects the processes of a run.
 //!
 //! Nothing here knows the learner: what serves host functions is a [`Host`]. Together with
 //! [`bridge`](crate::bridge), the functions that plugins call, it contains all unsafe code of
 //! training.
 
 mod bounded;
+pub mod communicator;
 pub mod context;
 pub mod dataset;
 mod error;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use fluxbay_plugin::abi::{
     callback::{CallbackTable, resolution},
+    communicator::CommunicatorTable,
     dataset::DatasetTable,
     entry::{self, Component, kind},
     logger::LoggerTable,
@@ -41,6 +42,7 @@ pub(super) enum Table {
     Optimizer(&'static OptimizerTable),
     Transform(&'static TransformTable),
     Sampler(&'static SamplerTable),
+    Communicator(&'static CommunicatorTable),
 }
 
 /// The plugin's side of an instance. Dropping it destroys the instance.
@@ -248,6 +250,9 @@ fn table_of(component: &'static Component, rows: &ComponentRows) -> CallResult<T
             kind::OPTIMIZER => component.optimizer.as_ref().map(Table::Optimizer),
             kind::TRANSFORM => later.cast::<TransformTable>().as_ref().map(Table::Transform),
             kind::SAMPLER => later.cast::<SamplerTable>().as_ref().map(Table::Sampler),
+            kind::COMMUNICATOR => {
+                later.cast::<CommunicatorTable>().as_ref().map(Table::Communicator)
+            }
             _ => None,
         }
     };

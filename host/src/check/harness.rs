@@ -489,6 +489,7 @@ impl Harness {
                 run["transform"] = json!([transform]);
             }
             Kind::Sampler => run["sampler"] = named,
+            Kind::Communicator => run["communicator"] = named,
             Kind::Schedule => push(
                 &mut run["callback"],
                 json!({ "component": "scheduler", "schedules": { "optimizer.learning-rate": named } }),

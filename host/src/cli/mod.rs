@@ -291,6 +291,17 @@ impl Command {
     }
 }
 
+impl Command {
+    /// Number of processes that the command is to be started on.
+    fn ranks(&self) -> Option<usize> {
+        match self {
+            Command::Train(arguments) => arguments.ranks(),
+            Command::Resume(arguments) => arguments.ranks(),
+            _ => None,
+        }
+    }
+}
+
 /// The version; of packages, also the commit that they were built from.
 const VERSION: &str = match option_env!("FLUXBAY_VERSION") {
     Some(version) => version,

@@ -8,7 +8,9 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use clap_complete::CompleteEnv;
 
 use super::outcome::{Exit, Failure};
-use super::{Arguments, Command, PluginCalls, completions, help, train::watched};
+use super::{
+    Arguments, Command, PluginCalls, completions, help, train::local_ranks, train::watched,
+};
 use crate::display::{HostLog, Screen, Verbosity};
 use crate::library::probe;
 use crate::supervisor;
@@ -65,6 +67,9 @@ fn supervise(arguments: &Arguments) -> Result<Option<u8>, Failure> {
             )
         };
         return supervisor::worker::begin(number).map(|()| None).map_err(by_hand);
+    }
+    if let Some(ranks) = arguments.command.ranks() {
+        return Err(local_ranks::launch(ranks));
     }
     if let Some(place) = arguments.command.watched() {
         return watched::run(&place).map(Some);

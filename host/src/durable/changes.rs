@@ -8,7 +8,7 @@ use std::{
 use crate::record::{Pairing, differences, plugin_differences, used_plugins};
 
 /// Settings that may change: duration, threads, memory, retention of checkpoints, locations of files.
-const FREE: [&str; 8] = [
+const FREE: [&str; 10] = [
     "run.epochs:",
     "run.max-time:",
     "run.threads:",
@@ -17,6 +17,8 @@ const FREE: [&str; 8] = [
     "run.name:",
     "plugins.dirs",
     "checkpoints.",
+    "communicator",
+    "run.rank-timeout:",
 ];
 
 /// Folders of the plugins in a `plugins.lock`.

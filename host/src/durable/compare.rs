@@ -16,7 +16,7 @@ use serde_json::Value as Json;
 use crate::{
     bundle,
     learner::snapshot::{SavedInstance, SavedMetric, Snapshot},
-    record::{STATE, checkpoint, file, tensors},
+    record::{STATE, checkpoint, file, ranks, tensors},
     session::checkpoint::{Files, from_files},
 };
 
@@ -41,7 +41,7 @@ pub struct Comparison {
 }
 
 /// Files about the process rather than the run.
-const OF_THE_PROCESS: [&str; 10] = [
+const OF_THE_PROCESS: [&str; 11] = [
     STATE,
     file::ENVIRONMENT,
     file::LOG,
@@ -52,6 +52,7 @@ const OF_THE_PROCESS: [&str; 10] = [
     // It names the run files, and a run that starts again is read from another one.
     file::COMPOSITION,
     file::REPORT,
+    ranks::FOLDER,
     // Its files are links to those of the run, or texts that name the run's folder.
     bundle::FOLDER,
 ];

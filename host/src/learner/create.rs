@@ -253,6 +253,14 @@ impl Runtime {
     pub(crate) fn setup_instance_id(&self, caller: u32) -> Answer<String> {
         self.setup.with(caller, |frame| Ok(frame.id.clone()))
     }
+
+    /// The folder where relative paths start. Instances that ask for it may write files there.
+    pub(crate) fn setup_base_dir(&self, caller: u32) -> Answer<String> {
+        self.setup.with(caller, |frame| {
+            frame.requested.base_dir = true;
+            Ok(self.folders.base.clone())
+        })
+    }
 }
 
 /// The component's name without plugin and kind.

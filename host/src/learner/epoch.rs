@@ -137,9 +137,7 @@ impl Runtime {
     pub(crate) fn next_batch(&self) -> Flow<BatchRaw> {
         self.validate_if_due()?;
         self.profile.next_step();
-        if (self.interrupt.is_pending() || self.saving.offers_steps())
-            && !self.pause_between_steps()?
-        {
+        if (self.is_interrupted() || self.saving.offers_steps()) && !self.pause_between_steps()? {
             return Ok(NO_BATCH);
         }
         // May wait for the loader, which never calls back into the learner.
@@ -151,14 +149,12 @@ impl Runtime {
                 );
             };
             let Some(batches) = open.batches.as_mut() else { return Err(self.no_split()) };
-            let mut engine = self.engine.borrow_mut();
-            while let Some(buffer) = engine.take_returned() {
+            while let Some(buffer) = self.engine.borrow_mut().take_returned() {
                 batches.take_back(buffer);
             }
-            self.profile.time(Work::Data, || batches.next_batch(&*engine))
+            self.profile.time(Work::Data, || self.take_batch(&mut **batches))
         };
-        let next = next.map_err(|text| self.data_failed(text))?;
-        let Some(batch) = next else { return Ok(NO_BATCH) };
+        let Some(batch) = next? else { return Ok(NO_BATCH) };
         if batch.fields.is_empty() || batch.fields.len() > FIELDS {
             return Err(self.data_failed(format!(
                 "a batch has {} fields; 1 to {FIELDS} are possible",

@@ -18,7 +18,8 @@ impl Runtime {
         self.position.leave_phase();
         self.intervals.reset();
         *self.surroundings.borrow_mut() = surroundings::captured();
-        let flow = self.begin_fit().and_then(|()| self.run_epochs(epochs));
+        let begun = self.join_begin().and_then(|()| self.begin_fit());
+        let flow = begun.and_then(|()| self.run_epochs(epochs));
         let ending = self.end_fit(flow);
         self.ports.display.close();
         FitReport { ending, epochs: self.epochs_done(), metrics: self.metrics.borrow().values() }
@@ -56,6 +57,7 @@ impl Runtime {
     /// Sends the outcome of the fit to the callbacks that await its end.
     fn end_fit(&self, flow: Flow) -> Ending {
         self.epochs.next_phase.set(0);
+        let flow = self.join_fit(flow);
         let (ending, mut worst) = match flow {
             Ok(()) => (Ending::Finished, Worst::default()),
             Err(stop) if stop.kind() == StopKind::CancelFit => {

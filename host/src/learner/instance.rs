@@ -80,6 +80,8 @@ pub struct Requested {
     pub reports: Vec<ReportedFigure>,
     /// Figures that it watches.
     pub watches: Vec<WatchedFigure>,
+    /// Whether it asked for the folder where relative paths start.
+    pub base_dir: bool,
 }
 
 /// A figure that an instance reports.
@@ -214,6 +216,11 @@ impl Instance {
     /// Whether it handles an event.
     pub fn handles(&self, number: u32) -> bool {
         self.requested.events.contains(&number)
+    }
+
+    /// Whether it asked for the folder where relative paths start.
+    pub fn asks_for_base_dir(&self) -> bool {
+        self.requested.base_dir
     }
 
     /// Whether it is being called.

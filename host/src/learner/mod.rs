@@ -35,6 +35,7 @@ mod pausing;
 pub mod ports;
 mod position;
 pub mod profile;
+pub mod ranks;
 mod recording;
 mod references;
 pub mod refusal;

@@ -121,6 +121,11 @@ impl Runtime {
             })
         };
         if self.require_phase(caller, "run a model").is_ok() {
+            if let Some(ranks) = self.in_blocks() {
+                let index = model as usize;
+                let run = || self.forward_in_blocks(ranks, index, slot, caller, inputs, outputs);
+                return stopped(self.profile.time(Work::Forward, run));
+            }
             return stopped(self.profile.time(Work::Forward, run));
         }
         self.require_read(caller, "model")?;
@@ -164,10 +169,11 @@ impl Runtime {
     pub(crate) fn backward(&self, caller: u32, model: u32, loss: Handle) -> Answer {
         self.require_phase(caller, "run a backward pass")?;
         let model = self.one_or_all(model)?;
-        let mut engine = self.engine.borrow_mut();
-        engine.clear_gradients(model);
-        self.profile.time(Work::Backward, || engine.backward(loss, model))?;
-        drop(engine);
+        self.engine.borrow_mut().clear_gradients(model);
+        self.profile.time(Work::Backward, || match self.in_blocks() {
+            Some(ranks) => self.backward_in_blocks(ranks, loss, model),
+            None => Ok(self.engine.borrow_mut().backward(loss, model)?),
+        })?;
         self.measured_backward();
         self.step.has_gradients.set(true);
         Ok(())

@@ -73,7 +73,7 @@ impl Runtime {
 
     /// The signal that ends the run; 0 for none.
     pub fn signal(&self) -> u32 {
-        self.interrupt.signal()
+        self.known_signal()
     }
 
     /// Completed epochs of the fit.
@@ -136,7 +136,8 @@ impl Runtime {
 
     /// Called between phases and epochs: a signal ends the fit here, after a last save point.
     pub(super) fn pause_between_phases(&self) -> Flow {
-        if self.interrupt.is_pending() {
+        self.join_pause()?;
+        if self.is_interrupted() {
             let ends = self.signal() != 0;
             self.offer(if ends { SavePoint::Interrupt } else { SavePoint::Step })?;
         }

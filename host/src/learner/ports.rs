@@ -215,6 +215,11 @@ pub trait Batches {
     fn is_done(&self) -> bool {
         false
     }
+
+    /// Whether the batches are parts of batches: other processes of the run read the rest.
+    fn are_parts(&self) -> bool {
+        false
+    }
 }
 
 /// A place in an epoch of a split.
@@ -225,6 +230,19 @@ pub struct BatchPosition {
     pub next: u64,
     /// Hash of the order of the samples.
     pub fingerprint: u64,
+}
+
+/// The connection to the other processes of a run. Called on the training thread, by every process in
+/// the same order. After an error only `close` is called.
+pub trait Communication {
+    /// Sends the same bytes to all; returns those of all, `counts` from each, in the order of the
+    /// ranks.
+    fn gather(&self, sent: &[u8], counts: &[u64]) -> Result<Vec<u8>, String>;
+    /// Sends `sent_counts` bytes to each, and returns `counts` from each, in the order of the ranks.
+    fn exchange(&self, sent: &[u8], sent_counts: &[u64], counts: &[u64])
+    -> Result<Vec<u8>, String>;
+    /// Leaves the others; after a failure without waiting for them.
+    fn close(&self, failed: bool) -> Result<(), String>;
 }
 
 /// The data of a run.

@@ -79,21 +79,20 @@ impl Runtime {
 
     /// The next batch; the data starts over after its last one.
     fn rehearsed_batch(&self, caller: u32) -> Answer<DataBatch> {
-        let failed = |text| Refusal::Stop(self.data_failed(text));
         let mut open = self.rehearsals.current.borrow_mut();
         let Some(rehearsal) = open.as_mut().filter(|rehearsal| rehearsal.caller == caller) else {
             return Err(Refusal::Text(
                 "a step is rehearsed outside of a rehearsal: begin one first".into(),
             ));
         };
-        if let Some(batch) = rehearsal.batches.next_batch(&*self.engine.borrow()).map_err(failed)? {
+        if let Some(batch) = stopped(self.take_batch(&mut *rehearsal.batches))? {
             return Ok(batch);
         }
         let data =
             self.data.source().ok_or_else(|| Refusal::Text("this run has no data".into()))?;
         rehearsal.epoch += 1;
         rehearsal.batches = data.epoch(&rehearsal.split, rehearsal.epoch).map_err(Refusal::Text)?;
-        let first = rehearsal.batches.next_batch(&*self.engine.borrow()).map_err(failed)?;
+        let first = stopped(self.take_batch(&mut *rehearsal.batches))?;
         first.ok_or_else(|| {
             Refusal::Text(format!("the data has no batch in its split `{}`", rehearsal.split))
         })

@@ -22,6 +22,7 @@ use super::metrics::LastMetrics;
 use super::ports::{At, Display, Sink};
 use super::position::Position;
 use super::profile::Profile;
+use super::ranks::Ranks;
 use super::references::References;
 use super::refusal::{Answer, Refusal};
 use super::rehearsal::Rehearsals;
@@ -86,6 +87,8 @@ pub struct Runtime {
     pub(super) measured: Measured,
     pub(super) memory: MeasuredMemory,
     pub(super) interrupt: Arc<Interrupt>,
+    /// Set for a run of several processes, and for one whose steps are divided into blocks.
+    pub(super) ranks: OnceCell<Ranks>,
     pub(super) intervals: Intervals,
     pub(super) pending: PendingStop,
     /// Whether a change of the floating-point control by one of several callbacks was reported.
@@ -171,6 +174,7 @@ impl Runtime {
             measured: Measured::default(),
             memory: MeasuredMemory::default(),
             interrupt: Arc::default(),
+            ranks: OnceCell::new(),
             intervals: Intervals::default(),
             pending: PendingStop::default(),
             reported_float_control: Cell::new(false),
@@ -187,7 +191,7 @@ impl Runtime {
     }
 
     pub(super) fn check_interrupt(&self) -> Flow {
-        match self.interrupt.signal() {
+        match self.known_signal() {
             0 => Ok(()),
             TIME_IS_UP => Err(Stop::fit("the time that the run may take is up")),
             signal => Err(Stop::fit(format!("interrupted by signal {signal}"))),

@@ -76,7 +76,8 @@ impl Runtime {
     }
 
     /// Sends the outcome of the step to the callbacks that await its end, and closes the step.
-    pub(super) fn close_step(&self, mut flow: Flow) -> Flow {
+    pub(super) fn close_step(&self, flow: Flow) -> Flow {
+        let mut flow = self.join_step(flow);
         if let Err(stop) = flow {
             flow = if stop.kind().is_failure() {
                 Err(stop)

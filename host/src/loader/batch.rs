@@ -12,7 +12,7 @@ use std::{
 use candle_core::Tensor;
 
 use super::{
-    LoaderError, SampleRange, Samples,
+    LoaderError, SampleRange, Samples, Share,
     buffer_pool::BufferPool,
     left_out::LeftOut,
     ragged::{self, Fitting},
@@ -378,15 +378,17 @@ pub(super) struct Plan {
     pub(super) occasion: Occasion,
     pub(super) buffers: Arc<BufferPool>,
     pub(super) left_out: Arc<LeftOut>,
+    pub(super) share: Share,
 }
 
 impl Plan {
     fn job(&self, index: usize, verification: Verification) -> Job<'_> {
         let start = index * self.batch_size;
-        let indices = match self.rows_of(index) {
+        let all = match self.rows_of(index) {
             Some(rows) => &self.order[rows[0]..rows[rows.len() - 1]],
             None => &self.order[start..self.order.len().min(start + self.batch_size)],
         };
+        let indices = &all[self.share.of(all.len())];
         Job {
             samples: &*self.samples,
             source: self.source,
@@ -452,10 +454,10 @@ impl Plan {
         let samples = notes.left_out.iter().filter(|out| **out == 0).count();
         if samples < job.indices.len() {
             self.left_out.add(self.source, job.indices, &notes.left_out);
-            if samples == 0 {
-                columns.into_iter().for_each(|column| self.buffers.give(column));
-                return Ok(DataBatch { fields: Vec::new(), samples, index: index as u64 });
-            }
+        }
+        if samples == 0 {
+            columns.into_iter().for_each(|column| self.buffers.give(column));
+            return Ok(DataBatch { fields: Vec::new(), samples, index: index as u64 });
         }
         let multiple = match self.fitting {
             Fitting::Pad { multiple } => multiple,

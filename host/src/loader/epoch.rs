@@ -150,8 +150,8 @@ impl Epoch {
         Ok(batch)
     }
 
-    /// The next batch that has samples. Without prefetching, it is filled here with the help of
-    /// `helpers`.
+    /// The next batch that has samples; of parts of batches, also one without. Without prefetching, it
+    /// is filled here with the help of `helpers`.
     pub fn next_with(&mut self, helpers: &dyn Helpers) -> Option<Result<DataBatch, LoaderError>> {
         loop {
             if self.failed || self.next >= self.end {
@@ -162,7 +162,7 @@ impl Epoch {
                 Ok(batch) => {
                     self.next += 1;
                     // Every sample of it is left out.
-                    if batch.samples == 0 {
+                    if batch.samples == 0 && !self.plan.share.is_part() {
                         continue;
                     }
                 }

@@ -58,7 +58,7 @@ use random::Draws;
 use sampling::Weighted;
 use timings::SplitTimings;
 
-use crate::learner::ports::DataField;
+use crate::learner::{ports::DataField, ranks::part};
 use crate::run_file::{LoaderSettings, RaggedRule, Sampling};
 
 pub use self::{
@@ -88,6 +88,36 @@ pub struct Reading {
     pub sampler: Option<NamedSampler>,
     /// Whether nothing is trained: also the training samples are then read as for evaluation.
     pub only_evaluates: bool,
+    /// The part of each batch that is read; the whole of it where samples differ in size.
+    pub share: Share,
+}
+
+/// The part of each batch that a process of several reads: consecutive samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Number of the part.
+    pub index: usize,
+    /// Number of parts.
+    pub count: usize,
+}
+
+impl Default for Share {
+    /// The whole batch.
+    fn default() -> Share {
+        Share { index: 0, count: 1 }
+    }
+}
+
+impl Share {
+    /// Whether others read the rest.
+    fn is_part(self) -> bool {
+        self.count > 1
+    }
+
+    /// The samples of a batch of `all` samples.
+    fn of(self, all: usize) -> std::ops::Range<usize> {
+        part(all, self.index, self.count)
+    }
 }
 
 /// A data set, divided into splits and ready to be read.
@@ -393,6 +423,11 @@ impl Loader {
             },
             buffers: Arc::clone(&self.buffers),
             left_out: Arc::clone(&self.left_out),
+            // How samples of different sizes are padded or packed depends on the whole batch.
+            share: match self.samples.ragged().is_empty() {
+                true => self.reading.share,
+                false => Share::default(),
+            },
         });
         let threads = self.pool.as_ref().map(|pool| (Arc::clone(pool), self.settings.prefetch));
         Ok(Epoch::new(

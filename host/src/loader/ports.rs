@@ -99,6 +99,10 @@ impl Batches for Epoch {
         self.size_hint().0 == 0
     }
 
+    fn are_parts(&self) -> bool {
+        self.plan.share.is_part()
+    }
+
     fn next_batch(&mut self, helpers: &dyn Helpers) -> Result<Option<DataBatch>, String> {
         self.next_with(helpers).transpose().map_err(|error| error.to_string())
     }

@@ -274,7 +274,7 @@ fn faults_in_a_shared_batch_are_reported_as_in_any_other() {
 /// All of a data set as one epoch in its own order.
 fn plan(samples: &Arc<Counting>, batch_size: usize) -> Arc<Plan> {
     let order = (0..samples.splits[0].samples).collect();
-    let (occasion, buffers, left_out) = Default::default();
+    let (occasion, buffers, left_out, share) = Default::default();
     let samples: Arc<dyn Samples> = samples.clone();
     let fitting = Fitting::Pad { multiple: 1 };
     Arc::new(Plan {
@@ -287,6 +287,7 @@ fn plan(samples: &Arc<Counting>, batch_size: usize) -> Arc<Plan> {
         occasion,
         buffers,
         left_out,
+        share,
     })
 }
 

@@ -28,6 +28,7 @@ mod index;
 mod line;
 mod lines;
 mod plugins;
+pub mod ranks;
 mod run;
 mod state;
 mod summary;
@@ -43,6 +44,7 @@ pub use self::{
     index::{RunEntry, RunIndex},
     lines::Lines,
     plugins::{PluginDifference, UsedPlugin, plugin_differences, used_plugins},
+    ranks::RankState,
     run::{Marks, RunEnd, RunInputs, RunRecord, file},
     state::{RunState, Status},
     summary::{EpochMetric, PhaseTime},

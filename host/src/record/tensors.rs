@@ -5,8 +5,10 @@
 
 use std::io;
 
-use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
+use candle_core::{DType, Device, Tensor};
 use safetensors::{Dtype, SafeTensors, tensor::Metadata, tensor::TensorInfo};
+
+use crate::tensor::with_bytes;
 
 /// Bytes of a header are a multiple of this, so that the data after it is aligned.
 const ALIGNMENT: usize = 8;
@@ -151,26 +153,6 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<(String, Tensor)>, TensorsError> {
     }
     tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(tensors)
-}
-
-/// Calls `take` with the bytes of a contiguous CPU tensor.
-fn with_bytes<T>(tensor: &Tensor, take: impl FnOnce(&[u8]) -> T) -> candle_core::Result<T> {
-    let (storage, layout) = tensor.storage_and_layout();
-    let range = layout.start_offset()..layout.start_offset() + layout.shape().elem_count();
-    let Storage::Cpu(storage) = &*storage else {
-        candle_core::bail!("a tensor copied to the CPU is not there")
-    };
-    let elements: &[u8] = match storage {
-        CpuStorage::U8(items) => &items[range],
-        CpuStorage::U32(items) => bytemuck::cast_slice(&items[range]),
-        CpuStorage::I64(items) => bytemuck::cast_slice(&items[range]),
-        CpuStorage::BF16(items) => bytemuck::cast_slice(&items[range]),
-        CpuStorage::F16(items) => bytemuck::cast_slice(&items[range]),
-        CpuStorage::F32(items) => bytemuck::cast_slice(&items[range]),
-        CpuStorage::F64(items) => bytemuck::cast_slice(&items[range]),
-        _ => candle_core::bail!("element type {} cannot be written", tensor.dtype().as_str()),
-    };
-    Ok(take(elements))
 }
 
 fn file_type(dtype: DType) -> Option<Dtype> {

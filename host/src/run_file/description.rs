@@ -28,6 +28,8 @@ pub struct RunDescription {
     pub sampler: Option<InstanceSpec>,
     /// How samples become batches.
     pub loader: LoaderSettings,
+    /// What connects the processes of a run on several; `None` for a run of one process.
+    pub communicator: Option<InstanceSpec>,
     /// When checkpoints are written, and which are kept.
     pub checkpoints: CheckpointSettings,
     /// Initial parameters from a file, and frozen parameters.
@@ -239,7 +241,7 @@ impl RunDescription {
         let groups = self.groups.iter().map(|group| &group.spec);
         let transforms = self.transforms.iter().map(|transform| &transform.spec);
         let data = self.data.iter().chain(transforms).chain(&self.sampler);
-        data.chain(named).chain(groups).chain(listed)
+        data.chain(&self.communicator).chain(named).chain(groups).chain(listed)
     }
 
     /// The groups of an optimizer in the order in which they are tried: the first that matches a

@@ -31,7 +31,7 @@ pub struct Section {
 }
 
 /// All sections in the order in which a resolved run lists them.
-pub const SECTIONS: [Section; 14] = [
+pub const SECTIONS: [Section; 15] = [
     Section {
         name: "run",
         form: SectionForm::Settings,
@@ -67,6 +67,12 @@ pub const SECTIONS: [Section; 14] = [
         form: SectionForm::Settings,
         kind: None,
         summary: "how samples become batches",
+    },
+    Section {
+        name: "communicator",
+        form: SectionForm::One,
+        kind: Some(Kind::Communicator),
+        summary: "what connects the processes of a run on several",
     },
     Section {
         name: "checkpoints",

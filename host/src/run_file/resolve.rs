@@ -43,6 +43,7 @@ pub fn resolve(
         transforms: Vec::new(),
         sampler: None,
         loader: draft.loader.clone(),
+        communicator: None,
         checkpoints: draft.checkpoints.clone(),
         fine_tuning: draft.fine_tuning.clone(),
         models: Vec::new(),
@@ -147,6 +148,7 @@ fn place(
             kinds.push(manifest.phase_kind.clone());
         }
         Kind::Sampler => run.sampler = Some(spec),
+        Kind::Communicator => run.communicator = Some(spec),
         Kind::Transform => {
             let given = |place: Option<Place>| place.map_or(Origin::Default, Origin::Given);
             let by_component = if manifest.augments { When::Training } else { When::Always };

@@ -41,6 +41,18 @@ pub struct RunSettings {
     /// below.
     #[serde(default)]
     pub memory: MemoryLimit,
+    /// Number of blocks that forward and backward passes are divided into, a power of two; 0 for one
+    /// block per process.
+    #[serde(default)]
+    pub gradient_blocks: usize,
+    /// Seconds that a process of a run on several waits for the others.
+    #[serde(default = "rank_timeout")]
+    pub rank_timeout: f64,
+}
+
+/// Default of `run.rank-timeout`.
+fn rank_timeout() -> f64 {
+    60.0
 }
 
 /// Most bytes of tensors, as text such as `2GiB`; empty for no limit.
@@ -302,7 +314,11 @@ pub fn schema(section: &str) -> Option<Json> {
             "report": { "type": "boolean", "default": false,
                 "description": "Whether report.html, as fluxbay report writes it, is written into the run's folder when the run ends." },
             "memory": { "type": "string", "default": "",
-                "description": "Most memory of tensors, such as 2GiB: blocks of the models are computed again in backward passes to stay below. The result is the same. Empty for no limit." }
+                "description": "Most memory of tensors, such as 2GiB: blocks of the models are computed again in backward passes to stay below. The result is the same. Empty for no limit." },
+            "gradient-blocks": { "type": "integer", "enum": [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024], "default": 0,
+                "description": "Blocks that forward and backward passes are divided into, for the same bits on every number of processes that divides it; 0 for one block per process." },
+            "rank-timeout": { "type": "number", "exclusiveMinimum": 0, "maximum": 1_000_000, "default": 60,
+                "description": "Seconds that a process of a run on several waits for the others." }
         }),
         "plugins" => json!({
             "dirs": { "type": "array", "items": { "type": "string" }, "default": [],

@@ -54,6 +54,9 @@ fn write(run: &RunDescription, comments: Comments) -> String {
         writer.instance("[sampler]", "sampler", sampler, &[]);
     }
     writer.settings("loader", &to_map(&run.loader));
+    if let Some(communicator) = &run.communicator {
+        writer.instance("[communicator]", "communicator", communicator, &[]);
+    }
     writer.settings("checkpoints", &to_map(&run.checkpoints));
     writer.settings("fine-tuning", &to_map(&run.fine_tuning));
     writer.named("model", &run.models);
@@ -92,6 +95,9 @@ fn to_json(run: &RunDescription) -> Json {
         root.insert("sampler".into(), instance_json(sampler));
     }
     root.insert("loader".into(), Json::Object(to_map(&run.loader)));
+    if let Some(communicator) = &run.communicator {
+        root.insert("communicator".into(), instance_json(communicator));
+    }
     root.insert("checkpoints".into(), Json::Object(to_map(&run.checkpoints)));
     root.insert("fine-tuning".into(), Json::Object(to_map(&run.fine_tuning)));
     for (section, all) in

@@ -198,6 +198,7 @@ impl Composed {
     /// # Errors
     /// As [`Composed::open`], or if what it learnt does not fit.
     pub fn open_with(self, data: &DataState) -> Result<Session, Diagnostics> {
+        self.connect()?;
         let begin = std::time::Instant::now();
         let (loader, saved) = self.open_data(data)?.unzip();
         log::info!("data opened in {:.0?}", begin.elapsed());
@@ -421,7 +422,10 @@ impl Composed {
             });
         }
         roles.dataset = self.run.data.as_ref().and_then(|spec| self.instance(&spec.id));
-        roles.loggers = self.run.loggers.iter().map(&find).collect::<Result<_, _>>()?;
+        // What is logged is the same on every rank.
+        if self.runtime.ranks().is_none_or(|ranks| ranks.rank() == 0) {
+            roles.loggers = self.run.loggers.iter().map(&find).collect::<Result<_, _>>()?;
+        }
         Ok(roles)
     }
 }

@@ -63,6 +63,7 @@ mod places;
 pub(crate) mod plugins;
 mod preview;
 mod published;
+mod ranks;
 mod recompute;
 mod saved_data;
 mod transforms;
@@ -200,11 +201,18 @@ impl Session {
     }
 
     /// Flushes and closes the loggers. Call it last.
+    /// Flushes and closes the loggers, and leaves the other processes of the run. Call it last.
     ///
     /// # Errors
     /// A logger that cannot write.
     pub fn finish(&self) -> Flow {
-        self.runtime().close_loggers()
+        let closed = self.runtime().close_loggers();
+        if let Some(ranks) = self.runtime().ranks()
+            && let Err(text) = ranks.close()
+        {
+            log::warn!("the communicator was not closed: {text}");
+        }
+        closed
     }
 
     /// A flag that ends the fit after the current step; set it to the number of a signal.

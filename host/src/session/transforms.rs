@@ -10,7 +10,8 @@ use crate::calls::sampler::PluginSampler;
 use crate::learner::Instance;
 use crate::learner::ports::PhaseKind;
 use crate::loader::{
-    Chained, Chains, Loader, LoaderError, NamedSampler, PluginSamples, Reading, Samples, Step,
+    Chained, Chains, Loader, LoaderError, NamedSampler, PluginSamples, Reading, Samples, Share,
+    Step,
 };
 use crate::run_file::{Diagnostic, Diagnostics, LoaderSettings, TransformSpec, When, nearest};
 
@@ -133,7 +134,7 @@ impl Composed {
         let mut settings = self.loader_settings(&*samples);
         change(&mut settings);
         let reading = match look.evaluates {
-            true => Reading { sampler: None, only_evaluates: true },
+            true => Reading { only_evaluates: true, ..Reading::default() },
             false => self.reading()?,
         };
         let loader = Loader::open_with(samples, settings, self.run.run.seed, reading);
@@ -162,6 +163,10 @@ impl Composed {
         };
         // Nothing is trained without a training phase, so its order does not matter.
         let sampler = sampler.filter(|_| !only_evaluates).map(named).transpose()?;
-        Ok(Reading { sampler, only_evaluates })
+        let share = self
+            .runtime
+            .ranks()
+            .map_or(Share::default(), |ranks| Share { index: ranks.rank(), count: ranks.ranks() });
+        Ok(Reading { sampler, only_evaluates, share })
     }
 }

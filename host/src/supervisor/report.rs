@@ -350,6 +350,7 @@ mod tests {
             phases: [(0, "training".to_owned())].into(),
             events: [(64, "half\u{1b}way".to_owned())].into(),
             directory: None,
+            rank: None,
         }
     }
 

@@ -22,7 +22,7 @@ use super::report::{Breadcrumb, Cause, Report, Scene, Stuck, report};
 use crate::breadcrumb::memory::{BYTES, USED, word};
 use crate::breadcrumb::{Names, WORKER_OPTION};
 use crate::library::escape;
-use crate::record::{RunState, STATE, Status, checkpoint, file};
+use crate::record::{RankState, RunState, STATE, Status, checkpoint, file};
 
 /// Interval at which the worker's calls are checked.
 const TICK: Duration = Duration::from_millis(100);
@@ -33,8 +33,12 @@ const FAREWELL: Duration = Duration::from_secs(10);
 pub const SAME_SIGNAL: Duration = Duration::from_millis(100);
 /// Time that a worker has to end after the second signal.
 const SECOND_SIGNAL: Duration = Duration::from_secs(2);
+/// Time within which the failure of another rank is looked for after SIGTERM.
+const OTHER_RANK: Duration = Duration::from_millis(1500);
 /// Time after which a stopped worker is reported.
 const STOPPED: Duration = Duration::from_secs(2);
+/// SIGKILL.
+const KILLED: i32 = 9;
 /// Exit code of a command whose worker was ended.
 const FAILED: u8 = 1;
 
@@ -67,7 +71,8 @@ pub fn supervise() -> io::Result<Ended> {
     })?;
     let handle = signals.handle();
     let worker = Arc::clone(&supervised.worker);
-    let forwarder = std::thread::spawn(move || forward(&mut signals, &worker));
+    let shared = supervised.shared.try_clone()?;
+    let forwarder = std::thread::spawn(move || forward(&mut signals, &worker, &shared));
     let ended = supervised.wait();
     handle.close();
     let forced = forwarder.join().ok().flatten();
@@ -86,7 +91,7 @@ pub fn supervise() -> io::Result<Ended> {
 /// Forwards signals to the worker until the list of signals is closed. A worker that is still there
 /// [`SECOND_SIGNAL`] after the second SIGINT or SIGTERM is ended: plugins can make it ignore signals. Returns the
 /// signal that it was ended for.
-fn forward(signals: &mut Signals, worker: &Arc<Worker>) -> Option<i32> {
+fn forward(signals: &mut Signals, worker: &Arc<Worker>, shared: &File) -> Option<i32> {
     let forced = Arc::new(AtomicI32::new(0));
     let mut first: Option<Instant> = None;
     for signal in signals.forever() {
@@ -94,6 +99,13 @@ fn forward(signals: &mut Signals, worker: &Arc<Worker>) -> Option<i32> {
         // The others can ask to save and continue, as often as a scheduler likes.
         if !matches!(signal, SIGINT | SIGTERM) {
             continue;
+        }
+        if first.is_none()
+            && signal == SIGTERM
+            && let Ok(shared) = shared.try_clone()
+        {
+            let worker = Arc::clone(worker);
+            std::thread::spawn(move || end_after_another_rank(&worker, &shared));
         }
         // A terminal and a parent process may both send one: that counts as one.
         let is_second = first.get_or_insert_with(Instant::now).elapsed() > SAME_SIGNAL;
@@ -109,6 +121,26 @@ fn forward(signals: &mut Signals, worker: &Arc<Worker>) -> Option<i32> {
         }
     }
     Some(forced.load(Relaxed)).filter(|signal| *signal != 0)
+}
+
+/// Ends a worker whose launcher ends it because another rank has failed: it may wait for that rank, and
+/// launchers kill soon.
+fn end_after_another_rank(worker: &Worker, shared: &File) {
+    let begin = Instant::now();
+    while worker.is_there() && begin.elapsed() < OTHER_RANK {
+        if Names::read(shared).is_ok_and(|names| failed_before(&names).is_some()) {
+            worker.send(Signal::KILL.as_raw());
+            return;
+        }
+        std::thread::sleep(TICK);
+    }
+}
+
+/// The failure of another rank of the run that the worker trains.
+fn failed_before(names: &Names) -> Option<RankState> {
+    let file = names.rank.as_ref()?;
+    let own = RankState::read(file)?.rank;
+    RankState::failure_of_another(file.parent()?.parent()?, own)
 }
 
 /// A worker that is being watched.
@@ -310,6 +342,28 @@ fn judge(shared: &File, status: ExitStatus, too_long: Option<TooLong>) -> io::Re
         (None, Some(signal)) => report(Cause::Signal(signal), &now, None, &names),
         (None, None) => report(Cause::Exit(status.code().unwrap_or_default()), &now, None, &names),
     };
+    let report = match failed_before(&names).filter(|_| status.signal() == Some(KILLED)) {
+        Some(other) => Report {
+            text: format!("rank {} failed: {}", other.rank, other.reason),
+            help: "see the report of that rank".to_owned(),
+            by: other.by,
+            plugin: String::new(),
+        },
+        None => report,
+    };
+    if let Some(path) = &names.rank
+        && let Some(mut state) = RankState::read(path)
+    {
+        (state.status, state.reason, state.by) =
+            (Status::Failed, report.text.clone(), report.by.clone());
+        if let Err(error) = state.write(path) {
+            log::warn!("the state of this rank was not written: {error}");
+        }
+        let folder = path.parent().and_then(Path::parent);
+        if let Some(folder) = folder.filter(|_| names.directory.is_none()) {
+            close_run_of_rank_0(folder, state.rank, &report);
+        }
+    }
     let mut text = format!("{}\n  what to do: {}", report.text, report.help);
     if let Some(directory) = &names.directory {
         if let Some(path) = path_of(directory, &report.plugin) {
@@ -318,6 +372,23 @@ fn judge(shared: &File, status: ExitStatus, too_long: Option<TooLong>) -> io::Re
         text.push_str(&close_record(directory, &report));
     }
     Ok(Ended::Broken { text, code: FAILED })
+}
+
+/// Writes the failure of another rank into the state of the run, if rank 0 has not done so: launchers may
+/// kill it before it can.
+fn close_run_of_rank_0(folder: &Path, rank: usize, report: &Report) {
+    let path = folder.join(STATE);
+    let Ok(mut run) = RunState::read(&path) else { return };
+    if run.status != Status::Running {
+        return;
+    }
+    run.status = Status::Failed;
+    run.reason = format!("rank {rank}: {}", report.text);
+    run.by.clone_from(&report.by);
+    run.exit_code = Some(FAILED);
+    if let Err(error) = run.write(&path) {
+        log::warn!("the state of the run was not written: {error}");
+    }
 }
 
 /// The path of a plugin according to the record.

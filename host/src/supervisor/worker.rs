@@ -48,6 +48,11 @@ pub fn record_in(directory: &Path) {
     ));
 }
 
+/// Records the file with the state of this process, in a run on several.
+pub fn rank_in(file: &Path) {
+    breadcrumb::write(&Line::Rank(std::path::absolute(file).unwrap_or_else(|_| file.to_owned())));
+}
+
 /// Limits for calls that do not return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {

@@ -14,7 +14,7 @@ macro_rules! codes {
         }
 
         /// The contract's code of candle's element type.
-        pub(crate) fn code_of(dtype: DType) -> Option<u32> {
+        pub fn code_of(dtype: DType) -> Option<u32> {
             Some(match dtype {
                 $(DType::$name => code::$name,)*
                 _ => return None,

@@ -41,8 +41,8 @@ mod tests;
 
 pub use anomaly::{Anomaly, Detected};
 pub use context::{Behaviour, Mode, Recording};
-pub use dtype::dtype_of;
-pub use engine::{Engine, EngineOptions, LayerMemory, Recomputed, View};
+pub use dtype::{code_of, dtype_of};
+pub use engine::{BlockGradients, Engine, EngineOptions, LayerMemory, Recomputed, View};
 pub use error::{DisplayHandle, Result, TensorError};
 pub use memory::Memory;
 pub use operations::axis_weights;
@@ -50,4 +50,4 @@ pub use parameters::{Init, Kind, ParameterInfo};
 pub use pool::{Idle, Left};
 pub use random::{RandomState, Words, philox};
 pub use trace::{Traced, TracedResult};
-pub use value::{DeviceArray, Value, host_tensor};
+pub use value::{DeviceArray, Value, host_tensor, with_bytes};

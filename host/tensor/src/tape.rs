@@ -55,6 +55,8 @@ pub(crate) type Backward = Box<dyn FnOnce(&mut Context, Gradients) -> Result<Inp
 pub(crate) struct Node {
     pub operation: &'static str,
     pub inputs: SmallVec<[Source; 4]>,
+    /// The block of samples that it belongs to; 0 for none.
+    pub block: u32,
     /// Of the outputs, to check the gradients.
     #[cfg(debug_assertions)]
     pub shapes: SmallVec<[candle_core::Shape; 1]>,
@@ -148,17 +150,18 @@ impl Tape {
 
     /// Computes gradients from `loss` backwards. `is_target` selects the values whose gradient is
     /// wanted; `found` is called with each: once with the whole gradient of a value of the tape, and
-    /// with parts to be added up for parameters and watched tensors.
+    /// with parts to be added up for parameters and watched tensors, and the block that the part comes
+    /// from.
     pub fn backward(
         &mut self,
         context: &mut Context,
         loss: (Source, Value),
         is_target: impl Fn(Source) -> bool,
-        mut found: impl FnMut(&mut Context, Source, Value) -> Result<()>,
+        mut found: impl FnMut(&mut Context, (Source, u32), Value) -> Result<()>,
     ) -> Result<()> {
         let (source, seed) = loss;
         let Source::Node { id, output } = source else {
-            return if is_target(source) { found(context, source, seed) } else { Ok(()) };
+            return if is_target(source) { found(context, (source, 0), seed) } else { Ok(()) };
         };
         let Some(last) = id
             .checked_sub(self.base)
@@ -213,7 +216,7 @@ impl Tape {
         last: usize,
         gradients: &mut [SmallVec<[Option<Value>; 1]>],
         is_target: &impl Fn(Source) -> bool,
-        found: &mut impl FnMut(&mut Context, Source, Value) -> Result<()>,
+        found: &mut impl FnMut(&mut Context, (Source, u32), Value) -> Result<()>,
     ) -> Result<()> {
         for index in (0..=last).rev() {
             if gradients[index].is_empty() {
@@ -224,7 +227,7 @@ impl Tape {
             for (output, gradient) in outputs.iter().enumerate() {
                 let source = Source::Node { id, output: output as u32 };
                 if let Some(gradient) = gradient.as_ref().filter(|_| is_target(source)) {
-                    found(context, source, gradient.clone())?;
+                    found(context, (source, 0), gradient.clone())?;
                 }
             }
             if !self.wanted[index] {
@@ -286,7 +289,7 @@ impl Tape {
                         put(context, &mut gradients[index as usize], output as usize, gradient)?;
                     }
                     Source::None => {}
-                    leaf => found(context, leaf, gradient)?,
+                    leaf => found(context, (leaf, node.block), gradient)?,
                 }
             }
         }

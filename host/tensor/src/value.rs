@@ -7,7 +7,7 @@
 use std::any::Any;
 use std::rc::Rc;
 
-use candle_core::{DType, Device, Layout, Shape, Tensor, WithDType};
+use candle_core::{CpuStorage, DType, Device, Layout, Shape, Storage, Tensor, WithDType};
 
 use super::context::Context;
 use super::error::{Result, TensorError};
@@ -249,6 +249,30 @@ impl Value {
             |layout| Ok(Layout::contiguous_with_offset(shape.clone(), layout.start_offset())),
         )
     }
+}
+
+/// Calls `take` with the bytes of a tensor on the host, in row-major order.
+///
+/// # Errors
+/// For an element type that files and messages cannot hold, or a tensor that is not on the host.
+pub fn with_bytes<T>(tensor: &Tensor, take: impl FnOnce(&[u8]) -> T) -> candle_core::Result<T> {
+    let tensor = tensor.contiguous()?;
+    let (storage, layout) = tensor.storage_and_layout();
+    let range = layout.start_offset()..layout.start_offset() + layout.shape().elem_count();
+    let Storage::Cpu(storage) = &*storage else {
+        candle_core::bail!("a tensor copied to the CPU is not there")
+    };
+    let elements: &[u8] = match storage {
+        CpuStorage::U8(items) => &items[range],
+        CpuStorage::U32(items) => bytemuck::cast_slice(&items[range]),
+        CpuStorage::I64(items) => bytemuck::cast_slice(&items[range]),
+        CpuStorage::BF16(items) => bytemuck::cast_slice(&items[range]),
+        CpuStorage::F16(items) => bytemuck::cast_slice(&items[range]),
+        CpuStorage::F32(items) => bytemuck::cast_slice(&items[range]),
+        CpuStorage::F64(items) => bytemuck::cast_slice(&items[range]),
+        _ => candle_core::bail!("element type {} cannot be written", tensor.dtype().as_str()),
+    };
+    Ok(take(elements))
 }
 
 /// A tensor on the host, to be uploaded.

@@ -75,6 +75,8 @@ kinds! {
     TRANSFORM = 9, Transform, "transform", "transforms";
     /// The order in which an epoch reads the training samples.
     SAMPLER = 10, Sampler, "sampler", "samplers";
+    /// Moves bytes between the processes of a run that trains on several at once.
+    COMMUNICATOR = 11, Communicator, "communicator", "communicators";
 }
 
 /// Number of kinds that [`Component`](super::entry::Component) has a table for. Components of later
@@ -139,7 +141,7 @@ mod tests {
         assert_eq!(
             "calback".parse::<Kind>().unwrap_err().to_string(),
             "`calback` is no kind of component; kinds are phase, callback, model, loss, dataset, \
-             metric, schedule, logger, optimizer, transform, sampler"
+             metric, schedule, logger, optimizer, transform, sampler, communicator"
         );
     }
 }

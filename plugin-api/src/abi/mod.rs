@@ -31,6 +31,7 @@
 pub mod anomaly;
 pub mod callback;
 pub mod child;
+pub mod communicator;
 pub mod dataset;
 pub mod display;
 pub mod entry;

@@ -7,6 +7,7 @@
 
 pub mod callback;
 pub(crate) mod calls;
+pub mod communicator;
 pub mod dataset;
 mod guard;
 pub mod instance;
@@ -59,6 +60,7 @@ macro_rules! __component {
     (optimizer: $($rest:tt)+) => { $crate::__component!(@ optimizer $($rest)+) };
     (transform: $($rest:tt)+) => { ::core::option::Option::None };
     (sampler: $($rest:tt)+) => { ::core::option::Option::None };
+    (communicator: $($rest:tt)+) => { ::core::option::Option::None };
     (@ $kind:ident $type:ty, $name:expr, $manifest:expr) => {
         ::core::option::Option::Some($crate::trampoline::$kind::component::<$type>(
             $name,
@@ -68,7 +70,8 @@ macro_rules! __component {
     ($kind:ident: $($rest:tt)+) => {
         ::core::compile_error!(::core::concat!(
             "`", ::core::stringify!($kind), "` is no kind of component; kinds are phase, callback, ",
-            "model, loss, dataset, metric, schedule, logger, optimizer, transform, sampler",
+            "model, loss, dataset, metric, schedule, logger, optimizer, transform, sampler, ",
+            "communicator",
         ))
     };
 }
@@ -85,6 +88,12 @@ macro_rules! __kind_row {
     };
     (sampler: $type:ty, $name:expr, $manifest:expr) => {
         ::core::option::Option::Some($crate::trampoline::sampler::kind_row::<$type>(
+            $name,
+            $manifest.get_state_version(),
+        ))
+    };
+    (communicator: $type:ty, $name:expr, $manifest:expr) => {
+        ::core::option::Option::Some($crate::trampoline::communicator::kind_row::<$type>(
             $name,
             $manifest.get_state_version(),
         ))

@@ -62,6 +62,7 @@ const FILES: &[&str] = &[
     "kinds",
     "transform",
     "sampler",
+    "communicator",
     "child",
     "host",
     "entry",

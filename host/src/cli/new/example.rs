@@ -42,9 +42,12 @@ pub(super) fn run_file(kind: Kind, name: &str) -> String {
                 .to_owned(),
             own,
         ]),
-        Kind::Callback | Kind::Metric | Kind::Schedule | Kind::Transform | Kind::Sampler => {
-            sections.push(own)
-        }
+        Kind::Callback
+        | Kind::Metric
+        | Kind::Schedule
+        | Kind::Transform
+        | Kind::Sampler
+        | Kind::Communicator => sections.push(own),
         _ => {}
     }
     sections.join("\n")

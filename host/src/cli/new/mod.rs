@@ -59,6 +59,7 @@ fn template(kind: Kind) -> &'static str {
         Kind::Optimizer => include_str!("templates/optimizer.rs"),
         Kind::Transform => include_str!("templates/transform.rs"),
         Kind::Sampler => include_str!("templates/sampler.rs"),
+        Kind::Communicator => include_str!("templates/communicator.rs"),
     }
 }
 
@@ -236,6 +237,7 @@ const TYPES: &[&str] = &[
     "Buffers",
     "Callback",
     "Clone",
+    "Communicator",
     "Component",
     "Config",
     "Context",
@@ -257,6 +259,7 @@ const TYPES: &[&str] = &[
     "From",
     "Init",
     "Into",
+    "Joined",
     "Json",
     "Learner",
     "Linear",
@@ -272,6 +275,7 @@ const TYPES: &[&str] = &[
     "Option",
     "Optimizer",
     "Params",
+    "Parts",
     "Path",
     "Phase",
     "Read",

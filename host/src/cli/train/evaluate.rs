@@ -159,6 +159,8 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         },
     );
     let (mut run, catalog) = read.accept()?;
+    // One process measures what several have trained.
+    run.communicator = None;
     keep_what_measures(&mut run, &catalog);
     if run.phases.is_empty() {
         return Err(configuration(

@@ -5,7 +5,7 @@ use std::{path::Path, rc::Rc, time::Duration};
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{deadline::Deadline, launch, signals};
+use super::{deadline::Deadline, launch, rank::RankFile, signals};
 use crate::{
     bundle,
     cli::outcome::{Exit, Failure, Outcome},
@@ -13,7 +13,10 @@ use crate::{
     durable::{CheckpointSaver, DeferredRecord, profile, trace},
     learner::{Ending, FitReport, TIME_IS_UP, ports::PhaseKind, profile::Work},
     library::escape,
-    record::{RecordError, RunEnd, RunEntry, RunRecord, Status, atomic, checkpoint, file, tensors},
+    record::{
+        RankState, RecordError, RunEnd, RunEntry, RunRecord, Status, atomic, checkpoint, file,
+        tensors,
+    },
     report,
     session::{CONFIG, Session, WrittenModel, checkpoint::MODEL},
 };
@@ -25,6 +28,19 @@ pub(super) enum Lifetime {
     Kept,
     /// It is removed at the end, because the run is only tried.
     Temporary,
+    /// It is removed at the end, because rank 0 keeps the record of the run.
+    OfAnotherRank,
+}
+
+impl Lifetime {
+    /// The lifetime of the record of a rank, in a temporary folder or not.
+    pub(super) fn of(rank: usize, temporary: bool) -> Lifetime {
+        match (rank, temporary) {
+            (1.., _) => Lifetime::OfAnotherRank,
+            (0, true) => Lifetime::Temporary,
+            (0, false) => Lifetime::Kept,
+        }
+    }
 }
 
 /// Arguments about the fit itself, of the commands that train.
@@ -52,6 +68,12 @@ pub(super) struct FitArguments {
     /// It closes when the run ends. Leaving it with `q` does not end the run; Ctrl-C does.
     #[arg(long, hide_short_help = true)]
     pub(super) watch: bool,
+    /// Train on N processes of this machine, over MPI.
+    ///
+    /// Starts the command with the launcher of Open MPI or MPICH. On several machines, use the launcher
+    /// itself.
+    #[arg(long, value_name = "N", conflicts_with = "watch", hide_short_help = true)]
+    pub(super) ranks: Option<usize>,
     /// Interrupt the run as SIGINT does when so many steps have begun; for tests of resuming.
     #[arg(long, value_name = "STEPS", hide = true)]
     interrupt_at: Option<u64>,
@@ -90,17 +112,21 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
     ready.listening.attach(interrupt.clone());
     let path = match ready.lifetime {
         Lifetime::Kept => record.shown().to_string_lossy().into_owned(),
-        Lifetime::Temporary => String::new(),
+        Lifetime::Temporary | Lifetime::OfAnotherRank => String::new(),
     };
     screen.print(&format!("{}\n", launch::text(session, &path, screen)));
 
-    let saver = CheckpointSaver::begin(
-        session,
-        ready.sink,
-        ready.plugins.clone(),
-        ready.arguments.interrupt_at,
-    )
-    .map_err(|error| Failure::new(Exit::Failed, format!("cannot write checkpoints: {error}")))?;
+    let rank_file = RankFile::begin(session, record.path());
+    let keeps = ready.lifetime != Lifetime::OfAnotherRank;
+    let saver = if keeps {
+        let (plugins, interrupt_at) = (ready.plugins.clone(), ready.arguments.interrupt_at);
+        CheckpointSaver::begin(session, ready.sink, plugins, interrupt_at)
+    } else {
+        Ok(None)
+    };
+    let saver = saver.map_err(|error| {
+        Failure::new(Exit::Failed, format!("cannot write checkpoints: {error}"))
+    })?;
     let deadline =
         Deadline::begin(interrupt.clone(), session.run().run.max_time).map_err(|error| {
             Failure::new(Exit::Failed, format!("cannot start the timer of run.max-time: {error}"))
@@ -112,7 +138,10 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
     drop(deadline);
     let traced = ready.arguments.trace.as_deref().map(|file| write_trace(session, file, screen));
     let signal = Some(interrupt.signal()).filter(|signal| *signal != 0);
-    let outcome = FitOutcome { report, signal };
+    let mut outcome = FitOutcome { report, signal, blamed: String::new() };
+    if let Some(other) = rank_file.as_ref().and_then(RankFile::failure) {
+        outcome.blame(&other);
+    }
     let mut problems = Vec::new();
     let mut note = |problem: Option<String>| problems.extend(problem);
     note(traced.and_then(Result::err));
@@ -141,11 +170,16 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
         ));
     }
     note(write_left_out(record, &missing).err());
-    note(write_model(session, record).err());
+    if keeps {
+        note(write_model(session, record).err());
+    }
     note(profile::write(session.runtime(), record).err().map(|error| error.to_string()));
     note(HostLog::close_file().err().map(|error| error.to_string()));
     let (conclusion, ended) = outcome.conclude(!problems.is_empty());
     problems.extend(record.end(&ended).err().map(|error| error.to_string()));
+    if let Some(file) = rank_file {
+        file.end(&ended);
+    }
     if ready.lifetime == Lifetime::Kept && problems.is_empty() && outcome.ends_the_run() {
         // The record is complete without it, and `fluxbay export` writes it again.
         if let Err(text) = write_bundle(session, record) {
@@ -312,9 +346,19 @@ fn write_bundle(session: &Session, record: &RunRecord) -> Result<(), String> {
 struct FitOutcome {
     report: FitReport,
     signal: Option<u32>,
+    /// The instance of another rank that caused a failure; empty for none.
+    blamed: String,
 }
 
 impl FitOutcome {
+    /// Names the failure of another rank as the cause.
+    fn blame(&mut self, other: &RankState) {
+        if let Ending::Failed(stop) = &mut self.report.ending {
+            stop.0.text = format!("{}; rank {}: {}", stop.0.text, other.rank, other.reason);
+            self.blamed.clone_from(&other.by);
+        }
+    }
+
     /// Whether the fit ended by itself, not by an error or a signal.
     fn ends_the_run(&self) -> bool {
         match &self.report.ending {
@@ -351,7 +395,12 @@ impl FitOutcome {
             },
             Ending::Failed(stop) => (
                 Conclusion::Failed,
-                ended(Status::Failed, &stop.to_string(), &stop.0.by, Exit::Failed),
+                ended(
+                    Status::Failed,
+                    &stop.to_string(),
+                    if stop.0.by.is_empty() { &self.blamed } else { &stop.0.by },
+                    Exit::Failed,
+                ),
             ),
         }
     }

@@ -64,10 +64,22 @@ fn launch(session: &Session, directory: &str) -> Launch {
                 session.callbacks().iter().map(|callback| callback.id.clone()).collect(),
             ),
             ("loggers".to_owned(), ids(&mut run.loggers.iter())),
+            ("processes".to_owned(), processes(session)),
         ],
         plugins: plugins(session),
         directory: directory.to_owned(),
     }
+}
+
+/// The processes of the run, if there are several.
+fn processes(session: &Session) -> Vec<String> {
+    let several = session.runtime().ranks().filter(|ranks| ranks.are_several());
+    let text = several.map(|ranks| {
+        let spec = session.run().communicator.as_ref();
+        let over = spec.map(|spec| spec.component.as_str()).unwrap_or_default();
+        format!("{} over {over}", ranks.ranks())
+    });
+    text.into_iter().collect()
 }
 
 fn absolute(path: &std::path::Path) -> String {

@@ -10,9 +10,11 @@ pub mod export;
 mod fit;
 pub mod generate;
 mod launch;
+pub(in crate::cli) mod local_ranks;
 mod opening;
 pub mod predict;
 mod provenance;
+mod rank;
 pub mod resume;
 pub(in crate::cli) mod shortcuts;
 mod signals;
@@ -71,6 +73,11 @@ impl Arguments {
         self.fit.watch.then_some(place)
     }
 
+    /// Number of processes to start.
+    pub(in crate::cli) fn ranks(&self) -> Option<usize> {
+        self.fit.ranks
+    }
+
     /// The run arguments with the settings that the shortcuts stand for.
     fn with_shortcuts(&self) -> RunArguments {
         let fold = self
@@ -96,8 +103,12 @@ pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let listening = arguments.fit.listen(screen)?;
     let purpose = arguments.shortcuts.purpose();
     let (run, catalog) = arguments.with_shortcuts().read().accept()?;
+    let rank = rank::of(&run);
+    let quiet = rank::screen(rank);
+    let screen = quiet.as_ref().unwrap_or(screen);
     // A run that is only tried leaves nothing behind, but its instances may need a folder.
     let temporary = match (purpose, &arguments.run_dir) {
+        _ if rank > 0 => Some(scratch()?),
         (Purpose::Train, _) | (Purpose::Try, Some(_)) => None,
         _ => Some(scratch()?),
     };
@@ -125,7 +136,7 @@ pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         .announce(&run_files(&run), &run.to_toml())
         .map_err(|error| Failure::new(Exit::Failed, error))?;
     // From here on the record says that the run is running: the supervisor closes it after a crash.
-    if purpose != Purpose::Look {
+    if purpose != Purpose::Look && rank == 0 {
         supervisor::worker::record_in(directory.path());
     }
     let sink = Rc::new(DeferredRecord::default());
@@ -153,7 +164,7 @@ pub(super) fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let record = with_given(&session, |given| RunRecord::begin(directory, given))
         .map_err(|error| Failure::new(Exit::Failed, error))?;
     sink.begin(record);
-    let lifetime = if temporary.is_some() { Lifetime::Temporary } else { Lifetime::Kept };
+    let lifetime = Lifetime::of(rank, temporary.is_some());
     let (arguments, plugins) = (&arguments.fit, plugins_lock(&session));
     fit(&Ready { session: &session, sink: &sink, lifetime, arguments, plugins, listening }, screen)
 }

@@ -14,6 +14,7 @@ use super::{
     launch,
     opening::{open, read_saved, scratch, surroundings, threads},
     provenance::{plugins_lock, with_given},
+    rank,
     shortcuts::{Progress, Purpose, Shortcuts},
     watched,
 };
@@ -92,6 +93,11 @@ impl Arguments {
         let folder = run_dir(self).ok().filter(|_| self.fit.watch)?;
         Some(watched::Place::Folder(folder))
     }
+
+    /// Number of processes to start.
+    pub(in crate::cli) fn ranks(&self) -> Option<usize> {
+        self.fit.ranks
+    }
 }
 
 fn configuration(text: impl ToString) -> Failure {
@@ -101,7 +107,11 @@ fn configuration(text: impl ToString) -> Failure {
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let listening = arguments.fit.listen(screen)?;
     let run_dir = run_dir(arguments)?;
-    let directory = RunDirectory::open(&run_dir).map_err(configuration)?;
+    // Other ranks than the first read the folder that the first one locks.
+    let locked = match rank::of_environment() {
+        0 => Some(RunDirectory::open(&run_dir).map_err(configuration)?),
+        _ => None,
+    };
     let point = checkpoint(arguments, &run_dir, screen).map_err(configuration)?;
     let purpose = arguments.shortcuts.purpose();
     let progress = point
@@ -111,10 +121,13 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let set = arguments.shortcuts.settings(progress, &arguments.set);
     let lock = match &point {
         Some(point) => point.text(PLUGINS),
-        None => std::fs::read_to_string(directory.file(file::PLUGINS)).unwrap_or_default(),
+        None => std::fs::read_to_string(run_dir.join(file::PLUGINS)).unwrap_or_default(),
     };
-    let read = read_saved(directory.path(), &lock, set, Vec::new(), &arguments.path, |_, _| {});
+    let read = read_saved(&run_dir, &lock, set, Vec::new(), &arguments.path, |_, _| {});
     let (run, catalog) = read.accept()?;
+    let rank = rank::of(&run);
+    let quiet = rank::screen(rank);
+    let screen = quiet.as_ref().unwrap_or(screen);
     let limit = run.loader.limit_batches as u64;
     if limit != 0 && limit < progress.batches {
         return Err(configuration(format!(
@@ -130,11 +143,14 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     if purpose != Purpose::Try {
         allow(&other_settings, "settings", arguments.allow_other_settings)?;
     }
-    // A run that is only tried works on a copy of the record without its checkpoints.
-    let temporary = if purpose == Purpose::Train { None } else { Some(scratch()?) };
-    let directory = match &temporary {
-        None => directory,
-        Some(temporary) => copied(&directory, temporary.path())?,
+    // A run that is only tried, and every rank but one, works on a copy of the record without its
+    // checkpoints.
+    let keeps = purpose == Purpose::Train && rank == 0;
+    let temporary = if keeps { None } else { Some(scratch()?) };
+    let directory = match (&temporary, locked) {
+        (None, Some(directory)) => directory,
+        (None, None) => RunDirectory::open(&run_dir).map_err(configuration)?,
+        (Some(temporary), _) => copied(&run_dir, temporary.path())?,
     };
     if point.is_none() {
         clear_loggers(&directory, &run);
@@ -181,9 +197,9 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         screen.print("\ndry run: nothing was trained, and the run is unchanged");
         return Ok(Exit::Done);
     }
-    let lifetime = if temporary.is_some() { Lifetime::Temporary } else { Lifetime::Kept };
+    let lifetime = Lifetime::of(rank, temporary.is_some());
     let plugins = plugins_lock(&session);
-    sink.begin(record(&session, directory, point.as_ref(), &plugins)?);
+    sink.begin(record(&session, directory, point.as_ref(), &plugins, rank)?);
     let arguments = &arguments.fit;
     let ready = Ready { session: &session, sink: &sink, lifetime, arguments, plugins, listening };
     fit(&ready, screen)
@@ -202,7 +218,7 @@ fn unusable(stop: &Stop) -> Failure {
 }
 
 /// Copies a run folder, without its checkpoints and its model, into an empty folder.
-fn copied(from: &RunDirectory, into: &Path) -> Result<RunDirectory, Failure> {
+fn copied(from: &Path, into: &Path) -> Result<RunDirectory, Failure> {
     fn copy(from: &Path, into: &Path, left_out: &[&str]) -> std::io::Result<()> {
         for entry in std::fs::read_dir(from)? {
             let entry = entry?;
@@ -219,14 +235,14 @@ fn copied(from: &RunDirectory, into: &Path) -> Result<RunDirectory, Failure> {
         }
         Ok(())
     }
-    copy(from.path(), into, &[file::CHECKPOINTS, file::MODEL, DATA, DATA_STATE, ".lock"]).map_err(
+    copy(from, into, &[file::CHECKPOINTS, file::MODEL, DATA, DATA_STATE, ".lock"]).map_err(
         |error| {
             let help = "free some space, or set TMPDIR to a folder that can be written to";
             Failure::new(
                 Exit::Failed,
                 format!(
                     "cannot copy {} to a temporary folder: {error}; {help}",
-                    escape::path(from.path())
+                    escape::path(from)
                 ),
             )
         },
@@ -297,9 +313,12 @@ fn record(
     directory: RunDirectory,
     point: Option<&Point>,
     plugins: &str,
+    rank: usize,
 ) -> Result<RunRecord, Failure> {
     let failed = |error: RecordError| Failure::new(Exit::Failed, error);
-    supervisor::worker::record_in(directory.path());
+    if rank == 0 {
+        supervisor::worker::record_in(directory.path());
+    }
     let Some(point) = point else {
         return with_given(session, |given| RunRecord::restart(directory, given)).map_err(failed);
     };

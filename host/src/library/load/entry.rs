@@ -9,9 +9,10 @@ use std::ptr;
 use fluxbay_plugin::abi::entry::{CONTRACT, Component, Entry, MAGIC};
 use fluxbay_plugin::abi::text::Text;
 use fluxbay_plugin::abi::{
-    callback::CallbackTable, dataset::DatasetTable, logger::LoggerTable, loss::LossTable,
-    metric::MetricTable, model::ModelTable, optimizer::OptimizerTable, phase::PhaseTable,
-    sampler::SamplerTable, schedule::ScheduleTable, transform::TransformTable,
+    callback::CallbackTable, communicator::CommunicatorTable, dataset::DatasetTable,
+    logger::LoggerTable, loss::LossTable, metric::MetricTable, model::ModelTable,
+    optimizer::OptimizerTable, phase::PhaseTable, sampler::SamplerTable, schedule::ScheduleTable,
+    transform::TransformTable,
 };
 
 use super::image::Image;
@@ -63,9 +64,10 @@ const TABLES: [(Kind, &[Function]); 9] = [
 ];
 
 /// The functions of the tables of later kinds in their order, behind the size of the table.
-pub(super) const LATER_TABLES: [(Kind, &[Function]); 2] = [
+pub(super) const LATER_TABLES: [(Kind, &[Function]); 3] = [
     (Kind::Transform, &[("describe", Must), ("apply", Must)]),
     (Kind::Sampler, &[("open", Must), ("order", Must)]),
+    (Kind::Communicator, &[("open", Must), ("gather", Must), ("exchange", Must), ("close", Must)]),
 ];
 
 const fn words_behind_size<T>(index: usize) {
@@ -93,6 +95,7 @@ const _: () = {
     words::<OptimizerTable>(8);
     words_behind_size::<TransformTable>(0);
     words_behind_size::<SamplerTable>(1);
+    words_behind_size::<CommunicatorTable>(2);
 };
 
 fn violation<T>(field: &str, problem: impl std::fmt::Display) -> Result<T, Refusal> {

@@ -157,6 +157,7 @@ impl Engine {
                 let node = Node {
                     operation: info.name,
                     inputs: sources,
+                    block: self.block,
                     #[cfg(debug_assertions)]
                     shapes,
                     backward,

@@ -27,7 +27,7 @@ impl Engine {
             list.iter().map(|p| model.is_none_or(|model| model == p.model)).collect();
         let is_target =
             |source| matches!(source, Source::Parameter(index) if of_model[index as usize]);
-        tape.backward(context, seed, is_target, |context, source, gradient| {
+        tape.backward(context, seed, is_target, |context, (source, _), gradient| {
             let Source::Parameter(index) = source else { return Ok(()) };
             let parameter = &mut list[index as usize];
             match parameter.gradient {
@@ -70,15 +70,22 @@ impl Engine {
         }
         let mut results: Vec<Option<Value>> = vec![None; targets.len()];
         let is_target = |source| targets.contains(&source);
-        self.tape.backward(&mut self.context, seed, is_target, |context, source, gradient| {
-            for (place, _) in targets.iter().enumerate().filter(|(_, target)| **target == source) {
-                results[place] = Some(match results[place].take() {
-                    None => gradient.clone(),
-                    Some(earlier) => context.accumulate(earlier, gradient.clone())?,
-                });
-            }
-            Ok(())
-        })?;
+        self.tape.backward(
+            &mut self.context,
+            seed,
+            is_target,
+            |context, (source, _), gradient| {
+                for (place, _) in
+                    targets.iter().enumerate().filter(|(_, target)| **target == source)
+                {
+                    results[place] = Some(match results[place].take() {
+                        None => gradient.clone(),
+                        Some(earlier) => context.accumulate(earlier, gradient.clone())?,
+                    });
+                }
+                Ok(())
+            },
+        )?;
         let mut handles = Vec::with_capacity(inputs.len());
         for (&input, result) in inputs.iter().zip(results) {
             let value = match result {
@@ -93,7 +100,7 @@ impl Engine {
         Ok(handles)
     }
 
-    fn seed(&self, loss: Handle) -> Result<(Source, Value)> {
+    pub(super) fn seed(&self, loss: Handle) -> Result<(Source, Value)> {
         let entry = self.slots.get(loss)?;
         let refuse =
             |message: String| TensorError::Gradient { operation: "backward", message }.into();

@@ -5,6 +5,7 @@
 //! neither of them. A wrong request returns a [`TensorError`] and changes nothing.
 
 mod apply;
+mod blocks;
 mod gradients;
 mod memory;
 mod parameters;
@@ -29,6 +30,7 @@ use super::slots::Slots;
 use super::tape::Tape;
 use super::trace::Traced;
 
+pub use blocks::BlockGradients;
 pub use memory::LayerMemory;
 pub use recompute::Recomputed;
 pub use tensors::View;
@@ -59,6 +61,8 @@ pub struct Engine {
     parameters: Parameters,
     parameter_dtype: DType,
     watched: u32,
+    /// The block of samples that recorded operations belong to; 0 for none.
+    block: u32,
     returned: Vec<CpuStorage>,
     /// The operations applied since a trace began.
     trace: Option<Vec<Traced>>,
@@ -121,6 +125,7 @@ impl Engine {
             parameters: Parameters::default(),
             parameter_dtype: options.parameter_dtype,
             watched: 0,
+            block: 0,
             returned: Vec::new(),
             trace: None,
             recomputation: None,

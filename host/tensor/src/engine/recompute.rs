@@ -85,20 +85,28 @@ impl Engine {
         }
         let next = self.tape.next();
         let is_open = self.tape.segments.is_open();
-        let Some(recomputation) = &mut self.recomputation else { return Ok(()) };
+        let Some(recomputation) = &self.recomputation else { return Ok(()) };
         if block == Block::None || (is_open && block == recomputation.current) {
             return Ok(());
         }
-        if let Some(ended) = self.tape.segments.close()
-            && matches!(recomputation.current, Block::Number(number) if recomputation.always[number as usize])
-        {
-            self.tape.drop_segment(ended);
-        }
+        self.leave_block();
+        let Some(recomputation) = &mut self.recomputation else { return Ok(()) };
         recomputation.current = block;
         if matches!(block, Block::Number(_)) {
             self.tape.segments.open(next);
         }
         Ok(())
+    }
+
+    /// Ends the open part of the tape, if there is one.
+    pub(super) fn leave_block(&mut self) {
+        let Some(recomputation) = &mut self.recomputation else { return };
+        let ended = self.tape.segments.close();
+        let current = std::mem::replace(&mut recomputation.current, Block::None);
+        let Some(ended) = ended else { return };
+        if matches!(current, Block::Number(number) if recomputation.always[number as usize]) {
+            self.tape.drop_segment(ended);
+        }
     }
 
     /// Gives up blocks while the tensors would take more than the budget.

@@ -47,6 +47,7 @@ macro_rules! on_each_backend {
     };
 }
 
+mod blocks;
 mod gradients;
 mod handles;
 mod optimizers;
