@@ -226,6 +226,21 @@ pub(crate) fn replace_durably(path: &Path, bytes: &[u8], mode: u32) -> io::Resul
     temporary.persist(path).map(drop).map_err(|error| error.error)
 }
 
+/// Creates the file at `path` with these bytes, all at once, unless there is one. Returns whether it
+/// was created. The bytes are on the disk before the file has its name.
+///
+/// # Errors
+/// The temporary file cannot be written or renamed.
+pub(super) fn create_durably(path: &Path, bytes: &[u8], mode: u32) -> io::Result<bool> {
+    let temporary = write_aside(path, bytes, mode)?;
+    temporary.as_file().sync_all()?;
+    match temporary.persist_noclobber(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error.error),
+    }
+}
+
 fn write_aside(path: &Path, bytes: &[u8], mode: u32) -> io::Result<tempfile::NamedTempFile> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut temporary = tempfile::Builder::new().prefix(".new-").suffix(".tmp").tempfile_in(dir)?;

@@ -222,7 +222,12 @@ impl Trusted {
                     "free some space, or set XDG_CACHE_HOME to another place",
                 )
             };
-            file::replace_durably(&path, &bytes, 0o500).map_err(space)?;
+            // Another process may have stored the same bytes by now, and be reading them: to replace
+            // its copy would be a change of that file.
+            let is_new = file::create_durably(&path, &bytes, 0o500).map_err(space)?;
+            if !is_new && !store.holds(plugin.sha256, &mut note) {
+                file::replace_durably(&path, &bytes, 0o500).map_err(space)?;
+            }
         }
         let shared_names = note.shared_names(&path);
         Ok(Stored { plugin: plugin.clone(), path, note, shared_names })
@@ -292,6 +297,23 @@ mod tests {
         fs::set_permissions(&file, Permissions::from_mode(0o644)).expect("own file");
         let store = Store::at(&dir.path().join("cache/plugins")).expect("private");
         (dir, file, store)
+    }
+
+    #[test]
+    fn processes_that_store_the_same_file_at_once_do_not_replace_each_others_copy() {
+        let (_dir, file, store) = place("a");
+        let copies: Vec<u64> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let stored = trusted(&file).store(&store).expect("stored");
+                        fs::metadata(stored.path()).expect("the copy").ino()
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+        });
+        assert!(copies.iter().all(|copy| *copy == copies[0]), "{copies:?}");
     }
 
     #[test]
