@@ -20,7 +20,8 @@ const UNCOVERS: &str = "\x1b[?1049l";
 
 /// Both sides of a terminal of 80 columns and 24 rows: the one that shows it, the one for programs.
 fn terminal() -> (File, File) {
-    let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    let controller =
+        openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
     grantpt(&controller).and_then(|()| unlockpt(&controller)).expect("its other side");
     let name = ptsname(&controller, Vec::new()).expect("its name").into_string().unwrap();
     let terminal = OpenOptions::new().read(true).write(true).open(name).expect("it opens");

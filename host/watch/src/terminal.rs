@@ -55,12 +55,15 @@ pub fn watch(id: &str, folder: &Path, colors: bool, host: &mut dyn Host) -> io::
     app.ends_run = host.ends_run();
     let mut terminal = ratatui::try_init()?;
     let left = show(&mut terminal, &mut app, host, &signals);
-    let restored = ratatui::try_restore();
-    match left? {
-        // The terminal may be gone.
-        Left::BySignal(signal) => Ok(Left::BySignal(signal)),
-        left => restored.map(|()| left),
+    if !has_terminal(Duration::ZERO).unwrap_or(false) {
+        // Dropping it prints a message if it fails, to a terminal that is gone.
+        std::mem::forget(terminal);
+        let _ = ratatui::try_restore();
+        return Ok(Left::BySignal(SIGHUP));
     }
+    let restored = ratatui::try_restore();
+    let left = left?;
+    restored.map(|()| left)
 }
 
 /// Waits until the terminal has input, at most `time`. Returns whether it is still there: reading
