@@ -46,6 +46,8 @@ struct fluxbay_dataset_fill_row;
 struct fluxbay_dataset_fill_rows;
 struct fluxbay_dataset_text_row;
 struct fluxbay_dataset_text_rows;
+struct fluxbay_dataset_ragged_row;
+struct fluxbay_dataset_ragged_rows;
 struct fluxbay_tensor_info;
 struct fluxbay_view;
 struct fluxbay_init;
@@ -87,6 +89,8 @@ struct fluxbay_transform_table;
 struct fluxbay_sampler_spec;
 struct fluxbay_order_context;
 struct fluxbay_sampler_table;
+struct fluxbay_joined;
+struct fluxbay_communicator_table;
 struct fluxbay_child_table;
 struct fluxbay_host_table;
 struct fluxbay_component;
@@ -187,6 +191,8 @@ struct fluxbay_version {
 #define FLUXBAY_KIND_TRANSFORM 9
 /* The order in which an epoch reads the training samples. */
 #define FLUXBAY_KIND_SAMPLER 10
+/* Moves bytes between the processes of a run that trains on several at once. */
+#define FLUXBAY_KIND_COMMUNICATOR 11
 
 /* ---- event ----------------------------------------------------------------------------------- */
 /* Events: what a phase dispatches and a callback handles. */
@@ -537,6 +543,14 @@ struct fluxbay_fill_request {
     /* One byte per sample, 0 at the call: 1 leaves the sample out of its batch, for a sample
        that cannot be read. Its part of the buffers is ignored. */
     uint8_t *left_out;
+    /* `length_count` numbers per sample: how many elements it has along each dimension that
+       `DatasetRaggedRow::ragged` names, field by field, in the order of the dimensions. At the
+       call they are the maxima. Elements behind them need not be written. If no field is wanted,
+       the lengths alone are asked for. A data set that was built before this field existed does
+       not see it. */
+    uint64_t *lengths;
+    /* Numbers per sample; 0 if no dimension differs. */
+    size_t length_count;
 };
 
 /* Addition to a data set: samples that depend on the epoch, single fields, samples that are left
@@ -602,6 +616,38 @@ struct fluxbay_dataset_text_rows {
     uint64_t size;
     /* First row. */
     const struct fluxbay_dataset_text_row *first;
+    /* Number of rows, each for another component. */
+    size_t count;
+};
+
+/* Id of the plugin extension that holds `struct fluxbay_dataset_ragged_rows`. */
+#define FLUXBAY_DATASET_RAGGED_EXTENSION "fluxbay.dataset-ragged/1"
+
+/* Addition to a data set whose samples differ in size: texts, sounds. It has a `struct
+   fluxbay_dataset_fill_row`, too. The shape of a field states the maximum along such a
+   dimension, and samples lie in the buffers of `fill` as if all had it; the host cuts and pads
+   what a batch needs. */
+struct fluxbay_dataset_ragged_row {
+    /* `DATASET`. */
+    uint32_t kind;
+    /* 0. */
+    uint32_t reserved;
+    /* Name of the component. */
+    struct fluxbay_text component;
+    /* Writes 1 into `differs` for each of the `rank` dimensions of field `field` along which
+       samples have different numbers of elements, 0 for the others, and the value of the
+       elements that are added behind the end of a sample into `padding`. Called after `open`,
+       and after `begin` of `struct fluxbay_dataset_inputs_row`. `[training]` */
+    int32_t (*ragged)(fluxbay_instance self, size_t field, uint8_t *differs, size_t rank,
+        double *padding);
+};
+
+/* The rows of a plugin: what its `extension` returns for `FLUXBAY_DATASET_RAGGED_EXTENSION`. */
+struct fluxbay_dataset_ragged_rows {
+    /* Size of a row in bytes, as the plugin was built. */
+    uint64_t size;
+    /* First row. */
+    const struct fluxbay_dataset_ragged_row *first;
     /* Number of rows, each for another component. */
     size_t count;
 };
@@ -1801,6 +1847,49 @@ struct fluxbay_sampler_table {
        number. It must depend on the context alone, so that a resumed run reads the same samples. */
     int32_t (*order)(fluxbay_instance self, const struct fluxbay_order_context *context,
         uint64_t *places, size_t count);
+};
+
+/* ---- communicator ---------------------------------------------------------------------------- */
+/* Communicators: bytes between the processes of a run on several. */
+
+/* The place of a process among those of a run. The host sets `size`, `open` the rest. */
+struct fluxbay_joined {
+    /* Size of this struct in bytes, as the host was built; the plugin writes no byte behind it. */
+    uint64_t size;
+    /* Number of this process, below `ranks`. */
+    uint32_t rank;
+    /* Number of processes, at least 1. */
+    uint32_t ranks;
+    /* Number of this process among those on the same machine. */
+    uint32_t local;
+    /* Not used. */
+    uint32_t reserved;
+};
+
+/* Functions of a communicator. All `[training]`.
+
+   `gather` and `exchange` are called by every process in the same order, with the same counts.
+   They wait for the others, at most until the deadline, counted in milliseconds from the call;
+   an error after that says so. After an error the host calls only `close`. Numbers are never
+   added up here: the host adds, in an order of its own, so that results do not depend on the
+   communicator. */
+struct fluxbay_communicator_table {
+    /* Size of this struct in bytes, as the plugin was built. */
+    uint64_t size;
+    /* Joins the other processes. Called once, before all others. */
+    int32_t (*open)(fluxbay_instance self, uint64_t deadline, struct fluxbay_joined *joined);
+    /* Sends the same bytes to every process and receives those of each, its own among them, one
+       after the other in the order of the ranks: `counts[rank]` bytes of each rank. */
+    int32_t (*gather)(fluxbay_instance self, struct fluxbay_text sent, uint8_t *received,
+        const uint64_t *counts, size_t ranks, uint64_t deadline);
+    /* Sends other bytes to every process: the first `sent_counts[0]` bytes of `sent` to rank 0,
+       those after them to rank 1, and so on. Receives as `gather` does. */
+    int32_t (*exchange)(fluxbay_instance self, struct fluxbay_text sent,
+        const uint64_t *sent_counts, uint8_t *received, const uint64_t *counts, size_t ranks,
+        uint64_t deadline);
+    /* Leaves the other processes; nothing is sent afterwards. With `failed` 1 it does not wait
+       for them and ends what it can of theirs, since they may be waiting for this one. */
+    int32_t (*close)(fluxbay_instance self, uint32_t failed);
 };
 
 /* ---- child ----------------------------------------------------------------------------------- */
