@@ -9,7 +9,7 @@ use std::{
 };
 
 use fluxbay_tests::{
-    build_plugin, fluxbay, plugin_dir, repository, run, scratch, standard_plugins, write,
+    build_plugin, fluxbay, plugin_dir, repository, run, scratch, standard_plugins, succeed, write,
 };
 use serde_json::Value;
 
@@ -75,6 +75,8 @@ fn runs(dir: &Path) -> Vec<PathBuf> {
     let numbers = (0..120_i16).flat_map(|x| (x * 37 % 11).to_le_bytes()).collect();
     fs::write(dir.join("x.npy"), array("<i2", "(60, 2)", numbers)).unwrap();
     fs::write(dir.join("y.npy"), array("|u1", "(60,)", (0..60).map(|x| x % 3).collect())).unwrap();
+    let labels = (0..120).map(|x| [1, 2, 2, 0][x % 4]).collect();
+    fs::write(dir.join("labels.npy"), array("|u1", "(60, 2)", labels)).unwrap();
     let penguins = repository().join("plugins/parquet/tests/penguins.parquet");
     fs::copy(penguins, dir.join("penguins.parquet")).unwrap();
     let sound = repository().join("plugins/audio/tests/s16.wav");
@@ -102,7 +104,8 @@ fn runs(dir: &Path) -> Vec<PathBuf> {
                     \"adam\"\n[optimizer.probe]\ncomponent = \"sgd\"\n[loss]\ncomponent = \"cross-entropy\"\n[[phase]]\ncomponent = \
                     \"masked-reconstruction\"\n[[phase]]\ncomponent = \"linear-probe\"\n[[phase]]\ncomponent = \"linear-probe-validation\"\n";
     let gpt = "[loader]\nbatch-size = 16\n[model]\ncomponent = \"gpt\"\nlayers = 1\nwidth = 8\nheads = 2\ndropout = 0.1\n";
-    let sequences = "[[callback]]\nid = \"sequences\"\ncomponent = \"metrics\"\nmetrics = [\"bleu\", \"rouge\", \"word-error-rate\", \"exact-match\"]\n";
+    let sequences =
+        "metrics = [\"accuracy\", \"bleu\", \"rouge\", \"word-error-rate\", \"exact-match\"]\n";
     let phase = |name: &str, more: &str| {
         format!(
             "[[phase]]\ncomponent = \"{name}\"\n{more}[[phase]]\ncomponent = \"{name}-validation\"\n{more}"
@@ -123,12 +126,36 @@ fn runs(dir: &Path) -> Vec<PathBuf> {
         phase("distillation", ""),
         phase("preference", "")
     );
+    let frames = "[model]\ncomponent = \"sequential\"\n[[model.layers]]\ntype = \"linear\"\nout = 15\n\
+                  [[model.layers]]\ntype = \"reshape\"\nshape = [5, 3]\n";
+    let every_phase = phases.split("[[callback]]").next().unwrap();
     let traces = "[loader]\nbatch-size = 128\n[[callback]]\ncomponent = \"traces\"\nvalues = { loss = \"step.loss\" }\n\
                   [[callback]]\ncomponent = \"throttle\"\nevent = \"step-end\"\nevery = 3\ncallback = { component = \"log-traces\" }\n";
     let log_traces =
         "[[callback]]\ncomponent = \"log-traces\"\n[[logger]]\ncomponent = \"jsonl\"\n";
     let bag = "[model]\ncomponent = \"bag-of-embeddings\"\nwidth = 4\nhidden = [4]\n";
+    let one_hot = "[[transform]]\ncomponent = \"one-hot\"\n";
+    let arrays = run(
+        "arrays.toml",
+        "component = \"arrays\"\npath = \"x.npy\"\ntargets = \"y.npy\"\nstandardize = true",
+        &format!("{mlp}{sgd}{cross}{phases}"),
+    );
+    let plugins = plugin_dir();
+    let pack = dir.join("all.pack");
+    let mut packing = fluxbay(dir, plugins.path());
+    succeed(packing.args(["data", "pack"]).arg(&arrays).arg("--output").arg(&pack));
     vec![
+        arrays,
+        run(
+            "packed.toml",
+            "component = \"packed\"\npath = \"all.pack\"",
+            &format!("{mlp}{sgd}{cross}{phases}"),
+        ),
+        run(
+            "categories.toml",
+            "component = \"arrays\"\npath = \"x.npy\"\ntargets = \"y.npy\"\nids = true",
+            &format!("{one_hot}{mlp}{sgd}{cross}{phases}"),
+        ),
         run(
             "jsonl.toml",
             "component = \"jsonl\"\npath = \"texts.jsonl\"\npair = \"other\"\nvocabulary = 300\nlength = 8",
@@ -140,9 +167,9 @@ fn runs(dir: &Path) -> Vec<PathBuf> {
             &format!("{gpt}{sgd}{cross}{phases}"),
         ),
         run(
-            "arrays.toml",
-            "component = \"arrays\"\npath = \"x.npy\"\ntargets = \"y.npy\"\nstandardize = true",
-            &format!("{mlp}{sgd}{cross}{phases}"),
+            "sequences.toml",
+            "component = \"arrays\"\npath = \"x.npy\"\ntargets = \"labels.npy\"",
+            &format!("{frames}{sgd}[loss]\ncomponent = \"ctc\"\n{every_phase}"),
         ),
         run(
             "parquet.toml",

@@ -30,7 +30,7 @@ fn every_json_output_parses_and_fits_its_published_schema() {
         "--limit-batches",
         "4",
     ]));
-    let losses = plugins.path().join("libfluxbay_losses.so").to_string_lossy().into_owned();
+    let loggers = plugins.path().join("libfluxbay_loggers.so").to_string_lossy().into_owned();
     let file = plugins.path().join("libfluxbay_models.so").to_string_lossy().into_owned();
     let cases: [(&str, &[&str]); 19] = [
         ("list", &["list", "--json"]),
@@ -46,7 +46,7 @@ fn every_json_output_parses_and_fits_its_published_schema() {
         ("runs-show", &["runs", "show", "last", "--json"]),
         ("runs-compare", &["runs", "compare", "one", "two", "--json"]),
         ("schedule", &["schedule", "--of", "poly{start = 1.0, degree = 2, steps = 9}", "--json"]),
-        ("check", &["check", &losses, "--json"]),
+        ("check", &["check", &loggers, "--json"]),
         ("check-list", &["check", "--list", "--json"]),
         (
             "verify-resume",

@@ -188,7 +188,16 @@ fn standard_data() -> TempDir {
 /// Components that keep nothing from step to step but parameters, which the other models cover:
 /// models of published families, data sets that are read by index, transforms and samplers whose
 /// draws follow from epoch and sample (`transforms.rs`).
-const WITHOUT_STATE: [&str; 26] = [
+const WITHOUT_STATE: [&str; 35] = [
+    "ctc",
+    "packed",
+    "shards",
+    "impute",
+    "noise",
+    "one-hot",
+    "scale",
+    "spec-augment",
+    "mpi",
     "bag-of-embeddings",
     "bert",
     "clip",

@@ -155,7 +155,7 @@ fn defaults(component: &ComponentManifest) -> Found {
 fn is_hosts(kind: Kind, key: &str) -> bool {
     // The callback `metrics` gives its metrics names and phases.
     let of_metrics = kind == Kind::Metric && ["name", "phase"].contains(&key);
-    [layout::COMPONENT, layout::ID, layout::ON_ERROR].contains(&key) || key == "data" || of_metrics
+    layout::reserved(kind).contains(&key) || key == layout::DATA || of_metrics
 }
 
 /// The configuration in the component's example; `None` if it has no example, or none that

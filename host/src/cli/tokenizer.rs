@@ -99,12 +99,15 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
 /// Opens the data set, which writes the tokenizer to `folder`.
 fn train(data: Json, path: &PluginPath, folder: &Path) -> Result<(), Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Failed, format!("{error}"));
-    let run = json!({ "data": data, "loader": { "validation": 0.0, "stratify": false } });
+    // A run has a model; this one is never built.
+    let model = json!({ "component": "mlp" });
+    let loader = json!({ "validation": 0.0, "stratify": false });
+    let run = json!({ "data": data, "loader": loader, "model": model });
     let run = toml::to_string(&run).map_err(|error| failed(&error))?;
     let file = folder.join("run.toml");
     std::fs::write(&file, run).map_err(|error| failed(&error))?;
     let inputs = Inputs { files: vec![file], ..Inputs::default() };
-    let read = ReadRun::read(&inputs, path, Vec::new(), None, |_, _| {});
+    let read = ReadRun::read(&inputs, path, Vec::new(), None, |draft, _| draft.keep_models(true));
     let (run, catalog) = read.accept()?;
     let surroundings =
         Surroundings { run_dir: folder.to_string_lossy().into_owned(), ..Surroundings::default() };

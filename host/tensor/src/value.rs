@@ -23,7 +23,10 @@ pub struct Value {
 
 /// How the elements of a value can be computed again, bit for bit, from others that are kept anyway.
 #[derive(Clone)]
-pub(crate) struct Recipe(Rc<dyn Fn(&Context) -> Result<Value>>);
+pub(crate) struct Recipe(Rc<Compute>);
+
+/// Computes a value.
+type Compute = dyn Fn(&Context) -> Result<Value>;
 
 impl std::fmt::Debug for Recipe {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

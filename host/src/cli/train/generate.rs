@@ -51,7 +51,7 @@ pub struct Arguments {
     #[arg(long, value_name = "P", value_parser = share)]
     top_p: Option<f64>,
     /// Make tokens that the text has already less probable: 1.1.
-    #[arg(long, value_name = "X", default_value_t = 1.0, hide_default_value = true, value_parser = penalty)]
+    #[arg(long, value_name = "X", default_value_t = 1.0, hide_default_value = true, hide_short_help = true, value_parser = penalty)]
     repetition_penalty: f64,
     /// Seed of the samples, 0 by default; the same seed gives the same text.
     #[arg(long, value_name = "N")]
@@ -60,7 +60,7 @@ pub struct Arguments {
     #[arg(long, value_name = "TEXT")]
     stop: Vec<String>,
     /// Go on after the token that ends texts.
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     ignore_end: bool,
     /// Give the model at most N tokens; by default as many as in training.
     ///
@@ -74,10 +74,16 @@ pub struct Arguments {
     #[arg(long)]
     json: bool,
     /// Use this checkpoint, not the final model.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", hide_short_help = true)]
     checkpoint: Option<PathBuf>,
     /// Use the model with this name, if the run has several.
-    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "",
+        hide_default_value = true,
+        hide_short_help = true
+    )]
     model: String,
     /// Compute on N threads.
     #[arg(long, value_name = "N", value_parser = threads, hide_short_help = true)]

@@ -59,10 +59,10 @@ pub struct Arguments {
     #[arg(long, conflicts_with_all = ["top", "probabilities"])]
     raw: bool,
     /// Write what this layer computes, such as an embedding, in place of the outputs: blocks.5.
-    #[arg(long, value_name = "LAYER", conflicts_with_all = ["top", "probabilities", "before"])]
+    #[arg(long, value_name = "LAYER", conflicts_with_all = ["top", "probabilities", "before"], hide_short_help = true)]
     layer: Option<String>,
     /// Write what this layer takes: the features before the last layer with `--before output`.
-    #[arg(long, value_name = "LAYER", conflicts_with_all = ["top", "probabilities"])]
+    #[arg(long, value_name = "LAYER", conflicts_with_all = ["top", "probabilities"], hide_short_help = true)]
     before: Option<String>,
     /// Predict for the training or the validation data of the run.
     #[arg(

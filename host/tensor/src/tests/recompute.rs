@@ -46,29 +46,42 @@ impl Network {
         (0..self.blocks.len()).map(of).collect()
     }
 
-    /// The loss, and the handles that are in use until it is there.
+    /// The loss. Intermediate values are released as soon as nothing else uses them, as in a model.
     fn loss(&self, engine: &mut Engine, x: Handle) -> Handle {
+        fn one(engine: &mut Engine, code: u32, inputs: &[Handle], floats: &[f64]) -> Handle {
+            let ints: &[i64] = match code {
+                op::CONV2D => &[1, 1, 1, 1],
+                op::BATCH_NORM => &[0],
+                op::MEAN if inputs.len() == 1 && engine.shape(inputs[0]).unwrap().len() == 4 => {
+                    &[0, 2, 3]
+                }
+                op::MEAN => &[0],
+                _ => &[],
+            };
+            engine.apply1(code, inputs, ints, floats).unwrap()
+        }
         let mut hidden = x;
         engine.retain(hidden).unwrap();
-        let mut one = |code: u32, inputs: &[Handle], ints: &[i64], floats: &[f64]| {
-            engine.apply1(code, inputs, ints, floats).unwrap()
-        };
-        let mut used = Vec::new();
         for [w, scale, shift, mean, variance] in &self.blocks {
-            let filtered = one(op::CONV2D, &[hidden, *w], &[1, 1, 1, 1], &[]);
+            let filtered = one(engine, op::CONV2D, &[hidden, *w], &[]);
             let inputs = [filtered, *scale, *shift, *mean, *variance];
-            let normal = one(op::BATCH_NORM, &inputs, &[0], &[1e-5, 0.1]);
-            let positive = one(op::RELU, &[normal], &[], &[]);
-            let thinned = one(op::DROPOUT, &[positive], &[], &[0.25]);
-            let next = one(op::ADD, &[thinned, hidden], &[], &[]);
-            used.extend([filtered, normal, positive, thinned, hidden]);
+            let normal = one(engine, op::BATCH_NORM, &inputs, &[1e-5, 0.1]);
+            engine.release(filtered).unwrap();
+            let positive = one(engine, op::RELU, &[normal], &[]);
+            engine.release(normal).unwrap();
+            let thinned = one(engine, op::DROPOUT, &[positive], &[0.25]);
+            engine.release(positive).unwrap();
+            let next = one(engine, op::ADD, &[thinned, hidden], &[]);
+            engine.release(thinned).unwrap();
+            engine.release(hidden).unwrap();
             hidden = next;
         }
-        let means = one(op::MEAN, &[hidden], &[0, 2, 3], &[]);
-        let logits = one(op::LINEAR, &[means, self.output], &[], &[]);
-        let squares = one(op::SQR, &[logits], &[], &[]);
-        let loss = one(op::MEAN, &[squares], &[0], &[]);
-        for handle in used.into_iter().chain([hidden, means, logits, squares]) {
+        let means = one(engine, op::MEAN, &[hidden], &[]);
+        engine.release(hidden).unwrap();
+        let logits = one(engine, op::LINEAR, &[means, self.output], &[]);
+        let squares = one(engine, op::SQR, &[logits], &[]);
+        let loss = one(engine, op::MEAN, &[squares], &[]);
+        for handle in [means, logits, squares] {
             engine.release(handle).unwrap();
         }
         loss

@@ -262,8 +262,8 @@ fn field(header: &FieldHeader) -> Result<Field> {
         "f64" => DType::F64,
         other => bail!("field `{}` has element type {other}", header.name),
     };
-    let sizes = header.shape.iter().copied().chain([dtype.size()]);
-    let fits = sizes.fold(Some(1_usize), |all, size| all?.checked_mul(size));
+    let mut sizes = header.shape.iter().copied().chain([dtype.size()]);
+    let fits = sizes.try_fold(1_usize, usize::checked_mul);
     if fits.is_none_or(|bytes| bytes > isize::MAX as usize) {
         bail!("field `{}` has the shape {:?}", header.name, header.shape);
     }

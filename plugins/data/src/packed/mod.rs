@@ -62,10 +62,11 @@ impl Dataset for Packed {
     }
 
     fn open_inputs(&mut self, files: &[PathBuf]) -> Result<()> {
-        let mut files = files.to_vec().into_iter();
-        let Some(first) = files.next() else { bail!("there is no file to predict from") };
-        self.pack = Some(Pack::open(&first)?);
-        self.inputs = Inputs { files, ..Inputs::default() };
+        let Some((first, rest)) = files.split_first() else {
+            bail!("there is no file to predict from");
+        };
+        self.pack = Some(Pack::open(first)?);
+        self.inputs = Inputs { files: Vec::from(rest).into_iter(), ..Inputs::default() };
         Ok(())
     }
 

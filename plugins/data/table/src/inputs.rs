@@ -91,8 +91,8 @@ impl InputEncoder {
         let start = row.len();
         row.resize(start + self.width, 0.0);
         let mut place = start;
-        for at in 0..self.features.len() {
-            let value = self.value(settings, missing, (path, line), at, values[at])?;
+        for (at, &raw) in values.iter().enumerate().take(self.features.len()) {
+            let value = self.value(settings, missing, (path, line), at, raw)?;
             let Some(value) = value else {
                 row.truncate(start);
                 return Ok(false);
