@@ -105,41 +105,41 @@ macro_rules! plugin {
             static SECTION: [u8; MANIFEST.section_len()] = MANIFEST.section();
 
             static TABLES: &[entry::Component] = $crate::__rows!(
-                entry::Component, __component, COMPONENTS, $( $kind: $type, $name );+
+                entry::Component, component, COMPONENTS, $( $kind: $type, $name );+
             );
 
             static EXTENSIONS: &[private::Extension] = &[
                 private::Extension::new($crate::abi::metric::METRIC_EXTENSION, $crate::__rows!(
                     $crate::abi::metric::MetricRow,
-                    __metric_row, COMPONENTS, $( $kind: $type, $name );+
+                    metric, COMPONENTS, $( $kind: $type, $name );+
                 )),
                 private::Extension::new($crate::abi::model::MODEL_NAMES_EXTENSION, $crate::__rows!(
                     $crate::abi::model::ModelNamesRow,
-                    __model_names_row, COMPONENTS, $( $kind: $type, $name );+
+                    model_names, COMPONENTS, $( $kind: $type, $name );+
                 )),
                 private::Extension::new($crate::abi::dataset::DATASET_STATE_EXTENSION, $crate::__rows!(
                     $crate::abi::dataset::DatasetStateRow,
-                    __dataset_state_row, COMPONENTS, $( $kind: $type, $name );+
+                    dataset_state, COMPONENTS, $( $kind: $type, $name );+
                 )),
                 private::Extension::new($crate::abi::dataset::DATASET_INPUTS_EXTENSION, $crate::__rows!(
                     $crate::abi::dataset::DatasetInputsRow,
-                    __dataset_inputs_row, COMPONENTS, $( $kind: $type, $name );+
+                    dataset_inputs, COMPONENTS, $( $kind: $type, $name );+
                 )),
                 private::Extension::new($crate::abi::dataset::DATASET_FILL_EXTENSION, $crate::__rows!(
                     $crate::abi::dataset::DatasetFillRow,
-                    __dataset_fill_row, COMPONENTS, $( $kind: $type, $name );+
+                    dataset_fill, COMPONENTS, $( $kind: $type, $name );+
                 )),
                 private::Extension::new($crate::abi::dataset::DATASET_TEXT_EXTENSION, $crate::__rows!(
                     $crate::abi::dataset::DatasetTextRow,
-                    __dataset_text_row, COMPONENTS, $( $kind: $type, $name );+
+                    dataset_text, COMPONENTS, $( $kind: $type, $name );+
                 )),
                 private::Extension::new($crate::abi::dataset::DATASET_RAGGED_EXTENSION, $crate::__rows!(
                     $crate::abi::dataset::DatasetRaggedRow,
-                    __dataset_ragged_row, COMPONENTS, $( $kind: $type, $name );+
+                    dataset_ragged, COMPONENTS, $( $kind: $type, $name );+
                 )),
                 private::Extension::new($crate::abi::kinds::KINDS_EXTENSION, $crate::__rows!(
                     $crate::abi::kinds::KindRow,
-                    __kind_row, COMPONENTS, $( $kind: $type, $name );+
+                    kinds, COMPONENTS, $( $kind: $type, $name );+
                 )),
             ];
 

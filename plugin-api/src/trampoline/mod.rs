@@ -24,19 +24,19 @@ pub mod sampler;
 pub mod schedule;
 pub mod transform;
 
-/// The rows of one table, as a `'static` slice: what the macro `$of` gives for each component from its
-/// kind, its type, its name and its part of the manifest, without those that have none.
+/// The rows of one table, as a `'static` slice: what [`__row!`](crate::__row) gives for each component, without
+/// those that have none.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __rows {
-    ($row:ty, $of:ident, $components:ident, $( $kind:ident: $type:ty, $name:expr );+) => {{
+    ($row:ty, $table:ident, $components:ident, $( $kind:ident: $type:ty, $name:expr );+) => {{
         const ALL: &[::core::option::Option<$row>] = &{
             let mut index = 0;
             [ $( {
                 let manifest = &$components[index];
                 index += 1;
                 let _ = (index, manifest);
-                $crate::$of!($kind: $type, $name, manifest)
+                $crate::__row!($table $kind: $type, $name, manifest)
             } ),+ ]
         };
         const ROWS: [$row; $crate::__private::count(ALL)] = $crate::__private::rows(ALL);
@@ -76,135 +76,48 @@ macro_rules! __component {
     };
 }
 
-/// The row of a component in the extension `fluxbay.kinds/1`, if the entry has no table for its kind.
+/// The row of a component in a table, by the name of the table, the kind of the component, and its part
+/// of the manifest; none where the table has none for it.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __kind_row {
-    (transform: $type:ty, $name:expr, $manifest:expr) => {
-        ::core::option::Option::Some($crate::trampoline::transform::kind_row::<$type>(
-            $name,
-            $manifest.get_state_version(),
-        ))
-    };
-    (sampler: $type:ty, $name:expr, $manifest:expr) => {
-        ::core::option::Option::Some($crate::trampoline::sampler::kind_row::<$type>(
-            $name,
-            $manifest.get_state_version(),
-        ))
-    };
-    (communicator: $type:ty, $name:expr, $manifest:expr) => {
-        ::core::option::Option::Some($crate::trampoline::communicator::kind_row::<$type>(
-            $name,
-            $manifest.get_state_version(),
-        ))
-    };
-    ($($other:tt)+) => {
-        ::core::option::Option::None
-    };
-}
-
-/// The row of a component in the extension `fluxbay.metric/1`, if it is a metric.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __metric_row {
-    (metric: $type:ty, $name:expr, $manifest:expr) => {
+macro_rules! __row {
+    (component $($rest:tt)+) => { $crate::__component!($($rest)+) };
+    (metric metric: $type:ty, $name:expr, $manifest:expr) => {
         ::core::option::Option::Some($crate::trampoline::metric::row::<$type>($name))
     };
-    ($($other:tt)+) => {
-        ::core::option::Option::None
-    };
-}
-
-/// The row of a component in the extension `fluxbay.model-names/1`, if it is a model.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __model_names_row {
-    (model: $type:ty, $name:expr, $manifest:expr) => {
+    (model_names model: $type:ty, $name:expr, $manifest:expr) => {
         ::core::option::Option::Some($crate::trampoline::model::row::<$type>($name))
     };
-    ($($other:tt)+) => {
-        ::core::option::Option::None
+    (dataset_state dataset: $($rest:tt)+) => {
+        $crate::__row!(@dataset get_learns state_row $($rest)+)
     };
-}
-
-/// The row of a component in the extension `fluxbay.dataset-state/1`, if it is a data set that learns.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __dataset_state_row {
-    (dataset: $type:ty, $name:expr, $manifest:expr) => {
-        if $manifest.get_learns() {
-            ::core::option::Option::Some($crate::trampoline::dataset::state_row::<$type>($name))
+    (dataset_inputs dataset: $($rest:tt)+) => {
+        $crate::__row!(@dataset get_predicts inputs_row $($rest)+)
+    };
+    (dataset_fill dataset: $($rest:tt)+) => {
+        $crate::__row!(@dataset get_context fill_row $($rest)+)
+    };
+    (dataset_text dataset: $($rest:tt)+) => {
+        $crate::__row!(@dataset get_texts text_row $($rest)+)
+    };
+    (dataset_ragged dataset: $($rest:tt)+) => {
+        $crate::__row!(@dataset get_ragged ragged_row $($rest)+)
+    };
+    (kinds transform: $($rest:tt)+) => { $crate::__row!(@kind transform $($rest)+) };
+    (kinds sampler: $($rest:tt)+) => { $crate::__row!(@kind sampler $($rest)+) };
+    (kinds communicator: $($rest:tt)+) => { $crate::__row!(@kind communicator $($rest)+) };
+    (@dataset $declares:ident $row:ident $type:ty, $name:expr, $manifest:expr) => {
+        if $manifest.$declares() {
+            ::core::option::Option::Some($crate::trampoline::dataset::$row::<$type>($name))
         } else {
             ::core::option::Option::None
         }
     };
-    ($($other:tt)+) => {
-        ::core::option::Option::None
-    };
-}
-
-/// The row of a component in the extension `fluxbay.dataset-fill/1`, if it is a data set that asks
-/// for the context.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __dataset_fill_row {
-    (dataset: $type:ty, $name:expr, $manifest:expr) => {
-        if $manifest.get_context() {
-            ::core::option::Option::Some($crate::trampoline::dataset::fill_row::<$type>($name))
-        } else {
-            ::core::option::Option::None
-        }
-    };
-    ($($other:tt)+) => {
-        ::core::option::Option::None
-    };
-}
-
-/// The row of a component in the extension `fluxbay.dataset-ragged/1`, if it is a data set whose samples
-/// differ in size.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __dataset_ragged_row {
-    (dataset: $type:ty, $name:expr, $manifest:expr) => {
-        if $manifest.get_ragged() {
-            ::core::option::Option::Some($crate::trampoline::dataset::ragged_row::<$type>($name))
-        } else {
-            ::core::option::Option::None
-        }
-    };
-    ($($other:tt)+) => {
-        ::core::option::Option::None
-    };
-}
-
-/// The row of a component in the extension `fluxbay.dataset-inputs/1`, if it is a data set that
-/// reads files to predict from.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __dataset_inputs_row {
-    (dataset: $type:ty, $name:expr, $manifest:expr) => {
-        if $manifest.get_predicts() {
-            ::core::option::Option::Some($crate::trampoline::dataset::inputs_row::<$type>($name))
-        } else {
-            ::core::option::Option::None
-        }
-    };
-    ($($other:tt)+) => {
-        ::core::option::Option::None
-    };
-}
-
-/// The row of a component in the extension `fluxbay.dataset-text/1`, if it is a data set that turns
-/// texts into ids.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __dataset_text_row {
-    (dataset: $type:ty, $name:expr, $manifest:expr) => {
-        if $manifest.get_texts() {
-            ::core::option::Option::Some($crate::trampoline::dataset::text_row::<$type>($name))
-        } else {
-            ::core::option::Option::None
-        }
+    (@kind $kind:ident $type:ty, $name:expr, $manifest:expr) => {
+        ::core::option::Option::Some($crate::trampoline::$kind::kind_row::<$type>(
+            $name,
+            $manifest.get_state_version(),
+        ))
     };
     ($($other:tt)+) => {
         ::core::option::Option::None
