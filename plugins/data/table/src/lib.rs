@@ -9,6 +9,7 @@ mod inputs;
 mod number;
 mod part;
 mod rows;
+pub mod skipped;
 pub mod statistics;
 mod storage;
 mod table;

@@ -10,10 +10,8 @@ use crate::{
     config::{Missing, OnBadRow, Settings},
     header::{Chosen, Header},
     number::Number,
+    skipped::Skipped,
 };
-
-/// Number of skipped rows that are described.
-const DESCRIBED: usize = 5;
 
 /// A value as a file has it.
 #[derive(Clone, Copy, Debug)]
@@ -25,23 +23,6 @@ pub enum Raw<'a> {
     Text(&'a [u8]),
     /// A finite number.
     Number(Number),
-}
-
-/// Rows that were left out because they could not be read.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Skipped {
-    pub rows: u64,
-    /// Line and reason of the first ones.
-    pub described: Vec<(u64, String)>,
-}
-
-impl Skipped {
-    fn add(&mut self, line: u64, reason: &str) {
-        self.rows += 1;
-        if self.described.len() < DESCRIBED {
-            self.described.push((line, reason.to_owned()));
-        }
-    }
 }
 
 /// The columns of a file: features in their order, then the target.

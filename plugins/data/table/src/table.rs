@@ -10,7 +10,8 @@ use crate::{
     encoding::{Encoding, Feature, Learned},
     header::{Chosen, Header},
     part::{Part, Value},
-    rows::{Columns, Rows, Skipped},
+    rows::{Columns, Rows},
+    skipped,
     statistics::{Deviations, Sums},
 };
 
@@ -141,49 +142,10 @@ impl Table {
             let known = Some(learned.categories());
             self.parts.push(Part::new("validation", held, known, format).0);
         }
-        self.report(&skipped)
-    }
-
-    /// Logs the rows that were skipped and writes them to the run's folder.
-    fn report(&self, files: &[(PathBuf, usize, Skipped)]) -> Result<()> {
-        if self.settings.on_bad_row == OnBadRow::Error {
-            return Ok(());
+        match self.settings.on_bad_row {
+            OnBadRow::Error => Ok(()),
+            OnBadRow::Skip => skipped::report(self.run_dir.as_deref(), &skipped),
         }
-        for (path, rows, skipped) in files.iter().filter(|(_, _, skipped)| skipped.rows > 0) {
-            let described: Vec<String> = skipped
-                .described
-                .iter()
-                .map(|(line, reason)| format!("line {line}: {reason}"))
-                .collect();
-            let more = if skipped.rows > described.len() as u64 { "; ..." } else { "" };
-            log::warn!(
-                "{}: {} of {} rows are skipped because they cannot be read: {}{more}",
-                path.display(),
-                skipped.rows,
-                *rows as u64 + skipped.rows,
-                described.join("; ")
-            );
-        }
-        let Some(dir) = self.run_dir.as_ref().filter(|dir| dir.is_dir()) else { return Ok(()) };
-        let files: Vec<_> = files
-            .iter()
-            .map(|(path, rows, skipped)| {
-                let first: Vec<_> = skipped
-                    .described
-                    .iter()
-                    .map(|(line, reason)| serde_json::json!({"line": line, "reason": reason}))
-                    .collect();
-                serde_json::json!({
-                    "path": path.display().to_string(),
-                    "read": rows,
-                    "skipped": skipped.rows,
-                    "first": first,
-                })
-            })
-            .collect();
-        let file = dir.join("skipped-rows.json");
-        let text = serde_json::json!({ "files": files }).to_string();
-        std::fs::write(&file, text + "\n").map_err(Error::from).context(file.display())
     }
 
     /// Number of inputs of a row.

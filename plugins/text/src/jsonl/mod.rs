@@ -7,6 +7,7 @@ mod two_texts;
 use std::path::PathBuf;
 
 use fluxbay_plugin::{prelude::*, serde};
+use fluxbay_table::skipped;
 
 use crate::{
     lines::Lines,
@@ -374,7 +375,10 @@ impl Dataset for Jsonl {
         }
         self.learned = Some(Learned { tokenizer: tokenizer.json.clone(), classes });
         self.set_tokenizer(tokenizer)?;
-        self.config.report(self.source.run_dir.as_deref(), &files)
+        match self.config.on_bad_row {
+            OnBadRow::Error => Ok(()),
+            OnBadRow::Skip => skipped::report(self.source.run_dir.as_deref(), &files),
+        }
     }
 
     fn fields(&self) -> Vec<Field> {

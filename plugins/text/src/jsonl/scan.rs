@@ -6,6 +6,7 @@ use std::{
 };
 
 use fluxbay_plugin::prelude::*;
+use fluxbay_table::skipped::Skipped;
 
 use super::{Config, OnBadRow, Task};
 use crate::{
@@ -22,14 +23,6 @@ pub struct Scanned {
     /// Classes in that order, with the line of the first row.
     pub classes: Vec<(String, u64)>,
     pub skipped: Skipped,
-}
-
-/// Rows that are left out.
-#[derive(Clone, Debug, Default)]
-pub struct Skipped {
-    pub rows: u64,
-    /// Line and reason of the first ones.
-    pub first: Vec<(u64, String)>,
 }
 
 /// The label of a row.
@@ -88,10 +81,7 @@ impl Config {
                 }
                 Err(error) => {
                     self.bad_row(path, number, &error)?;
-                    skipped.rows += 1;
-                    if skipped.first.len() < 5 {
-                        skipped.first.push((number, error.message().to_owned()));
-                    }
+                    skipped.add(number, error.message());
                     return Ok(false);
                 }
             }
@@ -123,49 +113,6 @@ impl Config {
             serde_json::Value::String(text) => text,
             other => other.to_string(),
         }))
-    }
-
-    /// Logs the rows that were left out, and writes them to the run's folder.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn report(&self, dir: Option<&Path>, files: &[(PathBuf, usize, Skipped)]) -> Result<()> {
-        for (path, rows, skipped) in files.iter().filter(|(_, _, skipped)| skipped.rows > 0) {
-            let described: Vec<String> = skipped
-                .first
-                .iter()
-                .map(|(line, reason)| format!("line {line}: {reason}"))
-                .collect();
-            log::warn!(
-                "{}: {} of {} rows are skipped because they cannot be read: {}{}",
-                path.display(),
-                skipped.rows,
-                *rows as u64 + skipped.rows,
-                described.join("; "),
-                if skipped.rows > described.len() as u64 { "; ..." } else { "" }
-            );
-        }
-        let dir = dir.filter(|dir| dir.is_dir());
-        let (Some(dir), OnBadRow::Skip) = (dir, self.on_bad_row) else { return Ok(()) };
-        let files: Vec<_> = files
-            .iter()
-            .map(|(path, rows, skipped)| {
-                let first: Vec<_> = skipped
-                    .first
-                    .iter()
-                    .map(|(line, reason)| serde_json::json!({"line": line, "reason": reason}))
-                    .collect();
-                serde_json::json!({
-                    "path": path.display().to_string(),
-                    "read": rows,
-                    "skipped": skipped.rows,
-                    "first": first,
-                })
-            })
-            .collect();
-        let file = dir.join("skipped-rows.json");
-        std::fs::write(&file, serde_json::json!({ "files": files }).to_string() + "\n")
-            .context(file.display())
     }
 }
 
