@@ -60,7 +60,7 @@ pub trait Communicator: Component {
     /// Sends `sent` to every process and receives what each sent, its own bytes among them.
     ///
     /// # Errors
-    /// Another process has gone, or the deadline has passed; only `close` is called afterwards.
+    /// Another process has ended, or the deadline has passed; only `close` is called afterwards.
     fn gather(&mut self, sent: &[u8], received: Parts<'_>, deadline: Duration) -> Result<()>;
 
     /// Sends the first `counts[0]` bytes of `sent` to rank 0, those after them to rank 1, and so on, and

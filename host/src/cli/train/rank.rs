@@ -39,7 +39,7 @@ pub(super) fn screen(rank: usize) -> Option<Screen> {
     (rank > 0).then(|| Screen::new(Look::Quiet, Colors::Off))
 }
 
-/// Time within which the failure of a rank that has gone is looked for: its supervisor reports it.
+/// How long to wait for the report of a rank that no longer answers; its supervisor writes it.
 const REPORTED: Duration = Duration::from_secs(2);
 
 /// The file with the state of this process, in a run on several.
@@ -75,7 +75,7 @@ impl<'a> RankFile<'a> {
         Some(RankFile { ranks, folder, state })
     }
 
-    /// The failure of another rank that this one only knows to have gone.
+    /// The reason why another rank failed, for an error that only says that it no longer answers.
     pub(super) fn failure(&self) -> Option<RankState> {
         let begin = Instant::now();
         while self.ranks.are_lost() && begin.elapsed() < REPORTED {
