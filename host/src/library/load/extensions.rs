@@ -15,10 +15,10 @@ use fluxbay_plugin::abi::model::{MODEL_NAMES_EXTENSION, ModelNamesRow};
 use fluxbay_plugin::abi::text::Text;
 
 use super::image::Image;
-use super::{later_kinds, refuse};
-use crate::library::escape;
+use super::later_kinds;
+use super::rows::{self, violation};
 use crate::library::manifest::{ComponentManifest, Kind};
-use crate::library::report::{Refusal, RefusalReason};
+use crate::library::report::Refusal;
 
 /// The rows of all components of a plugin.
 #[derive(Clone, Debug, Default)]
@@ -146,15 +146,6 @@ impl Row for DatasetRaggedRow {
     const FUNCTIONS: &'static [&'static str] = &["ragged"];
 }
 
-/// A list of rows of any type.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(super) struct Rows {
-    pub(super) size: u64,
-    pub(super) first: *const u8,
-    pub(super) count: usize,
-}
-
 /// The beginning of a row of any type.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -173,77 +164,42 @@ struct List<'a> {
 impl List<'_> {
     fn rows<T: Row>(&self) -> Result<Vec<(String, &'static T)>, Refusal> {
         const { assert!(size_of::<T>() == size_of::<Head>() + T::FUNCTIONS.len() * size_of::<usize>()) };
-        // SAFETY: `entry::check` found the function in executable memory of a loaded library; the
-        // text is lent for the call.
-        let table = unsafe { (self.entry.extension)(Text::new(T::ID)) };
-        if table.is_null() {
-            return Ok(Vec::new());
-        }
-        if !self.image.has_data(table as usize, size_of::<Rows>(), align_of::<Rows>()) {
-            return violation::<T, _>("", format_args!("{table:p} lies in no loaded library"));
-        }
-        // SAFETY: the whole table is readable; numbers and a pointer.
-        let rows = unsafe { table.cast::<Rows>().read() };
-        if rows.size != size_of::<T>() as u64 {
-            let expected = size_of::<T>();
-            return violation::<T, _>(
-                "size",
-                format_args!("rows of {} bytes, this host knows rows of {expected}", rows.size),
-            );
-        }
-        let bytes = rows.count.saturating_mul(size_of::<T>());
-        if rows.count > 0 && !self.image.has_data(rows.first as usize, bytes, align_of::<T>()) {
-            return violation::<T, _>(
-                "first",
-                format_args!("{} rows at {:p} lie in no loaded library", rows.count, rows.first),
-            );
-        }
         let mut found: Vec<(String, &'static T)> = Vec::new();
-        for index in 0..rows.count {
-            let row = rows.first.wrapping_add(index * size_of::<T>());
-            let name = self.check_row::<T>(index, row)?;
+        for (index, row) in rows::read::<T>(T::ID, self.entry, self.image)?.into_iter().enumerate()
+        {
+            let name = self.check_row(index, row)?;
             if found.iter().any(|(known, _)| *known == name) {
-                return violation::<T, _>("component", format_args!("{name} has two rows"));
+                return violation(T::ID, "component", format_args!("{name} has two rows"));
             }
             // SAFETY: every field has been checked, and a library is never unmapped.
-            found.push((name, unsafe { &*row.cast::<T>() }));
+            found.push((name, unsafe { &*row }));
         }
         Ok(found)
     }
 
     /// Checks a readable row; returns the name of its component.
-    fn check_row<T: Row>(&self, index: usize, row: *const u8) -> Result<String, Refusal> {
+    fn check_row<T: Row>(&self, index: usize, row: *const T) -> Result<String, Refusal> {
+        let row = row.cast::<u8>();
         // SAFETY: the row is readable and begins with these fields: numbers and a pointer.
         let head = unsafe { row.cast::<Head>().read() };
         let field = |name: &str| format!("[{index}].{name}");
         if head.kind != T::KIND.number() {
-            return violation::<T, _>(
+            return violation(
+                T::ID,
                 &field("kind"),
                 format_args!("{}, expected {} ({})", head.kind, T::KIND.number(), T::KIND),
             );
         }
-        if !self.image.has_data(head.component.ptr as usize, head.component.len, 1) {
-            return violation::<T, _>(&field("component"), "its text lies in no loaded library");
-        }
-        // SAFETY: the bytes lie in a segment of a library, which is never unmapped.
-        let name = unsafe { head.component.as_bytes() };
-        let known = |one: &&ComponentManifest| one.kind == T::KIND && one.name.as_bytes() == name;
-        let Some(component) = self.components.iter().find(known) else {
-            return violation::<T, _>(
-                &field("component"),
-                format_args!(
-                    "there is no {}/{} in its manifest",
-                    T::KIND,
-                    escape::bytes(&name[..name.len().min(64)])
-                ),
-            );
-        };
+        let named = (T::KIND, head.component);
+        let component =
+            rows::component(T::ID, &field("component"), self.image, named, self.components)?;
         for (place, function) in T::FUNCTIONS.iter().enumerate() {
             let place = size_of::<Head>() + place * size_of::<usize>();
             // SAFETY: within the readable row; a function pointer, read as a number.
             let address = unsafe { row.add(place).cast::<usize>().read() };
             if !self.image.has_code(address) {
-                return violation::<T, _>(
+                return violation(
+                    T::ID,
                     &field(function),
                     format_args!("{address:#x} is no address of a function"),
                 );
@@ -251,13 +207,4 @@ impl List<'_> {
         }
         Ok(component.name.clone())
     }
-}
-
-fn violation<T: Row, R>(field: &str, problem: impl std::fmt::Display) -> Result<R, Refusal> {
-    let dot = if field.is_empty() || field.starts_with('[') { "" } else { "." };
-    refuse(
-        RefusalReason::ContractViolation,
-        format!("field `{}{dot}{field}` of its extensions: {problem}", T::ID),
-        "tell its author; a plugin made with the export macro has no such fault",
-    )
 }

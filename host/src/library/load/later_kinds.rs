@@ -8,10 +8,8 @@ use fluxbay_plugin::abi::kinds::{KINDS_EXTENSION, KindRow};
 use fluxbay_plugin::abi::text::Text;
 
 use super::entry::{LATER_TABLES, Need};
-use super::extensions::Rows;
 use super::image::Image;
-use super::refuse;
-use crate::library::escape;
+use super::{refuse, rows};
 use crate::library::manifest::{ComponentManifest, Kind};
 use crate::library::report::{Refusal, RefusalReason};
 
@@ -22,12 +20,7 @@ const HEAD: usize = 8 + size_of::<Text>();
 const _: () = assert!(size_of::<KindRow>() == HEAD + (FUNCTIONS.len() + 1) * size_of::<usize>());
 
 fn violation<T>(field: &str, problem: impl std::fmt::Display) -> Result<T, Refusal> {
-    let dot = if field.is_empty() || field.starts_with('[') { "" } else { "." };
-    refuse(
-        RefusalReason::ContractViolation,
-        format!("field `{KINDS_EXTENSION}{dot}{field}` of its extensions: {problem}"),
-        "tell its author; a plugin made with the export macro has no such fault",
-    )
+    rows::violation(KINDS_EXTENSION, field, problem)
 }
 
 /// The rows of all components of later kinds, which are those of the manifest.
@@ -40,42 +33,19 @@ pub(super) fn read(
     described: &[ComponentManifest],
 ) -> Result<Vec<(Kind, String, &'static KindRow)>, Refusal> {
     let expected = described.iter().filter(|one| !one.kind.is_of_the_entry()).count();
-    // SAFETY: `entry::check` found the function in executable memory of a loaded library; the text is
-    // lent for the call.
-    let table = unsafe { (entry.extension)(Text::new(KINDS_EXTENSION)) };
     let mut found: Vec<(Kind, String, &'static KindRow)> = Vec::new();
-    if !table.is_null() {
-        if !image.has_data(table as usize, size_of::<Rows>(), align_of::<Rows>()) {
-            return violation("", format_args!("{table:p} lies in no loaded library"));
-        }
-        // SAFETY: the whole table is readable; numbers and a pointer.
-        let rows = unsafe { table.cast::<Rows>().read() };
-        if rows.size != size_of::<KindRow>() as u64 {
-            let known = size_of::<KindRow>();
+    for (index, row) in
+        rows::read::<KindRow>(KINDS_EXTENSION, entry, image)?.into_iter().enumerate()
+    {
+        let (kind, name) = check(image, index, row, described)?;
+        if found.iter().any(|known| known.0 == kind && known.1 == name) {
             return violation(
-                "size",
-                format_args!("rows of {} bytes, this host knows rows of {known}", rows.size),
+                &format!("[{index}].component"),
+                format_args!("{kind}/{name} has two rows"),
             );
         }
-        let bytes = rows.count.saturating_mul(size_of::<KindRow>());
-        if rows.count > 0 && !image.has_data(rows.first as usize, bytes, align_of::<KindRow>()) {
-            return violation(
-                "first",
-                format_args!("{} rows at {:p} lie in no loaded library", rows.count, rows.first),
-            );
-        }
-        for index in 0..rows.count {
-            let row = rows.first.wrapping_add(index * size_of::<KindRow>());
-            let (kind, name) = check(image, index, row, described)?;
-            if found.iter().any(|known| known.0 == kind && known.1 == name) {
-                return violation(
-                    &format!("[{index}].component"),
-                    format_args!("{kind}/{name} has two rows"),
-                );
-            }
-            // SAFETY: every field has been checked, and a library is never unmapped.
-            found.push((kind, name, unsafe { &*row.cast::<KindRow>() }));
-        }
+        // SAFETY: every field has been checked, and a library is never unmapped.
+        found.push((kind, name, unsafe { &*row }));
     }
     if found.len() == expected {
         return Ok(found);
@@ -95,13 +65,12 @@ pub(super) fn read(
 fn check(
     image: &Image,
     index: usize,
-    row: *const u8,
+    row: *const KindRow,
     described: &[ComponentManifest],
 ) -> Result<(Kind, String), Refusal> {
     let field = |name: &str| format!("[{index}].{name}");
     // SAFETY: the row is readable and begins with these fields: numbers, and a pointer with a length.
     let (number, version, name) = unsafe {
-        let row = row.cast::<KindRow>();
         (
             (&raw const (*row).kind).read(),
             (&raw const (*row).state_version).read(),
@@ -112,19 +81,8 @@ fn check(
     else {
         return violation(&field("kind"), format_args!("{number} is no later kind"));
     };
-    if !image.has_data(name.ptr as usize, name.len, 1) {
-        return violation(&field("component"), "its text lies in no loaded library");
-    }
-    // SAFETY: the bytes lie in a segment of a library, which is never unmapped.
-    let name = unsafe { name.as_bytes() };
-    let known = |one: &&ComponentManifest| one.kind == *kind && one.name.as_bytes() == name;
-    let Some(component) = described.iter().find(known) else {
-        let name = escape::bytes(&name[..name.len().min(64)]);
-        return violation(
-            &field("component"),
-            format_args!("there is no {kind}/{name} in its manifest"),
-        );
-    };
+    let component =
+        rows::component(KINDS_EXTENSION, &field("component"), image, (*kind, name), described)?;
     if version != component.state_version {
         return violation(
             &field("state_version"),
@@ -133,6 +91,7 @@ fn check(
     }
     // SAFETY: words of the readable row, and a readable table: pointers, read as numbers.
     let word = |place: *const u8| unsafe { place.cast::<usize>().read() };
+    let row = row.cast::<u8>();
     for (place, function) in FUNCTIONS.iter().enumerate() {
         let address = word(row.wrapping_add(HEAD + place * size_of::<usize>()));
         if !image.has_code(address) {

@@ -16,6 +16,7 @@ mod layout;
 mod linker;
 #[cfg(test)]
 mod matrix;
+mod rows;
 #[cfg(test)]
 mod tests;
 
