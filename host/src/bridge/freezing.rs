@@ -4,7 +4,7 @@ use fluxbay_plugin::abi::{freezing::FreezingTable, text::Text};
 
 use super::answer::{Out, answer, text};
 use crate::learner::refusal::Refusal;
-use crate::run_file::groups::names;
+use crate::run_file::selection::names;
 
 pub static TABLE: FreezingTable = FreezingTable { size: size_of::<FreezingTable>() as u64, freeze };
 

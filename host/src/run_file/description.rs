@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
-use super::groups::{GroupSpec, Selection};
 use super::schema::Origin;
+use super::selection::Selection;
 use super::settings::{
     CheckpointSettings, FineTuningSettings, LoaderSettings, PluginSettings, RunSettings,
 };
@@ -229,6 +229,27 @@ impl InstanceSpec {
             None => self.component.clone(),
         }
     }
+}
+
+/// One parameter group of an optimizer.
+#[derive(Clone, Debug)]
+pub struct GroupSpec {
+    /// Name of the optimizer, as in [`super::Named`].
+    pub optimizer: String,
+    /// Name of the group.
+    pub name: String,
+    /// A parameter belongs to the group if all of them match and no earlier group has it.
+    pub selections: Vec<Selection>,
+    /// Settings that the group has itself; the others are the optimizer's.
+    pub own: Vec<String>,
+    /// Hyper-parameters as multiples of the optimizer's.
+    pub scale: BTreeMap<String, f64>,
+    /// The group that this one was split from by `decay-exempt`, by name.
+    pub parent: Option<String>,
+    /// Whether it comes from `decay-exempt` and not from a table of its own.
+    pub implied: bool,
+    /// The optimizer's component with the group's settings.
+    pub spec: InstanceSpec,
 }
 
 impl RunDescription {

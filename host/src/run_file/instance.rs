@@ -1,7 +1,8 @@
 //! An instance as the run file has it, before its component is looked up.
 
 use super::description::{OnError, PhaseData, When};
-use super::groups::{RawGroup, Selection};
+use super::groups::RawGroup;
+use super::selection::Selection;
 use super::source::Place;
 use super::tree::Table;
 use crate::library::Kind;
@@ -53,10 +54,4 @@ impl RawInstance {
             component_place: None,
         }
     }
-}
-
-/// `[a-z][a-z0-9-]*`.
-pub(super) fn is_kebab(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }

@@ -3,8 +3,10 @@
 use super::description::{OnError, PhaseData, When};
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::groups::GroupReader;
-use super::instance::{RawInstance, is_kebab};
-use super::layout::{self, COMPONENT, DATA, FIELD, ID, ON_ERROR, RECOMPUTE, Section, WHEN};
+use super::instance::RawInstance;
+use super::layout::{
+    self, COMPONENT, DATA, FIELD, ID, ON_ERROR, RECOMPUTE, Section, WHEN, is_kebab,
+};
 use super::nearest;
 use super::source::{Place, Sources};
 use super::tree::{Entry, Node, Table, Value};

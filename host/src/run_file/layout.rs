@@ -1,7 +1,6 @@
 //! The sections of a run file, as one table that merging, reading, writing and the exported schema
 //! share.
 
-use super::groups::{DECAY_EXEMPT, GROUP};
 use crate::library::Kind;
 
 /// Form of a section.
@@ -136,7 +135,10 @@ pub const DATA: &str = "data";
 pub const WHEN: &str = "when";
 /// Key of a transform: the field that it changes.
 pub const FIELD: &str = "field";
-
+/// Key of an optimizer: its parameter groups.
+pub const GROUP: &str = "group";
+/// Key of an optimizer: the parameters without weight decay.
+pub const DECAY_EXEMPT: &str = "decay-exempt";
 /// Key of a model: the blocks that backward passes compute again.
 pub const RECOMPUTE: &str = "recompute";
 
@@ -172,4 +174,10 @@ pub fn header(section: &Section) -> String {
 /// The names of all sections.
 pub(super) fn section_names() -> impl Iterator<Item = &'static str> {
     SECTIONS.iter().map(|section| section.name)
+}
+
+/// Whether a text has the form of names and ids: `[a-z][a-z0-9-]*`.
+pub(super) fn is_kebab(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }

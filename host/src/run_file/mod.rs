@@ -19,7 +19,7 @@
 //! | `inputs`, `layers`, `merge`, `overrides` | reading and merging all layers |
 //! | `layout`, `settings` | the sections of a run file; schemas of the host's sections |
 //! | `draft`, `instance`, `instance_reader` | sections and instances before components are known |
-//! | `groups` | parameter groups of optimizers |
+//! | `groups`, `selection` | parameter groups of optimizers; patterns over the paths of parameters |
 //! | `schema`, `resolve` | checking configurations against the catalog |
 //! | `description`, `writer`, `export` | the result, written as TOML or JSON; the JSON Schema |
 //! | `diagnostic`, `render`, `nearest` | problems and how they are shown |
@@ -45,6 +45,7 @@ mod parse;
 pub mod render;
 mod resolve;
 pub mod schema;
+pub mod selection;
 pub mod settings;
 pub mod source;
 pub mod tree;
@@ -54,18 +55,19 @@ mod writer;
 mod tests;
 
 pub use description::{
-    InstanceSpec, Named, OnError, PhaseData, PhaseSpec, RunDescription, TransformSpec, When,
+    GroupSpec, InstanceSpec, Named, OnError, PhaseData, PhaseSpec, RunDescription, TransformSpec,
+    When,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, Related, Severity};
 pub use draft::Draft;
 pub use export::json_schema;
-pub use groups::{GroupSpec, Selection};
 pub use inputs::Inputs;
 pub use layers::BUILT_IN;
 pub use overrides::PREFIX as ENVIRONMENT_PREFIX;
 pub use render::{Colours, render};
 pub use resolve::{DEFAULT_CALLBACKS, INPUTS, resolve};
 pub use schema::{Checked, Origin, check_json};
+pub use selection::Selection;
 pub use settings::{
     CheckpointSettings, Device, FineTuningSettings, LoaderSettings, MemoryLimit, PluginSettings,
     RaggedRule, RunSettings, Sampling,

@@ -4,15 +4,16 @@
 use serde_json::Value as Json;
 
 use super::description::{
-    InstanceSpec, Named, PhaseData, PhaseSpec, RunDescription, TransformSpec, When,
+    GroupSpec, InstanceSpec, Named, PhaseData, PhaseSpec, RunDescription, TransformSpec, When,
 };
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::draft::{Draft, header_of};
-use super::groups::{self, GroupSpec, Selection};
+use super::groups;
 use super::instance::RawInstance;
 use super::layout;
 use super::nearest;
 use super::schema::{Checker, Origin};
+use super::selection::Selection;
 use super::source::Place;
 use crate::library::{Catalog, ComponentManifest, FindError, Kind, escape};
 
@@ -312,8 +313,8 @@ fn exempt(
     selection: &Selection,
 ) -> GroupSpec {
     let name = match parent {
-        Some(parent) => format!("{}-{}", parent.name, groups::DECAY_EXEMPT),
-        None => groups::DECAY_EXEMPT.to_owned(),
+        Some(parent) => format!("{}-{}", parent.name, layout::DECAY_EXEMPT),
+        None => layout::DECAY_EXEMPT.to_owned(),
     };
     let mut spec = InstanceSpec { id: format!("{}.{name}", base.id), ..settings.clone() };
     spec.config.insert(groups::WEIGHT_DECAY.to_owned(), Json::from(0.0));

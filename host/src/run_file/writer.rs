@@ -6,8 +6,8 @@ use std::fmt::Write;
 use serde_json::{Map, Value as Json, json};
 
 use super::description::{InstanceSpec, Named, OnError, RunDescription};
-use super::groups::{self, DECAY_EXEMPT};
-use super::layout;
+use super::groups;
+use super::layout::{self, DECAY_EXEMPT};
 use super::schema::Origin;
 use super::schema::{key_text, toml_text};
 use crate::library::Kind;
@@ -143,7 +143,7 @@ fn named_json(run: &RunDescription, named: &Named) -> Json {
             .map(|group| Json::Object(groups::group_json(group)))
             .collect();
         if !groups.is_empty() {
-            json[groups::GROUP] = Json::Array(groups);
+            json[layout::GROUP] = Json::Array(groups);
         }
     }
     json
@@ -243,7 +243,7 @@ impl Writer<'_> {
                 self.line(DECAY_EXEMPT, &groups::exempt_json(selection), None);
             }
             for group in run.written_groups(&optimizer.name) {
-                self.header(&format!("[[{path}.{}]]", groups::GROUP));
+                self.header(&format!("[[{path}.{}]]", layout::GROUP));
                 for (key, value) in groups::group_json(group) {
                     let origin = match group.spec.origins.get(&key) {
                         Some(Origin::Given(place)) if group.own.contains(&key) => {

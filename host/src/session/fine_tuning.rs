@@ -10,7 +10,7 @@ use super::places::{Fault, faulty_instance, faulty_setting};
 use super::published::{Found, is_adapter, read, read_adapter, row_lengths, weight_of_magnitude};
 use super::{ParameterSummary, Session};
 use crate::library::escape;
-use crate::run_file::groups::matches;
+use crate::run_file::selection::matches;
 use crate::run_file::{Diagnostics, FineTuningSettings};
 
 /// Which parameters were loaded from a file.

@@ -8,7 +8,7 @@ use super::places::placed;
 use super::recompute::BlockSummary;
 use crate::learner::{ModelSlot, Roles};
 use crate::library::escape;
-use crate::run_file::{Diagnostic, Diagnostics, GroupSpec, groups, nearest};
+use crate::run_file::{Diagnostic, Diagnostics, GroupSpec, nearest, selection};
 
 /// The parameters of one instance of an optimizer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -179,7 +179,7 @@ impl Composed {
 
 impl Candidate<'_> {
     fn has(&self, pattern: &str) -> bool {
-        groups::names(pattern, self.model, &self.path)
+        selection::names(pattern, self.model, &self.path)
     }
 }
 

@@ -7,7 +7,7 @@ use super::Composed;
 use super::places::placed;
 use crate::learner::Stop;
 use crate::library::escape;
-use crate::run_file::{Diagnostic, Diagnostics, groups, nearest};
+use crate::run_file::{Diagnostic, Diagnostics, nearest, selection};
 use crate::tensor::Recomputed;
 
 /// A block that backward passes compute again.
@@ -65,7 +65,7 @@ impl Composed {
             let patterns = self.run.recompute.get(&model.name).unwrap_or(&none);
             let of_model = || engine.parameters().filter(|p| p.model == index);
             for pattern in patterns {
-                let names = |path| groups::block(pattern, &model.name, path).is_some();
+                let names = |path| selection::block(pattern, &model.name, path).is_some();
                 if !of_model().any(|p| names(p.path)) {
                     let paths: Vec<&str> = of_model().map(|p| p.path).collect();
                     let text = format!(
@@ -78,7 +78,8 @@ impl Composed {
                 }
             }
             for p in of_model() {
-                let named = patterns.iter().find_map(|one| groups::block(one, &model.name, p.path));
+                let named =
+                    patterns.iter().find_map(|one| selection::block(one, &model.name, p.path));
                 let Some(path) = named.or_else(|| part_of(p.path).filter(|_| others)) else {
                     continue;
                 };
