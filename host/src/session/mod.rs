@@ -59,6 +59,7 @@ mod data_problems;
 mod fine_tuning;
 mod groups;
 mod members;
+mod opening;
 mod places;
 pub(crate) mod plugins;
 mod preview;
