@@ -1,9 +1,9 @@
-//! Copies the measured model at the end of an epoch whose parameters callbacks replaced. See
-//! `measured`.
+//! What is measured of a run: the model of an epoch whose parameters callbacks replaced, which is
+//! copied at the end of the epoch (see `measured`), and the memory of training steps.
 
 use super::control::Flow;
 use super::measured::MeasuredModel;
-use super::ports::PhaseKind;
+use super::ports::{MemoryUse, PhaseKind};
 use super::runtime::Runtime;
 
 impl Runtime {
@@ -16,6 +16,18 @@ impl Runtime {
             optimizer.tracked().iter().map(|tracked| tracked.updates.get()).sum()
         };
         optimizers.map(updates).sum()
+    }
+
+    /// The most memory that training steps of this process needed; `None` before the first backward
+    /// pass.
+    pub fn memory_use(&self) -> Option<MemoryUse> {
+        let models = self.roles().map(|roles| &roles.models[..]).unwrap_or_default();
+        let tracked = models.iter().flat_map(|model| &model.optimizers).map(|slot| slot.tracked());
+        let states = tracked.flat_map(|all| {
+            let states = all.iter().flat_map(|one| &one.states).copied();
+            states.collect::<Vec<_>>()
+        });
+        self.memory.most(&self.engine.borrow(), states)
     }
 
     /// The last value of the epoch metric `PHASE/NAME`, if it measured the present model.

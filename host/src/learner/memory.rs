@@ -4,9 +4,8 @@ use std::cell::Cell;
 
 use fluxbay_plugin::abi::handle::Handle;
 
-use super::ports::{MemoryUse, PhaseKind};
-use super::runtime::Runtime;
-use crate::tensor::Memory;
+use super::ports::MemoryUse;
+use crate::tensor::{Engine, Memory};
 
 /// The measurements of training steps.
 #[derive(Debug, Default)]
@@ -16,32 +15,29 @@ pub(crate) struct MeasuredMemory {
     most: Cell<MemoryUse>,
 }
 
-impl Runtime {
-    /// A step begins with its batch. The first steps of a phase and those that are timed are measured.
-    pub(super) fn measure_memory(&self, fields: &[Handle]) {
-        let at = self.position.get();
-        let is_training = at.phase_kind == PhaseKind::Training.number();
-        if !is_training || (at.total_steps > 2 && !self.profile.is_timing()) {
-            self.memory.begun.set(None);
-            return;
-        }
-        let mut engine = self.engine.borrow_mut();
+impl MeasuredMemory {
+    /// A step that is not measured begins.
+    pub(super) fn skip(&self) {
+        self.begun.set(None);
+    }
+
+    /// A step that is measured begins with its batch.
+    pub(super) fn begin(&self, engine: &mut Engine, fields: &[Handle]) {
         engine.mark_memory();
         let batch = fields.iter().map(|&field| engine.bytes(field).unwrap_or_default()).sum();
-        self.memory.begun.set(Some(engine.memory().now));
-        let most = self.memory.most.get();
-        self.memory.most.set(MemoryUse { batch: most.batch.max(batch), ..most });
+        self.begun.set(Some(engine.memory().now));
+        let most = self.most.get();
+        self.most.set(MemoryUse { batch: most.batch.max(batch), ..most });
     }
 
     /// A backward pass has ended.
-    pub(super) fn measured_backward(&self) {
-        let Some(begun) = self.memory.begun.get() else { return };
-        let engine = self.engine.borrow();
+    pub(super) fn end_backward(&self, engine: &Engine) {
+        let Some(begun) = self.begun.get() else { return };
         let Memory { peak, gradients, .. } = engine.memory();
         let all = engine.parameters().filter_map(|p| engine.lent_gradient(p.index));
         let all: u64 = all.map(|gradient| engine.bytes(gradient).unwrap_or_default()).sum();
-        let most = self.memory.most.get();
-        self.memory.most.set(MemoryUse {
+        let most = self.most.get();
+        self.most.set(MemoryUse {
             gradients: most.gradients.max(all),
             activations: most.activations.max(peak.saturating_sub(begun + gradients)),
             recomputed: most.recomputed.max(engine.recomputed()),
@@ -50,23 +46,18 @@ impl Runtime {
         });
     }
 
-    /// The most that training steps of this process needed; `None` before the first backward pass.
-    pub fn memory_use(&self) -> Option<MemoryUse> {
-        let most = self.memory.most.get();
-        if most.peak == 0 {
-            return None;
-        }
-        let engine = self.engine.borrow();
+    /// The most that training steps needed, with the present sizes of the parameters and of the
+    /// `optimizer` states; `None` before the first backward pass.
+    pub(super) fn most(
+        &self,
+        engine: &Engine,
+        optimizer: impl Iterator<Item = Handle>,
+    ) -> Option<MemoryUse> {
+        let most = self.most.get();
         let bytes = |handle: Handle| engine.bytes(handle).unwrap_or_default();
-        let models = self.roles().map(|roles| &roles.models[..]).unwrap_or_default();
-        let optimizers = models.iter().flat_map(|model| &model.optimizers);
-        let states = optimizers.map(|slot| {
-            let tracked = slot.tracked();
-            tracked.iter().flat_map(|one| &one.states).map(|&state| bytes(state)).sum::<u64>()
-        });
-        Some(MemoryUse {
+        (most.peak > 0).then(|| MemoryUse {
             parameters: engine.parameters().map(|p| bytes(p.handle)).sum(),
-            optimizer: states.sum(),
+            optimizer: optimizer.map(bytes).sum(),
             ..most
         })
     }

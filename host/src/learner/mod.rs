@@ -56,6 +56,7 @@ mod step;
 mod take_snapshot;
 #[cfg(test)]
 mod tests;
+mod validating;
 mod values;
 
 pub use applying::ModelTrace;

@@ -174,7 +174,7 @@ impl Runtime {
             Some(ranks) => self.backward_in_blocks(ranks, loss, model),
             None => Ok(self.engine.borrow_mut().backward(loss, model)?),
         })?;
-        self.measured_backward();
+        self.memory.end_backward(&self.engine.borrow());
         self.step.has_gradients.set(true);
         Ok(())
     }

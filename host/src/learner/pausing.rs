@@ -10,7 +10,8 @@ use super::control::{Flow, Stop, StopKind};
 use super::ports::{Batches, PhaseKind};
 use super::refusal::{Answer, Refusal};
 use super::runtime::Runtime;
-use super::saving::{CheckpointRequest, SavePoint, SavedEpoch, SavedStop};
+use super::saving::{CheckpointRequest, SavePoint};
+use super::snapshot::{SavedEpoch, SavedStop};
 use super::span::Span;
 
 impl Runtime {

@@ -3,11 +3,8 @@
 
 use std::cell::{Cell, RefCell};
 
-use serde::{Deserialize, Serialize};
-
 use super::control::Stop;
-use super::ports::BatchPosition;
-use super::snapshot::SavedInstance;
+use super::snapshot::{SavedEpoch, SavedStop, SavedValidation};
 
 /// A moment at which the state of a run can be saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,54 +31,6 @@ pub struct CheckpointRequest {
     /// Whether it is to be saved after the step; otherwise after the epoch of the phase that measured
     /// the metric, or at the end of the epoch of the fit.
     pub after_step: bool,
-}
-
-/// An epoch of a phase within which a snapshot was taken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct SavedEpoch {
-    /// The phase, by instance id.
-    pub phase: String,
-    /// Steps that were begun in it.
-    pub step: u64,
-    /// Position of its data.
-    pub batches: BatchPosition,
-    /// Whether callbacks have set parameters in it, so that it measures another model than the
-    /// trained one.
-    #[serde(default)]
-    pub parameters_set: bool,
-    /// Step after which validation phases last ran within it; 0 if none did.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub validated: u64,
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
-/// Validation within an epoch of a training phase, as part of a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SavedValidation {
-    /// Number of the validation phase that is running or comes next.
-    pub next_phase: usize,
-    /// Its epoch, if it is running.
-    pub epoch: Option<SavedEpoch>,
-    /// States of the metrics in it; the snapshot's own are those of the training epoch.
-    pub metrics: Vec<SavedInstance>,
-}
-
-/// An end of the fit that was decided when a snapshot was taken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct SavedStop {
-    /// The instance that decided it.
-    pub by: String,
-    /// Its component.
-    pub component: String,
-    /// Its plugin.
-    pub plugin: String,
-    /// The reason.
-    pub text: String,
 }
 
 /// What a restored learner has still to resume.

@@ -8,7 +8,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::measured::MeasuredModel;
-use super::saving::{SavedEpoch, SavedStop, SavedValidation};
+use super::ports::BatchPosition;
 use crate::tensor::RandomState;
 
 /// A value of the state tree, with numbers as bits.
@@ -51,6 +51,54 @@ pub struct SavedMetric {
     pub bits: u64,
     /// Updates of the parameters when it was measured; `None` in checkpoints of older releases.
     pub updates: Option<u64>,
+}
+
+/// An epoch of a phase within which a snapshot was taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SavedEpoch {
+    /// The phase, by instance id.
+    pub phase: String,
+    /// Steps that were begun in it.
+    pub step: u64,
+    /// Position of its data.
+    pub batches: BatchPosition,
+    /// Whether callbacks have set parameters in it, so that it measures another model than the
+    /// trained one.
+    #[serde(default)]
+    pub parameters_set: bool,
+    /// Step after which validation phases last ran within it; 0 if none did.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub validated: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// Validation within an epoch of a training phase, as part of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedValidation {
+    /// Number of the validation phase that is running or comes next.
+    pub next_phase: usize,
+    /// Its epoch, if it is running.
+    pub epoch: Option<SavedEpoch>,
+    /// States of the metrics in it; the snapshot's own are those of the training epoch.
+    pub metrics: Vec<SavedInstance>,
+}
+
+/// An end of the fit that was decided when a snapshot was taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SavedStop {
+    /// The instance that decided it.
+    pub by: String,
+    /// Its component.
+    pub component: String,
+    /// Its plugin.
+    pub plugin: String,
+    /// The reason.
+    pub text: String,
 }
 
 /// The state of a learner.

@@ -5,6 +5,7 @@ use fluxbay_plugin::abi::{event, learner::BatchRaw, status};
 use super::batches::NO_BATCH;
 use super::control::{Flow, Stop, StopKind};
 use super::mode::{OUTSIDE_STEPS, mode_of};
+use super::ports::PhaseKind;
 use super::runtime::Runtime;
 use super::span::Span;
 use super::state::release_dropped;
@@ -41,7 +42,13 @@ impl Runtime {
         self.data.put_batch(&self.state, &self.engine, fields).map_err(|stop| {
             self.misuse(format!("a step begins on a batch that cannot be used: {}", stop.0.text))
         })?;
-        self.measure_memory(fields);
+        // The first steps of a phase and those that are timed.
+        let is_training = phase.kind == PhaseKind::Training;
+        if is_training && (phase.total_steps.get() <= 2 || self.profile.is_timing()) {
+            self.memory.begin(&mut self.engine.borrow_mut(), fields);
+        } else {
+            self.memory.skip();
+        }
         self.dispatch(event::STEP_BEGIN)
     }
 

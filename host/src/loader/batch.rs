@@ -14,6 +14,7 @@ use candle_core::Tensor;
 use super::{
     LoaderError, SampleRange, Samples, Share,
     buffer_pool::BufferPool,
+    error::panic_message,
     left_out::LeftOut,
     ragged::{self, Fitting},
     samples::{Column, Occasion, Remarks, Request},
@@ -329,17 +330,6 @@ fn fill<'a>(
         let (_, outcome) = piece.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(before | outcome?)
     })
-}
-
-/// The message of a panic. The payload is leaked, since dropping it may panic again.
-pub(super) fn panic_message(payload: Box<dyn std::any::Any + Send>) -> String {
-    let message = payload
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "(no message)".to_owned());
-    std::mem::forget(payload);
-    message
 }
 
 fn check_labels(

@@ -314,3 +314,14 @@ fn split_help(wanted: &str, found: &[String]) -> String {
         .map(|(_, name)| format!(": did you mean `{name}`?"))
         .unwrap_or_default()
 }
+
+/// The message of a panic. The payload is leaked, since dropping it may panic again.
+pub(super) fn panic_message(payload: Box<dyn std::any::Any + Send>) -> String {
+    let message = payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "(no message)".to_owned());
+    std::mem::forget(payload);
+    message
+}

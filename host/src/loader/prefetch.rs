@@ -16,7 +16,8 @@ use std::{
 
 use super::{
     LoaderError, SampleRange,
-    batch::{Plan, Verification, panic_message},
+    batch::{Plan, Verification},
+    error::panic_message,
 };
 use crate::learner::ports::{Alone, DataBatch};
 use crate::tensor::timeline;

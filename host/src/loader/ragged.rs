@@ -11,7 +11,7 @@ use candle_core::DType;
 
 use super::{
     Field, LoaderError, Occasion, Part, Ragged, Remarks, Request, SampleRange, Samples,
-    buffer_pool::BufferPool, random::Draws, samples::Column,
+    buffer_pool::BufferPool, error::panic_message, random::Draws, samples::Column,
 };
 use crate::run_file::{LoaderSettings, RaggedRule};
 
@@ -395,7 +395,7 @@ pub(super) fn lengths(samples: &dyn Samples, part: &Part) -> Result<Vec<u64>, Lo
             thread.join().unwrap_or_else(|payload| {
                 let at =
                     SampleRange { split: part.name.clone(), sample: part.indices[0], count: 1 };
-                Err(LoaderError::Panic { at, message: super::batch::panic_message(payload) })
+                Err(LoaderError::Panic { at, message: panic_message(payload) })
             })
         })
     })?;

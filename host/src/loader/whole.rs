@@ -6,6 +6,7 @@ use super::{
     Loader, LoaderError, Occasion, Samples, Split,
     batch::{self, Job, Notes, Verification},
     buffer_pool::BufferPool,
+    error::panic_message,
     ragged,
     samples::Column,
 };
@@ -96,7 +97,7 @@ impl Loader {
                     thread.join().unwrap_or_else(|payload| {
                         let split = samples.splits()[split].name.clone();
                         let at = super::SampleRange { split, sample: first, count: 1 };
-                        Err(LoaderError::Panic { at, message: batch::panic_message(payload) })
+                        Err(LoaderError::Panic { at, message: panic_message(payload) })
                     })
                 });
                 ended.collect()

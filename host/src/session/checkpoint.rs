@@ -8,8 +8,10 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::Session;
-use crate::learner::saving::{SavePoint, SavedEpoch, SavedStop, SavedValidation};
-use crate::learner::snapshot::{SavedInstance, SavedMetric, SavedValue, Snapshot};
+use crate::learner::saving::SavePoint;
+use crate::learner::snapshot::{
+    SavedEpoch, SavedInstance, SavedMetric, SavedStop, SavedValidation, SavedValue, Snapshot,
+};
 use crate::learner::{Flow, MeasuredModel, Runtime, Stop};
 use crate::record::{checkpoint::Content, tensors};
 use crate::tensor::RandomState;

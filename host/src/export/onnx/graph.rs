@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use candle_core::{CpuStorage, DType, Storage, Tensor};
+use candle_core::{DType, Tensor};
 
 use super::messages::{
     Attribute, Dimension, FLOAT, GraphProto, INT64, ModelProto, NodeProto, OperatorSetId,
     StringPair, TensorProto, TensorShape, TensorType, TypeProto, ValueInfo,
 };
 use super::symbolic::Number;
-use super::traces::{Compared, InputForm, Operand};
+use super::traces::{Compared, InputForm, Operand, bytes};
 use super::{Description, ExportError, OPSET, onnx_type};
 
 /// Version of the file format that has opset 18.
@@ -46,27 +46,6 @@ pub struct Graph {
     next: usize,
     /// Prefix of the names of nodes.
     pub layer: String,
-}
-
-/// The elements of a tensor in little-endian order, whole numbers as i64 and 16-bit floating numbers as f32.
-pub fn bytes(tensor: &Tensor) -> candle_core::Result<Vec<u8>> {
-    let to = match tensor.dtype() {
-        DType::F64 => DType::F64,
-        DType::F32 | DType::F16 | DType::BF16 => DType::F32,
-        _ => DType::I64,
-    };
-    let tensor = tensor.to_dtype(to)?.contiguous()?;
-    let (storage, layout) = tensor.storage_and_layout();
-    let Storage::Cpu(storage) = &*storage else {
-        return Err(candle_core::Error::msg("the tensor is not on the processor"));
-    };
-    let range = layout.start_offset()..layout.start_offset() + layout.shape().elem_count();
-    Ok(match storage {
-        CpuStorage::F64(values) => values[range].iter().flat_map(|v| v.to_le_bytes()).collect(),
-        CpuStorage::F32(values) => values[range].iter().flat_map(|v| v.to_le_bytes()).collect(),
-        CpuStorage::I64(values) => values[range].iter().flat_map(|v| v.to_le_bytes()).collect(),
-        _ => return Err(candle_core::Error::msg("the tensor has an unknown element type")),
-    })
 }
 
 impl Graph {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 use fluxbay_plugin::abi::{handle::Handle, operation::OperationInfo};
 
 use super::ExportError;
@@ -212,7 +212,7 @@ fn same(one: &Operand, other: &Operand) -> bool {
 fn equal(one: &Tensor, other: &Tensor) -> bool {
     one.dims() == other.dims()
         && one.dtype() == other.dtype()
-        && match (super::graph::bytes(one), super::graph::bytes(other)) {
+        && match (bytes(one), bytes(other)) {
             (Ok(one), Ok(other)) => one == other,
             _ => false,
         }
@@ -374,4 +374,25 @@ fn shape(sizes: &[Sizes], shapes: &[&[usize]]) -> Option<Vec<Number>> {
             Number::solve(sizes, &values)
         })
         .collect()
+}
+
+/// The elements of a tensor in little-endian order, whole numbers as i64 and 16-bit floating numbers as f32.
+pub fn bytes(tensor: &Tensor) -> candle_core::Result<Vec<u8>> {
+    let to = match tensor.dtype() {
+        DType::F64 => DType::F64,
+        DType::F32 | DType::F16 | DType::BF16 => DType::F32,
+        _ => DType::I64,
+    };
+    let tensor = tensor.to_dtype(to)?.contiguous()?;
+    let (storage, layout) = tensor.storage_and_layout();
+    let Storage::Cpu(storage) = &*storage else {
+        return Err(candle_core::Error::msg("the tensor is not on the processor"));
+    };
+    let range = layout.start_offset()..layout.start_offset() + layout.shape().elem_count();
+    Ok(match storage {
+        CpuStorage::F64(values) => values[range].iter().flat_map(|v| v.to_le_bytes()).collect(),
+        CpuStorage::F32(values) => values[range].iter().flat_map(|v| v.to_le_bytes()).collect(),
+        CpuStorage::I64(values) => values[range].iter().flat_map(|v| v.to_le_bytes()).collect(),
+        _ => return Err(candle_core::Error::msg("the tensor has an unknown element type")),
+    })
 }
