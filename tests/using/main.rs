@@ -2,6 +2,7 @@
 
 mod bundles;
 mod comparing;
+mod crashing;
 mod onnx;
 mod predictions;
 mod programs;

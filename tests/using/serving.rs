@@ -5,6 +5,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -15,9 +16,10 @@ use tempfile::TempDir;
 use crate::{Trained, rows};
 
 /// A server that is ended when the value is dropped.
-struct Server {
-    child: Child,
+pub struct Server {
+    pub child: Child,
     address: SocketAddr,
+    said: Arc<Mutex<String>>,
     _programs: TempDir,
 }
 
@@ -50,7 +52,7 @@ fn command(trained: &Trained, programs: &TempDir, arguments: &[&str]) -> Command
 }
 
 impl Server {
-    fn start(trained: &Trained, arguments: &[&str]) -> Server {
+    pub fn start(trained: &Trained, arguments: &[&str]) -> Server {
         let programs = programs();
         let arguments = [&["serve", "run/bundle", "--address", "127.0.0.1:0"], arguments].concat();
         let mut child = command(trained, &programs, &arguments)
@@ -68,8 +70,23 @@ impl Server {
             said.push_str(&line);
         };
         // Further lines must not fill the pipe.
-        std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
-        Server { child, address, _programs: programs }
+        let said = Arc::new(Mutex::new(said));
+        let further = Arc::clone(&said);
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            while errors.read_line(&mut line).is_ok_and(|count| count > 0) {
+                further.lock().unwrap().push_str(&line);
+                line.clear();
+            }
+        });
+        Server { child, address, said, _programs: programs }
+    }
+
+    /// What it has written to stderr.
+    pub fn said(&self) -> String {
+        // The last lines may still be on their way.
+        std::thread::sleep(Duration::from_millis(100));
+        self.said.lock().unwrap().clone()
     }
 
     /// Status and body of the answer to the bytes of a request.
@@ -86,7 +103,7 @@ impl Server {
         (status, body.to_owned())
     }
 
-    fn request(&self, line: &str, headers: &str, body: &[u8]) -> (u16, String) {
+    pub fn request(&self, line: &str, headers: &str, body: &[u8]) -> (u16, String) {
         let head = format!(
             "{line} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n",
             self.address,
@@ -95,7 +112,7 @@ impl Server {
         self.send(&[head.as_bytes(), body].concat())
     }
 
-    fn json(&self, body: &str) -> (u16, Value) {
+    pub fn json(&self, body: &str) -> (u16, Value) {
         let (status, body) =
             self.request("POST /predict", "content-type: application/json\r\n", body.as_bytes());
         (status, serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}")))
@@ -182,7 +199,7 @@ fn hostile_requests_are_answered_with_an_error_and_harm_no_others() {
     let deep = format!("{{\"inputs\":{}1{}}}", "[".repeat(1500), "]".repeat(1500));
     let many = format!("{{\"inputs\":[{}]}}", ["0"; 6].join(","));
     let lines = "island,bill_length_mm\n".repeat(40);
-    let refused: [(u16, &str, &str, &[u8], &str); 14] = [
+    let refused: [(u16, &str, &str, &[u8], &str); 23] = [
         (404, "GET /../../etc/passwd", "", b"", "no such path"),
         (405, "GET /predict", "", b"", "another method"),
         (405, "DELETE /health", "", b"", "another method"),
@@ -194,6 +211,15 @@ fn hostile_requests_are_answered_with_an_error_and_harm_no_others() {
         (422, post, json, b"{\"inputs\": \"DROP TABLE\"}", "no list of samples"),
         (422, post, json, many.as_bytes(), "at most 5"),
         (422, post, json, b"{\"rows\": [{\"island\": {\"$ne\": 1}}]}", "is a list or an object"),
+        (422, post, json, b"{\"inputs\": [NaN]}", "no JSON"),
+        (422, post, json, b"{\"inputs\": [[1e999]]}", "no JSON"),
+        (422, post, json, b"{\"inputs\": [[true, false]]}", "elements where"),
+        (422, post, json, b"{\"rows\": [], \"rows\": []}", "duplicate field"),
+        (422, post, json, b"{\"rows\": [{\"island\": 1}], \"__proto__\": {}}", "unknown field"),
+        (422, post, json, b"{\"rows\": [{\"island\": \"\\u0000\"}], \"top\": -1}", "no JSON"),
+        (422, post, json, b"", "no JSON"),
+        (422, post, csv, b"", ""),
+        (422, post, csv, b"island,bill_length_mm\n\"never closed", ""),
         (422, post, csv, b"a,b\n1,2\n", "predicts from column"),
         (422, post, csv, b"\x1f\x8b\x08\x00garbage", ""),
         (413, post, csv, &[b'1'; 5000], "more than 4096 bytes"),
@@ -218,6 +244,26 @@ fn hostile_requests_are_answered_with_an_error_and_harm_no_others() {
     );
     endless.push_str(&format!("900\r\n{}\r\n", "x".repeat(0x900)).repeat(2));
     assert_eq!(server.send(endless.as_bytes()).0, 413);
+    // Two lengths, or a length beside pieces: where the next request begins would be a matter of opinion.
+    for lengths in [
+        "content-length: 4\r\ncontent-length: 40\r\n",
+        "content-length: -1\r\n",
+        "content-length: 99999999999999999999999\r\n",
+    ] {
+        let head = format!("POST /predict HTTP/1.1\r\nhost: localhost\r\n{csv}{lengths}\r\nabcd");
+        assert!(matches!(server.send(head.as_bytes()).0, 400 | 413), "{lengths}");
+    }
+    let piece = "POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/csv\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n";
+    assert_eq!(server.send(format!("{piece}zz\r\n").as_bytes()).0, 400, "no length of a piece");
+    // A full address in the first line names the host, too.
+    let absolute = b"GET http://evil.example/health HTTP/1.1\r\nhost: evil.example\r\n\r\n";
+    assert_eq!(server.send(absolute).0, 421);
+    let tunnel = b"CONNECT evil.example:443 HTTP/1.1\r\nhost: evil.example:443\r\n\r\n";
+    assert_eq!(server.send(tunnel).0, 421);
+    // HTTP/2 and TLS are not spoken.
+    for other in [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"] {
+        assert!(!(200..300).contains(&server.send(other).0));
+    }
     // A body that never arrives is given up.
     let slow = b"POST /predict HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: text/csv\r\ncontent-length: 100\r\n\r\nisland";
     assert_eq!(server.send(slow).0, 408);

@@ -1,9 +1,12 @@
 //! Requests as tensors or as files for the data set.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::DType;
 use serde_json::Value;
 
-use crate::model::{About, Content, Form};
+use crate::{
+    wire::{Content, Form},
+    worker::About,
+};
 
 /// A request's body in JSON, parsed.
 #[derive(serde::Deserialize)]
@@ -30,15 +33,17 @@ pub fn of_json(bytes: &[u8], about: &About, most: usize) -> Result<(Content, For
         .map_err(|error| format!("the body is no JSON of the documented form: {error}"))?;
     let form = Form { top: body.top, probabilities: body.probabilities, raw: body.raw };
     let content = match (&body.inputs, &body.rows) {
-        (Some(inputs), None) => Content::Inputs(tensor(inputs, about, most)?),
+        (Some(inputs), None) => elements(inputs, about, most)?,
         (None, Some(rows)) => Content::File(table(rows, about, most)?),
         _ => return Err("the body needs either `inputs` or `rows`".to_owned()),
     };
     Ok((content, form))
 }
 
-/// Nested lists as a tensor of the model's input.
-fn tensor(inputs: &Value, about: &About, most: usize) -> Result<Tensor, String> {
+/// Nested lists as the elements of the model's input.
+fn elements(inputs: &Value, about: &About, most: usize) -> Result<Content, String> {
+    let dtype: DType =
+        about.dtype.parse().map_err(|_| format!("the input has element type {}", about.dtype))?;
     let Value::Array(samples) = inputs else {
         return Err("`inputs` is no list of samples".to_owned());
     };
@@ -57,15 +62,15 @@ fn tensor(inputs: &Value, about: &About, most: usize) -> Result<Tensor, String> 
         flatten(sample, &about.shape, &mut values)
             .map_err(|problem| format!("`inputs[{index}]` {problem}"))?;
     }
-    let floating = matches!(about.dtype, DType::F32 | DType::F64 | DType::F16 | DType::BF16);
+    let floating = matches!(dtype, DType::F32 | DType::F64 | DType::F16 | DType::BF16);
     if !floating {
-        let limit = match (about.input_classes, about.dtype) {
+        let limit = match (about.input_classes, dtype) {
             (0, DType::U8) => 256.0,
             (0, DType::U32) => 4_294_967_296.0,
             (0, _) => 9e15,
             (classes, _) => classes as f64,
         };
-        let low = if about.dtype == DType::I64 && about.input_classes == 0 { -limit } else { 0.0 };
+        let low = if dtype == DType::I64 && about.input_classes == 0 { -limit } else { 0.0 };
         let fits = |value: &f64| value.fract() == 0.0 && *value >= low && *value < limit;
         if let Some(value) = values.iter().find(|value| !fits(value)) {
             return Err(format!(
@@ -73,18 +78,27 @@ fn tensor(inputs: &Value, about: &About, most: usize) -> Result<Tensor, String> 
             ));
         }
     }
-    let shape: Vec<usize> =
-        std::iter::once(samples.len()).chain(about.shape.iter().copied()).collect();
-    let made = match about.dtype {
-        DType::F32 => {
-            let values: Vec<f32> = values.iter().map(|value| *value as f32).collect();
-            Tensor::from_vec(values, shape, &Device::Cpu)
-        }
-        other => {
-            Tensor::from_vec(values, shape, &Device::Cpu).and_then(|tensor| tensor.to_dtype(other))
-        }
-    };
-    made.map_err(|error| error.to_string())
+    let bytes = bytes_of(&values, dtype).ok_or_else(|| {
+        format!("the model takes {} numbers, which JSON bodies cannot hold: send a file", about.dtype)
+    })?;
+    Ok(Content::Inputs { samples: samples.len(), bytes })
+}
+
+/// Numbers as elements of a type; none for types that no data set has.
+fn bytes_of(values: &[f64], dtype: DType) -> Option<Vec<u8>> {
+    fn all<const N: usize>(values: &[f64], bytes: impl Fn(f64) -> [u8; N]) -> Vec<u8> {
+        values.iter().flat_map(|value| bytes(*value)).collect()
+    }
+    Some(match dtype {
+        DType::F32 => all(values, |value| (value as f32).to_le_bytes()),
+        DType::F64 => all(values, f64::to_le_bytes),
+        DType::F16 => all(values, |value| half::f16::from_f64(value).to_le_bytes()),
+        DType::BF16 => all(values, |value| half::bf16::from_f64(value).to_le_bytes()),
+        DType::U8 => all(values, |value| [value as u8]),
+        DType::U32 => all(values, |value| (value as u32).to_le_bytes()),
+        DType::I64 => all(values, |value| (value as i64).to_le_bytes()),
+        _ => return None,
+    })
 }
 
 /// Appends the numbers of nested lists of a shape.
@@ -180,7 +194,7 @@ mod tests {
         About {
             run: String::new(),
             input: "xs".into(),
-            dtype,
+            dtype: dtype.as_str().to_owned(),
             shape: shape.to_vec(),
             input_classes: classes,
             classes: Vec::new(),
@@ -198,9 +212,8 @@ mod tests {
         let images = about(&[2, 2], DType::F32, 0);
         let (content, form) =
             of_json(br#"{"inputs": [[[1, 2.5], [3, 4]]], "top": 3}"#, &images, 2).unwrap();
-        let Content::Inputs(tensor) = content else { panic!("tensors") };
-        assert_eq!(tensor.dims(), [1, 2, 2]);
-        assert_eq!(tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap(), [1.0, 2.5, 3.0, 4.0]);
+        let bytes = [1.0_f32, 2.5, 3.0, 4.0].iter().flat_map(|value| value.to_le_bytes());
+        assert_eq!(content, Content::Inputs { samples: 1, bytes: bytes.collect() });
         assert_eq!((form.top, form.raw), (3, false));
         for (body, part) in [
             ("{", "no JSON"),
@@ -218,7 +231,8 @@ mod tests {
             assert!(refused(body, &images).contains(part), "{body}: {}", refused(body, &images));
         }
         let tokens = about(&[2], DType::U32, 5);
-        assert!(of_json(br#"{"inputs": [[0, 4]]}"#, &tokens, 2).is_ok());
+        let (content, _) = of_json(br#"{"inputs": [[0, 4]]}"#, &tokens, 2).unwrap();
+        assert_eq!(content, Content::Inputs { samples: 1, bytes: vec![0, 0, 0, 0, 4, 0, 0, 0] });
         for body in
             [r#"{"inputs": [[0, 5]]}"#, r#"{"inputs": [[0, -1]]}"#, r#"{"inputs": [[0, 0.5]]}"#]
         {

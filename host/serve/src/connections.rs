@@ -10,7 +10,7 @@ use hyper_util::{
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::Semaphore,
+    sync::{Semaphore, oneshot},
 };
 
 use crate::routes::{State, router};
@@ -24,14 +24,16 @@ const END: Duration = Duration::from_secs(10);
 /// Pause after a connection that could not be accepted, as for lack of descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves until SIGINT or SIGTERM arrives, then finishes the requests that have begun.
+/// Serves until SIGINT or SIGTERM arrives, or the model cannot be served any more; then finishes the requests
+/// that have begun.
 ///
 /// # Errors
-/// The address cannot be used.
+/// The address cannot be used; or what `failure` says of the model.
 pub async fn serve(
     address: SocketAddr,
     connections: usize,
     state: Arc<State>,
+    mut failure: oneshot::Receiver<String>,
     quiet: bool,
 ) -> Result<(), String> {
     let unusable = |error: std::io::Error| {
@@ -51,9 +53,14 @@ pub async fn serve(
     let free = Arc::new(Semaphore::new(connections));
     let graceful = GracefulShutdown::new();
     let router = router(state);
+    let mut failed = None;
     loop {
         let permit = tokio::select! {
             permit = Arc::clone(&free).acquire_owned() => permit,
+            text = &mut failure => {
+                failed = text.ok();
+                break;
+            }
             _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
         };
@@ -61,6 +68,10 @@ pub async fn serve(
         let Ok(permit) = permit else { break };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
+            text = &mut failure => {
+                failed = text.ok();
+                break;
+            }
             _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
         };
@@ -91,5 +102,5 @@ pub async fn serve(
     if tokio::time::timeout(END, graceful.shutdown()).await.is_err() {
         log::warn!("some requests did not end within {} s and were dropped", END.as_secs());
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }

@@ -2,7 +2,9 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | `model` | the thread of the model: gathers requests into batches, computes, answers |
+//! | `model` | starts the process of the model, and starts it anew when a plugin has ended it |
+//! | `wire` | messages between the server and that process |
+//! | `worker` | that process: gathers requests into batches, computes, answers |
 //! | `body` | requests as tensors or as files for the data set |
 //! | `routes` | what each path answers, limits, the token |
 //! | `connections` | accepts, limits and ends connections |
@@ -17,14 +19,17 @@ mod metrics;
 mod model;
 mod openapi;
 mod routes;
+mod wire;
+mod worker;
 
 use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser;
 use fluxbay::cli::serve::{Arguments, folder};
 use metrics::Metrics;
-use model::{Model, ModelOptions};
+use model::Model;
 use routes::{Access, Limits, State};
+use worker::ModelOptions;
 
 /// Serves a trained model over HTTP.
 #[derive(Debug, Parser)]
@@ -32,6 +37,9 @@ use routes::{Access, Limits, State};
 struct Program {
     #[command(flatten)]
     arguments: Arguments,
+    /// Descriptor of the memory that is shared with the server; set by the server only.
+    #[arg(long, hide = true, value_name = "FD")]
+    supervised: Option<i32>,
     /// Print more on stderr; twice for everything.
     #[arg(short, long, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     verbose: u8,
@@ -52,7 +60,11 @@ fn main() -> ExitCode {
         (false, _) => log::LevelFilter::Debug,
     };
     env_logger::Builder::new().filter_level(level).parse_default_env().init();
-    match serve(program.arguments, program.quiet) {
+    let ended = match program.supervised {
+        Some(number) => compute(number, program.arguments),
+        None => serve(&program.arguments, program.quiet),
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err((code, text)) => {
             eprintln!("error: {text}");
@@ -65,12 +77,10 @@ fn main() -> ExitCode {
 const FAILED: u8 = 1;
 const CONFIGURATION: u8 = 2;
 
-fn serve(arguments: Arguments, quiet: bool) -> Result<(), (u8, String)> {
+/// Runs the model in this process, for the server that started it.
+fn compute(number: i32, arguments: Arguments) -> Result<(), (u8, String)> {
     let wrong = |text: String| (CONFIGURATION, text);
-    let failed = |text: String| (FAILED, text);
-    let token = token(&arguments).map_err(wrong)?;
     let folder = folder(&arguments.model).map_err(wrong)?;
-    let metrics = Arc::new(Metrics::default());
     let options = ModelOptions {
         plugin_dirs: arguments.plugin_dirs,
         allow_untrusted: arguments.allow_untrusted,
@@ -78,8 +88,19 @@ fn serve(arguments: Arguments, quiet: bool) -> Result<(), (u8, String)> {
         threads: arguments.threads,
         batch: arguments.batch as usize,
         wait: arguments.wait,
+        timeout: arguments.timeout,
     };
-    let model = Model::open(&folder, options, Arc::clone(&metrics)).map_err(wrong)?;
+    worker::run(number, &folder, &options).map_err(wrong)
+}
+
+fn serve(arguments: &Arguments, quiet: bool) -> Result<(), (u8, String)> {
+    let wrong = |text: String| (CONFIGURATION, text);
+    let failed = |text: String| (FAILED, text);
+    let token = token(arguments).map_err(wrong)?;
+    folder(&arguments.model).map_err(wrong)?;
+    let metrics = Arc::new(Metrics::default());
+    let (model, failure) =
+        Model::open(arguments.crashes as usize, Arc::clone(&metrics)).map_err(wrong)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -99,6 +120,7 @@ fn serve(arguments: Arguments, quiet: bool) -> Result<(), (u8, String)> {
         arguments.address,
         arguments.connections as usize,
         Arc::clone(&state),
+        failure,
         quiet,
     ));
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));

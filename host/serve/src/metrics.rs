@@ -25,6 +25,7 @@ pub struct Metrics {
     samples: AtomicU64,
     batches: AtomicU64,
     waiting: AtomicU64,
+    crashes: AtomicU64,
 }
 
 impl Metrics {
@@ -45,9 +46,9 @@ impl Metrics {
     }
 
     /// Counts samples that were computed together.
-    pub fn batch(&self, samples: usize) {
+    pub fn batch(&self, samples: u64) {
         self.batches.fetch_add(1, Ordering::Relaxed);
-        self.samples.fetch_add(samples as u64, Ordering::Relaxed);
+        self.samples.fetch_add(samples, Ordering::Relaxed);
     }
 
     /// Counts a request that waits for the model.
@@ -55,7 +56,12 @@ impl Metrics {
         self.waiting.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a request that the model has taken.
+    /// Counts an unexpected end of the process of the model.
+    pub fn crash(&self) {
+        self.crashes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a request that does not wait any more.
     pub fn leaves(&self) {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
@@ -84,6 +90,7 @@ impl Metrics {
         for (name, kind, help, value) in [
             ("samples_total", "counter", "Samples that were computed.", &self.samples),
             ("batches_total", "counter", "Calls of the model.", &self.batches),
+            ("crashes_total", "counter", "Unexpected ends of the process of the model.", &self.crashes),
             ("waiting_requests", "gauge", "Requests that wait for the model.", &self.waiting),
         ] {
             head(&mut out, name, kind, help);
@@ -104,6 +111,7 @@ mod tests {
         metrics.request(200, Duration::from_secs(20));
         metrics.request(413, Duration::ZERO);
         metrics.batch(3);
+        metrics.crash();
         let text = metrics.text();
         for line in [
             "fluxbay_requests_total{status=\"200\"} 2",
@@ -111,6 +119,7 @@ mod tests {
             "fluxbay_request_seconds_bucket{le=\"0.0025\"} 2",
             "fluxbay_request_seconds_bucket{le=\"+Inf\"} 3",
             "fluxbay_samples_total 3",
+            "fluxbay_crashes_total 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }

@@ -1,51 +1,43 @@
-//! The thread of the model: takes requests from a queue, computes those that wait together, answers.
+//! The server's side of the model: starts its process, passes requests on and their answers back, and starts
+//! it anew when a plugin has ended it.
 
 use std::{
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    collections::{HashMap, VecDeque},
+    io::{self, BufReader, Write as _},
+    net::Shutdown,
+    os::{
+        fd::OwnedFd,
+        unix::{net::UnixStream, process::CommandExt as _},
+    },
+    process::{Command, Stdio},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use candle_core::{DType, Tensor};
-use fluxbay::predict::{
-    Applied, DataUse, Format, PredictError, Prediction, PredictorOptions, Reading, Table,
-    TableOptions,
-};
+use fluxbay::supervisor::{Ended, Supervised};
 use tokio::sync::oneshot;
 
-use crate::metrics::Metrics;
+use crate::{
+    metrics::Metrics,
+    wire::{Asked, Content, Form, Told},
+    worker::About,
+};
 
 /// Requests that wait for the model; more are refused.
 const QUEUE: usize = 1024;
-
-/// How the model is opened and called.
-pub struct ModelOptions {
-    pub plugin_dirs: Vec<PathBuf>,
-    pub allow_untrusted: Vec<PathBuf>,
-    pub model: String,
-    pub threads: usize,
-    /// Most samples of one call.
-    pub batch: usize,
-    /// How long the first request waits for others.
-    pub wait: Duration,
-}
-
-/// What a request asks to predict from.
-pub enum Content {
-    /// Inputs of the model, `[samples, ...]`.
-    Inputs(Tensor),
-    /// The content of a file that the data set reads.
-    File(Vec<u8>),
-}
-
-/// How the predictions of a request are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Form {
-    pub top: usize,
-    pub probabilities: bool,
-    pub raw: bool,
-}
+/// Bytes of requests that are sent at a time.
+const PIECE: usize = 256 << 10;
+/// Time within which crashes are counted together.
+const CRASHES_WITHIN: Duration = Duration::from_secs(60);
+/// Time that the process of the model has to end.
+const END: Duration = Duration::from_secs(5);
+/// The option that a limit of a call comes from, for reports.
+const LIMIT_OPTION: &str = "`--timeout`";
 
 /// A request.
 pub struct Request {
@@ -55,7 +47,6 @@ pub struct Request {
     pub most: usize,
     /// When nobody waits for the answer any more.
     pub deadline: Instant,
-    pub answer: oneshot::Sender<Result<String, Refused>>,
 }
 
 /// Why a request has no predictions.
@@ -65,348 +56,346 @@ pub enum Refused {
     Input(String),
     /// The model failed.
     Model(String),
+    /// The process of the model ended before it answered.
+    Crashed(String),
 }
 
-/// What the server tells of the model.
-#[derive(Clone, Debug)]
-pub struct About {
-    pub run: String,
-    /// Name, type and shape of the input.
-    pub input: String,
-    pub dtype: DType,
-    pub shape: Vec<usize>,
-    /// Number of classes of the input, for token ids.
-    pub input_classes: u64,
-    pub classes: Vec<String>,
-    /// Name of the data set, if it reads files.
-    pub files: Option<String>,
-    /// Whether rows in JSON can be turned into a file for the data set.
-    pub rows: bool,
+/// Why a request is not passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Busy {
+    /// Too many wait already.
+    Full,
+    /// The process of the model is being started.
+    Starting,
 }
 
-/// The model behind its queue.
-pub struct Model {
-    queue: Mutex<Option<mpsc::SyncSender<Request>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+type Answer = Result<String, Refused>;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The way to one process of the model.
+struct Link {
+    /// Requests for the thread that sends them; none once the server ends.
+    queue: Mutex<Option<mpsc::Sender<(u64, Request)>>>,
+    /// Who waits for which request.
+    pending: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
     metrics: Arc<Metrics>,
+}
+
+impl Link {
+    fn answer(&self, id: u64, answer: Answer) {
+        if let Some(waiting) = lock(&self.pending).remove(&id) {
+            self.metrics.leaves();
+            // Nobody may wait any more.
+            let _ = waiting.send(answer);
+        }
+    }
+
+    /// Answers all that wait.
+    fn crashed(&self, text: &str) {
+        let waiting: Vec<_> = lock(&self.pending).drain().collect();
+        for (_, waiting) in waiting {
+            self.metrics.leaves();
+            let _ = waiting.send(Err(Refused::Crashed(text.to_owned())));
+        }
+    }
+}
+
+/// A request that waits for its answer; dropping it withdraws the request.
+pub struct Waiting {
+    link: Arc<Link>,
+    id: u64,
+    answer: oneshot::Receiver<Answer>,
+}
+
+impl Waiting {
+    /// The answer.
+    pub async fn answer(&mut self) -> Answer {
+        (&mut self.answer)
+            .await
+            .unwrap_or_else(|_| Err(Refused::Crashed("the server is ending".to_owned())))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if lock(&self.link.pending).remove(&self.id).is_some() {
+            self.link.metrics.leaves();
+        }
+    }
+}
+
+/// What the thread that keeps the model shares with the rest of the server.
+struct Shared {
+    /// None while no process of the model can be asked.
+    link: Mutex<Option<Arc<Link>>>,
+    ending: AtomicBool,
+    /// Ends the process of the model.
+    killer: Mutex<Option<Box<dyn Fn() + Send>>>,
+    metrics: Arc<Metrics>,
+}
+
+/// The model, in a process of its own.
+pub struct Model {
+    shared: Arc<Shared>,
+    next: AtomicU64,
+    keeper: Mutex<Option<JoinHandle<()>>>,
     pub about: About,
 }
 
+/// The model with the news that it cannot be served any more, and why.
+pub type Opened = (Model, oneshot::Receiver<String>);
+
 impl Model {
-    /// Opens the model on its thread.
-    pub fn open(
-        folder: &Path,
-        options: ModelOptions,
-        metrics: Arc<Metrics>,
-    ) -> Result<Model, String> {
-        let (queue, waiting) = mpsc::sync_channel(QUEUE);
+    /// Starts the process of the model and waits until the model is open. It is started again when it
+    /// crashes, until that has happened `crashes` times within a minute.
+    ///
+    /// # Errors
+    /// The model cannot be opened, or its process ended.
+    pub fn open(crashes: usize, metrics: Arc<Metrics>) -> Result<Opened, String> {
+        let shared = Arc::new(Shared {
+            link: Mutex::new(None),
+            ending: AtomicBool::new(false),
+            killer: Mutex::new(None),
+            metrics,
+        });
         let (opened, ready) = mpsc::channel();
-        let folder = folder.to_owned();
-        let counters = Arc::clone(&metrics);
-        let thread = std::thread::Builder::new()
-            .name("fluxbay-model".to_owned())
+        let (failed, failure) = oneshot::channel();
+        let keeper = Keeper { shared: Arc::clone(&shared), crashes };
+        // The process of the model ends with the thread that starts it.
+        let keeper = std::thread::Builder::new()
+            .name("fluxbay-keeper".to_owned())
             .spawn(move || {
-                let worker = match Worker::open(&folder, &options, &counters) {
-                    Ok(worker) => worker,
-                    Err(error) => return drop(opened.send(Err(error.to_string()))),
-                };
-                if opened.send(worker.about(&folder)).is_ok() {
-                    worker.work(&waiting);
+                if let Err(text) = keeper.keep(&opened) {
+                    // One of them is waiting for it.
+                    let _ = opened.send(Err(text.clone()));
+                    let _ = failed.send(text);
                 }
             })
             .map_err(|error| format!("the thread of the model cannot be started: {error}"))?;
         let about = ready.recv().map_err(|_| "the thread of the model ended".to_owned())??;
-        Ok(Model {
-            queue: Mutex::new(Some(queue)),
-            thread: Mutex::new(Some(thread)),
-            metrics,
-            about,
-        })
+        let (next, keeper) = (AtomicU64::new(0), Mutex::new(Some(keeper)));
+        Ok((Model { shared, next, keeper, about }, failure))
     }
 
-    /// Passes a request to the model; false if too many wait already.
-    pub fn submit(&self, request: Request) -> bool {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(queue) = &*queue else { return false };
-        self.metrics.enters();
-        let accepted = queue.try_send(request).is_ok();
-        if !accepted {
-            self.metrics.leaves();
-        }
-        accepted
-    }
-
-    /// Whether the thread of the model is there.
-    pub fn is_alive(&self) -> bool {
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        thread.as_ref().is_some_and(|thread| !thread.is_finished())
-    }
-
-    /// Ends the thread, after the requests that wait.
-    pub fn end(&self) {
-        drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// A request whose samples are encoded.
-struct Ready {
-    request: Request,
-    keys: Vec<String>,
-    samples: usize,
-    input: Tensor,
-}
-
-struct Worker<'a> {
-    applied: Applied,
-    options: &'a ModelOptions,
-    metrics: &'a Metrics,
-    /// Number of the field with the inputs.
-    field: usize,
-    classes: usize,
-}
-
-impl<'a> Worker<'a> {
-    fn open(
-        folder: &Path,
-        options: &'a ModelOptions,
-        metrics: &'a Metrics,
-    ) -> Result<Worker<'a>, PredictError> {
-        let opening = PredictorOptions {
-            plugin_dirs: options.plugin_dirs.clone(),
-            allow_untrusted: options.allow_untrusted.clone(),
-            checkpoint: None,
-            model: options.model.clone(),
-            threads: options.threads,
-        };
-        // A data set that reads no files leaves tensors as inputs.
-        let applied = match opening.open(folder, DataUse::Files) {
-            Ok(applied) => applied,
-            Err(_) => opening.open(folder, DataUse::None)?,
-        };
-        let field = applied.input().map_or(0, |(number, _)| number);
-        let classes = applied.target().map_or(0, |(_, target)| target.classes);
-        let classes = usize::try_from(classes).unwrap_or(0);
-        Ok(Worker { applied, options, metrics, field, classes })
-    }
-
-    fn about(&self, folder: &Path) -> Result<About, String> {
-        let Some((_, field)) = self.applied.input() else {
-            return Err("the data of the model had no fields".to_owned());
-        };
-        let run = self.applied.session().run();
-        let data = run.data.as_ref();
-        let reads = self.applied.reads_files();
-        let setting = |key: &str| data.and_then(|data| data.config.get(key));
-        // Rows become a file with commas and points, and a header.
-        let rows = reads
-            && setting("header").is_some_and(|header| header == true)
-            && setting("delimiter").is_some_and(|delimiter| delimiter == ",")
-            && setting("decimal").is_some_and(|decimal| decimal == ".")
-            && setting("thousands").is_none_or(|thousands| thousands.is_null());
-        Ok(About {
-            run: folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            input: field.name.clone(),
-            dtype: fluxbay::loader::element_type(field.dtype)
-                .ok_or_else(|| "the input has an unknown element type".to_owned())?,
-            shape: field.shape.clone(),
-            input_classes: field.classes,
-            classes: self.applied.class_names().to_vec(),
-            files: data.filter(|_| reads).map(|data| data.component.clone()),
-            rows,
-        })
-    }
-
-    /// Computes requests until the queue is closed.
-    fn work(&self, waiting: &mpsc::Receiver<Request>) {
-        // A request that did not fit into the batch before.
-        let mut kept = None;
-        loop {
-            let first = match kept.take() {
-                Some(ready) => ready,
-                None => match waiting.recv() {
-                    Ok(request) => match self.next(request) {
-                        Some(ready) => ready,
-                        // It was refused, or nobody waits for it.
-                        None => continue,
-                    },
-                    Err(_) => return,
-                },
-            };
-            let mut samples = first.samples;
-            let mut batch = vec![first];
-            let until = Instant::now() + self.options.wait;
-            while samples < self.options.batch {
-                let left = until.saturating_duration_since(Instant::now());
-                let request = if left.is_zero() {
-                    waiting.try_recv().ok()
-                } else {
-                    waiting.recv_timeout(left).ok()
-                };
-                let Some(request) = request else { break };
-                let Some(ready) = self.next(request) else { continue };
-                if samples + ready.samples > self.options.batch {
-                    kept = Some(ready);
-                    break;
-                }
-                samples += ready.samples;
-                batch.push(ready);
-            }
-            self.compute(batch);
-        }
-    }
-
-    /// Encodes a request; answers it if that fails, and forgets it if nobody waits.
-    fn next(&self, request: Request) -> Option<Ready> {
-        self.metrics.leaves();
-        if request.answer.is_closed() || Instant::now() > request.deadline {
-            return None;
-        }
-        match self.encode(&request) {
-            Ok((keys, input)) => {
-                let samples = input.dims().first().copied().unwrap_or(0);
-                Some(Ready { request, keys, samples, input })
-            }
-            Err(refused) => {
-                let _ = request.answer.send(Err(refused));
-                None
-            }
-        }
-    }
-
-    fn encode(&self, request: &Request) -> Result<(Vec<String>, Tensor), Refused> {
-        match &request.content {
-            Content::Inputs(input) => {
-                let samples = input.dims().first().copied().unwrap_or(0);
-                Ok(((0..samples).map(|index| index.to_string()).collect(), input.clone()))
-            }
-            Content::File(bytes) => self.read_file(bytes, request.most),
-        }
-    }
-
-    /// Lets the data set read the content of a file.
-    fn read_file(&self, bytes: &[u8], most: usize) -> Result<(Vec<String>, Tensor), Refused> {
-        use std::os::fd::AsRawFd as _;
-        let failed = |error: &dyn std::fmt::Display| Refused::Model(error.to_string());
-        let file = rustix::fs::memfd_create("fluxbay-body", rustix::fs::MemfdFlags::CLOEXEC)
-            .map_err(|error| failed(&error))?;
-        let mut file = std::fs::File::from(file);
-        std::io::Write::write_all(&mut file, bytes).map_err(|error| failed(&error))?;
-        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let named =
-            |error: PredictError| Refused::Input(error.to_string().replace(&path, "the body"));
-        let mut stream =
-            self.applied.files(&[PathBuf::from(&path)], most.min(4096)).map_err(named)?;
-        let (mut keys, mut parts, mut samples) = (Vec::new(), Vec::new(), 0);
-        while let Some(batch) = stream.next_batch().map_err(named)? {
-            samples += batch.keys.len();
-            if samples > most {
-                return Err(Refused::Input(format!(
-                    "the body has more than {most} samples: send them in several requests"
-                )));
-            }
-            keys.extend(batch.keys);
-            parts.extend(batch.fields.into_iter().nth(self.field));
-        }
-        if parts.is_empty() {
-            return Err(Refused::Input("the body has no samples".to_owned()));
-        }
-        let input = Tensor::cat(&parts, 0).map_err(|error| failed(&error))?;
-        Ok((keys, input))
-    }
-
-    /// Computes the samples of several requests together and answers them.
-    fn compute(&self, batch: Vec<Ready>) {
-        if let [one] = batch.as_slice()
-            && one.samples > self.options.batch
+    /// Passes a request to the model.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn submit(&self, request: Request) -> Result<Waiting, Busy> {
+        let link = lock(&self.shared.link).clone().ok_or(Busy::Starting)?;
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, answer) = oneshot::channel();
         {
-            let answer = self.in_pieces(one);
-            return self.answer(batch, vec![answer]);
+            let mut pending = lock(&link.pending);
+            if pending.len() >= QUEUE {
+                return Err(Busy::Full);
+            }
+            pending.insert(id, sender);
         }
-        let inputs: Vec<&Tensor> = batch.iter().map(|ready| &ready.input).collect();
-        let together = if inputs.len() == 1 {
-            Ok(inputs[0].clone())
-        } else {
-            Tensor::cat(&inputs, 0).map_err(|error| error.to_string())
+        link.metrics.enters();
+        let sent = match &*lock(&link.queue) {
+            Some(queue) => queue.send((id, request)).is_ok(),
+            None => false,
         };
-        let outputs = together.and_then(|input| self.forward(&input));
-        let mut answers = Vec::with_capacity(batch.len());
-        let mut start = 0;
-        for ready in &batch {
-            answers.push(match &outputs {
-                Ok(output) => {
-                    output.narrow(0, start, ready.samples).map_err(|error| error.to_string())
+        let waiting = Waiting { link, id, answer };
+        if sent { Ok(waiting) } else { Err(Busy::Starting) }
+    }
+
+    /// Whether the model can be asked.
+    pub fn is_open(&self) -> bool {
+        lock(&self.shared.link).is_some()
+    }
+
+    /// Ends the process of the model, after the requests that wait.
+    pub fn end(&self) {
+        self.shared.ending.store(true, Ordering::Relaxed);
+        if let Some(link) = &*lock(&self.shared.link) {
+            drop(lock(&link.queue).take());
+        }
+        let Some(keeper) = lock(&self.keeper).take() else { return };
+        let begin = Instant::now();
+        while !keeper.is_finished() {
+            if begin.elapsed() > END
+                && let Some(kill) = lock(&self.shared.killer).take()
+            {
+                kill();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = keeper.join();
+    }
+}
+
+/// Starts the process of the model, again and again.
+struct Keeper {
+    shared: Arc<Shared>,
+    crashes: usize,
+}
+
+impl Keeper {
+    /// Runs until the server ends, or with what makes that necessary. `opened` is told when the model is
+    /// open for the first time.
+    fn keep(&self, opened: &mpsc::Sender<Result<About, String>>) -> Result<(), String> {
+        let mut crashes = VecDeque::new();
+        let mut is_first = true;
+        loop {
+            let (supervised, mut socket, about) = match self.start()? {
+                Started::Open(supervised, socket, about) => (supervised, socket, about),
+                Started::Ended if self.is_ending() => return Ok(()),
+                Started::Ended => return Err("the process of the model ended".to_owned()),
+            };
+            let (queue, requests) = mpsc::channel();
+            let link = Arc::new(Link {
+                queue: Mutex::new(Some(queue)),
+                pending: Mutex::default(),
+                metrics: Arc::clone(&self.shared.metrics),
+            });
+            let writer = socket.get_ref().try_clone().map_err(|error| error.to_string())?;
+            let sender = {
+                let link = Arc::clone(&link);
+                std::thread::spawn(move || send(&link, &requests, &writer))
+            };
+            *lock(&self.shared.link) = Some(Arc::clone(&link));
+            if self.is_ending() {
+                drop(lock(&link.queue).take());
+            }
+            if std::mem::take(&mut is_first) {
+                let _ = opened.send(Ok(about));
+            }
+            let ending = receive(&link, &mut socket);
+            if ending.is_err() {
+                // What is no message comes from a process whose memory is damaged.
+                if let Some(kill) = &*lock(&self.shared.killer) {
+                    kill();
                 }
-                // One request may be the reason: each is tried alone.
-                Err(_) if batch.len() > 1 => self.forward(&ready.input),
-                Err(text) => Err(text.clone()),
-            });
-            start += ready.samples;
-        }
-        self.answer(batch, answers);
-    }
-
-    fn forward(&self, input: &Tensor) -> Result<Tensor, String> {
-        let samples = input.dims().first().copied().unwrap_or(0);
-        self.metrics.batch(samples);
-        let input = input.contiguous().map_err(|error| error.to_string())?;
-        let outputs = self.applied.forward(&[input]).map_err(|error| error.to_string())?;
-        let output = outputs.into_iter().next().ok_or("the model has no output")?;
-        match output.dims().first() {
-            Some(rows) if *rows == samples => Ok(output),
-            _ => Err(format!(
-                "the output of the model has shape {:?}: it has no row for each of the {samples} samples",
-                output.dims()
-            )),
-        }
-    }
-
-    /// The output for more samples than are computed at a time.
-    fn in_pieces(&self, ready: &Ready) -> Result<Tensor, String> {
-        let mut parts = Vec::new();
-        let mut start = 0;
-        while start < ready.samples {
-            let length = self.options.batch.min(ready.samples - start);
-            let piece = ready.input.narrow(0, start, length).map_err(|error| error.to_string())?;
-            parts.push(self.forward(&piece)?);
-            start += length;
-        }
-        Tensor::cat(&parts, 0).map_err(|error| error.to_string())
-    }
-
-    fn answer(&self, batch: Vec<Ready>, outputs: Vec<Result<Tensor, String>>) {
-        for (ready, output) in batch.into_iter().zip(outputs) {
-            let written = output.and_then(|output| self.written(&ready, &output)).map_err(|text| {
-                log::error!("a request failed: {text}");
-                Refused::Model(text)
-            });
-            // Nobody may wait any more.
-            let _ = ready.request.answer.send(written);
+            }
+            let ended = supervised.wait();
+            *lock(&self.shared.link) = None;
+            drop(lock(&link.queue).take());
+            let text = match (ended, ending) {
+                (_, Ok(Some(text))) => text,
+                (Ok(Ended::Broken { text, .. }), _) => text,
+                (Ok(Ended::Itself(_)), _) => "the process of the model ended".to_owned(),
+                (Err(error), _) => format!("the process of the model cannot be watched: {error}"),
+            };
+            link.crashed(text.lines().next().unwrap_or_default());
+            let _ = sender.join();
+            if self.is_ending() {
+                return Ok(());
+            }
+            self.shared.metrics.crash();
+            let now = Instant::now();
+            crashes.push_back(now);
+            while crashes.front().is_some_and(|first| now - *first > CRASHES_WITHIN) {
+                crashes.pop_front();
+            }
+            let (count, most) = (crashes.len(), self.crashes);
+            if count >= most {
+                return Err(format!(
+                    "{text}\n  the model ended {count} times within {} s, as often as `--crashes {most}` allows: the server ends",
+                    CRASHES_WITHIN.as_secs()
+                ));
+            }
+            log::error!(
+                "{text}\n  the model is started again (end {count} of {most} within {} s, then the server ends)",
+                CRASHES_WITHIN.as_secs()
+            );
         }
     }
 
-    /// The answer to a request as JSON.
-    fn written(&self, ready: &Ready, output: &Tensor) -> Result<String, String> {
-        let form = ready.request.form;
-        let reading = Reading { classes: self.classes, raw: form.raw };
-        let predictions: Vec<Prediction> =
-            reading.read(output, ready.samples).map_err(|error| error.to_string())?;
-        let options = TableOptions {
-            format: Format::Jsonl,
-            top: form.top.max(1),
-            probabilities: form.probabilities,
-            classes: self.applied.class_names().to_vec(),
-        };
-        let mut table = Table::new(Vec::new(), options);
-        for (key, prediction) in ready.keys.iter().zip(&predictions) {
-            table.push(key, None, prediction).map_err(|error| error.to_string())?;
+    fn is_ending(&self) -> bool {
+        self.shared.ending.load(Ordering::Relaxed)
+    }
+
+    /// Starts the process and waits until it has opened the model.
+    fn start(&self) -> Result<Started, String> {
+        let unable = |error: io::Error| format!("the process of the model cannot be started: {error}");
+        let (own, other) = UnixStream::pair().map_err(unable)?;
+        let supervised = Supervised::start(|option, number| {
+            let mut arguments = std::env::args_os();
+            let mut command = Command::new("/proc/self/exe");
+            command.arg0(arguments.next().unwrap_or_else(|| "fluxbay-serve".into()));
+            command.arg(option).arg(number).args(arguments).stdin(Stdio::from(OwnedFd::from(other)));
+            // A terminal's signals are for the server, which ends this process.
+            command.process_group(0);
+            command
+        })
+        .map_err(unable)?
+        .limit_set_by(LIMIT_OPTION);
+        *lock(&self.shared.killer) = Some(Box::new(supervised.killer()));
+        let mut socket = BufReader::with_capacity(PIECE, own);
+        let first = Told::next(&mut socket);
+        match first {
+            Ok(Some(Told::Opened(about))) => {
+                let about = serde_json::from_str(&about).map_err(|error| error.to_string())?;
+                Ok(Started::Open(supervised, socket, about))
+            }
+            Ok(Some(Told::NotOpened(text))) => {
+                let _ = supervised.wait();
+                Err(text)
+            }
+            _ => match supervised.wait() {
+                Ok(Ended::Broken { text, .. }) => Err(text),
+                Ok(Ended::Itself(_)) => Ok(Started::Ended),
+                Err(error) => Err(unable(error)),
+            },
         }
-        let lines = table.finish().map_err(|error| error.to_string())?;
-        let lines = String::from_utf8(lines).map_err(|error| error.to_string())?;
-        let lines: Vec<&str> = lines.lines().collect();
-        Ok(format!("{{\"predictions\":[{}]}}\n", lines.join(",")))
+    }
+}
+
+/// What became of a process that was started.
+enum Started {
+    /// The model is open.
+    Open(Supervised, BufReader<UnixStream>, About),
+    /// It ended by itself.
+    Ended,
+}
+
+/// Sends requests until the queue is closed or the process has gone.
+fn send(link: &Link, requests: &mpsc::Receiver<(u64, Request)>, mut socket: &UnixStream) {
+    let mut out = Vec::new();
+    while let Ok(first) = requests.recv() {
+        let mut next = Some(first);
+        while let Some((id, request)) = next {
+            let left = request.deadline.saturating_duration_since(Instant::now());
+            // Others have been withdrawn.
+            if !left.is_zero() && lock(&link.pending).contains_key(&id) {
+                let Request { content, form, most, .. } = request;
+                Asked { id, content, form, most, left }.write(&mut out);
+            }
+            next = if out.len() < PIECE { requests.try_recv().ok() } else { None };
+        }
+        if socket.write_all(&out).is_err() {
+            return;
+        }
+        out.clear();
+        out.shrink_to(PIECE);
+    }
+    let _ = socket.shutdown(Shutdown::Write);
+}
+
+/// Passes answers on until the process closes; returns why it ends, if it says so.
+///
+/// # Errors
+/// It sent what is no message.
+fn receive(link: &Link, socket: &mut BufReader<UnixStream>) -> io::Result<Option<String>> {
+    loop {
+        match Told::next(socket) {
+            Ok(None) => return Ok(None),
+            Ok(Some(Told::Answer(id, json))) => link.answer(id, Ok(json)),
+            Ok(Some(Told::Input(id, text))) => link.answer(id, Err(Refused::Input(text))),
+            Ok(Some(Told::Model(id, text))) => link.answer(id, Err(Refused::Model(text))),
+            Ok(Some(Told::Computed(samples))) => link.metrics.batch(samples),
+            Ok(Some(Told::Ending(text))) => return Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(error),
+            Ok(Some(Told::Opened(_) | Told::NotOpened(_))) => {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            // The process ended within a message.
+            Err(_) => return Ok(None),
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::model::About;
+use crate::worker::About;
 
 /// The document for a model; `token` if requests need one.
 pub fn document(about: &About, token: bool) -> Value {
@@ -13,7 +13,7 @@ pub fn document(about: &About, token: bool) -> Value {
     let mut properties = json!({
         "inputs": {
             "type": "array", "items": sample, "minItems": 1,
-            "description": format!("Samples of `{}` ({}), as the model takes them.", about.input, about.dtype.as_str())
+            "description": format!("Samples of `{}` ({}), as the model takes them.", about.input, about.dtype)
         },
         "top": { "type": "integer", "minimum": 0, "description": "Number of most probable classes in `top`." },
         "probabilities": { "type": "boolean", "description": "Whether the probability of every class is returned." },
@@ -79,8 +79,9 @@ pub fn document(about: &About, token: bool) -> Value {
                     "413": error("The body is too long."),
                     "415": error("The content type is not one of those above."),
                     "422": error("The samples cannot be used; the text names the place."),
-                    "500": error("The model failed."),
-                    "503": error("Too many requests wait.")
+                    "500": error("The model failed, or a plugin ended its process."),
+                    "503": error("Too many requests wait, or the model is being started again."),
+                    "504": error("The model did not answer in time.")
                 }
             } },
             "/health": { "get": { "summary": "Whether the model can be asked.", "responses": { "200": { "description": "Yes." }, "503": error("No.") } } },

@@ -14,14 +14,18 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
-use tokio::sync::oneshot;
-
 use crate::{
     body,
     metrics::Metrics,
-    model::{Content, Form, Model, Refused, Request},
+    model::{Busy, Model, Refused, Request},
     openapi,
+    wire::{Content, Form},
 };
+
+/// The text of an answer while the process of the model is started.
+const STARTING: &str = "the model is being started again: try again in a second";
+/// Time beyond that of a request in which its answer is made.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// Who is answered.
 pub struct Access {
@@ -73,6 +77,11 @@ fn error(status: StatusCode, text: &str) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
+/// The answer to a request that did not arrive in time.
+fn too_slow() -> Response {
+    error(StatusCode::REQUEST_TIMEOUT, "the request took longer than the server allows")
+}
+
 /// Checks host and token, limits the time, counts.
 async fn guard(Shared(state): Shared<Arc<State>>, request: HttpRequest, next: Next) -> Response {
     let begin = Instant::now();
@@ -80,9 +89,8 @@ async fn guard(Shared(state): Shared<Arc<State>>, request: HttpRequest, next: Ne
     let response = match refused {
         Some(response) => response,
         None => {
-            tokio::time::timeout(state.limits.time, next.run(request)).await.unwrap_or_else(|_| {
-                error(StatusCode::REQUEST_TIMEOUT, "the request took longer than the server allows")
-            })
+            let answered = tokio::time::timeout(state.limits.time + GRACE, next.run(request));
+            answered.await.unwrap_or_else(|_| too_slow())
         }
     };
     state.metrics.request(response.status().as_u16(), begin.elapsed());
@@ -137,8 +145,8 @@ fn same(one: &[u8], other: &[u8]) -> bool {
 }
 
 async fn health(Shared(state): Shared<Arc<State>>) -> Response {
-    if !state.model.is_alive() {
-        return error(StatusCode::SERVICE_UNAVAILABLE, "the model has ended; restart the server");
+    if !state.model.is_open() {
+        return error(StatusCode::SERVICE_UNAVAILABLE, STARTING);
     }
     let body = serde_json::json!({ "status": "ok", "model": state.model.about.run }).to_string();
     ([(header::CONTENT_TYPE, "application/json")], body + "\n").into_response()
@@ -188,9 +196,12 @@ async fn predict(
     {
         return too_long();
     }
-    let bytes: Bytes = match axum::body::to_bytes(body, limit).await {
-        Ok(bytes) => bytes,
-        Err(problem) => {
+    let read = axum::body::to_bytes(body, limit);
+    let read = tokio::time::timeout_at(tokio::time::Instant::from_std(deadline), read);
+    let bytes: Bytes = match read.await {
+        Err(_) => return too_slow(),
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(problem)) => {
             let is_limit = std::error::Error::source(&problem)
                 .is_some_and(|source| source.to_string().contains("length limit"));
             return if is_limit {
@@ -224,21 +235,37 @@ async fn predict(
             );
         }
     };
-    let (answer, answered) = oneshot::channel();
-    let request = Request { content, form, most: state.limits.samples, deadline, answer };
-    if !state.model.submit(request) {
-        let mut response =
-            error(StatusCode::SERVICE_UNAVAILABLE, "too many requests wait: try again in a second");
-        response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
-        return response;
-    }
-    match answered.await {
-        Ok(Ok(json)) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
-        Ok(Err(Refused::Input(text))) => error(StatusCode::UNPROCESSABLE_ENTITY, &text),
-        Ok(Err(Refused::Model(text))) => {
+    let request = Request { content, form, most: state.limits.samples, deadline };
+    let mut waiting = match state.model.submit(request) {
+        Ok(waiting) => waiting,
+        Err(busy) => {
+            let text = match busy {
+                Busy::Full => "too many requests wait: try again in a second",
+                Busy::Starting => STARTING,
+            };
+            let mut response = error(StatusCode::SERVICE_UNAVAILABLE, text);
+            let second = header::HeaderValue::from_static("1");
+            response.headers_mut().insert(header::RETRY_AFTER, second);
+            return response;
+        }
+    };
+    let until = tokio::time::Instant::from_std(deadline);
+    let Ok(answer) = tokio::time::timeout_at(until, waiting.answer()).await else {
+        return error(
+            StatusCode::GATEWAY_TIMEOUT,
+            "the model did not answer within the time that the server allows",
+        );
+    };
+    match answer {
+        Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
+        Err(Refused::Input(text)) => error(StatusCode::UNPROCESSABLE_ENTITY, &text),
+        Err(Refused::Model(text)) => {
             error(StatusCode::INTERNAL_SERVER_ERROR, &format!("the model failed: {text}"))
         }
-        Err(_) => error(StatusCode::INTERNAL_SERVER_ERROR, "the model ended before it answered"),
+        Err(Refused::Crashed(text)) => error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            &format!("the model ended before it answered: {text}"),
+        ),
     }
 }
 

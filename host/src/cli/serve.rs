@@ -47,8 +47,13 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 10_000, hide_short_help = true)]
     pub max_samples: usize,
     /// Give up requests that take longer: 10s, 1m.
+    ///
+    /// A call of a plugin that takes longer is ended, with the process of the model.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
     pub timeout: Duration,
+    /// End when the model has crashed N times within a minute; before that it is started again.
+    #[arg(long, value_name = "N", default_value_t = 5, hide_short_help = true, value_parser = clap::value_parser!(u32).range(1..))]
+    pub crashes: u32,
     /// Serve at most N connections at a time; others wait.
     #[arg(long, value_name = "N", default_value_t = 256, hide_short_help = true, value_parser = clap::value_parser!(u32).range(1..))]
     pub connections: u32,

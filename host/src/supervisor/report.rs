@@ -157,8 +157,8 @@ pub(super) enum Cause {
     Signal(i32),
     /// It exited with this code.
     Exit(i32),
-    /// A call did not return for this long and the supervisor ended it.
-    TooLong(Duration),
+    /// A call did not return for this long, the limit that something sets, and the supervisor ended it.
+    TooLong(Duration, &'static str),
 }
 
 /// The report about a worker that did not end by itself.
@@ -184,15 +184,15 @@ pub(super) fn report(
     let thread = match cause {
         Cause::Signal(_) => scene.fault_thread,
         Cause::Exit(_) => scene.exit_thread,
-        Cause::TooLong(_) => 0,
+        Cause::TooLong(..) => 0,
     };
     let culprit = stuck.map_or_else(|| scene.culprit(thread), Culprit::Instance);
     let did = match cause {
         Cause::Signal(signal) => format!("ended the process by {}", signal_words(signal, scene)),
         Cause::Exit(code) => format!("ended the process with exit code {code}, as no plugin may"),
-        Cause::TooLong(limit) => {
+        Cause::TooLong(limit, by) => {
             format!(
-                "did not return for {} s, the limit that `run.handler-limit` sets, and was ended",
+                "did not return for {} s, the limit that {by} sets, and was ended",
                 limit.as_secs_f64()
             )
         }

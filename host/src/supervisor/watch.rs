@@ -149,6 +149,7 @@ pub struct Supervised {
     shared: File,
     worker: Arc<Worker>,
     guard: JoinHandle<Option<TooLong>>,
+    limit_set_by: &'static str,
 }
 
 /// The call that a worker was ended for: the time limit, and the breadcrumbs at that time.
@@ -174,7 +175,13 @@ impl Supervised {
         fcntl_setfd(&shared, FdFlags::CLOEXEC)?;
         let guard = Guard { shared: shared.try_clone()?, worker: Arc::clone(&worker) };
         let guard = std::thread::spawn(move || guard.watch());
-        Ok(Self { shared, worker, guard })
+        Ok(Self { shared, worker, guard, limit_set_by: "`run.handler-limit`" })
+    }
+
+    /// Says what sets the limit of a call, for reports of calls that took longer.
+    #[must_use]
+    pub fn limit_set_by(self, what: &'static str) -> Self {
+        Self { limit_set_by: what, ..self }
     }
 
     /// A function that kills the worker; it can be called from any thread and at any time.
@@ -191,7 +198,7 @@ impl Supervised {
         let status = self.worker.wait()?;
         self.guard.thread().unpark();
         let too_long = self.guard.join().ok().flatten();
-        judge(&self.shared, status, too_long)
+        judge(&self.shared, status, too_long, self.limit_set_by)
     }
 }
 
@@ -320,7 +327,12 @@ fn scene(shared: &File) -> io::Result<Scene> {
     Ok(Scene::of(number))
 }
 
-fn judge(shared: &File, status: ExitStatus, too_long: Option<TooLong>) -> io::Result<Ended> {
+fn judge(
+    shared: &File,
+    status: ExitStatus,
+    too_long: Option<TooLong>,
+    limit_set_by: &'static str,
+) -> io::Result<Ended> {
     let now = scene(shared)?;
     if let Some(code) = now.ended {
         if status.code() != Some(i32::from(code)) {
@@ -333,7 +345,7 @@ fn judge(shared: &File, status: ExitStatus, too_long: Option<TooLong>) -> io::Re
     let names = Names::read(shared)?;
     let report = match (too_long, status.signal()) {
         (Some((limit, scene, breadcrumb)), _) => {
-            report(Cause::TooLong(limit), &scene, Some(breadcrumb), &names)
+            report(Cause::TooLong(limit, limit_set_by), &scene, Some(breadcrumb), &names)
         }
         // Before the worker handles these signals, they end it like any process.
         (None, Some(signal @ (SIGINT | SIGTERM | SIGHUP | SIGUSR1 | SIGUSR2))) => {
