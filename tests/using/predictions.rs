@@ -3,11 +3,12 @@
 use std::{
     fs,
     io::Write as _,
+    path::PathBuf,
     process::Stdio,
     time::{Duration, Instant},
 };
 
-use fluxbay_tests::{run, succeed, write};
+use fluxbay_tests::{repository, run, succeed, write};
 use serde_json::Value;
 
 use crate::{Trained, rows};
@@ -208,6 +209,77 @@ fn a_killed_prediction_leaves_no_part_of_a_file_and_again_gives_the_same() {
     }
     succeed(trained.fluxbay(&arguments));
     assert!(trained.read("long-out.csv") == whole);
+}
+
+#[test]
+fn a_parquet_file_has_the_columns_and_values_of_the_table() {
+    use parquet::{
+        file::reader::{FileReader as _, SerializedFileReader},
+        record::Field,
+    };
+
+    let trained = Trained::shared();
+    for (arguments, file) in [
+        (&["--top", "2", "--probabilities"][..], "classes"),
+        (&["--raw"], "values"),
+        (&["--before", "output"], "features"),
+    ] {
+        let name = format!("{file}.parquet");
+        let table = |output: &str| {
+            let all = [&["predict", "run", "-o", output, "-q"], arguments].concat();
+            succeed(trained.fluxbay(&all));
+        };
+        table(&name);
+        table(&format!("{file}.csv"));
+        let expected = rows(&trained.read(&format!("{file}.csv")));
+        let first = fs::read(trained.path(&name)).unwrap();
+        let reader = SerializedFileReader::try_from(trained.path(&name).as_path()).unwrap();
+        let columns = reader.metadata().file_metadata().schema().get_fields();
+        let columns: Vec<&str> = columns.iter().map(|column| column.name()).collect();
+        assert_eq!(columns, expected[0]);
+        let found: Vec<Vec<String>> = reader
+            .get_row_iter(None)
+            .unwrap()
+            .map(|row| {
+                let cells = row.unwrap().into_columns().into_iter();
+                let cell = |(_, field)| match field {
+                    Field::Str(text) => text,
+                    Field::Float(number) => serde_json::to_string(&number).unwrap(),
+                    other => panic!("{other}"),
+                };
+                cells.map(cell).collect()
+            })
+            .collect();
+        assert_eq!(found, expected[1..], "{file}");
+        table(&name);
+        assert!(first == fs::read(trained.path(&name)).unwrap(), "the same bytes again");
+    }
+}
+
+#[test]
+fn arrays_predict_for_files_without_targets() {
+    let (trained, folder) = (Trained::shared(), repository().join("plugins/data/tests/arrays"));
+    write(
+        trained.dir.path(),
+        "arrays.toml",
+        &format!(
+            "[run]\nepochs = 1\n[data]\ncomponent = \"arrays\"\npath = {:?}\nstandardize = true\n[loader]\nvalidation = 0.25\nbatch-size = 5\n[model]\ncomponent = \"mlp\"\nhidden = [4]\n[loss]\ncomponent = \"cross-entropy\"\n[optimizer]\ncomponent = \"adamw\"\n",
+            folder.join("stored.npz")
+        ),
+    );
+    succeed(trained.fluxbay(&["train", "arrays.toml", "--run-dir", "arrays", "-q"]));
+    let of = |files: &[PathBuf]| {
+        let files = files.iter().map(|file| file.to_str().unwrap());
+        let all: Vec<&str> = ["predict", "arrays"].into_iter().chain(files).collect();
+        rows(&succeed(trained.fluxbay(&all)).stdout)
+    };
+    let [npz, tensors] = ["stored.npz", "tensors.safetensors"].map(|name| of(&[folder.join(name)]));
+    assert_eq!((npz.len(), npz[0].join(",").as_str()), (13, "key,class,probability"));
+    assert_eq!(npz, tensors);
+    let both = of(&[folder.join("stored.npz"), folder.join("tensors.safetensors")]);
+    assert_eq!(both.len(), 25);
+    assert_eq!(both[24][1..], npz[12][1..], "the same sample");
+    assert!(both[24][0].ends_with("tensors.safetensors:11"), "{}", both[24][0]);
 }
 
 #[test]

@@ -6,7 +6,8 @@
 //! | `stream` | batches of a run's data or of files, with the key of each sample |
 //! | `reading` | what the outputs of a model mean: classes with probabilities, or values |
 //! | `point` | a place within a model, whose tensor is read in place of the outputs |
-//! | `table` | predictions as rows of CSV or JSON lines |
+//! | `table` | predictions as rows of CSV, JSON lines or Parquet |
+//! | `parquet` | tables of texts and numbers as Parquet files |
 //! | `generate` | a language model that continues a text |
 //! | `sampling` | how the next token is chosen |
 //! | `predictor` | the interface for programs: named inputs and outputs, usable from any thread |
@@ -18,6 +19,7 @@
 
 mod applied;
 mod generate;
+mod parquet;
 mod point;
 mod predictor;
 mod reading;

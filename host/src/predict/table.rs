@@ -1,7 +1,8 @@
-//! Predictions as text: a table in CSV, or an object per line in JSON.
+//! Predictions as a table in CSV or Parquet, or as an object per line in JSON.
 
 use std::io::{self, Write};
 
+use super::parquet::{Cell, ParquetWriter};
 use super::reading::Prediction;
 
 /// Format of predictions.
@@ -11,6 +12,8 @@ pub enum Format {
     Csv,
     /// One JSON object per line.
     Jsonl,
+    /// A Parquet file with the columns of the CSV table.
+    Parquet,
 }
 
 /// What is written of each prediction.
@@ -26,11 +29,13 @@ pub struct TableOptions {
     pub classes: Vec<String>,
 }
 
-/// Writes predictions to `out`, one line each.
+/// Writes predictions to `out`, one line or row each.
 pub struct Table<W: Write> {
     out: W,
     options: TableOptions,
     begun: bool,
+    /// The columns, once the first row of a Parquet file is known.
+    parquet: Option<ParquetWriter>,
 }
 
 /// A number in its shortest form that reads back as the same; NaN and infinities as text.
@@ -64,12 +69,12 @@ fn cell(text: &str) -> String {
 impl<W: Write> Table<W> {
     /// A table that is written to `out`.
     pub fn new(out: W, options: TableOptions) -> Table<W> {
-        Table { out, options, begun: false }
+        Table { out, options, begun: false, parquet: None }
     }
 
     /// Name of a class.
     fn class(&self, class: usize) -> String {
-        self.options.classes.get(class).cloned().unwrap_or_else(|| class.to_string())
+        self.options.class(class)
     }
 
     /// Writes one prediction. `target` is the true class or value, where it is known. All predictions
@@ -84,6 +89,7 @@ impl<W: Write> Table<W> {
         prediction: &Prediction,
     ) -> io::Result<()> {
         let line = match self.options.format {
+            Format::Parquet => return self.parquet_row(key, target, prediction),
             Format::Jsonl => self.json(key, target, prediction),
             Format::Csv => {
                 if !self.begun {
@@ -102,6 +108,17 @@ impl<W: Write> Table<W> {
     /// # Errors
     /// `out` cannot be written to.
     pub fn finish(mut self) -> io::Result<W> {
+        if self.options.format == Format::Parquet {
+            let parquet = match self.parquet.take() {
+                Some(parquet) => parquet,
+                // Without a prediction nothing but the key is known.
+                None => {
+                    let key = [Cell::Text(String::new())];
+                    ParquetWriter::begin(&mut self.out, &["key".to_owned()], &key)?
+                }
+            };
+            parquet.end(&mut self.out)?;
+        }
         self.out.flush()?;
         Ok(self.out)
     }
@@ -114,21 +131,70 @@ impl<W: Write> Table<W> {
         }
     }
 
+    /// Adds a row to a Parquet file.
+    fn parquet_row(
+        &mut self,
+        key: &str,
+        target: Option<&[f32]>,
+        prediction: &Prediction,
+    ) -> io::Result<()> {
+        let mut cells = vec![Cell::Text(key.to_owned())];
+        cells.extend(target.map(|target| match (prediction, target) {
+            (Prediction::Values(_), [value]) => Cell::Number(*value),
+            _ => Cell::Text(self.target(target, prediction)),
+        }));
+        match prediction {
+            Prediction::Classes(probabilities) => {
+                for (class, probability) in prediction.ranked().into_iter().take(self.options.top) {
+                    cells.extend([Cell::Text(self.class(class)), Cell::Number(probability)]);
+                }
+                if self.options.probabilities {
+                    cells.extend(probabilities.iter().map(|value| Cell::Number(*value)));
+                }
+            }
+            Prediction::Values(values) => {
+                cells.extend(values.iter().map(|value| Cell::Number(*value)));
+            }
+        }
+        let writer = match &mut self.parquet {
+            Some(writer) => writer,
+            none => {
+                let names = self.options.columns(target.is_some(), prediction);
+                none.insert(ParquetWriter::begin(&mut self.out, &names, &cells)?)
+            }
+        };
+        writer.row(&mut self.out, &cells)
+    }
+
     fn header(&self, target: Option<&[f32]>, prediction: &Prediction) -> String {
+        let columns = self.options.columns(target.is_some(), prediction);
+        let columns: Vec<String> = columns.iter().map(|name| cell(name)).collect();
+        columns.join(",") + "\n"
+    }
+}
+
+impl TableOptions {
+    /// Name of a class.
+    fn class(&self, class: usize) -> String {
+        self.classes.get(class).cloned().unwrap_or_else(|| class.to_string())
+    }
+
+    /// The names of the columns of a table.
+    fn columns(&self, has_target: bool, prediction: &Prediction) -> Vec<String> {
         let mut columns = vec!["key".to_owned()];
-        if target.is_some() {
+        if has_target {
             columns.push("target".to_owned());
         }
         match prediction {
             Prediction::Classes(probabilities) => {
-                for place in 1..=self.options.top.min(probabilities.len()) {
+                for place in 1..=self.top.min(probabilities.len()) {
                     let suffix = if place == 1 { String::new() } else { format!("-{place}") };
                     columns.push(format!("class{suffix}"));
                     columns.push(format!("probability{suffix}"));
                 }
-                if self.options.probabilities {
+                if self.probabilities {
                     let names = (0..probabilities.len()).map(|class| self.class(class));
-                    columns.extend(names.map(|name| cell(&format!("p({name})"))));
+                    columns.extend(names.map(|name| format!("p({name})")));
                 }
             }
             Prediction::Values(values) if values.len() == 1 => columns.push("value".to_owned()),
@@ -136,8 +202,11 @@ impl<W: Write> Table<W> {
                 columns.extend((0..values.len()).map(|index| format!("value-{index}")));
             }
         }
-        columns.join(",") + "\n"
+        columns
     }
+}
+
+impl<W: Write> Table<W> {
 
     fn row(&self, key: &str, target: Option<&[f32]>, prediction: &Prediction) -> String {
         let mut cells = vec![cell(key)];

@@ -48,6 +48,7 @@ plugin! {
         summary: "Arrays of NumPy files (.npy, .npz) and tensors of safetensors files.",
         details: "Samples lie along the first dimension. xs has the shape of a sample; ys is the class if the targets are whole numbers, else the values. Samples are read from the file when a batch needs them; only compressed arrays are held in memory.",
         learns: true,
+        predicts: true,
         example: "[data]\ncomponent = \"arrays\"\npath = \"measurements.npz\"\ninputs = \"x\"\ntargets = \"y\"\n",
     },
     dataset "text" => CharacterText {

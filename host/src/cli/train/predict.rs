@@ -46,7 +46,7 @@ pub struct Arguments {
     /// Write to FILE, as a whole or not at all; `-`, the default, for stdout.
     #[arg(short, long, value_name = "FILE", default_value = "-", hide_default_value = true)]
     output: PathBuf,
-    /// Write csv or jsonl; by default what the name of the output says, else csv.
+    /// Write csv, jsonl or parquet; by default what the name of the output says, else csv.
     #[arg(long, value_enum, value_name = "FORMAT", hide_possible_values = true)]
     format: Option<OutputFormat>,
     /// Write the N most probable classes.
@@ -101,6 +101,8 @@ enum OutputFormat {
     Csv,
     /// One JSON object per line.
     Jsonl,
+    /// The table as a Parquet file.
+    Parquet,
 }
 
 /// Parts of the run's data.
@@ -144,12 +146,13 @@ impl Arguments {
         Ok(match (self.format, extension) {
             (Some(OutputFormat::Csv), _) | (None, Some("csv")) => Format::Csv,
             (Some(OutputFormat::Jsonl), _) | (None, Some("jsonl" | "ndjson")) => Format::Jsonl,
+            (Some(OutputFormat::Parquet), _) | (None, Some("parquet" | "pq")) => Format::Parquet,
             (None, _) if self.is_stdout() => Format::Csv,
             (None, _) => {
                 return Err(Failure::new(
                     Exit::Configuration,
                     format!(
-                        "the name of {} does not say its format: end it in .csv or .jsonl, or add `--format csv`",
+                        "the name of {} does not say its format: end it in .csv, .jsonl or .parquet, or add `--format csv`",
                         escape::path(&self.output)
                     ),
                 ));

@@ -4,7 +4,11 @@ mod element;
 mod file;
 mod npy;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::VecDeque,
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 use fluxbay_plugin::{prelude::*, serde};
 
@@ -74,13 +78,35 @@ struct Learned {
     ids: Option<usize>,
     /// Mean and scale of each input; empty if they are not scaled.
     scaling: Vec<(f64, f64)>,
+    /// Shape of the targets of a sample; runs of older releases do not say it.
+    #[serde(default)]
+    target: Option<Vec<usize>>,
 }
 
 /// The arrays of a split.
 struct Part {
     name: &'static str,
     inputs: Array,
-    targets: Array,
+    /// Those of a file to predict from are not read.
+    targets: Option<Array>,
+}
+
+impl Part {
+    fn targets(&self) -> Result<&Array> {
+        self.targets.as_ref().ok_or_else(|| Error::new("these samples have no targets"))
+    }
+}
+
+/// Files that are predicted from. The samples of the present one are the first part.
+#[derive(Default)]
+struct Inputs {
+    /// Files that were not read yet.
+    files: VecDeque<PathBuf>,
+    /// The present file, if there are several.
+    name: Option<PathBuf>,
+    several: bool,
+    /// The samples of the last piece.
+    piece: Range<usize>,
 }
 
 /// The data set `arrays`.
@@ -91,6 +117,7 @@ pub struct ArrayData {
     /// Whether `learned` comes from another instance.
     restored: bool,
     parts: Vec<Part>,
+    inputs: Inputs,
 }
 
 impl Component for ArrayData {
@@ -137,6 +164,7 @@ impl ArrayData {
             learned: None,
             restored: false,
             parts: Vec::new(),
+            inputs: Inputs::default(),
         }
     }
 
@@ -176,7 +204,7 @@ impl ArrayData {
                 targets.shape
             );
         }
-        Ok((own, Part { name, inputs, targets }))
+        Ok((own, Part { name, inputs, targets: Some(targets) }))
     }
 
     /// All splits.
@@ -211,14 +239,14 @@ impl ArrayData {
         };
         let (_, second) = self.part("validation", path, inputs, targets)?;
         if first.inputs.shape[1..] != second.inputs.shape[1..]
-            || first.targets.shape[1..] != second.targets.shape[1..]
+            || first.targets()?.shape[1..] != second.targets()?.shape[1..]
         {
             bail!(
                 "training samples have the shapes {:?} and {:?}, those for validation {:?} and {:?}",
                 &first.inputs.shape[1..],
-                &first.targets.shape[1..],
+                &first.targets()?.shape[1..],
                 &second.inputs.shape[1..],
-                &second.targets.shape[1..]
+                &second.targets()?.shape[1..]
             );
         }
         Ok(vec![first, second])
@@ -241,16 +269,18 @@ impl ArrayData {
     }
 
     fn learn(&mut self) -> Result<()> {
-        let float = self.parts[0].targets.element.is_float();
+        let targets = self.parts[0].targets()?;
+        let float = targets.element.is_float();
+        let target = Some(targets.shape[1..].to_vec());
         let classes = match self.config.task {
             Task::Auto => !float,
             Task::Classification => true,
             Task::Regression => false,
         };
-        let mut found = Learned { classes: None, ids: None, scaling: Vec::new() };
+        let mut found = Learned { classes: None, ids: None, scaling: Vec::new(), target };
         for part in &self.parts {
             if classes {
-                let count = Self::largest(&part.targets, "targets")
+                let count = Self::largest(part.targets()?, "targets")
                     .map_err(|error| error.context(format!("the {} split", part.name)))?;
                 found.classes = found.classes.max(Some(count));
             }
@@ -320,16 +350,20 @@ impl Dataset for ArrayData {
         let Some((part, learned)) = self.parts.first().zip(self.learned.as_ref()) else {
             return Vec::new();
         };
-        let field = |name: &str, array: &Array, classes: Option<usize>| {
-            let shape = &array.shape[1..];
-            match classes {
-                Some(_) => Field { classes, ..Field::new(name, DType::U32, shape) },
-                // A number for each sample is a vector of one, as in other data sets.
-                None if shape.is_empty() => Field::new(name, DType::F32, &[1]),
-                None => Field::new(name, DType::F32, shape),
-            }
+        let field = |name: &str, shape: &[usize], classes: Option<usize>| match classes {
+            Some(_) => Field { classes, ..Field::new(name, DType::U32, shape) },
+            // A number for each sample is a vector of one, as in other data sets.
+            None if shape.is_empty() => Field::new(name, DType::F32, &[1]),
+            None => Field::new(name, DType::F32, shape),
         };
-        vec![field("xs", &part.inputs, learned.ids), field("ys", &part.targets, learned.classes)]
+        let target = match &part.targets {
+            Some(targets) => &targets.shape[1..],
+            None => learned.target.as_deref().unwrap_or_default(),
+        };
+        vec![
+            field("xs", &part.inputs.shape[1..], learned.ids),
+            field("ys", target, learned.classes),
+        ]
     }
 
     fn splits(&self) -> Vec<Split> {
@@ -374,39 +408,146 @@ impl Dataset for ArrayData {
         Ok(())
     }
 
+    fn open_inputs(&mut self, files: &[PathBuf]) -> Result<()> {
+        if self.learned.is_none() {
+            bail!("the model was saved without what its data set learned");
+        }
+        self.inputs = Inputs {
+            files: files.iter().cloned().collect(),
+            several: files.len() > 1,
+            ..Inputs::default()
+        };
+        self.next_input().map(drop)
+    }
+
+    fn read_inputs(&mut self, most: usize) -> Result<usize> {
+        loop {
+            let start = self.inputs.piece.end;
+            let samples = self.parts.first().map_or(0, |part| part.inputs.samples());
+            if start < samples {
+                self.inputs.piece = start..samples.min(start + most);
+                return Ok(self.inputs.piece.len());
+            }
+            if !self.next_input()? {
+                return Ok(0);
+            }
+        }
+    }
+
+    fn input_key(&self, index: usize) -> String {
+        let sample = self.inputs.piece.start + index;
+        match &self.inputs.name {
+            Some(path) => format!("{}:{sample}", path.display()),
+            None => sample.to_string(),
+        }
+    }
+
     fn fill(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {
-        let (part, learned, mut bytes) = (&self.parts[split], self.learned()?, Vec::new());
-        for (field, array) in [&part.inputs, &part.targets].into_iter().enumerate() {
-            let width = array.width();
-            let ids = if field == 0 { learned.ids } else { learned.classes };
-            if ids.is_some() {
-                let places = buffers.u32(field)?.chunks_exact_mut(width.max(1));
-                for (place, index) in places.zip(indices) {
-                    array.with(*index as usize, 1, &mut bytes, |bytes| {
-                        array.element.ids(bytes, place)
-                    })?;
-                }
-                continue;
+        let (part, learned) = (&self.parts[split], self.learned()?);
+        let first = self.inputs.piece.start as u64;
+        let inputs = Filling {
+            array: &part.inputs,
+            are_ids: learned.ids.is_some(),
+            divisor: self.divisor(&part.inputs),
+            scaling: &learned.scaling,
+        };
+        inputs.write(0, first, indices, buffers)?;
+        let are_ids = learned.classes.is_some();
+        match &part.targets {
+            Some(array) => {
+                let targets = Filling { array, are_ids, divisor: 1.0, scaling: &[] };
+                targets.write(1, first, indices, buffers)
             }
-            let (divisor, scaling) = match field {
-                0 => (self.divisor(array), &learned.scaling[..]),
-                _ => (1.0, &[][..]),
-            };
-            let places = buffers.f32(field)?.chunks_exact_mut(width.max(1));
-            for (place, index) in places.zip(indices) {
-                array.with(*index as usize, 1, &mut bytes, |bytes| {
-                    let mut at = 0;
-                    array.element.each(bytes, |value| {
-                        let value = value / divisor;
-                        place[at] = match scaling.get(at) {
-                            Some((mean, scale)) => ((value - mean) / scale) as f32,
-                            None => value as f32,
-                        };
-                        at += 1;
-                    });
-                    Ok(())
-                })?;
+            None if are_ids => {
+                buffers.u32(1)?.fill(0);
+                Ok(())
             }
+            None => {
+                buffers.f32(1)?.fill(0.0);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl ArrayData {
+    /// Opens the next file to predict from; false after the last.
+    fn next_input(&mut self) -> Result<bool> {
+        self.inputs.piece = 0..0;
+        self.parts.clear();
+        let Some(path) = self.inputs.files.pop_front() else { return Ok(false) };
+        let arrays = file::open(&path)?;
+        let inputs = match &arrays[..] {
+            [(name, only)] if name.is_empty() => only.clone(),
+            _ => {
+                let name = self.config.inputs.as_deref();
+                find(&arrays, "inputs", name, &INPUTS).context(path.display())?.1
+            }
+        };
+        let learned = self.learned()?;
+        let width = inputs.width();
+        if !learned.scaling.is_empty() && learned.scaling.len() != width {
+            bail!(
+                "{}: samples have {width} inputs, those of the training data {}",
+                path.display(),
+                learned.scaling.len()
+            );
+        }
+        if let Some(ids) = learned.ids {
+            let found = Self::largest(&inputs, "inputs").context(path.display())?;
+            if found > ids {
+                bail!(
+                    "{}: there is the id {}, the training data have ids below {ids}",
+                    path.display(),
+                    found - 1
+                );
+            }
+        }
+        self.parts.push(Part { name: "inputs", inputs, targets: None });
+        self.inputs.name = self.inputs.several.then_some(path);
+        Ok(true)
+    }
+}
+
+/// How the samples of an array become elements of a field.
+struct Filling<'a> {
+    array: &'a Array,
+    are_ids: bool,
+    divisor: f64,
+    scaling: &'a [(f64, f64)],
+}
+
+impl Filling<'_> {
+    /// Writes the samples `first + indices` into field `field`.
+    fn write(
+        &self,
+        field: usize,
+        first: u64,
+        indices: &[u64],
+        buffers: &mut Buffers<'_>,
+    ) -> Result<()> {
+        let (array, mut bytes) = (self.array, Vec::new());
+        let width = array.width().max(1);
+        let sample = |index: &u64| (first + index) as usize;
+        if self.are_ids {
+            for (place, index) in buffers.u32(field)?.chunks_exact_mut(width).zip(indices) {
+                array.with(sample(index), 1, &mut bytes, |bytes| array.element.ids(bytes, place))?;
+            }
+            return Ok(());
+        }
+        for (place, index) in buffers.f32(field)?.chunks_exact_mut(width).zip(indices) {
+            array.with(sample(index), 1, &mut bytes, |bytes| {
+                let mut at = 0;
+                array.element.each(bytes, |value| {
+                    let value = value / self.divisor;
+                    place[at] = match self.scaling.get(at) {
+                        Some((mean, scale)) => ((value - mean) / scale) as f32,
+                        None => value as f32,
+                    };
+                    at += 1;
+                });
+                Ok(())
+            })?;
         }
         Ok(())
     }

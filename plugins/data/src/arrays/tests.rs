@@ -35,7 +35,7 @@ fn the_same_arrays_are_read_from_every_kind_of_file() {
     assert_eq!(stored.fields(), [Field::new("xs", DType::F32, &[2, 3]), Field::labels("ys", 3)]);
     let xs = numbers(&stored.parts[0].inputs);
     assert_eq!(xs.len(), 72);
-    assert_eq!(numbers(&stored.parts[0].targets)[..4], [0.0, 1.0, 2.0, 0.0]);
+    assert_eq!(numbers(stored.parts[0].targets().unwrap())[..4], [0.0, 1.0, 2.0, 0.0]);
     let packed = opened("packed.npz", "").unwrap();
     assert_eq!(packed.splits(), [Split::new("training", 8), Split::new("validation", 4)]);
     let all = [numbers(&packed.parts[0].inputs), numbers(&packed.parts[1].inputs)].concat();
@@ -141,4 +141,28 @@ fn damaged_files_are_refused() {
             }
         }
     }
+}
+
+#[test]
+fn files_to_predict_from_need_no_targets_and_are_read_in_pieces() {
+    let all = opened("stored.npz", "").unwrap();
+    let mut data = ArrayData { base: folder(), ..ArrayData::with(all.config.clone()) };
+    let files = [folder().join("stored.npz"), folder().join("x.npy")];
+    assert!(data.open_inputs(&files).unwrap_err().message().contains("without what"));
+    data.restore(1, &all.learnt().unwrap()).unwrap();
+    data.open_inputs(&files).unwrap();
+    assert_eq!(data.fields(), all.fields());
+    let mut keys = Vec::new();
+    for expected in [8, 4, 8, 4, 0] {
+        assert_eq!(data.read_inputs(8).unwrap(), expected);
+        keys.extend((0..expected).map(|index| data.input_key(index)));
+    }
+    assert_eq!(keys.len(), 24);
+    assert!(keys[8].ends_with("stored.npz:8") && keys[23].ends_with("x.npy:11"), "{keys:?}");
+    data.open_inputs(&files[1..]).unwrap();
+    data.read_inputs(2).unwrap();
+    data.read_inputs(2).unwrap();
+    assert_eq!(data.input_key(1), "3");
+    let none = data.open_inputs(&[folder().join("none.npy")]).unwrap_err();
+    assert!(none.message().contains("none.npy"), "{none}");
 }
