@@ -261,7 +261,9 @@ fn hostile_requests_are_answered_with_an_error_and_harm_no_others() {
     let tunnel = b"CONNECT evil.example:443 HTTP/1.1\r\nhost: evil.example:443\r\n\r\n";
     assert_eq!(server.send(tunnel).0, 421);
     // HTTP/2 and TLS are not spoken.
-    for other in [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"] {
+    for other in
+        [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"]
+    {
         assert!(!(200..300).contains(&server.send(other).0));
     }
     // A body that never arrives is given up.

@@ -79,7 +79,10 @@ fn elements(inputs: &Value, about: &About, most: usize) -> Result<Content, Strin
         }
     }
     let bytes = bytes_of(&values, dtype).ok_or_else(|| {
-        format!("the model takes {} numbers, which JSON bodies cannot hold: send a file", about.dtype)
+        format!(
+            "the model takes {} numbers, which JSON bodies cannot hold: send a file",
+            about.dtype
+        )
     })?;
     Ok(Content::Inputs { samples: samples.len(), bytes })
 }

@@ -90,7 +90,12 @@ impl Metrics {
         for (name, kind, help, value) in [
             ("samples_total", "counter", "Samples that were computed.", &self.samples),
             ("batches_total", "counter", "Calls of the model.", &self.batches),
-            ("crashes_total", "counter", "Unexpected ends of the process of the model.", &self.crashes),
+            (
+                "crashes_total",
+                "counter",
+                "Unexpected ends of the process of the model.",
+                &self.crashes,
+            ),
             ("waiting_requests", "gauge", "Requests that wait for the model.", &self.waiting),
         ] {
             head(&mut out, name, kind, help);

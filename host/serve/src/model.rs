@@ -312,13 +312,18 @@ impl Keeper {
 
     /// Starts the process and waits until it has opened the model.
     fn start(&self) -> Result<Started, String> {
-        let unable = |error: io::Error| format!("the process of the model cannot be started: {error}");
+        let unable =
+            |error: io::Error| format!("the process of the model cannot be started: {error}");
         let (own, other) = UnixStream::pair().map_err(unable)?;
         let supervised = Supervised::start(|option, number| {
             let mut arguments = std::env::args_os();
             let mut command = Command::new("/proc/self/exe");
             command.arg0(arguments.next().unwrap_or_else(|| "fluxbay-serve".into()));
-            command.arg(option).arg(number).args(arguments).stdin(Stdio::from(OwnedFd::from(other)));
+            command
+                .arg(option)
+                .arg(number)
+                .args(arguments)
+                .stdin(Stdio::from(OwnedFd::from(other)));
             // A terminal's signals are for the server, which ends this process.
             command.process_group(0);
             command

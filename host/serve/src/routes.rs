@@ -5,6 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::{
+    body,
+    metrics::Metrics,
+    model::{Busy, Model, Refused, Request},
+    openapi,
+    wire::{Content, Form},
+};
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -13,13 +20,6 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
     routing::{get, post},
-};
-use crate::{
-    body,
-    metrics::Metrics,
-    model::{Busy, Model, Refused, Request},
-    openapi,
-    wire::{Content, Form},
 };
 
 /// The text of an answer while the process of the model is started.

@@ -228,10 +228,7 @@ struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    fn open(
-        folder: &Path,
-        options: &'a ModelOptions,
-    ) -> Result<Worker<'a>, PredictError> {
+    fn open(folder: &Path, options: &'a ModelOptions) -> Result<Worker<'a>, PredictError> {
         let opening = PredictorOptions {
             plugin_dirs: options.plugin_dirs.clone(),
             allow_untrusted: options.allow_untrusted.clone(),
@@ -247,8 +244,9 @@ impl<'a> Worker<'a> {
         let Some((field, input)) = applied.input() else {
             return Err(PredictError::Text("the data of the model had no fields".to_owned()));
         };
-        let dtype = fluxbay::loader::element_type(input.dtype)
-            .ok_or_else(|| PredictError::Text("the input has an unknown element type".to_owned()))?;
+        let dtype = fluxbay::loader::element_type(input.dtype).ok_or_else(|| {
+            PredictError::Text("the input has an unknown element type".to_owned())
+        })?;
         let shape = input.shape.clone();
         let classes = applied.target().map_or(0, |(_, target)| target.classes);
         let classes = usize::try_from(classes).unwrap_or(0);

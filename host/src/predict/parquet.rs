@@ -286,14 +286,9 @@ mod tests {
     #[test]
     fn numbers_of_the_compact_protocol() {
         let mut thrift = Thrift::default();
-        for (value, bytes) in [
-            (0, &[0][..]),
-            (-1, &[1]),
-            (1, &[2]),
-            (-64, &[127]),
-            (64, &[128, 1]),
-            (300, &[216, 4]),
-        ] {
+        for (value, bytes) in
+            [(0, &[0][..]), (-1, &[1]), (1, &[2]), (-64, &[127]), (64, &[128, 1]), (300, &[216, 4])]
+        {
             thrift.out.clear();
             thrift.number(value);
             assert_eq!(thrift.out, bytes, "{value}");

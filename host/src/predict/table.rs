@@ -207,7 +207,6 @@ impl TableOptions {
 }
 
 impl<W: Write> Table<W> {
-
     fn row(&self, key: &str, target: Option<&[f32]>, prediction: &Prediction) -> String {
         let mut cells = vec![cell(key)];
         cells.extend(target.map(|target| cell(&self.target(target, prediction))));

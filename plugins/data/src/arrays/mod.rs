@@ -531,7 +531,8 @@ impl Filling<'_> {
         let sample = |index: &u64| (first + index) as usize;
         if self.are_ids {
             for (place, index) in buffers.u32(field)?.chunks_exact_mut(width).zip(indices) {
-                array.with(sample(index), 1, &mut bytes, |bytes| array.element.ids(bytes, place))?;
+                array
+                    .with(sample(index), 1, &mut bytes, |bytes| array.element.ids(bytes, place))?;
             }
             return Ok(());
         }
