@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::Write as _,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -120,6 +121,78 @@ fn a_long_record_gives_a_small_page() {
     assert_eq!(curve["count"], 100_000);
     let points = curve["x"].as_array().unwrap().len();
     assert!((1000..=4000).contains(&points), "{points}");
+}
+
+#[test]
+fn validations_within_an_epoch_have_places_of_their_own() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    train(dir.path(), plugins.path(), "one", &["--set", "run.validate-every=0.25"]);
+    succeed(fluxbay(dir.path(), plugins.path()).args(["report", "one", "-o", "one.html"]));
+    let data = data(&dir.path().join("one.html"));
+    let x = |scope: &str, phase: &str| {
+        let x = series(&data["runs"][0], scope, phase, "loss")["x"].as_array().unwrap().clone();
+        x.iter().map(|x| x.as_f64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(x("epoch", "training"), [1.0, 2.0]);
+    assert_eq!(x("epoch", "validation"), [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]);
+    // Each validation counts its steps from 1; on the curve they follow one another.
+    let by_step = x("step", "validation");
+    assert!(by_step.len() > 8 && by_step.windows(2).all(|pair| pair[1] == pair[0] + 1.0));
+}
+
+#[test]
+fn a_record_in_parts_a_read_only_one_and_one_without_metrics_are_shown() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    let record = train(dir.path(), plugins.path(), "one", &[]);
+    let shown =
+        |run: &str| succeed(fluxbay(dir.path(), plugins.path()).args(["runs", "show", run])).stdout;
+    let page_of = |run: &str| {
+        succeed(fluxbay(dir.path(), plugins.path()).args(["report", run, "-o", "page.html"]));
+        data(&dir.path().join("page.html"))["runs"][0].clone()
+    };
+    let metrics = |text: String| text[text.find("\nmetrics\n").unwrap()..].to_owned();
+    let (before, whole) = (metrics(shown("one")), page_of("one"));
+    // Rotated twice, and the last line is half written.
+    let path = record.join("metrics.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at + 1).collect();
+    let (first, second) = (ends[ends.len() / 3], ends[ends.len() / 2]);
+    fs::write(record.join("metrics.jsonl.2"), &text[..first]).unwrap();
+    fs::write(record.join("metrics.jsonl.1"), &text[first..second]).unwrap();
+    fs::write(&path, format!("{}{{\"time\":1,\"pha", &text[second..])).unwrap();
+    let files: Vec<_> = fs::read_dir(&record).unwrap().map(|one| one.unwrap().path()).collect();
+    let permit = |file: u32, folder: u32| {
+        for path in &files {
+            let mode = if path.is_dir() { folder } else { file };
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        fs::set_permissions(&record, fs::Permissions::from_mode(folder)).unwrap();
+    };
+    permit(0o444, 0o555);
+    let parts = page_of("one");
+    assert_eq!(metrics(shown("one")), before);
+    assert_eq!((&parts["series"], &parts["figures"]), (&whole["series"], &whole["figures"]));
+    let notes = parts["notes"].as_array().unwrap();
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert!(notes[0].as_str().unwrap().contains("2 older parts"), "{notes:?}");
+    permit(0o644, 0o755);
+
+    // A run that was killed before its first step has a state and no metrics.
+    for name in ["metrics.jsonl", "metrics.jsonl.1", "metrics.jsonl.2"] {
+        fs::write(record.join(name), "").unwrap();
+    }
+    fs::remove_file(record.join("profile.json")).unwrap();
+    assert!(!shown("one").contains("\nmetrics\n"));
+    let empty = page_of("one");
+    assert!(empty["notes"].to_string().contains("recorded no metrics"), "{}", empty["notes"]);
+    // One that did not come so far is no run.
+    fs::create_dir(dir.path().join("two")).unwrap();
+    fs::write(dir.path().join("two/run.toml"), "").unwrap();
+    for command in [&["runs", "show", "two"][..], &["report", "two"]] {
+        let failed = run(fluxbay(dir.path(), plugins.path()).args(command));
+        assert_eq!(failed.code, Some(2), "{}", failed.stderr);
+        assert!(failed.stderr.contains("holds no run"), "{}", failed.stderr);
+    }
 }
 
 #[test]

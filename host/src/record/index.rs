@@ -75,6 +75,11 @@ impl RunIndex {
             .collect();
         match meant.as_slice() {
             [only] => Ok((*only).clone()),
+            [] if Path::new(text).is_dir() => Err(format!(
+                "the folder `{}` holds no run: it has no {STATE}, which a run writes before its first step; \
+                 `fluxbay runs list` shows all",
+                escape::text(text),
+            )),
             [] => Err(format!(
                 "there is no run `{}`, neither a folder nor a name in {}; `fluxbay runs list` shows all",
                 escape::text(text),
@@ -119,7 +124,7 @@ impl RunEntry {
         }
     }
 
-    /// Last and best value of each epoch metric.
+    /// Last and best value of each epoch metric; lines that cannot be read are left out.
     ///
     /// # Errors
     /// If `metrics.jsonl` cannot be read.

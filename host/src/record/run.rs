@@ -4,12 +4,15 @@
 use std::{
     cell::RefCell,
     fs::File,
-    io::{BufRead, BufReader},
     path::Path,
     time::{Duration, Instant},
 };
 
 use candle_core::Tensor;
+use fluxbay_watch::{
+    curve::{Point, is_of_step},
+    lines::{each_line, parts},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -157,10 +160,11 @@ impl RunRecord {
         given: &RunInputs<'_>,
     ) -> Result<RunRecord, RecordError> {
         let before = RunState::read(&directory.file(STATE))?;
-        for name in [file::METRICS, file::METRICS_TABLE, file::EVENTS] {
-            match std::fs::remove_file(directory.file(name)) {
+        let names = [file::METRICS, file::METRICS_TABLE, file::EVENTS];
+        for path in names.iter().flat_map(|name| parts(&directory.file(name))) {
+            match std::fs::remove_file(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(RecordError::io("remove", &directory.file(name))(error));
+                    return Err(RecordError::io("remove", &path)(error));
                 }
                 _ => {}
             }
@@ -190,7 +194,7 @@ impl RunRecord {
         let before = RunState::read(&directory.file(STATE))?;
         let state =
             RunState { started: before.started, resumed: before.resumed + 1, ..RunState::begin() };
-        let summary = read_summary(directory.path())?;
+        let summary = checked_summary(directory.path())?;
         let record = RunRecord::with(directory, [metrics, table, events], state)?;
         record.inner.borrow_mut().summary = summary;
         Ok(record)
@@ -350,34 +354,57 @@ fn new_lines(directory: &RunDirectory) -> Result<[Lines; 3], RecordError> {
     ])
 }
 
-/// Reads the epoch metrics of a `metrics.jsonl`.
+/// Reads the epoch metrics of a `metrics.jsonl` and its rotated parts. Lines that are no metrics are left
+/// out, as is a last one that is still being written.
+///
+/// # Errors
+/// The file cannot be read.
 pub(super) fn read_summary(folder: &Path) -> Result<RunSummary, RecordError> {
-    let path = &folder.join(file::METRICS);
-    #[derive(Deserialize)]
-    struct Line {
-        phase: String,
-        scope: String,
-        epoch: u64,
-        name: String,
-        value: serde_json::Value,
-    }
-    let mut summary = RunSummary::new(Directions::read(&folder.join(file::DIRECTIONS)));
-    let lines = BufReader::new(File::open(path).map_err(RecordError::io("open", path))?).lines();
-    for (number, line) in lines.enumerate() {
-        let line = line.map_err(RecordError::io("read", path))?;
-        let line: Line = serde_json::from_str(&line).map_err(|error| RecordError::Content {
-            path: path.to_owned(),
-            problem: format!("line {} is no metric: {error}", number + 1),
-        })?;
-        if line.scope == Scope::Epoch.name() {
-            let value = line
-                .value
-                .as_f64()
-                .or_else(|| line.value.as_str()?.parse().ok())
-                .unwrap_or(f64::NAN);
-            summary.add(&line.phase, &line.name, line.epoch, value);
+    summary_of(folder, is_of_step, &mut |_| ())
+}
+
+/// Reads the epoch metrics, and refuses lines that are no metrics.
+///
+/// # Errors
+/// The file cannot be read, or has such a line.
+fn checked_summary(folder: &Path) -> Result<RunSummary, RecordError> {
+    let mut damaged = None;
+    let summary = summary_of(folder, |_| false, &mut |number| {
+        damaged.get_or_insert(number);
+    })?;
+    match damaged {
+        None => Ok(summary),
+        Some(number) => {
+            let problem = format!("line {number} is no metric");
+            Err(RecordError::Content { path: folder.join(file::METRICS), problem })
         }
     }
+}
+
+/// The epoch metrics of the lines that `skips` does not leave out; `damaged` is called with the numbers
+/// of those that are no metrics.
+fn summary_of(
+    folder: &Path,
+    skips: fn(&[u8]) -> bool,
+    damaged: &mut dyn FnMut(usize),
+) -> Result<RunSummary, RecordError> {
+    let path = &folder.join(file::METRICS);
+    let mut summary = RunSummary::new(Directions::read(&folder.join(file::DIRECTIONS)));
+    let mut number = 0;
+    let read = each_line(path, |line| {
+        number += 1;
+        if skips(line) {
+            return;
+        }
+        match Point::parse(line) {
+            Some(point) if point.scope == Scope::Epoch.name() => {
+                summary.add(&point.phase, &point.name, point.epoch, point.value);
+            }
+            Some(_) => {}
+            None => damaged(number),
+        }
+    });
+    read.map_err(RecordError::io("read", path))?;
     Ok(summary)
 }
 

@@ -1,12 +1,10 @@
 //! The curves of a run for the page, thinned while they are read.
 
-use std::path::Path;
-
 use fluxbay_watch::curve::{Curve, Point};
 use serde_json::{Value as Json, json};
 
-use super::{each_line, number, spikes::Spikes};
-use crate::record::RecordError;
+use super::{each_line, number, spikes::Spikes, whole_json};
+use crate::record::{RecordError, RunEntry, file};
 
 /// All curves of a run.
 #[derive(Debug, Default)]
@@ -18,10 +16,11 @@ pub(super) struct Curves {
 }
 
 impl Curves {
-    /// Reads `metrics.jsonl`; memory does not grow with the length of the file.
-    pub(super) fn read(path: &Path) -> Result<Curves, RecordError> {
+    /// Reads the `metrics.jsonl` of a run; memory does not grow with the length of the file.
+    pub(super) fn read(run: &RunEntry) -> Result<Curves, RecordError> {
         let mut all = Curves::default();
-        each_line(path, |line| match Point::parse(line) {
+        all.curves.set_steps(training_steps(run));
+        each_line(&run.path.join(file::METRICS), |line| match Point::parse(line) {
             Some(point) => all.take(&point),
             None => all.damaged += 1,
         })?;
@@ -53,6 +52,15 @@ impl Curves {
         });
         series.collect()
     }
+}
+
+/// Steps of an epoch of the first phase on training data, if the record has them.
+fn training_steps(run: &RunEntry) -> Option<u64> {
+    let composition = whole_json(&run.path.join(file::COMPOSITION))?;
+    let phases = composition["phases"].as_array()?;
+    let trains = phases.iter().find(|phase| phase["data"] == "training")?;
+    let steps = whole_json(&run.path.join(file::PHASES))?;
+    steps[trains["id"].as_str()?].as_u64().filter(|steps| *steps > 0)
 }
 
 /// A value to seven digits, which no screen can tell from the value itself.

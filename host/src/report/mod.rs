@@ -9,12 +9,9 @@ mod configuration;
 mod curves;
 mod spikes;
 
-use std::{
-    fs::File,
-    io::{BufRead, BufReader, Read as _},
-    path::Path,
-};
+use std::{collections::VecDeque, fs::File, io::Read as _, path::Path};
 
+use fluxbay_watch::lines;
 use serde_json::{Map, Value as Json, json};
 
 use crate::record::{RecordError, RunEntry, Status, Timestamp, file};
@@ -31,8 +28,6 @@ const POINTS: usize = 160_000;
 const POINTS_PER_CURVE: usize = 4_000;
 /// Events of a run that the page shows, the first and the last ones.
 const EVENTS: usize = 400;
-/// Longest line of a record that is read, in bytes; a longer one counts as damaged.
-pub(crate) const LONGEST_LINE: u64 = 1 << 20;
 
 /// The report on some runs as HTML.
 ///
@@ -41,7 +36,7 @@ pub(crate) const LONGEST_LINE: u64 = 1 << 20;
 pub fn page(runs: &[RunEntry]) -> Result<String, RecordError> {
     let mut read = Vec::new();
     for run in runs {
-        read.push(Curves::read(&run.path.join(file::METRICS))?);
+        read.push(Curves::read(run)?);
     }
     let curves: usize = read.iter().map(Curves::len).sum();
     let points = (POINTS / curves.max(1)).clamp(100, POINTS_PER_CURVE);
@@ -71,6 +66,16 @@ fn describe(run: &RunEntry, curves: Curves, points: usize) -> Result<Json, Recor
     let mut notes = Vec::new();
     if curves.damaged > 0 {
         notes.push(format!("{} lines of {} cannot be read", curves.damaged, file::METRICS));
+    }
+    let rotated = lines::parts(&run.path.join(file::METRICS)).len() - 1;
+    if rotated > 0 {
+        notes.push(format!("{} was rotated: {rotated} older parts are read, too", file::METRICS));
+    }
+    if curves.len() == 0 {
+        notes.push(match run.live {
+            true => "nothing was recorded yet".to_owned(),
+            false => "the run recorded no metrics".to_owned(),
+        });
     }
     if let Err(problem) = &run.state {
         notes.push(format!("the state of the run cannot be read: {problem}"));
@@ -134,38 +139,12 @@ fn whole_json(path: &Path) -> Option<Json> {
     serde_json::from_str(&text).ok()
 }
 
-/// Calls `take` for each complete line. A last line without an end is still being written, and is left
-/// out; so are lines beyond [`LONGEST_LINE`], which `take` receives as empty.
+/// Calls `take` for each complete line of a file and its rotated parts, see [`lines::each_line`].
 ///
 /// # Errors
 /// Where the file is there and cannot be read. A missing file has no lines.
-pub(crate) fn each_line(path: &Path, mut take: impl FnMut(&[u8])) -> Result<(), RecordError> {
-    let mut reader = match File::open(path) {
-        Ok(file) => BufReader::with_capacity(1 << 16, file),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(RecordError::io("read", path)(error)),
-    };
-    let mut line = Vec::new();
-    let mut too_long = false;
-    loop {
-        line.clear();
-        let read = (&mut reader)
-            .take(LONGEST_LINE)
-            .read_until(b'\n', &mut line)
-            .map_err(RecordError::io("read", path))?;
-        if read == 0 {
-            return Ok(());
-        }
-        if line.last() == Some(&b'\n') {
-            line.pop();
-            take(if too_long { b"" } else { &line });
-            too_long = false;
-        } else if read as u64 == LONGEST_LINE {
-            too_long = true;
-        } else {
-            return Ok(());
-        }
-    }
+pub(crate) fn each_line(path: &Path, take: impl FnMut(&[u8])) -> Result<(), RecordError> {
+    lines::each_line(path, take).map_err(RecordError::io("read", path))
 }
 
 /// More than one number of a metric, such as a confusion matrix: the files of a folder, by name.
@@ -176,32 +155,40 @@ fn details(folder: &Path) -> Vec<Json> {
     paths.iter().filter_map(|path| whole_json(path)).collect()
 }
 
-/// The first and last events of a run, and how many there are.
+/// The first and last events of a run, and how many there are. Only those that are shown are parsed.
 fn events(path: &Path) -> Result<(Vec<Json>, usize), RecordError> {
-    let (mut first, mut last) = (Vec::new(), std::collections::VecDeque::new());
+    let (mut first, mut last) = (Vec::new(), VecDeque::new());
     let mut count = 0;
     each_line(path, |line| {
-        let Ok(Json::Object(mut event)) = serde_json::from_slice(line) else { return };
-        count += 1;
-        let mut text = |key: &str| match event.remove(key) {
-            Some(Json::String(text)) => text,
-            Some(other) => other.to_string(),
-            None => String::new(),
-        };
-        let (time, name) = (text("time"), text("event"));
-        let time = time.parse().map_or(time, |seconds| Timestamp::at(seconds).rfc3339());
-        let details: Vec<String> =
-            event.iter().map(|(key, value)| format!("{key}: {value}")).collect();
-        let row = json!({ "time": time, "event": name, "details": details.join(", ") });
-        if first.len() < EVENTS / 2 {
-            first.push(row);
-        } else {
-            last.push_back(row);
-            if last.len() > EVENTS / 2 {
-                last.pop_front();
-            }
+        if !(line.starts_with(b"{") && line.ends_with(b"}")) {
+            return;
         }
+        count += 1;
+        if first.len() < EVENTS / 2 {
+            first.extend(event(line));
+            return;
+        }
+        // A full list takes the space of the line that it loses.
+        let mut kept: Vec<u8> =
+            if last.len() < EVENTS / 2 { Vec::new() } else { last.pop_front().unwrap_or_default() };
+        kept.clear();
+        kept.extend_from_slice(line);
+        last.push_back(kept);
     })?;
-    first.extend(last);
+    first.extend(last.iter().filter_map(|line| event(line)));
     Ok((first, count))
+}
+
+/// An event as the page shows it; none for a line that is no JSON object.
+fn event(line: &[u8]) -> Option<Json> {
+    let Ok(Json::Object(mut event)) = serde_json::from_slice(line) else { return None };
+    let mut text = |key: &str| match event.remove(key) {
+        Some(Json::String(text)) => text,
+        Some(other) => other.to_string(),
+        None => String::new(),
+    };
+    let (time, name) = (text("time"), text("event"));
+    let time = time.parse().map_or(time, |seconds| Timestamp::at(seconds).rfc3339());
+    let details: Vec<String> = event.iter().map(|(key, value)| format!("{key}: {value}")).collect();
+    Some(json!({ "time": time, "event": name, "details": details.join(", ") }))
 }

@@ -6,6 +6,12 @@
   const links = document.getElementById("links");
   const several = runs.length > 1;
 
+  const setTheme = theme => {
+    document.documentElement.dataset.theme = theme;
+    document.getElementById("theme").textContent = theme === "dark" ? "Light" : "Dark";
+  };
+  setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+
   // ---- elements
 
   const element = (name, attributes = {}, ...children) => {
@@ -21,6 +27,11 @@
     const size = Math.abs(value);
     return size !== 0 && (size < 1e-3 || size >= 1e6) ? value.toExponential(3) : value.toPrecision(5).replace(/\.?0+$/, "");
   };
+  const tick = value => {
+    if (value === null) return "";
+    const short = Number(value.toPrecision(4)), size = Math.abs(short);
+    return size !== 0 && (size < 1e-3 || size >= 1e6) ? short.toExponential() : String(short);
+  };
   const seconds = value => value >= 3600 ? `${(value / 3600).toFixed(2)} h` : value >= 60 ? `${(value / 60).toFixed(1)} min` : value >= 1 ? `${value.toFixed(2)} s` : `${(value * 1e3).toFixed(2)} ms`;
   const bytes = value => value >= 1 << 30 ? `${(value / (1 << 30)).toFixed(2)} GiB` : value >= 1 << 20 ? `${(value / (1 << 20)).toFixed(1)} MiB` : `${(value / 1024).toFixed(1)} KiB`;
   const table = (head, rows, numeric = []) => element("div", { class: "scroll" }, element("table", {},
@@ -32,10 +43,35 @@
     main.append(made);
     return made;
   };
-  const color = index => `var(--c${index % 8})`;
+  // Eight runs have the colours of the page; more of them share the circle of hues.
+  const isDark = () => document.documentElement.dataset.theme === "dark";
+  const hue = index => `hsl(${Math.round(360 * index / runs.length)} ${isDark() ? "75% 62%" : "80% 38%"})`;
+  const color = index => runs.length > 8 ? hue(index) : `var(--c${index % 8})`;
   const resolved = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const runName = run => run.id;
-  const key = index => element("i", { class: "key", style: `background: ${color(index)}`, "aria-hidden": "true" });
+  const drawnColor = index => runs.length > 8 ? hue(index) : resolved(`--c${index % 8}`);
+  const key = index => element("i", { class: "key", "data-run": index, style: `background: ${color(index)}`, "aria-hidden": "true" });
+  const moment = text => text ? element("span", { class: "short", title: text }, text.replace("T", " ").replace(/\.\d+Z$/, " UTC")) : "-";
+  // Parts of several runs: open for one, folded for many, and one part for runs of which it is the same.
+  const perRun = (parent, wanted, build) => {
+    const groups = new Map();
+    for (const run of runs) {
+      const content = wanted(run);
+      if (content === null || content === undefined) continue;
+      const text = JSON.stringify(content);
+      if (!groups.has(text)) groups.set(text, []);
+      groups.get(text).push(run);
+    }
+    for (const group of groups.values()) {
+      if (!several) { build(parent, group[0]); continue; }
+      const title = group.length === runs.length ? "All runs" : group.map(runName).join(", ");
+      const part = element("details", { class: "run", open: groups.size === 1 ? "" : null }, element("summary", {}, element("b", {}, title)));
+      let built = false;
+      const fill = () => { if (!built) { built = true; build(part, group[0]); } };
+      if (part.open) fill(); else part.addEventListener("toggle", fill);
+      parent.append(part);
+    }
+  };
 
   // ---- heading
 
@@ -48,9 +84,16 @@
 
   const overview = section("overview", "Overview");
   if (several) {
-    overview.append(table(["run", "standing", "started", "epochs", "figures"], runs.map((run, index) => [
-      element("span", {}, key(index), runName(run)), run.standing, run.started ?? "-", run.epoch ?? "-",
-      run.figures.map(one => `${one.phase} ${one.name} ${number(one.best ?? one.last)}`).join(", ")])));
+    const figures = [...new Set(runs.flatMap(run => run.figures.map(one => `${one.phase} ${one.name}`)))];
+    const figure = (run, name) => {
+      const one = run.figures.find(one => `${one.phase} ${one.name}` === name);
+      return one ? number(one.best ?? one.last) : "-";
+    };
+    const numbers = ["epochs", ...figures];
+    overview.append(table(["run", "standing", "started", ...numbers], runs.map((run, index) => [
+      element("span", { class: "short" }, key(index), runName(run)), run.standing, moment(run.started), run.epoch ?? "-", ...figures.map(name => figure(run, name))]),
+      numbers.map((_, index) => index + 3)));
+    if (figures.length) overview.append(element("p", { class: "soft" }, "The figures are the best values by epoch, or the last ones where it is unknown which are better."));
   } else {
     const run = runs[0];
     const tiles = element("div", { class: "tiles" });
@@ -88,10 +131,10 @@
     chart.plot = new uPlot({
       width: Math.max(240, chart.place.clientWidth), height: 240,
       scales: { x: { time: false }, y: { distr: log ? 3 : 1 } },
-      axes: [{ ...axis, label: chart.scope === "epoch" ? "epoch" : "step", labelSize: 20, labelFont: "12px system-ui, sans-serif" }, { ...axis, size: 62, values: (_, ticks) => ticks.map(tick => tick === null ? "" : number(tick)) }],
+      axes: [{ ...axis, label: chart.scope === "epoch" ? "epoch" : "step", labelSize: 20, labelFont: "12px system-ui, sans-serif" }, { ...axis, size: 62, values: (_, ticks) => ticks.map(tick) }],
       series: [{ label: chart.scope }, ...chart.series.map(one => ({
-        label: one.label, stroke: resolved(`--c${one.color % 8}`), width: 1.6, dash: one.dash ? [6, 4] : undefined, spanGaps: true,
-        points: { show: one.x.length <= 60, size: 5 }, value: (_, value) => value === null ? "-" : number(value) }))],
+        label: one.label, stroke: one.isRun ? drawnColor(one.color) : resolved(`--c${one.color % 8}`), width: 1.6, dash: one.dash ? [6, 4] : undefined, spanGaps: true,
+        points: { show: one.x.length <= 60 && chart.series.length <= 8, size: 5 }, value: (_, value) => value === null ? "-" : number(value) }))],
       cursor: { drag: { x: true, y: false }, focus: { prox: 24 } }, legend: { live: true },
     }, joined, chart.place);
     if (range && range.min !== null && chart.zoomed) chart.plot.setScale("x", { min: range.min, max: range.max });
@@ -124,12 +167,14 @@
       const phases = [...new Set(list.map(one => one.phase))];
       const chart = { name, scope, series: list.map(one => ({
         x: one.x, y: one.y, label: several ? `${runName(runs[one.run])} ${one.phase}` : one.phase || name,
-        color: several ? one.run : phases.indexOf(one.phase), dash: several && phases.indexOf(one.phase) > 0 })) };
+        isRun: several, color: several ? one.run : phases.indexOf(one.phase), dash: several && phases.indexOf(one.phase) > 0 })) };
       chart.place = element("div", { class: "plot", tabindex: "0", role: "img", "aria-label": spoken(chart) });
       chart.place.addEventListener("keydown", event => keyboard(chart, event));
       chart.place.addEventListener("dblclick", () => { chart.zoomed = false; });
       chart.place.addEventListener("mouseup", () => { chart.zoomed = true; });
-      const thinned = list.filter(one => one.thinned).map(one => `${one.count} values as ${one.x.length}`);
+      const thinned = list.filter(one => one.thinned);
+      const counts = [...new Set(thinned.map(one => `${one.count} values as ${one.x.length} points`))];
+      const note = thinned.length ? `Thinned: of each range of steps the least and the greatest value are drawn (${counts.length > 3 ? `up to ${Math.max(...thinned.map(one => one.count))} values as ${Math.max(...thinned.map(one => one.x.length))} points` : counts.join(", ")}).` : null;
       const details = element("details", {}, element("summary", {}, "Table"));
       details.addEventListener("toggle", () => {
         if (!details.open || details.children.length > 1) return;
@@ -137,7 +182,7 @@
         details.append(table([scope, ...chart.series.map(one => one.label)], joined[0].map((x, row) => [x, ...joined.slice(1).map(ys => number(ys[row]))]), chart.series.map((_, index) => index + 1)));
       });
       grid.append(element("figure", {}, element("figcaption", {}, element("h3", {}, name, " ", element("span", { class: "soft" }, `by ${scope}`))), chart.place,
-        thinned.length ? element("div", { class: "soft" }, `Drawn with least and greatest value of each range: ${thinned.join(", ")}.`) : null, details));
+        note ? element("div", { class: "soft" }, note) : null, details));
       charts.push(chart);
     }
     if (names.size) parent.append(grid);
@@ -160,16 +205,17 @@
   });
   const matrixTable = (matrix, title) => {
     const most = Math.max(1, ...matrix.map(row => Math.max(0, ...row)));
-    const cell = (value, row, column) => element("td", { class: "n", style: `background: color-mix(in srgb, var(${row === column ? "--c2" : "--c1"}) ${(70 * value / most).toFixed(0)}%, transparent)` }, String(value));
-    return element("div", { class: "scroll" }, element("table", { "aria-label": title },
+    const cell = (value, row, column) => element("td", { class: "n", style: `background: color-mix(in srgb, var(${row === column ? "--c2" : "--c1"}) ${(70 * Math.sqrt(Math.max(0, value) / most)).toFixed(0)}%, transparent)` }, String(value));
+    return element("div", { class: "scroll" }, element("table", { class: "matrix", "aria-label": title },
       element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "class \\ predicted"), ...matrix.map((_, column) => element("th", { scope: "col", class: "n" }, String(column))))),
       element("tbody", {}, ...matrix.map((row, index) => element("tr", {}, element("th", { scope: "row" }, String(index)), ...row.map((value, column) => cell(value, index, column)))))));
   };
   const isWorst = one => Array.isArray(one.details.samples);
   if (runs.some(run => run.details.some(one => !isWorst(one)))) {
     const classes = section("classes", "Classes");
-    runs.forEach(run => run.details.filter(one => !isWorst(one)).forEach(one => {
-      const title = `${several ? `${runName(run)} ` : ""}${one.phase} ${one.metric}, epoch ${one.epoch}`;
+    const ofClasses = run => run.details.filter(one => !isWorst(one));
+    perRun(classes, run => ofClasses(run).length ? ofClasses(run) : null, (classes, run) => ofClasses(run).forEach(one => {
+      const title = `${one.phase} ${one.metric}, epoch ${one.epoch}`;
       classes.append(element("h3", {}, title));
       const matrix = one.details.matrix;
       if (Array.isArray(matrix) && matrix.every(row => Array.isArray(row) && row.length === matrix.length)) {
@@ -202,8 +248,9 @@
   if (runs.some(run => run.details.some(isWorst))) {
     const worst = section("worst", "Worst samples");
     worst.append(element("p", { class: "soft" }, "Samples of the last epoch with the highest loss. The number is the place in the epoch."));
-    runs.forEach(run => run.details.filter(isWorst).forEach(one => {
-      worst.append(element("h3", {}, `${several ? `${runName(run)} ` : ""}${one.phase}, epoch ${one.epoch}`));
+    const ofWorst = run => run.details.filter(isWorst);
+    perRun(worst, run => ofWorst(run).length ? ofWorst(run) : null, (worst, run) => ofWorst(run).forEach(one => {
+      worst.append(element("h3", {}, `${one.phase}, epoch ${one.epoch}`));
       const grid = element("div", { class: "tiles" });
       for (const sample of one.details.samples) {
         const text = `sample ${sample.sample}: target ${sample.target}, predicted ${sample.predicted}, loss ${number(sample.loss)}`;
@@ -231,9 +278,7 @@
       const most = Math.max(...rows.map(row => row.seconds), 1e-12);
       return table([...head, "time", "share"], rows.map(row => [...row.cells, seconds(row.seconds), element("div", { class: "bar", role: "img", "aria-label": `${(100 * row.seconds / most).toFixed(0)} % of the longest` }, element("i", { style: `width: ${(100 * row.seconds / most).toFixed(1)}%` }))]), [head.length]);
     };
-    runs.forEach(run => {
-      if (!run.profile) return;
-      if (several) time.append(element("h3", {}, runName(run)));
+    perRun(time, run => run.profile, (time, run) => {
       const phases = run.profile.phases ?? [], callbacks = run.profile.callbacks ?? [];
       const grid = element("div", { class: "charts" });
       grid.append(element("div", { class: "card" }, element("h3", {}, "By phase"), bars(["phase", "epochs", "steps"], phases.map(one => ({ cells: [one.phase, one.epochs, one.steps], seconds: one.seconds })))));
@@ -250,10 +295,8 @@
 
   if (runs.some(run => run.composition)) {
     const loop = section("loop", "Loop");
-    runs.forEach(run => {
+    perRun(loop, run => run.composition, (loop, run) => {
       const composition = run.composition;
-      if (!composition) return;
-      if (several) loop.append(element("h3", {}, runName(run)));
       loop.append(element("p", {}, "Callbacks in their order: ", element("code", {}, composition.order.join(", "))));
       const numbers = new Map(composition.events.map(event => [event.name, event.number]));
       const grid = element("div", { class: "charts" });
@@ -286,13 +329,11 @@
   // ---- plugins, checkpoints, events, environment
 
   const plugins = section("plugins", "Plugins");
-  runs.forEach(run => {
-    if (several) plugins.append(element("h3", {}, runName(run)));
+  perRun(plugins, run => run.plugins, (plugins, run) => {
     plugins.append(table(["plugin", "version", "SHA-256"], run.plugins.map(one => [one.name, one.version, element("code", {}, one.sha256)])));
   });
   const record = section("record", "Record");
-  runs.forEach(run => {
-    if (several) record.append(element("h3", {}, runName(run)));
+  perRun(record, run => [run.id, run.events], (record, run) => {
     if (run.checkpoints.length) record.append(element("h3", {}, "Checkpoints"), table(["checkpoint", "after epochs", "problem"], run.checkpoints.map(one => [element("code", {}, one.path), one.epochs ?? "-", one.problem ?? ""]), [1]));
     if (run.events.length) record.append(element("details", { open: run.resumed ? "" : null }, element("summary", {}, `Events (${run.event_count})`), table(["time", "event", "details"], run.events.map(one => [one.time, one.event, element("code", {}, one.details)]))));
     record.append(element("details", {}, element("summary", {}, "Environment"), table(["", ""], Object.entries(run.environment).map(([name, value]) => [name, Array.isArray(value) ? value.join(" ") : String(value)]))));
@@ -301,12 +342,11 @@
   // ---- controls
 
   const redraw = () => charts.forEach(chart => chart.plot && draw(chart));
-  const setTheme = theme => {
-    document.documentElement.dataset.theme = theme;
-    document.getElementById("theme").textContent = theme === "dark" ? "Light" : "Dark";
-  };
-  setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
-  document.getElementById("theme").addEventListener("click", () => { setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"); redraw(); });
+  document.getElementById("theme").addEventListener("click", () => {
+    setTheme(isDark() ? "light" : "dark");
+    document.querySelectorAll("[data-run]").forEach(key => { key.style.background = color(Number(key.dataset.run)); });
+    redraw();
+  });
   document.getElementById("log").addEventListener("change", redraw);
   document.getElementById("smooth").addEventListener("input", event => {
     document.getElementById("smooth-value").textContent = event.target.value === "0" ? "off" : (event.target.value / 100).toFixed(2);
@@ -322,5 +362,16 @@
     if (chart && !chart.plot) draw(chart);
   }), { rootMargin: "400px" });
   charts.forEach(chart => { chart.place.style.minHeight = "240px"; observer.observe(chart.place); });
-  addEventListener("beforeprint", () => charts.forEach(chart => chart.plot || draw(chart)));
+  // Paper is white, and as wide as it is; all parts are open on it, and as they were afterwards.
+  let beforePrint = null;
+  const columns = () => charts.forEach(chart => chart.plot && chart.plot.setSize({ width: Math.max(240, chart.place.clientWidth), height: 240 }));
+  addEventListener("beforeprint", () => {
+    beforePrint = isDark() ? "dark" : "light";
+    setTheme("light");
+    charts.forEach(chart => draw(chart));
+  });
+  addEventListener("afterprint", () => {
+    if (beforePrint === "dark") { setTheme("dark"); redraw(); }
+    columns();
+  });
 })();

@@ -2,11 +2,12 @@
 //!
 //! [`watch`] shows the record of a run that another process trains, or that has ended. It only reads
 //! files, a part at a time, and it takes no lock, so that training is neither slowed nor endangered. The
-//! command `fluxbay watch` is its only caller; `fluxbay report` uses [`curve`] for its curves.
+//! command `fluxbay watch` is its only caller; `fluxbay report` and `fluxbay runs` use [`lines`] and [`curve`].
 //!
 //! | file | content |
 //! |---|---|
 //! | `tail` | a growing file of lines, also one that is cut back, rotated or half written |
+//! | `lines` | the lines of a whole file and of its rotated parts |
 //! | `curve` | curves, thinned while they are read |
 //! | `pace` | rate, progress, time left |
 //! | `record` | all of a run, read again and again |
@@ -18,6 +19,7 @@
 
 pub mod app;
 pub mod curve;
+pub mod lines;
 mod memory;
 pub mod pace;
 pub mod record;

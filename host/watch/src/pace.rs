@@ -112,6 +112,11 @@ impl Timeline {
         self.steps = steps;
     }
 
+    /// Steps of an epoch of the first phase, which trains.
+    pub(crate) fn steps_of_first_phase(&self) -> Option<u64> {
+        self.steps.get(self.phases.first()?).copied().filter(|steps| *steps > 0)
+    }
+
     /// Takes an event; returns whether it only marks progress.
     pub fn take(&mut self, event: &str, phase: &str, epoch: u64, time: f64) -> bool {
         match event {

@@ -286,6 +286,7 @@ impl Record {
 
     fn forget_metrics(&mut self) {
         self.curves = Curves::default();
+        self.curves.set_steps(self.timeline.steps_of_first_phase());
         self.figures.clear();
         self.pace = Pace::default();
         self.damaged = 0;
@@ -401,6 +402,7 @@ impl Record {
         }
         if let Some(bytes) = self.small.read(&self.folder, "phases.json") {
             self.timeline.set_steps(serde_json::from_slice(&bytes).unwrap_or_default());
+            self.curves.set_steps(self.timeline.steps_of_first_phase());
             changed = true;
         }
         if let Some(bytes) = self.small.read(&self.folder, "profile.json") {

@@ -1,11 +1,14 @@
 //! Reads a growing file of lines, a part at a time.
 
 use std::{
+    collections::VecDeque,
     fs::File,
     io::{self, Read as _, Seek as _, SeekFrom},
     os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
 };
+
+use crate::lines::parts;
 
 /// Longest line in bytes; a longer one is left out.
 pub const LONGEST_LINE: usize = 1 << 20;
@@ -31,6 +34,12 @@ pub struct Tail {
     path: PathBuf,
     /// Bytes at the end that are enough; none for the whole file.
     last: Option<u64>,
+    /// Whether rotated parts were looked for.
+    looked: bool,
+    /// Rotated parts that are read first.
+    older: VecDeque<Open>,
+    /// Bytes of those that were read to their end.
+    done: u64,
     open: Option<Open>,
 }
 
@@ -50,14 +59,14 @@ struct Open {
 }
 
 impl Tail {
-    /// All lines of a file.
+    /// All lines of a file, after those of its rotated [`parts`].
     pub fn whole(path: PathBuf) -> Tail {
-        Tail { path, last: None, open: None }
+        Tail { path, last: None, looked: false, older: VecDeque::new(), done: 0, open: None }
     }
 
     /// The lines of about the last `bytes` of a file, and those that follow.
     pub fn end(path: PathBuf, bytes: u64) -> Tail {
-        Tail { path, last: Some(bytes), open: None }
+        Tail { last: Some(bytes), looked: true, ..Tail::whole(path) }
     }
 
     /// Looks at the file again. Called before each [`Tail::read`].
@@ -65,6 +74,9 @@ impl Tail {
     /// # Errors
     /// The file is there and cannot be read.
     pub fn look(&mut self) -> io::Result<Change> {
+        if !self.looked {
+            self.find_rotated();
+        }
         let about = match std::fs::metadata(&self.path) {
             Ok(about) => about,
             // It may come back; what was read still holds.
@@ -74,7 +86,11 @@ impl Tail {
         let identity = (about.dev(), about.ino());
         let change = match &mut self.open {
             None => Change::None,
-            Some(open) if open.identity != identity => Change::Replaced,
+            Some(open) if open.identity != identity => match open.has_rest()? {
+                // It comes first: the file has another name now.
+                true => return Ok(Change::None),
+                false => Change::Replaced,
+            },
             Some(open) if about.len() < open.offset || !open.is_marked()? => Change::Restarted,
             Some(open) => {
                 open.length = about.len();
@@ -82,7 +98,18 @@ impl Tail {
             }
         };
         self.open = Some(Open::new(&self.path, self.last)?);
+        if change == Change::Restarted && self.last.is_none() {
+            // A copy of what was cut off may lie beside the file.
+            self.find_rotated();
+        }
         Ok(change)
+    }
+
+    fn find_rotated(&mut self) {
+        let mut rotated = parts(&self.path);
+        rotated.pop();
+        self.older = rotated.iter().flat_map(|part| Open::new(part, None)).collect();
+        (self.looked, self.done) = (true, 0);
     }
 
     /// Reads up to about `most` bytes, and calls `take` for each complete line, without its end. A
@@ -92,13 +119,21 @@ impl Tail {
     /// # Errors
     /// The file cannot be read.
     pub fn read(&mut self, most: usize, take: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
-        let Some(open) = &mut self.open else { return Ok(false) };
         let mut part = vec![0; PART];
         let mut left = most;
         while left > 0 {
+            let is_older = !self.older.is_empty();
+            let Some(open) = self.older.front_mut().or(self.open.as_mut()) else {
+                return Ok(false);
+            };
             let wanted = part.len().min(left);
             let read = match open.file.read_at(&mut part[..wanted], open.offset) {
-                Ok(0) => return Ok(false),
+                Ok(0) if !is_older => return Ok(false),
+                Ok(0) => {
+                    self.done += open.offset;
+                    self.older.pop_front();
+                    continue;
+                }
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
@@ -108,15 +143,16 @@ impl Tail {
             open.split(&part[..read], take);
             left -= read.min(left);
         }
-        Ok(open.offset < open.length)
+        let is_read = self.open.as_ref().is_none_or(|open| open.offset >= open.length);
+        Ok(!is_read || !self.older.is_empty())
     }
 
-    /// Share of the file that was read, from 0 to 1; 1 for a missing or empty one.
+    /// Share of the file and its rotated parts that was read, from 0 to 1; 1 for a missing or empty one.
     pub fn share(&self) -> f64 {
-        match &self.open {
-            Some(open) if open.length > 0 => open.offset as f64 / open.length as f64,
-            _ => 1.0,
-        }
+        let files = || self.older.iter().chain(&self.open);
+        let read = self.done + files().map(|open| open.offset).sum::<u64>();
+        let all = self.done + files().map(|open| open.length).sum::<u64>();
+        if all > 0 { read as f64 / all as f64 } else { 1.0 }
     }
 }
 
@@ -144,6 +180,12 @@ impl Open {
             open.mark = before.to_vec();
         }
         Ok(open)
+    }
+
+    /// Whether the file holds more than was read, whatever its name is now.
+    fn has_rest(&mut self) -> io::Result<bool> {
+        self.length = self.file.metadata()?.len();
+        Ok(self.length > self.offset)
     }
 
     /// Whether the bytes before the reading position are those that were read.
@@ -240,10 +282,36 @@ mod tests {
         append(&path, "uno\ndue\ntre\n");
         assert_eq!(tail.look().unwrap(), Change::Restarted);
         assert_eq!(lines(&mut tail), ["uno", "due", "tre"]);
+        // The rest of a file that was rotated away is read before the new one.
+        append(&path, "quattro\n");
         fs::rename(&path, folder.path().join("metrics.jsonl.1")).unwrap();
         append(&path, "four\n");
+        assert_eq!(tail.look().unwrap(), Change::None);
+        assert_eq!(lines(&mut tail), ["quattro"]);
         assert_eq!(tail.look().unwrap(), Change::Replaced);
         assert_eq!(lines(&mut tail), ["four"]);
+    }
+
+    #[test]
+    fn rotated_parts_are_read_first_also_after_a_copy_and_a_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        append(&folder.path().join("metrics.jsonl.2"), "one\n");
+        append(&folder.path().join("metrics.jsonl.1"), "two\nthree\n");
+        append(&path, "four\n");
+        let mut tail = Tail::whole(path.clone());
+        tail.look().unwrap();
+        assert!(tail.read(6, &mut |_| ()).unwrap() && tail.share() < 0.5, "{}", tail.share());
+        assert_eq!(lines(&mut tail), ["two", "three", "four"]);
+        assert_eq!(tail.share(), 1.0);
+        fs::copy(&path, folder.path().join("metrics.jsonl.1")).unwrap();
+        fs::write(&path, "5\n").unwrap();
+        assert_eq!(tail.look().unwrap(), Change::Restarted);
+        assert_eq!(lines(&mut tail), ["one", "four", "5"]);
+        // The end of a file has no parts.
+        let mut tail = Tail::end(path, 99);
+        tail.look().unwrap();
+        assert_eq!(lines(&mut tail), ["5"]);
     }
 
     #[test]

@@ -124,7 +124,7 @@ fn block(
             text::count(curve.not_finite),
             text::line(&curve.phase),
             chart.scope,
-            text::count(first as u64)
+            text::count(first.ceil() as u64)
         ))
     });
     notes.extend(bad);
