@@ -8,7 +8,7 @@ use std::{
 use crate::record::{Pairing, differences, plugin_differences, used_plugins};
 
 /// Settings that may change: duration, threads, memory, retention of checkpoints, locations of files.
-const FREE: [&str; 10] = [
+const FREE: [&str; 11] = [
     "run.epochs:",
     "run.max-time:",
     "run.threads:",
@@ -19,6 +19,7 @@ const FREE: [&str; 10] = [
     "checkpoints.",
     "communicator",
     "run.rank-timeout:",
+    "run.shard-optimizer:",
 ];
 
 /// Folders of the plugins in a `plugins.lock`.

@@ -25,8 +25,9 @@ impl Runtime {
         data: Option<Rc<dyn Data>>,
     ) -> Flow {
         self.build(&roles, data)?;
+        let mut shares = self.shares();
         for model in &roles.models {
-            model.prepare_optimizers(&mut self.engine.borrow_mut())?;
+            model.prepare_optimizers(&mut self.engine.borrow_mut(), &mut shares)?;
             model.optimizers.iter().try_for_each(|optimizer| optimizer.scale(self))?;
         }
         for logger in &roles.loggers {

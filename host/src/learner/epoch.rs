@@ -137,7 +137,9 @@ impl Runtime {
     pub(crate) fn next_batch(&self) -> Flow<BatchRaw> {
         self.validate_if_due()?;
         self.profile.next_step();
-        if (self.is_interrupted() || self.saving.offers_steps()) && !self.pause_between_steps()? {
+        let pauses =
+            self.is_interrupted() || self.saving.offers_steps() || self.sharing().is_some();
+        if pauses && !self.pause_between_steps()? {
             return Ok(NO_BATCH);
         }
         // May wait for the loader, which never calls back into the learner.
@@ -266,7 +268,7 @@ impl Runtime {
         self.flush_record()?;
         flow?;
         *self.saving.stopping.borrow_mut() = stop.cloned();
-        let offered = self.offer(SavePoint::Epoch);
+        let offered = self.reach_save_point(true, SavePoint::Epoch);
         *self.saving.stopping.borrow_mut() = None;
         offered
     }

@@ -202,7 +202,7 @@ impl Runtime {
                 stopped(self.update_model(slot))?;
             }
         }
-        Ok(())
+        stopped(self.profile.time(Work::Update, || self.share_parameters(only)))
     }
 
     fn update_model(&self, model: &ModelSlot) -> Flow {

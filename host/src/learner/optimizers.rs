@@ -20,17 +20,19 @@ impl OptimizerSlot {
                 continue;
             };
             let step = entry.updates.get() + 1;
-            let request = UpdateRaw {
-                path: Text::new(&entry.path),
-                parameter: entry.handle,
-                gradient,
-                states: entry.states.as_ptr(),
-                state_count: entry.states.len(),
-                step,
-            };
-            instance
-                .call(runtime, Activity::Updating, |call| call.optimizer_update(&request))
-                .map_err(|stop| name_parameter(stop, &entry.path))?;
+            if runtime.owns(entry) {
+                let request = UpdateRaw {
+                    path: Text::new(&entry.path),
+                    parameter: entry.handle,
+                    gradient,
+                    states: entry.states.as_ptr(),
+                    state_count: entry.states.len(),
+                    step,
+                };
+                instance
+                    .call(runtime, Activity::Updating, |call| call.optimizer_update(&request))
+                    .map_err(|stop| name_parameter(stop, &entry.path))?;
+            }
             entry.updates.set(step);
         }
         Ok(())

@@ -121,13 +121,15 @@ impl Runtime {
         Ok(())
     }
 
-    /// Called before the next batch is taken if save points between steps are offered or a signal
-    /// or a request to save came. False if all batches of the epoch are done, so that the epoch should be ended first.
+    /// Called before the next batch is taken if save points between steps are offered, a signal or a
+    /// request to save came, or all ranks have to come to save points. False if all batches of the epoch are done, so that the epoch should be ended first.
     pub(super) fn pause_between_steps(&self) -> Flow<bool> {
         let signal = self.signal();
+        let wanted = self.is_interrupted() || self.saving.offers_steps();
         match self.position_in_epoch() {
             Some(_) => {
-                self.offer(if signal == 0 { SavePoint::Step } else { SavePoint::Interrupt })?
+                let point = if signal == 0 { SavePoint::Step } else { SavePoint::Interrupt };
+                self.reach_save_point(wanted, point)?;
             }
             None if signal != 0 && self.epochs.all_batches_taken() => return Ok(false),
             None => {}
@@ -138,10 +140,8 @@ impl Runtime {
     /// Called between phases and epochs: a signal ends the fit here, after a last save point.
     pub(super) fn pause_between_phases(&self) -> Flow {
         self.join_pause()?;
-        if self.is_interrupted() {
-            let ends = self.signal() != 0;
-            self.offer(if ends { SavePoint::Interrupt } else { SavePoint::Step })?;
-        }
+        let point = if self.signal() == 0 { SavePoint::Step } else { SavePoint::Interrupt };
+        self.reach_save_point(self.is_interrupted(), point)?;
         self.check_interrupt()
     }
 

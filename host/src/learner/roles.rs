@@ -55,9 +55,10 @@ impl ModelSlot {
     }
 
     /// Divides the parameters among the optimizers, once they exist, and creates the state tensors.
-    pub(super) fn prepare_optimizers(&self, engine: &mut Engine) -> Flow {
+    pub(super) fn prepare_optimizers(&self, engine: &mut Engine, shares: &mut Shares) -> Flow {
         let parts = self.divided(engine);
-        self.optimizers.iter().zip(parts).try_for_each(|(slot, part)| slot.prepare(engine, part))
+        let mut slots = self.optimizers.iter().zip(parts);
+        slots.try_for_each(|(slot, part)| slot.prepare(engine, part, shares))
     }
 }
 
@@ -93,10 +94,42 @@ pub struct Tracked {
     /// Its path within the model.
     pub path: String,
     pub(super) handle: Handle,
-    /// State tensors, in the order of the optimizer's names.
+    /// State tensors, in the order of the optimizer's names; none on ranks that do not keep them.
     pub states: Vec<Handle>,
+    /// The rank that keeps the state and updates the parameter, if the state is divided among them.
+    pub(super) owner: usize,
     /// Updates so far.
     pub updates: Cell<u64>,
+}
+
+/// Whose optimizer state a process keeps: parameters go to the rank that has the fewest bytes so far.
+#[derive(Debug)]
+pub(super) struct Shares {
+    own: usize,
+    /// Bytes of each rank.
+    taken: Vec<u64>,
+}
+
+impl Shares {
+    /// Those of rank `own` of `ranks`.
+    pub(super) fn new(own: usize, ranks: usize) -> Shares {
+        Shares { own, taken: vec![0; ranks] }
+    }
+
+    /// The rank that the next parameter, of so many bytes, belongs to.
+    fn next(&mut self, bytes: u64) -> usize {
+        let least = self.taken.iter().enumerate().min_by_key(|(_, bytes)| **bytes);
+        let owner = least.map_or(0, |(rank, _)| rank);
+        if let Some(taken) = self.taken.get_mut(owner) {
+            *taken += bytes;
+        }
+        owner
+    }
+
+    /// Whether this process keeps the state of the parameters of a rank.
+    fn is_own(&self, owner: usize) -> bool {
+        owner == self.own
+    }
 }
 
 /// The optimizer of one model, or of a group of its parameters.
@@ -141,17 +174,26 @@ impl OptimizerSlot {
     }
 
     /// Creates the state tensors, all zeros, once the model's parameters exist.
-    fn prepare(&self, engine: &mut Engine, parameters: Vec<(usize, String, Handle)>) -> Flow {
+    fn prepare(
+        &self,
+        engine: &mut Engine,
+        parameters: Vec<(usize, String, Handle)>,
+        shares: &mut Shares,
+    ) -> Flow {
         let names = self.instance.requested.optimizer_state.len();
         let mut tracked = Vec::with_capacity(parameters.len());
         for (parameter, path, handle) in parameters {
+            let value = engine.value(handle).map_err(Stop::engine)?;
+            let bytes = value.elem_count() * value.dtype().size_in_bytes();
+            let owner = shares.next(bytes as u64);
+            let names = if shares.is_own(owner) { names } else { 0 };
             let mut states = Vec::with_capacity(names);
             for _ in 0..names {
-                let value = engine.value(handle).map_err(Stop::engine)?;
                 let zeros = value.zeros_like().map_err(Stop::engine)?;
                 states.push(engine.insert(zeros).map_err(Stop::engine)?);
             }
-            tracked.push(Tracked { parameter, path, handle, states, updates: Cell::new(0) });
+            let updates = Cell::new(0);
+            tracked.push(Tracked { parameter, path, handle, states, owner, updates });
         }
         *self.tracked.borrow_mut() = Rc::new(tracked);
         Ok(())
@@ -160,5 +202,21 @@ impl OptimizerSlot {
     /// What is kept per parameter, sorted by path.
     pub fn tracked(&self) -> Rc<Vec<Tracked>> {
         Rc::clone(&self.tracked.borrow())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_go_to_the_rank_that_has_the_fewest_bytes() {
+        let mut shares = Shares::new(1, 3);
+        let owners = [100, 10, 10, 10, 10, 1].map(|bytes| shares.next(bytes));
+        assert_eq!(owners, [0, 1, 2, 1, 2, 1]);
+        assert!(shares.is_own(1) && !shares.is_own(0));
+        // One process has all.
+        let mut alone = Shares::new(0, 1);
+        assert!((0..4).all(|bytes| alone.next(bytes) == 0));
     }
 }

@@ -63,7 +63,7 @@ pub type OnSavePoint = Rc<dyn Fn(&Runtime, SavePoint) -> Flow>;
 
 /// See the module.
 pub struct Runtime {
-    me: Weak<Runtime>,
+    pub(super) me: Weak<Runtime>,
     /// The context of the training thread, which a runtime never leaves.
     context: &'static Context,
     pub(crate) engine: RefCell<Engine>,

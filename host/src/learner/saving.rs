@@ -57,6 +57,8 @@ pub(crate) struct Saving {
     /// Most bytes of state that an instance may save; 0 for no limit.
     pub(super) state_limit: Cell<u64>,
     pub(super) resumption: RefCell<Resumption>,
+    /// Whether snapshots have the optimizer states of all ranks that these are divided among.
+    pub(super) collects: Cell<bool>,
     /// The stop that ends the fit after the epoch that is being saved.
     pub(super) stopping: RefCell<Option<Stop>>,
 }

@@ -134,6 +134,7 @@ impl Runtime {
 
     fn save_tensors(&self, snapshot: &mut Snapshot) -> Flow {
         snapshot.parameters = self.parameter_copies()?;
+        let mut others = self.states_of_others()?;
         let engine = self.engine.borrow();
         let copy =
             |handle| engine.value(handle).map_err(Stop::engine)?.copy().map_err(Stop::engine);
@@ -141,10 +142,15 @@ impl Runtime {
             for optimizer in &model.optimizers {
                 for tracked in optimizer.tracked().iter() {
                     let name = format!("{}.{}", model.name, tracked.path);
-                    for (state, &handle) in
-                        optimizer.instance.requested.optimizer_state.iter().zip(&tracked.states)
-                    {
+                    let states = &optimizer.instance.requested.optimizer_state;
+                    for (state, &handle) in states.iter().zip(&tracked.states) {
                         snapshot.optimizer_states.push((format!("{name}.{state}"), copy(handle)?));
+                    }
+                    if let Some(others) = others.as_mut().filter(|_| !self.owns(tracked)) {
+                        for state in states {
+                            let value = others.next_of(tracked.owner)?;
+                            snapshot.optimizer_states.push((format!("{name}.{state}"), value));
+                        }
                     }
                     snapshot.updates.push((name, tracked.updates.get()));
                 }

@@ -48,6 +48,12 @@ pub struct RunSettings {
     /// Seconds that a process of a run on several waits for the others.
     #[serde(default = "rank_timeout")]
     pub rank_timeout: f64,
+    /// Whether each process of several keeps the optimizer state of a part of the parameters.
+    #[serde(default)]
+    pub shard_optimizer: bool,
+    /// Whether batch normalisation uses the statistics of the samples of all processes.
+    #[serde(default)]
+    pub sync_batch_norm: bool,
 }
 
 /// Default of `run.rank-timeout`.
@@ -318,7 +324,11 @@ pub fn schema(section: &str) -> Option<Json> {
             "gradient-blocks": { "type": "integer", "enum": [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024], "default": 0,
                 "description": "Blocks that forward and backward passes are divided into, for the same bits on every number of processes that divides it; 0 for one block per process." },
             "rank-timeout": { "type": "number", "exclusiveMinimum": 0, "maximum": 1_000_000, "default": 60,
-                "description": "Seconds that a process of a run on several waits for the others." }
+                "description": "Seconds that a process of a run on several waits for the others." },
+            "shard-optimizer": { "type": "boolean", "default": false,
+                "description": "Whether each process of a run on several keeps the optimizer state of a part of the parameters only. The result is the same." },
+            "sync-batch-norm": { "type": "boolean", "default": false,
+                "description": "Whether batch normalisation uses the statistics of the samples of all processes, not of each alone. Needs one block per process." }
         }),
         "plugins" => json!({
             "dirs": { "type": "array", "items": { "type": "string" }, "default": [],

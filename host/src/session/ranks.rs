@@ -59,11 +59,22 @@ impl Composed {
         if ranks.run_in_blocks() {
             self.refuse_readers()?;
         }
+        let synchronises = self.run.run.sync_batch_norm && ranks.are_several();
+        if self.run.run.sync_batch_norm && !ranks.has_one_block_each() {
+            return Err(self.refused_by_ranks(
+                "`run.sync-batch-norm` needs the statistics of all samples at once, so each process has to run \
+                 one block: leave out `run.gradient-blocks`",
+            ));
+        }
         let compared =
             if ranks.are_several() { ranks.compare(&self.fingerprint()) } else { Ok(()) };
         compared
             .and_then(|()| self.runtime.set_ranks(ranks))
-            .map_err(|stop| self.refused_by_ranks(&stop.to_string()))
+            .map_err(|stop| self.refused_by_ranks(&stop.to_string()))?;
+        if synchronises {
+            self.runtime.normalize_across_ranks();
+        }
+        Ok(())
     }
 
     fn joined(&self, blocks: usize) -> Result<Ranks, Diagnostics> {
@@ -82,7 +93,9 @@ impl Composed {
         });
         let (communicator, place) = opened.map_err(|stop| self.refused(stop))?;
         let link = Box::new(Link { communicator, deadline });
+        let shares = self.run.run.shard_optimizer;
         Ranks::connected(link, place.rank, place.ranks, blocks)
+            .map(|ranks| ranks.sharing_optimizer(shares))
             .map_err(|text| self.refused_by_ranks(&text))
     }
 

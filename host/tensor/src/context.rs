@@ -38,6 +38,10 @@ pub struct Mode {
     pub behaviour: Behaviour,
 }
 
+/// Sends numbers to all processes of a run, and returns those of each, as many as were sent. The error says
+/// why the others cannot be reached.
+pub type Across = Box<dyn Fn(&[f64]) -> std::result::Result<Vec<Vec<f64>>, String>>;
+
 /// What every operation gets beside its inputs.
 pub(crate) struct Context {
     pub backend: Box<dyn Backend>,
@@ -51,6 +55,8 @@ pub(crate) struct Context {
     pub detection: Option<Box<Detection>>,
     /// Keys and values of attention while a text is generated.
     pub cache: Option<Box<Cache>>,
+    /// How batch normalisation has the statistics of all processes, if it does.
+    pub across: Option<Across>,
 }
 
 /// What [`Context::again_from`] is in runs: smaller values are not worth the time.

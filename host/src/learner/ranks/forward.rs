@@ -40,6 +40,14 @@ impl Runtime {
         outputs: &mut [Handle],
     ) -> Flow<usize> {
         let rows = self.rows_of_inputs(slot, inputs)?;
+        if ranks.lacks_samples(rows) {
+            let text = format!(
+                "a batch of {rows} samples cannot be normalised on {} ranks: `run.sync-batch-norm` needs a \
+                 sample on each; use larger batches, or `loader.drop-last`",
+                ranks.ranks()
+            );
+            return Err(slot.instance.stop(self, StopKind::Error, Activity::Forward, text));
+        }
         let training = self.engine.borrow().mode().behaviour == Behaviour::Training;
         let mut statistics = match training {
             true => Some(RunningStatistics::begin(self, index)?),

@@ -53,6 +53,10 @@ impl Runtime {
 
     /// The outcome of a step on all ranks.
     pub(in crate::learner) fn join_step(&self, flow: Flow) -> Flow {
+        let flow = match self.others() {
+            Some(ranks) => ranks.caused(flow),
+            None => flow,
+        };
         self.join(Doing::StepEnd, flow)
     }
 

@@ -26,6 +26,12 @@ pub(super) enum Doing {
     Statistics = 4,
     /// Adds up gradients.
     Gradients = 5,
+    /// Exchanges updated parameters.
+    Parameters = 6,
+    /// Is at a save point.
+    Saving = 7,
+    /// Combines the statistics of batch normalisation.
+    Normalization = 8,
     /// Has ended a step.
     StepEnd = 16,
     /// Is between two phases or epochs.
@@ -35,12 +41,15 @@ pub(super) enum Doing {
 }
 
 impl Doing {
-    const ALL: [Doing; 8] = [
+    const ALL: [Doing; 11] = [
         Doing::Starting,
         Doing::Batch,
         Doing::Outputs,
         Doing::Statistics,
         Doing::Gradients,
+        Doing::Parameters,
+        Doing::Saving,
+        Doing::Normalization,
         Doing::StepEnd,
         Doing::Pause,
         Doing::FitEnd,
@@ -63,6 +72,9 @@ impl Doing {
             Doing::Outputs => "puts predictions together",
             Doing::Statistics => "combines running statistics",
             Doing::Gradients => "adds up gradients",
+            Doing::Parameters => "exchanges parameters",
+            Doing::Saving => "is at a save point",
+            Doing::Normalization => "normalises a batch",
             Doing::StepEnd => "ends a step",
             Doing::Pause => "is between two phases",
             Doing::FitEnd => "ends the fit",
@@ -125,7 +137,9 @@ impl Ranks {
             for word in [doing as u64, number, message.len() as u64] {
                 header.extend_from_slice(&word.to_le_bytes());
             }
+            let before = self.communicated.get();
             let headers = self.gather(doing, &header, &vec![HEADER as u64; self.ranks])?;
+            self.waited.set(self.waited.get() + (self.communicated.get() - before));
             let mut words =
                 headers.chunks_exact(8).map(|word| word.try_into().map_or(0, u64::from_le_bytes));
             let mut all = Vec::with_capacity(self.ranks);
@@ -240,7 +254,7 @@ impl Ranks {
         };
         let begin = Instant::now();
         let result = call(&**link);
-        self.waited.set(self.waited.get() + begin.elapsed());
+        self.communicated.set(self.communicated.get() + begin.elapsed());
         result.map_err(|why| self.lost(doing, &why))
     }
 

@@ -16,17 +16,21 @@
 //! | `joining` | the outcome of a step, a pause, the fit: the worst one counts for all |
 //! | `batch` | batches from the parts that the ranks read |
 //! | `forward` | forward passes in blocks |
+//! | `normalization` | batch normalisation over the samples of all ranks |
 //! | `running` | running statistics of models, over the blocks |
 //! | `reduction` | gradients over the blocks |
+//! | `sharding` | optimizer state that is divided among the ranks |
 //! | `packing` | tensors as bytes |
 
 mod batch;
 mod forward;
 mod joining;
 mod meeting;
+mod normalization;
 mod packing;
 mod reduction;
 mod running;
+mod sharding;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +38,7 @@ use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::time::Duration;
 
+use super::control::Stop;
 use super::ports::Communication;
 
 pub use meeting::Fingerprint;
@@ -46,11 +51,19 @@ pub struct Ranks {
     ranks: usize,
     /// Number of blocks that a batch is divided into.
     blocks: usize,
+    /// Whether batch normalisation uses the statistics of all ranks.
+    synchronises: Cell<bool>,
+    /// Why the exchange of statistics failed within the running step.
+    cause: RefCell<Option<Stop>>,
+    /// Whether each rank keeps a part of the optimizer state.
+    shares_optimizer: bool,
     /// The signal that all ranks know of.
     agreed: Cell<u32>,
     /// Why the others cannot be reached any more.
     broken: RefCell<Option<String>>,
     /// Time spent in calls of the communicator.
+    communicated: Cell<Duration>,
+    /// The part of it that was spent until all had sent their headers.
     waited: Cell<Duration>,
     closed: Cell<bool>,
 }
@@ -102,11 +115,22 @@ impl Ranks {
             rank,
             ranks,
             blocks,
+            synchronises: Cell::new(false),
+            cause: RefCell::default(),
+            shares_optimizer: false,
             agreed: Cell::new(0),
             broken: RefCell::default(),
+            communicated: Cell::default(),
             waited: Cell::default(),
             closed: Cell::new(false),
         }
+    }
+
+    /// Sets whether each rank keeps a part of the optimizer state.
+    #[must_use]
+    pub fn sharing_optimizer(mut self, shares: bool) -> Ranks {
+        self.shares_optimizer = shares;
+        self
     }
 
     /// Number of this process.
@@ -124,12 +148,22 @@ impl Ranks {
         self.ranks > 1
     }
 
+    /// Whether each rank runs one block.
+    pub fn has_one_block_each(&self) -> bool {
+        self.blocks == self.ranks
+    }
+
     /// Whether models run on blocks of samples.
     pub fn run_in_blocks(&self) -> bool {
         self.blocks > 1
     }
 
     /// Time that this process spent in calls of the communicator.
+    pub fn communicated(&self) -> Duration {
+        self.communicated.get()
+    }
+
+    /// The part of it that it waited until the others sent something, too.
     pub fn waited(&self) -> Duration {
         self.waited.get()
     }

@@ -20,7 +20,7 @@ use candle_core::{CpuStorage, DType};
 
 use super::anomaly::{Anomaly, Detected, Detection};
 use super::backend::Backend;
-use super::context::{AGAIN_FROM, Behaviour, Context, Mode, Recording};
+use super::context::{AGAIN_FROM, Across, Behaviour, Context, Mode, Recording};
 use super::cpu::Cpu;
 use super::error::{Result, TensorError};
 use super::parameters::Parameters;
@@ -118,6 +118,7 @@ impl Engine {
                 again_from: AGAIN_FROM,
                 detection: None,
                 cache: None,
+                across: None,
             },
             pool,
             slots: Slots::default(),
@@ -161,6 +162,12 @@ impl Engine {
     #[inline]
     pub fn set_mode(&mut self, mode: Mode) {
         self.context.mode = mode;
+    }
+
+    /// Lets batch normalisation use the statistics of all processes of a run in training: each runs the
+    /// same operations on other samples of a batch.
+    pub fn normalize_across(&mut self, across: Across) {
+        self.context.across = Some(across);
     }
 
     /// The current mode.

@@ -21,6 +21,7 @@ mod binary;
 mod convolution;
 mod creation;
 mod indexing;
+mod joint_statistics;
 mod loss;
 mod normalization;
 mod optimizer;

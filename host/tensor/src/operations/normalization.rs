@@ -3,6 +3,7 @@
 use fluxbay_plugin::abi::operation::op;
 use smallvec::{SmallVec, smallvec};
 
+use super::joint_statistics::Joint;
 use super::{Call, Produced};
 use crate::backend::{Centre, Channels, Pair, Update};
 use crate::context::{Behaviour, Context};
@@ -168,19 +169,24 @@ fn batch(context: &mut Context, call: &Call) -> Result<Produced> {
         2 => false,
         other => return Err(call.error(format!("mode must be 0, 1 or 2, it is {other}"))),
     };
-    let count = sizes.images * sizes.area;
-    if training && count < 2 {
-        return Err(call.error(format!(
-            "training needs more than one value per channel, got shape {:?}",
-            call.shape(0)
-        )));
-    }
     let inputs = contiguous(context, &call.inputs[..3])?;
     let backend = &context.backend;
     let (x, weights, bias) = (&inputs[0], &inputs[1], &inputs[2]);
     let running = [call.inputs[3], call.inputs[4]];
+    let mut joint = Joint { count: sizes.images * sizes.area, is_over_processes: false };
     let (mean, variance) = if training {
-        let (mean, variance) = backend.channel_moments(sizes, x)?;
+        let own = backend.channel_moments(sizes, x)?;
+        let (mean, variance) = match &context.across {
+            Some(across) => joint.moments(&**backend, across, own)?,
+            None => own,
+        };
+        let count = joint.count;
+        if count < 2 {
+            return Err(call.error(format!(
+                "training needs more than one value per channel, got shape {:?}",
+                call.shape(0)
+            )));
+        }
         let momentum = call.float(1, 0.1);
         let unbiased = count as f64 / (count as f64 - 1.0);
         for (running, fresh, factor) in
@@ -196,15 +202,23 @@ fn batch(context: &mut Context, call: &Call) -> Result<Produced> {
         backend.normalize_channels(sizes, x, [&mean, &variance], epsilon, [weights, bias])?;
     Ok(Produced::one(call, out, move |context, mut gradients| {
         let gradient = context.backend.contiguous(&gradients.only()?)?;
-        let [to_x, to_weights, to_bias] = context.backend.normalize_channels_gradient(
+        let [mut to_x, to_weights, to_bias] = context.backend.normalize_channels_gradient(
             sizes,
             &inputs[0],
             &gradient,
             [&mean, &scale],
             &inputs[1],
-            training,
+            training && !joint.is_over_processes,
             gradients.wants(0),
         )?;
+        if let (true, Some(direct), Some(to_weights), Some(to_bias)) =
+            (joint.is_over_processes, &to_x, &to_weights, &to_bias)
+        {
+            let [mean, scale] = [&mean, &scale];
+            let sums = [to_weights, to_bias];
+            let through = joint.gradient(context, sizes, &inputs, [mean, scale], sums)?;
+            to_x = Some(context.backend.zip(Pair::Add, direct, &through, direct.shape())?);
+        }
         Ok(smallvec![to_x, to_weights, to_bias, None, None])
     }))
 }

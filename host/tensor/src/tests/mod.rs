@@ -47,6 +47,7 @@ macro_rules! on_each_backend {
     };
 }
 
+mod across;
 mod blocks;
 mod gradients;
 mod handles;
