@@ -54,6 +54,9 @@ pub struct Summary {
     pub memory: Option<MemoryUse>,
     /// Time of each callback, estimated.
     pub callbacks: Vec<(String, Duration)>,
+    /// Number of processes, time that this one waited for the others, and time that its messages took;
+    /// `None` for one process.
+    pub ranks: Option<(usize, Duration, Duration)>,
     /// Run folder; empty if none is kept.
     pub directory: String,
     /// Command that resumes the run; empty if it cannot be resumed.
@@ -74,6 +77,14 @@ impl Summary {
         }
         if let Some(callbacks) = self.callback_line() {
             text.push_str(&format!("  {}  {callbacks}\n", colors.paint(Paint::Cyan, "within")));
+        }
+        if let Some((ranks, waiting, messages)) = self.ranks {
+            text.push_str(&format!(
+                "  {}  {ranks}; this one waited {} for the others, and {} for messages\n",
+                colors.paint(Paint::Cyan, "ranks "),
+                duration(waiting),
+                duration(messages)
+            ));
         }
         if let Some(most) = &self.memory {
             let line = memory_line(most);
@@ -238,6 +249,7 @@ mod tests {
             ]
             .map(|(id, millis)| (id.to_owned(), Duration::from_millis(millis)))
             .to_vec(),
+            ranks: None,
             memory: Some(MemoryUse {
                 parameters: 43_000_000,
                 optimizer: 86_000_000,
@@ -284,5 +296,14 @@ mod tests {
         let interrupted = Conclusion::Interrupted { signal: "SIGTERM".to_owned() };
         assert_eq!(first(interrupted), "interrupted by SIGTERM after 10 epochs in 2.50 s");
         assert_eq!(first(Conclusion::Failed), "failed after 10 epochs in 2.50 s");
+    }
+
+    #[test]
+    fn the_times_of_a_run_on_several_processes_are_shown() {
+        let mut summary = summary(Conclusion::Finished);
+        summary.ranks = Some((4, Duration::from_millis(310), Duration::from_millis(120)));
+        let text = summary.text(Colors::Off);
+        let line = "  ranks   4; this one waited 0.31 s for the others, and 0.12 s for messages\n";
+        assert!(text.contains(line), "{text}");
     }
 }

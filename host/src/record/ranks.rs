@@ -29,16 +29,25 @@ pub struct RankState {
     /// Instance that ended it; empty for none.
     #[serde(default)]
     pub by: String,
+    /// Whether it could not reach the others any more.
+    #[serde(default)]
+    pub lost: bool,
+    /// Seconds that it waits for the others.
+    #[serde(default)]
+    pub timeout: f64,
     /// Seconds in calls of the communicator: sending, receiving and waiting for others.
     #[serde(default)]
     pub communicating: f64,
+    /// Seconds of these in which it waited until the others sent something, too.
+    #[serde(default)]
+    pub waiting: f64,
     /// Time of this update.
     pub updated: String,
 }
 
 impl RankState {
     /// The state of a process that begins to train.
-    pub fn begin(rank: usize, ranks: usize) -> RankState {
+    pub fn begin(rank: usize, ranks: usize, timeout: f64) -> RankState {
         RankState {
             rank,
             ranks,
@@ -47,7 +56,10 @@ impl RankState {
             status: Status::Running,
             reason: String::new(),
             by: String::new(),
+            lost: false,
+            timeout,
             communicating: 0.0,
+            waiting: 0.0,
             updated: Timestamp::now().rfc3339(),
         }
     }
@@ -78,13 +90,21 @@ impl RankState {
 
     /// The first failure that an instance caused on another rank than `rank` of the run in `folder`.
     pub fn failure_of_another(folder: &Path, rank: usize) -> Option<RankState> {
-        let files = std::fs::read_dir(folder.join(FOLDER)).ok()?;
-        let states = files.flatten().filter_map(|file| RankState::read(&file.path()));
-        let failed = states.filter(|state| {
-            state.rank != rank && state.status == Status::Failed && !state.by.is_empty()
-        });
+        let failed = failures(folder, rank).filter(|state| !state.by.is_empty());
         failed.min_by(|a, b| a.updated.cmp(&b.updated))
     }
+
+    /// Whether another rank than `rank` of the run in `folder` could not reach the others.
+    pub fn has_another_given_up(folder: &Path, rank: usize) -> bool {
+        failures(folder, rank).any(|state| state.lost)
+    }
+}
+
+/// The other ranks than `rank` of the run in `folder` that have failed.
+fn failures(folder: &Path, rank: usize) -> impl Iterator<Item = RankState> {
+    let files = std::fs::read_dir(folder.join(FOLDER)).into_iter().flatten().flatten();
+    let states = files.filter_map(|file| RankState::read(&file.path()));
+    states.filter(move |state| state.rank != rank && state.status == Status::Failed)
 }
 
 /// The name of this machine; empty if the system does not say it.
@@ -101,8 +121,15 @@ mod tests {
     fn the_first_failure_of_another_rank_is_found() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(RankState::failure_of_another(folder.path(), 0), None);
+        let mut lost = RankState::begin(4, 5, 60.0);
+        (lost.status, lost.lost) = (Status::Failed, true);
+        lost.write(&RankState::file(folder.path(), 4)).unwrap();
+        // Nobody is to blame for it.
+        assert_eq!(RankState::failure_of_another(folder.path(), 0), None);
+        assert!(RankState::has_another_given_up(folder.path(), 0));
+        assert!(!RankState::has_another_given_up(folder.path(), 4));
         for (rank, by) in [(0, "own"), (1, "first"), (2, "second"), (3, "")] {
-            let mut state = RankState::begin(rank, 4);
+            let mut state = RankState::begin(rank, 4, 60.0);
             (state.status, state.by) = (Status::Failed, by.to_owned());
             state.write(&RankState::file(folder.path(), rank)).unwrap();
             std::thread::sleep(std::time::Duration::from_millis(2));

@@ -24,6 +24,13 @@ pub(super) struct Breadcrumb {
     calls: u64,
 }
 
+impl Breadcrumb {
+    /// Whether it is a communicator's call, which waits for other ranks.
+    pub(super) fn is_communicating(self) -> bool {
+        self.activity == Activity::Communicating
+    }
+}
+
 /// The shared memory at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Scene {
@@ -159,6 +166,10 @@ pub(super) enum Cause {
     Exit(i32),
     /// A call did not return for this long, the limit that something sets, and the supervisor ended it.
     TooLong(Duration, &'static str),
+    /// A call did not return while the other ranks waited, until they gave up.
+    Hung,
+    /// It was stopped while the other ranks waited, until they gave up.
+    Stopped,
 }
 
 /// The report about a worker that did not end by itself.
@@ -184,7 +195,7 @@ pub(super) fn report(
     let thread = match cause {
         Cause::Signal(_) => scene.fault_thread,
         Cause::Exit(_) => scene.exit_thread,
-        Cause::TooLong(..) => 0,
+        Cause::TooLong(..) | Cause::Hung | Cause::Stopped => 0,
     };
     let culprit = stuck.map_or_else(|| scene.culprit(thread), Culprit::Instance);
     let did = match cause {
@@ -195,6 +206,13 @@ pub(super) fn report(
                 "did not return for {} s, the limit that {by} sets, and was ended",
                 limit.as_secs_f64()
             )
+        }
+        Cause::Hung => {
+            "did not return until the other ranks gave up waiting, and was ended".to_owned()
+        }
+        Cause::Stopped => {
+            "was stopped, as by SIGSTOP, until the other ranks gave up waiting, and was ended"
+                .to_owned()
         }
     };
     let instance = |breadcrumb: &Breadcrumb| {
@@ -257,6 +275,7 @@ pub(super) fn report(
                     "something outside killed it: often the system does, for want of memory"
                         .to_owned()
                 }
+                Cause::Stopped => "find out what stops the process, then resume the run".to_owned(),
                 _ => "a plugin may have damaged its memory earlier; otherwise please report this"
                     .to_owned(),
             };

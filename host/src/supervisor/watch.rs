@@ -37,6 +37,10 @@ const SECOND_SIGNAL: Duration = Duration::from_secs(2);
 const OTHER_RANK: Duration = Duration::from_millis(1500);
 /// Time after which a stopped worker is reported.
 const STOPPED: Duration = Duration::from_secs(2);
+/// Least time after which a call, or a stop, may count as a hang since another rank has given up.
+const HANGS: Duration = Duration::from_secs(1);
+/// What sets the limit of a call, unless something else is said to.
+const HANDLER_LIMIT: &str = "`run.handler-limit`";
 /// SIGKILL.
 const KILLED: i32 = 9;
 /// Exit code of a command whose worker was ended.
@@ -148,12 +152,17 @@ fn failed_before(names: &Names) -> Option<RankState> {
 pub struct Supervised {
     shared: File,
     worker: Arc<Worker>,
-    guard: JoinHandle<Option<TooLong>>,
+    guard: JoinHandle<Option<Hang>>,
     limit_set_by: &'static str,
 }
 
-/// The call that a worker was ended for: the time limit, and the breadcrumbs at that time.
-type TooLong = (Duration, Scene, Breadcrumb);
+/// What a worker was ended for, with the breadcrumbs at that time.
+struct Hang {
+    cause: Cause,
+    scene: Scene,
+    /// The call that did not return.
+    call: Option<Breadcrumb>,
+}
 
 impl Supervised {
     /// Starts the worker. `command` gets the hidden option and its value, which have to come first
@@ -175,7 +184,7 @@ impl Supervised {
         fcntl_setfd(&shared, FdFlags::CLOEXEC)?;
         let guard = Guard { shared: shared.try_clone()?, worker: Arc::clone(&worker) };
         let guard = std::thread::spawn(move || guard.watch());
-        Ok(Self { shared, worker, guard, limit_set_by: "`run.handler-limit`" })
+        Ok(Self { shared, worker, guard, limit_set_by: HANDLER_LIMIT })
     }
 
     /// Says what sets the limit of a call, for reports of calls that took longer.
@@ -197,8 +206,8 @@ impl Supervised {
     pub fn wait(self) -> io::Result<Ended> {
         let status = self.worker.wait()?;
         self.guard.thread().unpark();
-        let too_long = self.guard.join().ok().flatten();
-        judge(&self.shared, status, too_long, self.limit_set_by)
+        let hang = self.guard.join().ok().flatten();
+        judge(&self.shared, status, hang, self.limit_set_by)
     }
 }
 
@@ -245,15 +254,16 @@ impl Worker {
     }
 }
 
-/// Ends a worker whose call does not return, or that does not exit once it is done.
+/// Ends a worker whose call does not return, that hangs while the other ranks have given up, or that
+/// does not exit once it is done.
 struct Guard {
     shared: File,
     worker: Arc<Worker>,
 }
 
 impl Guard {
-    /// Runs until the worker has ended. Returns the call that it was ended for, if any.
-    fn watch(&self) -> Option<TooLong> {
+    /// Runs until the worker has ended. Returns what it was ended for, if it was.
+    fn watch(&self) -> Option<Hang> {
         let mut stuck = Stuck::default();
         let mut done_since = None;
         let mut stopped = StoppedWorker::default();
@@ -276,15 +286,42 @@ impl Guard {
                 }
                 continue;
             }
-            match stuck.look(&scene, Instant::now()) {
-                Some((since, breadcrumb)) if !scene.limit.is_zero() && since > scene.limit => {
-                    self.worker.send(Signal::KILL.as_raw());
-                    return Some((scene.limit, scene, breadcrumb));
+            let call = stuck.look(&scene, Instant::now());
+            let cause = match call {
+                Some((since, _)) if !scene.limit.is_zero() && since > scene.limit => {
+                    Some(Cause::TooLong(scene.limit, HANDLER_LIMIT))
                 }
-                _ => {}
+                _ if stopped.lasts(HANGS) && self.is_given_up(|time| stopped.lasts(time)) => {
+                    Some(Cause::Stopped)
+                }
+                Some((since, call))
+                    if since > HANGS
+                        && !call.is_communicating()
+                        && self.is_given_up(|time| since >= time) =>
+                {
+                    Some(Cause::Hung)
+                }
+                _ => None,
+            };
+            if let Some(cause) = cause {
+                self.worker.send(Signal::KILL.as_raw());
+                return Some(Hang { cause, scene, call: call.map(|(_, call)| call) });
             }
         }
         None
+    }
+
+    /// Whether another rank of the run that the worker trains has given up waiting, for what has lasted
+    /// at least half as long as ranks wait.
+    fn is_given_up(&self, lasts: impl Fn(Duration) -> bool) -> bool {
+        let Ok(Names { rank: Some(file), .. }) = Names::read(&self.shared) else { return false };
+        let (Some(folder), Some(own)) =
+            (file.parent().and_then(Path::parent), RankState::read(&file))
+        else {
+            return false;
+        };
+        let half = Duration::try_from_secs_f64(own.timeout / 2.0).unwrap_or_default();
+        lasts(half) && RankState::has_another_given_up(folder, own.rank)
     }
 }
 
@@ -296,6 +333,11 @@ struct StoppedWorker {
 }
 
 impl StoppedWorker {
+    /// Whether the worker has been stopped for so long, when it was last looked at.
+    fn lasts(&self, time: Duration) -> bool {
+        self.since.is_some_and(|since| since.elapsed() >= time)
+    }
+
     /// Whether to report now that the worker is stopped: once each time, after [`STOPPED`].
     fn look(&mut self, pid: Pid) -> bool {
         if !is_stopped(pid) {
@@ -330,7 +372,7 @@ fn scene(shared: &File) -> io::Result<Scene> {
 fn judge(
     shared: &File,
     status: ExitStatus,
-    too_long: Option<TooLong>,
+    hang: Option<Hang>,
     limit_set_by: &'static str,
 ) -> io::Result<Ended> {
     let now = scene(shared)?;
@@ -343,9 +385,14 @@ fn judge(
         return Ok(Ended::Itself(code));
     }
     let names = Names::read(shared)?;
-    let report = match (too_long, status.signal()) {
-        (Some((limit, scene, breadcrumb)), _) => {
-            report(Cause::TooLong(limit, limit_set_by), &scene, Some(breadcrumb), &names)
+    let hangs = hang.is_some();
+    let report = match (hang, status.signal()) {
+        (Some(Hang { cause, scene, call }), _) => {
+            let cause = match cause {
+                Cause::TooLong(limit, _) => Cause::TooLong(limit, limit_set_by),
+                other => other,
+            };
+            report(cause, &scene, call, &names)
         }
         // Before the worker handles these signals, they end it like any process.
         (None, Some(signal @ (SIGINT | SIGTERM | SIGHUP | SIGUSR1 | SIGUSR2))) => {
@@ -354,7 +401,8 @@ fn judge(
         (None, Some(signal)) => report(Cause::Signal(signal), &now, None, &names),
         (None, None) => report(Cause::Exit(status.code().unwrap_or_default()), &now, None, &names),
     };
-    let report = match failed_before(&names).filter(|_| status.signal() == Some(KILLED)) {
+    let killed = !hangs && status.signal() == Some(KILLED);
+    let report = match failed_before(&names).filter(|_| killed) {
         Some(other) => Report {
             text: format!("rank {} failed: {}", other.rank, other.reason),
             help: "see the report of that rank".to_owned(),

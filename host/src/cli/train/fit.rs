@@ -116,7 +116,7 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
     };
     screen.print(&format!("{}\n", launch::text(session, &path, screen)));
 
-    let rank_file = RankFile::begin(session, record.path());
+    let mut rank_file = RankFile::begin(session, record.path());
     let keeps = ready.lifetime != Lifetime::OfAnotherRank;
     let saver = if keeps {
         let (plugins, interrupt_at) = (ready.plugins.clone(), ready.arguments.interrupt_at);
@@ -139,7 +139,7 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
     let traced = ready.arguments.trace.as_deref().map(|file| write_trace(session, file, screen));
     let signal = Some(interrupt.signal()).filter(|signal| *signal != 0);
     let mut outcome = FitOutcome { report, signal, blamed: String::new() };
-    if let Some(other) = rank_file.as_ref().and_then(RankFile::failure) {
+    if let Some(other) = rank_file.as_mut().and_then(RankFile::failure) {
         outcome.blame(&other);
     }
     let mut problems = Vec::new();
@@ -205,6 +205,9 @@ pub(super) fn fit(ready: &Ready<'_>, screen: &Screen) -> Outcome {
         figures: record.epoch_metrics(),
         times: record.times(),
         memory: session.runtime().memory_use(),
+        ranks: session.runtime().ranks().filter(|ranks| ranks.are_several()).map(|ranks| {
+            (ranks.ranks(), ranks.waited(), ranks.communicated().saturating_sub(ranks.waited()))
+        }),
         callbacks: callback_times(session),
         resume: if resumable && ready.lifetime == Lifetime::Kept {
             format!("fluxbay resume {path}")

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::display::{Colors, Look, Screen};
 use crate::learner::ranks::Ranks;
-use crate::record::{RankState, RunEnd, ranks};
+use crate::record::{RankState, RunEnd, Status, ranks};
 use crate::run_file::RunDescription;
 use crate::session::Session;
 use crate::supervisor;
@@ -65,7 +65,8 @@ impl<'a> RankFile<'a> {
                 return None;
             }
         };
-        let mut state = RankState::begin(ranks.rank(), ranks.ranks());
+        let mut state =
+            RankState::begin(ranks.rank(), ranks.ranks(), session.run().run.rank_timeout);
         let file = RankState::file(&folder, ranks.rank());
         if let Err(error) = state.write(&file) {
             log::warn!("this rank leaves no state in the folder of the run: {error}");
@@ -76,9 +77,16 @@ impl<'a> RankFile<'a> {
     }
 
     /// The reason why another rank failed, for an error that only says that it no longer answers.
-    pub(super) fn failure(&self) -> Option<RankState> {
+    pub(super) fn failure(&mut self) -> Option<RankState> {
+        if !self.ranks.are_lost() {
+            return None;
+        }
+        // The supervisor of a rank that hangs ends it once another has given up.
+        (self.state.status, self.state.lost) = (Status::Failed, true);
+        self.state.reason = "it cannot reach the other ranks".to_owned();
+        self.write();
         let begin = Instant::now();
-        while self.ranks.are_lost() && begin.elapsed() < REPORTED {
+        while begin.elapsed() < REPORTED {
             if let Some(state) = RankState::failure_of_another(&self.folder, self.state.rank) {
                 return Some(state);
             }
@@ -92,8 +100,13 @@ impl<'a> RankFile<'a> {
         let state = &mut self.state;
         state.status = ended.status;
         (state.reason, state.by) = (ended.reason.clone(), ended.by.clone());
-        state.communicating = self.ranks.waited().as_secs_f64();
-        let file = RankState::file(&self.folder, state.rank);
+        state.communicating = self.ranks.communicated().as_secs_f64();
+        state.waiting = self.ranks.waited().as_secs_f64();
+        self.write();
+    }
+
+    fn write(&mut self) {
+        let file = RankState::file(&self.folder, self.state.rank);
         if let Err(error) = self.state.write(&file) {
             log::warn!("the state of this rank was not written: {error}");
         }

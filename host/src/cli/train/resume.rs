@@ -107,12 +107,14 @@ fn configuration(text: impl ToString) -> Failure {
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
     let listening = arguments.fit.listen(screen)?;
     let run_dir = run_dir(arguments)?;
+    let quiet = rank::screen(rank::of_environment());
+    let point_screen = quiet.as_ref().unwrap_or(screen);
     // Other ranks than the first read the folder that the first one locks.
     let locked = match rank::of_environment() {
         0 => Some(RunDirectory::open(&run_dir).map_err(configuration)?),
         _ => None,
     };
-    let point = checkpoint(arguments, &run_dir, screen).map_err(configuration)?;
+    let point = checkpoint(arguments, &run_dir, point_screen).map_err(configuration)?;
     let purpose = arguments.shortcuts.purpose();
     let progress = point
         .as_ref()
