@@ -203,4 +203,5 @@ def main():
     print(json.dumps({"seconds": statistics.median(times[max(len(times) // 10, 1) :]), "steps": steps}))
 
 
-main()
+if __name__ == "__main__":
+    main()

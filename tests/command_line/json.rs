@@ -32,7 +32,7 @@ fn every_json_output_parses_and_fits_its_published_schema() {
     ]));
     let loggers = plugins.path().join("libfluxbay_loggers.so").to_string_lossy().into_owned();
     let file = plugins.path().join("libfluxbay_models.so").to_string_lossy().into_owned();
-    let cases: [(&str, &[&str]); 19] = [
+    let cases: [(&str, &[&str]); 20] = [
         ("list", &["list", "--json"]),
         ("list", &["list", "--kind", "phases", "--event", "fit-begin", "--json"]),
         ("inspect", &["inspect", "mlp", "--json"]),
@@ -62,6 +62,7 @@ fn every_json_output_parses_and_fits_its_published_schema() {
             ],
         ),
         ("profile", &["profile", "--memory", "--json"]),
+        ("doctor", &["doctor", "--json"]),
         ("quarantine", &["quarantine", "--json"]),
         ("trust-list", &["trust", "list", "--json"]),
     ];

@@ -2,7 +2,10 @@
 //! them share. The processes are connected by a communicator over Unix sockets, which is part of these
 //! tests.
 
+mod cut;
 mod failing;
 mod mpi;
+mod normalization;
 mod place;
+mod random;
 mod same_bits;

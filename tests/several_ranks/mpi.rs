@@ -2,7 +2,8 @@
 
 use std::{process::Command, time::Duration};
 
-use crate::place::{ADAMW, MLP, Place, digits};
+use crate::place::{ADAMW, MLP, Place, TROUBLE, digits};
+use crate::same_bits::{CALLBACKS, batch_norm};
 
 /// Launchers of the packages of Debian and Ubuntu, with the arguments for so many processes.
 const LAUNCHERS: [(&str, &[&str]); 2] =
@@ -20,7 +21,8 @@ fn is_there(launcher: &str) -> bool {
 fn launched(place: &Place, launcher: (&str, &[&str]), ranks: usize, arguments: &[&str]) -> Command {
     let inner = place.fluxbay(arguments);
     let mut command = Command::new(launcher.0);
-    command.args(launcher.1).args(["-np", &ranks.to_string()]).arg(inner.get_program());
+    let count = if launcher.0 == "srun" { "-n" } else { "-np" };
+    command.args(launcher.1).args([count, &ranks.to_string()]).arg(inner.get_program());
     command.args(inner.get_args()).current_dir(place.dir.path()).env_clear();
     for (name, value) in inner.get_envs() {
         command.env(name, value.unwrap_or_default());
@@ -49,14 +51,32 @@ fn every_mpi_gives_the_bits_of_one_process() {
 }
 
 #[test]
+#[ignore = "eight processes of two launchers: run by hand, `-- --ignored every_mpi_gives`"]
+fn every_mpi_gives_the_same_bits_on_1_2_4_and_8_processes() {
+    for more in [format!("{MLP}{ADAMW}{CALLBACKS}"), batch_norm()] {
+        let text = digits("gradient-blocks = 8\n", &more);
+        let place = Place::new(&text.replace("component = \"sockets\"", "component = \"mpi\""));
+        place.succeed(1, &["train", "run.toml", "--run-dir", "alone"]);
+        for launcher in LAUNCHERS.into_iter().filter(|launcher| is_there(launcher.0)) {
+            for ranks in [1, 2, 4, 8] {
+                let out = format!("{}-{ranks}", launcher.0);
+                let train = ["train", "run.toml", "--run-dir", &out];
+                let finished = fluxbay_tests::run(&mut launched(&place, launcher, ranks, &train));
+                assert_eq!(finished.code, Some(0), "{out}: {}", finished.stderr);
+                assert_eq!(place.differences("alone", &out), Vec::<String>::new(), "{out}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_failure_on_one_rank_ends_the_whole_job() {
     for launcher in LAUNCHERS.into_iter().filter(|launcher| is_there(launcher.0)) {
         for kind in ["error", "abort"] {
-            let trouble =
-                format!("[[callback]]\ncomponent = \"trouble\"\nkind = \"{kind}\"\nrank = \"1\"\n");
-            let place = Place::new(&run_file(&trouble));
+            let place = Place::new(&run_file(TROUBLE));
             let train = ["train", "run.toml", "--run-dir", "out"];
             let mut command = launched(&place, launcher, 2, &train);
+            command.env("TROUBLE", format!("{kind} 1 3"));
             let process = command
                 .stdout(std::process::Stdio::piped())
                 .stderr(std::process::Stdio::piped())
@@ -83,6 +103,50 @@ fn the_option_ranks_starts_the_local_launcher() {
     command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
     fluxbay_tests::succeed(&mut command);
     assert_eq!(place.state_of_rank("out", 1)["status"], "finished");
+}
+
+/// `srun` with the arguments that make it work together with a library.
+const SRUN: [(&str, &str); 2] = [("--mpi=pmix", "openmpi"), ("--mpi=pmi2", "mpich")];
+
+#[test]
+#[ignore = "needs a Slurm, such as that of tests/several_ranks/local-slurm, and SLURM_CONF"]
+fn srun_starts_ranks_and_ends_all_if_one_fails() {
+    let place = Place::new(&run_file(TROUBLE));
+    place.succeed(1, &["train", "run.toml", "--run-dir", "alone"]);
+    for (mpi, name) in SRUN {
+        let failed = format!("failed-{name}");
+        for (out, trouble) in [(name, ""), (failed.as_str(), "abort 1 3")] {
+            let train = ["train", "run.toml", "--run-dir", out];
+            let srun = ("srun", &["--kill-on-bad-exit=1", mpi][..]);
+            let mut command = launched(&place, srun, 2, &train);
+            command.env("TROUBLE", trouble);
+            command.env("SLURM_CONF", std::env::var_os("SLURM_CONF").unwrap());
+            let finished = fluxbay_tests::run(&mut command);
+            let is_good = trouble.is_empty();
+            assert_eq!(finished.code == Some(0), is_good, "{out}: {}", finished.stderr);
+            if is_good {
+                assert_eq!(place.differences("alone", out), Vec::<String>::new(), "{out}");
+                assert_eq!(place.state_of_rank(out, 1)["ranks"], 2, "{out}");
+            } else {
+                let state = place.state(out);
+                assert_eq!((&state["status"], &state["by"]), (&"failed".into(), &"trouble".into()));
+            }
+        }
+    }
+}
+
+#[test]
+fn verify_resume_changes_the_number_of_processes_over_mpi() {
+    if !is_there("mpirun") {
+        return;
+    }
+    let text = run_file("").replace("[communicator]\ncomponent = \"mpi\"\n", "");
+    let place = Place::new(&text);
+    let verify = ["verify-resume", "run.toml", "--ranks", "1,2", "--interruptions", "2"];
+    let mut command = place.fluxbay(&verify);
+    command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
+    let finished = fluxbay_tests::succeed(&mut command);
+    assert!(finished.stdout.contains("on 1, 2, 1 processes"), "{}", finished.stdout);
 }
 
 #[test]

@@ -27,9 +27,11 @@ pub fn digits(run: &str, more: &str) -> String {
 pub const MLP: &str = "[model]\ncomponent = \"mlp\"\nhidden = [8]\ndropout = 0.2\n";
 pub const ADAMW: &str = "[optimizer]\ncomponent = \"adamw\"\nlearning-rate = 0.01\n";
 
+pub const TROUBLE: &str = "[[callback]]\ncomponent = \"trouble\"\n";
+
 /// The standard plugins, the communicator, and the callback `trouble`, which ends one rank in the way that
-/// it is told. All tests share the folder: its files do not change while several processes read them.
-fn plugins() -> &'static Path {
+/// the environment says. All tests share the folder: its files do not change while several processes read them.
+pub fn plugins() -> &'static Path {
     static PLUGINS: OnceLock<TempDir> = OnceLock::new();
     let dir = PLUGINS.get_or_init(|| {
         let dir = plugin_dir();
@@ -78,19 +80,33 @@ impl Place {
 
     /// Starts the same command as every rank of several.
     pub fn start(&self, ranks: usize, arguments: &[&str]) -> Ranks {
-        let sockets = scratch();
+        self.start_each(ranks, |_| self.fluxbay(arguments))
+    }
+
+    /// As [`Place::start`], with what `trouble` does: kind, rank and step.
+    pub fn start_in_trouble(&self, ranks: usize, trouble: &str, arguments: &[&str]) -> Ranks {
+        self.start_each(ranks, |_| {
+            let mut command = self.fluxbay(arguments);
+            command.env("TROUBLE", trouble);
+            command
+        })
+    }
+
+    /// Starts a command for each rank of several.
+    pub fn start_each(&self, ranks: usize, command: impl Fn(usize) -> Command) -> Ranks {
+        let meeting = scratch();
         let start = |rank: usize| {
-            self.fluxbay(arguments)
+            command(rank)
                 .env("FLUXBAY_RANK", rank.to_string())
                 .env("FLUXBAY_RANKS", ranks.to_string())
-                .env("FLUXBAY_SOCKETS", sockets.path())
+                .env("FLUXBAY_MEETING", meeting.path())
                 .env("TMPDIR", self.dir.path())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())
                 .spawn()
                 .unwrap()
         };
-        Ranks { processes: (0..ranks).map(start).collect(), _sockets: Some(sockets) }
+        Ranks { processes: (0..ranks).map(start).collect(), _meeting: Some(meeting) }
     }
 
     /// As [`Place::start`]; waits for all of them, which must succeed.
@@ -118,13 +134,13 @@ impl Place {
 /// The processes of a run.
 pub struct Ranks {
     pub processes: Vec<Child>,
-    _sockets: Option<TempDir>,
+    _meeting: Option<TempDir>,
 }
 
 impl Ranks {
     /// A launcher that starts them.
     pub fn of(launcher: Child) -> Ranks {
-        Ranks { processes: vec![launcher], _sockets: None }
+        Ranks { processes: vec![launcher], _meeting: None }
     }
 
     /// Waits for all processes; those that are still there after `limit` are killed, which fails the

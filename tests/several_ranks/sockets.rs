@@ -72,7 +72,7 @@ impl Sockets {
 impl Communicator for Sockets {
     fn open(&mut self, _deadline: Duration) -> Result<Joined> {
         (self.rank, self.ranks) = (number("FLUXBAY_RANK"), number("FLUXBAY_RANKS").max(1));
-        let folder = PathBuf::from(std::env::var("FLUXBAY_SOCKETS").unwrap_or_default());
+        let folder = PathBuf::from(std::env::var("FLUXBAY_MEETING").unwrap_or_default());
         // Machines that run many tests start processes late.
         let end = Instant::now() + Duration::from_secs(60);
         let place = |rank: usize| folder.join(format!("rank-{rank}"));

@@ -24,6 +24,7 @@ mod completions;
 mod compose;
 mod data;
 mod dev;
+mod doctor;
 pub mod help;
 mod init;
 mod inspect;
@@ -213,6 +214,13 @@ commands! {
     /// Three steps are trained and thrown away; no record is written.
     Profile(profile::Arguments), Look, Name, plugin calls: Yes,
     |arguments, _| profile::run(arguments);
+
+    /// Say what this machine offers to runs on several processes.
+    ///
+    /// Launchers and libraries of MPI, and which of them belong together; processors, memory, limits,
+    /// network; and what is missing.
+    Doctor(doctor::Arguments), Look, Name, plugin calls: No,
+    |arguments, _| doctor::run(arguments);
 
     /// Train a tokenizer on a text.
     Tokenizer(tokenizer::Arguments), Look, Name, plugin calls: Yes,

@@ -65,6 +65,8 @@ enum Subject {
     Check,
     /// Output of `check --list --json`.
     CheckList,
+    /// Output of `doctor --json`.
+    Doctor,
     /// Output of `verify-resume --json`.
     VerifyResume,
     /// Output of `trust list --json`.
@@ -93,6 +95,7 @@ impl Subject {
             Subject::Schedule => Some(include_str!("schemas/schedule.json")),
             Subject::Check => Some(include_str!("schemas/check.json")),
             Subject::CheckList => Some(include_str!("schemas/check-list.json")),
+            Subject::Doctor => Some(include_str!("schemas/doctor.json")),
             Subject::VerifyResume => Some(include_str!("schemas/verify-resume.json")),
             Subject::TrustList => Some(include_str!("schemas/trust-list.json")),
             Subject::Quarantine => Some(include_str!("schemas/quarantine.json")),

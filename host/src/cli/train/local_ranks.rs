@@ -9,7 +9,8 @@ use super::rank;
 use crate::cli::outcome::{Exit, Failure};
 
 /// Launchers, in the order in which they are tried.
-const LAUNCHERS: [&str; 4] = ["mpirun", "mpiexec", "mpirun.openmpi", "mpiexec.hydra"];
+pub(in crate::cli) const LAUNCHERS: [&str; 4] =
+    ["mpirun", "mpiexec", "mpirun.openmpi", "mpiexec.hydra"];
 /// The option.
 const OPTION: &str = "--ranks";
 /// What connects the processes.

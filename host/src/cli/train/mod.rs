@@ -15,6 +15,7 @@ mod opening;
 pub mod predict;
 mod provenance;
 mod rank;
+mod ranked;
 pub mod resume;
 pub(in crate::cli) mod shortcuts;
 mod signals;

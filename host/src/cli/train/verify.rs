@@ -5,11 +5,12 @@ use std::{
     collections::BTreeSet,
     ffi::OsString,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::ExitStatus,
 };
 
 use serde_json::json;
 
+use super::ranked::Starter;
 use crate::{
     cli::{
         outcome::{Exit, Failure, Outcome},
@@ -20,6 +21,7 @@ use crate::{
     durable::compare::{Comparison, directories},
     library::escape,
     record::{checkpoint, file},
+    run_file::RunDescription,
     tensor::philox,
 };
 
@@ -34,6 +36,18 @@ pub struct Arguments {
     /// Seed of the steps at which it is interrupted.
     #[arg(long, value_name = "N", default_value_t = 1)]
     interruption_seed: u64,
+    /// Train on so many processes, changed at every interruption: 1,2,4.
+    ///
+    /// The first number is that of the run without interruptions; the others take turns. Runs on
+    /// different numbers have the same bits only with run.gradient-blocks.
+    #[arg(
+        long,
+        value_name = "N,...",
+        value_delimiter = ',',
+        value_parser = clap::value_parser!(u16).range(1..),
+        hide_short_help = true
+    )]
+    ranks: Vec<u16>,
     /// Keep the run folders in DIR, which must be new.
     ///
     /// Without it they are removed at the end.
@@ -62,20 +76,22 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         }
         None => scratch.path().to_owned(),
     };
-    let runs = Runs { arguments, folder };
+    let runs = Runs::new(arguments, folder)?;
     let (straight, interrupted) = (runs.folder.join("straight"), runs.folder.join("interrupted"));
     if let Some(exit) = runs.train(&straight, None)? {
         return Ok(exit);
     }
     let steps = steps(&straight)?;
     let stops = stops(steps, arguments.interruptions, arguments.interruption_seed);
+    let ranks = runs.ranks(stops.len());
     screen.print(&format!(
-        "{steps} steps without interruption; interrupting in step {}",
-        list(&stops)
+        "{steps} steps without interruption; interrupting in step {}{}",
+        list(&stops),
+        on(&ranks)
     ));
     runs.train(&interrupted, stops.first().copied())?;
-    for (done, _) in stops.iter().enumerate() {
-        runs.resume(&interrupted, stops.get(done + 1).copied())?;
+    for (done, ranks) in ranks.iter().skip(1).enumerate() {
+        runs.resume(&interrupted, *ranks, stops.get(done + 1).copied())?;
     }
     let mut comparison = directories(&straight, &interrupted).map_err(failed)?;
     let mut varying = BTreeSet::new();
@@ -89,7 +105,7 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         let places: BTreeSet<&str> = varying.iter().map(|field| place(field)).collect();
         comparison.differences.retain(|difference| !places.contains(place(&difference.field)));
     }
-    show(arguments, &comparison, &varying, &stops)
+    show(arguments, &comparison, &varying, &stops, &ranks)
 }
 
 /// A field without the number of its first byte that differs: of a file that varies as a whole, such
@@ -103,6 +119,7 @@ fn show(
     comparison: &Comparison,
     varying: &BTreeSet<String>,
     stops: &[u64],
+    ranks: &[u16],
 ) -> Outcome {
     let same = comparison.differences.is_empty();
     if arguments.json {
@@ -111,6 +128,7 @@ fn show(
             "schema": 1,
             "same": same,
             "interrupted-after-steps": stops,
+            "ranks": ranks,
             "fields": comparison.fields,
             "varying": varying,
             "differences": differences.map(|one| json!({ "field": one.field, "straight": one.first, "interrupted": one.second })).collect::<Vec<_>>(),
@@ -126,9 +144,10 @@ fn show(
     }
     let Some(first) = comparison.differences.first() else {
         text.push_str(&format!(
-            "identical: {} fields, interrupted {} times\n",
+            "identical: {} fields, interrupted {} times{}\n",
             comparison.fields,
-            stops.len()
+            stops.len(),
+            on(ranks)
         ));
         return print(&text);
     };
@@ -148,8 +167,16 @@ fn show(
     )))
 }
 
-fn list(stops: &[u64]) -> String {
-    stops.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
+fn list<T: ToString>(numbers: &[T]) -> String {
+    numbers.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The numbers of processes in words; empty if it was one each time.
+fn on(ranks: &[u16]) -> String {
+    match ranks.iter().all(|ranks| *ranks == 1) {
+        true => String::new(),
+        false => format!(", on {} processes", list(ranks)),
+    }
 }
 
 /// Steps of all phases of a run that ended with a checkpoint.
@@ -181,18 +208,43 @@ fn stops(steps: u64, count: u64, seed: u64) -> Vec<u64> {
 struct Runs<'a> {
     arguments: &'a Arguments,
     folder: PathBuf,
+    starter: Starter,
+    /// Whether the run needs a communicator that it does not name.
+    adds_mpi: bool,
 }
 
-impl Runs<'_> {
+impl<'a> Runs<'a> {
+    /// The runs below `folder`.
+    fn new(arguments: &'a Arguments, folder: PathBuf) -> Result<Runs<'a>, Failure> {
+        let mut runs = Runs { arguments, folder, starter: Starter::Launcher, adds_mpi: false };
+        if arguments.ranks.is_empty() {
+            return Ok(runs);
+        }
+        let read = arguments.run.read();
+        // The first process that trains reports what is wrong with the run.
+        if !read.diagnostics.has_errors() {
+            check_blocks(&arguments.ranks, &read.run)?;
+        }
+        runs.starter = Starter::of(&read.run);
+        runs.adds_mpi = read.run.communicator.is_none();
+        Ok(runs)
+    }
+
+    /// Numbers of processes that the interrupted run is trained and resumed on.
+    fn ranks(&self, interruptions: usize) -> Vec<u16> {
+        let given = if self.arguments.ranks.is_empty() { &[1][..] } else { &self.arguments.ranks };
+        given.iter().copied().cycle().take(interruptions + 1).collect()
+    }
+
     /// Trains the run into a folder. Returns an exit code if the run cannot start.
     fn train(&self, into: &Path, interrupt_at: Option<u64>) -> Result<Option<Exit>, Failure> {
         let run = &self.arguments.run;
         let mut command = self.command("train");
-        command.args(&run.files);
+        let mut add = |text: String| command.push(text.into());
         for (option, values) in
             [("--set", &run.set), ("--add", &run.add), ("--remove", &run.remove)]
         {
-            command.args(values.iter().map(|value| format!("{option}={value}")));
+            values.iter().for_each(|value| add(format!("{option}={value}")));
         }
         // Only interruptions and the end of the run write checkpoints; the one of the end holds the
         // final state.
@@ -204,57 +256,79 @@ impl Runs<'_> {
             "on-signal=true",
             "keep-last=0",
         ] {
-            command.arg(format!("--set=checkpoints.{setting}"));
+            add(format!("--set=checkpoints.{setting}"));
+        }
+        if self.adds_mpi {
+            add("--set=communicator.component=\"mpi\"".to_owned());
         }
         if run.locked {
-            command.arg("--locked");
+            add("--locked".to_owned());
         }
-        command.arg("--run-dir").arg(into);
-        self.finish(command, interrupt_at)
+        command.extend(["--run-dir".into(), into.into()]);
+        command.extend(run.files.iter().map(|file| file.into()));
+        self.finish(command, self.ranks(0)[0], interrupt_at)
     }
 
-    fn resume(&self, run_dir: &Path, interrupt_at: Option<u64>) -> Result<(), Failure> {
+    fn resume(&self, run_dir: &Path, ranks: u16, interrupt_at: Option<u64>) -> Result<(), Failure> {
         let mut command = self.command("resume");
-        command.arg(run_dir);
-        self.finish(command, interrupt_at).map(drop)
+        command.push(run_dir.into());
+        match self.finish(command, ranks, interrupt_at)? {
+            None => Ok(()),
+            Some(_) => Err(failed("the interrupted run cannot be resumed")),
+        }
     }
 
-    fn command(&self, name: &str) -> Command {
-        let program = std::env::current_exe()
-            .map_or_else(|_| OsString::from("fluxbay"), PathBuf::into_os_string);
-        let mut command = Command::new(program);
-        command.arg("--quiet").arg(name);
+    fn command(&self, name: &str) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = vec!["--quiet".into(), name.into()];
         let path = &self.arguments.run.path;
         for (option, dirs) in
             [("--plugin-dir", &path.plugin_dirs), ("--allow-untrusted", &path.allow_untrusted)]
         {
-            dirs.iter().for_each(|dir| {
-                command.arg(option).arg(dir);
-            });
+            dirs.iter().for_each(|dir| arguments.extend([option.into(), dir.into()]));
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        command
+        arguments
     }
 
     fn finish(
         &self,
-        mut command: Command,
+        mut command: Vec<OsString>,
+        ranks: u16,
         interrupt_at: Option<u64>,
     ) -> Result<Option<Exit>, Failure> {
         if let Some(steps) = interrupt_at {
-            command.arg("--interrupt-at").arg(steps.to_string());
+            command.extend(["--interrupt-at".into(), steps.to_string().into()]);
         }
-        let status = command
-            .status()
+        let all = self
+            .starter
+            .run(&command, usize::from(ranks))
             .map_err(|error| failed(format!("cannot start {command:?}: {error}")))?;
-        match status.code() {
-            Some(0) => Ok(None),
-            Some(130) if interrupt_at.is_some() => Ok(None),
+        let is_good = |status: &&ExitStatus| {
+            status.success() || (status.code() == Some(130) && interrupt_at.is_some())
+        };
+        let Some(bad) = all.iter().find(|status| !is_good(status)) else { return Ok(None) };
+        match bad.code() {
             Some(2) => Ok(Some(Exit::Configuration)),
             Some(3) => Ok(Some(Exit::PluginRefused)),
-            _ => Err(failed(format!("the run failed ({status}): {command:?}"))),
+            _ => Err(failed(format!("the run failed ({bad}): {command:?}"))),
         }
     }
+}
+
+/// Refuses different numbers of processes without as many blocks.
+fn check_blocks(ranks: &[u16], run: &RunDescription) -> Result<(), Failure> {
+    let blocks = run.run.gradient_blocks;
+    let differ = ranks.iter().any(|count| *count != ranks[0]);
+    let divide = ranks.iter().all(|count| blocks.is_multiple_of(usize::from(*count)));
+    if !differ || (blocks > 0 && divide) {
+        return Ok(());
+    }
+    let text = format!(
+        "runs on {} processes have the same bits only if `run.gradient-blocks` is a multiple of each, and it is {blocks}: use powers of two, and add \
+         --set run.gradient-blocks={}",
+        list(ranks),
+        ranks.iter().copied().max().map_or(1, |most| usize::from(most).next_power_of_two())
+    );
+    Err(Failure::new(Exit::Configuration, text))
 }
 
 #[cfg(test)]
@@ -274,5 +348,24 @@ mod tests {
         );
         assert_eq!(stops(1, 3, 7), [1]);
         assert_eq!(stops(2, 1, 7), [1]);
+    }
+
+    #[test]
+    fn numbers_of_processes_take_turns() {
+        let arguments = |ranks: &[u16]| Arguments {
+            run: RunArguments::default(),
+            interruptions: 3,
+            interruption_seed: 1,
+            ranks: ranks.to_vec(),
+            keep_in: None,
+            json: false,
+        };
+        let of = |arguments: &Arguments| {
+            let (starter, adds_mpi) = (Starter::Launcher, false);
+            Runs { arguments, folder: PathBuf::new(), starter, adds_mpi }.ranks(3)
+        };
+        assert_eq!(of(&arguments(&[1, 2, 4])), [1, 2, 4, 1]);
+        assert_eq!(of(&arguments(&[])), [1; 4]);
+        assert_eq!((on(&[1, 2]), on(&[1, 1])), (", on 1, 2 processes".to_owned(), String::new()));
     }
 }

@@ -1,0 +1,63 @@
+//! Batch normalisation over the samples of all ranks.
+
+use std::time::Duration;
+
+use crate::place::{Place, TROUBLE, digits};
+use crate::same_bits::batch_norm;
+
+const SYNC: &str = "sync-batch-norm = true\n";
+
+/// The loss of each training step.
+fn losses(place: &Place, run: &str) -> Vec<f64> {
+    let text = std::fs::read_to_string(place.path(run).join("metrics.jsonl")).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let is_loss = |line: &serde_json::Value| {
+        line["phase"] == "training" && line["scope"] == "step" && line["name"] == "loss"
+    };
+    lines.filter(is_loss).map(|line| line["value"].as_f64().unwrap()).collect()
+}
+
+fn largest_difference(one: &[f64], other: &[f64]) -> f64 {
+    assert!(one.len() == other.len() && one.len() > 5, "{} and {}", one.len(), other.len());
+    one.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+}
+
+#[test]
+fn synchronised_batch_normalisation_trains_as_one_process_does() {
+    let place = Place::new(&digits(SYNC, &batch_norm()));
+    for (ranks, out) in [(1, "on-1"), (3, "on-3"), (3, "again")] {
+        place.succeed(ranks, &["train", "run.toml", "--run-dir", out]);
+    }
+    let apart = ["--set", "run.sync-batch-norm=false"];
+    place.succeed(3, &[&["train", "run.toml", "--run-dir", "apart"], &apart[..]].concat());
+    let one = losses(&place, "on-1");
+    let synchronised = largest_difference(&one, &losses(&place, "on-3"));
+    let by_block = largest_difference(&one, &losses(&place, "apart"));
+    assert!(synchronised < 1e-4 && by_block > 10.0 * synchronised, "{synchronised} {by_block}");
+    assert_eq!(place.differences("on-3", "again"), Vec::<String>::new());
+}
+
+#[test]
+fn what_cannot_be_synchronised_is_refused_and_failures_keep_their_cause() {
+    let place = Place::new(&digits(&format!("{SYNC}gradient-blocks = 4\n"), &batch_norm()));
+    for finished in place.start(2, &["train", "run.toml"]).wait(Duration::from_secs(60)) {
+        assert_eq!(finished.code, Some(2), "{}", finished.stderr);
+        assert!(finished.stderr.contains("leave out `run.gradient-blocks`"), "{}", finished.stderr);
+    }
+    let place = Place::new(&digits(SYNC, &format!("{}{TROUBLE}", batch_norm())));
+    let train = ["train", "run.toml", "--run-dir", "out"];
+    let all = place.start_in_trouble(2, "error 1 3", &train).wait(Duration::from_secs(60));
+    for finished in all {
+        assert_eq!(finished.code, Some(1), "{}", finished.stderr);
+    }
+    let state = place.state("out");
+    assert_eq!(state["by"], "trouble", "{state}");
+    assert!(state["reason"].as_str().unwrap().contains("on rank 1"), "{state}");
+    // The last batch of the digits has fewer samples than ranks.
+    let small = ["--set", "loader.batch-size=1436", "--set", "loader.validation=0.2"];
+    let all = place.start(4, &[&["train", "run.toml"], &small[..]].concat());
+    for finished in all.wait(Duration::from_secs(60)) {
+        assert_eq!(finished.code, Some(1), "{}", finished.stderr);
+        assert!(finished.stderr.contains("loader.drop-last"), "{}", finished.stderr);
+    }
+}
