@@ -25,9 +25,13 @@ fn terminal() -> (File, File) {
     grantpt(&controller).and_then(|()| unlockpt(&controller)).expect("its other side");
     let name = ptsname(&controller, Vec::new()).expect("its name").into_string().unwrap();
     let terminal = OpenOptions::new().read(true).write(true).open(name).expect("it opens");
-    let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-    tcsetwinsize(&terminal, size).expect("its size");
+    resize(&terminal, 80, 24);
     (File::from(controller), terminal)
+}
+
+fn resize(terminal: &File, columns: u16, rows: u16) {
+    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(terminal, size).expect("its size");
 }
 
 /// A command on such a terminal.
@@ -66,9 +70,13 @@ impl OnTerminal {
 
     /// Waits until the command has written a word. Spaces that were there before are not written.
     fn wait_for(&self, text: &str) {
+        self.wait_until(text, |written| written.contains(text));
+    }
+
+    fn wait_until(&self, what: &str, is_there: impl Fn(&str) -> bool) {
         let began = Instant::now();
-        while !self.text().contains(text) {
-            assert!(began.elapsed() < Duration::from_secs(60), "{text:?} in {:?}", self.text());
+        while !is_there(&self.text()) {
+            assert!(began.elapsed() < Duration::from_secs(60), "{what:?} in {:?}", self.text());
             thread::sleep(Duration::from_millis(20));
         }
     }
@@ -145,6 +153,42 @@ fn leaving_the_dashboard_does_not_end_the_run_and_ctrl_c_does() {
     let (code, text) = watched.end();
     assert_eq!(code, Some(0), "{text:?}");
     assert!(text.rsplit(UNCOVERS).next().unwrap().contains("finished"), "{text:?}");
+}
+
+/// The lowest row and the rightmost column that a program has moved the cursor to.
+fn reach(written: &str) -> (u16, u16) {
+    let moves = written.split("\x1b[").filter_map(|part| {
+        let (row, column) = part.split_once('H')?.0.split_once(';')?;
+        Some((row.parse::<u16>().ok()?, column.parse::<u16>().ok()?))
+    });
+    moves.fold((0, 0), |reach, at| (reach.0.max(at.0), reach.1.max(at.1)))
+}
+
+#[test]
+fn a_terminal_may_change_its_size_while_a_run_is_shown() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    let mut command = fluxbay(dir.path(), plugins.path());
+    command.args(["train", "--set", "run.epochs=100000", "--run-dir", "one", "--watch"]);
+    let mut watched = OnTerminal::start(&mut command);
+    watched.wait_for("steps/s");
+    let (rows, columns) = reach(&watched.text());
+    assert!(rows == 24 && columns <= 80, "{rows} rows, {columns} columns");
+    resize(&watched.keys, 200, 60);
+    watched.wait_until("row 60", |written| {
+        let (rows, columns) = reach(written);
+        rows == 60 && (101..=200).contains(&columns)
+    });
+    // The space of a few words is enough to go on.
+    for (columns, rows) in [(30, 8), (1, 1), (80, 24)] {
+        resize(&watched.keys, columns, rows);
+        let before = watched.text().len();
+        watched.wait_until("another frame", |written| written.len() > before);
+    }
+    watched.press("\x03");
+    let (code, text) = watched.end();
+    assert_eq!(code, Some(130), "{text:?}");
+    let (rows, columns) = reach(&text);
+    assert!(rows == 60 && columns <= 200, "{rows} rows, {columns} columns");
 }
 
 #[test]
