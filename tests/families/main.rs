@@ -69,6 +69,44 @@ impl Model for Recurrent {
     }
 }
 
+/// Bags of embeddings, and a transposed convolution over one axis.
+struct Layers(Pretrained);
+
+impl Component for Layers {
+    type Config = Weights;
+    fn new(config: Weights, setup: &mut Setup) -> Result<Self> {
+        let nothing = serde_json::json!({});
+        Pretrained::open(setup, Some(config.from.as_path()), nothing).map(Layers)
+    }
+}
+
+impl Model for Layers {
+    type Network = (EmbeddingBag, Embedding, ConvTranspose1d, Linear);
+    fn build(&self, data: &DataSpec, params: Params) -> Result<Self::Network> {
+        let width = self.0.size(&["width"])?;
+        let activation = Activation::Silu;
+        let conv = ConvConfig { stride: 2, padding: 1, groups: 2, activation, ..ConvConfig::default() };
+        Ok((
+            embedding_bag([23, width], 0.02, true, params.pp("bag"))?,
+            embedding(23, 6, 0.02, params.pp("tokens"))?,
+            conv_transpose1d(6, 4, 3, conv, params.pp("conv"))?,
+            linear(width + 4, data.outputs()?, params.pp("head"))?,
+        ))
+    }
+    fn forward(&self, (bag, tokens, conv, head): &Self::Network, xs: &Tensor) -> Result<Tensor> {
+        let (batch, time) = (xs.dim(0)?, xs.dim(1)?);
+        let bags: Vec<u32> = (0..batch * time).map(|at| (at / time) as u32).collect();
+        let bags = Tensor::from_slice(&bags, batch * time)?;
+        let ones = Tensor::ones(batch * time, DType::F32)?;
+        let means = bag.forward(&xs.reshape(batch * time)?, &bags, batch, Some(&ones))?;
+        let grown = conv.forward(&tokens.forward(xs)?.transpose(1, 2)?)?.mean(2)?;
+        head.forward(&Tensor::cat(&[&means, &grown], 1)?)
+    }
+    fn names(&self) -> Result<Option<Names>> {
+        Ok(Some(self.0.names(&[Rule::Rename { from: "net.*", to: "*" }])))
+    }
+}
+
 config! {
     /// Shapes of the fields.
     struct Config {
@@ -123,6 +161,7 @@ impl Dataset for Shapes {
 plugin! {
     summary: "Data of any shapes.",
     dataset "shapes" => Shapes { summary: "Zeros of any shapes." },
+    model "layers" => Layers { summary: "Bags of embeddings and a transposed convolution." },
     model "recurrent" => Recurrent { summary: "An LSTM and a GRU." },
 }
 "#;
@@ -325,11 +364,12 @@ fn agrees(name: &str) {
         compared += 1;
     }
     let renamed = compared == 0;
-    assert!(renamed || compared == given.len(), "{name}: {compared} of {} written", given.len());
+    let left_out = case["left_out"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let left_out = |name: &str| left_out.iter().any(|part| name.starts_with(part.as_str().unwrap()));
+    let expected = given.iter().filter(|(name, _)| !left_out(name)).count();
+    assert!(renamed || compared == expected, "{name}: {compared} of {expected} written");
 
-    // Batch normalisation over four samples amplifies differences of rounding from step to step.
-    let steps = if case["component"] == "resnet" { 25 } else { usize::MAX };
-    for (step, expected) in case["losses"].as_array().unwrap().iter().enumerate().take(steps) {
+    for (step, expected) in case["losses"].as_array().unwrap().iter().enumerate() {
         session.run_step(0, batch(case, step)).unwrap();
         let (loss, expected) = (session.number("step.loss").unwrap(), expected.as_f64().unwrap());
         assert!(
@@ -388,13 +428,22 @@ agree! {
     distilbert_agrees_with_transformers: "distilbert" "distilbert-masked" "distilbert-wide" "distilbert-deep",
     modern_bert_agrees_with_transformers: "modern-bert" "modern-bert-mean" "modern-bert-masked",
     gpt2_agrees_with_transformers: "gpt2" "gpt2-wide" "gpt2-deep",
-    llama_agrees_with_transformers: "llama" "llama-scaled" "llama-wide" "llama-deep" "mistral",
-    qwen_and_gemma_agree_with_transformers: "qwen2" "qwen3" "gemma",
+    llama_agrees_with_transformers: "llama" "llama-scaled" "llama-wide" "llama-deep",
+    mistral_agrees_with_transformers: "mistral" "mistral-wide" "mistral-deep",
+    qwen2_agrees_with_transformers: "qwen2" "qwen2-wide" "qwen2-deep",
+    qwen3_agrees_with_transformers: "qwen3" "qwen3-wide" "qwen3-deep",
+    gemma_agrees_with_transformers: "gemma" "gemma-wide" "gemma-deep",
+    mixtral_agrees_with_transformers: "mixtral" "mixtral-wide" "mixtral-deep",
+    qwen3_mixtures_agree_with_transformers: "qwen3moe" "qwen3moe-wide" "qwen3moe-deep",
+    whisper_agrees_with_transformers: "whisper" "whisper-wide" "whisper-deep",
     resnet_agrees_with_transformers: "resnet-basic" "resnet-bottleneck" "resnet-narrow",
+    deep_resnets_agree_with_transformers: "resnet-deep-basic" "resnet-deep-bottleneck",
+    unet_agrees_with_segmentation_models: "unet" "unet-bottleneck" "unet-shallow",
     vit_agrees_with_timm_and_transformers: "vit" "vit-transformers" "vit-wide",
     convnext_agrees_with_timm: "convnext" "convnext-narrow" "convnext-deep",
     clip_agrees_with_transformers: "clip-text" "clip-text-wide" "clip-text-deep" "clip-image"
         "clip-image-wide" "clip-image-deep",
+    bags_and_transposed_convolutions_agree_with_pytorch: "layers",
     recurrent_layers_agree_with_pytorch: "recurrent",
 }
 

@@ -4,10 +4,11 @@ Weights and batches are functions of names and indices, which the test computes,
 the packages of `requirements-families.txt`:
 
     python tests/reference/families.py            # writes families.json beside it
-    python tests/reference/families.py --new      # adds the cases that it does not have
+    python tests/reference/families.py --new NAME # adds the cases that it does not have, and records those that are named again
     python tests/reference/families.py --read DIR # loads what `fluxbay train` wrote, and prints missing and unexpected names
 """
 
+import copy
 import json
 import math
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import peft
+import segmentation_models_pytorch as smp
 import timm
 import torch
 import torchvision
@@ -93,7 +95,7 @@ def record(name, model, config, case):
     # Without tensors that are tied to others, or derived from the sizes.
     named = [*model.named_parameters(), *model.named_buffers()]
     saved = model.state_dict()
-    named = [(key, value) for key, value in named if value.dtype == torch.float32 and key in saved]
+    named = [part for key, value in named if value.dtype == torch.float32 and key in saved for part in parts(key, value, config)]
     case["tensors"] = {key: list(value.shape) for key, value in named}
     with torch.no_grad():
         for key, value in named:
@@ -110,30 +112,74 @@ def record(name, model, config, case):
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=1e-3, weight_decay=0.01)
-    losses = []
+    # Batch normalisation amplifies differences of rounding from step to step: in some networks until the losses in f32 are far from
+    # those in f64. The latter are recorded, with the number of steps for which both agree.
+    exact = None
+    if any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules()):
+        exact = Training(copy.deepcopy(model).double(), case)
+    training, losses, exact_losses = Training(model, case), [], []
     for step in range(STEPS):
-        xs, ys = batch(case, step)
-        logits = logits_of(model, case, xs)
-        if case["loss"] == "mse":
-            loss = F.mse_loss(logits, ys)
-        else:
-            loss = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), ys.reshape(-1))
-        optimizer.zero_grad()
-        loss.backward()
+        logits, loss = training.backward(step)
+        if exact:
+            exact_losses.append(float(exact.backward(step)[1].detach()))
+            exact.optimizer.step()
         if step == 0:
             case["logits"] = [round(float(x), 7) for x in logits.detach().double().reshape(-1)[:64]]
             case["gradients"] = {
-                key: [float(parameter.grad.double().norm()),
-                      float((parameter.grad.double().reshape(-1) * torch.tensor(number(key, parameter.numel()))).sum())]
-                for key, parameter in model.named_parameters()
-                if parameter.grad is not None
+                key: [float(gradient.double().norm()),
+                      float((gradient.double().reshape(-1) * torch.tensor(number(key, gradient.numel()))).sum())]
+                for whole, value in model.named_parameters()
+                if value.grad is not None
+                for key, gradient in parts(whole, value.grad, config)
             }
         losses.append(float(loss.detach()))
-        optimizer.step()
+        training.optimizer.step()
+    if exact:
+        far = [step for step, (one, other) in enumerate(zip(losses, exact_losses)) if abs(one - other) > 2e-6 * (1 + abs(other))]
+        losses = exact_losses[:far[0]] if far else exact_losses
     case["losses"] = losses
     return case
+
+
+def parts(key, value, config):
+    """Experts have one tensor together in memory, and one each in files."""
+    if ".mlp.experts." not in key and not (config.get("model_type") == "mixtral" and ".mlp." in key):
+        return [(key, value)]
+    names = ["gate_proj", "up_proj", "down_proj"]
+    if config["model_type"] == "mixtral":
+        key, names = key.replace(".mlp.", ".block_sparse_moe."), ["w1", "w3", "w2"]
+    if key.endswith(".gate.weight"):
+        return [(key, value)]
+    below, last = key.rsplit(".", 1)
+    found = []
+    for expert, weight in enumerate(value):
+        split = [(names[2], weight)] if last == "down_proj" else list(zip(names, weight.chunk(2)))
+        found += [(f"{below}.{expert}.{name}.weight", part) for name, part in split]
+    return found
+
+
+class Training:
+    """A model and its optimizer."""
+
+    def __init__(self, model, case):
+        self.model, self.case = model, case
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, lr=1e-3, weight_decay=0.01)
+
+    def backward(self, step):
+        """Predictions and loss of a step, whose gradients are left in the parameters."""
+        xs, ys = batch(self.case, step)
+        dtype = next(self.model.parameters()).dtype
+        logits = logits_of(self.model, self.case, xs.to(dtype) if xs.is_floating_point() else xs)
+        if self.case["loss"] == "mse":
+            loss = F.mse_loss(logits.reshape(ys.shape), ys.to(dtype))
+        elif logits.ndim == 4:
+            loss = F.cross_entropy(logits, ys)
+        else:
+            loss = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), ys.reshape(-1))
+        self.optimizer.zero_grad()
+        loss.backward()
+        return logits, loss
 
 
 class Recurrent(torch.nn.Module):
@@ -148,6 +194,46 @@ class Recurrent(torch.nn.Module):
         states, (last, _) = self.net["lstm"](xs)
         _, first = self.net["gru"](states.flip(1), last)
         return self.net["head"](first[0])
+
+
+class Layers(torch.nn.Module):
+    """The means of bags of embeddings beside a transposed convolution over embeddings."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = torch.nn.ModuleDict(dict(
+            bag=torch.nn.EmbeddingBag(23, 5, mode="mean"), tokens=torch.nn.Embedding(23, 6),
+            conv=torch.nn.ConvTranspose1d(6, 4, 3, stride=2, padding=1, groups=2), head=torch.nn.Linear(9, 4)))
+
+    def forward(self, input_ids, attention_mask):
+        grown = torch.nn.functional.silu(self.net["conv"](self.net["tokens"](input_ids).transpose(1, 2)))
+        logits = self.net["head"](torch.cat([self.net["bag"](input_ids), grown.mean(2)], dim=1))
+        return type("Output", (), {"logits": logits})
+
+
+def unet(name, side, encoder, decoder, left_out=(), **case):
+    """A U-Net over a small residual network: its kind, the channels of the first layer and of the stages, the blocks of each stage."""
+    kind, first, widths, blocks = encoder
+    block = {"basic": torchvision.models.resnet.BasicBlock, "bottleneck": torchvision.models.resnet.Bottleneck}[kind]
+
+    class Small(smp.encoders.resnet.ResNetEncoder):
+        def __init__(self, **arguments):
+            super().__init__(**arguments)
+            self.conv1 = torch.nn.Conv2d(3, first, 7, 2, 3, bias=False)
+            self.bn1 = torch.nn.BatchNorm2d(first)
+
+        def _make_layer(self, block, planes, blocks, **arguments):
+            stage = [64, 128, 256, 512].index(planes)
+            self.inplanes = first if stage == 0 else widths[stage - 1]
+            return super()._make_layer(block, widths[stage] // block.expansion, blocks, **arguments)
+
+    smp.encoders.encoders["small"] = {"encoder": Small, "pretrained_settings": {}, "params": dict(
+        out_channels=[3, first, *widths], block=block, layers=blocks)}
+    model = smp.Unet("small", encoder_depth=len(decoder), encoder_weights=None, decoder_channels=decoder, classes=case.get("classes") or 1)
+    config = dict(_model_class="Unet", encoder_name="small", encoder_depth=len(decoder), decoder_channels=decoder, embedding_size=first,
+                  layer_type=kind, hidden_sizes=widths, depths=blocks)
+    return record(name, model, config, dict(component="unet", inputs=[3, side, side], targets=[side, side], settings={},
+                                            left_out=list(left_out), **case))
 
 
 def hugging_face(name, model, keep=(), **case):
@@ -229,15 +315,36 @@ def cases():
                        ("llama-deep", dict(hidden_size=8, num_attention_heads=2, num_key_value_heads=2, num_hidden_layers=3,
                                            tie_word_embeddings=True))]:
         yield hugging_face(name, t.LlamaForCausalLM(t.LlamaConfig(**{**llama, **more})), **decoders)
-    yield hugging_face("mistral", t.MistralForCausalLM(t.MistralConfig(sliding_window=3, **llama)), **decoders)
-    yield hugging_face("qwen2", t.Qwen2ForCausalLM(t.Qwen2Config(**llama)), **decoders)
-    yield hugging_face("qwen3", t.Qwen3ForCausalLM(t.Qwen3Config(head_dim=6, **llama)), **decoders)
-    yield hugging_face("gemma", t.GemmaForCausalLM(t.GemmaConfig(head_dim=8, pad_token_id=None, **llama)), **decoders)
+    wide = dict(hidden_size=24, num_attention_heads=6, num_key_value_heads=1, num_hidden_layers=1, intermediate_size=20)
+    deep = dict(hidden_size=8, num_attention_heads=2, num_key_value_heads=2, num_hidden_layers=3)
+    for family, always, plain, in_wide, in_deep in [
+        ("Mistral", {}, dict(sliding_window=3), dict(sliding_window=None, head_dim=8), dict(sliding_window=2, tie_word_embeddings=True)),
+        ("Qwen2", {}, {}, dict(use_sliding_window=True, sliding_window=3, max_window_layers=0), dict(
+            use_sliding_window=True, sliding_window=2, max_window_layers=2, tie_word_embeddings=True)),
+        ("Qwen3", {}, dict(head_dim=6), dict(head_dim=4, attention_bias=True), dict(head_dim=8, tie_word_embeddings=True)),
+        ("Gemma", dict(pad_token_id=None), dict(head_dim=8), dict(head_dim=4, hidden_act="gelu"), dict(head_dim=6)),
+    ]:
+        config, model = getattr(t, f"{family}Config"), getattr(t, f"{family}ForCausalLM")
+        for name, sizes, more in [("", {}, plain), ("-wide", wide, in_wide), ("-deep", deep, in_deep)]:
+            yield hugging_face(f"{family.lower()}{name}", model(config(**{**llama, **always, **sizes, **more})), **decoders)
+    for family, always, in_wide, in_deep in [
+        ("Mixtral", dict(num_local_experts=4, num_experts_per_tok=2, sliding_window=None), dict(num_local_experts=3, num_experts_per_tok=1),
+         dict(num_local_experts=5, num_experts_per_tok=3, sliding_window=3)),
+        ("Qwen3Moe", dict(num_experts=4, num_experts_per_tok=2, moe_intermediate_size=12, norm_topk_prob=True, head_dim=6),
+         dict(num_experts=3, norm_topk_prob=False), dict(num_experts=5, num_experts_per_tok=3, mlp_only_layers=[1])),
+    ]:
+        config, model = getattr(t, f"{family}Config"), getattr(t, f"{family}ForCausalLM")
+        for name, sizes, more in [("", {}, {}), ("-wide", wide, in_wide), ("-deep", deep, in_deep)]:
+            yield hugging_face(f"{family.lower()}{name}", model(config(**{**llama, **always, **sizes, **more})), **decoders)
     image = dict(classes=5, loss="cross-entropy")
     resnet = dict(embedding_size=8, hidden_sizes=[8, 16, 16, 24], depths=[1, 2, 1, 1], num_labels=5)
     for kind in ["basic", "bottleneck"]:
         yield hugging_face(f"resnet-{kind}", t.ResNetForImageClassification(t.ResNetConfig(layer_type=kind, **resnet)),
                            component="resnet", inputs=[3, 40, 40], settings={}, **image)
+    deep = {**resnet, "depths": [2, 2, 2, 2]}
+    for kind, side in [("basic", 40), ("bottleneck", 64)]:
+        yield hugging_face(f"resnet-deep-{kind}", t.ResNetForImageClassification(t.ResNetConfig(layer_type=kind, **deep)),
+                           component="resnet", inputs=[3, side, side], settings={}, **image)
     narrow = dict(embedding_size=4, hidden_sizes=[4, 8, 12, 16], depths=[1, 1, 1, 1], num_labels=5)
     yield hugging_face("resnet-narrow", t.ResNetForImageClassification(t.ResNetConfig(layer_type="basic", **narrow)), component="resnet",
                        inputs=[3, 33, 33], settings={}, **image)
@@ -271,6 +378,20 @@ def cases():
             inputs=[7], vocabulary=23, settings={"tower": "text"}, **vectors)
         yield hugging_face(f"clip-image{name}", t.CLIPVisionModelWithProjection(t.CLIPVisionConfig(
             image_size=8, **{"patch_size": 4, **clip, **image_more})), inputs=[3, 8, 8], settings={"tower": "image"}, **vectors)
+    labels = dict(classes=3, loss="cross-entropy")
+    yield unet("unet", 64, ("basic", 8, [8, 12, 16, 16], [1, 1, 1, 1]), [16, 12, 8, 8, 4], **labels)
+    yield unet("unet-bottleneck", 64, ("bottleneck", 4, [8, 16, 16, 24], [1, 2, 1, 1]), [12, 8, 8, 6, 4], **labels)
+    yield unet("unet-shallow", 24, ("basic", 4, [8, 12, 16, 16], [2, 1, 1, 1]), [12, 8, 6], ["encoder.layer3.", "encoder.layer4."],
+               classes=None, loss="mse")
+    whisper = dict(vocab_size=23, d_model=16, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=24, decoder_layers=1,
+                   decoder_attention_heads=2, decoder_ffn_dim=24, num_mel_bins=6, max_source_positions=9, max_target_positions=8,
+                   classifier_proj_size=10, num_labels=5, pad_token_id=0, bos_token_id=1, eos_token_id=1, decoder_start_token_id=1)
+    for name, more in [("", {}), ("-wide", dict(d_model=24, encoder_attention_heads=3, encoder_layers=1, activation_function="relu")),
+                       ("-deep", dict(d_model=8, encoder_attention_heads=1, encoder_layers=3, num_mel_bins=4, max_source_positions=5))]:
+        config = t.WhisperConfig(**{**whisper, **more})
+        yield hugging_face(f"whisper{name}", t.WhisperForAudioClassification(config), component="whisper",
+                           inputs=[config.num_mel_bins, 2 * config.max_source_positions], settings={}, **image)
+    yield record("layers", Layers(), dict(width=5), dict(component="layers", settings={}, **text, classes=4))
     yield record("recurrent", Recurrent(), dict(width=5),
                  dict(component="recurrent", inputs=[6, 3], settings={}, classes=4, loss="cross-entropy"))
 
@@ -285,9 +406,10 @@ def published_names():
 
 def main():
     out = Path(__file__).with_name("families.json")
-    if sys.argv[1:] == ["--new"]:
-        KNOWN.update((case["name"], case) for case in json.loads(out.read_text())["cases"])
-    versions = {package.__name__: package.__version__ for package in [torch, torchvision, transformers, timm, peft, np]}
+    if sys.argv[1:2] == ["--new"]:
+        again = sys.argv[2:]
+        KNOWN.update((case["name"], case) for case in json.loads(out.read_text())["cases"] if case["name"] not in again)
+    versions = {package.__name__: package.__version__ for package in [torch, torchvision, transformers, timm, peft, smp, np]}
     lines = [json.dumps(case) for case in cases()]
     names = json.dumps(published_names())
     out.write_text(f'{{\n"versions": {json.dumps(versions)},\n"names": {names},\n"cases": [\n' + ",\n".join(lines) + "\n]\n}\n")

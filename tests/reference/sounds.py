@@ -1,6 +1,7 @@
-"""Writes the sound files and spectrograms that the tests of plugins/audio compare with, as soundfile and librosa give them.
+"""Writes the sound files and spectrograms that the tests of plugins/audio compare with, as soundfile, librosa and transformers give them.
 
-Run from the top of the repository, in an environment with tests/reference/requirements.txt:
+Run from the top of the repository, in an environment with tests/reference/requirements.txt, and requirements-families.txt for the features of Whisper, which are
+left out without transformers:
 
     python tests/reference/sounds.py
 """
@@ -34,6 +35,17 @@ def main():
         )
     record = {"librosa": librosa.__version__, "samples": samples.tolist(), "cases": cases}
     (FOLDER / "mel.json").write_text(json.dumps(record, separators=(",", ":")) + "\n")
+    try:
+        import transformers
+    except ImportError:
+        return
+    cases = []
+    for bands in [80, 128]:
+        extractor = transformers.WhisperFeatureExtractor(feature_size=bands)
+        features = extractor(samples, sampling_rate=16000, padding="do_not_pad", return_tensors="np")["input_features"][0]
+        cases.append({"bands": bands, "features": [round(float(x), 6) for x in features.ravel()]})
+    record = {"transformers": transformers.__version__, "samples": samples.tolist(), "cases": cases}
+    (FOLDER / "whisper.json").write_text(json.dumps(record, separators=(",", ":")) + "\n")
 
 
 if __name__ == "__main__":

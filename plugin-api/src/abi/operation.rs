@@ -196,6 +196,10 @@ operations! {
     /// one and have `in` elements together. Output `[batch, out]`.
     FLAT_LINEAR = 112, "flat-linear", "affine map of flattened samples", yes;
 
+    /// Inputs: x `[n, in]`, groups `[n]` (u32 or i64), then a w `[out, in]` for each group. Output
+    /// `[n, out]`: row i is `x_i w^T` with the w of group i.
+    GROUPED_LINEAR = 113, "grouped-linear", "linear map of each row with the matrix of its group", yes;
+
     // ---- shape
     /// Same elements, new shape. Ints: shape; one may be -1.
     RESHAPE = 130, "reshape", "same elements in another shape", yes;
@@ -236,6 +240,10 @@ operations! {
     EMBEDDING = 163, "embedding", "rows of a table by id", yes;
     /// Inputs: ids `[..]`. Ints: classes, dtype = f32. Output `[.., classes]`.
     ONE_HOT = 164, "one-hot", "1 at the index, 0 elsewhere", no;
+
+    /// Inputs: x `[n, ..]`, segments `[n]`. Ints: count, mode = 0 (0 sum, 1 mean). Output `[count,
+    /// ..]`: sum or mean of the rows of each segment, 0 where there are none.
+    SEGMENT_REDUCE = 165, "segment-reduce", "sum or mean of the rows of each segment", yes;
 
     // ---- convolution and pooling
     /// Inputs: x `[n, in, l]`, w `[out, in / groups, k]`, b? `[out]`. Ints: stride = 1, padding =

@@ -55,10 +55,16 @@ macro_rules! convolutions {
                 self.bias.as_ref()
             }
 
-            fn run(&self, code: u32, xs: &Tensor, ints: &[i64]) -> Result<Tensor> {
+            fn run(
+                &self,
+                code: u32,
+                xs: &Tensor,
+                weight: &Tensor,
+                ints: &[i64],
+            ) -> Result<Tensor> {
                 match &self.bias {
-                    Some(bias) => Tensor::apply(code, &[xs, &self.weight, bias], ints, &[]),
-                    None => Tensor::apply(code, &[xs, &self.weight], ints, &[]),
+                    Some(bias) => Tensor::apply(code, &[xs, weight, bias], ints, &[]),
+                    None => Tensor::apply(code, &[xs, weight], ints, &[]),
                 }
             }
         }
@@ -71,6 +77,9 @@ convolutions! {
     /// Convolution over two axes: `[batch, in, height, width]` becomes
     /// `[batch, out, height', width']`.
     Conv2d;
+    /// Transposed convolution over one axis: `[batch, in, length]` becomes `[batch, out, length']`,
+    /// enlarged by the stride.
+    ConvTranspose1d;
     /// Transposed convolution over two axes: `[batch, in, height, width]` becomes
     /// `[batch, out, height', width']`, enlarged by the stride.
     ConvTranspose2d;
@@ -137,6 +146,25 @@ pub fn conv2d(
     Ok(Conv2d { weight, bias: bias_of(outputs, fan_in, &config, &params)?, config })
 }
 
+/// A transposed convolution over one axis. Parameters `weight` `[in, out / groups, kernel]` and `bias`
+/// `[out]`.
+///
+/// # Errors
+/// Outside [`Model::build`](crate::Model::build), or if the model has a parameter of that path already. Also if the sizes do not fit together.
+pub fn conv_transpose1d(
+    inputs: usize,
+    outputs: usize,
+    kernel: usize,
+    config: ConvConfig,
+    params: Params,
+) -> Result<ConvTranspose1d> {
+    check_groups(inputs, outputs, &config)?;
+    let fan_in = outputs / config.groups * kernel;
+    let first = Init::symmetric(1.0 / (fan_in.max(1) as f64).sqrt());
+    let weight = params.get((inputs, outputs / config.groups, kernel), "weight", first)?;
+    Ok(ConvTranspose1d { weight, bias: bias_of(outputs, fan_in, &config, &params)?, config })
+}
+
 /// A transposed convolution over two axes. Parameters `weight` `[in, out / groups, kernel, kernel]`
 /// and `bias` `[out]`.
 ///
@@ -162,6 +190,7 @@ impl Module for Conv1d {
         self.run(
             op::CONV1D,
             xs,
+            &self.weight,
             &[stride as i64, padding as i64, dilation as i64, groups as i64, activation.code()],
         )
     }
@@ -171,7 +200,18 @@ impl Module for Conv2d {
     fn forward(&self, xs: &Tensor) -> Result<Tensor> {
         let ConvConfig { stride, padding, dilation, groups, activation, .. } = self.config;
         let [s, p, d] = [stride as i64, padding as i64, dilation as i64];
-        self.run(op::CONV2D, xs, &[s, s, p, p, d, d, groups as i64, activation.code()])
+        self.run(op::CONV2D, xs, &self.weight, &[s, s, p, p, d, d, groups as i64, activation.code()])
+    }
+}
+
+impl Module for ConvTranspose1d {
+    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+        let ConvConfig { stride, padding, dilation, groups, activation, .. } = self.config;
+        let [s, p, d] = [stride as i64, padding as i64, dilation as i64];
+        // One row of an image.
+        let (xs, weight) = (xs.unsqueeze(2)?, self.weight.unsqueeze(2)?);
+        let ints = [1, s, 0, p, 0, 0, 1, d, groups as i64];
+        activation.forward(&self.run(op::CONV_TRANSPOSE2D, &xs, &weight, &ints)?.squeeze(2)?)
     }
 }
 
@@ -182,6 +222,7 @@ impl Module for ConvTranspose2d {
         activation.forward(&self.run(
             op::CONV_TRANSPOSE2D,
             xs,
+            &self.weight,
             &[s, s, p, p, 0, 0, d, d, groups as i64],
         )?)
     }

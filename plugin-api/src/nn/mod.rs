@@ -20,9 +20,11 @@
 
 mod activation;
 mod attention;
+mod block;
 mod conv;
 mod dropout;
 mod embedding;
+mod experts;
 mod linear;
 mod lora;
 mod norm;
@@ -34,12 +36,17 @@ mod sequential;
 
 pub use activation::Activation;
 pub use attention::{SelfAttention, attend, merge_heads, self_attention, split_heads};
+pub use block::{
+    FeedForward, GatedFeedForward, ProjectedAttention, feed_forward, gated_feed_forward,
+    projected_attention,
+};
 pub use conv::{
-    Conv1d, Conv2d, ConvConfig, ConvTranspose2d, Pool, Pool2d, conv_transpose2d, conv1d, conv2d,
-    pool2d,
+    Conv1d, Conv2d, ConvConfig, ConvTranspose1d, ConvTranspose2d, Pool, Pool2d, conv_transpose1d,
+    conv_transpose2d, conv1d, conv2d, pool2d,
 };
 pub use dropout::{Dropout, dropout};
-pub use embedding::{Embedding, embedding};
+pub use embedding::{Embedding, EmbeddingBag, embedding, embedding_bag};
+pub use experts::{MixtureConfig, MixtureOfExperts, mixture_of_experts, top_k_routing};
 pub use linear::{Linear, linear, linear_no_bias};
 pub use lora::Lora;
 pub use norm::{

@@ -11,7 +11,7 @@ use fluxbay_plugin::prelude::*;
 
 use crate::{
     decode,
-    mel::{Mel, RANGE},
+    mel::{Mel, RANGE, WHISPER},
     resample::Resampler,
 };
 
@@ -23,6 +23,8 @@ choice! {
         LogMel,
         /// The same in decibels.
         Decibels,
+        /// What Whisper is given: frames of 400 samples every 160, whatever `window` and `hop` are.
+        Whisper,
         /// The sound itself, from -1 to 1.
         Samples,
     }
@@ -89,6 +91,9 @@ impl Component for Audio {
         if let Some(folder) = &mut config.validation_folder {
             *folder = setup.resolve_path(&*folder)?;
         }
+        if config.features == Features::Whisper && config.rate != WHISPER.2 {
+            bail!("rate = {}: Whisper takes sounds of {} samples a second", config.rate, WHISPER.2);
+        }
         Ok(Audio::with(config))
     }
 }
@@ -133,8 +138,11 @@ impl Audio {
     }
 
     fn make_mel(&mut self) {
-        let Config { rate, window, hop, mels, .. } = self.config;
-        self.mel = Some(Mel::new(rate, window, hop, mels));
+        let Config { rate, window, hop, mels, features, .. } = self.config;
+        self.mel = Some(match features {
+            Features::Whisper => Mel::whisper(mels),
+            _ => Mel::new(rate, window, hop, mels),
+        });
     }
 
     /// Samples of a sound.
@@ -209,6 +217,7 @@ impl Audio {
         Ok(match self.config.features {
             Features::Samples => samples,
             Features::Decibels => mel.decibels(&samples),
+            Features::Whisper => mel.whisper_features(&samples),
             Features::LogMel => {
                 let mut decibels = mel.decibels(&samples);
                 let most = decibels.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -288,6 +297,7 @@ impl Dataset for Audio {
     fn fields(&self) -> Vec<Field> {
         let shape = match self.config.features {
             Features::Samples => vec![self.length()],
+            Features::Whisper => vec![self.config.mels, self.length() / WHISPER.1],
             _ => vec![self.config.mels, Mel::frames(self.length(), self.config.hop)],
         };
         let classes = self.classes.as_ref().map_or(0, Vec::len);
@@ -384,7 +394,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = folder(dir.path(), &["a/1.wav"]);
         for (features, low, high) in
-            [("samples", -1.0, 1.0), ("log-mel", 0.0, 1.0), ("decibels", -100.0, 80.0)]
+            [("samples", -1.0, 1.0), ("log-mel", 0.0, 1.0), ("decibels", -100.0, 80.0), ("whisper", -1.5, 3.0)]
         {
             let mut data = audio(&root, &format!(r#", "features": "{features}""#));
             data.open().unwrap();

@@ -6,12 +6,17 @@ use std::{f64::consts::PI, sync::Arc};
 
 use realfft::{RealFftPlanner, RealToComplex};
 
+/// Samples of a frame of Whisper, and between the starts of frames; and samples a second.
+pub const WHISPER: (usize, usize, u32) = (400, 160, 16_000);
+
 /// Decibels below the loudest that are kept.
 pub const RANGE: f64 = 80.0;
 
 /// Turns samples into spectrograms.
 pub struct Mel {
     hop: usize,
+    /// As Whisper: sounds are mirrored beyond their ends, and the last frame is left out.
+    whisper: bool,
     window: Vec<f64>,
     transform: Arc<dyn RealToComplex<f64>>,
     /// For each band the first frequency and the weights from there on.
@@ -60,10 +65,17 @@ impl Mel {
         };
         Mel {
             hop,
+            whisper: false,
             window: window.collect(),
             transform: RealFftPlanner::new().plan_fft_forward(size),
             bands: (0..bands).map(band).collect(),
         }
+    }
+
+    /// As Whisper's feature extractor has them, with so many bands.
+    pub fn whisper(bands: usize) -> Mel {
+        let (size, hop, rate) = WHISPER;
+        Mel { whisper: true, ..Mel::new(rate, size, hop, bands) }
     }
 
     /// Number of frames of this many samples.
@@ -71,18 +83,36 @@ impl Mel {
         1 + samples / hop
     }
 
+    /// What Whisper is given: logarithms down to 8 orders of magnitude below the loudest, as a quarter,
+    /// plus 1; `[bands, samples / hop]`.
+    pub fn whisper_features(&self, samples: &[f64]) -> Vec<f64> {
+        self.decibels(samples).into_iter().map(|value| value / 40.0 + 1.0).collect()
+    }
+
+    /// The sample `at` places after half a frame before the first.
+    fn sample(&self, samples: &[f64], at: usize) -> f64 {
+        let place = at as i64 - (self.window.len() / 2) as i64;
+        let last = samples.len() as i64 - 1;
+        let place = match (self.whisper, last) {
+            (true, 1..) => {
+                let around = place.rem_euclid(2 * last);
+                around.min(2 * last - around)
+            }
+            _ => place,
+        };
+        usize::try_from(place).ok().and_then(|place| samples.get(place)).copied().unwrap_or(0.0)
+    }
+
     /// Decibels of each band in each frame: `[bands, frames]`.
     pub fn decibels(&self, samples: &[f64]) -> Vec<f64> {
-        let (size, frames) = (self.window.len(), Mel::frames(samples.len(), self.hop));
+        let frames = Mel::frames(samples.len(), self.hop) - usize::from(self.whisper);
         let (mut frame, mut spectrum) =
             (self.transform.make_input_vec(), self.transform.make_output_vec());
         let mut scratch = self.transform.make_scratch_vec();
         let mut decibels = vec![0.0; self.bands.len() * frames];
         for at in 0..frames {
             for (index, (place, weight)) in frame.iter_mut().zip(&self.window).enumerate() {
-                let sample = (at * self.hop + index).checked_sub(size / 2);
-                let sample = sample.and_then(|sample| samples.get(sample)).copied();
-                *place = weight * sample.unwrap_or(0.0);
+                *place = weight * self.sample(samples, at * self.hop + index);
             }
             // The lengths fit, and a real signal has a real constant part.
             let done = self.transform.process_with_scratch(&mut frame, &mut spectrum, &mut scratch);
@@ -123,6 +153,23 @@ mod tests {
                 Mel::new(number("rate") as u32, number("size"), number("hop"), number("bands"));
             let found = mel.decibels(&samples);
             let expected = list(&case["decibels"]);
+            assert_eq!(found.len(), expected.len());
+            for (at, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                assert!((found - expected).abs() < 1e-4, "{at}: {found} {expected}");
+            }
+        }
+    }
+    #[test]
+    fn features_for_whisper_are_those_of_its_extractor() {
+        let record: serde_json::Value =
+            serde_json::from_str(include_str!("../tests/whisper.json")).unwrap();
+        let list = |value: &serde_json::Value| -> Vec<f64> {
+            value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
+        };
+        let samples = list(&record["samples"]);
+        for case in record["cases"].as_array().unwrap() {
+            let mel = Mel::whisper(case["bands"].as_u64().unwrap() as usize);
+            let (found, expected) = (mel.whisper_features(&samples), list(&case["features"]));
             assert_eq!(found.len(), expected.len());
             for (at, (found, expected)) in found.iter().zip(&expected).enumerate() {
                 assert!((found - expected).abs() < 1e-4, "{at}: {found} {expected}");

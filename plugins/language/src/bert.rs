@@ -112,9 +112,9 @@ pub struct Bert {
 }
 
 struct Block {
-    attention: [Linear; 4],
+    attention: ProjectedAttention,
     attention_norm: LayerNorm,
-    feed: [Linear; 2],
+    feed: FeedForward,
     feed_norm: LayerNorm,
 }
 
@@ -129,7 +129,6 @@ pub struct Network {
     head: Vec<Linear>,
     /// Norm and bias of the masked-language head.
     predict: Option<(LayerNorm, Tensor)>,
-    heads: usize,
     padding: Option<u32>,
     dropout: [f64; 2],
 }
@@ -185,9 +184,6 @@ impl Model for Bert {
         if first + time > places {
             bail!("sequences have {time} tokens, the model has places for {}", places - first);
         }
-        if !width.is_multiple_of(heads) {
-            bail!("{heads} heads do not divide a width of {width}");
-        }
         let epsilon = sizes.number_or(&["layer_norm_eps"], 1e-12);
         let activation = sizes.activation(&["hidden_act", "activation"])?;
         let wide = sizes.size(&["intermediate_size", "hidden_dim"])?;
@@ -206,14 +202,10 @@ impl Model for Bert {
             let params = params.pp(style.prefix).pp(style.blocks).pp(index);
             let [query, key, value, out, norm, expand, contract, last] =
                 style.block.map(|name| params.pp(name));
-            let square = |params| linear(width, width, params);
             Ok(Block {
-                attention: [square(query)?, square(key)?, square(value)?, square(out)?],
+                attention: projected_attention(width, heads, [query, key, value, out])?,
                 attention_norm: layer_norm(width, epsilon, norm)?,
-                feed: [
-                    linear(width, wide, expand)?.with_activation(activation),
-                    linear(wide, width, contract)?,
-                ],
+                feed: feed_forward([width, wide], activation, [expand, contract])?,
                 feed_norm: layer_norm(width, epsilon, last)?,
             })
         };
@@ -255,7 +247,6 @@ impl Model for Bert {
             blocks,
             head,
             predict,
-            heads,
             padding,
             dropout,
         })
@@ -275,13 +266,9 @@ impl Model for Bert {
         }
         let mut hidden = dropout.forward(&network.norm.forward(&hidden)?)?;
         for block in &network.blocks {
-            let [query, key, value, out] = &block.attention;
-            let (q, k, v) =
-                (query.forward(&hidden)?, key.forward(&hidden)?, value.forward(&hidden)?);
-            let mixed = attend([&q, &k, &v], [network.heads; 2], &options)?;
-            let mixed = dropout.forward(&out.forward(&mixed)?)?;
+            let mixed = dropout.forward(&block.attention.forward(&hidden, &options)?)?;
             hidden = block.attention_norm.forward(&hidden.add(&mixed)?)?;
-            let fed = block.feed[1].forward(&block.feed[0].forward(&hidden)?)?;
+            let fed = block.feed.forward(&hidden)?;
             hidden = block.feed_norm.forward(&hidden.add(&dropout.forward(&fed)?)?)?;
         }
         match (&network.head[..], &network.predict) {

@@ -11,7 +11,7 @@ pub struct Family {
     /// The content of `config.json`.
     pub sizes: Pretrained,
     lora: Option<Lora>,
-    /// Size of the vocabulary, once it is known.
+    /// Size of the vocabulary, once it is known; 0 for a model without one.
     vocabulary: Cell<usize>,
 }
 
@@ -49,13 +49,45 @@ impl Family {
         };
         let vocabulary = self.sizes.vocabulary(xs.classes.or(ys.classes))?;
         self.vocabulary.set(vocabulary);
-        Ok((time, vocabulary, params.with_lora(self.lora.as_ref())))
+        Ok((time, vocabulary, self.adapted(params)))
     }
 
-    /// The published names, with adapters and the size of the vocabulary.
+    /// How rotary angles are stretched.
+    ///
+    /// # Errors
+    /// A rule that is not known.
+    pub fn rotary_scaling(&self) -> Result<RotaryScaling> {
+        let rule = |key: &str| [format!("rope_parameters.{key}"), format!("rope_scaling.{key}")];
+        let number = |key: &str| {
+            let keys = rule(key);
+            self.sizes.number_or(&[&keys[0], &keys[1]], 1.0)
+        };
+        let [new, old] = rule("rope_type");
+        Ok(match self.sizes.text(&[&new, &old, "rope_scaling.type"]) {
+            "" | "default" => RotaryScaling::None,
+            "linear" => RotaryScaling::Linear { factor: number("factor") },
+            "llama3" => RotaryScaling::Llama3 {
+                factor: number("factor"),
+                low: number("low_freq_factor"),
+                high: number("high_freq_factor"),
+                original: number("original_max_position_embeddings"),
+            },
+            other => bail!("rotary scaling `{other}` is none of default, linear, llama3"),
+        })
+    }
+
+    /// The parameters with adapters.
+    pub fn adapted(&self, params: Params) -> Params {
+        params.with_lora(self.lora.as_ref())
+    }
+
+    /// The published names, with adapters and, if there is one, the size of the vocabulary.
     pub fn names(&self, rules: &[Rule]) -> Names {
         let names = self.sizes.names(rules).with_lora(self.lora.as_ref());
-        names.with_size("vocab_size", self.vocabulary.get())
+        match self.vocabulary.get() {
+            0 => names,
+            size => names.with_size("vocab_size", size),
+        }
     }
 }
 

@@ -5,15 +5,17 @@ mod family;
 mod gpt2;
 mod llama;
 mod modern_bert;
+mod whisper;
 
 use bert::Bert;
 use fluxbay_plugin::prelude::*;
 use gpt2::Gpt2;
 use llama::Llama;
 use modern_bert::ModernBert;
+use whisper::Whisper;
 
 plugin! {
-    summary: "Published language models: bert, modern-bert, gpt2, llama.",
+    summary: "Published language models: bert, modern-bert, gpt2, llama, whisper.",
     model "bert" => Bert {
         summary: "BERT, RoBERTa or DistilBERT under their published names.",
         details: "Inputs are token ids [time]. With `from`, sizes and weights come from a folder with config.json and safetensors files; `model_type` there tells which of the three it is.",
@@ -33,5 +35,10 @@ plugin! {
         summary: "LLaMA, Mistral, Qwen 2, Qwen 3 or Gemma under their published names.",
         details: "Inputs are token ids [time]; the predictions are logits [time, vocabulary]. With `from`, sizes and weights come from a folder with config.json and safetensors files; `model_type` there tells the family.",
         example: "[model]\ncomponent = \"llama\"\nfrom = \"Qwen3-0.6B\"\n",
+    },
+    model "whisper" => Whisper {
+        summary: "The encoder of Whisper as a classifier of sounds under its published names.",
+        details: "Inputs are spectrograms [bands, frames], such as those of the data set audio with features = \"whisper\"; the predictions are classes, or values. With `from`, sizes and weights come from a folder with config.json and safetensors files; the decoder of a complete model is left out.",
+        example: "[model]\ncomponent = \"whisper\"\nfrom = \"whisper-tiny\"\n",
     },
 }

@@ -1,5 +1,5 @@
-//! Model `llama`: LLaMA (Touvron et al. 2023), Mistral, Qwen 2, Qwen 3 and Gemma, under the names that
-//! transformers gives their parameters.
+//! Model `llama`: LLaMA (Touvron et al. 2023), Mistral, Mixtral, Qwen 2, Qwen 3, dense or as a mixture of
+//! experts, and Gemma, under the names that transformers gives their parameters.
 
 use std::path::PathBuf;
 
@@ -22,6 +22,10 @@ config! {
         groups: Option<usize> = null => 1..,
         /// Width of each feed-forward layer.
         feed_forward: Option<usize> = null => 1..,
+        /// Experts of each feed-forward layer, for a mixture.
+        experts: Option<usize> = null => 1..,
+        /// Experts that a token passes through.
+        experts_per_token: Option<usize> = null => 1..,
         /// Longest sequence.
         places: Option<usize> = null => 1..,
         /// Low-rank adapters: train these instead of the weights.
@@ -45,8 +49,7 @@ struct Block {
     attention: [Linear; 4],
     /// Of queries and keys of a head.
     head_norms: Option<[RmsNorm; 2]>,
-    /// Gate, up, down.
-    feed: [Linear; 3],
+    feed: Box<dyn Module>,
     window: Option<usize>,
 }
 
@@ -60,15 +63,20 @@ pub struct Network {
     heads: [usize; 2],
 }
 
+const EXPERTS: &[&str] = &["num_local_experts", "num_experts"];
+const USED: &[&str] = &["num_experts_per_tok"];
+
 impl Component for Llama {
     type Config = Config;
 
     fn new(config: Config, setup: &mut Setup) -> Result<Self> {
+        let kind = if config.experts.is_some() { "mixtral" } else { "llama" };
+        let class = if config.experts.is_some() { "MixtralForCausalLM" } else { "LlamaForCausalLM" };
         let family = Family::open(
             setup,
             (config.from.as_deref(), config.lora),
             serde_json::json!({
-                "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 128,
+                "model_type": kind, "architectures": [class], "hidden_size": 128,
                 "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2,
                 "intermediate_size": 352, "hidden_act": "silu", "max_position_embeddings": 2048,
                 "rms_norm_eps": 1e-5, "rope_theta": 1e4, "tie_word_embeddings": false,
@@ -78,13 +86,17 @@ impl Component for Llama {
                 set(&["hidden_size"], config.width),
                 set(&["num_attention_heads"], config.heads),
                 set(&["num_key_value_heads"], config.groups),
-                set(&["intermediate_size"], config.feed_forward),
+                set(&["moe_intermediate_size", "intermediate_size"], config.feed_forward),
+                set(EXPERTS, config.experts),
+                set(USED, config.experts_per_token),
                 set(&["max_position_embeddings"], config.places),
             ],
         )?;
+        const KNOWN: [&str; 7] =
+            ["llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "gemma"];
         match family.sizes.text(&["model_type"]) {
-            "llama" | "mistral" | "qwen2" | "qwen3" | "gemma" => Ok(Llama(family)),
-            other => bail!("model_type `{other}` is none of llama, mistral, qwen2, qwen3, gemma"),
+            kind if KNOWN.contains(&kind) => Ok(Llama(family)),
+            other => bail!("model_type `{other}` is none of {}", KNOWN.join(", ")),
         }
     }
 }
@@ -96,24 +108,36 @@ impl Llama {
         sizes.flag_or(&["tie_word_embeddings"], sizes.text(&["model_type"]) == "gemma")
     }
 
-    fn scaling(&self) -> Result<RotaryScaling> {
-        let rule = |key: &str| [format!("rope_parameters.{key}"), format!("rope_scaling.{key}")];
-        let number = |key: &str| {
-            let keys = rule(key);
-            self.0.sizes.number_or(&[&keys[0], &keys[1]], 1.0)
+    /// The feed-forward layer of a block, whose paths begin with `params`.
+    fn feed(&self, index: usize, params: &Params) -> Result<Box<dyn Module>> {
+        let sizes = &self.0.sizes;
+        let (kind, width) = (sizes.text(&["model_type"]), sizes.size(&["hidden_size"])?);
+        let activation = sizes.activation(&["hidden_activation", "hidden_act"])?;
+        let dense = sizes.sizes(&["mlp_only_layers"]).is_ok_and(|list| list.contains(&index))
+            || !(index + 1).is_multiple_of(sizes.size_or(&["decoder_sparse_step"], 1).max(1));
+        let (below, names, size) = match kind {
+            "mixtral" => ("block_sparse_moe", ["w1", "w3", "w2"], "intermediate_size"),
+            "qwen3_moe" if !dense => {
+                ("mlp", ["gate_proj", "up_proj", "down_proj"], "moe_intermediate_size")
+            }
+            _ => {
+                let wide = sizes.size(&["intermediate_size"])?;
+                let names = ["gate_proj", "up_proj", "down_proj"];
+                let params = names.map(|name| params.pp("mlp").pp(name));
+                return Ok(Box::new(gated_feed_forward([width, wide], activation, params)?));
+            }
         };
-        let [new, old] = rule("rope_type");
-        Ok(match self.0.sizes.text(&[&new, &old, "rope_scaling.type"]) {
-            "" | "default" => RotaryScaling::None,
-            "linear" => RotaryScaling::Linear { factor: number("factor") },
-            "llama3" => RotaryScaling::Llama3 {
-                factor: number("factor"),
-                low: number("low_freq_factor"),
-                high: number("high_freq_factor"),
-                original: number("original_max_position_embeddings"),
-            },
-            other => bail!("rotary scaling `{other}` is none of default, linear, llama3"),
-        })
+        let (params, experts) = (params.pp(below), params.pp(below).pp("experts"));
+        let config = MixtureConfig {
+            width,
+            wide: sizes.size(&[size])?,
+            experts: sizes.size(EXPERTS)?,
+            used: sizes.size_or(USED, 2),
+            normalised: kind == "mixtral" || sizes.flag_or(&["norm_topk_prob"], false),
+            activation,
+        };
+        let expert = |index: usize, part: usize| experts.pp(index).pp(names[part]);
+        Ok(Box::new(mixture_of_experts(config, params.pp("gate"), expert)?))
     }
 }
 
@@ -139,15 +163,9 @@ impl Model for Llama {
         let gemma = family == "gemma";
         let norm =
             |width, params| rms_norm_offset(width, epsilon, if gemma { 1.0 } else { 0.0 }, params);
-        let activation = sizes.activation(&["hidden_activation", "hidden_act"])?;
-        let wide = sizes.size(&["intermediate_size"])?;
         let biased = family == "qwen2" || sizes.flag_or(&["attention_bias"], false);
-        let biased_output = family != "qwen2" && biased;
-        let dense = |inputs, outputs, biased, params| match biased {
-            true => linear(inputs, outputs, params),
-            false => linear_no_bias(inputs, outputs, params),
-        };
-        let windowed = family == "mistral" || sizes.flag_or(&["use_sliding_window"], false);
+        let windowed = matches!(family, "mistral" | "mixtral")
+            || sizes.flag_or(&["use_sliding_window"], false);
         let window = sizes.size(&["sliding_window"]).ok().filter(|_| windowed);
         let full_below = match family {
             "qwen2" | "qwen3" => sizes.size_or(&["max_window_layers"], 0),
@@ -156,9 +174,17 @@ impl Model for Llama {
         let all = params.pp("model");
         let block = |index: usize| -> Result<Block> {
             let params = all.pp("layers").pp(index);
-            let (own, feed) = (params.pp("self_attn"), params.pp("mlp"));
+            let own = params.pp("self_attn");
+            let dense = |name: &str, inputs: usize, outputs: usize| match biased
+                && !(family == "qwen2" && name == "o_proj")
+            {
+                true => linear(inputs, outputs, own.pp(name)),
+                false => linear_no_bias(inputs, outputs, own.pp(name)),
+            };
             let head_norms = match family {
-                "qwen3" => Some([norm(head, own.pp("q_norm"))?, norm(head, own.pp("k_norm"))?]),
+                "qwen3" | "qwen3_moe" => {
+                    Some([norm(head, own.pp("q_norm"))?, norm(head, own.pp("k_norm"))?])
+                }
                 _ => None,
             };
             Ok(Block {
@@ -167,17 +193,13 @@ impl Model for Llama {
                     norm(width, params.pp("post_attention_layernorm"))?,
                 ],
                 attention: [
-                    dense(width, heads * head, biased, own.pp("q_proj"))?,
-                    dense(width, groups * head, biased, own.pp("k_proj"))?,
-                    dense(width, groups * head, biased, own.pp("v_proj"))?,
-                    dense(heads * head, width, biased_output, own.pp("o_proj"))?,
+                    dense("q_proj", width, heads * head)?,
+                    dense("k_proj", width, groups * head)?,
+                    dense("v_proj", width, groups * head)?,
+                    dense("o_proj", heads * head, width)?,
                 ],
                 head_norms,
-                feed: [
-                    linear_no_bias(width, wide, feed.pp("gate_proj"))?.with_activation(activation),
-                    linear_no_bias(width, wide, feed.pp("up_proj"))?,
-                    linear_no_bias(wide, width, feed.pp("down_proj"))?,
-                ],
+                feed: self.feed(index, &params)?,
                 window: window.filter(|_| index >= full_below),
             })
         };
@@ -190,7 +212,7 @@ impl Model for Llama {
         let network = Network {
             scale: if gemma { (width as f64).sqrt() } else { 1.0 },
             tokens,
-            rotary: rotary(head, base, self.scaling()?, false)?,
+            rotary: rotary(head, base, self.0.rotary_scaling()?, false)?,
             blocks: (0..sizes.size(&["num_hidden_layers"])?).map(block).collect::<Result<_>>()?,
             norm: norm(width, all.pp("norm"))?,
             output,
@@ -219,10 +241,7 @@ impl Model for Llama {
             let options = Attention { causal: true, window: block.window, ..Attention::default() };
             let mixed = merge_heads(&q.attention(&k, &v, &options)?)?;
             hidden = hidden.add(&out.forward(&mixed)?)?;
-            let normal = block.norms[1].forward(&hidden)?;
-            let [gate, up, down] = &block.feed;
-            let fed = down.forward(&gate.forward(&normal)?.mul(&up.forward(&normal)?)?)?;
-            hidden = hidden.add(&fed)?;
+            hidden = hidden.add(&block.feed.forward(&block.norms[1].forward(&hidden)?)?)?;
         }
         network.output.forward(&network.norm.forward(&hidden)?)
     }

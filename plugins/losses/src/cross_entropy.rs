@@ -33,8 +33,23 @@ impl Component for CrossEntropy {
     }
 }
 
+/// Logits with the classes as the last dimension, if they are the second: those of pixels,
+/// `[samples, classes, ...]` with labels `[samples, ...]`.
+fn classes_last(yhats: &Tensor, ys: &Tensor) -> Result<Option<Tensor>> {
+    let (logits, labels) = (yhats.dims()?, ys.dims()?);
+    let rank = logits.len();
+    let second = labels.len() + 1 == rank
+        && labels[..] != logits[..rank - 1]
+        && labels[0] == logits[0]
+        && labels[1..] == logits[2..];
+    let order: Vec<i64> = [0].into_iter().chain(2..rank as i64).chain([1]).collect();
+    second.then(|| yhats.permute(&order[..])).transpose()
+}
+
 impl Loss for CrossEntropy {
     fn forward(&self, yhats: &Tensor, ys: &Tensor) -> Result<Tensor> {
+        let moved = if yhats.rank()? > 2 { classes_last(yhats, ys)? } else { None };
+        let yhats = moved.as_ref().unwrap_or(yhats);
         let Config { label_smoothing, class_weights, ignore_index } = &self.0;
         let ints = [reduction::MEAN, ignore_index.unwrap_or_default()];
         let ints = if ignore_index.is_some() { &ints[..] } else { &ints[..1] };

@@ -2,17 +2,20 @@
 
 mod clip;
 mod convnext;
+mod residual;
 mod resnet;
+mod unet;
 mod vit;
 
 use clip::Clip;
 use convnext::ConvNext;
 use fluxbay_plugin::prelude::*;
 use resnet::ResNet;
+use unet::UNet;
 use vit::Vit;
 
 plugin! {
-    summary: "Published image models: resnet, vit, convnext, clip.",
+    summary: "Published image models: resnet, vit, convnext, clip, unet.",
     model "resnet" => ResNet {
         summary: "ResNet under the names of torchvision and timm.",
         details: "Inputs are [channels, height, width] or [height, width]. With `from`, sizes and weights come from a folder with config.json and safetensors files.",
@@ -27,6 +30,11 @@ plugin! {
         summary: "ConvNeXt under timm's names.",
         details: "Inputs are [channels, height, width] or [height, width]. With `from`, sizes and weights come from a folder with config.json and safetensors files.",
         example: "[model]\ncomponent = \"convnext\"\nfrom = \"convnext_tiny\"\n",
+    },
+    model "unet" => UNet {
+        summary: "U-Net over a residual network under the names of segmentation_models_pytorch.",
+        details: "Classes of pixels: inputs are [channels, height, width] or [height, width], predictions logits [classes, height, width]; targets are labels [height, width], or values [height, width] or [channels, height, width]. With `from`, sizes and weights come from a folder with config.json and safetensors files, of a U-Net or of a `resnet`, which then is the encoder.",
+        example: "[model]\ncomponent = \"unet\"\nencoder = \"resnet34\"\n",
     },
     model "clip" => Clip {
         summary: "The image or the text encoder of CLIP under its published names.",

@@ -5,7 +5,10 @@ use std::{cell::Cell, path::PathBuf};
 
 use fluxbay_plugin::{Names, Pretrained, Rule, nn::*, prelude::*};
 
-use crate::{image, images};
+use crate::{
+    image, images,
+    residual::{Residual, name_sizes},
+};
 
 config! {
     /// Sizes default to those of `from`, and without it to the published ones of `depth`.
@@ -72,31 +75,6 @@ pub struct ResNet {
     outputs: Cell<usize>,
 }
 
-/// A convolution and its normalisation.
-type Layer = (Conv2d, BatchNorm);
-
-struct Block {
-    layers: Vec<Layer>,
-    shortcut: Option<Layer>,
-}
-
-pub struct Network {
-    stem: Layer,
-    pool: Option<Pool2d>,
-    blocks: Vec<Block>,
-    output: Linear,
-}
-
-fn layer(sizes: [usize; 3], stride: usize, conv: Params, norm: Params) -> Result<Layer> {
-    let [inputs, outputs, kernel] = sizes;
-    let config = ConvConfig { stride, padding: kernel / 2, bias: false, ..ConvConfig::default() };
-    Ok((conv2d(inputs, outputs, kernel, config, conv)?, batch_norm(outputs, norm)?))
-}
-
-fn run((conv, norm): &Layer, xs: &Tensor) -> Result<Tensor> {
-    norm.forward(&conv.forward(xs)?)
-}
-
 impl Component for ResNet {
     type Config = Config;
 
@@ -105,23 +83,7 @@ impl Component for ResNet {
         let mut sizes = Pretrained::open(setup, config.from.as_deref(), defaults)?;
         // timm's and torchvision's configurations name the architecture only.
         let name = sizes.text(&["architecture"]).to_owned();
-        let (kind, widths, blocks) = match name.split('.').next().unwrap_or_default() {
-            "resnet18" => ("basic", [64, 128, 256, 512], [2, 2, 2, 2]),
-            "resnet34" => ("basic", [64, 128, 256, 512], [3, 4, 6, 3]),
-            "resnet50" => ("bottleneck", [256, 512, 1024, 2048], [3, 4, 6, 3]),
-            "resnet101" => ("bottleneck", [256, 512, 1024, 2048], [3, 4, 23, 3]),
-            "resnet152" => ("bottleneck", [256, 512, 1024, 2048], [3, 8, 36, 3]),
-            "" => ("", [0; 4], [0; 4]),
-            other => {
-                bail!("`{other}` is none of resnet18, resnet34, resnet50, resnet101, resnet152")
-            }
-        };
-        if !kind.is_empty() {
-            sizes.set(&["layer_type"], Some(kind));
-            sizes.set(&["embedding_size"], Some(64));
-            sizes.set(&["hidden_sizes"], Some(widths.to_vec()));
-            sizes.set(&["depths"], Some(blocks.to_vec()));
-        }
+        name_sizes(&mut sizes, &name)?;
         sizes.set(&["embedding_size"], config.stem);
         sizes.set(&["hidden_sizes"], config.widths);
         sizes.set(&["depths"], config.blocks);
@@ -130,67 +92,22 @@ impl Component for ResNet {
 }
 
 impl Model for ResNet {
-    type Network = Network;
+    type Network = (Residual, Linear);
 
-    fn build(&self, data: &DataSpec, params: Params) -> Result<Network> {
-        let [channels, ..] = image(data)?;
-        let (sizes, outputs) = (&self.sizes, data.outputs()?);
+    fn build(&self, data: &DataSpec, params: Params) -> Result<Self::Network> {
+        let ([channels, ..], outputs) = (image(data)?, data.outputs()?);
         self.outputs.set(outputs);
-        let bottleneck = sizes.text(&["layer_type"]) == "bottleneck";
-        let (widths, depths) = (sizes.sizes(&["hidden_sizes"])?, sizes.sizes(&["depths"])?);
-        if widths.len() != depths.len() || widths.is_empty() {
-            bail!("widths {widths:?} and blocks {depths:?} are not of the same stages");
-        }
-        let first = sizes.size(&["embedding_size"])?;
-        let (kernel, stride) = if self.small_images { (3, 1) } else { (7, 2) };
-        let stem = layer([channels, first, kernel], stride, params.pp("conv1"), params.pp("bn1"))?;
-        let pool = (!self.small_images).then(|| pool2d(Pool::Max, 3, 2, 1));
-        let (mut blocks, mut inputs) = (Vec::new(), first);
-        for (stage, (&width, &depth)) in widths.iter().zip(&depths).enumerate() {
-            for index in 0..depth {
-                let at = params.pp(format!("layer{}", stage + 1)).pp(index);
-                let stride = if index == 0 && stage > 0 { 2 } else { 1 };
-                let part = |number: usize, sizes: [usize; 3], stride: usize| {
-                    let (conv, norm) = (format!("conv{number}"), format!("bn{number}"));
-                    layer(sizes, stride, at.pp(conv), at.pp(norm))
-                };
-                let layers = match bottleneck {
-                    true => vec![
-                        part(1, [inputs, width / 4, 1], 1)?,
-                        part(2, [width / 4, width / 4, 3], stride)?,
-                        part(3, [width / 4, width, 1], 1)?,
-                    ],
-                    false => {
-                        vec![part(1, [inputs, width, 3], stride)?, part(2, [width, width, 3], 1)?]
-                    }
-                };
-                let shortcut = at.pp("downsample");
-                let shortcut = (stride != 1 || inputs != width)
-                    .then(|| layer([inputs, width, 1], stride, shortcut.pp(0), shortcut.pp(1)));
-                blocks.push(Block { layers, shortcut: shortcut.transpose()? });
-                inputs = width;
-            }
-        }
-        Ok(Network { stem, pool, blocks, output: linear(inputs, outputs, params.pp("fc"))? })
+        let form = (channels, self.small_images, usize::MAX);
+        let residual = Residual::build(&self.sizes, form, &params)?;
+        let width = residual.channels.last().copied().unwrap_or(0);
+        Ok((residual, linear(width, outputs, params.pp("fc"))?))
     }
 
-    fn forward(&self, network: &Network, xs: &Tensor) -> Result<Tensor> {
-        let mut hidden = run(&network.stem, &images(xs)?)?.relu()?;
-        if let Some(pool) = &network.pool {
-            hidden = pool.forward(&hidden)?;
+    fn forward(&self, (residual, output): &Self::Network, xs: &Tensor) -> Result<Tensor> {
+        match residual.features(&images(xs)?)?.last() {
+            Some(features) => output.forward(&features.mean([2, 3])?),
+            None => bail!("a residual network without layers"),
         }
-        for Block { layers, shortcut } in &network.blocks {
-            let mut branch = hidden.clone();
-            for (index, layer) in layers.iter().enumerate() {
-                branch = run(layer, &if index == 0 { branch } else { branch.relu()? })?;
-            }
-            let same = match shortcut {
-                Some(shortcut) => run(shortcut, &hidden)?,
-                None => hidden,
-            };
-            hidden = branch.add(&same)?.relu()?;
-        }
-        network.output.forward(&hidden.mean([2, 3])?)
     }
 
     fn names(&self) -> Result<Option<Names>> {

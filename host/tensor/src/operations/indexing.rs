@@ -5,6 +5,7 @@ use fluxbay_plugin::abi::operation::op;
 use smallvec::smallvec;
 
 use super::{Call, Produced};
+use crate::backend::{Function, Pair};
 use crate::context::Context;
 use crate::dtype::dtype_of;
 use crate::error::Result;
@@ -36,6 +37,7 @@ pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
         }
         op::ONE_HOT => one_hot(context, call),
         op::GATHER => gather(context, call),
+        op::SEGMENT_REDUCE => segment_reduce(context, call),
         _ => scatter_add(context, call),
     }
 }
@@ -120,5 +122,52 @@ fn scatter_add(context: &mut Context, call: &Call) -> Result<Produced> {
         let to_source = || context.backend.gather(&gradient, dim, &index);
         let source = gradients.wants(2).then(to_source).transpose()?;
         Ok(smallvec![Some(gradient), None, source])
+    }))
+}
+
+fn segment_reduce(context: &mut Context, call: &Call) -> Result<Produced> {
+    call.expect(2..=2, 1..=2, 0..=0)?;
+    let dtype = call.real([0])?;
+    let (count, mode) = (call.size(0, "count", 0)?, call.int(1, 0));
+    if !(0..=1).contains(&mode) {
+        return Err(call.error(format!("mode {mode} is neither 0 (sum) nor 1 (mean)")));
+    }
+    let (&[rows, ref rest @ ..], &[given]) = (call.shape(0), call.shape(1)) else {
+        return Err(call.error(format!(
+            "takes rows [n, ..] and segments [n], got shapes {}",
+            call.shapes()
+        )));
+    };
+    if rows != given {
+        return Err(call.error(format!("{given} segments do not fit {rows} rows")));
+    }
+    let out = Shape::from([&[count], rest].concat());
+    context.admit(dtype, out.dims())?;
+    let backend = &context.backend;
+    let x = backend.contiguous(call.inputs[0])?;
+    let index = backend.indices(call.inputs[1], 1, count)?;
+    let sum = backend.index_select_gradient(&x, 0, &index, &out)?;
+    // One divided by the number of rows of each segment.
+    let shares = if mode == 1 {
+        let ones = backend.fill(dtype, &Shape::from(rows), 1.0)?;
+        let sizes = backend.index_select_gradient(&ones, 0, &index, &Shape::from(count))?;
+        let shares = backend.map(Function::Recip, &backend.map(Function::Clamp(1.0, f64::MAX), &sizes)?)?;
+        Some(shares.reshape([&[count][..], &vec![1; rest.len()]].concat())?)
+    } else {
+        None
+    };
+    let result = match &shares {
+        Some(shares) => backend.zip(Pair::Mul, &sum, shares, &out)?,
+        None => sum,
+    };
+    let shape = x.shape().clone();
+    Ok(Produced::one(call, result, move |context, mut gradients| {
+        let backend = &context.backend;
+        let gradient = gradients.only()?;
+        let gradient = match &shares {
+            Some(shares) => backend.zip(Pair::Mul, &gradient, shares, &out)?,
+            None => backend.contiguous(&gradient)?,
+        };
+        Ok(smallvec![Some(backend.index_select(&gradient, 0, &index, &shape)?)])
     }))
 }

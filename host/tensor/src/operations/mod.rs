@@ -20,6 +20,7 @@ mod attention;
 mod binary;
 mod convolution;
 mod creation;
+mod grouped;
 mod indexing;
 mod joint_statistics;
 mod loss;
@@ -366,6 +367,7 @@ fn native(context: &mut Context, call: &Call) -> Result<Produced> {
         op::CUMSUM..op::MATMUL => rows::apply(context, call),
         op::MATMUL => product::matmul(context, call),
         op::LINEAR | op::FLAT_LINEAR => product::linear(context, call),
+        op::GROUPED_LINEAR => grouped::grouped_linear(context, call),
         op::RESHAPE..op::INDEX_SELECT => shape::apply(context, call),
         op::INDEX_SELECT..op::CONV1D => indexing::apply(context, call),
         op::RESIZE2D | op::ADAPTIVE_AVG_POOL2D => resampling::apply(context, call),

@@ -241,6 +241,15 @@ fn case(code: u32, dice: &mut Dice) -> Option<Case> {
             &[],
         ),
         op::EMBEDDING => of(vec![real(dice, &[5, 3]), indices(dice, &[2, 4], 5)], &[], &[]),
+        op::SEGMENT_REDUCE => {
+            let mode = dice.pick(0, 1) as i64;
+            of(vec![real(dice, &[5, 2, 3]), indices(dice, &[5], 3)], &[4, mode], &[])
+        }
+        op::GROUPED_LINEAR => {
+            let mut all = vec![real(dice, &[5, 3]), indices(dice, &[5], 3)];
+            all.extend((0..3).map(|_| real(dice, &[2, 3])));
+            of(all, &[], &[])
+        }
         op::CONV1D => {
             let groups = dice.pick(1, 2);
             let mut all = vec![real(dice, &[2, 2 * groups, 9]), real(dice, &[3 * groups, 2, 3])];

@@ -459,7 +459,43 @@ fn functions_of_one_number_are_accurate_in_single_precision() {
     }
 }
 
+fn segments_and_groups_agree_with_their_definitions() {
+    let mut engine = single(0);
+    let x = f32s(&mut engine, &[4, 2], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
+    let segments = u32s(&mut engine, &[4], &[2, 0, 2, 2]);
+    for (mode, expected) in [
+        (0, [3.0, 4.0, 0.0, 0.0, 13.0, 16.0]),
+        (1, [3.0, 4.0, 0.0, 0.0, 13.0 / 3.0, 16.0 / 3.0]),
+    ] {
+        let out = engine.apply1(op::SEGMENT_REDUCE, &[x, segments], &[3, mode], &[]).unwrap();
+        for (found, expected) in engine.read_f32(out).unwrap().into_iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-6, "mode {mode}: {found}, not {expected}");
+        }
+    }
+    // The second group has no rows.
+    let groups = u32s(&mut engine, &[4], &[2, 0, 0, 2]);
+    let first = f32s(&mut engine, &[1, 2], &[1.0, 10.0]);
+    let second = f32s(&mut engine, &[1, 2], &[f32::NAN, 0.0]);
+    let third = f32s(&mut engine, &[1, 2], &[-1.0, 0.5]);
+    let inputs = [x, groups, first, second, third];
+    let out = engine.apply1(op::GROUPED_LINEAR, &inputs, &[], &[]).unwrap();
+    assert_eq!(engine.read_f32(out).unwrap(), [0.0, 43.0, 65.0, -3.0]);
+
+    let refused = |engine: &mut Engine, code, inputs: &[Handle], ints: &[i64], words: &str| {
+        let error = engine.apply1(code, inputs, ints, &[]).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    };
+    refused(&mut engine, op::SEGMENT_REDUCE, &[x, segments], &[2], "index 2 of input 1");
+    refused(&mut engine, op::SEGMENT_REDUCE, &[x, segments], &[3, 2], "mode 2");
+    let short = u32s(&mut engine, &[3], &[0, 0, 0]);
+    refused(&mut engine, op::SEGMENT_REDUCE, &[x, short], &[3], "3 segments do not fit 4 rows");
+    refused(&mut engine, op::GROUPED_LINEAR, &[x, short, first], &[], "3 groups do not fit 4 rows");
+    refused(&mut engine, op::GROUPED_LINEAR, &[x, groups, first], &[], "index 2 of input 1");
+    refused(&mut engine, op::GROUPED_LINEAR, &[x, groups, first, x], &[], "input 3 has shape");
+}
+
 on_each_backend!(
+    segments_and_groups_agree_with_their_definitions,
     products_agree_with_candle_for_views_and_batches,
     flat_linear_is_linear_of_flattened_samples_to_the_bit,
     convolutions_agree_with_candle,

@@ -158,4 +158,30 @@ impl Tensor {
     pub fn one_hot(&self, classes: usize) -> Result<Tensor> {
         Tensor::apply(op::ONE_HOT, &[self], &[classes as i64], &[])
     }
+
+    /// The sum of the rows of each segment: `[n, ..]` with `segments` `[n]` below `count` becomes
+    /// `[count, ..]`; 0 where there are none.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
+    pub fn segment_sum(&self, segments: &Tensor, count: usize) -> Result<Tensor> {
+        Tensor::apply(op::SEGMENT_REDUCE, &[self, segments], &[count as i64, 0], &[])
+    }
+
+    /// The mean of the rows of each segment, as [`Tensor::segment_sum`].
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
+    pub fn segment_mean(&self, segments: &Tensor, count: usize) -> Result<Tensor> {
+        Tensor::apply(op::SEGMENT_REDUCE, &[self, segments], &[count as i64, 1], &[])
+    }
+
+    /// Each row of `[n, in]` times the matrix `[out, in]` of its group, `groups` `[n]`: `[n, out]`.
+    ///
+    /// # Errors
+    /// If shapes, element types or dimensions do not fit; the error names the operation.
+    pub fn grouped_linear(&self, groups: &Tensor, weights: &[&Tensor]) -> Result<Tensor> {
+        let inputs: Vec<&Tensor> = [self, groups].into_iter().chain(weights.iter().copied()).collect();
+        Tensor::apply(op::GROUPED_LINEAR, &inputs, &[], &[])
+    }
 }
