@@ -188,7 +188,7 @@ fn standard_data() -> TempDir {
 /// Components that keep nothing from step to step but parameters, which the other models cover:
 /// models of published families, data sets that are read by index, transforms and samplers whose
 /// draws follow from epoch and sample (`transforms.rs`).
-const WITHOUT_STATE: [&str; 35] = [
+const WITHOUT_STATE: [&str; 37] = [
     "ctc",
     "packed",
     "shards",
@@ -206,7 +206,9 @@ const WITHOUT_STATE: [&str; 35] = [
     "llama",
     "modern-bert",
     "resnet",
+    "unet",
     "vit",
+    "whisper",
     "arrays",
     "audio",
     "images",

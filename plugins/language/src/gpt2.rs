@@ -45,7 +45,7 @@ pub struct Gpt2(Family);
 struct Block {
     norms: [LayerNorm; 2],
     attention: [Linear; 2],
-    feed: [Linear; 2],
+    feed: FeedForward,
 }
 
 pub struct Network {
@@ -111,10 +111,11 @@ impl Model for Gpt2 {
                     linear(width, 3 * width, attention.pp("c_attn"))?,
                     linear(width, width, attention.pp("c_proj"))?,
                 ],
-                feed: [
-                    linear(width, wide, feed.pp("c_fc"))?.with_activation(activation),
-                    linear(wide, width, feed.pp("c_proj"))?,
-                ],
+                feed: feed_forward(
+                    [width, wide],
+                    activation,
+                    ["c_fc", "c_proj"].map(|name| feed.pp(name)),
+                )?,
             })
         };
         let network = Network {
@@ -143,7 +144,7 @@ impl Model for Gpt2 {
             let part = |index: usize| qkv.narrow(2, index * width, width);
             let mixed = attend([&part(0)?, &part(1)?, &part(2)?], [network.heads; 2], &options)?;
             hidden = hidden.add(&residual.forward(&attention[1].forward(&mixed)?)?)?;
-            let fed = feed[1].forward(&feed[0].forward(&norms[1].forward(&hidden)?)?)?;
+            let fed = feed.forward(&norms[1].forward(&hidden)?)?;
             hidden = hidden.add(&residual.forward(&fed)?)?;
         }
         let output = Linear::new(network.tokens.weight().clone(), None);

@@ -112,7 +112,11 @@ impl Llama {
     fn feed(&self, index: usize, params: &Params) -> Result<Box<dyn Module>> {
         let sizes = &self.0.sizes;
         let (kind, width) = (sizes.text(&["model_type"]), sizes.size(&["hidden_size"])?);
-        let activation = sizes.activation(&["hidden_activation", "hidden_act"])?;
+        // The files of Gemma name the exact form of GELU, but the models are of the other.
+        let activation = match sizes.activation(&["hidden_activation", "hidden_act"])? {
+            Activation::GeluErf if kind == "gemma" => Activation::Gelu,
+            other => other,
+        };
         let dense = sizes.sizes(&["mlp_only_layers"]).is_ok_and(|list| list.contains(&index))
             || !(index + 1).is_multiple_of(sizes.size_or(&["decoder_sparse_step"], 1).max(1));
         let (below, names, size) = match kind {

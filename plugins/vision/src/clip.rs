@@ -49,8 +49,7 @@ pub struct Clip {
 
 struct Block {
     norms: [LayerNorm; 2],
-    /// Query, key, value, output.
-    attention: [Linear; 4],
+    attention: ProjectedAttention,
     feed: [Linear; 2],
 }
 
@@ -67,7 +66,6 @@ pub struct Network {
     blocks: Vec<Block>,
     norm: LayerNorm,
     projection: Linear,
-    heads: usize,
     /// Id of the token that ends a text; 2 stands for the largest id.
     end: u32,
     /// The activation is x sigmoid(1.702 x), not that of the layer.
@@ -110,9 +108,6 @@ impl Model for Clip {
     fn build(&self, data: &DataSpec, params: Params) -> Result<Network> {
         let params = params.with_lora(self.lora.as_ref());
         let (width, heads) = (self.size("hidden_size")?, self.size("num_attention_heads")?);
-        if !width.is_multiple_of(heads.max(1)) {
-            bail!("{heads} heads do not divide a width of {width}");
-        }
         let [own, alone] = self.keys("layer_norm_eps");
         let epsilon = self.sizes.number_or(&[&own, &alone], 1e-5);
         let first = Init::Normal { mean: 0.0, std: 0.02 };
@@ -157,16 +152,14 @@ impl Model for Clip {
         let block = |index: usize| -> Result<Block> {
             let params = all.pp("encoder").pp("layers").pp(index);
             let (own, feed) = (params.pp("self_attn"), params.pp("mlp"));
-            let square = |name: &str| linear(width, width, own.pp(name));
             let norm = |name: &str| layer_norm(width, epsilon, params.pp(name));
             Ok(Block {
                 norms: [norm("layer_norm1")?, norm("layer_norm2")?],
-                attention: [
-                    square("q_proj")?,
-                    square("k_proj")?,
-                    square("v_proj")?,
-                    square("out_proj")?,
-                ],
+                attention: projected_attention(
+                    width,
+                    heads,
+                    ["q_proj", "k_proj", "v_proj", "out_proj"].map(|name| own.pp(name)),
+                )?,
                 feed: [
                     linear(width, wide, feed.pp("fc1"))?.with_activation(activation),
                     linear(wide, width, feed.pp("fc2"))?,
@@ -181,7 +174,6 @@ impl Model for Clip {
             blocks: (0..self.size("num_hidden_layers")?).map(block).collect::<Result<_>>()?,
             norm: layer_norm(width, epsilon, all.pp(last))?,
             projection: linear_no_bias(width, outputs, params.pp(projection))?,
-            heads,
             end: self.sizes.size_or(&[&own, &alone], 49_407) as u32,
             quick,
         };
@@ -206,12 +198,9 @@ impl Model for Clip {
         };
         let causal = self.tower == Tower::Text;
         let options = Attention { causal, ..Attention::default() };
-        for Block { norms, attention: [query, key, value, out], feed } in &network.blocks {
-            let normal = norms[0].forward(&hidden)?;
-            let (q, k, v) =
-                (query.forward(&normal)?, key.forward(&normal)?, value.forward(&normal)?);
-            let mixed = attend([&q, &k, &v], [network.heads; 2], &options)?;
-            hidden = hidden.add(&out.forward(&mixed)?)?;
+        for Block { norms, attention, feed } in &network.blocks {
+            let mixed = attention.forward(&norms[0].forward(&hidden)?, &options)?;
+            hidden = hidden.add(&mixed)?;
             let mut fed = feed[0].forward(&norms[1].forward(&hidden)?)?;
             if network.quick {
                 fed = fed.mul(&fed.affine(1.702, 0.0)?.sigmoid()?)?;

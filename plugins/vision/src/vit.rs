@@ -84,7 +84,7 @@ pub struct Vit {
 struct Block {
     norms: [LayerNorm; 2],
     attention: [Linear; 2],
-    feed: [Linear; 2],
+    feed: FeedForward,
 }
 
 pub struct Network {
@@ -175,10 +175,11 @@ impl Model for Vit {
                     linear(width, 3 * width, attention.pp("qkv"))?,
                     linear(width, width, attention.pp("proj"))?,
                 ],
-                feed: [
-                    linear(width, wide, feed.pp("fc1"))?.with_activation(Activation::GeluErf),
-                    linear(wide, width, feed.pp("fc2"))?,
-                ],
+                feed: feed_forward(
+                    [width, wide],
+                    Activation::GeluErf,
+                    ["fc1", "fc2"].map(|name| feed.pp(name)),
+                )?,
             })
         };
         let config = ConvConfig { stride: patch, ..ConvConfig::default() };
@@ -212,7 +213,7 @@ impl Model for Vit {
             let parts = [&part(0)?, &part(1)?, &part(2)?];
             let mixed = attend(parts, [network.heads; 2], &Attention::default())?;
             hidden = hidden.add(&dropout.forward(&attention[1].forward(&mixed)?)?)?;
-            let fed = feed[1].forward(&feed[0].forward(&norms[1].forward(&hidden)?)?)?;
+            let fed = feed.forward(&norms[1].forward(&hidden)?)?;
             hidden = hidden.add(&dropout.forward(&fed)?)?;
         }
         let first = hidden.narrow(1, 0, 1)?.squeeze(1)?;
