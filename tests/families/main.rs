@@ -365,7 +365,8 @@ fn agrees(name: &str) {
     }
     let renamed = compared == 0;
     let left_out = case["left_out"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let left_out = |name: &str| left_out.iter().any(|part| name.starts_with(part.as_str().unwrap()));
+    let left_out =
+        |name: &str| left_out.iter().any(|part| name.starts_with(part.as_str().unwrap()));
     let expected = given.iter().filter(|(name, _)| !left_out(name)).count();
     assert!(renamed || compared == expected, "{name}: {compared} of {expected} written");
 

@@ -200,7 +200,12 @@ impl Module for Conv2d {
     fn forward(&self, xs: &Tensor) -> Result<Tensor> {
         let ConvConfig { stride, padding, dilation, groups, activation, .. } = self.config;
         let [s, p, d] = [stride as i64, padding as i64, dilation as i64];
-        self.run(op::CONV2D, xs, &self.weight, &[s, s, p, p, d, d, groups as i64, activation.code()])
+        self.run(
+            op::CONV2D,
+            xs,
+            &self.weight,
+            &[s, s, p, p, d, d, groups as i64, activation.code()],
+        )
     }
 }
 

@@ -393,9 +393,12 @@ mod tests {
     fn features_have_their_range_and_length() {
         let dir = tempfile::tempdir().unwrap();
         let root = folder(dir.path(), &["a/1.wav"]);
-        for (features, low, high) in
-            [("samples", -1.0, 1.0), ("log-mel", 0.0, 1.0), ("decibels", -100.0, 80.0), ("whisper", -1.5, 3.0)]
-        {
+        for (features, low, high) in [
+            ("samples", -1.0, 1.0),
+            ("log-mel", 0.0, 1.0),
+            ("decibels", -100.0, 80.0),
+            ("whisper", -1.5, 3.0),
+        ] {
             let mut data = audio(&root, &format!(r#", "features": "{features}""#));
             data.open().unwrap();
             let found = data.features(&data.parts[0].files[0].0).unwrap();

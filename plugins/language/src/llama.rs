@@ -71,7 +71,8 @@ impl Component for Llama {
 
     fn new(config: Config, setup: &mut Setup) -> Result<Self> {
         let kind = if config.experts.is_some() { "mixtral" } else { "llama" };
-        let class = if config.experts.is_some() { "MixtralForCausalLM" } else { "LlamaForCausalLM" };
+        let class =
+            if config.experts.is_some() { "MixtralForCausalLM" } else { "LlamaForCausalLM" };
         let family = Family::open(
             setup,
             (config.from.as_deref(), config.lora),

@@ -131,8 +131,7 @@ impl Model for Whisper {
             let config = ConvConfig { stride, padding: 1, activation, ..ConvConfig::default() };
             conv1d(inputs, width, 3, config, all.pp(name))
         };
-        let positions =
-            all.pp("embed_positions").buffer((places, width), "weight", Init::ZEROS)?;
+        let positions = all.pp("embed_positions").buffer((places, width), "weight", Init::ZEROS)?;
         positions.assign(&sinusoids(places, width)?.to_dtype(positions.dtype()?)?)?;
         let block = |index: usize| -> Result<Block> {
             let params = all.pp("layers").pp(index);
@@ -144,7 +143,11 @@ impl Model for Whisper {
             Ok(Block {
                 norms: [norm("self_attn_layer_norm")?, norm("final_layer_norm")?],
                 attention: ProjectedAttention::new(layers, [width, heads])?,
-                feed: feed_forward([width, wide], activation, ["fc1", "fc2"].map(|x| params.pp(x)))?,
+                feed: feed_forward(
+                    [width, wide],
+                    activation,
+                    ["fc1", "fc2"].map(|x| params.pp(x)),
+                )?,
             })
         };
         let projected = sizes.size_or(&["classifier_proj_size"], 256);

@@ -111,7 +111,8 @@ pub(super) fn grouped_linear(context: &mut Context, call: &Call) -> Result<Produ
             let full = joined(context, &parts, &x, inputs)?;
             results[0] = Some(picked(context, &full, &order.places)?);
         }
-        for (group, first, size) in order.parts().filter(|&(group, ..)| gradients.wants(group + 2)) {
+        for (group, first, size) in order.parts().filter(|&(group, ..)| gradients.wants(group + 2))
+        {
             let g = gradient.narrow(0, first, size)?.transpose(0, 1)?;
             results[group + 2] = Some(backend.matmul(&g, &x.narrow(0, first, size)?, &[])?);
         }

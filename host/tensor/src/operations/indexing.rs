@@ -133,10 +133,8 @@ fn segment_reduce(context: &mut Context, call: &Call) -> Result<Produced> {
         return Err(call.error(format!("mode {mode} is neither 0 (sum) nor 1 (mean)")));
     }
     let (&[rows, ref rest @ ..], &[given]) = (call.shape(0), call.shape(1)) else {
-        return Err(call.error(format!(
-            "takes rows [n, ..] and segments [n], got shapes {}",
-            call.shapes()
-        )));
+        return Err(call
+            .error(format!("takes rows [n, ..] and segments [n], got shapes {}", call.shapes())));
     };
     if rows != given {
         return Err(call.error(format!("{given} segments do not fit {rows} rows")));
@@ -151,7 +149,8 @@ fn segment_reduce(context: &mut Context, call: &Call) -> Result<Produced> {
     let shares = if mode == 1 {
         let ones = backend.fill(dtype, &Shape::from(rows), 1.0)?;
         let sizes = backend.index_select_gradient(&ones, 0, &index, &Shape::from(count))?;
-        let shares = backend.map(Function::Recip, &backend.map(Function::Clamp(1.0, f64::MAX), &sizes)?)?;
+        let shares =
+            backend.map(Function::Recip, &backend.map(Function::Clamp(1.0, f64::MAX), &sizes)?)?;
         Some(shares.reshape([&[count][..], &vec![1; rest.len()]].concat())?)
     } else {
         None

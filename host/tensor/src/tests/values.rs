@@ -463,10 +463,9 @@ fn segments_and_groups_agree_with_their_definitions() {
     let mut engine = single(0);
     let x = f32s(&mut engine, &[4, 2], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
     let segments = u32s(&mut engine, &[4], &[2, 0, 2, 2]);
-    for (mode, expected) in [
-        (0, [3.0, 4.0, 0.0, 0.0, 13.0, 16.0]),
-        (1, [3.0, 4.0, 0.0, 0.0, 13.0 / 3.0, 16.0 / 3.0]),
-    ] {
+    for (mode, expected) in
+        [(0, [3.0, 4.0, 0.0, 0.0, 13.0, 16.0]), (1, [3.0, 4.0, 0.0, 0.0, 13.0 / 3.0, 16.0 / 3.0])]
+    {
         let out = engine.apply1(op::SEGMENT_REDUCE, &[x, segments], &[3, mode], &[]).unwrap();
         for (found, expected) in engine.read_f32(out).unwrap().into_iter().zip(expected) {
             assert!((found - expected).abs() < 1e-6, "mode {mode}: {found}, not {expected}");

@@ -181,7 +181,8 @@ impl Tensor {
     /// # Errors
     /// If shapes, element types or dimensions do not fit; the error names the operation.
     pub fn grouped_linear(&self, groups: &Tensor, weights: &[&Tensor]) -> Result<Tensor> {
-        let inputs: Vec<&Tensor> = [self, groups].into_iter().chain(weights.iter().copied()).collect();
+        let inputs: Vec<&Tensor> =
+            [self, groups].into_iter().chain(weights.iter().copied()).collect();
         Tensor::apply(op::GROUPED_LINEAR, &inputs, &[], &[])
     }
 }
