@@ -330,7 +330,7 @@ def cases():
             written = {"hidden_act": "gelu"} if more.get("hidden_act") == "gelu" else {}
             yield hugging_face(f"{family.lower()}{name}", model(config(**{**llama, **always, **sizes, **more})), written=written, **decoders)
     for family, always, in_wide, in_deep in [
-        ("Mixtral", dict(num_local_experts=4, num_experts_per_tok=2, sliding_window=None), dict(num_local_experts=3, num_experts_per_tok=1),
+        ("Mixtral", dict(num_local_experts=4, num_experts_per_tok=2, sliding_window=None), dict(num_local_experts=3),
          dict(num_local_experts=5, num_experts_per_tok=3, sliding_window=3)),
         ("Qwen3Moe", dict(num_experts=4, num_experts_per_tok=2, moe_intermediate_size=12, norm_topk_prob=True, head_dim=6),
          dict(num_experts=3, norm_topk_prob=False), dict(num_experts=5, num_experts_per_tok=3, mlp_only_layers=[1])),
