@@ -437,9 +437,9 @@ agree! {
     mixtral_agrees_with_transformers: "mixtral" "mixtral-wide" "mixtral-deep",
     qwen3_mixtures_agree_with_transformers: "qwen3moe" "qwen3moe-wide" "qwen3moe-deep",
     whisper_agrees_with_transformers: "whisper" "whisper-wide" "whisper-deep",
-    resnet_agrees_with_transformers: "resnet-basic" "resnet-bottleneck" "resnet-narrow",
-    deep_resnets_agree_with_transformers: "resnet-deep-basic" "resnet-deep-bottleneck",
-    unet_agrees_with_segmentation_models: "unet" "unet-bottleneck" "unet-shallow",
+    resnet_agrees_with_transformers: "resnet-basic" "resnet-bottleneck" "resnet-narrow"
+        "resnet-deep",
+    unet_agrees_with_segmentation_models: "unet" "unet-shallow",
     vit_agrees_with_timm_and_transformers: "vit" "vit-transformers" "vit-wide",
     convnext_agrees_with_timm: "convnext" "convnext-narrow" "convnext-deep",
     clip_agrees_with_transformers: "clip-text" "clip-text-wide" "clip-text-deep" "clip-image"
