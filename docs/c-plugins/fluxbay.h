@@ -86,6 +86,10 @@ struct fluxbay_kind_rows;
 struct fluxbay_transform_context;
 struct fluxbay_sample;
 struct fluxbay_transform_table;
+struct fluxbay_dataset_steps_row;
+struct fluxbay_dataset_steps_rows;
+struct fluxbay_transform_steps_row;
+struct fluxbay_transform_steps_rows;
 struct fluxbay_sampler_spec;
 struct fluxbay_order_context;
 struct fluxbay_sampler_table;
@@ -1811,6 +1815,80 @@ struct fluxbay_transform_table {
        instance runs. `[loader]` */
     int32_t (*apply)(fluxbay_instance self, const struct fluxbay_transform_context *context,
         const struct fluxbay_sample *input, const struct fluxbay_sample *output);
+};
+
+/* ---- steps ----------------------------------------------------------------------------------- */
+/* What data sets and transforms do with raw values, as a list of steps that other programs can
+   do: the extensions `fluxbay.dataset-steps/1` and `fluxbay.transform-steps/1`.
+
+   A list is a JSON array of objects with one key each, applied in order to a tensor whose first
+   dimension counts samples. Axes count the dimensions of a sample from 0. Steps compute in
+   double precision; the last result is cast to the element type of the field.
+
+   | step | value | what it does | |---|---|---| | `transpose` | list of axes | permutes the
+   dimensions of a sample | | `reshape` | sizes | another shape of a sample | | `cut` | `axis`,
+   `start`, `size` | a part along an axis | | `pad` | `axis`, `before`, `after` | zeros on both
+   sides | | `mix` | `axis`, `weights`, `bits` | each place of the result is a weighted sum along
+   the axis; `weights` is a list of objects `first` and `weights`. With `bits` above 0 the
+   weights are whole numbers of `2^-bits`, and results are rounded to bytes | | `affine` |
+   `axis`, `offset`, `divisor` | `(x - offset) / divisor`, with a list of numbers along the axis,
+   or one number | | `clip` | `least`, `most` | cuts off; either may be null | | `impute` |
+   `values`, `indicators` | replaces NaN, by one value or one for each along the last axis; with
+   `indicators` 1 for a replaced number and 0 for another follow along the last axis | |
+   `one-hot` | `classes` | a new last axis with 1 at the number of the class; no 1 for other
+   numbers | */
+
+/* Addition to a data set whose preprocessing can be part of an exported model. */
+struct fluxbay_dataset_steps_row {
+    /* `DATASET`. */
+    uint32_t kind;
+    /* 0. */
+    uint32_t reserved;
+    /* Name of the component. */
+    struct fluxbay_text component;
+    /* How raw values become the field of inputs. `size` is the size of raw samples that the user
+       names, such as height and width of images; `rank` 0 for the data set's own. The text is a
+       JSON object, valid until the next call of this instance; empty if the steps cannot say it.
+       `inputs`: a list of objects with `name`, `dtype` (`u8`, `i64`, `f32`, `f64`), `shape`,
+       `steps` and optionally `categories`, the words that whole numbers from 0 stand for.
+       Results of several inputs are put together along the last axis. `output`: object with
+       `dtype` and `shape` of the field. Called after `restore`. `[training]` */
+    int32_t (*steps)(fluxbay_instance self, const uint64_t *size, size_t rank,
+        struct fluxbay_text *json);
+};
+
+/* The rows of a plugin: what its `extension` returns for `DATASET_STEPS_EXTENSION`. */
+struct fluxbay_dataset_steps_rows {
+    /* Size of a row in bytes, as the plugin was built. */
+    uint64_t size;
+    /* First row. */
+    const struct fluxbay_dataset_steps_row *first;
+    /* Number of rows, each for another component. */
+    size_t count;
+};
+
+/* Addition to a transform that can be part of an exported model. */
+struct fluxbay_transform_steps_row {
+    /* `TRANSFORM`. */
+    uint32_t kind;
+    /* 0. */
+    uint32_t reserved;
+    /* Name of the component. */
+    struct fluxbay_text component;
+    /* The steps for a field, a JSON array that is valid until the next call of this instance;
+       empty if the steps cannot say what the transform does. `[training]` */
+    int32_t (*steps)(fluxbay_instance self, const struct fluxbay_field_spec *input,
+        struct fluxbay_text *json);
+};
+
+/* The rows of a plugin: what its `extension` returns for `TRANSFORM_STEPS_EXTENSION`. */
+struct fluxbay_transform_steps_rows {
+    /* Size of a row in bytes, as the plugin was built. */
+    uint64_t size;
+    /* First row. */
+    const struct fluxbay_transform_steps_row *first;
+    /* Number of rows, each for another component. */
+    size_t count;
 };
 
 /* ---- sampler --------------------------------------------------------------------------------- */

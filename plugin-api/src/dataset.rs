@@ -208,6 +208,17 @@ pub trait Dataset: Component + Send + Sync {
         Ok(None)
     }
 
+    /// How raw values become the field of inputs, for exported models that do it themselves; none, the default, if
+    /// [`ValueStep`](crate::steps::ValueStep)s cannot say it. `size` is the size of raw samples that the user names, such as height
+    /// and width of images; empty for the data set's own. Called after `restore`. `[training thread]`
+    ///
+    /// # Errors
+    /// A size that does not fit, or a setting that no step can express; name it.
+    fn steps(&self, size: &[usize]) -> Result<Option<crate::steps::DatasetSteps>> {
+        let _ = size;
+        Ok(None)
+    }
+
     /// Name of a class of a field, if it has one: the word that labels it in the training data.
     /// Called after `open` or `open_inputs`, if `plugin!` has `predicts: true`. `[training thread]`
     fn class_name(&self, field: usize, class: usize) -> Option<String> {

@@ -137,6 +137,14 @@ macro_rules! plugin {
                     $crate::abi::dataset::DatasetRaggedRow,
                     dataset_ragged, COMPONENTS, $( $kind: $type, $name );+
                 )),
+                private::Extension::new($crate::abi::steps::DATASET_STEPS_EXTENSION, $crate::__rows!(
+                    $crate::abi::steps::DatasetStepsRow,
+                    dataset_steps, COMPONENTS, $( $kind: $type, $name );+
+                )),
+                private::Extension::new($crate::abi::steps::TRANSFORM_STEPS_EXTENSION, $crate::__rows!(
+                    $crate::abi::steps::TransformStepsRow,
+                    transform_steps, COMPONENTS, $( $kind: $type, $name );+
+                )),
                 private::Extension::new($crate::abi::kinds::KINDS_EXTENSION, $crate::__rows!(
                     $crate::abi::kinds::KindRow,
                     kinds, COMPONENTS, $( $kind: $type, $name );+

@@ -114,6 +114,7 @@ mod sampler;
 mod schedule;
 mod setup;
 mod state;
+pub mod steps;
 mod tensor;
 #[doc(hidden)]
 pub mod trampoline;

@@ -72,6 +72,16 @@ pub trait Transform: Component + Send + Sync {
         output: &mut SampleMut<'_>,
         draws: &mut Draws,
     ) -> Result<()>;
+
+    /// What it does with a field as steps, for exported models that do it themselves; none, the default, if
+    /// [`ValueStep`](crate::steps::ValueStep)s cannot say it. `[training thread]`
+    ///
+    /// # Errors
+    /// A setting that no step can express; name it.
+    fn steps(&self, input: &Field) -> Result<Option<Vec<crate::steps::ValueStep>>> {
+        let _ = input;
+        Ok(None)
+    }
 }
 
 macro_rules! elements {

@@ -17,11 +17,11 @@ use fluxbay_plugin::abi::{
     anomaly, callback, communicator, dataset, entry, event, figures, freezing, handle, kinds,
     learner, logger, metric, model,
     operation::{OPERATIONS, activation, reduction},
-    position, sampler, state, status, tensor, transform,
+    position, sampler, state, status, steps, tensor, transform,
 };
 
 /// The tables of extensions, which the root module does not reach.
-const EXTENSIONS: [&TypeLayout; 22] = [
+const EXTENSIONS: [&TypeLayout; 24] = [
     <metric::MetricRows as StableAbi>::LAYOUT,
     <dataset::DatasetStateRows as StableAbi>::LAYOUT,
     <dataset::DatasetInputsRows as StableAbi>::LAYOUT,
@@ -30,6 +30,8 @@ const EXTENSIONS: [&TypeLayout; 22] = [
     <dataset::DatasetRaggedRows as StableAbi>::LAYOUT,
     <dataset::DatasetTextRows as StableAbi>::LAYOUT,
     <dataset::FillRequest as StableAbi>::LAYOUT,
+    <steps::DatasetStepsRows as StableAbi>::LAYOUT,
+    <steps::TransformStepsRows as StableAbi>::LAYOUT,
     <kinds::KindRows as StableAbi>::LAYOUT,
     <transform::TransformTable as StableAbi>::LAYOUT,
     <transform::TransformContext as StableAbi>::LAYOUT,
@@ -187,6 +189,8 @@ fn the_table_of_every_kind_is_part_of_the_checked_layout() {
         "DatasetRaggedRows",
         "DatasetTextRows",
         "FillRequest",
+        "DatasetStepsRows",
+        "TransformStepsRows",
         "KindRows",
         "TransformTable",
         "TransformContext",

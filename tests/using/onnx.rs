@@ -72,6 +72,32 @@ fn the_names_of_the_classes_are_in_the_metadata() {
 }
 
 #[test]
+fn preprocessing_is_part_of_the_graph_or_refused_by_name() {
+    let trained = crate::Trained::shared();
+    let export = |name: &str, more: &[&str]| {
+        let all = [&["export", name, "--onnx", "raw.onnx", "--preprocessing"], more].concat();
+        run(trained.fluxbay(&all))
+    };
+    let done = export("run", &[]);
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    let model = fs::read(trained.path("raw.onnx")).unwrap();
+    for part in ["bill_length_mm", "IsNaN", "{\"island\":[\"Biscoe\",\"Dream\",\"Torgersen\"]"] {
+        assert!(holds(&model, part), "{part}");
+    }
+    write(
+        trained.dir.path(),
+        "raw.toml",
+        &format!("{DIGITS}[model]\ncomponent = \"mlp\"\nhidden = [4]\n{REST}"),
+    );
+    let train = ["train", "raw.toml", "--run-dir", "raw", "-q", "--limit-batches", "2"];
+    succeed(trained.fluxbay(&train));
+    let refused = export("raw", &[]);
+    assert!(refused.code != Some(0) && refused.stderr.contains("`digits`"), "{}", refused.stderr);
+    let size = export("run", &["--raw-size", "3"]);
+    assert!(size.code == Some(2) && size.stderr.contains("480x640"), "{}", size.stderr);
+}
+
+#[test]
 fn a_model_of_a_plugin_in_c_is_exported() {
     let (dir, plugins) = (scratch(), plugin_dir());
     let compiled = Command::new("cc")

@@ -3,9 +3,14 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
-use fluxbay_plugin::abi::{dataset::NO_TOKEN, metric::direction, text::Text};
+use fluxbay_plugin::abi::{
+    dataset::{FieldSpec, NO_TOKEN},
+    metric::direction,
+    text::Text,
+};
 
 use super::error::{CallError, CallResult, check};
+use super::fields::DataField;
 use super::plugin_instance::Call;
 
 impl Call<'_> {
@@ -66,6 +71,38 @@ impl Call<'_> {
             Ok(json) => Ok(Some(json.to_owned())),
             Err(error) => Err(CallError::new(format!("its names are no UTF-8: {error}"))),
         }
+    }
+
+    /// How raw values of a size become the field of inputs, as the JSON of the contract; none if the data set does not
+    /// say it.
+    pub fn dataset_steps(self, size: &[u64]) -> CallResult<Option<String>> {
+        let Some(row) = self.0.rows.dataset_steps else { return Ok(None) };
+        let mut json = Text::EMPTY;
+        // SAFETY: `raw` belongs to the row's component; sizes and place are lent for the call.
+        check(unsafe { (row.steps)(self.0.raw, size.as_ptr(), size.len(), &mut json) })?;
+        // SAFETY: the contract keeps the text valid until the next call of this instance.
+        let json = unsafe { json.to_text() }.into_owned();
+        Ok((!json.is_empty()).then_some(json))
+    }
+
+    /// What the transform does with a field, as the JSON of the contract; none if it does not say it.
+    pub fn transform_steps(self, input: &DataField) -> CallResult<Option<String>> {
+        let Some(row) = self.0.rows.transform_steps else { return Ok(None) };
+        let shape: Vec<u64> = input.shape.iter().map(|size| *size as u64).collect();
+        let spec = FieldSpec {
+            name: Text::new(&input.name),
+            dtype: input.dtype,
+            reserved: 0,
+            shape: shape.as_ptr(),
+            rank: shape.len(),
+            classes: input.classes,
+        };
+        let mut json = Text::EMPTY;
+        // SAFETY: `raw` belongs to the row's component; field and place are lent for the call.
+        check(unsafe { (row.steps)(self.0.raw, &spec, &mut json) })?;
+        // SAFETY: the contract keeps the text valid until the next call of this instance.
+        let json = unsafe { json.to_text() }.into_owned();
+        Ok((!json.is_empty()).then_some(json))
     }
 
     /// Lets the data set read files to predict from. Only after its state was restored.

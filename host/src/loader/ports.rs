@@ -38,7 +38,7 @@ pub fn element_type(code: u32) -> Option<DType> {
 
 impl Field {
     /// The field in the contract's terms; `None` for an element type without a number there.
-    pub(super) fn stated(&self) -> Option<DataField> {
+    pub(crate) fn stated(&self) -> Option<DataField> {
         let classes = self.classes.map_or(0, u64::from);
         Some(DataField {
             name: self.name.clone(),

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, rc::Rc};
 
 use candle_core::{DType, Tensor};
+use fluxbay_plugin::steps::{RawInput, ValueStep};
 
 use super::point::Point;
 use super::stream::Stream;
@@ -372,6 +373,17 @@ impl Applied {
     /// There is no such split.
     pub fn split(&self, name: &str) -> Result<Stream<'_>, PredictError> {
         Stream::of_split(self, name)
+    }
+
+    /// What is done with raw values before they are the input of the model: the raw inputs with their steps, and the
+    /// steps of the transforms. `size` is the size of raw samples, such as height and width of images; empty for that of
+    /// the data set. For a model that was opened with its data set.
+    ///
+    /// # Errors
+    /// The instance that does not say what it does.
+    pub fn steps(&self, size: &[u64]) -> Result<(Vec<RawInput>, Vec<ValueStep>), PredictError> {
+        let name = self.input().map_or("", |(_, field)| field.name.as_str());
+        self.session.composed().steps(name, size).map_err(PredictError::Text)
     }
 
     /// What differs between fields and those of the training data, as text; empty if nothing does.

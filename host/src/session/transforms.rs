@@ -3,6 +3,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use fluxbay_plugin::steps::{DatasetSteps, RawInput, ValueStep};
+
 use super::Composed;
 use super::places::placed;
 use crate::breadcrumb::Activity;
@@ -10,8 +12,8 @@ use crate::calls::sampler::PluginSampler;
 use crate::learner::Instance;
 use crate::learner::ports::PhaseKind;
 use crate::loader::{
-    Chained, Chains, Loader, LoaderError, NamedSampler, PluginSamples, Reading, Samples, Share,
-    Step,
+    Chained, Chains, Field, Loader, LoaderError, NamedSampler, PluginSamples, Reading, Samples,
+    Share, Step,
 };
 use crate::run_file::{Diagnostic, Diagnostics, LoaderSettings, TransformSpec, When, nearest};
 
@@ -68,6 +70,56 @@ impl Composed {
             }
             Failed::Chains(error) => error.to_string(),
         })
+    }
+
+    /// What the data set and the transforms of evaluation do with raw values of field `name`: the raw inputs with their
+    /// steps, and the steps of the transforms. `size` is the size of raw samples, empty for the data set's own.
+    ///
+    /// # Errors
+    /// The instance that does not say what it does.
+    pub(crate) fn steps(
+        &self,
+        name: &str,
+        size: &[u64],
+    ) -> Result<(Vec<RawInput>, Vec<ValueStep>), String> {
+        let silent = |what: &str, component: &str| {
+            format!(
+                "the {what} `{component}` does not say what it does with raw values, so that it cannot be part of the \
+                 graph: export without --preprocessing"
+            )
+        };
+        let spec = self.run.data.as_ref().ok_or("the run has no data set")?;
+        let data = self.instance(&spec.id).ok_or("the data set was not created")?;
+        let json = data
+            .call(&self.runtime, Activity::Describing, |call| call.dataset_steps(size))
+            .map_err(|stop| stop.to_string())?
+            .ok_or_else(|| silent("data set", &spec.component))?;
+        let unreadable =
+            |id: &str, error: serde_json::Error| format!("the steps of `{id}`: {error}");
+        let DatasetSteps { inputs, output } =
+            serde_json::from_str(&json).map_err(|error| unreadable(&spec.id, error))?;
+        let dtype = output.dtype.parse().map_err(|_| format!("unknown type `{}`", output.dtype))?;
+        let mut field = Field { name: name.to_owned(), dtype, shape: output.shape, classes: None };
+        let mut steps = Vec::new();
+        let chain = self.run.transforms.iter();
+        for transform in chain.filter(|one| one.when != When::Training && one.field == name) {
+            let id = &transform.spec.id;
+            let instance = self.instance(id).ok_or_else(|| format!("`{id}` was not created"))?;
+            let stated = field.stated().ok_or("a field has no element type of the contract")?;
+            let json = instance
+                .call(&self.runtime, Activity::Describing, |call| call.transform_steps(&stated))
+                .map_err(|stop| stop.to_string())?
+                .ok_or_else(|| silent("transform", &transform.spec.component))?;
+            let more: Vec<ValueStep> =
+                serde_json::from_str(&json).map_err(|error| unreadable(id, error))?;
+            steps.extend(more);
+            let side = Arc::clone(instance.plugin_side());
+            let described = instance.call(&self.runtime, Activity::Describing, |_| {
+                Step::describe(id.clone(), 0, &field, side)
+            });
+            field = described.map_err(|stop| stop.to_string())?.output;
+        }
+        Ok((inputs, steps))
     }
 
     /// The chain of all transforms but those that are applied only to `other` samples.

@@ -57,6 +57,7 @@ pub mod schedule;
 pub mod setup;
 pub mod state;
 pub mod status;
+pub mod steps;
 pub mod tensor;
 pub mod text;
 pub mod transform;

@@ -14,6 +14,7 @@ use crate::{
             DatasetTable, DatasetTextRow, FieldSpec, FillRequest, NO_TOKEN, SplitSpec,
         },
         entry::{Component, Instance, kind},
+        steps::DatasetStepsRow,
         text::Text,
     },
     dataset::{Buffers, Field, FillContext, Split},
@@ -253,6 +254,39 @@ pub const fn inputs_row<D: Dataset>(name: &'static str) -> DatasetInputsRow {
         read: read_inputs::<D>,
         key: input_key::<D>,
         class_name: class_name::<D>,
+    }
+}
+
+unsafe extern "C" fn steps<D: Dataset>(
+    this: Instance,
+    size: *const u64,
+    rank: usize,
+    json: *mut Text,
+) -> i32 {
+    guard(|| {
+        // SAFETY: as above; the sizes are borrowed for the call.
+        let (cell, size) = unsafe { (cell::<DatasetCell<D>>(this), slice(size, rank)) };
+        let size: Vec<usize> = size.iter().map(|size| *size as usize).collect();
+        cell.text = match cell.dataset.steps(&size)? {
+            Some(steps) => {
+                serde_json::to_string(&steps).map_err(|error| Error::new(error.to_string()))?
+            }
+            None => String::new(),
+        };
+        // SAFETY: the host gives a place for the result; the text lives until the next call of this
+        // instance.
+        unsafe { *json = Text::new(&cell.text) };
+        Ok(())
+    })
+}
+
+/// The row of data set `D` in the extension `fluxbay.dataset-steps/1`.
+pub const fn steps_row<D: Dataset>(name: &'static str) -> DatasetStepsRow {
+    DatasetStepsRow {
+        kind: kind::DATASET,
+        reserved: 0,
+        component: Text::new(name),
+        steps: steps::<D>,
     }
 }
 

@@ -103,6 +103,12 @@ macro_rules! __row {
     (dataset_ragged dataset: $($rest:tt)+) => {
         $crate::__row!(@dataset get_ragged ragged_row $($rest)+)
     };
+    (dataset_steps dataset: $type:ty, $name:expr, $manifest:expr) => {
+        ::core::option::Option::Some($crate::trampoline::dataset::steps_row::<$type>($name))
+    };
+    (transform_steps transform: $type:ty, $name:expr, $manifest:expr) => {
+        ::core::option::Option::Some($crate::trampoline::transform::steps_row::<$type>($name))
+    };
     (kinds transform: $($rest:tt)+) => { $crate::__row!(@kind transform $($rest)+) };
     (kinds sampler: $($rest:tt)+) => { $crate::__row!(@kind sampler $($rest)+) };
     (kinds communicator: $($rest:tt)+) => { $crate::__row!(@kind communicator $($rest)+) };

@@ -6,11 +6,12 @@ use super::{
     instance::{self, Cell, cell},
 };
 use crate::{
-    Result,
+    Error, Result,
     abi::{
         dataset::FieldSpec,
         entry::{Instance, kind},
         kinds::KindRow,
+        steps::TransformStepsRow,
         text::Text,
         transform::{SampleRaw, TransformContext, TransformTable},
     },
@@ -21,17 +22,18 @@ use crate::{
     transform::{Sample, SampleMut, Transform},
 };
 
-/// A transform with what its last `describe` returned.
+/// A transform with what its last `describe` and `steps` returned.
 pub struct TransformCell<T> {
     transform: T,
     output: Option<(Field, Vec<u64>)>,
+    steps: String,
 }
 
 impl<T: Transform> Cell for TransformCell<T> {
     type Inner = T;
 
     fn wrap(transform: T, _: &mut Setup) -> Result<Self> {
-        Ok(TransformCell { transform, output: None })
+        Ok(TransformCell { transform, output: None, steps: String::new() })
     }
 
     fn inner(&self) -> &T {
@@ -102,6 +104,38 @@ unsafe extern "C" fn apply<T: Transform>(
         let mut draws = Draws::from_number([context.draw_low, context.draw_high]);
         cell.transform.apply(&sample, &mut result, &mut draws)
     })
+}
+
+unsafe extern "C" fn steps<T: Transform>(
+    this: Instance,
+    input: *const FieldSpec,
+    json: *mut Text,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the host passes back what `create` returned, and no other call runs meanwhile; the
+        // input is borrowed for the call.
+        let (cell, input) = unsafe { (cell::<TransformCell<T>>(this), field_from(&*input)) };
+        cell.steps = match cell.transform.steps(&input)? {
+            Some(steps) => {
+                serde_json::to_string(&steps).map_err(|error| Error::new(error.to_string()))?
+            }
+            None => String::new(),
+        };
+        // SAFETY: the host gives a place for the result; the text lives until the next call of this
+        // instance.
+        unsafe { *json = Text::new(&cell.steps) };
+        Ok(())
+    })
+}
+
+/// The row of transform `T` in the extension `fluxbay.transform-steps/1`.
+pub const fn steps_row<T: Transform>(name: &'static str) -> TransformStepsRow {
+    TransformStepsRow {
+        kind: kind::TRANSFORM,
+        reserved: 0,
+        component: Text::new(name),
+        steps: steps::<T>,
+    }
 }
 
 struct Table<T>(std::marker::PhantomData<T>);

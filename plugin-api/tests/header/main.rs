@@ -61,6 +61,7 @@ const FILES: &[&str] = &[
     "optimizer",
     "kinds",
     "transform",
+    "steps",
     "sampler",
     "communicator",
     "child",

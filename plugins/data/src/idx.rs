@@ -8,7 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fluxbay_plugin::{prelude::*, serde};
+use fluxbay_plugin::{
+    prelude::*,
+    serde,
+    steps::{DatasetSteps, RawInput, ValueStep},
+};
 use fluxbay_table::statistics::{Deviations, Sums};
 
 use crate::idx_file::{self, Elements, IdxFile};
@@ -63,6 +67,9 @@ struct Learned {
     /// Values are `element * scale + shift`.
     scale: f32,
     shift: f32,
+    /// Shape of an image; runs of older releases do not say it.
+    #[serde(default)]
+    sample: Vec<usize>,
 }
 
 struct Part {
@@ -92,7 +99,7 @@ impl Component for Idx {
 
 impl Idx {
     fn with(config: Config) -> Idx {
-        let learned = Learned { classes: 0, scale: 1.0, shift: 0.0 };
+        let learned = Learned { classes: 0, scale: 1.0, shift: 0.0, sample: Vec::new() };
         Idx {
             config,
             parts: Vec::new(),
@@ -246,6 +253,7 @@ impl Dataset for Idx {
                 classes: config.classes.unwrap_or(largest + 1),
                 scale: if bytes { 1.0 / 255.0 } else { 1.0 },
                 shift: 0.0,
+                sample: self.sample.clone(),
             };
         }
         Ok(())
@@ -302,6 +310,27 @@ impl Dataset for Idx {
             Some(path) => format!("{}:{image}", path.display()),
             None => image.to_string(),
         }
+    }
+
+    fn steps(&self, _: &[usize]) -> Result<Option<DatasetSteps>> {
+        let Learned { scale, shift, sample, .. } = &self.learned;
+        if sample.is_empty() || *scale == 0.0 {
+            return Ok(None);
+        }
+        let (scale, shift) = (f64::from(*scale), f64::from(*shift));
+        let input = RawInput {
+            name: "pixels".to_owned(),
+            dtype: "f32".to_owned(),
+            shape: sample.clone(),
+            steps: vec![ValueStep::Affine {
+                axis: 0,
+                offset: vec![-shift / scale],
+                divisor: vec![1.0 / scale],
+            }],
+            categories: Vec::new(),
+        };
+        let output = (&Field::new("xs", DType::F32, sample)).into();
+        Ok(Some(DatasetSteps { inputs: vec![input], output }))
     }
 
     fn fill(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {

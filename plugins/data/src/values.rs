@@ -1,6 +1,6 @@
 //! Transforms of numbers: noise, scale, impute, one-hot.
 
-use fluxbay_plugin::prelude::*;
+use fluxbay_plugin::{prelude::*, steps::ValueStep};
 
 /// That a field holds numbers of the type `f32`.
 fn check_numbers(field: &Field) -> Result<()> {
@@ -127,6 +127,18 @@ impl Transform for Scale {
         }
         Ok(())
     }
+
+    fn steps(&self, input: &Field) -> Result<Option<Vec<ValueStep>>> {
+        let ScaleConfig { offset, divisor, least, most } = self.config.clone();
+        let axis = input.shape.len().saturating_sub(1);
+        // One list may have a number for each, the other one for all.
+        let width = offset.len().max(divisor.len());
+        let all = |numbers: Vec<f64>| numbers.into_iter().cycle().take(width).collect();
+        Ok(Some(vec![
+            ValueStep::Affine { axis, offset: all(offset), divisor: all(divisor) },
+            ValueStep::Clip { least, most },
+        ]))
+    }
 }
 
 config! {
@@ -191,6 +203,11 @@ impl Transform for Impute {
             }
         }
         Ok(())
+    }
+
+    fn steps(&self, _: &Field) -> Result<Option<Vec<ValueStep>>> {
+        let ImputeConfig { values, indicators } = self.config.clone();
+        Ok(Some(vec![ValueStep::Impute { values, indicators }]))
     }
 }
 
@@ -262,6 +279,12 @@ impl Transform for OneHot {
             }
         }
         Ok(())
+    }
+
+    fn steps(&self, input: &Field) -> Result<Option<Vec<ValueStep>>> {
+        // No step has the hash.
+        let classes = self.config.classes.or(input.classes).filter(|_| !self.config.hashed);
+        Ok(classes.map(|classes| vec![ValueStep::OneHot { classes }]))
     }
 }
 
@@ -339,5 +362,27 @@ mod tests {
             let count: f32 = found.iter().skip(class).step_by(8).sum();
             assert!((430.0..570.0).contains(&count), "{count} of 4000 in place {class}");
         }
+    }
+
+    #[test]
+    fn the_steps_of_a_transform_do_what_it_does() {
+        fn same<T: Transform>(transform: &T, field: &Field, values: &[f32]) {
+            let (_, expected): (_, Vec<f32>) =
+                transformed(transform, field, values, &mut Draws::new(1)).unwrap();
+            let numbers: Vec<f64> = values.iter().map(|value| f64::from(*value)).collect();
+            let steps = transform.steps(field).unwrap().expect("it says its steps");
+            let (shape, found) =
+                fluxbay_plugin::steps::run(&steps, &field.shape, &numbers).unwrap();
+            assert_eq!(shape, transform.describe(field).unwrap().shape);
+            assert_eq!(found.iter().map(|value| *value as f32).collect::<Vec<_>>(), expected);
+        }
+        let config = r#"{"offset": [1, 2], "divisor": [2], "least": -0.5, "most": 1.5}"#;
+        let scale = Scale::with(ScaleConfig::from_json(config).unwrap()).unwrap();
+        same(&scale, &numbers(&[2, 2]), &[1.0, 2.0, -3.0, 9.0]);
+        let config = ImputeConfig::from_json(r#"{"values": [5, 6], "indicators": true}"#).unwrap();
+        same(&Impute { config }, &numbers(&[2, 2]), &[f32::NAN, 1.0, 2.0, f32::NAN]);
+        let hashed = OneHotConfig::from_json(r#"{"classes": 4, "hashed": true}"#).unwrap();
+        let ids = Field { classes: Some(9), ..Field::new("xs", DType::U32, &[1]) };
+        assert_eq!(OneHot { config: hashed }.steps(&ids).unwrap(), None);
     }
 }

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use fluxbay_plugin::prelude::*;
+use fluxbay_plugin::{
+    prelude::*,
+    steps::{DatasetSteps, RawInput, ValueStep},
+};
 
 use crate::{
     decode::{self, Channels, Pixels, Source},
@@ -69,6 +72,51 @@ impl Form {
         Field::new("xs", dtype, &[self.channels.count(), self.size[0], self.size[1]])
     }
 
+    /// As [`Dataset::steps`]: for decoded pixels `[height, width, channels]` of the given size, or of the size of a sample.
+    ///
+    /// # Errors
+    /// A size that is none; pixels with alpha in another size, whose colours count as much as they are opaque.
+    pub fn steps(&self, size: &[usize]) -> Result<DatasetSteps> {
+        let from = if size.is_empty() { self.size } else { sides(size)? };
+        let channels = self.channels.count();
+        let mut steps = Vec::new();
+        if from != self.size {
+            if channels == 4 {
+                bail!(
+                    "images with alpha are resized by a rule that no step expresses: leave the size out, and \
+                     resize them to {:?} before",
+                    self.size
+                );
+            }
+            let plan = plan(from, self.size, self.fit);
+            steps.extend(resample::steps(from, plan.whole, 0, self.filter, true));
+            for (axis, ((whole, size), shared)) in
+                plan.whole.into_iter().zip(self.size).zip(plan.shared()).enumerate()
+            {
+                let middle = |all: usize| (all - shared) / 2;
+                if shared < whole {
+                    steps.push(ValueStep::Cut { axis, start: middle(whole), size: shared });
+                }
+                if shared < size {
+                    let before = middle(size);
+                    steps.push(ValueStep::Pad { axis, before, after: size - shared - before });
+                }
+            }
+        }
+        steps.push(ValueStep::Transpose(vec![2, 0, 1]));
+        if self.values == Values::Unit {
+            steps.push(ValueStep::Affine { axis: 0, offset: vec![0.0], divisor: vec![255.0] });
+        }
+        let input = RawInput {
+            name: "pixels".to_owned(),
+            dtype: "u8".to_owned(),
+            shape: vec![from[0], from[1], channels],
+            steps,
+            categories: Vec::new(),
+        };
+        Ok(DatasetSteps { inputs: vec![input], output: (&self.field()).into() })
+    }
+
     /// The pixels of an image in the size of a sample, channels interleaved.
     ///
     /// # Errors
@@ -120,6 +168,39 @@ impl Form {
     }
 }
 
+/// How an image is brought to a size.
+struct Plan {
+    /// The size that it is resized to.
+    whole: [usize; 2],
+    /// The size of the result, whose middle lies on the middle of the resized image.
+    size: [usize; 2],
+}
+
+impl Plan {
+    /// The size of the part that resized image and result share.
+    fn shared(&self) -> [usize; 2] {
+        [self.whole[0].min(self.size[0]), self.whole[1].min(self.size[1])]
+    }
+}
+
+fn plan(from: [usize; 2], size: [usize; 2], fit: Fit) -> Plan {
+    let scaled = |side: usize, by: usize, to: usize| {
+        (((side * to) as f64 / by as f64).round() as usize).max(1)
+    };
+    // Whether the width decides the scale.
+    let by_width = match fit {
+        Fit::Stretch => return Plan { whole: size, size },
+        Fit::Cover => from[0] * size[1] >= from[1] * size[0],
+        Fit::Contain => from[0] * size[1] <= from[1] * size[0],
+    };
+    let whole = if by_width {
+        [scaled(from[0], from[1], size[1]), size[1]]
+    } else {
+        [size[0], scaled(from[1], from[0], size[0])]
+    };
+    Plan { whole, size }
+}
+
 /// Pixels in the size of a sample, channels interleaved.
 fn fitted(decoded: Pixels, channels: usize, size: [usize; 2], fit: Fit, filter: Filter) -> Vec<u8> {
     let from = [decoded.height, decoded.width];
@@ -130,23 +211,14 @@ fn fitted(decoded: Pixels, channels: usize, size: [usize; 2], fit: Fit, filter: 
         4 => resample::resize_with_alpha(&decoded.bytes, from, to, filter),
         _ => resample::resize(&decoded.bytes, from, channels, to, filter),
     };
-    let scaled = |side: usize, by: usize, to: usize| {
-        (((side * to) as f64 / by as f64).round() as usize).max(1)
-    };
-    // Whether the width decides the scale.
-    let by_width = match fit {
-        Fit::Stretch => return resize(size),
-        Fit::Cover => from[0] * size[1] >= from[1] * size[0],
-        Fit::Contain => from[0] * size[1] <= from[1] * size[0],
-    };
-    let whole = if by_width {
-        [scaled(from[0], from[1], size[1]), size[1]]
-    } else {
-        [size[0], scaled(from[1], from[0], size[0])]
-    };
+    let plan = plan(from, size, fit);
+    let whole = plan.whole;
     let resized = resize(whole);
+    if whole == size {
+        return resized;
+    }
     let mut out = vec![0; size[0] * size[1] * channels];
-    let shared = [whole[0].min(size[0]), whole[1].min(size[1])];
+    let shared = plan.shared();
     // The middle of one lies on the middle of the other.
     let start = |all: [usize; 2]| [(all[0] - shared[0]) / 2, (all[1] - shared[1]) / 2];
     let (source, target) = (start(whole), start(size));
@@ -174,6 +246,44 @@ mod tests {
         assert_eq!(fit(Fit::Contain, [4, 4])[4..12], [10, 30, 50, 70].repeat(2));
         assert_eq!(fit(Fit::Stretch, [1, 4]), [10, 30, 50, 70]);
         assert_eq!(fit(Fit::Contain, [8, 8])[..16], [0; 16]);
+    }
+
+    #[test]
+    fn the_steps_do_what_is_done_with_pixels() {
+        for (fit, size, filter, values) in [
+            (Fit::Cover, [6, 7], Filter::Bilinear, Values::Unit),
+            (Fit::Contain, [30, 20], Filter::Bicubic, Values::Bytes),
+            (Fit::Contain, [5, 9], Filter::Lanczos, Values::Bytes),
+            (Fit::Stretch, [20, 3], Filter::Box, Values::Unit),
+            (Fit::Stretch, [13, 17], Filter::Nearest, Values::Bytes),
+        ] {
+            let channels = Channels::Rgb;
+            let form = Form { size, fit, filter, channels, values, max_pixels: 1 << 20 };
+            let bytes: Vec<u8> = (0..13 * 17 * 3_u32).map(|at| (at * at % 251) as u8).collect();
+            let numbers: Vec<f64> = bytes.iter().map(|byte| f64::from(*byte)).collect();
+            let DatasetSteps { inputs, output } = form.steps(&[13, 17]).unwrap();
+            let (shape, found) =
+                fluxbay_plugin::steps::run(&inputs[0].steps, &inputs[0].shape, &numbers).unwrap();
+            assert_eq!((&shape, shape.len()), (&output.shape, 3));
+            let decoded = Pixels { height: 13, width: 17, bytes };
+            let pixels = fitted(decoded, 3, size, fit, filter);
+            let unit = if values == Values::Unit { 255.0 } else { 1.0 };
+            let plane = size[0] * size[1];
+            for (at, value) in found.iter().enumerate() {
+                let byte = pixels[at % plane * 3 + at / plane];
+                assert_eq!(*value, f64::from(byte) / unit, "{fit:?} {filter:?} {at}");
+            }
+        }
+        let form = Form {
+            size: [4, 4],
+            fit: Fit::Cover,
+            filter: Filter::Box,
+            channels: Channels::Rgba,
+            values: Values::Unit,
+            max_pixels: 1 << 20,
+        };
+        assert!(form.steps(&[8, 8]).unwrap_err().message().contains("alpha"));
+        assert!(form.steps(&[]).is_ok());
     }
 
     #[test]

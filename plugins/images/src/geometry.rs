@@ -1,6 +1,6 @@
 //! Transforms that move pixels: resize, crops, flip, rotation.
 
-use fluxbay_plugin::prelude::*;
+use fluxbay_plugin::{prelude::*, steps::ValueStep};
 
 use crate::{
     affine::{self, Interpolation, Matrix},
@@ -102,6 +102,12 @@ impl Transform for Resize {
         ));
         Ok(())
     }
+
+    fn steps(&self, input: &Field) -> Result<Option<Vec<ValueStep>>> {
+        let [_, height, width] = planes::dims(input)?;
+        let (size, bytes) = (self.size(height, width)?, input.dtype == DType::U8);
+        Ok(Some(resample::steps([height, width], size, 1, self.config.filter, bytes)))
+    }
 }
 
 config! {
@@ -147,6 +153,15 @@ impl Transform for CenterCrop {
             cut(from, dims, window, to, self.size, Filter::Bilinear)
         });
         Ok(())
+    }
+
+    fn steps(&self, input: &Field) -> Result<Option<Vec<ValueStep>>> {
+        let [_, height, width] = planes::dims(input)?;
+        let window = Window::middle(height, width, self.size);
+        Ok(Some(vec![
+            ValueStep::Cut { axis: 1, start: window.top, size: window.height },
+            ValueStep::Cut { axis: 2, start: window.left, size: window.width },
+        ]))
     }
 }
 

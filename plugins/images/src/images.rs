@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fluxbay_plugin::prelude::*;
+use fluxbay_plugin::{prelude::*, steps::DatasetSteps};
 
 use crate::{
     bad::{Bad, OnBadSample},
@@ -221,6 +221,10 @@ impl Dataset for Images {
 
     fn class_name(&self, _field: usize, class: usize) -> Option<String> {
         self.classes.as_ref()?.get(class).cloned()
+    }
+
+    fn steps(&self, size: &[usize]) -> Result<Option<DatasetSteps>> {
+        self.form.steps(size).map(Some)
     }
 
     fn fields(&self) -> Vec<Field> {

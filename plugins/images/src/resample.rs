@@ -2,7 +2,10 @@
 //! differ from Pillow's by at most 1, where both directions change; numbers are computed in double
 //! precision without rounding in between.
 
-use fluxbay_plugin::prelude::*;
+use fluxbay_plugin::{
+    prelude::*,
+    steps::{ValueStep, Weighted},
+};
 
 choice! {
     /// How pixels are interpolated.
@@ -252,6 +255,34 @@ pub fn resize<V: Value>(
             down(&other, to_width * channels, to_height, filter)
         }
     }
+}
+
+/// What [`resize`] does as steps, for rows along axis `rows` and pixels of a row along the next one.
+pub fn steps(
+    [height, width]: [usize; 2],
+    [to_height, to_width]: [usize; 2],
+    rows: usize,
+    filter: Filter,
+    bytes: bool,
+) -> Vec<ValueStep> {
+    let step = |axis: usize, from: usize, to: usize| {
+        let all = Weights::new(from, to, filter);
+        let weighted = all.bounds.iter().zip(all.weights.chunks_exact(all.stride));
+        let weights = weighted.map(|((first, count), weights)| {
+            let weights = weights[..*count].iter();
+            let weights = weights.map(|weight| match bytes {
+                true => f64::from(<u8 as Value>::weight(*weight)),
+                false => *weight,
+            });
+            Weighted { first: *first, weights: weights.collect() }
+        });
+        ValueStep::Mix { axis, weights: weights.collect(), bits: if bytes { PRECISION } else { 0 } }
+    };
+    let (down, across) = ((rows, height, to_height), (rows + 1, width, to_width));
+    let rows_first = to_height < height && to_width * height > width * to_height;
+    let order = if rows_first { [down, across] } else { [across, down] };
+    let changed = order.into_iter().filter(|(_, from, to)| from != to);
+    changed.map(|(axis, from, to)| step(axis, from, to)).collect()
 }
 
 /// The size that keeps the ratio of `size` and has `shorter` as its shorter side.

@@ -1,6 +1,6 @@
 //! Transforms of values: normalize, random erasing.
 
-use fluxbay_plugin::prelude::*;
+use fluxbay_plugin::{prelude::*, steps::ValueStep};
 
 use crate::planes::{self, Value, with_values};
 
@@ -101,6 +101,14 @@ impl Transform for Normalize {
             _ => self.run(input.f32()?, channels, output.f32()?),
         }
         Ok(())
+    }
+
+    fn steps(&self, input: &Field) -> Result<Option<Vec<ValueStep>>> {
+        // Bytes are from 0 to 255.
+        let unit = if input.dtype == DType::U8 { 255.0 } else { 1.0 };
+        let scaled = |numbers: &[f64]| numbers.iter().map(|number| number * unit).collect();
+        let (offset, divisor) = (scaled(&self.mean), scaled(&self.deviation));
+        Ok(Some(vec![ValueStep::Affine { axis: 0, offset, divisor }]))
     }
 }
 

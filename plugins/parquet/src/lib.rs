@@ -9,7 +9,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use file::File;
-use fluxbay_plugin::prelude::*;
+use fluxbay_plugin::{prelude::*, steps::DatasetSteps};
 use fluxbay_table::{Missing, NumberFormat, OnBadRow, Settings, Table, Task};
 use inputs::Inputs;
 
@@ -137,6 +137,10 @@ impl Dataset for Parquet {
     fn prepare(&mut self, split: usize, indices: &[u64]) -> Result<()> {
         self.table.prepare(split, indices);
         Ok(())
+    }
+
+    fn steps(&self, _: &[usize]) -> Result<Option<DatasetSteps>> {
+        Ok(self.table.steps())
     }
 
     fn fill(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {

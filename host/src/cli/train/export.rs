@@ -41,6 +41,15 @@ pub struct Arguments {
     /// Export for N samples at a time only.
     #[arg(long, value_name = "N", requires = "onnx", value_parser = batches)]
     batch: Option<u64>,
+    /// Put the preprocessing into the graph, so that it takes raw values.
+    ///
+    /// Pixels of decoded images (uint8, [height, width, channels]), the columns of a table, or arrays. What cannot be part
+    /// of the graph is refused by name.
+    #[arg(long, requires = "onnx")]
+    preprocessing: bool,
+    /// With --preprocessing: height and width of raw images, 480x640; by default the size of the data.
+    #[arg(long, value_name = "HxW", requires = "preprocessing", value_parser = size)]
+    raw_size: Option<[u64; 2]>,
     /// Export the model with this name, if the run has several.
     #[arg(
         long,
@@ -58,6 +67,15 @@ pub struct Arguments {
     license: String,
     #[command(flatten)]
     path: PluginPath,
+}
+
+/// Height and width such as `480x640`.
+fn size(text: &str) -> Result<[u64; 2], String> {
+    let sides = text.split_once('x').map(|(height, width)| (height.parse(), width.parse()));
+    match sides {
+        Some((Ok(height @ 1..), Ok(width @ 1..))) => Ok([height, width]),
+        _ => Err(format!("`{text}` is no height and width, such as `480x640`")),
+    }
 }
 
 pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
@@ -81,8 +99,9 @@ fn write_onnx(arguments: &Arguments, to: &std::path::Path, screen: &Screen) -> O
     let folder = run_lookup::find_model(&arguments.run)?;
     let source = Source::open(&folder, arguments.checkpoint.as_deref())
         .map_err(|text| Failure::new(Exit::Configuration, text))?;
-    // The data set only tells the names of the classes, from what it learnt.
-    let names_classes = source.data.as_ref().is_some_and(|data: &SavedData| data.learnt.is_some());
+    // The data set tells the names of the classes, from what it learnt, and its preprocessing.
+    let names_classes = arguments.preprocessing
+        || source.data.as_ref().is_some_and(|data: &SavedData| data.learnt.is_some());
     let read = read_saved(
         &folder,
         &source.plugins,
@@ -95,7 +114,9 @@ fn write_onnx(arguments: &Arguments, to: &std::path::Path, screen: &Screen) -> O
     let name = run.run.name.clone();
     let open = |run, catalog, data| Applied::open(run, catalog, &source, &arguments.model, data);
     let catalog = Rc::new(catalog);
-    let applied = if names_classes {
+    let applied = if arguments.preprocessing {
+        open(run, catalog, DataUse::Files)
+    } else if names_classes {
         // A data set without names of classes exports as well.
         open(run.clone(), Rc::clone(&catalog), DataUse::Files)
             .or_else(|_| open(run, catalog, DataUse::None))
@@ -103,11 +124,19 @@ fn write_onnx(arguments: &Arguments, to: &std::path::Path, screen: &Screen) -> O
         open(run, catalog, DataUse::None)
     }
     .map_err(failure)?;
+    let preprocessing = if arguments.preprocessing {
+        let size = arguments.raw_size.as_ref().map_or(&[][..], |size| &size[..]);
+        let (inputs, steps) = applied.steps(size).map_err(failure)?;
+        Some(onnx::Preprocessing { inputs, steps })
+    } else {
+        None
+    };
     let description = onnx::Description {
         name,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         classes: applied.class_names().to_vec(),
         batch: arguments.batch.and_then(|batch| usize::try_from(batch).ok()),
+        preprocessing,
     };
     let model = onnx::model(&applied, &description).map_err(failure)?;
     atomic::replace(to, &model).map_err(|error| Failure::new(Exit::Failed, error))?;

@@ -10,7 +10,7 @@ use super::messages::{
 };
 use super::symbolic::Number;
 use super::traces::{Compared, InputForm, Operand, bytes};
-use super::{Description, ExportError, OPSET, onnx_type};
+use super::{Description, ExportError, OPSET, Preprocessing, onnx_type};
 
 /// Version of the file format that has opset 18.
 const IR_VERSION: i64 = 8;
@@ -43,6 +43,8 @@ pub struct Graph {
     /// Names of the tensors that hold a number.
     numbers: HashMap<[i64; 4], String>,
     input: Value,
+    /// Raw inputs, from which nodes compute `input`; it is an input itself if there are none.
+    raw: Vec<ValueInfo>,
     next: usize,
     /// Prefix of the names of nodes.
     pub layer: String,
@@ -67,9 +69,23 @@ impl Graph {
             given: HashMap::new(),
             numbers: HashMap::new(),
             input: Value { name: form.name.clone(), dtype: form.dtype, shape },
+            raw: Vec::new(),
             next: 0,
             layer: String::new(),
         }
+    }
+
+    /// Adds the nodes that compute the input of the model from raw values.
+    pub fn preprocess(
+        &mut self,
+        preprocessing: &Preprocessing,
+        form: &InputForm,
+    ) -> Result<(), ExportError> {
+        self.layer = "preprocessing".to_owned();
+        let batch = dimension(&self.input.shape[0]);
+        self.raw = preprocessing.add(self, form, &batch)?;
+        self.layer.clear();
+        Ok(())
     }
 
     /// Adds a node with one output; returns the output's name.
@@ -279,8 +295,13 @@ impl Graph {
 
     /// Notes the outputs of the model.
     pub fn output(&mut self, name: &str, value: &Value) {
+        self.named(name, &value.name);
+    }
+
+    /// Gives a tensor a name of its own.
+    pub fn named(&mut self, name: &str, value: &str) {
         self.nodes.push(NodeProto {
-            input: vec![value.name.clone()],
+            input: vec![value.to_owned()],
             output: vec![name.to_owned()],
             name: format!("output/{name}"),
             op_type: "Identity".to_owned(),
@@ -294,17 +315,6 @@ impl Graph {
         compared: &Compared,
         description: &Description,
     ) -> Result<ModelProto, ExportError> {
-        let dimension = |number: &Number| match (number.fixed(), number.batch, number.length) {
-            (Some(value), ..) => Dimension { dim_value: Some(value), dim_param: None },
-            (None, 1, 0) if number.constant == 0 && number.both == 0 => {
-                Dimension { dim_value: None, dim_param: Some(BATCH.to_owned()) }
-            }
-            (None, 0, 1) if number.constant == 0 && number.both == 0 => {
-                Dimension { dim_value: None, dim_param: Some(LENGTH.to_owned()) }
-            }
-            // Another formula: the size is known when the model runs.
-            _ => Dimension::default(),
-        };
         let info = |name: &str, dtype: DType, shape: &[Number]| ValueInfo {
             name: name.to_owned(),
             r#type: Some(TypeProto {
@@ -324,11 +334,24 @@ impl Graph {
                 form.name
             )));
         }
+        for raw in &self.raw {
+            let name = &raw.name;
+            let is_taken = self.parameters.contains_key(name)
+                || self.nodes.iter().any(|node| node.output.contains(name))
+                || self.initializers.iter().any(|one| one.name == *name);
+            if is_taken {
+                return Err(ExportError::Model(format!(
+                    "the raw input `{name}` has the name of another tensor of the graph: rename that column"
+                )));
+            }
+        }
         let mut metadata = vec![StringPair { key: "run".into(), value: description.name.clone() }];
         if !description.classes.is_empty() {
             let value = serde_json::Value::from(description.classes.clone()).to_string();
             metadata.push(StringPair { key: "classes".into(), value });
         }
+        metadata.extend(description.preprocessing.as_ref().and_then(Preprocessing::metadata));
+        let own = vec![info(&self.input.name, self.input.dtype, &self.input.shape)];
         Ok(ModelProto {
             ir_version: IR_VERSION,
             producer_name: "fluxbay".to_owned(),
@@ -338,12 +361,27 @@ impl Graph {
                 name: if description.name.is_empty() { "model" } else { &*description.name }
                     .to_owned(),
                 initializer: self.initializers,
-                input: vec![info(&self.input.name, self.input.dtype, &self.input.shape)],
+                input: if self.raw.is_empty() { own } else { self.raw },
                 output,
             }),
             opset_import: vec![OperatorSetId { domain: String::new(), version: OPSET }],
             metadata_props: metadata,
         })
+    }
+}
+
+/// A size for the description of a tensor.
+fn dimension(number: &Number) -> Dimension {
+    match (number.fixed(), number.batch, number.length) {
+        (Some(value), ..) => Dimension { dim_value: Some(value), dim_param: None },
+        (None, 1, 0) if number.constant == 0 && number.both == 0 => {
+            Dimension { dim_value: None, dim_param: Some(BATCH.to_owned()) }
+        }
+        (None, 0, 1) if number.constant == 0 && number.both == 0 => {
+            Dimension { dim_value: None, dim_param: Some(LENGTH.to_owned()) }
+        }
+        // Another formula: the size is known when the model runs.
+        _ => Dimension::default(),
     }
 }
 

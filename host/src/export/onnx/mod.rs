@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `traces` | runs of the model on inputs of different sizes, compared with each other |
 //! | `symbolic` | sizes as formulas of the batch size and the length |
+//! | `preprocessing` | what the data set and transforms do with raw values, in front of the model |
 //! | `graph` | nodes, constants and names of the ONNX graph |
 //! | `translate` | an operator, or several, for each operation code |
 //! | `messages` | the messages of the format |
@@ -15,6 +16,7 @@
 
 mod graph;
 mod messages;
+mod preprocessing;
 mod symbolic;
 #[cfg(test)]
 mod tests;
@@ -25,6 +27,8 @@ use candle_core::DType;
 use prost::Message as _;
 
 use crate::predict::{Applied, PredictError};
+pub use preprocessing::Preprocessing;
+
 use graph::Graph;
 use traces::{Compared, InputForm};
 
@@ -66,6 +70,8 @@ pub struct Description {
     pub classes: Vec<String>,
     /// A fixed number of samples; otherwise it is symbolic.
     pub batch: Option<usize>,
+    /// What is done with raw values; without it the graph takes the inputs of the model.
+    pub preprocessing: Option<Preprocessing>,
 }
 
 /// The bytes of an ONNX file with the model of `applied`.
@@ -100,6 +106,9 @@ fn encode(
     description: &Description,
 ) -> Result<Vec<u8>, ExportError> {
     let mut graph = Graph::new(form, compared);
+    if let Some(preprocessing) = &description.preprocessing {
+        graph.preprocess(preprocessing, form)?;
+    }
     translate::all(&mut graph, compared)?;
     let message = graph.finish(form, compared, description)?;
     let length = message.encoded_len();

@@ -12,6 +12,9 @@ use fluxbay_plugin::abi::entry::Entry;
 use fluxbay_plugin::abi::kinds::KindRow;
 use fluxbay_plugin::abi::metric::{METRIC_EXTENSION, MetricRow};
 use fluxbay_plugin::abi::model::{MODEL_NAMES_EXTENSION, ModelNamesRow};
+use fluxbay_plugin::abi::steps::{
+    DATASET_STEPS_EXTENSION, DatasetStepsRow, TRANSFORM_STEPS_EXTENSION, TransformStepsRow,
+};
 use fluxbay_plugin::abi::text::Text;
 
 use super::image::Image;
@@ -30,6 +33,8 @@ pub(super) struct Extensions {
     dataset_fills: Vec<(String, &'static DatasetFillRow)>,
     dataset_ragged: Vec<(String, &'static DatasetRaggedRow)>,
     dataset_texts: Vec<(String, &'static DatasetTextRow)>,
+    dataset_steps: Vec<(String, &'static DatasetStepsRow)>,
+    transform_steps: Vec<(String, &'static TransformStepsRow)>,
     pub(super) kinds: Vec<(Kind, String, &'static KindRow)>,
 }
 
@@ -50,6 +55,10 @@ pub struct ComponentRows {
     pub dataset_text: Option<&'static DatasetTextRow>,
     /// Row in `fluxbay.dataset-ragged/1`.
     pub dataset_ragged: Option<&'static DatasetRaggedRow>,
+    /// Row in `fluxbay.dataset-steps/1`.
+    pub dataset_steps: Option<&'static DatasetStepsRow>,
+    /// Row in `fluxbay.transform-steps/1`.
+    pub transform_steps: Option<&'static TransformStepsRow>,
     /// Row in `fluxbay.kinds/1`, of a component whose kind the entry has no table for.
     pub kind: Option<&'static KindRow>,
 }
@@ -70,6 +79,8 @@ impl Extensions {
             dataset_fills: list.rows()?,
             dataset_ragged: list.rows()?,
             dataset_texts: list.rows()?,
+            dataset_steps: list.rows()?,
+            transform_steps: list.rows()?,
             kinds: later_kinds::read(entry, image, components)?,
         })
     }
@@ -92,6 +103,8 @@ impl Extensions {
             dataset_fill: find(kind, Kind::Dataset, &self.dataset_fills, name),
             dataset_ragged: find(kind, Kind::Dataset, &self.dataset_ragged, name),
             dataset_text: find(kind, Kind::Dataset, &self.dataset_texts, name),
+            dataset_steps: find(kind, Kind::Dataset, &self.dataset_steps, name),
+            transform_steps: find(kind, Kind::Transform, &self.transform_steps, name),
             kind: self.kinds.iter().find(|row| row.0 == kind && row.1 == name).map(|row| row.2),
         }
     }
@@ -144,6 +157,18 @@ impl Row for DatasetRaggedRow {
     const ID: &'static str = DATASET_RAGGED_EXTENSION;
     const KIND: Kind = Kind::Dataset;
     const FUNCTIONS: &'static [&'static str] = &["ragged"];
+}
+
+impl Row for DatasetStepsRow {
+    const ID: &'static str = DATASET_STEPS_EXTENSION;
+    const KIND: Kind = Kind::Dataset;
+    const FUNCTIONS: &'static [&'static str] = &["steps"];
+}
+
+impl Row for TransformStepsRow {
+    const ID: &'static str = TRANSFORM_STEPS_EXTENSION;
+    const KIND: Kind = Kind::Transform;
+    const FUNCTIONS: &'static [&'static str] = &["steps"];
 }
 
 /// The beginning of a row of any type.

@@ -2,6 +2,7 @@
 
 mod element;
 mod file;
+mod filling;
 mod npy;
 
 use std::{
@@ -10,11 +11,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fluxbay_plugin::{prelude::*, serde};
+use fluxbay_plugin::{
+    prelude::*,
+    serde,
+    steps::{DatasetSteps, RawInput, ValueStep},
+};
 
 use self::{
     element::Type,
     file::{Array, Arrays},
+    filling::Filling,
 };
 use fluxbay_table::statistics::{Deviations, Scaling, Sums};
 
@@ -81,6 +87,9 @@ struct Learned {
     /// Shape of the targets of a sample; runs of older releases do not say it.
     #[serde(default)]
     target: Option<Vec<usize>>,
+    /// Shape of the inputs of a sample, and what they are divided by; likewise.
+    #[serde(default)]
+    input: Option<(Vec<usize>, f64)>,
 }
 
 /// The arrays of a split.
@@ -277,7 +286,9 @@ impl ArrayData {
             Task::Classification => true,
             Task::Regression => false,
         };
-        let mut found = Learned { classes: None, ids: None, scaling: Vec::new(), target };
+        let inputs = &self.parts[0].inputs;
+        let input = Some((inputs.shape[1..].to_vec(), self.divisor(inputs)));
+        let mut found = Learned { classes: None, ids: None, scaling: Vec::new(), target, input };
         for part in &self.parts {
             if classes {
                 let count = Self::largest(part.targets()?, "targets")
@@ -442,6 +453,34 @@ impl Dataset for ArrayData {
         }
     }
 
+    fn steps(&self, _: &[usize]) -> Result<Option<DatasetSteps>> {
+        let learned = self.learned()?;
+        let Some((shape, divisor)) = learned.input.clone() else { return Ok(None) };
+        let (mut steps, mut output) = (Vec::new(), Field::new("xs", DType::F32, &shape));
+        if learned.ids.is_some() {
+            output.dtype = DType::U32;
+        } else if shape.is_empty() {
+            // A number for each sample is a vector of one.
+            steps.push(ValueStep::Reshape(vec![1]));
+            output.shape = vec![1];
+        }
+        if divisor != 1.0 {
+            steps.push(ValueStep::Affine { axis: 0, offset: vec![0.0], divisor: vec![divisor] });
+        }
+        if !learned.scaling.is_empty() {
+            let (offset, divisor) = learned.scaling.iter().copied().unzip();
+            steps.extend([
+                ValueStep::Reshape(vec![learned.scaling.len()]),
+                ValueStep::Affine { axis: 0, offset, divisor },
+                ValueStep::Reshape(output.shape.clone()),
+            ]);
+        }
+        let dtype = if learned.ids.is_some() { "i64" } else { "f64" }.to_owned();
+        let (name, categories) = ("inputs".to_owned(), Vec::new());
+        let input = RawInput { name, dtype, shape, steps, categories };
+        Ok(Some(DatasetSteps { inputs: vec![input], output: (&output).into() }))
+    }
+
     fn fill(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {
         let (part, learned) = (&self.parts[split], self.learned()?);
         let first = self.inputs.piece.start as u64;
@@ -506,51 +545,6 @@ impl ArrayData {
         self.parts.push(Part { name: "inputs", inputs, targets: None });
         self.inputs.name = self.inputs.several.then_some(path);
         Ok(true)
-    }
-}
-
-/// How the samples of an array become elements of a field.
-struct Filling<'a> {
-    array: &'a Array,
-    are_ids: bool,
-    divisor: f64,
-    scaling: &'a [(f64, f64)],
-}
-
-impl Filling<'_> {
-    /// Writes the samples `first + indices` into field `field`.
-    fn write(
-        &self,
-        field: usize,
-        first: u64,
-        indices: &[u64],
-        buffers: &mut Buffers<'_>,
-    ) -> Result<()> {
-        let (array, mut bytes) = (self.array, Vec::new());
-        let width = array.width().max(1);
-        let sample = |index: &u64| (first + index) as usize;
-        if self.are_ids {
-            for (place, index) in buffers.u32(field)?.chunks_exact_mut(width).zip(indices) {
-                array
-                    .with(sample(index), 1, &mut bytes, |bytes| array.element.ids(bytes, place))?;
-            }
-            return Ok(());
-        }
-        for (place, index) in buffers.f32(field)?.chunks_exact_mut(width).zip(indices) {
-            array.with(sample(index), 1, &mut bytes, |bytes| {
-                let mut at = 0;
-                array.element.each(bytes, |value| {
-                    let value = value / self.divisor;
-                    place[at] = match self.scaling.get(at) {
-                        Some((mean, scale)) => ((value - mean) / scale) as f32,
-                        None => value as f32,
-                    };
-                    at += 1;
-                });
-                Ok(())
-            })?;
-        }
-        Ok(())
     }
 }
 

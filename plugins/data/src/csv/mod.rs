@@ -12,7 +12,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use fluxbay_plugin::prelude::*;
+use fluxbay_plugin::{prelude::*, steps::DatasetSteps};
 use fluxbay_table::Table;
 
 pub use self::config::Config;
@@ -102,6 +102,10 @@ impl Dataset for Csv {
 
     fn class_name(&self, field: usize, class: usize) -> Option<String> {
         self.table.class_name(field, class)
+    }
+
+    fn steps(&self, _: &[usize]) -> Result<Option<DatasetSteps>> {
+        Ok(self.table.steps())
     }
 
     fn fill(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use fluxbay_plugin::prelude::*;
+use fluxbay_plugin::{
+    prelude::*,
+    steps::{DatasetSteps, RawInput, StepsOutput, ValueStep},
+};
 
 use crate::{
     column::Kind,
@@ -184,6 +187,32 @@ impl Table {
             None => Field::new("ys", DType::F32, &[1]),
         };
         vec![Field::new("xs", DType::F32, &[self.width()]), ys]
+    }
+
+    /// As [`Dataset::steps`]: an input for each column, a number or the number of a category.
+    pub fn steps(&self) -> Option<DatasetSteps> {
+        let features = &self.learned.as_ref()?.features;
+        let input = |Feature { name, encoding }: &Feature| match encoding {
+            Encoding::Number { fill, shift, scale } => RawInput {
+                name: name.clone(),
+                dtype: "f64".to_owned(),
+                shape: vec![1],
+                steps: vec![
+                    ValueStep::Impute { values: vec![*fill], indicators: false },
+                    ValueStep::Affine { axis: 0, offset: vec![*shift], divisor: vec![*scale] },
+                ],
+                categories: Vec::new(),
+            },
+            Encoding::Category { categories, .. } => RawInput {
+                name: name.clone(),
+                dtype: "i64".to_owned(),
+                shape: Vec::new(),
+                steps: vec![ValueStep::OneHot { classes: categories.len() }],
+                categories: categories.clone(),
+            },
+        };
+        let output = StepsOutput::from(&self.fields()[0]);
+        Some(DatasetSteps { inputs: features.iter().map(input).collect(), output })
     }
 
     /// As [`Dataset::splits`].
