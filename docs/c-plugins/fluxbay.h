@@ -70,6 +70,7 @@ struct fluxbay_figures_table;
 struct fluxbay_anomaly_table;
 struct fluxbay_anomaly;
 struct fluxbay_position_table;
+struct fluxbay_packing_table;
 struct fluxbay_freezing_table;
 struct fluxbay_model_spec;
 struct fluxbay_model_table;
@@ -1557,6 +1558,27 @@ struct fluxbay_position_table {
        causal attention adds the keys and values of the earlier ones. Models with learnt or
        rotary positions begin to count them here. */
     int32_t (*first)(uint64_t *first);
+};
+
+/* ---- packing --------------------------------------------------------------------------------- */
+/* Rows of a batch that hold several samples, for models whose positions look at each other.
+
+   A host extension, see `FLUXBAY_PACKING_EXTENSION`. All functions are `[training]`. */
+
+/* Id of the host extension that holds `struct fluxbay_packing_table`. */
+#define FLUXBAY_PACKING_EXTENSION "fluxbay.packing/1"
+
+/* Which elements of a row belong to one sample. */
+struct fluxbay_packing_table {
+    /* Size of this struct in bytes, as the host was built. */
+    uint64_t size;
+    /* Segments and positions for inputs `xs` of shape `[batch, time, ..]`: both u32 `[batch,
+       time]`, the number of the sample that an element belongs to, from 1 on (0 behind the
+       last), and its place in that sample. The caller owns one reference to each. Both are
+       `FLUXBAY_NO_TENSOR` where rows hold one sample each: outside of steps, for batches without
+       the fields `segments` and `positions`, and for inputs with another number of rows or
+       elements. In a forward pass over a part of a batch they are those of its rows. */
+    int32_t (*of)(fluxbay_handle xs, fluxbay_handle *segments, fluxbay_handle *positions);
 };
 
 /* ---- freezing -------------------------------------------------------------------------------- */

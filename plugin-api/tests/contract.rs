@@ -17,11 +17,11 @@ use fluxbay_plugin::abi::{
     anomaly, callback, communicator, dataset, entry, event, figures, freezing, handle, kinds,
     learner, logger, metric, model,
     operation::{OPERATIONS, activation, reduction},
-    position, sampler, state, status, steps, tensor, transform,
+    packing, position, sampler, state, status, steps, tensor, transform,
 };
 
 /// The tables of extensions, which the root module does not reach.
-const EXTENSIONS: [&TypeLayout; 24] = [
+const EXTENSIONS: [&TypeLayout; 25] = [
     <metric::MetricRows as StableAbi>::LAYOUT,
     <dataset::DatasetStateRows as StableAbi>::LAYOUT,
     <dataset::DatasetInputsRows as StableAbi>::LAYOUT,
@@ -46,6 +46,7 @@ const EXTENSIONS: [&TypeLayout; 24] = [
     <anomaly::AnomalyRaw as StableAbi>::LAYOUT,
     <freezing::FreezingTable as StableAbi>::LAYOUT,
     <position::PositionTable as StableAbi>::LAYOUT,
+    <packing::PackingTable as StableAbi>::LAYOUT,
 ];
 
 /// Everything that can be reached from the root module and the extensions, one block per type,
@@ -112,7 +113,7 @@ fn numbers() -> String {
         logger::scope::STEP, logger::scope::EPOCH,
         metric::METRIC_EXTENSION, metric::direction::UNKNOWN, metric::direction::LOWER, metric::direction::HIGHER,
         dataset::DATASET_STATE_EXTENSION, dataset::DATASET_INPUTS_EXTENSION, model::MODEL_NAMES_EXTENSION,
-        dataset::DATASET_FILL_EXTENSION, dataset::DATASET_RAGGED_EXTENSION, dataset::DATASET_TEXT_EXTENSION, dataset::NO_TOKEN, position::POSITION_EXTENSION, freezing::FREEZING_EXTENSION, kinds::KINDS_EXTENSION, figures::FIGURES_EXTENSION,
+        dataset::DATASET_FILL_EXTENSION, dataset::DATASET_RAGGED_EXTENSION, dataset::DATASET_TEXT_EXTENSION, dataset::NO_TOKEN, position::POSITION_EXTENSION, packing::PACKING_EXTENSION, freezing::FREEZING_EXTENSION, kinds::KINDS_EXTENSION, figures::FIGURES_EXTENSION,
         anomaly::ANOMALY_EXTENSION, anomaly::detect::NAN, anomaly::detect::INFINITE,
         tensor::MAX_RANK, tensor::init::CONSTANT, tensor::init::UNIFORM, tensor::init::NORMAL,
         activation::NONE, activation::RELU, activation::GELU, activation::GELU_ERF, activation::SILU, activation::SIGMOID, activation::TANH,
@@ -204,6 +205,7 @@ fn the_table_of_every_kind_is_part_of_the_checked_layout() {
         "AnomalyTable",
         "AnomalyRaw",
         "PositionTable",
+        "PackingTable",
         "FreezingTable",
     ] {
         assert!(

@@ -4,6 +4,7 @@
 //!
 //! `tests/reference/families.py` records the expected numbers and the versions.
 
+mod packed;
 mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -120,6 +121,8 @@ config! {
         classes: Option<usize> = null,
         /// Name of a third field, with the shape of a target.
         third: Option<String> = null,
+        /// Whether rows hold several samples.
+        packed: bool = false,
     }
 }
 
@@ -148,6 +151,12 @@ impl Dataset for Shapes {
         ]
         .into_iter()
         .chain(third.map(|name| field(name, &self.0.targets, Some(2))))
+        .chain(
+            ["segments", "positions"]
+                .into_iter()
+                .filter(|_| self.0.packed)
+                .map(|name| Field::new(name, DType::U32, &self.0.inputs)),
+        )
         .collect()
     }
     fn splits(&self) -> Vec<Split> {

@@ -2,11 +2,12 @@
 
 use fluxbay_plugin::abi::{
     anomaly::ANOMALY_EXTENSION, entry::CONTRACT, figures::FIGURES_EXTENSION,
-    freezing::FREEZING_EXTENSION, host::HostTable, position::POSITION_EXTENSION, text::Text,
+    freezing::FREEZING_EXTENSION, host::HostTable, packing::PACKING_EXTENSION,
+    position::POSITION_EXTENSION, text::Text,
 };
 
 use super::{
-    anomaly, child, display, figures, freezing, learner, log, position, record, setup, state,
+    anomaly, child, display, figures, freezing, learner, log, packing, position, record, setup, state,
     tensor,
 };
 use crate::calls::context;
@@ -48,6 +49,7 @@ unsafe extern "C" fn extension(id: Text) -> *const () {
         ANOMALY_EXTENSION => (&raw const anomaly::TABLE).cast(),
         FREEZING_EXTENSION => (&raw const freezing::TABLE).cast(),
         POSITION_EXTENSION => (&raw const position::TABLE).cast(),
+        PACKING_EXTENSION => (&raw const packing::TABLE).cast(),
         _ => std::ptr::null(),
     }
 }

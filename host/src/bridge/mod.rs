@@ -15,6 +15,7 @@ mod host;
 mod learner;
 mod log;
 mod memory;
+mod packing;
 mod position;
 mod record;
 mod setup;

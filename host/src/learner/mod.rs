@@ -31,6 +31,7 @@ mod metrics;
 mod mode;
 mod models;
 mod optimizers;
+mod packing;
 mod pausing;
 pub mod ports;
 mod position;

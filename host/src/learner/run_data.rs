@@ -40,6 +40,17 @@ impl RunData {
         self.source.borrow().as_ref().map(|data| data.fields().to_vec()).unwrap_or_default()
     }
 
+    /// Where the fields of these names are in a batch, if there are all.
+    pub(super) fn places<const N: usize>(&self, names: [&str; N]) -> Option<[usize; N]> {
+        let source = self.source.borrow();
+        let fields = source.as_ref()?.fields();
+        let mut places = [0; N];
+        for (place, name) in places.iter_mut().zip(names) {
+            *place = fields.iter().position(|field| field.name == name)?;
+        }
+        Some(places)
+    }
+
     /// Writes the sizes of the data to the state tree: `data.training.samples` and so on.
     pub(super) fn describe(&self, state: &mut State) -> Flow {
         let source = self.source.borrow();

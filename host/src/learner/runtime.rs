@@ -113,6 +113,9 @@ pub(super) struct LoopNodes {
 pub(crate) struct StepState {
     pub(super) batch: Cell<BatchRaw>,
     pub(crate) has_gradients: Cell<bool>,
+    /// First row and number of rows of the inputs that a model is being run on, if these are a part of
+    /// the batch.
+    pub(super) rows: Cell<Option<(usize, usize)>>,
     /// Index of the model that is being built, and number of its instance.
     pub(super) building: Cell<Option<(usize, u32)>>,
     /// Buffer for the results of operations, reused by each.
@@ -163,6 +166,7 @@ impl Runtime {
             step: StepState {
                 batch: Cell::new(NO_BATCH),
                 has_gradients: Cell::new(false),
+                rows: Cell::new(None),
                 building: Cell::new(None),
                 results: Cell::default(),
                 scheduled: Cell::default(),

@@ -51,6 +51,7 @@ pub mod model;
 pub mod operation;
 pub mod optimizer;
 pub mod phase;
+pub mod packing;
 pub mod position;
 pub mod sampler;
 pub mod schedule;

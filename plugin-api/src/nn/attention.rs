@@ -33,16 +33,36 @@ pub fn self_attention(
     Ok(SelfAttention { qkv, projection, heads, causal })
 }
 
+impl SelfAttention {
+    /// As `forward`, with numbers that are added to the scores, such as those of
+    /// [`Packing::bias`](super::Packing::bias); they broadcast to `[batch, heads, time, time]`.
+    ///
+    /// # Errors
+    /// If the shapes do not fit.
+    pub fn forward_with(&self, xs: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+        let qkv = self.qkv.forward(xs)?;
+        let mixed = match bias {
+            None => Tensor::apply(
+                op::ATTENTION,
+                &[&qkv],
+                &[self.heads as i64, i64::from(self.causal)],
+                &[],
+            )?,
+            Some(bias) => {
+                let width = qkv.dim(2)? / 3;
+                let part = |index: usize| qkv.narrow(2, index * width, width);
+                let options =
+                    Attention { causal: self.causal, bias: Some(bias), ..Attention::default() };
+                attend([&part(0)?, &part(1)?, &part(2)?], [self.heads; 2], &options)?
+            }
+        };
+        self.projection.forward(&mixed)
+    }
+}
+
 impl Module for SelfAttention {
     fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        let qkv = self.qkv.forward(xs)?;
-        let mixed = Tensor::apply(
-            op::ATTENTION,
-            &[&qkv],
-            &[self.heads as i64, i64::from(self.causal)],
-            &[],
-        )?;
-        self.projection.forward(&mixed)
+        self.forward_with(xs, None)
     }
 }
 

@@ -28,6 +28,7 @@ mod experts;
 mod linear;
 mod lora;
 mod norm;
+mod packing;
 mod params;
 mod position;
 mod recurrent;
@@ -53,6 +54,7 @@ pub use norm::{
     BatchNorm, GroupNorm, LayerNorm, RmsNorm, batch_norm, group_norm, layer_norm,
     layer_norm_no_bias, rms_norm, rms_norm_offset,
 };
+pub use packing::{Packing, packing};
 pub use params::{Init, Params};
 pub use position::{first_position, positions};
 pub use recurrent::{Gru, Lstm, gru, lstm};

@@ -25,6 +25,7 @@ use fluxbay_plugin::abi::{
     metric::METRIC_EXTENSION,
     model::MODEL_NAMES_EXTENSION,
     operation::OPERATIONS,
+    packing::PACKING_EXTENSION,
     position::POSITION_EXTENSION,
     tensor,
 };
@@ -52,6 +53,7 @@ const FILES: &[&str] = &[
     "figures",
     "anomaly",
     "position",
+    "packing",
     "freezing",
     "model",
     "loss",
@@ -137,6 +139,7 @@ fn special() -> Vec<(&'static str, &'static str, String)> {
         ),
         ("NO_TOKEN", "FLUXBAY_NO_TOKEN", "UINT64_MAX".to_owned()),
         ("FREEZING_EXTENSION", "FLUXBAY_FREEZING_EXTENSION", format!("{FREEZING_EXTENSION:?}")),
+        ("PACKING_EXTENSION", "FLUXBAY_PACKING_EXTENSION", format!("{PACKING_EXTENSION:?}")),
         ("POSITION_EXTENSION", "FLUXBAY_POSITION_EXTENSION", format!("{POSITION_EXTENSION:?}")),
         ("ANOMALY_EXTENSION", "FLUXBAY_ANOMALY_EXTENSION", format!("{ANOMALY_EXTENSION:?}")),
     ]

@@ -5,7 +5,7 @@ use std::{cell::Cell, path::PathBuf};
 
 use fluxbay_plugin::{Attention, Names, Rule, nn::*, prelude::*};
 
-use crate::family::{Family, known_tokens, mean_over, padding_bias, set, unit_vectors};
+use crate::family::{Family, attention_bias, known_tokens, mean_over, set, unit_vectors};
 
 choice! {
     /// What the model predicts.
@@ -254,12 +254,19 @@ impl Model for Bert {
 
     fn forward(&self, network: &Network, xs: &Tensor) -> Result<Tensor> {
         let dtype = network.tokens.weight().dtype()?;
-        let bias = padding_bias(xs, network.padding, dtype)?;
+        let rows = packing(xs)?;
+        let bias = attention_bias(xs, network.padding, rows.as_ref(), dtype)?;
         let [dropout, of_weights] = network.dropout;
         let dropout = fluxbay_plugin::nn::dropout(dropout);
         let options =
             Attention { bias: bias.as_ref(), dropout: of_weights, ..Attention::default() };
-        let positions = network.positions.narrow(0, network.first, xs.dim(1)?)?;
+        let positions = match &rows {
+            Some(rows) => {
+                let places = network.positions.dim(0)? - network.first;
+                rows.rows(&network.positions.narrow(0, network.first, places)?)?
+            }
+            None => network.positions.narrow(0, network.first, xs.dim(1)?)?,
+        };
         let mut hidden = network.tokens.forward(xs)?.add(&positions)?;
         if let Some(segments) = &network.segments {
             hidden = hidden.add(&segments.narrow(0, 0, 1)?)?;

@@ -104,15 +104,26 @@ pub fn known_tokens(xs: &Tensor, padding: Option<u32>, dtype: DType) -> Result<T
     xs.is_number(padding.map_or(-1.0, f64::from), dtype)?.affine(-1.0, 1.0)
 }
 
-/// What is added to scores so that padding is not attended to, `[batch, 1, 1, time]`: a large negative
-/// number instead of infinity, as transformers has it.
+/// What is added to scores so that neither padding nor other samples of a row are attended to, `[batch,
+/// 1, 1, time]` or `[batch, 1, time, time]`: a large negative number instead of infinity, as transformers
+/// has it.
 ///
 /// # Errors
 /// Outside of a pass.
-pub fn padding_bias(xs: &Tensor, padding: Option<u32>, dtype: DType) -> Result<Option<Tensor>> {
-    let Some(id) = padding else { return Ok(None) };
+pub fn attention_bias(
+    xs: &Tensor,
+    padding: Option<u32>,
+    rows: Option<&Packing>,
+    dtype: DType,
+) -> Result<Option<Tensor>> {
+    let others = rows.map(|rows| rows.bias(dtype)).transpose()?;
+    let Some(id) = padding else { return Ok(others) };
     let padding = xs.is_number(f64::from(id), dtype)?;
-    padding.affine(-1e30, 0.0)?.unsqueeze(1)?.unsqueeze(1).map(Some)
+    let padding = padding.affine(-1e30, 0.0)?.unsqueeze(1)?.unsqueeze(1)?;
+    match others {
+        Some(others) => others.add(&padding).map(Some),
+        None => Ok(Some(padding)),
+    }
 }
 
 /// The mean of `[batch, time, width]` over the tokens that are known: `[batch, width]`.

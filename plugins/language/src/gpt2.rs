@@ -134,10 +134,20 @@ impl Model for Gpt2 {
     fn forward(&self, network: &Network, xs: &Tensor) -> Result<Tensor> {
         let [embedding, weights, residual] = network.dropout;
         let residual = dropout(residual);
-        let places = positions(&network.positions, xs.dim(1)?)?;
+        let rows = packing(xs)?;
+        let places = match &rows {
+            Some(rows) => rows.rows(&network.positions)?,
+            None => positions(&network.positions, xs.dim(1)?)?,
+        };
+        let bias = rows.map(|rows| rows.bias(places.dtype()?)).transpose()?;
         let hidden = network.tokens.forward(xs)?.add(&places)?;
         let mut hidden = dropout(embedding).forward(&hidden)?;
-        let options = Attention { causal: true, dropout: weights, ..Attention::default() };
+        let options = Attention {
+            causal: true,
+            dropout: weights,
+            bias: bias.as_ref(),
+            ..Attention::default()
+        };
         for Block { norms, attention, feed } in &network.blocks {
             let qkv = attention[0].forward(&norms[0].forward(&hidden)?)?;
             let width = qkv.dim(2)? / 3;

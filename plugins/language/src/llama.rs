@@ -229,6 +229,8 @@ impl Model for Llama {
 
     fn forward(&self, network: &Network, xs: &Tensor) -> Result<Tensor> {
         let mut hidden = network.tokens.forward(xs)?;
+        // Rotations depend on the distance of two tokens alone: they need no places within samples.
+        let bias = packing(xs)?.map(|rows| rows.bias(hidden.dtype()?)).transpose()?;
         if network.scale != 1.0 {
             hidden = hidden.affine(network.scale, 0.0)?;
         }
@@ -243,7 +245,12 @@ impl Model for Llama {
             }
             let (q, k) = (network.rotary.forward(&q)?, network.rotary.forward(&k)?);
             let v = split_heads(&value.forward(&normal)?, groups)?;
-            let options = Attention { causal: true, window: block.window, ..Attention::default() };
+            let options = Attention {
+                causal: true,
+                window: block.window,
+                bias: bias.as_ref(),
+                ..Attention::default()
+            };
             let mixed = merge_heads(&q.attention(&k, &v, &options)?)?;
             hidden = hidden.add(&out.forward(&mixed)?)?;
             hidden = hidden.add(&block.feed.forward(&block.norms[1].forward(&hidden)?)?)?;

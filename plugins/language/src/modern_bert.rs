@@ -7,7 +7,7 @@ use fluxbay_plugin::{Attention, Names, Rule, nn::*, prelude::*};
 
 use crate::{
     bert::Head,
-    family::{Family, known_tokens, mean_over, padding_bias, set, unit_vectors},
+    family::{Family, attention_bias, known_tokens, mean_over, set, unit_vectors},
 };
 
 config! {
@@ -198,7 +198,8 @@ impl Model for ModernBert {
 
     fn forward(&self, network: &Network, xs: &Tensor) -> Result<Tensor> {
         let dtype = network.tokens.weight().dtype()?;
-        let bias = padding_bias(xs, network.padding, dtype)?;
+        let rows = packing(xs)?;
+        let bias = attention_bias(xs, network.padding, rows.as_ref(), dtype)?;
         let mut hidden = network.norm.forward(&network.tokens.forward(xs)?)?;
         let width = hidden.dim(2)?;
         for block in &network.blocks {

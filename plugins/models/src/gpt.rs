@@ -4,7 +4,7 @@
 use fluxbay_plugin::{
     nn::{
         Embedding, LayerNorm, Linear, SelfAttention, dropout, embedding, layer_norm, linear,
-        linear_no_bias, positions, self_attention,
+        linear_no_bias, packing, positions, self_attention,
     },
     prelude::*,
 };
@@ -94,10 +94,18 @@ impl Model for Gpt {
 
     fn forward(&self, network: &Network, xs: &Tensor) -> Result<Tensor> {
         let dropout = dropout(self.0.dropout);
-        let places = positions(&network.positions, xs.dim(1)?)?;
+        let rows = packing(xs)?;
+        let (places, bias) = match &rows {
+            Some(rows) => {
+                let dtype = network.positions.dtype()?;
+                (rows.rows(&network.positions)?, Some(rows.bias(dtype)?))
+            }
+            None => (positions(&network.positions, xs.dim(1)?)?, None),
+        };
         let mut hidden = dropout.forward(&network.tokens.forward(xs)?.add(&places)?)?;
         for block in &network.blocks {
-            let mixed = block.attention.forward(&block.attention_norm.forward(&hidden)?)?;
+            let normal = block.attention_norm.forward(&hidden)?;
+            let mixed = block.attention.forward_with(&normal, bias.as_ref())?;
             hidden = hidden.add(&dropout.forward(&mixed)?)?;
             let fed = block
                 .contract

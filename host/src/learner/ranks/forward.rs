@@ -150,6 +150,7 @@ impl Runtime {
                 Ok(())
             });
             drop(engine);
+            self.step.rows.set(Some((range.start, range.len())));
             let run = taken
                 .map_err(|error: Box<crate::tensor::TensorError>| {
                     instance.stop(self, StopKind::Error, Activity::Forward, error.to_string())
@@ -161,6 +162,7 @@ impl Runtime {
                         Ok(count)
                     })
                 });
+            self.step.rows.set(None);
             let mut engine = self.engine.borrow_mut();
             parts.iter().try_for_each(|&part| engine.release(part)).map_err(Stop::engine)?;
             drop(engine);

@@ -6,6 +6,7 @@ mod children;
 mod figures;
 mod freezing;
 mod learner;
+mod packing;
 mod position;
 mod record;
 mod setup;
@@ -27,8 +28,8 @@ use crate::{
 };
 
 pub(crate) use self::{
-    anomaly::*, children::*, figures::*, freezing::*, learner::*, position::*, record::*, setup::*,
-    state::*, tensor::*,
+    anomaly::*, children::*, figures::*, freezing::*, learner::*, packing::*, position::*, record::*,
+    setup::*, state::*, tensor::*,
 };
 
 static HOST: AtomicPtr<HostTable> = AtomicPtr::new(ptr::null_mut());
