@@ -229,6 +229,13 @@ fn runs(dir: &Path) -> Vec<PathBuf> {
             ),
         ),
         run(
+            "cutmix.toml",
+            "component = \"digits\"",
+            &format!(
+                "{mlp}{sgd}{cross}{phases}[[callback]]\ncomponent = \"cutmix\"\nmixup = 0.5\n"
+            ),
+        ),
+        run(
             "traces.toml",
             "component = \"digits\"",
             &format!(
@@ -282,7 +289,7 @@ macro_rules! passes {
 }
 
 passes! {
-    the_standard_callbacks_pass_every_check: "callbacks", 21;
+    the_standard_callbacks_pass_every_check: "callbacks", 22;
     the_standard_data_sets_pass_every_check: "data", 6;
     the_standard_loggers_pass_every_check: "loggers", 3;
     the_standard_losses_pass_every_check: "losses", 7;

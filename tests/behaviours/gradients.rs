@@ -151,6 +151,47 @@ fn inputs_are_mixed_and_the_labels_come_back() {
     assert_eq!(after, labels);
 }
 
+#[test]
+fn images_get_a_rectangle_of_another_one_and_the_labels_come_back() {
+    let step = |callbacks: &str| {
+        let text = format!(
+            "[run]\nseed = 7\nthreads = 1\ndefault-callbacks = false\n[data]\ncomponent = \"digits\"\n[loader]\nbatch-size = 8\n[loss]\ncomponent = \"cross-entropy\"\n[model]\ncomponent = \"mlp\"\nhidden = []\n[optimizer]\ncomponent = \"sgd\"\n{PHASES}{callbacks}"
+        );
+        let session = whole_session(&text, Default::default());
+        session.run_epoch(0).unwrap();
+        let flat = |path: &str| {
+            let tensor = session.tensor(path).unwrap().flatten_all().unwrap();
+            tensor.to_dtype(fluxbay::session::DType::F32).unwrap().to_vec1::<f32>().unwrap()
+        };
+        (session.number("step.loss").unwrap(), flat("step.xs"), flat("step.ys"))
+    };
+    let (loss, plain, labels) = step("");
+    let (_, same, _) = step(&callback("cutmix", "probability = 0.0"));
+    assert_eq!(plain, same);
+    let (mixed_loss, mixed, after) = step(&callback("cutmix", ""));
+    assert!(after == labels && mixed_loss != loss);
+    let images: Vec<(&[f32], &[f32])> = plain.chunks(64).zip(mixed.chunks(64)).collect();
+    // The pixels that differ in any image lie in one rectangle, which holds those of one other image.
+    let places: Vec<usize> =
+        (0..64).filter(|&at| images.iter().any(|(own, new)| own[at] != new[at])).collect();
+    assert!(!places.is_empty());
+    let side = |of: fn(usize) -> usize| {
+        let all = places.iter().map(|place| of(*place));
+        all.clone().min().unwrap()..=all.max().unwrap()
+    };
+    let (rows, columns) = (side(|place| place / 8), side(|place| place % 8));
+    let inside: Vec<usize> = (0..64)
+        .filter(|place| rows.contains(&(place / 8)) && columns.contains(&(place % 8)))
+        .collect();
+    for (_, new) in &images {
+        let partner = |(own, _): &&(&[f32], &[f32])| inside.iter().all(|&at| own[at] == new[at]);
+        assert!(images.iter().any(|image| partner(&image)));
+    }
+    // With `mixup = 1.0` they are weighted sums.
+    let (_, sums, _) = step(&callback("cutmix", "mixup = 1.0"));
+    assert!(sums.iter().zip(&plain).filter(|(a, b)| a != b).count() > 64 * 3);
+}
+
 /// Trains an epoch of digits with batch normalisation, of which all is frozen, and the frozen bias of
 /// a layer. Returns the names of the tensors whose bits changed.
 fn changed(callbacks: &str) -> Vec<String> {

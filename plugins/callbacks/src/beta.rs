@@ -3,10 +3,20 @@
 
 use fluxbay_plugin::prelude::*;
 
+/// The function that draws random numbers of the host.
+type OfHost = fn(usize) -> Result<Vec<f64>>;
+
 /// Uniform numbers in `[0, 1)`, drawn a few at a time.
 pub struct Uniforms<F> {
     draw: F,
     left: Vec<f64>,
+}
+
+impl Uniforms<OfHost> {
+    /// Random numbers of the host, so that a resumed run draws the same ones.
+    pub fn of_host() -> Self {
+        Uniforms::new(|count| Tensor::rand(0.0, 1.0, [count], DType::F64)?.to_vec())
+    }
 }
 
 impl<F: FnMut(usize) -> Result<Vec<f64>>> Uniforms<F> {
@@ -15,7 +25,11 @@ impl<F: FnMut(usize) -> Result<Vec<f64>>> Uniforms<F> {
         Uniforms { draw, left: Vec::new() }
     }
 
-    fn next(&mut self) -> Result<f64> {
+    /// The next number.
+    ///
+    /// # Errors
+    /// None could be drawn.
+    pub fn next(&mut self) -> Result<f64> {
         if self.left.is_empty() {
             self.left = (self.draw)(16)?;
         }

@@ -14,14 +14,14 @@
 //! | stop | `early_stopping`, `stop_on_nan`, `anomaly_detection` |
 //! | hyper-parameters | `scheduler`, `reduce_on_plateau`, `lr_finder` |
 //! | gradients and parameters | `gradient_clipping`, `gradient_accumulation`, `ema`, `swa` |
-//! | inputs and targets | `mixup`, `label_smoothing`, `to_device` |
+//! | inputs and targets | `mixup`, `cutmix`, `label_smoothing`, `to_device` |
 //! | checks and checkpoints | `sanity_check`, `checkpointer` |
 //! | wrappers of other callbacks | `throttle`, `conditional` |
 //!
 //! Shared code: `watched` (one metric of one phase) and `comparison` (which value is better), for callbacks
 //! that compare a metric between epochs, `averages` (averages that replace the model's values), `criterion` (stopping criteria), `phases` (the setting `phase`), `nested` (components inside a
 //! configuration), `inner` (wrapped callbacks), `saved_tensors` (tensors in saved state), `targets`
-//! (labels as rows), `table` and `beta`.
+//! (labels as rows), `mixing` (mixed inputs and targets), `table` and `beta`.
 //!
 //! To add a callback: write a module, add it to the table, regenerate `docs/reference` (see
 //! `tests/reference_pages.rs`), and add tests to `tests/behaviours`. `docs/how-to-add.md` has the
@@ -34,6 +34,7 @@ mod checkpointer;
 mod comparison;
 mod conditional;
 mod criterion;
+mod cutmix;
 mod details;
 mod early_stopping;
 mod ema;
@@ -51,6 +52,7 @@ mod lr_finder;
 mod memory_trim;
 mod metrics;
 mod metrics_printer;
+mod mixing;
 mod mixup;
 mod nested;
 mod phases;
@@ -73,6 +75,7 @@ mod worst_samples;
 use anomaly_detection::AnomalyDetection;
 use checkpointer::Checkpointer;
 use conditional::Conditional;
+use cutmix::Cutmix;
 use early_stopping::EarlyStopping;
 use ema::Ema;
 use fluxbay_plugin::prelude::*;
@@ -222,6 +225,15 @@ plugin! {
         writes: ["step.xs", "step.ys"],
         hyper_parameters: ["alpha"],
         example: "[[callback]]\ncomponent = \"mixup\"\nalpha = 0.4\n",
+    },
+    callback "cutmix" => Cutmix {
+        summary: "Trains on images with a rectangle of another one; metrics use the original labels.",
+        details: "Targets are mixed by area. With `mixup`, some of the steps train on weighted sums of two images instead. What is drawn follows from the seed and is saved with the run.",
+        on: [StepBegin, LossBegin, BackwardBegin, StepCancelled],
+        reads: ["step.yhats"],
+        writes: ["step.xs", "step.ys"],
+        hyper_parameters: ["alpha"],
+        example: "[[callback]]\ncomponent = \"cutmix\"\nmixup = 0.5\n",
     },
     callback "traces" => Traces {
         summary: "Records named values of each step of a phase.",
