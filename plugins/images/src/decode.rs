@@ -8,7 +8,11 @@ use std::{
 };
 
 use fluxbay_plugin::prelude::*;
-use image::{DynamicImage, ImageDecoder as _, ImageReader, Limits};
+use image::{
+    ColorType, DynamicImage, ImageDecoder as _, ImageReader, Limits, metadata::Orientation,
+};
+
+use crate::buffers;
 
 choice! {
     /// The channels of a sample.
@@ -104,6 +108,13 @@ fn decoder(source: Source<'_>, most_pixels: u64) -> Result<impl image::ImageDeco
 fn read(source: Source<'_>, channels: Channels, most_pixels: u64) -> Result<Pixels> {
     let mut decoder = decoder(source, most_pixels)?;
     let orientation = decoder.orientation().map_err(damaged)?;
+    let (width, height) = decoder.dimensions();
+    let plain = decoder.color_type() == ColorType::Rgb8 && orientation == Orientation::NoTransforms;
+    if channels == Channels::Rgb && plain {
+        let mut bytes = buffers::zeroed(width as usize * height as usize * 3);
+        decoder.read_image(&mut bytes).map_err(damaged)?;
+        return Ok(Pixels { height: height as usize, width: width as usize, bytes });
+    }
     let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
     image.apply_orientation(orientation);
     let (width, height) = (image.width() as usize, image.height() as usize);

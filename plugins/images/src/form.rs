@@ -8,6 +8,7 @@ use fluxbay_plugin::{
 };
 
 use crate::{
+    buffers,
     decode::{self, Channels, Pixels, Source},
     resample::{self, Filter},
 };
@@ -207,26 +208,26 @@ fn fitted(decoded: Pixels, channels: usize, size: [usize; 2], fit: Fit, filter: 
     if from == size {
         return decoded.bytes;
     }
-    let resize = |to| match channels {
-        4 => resample::resize_with_alpha(&decoded.bytes, from, to, filter),
-        _ => resample::resize(&decoded.bytes, from, channels, to, filter),
+    let resize = |to, part| match channels {
+        4 => resample::resize_with_alpha(&decoded.bytes, from, to, part, filter),
+        _ => resample::resize_part(&decoded.bytes, from, channels, to, part, filter),
     };
     let plan = plan(from, size, fit);
-    let whole = plan.whole;
-    let resized = resize(whole);
-    if whole == size {
-        return resized;
-    }
-    let mut out = vec![0; size[0] * size[1] * channels];
-    let shared = plan.shared();
+    let (whole, shared) = (plan.whole, plan.shared());
     // The middle of one lies on the middle of the other.
     let start = |all: [usize; 2]| [(all[0] - shared[0]) / 2, (all[1] - shared[1]) / 2];
     let (source, target) = (start(whole), start(size));
+    let part = [0, 1].map(|axis| source[axis]..source[axis] + shared[axis]);
+    let resized = resize(whole, part);
+    buffers::give(decoded.bytes);
+    if shared == size {
+        return resized;
+    }
+    let mut out = vec![0; size[0] * size[1] * channels];
     let line = shared[1] * channels;
-    for row in 0..shared[0] {
-        let at = |start: [usize; 2], width: usize| ((start[0] + row) * width + start[1]) * channels;
-        out[at(target, size[1])..][..line]
-            .copy_from_slice(&resized[at(source, whole[1])..][..line]);
+    for (row, resized) in resized.chunks_exact(line).enumerate() {
+        let at = ((target[0] + row) * size[1] + target[1]) * channels;
+        out[at..at + line].copy_from_slice(resized);
     }
     out
 }

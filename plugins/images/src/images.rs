@@ -9,6 +9,7 @@ use fluxbay_plugin::{prelude::*, steps::DatasetSteps};
 
 use crate::{
     bad::{Bad, OnBadSample},
+    buffers,
     decode::Channels,
     form::{self, Fit, Form, Values},
     listing::{self, Columns, Entry},
@@ -261,7 +262,10 @@ impl Dataset for Images {
             for (place, &index) in indices.iter().enumerate() {
                 let path = self.path(context.split, index);
                 match self.form.pixels_of(&path) {
-                    Ok(pixels) => self.form.write(place, &pixels, buffers)?,
+                    Ok(pixels) => {
+                        self.form.write(place, &pixels, buffers)?;
+                        buffers::give(pixels);
+                    }
                     Err(error) => {
                         let name = path.display().to_string();
                         self.bad.note(&name, &error)?;

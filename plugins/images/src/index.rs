@@ -4,7 +4,7 @@
 //! the first time, and again if the archive or the settings of the labels have changed. Where it cannot be
 //! written, the archive's headers are read each time.
 
-use std::{fs, path::PathBuf, time::UNIX_EPOCH};
+use std::{collections::HashMap, fs, path::PathBuf, time::UNIX_EPOCH};
 
 use fluxbay_plugin::prelude::*;
 
@@ -34,14 +34,46 @@ pub struct Found {
     /// Place and size of the image.
     pub at: u64,
     pub size: u64,
-    pub label: Option<String>,
+    /// Place of its label in [`Index::labels`].
+    pub label: Option<u32>,
+}
+
+/// What is in an archive.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Index {
+    pub samples: Vec<Found>,
+    /// The different labels, in the order in which they occur.
+    pub labels: Vec<String>,
+}
+
+/// Different labels while samples are collected.
+#[derive(Default)]
+struct Different<'a> {
+    places: HashMap<&'a str, u32>,
+    labels: Vec<&'a str>,
+}
+
+impl<'a> Different<'a> {
+    /// The place of a label.
+    fn place(&mut self, label: &'a str) -> u32 {
+        let next = self.labels.len() as u32;
+        let place = *self.places.entry(label).or_insert(next);
+        if place == next {
+            self.labels.push(label);
+        }
+        place
+    }
+
+    fn owned(&self) -> Vec<String> {
+        self.labels.iter().map(|label| (*label).to_owned()).collect()
+    }
 }
 
 /// The samples of an archive, from its index if it is still right.
 ///
 /// # Errors
 /// The archive cannot be read, or a label in it.
-pub fn of(archive: &Archive, labels: &Labels) -> Result<Vec<Found>> {
+pub fn of(archive: &Archive, labels: &Labels) -> Result<Index> {
     let path = PathBuf::from(format!("{}.index", archive.path.display()));
     let head = head(archive, labels)?;
     let saved = fs::read(&path).ok().and_then(|bytes| parse(bytes.strip_prefix(&*head)?, archive));
@@ -81,39 +113,42 @@ fn put(bytes: &mut Vec<u8>, text: Option<&str>) {
     bytes.extend(text.as_bytes());
 }
 
-fn bytes(found: &[Found]) -> Vec<u8> {
-    let mut bytes = (found.len() as u64).to_le_bytes().to_vec();
-    for one in found {
+fn bytes(index: &Index) -> Vec<u8> {
+    let mut bytes = (index.samples.len() as u64).to_le_bytes().to_vec();
+    for one in &index.samples {
         bytes.extend(one.at.to_le_bytes());
         bytes.extend(one.size.to_le_bytes());
         put(&mut bytes, Some(&one.key));
-        put(&mut bytes, one.label.as_deref());
+        put(&mut bytes, one.label.map(|label| index.labels[label as usize].as_str()));
     }
     bytes
 }
 
 /// The samples of an index; `None` if it is damaged.
-fn parse(mut rest: &[u8], archive: &Archive) -> Option<Vec<Found>> {
+fn parse(mut rest: &[u8], archive: &Archive) -> Option<Index> {
     fn number(rest: &mut &[u8]) -> Option<u64> {
         Some(u64::from_le_bytes(rest.split_off(..8)?.try_into().ok()?))
     }
-    fn text(rest: &mut &[u8]) -> Option<Option<String>> {
+    fn text<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a str>> {
         let length = u32::from_le_bytes(rest.split_off(..4)?.try_into().ok()?);
         if length == u32::MAX {
             return Some(None);
         }
         let bytes = rest.split_off(..length as usize)?;
-        Some(Some(std::str::from_utf8(bytes).ok()?.to_owned()))
+        Some(Some(std::str::from_utf8(bytes).ok()?))
     }
-    let count = number(&mut rest)?;
-    let mut found = Vec::new();
+    let count = number(&mut rest)? as usize;
+    // A sample takes 24 bytes at least.
+    let mut samples = Vec::with_capacity(count.min(rest.len() / 24));
+    let mut different = Different::default();
     for _ in 0..count {
         let (at, size) = (number(&mut rest)?, number(&mut rest)?);
         at.checked_add(size).filter(|end| *end <= archive.length)?;
-        let (key, label) = (text(&mut rest)??, text(&mut rest)?);
-        found.push(Found { key, at, size, label });
+        let (key, label) = (text(&mut rest)??.to_owned(), text(&mut rest)?);
+        let label = label.map(|label| different.place(label));
+        samples.push(Found { key, at, size, label });
     }
-    rest.is_empty().then_some(found)
+    rest.is_empty().then(|| Index { samples, labels: different.owned() })
 }
 
 /// Name of a sample and ending of a file: what is before the first dot of its last part, and behind it.
@@ -124,7 +159,7 @@ fn parted(name: &str) -> Option<(&str, &str)> {
 }
 
 /// The samples of an archive: files of one name that follow each other.
-fn samples(archive: &Archive, labels: &Labels) -> Result<Vec<Found>> {
+fn samples(archive: &Archive, labels: &Labels) -> Result<Index> {
     let members = archive.members()?;
     let mut found = Vec::new();
     let same = |one: &Member, other: &Member| {
@@ -148,10 +183,15 @@ fn samples(archive: &Archive, labels: &Labels) -> Result<Vec<Found>> {
                 member.name
             ))?),
         };
-        let (key, at, size) = (image.name.clone(), image.at, image.size);
-        found.push(Found { key, at, size, label });
+        found.push((image, label));
     }
-    Ok(found)
+    let mut different = Different::default();
+    let mut samples = Vec::with_capacity(found.len());
+    for (image, label) in &found {
+        let label = label.as_deref().map(|label| different.place(label));
+        samples.push(Found { key: image.name.clone(), at: image.at, size: image.size, label });
+    }
+    Ok(Index { samples, labels: different.owned() })
 }
 
 fn label(archive: &Archive, member: &Member, labels: &Labels) -> Result<String> {
@@ -198,10 +238,11 @@ mod tests {
         fs::write(&path, bytes.concat()).unwrap();
         let archive = Archive::open(&path).unwrap();
         let json = labels("json", Some("class"));
-        let expected = [
-            Found { key: "d.1/n.jpg".into(), at: 512, size: 5, label: Some("7".into()) },
+        let samples = vec![
+            Found { key: "d.1/n.jpg".into(), at: 512, size: 5, label: Some(0) },
             Found { key: "d.1/m.left.PNG".into(), at: 2560, size: 5, label: None },
         ];
+        let expected = Index { samples, labels: vec!["7".into()] };
         assert_eq!(of(&archive, &json).unwrap(), expected);
         let index = dir.path().join("a.tar.index");
         let written = fs::read(&index).unwrap();
@@ -210,9 +251,9 @@ mod tests {
         fs::write(&index, &written[..written.len() - 3]).unwrap();
         assert_eq!(of(&archive, &json).unwrap(), expected);
         assert_eq!(fs::read(&index).unwrap(), written);
-        assert_eq!(of(&archive, &labels("cls", None)).unwrap()[0].label, None);
+        assert_eq!(of(&archive, &labels("cls", None)).unwrap().samples[0].label, None);
         fs::write(&path, member(b"x.jpg", b'0', b"new")).unwrap();
-        assert_eq!(of(&Archive::open(&path).unwrap(), &json).unwrap()[0].key, "x.jpg");
+        assert_eq!(of(&Archive::open(&path).unwrap(), &json).unwrap().samples[0].key, "x.jpg");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod affine;
 mod augment;
 mod bad;
+mod buffers;
 mod colour;
 mod decode;
 mod form;

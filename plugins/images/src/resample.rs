@@ -2,10 +2,14 @@
 //! differ from Pillow's by at most 1, where both directions change; numbers are computed in double
 //! precision without rounding in between.
 
+use std::ops::Range;
+
 use fluxbay_plugin::{
     prelude::*,
     steps::{ValueStep, Weighted},
 };
+
+use crate::buffers;
 
 choice! {
     /// How pixels are interpolated.
@@ -57,7 +61,7 @@ impl Filter {
     }
 }
 
-/// The pixels that make up each pixel of a result along one axis.
+/// The pixels that make up each pixel of a part of a result along one axis.
 struct Weights {
     /// First pixel and number of pixels, by pixel of the result.
     bounds: Vec<(usize, usize)>,
@@ -67,14 +71,15 @@ struct Weights {
 }
 
 impl Weights {
-    fn new(from: usize, to: usize, filter: Filter) -> Weights {
+    /// For pixels `part` of `to`.
+    fn new(from: usize, to: usize, part: &Range<usize>, filter: Filter) -> Weights {
         let scale = from as f64 / to as f64;
         let filter_scale = scale.max(1.0);
         let support = filter.support() * filter_scale;
         let stride = support.ceil() as usize * 2 + 1;
-        let mut weights = vec![0.0; to * stride];
-        let mut bounds = Vec::with_capacity(to);
-        for (at, weights) in weights.chunks_exact_mut(stride).enumerate() {
+        let mut weights = vec![0.0; part.len() * stride];
+        let mut bounds = Vec::with_capacity(part.len());
+        for (at, weights) in part.clone().zip(weights.chunks_exact_mut(stride)) {
             let center = (at as f64 + 0.5) * scale;
             if filter == Filter::Nearest {
                 bounds.push(((center as usize).min(from - 1), 1));
@@ -95,6 +100,18 @@ impl Weights {
         }
         Weights { bounds, weights, stride }
     }
+
+    /// The pixels that are needed at all.
+    fn needed(&self) -> Range<usize> {
+        let first = self.bounds.iter().map(|(first, _)| *first).min().unwrap_or(0);
+        let end = self.bounds.iter().map(|(first, count)| first + count).max().unwrap_or(0);
+        first..end.max(first)
+    }
+
+    /// Counts pixels from `start` on.
+    fn count_from(&mut self, start: usize) {
+        self.bounds.iter_mut().for_each(|(first, _)| *first -= start);
+    }
 }
 
 /// A value of a pixel.
@@ -103,6 +120,14 @@ pub trait Value: Copy + Default {
     type Weight: Copy;
     /// A sum of weighted values.
     type Sum: Copy;
+    /// A buffer of `length` values, whatever they are.
+    fn buffer(length: usize) -> Vec<Self> {
+        vec![Self::default(); length]
+    }
+    /// Takes a buffer back.
+    fn give_back(buffer: Vec<Self>) {
+        drop(buffer);
+    }
     /// A sum of nothing.
     const NOTHING: Self::Sum;
     /// A weight in that form.
@@ -119,6 +144,15 @@ const PRECISION: u32 = 32 - 8 - 2;
 impl Value for u8 {
     type Weight = i32;
     type Sum = i32;
+
+    fn buffer(length: usize) -> Vec<u8> {
+        buffers::take(length)
+    }
+
+    fn give_back(buffer: Vec<u8>) {
+        buffers::give(buffer);
+    }
+
     /// Half of the last bit that is kept, for rounding.
     const NOTHING: i32 = 1 << (PRECISION - 1);
 
@@ -155,104 +189,162 @@ impl Value for f32 {
     }
 }
 
-/// Changes the width of rows of pixels with any number of channels.
-fn across<V: Value>(
-    pixels: &[V],
-    width: usize,
-    channels: usize,
-    to: usize,
-    filter: Filter,
-) -> Vec<V> {
-    match channels {
-        1 => across_of::<V, 1>(pixels, width, to, filter),
-        2 => across_of::<V, 2>(pixels, width, to, filter),
-        3 => across_of::<V, 3>(pixels, width, to, filter),
-        4 => across_of::<V, 4>(pixels, width, to, filter),
-        // Each channel on its own.
-        _ => {
-            let mut out = vec![V::default(); pixels.len() / width * to];
-            for channel in 0..channels {
-                let plane: Vec<V> = pixels[channel..].iter().step_by(channels).copied().collect();
-                let changed = across_of::<V, 1>(&plane, width, to, filter);
-                let places = out[channel..].iter_mut().step_by(channels);
-                places.zip(changed).for_each(|(place, value)| *place = value);
-            }
-            out
-        }
-    }
+/// Rows of pixels, of `line` values each.
+#[derive(Clone, Copy)]
+struct Rows<'a, V> {
+    pixels: &'a [V],
+    line: usize,
 }
 
-/// Changes the width of rows of pixels with `C` channels, whose sums are kept in registers.
-fn across_of<V: Value, const C: usize>(
-    pixels: &[V],
-    width: usize,
-    to: usize,
-    filter: Filter,
+/// Changes the width of some rows of pixels with any number of channels.
+fn across<V: Value>(
+    of: Rows<'_, V>,
+    rows: Range<usize>,
+    channels: usize,
+    weights: &Weights,
 ) -> Vec<V> {
-    let weights = Weights::new(width, to, filter);
+    let mut out = V::buffer(rows.len() * weights.bounds.len() * channels);
     let scaled: Vec<V::Weight> = weights.weights.iter().map(|it| V::weight(*it)).collect();
-    let mut out = vec![V::default(); pixels.len() / width * to];
-    let rows = pixels.chunks_exact(width * C);
-    for (row, out) in rows.zip(out.chunks_exact_mut(to * C)) {
-        for (at, out) in out.chunks_exact_mut(C).enumerate() {
-            let (first, count) = weights.bounds[at];
-            let scaled = &scaled[at * weights.stride..][..count];
-            let mut sums = [V::NOTHING; C];
-            for (pixel, weight) in row[first * C..].chunks_exact(C).zip(scaled) {
-                for (sum, value) in sums.iter_mut().zip(pixel) {
-                    *sum = V::add(*sum, *value, *weight);
+    let lines = of.pixels.chunks_exact(of.line).skip(rows.start);
+    let lines = lines.zip(out.chunks_exact_mut((weights.bounds.len() * channels).max(1)));
+    for (row, out) in lines {
+        match channels {
+            1 => line_across::<V, 1>(row, weights, &scaled, out),
+            2 => line_across::<V, 2>(row, weights, &scaled, out),
+            3 => line_across::<V, 3>(row, weights, &scaled, out),
+            4 => line_across::<V, 4>(row, weights, &scaled, out),
+            _ => {
+                for (at, out) in out.iter_mut().enumerate() {
+                    let (at, channel) = (at / channels, at % channels);
+                    let (first, count) = weights.bounds[at];
+                    let values = row[first * channels + channel..].iter().step_by(channels);
+                    let scaled = &scaled[at * weights.stride..][..count];
+                    let sum = values
+                        .zip(scaled)
+                        .fold(V::NOTHING, |sum, (value, weight)| V::add(sum, *value, *weight));
+                    *out = V::of(sum);
                 }
             }
-            out.iter_mut().zip(sums).for_each(|(out, sum)| *out = V::of(sum));
         }
     }
     out
 }
 
-/// Changes the number of rows, of `line` values each.
-fn down<V: Value>(pixels: &[V], line: usize, to: usize, filter: Filter) -> Vec<V> {
-    let weights = Weights::new(pixels.len() / line, to, filter);
-    let scaled: Vec<V::Weight> = weights.weights.iter().map(|it| V::weight(*it)).collect();
-    let mut out = vec![V::default(); to * line];
-    // Row by row, so that the sums of neighbouring values are computed at once.
-    let mut sums = vec![V::NOTHING; line];
-    for (at, out) in out.chunks_exact_mut(line).enumerate() {
-        let (first, count) = weights.bounds[at];
-        let scaled = &scaled[at * weights.stride..][..count];
-        sums.fill(V::NOTHING);
-        for (row, weight) in pixels[first * line..].chunks_exact(line).zip(scaled) {
-            for (sum, value) in sums.iter_mut().zip(row) {
+/// Changes the width of a row of pixels with `C` channels, whose sums are kept in registers.
+#[inline]
+fn line_across<V: Value, const C: usize>(
+    row: &[V],
+    weights: &Weights,
+    scaled: &[V::Weight],
+    out: &mut [V],
+) {
+    let places = out.as_chunks_mut::<C>().0.iter_mut().zip(&weights.bounds);
+    for ((out, &(first, count)), scaled) in places.zip(scaled.chunks_exact(weights.stride)) {
+        let pixels = row[first * C..(first + count) * C].as_chunks::<C>().0;
+        let mut sums = [V::NOTHING; C];
+        for (pixel, weight) in pixels.iter().zip(scaled) {
+            for (sum, value) in sums.iter_mut().zip(pixel) {
                 *sum = V::add(*sum, *value, *weight);
             }
         }
-        out.iter_mut().zip(&sums).for_each(|(out, sum)| *out = V::of(*sum));
+        *out = sums.map(V::of);
+    }
+}
+
+/// Values of a row whose sums are computed at once.
+const LANES: usize = 32;
+
+/// Changes the number of rows; `values` are those of each row that are wanted.
+fn down<V: Value>(of: Rows<'_, V>, values: Range<usize>, weights: &Weights) -> Vec<V> {
+    let mut out = V::buffer(weights.bounds.len() * values.len());
+    let scaled: Vec<V::Weight> = weights.weights.iter().map(|it| V::weight(*it)).collect();
+    let results = out.chunks_exact_mut(values.len().max(1)).zip(&weights.bounds);
+    for ((out, &(first, count)), scaled) in results.zip(scaled.chunks_exact(weights.stride)) {
+        let rows = &of.pixels[first * of.line..(first + count) * of.line];
+        line_down(Rows { pixels: rows, line: of.line }, &values, &scaled[..count], out);
     }
     out
+}
+
+/// The weighted sum of rows.
+#[inline]
+fn line_down<V: Value>(
+    rows: Rows<'_, V>,
+    values: &Range<usize>,
+    scaled: &[V::Weight],
+    out: &mut [V],
+) {
+    let (chunks, rest) = out.as_chunks_mut::<LANES>();
+    let mut at = values.start;
+    for out in chunks {
+        let mut sums = [V::NOTHING; LANES];
+        for (row, weight) in rows.pixels.chunks_exact(rows.line).zip(scaled) {
+            for (sum, value) in sums.iter_mut().zip(&row[at..at + LANES]) {
+                *sum = V::add(*sum, *value, *weight);
+            }
+        }
+        *out = sums.map(V::of);
+        at += LANES;
+    }
+    for (out, at) in rest.iter_mut().zip(at..) {
+        let rows = rows.pixels.chunks_exact(rows.line).zip(scaled);
+        *out = V::of(rows.fold(V::NOTHING, |sum, (row, weight)| V::add(sum, row[at], *weight)));
+    }
 }
 
 /// Resizes `height` x `width` pixels of `channels` interleaved values to `to`, height and width. All
 /// sizes are at least 1.
 pub fn resize<V: Value>(
     pixels: &[V],
+    from: [usize; 2],
+    channels: usize,
+    to: [usize; 2],
+    filter: Filter,
+) -> Vec<V> {
+    resize_part(pixels, from, channels, to, [0..to[0], 0..to[1]], filter)
+}
+
+/// The rows and columns `part` of [`resize`], and nothing else is computed.
+pub fn resize_part<V: Value>(
+    pixels: &[V],
     [height, width]: [usize; 2],
     channels: usize,
     [to_height, to_width]: [usize; 2],
+    [rows, columns]: [Range<usize>; 2],
     filter: Filter,
 ) -> Vec<V> {
     // As Pillow 13 mostly does: what shrinks more comes first. It decides how bytes are rounded in
     // between.
     let rows_first = to_height < height && to_width * height > width * to_height;
+    let of = Rows { pixels, line: width * channels };
+    let values = columns.start * channels..columns.end * channels;
+    let mut by_width = Weights::new(width, to_width, &columns, filter);
+    let mut by_height = Weights::new(height, to_height, &rows, filter);
     match (to_width == width, to_height == height) {
-        (true, true) => pixels.to_vec(),
-        (true, false) => down(pixels, width * channels, to_height, filter),
-        (false, true) => across(pixels, width, channels, to_width, filter),
+        (true, true) => {
+            let lines = pixels.chunks_exact(of.line).skip(rows.start).take(rows.len());
+            lines.flat_map(|line| &line[values.clone()]).copied().collect()
+        }
+        (true, false) => down(of, values.clone(), &by_height),
+        (false, true) => across(of, rows.clone(), channels, &by_width),
         (false, false) if rows_first => {
-            let shorter = down(pixels, width * channels, to_height, filter);
-            across(&shorter, width, channels, to_width, filter)
+            let needed = by_width.needed();
+            by_width.count_from(needed.start);
+            let shorter =
+                down(of, needed.start * channels..needed.end * channels, &by_height);
+            let of = Rows { pixels: &shorter, line: needed.len() * channels };
+            let out = across(of, 0..rows.len(), channels, &by_width);
+            V::give_back(shorter);
+            out
         }
         (false, false) => {
-            let other = across(pixels, width, channels, to_width, filter);
-            down(&other, to_width * channels, to_height, filter)
+            let needed = by_height.needed();
+            by_height.count_from(needed.start);
+            let narrower = across(of, needed, channels, &by_width);
+            let of = Rows { pixels: &narrower, line: columns.len() * channels };
+            let out = down(of, 0..columns.len() * channels, &by_height);
+            V::give_back(narrower);
+            out
         }
     }
 }
@@ -266,7 +358,7 @@ pub fn steps(
     bytes: bool,
 ) -> Vec<ValueStep> {
     let step = |axis: usize, from: usize, to: usize| {
-        let all = Weights::new(from, to, filter);
+        let all = Weights::new(from, to, &(0..to), filter);
         let weighted = all.bounds.iter().zip(all.weights.chunks_exact(all.stride));
         let weights = weighted.map(|((first, count), weights)| {
             let weights = weights[..*count].iter();
@@ -295,16 +387,17 @@ pub fn with_shorter([height, width]: [usize; 2], shorter: usize) -> [usize; 2] {
     }
 }
 
-/// Resizes pixels of red, green, blue and alpha as Pillow does: colours count as much as they are opaque,
+/// As [`resize_part`] for pixels of red, green, blue and alpha, as Pillow does it: colours count as much as they are opaque,
 /// so that those of transparent pixels do not show.
 pub fn resize_with_alpha(
     pixels: &[u8],
     from: [usize; 2],
     to: [usize; 2],
+    part: [Range<usize>; 2],
     filter: Filter,
 ) -> Vec<u8> {
     if filter == Filter::Nearest {
-        return resize(pixels, from, 4, to, filter);
+        return resize_part(pixels, from, 4, to, part, filter);
     }
     let mut multiplied = pixels.to_vec();
     for pixel in multiplied.chunks_exact_mut(4) {
@@ -314,7 +407,7 @@ pub fn resize_with_alpha(
             *colour = ((product + (product >> 8)) >> 8) as u8;
         }
     }
-    let mut resized = resize(&multiplied, from, 4, to, filter);
+    let mut resized = resize_part(&multiplied, from, 4, to, part, filter);
     for pixel in resized.chunks_exact_mut(4) {
         let alpha = u32::from(pixel[3]);
         if alpha == 0 || alpha == 255 {
@@ -362,6 +455,36 @@ mod tests {
             for (found, expected) in floating.iter().zip(&expected) {
                 let difference = found.clamp(0.0, 255.0) - f32::from(*expected);
                 assert!(difference.abs() <= 1.3, "{found} {expected} {filter:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_is_that_of_the_whole() {
+        // Both orders of the directions, only one of them, and neither.
+        for (from, to) in [
+            ([37, 50], [22, 29]),
+            ([50, 37], [29, 23]),
+            ([20, 20], [33, 41]),
+            ([20, 30], [20, 11]),
+            ([20, 30], [7, 30]),
+            ([20, 60], [20, 60]),
+        ] {
+            for channels in [1, 3, 4, 5] {
+                for filter in [Filter::Bilinear, Filter::Lanczos, Filter::Nearest] {
+                    let pixels = reference::pixels(from, channels);
+                    let whole = resize(&pixels, from, channels, to, filter);
+                    let (rows, columns) = (2..to[0] - 3, 1..to[1] - 1);
+                    let ranges = [rows.clone(), columns.clone()];
+                    let part = resize_part(&pixels, from, channels, to, ranges, filter);
+                    let expected: Vec<u8> = rows
+                        .flat_map(|row| {
+                            let at = |column| (row * to[1] + column) * channels;
+                            whole[at(columns.start)..at(columns.end)].to_vec()
+                        })
+                        .collect();
+                    assert_eq!(part, expected, "{from:?} to {to:?}, {channels}, {filter:?}");
+                }
             }
         }
     }

@@ -9,6 +9,7 @@ use fluxbay_plugin::prelude::*;
 
 use crate::{
     bad::{Bad, OnBadSample},
+    buffers,
     decode::{Channels, Source},
     form::{self, Fit, Form, Values},
     index::{self, Found},
@@ -58,6 +59,8 @@ struct Entry {
 struct Part {
     name: &'static str,
     archives: Vec<Archive>,
+    /// The different labels of each archive.
+    labels: Vec<Vec<String>>,
     entries: Vec<Entry>,
     /// Class of each entry.
     classes: Vec<u32>,
@@ -102,10 +105,11 @@ impl Shards {
     fn read(&self, name: &'static str, paths: &[PathBuf], labelled: bool) -> Result<Part> {
         let labels =
             index::Labels { ending: self.config.label.clone(), key: self.config.label_key.clone() };
-        let (mut archives, mut entries) = (Vec::new(), Vec::new());
+        let (mut archives, mut of_archives, mut entries) = (Vec::new(), Vec::new(), Vec::new());
         for path in paths {
             let archive = Archive::open(path)?;
-            for found in index::of(&archive, &labels)? {
+            let index = index::of(&archive, &labels)?;
+            for found in index.samples {
                 if labelled && found.label.is_none() {
                     bail!(
                         "{}: `{}` has no label: no file of that name ends in `.{}` (setting `label`)",
@@ -117,19 +121,19 @@ impl Shards {
                 entries.push(Entry { archive: archives.len(), found });
             }
             archives.push(archive);
+            of_archives.push(index.labels);
         }
         if entries.is_empty() {
             let first = paths.first().map(|path| path.display().to_string()).unwrap_or_default();
             bail!("{first}: {} archives hold no image", paths.len());
         }
-        Ok(Part { name, archives, entries, classes: Vec::new() })
+        Ok(Part { name, archives, labels: of_archives, entries, classes: Vec::new() })
     }
 
     /// Numbers the classes of all images by the known ones, or by those of the first part.
     fn number(&mut self) -> Result<()> {
-        let label = |entry: &Entry| entry.found.label.clone().unwrap_or_default();
         let names = self.classes.get_or_insert_with(|| {
-            let mut names: Vec<String> = self.parts[0].entries.iter().map(label).collect();
+            let mut names: Vec<String> = self.parts[0].labels.concat();
             names.sort();
             names.dedup();
             if names.iter().all(|name| name.parse::<u64>().is_ok()) {
@@ -139,14 +143,23 @@ impl Shards {
         });
         let numbers: BTreeMap<&str, u32> = names.iter().map(String::as_str).zip(0..).collect();
         for part in &mut self.parts {
+            // The numbers of the labels of each archive.
+            let of_labels: Vec<Vec<Option<u32>>> = part
+                .labels
+                .iter()
+                .map(|labels| labels.iter().map(|it| numbers.get(it.as_str()).copied()).collect())
+                .collect();
             let number = |entry: &Entry| {
-                let label = entry.found.label.as_deref().unwrap_or_default();
-                numbers.get(label).copied().ok_or_else(|| {
+                let label = entry.found.label.unwrap_or(u32::MAX) as usize;
+                let known = of_labels[entry.archive].get(label).copied().flatten();
+                known.ok_or_else(|| {
+                    let label = part.labels[entry.archive].get(label);
                     Error::new(format!(
-                        "{}: `{}` has the class `{label}`, which is not one of those that were \
+                        "{}: `{}` has the class `{}`, which is not one of those that were \
                          learned: {}",
                         part.archives[entry.archive].path.display(),
                         entry.found.key,
+                        label.map_or("", String::as_str),
                         names.join(", ")
                     ))
                 })
@@ -285,7 +298,10 @@ impl Dataset for Shards {
             for (place, &index) in indices.iter().enumerate() {
                 let (part, entry) = self.entry(context.split, index);
                 match self.pixels(part, entry) {
-                    Ok(pixels) => self.form.write(place, &pixels, buffers)?,
+                    Ok(pixels) => {
+                        self.form.write(place, &pixels, buffers)?;
+                        buffers::give(pixels);
+                    }
                     Err(error) => {
                         let name = Self::name(part, entry);
                         self.bad.note(&name, &error)?;

@@ -67,15 +67,31 @@ impl Normalize {
         Ok(Normalize { mean, deviation })
     }
 
-    fn run<V: Value>(&self, from: &[V], channels: usize, to: &mut [f32]) {
+    /// The number for a value of a channel.
+    fn of<V: Value>(&self, channel: usize) -> impl Fn(V) -> f32 {
+        let of = |numbers: &[f64]| numbers[channel.min(numbers.len() - 1)] as f32;
+        let (mean, deviation) = (of(&self.mean), of(&self.deviation));
+        move |value| (value.unit() - mean) / deviation
+    }
+
+    fn bytes(&self, from: &[u8], channels: usize, to: &mut [f32]) {
         let plane = from.len() / channels;
         let planes = from.chunks_exact(plane).zip(to.chunks_exact_mut(plane));
         for (channel, (from, to)) in planes.enumerate() {
-            let of = |numbers: &[f64]| numbers[channel.min(numbers.len() - 1)];
-            let (mean, deviation) = (of(&self.mean) as f32, of(&self.deviation) as f32);
+            let of = self.of::<u8>(channel);
+            let table: [f32; 256] = std::array::from_fn(|byte| of(byte as u8));
             for (to, from) in to.iter_mut().zip(from) {
-                *to = (from.unit() - mean) / deviation;
+                *to = table[usize::from(*from)];
             }
+        }
+    }
+
+    fn numbers(&self, from: &[f32], channels: usize, to: &mut [f32]) {
+        let plane = from.len() / channels;
+        let planes = from.chunks_exact(plane).zip(to.chunks_exact_mut(plane));
+        for (channel, (from, to)) in planes.enumerate() {
+            let of = self.of::<f32>(channel);
+            to.iter_mut().zip(from).for_each(|(to, from)| *to = of(*from));
         }
     }
 }
@@ -97,8 +113,8 @@ impl Transform for Normalize {
     fn apply(&self, input: &Sample<'_>, output: &mut SampleMut<'_>, _: &mut Draws) -> Result<()> {
         let [channels, ..] = planes::dims_of(input)?;
         match input.dtype() {
-            DType::U8 => self.run(input.u8()?, channels, output.f32()?),
-            _ => self.run(input.f32()?, channels, output.f32()?),
+            DType::U8 => self.bytes(input.u8()?, channels, output.f32()?),
+            _ => self.numbers(input.f32()?, channels, output.f32()?),
         }
         Ok(())
     }
