@@ -6,6 +6,7 @@ mod rows;
 mod tokenizer;
 mod tokens;
 mod windows;
+mod words;
 
 use fluxbay_plugin::prelude::*;
 use jsonl::Jsonl;
