@@ -41,6 +41,7 @@ plugin! {
         summary: "Rows of a CSV file: numbers are standardised, categories are one-hot encoded, one column is the target.",
         details: "Means, deviations and replacements for missing values are computed from the training rows only.",
         learns: true,
+        context: true,
         predicts: true,
         example: "[data]\ncomponent = \"csv\"\npath = \"penguins.csv\"\ntarget = \"species\"\nmissing = \"fill\"\n",
     },

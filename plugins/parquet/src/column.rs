@@ -136,6 +136,29 @@ impl Cell {
     }
 }
 
+/// Leaves out the next `rows` values of a column.
+///
+/// # Errors
+/// The file is damaged.
+pub fn skip(reader: &mut ColumnReader, rows: usize) -> Result<()> {
+    macro_rules! skipped {
+        ($($variant:ident),+) => {
+            match reader { $(ColumnReader::$variant(reader) => reader.skip_records(rows)),+ }
+        };
+    }
+    let skipped = skipped!(
+        BoolColumnReader,
+        Int32ColumnReader,
+        Int64ColumnReader,
+        Int96ColumnReader,
+        FloatColumnReader,
+        DoubleColumnReader,
+        ByteArrayColumnReader,
+        FixedLenByteArrayColumnReader
+    );
+    skipped.map(drop).map_err(|error| Error::new(error.to_string()))
+}
+
 /// Reads the next `rows` values of a column into `cells`.
 ///
 /// # Errors

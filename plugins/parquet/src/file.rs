@@ -2,20 +2,26 @@
 
 use std::{
     fs,
+    num::NonZero,
     path::{Path, PathBuf},
+    sync::mpsc,
+    thread,
 };
 
 use fluxbay_plugin::prelude::*;
-use fluxbay_table::{Kind, Raw, Reader, Rows};
+use fluxbay_table::{Kind, Piece, PiecePlans, Raw, Reader, Rows};
 use parquet::{
     column::reader::ColumnReader,
-    file::reader::{FileReader, SerializedFileReader},
+    file::reader::{FileReader, RowGroupReader, SerializedFileReader},
 };
 
 use crate::column::{self, Cell, Meaning};
 
 /// Rows that are read at a time from each column.
-const BATCH: usize = 8192;
+const BATCH: usize = if cfg!(test) { 64 } else { 8192 };
+/// Most threads that read columns, and pieces of a column that wait.
+const THREADS: usize = 4;
+const AHEAD: usize = 2;
 
 /// One file, or the files of a folder.
 pub struct File {
@@ -104,37 +110,152 @@ impl Reader for File {
                 );
             }
         }
-        let mut line = 0;
-        let mut cells: Vec<Vec<Cell>> = positions.iter().map(|_| Vec::new()).collect();
-        for (path, reader) in &self.files {
-            let wrong =
-                |error: &dyn std::fmt::Display| Error::new(format!("{}: {error}", path.display()));
-            for group in 0..reader.num_row_groups() {
-                let group = reader.get_row_group(group).map_err(|error| wrong(&error))?;
-                let schema = reader.metadata().file_metadata().schema_descr();
-                let mut readers: Vec<ColumnReader> = positions
-                    .iter()
-                    .map(|at| group.get_column_reader(*at).map_err(|error| wrong(&error)))
-                    .collect::<Result<_>>()?;
-                let mut left = group.metadata().num_rows().max(0) as usize;
-                while left > 0 {
-                    let count = left.min(BATCH);
-                    left -= count;
-                    for ((reader, cells), &at) in readers.iter_mut().zip(&mut cells).zip(&positions)
-                    {
-                        let level = schema.column(at).max_def_level();
-                        column::read(reader, self.columns[at], level, count, cells)
-                            .context(format!("{}: column `{}`", path.display(), self.names[at]))?;
-                    }
-                    for row in 0..count {
-                        line += 1;
-                        let values: Vec<Raw<'_>> =
-                            cells.iter().map(|cells| cells[row].raw()).collect();
-                        rows.push(line, &values)?;
-                    }
+        let mut line = 1;
+        for file in &self.files {
+            for group in 0..file.1.num_row_groups() {
+                let mut group = Group::open(&self, file, group, &positions)?;
+                while group.done < group.rows {
+                    line += match rows.piece_plans() {
+                        Some(plans) => group.columns(&plans, line, rows)?,
+                        None => group.row_by_row(line, rows)?,
+                    };
                 }
             }
         }
         Ok(())
+    }
+}
+
+fn place(path: &Path, column: &str) -> String {
+    format!("{}: column `{column}`", path.display())
+}
+
+/// A row group, of which some rows were read.
+struct Group<'a> {
+    path: &'a Path,
+    reader: Box<dyn RowGroupReader + 'a>,
+    /// Place, name, meaning and largest definition level of the columns that are read.
+    columns: Vec<(usize, &'a str, Meaning, i16)>,
+    rows: usize,
+    done: usize,
+    /// Readers of the columns at the next row, if rows were read one by one.
+    readers: Option<Vec<ColumnReader>>,
+}
+
+impl<'a> Group<'a> {
+    fn open(
+        all: &'a File,
+        (path, reader): &'a (PathBuf, SerializedFileReader<fs::File>),
+        group: usize,
+        positions: &[usize],
+    ) -> Result<Group<'a>> {
+        let schema = reader.metadata().file_metadata().schema_descr();
+        let column = |&at: &usize| {
+            (at, all.names[at].as_str(), all.columns[at], schema.column(at).max_def_level())
+        };
+        let columns = positions.iter().map(column).collect();
+        let reader = reader
+            .get_row_group(group)
+            .map_err(|error| Error::new(format!("{}: {error}", path.display())))?;
+        let rows = reader.metadata().num_rows().max(0) as usize;
+        Ok(Group { path, reader, columns, rows, done: 0, readers: None })
+    }
+
+    /// Readers of the columns at the next row.
+    fn readers(&self) -> Result<Vec<ColumnReader>> {
+        let reader = |&(at, name, ..): &(usize, &str, Meaning, i16)| {
+            let mut reader = self
+                .reader
+                .get_column_reader(at)
+                .map_err(|error| Error::new(format!("{}: {error}", self.path.display())))?;
+            if self.done > 0 {
+                column::skip(&mut reader, self.done).context(place(self.path, name))?;
+            }
+            Ok(reader)
+        };
+        self.columns.iter().map(reader).collect()
+    }
+
+    /// Passes the next rows on one by one; returns their number.
+    fn row_by_row(&mut self, line: u64, rows: &mut Rows<'_>) -> Result<u64> {
+        let count = (self.rows - self.done).min(BATCH);
+        let mut readers = match self.readers.take() {
+            Some(readers) => readers,
+            None => self.readers()?,
+        };
+        let mut cells: Vec<Vec<Cell>> = Vec::new();
+        for (reader, &(_, name, meaning, level)) in readers.iter_mut().zip(&self.columns) {
+            let mut column = Vec::new();
+            column::read(reader, meaning, level, count, &mut column).context(place(self.path, name))?;
+            cells.push(column);
+        }
+        for row in 0..count {
+            let values: Vec<Raw<'_>> = cells.iter().map(|cells| cells[row].raw()).collect();
+            rows.push(line + row as u64, &values)?;
+        }
+        self.done += count;
+        self.readers = Some(readers);
+        Ok(count as u64)
+    }
+
+    /// Reads columns on several threads and passes pieces of them on, until the plans change or the group
+    /// ends; returns the number of rows.
+    fn columns(&mut self, plans: &PiecePlans, line: u64, rows: &mut Rows<'_>) -> Result<u64> {
+        let readers = match self.readers.take() {
+            Some(readers) => readers,
+            None => self.readers()?,
+        };
+        let left = self.rows - self.done;
+        let threads = thread::available_parallelism().map_or(1, NonZero::get).min(THREADS);
+        let (path, all) = (self.path, &self.columns);
+        let passed = thread::scope(|scope| {
+            // Each thread reads every so manieth column, a piece of each in turn.
+            let mut work: Vec<Vec<_>> = (0..threads).map(|_| Vec::new()).collect();
+            let mut receivers = Vec::new();
+            for (at, (reader, column)) in readers.into_iter().zip(all).enumerate() {
+                let (sender, receiver) = mpsc::sync_channel(AHEAD);
+                work[at % threads].push((reader, column, plans.builder(at), sender));
+                receivers.push(receiver);
+            }
+            for mut columns in work {
+                scope.spawn(move || {
+                    let (mut left, mut cells) = (left, Vec::new());
+                    while left > 0 {
+                        let count = left.min(BATCH);
+                        left -= count;
+                        for (reader, (_, name, meaning, level), builder, sender) in &mut columns {
+                            let read = column::read(reader, *meaning, *level, count, &mut cells);
+                            let piece = read.map(|()| {
+                                cells.iter().for_each(|cell| builder.push(cell.raw()));
+                                builder.finish()
+                            });
+                            let failed = piece.is_err();
+                            let sent = sender.send(piece.context(place(path, name)));
+                            if failed || sent.is_err() {
+                                return;
+                            }
+                        }
+                    }
+                });
+            }
+            let mut passed = 0;
+            while passed < left {
+                let mut pieces = Vec::with_capacity(receivers.len());
+                for receiver in &receivers {
+                    let Ok(piece) = receiver.recv() else {
+                        bail!("{}: a thread that reads has stopped", path.display());
+                    };
+                    pieces.push(piece?);
+                }
+                rows.take(&pieces, plans, line + passed as u64)?;
+                passed += pieces.first().map_or(left, Piece::rows);
+                if rows.piece_plans().as_ref() != Some(plans) {
+                    break;
+                }
+            }
+            Ok(passed)
+        })?;
+        self.done += passed;
+        Ok(passed as u64)
     }
 }

@@ -157,6 +157,7 @@ plugin! {
         summary: "Rows of Parquet files: numbers are standardised, categories are one-hot encoded, one column is the target.",
         details: "The settings are those of csv, and the same table gives the same batches. Only the columns that are used are read, row group by row group. Dates become days and points in time seconds since 1970. Means, deviations and replacements for missing values are computed from the training rows only.",
         learns: true,
+        context: true,
         predicts: true,
         example: "[data]\ncomponent = \"parquet\"\npath = \"penguins.parquet\"\ntarget = \"species\"\nmissing = \"fill\"\n",
     },

@@ -58,6 +58,18 @@ impl Digits {
         }
     }
 
+    /// As [`Digits::push_number`], with digits of any size.
+    pub fn push_exact(&mut self, number: Number) {
+        match number.exact {
+            Some((digits, decimals)) if number.value != 0.0 => self.push(digits, decimals as u8),
+            _ => self.push_number(number),
+        }
+    }
+
+    pub fn push_missing(&mut self) {
+        self.push(0, code::MISSING);
+    }
+
     /// Number of rows that are not missing.
     pub fn numbers(&self) -> u64 {
         self.decimals.iter().filter(|decimals| **decimals != code::MISSING).count() as u64

@@ -30,6 +30,21 @@ pub fn quotient(digits: i64, decimals: u32) -> f64 {
     digits as f64 / POWERS[decimals as usize]
 }
 
+/// Most decimals of [`short_decimal`].
+const SHORT: u32 = 9;
+
+/// A number of few digits as `digits / 10^decimals`, to the last bit, with `first` decimals if that is
+/// possible. None for -0.
+pub fn short_decimal(value: f64, first: u32) -> Option<(i64, u32)> {
+    let with = |decimals: u32| {
+        let digits = (value * POWERS[decimals as usize]).round();
+        let fits = digits.abs() < f64::from(1 << 31);
+        let same = fits && quotient(digits as i64, decimals).to_bits() == value.to_bits();
+        same.then_some((digits as i64, decimals))
+    };
+    with(first.min(SHORT)).or_else(|| (0..=SHORT).find_map(with))
+}
+
 impl NumberFormat {
     /// Numbers as programs write them: a point before the decimals, nothing between groups.
     pub const PLAIN: NumberFormat = NumberFormat { decimal: b'.', thousands: None };
@@ -226,6 +241,22 @@ mod tests {
         }
         assert!(PLAIN.parse(b"-0.0").unwrap().value.is_sign_negative());
         assert_eq!(PLAIN.parse(b"1e-30").unwrap().exact, None);
+    }
+
+    #[test]
+    fn floats_of_few_digits_are_found_to_the_last_bit() {
+        for (value, first, expected) in [
+            (0.12345, 0, Some((12345, 5))),
+            (0.5, 5, Some((50_000, 5))),
+            (-1.1, 0, Some((-11, 1))),
+            (1e9, 3, Some((1_000_000_000, 0))),
+            (0.1 + 0.2, 1, None),
+            (f64::from(0.1_f32), 0, None),
+            (-0.0, 0, None),
+            (f64::NAN, 0, None),
+        ] {
+            assert_eq!(short_decimal(value, first), expected, "{value}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::{
     config::{Missing, OnBadRow, Settings},
     header::{Chosen, Header},
     number::Number,
+    piece::{Piece, PiecePlans},
     skipped::Skipped,
 };
 
@@ -211,6 +212,41 @@ impl<'a> Rows<'a> {
         }
         self.read.rows += block.rows;
         true
+    }
+
+    /// How the columns take pieces; none as long as rows have to be looked at one by one.
+    pub fn piece_plans(&self) -> Option<PiecePlans> {
+        let missing = self.config.missing_values.clone();
+        Some(PiecePlans { plans: self.column_plans()?, missing })
+    }
+
+    /// Takes pieces of all columns that are read, in their order and with as many rows, of which the first
+    /// is in `line`: at once where they are regular, else row by row.
+    ///
+    /// # Errors
+    /// As [`Rows::push`].
+    pub fn take(&mut self, pieces: &[Piece], plans: &PiecePlans, line: u64) -> Result<()> {
+        let count = pieces.first().map_or(0, Piece::rows);
+        let regular = self.column_plans().as_ref() == Some(&plans.plans)
+            && pieces.iter().zip(&plans.plans).all(|(piece, plan)| piece.is_regular(*plan))
+            && self
+                .read
+                .columns
+                .iter()
+                .zip(pieces)
+                .all(|(column, piece)| column.takes(&piece.values, &piece.text));
+        if regular {
+            for (column, piece) in self.read.columns.iter_mut().zip(pieces) {
+                column.merge(&piece.values, &piece.text, line);
+            }
+            self.read.rows += count;
+            return Ok(());
+        }
+        for row in 0..count {
+            let values: Vec<Raw<'_>> = pieces.iter().map(|piece| piece.raw(row)).collect();
+            self.push(line + row as u64, &values)?;
+        }
+        Ok(())
     }
 
     /// Checks the columns after the last row. Returns the kinds to read the columns as if they differ

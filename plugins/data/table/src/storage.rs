@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use crate::{
     block::Digits,
-    number::{Number, NumberFormat, quotient},
+    number::{Number, NumberFormat, quotient, short_decimal},
 };
 
 /// Rows per chunk. Chunks grow without copying what is there. They are large enough for the allocator
@@ -62,6 +62,36 @@ pub enum Numbers {
     Wide(Chunks<f64>),
 }
 
+/// Finds floats of few digits, as long as a column has any.
+#[derive(Debug, Default)]
+pub struct Exact {
+    decimals: u32,
+    found: bool,
+    misses: u32,
+}
+
+/// Floats of many digits after which a column counts as one without any of few.
+const MISSES: u32 = 256;
+
+impl Exact {
+    /// The float as `digits / 10^decimals`, if it has few digits.
+    #[inline]
+    pub fn of(&mut self, value: f64) -> Option<(i64, u32)> {
+        if self.misses > MISSES && !self.found {
+            return None;
+        }
+        let exact = short_decimal(value, self.decimals);
+        match exact {
+            Some((_, decimals)) => {
+                self.found = true;
+                self.decimals = self.decimals.max(decimals);
+            }
+            None => self.misses += 1,
+        }
+        exact
+    }
+}
+
 /// A missing value in [`Numbers::Scaled`]. [`Numbers::Wide`] has NaN instead.
 const MISSING: i32 = i32::MIN;
 /// -0 in [`Numbers::Scaled`].
@@ -94,7 +124,7 @@ impl Numbers {
             if number.value == 0.0 && number.value.is_sign_negative() {
                 return values.push(NEGATIVE_ZERO);
             }
-            let exact = number.exact;
+            let exact = number.exact.or_else(|| short_decimal(number.value, *decimals));
             if let Some(digits) = exact.and_then(|exact| fit(exact, values, decimals, largest)) {
                 *largest = (*largest).max(digits.abs());
                 return values.push(digits);

@@ -305,8 +305,13 @@ impl Table {
         buffers: &mut Buffers<'_>,
     ) -> Result<()> {
         let width = self.width();
-        for (place, index) in buffers.f32(0)?.chunks_exact_mut(width.max(1)).zip(indices) {
-            place.copy_from_slice(row(*index as usize));
+        if buffers.wants(0) {
+            for (place, index) in buffers.f32(0)?.chunks_exact_mut(width.max(1)).zip(indices) {
+                place.copy_from_slice(row(*index as usize));
+            }
+        }
+        if !buffers.wants(1) {
+            return Ok(());
         }
         if self.learned.as_ref().is_some_and(|learned| learned.classes.is_some()) {
             buffers.u32(1)?.fill(0);
@@ -322,14 +327,19 @@ impl Table {
     /// Those of the buffers.
     pub fn fill(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {
         let (part, features, width) = (&self.parts[split], self.features(), self.width());
-        for (place, index) in buffers.f32(0)?.chunks_exact_mut(width.max(1)).zip(indices) {
-            let row = part.row(*index as usize);
-            let mut start = 0;
-            for (feature, slot) in features.iter().zip(&part.slots) {
-                let end = start + feature.encoding.width();
-                feature.encoding.write(slot.value(row), &mut place[start..end]);
-                start = end;
+        if buffers.wants(0) {
+            for (place, index) in buffers.f32(0)?.chunks_exact_mut(width.max(1)).zip(indices) {
+                let row = part.row(*index as usize);
+                let mut start = 0;
+                for (feature, slot) in features.iter().zip(&part.slots) {
+                    let end = start + feature.encoding.width();
+                    feature.encoding.write(slot.value(row), &mut place[start..end]);
+                    start = end;
+                }
             }
+        }
+        if !buffers.wants(1) {
+            return Ok(());
         }
         if self.learned.as_ref().is_some_and(|learned| learned.classes.is_some()) {
             for (place, index) in buffers.u32(1)?.iter_mut().zip(indices) {
