@@ -6,8 +6,9 @@
     venv/bin/python tests/benches/data.py                        # everything
     venv/bin/python tests/benches/data.py --only csv,parquet --rounds 5
 
-Both sides use two processes or threads. Medians over rounds are printed, with the ratio (fluxbay's rate by the peer's), and
-written to target/bench/data.json. Memory is the peak of the process, less that of the same process with a small file.
+Both sides use two processes or threads. Medians over rounds are printed, with the ratio (fluxbay's figure by the peer's), and
+written to target/bench/data.json. Memory is the peak of the process, less that of the same process with a small file. Processor
+time is that of all threads: it says more than rates do while other programs use the machine.
 """
 
 import argparse
@@ -62,14 +63,15 @@ def peer(what):
 
 
 def fluxbay(binary, *arguments):
-    """Standard output of a command, its seconds and its peak memory in MB."""
-    begin = time.perf_counter()
+    """Standard output of a command, its seconds, and the processor time that it took."""
+    begin, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     child = subprocess.Popen([binary, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     out, error = child.communicate()
     seconds = time.perf_counter() - begin
     if child.returncode:
         sys.exit(error)
-    return out, seconds
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return out, seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def memory(binary, *arguments):
@@ -91,7 +93,7 @@ def run_file(name, data, rest=""):
 
 def bench(binary, name):
     """Samples a second on the loader's threads."""
-    out, _ = fluxbay(binary, "data", "bench", name, "--time", "5")
+    out, *_ = fluxbay(binary, "data", "bench", name, "--time", "5")
     return float(re.search(r"loader's threads\s+(\d+) samples", out).group(1))
 
 
@@ -186,11 +188,12 @@ def make_csv():
 
 
 def table(binary, ending):
-    _, few = fluxbay(binary, "data", "inspect", f"few.{ending}.toml", "--no-read")
-    _, rows = fluxbay(binary, "data", "inspect", f"rows.{ending}.toml", "--no-read")
+    _, few, least = fluxbay(binary, "data", "inspect", f"few.{ending}.toml", "--no-read")
+    _, rows, processor = fluxbay(binary, "data", "inspect", f"rows.{ending}.toml", "--no-read")
     inspect = ("data", "inspect", f"rows.{ending}.toml", "--no-read")
     small = ("data", "inspect", f"few.{ending}.toml", "--no-read")
-    return {"rows/s": ROWS / (rows - few), "memory MB": memory(binary, *inspect) - memory(binary, *small)}
+    memories = memory(binary, *inspect) - memory(binary, *small)
+    return {"rows/s": ROWS / (rows - few), "processor s": processor - least, "memory MB": memories}
 
 
 def ours_csv(binary):
@@ -206,10 +209,11 @@ def peer_csv():
     import pandas
 
     pandas.read_csv("few.csv")
-    before, begin = peak(), time.perf_counter()
+    before, begin, processor = peak(), time.perf_counter(), time.process_time()
     frame = pandas.read_csv("rows.csv")
     frame[COLUMNS[:-1]].to_numpy(dtype=numpy.float32)
-    return {"rows/s": ROWS / (time.perf_counter() - begin), "memory MB": peak() - before}
+    seconds = time.perf_counter() - begin
+    return {"rows/s": ROWS / seconds, "processor s": time.process_time() - processor, "memory MB": peak() - before}
 
 
 def make_parquet():
@@ -233,10 +237,11 @@ def peer_parquet():
 
     pyarrow.set_cpu_count(THREADS)
     pyarrow.parquet.read_table("few.parquet")
-    before, begin = peak(), time.perf_counter()
+    before, begin, processor = peak(), time.perf_counter(), time.process_time()
     rows = pyarrow.parquet.read_table("rows.parquet")
     numpy.stack([rows[name].to_numpy().astype(numpy.float32) for name in COLUMNS[:-1]], axis=1)
-    return {"rows/s": ROWS / (time.perf_counter() - begin), "memory MB": peak() - before}
+    seconds = time.perf_counter() - begin
+    return {"rows/s": ROWS / seconds, "processor s": time.process_time() - processor, "memory MB": peak() - before}
 
 
 # ---- texts --------------------------------------------------------------------------------------------------------------
@@ -267,9 +272,9 @@ def make_texts():
 
 
 def ours_texts(binary):
-    _, few = fluxbay(binary, "data", "inspect", "few-texts.toml", "--no-read")
-    _, all = fluxbay(binary, "data", "inspect", "texts.toml", "--no-read")
-    return {"MB/s": 10 / (all - few)}
+    _, few, least = fluxbay(binary, "data", "inspect", "few-texts.toml", "--no-read")
+    _, all, processor = fluxbay(binary, "data", "inspect", "texts.toml", "--no-read")
+    return {"MB/s": 10 / (all - few), "processor s": processor - least}
 
 
 def peer_texts():
@@ -278,9 +283,9 @@ def peer_texts():
     os.environ["RAYON_NUM_THREADS"] = str(THREADS)
     tokenizer = Tokenizer.from_file("tokenizer.json")
     lines = Path("texts.txt").read_text().splitlines(keepends=True)
-    begin = time.perf_counter()
+    begin, processor = time.perf_counter(), time.process_time()
     tokenizer.encode_batch_fast(lines, add_special_tokens=False)
-    return {"MB/s": 10 / (time.perf_counter() - begin)}
+    return {"MB/s": 10 / (time.perf_counter() - begin), "processor s": time.process_time() - processor}
 
 
 if __name__ == "__main__":
