@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::fixture::{catalog_of, components};
 use super::*;
-use crate::library::Catalog;
+use crate::library::{Catalog, Kind};
 
 const MINIMAL: &str = "[data]\ncomponent = 'digits'\n[model]\ncomponent = 'mlp'\n[loss]\ncomponent = 'cross-entropy'\n[optimizer]\ncomponent = 'adamw'\n";
 

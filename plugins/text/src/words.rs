@@ -11,7 +11,6 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use fluxbay_plugin::prelude::*;
 use regex_syntax::hir::{Class, HirKind};
 use tokenizers::{Model as _, ModelWrapper, PreTokenizerWrapper};
 
@@ -269,6 +268,8 @@ impl Characters {
 
 #[cfg(test)]
 mod tests {
+    use fluxbay_plugin::Draws;
+
     use super::*;
     use crate::tokenizer::Tokenizer;
 
