@@ -189,7 +189,8 @@ fn images_get_a_rectangle_of_another_one_and_the_labels_come_back() {
     }
     // With `mixup = 1.0` they are weighted sums.
     let (_, sums, _) = step(&callback("cutmix", "mixup = 1.0"));
-    assert!(sums.iter().zip(&plain).filter(|(a, b)| a != b).count() > 64 * 3);
+    let is_of_none = |(at, sum): (usize, &f32)| images.iter().all(|(own, _)| own[at % 64] != *sum);
+    assert!(sums.iter().enumerate().any(is_of_none));
 }
 
 /// Trains an epoch of digits with batch normalisation, of which all is frozen, and the frozen bias of
