@@ -268,7 +268,7 @@ impl Characters {
 
 #[cfg(test)]
 mod tests {
-    use fluxbay_plugin::Draws;
+    use fluxbay_plugin::prelude::*;
 
     use super::*;
     use crate::tokenizer::Tokenizer;
