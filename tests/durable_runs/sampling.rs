@@ -116,7 +116,9 @@ fn weighted_runs_resume_and_wrong_weights_are_reported() {
     }
     let place = with_table();
     // One is short for the other.
-    for (name, setting) in [("short", "loader.sampling=\"balanced\""), ("long", "sampler.component=\"balanced\"")] {
+    for (name, setting) in
+        [("short", "loader.sampling=\"balanced\""), ("long", "sampler.component=\"balanced\"")]
+    {
         let mut train = place.fluxbay(&["train", "run.toml", "--run-dir", name, "--set", setting]);
         succeed(&mut train);
     }

@@ -7,8 +7,8 @@ use fluxbay_plugin::abi::{
 };
 
 use super::{
-    anomaly, child, display, figures, freezing, learner, log, packing, position, record, setup, state,
-    tensor,
+    anomaly, child, display, figures, freezing, learner, log, packing, position, record, setup,
+    state, tensor,
 };
 use crate::calls::context;
 

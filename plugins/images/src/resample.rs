@@ -330,8 +330,7 @@ pub fn resize_part<V: Value>(
         (false, false) if rows_first => {
             let needed = by_width.needed();
             by_width.count_from(needed.start);
-            let shorter =
-                down(of, needed.start * channels..needed.end * channels, &by_height);
+            let shorter = down(of, needed.start * channels..needed.end * channels, &by_height);
             let of = Rows { pixels: &shorter, line: needed.len() * channels };
             let out = across(of, 0..rows.len(), channels, &by_width);
             V::give_back(shorter);

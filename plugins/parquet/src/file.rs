@@ -186,7 +186,8 @@ impl<'a> Group<'a> {
         let mut cells: Vec<Vec<Cell>> = Vec::new();
         for (reader, &(_, name, meaning, level)) in readers.iter_mut().zip(&self.columns) {
             let mut column = Vec::new();
-            column::read(reader, meaning, level, count, &mut column).context(place(self.path, name))?;
+            column::read(reader, meaning, level, count, &mut column)
+                .context(place(self.path, name))?;
             cells.push(column);
         }
         for row in 0..count {

@@ -28,8 +28,8 @@ use crate::{
 };
 
 pub(crate) use self::{
-    anomaly::*, children::*, figures::*, freezing::*, learner::*, packing::*, position::*, record::*,
-    setup::*, state::*, tensor::*,
+    anomaly::*, children::*, figures::*, freezing::*, learner::*, packing::*, position::*,
+    record::*, setup::*, state::*, tensor::*,
 };
 
 static HOST: AtomicPtr<HostTable> = AtomicPtr::new(ptr::null_mut());
