@@ -38,7 +38,7 @@ const SHORT: u32 = 9;
 pub fn short_decimal(value: f64, first: u32) -> Option<(i64, u32)> {
     let with = |decimals: u32| {
         let digits = (value * POWERS[decimals as usize]).round();
-        let fits = digits.abs() < f64::from(1 << 31);
+        let fits = digits.abs() <= f64::from(i32::MAX);
         let same = fits && quotient(digits as i64, decimals).to_bits() == value.to_bits();
         same.then_some((digits as i64, decimals))
     };
