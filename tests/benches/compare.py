@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Trains the workloads W1 to W6 with fluxbay and its alternatives, and compares their speed.
+"""Trains the workloads W1 to W7 with fluxbay and its alternatives, and compares their speed.
 
     python3 tests/benches/compare.py                  # first run: installs the peers; then measures everything
     python3 tests/benches/compare.py --only w3 --peers fluxbay,torch --rounds 9
@@ -25,14 +25,13 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-THREADS = 2
 # Steps of a run; about a second or more of PyTorch's time each.
-STEPS = {"w1": 5000, "w2": 60, "w3": 120, "w4": 16, "w5": 8, "w6": 6}
+STEPS = {"w1": 5000, "w2": 60, "w3": 120, "w4": 16, "w5": 8, "w6": 6, "w7": 180}
 # Arithmetic of one step in FLOP: twice the multiply-adds of forward pass and gradients.
-FLOP = {"w1": 0.026e9, "w2": 2.45e9, "w3": 0.242e9, "w4": 11.4e9, "w5": 175e9, "w6": 291e9}
+FLOP = {"w1": 0.026e9, "w2": 2.45e9, "w3": 0.242e9, "w4": 11.4e9, "w5": 175e9, "w6": 291e9, "w7": 0.73e9}
 TITLES = {
     "w1": "W1 MLP, SGD", "w2": "W2 wide MLP, AdamW", "w3": "W3 CNN, AdamW", "w4": "W4 GPT, AdamW", "w5": "W5 ResNet-18, SGD",
-    "w6": "W6 GPT of 10 million, AdamW",
+    "w6": "W6 GPT of 10 million, AdamW", "w7": "W7 CNN with ten callbacks",
 }  # fmt: skip
 # PyTorch's modes by the names of `torch_peer.py`.
 TORCH = {
@@ -40,11 +39,12 @@ TORCH = {
     "torch-compiled-channels-last": "compiled+channels-last+fused", "torch-bf16": "bf16+fused",
     "torch-bf16-compiled": "bf16+compiled+fused", "torch-bf16-channels-last": "bf16+channels-last+fused",
 }  # fmt: skip
-PEERS = ["fluxbay", "fluxbay-ten-callbacks", "engine-loop", *TORCH, "lightning-ten-callbacks", "candle", "burn"]
+PEERS = ["fluxbay", "fluxbay-bf16", "fluxbay-ten-callbacks", "engine-loop", *TORCH, "lightning", "lightning-ten-callbacks", "candle", "burn"]
 # What a peer cannot run or makes no difference.
 WITHOUT = {
-    "candle": ("w5", "w6"), "burn": ("w5", "w6"), "lightning-ten-callbacks": ("w5", "w6"),
-    **{mode: ("w1", "w2", "w4", "w6") for mode in TORCH if "channels-last" in mode},
+    "candle": ("w5", "w6", "w7"), "burn": ("w5", "w6", "w7"), "lightning-ten-callbacks": ("w5", "w6", "w7"),
+    "engine-loop": ("w7",), "fluxbay-ten-callbacks": ("w7",), "lightning": ("w1", "w2", "w3", "w4", "w5", "w6"),
+    **{mode: ("w7", "w1", "w2", "w4", "w6") if "channels-last" in mode else ("w7",) for mode in TORCH},
 }  # fmt: skip
 
 
@@ -68,6 +68,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=5, help="runs of each peer and workload")
     parser.add_argument("--only", default=",".join(STEPS), help="workloads, separated by commas")
+    parser.add_argument("--threads", type=int, default=2, help="threads of every peer")
     parser.add_argument("--peers", default=",".join(PEERS), help="who takes part")
     parser.add_argument("--folder", default=TARGET / "bench", help="for peers, data and results")
     parser.add_argument("--no-install", action="store_true", help="everything is installed and built already")
@@ -123,72 +124,76 @@ def data(folder):
 
 
 def measure(folder, python, options):
-    results = {"rounds": [], "sgemm": []}
+    results = {"threads": options.threads, "rounds": [], "sgemm": []}
     peers = [(name, peer) for name in options.only for peer in options.peers if name not in WITHOUT.get(peer, ())]
     for number in range(options.rounds):
-        rates = [sgemm(command) for command in sgemm_commands(python, options)]
+        rates = [sgemm(command, options.threads) for command in sgemm_commands(python, options)]
         results["sgemm"].append(max(rates))
         shift = number % len(peers)
         for name, peer in peers[shift:] + peers[:shift]:
-            outcome = one(folder, python, name, peer)
+            outcome = one(folder, python, name, peer, options)
             results["rounds"].append({"round": number, "workload": name, "peer": peer, **outcome})
             print(f"round {number + 1}: {name} {peer}: {outcome['seconds'] * 1e3:.3f} ms, {outcome['peak'] / 1e6:.0f} MB", file=sys.stderr)
     return results
 
 
 def sgemm_commands(python, options):
-    commands = [[example("engine_loop"), "sgemm"]] if "engine-loop" in options.peers else []
+    commands = [[example("engine_loop"), "sgemm", str(options.threads)]] if "engine-loop" in options.peers else []
     return commands + ([[python, HERE / "torch_peer.py", "sgemm"]] if python else [])
 
 
-def sgemm(command):
-    return json.loads(subprocess.run(command, check=True, capture_output=True, env=environment()).stdout)["flops"]
+def sgemm(command, threads):
+    return json.loads(subprocess.run(command, check=True, capture_output=True, env=environment(threads)).stdout)["flops"]
 
 
 def example(name):
     return TARGET / "release" / "examples" / name
 
 
-def environment():
-    threads = {name: str(THREADS) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")}
-    return {**os.environ, **threads}
+def environment(threads):
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
+    return {**os.environ, **{name: str(threads) for name in names}}
 
 
-def one(folder, python, name, peer):
+def one(folder, python, name, peer, options):
     """Runs one peer once: the median seconds of its steps, and the peak memory of its process in bytes."""
     steps = str(STEPS[name])
     if peer.startswith("fluxbay"):
-        return product(folder, name, peer == "fluxbay-ten-callbacks")
+        return product(folder, name, peer, options.threads)
     commands = {
-        "engine-loop": [example("engine_loop"), name, steps],
+        "engine-loop": [example("engine_loop"), name, steps, str(options.threads)],
         "burn": [folder / "burn" / "release" / "burn_loop", name, str(max(int(steps) // 5, 10))],
         "candle": [example("candle_loop"), name, str(max(int(steps) // 5, 10))],
         **{peer: [python, HERE / "torch_peer.py", name, modes, steps] for peer, modes in TORCH.items()},
         "lightning-ten-callbacks": [python, HERE / "torch_peer.py", name, "lightning", steps],
+        "lightning": [python, HERE / "torch_peer.py", name, "lightning", steps],
     }
-    output, peak = watched(commands[peer], folder)
+    output, peak = watched(commands[peer], folder, options.threads)
     return {"seconds": json.loads(output.strip().splitlines()[-1])["seconds"], "peak": peak}
 
 
-def product(folder, name, with_callbacks):
+def product(folder, name, peer, threads):
     """The installed product: the run file through the binary, and what its own record says about the time of its steps."""
     record = folder / "run"
     shutil.rmtree(record, ignore_errors=True)
     command = [TARGET / "release" / "fluxbay", "train", f"{name}.toml", "--run-dir", record]
-    if with_callbacks:
+    command += ["--set", f"run.threads={threads}"]
+    if peer == "fluxbay-bf16":
+        command += ["--set", 'run.precision="bf16"']
+    if peer == "fluxbay-ten-callbacks":
         command += ["--plugin-dir", folder / "plugins"]
         command += [word for at in range(10) for word in ("--add", f'callback/idle{{id = "idle-{at}"}}')]
-    _, peak = watched(command, folder)
+    _, peak = watched(command, folder, threads)
     lines = map(json.loads, (record / "metrics.jsonl").read_text().splitlines())
     ends = [line["time"] for line in lines if line["scope"] == "step" and line["name"] == "loss"]
     times = [after - before for before, after in zip(ends, ends[1:])]
     return {"seconds": statistics.median(times[len(times) // 10 :]), "peak": peak}
 
 
-def watched(command, folder):
+def watched(command, folder, threads):
     """What a process prints, and its peak memory."""
     with open(folder / "stderr.txt", "wb") as errors:
-        process = subprocess.Popen(list(map(str, command)), cwd=folder, stdout=subprocess.PIPE, stderr=errors, env=environment())
+        process = subprocess.Popen(list(map(str, command)), cwd=folder, stdout=subprocess.PIPE, stderr=errors, env=environment(threads))
         output = process.stdout.read().decode()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -200,12 +205,12 @@ def watched(command, folder):
 def table(results):
     rounds = results["rounds"]
     peak = statistics.median(results["sgemm"])
-    text = f"Best rate of matrix products, {THREADS} threads: {peak / 1e9:.0f} GFLOP/s.\n\n"
-    text += "| workload | peer | ms per step | steps/s against PyTorch eager | against its fastest f32 mode | peak MB | share of the product's rate |\n"
+    text = f"Best rate of matrix products, {results['threads']} threads: {peak / 1e9:.0f} GFLOP/s.\n\n"
+    text += "| workload | peer | ms per step | steps/s against PyTorch eager (W7: Lightning) | against its fastest f32 mode | peak MB | share of the product's rate |\n"
     text += "|---|---|---|---|---|---|---|\n"
     for name in dict.fromkeys(entry["workload"] for entry in rounds):
         of = lambda peer, key: {entry["round"]: entry[key] for entry in rounds if (entry["workload"], entry["peer"]) == (name, peer)}
-        base = of("torch", "seconds")
+        base = of("torch", "seconds") or of("lightning", "seconds")
         modes = [of(mode, "seconds") for mode in TORCH if "bf16" not in mode]
         fastest = min(filter(None, modes), key=lambda seconds: statistics.median(seconds.values()), default={})
         for peer in dict.fromkeys(entry["peer"] for entry in rounds):

@@ -1,10 +1,11 @@
-"""The workloads in PyTorch: `torch_peer.py WORKLOAD VARIANT STEPS`, VARIANT `lightning`, `eager`, or some of `fused` (optimizer),
+"""The workloads in PyTorch: `torch_peer.py WORKLOAD VARIANT STEPS`, VARIANT `lightning` (W7 always is), `eager`, or some of `fused` (optimizer),
 `channels-last`, `compiled` and `bf16` (autocast) with `+` between them.
 
 Prints one JSON object: the median seconds of a step, and the steps counted. Batches are ready in memory; the product reads, shuffles and converts them.
 """
 
 import json
+import os
 import statistics
 import sys
 import time
@@ -178,6 +179,92 @@ def lightning(name, steps):
     return [after - before for before, after in zip(starts, starts[1:])]
 
 
+def realistic(steps):
+    """W7 in Lightning: the equivalents of the callbacks of `runs/w7.toml`."""
+    import logging
+    import tempfile
+    import warnings
+
+    import lightning as L
+    import torchmetrics
+    from lightning.pytorch import callbacks, loggers
+
+    warnings.filterwarnings("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    model = nn.Sequential(
+        nn.Conv2d(1, 16, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 32, 3), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(800, 128), nn.ReLU(), nn.Linear(128, 10),
+    )  # fmt: skip
+    batches = [(torch.rand(64, 1, 28, 28), torch.randint(10, (64,))) for _ in range(BATCHES)]
+    starts = []
+
+    class Module(L.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+            shared = {"task": "multiclass", "num_classes": 10}
+            macro = {**shared, "average": "macro"}
+            metrics = [
+                torchmetrics.Accuracy(**shared), torchmetrics.Precision(**macro), torchmetrics.Recall(**macro), torchmetrics.F1Score(**macro),
+            ]  # fmt: skip
+            self.training_metrics = torchmetrics.MetricCollection(metrics, prefix="training/")
+            self.validation_metrics = torchmetrics.MetricCollection(metrics, prefix="validation/").clone()
+
+        def step(self, batch, metrics, phase):
+            x, y = batch
+            out = self.model(x)
+            loss = F.cross_entropy(out, y)
+            metrics.update(out, y)
+            self.log(f"{phase}/loss", loss, on_step=phase == "training", on_epoch=True, prog_bar=True)
+            self.log_dict(metrics, on_step=False, on_epoch=True)
+            return loss
+
+        def training_step(self, batch, _):
+            starts.append(time.perf_counter())
+            return self.step(batch, self.training_metrics, "training")
+
+        def validation_step(self, batch, _):
+            self.step(batch, self.validation_metrics, "validation")
+
+        def configure_optimizers(self):
+            optimizer = torch.optim.AdamW(self.parameters(), lr=1e-3)
+            schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=steps)
+            return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+    class Histograms(L.Callback):
+        def on_before_optimizer_step(self, trainer, module, _):
+            if trainer.global_step % 100 == 0:
+                writer = trainer.loggers[0].experiment
+                for path, parameter in module.named_parameters():
+                    writer.add_histogram(f"weights/{path}", parameter, trainer.global_step)
+                    writer.add_histogram(f"gradients/{path}", parameter.grad, trainer.global_step)
+
+    class Ready(torch.utils.data.Dataset):
+        def __init__(self, count):
+            self.count = count
+
+        def __len__(self):
+            return self.count
+
+        def __getitem__(self, index):
+            return batches[index % BATCHES]
+
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = L.Trainer(
+            max_epochs=1, accelerator="cpu", gradient_clip_val=1.0, log_every_n_steps=1, enable_model_summary=False,
+            num_sanity_val_steps=0, default_root_dir=folder,
+            logger=[loggers.TensorBoardLogger(folder), loggers.CSVLogger(folder)],
+            callbacks=[
+                callbacks.EMAWeightAveraging(decay=0.999), callbacks.EarlyStopping("validation/loss", patience=3),
+                callbacks.ModelCheckpoint(monitor="validation/MulticlassAccuracy", mode="max", save_top_k=1, save_last=True),
+                callbacks.LearningRateMonitor("step"), callbacks.TQDMProgressBar(), Histograms(),
+            ],
+        )  # fmt: skip
+        loader = lambda count: torch.utils.data.DataLoader(Ready(count), batch_size=None)
+        trainer.fit(Module(), loader(steps), loader(20))
+    return [after - before for before, after in zip(starts, starts[1:])]
+
+
 def sgemm():
     """The best rate of square products, in FLOP per second."""
     best = 0.0
@@ -193,12 +280,15 @@ def sgemm():
 
 def main():
     torch.manual_seed(1)
-    torch.set_num_threads(2)
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
     if sys.argv[1] == "sgemm":
         print(json.dumps({"flops": sgemm()}))
         return
     name, variant, steps = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    times = lightning(name, steps) if variant == "lightning" else plain(name, variant.split("+"), steps)
+    if name == "w7":
+        times = realistic(steps)
+    else:
+        times = lightning(name, steps) if variant == "lightning" else plain(name, variant.split("+"), steps)
     # The first steps compile and warm up.
     print(json.dumps({"seconds": statistics.median(times[max(len(times) // 10, 1) :]), "steps": steps}))
 
