@@ -12,6 +12,7 @@ mod intervals;
 mod memory;
 mod place;
 mod policies;
+mod precision;
 mod ranking;
 mod release;
 mod sampling;

@@ -25,6 +25,8 @@ pub struct Launch {
     pub seed: u64,
     /// Device of the tensors.
     pub device: String,
+    /// What operands of products are rounded to; empty if they are not.
+    pub precision: String,
     /// Threads for tensor work.
     pub threads: usize,
     /// Epochs of the run.
@@ -86,10 +88,14 @@ impl Launch {
         let name = colors.paint(Paint::Bold, &escape::text(&self.name));
         let host = colors.paint(Paint::Dim, &format!("fluxbay {}", self.host));
         let threads = plural(self.threads as u64, "thread");
+        let precision = match self.precision.as_str() {
+            "" => String::new(),
+            name => format!("{name} products, "),
+        };
         let mut text = format!("{name}  {host}\n");
         let mut rows = vec![row(
             "run",
-            format!("{}, seed {}, {} on {threads}", self.fit(), self.seed, self.device),
+            format!("{}, seed {}, {precision}{} on {threads}", self.fit(), self.seed, self.device),
         )];
         if let Some(data) = &self.data {
             data.rows(&mut rows);
@@ -240,6 +246,7 @@ mod tests {
             host: "0.1.0".to_owned(),
             seed: 42,
             device: "cpu".to_owned(),
+            precision: String::new(),
             threads: 2,
             epochs: 10,
             epochs_done: 0,
@@ -273,6 +280,12 @@ mod tests {
             }],
             directory: "runs/20260301-120000-digits".to_owned(),
         }
+    }
+
+    #[test]
+    fn the_banner_names_a_precision_other_than_f32() {
+        let text = Launch { precision: "bf16".to_owned(), ..digits() }.text(Colors::Off, 80);
+        assert!(text.contains("seed 42, bf16 products, cpu on 2 threads"), "{text}");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::nearest;
 use super::schema::{Checked, Checker, Origin};
 use super::settings::{
     self, CheckpointSettings, Device, FineTuningSettings, LoaderSettings, MemoryLimit,
-    PluginSettings, RunSettings,
+    PluginSettings, Precision, RunSettings,
 };
 use super::source::{Place, SourceKind, Sources};
 use super::tree::{Node, Table, Value};
@@ -219,6 +219,7 @@ fn typed<T: DeserializeOwned>(
         Checker { sources: &layered.sources, owner: &owner, place, also: &[], diagnostics }
             .check(&schema, table);
     device(layered, &mut checked, diagnostics);
+    precision(layered, &mut checked, diagnostics);
     validate_every(layered, &mut checked, diagnostics);
     memory(layered, &mut checked, diagnostics);
     for (path, origin) in checked.origins {
@@ -253,6 +254,20 @@ fn device(layered: &Layered, checked: &mut Checked, diagnostics: &mut Diagnostic
         }
         diagnostics.push(found);
         checked.config.remove("device");
+    }
+}
+
+/// Checks `precision`, for which the schema has no reason why a name is refused.
+fn precision(layered: &Layered, checked: &mut Checked, diagnostics: &mut Diagnostics) {
+    let Some(Json::String(text)) = checked.config.get("precision") else { return };
+    if let Err(problem) = Precision::try_from(text.clone()) {
+        let mut found = Diagnostic::error("unknown-choice", problem)
+            .help("write `precision = \"bf16\"` or `\"f32\"`");
+        if let Some(Origin::Given(place)) = checked.origins.get("precision") {
+            found = found.at(&layered.sources, *place, "");
+        }
+        diagnostics.push(found);
+        checked.config.remove("precision");
     }
 }
 

@@ -71,6 +71,6 @@ pub use schema::{Checked, Origin, check_json};
 pub use selection::Selection;
 pub use settings::{
     CheckpointSettings, Device, FineTuningSettings, LoaderSettings, MemoryLimit, PluginSettings,
-    RaggedRule, RunSettings, Sampling,
+    Precision, RaggedRule, RunSettings, Sampling,
 };
 pub use source::{Location, Place, SourceKind, Sources};

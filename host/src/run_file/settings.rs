@@ -20,6 +20,9 @@ pub struct RunSettings {
     pub threads: usize,
     /// Where tensors live.
     pub device: Device,
+    /// What operands of products are rounded to.
+    #[serde(default)]
+    pub precision: Precision,
     /// Seconds after which a plugin call that has not returned is reported; 0 for never.
     pub handler_warning: f64,
     /// Seconds after which a plugin call that has not returned ends the run; 0 for never.
@@ -139,6 +142,43 @@ impl From<Device> for String {
         match device {
             Device::Cpu => "cpu".to_owned(),
             Device::Cuda(number) => format!("cuda:{number}"),
+        }
+    }
+}
+
+/// What the operands of matrix products, convolutions and attention are rounded to, as text `f32` or
+/// `bf16`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Precision {
+    /// They are not rounded.
+    #[default]
+    F32,
+    /// To bf16.
+    Bf16,
+}
+
+impl TryFrom<String> for Precision {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "f32" => Ok(Precision::F32),
+            "bf16" => Ok(Precision::Bf16),
+            "f16" => Err("the precision `f16` cannot be used: its numbers end at 65504 and at 6e-8, so \
+                          gradients must be scaled, and no processor that this host is built for \
+                          multiplies it faster"
+                .to_owned()),
+            other => Err(format!("`{other}` is no precision: `f32` or `bf16`")),
+        }
+    }
+}
+
+impl From<Precision> for String {
+    fn from(precision: Precision) -> String {
+        match precision {
+            Precision::F32 => "f32".to_owned(),
+            Precision::Bf16 => "bf16".to_owned(),
         }
     }
 }
@@ -305,6 +345,8 @@ pub fn schema(section: &str) -> Option<Json> {
             "threads": { "type": "integer", "minimum": 0, "maximum": 1024, "default": 0,
                 "description": "Threads for tensor work; 0 means as many as there are processors. The result depends on the number in its last bits." },
             "device": { "type": "string", "default": "cpu", "description": "Where tensors live: cpu, cuda or cuda:N." },
+            "precision": { "type": "string", "default": "f32",
+                "description": "What operands of matrix products, convolutions and attention are rounded to: f32 (not at all) or bf16. Sums, parameters, gradients and the optimizer's state are f32 in either case." },
             "handler-warning": { "type": "number", "minimum": 0, "default": 60,
                 "description": "Seconds after which a plugin call that has not returned is reported; 0 for never." },
             "handler-limit": { "type": "number", "minimum": 0, "default": 0,
@@ -446,6 +488,12 @@ mod tests {
             assert_eq!(String::from(device), text);
         }
         assert_eq!(Device::try_from("cuda".to_owned()), Ok(Device::Cuda(0)));
+        for (text, precision) in [("f32", Precision::F32), ("bf16", Precision::Bf16)] {
+            assert_eq!(Precision::try_from(text.to_owned()), Ok(precision));
+            assert_eq!(String::from(precision), text);
+        }
+        assert!(Precision::try_from("f16".to_owned()).unwrap_err().contains("65504"));
+        assert!(Precision::try_from("half".to_owned()).is_err());
         assert!(Device::try_from("cuda:".to_owned()).is_err());
         assert!(Device::try_from("gpu".to_owned()).is_err());
     }

@@ -23,9 +23,9 @@ use crate::loader::Loader;
 use crate::record::{Better, Directions};
 use crate::run_file::{
     DEFAULT_CALLBACKS, Device, Diagnostic, Diagnostics, GroupSpec, InstanceSpec, Named, PhaseData,
-    RunDescription,
+    Precision, RunDescription,
 };
-use crate::tensor::{Engine, EngineOptions};
+use crate::tensor::{self, Engine, EngineOptions};
 
 /// A run whose instances are created and composed; its data is not open yet.
 pub struct Composed {
@@ -399,8 +399,16 @@ fn runtime(
             ),
         ));
     }
-    let options =
-        EngineOptions { seed: run.run.seed, threads: run.run.threads, ..EngineOptions::default() };
+    let precision = match run.run.precision {
+        Precision::F32 => tensor::Precision::F32,
+        Precision::Bf16 => tensor::Precision::Bf16,
+    };
+    let options = EngineOptions {
+        seed: run.run.seed,
+        threads: run.run.threads,
+        precision,
+        ..EngineOptions::default()
+    };
     let engine = Engine::new(options).map_err(|error| fail("device", error.to_string()))?;
     let ports = Ports {
         sink: surroundings.sink,

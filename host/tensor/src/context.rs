@@ -42,11 +42,24 @@ pub struct Mode {
 /// why the others cannot be reached.
 pub type Across = Box<dyn Fn(&[f64]) -> std::result::Result<Vec<Vec<f64>>, String>>;
 
+/// What the operands of products are rounded to before they are multiplied. Sums, results and
+/// everything else are f32 in either case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// They are not rounded.
+    #[default]
+    F32,
+    /// Operands of matrix products, convolutions and attention are rounded to bf16 if they are f32.
+    Bf16,
+}
+
 /// What every operation gets beside its inputs.
 pub(crate) struct Context {
     pub backend: Box<dyn Backend>,
     pub random: Random,
     pub mode: Mode,
+    /// What operands of products are rounded to.
+    pub precision: Precision,
     /// Bytes of large tensors that fit without asking the backend.
     pub allowance: Cell<u64>,
     /// Bytes from which on a value is computed again rather than kept, where that is cheap.
@@ -67,6 +80,25 @@ impl Context {
     #[inline]
     pub fn is_large(&self, value: &Value) -> bool {
         value.bytes() >= self.again_from
+    }
+
+    /// Whether operands of this type are rounded to bf16 before they are multiplied.
+    #[inline]
+    pub fn rounds(&self, dtype: DType) -> bool {
+        self.precision == Precision::Bf16 && dtype == DType::F32
+    }
+
+    /// An operand of a product, rounded if that is asked for.
+    pub fn operand(&self, value: &Value, rounded: bool) -> Result<Value> {
+        if rounded { self.backend.rounded(value.clone()) } else { Ok(value.clone()) }
+    }
+
+    /// A product of operands that were rounded if `rounded` says so.
+    pub fn product(&self, a: &Value, b: &Value, batch: &[usize], rounded: bool) -> Result<Value> {
+        match rounded {
+            true => self.backend.matmul_rounded(a, b, batch),
+            false => self.backend.matmul(a, b, batch),
+        }
     }
 
     /// The sum of two gradients, in the buffer of one of them if nothing else refers to it.

@@ -40,7 +40,7 @@ mod reference;
 mod tests;
 
 pub use anomaly::{Anomaly, Detected};
-pub use context::{Across, Behaviour, Mode, Recording};
+pub use context::{Across, Behaviour, Mode, Precision, Recording};
 pub use dtype::{code_of, dtype_of};
 pub use engine::{BlockGradients, Engine, EngineOptions, LayerMemory, Recomputed, View};
 pub use error::{DisplayHandle, Result, TensorError};

@@ -4,7 +4,7 @@ use super::opening::threads;
 use crate::{
     display::{Launch, LaunchData, LaunchModel, LaunchPlugin, Screen},
     loader::Loader,
-    run_file::{InstanceSpec, LoaderSettings, Named},
+    run_file::{InstanceSpec, LoaderSettings, Named, Precision},
     session::Session,
 };
 
@@ -42,6 +42,10 @@ fn launch(session: &Session, directory: &str) -> Launch {
         host: env!("CARGO_PKG_VERSION").to_owned(),
         seed: run.run.seed,
         device: String::from(run.run.device),
+        precision: match run.run.precision {
+            Precision::F32 => String::new(),
+            rounded => String::from(rounded),
+        },
         threads: threads(run),
         epochs: run.run.epochs,
         epochs_done: session.runtime().epochs_done(),

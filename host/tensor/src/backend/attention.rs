@@ -23,6 +23,10 @@ pub struct Heads {
     pub width: usize,
     /// Whether a query sees only the keys up to its own place.
     pub causal: bool,
+    /// Whether products are of operands that are [rounded](super::Storage::rounded) to bf16. Queries,
+    /// keys, values and the gradient of the result are rounded already; a kernel rounds the weights
+    /// and the gradient of the scores.
+    pub rounded: bool,
 }
 
 /// Sizes of an attention of queries `[batch, heads, queries, width]` over keys and values `[batch,
@@ -49,6 +53,10 @@ pub struct Reach {
     pub window: Option<usize>,
     /// Keys of each sequence that are no padding; all if there is no list.
     pub lengths: Option<Arc<[usize]>>,
+    /// Whether products are of operands that are [rounded](super::Storage::rounded) to bf16. Queries,
+    /// keys, values and the gradient of the result are rounded already; a kernel rounds the weights
+    /// and the gradient of the scores.
+    pub rounded: bool,
 }
 
 impl Reach {
@@ -187,7 +195,8 @@ pub trait Attention: Softmax + RandomNumbers {
     /// If the element type is not floating.
     fn attention(&self, heads: &Heads, qkv: &Value) -> Result<(Value, Value)> {
         let [q, k, v] = split(self, heads, qkv)?;
-        let scores = self.matmul(&q, &k.transpose(2, 3)?, &[heads.batch, heads.heads])?;
+        let batch = [heads.batch, heads.heads];
+        let scores = multiplied(self, heads.rounded, &q, &k.transpose(2, 3)?, &batch)?;
         let scores = self.map(Function::Scale(scale(heads)), &scores)?;
         let scores = match heads.causal {
             true => {
@@ -198,7 +207,7 @@ pub trait Attention: Softmax + RandomNumbers {
             false => scores,
         };
         let weights = self.softmax(&scores, heads.time, false)?;
-        let out = self.matmul(&weights, &v, &[heads.batch, heads.heads])?;
+        let out = multiplied(self, heads.rounded, &weights, &v, &batch)?;
         let out = self.contiguous(&out.transpose(1, 2)?)?;
         Ok((out.reshape((heads.batch, heads.time, heads.heads * heads.width))?, weights))
     }
@@ -215,16 +224,17 @@ pub trait Attention: Softmax + RandomNumbers {
         gradient: &Value,
     ) -> Result<Value> {
         let batch = [heads.batch, heads.heads];
+        let multiply = |a: &Value, b: &Value| multiplied(self, heads.rounded, a, b, &batch);
         let [q, k, v] = split(self, heads, qkv)?;
         let g = gradient
             .reshape((heads.batch, heads.time, heads.heads, heads.width))?
             .transpose(1, 2)?;
-        let to_v = self.matmul(&weights.transpose(2, 3)?, &g, &batch)?;
-        let to_weights = self.matmul(&g, &v.transpose(2, 3)?, &batch)?;
+        let to_v = multiply(&weights.transpose(2, 3)?, &g)?;
+        let to_weights = multiply(&g, &v.transpose(2, 3)?)?;
         let to_scores = self.softmax_gradient(weights, &to_weights, heads.time, false)?;
         let to_scores = self.map(Function::Scale(scale(heads)), &to_scores)?;
-        let to_q = self.matmul(&to_scores, &k, &batch)?;
-        let to_k = self.matmul(&to_scores.transpose(2, 3)?, &q, &batch)?;
+        let to_q = multiply(&to_scores, &k)?;
+        let to_k = multiply(&to_scores.transpose(2, 3)?, &q)?;
         // [batch, time, heads width] each, side by side.
         let packed = [to_q, to_k, to_v]
             .iter()
@@ -238,6 +248,21 @@ pub trait Attention: Softmax + RandomNumbers {
             .collect::<Result<Vec<_>>>()?;
         self.concatenate(&packed.iter().collect::<Vec<_>>(), 2)
     }
+}
+
+/// `a b`; with `rounded`, of operands rounded to bf16.
+fn multiplied<B: Attention + ?Sized>(
+    backend: &B,
+    rounded: bool,
+    a: &Value,
+    b: &Value,
+    batch: &[usize],
+) -> Result<Value> {
+    if !rounded {
+        return backend.matmul(a, b, batch);
+    }
+    let (a, b) = (backend.rounded(a.clone())?, backend.rounded(b.clone())?);
+    backend.matmul_rounded(&a, &b, batch)
 }
 
 fn scale(heads: &Heads) -> f64 {
@@ -272,7 +297,8 @@ pub(crate) fn composed_attend<B: Attention + ?Sized>(
     let [q, k, v] = grouped(reach, parts)?;
     let batch = batch(reach);
     let q = backend.map(Function::Scale(reach.scale), &q)?;
-    let mut scores = backend.matmul(&q, &k.transpose(3, 4)?, &batch)?.reshape(full.clone())?;
+    let scores = multiplied(backend, reach.rounded, &q, &k.transpose(3, 4)?, &batch)?;
+    let mut scores = scores.reshape(full.clone())?;
     if let Some(bias) = bias {
         scores = backend.zip(Pair::Add, &scores, bias, &full)?;
     }
@@ -288,7 +314,7 @@ pub(crate) fn composed_attend<B: Attention + ?Sized>(
     };
     let used = dropped_weights(backend, &weights, dropped)?;
     let used = used.reshape(rows(reach, reach.keys))?;
-    let out = backend.matmul(&used, &v, &batch)?;
+    let out = multiplied(backend, reach.rounded, &used, &v, &batch)?;
     Ok((out.reshape(parts[0].shape().clone())?, weights))
 }
 
@@ -303,19 +329,20 @@ pub(crate) fn composed_attend_gradient<B: Attention + ?Sized>(
     wants_scores: bool,
 ) -> Result<([Value; 3], Option<Value>)> {
     let batch = batch(reach);
+    let multiply = |a: &Value, b: &Value| multiplied(backend, reach.rounded, a, b, &batch);
     let [q, k, v] = grouped(reach, parts)?;
     let g = gradient.reshape(rows(reach, reach.width))?;
     let used = dropped_weights(backend, weights, dropped)?.reshape(rows(reach, reach.keys))?;
     // Heads of a group add up.
     let shared = |x: Value| -> Result<Value> { backend.sum(&x, &[2], None, parts[1].shape()) };
-    let to_v = shared(backend.matmul(&used.transpose(3, 4)?, &g, &batch)?)?;
-    let to_used = backend.matmul(&g, &v.transpose(3, 4)?, &batch)?;
+    let to_v = shared(multiply(&used.transpose(3, 4)?, &g)?)?;
+    let to_used = multiply(&g, &v.transpose(3, 4)?)?;
     let to_weights = dropped_weights(backend, &to_used.reshape(weights.shape().clone())?, dropped)?;
     let to_scores = backend.softmax_gradient(weights, &to_weights, reach.keys, false)?;
     let scaled = backend.map(Function::Scale(reach.scale), &to_scores)?;
     let scaled = scaled.reshape(rows(reach, reach.keys))?;
-    let to_q = backend.matmul(&scaled, &k, &batch)?.reshape(parts[0].shape().clone())?;
-    let to_k = shared(backend.matmul(&scaled.transpose(3, 4)?, &q, &batch)?)?;
+    let to_q = multiply(&scaled, &k)?.reshape(parts[0].shape().clone())?;
+    let to_k = shared(multiply(&scaled.transpose(3, 4)?, &q)?)?;
     Ok(([to_q, to_k, to_v], wants_scores.then_some(to_scores)))
 }
 

@@ -30,6 +30,9 @@ pub struct Geometry {
     pub padding: [usize; 2],
     /// Distance of the kernel's elements in the input.
     pub dilation: [usize; 2],
+    /// Whether all operands, also the gradient in the backward pass, are
+    /// [rounded](super::Storage::rounded) to bf16, so that instructions for bf16 may multiply them.
+    pub rounded: bool,
 }
 
 /// Convolutions. The transposed convolution is the gradient of the input.

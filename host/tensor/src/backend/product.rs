@@ -18,6 +18,9 @@ pub struct Affine {
     pub outputs: usize,
     /// Applied to the results.
     pub activation: Activation,
+    /// Whether all operands, also the gradient in the backward pass, are
+    /// [rounded](super::Storage::rounded) to bf16, so that instructions for bf16 may multiply them.
+    pub rounded: bool,
 }
 
 /// Matrix products.
@@ -28,6 +31,15 @@ pub trait Product: Reduction {
     /// # Errors
     /// If the element type is not floating.
     fn matmul(&self, a: &Value, b: &Value, batch: &[usize]) -> Result<Value>;
+
+    /// As [`matmul`](Self::matmul), of operands that are [rounded](super::Storage::rounded) to bf16, so
+    /// that instructions for bf16 may multiply them. Sums are those of f32.
+    ///
+    /// # Errors
+    /// If the elements are not f32.
+    fn matmul_rounded(&self, a: &Value, b: &Value, batch: &[usize]) -> Result<Value> {
+        self.matmul(a, b, batch)
+    }
 
     /// `activation(x w^T + bias)` with `x` of `rows inputs` elements of any shape, `w` `[outputs,
     /// inputs]` and the shape `out`. Returns the values, and what the backward pass needs.

@@ -43,6 +43,16 @@ pub trait Storage {
     /// If the device does not know one of the types.
     fn convert(&self, x: &Value, dtype: DType) -> Result<Value>;
 
+    /// The elements of an f32 tensor of any layout, rounded to numbers that bf16 has: to the nearest
+    /// one, in the middle of two to the one whose last bit is 0. They stay f32. May overwrite `x` if
+    /// nothing else refers to it.
+    ///
+    /// # Errors
+    /// If the device does not know bf16.
+    fn rounded(&self, x: Value) -> Result<Value> {
+        self.convert(&self.convert(&x, DType::BF16)?, DType::F32)
+    }
+
     /// Copies the elements of `source` over those of `target`, which has the same shape and type.
     ///
     /// # Errors

@@ -15,7 +15,11 @@ use crate::value::Value;
 
 impl Product for Cpu {
     fn matmul(&self, a: &Value, b: &Value, batch: &[usize]) -> Result<Value> {
-        for_real!(a.dtype(), T => self.multiply::<T>(a, b, batch))
+        for_real!(a.dtype(), T => self.multiply::<T>(a, b, batch, false))
+    }
+
+    fn matmul_rounded(&self, a: &Value, b: &Value, batch: &[usize]) -> Result<Value> {
+        self.multiply::<f32>(a, b, batch, true)
     }
 
     fn affine(
@@ -27,7 +31,7 @@ impl Product for Cpu {
         records: bool,
         out: Shape,
     ) -> Result<(Value, Kept)> {
-        let Affine { rows, inputs: k, outputs: n, activation } = *affine;
+        let Affine { rows, inputs: k, outputs: n, activation, rounded } = *affine;
         for_real!(x.dtype(), T => {
             let elements = bias.map(data::<T>).transpose()?;
             let bias = elements.as_deref();
@@ -40,8 +44,8 @@ impl Product for Cpu {
                     &self.pool,
                     (rows, n, k),
                     &mut z,
-                    Matrix::rows(&x, k),
-                    Matrix::rows(&w, k).transposed(),
+                    Matrix::rows(&x, k).rounded(rounded),
+                    Matrix::rows(&w, k).rounded(rounded).transposed(),
                     |z, block| {
                         // SAFETY: the block belongs to this task alone.
                         unsafe { finish_rows(activation, z, beside.as_ref(), block, bias) };
@@ -61,7 +65,7 @@ impl Product for Cpu {
         gradient: Value,
         wants: [bool; 3],
     ) -> Result<[Option<Value>; 3]> {
-        let Affine { rows, inputs: k, outputs: n, activation } = *affine;
+        let Affine { rows, inputs: k, outputs: n, activation, rounded } = *affine;
         let gradient = self.deactivate(activation.function(), kept, gradient)?;
         for_real!(gradient.dtype(), T => {
             let g = data::<T>(&gradient)?;
@@ -72,15 +76,17 @@ impl Product for Cpu {
             if wants[1] {
                 let mut out = unwritten::<T>(n * k);
                 let x = data::<T>(x)?;
-                let g = Matrix::rows(&g, n).transposed();
-                product(&self.pool, (n, k, rows), &mut out, g, Matrix::rows(&x, k), |_, _| {});
+                let g = Matrix::rows(&g, n).rounded(rounded).transposed();
+                let x = Matrix::rows(&x, k).rounded(rounded);
+                product(&self.pool, (n, k, rows), &mut out, g, x, |_, _| {});
                 results[1] = Some(value(out, (n, k)));
             }
             if wants[0] {
                 let mut out = unwritten::<T>(rows * k);
                 let w = data::<T>(w)?;
-                let g = Matrix::rows(&g, n);
-                product(&self.pool, (rows, k, n), &mut out, g, Matrix::rows(&w, k), |_, _| {});
+                let g = Matrix::rows(&g, n).rounded(rounded);
+                let w = Matrix::rows(&w, k).rounded(rounded);
+                product(&self.pool, (rows, k, n), &mut out, g, w, |_, _| {});
                 results[0] = Some(value(out, x.shape().clone()));
             }
             Ok(results)
@@ -89,7 +95,13 @@ impl Product for Cpu {
 }
 
 impl Cpu {
-    fn multiply<T: Real>(&self, a: &Value, b: &Value, batch: &[usize]) -> Result<Value> {
+    fn multiply<T: Real>(
+        &self,
+        a: &Value,
+        b: &Value,
+        batch: &[usize],
+        rounded: bool,
+    ) -> Result<Value> {
         let ((m, n, k), shape) = product_sizes(a, b, batch);
         let count: usize = batch.iter().product();
         let mut out =
@@ -107,6 +119,7 @@ impl Cpu {
             if count == 1 {
                 let a = Matrix::strided(a_elements, a_offsets[0], a_rows, a_columns);
                 let b = Matrix::strided(b_elements, b_offsets[0], b_rows, b_columns);
+                let (a, b) = (a.rounded(rounded), b.rounded(rounded));
                 product(&self.pool, (rows, n, k), &mut out, a, b, |_, _| {});
             } else {
                 let length = out.len();
@@ -123,6 +136,7 @@ impl Cpu {
                         };
                         let a = Matrix::strided(a_elements, a_offsets[at], a_rows, a_columns);
                         let b = Matrix::strided(b_elements, b_offsets[at], b_rows, b_columns);
+                        let (a, b) = (a.rounded(rounded), b.rounded(rounded));
                         // SAFETY: each matrix of the batch is written by one task.
                         unsafe { product_here((m, n, k), &target, Into::Overwrite, T::ONE, a, b) };
                     }

@@ -3,6 +3,7 @@
 use candle_core::{CpuStorage, DType, Device, Shape, Storage as CandleStorage, Tensor};
 
 use super::data::{contiguous, data, for_any, into_buffer, overwrite, value};
+use super::kernels::elementwise::{round_in_place, rounded};
 use super::{Cpu, memory};
 use crate::backend::{Storage, number_of};
 use crate::error::Result;
@@ -44,6 +45,16 @@ impl Storage for Cpu {
             return Ok(x.clone());
         }
         Ok(Value::from_host(x.host()?.to_dtype(dtype)?))
+    }
+
+    fn rounded(&self, x: Value) -> Result<Value> {
+        if x.is_unique() {
+            overwrite(&x, |x: &mut [f32]| round_in_place(&self.pool, x))?;
+            return Ok(x);
+        }
+        let x = contiguous(&x)?;
+        let out = rounded(&self.pool, &data::<f32>(&x)?);
+        Ok(value(out, x.shape().clone()))
     }
 
     fn write(&self, target: &Value, source: &Value) -> Result<()> {

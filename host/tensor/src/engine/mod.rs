@@ -20,7 +20,7 @@ use candle_core::{CpuStorage, DType};
 
 use super::anomaly::{Anomaly, Detected, Detection};
 use super::backend::Backend;
-use super::context::{AGAIN_FROM, Across, Behaviour, Context, Mode, Recording};
+use super::context::{AGAIN_FROM, Across, Behaviour, Context, Mode, Precision, Recording};
 use super::cpu::Cpu;
 use super::error::{Result, TensorError};
 use super::parameters::Parameters;
@@ -44,11 +44,18 @@ pub struct EngineOptions {
     pub threads: usize,
     /// Element type of new parameters: f32, or f64 for tests of gradients.
     pub parameter_dtype: DType,
+    /// What operands of products are rounded to. Parameters, gradients and results stay f32.
+    pub precision: Precision,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { seed: 0, threads: 0, parameter_dtype: DType::F32 }
+        Self {
+            seed: 0,
+            threads: 0,
+            parameter_dtype: DType::F32,
+            precision: Precision::default(),
+        }
     }
 }
 
@@ -114,6 +121,7 @@ impl Engine {
                 backend: backend(pool.clone()),
                 random: Random::new(options.seed),
                 mode: Mode { recording: Recording::On, behaviour: Behaviour::Training },
+                precision: options.precision,
                 allowance: Cell::new(0),
                 again_from: AGAIN_FROM,
                 detection: None,

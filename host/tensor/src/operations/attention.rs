@@ -30,17 +30,20 @@ pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
         1 => true,
         other => return Err(call.error(format!("causal must be 0 or 1, it is {other}"))),
     };
-    let heads = Heads { batch, time, heads, width: packed / 3 / heads, causal };
+    let rounded = context.rounds(call.inputs[0].dtype());
+    let heads = Heads { batch, time, heads, width: packed / 3 / heads, causal, rounded };
     context.admit(call.inputs[0].dtype(), &[batch, heads.heads, time, time])?;
     let qkv = context.backend.contiguous(call.inputs[0])?;
     if context.cache.is_some() {
         return packed_kept(context, call, &heads, &qkv);
     }
-    let (out, weights) = context.backend.attention(&heads, &qkv)?;
+    let (out, weights) = context.backend.attention(&heads, &context.operand(&qkv, rounded)?)?;
     // Large weights are computed again.
     let weights = (!context.is_large(&weights)).then_some(weights);
     Ok(Produced::one(call, out, move |context, mut gradients| {
         let gradient = context.backend.contiguous(&gradients.only()?)?;
+        let gradient = if rounded { context.backend.rounded(gradient)? } else { gradient };
+        let qkv = context.operand(&qkv, rounded)?;
         let weights = match weights {
             Some(weights) => weights,
             None => context.backend.attention(&heads, &qkv)?.1,
@@ -52,7 +55,7 @@ pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
 
 /// [`apply`] over the keys and values that are kept.
 fn packed_kept(context: &mut Context, call: &Call, heads: &Heads, qkv: &Value) -> Result<Produced> {
-    let Heads { batch, time, heads, width, causal } = *heads;
+    let Heads { batch, time, heads, width, causal, rounded } = *heads;
     let channels = heads * width;
     let part = |at: usize| -> Result<Value> {
         let part = context.backend.contiguous(&qkv.narrow(2, at * channels, channels)?)?;
@@ -70,6 +73,7 @@ fn packed_kept(context: &mut Context, call: &Call, heads: &Heads, qkv: &Value) -
         causal,
         window: None,
         lengths: None,
+        rounded,
     };
     let out = kept(context, call, reach, [&parts[0], &parts[1], &parts[2]])?;
     let out = context.backend.contiguous(&out.transpose(1, 2)?)?;
@@ -88,6 +92,9 @@ fn kept(context: &mut Context, call: &Call, mut reach: Reach, parts: [&Value; 3]
     };
     let (keys, values) = (time_first(parts[1])?, time_first(parts[2])?);
     let query = context.backend.contiguous(parts[0])?;
+    let query = context.operand(&query, reach.rounded)?;
+    let (keys, values) =
+        (context.operand(&keys, reach.rounded)?, context.operand(&values, reach.rounded)?);
     let Some(mut cache) = context.cache.take() else {
         return Err(call.error("no keys are kept"));
     };
@@ -144,8 +151,20 @@ pub(super) fn scaled(context: &mut Context, call: &Call) -> Result<Produced> {
     }
     let scale = if scale == 0.0 { 1.0 / (width as f64).sqrt() } else { scale };
     let window = (window > 0).then_some(window);
-    let reach =
-        Reach { batch, heads, groups, queries, keys, width, scale, causal, window, lengths };
+    let rounded = context.rounds(call.inputs[0].dtype());
+    let reach = Reach {
+        batch,
+        heads,
+        groups,
+        queries,
+        keys,
+        width,
+        scale,
+        causal,
+        window,
+        lengths,
+        rounded,
+    };
     if context.cache.is_some() {
         if bias.is_some() || reach.lengths.is_some() {
             return Err(call.error(
@@ -168,8 +187,10 @@ pub(super) fn scaled(context: &mut Context, call: &Call) -> Result<Produced> {
         .map(|value| context.backend.contiguous(value))
         .collect::<Result<SmallVec<[Value; 3]>>>()?;
     let bias = bias.map(|at| call.inputs[at]);
-    let (out, weights) =
-        context.backend.attend(&reach, [&parts[0], &parts[1], &parts[2]], bias, dropped)?;
+    let (out, weights) = {
+        let parts = rounded_parts(context, &parts, rounded)?;
+        context.backend.attend(&reach, [&parts[0], &parts[1], &parts[2]], bias, dropped)?
+    };
     // Large weights are computed again, also from the bias.
     let weights = (!context.is_large(&weights)).then_some(weights);
     let added = bias.filter(|_| weights.is_none()).cloned();
@@ -177,6 +198,8 @@ pub(super) fn scaled(context: &mut Context, call: &Call) -> Result<Produced> {
     let optional = call.inputs.len() - 3;
     Ok(Produced::one(call, out, move |context, mut gradients| {
         let gradient = context.backend.contiguous(&gradients.only()?)?;
+        let gradient = if rounded { context.backend.rounded(gradient)? } else { gradient };
+        let parts = rounded_parts(context, &parts, rounded)?;
         let parts = [&parts[0], &parts[1], &parts[2]];
         let weights = match weights {
             Some(weights) => weights,
@@ -193,6 +216,15 @@ pub(super) fn scaled(context: &mut Context, call: &Call) -> Result<Produced> {
         all.resize(3 + optional, None);
         Ok(all)
     }))
+}
+
+/// Queries, keys and values, rounded if that is asked for.
+fn rounded_parts(
+    context: &Context,
+    parts: &[Value],
+    rounded: bool,
+) -> Result<SmallVec<[Value; 3]>> {
+    parts.iter().map(|part| context.operand(part, rounded)).collect()
 }
 
 #[cold]

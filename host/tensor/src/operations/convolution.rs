@@ -4,11 +4,13 @@ use candle_core::Shape;
 use fluxbay_plugin::abi::operation::op;
 use smallvec::smallvec;
 
+use super::saved::Saved;
 use super::unary::activation;
 use super::{Call, Produced};
-use crate::backend::{Activation, Geometry, Windows};
+use crate::backend::{Activation, Geometry, Kept, Windows};
 use crate::context::Context;
 use crate::error::Result;
+use crate::value::Value;
 
 pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
     let pooled = matches!(call.info.code, op::MAX_POOL2D | op::AVG_POOL2D | op::UPSAMPLE_NEAREST2D);
@@ -18,11 +20,16 @@ pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
     }
     call.expect(2..=3, 0..=9, 0..=0)?;
     call.real(0..call.inputs.len())?;
+    let rounded = context.rounds(call.inputs[0].dtype());
     let (geometry, activation) = match call.info.code {
         op::CONV1D => conv1d(call)?,
         op::CONV2D => conv2d(call)?,
-        _ => return transposed(context, call, conv_transpose2d(call)?),
+        _ => {
+            let geometry = Geometry { rounded, ..conv_transpose2d(call)? };
+            return transposed(context, call, geometry);
+        }
     };
+    let geometry = Geometry { rounded, ..geometry };
     convolve(context, call, geometry, activation)
 }
 
@@ -61,6 +68,7 @@ fn conv1d(call: &Call) -> Result<(Geometry, Activation)> {
         stride: [1, stride],
         padding: [0, padding],
         dilation: [1, dilation],
+        rounded: false,
     };
     Ok((checked(call, geometry, group_inputs)?, activation(call, call.int(4, 0))?))
 }
@@ -86,6 +94,7 @@ fn conv2d(call: &Call) -> Result<(Geometry, Activation)> {
         stride: [call.size(0, "stride", 1)?, call.size(1, "stride", 1)?],
         padding: [call.size(2, "padding", 0)?, call.size(3, "padding", 0)?],
         dilation: [call.size(4, "dilation", 1)?, call.size(5, "dilation", 1)?],
+        rounded: false,
     };
     Ok((checked(call, geometry, group_inputs)?, activation(call, call.int(7, 0))?))
 }
@@ -131,12 +140,11 @@ fn convolve(
     let backend = &context.backend;
     let (x, w) = (backend.contiguous(call.inputs[0])?, backend.contiguous(call.inputs[1])?);
     let bias = call.inputs.get(2).map(|bias| backend.contiguous(bias)).transpose()?;
+    if geometry.rounded {
+        return convolve_rounded(context, call, geometry, activation, [&x, &w], bias.as_ref());
+    }
     let has_bias = bias.is_some();
-    let Geometry { images, outputs, output: [height, width], .. } = geometry;
-    let shape = match x.dims().len() == 3 {
-        true => Shape::from((images, outputs, width)),
-        false => Shape::from((images, outputs, height, width)),
-    };
+    let shape = result_shape(&geometry, &x);
     context.admit(x.dtype(), shape.dims())?;
     let (y, kept) = backend.convolve_fused(
         &geometry,
@@ -147,9 +155,11 @@ fn convolve(
         call.records(),
         shape,
     )?;
+    let x = Saved::of(&x);
     Ok(Produced::one(call, y, move |context, mut gradients| {
         let gradient = gradients.only()?;
         let wants = [0, 1, 2].map(|input| gradients.wants(input));
+        let x = x.value(context)?;
         let [to_x, to_w, to_bias] = context
             .backend
             .convolve_fused_gradient(&geometry, &x, &w, activation, &kept, gradient, wants)?;
@@ -159,6 +169,58 @@ fn convolve(
         }
         Ok(results)
     }))
+}
+
+/// [`convolve`] of operands that are rounded. The activation, its derivative and the gradient of the
+/// bias are not.
+#[inline(never)]
+fn convolve_rounded(
+    context: &mut Context,
+    call: &Call,
+    geometry: Geometry,
+    activation: Activation,
+    [x, w]: [&Value; 2],
+    bias: Option<&Value>,
+) -> Result<Produced> {
+    let shape = result_shape(&geometry, x);
+    context.admit(x.dtype(), shape.dims())?;
+    let backend = &context.backend;
+    let (y, kept) = {
+        let (x, w) = (backend.rounded(x.clone())?, backend.rounded(w.clone())?);
+        let records = call.records();
+        backend.convolve_fused(&geometry, &x, &w, bias, activation, records, shape)?
+    };
+    let (x, w, has_bias) = (Saved::of(x), w.clone(), bias.is_some());
+    Ok(Produced::one(call, y, move |context, mut gradients| {
+        let wants = [0, 1, 2].map(|input| gradients.wants(input));
+        let backend = &context.backend;
+        let gradient = backend.deactivate(activation.function(), &kept, gradients.only()?)?;
+        let Geometry { images, outputs, output: [height, width], .. } = geometry;
+        let gradient = gradient.reshape((images, outputs, height, width))?;
+        let sum = || backend.sum(&gradient, &[0, 2, 3], None, &Shape::from(outputs));
+        let to_bias = wants[2].then(sum).transpose()?;
+        let gradient = backend.rounded(gradient)?;
+        let x = x.value(context)?;
+        let (x, w) = (context.operand(&x, wants[1])?, context.operand(&w, wants[0])?);
+        let wants = [wants[0], wants[1], false];
+        let none = Activation::None;
+        let [to_x, to_w, _] = backend
+            .convolve_fused_gradient(&geometry, &x, &w, none, &Kept::Nothing, gradient, wants)?;
+        let mut results = smallvec![to_x, to_w];
+        if has_bias {
+            results.push(to_bias);
+        }
+        Ok(results)
+    }))
+}
+
+/// The shape of a convolution's result: of as many dimensions as `x`.
+fn result_shape(geometry: &Geometry, x: &Value) -> Shape {
+    let Geometry { images, outputs, output: [height, width], .. } = *geometry;
+    match x.dims().len() == 3 {
+        true => Shape::from((images, outputs, width)),
+        false => Shape::from((images, outputs, height, width)),
+    }
 }
 
 /// Sizes of the convolution whose input gradient is this transposed convolution: its input is the
@@ -218,6 +280,7 @@ fn conv_transpose2d(call: &Call) -> Result<Geometry> {
         stride,
         padding,
         dilation,
+        rounded: false,
     })
 }
 
@@ -226,6 +289,8 @@ fn transposed(context: &mut Context, call: &Call, geometry: Geometry) -> Result<
     let (x, w) = (backend.contiguous(call.inputs[0])?, backend.contiguous(call.inputs[1])?);
     let [height, width] = geometry.input;
     context.admit(x.dtype(), &[geometry.images, geometry.inputs, height, width])?;
+    let rounded = geometry.rounded;
+    let (x, w) = (context.operand(&x, rounded)?, context.operand(&w, rounded)?);
     let mut out = backend.convolve_input(&geometry, &x, &w)?;
     let has_bias = call.inputs.len() == 3;
     if has_bias {
@@ -233,17 +298,18 @@ fn transposed(context: &mut Context, call: &Call, geometry: Geometry) -> Result<
     }
     Ok(Produced::one(call, out, move |context, mut gradients| {
         let backend = &context.backend;
+        let wants = [0, 1, 2].map(|input| gradients.wants(input));
         let gradient = backend.contiguous(&gradients.only()?)?;
+        let to_bias = || backend.sum(&gradient, &[0, 2, 3], None, &Shape::from(geometry.inputs));
+        let to_bias = wants[2].then(to_bias).transpose()?;
+        let gradient = if rounded { backend.rounded(gradient)? } else { gradient };
         // The gradient here is the input of the convolution.
         let to_x = || backend.convolve(&geometry, &gradient, &w);
         let to_w = || backend.convolve_weights(&geometry, &gradient, &x);
-        let to_bias = || backend.sum(&gradient, &[0, 2, 3], None, &Shape::from(geometry.inputs));
-        let mut results = smallvec![
-            gradients.wants(0).then(to_x).transpose()?,
-            gradients.wants(1).then(to_w).transpose()?,
-        ];
+        let mut results =
+            smallvec![wants[0].then(to_x).transpose()?, wants[1].then(to_w).transpose()?];
         if has_bias {
-            results.push(gradients.wants(2).then(to_bias).transpose()?);
+            results.push(to_bias);
         }
         Ok(results)
     }))

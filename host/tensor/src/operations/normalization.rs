@@ -200,6 +200,16 @@ fn batch(context: &mut Context, call: &Call) -> Result<Produced> {
     };
     let (out, scale) =
         backend.normalize_channels(sizes, x, [&mean, &variance], epsilon, [weights, bias])?;
+    let out = if call.records() && context.is_large(&out) {
+        let (inputs, mean) = (inputs.clone(), mean.clone());
+        out.with_recipe(move |context| {
+            let (moments, affine) = ([&mean, &variance], [&inputs[1], &inputs[2]]);
+            let backend = &context.backend;
+            Ok(backend.normalize_channels(sizes, &inputs[0], moments, epsilon, affine)?.0)
+        })
+    } else {
+        out
+    };
     Ok(Produced::one(call, out, move |context, mut gradients| {
         let gradient = context.backend.contiguous(&gradients.only()?)?;
         let [mut to_x, to_weights, to_bias] = context.backend.normalize_channels_gradient(

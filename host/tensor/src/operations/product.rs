@@ -8,7 +8,7 @@ use super::binary::broadcast_shape;
 use super::saved::Saved;
 use super::unary::activation;
 use super::{Call, Produced};
-use crate::backend::{Activation, Affine, Kept};
+use crate::backend::{Activation, Affine, Function, Kept};
 use crate::context::Context;
 use crate::error::Result;
 use crate::value::Value;
@@ -29,21 +29,29 @@ pub(super) fn matmul(context: &mut Context, call: &Call) -> Result<Produced> {
     let batch =
         broadcast_shape(call, &a.dims()[..a.dims().len() - 2], &b.dims()[..b.dims().len() - 2])?;
     context.admit(a.dtype(), &[&batch[..], &[m, n]].concat())?;
-    let out = context.backend.matmul(&a, &b, &batch)?;
+    let rounded = context.rounds(a.dtype());
+    let out = {
+        let (a, b) = (context.operand(&a, rounded)?, context.operand(&b, rounded)?);
+        context.product(&a, &b, &batch, rounded)?
+    };
     let (a, b) = (
         Saved::if_needed(context, &a, call.wants[1])?,
         Saved::if_needed(context, &b, call.wants[0])?,
     );
     Ok(Produced::one(call, out, move |context, mut gradients| {
+        let wants = [gradients.wants(0), gradients.wants(1)];
         let gradient = gradients.only()?;
+        let gradient = if rounded { context.backend.rounded(gradient)? } else { gradient };
         let (a, b) = (a.value(context)?, b.value(context)?);
         let backend = &context.backend;
         let mut results = smallvec![None, None];
-        if gradients.wants(0) {
-            let full = backend.matmul(&gradient, &transposed(&b)?, &batch)?;
+        if wants[0] {
+            let b = transposed(&context.operand(&b, rounded)?)?;
+            let full = context.product(&gradient, &b, &batch, rounded)?;
             results[0] = Some(backend.sum_to_shape(full, a.shape())?);
         }
-        if gradients.wants(1) {
+        if wants[1] {
+            let a = context.operand(&a, rounded)?;
             let full = match b.dims().len() == 2 && a.dims().len() > 2 {
                 // One product over all rows instead of a sum over the batch.
                 true => {
@@ -51,9 +59,9 @@ pub(super) fn matmul(context: &mut Context, call: &Call) -> Result<Produced> {
                     let a = a.broadcast_as(Shape::from([&batch[..], &[m, k]].concat()))?;
                     let a = backend.reshaped(&a, &Shape::from((rows, k)))?;
                     let gradient = backend.reshaped(&gradient, &Shape::from((rows, n)))?;
-                    backend.matmul(&transposed(&a)?, &gradient, &[])?
+                    context.product(&transposed(&a)?, &gradient, &[], rounded)?
                 }
-                false => backend.matmul(&transposed(&a)?, &gradient, &batch)?,
+                false => context.product(&transposed(&a)?, &gradient, &batch, rounded)?,
             };
             results[1] = Some(backend.sum_to_shape(full, b.shape())?);
         }
@@ -108,7 +116,8 @@ fn affine(
     let w = backend.contiguous(call.inputs[1])?;
     let bias = call.inputs.get(2).map(|bias| backend.contiguous(bias)).transpose()?;
     let has_bias = bias.is_some();
-    let affine = Affine { rows: leading.iter().product(), inputs, outputs, activation };
+    let rounded = context.rounds(x.dtype());
+    let affine = Affine { rows: leading.iter().product(), inputs, outputs, activation, rounded };
     let shape: SmallVec<[usize; 6]> = leading.iter().copied().chain([outputs]).collect();
     context.admit(x.dtype(), &shape)?;
     let out = Shape::from(&shape[..]);
@@ -117,6 +126,9 @@ fn affine(
     let function = activation.function().filter(|_| activation.keeps_slope(call.records()));
     let bytes = (out.elem_count() * x.dtype().size_in_bytes()) as u64;
     let again = function.filter(|_| bytes >= context.again_from);
+    if rounded {
+        return rounded_affine(context, call, &affine, [&x, &w], bias.as_ref(), again, out);
+    }
     if let Some(function) = again {
         let affine = Affine { activation: Activation::None, ..affine };
         let (z, _) = backend.affine(&affine, &x, &w, bias.as_ref(), false, out)?;
@@ -142,11 +154,79 @@ fn affine(
     let (y, kept) = backend.affine(&affine, &x, &w, bias.as_ref(), call.records(), out)?;
     let (x, w) = operands(context, call, &x, &w)?;
     Ok(Produced::one(call, y, move |context, mut gradients| {
-        let gradient = gradients.only()?;
+        let mut gradient = gradients.only()?;
+        let mut wants = [0, 1, 2].map(|input| gradients.wants(input));
+        let (mut x_value, w) = (x.value(context)?, w.value(context)?);
+        let mut first = None;
+        if x.is_recipe() && affine.activation == Activation::None && wants[0] {
+            // `x` was computed for the gradient of `w`: that one first, so that `x` and its own
+            // gradient are not there at the same time.
+            let both = [false, wants[1], wants[2]];
+            let backend = &context.backend;
+            gradient = backend.contiguous(&gradient)?;
+            let again = gradient.clone();
+            first = Some(backend.affine_gradient(&affine, &x_value, &w, &kept, again, both)?);
+            x_value = Saved::shape_of(context, &x_value)?;
+            wants = [true, false, false];
+        }
+        let [to_x, mut to_w, mut to_bias] =
+            context.backend.affine_gradient(&affine, &x_value, &w, &kept, gradient, wants)?;
+        if let Some([_, weights, bias]) = first {
+            (to_w, to_bias) = (weights, bias);
+        }
+        let mut results = smallvec![to_x, to_w];
+        if has_bias {
+            results.push(to_bias);
+        }
+        Ok(results)
+    }))
+}
+
+/// [`affine`] of operands that are rounded. With `again`, the argument of the activation is kept
+/// instead of its derivative. The activation, its derivative and the gradient of the bias are not
+/// rounded.
+#[inline(never)]
+fn rounded_affine(
+    context: &mut Context,
+    call: &Call,
+    affine: &Affine,
+    [x, w]: [&Value; 2],
+    bias: Option<&Value>,
+    again: Option<Function>,
+    out: Shape,
+) -> Result<Produced> {
+    let backend = &context.backend;
+    let plain = Affine { activation: Activation::None, ..*affine };
+    let (y, kept) = {
+        let (x, w) = (backend.rounded(x.clone())?, backend.rounded(w.clone())?);
+        match again {
+            None => backend.affine(affine, &x, &w, bias, call.records(), out)?,
+            Some(function) => {
+                let (z, _) = backend.affine(&plain, &x, &w, bias, false, out)?;
+                let y = backend.map(function, &z)?;
+                let argument = z.clone();
+                let recipe =
+                    move |context: &Context| context.backend.map(function, &argument);
+                (y.with_recipe(recipe), Kept::Values(z))
+            }
+        }
+    };
+    let function = affine.activation.function();
+    let has_bias = bias.is_some();
+    let (x, w) = operands(context, call, x, w)?;
+    Ok(Produced::one(call, y, move |context, mut gradients| {
         let wants = [0, 1, 2].map(|input| gradients.wants(input));
+        let backend = &context.backend;
+        let gradient = backend.deactivate(function, &kept, gradients.only()?)?;
+        let gradient = gradient.reshape((plain.rows, plain.outputs))?;
+        let sum = || backend.sum(&gradient, &[0], None, &Shape::from(plain.outputs));
+        let to_bias = wants[2].then(sum).transpose()?;
+        let gradient = backend.rounded(gradient)?;
         let (x, w) = (x.value(context)?, w.value(context)?);
-        let [to_x, to_w, to_bias] =
-            context.backend.affine_gradient(&affine, &x, &w, &kept, gradient, wants)?;
+        let (x, w) = (context.operand(&x, wants[1])?, context.operand(&w, wants[0])?);
+        let wants = [wants[0], wants[1], false];
+        let [to_x, to_w, _] =
+            backend.affine_gradient(&plain, &x, &w, &Kept::Nothing, gradient, wants)?;
         let mut results = smallvec![to_x, to_w];
         if has_bias {
             results.push(to_bias);

@@ -31,8 +31,18 @@ impl Saved {
         if needed || value.bytes() < context.again_from / 64 {
             return Ok(Saved::of(value));
         }
+        Ok(Saved::Shape(Saved::shape_of(context, value)?))
+    }
+
+    /// A value of the same shape without elements of its own.
+    pub fn shape_of(context: &Context, value: &Value) -> Result<Value> {
         let one = context.backend.fill(value.dtype(), &Shape::from(()), 0.0)?;
-        Ok(Saved::Shape(one.broadcast_as(value.shape().clone())?))
+        one.broadcast_as(value.shape().clone())
+    }
+
+    /// Whether the value is computed when it is asked for.
+    pub fn is_recipe(&self) -> bool {
+        matches!(self, Saved::Recipe(..))
     }
 
     /// The value. One whose elements are not needed has no elements of its own.

@@ -3,6 +3,7 @@
 use fluxbay_plugin::abi::operation::{activation, op};
 use smallvec::smallvec;
 
+use super::saved::Saved;
 use super::{Call, Produced};
 use crate::backend::{Activation, Function, Needs};
 use crate::context::Context;
@@ -21,9 +22,17 @@ pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
     let backend = &context.backend;
     let x = backend.contiguous(call.inputs[0])?;
     let y = backend.map(function, &x)?;
+    // A large result is computed again if its argument is.
+    let y = match x.recipe() {
+        Some(recipe) if call.records() && context.is_large(&y) => {
+            let recipe = recipe.clone();
+            y.with_recipe(move |context| context.backend.map(function, &recipe.value(context)?))
+        }
+        _ => y,
+    };
     let saved = match function.needs() {
-        Needs::Input => x,
-        Needs::Output => y.clone(),
+        Needs::Input => Saved::of(&x),
+        Needs::Output => Saved::of(&y),
         Needs::Nothing => {
             return Ok(Produced::one(call, y, move |context, mut gradients| {
                 let gradient = gradients.only()?;
@@ -33,6 +42,7 @@ pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
         }
     };
     Ok(Produced::one(call, y, move |context, mut gradients| {
+        let saved = saved.value(context)?;
         Ok(smallvec![Some(context.backend.slope(function, &saved, gradients.only()?)?)])
     }))
 }

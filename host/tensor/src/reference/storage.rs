@@ -35,6 +35,11 @@ impl Storage for Reference {
         Ok(made(dtype, x.shape(), numbers(x)?))
     }
 
+    fn rounded(&self, x: Value) -> Result<Value> {
+        let nearest = numbers(&x)?.into_iter().map(|x| half::bf16::from_f32(x as f32).to_f64());
+        Ok(made(x.dtype(), x.shape(), nearest.collect()))
+    }
+
     fn write(&self, target: &Value, source: &Value) -> Result<()> {
         let source = numbers(source)?;
         let mut all = buffer(target)?.borrow_mut();

@@ -55,6 +55,7 @@ mod optimizers;
 mod precision;
 mod ranges;
 mod recompute;
+mod rounded;
 mod values;
 mod weighted;
 
@@ -71,7 +72,12 @@ fn engine(options: EngineOptions) -> Engine {
 
 /// An engine with parameters of double precision, on two threads.
 fn double(seed: u64) -> Engine {
-    engine(EngineOptions { seed, threads: 2, parameter_dtype: DType::F64 })
+    engine(EngineOptions {
+        seed,
+        threads: 2,
+        parameter_dtype: DType::F64,
+        ..EngineOptions::default()
+    })
 }
 
 /// An engine as runs have it, on two threads.

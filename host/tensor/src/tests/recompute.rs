@@ -296,6 +296,51 @@ fn large_values_are_computed_again_to_the_same_bits() {
     assert_eq!(all - few, normal + weights + wide + sides);
 }
 
+/// Two convolutions with a normalisation and an activation between them: gradients, and bytes kept.
+fn convolutions(again_from: u64) -> (Vec<Vec<u32>>, u64) {
+    let mut engine = single(5);
+    engine.set_again_from(again_from);
+    let numbers = |count: usize| (0..count).map(|at| (at * 31 % 57) as f32 / 28.0 - 1.0);
+    let mut leaf = |shape: &[usize]| {
+        let numbers: Vec<f32> = numbers(shape.iter().product()).collect();
+        let handle = f32s(&mut engine, shape, &numbers);
+        engine.watch(handle).unwrap();
+        handle
+    };
+    let (x, first, second) = (leaf(&[2, 3, 8, 8]), leaf(&[4, 3, 3, 3]), leaf(&[5, 4, 3, 3]));
+    let (scale, shift) = (leaf(&[4]), leaf(&[4]));
+    let running = [f32s(&mut engine, &[4], &[0.0; 4]), f32s(&mut engine, &[4], &[1.0; 4])];
+    let before = engine.memory().now;
+    let mut used = Vec::new();
+    let mut one = |code: u32, inputs: &[Handle], ints: &[i64], floats: &[f64]| {
+        let result = engine.apply1(code, inputs, ints, floats).unwrap();
+        used.push(result);
+        result
+    };
+    let filtered = one(op::CONV2D, &[x, first], &[1, 1, 1, 1], &[]);
+    let inputs = [filtered, scale, shift, running[0], running[1]];
+    let normal = one(op::BATCH_NORM, &inputs, &[1], &[1e-5, 0.1]);
+    let positive = one(op::RELU, &[normal], &[], &[]);
+    let filtered = one(op::CONV2D, &[positive, second], &[1, 1, 1, 1], &[]);
+    let squares = one(op::SQR, &[filtered], &[], &[]);
+    let loss = one(op::MEAN, &[squares], &[0], &[]);
+    used.retain(|handle| *handle != loss);
+    for handle in used {
+        engine.release(handle).unwrap();
+    }
+    let kept = engine.memory().now - before;
+    let found = engine.gradient_of(loss, &[x, first, second, scale, shift]).unwrap();
+    (found.iter().map(|gradient| bits(&engine, *gradient)).collect(), kept)
+}
+
+#[test]
+fn an_activation_after_a_normalisation_is_computed_again_to_the_same_bits() {
+    let ((kept, all), (again, few)) = (convolutions(u64::MAX), convolutions(1));
+    assert_eq!(kept, again);
+    // The activation, for which the variances are kept.
+    assert_eq!(all - few, 4 * 2 * 4 * 8 * 8 - 4 * 4);
+}
+
 #[test]
 fn a_value_that_is_overwritten_is_not_computed_again_from_what_it_was() {
     let gradient = |again_from: u64| {

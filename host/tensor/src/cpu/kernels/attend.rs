@@ -1,6 +1,7 @@
 //! Attention of separate queries, keys and values, in blocks of queries: keys that no query of a
 //! block sees are not computed.
 
+use super::elementwise::round_here;
 use super::gemm::{Into, Matrix, Target, product_here};
 use super::isa::{Isa, Kernel, dispatch};
 use super::number::Real;
@@ -108,6 +109,9 @@ impl<T: Real> Kernel for Weights<'_, T> {
             }
             let factor = T::ONE / sum_lanes(scores, |x| x);
             scores.iter_mut().for_each(|x| *x *= factor);
+            if self.reach.rounded {
+                scores.iter_mut().for_each(|x| *x = x.rounded());
+            }
         }
     }
 }
@@ -174,7 +178,7 @@ pub(crate) fn forward<T: Real>(
                     row_stride: width,
                     column_stride: 1,
                 };
-                let key = |part| Matrix::strided(part, group + low * steps.key, steps.key, 1);
+                let key = |part| Matrix::strided(part, group + low * steps.key, steps.key, 1).rounded(reach.rounded);
                 if seen > 0 {
                     // SAFETY: the weights of each sequence and head belong to one task.
                     unsafe {
@@ -183,7 +187,7 @@ pub(crate) fn forward<T: Real>(
                             &scores,
                             Into::Overwrite,
                             T::of(reach.scale),
-                            Matrix::strided(q, query * width, width, 1),
+                            Matrix::strided(q, query * width, width, 1).rounded(reach.rounded),
                             key(k).transposed(),
                         );
                     }
@@ -209,7 +213,7 @@ pub(crate) fn forward<T: Real>(
                             &result,
                             Into::Overwrite,
                             T::ONE,
-                            Matrix::strided(block, low, keys, 1),
+                            Matrix::strided(block, low, keys, 1).rounded(reach.rounded),
                             key(v),
                         );
                     }
@@ -262,7 +266,7 @@ pub(crate) fn gradient<T: Real>(
                     column_stride: 1,
                 };
                 let p = &weights[query * keys..(query + rows) * keys];
-                let g = Matrix::strided(gradient, query * width, width, 1);
+                let g = Matrix::strided(gradient, query * width, width, 1).rounded(reach.rounded);
                 let length = buffer.len();
                 let buffer_parts = Parts::new(&mut buffer);
                 let own = Target {
@@ -279,7 +283,7 @@ pub(crate) fn gradient<T: Real>(
                         &target(2, key),
                         Into::Add,
                         T::ONE,
-                        Matrix::strided(p, low, keys, 1).transposed(),
+                        Matrix::strided(p, low, keys, 1).rounded(reach.rounded).transposed(),
                         g,
                     );
                     product_here(
@@ -288,7 +292,7 @@ pub(crate) fn gradient<T: Real>(
                         Into::Overwrite,
                         T::ONE,
                         g,
-                        Matrix::strided(v, key, width, 1).transposed(),
+                        Matrix::strided(v, key, width, 1).rounded(reach.rounded).transposed(),
                     );
                 }
                 let block = &mut buffer[..rows * seen];
@@ -306,7 +310,10 @@ pub(crate) fn gradient<T: Real>(
                             .copy_from_slice(from);
                     }
                 }
-                let block = Matrix::rows(block, seen);
+                if reach.rounded {
+                    round_here(block);
+                }
+                let block = Matrix::rows(block, seen).rounded(reach.rounded);
                 let scale = T::of(reach.scale);
                 // SAFETY: as above.
                 unsafe {
@@ -316,7 +323,7 @@ pub(crate) fn gradient<T: Real>(
                         Into::Overwrite,
                         scale,
                         block,
-                        Matrix::strided(k, key, width, 1),
+                        Matrix::strided(k, key, width, 1).rounded(reach.rounded),
                     );
                     product_here(
                         (seen, width, rows),
@@ -324,7 +331,7 @@ pub(crate) fn gradient<T: Real>(
                         Into::Add,
                         scale,
                         block.transposed(),
-                        Matrix::strided(q, query * width, width, 1),
+                        Matrix::strided(q, query * width, width, 1).rounded(reach.rounded),
                     );
                 }
             }

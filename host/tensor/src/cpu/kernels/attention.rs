@@ -52,6 +52,8 @@ struct SoftmaxScores<'a, T> {
     scale: T,
     /// Keys seen by the first row; every next one sees one more. `usize::MAX`: all see all.
     first: usize,
+    /// Whether the weights are rounded to bf16.
+    rounded: bool,
 }
 
 impl<T: Real> Kernel for SoftmaxScores<'_, T> {
@@ -67,6 +69,9 @@ impl<T: Real> Kernel for SoftmaxScores<'_, T> {
             }
             let factor = T::ONE / sum_lanes(seen, |x| x);
             seen.iter_mut().for_each(|x| *x *= factor);
+            if self.rounded {
+                seen.iter_mut().for_each(|x| *x = x.rounded());
+            }
             hidden.fill(T::ZERO);
         }
     }
@@ -77,6 +82,8 @@ struct ScoresGradient<'a, T> {
     gradient: &'a mut [T],
     width: usize,
     scale: T,
+    /// Whether the gradient is rounded to bf16.
+    rounded: bool,
 }
 
 impl<T: Real> Kernel for ScoresGradient<'_, T> {
@@ -92,6 +99,9 @@ impl<T: Real> Kernel for ScoresGradient<'_, T> {
             while at < g.len() {
                 g[at] = p[at] * (g[at] - sum) * self.scale;
                 at += 1;
+            }
+            if self.rounded {
+                g.iter_mut().for_each(|x| *x = x.rounded());
             }
         }
     }
@@ -111,6 +121,7 @@ pub(crate) fn forward<T: Real>(pool: &Pool, heads: &Heads, qkv: &[T]) -> (Vec<T>
         for at in range {
             let part = |which: usize, from: usize| {
                 Matrix::strided(qkv, heads.start(at, which) + from * row, row, 1)
+                    .rounded(heads.rounded)
             };
             let mut start = at * heads.weights();
             for (from, to) in heads.blocks() {
@@ -148,6 +159,7 @@ pub(crate) fn forward<T: Real>(pool: &Pool, heads: &Heads, qkv: &[T]) -> (Vec<T>
                     width: keys,
                     scale: heads.scale(),
                     first,
+                    rounded: heads.rounded,
                 });
                 // SAFETY: as above.
                 unsafe {
@@ -156,7 +168,7 @@ pub(crate) fn forward<T: Real>(pool: &Pool, heads: &Heads, qkv: &[T]) -> (Vec<T>
                         &out,
                         Into::Overwrite,
                         T::ONE,
-                        Matrix::rows(weights, keys),
+                        Matrix::rows(weights, keys).rounded(heads.rounded),
                         part(2, 0),
                     )
                 };
@@ -186,6 +198,7 @@ pub(crate) fn gradient<T: Real>(
         for at in range {
             let part = |which: usize, from: usize| {
                 Matrix::strided(qkv, heads.start(at, which) + from * row, row, 1)
+                    .rounded(heads.rounded)
             };
             let into = |which: usize, from: usize| Target {
                 parts: &full_parts,
@@ -200,7 +213,8 @@ pub(crate) fn gradient<T: Real>(
                 let p = &weights[start..start + rows * keys];
                 start += rows * keys;
                 let g =
-                    Matrix::strided(gradient, heads.out_start(at) + from * channels, channels, 1);
+                    Matrix::strided(gradient, heads.out_start(at) + from * channels, channels, 1)
+                        .rounded(heads.rounded);
                 let length = scores.len();
                 let parts = Parts::new(&mut scores);
                 let target =
@@ -212,7 +226,7 @@ pub(crate) fn gradient<T: Real>(
                         &into(2, 0),
                         Into::Add,
                         T::ONE,
-                        Matrix::rows(p, keys).transposed(),
+                        Matrix::rows(p, keys).rounded(heads.rounded).transposed(),
                         g,
                     );
                     product_here(
@@ -230,8 +244,9 @@ pub(crate) fn gradient<T: Real>(
                     gradient: scores,
                     width: keys,
                     scale: heads.scale(),
+                    rounded: heads.rounded,
                 });
-                let scores = Matrix::rows(scores, keys);
+                let scores = Matrix::rows(scores, keys).rounded(heads.rounded);
                 // SAFETY: as above.
                 unsafe {
                     product_here(

@@ -6,9 +6,9 @@
 //! not depend on the threads.
 
 use super::gemm::{Into, Matrix, Target, product_here};
-use super::isa::{Isa, Kernel, dispatch};
 use super::number::Real;
 use super::reduce::sum_slice;
+use super::unfold::{Place, add_run, fold, fold_at, unfold, unfold_together};
 use super::winograd;
 use crate::backend::Geometry;
 use crate::cpu::data::unwritten;
@@ -29,10 +29,10 @@ impl Geometry {
     fn group_outputs(&self) -> usize {
         self.outputs / self.groups
     }
-    fn input_area(&self) -> usize {
+    pub(super) fn input_area(&self) -> usize {
         self.input[0] * self.input[1]
     }
-    fn output_area(&self) -> usize {
+    pub(super) fn output_area(&self) -> usize {
         self.output[0] * self.output[1]
     }
     /// Rows of an unfolded image of one group.
@@ -75,176 +75,6 @@ impl Geometry {
     }
     fn grain(&self) -> usize {
         (256 * 1024 / self.work().max(1)).max(1)
-    }
-}
-
-/// The range of output columns that have an input column, for a kernel column at `offset` =
-/// column dilation - padding.
-#[inline(always)]
-fn inside(offset: isize, stride: usize, input: usize, output: usize) -> (usize, usize) {
-    let from = if offset >= 0 { 0 } else { (offset.unsigned_abs()).div_ceil(stride) };
-    let reach = input as isize - offset;
-    let to = if reach <= 0 { 0 } else { (reach as usize).div_ceil(stride) };
-    let to = to.min(output);
-    (from.min(to), to)
-}
-
-/// Copies a few elements: a call of the system's copy would take longer than the copying.
-#[inline(always)]
-fn copy_run<T: Real>(into: &mut [T], from: &[T]) {
-    const CHUNK: usize = 8;
-    let length = into.len();
-    if !(CHUNK..=64).contains(&length) {
-        into.copy_from_slice(from);
-        return;
-    }
-    let mut at = 0;
-    while at + CHUNK <= length {
-        into[at..at + CHUNK].copy_from_slice(&from[at..at + CHUNK]);
-        at += CHUNK;
-    }
-    // The last chunk may overlap the one before.
-    into[length - CHUNK..].copy_from_slice(&from[length - CHUNK..length]);
-}
-
-/// Adds a few elements.
-#[inline(always)]
-fn add_run<T: Real>(into: &mut [T], from: &[T]) {
-    let length = into.len();
-    let from = &from[..length];
-    let mut at = 0;
-    while at < length {
-        into[at] += from[at];
-        at += 1;
-    }
-}
-
-/// An image's columns among those of several images: the distance of rows, and the first column.
-#[derive(Clone, Copy)]
-struct Place {
-    pitch: usize,
-    start: usize,
-}
-
-struct Unfold<'a, T>(&'a Geometry, &'a [T], &'a mut [T], Place);
-
-impl<T: Real> Kernel for Unfold<'_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Isa>(self, _: S) {
-        unfold_rows(self.0, self.1, self.2, self.3);
-    }
-}
-
-struct Fold<'a, T>(&'a Geometry, &'a [T], &'a mut [T], Place);
-
-impl<T: Real> Kernel for Fold<'_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Isa>(self, _: S) {
-        fold_rows(self.0, self.1, self.2, self.3);
-    }
-}
-
-/// Writes the unfolded channels `x` (of one group and image) to `columns` [depth, output area].
-fn unfold<T: Real>(geometry: &Geometry, x: &[T], columns: &mut [T]) {
-    dispatch(Unfold(geometry, x, columns, Place { pitch: geometry.output_area(), start: 0 }));
-}
-
-#[inline(always)]
-fn unfold_rows<T: Real>(geometry: &Geometry, x: &[T], columns: &mut [T], place: Place) {
-    let Geometry {
-        input: [height, width],
-        output: [out_height, out_width],
-        kernel: [kernel_height, kernel_width],
-        ..
-    } = *geometry;
-    let mut rows = columns.chunks_exact_mut(place.pitch);
-    for channel in x.chunks_exact(height * width) {
-        for ky in 0..kernel_height {
-            for kx in 0..kernel_width {
-                let Some(row) = rows.next() else { return };
-                let row = &mut row[place.start..place.start + out_height * out_width];
-                let offset_y = (ky * geometry.dilation[0]) as isize - geometry.padding[0] as isize;
-                let offset_x = (kx * geometry.dilation[1]) as isize - geometry.padding[1] as isize;
-                let (from, to) = inside(offset_x, geometry.stride[1], width, out_width);
-                for (oy, out) in row.chunks_exact_mut(out_width).enumerate() {
-                    let y = (oy * geometry.stride[0]) as isize + offset_y;
-                    if y < 0 || y >= height as isize {
-                        out.fill(T::ZERO);
-                        continue;
-                    }
-                    let line = &channel[y as usize * width..(y as usize + 1) * width];
-                    if from > 0 {
-                        out[..from].fill(T::ZERO);
-                    }
-                    if to < out_width {
-                        out[to..].fill(T::ZERO);
-                    }
-                    if from == to {
-                        continue;
-                    }
-                    let start = ((from * geometry.stride[1]) as isize + offset_x) as usize;
-                    if geometry.stride[1] == 1 {
-                        copy_run(&mut out[from..to], &line[start..start + to - from]);
-                    } else {
-                        for (out, &x) in out[from..to]
-                            .iter_mut()
-                            .zip(line[start..].iter().step_by(geometry.stride[1]))
-                        {
-                            *out = x;
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Adds `columns` [depth, output area] back to where they came from in `x`.
-fn fold<T: Real>(geometry: &Geometry, columns: &[T], x: &mut [T]) {
-    dispatch(Fold(geometry, columns, x, Place { pitch: geometry.output_area(), start: 0 }));
-}
-
-#[inline(always)]
-fn fold_rows<T: Real>(geometry: &Geometry, columns: &[T], x: &mut [T], place: Place) {
-    let Geometry {
-        input: [height, width],
-        output: [out_height, out_width],
-        kernel: [kernel_height, kernel_width],
-        ..
-    } = *geometry;
-    let mut rows = columns.chunks_exact(place.pitch);
-    for channel in x.chunks_exact_mut(height * width) {
-        for ky in 0..kernel_height {
-            for kx in 0..kernel_width {
-                let Some(row) = rows.next() else { return };
-                let row = &row[place.start..place.start + out_height * out_width];
-                let offset_y = (ky * geometry.dilation[0]) as isize - geometry.padding[0] as isize;
-                let offset_x = (kx * geometry.dilation[1]) as isize - geometry.padding[1] as isize;
-                let (from, to) = inside(offset_x, geometry.stride[1], width, out_width);
-                if from == to {
-                    continue;
-                }
-                let start = ((from * geometry.stride[1]) as isize + offset_x) as usize;
-                for (oy, line) in row.chunks_exact(out_width).enumerate() {
-                    let y = (oy * geometry.stride[0]) as isize + offset_y;
-                    if y < 0 || y >= height as isize {
-                        continue;
-                    }
-                    let into = &mut channel[y as usize * width + start..(y as usize + 1) * width];
-                    if geometry.stride[1] == 1 {
-                        add_run(&mut into[..to - from], &line[from..to]);
-                    } else {
-                        for (into, &x) in
-                            into.iter_mut().step_by(geometry.stride[1]).zip(&line[from..to])
-                        {
-                            *into += x;
-                        }
-                    }
-                }
-            }
-        }
     }
 }
 
@@ -303,6 +133,7 @@ pub(super) fn forward_unfolded<T: Real>(
                 let target =
                     Target { parts: &parts, length, start, row_stride: area, column_stride: 1 };
                 let w = Matrix::strided(w, group * geometry.group_outputs() * depth, depth, 1);
+                let rounded = geometry.rounded;
                 // SAFETY: each image and group is written by one task.
                 unsafe {
                     product_here(
@@ -310,8 +141,8 @@ pub(super) fn forward_unfolded<T: Real>(
                         &target,
                         Into::Overwrite,
                         T::ONE,
-                        w,
-                        Matrix::rows(columns, area),
+                        w.rounded(rounded),
+                        Matrix::rows(columns, area).rounded(rounded),
                     )
                 };
             }
@@ -353,6 +184,7 @@ fn forward_together<T: Real>(
                 (&columns, [pitch, 1]),
                 &mut product,
                 Into::Overwrite,
+                geometry.rounded,
             );
             for (at, image) in images.enumerate() {
                 // SAFETY: each image is written by one task.
@@ -367,34 +199,21 @@ fn forward_together<T: Real>(
     out
 }
 
-/// Unfolds some images beside each other.
-fn unfold_together<T: Real>(
-    geometry: &Geometry,
-    x: &[T],
-    images: std::ops::Range<usize>,
-    columns: &mut [T],
-) {
-    let (area, size) = (geometry.output_area(), geometry.input_size());
-    let pitch = images.len() * area;
-    for (at, image) in images.enumerate() {
-        let x = &x[image * size..(image + 1) * size];
-        dispatch(Unfold(geometry, x, columns, Place { pitch, start: at * area }));
-    }
-}
-
 /// `out (+)= a b` on this thread, of matrices [m, k] and [k, n] with these distances of rows and
-/// columns.
+/// columns; `rounded` says whether their elements are numbers that bf16 has.
 fn multiply<T: Real>(
     [m, n, k]: [usize; 3],
     (a, [a_row, a_column]): (&[T], [usize; 2]),
     (b, [b_row, b_column]): (&[T], [usize; 2]),
     out: &mut [T],
     mode: Into,
+    rounded: bool,
 ) {
     let length = out.len();
     let parts = Parts::new(out);
     let target = Target { parts: &parts, length, start: 0, row_stride: n, column_stride: 1 };
     let (a, b) = (Matrix::strided(a, 0, a_row, a_column), Matrix::strided(b, 0, b_row, b_column));
+    let (a, b) = (a.rounded(rounded), b.rounded(rounded));
     // SAFETY: the target is borrowed for this call alone.
     unsafe { product_here((m, n, k), &target, mode, T::ONE, a, b) };
 }
@@ -579,17 +398,19 @@ fn backward_together<T: Real>(
                     // SAFETY: each partial sum is written by one task.
                     let sums = unsafe { weight_parts.part(at * size..(at + 1) * size) };
                     let sizes = [outputs, depth, pitch];
-                    multiply(sizes, (&rows, [pitch, 1]), (columns, [1, pitch]), sums, Into::Add);
+                    let (a, b) = ((&rows[..], [pitch, 1]), (&*columns, [1, pitch]));
+                    multiply(sizes, a, b, sums, Into::Add, geometry.rounded);
                 }
                 if wanted.input {
                     let sizes = [depth, pitch, outputs];
-                    multiply(sizes, (w, [1, depth]), (&rows, [pitch, 1]), columns, Into::Overwrite);
+                    let (a, b) = ((w, [1, depth]), (&rows[..], [pitch, 1]));
+                    multiply(sizes, a, b, columns, Into::Overwrite, geometry.rounded);
                     for (place, image) in images.enumerate() {
                         let start = image * input_size;
                         // SAFETY: each image is written by one task.
                         let x = unsafe { input_parts.part(start..start + input_size) };
                         let place = Place { pitch, start: place * area };
-                        dispatch(Fold(geometry, columns, x, place));
+                        fold_at(geometry, columns, x, place);
                     }
                 }
             }
@@ -648,8 +469,8 @@ fn add_weight_gradient<T: Real>(
                 &target,
                 Into::Add,
                 T::ONE,
-                gradient,
-                columns,
+                gradient.rounded(geometry.rounded),
+                columns.rounded(geometry.rounded),
             )
         };
     }
@@ -679,8 +500,8 @@ fn image_gradient<T: Real>(
                 &target,
                 Into::Overwrite,
                 T::ONE,
-                w,
-                gradient,
+                w.rounded(geometry.rounded),
+                gradient.rounded(geometry.rounded),
             )
         };
         if !geometry.is_pointwise() {
@@ -733,7 +554,7 @@ mod tests {
             let output = (size + 2 * padding - span) / stride + 1;
             let geometry = Geometry {
                 images, inputs, outputs, groups: 1, input: [size; 2], output: [output; 2], kernel: [kernel; 2],
-                stride: [stride; 2], padding: [padding; 2], dilation: [dilation; 2],
+                stride: [stride; 2], padding: [padding; 2], dilation: [dilation; 2], rounded: false,
             };
             let pool = Pool::new(2).unwrap();
             let x = numbers(images * geometry.input_size(), 1);

@@ -47,6 +47,45 @@ kernel!(SlopeInPlace<T: Real, U: Unary> { function: U, saved: &'a [T], gradient:
     }
 });
 
+kernel!(Round<T: Real> { x: &'a mut [T] } -> (), |_isa| {
+    for x in x.iter_mut() {
+        *x = x.rounded();
+    }
+});
+
+kernel!(RoundInto<T: Real> { x: &'a [T], out: &'a mut [T] } -> (), |_isa| {
+    for (out, &x) in out.iter_mut().zip(x) {
+        *out = x.rounded();
+    }
+});
+
+/// Rounds to bf16 on this thread, see [`Real::rounded`].
+pub(super) fn round_here<T: Real>(x: &mut [T]) {
+    dispatch(Round { x, lifetime: std::marker::PhantomData });
+}
+
+/// The numbers rounded to bf16.
+pub(crate) fn rounded<T: Real>(pool: &Pool, x: &[T]) -> Vec<T> {
+    let mut out = unwritten(x.len());
+    let parts = Parts::new(&mut out);
+    pool.ranges(x.len(), GRAIN, |range| {
+        // SAFETY: the ranges of one call do not overlap.
+        let out = unsafe { parts.part(range.clone()) };
+        dispatch(RoundInto { x: &x[range], out, lifetime: std::marker::PhantomData });
+    });
+    out
+}
+
+/// As [`rounded`], in place.
+pub(crate) fn round_in_place<T: Real>(pool: &Pool, x: &mut [T]) {
+    let length = x.len();
+    let parts = Parts::new(x);
+    pool.ranges(length, GRAIN, |range| {
+        // SAFETY: the ranges of one call do not overlap.
+        round_here(unsafe { parts.part(range) });
+    });
+}
+
 /// `f(x)`.
 pub(crate) fn map<T: Real, U: Unary>(pool: &Pool, function: U, x: &[T]) -> Vec<T> {
     let mut out = unwritten(x.len());

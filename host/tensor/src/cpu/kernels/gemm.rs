@@ -4,11 +4,14 @@ use std::any::TypeId;
 
 use super::elementwise::Block;
 use super::number::Real;
-use super::unpacked;
+use super::{bfloat, unpacked};
 use crate::pool::{Parts, Pool};
 
 /// Multiply-adds below which a product is not split.
 const SPLIT: usize = 256 * 1024;
+/// Most terms that the `gemm` crate adds up in one go. It would divide more of them by itself, but
+/// differently for small matrices, so that the sums would depend on how a product is split.
+const TERMS: usize = 512;
 
 /// A matrix inside a slice: element (row, column) is at
 /// `start + row row_stride + column column_stride`.
@@ -18,12 +21,14 @@ pub(crate) struct Matrix<'a, T> {
     start: usize,
     row_stride: usize,
     column_stride: usize,
+    /// Whether all elements are numbers that bf16 has.
+    rounded: bool,
 }
 
 impl<'a, T> Matrix<'a, T> {
     /// Rows one after the other.
     pub fn rows(elements: &'a [T], width: usize) -> Self {
-        Self { elements, start: 0, row_stride: width, column_stride: 1 }
+        Self { elements, start: 0, row_stride: width, column_stride: 1, rounded: false }
     }
 
     pub fn strided(
@@ -32,11 +37,16 @@ impl<'a, T> Matrix<'a, T> {
         row_stride: usize,
         column_stride: usize,
     ) -> Self {
-        Self { elements, start, row_stride, column_stride }
+        Self { elements, start, row_stride, column_stride, rounded: false }
     }
 
     pub fn transposed(self) -> Self {
         Self { row_stride: self.column_stride, column_stride: self.row_stride, ..self }
+    }
+
+    /// The matrix, whose elements are numbers that bf16 has if `rounded`.
+    pub fn rounded(self, rounded: bool) -> Self {
+        Self { rounded, ..self }
     }
 
     fn check(&self, rows: usize, columns: usize) {
@@ -81,6 +91,24 @@ pub(crate) unsafe fn product_here<T: Real>(
     a: Matrix<T>,
     b: Matrix<T>,
 ) {
+    // SAFETY: promised by the caller.
+    unsafe { part((m, n, k), [m, n], out, mode, alpha, a, b) }
+}
+
+/// As [`product_here`], of a part of a product; `like` are rows and columns of the part that decides
+/// how all of them are computed.
+///
+/// # Safety
+/// As [`product_here`].
+unsafe fn part<T: Real>(
+    (m, n, k): (usize, usize, usize),
+    like: [usize; 2],
+    out: &Target<T>,
+    mode: Into,
+    alpha: T,
+    a: Matrix<T>,
+    b: Matrix<T>,
+) {
     if m == 0 || n == 0 {
         return;
     }
@@ -88,6 +116,27 @@ pub(crate) unsafe fn product_here<T: Real>(
     b.check(k, n);
     let last = out.start + (m - 1) * out.row_stride + (n - 1) * out.column_stride;
     assert!(last < out.length, "product of {m} x {n} outside its target");
+    if a.rounded && b.rounded && TypeId::of::<T>() == TypeId::of::<f32>() {
+        // SAFETY: the three matrices were checked against their slices, the target is the caller's
+        // alone, and `T` is f32, so the casts change nothing.
+        let done = unsafe {
+            bfloat::Product {
+                sizes: [m, n, k],
+                a: a.elements.as_ptr().add(a.start).cast(),
+                a_strides: [a.row_stride, a.column_stride],
+                b: b.elements.as_ptr().add(b.start).cast(),
+                b_strides: [b.row_stride, b.column_stride],
+                out: out.parts.pointer().add(out.start).cast(),
+                out_strides: [out.row_stride, out.column_stride],
+                add: mode == Into::Add,
+                alpha: alpha.wide() as f32,
+            }
+            .run(like)
+        };
+        if done {
+            return;
+        }
+    }
     if alpha == T::ONE {
         // SAFETY: the three matrices were checked against their slices, and the target is the
         // caller's alone.
@@ -104,29 +153,31 @@ pub(crate) unsafe fn product_here<T: Real>(
                 out_strides: [out.row_stride, out.column_stride],
                 add: mode == Into::Add,
             };
-            small.run()
+            small.run(like)
         };
         if done {
             return;
         }
     }
+    // Parts of about the same size.
+    let terms = k.div_ceil(k.div_ceil(TERMS).max(1)).max(1);
     macro_rules! call {
-        ($type:ty) => {
+        ($type:ty, $from:expr) => {
             // SAFETY: the three matrices were checked against their slices; `T` is `$type`, so the
             // casts change nothing.
             unsafe {
                 gemm::gemm(
                     m,
                     n,
-                    k,
+                    terms.min(k - $from),
                     out.parts.pointer().add(out.start).cast::<$type>(),
                     out.column_stride as isize,
                     out.row_stride as isize,
-                    mode == Into::Add,
-                    a.elements.as_ptr().add(a.start).cast::<$type>(),
+                    mode == Into::Add || $from > 0,
+                    a.elements.as_ptr().add(a.start + $from * a.column_stride).cast::<$type>(),
                     a.column_stride as isize,
                     a.row_stride as isize,
-                    b.elements.as_ptr().add(b.start).cast::<$type>(),
+                    b.elements.as_ptr().add(b.start + $from * b.row_stride).cast::<$type>(),
                     b.column_stride as isize,
                     b.row_stride as isize,
                     1.0,
@@ -139,12 +190,14 @@ pub(crate) unsafe fn product_here<T: Real>(
             }
         };
     }
-    if TypeId::of::<T>() == TypeId::of::<f64>() { call!(f64) } else { call!(f32) }
+    for from in (0..k.max(1)).step_by(terms) {
+        if TypeId::of::<T>() == TypeId::of::<f64>() { call!(f64, from) } else { call!(f32, from) }
+    }
 }
 
 /// `out = a b` in consecutive rows, split over the pool when it is worth it; `then` is called with
 /// each part by the thread that made it, and may change it. The split depends on sizes and the
-/// number of threads only.
+/// number of threads only, the bits of the result on sizes only.
 pub(crate) fn product<T: Real>(
     pool: &Pool,
     (m, n, k): (usize, usize, usize),
@@ -169,6 +222,13 @@ pub(crate) fn product<T: Real>(
     let (size, unit) = if by_rows { (m, 8) } else { (n, 16) };
     let units = size.div_ceil(unit);
     let pieces = pieces.min(units);
+    // All parts are computed as one of two would be, whatever their number.
+    let half = units / 2 * unit;
+    let like = match by_rows {
+        _ if m * n * k < SPLIT || half == 0 => [m, n],
+        true => [half, n],
+        false => [m, half],
+    };
     pool.run(pieces, &|piece| {
         let (from, to) =
             (piece * units / pieces * unit, ((piece + 1) * units / pieces * unit).min(size));
@@ -187,8 +247,39 @@ pub(crate) fn product<T: Real>(
             Target { parts: &parts, length, start: block.start, row_stride: n, column_stride: 1 };
         // SAFETY: the pieces are different rows or columns of the result.
         unsafe {
-            product_here((block.rows, block.columns, k), &target, Into::Overwrite, T::ONE, a, b)
+            let sizes = (block.rows, block.columns, k);
+            part(sizes, like, &target, Into::Overwrite, T::ONE, a, b)
         };
         then(&parts, block);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_threads_changes_no_bit_of_a_product() {
+        let numbers = |count: usize, seed: usize| -> Vec<f32> {
+            (0..count).map(|at| ((at * 7919 + seed) % 2003) as f32 / 1001.0 - 1.0).collect()
+        };
+        // Sizes at which parts and the whole would be computed by different loops, or the terms be
+        // divided differently.
+        for (m, n, k) in [(256, 10, 1024), (96, 48, 700), (40, 400, 300), (70, 60, 1030)] {
+            let (a, b) = (numbers(m * k, 1), numbers(n * k, 2));
+            let compute = |threads: usize| {
+                let (pool, mut out) = (Pool::new(threads).unwrap(), vec![0.0; m * n]);
+                let b = Matrix::rows(&b, k).transposed();
+                product(&pool, (m, n, k), &mut out, Matrix::rows(&a, k), b, |_, _| {});
+                out
+            };
+            let one = compute(1);
+            for threads in 2..6 {
+                let other = compute(threads);
+                assert!(one.iter().zip(&other).all(|(a, b)| a.to_bits() == b.to_bits()));
+            }
+            let exact: f64 = (0..k).map(|t| f64::from(a[t]) * f64::from(b[t])).sum();
+            assert!((f64::from(one[0]) - exact).abs() < 1e-3);
+        }
+    }
 }

@@ -5,6 +5,8 @@
 
 pub(crate) mod attend;
 pub(crate) mod attention;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+mod bfloat;
 pub(crate) mod channels;
 pub(crate) mod convolution;
 pub(crate) mod elementwise;
@@ -17,6 +19,7 @@ mod packed;
 pub(crate) mod pooling;
 pub(crate) mod reduce;
 pub(crate) mod softmax;
+mod unfold;
 mod unpacked;
 mod vector;
 mod winograd;

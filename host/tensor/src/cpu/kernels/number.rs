@@ -45,6 +45,9 @@ pub(crate) trait Real:
     fn powf(self, exponent: Self) -> Self;
     fn expm1(self) -> Self;
     fn log1p(self) -> Self;
+    /// The nearest number that bf16 has, in the middle of two the one whose last bit is 0; an f64
+    /// stays as it is.
+    fn rounded(self) -> Self;
     fn exp<S: Isa>(self, isa: S) -> Self;
     fn tanh<S: Isa>(self, isa: S) -> Self;
     /// `self a + b`, fused where that is one instruction.
@@ -61,7 +64,7 @@ pub(crate) trait Real:
 }
 
 macro_rules! real {
-    ($type:ident, $wide:ident, $narrow:ident, $erf:path, $exp:path, $tanh:path) => {
+    ($type:ident, $wide:ident, $narrow:ident, $erf:path, $exp:path, $tanh:path, $rounded:path) => {
         impl Real for $type {
             #[cfg(target_arch = "x86_64")]
             type Wide = $wide;
@@ -135,6 +138,10 @@ macro_rules! real {
                 $type::ln_1p(self)
             }
             #[inline(always)]
+            fn rounded(self) -> Self {
+                $rounded(self)
+            }
+            #[inline(always)]
             fn exp<S: Isa>(self, isa: S) -> Self {
                 $exp(self, isa)
             }
@@ -150,8 +157,16 @@ macro_rules! real {
     };
 }
 
-real!(f32, __m512, __m256, libm::erff, exp_f32, tanh_f32);
-real!(f64, __m512d, __m256d, libm::erf, exp_f64, tanh_f64);
+real!(f32, __m512, __m256, libm::erff, exp_f32, tanh_f32, rounded_f32);
+real!(f64, __m512d, __m256d, libm::erf, exp_f64, tanh_f64, std::convert::identity);
+
+/// See [`Real::rounded`]. NaN stays NaN.
+#[inline(always)]
+fn rounded_f32(x: f32) -> f32 {
+    let bits = x.to_bits();
+    let nearest = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) & 0xffff_0000;
+    f32::from_bits(if x.is_nan() { bits & 0xffff_0000 | 0x0040_0000 } else { nearest })
+}
 
 #[inline(always)]
 fn exp_f64<S: Isa>(x: f64, _: S) -> f64 {
@@ -255,6 +270,22 @@ mod tests {
             "{}",
             worst(false, -0.6, 0.6, f64::tanh)
         );
+    }
+
+    #[test]
+    fn rounding_to_bf16_is_that_of_the_conversion() {
+        let special = [0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, 1e-40, f32::NAN];
+        let patterns = (0..1_000_000_u32).map(|at| f32::from_bits(at.wrapping_mul(4_294_967)));
+        // In the middle of two numbers.
+        let middles = (0x3f80_u32..0x3fa0).map(|at| f32::from_bits(at << 16 | 0x8000));
+        for x in special.into_iter().chain(patterns).chain(middles) {
+            let expected = half::bf16::from_f32(x).to_f32();
+            let found = Real::rounded(x);
+            assert!(
+                found.to_bits() == expected.to_bits() || (found.is_nan() && expected.is_nan()),
+                "{x:e}: {found:e} instead of {expected:e}"
+            );
+        }
     }
 
     #[test]

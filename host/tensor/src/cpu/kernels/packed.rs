@@ -7,7 +7,7 @@
 use super::isa::{Isa, Kernel, dispatch};
 use super::number::Real;
 use super::unpacked::{band, multiply};
-use super::vector::{Vector, prefetch};
+use super::vector::{Vector, prefetch, with_tile};
 use crate::cpu::data::unwritten;
 
 /// Terms of a panel: its rows stay in the first-level cache.
@@ -84,11 +84,7 @@ impl<T: Real> Kernel for Packed<'_, T> {
         // SAFETY: `Packed::run` has checked the sizes, and the vectors are those of the instruction
         // set.
         unsafe {
-            match (S::WIDE, S::FMA) {
-                (true, _) => panels::<T, T::Wide, 6, 4>(self),
-                (_, true) => panels::<T, T::Narrow, 6, 2>(self),
-                _ => panels::<T, [T; 8], 6, 2>(self),
-            }
+            with_tile!(S, T, panels, [6, 4], [6, 2], self)
         }
     }
 }

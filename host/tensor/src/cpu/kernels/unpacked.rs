@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::isa::{Isa, Kernel, dispatch};
 use super::number::Real;
-use super::vector::{Vector, prefetch};
+use super::vector::{Vector, prefetch, with_tile};
 
 /// Most elements of both operands together for [`Dots`], which reads them repeatedly.
 const OPERANDS: usize = 256 * 1024;
@@ -36,12 +36,14 @@ pub(super) struct Product<T> {
 }
 
 impl<T: Real> Product<T> {
-    /// Computes it if one of the two loops fits its sizes and strides. Returns whether it did.
+    /// Computes it if one of the two loops fits its strides and its sizes, or those in `like`: rows and
+    /// columns of a part of a product that is divided, so that all parts are computed alike. Returns
+    /// whether it did.
     ///
     /// # Safety
     /// All elements may be read, and no other thread uses those of `out`.
-    pub unsafe fn run(self) -> bool {
-        let Product { m, n, k, .. } = self;
+    pub unsafe fn run(self, [m, n]: [usize; 2]) -> bool {
+        let k = self.k;
         if k == 0 || self.out_strides[1] != 1 {
             return false;
         }
@@ -69,11 +71,7 @@ impl<T: Real> Kernel for Dots<T> {
         // SAFETY: the caller of `Product::run` promises the matrices, and the vectors are those of
         // the instruction set.
         unsafe {
-            match (S::WIDE, S::FMA) {
-                (true, _) => all_dots::<T, T::Wide, 6, 4>(&self.0),
-                (_, true) => all_dots::<T, T::Narrow, 4, 3>(&self.0),
-                _ => all_dots::<T, [T; 8], 4, 3>(&self.0),
-            }
+            with_tile!(S, T, all_dots, [6, 4], [4, 3], &self.0)
         }
     }
 }
@@ -275,11 +273,7 @@ impl<T: Real> Kernel for Outer<T> {
         // SAFETY: the caller of `Product::run` promises the matrices, and the vectors are those of
         // the instruction set.
         unsafe {
-            match (S::WIDE, S::FMA) {
-                (true, _) => all_outer::<T, T::Wide, 6, 4>(&self.0),
-                (_, true) => all_outer::<T, T::Narrow, 6, 2>(&self.0),
-                _ => all_outer::<T, [T; 8], 6, 2>(&self.0),
-            }
+            with_tile!(S, T, all_outer, [6, 4], [6, 2], &self.0)
         }
     }
 }
@@ -430,7 +424,12 @@ mod tests {
             fits
         }
         let mut ways: Vec<unsafe fn(Product<T>) -> bool> =
-            vec![Product::run, |product| dots(product, Plain), |product| outer(product, Plain)];
+            vec![
+            // SAFETY: promised by the caller of the pointer.
+            |product| unsafe { product.run([product.m, product.n]) },
+            |product| dots(product, Plain),
+            |product| outer(product, Plain),
+        ];
         #[cfg(target_arch = "x86_64")]
         {
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {

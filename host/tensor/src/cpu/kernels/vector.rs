@@ -6,6 +6,9 @@
 
 use std::ops::{Add, Mul};
 
+use super::isa::Isa;
+use super::number::Real;
+
 /// A register of [`LANES`](Vector::LANES) numbers.
 ///
 /// # Safety
@@ -27,6 +30,42 @@ pub(crate) trait Vector<T>: Copy {
     /// The sum of each vector's numbers.
     unsafe fn sums(vectors: [Self; 4]) -> [T; 4];
 }
+
+/// A loop over vectors, of whichever an instruction set has.
+pub(crate) trait ByVector<T> {
+    /// # Safety
+    /// The vector must be one of an instruction set that is there.
+    unsafe fn run<V: Vector<T>>(self);
+}
+
+/// Runs a loop with the vector of the instruction set `S`.
+///
+/// # Safety
+/// The instruction set must be there.
+#[inline(always)]
+pub(crate) unsafe fn with_vector<S: Isa, T: Real, B: ByVector<T>>(by: B) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        match (S::WIDE, S::FMA) {
+            (true, _) => by.run::<T::Wide>(),
+            (_, true) => by.run::<T::Narrow>(),
+            _ => by.run::<[T; PLAIN]>(),
+        }
+    }
+}
+
+/// Calls a function that is generic over number, vector, rows and vectors of a register tile: with
+/// the vector of the instruction set `S`, and the first tile where it is a wide one.
+macro_rules! with_tile {
+    ($S:ident, $T:ident, $function:ident, [$i:literal, $j:literal], [$k:literal, $l:literal], $argument:expr) => {
+        match ($S::WIDE, $S::FMA) {
+            (true, _) => $function::<$T, <$T as Real>::Wide, $i, $j>($argument),
+            (_, true) => $function::<$T, <$T as Real>::Narrow, $k, $l>($argument),
+            _ => $function::<$T, [$T; 8], $k, $l>($argument),
+        }
+    };
+}
+pub(super) use with_tile;
 
 /// Prefetches the cache line at `from`, which may be any address.
 #[inline(always)]
