@@ -44,7 +44,11 @@ fn a_run_is_not_resumed_in_another_precision() {
     let (place, _) = model("bf16");
     let more = ["resume", "record", "--set", "run.epochs=3", "--set"];
     let refused = run(&mut place.fluxbay(&[&more[..], &["run.precision=\"f32\""]].concat()));
-    assert!(refused.code == Some(2) && refused.stderr.contains("run.precision"), "{}", refused.stderr);
+    assert!(
+        refused.code == Some(2) && refused.stderr.contains("run.precision"),
+        "{}",
+        refused.stderr
+    );
     succeed(&mut place.fluxbay(&more[..4]));
 }
 

@@ -165,10 +165,12 @@ impl TryFrom<String> for Precision {
         match text.as_str() {
             "f32" => Ok(Precision::F32),
             "bf16" => Ok(Precision::Bf16),
-            "f16" => Err("the precision `f16` cannot be used: its numbers end at 65504 and at 6e-8, so \
+            "f16" => {
+                Err("the precision `f16` cannot be used: its numbers end at 65504 and at 6e-8, so \
                           gradients must be scaled, and no processor that this host is built for \
                           multiplies it faster"
-                .to_owned()),
+                    .to_owned())
+            }
             other => Err(format!("`{other}` is no precision: `f32` or `bf16`")),
         }
     }

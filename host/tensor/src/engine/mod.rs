@@ -50,12 +50,7 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self {
-            seed: 0,
-            threads: 0,
-            parameter_dtype: DType::F32,
-            precision: Precision::default(),
-        }
+        Self { seed: 0, threads: 0, parameter_dtype: DType::F32, precision: Precision::default() }
     }
 }
 

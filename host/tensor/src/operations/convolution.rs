@@ -204,8 +204,15 @@ fn convolve_rounded(
         let (x, w) = (context.operand(&x, wants[1])?, context.operand(&w, wants[0])?);
         let wants = [wants[0], wants[1], false];
         let none = Activation::None;
-        let [to_x, to_w, _] = backend
-            .convolve_fused_gradient(&geometry, &x, &w, none, &Kept::Nothing, gradient, wants)?;
+        let [to_x, to_w, _] = backend.convolve_fused_gradient(
+            &geometry,
+            &x,
+            &w,
+            none,
+            &Kept::Nothing,
+            gradient,
+            wants,
+        )?;
         let mut results = smallvec![to_x, to_w];
         if has_bias {
             results.push(to_bias);

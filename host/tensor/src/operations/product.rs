@@ -205,8 +205,7 @@ fn rounded_affine(
                 let (z, _) = backend.affine(&plain, &x, &w, bias, false, out)?;
                 let y = backend.map(function, &z)?;
                 let argument = z.clone();
-                let recipe =
-                    move |context: &Context| context.backend.map(function, &argument);
+                let recipe = move |context: &Context| context.backend.map(function, &argument);
                 (y.with_recipe(recipe), Kept::Values(z))
             }
         }

@@ -178,7 +178,10 @@ pub(crate) fn forward<T: Real>(
                     row_stride: width,
                     column_stride: 1,
                 };
-                let key = |part| Matrix::strided(part, group + low * steps.key, steps.key, 1).rounded(reach.rounded);
+                let key = |part| {
+                    Matrix::strided(part, group + low * steps.key, steps.key, 1)
+                        .rounded(reach.rounded)
+                };
                 if seen > 0 {
                     // SAFETY: the weights of each sequence and head belong to one task.
                     unsafe {

@@ -83,9 +83,7 @@ impl<T: Real> Kernel for Packed<'_, T> {
     fn run<S: Isa>(self, _: S) {
         // SAFETY: `Packed::run` has checked the sizes, and the vectors are those of the instruction
         // set.
-        unsafe {
-            with_tile!(S, T, panels, [6, 4], [6, 2], self)
-        }
+        unsafe { with_tile!(S, T, panels, [6, 4], [6, 2], self) }
     }
 }
 

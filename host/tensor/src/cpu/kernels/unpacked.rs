@@ -70,9 +70,7 @@ impl<T: Real> Kernel for Dots<T> {
     fn run<S: Isa>(self, _: S) {
         // SAFETY: the caller of `Product::run` promises the matrices, and the vectors are those of
         // the instruction set.
-        unsafe {
-            with_tile!(S, T, all_dots, [6, 4], [4, 3], &self.0)
-        }
+        unsafe { with_tile!(S, T, all_dots, [6, 4], [4, 3], &self.0) }
     }
 }
 
@@ -272,9 +270,7 @@ impl<T: Real> Kernel for Outer<T> {
     fn run<S: Isa>(self, _: S) {
         // SAFETY: the caller of `Product::run` promises the matrices, and the vectors are those of
         // the instruction set.
-        unsafe {
-            with_tile!(S, T, all_outer, [6, 4], [6, 2], &self.0)
-        }
+        unsafe { with_tile!(S, T, all_outer, [6, 4], [6, 2], &self.0) }
     }
 }
 
@@ -423,8 +419,7 @@ mod tests {
             }
             fits
         }
-        let mut ways: Vec<unsafe fn(Product<T>) -> bool> =
-            vec![
+        let mut ways: Vec<unsafe fn(Product<T>) -> bool> = vec![
             // SAFETY: promised by the caller of the pointer.
             |product| unsafe { product.run([product.m, product.n]) },
             |product| dots(product, Plain),

@@ -262,9 +262,8 @@ fn whole_backward<T: Real>(
     let tiles = Tiles::new(geometry);
     let (input_size, output_size) = (geometry.input_size(), geometry.output_size());
     let (channels, weight_matrix) = (geometry.outputs, matrix(geometry.outputs, tiles.input_row));
-    let weights = wanted
-        .input
-        .then(|| Weights::new(pool, geometry, w, Columns::Inputs, 0..geometry.inputs));
+    let weights =
+        wanted.input.then(|| Weights::new(pool, geometry, w, Columns::Inputs, 0..geometry.inputs));
     let elements = |wanted: bool, count: usize| unwritten::<T>(if wanted { count } else { 0 });
     let mut input = elements(wanted.input, geometry.images * input_size);
     let mut sums = elements(wanted.weights, POINTS * weight_matrix);
@@ -332,8 +331,7 @@ fn whole_backward<T: Real>(
             transform_images(pool, tiles.inputs(), block, &inputs, to, |_| {});
         }
     }
-    let mut weights =
-        elements(wanted.weights, geometry.outputs * geometry.inputs * 9);
+    let mut weights = elements(wanted.weights, geometry.outputs * geometry.inputs * 9);
     if wanted.weights {
         let (pitch, size) = (tiles.input_row, weight_matrix);
         weight_gradient(pool, geometry.inputs, &sums, pitch, size, &mut weights);

@@ -86,9 +86,8 @@ pub(super) fn forward<T: Real>(
         let to = |at: usize| {
             let start = at * output_size;
             // SAFETY: each image is written by one task.
-            let planes = unsafe {
-                out_parts.part(start + columns.start * area..start + columns.end * area)
-            };
+            let planes =
+                unsafe { out_parts.part(start + columns.start * area..start + columns.end * area) };
             Pixels::To(planes)
         };
         transform_images(pool, side, images.clone(), &outputs, to, |_| {});
@@ -178,7 +177,8 @@ fn to_weights<T: Real>(pool: &Pool, tiles: &Tiles, x: &[T], outputs: &Parts<T>) 
             };
             product.run();
         });
-        let out = &mut out[channels.start * geometry.inputs * 9..][..channels.len() * geometry.inputs * 9];
+        let out = &mut out[channels.start * geometry.inputs * 9..]
+            [..channels.len() * geometry.inputs * 9];
         weight_gradient(pool, geometry.inputs, &sums, tiles.input_row, size, out);
     }
     out

@@ -47,15 +47,7 @@ fn results<T: Real>(pool: &Pool, geometry: &Geometry, unfolded: bool) -> Results
     let (out, full) = match unfolded {
         true => (
             convolution::forward_unfolded(pool, geometry, &x, &w, &finish),
-            convolution::backward_unfolded(
-                pool,
-                geometry,
-                &x,
-                &w,
-                &mut gradient,
-                &prepare,
-                wanted,
-            ),
+            convolution::backward_unfolded(pool, geometry, &x, &w, &mut gradient, &prepare, wanted),
         ),
         false => (
             forward(pool, geometry, &x, &w, &finish),
@@ -77,8 +69,7 @@ fn close<T: Real>(a: &[T], b: &[T], tolerance: f64) {
 
 fn same_as_unfolded<T: Real>(geometry: &Geometry, tolerance: f64) {
     let pool = Pool::new(2).unwrap();
-    let (here, there) =
-        (results::<T>(&pool, geometry, false), results::<T>(&pool, geometry, true));
+    let (here, there) = (results::<T>(&pool, geometry, false), results::<T>(&pool, geometry, true));
     close(&here.gradient, &there.gradient, 0.0);
     close(&here.out, &there.out, tolerance);
     close(&here.full.input, &there.full.input, tolerance);
@@ -107,9 +98,10 @@ fn many_channels_are_computed_in_parts_to_the_same_bits() {
     let x = numbers::<f32>(geometry.images * geometry.input_size(), 1);
     let w = numbers::<f32>(geometry.outputs * geometry.inputs * 9, 2);
     let gradient = numbers::<f32>(geometry.images * geometry.output_size(), 3);
-    let (finish, prepare) = (|_: usize, z: &mut [f32]| z[0] += 1.0, |_: usize, g: &mut [f32]| {
-        g.iter_mut().for_each(|g| *g *= 0.5)
-    });
+    let (finish, prepare) = (
+        |_: usize, z: &mut [f32]| z[0] += 1.0,
+        |_: usize, g: &mut [f32]| g.iter_mut().for_each(|g| *g *= 0.5),
+    );
     let wanted = Wanted { input: true, weights: true, bias: true };
     let here = parts::forward(&pool, &geometry, &x, &w, &finish);
     close(&here, &whole_forward(&pool, &geometry, &x, &w, &finish), 0.0);
@@ -133,8 +125,7 @@ fn several_blocks_of_images_add_up() {
         results::<f64>(&Pool::new(2).unwrap(), &geometry, false);
     // <conv(x, w), g> = <x, gradient of x> = <w, gradient of w>; 1 was added to the result.
     let out: Vec<f64> = out.iter().map(|out| out - 1.0).collect();
-    let (all, to_x, to_w) =
-        (dot(&out, &gradient), dot(&x, &full.input), dot(&w, &full.weights));
+    let (all, to_x, to_w) = (dot(&out, &gradient), dot(&x, &full.input), dot(&w, &full.weights));
     assert!((all - to_x).abs() < 1e-9 * all.abs(), "{all} and {to_x}");
     assert!((all - to_w).abs() < 1e-9 * all.abs(), "{all} and {to_w}");
 }

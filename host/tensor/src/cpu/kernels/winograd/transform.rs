@@ -152,7 +152,10 @@ fn transform<T: Real, V: Vector<T>>(task: Transform<T>) {
 
 /// Column `at` of rows.
 #[inline(always)]
-pub(super) fn column<V: Copy, const R: usize, const C: usize>(rows: &[[V; C]; R], at: usize) -> [V; R] {
+pub(super) fn column<V: Copy, const R: usize, const C: usize>(
+    rows: &[[V; C]; R],
+    at: usize,
+) -> [V; R] {
     let mut all = [rows[0][at]; R];
     let mut row = 1;
     while row < R {
