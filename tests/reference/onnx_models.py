@@ -5,6 +5,9 @@
 Needs what `requirements-onnx.txt` names, and the Rust toolchain. Each operation is a model of its own
 (`host/src/export/onnx/tests.rs`), run on a number of samples that the export has not seen. Then trained models of every
 standard kind are exported and compared with `fluxbay predict --raw`. Fails with the name of a model that disagrees.
+
+Each differentiable operation is also run in 50 random sizes; `onnx_random.json` has the largest difference of each. With
+`--random FOLDER` only that is done, with the models that the tests wrote there (`FLUXBAY_ONNX_CASES`).
 """
 
 import csv
@@ -53,23 +56,47 @@ def difference(found, expected):
     return float(error.max(initial=0.0))
 
 
+def checked(path, wrong):
+    """The largest difference of a model; notes it in `wrong` if it is too large."""
+    case = json.loads(path.with_suffix(".json").read_text())
+    # Variants that go through 16-bit numbers.
+    short = path.stem.startswith("to-dtype-") and int(path.stem.rsplit("-", 1)[1]) % 3 != 0
+    try:
+        outputs = run(path, array(case["input"]))
+        worst = max(difference(one, array(other)) for one, other in zip(outputs, case["outputs"], strict=True))
+    except Exception as error:
+        wrong.append(f"{path.stem}: {error}")
+        return 0.0
+    if worst > (SHORT_TOLERANCE if short else TOLERANCE):
+        wrong.append(f"{path.stem}: differs by {worst}")
+    return worst
+
+
+def random(folder):
+    """Checks the random sizes, and records the largest difference of each operation."""
+    found, wrong = {}, []
+    for path in folder.glob("*-random-*.onnx"):
+        name, number = path.stem.rsplit("-random-", 1)
+        known = found.setdefault(name, {"sizes": 0, "largest_difference": 0.0, "first": ""})
+        known["sizes"] += 1
+        known["largest_difference"] = max(known["largest_difference"], checked(path, wrong))
+        if number == "0":
+            known["first"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    if wrong:
+        sys.exit("\n".join(wrong))
+    recorded = {"versions": versions(), "operations": dict(sorted(found.items()))}
+    (ROOT / "tests/reference/onnx_random.json").write_text(json.dumps(recorded, indent=1) + "\n")
+
+
 def operations(folder):
-    cargo("test", "-p", "fluxbay", "--lib", "export::onnx::tests::every_operation", FLUXBAY_ONNX_CASES=str(folder))
+    cargo("test", "-p", "fluxbay", "--lib", "export::onnx::tests::every_", FLUXBAY_ONNX_CASES=str(folder))
     recorded, wrong = {}, []
-    for path in sorted(folder.glob("*.onnx")):
-        case = json.loads(path.with_suffix(".json").read_text())
-        short = path.stem in ("to-dtype-1", "to-dtype-2")
-        try:
-            outputs = run(path, array(case["input"]))
-            worst = max(difference(one, array(other)) for one, other in zip(outputs, case["outputs"], strict=True))
-        except Exception as error:
-            wrong.append(f"{path.stem}: {error}")
-            continue
-        if worst > (SHORT_TOLERANCE if short else TOLERANCE):
-            wrong.append(f"{path.stem}: differs by {worst}")
+    for path in sorted(path for path in folder.glob("*.onnx") if "-random-" not in path.stem):
+        checked(path, wrong)
         recorded[path.stem] = hashlib.sha256(path.read_bytes()).hexdigest()
     if wrong:
         sys.exit("\n".join(wrong))
+    random(folder)
     return recorded
 
 
@@ -152,14 +179,20 @@ def digits_images():
     return numpy.frombuffer(raw[16:], dtype=numpy.uint8).reshape(-1, 8, 8) / 16.0
 
 
+def versions():
+    return {name: module.__version__ for name, module in
+            (("numpy", numpy), ("onnx", onnx), ("onnxruntime", onnxruntime))}
+
+
 def main():
+    if sys.argv[1:2] == ["--random"]:
+        random(pathlib.Path(sys.argv[2]))
+        return
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         recorded = operations(folder)
         trained = models(folder)
-    versions = {name: module.__version__ for name, module in
-                (("numpy", numpy), ("onnx", onnx), ("onnxruntime", onnxruntime))}
-    json.dump({"versions": versions, "trained": trained, "models": recorded}, sys.stdout, indent=1)
+    json.dump({"versions": versions(), "trained": trained, "models": recorded}, sys.stdout, indent=1)
     print()
 
 

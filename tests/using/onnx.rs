@@ -92,7 +92,11 @@ fn preprocessing_is_part_of_the_graph_or_refused_by_name() {
     let train = ["train", "raw.toml", "--run-dir", "raw", "-q", "--limit-batches", "2"];
     succeed(trained.fluxbay(&train));
     let refused = export("raw", &[]);
-    assert!(refused.code != Some(0) && refused.stderr.contains("dataset/digits"), "{}", refused.stderr);
+    assert!(
+        refused.code != Some(0) && refused.stderr.contains("dataset/digits"),
+        "{}",
+        refused.stderr
+    );
     let size = export("run", &["--raw-size", "3"]);
     assert!(size.code == Some(2) && size.stderr.contains("480x640"), "{}", size.stderr);
 }

@@ -18,6 +18,8 @@ use crate::tensor::{Behaviour, Engine, EngineOptions, Init, Kind, Mode, Recordin
 
 /// Sizes of each operation's models.
 const VARIANTS: usize = 3;
+/// Random sizes of each operation's models that the script checks.
+const RANDOM: usize = 50;
 
 /// What the host computes while a case is built.
 struct Bench {
@@ -78,6 +80,8 @@ type Build = Box<dyn Fn(&mut Bench, Handle) -> Vec<Handle>>;
 struct Case {
     shape: Vec<usize>,
     classes: u64,
+    /// Samples that the exported model is run on.
+    samples: usize,
     build: Build,
 }
 
@@ -85,13 +89,62 @@ fn case(
     shape: &[usize],
     build: impl Fn(&mut Bench, Handle) -> Vec<Handle> + 'static,
 ) -> Option<Case> {
-    Some(Case { shape: shape.to_vec(), classes: 0, build: Box::new(build) })
+    Some(Case { shape: shape.to_vec(), classes: 0, samples: 4, build: Box::new(build) })
 }
 
-/// The model for an operation in one of its sizes; none if it has no translation.
-fn of(code: u32, variant: usize) -> Option<Case> {
-    let (a, b) = (2 + variant, 3 + 2 * variant);
-    let c = 4 + variant;
+/// Sizes of a case: `a` to `c` are dimensions, `d` and `f` are added to dimensions, `e` is the height of an image.
+#[derive(Clone, Copy, Debug)]
+struct Sizes {
+    a: usize,
+    b: usize,
+    c: usize,
+    d: usize,
+    e: usize,
+    f: usize,
+    samples: usize,
+}
+
+impl Sizes {
+    fn of(variant: usize) -> Sizes {
+        Sizes {
+            a: 2 + variant,
+            b: 3 + 2 * variant,
+            c: 4 + variant,
+            d: variant,
+            e: 7,
+            f: 0,
+            samples: 4,
+        }
+    }
+
+    /// Sizes that only the operation and the variant determine.
+    fn random(code: u32, variant: usize) -> Sizes {
+        let mut state = u64::from(code) << 32 | variant as u64;
+        let mut within = |low: u64, high: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (low + (state >> 33) % (high - low + 1)) as usize
+        };
+        Sizes {
+            a: within(2, 5),
+            b: within(5, 12),
+            c: within(2, 9),
+            d: within(0, 8),
+            e: within(6, 12),
+            f: within(0, 5),
+            samples: within(2, 7),
+        }
+    }
+}
+
+/// The model for an operation; none if it has no translation. `variant` chooses attributes.
+fn of(code: u32, variant: usize, sizes: Sizes) -> Option<Case> {
+    Some(Case { samples: sizes.samples, ..made_of(code, variant, sizes)? })
+}
+
+fn made_of(code: u32, variant: usize, sizes: Sizes) -> Option<Case> {
+    let Sizes { a, b, c, d, e, f, .. } = sizes;
     match code {
         op::ADD..=op::MAXIMUM | op::EQ..=op::GE => case(&[a, b], move |bench, x| {
             let x = bench.signed(x);
@@ -157,7 +210,7 @@ fn of(code: u32, variant: usize) -> Option<Case> {
                 let (weight, bias) = (bench.parameter(&[c, inputs]), bench.parameter(&[c]));
                 let plain = bench.apply(code, &[x, weight], &[], &[]);
                 let mut outputs = vec![plain];
-                for activation in [1 + variant as i64, 4 + variant as i64] {
+                for activation in [1 + (variant % 3) as i64, 4 + (variant % 3) as i64] {
                     outputs.push(bench.apply(code, &[x, weight, bias], &[activation], &[]));
                 }
                 outputs
@@ -240,7 +293,7 @@ fn of(code: u32, variant: usize) -> Option<Case> {
             made.classes = 7;
             Some(made)
         }
-        op::CONV1D => case(&[4, 9 + variant], move |bench, x| {
+        op::CONV1D => case(&[4, 9 + d], move |bench, x| {
             let (weight, bias) = (bench.parameter(&[6, 4, 3]), bench.parameter(&[6]));
             let grouped = bench.parameter(&[6, 2, 2]);
             let ints: &[i64] =
@@ -250,7 +303,7 @@ fn of(code: u32, variant: usize) -> Option<Case> {
                 bench.apply(code, &[x, grouped], &[1, 0, 1, 2], &[]),
             ]
         }),
-        op::CONV2D => case(&[2, 7, 6 + variant], move |bench, x| {
+        op::CONV2D => case(&[2, e, 6 + d], move |bench, x| {
             let (weight, bias) = (bench.parameter(&[4, 2, 3, 2]), bench.parameter(&[4]));
             let grouped = bench.parameter(&[4, 1, 2, 2]);
             let ints: &[i64] = [
@@ -263,7 +316,7 @@ fn of(code: u32, variant: usize) -> Option<Case> {
                 bench.apply(code, &[x, grouped], &[1, 1, 0, 0, 1, 1, 2], &[]),
             ]
         }),
-        op::CONV_TRANSPOSE2D => case(&[4, 3, 4 + variant], move |bench, x| {
+        op::CONV_TRANSPOSE2D => case(&[4, 3 + f, 4 + d], move |bench, x| {
             let (weight, bias) = (bench.parameter(&[4, 2, 3, 2]), bench.parameter(&[2]));
             let ints: &[i64] = [
                 &[1, 1, 0, 0, 0, 0, 1, 1, 1][..],
@@ -272,33 +325,33 @@ fn of(code: u32, variant: usize) -> Option<Case> {
             ][variant % 3];
             vec![bench.apply(code, &[x, weight, bias], ints, &[])]
         }),
-        op::MAX_POOL2D | op::AVG_POOL2D => case(&[2, 7, 6 + variant], move |bench, x| {
+        op::MAX_POOL2D | op::AVG_POOL2D => case(&[2, e, 6 + d], move |bench, x| {
             let x = bench.signed(x);
             let ints: &[i64] = [&[2, 2][..], &[3, 2, 2, 1, 1, 1], &[2, 3, 1, 2, 0, 1]][variant % 3];
             vec![bench.apply(code, &[x], ints, &[])]
         }),
-        op::UPSAMPLE_NEAREST2D => case(&[2, 3, 5], move |bench, x| {
+        op::UPSAMPLE_NEAREST2D => case(&[2, 3 + f, 5 + f], move |bench, x| {
             let size = [[6, 10], [7, 8], [3, 13]][variant % 3];
             vec![bench.apply(code, &[x], &size, &[])]
         }),
-        op::RESIZE2D => case(&[2, 5 + variant, 7], move |bench, x| {
+        op::RESIZE2D => case(&[2, 5 + d, e], move |bench, x| {
             let ints: &[i64] =
                 [&[9, 4, 0, 0, 0][..], &[3, 11, 1, 1, 0], &[8, 8, 1, 0, 1]][variant % 3];
             vec![bench.apply(code, &[x], ints, &[])]
         }),
-        op::ADAPTIVE_AVG_POOL2D => case(&[2, 5 + variant, 7], move |bench, x| {
+        op::ADAPTIVE_AVG_POOL2D => case(&[2, 5 + d, e], move |bench, x| {
             let size = [[1, 1], [3, 2], [4, 9]][variant % 3];
             vec![bench.apply(code, &[x], &size, &[])]
         }),
-        op::SCALED_ATTENTION => case(&[4, 5 + variant, 6], move |bench, x| {
+        op::SCALED_ATTENTION => case(&[4, 5 + d, 6], move |bench, x| {
             let x = bench.signed(x);
             let n = bench.samples(x);
             let k = bench.apply(op::AFFINE, &[x], &[], &[0.5, 0.25]);
             let k = bench.apply(op::NARROW, &[k], &[1, 0, [4, 2, 1][variant % 3]], &[]);
             let v = bench.apply(op::COS, &[k], &[], &[]);
-            let q = bench.apply(op::NARROW, &[x], &[2, 1, 4 + variant as i64], &[]);
+            let q = bench.apply(op::NARROW, &[x], &[2, 1, 4 + d as i64], &[]);
             let plain = bench.apply(code, &[q, k, v], &[], &[]);
-            let bias = bench.parameter(&[1, 4, 1, 5 + variant]);
+            let bias = bench.parameter(&[1, 4, 1, 5 + d]);
             let ints: &[i64] = [&[1][..], &[0, 2], &[1, 3]][variant % 3];
             let masked = bench.apply(code, &[q, k, v, bias], ints, &[0.25]);
             let lengths = bench.apply(op::ARANGE, &[], &[i64::from(dtype::U32)], &[0.0, n as f64]);
@@ -307,12 +360,12 @@ fn of(code: u32, variant: usize) -> Option<Case> {
             let short = bench.apply(code, &[q, k, v, lengths], &[1], &[]);
             vec![plain, masked, short]
         }),
-        op::ROTARY => case(&[3, 4 + variant, 6], move |bench, x| {
+        op::ROTARY => case(&[3, 4 + d, 6], move |bench, x| {
             let x = bench.signed(x);
             let n = bench.samples(x);
-            let angles = bench.parameter(&[4 + variant, 3]);
+            let angles = bench.parameter(&[4 + d, 3]);
             let angles = match variant % 3 {
-                1 => bench.apply(op::BROADCAST_AS, &[angles], &[n, 4 + variant as i64, 3], &[]),
+                1 => bench.apply(op::BROADCAST_AS, &[angles], &[n, 4 + d as i64, 3], &[]),
                 _ => angles,
             };
             let cosines = bench.apply(op::COS, &[angles], &[], &[]);
@@ -334,22 +387,22 @@ fn of(code: u32, variant: usize) -> Option<Case> {
             vec![bench.apply(code, &inputs[..count], &[], &[1e-3])]
         }),
         op::BATCH_NORM => {
-            let shape: &[usize] = [&[4][..], &[4, 3], &[4, 3, 2]][variant % 3];
-            case(shape, move |bench, x| {
+            let shape = [4, 3 + f, 2 + f];
+            case(&shape[..=variant % 3], move |bench, x| {
                 let (weight, bias) = (bench.parameter(&[4]), bench.parameter(&[4]));
                 let (mean, variance) = (bench.parameter(&[4]), bench.within(&[4], 0.5, 2.0));
                 let inputs = [x, weight, bias, mean, variance];
                 vec![bench.apply(code, &inputs, &[0], &[1e-3, 0.1])]
             })
         }
-        op::GROUP_NORM => case(&[4, 3 + variant, 2], move |bench, x| {
+        op::GROUP_NORM => case(&[4, 3 + d, 2 + f], move |bench, x| {
             let (weight, bias) = (bench.parameter(&[4]), bench.parameter(&[4]));
             let count = if variant == 0 { 1 } else { 3 };
             let groups = [1, 2, 4][variant % 3];
             vec![bench.apply(code, &[x, weight, bias][..count], &[groups], &[1e-3])]
         }),
         op::DROPOUT => case(&[a, b], move |bench, x| vec![bench.apply(code, &[x], &[], &[0.5])]),
-        op::ATTENTION => case(&[3 + variant, 24], move |bench, x| {
+        op::ATTENTION => case(&[3 + d, 24], move |bench, x| {
             let x = bench.signed(x);
             let ints = [[2, 0], [4, 1], [1, 1]][variant % 3];
             vec![bench.apply(code, &[x], &ints, &[])]
@@ -410,7 +463,7 @@ impl Case {
 fn write(folder: &str, name: &str, case: &Case, model: &[u8]) {
     let folder = PathBuf::from(folder);
     std::fs::write(folder.join(format!("{name}.onnx")), model).unwrap();
-    let input = super::traces::input(&case.form(), 4, &case.shape, 9).unwrap();
+    let input = super::traces::input(&case.form(), case.samples, &case.shape, 9).unwrap();
     let json = |tensor: &Tensor| {
         let values: Vec<f64> =
             tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap();
@@ -431,7 +484,8 @@ fn every_operation_is_exported_as_onnxruntime_has_checked_it() {
     let mut unlike = BTreeMap::new();
     for info in OPERATIONS {
         // An operation without a case is refused when a model uses it.
-        let cases: Vec<Case> = (0..VARIANTS).filter_map(|variant| of(info.code, variant)).collect();
+        let of = |variant| of(info.code, variant, Sizes::of(variant));
+        let cases: Vec<Case> = (0..VARIANTS).filter_map(of).collect();
         for (variant, case) in cases.iter().enumerate() {
             let name = format!("{}-{variant}", info.name);
             let model = case.export(None).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -447,6 +501,33 @@ fn every_operation_is_exported_as_onnxruntime_has_checked_it() {
         unlike.is_empty(),
         "not as onnxruntime has checked them (tests/reference/onnx_models.py records them): {unlike:#?}"
     );
+}
+
+#[test]
+fn every_differentiable_operation_was_checked_in_fifty_random_sizes() {
+    let folder = std::env::var("FLUXBAY_ONNX_CASES").ok();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/reference/onnx_random.json");
+    let recorded: serde_json::Value = std::fs::read_to_string(path)
+        .map_or(serde_json::Value::Null, |text| serde_json::from_str(&text).unwrap());
+    for info in OPERATIONS.iter().filter(|info| info.differentiable) {
+        let cases = |number: usize| of(info.code, number, Sizes::random(info.code, number));
+        let Some(first) = cases(0) else { continue };
+        match &folder {
+            Some(folder) => {
+                for number in 0..RANDOM {
+                    let case = cases(number).unwrap();
+                    let name = format!("{}-random-{number}", info.name);
+                    let model = case.export(None).unwrap_or_else(|error| panic!("{name}: {error}"));
+                    write(folder, &name, &case, &model);
+                }
+            }
+            None => {
+                let found = &recorded["operations"][info.name];
+                assert_eq!(found["sizes"], RANDOM, "{}", info.name);
+                assert_eq!(found["first"], Sha256::of(&first.export(None).unwrap()).hex());
+            }
+        }
+    }
 }
 
 #[test]
