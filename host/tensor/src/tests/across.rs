@@ -30,7 +30,7 @@ fn compute(engine: &mut Engine, rows: &[f64], factors: &[f64]) -> Computed {
     let factors = f64s(engine, &[count, 1], factors);
     let squares = engine.apply1(op::MUL, &[y, y], &[], &[]).unwrap();
     let weighted = engine.apply1(op::MUL, &[squares, factors], &[], &[]).unwrap();
-    let loss = engine.apply1(op::SUM, &[weighted], &[], &[]).unwrap();
+    let loss = engine.apply1(op::SUM, &[weighted], &[0], &[]).unwrap();
     let gradients = engine.gradient_of(loss, &[x, weights, bias]).unwrap();
     let read = |handle| engine.read_f64(handle).unwrap();
     Computed {
