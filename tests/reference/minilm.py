@@ -48,8 +48,11 @@ component = "bert"
 from = "{weights}"
 head = "embedding"
 padding = 0
+[[phase]]
+component = "contrastive"
+pair = "xs"
 [loss]
-component = "mse"
+component = "cross-entropy"
 [optimizer]
 component = "adamw"
 learning-rate = 0.0          # the weights stay
