@@ -907,8 +907,8 @@ struct fluxbay_apply {
 /* As `FLUXBAY_OP_LINEAR` of samples of any shape: x `[batch, ..]`, whose other dimensions are
    taken as one and have `in` elements together. Output `[batch, out]`. */
 #define FLUXBAY_OP_FLAT_LINEAR 112
-/* Inputs: x `[n, in]`, groups `[n]` (u32 or i64), then a w `[out, in]` for each group. Output `[n,
-   out]`: row i is `x_i w^T` with the w of group i. */
+/* Inputs: x `[n, in]`, groups `[n]` (u32 or i64), then a w `[out, in]` for each group. Output
+   `[n, out]`: row i is `x_i w^T` with the w of group i. */
 #define FLUXBAY_OP_GROUPED_LINEAR 113
 /* Same elements, new shape. Ints: shape; one may be -1. */
 #define FLUXBAY_OP_RESHAPE 130
@@ -949,8 +949,8 @@ struct fluxbay_apply {
 
    Not differentiable. */
 #define FLUXBAY_OP_ONE_HOT 164
-/* Inputs: x `[n, ..]`, segments `[n]`. Ints: count, mode = 0 (0 sum, 1 mean). Output `[count, ..]`:
-   sum or mean of the rows of each segment, 0 where there are none. */
+/* Inputs: x `[n, ..]`, segments `[n]`. Ints: count, mode = 0 (0 sum, 1 mean). Output `[count,
+   ..]`: sum or mean of the rows of each segment, 0 where there are none. */
 #define FLUXBAY_OP_SEGMENT_REDUCE 165
 /* Inputs: x `[n, in, l]`, w `[out, in / groups, k]`, b? `[out]`. Ints: stride = 1, padding = 0,
    dilation = 1, groups = 1, activation = 0. */

@@ -207,7 +207,7 @@ mod tests {
     }
 
     fn refused(body: &str, about: &About) -> String {
-        of_json(body.as_bytes(), about, 2).err().expect("it is refused")
+        of_json(body.as_bytes(), about, 2).expect_err("it is refused")
     }
 
     #[test]

@@ -243,9 +243,9 @@ impl Keeper {
         let mut is_first = true;
         loop {
             let (supervised, mut socket, about) = match self.start()? {
-                Started::Open(supervised, socket, about) => (supervised, socket, about),
-                Started::Ended if self.is_ending() => return Ok(()),
-                Started::Ended => return Err("the process of the model ended".to_owned()),
+                Some(opened) => opened,
+                None if self.is_ending() => return Ok(()),
+                None => return Err("the process of the model ended".to_owned()),
             };
             let (queue, requests) = mpsc::channel();
             let link = Arc::new(Link {
@@ -311,7 +311,7 @@ impl Keeper {
     }
 
     /// Starts the process and waits until it has opened the model.
-    fn start(&self) -> Result<Started, String> {
+    fn start(&self) -> Result<Option<Started>, String> {
         let unable =
             |error: io::Error| format!("the process of the model cannot be started: {error}");
         let (own, other) = UnixStream::pair().map_err(unable)?;
@@ -336,7 +336,7 @@ impl Keeper {
         match first {
             Ok(Some(Told::Opened(about))) => {
                 let about = serde_json::from_str(&about).map_err(|error| error.to_string())?;
-                Ok(Started::Open(supervised, socket, about))
+                Ok(Some((supervised, socket, about)))
             }
             Ok(Some(Told::NotOpened(text))) => {
                 let _ = supervised.wait();
@@ -344,20 +344,15 @@ impl Keeper {
             }
             _ => match supervised.wait() {
                 Ok(Ended::Broken { text, .. }) => Err(text),
-                Ok(Ended::Itself(_)) => Ok(Started::Ended),
+                Ok(Ended::Itself(_)) => Ok(None),
                 Err(error) => Err(unable(error)),
             },
         }
     }
 }
 
-/// What became of a process that was started.
-enum Started {
-    /// The model is open.
-    Open(Supervised, BufReader<UnixStream>, About),
-    /// It ended by itself.
-    Ended,
-}
+/// A process whose model is open: the process, the stream of its answers, and what the model takes.
+type Started = (Supervised, BufReader<UnixStream>, About);
 
 /// Sends requests until the queue is closed or the process has gone.
 fn send(link: &Link, requests: &mpsc::Receiver<(u64, Request)>, mut socket: &UnixStream) {
