@@ -16,6 +16,7 @@ use parquet::{
 };
 
 use crate::column::{self, Cell, Meaning};
+use crate::shared::SharedFile;
 
 /// Rows that are read at a time from each column.
 const BATCH: usize = if cfg!(test) { 64 } else { 8192 };
@@ -25,7 +26,7 @@ const AHEAD: usize = 2;
 
 /// One file, or the files of a folder.
 pub struct File {
-    files: Vec<(PathBuf, SerializedFileReader<fs::File>)>,
+    files: Vec<(PathBuf, SerializedFileReader<SharedFile>)>,
     names: Vec<String>,
     columns: Vec<Meaning>,
 }
@@ -61,7 +62,7 @@ impl File {
         let mut all = File { files: Vec::new(), names: Vec::new(), columns: Vec::new() };
         for path in paths(path)? {
             let file = fs::File::open(&path).context(path.display())?;
-            let reader = SerializedFileReader::new(file)
+            let reader = SerializedFileReader::new(SharedFile::from(file))
                 .map_err(|error| Error::new(format!("{}: {error}", path.display())))?;
             let schema = reader.metadata().file_metadata().schema_descr_ptr();
             let names: Vec<String> =
@@ -145,7 +146,7 @@ struct Group<'a> {
 impl<'a> Group<'a> {
     fn open(
         all: &'a File,
-        (path, reader): &'a (PathBuf, SerializedFileReader<fs::File>),
+        (path, reader): &'a (PathBuf, SerializedFileReader<SharedFile>),
         group: usize,
         positions: &[usize],
     ) -> Result<Group<'a>> {

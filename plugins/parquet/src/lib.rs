@@ -3,6 +3,7 @@
 mod column;
 mod file;
 mod inputs;
+mod shared;
 #[cfg(test)]
 mod tests;
 
