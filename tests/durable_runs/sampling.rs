@@ -115,15 +115,6 @@ fn weighted_runs_resume_and_wrong_weights_are_reported() {
         assert_resumes(&text, 3);
     }
     let place = with_table();
-    // One is short for the other.
-    for (name, setting) in
-        [("short", "loader.sampling=\"balanced\""), ("long", "sampler.component=\"balanced\"")]
-    {
-        let mut train = place.fluxbay(&["train", "run.toml", "--run-dir", name, "--set", setting]);
-        succeed(&mut train);
-    }
-    let model = |run: &str| fs::read(place.path(run).join("model.safetensors")).unwrap();
-    assert!(model("short") == model("long"));
     let refused = |settings: &[&str]| {
         let mut command = place.fluxbay(&["compose", "run.toml"]);
         command.args(settings.iter().flat_map(|one| ["--set", *one]));

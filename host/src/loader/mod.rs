@@ -180,7 +180,7 @@ impl Loader {
             folds: settings.folds,
             fold: settings.fold,
         };
-        if reading.sampler.is_some() && settings.sampling == Sampling::Weighted {
+        if reading.sampler.is_some() && settings.sampling != Sampling::Once {
             let text = "the run has a `[sampler]`, too: leave out one of them";
             return Err(LoaderError::Sampling(text.to_owned()));
         }
@@ -204,7 +204,7 @@ impl Loader {
             }
         }
         let weighted = weights(&*samples, &settings, &parts)?;
-        let decides = reading.sampler.is_some() || settings.sampling == Sampling::Weighted;
+        let decides = reading.sampler.is_some() || settings.sampling != Sampling::Once;
         let (mut lengths, mut rows) = (Vec::new(), Vec::new());
         if settings.ragged != RaggedRule::Pad && !samples.ragged().is_empty() {
             if decides {
@@ -461,7 +461,8 @@ fn weights(
         Ok(training.indices.iter().map(|&index| all[index as usize]).collect())
     };
     let weights = match settings.sampling {
-        Sampling::Once | Sampling::Balanced => return Ok(None),
+        Sampling::Once => return Ok(None),
+        Sampling::Balanced => sampling::balanced(&labels()?),
         Sampling::Weighted if !settings.sample_weights.is_empty() => {
             let (path, source) = (&settings.sample_weights, training.source);
             let lines = division::lines_per_sample(samples, source, path, "sample-weights")?;

@@ -2,6 +2,8 @@
 //!
 //! A draw depends on seed, epoch and position alone, so a run resumes without any state.
 
+use std::collections::BTreeMap;
+
 use super::random::Draws;
 
 /// Samples with the chance of each.
@@ -41,6 +43,13 @@ impl Weighted {
     }
 }
 
+/// Weights with which every class is drawn equally often.
+pub(super) fn balanced(labels: &[u32]) -> Vec<f64> {
+    let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
+    labels.iter().for_each(|label| *counts.entry(*label).or_default() += 1);
+    labels.iter().map(|label| 1.0 / counts[label] as f64).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,6 +68,19 @@ mod tests {
         }
         assert_eq!(weighted.draw(3, 5), weighted.draw(3, 5));
         assert_ne!(weighted.draw(3, 5), weighted.draw(3, 6));
+    }
+
+    #[test]
+    fn classes_are_balanced_whatever_their_shares() {
+        let labels: Vec<u32> = (0..100).map(|sample| u32::from(sample % 10 == 0)).collect();
+        let weighted = Weighted::new(&balanced(&labels)).unwrap();
+        let rare: usize = (0..100)
+            .map(|epoch| {
+                weighted.draw(1, epoch).iter().filter(|place| labels[**place] == 1).count()
+            })
+            .sum();
+        // Of 10,000 draws 5000, with a standard deviation of 50.
+        assert!(rare.abs_diff(5000) < 250, "{rare}");
     }
 
     #[test]

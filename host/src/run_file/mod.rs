@@ -44,7 +44,6 @@ mod overrides;
 mod parse;
 pub mod render;
 mod resolve;
-mod sampling;
 pub mod schema;
 pub mod selection;
 pub mod settings;

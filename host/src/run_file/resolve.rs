@@ -12,10 +12,8 @@ use super::groups;
 use super::instance::RawInstance;
 use super::layout;
 use super::nearest;
-use super::sampling;
 use super::schema::{Checker, Origin};
 use super::selection::Selection;
-use super::settings::Sampling;
 use super::source::Place;
 use crate::library::{Catalog, ComponentManifest, FindError, Kind, escape};
 
@@ -69,9 +67,6 @@ pub fn resolve(
     for instance in &raw {
         place(&mut run, &mut kinds, instance, &draft, catalog, diagnostics);
     }
-    if run.loader.sampling == Sampling::Balanced {
-        sampling::balanced(&mut run, &mut kinds, &draft, catalog, diagnostics);
-    }
     if draft.run.default_callbacks {
         default_callbacks(&mut run, &raw, &draft, catalog, diagnostics);
     } else {
@@ -118,7 +113,7 @@ fn no_plugins(catalog: &Catalog) -> Diagnostic {
 }
 
 /// Resolves one instance and adds it to the run. Appends the kind of a phase to `kinds`.
-pub(super) fn place(
+fn place(
     run: &mut RunDescription,
     kinds: &mut Vec<String>,
     raw: &RawInstance,

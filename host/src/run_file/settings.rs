@@ -265,7 +265,7 @@ pub enum Sampling {
     /// Each once.
     #[default]
     Once,
-    /// As the sampler `balanced` decides, which the run then has.
+    /// As many as there are, drawn with replacement so that all classes are equally likely.
     Balanced,
     /// As many as there are, drawn with replacement by weight.
     Weighted,
@@ -403,7 +403,7 @@ pub fn schema(section: &str) -> Option<Json> {
             "fold": { "type": "integer", "minimum": 0, "maximum": 1_000_000, "default": 0,
                 "description": "The fold that is the validation data, from 1." },
             "sampling": { "type": "string", "enum": ["once", "balanced", "weighted"], "default": "once",
-                "description": "Which training samples an epoch reads: each once, as many with equal classes (short for [sampler] component = balanced), or as many drawn with replacement by weight." },
+                "description": "Which training samples an epoch reads: each once, or as many drawn with replacement, with equal classes or by weight." },
             "class-weights": { "type": "array", "items": { "type": "number", "minimum": 0 }, "default": [],
                 "description": "Weight of each class for sampling = weighted." },
             "sample-weights": { "type": "string", "default": "",

@@ -399,23 +399,3 @@ proptest! {
         let _ = render(&found, Colours::Never);
     }
 }
-
-#[test]
-fn balanced_sampling_is_short_for_the_sampler_and_excludes_others() {
-    let mut all = components();
-    for name in ["balanced", "other"] {
-        let none = || json!({});
-        all.push(super::fixture::component(Kind::Sampler, name, none(), &[], none()));
-    }
-    let catalog = catalog_of(all);
-    let short = "[loader]\nsampling = 'balanced'\n";
-    let sampler = |text: &str| minimal_and(text).read_with(&catalog);
-    let (run, found) = sampler(short);
-    assert!(found.is_empty(), "{}", render(&found, Colours::Never));
-    assert_eq!(run.sampler.as_ref().unwrap().component, "balanced");
-    let (_, found) = sampler(&format!("{short}[sampler]\ncomponent = 'balanced'\n"));
-    assert!(found.is_empty(), "the resolved run file of a run has both");
-    let (_, found) = sampler(&format!("{short}[sampler]\ncomponent = 'other'\n"));
-    let codes: Vec<_> = found.iter().map(|problem| problem.code.to_string()).collect();
-    assert_eq!(codes, ["two-samplers"]);
-}

@@ -245,11 +245,7 @@ fn what_does_not_fit_is_refused() {
     padded.ragged[0].padding = -1.0;
     let text = error(padded, settings(RaggedRule::Pad, 2));
     assert!(text.contains("pads field `xs` with -1"), "{text}");
-    let drawn = LoaderSettings {
-        sampling: Sampling::Weighted,
-        class_weights: vec![1.0; 10_000],
-        ..settings(RaggedRule::Bucket, 2)
-    };
+    let drawn = LoaderSettings { sampling: Sampling::Balanced, ..settings(RaggedRule::Bucket, 2) };
     let mut labelled = Words::new(&LENGTHS);
     labelled.fields[0].classes = Some(10_000);
     let text = error(labelled, drawn);

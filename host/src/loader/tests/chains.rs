@@ -215,11 +215,14 @@ fn a_sampler_decides_the_order_of_training_among_the_training_samples_alone() {
 
 #[test]
 fn a_sampler_and_the_setting_for_sampling_exclude_each_other() {
-    let sampler = NamedSampler::new("last".into(), Box::new(Last(Mutex::default())));
-    let reading = Reading { sampler: Some(sampler), ..Reading::default() };
-    let samples = Arc::new(Counting::new(&[("all", 100)]));
-    let settings = LoaderSettings { sampling: Sampling::Weighted, ..settings(3, 0) };
-    let refused = Loader::open_with(samples, settings, 7, reading).err().map(|it| it.to_string());
-    let text = refused.unwrap_or_default();
-    assert!(text.contains("the run has a `[sampler]`, too: leave out one of them"), "{text}");
+    for sampling in [Sampling::Balanced, Sampling::Weighted] {
+        let sampler = NamedSampler::new("last".into(), Box::new(Last(Mutex::default())));
+        let reading = Reading { sampler: Some(sampler), ..Reading::default() };
+        let samples = Arc::new(Counting::new(&[("all", 100)]));
+        let settings = LoaderSettings { sampling, ..settings(3, 0) };
+        let refused =
+            Loader::open_with(samples, settings, 7, reading).err().map(|it| it.to_string());
+        let text = refused.unwrap_or_default();
+        assert!(text.contains("the run has a `[sampler]`, too: leave out one of them"), "{text}");
+    }
 }
