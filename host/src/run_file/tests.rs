@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::fixture::{catalog_of, components};
 use super::*;
-use crate::library::{Catalog, Kind};
+use crate::library::Catalog;
 
 const MINIMAL: &str = "[data]\ncomponent = 'digits'\n[model]\ncomponent = 'mlp'\n[loss]\ncomponent = 'cross-entropy'\n[optimizer]\ncomponent = 'adamw'\n";
 
