@@ -16,6 +16,8 @@ mod tests;
 mod transform;
 mod weights;
 
+use std::ops::Range;
+
 use super::convolution::{Backward, Touch, Wanted, add_planes};
 use super::number::Real;
 use super::packed::{Packed, Right};
@@ -197,7 +199,7 @@ fn whole_forward<T: Real>(
     finish: &Touch<T>,
 ) -> Vec<T> {
     let tiles = Tiles::new(geometry);
-    let (input_size, output_size) = (geometry.input_size(), geometry.output_size());
+    let output_size = geometry.output_size();
     let mut out = unwritten::<T>(geometry.images * output_size);
     let weights = Weights::new(pool, geometry, w, Columns::Outputs, 0..geometry.outputs);
     let mut inputs = unwritten::<T>(POINTS * tiles.input_matrix());
@@ -208,8 +210,7 @@ fn whole_forward<T: Real>(
     let image = |at: usize| unsafe { out_parts.part(at * output_size..(at + 1) * output_size) };
     for block in tiles.blocks() {
         let rows = block.len() * tiles.count();
-        let from = |at: usize| Pixels::From(&x[at * input_size..(at + 1) * input_size]);
-        transform_images(pool, tiles.inputs(), block.clone(), &inputs, from, |_| {});
+        transform_input(pool, &tiles, block.clone(), x, &inputs);
         pool.run(POINTS, &|point| {
             // SAFETY: each of the 36 matrices is used by one task.
             let (a, out) =
@@ -231,6 +232,46 @@ fn whole_forward<T: Real>(
         });
     }
     out
+}
+
+/// Transforms the input of a block of images.
+fn transform_input<T: Real>(
+    pool: &Pool,
+    tiles: &Tiles,
+    block: Range<usize>,
+    x: &[T],
+    inputs: &Parts<T>,
+) {
+    let size = tiles.geometry.input_size();
+    let from = |at: usize| Pixels::From(&x[at * size..(at + 1) * size]);
+    transform_images(pool, tiles.inputs(), block, inputs, from, |_| {});
+}
+
+/// Transforms the gradient of the result for a block of images. `prepare` changes that of an image
+/// before it is used; its sums over the planes are written to the image's part of `biases`.
+fn transform_gradient<T: Real>(
+    pool: &Pool,
+    tiles: &Tiles,
+    block: Range<usize>,
+    gradients: &Parts<T>,
+    prepare: &Touch<T>,
+    biases: Option<&Parts<T>>,
+    outputs: &Parts<T>,
+) {
+    let geometry = &tiles.geometry;
+    let (size, channels) = (geometry.output_size(), geometry.outputs);
+    let from = |at: usize| {
+        // SAFETY: each image and its sums are used by one task.
+        let gradient = unsafe { gradients.part(at * size..(at + 1) * size) };
+        prepare(at * size, gradient);
+        if let Some(biases) = biases {
+            // SAFETY: as above.
+            let sums = unsafe { biases.part(at * channels..(at + 1) * channels) };
+            add_planes(geometry, gradient, sums);
+        }
+        Pixels::From(gradient)
+    };
+    transform_images(pool, tiles.outputs(), block, outputs, from, |_| {});
 }
 
 /// As [`backward`](super::convolution::backward) of convolutions.
@@ -260,7 +301,7 @@ fn whole_backward<T: Real>(
     wanted: Wanted,
 ) -> Backward<T> {
     let tiles = Tiles::new(geometry);
-    let (input_size, output_size) = (geometry.input_size(), geometry.output_size());
+    let input_size = geometry.input_size();
     let (channels, weight_matrix) = (geometry.outputs, matrix(geometry.outputs, tiles.input_row));
     let weights =
         wanted.input.then(|| Weights::new(pool, geometry, w, Columns::Inputs, 0..geometry.inputs));
@@ -276,21 +317,10 @@ fn whole_backward<T: Real>(
     let (sum_parts, bias_parts) = (Parts::new(&mut sums), Parts::new(&mut biases));
     for (number, block) in tiles.blocks().enumerate() {
         let rows = block.len() * tiles.count();
-        let from = |at: usize| {
-            // SAFETY: each image and its sums are used by one task.
-            let gradient = unsafe { gradients.part(at * output_size..(at + 1) * output_size) };
-            prepare(at * output_size, gradient);
-            if wanted.bias {
-                // SAFETY: as above.
-                let sums = unsafe { bias_parts.part(at * channels..(at + 1) * channels) };
-                add_planes(geometry, gradient, sums);
-            }
-            Pixels::From(gradient)
-        };
-        transform_images(pool, tiles.outputs(), block.clone(), &outputs, from, |_| {});
+        let biases = wanted.bias.then_some(&bias_parts);
+        transform_gradient(pool, &tiles, block.clone(), &gradients, prepare, biases, &outputs);
         if wanted.weights {
-            let from = |at: usize| Pixels::From(&x[at * input_size..(at + 1) * input_size]);
-            transform_images(pool, tiles.inputs(), block.clone(), &inputs, from, |_| {});
+            transform_input(pool, &tiles, block.clone(), x, &inputs);
         }
         pool.run(POINTS, &|point| {
             // SAFETY: each of the 36 matrices is used by one task.

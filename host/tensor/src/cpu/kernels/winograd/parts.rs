@@ -52,14 +52,13 @@ pub(super) fn forward<T: Real>(
 ) -> Vec<T> {
     let tiles = Tiles::all(geometry);
     let (images, rows) = (0..geometry.images, geometry.images * tiles.count());
-    let (input_size, output_size) = (geometry.input_size(), geometry.output_size());
+    let output_size = geometry.output_size();
     let area = geometry.output[0] * geometry.output[1];
     let mut out = unwritten::<T>(geometry.images * output_size);
     let out_parts = Parts::new(&mut out);
     let mut inputs = unwritten::<T>(POINTS * tiles.input_matrix());
     let inputs = Parts::new(&mut inputs);
-    let from = |at: usize| Pixels::From(&x[at * input_size..(at + 1) * input_size]);
-    transform_images(pool, tiles.inputs(), images.clone(), &inputs, from, |_| {});
+    transform_input(pool, &tiles, images.clone(), x, &inputs);
     let most = ranges::<T>(geometry.outputs, geometry.inputs).next().map_or(0, |range| range.len());
     let (side, mut outputs) = part_of::<T>(tiles.outputs(), rows, most);
     let outputs = Parts::new(&mut outputs);
@@ -114,24 +113,13 @@ pub(super) fn backward<T: Real>(
 ) -> Backward<T> {
     let tiles = Tiles::all(geometry);
     let (images, channels) = (0..geometry.images, geometry.outputs);
-    let output_size = geometry.output_size();
     // A sum for each image: they are added in one order.
     let mut biases = vec![T::ZERO; if wanted.bias { geometry.images * channels } else { 0 }];
     let mut outputs = unwritten::<T>(POINTS * tiles.output_matrix());
     let outputs = Parts::new(&mut outputs);
     let (gradients, bias_parts) = (Parts::new(gradient), Parts::new(&mut biases));
-    let from = |at: usize| {
-        // SAFETY: each image and its sums are used by one task.
-        let gradient = unsafe { gradients.part(at * output_size..(at + 1) * output_size) };
-        prepare(at * output_size, gradient);
-        if wanted.bias {
-            // SAFETY: as above.
-            let sums = unsafe { bias_parts.part(at * channels..(at + 1) * channels) };
-            add_planes(geometry, gradient, sums);
-        }
-        Pixels::From(gradient)
-    };
-    transform_images(pool, tiles.outputs(), images, &outputs, from, |_| {});
+    let sums = wanted.bias.then_some(&bias_parts);
+    transform_gradient(pool, &tiles, images, &gradients, prepare, sums, &outputs);
     let weights = match wanted.weights {
         true => to_weights(pool, &tiles, x, &outputs),
         false => Vec::new(),
@@ -146,11 +134,10 @@ pub(super) fn backward<T: Real>(
 /// The gradient of the weights, from the transformed one of the result.
 fn to_weights<T: Real>(pool: &Pool, tiles: &Tiles, x: &[T], outputs: &Parts<T>) -> Vec<T> {
     let geometry = &tiles.geometry;
-    let (input_size, rows) = (geometry.input_size(), geometry.images * tiles.count());
+    let rows = geometry.images * tiles.count();
     let mut inputs = unwritten::<T>(POINTS * tiles.input_matrix());
     let inputs = Parts::new(&mut inputs);
-    let from = |at: usize| Pixels::From(&x[at * input_size..(at + 1) * input_size]);
-    transform_images(pool, tiles.inputs(), 0..geometry.images, &inputs, from, |_| {});
+    transform_input(pool, tiles, 0..geometry.images, x, &inputs);
     let mut out = unwritten::<T>(geometry.outputs * geometry.inputs * 9);
     let most = ranges::<T>(geometry.outputs, geometry.inputs).next().map_or(0, |range| range.len());
     let size = matrix(most, tiles.input_row);
