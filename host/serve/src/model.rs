@@ -236,7 +236,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    /// Runs until the server ends, or with what makes that necessary. `opened` is told when the model is
+    /// Runs until the server ends; an error has to end the server. Sends to `opened` when the model is
     /// open for the first time.
     fn keep(&self, opened: &mpsc::Sender<Result<About, String>>) -> Result<(), String> {
         let mut crashes = VecDeque::new();
@@ -354,7 +354,7 @@ impl Keeper {
 /// A process whose model is open: the process, the stream of its answers, and what the model takes.
 type Started = (Supervised, BufReader<UnixStream>, About);
 
-/// Sends requests until the queue is closed or the process has gone.
+/// Sends requests to the process until the queue is closed or the process has ended.
 fn send(link: &Link, requests: &mpsc::Receiver<(u64, Request)>, mut socket: &UnixStream) {
     let mut out = Vec::new();
     while let Ok(first) = requests.recv() {

@@ -81,40 +81,40 @@ pub fn run(number: i32, folder: &Path, options: &ModelOptions) -> Result<(), Str
     let limit = |limit| Patience { limit, ..Patience::DEFAULT };
     // Without the thread, calls that hang are ended all the same, but not warned about.
     let _ = supervised::watch(limit(options.timeout.max(OPENING)));
-    let mut mouth = Mouth { socket: socket.try_clone().map_err(by_hand)?, out: Vec::new() };
+    let mut outgoing = Outgoing { socket: socket.try_clone().map_err(by_hand)?, out: Vec::new() };
     let opened = Worker::open(folder, options)
         .map_err(|error| error.to_string())
         .and_then(|worker| Ok((worker.about(folder)?, worker)));
     match opened {
         Ok((about, worker)) => {
             let about = serde_json::to_string(&about).map_err(|error| error.to_string())?;
-            mouth.say(&Told::Opened(about));
-            mouth.send();
+            outgoing.add(&Told::Opened(about));
+            outgoing.send();
             let _ = supervised::watch(limit(options.timeout));
-            let ears = Ears { socket, read: Vec::new(), start: 0, closed: false };
-            worker.work(ears, mouth);
+            let incoming = Incoming { socket, read: Vec::new(), start: 0, closed: false };
+            worker.work(incoming, outgoing);
         }
         Err(text) => {
-            mouth.say(&Told::NotOpened(text));
-            mouth.send();
+            outgoing.add(&Told::NotOpened(text));
+            outgoing.send();
         }
     }
     supervised::done(0);
     Ok(())
 }
 
-/// What is said to the server.
-struct Mouth {
+/// Messages to the server.
+struct Outgoing {
     socket: UnixStream,
     out: Vec<u8>,
 }
 
-impl Mouth {
-    fn say(&mut self, told: &Told) {
+impl Outgoing {
+    fn add(&mut self, told: &Told) {
         told.write(&mut self.out);
     }
 
-    /// Sends what was said. A server that has gone is noticed by the process ending with it.
+    /// Sends the collected messages. Errors are ignored: this process ends when its server does.
     fn send(&mut self) {
         let _ = self.socket.write_all(&self.out);
         self.out.clear();
@@ -129,7 +129,7 @@ enum Until {
 }
 
 /// Requests of the server.
-struct Ears {
+struct Incoming {
     socket: UnixStream,
     /// Bytes that were read; those from `start` on belong to no request yet.
     read: Vec<u8>,
@@ -137,7 +137,7 @@ struct Ears {
     closed: bool,
 }
 
-impl Ears {
+impl Incoming {
     /// The next request, if it comes in time; none, and `closed`, where there are no more.
     fn next(&mut self, until: &Until) -> Option<Asked> {
         loop {
@@ -281,19 +281,19 @@ impl<'a> Worker<'a> {
 
     /// Computes requests until the server closes, or until an instance has panicked: it cannot be called
     /// again in this process.
-    fn work(&self, mut ears: Ears, mut mouth: Mouth) {
+    fn work(&self, mut incoming: Incoming, mut outgoing: Outgoing) {
         // A request that did not fit into the batch before.
         let mut kept = None;
         loop {
             let first = match kept.take() {
                 Some(ready) => ready,
-                None => match ears.next(&Until::Comes) {
-                    Some(asked) => match self.accept(asked, &mut mouth) {
+                None => match incoming.next(&Until::Comes) {
+                    Some(asked) => match self.accept(asked, &mut outgoing) {
                         Some(ready) => ready,
                         // It was refused, or nobody waits for it.
                         None => {
-                            mouth.send();
-                            if self.is_spent(&mut mouth) {
+                            outgoing.send();
+                            if self.is_spent(&mut outgoing) {
                                 return;
                             }
                             continue;
@@ -310,8 +310,8 @@ impl<'a> Worker<'a> {
                 Until::Then(Instant::now() + self.options.wait)
             };
             while samples < self.options.batch {
-                let Some(asked) = ears.next(&until) else { break };
-                let Some(ready) = self.accept(asked, &mut mouth) else { continue };
+                let Some(asked) = incoming.next(&until) else { break };
+                let Some(ready) = self.accept(asked, &mut outgoing) else { continue };
                 if samples + ready.samples > self.options.batch {
                     kept = Some(ready);
                     break;
@@ -319,30 +319,30 @@ impl<'a> Worker<'a> {
                 samples += ready.samples;
                 batch.push(ready);
             }
-            self.compute(batch, &mut mouth);
-            mouth.send();
-            if self.is_spent(&mut mouth) {
+            self.compute(batch, &mut outgoing);
+            outgoing.send();
+            if self.is_spent(&mut outgoing) {
                 return;
             }
         }
     }
 
-    /// Whether an instance has panicked; the server is then told.
-    fn is_spent(&self, mouth: &mut Mouth) -> bool {
+    /// Whether an instance has panicked, which is reported to the server.
+    fn is_spent(&self, outgoing: &mut Outgoing) -> bool {
         let instances = self.applied.session().composed().instances();
         let Some(spent) = instances.iter().find(|instance| instance.is_poisoned()) else {
             return false;
         };
-        mouth.say(&Told::Ending(format!(
+        outgoing.add(&Told::Ending(format!(
             "`{}` ({} of {}) panicked and cannot be called again",
             spent.id, spent.component, spent.plugin
         )));
-        mouth.send();
+        outgoing.send();
         true
     }
 
     /// Encodes a request; answers it if that fails, and forgets it if nobody waits.
-    fn accept(&self, asked: Asked, mouth: &mut Mouth) -> Option<Ready> {
+    fn accept(&self, asked: Asked, outgoing: &mut Outgoing) -> Option<Ready> {
         if asked.left.is_zero() {
             return None;
         }
@@ -352,11 +352,11 @@ impl<'a> Worker<'a> {
                 Some(Ready { asked, keys, samples, input })
             }
             Err(Refused::Input(text)) => {
-                mouth.say(&Told::Input(asked.id, text));
+                outgoing.add(&Told::Input(asked.id, text));
                 None
             }
             Err(Refused::Model(text)) => {
-                mouth.say(&Told::Model(asked.id, text));
+                outgoing.add(&Told::Model(asked.id, text));
                 None
             }
         }
@@ -407,12 +407,12 @@ impl<'a> Worker<'a> {
     }
 
     /// Computes the samples of several requests together and answers them.
-    fn compute(&self, batch: Vec<Ready>, mouth: &mut Mouth) {
+    fn compute(&self, batch: Vec<Ready>, outgoing: &mut Outgoing) {
         if let [one] = batch.as_slice()
             && one.samples > self.options.batch
         {
-            let answer = self.in_pieces(one, mouth);
-            return self.answer(batch, vec![answer], mouth);
+            let answer = self.in_pieces(one, outgoing);
+            return self.answer(batch, vec![answer], outgoing);
         }
         let inputs: Vec<&Tensor> = batch.iter().map(|ready| &ready.input).collect();
         let together = if inputs.len() == 1 {
@@ -420,7 +420,7 @@ impl<'a> Worker<'a> {
         } else {
             Tensor::cat(&inputs, 0).map_err(|error| error.to_string())
         };
-        let outputs = together.and_then(|input| self.forward(&input, mouth));
+        let outputs = together.and_then(|input| self.forward(&input, outgoing));
         let mut answers = Vec::with_capacity(batch.len());
         let mut start = 0;
         for ready in &batch {
@@ -429,17 +429,17 @@ impl<'a> Worker<'a> {
                     output.narrow(0, start, ready.samples).map_err(|error| error.to_string())
                 }
                 // One request may be the reason: each is tried alone.
-                Err(_) if batch.len() > 1 => self.forward(&ready.input, mouth),
+                Err(_) if batch.len() > 1 => self.forward(&ready.input, outgoing),
                 Err(text) => Err(text.clone()),
             });
             start += ready.samples;
         }
-        self.answer(batch, answers, mouth);
+        self.answer(batch, answers, outgoing);
     }
 
-    fn forward(&self, input: &Tensor, mouth: &mut Mouth) -> Result<Tensor, String> {
+    fn forward(&self, input: &Tensor, outgoing: &mut Outgoing) -> Result<Tensor, String> {
         let samples = input.dims().first().copied().unwrap_or(0);
-        mouth.say(&Told::Computed(samples as u64));
+        outgoing.add(&Told::Computed(samples as u64));
         let input = input.contiguous().map_err(|error| error.to_string())?;
         let outputs = self.applied.forward(&[input]).map_err(|error| error.to_string())?;
         let output = outputs.into_iter().next().ok_or("the model has no output")?;
@@ -453,22 +453,27 @@ impl<'a> Worker<'a> {
     }
 
     /// The output for more samples than are computed at a time.
-    fn in_pieces(&self, ready: &Ready, mouth: &mut Mouth) -> Result<Tensor, String> {
+    fn in_pieces(&self, ready: &Ready, outgoing: &mut Outgoing) -> Result<Tensor, String> {
         let mut parts = Vec::new();
         let mut start = 0;
         while start < ready.samples {
             let length = self.options.batch.min(ready.samples - start);
             let piece = ready.input.narrow(0, start, length).map_err(|error| error.to_string())?;
-            parts.push(self.forward(&piece, mouth)?);
+            parts.push(self.forward(&piece, outgoing)?);
             start += length;
         }
         Tensor::cat(&parts, 0).map_err(|error| error.to_string())
     }
 
-    fn answer(&self, batch: Vec<Ready>, outputs: Vec<Result<Tensor, String>>, mouth: &mut Mouth) {
+    fn answer(
+        &self,
+        batch: Vec<Ready>,
+        outputs: Vec<Result<Tensor, String>>,
+        outgoing: &mut Outgoing,
+    ) {
         for (ready, output) in batch.into_iter().zip(outputs) {
             let id = ready.asked.id;
-            mouth.say(&match output.and_then(|output| self.written(&ready, &output)) {
+            outgoing.add(&match output.and_then(|output| self.written(&ready, &output)) {
                 Ok(json) => Told::Answer(id, json),
                 Err(text) => {
                     log::error!("a request failed: {text}");

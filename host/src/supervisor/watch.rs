@@ -39,7 +39,7 @@ const OTHER_RANK: Duration = Duration::from_millis(1500);
 const STOPPED: Duration = Duration::from_secs(2);
 /// Least time after which a call, or a stop, may count as a hang since another rank has given up.
 const HANGS: Duration = Duration::from_secs(1);
-/// What sets the limit of a call, unless something else is said to.
+/// The setting that limits the time of a call, for reports that name no other.
 const HANDLER_LIMIT: &str = "`run.handler-limit`";
 /// SIGKILL.
 const KILLED: i32 = 9;

@@ -61,7 +61,7 @@ struct Found {
     machine: Machine,
     installed: Installed,
     plugin: Option<Plugin>,
-    /// Whether root runs this command and Open MPI is not told to allow it.
+    /// Whether this command runs as root without the variables with which Open MPI allows that.
     refuses_root: bool,
 }
 
