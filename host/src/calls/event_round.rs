@@ -35,15 +35,18 @@ impl EventRound {
         EventRound(context::enter(host, NO_INSTANCE))
     }
 
-    /// Calls a callback for an event and returns its status. The callback gets a copy of the event,
-    /// so that what it writes there does not reach the next one.
+    /// Calls a callback for event `kind` at position `at` and returns its status. Each callback gets
+    /// an event of its own, so that what one writes there does not reach the next one.
+    ///
+    /// The event is made here and not copied: a copy would load a whole vector from memory to which
+    /// `kind` was just written alone, and wait until that write has left the store buffer.
     #[inline(always)]
-    pub fn call(&self, handler: &EventHandler, event: &EventRaw) -> i32 {
+    pub fn call(&self, handler: &EventHandler, kind: u32, at: &EventRaw) -> i32 {
         self.0.switch_to(handler.number);
-        let mut copy = *event;
-        // SAFETY: `raw` belongs to the component of `on`, and the handler keeps it alive; the copy
+        let mut event = EventRaw { kind, ..*at };
+        // SAFETY: `raw` belongs to the component of `on`, and the handler keeps it alive; the event
         // is lent for the call.
-        unsafe { (handler.on)(handler.raw, &raw mut copy) }
+        unsafe { (handler.on)(handler.raw, &raw mut event) }
     }
 
     /// Whether the call that returned OK had set an error text, which is dropped, or a pending

@@ -37,13 +37,13 @@ impl Runtime {
 
     #[inline(never)]
     fn round(&self, subscribers: &[Subscriber], kind: u32) -> Flow {
-        let event = self.position.event(kind);
+        let at = self.position.get();
         let recording = if records(kind) { None } else { self.pause_recording() };
         let guard = breadcrumb::begin();
         let flow = if Span::of_event(kind).is_none() && !self.profile.is_timing() {
-            self.round_along(&guard, subscribers, &event, |_| {}, |_| {})
+            self.round_along(&guard, subscribers, kind, &at, |_| {}, |_| {})
         } else {
-            self.thorough_round(&guard, subscribers, &event)
+            self.thorough_round(&guard, subscribers, kind, &at)
         };
         if !Control::STANDARD.holds() || process::is_copy() {
             self.restore_after_round(subscribers, kind);
@@ -82,29 +82,30 @@ impl Runtime {
         &self,
         guard: &CallGuard,
         subscribers: &[Subscriber],
-        event: &EventRaw,
+        kind: u32,
+        at: &EventRaw,
     ) -> Flow {
-        let serial = Span::of_event(event.kind).map_or(0, |span| self.spans.serial(span));
-        let mark = |instance: &Instance| instance.mark(event.kind, serial);
+        let serial = Span::of_event(kind).map_or(0, |span| self.spans.serial(span));
+        let mark = |instance: &Instance| instance.mark(kind, serial);
         let Some(begin) = self.profile.begin() else {
-            return self.round_along(guard, subscribers, event, mark, |_| {});
+            return self.round_along(guard, subscribers, kind, at, mark, |_| {});
         };
         let clock = Cell::new(begin);
-        let lap =
-            |number| clock.set(self.profile.add(clock.get(), Work::Callback(number, event.kind)));
-        self.round_along(guard, subscribers, event, mark, lap)?;
-        self.profile.span(begin, clock.get(), Work::Event(event.kind));
+        let lap = |number| clock.set(self.profile.add(clock.get(), Work::Callback(number, kind)));
+        self.round_along(guard, subscribers, kind, at, mark, lap)?;
+        self.profile.span(begin, clock.get(), Work::Event(kind));
         Ok(())
     }
 
     /// Calls the subscribers that can be called, one after the other; `mark` before and `called`
-    /// after each.
+    /// after each. `at` is the position when the round began.
     #[inline(always)]
     fn round_along(
         &self,
         guard: &CallGuard,
         subscribers: &[Subscriber],
-        event: &EventRaw,
+        kind: u32,
+        at: &EventRaw,
         mark: impl Fn(&Instance),
         called: impl Fn(u32),
     ) -> Flow {
@@ -112,17 +113,17 @@ impl Runtime {
         for Subscriber { handler, instance } in subscribers {
             mark(instance);
             if !instance.try_enter() {
-                self.deliver(instance, event)?;
+                self.deliver(instance, &EventRaw { kind, ..*at })?;
                 continue;
             }
-            guard.set(handler.number(), Activity::Event(event.kind));
-            let code = round.call(handler, event);
+            guard.set(handler.number(), Activity::Event(kind));
+            let code = round.call(handler, kind, at);
             instance.leave();
             called(handler.number());
             if code != status::OK {
                 self.disable_or_stop(
                     instance,
-                    instance.failed(self, Activity::Event(event.kind), CallError::of(code)),
+                    instance.failed(self, Activity::Event(kind), CallError::of(code)),
                 )?;
             } else if round.take_leftovers() {
                 self.pending.clear();
