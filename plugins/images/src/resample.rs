@@ -9,6 +9,8 @@ use fluxbay_plugin::{
     steps::{ValueStep, Weighted},
 };
 
+use pulp::{Arch, NullaryFnOnce};
+
 use crate::buffers;
 
 choice! {
@@ -161,10 +163,12 @@ impl Value for u8 {
         (if weight < 0.0 { scaled - 0.5 } else { scaled + 0.5 }) as i32
     }
 
+    #[inline(always)]
     fn add(sum: i32, value: u8, weight: i32) -> i32 {
         sum + i32::from(value) * weight
     }
 
+    #[inline(always)]
     fn of(sum: i32) -> u8 {
         (sum >> PRECISION).clamp(0, 255) as u8
     }
@@ -180,10 +184,12 @@ impl Value for f32 {
         weight
     }
 
+    #[inline(always)]
     fn add(sum: f64, value: f32, weight: f64) -> f64 {
         sum + f64::from(value) * weight
     }
 
+    #[inline(always)]
     fn of(sum: f64) -> f32 {
         sum as f32
     }
@@ -205,33 +211,61 @@ fn across<V: Value>(
 ) -> Vec<V> {
     let mut out = V::buffer(rows.len() * weights.bounds.len() * channels);
     let scaled: Vec<V::Weight> = weights.weights.iter().map(|it| V::weight(*it)).collect();
-    let lines = of.pixels.chunks_exact(of.line).skip(rows.start);
-    let lines = lines.zip(out.chunks_exact_mut((weights.bounds.len() * channels).max(1)));
-    for (row, out) in lines {
-        match channels {
-            1 => line_across::<V, 1>(row, weights, &scaled, out),
-            2 => line_across::<V, 2>(row, weights, &scaled, out),
-            3 => line_across::<V, 3>(row, weights, &scaled, out),
-            4 => line_across::<V, 4>(row, weights, &scaled, out),
-            _ => {
-                for (at, out) in out.iter_mut().enumerate() {
-                    let (at, channel) = (at / channels, at % channels);
-                    let (first, count) = weights.bounds[at];
-                    let values = row[first * channels + channel..].iter().step_by(channels);
-                    let scaled = &scaled[at * weights.stride..][..count];
-                    let sum = values
-                        .zip(scaled)
-                        .fold(V::NOTHING, |sum, (value, weight)| V::add(sum, *value, *weight));
-                    *out = V::of(sum);
+    Arch::new().dispatch(Across {
+        pixels: &of.pixels[rows.start * of.line..],
+        line: of.line,
+        channels,
+        weights,
+        scaled: &scaled,
+        out: &mut out,
+    });
+    out
+}
+
+/// The loops of [`across`], compiled for the instruction set that the processor has. Integers are
+/// multiplied and added in the same way by all of them, and products of numbers are never fused with
+/// sums, so the bits do not depend on it.
+struct Across<'a, V: Value> {
+    pixels: &'a [V],
+    line: usize,
+    channels: usize,
+    weights: &'a Weights,
+    scaled: &'a [V::Weight],
+    out: &'a mut [V],
+}
+
+impl<V: Value> NullaryFnOnce for Across<'_, V> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Across { pixels, line, channels, weights, scaled, out } = self;
+        let out = out.chunks_exact_mut((weights.bounds.len() * channels).max(1));
+        for (row, out) in pixels.chunks_exact(line).zip(out) {
+            match channels {
+                1 => line_across::<V, 1>(row, weights, scaled, out),
+                2 => line_across::<V, 2>(row, weights, scaled, out),
+                3 => line_across::<V, 3>(row, weights, scaled, out),
+                4 => line_across::<V, 4>(row, weights, scaled, out),
+                _ => {
+                    for (at, out) in out.iter_mut().enumerate() {
+                        let (at, channel) = (at / channels, at % channels);
+                        let (first, count) = weights.bounds[at];
+                        let values = row[first * channels + channel..].iter().step_by(channels);
+                        let scaled = &scaled[at * weights.stride..][..count];
+                        let sum = values
+                            .zip(scaled)
+                            .fold(V::NOTHING, |sum, (value, weight)| V::add(sum, *value, *weight));
+                        *out = V::of(sum);
+                    }
                 }
             }
         }
     }
-    out
 }
 
 /// Changes the width of a row of pixels with `C` channels, whose sums are kept in registers.
-#[inline]
+#[inline(always)]
 fn line_across<V: Value, const C: usize>(
     row: &[V],
     weights: &Weights,
@@ -258,16 +292,35 @@ const LANES: usize = 32;
 fn down<V: Value>(of: Rows<'_, V>, values: Range<usize>, weights: &Weights) -> Vec<V> {
     let mut out = V::buffer(weights.bounds.len() * values.len());
     let scaled: Vec<V::Weight> = weights.weights.iter().map(|it| V::weight(*it)).collect();
-    let results = out.chunks_exact_mut(values.len().max(1)).zip(&weights.bounds);
-    for ((out, &(first, count)), scaled) in results.zip(scaled.chunks_exact(weights.stride)) {
-        let rows = &of.pixels[first * of.line..(first + count) * of.line];
-        line_down(Rows { pixels: rows, line: of.line }, &values, &scaled[..count], out);
-    }
+    Arch::new().dispatch(Down { of, values, weights, scaled: &scaled, out: &mut out });
     out
 }
 
+/// The loops of [`down`], as [`Across`].
+struct Down<'a, V: Value> {
+    of: Rows<'a, V>,
+    values: Range<usize>,
+    weights: &'a Weights,
+    scaled: &'a [V::Weight],
+    out: &'a mut [V],
+}
+
+impl<V: Value> NullaryFnOnce for Down<'_, V> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Down { of, values, weights, scaled, out } = self;
+        let results = out.chunks_exact_mut(values.len().max(1)).zip(&weights.bounds);
+        for ((out, &(first, count)), scaled) in results.zip(scaled.chunks_exact(weights.stride)) {
+            let rows = &of.pixels[first * of.line..(first + count) * of.line];
+            line_down(Rows { pixels: rows, line: of.line }, &values, &scaled[..count], out);
+        }
+    }
+}
+
 /// The weighted sum of rows.
-#[inline]
+#[inline(always)]
 fn line_down<V: Value>(
     rows: Rows<'_, V>,
     values: &Range<usize>,
