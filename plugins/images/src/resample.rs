@@ -9,7 +9,7 @@ use fluxbay_plugin::{
     steps::{ValueStep, Weighted},
 };
 
-use pulp::{Arch, NullaryFnOnce};
+use multiversion::multiversion;
 
 use crate::buffers;
 
@@ -64,7 +64,7 @@ impl Filter {
 }
 
 /// The pixels that make up each pixel of a part of a result along one axis.
-struct Weights {
+pub struct Weights {
     /// First pixel and number of pixels, by pixel of the result.
     bounds: Vec<(usize, usize)>,
     weights: Vec<f64>,
@@ -138,7 +138,29 @@ pub trait Value: Copy + Default {
     fn add(sum: Self::Sum, value: Self, weight: Self::Weight) -> Self::Sum;
     /// The value for a sum.
     fn of(sum: Self::Sum) -> Self;
+    /// Runs [`Across`].
+    fn run_across(loops: Across<'_, Self>);
+    /// Runs [`Down`].
+    fn run_down(loops: Down<'_, Self>);
 }
+
+/// The loops for values of one type, compiled for several instruction sets, of which the processor's
+/// is chosen. All of them multiply and add integers in the same way, and never fuse products of numbers
+/// with sums, so the bits do not depend on it.
+macro_rules! loops {
+    ($type:ty, $across:ident, $down:ident) => {
+        #[multiversion(targets("x86_64+avx2", "x86_64+sse4.1", "aarch64+neon"))]
+        fn $across(loops: Across<'_, $type>) {
+            loops.run();
+        }
+        #[multiversion(targets("x86_64+avx2", "x86_64+sse4.1", "aarch64+neon"))]
+        fn $down(loops: Down<'_, $type>) {
+            loops.run();
+        }
+    };
+}
+loops!(u8, across_bytes, down_bytes);
+loops!(f32, across_numbers, down_numbers);
 
 /// Bits of a weight behind the point.
 const PRECISION: u32 = 32 - 8 - 2;
@@ -172,6 +194,14 @@ impl Value for u8 {
     fn of(sum: i32) -> u8 {
         (sum >> PRECISION).clamp(0, 255) as u8
     }
+
+    fn run_across(loops: Across<'_, u8>) {
+        across_bytes(loops);
+    }
+
+    fn run_down(loops: Down<'_, u8>) {
+        down_bytes(loops);
+    }
 }
 
 impl Value for f32 {
@@ -193,11 +223,19 @@ impl Value for f32 {
     fn of(sum: f64) -> f32 {
         sum as f32
     }
+
+    fn run_across(loops: Across<'_, f32>) {
+        across_numbers(loops);
+    }
+
+    fn run_down(loops: Down<'_, f32>) {
+        down_numbers(loops);
+    }
 }
 
 /// Rows of pixels, of `line` values each.
 #[derive(Clone, Copy)]
-struct Rows<'a, V> {
+pub struct Rows<'a, V> {
     pixels: &'a [V],
     line: usize,
 }
@@ -211,7 +249,7 @@ fn across<V: Value>(
 ) -> Vec<V> {
     let mut out = V::buffer(rows.len() * weights.bounds.len() * channels);
     let scaled: Vec<V::Weight> = weights.weights.iter().map(|it| V::weight(*it)).collect();
-    Arch::new().dispatch(Across {
+    V::run_across(Across {
         pixels: &of.pixels[rows.start * of.line..],
         line: of.line,
         channels,
@@ -222,10 +260,8 @@ fn across<V: Value>(
     out
 }
 
-/// The loops of [`across`], compiled for the instruction set that the processor has. Integers are
-/// multiplied and added in the same way by all of them, and products of numbers are never fused with
-/// sums, so the bits do not depend on it.
-struct Across<'a, V: Value> {
+/// The loops of [`across`].
+pub struct Across<'a, V: Value> {
     pixels: &'a [V],
     line: usize,
     channels: usize,
@@ -234,11 +270,9 @@ struct Across<'a, V: Value> {
     out: &'a mut [V],
 }
 
-impl<V: Value> NullaryFnOnce for Across<'_, V> {
-    type Output = ();
-
+impl<V: Value> Across<'_, V> {
     #[inline(always)]
-    fn call(self) {
+    fn run(self) {
         let Across { pixels, line, channels, weights, scaled, out } = self;
         let out = out.chunks_exact_mut((weights.bounds.len() * channels).max(1));
         for (row, out) in pixels.chunks_exact(line).zip(out) {
@@ -292,12 +326,12 @@ const LANES: usize = 32;
 fn down<V: Value>(of: Rows<'_, V>, values: Range<usize>, weights: &Weights) -> Vec<V> {
     let mut out = V::buffer(weights.bounds.len() * values.len());
     let scaled: Vec<V::Weight> = weights.weights.iter().map(|it| V::weight(*it)).collect();
-    Arch::new().dispatch(Down { of, values, weights, scaled: &scaled, out: &mut out });
+    V::run_down(Down { of, values, weights, scaled: &scaled, out: &mut out });
     out
 }
 
-/// The loops of [`down`], as [`Across`].
-struct Down<'a, V: Value> {
+/// The loops of [`down`].
+pub struct Down<'a, V: Value> {
     of: Rows<'a, V>,
     values: Range<usize>,
     weights: &'a Weights,
@@ -305,11 +339,9 @@ struct Down<'a, V: Value> {
     out: &'a mut [V],
 }
 
-impl<V: Value> NullaryFnOnce for Down<'_, V> {
-    type Output = ();
-
+impl<V: Value> Down<'_, V> {
     #[inline(always)]
-    fn call(self) {
+    fn run(self) {
         let Down { of, values, weights, scaled, out } = self;
         let results = out.chunks_exact_mut(values.len().max(1)).zip(&weights.bounds);
         for ((out, &(first, count)), scaled) in results.zip(scaled.chunks_exact(weights.stride)) {
