@@ -67,6 +67,15 @@ fn runs(dir: &Path) -> Vec<PathBuf> {
         })
         .collect();
     write(dir, "texts.jsonl", &rows);
+    let rows = (0..60_usize).map(|x| {
+        let ids = &[1, 3, 2][..x % 4 % 3 + 1];
+        format!(
+            "{{\"a\": {x}, \"ids\": {ids:?}, \"pair\": [{}, 2], \"y\": {}}}\n",
+            x * x % 17,
+            x % 2
+        )
+    });
+    write(dir, "rows.jsonl", &rows.collect::<String>());
     let array = |kind: &str, shape: &str, elements: Vec<u8>| {
         let header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}}}\n");
         let length = (header.len() as u16).to_le_bytes();
@@ -174,6 +183,11 @@ fn runs(dir: &Path) -> Vec<PathBuf> {
         run(
             "parquet.toml",
             "component = \"parquet\"\npath = \"penguins.parquet\"\ntarget = \"species\"\nmissing = \"fill\"",
+            &format!("{mlp}{sgd}{cross}{phases}"),
+        ),
+        run(
+            "rows.toml",
+            "component = \"jsonl-table\"\npath = \"rows.jsonl\"\ntarget = \"y\"\nids = [\"ids\"]",
             &format!("{mlp}{sgd}{cross}{phases}"),
         ),
         run(

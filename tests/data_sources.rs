@@ -216,3 +216,41 @@ fn a_tokenizer_is_trained_without_a_run_and_is_that_of_a_run() {
     assert_eq!(refused.code, Some(2), "{}", refused.stderr);
     assert!(refused.stderr.contains("there is no field `body`"), "{}", refused.stderr);
 }
+
+#[test]
+fn lists_train_the_same_from_parquet_and_json_lines() {
+    let (dir, plugins) = (scratch(), plugin_dir());
+    let (dir, plugins) = (dir.path(), plugins.path());
+    for file in ["lists.parquet", "lists.jsonl"] {
+        fs::copy(repository().join("plugins/parquet/tests").join(file), dir.join(file)).unwrap();
+    }
+    let both = |columns: &str, rest: &str| {
+        let [parquet, json] = ["parquet", "jsonl-table"].map(|component| {
+            let file = if component == "parquet" { "lists.parquet" } else { "lists.jsonl" };
+            let data = format!(
+                "component = {component:?}\npath = {file:?}\ntarget = \"label\"\ncolumns = [{columns}]\nmissing = \"fill\""
+            );
+            let of_run = trained(dir, plugins, &data, rest);
+            let mut command = fluxbay(dir, plugins);
+            let predicted = succeed(command.args(["predict", "out", file])).stdout;
+            assert_eq!(predicted.lines().count(), 61, "{component}: {columns}");
+            let values = predicted.lines().map(|line| line.split_once(',').unwrap().1.to_owned());
+            (of_run, values.collect::<Vec<String>>())
+        });
+        assert!(parquet == json, "{columns}");
+        parquet.0
+    };
+    // Lists of one length are inputs beside the number.
+    let (records, _) = both("\"number\", \"embedding\", \"flags\"", MLP);
+    assert!(number(&records, "loss").is_finite());
+    // Lists of ids are what language models read; batches are as long as their longest list.
+    let bag = MLP.replace(
+        "component = \"mlp\"\nhidden = [8]",
+        "component = \"bag-of-embeddings\"\nwidth = 4\nhidden = [4]",
+    );
+    for rule in ["pad", "bucket"] {
+        let rest = format!("ragged = {rule:?}\n{bag}");
+        let (records, _) = both("\"tokens\"]\nids = [\"tokens\"", &rest);
+        assert!(number(&records, "loss").is_finite());
+    }
+}

@@ -5,6 +5,7 @@
     cargo build --release --workspace
     venv/bin/python tests/benches/data.py                        # everything
     venv/bin/python tests/benches/data.py --only csv,parquet --rounds 5
+    venv/bin/python tests/benches/data.py --only folder,shards   # indices of 1.3 million samples; 3 GB of disk
 
 Both sides use two processes or threads. Medians over rounds are printed, with the ratio (fluxbay's figure by the peer's), and
 written to target/bench/data.json. Memory is the peak of the process, less that of the same process with a small file. Processor
@@ -27,6 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 THREADS = 2
 ROWS = 1_000_000
+INDEXED = 1_300_000
 IMAGES = 600
 
 
@@ -286,6 +288,77 @@ def peer_texts():
     begin, processor = time.perf_counter(), time.process_time()
     tokenizer.encode_batch_fast(lines, add_special_tokens=False)
     return {"MB/s": 10 / (time.perf_counter() - begin), "processor s": time.process_time() - processor}
+
+
+# ---- indices ------------------------------------------------------------------------------------------------------------
+
+
+def opening(binary, many, few):
+    """Seconds to open a data set with an index, beyond those of one with two samples."""
+    inspect = lambda name: fluxbay(binary, "data", "inspect", f"{name}.toml", "--no-read")
+    inspect(many)  # writes the index
+    (_, least, processor_least), (_, all, processor) = inspect(few), inspect(many)
+    return {"seconds": all - least, "processor s": processor - processor_least}
+
+
+def make_folder():
+    for name, classes, each in [("many-images", 1000, INDEXED // 1000), ("few-images", 2, 1)]:
+        run_file(f"{name}.toml", f'component = "images"\nfolder = "{name}"')
+        if Path(name).exists():
+            continue
+        for number in range(classes):
+            path = Path(name) / f"n{number:08}"
+            path.mkdir(parents=True)
+            for image in range(each):
+                (path / f"n{number:08}_{image:05}.JPEG").touch()
+    time.sleep(3)  # A folder that has just changed has no index yet.
+
+
+def ours_folder(binary):
+    return opening(binary, "many-images", "few-images")
+
+
+def peer_folder():
+    from torchvision.datasets import ImageFolder
+
+    begin, processor = time.perf_counter(), time.process_time()
+    assert len(ImageFolder("many-images")) == INDEXED
+    return {"seconds": time.perf_counter() - begin, "processor s": time.process_time() - processor}
+
+
+def make_shards():
+    import tarfile
+
+    for name, count in [("many-shards", INDEXED), ("few-shards", 2)]:
+        run_file(f"{name}.toml", f'component = "shards"\npath = "{name}"')
+        if Path(name).exists():
+            continue
+        Path(name).mkdir()
+        for start in range(0, count, 100_000):
+            with open(f"{name}/{start:07}.tar", "wb") as file:
+                for number in range(start, min(start + 100_000, count)):
+                    for ending, content in [("jpg", b""), ("cls", b"%d" % (number % 1000))]:
+                        info = tarfile.TarInfo(f"{number:08}.{ending}")
+                        info.size = len(content)
+                        file.write(info.tobuf(tarfile.USTAR_FORMAT))
+                        file.write(content.ljust(512, b"\0") if content else b"")
+                file.write(bytes(1024))
+
+
+def ours_shards(binary):
+    return opening(binary, "many-shards", "few-shards")
+
+
+def peer_shards():
+    import tarfile
+
+    begin, processor = time.perf_counter(), time.process_time()
+    names = 0
+    for path in sorted(Path("many-shards").glob("*.tar")):
+        with tarfile.open(path) as archive:
+            names += len(archive.getnames())
+    assert names == 2 * INDEXED
+    return {"seconds": time.perf_counter() - begin, "processor s": time.process_time() - processor}
 
 
 if __name__ == "__main__":

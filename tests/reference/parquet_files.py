@@ -7,6 +7,7 @@ Run from the top of the repository, in an environment with tests/reference/requi
 
 import datetime
 import decimal
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -43,7 +44,43 @@ def types():
     return pa.table(columns)
 
 
+def lists():
+    """Rows with lists of one length and of several, and bytes; also as JSON lines, as far as those can hold them."""
+    rows = []
+    for row in range(60):
+        count = row * 7 % 5
+        rows.append(
+            {
+                "number": row % 9 / 4,
+                "embedding": [(row * 3 + at * 5) % 16 / 8 - 1 for at in range(4)] if row % 11 else None,
+                "tokens": [(row + at * at) % 23 for at in range(count)],
+                "series": [None if (row + at) % 6 == 0 else at / 2 for at in range(count)] if row % 13 else None,
+                "flags": [row % 2 == 0, row % 3 == 0],
+                "label": "abc"[row % 3],
+            }
+        )
+    table = pa.table(
+        {
+            "number": pa.array([row["number"] for row in rows], pa.float64()),
+            "embedding": pa.array([row["embedding"] for row in rows], pa.list_(pa.float32(), 4)),
+            "tokens": pa.array([row["tokens"] for row in rows], pa.large_list(pa.int32())),
+            "series": pa.array([row["series"] for row in rows], pa.list_(pa.float64())),
+            "flags": pa.array([row["flags"] for row in rows], pa.list_(pa.field("item", pa.bool_(), nullable=False))),
+            "label": pa.array([row["label"] for row in rows]),
+            "blob": pa.array([bytes(range(250, 250 + row % 4)) if row % 5 else None for row in range(60)], pa.binary()),
+            "digest": pa.array([b" \x00\xff "] * 60, pa.binary(4)),
+            "deep": pa.array([[[1]]] * 60),
+            "texts": pa.array([["a"]] * 60),
+            "map": pa.array([[("a", 1)]] * 60, pa.map_(pa.string(), pa.int32())),
+        }
+    )
+    return table, "".join(json.dumps(row) + "\n" for row in rows)
+
+
 def main():
+    table, lines = lists()
+    pq.write_table(table, FOLDER / "lists.parquet", row_group_size=25)
+    (FOLDER / "lists.jsonl").write_text(lines)
     pq.write_table(types(), FOLDER / "types.parquet", row_group_size=2)
     for codec in ("none", "snappy", "gzip", "zstd", "lz4"):
         pq.write_table(types().select(["double", "text", "y"]), FOLDER / f"{codec}.parquet", compression=codec)

@@ -6,6 +6,7 @@ mod csv;
 mod digits;
 mod idx;
 mod idx_file;
+mod json_table;
 mod mixture;
 mod packed;
 mod source;
@@ -18,13 +19,14 @@ use balanced::Balanced;
 use digits::Digits;
 use fluxbay_plugin::prelude::*;
 use idx::Idx;
+use json_table::JsonTable;
 use mixture::Mixture;
 use packed::Packed;
 use text::CharacterText;
 use values::{Impute, Noise, OneHot, Scale};
 
 plugin! {
-    summary: "The standard data sets: digits, idx, csv, arrays, text, packed, mixture.",
+    summary: "The standard data sets: digits, idx, csv, jsonl-table, arrays, text, packed, mixture.",
     dataset "digits" => Digits {
         summary: "1,797 handwritten digits of 8 x 8 pixels, embedded in the plugin.",
         details: "xs is [8, 8] with values from 0 to 1, ys is the digit. There is one split, which the loader divides into training and validation.",
@@ -42,8 +44,18 @@ plugin! {
         details: "Means, deviations and replacements for missing values are computed from the training rows only.",
         learns: true,
         context: true,
+        ragged: true,
         predicts: true,
         example: "[data]\ncomponent = \"csv\"\npath = \"penguins.csv\"\ntarget = \"species\"\nmissing = \"fill\"\n",
+    },
+    dataset "jsonl-table" => JsonTable {
+        summary: "Rows of a JSON lines file: numbers are standardised, categories are one-hot encoded, lists are inputs or fields, one column is the target.",
+        details: "The settings are those of csv and parquet, and the same table gives the same batches. Keys of objects in a row are columns called outer.inner. Lists of one length are inputs; lists of different lengths are a field. Means, deviations and replacements for missing values are computed from the training rows only. For texts that a tokenizer reads there is the data set jsonl.",
+        learns: true,
+        context: true,
+        ragged: true,
+        predicts: true,
+        example: "[data]\ncomponent = \"jsonl-table\"\npath = \"penguins.jsonl\"\ntarget = \"species\"\nmissing = \"fill\"\n",
     },
     dataset "arrays" => ArrayData {
         summary: "Arrays of NumPy files (.npy, .npz) and tensors of safetensors files.",

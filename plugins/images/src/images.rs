@@ -1,7 +1,7 @@
 //! Data set `images`: files of images with class labels.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
@@ -11,8 +11,10 @@ use crate::{
     bad::{Bad, OnBadSample},
     buffers,
     decode::Channels,
+    folder,
     form::{self, Fit, Form, Values},
-    listing::{self, Columns, Entry},
+    keys::Labels,
+    listing::{self, Columns, Entry, Listing},
     resample::Filter,
 };
 
@@ -60,9 +62,9 @@ config! {
 struct Part {
     name: &'static str,
     folder: PathBuf,
-    entries: Vec<Entry>,
-    /// Classes of each entry.
-    classes: Vec<Vec<u32>>,
+    listing: Listing,
+    /// Classes of each image.
+    classes: Labels,
 }
 
 /// The data set `images`.
@@ -120,11 +122,12 @@ impl Images {
             label: &self.config.label_column,
             separator: self.config.label_separator.as_deref(),
         };
-        let entries = match labels {
-            Some(file) => listing::of_file(file, columns)?,
-            None => listing::of_folder(folder)?,
+        let listing = match labels {
+            Some(file) => Listing::of(listing::of_file(file, columns)?, self.several()),
+            None => folder::of_folder(folder)?,
         };
-        let part = Part { name, folder: folder.to_owned(), entries, classes: Vec::new() };
+        let (folder, classes) = (folder.to_owned(), Labels::default());
+        let part = Part { name, folder, listing, classes };
         self.parts.push(part);
         Ok(())
     }
@@ -132,9 +135,9 @@ impl Images {
     /// Numbers the classes of all images by the known ones, or by those of the first part.
     fn number(&mut self) -> Result<()> {
         if self.classes.is_none() {
-            let labels = self.parts[0].entries.iter().flat_map(|entry| &entry.labels);
-            let found: BTreeSet<&String> = labels.collect();
-            self.classes = Some(found.into_iter().cloned().collect());
+            let mut found = self.parts[0].listing.labels.clone();
+            found.sort();
+            self.classes = Some(found);
         }
         let names = self.classes.as_deref().unwrap_or_default();
         if names.is_empty() {
@@ -142,17 +145,22 @@ impl Images {
         }
         let numbers: BTreeMap<&str, u32> = names.iter().map(String::as_str).zip(0..).collect();
         for part in &mut self.parts {
-            for entry in &part.entries {
-                let number = |label: &String| {
-                    numbers.get(label.as_str()).copied().ok_or_else(|| {
-                        Error::new(format!(
-                            "{}: the class `{label}` is not one of those that were learned: {}",
-                            part.folder.join(&entry.key).display(),
-                            names.join(", ")
-                        ))
-                    })
-                };
-                part.classes.push(entry.labels.iter().map(number).collect::<Result<_>>()?);
+            let Listing { keys, labels, of } = &part.listing;
+            let known = |label: &String| numbers.get(label.as_str()).copied();
+            let of_labels: Vec<Option<u32>> = labels.iter().map(known).collect();
+            if let Some(unknown) = of_labels.iter().position(Option::is_none) {
+                let has = |image: &usize| of.get(*image).contains(&(unknown as u32));
+                let image = (0..keys.len()).find(has).map_or("", |image| keys.get(image));
+                bail!(
+                    "{}: the class `{}` is not one of those that were learned: {}",
+                    part.folder.join(image).display(),
+                    labels[unknown],
+                    names.join(", ")
+                );
+            }
+            part.classes = of.clone();
+            for number in part.classes.numbers_mut() {
+                *number = of_labels[*number as usize].unwrap_or(0);
             }
         }
         Ok(())
@@ -165,7 +173,7 @@ impl Images {
     /// The file of a sample.
     fn path(&self, split: usize, index: u64) -> PathBuf {
         let part = &self.parts[split];
-        part.folder.join(&part.entries[index as usize].key)
+        part.folder.join(part.listing.keys.get(index as usize))
     }
 }
 
@@ -192,7 +200,7 @@ impl Dataset for Images {
         let mut all = Vec::new();
         for path in files {
             if path.is_dir() {
-                all.extend(listing::in_folder(path)?);
+                all.extend(folder::in_folder(path)?);
             } else {
                 all.push(path.clone());
             }
@@ -211,13 +219,14 @@ impl Dataset for Images {
         let entries: Vec<Entry> =
             self.inputs.by_ref().take(most).map(key).collect::<Result<_>>()?;
         let (count, folder) = (entries.len(), PathBuf::new());
-        let classes = vec![Vec::new(); count];
-        self.parts = vec![Part { name: "inputs", folder, entries, classes }];
+        let listing = Listing::of(entries, true);
+        let classes = listing.of.clone();
+        self.parts = vec![Part { name: "inputs", folder, listing, classes }];
         Ok(count)
     }
 
     fn input_key(&self, index: usize) -> String {
-        self.parts[0].entries[index].key.clone()
+        self.parts[0].listing.keys.get(index).to_owned()
     }
 
     fn class_name(&self, _field: usize, class: usize) -> Option<String> {
@@ -239,7 +248,7 @@ impl Dataset for Images {
     }
 
     fn splits(&self) -> Vec<Split> {
-        self.parts.iter().map(|part| Split::new(part.name, part.entries.len())).collect()
+        self.parts.iter().map(|part| Split::new(part.name, part.listing.keys.len())).collect()
     }
 
     fn fill(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {
@@ -281,13 +290,14 @@ impl Dataset for Images {
     }
 
     fn key(&self, split: usize, index: u64) -> Option<String> {
-        Some(self.parts[split].entries[index as usize].key.clone())
+        Some(self.parts[split].listing.keys.get(index as usize).to_owned())
     }
 }
 
 impl Images {
     fn write_labels(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {
-        let classes = indices.iter().map(|&index| &self.parts[split].classes[index as usize]);
+        let part = &self.parts[split];
+        let classes = indices.iter().map(|&index| part.classes.get(index as usize));
         if !self.several() {
             for (label, classes) in buffers.u32(1)?.iter_mut().zip(classes) {
                 // Images to predict from have no class.
@@ -339,7 +349,7 @@ mod tests {
         assert_eq!(all.classes, Some(vec!["a".to_owned(), "b".to_owned()]));
         assert_eq!(all.splits(), [Split::new("training", 2), Split::new("validation", 1)]);
         assert_eq!(all.fields()[0], Field::new("xs", DType::F32, &[3, 4, 6]));
-        assert_eq!(all.parts[1].classes, [[1]]);
+        assert_eq!(all.parts[1].classes.get(0), [1]);
         assert_eq!(all.key(0, 1).as_deref(), Some("b/1.png"));
         let error = images(&dir.path().join("training"), &held("other")).open().unwrap_err();
         assert!(error.message().contains("the class `c`"), "{error}");
@@ -348,7 +358,7 @@ mod tests {
         let mut restored = images(&dir.path().join("held"), "");
         restored.restore(1, &all.learnt().unwrap()).unwrap();
         restored.open().unwrap();
-        assert_eq!(restored.parts[0].classes, [[1]]);
+        assert_eq!(restored.parts[0].classes.get(0), [1]);
         assert_eq!(restored.splits(), [Split::new("all", 1)]);
     }
 

@@ -8,12 +8,13 @@ use std::{collections::HashMap, fs, path::PathBuf, time::UNIX_EPOCH};
 
 use fluxbay_plugin::prelude::*;
 
+use crate::keys::{Keys, Number as _, put_numbers, take_numbers};
 use crate::tar::{Archive, Member};
 
 /// Endings of files that are taken for images.
 const IMAGES: [&str; 9] = ["jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "jfif"];
 /// First bytes of an index; the last one is its version.
-const MAGIC: &[u8; 8] = b"fbindex\x01";
+const MAGIC: &[u8; 8] = b"fbindex\x02";
 /// Most bytes of a file with a label.
 const MOST_LABEL: u64 = 1 << 20;
 
@@ -26,22 +27,19 @@ pub struct Labels {
     pub key: Option<String>,
 }
 
-/// A sample of an archive.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// Name of the image in the archive.
-    pub key: String,
-    /// Place and size of the image.
-    pub at: u64,
-    pub size: u64,
-    /// Place of its label in [`Index::labels`].
-    pub label: Option<u32>,
-}
+/// The place of a label of a sample without one.
+pub const NO_LABEL: u32 = u32::MAX;
 
 /// What is in an archive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Index {
-    pub samples: Vec<Found>,
+    /// Names of the images in the archive.
+    pub keys: Keys,
+    /// Where each image begins, and how many bytes it has.
+    at: Vec<u64>,
+    sizes: Vec<u64>,
+    /// Places of their labels in `labels`, or [`NO_LABEL`].
+    pub of: Vec<u32>,
     /// The different labels, in the order in which they occur.
     pub labels: Vec<String>,
 }
@@ -98,8 +96,8 @@ fn head(archive: &Archive, labels: &Labels) -> Result<Vec<u8>> {
     let changed = changed.context(archive.path.display())?;
     let changed = changed.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
     let mut head = MAGIC.to_vec();
-    head.extend(archive.length.to_le_bytes());
-    head.extend(changed.to_le_bytes());
+    archive.length.put(&mut head);
+    changed.put(&mut head);
     for text in [Some(&labels.ending), labels.key.as_ref()] {
         put(&mut head, text.map(String::as_str));
     }
@@ -114,41 +112,35 @@ fn put(bytes: &mut Vec<u8>, text: Option<&str>) {
 }
 
 fn bytes(index: &Index) -> Vec<u8> {
-    let mut bytes = (index.samples.len() as u64).to_le_bytes().to_vec();
-    for one in &index.samples {
-        bytes.extend(one.at.to_le_bytes());
-        bytes.extend(one.size.to_le_bytes());
-        put(&mut bytes, Some(&one.key));
-        put(&mut bytes, one.label.map(|label| index.labels[label as usize].as_str()));
-    }
+    let mut bytes = Vec::new();
+    put_numbers(&mut bytes, &index.at);
+    put_numbers(&mut bytes, &index.sizes);
+    put_numbers(&mut bytes, &index.of);
+    index.keys.put(&mut bytes);
+    let mut labels = Keys::default();
+    index.labels.iter().for_each(|label| labels.push(&[label]));
+    labels.put(&mut bytes);
     bytes
 }
 
 /// The samples of an index; `None` if it is damaged.
 fn parse(mut rest: &[u8], archive: &Archive) -> Option<Index> {
-    fn number(rest: &mut &[u8]) -> Option<u64> {
-        Some(u64::from_le_bytes(rest.split_off(..8)?.try_into().ok()?))
+    let (at, sizes): (Vec<u64>, Vec<u64>) = (take_numbers(&mut rest)?, take_numbers(&mut rest)?);
+    let (of, keys): (Vec<u32>, _) = (take_numbers(&mut rest)?, Keys::take(&mut rest)?);
+    let labels: Vec<String> = Keys::take(&mut rest)?.iter().map(str::to_owned).collect();
+    let inside =
+        |(at, size): (&u64, &u64)| at.checked_add(*size).is_some_and(|end| end <= archive.length);
+    let known = |label: &u32| *label == NO_LABEL || (*label as usize) < labels.len();
+    let complete = [sizes.len(), of.len(), keys.len()] == [at.len(); 3] && rest.is_empty();
+    let usable = complete && at.iter().zip(&sizes).all(inside) && of.iter().all(known);
+    usable.then_some(Index { keys, at, sizes, of, labels })
+}
+
+impl Index {
+    /// Where an image begins in the archive, and how many bytes it has.
+    pub fn place(&self, sample: usize) -> (u64, u64) {
+        (self.at[sample], self.sizes[sample])
     }
-    fn text<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a str>> {
-        let length = u32::from_le_bytes(rest.split_off(..4)?.try_into().ok()?);
-        if length == u32::MAX {
-            return Some(None);
-        }
-        let bytes = rest.split_off(..length as usize)?;
-        Some(Some(std::str::from_utf8(bytes).ok()?))
-    }
-    let count = number(&mut rest)? as usize;
-    // A sample takes 24 bytes at least.
-    let mut samples = Vec::with_capacity(count.min(rest.len() / 24));
-    let mut different = Different::default();
-    for _ in 0..count {
-        let (at, size) = (number(&mut rest)?, number(&mut rest)?);
-        at.checked_add(size).filter(|end| *end <= archive.length)?;
-        let (key, label) = (text(&mut rest)??.to_owned(), text(&mut rest)?);
-        let label = label.map(|label| different.place(label));
-        samples.push(Found { key, at, size, label });
-    }
-    rest.is_empty().then(|| Index { samples, labels: different.owned() })
 }
 
 /// Name of a sample and ending of a file: what is before the first dot of its last part, and behind it.
@@ -186,12 +178,16 @@ fn samples(archive: &Archive, labels: &Labels) -> Result<Index> {
         found.push((image, label));
     }
     let mut different = Different::default();
-    let mut samples = Vec::with_capacity(found.len());
+    let mut index = Index::default();
     for (image, label) in &found {
-        let label = label.as_deref().map(|label| different.place(label));
-        samples.push(Found { key: image.name.clone(), at: image.at, size: image.size, label });
+        let label = label.as_deref().map_or(NO_LABEL, |label| different.place(label));
+        index.keys.push(&[&image.name]);
+        index.at.push(image.at);
+        index.sizes.push(image.size);
+        index.of.push(label);
     }
-    Ok(Index { samples, labels: different.owned() })
+    index.labels = different.owned();
+    Ok(index)
 }
 
 fn label(archive: &Archive, member: &Member, labels: &Labels) -> Result<String> {
@@ -238,22 +234,28 @@ mod tests {
         fs::write(&path, bytes.concat()).unwrap();
         let archive = Archive::open(&path).unwrap();
         let json = labels("json", Some("class"));
-        let samples = vec![
-            Found { key: "d.1/n.jpg".into(), at: 512, size: 5, label: Some(0) },
-            Found { key: "d.1/m.left.PNG".into(), at: 2560, size: 5, label: None },
-        ];
-        let expected = Index { samples, labels: vec!["7".into()] };
+        let mut expected = Index {
+            at: vec![512, 2560],
+            sizes: vec![5, 5],
+            of: vec![0, NO_LABEL],
+            labels: vec!["7".into()],
+            ..Index::default()
+        };
+        expected.keys.push(&["d.1/n.jpg"]);
+        expected.keys.push(&["d.1/m.left.PNG"]);
         assert_eq!(of(&archive, &json).unwrap(), expected);
         let index = dir.path().join("a.tar.index");
         let written = fs::read(&index).unwrap();
         assert_eq!(of(&archive, &json).unwrap(), expected);
         // A damaged index, one of other labels and one of another archive are made anew.
-        fs::write(&index, &written[..written.len() - 3]).unwrap();
-        assert_eq!(of(&archive, &json).unwrap(), expected);
-        assert_eq!(fs::read(&index).unwrap(), written);
-        assert_eq!(of(&archive, &labels("cls", None)).unwrap().samples[0].label, None);
+        for cut in 0..written.len() {
+            fs::write(&index, &written[..cut]).unwrap();
+            assert_eq!(of(&archive, &json).unwrap(), expected, "{cut}");
+            assert_eq!(fs::read(&index).unwrap(), written);
+        }
+        assert_eq!(of(&archive, &labels("cls", None)).unwrap().of[0], NO_LABEL);
         fs::write(&path, member(b"x.jpg", b'0', b"new")).unwrap();
-        assert_eq!(of(&Archive::open(&path).unwrap(), &json).unwrap().samples[0].key, "x.jpg");
+        assert_eq!(of(&Archive::open(&path).unwrap(), &json).unwrap().keys.get(0), "x.jpg");
     }
 
     #[test]

@@ -6,10 +6,12 @@ mod bad;
 mod buffers;
 mod colour;
 mod decode;
+mod folder;
 mod form;
 mod geometry;
 mod images;
 mod index;
+mod keys;
 mod listing;
 mod planes;
 #[cfg(test)]

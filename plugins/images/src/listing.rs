@@ -1,16 +1,15 @@
-//! Which images there are, and their labels: a folder per class, or a CSV or JSONL file.
+//! Images with their labels, and the CSV or JSONL files that list them.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     fs,
     io::{BufRead, BufReader},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use fluxbay_plugin::{prelude::*, serde_json::Value};
 
-/// Endings of files that are taken for images in a folder.
-const ENDINGS: [&str; 9] = ["jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "jfif"];
+use crate::keys::{Keys, Labels};
 
 /// One image.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,94 +20,41 @@ pub struct Entry {
     pub labels: Vec<String>,
 }
 
-/// The images of a folder and its subfolders, sorted by path; the label of each is the name of the
-/// folder's subfolder that it lies in.
-///
-/// # Errors
-/// If a folder cannot be read, or there are no images.
-pub fn of_folder(folder: &Path) -> Result<Vec<Entry>> {
-    let mut entries = Vec::new();
-    let mut beside = 0;
-    for (name, path) in sorted(folder)? {
-        if !path.is_dir() {
-            beside += usize::from(is_image(&path));
-            continue;
-        }
-        let mut keys = Vec::new();
-        walk(&path, &name, &mut keys)?;
-        entries.extend(keys.into_iter().map(|key| Entry { key, labels: vec![name.clone()] }));
-    }
-    if entries.is_empty() && beside > 0 {
-        bail!(
-            "{}: it has {beside} images, but no folder of images for each class: make one folder per \
-             class, or name a file of labels with `labels`",
-            folder.display()
-        );
-    }
-    if entries.is_empty() {
-        bail!(
-            "{}: it has no images in folders; files that end in {} are taken for images",
-            folder.display(),
-            ENDINGS.join(", ")
-        );
-    }
-    if beside > 0 {
-        log::warn!(
-            "{}: {beside} images lie outside of the folders of classes and are not used",
-            folder.display()
-        );
-    }
-    Ok(entries)
+/// Images with their labels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listing {
+    /// Paths within the folder, with `/` between their parts.
+    pub keys: Keys,
+    /// The different labels.
+    pub labels: Vec<String>,
+    /// Places of the labels of each image in that list.
+    pub of: Labels,
 }
 
-/// The images of a folder and its subfolders, sorted by path.
-///
-/// # Errors
-/// If a folder cannot be read, or there are no images.
-pub fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut keys = Vec::new();
-    walk(folder, ".", &mut keys)?;
-    if keys.is_empty() {
-        bail!("{}: it has no images", folder.display());
+impl Listing {
+    /// Of these images; `several` says whether an image may have any number of labels.
+    pub fn of(entries: Vec<Entry>, several: bool) -> Listing {
+        let (mut keys, mut labels) = (Keys::default(), Vec::new());
+        let mut places: HashMap<String, u32> = HashMap::new();
+        let mut place = |label: String| {
+            *places.entry(label).or_insert_with_key(|label| {
+                labels.push(label.clone());
+                labels.len() as u32 - 1
+            })
+        };
+        let numbers: Vec<Vec<u32>> = entries
+            .into_iter()
+            .map(|Entry { key, labels }| {
+                keys.push(&[&key]);
+                labels.into_iter().map(&mut place).collect()
+            })
+            .collect();
+        let of = match several {
+            true => Labels::several(numbers.into_iter()),
+            false => Labels::single(numbers.concat()),
+        };
+        Listing { keys, labels, of }
     }
-    Ok(keys.iter().map(|key| folder.join(key.trim_start_matches("./"))).collect())
-}
-
-/// Names and paths in a folder, sorted by name; hidden ones are left out.
-fn sorted(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
-    let read = || -> Result<Vec<(String, PathBuf)>> {
-        let mut all = Vec::new();
-        for entry in fs::read_dir(folder)? {
-            let path = entry?.path();
-            let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
-                bail!("the name of {} is not UTF-8: rename it", path.display());
-            };
-            if !name.starts_with('.') {
-                all.push((name.to_owned(), path));
-            }
-        }
-        all.sort();
-        Ok(all)
-    };
-    read().context(folder.display())
-}
-
-fn walk(folder: &Path, prefix: &str, keys: &mut Vec<String>) -> Result<()> {
-    for (name, path) in sorted(folder)? {
-        let key = format!("{prefix}/{name}");
-        // A link to a folder could lead in a circle.
-        if path.is_dir() && !path.is_symlink() {
-            walk(&path, &key, keys)?;
-        } else if is_image(&path) {
-            keys.push(key);
-        }
-    }
-    Ok(())
-}
-
-fn is_image(path: &Path) -> bool {
-    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-    ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known))
 }
 
 /// Where a file of labels has its paths and labels.
@@ -247,28 +193,6 @@ mod tests {
     }
 
     const ONE: Columns<'static> = Columns { path: "path", label: "label", separator: None };
-
-    #[test]
-    fn a_folder_per_class_is_listed_in_the_order_of_paths() {
-        let dir = tempfile::tempdir().unwrap();
-        for name in
-            ["dog/b.JPG", "cat/x/1.png", "cat/a.jpeg", "cat/.hidden.png", "cat/notes.txt", "c.gif"]
-        {
-            let path = dir.path().join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, "").unwrap();
-        }
-        let expected = [
-            entry("cat/a.jpeg", &["cat"]),
-            entry("cat/x/1.png", &["cat"]),
-            entry("dog/b.JPG", &["dog"]),
-        ];
-        assert_eq!(of_folder(dir.path()).unwrap(), expected);
-        let error = of_folder(&dir.path().join("cat/x")).unwrap_err();
-        assert!(error.message().contains("1 images, but no folder"), "{error}");
-        let error = of_folder(&dir.path().join("gone")).unwrap_err();
-        assert!(error.message().contains("gone"), "{error}");
-    }
 
     #[test]
     fn files_of_labels_are_read_and_their_faults_have_a_line() {

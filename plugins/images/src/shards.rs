@@ -12,7 +12,7 @@ use crate::{
     buffers,
     decode::{Channels, Source},
     form::{self, Fit, Form, Values},
-    index::{self, Found},
+    index::{self, Index},
     resample::Filter,
     tar::Archive,
 };
@@ -50,20 +50,48 @@ config! {
     }
 }
 
-/// A sample: its archive and what the index says of it.
-struct Entry {
-    archive: usize,
-    found: Found,
-}
-
 struct Part {
     name: &'static str,
-    archives: Vec<Archive>,
-    /// The different labels of each archive.
-    labels: Vec<Vec<String>>,
-    entries: Vec<Entry>,
-    /// Class of each entry.
+    /// The archives with what is in each.
+    archives: Vec<(Archive, Index)>,
+    /// Behind the last sample of each archive.
+    ends: Vec<usize>,
+    /// Class of each sample.
     classes: Vec<u32>,
+}
+
+/// A sample in its archive.
+#[derive(Clone, Copy)]
+struct Entry<'a> {
+    archive: &'a Archive,
+    index: &'a Index,
+    /// Its number in the archive.
+    at: usize,
+}
+
+impl Part {
+    /// Number of samples.
+    fn len(&self) -> usize {
+        self.ends.last().copied().unwrap_or(0)
+    }
+
+    fn entry(&self, sample: usize) -> Entry<'_> {
+        let place = self.ends.partition_point(|end| *end <= sample);
+        let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
+        let (archive, index) = &self.archives[place];
+        Entry { archive, index, at: sample - start }
+    }
+}
+
+impl Entry<'_> {
+    fn key(&self) -> &str {
+        self.index.keys.get(self.at)
+    }
+
+    /// Archive and name, for messages.
+    fn name(&self) -> String {
+        format!("{}: {}", self.archive.path.display(), self.key())
+    }
 }
 
 /// The data set `shards`.
@@ -105,35 +133,35 @@ impl Shards {
     fn read(&self, name: &'static str, paths: &[PathBuf], labelled: bool) -> Result<Part> {
         let labels =
             index::Labels { ending: self.config.label.clone(), key: self.config.label_key.clone() };
-        let (mut archives, mut of_archives, mut entries) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut archives, mut ends, mut samples) = (Vec::new(), Vec::new(), 0);
         for path in paths {
             let archive = Archive::open(path)?;
             let index = index::of(&archive, &labels)?;
-            for found in index.samples {
-                if labelled && found.label.is_none() {
-                    bail!(
-                        "{}: `{}` has no label: no file of that name ends in `.{}` (setting `label`)",
-                        path.display(),
-                        found.key,
-                        labels.ending
-                    );
-                }
-                entries.push(Entry { archive: archives.len(), found });
+            let without = index.of.iter().position(|label| *label == index::NO_LABEL);
+            if let Some(sample) = without.filter(|_| labelled) {
+                bail!(
+                    "{}: `{}` has no label: no file of that name ends in `.{}` (setting `label`)",
+                    path.display(),
+                    index.keys.get(sample),
+                    labels.ending
+                );
             }
-            archives.push(archive);
-            of_archives.push(index.labels);
+            samples += index.keys.len();
+            ends.push(samples);
+            archives.push((archive, index));
         }
-        if entries.is_empty() {
+        if samples == 0 {
             let first = paths.first().map(|path| path.display().to_string()).unwrap_or_default();
             bail!("{first}: {} archives hold no image", paths.len());
         }
-        Ok(Part { name, archives, labels: of_archives, entries, classes: Vec::new() })
+        Ok(Part { name, archives, ends, classes: Vec::new() })
     }
 
     /// Numbers the classes of all images by the known ones, or by those of the first part.
     fn number(&mut self) -> Result<()> {
         let names = self.classes.get_or_insert_with(|| {
-            let mut names: Vec<String> = self.parts[0].labels.concat();
+            let labels = |(_, index): &(Archive, Index)| index.labels.clone();
+            let mut names: Vec<String> = self.parts[0].archives.iter().flat_map(labels).collect();
             names.sort();
             names.dedup();
             if names.iter().all(|name| name.parse::<u64>().is_ok()) {
@@ -143,50 +171,42 @@ impl Shards {
         });
         let numbers: BTreeMap<&str, u32> = names.iter().map(String::as_str).zip(0..).collect();
         for part in &mut self.parts {
-            // The numbers of the labels of each archive.
-            let of_labels: Vec<Vec<Option<u32>>> = part
-                .labels
-                .iter()
-                .map(|labels| labels.iter().map(|it| numbers.get(it.as_str()).copied()).collect())
-                .collect();
-            let number = |entry: &Entry| {
-                let label = entry.found.label.unwrap_or(u32::MAX) as usize;
-                let known = of_labels[entry.archive].get(label).copied().flatten();
-                known.ok_or_else(|| {
-                    let label = part.labels[entry.archive].get(label);
-                    Error::new(format!(
-                        "{}: `{}` has the class `{}`, which is not one of those that were \
-                         learned: {}",
-                        part.archives[entry.archive].path.display(),
-                        entry.found.key,
-                        label.map_or("", String::as_str),
+            let mut classes = Vec::with_capacity(part.len());
+            for (archive, index) in &part.archives {
+                let of_labels: Vec<Option<u32>> =
+                    index.labels.iter().map(|label| numbers.get(label.as_str()).copied()).collect();
+                if let Some(unknown) = of_labels.iter().position(Option::is_none) {
+                    let sample = index.of.iter().position(|label| *label as usize == unknown);
+                    bail!(
+                        "{}: `{}` has the class `{}`, which is not one of those that were learned: {}",
+                        archive.path.display(),
+                        sample.map_or("", |sample| index.keys.get(sample)),
+                        index.labels[unknown],
                         names.join(", ")
-                    ))
-                })
-            };
-            part.classes = part.entries.iter().map(number).collect::<Result<_>>()?;
+                    );
+                }
+                let number = |label: &u32| of_labels.get(*label as usize).copied().flatten();
+                classes.extend(index.of.iter().map(|label| number(label).unwrap_or(0)));
+            }
+            part.classes = classes;
         }
         Ok(())
     }
 
     /// The pixels of a sample.
-    fn pixels(&self, part: &Part, entry: &Entry) -> Result<Vec<u8>> {
+    fn pixels(&self, entry: Entry<'_>) -> Result<Vec<u8>> {
         let most = self.form.max_pixels.saturating_mul(8) + (1 << 20);
-        if entry.found.size > most {
-            bail!("it has {} bytes, more than `max-pixels` allows", entry.found.size);
+        let (at, size) = entry.index.place(entry.at);
+        if size > most {
+            bail!("it has {size} bytes, more than `max-pixels` allows");
         }
-        let bytes = part.archives[entry.archive].read(entry.found.at, entry.found.size)?;
+        let bytes = entry.archive.read(at, size)?;
         self.form.pixels(Source::Bytes(&bytes))
     }
 
     /// The entry that `fill` means with an index.
-    fn entry(&self, split: usize, index: u64) -> (&Part, &Entry) {
-        let part = &self.parts[split];
-        (part, &part.entries[self.piece.start + index as usize])
-    }
-
-    fn name(part: &Part, entry: &Entry) -> String {
-        format!("{}: {}", part.archives[entry.archive].path.display(), entry.found.key)
+    fn entry(&self, split: usize, index: u64) -> Entry<'_> {
+        self.parts[split].entry(self.piece.start + index as usize)
     }
 }
 
@@ -256,13 +276,13 @@ impl Dataset for Shards {
     }
 
     fn read_inputs(&mut self, most: usize) -> Result<usize> {
-        let (start, all) = (self.piece.end, self.parts[0].entries.len());
+        let (start, all) = (self.piece.end, self.parts[0].len());
         self.piece = start..all.min(start + most);
         Ok(self.piece.len())
     }
 
     fn input_key(&self, index: usize) -> String {
-        self.entry(0, index as u64).1.found.key.clone()
+        self.entry(0, index as u64).key().to_owned()
     }
 
     fn class_name(&self, _field: usize, class: usize) -> Option<String> {
@@ -275,14 +295,14 @@ impl Dataset for Shards {
     }
 
     fn splits(&self) -> Vec<Split> {
-        self.parts.iter().map(|part| Split::new(part.name, part.entries.len())).collect()
+        self.parts.iter().map(|part| Split::new(part.name, part.len())).collect()
     }
 
     fn fill(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {
         // Whole samples without a way to leave one out: for hosts that do not pass a context.
         for (place, &index) in indices.iter().enumerate() {
-            let (part, entry) = self.entry(split, index);
-            let pixels = self.pixels(part, entry).context(Self::name(part, entry))?;
+            let entry = self.entry(split, index);
+            let pixels = self.pixels(entry).context(entry.name())?;
             self.form.write(place, &pixels, buffers)?;
         }
         self.write_labels(split, indices, buffers)
@@ -296,15 +316,14 @@ impl Dataset for Shards {
     ) -> Result<()> {
         if buffers.wants(0) {
             for (place, &index) in indices.iter().enumerate() {
-                let (part, entry) = self.entry(context.split, index);
-                match self.pixels(part, entry) {
+                let entry = self.entry(context.split, index);
+                match self.pixels(entry) {
                     Ok(pixels) => {
                         self.form.write(place, &pixels, buffers)?;
                         buffers::give(pixels);
                     }
                     Err(error) => {
-                        let name = Self::name(part, entry);
-                        self.bad.note(&name, &error)?;
+                        self.bad.note(&entry.name(), &error)?;
                         context.leave_out(place);
                     }
                 }
@@ -317,7 +336,7 @@ impl Dataset for Shards {
     }
 
     fn key(&self, split: usize, index: u64) -> Option<String> {
-        Some(self.entry(split, index).1.found.key.clone())
+        Some(self.entry(split, index).key().to_owned())
     }
 }
 
@@ -380,8 +399,7 @@ mod tests {
             assert_eq!(all.parts[0].classes, [0, 1, 0]);
             assert_eq!(all.splits(), [Split::new("all", 3)]);
             assert_eq!(all.key(0, 2).as_deref(), Some("x/3.png"));
-            let (part, entry) = all.entry(0, 2);
-            assert_eq!(all.pixels(part, entry).unwrap(), [3; 24]);
+            assert_eq!(all.pixels(all.entry(0, 2)).unwrap(), [3; 24]);
         }
         assert!(dir.path().join("t-01.tar.index").exists());
     }

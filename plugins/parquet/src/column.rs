@@ -1,12 +1,12 @@
 //! What the values of a column mean.
 
 use fluxbay_plugin::prelude::*;
-use fluxbay_table::{Kind, Number, Raw};
+use fluxbay_table::{Element, Kind, Length, ListForm, Number, Raw};
 use parquet::{
-    basic::{ConvertedType, LogicalType, TimeUnit, Type},
+    basic::{ConvertedType, LogicalType, Repetition, TimeUnit, Type},
     column::reader::ColumnReader,
     data_type::{ByteArray, FixedLenByteArray, Int96},
-    schema::types::ColumnDescriptor,
+    schema::types::{ColumnDescriptor, SchemaDescriptor, Type as Node},
 };
 
 /// Meaning of the values.
@@ -28,15 +28,87 @@ pub enum Meaning {
     Bytes(u32),
     /// UTF-8 text.
     Text,
-    /// Something that is no value: a list, or bytes without meaning.
+    /// Bytes that mean nothing else.
+    Binary,
+    /// Something that is no value, such as a list of lists.
     Other(&'static str),
 }
 
-/// What a column of a file holds.
-pub fn meaning(column: &ColumnDescriptor) -> Meaning {
-    if column.max_rep_level() > 0 {
-        return Meaning::Other("lists");
+/// A column of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Content {
+    pub name: String,
+    /// Of its values, or of the elements of its lists.
+    pub meaning: Meaning,
+    /// Definition level of a value that is not null.
+    level: i16,
+    /// Definition level from which on a list has an element, if values are lists.
+    list: Option<i16>,
+}
+
+/// What the columns of a file hold.
+pub fn contents(schema: &SchemaDescriptor) -> Vec<Content> {
+    schema.columns().iter().map(|column| content(schema.root_schema(), column)).collect()
+}
+
+fn content(root: &Node, column: &ColumnDescriptor) -> Content {
+    let parts = column.path().parts();
+    let level = column.max_def_level();
+    let plain = |meaning| Content { name: parts.join("."), meaning, level, list: None };
+    let meaning = meaning(column);
+    if column.max_rep_level() == 0 {
+        return plain(meaning);
     }
+    // The repeated node above the elements, or the elements themselves.
+    let (mut node, mut defined, mut repeated) = (root, 0, None);
+    for (depth, part) in parts.iter().enumerate() {
+        let Some(next) = node.get_fields().iter().find(|field| field.name() == part) else {
+            return plain(Meaning::Other("a damaged schema"));
+        };
+        node = next;
+        let info = node.get_basic_info();
+        let repetition = info.has_repetition().then(|| info.repetition());
+        defined += i16::from(repetition.is_some_and(|it| it != Repetition::REQUIRED));
+        let children = if node.is_primitive() { 0 } else { node.get_fields().len() };
+        if repetition == Some(Repetition::REPEATED) {
+            repeated = Some((depth, defined, children));
+        }
+        if children == 0 {
+            break;
+        }
+    }
+    let Some((depth, first, children)) = repeated.filter(|_| column.max_rep_level() == 1) else {
+        return plain(Meaning::Other("lists of lists"));
+    };
+    let name = match parts.len() - depth {
+        // A repeated value without a group around it.
+        1 if depth == 0 || !is_list(root, &parts[..depth]) => parts.join("."),
+        1 | 2 if children < 2 => parts[..depth].join("."),
+        _ => return plain(Meaning::Other("lists of structures")),
+    };
+    let meaning = match meaning {
+        Meaning::Text | Meaning::Binary => Meaning::Other("lists of texts"),
+        meaning => meaning,
+    };
+    Content { name, meaning, level, list: Some(first) }
+}
+
+/// Whether the node at a path is marked as a list.
+fn is_list(root: &Node, parts: &[String]) -> bool {
+    let mut node = root;
+    for part in parts {
+        let Some(next) = node.get_fields().iter().find(|field| field.name() == part) else {
+            return false;
+        };
+        node = next;
+    }
+    let info = node.get_basic_info();
+    info.converted_type() == ConvertedType::LIST
+        || info.logical_type_ref() == Some(&LogicalType::List)
+}
+
+/// What the values of a column mean.
+fn meaning(column: &ColumnDescriptor) -> Meaning {
     let digits = |unit: TimeUnit| match unit {
         TimeUnit::MILLIS => 3,
         TimeUnit::MICROS => 6,
@@ -73,17 +145,30 @@ pub fn meaning(column: &ColumnDescriptor) -> Meaning {
         Type::BYTE_ARRAY => Meaning::Text,
         Type::FIXED_LEN_BYTE_ARRAY => match column.logical_type_ref() {
             Some(LogicalType::Float16) => Meaning::Half,
-            _ => Meaning::Other("bytes"),
+            _ => Meaning::Binary,
         },
     }
 }
 
-impl Meaning {
+impl Content {
     /// How a table reads it.
-    pub fn kind(self) -> Kind {
-        match self {
-            Meaning::Truth | Meaning::Text | Meaning::Other(_) => Kind::Words,
+    pub fn kind(&self) -> Kind {
+        if self.list.is_some() {
+            let length = Length::Any(usize::MAX);
+            return Kind::Lists(ListForm { of: Element::Numbers, length, vocabulary: None });
+        }
+        match self.meaning {
+            Meaning::Truth | Meaning::Text | Meaning::Binary | Meaning::Other(_) => Kind::Words,
             _ => Kind::Numbers,
+        }
+    }
+
+    /// What cannot be read, if the column holds that. `bytes` says whether its bytes are wanted.
+    pub fn refused(&self, bytes: bool) -> Option<&'static str> {
+        match self.meaning {
+            Meaning::Other(what) => Some(what),
+            Meaning::Binary if !bytes => Some("bytes"),
+            _ => None,
         }
     }
 }
@@ -94,15 +179,31 @@ pub enum Cell {
     Number(Number),
     Text(ByteArray),
     Word(&'static str),
+    List(Vec<f64>),
 }
 
 impl Cell {
-    pub fn raw(&self) -> Raw<'_> {
+    /// The value for a table; `bytes` says whether white space around a text belongs to it.
+    pub fn raw(&self, bytes: bool) -> Raw<'_> {
         match self {
+            Cell::Text(text) if bytes => Raw::Text(text.data()),
+            Cell::List(list) => Raw::List(list),
             Cell::Missing => Raw::Missing,
             Cell::Number(number) => Raw::Number(*number),
             Cell::Text(text) => Raw::Text(text.data().trim_ascii()),
             Cell::Word(word) => Raw::Text(word.as_bytes()),
+        }
+    }
+
+    /// As an element of a list.
+    fn element(&self) -> f64 {
+        match self {
+            Cell::Number(number) => number.value,
+            Cell::Word("true") => 1.0,
+            Cell::Word("false") => 0.0,
+            Cell::Word("inf") => f64::INFINITY,
+            Cell::Word("-inf") => f64::NEG_INFINITY,
+            _ => f64::NAN,
         }
     }
 
@@ -165,26 +266,28 @@ pub fn skip(reader: &mut ColumnReader, rows: usize) -> Result<()> {
 /// The file is damaged, or the column ends before.
 pub fn read(
     reader: &mut ColumnReader,
-    meaning: Meaning,
-    max_level: i16,
+    content: &Content,
     rows: usize,
     cells: &mut Vec<Cell>,
 ) -> Result<()> {
-    let mut levels = Vec::new();
+    let Content { meaning, level: max_level, list, .. } = *content;
+    let (mut levels, mut repeats) = (Vec::new(), Vec::new());
     cells.clear();
     macro_rules! values {
         ($reader:expr, $type:ty, $cell:expr) => {{
             let mut values: Vec<$type> = Vec::new();
             let levels_given = (max_level > 0).then_some(&mut levels);
             let (records, found, _) = $reader
-                .read_records(rows, levels_given, None, &mut values)
+                .read_records(rows, levels_given, list.map(|_| &mut repeats), &mut values)
                 .map_err(|error| Error::new(error.to_string()))?;
             if records != rows || (max_level == 0 && found != rows) {
                 bail!("{records} values are left of a row group that needs {rows}");
             }
             let cell: fn($type, Meaning) -> Cell = $cell;
             let mut values = values.into_iter().map(|value| cell(value, meaning));
-            if max_level == 0 {
+            if let Some(first) = list {
+                lists(&mut values, first, max_level, (&levels, &repeats), cells);
+            } else if max_level == 0 {
                 cells.extend(values);
             } else {
                 for level in &levels {
@@ -236,9 +339,33 @@ pub fn read(
                     _ => Cell::Missing,
                 },
                 Meaning::Bytes(decimals) => Cell::decimal(value.data(), decimals),
+                Meaning::Binary => Cell::Text(value.into()),
                 _ => Cell::Missing,
             });
         }
     }
     Ok(())
+}
+
+/// Puts values together to lists. `first` is the definition level from which on there is an element, `most`
+/// that of an element that is not null.
+fn lists(
+    values: &mut dyn Iterator<Item = Cell>,
+    first: i16,
+    most: i16,
+    (levels, repeats): (&[i16], &[i16]),
+    cells: &mut Vec<Cell>,
+) {
+    for (level, repeat) in levels.iter().zip(repeats) {
+        if *repeat == 0 {
+            cells.push(match *level + 1 < first {
+                true => Cell::Missing,
+                false => Cell::List(Vec::new()),
+            });
+        }
+        if let Some(Cell::List(list)) = cells.last_mut().filter(|_| *level >= first) {
+            let value = if *level == most { values.next() } else { None };
+            list.push(value.map_or(f64::NAN, |value| value.element()));
+        }
+    }
 }

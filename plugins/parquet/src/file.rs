@@ -15,7 +15,7 @@ use parquet::{
     file::reader::{FileReader, RowGroupReader, SerializedFileReader},
 };
 
-use crate::column::{self, Cell, Meaning};
+use crate::column::{self, Cell, Content};
 use crate::shared::SharedFile;
 
 /// Rows that are read at a time from each column.
@@ -28,7 +28,7 @@ const AHEAD: usize = 2;
 pub struct File {
     files: Vec<(PathBuf, SerializedFileReader<SharedFile>)>,
     names: Vec<String>,
-    columns: Vec<Meaning>,
+    columns: Vec<Content>,
 }
 
 /// The files of a folder, or the file itself.
@@ -65,10 +65,8 @@ impl File {
             let reader = SerializedFileReader::new(SharedFile::from(file))
                 .map_err(|error| Error::new(format!("{}: {error}", path.display())))?;
             let schema = reader.metadata().file_metadata().schema_descr_ptr();
-            let names: Vec<String> =
-                schema.columns().iter().map(|column| column.path().string()).collect();
-            let columns: Vec<Meaning> =
-                schema.columns().iter().map(|column| column::meaning(column)).collect();
+            let columns = column::contents(&schema);
+            let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
             if let Some((first, _)) = all.files.first() {
                 if names != all.names || columns != all.columns {
                     bail!(
@@ -102,8 +100,8 @@ impl Reader for File {
 
     fn read(self: Box<Self>, rows: &mut Rows<'_>) -> Result<()> {
         let positions = rows.positions().to_vec();
-        for &at in &positions {
-            if let Meaning::Other(what) = self.columns[at] {
+        for (number, &at) in positions.iter().enumerate() {
+            if let Some(what) = self.columns[at].refused(rows.wants_bytes(number)) {
                 bail!(
                     "{}: column `{}` holds {what}, which cannot be read: leave it out with `ignore`",
                     self.files[0].0.display(),
@@ -135,8 +133,8 @@ fn place(path: &Path, column: &str) -> String {
 struct Group<'a> {
     path: &'a Path,
     reader: Box<dyn RowGroupReader + 'a>,
-    /// Place, name, meaning and largest definition level of the columns that are read.
-    columns: Vec<(usize, &'a str, Meaning, i16)>,
+    /// The columns that are read, with their places in the file.
+    columns: Vec<(usize, &'a Content)>,
     rows: usize,
     done: usize,
     /// Readers of the columns at the next row, if rows were read one by one.
@@ -150,11 +148,7 @@ impl<'a> Group<'a> {
         group: usize,
         positions: &[usize],
     ) -> Result<Group<'a>> {
-        let schema = reader.metadata().file_metadata().schema_descr();
-        let column = |&at: &usize| {
-            (at, all.names[at].as_str(), all.columns[at], schema.column(at).max_def_level())
-        };
-        let columns = positions.iter().map(column).collect();
+        let columns = positions.iter().map(|&at| (at, &all.columns[at])).collect();
         let reader = reader
             .get_row_group(group)
             .map_err(|error| Error::new(format!("{}: {error}", path.display())))?;
@@ -164,13 +158,14 @@ impl<'a> Group<'a> {
 
     /// Readers of the columns at the next row.
     fn readers(&self) -> Result<Vec<ColumnReader>> {
-        let reader = |&(at, name, ..): &(usize, &str, Meaning, i16)| {
+        let reader = |&(at, column): &(usize, &Content)| {
             let mut reader = self
                 .reader
                 .get_column_reader(at)
                 .map_err(|error| Error::new(format!("{}: {error}", self.path.display())))?;
             if self.done > 0 {
-                column::skip(&mut reader, self.done).context(place(self.path, name))?;
+                let skipped = column::skip(&mut reader, self.done);
+                skipped.context(place(self.path, &column.name))?;
             }
             Ok(reader)
         };
@@ -185,14 +180,16 @@ impl<'a> Group<'a> {
             None => self.readers()?,
         };
         let mut cells: Vec<Vec<Cell>> = Vec::new();
-        for (reader, &(_, name, meaning, level)) in readers.iter_mut().zip(&self.columns) {
+        for (reader, (_, content)) in readers.iter_mut().zip(&self.columns) {
             let mut column = Vec::new();
-            column::read(reader, meaning, level, count, &mut column)
-                .context(place(self.path, name))?;
+            column::read(reader, content, count, &mut column)
+                .context(place(self.path, &content.name))?;
             cells.push(column);
         }
+        let bytes: Vec<bool> = (0..cells.len()).map(|at| rows.wants_bytes(at)).collect();
         for row in 0..count {
-            let values: Vec<Raw<'_>> = cells.iter().map(|cells| cells[row].raw()).collect();
+            let values: Vec<Raw<'_>> =
+                cells.iter().zip(&bytes).map(|(cells, bytes)| cells[row].raw(*bytes)).collect();
             rows.push(line + row as u64, &values)?;
         }
         self.done += count;
@@ -225,14 +222,14 @@ impl<'a> Group<'a> {
                     while left > 0 {
                         let count = left.min(BATCH);
                         left -= count;
-                        for (reader, (_, name, meaning, level), builder, sender) in &mut columns {
-                            let read = column::read(reader, *meaning, *level, count, &mut cells);
+                        for (reader, (_, content), builder, sender) in &mut columns {
+                            let read = column::read(reader, content, count, &mut cells);
                             let piece = read.map(|()| {
-                                cells.iter().for_each(|cell| builder.push(cell.raw()));
+                                cells.iter().for_each(|cell| builder.push(cell.raw(false)));
                                 builder.finish()
                             });
                             let failed = piece.is_err();
-                            let sent = sender.send(piece.context(place(path, name)));
+                            let sent = sender.send(piece.context(place(path, &content.name)));
                             if failed || sent.is_err() {
                                 return;
                             }

@@ -8,14 +8,14 @@ use std::{
 };
 
 use fluxbay_plugin::prelude::*;
-use fluxbay_table::{InputEncoder, Learned, MissingWords, Raw, Settings};
+use fluxbay_table::{Encoded, InputEncoder, Learned, MissingWords, Raw, Settings};
 use parquet::{
     column::reader::ColumnReader,
     file::reader::{FileReader, SerializedFileReader},
 };
 
 use crate::{
-    column::{self, Cell, Meaning},
+    column::{self, Cell, Content},
     file::paths,
 };
 
@@ -27,8 +27,8 @@ pub struct Inputs {
     /// Never locked by two threads: it makes the reader shareable.
     open: Mutex<Option<OpenFile>>,
     encoder: InputEncoder,
-    /// Encoded rows, one after the other, and file and number of each.
-    rows: Vec<f32>,
+    /// Encoded rows, and file and number of each.
+    rows: Encoded,
     keys: Vec<(PathBuf, u64)>,
 }
 
@@ -36,8 +36,8 @@ pub struct Inputs {
 struct OpenFile {
     path: PathBuf,
     reader: SerializedFileReader<fs::File>,
-    /// Position, meaning and name of each feature.
-    columns: Vec<(usize, Meaning, String)>,
+    /// Position and content of each feature, and whether its bytes are wanted.
+    columns: Vec<(usize, Content, bool)>,
     /// The next row group, the readers of the present one, and how many of its rows are left.
     group: usize,
     readers: Vec<ColumnReader>,
@@ -53,19 +53,19 @@ impl OpenFile {
         let reader = SerializedFileReader::new(file)
             .map_err(|error| Error::new(format!("{}: {error}", path.display())))?;
         let schema = reader.metadata().file_metadata().schema_descr_ptr();
-        let names: Vec<String> =
-            schema.columns().iter().map(|column| column.path().string()).collect();
+        let contents = column::contents(&schema);
+        let names: Vec<String> = contents.iter().map(|content| content.name.clone()).collect();
         let mut columns = Vec::new();
-        for at in encoder.positions(&path, &names)? {
-            let meaning = column::meaning(&schema.column(at));
-            if let Meaning::Other(what) = meaning {
+        for (number, at) in encoder.positions(&path, &names)?.into_iter().enumerate() {
+            let (content, bytes) = (contents[at].clone(), encoder.wants_bytes(number));
+            if let Some(what) = content.refused(bytes) {
                 bail!(
                     "{}: column `{}` holds {what}, which cannot be read",
                     path.display(),
                     names[at]
                 );
             }
-            columns.push((at, meaning, names[at].clone()));
+            columns.push((at, content, bytes));
         }
         let (group, readers, left, row, skipped) = Default::default();
         Ok(OpenFile { path, reader, columns, group, readers, left, row, skipped })
@@ -88,12 +88,14 @@ impl OpenFile {
         }
         let count = self.left.min(most);
         self.left -= count;
-        let schema = self.reader.metadata().file_metadata().schema_descr();
         let mut all = Vec::with_capacity(self.columns.len());
-        for (reader, (at, meaning, name)) in self.readers.iter_mut().zip(&self.columns) {
-            let (level, mut cells) = (schema.column(*at).max_def_level(), Vec::new());
-            column::read(reader, *meaning, level, count, &mut cells)
-                .context(format!("{}: column `{name}`", self.path.display()))?;
+        for (reader, (_, content, _)) in self.readers.iter_mut().zip(&self.columns) {
+            let mut cells = Vec::new();
+            column::read(reader, content, count, &mut cells).context(format!(
+                "{}: column `{}`",
+                self.path.display(),
+                content.name
+            ))?;
             all.push(cells);
         }
         Ok(Some(all))
@@ -113,7 +115,7 @@ impl Inputs {
         let encoder = InputEncoder::new(learned);
         let several = files.len() > 1;
         let first = files.pop_front().map(|path| OpenFile::new(path, &encoder)).transpose()?;
-        let (rows, keys) = Default::default();
+        let (rows, keys) = (Encoded::new(learned), Vec::new());
         Ok(Inputs { files, several, open: Mutex::new(first), encoder, rows, keys })
     }
 
@@ -145,7 +147,9 @@ impl Inputs {
             };
             for at in 0..cells.first().map_or(0, Vec::len) {
                 file.row += 1;
-                let values: Vec<Raw<'_>> = cells.iter().map(|cells| cells[at].raw()).collect();
+                let columns = cells.iter().zip(&file.columns);
+                let values: Vec<Raw<'_>> =
+                    columns.map(|(cells, (.., bytes))| cells[at].raw(*bytes)).collect();
                 let place = (&*file.path, file.row);
                 let encoded =
                     self.encoder.encode(settings, &missing, place, &values, &mut self.rows);
@@ -162,10 +166,9 @@ impl Inputs {
         Ok(self.keys.len())
     }
 
-    /// The encoded row `index`.
-    pub fn row(&self, index: usize) -> &[f32] {
-        let width = self.encoder.width();
-        &self.rows[index * width..][..width]
+    /// The encoded rows that were read last.
+    pub fn rows(&self) -> &Encoded {
+        &self.rows
     }
 
     /// The number of row `index`, from 1; with its file, if there are several.

@@ -33,6 +33,22 @@ config! {
         ignore: Vec<String> = [],
         /// Columns that hold names of categories, even if these are numbers.
         categorical: Vec<String> = [],
+        /// Columns of texts with many different values, which are encoded by a hash: one-hot over
+        /// `buckets` places.
+        hashed: Vec<String> = [],
+        /// Places of a column of `hashed`.
+        buckets: usize = 1024 => 1..=1048576,
+        /// Columns of lists that hold ids, such as those of tokens: a field of their own.
+        ids: Vec<String> = [],
+        /// Number of different ids; by default one more than the largest in `path`.
+        vocabulary: Option<usize> = null => 1..,
+        /// Id that lists of different lengths are filled up with in a batch.
+        padding: u32 = 0,
+        /// Columns of texts or of bytes without meaning whose bytes are a field of their own.
+        bytes: Vec<String> = [],
+        /// Most elements of lists of different lengths: longer ones are cut at the end. By default as
+        /// many as the longest in `path` has.
+        length: Option<usize> = null => 1..,
         /// What is done where a value is missing: null, or NaN.
         missing: Missing = "error",
         /// Texts that mean that a value is missing, too.
@@ -79,6 +95,13 @@ impl Parquet {
                 columns: config.columns,
                 ignore: config.ignore,
                 categorical: config.categorical,
+                hashed: config.hashed,
+                buckets: config.buckets,
+                ids: config.ids,
+                vocabulary: config.vocabulary,
+                padding: config.padding,
+                bytes: config.bytes,
+                length: config.length,
                 missing: config.missing,
                 missing_values: config.missing_values,
                 on_bad_row: config.on_bad_row,
@@ -144,11 +167,25 @@ impl Dataset for Parquet {
         Ok(self.table.steps())
     }
 
-    fn fill(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {
+    fn ragged(&self, field: usize) -> Option<Ragged> {
+        self.table.ragged(field)
+    }
+
+    fn fill(&self, _: usize, _: &[u64], _: &mut Buffers<'_>) -> Result<()> {
+        // Not called where `plugin!` has `context: true`.
+        Err(Error::new("samples are written by `fill_with`"))
+    }
+
+    fn fill_with(
+        &self,
+        context: &mut FillContext<'_>,
+        indices: &[u64],
+        buffers: &mut Buffers<'_>,
+    ) -> Result<()> {
         if let Some(inputs) = &self.inputs {
-            return self.table.fill_inputs(|index| inputs.row(index), indices, buffers);
+            return self.table.fill_inputs(inputs.rows(), context, indices, buffers);
         }
-        self.table.fill(split, indices, buffers)
+        self.table.fill(context, indices, buffers)
     }
 }
 
@@ -156,9 +193,10 @@ plugin! {
     summary: "Parquet files as data.",
     dataset "parquet" => Parquet {
         summary: "Rows of Parquet files: numbers are standardised, categories are one-hot encoded, one column is the target.",
-        details: "The settings are those of csv, and the same table gives the same batches. Only the columns that are used are read, row group by row group. Dates become days and points in time seconds since 1970. Means, deviations and replacements for missing values are computed from the training rows only.",
+        details: "The settings are those of csv, and the same table gives the same batches. Only the columns that are used are read, row group by row group. Dates become days and points in time seconds since 1970. Lists of one length are inputs; lists of different lengths are a field. Means, deviations and replacements for missing values are computed from the training rows only.",
         learns: true,
         context: true,
+        ragged: true,
         predicts: true,
         example: "[data]\ncomponent = \"parquet\"\npath = \"penguins.parquet\"\ntarget = \"species\"\nmissing = \"fill\"\n",
     },

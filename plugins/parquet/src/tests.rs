@@ -84,7 +84,6 @@ fn problems_name_the_file_the_row_and_what_to_do() {
     let path = folder().join("types.parquet");
     for (more, words) in [
         (r#", "columns": ["int8"]"#, "types.parquet:2: column `int8` has no value (null)"),
-        (r#", "columns": ["list.list.element"]"#, "holds lists, which cannot be read"),
         (r#", "columns": ["none"]"#, "columns names column `none`, the file has: int8"),
     ] {
         let found = opened(&path, more).err().expect(more).message().to_owned();
@@ -123,4 +122,87 @@ fn whole_numbers_are_classes_and_categories_where_asked_for() {
     again.restore(1, &json).unwrap();
     again.open().unwrap();
     assert_eq!(again.fields(), all.fields());
+}
+
+/// The file with lists, of which the given columns are read.
+fn lists(columns: &str, more: &str) -> Result<Parquet> {
+    let path = folder().join("lists.parquet");
+    let json = format!(r#"{{"path": {path:?}, "target": "label", "columns": [{columns}]{more}}}"#);
+    let mut parquet = Parquet::with(<Config as fluxbay_plugin::Config>::from_json(&json).unwrap());
+    parquet.open()?;
+    Ok(parquet)
+}
+
+#[test]
+fn lists_are_read_with_nulls_and_empty_ones() {
+    let ids = r#", "missing": "fill", "ids": ["tokens"]"#;
+    let all = lists(r#""number", "embedding", "tokens", "series", "flags""#, ids).unwrap();
+    assert_eq!(
+        all.fields(),
+        [
+            // A number, four of the embedding, two flags.
+            Field::new("xs", DType::F32, &[7]),
+            Field::labels("ys", 3),
+            Field { classes: Some(23), ..Field::new("tokens", DType::U32, &[4]) },
+            Field::new("series", DType::F32, &[4]),
+        ]
+    );
+    let ragged: Vec<_> = (0..4).map(|field| all.ragged(field)).collect();
+    assert_eq!(ragged, [None, None, Some(Ragged::first(0.0)), Some(Ragged::first(0.0))]);
+    let [embedding, tokens, series, flags] = &all.table.parts[0].lists[..] else { panic!() };
+    for row in 0..60_usize {
+        let count = row * 7 % 5;
+        assert_eq!(embedding.is_missing(row), row % 11 == 0, "{row}");
+        if row % 11 > 0 {
+            let expected = (0..4).map(|at| ((row * 3 + at * 5) % 16) as f32 / 8.0 - 1.0);
+            assert!(embedding.numbers(row).eq(expected), "{row}");
+        }
+        let expected = (0..count).map(|at| ((row + at * at) % 23) as u32);
+        assert!(tokens.ids(row).eq(expected) && !tokens.is_missing(row), "{row}");
+        assert_eq!(series.is_missing(row), row % 13 == 0, "{row}");
+        let found: Vec<Option<f32>> =
+            series.numbers(row).map(|value| Some(value).filter(|value| !value.is_nan())).collect();
+        let count = if row % 13 == 0 { 0 } else { count };
+        let expected: Vec<_> =
+            (0..count).map(|at| ((row + at) % 6 > 0).then_some(at as f32 / 2.0)).collect();
+        assert_eq!(found, expected, "{row}");
+        let expected = [row % 2 == 0, row % 3 == 0].map(|flag| f32::from(u8::from(flag)));
+        assert!(flags.numbers(row).eq(expected), "{row}");
+    }
+}
+
+#[test]
+fn bytes_are_a_field_if_they_are_asked_for() {
+    let more = r#", "missing": "fill", "bytes": ["blob", "digest"]"#;
+    let all = lists(r#""blob", "digest""#, more).unwrap();
+    assert_eq!(
+        all.fields(),
+        [
+            Field::new("xs", DType::U8, &[3]),
+            Field::labels("ys", 3),
+            Field::new("digest", DType::U8, &[4]),
+        ]
+    );
+    let [blob, digest] = &all.table.parts[0].lists[..] else { panic!() };
+    let found: Vec<_> = (0..6).map(|row| (blob.bytes(row), blob.is_missing(row))).collect();
+    let bytes = [250, 251, 252];
+    let expected = [0, 1, 2, 3, 0, 0].map(|count| &bytes[..count]);
+    let missing = [true, false, false, false, false, true];
+    assert_eq!(found, expected.into_iter().zip(missing).collect::<Vec<_>>());
+    assert_eq!(digest.bytes(59), b" \x00\xff ");
+}
+
+#[test]
+fn what_no_field_can_hold_is_refused() {
+    for (columns, more, part) in [
+        (r#""deep.list.element.list.element""#, "", "holds lists of lists, which cannot be read"),
+        (r#""texts""#, "", "holds lists of texts, which cannot be read"),
+        (r#""map.key_value.value""#, "", "holds lists of structures, which cannot be read"),
+        (r#""digest""#, "", "column `digest` holds bytes, which cannot be read"),
+        (r#""embedding""#, "", "lists.parquet:1: column `embedding` has no value (null)"),
+        (r#""embedding""#, r#", "categorical": ["embedding"]"#, "column `embedding` holds lists"),
+    ] {
+        let found = lists(columns, more).err().expect(part).message().to_owned();
+        assert!(found.contains(part), "{found}");
+    }
 }

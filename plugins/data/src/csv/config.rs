@@ -22,6 +22,16 @@ config! {
         ignore: Vec<String> = [],
         /// Columns that hold names of categories, even if these are numbers.
         categorical: Vec<String> = [],
+        /// Columns of words with many different values, which are encoded by a hash: one-hot over
+        /// `buckets` places.
+        hashed: Vec<String> = [],
+        /// Places of a column of `hashed`.
+        buckets: usize = 1024 => 1..=1048576,
+        /// Columns whose text, byte by byte, is a field of its own.
+        bytes: Vec<String> = [],
+        /// Most bytes of a text of `bytes`: longer ones are cut. By default as many as the longest in
+        /// `path` has.
+        length: Option<usize> = null => 1..,
         /// Whether the first row holds the names of the columns; without it they are numbered from
         /// 0.
         header: bool = true,
@@ -61,6 +71,13 @@ impl Config {
             columns: self.columns.clone(),
             ignore: self.ignore.clone(),
             categorical: self.categorical.clone(),
+            hashed: self.hashed.clone(),
+            buckets: self.buckets,
+            ids: Vec::new(),
+            vocabulary: None,
+            padding: 0,
+            bytes: self.bytes.clone(),
+            length: self.length,
             missing: self.missing,
             missing_values: self.missing_values.clone(),
             on_bad_row: self.on_bad_row,

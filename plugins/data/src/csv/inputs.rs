@@ -8,7 +8,7 @@ use std::{
 
 use ::csv::ByteRecord;
 use fluxbay_plugin::prelude::*;
-use fluxbay_table::{InputEncoder, Learned, MissingWords, Raw, Settings, bad_row};
+use fluxbay_table::{Encoded, InputEncoder, Learned, MissingWords, Raw, Settings, bad_row};
 
 use super::{
     config::Config,
@@ -25,8 +25,8 @@ pub struct Inputs {
     open: Mutex<Option<OpenFile>>,
     encoder: InputEncoder,
     target: String,
-    /// Encoded rows, one after the other, and where each begins in its file.
-    rows: Vec<f32>,
+    /// Encoded rows, and where each begins in its file.
+    rows: Encoded,
     keys: Vec<(usize, u64)>,
     /// The files that were opened, which keys refer to.
     opened: Vec<PathBuf>,
@@ -58,7 +58,7 @@ impl Inputs {
             open: Mutex::default(),
             encoder: InputEncoder::new(learned),
             target: learned.target.clone(),
-            rows: Vec::new(),
+            rows: Encoded::new(learned),
             keys: Vec::new(),
             opened: Vec::new(),
             skipped: 0,
@@ -187,10 +187,9 @@ impl Inputs {
         self.encoder.encode(settings, missing, (&file.path, line), &values, &mut self.rows)
     }
 
-    /// The encoded row `index`.
-    pub fn row(&self, index: usize) -> &[f32] {
-        let width = self.encoder.width();
-        &self.rows[index * width..][..width]
+    /// The encoded rows that were read last.
+    pub fn rows(&self) -> &Encoded {
+        &self.rows
     }
 
     /// The line of row `index`; with its file, if there are several.

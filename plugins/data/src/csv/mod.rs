@@ -108,10 +108,24 @@ impl Dataset for Csv {
         Ok(self.table.steps())
     }
 
-    fn fill(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {
+    fn ragged(&self, field: usize) -> Option<Ragged> {
+        self.table.ragged(field)
+    }
+
+    fn fill(&self, _: usize, _: &[u64], _: &mut Buffers<'_>) -> Result<()> {
+        // Not called where `plugin!` has `context: true`.
+        Err(Error::new("samples are written by `fill_with`"))
+    }
+
+    fn fill_with(
+        &self,
+        context: &mut FillContext<'_>,
+        indices: &[u64],
+        buffers: &mut Buffers<'_>,
+    ) -> Result<()> {
         if let Some(inputs) = &self.inputs {
-            return self.table.fill_inputs(|index| inputs.row(index), indices, buffers);
+            return self.table.fill_inputs(inputs.rows(), context, indices, buffers);
         }
-        self.table.fill(split, indices, buffers)
+        self.table.fill(context, indices, buffers)
     }
 }

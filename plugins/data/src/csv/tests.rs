@@ -1,3 +1,5 @@
+mod hashed;
+
 use std::io::Cursor;
 
 use fluxbay_table::{Encoding, Feature, Missing, OnBadRow, Task, Value};
@@ -68,7 +70,7 @@ fn features(csv: &Csv, split: usize) -> Vec<f32> {
 fn numbers(csv: &Csv) -> Vec<(f64, f64, f64)> {
     let number = |feature: &Feature| match feature.encoding {
         Encoding::Number { fill, shift, scale } => Some((fill, shift, scale)),
-        Encoding::Category { .. } => None,
+        _ => None,
     };
     csv.table.features().iter().filter_map(number).collect()
 }
@@ -521,7 +523,7 @@ fn predicted(csv: &mut Csv, content: &str, most: usize) -> Result<(Vec<Vec<f32>>
             }
             assert!(count <= most);
             let inputs = csv.inputs.as_ref().unwrap();
-            rows.extend((0..count).map(|row| inputs.row(row).to_vec()));
+            rows.extend((0..count).map(|row| inputs.rows().inputs(row).to_vec()));
             keys.extend((0..count).map(|row| csv.input_key(row)));
         }
     });

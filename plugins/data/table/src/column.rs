@@ -7,6 +7,8 @@ use fluxbay_plugin::prelude::*;
 use crate::{
     block::{self, Plan},
     config::{OnBadRow, Settings},
+    hashing,
+    lists::{ListForm, Lists},
     number::{Number, NumberFormat},
     rows::Raw,
     storage::{Chunks, Dictionary, Numbers},
@@ -33,6 +35,10 @@ pub enum Kind {
     Words,
     /// Words of a known list.
     Known(Vec<String>),
+    /// Words by their hash, in so many buckets.
+    Hashed(usize),
+    /// Lists of numbers, or bytes.
+    Lists(ListForm),
 }
 
 /// A place in the file with the text found there.
@@ -50,6 +56,7 @@ pub enum Values {
     Numbers(Numbers),
     /// Numbers of words in the dictionary, [`NO_WORD`] or [`UNKNOWN_WORD`].
     Words(Chunks<u32>, Dictionary),
+    Lists(Lists),
 }
 
 /// A column while it is read.
@@ -75,6 +82,7 @@ pub enum Cell {
     Number(Number),
     /// UTF-8 text.
     Word,
+    List,
 }
 
 impl Column {
@@ -82,7 +90,10 @@ impl Column {
         let values = match &kind {
             Kind::Numbers => Values::Numbers(Numbers::default()),
             Kind::Known(words) => Values::Words(Chunks::default(), Dictionary::of(words)),
-            Kind::Words => Values::Words(Chunks::default(), Dictionary::default()),
+            Kind::Words | Kind::Hashed(_) => {
+                Values::Words(Chunks::default(), Dictionary::default())
+            }
+            Kind::Lists(form) => Values::Lists(Lists::new(*form)),
             Kind::Auto | Kind::Numerals => Values::Empty,
         };
         Column {
@@ -98,6 +109,11 @@ impl Column {
         }
     }
 
+    /// What it holds, as far as that was known before.
+    pub fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
     /// The value in the row at `line`; an error describes why it is bad. `rows` rows are stored.
     pub fn cell(
         &mut self,
@@ -106,8 +122,20 @@ impl Column {
         rows: usize,
         format: NumberFormat,
     ) -> std::result::Result<Cell, String> {
+        if let (Values::Lists(lists), false) = (&self.values, matches!(raw, Raw::Missing)) {
+            return match lists.problem(raw) {
+                Some(problem) => Err(format!("column `{}`: {problem}", self.name)),
+                None => Ok(Cell::List),
+            };
+        }
         let text = match raw {
             Raw::Missing => return Ok(Cell::Missing),
+            Raw::List(_) if self.is_target => {
+                return Err(format!("column `{}` holds lists, which are no target", self.name));
+            }
+            Raw::List(_) => {
+                return Err(format!("column `{}` has a list among other values", self.name));
+            }
             Raw::Number(number) => {
                 if matches!(self.values, Values::Empty) {
                     self.begin(true, rows);
@@ -140,6 +168,11 @@ impl Column {
             .map_err(|_| format!("column `{}` is not UTF-8", self.name))
     }
 
+    /// Whether a value that is bad does not show in the end, when the column is judged.
+    pub fn is_refused(&self, raw: Raw<'_>) -> bool {
+        matches!(raw, Raw::List(_)) || matches!(self.values, Values::Lists(_))
+    }
+
     /// Counts a value that is not a number and describes it.
     fn other(&mut self, text: &[u8], line: u64) -> String {
         let text = String::from_utf8_lossy(text).into_owned();
@@ -165,6 +198,9 @@ impl Column {
     /// The number of a word; new ones enter the dictionary unless the list is fixed.
     pub fn word(&mut self, word: &[u8], line: u64) -> u32 {
         let Values::Words(_, dictionary) = &mut self.values else { return NO_WORD };
+        if let Kind::Hashed(buckets) = self.kind {
+            return hashing::bucket(word, buckets);
+        }
         let word = std::str::from_utf8(word).unwrap_or_default();
         if !matches!(self.kind, Kind::Known(_)) {
             return dictionary.add(word, line);
@@ -180,7 +216,7 @@ impl Column {
     /// to be looked at one by one. `missing` says whether values may be missing.
     pub fn plan(&self, missing: bool) -> Option<Plan> {
         match &self.values {
-            Values::Empty => None,
+            Values::Empty | Values::Lists(_) => None,
             Values::Numbers(_) => Some(Plan::Numbers { missing }),
             Values::Words(..) if self.kind == Kind::Numerals => None,
             Values::Words(..) => Some(Plan::Words { missing }),
@@ -214,15 +250,15 @@ impl Column {
                 numbers.extend(digits);
             }
             (Values::Words(words, dictionary), block::Values::Words(spans)) => {
-                let known = matches!(self.kind, Kind::Known(_));
                 let ids: Vec<u32> = spans
                     .words
                     .iter()
                     .map(|(range, count, row)| {
                         let word = std::str::from_utf8(&text[range.clone()]).unwrap_or_default();
-                        match known {
-                            true => dictionary.find(word).unwrap_or(UNKNOWN_WORD),
-                            false => dictionary.add_times(word, line + *row as u64, *count),
+                        match self.kind {
+                            Kind::Known(_) => dictionary.find(word).unwrap_or(UNKNOWN_WORD),
+                            Kind::Hashed(buckets) => hashing::bucket(word.as_bytes(), buckets),
+                            _ => dictionary.add_times(word, line + *row as u64, *count),
                         }
                     })
                     .collect();
@@ -234,11 +270,14 @@ impl Column {
         }
     }
 
-    pub fn push(&mut self, cell: Cell, word: u32) {
+    /// Appends a value: a number, the number of a word, or the list of `raw`.
+    pub fn push(&mut self, cell: Cell, word: u32, raw: Raw<'_>) {
         match (&mut self.values, cell) {
             (Values::Numbers(numbers), Cell::Number(number)) => numbers.push(Some(number)),
             (Values::Numbers(numbers), _) => numbers.push(None),
             (Values::Words(words, _), _) => words.push(word),
+            (Values::Lists(lists), Cell::Missing) => lists.push(Raw::Missing),
+            (Values::Lists(lists), _) => lists.push(raw),
             (Values::Empty, _) => {}
         }
     }

@@ -61,6 +61,20 @@ pub struct Settings {
     pub ignore: Vec<String>,
     /// Columns that hold names of categories, even if these are numbers.
     pub categorical: Vec<String>,
+    /// Columns of words that are encoded by a hash.
+    pub hashed: Vec<String>,
+    /// Places of such a column.
+    pub buckets: usize,
+    /// Columns of lists of ids.
+    pub ids: Vec<String>,
+    /// Number of different ids; by default one more than the largest.
+    pub vocabulary: Option<usize>,
+    /// What lists of ids are filled up with.
+    pub padding: u32,
+    /// Columns of texts or binary values whose bytes are a field.
+    pub bytes: Vec<String>,
+    /// Most elements of a list whose length differs.
+    pub length: Option<usize>,
     /// What is done where a value is missing.
     pub missing: Missing,
     /// Words that mean that a value is missing.

@@ -6,8 +6,10 @@ use fluxbay_plugin::{prelude::*, serde};
 
 use crate::{
     column::Kind,
+    config::Settings,
     header::{Chosen, Header},
-    part::{Categories, Value},
+    lists::{Element, ListEncoding, Lists},
+    part::{Content, Value},
 };
 
 /// What the training rows determine: the encoding of every column.
@@ -43,6 +45,10 @@ pub enum Encoding {
     Number { fill: f64, shift: f64, scale: f64 },
     /// One-hot over `categories`; missing values are replaced by category `fill`.
     Category { categories: Vec<String>, fill: Option<usize> },
+    /// One-hot over buckets of a hash; missing values are replaced by bucket `fill`.
+    Hashed { buckets: usize, fill: Option<usize> },
+    /// Elements of a list: inputs, or a field.
+    List(ListEncoding),
 }
 
 impl Encoding {
@@ -51,10 +57,13 @@ impl Encoding {
         match self {
             Encoding::Number { .. } => 1,
             Encoding::Category { categories, .. } => categories.len(),
+            Encoding::Hashed { buckets, .. } => *buckets,
+            Encoding::List(list) if list.is_input() => list.length,
+            Encoding::List(_) => 0,
         }
     }
 
-    /// Writes a value to `place`, which has [`Encoding::width`] elements.
+    /// Writes a value that is no list to `place`, which has [`Encoding::width`] elements.
     #[inline]
     pub fn write(&self, value: Value, place: &mut [f32]) {
         match self {
@@ -62,17 +71,18 @@ impl Encoding {
                 let value = if let Value::Number(value) = value { value } else { *fill };
                 place[0] = ((value - shift) / scale) as f32;
             }
-            Encoding::Category { fill, .. } => {
+            Encoding::Category { fill, .. } | Encoding::Hashed { fill, .. } => {
                 place.fill(0.0);
                 let position = match value {
                     Value::Category(position) => Some(position),
                     Value::Missing => *fill,
-                    Value::Number(_) | Value::Unknown => None,
+                    Value::Number(_) | Value::Unknown | Value::List => None,
                 };
                 if let Some(position) = position {
                     place[position] = 1.0;
                 }
             }
+            Encoding::List(_) => {}
         }
     }
 }
@@ -88,6 +98,13 @@ impl Learned {
                 Encoding::Category { categories, fill } => {
                     fill.is_none_or(|fill| fill < categories.len())
                 }
+                Encoding::Hashed { buckets, fill } => {
+                    *buckets > 0 && fill.is_none_or(|fill| fill < *buckets)
+                }
+                Encoding::List(ListEncoding { length, fill, shift, scale, .. }) => {
+                    let numbers = fill.is_finite() && shift.is_finite() && scale.is_finite();
+                    *length > 0 && numbers && *scale > 0.0
+                }
             };
             if !usable {
                 bail!("the saved encoding of column `{name}` is damaged");
@@ -101,26 +118,53 @@ impl Learned {
         Ok(())
     }
 
-    pub(crate) fn new(names: Vec<String>, categories: Categories) -> Learned {
-        let mut columns = names.into_iter().zip(categories);
-        let last = columns.next_back();
-        let (target, classes) = last.unwrap_or_default();
-        let feature = |(name, categories)| Feature {
-            name,
-            encoding: match categories {
-                Some(categories) => Encoding::Category { categories, fill: None },
-                None => Encoding::Number { fill: 0.0, shift: 0.0, scale: 1.0 },
-            },
+    /// From what the columns hold. `lists` are those of the training rows.
+    ///
+    /// # Errors
+    /// All lists of a column are empty, or the settings do not go with its ids.
+    pub(crate) fn new(
+        settings: &Settings,
+        names: Vec<String>,
+        contents: Vec<Content>,
+        lists: &[Lists],
+    ) -> Result<Learned> {
+        let mut columns = names.into_iter().zip(contents);
+        let Some((target, content)) = columns.next_back() else { bail!("no column is read") };
+        let classes = match content {
+            Content::Categories(classes) => Some(classes),
+            _ => None,
         };
-        Learned { features: columns.map(feature).collect(), target, classes, target_scaling: None }
+        let feature = |(name, content): (String, Content)| -> Result<Feature> {
+            let encoding = match content {
+                Content::Numbers => Encoding::Number { fill: 0.0, shift: 0.0, scale: 1.0 },
+                Content::Categories(categories) => Encoding::Category { categories, fill: None },
+                Content::Buckets(buckets) => Encoding::Hashed { buckets, fill: None },
+                Content::Lists { at } => {
+                    let encoding = list(settings, &lists[at]);
+                    Encoding::List(encoding.context(format_args!("column `{name}`"))?)
+                }
+            };
+            Ok(Feature { name, encoding })
+        };
+        let features = columns.map(feature).collect::<Result<_>>()?;
+        Ok(Learned { features, target, classes, target_scaling: None })
     }
 
-    pub(crate) fn categories(&self) -> Categories {
+    /// The categories of the features and the classes of the target.
+    pub(crate) fn categories(&self) -> Vec<Option<Vec<String>>> {
         let feature = |feature: &Feature| match &feature.encoding {
-            Encoding::Number { .. } => None,
             Encoding::Category { categories, .. } => Some(categories.clone()),
+            _ => None,
         };
         self.features.iter().map(feature).chain([self.classes.clone()]).collect()
+    }
+
+    /// The features that are fields of their own: their places, and their encoding.
+    pub fn own_fields(&self) -> impl Iterator<Item = (usize, &ListEncoding)> {
+        self.features.iter().enumerate().filter_map(|(at, feature)| match &feature.encoding {
+            Encoding::List(list) if !list.is_input() => Some((at, list)),
+            _ => None,
+        })
     }
 
     /// Kinds of the columns of another file.
@@ -143,10 +187,32 @@ impl Learned {
                 header.names[chosen.target]
             );
         }
-        Ok(self
-            .categories()
-            .into_iter()
-            .map(|categories| categories.map_or(Kind::Numbers, Kind::Known))
-            .collect())
+        let kind = |feature: &Feature| match &feature.encoding {
+            Encoding::Number { .. } => Kind::Numbers,
+            Encoding::Category { categories, .. } => Kind::Known(categories.clone()),
+            Encoding::Hashed { buckets, .. } => Kind::Hashed(*buckets),
+            Encoding::List(list) => Kind::Lists(list.form()),
+        };
+        let target = self.classes.clone().map_or(Kind::Numbers, Kind::Known);
+        Ok(self.features.iter().map(kind).chain([target]).collect())
     }
+}
+
+/// The encoding of a column with these lists in the training rows.
+fn list(settings: &Settings, lists: &Lists) -> Result<ListEncoding> {
+    let (length, varies) = lists.longest();
+    if length == 0 {
+        bail!("all its lists are empty: leave it out with `ignore`");
+    }
+    let (of, padding) = (lists.of(), settings.padding);
+    let vocabulary = match (of, settings.vocabulary) {
+        (Element::Ids, Some(vocabulary)) => vocabulary,
+        (Element::Ids, None) => lists.largest_id().unwrap_or(0).max(padding) as usize + 1,
+        _ => 0,
+    };
+    if of == Element::Ids && padding as usize >= vocabulary {
+        bail!("padding = {padding} is none of its {vocabulary} ids");
+    }
+    let (fill, shift, scale) = (0.0, 0.0, 1.0);
+    Ok(ListEncoding { of, length, varies, vocabulary, padding, fill, shift, scale })
 }

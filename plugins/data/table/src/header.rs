@@ -19,6 +19,12 @@ pub struct Chosen {
     pub target: usize,
     /// Features that are categories by configuration.
     pub categorical: Vec<usize>,
+    /// Features that are encoded by a hash.
+    pub hashed: Vec<usize>,
+    /// Features that are lists of ids.
+    pub ids: Vec<usize>,
+    /// Features that are bytes.
+    pub bytes: Vec<usize>,
 }
 
 impl Header {
@@ -57,7 +63,17 @@ impl Header {
         for &index in &used {
             self.unique(path, index, &used)?;
         }
-        Ok(Chosen { features, target, categorical: list("categorical", &config.categorical)? })
+        let categorical = list("categorical", &config.categorical)?;
+        let other = |key: &str, names: &[String]| -> Result<Vec<usize>> {
+            let found = list(key, names)?;
+            if found.contains(&target) {
+                bail!("{key} names the target, column `{}`", self.names[target]);
+            }
+            Ok(found)
+        };
+        let (hashed, ids) = (other("hashed", &config.hashed)?, other("ids", &config.ids)?);
+        let bytes = other("bytes", &config.bytes)?;
+        Ok(Chosen { features, target, categorical, hashed, ids, bytes })
     }
 
     /// Fails if another one of `columns` has the name of column `index`.

@@ -6,7 +6,10 @@ use fluxbay_plugin::prelude::*;
 
 use crate::{
     config::{Missing, OnBadRow, Settings},
+    encoded::Encoded,
     encoding::{Encoding, Learned},
+    hashing,
+    lists::{Element, Lists},
     part::Value,
     rows::{MissingWords, Raw},
 };
@@ -16,12 +19,13 @@ struct Feature {
     name: String,
     encoding: Encoding,
     positions: HashMap<String, usize>,
+    /// Says which lists can be read.
+    lists: Option<Lists>,
 }
 
 /// Encodes rows without a target.
 pub struct InputEncoder {
     features: Vec<Feature>,
-    width: usize,
     /// Categories that the training rows did not have.
     unknown: u64,
 }
@@ -31,26 +35,24 @@ impl InputEncoder {
     pub fn new(learned: &Learned) -> InputEncoder {
         let feature = |feature: &crate::encoding::Feature| {
             let positions = match &feature.encoding {
-                Encoding::Number { .. } => HashMap::new(),
                 Encoding::Category { categories, .. } => {
                     categories.iter().cloned().zip(0..).collect()
                 }
+                _ => HashMap::new(),
             };
-            Feature { name: feature.name.clone(), encoding: feature.encoding.clone(), positions }
+            let lists = match &feature.encoding {
+                Encoding::List(list) => Some(Lists::new(list.form())),
+                _ => None,
+            };
+            let (name, encoding) = (feature.name.clone(), feature.encoding.clone());
+            Feature { name, encoding, positions, lists }
         };
-        let features: Vec<Feature> = learned.features.iter().map(feature).collect();
-        let width = features.iter().map(|feature| feature.encoding.width()).sum();
-        InputEncoder { features, width, unknown: 0 }
+        InputEncoder { features: learned.features.iter().map(feature).collect(), unknown: 0 }
     }
 
     /// Names of the columns that a row needs, in their order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.features.iter().map(|feature| feature.name.as_str())
-    }
-
-    /// Number of inputs that a row becomes.
-    pub fn width(&self) -> usize {
-        self.width
     }
 
     /// Positions of the columns in a file by their names. Other columns are not read.
@@ -75,7 +77,12 @@ impl InputEncoder {
         self.names().map(position).collect()
     }
 
-    /// Appends the encoded values of a row to `row`; false, and nothing, if the row is left out.
+    /// Whether a column is read as bytes, by its place among those that are needed.
+    pub fn wants_bytes(&self, at: usize) -> bool {
+        matches!(&self.features[at].encoding, Encoding::List(list) if list.of == Element::Bytes)
+    }
+
+    /// Appends the encoded values of a row to `rows`; false, and nothing, if the row is left out.
     ///
     /// # Errors
     /// The row cannot be read or lacks a value, and the settings say that this is an error. The error
@@ -86,22 +93,15 @@ impl InputEncoder {
         missing: &MissingWords<'_>,
         (path, line): (&Path, u64),
         values: &[Raw<'_>],
-        row: &mut Vec<f32>,
+        rows: &mut Encoded,
     ) -> Result<bool> {
-        let start = row.len();
-        row.resize(start + self.width, 0.0);
-        let mut place = start;
+        let mut found = Vec::with_capacity(values.len());
         for (at, &raw) in values.iter().enumerate().take(self.features.len()) {
             let value = self.value(settings, missing, (path, line), at, raw)?;
-            let Some(value) = value else {
-                row.truncate(start);
-                return Ok(false);
-            };
-            let encoding = &self.features[at].encoding;
-            let end = place + encoding.width();
-            encoding.write(value, &mut row[place..end]);
-            place = end;
+            let Some(value) = value else { return Ok(false) };
+            found.push((value, raw));
         }
+        rows.push(self.features.iter().map(|feature| &feature.encoding), &found);
         Ok(true)
     }
 
@@ -114,15 +114,18 @@ impl InputEncoder {
         at: usize,
         raw: Raw<'_>,
     ) -> Result<Option<Value>> {
-        let Feature { name, encoding, positions } = &self.features[at];
+        let Feature { name, encoding, positions, lists } = &self.features[at];
+        let fill = settings.missing == Missing::Fill;
         let is_missing = match raw {
             Raw::Missing => true,
             Raw::Text(text) => missing.contains(text),
             Raw::Number(_) => false,
+            Raw::List(list) => !fill && list.iter().any(|value| value.is_nan()),
         };
         if is_missing {
             let text = match raw {
                 Raw::Text(text) => format!("{:?}", String::from_utf8_lossy(text)),
+                Raw::List(_) => "a list with null".to_owned(),
                 _ => "null".to_owned(),
             };
             return match settings.missing {
@@ -135,10 +138,19 @@ impl InputEncoder {
                 Missing::Fill => Ok(Some(Value::Missing)),
             };
         }
+        if let Some(lists) = lists {
+            return match lists.problem(raw) {
+                Some(problem) => bad_row(settings, &format!("column `{name}`: {problem}")),
+                None => Ok(Some(Value::List)),
+            };
+        }
+        if let Raw::List(_) = raw {
+            return bad_row(settings, &format!("column `{name}` has a list among other values"));
+        }
         let number = match raw {
             Raw::Number(number) => Some(number),
             Raw::Text(text) => settings.format.parse(text),
-            Raw::Missing => None,
+            Raw::Missing | Raw::List(_) => None,
         };
         if let Encoding::Number { .. } = encoding {
             let Some(number) = number else {
@@ -151,11 +163,15 @@ impl InputEncoder {
         let word = match raw {
             Raw::Number(number) => Ok(number.text()),
             Raw::Text(text) => std::str::from_utf8(text).map(str::to_owned),
-            Raw::Missing => Ok(String::new()),
+            Raw::Missing | Raw::List(_) => Ok(String::new()),
         };
         let Ok(word) = word else {
             return bad_row(settings, &format!("column `{name}` is not UTF-8"));
         };
+        if let Encoding::Hashed { buckets, .. } = encoding {
+            let bucket = hashing::bucket(word.as_bytes(), *buckets);
+            return Ok(Some(Value::Category(bucket as usize)));
+        }
         if let Some(&position) = positions.get(&word) {
             return Ok(Some(Value::Category(position)));
         }

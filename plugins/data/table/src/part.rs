@@ -1,7 +1,8 @@
 //! Rows of one split in memory: features row by row in 32-bit cells, targets beside them.
 
 use crate::{
-    column::{NO_WORD, UNKNOWN_WORD, Values},
+    column::{Kind, NO_WORD, UNKNOWN_WORD, Values},
+    lists::{Element, Lists},
     number::NumberFormat,
     rows::Columns,
     storage::{CHUNK, Numbers, unscaled},
@@ -17,6 +18,8 @@ pub enum Slot {
     Wide { at: usize },
     /// Position of a category in the cell `at`, `NO_WORD` or `UNKNOWN_WORD`.
     Category { at: usize },
+    /// The list `at` of [`Part::lists`].
+    List { at: usize },
 }
 
 /// A value of a feature.
@@ -30,6 +33,8 @@ pub enum Value {
     Category(usize),
     /// A category outside the list.
     Unknown,
+    /// A list, which lies elsewhere.
+    List,
 }
 
 impl Slot {
@@ -48,6 +53,7 @@ impl Slot {
                 UNKNOWN_WORD => Value::Unknown,
                 position => Value::Category(position as usize),
             },
+            Slot::List { .. } => Value::List,
         }
     }
 }
@@ -64,10 +70,23 @@ pub struct Part {
     chunks: Vec<Vec<u32>>,
     /// Class, or the bits of an `f32`.
     pub targets: Vec<u32>,
+    /// Columns of lists.
+    pub lists: Vec<Lists>,
 }
 
-/// Sorted categories of each column; `None` for numbers.
-pub type Categories = Vec<Option<Vec<String>>>;
+/// What a column was found to hold.
+#[derive(Clone, Debug)]
+pub enum Content {
+    Numbers,
+    /// Sorted categories.
+    Categories(Vec<String>),
+    /// Words by their hash, in so many buckets.
+    Buckets(usize),
+    /// The list `at` of [`Part::lists`].
+    Lists {
+        at: usize,
+    },
+}
 
 impl Part {
     /// Number of rows.
@@ -81,41 +100,67 @@ impl Part {
         &self.chunks[index / CHUNK][index % CHUNK * self.width..][..self.width]
     }
 
-    /// Moves the columns of a file into rows, chunk by chunk. Returns the categories of the
-    /// features and the target, too.
+    /// Passes the numbers of a list on, but for those that are missing. None if it holds no numbers.
+    pub(crate) fn numbers(&self, slot: Slot, row: u64, mut take: impl FnMut(f64)) {
+        let Slot::List { at } = slot else { return };
+        let lists = &self.lists[at];
+        if lists.of() == Element::Numbers {
+            let numbers = lists.numbers(row as usize).map(f64::from);
+            numbers.filter(|number| !number.is_nan()).for_each(&mut take);
+        }
+    }
+
+    /// Moves the columns of a file into rows, chunk by chunk. `known` are the categories of columns
+    /// that have some already. Returns what the features and the target hold, too.
     pub(crate) fn new(
         name: &'static str,
         mut read: Columns,
-        known: Option<Categories>,
+        known: Option<&[Option<Vec<String>>]>,
         format: NumberFormat,
-    ) -> (Part, Categories) {
+    ) -> (Part, Vec<Content>) {
         let mut part = Part { name, ..Part::default() };
-        let mut categories = Vec::new();
-        let mut positions = Vec::new();
+        let mut contents = Vec::new();
+        let (mut positions, mut lists) = (Vec::new(), 0);
         for (at, column) in read.columns.iter().enumerate() {
-            let (sorted, order) = match &column.values {
-                Values::Words(_, dictionary) => match known.as_ref().map(|known| &known[at]) {
+            let (content, order) = match (&column.values, column.kind()) {
+                (Values::Words(..), Kind::Hashed(buckets)) => {
+                    (Content::Buckets(*buckets), Vec::new())
+                }
+                (Values::Words(_, dictionary), _) => match known.map(|known| &known[at]) {
                     // A known list keeps its order.
-                    Some(Some(list)) => (Some(list.clone()), (0..list.len() as u32).collect()),
+                    Some(Some(list)) => {
+                        (Content::Categories(list.clone()), (0..list.len() as u32).collect())
+                    }
                     _ => {
                         let (sorted, order) = dictionary.sorted(format);
-                        (Some(sorted), order)
+                        (Content::Categories(sorted), order)
                     }
                 },
-                _ => (None, Vec::new()),
+                (Values::Lists(_), _) => {
+                    lists += 1;
+                    (Content::Lists { at: lists - 1 }, Vec::new())
+                }
+                _ => (Content::Numbers, Vec::new()),
             };
-            categories.push(sorted);
+            contents.push(content);
             positions.push(order);
         }
         let features = read.columns.len() - 1;
-        for column in &read.columns[..features] {
+        for (column, content) in read.columns[..features].iter_mut().zip(&contents) {
             let at = part.width;
+            if let Content::Lists { at } = content
+                && let Values::Lists(lists) = std::mem::replace(&mut column.values, Values::Empty)
+            {
+                part.slots.push(Slot::List { at: *at });
+                part.lists.push(lists);
+                continue;
+            }
             let slot = match &column.values {
                 Values::Numbers(Numbers::Scaled { decimals, .. }) => {
                     Slot::Scaled { at, decimals: *decimals }
                 }
                 Values::Numbers(Numbers::Wide(_)) => Slot::Wide { at },
-                Values::Words(..) | Values::Empty => Slot::Category { at },
+                Values::Words(..) | Values::Empty | Values::Lists(_) => Slot::Category { at },
             };
             part.width += if matches!(slot, Slot::Wide { .. }) { 2 } else { 1 };
             part.slots.push(slot);
@@ -167,9 +212,9 @@ impl Part {
                     let words = words.take(chunk).into_iter();
                     part.targets.extend(words.map(|id| sorted(&positions[features], id)));
                 }
-                Values::Empty => {}
+                Values::Empty | Values::Lists(_) => {}
             }
         }
-        (part, categories)
+        (part, contents)
     }
 }

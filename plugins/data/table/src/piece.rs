@@ -120,7 +120,8 @@ impl PieceBuilder {
                 self.piece.odd.push((self.piece.rows, text.to_vec()));
                 self.blank();
             }
-            (Raw::Missing, _) => self.gap(),
+            // Columns of lists are read row by row.
+            (Raw::Missing | Raw::List(_), _) => self.gap(),
         }
         self.piece.rows += 1;
     }

@@ -9,6 +9,7 @@ use crate::{
     column::{Cell, Column, Kind, Mixed, NO_WORD, Values},
     config::{Missing, OnBadRow, Settings},
     header::{Chosen, Header},
+    lists::Element,
     number::Number,
     piece::{Piece, PiecePlans},
     skipped::Skipped,
@@ -24,6 +25,8 @@ pub enum Raw<'a> {
     Text(&'a [u8]),
     /// A finite number.
     Number(Number),
+    /// A list of numbers; NaN for those that are missing.
+    List(&'a [f64]),
 }
 
 /// The columns of a file: features in their order, then the target.
@@ -81,6 +84,11 @@ impl<'a> Rows<'a> {
         &self.positions
     }
 
+    /// Whether a column is read as bytes, by its place in [`Rows::positions`].
+    pub fn wants_bytes(&self, at: usize) -> bool {
+        matches!(&self.read.columns[at].values, Values::Lists(lists) if lists.of() == Element::Bytes)
+    }
+
     /// A row that cannot be read, for `reason`.
     ///
     /// # Errors
@@ -104,10 +112,12 @@ impl<'a> Rows<'a> {
         let format = self.config.format;
         let Columns { columns, rows, skipped } = &mut self.read;
         let (mut bad, mut gap) = (None, None);
+        let fill = self.config.missing == Missing::Fill;
         self.cells.clear();
         for (at, (column, value)) in columns.iter_mut().zip(values).enumerate() {
             let value = match value {
                 Raw::Text(text) if self.missing.contains(text) => Raw::Missing,
+                Raw::List(list) if !fill && list.iter().any(|value| value.is_nan()) => Raw::Missing,
                 value => *value,
             };
             match column.cell(value, line, *rows, format) {
@@ -118,11 +128,14 @@ impl<'a> Rows<'a> {
                     self.cells.push(cell);
                 }
                 Err(reason) => {
-                    bad.get_or_insert(reason);
+                    bad.get_or_insert((reason, column.is_refused(value)));
                 }
             }
         }
-        if let Some(reason) = bad {
+        if let Some((reason, is_refused)) = bad {
+            if is_refused {
+                return self.bad(line, &reason);
+            }
             skipped.add(line, &reason);
             return Ok(());
         }
@@ -143,6 +156,7 @@ impl<'a> Rows<'a> {
                     column.name,
                     match values[at] {
                         Raw::Text(text) => format!("{:?}", String::from_utf8_lossy(text)),
+                        Raw::List(_) => String::from("a list with null"),
                         _ => String::from("null"),
                     }
                 ),
@@ -151,8 +165,9 @@ impl<'a> Rows<'a> {
                 Missing::Fill => {}
             }
         }
-        for ((column, cell), word) in columns.iter_mut().zip(&self.cells).zip(&self.words) {
-            column.push(*cell, *word);
+        let cells = self.cells.iter().zip(&self.words).zip(values);
+        for (column, ((cell, word), value)) in columns.iter_mut().zip(cells) {
+            column.push(*cell, *word, *value);
         }
         *rows += 1;
         if let (Some(Cell::Word), Some(target), Some(value)) =
@@ -160,7 +175,7 @@ impl<'a> Rows<'a> {
             && let Some(number) = match value {
                 Raw::Text(text) => format.parse(text),
                 Raw::Number(number) => Some(*number),
-                Raw::Missing => None,
+                Raw::Missing | Raw::List(_) => None,
             }
             && target.becomes_number(&number, format)
         {
@@ -293,6 +308,16 @@ impl<'a> Rows<'a> {
             );
         }
         for column in features {
+            if let Values::Lists(lists) = &column.values
+                && lists.cut > 0
+            {
+                log::warn!(
+                    "{}: column `{}`: {} lists are longer than the model takes (setting `length`) and are cut at the end",
+                    path.display(),
+                    column.name,
+                    lists.cut
+                );
+            }
             if let Some(found) = &column.first_unknown {
                 log::warn!(
                     "{}:{}: category {:?} of column `{}` does not occur in the training data; {} such values are encoded as zeros",

@@ -10,9 +10,11 @@ use fluxbay_plugin::{
 use crate::{
     column::Kind,
     config::{OnBadRow, Settings, Task},
+    encoded::Encoded,
     encoding::{Encoding, Feature, Learned},
     header::{Chosen, Header},
-    part::{Part, Value},
+    lists::{Element, Length, ListEncoding, ListForm},
+    part::{Part, Slot, Value},
     rows::{Columns, Rows},
     skipped,
     statistics::{Deviations, Sums},
@@ -27,6 +29,11 @@ pub trait Reader {
     fn kind(&self, column: usize) -> Option<Kind> {
         let _ = column;
         None
+    }
+
+    /// Whether columns are known by their names alone: files may have them in any order, and more of them.
+    fn by_name(&self) -> bool {
+        false
     }
 
     /// Passes all rows to `rows`.
@@ -71,6 +78,16 @@ impl Table {
         let mut reader = open(path)?;
         let header = Header { names: reader.names().to_vec() };
         let (chosen, mut expected) = kinds(&*reader, &header)?;
+        for (&index, kind) in chosen.features.iter().chain([&chosen.target]).zip(&expected) {
+            let wanted = matches!(kind, Kind::Lists(form) if form.of != Element::Bytes);
+            if matches!(reader.kind(index), Some(Kind::Lists(_))) && !wanted {
+                bail!(
+                    "{}: column `{}` holds lists: they are features, but no target, no categories and no bytes",
+                    path.display(),
+                    header.names[index]
+                );
+            }
+        }
         loop {
             let mut rows = Rows::new(&self.settings, path, &header, &chosen, &expected);
             reader.read(&mut rows)?;
@@ -82,11 +99,43 @@ impl Table {
         }
     }
 
+    /// The columns that are read of a file: those of the settings, or those that were learnt from.
+    fn choose(
+        &self,
+        path: &Path,
+        reader: &dyn Reader,
+        header: &Header,
+        learned: Option<&Learned>,
+    ) -> Result<Chosen> {
+        let Some(learned) = learned.filter(|_| reader.by_name()) else {
+            return header.choose(path, &self.settings);
+        };
+        let names = learned.features.iter().map(|feature| feature.name.clone()).collect();
+        // What the columns hold is known; others of the settings may be missing in this file.
+        let settings = Settings {
+            columns: Some(names),
+            ignore: Vec::new(),
+            categorical: Vec::new(),
+            hashed: Vec::new(),
+            ids: Vec::new(),
+            bytes: Vec::new(),
+            ..self.settings.clone()
+        };
+        header.choose(path, &settings)
+    }
+
     /// Kinds of the columns that follow from the settings and the file.
     fn configured(&self, reader: &dyn Reader, chosen: &Chosen) -> Vec<Kind> {
-        let feature = |index: &usize| match chosen.categorical.contains(index) {
-            true => Kind::Words,
-            false => reader.kind(*index).unwrap_or(Kind::Auto),
+        let Settings { buckets, length, vocabulary, .. } = self.settings;
+        let length = Length::Any(length.unwrap_or(usize::MAX));
+        let list = |of, vocabulary| Kind::Lists(ListForm { of, length, vocabulary });
+        let feature = |index: &usize| match reader.kind(*index) {
+            _ if chosen.hashed.contains(index) => Kind::Hashed(buckets),
+            _ if chosen.bytes.contains(index) => list(Element::Bytes, None),
+            _ if chosen.ids.contains(index) => list(Element::Ids, vocabulary),
+            _ if chosen.categorical.contains(index) => Kind::Words,
+            Some(Kind::Lists(_)) => list(Element::Numbers, None),
+            kind => kind.unwrap_or(Kind::Auto),
         };
         let target = match self.settings.task {
             // Numbers may be classes.
@@ -108,7 +157,7 @@ impl Table {
         let mut names = Vec::new();
         let columns = self.read(&path, open, |reader, header| {
             names.clone_from(&header.names);
-            let chosen = header.choose(&path, &self.settings)?;
+            let chosen = self.choose(&path, reader, header, self.learned.as_ref())?;
             let kinds = match &self.learned {
                 Some(learned) => learned.kinds(&path, header, &chosen)?,
                 None => self.configured(reader, &chosen),
@@ -122,13 +171,17 @@ impl Table {
             columns.columns.iter().map(|column| column.name.clone()).collect();
         let validation = self.settings.validation_path.clone();
         let name = if validation.is_some() { "training" } else { "all" };
-        let (part, categories) = Part::new(name, columns, known, format);
+        let (part, contents) = Part::new(name, columns, known.as_deref(), format);
+        let learned = match &self.learned {
+            Some(learned) => learned.clone(),
+            None => Learned::new(&self.settings, column_names, contents, &part.lists)
+                .context(path.display())?,
+        };
+        self.learned = Some(learned.clone());
         self.parts = vec![part];
-        let learned =
-            self.learned.get_or_insert_with(|| Learned::new(column_names, categories)).clone();
         if let Some(validation) = validation {
-            let held = self.read(&validation, open, |_, header| {
-                if header.names != names {
+            let held = self.read(&validation, open, |reader, header| {
+                if header.names != names && !reader.by_name() {
                     bail!(
                         "{} has columns {}, {} has {}",
                         validation.display(),
@@ -137,13 +190,13 @@ impl Table {
                         names.join(", ")
                     );
                 }
-                let chosen = header.choose(&validation, &self.settings)?;
+                let chosen = self.choose(&validation, reader, header, Some(&learned))?;
                 let kinds = learned.kinds(&validation, header, &chosen)?;
                 Ok((chosen, kinds))
             })?;
             skipped.push((validation.clone(), held.rows, held.skipped.clone()));
-            let known = Some(learned.categories());
-            self.parts.push(Part::new("validation", held, known, format).0);
+            let known = learned.categories();
+            self.parts.push(Part::new("validation", held, Some(&known), format).0);
         }
         match self.settings.on_bad_row {
             OnBadRow::Error => Ok(()),
@@ -186,33 +239,65 @@ impl Table {
             Some(classes) => Field::labels("ys", classes.len()),
             None => Field::new("ys", DType::F32, &[1]),
         };
-        vec![Field::new("xs", DType::F32, &[self.width()]), ys]
+        let features = self.features();
+        let mut own = self.own_fields().map(|(at, list)| (features[at].name.as_str(), list));
+        let xs = match self.width() {
+            0 => own.next().map(|(_, list)| list.field("xs")),
+            width => Some(Field::new("xs", DType::F32, &[width])),
+        };
+        let others = own.map(|(name, list)| list.field(name));
+        xs.into_iter().chain([ys]).chain(others).collect()
+    }
+
+    fn own_fields(&self) -> impl Iterator<Item = (usize, &ListEncoding)> {
+        self.learned.iter().flat_map(Learned::own_fields)
+    }
+
+    /// The lists that are fields: the number of the field, the place of the feature, and the encoding.
+    fn lists(&self) -> impl Iterator<Item = (usize, usize, &ListEncoding)> {
+        // Without other inputs the first is the field `xs`. The second field is the target.
+        let first = usize::from(self.width() > 0);
+        let number = move |place: usize| if place == 0 { 0 } else { place + 1 };
+        self.own_fields().zip(first..).map(move |((at, list), place)| (number(place), at, list))
+    }
+
+    /// As [`Dataset::ragged`].
+    pub fn ragged(&self, field: usize) -> Option<Ragged> {
+        self.lists().find(|(number, ..)| *number == field).and_then(|(.., list)| list.ragged())
     }
 
     /// As [`Dataset::steps`]: an input for each column, a number or the number of a category.
     pub fn steps(&self) -> Option<DatasetSteps> {
         let features = &self.learned.as_ref()?.features;
+        let number = |name: &str, count: usize, (fill, shift, scale): (f64, f64, f64)| RawInput {
+            name: name.to_owned(),
+            dtype: "f64".to_owned(),
+            shape: vec![count],
+            steps: vec![
+                ValueStep::Impute { values: vec![fill], indicators: false },
+                ValueStep::Affine { axis: 0, offset: vec![shift], divisor: vec![scale] },
+            ],
+            categories: Vec::new(),
+        };
         let input = |Feature { name, encoding }: &Feature| match encoding {
-            Encoding::Number { fill, shift, scale } => RawInput {
-                name: name.clone(),
-                dtype: "f64".to_owned(),
-                shape: vec![1],
-                steps: vec![
-                    ValueStep::Impute { values: vec![*fill], indicators: false },
-                    ValueStep::Affine { axis: 0, offset: vec![*shift], divisor: vec![*scale] },
-                ],
-                categories: Vec::new(),
-            },
-            Encoding::Category { categories, .. } => RawInput {
+            Encoding::Number { fill, shift, scale } => {
+                Some(number(name, 1, (*fill, *shift, *scale)))
+            }
+            Encoding::List(list) if list.is_input() => {
+                Some(number(name, list.length, (list.fill, list.shift, list.scale)))
+            }
+            // No step has the hash, and other lists are none of the inputs.
+            Encoding::Hashed { .. } | Encoding::List(_) => None,
+            Encoding::Category { categories, .. } => Some(RawInput {
                 name: name.clone(),
                 dtype: "i64".to_owned(),
                 shape: Vec::new(),
                 steps: vec![ValueStep::OneHot { classes: categories.len() }],
                 categories: categories.clone(),
-            },
+            }),
         };
         let output = StepsOutput::from(&self.fields()[0]);
-        Some(DatasetSteps { inputs: features.iter().map(input).collect(), output })
+        Some(DatasetSteps { inputs: features.iter().map(input).collect::<Option<_>>()?, output })
     }
 
     /// As [`Dataset::splits`].
@@ -232,8 +317,9 @@ impl Table {
         let mut counts: Vec<Vec<u64>> = features
             .iter()
             .map(|feature| match &feature.encoding {
-                Encoding::Number { .. } => Vec::new(),
                 Encoding::Category { categories, .. } => vec![0; categories.len()],
+                Encoding::Hashed { buckets, .. } => vec![0; *buckets],
+                Encoding::Number { .. } | Encoding::List(_) => Vec::new(),
             })
             .collect();
         for index in indices {
@@ -242,6 +328,7 @@ impl Table {
                 match slot.value(row) {
                     Value::Number(value) => sums[at].add(value),
                     Value::Category(position) => counts[at][position] += 1,
+                    Value::List => part.numbers(*slot, *index, |value| sums[at].add(value)),
                     Value::Missing | Value::Unknown => {}
                 }
             }
@@ -252,8 +339,10 @@ impl Table {
             for index in indices {
                 let row = part.row(*index as usize);
                 for (slot, deviations) in part.slots.iter().zip(&mut deviations) {
-                    if let Value::Number(value) = slot.value(row) {
-                        deviations.add(value);
+                    match slot.value(row) {
+                        Value::Number(value) => deviations.add(value),
+                        Value::List => part.numbers(*slot, *index, |value| deviations.add(value)),
+                        _ => {}
                     }
                 }
             }
@@ -269,15 +358,16 @@ impl Table {
         }
         for (at, feature) in learned.features.iter_mut().enumerate() {
             match &mut feature.encoding {
-                Encoding::Number { .. } if sums[at].count == 0 => {}
-                Encoding::Number { fill, shift, scale } => {
+                Encoding::Number { .. } | Encoding::List(_) if sums[at].count == 0 => {}
+                Encoding::Number { fill, shift, scale }
+                | Encoding::List(ListEncoding { fill, shift, scale, .. }) => {
                     *fill = sums[at].mean();
                     if standardize {
                         let scaling = deviations[at].scaling(sums[at].count);
                         (*fill, *shift, *scale) = (scaling.mean, scaling.mean, scaling.scale);
                     }
                 }
-                Encoding::Category { fill, .. } => {
+                Encoding::Category { fill, .. } | Encoding::Hashed { fill, .. } => {
                     let most = counts[at].iter().max().copied().filter(|most| *most > 0);
                     // The first of the most frequent.
                     *fill =
@@ -293,22 +383,27 @@ impl Table {
         if field == 1 { classes.get(class).cloned() } else { None }
     }
 
-    /// Writes rows to predict from, each encoded by an [`InputEncoder`](crate::InputEncoder). Their targets
-    /// are 0.
+    /// Writes rows to predict from. Their targets are 0.
     ///
     /// # Errors
     /// Those of the buffers.
-    pub fn fill_inputs<'r>(
+    pub fn fill_inputs(
         &self,
-        row: impl Fn(usize) -> &'r [f32],
+        rows: &Encoded,
+        context: &mut FillContext<'_>,
         indices: &[u64],
         buffers: &mut Buffers<'_>,
     ) -> Result<()> {
         let width = self.width();
-        if buffers.wants(0) {
-            for (place, index) in buffers.f32(0)?.chunks_exact_mut(width.max(1)).zip(indices) {
-                place.copy_from_slice(row(*index as usize));
+        if width > 0 && buffers.wants(0) {
+            for (place, index) in buffers.f32(0)?.chunks_exact_mut(width).zip(indices) {
+                place.copy_from_slice(rows.inputs(*index as usize));
             }
+        }
+        for (field, at, list) in self.lists() {
+            let Some(lists) = &rows.lists[at] else { continue };
+            let rows = indices.iter().map(|index| *index as usize);
+            list.fill((lists, rows), field, context, buffers)?;
         }
         if !buffers.wants(1) {
             return Ok(());
@@ -321,22 +416,40 @@ impl Table {
         Ok(())
     }
 
-    /// As [`Dataset::fill`].
+    /// As [`Dataset::fill_with`].
     ///
     /// # Errors
     /// Those of the buffers.
-    pub fn fill(&self, split: usize, indices: &[u64], buffers: &mut Buffers<'_>) -> Result<()> {
-        let (part, features, width) = (&self.parts[split], self.features(), self.width());
-        if buffers.wants(0) {
-            for (place, index) in buffers.f32(0)?.chunks_exact_mut(width.max(1)).zip(indices) {
+    pub fn fill(
+        &self,
+        context: &mut FillContext<'_>,
+        indices: &[u64],
+        buffers: &mut Buffers<'_>,
+    ) -> Result<()> {
+        let (part, features, width) = (&self.parts[context.split], self.features(), self.width());
+        if width > 0 && buffers.wants(0) {
+            for (place, index) in buffers.f32(0)?.chunks_exact_mut(width).zip(indices) {
                 let row = part.row(*index as usize);
                 let mut start = 0;
                 for (feature, slot) in features.iter().zip(&part.slots) {
                     let end = start + feature.encoding.width();
-                    feature.encoding.write(slot.value(row), &mut place[start..end]);
+                    match (&feature.encoding, *slot) {
+                        (Encoding::List(list), Slot::List { at }) if list.is_input() => {
+                            let numbers = part.lists[at].numbers(*index as usize);
+                            list.write(numbers, &mut place[start..end]);
+                        }
+                        (encoding, slot) => {
+                            encoding.write(slot.value(row), &mut place[start..end]);
+                        }
+                    }
                     start = end;
                 }
             }
+        }
+        for (field, at, list) in self.lists() {
+            let Slot::List { at } = part.slots[at] else { continue };
+            let rows = indices.iter().map(|index| *index as usize);
+            list.fill((&part.lists[at], rows), field, context, buffers)?;
         }
         if !buffers.wants(1) {
             return Ok(());
