@@ -318,6 +318,34 @@ passes! {
     the_mpi_communicator_passes_every_check: "mpi", 1;
 }
 
+/// Checks a standard plugin without run files, and returns the report of a success.
+fn without_runs(theme: &str) -> Value {
+    let name = format!("libfluxbay_{theme}.so");
+    let file = standard_plugins().into_iter().find(|file| file.ends_with(&name)).unwrap();
+    let only = ["loads", "created", "trains", "trains-twice-the-same", "resumes-the-same"];
+    let more: Vec<&str> = only.iter().flat_map(|check| ["--only", check]).collect();
+    let (code, report) = check(&file, &more);
+    assert_eq!(code, Some(0), "{report:#}");
+    report
+}
+
+#[test]
+fn without_a_run_file_what_needs_other_data_is_skipped_and_says_so() {
+    let report = without_runs("losses");
+    let (verdict_of_ctc, message) = verdict(&report, "trains", "loss/ctc");
+    assert_eq!(verdict_of_ctc, "skipped", "{message}");
+    for words in ["needs other data", "--run", "with ten classes", "ctc takes logits"] {
+        assert!(message.contains(words), "{words}: {message}");
+    }
+    assert_eq!(verdict(&report, "trains", "loss/cross-entropy").0, "passed");
+    // Its example names the optimizer that it belongs to.
+    let report = without_runs("optimizers");
+    for component in ["optimizer/schedule-free-adamw", "callback/schedule-free-average"] {
+        let (verdict, message) = verdict(&report, "trains", component);
+        assert_eq!(verdict, "passed", "{component}: {message}");
+    }
+}
+
 #[test]
 fn every_mistake_is_found_by_its_check_and_a_crash_is_the_result_of_one_check_alone() {
     let file = build_plugin("mistaken", include_str!("check/mistaken_plugin.rs"));

@@ -1,5 +1,6 @@
 //! The bits of batches: the same with any number of loader threads and any read-ahead, after kills, and from
-//! a folder, an archive or a packed file; and damaged files of all formats.
+//! a folder, an archive or a packed file; and damaged files of all formats. The bits of models on any number of
+//! threads.
 
 use std::{
     fs,
@@ -121,6 +122,45 @@ fn images(data: &str) -> String {
          [[transform]]\ncomponent = \"rand-augment\"\n[[transform]]\ncomponent = \"normalize\"\nvalues = \"half\"\n\
          [model]\ncomponent = \"cnn\"\n[loss]\ncomponent = \"cross-entropy\"\n[optimizer]\ncomponent = \"adamw\"\n"
     )
+}
+
+/// Both kinds of convolution, batch normalisation and pooling.
+const CONVOLUTIONS: &str = "[data]\ncomponent = \"digits\"\n[loader]\nbatch-size = 96\nlimit-batches = 3\n[model]\n\
+     component = \"sequential\"\nlayers = [{ type = \"reshape\", shape = [1, 8, 8] }, { type = \"conv2d\", out = 32, padding = 1 }, \
+     { type = \"batch-norm\" }, { type = \"activation\" }, { type = \"conv2d\", out = 32, padding = 1 }, { type = \"batch-norm\" }, \
+     { type = \"max-pool2d\" }, { type = \"dropout\" }, { type = \"flatten\" }, { type = \"linear\", out = 200 }, \
+     { type = \"layer-norm\" }, { type = \"linear\", out = 10 }]\n";
+
+/// Attention, embeddings, and products whose sums are long.
+const ATTENTION: &str = "[data]\ncomponent = \"text\"\npath = \"text.txt\"\ncontext = 64\n[loader]\nbatch-size = 24\n\
+     limit-batches = 3\n[model]\ncomponent = \"gpt\"\nlayers = 2\nwidth = 96\nheads = 3\ndropout = 0.1\n";
+
+#[test]
+fn convolutions_normalisation_and_attention_train_to_the_same_bits_on_any_number_of_threads() {
+    let place = Place::new();
+    let text = "it was the best of times, it was the worst of times, it was the age of wisdom.\n";
+    write(place.dir.path(), "text.txt", &text.repeat(200));
+    for (name, model) in [("convolutions", CONVOLUTIONS), ("attention", ATTENTION)] {
+        let rest = "[loss]\ncomponent = \"cross-entropy\"\n[optimizer]\ncomponent = \"adamw\"\n";
+        let run_file = format!("{name}.toml");
+        write(place.dir.path(), &run_file, &format!("[run]\nepochs = 2\nseed = 3\n{model}{rest}"));
+        let train = |threads: &str| {
+            let out = format!("{name}-on-{threads}");
+            succeed(&mut place.command(&[
+                "train",
+                &run_file,
+                "--threads",
+                threads,
+                "--run-dir",
+                &out,
+            ]));
+            fs::read(place.path(&out).join("model.safetensors")).unwrap()
+        };
+        let one = train("1");
+        for threads in ["2", "3"] {
+            assert!(train(threads) == one, "{name} on {threads} threads");
+        }
+    }
 }
 
 /// Threads and batches ahead.

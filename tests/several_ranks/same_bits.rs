@@ -8,7 +8,7 @@ pub const CALLBACKS: &str = "[[callback]]\ncomponent = \"gradient-clipping\"\nno
      component = \"mixup\"\n[[callback]]\ncomponent = \"metrics\"\nmetrics = [\"accuracy\", \"f1\"]\n";
 
 /// Trains a run on 1, 2, 4 and 8 ranks, and compares the records.
-fn assert_same_on_every_number_of_ranks(run_file: &str) -> Place {
+pub fn assert_same_on_every_number_of_ranks(run_file: &str) -> Place {
     let place = Place::new(run_file);
     for ranks in [1, 2, 4, 8] {
         let out = format!("on-{ranks}");

@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     metrics::Metrics,
-    wire::{Asked, Content, Form, Told},
+    wire::{self, Content, Form, Reply},
     worker::About,
 };
 
@@ -332,13 +332,13 @@ impl Keeper {
         .limit_set_by(LIMIT_OPTION);
         *lock(&self.shared.killer) = Some(Box::new(supervised.killer()));
         let mut socket = BufReader::with_capacity(PIECE, own);
-        let first = Told::next(&mut socket);
+        let first = Reply::next(&mut socket);
         match first {
-            Ok(Some(Told::Opened(about))) => {
+            Ok(Some(Reply::Opened(about))) => {
                 let about = serde_json::from_str(&about).map_err(|error| error.to_string())?;
                 Ok(Some((supervised, socket, about)))
             }
-            Ok(Some(Told::NotOpened(text))) => {
+            Ok(Some(Reply::NotOpened(text))) => {
                 let _ = supervised.wait();
                 Err(text)
             }
@@ -364,7 +364,7 @@ fn send(link: &Link, requests: &mpsc::Receiver<(u64, Request)>, mut socket: &Uni
             // Others have been withdrawn.
             if !left.is_zero() && lock(&link.pending).contains_key(&id) {
                 let Request { content, form, most, .. } = request;
-                Asked { id, content, form, most, left }.write(&mut out);
+                wire::Request { id, content, form, most, left }.write(&mut out);
             }
             next = if out.len() < PIECE { requests.try_recv().ok() } else { None };
         }
@@ -383,15 +383,15 @@ fn send(link: &Link, requests: &mpsc::Receiver<(u64, Request)>, mut socket: &Uni
 /// It sent what is no message.
 fn receive(link: &Link, socket: &mut BufReader<UnixStream>) -> io::Result<Option<String>> {
     loop {
-        match Told::next(socket) {
+        match Reply::next(socket) {
             Ok(None) => return Ok(None),
-            Ok(Some(Told::Answer(id, json))) => link.answer(id, Ok(json)),
-            Ok(Some(Told::Input(id, text))) => link.answer(id, Err(Refused::Input(text))),
-            Ok(Some(Told::Model(id, text))) => link.answer(id, Err(Refused::Model(text))),
-            Ok(Some(Told::Computed(samples))) => link.metrics.batch(samples),
-            Ok(Some(Told::Ending(text))) => return Ok(Some(text)),
+            Ok(Some(Reply::Answer(id, json))) => link.answer(id, Ok(json)),
+            Ok(Some(Reply::Input(id, text))) => link.answer(id, Err(Refused::Input(text))),
+            Ok(Some(Reply::Model(id, text))) => link.answer(id, Err(Refused::Model(text))),
+            Ok(Some(Reply::Computed(samples))) => link.metrics.batch(samples),
+            Ok(Some(Reply::Ending(text))) => return Ok(Some(text)),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(error),
-            Ok(Some(Told::Opened(_) | Told::NotOpened(_))) => {
+            Ok(Some(Reply::Opened(_) | Reply::NotOpened(_))) => {
                 return Err(io::ErrorKind::InvalidData.into());
             }
             // The process ended within a message.

@@ -30,7 +30,7 @@ pub enum Content {
 
 /// A request for the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct Request {
     pub id: u64,
     pub content: Content,
     pub form: Form,
@@ -42,7 +42,7 @@ pub struct Asked {
 
 /// A message of the process of the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum Reply {
     /// The model is open; what it is, as JSON.
     Opened(String),
     /// The model cannot be opened.
@@ -118,7 +118,7 @@ pub fn length(bytes: &[u8]) -> io::Result<Option<usize>> {
     Ok(Some(length as usize + LENGTH))
 }
 
-impl Asked {
+impl Request {
     /// Appends the message to `out`.
     pub fn write(&self, out: &mut Vec<u8>) {
         let start = begin(out);
@@ -140,14 +140,14 @@ impl Asked {
     ///
     /// # Errors
     /// It is no such message.
-    pub fn read(message: &[u8]) -> io::Result<Asked> {
+    pub fn read(message: &[u8]) -> io::Result<Request> {
         let mut parts = Parts(message.get(LENGTH..).ok_or_else(corrupt)?);
         let (kind, flags) = (parts.byte()?, parts.byte()?);
         let id = parts.number()?;
         let (top, most, left) = (parts.size()?, parts.size()?, parts.number()?);
         let samples = parts.size()?;
         let bytes = parts.rest().to_vec();
-        Ok(Asked {
+        Ok(Request {
             id,
             content: match kind {
                 0 => Content::Inputs { samples, bytes },
@@ -161,18 +161,18 @@ impl Asked {
     }
 }
 
-impl Told {
+impl Reply {
     /// Appends the message to `out`.
     pub fn write(&self, out: &mut Vec<u8>) {
         let start = begin(out);
         let (kind, number, text): (u8, u64, &str) = match self {
-            Told::Opened(about) => (0, 0, about),
-            Told::NotOpened(text) => (1, 0, text),
-            Told::Answer(id, text) => (2, *id, text),
-            Told::Input(id, text) => (3, *id, text),
-            Told::Model(id, text) => (4, *id, text),
-            Told::Computed(samples) => (5, *samples, ""),
-            Told::Ending(text) => (6, 0, text),
+            Reply::Opened(about) => (0, 0, about),
+            Reply::NotOpened(text) => (1, 0, text),
+            Reply::Answer(id, text) => (2, *id, text),
+            Reply::Input(id, text) => (3, *id, text),
+            Reply::Model(id, text) => (4, *id, text),
+            Reply::Computed(samples) => (5, *samples, ""),
+            Reply::Ending(text) => (6, 0, text),
         };
         out.push(kind);
         out.extend(number.to_le_bytes());
@@ -184,7 +184,7 @@ impl Told {
     ///
     /// # Errors
     /// The other side cannot be read, closed within a message, or sent something else.
-    pub fn next(from: &mut impl Read) -> io::Result<Option<Told>> {
+    pub fn next(from: &mut impl Read) -> io::Result<Option<Reply>> {
         let mut first = [0; LENGTH];
         let mut read = 0;
         while read < LENGTH {
@@ -206,13 +206,13 @@ impl Told {
         let (kind, number) = (parts.byte()?, parts.number()?);
         let text = parts.text()?;
         Ok(Some(match kind {
-            0 => Told::Opened(text),
-            1 => Told::NotOpened(text),
-            2 => Told::Answer(number, text),
-            3 => Told::Input(number, text),
-            4 => Told::Model(number, text),
-            5 => Told::Computed(number),
-            6 => Told::Ending(text),
+            0 => Reply::Opened(text),
+            1 => Reply::NotOpened(text),
+            2 => Reply::Answer(number, text),
+            3 => Reply::Input(number, text),
+            4 => Reply::Model(number, text),
+            5 => Reply::Computed(number),
+            6 => Reply::Ending(text),
             _ => return Err(corrupt()),
         }))
     }
@@ -224,15 +224,15 @@ mod tests {
 
     #[test]
     fn messages_read_back_and_others_are_refused() {
-        let asked = [
-            Asked {
+        let requests = [
+            Request {
                 id: 7,
                 content: Content::Inputs { samples: 2, bytes: vec![1, 2, 3] },
                 form: Form { top: 3, probabilities: true, raw: false },
                 most: 10,
                 left: Duration::from_millis(1500),
             },
-            Asked {
+            Request {
                 id: u64::MAX,
                 content: Content::File(Vec::new()),
                 form: Form { top: 0, probabilities: false, raw: true },
@@ -241,32 +241,32 @@ mod tests {
             },
         ];
         let mut bytes = Vec::new();
-        asked.iter().for_each(|one| one.write(&mut bytes));
+        requests.iter().for_each(|one| one.write(&mut bytes));
         let first = length(&bytes).unwrap().unwrap();
-        assert_eq!(Asked::read(&bytes[..first]).unwrap(), asked[0]);
+        assert_eq!(Request::read(&bytes[..first]).unwrap(), requests[0]);
         assert_eq!(length(&bytes[first..]).unwrap(), Some(bytes.len() - first));
-        assert_eq!(Asked::read(&bytes[first..]).unwrap(), asked[1]);
+        assert_eq!(Request::read(&bytes[first..]).unwrap(), requests[1]);
         assert_eq!(length(&bytes[..7]).unwrap(), None);
-        assert!(length(&[255; 8]).is_err() && Asked::read(&bytes[..20]).is_err());
+        assert!(length(&[255; 8]).is_err() && Request::read(&bytes[..20]).is_err());
 
-        let told = [
-            Told::Opened("{}".into()),
-            Told::NotOpened("no".into()),
-            Told::Answer(1, "ä".into()),
-            Told::Input(2, String::new()),
-            Told::Model(3, "x".into()),
-            Told::Computed(64),
-            Told::Ending("gone".into()),
+        let replies = [
+            Reply::Opened("{}".into()),
+            Reply::NotOpened("no".into()),
+            Reply::Answer(1, "ä".into()),
+            Reply::Input(2, String::new()),
+            Reply::Model(3, "x".into()),
+            Reply::Computed(64),
+            Reply::Ending("gone".into()),
         ];
         let mut bytes = Vec::new();
-        told.iter().for_each(|one| one.write(&mut bytes));
+        replies.iter().for_each(|one| one.write(&mut bytes));
         let mut from = bytes.as_slice();
-        for one in &told {
-            assert_eq!(Told::next(&mut from).unwrap().as_ref(), Some(one));
+        for one in &replies {
+            assert_eq!(Reply::next(&mut from).unwrap().as_ref(), Some(one));
         }
-        assert_eq!(Told::next(&mut from).unwrap(), None);
-        assert!(Told::next(&mut &bytes[..5]).is_err(), "an end within a message");
-        assert!(Told::next(&mut &bytes[..12]).is_err(), "an end within a message");
-        assert!(Told::next(&mut &[200_u8; 64][..]).is_err(), "no message");
+        assert_eq!(Reply::next(&mut from).unwrap(), None);
+        assert!(Reply::next(&mut &bytes[..5]).is_err(), "an end within a message");
+        assert!(Reply::next(&mut &bytes[..12]).is_err(), "an end within a message");
+        assert!(Reply::next(&mut &[200_u8; 64][..]).is_err(), "no message");
     }
 }

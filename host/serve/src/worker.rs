@@ -21,7 +21,7 @@ use fluxbay::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::wire::{Asked, Content, Told, length};
+use crate::wire::{Content, Reply, Request, length};
 
 /// Least time that opening the model may take.
 const OPENING: Duration = Duration::from_secs(60);
@@ -88,14 +88,14 @@ pub fn run(number: i32, folder: &Path, options: &ModelOptions) -> Result<(), Str
     match opened {
         Ok((about, worker)) => {
             let about = serde_json::to_string(&about).map_err(|error| error.to_string())?;
-            outgoing.add(&Told::Opened(about));
+            outgoing.add(&Reply::Opened(about));
             outgoing.send();
             let _ = supervised::watch(limit(options.timeout));
             let incoming = Incoming { socket, read: Vec::new(), start: 0, closed: false };
             worker.work(incoming, outgoing);
         }
         Err(text) => {
-            outgoing.add(&Told::NotOpened(text));
+            outgoing.add(&Reply::NotOpened(text));
             outgoing.send();
         }
     }
@@ -110,8 +110,8 @@ struct Outgoing {
 }
 
 impl Outgoing {
-    fn add(&mut self, told: &Told) {
-        told.write(&mut self.out);
+    fn add(&mut self, reply: &Reply) {
+        reply.write(&mut self.out);
     }
 
     /// Sends the collected messages. Errors are ignored: this process ends when its server does.
@@ -139,10 +139,10 @@ struct Incoming {
 
 impl Incoming {
     /// The next request, if it comes in time; none, and `closed`, where there are no more.
-    fn next(&mut self, until: &Until) -> Option<Asked> {
+    fn next(&mut self, until: &Until) -> Option<Request> {
         loop {
             match self.whole() {
-                Ok(Some(asked)) => return Some(asked),
+                Ok(Some(request)) => return Some(request),
                 Ok(None) if self.closed => return None,
                 Ok(None) => {}
                 Err(_) => {
@@ -163,17 +163,17 @@ impl Incoming {
     }
 
     /// The request whose bytes are all there.
-    fn whole(&mut self) -> io::Result<Option<Asked>> {
+    fn whole(&mut self) -> io::Result<Option<Request>> {
         let bytes = &self.read[self.start..];
         let Some(length) = length(bytes)? else { return Ok(None) };
         let Some(message) = bytes.get(..length) else { return Ok(None) };
-        let asked = Asked::read(message)?;
+        let request = Request::read(message)?;
         self.start += length;
         if self.start == self.read.len() {
             self.read.clear();
             self.start = 0;
         }
-        Ok(Some(asked))
+        Ok(Some(request))
     }
 
     fn is_readable(&self, left: Duration) -> bool {
@@ -203,7 +203,7 @@ impl Incoming {
 
 /// A request whose samples are encoded.
 struct Ready {
-    asked: Asked,
+    request: Request,
     keys: Vec<String>,
     samples: usize,
     input: Tensor,
@@ -288,7 +288,7 @@ impl<'a> Worker<'a> {
             let first = match kept.take() {
                 Some(ready) => ready,
                 None => match incoming.next(&Until::Comes) {
-                    Some(asked) => match self.accept(asked, &mut outgoing) {
+                    Some(request) => match self.accept(request, &mut outgoing) {
                         Some(ready) => ready,
                         // It was refused, or nobody waits for it.
                         None => {
@@ -310,8 +310,8 @@ impl<'a> Worker<'a> {
                 Until::Then(Instant::now() + self.options.wait)
             };
             while samples < self.options.batch {
-                let Some(asked) = incoming.next(&until) else { break };
-                let Some(ready) = self.accept(asked, &mut outgoing) else { continue };
+                let Some(request) = incoming.next(&until) else { break };
+                let Some(ready) = self.accept(request, &mut outgoing) else { continue };
                 if samples + ready.samples > self.options.batch {
                     kept = Some(ready);
                     break;
@@ -333,7 +333,7 @@ impl<'a> Worker<'a> {
         let Some(spent) = instances.iter().find(|instance| instance.is_poisoned()) else {
             return false;
         };
-        outgoing.add(&Told::Ending(format!(
+        outgoing.add(&Reply::Ending(format!(
             "`{}` ({} of {}) panicked and cannot be called again",
             spent.id, spent.component, spent.plugin
         )));
@@ -342,28 +342,28 @@ impl<'a> Worker<'a> {
     }
 
     /// Encodes a request; answers it if that fails, and forgets it if nobody waits.
-    fn accept(&self, asked: Asked, outgoing: &mut Outgoing) -> Option<Ready> {
-        if asked.left.is_zero() {
+    fn accept(&self, request: Request, outgoing: &mut Outgoing) -> Option<Ready> {
+        if request.left.is_zero() {
             return None;
         }
-        match self.encode(&asked) {
+        match self.encode(&request) {
             Ok((keys, input)) => {
                 let samples = input.dims().first().copied().unwrap_or(0);
-                Some(Ready { asked, keys, samples, input })
+                Some(Ready { request, keys, samples, input })
             }
             Err(Refused::Input(text)) => {
-                outgoing.add(&Told::Input(asked.id, text));
+                outgoing.add(&Reply::Input(request.id, text));
                 None
             }
             Err(Refused::Model(text)) => {
-                outgoing.add(&Told::Model(asked.id, text));
+                outgoing.add(&Reply::Model(request.id, text));
                 None
             }
         }
     }
 
-    fn encode(&self, asked: &Asked) -> Result<(Vec<String>, Tensor), Refused> {
-        match &asked.content {
+    fn encode(&self, request: &Request) -> Result<(Vec<String>, Tensor), Refused> {
+        match &request.content {
             Content::Inputs { samples, bytes } => {
                 let mut shape = vec![*samples];
                 shape.extend(&self.shape);
@@ -371,7 +371,7 @@ impl<'a> Worker<'a> {
                     .map_err(|error| Refused::Model(error.to_string()))?;
                 Ok(((0..*samples).map(|index| index.to_string()).collect(), input))
             }
-            Content::File(bytes) => self.read_file(bytes, asked.most),
+            Content::File(bytes) => self.read_file(bytes, request.most),
         }
     }
 
@@ -439,7 +439,7 @@ impl<'a> Worker<'a> {
 
     fn forward(&self, input: &Tensor, outgoing: &mut Outgoing) -> Result<Tensor, String> {
         let samples = input.dims().first().copied().unwrap_or(0);
-        outgoing.add(&Told::Computed(samples as u64));
+        outgoing.add(&Reply::Computed(samples as u64));
         let input = input.contiguous().map_err(|error| error.to_string())?;
         let outputs = self.applied.forward(&[input]).map_err(|error| error.to_string())?;
         let output = outputs.into_iter().next().ok_or("the model has no output")?;
@@ -472,12 +472,12 @@ impl<'a> Worker<'a> {
         outgoing: &mut Outgoing,
     ) {
         for (ready, output) in batch.into_iter().zip(outputs) {
-            let id = ready.asked.id;
+            let id = ready.request.id;
             outgoing.add(&match output.and_then(|output| self.written(&ready, &output)) {
-                Ok(json) => Told::Answer(id, json),
+                Ok(json) => Reply::Answer(id, json),
                 Err(text) => {
                     log::error!("a request failed: {text}");
-                    Told::Model(id, text)
+                    Reply::Model(id, text)
                 }
             });
         }
@@ -485,7 +485,7 @@ impl<'a> Worker<'a> {
 
     /// The answer to a request as JSON.
     fn written(&self, ready: &Ready, output: &Tensor) -> Result<String, String> {
-        let form = ready.asked.form;
+        let form = ready.request.form;
         let reading = Reading { classes: self.classes, raw: form.raw };
         let predictions: Vec<Prediction> =
             reading.read(output, ready.samples).map_err(|error| error.to_string())?;

@@ -177,6 +177,18 @@ pub(super) fn example(component: &ComponentManifest) -> Result<Option<Value>, St
     own.map(|own| Some(Value::Object(own))).map_err(|error| error.to_string())
 }
 
+/// The sections of other components in the component's example that a generated run can have: its model,
+/// loss and optimizer.
+pub(super) fn companions(component: &ComponentManifest) -> Vec<(&'static str, Value)> {
+    let Ok(table) = component.example.parse::<toml::Table>() else { return Vec::new() };
+    let section = |name: &'static str| {
+        let value = table.get(name)?;
+        let other = value.get(layout::COMPONENT)?.as_str()? != component.name;
+        other.then(|| serde_json::to_value(value).ok().map(|value| (name, value)))?
+    };
+    ["model", "loss", "optimizer"].into_iter().filter_map(section).collect()
+}
+
 /// Finds the table that configures a component. It may be nested in that of another component, such
 /// as a schedule in a scheduler.
 fn naming<'a>(value: &'a toml::Value, component: &str) -> Option<&'a toml::Table> {

@@ -10,14 +10,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 
 use super::budget::{self, Budget, Measured, Size};
-use super::file::example;
+use super::endings::Untrained;
+use super::file::{companions, example};
 use super::task::Task;
 use super::troublemaker;
 use crate::learner::ports::{NoDisplay, NoSink};
-use crate::learner::{
-    Declared, Ending, FitReport, Flow, Folders, Instance, NewInstance, Ports, Prepared, Runtime,
-    Stop, StopKind,
-};
+use crate::learner::{Declared, Flow, Folders, Instance, NewInstance, Ports, Prepared, Runtime};
 use crate::library::{Catalog, ComponentManifest, Kind, Sha256};
 use crate::run_file::{
     Diagnostics, Draft, Inputs, InstanceSpec, RunDescription, Severity, check_json, resolve,
@@ -41,7 +39,7 @@ pub(super) struct Harness {
     runs: Vec<PathBuf>,
     /// Folder for generated files; removed with the child.
     dir: PathBuf,
-    run_kinds: RefCell<BTreeMap<usize, Result<RunKind, String>>>,
+    run_kinds: RefCell<BTreeMap<usize, Result<RunKind, Untrained>>>,
     configs: RefCell<BTreeMap<String, Result<Value, String>>>,
     /// Sizes of the trainings, by component.
     sizes: RefCell<BTreeMap<usize, Size>>,
@@ -56,6 +54,8 @@ pub(super) enum RunKind {
     Classification,
     /// Generated run: a generated table with a number to predict.
     Regression,
+    /// Generated run: as the first, with the model, loss and optimizer of the component's example.
+    Example,
     /// A run file of the author.
     Given,
 }
@@ -236,7 +236,7 @@ impl Harness {
     ///
     /// # Errors
     /// Why it trains in none.
-    pub(super) fn run_kind(&self, place: usize) -> Result<RunKind, String> {
+    pub(super) fn run_kind(&self, place: usize) -> Result<RunKind, Untrained> {
         if let Some(known) = self.run_kinds.borrow().get(&place) {
             return known.clone();
         }
@@ -245,44 +245,52 @@ impl Harness {
         found
     }
 
-    fn find_run_kind(&self, place: usize) -> Result<RunKind, String> {
+    fn find_run_kind(&self, place: usize) -> Result<RunKind, Untrained> {
         let component = &self.components[place];
         if self.given_run(component, &Trial::default()).is_some() {
             // What is wrong with the run is found by `trains`.
             let _ = self.measure(place, RunKind::Given);
             return Ok(RunKind::Given);
         }
+        let mut kinds = vec![
+            (RunKind::Classification, "with ten classes"),
+            (RunKind::Regression, "with one number to predict"),
+        ];
+        if component.kind == Kind::Callback {
+            kinds.truncate(1);
+        }
+        if !companions(component).is_empty() {
+            kinds.push((RunKind::Example, "with the components of its example"));
+        }
         let mut problems = Vec::new();
-        for run_kind in [RunKind::Classification, RunKind::Regression] {
-            match self.measure(place, run_kind) {
+        let mut needs = true;
+        for (run_kind, what) in kinds {
+            let problem = match self.measure(place, run_kind) {
                 Ok(()) => return Ok(run_kind),
                 // A panic would recur: stop trying.
-                Err(problem)
-                    if component.kind == Kind::Callback || problem.contains("panicked") =>
-                {
-                    return Err(problem);
+                Err(Untrained::Fails(problem)) if problem.contains("panicked") => {
+                    return Err(Untrained::Fails(problem));
                 }
-                Err(problem) => problems.push(format!(
-                    "{}: {problem}",
-                    if run_kind == RunKind::Classification {
-                        "with ten classes"
-                    } else {
-                        "with one number to predict"
-                    }
-                )),
-            }
+                Err(Untrained::Fails(problem)) => {
+                    needs = false;
+                    problem
+                }
+                Err(Untrained::Needs(problem)) => problem,
+            };
+            problems.push(format!("{what}: {problem}"));
         }
-        Err(format!(
-            "{}\nif it needs other data, give a run file that uses it with --run",
-            problems.join("\n")
-        ))
+        let problems = problems.join("\n");
+        match needs {
+            true => Err(Untrained::Needs(problems)),
+            false => Err(Untrained::Fails(problems)),
+        }
     }
 
     /// Trains for a few steps, and chooses the size of further trainings.
     ///
     /// # Errors
     /// Why it does not train.
-    fn measure(&self, place: usize, run_kind: RunKind) -> Result<(), String> {
+    fn measure(&self, place: usize, run_kind: RunKind) -> Result<(), Untrained> {
         let time = self.budget.training(self.components.len() - place);
         let few = Trial { epochs: 1, batch_size: 4, batches: 4, ..Trial::default() };
         let (mut measured, batch, steps) = self.measure_with(place, run_kind, &few)?;
@@ -304,16 +312,20 @@ impl Harness {
         place: usize,
         run_kind: RunKind,
         trial: &Trial,
-    ) -> Result<(Measured, u64, u64), String> {
+    ) -> Result<(Measured, u64, u64), Untrained> {
+        let kind = self.components[place].kind;
         let begin = Instant::now();
-        let session = self.open(place, run_kind, trial)?;
+        let session = self.open(place, run_kind, trial);
+        let session = session.map_err(|problem| Untrained::unopened(kind, problem))?;
         let opening = begin.elapsed();
         let begin = Instant::now();
-        finished(&session.fit_epochs(1))?;
+        if let Some(untrained) = Untrained::ended(kind, &session.fit_epochs(1)) {
+            return Err(untrained);
+        }
         let done = u32::try_from(session.runtime().steps_begun()).unwrap_or(u32::MAX).max(1);
         let step = begin.elapsed() / done;
         let batch = match run_kind {
-            RunKind::Classification => 128,
+            RunKind::Classification | RunKind::Example => 128,
             RunKind::Regression => 16,
             RunKind::Given => self
                 .given_run(&self.components[place], &Trial::default())
@@ -390,6 +402,11 @@ impl Harness {
     fn run_text(&self, place: usize, run_kind: RunKind, trial: &Trial) -> Result<String, String> {
         let component = &self.components[place];
         let mut run = self.base(run_kind, trial)?;
+        if run_kind == RunKind::Example {
+            for (section, table) in companions(component) {
+                run[section] = table;
+            }
+        }
         if !trial.without {
             let own = self.config(component)?;
             self.put(&mut run, component, own)?;
@@ -560,30 +577,6 @@ fn make_trouble(session: &Session, what: &str) -> Flow {
     callbacks.insert(0, troublemaker);
     runtime.set_callback_order(callbacks);
     Ok(())
-}
-
-/// Ok if a fit ran to its end.
-pub(super) fn finished(report: &FitReport) -> Result<(), String> {
-    match &report.ending {
-        Ending::Finished => Ok(()),
-        Ending::Stopped { by, reason } => Err(format!("`{by}` ended it early: {reason}")),
-        Ending::Failed(stop) => Err(stop.to_string()),
-    }
-}
-
-/// Ok unless a fit ended by a panic or by an error without a text.
-pub(super) fn without_panic(report: &FitReport) -> Result<(), String> {
-    match &report.ending {
-        Ending::Failed(stop) if stop.kind() == StopKind::Panic => Err(stop.to_string()),
-        Ending::Failed(stop) if words(stop).is_empty() => {
-            Err("it failed with an error without text".to_owned())
-        }
-        _ => Ok(()),
-    }
-}
-
-fn words(stop: &Stop) -> &str {
-    stop.0.text.trim()
 }
 
 /// All parameters of a session as bits.

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use fluxbay_plugin::abi::{callback::resolution, status};
 use serde_json::json;
 
+use super::endings::finished;
 use super::fuzz::{Random, configuration, damaged};
-use super::harness::{Harness, Trial, finished};
+use super::harness::{Harness, Trial};
 use super::report::{Found, failed, passed, skipped, warning};
 use crate::breadcrumb::Activity;
 use crate::calls::CallResult;

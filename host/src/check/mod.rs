@@ -10,6 +10,7 @@
 mod budget;
 mod child;
 mod data;
+mod endings;
 mod file;
 mod fuzz;
 mod harness;

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::Verdict;
-use super::harness::{Harness, Trial, finished};
+use super::endings::finished;
+use super::harness::{Harness, Trial};
 use super::report::{Found, failed, skipped};
 use super::training::untried;
 use crate::durable::compare::{Difference, states};
@@ -93,6 +94,7 @@ enum Unfit {
 fn straight(harness: &Harness, place: usize) -> Result<Whole, Unfit> {
     let session = harness
         .run_kind(place)
+        .map_err(String::from)
         .and_then(|_| harness.session(place, &TRIAL))
         .map_err(Unfit::Broken)?;
     finished(&session.fit()).map_err(Unfit::Early)?;

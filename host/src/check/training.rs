@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::harness::{Harness, Trial, bits, finished, without_panic};
+use super::endings::{Untrained, finished, without_panic};
+use super::harness::{Harness, Trial, bits};
 use super::report::{Found, failed, passed, skipped, warning};
 use super::{Verdict, log_counter, troublemaker};
 use crate::learner::{Ending, StopKind};
@@ -13,7 +14,11 @@ use crate::session::Session;
 /// A session; returns from the check if there is none.
 macro_rules! session {
     ($harness:expr, $place:expr, $trial:expr) => {
-        match $harness.run_kind($place).and_then(|_| $harness.session($place, &$trial)) {
+        match $harness
+            .run_kind($place)
+            .map_err(String::from)
+            .and_then(|_| $harness.session($place, &$trial))
+        {
             Ok(session) => session,
             Err(problem) => return untried($harness, $place, problem),
         }
@@ -38,7 +43,12 @@ pub(super) fn trains(harness: &Harness, place: usize) -> Found {
         return skipped(problem);
     }
     match harness.run_kind(place) {
-        Err(problem) => failed(problem),
+        Err(Untrained::Fails(problem)) => failed(format!(
+            "{problem}\nif it needs other data, give a run file that uses it with --run"
+        )),
+        Err(Untrained::Needs(problem)) => skipped(format!(
+            "it needs other data or components, give a run file that uses it with --run\n{problem}"
+        )),
         Ok(_) => match harness
             .session(place, &Trial::default())
             .map(|session| finished(&session.fit()))

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use super::outcome::{Exit, Failure, Outcome};
 use super::output::{print, print_json};
 use super::run_arguments::RunArguments;
-use crate::display::{bytes, columns, memory_line};
+use crate::display::{bytes, columns, memory_lines};
 use crate::learner::ports::{MemoryUse, PhaseKind};
 use crate::library::escape;
 use crate::session::{Composed, Session, Surroundings};
@@ -70,7 +70,8 @@ fn measured(session: &Session) -> Result<(MemoryUse, Vec<Layer>), Failure> {
 }
 
 fn text(most: &MemoryUse, layers: &[Layer]) -> String {
-    let mut text = format!("{}\n\nkept for the backward pass, by layer\n", memory_line(most));
+    let mut text = memory_lines(most).join("\n");
+    text.push_str("\n\nkept for the backward pass, by layer\n");
     let several = layers.iter().any(|layer| layer.model != layers[0].model);
     let all: u64 = layers.iter().map(|layer| layer.bytes).sum();
     let rows = layers.iter().filter(|layer| layer.bytes > 0).map(|layer| {

@@ -29,7 +29,7 @@ pub use self::{
     summary::{Conclusion, Summary},
 };
 pub(crate) use self::{
-    summary::memory_line,
+    summary::memory_lines,
     table::{bytes, columns, number, shape, thousands},
     width::width_of_stdout,
 };

@@ -87,8 +87,9 @@ impl Summary {
             ));
         }
         if let Some(most) = &self.memory {
-            let line = memory_line(most);
-            text.push_str(&format!("  {}  {line}\n", colors.paint(Paint::Cyan, "memory")));
+            let [first, second] = memory_lines(most);
+            let label = colors.paint(Paint::Cyan, "memory");
+            text.push_str(&format!("  {label}  {first}\n          {second}\n"));
         }
         for (label, content) in
             [("record", &self.directory), ("resume", &self.resume), ("next  ", &self.evaluate)]
@@ -195,22 +196,26 @@ impl Summary {
     }
 }
 
-/// What tensors took, by what they were for.
-pub(crate) fn memory_line(most: &MemoryUse) -> String {
+/// What tensors took, by what they were for, in two lines.
+pub(crate) fn memory_lines(most: &MemoryUse) -> [String; 2] {
     let again = match most.recomputed {
         0 => String::new(),
         1 => "; 1 block was computed again".to_owned(),
         count => format!("; {count} blocks were computed again"),
     };
-    format!(
-        "tensors at most {}: parameters {}, optimizer {}, gradients {}, activations {}, batch {}{again}",
+    let first = format!(
+        "tensors at most {}: parameters {}, optimizer {},",
         bytes(most.peak),
         bytes(most.parameters),
-        bytes(most.optimizer),
+        bytes(most.optimizer)
+    );
+    let second = format!(
+        "gradients {}, activations {}, batch {}{again}",
         bytes(most.gradients),
         bytes(most.activations),
-        bytes(most.batch),
-    )
+        bytes(most.batch)
+    );
+    [first, second]
 }
 
 #[cfg(test)]
@@ -275,7 +280,8 @@ mod tests {
           validation  loss         NaN       -
           time    training 2.00 s (80 %), validation 0.30 s (12 %), other 0.20 s (8 %)
           within  callbacks: metrics 0.12 s, recorder 3.0 ms, a 2.0 ms, others 3.0 ms
-          memory  tensors at most 440.0 MB: parameters 43.0 MB, optimizer 86.0 MB, gradients 43.0 MB, activations 310.4 MB, batch 65.5 kB; 6 blocks were computed again
+          memory  tensors at most 440.0 MB: parameters 43.0 MB, optimizer 86.0 MB,
+                  gradients 43.0 MB, activations 310.4 MB, batch 65.5 kB; 6 blocks were computed again
           record  runs/20260301-120000-digits
           next    fluxbay evaluate runs/20260301-120000-digits
         ");

@@ -135,7 +135,7 @@ impl CheckpointSaver {
         let about = about(&snapshot, cause, &requests, metrics);
         self.add_to_best(&about);
         let keep = self.retentions(&requests);
-        log::info!("checkpoint after {} steps ({})", about.sequence, about.reason);
+        log::info!("checkpoint after {} steps: {}", about.sequence, in_words(&about.reason));
         let (produce, before) = self.produce(record, snapshot, about)?;
         writer.submit(produce, before, keep).map_err(failed)?;
         let epochs =
@@ -288,6 +288,19 @@ fn known_best(folder: &Path, policy: &CheckpointPolicy) -> Option<BestValues> {
     Some(values)
 }
 
+/// The reasons of a checkpoint for the log.
+fn in_words(reasons: &str) -> String {
+    let words = reasons.split(", ").map(|reason| match reason {
+        "epochs" => "end of an epoch",
+        "steps" => "number of steps reached",
+        "time" => "time is up",
+        "best" => "best value so far",
+        "end" => "end of the run",
+        other => other,
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
 fn about(
     snapshot: &Snapshot,
     cause: Option<Cause>,
@@ -312,4 +325,16 @@ fn about(
 
 fn failed(error: impl std::fmt::Display) -> Stop {
     Stop::host(format!("a checkpoint cannot be written: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn reasons_of_checkpoints_are_phrases_in_the_log() {
+        assert_eq!(
+            super::in_words("epochs, asked for by ema"),
+            "end of an epoch, asked for by ema"
+        );
+        assert_eq!(super::in_words("signal"), "signal");
+    }
 }

@@ -345,7 +345,7 @@ pub fn schema(section: &str) -> Option<Json> {
             "seed": { "type": "integer", "minimum": 0, "default": 42, "description": "Seed of all random numbers." },
             "epochs": { "type": "integer", "minimum": 1, "default": 10, "description": "Number of epochs; each runs all phases." },
             "threads": { "type": "integer", "minimum": 0, "maximum": 1024, "default": 0,
-                "description": "Threads for tensor work; 0 means as many as there are processors. The result depends on the number in its last bits." },
+                "description": "Threads for tensor work; 0 means as many as there are processors. The result does not depend on the number." },
             "device": { "type": "string", "default": "cpu", "description": "Where tensors live: cpu, cuda or cuda:N." },
             "precision": { "type": "string", "default": "f32",
                 "description": "What operands of matrix products, convolutions and attention are rounded to: f32 (not at all) or bf16. Sums, parameters, gradients and the optimizer's state are f32 in either case." },
@@ -372,7 +372,7 @@ pub fn schema(section: &str) -> Option<Json> {
             "shard-optimizer": { "type": "boolean", "default": false,
                 "description": "Whether each process of a run on several keeps the optimizer state of a part of the parameters only. The result is the same." },
             "sync-batch-norm": { "type": "boolean", "default": false,
-                "description": "Whether batch normalisation uses the statistics of the samples of all processes, not of each alone. Needs one block per process." }
+                "description": "Whether batch normalisation uses the statistics of all samples of a batch, not of those of each block alone." }
         }),
         "plugins" => json!({
             "dirs": { "type": "array", "items": { "type": "string" }, "default": [],

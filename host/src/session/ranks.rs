@@ -59,13 +59,7 @@ impl Composed {
         if ranks.run_in_blocks() {
             self.refuse_readers()?;
         }
-        let synchronises = self.run.run.sync_batch_norm && ranks.are_several();
-        if self.run.run.sync_batch_norm && !ranks.has_one_block_each() {
-            return Err(self.refused_by_ranks(
-                "`run.sync-batch-norm` needs the statistics of all samples at once, so each process has to run \
-                 one block: leave out `run.gradient-blocks`",
-            ));
-        }
+        let synchronises = self.run.run.sync_batch_norm && ranks.run_in_blocks();
         let compared =
             if ranks.are_several() { ranks.compare(&self.fingerprint()) } else { Ok(()) };
         compared

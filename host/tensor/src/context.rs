@@ -8,6 +8,7 @@ use super::anomaly::Detection;
 use super::backend::{Backend, LARGE};
 use super::cache::Cache;
 use super::error::{Result, TensorError};
+use super::operations::BlockStatistics;
 use super::random::Random;
 use super::value::Value;
 
@@ -70,6 +71,8 @@ pub(crate) struct Context {
     pub cache: Option<Box<Cache>>,
     /// How batch normalisation has the statistics of all processes, if it does.
     pub across: Option<Across>,
+    /// The statistics that the next batch normalisation uses, if they were taken of several blocks.
+    pub joint: Option<BlockStatistics>,
 }
 
 /// What [`Context::again_from`] is in runs: smaller values are not worth the time.

@@ -17,6 +17,8 @@ pub(crate) struct Entry {
     pub lent: bool,
     /// The block that it is a parameter or buffer of, see `Engine::recompute`.
     pub block: Block,
+    /// Value and source in the blocks of samples after the first, see `Engine::begin_joint_blocks`.
+    pub further: Box<[(Value, Source)]>,
 }
 
 /// The block of a model that a tensor is a parameter or buffer of.
@@ -33,7 +35,15 @@ pub(crate) enum Block {
 
 impl Entry {
     pub fn new(value: Value, source: Source) -> Entry {
-        Entry { value, source, frozen: false, lent: false, block: Block::None }
+        let further = Box::default();
+        Entry { value, source, frozen: false, lent: false, block: Block::None, further }
+    }
+
+    /// Its value and source in a block of samples; those of a tensor that all blocks share are the same in
+    /// each.
+    pub fn of_block(&self, block: usize) -> (Value, Source) {
+        let further = block.checked_sub(1).and_then(|place| self.further.get(place));
+        further.cloned().unwrap_or_else(|| (self.value.clone(), self.source))
     }
 }
 

@@ -48,7 +48,7 @@ pub struct Arguments {
     /// Write JSON, as `fluxbay schema compare-models` describes.
     #[arg(long)]
     json: bool,
-    /// Compute on N threads; same N, same bits.
+    /// Compute on N threads; the bits are the same for any N.
     #[arg(long, value_name = "N", value_parser = threads)]
     threads: Option<usize>,
     /// Read at most N batches.

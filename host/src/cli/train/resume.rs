@@ -12,7 +12,7 @@ use clap_complete::engine::ArgValueCompleter;
 use super::{
     fit::{FitArguments, Lifetime, Ready, fit},
     launch,
-    opening::{open, read_saved, scratch, surroundings, threads},
+    opening::{open, read_saved, scratch, surroundings},
     provenance::{plugins_lock, with_given},
     rank,
     shortcuts::{Progress, Purpose, Shortcuts},
@@ -174,7 +174,6 @@ pub fn run(arguments: &Arguments, screen: &Screen) -> Outcome {
         session.start_from_file().map_err(Failure::problems)?;
     }
     if let Some(point) = &point {
-        warn_of_threads(&directory, threads(session.run()));
         allow(
             &changes::of_plugins(&point.text(PLUGINS), &plugins_lock(&session)),
             "plugins",
@@ -285,19 +284,6 @@ impl Point {
             .get(name)
             .map(|content| String::from_utf8_lossy(&content.bytes()).into_owned())
             .unwrap_or_default()
-    }
-}
-
-/// Warns if the number of threads differs from that of the run's first part: the last bits of sums
-/// depend on it.
-fn warn_of_threads(directory: &RunDirectory, now: usize) {
-    let environment =
-        std::fs::read_to_string(directory.file(file::ENVIRONMENT)).unwrap_or_default();
-    let environment: serde_json::Value = serde_json::from_str(&environment).unwrap_or_default();
-    if let Some(then) = environment["threads"].as_u64().filter(|then| *then != now as u64) {
-        log::warn!(
-            "the run was started with {then} threads and continues with {now}: the last bits may differ; `--threads {then}` keeps them"
-        );
     }
 }
 

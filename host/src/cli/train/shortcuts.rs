@@ -9,10 +9,10 @@ use std::time::Duration;
 /// See the module.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Shortcuts {
-    /// Compute on N threads; same N, same bits.
+    /// Compute on N threads; the bits are the same for any N.
     ///
     /// Sets run.threads, and overrides the run file and FLUXBAY__RUN__THREADS. The default is the
-    /// number of processors. With another number of threads, sums may differ in their last bits.
+    /// number of processors. Another processor, with other vector instructions, may change last bits.
     #[arg(long, value_name = "N", value_parser = threads)]
     threads: Option<usize>,
     /// Show what would be trained, and stop.

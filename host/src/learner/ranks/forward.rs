@@ -1,5 +1,7 @@
 //! Forward passes in blocks.
 
+use std::ops::Range;
+
 use candle_core::Tensor;
 use fluxbay_plugin::abi::handle::Handle;
 
@@ -13,13 +15,23 @@ use crate::learner::roles::ModelSlot;
 use crate::learner::runtime::Runtime;
 use crate::tensor::{Behaviour, code_of};
 
+/// One forward pass of a model.
+pub(super) struct Pass<'a> {
+    pub(super) ranks: &'a Ranks,
+    slot: &'a ModelSlot,
+    pub(super) caller: u32,
+    inputs: &'a [Handle],
+    /// Samples of the batch.
+    pub(super) rows: usize,
+}
+
 /// What the blocks of this rank returned.
 #[derive(Default)]
-struct Pieces {
+pub(super) struct Pieces {
     /// First sample of the first block.
-    first: usize,
+    pub(super) first: usize,
     /// The outputs of each block.
-    outputs: Vec<Vec<Handle>>,
+    pub(super) outputs: Vec<Vec<Handle>>,
 }
 
 impl Runtime {
@@ -40,15 +52,10 @@ impl Runtime {
         outputs: &mut [Handle],
     ) -> Flow<usize> {
         let rows = self.rows_of_inputs(slot, inputs)?;
-        if ranks.lacks_samples(rows) {
-            let text = format!(
-                "a batch of {rows} samples cannot be normalised on {} ranks: `run.sync-batch-norm` needs a \
-                 sample on each; use larger batches, or `loader.drop-last`",
-                ranks.ranks()
-            );
+        let training = self.engine.borrow().mode().behaviour == Behaviour::Training;
+        if let Some(text) = ranks.refuses_to_normalize(rows, training) {
             return Err(slot.instance.stop(self, StopKind::Error, Activity::Forward, text));
         }
-        let training = self.engine.borrow().mode().behaviour == Behaviour::Training;
         let mut statistics = match training {
             true => Some(RunningStatistics::begin(self, index)?),
             false => None,
@@ -61,15 +68,13 @@ impl Runtime {
         });
         let number = random.as_ref().map(|(number, _)| *number);
         let mut pieces = Pieces::default();
-        let run = self.run_blocks(
-            ranks,
-            slot,
-            caller,
-            (inputs, rows, number),
-            outputs,
-            &mut statistics,
-            &mut pieces,
-        );
+        let pass = Pass { ranks, slot, caller, inputs, rows };
+        let run = match number {
+            Some(number) if ranks.run_jointly() => {
+                self.run_jointly(&pass, number, outputs, &mut statistics, &mut pieces)
+            }
+            _ => self.run_blocks(&pass, number, outputs, &mut statistics, &mut pieces),
+        };
         let mut engine = self.engine.borrow_mut();
         engine.set_block(0);
         if let Some((_, state)) = &random {
@@ -119,60 +124,67 @@ impl Runtime {
         slot.instance.stop(self, StopKind::Error, Activity::Forward, text)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the state of one forward pass")]
+    /// Runs the blocks of this rank one after the other.
     fn run_blocks(
         &self,
-        ranks: &Ranks,
-        slot: &ModelSlot,
-        caller: u32,
-        (inputs, rows, number): (&[Handle], usize, Option<u64>),
+        pass: &Pass<'_>,
+        number: Option<u64>,
         outputs: &mut [Handle],
         statistics: &mut Option<RunningStatistics>,
         pieces: &mut Pieces,
     ) -> Flow {
-        let instance = &slot.instance;
-        for block in ranks.own_blocks() {
-            let range = ranks.rows_of(block, rows);
+        for block in pass.ranks.own_blocks() {
+            let range = pass.ranks.rows_of(block, pass.rows);
             if range.is_empty() {
                 continue;
             }
             if pieces.outputs.is_empty() {
                 pieces.first = range.start;
             }
-            let mut parts = Vec::with_capacity(inputs.len());
             let mut engine = self.engine.borrow_mut();
             engine.set_block(block as u32 + 1);
             if let Some(number) = number {
                 engine.begin_random_block(number, block as u32);
             }
-            let taken = inputs.iter().try_for_each(|&input| {
-                parts.push(engine.rows(input, range.clone())?);
-                Ok(())
-            });
             drop(engine);
-            self.step.rows.set(Some((range.start, range.len())));
-            let run = taken
-                .map_err(|error: Box<crate::tensor::TensorError>| {
-                    instance.stop(self, StopKind::Error, Activity::Forward, error.to_string())
-                })
-                .and_then(|()| {
-                    instance.call(self, Activity::Forward, |call| {
-                        let count = call.model_forward(&parts, outputs)?;
-                        self.accept_outputs(instance, caller, &outputs[..count])?;
-                        Ok(count)
-                    })
-                });
-            self.step.rows.set(None);
-            let mut engine = self.engine.borrow_mut();
-            parts.iter().try_for_each(|&part| engine.release(part)).map_err(Stop::engine)?;
-            drop(engine);
-            let count = run?;
+            let count = self.call_model(pass, range.clone(), outputs)?;
             pieces.outputs.push(outputs[..count].to_vec());
             if let Some(statistics) = statistics {
                 statistics.end_block(self, block, range.len())?;
             }
         }
         Ok(())
+    }
+
+    /// Calls the model on some rows of the batch. It may return fewer outputs than there is room for.
+    pub(super) fn call_model(
+        &self,
+        pass: &Pass<'_>,
+        rows: Range<usize>,
+        outputs: &mut [Handle],
+    ) -> Flow<usize> {
+        let instance = &pass.slot.instance;
+        let mut parts = Vec::with_capacity(pass.inputs.len());
+        let taken = pass.inputs.iter().try_for_each(|&input| {
+            parts.push(self.engine.borrow_mut().rows(input, rows.clone())?);
+            Ok(())
+        });
+        self.step.rows.set(Some((rows.start, rows.len())));
+        let run = taken
+            .map_err(|error: Box<crate::tensor::TensorError>| {
+                instance.stop(self, StopKind::Error, Activity::Forward, error.to_string())
+            })
+            .and_then(|()| {
+                instance.call(self, Activity::Forward, |call| {
+                    let count = call.model_forward(&parts, outputs)?;
+                    self.accept_outputs(instance, pass.caller, &outputs[..count])?;
+                    Ok(count)
+                })
+            });
+        self.step.rows.set(None);
+        let mut engine = self.engine.borrow_mut();
+        parts.iter().try_for_each(|&part| engine.release(part)).map_err(Stop::engine)?;
+        run
     }
 
     /// Puts the outputs of all blocks together, as tensors of the phase.

@@ -148,11 +148,6 @@ impl Ranks {
         self.ranks > 1
     }
 
-    /// Whether each rank runs one block.
-    pub fn has_one_block_each(&self) -> bool {
-        self.blocks == self.ranks
-    }
-
     /// Whether models run on blocks of samples.
     pub fn run_in_blocks(&self) -> bool {
         self.blocks > 1

@@ -85,16 +85,8 @@ pub(super) fn with_adapters_added(
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-
     use super::*;
-
-    fn tensor(shape: (usize, usize)) -> Tensor {
-        Tensor::arange(0_f32, (shape.0 * shape.1) as f32, &Device::Cpu)
-            .unwrap()
-            .reshape(shape)
-            .unwrap()
-    }
+    use crate::session::published::tests::tensor;
 
     fn rows(tensor: &Tensor) -> Vec<Vec<f32>> {
         tensor.to_vec2().unwrap()

@@ -65,17 +65,11 @@ pub fn read(path: &Path) -> Result<Vec<(String, Tensor)>, String> {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{DType, Device};
+    use candle_core::DType;
     use serde_json::{Value, json};
 
     use super::*;
-
-    fn tensor(shape: (usize, usize)) -> Tensor {
-        Tensor::arange(0_f32, (shape.0 * shape.1) as f32, &Device::Cpu)
-            .unwrap()
-            .reshape(shape)
-            .unwrap()
-    }
+    use crate::session::published::tests::tensor;
 
     #[test]
     fn shards_are_read_through_their_index() {

@@ -179,3 +179,16 @@ impl Session {
         Ok(Some(all))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Tensor};
+
+    /// Numbers from 0 on in a shape.
+    pub(super) fn tensor(shape: (usize, usize)) -> Tensor {
+        Tensor::arange(0_f32, (shape.0 * shape.1) as f32, &Device::Cpu)
+            .unwrap()
+            .reshape(shape)
+            .unwrap()
+    }
+}

@@ -220,20 +220,13 @@ fn put(all: &mut BTreeMap<String, Found>, name: String, found: Found) -> Result<
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::session::published::tests::tensor;
 
     fn rules(rules: Value) -> Vec<Rule> {
         serde_json::from_value(rules).unwrap()
-    }
-
-    fn tensor(shape: (usize, usize)) -> Tensor {
-        Tensor::arange(0_f32, (shape.0 * shape.1) as f32, &Device::Cpu)
-            .unwrap()
-            .reshape(shape)
-            .unwrap()
     }
 
     fn rows(tensor: &Tensor) -> Vec<Vec<f32>> {

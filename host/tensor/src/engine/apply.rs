@@ -79,6 +79,9 @@ impl Engine {
         floats: &[f64],
         outputs: &mut Vec<Handle>,
     ) -> Result<()> {
+        if self.joint.is_some() {
+            return self.apply_jointly(code, inputs, ints, floats, outputs);
+        }
         let info = operation::find(code).ok_or_else(|| {
             Box::new(TensorError::UnknownOperation { code, known: OPERATIONS.len() })
         })?;
@@ -224,7 +227,7 @@ impl Engine {
     }
 
     #[cold]
-    fn overwrites_frozen(&self, inputs: &[Handle], targets: u32) -> bool {
+    pub(super) fn overwrites_frozen(&self, inputs: &[Handle], targets: u32) -> bool {
         let mut overwritten =
             inputs.iter().enumerate().filter(|(index, _)| targets >> index & 1 == 1);
         overwritten.any(|(_, &handle)| self.slots.get(handle).is_ok_and(|entry| entry.frozen))

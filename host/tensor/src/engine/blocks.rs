@@ -38,12 +38,13 @@ impl Engine {
         self.block = block;
     }
 
-    /// Some rows of a tensor as a constant; the elements are shared.
+    /// Some rows of a tensor as a constant; the elements are shared. While several blocks run jointly, those
+    /// are the rows of the first block, and as many that follow those of each further one.
     ///
     /// # Errors
     /// If the tensor has no such rows, or a gradient would have to pass through it.
     pub fn rows(&mut self, tensor: Handle, rows: Range<usize>) -> Result<Handle> {
-        let entry = self.slots.get(tensor)?;
+        let entry = self.whole(tensor)?;
         if self.context.mode.recording == Recording::On && entry.source != Source::None {
             return Err(TensorError::request(
                 "a gradient would have to pass through an input of the model, which is divided into \
@@ -52,7 +53,12 @@ impl Engine {
             ));
         }
         let value = entry.value.narrow(0, rows.start, rows.len())?;
-        Ok(self.slots.insert(Entry::new(value, Source::None)))
+        let of_block = |block: usize| {
+            let value = entry.value.narrow(0, rows.start + block * rows.len(), rows.len())?;
+            Ok((value, Source::None))
+        };
+        let further = (1..self.joint_count()).map(of_block).collect::<Result<_>>()?;
+        Ok(self.slots.insert(Entry { further, ..Entry::new(value, Source::None) }))
     }
 
     /// A tensor of which some rows are the given pieces, from row `first` on one after the other. Its

@@ -56,7 +56,7 @@ impl Engine {
         let seed = self.seed(loss)?;
         let mut targets = Vec::with_capacity(inputs.len());
         for (index, &input) in inputs.iter().enumerate() {
-            let source = self.slots.get(input)?.source;
+            let source = self.whole(input)?.source;
             if source == Source::None {
                 return Err(TensorError::Gradient {
                     operation: "gradient-of",
@@ -101,7 +101,7 @@ impl Engine {
     }
 
     pub(super) fn seed(&self, loss: Handle) -> Result<(Source, Value)> {
-        let entry = self.slots.get(loss)?;
+        let entry = self.whole(loss)?;
         let refuse =
             |message: String| TensorError::Gradient { operation: "backward", message }.into();
         if entry.value.count() != 1 {
@@ -126,6 +126,7 @@ impl Engine {
     /// # Errors
     /// If the tensor is not floating.
     pub fn watch(&mut self, handle: Handle) -> Result<()> {
+        self.whole(handle)?;
         let entry = self.slots.get_mut(handle)?;
         if !is_floating(entry.value.dtype()) {
             return Err(TensorError::Gradient {

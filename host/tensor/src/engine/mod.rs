@@ -7,6 +7,7 @@
 mod apply;
 mod blocks;
 mod gradients;
+mod joint_blocks;
 mod memory;
 mod parameters;
 mod recompute;
@@ -65,6 +66,8 @@ pub struct Engine {
     watched: u32,
     /// The block of samples that recorded operations belong to; 0 for none.
     block: u32,
+    /// The blocks that operations are applied to together, if any.
+    joint: Option<joint_blocks::JointBlocks>,
     returned: Vec<CpuStorage>,
     /// The operations applied since a trace began.
     trace: Option<Vec<Traced>>,
@@ -122,6 +125,7 @@ impl Engine {
                 detection: None,
                 cache: None,
                 across: None,
+                joint: None,
             },
             pool,
             slots: Slots::default(),
@@ -130,6 +134,7 @@ impl Engine {
             parameter_dtype: options.parameter_dtype,
             watched: 0,
             block: 0,
+            joint: None,
             returned: Vec::new(),
             trace: None,
             recomputation: None,
@@ -168,7 +173,7 @@ impl Engine {
     }
 
     /// Lets batch normalisation use the statistics of all processes of a run in training: each runs the
-    /// same operations on other samples of a batch.
+    /// same operations on other samples of a batch, on one block or on several jointly.
     pub fn normalize_across(&mut self, across: Across) {
         self.context.across = Some(across);
     }

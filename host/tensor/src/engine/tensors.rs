@@ -91,7 +91,7 @@ impl Engine {
 
     /// The tensor on the host. It may share its elements: copy it to keep the values of a parameter.
     pub fn value(&self, handle: Handle) -> Result<Tensor> {
-        self.context.backend.download(&self.slots.get(handle)?.value)
+        self.context.backend.download(&self.whole(handle)?.value)
     }
 
     /// Its shape.
@@ -109,7 +109,7 @@ impl Engine {
 
     /// The only element, as a number.
     pub fn scalar(&self, handle: Handle) -> Result<f64> {
-        self.context.backend.number(&self.slots.get(handle)?.value)
+        self.context.backend.number(&self.whole(handle)?.value)
     }
 
     /// All elements in row-major order, converted to f32.
@@ -139,6 +139,7 @@ impl Engine {
     /// # Errors
     /// If the elements are on a device.
     pub fn view(&mut self, handle: Handle) -> Result<View> {
+        self.whole(handle)?;
         let entry = self.slots.get_mut(handle)?;
         if !entry.value.is_contiguous() {
             entry.value = self.context.backend.contiguous(&entry.value)?;

@@ -4,6 +4,8 @@
 //! returns its results with the function that carries gradients from the results to the inputs. It
 //! does not know where the elements are, and never touches handles or the tape.
 
+pub(crate) use joint_statistics::BlockStatistics;
+pub(crate) use normalization::own_statistics;
 pub use resampling::axis_weights;
 
 use candle_core::DType;

@@ -3,7 +3,7 @@
 use fluxbay_plugin::abi::operation::op;
 use smallvec::{SmallVec, smallvec};
 
-use super::joint_statistics::Joint;
+use super::joint_statistics::{BlockStatistics, Joint, OwnStatistics};
 use super::{Call, Produced};
 use crate::backend::{Centre, Channels, Pair, Update};
 use crate::context::{Behaviour, Context};
@@ -157,30 +157,73 @@ fn group(context: &mut Context, call: &Call) -> Result<Produced> {
     }))
 }
 
+/// Mean and variance of each channel of the input of a batch normalisation.
+pub(crate) fn own_statistics(context: &Context, call: &Call) -> Result<OwnStatistics> {
+    call.expect(5..=5, 0..=1, 0..=2)?;
+    call.real(0..5)?;
+    let sizes = channels(call)?;
+    per_channel(call, sizes.channels)?;
+    let x = context.backend.contiguous(call.inputs[0])?;
+    let (mean, variance) = context.backend.channel_moments(sizes, &x)?;
+    Ok(OwnStatistics { x, sizes, mean, variance })
+}
+
+/// The statistics that a batch normalisation uses.
+enum Statistics {
+    /// The running ones, which stay as they are.
+    Running,
+    /// Those of its own samples.
+    Own { count: usize },
+    /// Those of one block in each process.
+    Processes(Joint),
+    /// Those of several blocks, taken before.
+    Blocks(BlockStatistics),
+}
+
 fn batch(context: &mut Context, call: &Call) -> Result<Produced> {
     call.expect(5..=5, 0..=1, 0..=2)?;
     call.real(0..5)?;
     let sizes = channels(call)?;
     per_channel(call, sizes.channels)?;
     let epsilon = epsilon(call)?;
+    let learns = context.mode.behaviour == Behaviour::Training;
     let training = match call.int(0, 0) {
-        0 => context.mode.behaviour == Behaviour::Training,
+        0 => learns,
         1 => true,
         2 => false,
         other => return Err(call.error(format!("mode must be 0, 1 or 2, it is {other}"))),
     };
+    let joint = context.joint.take();
     let inputs = contiguous(context, &call.inputs[..3])?;
     let backend = &context.backend;
     let (x, weights, bias) = (&inputs[0], &inputs[1], &inputs[2]);
     let running = [call.inputs[3], call.inputs[4]];
-    let mut joint = Joint { count: sizes.images * sizes.area, is_over_processes: false };
-    let (mean, variance) = if training {
-        let own = backend.channel_moments(sizes, x)?;
-        let (mean, variance) = match &context.across {
-            Some(across) => joint.moments(&**backend, across, own)?,
-            None => own,
-        };
-        let count = joint.count;
+    let (statistics, mean, variance) = match (joint, &context.across) {
+        _ if !training => {
+            let [mean, variance] = running.map(|value| backend.contiguous(value));
+            (Statistics::Running, mean?, variance?)
+        }
+        (Some(blocks), _) => {
+            let (mean, variance) = (blocks.joint().mean.clone(), blocks.joint().variance.clone());
+            (Statistics::Blocks(blocks), mean, variance)
+        }
+        (None, Some(across)) if learns => {
+            let joint = Joint::of(&**backend, across, &[own_statistics(context, call)?])?;
+            let (mean, variance) = (joint.mean.clone(), joint.variance.clone());
+            (Statistics::Processes(joint), mean, variance)
+        }
+        _ => {
+            let (mean, variance) = backend.channel_moments(sizes, x)?;
+            (Statistics::Own { count: sizes.images * sizes.area }, mean, variance)
+        }
+    };
+    let updated = match &statistics {
+        Statistics::Running => None,
+        Statistics::Own { count } => Some((*count, true)),
+        Statistics::Processes(joint) => Some((joint.count, true)),
+        Statistics::Blocks(blocks) => Some((blocks.joint().count, blocks.is_first())),
+    };
+    if let Some((count, updates)) = updated {
         if count < 2 {
             return Err(call.error(format!(
                 "training needs more than one value per channel, got shape {:?}",
@@ -189,17 +232,16 @@ fn batch(context: &mut Context, call: &Call) -> Result<Produced> {
         }
         let momentum = call.float(1, 0.1);
         let unbiased = count as f64 / (count as f64 - 1.0);
-        for (running, fresh, factor) in
-            [(running[0], &mean, 1.0), (running[1], &variance, unbiased)]
-        {
+        let fresh = [(running[0], &mean, 1.0), (running[1], &variance, unbiased)];
+        for (running, fresh, factor) in fresh.into_iter().filter(|_| updates) {
             backend.update(&Update::Blend { momentum, factor }, &[running], Some(fresh))?;
         }
-        (mean, variance)
-    } else {
-        (backend.contiguous(running[0])?, backend.contiguous(running[1])?)
-    };
+    }
     let (out, scale) =
         backend.normalize_channels(sizes, x, [&mean, &variance], epsilon, [weights, bias])?;
+    if let Statistics::Blocks(blocks) = &statistics {
+        blocks.keep_scale(&scale);
+    }
     let out = if call.records() && context.is_large(&out) {
         let (inputs, mean) = (inputs.clone(), mean.clone());
         out.with_recipe(move |context| {
@@ -218,16 +260,21 @@ fn batch(context: &mut Context, call: &Call) -> Result<Produced> {
             &gradient,
             [&mean, &scale],
             &inputs[1],
-            training && !joint.is_over_processes,
+            matches!(statistics, Statistics::Own { .. }),
             gradients.wants(0),
         )?;
-        if let (true, Some(direct), Some(to_weights), Some(to_bias)) =
-            (joint.is_over_processes, &to_x, &to_weights, &to_bias)
-        {
-            let [mean, scale] = [&mean, &scale];
-            let sums = [to_weights, to_bias];
-            let through = joint.gradient(context, sizes, &inputs, [mean, scale], sums)?;
-            to_x = Some(context.backend.zip(Pair::Add, direct, &through, direct.shape())?);
+        if let (Some(direct), Some(to_weights), Some(to_bias)) = (&to_x, &to_weights, &to_bias) {
+            let sums = [to_weights.clone(), to_bias.clone()];
+            match &statistics {
+                Statistics::Processes(joint) => {
+                    let through = joint.through(context, [&scale, &inputs[1]], &[sums])?;
+                    let x = &inputs[0];
+                    to_x = Some(through.add_to(&*context.backend, sizes, x, direct)?);
+                }
+                // The node before this one adds what passes through them.
+                Statistics::Blocks(blocks) => blocks.keep_sums(sums),
+                Statistics::Running | Statistics::Own { .. } => {}
+            }
         }
         Ok(smallvec![to_x, to_weights, to_bias, None, None])
     }))

@@ -261,6 +261,28 @@ pub(crate) struct Backward<T> {
     pub bias: Vec<T>,
 }
 
+impl<T: Real> Backward<T> {
+    /// Zeros for sums: of the input for each image, of weights and bias for each of `partials` parts of the
+    /// images. What is not wanted stays empty.
+    fn zeros(geometry: &Geometry, wanted: Wanted, partials: usize) -> Self {
+        let zeros = |wanted: bool, count: usize| vec![T::ZERO; if wanted { count } else { 0 }];
+        Backward {
+            input: zeros(wanted.input, geometry.images * geometry.input_size()),
+            weights: zeros(wanted.weights, partials * geometry.weights()),
+            bias: zeros(wanted.bias, partials * geometry.outputs),
+        }
+    }
+
+    /// The gradients, with the sums of the parts added up.
+    fn added_up(self, geometry: &Geometry) -> Self {
+        Backward {
+            input: self.input,
+            weights: total(self.weights, geometry.weights()),
+            bias: total(self.bias, geometry.outputs),
+        }
+    }
+}
+
 /// All gradients in one pass over the images. `prepare` changes the gradient of an image before it
 /// is used.
 pub(crate) fn backward<T: Real>(
@@ -293,15 +315,9 @@ pub(super) fn backward_unfolded<T: Real>(
 ) -> Backward<T> {
     let (size, outputs) = (geometry.weights(), geometry.outputs);
     let partials = geometry.images.clamp(1, PARTIALS);
-    let mut input = if wanted.input {
-        vec![T::ZERO; geometry.images * geometry.input_size()]
-    } else {
-        Vec::new()
-    };
-    let mut weights = if wanted.weights { vec![T::ZERO; partials * size] } else { Vec::new() };
-    let mut bias = if wanted.bias { vec![T::ZERO; partials * outputs] } else { Vec::new() };
+    let mut all = Backward::zeros(geometry, wanted, partials);
     let (input_parts, weight_parts, bias_parts) =
-        (Parts::new(&mut input), Parts::new(&mut weights), Parts::new(&mut bias));
+        (Parts::new(&mut all.input), Parts::new(&mut all.weights), Parts::new(&mut all.bias));
     let gradient_parts = Parts::new(gradient);
     let grain = if geometry.work() * geometry.images < 128 * 1024 { partials } else { 1 };
     pool.ranges(partials, grain, |range| {
@@ -343,7 +359,7 @@ pub(super) fn backward_unfolded<T: Real>(
             }
         }
     });
-    Backward { input, weights: total(weights, size), bias: total(bias, outputs) }
+    all.added_up(geometry)
 }
 
 /// As [`backward`], by unfolding several images beside each other.
@@ -360,12 +376,9 @@ fn backward_together<T: Real>(
     let (size, input_size, output_size) =
         (geometry.weights(), geometry.input_size(), geometry.output_size());
     let partials = geometry.images.clamp(1, PARTIALS);
-    let zeros = |wanted: bool, count: usize| vec![T::ZERO; if wanted { count } else { 0 }];
-    let mut input = zeros(wanted.input, geometry.images * input_size);
-    let mut weights = zeros(wanted.weights, partials * size);
-    let mut bias = zeros(wanted.bias, partials * outputs);
+    let mut all = Backward::zeros(geometry, wanted, partials);
     let (input_parts, weight_parts, bias_parts) =
-        (Parts::new(&mut input), Parts::new(&mut weights), Parts::new(&mut bias));
+        (Parts::new(&mut all.input), Parts::new(&mut all.weights), Parts::new(&mut all.bias));
     let gradient_parts = Parts::new(gradient);
     let together = geometry.together();
     pool.ranges(partials, 1, |range| {
@@ -416,7 +429,7 @@ fn backward_together<T: Real>(
             }
         }
     });
-    Backward { input, weights: total(weights, size), bias: total(bias, outputs) }
+    all.added_up(geometry)
 }
 
 /// The sum of consecutive partial sums.

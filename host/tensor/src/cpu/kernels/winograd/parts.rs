@@ -42,38 +42,35 @@ fn part_of<T: Real>(side: Side, rows: usize, most: usize) -> (Side, Vec<T>) {
     (side, unwritten::<T>(POINTS * side.matrix))
 }
 
-/// As [`forward`](super::forward).
-pub(super) fn forward<T: Real>(
+/// Writes one side of a convolution to `out`, from the transformed tiles of the other side. Weights are
+/// transformed for some of its channels at a time.
+fn from_tiles<T: Real>(
     pool: &Pool,
     geometry: &Geometry,
-    x: &[T],
     w: &[T],
-    finish: &Touch<T>,
-) -> Vec<T> {
-    let tiles = Tiles::all(geometry);
-    let (images, rows) = (0..geometry.images, geometry.images * tiles.count());
-    let output_size = geometry.output_size();
-    let area = geometry.output[0] * geometry.output[1];
-    let mut out = unwritten::<T>(geometry.images * output_size);
-    let out_parts = Parts::new(&mut out);
-    let mut inputs = unwritten::<T>(POINTS * tiles.input_matrix());
-    let inputs = Parts::new(&mut inputs);
-    transform_input(pool, &tiles, images.clone(), x, &inputs);
-    let most = ranges::<T>(geometry.outputs, geometry.inputs).next().map_or(0, |range| range.len());
-    let (side, mut outputs) = part_of::<T>(tiles.outputs(), rows, most);
-    let outputs = Parts::new(&mut outputs);
-    for columns in ranges::<T>(geometry.outputs, geometry.inputs) {
-        let weights = Weights::new(pool, geometry, w, Columns::Outputs, columns.clone());
+    (tiles, given): (&Parts<T>, Side),
+    (out, wanted, columns_of): (&Parts<T>, Side, Columns),
+) {
+    let rows = geometry.images * given.grid[0] * given.grid[1];
+    let area = wanted.size[0] * wanted.size[1];
+    let ranges = || ranges::<T>(wanted.channels, given.channels);
+    let most = ranges().next().map_or(0, |range| range.len());
+    let (side, mut products) = part_of::<T>(wanted, rows, most);
+    let products = Parts::new(&mut products);
+    for columns in ranges() {
+        let weights = Weights::new(pool, geometry, w, columns_of, columns.clone());
         pool.run(POINTS, &|point| {
             // SAFETY: each of the 36 matrices is used by one task.
             let (a, out) = unsafe {
-                let place = point * side.matrix..(point + 1) * side.matrix;
-                (tiles.input_at(&inputs, point), outputs.part(place))
+                (
+                    &*tiles.part(point * given.matrix..(point + 1) * given.matrix),
+                    products.part(point * side.matrix..(point + 1) * side.matrix),
+                )
             };
             let product = Packed {
-                sizes: [rows, columns.len(), geometry.inputs],
+                sizes: [rows, columns.len(), given.channels],
                 a,
-                a_strides: [tiles.input_row, 1],
+                a_strides: [given.row, 1],
                 b: weights.at(point),
                 out,
                 out_row: side.row,
@@ -83,17 +80,36 @@ pub(super) fn forward<T: Real>(
         });
         let side = Side { channels: columns.len(), ..side };
         let to = |at: usize| {
-            let start = at * output_size;
+            let start = at * wanted.channels * area;
             // SAFETY: each image is written by one task.
             let planes =
-                unsafe { out_parts.part(start + columns.start * area..start + columns.end * area) };
+                unsafe { out.part(start + columns.start * area..start + columns.end * area) };
             Pixels::To(planes)
         };
-        transform_images(pool, side, images.clone(), &outputs, to, |_| {});
+        transform_images(pool, side, 0..geometry.images, &products, to, |_| {});
     }
+}
+
+/// As [`forward`](super::forward).
+pub(super) fn forward<T: Real>(
+    pool: &Pool,
+    geometry: &Geometry,
+    x: &[T],
+    w: &[T],
+    finish: &Touch<T>,
+) -> Vec<T> {
+    let tiles = Tiles::all(geometry);
+    let output_size = geometry.output_size();
+    let mut out = unwritten::<T>(geometry.images * output_size);
+    let out_parts = Parts::new(&mut out);
+    let mut inputs = unwritten::<T>(POINTS * tiles.input_matrix());
+    let inputs = Parts::new(&mut inputs);
+    transform_input(pool, &tiles, 0..geometry.images, x, &inputs);
+    let (given, wanted) = (tiles.inputs(), tiles.outputs());
+    from_tiles(pool, geometry, w, (&inputs, given), (&out_parts, wanted, Columns::Outputs));
     pool.ranges(geometry.images, 1, |range| {
         for at in range {
-            // SAFETY: as above.
+            // SAFETY: each image is used by one task.
             let image = unsafe { out_parts.part(at * output_size..(at + 1) * output_size) };
             finish(at * output_size, image);
         }
@@ -174,41 +190,9 @@ fn to_weights<T: Real>(pool: &Pool, tiles: &Tiles, x: &[T], outputs: &Parts<T>) 
 /// The gradient of the input, from the transformed one of the result.
 fn to_input<T: Real>(pool: &Pool, tiles: &Tiles, w: &[T], outputs: &Parts<T>) -> Vec<T> {
     let geometry = &tiles.geometry;
-    let (input_size, rows) = (geometry.input_size(), geometry.images * tiles.count());
-    let area = geometry.input[0] * geometry.input[1];
-    let mut input = unwritten::<T>(geometry.images * input_size);
+    let mut input = unwritten::<T>(geometry.images * geometry.input_size());
     let parts = Parts::new(&mut input);
-    let most = ranges::<T>(geometry.inputs, geometry.outputs).next().map_or(0, |range| range.len());
-    let (side, mut inputs) = part_of::<T>(tiles.inputs(), rows, most);
-    let inputs = Parts::new(&mut inputs);
-    for columns in ranges::<T>(geometry.inputs, geometry.outputs) {
-        let weights = Weights::new(pool, geometry, w, Columns::Inputs, columns.clone());
-        pool.run(POINTS, &|point| {
-            // SAFETY: each of the 36 matrices is used by one task.
-            let (a, out) = unsafe {
-                let place = point * side.matrix..(point + 1) * side.matrix;
-                (&*tiles.output_at(outputs, point), inputs.part(place))
-            };
-            let product = Packed {
-                sizes: [rows, columns.len(), geometry.outputs],
-                a,
-                a_strides: [tiles.output_row, 1],
-                b: weights.at(point),
-                out,
-                out_row: side.row,
-                add: false,
-            };
-            product.run();
-        });
-        let side = Side { channels: columns.len(), ..side };
-        let to = |at: usize| {
-            let start = at * input_size;
-            // SAFETY: each image is written by one task.
-            let planes =
-                unsafe { parts.part(start + columns.start * area..start + columns.end * area) };
-            Pixels::To(planes)
-        };
-        transform_images(pool, side, 0..geometry.images, &inputs, to, |_| {});
-    }
+    let (given, wanted) = (tiles.outputs(), tiles.inputs());
+    from_tiles(pool, geometry, w, (outputs, given), (&parts, wanted, Columns::Inputs));
     input
 }
