@@ -294,7 +294,7 @@ def peer_texts():
 
 
 def opening(binary, many, few):
-    """Seconds to open a data set with an index, beyond those of one with two samples."""
+    """Seconds to open a data set with an index, beyond those of one with ten samples."""
     inspect = lambda name: fluxbay(binary, "data", "inspect", f"{name}.toml", "--no-read")
     inspect(many)  # writes the index
     (_, least, processor_least), (_, all, processor) = inspect(few), inspect(many)
@@ -302,7 +302,7 @@ def opening(binary, many, few):
 
 
 def make_folder():
-    for name, classes, each in [("many-images", 1000, INDEXED // 1000), ("few-images", 2, 1)]:
+    for name, classes, each in [("many-images", 1000, INDEXED // 1000), ("few-images", 2, 5)]:
         run_file(f"{name}.toml", f'component = "images"\nfolder = "{name}"')
         if Path(name).exists():
             continue
@@ -329,7 +329,7 @@ def peer_folder():
 def make_shards():
     import tarfile
 
-    for name, count in [("many-shards", INDEXED), ("few-shards", 2)]:
+    for name, count in [("many-shards", INDEXED), ("few-shards", 10)]:
         run_file(f"{name}.toml", f'component = "shards"\npath = "{name}"')
         if Path(name).exists():
             continue
