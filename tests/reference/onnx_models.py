@@ -3,7 +3,7 @@
     python tests/reference/onnx_models.py > tests/reference/onnx.json
 
 Needs what `requirements-onnx.txt` names, and the Rust toolchain. Each operation is a model of its own
-(`host/src/export/onnx/tests.rs`), run on a number of samples that the export has not seen. Then trained models of every
+(`tests/exporting/cases.rs`), run on a number of samples that the export has not seen. Then trained models of every
 standard kind are exported and compared with `fluxbay predict --raw`. Fails with the name of a model that disagrees.
 
 Each differentiable operation is also run in 50 random sizes; `onnx_random.json` has the largest difference of each. With
@@ -35,11 +35,14 @@ def cargo(*arguments, **environment):
     subprocess.run(["cargo", *arguments], cwd=ROOT, check=True, stdout=sys.stderr, env={**os.environ, **environment})
 
 
-def run(path, feed):
+KINDS = {"tensor(int64)": numpy.int64, "tensor(float)": numpy.float32, "tensor(double)": numpy.float64}
+
+
+def run(path, *feeds):
     onnx.checker.check_model(str(path), full_check=True)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    name, kind = session.get_inputs()[0].name, session.get_inputs()[0].type
-    return session.run(None, {name: feed.astype(numpy.int64 if "int64" in kind else numpy.float32)})
+    inputs = zip(session.get_inputs(), feeds, strict=True)
+    return session.run(None, {one.name: feed.astype(KINDS[one.type]) for one, feed in inputs})
 
 
 def array(tensor):
@@ -62,7 +65,7 @@ def checked(path, wrong):
     # Variants that go through 16-bit numbers.
     short = path.stem.startswith("to-dtype-") and int(path.stem.rsplit("-", 1)[1]) % 3 != 0
     try:
-        outputs = run(path, array(case["input"]))
+        outputs = run(path, *(array(one) for one in case["inputs"]))
         worst = max(difference(one, array(other)) for one, other in zip(outputs, case["outputs"], strict=True))
     except Exception as error:
         wrong.append(f"{path.stem}: {error}")
@@ -89,7 +92,7 @@ def random(folder):
 
 
 def operations(folder):
-    cargo("test", "-p", "fluxbay", "--lib", "export::onnx::tests::every_", FLUXBAY_ONNX_CASES=str(folder))
+    cargo("test", "--workspace", "--test", "exporting", "onnxruntime::", FLUXBAY_ONNX_CASES=str(folder))
     recorded, wrong = {}, []
     for path in sorted(path for path in folder.glob("*.onnx") if "-random-" not in path.stem):
         checked(path, wrong)

@@ -164,6 +164,12 @@ impl Graph {
         self.constant(raw, dims.to_vec(), data_type)
     }
 
+    /// Zeros of a shape that may depend on the sizes.
+    pub fn all_zero(&mut self, shape: &[Number], dtype: DType) -> String {
+        let (zero, shape) = (self.scalar(0.0, dtype), self.shape(shape));
+        self.node("Expand", &[&zero, &shape], Vec::new())
+    }
+
     /// A number that may depend on the sizes, as a list of one element.
     pub fn number(&mut self, number: Number) -> String {
         if let Some(value) = number.fixed() {

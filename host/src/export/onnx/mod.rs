@@ -18,19 +18,19 @@ mod graph;
 mod messages;
 mod preprocessing;
 mod symbolic;
-#[cfg(test)]
-mod tests;
 mod traces;
 mod translate;
 
-use candle_core::DType;
+use candle_core::{DType, Tensor};
 use prost::Message as _;
 
+use crate::learner::ModelTrace;
 use crate::predict::{Applied, PredictError};
 pub use preprocessing::Preprocessing;
 
 use graph::Graph;
-use traces::{Compared, InputForm};
+use traces::Compared;
+pub use traces::{InputForm, input};
 
 /// Version of the operator set.
 pub const OPSET: i64 = 18;
@@ -91,12 +91,23 @@ pub fn model(applied: &Applied, description: &Description) -> Result<Vec<u8>, Pr
         shape: field.shape.clone(),
         classes: field.classes,
     };
-    let run = |inputs: &[candle_core::Tensor]| {
+    let run = |inputs: &[Tensor]| {
         let runtime = applied.session().runtime();
         runtime.trace_model(applied.model(), inputs).map_err(|stop| stop.to_string())
     };
-    let compared = traces::compare(&form, description.batch, run)?;
-    Ok(encode(&form, &compared, description)?)
+    Ok(traced(&form, description, run)?)
+}
+
+/// The bytes of an ONNX file with what `run` does. It is called with inputs of several sizes.
+///
+/// # Errors
+/// As [`model`]; or `run` refuses its inputs.
+pub fn traced(
+    form: &InputForm,
+    description: &Description,
+    run: impl Fn(&[Tensor]) -> Result<ModelTrace, String>,
+) -> Result<Vec<u8>, ExportError> {
+    encode(form, &traces::compare(form, description.batch, run)?, description)
 }
 
 /// The file for compared traces.

@@ -13,7 +13,9 @@ use crate::learner::ModelTrace;
 /// The input of the model.
 #[derive(Clone, Debug)]
 pub struct InputForm {
+    /// Name of the field.
     pub name: String,
+    /// Type of its elements.
     pub dtype: DType,
     /// Shape of one sample.
     pub shape: Vec<usize>,
@@ -139,7 +141,11 @@ pub fn compare(
     merged(batch, false, &runs)
 }
 
-/// An input of `batch` samples. Other seeds have other values.
+/// An input of `batch` samples of `shape`: numbers in `[0, 1)`, or whole ones below the number of classes, and below 256
+/// without classes. Other seeds have other values.
+///
+/// # Errors
+/// For an element type that candle cannot convert to.
 pub fn input(
     form: &InputForm,
     batch: usize,

@@ -11,8 +11,10 @@ use crate::export::onnx::messages::Attribute;
 
 pub(super) fn product(graph: &mut Graph, call: &Call<'_>) -> Result<Vec<String>, ExportError> {
     let (x, w) = (call.input(0)?, call.input(1)?);
-    if call.operation.info.code == op::MATMUL {
-        return one(graph.node("MatMul", &[&x.name, &w.name], Vec::new()));
+    match call.operation.info.code {
+        op::MATMUL => return one(graph.node("MatMul", &[&x.name, &w.name], Vec::new())),
+        op::GROUPED_LINEAR => return grouped(graph, call),
+        _ => {}
     }
     let mut name = x.name.clone();
     let mut rank = x.rank();
@@ -35,6 +37,28 @@ pub(super) fn product(graph: &mut Graph, call: &Call<'_>) -> Result<Vec<String>,
         }
     };
     one(activate(graph, call, result, call.int(0, 0)?)?)
+}
+
+/// Picks the rows of each group, multiplies them with its matrix, and puts all of them back in their places.
+fn grouped(graph: &mut Graph, call: &Call<'_>) -> Result<Vec<String>, ExportError> {
+    let (x, groups) = (call.name(0)?, call.name(1)?);
+    let (mut places, mut products) = (Vec::new(), Vec::new());
+    for (number, weight) in call.inputs.iter().skip(2).enumerate() {
+        let number = graph.int(number as i64);
+        let chosen = graph.node("Equal", &[groups, &number], Vec::new());
+        let found = graph.node("NonZero", &[&chosen], Vec::new());
+        let rows = graph.node("Transpose", &[&found], vec![Attribute::ints("perm", vec![1, 0])]);
+        let picked = graph.node("GatherND", &[x, &rows], Vec::new());
+        let transposed = vec![Attribute::int("transB", 1)];
+        products.push(graph.node("Gemm", &[&picked, &weight.name], transposed));
+        places.push(rows);
+    }
+    let [places, products] = [places, products].map(|parts| {
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        graph.node("Concat", &parts, vec![Attribute::int("axis", 0)])
+    });
+    let zeros = graph.all_zero(&call.shape(), call.dtype());
+    one(graph.node("ScatterND", &[&zeros, &places, &products], Vec::new()))
 }
 
 pub(super) fn normalisation(

@@ -145,9 +145,9 @@ fn translate(graph: &mut Graph, call: &Call<'_>) -> Result<Vec<String>, ExportEr
         op::AFFINE..=op::ERF => elementwise::unary(graph, call),
         op::EQ..=op::WHERE_COND => elementwise::comparison(graph, call),
         op::SUM..=op::TOP_K => reduction::reduction(graph, call),
-        op::MATMUL..=op::FLAT_LINEAR => layers::product(graph, call),
+        op::MATMUL..=op::GROUPED_LINEAR => layers::product(graph, call),
         op::RESHAPE..=op::FLIP => shape::shape(graph, call),
-        op::INDEX_SELECT..=op::ONE_HOT => shape::indexing(graph, call),
+        op::INDEX_SELECT..=op::SEGMENT_REDUCE => shape::indexing(graph, call),
         op::CONV1D..=op::ADAPTIVE_AVG_POOL2D => window::window(graph, call),
         op::SOFTMAX | op::LOG_SOFTMAX => {
             let axis = call.axis(call.int(0, -1)?)?;

@@ -106,12 +106,40 @@ pub(super) fn indexing(graph: &mut Graph, call: &Call<'_>) -> Result<Vec<String>
             graph.node("ScatterElements", &[x, call.name(1)?, call.name(2)?], attributes)
         }
         op::EMBEDDING => graph.node("Gather", &[x, call.name(1)?], vec![Attribute::int("axis", 0)]),
+        op::SEGMENT_REDUCE => segments(graph, call)?,
         _ => {
             let depth = graph.number(call.number(0, 1));
             let values = graph.filled(&[0.0, 1.0], &[2], call.dtype());
             graph.node("OneHot", &[x, &depth, &values], vec![Attribute::int("axis", -1)])
         }
     })
+}
+
+/// Sums of the rows of each segment; means are divided by the number of rows, at least 1.
+fn segments(graph: &mut Graph, call: &Call<'_>) -> Result<String, ExportError> {
+    let (rows, of_rows, shape) = (call.input(0)?, call.input(1)?, call.shape());
+    let dtype = rows.dtype;
+    let last = graph.ints(&[1]);
+    let places = graph.node("Unsqueeze", &[&of_rows.name, &last], Vec::new());
+    let added = |graph: &mut Graph, shape: &[Number], rows: &str| {
+        let zeros = graph.all_zero(shape, dtype);
+        let add = vec![Attribute::string("reduction", "add")];
+        graph.node("ScatterND", &[&zeros, &places, rows], add)
+    };
+    let sums = added(graph, &shape, &rows.name);
+    if call.int(1, 0)? == 0 {
+        return Ok(sums);
+    }
+    let one = graph.scalar(1.0, dtype);
+    let count = graph.shape(&of_rows.shape);
+    let ones = graph.node("Expand", &[&one, &count], Vec::new());
+    let sizes = added(graph, &shape[..1], &ones);
+    let sizes = graph.node("Max", &[&sizes, &one], Vec::new());
+    let wide: Vec<Number> = (0..shape.len())
+        .map(|axis| if axis == 0 { shape[0] } else { Number::constant(1) })
+        .collect();
+    let sizes = graph.reshape(&sizes, &wide);
+    Ok(graph.node("Div", &[&sums, &sizes], Vec::new()))
 }
 
 /// `value` as another type.

@@ -1,29 +1,20 @@
-//! Every operation as a model of its own: exported, and compared with what onnxruntime has checked.
-//!
-//! `tests/reference/onnx_models.py` runs these tests with `FLUXBAY_ONNX_CASES` set to a folder: they then write each
-//! model there, with inputs and outputs of the host. The script runs the models with onnxruntime, compares the
-//! outputs, and records the hashes of the models that agree in `tests/reference/onnx.json`.
-
-use std::{collections::BTreeMap, path::PathBuf};
+//! Models of a single operation: a case for each operation that is translated, in several sizes.
 
 use candle_core::{DType, Device, Tensor};
+use fluxbay::export::onnx::{Description, ExportError, InputForm, input, traced};
+use fluxbay::learner::ModelTrace;
+use fluxbay::tensor::{Behaviour, Engine, EngineOptions, Init, Kind, Mode, Recording};
 use fluxbay_plugin::abi::handle::{Handle, dtype};
-use fluxbay_plugin::abi::operation::{OPERATIONS, op};
-
-use super::traces::{InputForm, compare};
-use super::{Description, ExportError, encode};
-use crate::learner::ModelTrace;
-use crate::library::Sha256;
-use crate::tensor::{Behaviour, Engine, EngineOptions, Init, Kind, Mode, Recording};
+use fluxbay_plugin::abi::operation::op;
 
 /// Sizes of each operation's models.
-const VARIANTS: usize = 3;
-/// Random sizes of each operation's models that the script checks.
-const RANDOM: usize = 50;
+pub const VARIANTS: usize = 3;
+/// Random sizes of each operation's models that are checked.
+pub const RANDOM: usize = 50;
 
 /// What the host computes while a case is built.
-struct Bench {
-    engine: Engine,
+pub struct Bench {
+    pub engine: Engine,
     parameters: usize,
 }
 
@@ -44,7 +35,7 @@ impl Bench {
         self.engine.parameter(0, &path, shape, init, Kind::Trainable).unwrap()
     }
 
-    fn parameter(&mut self, shape: &[usize]) -> Handle {
+    pub fn parameter(&mut self, shape: &[usize]) -> Handle {
         self.within(shape, -1.0, 1.0)
     }
 
@@ -54,13 +45,19 @@ impl Bench {
         self.engine.insert(tensor).unwrap()
     }
 
-    fn all(&mut self, code: u32, inputs: &[Handle], ints: &[i64], floats: &[f64]) -> Vec<Handle> {
+    pub fn all(
+        &mut self,
+        code: u32,
+        inputs: &[Handle],
+        ints: &[i64],
+        floats: &[f64],
+    ) -> Vec<Handle> {
         let mut outputs = Vec::new();
         self.engine.apply(code, inputs, ints, floats, &mut outputs).unwrap();
         outputs
     }
 
-    fn apply(&mut self, code: u32, inputs: &[Handle], ints: &[i64], floats: &[f64]) -> Handle {
+    pub fn apply(&mut self, code: u32, inputs: &[Handle], ints: &[i64], floats: &[f64]) -> Handle {
         self.all(code, inputs, ints, floats)[0]
     }
 
@@ -69,7 +66,7 @@ impl Bench {
         self.apply(op::AFFINE, &[x], &[], &[4.0, -2.0])
     }
 
-    fn samples(&self, x: Handle) -> i64 {
+    pub fn samples(&self, x: Handle) -> i64 {
         self.engine.shape(x).unwrap()[0] as i64
     }
 }
@@ -77,15 +74,15 @@ impl Bench {
 type Build = Box<dyn Fn(&mut Bench, Handle) -> Vec<Handle>>;
 
 /// A model that applies operation `code` to inputs `shape` per sample.
-struct Case {
+pub struct Case {
     shape: Vec<usize>,
     classes: u64,
     /// Samples that the exported model is run on.
-    samples: usize,
+    pub samples: usize,
     build: Build,
 }
 
-fn case(
+pub fn case(
     shape: &[usize],
     build: impl Fn(&mut Bench, Handle) -> Vec<Handle> + 'static,
 ) -> Option<Case> {
@@ -94,7 +91,7 @@ fn case(
 
 /// Sizes of a case: `a` to `c` are dimensions, `d` and `f` are added to dimensions, `e` is the height of an image.
 #[derive(Clone, Copy, Debug)]
-struct Sizes {
+pub struct Sizes {
     a: usize,
     b: usize,
     c: usize,
@@ -105,7 +102,7 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn of(variant: usize) -> Sizes {
+    pub fn of(variant: usize) -> Sizes {
         Sizes {
             a: 2 + variant,
             b: 3 + 2 * variant,
@@ -118,7 +115,7 @@ impl Sizes {
     }
 
     /// Sizes that only the operation and the variant determine.
-    fn random(code: u32, variant: usize) -> Sizes {
+    pub fn random(code: u32, variant: usize) -> Sizes {
         let mut state = u64::from(code) << 32 | variant as u64;
         let mut within = |low: u64, high: u64| {
             state = state
@@ -139,7 +136,7 @@ impl Sizes {
 }
 
 /// The model for an operation; none if it has no translation. `variant` chooses attributes.
-fn of(code: u32, variant: usize, sizes: Sizes) -> Option<Case> {
+pub fn of(code: u32, variant: usize, sizes: Sizes) -> Option<Case> {
     Some(Case { samples: sizes.samples, ..made_of(code, variant, sizes)? })
 }
 
@@ -216,6 +213,17 @@ fn made_of(code: u32, variant: usize, sizes: Sizes) -> Option<Case> {
                 outputs
             })
         }
+        op::GROUPED_LINEAR => case(&[a, b], move |bench, x| {
+            let rows = bench.samples(x) * a as i64;
+            let groups = bench.apply(op::ARGMAX, &[x], &[0, -1], &[]);
+            let groups = bench.apply(op::RESHAPE, &[groups], &[rows], &[]);
+            let x = bench.signed(x);
+            let x = bench.apply(op::RESHAPE, &[x], &[rows, b as i64], &[]);
+            let mut inputs = vec![x, groups];
+            // Some matrices have no rows.
+            inputs.extend((0..b + variant % 2).map(|_| bench.parameter(&[c, b])));
+            vec![bench.apply(code, &inputs, &[], &[])]
+        }),
         op::RESHAPE => case(&[a, b], move |bench, x| {
             let n = bench.samples(x);
             let (a, b) = (a as i64, b as i64);
@@ -293,6 +301,20 @@ fn made_of(code: u32, variant: usize, sizes: Sizes) -> Option<Case> {
             made.classes = 7;
             Some(made)
         }
+        op::SEGMENT_REDUCE => case(&[a, b], move |bench, x| {
+            let segments = bench.apply(op::ARGMAX, &[x], &[0, -1], &[]);
+            let segments = bench.apply(op::NARROW, &[segments], &[1, 0, 1], &[]);
+            let segments = bench.apply(op::SQUEEZE, &[segments], &[1], &[]);
+            let x = bench.signed(x);
+            let rows = match variant % 3 {
+                2 => bench.apply(op::SUM, &[x], &[0, 1, 2], &[]),
+                _ => x,
+            };
+            // The last segment is empty.
+            let count = b as i64 + 1;
+            let reduced = [[count, 0], [count, 1]];
+            reduced.map(|ints| bench.apply(code, &[rows, segments], &ints, &[])).to_vec()
+        }),
         op::CONV1D => case(&[4, 9 + d], move |bench, x| {
             let (weight, bias) = (bench.parameter(&[6, 4, 3]), bench.parameter(&[6]));
             let grouped = bench.parameter(&[6, 2, 2]);
@@ -452,132 +474,15 @@ impl Case {
         })
     }
 
-    fn export(&self, batch: Option<usize>) -> Result<Vec<u8>, ExportError> {
-        let form = self.form();
-        let compared = compare(&form, batch, |inputs| self.run(inputs))?;
-        encode(&form, &compared, &Description::default())
+    pub fn export(&self, batch: Option<usize>) -> Result<Vec<u8>, ExportError> {
+        let description = Description { batch, ..Description::default() };
+        traced(&self.form(), &description, |inputs| self.run(inputs))
     }
-}
 
-/// Writes a model with an input and the outputs of the host, for the script.
-fn write(folder: &str, name: &str, case: &Case, model: &[u8]) {
-    let folder = PathBuf::from(folder);
-    std::fs::write(folder.join(format!("{name}.onnx")), model).unwrap();
-    let input = super::traces::input(&case.form(), case.samples, &case.shape, 9).unwrap();
-    let json = |tensor: &Tensor| {
-        let values: Vec<f64> =
-            tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap();
-        serde_json::json!({ "shape": tensor.dims(), "values": values })
-    };
-    let outputs = case.run(std::slice::from_ref(&input)).unwrap().outputs;
-    let outputs: Vec<_> = outputs.iter().map(|(_, tensor)| json(tensor)).collect();
-    let text = serde_json::json!({ "input": json(&input), "outputs": outputs }).to_string();
-    std::fs::write(folder.join(format!("{name}.json")), text).unwrap();
-}
-
-#[test]
-fn every_operation_is_exported_as_onnxruntime_has_checked_it() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/reference/onnx.json");
-    let recorded: serde_json::Value = std::fs::read_to_string(path)
-        .map_or(serde_json::Value::Null, |text| serde_json::from_str(&text).unwrap());
-    let folder = std::env::var("FLUXBAY_ONNX_CASES").ok();
-    let mut unlike = BTreeMap::new();
-    for info in OPERATIONS {
-        // An operation without a case is refused when a model uses it.
-        let of = |variant| of(info.code, variant, Sizes::of(variant));
-        let cases: Vec<Case> = (0..VARIANTS).filter_map(of).collect();
-        for (variant, case) in cases.iter().enumerate() {
-            let name = format!("{}-{variant}", info.name);
-            let model = case.export(None).unwrap_or_else(|error| panic!("{name}: {error}"));
-            let hash = Sha256::of(&model).hex();
-            match &folder {
-                Some(folder) => write(folder, &name, case, &model),
-                None if recorded["models"][&name] == hash.as_str() => {}
-                None => drop(unlike.insert(name, hash)),
-            }
-        }
+    /// An input of the model, with what the host computes from it.
+    pub fn example(&self) -> (Vec<Tensor>, Vec<Tensor>) {
+        let input = input(&self.form(), self.samples, &self.shape, 9).unwrap();
+        let outputs = self.run(std::slice::from_ref(&input)).unwrap().outputs;
+        (vec![input], outputs.into_iter().map(|(_, tensor)| tensor).collect())
     }
-    assert!(
-        unlike.is_empty(),
-        "not as onnxruntime has checked them (tests/reference/onnx_models.py records them): {unlike:#?}"
-    );
-}
-
-#[test]
-fn every_differentiable_operation_was_checked_in_fifty_random_sizes() {
-    let folder = std::env::var("FLUXBAY_ONNX_CASES").ok();
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/reference/onnx_random.json");
-    let recorded: serde_json::Value = std::fs::read_to_string(path)
-        .map_or(serde_json::Value::Null, |text| serde_json::from_str(&text).unwrap());
-    for info in OPERATIONS.iter().filter(|info| info.differentiable) {
-        let cases = |number: usize| of(info.code, number, Sizes::random(info.code, number));
-        let Some(first) = cases(0) else { continue };
-        match &folder {
-            Some(folder) => {
-                for number in 0..RANDOM {
-                    let case = cases(number).unwrap();
-                    let name = format!("{}-random-{number}", info.name);
-                    let model = case.export(None).unwrap_or_else(|error| panic!("{name}: {error}"));
-                    write(folder, &name, &case, &model);
-                }
-            }
-            None => {
-                let found = &recorded["operations"][info.name];
-                assert_eq!(found["sizes"], RANDOM, "{}", info.name);
-                assert_eq!(found["first"], Sha256::of(&first.export(None).unwrap()).hex());
-            }
-        }
-    }
-}
-
-#[test]
-fn losses_random_numbers_and_operations_in_place_are_refused_with_their_layer() {
-    let refused = |build: fn(&mut Bench, Handle) -> Vec<Handle>| {
-        let case = case(&[3], build).unwrap();
-        case.export(None).unwrap_err().to_string()
-    };
-    let loss = refused(|bench, x| {
-        let (weight, target) = (bench.parameter(&[3, 3]), bench.parameter(&[3]));
-        let y = bench.apply(op::LINEAR, &[x, weight], &[], &[]);
-        let target = {
-            let n = bench.samples(x);
-            bench.apply(op::BROADCAST_AS, &[target], &[n, 3], &[])
-        };
-        vec![bench.apply(op::MSE, &[y, target], &[], &[])]
-    });
-    assert!(loss.contains("`mse` in layer `layer` cannot be exported: a loss"), "{loss}");
-    let random = refused(|bench, x| {
-        let noise = bench.apply(op::UNIFORM, &[], &[-1, i64::from(dtype::F32), 3], &[]);
-        vec![bench.apply(op::ADD, &[x, noise], &[], &[])]
-    });
-    assert!(random.contains("`uniform` before the first layer"), "{random}");
-    let in_place = refused(|bench, x| {
-        let buffer = bench.parameter(&[3]);
-        let all = bench.all(op::SCALE_, &[buffer], &[], &[2.0]);
-        assert!(all.is_empty());
-        vec![bench.apply(op::ADD, &[x, buffer], &[], &[])]
-    });
-    assert!(in_place.contains("`scale`"), "{in_place}");
-}
-
-#[test]
-fn what_a_model_computes_outside_of_operations_is_noticed() {
-    let outside = case(&[3], |bench, x| {
-        let sum = bench.engine.read_f32(x).unwrap().iter().sum::<f32>();
-        let sum = bench.engine.insert(Tensor::new(&[sum], &Device::Cpu).unwrap()).unwrap();
-        vec![bench.apply(op::ADD, &[x, sum], &[], &[])]
-    })
-    .unwrap();
-    let error = outside.export(None).unwrap_err().to_string();
-    assert!(error.contains("`add`") && error.contains("without operations of the host"), "{error}");
-    // A constant that depends on the number of samples alone is exported for one number.
-    let sized = case(&[3], |bench, x| {
-        let ones = vec![1.0_f32; bench.samples(x) as usize];
-        let ones = Tensor::from_vec(ones, (bench.samples(x) as usize, 1), &Device::Cpu).unwrap();
-        let ones = bench.engine.insert(ones).unwrap();
-        vec![bench.apply(op::ADD, &[x, ones], &[], &[])]
-    })
-    .unwrap();
-    assert!(sized.export(None).unwrap_err().to_string().contains("`--batch N`"));
-    assert!(sized.export(Some(4)).is_ok());
 }
