@@ -448,7 +448,7 @@ agree! {
     whisper_agrees_with_transformers: "whisper" "whisper-wide" "whisper-deep",
     resnet_agrees_with_transformers: "resnet-basic" "resnet-bottleneck" "resnet-narrow"
         "resnet-deep",
-    unet_agrees_with_segmentation_models: "unet" "unet-shallow",
+    unet_agrees_with_segmentation_models: "unet" "unet-shallow" "unet-bottleneck",
     vit_agrees_with_timm_and_transformers: "vit" "vit-transformers" "vit-wide",
     convnext_agrees_with_timm: "convnext" "convnext-narrow" "convnext-deep",
     clip_agrees_with_transformers: "clip-text" "clip-text-wide" "clip-text-deep" "clip-image"

@@ -382,6 +382,8 @@ def cases():
     yield unet("unet", 48, ("basic", 6, [6, 10, 12, 16], [1, 1, 1, 1]), [16, 12, 8, 8, 4], steps=5, **labels)
     yield unet("unet-shallow", 24, ("basic", 4, [8, 12, 16, 16], [2, 1, 1, 1]), [12, 8, 6], ["encoder.layer3.", "encoder.layer4."],
                classes=None, loss="mse", steps=12)
+    yield unet("unet-bottleneck", 32, ("bottleneck", 5, [8, 12, 16, 20], [1, 2, 1, 1]), [14, 10, 8, 6], ["encoder.layer4."],
+               classes=4, loss="cross-entropy", steps=12)
     whisper = dict(vocab_size=23, d_model=16, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=24, decoder_layers=1,
                    decoder_attention_heads=2, decoder_ffn_dim=24, num_mel_bins=6, max_source_positions=9, max_target_positions=8,
                    classifier_proj_size=10, num_labels=5, pad_token_id=0, bos_token_id=1, eos_token_id=1, decoder_start_token_id=1)
