@@ -60,7 +60,7 @@ pub struct Arguments {
     /// Serve the model with this name, if the run has several.
     #[arg(long = "model", value_name = "NAME", default_value = "", hide_default_value = true)]
     pub name: String,
-    /// Compute on N threads; the bits are the same for any N.
+    /// Compute on N threads; any N, same bits.
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub threads: usize,
     /// Look for plugins in DIR first. May be given several times.

@@ -48,7 +48,7 @@ pub struct Arguments {
     /// Write JSON, as `fluxbay schema compare-models` describes.
     #[arg(long)]
     json: bool,
-    /// Compute on N threads; the bits are the same for any N.
+    /// Compute on N threads; any N, same bits.
     #[arg(long, value_name = "N", value_parser = threads)]
     threads: Option<usize>,
     /// Read at most N batches.

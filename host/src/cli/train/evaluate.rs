@@ -70,7 +70,7 @@ pub struct Arguments {
     /// Write JSON, as `fluxbay schema evaluate` describes.
     #[arg(long)]
     json: bool,
-    /// Compute on N threads; the bits are the same for any N.
+    /// Compute on N threads; any N, same bits.
     #[arg(long, value_name = "N", value_parser = threads)]
     threads: Option<usize>,
     /// Show what would be evaluated, and stop.

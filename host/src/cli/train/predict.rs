@@ -84,7 +84,7 @@ pub struct Arguments {
     /// May be given several times. Environment variables set nothing here.
     #[arg(long, value_name = "KEY.PATH=VALUE", hide_short_help = true)]
     set: Vec<String>,
-    /// Compute on N threads; the bits are the same for any N.
+    /// Compute on N threads; any N, same bits.
     #[arg(long, value_name = "N", value_parser = threads, hide_short_help = true)]
     threads: Option<usize>,
     /// Read at most N batches.

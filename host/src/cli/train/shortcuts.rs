@@ -9,7 +9,7 @@ use std::time::Duration;
 /// See the module.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Shortcuts {
-    /// Compute on N threads; the bits are the same for any N.
+    /// Compute on N threads; any N, same bits.
     ///
     /// Sets run.threads, and overrides the run file and FLUXBAY__RUN__THREADS. The default is the
     /// number of processors. Another processor, with other vector instructions, may change last bits.
