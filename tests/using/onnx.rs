@@ -38,6 +38,13 @@ fn models_of_every_kind_are_exported_with_the_paths_of_their_parameters() {
             "component = \"gpt\"\nlayers = 1\nwidth = 8\nheads = 2\n",
             &["block.0.attention.qkv.weight", "LayerNormalization", "Softmax"],
         ),
+        // Its table of rotary positions is computed in the first run and kept.
+        (
+            "llama",
+            text,
+            "component = \"llama\"\nlayers = 1\nwidth = 8\nheads = 2\nfeed-forward = 16\n",
+            &["model.layers.0.self_attn.q_proj.weight", "Softmax"],
+        ),
     ];
     for (name, data, model, parts) in cases {
         write(dir.path(), &format!("{name}.toml"), &format!("{data}[model]\n{model}{REST}"));

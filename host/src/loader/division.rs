@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Field, LoaderError, Occasion, SampleRange, Samples, batch, buffer_pool::BufferPool, folds,
-    random::Draws,
+    random::Draws, samples::label_field,
 };
 use crate::learner::ports::Alone;
 
@@ -144,7 +144,7 @@ fn divide(
             validation: kept,
         });
     }
-    let target = samples.fields().iter().position(|field| field.classes.is_some());
+    let target = label_field(samples.fields());
     let groups = match target.filter(|_| division.stratify) {
         Some(field) => {
             let mut groups: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
@@ -179,7 +179,7 @@ fn chosen(
         let of_samples = folds::by_group(&groups, folds);
         return Ok(of_samples.into_iter().map(|fold| fold + 1 == division.fold).collect());
     }
-    let target = samples.fields().iter().position(|field| field.classes.is_some());
+    let target = label_field(samples.fields());
     let labels = match target.filter(|_| division.stratify) {
         Some(field) => labels(samples, source, field)?,
         None => vec![0; count as usize],

@@ -70,7 +70,9 @@ pub use self::{
     plugin_samples::PluginSamples,
     ports::{element_code, element_type},
     sampler::{NamedSampler, Sampler},
-    samples::{Field, Occasion, Ragged, Remarks, Request, SampleError, Samples, Split},
+    samples::{
+        Field, Occasion, Ragged, Remarks, Request, SampleError, Samples, Split, label_field,
+    },
     summary::{DataSummary, FieldSummary, SplitSummary},
     whole::Piece,
 };
@@ -453,7 +455,7 @@ fn weights(
     };
     let refused = |reason: &str| LoaderError::Sampling(reason.to_owned());
     let labels = || -> Result<Vec<u32>, LoaderError> {
-        let target = samples.fields().iter().position(|field| field.classes.is_some());
+        let target = label_field(samples.fields());
         let target = target.ok_or_else(|| refused("the data has no field with class labels"))?;
         let all = division::labels(samples, training.source, target)?;
         // The statistics are those of the training samples.
@@ -513,8 +515,8 @@ fn open_sampler(
     parts: &[Part],
 ) -> Result<(), LoaderError> {
     let Some(training) = parts.iter().find(|part| part.name == "training") else { return Ok(()) };
-    let mut fields = samples.fields().iter().enumerate();
-    let target = fields.find_map(|(number, field)| Some((number, field.classes?)));
+    let fields = samples.fields();
+    let target = label_field(fields).and_then(|number| Some((number, fields[number].classes?)));
     let labels = match target {
         Some((field, classes)) => {
             let labels = division::labels_of(samples, training.source, field, &training.indices)?;

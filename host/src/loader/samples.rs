@@ -33,6 +33,14 @@ impl Field {
     }
 }
 
+/// The field with the class of each sample: the first with one label per sample, or else the first with
+/// several. Ids of tokens have classes, too, and come before the target.
+pub fn label_field(fields: &[Field]) -> Option<usize> {
+    let has_classes = |field: &Field| field.classes.is_some();
+    let single = fields.iter().position(|field| has_classes(field) && field.shape.is_empty());
+    single.or_else(|| fields.iter().position(has_classes))
+}
+
 /// One split of a data set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split {
@@ -227,5 +235,26 @@ impl Column {
     /// Makes a CPU tensor of the elements.
     pub(super) fn into_tensor(self, shape: Vec<usize>) -> candle_core::Result<Tensor> {
         each!(self, items => Tensor::from_vec(items, shape, &Device::Cpu))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_class_of_a_sample_is_its_label_and_not_its_first_token() {
+        let field = |shape: &[usize], classes| Field {
+            name: String::new(),
+            dtype: DType::U32,
+            shape: shape.to_vec(),
+            classes,
+        };
+        let (tokens, label) = (field(&[8], Some(100)), field(&[], Some(3)));
+        let count = field(&[], None);
+        assert_eq!(label_field(&[tokens.clone(), count.clone(), label.clone()]), Some(2));
+        assert_eq!(label_field(&[label, tokens.clone()]), Some(0));
+        assert_eq!(label_field(&[count.clone(), tokens.clone(), tokens]), Some(1));
+        assert_eq!(label_field(&[count]), None);
     }
 }

@@ -12,7 +12,7 @@ use crate::cli::output::json_number;
 use crate::display::{columns, number, shape, thousands};
 use crate::learner::ports::DataBatch;
 use crate::library::escape;
-use crate::loader::{Field, Loader, Part};
+use crate::loader::{Field, Loader, Part, label_field};
 use crate::session::Composed;
 
 /// The values of a field of numbers.
@@ -92,7 +92,7 @@ impl Seen {
     /// # Errors
     /// The samples cannot be read.
     pub(super) fn of(composed: &Composed, loader: &Loader, read: bool) -> Result<Seen, Failure> {
-        let target = loader.fields().iter().position(|field| field.classes.is_some());
+        let target = label_field(loader.fields());
         let count = target.and_then(|field| loader.fields()[field].classes).unwrap_or(0);
         let mut known = HashMap::new();
         let mut splits = Vec::new();

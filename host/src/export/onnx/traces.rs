@@ -119,6 +119,8 @@ pub fn compare(
             let input = input(form, batch, &shape, seed).map_err(|error| error.to_string())?;
             Ok((Sizes { batch: batch as i64, length: length as i64 }, run(&[input])?))
         };
+    // What a model computes once and keeps, such as a table of positions, is a constant afterwards.
+    traced(batches[0], length, 0).map_err(ExportError::Model)?;
     for (seed, batch) in batches.into_iter().enumerate() {
         runs.push(traced(batch, length, seed).map_err(ExportError::Model)?);
     }
