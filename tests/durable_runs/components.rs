@@ -188,7 +188,7 @@ fn standard_data() -> TempDir {
 /// Components that keep nothing from step to step but parameters, which the other models cover:
 /// models of published families, data sets that are read by index, transforms and samplers whose
 /// draws follow from epoch and sample (`transforms.rs`).
-const WITHOUT_STATE: [&str; 38] = [
+const WITHOUT_STATE: [&str; 39] = [
     "cutmix",
     "ctc",
     "packed",
@@ -213,6 +213,7 @@ const WITHOUT_STATE: [&str; 38] = [
     "arrays",
     "audio",
     "images",
+    "jsonl-table",
     "parquet",
     "tokens",
     "center-crop",

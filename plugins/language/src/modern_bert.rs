@@ -87,7 +87,7 @@ impl Component for ModernBert {
             serde_json::json!({
                 "model_type": "modernbert", "hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4,
                 "intermediate_size": 192, "hidden_activation": "gelu", "classifier_activation": "gelu",
-                "norm_eps": 1e-5, "local_attention": 128, "global_attn_every_n_layers": 3,
+                "norm_eps": 1e-5, "local_attention": 128, "global_attn_every_n_layers": 3, "pad_token_id": null,
             }),
             [
                 set(&["num_hidden_layers"], config.layers),

@@ -41,6 +41,7 @@ const RULES: &[Rule] = &[
 /// The model `whisper`.
 pub struct Whisper {
     family: Family,
+    bands: Cell<usize>,
     outputs: Cell<usize>,
 }
 
@@ -86,7 +87,7 @@ impl Component for Whisper {
                 bail!("config.json: {key} = true is not supported");
             }
         }
-        Ok(Whisper { family, outputs: Cell::new(0) })
+        Ok(Whisper { family, bands: Cell::new(0), outputs: Cell::new(0) })
     }
 }
 
@@ -114,6 +115,7 @@ impl Model for Whisper {
                 data.xs()?.shape
             );
         };
+        self.bands.set(bands);
         self.outputs.set(outputs);
         let params = self.family.adapted(params);
         let (width, places) = (sizes.size(&["d_model"])?, sizes.size(&["max_source_positions"])?);
@@ -185,6 +187,7 @@ impl Model for Whisper {
     }
 
     fn names(&self) -> Result<Option<Names>> {
-        Ok(Some(self.family.names(RULES).with_labels(self.outputs.get())))
+        let names = self.family.names(RULES).with_size("num_mel_bins", self.bands.get());
+        Ok(Some(names.with_labels(self.outputs.get())))
     }
 }

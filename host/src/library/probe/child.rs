@@ -14,6 +14,7 @@ use super::{ProbeLimits, limits, refuse};
 use crate::library::shared_names::SharedNames;
 use crate::library::store::{Note, Stored};
 use crate::library::{Candidate, HostContract, Inspection, Limits, Refusal, RefusalReason};
+use crate::surroundings::process;
 
 /// Runs the child for the copy at `path`. The channel is the standard input.
 ///
@@ -32,7 +33,13 @@ pub fn run(path: &Path, host: &'static HostTable) -> io::Result<std::convert::In
     let answer = match inspect(path) {
         Ok(stored) => {
             say(Kind::Step, b"loading")?;
-            stored.load(host).map(drop)
+            process::mark_copies();
+            let loaded = stored.load(host).map(drop);
+            // A copy that the plugin forked would answer as well, in between.
+            if process::is_copy() {
+                process::end_copy();
+            }
+            loaded
         }
         Err(refusal) => Err(refusal),
     };
