@@ -64,10 +64,24 @@ pub(super) struct Position {
 /// Why a checkpoint is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cause {
+    /// As records have it.
     pub(super) text: &'static str,
+    /// For the log.
+    pub(super) phrase: &'static str,
     /// Whether training waits for the checkpoint that is being written; otherwise this one is taken
     /// later.
     pub(super) waits: bool,
+}
+
+impl Cause {
+    pub(super) const SIGNAL: Cause = Cause { text: "signal", phrase: "signal", waits: true };
+    pub(super) const END: Cause = Cause { text: "end", phrase: "end of the run", waits: true };
+    pub(super) const EPOCHS: Cause =
+        Cause { text: "epochs", phrase: "end of an epoch", waits: true };
+    pub(super) const STEPS: Cause =
+        Cause { text: "steps", phrase: "number of steps reached", waits: true };
+    pub(super) const BEST: Cause = Cause { text: "best", phrase: "best value so far", waits: true };
+    pub(super) const TIME: Cause = Cause { text: "time", phrase: "time is up", waits: false };
 }
 
 impl CheckpointPolicy {
@@ -102,24 +116,24 @@ impl CheckpointPolicy {
     /// Why a checkpoint is due, if one is.
     pub(super) fn due(&self, now: &Occasion, last: &LastCheckpoint) -> Option<Cause> {
         if (self.on_signal && now.is_signalled) || now.save_requested {
-            return Some(Cause { text: "signal", waits: true });
+            return Some(Cause::SIGNAL);
         }
         if self.at_end && now.ends {
-            return Some(Cause { text: "end", waits: true });
+            return Some(Cause::END);
         }
         // Multiples, and not distances from the last checkpoint, which may have had another cause.
         if now.epoch.is_some_and(|epoch| passes(self.epochs, last.epochs, epoch)) {
-            return Some(Cause { text: "epochs", waits: true });
+            return Some(Cause::EPOCHS);
         }
         if passes(self.steps, last.steps, now.steps) {
-            return Some(Cause { text: "steps", waits: true });
+            return Some(Cause::STEPS);
         }
         if now.is_best {
-            return Some(Cause { text: "best", waits: true });
+            return Some(Cause::BEST);
         }
         let by_time =
             self.time.is_some_and(|time| now.time.saturating_duration_since(last.time) >= time);
-        by_time.then_some(Cause { text: "time", waits: false })
+        by_time.then_some(Cause::TIME)
     }
 }
 

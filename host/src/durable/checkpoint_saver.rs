@@ -135,7 +135,8 @@ impl CheckpointSaver {
         let about = about(&snapshot, cause, &requests, metrics);
         self.add_to_best(&about);
         let keep = self.retentions(&requests);
-        log::info!("checkpoint after {} steps: {}", about.sequence, in_words(&about.reason));
+        let why = reasons(cause.map(|cause| cause.phrase), &requests);
+        log::info!("checkpoint after {} steps: {why}", about.sequence);
         let (produce, before) = self.produce(record, snapshot, about)?;
         writer.submit(produce, before, keep).map_err(failed)?;
         let epochs =
@@ -288,17 +289,11 @@ fn known_best(folder: &Path, policy: &CheckpointPolicy) -> Option<BestValues> {
     Some(values)
 }
 
-/// The reasons of a checkpoint for the log.
-fn in_words(reasons: &str) -> String {
-    let words = reasons.split(", ").map(|reason| match reason {
-        "epochs" => "end of an epoch",
-        "steps" => "number of steps reached",
-        "time" => "time is up",
-        "best" => "best value so far",
-        "end" => "end of the run",
-        other => other,
-    });
-    words.collect::<Vec<_>>().join(", ")
+/// The cause of a checkpoint, and who asked for it.
+fn reasons(cause: Option<&str>, requests: &[CheckpointRequest]) -> String {
+    let asked = requests.iter().map(|request| format!("asked for by {}", request.by));
+    let all: Vec<String> = cause.map(str::to_owned).into_iter().chain(asked).collect();
+    all.join(", ")
 }
 
 fn about(
@@ -307,9 +302,6 @@ fn about(
     requests: &[CheckpointRequest],
     metrics: BTreeMap<String, f64>,
 ) -> CheckpointInfo {
-    let reasons = cause.map(|cause| cause.text.to_owned()).into_iter();
-    let reasons =
-        reasons.chain(requests.iter().map(|request| format!("asked for by {}", request.by)));
     let mut asked_by: Vec<String> = cause.map(|_| RUN.to_owned()).into_iter().collect();
     asked_by.extend(requests.iter().map(|request| request.by.clone()));
     CheckpointInfo {
@@ -317,7 +309,7 @@ fn about(
         epochs: snapshot.epochs,
         phase: snapshot.in_epoch.as_ref().map_or_else(String::new, |epoch| epoch.phase.clone()),
         step: snapshot.in_epoch.as_ref().map_or(0, |epoch| epoch.step),
-        reason: reasons.collect::<Vec<_>>().join(", "),
+        reason: reasons(cause.map(|cause| cause.text), requests),
         asked_by,
         metrics,
     }
@@ -329,12 +321,21 @@ fn failed(error: impl std::fmt::Display) -> Stop {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn reasons_of_checkpoints_are_phrases_in_the_log() {
+        let request = CheckpointRequest {
+            by: "ema".to_owned(),
+            metric: String::new(),
+            keep: None,
+            higher_is_better: false,
+            after_step: false,
+        };
         assert_eq!(
-            super::in_words("epochs, asked for by ema"),
+            reasons(Some(Cause::EPOCHS.phrase), &[request]),
             "end of an epoch, asked for by ema"
         );
-        assert_eq!(super::in_words("signal"), "signal");
+        assert_eq!(reasons(Some(Cause::SIGNAL.phrase), &[]), "signal");
     }
 }

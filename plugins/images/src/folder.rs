@@ -1,7 +1,8 @@
 //! Images of a folder per class, and the index beside the folder that saves listing it again.
 //!
-//! The index is a file with the folder's name and `.index`. It has the times at which each folder was last
-//! changed: a file that is new, gone or renamed changes that of its folder. Small folders have no index.
+//! The index is a file with the folder's name and `.index`. It stores the time of the last change of each
+//! folder. The system updates that time when a file is added, removed or renamed in the folder, so an index
+//! with other times is not used. Folders with few images have no index.
 
 use std::{
     fs::{self, FileType},
@@ -13,7 +14,9 @@ use std::{
 use fluxbay_plugin::prelude::*;
 
 use crate::{
-    keys::{Keys, Labels, Number as _, put_numbers, take_numbers},
+    keys::{
+        Keys, Labels, Number as _, keep_index, put_names, put_numbers, take_names, take_numbers,
+    },
     listing::Listing,
 };
 
@@ -181,14 +184,7 @@ fn keep(listed: &Listed, path: &Path, began: u64) {
     if listed.listing.keys.len() < LEAST || !listed.changes.iter().all(settled) {
         return;
     }
-    let written = || -> std::io::Result<()> {
-        let beside = PathBuf::from(format!("{}.{}", path.display(), std::process::id()));
-        fs::write(&beside, bytes(listed))?;
-        fs::rename(&beside, path)
-    };
-    if let Err(error) = written() {
-        log::info!("{}: the index is not kept: {error}", path.display());
-    }
+    keep_index(path, &bytes(listed));
 }
 
 fn bytes(listed: &Listed) -> Vec<u8> {
@@ -199,16 +195,10 @@ fn bytes(listed: &Listed) -> Vec<u8> {
     beside.put(&mut bytes);
     put_numbers(&mut bytes, &times);
     put_names(&mut bytes, changes.iter().map(|(name, _)| name));
-    put_names(&mut bytes, listing.labels.iter());
+    put_names(&mut bytes, &listing.labels);
     put_numbers(&mut bytes, listing.of.numbers());
     listing.keys.put(&mut bytes);
     bytes
-}
-
-fn put_names<'a>(bytes: &mut Vec<u8>, names: impl Iterator<Item = &'a String>) {
-    let mut keys = Keys::default();
-    names.for_each(|name| keys.push(&[name]));
-    keys.put(bytes);
 }
 
 /// The content of an index; `None` if it is damaged, or the folder has changed.
@@ -231,7 +221,7 @@ fn saved(bytes: &[u8], folder: &Path) -> Option<Listed> {
         }
         changes.push((name.to_owned(), time));
     }
-    let labels: Vec<String> = Keys::take(&mut rest)?.iter().map(str::to_owned).collect();
+    let labels = take_names(&mut rest)?;
     let numbers: Vec<u32> = take_numbers(&mut rest)?;
     let keys = Keys::take(&mut rest)?;
     let known = numbers.iter().all(|number| (*number as usize) < labels.len());

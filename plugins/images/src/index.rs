@@ -8,7 +8,9 @@ use std::{collections::HashMap, fs, path::PathBuf, time::UNIX_EPOCH};
 
 use fluxbay_plugin::prelude::*;
 
-use crate::keys::{Keys, Number as _, put_numbers, take_numbers};
+use crate::keys::{
+    Keys, Number as _, keep_index, put_names, put_numbers, take_names, take_numbers,
+};
 use crate::tar::{Archive, Member};
 
 /// Endings of files that are taken for images.
@@ -79,14 +81,7 @@ pub fn of(archive: &Archive, labels: &Labels) -> Result<Index> {
         return Ok(found);
     }
     let found = samples(archive, labels)?;
-    let written = || -> std::io::Result<()> {
-        let beside = PathBuf::from(format!("{}.{}", path.display(), std::process::id()));
-        fs::write(&beside, [&head, &*bytes(&found)].concat())?;
-        fs::rename(&beside, &path)
-    };
-    if let Err(error) = written() {
-        log::info!("{}: the index is not kept: {error}", path.display());
-    }
+    keep_index(&path, &[&head, &*bytes(&found)].concat());
     Ok(found)
 }
 
@@ -117,9 +112,7 @@ fn bytes(index: &Index) -> Vec<u8> {
     put_numbers(&mut bytes, &index.sizes);
     put_numbers(&mut bytes, &index.of);
     index.keys.put(&mut bytes);
-    let mut labels = Keys::default();
-    index.labels.iter().for_each(|label| labels.push(&[label]));
-    labels.put(&mut bytes);
+    put_names(&mut bytes, &index.labels);
     bytes
 }
 
@@ -127,7 +120,7 @@ fn bytes(index: &Index) -> Vec<u8> {
 fn parse(mut rest: &[u8], archive: &Archive) -> Option<Index> {
     let (at, sizes): (Vec<u64>, Vec<u64>) = (take_numbers(&mut rest)?, take_numbers(&mut rest)?);
     let (of, keys): (Vec<u32>, _) = (take_numbers(&mut rest)?, Keys::take(&mut rest)?);
-    let labels: Vec<String> = Keys::take(&mut rest)?.iter().map(str::to_owned).collect();
+    let labels = take_names(&mut rest)?;
     let inside =
         |(at, size): (&u64, &u64)| at.checked_add(*size).is_some_and(|end| end <= archive.length);
     let known = |label: &u32| *label == NO_LABEL || (*label as usize) < labels.len();

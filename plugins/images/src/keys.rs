@@ -1,6 +1,13 @@
 //! Names and numbers of many samples in a few large pieces of memory, so that an index of millions of them
 //! is read in an instant.
 
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use fluxbay_plugin::prelude::log;
+
 /// Names of samples.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keys {
@@ -117,6 +124,31 @@ macro_rules! number {
     )+ };
 }
 number!(u32, u64);
+
+/// Appends the names of classes or folders, which [`take_names`] reads.
+pub fn put_names<'a>(bytes: &mut Vec<u8>, names: impl IntoIterator<Item = &'a String>) {
+    let mut keys = Keys::default();
+    names.into_iter().for_each(|name| keys.push(&[name]));
+    keys.put(bytes);
+}
+
+/// Reads names that [`put_names`] wrote; `None` if they are damaged.
+pub fn take_names(rest: &mut &[u8]) -> Option<Vec<String>> {
+    Some(Keys::take(rest)?.iter().map(str::to_owned).collect())
+}
+
+/// Writes an index, so that no other process sees a part of it. A failure is logged: an index only saves
+/// time.
+pub fn keep_index(path: &Path, bytes: &[u8]) {
+    let written = || -> io::Result<()> {
+        let beside = PathBuf::from(format!("{}.{}", path.display(), std::process::id()));
+        fs::write(&beside, bytes)?;
+        fs::rename(&beside, path)
+    };
+    if let Err(error) = written() {
+        log::info!("{}: the index is not kept: {error}", path.display());
+    }
+}
 
 /// Appends numbers, behind how many there are.
 pub fn put_numbers<N: Number>(bytes: &mut Vec<u8>, numbers: &[N]) {

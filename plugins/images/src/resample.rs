@@ -148,19 +148,16 @@ pub trait Value: Copy + Default {
 /// is chosen. All of them multiply and add integers in the same way, and never fuse products of numbers
 /// with sums, so the bits do not depend on it.
 macro_rules! loops {
-    ($type:ty, $across:ident, $down:ident) => {
-        #[multiversion(targets("x86_64+avx2", "x86_64+sse4.1", "aarch64+neon"))]
-        fn $across(loops: Across<'_, $type>) {
-            loops.run();
+    ($($name:ident($loops:ty),)+) => { $(
+        fn $name(loops: $loops) {
+            #[multiversion(targets("x86_64+avx2", "x86_64+sse4.1", "aarch64+neon"))]
+            fn run(loops: $loops) {
+                loops.run();
+            }
+            run(loops);
         }
-        #[multiversion(targets("x86_64+avx2", "x86_64+sse4.1", "aarch64+neon"))]
-        fn $down(loops: Down<'_, $type>) {
-            loops.run();
-        }
-    };
+    )+ };
 }
-loops!(u8, across_bytes, down_bytes);
-loops!(f32, across_numbers, down_numbers);
 
 /// Bits of a weight behind the point.
 const PRECISION: u32 = 32 - 8 - 2;
@@ -195,12 +192,9 @@ impl Value for u8 {
         (sum >> PRECISION).clamp(0, 255) as u8
     }
 
-    fn run_across(loops: Across<'_, u8>) {
-        across_bytes(loops);
-    }
-
-    fn run_down(loops: Down<'_, u8>) {
-        down_bytes(loops);
+    loops! {
+        run_across(Across<'_, u8>),
+        run_down(Down<'_, u8>),
     }
 }
 
@@ -224,12 +218,9 @@ impl Value for f32 {
         sum as f32
     }
 
-    fn run_across(loops: Across<'_, f32>) {
-        across_numbers(loops);
-    }
-
-    fn run_down(loops: Down<'_, f32>) {
-        down_numbers(loops);
+    loops! {
+        run_across(Across<'_, f32>),
+        run_down(Down<'_, f32>),
     }
 }
 

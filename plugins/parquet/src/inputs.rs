@@ -1,14 +1,13 @@
 //! Rows of files to predict from, one piece of a row group after the other.
 
 use std::{
-    collections::VecDeque,
     fs,
     path::PathBuf,
     sync::{Mutex, PoisonError},
 };
 
 use fluxbay_plugin::prelude::*;
-use fluxbay_table::{Encoded, InputEncoder, Learned, MissingWords, Raw, Settings};
+use fluxbay_table::{InputEncoder, InputRows, Learned, MissingWords, Raw, Settings};
 use parquet::{
     column::reader::ColumnReader,
     file::reader::{FileReader, SerializedFileReader},
@@ -21,15 +20,11 @@ use crate::{
 
 /// The files and the rows that were read last.
 pub struct Inputs {
-    files: VecDeque<PathBuf>,
-    /// Whether keys name the file, too.
-    several: bool,
     /// Never locked by two threads: it makes the reader shareable.
     open: Mutex<Option<OpenFile>>,
     encoder: InputEncoder,
-    /// Encoded rows, and file and number of each.
-    rows: Encoded,
-    keys: Vec<(PathBuf, u64)>,
+    /// The rows, by their numbers from 1.
+    pub rows: InputRows,
 }
 
 /// The file that is being read.
@@ -108,15 +103,14 @@ impl Inputs {
     /// # Errors
     /// It cannot be read, or lacks a feature.
     pub fn new(learned: &Learned, inputs: &[PathBuf]) -> Result<Inputs> {
-        let mut files = VecDeque::new();
+        let mut files = Vec::new();
         for path in inputs {
             files.extend(paths(path)?);
         }
         let encoder = InputEncoder::new(learned);
-        let several = files.len() > 1;
-        let first = files.pop_front().map(|path| OpenFile::new(path, &encoder)).transpose()?;
-        let (rows, keys) = (Encoded::new(learned), Vec::new());
-        Ok(Inputs { files, several, open: Mutex::new(first), encoder, rows, keys })
+        let mut rows = InputRows::new(learned, files);
+        let first = rows.next_file().map(|path| OpenFile::new(path, &encoder)).transpose()?;
+        Ok(Inputs { open: Mutex::new(first), encoder, rows })
     }
 
     /// Reads the next rows, at most `most`; 0 after the last file.
@@ -127,12 +121,11 @@ impl Inputs {
     pub fn read(&mut self, settings: &Settings, most: usize) -> Result<usize> {
         let missing = MissingWords::new(&settings.missing_values);
         self.rows.clear();
-        self.keys.clear();
         let open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner);
-        while self.keys.len() < most
+        while self.rows.count() < most
             && let Some(file) = open
         {
-            let Some(cells) = file.cells(most - self.keys.len())? else {
+            let Some(cells) = file.cells(most - self.rows.count())? else {
                 if file.skipped > 0 {
                     log::warn!(
                         "{}: {} of {} rows have no prediction, because they cannot be read or lack a value",
@@ -141,7 +134,7 @@ impl Inputs {
                         file.row
                     );
                 }
-                let next = self.files.pop_front();
+                let next = self.rows.next_file();
                 *open = next.map(|path| OpenFile::new(path, &self.encoder)).transpose()?;
                 continue;
             };
@@ -152,31 +145,17 @@ impl Inputs {
                     columns.map(|(cells, (.., bytes))| cells[at].raw(*bytes)).collect();
                 let place = (&*file.path, file.row);
                 let encoded =
-                    self.encoder.encode(settings, &missing, place, &values, &mut self.rows);
+                    self.encoder.encode(settings, &missing, place, &values, &mut self.rows.encoded);
                 let read = encoded.map_err(|problem| {
                     Error::new(format!("{}: row {}: {problem}", file.path.display(), file.row))
                 })?;
                 if read {
-                    self.keys.push((file.path.clone(), file.row));
+                    self.rows.add_key(file.row);
                 } else {
                     file.skipped += 1;
                 }
             }
         }
-        Ok(self.keys.len())
-    }
-
-    /// The encoded rows that were read last.
-    pub fn rows(&self) -> &Encoded {
-        &self.rows
-    }
-
-    /// The number of row `index`, from 1; with its file, if there are several.
-    pub fn key(&self, index: usize) -> String {
-        match self.keys.get(index) {
-            Some((path, row)) if self.several => format!("{}:{row}", path.display()),
-            Some((_, row)) => row.to_string(),
-            None => String::new(),
-        }
+        Ok(self.rows.count())
     }
 }

@@ -107,7 +107,7 @@ impl Engine {
         let outcome = self.apply_to_each(&mut joint, (code, inputs, ints, floats), &mut made);
         let outcome = outcome.and_then(|count| self.put_together(count, &made, outputs));
         if outcome.is_err() {
-            // Those that were put together are gone, which is no further error.
+            // Some may have been released already by `put_together`; releasing them again fails, which is ignored.
             made.iter().for_each(|&handle| drop(self.slots.release(handle)));
         }
         self.joint = Some(joint);

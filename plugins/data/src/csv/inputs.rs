@@ -1,14 +1,13 @@
 //! Rows of files to predict from: encoded as the training rows were, one piece after the other.
 
 use std::{
-    collections::VecDeque,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
 use ::csv::ByteRecord;
 use fluxbay_plugin::prelude::*;
-use fluxbay_table::{Encoded, InputEncoder, Learned, MissingWords, Raw, Settings, bad_row};
+use fluxbay_table::{InputEncoder, InputRows, Learned, MissingWords, Raw, Settings, bad_row};
 
 use super::{
     config::Config,
@@ -18,18 +17,12 @@ use crate::source;
 
 /// The files and the rows that were read last.
 pub struct Inputs {
-    files: VecDeque<PathBuf>,
-    /// Whether keys name the file, too.
-    several: bool,
     /// Never locked by two threads: it makes the parser shareable.
     open: Mutex<Option<OpenFile>>,
     encoder: InputEncoder,
     target: String,
-    /// Encoded rows, and where each begins in its file.
-    rows: Encoded,
-    keys: Vec<(usize, u64)>,
-    /// The files that were opened, which keys refer to.
-    opened: Vec<PathBuf>,
+    /// The rows, by their lines.
+    pub rows: InputRows,
     skipped: u64,
 }
 
@@ -53,14 +46,10 @@ impl Inputs {
     /// The first file cannot be read, or lacks a feature.
     pub fn new(config: &Config, learned: &Learned, files: &[PathBuf]) -> Result<Inputs> {
         let mut inputs = Inputs {
-            files: files.iter().cloned().collect(),
-            several: files.len() > 1,
             open: Mutex::default(),
             encoder: InputEncoder::new(learned),
             target: learned.target.clone(),
-            rows: Encoded::new(learned),
-            keys: Vec::new(),
-            opened: Vec::new(),
+            rows: InputRows::new(learned, files.iter().cloned()),
             skipped: 0,
         };
         let first = inputs.next_file(config)?;
@@ -70,8 +59,7 @@ impl Inputs {
 
     /// Opens the next file; none after the last.
     fn next_file(&mut self, config: &Config) -> Result<Option<OpenFile>> {
-        let Some(path) = self.files.pop_front() else { return Ok(None) };
-        self.opened.push(path.clone());
+        let Some(path) = self.rows.next_file() else { return Ok(None) };
         let mut parser = parser(config, source::open_text(&path)?);
         let (columns, width, first) = if config.header {
             let names = header_names(&mut parser, &path)?;
@@ -115,10 +103,8 @@ impl Inputs {
     /// far as the configuration does not leave it out.
     pub fn read(&mut self, config: &Config, most: usize) -> Result<usize> {
         self.rows.clear();
-        self.keys.clear();
-        let open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        let mut open = open;
-        while self.keys.len() < most
+        let mut open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        while self.rows.count() < most
             && let Some(file) = &mut open
         {
             if !self.read_file(config, file, most)? {
@@ -127,7 +113,7 @@ impl Inputs {
             }
         }
         *self.open.get_mut().unwrap_or_else(PoisonError::into_inner) = open;
-        Ok(self.keys.len())
+        Ok(self.rows.count())
     }
 
     /// Logs which rows of a file were left out.
@@ -148,7 +134,7 @@ impl Inputs {
         let settings = config.settings();
         let missing = MissingWords::new(&config.missing_values);
         let mut record = ByteRecord::new();
-        while self.keys.len() < most {
+        while self.rows.count() < most {
             if let Some(first) = file.first.take() {
                 record = first;
             } else if !file
@@ -161,7 +147,7 @@ impl Inputs {
             file.rows += 1;
             let line = record.position().map_or(0, ::csv::Position::line);
             match self.encode(&settings, file, &record, line, &missing) {
-                Ok(true) => self.keys.push((self.opened.len() - 1, line)),
+                Ok(true) => self.rows.add_key(line),
                 Ok(false) => self.skipped += 1,
                 Err(problem) => bail!("{}:{line}: {problem}", file.path.display()),
             }
@@ -184,22 +170,6 @@ impl Inputs {
         }
         let values: Vec<Raw<'_>> =
             file.columns.iter().map(|column| Raw::Text(value(record, *column))).collect();
-        self.encoder.encode(settings, missing, (&file.path, line), &values, &mut self.rows)
-    }
-
-    /// The encoded rows that were read last.
-    pub fn rows(&self) -> &Encoded {
-        &self.rows
-    }
-
-    /// The line of row `index`; with its file, if there are several.
-    pub fn key(&self, index: usize) -> String {
-        match self.keys.get(index) {
-            Some((file, line)) if self.several => {
-                format!("{}:{line}", self.opened[*file].display())
-            }
-            Some((_, line)) => line.to_string(),
-            None => String::new(),
-        }
+        self.encoder.encode(settings, missing, (&file.path, line), &values, &mut self.rows.encoded)
     }
 }

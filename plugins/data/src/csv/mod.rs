@@ -56,29 +56,10 @@ impl Csv {
 }
 
 impl Dataset for Csv {
-    fn learnt(&self) -> Result<Vec<u8>> {
-        self.table.learnt()
-    }
-
-    fn restore(&mut self, _: u32, bytes: &[u8]) -> Result<()> {
-        self.table.restore(bytes)
-    }
+    fluxbay_table::of_table!();
 
     fn open(&mut self) -> Result<()> {
         self.open_with(&|path| source::open_text(path))
-    }
-
-    fn fields(&self) -> Vec<Field> {
-        self.table.fields()
-    }
-
-    fn splits(&self) -> Vec<Split> {
-        self.table.splits()
-    }
-
-    fn prepare(&mut self, split: usize, indices: &[u64]) -> Result<()> {
-        self.table.prepare(split, indices);
-        Ok(())
     }
 
     fn open_inputs(&mut self, files: &[PathBuf]) -> Result<()> {
@@ -94,38 +75,5 @@ impl Dataset for Csv {
             Some(inputs) => inputs.read(&self.config, most),
             None => Ok(0),
         }
-    }
-
-    fn input_key(&self, index: usize) -> String {
-        self.inputs.as_ref().map_or_else(String::new, |inputs| inputs.key(index))
-    }
-
-    fn class_name(&self, field: usize, class: usize) -> Option<String> {
-        self.table.class_name(field, class)
-    }
-
-    fn steps(&self, _: &[usize]) -> Result<Option<DatasetSteps>> {
-        Ok(self.table.steps())
-    }
-
-    fn ragged(&self, field: usize) -> Option<Ragged> {
-        self.table.ragged(field)
-    }
-
-    fn fill(&self, _: usize, _: &[u64], _: &mut Buffers<'_>) -> Result<()> {
-        // Not called where `plugin!` has `context: true`.
-        Err(Error::new("samples are written by `fill_with`"))
-    }
-
-    fn fill_with(
-        &self,
-        context: &mut FillContext<'_>,
-        indices: &[u64],
-        buffers: &mut Buffers<'_>,
-    ) -> Result<()> {
-        if let Some(inputs) = &self.inputs {
-            return self.table.fill_inputs(inputs.rows(), context, indices, buffers);
-        }
-        self.table.fill(context, indices, buffers)
     }
 }

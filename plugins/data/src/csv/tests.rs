@@ -523,7 +523,7 @@ fn predicted(csv: &mut Csv, content: &str, most: usize) -> Result<(Vec<Vec<f32>>
             }
             assert!(count <= most);
             let inputs = csv.inputs.as_ref().unwrap();
-            rows.extend((0..count).map(|row| inputs.rows().inputs(row).to_vec()));
+            rows.extend((0..count).map(|row| inputs.rows.encoded.inputs(row).to_vec()));
             keys.extend((0..count).map(|row| csv.input_key(row)));
         }
     });

@@ -1,29 +1,24 @@
 //! Rows of files to predict from: encoded as the training rows were, one piece after the other.
 
 use std::{
-    collections::VecDeque,
     path::PathBuf,
     sync::{Mutex, PoisonError},
 };
 
 use fluxbay_plugin::prelude::*;
-use fluxbay_table::{Encoded, InputEncoder, Learned, MissingWords, Raw, Settings, bad_row};
+use fluxbay_table::{InputEncoder, InputRows, Learned, MissingWords, Raw, Settings, bad_row};
 
 use super::rows::{Objects, items};
 use crate::source;
 
 /// The files and the rows that were read last.
 pub struct Inputs {
-    files: VecDeque<PathBuf>,
-    /// Whether keys name the file, too.
-    several: bool,
     /// The file that is being read. Never locked by two threads: it makes the reader shareable.
     open: Mutex<Option<(PathBuf, Objects)>>,
     encoder: InputEncoder,
     names: Vec<String>,
-    /// Encoded rows, and file and line of each.
-    rows: Encoded,
-    keys: Vec<(PathBuf, u64)>,
+    /// The rows, by their lines.
+    pub rows: InputRows,
     skipped: u64,
 }
 
@@ -35,13 +30,10 @@ impl Inputs {
     pub fn new(learned: &Learned, files: &[PathBuf]) -> Result<Inputs> {
         let encoder = InputEncoder::new(learned);
         let mut inputs = Inputs {
-            files: files.iter().cloned().collect(),
-            several: files.len() > 1,
             open: Mutex::default(),
             names: encoder.names().map(str::to_owned).collect(),
             encoder,
-            rows: Encoded::new(learned),
-            keys: Vec::new(),
+            rows: InputRows::new(learned, files.iter().cloned()),
             skipped: 0,
         };
         let first = inputs.next_file()?;
@@ -51,7 +43,7 @@ impl Inputs {
 
     /// Opens the next file; none after the last.
     fn next_file(&mut self) -> Result<Option<(PathBuf, Objects)>> {
-        let Some(path) = self.files.pop_front() else { return Ok(None) };
+        let Some(path) = self.rows.next_file() else { return Ok(None) };
         let objects = Objects::new(source::open_text(&path)?);
         Ok(Some((path, objects)))
     }
@@ -62,10 +54,10 @@ impl Inputs {
     /// A file that cannot be read; a row that cannot be read or lacks a value, as far as the settings do
     /// not leave it out.
     pub fn read(&mut self, settings: &Settings, most: usize) -> Result<usize> {
+        let missing = MissingWords::new(&settings.missing_values);
         self.rows.clear();
-        self.keys.clear();
         let mut open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        while self.keys.len() < most
+        while self.rows.count() < most
             && let Some((path, objects)) = &mut open
         {
             let Some(object) = objects.next().context(path.display())? else {
@@ -84,37 +76,22 @@ impl Inputs {
             let values = object.and_then(|object| {
                 // Borrows from the object: encoded before it goes.
                 let items = items(&object, self.names.iter().map(String::as_str))?;
-                let missing = MissingWords::new(&settings.missing_values);
                 let raw: Vec<Raw<'_>> = items
                     .iter()
                     .enumerate()
                     .map(|(at, item)| item.raw(self.encoder.wants_bytes(at)))
                     .collect();
-                Ok(self.encoder.encode(settings, &missing, place, &raw, &mut self.rows))
+                Ok(self.encoder.encode(settings, &missing, place, &raw, &mut self.rows.encoded))
             });
             let encoded = values
                 .unwrap_or_else(|reason| bad_row::<()>(settings, &reason).map(|row| row.is_some()));
             match encoded {
-                Ok(true) => self.keys.push((path.clone(), objects.line)),
+                Ok(true) => self.rows.add_key(objects.line),
                 Ok(false) => self.skipped += 1,
                 Err(problem) => bail!("{}:{}: {problem}", path.display(), objects.line),
             }
         }
         *self.open.get_mut().unwrap_or_else(PoisonError::into_inner) = open;
-        Ok(self.keys.len())
-    }
-
-    /// The encoded rows that were read last.
-    pub fn rows(&self) -> &Encoded {
-        &self.rows
-    }
-
-    /// The line of row `index`; with its file, if there are several.
-    pub fn key(&self, index: usize) -> String {
-        match self.keys.get(index) {
-            Some((path, line)) if self.several => format!("{}:{line}", path.display()),
-            Some((_, line)) => line.to_string(),
-            None => String::new(),
-        }
+        Ok(self.rows.count())
     }
 }

@@ -72,7 +72,7 @@ fn rows_to_predict_from_have_the_same_buckets() {
     std::fs::write(&path, "a\nz\nunseen\n").unwrap();
     csv.open_inputs(&[path]).unwrap();
     assert_eq!(csv.read_inputs(10).unwrap(), 2);
-    let rows = csv.inputs.as_ref().unwrap().rows();
+    let rows = &csv.inputs.as_ref().unwrap().rows.encoded;
     for (row, word) in ["z", "unseen"].into_iter().enumerate() {
         let ones: Vec<usize> = (0..512).filter(|at| rows.inputs(row)[*at] == 1.0).collect();
         assert_eq!(ones, [bucket(word, 512)], "{word}");
