@@ -15,9 +15,11 @@ use super::{
     idle_fill::IdleFill,
     prefetch::{Pool, Prefetch},
     random::fnv1a,
+    samples::Column,
     timings::SplitTimings,
 };
 use crate::learner::ports::{Alone, DataBatch, Helpers};
+use crate::tensor::into_elements;
 
 /// Position within an epoch, for [`Loader::resume`](super::Loader::resume).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +92,16 @@ impl Epoch {
     /// that were left out are not among them.
     pub fn last_samples(&self) -> Vec<u64> {
         self.next.checked_sub(1).map(|last| self.plan.kept(last)).unwrap_or_default()
+    }
+
+    /// Takes the tensors of a batch that is not needed any more, so that a later batch uses their memory. Nothing
+    /// else may refer to them.
+    pub fn reuse(&self, batch: DataBatch) {
+        for field in batch.fields {
+            if let Some(column) = into_elements(field).and_then(Column::from_storage) {
+                self.plan.buffers.give(column);
+            }
+        }
     }
 
     /// The current position.

@@ -366,15 +366,14 @@ fn an_unused_batch_does_not_keep_the_data_set_alive() {
     }
 }
 
+fn address(batch: &DataBatch) -> *const f32 {
+    let (storage, _) = batch.fields[0].storage_and_layout();
+    let candle_core::Storage::Cpu(storage) = &*storage else { panic!("in the processor's memory") };
+    storage.as_slice::<f32>().unwrap().as_ptr()
+}
+
 #[test]
 fn a_returned_buffer_is_reused_and_hides_no_unwritten_sample() {
-    let address = |batch: &DataBatch| {
-        let (storage, _) = batch.fields[0].storage_and_layout();
-        let candle_core::Storage::Cpu(storage) = &*storage else {
-            panic!("in the processor's memory")
-        };
-        storage.as_slice::<f32>().unwrap().as_ptr()
-    };
     let mut samples = Counting::new(&[("training", 40)]);
     samples.fault = Fault::Unfilled(33);
     let loader = open(samples, LoaderSettings { shuffle: false, ..settings(10, 0) }).unwrap();
@@ -583,3 +582,13 @@ fn a_position_of_other_data_is_refused() {
 }
 
 mod chains;
+
+#[test]
+fn the_memory_of_a_batch_is_used_by_a_later_one() {
+    let loader = open(Counting::new(&[("training", 30)]), settings(10, 0)).unwrap();
+    let mut epoch = loader.epoch("training", 1).unwrap();
+    let first = epoch.next_batch(&Alone).unwrap().unwrap();
+    let buffer = address(&first);
+    epoch.reuse(first);
+    assert_eq!(address(&epoch.next_batch(&Alone).unwrap().unwrap()), buffer);
+}

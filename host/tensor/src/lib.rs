@@ -50,4 +50,4 @@ pub use parameters::{Init, Kind, ParameterInfo};
 pub use pool::{Idle, Left};
 pub use random::{RandomState, Words, philox};
 pub use trace::{Traced, TracedResult};
-pub use value::{DeviceArray, Value, host_tensor, with_bytes};
+pub use value::{DeviceArray, Value, host_tensor, into_elements, with_bytes};

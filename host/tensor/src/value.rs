@@ -286,6 +286,12 @@ pub fn host_tensor<T: WithDType>(elements: Vec<T>, shape: impl Into<Shape>) -> R
     Ok(Tensor::from_vec(elements, shape.into(), &Device::Cpu)?)
 }
 
+/// The elements of a host tensor, to be used again. Nothing else may refer to them: other views of the tensor
+/// would be empty. `None` for a tensor of another device.
+pub fn into_elements(tensor: Tensor) -> Option<CpuStorage> {
+    crate::cpu::data::into_buffer(Value::from_host(tensor))
+}
+
 #[cold]
 #[inline(never)]
 fn on_a_device() -> Box<TensorError> {

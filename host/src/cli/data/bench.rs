@@ -41,8 +41,11 @@ pub(super) fn bench(run: &RunArguments, time: f64, screen: &Screen) -> Result<St
         let (begin, mut samples, mut epoch) = (Instant::now(), 0_u64, 0);
         while begin.elapsed().as_secs_f64() < time {
             epoch += 1;
-            for batch in loader.epoch("training", epoch).map_err(failed)? {
-                samples += batch.map_err(failed)?.samples as u64;
+            let mut batches = loader.epoch("training", epoch).map_err(failed)?;
+            while let Some(batch) = batches.next() {
+                let batch = batch.map_err(failed)?;
+                samples += batch.samples as u64;
+                batches.reuse(batch);
                 if begin.elapsed().as_secs_f64() >= time {
                     break;
                 }

@@ -23,14 +23,14 @@ pub(super) fn hash(loader: &Loader, epochs: u64, each: bool) -> Result<String, F
     let mut samples = 0;
     for epoch in 1..=epochs {
         let mut seen: HashMap<u64, u64> = HashMap::new();
-        let batches_of = loader.epoch("training", epoch).map_err(failed)?;
+        let mut batches_of = loader.epoch("training", epoch).map_err(failed)?;
         for index in batches_of.order() {
             *seen.entry(*index).or_default() += 1;
         }
         samples += batches_of.order().len() as u64;
         let part = loader.part("training").map_err(failed)?;
         once &= seen.len() == part.samples() && seen.values().all(|count| *count == 1);
-        for batch in batches_of {
+        while let Some(batch) = batches_of.next() {
             let batch = batch.map_err(failed)?;
             let mut one = Sha256::new();
             for field in &batch.fields {
@@ -45,6 +45,7 @@ pub(super) fn hash(loader: &Loader, epochs: u64, each: bool) -> Result<String, F
             }
             all.update(one);
             batches += 1;
+            batches_of.reuse(batch);
         }
     }
     let how_often = if once { "each once in an epoch" } else { "not each once in an epoch" };
