@@ -266,10 +266,13 @@ impl<V: Value> Across<'_, V> {
     fn run(self) {
         let Across { pixels, line, channels, weights, scaled, out } = self;
         let out = out.chunks_exact_mut((weights.bounds.len() * channels).max(1));
-        for (row, out) in pixels.chunks_exact(line).zip(out) {
+        for ((row, out), end) in pixels.chunks_exact(line).zip(out).zip((line..).step_by(line)) {
             match channels {
                 1 => line_across::<V, 1>(row, weights, scaled, out),
                 2 => line_across::<V, 2>(row, weights, scaled, out),
+                3 if end < pixels.len() => {
+                    three_across(&pixels[end - line..=end], weights, scaled, out);
+                }
                 3 => line_across::<V, 3>(row, weights, scaled, out),
                 4 => line_across::<V, 4>(row, weights, scaled, out),
                 _ => {
@@ -307,6 +310,28 @@ fn line_across<V: Value, const C: usize>(
             }
         }
         *out = sums.map(V::of);
+    }
+}
+
+/// As [`line_across`] for three channels. Behind the row follows one more value, so that pixels are read and
+/// written as four values, which fill a register; the next pixel of the result overwrites the fourth.
+#[inline(always)]
+fn three_across<V: Value>(row: &[V], weights: &Weights, scaled: &[V::Weight], out: &mut [V]) {
+    let places = weights.bounds.iter().zip(scaled.chunks_exact(weights.stride));
+    for (at, (&(first, count), scaled)) in places.enumerate() {
+        let pixels = row[first * 3..=(first + count) * 3].array_windows::<4>().step_by(3);
+        let mut sums = [V::NOTHING; 4];
+        for (pixel, weight) in pixels.zip(scaled) {
+            for (sum, value) in sums.iter_mut().zip(pixel) {
+                *sum = V::add(*sum, *value, *weight);
+            }
+        }
+        let values = sums.map(V::of);
+        let rest = &mut out[at * 3..];
+        match rest.first_chunk_mut::<4>() {
+            Some(four) => *four = values,
+            None => rest.copy_from_slice(&values[..3]),
+        }
     }
 }
 
