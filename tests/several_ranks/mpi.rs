@@ -2,6 +2,7 @@
 
 use std::{process::Command, time::Duration};
 
+use crate::normalization::synced;
 use crate::place::{ADAMW, MLP, Place, TROUBLE, digits};
 use crate::same_bits::{CALLBACKS, batch_norm};
 
@@ -53,8 +54,9 @@ fn every_mpi_gives_the_bits_of_one_process() {
 #[test]
 #[ignore = "eight processes of two launchers: run by hand, `-- --ignored every_mpi_gives`"]
 fn every_mpi_gives_the_same_bits_on_1_2_4_and_8_processes() {
-    for more in [format!("{MLP}{ADAMW}{CALLBACKS}"), batch_norm()] {
-        let text = digits("gradient-blocks = 8\n", &more);
+    let in_blocks = |more: &str| digits("gradient-blocks = 8\n", more);
+    let all = format!("{MLP}{ADAMW}{CALLBACKS}");
+    for text in [in_blocks(&all), in_blocks(&batch_norm()), synced()] {
         let place = Place::new(&text.replace("component = \"sockets\"", "component = \"mpi\""));
         place.succeed(1, &["train", "run.toml", "--run-dir", "alone"]);
         for launcher in LAUNCHERS.into_iter().filter(|launcher| is_there(launcher.0)) {

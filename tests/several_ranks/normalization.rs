@@ -43,14 +43,18 @@ fn in_blocks(more: &str) -> String {
     run.replace("batch-size = 299", "batch-size = 256\ndrop-last = true")
 }
 
-#[test]
-fn with_blocks_it_gives_the_same_bits_on_every_number_of_ranks() {
-    // Images of 8 by 8 in two channels, dropout behind a second normalisation.
+/// A run with blocks: images of 8 by 8 in two channels, dropout behind a second normalisation.
+pub fn synced() -> String {
     let model = "[model]\ncomponent = \"sequential\"\nlayers = [{ type = \"reshape\", shape = [1, 8, 8] }, { type = \"conv2d\", out = 2 }, \
                  { type = \"batch-norm\" }, { type = \"activation\" }, { type = \"flatten\" }, { type = \"linear\", out = 8 }, \
                  { type = \"batch-norm\" }, { type = \"dropout\" }, { type = \"linear\", out = 10 }]\n\
                  [optimizer]\ncomponent = \"adamw\"\nlearning-rate = 0.01\n";
-    let place = assert_same_on_every_number_of_ranks(&in_blocks(&format!("{model}{CALLBACKS}")));
+    in_blocks(&format!("{model}{CALLBACKS}"))
+}
+
+#[test]
+fn with_blocks_it_gives_the_same_bits_on_every_number_of_ranks() {
+    let place = assert_same_on_every_number_of_ranks(&synced());
     let text = std::fs::read_to_string(place.path("run.toml")).unwrap();
     let alone = text.replace("[communicator]\ncomponent = \"sockets\"\n", "");
     std::fs::write(place.path("run.toml"), alone).unwrap();
