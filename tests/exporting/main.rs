@@ -1,13 +1,54 @@
-//! Every operation as a model of its own: exported, and compared with what onnxruntime has checked.
+//! Every operation as a model of its own: exported, and compared with what onnxruntime has checked and with tract.
 
 mod cases;
 mod onnxruntime;
+mod preprocessing;
+mod tract;
+
+use std::collections::BTreeSet;
 
 use candle_core::{Device, Tensor};
 use fluxbay_plugin::abi::handle::{Handle, dtype};
-use fluxbay_plugin::abi::operation::op;
+use fluxbay_plugin::abi::operation::{OPERATIONS, op};
 
-use cases::{Bench, case};
+use cases::{Bench, Case, RANDOM, Sizes, VARIANTS, case};
+
+/// Operations that tract does not run in some variant, with a part of its message.
+const UNABLE: [(&str, &str); 1] = [("to-dtype", "Unknown DatumType Bfloat16")];
+
+/// Largest difference between tract and the host.
+const TOLERANCE: f64 = 1e-5;
+
+#[test]
+fn every_operation_agrees_with_tract() {
+    let (mut wrong, mut unable) = (Vec::new(), BTreeSet::new());
+    let mut check = |operation: &'static str, variant: String, case: &Case| {
+        let name = format!("{operation}-{variant}");
+        let model = case.export(None).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let (inputs, outputs) = case.example();
+        let expected = UNABLE.iter().find(|(unable, _)| *unable == operation);
+        match (tract::difference(&model, &inputs, &outputs), expected) {
+            (Ok(difference), _) if difference <= TOLERANCE => {}
+            (Err(message), Some((_, part))) if message.contains(part) => {
+                unable.insert(operation);
+            }
+            (found, _) => wrong.push(format!("{name}: {found:?}")),
+        }
+    };
+    for info in OPERATIONS {
+        for variant in 0..VARIANTS {
+            let Some(case) = cases::of(info.code, variant, Sizes::of(variant)) else { continue };
+            check(info.name, variant.to_string(), &case);
+        }
+        for number in (0..RANDOM).filter(|_| info.differentiable) {
+            let sizes = Sizes::random(info.code, number);
+            let Some(case) = cases::of(info.code, number, sizes) else { continue };
+            check(info.name, format!("random-{number}"), &case);
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(unable, UNABLE.iter().map(|(operation, _)| *operation).collect());
+}
 
 #[test]
 fn losses_random_numbers_and_operations_in_place_are_refused_with_their_layer() {

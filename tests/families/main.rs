@@ -4,6 +4,7 @@
 //!
 //! `tests/reference/families.py` records the expected numbers and the versions.
 
+mod exported;
 mod packed;
 mod tasks;
 

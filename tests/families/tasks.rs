@@ -1,6 +1,7 @@
 //! The phases of tasks against PyTorch and transformers: with equal weights and batches, the losses of
 //! all steps agree. `tests/reference/tasks.py` records the expected numbers.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -30,7 +31,13 @@ fn ids(field: &str, step: usize) -> Tensor {
 
 /// The batch of a step, with the fields that a case needs.
 fn batch(name: &str, step: usize) -> DataBatch {
-    let mut fields = vec![ids("xs", step)];
+    let mut fields = vec![if name.starts_with("transcription") {
+        let sounds = numbers(&format!("sounds/{step}"), BATCH * 6 * 18);
+        let sounds: Vec<f32> = sounds.into_iter().map(|x| x as f32).collect();
+        Tensor::from_vec(sounds, (BATCH, 6, 18), &Device::Cpu).unwrap()
+    } else {
+        ids("xs", step)
+    }];
     if name == "distillation" {
         let class = |u: f64| ((u + 1.0) / 2.0 * 5.0).floor() as u32;
         let classes: Vec<u32> =
@@ -55,9 +62,13 @@ fn run_file(dir: &Path, case: &Value) -> String {
         "causal-mask" => "classes = 23\ntargets = [7]\nthird = \"response\"\n",
         _ => "classes = 23\ntargets = [7]\n",
     };
+    let inputs = match name.starts_with("transcription") {
+        true => "inputs = [6, 18]\n",
+        false => "inputs = [7]\nvocabulary = 23\n",
+    };
     let mut file = format!(
-        "[run]\nthreads = 1\ndefault-callbacks = false\n[data]\ncomponent = \"shapes\"\ninputs = [7]\n\
-         vocabulary = 23\n{data}[loader]\nbatch-size = 4\n[loss]\ncomponent = \"cross-entropy\"\n"
+        "[run]\nthreads = 1\ndefault-callbacks = false\n[data]\ncomponent = \"shapes\"\n{inputs}\
+         {data}[loader]\nbatch-size = 4\n[loss]\ncomponent = \"cross-entropy\"\n"
     );
     let models = case["models"].as_object().unwrap();
     for (key, model) in models {
@@ -130,6 +141,26 @@ fn losses_of_tasks_agree_with_pytorch() {
             }
         }
     }
+}
+
+#[test]
+fn a_complete_whisper_is_written_under_its_published_names() {
+    let cases = recorded();
+    let case = cases.iter().find(|case| case["name"] == "transcription").unwrap();
+    let dir = scratch();
+    let (session, reports) = open(dir.path(), &run_file(dir.path(), case)).unwrap();
+    assert!(reports[0].is_complete() && reports[0].unused.is_empty(), "{}", reports[0].text());
+    let written = session.written_model().unwrap();
+    let names: BTreeSet<&str> = written.tensors.iter().map(|(name, _)| name.as_str()).collect();
+    let tensors = case["models"]["model"]["tensors"].as_object().unwrap();
+    assert_eq!(names, tensors.keys().map(String::as_str).collect());
+    assert!(written.config.unwrap().contains("WhisperForConditionalGeneration"));
+
+    let phase = "component = \"causal-language\"\nbegin = 1\npadding = 5";
+    let training = run_file(dir.path(), case).replace(phase, "component = \"training\"");
+    let (session, _) = open(dir.path(), &training).unwrap();
+    let refused = session.run_step(0, batch("transcription", 0)).unwrap_err().to_string();
+    assert!(refused.contains("causal-language with `begin`"), "{refused}");
 }
 
 #[test]

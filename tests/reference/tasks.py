@@ -91,6 +91,13 @@ def simclr(models, step):
     return F.cross_entropy(similarities, partners)
 
 
+def transcription(models, step):
+    sounds = number(f"sounds/{step}", BATCH * 6 * 18).reshape(BATCH, 6, 18).astype("float32")
+    ys = tokens("ys", step)
+    before = torch.cat([torch.ones(BATCH, 1, dtype=torch.int64), ys[:, :-1]], dim=1)
+    return models["model"](input_features=torch.tensor(sounds), decoder_input_ids=before, labels=ys.masked_fill(ys == 5, -100)).loss
+
+
 def distillation(models, step):
     xs = tokens("xs", step)
     ys = torch.tensor(((number(f"ys/{step}", BATCH) + 1) / 2 * 5).astype("int64"))
@@ -157,6 +164,14 @@ def cases():
                  causal(lambda xs, ys, step: responses(xs, ys, [7], 9)))
     yield record("causal-padding", 'component = "causal-language"\npadding = 5', language(), "model",
                  causal(lambda xs, ys, step: ys != 5))
+    for name, more in [("", {}), ("-wide", dict(d_model=24, decoder_layers=1, encoder_layers=1, decoder_attention_heads=3)),
+                       ("-deep", dict(d_model=8, encoder_layers=1, decoder_layers=3, activation_function="relu"))]:
+        sizes = dict(vocab_size=VOCABULARY, d_model=16, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=24, decoder_layers=2,
+                     decoder_attention_heads=2, decoder_ffn_dim=20, num_mel_bins=6, max_source_positions=9, max_target_positions=8,
+                     pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1)
+        model = t.WhisperForConditionalGeneration(t.WhisperConfig(**{**sizes, **more}))
+        yield record(f"transcription{name}", 'component = "causal-language"\nbegin = 1\npadding = 5',
+                     {"model": ("whisper", {"head": "transcription"}, model)}, "model", transcription)
     words = lambda: {"model": ("bert", {"head": "masked-language"}, bert(t.BertForMaskedLM, 16))}
     shares = "share = 1.0\nrandom = 0.0\nmask-token = 3"
     yield record("masked-kept", f'component = "masked-language"\nmasked = 0.0\n{shares}', words(), "model", masked(False))

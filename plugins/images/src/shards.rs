@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fluxbay_plugin::prelude::*;
+use fluxbay_plugin::{prelude::*, steps::DatasetSteps};
 
 use crate::{
     bad::{Bad, OnBadSample},
@@ -289,6 +289,10 @@ impl Dataset for Shards {
         self.classes.as_ref()?.get(class).cloned()
     }
 
+    fn steps(&self, size: &[usize]) -> Result<Option<DatasetSteps>> {
+        self.form.steps(size).map(Some)
+    }
+
     fn fields(&self) -> Vec<Field> {
         let classes = self.classes.as_ref().map_or(0, Vec::len);
         vec![self.form.field(), Field::labels("ys", classes)]
@@ -402,6 +406,17 @@ mod tests {
             assert_eq!(all.pixels(all.entry(0, 2)).unwrap(), [3; 24]);
         }
         assert!(dir.path().join("t-01.tar.index").exists());
+    }
+
+    #[test]
+    fn exported_models_can_do_what_is_done_with_pixels() {
+        let steps = shards(Path::new("some.tar"), "").steps(&[8, 6]).unwrap().unwrap();
+        let [input] = &steps.inputs[..] else { panic!("{steps:?}") };
+        assert_eq!((input.name.as_str(), &input.shape[..]), ("pixels", &[8, 6, 1][..]));
+        let (shape, pixels) =
+            fluxbay_plugin::steps::run(&input.steps, &input.shape, &[7.0; 48]).unwrap();
+        assert_eq!((shape, pixels), (vec![1, 4, 6], vec![7.0; 24]));
+        assert_eq!(steps.output.shape, [1, 4, 6]);
     }
 
     #[test]

@@ -47,9 +47,18 @@ impl Family {
         let &[time] = &xs.shape[..] else {
             bail!("this model takes token ids [time], the data set has {:?} per sample", xs.shape);
         };
-        let vocabulary = self.sizes.vocabulary(xs.classes.or(ys.classes))?;
-        self.vocabulary.set(vocabulary);
+        let vocabulary = self.vocabulary(xs.classes.or(ys.classes))?;
         Ok((time, vocabulary, self.adapted(params)))
+    }
+
+    /// The size of the vocabulary for data with so many tokens.
+    ///
+    /// # Errors
+    /// The data has more than the model, or none is known.
+    pub fn vocabulary(&self, of_data: Option<usize>) -> Result<usize> {
+        let vocabulary = self.sizes.vocabulary(of_data)?;
+        self.vocabulary.set(vocabulary);
+        Ok(vocabulary)
     }
 
     /// How rotary angles are stretched.

@@ -5,6 +5,7 @@ mod family;
 mod gpt2;
 mod llama;
 mod modern_bert;
+mod transcription;
 mod whisper;
 
 use bert::Bert;
@@ -37,8 +38,8 @@ plugin! {
         example: "[model]\ncomponent = \"llama\"\nfrom = \"Qwen3-0.6B\"\n",
     },
     model "whisper" => Whisper {
-        summary: "The encoder of Whisper as a classifier of sounds under its published names.",
-        details: "Inputs are spectrograms [bands, frames], such as those of the data set audio with features = \"whisper\"; the predictions are classes, or values. With `from`, sizes and weights come from a folder with config.json and safetensors files; the decoder of a complete model is left out.",
+        summary: "Whisper, or its encoder as a classifier of sounds, under its published names.",
+        details: "Inputs are spectrograms [bands, frames], such as those of the data set audio with features = \"whisper\"; the predictions are classes, or values: the decoder of a complete model is left out. With head = \"transcription\", targets are token ids [time], and the predictions are logits [time, vocabulary]: train it in the phase causal-language with `begin`. With `from`, sizes and weights come from a folder with config.json and safetensors files.",
         example: "[model]\ncomponent = \"whisper\"\nfrom = \"whisper-tiny\"\n",
     },
 }

@@ -1,18 +1,33 @@
-//! Model `whisper`: the encoder of Whisper (Radford et al. 2022) as a classifier of sounds, under the
-//! names that transformers gives its parameters.
+//! Model `whisper`: Whisper (Radford et al. 2022), complete or its encoder as a classifier of sounds, under
+//! the names that transformers gives its parameters.
 
 use std::{cell::Cell, path::PathBuf};
 
 use fluxbay_plugin::{Attention, Names, Rule, nn::*, prelude::*};
 
-use crate::family::{Family, set};
+use crate::{
+    family::{Family, set},
+    transcription::{Decoder, attention},
+};
+
+choice! {
+    /// What the model predicts.
+    pub enum Head {
+        /// A class, or numbers, for each sound: by the encoder alone.
+        Classification,
+        /// The next token of a text: by encoder and decoder, in the phase `causal-language` with `begin`.
+        Transcription,
+    }
+}
 
 config! {
     /// Sizes default to those of `from`, and without it to a small encoder.
     pub struct Config {
         /// Folder with `config.json` and safetensors files, relative to the run file.
         from: Option<PathBuf> = null,
-        /// Number of blocks.
+        /// What the model predicts.
+        head: Head = "classification",
+        /// Number of blocks, of encoder and decoder each.
         layers: Option<usize> = null => 1..,
         /// Width of the residual stream.
         width: Option<usize> = null => 2..,
@@ -22,6 +37,8 @@ config! {
         feed_forward: Option<usize> = null => 1..,
         /// Places of the encoder: half of the most frames of a spectrogram.
         places: Option<usize> = null => 1..,
+        /// Places of the decoder: the most tokens of a text.
+        text_places: Option<usize> = null => 1..,
         /// Dropout probability after each block's layers.
         dropout: Option<f64> = null => 0.0..1.0,
         /// Low-rank adapters: train these instead of the weights.
@@ -38,9 +55,17 @@ const RULES: &[Rule] = &[
     Rule::Fresh { names: "classifier.*" },
 ];
 
+/// Of the complete model. Its output layer is the table of tokens.
+const COMPLETE: &[Rule] = &[
+    Rule::Ignore { names: "proj_out.weight" },
+    Rule::Rename { from: "encoder.*", to: "model.encoder.*" },
+    Rule::Rename { from: "decoder.*", to: "model.decoder.*" },
+];
+
 /// The model `whisper`.
 pub struct Whisper {
     family: Family,
+    head: Head,
     bands: Cell<usize>,
     outputs: Cell<usize>,
 }
@@ -56,29 +81,40 @@ pub struct Network {
     positions: Tensor,
     blocks: Vec<Block>,
     norm: LayerNorm,
-    head: [Linear; 2],
+    output: Output,
     dropout: [f64; 2],
+}
+
+enum Output {
+    Classes([Linear; 2]),
+    Text(Decoder),
 }
 
 impl Component for Whisper {
     type Config = Config;
 
     fn new(config: Config, setup: &mut Setup) -> Result<Self> {
-        let family = Family::open(
+        let mut family = Family::open(
             setup,
             (config.from.as_deref(), config.lora),
             serde_json::json!({
                 "model_type": "whisper", "architectures": ["WhisperForAudioClassification"],
                 "d_model": 64, "encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 256,
                 "max_source_positions": 1500, "activation_function": "gelu", "dropout": 0.0,
-                "attention_dropout": 0.0, "classifier_proj_size": 64,
+                "attention_dropout": 0.0, "classifier_proj_size": 64, "decoder_layers": 2,
+                "decoder_attention_heads": 4, "decoder_ffn_dim": 256, "max_target_positions": 448,
+                "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1,
             }),
             [
                 set(&["encoder_layers"], config.layers),
                 set(&["d_model"], config.width),
                 set(&["encoder_attention_heads"], config.heads),
                 set(&["encoder_ffn_dim"], config.feed_forward),
+                set(&["decoder_layers"], config.layers),
+                set(&["decoder_attention_heads"], config.heads),
+                set(&["decoder_ffn_dim"], config.feed_forward),
                 set(&["max_source_positions"], config.places),
+                set(&["max_target_positions"], config.text_places),
                 set(&["dropout"], config.dropout),
             ],
         )?;
@@ -87,7 +123,11 @@ impl Component for Whisper {
                 bail!("config.json: {key} = true is not supported");
             }
         }
-        Ok(Whisper { family, bands: Cell::new(0), outputs: Cell::new(0) })
+        if config.head == Head::Transcription {
+            let class = ["WhisperForConditionalGeneration"];
+            family.sizes.set(&["architectures"], Some(&class[..]));
+        }
+        Ok(Whisper { family, head: config.head, bands: Cell::new(0), outputs: Cell::new(0) })
     }
 }
 
@@ -109,15 +149,17 @@ impl Model for Whisper {
 
     fn build(&self, data: &DataSpec, params: Params) -> Result<Network> {
         let sizes = &self.family.sizes;
-        let (&[bands, frames], outputs) = (&data.xs()?.shape[..], data.outputs()?) else {
+        let &[bands, frames] = &data.xs()?.shape[..] else {
             bail!(
                 "this model takes spectrograms [bands, frames], the data set has {:?} per sample",
                 data.xs()?.shape
             );
         };
         self.bands.set(bands);
-        self.outputs.set(outputs);
-        let params = self.family.adapted(params);
+        let mut params = self.family.adapted(params);
+        if self.head == Head::Transcription {
+            params = params.pp("model");
+        }
         let (width, places) = (sizes.size(&["d_model"])?, sizes.size(&["max_source_positions"])?);
         if frames.div_ceil(2) > places || !width.is_multiple_of(2) {
             bail!(
@@ -137,14 +179,10 @@ impl Model for Whisper {
         positions.assign(&sinusoids(places, width)?.to_dtype(positions.dtype()?)?)?;
         let block = |index: usize| -> Result<Block> {
             let params = all.pp("layers").pp(index);
-            let own = params.pp("self_attn");
             let norm = |name: &str| layer_norm(width, 1e-5, params.pp(name));
-            let square = |name: &str| linear(width, width, own.pp(name));
-            let key = linear_no_bias(width, width, own.pp("k_proj"))?;
-            let layers = [square("q_proj")?, key, square("v_proj")?, square("out_proj")?];
             Ok(Block {
                 norms: [norm("self_attn_layer_norm")?, norm("final_layer_norm")?],
-                attention: ProjectedAttention::new(layers, [width, heads])?,
+                attention: attention(width, heads, &params.pp("self_attn"))?,
                 feed: feed_forward(
                     [width, wide],
                     activation,
@@ -152,16 +190,32 @@ impl Model for Whisper {
                 )?,
             })
         };
-        let projected = sizes.size_or(&["classifier_proj_size"], 256);
+        let output = match self.head {
+            Head::Classification => {
+                let projected = sizes.size_or(&["classifier_proj_size"], 256);
+                self.outputs.set(data.outputs()?);
+                Output::Classes([
+                    linear(width, projected, params.pp("projector"))?,
+                    linear(projected, self.outputs.get(), params.pp("classifier"))?,
+                ])
+            }
+            Head::Transcription => {
+                let (ys, vocabulary) = (data.ys()?, self.family.vocabulary(data.ys()?.classes)?);
+                let &[time] = &ys.shape[..] else {
+                    bail!(
+                        "targets are token ids [time], the data set has {:?} per sample",
+                        ys.shape
+                    );
+                };
+                Output::Text(Decoder::build(sizes, [time, vocabulary], &params.pp("decoder"))?)
+            }
+        };
         let network = Network {
             convolutions: [convolution("conv1", bands, 1)?, convolution("conv2", width, 2)?],
             positions,
             blocks: (0..sizes.size(&["encoder_layers"])?).map(block).collect::<Result<_>>()?,
             norm: layer_norm(width, 1e-5, all.pp("layer_norm"))?,
-            head: [
-                linear(width, projected, params.pp("projector"))?,
-                linear(projected, outputs, params.pp("classifier"))?,
-            ],
+            output,
             dropout: ["dropout", "attention_dropout"].map(|key| sizes.number_or(&[key], 0.0)),
         };
         params.check_lora()?;
@@ -169,25 +223,51 @@ impl Model for Whisper {
     }
 
     fn forward(&self, network: &Network, xs: &Tensor) -> Result<Tensor> {
-        let [first, second] = &network.convolutions;
-        let [rate, of_weights] = network.dropout;
+        match &network.output {
+            Output::Classes([projector, classifier]) => {
+                classifier.forward(&projector.forward(&network.encoded(xs)?)?.mean(1)?)
+            }
+            Output::Text(_) => bail!(
+                "with head = \"transcription\" this model takes a spectrogram and the tokens before each \
+                 prediction: train it in the phase causal-language with `begin`"
+            ),
+        }
+    }
+
+    fn forward_many(&self, network: &Network, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+        match (&network.output, inputs) {
+            (Output::Text(decoder), [xs, tokens]) => {
+                Ok(vec![decoder.forward(&network.encoded(xs)?, tokens, network.dropout)?])
+            }
+            (_, [xs]) => Ok(vec![self.forward(network, xs)?]),
+            _ => bail!("a classifier of sounds takes one input, not {}", inputs.len()),
+        }
+    }
+
+    fn names(&self) -> Result<Option<Names>> {
+        Ok(Some(match self.head {
+            Head::Classification => self.family.names(RULES).with_labels(self.outputs.get()),
+            Head::Transcription => self.family.names(COMPLETE),
+        }))
+    }
+}
+
+impl Network {
+    /// Spectrograms as `[batch, places, width]`.
+    fn encoded(&self, xs: &Tensor) -> Result<Tensor> {
+        let [first, second] = &self.convolutions;
+        let [rate, of_weights] = self.dropout;
         let dropout = dropout(rate);
         let sounds = second.forward(&first.forward(xs)?)?.transpose(1, 2)?.contiguous()?;
-        let hidden = sounds.add(&network.positions.narrow(0, 0, sounds.dim(1)?)?)?;
+        let hidden = sounds.add(&self.positions.narrow(0, 0, sounds.dim(1)?)?)?;
         let mut hidden = dropout.forward(&hidden)?;
         let options = Attention { dropout: of_weights, ..Attention::default() };
-        for Block { norms, attention, feed } in &network.blocks {
+        for Block { norms, attention, feed } in &self.blocks {
             let mixed = attention.forward(&norms[0].forward(&hidden)?, &options)?;
             hidden = hidden.add(&dropout.forward(&mixed)?)?;
             let fed = feed.forward(&norms[1].forward(&hidden)?)?;
             hidden = hidden.add(&dropout.forward(&fed)?)?;
         }
-        let [projector, classifier] = &network.head;
-        classifier.forward(&projector.forward(&network.norm.forward(&hidden)?)?.mean(1)?)
-    }
-
-    fn names(&self) -> Result<Option<Names>> {
-        let names = self.family.names(RULES).with_size("num_mel_bins", self.bands.get());
-        Ok(Some(names.with_labels(self.outputs.get())))
+        self.norm.forward(&hidden)
     }
 }

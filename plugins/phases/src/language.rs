@@ -15,6 +15,10 @@ config! {
         until: Option<u32> = null,
         /// Id of padding: such targets do not count.
         padding: Option<u32> = null,
+        /// Id of the token that texts begin with, for models from one sequence to another, such as `whisper`
+        /// with head `transcription`: beside the inputs they take the targets, moved by one place behind
+        /// this token.
+        begin: Option<u32> = null,
     }
 }
 
@@ -41,18 +45,25 @@ impl Task for CausalLanguage {
     }
 
     fn predict(&mut self, step: &Step<'_>) -> Result<()> {
-        step.forward(&step.xs()?).map(drop)
+        let Some(begin) = self.config.begin else { return step.forward(&step.xs()?).map(drop) };
+        let (targets, time) = targets(step)?;
+        let tokens = Tensor::from_slice(&moved(&targets, time, begin), step.ys()?.dims()?)?;
+        let outputs = step.run_model_many(step.only_model()?, &[&step.xs()?, &tokens])?;
+        let [yhats] = &outputs[..] else {
+            bail!("the model gave {} outputs instead of logits", outputs.len());
+        };
+        step.set_yhats(yhats)
     }
 
     fn loss(&mut self, step: &Step<'_>) -> Result<Tensor> {
-        let (xs, ys) = (step.xs()?, step.ys()?);
-        let &[_, time] = &ys.dims()?[..] else {
-            bail!("causal-language takes targets [batch, time], they are {:?}", ys.dims()?);
-        };
-        let (tokens, targets) = (xs.to_vec::<u32>()?, ys.to_vec::<u32>()?);
+        let (targets, time) = targets(step)?;
         let mut counts = vec![true; targets.len()];
         if !self.config.after.is_empty() {
-            let CausalConfig { after, until, .. } = &self.config;
+            let CausalConfig { after, until, begin, .. } = &self.config;
+            let tokens = match begin {
+                Some(begin) => moved(&targets, time, *begin),
+                None => step.xs()?.to_vec::<u32>()?,
+            };
             for ((tokens, targets), counts) in
                 tokens.chunks(time).zip(targets.chunks(time)).zip(counts.chunks_mut(time))
             {
@@ -72,6 +83,21 @@ impl Task for CausalLanguage {
         }
         mean_over(&step.yhats()?, &targets, &counts)
     }
+}
+
+/// The targets of a step, and the number of one sample.
+fn targets(step: &Step<'_>) -> Result<(Vec<u32>, usize)> {
+    let ys = step.ys()?;
+    match &ys.dims()?[..] {
+        &[_, time] => Ok((ys.to_vec::<u32>()?, time)),
+        shape => bail!("causal-language takes targets [batch, time], they are {shape:?}"),
+    }
+}
+
+/// The token before each target: `begin`, and the targets but the last.
+fn moved(targets: &[u32], time: usize, begin: u32) -> Vec<u32> {
+    let before = |at: usize| if at.is_multiple_of(time) { begin } else { targets[at - 1] };
+    (0..targets.len()).map(before).collect()
 }
 
 /// Sets which targets belong to a response. A target is the token behind its input.
@@ -201,6 +227,12 @@ mod tests {
         let expected = [0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1].map(|count| count == 1);
         assert_eq!(counted(&tokens, &[7, 8], None), expected);
         assert_eq!(counted(&tokens, &[6, 6], None), [false; 11]);
+    }
+
+    #[test]
+    fn targets_are_moved_behind_the_token_that_texts_begin_with() {
+        assert_eq!(moved(&[4, 5, 6, 7, 8, 9], 3, 1), [1, 4, 5, 1, 7, 8]);
+        assert_eq!(moved(&[], 0, 1), []);
     }
 
     #[test]

@@ -94,7 +94,7 @@ plugin! {
     },
     phase "causal-language" => Train<CausalLanguage> {
         summary: "Next-token training whose loss counts the tokens of responses only.",
-        details: "The loss is the mean over the targets that count: those whose field `mask` is 1, those behind the tokens `after` up to `until`, and those that are no padding. Without settings all count. The loss of the run is not used.",
+        details: "The loss is the mean over the targets that count: those whose field `mask` is 1, those behind the tokens `after` up to `until`, and those that are no padding. Without settings all count. With `begin`, the model turns one sequence into another. The loss of the run is not used.",
         phase_kind: "training",
         example: "[[phase]]\ncomponent = \"causal-language\"\nmask = \"response\"\n",
     },
