@@ -245,10 +245,11 @@ impl Model for Whisper {
     }
 
     fn names(&self) -> Result<Option<Names>> {
-        Ok(Some(match self.head {
+        let names = match self.head {
             Head::Classification => self.family.names(RULES).with_labels(self.outputs.get()),
             Head::Transcription => self.family.names(COMPLETE),
-        }))
+        };
+        Ok(Some(names.with_size("num_mel_bins", self.bands.get())))
     }
 }
 
