@@ -1,7 +1,7 @@
 //! What the values of a column mean.
 
 use fluxbay_plugin::prelude::*;
-use fluxbay_table::{Element, Kind, Length, ListForm, Number, Raw};
+use fluxbay_table::{Element, Kind, Length, ListForm, Number, Piece, PieceBuilder, Raw};
 use parquet::{
     basic::{ConvertedType, LogicalType, Repetition, TimeUnit, Type},
     column::reader::ColumnReader,
@@ -32,6 +32,21 @@ pub enum Meaning {
     Binary,
     /// Something that is no value, such as a list of lists.
     Other(&'static str),
+}
+
+impl Meaning {
+    /// Decimals of whole numbers.
+    fn decimals(self) -> u32 {
+        if let Meaning::Scaled(decimals) = self { decimals } else { 0 }
+    }
+
+    /// A whole number of 32 bits.
+    fn widen(self, value: i32) -> i64 {
+        match self {
+            Meaning::Unsigned => i64::from(value.cast_unsigned()),
+            _ => i64::from(value),
+        }
+    }
 }
 
 /// A column of a file.
@@ -270,11 +285,44 @@ pub fn read(
     rows: usize,
     cells: &mut Vec<Cell>,
 ) -> Result<()> {
+    read_with(reader, content, rows, None, cells).map(drop)
+}
+
+/// Reads the next `rows` values of a column as a piece: all at once where none is missing and the table takes
+/// them so, else one by one. `cells` is room for the latter.
+///
+/// # Errors
+/// As [`read`].
+pub fn piece(
+    reader: &mut ColumnReader,
+    content: &Content,
+    rows: usize,
+    builder: &mut PieceBuilder,
+    cells: &mut Vec<Cell>,
+) -> Result<Piece> {
+    if let Some(piece) = read_with(reader, content, rows, Some(builder), cells)? {
+        return Ok(piece);
+    }
+    cells.iter().for_each(|cell| builder.push(cell.raw(false)));
+    Ok(builder.finish())
+}
+
+/// Reads the next `rows` values of a column into `cells`, or into a piece if `builder` takes them at once.
+fn read_with(
+    reader: &mut ColumnReader,
+    content: &Content,
+    rows: usize,
+    builder: Option<&mut PieceBuilder>,
+    cells: &mut Vec<Cell>,
+) -> Result<Option<Piece>> {
     let Content { meaning, level: max_level, list, .. } = *content;
     let (mut levels, mut repeats) = (Vec::new(), Vec::new());
     cells.clear();
     macro_rules! values {
-        ($reader:expr, $type:ty, $cell:expr) => {{
+        ($reader:expr, $type:ty, $cell:expr) => {
+            values!($reader, $type, $cell, |_, _, _| None)
+        };
+        ($reader:expr, $type:ty, $cell:expr, $piece:expr) => {{
             let mut values: Vec<$type> = Vec::new();
             let levels_given = (max_level > 0).then_some(&mut levels);
             let (records, found, _) = $reader
@@ -282,6 +330,13 @@ pub fn read(
                 .map_err(|error| Error::new(error.to_string()))?;
             if records != rows || (max_level == 0 && found != rows) {
                 bail!("{records} values are left of a row group that needs {rows}");
+            }
+            let piece: fn(&[$type], Meaning, &mut PieceBuilder) -> Option<Piece> = $piece;
+            if found == rows
+                && list.is_none()
+                && let Some(piece) = builder.and_then(|builder| piece(&values, meaning, builder))
+            {
+                return Ok(Some(piece));
             }
             let cell: fn($type, Meaning) -> Cell = $cell;
             let mut values = values.into_iter().map(|value| cell(value, meaning));
@@ -303,28 +358,40 @@ pub fn read(
         ColumnReader::BoolColumnReader(reader) => {
             values!(reader, bool, |value, _| { Cell::Word(if value { "true" } else { "false" }) })
         }
-        ColumnReader::Int32ColumnReader(reader) => values!(reader, i32, |value, meaning| {
-            match meaning {
-                Meaning::Unsigned => Cell::whole(i64::from(value.cast_unsigned()), 0),
-                Meaning::Scaled(decimals) => Cell::whole(i64::from(value), decimals),
-                _ => Cell::whole(i64::from(value), 0),
+        ColumnReader::Int32ColumnReader(reader) => values!(
+            reader,
+            i32,
+            |value, meaning| Cell::whole(meaning.widen(value), meaning.decimals()),
+            |values, meaning, builder| {
+                let wide: Vec<i64> = values.iter().map(|value| meaning.widen(*value)).collect();
+                builder.wholes(&wide, meaning.decimals())
             }
-        }),
-        ColumnReader::Int64ColumnReader(reader) => values!(reader, i64, |value, meaning| {
-            match meaning {
+        ),
+        ColumnReader::Int64ColumnReader(reader) => values!(
+            reader,
+            i64,
+            |value, meaning| match meaning {
                 Meaning::Unsigned if value < 0 => Cell::float(value.cast_unsigned() as f64),
-                Meaning::Scaled(decimals) => Cell::whole(value, decimals),
-                _ => Cell::whole(value, 0),
+                _ => Cell::whole(value, meaning.decimals()),
+            },
+            |values, meaning, builder| {
+                // Those of 64 bits look like negative ones.
+                let large = meaning == Meaning::Unsigned && values.iter().any(|value| *value < 0);
+                if large { None } else { builder.wholes(values, meaning.decimals()) }
             }
-        }),
+        ),
         ColumnReader::Int96ColumnReader(reader) => {
             values!(reader, Int96, |value, _| Cell::whole(value.to_nanos(), 9));
         }
         ColumnReader::FloatColumnReader(reader) => {
-            values!(reader, f32, |value, _| Cell::float(f64::from(value)));
+            values!(reader, f32, |value, _| Cell::float(f64::from(value)), |values, _, builder| {
+                let wide: Vec<f64> = values.iter().copied().map(f64::from).collect();
+                builder.floats(&wide)
+            })
         }
         ColumnReader::DoubleColumnReader(reader) => {
-            values!(reader, f64, |value, _| Cell::float(value));
+            values!(reader, f64, |value, _| Cell::float(value), |values, _, builder| builder
+                .floats(values))
         }
         ColumnReader::ByteArrayColumnReader(reader) => {
             values!(reader, ByteArray, |value, meaning| match meaning {
@@ -344,7 +411,7 @@ pub fn read(
             });
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Puts values together to lists. `first` is the definition level from which on there is an element, `most`

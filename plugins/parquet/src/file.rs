@@ -223,11 +223,7 @@ impl<'a> Group<'a> {
                         let count = left.min(BATCH);
                         left -= count;
                         for (reader, (_, content), builder, sender) in &mut columns {
-                            let read = column::read(reader, content, count, &mut cells);
-                            let piece = read.map(|()| {
-                                cells.iter().for_each(|cell| builder.push(cell.raw(false)));
-                                builder.finish()
-                            });
+                            let piece = column::piece(reader, content, count, builder, &mut cells);
                             let failed = piece.is_err();
                             let sent = sender.send(piece.context(place(path, &content.name)));
                             if failed || sent.is_err() {

@@ -99,6 +99,13 @@ pub(crate) struct Spans {
 #[derive(Debug)]
 pub(crate) enum Values {
     Numbers(Digits),
+    /// Numbers `digits / 10^decimals`, none of them missing or -0. The digits can be stored as they are.
+    Scaled {
+        digits: Vec<i32>,
+        decimals: u32,
+    },
+    /// Numbers of many digits, none of them missing.
+    Floats(Vec<f64>),
     Words(Spans),
 }
 
@@ -155,6 +162,8 @@ impl Plans {
                             Values::Words(words) => {
                                 self.word(place, text, range, rows, words, &mut known[place])?;
                             }
+                            // Those of pieces.
+                            Values::Scaled { .. } | Values::Floats(_) => return None,
                         }
                     }
                 }

@@ -249,6 +249,14 @@ impl Column {
                 self.numbers += digits.numbers();
                 numbers.extend(digits);
             }
+            (Values::Numbers(numbers), block::Values::Scaled { digits, decimals }) => {
+                self.numbers += digits.len() as u64;
+                numbers.extend_scaled(digits, *decimals);
+            }
+            (Values::Numbers(numbers), block::Values::Floats(floats)) => {
+                self.numbers += floats.len() as u64;
+                numbers.extend_floats(floats);
+            }
             (Values::Words(words, dictionary), block::Values::Words(spans)) => {
                 let ids: Vec<u32> = spans
                     .words
@@ -262,9 +270,8 @@ impl Column {
                         }
                     })
                     .collect();
-                for id in &spans.ids {
-                    words.push(ids.get(*id as usize).copied().unwrap_or(NO_WORD));
-                }
+                let id = |id: &u32| ids.get(*id as usize).copied().unwrap_or(NO_WORD);
+                words.extend(&spans.ids.iter().map(id).collect::<Vec<_>>());
             }
             _ => {}
         }

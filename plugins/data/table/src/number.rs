@@ -45,6 +45,24 @@ pub fn short_decimal(value: f64, first: u32) -> Option<(i64, u32)> {
     with(first.min(SHORT)).or_else(|| (0..=SHORT).find_map(with))
 }
 
+/// Floats as `digits / 10^decimals`, to the last bit, if all have these decimals and few digits. None if
+/// -0 is among them.
+pub fn short_decimals(values: &[f64], decimals: u32) -> Option<Vec<i32>> {
+    /// 1.5 * 2^52: added to a float of less than 31 bits it leaves the nearest whole number in the low bits.
+    const SHIFT: f64 = 6_755_399_441_055_744.0;
+    let power = POWERS[decimals as usize];
+    let mut same = true;
+    let digits = values.iter().map(|value| {
+        let shifted = value * power + SHIFT;
+        let whole = shifted - SHIFT;
+        same &=
+            (whole.abs() < f64::from(i32::MAX)) & ((whole / power).to_bits() == value.to_bits());
+        (shifted.to_bits() as u32).cast_signed()
+    });
+    let digits = digits.collect();
+    same.then_some(digits)
+}
+
 impl NumberFormat {
     /// Numbers as programs write them: a point before the decimals, nothing between groups.
     pub const PLAIN: NumberFormat = NumberFormat { decimal: b'.', thousands: None };
@@ -257,6 +275,25 @@ mod tests {
         ] {
             assert_eq!(short_decimal(value, first), expected, "{value}");
         }
+    }
+
+    #[test]
+    fn floats_are_found_together_as_they_are_one_by_one() {
+        let digits = [0, 1, -1, 99_999, -100_000, 12_345, 2_147_483_646, -2_147_483_646];
+        for decimals in 0..=SHORT {
+            let values = digits.map(|digits| quotient(digits, decimals));
+            let alone = values.map(|value| short_decimal(value, decimals));
+            assert_eq!(alone, digits.map(|digits| Some((digits, decimals))));
+            let together = short_decimals(&values, decimals).unwrap();
+            assert!(together.iter().map(|digits| i64::from(*digits)).eq(digits), "{decimals}");
+            let larger = 10_f64.powi(10 - decimals as i32);
+            let finer = 0.5 / 10_f64.powi(decimals as i32);
+            for odd in [-0.0, f64::NAN, f64::INFINITY, 0.1 + 0.2, larger, -1e300, finer, -finer] {
+                assert_eq!(short_decimals(&[1.0, odd], decimals), None, "{odd} {decimals}");
+            }
+        }
+        // What the storage has a meaning of its own for.
+        assert_eq!(short_decimals(&[-2_147_483_647.0], 0), None);
     }
 
     #[test]

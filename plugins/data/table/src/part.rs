@@ -1,7 +1,9 @@
 //! Rows of one split in memory: features row by row in 32-bit cells, targets beside them.
 
+use std::slice::ChunksExactMut;
+
 use crate::{
-    column::{Kind, NO_WORD, UNKNOWN_WORD, Values},
+    column::{Column, Kind, NO_WORD, UNKNOWN_WORD, Values},
     lists::{Element, Lists},
     number::NumberFormat,
     rows::Columns,
@@ -67,7 +69,8 @@ pub struct Part {
     pub slots: Vec<Slot>,
     /// Cells per row.
     width: usize,
-    chunks: Vec<Vec<u32>>,
+    /// Cells of [`BLOCK`] rows each.
+    blocks: Vec<Vec<u32>>,
     /// Class, or the bits of an `f32`.
     pub targets: Vec<u32>,
     /// Columns of lists.
@@ -88,6 +91,59 @@ pub enum Content {
     },
 }
 
+/// Rows per list of cells. They stay in the processor's cache while they are written column by column, and
+/// are small enough for the allocator to put them where the columns of earlier rows were.
+const BLOCK: usize = 1024;
+
+/// The values of a column in a chunk of rows.
+enum Taken {
+    Scaled(Vec<i32>),
+    Wide(Vec<f64>),
+    Words(Vec<u32>),
+    /// Lists, or nothing.
+    Other,
+}
+
+impl Taken {
+    fn from(column: &mut Column, chunk: usize) -> Taken {
+        match &mut column.values {
+            Values::Numbers(Numbers::Scaled { values, .. }) => Taken::Scaled(values.take(chunk)),
+            Values::Numbers(Numbers::Wide(values)) => Taken::Wide(values.take(chunk)),
+            Values::Words(words, _) => Taken::Words(words.take(chunk)),
+            Values::Empty | Values::Lists(_) => Taken::Other,
+        }
+    }
+
+    /// Writes the values from row `first` of the chunk on into their cells of `rows`; categories by their
+    /// position in `order`.
+    fn write(&self, slot: Slot, order: &[u32], first: usize, rows: ChunksExactMut<'_, u32>) {
+        match (self, slot) {
+            (Taken::Scaled(values), Slot::Scaled { at, .. }) => {
+                for (row, value) in rows.zip(&values[first..]) {
+                    row[at] = value.cast_unsigned();
+                }
+            }
+            (Taken::Wide(values), Slot::Wide { at }) => {
+                for (row, value) in rows.zip(&values[first..]) {
+                    let bits = value.to_bits();
+                    (row[at], row[at + 1]) = (bits as u32, (bits >> 32) as u32);
+                }
+            }
+            (Taken::Words(words), Slot::Category { at }) => {
+                for (row, id) in rows.zip(&words[first..]) {
+                    row[at] = sorted(order, *id);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The position of a word among the sorted ones; words that are none keep their number.
+fn sorted(order: &[u32], id: u32) -> u32 {
+    order.get(id as usize).copied().unwrap_or(id)
+}
+
 impl Part {
     /// Number of rows.
     pub fn rows(&self) -> usize {
@@ -97,16 +153,51 @@ impl Part {
     /// Cells of a row.
     #[inline]
     pub fn row(&self, index: usize) -> &[u32] {
-        &self.chunks[index / CHUNK][index % CHUNK * self.width..][..self.width]
+        &self.blocks[index / BLOCK][index % BLOCK * self.width..][..self.width]
     }
 
-    /// Passes the numbers of a list on, but for those that are missing. None if it holds no numbers.
-    pub(crate) fn numbers(&self, slot: Slot, row: u64, mut take: impl FnMut(f64)) {
-        let Slot::List { at } = slot else { return };
-        let lists = &self.lists[at];
-        if lists.of() == Element::Numbers {
-            let numbers = lists.numbers(row as usize).map(f64::from);
-            numbers.filter(|number| !number.is_nan()).for_each(&mut take);
+    /// Rows with their cells.
+    pub(crate) fn rows_at(&self, indices: &[u64]) -> Vec<(usize, &[u32])> {
+        indices.iter().map(|index| *index as usize).map(|row| (row, self.row(row))).collect()
+    }
+
+    /// Passes the numbers of a feature in some rows on, those of its lists, too, but for those that are
+    /// missing. None if it holds no numbers.
+    pub(crate) fn numbers(&self, slot: Slot, rows: &[(usize, &[u32])], take: impl FnMut(f64)) {
+        match slot {
+            Slot::Scaled { at, decimals } => rows
+                .iter()
+                .filter_map(|(_, row)| unscaled(row[at].cast_signed(), decimals))
+                .for_each(take),
+            Slot::Wide { .. } => {
+                let number = |(_, row): &(usize, &[u32])| match slot.value(row) {
+                    Value::Number(value) => Some(value),
+                    _ => None,
+                };
+                rows.iter().filter_map(number).for_each(take);
+            }
+            Slot::List { at } if self.lists[at].of() == Element::Numbers => rows
+                .iter()
+                .flat_map(|(row, _)| self.lists[at].numbers(*row).map(f64::from))
+                .filter(|number| !number.is_nan())
+                .for_each(take),
+            Slot::Category { .. } | Slot::List { .. } => {}
+        }
+    }
+
+    /// Passes the positions of the categories of a feature in some rows on, but for missing and unknown
+    /// ones. None if it holds no categories.
+    pub(crate) fn categories(
+        &self,
+        slot: Slot,
+        rows: &[(usize, &[u32])],
+        mut take: impl FnMut(usize),
+    ) {
+        let Slot::Category { .. } = slot else { return };
+        for (_, row) in rows {
+            if let Value::Category(position) = slot.value(row) {
+                take(position);
+            }
         }
     }
 
@@ -165,37 +256,18 @@ impl Part {
             part.width += if matches!(slot, Slot::Wide { .. }) { 2 } else { 1 };
             part.slots.push(slot);
         }
-        let sorted = |order: &[u32], id: u32| order.get(id as usize).copied().unwrap_or(id);
         part.targets.reserve_exact(read.rows);
         for chunk in 0..read.rows.div_ceil(CHUNK) {
             let rows = CHUNK.min(read.rows - chunk * CHUNK);
-            let mut cells = vec![0; rows * part.width];
-            for ((column, slot), order) in read.columns.iter_mut().zip(&part.slots).zip(&positions)
-            {
-                match (&mut column.values, *slot) {
-                    (Values::Numbers(Numbers::Scaled { values, .. }), Slot::Scaled { at, .. }) => {
-                        let values = values.take(chunk);
-                        for (row, value) in cells.chunks_exact_mut(part.width).zip(values) {
-                            row[at] = value.cast_unsigned();
-                        }
-                    }
-                    (Values::Numbers(Numbers::Wide(values)), Slot::Wide { at }) => {
-                        let values = values.take(chunk);
-                        for (row, value) in cells.chunks_exact_mut(part.width).zip(values) {
-                            let bits = value.to_bits();
-                            (row[at], row[at + 1]) = (bits as u32, (bits >> 32) as u32);
-                        }
-                    }
-                    (Values::Words(words, _), Slot::Category { at }) => {
-                        let words = words.take(chunk);
-                        for (row, id) in cells.chunks_exact_mut(part.width).zip(words) {
-                            row[at] = sorted(order, id);
-                        }
-                    }
-                    _ => {}
+            let columns = read.columns[..features].iter_mut();
+            let columns: Vec<Taken> = columns.map(|column| Taken::from(column, chunk)).collect();
+            for first in (0..rows).step_by(BLOCK) {
+                let mut cells = vec![0; BLOCK.min(rows - first) * part.width];
+                for ((column, slot), order) in columns.iter().zip(&part.slots).zip(&positions) {
+                    column.write(*slot, order, first, cells.chunks_exact_mut(part.width.max(1)));
                 }
+                part.blocks.push(cells);
             }
-            part.chunks.push(cells);
             let as_f32 = |value: f64| (value as f32).to_bits();
             match &mut read.columns[features].values {
                 Values::Numbers(Numbers::Scaled { values, decimals, .. }) => {
@@ -216,5 +288,45 @@ impl Part {
             }
         }
         (part, contents)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{column::Cell, number::Number, rows::Raw, skipped::Skipped};
+
+    #[test]
+    fn rows_have_their_values_across_blocks_and_chunks() {
+        let rows = CHUNK + BLOCK + 3;
+        let wide = |row: usize| (row as f64 + 0.1).sqrt();
+        let column = |name: &str, kind, is_target| Column::new(name, kind, is_target);
+        let mut columns = vec![
+            column("wide", Kind::Numbers, false),
+            column("words", Kind::Words, false),
+            column("scaled", Kind::Numbers, false),
+            column("y", Kind::Numbers, true),
+        ];
+        for row in 0..rows {
+            let numbers = [wide(row), f64::NAN, row as f64, row as f64 / 4.0];
+            for (column, number) in columns.iter_mut().zip(numbers) {
+                if number.is_nan() {
+                    let word = column.word(["b", "a"][row % 2].as_bytes(), 1);
+                    column.push(Cell::Word, word, Raw::Missing);
+                } else {
+                    column.push(Cell::Number(Number::float(number)), NO_WORD, Raw::Missing);
+                }
+            }
+        }
+        let read = Columns { columns, rows, skipped: Skipped::default() };
+        let (part, _) = Part::new("all", read, None, NumberFormat::PLAIN);
+        assert_eq!(part.rows(), rows);
+        for row in 0..rows {
+            let values = part.slots.iter().map(|slot| slot.value(part.row(row)));
+            let expected =
+                [Value::Number(wide(row)), Value::Category(1 - row % 2), Value::Number(row as f64)];
+            assert!(values.eq(expected), "{row}");
+            assert_eq!(f32::from_bits(part.targets[row]), row as f32 / 4.0);
+        }
     }
 }

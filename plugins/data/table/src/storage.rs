@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use crate::{
     block::Digits,
-    number::{Number, NumberFormat, quotient, short_decimal},
+    number::{Number, NumberFormat, quotient, short_decimal, short_decimals},
 };
 
 /// Rows per chunk. Chunks grow without copying what is there. They are large enough for the allocator
@@ -31,6 +31,19 @@ impl<T: Copy> Chunks<T> {
                 chunk.push(value);
                 self.0.push(chunk);
             }
+        }
+    }
+
+    /// Appends values.
+    pub fn extend(&mut self, mut values: &[T]) {
+        while !values.is_empty() {
+            if self.0.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+                self.0.push(Vec::with_capacity(CHUNK));
+            }
+            let Some(chunk) = self.0.last_mut() else { return };
+            let (now, later) = values.split_at(values.len().min(CHUNK - chunk.len()));
+            chunk.extend_from_slice(now);
+            values = later;
         }
     }
 
@@ -77,7 +90,7 @@ impl Exact {
     /// The float as `digits / 10^decimals`, if it has few digits.
     #[inline]
     pub fn of(&mut self, value: f64) -> Option<(i64, u32)> {
-        if self.misses > MISSES && !self.found {
+        if self.gave_up() {
             return None;
         }
         let exact = short_decimal(value, self.decimals);
@@ -90,6 +103,21 @@ impl Exact {
         }
         exact
     }
+
+    /// Floats as digits with the same decimals, if those that were found before suffice for all of them.
+    pub fn all(&mut self, values: &[f64]) -> Option<(Vec<i32>, u32)> {
+        if self.gave_up() {
+            return None;
+        }
+        let digits = short_decimals(values, self.decimals)?;
+        self.found |= !values.is_empty();
+        Some((digits, self.decimals))
+    }
+
+    /// Whether no float is looked at any more.
+    pub fn gave_up(&self) -> bool {
+        self.misses > MISSES && !self.found
+    }
 }
 
 /// A missing value in [`Numbers::Scaled`]. [`Numbers::Wide`] has NaN instead.
@@ -98,7 +126,7 @@ const MISSING: i32 = i32::MIN;
 const NEGATIVE_ZERO: i32 = i32::MIN + 1;
 
 /// Whether an element of [`Numbers::Scaled`] is a number with digits.
-fn has_digits(element: i32) -> bool {
+pub fn has_digits(element: i32) -> bool {
     element > NEGATIVE_ZERO
 }
 
@@ -153,6 +181,27 @@ impl Numbers {
                 continue;
             }
             self.push(block.get(row));
+        }
+    }
+
+    /// Appends numbers `digits / 10^places`.
+    pub fn extend_scaled(&mut self, digits: &[i32], places: u32) {
+        if let Numbers::Scaled { values, decimals, largest } = self
+            && *decimals == places
+        {
+            *largest = digits.iter().fold(*largest, |most, digits| most.max(digits.abs()));
+            return values.extend(digits);
+        }
+        digits.iter().for_each(|digits| self.push(Number::decimal(i64::from(*digits), places)));
+    }
+
+    /// Appends floats.
+    pub fn extend_floats(&mut self, floats: &[f64]) {
+        for (row, value) in floats.iter().enumerate() {
+            if let Numbers::Wide(values) = self {
+                return values.extend(&floats[row..]);
+            }
+            self.push(Some(Number::float(*value)));
         }
     }
 }
@@ -306,8 +355,14 @@ mod tests {
 
     #[test]
     fn chunks_keep_their_order() {
-        let mut chunks = Chunks::default();
-        (0..CHUNK * 2 + 5).for_each(|value| chunks.push(value));
-        assert_eq!((chunks.take(1)[0], chunks.take(2).len()), (CHUNK, 5));
+        let all: Vec<usize> = (0..CHUNK * 2 + 5).collect();
+        let (mut single, mut several) = (Chunks::default(), Chunks::default());
+        all.iter().for_each(|value| single.push(*value));
+        for range in [0..1, 1..1, 1..CHUNK, CHUNK..CHUNK * 2 + 5] {
+            several.extend(&all[range]);
+        }
+        for mut chunks in [single, several] {
+            assert_eq!((chunks.take(1)[0], chunks.take(2).len()), (CHUNK, 5));
+        }
     }
 }

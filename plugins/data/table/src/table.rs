@@ -14,11 +14,14 @@ use crate::{
     encoding::{Encoding, Feature, Learned},
     header::{Chosen, Header},
     lists::{Element, Length, ListEncoding, ListForm},
-    part::{Part, Slot, Value},
+    part::{Part, Slot},
     rows::{Columns, Rows},
     skipped,
     statistics::{Deviations, Sums},
 };
+
+/// Rows whose values are looked at together, feature by feature.
+const TOGETHER: usize = 256;
 
 /// A file with columns, at its first row.
 pub trait Reader {
@@ -322,28 +325,20 @@ impl Table {
                 Encoding::Number { .. } | Encoding::List(_) => Vec::new(),
             })
             .collect();
-        for index in indices {
-            let row = part.row(*index as usize);
-            for (at, slot) in part.slots.iter().enumerate() {
-                match slot.value(row) {
-                    Value::Number(value) => sums[at].add(value),
-                    Value::Category(position) => counts[at][position] += 1,
-                    Value::List => part.numbers(*slot, *index, |value| sums[at].add(value)),
-                    Value::Missing | Value::Unknown => {}
-                }
+        for indices in indices.chunks(TOGETHER) {
+            let rows = part.rows_at(indices);
+            for ((slot, sums), counts) in part.slots.iter().zip(&mut sums).zip(&mut counts) {
+                part.numbers(*slot, &rows, |value| sums.add(value));
+                part.categories(*slot, &rows, |position| counts[position] += 1);
             }
         }
         let mut deviations: Vec<_> =
             sums.iter().map(|sums| Deviations::from(sums.mean())).collect();
         if standardize {
-            for index in indices {
-                let row = part.row(*index as usize);
+            for indices in indices.chunks(TOGETHER) {
+                let rows = part.rows_at(indices);
                 for (slot, deviations) in part.slots.iter().zip(&mut deviations) {
-                    match slot.value(row) {
-                        Value::Number(value) => deviations.add(value),
-                        Value::List => part.numbers(*slot, *index, |value| deviations.add(value)),
-                        _ => {}
-                    }
+                    part.numbers(*slot, &rows, |value| deviations.add(value));
                 }
             }
         }
