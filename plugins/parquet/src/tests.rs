@@ -1,4 +1,4 @@
-use fluxbay_table::Value;
+use fluxbay_table::{Encoding, Value};
 
 use super::*;
 
@@ -205,4 +205,72 @@ fn what_no_field_can_hold_is_refused() {
         let found = lists(columns, more).err().expect(part).message().to_owned();
         assert!(found.contains(part), "{found}");
     }
+}
+
+#[test]
+fn columns_without_nulls_have_the_values_of_their_types() {
+    use parquet::{
+        column::writer::ColumnWriter, file::writer::SerializedFileWriter,
+        schema::parser::parse_message_type,
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("types.parquet");
+    let schema = "message rows {
+        required int32 u32 (INTEGER(32, false));
+        required int64 u64 (INTEGER(64, false));
+        required int64 moment (TIMESTAMP(MILLIS, true));
+        required float single;
+        required double double;
+        required int32 y;
+    }";
+    let rows = 300;
+    let schema = parse_message_type(schema).unwrap().into();
+    let file = std::fs::File::create(&path).unwrap();
+    let mut writer = SerializedFileWriter::new(file, schema, Default::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    for column in 0.. {
+        let Some(mut writer) = group.next_column().unwrap() else { break };
+        let wide: Vec<i64> =
+            (0..rows).map(|row| if column == 1 { -1 - row } else { 1250 * row }).collect();
+        let short: Vec<i32> =
+            (0..rows as i32).map(|row| if column == 0 { -1 - row } else { row % 2 }).collect();
+        let double: Vec<f64> = (0..rows).map(|row| row as f64 / 4.0).collect();
+        let single: Vec<f32> = double.iter().map(|value| *value as f32).collect();
+        match writer.untyped() {
+            ColumnWriter::Int32ColumnWriter(to) => to.write_batch(&short, None, None),
+            ColumnWriter::Int64ColumnWriter(to) => to.write_batch(&wide, None, None),
+            ColumnWriter::FloatColumnWriter(to) => to.write_batch(&single, None, None),
+            ColumnWriter::DoubleColumnWriter(to) => to.write_batch(&double, None, None),
+            _ => panic!("column {column} is of another type"),
+        }
+        .unwrap();
+        writer.close().unwrap();
+    }
+    group.close().unwrap();
+    writer.close().unwrap();
+    let mut parquet = opened(&path, "").unwrap();
+    let part = &parquet.table.parts[0];
+    assert_eq!(part.rows(), rows as usize);
+    for row in 0..rows {
+        let values = part.slots.iter().map(|slot| slot.value(part.row(row as usize)));
+        let quarters = row as f64 / 4.0;
+        let expected = [
+            f64::from(u32::MAX) - row as f64,
+            (u64::MAX - row as u64) as f64,
+            1.25 * row as f64,
+            quarters,
+            quarters,
+        ];
+        assert!(values.eq(expected.map(Value::Number)), "row {row}");
+        assert_eq!(i64::from(part.targets[row as usize]), row % 2);
+    }
+    let all: Vec<u64> = (0..rows as u64).collect();
+    parquet.table.prepare(0, &all);
+    let Encoding::Number { shift, scale, .. } = parquet.table.features()[4].encoding else {
+        panic!("a column of numbers");
+    };
+    // Those of the numbers from 0 on, by four.
+    assert_eq!(shift, (rows - 1) as f64 / 8.0);
+    let deviation = ((rows * rows - 1) as f64 / 12.0).sqrt() / 4.0;
+    assert!((scale - deviation).abs() < 1e-12, "{scale} {deviation}");
 }
