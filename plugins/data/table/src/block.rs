@@ -162,7 +162,7 @@ impl Plans {
                             Values::Words(words) => {
                                 self.word(place, text, range, rows, words, &mut known[place])?;
                             }
-                            // Those of pieces.
+                            // Blocks have none of these: pieces do.
                             Values::Scaled { .. } | Values::Floats(_) => return None,
                         }
                     }

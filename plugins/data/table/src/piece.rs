@@ -143,7 +143,7 @@ impl PieceBuilder {
         match &mut self.piece.values {
             Values::Numbers(digits) => digits.push_missing(),
             Values::Words(spans) => spans.ids.push(NO_WORD),
-            // Pieces that are built at once.
+            // Pieces that are built at once, not value by value.
             Values::Scaled { .. } | Values::Floats(_) => {}
         }
     }
@@ -183,7 +183,8 @@ impl PieceBuilder {
     }
 
     /// A piece of the numbers `value / 10^decimals` alone, of which none is missing. None if they have to be
-    /// appended one by one: a number needs more than 32 bits, or there may be too many different words.
+    /// appended one by one: a number needs more than 32 bits, or the column holds words that have decimals or
+    /// may be too many.
     pub fn wholes(&mut self, values: &[i64], decimals: u32) -> Option<Piece> {
         let (&least, &most) = (values.iter().min()?, values.iter().max()?);
         match self.plan {
@@ -245,8 +246,7 @@ mod tests {
         builder.finish()
     }
 
-    /// What a column of numbers holds after pieces that `piece` builds, and how many of them were built at
-    /// once.
+    /// What a column of numbers holds after these pieces, and how many of them `at_once` has built.
     fn stored<T>(
         pieces: &[Vec<T>],
         at_once: impl Fn(&mut PieceBuilder, &[T]) -> Option<Piece>,
