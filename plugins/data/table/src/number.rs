@@ -101,7 +101,9 @@ impl NumberFormat {
         let exact =
             mantissa.scaled(power).map(|(m, decimals)| (if negative { -m } else { m }, decimals));
         let value = match exact {
-            Some((digits, decimals)) if digits.abs() < 1 << 53 => quotient(digits, decimals),
+            Some((digits, decimals)) if digits.unsigned_abs() < 1 << 53 => {
+                quotient(digits, decimals)
+            }
             _ => self.slow(text)?,
         };
         let value = if negative && value == 0.0 { -0.0 } else { value };
@@ -163,7 +165,7 @@ impl Number {
         if decimals as usize >= POWERS.len() {
             return None;
         }
-        let value = match digits.abs() < 1 << 53 {
+        let value = match digits.unsigned_abs() < 1 << 53 {
             true => quotient(digits, decimals),
             false => format!("{digits}e-{decimals}").parse().ok()?,
         };
@@ -257,6 +259,7 @@ mod tests {
             let (digits, decimals) = exact.unwrap();
             assert!(digits.abs() >= 1 << 53 || quotient(digits, decimals) == value, "{text}");
         }
+        assert_eq!(Number::decimal(i64::MIN, 2).unwrap().value, -9.223_372_036_854_776e16);
         assert!(PLAIN.parse(b"-0.0").unwrap().value.is_sign_negative());
         assert_eq!(PLAIN.parse(b"1e-30").unwrap().exact, None);
     }

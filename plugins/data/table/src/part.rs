@@ -329,15 +329,15 @@ mod tests {
             assert_eq!(f32::from_bits(part.targets[row]), row as f32 / 4.0);
         }
         let (wide, words, scaled) = (part.slots[0], part.slots[1], part.slots[2]);
-        let last = [CHUNK, CHUNK + BLOCK, 3];
-        let rows = part.rows_at(&last.map(|row| row as u64));
+        let chosen = [CHUNK, CHUNK + BLOCK, 3];
+        let rows = part.rows_at(&chosen.map(|row| row as u64));
         let (mut numbers, mut categories) = (Vec::new(), Vec::new());
         for slot in [wide, words, scaled] {
             part.numbers(slot, &rows, |value| numbers.push(value));
             part.categories(slot, &rows, |position| categories.push(position));
         }
-        let expected = last.map(|row| (row as f64 + 0.1).sqrt());
-        assert_eq!(numbers, [expected, last.map(|row| row as f64)].concat());
-        assert_eq!(categories, last.map(|row| 1 - row % 2));
+        let expected = chosen.map(|row| (row as f64 + 0.1).sqrt());
+        assert_eq!(numbers, [expected, chosen.map(|row| row as f64)].concat());
+        assert_eq!(categories, chosen.map(|row| 1 - row % 2));
     }
 }
