@@ -13,7 +13,7 @@ use std::{
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 
 use crate::{
     Host,
@@ -55,7 +55,7 @@ pub fn watch(id: &str, folder: &Path, colors: bool, host: &mut dyn Host) -> io::
     app.ends_run = host.ends_run();
     let mut terminal = ratatui::try_init()?;
     let left = show(&mut terminal, &mut app, host, &signals);
-    if !has_terminal(Duration::ZERO).unwrap_or(false) {
+    if input(Duration::ZERO).is_ok_and(|input| input == Input::Gone) {
         // Dropping it prints a message if it fails, to a terminal that is gone.
         std::mem::forget(terminal);
         let _ = ratatui::try_restore();
@@ -66,19 +66,32 @@ pub fn watch(id: &str, folder: &Path, colors: bool, host: &mut dyn Host) -> io::
     restored.map(|()| left)
 }
 
-/// Waits until the terminal has input, at most `time`. Returns whether it is still there: reading
-/// events from one that was closed would not return.
-fn has_terminal(time: Duration) -> io::Result<bool> {
+/// What the terminal has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Input {
+    /// Something to read.
+    Waiting,
+    Nothing,
+    /// It was closed.
+    Gone,
+}
+
+/// Waits until the terminal has input, at most `time`, or a signal arrives. Events are only read from a terminal that has input:
+/// from one that was closed, reading them would not return.
+fn input(time: Duration) -> io::Result<Input> {
     let stdin = io::stdin();
     let mut polled = [PollFd::new(&stdin, PollFlags::IN)];
     let time = Timespec { tv_sec: 0, tv_nsec: i64::from(time.subsec_nanos()) };
     match poll(&mut polled, Some(&time)) {
         Ok(_) => {
-            let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
-            Ok(!polled[0].revents().intersects(gone))
+            let found = polled[0].revents();
+            Ok(match found.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
+                true => Input::Gone,
+                false if found.contains(PollFlags::IN) => Input::Waiting,
+                false => Input::Nothing,
+            })
         }
-        // A signal arrived.
-        Err(Errno::INTR) => Ok(true),
+        Err(Errno::INTR) => Ok(Input::Nothing),
         Err(error) => Err(error.into()),
     }
 }
@@ -104,7 +117,7 @@ fn show(
             more = updated.more;
             dirty |= updated.changed;
         }
-        if dirty {
+        if dirty | signals.resized() {
             terminal.draw(|frame| view::draw(frame, app))?;
             dirty = false;
         }
@@ -116,30 +129,46 @@ fn show(
         }
         let wait =
             if more { Duration::ZERO } else { next.saturating_duration_since(Instant::now()) };
-        if !has_terminal(Duration::ZERO)? {
-            return Ok(Left::BySignal(SIGHUP));
-        }
-        if !event::poll(Duration::ZERO)? {
-            has_terminal(wait)?;
-        } else {
-            dirty = true;
-            if let Event::Key(key) = event::read()?
-                && key.kind != KeyEventKind::Release
-            {
-                match app.key(key, &*host) {
-                    After::Stay => {}
-                    After::Leave => return Ok(Left::ByUser),
-                    After::Interrupt => {
-                        host.interrupt();
-                        app.notice =
-                            "the run ends after this step; again to end it at once".to_owned();
+        match input(Duration::ZERO)? {
+            Input::Gone => return Ok(Left::BySignal(SIGHUP)),
+            Input::Nothing => {
+                input(wait)?;
+            }
+            // Several events may have been read at once.
+            Input::Waiting => {
+                while event::poll(Duration::ZERO)? {
+                    dirty = true;
+                    if let Some(left) = handle(&event::read()?, app, host) {
+                        return Ok(left);
+                    }
+                    if input(Duration::ZERO)? == Input::Gone {
+                        break;
                     }
                 }
             }
-            // A run to compare with is read at once.
-            next = if app.other.is_some() { Instant::now() } else { next };
+        }
+        // A run to compare with is read at once.
+        if dirty && app.other.is_some() {
+            next = Instant::now();
         }
     }
+}
+
+/// Does what a key asks for. Returns why the dashboard is left, if it is.
+fn handle(event: &Event, app: &mut App, host: &mut dyn Host) -> Option<Left> {
+    let Event::Key(key) = event else { return None };
+    if key.kind == KeyEventKind::Release {
+        return None;
+    }
+    match app.key(*key, &*host) {
+        After::Stay => {}
+        After::Leave => return Some(Left::ByUser),
+        After::Interrupt => {
+            host.interrupt();
+            app.notice = "the run ends after this step; again to end it at once".to_owned();
+        }
+    }
+    None
 }
 
 /// Looks at what no file says. Returns whether it has changed.
@@ -153,13 +182,13 @@ fn look(app: &mut App, host: &dyn Host) -> bool {
     changed
 }
 
-/// Signals that leave the dashboard, so that the terminal is restored.
+/// Signals that leave the dashboard, so that the terminal is restored, and that of a new size.
 struct Signals(Vec<(i32, Arc<AtomicBool>, signal_hook::SigId)>);
 
 impl Signals {
     fn listen() -> io::Result<Signals> {
         let mut listening = Signals(Vec::new());
-        for signal in [SIGHUP, SIGINT, SIGTERM] {
+        for signal in [SIGHUP, SIGINT, SIGTERM, SIGWINCH] {
             let arrived = Arc::new(AtomicBool::new(false));
             let id = signal_hook::flag::register(signal, Arc::clone(&arrived))?;
             listening.0.push((signal, arrived, id));
@@ -168,8 +197,15 @@ impl Signals {
     }
 
     fn arrived(&self) -> Option<i32> {
-        let arrived = self.0.iter().find(|(_, arrived, _)| arrived.load(Relaxed));
+        let mut leaves = self.0.iter().filter(|(signal, ..)| *signal != SIGWINCH);
+        let arrived = leaves.find(|(_, arrived, _)| arrived.load(Relaxed));
         arrived.map(|(signal, _, _)| *signal)
+    }
+
+    /// Whether the terminal has another size since the last call. What is drawn next fills it.
+    fn resized(&self) -> bool {
+        let mut own = self.0.iter().filter(|(signal, ..)| *signal == SIGWINCH);
+        own.any(|(_, arrived, _)| arrived.swap(false, Relaxed))
     }
 }
 
