@@ -130,7 +130,7 @@ def config_of(model):
             if value is not None and not isinstance(value, (dict, list)) and not key.startswith(prefixes)}
 
 
-def record(name, phase, models, trained, loss):
+def record(name, phase, models, trained, loss, steps=STEPS):
     described = {}
     for key, (component, settings, model) in models.items():
         saved = model.state_dict()
@@ -145,7 +145,7 @@ def record(name, phase, models, trained, loss):
     networks = {key: model for key, (_, _, model) in models.items()}
     optimizer = torch.optim.AdamW(networks[trained].parameters(), lr=1e-2, weight_decay=0.01)
     losses = []
-    for step in range(STEPS):
+    for step in range(steps):
         value = loss(networks, step)
         optimizer.zero_grad()
         value.backward()
@@ -171,7 +171,7 @@ def cases():
                      pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1)
         model = t.WhisperForConditionalGeneration(t.WhisperConfig(**{**sizes, **more}))
         yield record(f"transcription{name}", 'component = "causal-language"\nbegin = 1\npadding = 5',
-                     {"model": ("whisper", {"head": "transcription"}, model)}, "model", transcription)
+                     {"model": ("whisper", {"head": "transcription"}, model)}, "model", transcription, steps=50)
     words = lambda: {"model": ("bert", {"head": "masked-language"}, bert(t.BertForMaskedLM, 16))}
     shares = "share = 1.0\nrandom = 0.0\nmask-token = 3"
     yield record("masked-kept", f'component = "masked-language"\nmasked = 0.0\n{shares}', words(), "model", masked(False))
