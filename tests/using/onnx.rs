@@ -36,14 +36,14 @@ fn models_of_every_kind_are_exported_with_the_paths_of_their_parameters() {
             "gpt",
             text,
             "component = \"gpt\"\nlayers = 1\nwidth = 8\nheads = 2\n",
-            &["block.0.attention.qkv.weight", "LayerNormalization", "Softmax"],
+            &["block.0.attention.qkv.weight", "LayerNormalization", "Softmax", "length"],
         ),
-        // Its table of rotary positions is computed in the first run and kept.
+        // Its table of rotary positions is computed in the first run of a length and kept.
         (
             "llama",
             text,
             "component = \"llama\"\nlayers = 1\nwidth = 8\nheads = 2\nfeed-forward = 16\n",
-            &["model.layers.0.self_attn.q_proj.weight", "Softmax"],
+            &["model.layers.0.self_attn.q_proj.weight", "Softmax", "length"],
         ),
     ];
     for (name, data, model, parts) in cases {

@@ -285,14 +285,21 @@ impl Graph {
                 self.parameters.insert(path.clone(), parameter.clone());
                 Ok(parameter)
             }
-            Operand::Constant { number, value } => {
+            Operand::Constant { number, value, rows } => {
                 if let Some(known) = self.given.get(number) {
                     return Ok(known.clone());
                 }
                 let dims = value.dims().iter().map(|size| *size as i64).collect();
                 let raw = bytes(value).map_err(unreadable)?;
-                let name = self.constant(raw, dims, onnx_type(value.dtype()));
-                let given = Value { name, dtype: value.dtype(), shape: known(value) };
+                let mut name = self.constant(raw, dims, onnx_type(value.dtype()));
+                let mut shape = known(value);
+                if let Some(rows) = rows {
+                    shape[0] = *rows;
+                    let (start, end, axes) =
+                        (self.ints(&[0]), self.shape(&[*rows]), self.ints(&[0]));
+                    name = self.node("Slice", &[&name, &start, &end, &axes], Vec::new());
+                }
+                let given = Value { name, dtype: value.dtype(), shape };
                 self.given.insert(*number, given.clone());
                 Ok(given)
             }

@@ -32,8 +32,9 @@ pub enum Operand {
     Input,
     /// A parameter or buffer.
     Parameter { path: String, value: Tensor },
-    /// A tensor that the model made without an operation; numbered in the order of use.
-    Constant { number: usize, value: Tensor },
+    /// A tensor that the model made without an operation; numbered in the order of use. With `rows`, that many of its first
+    /// rows are used.
+    Constant { number: usize, value: Tensor, rows: Option<Number> },
 }
 
 /// An attribute that is not a whole number.
@@ -125,19 +126,25 @@ pub fn compare(
         runs.push(traced(batch, length, seed).map_err(ExportError::Model)?);
     }
     let is_sequence = form.shape.len() == 1 && form.classes > 0 && length >= SHORTEST;
-    if is_sequence {
-        let others = [(batches[0], length - 1), (batches[1], length - 1), (batches[0], length - 2)];
-        let others: Result<Vec<_>, String> = others
-            .into_iter()
-            .zip(3..)
-            .map(|((batch, length), seed)| traced(batch, length, seed))
+    // A table of positions that is used whole takes no operation, so the lengths are also tried without the longest.
+    let longest = if is_sequence { &[length, length - 1][..] } else { &[] };
+    for &longest in longest {
+        let [one, other, third] = batches.map(|batch| (batch, longest));
+        let shorter = [(one.0, longest - 1), (other.0, longest - 1), (one.0, longest - 2)];
+        let all = [one, other, third].into_iter().chain(shorter);
+        let runs: Result<Vec<_>, String> = all
+            .zip(0..)
+            .map(|((batch, length), seed)| {
+                // The first run of a length computes what is kept for it.
+                traced(batch, length, seed)?;
+                traced(batch, length, seed)
+            })
             .collect();
         // A model that takes one length only refuses the others.
-        if let Ok(others) = others {
-            let all: Vec<_> = runs.iter().cloned().chain(others).collect();
-            if let Ok(compared) = merged(batch, true, &all) {
-                return Ok(compared);
-            }
+        if let Ok(runs) = runs
+            && let Ok(compared) = merged(batch, true, &runs)
+        {
+            return Ok(compared);
         }
     }
     merged(batch, false, &runs)
@@ -191,7 +198,7 @@ impl Known<'_> {
             Some((_, path)) => Operand::Parameter { path: path.clone(), value },
             None => {
                 self.constants += 1;
-                Operand::Constant { number: self.constants - 1, value }
+                Operand::Constant { number: self.constants - 1, value, rows: None }
             }
         };
         self.operands.insert(handle, operand.clone());
@@ -209,8 +216,8 @@ fn same(one: &Operand, other: &Operand) -> bool {
         ) => operation == other && output == other_output,
         (Operand::Parameter { path, .. }, Operand::Parameter { path: other, .. }) => path == other,
         (
-            Operand::Constant { number, value },
-            Operand::Constant { number: other, value: other_value },
+            Operand::Constant { number, value, .. },
+            Operand::Constant { number: other, value: other_value, .. },
         ) => number == other && equal(value, other_value),
         _ => false,
     }
@@ -224,6 +231,31 @@ fn equal(one: &Tensor, other: &Tensor) -> bool {
             (Ok(one), Ok(other)) => one == other,
             _ => false,
         }
+}
+
+/// A constant of which a run uses as many rows as its sequences are long, such as a table of positions. None if the tensors of the
+/// runs are not the beginning of the longest one.
+fn table(sizes: &[Sizes], of_runs: &[Operand]) -> Option<Operand> {
+    let constant = |operand: &Operand| match operand {
+        Operand::Constant { number, value, .. } if value.rank() > 0 => {
+            Some((*number, value.clone()))
+        }
+        _ => None,
+    };
+    let constants = of_runs.iter().map(constant).collect::<Option<Vec<_>>>()?;
+    let (number, longest) = constants.iter().max_by_key(|(_, value)| value.dims()[0])?.clone();
+    let begins = |(other, value): &(usize, Tensor)| {
+        let rows = longest.narrow(0, 0, value.dims()[0]);
+        *other == number && rows.is_ok_and(|rows| equal(&rows, value))
+    };
+    let lengths: Vec<i64> = constants.iter().map(|(_, value)| value.dims()[0] as i64).collect();
+    let by_length = |rows: &Number| rows.batch == 0 && rows.both == 0;
+    let rows = Number::solve(sizes, &lengths).filter(by_length)?;
+    constants.iter().all(begins).then_some(Operand::Constant {
+        number,
+        value: longest,
+        rows: Some(rows),
+    })
 }
 
 fn merged(
@@ -295,13 +327,18 @@ fn merged(
         }
         operation.layer.clone_from(&layer);
         for of_runs in operands {
-            if of_runs.iter().any(|other| !same(&of_runs[0], other)) {
-                return Err(operation.refused(
+            let is_same = of_runs.iter().all(|other| same(&of_runs[0], other));
+            let operand = match is_same {
+                true => of_runs.into_iter().next(),
+                false => table(&sizes, &of_runs),
+            };
+            let operand = operand.ok_or_else(|| {
+                operation.refused(
                     "it uses a tensor that the model computes without operations of the host and that \
                      differs between inputs; `--batch N` exports the model for one number of samples",
-                ));
-            }
-            operation.inputs.extend(of_runs.into_iter().next());
+                )
+            })?;
+            operation.inputs.push(operand);
         }
         let solved = |values: Vec<i64>| Number::solve(&sizes, &values);
         for place in 0..first.ints.len() {
