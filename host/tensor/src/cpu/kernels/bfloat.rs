@@ -5,6 +5,9 @@
 //! fixed order, which depends on the number of terms only. The instructions take subnormal numbers
 //! for 0. Processors without them multiply the same operands in f32.
 
+use super::vector::prefetch;
+use crate::cpu::data::unwritten;
+
 /// Rows of a register tile.
 const ROWS: usize = 6;
 /// Vectors of a row of a register tile.
@@ -13,8 +16,8 @@ const VECTORS: usize = 4;
 const LANES: usize = 16;
 /// Columns of a register tile.
 const WIDTH: usize = VECTORS * LANES;
-/// Pairs of terms of a panel, which stays in the first-level cache.
-const PAIRS: usize = 128;
+/// Most pairs of terms of a panel: more of them are added to the result in several goes.
+const PAIRS: usize = 256;
 /// Rows whose panels stay in the second-level cache.
 const BLOCK: usize = 16 * ROWS;
 /// Columns whose panels are made at a time.
@@ -74,14 +77,29 @@ unsafe fn run_native(product: Product) -> bool {
 /// # Safety
 /// All functions may be called only where the processor has the instructions.
 trait Sums: Copy {
-    /// Pairs of numbers of bf16, one for each sum.
+    /// Pairs of numbers of bf16, one for each sum: the first is in the lower half.
     type Pairs: Copy;
     unsafe fn zero() -> Self;
     /// The pairs from `from` on.
     unsafe fn load(from: *const u32) -> Self::Pairs;
+    unsafe fn store(pairs: Self::Pairs, to: *mut u32);
+    /// Pairs of neighbours: the first `count` numbers from `from` on, and zeros. No others are read.
+    unsafe fn neighbours(from: *const f32, count: usize) -> Self::Pairs;
+    /// Pairs of one number from `low` on and one from `high` on: the first `count` of each, and zeros.
+    /// No others are read.
+    unsafe fn both(low: *const f32, high: *const f32, count: [usize; 2]) -> Self::Pairs;
+    /// Pair `j` of vector `i` as pair `i` of vector `j`.
+    unsafe fn transposed(square: [Self::Pairs; LANES]) -> [Self::Pairs; LANES];
     /// Adds to each sum the products of the numbers of `a` with those of its pair.
     unsafe fn add(self, a: u32, b: Self::Pairs) -> Self;
-    unsafe fn numbers(self) -> [f32; LANES];
+    /// Writes the first `count` sums times `alpha` to `to`, or adds them to what is there.
+    unsafe fn finish(self, to: *mut f32, count: usize, alpha: f32, add: bool);
+}
+
+/// Distance of the panels of a right operand: with a gap of a line, so that panels do not compete for
+/// the same places of the cache.
+fn panel(pairs: usize) -> usize {
+    WIDTH * pairs + LANES
 }
 
 /// The product in blocks.
@@ -91,37 +109,54 @@ trait Sums: Copy {
 #[inline(always)]
 unsafe fn multiply<S: Sums>(product: Product) {
     let Product { sizes: [m, n, k], a, a_strides, b, b_strides, .. } = product;
-    let pairs = k.div_ceil(2).min(PAIRS);
-    let mut left = vec![0; pairs * m.min(BLOCK).next_multiple_of(ROWS)];
-    let mut right = vec![0; pairs * n.min(COLUMNS).next_multiple_of(WIDTH)];
+    // Parts of about the same size.
+    let pairs = k.div_ceil(2).div_ceil(k.div_ceil(2 * PAIRS)).max(1);
+    let pitch = pairs.next_multiple_of(LANES);
+    let rows = m.min(BLOCK).next_multiple_of(LANES).next_multiple_of(ROWS);
+    let mut left = vec![0; pitch * rows];
+    // One more vector, so that rows of panels begin where a line of the cache does.
+    let panels_of = n.min(COLUMNS).div_ceil(WIDTH);
+    let mut right = unwritten::<u32>(panels_of * panel(pairs) + LANES);
+    let aligned = right.as_ptr().align_offset(4 * LANES).min(LANES);
+    let right = &mut right[aligned..];
     for first_column in (0..n).step_by(COLUMNS) {
         let columns = (n - first_column).min(COLUMNS);
-        for term in (0..k).step_by(2 * PAIRS) {
-            let terms = (k - term).min(2 * PAIRS);
+        for term in (0..k).step_by(2 * pairs) {
+            let terms = (k - term).min(2 * pairs);
             let pairs = terms.div_ceil(2);
-            // SAFETY: the elements lie within the matrices.
-            unsafe {
-                let b = b.add(term * b_strides[0] + first_column * b_strides[1]);
-                pack(b, [b_strides[1], b_strides[0]], columns, WIDTH, terms, &mut right);
-            }
+            let from = Operand {
+                first: b.wrapping_add(term * b_strides[0] + first_column * b_strides[1]),
+                row: b_strides[1],
+                term: b_strides[0],
+                rows: columns,
+                terms,
+            };
+            // SAFETY: the elements lie within the matrix.
+            unsafe { panels::<S>(&from, right) };
             for first_row in (0..m).step_by(BLOCK) {
                 let rows = (m - first_row).min(BLOCK);
+                let from = Operand {
+                    first: a.wrapping_add(first_row * a_strides[0] + term * a_strides[1]),
+                    row: a_strides[0],
+                    term: a_strides[1],
+                    rows,
+                    terms,
+                };
                 // SAFETY: as above.
-                unsafe {
-                    let a = a.add(first_row * a_strides[0] + term * a_strides[1]);
-                    pack(a, a_strides, rows, ROWS, terms, &mut left);
-                }
+                unsafe { rows_of_pairs::<S>(&from, pitch, &mut left) };
                 for column in (0..columns).step_by(WIDTH) {
                     for row in (0..rows).step_by(ROWS) {
-                        let place = Place {
-                            row: first_row + row,
-                            column: first_column + column,
+                        let tile = Tile {
+                            left: &left[row * pitch..][..ROWS * pitch],
+                            pitch,
+                            right: &right[column / WIDTH * panel(pairs)..][..WIDTH * pairs],
+                            rows: (rows - row).min(ROWS),
+                            columns: (columns - column).min(WIDTH),
+                            first: [first_row + row, first_column + column],
                             add: product.add || term > 0,
                         };
-                        let left = &left[row * pairs..][..ROWS * pairs];
-                        let right = &right[column * pairs..][..WIDTH * pairs];
                         // SAFETY: promised by the caller.
-                        unsafe { tile::<S>(&product, place, left, right) };
+                        unsafe { tile.compute::<S>(&product) };
                     }
                 }
             }
@@ -129,105 +164,235 @@ unsafe fn multiply<S: Sums>(product: Product) {
     }
 }
 
-/// Copies `count` rows of `terms` elements each, with these distances of rows and of terms, into
-/// panels of `width` rows: for each pair of terms, that of each row. What is missing is 0.
+/// Rows of an operand, or columns, which are rows here: element (row, term) is at
+/// `first + row * self.row + term * self.term`.
+#[derive(Clone, Copy)]
+struct Operand {
+    first: *const f32,
+    row: usize,
+    term: usize,
+    rows: usize,
+    terms: usize,
+}
+
+impl Operand {
+    fn at(&self, row: usize, term: usize) -> *const f32 {
+        self.first.wrapping_add(row * self.row + term * self.term)
+    }
+
+    /// A pair, at any distances.
+    ///
+    /// # Safety
+    /// The row and the pair must be there.
+    #[inline(always)]
+    unsafe fn pair(&self, row: usize, pair: usize) -> u32 {
+        // SAFETY: promised by the caller.
+        let number = |term: usize| unsafe { *self.at(row, term) }.to_bits();
+        let high = if 2 * pair + 1 < self.terms { number(2 * pair + 1) } else { 0 };
+        number(2 * pair) >> 16 | high & 0xffff_0000
+    }
+
+    /// [`LANES`] rows and as many pairs, by row: what is missing is 0. Either rows or terms must be
+    /// neighbours.
+    ///
+    /// # Safety
+    /// The elements that are there may be read, and the instructions used.
+    #[inline(always)]
+    unsafe fn square<S: Sums>(&self, row: usize, pair: usize) -> [S::Pairs; LANES] {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let along = self.term == 1;
+            let mut square = [self.line::<S>(along, row, pair, 0); LANES];
+            let mut at = 1;
+            while at < LANES {
+                square[at] = self.line::<S>(along, row, pair, at);
+                at += 1;
+            }
+            if along { square } else { S::transposed(square) }
+        }
+    }
+
+    /// Line `at` of a square: pairs along a row, or a pair across rows.
+    ///
+    /// # Safety
+    /// As [`square`](Self::square).
+    #[inline(always)]
+    unsafe fn line<S: Sums>(&self, along: bool, row: usize, pair: usize, at: usize) -> S::Pairs {
+        if !along {
+            let ahead = 2 * (pair + at + LANES);
+            prefetch(self.at(row, ahead));
+            prefetch(self.at(row, ahead + 1));
+            // SAFETY: promised by the caller.
+            return unsafe { self.across::<S>(row, pair + at) };
+        }
+        let count = if row + at < self.rows { self.terms.saturating_sub(2 * pair) } else { 0 };
+        // SAFETY: promised by the caller; as many elements are there.
+        unsafe { S::neighbours(self.at(row + at, 2 * pair), count.min(2 * LANES)) }
+    }
+
+    /// A pair of [`LANES`] rows that are neighbours.
+    ///
+    /// # Safety
+    /// As [`square`](Self::square).
+    #[inline(always)]
+    unsafe fn across<S: Sums>(&self, row: usize, pair: usize) -> S::Pairs {
+        let rows = self.rows.saturating_sub(row).min(LANES);
+        let count = |term: usize| if term < self.terms { rows } else { 0 };
+        let (low, high) = (2 * pair, 2 * pair + 1);
+        // SAFETY: promised by the caller; counts are those of elements that are there.
+        unsafe { S::both(self.at(row, low), self.at(row, high), [count(low), count(high)]) }
+    }
+}
+
+/// Copies an operand: the pairs of each row one after the other, rows `pitch` pairs apart.
 ///
 /// # Safety
-/// The elements may be read.
+/// As [`Operand::square`].
 #[inline(always)]
-unsafe fn pack(
-    from: *const f32,
-    [row_stride, term_stride]: [usize; 2],
-    count: usize,
-    width: usize,
-    terms: usize,
-    into: &mut [u32],
-) {
-    let pairs = terms.div_ceil(2);
-    for (panel, into) in into.chunks_exact_mut(width * pairs).enumerate() {
-        let first = panel * width;
-        if first >= count {
-            break;
-        }
-        let rows = (count - first).min(width);
-        if rows < width || terms % 2 == 1 {
-            into.fill(0);
-        }
-        let pair_of = |row: usize, pair: usize| {
-            let at = (first + row) * row_stride + 2 * pair * term_stride;
-            // SAFETY: promised by the caller.
-            let low = unsafe { *from.add(at) }.to_bits() >> 16;
-            let high = match 2 * pair + 1 < terms {
-                // SAFETY: as above.
-                true => unsafe { *from.add(at + term_stride) }.to_bits() & 0xffff_0000,
-                false => 0,
-            };
-            low | high
-        };
-        if row_stride == 1 {
-            for (pair, into) in into.chunks_exact_mut(width).enumerate() {
-                for (row, into) in into[..rows].iter_mut().enumerate() {
-                    *into = pair_of(row, pair);
+unsafe fn rows_of_pairs<S: Sums>(from: &Operand, pitch: usize, into: &mut [u32]) {
+    let pairs = from.terms.div_ceil(2);
+    let step = if from.term == 1 || from.row == 1 { LANES } else { 1 };
+    assert!(from.rows.next_multiple_of(step) * pitch <= into.len() && pitch >= pairs);
+    assert!(pitch.is_multiple_of(LANES));
+    for row in (0..from.rows).step_by(step) {
+        let into = &mut into[row * pitch..][..step * pitch];
+        for pair in (0..pairs).step_by(step) {
+            // SAFETY: promised by the caller; whole vectors fit the pitch.
+            unsafe {
+                if step == 1 {
+                    into[pair] = from.pair(row, pair);
+                    continue;
                 }
-            }
-        } else {
-            for row in 0..rows {
-                for pair in 0..pairs {
-                    into[pair * width + row] = pair_of(row, pair);
+                for (at, pairs) in from.square::<S>(row, pair).into_iter().enumerate() {
+                    S::store(pairs, into.as_mut_ptr().add(at * pitch + pair));
                 }
             }
         }
     }
 }
 
-/// Where a tile goes.
-#[derive(Clone, Copy)]
-struct Place {
-    row: usize,
-    column: usize,
+/// Copies an operand into panels of [`WIDTH`] rows: for each pair of terms, that of each row. What is
+/// missing is 0.
+///
+/// # Safety
+/// As [`Operand::square`].
+#[inline(always)]
+unsafe fn panels<S: Sums>(from: &Operand, into: &mut [u32]) {
+    let (pairs, panels) = (from.terms.div_ceil(2), from.rows.div_ceil(WIDTH));
+    let size = panel(pairs);
+    assert!(panels * size <= into.len());
+    // SAFETY: promised by the caller; whole vectors fit a panel's rows.
+    unsafe {
+        let at = |row: usize, pair: usize| row / WIDTH * size + pair * WIDTH + row % WIDTH;
+        if from.row == 1 {
+            for pair in 0..pairs {
+                for row in (0..panels * WIDTH).step_by(LANES) {
+                    prefetch(from.at(row, 2 * pair + 8));
+                    prefetch(from.at(row, 2 * pair + 9));
+                    S::store(from.across::<S>(row, pair), into.as_mut_ptr().add(at(row, pair)));
+                }
+            }
+        } else if from.term == 1 {
+            for row in (0..panels * WIDTH).step_by(LANES) {
+                for pair in (0..pairs).step_by(LANES) {
+                    let square = S::transposed(from.square::<S>(row, pair));
+                    for (next, rows) in square.into_iter().enumerate().take(pairs - pair) {
+                        S::store(rows, into.as_mut_ptr().add(at(row, pair + next)));
+                    }
+                }
+            }
+        } else {
+            for pair in 0..pairs {
+                for row in 0..panels * WIDTH {
+                    let there = row < from.rows;
+                    into[at(row, pair)] = if there { from.pair(row, pair) } else { 0 };
+                }
+            }
+        }
+    }
+}
+
+/// A tile of the result, with the pairs of its rows and the panel of its columns.
+struct Tile<'a> {
+    left: &'a [u32],
+    /// Distance of the rows of `left`.
+    pitch: usize,
+    right: &'a [u32],
+    rows: usize,
+    columns: usize,
+    /// Row and column of its first element.
+    first: [usize; 2],
     add: bool,
 }
 
-/// A tile of the result from a panel of either side.
-///
-/// # Safety
-/// As [`multiply`].
-#[inline(always)]
-unsafe fn tile<S: Sums>(product: &Product, place: Place, left: &[u32], right: &[u32]) {
-    let [m, n, _] = product.sizes;
-    let (rows, columns) = ((m - place.row).min(ROWS), (n - place.column).min(WIDTH));
-    // SAFETY: promised by the caller; vectors are loaded from whole rows of the panel, and only
-    // elements of the result are touched.
-    unsafe {
-        let mut sums = [[S::zero(); VECTORS]; ROWS];
-        let panels = left.chunks_exact(ROWS).zip(right.chunks_exact(WIDTH));
-        for (left, right) in panels {
-            let mut pairs = [S::load(right.as_ptr()); VECTORS];
-            let mut vector = 1;
-            while vector < VECTORS {
-                pairs[vector] = S::load(right.as_ptr().add(vector * LANES));
-                vector += 1;
+impl Tile<'_> {
+    /// # Safety
+    /// As [`multiply`].
+    #[inline(always)]
+    unsafe fn compute<S: Sums>(self, product: &Product) {
+        // SAFETY: promised by the caller.
+        unsafe {
+            match self.columns.div_ceil(LANES) {
+                1 => self.vectors::<S, 1>(product),
+                2 => self.vectors::<S, 2>(product),
+                3 => self.vectors::<S, 3>(product),
+                _ => self.vectors::<S, VECTORS>(product),
+            }
+        }
+    }
+
+    /// Computes as many vectors of a row.
+    ///
+    /// # Safety
+    /// As [`multiply`].
+    #[inline(always)]
+    unsafe fn vectors<S: Sums, const J: usize>(self, product: &Product) {
+        let Self { left, pitch, right, rows, columns, first, add } = self;
+        let pairs = right.len() / WIDTH;
+        assert!(left.len() == ROWS * pitch && pairs <= pitch);
+        let left = left.as_ptr();
+        let start = first[0] * product.out_strides[0] + first[1];
+        for row in 0..rows {
+            for vector in 0..J {
+                let place = start + row * product.out_strides[0] + vector * LANES;
+                prefetch(product.out.wrapping_add(place));
+            }
+        }
+        // SAFETY: promised by the caller; vectors are loaded from whole rows of the panel, and only
+        // elements of the result are touched.
+        unsafe {
+            let mut sums = [[S::zero(); J]; ROWS];
+            for (pair, right) in right.chunks_exact(WIDTH).enumerate() {
+                let mut pairs = [S::load(right.as_ptr()); J];
+                let mut vector = 1;
+                while vector < J {
+                    pairs[vector] = S::load(right.as_ptr().add(vector * LANES));
+                    vector += 1;
+                }
+                let mut row = 0;
+                while row < ROWS {
+                    let number = *left.add(row * pitch + pair);
+                    let mut vector = 0;
+                    while vector < J {
+                        sums[row][vector] = sums[row][vector].add(number, pairs[vector]);
+                        vector += 1;
+                    }
+                    row += 1;
+                }
             }
             let mut row = 0;
             while row < ROWS {
-                let mut vector = 0;
-                while vector < VECTORS {
-                    sums[row][vector] = sums[row][vector].add(left[row], pairs[vector]);
-                    vector += 1;
+                if row < rows {
+                    let start = start + row * product.out_strides[0];
+                    let mut vector = 0;
+                    while vector < J {
+                        let out = product.out.add(start + vector * LANES);
+                        let count = (columns - vector * LANES).min(LANES);
+                        sums[row][vector].finish(out, count, product.alpha, add);
+                        vector += 1;
+                    }
                 }
                 row += 1;
-            }
-        }
-        for (row, sums) in sums.iter().enumerate().take(rows) {
-            let out = product.out.add((place.row + row) * product.out_strides[0] + place.column);
-            for (vector, sums) in sums.iter().enumerate() {
-                let numbers = sums.numbers();
-                let count = columns.saturating_sub(vector * LANES).min(LANES);
-                for (lane, number) in numbers.iter().enumerate().take(count) {
-                    let out = out.add(vector * LANES + lane);
-                    let number = number * product.alpha;
-                    *out = if place.add { *out + number } else { number };
-                }
             }
         }
     }
@@ -255,6 +420,12 @@ mod x86 {
         unsafe { super::multiply::<Register>(product) }
     }
 
+    /// The lower `count` bits of 32.
+    #[inline(always)]
+    fn mask(count: usize) -> u32 {
+        u32::MAX.checked_shr(32 - count.min(32) as u32).unwrap_or(0)
+    }
+
     #[derive(Clone, Copy)]
     struct Register(__m512);
 
@@ -271,20 +442,95 @@ mod x86 {
             unsafe { _mm512_loadu_si512(from.cast()) }
         }
         #[inline(always)]
+        unsafe fn store(pairs: __m512i, to: *mut u32) {
+            // SAFETY: as above, and that they may be written.
+            unsafe { _mm512_storeu_si512(to.cast(), pairs) }
+        }
+        #[inline(always)]
+        unsafe fn neighbours(from: *const f32, count: usize) -> __m512i {
+            let (from, mask) = (from.cast::<i32>(), mask(count));
+            // SAFETY: as above, and that `count` numbers may be read.
+            unsafe {
+                let low = _mm512_maskz_loadu_epi32(mask as u16, from);
+                let high = _mm512_maskz_loadu_epi32((mask >> 16) as u16, from.wrapping_add(LANES));
+                // The upper half of each number.
+                let odd = _mm512_set_epi16(
+                    63, 61, 59, 57, 55, 53, 51, 49, 47, 45, 43, 41, 39, 37, 35, 33, 31, 29, 27, 25,
+                    23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1,
+                );
+                _mm512_permutex2var_epi16(low, odd, high)
+            }
+        }
+        #[inline(always)]
+        unsafe fn both(low: *const f32, high: *const f32, count: [usize; 2]) -> __m512i {
+            let [in_low, in_high] = count.map(|count| mask(count) as u16);
+            // SAFETY: as above, and that so many numbers may be read.
+            unsafe {
+                let low = _mm512_maskz_loadu_epi32(in_low, low.cast());
+                let high = _mm512_maskz_loadu_epi32(in_high, high.cast());
+                _mm512_mask_blend_epi16(0xaaaa_aaaa, _mm512_srli_epi32(low, 16), high)
+            }
+        }
+        #[inline(always)]
+        unsafe fn transposed(square: [__m512i; LANES]) -> [__m512i; LANES] {
+            // SAFETY: as above.
+            unsafe {
+                let (mut twos, mut fours, mut all) = (square, square, square);
+                let mut at = 0;
+                while at < LANES {
+                    twos[at] = _mm512_unpacklo_epi32(square[at], square[at + 1]);
+                    twos[at + 1] = _mm512_unpackhi_epi32(square[at], square[at + 1]);
+                    at += 2;
+                }
+                let mut at = 0;
+                while at < LANES {
+                    fours[at] = _mm512_unpacklo_epi64(twos[at], twos[at + 2]);
+                    fours[at + 1] = _mm512_unpackhi_epi64(twos[at], twos[at + 2]);
+                    fours[at + 2] = _mm512_unpacklo_epi64(twos[at + 1], twos[at + 3]);
+                    fours[at + 3] = _mm512_unpackhi_epi64(twos[at + 1], twos[at + 3]);
+                    at += 4;
+                }
+                // Quarters of vectors: even and odd ones of the upper and of the lower eight.
+                let mut at = 0;
+                while at < 4 {
+                    let quarters = [fours[at], fours[at + 4], fours[at + 8], fours[at + 12]];
+                    let even = [
+                        _mm512_shuffle_i32x4::<0x88>(quarters[0], quarters[1]),
+                        _mm512_shuffle_i32x4::<0x88>(quarters[2], quarters[3]),
+                    ];
+                    let odd = [
+                        _mm512_shuffle_i32x4::<0xdd>(quarters[0], quarters[1]),
+                        _mm512_shuffle_i32x4::<0xdd>(quarters[2], quarters[3]),
+                    ];
+                    all[at] = _mm512_shuffle_i32x4::<0x88>(even[0], even[1]);
+                    all[at + 4] = _mm512_shuffle_i32x4::<0x88>(odd[0], odd[1]);
+                    all[at + 8] = _mm512_shuffle_i32x4::<0xdd>(even[0], even[1]);
+                    all[at + 12] = _mm512_shuffle_i32x4::<0xdd>(odd[0], odd[1]);
+                    at += 1;
+                }
+                all
+            }
+        }
+        #[inline(always)]
         unsafe fn add(self, a: u32, b: __m512i) -> Self {
             // SAFETY: as above. Both types are 512 bits without a meaning of their own.
             unsafe {
                 let a = std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(a as i32));
                 let b = std::mem::transmute::<__m512i, __m512bh>(b);
-                Self(_mm512_dpbf16_ps(self.0, a, b))
+                Self(_mm512_dpbf16_ps(self.0, b, a))
             }
         }
         #[inline(always)]
-        unsafe fn numbers(self) -> [f32; LANES] {
-            let mut numbers = [0.0; LANES];
-            // SAFETY: as above, and the array has room for the vector.
-            unsafe { _mm512_storeu_ps(numbers.as_mut_ptr(), self.0) };
-            numbers
+        unsafe fn finish(self, to: *mut f32, count: usize, alpha: f32, add: bool) {
+            let mask = mask(count) as u16;
+            // SAFETY: as above, and that `count` numbers may be read and written.
+            unsafe {
+                let mut sums = _mm512_mul_ps(self.0, _mm512_set1_ps(alpha));
+                if add {
+                    sums = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, to), sums);
+                }
+                _mm512_mask_storeu_ps(to, mask, sums);
+            }
         }
     }
 }
@@ -306,6 +552,29 @@ mod tests {
             // SAFETY: promised by the caller.
             unsafe { from.cast::<[u32; LANES]>().read_unaligned() }
         }
+        unsafe fn store(pairs: [u32; LANES], to: *mut u32) {
+            // SAFETY: promised by the caller.
+            unsafe { to.cast::<[u32; LANES]>().write_unaligned(pairs) }
+        }
+        unsafe fn neighbours(from: *const f32, count: usize) -> [u32; LANES] {
+            let half = |at: usize| match at < count {
+                // SAFETY: promised by the caller.
+                true => unsafe { *from.add(at) }.to_bits() >> 16,
+                false => 0,
+            };
+            std::array::from_fn(|lane| half(2 * lane) | half(2 * lane + 1) << 16)
+        }
+        unsafe fn both(low: *const f32, high: *const f32, count: [usize; 2]) -> [u32; LANES] {
+            let half = |from: *const f32, at: usize, count: usize| match at < count {
+                // SAFETY: promised by the caller.
+                true => unsafe { *from.add(at) }.to_bits() >> 16,
+                false => 0,
+            };
+            std::array::from_fn(|lane| half(low, lane, count[0]) | half(high, lane, count[1]) << 16)
+        }
+        unsafe fn transposed(square: [[u32; LANES]; LANES]) -> [[u32; LANES]; LANES] {
+            std::array::from_fn(|row| square.map(|column| column[row]))
+        }
         unsafe fn add(self, a: u32, b: [u32; LANES]) -> Self {
             let parts = |pair: u32| [pair << 16, pair & 0xffff_0000].map(f32::from_bits);
             let [low, high] = parts(a);
@@ -314,8 +583,14 @@ mod tests {
                 self[lane] + low * b_low + high * b_high
             })
         }
-        unsafe fn numbers(self) -> [f32; LANES] {
-            self
+        unsafe fn finish(self, to: *mut f32, count: usize, alpha: f32, add: bool) {
+            for (lane, sum) in self.iter().enumerate().take(count) {
+                // SAFETY: promised by the caller.
+                unsafe {
+                    let to = to.add(lane);
+                    *to = if add { *to + sum * alpha } else { sum * alpha };
+                }
+            }
         }
     }
 
