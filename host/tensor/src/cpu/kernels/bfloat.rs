@@ -402,6 +402,7 @@ impl Tile<'_> {
 mod x86 {
     use std::arch::x86_64::*;
 
+    use super::super::vector::Vector;
     use super::{LANES, Product, Sums};
 
     /// Whether the processor has the instructions.
@@ -473,42 +474,11 @@ mod x86 {
         }
         #[inline(always)]
         unsafe fn transposed(square: [__m512i; LANES]) -> [__m512i; LANES] {
-            // SAFETY: as above.
+            // SAFETY: as above. Both types are 512 bits without a meaning of their own.
             unsafe {
-                let (mut twos, mut fours, mut all) = (square, square, square);
-                let mut at = 0;
-                while at < LANES {
-                    twos[at] = _mm512_unpacklo_epi32(square[at], square[at + 1]);
-                    twos[at + 1] = _mm512_unpackhi_epi32(square[at], square[at + 1]);
-                    at += 2;
-                }
-                let mut at = 0;
-                while at < LANES {
-                    fours[at] = _mm512_unpacklo_epi64(twos[at], twos[at + 2]);
-                    fours[at + 1] = _mm512_unpackhi_epi64(twos[at], twos[at + 2]);
-                    fours[at + 2] = _mm512_unpacklo_epi64(twos[at + 1], twos[at + 3]);
-                    fours[at + 3] = _mm512_unpackhi_epi64(twos[at + 1], twos[at + 3]);
-                    at += 4;
-                }
-                // Quarters of vectors: even and odd ones of the upper and of the lower eight.
-                let mut at = 0;
-                while at < 4 {
-                    let quarters = [fours[at], fours[at + 4], fours[at + 8], fours[at + 12]];
-                    let even = [
-                        _mm512_shuffle_i32x4::<0x88>(quarters[0], quarters[1]),
-                        _mm512_shuffle_i32x4::<0x88>(quarters[2], quarters[3]),
-                    ];
-                    let odd = [
-                        _mm512_shuffle_i32x4::<0xdd>(quarters[0], quarters[1]),
-                        _mm512_shuffle_i32x4::<0xdd>(quarters[2], quarters[3]),
-                    ];
-                    all[at] = _mm512_shuffle_i32x4::<0x88>(even[0], even[1]);
-                    all[at + 4] = _mm512_shuffle_i32x4::<0x88>(odd[0], odd[1]);
-                    all[at + 8] = _mm512_shuffle_i32x4::<0xdd>(even[0], even[1]);
-                    all[at + 12] = _mm512_shuffle_i32x4::<0xdd>(odd[0], odd[1]);
-                    at += 1;
-                }
-                all
+                let mut square = std::mem::transmute::<[__m512i; LANES], [__m512; LANES]>(square);
+                <__m512 as Vector<f32>>::transpose(&mut square);
+                std::mem::transmute::<[__m512; LANES], [__m512i; LANES]>(square)
             }
         }
         #[inline(always)]

@@ -29,7 +29,13 @@ pub(crate) trait Vector<T>: Copy {
     unsafe fn fma(self, a: Self, b: Self) -> Self;
     /// The sum of each vector's numbers.
     unsafe fn sums(vectors: [Self; 4]) -> [T; 4];
+    /// Exchanges number `j` of vector `i` with number `i` of vector `j`, for as many vectors as a vector
+    /// has numbers.
+    unsafe fn transpose(square: &mut [Self]);
 }
+
+/// Most numbers of a vector.
+pub(crate) const MOST_LANES: usize = 16;
 
 /// A loop over vectors, of whichever an instruction set has.
 pub(crate) trait ByVector<T> {
@@ -125,6 +131,26 @@ impl<T: Copy + Default + Add<Output = T> + Mul<Output = T>> Vector<T> for [T; PL
     unsafe fn sums(vectors: [Self; 4]) -> [T; 4] {
         vectors.map(|[a, b, c, d, e, f, g, h]| ((a + e) + (c + g)) + ((b + f) + (d + h)))
     }
+    #[inline(always)]
+    unsafe fn transpose(square: &mut [Self]) {
+        exchange(square);
+    }
+}
+
+/// [`Vector::transpose`], number by number.
+#[inline(always)]
+fn exchange<T, V: Vector<T>>(square: &mut [V]) {
+    assert_eq!(square.len(), V::LANES);
+    let numbers = square.as_mut_ptr().cast::<T>();
+    for row in 1..V::LANES {
+        for column in 0..row {
+            // SAFETY: a vector is its numbers one after the other, and both places lie in the square.
+            unsafe {
+                let (below, above) = (row * V::LANES + column, column * V::LANES + row);
+                numbers.add(below).swap(numbers.add(above));
+            }
+        }
+    }
 }
 
 /// The vectors of x86-64 processors.
@@ -132,13 +158,13 @@ impl<T: Copy + Default + Add<Output = T> + Mul<Output = T>> Vector<T> for [T; PL
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::Vector;
+    use super::{Vector, exchange};
 
     /// A [`Vector`] by the functions that do its work; `$load_part` and `$store_part` take the
     /// number of lanes.
     macro_rules! vector {
         ($vector:ty, $type:ty, $lanes:literal, $splat:path, $load:path, $load_part:path, $store:path, $store_part:path, $add:path, $fma:path,
-         $sums:path) => {
+         $sums:path, $transpose:path) => {
             impl Vector<$type> for $vector {
                 const LANES: usize = $lanes;
                 #[inline(always)]
@@ -182,6 +208,14 @@ mod x86 {
                     // SAFETY: as above.
                     unsafe { $sums(vectors) }
                 }
+                #[inline(always)]
+                unsafe fn transpose(square: &mut [Self]) {
+                    // SAFETY: as above.
+                    #[allow(unused_unsafe)]
+                    unsafe {
+                        $transpose(square)
+                    }
+                }
             }
         };
     }
@@ -196,7 +230,8 @@ mod x86 {
         store_16,
         _mm512_add_ps,
         _mm512_fmadd_ps,
-        sums_16
+        sums_16,
+        transpose_16
     );
     vector!(
         __m512d,
@@ -209,7 +244,8 @@ mod x86 {
         store_8_wide,
         _mm512_add_pd,
         _mm512_fmadd_pd,
-        sums_8_wide
+        sums_8_wide,
+        exchange
     );
     vector!(
         __m256,
@@ -222,7 +258,8 @@ mod x86 {
         store_8,
         _mm256_add_ps,
         _mm256_fmadd_ps,
-        sums_8
+        sums_8,
+        transpose_8
     );
     vector!(
         __m256d,
@@ -235,7 +272,8 @@ mod x86 {
         store_4,
         _mm256_add_pd,
         _mm256_fmadd_pd,
-        sums_4
+        sums_4,
+        exchange
     );
 
     /// Ones below, zeros above: `FIRST` read `count` places before its middle has all bits of the
@@ -360,5 +398,71 @@ mod x86 {
         // SAFETY: the array has four numbers.
         unsafe { _mm256_storeu_pd(all.as_mut_ptr(), sums) };
         all
+    }
+
+    /// [`Vector::transpose`]: twos, fours, and then the quarters of vectors.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn transpose_16(square: &mut [__m512]) {
+        let square: &mut [__m512; 16] = square.try_into().expect("16 vectors");
+        let (mut twos, mut fours) = (*square, *square);
+        let mut at = 0;
+        while at < 16 {
+            twos[at] = _mm512_unpacklo_ps(square[at], square[at + 1]);
+            twos[at + 1] = _mm512_unpackhi_ps(square[at], square[at + 1]);
+            at += 2;
+        }
+        let low =
+            |a, b| _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+        let high =
+            |a, b| _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+        let mut at = 0;
+        while at < 16 {
+            fours[at] = low(twos[at], twos[at + 2]);
+            fours[at + 1] = high(twos[at], twos[at + 2]);
+            fours[at + 2] = low(twos[at + 1], twos[at + 3]);
+            fours[at + 3] = high(twos[at + 1], twos[at + 3]);
+            at += 4;
+        }
+        // The even and the odd quarters of the first eight vectors, and of the last eight.
+        let mut at = 0;
+        while at < 4 {
+            let [a, b, c, d] = [fours[at], fours[at + 4], fours[at + 8], fours[at + 12]];
+            let even = [_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0x88>(c, d)];
+            let odd = [_mm512_shuffle_f32x4::<0xdd>(a, b), _mm512_shuffle_f32x4::<0xdd>(c, d)];
+            square[at] = _mm512_shuffle_f32x4::<0x88>(even[0], even[1]);
+            square[at + 4] = _mm512_shuffle_f32x4::<0x88>(odd[0], odd[1]);
+            square[at + 8] = _mm512_shuffle_f32x4::<0xdd>(even[0], even[1]);
+            square[at + 12] = _mm512_shuffle_f32x4::<0xdd>(odd[0], odd[1]);
+            at += 1;
+        }
+    }
+
+    /// As [`transpose_16`], with halves of vectors.
+    #[target_feature(enable = "avx")]
+    #[inline]
+    fn transpose_8(square: &mut [__m256]) {
+        let square: &mut [__m256; 8] = square.try_into().expect("eight vectors");
+        let (mut twos, mut fours) = (*square, *square);
+        let mut at = 0;
+        while at < 8 {
+            twos[at] = _mm256_unpacklo_ps(square[at], square[at + 1]);
+            twos[at + 1] = _mm256_unpackhi_ps(square[at], square[at + 1]);
+            at += 2;
+        }
+        let mut at = 0;
+        while at < 8 {
+            fours[at] = _mm256_shuffle_ps::<0x44>(twos[at], twos[at + 2]);
+            fours[at + 1] = _mm256_shuffle_ps::<0xee>(twos[at], twos[at + 2]);
+            fours[at + 2] = _mm256_shuffle_ps::<0x44>(twos[at + 1], twos[at + 3]);
+            fours[at + 3] = _mm256_shuffle_ps::<0xee>(twos[at + 1], twos[at + 3]);
+            at += 4;
+        }
+        let mut at = 0;
+        while at < 4 {
+            square[at] = _mm256_permute2f128_ps::<0x20>(fours[at], fours[at + 4]);
+            square[at + 4] = _mm256_permute2f128_ps::<0x31>(fours[at], fours[at + 4]);
+            at += 1;
+        }
     }
 }

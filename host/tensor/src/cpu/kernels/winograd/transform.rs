@@ -2,7 +2,7 @@
 
 use super::super::isa::{Isa, Kernel, dispatch};
 use super::super::number::Real;
-use super::super::vector::{ByVector, Vector, with_vector};
+use super::super::vector::{ByVector, MOST_LANES, Vector, with_vector};
 use super::maps::Maps;
 use super::{IN, OUT, Side};
 use crate::pool::{Parts, Pool};
@@ -56,7 +56,7 @@ fn transform<T: Real, V: Vector<T>>(task: Transform<T>) {
         let lanes = (side.channels - channel).min(V::LANES);
         match &pixels {
             Pixels::From(image) => {
-                spread(&side, &image[channel * area..][..lanes * area], scratch, lanes, V::LANES)
+                spread::<T, V>(&side, &image[channel * area..][..lanes * area], scratch, lanes)
             }
             Pixels::To(_) if side.tile == IN => scratch.fill(T::ZERO),
             Pixels::To(_) => {}
@@ -145,7 +145,7 @@ fn transform<T: Real, V: Vector<T>>(task: Transform<T>) {
             }
         }
         if let Pixels::To(image) = &mut pixels {
-            collect(&side, &mut image[channel * area..][..lanes * area], scratch, lanes, V::LANES);
+            collect::<T, V>(&side, &mut image[channel * area..][..lanes * area], scratch, lanes);
         }
     }
 }
@@ -199,7 +199,7 @@ pub(super) unsafe fn load_row<T: Real, V: Vector<T>>(
         let mut at = 0;
         while at < IN {
             let from = first.add(at * distance);
-            all[at] = if lanes == V::LANES { V::load(from) } else { V::load_part(from, lanes) };
+            all[at] = part(from, lanes);
             at += 1;
         }
         all
@@ -228,24 +228,39 @@ unsafe fn store_column<T: Real, V: Vector<T>>(
     }
 }
 
-/// Writes `lanes` planes beside each other, pixel by pixel, into the middle of `scratch`, whose
-/// pixels are `step` apart.
+/// Checks the sizes of some planes and of the pixels that they are copied from or to.
 #[inline(always)]
-fn spread<T: Real>(side: &Side, planes: &[T], scratch: &mut [T], lanes: usize, step: usize) {
+fn check_planes<T, V: Vector<T>>(side: &Side, planes: usize, scratch: usize, lanes: usize) {
     let ([height, width], [rows, columns]) = (side.size, side.padded());
     let [top, left] = side.offset;
-    assert!(height + top <= rows && width + left <= columns && lanes <= step);
-    assert!(planes.len() == lanes * height * width && scratch.len() == rows * columns * step);
-    for y in 0..height {
-        let start = ((y + top) * columns + left) * step;
-        for lane in 0..lanes {
-            let from = (lane * height + y) * width;
-            for x in 0..width {
-                // SAFETY: the sizes were checked.
-                unsafe {
-                    *scratch.get_unchecked_mut(start + x * step + lane) =
-                        *planes.get_unchecked(from + x);
-                }
+    assert!(height + top <= rows && width + left <= columns && lanes <= V::LANES);
+    assert!(planes == lanes * height * width && scratch == rows * columns * V::LANES);
+}
+
+/// Writes `lanes` planes beside each other, pixel by pixel, into the middle of `scratch`.
+#[inline(always)]
+fn spread<T: Real, V: Vector<T>>(side: &Side, planes: &[T], scratch: &mut [T], lanes: usize) {
+    check_planes::<T, V>(side, planes.len(), scratch.len(), lanes);
+    let ([height, width], [_, columns], [top, left]) = (side.size, side.padded(), side.offset);
+    let area = height * width;
+    // SAFETY: the sizes were checked, and the vector is one of the instruction set.
+    unsafe {
+        let mut square = [V::splat(T::ZERO); MOST_LANES];
+        let square = &mut square[..V::LANES];
+        let (mut y, mut x) = (0, 0);
+        for first in (0..area).step_by(V::LANES) {
+            let count = (area - first).min(V::LANES);
+            for (lane, row) in square.iter_mut().enumerate() {
+                *row = match lane < lanes {
+                    false => V::splat(T::ZERO),
+                    true => part::<T, V>(planes.as_ptr().add(lane * area + first), count),
+                };
+            }
+            V::transpose(square);
+            for pixel in &square[..count] {
+                let place = ((y + top) * columns + left + x) * V::LANES;
+                pixel.store(scratch.as_mut_ptr().add(place));
+                (y, x) = next(y, x, width);
             }
         }
     }
@@ -253,24 +268,45 @@ fn spread<T: Real>(side: &Side, planes: &[T], scratch: &mut [T], lanes: usize, s
 
 /// The reverse of [`spread`].
 #[inline(always)]
-fn collect<T: Real>(side: &Side, planes: &mut [T], scratch: &[T], lanes: usize, step: usize) {
-    let ([height, width], [rows, columns]) = (side.size, side.padded());
-    let [top, left] = side.offset;
-    assert!(height + top <= rows && width + left <= columns && lanes <= step);
-    assert!(planes.len() == lanes * height * width && scratch.len() == rows * columns * step);
-    for y in 0..height {
-        let start = ((y + top) * columns + left) * step;
-        for lane in 0..lanes {
-            let into = (lane * height + y) * width;
-            for x in 0..width {
-                // SAFETY: the sizes were checked.
-                unsafe {
-                    *planes.get_unchecked_mut(into + x) =
-                        *scratch.get_unchecked(start + x * step + lane);
-                }
+fn collect<T: Real, V: Vector<T>>(side: &Side, planes: &mut [T], scratch: &[T], lanes: usize) {
+    check_planes::<T, V>(side, planes.len(), scratch.len(), lanes);
+    let ([height, width], [_, columns], [top, left]) = (side.size, side.padded(), side.offset);
+    let area = height * width;
+    // SAFETY: the sizes were checked, and the vector is one of the instruction set.
+    unsafe {
+        let mut square = [V::splat(T::ZERO); MOST_LANES];
+        let square = &mut square[..V::LANES];
+        let (mut y, mut x) = (0, 0);
+        for first in (0..area).step_by(V::LANES) {
+            let count = (area - first).min(V::LANES);
+            for pixel in &mut square[..count] {
+                let place = ((y + top) * columns + left + x) * V::LANES;
+                *pixel = V::load(scratch.as_ptr().add(place));
+                (y, x) = next(y, x, width);
+            }
+            V::transpose(square);
+            for (lane, row) in square.iter().enumerate().take(lanes) {
+                let to = planes.as_mut_ptr().add(lane * area + first);
+                if count == V::LANES { row.store(to) } else { row.store_part(to, count) }
             }
         }
     }
+}
+
+/// The first `count` numbers from `from` on.
+///
+/// # Safety
+/// They may be read, with a vector of the instruction set.
+#[inline(always)]
+unsafe fn part<T: Real, V: Vector<T>>(from: *const T, count: usize) -> V {
+    // SAFETY: promised by the caller.
+    unsafe { if count == V::LANES { V::load(from) } else { V::load_part(from, count) } }
+}
+
+/// Row and column of the pixel after (y, x).
+#[inline(always)]
+fn next(y: usize, x: usize, width: usize) -> (usize, usize) {
+    if x + 1 == width { (y + 1, 0) } else { (y, x + 1) }
 }
 
 /// Transforms a block of images, each by one task; `pixels` gives them by their numbers, and `then`
