@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use candle_core::{Shape, Tensor};
 
+use super::product::multiplied;
 use super::{Function, Pair, RandomNumbers, Softmax};
 use crate::error::Result;
 use crate::random::Words;
@@ -248,21 +249,6 @@ pub trait Attention: Softmax + RandomNumbers {
             .collect::<Result<Vec<_>>>()?;
         self.concatenate(&packed.iter().collect::<Vec<_>>(), 2)
     }
-}
-
-/// `a b`; with `rounded`, of operands rounded to bf16.
-fn multiplied<B: Attention + ?Sized>(
-    backend: &B,
-    rounded: bool,
-    a: &Value,
-    b: &Value,
-    batch: &[usize],
-) -> Result<Value> {
-    if !rounded {
-        return backend.matmul(a, b, batch);
-    }
-    let (a, b) = (backend.rounded(a.clone())?, backend.rounded(b.clone())?);
-    backend.matmul_rounded(&a, &b, batch)
 }
 
 fn scale(heads: &Heads) -> f64 {

@@ -30,8 +30,10 @@ pub struct Geometry {
     pub padding: [usize; 2],
     /// Distance of the kernel's elements in the input.
     pub dilation: [usize; 2],
-    /// Whether all operands, also the gradient in the backward pass, are
-    /// [rounded](super::Storage::rounded) to bf16, so that instructions for bf16 may multiply them.
+    /// Whether products are of operands [rounded](super::Storage::rounded) to bf16, also of the gradient
+    /// in the backward pass. [`convolve_fused`](Convolution::convolve_fused) and its gradient round
+    /// them, other kernels get rounded ones. The bias, the activation and their gradients are not
+    /// rounded.
     pub rounded: bool,
 }
 
@@ -80,7 +82,11 @@ pub trait Convolution: Product {
         records: bool,
         out: Shape,
     ) -> Result<(Value, Kept)> {
-        let mut z = self.convolve(geometry, x, w)?;
+        let operand = |x: &Value| match geometry.rounded {
+            true => self.rounded(x.clone()),
+            false => Ok(x.clone()),
+        };
+        let mut z = self.convolve(geometry, &operand(x)?, &operand(w)?)?;
         if let Some(bias) = bias {
             z = self.add_bias(z, bias)?;
         }
@@ -106,13 +112,15 @@ pub trait Convolution: Product {
         let gradient = self.deactivate(activation.function(), kept, gradient)?;
         let [height, width] = geometry.output;
         let g = gradient.reshape((geometry.images, geometry.outputs, height, width))?;
-        let to_x = || self.convolve_input(geometry, &g, w)?.reshape(x.shape().clone());
-        let to_w = || self.convolve_weights(geometry, x, &g)?.reshape(w.shape().clone());
         let to_bias = || self.sum(&g, &[0, 2, 3], None, &Shape::from(geometry.outputs));
-        Ok([
-            wants[0].then(to_x).transpose()?,
-            wants[1].then(to_w).transpose()?,
-            wants[2].then(to_bias).transpose()?,
-        ])
+        let to_bias = wants[2].then(to_bias).transpose()?;
+        let operand = |x: &Value| match geometry.rounded {
+            true => self.rounded(x.clone()),
+            false => Ok(x.clone()),
+        };
+        let g = operand(&g)?;
+        let to_x = || self.convolve_input(geometry, &g, &operand(w)?)?.reshape(x.shape().clone());
+        let to_w = || self.convolve_weights(geometry, &operand(x)?, &g)?.reshape(w.shape().clone());
+        Ok([wants[0].then(to_x).transpose()?, wants[1].then(to_w).transpose()?, to_bias])
     }
 }

@@ -18,8 +18,9 @@ pub struct Affine {
     pub outputs: usize,
     /// Applied to the results.
     pub activation: Activation,
-    /// Whether all operands, also the gradient in the backward pass, are
-    /// [rounded](super::Storage::rounded) to bf16, so that instructions for bf16 may multiply them.
+    /// Whether products are of operands [rounded](super::Storage::rounded) to bf16, also of the gradient
+    /// in the backward pass. The kernel rounds them. The bias, the activation and their gradients are
+    /// not rounded.
     pub rounded: bool,
 }
 
@@ -56,7 +57,7 @@ pub trait Product: Reduction {
         out: Shape,
     ) -> Result<(Value, Kept)> {
         let x = x.reshape((affine.rows, affine.inputs))?;
-        let mut z = self.matmul(&x, &w.transpose(0, 1)?, &[])?;
+        let mut z = multiplied(self, affine.rounded, &x, &w.transpose(0, 1)?, &[])?;
         if let Some(bias) = bias {
             z = self.zip(super::Pair::Add, &z, bias, z.shape())?;
         }
@@ -79,10 +80,11 @@ pub trait Product: Reduction {
     ) -> Result<[Option<Value>; 3]> {
         let gradient = self.deactivate(affine.activation.function(), kept, gradient)?;
         let g = gradient.reshape((affine.rows, affine.outputs))?;
-        let to_x = || self.matmul(&g, w, &[])?.reshape(x.shape().clone());
+        let rounded = affine.rounded;
+        let to_x = || multiplied(self, rounded, &g, w, &[])?.reshape(x.shape().clone());
         let to_w = || {
             let x = x.reshape((affine.rows, affine.inputs))?;
-            self.matmul(&g.transpose(0, 1)?, &x, &[])
+            multiplied(self, rounded, &g.transpose(0, 1)?, &x, &[])
         };
         let to_bias = || self.sum(&g, &[0], None, &Shape::from(affine.outputs));
         Ok([
@@ -91,6 +93,21 @@ pub trait Product: Reduction {
             wants[2].then(to_bias).transpose()?,
         ])
     }
+}
+
+/// `a b`; with `rounded`, of operands rounded to bf16.
+pub(super) fn multiplied<B: Product + ?Sized>(
+    backend: &B,
+    rounded: bool,
+    a: &Value,
+    b: &Value,
+    batch: &[usize],
+) -> Result<Value> {
+    if !rounded {
+        return backend.matmul(a, b, batch);
+    }
+    let (a, b) = (backend.rounded(a.clone())?, backend.rounded(b.clone())?);
+    backend.matmul_rounded(&a, &b, batch)
 }
 
 /// `(m, n, k)` of a product, and the shape of its result.

@@ -91,7 +91,8 @@ impl Convolution for Cpu {
         for_real!(x.dtype(), T => {
             let elements = bias.map(data::<T>).transpose()?;
             let bias = elements.as_deref();
-            let (x, w) = (data::<T>(x)?, data::<T>(w)?);
+            let w = if geometry.rounded { self.rounded(w.clone())? } else { w.clone() };
+            let (x, w) = (data::<T>(x)?, data::<T>(&w)?);
             // Bias and activation go over each image while it is in the cache, unless the
             // derivative has to be kept beside the value.
             let slopes = activation.keeps_slope(records);
@@ -129,7 +130,8 @@ impl Convolution for Cpu {
                 (Kept::Slopes(_), Some(slopes)) => KeptElements::Slopes(slopes),
                 _ => KeptElements::Nothing,
             };
-            let (elements, weights) = (data::<T>(x)?, data::<T>(w)?);
+            let rounded = if geometry.rounded { self.rounded(w.clone())? } else { w.clone() };
+            let (elements, weights) = (data::<T>(x)?, data::<T>(&rounded)?);
             let full = overwrite(&gradient, |gradient| {
                 let prepare = |start: usize, gradient: &mut [T]| {
                     kept.deactivate_here(activation, start, gradient)

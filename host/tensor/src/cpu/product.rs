@@ -5,10 +5,10 @@ use candle_core::Shape;
 use super::Cpu;
 use super::activation::{finish_rows, outcome};
 use super::data::{data, for_real, unwritten, value, whole};
-use super::kernels::gemm::{Into, Matrix, Target, product, product_here};
+use super::kernels::gemm::{Into, Matrix, Target, product, product_here, rounds};
 use super::kernels::number::Real;
 use super::kernels::reduce::sum_columns;
-use crate::backend::{Affine, Elementwise, Kept, Product, product_sizes};
+use crate::backend::{Affine, Elementwise, Kept, Product, Storage, product_sizes};
 use crate::error::Result;
 use crate::pool::Parts;
 use crate::value::Value;
@@ -38,7 +38,9 @@ impl Product for Cpu {
             let mut z = unwritten::<T>(rows * n);
             let mut values = activation.keeps_slope(records).then(|| unwritten::<T>(rows * n));
             {
-                let (x, w) = (data::<T>(x)?, data::<T>(w)?);
+                let rounds = rounded && !rounds((rows, n, k));
+                let (x, w) = (self.operand(x, rounds)?, self.operand(w, rounds)?);
+                let (x, w) = (data::<T>(&x)?, data::<T>(&w)?);
                 let beside = values.as_mut().map(|values| Parts::new(values));
                 product(
                     &self.pool,
@@ -68,14 +70,19 @@ impl Product for Cpu {
         let Affine { rows, inputs: k, outputs: n, activation, rounded } = *affine;
         let gradient = self.deactivate(activation.function(), kept, gradient)?;
         for_real!(gradient.dtype(), T => {
-            let g = data::<T>(&gradient)?;
             let mut results = [None, None, None];
             if wants[2] {
-                results[2] = Some(value(sum_columns(&self.pool, &g, rows, n), n));
+                let sums = sum_columns(&self.pool, &data::<T>(&gradient)?, rows, n);
+                results[2] = Some(value(sums, n));
             }
+            let sizes = [(rows, k, n), (n, k, rows)];
+            let rounds = [0, 1].map(|at| wants[at] && rounded && !rounds(sizes[at]));
+            let gradient = self.operand(&gradient, rounds[0] || rounds[1])?;
+            let g = data::<T>(&gradient)?;
             if wants[1] {
                 let mut out = unwritten::<T>(n * k);
-                let x = data::<T>(x)?;
+                let x = self.operand(x, rounds[1])?;
+                let x = data::<T>(&x)?;
                 let g = Matrix::rows(&g, n).rounded(rounded).transposed();
                 let x = Matrix::rows(&x, k).rounded(rounded);
                 product(&self.pool, (n, k, rows), &mut out, g, x, |_, _| {});
@@ -83,7 +90,8 @@ impl Product for Cpu {
             }
             if wants[0] {
                 let mut out = unwritten::<T>(rows * k);
-                let w = data::<T>(w)?;
+                let w = self.operand(w, rounds[0])?;
+                let w = data::<T>(&w)?;
                 let g = Matrix::rows(&g, n).rounded(rounded);
                 let w = Matrix::rows(&w, k).rounded(rounded);
                 product(&self.pool, (rows, k, n), &mut out, g, w, |_, _| {});
@@ -95,6 +103,11 @@ impl Product for Cpu {
 }
 
 impl Cpu {
+    /// An operand, rounded to bf16 if that is asked for.
+    fn operand(&self, x: &Value, rounds: bool) -> Result<Value> {
+        if rounds { self.rounded(x.clone()) } else { Ok(x.clone()) }
+    }
+
     fn multiply<T: Real>(
         &self,
         a: &Value,

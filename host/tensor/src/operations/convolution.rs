@@ -7,7 +7,7 @@ use smallvec::smallvec;
 use super::saved::Saved;
 use super::unary::activation;
 use super::{Call, Produced};
-use crate::backend::{Activation, Geometry, Kept, Windows};
+use crate::backend::{Activation, Geometry, Windows};
 use crate::context::Context;
 use crate::error::Result;
 use crate::value::Value;
@@ -140,9 +140,6 @@ fn convolve(
     let backend = &context.backend;
     let (x, w) = (backend.contiguous(call.inputs[0])?, backend.contiguous(call.inputs[1])?);
     let bias = call.inputs.get(2).map(|bias| backend.contiguous(bias)).transpose()?;
-    if geometry.rounded {
-        return convolve_rounded(context, call, geometry, activation, [&x, &w], bias.as_ref());
-    }
     let has_bias = bias.is_some();
     let shape = result_shape(&geometry, &x);
     context.admit(x.dtype(), shape.dims())?;
@@ -163,56 +160,6 @@ fn convolve(
         let [to_x, to_w, to_bias] = context
             .backend
             .convolve_fused_gradient(&geometry, &x, &w, activation, &kept, gradient, wants)?;
-        let mut results = smallvec![to_x, to_w];
-        if has_bias {
-            results.push(to_bias);
-        }
-        Ok(results)
-    }))
-}
-
-/// [`convolve`] of operands that are rounded. The activation, its derivative and the gradient of the
-/// bias are not.
-#[inline(never)]
-fn convolve_rounded(
-    context: &mut Context,
-    call: &Call,
-    geometry: Geometry,
-    activation: Activation,
-    [x, w]: [&Value; 2],
-    bias: Option<&Value>,
-) -> Result<Produced> {
-    let shape = result_shape(&geometry, x);
-    context.admit(x.dtype(), shape.dims())?;
-    let backend = &context.backend;
-    let (y, kept) = {
-        let (x, w) = (backend.rounded(x.clone())?, backend.rounded(w.clone())?);
-        let records = call.records();
-        backend.convolve_fused(&geometry, &x, &w, bias, activation, records, shape)?
-    };
-    let (x, w, has_bias) = (Saved::of(x), w.clone(), bias.is_some());
-    Ok(Produced::one(call, y, move |context, mut gradients| {
-        let wants = [0, 1, 2].map(|input| gradients.wants(input));
-        let backend = &context.backend;
-        let gradient = backend.deactivate(activation.function(), &kept, gradients.only()?)?;
-        let Geometry { images, outputs, output: [height, width], .. } = geometry;
-        let gradient = gradient.reshape((images, outputs, height, width))?;
-        let sum = || backend.sum(&gradient, &[0, 2, 3], None, &Shape::from(outputs));
-        let to_bias = wants[2].then(sum).transpose()?;
-        let gradient = backend.rounded(gradient)?;
-        let x = x.value(context)?;
-        let (x, w) = (context.operand(&x, wants[1])?, context.operand(&w, wants[0])?);
-        let wants = [wants[0], wants[1], false];
-        let none = Activation::None;
-        let [to_x, to_w, _] = backend.convolve_fused_gradient(
-            &geometry,
-            &x,
-            &w,
-            none,
-            &Kept::Nothing,
-            gradient,
-            wants,
-        )?;
         let mut results = smallvec![to_x, to_w];
         if has_bias {
             results.push(to_bias);

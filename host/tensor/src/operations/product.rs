@@ -8,7 +8,7 @@ use super::binary::broadcast_shape;
 use super::saved::Saved;
 use super::unary::activation;
 use super::{Call, Produced};
-use crate::backend::{Activation, Affine, Function, Kept};
+use crate::backend::{Activation, Affine, Kept};
 use crate::context::Context;
 use crate::error::Result;
 use crate::value::Value;
@@ -126,9 +126,6 @@ fn affine(
     let function = activation.function().filter(|_| activation.keeps_slope(call.records()));
     let bytes = (out.elem_count() * x.dtype().size_in_bytes()) as u64;
     let again = function.filter(|_| bytes >= context.again_from);
-    if rounded {
-        return rounded_affine(context, call, &affine, [&x, &w], bias.as_ref(), again, out);
-    }
     if let Some(function) = again {
         let affine = Affine { activation: Activation::None, ..affine };
         let (z, _) = backend.affine(&affine, &x, &w, bias.as_ref(), false, out)?;
@@ -174,58 +171,6 @@ fn affine(
         if let Some([_, weights, bias]) = first {
             (to_w, to_bias) = (weights, bias);
         }
-        let mut results = smallvec![to_x, to_w];
-        if has_bias {
-            results.push(to_bias);
-        }
-        Ok(results)
-    }))
-}
-
-/// [`affine`] of operands that are rounded. With `again`, the argument of the activation is kept
-/// instead of its derivative. The activation, its derivative and the gradient of the bias are not
-/// rounded.
-#[inline(never)]
-fn rounded_affine(
-    context: &mut Context,
-    call: &Call,
-    affine: &Affine,
-    [x, w]: [&Value; 2],
-    bias: Option<&Value>,
-    again: Option<Function>,
-    out: Shape,
-) -> Result<Produced> {
-    let backend = &context.backend;
-    let plain = Affine { activation: Activation::None, ..*affine };
-    let (y, kept) = {
-        let (x, w) = (backend.rounded(x.clone())?, backend.rounded(w.clone())?);
-        match again {
-            None => backend.affine(affine, &x, &w, bias, call.records(), out)?,
-            Some(function) => {
-                let (z, _) = backend.affine(&plain, &x, &w, bias, false, out)?;
-                let y = backend.map(function, &z)?;
-                let argument = z.clone();
-                let recipe = move |context: &Context| context.backend.map(function, &argument);
-                (y.with_recipe(recipe), Kept::Values(z))
-            }
-        }
-    };
-    let function = affine.activation.function();
-    let has_bias = bias.is_some();
-    let (x, w) = operands(context, call, x, w)?;
-    Ok(Produced::one(call, y, move |context, mut gradients| {
-        let wants = [0, 1, 2].map(|input| gradients.wants(input));
-        let backend = &context.backend;
-        let gradient = backend.deactivate(function, &kept, gradients.only()?)?;
-        let gradient = gradient.reshape((plain.rows, plain.outputs))?;
-        let sum = || backend.sum(&gradient, &[0], None, &Shape::from(plain.outputs));
-        let to_bias = wants[2].then(sum).transpose()?;
-        let gradient = backend.rounded(gradient)?;
-        let (x, w) = (x.value(context)?, w.value(context)?);
-        let (x, w) = (context.operand(&x, wants[1])?, context.operand(&w, wants[0])?);
-        let wants = [wants[0], wants[1], false];
-        let [to_x, to_w, _] =
-            backend.affine_gradient(&plain, &x, &w, &Kept::Nothing, gradient, wants)?;
         let mut results = smallvec![to_x, to_w];
         if has_bias {
             results.push(to_bias);

@@ -29,10 +29,24 @@ struct Case {
     result: &'static [usize],
 }
 
-const CASES: [Case; 6] = [
+const CASES: [Case; 9] = [
     Case { code: op::MATMUL, ints: &[], shapes: [&[2, 5, 40], &[40, 33]], result: &[2, 5, 33] },
     Case { code: op::MATMUL, ints: &[], shapes: [&[3, 4, 7], &[3, 7, 2]], result: &[3, 4, 2] },
     Case { code: op::LINEAR, ints: &[0], shapes: [&[6, 50], &[9, 50]], result: &[6, 9] },
+    // Large enough for instructions of bf16.
+    Case { code: op::LINEAR, ints: &[0], shapes: [&[70, 81], &[50, 81]], result: &[70, 50] },
+    Case {
+        code: op::CONV2D,
+        ints: &[1, 1, 0, 0],
+        shapes: [&[3, 40, 9, 9], &[34, 40, 1, 1]],
+        result: &[3, 34, 9, 9],
+    },
+    Case {
+        code: op::CONV2D,
+        ints: &[2, 2, 1, 1],
+        shapes: [&[9, 16, 12, 12], &[24, 16, 3, 3]],
+        result: &[9, 24, 6, 6],
+    },
     Case {
         code: op::CONV2D,
         ints: &[2, 2, 1, 1],

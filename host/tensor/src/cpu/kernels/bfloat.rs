@@ -1,10 +1,11 @@
-//! Products of operands whose elements are numbers that bf16 has, by the instructions that multiply
-//! pairs of them (AVX512-BF16).
+//! Products of operands that are rounded to bf16, by the instructions that multiply pairs of such numbers
+//! (AVX512-BF16).
 //!
-//! Both operands are copied into panels of pairs of terms. Each result is the sum of its terms in one
+//! Both operands are rounded and copied into panels of pairs of terms. Each result is the sum of its terms in one
 //! fixed order, which depends on the number of terms only. The instructions take subnormal numbers
-//! for 0. Processors without them multiply the same operands in f32.
+//! for 0. Processors without them multiply rounded operands in f32.
 
+use super::number::Real;
 use super::vector::prefetch;
 use crate::cpu::data::unwritten;
 
@@ -47,14 +48,23 @@ impl Product {
     ///
     /// # Safety
     /// All elements may be read, and no other thread uses those of `out`.
-    pub unsafe fn run(self, [m, n]: [usize; 2]) -> bool {
-        let k = self.sizes[2];
-        if n < LANES || k < 2 * LANES || m * n * k < LEAST || self.out_strides[1] != 1 {
-            return false;
-        }
+    pub unsafe fn run(self, like: [usize; 2]) -> bool {
         // SAFETY: promised by the caller.
-        unsafe { run_native(self) }
+        self.out_strides[1] == 1 && is_worth_it(like, self.sizes[2]) && unsafe { run_native(self) }
     }
+}
+
+/// Whether a product of `k` terms is computed by these instructions if its results are neighbours; see
+/// [`Product::run`].
+pub(super) fn are_multiplied(like: [usize; 2], k: usize) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return is_worth_it(like, k) && x86::is_available();
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}
+
+fn is_worth_it([m, n]: [usize; 2], k: usize) -> bool {
+    n >= LANES && k >= 2 * LANES && m * n * k >= LEAST
 }
 
 /// Computes a product if the processor has the instructions. Returns whether it did.
@@ -83,10 +93,11 @@ trait Sums: Copy {
     /// The pairs from `from` on.
     unsafe fn load(from: *const u32) -> Self::Pairs;
     unsafe fn store(pairs: Self::Pairs, to: *mut u32);
-    /// Pairs of neighbours: the first `count` numbers from `from` on, and zeros. No others are read.
+    /// Pairs of neighbours: the first `count` numbers from `from` on, rounded, and zeros. No others are
+    /// read.
     unsafe fn neighbours(from: *const f32, count: usize) -> Self::Pairs;
-    /// Pairs of one number from `low` on and one from `high` on: the first `count` of each, and zeros.
-    /// No others are read.
+    /// Pairs of one number from `low` on and one from `high` on: the first `count` of each, rounded, and
+    /// zeros. No others are read.
     unsafe fn both(low: *const f32, high: *const f32, count: [usize; 2]) -> Self::Pairs;
     /// Pair `j` of vector `i` as pair `i` of vector `j`.
     unsafe fn transposed(square: [Self::Pairs; LANES]) -> [Self::Pairs; LANES];
@@ -180,14 +191,14 @@ impl Operand {
         self.first.wrapping_add(row * self.row + term * self.term)
     }
 
-    /// A pair, at any distances.
+    /// A pair of rounded numbers, at any distances.
     ///
     /// # Safety
     /// The row and the pair must be there.
     #[inline(always)]
     unsafe fn pair(&self, row: usize, pair: usize) -> u32 {
         // SAFETY: promised by the caller.
-        let number = |term: usize| unsafe { *self.at(row, term) }.to_bits();
+        let number = |term: usize| unsafe { *self.at(row, term) }.rounded().to_bits();
         let high = if 2 * pair + 1 < self.terms { number(2 * pair + 1) } else { 0 };
         number(2 * pair) >> 16 | high & 0xffff_0000
     }
@@ -427,6 +438,13 @@ mod x86 {
         u32::MAX.checked_shr(32 - count.min(32) as u32).unwrap_or(0)
     }
 
+    /// The same 512 bits, without a meaning of their own.
+    #[inline(always)]
+    fn bits(numbers: __m512bh) -> __m512i {
+        // SAFETY: both types are 512 bits.
+        unsafe { std::mem::transmute::<__m512bh, __m512i>(numbers) }
+    }
+
     #[derive(Clone, Copy)]
     struct Register(__m512);
 
@@ -454,12 +472,7 @@ mod x86 {
             unsafe {
                 let low = _mm512_maskz_loadu_epi32(mask as u16, from);
                 let high = _mm512_maskz_loadu_epi32((mask >> 16) as u16, from.wrapping_add(LANES));
-                // The upper half of each number.
-                let odd = _mm512_set_epi16(
-                    63, 61, 59, 57, 55, 53, 51, 49, 47, 45, 43, 41, 39, 37, 35, 33, 31, 29, 27, 25,
-                    23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1,
-                );
-                _mm512_permutex2var_epi16(low, odd, high)
+                bits(_mm512_cvtne2ps_pbh(_mm512_castsi512_ps(high), _mm512_castsi512_ps(low)))
             }
         }
         #[inline(always)]
@@ -469,7 +482,12 @@ mod x86 {
             unsafe {
                 let low = _mm512_maskz_loadu_epi32(in_low, low.cast());
                 let high = _mm512_maskz_loadu_epi32(in_high, high.cast());
-                _mm512_mask_blend_epi16(0xaaaa_aaaa, _mm512_srli_epi32(low, 16), high)
+                let all = _mm512_cvtne2ps_pbh(_mm512_castsi512_ps(high), _mm512_castsi512_ps(low));
+                let turns = _mm512_set_epi16(
+                    31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21,
+                    5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0,
+                );
+                _mm512_permutexvar_epi16(turns, bits(all))
             }
         }
         #[inline(always)]
@@ -509,7 +527,6 @@ mod x86 {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::number::Real;
     use super::*;
 
     /// The instructions, in f32.
@@ -529,7 +546,7 @@ mod tests {
         unsafe fn neighbours(from: *const f32, count: usize) -> [u32; LANES] {
             let half = |at: usize| match at < count {
                 // SAFETY: promised by the caller.
-                true => unsafe { *from.add(at) }.to_bits() >> 16,
+                true => unsafe { *from.add(at) }.rounded().to_bits() >> 16,
                 false => 0,
             };
             std::array::from_fn(|lane| half(2 * lane) | half(2 * lane + 1) << 16)
@@ -537,7 +554,7 @@ mod tests {
         unsafe fn both(low: *const f32, high: *const f32, count: [usize; 2]) -> [u32; LANES] {
             let half = |from: *const f32, at: usize, count: usize| match at < count {
                 // SAFETY: promised by the caller.
-                true => unsafe { *from.add(at) }.to_bits() >> 16,
+                true => unsafe { *from.add(at) }.rounded().to_bits() >> 16,
                 false => 0,
             };
             std::array::from_fn(|lane| half(low, lane, count[0]) | half(high, lane, count[1]) << 16)
@@ -568,7 +585,7 @@ mod tests {
         let (long, short) = if across { (rows, columns) } else { (columns, rows) };
         let pitch = long + seed % 3;
         let number = |at: usize| ((at * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0;
-        let elements = (0..short * pitch).map(|at| number(at).rounded()).collect();
+        let elements = (0..short * pitch).map(number).collect();
         (elements, if across { [1, pitch] } else { [pitch, 1] })
     }
 
@@ -602,8 +619,11 @@ mod tests {
         for (at, (&found, &before)) in out.iter().zip(&before).enumerate() {
             let (i, j) = (at / row, at % row);
             let term = |t: usize| {
-                f64::from(a[i * a_strides[0] + t * a_strides[1]])
-                    * f64::from(b[t * b_strides[0] + j * b_strides[1]])
+                let (a, b) = (
+                    a[i * a_strides[0] + t * a_strides[1]].rounded(),
+                    b[t * b_strides[0] + j * b_strides[1]].rounded(),
+                );
+                f64::from(a) * f64::from(b)
             };
             let mut expected = f64::from(before);
             if j < n {

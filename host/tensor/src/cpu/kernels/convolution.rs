@@ -5,6 +5,9 @@
 //! are split over the pool; the weights' gradient is summed over a number of partial sums that does
 //! not depend on the threads.
 
+use std::ops::Range;
+
+use super::elementwise::round_here;
 use super::gemm::{Into, Matrix, Target, product_here};
 use super::number::Real;
 use super::reduce::sum_slice;
@@ -45,6 +48,10 @@ impl Geometry {
     pub(super) fn output_size(&self) -> usize {
         self.outputs * self.output_area()
     }
+    /// Inputs of some images.
+    fn inputs_of<'a, T>(&self, x: &'a [T], images: &Range<usize>) -> &'a [T] {
+        &x[images.start * self.input_size()..images.end * self.input_size()]
+    }
     /// Elements of the weights.
     fn weights(&self) -> usize {
         self.outputs * self.depth()
@@ -52,14 +59,18 @@ impl Geometry {
     /// Elements of an unfolded image of one group, of which each thread has one; 0 if none is made,
     /// `None` if they cannot be counted.
     pub(crate) fn unfolded(&self) -> Option<usize> {
-        match self.is_pointwise() || winograd::fits(self) {
+        match self.is_unfolded() || winograd::fits(self) {
             true if self.together() == 1 => Some(0),
             _ => self.depth().checked_mul(self.output_area())?.checked_mul(self.together()),
         }
     }
-    /// Whether an image is its own unfolding.
+    /// Whether an image has the pixels of its unfolding.
     fn is_pointwise(&self) -> bool {
         self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0, 0]
+    }
+    /// Whether an image is its own unfolding.
+    fn is_unfolded(&self) -> bool {
+        self.is_pointwise() && !self.rounded
     }
     /// Images that are unfolded beside each other.
     fn together(&self) -> usize {
@@ -119,15 +130,17 @@ pub(super) fn forward_unfolded<T: Real>(
     let parts = Parts::new(&mut out);
     pool.ranges(geometry.images, geometry.grain(), |range| {
         let mut columns =
-            if geometry.is_pointwise() { Vec::new() } else { unwritten::<T>(depth * area) };
+            if geometry.is_unfolded() { Vec::new() } else { unwritten::<T>(depth * area) };
+        let mut copy = Vec::new();
         for image in range {
             for group in 0..geometry.groups {
                 let channels = geometry.group_inputs() * geometry.input_area();
                 let x = &x[image * geometry.input_size() + group * channels..][..channels];
-                if !geometry.is_pointwise() {
+                let x = operand(geometry, x, &mut copy);
+                if !geometry.is_unfolded() {
                     unfold(geometry, x, &mut columns);
                 }
-                let columns = if geometry.is_pointwise() { x } else { &columns[..] };
+                let columns = if geometry.is_unfolded() { x } else { &columns[..] };
                 let start =
                     image * geometry.output_size() + group * geometry.group_outputs() * area;
                 let target =
@@ -174,10 +187,12 @@ fn forward_together<T: Real>(
     pool.ranges(geometry.images.div_ceil(together), 1, |range| {
         let mut columns = unwritten::<T>(depth * area * together);
         let mut product = unwritten::<T>(size * together);
+        let mut copy = Vec::new();
         for block in range {
             let images = block * together..((block + 1) * together).min(geometry.images);
             let pitch = images.len() * area;
-            unfold_together(geometry, x, images.clone(), &mut columns[..depth * pitch]);
+            let x = operand(geometry, geometry.inputs_of(x, &images), &mut copy);
+            unfold_together(geometry, x, images.len(), &mut columns[..depth * pitch]);
             multiply(
                 [geometry.outputs, pitch, depth],
                 (w, [depth, 1]),
@@ -197,6 +212,17 @@ fn forward_together<T: Real>(
         }
     });
     out
+}
+
+/// Inputs as they are multiplied: rounded to bf16, in `copy`, if that is asked for.
+fn operand<'a, T: Real>(geometry: &Geometry, x: &'a [T], copy: &'a mut Vec<T>) -> &'a [T] {
+    if !geometry.rounded {
+        return x;
+    }
+    copy.clear();
+    copy.extend_from_slice(x);
+    round_here(copy);
+    copy
 }
 
 /// `out (+)= a b` on this thread, of matrices [m, k] and [k, n] with these distances of rows and
@@ -322,8 +348,9 @@ pub(super) fn backward_unfolded<T: Real>(
     let grain = if geometry.work() * geometry.images < 128 * 1024 { partials } else { 1 };
     pool.ranges(partials, grain, |range| {
         let unfolded =
-            if geometry.is_pointwise() { 0 } else { geometry.depth() * geometry.output_area() };
+            if geometry.is_unfolded() { 0 } else { geometry.depth() * geometry.output_area() };
         let mut columns = unwritten::<T>(unfolded);
+        let mut copy = Vec::new();
         for at in range {
             for image in at * geometry.images / partials..(at + 1) * geometry.images / partials {
                 let start = image * geometry.output_size();
@@ -342,10 +369,13 @@ pub(super) fn backward_unfolded<T: Real>(
                             bias_parts.part(at * outputs..(at + 1) * outputs),
                         );
                     }
+                    if geometry.rounded {
+                        round_here(gradient);
+                    }
                     if wanted.weights {
                         add_weight_gradient(
                             geometry,
-                            x,
+                            operand(geometry, x, &mut copy),
                             gradient,
                             weight_parts.part(at * size..(at + 1) * size),
                             &mut columns,
@@ -384,6 +414,7 @@ fn backward_together<T: Real>(
     pool.ranges(partials, 1, |range| {
         let mut columns = unwritten::<T>(depth * area * together);
         let mut rows = unwritten::<T>(output_size * together);
+        let mut copy = Vec::new();
         for at in range {
             let all = at * geometry.images / partials..(at + 1) * geometry.images / partials;
             for first in all.clone().step_by(together) {
@@ -401,13 +432,17 @@ fn backward_together<T: Real>(
                         let sums = unsafe { bias_parts.part(at * outputs..(at + 1) * outputs) };
                         add_planes(geometry, gradient, sums);
                     }
+                    if geometry.rounded {
+                        round_here(gradient);
+                    }
                     let planes = gradient.chunks_exact(area);
                     for (row, plane) in rows.chunks_exact_mut(pitch).zip(planes) {
                         row[place * area..(place + 1) * area].copy_from_slice(plane);
                     }
                 }
                 if wanted.weights {
-                    unfold_together(geometry, x, images.clone(), columns);
+                    let x = operand(geometry, geometry.inputs_of(x, &images), &mut copy);
+                    unfold_together(geometry, x, images.len(), columns);
                     // SAFETY: each partial sum is written by one task.
                     let sums = unsafe { weight_parts.part(at * size..(at + 1) * size) };
                     let sizes = [outputs, depth, pitch];
@@ -467,11 +502,11 @@ fn add_weight_gradient<T: Real>(
     for group in 0..geometry.groups {
         let channels = geometry.group_inputs() * geometry.input_area();
         let x = &x[group * channels..][..channels];
-        if !geometry.is_pointwise() {
+        if !geometry.is_unfolded() {
             unfold(geometry, x, columns);
         }
         let columns =
-            Matrix::rows(if geometry.is_pointwise() { x } else { columns }, area).transposed();
+            Matrix::rows(if geometry.is_unfolded() { x } else { columns }, area).transposed();
         let gradient = Matrix::strided(gradient, group * geometry.group_outputs() * area, area, 1);
         let start = group * geometry.group_outputs() * depth;
         let target = Target { parts: &parts, length, start, row_stride: depth, column_stride: 1 };

@@ -21,7 +21,7 @@ pub(crate) struct Matrix<'a, T> {
     start: usize,
     row_stride: usize,
     column_stride: usize,
-    /// Whether all elements are numbers that bf16 has.
+    /// Whether the product is one of rounded operands.
     rounded: bool,
 }
 
@@ -44,7 +44,8 @@ impl<'a, T> Matrix<'a, T> {
         Self { row_stride: self.column_stride, column_stride: self.row_stride, ..self }
     }
 
-    /// The matrix, whose elements are numbers that bf16 has if `rounded`.
+    /// The matrix; with `rounded`, the product is that of elements that are rounded to bf16. They are
+    /// rounded already, unless [`rounds`] says that the product rounds them.
     pub fn rounded(self, rounded: bool) -> Self {
         Self { rounded, ..self }
     }
@@ -195,6 +196,39 @@ unsafe fn part<T: Real>(
     }
 }
 
+/// How a product is split.
+struct Split {
+    by_rows: bool,
+    /// What is divided, in units.
+    size: usize,
+    unit: usize,
+    /// Rows and columns of the part that decides how all of them are computed: one of two, whatever
+    /// their number.
+    like: [usize; 2],
+}
+
+impl Split {
+    fn of((m, n, k): (usize, usize, usize)) -> Self {
+        // Along the longer side, so that all threads together read least. If more is written than
+        // read, by rows: loops over the result, such as an optimizer's, are split in the same way and
+        // find their part in the cache of their core.
+        let by_rows = m >= n || m * n >= (m + n) * k;
+        let (size, unit) = if by_rows { (m, 8) } else { (n, 16) };
+        let half = size.div_ceil(unit) / 2 * unit;
+        let like = match by_rows {
+            _ if m * n * k < SPLIT || half == 0 => [m, n],
+            true => [half, n],
+            false => [m, half],
+        };
+        Self { by_rows, size, unit, like }
+    }
+}
+
+/// Whether [`product`] of these sizes rounds operands to bf16 by itself where that is asked for.
+pub(crate) fn rounds(sizes: (usize, usize, usize)) -> bool {
+    bfloat::are_multiplied(Split::of(sizes).like, sizes.2)
+}
+
 /// `out = a b` in consecutive rows, split over the pool when it is worth it; `then` is called with
 /// each part by the thread that made it, and may change it. The split depends on sizes and the
 /// number of threads only, the bits of the result on sizes only.
@@ -215,20 +249,9 @@ pub(crate) fn product<T: Real>(
     let length = out.len();
     let parts = Parts::new(out);
     let pieces = if m * n * k < SPLIT { 1 } else { pool.threads() };
-    // Along the longer side, so that all threads together read least. If more is written than read,
-    // by rows: loops over the result, such as an optimizer's, are split in the same way and find
-    // their part in the cache of their core.
-    let by_rows = m >= n || m * n >= (m + n) * k;
-    let (size, unit) = if by_rows { (m, 8) } else { (n, 16) };
+    let Split { by_rows, size, unit, like } = Split::of((m, n, k));
     let units = size.div_ceil(unit);
     let pieces = pieces.min(units);
-    // All parts are computed as one of two would be, whatever their number.
-    let half = units / 2 * unit;
-    let like = match by_rows {
-        _ if m * n * k < SPLIT || half == 0 => [m, n],
-        true => [half, n],
-        false => [m, half],
-    };
     pool.run(pieces, &|piece| {
         let (from, to) =
             (piece * units / pieces * unit, ((piece + 1) * units / pieces * unit).min(size));

@@ -183,13 +183,13 @@ pub(super) fn fold_at<T: Real>(geometry: &Geometry, columns: &[T], x: &mut [T], 
 pub(super) fn unfold_together<T: Real>(
     geometry: &Geometry,
     x: &[T],
-    images: std::ops::Range<usize>,
+    images: usize,
     columns: &mut [T],
 ) {
     let (area, size) = (geometry.output_area(), geometry.input_size());
-    let pitch = images.len() * area;
-    for (at, image) in images.enumerate() {
-        let x = &x[image * size..(image + 1) * size];
+    let pitch = images * area;
+    for at in 0..images {
+        let x = &x[at * size..(at + 1) * size];
         dispatch(Unfold(geometry, x, columns, Place { pitch, start: at * area }));
     }
 }

@@ -19,6 +19,7 @@ mod weights;
 use std::ops::Range;
 
 use super::convolution::{Backward, Touch, Wanted, add_planes};
+use super::elementwise::round_here;
 use super::number::Real;
 use super::packed::{Packed, Right};
 use crate::backend::Geometry;
@@ -131,6 +132,7 @@ impl Tiles {
             tile: IN,
             row: self.input_row,
             matrix: self.input_matrix(),
+            rounded: self.geometry.rounded,
         }
     }
 
@@ -143,6 +145,7 @@ impl Tiles {
             tile: OUT,
             row: self.output_row,
             matrix: self.output_matrix(),
+            rounded: false,
         }
     }
 
@@ -167,6 +170,8 @@ struct Side {
     /// matrices.
     row: usize,
     matrix: usize,
+    /// Whether pixels are rounded to bf16 before they are transformed.
+    rounded: bool,
 }
 
 impl Side {
@@ -268,6 +273,9 @@ fn transform_gradient<T: Real>(
             // SAFETY: as above.
             let sums = unsafe { biases.part(at * channels..(at + 1) * channels) };
             add_planes(geometry, gradient, sums);
+        }
+        if geometry.rounded {
+            round_here(gradient);
         }
         Pixels::From(gradient)
     };

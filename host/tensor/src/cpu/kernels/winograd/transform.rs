@@ -257,6 +257,13 @@ fn spread<T: Real, V: Vector<T>>(side: &Side, planes: &[T], scratch: &mut [T], l
                 };
             }
             V::transpose(square);
+            if side.rounded {
+                let numbers = square.as_mut_ptr().cast::<T>();
+                for at in 0..count * V::LANES {
+                    let number = numbers.add(at);
+                    *number = (*number).rounded();
+                }
+            }
             for pixel in &square[..count] {
                 let place = ((y + top) * columns + left + x) * V::LANES;
                 pixel.store(scratch.as_mut_ptr().add(place));
