@@ -14,12 +14,13 @@ names = list(dict.fromkeys(entry["workload"] for entry in rounds))
 peers = [peer for peer in dict.fromkeys(entry["peer"] for entry in rounds)]
 figure, axes = pyplot.subplots(1, len(names), figsize=(3.2 * len(names), 0.35 * len(peers) + 1.2), sharey=True, squeeze=False)
 for axis, name in zip(axes[0], names):
-    times = {
-        peer: statistics.median(e["seconds"] for e in rounds if (e["workload"], e["peer"]) == (name, peer)) for peer in peers
-    }
+    seconds = {peer: [e["seconds"] for e in rounds if (e["workload"], e["peer"]) == (name, peer)] for peer in peers}
+    # A peer that does not run this workload has no bar.
+    times = {peer: statistics.median(all) for peer, all in seconds.items() if all}
     base = times.get("torch") or max(times.values())
-    bars = axis.barh(peers, [base / times[peer] for peer in peers], color=["#3465a4" if "fluxbay" in p else "#babdb6" for p in peers])
-    axis.bar_label(bars, [f" {base / times[peer]:.2f}" for peer in peers], fontsize=8)
+    rates = [base / times[peer] if peer in times else 0.0 for peer in peers]
+    bars = axis.barh(peers, rates, color=["#3465a4" if "fluxbay" in p else "#babdb6" for p in peers])
+    axis.bar_label(bars, [f" {rate:.2f}" if rate else "" for rate in rates], fontsize=8)
     axis.axvline(1.0, color="black", linewidth=0.6)
     axis.set_title(name.upper())
     axis.margins(x=0.2)
