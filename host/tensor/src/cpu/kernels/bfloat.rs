@@ -57,8 +57,13 @@ impl Product {
 /// Whether a product of `k` terms is computed by these instructions if its results are neighbours; see
 /// [`Product::run`].
 pub(super) fn are_multiplied(like: [usize; 2], k: usize) -> bool {
+    is_worth_it(like, k) && are_available()
+}
+
+/// Whether the processor has the instructions.
+fn are_available() -> bool {
     #[cfg(target_arch = "x86_64")]
-    return is_worth_it(like, k) && x86::is_available();
+    return x86::is_available();
     #[cfg(not(target_arch = "x86_64"))]
     return false;
 }
