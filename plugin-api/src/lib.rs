@@ -142,7 +142,7 @@ pub use model::Model;
 pub use nn::{Activation, Init, Module, Params};
 pub use optimizer::{Optimizer, Update};
 pub use phase::Phase;
-pub use pretrained::{AdapterNames, Names, Pretrained, Rule};
+pub use pretrained::{AdapterNames, Family, Names, Pretrained, Rule};
 pub use sampler::{Sampler, TrainingSamples};
 pub use schedule::Schedule;
 pub use setup::Setup;

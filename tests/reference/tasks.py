@@ -1,11 +1,13 @@
 """Records `tasks.json`: the losses of the phases of tasks (causal-language, masked-language, contrastive, distillation,
-preference) with small models of transformers, over a few steps of AdamW.
+preference) with small models of transformers, over a few steps of AdamW; of complete Whisper, also logits and gradients.
 
 Weights and batches are those of `families.py`. Run in an environment with the packages of `requirements-families.txt`:
 
-    python tests/reference/tasks.py
+    python tests/reference/tasks.py               # writes tasks.json beside it
+    python tests/reference/tasks.py --only PREFIX # records the cases again whose names begin so, and keeps the others
 """
 
+import argparse
 import json
 import math
 from pathlib import Path
@@ -95,7 +97,7 @@ def transcription(models, step):
     sounds = number(f"sounds/{step}", BATCH * 6 * 18).reshape(BATCH, 6, 18).astype("float32")
     ys = tokens("ys", step)
     before = torch.cat([torch.ones(BATCH, 1, dtype=torch.int64), ys[:, :-1]], dim=1)
-    return models["model"](input_features=torch.tensor(sounds), decoder_input_ids=before, labels=ys.masked_fill(ys == 5, -100)).loss
+    return models["model"](input_features=torch.tensor(sounds), decoder_input_ids=before, labels=ys.masked_fill(ys == 5, -100))
 
 
 def distillation(models, step):
@@ -144,14 +146,24 @@ def record(name, phase, models, trained, loss, steps=STEPS):
                           "tensors": {path: list(value.shape) for path, value in named}}
     networks = {key: model for key, (_, _, model) in models.items()}
     optimizer = torch.optim.AdamW(networks[trained].parameters(), lr=1e-2, weight_decay=0.01)
-    losses = []
+    losses, more = [], {}
     for step in range(steps):
-        value = loss(networks, step)
+        out = loss(networks, step)
+        value = out.loss if hasattr(out, "loss") else out
         optimizer.zero_grad()
         value.backward()
+        if step == 0 and hasattr(out, "logits"):
+            more["logits"] = [round(float(x), 7) for x in out.logits.detach().double().reshape(-1)]
+            more["gradients"] = {path: measures(path, value.grad.double().reshape(-1))
+                                 for path, value in networks[trained].named_parameters() if value.grad is not None}
         optimizer.step()
         losses.append(float(value.detach()))
-    return {"name": name, "phase": phase, "models": described, "losses": losses}
+    return {"name": name, "phase": phase, "models": described, "losses": losses, **more}
+
+
+def measures(path, gradient):
+    """The norm of a gradient, and its product with a vector that belongs to the path."""
+    return [float(gradient.norm()), float((gradient * torch.tensor(number(path, gradient.numel()))).sum())]
 
 
 def cases():
@@ -191,8 +203,12 @@ def cases():
 
 def main():
     versions = {package.__name__: package.__version__ for package in [torch, transformers]}
-    lines = ",\n".join(json.dumps(case) for case in cases())
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", default="")
+    only = parser.parse_args().only
     out = Path(__file__).with_name("tasks.json")
+    known = {case["name"]: case for case in json.loads(out.read_text())["cases"]} if only else {}
+    lines = ",\n".join(json.dumps(case if case["name"].startswith(only) else known[case["name"]]) for case in cases())
     out.write_text(f'{{\n"versions": {json.dumps(versions)},\n"cases": [\n{lines}\n]\n}}\n')
 
 

@@ -38,6 +38,14 @@ pub fn linear_no_bias(inputs: usize, outputs: usize, params: Params) -> Result<L
     })
 }
 
+/// A fully connected layer, [`linear`] or [`linear_no_bias`].
+///
+/// # Errors
+/// Outside [`Model::build`](crate::Model::build), or if the model has a parameter of that path already.
+pub fn linear_b(inputs: usize, outputs: usize, bias: bool, params: Params) -> Result<Linear> {
+    if bias { linear(inputs, outputs, params) } else { linear_no_bias(inputs, outputs, params) }
+}
+
 impl Linear {
     /// A layer over existing tensors: `weight` `[out, in]`, `bias` `[out]`.
     pub fn new(weight: Tensor, bias: Option<Tensor>) -> Linear {

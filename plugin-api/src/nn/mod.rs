@@ -31,6 +31,7 @@ mod norm;
 mod packing;
 mod params;
 mod position;
+mod projected;
 mod recurrent;
 mod rotary;
 mod sequential;
@@ -38,8 +39,7 @@ mod sequential;
 pub use activation::Activation;
 pub use attention::{SelfAttention, attend, merge_heads, self_attention, split_heads};
 pub use block::{
-    FeedForward, GatedFeedForward, ProjectedAttention, feed_forward, gated_feed_forward,
-    projected_attention,
+    FeedForward, GatedFeedForward, TransformerBlock, feed_forward, gated_feed_forward,
 };
 pub use conv::{
     Conv1d, Conv2d, ConvConfig, ConvTranspose1d, ConvTranspose2d, Pool, Pool2d, conv_transpose1d,
@@ -48,7 +48,7 @@ pub use conv::{
 pub use dropout::{Dropout, dropout};
 pub use embedding::{Embedding, EmbeddingBag, embedding, embedding_bag};
 pub use experts::{MixtureConfig, MixtureOfExperts, mixture_of_experts, top_k_routing};
-pub use linear::{Linear, linear, linear_no_bias};
+pub use linear::{Linear, linear, linear_b, linear_no_bias};
 pub use lora::Lora;
 pub use norm::{
     BatchNorm, GroupNorm, LayerNorm, RmsNorm, batch_norm, group_norm, layer_norm,
@@ -56,7 +56,8 @@ pub use norm::{
 };
 pub use packing::{Packing, packing};
 pub use params::{Init, Params};
-pub use position::{first_position, positions};
+pub use position::{first_position, positions, sinusoids};
+pub use projected::{ProjectedAttention, fused_attention, projected_attention};
 pub use recurrent::{Gru, Lstm, gru, lstm};
 pub use rotary::{RotaryEmbedding, RotaryScaling, rotary};
 pub use sequential::{Sequential, seq};

@@ -1,11 +1,16 @@
 #![doc = include_str!("../README.md")]
 
 mod bert;
-mod family;
+mod decoder;
+mod distilbert;
+mod encoder;
 mod gpt2;
 mod llama;
 mod modern_bert;
-mod transcription;
+mod relatives;
+mod roberta;
+mod sounds;
+mod style;
 mod whisper;
 
 use bert::Bert;

@@ -3,9 +3,12 @@
 
 use std::path::PathBuf;
 
-use fluxbay_plugin::{Attention, Names, Pretrained, Rule, nn::*, prelude::*};
+use fluxbay_plugin::{Attention, Family, Names, Rule, nn::*, prelude::*};
 
-use crate::{image, images};
+use crate::{
+    image,
+    patches::{Patches, places},
+};
 
 choice! {
     /// Which of the two encoders.
@@ -30,46 +33,43 @@ config! {
 }
 
 /// The other encoder of a file, and what both do without.
-const IMAGE_RULES: &[Rule] =
-    &[Rule::Ignore { names: "text_*" }, Rule::Ignore { names: "logit_scale" }, POSITIONS];
+const IMAGE_RULES: &[Rule] = &[Rule::ignore("text_*"), Rule::ignore("logit_scale"), POSITIONS];
 const TEXT_RULES: &[Rule] = &[
-    Rule::Ignore { names: "vision_model.*" },
-    Rule::Ignore { names: "visual_projection.weight" },
-    Rule::Ignore { names: "logit_scale" },
+    Rule::ignore("vision_model.*"),
+    Rule::ignore("visual_projection.weight"),
+    Rule::ignore("logit_scale"),
     POSITIONS,
 ];
-const POSITIONS: Rule = Rule::Ignore { names: "*.position_ids" };
+const POSITIONS: Rule = Rule::ignore("*.position_ids");
 
 /// The model `clip`.
 pub struct Clip {
-    sizes: Pretrained,
+    family: Family,
     tower: Tower,
-    lora: Option<Lora>,
 }
 
-struct Block {
-    norms: [LayerNorm; 2],
-    attention: ProjectedAttention,
-    feed: [Linear; 2],
-}
-
-/// What tokens or patches begin as.
+/// What blocks begin with.
 enum Start {
-    /// Patches, and the vector before them.
-    Image(Conv2d, Tensor, LayerNorm),
-    Text(Embedding),
+    Image(Patches, LayerNorm),
+    Text(Embedding, Tensor),
 }
 
 pub struct Network {
     start: Start,
-    positions: Tensor,
-    blocks: Vec<Block>,
+    blocks: Vec<TransformerBlock>,
     norm: LayerNorm,
     projection: Linear,
     /// Id of the token that ends a text; 2 stands for the largest id.
     end: u32,
-    /// The activation is x sigmoid(1.702 x), not that of the layer.
-    quick: bool,
+}
+
+/// x sigmoid(1.702 x), an approximation of GELU (Hendrycks and Gimpel 2016, arXiv:1606.08415).
+struct QuickGelu;
+
+impl Module for QuickGelu {
+    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+        xs.mul(&xs.affine(1.702, 0.0)?.sigmoid()?)
+    }
 }
 
 impl Component for Clip {
@@ -81,11 +81,8 @@ impl Component for Clip {
             "patch_size": 4, "max_position_embeddings": 77, "projection_dim": 64, "hidden_act": "quick_gelu",
             "layer_norm_eps": 1e-5, "eos_token_id": 2,
         });
-        Ok(Clip {
-            sizes: Pretrained::open(setup, config.from.as_deref(), small)?,
-            tower: config.tower,
-            lora: Lora::resolved(config.lora, setup)?,
-        })
+        let family = Family::open(setup, config.from.as_deref(), config.lora, small)?;
+        Ok(Clip { family, tower: config.tower })
     }
 }
 
@@ -98,7 +95,39 @@ impl Clip {
 
     fn size(&self, name: &str) -> Result<usize> {
         let [own, alone] = self.keys(name);
-        self.sizes.size(&[&own, &alone])
+        self.family.sizes.size(&[&own, &alone])
+    }
+
+    /// What the blocks begin with, below path `params`.
+    fn start(&self, data: &DataSpec, params: &Params, epsilon: f64) -> Result<Start> {
+        let (at, width) = (params.pp("embeddings"), self.size("hidden_size")?);
+        let first = Init::Normal { mean: 0.0, std: 0.02 };
+        let table =
+            |places: usize| at.pp("position_embedding").get((places, width), "weight", first);
+        if self.tower == Tower::Image {
+            let ([channels, rows, columns], patch) = (image(data)?, self.size("patch_size")?);
+            let places = places([rows, columns], patch)?;
+            let config = ConvConfig { stride: patch, bias: false, ..ConvConfig::default() };
+            let convolution = conv2d(channels, width, patch, config, at.pp("patch_embedding"))?;
+            let class = at.get(width, "class_embedding", first)?;
+            let norm = layer_norm(width, epsilon, params.pp("pre_layrnorm"))?;
+            return Ok(Start::Image(
+                Patches { convolution, class, positions: table(places)? },
+                norm,
+            ));
+        }
+        let &[time] = &data.xs()?.shape[..] else {
+            bail!("texts are token ids [time], the data has {:?}", data.xs()?.shape);
+        };
+        let Some(vocabulary) = self.size("vocab_size").ok().or(data.xs()?.classes) else {
+            bail!("the size of the vocabulary is not known")
+        };
+        let places = self.size("max_position_embeddings")?;
+        if time > places {
+            bail!("texts have {time} tokens, the model has {places} places");
+        }
+        let tokens = embedding(vocabulary, width, 0.02, at.pp("token_embedding"))?;
+        Ok(Start::Text(tokens, table(places)?))
     }
 }
 
@@ -106,76 +135,40 @@ impl Model for Clip {
     type Network = Network;
 
     fn build(&self, data: &DataSpec, params: Params) -> Result<Network> {
-        let params = params.with_lora(self.lora.as_ref());
+        let (params, sizes) = (self.family.adapted(params), &self.family.sizes);
         let (width, heads) = (self.size("hidden_size")?, self.size("num_attention_heads")?);
         let [own, alone] = self.keys("layer_norm_eps");
-        let epsilon = self.sizes.number_or(&[&own, &alone], 1e-5);
-        let first = Init::Normal { mean: 0.0, std: 0.02 };
+        let epsilon = sizes.number_or(&[&own, &alone], 1e-5);
         let (prefix, last, projection) = match self.tower {
             Tower::Image => ("vision_model", "post_layernorm", "visual_projection"),
             Tower::Text => ("text_model", "final_layer_norm", "text_projection"),
         };
-        let (all, at) = (params.pp(prefix), params.pp(prefix).pp("embeddings"));
-        let (start, places) = match self.tower {
-            Tower::Image => {
-                let ([channels, rows, columns], patch) = (image(data)?, self.size("patch_size")?);
-                if !rows.is_multiple_of(patch) || !columns.is_multiple_of(patch) {
-                    bail!("images of {rows} x {columns} cannot be divided into patches of {patch}");
-                }
-                let config = ConvConfig { stride: patch, bias: false, ..ConvConfig::default() };
-                let patches = conv2d(channels, width, patch, config, at.pp("patch_embedding"))?;
-                let class = at.get(width, "class_embedding", first)?;
-                let norm = layer_norm(width, epsilon, all.pp("pre_layrnorm"))?;
-                (Start::Image(patches, class, norm), rows / patch * (columns / patch) + 1)
-            }
-            Tower::Text => {
-                let &[time] = &data.xs()?.shape[..] else {
-                    bail!("texts are token ids [time], the data has {:?}", data.xs()?.shape);
-                };
-                let known = self.size("vocab_size").ok().or(data.xs()?.classes);
-                let Some(vocabulary) = known else {
-                    bail!("the size of the vocabulary is not known")
-                };
-                let places = self.size("max_position_embeddings")?;
-                if time > places {
-                    bail!("texts have {time} tokens, the model has {places} places");
-                }
-                let tokens = embedding(vocabulary, width, 0.02, at.pp("token_embedding"))?;
-                (Start::Text(tokens), places)
-            }
-        };
+        let all = params.pp(prefix);
+        let start = self.start(data, &all, epsilon)?;
         let [own, alone] = self.keys("hidden_act");
-        let keys = [&own[..], &alone[..]];
-        let quick = self.sizes.text(&keys) == "quick_gelu";
-        let activation = if quick { Activation::None } else { self.sizes.activation(&keys)? };
-        let wide = self.size("intermediate_size")?;
-        let block = |index: usize| -> Result<Block> {
+        let (keys, wide) = ([&own[..], &alone[..]], self.size("intermediate_size")?);
+        let quick = sizes.text(&keys) == "quick_gelu";
+        let activation = if quick { Activation::None } else { sizes.activation(&keys)? };
+        let block = |index: usize| -> Result<TransformerBlock> {
             let params = all.pp("encoder").pp("layers").pp(index);
-            let (own, feed) = (params.pp("self_attn"), params.pp("mlp"));
             let norm = |name: &str| layer_norm(width, epsilon, params.pp(name));
-            Ok(Block {
-                norms: [norm("layer_norm1")?, norm("layer_norm2")?],
-                attention: projected_attention(
-                    width,
-                    heads,
-                    ["q_proj", "k_proj", "v_proj", "out_proj"].map(|name| own.pp(name)),
-                )?,
-                feed: [
-                    linear(width, wide, feed.pp("fc1"))?.with_activation(activation),
-                    linear(wide, width, feed.pp("fc2"))?,
-                ],
-            })
+            let norms = [norm("layer_norm1")?, norm("layer_norm2")?];
+            let own = ["q_proj", "k_proj", "v_proj", "out_proj"];
+            let own = own.map(|name| params.pp("self_attn").pp(name));
+            let attention = projected_attention(width, heads, own)?;
+            let [expand, contract] = ["fc1", "fc2"].map(|name| params.pp("mlp").pp(name));
+            let feed = seq().add(linear(width, wide, expand)?.with_activation(activation));
+            let feed = if quick { feed.add(QuickGelu) } else { feed };
+            let feed = feed.add(linear(wide, width, contract)?);
+            Ok(TransformerBlock::pre_norm(norms, attention, feed))
         };
-        let outputs = self.size("projection_dim")?;
         let [own, alone] = self.keys("eos_token_id");
         let network = Network {
             start,
-            positions: at.pp("position_embedding").get((places, width), "weight", first)?,
             blocks: (0..self.size("num_hidden_layers")?).map(block).collect::<Result<_>>()?,
             norm: layer_norm(width, epsilon, all.pp(last))?,
-            projection: linear_no_bias(width, outputs, params.pp(projection))?,
-            end: self.sizes.size_or(&[&own, &alone], 49_407) as u32,
-            quick,
+            projection: linear_no_bias(width, self.size("projection_dim")?, params.pp(projection))?,
+            end: sizes.size_or(&[&own, &alone], 49_407) as u32,
         };
         params.check_lora()?;
         Ok(network)
@@ -183,36 +176,20 @@ impl Model for Clip {
 
     fn forward(&self, network: &Network, xs: &Tensor) -> Result<Tensor> {
         let mut hidden = match &network.start {
-            Start::Image(patches, class, norm) => {
-                let patches = patches.forward(&images(xs)?)?.flatten_from(2)?.transpose(1, 2)?;
-                let &[batch, _, width] = &patches.dims()?[..] else {
-                    bail!("patches have three dimensions")
-                };
-                let class = class.reshape((1, 1, width))?.broadcast_as((batch, 1, width))?;
-                norm.forward(&Tensor::cat(&[&class, &patches], 1)?.add(&network.positions)?)?
-            }
-            Start::Text(tokens) => {
-                let positions = network.positions.narrow(0, 0, xs.dim(1)?)?;
-                tokens.forward(xs)?.add(&positions)?
+            Start::Image(patches, norm) => norm.forward(&patches.forward(xs)?)?,
+            Start::Text(tokens, table) => {
+                tokens.forward(xs)?.add(&table.narrow(0, 0, xs.dim(1)?)?)?
             }
         };
         let causal = self.tower == Tower::Text;
-        let options = Attention { causal, ..Attention::default() };
-        for Block { norms, attention, feed } in &network.blocks {
-            let mixed = attention.forward(&norms[0].forward(&hidden)?, &options)?;
-            hidden = hidden.add(&mixed)?;
-            let mut fed = feed[0].forward(&norms[1].forward(&hidden)?)?;
-            if network.quick {
-                fed = fed.mul(&fed.affine(1.702, 0.0)?.sigmoid()?)?;
-            }
-            hidden = hidden.add(&feed[1].forward(&fed)?)?;
+        for block in &network.blocks {
+            let options = Attention { causal, ..Attention::default() };
+            hidden = block.forward(&hidden, &options, dropout(0.0))?;
         }
         let pooled = match self.tower {
             Tower::Image => network.norm.forward(&hidden.narrow(1, 0, 1)?.squeeze(1)?)?,
             Tower::Text => {
-                let &[batch, time, width] = &hidden.dims()?[..] else {
-                    bail!("texts have three dimensions")
-                };
+                let (batch, time, width) = (hidden.dim(0)?, hidden.dim(1)?, hidden.dim(2)?);
                 let places = ends(&xs.to_vec::<u32>()?, time, network.end);
                 let places = Tensor::from_slice(&places, batch)?;
                 let rows = network.norm.forward(&hidden)?.reshape((batch * time, width))?;
@@ -224,7 +201,7 @@ impl Model for Clip {
 
     fn names(&self) -> Result<Option<Names>> {
         let rules = if self.tower == Tower::Image { IMAGE_RULES } else { TEXT_RULES };
-        Ok(Some(self.sizes.names(rules).with_lora(self.lora.as_ref())))
+        Ok(Some(self.family.names(rules)))
     }
 }
 

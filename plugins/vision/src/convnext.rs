@@ -1,8 +1,8 @@
 //! Model `convnext`: ConvNeXt (Liu et al. 2022), under the names that timm gives its parameters.
 
-use std::{cell::Cell, path::PathBuf};
+use std::path::PathBuf;
 
-use fluxbay_plugin::{Names, Pretrained, Rule, nn::*, prelude::*};
+use fluxbay_plugin::{Family, Names, Rule, nn::*, prelude::*};
 
 use crate::{image, images};
 
@@ -20,18 +20,15 @@ config! {
     }
 }
 
-const RULES: &[Rule] = &[Rule::Fresh { names: "head.fc.*" }];
+const RULES: &[Rule] = &[Rule::fresh("head.fc.*")];
 
 /// The model `convnext`.
-pub struct ConvNext {
-    sizes: Pretrained,
-    outputs: Cell<usize>,
-}
+pub struct ConvNext(Family);
 
 struct Block {
     depthwise: Conv2d,
     norm: LayerNorm,
-    feed: [Linear; 2],
+    feed: FeedForward,
     gamma: Tensor,
 }
 
@@ -60,15 +57,13 @@ impl Component for ConvNext {
     type Config = Config;
 
     fn new(config: Config, setup: &mut Setup) -> Result<Self> {
-        let mut sizes = Pretrained::open(
-            setup,
-            config.from.as_deref(),
-            serde_json::json!({ "hidden_sizes": [32, 64], "depths": [2, 2], "patch_size": 2 }),
-        )?;
+        let small =
+            serde_json::json!({ "hidden_sizes": [32, 64], "depths": [2, 2], "patch_size": 2 });
+        let family = Family::open(setup, config.from.as_deref(), None, small)?;
         // timm's configurations name the architecture, such as convnext_tiny.
-        let name = sizes.text(&["architecture"]).to_owned();
+        let name = family.sizes.text(&["architecture"]).to_owned();
         let known = match name.split('.').next().unwrap_or_default() {
-            _ if sizes.value(WIDTHS).is_some() => None,
+            _ if family.sizes.value(WIDTHS).is_some() => None,
             "convnext_atto" => Some(([40, 80, 160, 320], [2, 2, 6, 2])),
             "convnext_tiny" => Some(([96, 192, 384, 768], [3, 3, 9, 3])),
             "convnext_small" => Some(([96, 192, 384, 768], [3, 3, 27, 3])),
@@ -76,12 +71,11 @@ impl Component for ConvNext {
             "convnext_large" => Some(([192, 384, 768, 1536], [3, 3, 27, 3])),
             other => bail!("config.json has neither sizes nor a known architecture, but `{other}`"),
         };
-        sizes.set(WIDTHS, known.map(|(widths, _)| widths.to_vec()));
-        sizes.set(DEPTHS, known.map(|(_, depths)| depths.to_vec()));
-        sizes.set(WIDTHS, config.widths);
-        sizes.set(DEPTHS, config.blocks);
-        sizes.set(PATCH, config.patch);
-        Ok(ConvNext { sizes, outputs: Cell::new(0) })
+        let family = family
+            .with(WIDTHS, config.widths.or(known.map(|(widths, _)| widths.to_vec())))
+            .with(DEPTHS, config.blocks.or(known.map(|(_, depths)| depths.to_vec())))
+            .with(PATCH, config.patch);
+        Ok(ConvNext(family))
     }
 }
 
@@ -90,8 +84,9 @@ impl Model for ConvNext {
 
     fn build(&self, data: &DataSpec, params: Params) -> Result<Network> {
         let [channels, ..] = image(data)?;
-        let (sizes, outputs) = (&self.sizes, data.outputs()?);
-        self.outputs.set(outputs);
+        let (sizes, outputs) = (&self.0.sizes, data.outputs()?);
+        self.0.found_labels(outputs);
+        self.0.found("num_classes", outputs);
         let (widths, depths) = (sizes.sizes(WIDTHS)?, sizes.sizes(DEPTHS)?);
         let (Some(&first), Some(&last), true) =
             (widths.first(), widths.last(), widths.len() == depths.len())
@@ -120,15 +115,11 @@ impl Model for ConvNext {
             let block = |index: usize| -> Result<Block> {
                 let params = params.pp("blocks").pp(index);
                 let config = ConvConfig { padding: 3, groups: width, ..ConvConfig::default() };
-                let feed = params.pp("mlp");
+                let feed = ["fc1", "fc2"].map(|name| params.pp("mlp").pp(name));
                 Ok(Block {
                     depthwise: conv2d(width, width, 7, config, params.pp("conv_dw"))?,
                     norm: layer_norm(width, epsilon, params.pp("norm"))?,
-                    feed: [
-                        linear(width, 4 * width, feed.pp("fc1"))?
-                            .with_activation(Activation::GeluErf),
-                        linear(4 * width, width, feed.pp("fc2"))?,
-                    ],
+                    feed: feed_forward([width, 4 * width], Activation::GeluErf, feed)?,
                     gamma: params.get(width, "gamma", Init::Const(1e-6))?,
                 })
             };
@@ -154,7 +145,7 @@ impl Model for ConvNext {
             }
             for Block { depthwise, norm, feed, gamma } in blocks {
                 let mixed = depthwise.forward(&hidden)?.permute([0, 2, 3, 1])?;
-                let fed = feed[1].forward(&feed[0].forward(&norm.forward(&mixed)?)?)?;
+                let fed = feed.forward(&norm.forward(&mixed)?)?;
                 hidden = fed.mul(gamma)?.permute([0, 3, 1, 2])?.add(&hidden)?;
             }
         }
@@ -162,7 +153,6 @@ impl Model for ConvNext {
     }
 
     fn names(&self) -> Result<Option<Names>> {
-        let names = self.sizes.names(RULES).with_labels(self.outputs.get());
-        Ok(Some(names.with_size("num_classes", self.outputs.get())))
+        Ok(Some(self.0.names(RULES)))
     }
 }

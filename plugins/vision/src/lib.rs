@@ -2,6 +2,7 @@
 
 mod clip;
 mod convnext;
+mod patches;
 mod residual;
 mod resnet;
 mod unet;

@@ -1,14 +1,18 @@
 //! Published weights: the folder that they come from, the sizes in its `config.json`, and the rules
 //! that turn its names into those of a model.
 
+mod family;
+
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+pub use family::Family;
+
 use crate::{
     Context, Error, Result, Setup,
-    nn::{Activation, Lora},
+    nn::{Activation, Lora, RotaryEmbedding, RotaryScaling, rotary},
 };
 
 /// How tensors of published files become parameters of a model, as data.
@@ -21,10 +25,10 @@ use crate::{
 /// use fluxbay_plugin::Rule;
 ///
 /// const RULES: &[Rule] = &[
-///     Rule::Rename { from: "*.gamma", to: "*.weight" },
-///     Rule::Ignore { names: "*.position_ids" },
-///     Rule::Transpose { names: "h.#.attn.c_attn.weight" },
-///     Rule::Fresh { names: "classifier.*" },
+///     Rule::rename("*.gamma", "*.weight"),
+///     Rule::ignore("*.position_ids"),
+///     Rule::transpose("h.#.attn.c_attn.weight"),
+///     Rule::fresh("classifier.*"),
 /// ];
 /// # assert_eq!(RULES.len(), 4);
 /// ```
@@ -72,6 +76,28 @@ pub enum Rule {
         /// Pattern of names.
         names: &'static str,
     },
+}
+
+impl Rule {
+    /// [`Rule::Rename`].
+    pub const fn rename(from: &'static str, to: &'static str) -> Rule {
+        Rule::Rename { from, to }
+    }
+
+    /// [`Rule::Ignore`].
+    pub const fn ignore(names: &'static str) -> Rule {
+        Rule::Ignore { names }
+    }
+
+    /// [`Rule::Transpose`].
+    pub const fn transpose(names: &'static str) -> Rule {
+        Rule::Transpose { names }
+    }
+
+    /// [`Rule::Fresh`].
+    pub const fn fresh(names: &'static str) -> Rule {
+        Rule::Fresh { names }
+    }
 }
 
 /// What a model says of published weights: see [`Model::names`](crate::Model::names).
@@ -193,6 +219,16 @@ impl Pretrained {
         })
     }
 
+    /// The sizes in the table `part`, such as `vision_config`, and those beside it that it does not have.
+    pub fn section(&self, part: &str) -> Pretrained {
+        let mut found = self.clone();
+        if let Some(Value::Object(own)) = self.sizes.get(part) {
+            let own = own.iter().filter(|(_, value)| !value.is_null());
+            found.sizes.extend(own.map(|(key, value)| (key.clone(), value.clone())));
+        }
+        found
+    }
+
     /// A whole number.
     ///
     /// # Errors
@@ -269,6 +305,33 @@ impl Pretrained {
         .context(keys.join(" or "))
     }
 
+    /// Rotary positions for heads of `width` channels: the base is `rope_theta`, 10 000 by default, and
+    /// the scaling that of `rope_parameters`, or of `rope_scaling` in older files.
+    ///
+    /// # Errors
+    /// For a scaling that is not known, or an odd width.
+    pub fn rotary(&self, width: usize) -> Result<RotaryEmbedding> {
+        let rule = |key: &str| [format!("rope_parameters.{key}"), format!("rope_scaling.{key}")];
+        let number = |key: &str| {
+            let keys = rule(key);
+            self.number_or(&[&keys[0], &keys[1]], 1.0)
+        };
+        let [new, old] = rule("rope_type");
+        let scaling = match self.text(&[&new, &old, "rope_scaling.type"]) {
+            "" | "default" => RotaryScaling::None,
+            "linear" => RotaryScaling::Linear { factor: number("factor") },
+            "llama3" => RotaryScaling::Llama3 {
+                factor: number("factor"),
+                low: number("low_freq_factor"),
+                high: number("high_freq_factor"),
+                original: number("original_max_position_embeddings"),
+            },
+            other => crate::bail!("rotary scaling `{other}` is none of default, linear, llama3"),
+        };
+        let base = self.number_or(&["rope_parameters.rope_theta", "rope_theta"], 1e4);
+        rotary(width, base, scaling, false)
+    }
+
     /// The names for [`Model::names`](crate::Model::names), with these sizes as `config.json`.
     pub fn names(&self, rules: &[Rule]) -> Names {
         let config = Value::Object(self.sizes.clone());
@@ -300,6 +363,8 @@ mod tests {
         assert_eq!(found.activation(&["act"]).unwrap(), Activation::GeluErf);
         let text = found.size(&["layers", "depth"]).unwrap_err().message().to_owned();
         assert_eq!(text, "config.json has no whole number `layers` or `depth`");
+        assert_eq!(found.section("rope").number_or(&["theta"], 1.0), 1e4);
+        assert_eq!(found.section("none").size(&["dim"]).unwrap(), 8);
         found.set(&["hidden_size", "dim"], Some(16));
         found.set(&["heads", "n_heads"], Some(2));
         found.set(&["act"], None::<&str>);
