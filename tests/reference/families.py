@@ -113,16 +113,21 @@ def record(name, model, config, case):
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     # Rounding decides on which side of a ReLU's kink some arguments are, and batch normalisation and Adam amplify that: in some networks
-    # until the losses in f32 are far from those in f64. The latter are recorded, for as many steps as both agree.
-    exact = None
+    # until the losses in f32 are far from those in f64. The latter are recorded, for as many steps as they agree with those in f32 and
+    # with those of weights that are changed as rounding would, since each processor rounds other sums.
+    exact, others = None, []
     if any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules()):
         exact = Training(copy.deepcopy(model).double(), case)
-    training, losses, exact_losses = Training(model, case), [], []
+        others = [Training(shaken(exact.model, number_of), case) for number_of in range(4)]
+    training, losses, exact_losses, other_losses = Training(model, case), [], [], []
     for step in range(case.pop("steps", STEPS)):
         logits, loss = training.backward(step)
         if exact:
             exact_losses.append(float(exact.backward(step)[1].detach()))
             exact.optimizer.step()
+            other_losses.append([float(other.backward(step)[1].detach()) for other in others])
+            for other in others:
+                other.optimizer.step()
         if step == 0:
             case["logits"] = [round(float(x), 7) for x in logits.detach().double().reshape(-1)[:64]]
             case["gradients"] = {
@@ -135,10 +140,20 @@ def record(name, model, config, case):
         losses.append(float(loss.detach()))
         training.optimizer.step()
     if exact:
-        far = [step for step, (one, other) in enumerate(zip(losses, exact_losses)) if abs(one - other) > 2e-6 * (1 + abs(other))]
+        far = [step for step, loss in enumerate(exact_losses)
+               if any(abs(other - loss) > 2e-6 * (1 + abs(loss)) for other in [losses[step], *other_losses[step]])]
         losses = exact_losses[:far[0]] if far else exact_losses
     case["losses"] = losses
     return case
+
+
+def shaken(model, seed):
+    """A copy whose weights differ by three roundings of f32."""
+    model = copy.deepcopy(model)
+    with torch.no_grad():
+        for key, value in model.named_parameters():
+            value.mul_(1 + 3 * 2**-24 * torch.tensor(number(f"{key}/{seed}", value.numel())).reshape(value.shape))
+    return model
 
 
 def parts(key, value, config):
