@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use fluxbay_plugin::{Family, Names, Rule, nn::*, prelude::*};
 
-use crate::{image, images};
+use crate::{architectures, classes, image, images};
 
 config! {
     /// Sizes default to those of `from`, and without it to a small one for small images.
@@ -60,20 +60,14 @@ impl Component for ConvNext {
         let small =
             serde_json::json!({ "hidden_sizes": [32, 64], "depths": [2, 2], "patch_size": 2 });
         let family = Family::open(setup, config.from.as_deref(), None, small)?;
-        // timm's configurations name the architecture, such as convnext_tiny.
-        let name = family.sizes.text(&["architecture"]).to_owned();
-        let known = match name.split('.').next().unwrap_or_default() {
-            _ if family.sizes.value(WIDTHS).is_some() => None,
-            "convnext_atto" => Some(([40, 80, 160, 320], [2, 2, 6, 2])),
-            "convnext_tiny" => Some(([96, 192, 384, 768], [3, 3, 9, 3])),
-            "convnext_small" => Some(([96, 192, 384, 768], [3, 3, 27, 3])),
-            "convnext_base" => Some(([128, 256, 512, 1024], [3, 3, 27, 3])),
-            "convnext_large" => Some(([192, 384, 768, 1536], [3, 3, 27, 3])),
-            other => bail!("config.json has neither sizes nor a known architecture, but `{other}`"),
+        let known = match family.sizes.value(WIDTHS) {
+            Some(_) => None,
+            None => Some(architectures::convnext(family.sizes.text(&["architecture"]))?),
         };
+        let [widths, depths] = known.map_or([None, None], |known| known.map(Some));
         let family = family
-            .with(WIDTHS, config.widths.or(known.map(|(widths, _)| widths.to_vec())))
-            .with(DEPTHS, config.blocks.or(known.map(|(_, depths)| depths.to_vec())))
+            .with(WIDTHS, config.widths.or(widths))
+            .with(DEPTHS, config.blocks.or(depths))
             .with(PATCH, config.patch);
         Ok(ConvNext(family))
     }
@@ -84,9 +78,7 @@ impl Model for ConvNext {
 
     fn build(&self, data: &DataSpec, params: Params) -> Result<Network> {
         let [channels, ..] = image(data)?;
-        let (sizes, outputs) = (&self.0.sizes, data.outputs()?);
-        self.0.found_labels(outputs);
-        self.0.found("num_classes", outputs);
+        let (sizes, outputs) = (&self.0.sizes, classes(&self.0, data)?);
         let (widths, depths) = (sizes.sizes(WIDTHS)?, sizes.sizes(DEPTHS)?);
         let (Some(&first), Some(&last), true) =
             (widths.first(), widths.last(), widths.len() == depths.len())

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod architectures;
 mod clip;
 mod convnext;
 mod patches;
@@ -10,7 +11,7 @@ mod vit;
 
 use clip::Clip;
 use convnext::ConvNext;
-use fluxbay_plugin::prelude::*;
+use fluxbay_plugin::{Family, prelude::*};
 use resnet::ResNet;
 use unet::UNet;
 use vit::Vit;
@@ -59,4 +60,12 @@ fn image(data: &DataSpec) -> Result<[usize; 3]> {
 /// A batch of images `[batch, channels, height, width]`, also of those without channels.
 fn images(xs: &Tensor) -> Result<Tensor> {
     if xs.rank()? == 3 { xs.unsqueeze(1) } else { Ok(xs.clone()) }
+}
+
+/// The number of classes, or of numbers, that the data asks for. It is written to `config.json`.
+fn classes(family: &Family, data: &DataSpec) -> Result<usize> {
+    let outputs = data.outputs()?;
+    family.found_labels(outputs);
+    family.found("num_classes", outputs);
+    Ok(outputs)
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use fluxbay_plugin::{Attention, Family, Names, Rule, nn::*, prelude::*};
 
 use crate::{
-    image,
+    architectures, classes, image,
     patches::{Patches, places},
 };
 
@@ -28,20 +28,6 @@ config! {
         /// Low-rank adapters: train these instead of the weights.
         lora: Option<Lora> = null,
     }
-}
-
-macro_rules! merge {
-    ($part:literal) => {
-        Rule::Merge {
-            from: &[
-                concat!("blocks.#.attention.attention.query.", $part),
-                concat!("blocks.#.attention.attention.key.", $part),
-                concat!("blocks.#.attention.attention.value.", $part),
-            ],
-            to: concat!("blocks.#.attn.qkv.", $part),
-            dim: 0,
-        }
-    };
 }
 
 /// From the names of transformers.
@@ -66,8 +52,15 @@ const RULES: &[Rule] = &[
     Rule::rename("blocks.#.attention.output.dense.*", "blocks.#.attn.proj.*"),
     Rule::rename("blocks.#.intermediate.dense.*", "blocks.#.mlp.fc1.*"),
     Rule::rename("blocks.#.output.dense.*", "blocks.#.mlp.fc2.*"),
-    merge!("weight"),
-    merge!("bias"),
+    Rule::Merge {
+        from: &[
+            "blocks.#.attention.attention.query.*",
+            "blocks.#.attention.attention.key.*",
+            "blocks.#.attention.attention.value.*",
+        ],
+        to: "blocks.#.attn.qkv.*",
+        dim: 0,
+    },
     Rule::fresh("head.*"),
 ];
 
@@ -86,34 +79,6 @@ const WIDTH: &[&str] = &["hidden_size", "model_args.embed_dim"];
 const DEPTH: &[&str] = &["num_hidden_layers", "model_args.depth"];
 const HEADS: &[&str] = &["num_attention_heads", "model_args.num_heads"];
 const PATCH: &[&str] = &["patch_size", "model_args.patch_size"];
-/// Width, blocks and heads of timm's architectures.
-const KNOWN: [(&str, [usize; 3]); 4] = [
-    ("tiny", [192, 12, 3]),
-    ("small", [384, 12, 6]),
-    ("base", [768, 12, 12]),
-    ("large", [1024, 24, 16]),
-];
-
-/// Adds the sizes that an architecture of timm stands for, such as vit_tiny_patch16_224, to those that
-/// are there.
-fn with_known(mut family: Family) -> Result<Family> {
-    let name = family.sizes.text(&["architecture"]).to_owned();
-    let mut parts = name.split(['_', '.']);
-    let (Some("vit"), Some(size), Some(patch)) = (parts.next(), parts.next(), parts.next()) else {
-        return Ok(family);
-    };
-    let Some((_, known)) = KNOWN.iter().find(|(known, _)| *known == size) else {
-        bail!("architecture {name}: `{size}` is none of tiny, small, base, large")
-    };
-    let patch = patch.strip_prefix("patch").and_then(|patch| patch.parse::<usize>().ok());
-    let [width, depth, heads] = known.map(Some);
-    for (keys, size) in [(WIDTH, width), (DEPTH, depth), (HEADS, heads), (PATCH, patch)] {
-        let missing = family.sizes.value(keys).is_none();
-        family = family.with(keys, size.filter(|_| missing));
-    }
-    Ok(family)
-}
-
 impl Component for Vit {
     type Config = Config;
 
@@ -122,8 +87,13 @@ impl Component for Vit {
             "hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4, "patch_size": 4,
             "layer_norm_eps": 1e-6,
         });
-        let family = Family::open(setup, config.from.as_deref(), config.lora, defaults)?;
-        let family = with_known(family)?
+        let mut family = Family::open(setup, config.from.as_deref(), config.lora, defaults)?;
+        let known = architectures::vit(family.sizes.text(&["architecture"]))?;
+        for (keys, size) in [WIDTH, DEPTH, HEADS, PATCH].into_iter().zip(known) {
+            let missing = family.sizes.value(keys).is_none();
+            family = family.with(keys, size.filter(|_| missing));
+        }
+        let family = family
             .with(WIDTH, config.width)
             .with(DEPTH, config.layers)
             .with(HEADS, config.heads)
@@ -138,9 +108,7 @@ impl Model for Vit {
 
     fn build(&self, data: &DataSpec, params: Params) -> Result<Network> {
         let [channels, rows, columns] = image(data)?;
-        let (sizes, outputs) = (&self.0.sizes, data.outputs()?);
-        self.0.found_labels(outputs);
-        self.0.found("num_classes", outputs);
+        let (sizes, outputs) = (&self.0.sizes, classes(&self.0, data)?);
         let params = self.0.adapted(params);
         let (width, heads, patch) = (sizes.size(WIDTH)?, sizes.size(HEADS)?, sizes.size(PATCH)?);
         let places = places([rows, columns], patch)?;
