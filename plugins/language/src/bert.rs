@@ -3,13 +3,13 @@
 
 use std::path::PathBuf;
 
-use fluxbay_plugin::{Family, Names, Rule, nn::*, prelude::*};
+use fluxbay_plugin::{Family, Names, nn::*, prelude::*};
 
 use crate::{
     distilbert,
     encoder::{Encoder, Head, TextModel},
     roberta,
-    style::Style,
+    style::{self, Style},
 };
 
 config! {
@@ -36,42 +36,6 @@ config! {
     }
 }
 
-/// Names of BERT.
-pub const STYLE: Style = Style {
-    prefix: "bert",
-    blocks: "encoder.layer",
-    attention: [
-        "attention.self.query",
-        "attention.self.key",
-        "attention.self.value",
-        "attention.output.dense",
-    ],
-    norms: ["attention.output.LayerNorm", "output.LayerNorm"],
-    feed: ["intermediate.dense", "output.dense"],
-    classify: (["bert.pooler.dense", "classifier"], Activation::Tanh),
-    predict: [
-        "cls.predictions.transform.dense",
-        "cls.predictions.transform.LayerNorm",
-        "cls.predictions",
-    ],
-    places_behind_padding: false,
-    heads: &[
-        ("bert.pooler.*", &[Head::Classification]),
-        ("cls.*", &[Head::MaskedLanguage]),
-        ("classifier.*", &[Head::Classification, Head::Tokens]),
-    ],
-    rules: &[
-        Rule::rename("*.gamma", "*.weight"),
-        Rule::rename("*.beta", "*.bias"),
-        Rule::rename("embeddings.*", "bert.embeddings.*"),
-        Rule::rename("encoder.*", "bert.encoder.*"),
-        Rule::rename("pooler.*", "bert.pooler.*"),
-        Rule::ignore("*.position_ids"),
-        Rule::ignore("cls.predictions.decoder.*"),
-        Rule::ignore("cls.seq_relationship.*"),
-    ],
-};
-
 /// The model `bert`.
 pub struct Bert {
     model: TextModel,
@@ -97,7 +61,7 @@ impl Component for Bert {
             .with(&["attention_probs_dropout_prob", "attention_dropout"], config.dropout)
             .with(&["pad_token_id"], config.padding);
         let style = match family.sizes.text(&["model_type"]) {
-            "bert" => &STYLE,
+            "bert" => &style::BERT,
             "roberta" | "xlm-roberta" | "camembert" => &roberta::STYLE,
             "distilbert" => &distilbert::STYLE,
             other => bail!("model_type `{other}` is none of bert, roberta, distilbert"),

@@ -2,7 +2,10 @@
 
 use fluxbay_plugin::{Activation, Rule};
 
-use crate::{bert, encoder::Head, style::Style};
+use crate::{
+    encoder::Head,
+    style::{self, Style},
+};
 
 /// Names of RoBERTa. Its places are counted from the one behind its padding.
 pub const STYLE: Style = Style {
@@ -21,5 +24,5 @@ pub const STYLE: Style = Style {
         Rule::ignore("lm_head.decoder.*"),
         Rule::ignore("*pooler.*"),
     ],
-    ..bert::STYLE
+    ..style::BERT
 };

@@ -28,6 +28,42 @@ pub struct Style {
     pub rules: &'static [Rule],
 }
 
+/// Names of BERT.
+pub const BERT: Style = Style {
+    prefix: "bert",
+    blocks: "encoder.layer",
+    attention: [
+        "attention.self.query",
+        "attention.self.key",
+        "attention.self.value",
+        "attention.output.dense",
+    ],
+    norms: ["attention.output.LayerNorm", "output.LayerNorm"],
+    feed: ["intermediate.dense", "output.dense"],
+    classify: (["bert.pooler.dense", "classifier"], Activation::Tanh),
+    predict: [
+        "cls.predictions.transform.dense",
+        "cls.predictions.transform.LayerNorm",
+        "cls.predictions",
+    ],
+    places_behind_padding: false,
+    heads: &[
+        ("bert.pooler.*", &[Head::Classification]),
+        ("cls.*", &[Head::MaskedLanguage]),
+        ("classifier.*", &[Head::Classification, Head::Tokens]),
+    ],
+    rules: &[
+        Rule::rename("*.gamma", "*.weight"),
+        Rule::rename("*.beta", "*.bias"),
+        Rule::rename("embeddings.*", "bert.embeddings.*"),
+        Rule::rename("encoder.*", "bert.encoder.*"),
+        Rule::rename("pooler.*", "bert.pooler.*"),
+        Rule::ignore("*.position_ids"),
+        Rule::ignore("cls.predictions.decoder.*"),
+        Rule::ignore("cls.seq_relationship.*"),
+    ],
+};
+
 impl Style {
     /// The layers for the shapes of the data.
     ///
