@@ -240,15 +240,7 @@ fn agrees(name: &str) {
         if step > 0 {
             continue;
         }
-        let logits = elements(&session.tensor("step.yhats").unwrap());
-        for (at, expected) in case["logits"].as_array().unwrap().iter().enumerate() {
-            let expected = expected.as_f64().unwrap();
-            assert!(
-                (logits[at] - expected).abs() < 1e-5 * (1.0 + expected.abs()),
-                "{name}: prediction {at} is {} instead of {expected}",
-                logits[at]
-            );
-        }
+        predictions_agree(name, &session, case);
         let mut compared = 0;
         for (path, expected) in case["gradients"].as_object().unwrap() {
             let Some(mut gradient) = session.gradient("model", path) else { continue };
@@ -257,20 +249,39 @@ fn agrees(name: &str) {
                 gradient = gradient.t().unwrap();
             }
             assert_eq!(gradient.dims(), sizes(&case["tensors"][path]), "{name}: {path}");
-            let gradient = elements(&gradient);
-            let [norm, along] = [0, 1].map(|at| expected[at].as_f64().unwrap());
-            let ours = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
-            let projected: f64 =
-                gradient.iter().zip(numbers(path, gradient.len())).map(|(g, x)| g * x).sum();
-            let tolerance = 1e-4 * norm + 1e-7;
-            assert!(
-                (ours - norm).abs() < tolerance && (projected - along).abs() < tolerance,
-                "{name}: gradient of {path} has norm {ours} instead of {norm}, {projected} instead of {along} along a vector"
-            );
+            gradient_agrees(name, path, &elements(&gradient), expected);
             compared += 1;
         }
         assert!(renamed || compared == case["gradients"].as_object().unwrap().len(), "{name}");
     }
+}
+
+/// Compares the predictions of a step with those that are recorded; returns how many there are of each.
+fn predictions_agree(name: &str, session: &Session, case: &Value) -> [usize; 2] {
+    let found = elements(&session.tensor("step.yhats").unwrap());
+    let recorded = case["logits"].as_array().unwrap();
+    for (at, expected) in recorded.iter().enumerate() {
+        let expected = expected.as_f64().unwrap();
+        assert!(
+            (found[at] - expected).abs() < 1e-5 * (1.0 + expected.abs()),
+            "{name}: prediction {at} is {} instead of {expected}",
+            found[at]
+        );
+    }
+    [found.len(), recorded.len()]
+}
+
+/// Compares a gradient with its recorded norm and its product with a vector that belongs to the path.
+fn gradient_agrees(name: &str, path: &str, gradient: &[f64], recorded: &Value) {
+    let [norm, along] = [0, 1].map(|at| recorded[at].as_f64().unwrap());
+    let ours = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
+    let projected: f64 =
+        gradient.iter().zip(numbers(path, gradient.len())).map(|(g, x)| g * x).sum();
+    let tolerance = 1e-4 * norm + 1e-7;
+    assert!(
+        (ours - norm).abs() < tolerance && (projected - along).abs() < tolerance,
+        "{name}: gradient of {path} has norm {ours} instead of {norm}, {projected} instead of {along} along a vector"
+    );
 }
 
 macro_rules! agree {

@@ -10,7 +10,7 @@ use fluxbay::session::{Device, Session, Tensor};
 use fluxbay_tests::{repository, scratch};
 use serde_json::Value;
 
-use crate::{BATCH, elements, folder, numbers, open};
+use crate::{BATCH, elements, folder, gradient_agrees, numbers, open, predictions_agree};
 
 const TIME: usize = 7;
 const VOCABULARY: u32 = 23;
@@ -98,31 +98,6 @@ fn loss(session: &Session) -> f64 {
     session.number("step.loss").unwrap()
 }
 
-/// Compares what a case has of its first step besides the loss.
-fn predictions_and_gradients_agree(session: &Session, case: &Value) {
-    let name = &case["name"];
-    let expected: Vec<f64> =
-        case["logits"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
-    let logits = elements(&session.tensor("step.yhats").unwrap());
-    assert_eq!(logits.len(), expected.len(), "{name}");
-    for (at, (found, expected)) in logits.iter().zip(expected).enumerate() {
-        let far = (found - expected).abs();
-        assert!(far < 1e-5 * (1.0 + expected.abs()), "{name}: {at}: {found} for {expected}");
-    }
-    for (path, measures) in case["gradients"].as_object().unwrap() {
-        let gradient = elements(&session.gradient("model", path).expect(path));
-        let [norm, along] = [0, 1].map(|at| measures[at].as_f64().unwrap());
-        let ours = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
-        let vector = numbers(path, gradient.len());
-        let projected: f64 = gradient.iter().zip(vector).map(|(g, x)| g * x).sum();
-        let near = |a: f64, b: f64| (a - b).abs() < 1e-4 * norm + 1e-7;
-        assert!(
-            near(ours, norm) && near(projected, along),
-            "{name}: gradient of {path} has norm {ours} instead of {norm}, {projected} instead of {along} along a vector"
-        );
-    }
-}
-
 #[test]
 fn losses_of_tasks_agree_with_pytorch() {
     let cases = recorded();
@@ -145,7 +120,12 @@ fn losses_of_tasks_agree_with_pytorch() {
             session.run_step(0, batch(name, step)).unwrap();
             near(loss(&session), "the phase that trains");
             if step == 0 && !case["logits"].is_null() {
-                predictions_and_gradients_agree(&session, &case);
+                let [found, recorded] = predictions_agree(name, &session, &case);
+                assert_eq!(found, recorded, "{name}");
+                for (path, recorded) in case["gradients"].as_object().unwrap() {
+                    let gradient = elements(&session.gradient("model", path).expect(path));
+                    gradient_agrees(name, path, &gradient, recorded);
+                }
             }
         }
         if let Some(other) =

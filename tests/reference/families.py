@@ -131,8 +131,7 @@ def record(name, model, config, case):
         if step == 0:
             case["logits"] = [round(float(x), 7) for x in logits.detach().double().reshape(-1)[:64]]
             case["gradients"] = {
-                key: [float(gradient.double().norm()),
-                      float((gradient.double().reshape(-1) * torch.tensor(number(key, gradient.numel()))).sum())]
+                key: measures(key, gradient)
                 for whole, value in model.named_parameters()
                 if value.grad is not None
                 for key, gradient in parts(whole, value.grad, config)
@@ -145,6 +144,12 @@ def record(name, model, config, case):
         losses = exact_losses[:far[0]] if far else exact_losses
     case["losses"] = losses
     return case
+
+
+def measures(path, gradient):
+    """The norm of a gradient, and its product with a vector that belongs to the path."""
+    gradient = gradient.double().reshape(-1)
+    return [float(gradient.norm()), float((gradient * torch.tensor(number(path, gradient.numel()))).sum())]
 
 
 def shaken(model, seed):

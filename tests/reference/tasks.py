@@ -17,7 +17,7 @@ import transformers
 from torch.nn import functional as F
 from transformers.models.clip.modeling_clip import image_text_contrastive_loss
 
-from families import BATCH, number, pooled, weights
+from families import BATCH, measures, number, pooled, weights
 
 STEPS = 5
 TIME = 7
@@ -154,16 +154,11 @@ def record(name, phase, models, trained, loss, steps=STEPS):
         value.backward()
         if step == 0 and hasattr(out, "logits"):
             more["logits"] = [round(float(x), 7) for x in out.logits.detach().double().reshape(-1)]
-            more["gradients"] = {path: measures(path, value.grad.double().reshape(-1))
+            more["gradients"] = {path: measures(path, value.grad)
                                  for path, value in networks[trained].named_parameters() if value.grad is not None}
         optimizer.step()
         losses.append(float(value.detach()))
     return {"name": name, "phase": phase, "models": described, "losses": losses, **more}
-
-
-def measures(path, gradient):
-    """The norm of a gradient, and its product with a vector that belongs to the path."""
-    return [float(gradient.norm()), float((gradient * torch.tensor(number(path, gradient.numel()))).sum())]
 
 
 def cases():
