@@ -106,20 +106,14 @@ fn blocks(sizes: &Pretrained, half: &str, params: &Params) -> Result<Vec<Transfo
         let norm = |name: &str| layer_norm(width, 1e-5, params.pp(name));
         let norms = [norm("self_attn_layer_norm")?, norm("final_layer_norm")?];
         let own = attention(width, heads, &params.pp("self_attn"))?;
-        let memory = match half {
-            "decoder" => Some((
-                norm("encoder_attn_layer_norm")?,
-                attention(width, heads, &params.pp("encoder_attn"))?,
-            )),
-            _ => None,
-        };
         let feed = ["fc1", "fc2"].map(|name| params.pp(name));
         let feed = feed_forward([width, wide], activation, feed)?;
         let block = TransformerBlock::pre_norm(norms, own, feed);
-        Ok(match memory {
-            Some((norm, attention)) => block.with_memory(norm, attention),
-            None => block,
-        })
+        if half == "encoder" {
+            return Ok(block);
+        }
+        let to_sounds = attention(width, heads, &params.pp("encoder_attn"))?;
+        Ok(block.with_memory(norm("encoder_attn_layer_norm")?, to_sounds))
     };
     (0..size("layers")?).map(block).collect()
 }

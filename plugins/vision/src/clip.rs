@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use fluxbay_plugin::{Attention, Family, Names, Rule, nn::*, prelude::*};
+use fluxbay_plugin::{Attention, Family, Names, Pretrained, Rule, nn::*, prelude::*};
 
 use crate::{
     image,
@@ -45,6 +45,8 @@ const POSITIONS: Rule = Rule::ignore("*.position_ids");
 /// The model `clip`.
 pub struct Clip {
     family: Family,
+    /// Those of the encoder: in its own part of `config.json`, or alone.
+    sizes: Pretrained,
     tower: Tower,
 }
 
@@ -82,20 +84,18 @@ impl Component for Clip {
             "layer_norm_eps": 1e-5, "eos_token_id": 2,
         });
         let family = Family::open(setup, config.from.as_deref(), config.lora, small)?;
-        Ok(Clip { family, tower: config.tower })
+        let part = match config.tower {
+            Tower::Image => "vision_config",
+            Tower::Text => "text_config",
+        };
+        let sizes = family.sizes.section(part);
+        Ok(Clip { family, sizes, tower: config.tower })
     }
 }
 
 impl Clip {
-    /// The keys of a size: below the encoder's own part of `config.json`, or alone.
-    fn keys(&self, name: &str) -> [String; 2] {
-        let part = if self.tower == Tower::Image { "vision_config" } else { "text_config" };
-        [format!("{part}.{name}"), name.to_owned()]
-    }
-
     fn size(&self, name: &str) -> Result<usize> {
-        let [own, alone] = self.keys(name);
-        self.family.sizes.size(&[&own, &alone])
+        self.sizes.size(&[name])
     }
 
     /// What the blocks begin with, below path `params`.
@@ -135,20 +135,19 @@ impl Model for Clip {
     type Network = Network;
 
     fn build(&self, data: &DataSpec, params: Params) -> Result<Network> {
-        let (params, sizes) = (self.family.adapted(params), &self.family.sizes);
+        let (params, sizes) = (self.family.adapted(params), &self.sizes);
         let (width, heads) = (self.size("hidden_size")?, self.size("num_attention_heads")?);
-        let [own, alone] = self.keys("layer_norm_eps");
-        let epsilon = sizes.number_or(&[&own, &alone], 1e-5);
+        let epsilon = sizes.number_or(&["layer_norm_eps"], 1e-5);
         let (prefix, last, projection) = match self.tower {
             Tower::Image => ("vision_model", "post_layernorm", "visual_projection"),
             Tower::Text => ("text_model", "final_layer_norm", "text_projection"),
         };
         let all = params.pp(prefix);
         let start = self.start(data, &all, epsilon)?;
-        let [own, alone] = self.keys("hidden_act");
-        let (keys, wide) = ([&own[..], &alone[..]], self.size("intermediate_size")?);
-        let quick = sizes.text(&keys) == "quick_gelu";
-        let activation = if quick { Activation::None } else { sizes.activation(&keys)? };
+        let wide = self.size("intermediate_size")?;
+        let quick = sizes.text(&["hidden_act"]) == "quick_gelu";
+        let activation =
+            if quick { Activation::None } else { sizes.activation(&["hidden_act"])? };
         let block = |index: usize| -> Result<TransformerBlock> {
             let params = all.pp("encoder").pp("layers").pp(index);
             let norm = |name: &str| layer_norm(width, epsilon, params.pp(name));
@@ -162,13 +161,12 @@ impl Model for Clip {
             let feed = feed.add(linear(wide, width, contract)?);
             Ok(TransformerBlock::pre_norm(norms, attention, feed))
         };
-        let [own, alone] = self.keys("eos_token_id");
         let network = Network {
             start,
             blocks: (0..self.size("num_hidden_layers")?).map(block).collect::<Result<_>>()?,
             norm: layer_norm(width, epsilon, all.pp(last))?,
             projection: linear_no_bias(width, self.size("projection_dim")?, params.pp(projection))?,
-            end: sizes.size_or(&[&own, &alone], 49_407) as u32,
+            end: sizes.size_or(&["eos_token_id"], 49_407) as u32,
         };
         params.check_lora()?;
         Ok(network)
