@@ -93,7 +93,7 @@ impl Context {
 
     /// An operand of a product, rounded if that is asked for.
     pub fn operand(&self, value: &Value, rounded: bool) -> Result<Value> {
-        if rounded { self.backend.rounded(value.clone()) } else { Ok(value.clone()) }
+        self.backend.operand(value.clone(), rounded)
     }
 
     /// A product of operands that were rounded if `rounded` says so.

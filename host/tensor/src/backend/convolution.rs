@@ -82,10 +82,7 @@ pub trait Convolution: Product {
         records: bool,
         out: Shape,
     ) -> Result<(Value, Kept)> {
-        let operand = |x: &Value| match geometry.rounded {
-            true => self.rounded(x.clone()),
-            false => Ok(x.clone()),
-        };
+        let operand = |x: &Value| self.operand(x.clone(), geometry.rounded);
         let mut z = self.convolve(geometry, &operand(x)?, &operand(w)?)?;
         if let Some(bias) = bias {
             z = self.add_bias(z, bias)?;
@@ -114,11 +111,8 @@ pub trait Convolution: Product {
         let g = gradient.reshape((geometry.images, geometry.outputs, height, width))?;
         let to_bias = || self.sum(&g, &[0, 2, 3], None, &Shape::from(geometry.outputs));
         let to_bias = wants[2].then(to_bias).transpose()?;
-        let operand = |x: &Value| match geometry.rounded {
-            true => self.rounded(x.clone()),
-            false => Ok(x.clone()),
-        };
-        let g = operand(&g)?;
+        let operand = |x: &Value| self.operand(x.clone(), geometry.rounded);
+        let g = self.operand(g, geometry.rounded)?;
         let to_x = || self.convolve_input(geometry, &g, &operand(w)?)?.reshape(x.shape().clone());
         let to_w = || self.convolve_weights(geometry, &operand(x)?, &g)?.reshape(w.shape().clone());
         Ok([wants[0].then(to_x).transpose()?, wants[1].then(to_w).transpose()?, to_bias])

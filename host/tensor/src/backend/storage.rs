@@ -53,6 +53,14 @@ pub trait Storage {
         self.convert(&self.convert(&x, DType::BF16)?, DType::F32)
     }
 
+    /// An operand of a product, [rounded](Self::rounded) if that is asked for.
+    ///
+    /// # Errors
+    /// See [`rounded`](Self::rounded).
+    fn operand(&self, x: Value, rounded: bool) -> Result<Value> {
+        if rounded { self.rounded(x) } else { Ok(x) }
+    }
+
     /// Copies the elements of `source` over those of `target`, which has the same shape and type.
     ///
     /// # Errors

@@ -91,7 +91,7 @@ impl Convolution for Cpu {
         for_real!(x.dtype(), T => {
             let elements = bias.map(data::<T>).transpose()?;
             let bias = elements.as_deref();
-            let w = if geometry.rounded { self.rounded(w.clone())? } else { w.clone() };
+            let w = self.operand(w.clone(), geometry.rounded)?;
             let (x, w) = (data::<T>(x)?, data::<T>(&w)?);
             // Bias and activation go over each image while it is in the cache, unless the
             // derivative has to be kept beside the value.
@@ -130,7 +130,8 @@ impl Convolution for Cpu {
                 (Kept::Slopes(_), Some(slopes)) => KeptElements::Slopes(slopes),
                 _ => KeptElements::Nothing,
             };
-            let rounded = if geometry.rounded { self.rounded(w.clone())? } else { w.clone() };
+            // Only the gradient of the input needs the weights.
+            let rounded = self.operand(w.clone(), geometry.rounded && wanted.input)?;
             let (elements, weights) = (data::<T>(x)?, data::<T>(&rounded)?);
             let full = overwrite(&gradient, |gradient| {
                 let prepare = |start: usize, gradient: &mut [T]| {

@@ -38,8 +38,9 @@ impl Product for Cpu {
             let mut z = unwritten::<T>(rows * n);
             let mut values = activation.keeps_slope(records).then(|| unwritten::<T>(rows * n));
             {
-                let rounds = rounded && !rounds((rows, n, k));
-                let (x, w) = (self.operand(x, rounds)?, self.operand(w, rounds)?);
+                let before = rounded && !rounds((rows, n, k));
+                let x = self.operand(x.clone(), before)?;
+                let w = self.operand(w.clone(), before)?;
                 let (x, w) = (data::<T>(&x)?, data::<T>(&w)?);
                 let beside = values.as_mut().map(|values| Parts::new(values));
                 product(
@@ -76,12 +77,12 @@ impl Product for Cpu {
                 results[2] = Some(value(sums, n));
             }
             let sizes = [(rows, k, n), (n, k, rows)];
-            let rounds = [0, 1].map(|at| wants[at] && rounded && !rounds(sizes[at]));
-            let gradient = self.operand(&gradient, rounds[0] || rounds[1])?;
+            let before = [0, 1].map(|at| wants[at] && rounded && !rounds(sizes[at]));
+            let gradient = self.operand(gradient, before[0] || before[1])?;
             let g = data::<T>(&gradient)?;
             if wants[1] {
                 let mut out = unwritten::<T>(n * k);
-                let x = self.operand(x, rounds[1])?;
+                let x = self.operand(x.clone(), before[1])?;
                 let x = data::<T>(&x)?;
                 let g = Matrix::rows(&g, n).rounded(rounded).transposed();
                 let x = Matrix::rows(&x, k).rounded(rounded);
@@ -90,7 +91,7 @@ impl Product for Cpu {
             }
             if wants[0] {
                 let mut out = unwritten::<T>(rows * k);
-                let w = self.operand(w, rounds[0])?;
+                let w = self.operand(w.clone(), before[0])?;
                 let w = data::<T>(&w)?;
                 let g = Matrix::rows(&g, n).rounded(rounded);
                 let w = Matrix::rows(&w, k).rounded(rounded);
@@ -103,11 +104,6 @@ impl Product for Cpu {
 }
 
 impl Cpu {
-    /// An operand, rounded to bf16 if that is asked for.
-    fn operand(&self, x: &Value, rounds: bool) -> Result<Value> {
-        if rounds { self.rounded(x.clone()) } else { Ok(x.clone()) }
-    }
-
     fn multiply<T: Real>(
         &self,
         a: &Value,

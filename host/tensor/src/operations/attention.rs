@@ -42,7 +42,7 @@ pub(super) fn apply(context: &mut Context, call: &Call) -> Result<Produced> {
     let weights = (!context.is_large(&weights)).then_some(weights);
     Ok(Produced::one(call, out, move |context, mut gradients| {
         let gradient = context.backend.contiguous(&gradients.only()?)?;
-        let gradient = if rounded { context.backend.rounded(gradient)? } else { gradient };
+        let gradient = context.backend.operand(gradient, rounded)?;
         let qkv = context.operand(&qkv, rounded)?;
         let weights = match weights {
             Some(weights) => weights,
@@ -198,7 +198,7 @@ pub(super) fn scaled(context: &mut Context, call: &Call) -> Result<Produced> {
     let optional = call.inputs.len() - 3;
     Ok(Produced::one(call, out, move |context, mut gradients| {
         let gradient = context.backend.contiguous(&gradients.only()?)?;
-        let gradient = if rounded { context.backend.rounded(gradient)? } else { gradient };
+        let gradient = context.backend.operand(gradient, rounded)?;
         let parts = rounded_parts(context, &parts, rounded)?;
         let parts = [&parts[0], &parts[1], &parts[2]];
         let weights = match weights {

@@ -256,7 +256,7 @@ fn transposed(context: &mut Context, call: &Call, geometry: Geometry) -> Result<
         let gradient = backend.contiguous(&gradients.only()?)?;
         let to_bias = || backend.sum(&gradient, &[0, 2, 3], None, &Shape::from(geometry.inputs));
         let to_bias = wants[2].then(to_bias).transpose()?;
-        let gradient = if rounded { backend.rounded(gradient)? } else { gradient };
+        let gradient = backend.operand(gradient, rounded)?;
         // The gradient here is the input of the convolution.
         let to_x = || backend.convolve(&geometry, &gradient, &w);
         let to_w = || backend.convolve_weights(&geometry, &gradient, &x);

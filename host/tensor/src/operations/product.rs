@@ -41,7 +41,7 @@ pub(super) fn matmul(context: &mut Context, call: &Call) -> Result<Produced> {
     Ok(Produced::one(call, out, move |context, mut gradients| {
         let wants = [gradients.wants(0), gradients.wants(1)];
         let gradient = gradients.only()?;
-        let gradient = if rounded { context.backend.rounded(gradient)? } else { gradient };
+        let gradient = context.backend.operand(gradient, rounded)?;
         let (a, b) = (a.value(context)?, b.value(context)?);
         let backend = &context.backend;
         let mut results = smallvec![None, None];

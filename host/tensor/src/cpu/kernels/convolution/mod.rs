@@ -5,6 +5,9 @@
 //! are split over the pool; the weights' gradient is summed over a number of partial sums that does
 //! not depend on the threads.
 
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 
 use super::elementwise::round_here;
@@ -59,18 +62,14 @@ impl Geometry {
     /// Elements of an unfolded image of one group, of which each thread has one; 0 if none is made,
     /// `None` if they cannot be counted.
     pub(crate) fn unfolded(&self) -> Option<usize> {
-        match self.is_unfolded() || winograd::fits(self) {
+        match self.is_pointwise() || winograd::fits(self) {
             true if self.together() == 1 => Some(0),
             _ => self.depth().checked_mul(self.output_area())?.checked_mul(self.together()),
         }
     }
-    /// Whether an image has the pixels of its unfolding.
+    /// Whether an image is its own unfolding.
     fn is_pointwise(&self) -> bool {
         self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0, 0]
-    }
-    /// Whether an image is its own unfolding.
-    fn is_unfolded(&self) -> bool {
-        self.is_pointwise() && !self.rounded
     }
     /// Images that are unfolded beside each other.
     fn together(&self) -> usize {
@@ -130,17 +129,17 @@ pub(super) fn forward_unfolded<T: Real>(
     let parts = Parts::new(&mut out);
     pool.ranges(geometry.images, geometry.grain(), |range| {
         let mut columns =
-            if geometry.is_unfolded() { Vec::new() } else { unwritten::<T>(depth * area) };
+            if geometry.is_pointwise() { Vec::new() } else { unwritten::<T>(depth * area) };
         let mut copy = Vec::new();
         for image in range {
             for group in 0..geometry.groups {
                 let channels = geometry.group_inputs() * geometry.input_area();
                 let x = &x[image * geometry.input_size() + group * channels..][..channels];
                 let x = operand(geometry, x, &mut copy);
-                if !geometry.is_unfolded() {
+                if !geometry.is_pointwise() {
                     unfold(geometry, x, &mut columns);
                 }
-                let columns = if geometry.is_unfolded() { x } else { &columns[..] };
+                let columns = if geometry.is_pointwise() { x } else { &columns[..] };
                 let start =
                     image * geometry.output_size() + group * geometry.group_outputs() * area;
                 let target =
@@ -348,7 +347,7 @@ pub(super) fn backward_unfolded<T: Real>(
     let grain = if geometry.work() * geometry.images < 128 * 1024 { partials } else { 1 };
     pool.ranges(partials, grain, |range| {
         let unfolded =
-            if geometry.is_unfolded() { 0 } else { geometry.depth() * geometry.output_area() };
+            if geometry.is_pointwise() { 0 } else { geometry.depth() * geometry.output_area() };
         let mut columns = unwritten::<T>(unfolded);
         let mut copy = Vec::new();
         for at in range {
@@ -502,11 +501,11 @@ fn add_weight_gradient<T: Real>(
     for group in 0..geometry.groups {
         let channels = geometry.group_inputs() * geometry.input_area();
         let x = &x[group * channels..][..channels];
-        if !geometry.is_unfolded() {
+        if !geometry.is_pointwise() {
             unfold(geometry, x, columns);
         }
         let columns =
-            Matrix::rows(if geometry.is_unfolded() { x } else { columns }, area).transposed();
+            Matrix::rows(if geometry.is_pointwise() { x } else { columns }, area).transposed();
         let gradient = Matrix::strided(gradient, group * geometry.group_outputs() * area, area, 1);
         let start = group * geometry.group_outputs() * depth;
         let target = Target { parts: &parts, length, start, row_stride: depth, column_stride: 1 };
@@ -573,55 +572,4 @@ pub(crate) fn add_bias<T: Real>(pool: &Pool, out: &mut [T], bias: &[T], area: us
             plane.iter_mut().for_each(|x| *x += bias);
         }
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn numbers(count: usize, seed: usize) -> Vec<f64> {
-        (0..count).map(|at| ((at * 7919 + seed * 104_729) % 2003) as f64 / 1001.0 - 1.0).collect()
-    }
-
-    fn close(a: &[f64], b: &[f64]) {
-        assert_eq!(a.len(), b.len());
-        assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-10), "{a:?} instead of {b:?}");
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(48))]
-        #[test]
-        fn images_beside_each_other_give_what_single_ones_give(
-            images in 1_usize..40, inputs in 1_usize..5, outputs in 1_usize..6, size in 3_usize..9, kernel in 1_usize..4,
-            stride in 1_usize..4, padding in 0_usize..3, dilation in 1_usize..3,
-        ) {
-            let span = dilation * (kernel - 1) + 1;
-            prop_assume!(size + 2 * padding >= span);
-            let output = (size + 2 * padding - span) / stride + 1;
-            let geometry = Geometry {
-                images, inputs, outputs, groups: 1, input: [size; 2], output: [output; 2], kernel: [kernel; 2],
-                stride: [stride; 2], padding: [padding; 2], dilation: [dilation; 2], rounded: false,
-            };
-            let pool = Pool::new(2).unwrap();
-            let x = numbers(images * geometry.input_size(), 1);
-            let w = numbers(geometry.weights(), 2);
-            let gradient = numbers(images * geometry.output_size(), 3);
-            let finish = |_: usize, z: &mut [f64]| z.iter_mut().for_each(|z| *z += 1.0);
-            let prepare = |_: usize, g: &mut [f64]| g.iter_mut().for_each(|g| *g *= 0.5);
-            close(
-                &forward_together(&pool, &geometry, &x, &w, &finish),
-                &forward_unfolded(&pool, &geometry, &x, &w, &finish),
-            );
-            let wanted = Wanted { input: true, weights: true, bias: true };
-            let (mut here, mut there) = (gradient.clone(), gradient);
-            let a = backward_together(&pool, &geometry, &x, &w, &mut here, &prepare, wanted);
-            let b = backward_unfolded(&pool, &geometry, &x, &w, &mut there, &prepare, wanted);
-            close(&here, &there);
-            close(&a.input, &b.input);
-            close(&a.weights, &b.weights);
-            close(&a.bias, &b.bias);
-        }
-    }
 }
