@@ -342,6 +342,40 @@ fn published_sizes_of_resnets_have_the_published_names() {
 }
 
 #[test]
+fn models_with_sizes_of_their_own_are_read_again() {
+    for (component, settings) in [
+        ("resnet", json!({ "depth": 18, "stem": 8, "widths": [8, 16], "blocks": [1, 2] })),
+        ("resnet", json!({ "depth": 50, "widths": [16, 32], "blocks": [1, 1] })),
+        ("resnet", json!({ "depth": 34, "stem": 8 })),
+        (
+            "unet",
+            json!({ "encoder": "resnet50", "widths": [16, 32], "blocks": [1, 1], "decoder": [8, 8, 8] }),
+        ),
+        ("unet", json!({ "encoder": "resnet18", "widths": [8, 16, 16, 16], "decoder": [8, 8, 8] })),
+        ("convnext", json!({ "widths": [8, 16], "blocks": [1, 1] })),
+        ("vit", json!({ "width": 16, "layers": 1, "heads": 2, "patch": 8 })),
+    ] {
+        let dir = scratch();
+        let targets: &[usize] = if component == "unet" { &[32, 32] } else { &[] };
+        let mut case = json!({
+            "component": component, "settings": settings, "inputs": [3, 32, 32], "targets": targets,
+            "classes": 5, "loss": "cross-entropy",
+        });
+        let (session, _) = open(dir.path(), &run_file(&case, ""))
+            .unwrap_or_else(|problems| panic!("{component} {settings}: {problems}"));
+        let written = session.written_model().unwrap();
+        fs::create_dir_all(dir.path().join("weights")).unwrap();
+        let file = |name: &str| dir.path().join("weights").join(name);
+        fs::write(file("config.json"), written.config.unwrap()).unwrap();
+        fs::write(file("model.safetensors"), tensors::encode(&written.tensors).unwrap()).unwrap();
+        case["settings"] = json!({});
+        let (_, reports) = open(dir.path(), &run_file(&case, "from = \"weights\"\n"))
+            .unwrap_or_else(|problems| panic!("{component} {settings}: {problems}"));
+        assert!(reports[0].is_complete() && reports[0].unused.is_empty(), "{}", reports[0].text());
+    }
+}
+
+#[test]
 fn a_resnet_for_small_images_begins_with_three_by_three() {
     let dir = scratch();
     let case = json!({

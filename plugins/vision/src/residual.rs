@@ -31,10 +31,14 @@ pub fn run((conv, norm): &Layer, xs: &Tensor) -> Result<Tensor> {
     norm.forward(&conv.forward(xs)?)
 }
 
-/// Sets the sizes that the published architecture `name` stands for. An empty name stands for none.
+/// Adds the sizes that the published architecture `name` stands for to those that are there. An empty name
+/// stands for none.
 pub fn name_sizes(sizes: &mut Pretrained, name: &str) -> Result<()> {
+    const KEYS: [&str; 4] = ["layer_type", "embedding_size", "hidden_sizes", "depths"];
+    if name.is_empty() || KEYS.iter().all(|key| sizes.value(&[key]).is_some()) {
+        return Ok(());
+    }
     let (kind, widths, blocks) = match name.split('.').next().unwrap_or_default() {
-        "" => return Ok(()),
         "resnet18" => ("basic", [64, 128, 256, 512], [2, 2, 2, 2]),
         "resnet34" => ("basic", [64, 128, 256, 512], [3, 4, 6, 3]),
         "resnet50" => ("bottleneck", [256, 512, 1024, 2048], [3, 4, 6, 3]),
@@ -42,10 +46,11 @@ pub fn name_sizes(sizes: &mut Pretrained, name: &str) -> Result<()> {
         "resnet152" => ("bottleneck", [256, 512, 1024, 2048], [3, 8, 36, 3]),
         other => bail!("`{other}` is none of resnet18, resnet34, resnet50, resnet101, resnet152"),
     };
-    sizes.set(&["layer_type"], Some(kind));
-    sizes.set(&["embedding_size"], Some(64));
-    sizes.set(&["hidden_sizes"], Some(widths.to_vec()));
-    sizes.set(&["depths"], Some(blocks.to_vec()));
+    let named = [kind.into(), 64.into(), widths.to_vec().into(), blocks.to_vec().into()];
+    for (key, size) in KEYS.into_iter().zip::<[serde_json::Value; 4]>(named) {
+        let missing = sizes.value(&[key]).is_none();
+        sizes.set(&[key], missing.then_some(size));
+    }
     Ok(())
 }
 

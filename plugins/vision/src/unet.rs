@@ -106,9 +106,7 @@ impl Component for UNet {
         let name = sizes.text(&["encoder_name", "architecture"]).to_owned();
         sizes.set(&["encoder_name"], Some(config.encoder.unwrap_or(name)));
         let mut encoder = sizes.clone();
-        if encoder.value(&["hidden_sizes"]).is_none() {
-            name_sizes(&mut encoder, sizes.text(&["encoder_name"]))?;
-        }
+        name_sizes(&mut encoder, sizes.text(&["encoder_name"]))?;
         for (keys, given) in [(&["hidden_sizes"], config.widths), (&["depths"], config.blocks)] {
             encoder.set(keys, given.clone());
             sizes.set(keys, given);
