@@ -209,6 +209,14 @@ impl Pretrained {
         }
     }
 
+    /// As [`set`](Self::set), if there is no such size yet: for those that the name of an architecture
+    /// stands for.
+    pub fn complete(&mut self, keys: &[&str], given: Option<impl Into<Value>>) {
+        if self.value(keys).is_none() {
+            self.set(keys, given);
+        }
+    }
+
     /// The value under the first of `keys` that has one; nested keys are joined with a dot.
     pub fn value(&self, keys: &[&str]) -> Option<&Value> {
         keys.iter().find_map(|key| {
@@ -365,6 +373,10 @@ mod tests {
         assert_eq!(text, "config.json has no whole number `layers` or `depth`");
         assert_eq!(found.section("rope").number_or(&["theta"], 1.0), 1e4);
         assert_eq!(found.section("none").size(&["dim"]).unwrap(), 8);
+        found.complete(&["hidden_size", "dim"], Some(9));
+        assert_eq!(found.size(&["dim"]).unwrap(), 8);
+        found.complete(&["groups"], Some(1));
+        assert_eq!(found.size(&["groups"]).unwrap(), 1);
         found.set(&["hidden_size", "dim"], Some(16));
         found.set(&["heads", "n_heads"], Some(2));
         found.set(&["act"], None::<&str>);

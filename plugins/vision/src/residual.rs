@@ -48,8 +48,7 @@ pub fn name_sizes(sizes: &mut Pretrained, name: &str) -> Result<()> {
     };
     let named = [kind.into(), 64.into(), widths.to_vec().into(), blocks.to_vec().into()];
     for (key, size) in KEYS.into_iter().zip::<[serde_json::Value; 4]>(named) {
-        let missing = sizes.value(&[key]).is_none();
-        sizes.set(&[key], missing.then_some(size));
+        sizes.complete(&[key], Some(size));
     }
     Ok(())
 }

@@ -79,6 +79,7 @@ const WIDTH: &[&str] = &["hidden_size", "model_args.embed_dim"];
 const DEPTH: &[&str] = &["num_hidden_layers", "model_args.depth"];
 const HEADS: &[&str] = &["num_attention_heads", "model_args.num_heads"];
 const PATCH: &[&str] = &["patch_size", "model_args.patch_size"];
+
 impl Component for Vit {
     type Config = Config;
 
@@ -90,8 +91,7 @@ impl Component for Vit {
         let mut family = Family::open(setup, config.from.as_deref(), config.lora, defaults)?;
         let known = architectures::vit(family.sizes.text(&["architecture"]))?;
         for (keys, size) in [WIDTH, DEPTH, HEADS, PATCH].into_iter().zip(known) {
-            let missing = family.sizes.value(keys).is_none();
-            family = family.with(keys, size.filter(|_| missing));
+            family.sizes.complete(keys, size);
         }
         let family = family
             .with(WIDTH, config.width)
